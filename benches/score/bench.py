@@ -1,4 +1,4 @@
-"""Integrators and chains of score models: fermiac beside k-diffusion, diffusers and ODE solvers.
+"""Benchmarks of score integrators and chains: fermiac, k-diffusion, diffusers and ODE solvers.
 
 ``pytest benches/score/bench.py --benchmark-group-by=group``. Everyone in a group does the same job.
 A row's time is that of the wall; its extra_info has the CPU-seconds of the process, and what the
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @contextmanager
 def torch_threads(n: int | None) -> Iterator[None]:
-    """Hold torch to `n` threads; None leaves it all."""
+    """Limit torch to `n` threads; None sets no limit."""
     if n is None or not HAS_TORCH:
         yield
         return
@@ -47,7 +47,7 @@ def torch_threads(n: int | None) -> Iterator[None]:
 
 
 def measure(benchmark: Any, run: Run, threads: int | None, rounds: int = 7) -> list[Any]:
-    """Time rounds of a run that is warm, each from its own seed; CPU-seconds go to extra_info."""
+    """Time warm rounds of a run, each with its own seed; extra_info has the CPU-seconds."""
     with torch_threads(threads):
         if benchmark.enabled:
             run(1000)
@@ -73,7 +73,7 @@ def short(value: float) -> float:
 
 
 def quality(benchmark: Any, values: list[Any]) -> None:
-    """How far draws are from the law, on average over rounds."""
+    """Return the distance of draws from the law, averaged over rounds."""
     far = [table.sliced_w2(np.asarray(v)[: table.N_DRAWS], i) for i, v in enumerate(values)]
     benchmark.extra_info["sliced_w2"] = short(statistics.fmean(far))
 
@@ -155,7 +155,7 @@ NETWORKS: dict[str, Callable[[Any, int, int], Run]] = {
 @pytest.mark.parametrize("width", [64, 256])
 @pytest.mark.parametrize("name", NETWORKS)
 def bench_network(benchmark: Any, name: str, width: int) -> None:
-    """`overhead_us` is what a call takes beside the bare call of the network; rounds take turns."""
+    """Record as `overhead_us` the time of a call beyond the bare call of the network."""
     torch = pytest.importorskip("torch")
     n, n_steps = (256, 20) if benchmark.enabled else (8, 3)
     benchmark.group = f"score: 2M on a network of width {width}, n={n} d={NETWORK_DIM}, 1 thread"
@@ -241,7 +241,7 @@ LIKELIHOODS: dict[str, tuple[Callable[[float, float], peers.Likelihood], float]]
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def bench_likelihood(benchmark: Any, name: str) -> None:
-    """`rms_error` is against the same equation solved tightly, not against the mixture."""
+    """Record `rms_error` against a tight solution of the same equation, not the mixture."""
     n = 500 if benchmark.enabled else 5
     benchmark.group = f"score: log-densities of {n} points, d={table.DIM}, 1 thread"
     make, tolerance = LIKELIHOODS[name]

@@ -1,4 +1,4 @@
-"""Integrators and chains around a convolutional network, on a GPU where there is one.
+"""Benchmarks of integrators and chains with a convolutional network, on a GPU if there is one.
 
 ``python -m benches.score.device [--device cuda] [--n 256] [--steps 20]`` prints, for 2M from noise
 and for chains over noise levels, draws per second, the share of the time that the network itself
@@ -28,7 +28,7 @@ LOW, HIGH = 0.01, 50.0
 
 
 class Block(torch.nn.Module):
-    """Two convolutions, the noise level added between them, beside the identity."""
+    """Two convolutions with the noise level added between them, and a skip connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Block(torch.nn.Module):
 
 
 class Unet(torch.nn.Module):
-    """Takes c_in y and log(s)/4, gives F of D = c_skip y + c_out F (Karras et al., 2022)."""
+    """Return F from c_in y and log(s)/4, where D = c_skip y + c_out F (Karras et al., 2022)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Unet(torch.nn.Module):
 
 
 class Clocked(torch.nn.Module):
-    """A module whose calls are timed: by events on a GPU, so that nobody waits for them."""
+    """A module with timed calls, by events on a GPU, which do not block."""
 
     def __init__(self, module: Any) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class Clocked(torch.nn.Module):
         return event
 
     def seconds(self) -> float:
-        """Of all calls so far."""
+        """Return the seconds of all calls so far."""
         total = 0.0
         for first, last in self.marks:
             total += last - first if isinstance(first, float) else 1e-3 * first.elapsed_time(last)
@@ -99,7 +99,7 @@ class Clocked(torch.nn.Module):
 
 
 class Crossings(TorchDispatchMode):
-    """Counts what is read from a device by the host: copies, and single numbers."""
+    """Counts reads of the host from a device: copies and single numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class Crossings(TorchDispatchMode):
 
 
 class Work(NamedTuple):
-    """A call, and how many draws it gives."""
+    """A call, and the number of its draws."""
 
     name: str
     n_draws: int
@@ -162,7 +162,7 @@ def works(n: int, steps: int, device: str) -> list[Work]:
 
 
 def peer_work(n: int, steps: int, device: str) -> Work:
-    """2M of k-diffusion, which calls a denoiser."""
+    """Return 2M of k-diffusion, which calls a denoiser."""
     # How it is loaded, the tests know.
     sys.path.append(str(Path(__file__).parents[2] / "tests" / "support"))
     from score_peers import k_diffusion_sampling
@@ -185,7 +185,7 @@ def peer_work(n: int, steps: int, device: str) -> Work:
 
 
 def waited(device: str, call: Callable[[], Any]) -> float:
-    """Seconds of a call, with all that it left to do on the device."""
+    """Return the seconds of a call, including its pending work on the device."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
     begin = time.perf_counter()

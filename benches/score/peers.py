@@ -1,4 +1,4 @@
-"""k-diffusion, diffusers and solvers of ordinary equations at the work of bench_score.
+"""k-diffusion, diffusers and ODE solvers on the problems of the benchmarks.
 
 A peer is a function that prepares what it needs and returns ``run(seed)``. The loops are those that
 the libraries' documentation shows; a peer gets the best model that we can write in its terms. How
@@ -68,7 +68,7 @@ def k_diffusion_network(module: Any, n: int, n_steps: int) -> Run:
 
 
 def diffusers_network(module: Any, n: int, n_steps: int) -> Run:
-    """The same by its scheduler, on the same levels; it holds a y with a² (1 + s²) = 1."""
+    """2M by a scheduler of diffusers on the same levels; its points are a y, a² (1 + s²) = 1."""
     import torch
     from diffusers import DPMSolverMultistepScheduler
 
@@ -92,7 +92,7 @@ def diffusers_network(module: Any, n: int, n_steps: int) -> Run:
 
 
 Likelihood = Callable[[Array], tuple[Array, int]]
-"""Gives log-densities of points at the lowest level, and how often the model was asked."""
+"""Returns log-densities of points at the lowest level, and the number of model calls."""
 
 
 def _prior(y: Array) -> Array:
@@ -102,7 +102,7 @@ def _prior(y: Array) -> Array:
 
 
 def scipy_likelihood(rtol: float, atol: float) -> Likelihood:
-    """The equation of all points as one, in log s, by DOP853, with the exact trace."""
+    """One equation for all points, in log s, by DOP853, with the exact trace."""
     import torch
     from scipy.integrate import solve_ivp
 
@@ -127,7 +127,7 @@ def scipy_likelihood(rtol: float, atol: float) -> Likelihood:
 
 
 def torchdiffeq_likelihood(rtol: float, atol: float, method: str = "dopri5") -> Likelihood:
-    """The same by torchdiffeq."""
+    """The same equation by torchdiffeq."""
     import torch
     from torchdiffeq import odeint
 
@@ -152,7 +152,7 @@ def torchdiffeq_likelihood(rtol: float, atol: float, method: str = "dopri5") -> 
 
 
 def k_diffusion_likelihood(rtol: float, atol: float) -> Likelihood:
-    """Its own, in s, with one random probe of the trace a point."""
+    """The solver of the library itself, in s, with one random probe of the trace per point."""
     import torch
 
     sampling, model = k_diffusion_sampling(), TorchBalls()

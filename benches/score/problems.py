@@ -1,4 +1,4 @@
-"""What score integrators are timed on: a mixture written out in torch, and networks of any cost."""
+"""Problems of the score benchmarks: a mixture in torch, and networks of any cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 
 class Timed(NamedTuple):
-    """What a call gave, and seconds of the wall and of all the process's threads."""
+    """The result of a call, and its seconds of wall and CPU time."""
 
     value: Any
     wall: float
@@ -29,19 +29,19 @@ def timed(call: Callable[[], Any]) -> Timed:
 
 
 def karras(n_steps: int, zero: bool = True) -> Array:
-    """Levels of the mixture, rho = 7, and 0 after them."""
+    """Return Karras levels for the mixture, rho = 7, and 0."""
     low, high = (end ** (1 / 7) for end in RANGE)
     levels = (high + np.arange(n_steps) / (n_steps - 1) * (low - high)) ** 7
     return np.append(levels, 0.0) if zero else levels
 
 
 def start(n: int, seed: int = 0) -> Array:
-    """Points of the highest level, without the data that is behind them."""
+    """Return pure noise of the highest level."""
     return RANGE[1] * np.random.default_rng(seed).standard_normal((n, DIM))
 
 
 class TorchBalls:
-    """The mixture in torch, float64: two thin matrix products a call, the rest in place."""
+    """The mixture in torch, float64: two thin matrix products per call, the rest in place."""
 
     def __init__(self) -> None:
         import torch
@@ -53,7 +53,7 @@ class TorchBalls:
         self.twice = (-2.0 * means.T).contiguous()
 
     def shares(self, y: Any, sigma: Any) -> tuple[Any, Any, Any]:
-        """Log-densities of the components at y, their responsibilities, and their shrinkage."""
+        """Return log-densities of the components at y, responsibilities and shrinkage factors."""
         noisy = self.variances + sigma * sigma
         away = self.torch.addmm(self.squares, y, self.twice)
         away += self.torch.linalg.vecdot(y, y)[:, None]
@@ -62,13 +62,13 @@ class TorchBalls:
         return away, self.torch.softmax(away, dim=1), self.variances / noisy
 
     def __call__(self, y: Any, sigma: Any) -> Any:
-        """The denoised points; all rows are at one level, as k-diffusion has it."""
+        """Return the denoised points; all rows have one level, as in k-diffusion."""
         _, share, shrink = self.shares(y, sigma if sigma.ndim == 0 else sigma[0])
         denoised = share @ (self.means * (1.0 - shrink)[:, None])
         return denoised.addcmul_(y, (share @ shrink)[:, None])
 
     def with_trace(self, y: Any, sigma: Any) -> tuple[Any, Any]:
-        """Denoised points, and the trace of their derivative."""
+        """Return denoised points, and the trace of their derivative."""
         _, share, shrink = self.shares(y, sigma)
         parts = self.means * (1.0 - shrink)[:, None]
         mean_shrink = share @ shrink
@@ -89,7 +89,7 @@ def network(width: int, seed: int = 0) -> Any:
     import torch
 
     class Denoiser(torch.nn.Module):
-        """Predicts the noise of y = x + s z."""
+        """Return the predicted noise of y = x + s z."""
 
         def __init__(self) -> None:
             super().__init__()

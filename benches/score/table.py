@@ -1,4 +1,4 @@
-"""What few evaluations give: chains over noise levels beside integrators from noise.
+"""Table of distances with few evaluations: chains over noise levels and integrators from noise.
 
 ``python -m benches.score.table`` prints the table: the sliced Wasserstein distance of 4,000 draws
 to as many of the law itself, a mixture of eight balls in 16 dimensions; between two sets of the
@@ -33,7 +33,7 @@ N_SEEDS = 3
 
 
 def balls() -> tuple[Array, Array, Array]:
-    """Weights, means and standard deviations of the law."""
+    """Return weights, means and standard deviations of the law."""
     units = np.random.default_rng(7).standard_normal((K, DIM))
     units /= np.linalg.norm(units, axis=1, keepdims=True)
     weights = np.arange(1.0, K + 1)
@@ -41,13 +41,13 @@ def balls() -> tuple[Array, Array, Array]:
 
 
 def law() -> Any:
-    """The mixture as a score model."""
+    """Return the mixture as a score model."""
     weights, means, sd = balls()
     return fm.score.GaussianMixture(weights, means, sd**2)
 
 
 def draws(n: int, seed: int) -> Array:
-    """Of the law itself."""
+    """Return draws of the law itself."""
     weights, means, sd = balls()
     rng = np.random.default_rng(seed)
     which = rng.choice(K, n, p=weights)
@@ -55,7 +55,7 @@ def draws(n: int, seed: int) -> Array:
 
 
 def sliced_w2(x: Array, seed: int = 1) -> float:
-    """Root-mean-square Wasserstein distance of projections to those of as many draws of the law."""
+    """Return the root mean square sliced Wasserstein distance to as many draws of the law."""
     axes = np.random.default_rng(0).standard_normal((x.shape[1], N_PROJECTIONS))
     axes /= np.linalg.norm(axes, axis=0)
     far = np.sort(x @ axes, axis=0) - np.sort(draws(len(x), 10_000 + seed) @ axes, axis=0)
@@ -63,7 +63,7 @@ def sliced_w2(x: Array, seed: int = 1) -> float:
 
 
 def from_noise(n_evals: int, integrator: str, seed: int, n: int = N_DRAWS) -> Array:
-    """An integrator of one evaluation a step, from the highest level."""
+    """Return draws of an integrator with one evaluation a step, from the highest level."""
     return np.asarray(
         fm.score.sample(
             law(), n, DIM, n_steps=n_evals, integrator=integrator, sigma_range=RANGE, rng=seed
@@ -74,7 +74,7 @@ def from_noise(n_evals: int, integrator: str, seed: int, n: int = N_DRAWS) -> Ar
 def chains(
     n_sweeps: int, n_denoise: int, name: str, seed: int, n_windows: int = N_WINDOWS
 ) -> Array:
-    """Outputs of chains that draw their level anew in each sweep."""
+    """Return draws of chains."""
     with warnings.catch_warnings():
         # A few windows are too few for the levels of chains to agree, and are said to be.
         warnings.simplefilter("ignore", fm.errors.ConvergenceWarning)
@@ -98,7 +98,7 @@ def chains(
 
 
 def settings_of(name: str) -> dict[str, Any]:
-    """How the chains of a column of the table move."""
+    """The move of the chains in a column of the table."""
     ou, plain = fm.score.OUStep(0.3), fm.score.LangevinStep(0.1)
     settings: dict[str, dict[str, Any]] = {
         "published": {"step": plain, "level_draw": "argmax", "select": "min"},
@@ -119,7 +119,7 @@ HEAD = ("evaluations a draw", "with start", "noise, Euler", "noise, 2M", *STEPS.
 
 
 def table() -> str:
-    """The table in Markdown."""
+    """Return the table in Markdown."""
     lines = [f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
     for n_sweeps, n_denoise in BUDGETS:
         n = n_sweeps + n_denoise

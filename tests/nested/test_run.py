@@ -183,7 +183,7 @@ SCRIPT = """
     from fermiac._base import store
     from fermiac.runs import checkpoint
     from nested_runs import run
-    from test_checkpoint import SAMPLERS, Stops, formula
+    from test_run import SAMPLERS, Stops, formula
 
     checkpoint._SHARE = 1e9
     last, calls = int(sys.argv[2]), 0
@@ -241,7 +241,7 @@ def test_a_run_that_is_killed_again_and_again(
         ({"likelihood_tol": 0.1}, "its likelihood_tol is 0"),
         ({"sampler": fm.nested.Uniform(bootstrap=7)}, "its (sampler|bootstrap)"),
         ({"periodic": [0]}, r"its periodic is \[\]"),
-        ({"on_nan": "-inf"}, "its nan is 'raise'"),
+        ({"on_nan": "-inf"}, "its on_nan is 'raise'"),
         ({"blobs": 1, "f": lambda x: (formula(x), x[:, 0])}, "its (n_)?blobs"),
         ({"f": lambda x: formula(x) + 1e-3}, "the log-likelihood is"),
         ({"prior": fm.distributions.Uniform([-8.0] * DIM, [11.0] * DIM)}, "the log-likelihood is"),

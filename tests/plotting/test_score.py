@@ -1,4 +1,4 @@
-"""Pictures of score models."""
+"""Plots of score models."""
 
 from __future__ import annotations
 

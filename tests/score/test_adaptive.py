@@ -1,4 +1,4 @@
-"""Adaptive integration: reference values, error control row by row, and what is refused."""
+"""Adaptive integration: reference values, error control row by row, and refused arguments."""
 
 from __future__ import annotations
 

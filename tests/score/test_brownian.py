@@ -1,4 +1,4 @@
-"""Brownian noise: its law, and that neither grids nor the order of questions change a path."""
+"""Brownian noise: its law, and its independence of grids and of the order of calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Denoising Langevin Gibbs in tensors: chain by chain the core's, and the law it is for."""
+"""Denoising Langevin Gibbs in tensors: the chains of the core, and their law."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_batches_change_nothing(torch: Any) -> None:
 
 
 def test_predictors_may_take_tensors(torch: Any) -> None:
-    from fermiac.score.device_levels import LevelDraw
+    from fermiac.score.device_gibbs import LevelDraw
 
     class Settings:
         levels = np.array([4.0, 2.0, 1.0])
@@ -119,9 +119,9 @@ def test_predictors_may_take_tensors(torch: Any) -> None:
             assert isinstance(x, torch.Tensor)
             return x[:, :3].float()
 
-    from fermiac.score.device_program import Watch
+    from fermiac.score.device_program import FiniteCheck
 
-    watch = Watch(2, torch.device("cpu"))
+    watch = FiniteCheck(2, torch.device("cpu"))
     draw = LevelDraw(both()[1], Settings(), torch.tensor(Settings.levels), watch)  # type: ignore[arg-type]
     x = torch.tensor([[0.0, 3.0, 1.0, 9.0], [0.0, 3.0, 7.0, 9.0]])
     sigma = draw.draw(x, None, None, torch.tensor([0.5, 0.5]), lambda x, s: x)
@@ -151,7 +151,7 @@ def test_points_that_are_not_finite_are_named(torch: Any) -> None:
 @pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")
 def test_noise_of_a_device_gives_the_same_law(torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from fermiac.score import device_gibbs
-    from fermiac.score.device_noise import DeviceNoise
+    from fermiac.score.noise import DeviceNoise
 
     def made(network: Any, key: int, first: int, shape: tuple[int, int]) -> Any:
         return DeviceNoise(key, first, shape, torch.device("cpu"), network.accumulator)

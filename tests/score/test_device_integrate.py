@@ -11,7 +11,15 @@ from score_networks import DIM, MEAN, VARIANCE, denoised, network
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score import Langevin, Reached, ScoreModel, Threshold, integrate, karras, sample
+from fermiac.score import (
+    Langevin,
+    PartialSolution,
+    ScoreModel,
+    Threshold,
+    integrate,
+    karras,
+    sample,
+)
 
 pytestmark = pytest.mark.torch
 Array = NDArray[np.float64]
@@ -132,7 +140,7 @@ def test_a_stopped_call_leaves_what_it_reached(torch: Any) -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         integrate(model, starts(), GRID, "euler")
     reached = caught.value.partial_result  # type: ignore[attr-defined]
-    assert isinstance(reached, Reached)
+    assert isinstance(reached, PartialSolution)
     np.testing.assert_array_equal(reached.sigma, np.full(7, GRID[3]))
     clean = ScoreModel(exact, "x0", device="cpu", on_device=True)
     path = integrate(clean, starts(), GRID, "euler", return_trajectory=True)

@@ -1,4 +1,4 @@
-"""The tensor text of the executor against the core's: every integrator, noise, rules, failures."""
+"""The executor in tensors against that of the core: integrators, noise, settings, failures."""
 
 from __future__ import annotations
 
@@ -198,10 +198,10 @@ def test_a_number_that_is_not_finite_is_named(torch: Any) -> None:
 
 
 def test_levels_are_told_as_the_core_does() -> None:
-    from fermiac.score.device_program import told
+    from fermiac.score.device_program import level_text
 
     levels = [50.0, 0.1, 157.4, 1.0, np.float32(0.1), 2.5e-300]
-    assert [told(s) for s in levels] == ["5e1", "1e-1", "1.574e2", "1e0", "1e-1", "2.5e-300"]
+    assert [level_text(s) for s in levels] == ["5e1", "1e-1", "1.574e2", "1e0", "1e-1", "2.5e-300"]
 
 
 @pytest.mark.parametrize("every", [1, 3, 100])
@@ -242,8 +242,8 @@ def test_batches_change_nothing(torch: Any) -> None:
 
 
 def test_noise_of_a_device_has_the_law_of_the_core(torch: Any) -> None:
-    from fermiac.score.device_noise import DeviceNoise
     from fermiac.score.device_program import Rules, run_program
+    from fermiac.score.noise import DeviceNoise
 
     n = 4000
     y = torch.tensor(12.0 * np.random.default_rng(0).normal(size=(n, DIM)))

@@ -1,4 +1,4 @@
-"""Device loops as on a GPU, played on a CPU: single precision, noise of the device, rare looks."""
+"""Device loops as on a GPU, emulated on a CPU: single precision, device noise, late checks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def torch(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Torch, where a CPU is taken for a device of another kind."""
     library = pytest.importorskip("torch")
     from fermiac.score import device_gibbs, device_integrate, device_program
-    from fermiac.score.device_noise import DeviceNoise
+    from fermiac.score.noise import DeviceNoise
     from fermiac.score.torch_network import TorchNetwork
 
     def noise(net: Any, key: int, first: int, shape: tuple[int, int]) -> Any:
@@ -40,13 +40,13 @@ def torch(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(TorchNetwork, "accumulator", single)
     for module in (device_gibbs, device_integrate):
         monkeypatch.setattr(module, "noise_for", noise)
-    plain = device_program.Watch.__init__
+    plain = device_program.FiniteCheck.__init__
 
     def waits(self: Any, *given: Any) -> None:
         plain(self, *given)
         self._waits = True
 
-    monkeypatch.setattr(device_program.Watch, "__init__", waits)
+    monkeypatch.setattr(device_program.FiniteCheck, "__init__", waits)
     return library
 
 

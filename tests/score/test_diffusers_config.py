@@ -1,4 +1,4 @@
-"""Configurations of schedulers: what they change, what is refused, and times beyond the table."""
+"""Configurations of schedulers: their effects, refused settings, and times beyond the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Integrators as a scheduler of pipelines: the same points as `integrate`, and real pipelines."""
+"""Integrators as schedulers of pipelines: the points of `integrate`, and real pipelines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chains whose errors do not hold what the steps that denoise them do."""
+"""The check of the steps that denoise, and level weights."""
 
 from __future__ import annotations
 

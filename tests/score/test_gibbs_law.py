@@ -1,4 +1,4 @@
-"""The law of chains over noise levels: exact where it is meant to be, and off by what is known."""
+"""The law of chains over noise levels: exact, or with known biases."""
 
 from __future__ import annotations
 

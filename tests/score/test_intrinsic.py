@@ -1,4 +1,4 @@
-"""Intrinsic dimension: normal laws, surfaces of several dimensions, fields that are no gradient."""
+"""Intrinsic dimension: normal laws, surfaces, fields that are no gradient."""
 
 from __future__ import annotations
 

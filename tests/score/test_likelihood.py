@@ -1,4 +1,4 @@
-"""Likelihoods of the probability-flow equation: closed forms, traces, and what is refused."""
+"""Likelihoods of the probability-flow equation: closed forms, traces, and refused arguments."""
 
 from __future__ import annotations
 

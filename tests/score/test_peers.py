@@ -1,4 +1,4 @@
-"""Integrators beside those of k-diffusion and diffusers, where these are installed."""
+"""Integrators against those of k-diffusion and diffusers, if installed."""
 
 from __future__ import annotations
 

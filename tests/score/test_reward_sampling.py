@@ -1,4 +1,4 @@
-"""Guided sampling: exact laws by particles, biases of candidates, and what is refused."""
+"""Guided sampling: exact laws by particles, biases of candidates, and refused arguments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from score_help import NumpyMixture, two_peaks
 
 import fermiac as fm
-from fermiac.errors import ArgumentError, TargetError, WeightWarning
+from fermiac.errors import ArgumentError, TargetError
 
 Array = NDArray[np.float64]
 SLOPE = [0.8]
@@ -81,22 +81,6 @@ def test_particles_meet_the_tilted_law(alpha: float, value: str, n_candidates: i
     assert sample.mode == "particles"
 
 
-# Lines of descent are few and uneven, which is told; their errors are right all the same.
-@pytest.mark.filterwarnings("ignore::fermiac.errors.WeightWarning")
-def test_errors_count_common_ancestors_once() -> None:
-    """Sixteen runs spread as their errors say, which those of independent points are not."""
-    options: dict[str, Any] = {"alpha": 0.5, "ess_threshold": 0.95, "n_steps": 40, "n": 600}
-    runs = [run(mode="particles", rng=k, **options) for k in range(16)]
-    estimates = [r.expect(lambda x: x) for r in runs]
-    assert all(r.error_model == "particles" and r.n_resamplings > 5 for r in runs)
-    spread = np.std([e.mean[0] for e in estimates], ddof=1)
-    told = np.sqrt(np.mean([e.stderr[0] ** 2 for e in estimates]))
-    points = np.mean([r.draws.std() / np.sqrt(r.ess) for r in runs])
-    # A spread of 16 has a relative error of 18 %.
-    assert 0.45 * told < spread < 1.8 * told
-    assert told > 1.5 * points
-
-
 def test_finite_steps_are_biased_and_the_weights_can_tell() -> None:
     plain = run(mode="particles", value=exact(1.0), n=4000, n_steps=10)
     estimate = plain.expect(lambda x: x)
@@ -134,12 +118,6 @@ def test_the_best_candidate_is_taken_at_alpha_zero() -> None:
     np.testing.assert_array_equal(sample.draws, colder.draws)
 
 
-def test_weights_that_collapse_are_told() -> None:
-    with pytest.warns(WeightWarning, match="effective starting points"):
-        sample = run(mode="particles", reward=lambda x: 200 * x[:, 0], n=200)
-    assert sample.warnings
-
-
 def test_results_depend_on_the_seed_alone() -> None:
     few, many = (run(n=64, n_threads=k) for k in (1, 3))
     np.testing.assert_array_equal(few.draws, many.draws)
@@ -167,20 +145,6 @@ def test_evaluations_are_counted() -> None:
     cheap = two_peaks()
     sample = fm.score.svdd(cheap, reward, 5, value=exact(1.0), **options)
     assert sample.n_evals == cheap.n_rows == 5 + 6 * 5
-
-
-def test_a_regressor_of_the_user_is_fitted_at_every_level() -> None:
-    seen = []
-
-    def regressor(y: Array, rewards: Array) -> Any:
-        seen.append((y.std(), len(rewards)))
-        slope = np.polyfit(y[:, 0], rewards, 1)
-        return lambda points: np.polyval(slope, points[:, 0])
-
-    run(value="regression", regressor=regressor, n=10, n_fit=100, n_steps=4)
-    assert len(seen) == 4
-    assert seen[0][0] > 10 > seen[-1][0]
-    assert {count for _, count in seen} == {100}
 
 
 def test_points_have_the_shape_that_is_asked_for() -> None:
@@ -249,16 +213,6 @@ def test_an_interrupted_run_leaves_what_it_has() -> None:
     assert done[-1] == (20, 20)
 
 
-def test_results_are_kept(tmp_path: Any) -> None:
-    sample = run(n=20, mode="particles", names=["x"])
-    sample.save(tmp_path / "guided.safetensors")
-    again = fm.load(tmp_path / "guided.safetensors")
-    assert isinstance(again, fm.score.Guided)
-    np.testing.assert_array_equal(again.draws, sample.draws)
-    np.testing.assert_array_equal(again.ancestors, sample.ancestors)
-    assert "particles, mean reward" in repr(again)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -295,30 +249,6 @@ def test_what_is_refused(options: dict[str, Any], message: str) -> None:
         run(**{"n": 4, **options})
 
 
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (lambda x: x[:2, 0], r"shape \(2,\) came back; \(40,\)"),
-        (lambda x: np.where(x[:, 0] > 0, np.nan, 0.0), "nan came back"),
-        (lambda x: "good", "no array of real numbers"),
-        (lambda x: x[:, 0] + 0j, "no array of real numbers"),
-    ],
-    ids=["shape", "nan", "text", "complex"],
-)
-def test_rewards_that_cannot_be_used(bad: Any, message: str) -> None:
-    with pytest.raises(TargetError, match=message):
-        run(reward=bad, n=40)
-
-
-def test_what_a_reward_raises_passes_with_a_note() -> None:
-    def broken(x: Array) -> Array:
-        raise KeyError("no such thing")
-
-    with pytest.raises(KeyError, match="no such thing") as caught:
-        run(reward=broken, n=4)
-    assert "in the reward of 4 points" in caught.value.__notes__
-
-
 def test_models_that_break_are_told_with_row_and_level() -> None:
     class Broken(NumpyMixture):
         def _denoise(self, y: Array, sigma: Array) -> Array:
@@ -330,59 +260,3 @@ def test_models_that_break_are_told_with_row_and_level() -> None:
     model = Broken([1.0], [[0.0]], [[[1.0]]])
     with pytest.raises(TargetError, match="not finite for row 1 at level"):
         fm.score.svdd(model, reward, 4, n_steps=5, sigma_range=RANGE, rng=0)
-
-
-@pytest.mark.torch
-def test_modules_are_rewards_and_tensors_stay_on_their_device() -> None:
-    torch = pytest.importorskip("torch")
-
-    class Shrunk(torch.nn.Module):  # type: ignore[name-defined,misc]
-        def forward(self, x: Any, t: Any) -> Any:
-            return x / (1 + t.reshape(-1, 1) ** 2)
-
-    judge = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Flatten(0))
-    both = [
-        fm.score.svdd(
-            fm.score.ScoreModel(
-                Shrunk(), "x0", "ve", RANGE, dim=2, dtype="float64", on_device=on_device
-            ),
-            judge,
-            50,
-            n_steps=8,
-            rng=0,
-        )
-        for on_device in (False, True)
-    ]
-    np.testing.assert_allclose(both[0].draws, both[1].draws, atol=1e-5)
-    with torch.no_grad():
-        given = judge(torch.tensor(both[0].draws, dtype=torch.float32)).numpy()
-    np.testing.assert_allclose(both[0].rewards, given, atol=1e-5)
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize("place", ["reward", "value", "regressor"])
-def test_modules_are_asked_as_they_are_and_left_as_they_were(place: str) -> None:
-    torch = pytest.importorskip("torch")
-
-    class Judge(torch.nn.Module):  # type: ignore[name-defined,misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.norm, self.drop = torch.nn.BatchNorm1d(1), torch.nn.Dropout(0.5)
-            self.modes: set[bool] = set()
-
-        def forward(self, x: Any, sigma: float = 0.0) -> Any:
-            self.modes.add(self.norm.training)
-            return self.drop(self.norm(x.float()))[:, 0]
-
-    judge = Judge()
-    judge.drop.eval()
-    options: dict[str, Any] = {"value": judge} if place == "value" else {}
-    if place == "reward":
-        options = {"reward": judge}
-    if place == "regressor":
-        options = {"value": "regression", "n_fit": 16, "regressor": lambda y, r: judge}
-    run(n=20, n_steps=3, **options)
-    assert judge.modes == {False}
-    assert (judge.training, judge.norm.training, judge.drop.training) == (True, True, False)
-    assert judge.norm.running_mean.tolist() == [0.0]
-    assert judge.norm.num_batches_tracked == 0

@@ -1,4 +1,4 @@
-"""Every integrator in the library's words and in those of score_reference, for tests."""
+"""Every integrator of the library beside its formulas in score_reference."""
 
 from __future__ import annotations
 

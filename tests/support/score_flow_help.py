@@ -1,4 +1,4 @@
-"""Score models in NumPy with everything known in closed form, for tests of integrators."""
+"""Score models in NumPy with closed solutions, for tests of integrators."""
 
 from __future__ import annotations
 

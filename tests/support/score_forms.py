@@ -1,4 +1,4 @@
-"""One score model in all the forms that a model comes in, and calls that are compared."""
+"""One score model in all forms of a model, and calls that are compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Laws, and looks into the state of chains over noise levels, for their tests."""
+"""Laws, settings and states of chains over noise levels, for their tests."""
 
 from __future__ import annotations
 
@@ -70,3 +70,27 @@ def posterior(model: Any, levels: Array) -> Any:
         return np.stack(columns, axis=1)
 
     return logits
+
+
+def same(a: Any, b: Any) -> None:
+    """Require the same bits of two runs."""
+    np.testing.assert_array_equal(a.draws, b.draws)
+    for name in a.stats:
+        np.testing.assert_array_equal(a.stats[name], b.stats[name])
+    np.testing.assert_array_equal(a.level_counts, b.level_counts)
+    np.testing.assert_array_equal(a.passages, b.passages)
+    assert a.calls == b.calls
+    assert a.n_evals == b.n_evals
+
+
+PARTS = ([0.3, 0.7], [[-2.0, 0.0, 1.0], [2.0, 1.0, 0.0]], [0.2, 0.1])
+EXACT, PLAIN = fm.score.GaussianMixture(*PARTS), Mixture(*PARTS)
+LEVELS = np.geomspace(10.0, 0.1, 15)
+HOW: dict[str, Any] = {
+    "levels": LEVELS,
+    "n_chains": 70,
+    "n_draws": 6,
+    "n_warmup": 8,
+    "n_skip": 3,
+    "rng": 17,
+}

@@ -1,4 +1,4 @@
-"""Exact score models in plain NumPy, for tests of what is done with models."""
+"""Exact score models in plain NumPy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mixture of normal laws in closed form, probe points, and programs carried out in NumPy."""
+"""A mixture of normal laws in closed form, probe points, and an executor of programs in NumPy."""
 
 from __future__ import annotations
 

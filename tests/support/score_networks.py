@@ -1,4 +1,4 @@
-"""A normal law written as every kind of network, in NumPy and torch alike."""
+"""A normal law as every kind of network, in NumPy and torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other libraries' integrators as functions of a denoiser: k-diffusion and diffusers.
+"""Integrators of k-diffusion and diffusers as functions of a denoiser.
 
 ``pip install torchsde torchdiffeq scipy tqdm`` and ``pip install --no-deps k-diffusion`` bring what
 k-diffusion's samplers need; the rest of its dependencies is for training, and some of it needs an

@@ -1,4 +1,4 @@
-"""Score models, schedules and integrators once more, as the literature has them, in plain loops.
+"""Reference score models, schedules and integrators in plain loops, as in the literature.
 
 Nothing here is shared with the library: a mixture solves with each covariance instead of using its
 eigenvectors, an integrator is a loop over steps instead of a list of coefficients. A point y is

@@ -86,6 +86,7 @@ class ScoreRun:
 
 @final
 class Program:
+    METHODS: list[str]
     @property
     def ops(self) -> list[tuple[Any, ...]]: ...
     @property
@@ -100,7 +101,7 @@ class Program:
     def coefficients(self) -> _F: ...
 
 def score_compile(
-    method: tuple[Any, ...], options: tuple[str, bool, int | None], grid: _F
+    method: tuple[str, dict[str, Any]], options: tuple[str, bool, int | None], grid: _F
 ) -> Program: ...
 def score_grid(
     kind: str,

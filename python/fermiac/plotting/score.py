@@ -1,4 +1,4 @@
-"""Pictures of score models: draws as images, ways from noise to data, levels of chains."""
+"""Plots of score models: images, trajectories from noise to data, levels of chains."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["plot_images", "plot_levels", "plot_schedules", "plot_trajectory"]
 
 Array = NDArray[np.float64]
-#: Bars of a histogram of levels, and chains or points whose ways can be told apart.
-_BARS, _FEW, _WAYS = 40, 6, 60
+#: The most bars of a histogram of levels, and the most chains or trajectories drawn.
+_BARS, _FEW, _TRAJECTORIES = 40, 6, 60
 
 
 def plot_images(
@@ -33,22 +33,22 @@ def plot_images(
     limits: tuple[float, float] | None = None,
     cmap: str = "gray_r",
 ) -> Axes:
-    """Draw images beside and below each other.
+    """Draw images in a grid.
 
     Parameters
     ----------
     images : array_like or torch.Tensor, shape (n, d), (n, h, w) or (n, channels, h, w)
-        What is drawn, by rows; one channel, or three for red, green and blue.
+        The images, row by row; one channel, or three for red, green and blue.
     shape : sequence of int, optional
         (h, w) or (channels, h, w) of images that are rows of d numbers; a square by default.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes; a new figure by default.
     n_columns : int, optional
-        Images in a row; by default what makes the whole nearly square.
+        Images in a row; by default the grid is nearly square.
     limits : (float, float), optional
-        The values that are drawn as the ends of the colours; those of the images by default.
+        The values at the ends of the colour map; those of the images by default.
     cmap : str
-        The colours of images with one channel.
+        The colour map of images with one channel.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def plot_images(
     low, high = (float(pixels.min()), float(pixels.max())) if limits is None else limits
     if not low < high:
         low, high = low - 0.5, low + 0.5
-    # One pixel of nothing between them.
+    # A margin of one pixel separates the images.
     whole_picture = np.full((down * (height + 1) - 1, across * (width + 1) - 1, n_channels), np.nan)
     for k, image in enumerate(np.clip((pixels - low) / (high - low), 0.0, 1.0)):
         top, left = (k // across) * (height + 1), (k % across) * (width + 1)
@@ -83,7 +83,7 @@ def plot_images(
         shown: Array = np.ma.masked_invalid(whole_picture[..., 0])
     else:
         shown = np.where(np.isnan(whole_picture), 1.0, whole_picture)
-    # Colours of three channels take no heed of the map.
+    # The colour map has no effect on three channels.
     ax.imshow(shown, vmin=0.0, vmax=1.0, interpolation="nearest", cmap=cmap)
     ax.set_axis_off()
     return ax
@@ -96,19 +96,19 @@ def plot_trajectory(
     *,
     columns: tuple[int, int] = (0, 1),
 ) -> Axes:
-    """Draw the ways of points from noise to data, in two of their coordinates.
+    """Draw trajectories of points from noise to data, in two of their coordinates.
 
     Parameters
     ----------
     trajectory : array_like, shape (N + 1, n, d)
-        The points at all levels, as `fermiac.score.integrate` gives them with
+        The points at all levels, as `fermiac.score.integrate` returns them with
         ``return_trajectory=True``.
     sigmas : array_like, shape (N + 1,), optional
-        The levels: points are divided by (1 + s²)^½, so that all of the way can be seen.
+        The levels: points are divided by (1 + s²)^½, so that the whole trajectory is visible.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes; a new figure by default.
     columns : (int, int)
-        Which two coordinates.
+        The two coordinates.
 
     Returns
     -------
@@ -123,7 +123,7 @@ def plot_trajectory(
 
     Notes
     -----
-    Ways are drawn of 60 points at most; of all of them where they begin and where they end.
+    At most 60 trajectories are drawn, and the first and last points of all.
 
     Examples
     --------
@@ -143,20 +143,20 @@ def plot_trajectory(
     pair = [whole("columns", column, 0, points.shape[2] - 1) for column in columns]
     if len(pair) != 2:
         raise ArgumentError(f"columns: {len(pair)} given; two are needed")
-    ways = points[:, :, pair]
+    paths = points[:, :, pair]
     if sigmas is not None:
         levels = numbers("sigmas", to_numpy(sigmas))
-        if levels.shape != (len(ways),):
+        if levels.shape != (len(paths),):
             raise ArgumentError(
-                f"sigmas: shape {levels.shape} given; the trajectory has {len(ways)} levels"
+                f"sigmas: shape {levels.shape} given; the trajectory has {len(paths)} levels"
             )
-        ways = ways / np.sqrt(1 + levels**2)[:, None, None]
+        paths = paths / np.sqrt(1 + levels**2)[:, None, None]
     ax = new_axes(ax)
-    few = np.linspace(0, ways.shape[1] - 1, min(ways.shape[1], _WAYS)).astype(np.int64)
-    for way in ways[:, few].swapaxes(0, 1):
-        ax.plot(way[:, 0], way[:, 1], color=BLUE, lw=0.6, alpha=0.4)
+    few = np.linspace(0, paths.shape[1] - 1, min(paths.shape[1], _TRAJECTORIES)).astype(np.int64)
+    for path in paths[:, few].swapaxes(0, 1):
+        ax.plot(path[:, 0], path[:, 1], color=BLUE, lw=0.6, alpha=0.4)
     for at, colour, label in ((0, GREY, "first level"), (-1, ORANGE, "last level")):
-        x, y = ways[at].T
+        x, y = paths[at].T
         ax.scatter(x, y, s=6, color=colour, lw=0, zorder=3, label=label)
     over = "" if sigmas is None else " / $\\sqrt{1 + s^2}$"
     ax.set_xlabel(f"x{pair[0]}{over}")
@@ -167,14 +167,14 @@ def plot_trajectory(
 
 
 def plot_schedules(schedules: Mapping[str, ArrayLike] | ArrayLike, ax: Axes | None = None) -> Axes:
-    """Draw the levels of schedules against the share of the steps that are done.
+    """Draw the levels of schedules against the share of the steps.
 
     Parameters
     ----------
     schedules : array_like, shape (N + 1,), or mapping of str to them
         Levels, from the highest to the lowest; a last one of 0 is left out.
     ax : matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes; a new figure by default.
 
     Returns
     -------
@@ -183,7 +183,7 @@ def plot_schedules(schedules: Mapping[str, ArrayLike] | ArrayLike, ax: Axes | No
     Raises
     ------
     ArgumentError
-        If levels are no row of positive numbers.
+        If levels are not one row of positive numbers.
     ImportError
         If matplotlib is not installed.
 
@@ -212,20 +212,20 @@ def plot_schedules(schedules: Mapping[str, ArrayLike] | ArrayLike, ax: Axes | No
 
 
 def plot_levels(result: LangevinGibbs, axes: Any = None) -> NDArray[Any]:
-    """Draw how chains over noise levels went: which levels they met, and their way through them.
+    """Draw the levels of chains: their frequencies, and their traces.
 
     Parameters
     ----------
     result : LangevinGibbs
-        What `fermiac.score.langevin_gibbs` gave.
+        The result of `fermiac.score.langevin_gibbs`.
     axes : array of 2 matplotlib Axes, optional
-        Where; a new figure by default.
+        The axes; a new figure by default.
 
     Returns
     -------
     ndarray of matplotlib Axes, shape (2,)
-        The shares of the levels beside those that are meant, and the mean of log s over the sweeps
-        before each draw, of some chains and of all together.
+        The shares of the levels and their target, and the mean of log s over the sweeps of each
+        draw, for some chains and for all together.
 
     Raises
     ------
@@ -236,13 +236,13 @@ def plot_levels(result: LangevinGibbs, axes: Any = None) -> NDArray[Any]:
 
     Notes
     -----
-    Chains that explore all levels cover their whole range, again and again. A mean that rises or
-    falls is a drift: of the plain Langevin step, upwards.
+    Chains that mix cover the whole range of the levels repeatedly. A mean that rises or falls is a
+    drift; that of the plain Langevin step is upwards.
     """
     shares, trace = panels(2, axes, size=(5.0, 3.2))
     seen = result.level_histogram()
     logs = np.log(seen.levels)
-    # Every bar has as many levels as the others, but for the last.
+    # All bars but the last have the same number of levels.
     ordered = np.sort(logs)
     gaps = np.diff(ordered) if len(logs) > 1 else np.ones(1)
     ends = ordered[0] - gaps[0] / 2, ordered[-1] + gaps[-1] / 2
@@ -259,10 +259,10 @@ def plot_levels(result: LangevinGibbs, axes: Any = None) -> NDArray[Any]:
     shares.set_ylabel("density of sweeps")
     shares.legend(frameon=False, fontsize="small")
     shares.set_title(f"{int(result.round_trips.sum())} round trips", fontsize="small", loc="left")
-    ways = np.asarray(result.stats["log_sigma"])
-    for way in ways[:_FEW]:
-        trace.plot(np.arange(1, ways.shape[1] + 1), way, color=GREY, lw=0.7, alpha=0.7)
-    trace.plot(np.arange(1, ways.shape[1] + 1), ways.mean(axis=0), color=BLUE, lw=1.6,
+    paths = np.asarray(result.stats["log_sigma"])
+    for path in paths[:_FEW]:
+        trace.plot(np.arange(1, paths.shape[1] + 1), path, color=GREY, lw=0.7, alpha=0.7)
+    trace.plot(np.arange(1, paths.shape[1] + 1), paths.mean(axis=0), color=BLUE, lw=1.6,
                label="mean of all chains")  # fmt: skip
     trace.axhline(result.log_sigma_expected, color=RED, lw=1, ls="--", label="meant")
     trace.set_ylim(logs.min(), logs.max())
@@ -276,7 +276,7 @@ def plot_levels(result: LangevinGibbs, axes: Any = None) -> NDArray[Any]:
 
 
 def _as_images(images: Any, shape: Sequence[int] | None) -> Array:
-    """Take images as (n, height, width, channels)."""
+    """Return images as (n, height, width, channels)."""
     from fermiac._base.tensors import to_numpy
 
     array = numbers("images", to_numpy(images))

@@ -3,68 +3,50 @@
 from __future__ import annotations
 
 from fermiac.runs.background import starter as _starter
+from fermiac.score import methods
 from fermiac.score.adaptive import Adaptive, Solution
-from fermiac.score.arguments import Reached, Threshold
-from fermiac.score.classifier import NoiseClassifier, train_noise_classifier
-from fermiac.score.classifier_report import Calibration, ClassifierTraining
+from fermiac.score.arguments import PartialSolution, Threshold
+from fermiac.score.classifier import (
+    Calibration,
+    ClassifierTraining,
+    NoiseClassifier,
+    train_noise_classifier,
+)
 from fermiac.score.diffusers_scheduler import DiffusersScheduler
 from fermiac.score.exact import Empirical, Gaussian, GaussianMixture
 from fermiac.score.gibbs import langevin_gibbs
-from fermiac.score.gibbs_options import (
+from fermiac.score.gibbs_result import LangevinGibbs, LevelHistogram
+from fermiac.score.gibbs_settings import (
     LangevinStep,
     LevelEstimate,
     LevelRegression,
     OUStep,
     ScaledStep,
 )
-from fermiac.score.gibbs_result import LangevinGibbs, LevelHistogram
 from fermiac.score.guided import Guided
-from fermiac.score.integration import integrate
+from fermiac.score.integration import integrate, sample
+from fermiac.score.integrator import Integrator, Langevin
 from fermiac.score.intrinsic import IntrinsicDimension, intrinsic_dimension
 from fermiac.score.likelihood import Likelihood, log_likelihood
 from fermiac.score.masked import Unmasked, first_hitting
+from fermiac.score.methods import *  # noqa: F403  # the table of integrators exports its classes
 from fermiac.score.model import Model
 from fermiac.score.network import ScoreModel
 from fermiac.score.reward_sampling import svdd
-from fermiac.score.sampling import sample
 from fermiac.score.schedule_search import searched
 from fermiac.score.schedules import exponential, karras, poly_t, polyexponential, vp_uniform
-from fermiac.score.single_step import (
-    DEIS,
-    GHVB,
-    Ancestral,
-    DPMSolver,
-    Euler,
-    EulerMaruyama,
-    HeavyBall,
-    Heun,
-    Integrator,
-    Langevin,
-    Midpoint,
-    RungeKutta,
-    UniPC,
-    integrators,
-)
 from fermiac.score.stepping import Stepper, stepper
 from fermiac.score.training import TrainedScore, Training, load_score, train_score
 
 __all__ = [
-    "DEIS",
-    "GHVB",
     "Adaptive",
-    "Ancestral",
     "Calibration",
     "ClassifierTraining",
-    "DPMSolver",
     "DiffusersScheduler",
     "Empirical",
-    "Euler",
-    "EulerMaruyama",
     "Gaussian",
     "GaussianMixture",
     "Guided",
-    "HeavyBall",
-    "Heun",
     "Integrator",
     "IntrinsicDimension",
     "Langevin",
@@ -74,12 +56,10 @@ __all__ = [
     "LevelHistogram",
     "LevelRegression",
     "Likelihood",
-    "Midpoint",
     "Model",
     "NoiseClassifier",
     "OUStep",
-    "Reached",
-    "RungeKutta",
+    "PartialSolution",
     "ScaledStep",
     "ScoreModel",
     "Solution",
@@ -87,12 +67,10 @@ __all__ = [
     "Threshold",
     "TrainedScore",
     "Training",
-    "UniPC",
     "Unmasked",
     "exponential",
     "first_hitting",
     "integrate",
-    "integrators",
     "intrinsic_dimension",
     "karras",
     "langevin_gibbs",
@@ -109,6 +87,7 @@ __all__ = [
     "train_score",
     "vp_uniform",
 ]
+__all__ += methods.__all__
 
 start = _starter(
     "score",

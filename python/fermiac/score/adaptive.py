@@ -1,4 +1,4 @@
-"""Integrators whose steps each row chooses for itself."""
+"""Adaptive integrators: each row chooses its own steps."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import choice, numbers, whole
-from fermiac.errors import ArgumentError, InternalError, TargetError
+from fermiac._base.validate import choice, real, whole
+from fermiac.errors import InternalError, TargetError
+from fermiac.score.integrator import AnyIntegrator
 from fermiac.score.model import Model
 
 if TYPE_CHECKING:
@@ -25,14 +26,14 @@ _MIN_RTOL = 1e-14
 
 
 class Solution(NamedTuple):
-    """What `Adaptive.solve` gives: points, and what each of them took.
+    """The points that `Adaptive.solve` reaches, and the evaluations and steps of each.
 
     Attributes
     ----------
     y : ndarray or torch.Tensor, shape of the points given
         The points.
     sigma : ndarray, shape (n,)
-        The level at which each stands: the last, but for rows that were frozen.
+        The level of each point: the last one, except for rows that were frozen.
     n_evals, n_accepted, n_rejected : ndarray, shape (n,)
         Evaluations of the model, and steps, of each row.
     """
@@ -45,11 +46,11 @@ class Solution(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Adaptive:
+class Adaptive(AnyIntegrator):
     """A Runge-Kutta pair with steps in log s that keep an error estimate within tolerances.
 
-    Every row has steps and an error of its own, so that its result does not depend on the rows
-    beside it; `solve` tells how many steps each took. The integrators ``"rk45"`` and ``"dop853"``
+    Every row has steps and an error of its own, so that its result does not depend on the other
+    rows; `solve` also returns how many steps each took. The integrators ``"rk45"`` and ``"dop853"``
     are ``Adaptive("dopri5")`` and ``Adaptive("dop853")``.
 
     Parameters
@@ -65,10 +66,10 @@ class Adaptive:
 
     Notes
     -----
-    In t = log s the probability-flow equation is dy/dt = y - D(y, eᵗ). The variable keeps steps
-    of like size from the largest level to the smallest. Errors of single steps add up: at the end
-    they are some ten to a hundred times the tolerance. Steps end at every level that was asked
-    for; a last level of 0 is the denoised point of the level before it.
+    In t = log s the probability-flow equation is dy/dt = y - D(y, eᵗ). In this variable steps have
+    a similar size from the largest level to the smallest. The errors of single steps add up: at the
+    end they are some ten to a hundred times the tolerance. Steps end at every level of the grid; a
+    last level of 0 is the denoised point of the level before it.
 
     References
     ----------
@@ -90,16 +91,11 @@ class Adaptive:
     max_steps: int = 10_000
 
     def __post_init__(self) -> None:
-        """Hold the settings to their domains."""
+        """Refuse settings outside of their domains."""
         choice("method", self.method, ("dop853", "dopri5"))
-        if not _MIN_RTOL <= _number("rtol", self.rtol) < 1:
-            raise ArgumentError(
-                f"rtol: {self.rtol!r} was given; from {_MIN_RTOL:g} to below 1 is needed"
-            )
-        if not 0 <= _number("atol", self.atol) < np.inf:
-            raise ArgumentError(
-                f"atol: {self.atol!r} was given; a finite number, at least 0, is needed"
-            )
+        low, high = _MIN_RTOL, np.inf
+        real("rtol", self.rtol, f"from {low:g} to below 1 is needed", lambda x: low <= x < 1)
+        real("atol", self.atol, "a finite number, at least 0, is needed", lambda x: 0 <= x < high)
         whole("max_steps", self.max_steps, 1, 2**32 - 1)
 
     def solve(
@@ -111,12 +107,12 @@ class Adaptive:
         on_nan: str = "raise",
         n_threads: int | None = None,
     ) -> Solution:
-        """Carry points through levels as `integrate` does, and tell what it took.
+        """Carry points through levels as `integrate` does, and count evaluations and steps.
 
         Parameters
         ----------
         model, y0, sigmas, on_nan, n_threads
-            As of `integrate`.
+            As for `integrate`.
 
         Returns
         -------
@@ -125,7 +121,7 @@ class Adaptive:
         Raises
         ------
         ArgumentError, TargetError, NumericalError
-            As of `integrate`.
+            As for `integrate`.
 
         Examples
         --------
@@ -135,7 +131,7 @@ class Adaptive:
         >>> found.y.shape, bool((found.n_evals >= 12 * found.n_accepted).all())
         ((2, 1), True)
         """
-        # A call takes an integrator, and so knows of this module.
+        # Calls import this module.
         from fermiac.score.arguments import Call
 
         call = Call(model, y0, sigmas, self, None, 0, False, None, on_nan, n_threads)
@@ -154,13 +150,6 @@ class Adaptive:
         return Solution(call.shaped(raw["y"]), *counts)
 
 
-def _number(name: str, value: Any) -> float:
-    array = numbers(name, value)
-    if array.ndim:
-        raise ArgumentError(f"{name}: shape {array.shape} was given; a number is needed")
-    return float(array)
-
-
 def integrate_adaptive(
     model: Any,
     y: Array,
@@ -173,24 +162,24 @@ def integrate_adaptive(
     n_threads: int = 1,
     report: Report | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]:
-    """Carry rows through levels, up or down; every step ends at the next of them at most.
+    """Carry rows through levels, up or down; no step goes beyond the next level.
 
     Parameters
     ----------
     model : Model or object
-        A model, or what the bindings take for one.
+        A model, or its form for the bindings.
     y : ndarray, shape (n, d)
         C-contiguous points at the first level.
     sigmas : ndarray, shape (L,) or (n, L)
-        Levels of all rows, or of each its own, strictly decreasing or increasing; the last may be
-        0 at the end of a descent.
+        Levels of all rows, or of each row, strictly decreasing or increasing; the last may be 0
+        where they decrease.
     integrator : Adaptive
     trace : tuple, optional
-        (None, 1) to carry along what the log-density changes by with the model's own traces of
-        ∂D/∂y, or (callable, count): ``callable(rows, y, sigma)`` gives D and (n, count) estimates.
+        (None, 1) to integrate the change of the log-density with the model's own traces of ∂D/∂y,
+        or (callable, count), where ``callable(rows, y, sigma)`` gives D and (n, count) estimates.
     on_nan : {"raise", "freeze"}, optional
-        Whether a value of the model that is not finite ends the call, or leaves its row where it
-        stands. None ends it too, in a call whose user has no such choice.
+        Whether a value of the model that is not finite ends the call, or stops its row. None ends
+        the call too, where users have no such choice.
     return_trajectory : bool
     n_threads : int
     report : callable, optional
@@ -199,10 +188,10 @@ def integrate_adaptive(
     Returns
     -------
     raw : dict or None
-        ``y`` (n, d), ``sigma`` (n,) the levels that were reached, ``log_change`` (n, count),
+        ``y`` (n, d), ``sigma`` (n,) the levels reached, ``log_change`` (n, count),
         ``trajectory`` (n, L, d) or (n, 0, d), ``n_evals``, ``n_accepted``, ``n_rejected`` (n,).
     error : BaseException or None
-        What ended the call early; then `raw`, where there is one, says how far the rows came.
+        The error that ended the call early; `raw` then has the points reached, or is None.
 
     Raises
     ------
@@ -227,6 +216,6 @@ def integrate_adaptive(
         core, y, levels, options, trace, return_trajectory, n_threads, report
     )
     if on_nan is None and isinstance(error, TargetError):
-        # What the core advises is no argument of the call.
+        # The core's advice names an argument that the call does not have.
         error.args = (str(error).partition(", or on_nan=")[0], *error.args[1:])
     return raw, error

@@ -1,8 +1,9 @@
-"""The checked arguments of an integration, and how far one came that was stopped."""
+"""Checked arguments of score calls: models, levels, integrators and the settings of a call."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from functools import cached_property
 from hashlib import blake2b
@@ -16,35 +17,143 @@ from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report
 from fermiac._base.tensors import like, to_numpy
-from fermiac._base.validate import RngLike, choice, key_of, numbers, positive, whole
-from fermiac.errors import ArgumentError
+from fermiac._base.validate import (
+    RngLike,
+    choice,
+    key_of,
+    numbers,
+    positive,
+    real,
+    whole,
+)
+from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import Checkpoint, Log
 from fermiac.score.adaptive import Adaptive
-from fermiac.score.integrator import real
-from fermiac.score.levels import as_model, held, levels_of, refuse_churn, refuse_outside
-from fermiac.score.model import Model, points_of, rows_of
-from fermiac.score.single_step import Integrator, as_integrator
+from fermiac.score.integrator import AnyIntegrator, Integrator
+from fermiac.score.methods import INTEGRATORS
+from fermiac.score.model import SLACK, Model, points_of, rows_of
 
-__all__ = ["Call", "Reached", "Threshold", "as_method"]
+__all__ = [
+    "Call",
+    "PartialSolution",
+    "Threshold",
+    "as_model",
+    "level_range",
+    "levels_within",
+    "range_of",
+    "refuse_churn",
+    "refuse_on_device",
+    "warn_frozen",
+]
 
 Array = NDArray[np.float64]
 
-#: What is done with rows for which a model gives no number.
+
+def as_model(given: object) -> Model:
+    """Return the score model that was given, or refuse it."""
+    if not isinstance(given, Model):
+        raise ArgumentError(
+            f"model: {type(given).__name__} given; a score model is needed: one of fermiac.score, "
+            "or ScoreModel(...) of a network or function"
+        )
+    return given
+
+
+def level_range(name: str, given: Any) -> tuple[float, float]:
+    """Return a lowest and a highest level, both above 0."""
+    try:
+        low, high = given
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            f"{name}: {given!r:.60} was given; (lowest, highest) level is needed"
+        ) from None
+    low, high = positive(name, low), positive(name, high)
+    if low >= high:
+        raise ArgumentError(
+            f"{name}: ({low:g}, {high:g}) given; the lowest level must be below the highest"
+        )
+    return low, high
+
+
+def range_of(model: Model, given: tuple[float, float] | None) -> tuple[float, float]:
+    """Return the lowest and the highest level of a call, within the range of the model."""
+    if given is None:
+        low, high = model._sampling_range()
+        if low <= 0:
+            raise ArgumentError(
+                f"sigma_range: not given, and the model's own begins at {low:g}; give (lowest, "
+                "highest) level, the lowest above 0"
+            )
+        return low, high
+    low, high = levels_within(
+        "sigma_range", model, np.array(level_range("sigma_range", given))
+    ).tolist()
+    return low, high
+
+
+def levels_within(name: str, model: Model, levels: Array) -> Array:
+    """Return levels, all different, within the range of a model; `name` is the argument."""
+    within = model._within(levels, name)
+    # The levels of a grid are the last axis.
+    if within is not levels and (np.diff(np.sort(within, axis=-1)) == 0).any():
+        raise ArgumentError(
+            f"{name}: two levels or more lie beyond the model's range on one side, where "
+            "clamp=True makes them one; give levels inside, and one beyond at most"
+        )
+    return within
+
+
+def refuse_churn(name: str, integrator: Integrator, model: Model, program: _core.Program) -> None:
+    """Refuse steps whose added noise goes up beyond the range of the model."""
+    if model.sigma_range is None:
+        return
+    high = model.sigma_range[1]
+    at = [op[3] for op in program.ops if op[0] == "denoise"]
+    top = float(program.coefficients[..., at].max(initial=0.0))
+    if top > high * (1 + SLACK):
+        raise ArgumentError(
+            f"{name}: {integrator!r:.100} adds noise up to level {top:g}, where the model's range "
+            f"ends at {high:g}; give a churn_range that ends at {high / math.sqrt(2):.6g}, or below"
+        )
+
+
+def refuse_on_device(**given: object) -> None:
+    """Refuse arguments that a model on its device cannot have, if they were given."""
+    for name, value in given.items():
+        if value is not None:
+            raise ArgumentError(
+                f"{name}: given for a model whose whole loop runs on its device; make it with "
+                "ScoreModel(..., on_device=False), or leave it out"
+            )
+
+
+def warn_frozen(frozen: int, n: int) -> None:
+    """Warn of the number of rows, out of `n`, for which a model gave no finite number."""
+    if frozen:
+        warnings.warn(
+            f"{frozen} of {n} rows were frozen on their way, where the model gave a number that is "
+            "not finite",
+            FermiacWarning,
+            # The caller of integrate or sample.
+            stacklevel=4,
+        )
+
+
+#: The treatments of rows for which a model gives no finite number.
 _NAN_POLICIES = ("raise", "freeze", "ignore")
-#: How closely Brownian paths meet a level, in log s.
+#: The tolerance with which Brownian paths meet a level, in log s.
 _TOLERANCE = 1e-5
-_ADAPTIVE = {"rk45": Adaptive("dopri5"), "dop853": Adaptive("dop853")}
 
 
-class Reached(NamedTuple):
-    """How far a call came that was stopped: the ``partial_result`` of its exception.
+class PartialSolution(NamedTuple):
+    """The points of a call that was stopped: the ``partial_result`` of its exception.
 
     Attributes
     ----------
     y : ndarray or torch.Tensor
         The points.
     sigma : ndarray, shape (n,)
-        The level at which each stands; to go on, integrate from there.
+        The level of each point. To continue, integrate from there.
     """
 
     y: Any
@@ -52,7 +161,7 @@ class Reached(NamedTuple):
 
 
 class Threshold(NamedTuple):
-    """Hold denoised points to a range.
+    """A range to which denoised points are held.
 
     Parameters
     ----------
@@ -75,35 +184,19 @@ class Threshold(NamedTuple):
         bound = positive("threshold", self.bound)
         if self.quantile is None:
             return "static", bound, 1.0
-        quantile = real("threshold", self.quantile)
-        if not 0 < quantile <= 1:
-            raise ArgumentError(
-                f"threshold: a quantile of {quantile!r} given; above 0 and at most 1 is needed"
-            )
-        return "dynamic", bound, quantile
-
-
-def as_method(given: object) -> Integrator | Adaptive:
-    """Take an integrator of either kind, or its name."""
-    if isinstance(given, Adaptive):
-        return given
-    if isinstance(given, str) and given in _ADAPTIVE:
-        return _ADAPTIVE[given]
-    try:
-        return as_integrator(given)
-    except ArgumentError as error:
-        raise ArgumentError(f"{error}, or Adaptive, 'rk45' or 'dop853'") from None
+        needed = "a quantile above 0 and at most 1 is needed"
+        return "dynamic", bound, real("threshold", self.quantile, needed, lambda q: 0 < q <= 1)
 
 
 class Call:
-    """The checked arguments of a call."""
+    """The checked arguments of `integrate` and `stepper`."""
 
     def __init__(
         self,
         model: Model,
         y0: Any,
         sigmas: ArrayLike,
-        integrator: str | Integrator | Adaptive,
+        integrator: str | AnyIntegrator,
         rng: RngLike,
         first_row: int,
         brownian: bool | tuple[float, float],
@@ -116,9 +209,9 @@ class Call:
         self.given = y0 = points_of("y0", y0)
         self.event = tuple(y0.shape[1:])
         self.model = model._shaped(self.event)
-        self.integrator = as_method(integrator)
+        self.integrator = INTEGRATORS.resolve(integrator)
         self.adaptive = isinstance(self.integrator, Adaptive)
-        # Rows that choose their own steps go in the core, wherever the model is.
+        # Adaptive steps run in the core, wherever the model is.
         self.on_device = self.model.runs_on_device and not self.adaptive
         n = len(y0)
         self.tensor = y0.reshape(n, math.prod(self.event))
@@ -126,10 +219,10 @@ class Call:
         if isinstance(self.integrator, Adaptive):
             self._adaptive_grid()
         elif self.grid.size:
-            # A grid that does not fall is refused, whatever is asked then.
-            program = self.program
-            if self.integrator.needs_noise:
-                refuse_churn("integrator", self.integrator, self.model, program)
+            # A grid that does not decrease is refused here.
+            program, fixed = self.program, self._fixed
+            if fixed.needs_noise:
+                refuse_churn("integrator", fixed, self.model, program)
         self.log = None if checkpoint is None else Log(checkpoint)
         resumed = None if self.log is None else self.log.seed
         self.key = resumed if rng is None and resumed is not None else key_of(rng)
@@ -154,10 +247,10 @@ class Call:
                 f"sigmas: shape {grid.shape} was given; (N + 1,) with at least one step is needed, "
                 f"or ({n}, N + 1) with a grid for each row"
             )
-        return held("sigmas", self.model, grid)
+        return levels_within("sigmas", self.model, grid)
 
     def _adaptive_grid(self) -> None:
-        """Refuse a way down that has no level above 0 to end at: it would be one denoising."""
+        """Refuse a grid without a level above 0 before the last: it would be one denoising."""
         if self.grid.shape[-1] == 2 and (self.grid[..., 1] == 0).any():
             raise ArgumentError(
                 f"sigmas: {self.grid.reshape(-1, 2)[0].tolist()} was given with "
@@ -173,13 +266,13 @@ class Call:
             )
 
     def _paths(self, given: bool | tuple[float, float]) -> tuple[float, float, float] | None:
-        """The ends of Brownian paths, and how closely levels are met in log s."""
+        """Return the ends of Brownian paths and the tolerance of levels in log s."""
         if given is False:
             return None
         if given is True:
             above = self.grid[self.grid > 0]
             if not above.size:
-                # No rows, each with a grid of its own.
+                # There are no rows.
                 return None
             low, high = float(above.min()), float(above.max())
             if low == high:
@@ -188,7 +281,7 @@ class Call:
                     "path needs two: give (lowest, highest) level, or leave it out"
                 )
             return low, high, _TOLERANCE
-        low, high = levels_of("brownian", given)
+        low, high = level_range("brownian", given)
         return low, high, _TOLERANCE
 
     @property
@@ -201,19 +294,22 @@ class Call:
         """Steps of the grid."""
         return int(self.grid.shape[-1]) - 1
 
+    @property
+    def _fixed(self) -> Integrator:
+        assert isinstance(self.integrator, Integrator)
+        return self.integrator
+
     @cached_property
     def program(self) -> _core.Program:
-        """The integrator on the grid."""
-        assert isinstance(self.integrator, Integrator)
-        return self.integrator._program(self.grid)
+        """The program of the integrator on the grid."""
+        return self._fixed._program(self.grid)
 
     def langevin(self) -> tuple[float, str]:
-        """How long Langevin steps are."""
-        assert isinstance(self.integrator, Integrator)
-        return self.integrator._langevin()
+        """Return the relative length and the norm of Langevin steps."""
+        return self._fixed._langevin()
 
     def settings(self) -> dict[str, Any]:
-        """How the core carries it out."""
+        """Return the settings of the run in the core."""
         return {
             "key": self.key,
             "first": self.first,
@@ -224,11 +320,11 @@ class Call:
         }
 
     def shaped(self, y: Array) -> Any:
-        """Points as they were given."""
+        """Return points in the shape and the type of the points given."""
         return like(self.given, y.reshape(*y.shape[:-1], *self.event))
 
     def identity(self) -> dict[str, Any]:
-        """What makes a call the same call."""
+        """Return the settings by which a checkpoint knows the call."""
         digest = blake2b(self.y.tobytes() + self.grid.tobytes(), digest_size=8).hexdigest()
         return {
             "version": _core.__version__,
@@ -244,19 +340,19 @@ class Call:
             "on_nan": self.on_nan,
         }
 
-    def tell(
+    def report_step(
         self, callback: Callable[[int, float, Any], object], step: int, sigma: float, y: Any
     ) -> None:
-        """Call what a user wants to be called after a step."""
+        """Call the callback of a user after a step."""
         try:
             callback(step, sigma, y)
         except Exception as error:
             error.add_note(f"raised by the callback after step {step} of {self.n_steps}")
             raise
 
-    def refuse_outside(self, executor: Any, target_factory: Any) -> None:
-        """Refuse what a model on its device cannot have."""
-        refuse_outside(executor=executor, target_factory=target_factory, checkpoint=self.log)
+    def refuse_on_device(self, executor: Any, target_factory: Any) -> None:
+        """Refuse arguments that a model on its device cannot have."""
+        refuse_on_device(executor=executor, target_factory=target_factory, checkpoint=self.log)
 
     def device_run(
         self,
@@ -264,7 +360,7 @@ class Call:
         return_trajectory: bool,
         report: Report | None,
     ) -> Any:
-        """The run in torch, on the device of the model."""
-        from fermiac.score.device_integrate import integrate_on_device
+        """Integrate in torch, on the device of the model."""
+        from fermiac.score.device_program import integrate_on_device
 
         return integrate_on_device(self, callback, return_trajectory, report)

@@ -1,11 +1,12 @@
-"""Noise levels from noisy points: networks that give the posterior of the level."""
+"""Noise classifiers: networks that give the posterior of the level of a noisy point."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,58 +16,187 @@ from fermiac._base.config import isa_level
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, choice, numbers, whole
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.results.result import Result
 from fermiac.runs.checkpoint import Checkpoint
-from fermiac.score import fitting as fitting
-from fermiac.score.classifier_report import (
-    Calibration,
-    ClassifierTraining,
-    calibration,
-    floor,
-    judge,
-    moments,
-)
+from fermiac.score import fitting
 from fermiac.score.mlp import level_classifier, read_network, write_network
-from fermiac.score.model import rows_of
+from fermiac.score.model import event_shape_of, rows_of
 from fermiac.score.training_checkpoint import identity_of, opened
+from fermiac.special import gammaincinv
 from fermiac.targets.torch_modules import import_torch
 
-__all__ = ["NoiseClassifier", "train_noise_classifier"]
+__all__ = ["Calibration", "ClassifierTraining", "NoiseClassifier", "train_noise_classifier"]
 
 Array = NDArray[np.float64]
-#: Points on which a classifier is judged, and rows of a call of its module.
+
+
+class Calibration(NamedTuple):
+    """The calibration of a classifier, the result of `NoiseClassifier.calibration`.
+
+    For a calibrated classifier the share of its posterior below the true level is uniform.
+    """
+
+    #: The ends of equal bins of that share, (n_bins + 1,).
+    edges: Array
+    #: The shares of held-out points in the bins, (n_bins,), 1 / n_bins if calibrated; their errors.
+    shares: Array
+    stderr: Array
+    #: The largest distance of the distribution function of the shares from the uniform one.
+    distance: float
+    #: Mean and standard deviation of (log s - its posterior mean) / its posterior sd: 0 and 1.
+    pull_mean: float
+    pull_sd: float
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class ClassifierTraining(Result):
+    """The report of the training of a noise classifier, with its quality on held-out points.
+
+    Attributes
+    ----------
+    losses : ndarray, shape (n_steps,)
+        The loss of each step.
+    cross_entropy, cross_entropy_stderr : float
+        Mean of -log p(level | point) on held-out points; its standard error.
+    entropy_floor : float
+        A lower bound: the cross-entropy given the noise itself.
+    accuracy : float
+        The share of held-out points whose most likely level is the true one.
+    ranks : ndarray, shape (n_probes,)
+        The share of the posterior below the true level, for `NoiseClassifier.calibration`.
+    pulls : ndarray, shape (n_probes,)
+        (log s - its posterior mean) / its posterior standard deviation.
+    n_parameters : int
+        The number of trained parameters.
+
+    See Also
+    --------
+    fermiac.score.train_noise_classifier : Trains a classifier with this report as ``training``.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(0).normal((1000, 16))
+    >>> c = fm.score.train_noise_classifier(x, [4.0, 2.0, 1.0, 0.5], rng=0)  # doctest: +SKIP
+    >>> bool(c.training.accuracy > 0.5)  # doctest: +SKIP
+    True
+    >>> bool(c.training.cross_entropy > c.training.entropy_floor)  # doctest: +SKIP
+    True
+    """
+
+    losses: Array
+    cross_entropy: float
+    cross_entropy_stderr: float
+    entropy_floor: float
+    accuracy: float
+    ranks: Array
+    pulls: Array
+    n_parameters: int
+
+    def _headline(self) -> str:
+        return (
+            f"Training of a noise classifier: {len(self.losses)} steps, {self.n_parameters} "
+            f"parameters, cross-entropy {self.cross_entropy:.4g} ± {self.cross_entropy_stderr:.2g} "
+            f"(not below {self.entropy_floor:.4g}), right level {self.accuracy:.1%}"
+        )
+
+
+def calibration(report: ClassifierTraining, n_bins: int) -> Calibration:
+    """Return the distribution of true levels in their posteriors, in bins of the share below."""
+    n = len(report.ranks)
+    edges = np.linspace(0.0, 1.0, n_bins + 1)
+    ordered, steps = np.sort(report.ranks), np.arange(n + 1) / n
+    distance = max(np.max(ordered - steps[:-1]), np.max(steps[1:] - ordered))
+    return Calibration(
+        edges,
+        np.histogram(report.ranks, edges)[0] / n,
+        np.full(n_bins, np.sqrt((1 - 1 / n_bins) / n_bins / n)),
+        float(distance),
+        float(report.pulls.mean()),
+        float(report.pulls.std()),
+    )
+
+
+def moments(logits: Array, levels: Array) -> tuple[Array, Array]:
+    """Return mean and standard deviation of log s under logits of levels."""
+    p = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+    log_s = np.log(levels)
+    mean = p @ log_s
+    return mean, np.sqrt(np.maximum(np.sum(p * (log_s - mean[:, None]) ** 2, axis=1), 0.0))
+
+
+def held_out_statistics(
+    logits: Array, k: NDArray[np.int64], levels: Array, key: int
+) -> dict[str, Any]:
+    """Return the statistics of logits on held-out points."""
+    n = len(k)
+    log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
+    own = log_p[np.arange(n), k]
+    # Levels by size: the share below the true level.
+    order = np.argsort(levels, kind="stable")
+    below = np.cumsum(np.exp(log_p[:, order]), axis=1)[np.arange(n), np.argsort(order)[k]]
+    mean, sd = moments(logits, levels)
+    # Within the share of the true level the rank is uniform.
+    within = fitting.uniforms(key, n, fitting.RANKS)
+    return {
+        "cross_entropy": float(-own.mean()),
+        "cross_entropy_stderr": float(own.std() / np.sqrt(n)),
+        "accuracy": float(np.mean(np.argmax(logits, axis=1) == k)),
+        "ranks": np.clip(below - within * np.exp(own), 0.0, 1.0),
+        "pulls": (np.log(levels)[k] - mean) / np.maximum(sd, 1e-12),
+    }
+
+
+def entropy_floor(levels: Array, d: int) -> float:
+    """Return the mean entropy of the level given the noise, which depends only on its norm.
+
+    Given s the squared norm is s² times a chi-squared number. The posterior is known at its
+    quantiles and at each level.
+    """
+    quantiles = 2 * gammaincinv(d / 2, (np.arange(256) + 0.5) / 256)
+    log_s = np.log(levels)
+    total = 0.0
+    for own in range(len(levels)):
+        norm = levels[own] ** 2 * quantiles[:, None]
+        logits = -d * log_s - 0.5 * norm / levels**2
+        total += float(np.mean(np.logaddexp.reduce(logits, axis=1) - logits[:, own]))
+    return total / len(levels)
+
+
+#: The points of the report of a classifier, and the most rows of a call of its module.
 _PROBES, _AT_ONCE = 4096, 8192
-#: The least standard deviation of log s that a regression may state, in steps of the levels.
+#: The least standard deviation of log s of a regression, in steps of the levels.
 _LEAST = 0.05
 
 
 class NoiseClassifier:
-    """The posterior of a noisy point's level, by a network.
+    """A network that gives the posterior of the level of a noisy point.
 
-    `train_noise_classifier` makes them; it says what they are.
+    `train_noise_classifier` trains one.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Takes (n, d), gives logits (n, L), or for ``target="regress"`` the mean and the logarithm
-        of the standard deviation of log s, (n, 2).
+        Takes (n, d) and returns logits (n, L), or for ``target="regress"`` the mean and the
+        logarithm of the standard deviation of log s, (n, 2).
     levels : array_like, shape (L,)
         The noise levels.
     target : str
         ``"classify"`` or ``"regress"``.
     event_shape : tuple of int, optional
-        The shape in which the module takes a point.
+        The shape of a point as input of the module.
 
     Attributes
     ----------
     levels : ndarray, shape (L,)
-        The noise levels, in the order in which they were given.
+        The noise levels, in the order given.
     training : ClassifierTraining or None
-        How it was trained.
+        The report of its training.
 
     Raises
     ------
     ArgumentError
-        If an argument is none of these.
+        If an argument is outside of its domain.
     ImportError
         If torch is not installed.
 
@@ -94,8 +224,8 @@ class NoiseClassifier:
         self.levels = _levels(levels)
         self.levels.flags.writeable = False
         self.target = choice("target", target, ("classify", "regress"))
-        self.event_shape = None if event_shape is None else fitting.event_of(event_shape)
-        #: Coordinates of a point, where they are known.
+        self.event_shape = None if event_shape is None else event_shape_of(event_shape)
+        #: Coordinates of a point, if they are known.
         self._dim = None if self.event_shape is None else math.prod(self.event_shape)
         self.training: ClassifierTraining | None = None
         self._dtype = next((p.dtype for p in module.parameters()), torch.float32)
@@ -105,7 +235,7 @@ class NoiseClassifier:
         self._least = float(_LEAST * np.abs(np.diff(np.log(self.levels))).mean())
 
     def __call__(self, y: Any) -> Array:
-        """Give the logits of the levels.
+        """Return the logits of the levels.
 
         Parameters
         ----------
@@ -122,12 +252,12 @@ class NoiseClassifier:
         ArgumentError
             If the shape does not fit.
         TargetError
-            If the module gives something that cannot be used.
+            If the output of the module cannot be used.
         """
         return self._logits(self._rows(y))
 
     def log_sigma(self, y: Any) -> tuple[Array, Array]:
-        """Give the posterior mean and standard deviation of log s.
+        """Return the posterior mean and standard deviation of log s.
 
         Parameters
         ----------
@@ -143,20 +273,20 @@ class NoiseClassifier:
         ArgumentError
             If the shape does not fit.
         TargetError
-            If the module gives something that cannot be used.
+            If the output of the module cannot be used.
         """
         points = self._rows(y)
         if self.target == "regress":
             torch = import_torch()
             with fitting.evaluated(self.module):
-                out = self._asked(torch.as_tensor(points, dtype=self._dtype, device=self.device))
+                out = self._output(torch.as_tensor(points, dtype=self._dtype, device=self.device))
                 mean, sd = self._moments(out)
             return mean.double().cpu().numpy(), sd.double().cpu().numpy()
         return moments(self._logits(points), self.levels)
 
     @property
     def accuracy(self) -> float:
-        """The share of held-out points whose likeliest level is the true one."""
+        """The share of held-out points whose most likely level is the true one."""
         return self._trained().accuracy
 
     @property
@@ -165,12 +295,12 @@ class NoiseClassifier:
         return self._trained().cross_entropy
 
     def calibration(self, n_bins: int = 10) -> Calibration:
-        """Compare the posterior of the level with where levels were, on held-out points.
+        """Compare the posterior of the level with the true levels of held-out points.
 
         Parameters
         ----------
         n_bins : int
-            Bins of the comparison.
+            The number of bins.
 
         Returns
         -------
@@ -179,7 +309,7 @@ class NoiseClassifier:
         Raises
         ------
         ArgumentError
-            If the classifier was not trained here.
+            If the classifier is not from `train_noise_classifier`.
         """
         return calibration(self._trained(), whole("n_bins", n_bins, 1, 10_000))
 
@@ -189,12 +319,12 @@ class NoiseClassifier:
         Parameters
         ----------
         path : str or path-like
-            The file; what was there is replaced.
+            The file; an old one is replaced.
 
         Raises
         ------
         ArgumentError
-            If the network is not the built-in one. Of your own module keep the ``state_dict``.
+            If the network is not the built-in one. For your own module keep the ``state_dict``.
         CheckpointError
             If the file cannot be written.
         """
@@ -204,14 +334,14 @@ class NoiseClassifier:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], device: Any = None) -> NoiseClassifier:
-        """Read a classifier that `save` wrote.
+        """Read a classifier from a file of `save`.
 
         Parameters
         ----------
         path : str or path-like
             The file.
         device : torch.device or str, optional
-            Where the network is put; the CPU by default.
+            The device of the network; the CPU by default.
 
         Returns
         -------
@@ -220,7 +350,7 @@ class NoiseClassifier:
         Raises
         ------
         CheckpointError
-            If there is no such file, or it is damaged, foreign or of a newer version.
+            If the file does not exist, is damaged, foreign or of a newer version.
         ImportError
             If torch is not installed.
         """
@@ -246,7 +376,7 @@ class NoiseClassifier:
         return self.training
 
     def _rows(self, y: Any) -> Array:
-        """Points of any shape as rows."""
+        """Return points of any shape as rows."""
         points = numbers("y", to_numpy(y))
         event = points.shape[1:]
         if len(event) > 1:
@@ -258,7 +388,7 @@ class NoiseClassifier:
         return rows_of("y", points, self._dim)
 
     def _logits(self, y: Array) -> Array:
-        """Logits of points, (n, d) -> (n, L), both float64."""
+        """Return logits of points, (n, d) -> (n, L), both float64."""
         torch = import_torch()
         out = np.empty((len(y), len(self.levels)))
         for at in range(0, len(y), _AT_ONCE):
@@ -270,16 +400,16 @@ class NoiseClassifier:
         return out
 
     def _logits_tensor(self, y: Any) -> Any:
-        """Logits of points on the module's device, without gradients."""
+        """Return logits of points on the device of the module, without gradients."""
         with fitting.evaluated(self.module):
-            out = self._asked(y.to(self._dtype))
+            out = self._output(y.to(self._dtype))
             if self.target == "classify":
                 return out
             mean, sd = self._moments(out)
             return -0.5 * ((self._log_levels - mean[:, None]) / sd[:, None]).square()
 
-    def _asked(self, y: Any) -> Any:
-        """What the module gives, of the shape that it should have."""
+    def _output(self, y: Any) -> Any:
+        """Return the output of the module, with its shape checked."""
         n = len(y)
         out = self.module(y if self.event_shape is None else y.reshape(n, *self.event_shape))
         wanted = (n, len(self.levels) if self.target == "classify" else 2)
@@ -293,9 +423,9 @@ class NoiseClassifier:
         return out[:, 0], out[:, 1].clamp(-15, 15).exp() + self._least
 
     def _loss(self, y: Any, k: Any) -> Any:
-        """Mean -log p of the true levels; a density of log s where that is what is learnt."""
+        """Return the mean -log p of the true levels; of the density of log s for a regression."""
         torch = import_torch()
-        out = self._asked(y)
+        out = self._output(y)
         if self.target == "classify":
             return torch.nn.functional.cross_entropy(out, k)
         mean, sd = self._moments(out)
@@ -321,44 +451,45 @@ def train_noise_classifier(
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     progress: bool | Callable[[int, int], object] | None = None,
 ) -> NoiseClassifier:
-    """Train a network to tell how noisy a point is.
+    """Train a network that gives the posterior of the noise level of a point.
 
     Parameters
     ----------
     data : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
         Draws of the law, without noise.
     levels : array_like, shape (L,)
-        The noise levels among which it chooses, all different.
+        The noise levels, all different.
     module : torch.nn.Module, optional
-        A network of your own, which is trained in place; see `NoiseClassifier`. By default a
-        residual multilayer perceptron.
+        A network of your own, trained in place; see `NoiseClassifier`. By default a residual
+        multilayer perceptron.
     target : str
         ``"classify"``: a logit for each level. ``"regress"``: mean and standard deviation of log s,
-        a normal law over the levels; fewer outputs, and right where the posterior has one mode, as
+        a normal law over the levels. This has fewer outputs, and suits posteriors with one mode, as
         in many dimensions.
     n_steps, batch_size : int
-        Steps, and noisy points of each.
+        The number of steps, and of noisy points in each.
     learning_rate : float
-        The largest: it rises over the first 5 % of the steps and falls to 0 along half a cosine.
+        The largest rate: it rises over the first 5 % of the steps and falls to 0 along half a
+        cosine.
     ema : float
-        The network has averaged weights, each step forgotten by this factor; 0 for the last ones.
+        The decay of the averaged weights of the network; 0 for the last weights.
     validation_fraction : float
-        The share of rows that is held out, to judge it; with 0 it is judged by fresh noise on rows
-        that were trained on.
+        The share of rows that is held out, for the report; with 0 the report uses fresh noise on
+        training data.
     event_shape : tuple of int, optional
-        The shape in which the module takes a row; by default that of the data's rows.
+        The shape of a row as input of the module; by default that of the rows of the data.
     width, n_blocks : int
-        Of the built-in network.
+        The size of the built-in network.
     device : torch.device or str, optional
-        Where to train; see `train_score`.
+        The device of the training; see `train_score`.
     rng : int, SeedSequence, Generator or None
-        The key of all random numbers.
+        The seed of all random numbers.
     checkpoint : path or Checkpoint, optional
-        A file to resume from, and to keep the training in: see `fermiac.Checkpoint`. A training
-        that was stopped and resumed ends with the bits of one that was not. In the middle of a
-        step nothing is written, so that Ctrl-C may lose what came after the last writing.
+        A file that keeps the training, and from which it resumes: see `fermiac.Checkpoint`. A
+        training that was stopped and resumed has the bits of one that was not. Within a step
+        nothing is written, so that Ctrl-C may lose the steps after the last writing.
     progress : bool or callable, optional
-        Whether to show a bar; see the other methods.
+        Whether to show a bar; see the other functions.
 
     Returns
     -------
@@ -367,13 +498,13 @@ def train_noise_classifier(
     Raises
     ------
     ArgumentError
-        If an argument is none of these.
+        If an argument is outside of its domain.
     NumericalError
-        If the loss is not finite at some step.
+        If the loss is not finite.
     TargetError
-        If the module gives something that cannot be used.
+        If the output of the module cannot be used.
     CheckpointError
-        If the file of `checkpoint` cannot be used, or belongs to another training.
+        If the file cannot be used, or belongs to another training.
     ImportError
         If torch is not installed.
     KeyboardInterrupt
@@ -383,12 +514,12 @@ def train_noise_classifier(
     -----
     A row of the data gets noise of a level that is drawn uniformly among `levels`; the mean of
     -log p(level | point) is least for the posterior of the level given the point [1]_. In d
-    dimensions its standard deviation in log s is about (2 d)⁻¹ᐟ² or more: levels that are much
-    denser cannot be told apart, and the accuracy is small by right. What counts is that the
-    `cross_entropy` is not far above the ``entropy_floor`` of the training where the data are sharp,
-    and that `calibration` finds no pattern.
+    dimensions its standard deviation in log s is about (2 d)⁻¹ᐟ² or more: much denser levels cannot
+    be distinguished, and the accuracy is then low. A good classifier of concentrated data has a
+    `cross_entropy` not far above the ``entropy_floor`` of the training, and a `calibration` without
+    a pattern.
 
-    Reproducible as `train_score` is.
+    A training is reproducible like `train_score`.
 
     References
     ----------
@@ -405,11 +536,11 @@ def train_noise_classifier(
     True
     """
     torch = import_torch()
-    points, shape = fitting.points_of(data, event_shape)
+    points, shape = fitting.data_of(data, event_shape)
     centre, scale = fitting.spread(points)
     grid = _levels(levels)
     choice("target", target, ("classify", "regress"))
-    held = fitting.share_of(validation_fraction, len(points))
+    held = fitting.n_held_out(validation_fraction, len(points))
     kept, key = opened(checkpoint, rng)
     plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
     if module is None:
@@ -448,7 +579,7 @@ def train_noise_classifier(
             module, loss_of, plan, progress, "training of a noise classifier", kept
         )
     y, k = noisy(0, _PROBES, out if held else trained, held_out=True)
-    judged = judge(made._logits(y), k, grid, key)
+    quality = held_out_statistics(made._logits(y), k, grid, key)
     made.training = ClassifierTraining(
         seed=key,
         version=_core.__version__,
@@ -458,9 +589,9 @@ def train_noise_classifier(
         wall_time=plan.seconds,
         status="complete" if stopped is None else "interrupted",
         losses=np.array(plan.losses),
-        entropy_floor=floor(grid, points.shape[1]),
+        entropy_floor=entropy_floor(grid, points.shape[1]),
         n_parameters=sum(p.numel() for p in module.parameters() if p.requires_grad),
-        **judged,
+        **quality,
     )
     if stopped is not None:
         stopped.partial_result = made  # type: ignore[attr-defined]

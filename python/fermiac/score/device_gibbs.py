@@ -1,8 +1,8 @@
-"""Denoising Langevin Gibbs in tensors where a network is: the second text of the core's chains.
+"""Chains of denoising Langevin Gibbs in tensors on the device of a network.
 
-What is done, and in which order, is told at the head of the core's ``score/langevin``; what is
-drawn has the same addresses. Points and levels never leave the device, except for the levels from
-which copies are denoised, once a window, and for functions that only take arrays.
+The head of ``langevin`` in the core describes the algorithm. The draws have the same addresses as
+there. Points and levels never leave the device, except for the levels from which copies are
+denoised, once a window, and for functions that only take arrays.
 """
 
 from __future__ import annotations
@@ -15,37 +15,145 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac.score.device_levels import LevelDraw
-from fermiac.score.device_noise import CHOICE, INTEGRATE, START, SWEEP, WINDOW
-from fermiac.score.device_program import Rules, Watch, noise_for, run_program, told
+from fermiac.errors import TargetError
+from fermiac.score.device_program import FiniteCheck, Rules, level_text, noise_for, run_program
 from fermiac.score.model import Model
 from fermiac.score.network import ScoreModel
+from fermiac.score.noise import CHOICE, INTEGRATE, START, SWEEP, WINDOW
 from fermiac.targets.torch_modules import evaluating
 
 if TYPE_CHECKING:
     from fermiac.score.gibbs_settings import GibbsSettings, Windows
 
-__all__ = ["DeviceChains", "run"]
+__all__ = ["DeviceChains", "LevelDraw", "run"]
 
 Array = NDArray[np.float64]
 
-#: A grid's first level lies at least by this share above its last.
+
+class LevelDraw:
+    """The draw of noise levels given points; tables are float64 on any device."""
+
+    def __init__(
+        self, model: ScoreModel, settings: GibbsSettings, levels: Any, check: FiniteCheck
+    ) -> None:
+        torch = sys.modules["torch"]
+        self._model = model
+        self._settings = settings
+        self._levels = levels
+        self._check = check
+        logs = np.log(settings.levels)
+        double = {"device": levels.device, "dtype": torch.float64}
+        self._log_prior = torch.tensor(settings.log_prior, **double)
+        #: -log s half-way between neighbours; it rises.
+        self._between = torch.tensor(-0.5 * (logs[1:] + logs[:-1]), **double)
+
+    def draw(
+        self,
+        x: Any,
+        sigma: Any,
+        denoised: Any,
+        u: Any,
+        denoise: Callable[[Any, Any], Any],
+    ) -> Any:
+        """Return new levels (n,), by the uniform numbers `u`.
+
+        `denoised` are the denoised points at their present levels; None if they must be computed
+        by `denoise` where they are needed.
+        """
+        kind = self._settings.predictor
+        if kind == "exact":
+            return self._from_table(self._table(x), u)
+        if kind == "logits":
+            return self._from_table(self._predicted(x, len(self._settings.levels)), u)
+        if kind == "regression":
+            torch = sys.modules["torch"]
+            mean, deviation = self._predicted(x, 2).unbind(dim=1)
+            self._require(
+                mean.isfinite() & deviation.isfinite() & (deviation >= 0),
+                "mean and deviation that are no numbers",
+            )
+            return self._within_table((mean + deviation * torch.special.ndtri(u)).exp())
+        if denoised is None:
+            denoised = denoise(x, sigma)
+        return self._within_table((x - denoised).square().mean(dim=1).sqrt().double())
+
+    def nearest(self, sigma: Any) -> Any:
+        """Return the number of the level nearest in log s, the first of equals."""
+        return sys.modules["torch"].searchsorted(self._between, -sigma.double().log())
+
+    def log_density(self, x: Any, sigma: Any) -> Any:
+        """Return the log-density of the model, a function of arrays, at points and levels."""
+        torch = sys.modules["torch"]
+        points, levels = (t.double().numpy(force=True) for t in (x, sigma))
+        given = self._model._log_density(points, np.ascontiguousarray(levels))
+        return torch.from_numpy(given).to(x.device)
+
+    def _table(self, x: Any) -> Any:
+        """Return the log-density of the model at all levels, (n, L)."""
+        torch = sys.modules["torch"]
+        points = x.double().numpy(force=True)
+        columns = [self._model._log_density(points, np.array([s])) for s in self._settings.levels]
+        return torch.from_numpy(np.stack(columns, axis=1)).to(x.device)
+
+    def _predicted(self, x: Any, outputs: int) -> Any:
+        """Return the outputs of the predictor for points, float64 (n, outputs) on the device."""
+        torch = sys.modules["torch"]
+        settings = self._settings
+        if settings.predict_tensor is not None:
+            given = settings.predict_tensor(x)
+        else:
+            assert settings.predict is not None
+            given = torch.from_numpy(np.asarray(settings.predict(x.double().numpy(force=True))))
+        if tuple(given.shape) != (len(x), outputs):
+            raise TargetError(
+                f"noise_predictor: it gave shape {tuple(given.shape)} for {len(x)} points; "
+                f"({len(x)}, {outputs}) is needed"
+            )
+        return given.to(x.device, torch.float64)
+
+    def _from_table(self, logs: Any, u: Any) -> Any:
+        logs = logs + self._log_prior
+        most = logs.amax(dim=1, keepdim=True)
+        # The largest is NaN if any is.
+        self._require(most.isfinite()[:, 0], "log-probabilities that are no law")
+        if self._settings.argmax:
+            return self._levels[(logs == most).int().argmax(dim=1)]
+        sums = (logs - most).exp().cumsum(dim=1)
+        return self._levels[(sums > u[:, None] * sums[:, -1:]).int().argmax(dim=1)]
+
+    def _within_table(self, s: Any) -> Any:
+        """Return levels within the range of the table, or the nearest levels of the table."""
+        low, high = float(self._settings.levels[-1]), float(self._settings.levels[0])
+        s = s.clamp(low, high)
+        return self._levels[self.nearest(s)] if self._settings.nearest else s.to(self._levels.dtype)
+
+    def _require(self, good: Any, gave: str) -> None:
+        self._check.require(
+            good,
+            lambda chain: (
+                f"chain {chain}: the law of the level that was given has {gave}; finite "
+                "log-probabilities, or a finite mean and deviation of log s, are needed"
+            ),
+        )
+
+
+#: The first level of a grid lies at least by this share above its last.
 _ABOVE = 1e-6
 
 
 def run(model: Model, settings: GibbsSettings) -> DeviceChains:
-    """The chains of a run on the device of the model, which has one."""
+    """Return the chains of a run on the device of the model."""
     assert isinstance(model, ScoreModel)
     return DeviceChains(model, settings)
 
 
 @dataclass(frozen=True)
 class _State:
-    """Where all chains stand, in tensors that are never written to."""
+    """The state of all chains, in tensors that are never written to."""
 
     x: Any
     sigma: Any
-    #: The end of the levels that was reached last: 0 none, 1 the highest, 2 the lowest.
+    #: The end of the levels reached last: 0 none, 1 the highest, 2 the lowest.
     ends: Any
     passages: Any
     visits: Any
@@ -53,7 +161,7 @@ class _State:
 
 @dataclass(frozen=True)
 class _Swept:
-    """A sweep's points and levels, and whether the moves were accepted."""
+    """The points and levels after a sweep, and whether the moves were accepted."""
 
     x: Any
     sigma: Any
@@ -61,7 +169,7 @@ class _Swept:
 
 
 class DeviceChains:
-    """All chains of a run; see `Chains`. The progress is told by who calls, window by window."""
+    """All chains of a run, see `Chains`; the caller reports the progress, window by window."""
 
     def __init__(self, model: ScoreModel, settings: GibbsSettings) -> None:
         torch = sys.modules["torch"]
@@ -70,8 +178,8 @@ class DeviceChains:
         self._settings = settings
         self._noise = noise_for(network, settings.key, 0, (settings.n_chains, settings.dim))
         self._device, self._dtype = torch.device(network.device), network.accumulator
-        self._watch = Watch(settings.n_chains, self._device)
-        self._levels = LevelDraw(model, settings, self._tensor(settings.levels), self._watch)
+        self._check = FiniteCheck(settings.n_chains, self._device)
+        self._levels = LevelDraw(model, settings, self._tensor(settings.levels), self._check)
         self._begun = False
         self._n_windows = 0
         n = settings.n_chains
@@ -94,11 +202,11 @@ class DeviceChains:
     def _tensor(self, array: Array) -> Any:
         return sys.modules["torch"].tensor(array, device=self._device, dtype=self._dtype)
 
-    # What `Chains` asks for.
+    # The interface of `Chains`.
 
     @property
     def n_windows(self) -> int:
-        """Windows that all chains have finished."""
+        """The number of windows that all chains have finished."""
         return self._n_windows
 
     def begin(self, report: Callable[[int, int], object] | None) -> None:
@@ -106,16 +214,16 @@ class DeviceChains:
         torch = sys.modules["torch"]
         settings = self._settings
         with evaluating(self._network.held), torch.no_grad():
-            x, sigma = self._started()
+            x, sigma = self._first_state()
             for t in range(settings.n_warmup):
                 swept = self._sweep(x, sigma, t, settings.warmup_step)
                 x, sigma = swept.x, swept.sigma
-            self._watch.settle()
+            self._check.settle()
         self._state = replace(self._state, x=x, sigma=sigma)
         self._begun = True
 
     def advance(self, n_windows: int, report: Callable[[int, int], object] | None) -> Windows:
-        """Make windows; after an error all chains are where they were before."""
+        """Make windows; after an error all chains are as they were before."""
         from fermiac.score.gibbs_settings import Windows
 
         torch = sys.modules["torch"]
@@ -124,7 +232,7 @@ class DeviceChains:
             for w in range(self._n_windows, self._n_windows + n_windows):
                 state, *window = self._window(state, w)
                 made.append(window)
-            self._watch.settle()
+            self._check.settle()
         parts = [
             torch.stack(part, dim=1).double().numpy(force=True) for part in zip(*made, strict=True)
         ]
@@ -133,7 +241,7 @@ class DeviceChains:
         return Windows(*parts)
 
     def counts(self) -> dict[str, NDArray[Any]]:
-        """What was counted until now."""
+        """Return the counts of the run."""
         settings = self._settings
         estimates = settings.predictor == "estimate"
         start = self._n_evals[0] if settings.x0 is None else 0
@@ -153,12 +261,12 @@ class DeviceChains:
         }
 
     def save(self) -> dict[str, NDArray[Any]]:
-        """Everything that changes."""
+        """Return the state of the chains, for `load`."""
         kept = {name: value.numpy(force=True).copy() for name, value in vars(self._state).items()}
         return kept | {"progress": np.array([self._begun, self._n_windows], dtype=np.int64)}
 
     def load(self, kept: dict[str, NDArray[Any]]) -> None:
-        """Bring the chains to where `save` was called."""
+        """Restore a state that `save` returned."""
         torch = sys.modules["torch"]
         now = vars(self._state)
         self._state = _State(
@@ -169,10 +277,10 @@ class DeviceChains:
         )
         self._begun, self._n_windows = bool(kept["progress"][0]), int(kept["progress"][1])
 
-    # What the chains do.
+    # The algorithm.
 
-    def _started(self) -> tuple[Any, Any]:
-        """The first points and levels."""
+    def _first_state(self) -> tuple[Any, Any]:
+        """Return the first points and levels."""
         settings, n = self._settings, self._settings.n_chains
         low, high = float(settings.levels[-1]), float(settings.levels[0])
         if settings.x0 is not None:
@@ -194,17 +302,17 @@ class DeviceChains:
         denoised = self._network.denoise_tensor(x, sigma)
 
         def text(chain: int) -> str:
-            level = told(sigma[chain].numpy(force=True)[()])
+            level = level_text(sigma[chain].numpy(force=True)[()])
             return (
                 f"chain {chain}: {type(self._network.module).__name__} gave a number that is not "
                 f"finite at sigma = {level}; if points run away, take a smaller step or OUStep"
             )
 
-        self._watch.look(denoised.isfinite().all(dim=1), text)
+        self._check.require(denoised.isfinite().all(dim=1), text)
         return denoised
 
     def _sweep(self, x: Any, sigma: Any, t: int, step: tuple[str, float]) -> _Swept:
-        """Sweep number `t`."""
+        """Make sweep number `t`."""
         z, uniform = self._noise.both(SWEEP, t, 2)
         denoised = self._denoise(x, sigma)
         pull, width = _rates(step, sigma)
@@ -216,7 +324,7 @@ class DeviceChains:
             torch = sys.modules["torch"]
             denoised_to = self._denoise(to, sigma)
             ratio = self._log_ratio(x, to, denoised, denoised_to, z, sigma, step)
-            # Also where the ratio is no number, the chain stays.
+            # A chain also stays if the ratio is NaN.
             moved = uniform[:, 0].log() < ratio
             x = torch.where(moved[:, None], to, x)
             current = torch.where(moved[:, None], denoised_to, denoised)
@@ -233,7 +341,7 @@ class DeviceChains:
         sigma: Any,
         step: tuple[str, float],
     ) -> Any:
-        """The logarithms of what moves are accepted with."""
+        """Return the logarithms of the acceptance ratios of moves."""
         pull, width = _rates(step, sigma)
         back_pull = denoised_to - to
         back = (x - to - pull[:, None] * back_pull).square().sum(dim=1)
@@ -247,7 +355,7 @@ class DeviceChains:
         return gain + (forth - back) / (2.0 * variance)
 
     def _window(self, state: _State, w: int) -> tuple[_State, Any, Any, Any, Any]:
-        """Window number `w`: sweeps, and a copy of one of the states denoised."""
+        """Make window number `w`: sweeps, and the denoised copy of one of their states."""
         torch = sys.modules["torch"]
         settings = self._settings
         n, n_skip = settings.n_chains, settings.n_skip
@@ -289,19 +397,19 @@ class DeviceChains:
         )
 
     def _grid(self, levels: Array, n_steps: int) -> Array:
-        """A grid for each level, from it (or a little above the end) to the end and to 0."""
+        """Return a grid for each level, from it (or a little above the end) to the end and to 0."""
         end, root = self._settings.sigma_end, 1.0 / self._settings.rho
         start = np.maximum(levels, end * (1.0 + _ABOVE))[:, None]
         share = np.linspace(0.0, 1.0, n_steps) if n_steps > 1 else np.zeros(1)
         grid = (start**root + share * (end**root - start**root)) ** self._settings.rho
         grid[:, -1] = end
-        # The ends are what they are, without rounding.
+        # The ends are exact, without rounding.
         grid[:, 0] = start[:, 0]
         return np.hstack([grid, np.zeros((len(levels), 1))])
 
 
 def _rates(step: tuple[str, float], sigma: Any) -> tuple[Any, Any]:
-    """How far a move goes towards the denoised point, and the deviation of its noise."""
+    """Return the share of a move towards the denoised point, and the deviation of its noise."""
     torch = sys.modules["torch"]
     kind, c = step
     if kind == "langevin":
@@ -311,7 +419,7 @@ def _rates(step: tuple[str, float], sigma: Any) -> tuple[Any, Any]:
 
 
 def _passed(place: Any, last: int, ends: Any, passages: Any) -> tuple[Any, Any]:
-    """Which ends of the levels were reached last, and the passages between them."""
+    """Return the ends of the levels reached last, and the passages between them."""
     torch = sys.modules["torch"]
     if last == 0:
         return ends, passages

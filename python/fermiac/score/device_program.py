@@ -1,47 +1,54 @@
-"""Programs carried out in tensors where a network is: the second text of the core's executor.
+"""Integration programs in tensors on the device of a network.
 
-What it does to the last operation is told in the core's ``score/run``. The state never leaves the
-device. On a CPU with the core's noise both texts agree up to rounding; elsewhere a denoised number
-that is not finite is found a few evaluations later, since looking at it holds up the device.
+The ``run`` module of the core describes the operations. The state never leaves the device. On a CPU
+with the noise of the core both versions agree up to rounding. Elsewhere a denoised number that is
+not finite is found a few evaluations later, since each check holds up the device.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Generator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac.errors import TargetError
-from fermiac.score.device_noise import INTEGRATE, DeviceNoise, HostNoise, Noise, Normals
-from fermiac.score.frozen_rows import tell_frozen
+from fermiac._base.progress import Report, finish
+from fermiac._base.tensors import is_tensor
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.score.arguments import warn_frozen
+from fermiac.score.network import ScoreModel
+from fermiac.score.noise import INTEGRATE, DeviceNoise, HostNoise, Noise, Normals
 from fermiac.score.parametrisation import Scales
 from fermiac.score.torch_network import TorchNetwork
 from fermiac.targets.torch_modules import evaluating
 
+if TYPE_CHECKING:
+    from fermiac.score.arguments import Call
+
 __all__ = [
-    "Ask",
-    "Done",
+    "Evaluation",
+    "FiniteCheck",
     "Registers",
     "Rules",
-    "Watch",
+    "StepEnd",
     "clipped",
+    "integrate_on_device",
+    "level_text",
     "noise_for",
     "run_program",
-    "told",
 ]
 
 Array = NDArray[np.float64]
-
-#: Evaluations between two looks at whether all was finite, where each holds up the device.
-_LOOK_EVERY = 8
+#: Evaluations between two checks of finite numbers on a device, which each check blocks.
+_CHECK_EVERY = 8
 
 
 class Rules(NamedTuple):
-    """How a program is carried out; see `fermiac.score.integrate`."""
+    """The settings of the execution of a program; see `fermiac.score.integrate`."""
 
     threshold: tuple[str, float, float] | None = None
     on_nan: str = "raise"
@@ -53,23 +60,23 @@ class Rules(NamedTuple):
     first: int = 0
 
 
-class Ask(NamedTuple):
-    """A program waits for the denoised `y` at the level of coefficient `at`."""
+class Evaluation(NamedTuple):
+    """A request for the denoised `y` at the level of coefficient `at`."""
 
     y: Any
     at: int
 
 
-class Done(NamedTuple):
-    """A step has ended, at the level of coefficient `at`."""
+class StepEnd(NamedTuple):
+    """The end of a step, at the level of coefficient `at`."""
 
     at: int
 
 
 class Registers:
-    """The registers of a program, which asks for denoised points and says when a step has ended.
+    """The registers of a program, whose execution requests denoised points.
 
-    Tensors in registers are never written to, so that they can be kept.
+    Tensors in registers are never written to, so that others may keep them.
     """
 
     def __init__(
@@ -88,7 +95,7 @@ class Registers:
         self._purpose = purpose
         self._first_draw = first_draw
         self.coefficients: Array = program.coefficients
-        #: Numbers for all rows, or columns of one for each.
+        #: Numbers for all rows, or columns with a number for each row.
         self._c: Any
         if self.coefficients.ndim == 1:
             self._c = self.coefficients.tolist()
@@ -101,7 +108,7 @@ class Registers:
 
     @property
     def y(self) -> Any:
-        """Where the rows stand."""
+        """The points of the rows."""
         return self._values[0]
 
     @y.setter
@@ -109,28 +116,28 @@ class Registers:
         self._values[0] = value
 
     def replace(self, before: Any, after: Any) -> None:
-        """Put other points where a register holds `before`."""
+        """Put other points into the registers that hold `before`."""
         self._values = [after if value is before else value for value in self._values]
 
     def levels(self, at: int) -> Array:
-        """The level of coefficient `at`: of all rows, (1,), or of each."""
+        """Return the level of coefficient `at`: of all rows, (1,), or of each row."""
         return np.atleast_1d(self.coefficients[..., at])
 
-    def run(self) -> Generator[Ask | Done, Any, None]:
-        """Carry the program out; what is sent after an `Ask` is the answer."""
+    def run(self) -> Generator[Evaluation | StepEnd, Any, None]:
+        """Execute the program; the denoised points are sent in after an `Evaluation`."""
         for op in self._ops:
             if op[0] == "combine":
                 _, to, terms, at, draw = op
                 self._values[to] = self._combined(terms, at, draw)
             elif op[0] == "denoise":
                 _, start, to, at = op
-                answer = yield Ask(self._values[start], at)
+                answer = yield Evaluation(self._values[start], at)
                 self._values[to] = answer
             elif op[0] == "langevin":
                 _, denoised, at, draw = op
                 self._values[0] = self._langevin(self._values[denoised], at, draw)
             else:
-                yield Done(op[1])
+                yield StepEnd(op[1])
 
     def _combined(self, terms: list[int], at: int, draw: int | None) -> Any:
         c, shared = self._c, isinstance(self._c, list)
@@ -153,13 +160,13 @@ class Registers:
         high, low = self._draws[draw]
         if self._rules.brownian is not None and high != low:
             return self._increments(high, low)
-        # Draws have 32-bit numbers.
+        # Numbers of draws have 32 bits.
         number = (self._first_draw + draw) & 0xFFFFFFFF
         end = number + len(self._draws) - draw
         return self._noise.normals(self._purpose, number, end)
 
     def _increments(self, high: int, low: int) -> Any:
-        """The increments of the rows' Brownian paths, which the core makes."""
+        """Return the increments of the Brownian paths of the rows, made in the core."""
         assert self._rules.brownian is not None
         n, d = self.y.shape
         above, below = (np.ascontiguousarray(self.levels(at)) for at in (high, low))
@@ -179,16 +186,16 @@ class Registers:
             z_norm = z.norm(dim=1, keepdim=True)
             g_norm = (move / (s * s)).norm(dim=1, keepdim=True)
             if norm == "batch":
-                # Rows without a score, as those that are frozen, say nothing of the others.
+                # Rows without a score, as frozen ones, do not count.
                 z_norm, g_norm = (z_norm * (g_norm > 0)).sum(), g_norm.sum()
-            # Where the score is 0 there is no scale for a step.
+            # A score of 0 gives no scale for a step.
             length = torch.where(g_norm > 0, z_norm / g_norm, 0.0)
         root = snr * length
         return y + (2.0 * root * root / (s * s)) * move + 2.0 * root * z
 
 
 def noise_for(network: TorchNetwork, key: int, first: int, shape: tuple[int, int]) -> Noise:
-    """The noise of a network's loops: the core's on a CPU, else the device's own."""
+    """Return the noise of loops of a network: that of the core on a CPU, else of the device."""
     torch = sys.modules["torch"]
     device = torch.device(network.device)
     kind = HostNoise if device.type == "cpu" else DeviceNoise
@@ -196,7 +203,7 @@ def noise_for(network: TorchNetwork, key: int, first: int, shape: tuple[int, int
 
 
 def clipped(denoised: Any, threshold: tuple[str, float, float]) -> Any:
-    """Denoised points held to a range."""
+    """Return denoised points held to a range."""
     kind, bound, probability = threshold
     if kind == "static":
         return denoised.clamp(-bound, bound)
@@ -207,31 +214,31 @@ def clipped(denoised: Any, threshold: tuple[str, float, float]) -> Any:
     q = ordered[:, below : below + 1]
     if place > below:
         q = q + (place - below) * (ordered[:, below + 1 : below + 2] - q)
-    # NaN are sorted last; a row with one has no quantile.
+    # NaN are sorted last; a row with NaN has no quantile.
     q = torch.where(ordered[:, -1:].isnan(), bound, q).clamp(min=bound)
     return denoised.clamp(-q, q) * (bound / q)
 
 
-def told(level: Any) -> str:
-    """A level in the core's messages: its shortest digits and a power of ten."""
+def level_text(level: Any) -> str:
+    """Return a level as in messages of the core: its shortest digits and a power of ten."""
     return np.format_float_scientific(level, trim="-", exp_digits=1).replace("e+", "e")
 
 
-class Watch:
-    """Looks at whether rows are as they should be: at once on a CPU, elsewhere now and then.
+class FiniteCheck:
+    """Checks of rows: at once on a CPU, elsewhere after several evaluations.
 
-    Every look holds up a device until it has done all that it was told.
+    Every check blocks a device until it has finished its work.
     """
 
     def __init__(self, n: int, device: Any) -> None:
         torch = sys.modules["torch"]
         self._waits = device.type != "cpu"
-        #: The look at which a row was not good first, or -1; and what to say of each look.
+        #: The first check that a row did not pass, or -1; and the message of each check.
         self._first = torch.full((n,), -1, dtype=torch.int32, device=device)
         self._texts: list[Callable[[int], str]] = []
 
-    def look(self, good: Any, text: Callable[[int], str]) -> None:
-        """Fail with the text for a row that is not `good`, now or later."""
+    def require(self, good: Any, text: Callable[[int], str]) -> None:
+        """Raise an error with the text for a row that is not `good`, now or later."""
         if not self._waits:
             if not good.all():
                 raise TargetError(text(int(good.int().argmin())))
@@ -239,11 +246,11 @@ class Watch:
         number = len(self._texts)
         self._texts.append(text)
         self._first = sys.modules["torch"].where((self._first < 0) & ~good, number, self._first)
-        if len(self._texts) == _LOOK_EVERY:
+        if len(self._texts) == _CHECK_EVERY:
             self.settle()
 
     def settle(self) -> None:
-        """Fail if any row was not good since the last time."""
+        """Raise the error of the first check that a row did not pass."""
         if not self._texts:
             return
         first, texts = self._first.numpy(force=True), self._texts
@@ -253,8 +260,8 @@ class Watch:
             raise TargetError(texts[number](int(np.argmax(first == number))))
 
 
-class _Judge:
-    """What becomes of denoised points that are not finite."""
+class _NanPolicy:
+    """The treatment of denoised points that are not finite."""
 
     def __init__(self, network: TorchNetwork, registers: Registers, on_nan: str) -> None:
         torch = sys.modules["torch"]
@@ -264,34 +271,35 @@ class _Judge:
         self._policy = on_nan
         self._frozen = torch.zeros(len(y), dtype=torch.bool, device=y.device)
         self._held = y
-        self.watch = Watch(len(y), y.device)
+        self.check = FiniteCheck(len(y), y.device)
 
-    def look(self, denoised: Any, y: Any, step: int, at: int) -> Any:
-        """Take denoised points as they are, or as they have to be."""
+    def applied(self, denoised: Any, y: Any, step: int, at: int) -> Any:
+        """Return denoised points after the treatment of those that are not finite."""
         if self._policy == "ignore":
             return denoised
         good = denoised.isfinite().all(dim=1)
         if self._policy == "freeze":
             self._frozen |= ~good
             return sys.modules["torch"].where(good[:, None], denoised, y)
-        self.watch.look(good, lambda row: self._text(row, step, at))
+        self.check.require(good, lambda row: self._text(row, step, at))
         return denoised
 
     def _text(self, row: int, step: int, at: int) -> str:
         levels = self._registers.levels(at)
+        level = level_text(levels[row if len(levels) > 1 else 0])
         return (
             f"step {step + 1}, row {row}: {self._what} gave a number that is not finite at sigma = "
-            f'{told(levels[row if len(levels) > 1 else 0])}; on_nan="freeze" keeps such rows where '
-            'they are, on_nan="ignore" goes on with them'
+            f'{level}; on_nan="freeze" keeps such rows where they are, on_nan="ignore" goes on '
+            "with them"
         )
 
     @property
     def n_frozen(self) -> int:
-        """How many rows are frozen; asking holds up the device."""
+        """The number of frozen rows; reading it blocks the device."""
         return int(self._frozen.sum()) if self._policy == "freeze" else 0
 
     def hold(self) -> None:
-        """Put frozen rows back, and remember where the others stand."""
+        """Put frozen rows back, and keep the points of the others."""
         if self._policy == "freeze":
             torch = sys.modules["torch"]
             y = torch.where(self._frozen[:, None], self._held, self._registers.y)
@@ -299,7 +307,7 @@ class _Judge:
 
 
 def _scales_of(network: TorchNetwork, registers: Registers) -> dict[int, Scales]:
-    """What all evaluations of a program need, sent to the device at once."""
+    """Return the scales of all evaluations of a program, sent to the device at once."""
     places = sorted({op[3] for op in registers._ops if op[0] == "denoise"})
     if registers.coefficients.ndim == 1 or len(registers.coefficients) == 1:
         return {at: network.scales(registers.levels(at)[:1]) for at in places}
@@ -324,16 +332,16 @@ def run_program(
     after_step: Callable[[int, int, Any], object] | None = None,
     after_call: Callable[[], object] | None = None,
 ) -> Any:
-    """Carry a program out for the rows of `y`, a tensor (n, d) on the network's device.
+    """Execute a program for the rows of `y`, a tensor (n, d) on the device of the network.
 
-    `after_step` is called with the number of steps made, the coefficient that is their level, and
-    the points, which it must not write to; `after_call` after each call of the network.
+    `after_step` is called with the number of the step, the coefficient of its level, and the
+    points, which it must not write to; `after_call` is called after each call of the network.
     """
     if not len(y):
         return y
     registers = Registers(program, y, noise, rules, purpose, first_draw)
     scales = _scales_of(network, registers)
-    judge = _Judge(network, registers, rules.on_nan)
+    policy = _NanPolicy(network, registers, rules.on_nan)
     torch = sys.modules["torch"]
     answer, step = None, 0
     with evaluating(network.held), torch.no_grad():
@@ -343,18 +351,88 @@ def run_program(
                 event = running.send(answer)
             except StopIteration:
                 break
-            if isinstance(event, Ask):
+            if isinstance(event, Evaluation):
                 given = network.apply(event.y, scales[event.at])
-                answer = judge.look(given, event.y, step, event.at)
+                answer = policy.applied(given, event.y, step, event.at)
                 if rules.threshold is not None:
                     answer = clipped(answer, rules.threshold)
                 if after_call is not None:
                     after_call()
                 continue
             answer, step = None, step + 1
-            judge.hold()
+            policy.hold()
             if after_step is not None:
                 after_step(step, event.at, registers.y)
-        judge.watch.settle()
-        tell_frozen(judge.n_frozen, len(y))
+        policy.check.settle()
+        warn_frozen(policy.n_frozen, len(y))
     return registers.y
+
+
+def integrate_on_device(
+    call: Call,
+    callback: Callable[[int, float, Any], object] | None,
+    keep_path: bool,
+    report: Report | None,
+) -> Any:
+    """Execute a checked call of `integrate` in tensors; the result is like the points given.
+
+    A call that is stopped leaves a `PartialSolution` of the last step in its exception.
+    """
+    from fermiac.score.arguments import PartialSolution
+
+    torch = sys.modules["torch"]
+    assert isinstance(call.model, ScoreModel)
+    network = call.model.network
+    y: Any = call.tensor
+    y = y if is_tensor(y) else torch.from_numpy(np.array(y, float))
+    y = y.detach().to(network.device, network.accumulator).contiguous()
+    if call.model.dim not in (None, y.shape[1]):
+        raise ArgumentError(
+            f"y0: shape {tuple(y.shape)} was given; (n, {call.model.dim}) is needed"
+        )
+    good = y.isfinite().all(dim=1)
+    if not good.all():
+        row = int(good.int().argmin())
+        value = next(x for x in y[row].tolist() if not math.isfinite(x))
+        raise ArgumentError(
+            f"y0: {value} was given in row {row}; finite numbers are needed; leave such rows out"
+        )
+    program = call.program
+    rules = Rules(
+        call.threshold,
+        call.on_nan,
+        call.langevin(),
+        call.brownian,
+        call.key,
+        call.first,
+    )
+    path, n, total = [y], len(y), len(y) * call.n_steps
+    sigma = np.broadcast_to(np.atleast_1d(call.grid[..., 0]), n)
+    levels = np.atleast_2d(program.coefficients)
+
+    def shaped(points: Any) -> Any:
+        points = points.reshape(*points.shape[:-1], *call.event)
+        if not is_tensor(call.given):
+            return points.double().numpy(force=True)
+        kind = call.given.dtype if call.given.is_floating_point() else points.dtype
+        return points.to(call.given.device, kind)
+
+    def after_step(step: int, at: int, points: Any) -> None:
+        nonlocal y, sigma
+        y, sigma = points, np.broadcast_to(levels[:, at], n)
+        if keep_path:
+            path.append(points)
+        if callback is not None:
+            call.report_step(callback, step, float(sigma[0]), shaped(points.clone()))
+        if report is not None and step < call.n_steps:
+            report(step * n, total)
+
+    noise = noise_for(network, call.key, call.first, (n, y.shape[1]))
+    try:
+        last = run_program(network, program, y, noise, rules, after_step=after_step)
+    except BaseException as error:
+        error.partial_result = PartialSolution(shaped(y), sigma.copy())  # type: ignore[attr-defined]
+        raise
+    result = shaped(torch.stack(path) if keep_path else last)
+    finish(report, total, result)
+    return result

@@ -1,4 +1,4 @@
-"""What configurations of schedulers say: tables of β, spacings of times, ranges of samples."""
+"""Configurations of diffusers schedulers: tables of β, spacings of times, ranges of samples."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-#: How times may be spread, where levels are not.
+#: The spacings of whole times, in place of a schedule of levels.
 SPACINGS = ("linspace", "leading", "trailing")
 
 _BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
 #: The largest β of the cosine schedule, as published.
 _MOST = 0.999
-#: What stands for a last a² of 0, whose level would be infinite.
+#: The substitute for a last a² of 0, whose level would be infinite.
 _NEARLY_ZERO = 2.0**-24
 
-#: By how much levels may lie beyond the table's: tables in single precision differ by less.
+#: The relative tolerance at the ends of the table; tables in single precision differ by less.
 _SLACK = 5e-3
 
-#: What has the same name and meaning here.
+#: Settings with the same name and meaning here.
 _SAME = (
     "num_train_timesteps",
     "beta_start",
@@ -49,9 +49,9 @@ _SAME = (
     "rescale_betas_zero_snr",
     "steps_offset",
 )
-#: What only schedulers of this library say.
+#: Settings of schedulers of this library only.
 _OWN = ("integrator", "schedule", "sigma_range", "discrete", "threshold")
-#: What would change results and is not known here, with what to do about it.
+#: Settings that would change results and are not known here, with advice.
 _REFUSED = {
     "use_beta_sigmas": "give schedule= with a schedule of your own",
     "use_lu_lambdas": "give schedule='exponential', which is even in the same variable",
@@ -62,7 +62,7 @@ _REFUSED = {
     "sigma_min": "give sigma_range=",
     "sigma_max": "give sigma_range=",
 }
-#: Of those, what an argument replaces.
+#: Those of them that an argument replaces.
 _REPLACED = {
     "use_beta_sigmas": "schedule",
     "use_lu_lambdas": "schedule",
@@ -82,7 +82,7 @@ class Config(dict[str, Any]):
 
 
 def arguments_of(config: Any, more: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that a configuration stands for, with those that say it otherwise."""
+    """Return the arguments of a configuration, overridden by `more`."""
     if not isinstance(config, Mapping):
         raise ArgumentError(
             f"config: {type(config).__name__} was given; the config of a scheduler, a dict, is "
@@ -136,7 +136,7 @@ def _threshold(config: Any) -> Threshold | None:
 
 
 def spaced(kind: str, n_steps: int, n_times: int, offset: int) -> Array:
-    """Times of the table for a number of steps, strictly decreasing."""
+    """Return times of the table for a number of steps, strictly decreasing."""
     if n_steps > n_times:
         raise ArgumentError(
             f"num_inference_steps: {n_steps} given for a table of {n_times} times; give no more "
@@ -151,7 +151,7 @@ def spaced(kind: str, n_steps: int, n_times: int, offset: int) -> Array:
 
 
 def levels_at(name: str, times: Array, log_levels: Array) -> Array:
-    """The levels at times of a table."""
+    """Return the levels at times of a table."""
     last = len(log_levels) - 1
     outside = (times < 0) | (times > last)
     if outside.any():
@@ -164,7 +164,7 @@ def levels_at(name: str, times: Array, log_levels: Array) -> Array:
 
 
 def require_levels(name: str, levels: Array, ends: tuple[float, float] | None) -> None:
-    """Refuse levels that a table does not have; a network knows no times beyond it."""
+    """Refuse levels beyond a table, for which a network has no times."""
     assert ends is not None
     low, high = ends
     outside = (levels > high * (1 + _SLACK)) | ((levels < low * (1 - _SLACK)) & (levels != 0))
@@ -178,7 +178,7 @@ def require_levels(name: str, levels: Array, ends: tuple[float, float] | None) -
 def table_of(
     n: int, start: float, end: float, kind: str, given: ArrayLike | None, zero_snr: bool
 ) -> Array:
-    """The table of a², the products of 1 - β."""
+    """Return the table of a², the products of 1 - β."""
     table: Array = np.multiply.accumulate(1.0 - _betas(n, start, end, kind, given))
     if not zero_snr:
         return table
@@ -211,7 +211,7 @@ def _betas(n: int, start: float, end: float, kind: str, given: ArrayLike | None)
 
 
 def refuse_ddim(eta: float, clipped: bool | None) -> None:
-    """Refuse what pipelines for DDIM pass on, where it asks for something."""
+    """Refuse arguments of pipelines for DDIM that ask for something."""
     if eta:
         raise ArgumentError(
             f"eta: {eta!r:.40} was given; noise comes from the integrator here: make the "

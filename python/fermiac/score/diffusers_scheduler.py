@@ -1,10 +1,11 @@
-"""Integrators as a scheduler that pipelines of the library diffusers take."""
+"""Integrators as schedulers for the pipelines of diffusers."""
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import choice, numbers, whole, yes
 from fermiac.errors import ArgumentError
-from fermiac.score.arguments import Threshold
-from fermiac.score.device_program import Rules
+from fermiac.score.arguments import Threshold, level_range
+from fermiac.score.device_program import Evaluation, Registers, Rules, StepEnd, clipped
 from fermiac.score.diffusers_config import (
     SPACINGS,
     Config,
@@ -24,16 +25,133 @@ from fermiac.score.diffusers_config import (
     spaced,
     table_of,
 )
-from fermiac.score.diffusers_steps import SchedulerStep, Steps, firsts_of
-from fermiac.score.levels import levels_of
+from fermiac.score.integrator import Integrator
+from fermiac.score.methods import FIXED_GRID
 from fermiac.score.parametrisation import Parametrisation
 from fermiac.score.schedules import schedule_of
-from fermiac.score.single_step import Integrator, as_integrator
 from fermiac.targets.torch_modules import import_torch
 
-__all__ = ["DiffusersScheduler"]
+__all__ = ["DiffusersScheduler", "SchedulerStep", "Steps", "firsts_of"]
 
 Array = NDArray[np.float64]
+
+
+class SchedulerStep(NamedTuple):
+    """The result of a step.
+
+    Attributes
+    ----------
+    prev_sample : torch.Tensor
+        The next input of the network.
+    pred_original_sample : torch.Tensor
+        The denoised points.
+    """
+
+    prev_sample: Any
+    pred_original_sample: Any
+
+
+class Steps:
+    """A run of a program that receives the outputs of the network."""
+
+    def __init__(
+        self, program: Any, parametrisation: Parametrisation, rules: Rules, sample: Any
+    ) -> None:
+        torch = sys.modules["torch"]
+        self._parametrisation = parametrisation
+        self._rules = rules
+        self._shape = sample.shape
+        double = sample.dtype is torch.float64
+        self._dtype = torch.float64 if double else torch.float32
+        self._noise = _TorchNoise(sample.device, self._dtype, self._shape)
+        # The first level of a grid is the first coefficient.
+        y = self._flat(sample) * math.hypot(1.0, float(program.coefficients[0]))
+        self._registers = Registers(program, y, self._noise, self._rules)
+        self._running: Generator[Evaluation | StepEnd, Any, None] = self._registers.run()
+        first = next(self._running)
+        assert isinstance(first, Evaluation)
+        self._request = first
+        self._given: Any = None
+        self.finished = False
+
+    def _flat(self, sample: Any) -> Any:
+        return sample.reshape(len(sample), -1).to(self._dtype)
+
+    def answer(self, output: Any, sample: Any, generator: Any) -> SchedulerStep:
+        """Take an output of the network, and run to the next evaluation."""
+        self._noise.generator = generator
+        levels = self._registers.levels(self._request.at)
+        scales = self._parametrisation.scales(levels)
+        y = self._request.y
+        if self._given is not None and sample is not self._given:
+            # Pipelines may change samples between steps.
+            y = self._flat(sample) / float(scales.into[0])
+            self._registers.replace(self._request.y, y)
+        skip, out = (v if isinstance(v, float) else v.item() for v in (scales.skip, scales.out))
+        denoised = skip * y + out * self._flat(output)
+        if self._rules.threshold is not None:
+            denoised = clipped(denoised, self._rules.threshold)
+        level = self._go_on(denoised)
+        x = self._registers.y if self.finished else self._request.y / math.hypot(1.0, level)
+        self._given = x.reshape(self._shape).to(sample.dtype)
+        return SchedulerStep(self._given, denoised.reshape(self._shape).to(sample.dtype))
+
+    def _go_on(self, denoised: Any) -> float:
+        """Run to the next evaluation, and return its level."""
+        event = self._running.send(denoised)
+        while isinstance(event, StepEnd):
+            try:
+                event = next(self._running)
+            except StopIteration:
+                self.finished = True
+                return 0.0
+        self._request = event
+        return float(self._registers.levels(event.at)[0])
+
+
+class _TorchNoise:
+    """Noise of the generators of torch, in the order of the calls."""
+
+    def __init__(self, device: Any, dtype: Any, shape: Sequence[int]) -> None:
+        self._device = device
+        self._dtype = dtype
+        self._shape = tuple(shape)
+        self.generator: Any = None
+
+    def normals(self, purpose: int, draw: int, end: int | None = None) -> Any:
+        """Return normal numbers (n, d)."""
+        torch = sys.modules["torch"]
+        n = self._shape[0]
+        if not isinstance(self.generator, list):
+            return self._drawn(self._shape, self.generator).reshape(n, -1)
+        if len(self.generator) != n:
+            raise ArgumentError(
+                f"generator: {len(self.generator)} were given for {n} samples; one for each is "
+                "needed"
+            )
+        rows = [self._drawn(self._shape[1:], each) for each in self.generator]
+        return torch.stack(rows).reshape(n, -1)
+
+    def _drawn(self, shape: tuple[int, ...], generator: Any) -> Any:
+        torch = sys.modules["torch"]
+        # A generator on the CPU serves all devices.
+        device = self._device if generator is None else generator.device
+        z = torch.randn(shape, generator=generator, device=device, dtype=self._dtype)
+        return z.to(self._device)
+
+
+def firsts_of(integrator: Integrator, grid: Array) -> list[int]:
+    """Return the numbers of the evaluations with which steps on a grid begin."""
+    firsts, evaluation, begins = [], 0, True
+    for op in integrator._program(grid).ops:
+        if op[0] == "denoise":
+            if begins:
+                firsts.append(evaluation)
+            begins, evaluation = False, evaluation + 1
+        elif op[0] == "step":
+            begins = True
+    return firsts
+
 
 _PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 
@@ -41,46 +159,47 @@ _PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 class DiffusersScheduler:
     """Any integrator of fermiac as a scheduler for the pipelines of diffusers.
 
-    It takes the place of a scheduler of that library, which it does not import. Samples are those
-    of the variance-preserving process that the table of β says, so that starting noise has variance
-    1 and samples are not scaled. A method that evaluates the network several times in a step has
-    as many entries in `timesteps` for it.
+    It replaces a scheduler of that library, which it does not import. Samples are those of the
+    variance-preserving process with the table of β, so that starting noise has variance 1 and
+    samples are not scaled. A method with several evaluations in a step has as many entries in
+    `timesteps` for it.
 
     Parameters
     ----------
     integrator : str or Integrator, default "dpmpp_2m"
-        How; see `Integrator`.
+        The integrator; see `Integrator`.
     num_train_timesteps : int, default 1000
         Times in the table.
     beta_start, beta_end : float
-        Its ends, by default 0.0001 and 0.02.
+        The ends of the table of β, by default 0.0001 and 0.02.
     beta_schedule : {"linear", "scaled_linear", "squaredcos_cap_v2"}, default "linear"
-        What is even in time between them: β, or its root; or the cosine schedule of [2]_.
+        The spacing between the ends: β or its root is even in time; or the cosine schedule of
+        [2]_.
     trained_betas : array_like, optional
         The table itself.
     prediction_type : {"epsilon", "sample", "v_prediction"}, default "epsilon"
-        What the network gives.
+        The output of the network.
     rescale_betas_zero_snr : bool, default False
-        Whether the table is stretched so that at its last time next to nothing of the data is left
-        [3]_, for networks that were trained so.
+        Whether the table is stretched so that its last time is almost pure noise [3]_, for networks
+        that were trained in this way.
     schedule : str or callable, default "karras"
-        Where the levels lie; as of `sample`. Or how whole times are spread: ``"linspace"`` over
-        all of the table; ``"leading"`` or ``"trailing"``, every (T / n)-th from its lowest or from
-        its highest.
+        The schedule of the levels, as for `sample`. Or the spacing of whole times: ``"linspace"``
+        over all of the table; ``"leading"`` or ``"trailing"``, every (T / n)-th from its lowest or
+        from its highest.
     steps_offset : int, default 0
-        What is added to times that are ``"leading"``.
+        A number that is added to ``"leading"`` times.
     sigma_range : tuple of float, optional
         The lowest and the highest level, within those of the table, which are the default. Not for
         whole times.
     discrete : bool, default False
-        Whether times are rounded to whole numbers, for networks that know no others.
+        Whether times are rounded to whole numbers, for networks that take no others.
     threshold : float or Threshold, optional
         Hold denoised points to a range; as of `integrate`.
 
     Attributes
     ----------
     timesteps : torch.Tensor
-        The times at which the network is asked; before `set_timesteps`, those of the table.
+        The times of the evaluations; before `set_timesteps`, those of the table.
     sigmas : torch.Tensor
         The levels of the steps, the last of which is 0; before, those of the table.
     init_noise_sigma : float
@@ -93,17 +212,18 @@ class DiffusersScheduler:
     Raises
     ------
     ArgumentError
-        If an argument is outside of its domain, or the integrator adds noise before it asks for
-        anything, as `Heun` with `churn` does.
+        If an argument is outside of its domain, or the integrator adds noise before its first
+        evaluation, as `Heun` with `churn` does.
 
     Notes
     -----
-    Noise is that of torch's generators, as is usual there, and not of fermiac's addresses.
+    Noise comes from the generators of torch, as is usual in diffusers, and not from the addressed
+    streams of fermiac.
 
     Pipelines that take any scheduler keep it: ``DDPMPipeline``, those of Stable Diffusion and the
-    like. ``DDIMPipeline`` makes a DDIM scheduler of what it is given, without a word: set
-    ``pipe.scheduler`` once it is made. Noise comes from the integrator, ``"ancestral"`` for
-    instance, and not from the ``eta`` of a pipeline.
+    like. ``DDIMPipeline`` silently replaces its scheduler by one for DDIM: set ``pipe.scheduler``
+    after it is made. The integrator, ``"ancestral"`` for instance, determines the noise, not the
+    ``eta`` of a pipeline.
 
     References
     ----------
@@ -114,7 +234,8 @@ class DiffusersScheduler:
 
     Examples
     --------
-    What a pipeline does, with a function in place of a network: the noise in standard normal data.
+    The loop of a pipeline, with a function in place of a network, which finds the noise in standard
+    normal data:
 
     >>> import fermiac as fm
     >>> import torch  # doctest: +SKIP
@@ -154,7 +275,7 @@ class DiffusersScheduler:
         discrete: bool = False,
         threshold: float | Threshold | None = None,
     ) -> None:
-        self.integrator = as_integrator(integrator)
+        self.integrator = FIXED_GRID.resolve(integrator)
         choice("prediction_type", prediction_type, tuple(_PREDICTIONS))
         table = table_of(
             num_train_timesteps,
@@ -197,7 +318,7 @@ class DiffusersScheduler:
             threshold=threshold,
         )
         if schedule == "leading":
-            # Elsewhere it says nothing, and pipelines complain of values that they do not expect.
+            # For other schedules it has no meaning, and pipelines warn of unexpected values.
             self.config["steps_offset"] = steps_offset
         self._refuse_schedule()
         grid = np.array([4.0, 2.0, 1.0, 0.0])
@@ -225,7 +346,7 @@ class DiffusersScheduler:
                 f"sigma_range: given with schedule={self._schedule!r}, which spreads times over "
                 "the table; give a schedule of levels, as 'karras'"
             )
-        low, high = levels_of("sigma_range", given)
+        low, high = level_range("sigma_range", given)
         self._require_inside("sigma_range", np.array([low, high]))
         return low, high
 
@@ -233,7 +354,7 @@ class DiffusersScheduler:
         require_levels(name, levels, self._parametrisation.sigma_range())
 
     def _refuse_schedule(self) -> None:
-        """Let an unknown schedule fail now, not in a pipeline."""
+        """Refuse an unknown schedule now, not in a pipeline."""
         if isinstance(self._schedule, str) and self._schedule not in SPACINGS:
             schedule_of(self._schedule, 3, *self._sigma_range, True)
         elif not isinstance(self._schedule, str) and not callable(self._schedule):
@@ -242,11 +363,11 @@ class DiffusersScheduler:
                 "needed"
             )
 
-    # Made when they are asked for, because making a scheduler does not import torch.
+    # Made on first use, so that making a scheduler does not import torch.
 
     @property
     def timesteps(self) -> Any:
-        """The times at which the network is asked; before `set_timesteps`, those of the table."""
+        """The times of the evaluations; before `set_timesteps`, those of the table."""
         if self._timesteps is None:
             return import_torch().arange(len(self) - 1, -1, -1)
         return self._timesteps
@@ -267,13 +388,13 @@ class DiffusersScheduler:
         Parameters
         ----------
         config : dict
-            Its ``config``. What is taken: the table, the prediction, the range that samples are
-            held to (``clip_sample``, ``thresholding``), and how levels or times are spread
-            (``use_karras_sigmas``, ``use_exponential_sigmas``, else ``timestep_spacing``); of a
-            `DiffusersScheduler`, all. What says how its own method goes is left out, and the last
+            Its ``config``. The table, the prediction, the range of samples (``clip_sample``,
+            ``thresholding``) and the spacing of levels or times (``use_karras_sigmas``,
+            ``use_exponential_sigmas``, else ``timestep_spacing``) are taken; of a
+            `DiffusersScheduler`, everything. Settings of its own method are left out, and the last
             step goes to level 0.
         **more
-            Arguments that it does not say, or says otherwise.
+            Arguments that are not in `config`, or override it.
 
         Returns
         -------
@@ -282,8 +403,8 @@ class DiffusersScheduler:
         Raises
         ------
         ArgumentError
-            If it has something that changes samples and is not known here: levels of straight
-            paths, for instance. An argument that says it otherwise lets it pass.
+            If `config` has a setting that changes samples and is not known here: levels of straight
+            paths, for instance. An argument that replaces the setting lets it pass.
 
         Examples
         --------
@@ -312,7 +433,7 @@ class DiffusersScheduler:
         num_inference_steps : int, optional
             Steps, the one to level 0 included.
         device : torch.device or str, optional
-            Where `timesteps` lies.
+            The device of `timesteps`.
         sigmas : array_like, optional
             The levels themselves, strictly decreasing; a last 0 may be left out.
         timesteps : array_like, optional
@@ -321,8 +442,8 @@ class DiffusersScheduler:
         Raises
         ------
         ArgumentError
-            If not just one of the three is given, the levels do not decrease, or lie beyond those
-            of the table.
+            If none or several of the three are given, or the levels do not decrease, or lie beyond
+            those of the table.
         """
         torch = import_torch()
         if sum(given is not None for given in (num_inference_steps, sigmas, timesteps)) != 1:
@@ -342,7 +463,7 @@ class DiffusersScheduler:
             self._require_inside(name, grid)
         program = self.integrator._program(grid)
         asked = [program.coefficients[op[3]] for op in program.ops if op[0] == "denoise"]
-        # Levels at the ends may be off by rounding.
+        # Levels at the ends may be beyond the table by rounding.
         times = np.clip(self._parametrisation.time(np.array(asked)), 0, len(self) - 1)
         self._grid = grid
         self._steps = self._begin = None
@@ -370,7 +491,7 @@ class DiffusersScheduler:
         self._begin = whole("begin_index", begin_index, 0, 2**31)
 
     def scale_model_input(self, sample: Any, timestep: Any = None) -> Any:
-        """Give the sample as it is.
+        """Return the sample unchanged.
 
         Parameters
         ----------
@@ -394,25 +515,24 @@ class DiffusersScheduler:
         eta: float = 0.0,
         use_clipped_model_output: bool | None = None,
     ) -> SchedulerStep | tuple[Any]:
-        """Go on from one evaluation of the network to the next.
+        """Advance from one evaluation of the network to the next.
 
         Parameters
         ----------
         model_output : torch.Tensor
-            What the network gave.
+            The output of the network.
         timestep : float or torch.Tensor
             The entry of `timesteps`.
         sample : torch.Tensor
-            What the network was given. Where this is not what the step before gave, it takes its
-            place.
+            The input of the network. A sample other than the result of the step before replaces it.
         generator : torch.Generator or list of them, optional
-            For integrators with noise; a list has one for each sample.
+            The source of the noise; a list has a generator for each sample.
         return_dict : bool, default True
-            Give a `SchedulerStep`, else a tuple with its first item.
+            Return a `SchedulerStep`, or else a tuple with its first item.
         eta : float, default 0.0
-            What pipelines pass on to DDIM; 0 is needed.
+            The argument of pipelines for DDIM; 0 is needed.
         use_clipped_model_output : bool, optional
-            As `eta`; it must not be True.
+            Like `eta`; it must not be True.
 
         Returns
         -------
@@ -440,12 +560,12 @@ class DiffusersScheduler:
         return given if return_dict else (given.prev_sample,)
 
     def _from(self, timestep: Any) -> Array:
-        """The grid from the step on that begins with an entry of `timesteps`."""
+        """Return the grid from the step that begins with an entry of `timesteps`."""
         assert self._grid is not None
         first = firsts_of(self.integrator, self._grid)
         if self._begin is None:
             distance = (self.timesteps.cpu().double() - float(timestep)).abs().numpy()
-            # A level may be met at the end of a step, too.
+            # A level may also be evaluated at the end of a step.
             step = int(np.argmin(distance[first]))
             at, found = first[step], distance[first[step]] == distance.min()
         else:
@@ -460,14 +580,14 @@ class DiffusersScheduler:
         return grid
 
     def add_noise(self, original_samples: Any, noise: Any, timesteps: Any) -> Any:
-        """Give what the process makes of samples at some times.
+        """Return samples with the noise of the process at some times.
 
         Parameters
         ----------
         original_samples, noise : torch.Tensor
             Data, and normal numbers of their shape.
         timesteps : torch.Tensor, shape (n,)
-            Times in the table; between its rows too.
+            Times in the table, also between its rows.
 
         Returns
         -------
@@ -486,7 +606,7 @@ class DiffusersScheduler:
         return a * original_samples + b * noise
 
     def _levels(self, name: str, times: Array) -> Array:
-        """The levels at times of the table."""
+        """Return the levels at times of the table."""
         logs = self._parametrisation.log_levels
         assert logs is not None
         return levels_at(name, times, logs)

@@ -19,12 +19,12 @@ __all__ = ["Empirical", "Gaussian", "GaussianMixture"]
 
 Array = NDArray[np.float64]
 
-#: Work below this, in rows times components times coordinates, is not worth a second thread.
+#: The least work, in rows times components times coordinates, for more than one thread.
 _SMALL = 1 << 17
 
 
 class _Exact(Built, Model):
-    """What the exact models have in common: a mixture that runs in Rust."""
+    """Base class of the exact models: a mixture that runs in Rust."""
 
     dim: int
     _n_components: int
@@ -32,7 +32,7 @@ class _Exact(Built, Model):
     _handle: _core.ScoreModel
     _range: tuple[float, float]
 
-    def _settle(
+    def _set_mixture(
         self, weights: Array, means: Array, covariances: Array, kind: str, /, **arguments: Array
     ) -> None:
         mixture = _core.GaussianMixture(weights, means, covariances.reshape(-1), kind)
@@ -65,7 +65,7 @@ class _Exact(Built, Model):
 
     @property
     def has_log_density(self) -> bool:
-        """Whether `log_density` can be called: it can."""
+        """Whether `log_density` can be called: True."""
         return True
 
     def _log_density(self, y: Array, sigma: Array) -> Array:
@@ -73,7 +73,7 @@ class _Exact(Built, Model):
 
     @property
     def has_trace(self) -> bool:
-        """Whether the model knows the trace of its derivative: it does."""
+        """Whether the model knows the trace of its derivative: True."""
         return True
 
     def _with_trace(self, y: Array, sigma: Array) -> tuple[Array, Array]:
@@ -81,14 +81,14 @@ class _Exact(Built, Model):
         return np.ascontiguousarray(both[:, :-1]), both[:, -1].copy()
 
     def level_log_density(self, y: Any, levels: ArrayLike) -> Any:
-        """Give the log-density of every point at every level.
+        """Return the log-density of every point at every level.
 
         Parameters
         ----------
         y : array_like or torch.Tensor, shape (n, d)
             Noisy points.
         levels : array_like, shape (L,)
-            Noise levels. What only the points fix is computed once for all of them.
+            Noise levels. Terms that depend only on the points are computed once for all levels.
 
         Returns
         -------
@@ -97,7 +97,7 @@ class _Exact(Built, Model):
         Raises
         ------
         ArgumentError
-            As of `denoise`.
+            As for `denoise`.
         NumericalError
             If a level is 0 where the law of the data has no density.
 
@@ -118,7 +118,7 @@ class _Exact(Built, Model):
         return like(y, self._handle.level_log_densities(points, wanted, threads))
 
     def responsibilities(self, y: Any, sigma: ArrayLike) -> Any:
-        """Give the probabilities of the components, given noisy points.
+        """Return the probabilities of the components, given noisy points.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ class _Exact(Built, Model):
         Raises
         ------
         ArgumentError
-            As of `denoise`.
+            As for `denoise`.
 
         Examples
         --------
@@ -150,7 +150,7 @@ class _Exact(Built, Model):
         return like(y, self._mixture.responsibilities(points, levels, threads))
 
     def jacobian(self, y: Any, sigma: ArrayLike) -> Any:
-        """Give the derivatives ∂D/∂y of the denoised points by the noisy ones.
+        """Return the derivatives ∂D/∂y of the denoised points by the noisy ones.
 
         They are the posterior covariances over s².
 
@@ -169,7 +169,7 @@ class _Exact(Built, Model):
         Raises
         ------
         ArgumentError
-            As of `denoise`.
+            As for `denoise`.
 
         Examples
         --------
@@ -183,7 +183,7 @@ class _Exact(Built, Model):
         return like(y, flat.reshape(len(points), self.dim, self.dim))
 
     def sample(self, n: int, sigma: ArrayLike = 0.0, rng: RngLike = None) -> Array:
-        """Draw noisy points, or at level 0 data.
+        """Draw noisy points, or data at level 0.
 
         Parameters
         ----------
@@ -192,12 +192,12 @@ class _Exact(Built, Model):
         sigma : float or array_like, shape (n,), default 0
             Noise levels.
         rng : int, SeedSequence, Generator or None
-            Where the randomness comes from; see `fermiac.random.key_of`.
+            The seed; see `fermiac.random.key_of`.
 
         Returns
         -------
         ndarray, shape (n, d)
-            Draw i depends on the key and on i alone.
+            Draw i depends only on the key and on i.
 
         Raises
         ------
@@ -219,9 +219,9 @@ class _Exact(Built, Model):
         """
         count = whole("n", n, 0, 2**40)
         levels = self._levels(sigma, count)
-        # NumPy raises a MemoryError where the core could only abort.
+        # NumPy raises a MemoryError; the core could only abort.
         np.empty((count, self.dim))
-        # A draw costs as much whatever the number of components.
+        # The cost of a draw does not depend on the number of components.
         threads = 1 if count * self.dim < _SMALL else get_num_threads()
         return self._mixture.sample(count, levels, key_of(rng), threads)
 
@@ -229,7 +229,7 @@ class _Exact(Built, Model):
 class GaussianMixture(_Exact):
     r"""The exact score model of a mixture of normal laws.
 
-    With noise of level s the data's law :math:`\sum_k w_k N(\mu_k, \Sigma_k)` becomes
+    With noise of level s the law of the data :math:`\sum_k w_k N(\mu_k, \Sigma_k)` becomes
     :math:`p_s = \sum_k w_k N(\mu_k, \Sigma_k + s^2 I)`. Its log-density, score and denoiser
 
     .. math::
@@ -243,8 +243,8 @@ class GaussianMixture(_Exact):
         Weights of the components, not negative; they are divided by their sum.
     means : array_like, shape (k, d)
     covariances : array_like, shape (k, d, d), (k, d), (k,) or ()
-        Covariance matrices; variances of the coordinates; a variance for all coordinates; one for
-        all components. Variances, not standard deviations. They may be singular, even 0.
+        Covariance matrices; variances of the coordinates; a variance for all coordinates; or one
+        variance for all components. Covariances may be singular, even 0.
 
     Attributes
     ----------
@@ -264,10 +264,9 @@ class GaussianMixture(_Exact):
 
     Notes
     -----
-    Matrices are decomposed once, V Λ Vᵀ; a level then costs :math:`O(k d^2)` for a point, or
-    :math:`O(k d)` where no component has a full matrix. Values never depend on the batch or on the
-    number of threads. At level 0, D is y, or for points off the support of a singular law its
-    nearest point.
+    Matrices are decomposed once, V Λ Vᵀ. A point then costs :math:`O(k d^2)`, or :math:`O(k d)` if
+    no component has a full matrix. Values never depend on the batch or on the number of threads. At
+    level 0, D is y, or the nearest point of the support for points off a singular law.
 
     References
     ----------
@@ -305,7 +304,7 @@ class GaussianMixture(_Exact):
                 f"covariances: shape {c.shape} was given; ({k}, {d}, {d}), ({k}, {d}), ({k},) or "
                 "one number is needed"
             )
-        self._settle(w, m, c, kinds[c.shape], weights=w, means=m, covariances=c)
+        self._set_mixture(w, m, c, kinds[c.shape], weights=w, means=m, covariances=c)
 
     def __repr__(self) -> str:
         kind = ("isotropic", "isotropic", "diagonal", "full")[self.covariances.ndim]
@@ -336,7 +335,7 @@ class Gaussian(_Exact):
     ----------
     mean : array_like, shape (d,)
     covariance : array_like, shape (d, d), (d,) or ()
-        The covariance; variances of the coordinates; one for all. It may be singular.
+        The covariance; variances of the coordinates; or one variance. It may be singular.
 
     Attributes
     ----------
@@ -349,7 +348,7 @@ class Gaussian(_Exact):
     Raises
     ------
     ArgumentError
-        As of `GaussianMixture`.
+        As for `GaussianMixture`.
 
     Examples
     --------
@@ -369,7 +368,7 @@ class Gaussian(_Exact):
             raise ArgumentError(
                 f"covariance: shape {c.shape} was given; ({d}, {d}), ({d},) or one number is needed"
             )
-        self._settle(np.ones(1), m.reshape(1, d), c, kinds[c.shape], mean=m, covariance=c)
+        self._set_mixture(np.ones(1), m.reshape(1, d), c, kinds[c.shape], mean=m, covariance=c)
 
     def __repr__(self) -> str:
         kind = ("isotropic", "diagonal", "full")[self.covariance.ndim]
@@ -389,16 +388,16 @@ class Gaussian(_Exact):
 
 
 class Empirical(_Exact):
-    """The exact score model of data: each point has its weight, and nothing lies between them.
+    """The exact score model of data points with weights.
 
-    This is what a network that learns its training data by heart gives.
+    A network that memorises its training data is such a model.
 
     Parameters
     ----------
     data : array_like, shape (k, d)
         The points.
     weights : array_like, shape (k,), optional
-        Their weights, not negative; they are divided by their sum. All are equal by default.
+        Weights of the points, not negative; they are divided by their sum. Equal by default.
 
     Attributes
     ----------
@@ -415,7 +414,7 @@ class Empirical(_Exact):
 
     Notes
     -----
-    A noisy point costs O(k d). At level 0 it is denoised to the nearest data point.
+    A noisy point costs O(k d). At level 0 its denoised point is the nearest data point.
 
     Examples
     --------
@@ -439,7 +438,7 @@ class Empirical(_Exact):
             )
         if not np.isfinite(points).all():
             raise ArgumentError("data: infinity was given; finite numbers are needed")
-        self._settle(w, points, np.zeros(1), "isotropic", data=points, weights=w)
+        self._set_mixture(w, points, np.zeros(1), "isotropic", data=points, weights=w)
 
     def __repr__(self) -> str:
         return f"Empirical(k={len(self.data)}, dim={self.dim})"
@@ -457,7 +456,7 @@ class Empirical(_Exact):
 
 
 def _array(name: str, given: ArrayLike) -> Array:
-    """Copy what was given, as numbers in C order."""
+    """Return a copy of what was given, as numbers in C order."""
     return np.array(numbers(name, given), order="C")
 
 
@@ -470,7 +469,7 @@ def _shares(weights: Array) -> Array:
 def _default_range(
     weights: Array, means: Array, covariances: Array, kind: str
 ) -> tuple[float, float]:
-    """Levels from well below the narrowest component to well above the size of the data."""
+    """Return levels from well below the narrowest component to well above the size of the data."""
     dim = means.shape[1]
     if kind == "full":
         matrices = covariances.reshape(-1, dim, dim)
@@ -480,7 +479,7 @@ def _default_range(
         diagonal = variances = covariances.reshape(-1, dim if kind == "diagonal" else 1)
     shares = weights / weights.sum()
     size = float(np.sqrt((shares @ (np.square(means) + diagonal)).max())) or 1.0
-    # Rounding leaves singular directions a variance of their own.
+    # Rounding leaves a small variance in singular directions.
     wide = variances[variances > 1e-12 * size * size]
     narrow = float(np.sqrt(wide.min())) if wide.size else size
     return min(0.1 * narrow, 0.002 * size), 80.0 * size

@@ -1,4 +1,4 @@
-"""Models that are asked on the workers of an executor, or whose answers a checkpoint keeps."""
+"""Models evaluated on the workers of an executor, or with a checkpoint of their values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fermiac.runs.shards import evaluation
 from fermiac.score.model import Model
 from fermiac.targets.factories import Factory, as_factory
 
-__all__ = ["asked"]
+__all__ = ["evaluated_model"]
 
 Array = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ class _Packed:
 
 
 class _PackedFactory(Factory):
-    """The same of a model that every worker makes for itself."""
+    """The same function of a model that every worker makes for itself."""
 
     __slots__ = ()
 
@@ -55,7 +55,7 @@ class _PackedFactory(Factory):
 
 
 @contextmanager
-def asked(
+def evaluated_model(
     model: Model,
     dim: int,
     *,
@@ -67,9 +67,9 @@ def asked(
     report: Report | None,
     total: int,
 ) -> Iterator[tuple[Any, Report | None]]:
-    """Give what the bindings are to ask, and the progress callback.
+    """Return the model in its form for the bindings, and the progress callback.
 
-    Without executor and checkpoint it is the model as it is.
+    Without an executor or a checkpoint it is the model itself.
     """
     if executor is None and log is None:
         with model._held():

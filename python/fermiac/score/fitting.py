@@ -1,4 +1,4 @@
-"""What the trainings of networks share: steps, averages of weights, addressed random numbers."""
+"""Training steps of networks: data, optimizer, averaged weights and addressed random numbers."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.progress import annotate, finish, reporter
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import numbers, positive, whole
+from fermiac._base.validate import numbers, positive, probability, whole
 from fermiac.errors import ArgumentError, NumericalError
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.score import training_checkpoint
-from fermiac.score.rng_domains import TRAIN
+from fermiac.score.model import event_shape_of
+from fermiac.score.noise import TRAIN
 from fermiac.targets.torch_modules import evaluating, import_torch
 
 __all__ = [
     "RANKS",
     "Plan",
     "batch_of",
+    "data_of",
     "evaluated",
-    "event_of",
     "fit",
-    "levels_of",
+    "n_held_out",
     "placed",
-    "points_of",
     "seeded",
-    "share_of",
     "splits",
     "spread",
     "uniforms",
@@ -42,17 +41,17 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
-#: Draws of the split and of the noise on held-out points; no training has as many steps.
+#: Draws of the split, of ranks and of the noise on held-out points, beyond all steps.
 _SPLIT, RANKS, _HELD_OUT = 2**32 - 1, 2**32 - 2, 2**31
-#: Steps of which the first few percent warm up.
+#: The share of the steps in which the learning rate rises.
 _WARM_UP = 0.05
-#: Of Adam, and the largest norm of a gradient.
+#: The settings of Adam, and the largest norm of a gradient.
 _BETAS, _EPSILON, _CLIP = (0.9, 0.99), 1e-8, 1.0
 
 
 @dataclass
 class Plan:
-    """How a training goes, checked, and what it has done so far."""
+    """The checked settings of a training, and its losses so far."""
 
     n_steps: int
     batch_size: int
@@ -64,23 +63,18 @@ class Plan:
 
     @classmethod
     def of(cls, n_steps: Any, batch_size: Any, learning_rate: Any, ema: Any, key: int) -> Plan:
-        """Take the arguments of a call."""
-        rate = positive("learning_rate", learning_rate)
-        if isinstance(ema, bool) or not isinstance(ema, int | float) or not 0 <= ema < 1:
-            raise ArgumentError(
-                f"ema: {ema!r:.60} was given; a number from 0 (no average) to below 1 is needed"
-            )
+        """Return the plan of the arguments of a call."""
         return cls(
             whole("n_steps", n_steps, 1, _HELD_OUT - 1),
             whole("batch_size", batch_size, 1, 2**24),
-            rate,
-            float(ema),
+            positive("learning_rate", learning_rate),
+            probability("ema", ema, zero=True),
             key,
         )
 
 
-def points_of(data: Any, event_shape: Any) -> tuple[Array, tuple[int, ...] | None]:
-    """Take data as rows of numbers, and the shape of one of them where it is no vector."""
+def data_of(data: Any, event_shape: Any) -> tuple[Array, tuple[int, ...] | None]:
+    """Return data as rows of numbers, and the shape of a row if it is no vector."""
     array = numbers("data", to_numpy(data))
     if array.ndim < 2 or len(array) < 2 or array[0].size == 0:
         raise ArgumentError(
@@ -91,7 +85,7 @@ def points_of(data: Any, event_shape: Any) -> tuple[Array, tuple[int, ...] | Non
         raise ArgumentError("data: infinities were given; finite numbers are needed")
     shape = array.shape[1:] if array.ndim > 2 else None
     if event_shape is not None:
-        shape = event_of(event_shape)
+        shape = event_shape_of(event_shape)
         if math.prod(shape) != array[0].size:
             raise ArgumentError(
                 f"event_shape: {shape} was given, which has {math.prod(shape)} numbers; a row of "
@@ -100,18 +94,8 @@ def points_of(data: Any, event_shape: Any) -> tuple[Array, tuple[int, ...] | Non
     return np.ascontiguousarray(array.reshape(len(array), -1)), shape
 
 
-def event_of(given: Any) -> tuple[int, ...]:
-    """Take the shape of a point."""
-    if not isinstance(given, tuple | list) or not given:
-        raise ArgumentError(
-            f"event_shape: {given!r:.60} was given; a tuple of whole numbers is needed, such as "
-            "(channels, height, width)"
-        )
-    return tuple(whole("event_shape", n, 1, 2**31) for n in given)
-
-
 def spread(points: Array) -> tuple[Array, float]:
-    """Give the mean of data, and their root mean square deviation from it in a coordinate."""
+    """Return the mean of data, and their root mean square deviation from it per coordinate."""
     centre = points.mean(axis=0)
     scale = float(np.sqrt(np.mean((points - centre) ** 2)))
     if not scale > 0:
@@ -119,37 +103,30 @@ def spread(points: Array) -> tuple[Array, float]:
     return centre, scale
 
 
-def share_of(validation_fraction: Any, n: int) -> int:
-    """Give the number of rows that are held out."""
-    value = numbers("validation_fraction", validation_fraction)
-    if value.ndim or not 0 <= value < 1:
-        raise ArgumentError(
-            f"validation_fraction: {validation_fraction!r:.60} was given; a number from 0 to below "
-            "1 is needed"
-        )
-    held = math.ceil(float(value) * n)
+def n_held_out(validation_fraction: Any, n: int) -> int:
+    """Return the number of rows that are held out."""
+    value = probability("validation_fraction", validation_fraction, zero=True)
+    held = math.ceil(value * n)
     if held >= n:
-        raise ArgumentError(
-            f"validation_fraction: {float(value)} of {n} rows leaves none to train on"
-        )
+        raise ArgumentError(f"validation_fraction: {value} of {n} rows leaves none to train on")
     return held
 
 
 def splits(n: int, held: int, key: int) -> tuple[Indices, Indices]:
-    """Rows to train on, and rows held out, in the order of the data."""
+    """Return the rows to train on and the rows held out, in the order of the data."""
     order = np.argsort(uniforms(key, n, _SPLIT), kind="stable")
     return np.sort(order[held:]), np.sort(order[:held])
 
 
 def uniforms(key: int, n: int, draw: int) -> Array:
-    """Uniform numbers, one for each of n rows."""
+    """Return uniform numbers, one for each of n rows."""
     return _core.score_noise(key, TRAIN, 0, n, draw, 0, 1)[1][:, 0]
 
 
 def batch_of(
     key: int, draw: int, n: int, dim: int, n_rows: int, held_out: bool = False
 ) -> tuple[Array, Array, Indices]:
-    """Normal numbers (n, dim), uniform numbers (n,), one of each of n strata, and rows (n,)."""
+    """Return normal numbers (n, dim), uniform numbers (n,) of n strata, and rows (n,)."""
     at = draw + (_HELD_OUT if held_out else 0)
     normals, flat = _core.score_noise(key, TRAIN, 0, n, at, dim, 2)
     strata = (np.arange(n) + flat[:, 0]) / n
@@ -158,7 +135,7 @@ def batch_of(
 
 
 def placed(module: Any, device: Any) -> Any:
-    """Move a module where a device is given; the device that it is on."""
+    """Move a module to `device`, unless it is None, and return the device of the module."""
     torch = import_torch()
     if not isinstance(module, torch.nn.Module):
         raise ArgumentError(
@@ -176,14 +153,14 @@ def placed(module: Any, device: Any) -> Any:
 
 @contextmanager
 def evaluated(module: Any) -> Iterator[None]:
-    """Evaluation mode without gradients; each part is back in its own mode afterwards."""
+    """Hold a module in evaluation mode without gradients; restore the modes of its parts."""
     with evaluating(module), import_torch().no_grad():
         yield
 
 
 @contextmanager
 def seeded(key: int, device: Any) -> Iterator[None]:
-    """Seed torch's own generators (first weights, dropout), and bring them back afterwards."""
+    """Seed the generators of torch (first weights, dropout), and restore them afterwards."""
     torch = import_torch()
     on_cuda = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if on_cuda else []):
@@ -203,9 +180,9 @@ def fit(
     label: str,
     checkpoint: RunCheckpoint | None = None,
 ) -> BaseException | None:
-    """Take the steps of a training; the module has the averaged weights at the end.
+    """Train a module, which has the averaged weights at the end.
 
-    An interrupt ends it; it is given back, for the caller to raise with what there is.
+    An interrupt ends the training and is returned; the caller raises it with the partial result.
     """
     torch = import_torch()
     parameters = [p for p in module.parameters() if p.requires_grad]
@@ -227,7 +204,7 @@ def fit(
             stored = partial(training_checkpoint.state_of, state, plan.losses)
             checkpoint.write(stored, time.perf_counter() - start)
 
-    #: Between two steps, where a training can be taken up again.
+    #: Whether the state lies between two steps, from which a training can be resumed.
     settled = bool(plan.losses)
     try:
         with reporter(progress, label, "step") as report, torch.enable_grad():
@@ -244,8 +221,8 @@ def fit(
                         f"the loss is {value} at step {step}; a smaller learning_rate than "
                         f"{plan.learning_rate:g} may help, or a larger lower end of the levels"
                     )
-                optimizer.step(plan.learning_rate * _course(step, plan.n_steps))
-                # Early weights are forgotten sooner: an average of few steps is one of these.
+                optimizer.step(plan.learning_rate * _relative_rate(step, plan.n_steps))
+                # Early weights are forgotten sooner, so that few steps have an average too.
                 decay = min(plan.ema, (1 + step) / (10 + step))
                 with torch.no_grad():
                     torch._foreach_lerp_(averages, parameters, 1 - decay)
@@ -275,7 +252,7 @@ def fit(
 class _Adam:
     """The optimizer Adam (D. P. Kingma, J. Ba, 2015).
 
-    That of torch imports torch's compiler when it is first used, which takes seconds.
+    The first use of that of torch imports the compiler of torch, which takes seconds.
     """
 
     def __init__(self, parameters: list[Any]) -> None:
@@ -303,20 +280,9 @@ class _Adam:
             torch._foreach_addcdiv_(self._parameters, self._means, roots, scale)
 
 
-def _course(step: int, n_steps: int) -> float:
-    """The learning rate over its largest: a linear rise, then half a wave down to 0."""
+def _relative_rate(step: int, n_steps: int) -> float:
+    """Return the learning rate over its largest: a linear rise, then half a cosine down to 0."""
     rise = max(_WARM_UP * n_steps, 1)
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / (n_steps - rise)))
-
-
-def levels_of(name: str, given: ArrayLike) -> tuple[float, float]:
-    """Take the ends of a range of noise levels."""
-    ends = numbers(name, given)
-    if ends.shape != (2,) or not 0 < ends[0] < ends[1] < np.inf:
-        raise ArgumentError(
-            f"{name}: {given!r:.60} was given; two levels (lowest, highest) with 0 < lowest < "
-            "highest are needed"
-        )
-    return float(ends[0]), float(ends[1])

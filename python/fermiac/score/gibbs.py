@@ -1,4 +1,4 @@
-"""Chains over points and noise levels, whose points an integrator denoises."""
+"""Denoising Langevin Gibbs: chains over points and noise levels."""
 
 from __future__ import annotations
 
@@ -10,33 +10,122 @@ from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, cast
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
+from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, reporter
+from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, key_of, labels, whole
+from fermiac.diagnostics.convergence import mcse
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
 from fermiac.runs.executor import Sharded
 from fermiac.runs.loop import run_and_warn
-from fermiac.score.executor_model import asked
-from fermiac.score.gibbs_checks import steps_too_few
-from fermiac.score.gibbs_core import CoreChains
-from fermiac.score.gibbs_job import settings_of
-from fermiac.score.gibbs_options import LevelEstimate, LevelRegression, OUStep, Step
+from fermiac.score.arguments import as_model, refuse_on_device
+from fermiac.score.executor_model import evaluated_model
 from fermiac.score.gibbs_result import LangevinGibbs, findings
 from fermiac.score.gibbs_run import KIND, GibbsLoop, identity_of
-from fermiac.score.gibbs_settings import Chains, GibbsSettings
-from fermiac.score.levels import as_model, refuse_outside
+from fermiac.score.gibbs_settings import (
+    Chains,
+    CoreChains,
+    GibbsSettings,
+    LevelEstimate,
+    LevelRegression,
+    OUStep,
+    Step,
+    settings_of,
+)
+from fermiac.score.integration import event_of, integrate
+from fermiac.score.integrator import Integrator
 from fermiac.score.model import Model
-from fermiac.score.sampling import event_of
-from fermiac.score.single_step import Integrator
+from fermiac.score.noise import PROBE
+from fermiac.score.schedules import karras
 from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac.score.network import ScoreModel
 
-__all__ = ["extension", "langevin_gibbs", "warnings_of"]
+__all__ = ["extension", "langevin_gibbs", "steps_too_few", "warnings_of"]
+
+Array = NDArray[np.float64]
+#: Draws that are denoised again, as a share and at most; the most coordinates compared.
+_SHARE, _MOST_DRAWS, _MOST_COORDINATES = 1 / 16, 4096, 64
+#: The fewest draws of a chain from which an error is estimated.
+_MIN_DRAWS = 4
+#: A warning needs a shift of this many errors of the average, and of its own errors.
+_HARMFUL, _CLEAR = 1.0, 4.0
+#: Levels below this many times the end count as the end.
+_NEAR = 1.05
+#: The draw of the noise; other draws of its purpose are the signs of traces.
+_DRAW = 1
+
+
+def steps_too_few(result: LangevinGibbs, model: Model, settings: GibbsSettings) -> str | None:
+    """Return a warning if the error of the integrator exceeds the standard errors of a sample.
+
+    Noise of its level is added to some draws, which gives points as in the chains. They are
+    denoised in as many steps and in twice as many. A warning is due if the average of a coordinate
+    or of its square moves by more than its standard error.
+    """
+    draws, sigma = result.draws, np.asarray(result.stats["sigma"])
+    n_chains, n_draws, dim = draws.shape
+    if n_draws < _MIN_DRAWS:
+        return None
+    # Paths of noise are expensive.
+    most = _MOST_DRAWS // 8 if settings.denoiser.needs_noise else _MOST_DRAWS
+    n = min(max(int(n_chains * n_draws * _SHARE), 16), most, n_chains * n_draws)
+    # The draws are spread over all chains and windows.
+    which = np.linspace(0, n_chains * n_draws - 1, n).astype(int)
+    x, s = draws.reshape(-1, dim)[which], sigma.reshape(-1)[which]
+    y = x + s[:, None] * _core.score_noise(settings.key, PROBE, 0, n, _DRAW, dim, 0)[0]
+    seen = np.unique(np.linspace(0, dim - 1, min(dim, _MOST_COORDINATES)).astype(int))
+    # Steps that begin at the end are short in any number.
+    far = s > _NEAR * settings.sigma_end
+    moved = np.zeros((2, n, len(seen)))
+    if far.any():
+        few, many = (_denoised(model, settings, y[far], s[far], k)[:, seen] for k in (1, 2))
+        moved[:, far] = few - many, few**2 - many**2
+    shift = moved.mean(axis=1)
+    noise = moved.std(axis=1, ddof=1) / np.sqrt(n)
+    errors = np.array([[_error(draws[..., j] ** p) for j in seen] for p in (1, 2)])
+    clear = np.abs(shift) > _CLEAR * noise
+    # Chains that all stand still have an error of 0.
+    size = np.divide(np.abs(shift), errors, out=np.zeros_like(errors), where=clear & (errors > 0))
+    power, at = np.unravel_index(np.argmax(size), size.shape)
+    if not size[power, at] > _HARMFUL:
+        return None
+    name = (result.names or [f"x[{j}]" for j in range(dim)])[seen[at]]
+    what = f"{name}²" if power else name
+    return (
+        f"denoiser: twice the steps would move the average of {what} by {-shift[power, at]:.2g}, "
+        f"{size[power, at]:.1f} of its standard errors, which do not hold that; raise n_denoise "
+        f"above {settings.n_denoise}, or take a denoiser of higher order"
+    )
+
+
+def _error(values: Array) -> float:
+    return float(mcse(values))
+
+
+def _denoised(model: Model, settings: GibbsSettings, y: Array, sigma: Array, factor: int) -> Array:
+    """Return the points denoised in `factor` times the steps of the run."""
+    end, n = settings.sigma_end, factor * settings.n_denoise
+    grids = [karras(n, end, level, settings.rho, final="zero") for level in sigma]
+    # Both numbers of steps have the same noise.
+    paths = (end, float(sigma.max())) if settings.denoiser.needs_noise else False
+    denoised = integrate(
+        model,
+        y,
+        np.stack(grids),
+        settings.denoiser,
+        rng=settings.key,
+        brownian=paths,
+        progress=False,
+    )
+    return np.asarray(to_numpy(denoised), dtype=np.float64)
+
 
 #: Windows of a run: each has addresses of 32 bits.
 _MOST = 2**31
@@ -52,8 +141,8 @@ def langevin_gibbs(
     levels: int | ArrayLike | None = None,
     level_weights: ArrayLike | None = None,
     sigma_range: tuple[float, float] | None = None,
-    step: Step = OUStep(0.3),  # noqa: B008  # it cannot change
-    warmup_step: Step | None = None,
+    step: str | Step = OUStep(0.3),  # noqa: B008  # it cannot change
+    warmup_step: str | Step | None = None,
     metropolis: str | None = "auto",
     noise_predictor: str | LevelEstimate | LevelRegression | Callable[[Any], Any] = "auto",
     level_draw: str = "sample",
@@ -77,78 +166,80 @@ def langevin_gibbs(
 ) -> LangevinGibbs:
     r"""Draw from the law of a score model by chains over points and noise levels.
 
-    A chain stands at a noisy point and its noise level. It moves the point a little, then draws
-    the level that such a point is likely to have; high levels let it cross between modes. Every
-    few sweeps a copy of the point is denoised by an integrator from its level down, which is
-    mostly much lower than where an integrator from pure noise begins: so a draw costs few calls of
+    The state of a chain is a noisy point and its noise level. A sweep moves the point, then draws
+    the level given the point; at high levels the chain crosses between modes. Every few sweeps a
+    copy of the point is denoised by an integrator from its level down. That level is mostly much
+    lower than the first level of an integrator from pure noise, so that a draw costs few calls of
     the model [1]_.
 
     Parameters
     ----------
     model : Model
-        What denoises.
+        The denoiser.
     dim : int or sequence of int, optional
         The coordinates of a point, or its shape; by default the model's. Draws are rows of numbers.
     n_chains : int, default 64
-        Chains. A model that is called in batches is called for all of them at once.
+        The number of chains. A batched model is called for all of them at once.
     n_draws : int, default 100
-        Draws of each.
+        Draws of each chain.
     n_warmup : int, default 50
         Sweeps before the first draw is made.
     levels : int or array_like, shape (L,), optional
-        The noise levels, or how many, evenly in log σ over `sigma_range`; by default those of the
-        classifier, or 100.
+        The noise levels, or their number, evenly in log σ over `sigma_range`; by default those of
+        the classifier, or 100.
     level_weights : array_like, shape (L,), optional
-        How probable each of them is meant to be, in the same order; equally by default.
+        The target probabilities of the levels, in the same order, up to a factor; equal by default.
     sigma_range : tuple of float, optional
         The lowest and the highest level; by default the model's.
     step : OUStep, ScaledStep or LangevinStep, default OUStep(0.3)
-        How points move.
+        The move of the points; ``"ou"`` stands for the default.
     warmup_step : OUStep, ScaledStep or LangevinStep, optional
-        How they move in the warm-up; as later by default.
+        The move in the warm-up; `step` by default.
     metropolis : {"auto", "exact", "score"} or None, default "auto"
-        How moves are corrected. ``"exact"`` accepts them by the log-density of the model: the law
-        of the chains is exact then. ``"score"`` estimates its change from the score at both ends,
-        which is right for a linear score [2]_; the result is marked as biased. Both ask the model
-        once more in every sweep. ``"auto"`` is ``"exact"`` where the log-density is known, and
-        else None: a second sweep does more for most networks than a second call in one.
+        The correction of moves. ``"exact"`` accepts them by the log-density of the model, so that
+        the law of the chains is exact. ``"score"`` estimates the change of the log-density from the
+        score at both ends, which is exact for a linear score [2]_; the result is marked as biased.
+        Both need a second call of the model in every sweep. ``"auto"`` is ``"exact"`` if the
+        log-density is known, and else None: for most networks a second sweep is worth more than a
+        second call.
     noise_predictor : str, LevelEstimate, LevelRegression or callable, default "auto"
-        How levels are drawn. ``"exact"``: by the log-densities of the point at all levels. A
-        classifier, as `train_noise_classifier` makes it, or any callable that takes points (n, d)
-        and gives logits (n, L), in the order of `levels`. A `LevelRegression`. ``"tweedie"`` or a
+        The law of the level given a point. ``"exact"``: by the log-densities of the point at all
+        levels. A classifier of `train_noise_classifier`, or any callable that takes points (n, d)
+        and returns logits (n, L), in the order of `levels`. A `LevelRegression`. ``"tweedie"`` or a
         `LevelEstimate`: from the distance to the denoised point, in 256 dimensions and more.
-        ``"auto"`` is ``"exact"`` where the log-density is known, and else ``"tweedie"``.
+        ``"auto"`` is ``"exact"`` if the log-density is known, and else ``"tweedie"``.
     level_draw : {"sample", "argmax"}, default "sample"
-        Whether levels are drawn, or the most likely one is taken, as the public code of [1]_ does.
-        That is no draw of the law; with thousands of coordinates it is nearly the same. It needs
-        ``"exact"`` or a classifier.
+        Whether levels are drawn, or the most likely one is taken, as in the public code of [1]_.
+        The latter is no draw of the law; with thousands of coordinates it is nearly the same. It
+        needs ``"exact"`` or a classifier.
     n_skip : int, default 10
         Sweeps for each draw.
     select : {"random", "last", "min"}, default "random"
-        Which of the states after these sweeps is denoised. ``"min"``, as published, takes that of
-        the least level, the state before them included: cheaper to denoise well, but it looks at
-        the path of the levels, and the point given such a level is not quite a noisy data point.
+        The state of these sweeps that is denoised. ``"min"``, as published, takes that of the
+        lowest level, the state before them included. It is cheaper to denoise well, but conditions
+        on the path of the levels, so that the point given its level is not quite a noisy data
+        point.
     denoiser : str or Integrator, default "unipc2"
-        What denoises it, on a Karras grid of its own from its level to the lowest of `levels`,
+        The integrator that denoises it, on a Karras grid from its level to the lowest of `levels`,
         and to 0.
     n_denoise : int, default 20
-        Steps of that, the last one included. Few steps move averages, of squares above all, by
-        more than the errors that the chains tell: after the run some draws are denoised anew, in
-        twice the steps, and a `FermiacWarning` and ``bias`` say so where it matters.
+        Steps of that integrator, including the last one. Few steps shift averages, especially of
+        squares, by more than the standard errors of the chains. After the run some draws are
+        denoised again in twice the steps, and a `FermiacWarning` and ``bias`` report a shift.
     tweedie_step : float, optional
-        A level s: the denoised point is denoised once more, as if it had noise of that level.
+        A level s at which the denoised point is denoised once more, as if it had noise of it.
     init : array_like, shape (n_chains, d), optional
-        Where the chains start; by default an integrator brings noise of the highest level down,
-        and some is added.
+        The starting points of the chains. By default an integrator denoises noise of the highest
+        level, and some noise is added.
     sigma0 : float or array_like, shape (n_chains,), optional
-        The levels at which they start; drawn by default.
+        The starting levels; drawn by default.
     n_init : int, optional
-        Steps of that integrator, 20 by default; not with `init`.
+        Steps of the integrator of the starting points, 20 by default; not with `init`.
     init_noise : float, optional
-        The standard deviation of the noise that is added, from 0 on, 0.5 by default; not with
-        `init`.
+        The standard deviation of the noise added to the starting points, from 0 on, 0.5 by default;
+        not with `init`.
     init_integrator : str or Integrator, optional
-        That integrator, "dpmpp_2m" by default; not with `init`.
+        The integrator of the starting points, "dpmpp_2m" by default; not with `init`.
     names : sequence of str, optional
         Names of the coordinates.
     rng : int, SeedSequence, Generator or None
@@ -156,9 +247,9 @@ def langevin_gibbs(
     n_threads : int, optional
         Threads for a model that runs in Rust. They do not change the result.
     executor : Executor, optional
-        Workers that denoise, each for a part of the chains.
+        Workers that denoise, each a part of the chains.
     target_factory : str or Factory, optional
-        ``"module:function"`` that makes the model in a worker, where it cannot be pickled.
+        ``"module:function"`` that makes the model in a worker, if it cannot be pickled.
     checkpoint : path or Checkpoint, optional
         A file from which the run is resumed, also with more draws.
     progress : bool or callable, optional
@@ -168,19 +259,19 @@ def langevin_gibbs(
     Returns
     -------
     LangevinGibbs
-        A `Sample` of chains, with what became of the levels.
+        A `Sample` of chains, with statistics of the levels.
 
     Raises
     ------
     ArgumentError
-        If an argument is outside of its domain, the levels are not known, or there is no way to
-        draw them.
+        If an argument is outside of its domain, or the levels are not determined, or cannot be
+        drawn.
     TargetError
-        If the model or the predictor gives what cannot be used.
+        If an output of the model or of the predictor cannot be used.
     CheckpointError
         If the file belongs to another run.
     KeyboardInterrupt
-        On Ctrl-C; its ``partial_result`` has the draws that all chains have made.
+        On Ctrl-C; its ``partial_result`` has the draws that all chains have finished.
 
     Warns
     -----
@@ -190,17 +281,17 @@ def langevin_gibbs(
 
     Notes
     -----
-    The chains have the law :math:`\pi(\sigma) p_\sigma(x)`, up to what `LangevinGibbs.bias` lists.
-    A sweep asks the model once, and twice with a correction. In a few dimensions an integrator from
-    noise does as well; the gain is in many, for small budgets.
+    The chains have the law :math:`\pi(\sigma) p_\sigma(x)`, up to the list in `LangevinGibbs.bias`.
+    A sweep calls the model once, and twice with a correction. In few dimensions an integrator from
+    noise is as good; the gain is in many dimensions, for small budgets.
 
     In d dimensions a sweep changes log σ by about 1/√(2 d), so that a chain takes thousands of them
     to cross the levels, and seldom changes the mode. In a short run the shares of the modes are
-    those of the starts: many chains with few draws each tell them better than few chains with many.
+    those of the starting points: many chains with few draws are better than few chains with many.
 
     The published algorithm is ``step=LangevinStep(eta), metropolis=None, level_draw="argmax",
-    select="min"``. Its steps have one size for all levels: they heat the point where σ² is near
-    η / 4, and the levels drift upwards as sweeps add up.
+    select="min"``. Its steps have one size for all levels: near σ² = η / 4 they add too much
+    noise, and the levels drift upwards from sweep to sweep.
 
     Results of models that run in Rust have the same bits on any number of threads, and after a
     resume.
@@ -270,7 +361,7 @@ def langevin_gibbs(
         checkpoint=kept,
         start=start,
     )
-    # The model of this process may only stand for those of the workers.
+    # With a factory the model of this process may be a placeholder.
     is_here = target_factory is None
     return run_and_warn(run, lambda result: warnings_of(result, is_here))
 
@@ -278,7 +369,7 @@ def langevin_gibbs(
 def extension(
     result: LangevinGibbs, n_draws: int, n_threads: int | None, progress: bool | Report | None
 ) -> Callable[[], LangevinGibbs]:
-    """What goes on with the chains of a result."""
+    """Return a call that continues the chains of a result."""
     origin = getattr(result, "_origin", None)
     if origin is None or result.state is None:
         raise ArgumentError(
@@ -312,17 +403,17 @@ def _run(
     target_factory: str | Factory | None = None,
     **how: Any,
 ) -> LangevinGibbs:
-    """Make the chains, where the model is, and let them run."""
+    """Make the chains, on the device of the model or in the core, and run them."""
     workers = resolve_threads(n_threads)
     total = n_draws * settings.n_chains
     with reporter(progress, "langevin_gibbs", "draws") as report:
         if model.runs_on_device:
-            refuse_outside(executor=executor, target_factory=target_factory)
+            refuse_on_device(executor=executor, target_factory=target_factory)
             from fermiac.score import device_gibbs
 
             on_device: Chains = device_gibbs.run(cast("ScoreModel", model), settings)
             return GibbsLoop(on_device, settings, model, n_draws, report=report, **how).run()
-        with asked(
+        with evaluated_model(
             model,
             settings.dim,
             executor=executor,
@@ -334,7 +425,7 @@ def _run(
             total=total,
         ) as (spec, shown):
             if executor is not None and model.has_log_density:
-                # Workers denoise; the log-density is asked for here.
+                # Workers denoise; the log-density is evaluated here.
                 spec = (*spec[:2], model._log_density, None)
             chains = CoreChains(spec, settings, total, workers)
             return GibbsLoop(chains, settings, model, n_draws, report=shown, **how).run()

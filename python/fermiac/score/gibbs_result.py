@@ -1,4 +1,4 @@
-"""What denoising Langevin Gibbs returns: draws of chains, and how their levels went."""
+"""Results of denoising Langevin Gibbs: draws of chains, and statistics of their levels."""
 
 from __future__ import annotations
 
@@ -22,32 +22,31 @@ __all__ = ["LangevinGibbs", "LevelHistogram", "findings"]
 
 Array = NDArray[np.float64]
 
-#: Fewer draws of a chain say nothing.
+#: The fewest draws of a chain for diagnostics.
 _MIN_DRAWS = 4
-#: A chain that moves less than this in so many moves stands still.
+#: A chain with a lower acceptance rate over this many moves stands still.
 _LEAST_ACCEPTANCE, _MIN_MOVES = 1e-3, 100
-#: A mean of log σ that moves by more than this over the second half of a run drifts, if it is by
-#: so many standard errors.
+#: A shift of the mean of log σ over the second half of a run is a drift above this size and this
+#: many standard errors.
 _DRIFT, _CLEAR = 0.5, 3.0
-#: An end of the levels that has more than this share of the visits holds the chains, unless it
-#: is meant to have a good part of it.
+#: Chains are stuck at an end of the levels with more than this share of the visits, unless its
+#: target probability is high.
 _STUCK = 0.5
-#: Chains above this R-hat of log σ do not agree on the levels.
+#: The R-hat of log σ above which chains disagree on the levels.
 _MOST_RHAT = 1.1
 
 
 class LevelHistogram(NamedTuple):
-    """How often the levels were met.
+    """The frequencies of the levels.
 
     Attributes
     ----------
     levels : ndarray, shape (L,)
         The levels, from the highest to the lowest.
     shares : ndarray, shape (L,)
-        The shares of the sweeps, all chains together, after which a chain stood at each, or nearest
-        to it.
+        The shares of the sweeps of all chains that ended at each level, or nearest to it.
     expected : ndarray, shape (L,)
-        What they are under the law that is meant.
+        The shares under the target law.
     """
 
     levels: Array
@@ -57,35 +56,34 @@ class LevelHistogram(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class LangevinGibbs(Sample):
-    """The draws of chains over points and noise levels, denoised.
+    """The denoised draws of chains over points and noise levels.
 
-    A `fermiac.Sample` with the error model ``"chains"``: errors of averages account for how the
-    draws of a chain depend on each other. Chains that move slowly from mode to mode show it in
-    their R-hat.
+    A `fermiac.Sample` with the error model ``"chains"``: errors of averages account for the
+    autocorrelation of the draws of a chain. Chains that seldom change the mode have a high R-hat.
 
     Attributes
     ----------
     draws : ndarray, shape (n_chains, n_draws, d)
         The denoised points.
     stats : mapping of str to ndarray, shape (n_chains, n_draws)
-        ``sigma``, the level from which each was denoised; ``log_sigma``, the mean of log σ over
-        the sweeps before it; ``acceptance_rate``, the share of their moves that were accepted.
+        ``sigma``, the level of the state that was denoised; ``log_sigma``, the mean of log σ over
+        the sweeps of the draw; ``acceptance_rate``, the share of accepted moves in them.
     levels : ndarray, shape (L,)
         The noise levels, from the highest to the lowest.
     level_weights : ndarray, shape (L,)
-        The probabilities that they are meant to have.
+        The target probabilities of the levels.
     level_counts : ndarray of int64, shape (L,)
-        Sweeps after which a chain stood at each level, or nearest to it; warm-up not counted.
+        Sweeps that ended at each level, or nearest to it, without the warm-up.
     passages : ndarray of int64, shape (n_chains,)
-        How often each chain went from one end of the levels to the other.
+        Passages of each chain from one end of the levels to the other.
     calls : mapping of str to int
-        Calls of the model for each chain: ``start``, ``warmup``, ``sweeps``, ``denoise``. Those of
-        log-densities and of a classifier are not counted.
+        Calls of the model for each chain: ``start``, ``warmup``, ``sweeps``, ``denoise``, without
+        those of log-densities and of a classifier.
     bias : tuple of str
-        Why the law of the draws is not quite that of the model; of the integrator that denoises,
-        where it moves averages by more than their errors.
+        The reasons for which the law of the draws differs from that of the model, including the
+        denoising integrator if it shifts averages by more than their errors.
     state : mapping of str to ndarray, or None
-        Where the chains stand, for `extend`.
+        The state of the chains, for `extend`.
     """
 
     levels: Array
@@ -98,7 +96,7 @@ class LangevinGibbs(Sample):
 
     @property
     def is_biased(self) -> bool:
-        """Whether something is known to keep the draws from the model's law: see `bias`."""
+        """Whether the law of the draws is known to differ from that of the model: see `bias`."""
         return bool(self.bias)
 
     @property
@@ -108,12 +106,12 @@ class LangevinGibbs(Sample):
 
     @property
     def calls_per_draw_in_all(self) -> float:
-        """Calls of the model for each draw, start and warm-up spread over all of them."""
+        """Calls of the model for each draw, including a share of start and warm-up."""
         return float(sum(self.calls.values()) / self.draws.shape[1])
 
     @property
     def round_trips(self) -> NDArray[np.int64]:
-        """How often each chain went from one end of the levels to the other and back."""
+        """Round trips of each chain between the ends of the levels."""
         return self.passages // 2
 
     @property
@@ -129,7 +127,7 @@ class LangevinGibbs(Sample):
 
     @property
     def log_sigma_expected(self) -> float:
-        """The mean of log σ under the law that is meant."""
+        """The mean of log σ under the target law."""
         return float(self.level_weights @ np.log(self.levels))
 
     @property
@@ -146,7 +144,7 @@ class LangevinGibbs(Sample):
         return float("nan") if logs.shape[1] < _MIN_DRAWS else float(ess(logs, kind="mean"))
 
     def level_histogram(self) -> LevelHistogram:
-        """Compare how often the levels were met with how often they are meant to be.
+        """Compare the frequencies of the levels with their target probabilities.
 
         Returns
         -------
@@ -163,27 +161,27 @@ class LangevinGibbs(Sample):
         n_threads: int | None = None,
         progress: bool | Report | None = None,
     ) -> LangevinGibbs:
-        """Go on with the chains.
+        """Continue the chains.
 
         Parameters
         ----------
         n_draws : int
-            Draws more of each chain.
+            Additional draws of each chain.
         n_threads : int, optional
             Worker threads; see `fermiac.set_num_threads`. Never changes the result.
         progress : bool or callable, optional
-            As of `langevin_gibbs`.
+            As for `langevin_gibbs`.
 
         Returns
         -------
         LangevinGibbs
-            All draws: to the last bit what `langevin_gibbs` would have given with as many.
+            All draws, with the bits of a call of `langevin_gibbs` for as many.
 
         Raises
         ------
         ArgumentError
-            If an argument is outside its domain, or the result does not know its run, since it was
-            loaded from a file or derived from another.
+            If an argument is outside of its domain, or the result was loaded from a file or derived
+            from another, and so does not know its run.
 
         Examples
         --------
@@ -198,7 +196,7 @@ class LangevinGibbs(Sample):
         return run_and_warn(extension(self, n_draws, n_threads, progress), warnings_of)
 
     def summary(self) -> str:
-        """Return a table of all coordinates, how the levels went, and what the draws cost."""
+        """Return a table of the coordinates, the statistics of the levels, and the cost."""
         lines = [super().summary(), self._level_line(), self._cost_line()]
         lines += [f"biased: {text}" for text in self.bias]
         return "\n".join(lines)
@@ -223,7 +221,7 @@ class LangevinGibbs(Sample):
 
 
 def findings(result: LangevinGibbs) -> list[tuple[type[FermiacWarning], str]]:
-    """What the user must know of a run."""
+    """Return the warnings of a run."""
     found: list[tuple[type[FermiacWarning], str]] = []
     logs, rates = result.stats["log_sigma"], result.stats["acceptance_rate"].mean(axis=1)
     still = int(np.count_nonzero(rates < _LEAST_ACCEPTANCE))
@@ -270,9 +268,9 @@ def findings(result: LangevinGibbs) -> list[tuple[type[FermiacWarning], str]]:
 
 
 def _drift(logs: Array) -> tuple[float, float]:
-    """How far the mean of log σ moved from the third quarter to the fourth, and the error of it."""
+    """Return the shift of the mean of log σ over the second half of a run, and its error."""
     half, last = logs.shape[1] // 2, logs.shape[1] - logs.shape[1] // 4
-    # From the middle of the half's first part to that of its last is half of the way.
+    # The middles of the third and the fourth quarter are half of that half apart.
     moved = 2 * (logs[:, last:].mean(axis=1) - logs[:, half:last].mean(axis=1))
     if len(moved) < 2:
         return float(moved.mean()), 0.0

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac.errors import CheckpointError, InternalError
 from fermiac.runs.loop import Budget, RunLoop
-from fermiac.score.gibbs_job import biases
 from fermiac.score.gibbs_result import LangevinGibbs
-from fermiac.score.gibbs_settings import Chains, GibbsSettings, Windows
-from fermiac.score.rng_domains import INTEGRATE
+from fermiac.score.gibbs_settings import Chains, GibbsSettings, Windows, biases
+from fermiac.score.noise import INTEGRATE
 
 if TYPE_CHECKING:
     from fermiac.score.model import Model

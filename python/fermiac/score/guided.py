@@ -1,4 +1,4 @@
-"""What guided sampling returns: points with rewards, and their errors where they have ancestors."""
+"""Results of guided sampling: points with rewards, and errors of particles by their ancestors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Guided", "effective_lines", "log_normalizer_of"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-#: Fewer lines of descent than this tell nothing of an error.
+#: The fewest lines of descent from which an error can be estimated.
 LEAST_LINES = 10.0
 
 
@@ -34,24 +34,23 @@ def _none() -> Array:
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Guided(Sample):
-    r"""Points that a reward has guided.
+    r"""A sample of points guided by a reward.
 
-    A `fermiac.Sample`. Candidates give points that count equally (``"iid"``); particles give
-    weighted ones, with the error model ``"particles"`` where some have ancestors in common, else
-    ``"weighted"``.
+    Candidates give points of equal weight (error model ``"iid"``). Particles give weighted points,
+    with the error model ``"particles"`` if some have ancestors in common, else ``"weighted"``.
 
     Attributes
     ----------
     rewards : ndarray, shape (n,)
-        The rewards of the points; of an interrupted run, the soft values that they have so far.
+        The rewards of the points; for an interrupted run, their soft values so far.
     log_normalizer : float
         The logarithm of :math:`E\,e^{r(x)/\alpha}` under the model's own law; NaN for alpha = 0.
-        Its exponential is unbiased for the law that the steps of the model draw from.
+        Its exponential is unbiased for the law of the steps of the model.
     log_normalizer_stderr : float
         Its standard error.
     ess_history : ndarray, shape (n_steps + 1,)
         The effective sample size of the weights at the start, after each step (before resampling)
-        and at the end. With candidates, of the weights that would make up for their small number.
+        and at the end. With candidates, that of the weights that would correct for their number.
     candidate_ess : ndarray, shape (n_steps - 1,)
         The effective number of the candidates of a point, averaged over the points.
     sigmas : ndarray, shape (n_steps + 1,)
@@ -59,14 +58,14 @@ class Guided(Sample):
     ancestors : ndarray, shape (n,)
         The number of the starting point from which each point descends.
     n_resamplings : int
-        How often particles were resampled.
+        The number of resamplings of the particles.
     mode : str
         ``"candidates"`` or ``"particles"``.
 
     Examples
     --------
-    `svdd` makes them. Of standard normal data and the reward x, the mean of :math:`e^x` is
-    :math:`e^{1/2}`:
+    `svdd` returns such samples. For standard normal data and the reward x, the mean of
+    :math:`e^x` is :math:`e^{1/2}`:
 
     >>> import fermiac as fm
     >>> g = fm.score.svdd(
@@ -103,20 +102,20 @@ class Guided(Sample):
 
 
 def shares_of(ancestors: Ints, weights: Array) -> Array:
-    """What the descendants of each starting point weigh together."""
+    """Return the total weight of the descendants of each starting point."""
     return np.asarray(np.bincount(ancestors, weights), dtype=np.float64)
 
 
 def effective_lines(ancestors: Ints, weights: Array) -> float:
-    """How many lines of descent the points rest on: one over the sum of their squared shares."""
+    """Return the effective number of lines of descent, one over the sum of squared shares."""
     return float(1 / np.sum(shares_of(ancestors, weights) ** 2))
 
 
 def log_normalizer_of(log_total: float, log_weights: Array, ancestors: Ints) -> tuple[float, float]:
-    """The logarithm of the mean weight, and its standard error by lines of descent.
+    """Return the logarithm of the mean weight, and its standard error by lines of descent.
 
-    Lines count as independent. Systematic resampling hardly adds noise to them, so that nothing is
-    taken off for it, unlike for the independent draws of the reference of `_particles`.
+    Lines count as independent. Systematic resampling adds hardly any noise to them, so that the
+    correction for independent draws in the reference of `_particles` is left out.
     """
     weights, log_mean = _core.normalize_weights(log_weights)
     n = weights.size
@@ -129,7 +128,7 @@ def log_normalizer_of(log_total: float, log_weights: Array, ancestors: Ints) -> 
 def _particles(
     sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
 ) -> Average:
-    """Particles: those of one ancestor count as one part of an average.
+    """Return averages of particles, with one term of the error for each ancestor.
 
     Reference: A. Lee, N. Whiteley (2018), "Variance estimation in the particle filter",
     Biometrika 105(3).
@@ -169,7 +168,7 @@ register("particles", _particles)
 
 
 def few_lines(lines: float, n: int) -> str:
-    """What to say of particles that nearly all descend from one another."""
+    """Return the warning of particles with too few lines of descent."""
     return (
         f"the {n} particles descend from {lines:.1f} effective starting points, too few to tell an "
         "error; use more particles, a larger alpha, or values nearer to the exact ones"
@@ -177,7 +176,7 @@ def few_lines(lines: float, n: int) -> str:
 
 
 def collapse(sample: Guided) -> list[tuple[type[FermiacWarning], str]]:
-    """What is wrong with the weights of particles."""
+    """Return the warnings of the weights of particles."""
     if sample.mode != "particles" or sample.n_draws < 2 * LEAST_LINES:
         return []
     lines = effective_lines(sample.ancestors, sample._weights())

@@ -1,8 +1,10 @@
-"""From given points along given levels: integrators of the reverse equations."""
+"""Integration of points along noise levels, and sampling from noise."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from os import PathLike
 from typing import Any
@@ -12,19 +14,28 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.progress import Report, finish, reporter
-from fermiac._base.validate import RngLike, yes
+from fermiac._base.validate import RngLike, choice, key_of, whole, yes
 from fermiac.errors import ArgumentError, InternalError
-from fermiac.runs.checkpoint import Checkpoint
+from fermiac.runs.checkpoint import Checkpoint, Log
 from fermiac.runs.executor import Sharded
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
-from fermiac.score.arguments import Call, Reached, Threshold
-from fermiac.score.executor_model import asked
-from fermiac.score.frozen_rows import tell_frozen
-from fermiac.score.model import Model
-from fermiac.score.single_step import Integrator
+from fermiac.score.arguments import (
+    Call,
+    PartialSolution,
+    Threshold,
+    as_model,
+    range_of,
+    warn_frozen,
+)
+from fermiac.score.executor_model import evaluated_model
+from fermiac.score.integrator import AnyIntegrator, Integrator
+from fermiac.score.methods import INTEGRATORS
+from fermiac.score.model import Model, reserve
+from fermiac.score.noise import START
+from fermiac.score.schedules import schedule_of
 from fermiac.targets.factories import Factory
 
-__all__ = ["integrate"]
+__all__ = ["event_of", "integrate", "sample", "start_noise"]
 
 Array = NDArray[np.float64]
 
@@ -33,7 +44,7 @@ def integrate(
     model: Model,
     y0: Any,
     sigmas: ArrayLike,
-    integrator: str | Integrator | Adaptive = "dpmpp_2m",
+    integrator: str | AnyIntegrator = "dpmpp_2m",
     *,
     rng: RngLike = None,
     first_row: int = 0,
@@ -48,7 +59,7 @@ def integrate(
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
 ) -> Any:
-    """Carry points down a grid of noise levels, to where the data is.
+    """Carry points down a grid of noise levels, from noise towards the data.
 
     Points y = x + s z follow the probability-flow equation dy/ds = (y - D(y, s)) / s, or the
     reverse stochastic equation with the same laws, from the first level to the last.
@@ -56,44 +67,44 @@ def integrate(
     Parameters
     ----------
     model : Model
-        What denoises: `GaussianMixture`, `Empirical`, `ScoreModel`, ...
+        The denoiser: `GaussianMixture`, `Empirical`, `ScoreModel`, ...
     y0 : array_like or torch.Tensor, shape (n, d) or (n, *event)
         Points at the first level.
     sigmas : array_like, shape (N + 1,) or (n, N + 1)
-        The levels, strictly decreasing; the last may be 0. A grid for each row where there are
-        two axes. See `karras` and the other schedules.
+        The levels, strictly decreasing; the last may be 0. With two axes, each row has its own
+        grid. See `karras` and the other schedules.
     integrator : str, Integrator or Adaptive, default "dpmpp_2m"
-        How; `integrators` lists the names. ``"rk45"`` and ``"dop853"`` choose their own steps
-        between the levels, each row for itself, to keep a tolerance; see `Adaptive`.
+        The integrator; `integrators` lists the names. ``"rk45"`` and ``"dop853"`` choose their own
+        steps between the levels, separately for each row, within a tolerance; see `Adaptive`.
     rng : int, SeedSequence, Generator or None
         The seed, for integrators with noise. The noise of a row depends on the seed, the row and
         the step alone.
     first_row : int, default 0
-        The number of the first row, so that parts of a large call, made one by one, get the noise
-        that they would get in it.
+        The number of the first row. Parts of a large call that are made one by one then get the
+        same noise as in the large call.
     brownian : bool or tuple of float, default False
         Take the noise of a row from one Brownian path in the level, the same for all grids between
-        the lowest and the highest level that is above 0, or between these two levels: finer
-        grids then lead to the same points. It costs some dozens of normal numbers for each.
+        the lowest and the highest level above 0, or between the two levels given. Finer grids then
+        lead to the same points. Each increment costs some dozens of normal numbers.
     threshold : float or Threshold, optional
         Hold denoised points to [-threshold, threshold], or as `Threshold` says.
     on_nan : {"raise", "freeze", "ignore"}, default "raise"
-        What to do where the model gives a number that is not finite: fail, naming step, row and
-        level; leave the row where it stood at the end of the step before, with a warning of how
-        many rows were left; or go on with it.
+        The treatment of numbers of the model that are not finite: fail and name the step, the row
+        and the level; leave the row at the end of the step before, with a warning of the number of
+        such rows; or continue with it.
     callback : callable, optional
-        Called after every step with (step, level, y), step from 1, y a copy of all points, the
-        level that of the first row.
+        Called after every step with (step, level, y): the step from 1, the level of the first row,
+        and a copy of all points.
     return_trajectory : bool, default False
-        Give the points at all levels instead of the last.
+        Return the points at all levels instead of the last.
     n_threads : int, optional
         Threads for a model that runs in Rust. They do not change the result.
     executor : Executor, optional
-        Workers that evaluate the model, each for a part of the rows.
+        Workers that evaluate the model, each on a part of the rows.
     target_factory : str or Factory, optional
         ``"module:function"`` that makes the model in a worker, where it cannot be pickled.
     checkpoint : path or Checkpoint, optional
-        A file that keeps what the model gave; the same call resumes from it.
+        A file that keeps the evaluations of the model; the same call resumes from it.
     progress : bool or callable, optional
         Show a progress bar (by default on a terminal only), or call this with (done, total) rows
         times steps.
@@ -107,18 +118,18 @@ def integrate(
     Raises
     ------
     ArgumentError
-        If an argument is outside of its domain; a grid that does not decrease is named with the
-        index.
+        If an argument is outside of its domain. The message for a grid that does not decrease
+        names the index.
     TargetError
         If the model gives a wrong shape, or numbers that are not finite.
     KeyboardInterrupt
-        On Ctrl-C; its ``partial_result`` is a `Reached` with the points and their levels.
+        On Ctrl-C; its ``partial_result`` is a `PartialSolution` with the points and their levels.
 
     Notes
     -----
-    A last step to level 0 is y = D(y, s) with every integrator; `UniPC` gives D at its prediction,
-    which it has asked for. Results of models that run in Rust have the same bits on any number of
-    threads and in any split of the rows.
+    A last step to level 0 is y = D(y, s) with every integrator; `UniPC` takes D at its prediction,
+    which is evaluated already. Results of models that run in Rust have the same bits on any number
+    of threads and in any split of the rows.
 
     References
     ----------
@@ -157,9 +168,9 @@ def integrate(
             call._refuse("callback", True)
     with reporter(progress, "integrate", "steps") as report:
         if call.on_device:
-            call.refuse_outside(executor, target_factory)
+            call.refuse_on_device(executor, target_factory)
         if not len(call.given):
-            # No rows ask nothing, wherever they go.
+            # Without rows there is nothing to evaluate.
             path = [call.n_steps + 1] if return_trajectory else []
             nothing = call.shaped(np.empty((*path, 0, call.dim)))
             finish(report, 0, nothing)
@@ -178,7 +189,7 @@ def _run(
     report: Report | None,
 ) -> Any:
     total = len(call.y) * call.n_steps
-    with asked(
+    with evaluated_model(
         call.model,
         call.dim,
         executor=executor,
@@ -203,24 +214,24 @@ def _run(
             path = None if rows is None else np.ascontiguousarray(rows.swapaxes(0, 1))
     result = call.shaped(y if path is None else path)
     finish(shown, total, result)
-    tell_frozen(int(np.count_nonzero(sigma != call.grid[..., -1])), len(y))
+    warn_frozen(int(np.count_nonzero(sigma != call.grid[..., -1])), len(y))
     return result
 
 
 def _stopped(
     call: Call, error: BaseException | None, reached: tuple[Array, Array] | None
 ) -> BaseException:
-    """The exception that ended a call, with where the points stand."""
+    """Return the exception that ended a call, with the points reached."""
     error = InternalError("a run ended without a result") if error is None else error
     if reached is not None:
-        error.partial_result = Reached(call.shaped(reached[0]), reached[1])  # type: ignore[attr-defined]
+        error.partial_result = PartialSolution(call.shaped(reached[0]), reached[1])  # type: ignore[attr-defined]
     return error
 
 
 def _adaptive(
     call: Call, core: Any, integrator: Adaptive, keep_path: bool, report: Report | None
 ) -> tuple[Array, Array, Array | None]:
-    """With steps that rows choose for themselves."""
+    """Integrate with adaptive steps."""
     raw, error = integrate_adaptive(
         core,
         call.y,
@@ -244,7 +255,7 @@ def _with_callback(
     keep_path: bool,
     report: Report | None,
 ) -> tuple[Array, Array, Array | None]:
-    """Step by step, with a look at every one."""
+    """Integrate step by step, with a callback after each."""
     run = _core.ScoreRun(core, call.program, call.y, call.settings())
     y, n = call.y, len(call.y)
     sigma = np.broadcast_to(call.grid[..., 0], n)
@@ -255,11 +266,163 @@ def _with_callback(
             (y, sigma, _), _ = run.reached()
             if keep_path:
                 path.append(y)
-            call.tell(callback, step, float(sigma[0]) if n else 0.0, call.shaped(y.copy()))
+            call.report_step(callback, step, float(sigma[0]) if n else 0.0, call.shaped(y.copy()))
             if report is not None:
                 report(step * n, call.n_steps * n)
         except BaseException as error:
             (y, sigma, _), _ = run.reached()
-            error.partial_result = Reached(call.shaped(y), sigma)  # type: ignore[attr-defined]
+            error.partial_result = PartialSolution(call.shaped(y), sigma)  # type: ignore[attr-defined]
             raise
     return y, sigma, np.stack(path) if keep_path else None
+
+
+def sample(
+    model: Model,
+    n: int,
+    dim: int | Sequence[int] | None = None,
+    n_steps: int | None = None,
+    integrator: str | AnyIntegrator = "dpmpp_2m",
+    schedule: str | Callable[[int, float, float], ArrayLike] = "karras",
+    sigma_range: tuple[float, float] | None = None,
+    *,
+    final: str = "zero",
+    nfe_budget: int | None = None,
+    rng: RngLike = None,
+    first_row: int = 0,
+    brownian: bool | tuple[float, float] = False,
+    threshold: float | Threshold | None = None,
+    on_nan: str = "raise",
+    callback: Callable[[int, float, Any], object] | None = None,
+    return_trajectory: bool = False,
+    n_threads: int | None = None,
+    executor: Executor | Sharded | None = None,
+    target_factory: str | Factory | None = None,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    progress: bool | Report | None = None,
+) -> Any:
+    """Draw from the law of a score model: integrate noise of the highest level down to the data.
+
+    Parameters
+    ----------
+    model : Model
+        The denoiser.
+    n : int
+        Number of points.
+    dim : int or sequence of int, optional
+        The number of coordinates of a point, or its shape; by default the model's.
+    n_steps : int, default 10
+        Steps, the one to level 0 included.
+    integrator : str, Integrator or Adaptive, default "dpmpp_2m"
+        The integrator; see `integrate`.
+    schedule : str or callable, default "karras"
+        The schedule of the levels: ``"karras"``, ``"exponential"``, ``"polyexponential"``,
+        ``"poly_t"``, ``"vp_uniform"``, or a function of (number of steps, lowest, highest level)
+        that returns the levels, from the highest to the lowest.
+    sigma_range : tuple of float, optional
+        The lowest and the highest level; by default the model's.
+    final : {"zero", "min"}, default "zero"
+        Whether a last step denoises the points of the lowest level, or not.
+    nfe_budget : int, optional
+        Instead of `n_steps`: the most steps for this number of model calls.
+    rng : int, SeedSequence, Generator or None
+        The seed of the starting points, and of an integrator's noise.
+    first_row, brownian, threshold, on_nan, callback, return_trajectory, n_threads
+        As for `integrate`.
+    executor, target_factory, checkpoint, progress
+        As for `integrate`.
+
+    Returns
+    -------
+    ndarray or torch.Tensor, shape (n, d) or (n, *dim)
+        The points; a tensor if the loop of the model runs on its device.
+
+    Raises
+    ------
+    ArgumentError, TargetError, KeyboardInterrupt
+        As for `integrate`.
+
+    Notes
+    -----
+    The starting points are normal with the standard deviation of the highest level. That level must
+    be large against the spread of the data, or the draws are too narrow. For few evaluations on
+    data of many coordinates see `langevin_gibbs`.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.04, 0.04])
+    >>> x = fm.score.sample(m, 4000, n_steps=20, sigma_range=(0.01, 50.0), rng=0)
+    >>> bool(abs((x > 0).mean() - 0.7) < 0.03)
+    True
+    """
+    model = as_model(model)
+    n = whole("n", n, 0, 2**40)
+    event = event_of(model, dim)
+    method = INTEGRATORS.resolve(integrator)
+    low, high = range_of(model, sigma_range)
+    zero = choice("final", final, ("zero", "min")) == "zero"
+    steps = _steps(method, n_steps, nfe_budget, zero)
+    grid = schedule_of(schedule, steps, low, high, zero)
+    log = None if checkpoint is None else Log(checkpoint)
+    resumed = None if log is None else log.seed
+    key = resumed if rng is None and resumed is not None else key_of(rng)
+    first = whole("first_row", first_row, 0, 2**48)
+    y0: Any = start_noise(key, first, n, math.prod(event)) * grid[0]
+    y0 = y0.reshape(n, *event)
+    if model.runs_on_device:
+        y0 = model._to_device(y0)
+    return integrate(
+        model,
+        y0,
+        grid,
+        method,
+        rng=key,
+        first_row=first,
+        brownian=brownian,
+        threshold=threshold,
+        on_nan=on_nan,
+        callback=callback,
+        return_trajectory=return_trajectory,
+        n_threads=n_threads,
+        executor=executor,
+        target_factory=target_factory,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+
+
+def event_of(model: Model, dim: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Return the shape of a point, from `dim` or from the model."""
+    if dim is None:
+        known = model._event
+        if known is None:
+            raise ArgumentError("dim: not given, and the model does not say; give the coordinates")
+        return known
+    sizes = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+    event = tuple(whole("dim", size, 1, 2**31) for size in sizes)
+    if model.dim is not None and math.prod(event) != model.dim:
+        raise ArgumentError(f"dim: {dim!r} was given; the model has {model.dim} coordinates")
+    return event
+
+
+def start_noise(key: int, first: int, n: int, dim: int) -> Array:
+    """Return the normal numbers of the starting points."""
+    reserve(n, dim)
+    return _core.score_noise(key, START, first, n, 0, dim, 0)[0]
+
+
+def _steps(method: AnyIntegrator, n_steps: int | None, budget: int | None, zero: bool) -> int:
+    if budget is None:
+        return whole("n_steps", 10 if n_steps is None else n_steps, 1, 10**6)
+    if n_steps is not None:
+        raise ArgumentError("nfe_budget: given with n_steps; give one of them")
+    budget = whole("nfe_budget", budget, 1, 10**9)
+    if not isinstance(method, Integrator):
+        raise ArgumentError("nfe_budget: given with an adaptive integrator, which has none")
+    # A step costs one evaluation or more.
+    steps = bisect_right(range(1, budget + 1), budget, key=lambda n: method.n_evals(n, zero))
+    if steps == 0:
+        raise ArgumentError(
+            f"nfe_budget: {budget} given; one step of {method!r} takes {method.n_evals(1, zero)}"
+        )
+    return steps

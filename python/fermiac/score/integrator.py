@@ -1,22 +1,22 @@
-"""What every integrator on a grid of noise levels is."""
+"""The base of the integrators: their options, their settings and the compiled program."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import choice, positive, whole, yes
+from fermiac._base.validate import choice, positive, real, whole, yes
 from fermiac.errors import ArgumentError
 
-__all__ = ["Integrator", "Langevin", "pair", "real"]
+__all__ = ["AnyIntegrator", "Integrator", "Langevin", "number", "pair"]
 
 Array = NDArray[np.float64]
 
-#: From here on, each step of a grid costs as many evaluations as the one before.
+#: Beyond this many steps of a grid, each further step costs as many evaluations as the one before.
 _SETTLED = 12
 
 
@@ -31,9 +31,9 @@ class Langevin:
     n_steps : int, default 1
         Steps at each level. Each costs an evaluation of the model.
     snr : float, default 0.16
-        How long they are.
+        The relative length of the steps.
     norm : {"level", "row", "batch"}, default "level"
-        What a is: the level s; ‖z‖ / ‖g‖ of each row; or the ratio of the averages of both norms
+        The length a: the level s; ‖z‖ / ‖g‖ of each row; or the ratio of the averages of both norms
         over all rows of the call, as published. All three agree in many dimensions where noise
         prevails.
 
@@ -61,47 +61,53 @@ class Langevin:
     norm: str = "level"
 
     def __post_init__(self) -> None:
-        """Hold the settings to their domains."""
+        """Refuse settings outside of their domains."""
         whole("langevin.n_steps", self.n_steps, 1, 10**6)
         positive("langevin.snr", self.snr)
         choice("langevin.norm", self.norm, ("level", "row", "batch"))
 
 
-@dataclass(frozen=True)
-class Integrator:
-    """The base of the integrators: recipes that carry points down a grid of noise levels.
+class AnyIntegrator:
+    """Base class of the integrators, on fixed grids and with steps that they choose themselves."""
 
-    Wherever an integrator is asked for, its name will do: `fermiac.score.integrators` lists them.
+
+@dataclass(frozen=True)
+class Integrator(AnyIntegrator):
+    """Base class of the integrators on a fixed grid of noise levels.
+
+    An argument that takes an integrator also takes its name; `fermiac.score.integrators` lists the
+    names.
 
     Parameters
     ----------
     start : {"low", "rk"}, default "low"
-        How a method that uses evaluations of earlier steps begins: with lower orders, or with
-        single-step DPM-Solver++ of order 3 (three evaluations a step) until it has them. Orders
-        above 2 are only reached with "rk", but for `UniPC`. Methods that need no earlier
-        evaluations ignore it.
+        The first steps of a method that uses evaluations of earlier steps: lower orders, or
+        single-step DPM-Solver++ of order 3 (three evaluations a step). Orders above 2 are only
+        reached with "rk", except by `UniPC`. Methods that need no earlier evaluations ignore it.
     lower_order_final : bool, default False
-        Take the last step with order 1, the one before with order 2 at most, and so on; steadier
-        with very few steps to level 0; on grids that end above it, it costs the order. Methods of
-        order 1 ignore it.
+        Take the last step with order 1, the one before with order 2 at most, and so on. This is
+        steadier with very few steps to level 0, and costs the order on grids that end above it.
+        Methods of order 1 ignore it.
     langevin : Langevin, optional
         Langevin steps after each step.
 
     Attributes
     ----------
     order : int or float
-        The order of convergence that the method is made for: the error falls as this power of the
-        length of the steps.
+        The order of convergence: the error falls as this power of the length of the steps.
     needs_noise : bool
         Whether it draws random numbers.
     """
+
+    #: The name of the method in the core.
+    method: ClassVar[str]
 
     start: str = field(default="low", kw_only=True)
     lower_order_final: bool = field(default=False, kw_only=True)
     langevin: Langevin | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Hold the settings to their domains."""
+        """Refuse settings outside of their domains."""
         choice("start", self.start, ("low", "rk"))
         yes("lower_order_final", self.lower_order_final)
         if self.langevin is not None and not isinstance(self.langevin, Langevin):
@@ -110,12 +116,12 @@ class Integrator:
                 "is needed"
             )
         self._check()
-        # The compiler judges what is left.
+        # The compiler checks the ranges.
         self._program(np.array([2.0, 1.0]))
 
     @property
     def order(self) -> float:
-        """The order of convergence that the method is made for."""
+        """The order of convergence."""
         return 1
 
     @property
@@ -124,7 +130,7 @@ class Integrator:
         return self.langevin is not None or self._is_stochastic()
 
     def n_evals(self, n_steps: int, zero: bool = True) -> int:
-        """Count the evaluations of the model on a grid, for every row.
+        """Return the number of evaluations of the model on a grid, for every row.
 
         Parameters
         ----------
@@ -155,7 +161,7 @@ class Integrator:
             grid[-1] = 0.0
         return int(self._program(grid).n_evals)
 
-    # What a method implements.
+    # Overridden by the methods.
 
     def _check(self) -> None:
         """Refuse settings of wrong types."""
@@ -164,45 +170,42 @@ class Integrator:
         return False
 
     def _most_churned(self, top: float) -> float:
-        """The highest level up to `top` from which a step would go up before it goes down."""
+        """Return the highest level up to `top` at which a step adds noise before it goes down."""
         return top
 
-    def _method(self) -> tuple[Any, ...]:
-        """The name and the settings that the compiler takes."""
-        raise NotImplementedError
+    def _method(self) -> tuple[str, dict[str, Any]]:
+        """Return the name and the settings of the method in the core: all fields of its own."""
+        own = {name: value for name, value in vars(self).items() if name not in _SHARED}
+        return self.method, own
 
-    # What others ask of it.
+    # Used by the calls.
 
     def _options(self) -> tuple[str, bool, int | None]:
-        """What all methods can be asked for."""
+        """Return the options that all methods have."""
         steps = None if self.langevin is None else int(self.langevin.n_steps)
         return self.start, bool(self.lower_order_final), steps
 
-    def _spec(self) -> tuple[tuple[Any, ...], tuple[str, bool, int | None]]:
-        return self._method(), self._options()
-
     def _langevin(self) -> tuple[float, str]:
-        """How long Langevin steps are."""
+        """Return the relative length and the norm of Langevin steps."""
         given = self.langevin or Langevin()
         return float(given.snr), given.norm
 
     def _program(self, grid: Array) -> _core.Program:
-        """The instructions on a grid, (N + 1,), or on one for each row, (n, N + 1)."""
+        """Return the program on a grid, (N + 1,), or on one grid for each row, (n, N + 1)."""
         return _core.score_compile(self._method(), self._options(), grid)
 
 
-def real(name: str, value: Any) -> float:
-    """Take `value` as a float; its range is the compiler's to judge."""
-    if isinstance(value, (bool, np.bool_, str, bytes)):
-        raise ArgumentError(f"{name}: {value!r:.60} was given; a number is needed")
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ArgumentError(f"{name}: {value!r:.60} was given; a number is needed") from None
+#: The fields of all methods, which are no settings of one.
+_SHARED = ("start", "lower_order_final", "langevin")
+
+
+def number(name: str, value: Any) -> float:
+    """Return `value` as a float, whose range the core checks."""
+    return real(name, value, "a number is needed", lambda _: True)
 
 
 def pair(name: str, value: Any, needed: str) -> tuple[float, float]:
-    """Take `value` as two floats."""
+    """Return `value` as two floats, whose range the core checks."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise ArgumentError(f"{name}: {value!r:.60} was given; {needed} is needed")
-    return real(name, value[0]), real(name, value[1])
+    return number(name, value[0]), number(name, value[1])

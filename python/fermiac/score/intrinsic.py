@@ -1,4 +1,4 @@
-"""The dimension of data, from how a denoiser moves with the points that it is given."""
+"""The intrinsic dimension of data, from the derivative of a denoiser."""
 
 from __future__ import annotations
 
@@ -17,39 +17,38 @@ from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, choice, key_of, numbers, require, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
-from fermiac.score.levels import as_model
+from fermiac.score.arguments import as_model
 from fermiac.score.model import Model, rows_of
-from fermiac.score.rng_domains import PROBE
+from fermiac.score.noise import PROBE
 from fermiac.score.traces import require_smooth, slope, traces_of
 
 __all__ = ["IntrinsicDimension", "intrinsic_dimension"]
 
 Array = NDArray[np.float64]
-#: The draw of the noise on points at level 0 of a call; those before are for probes.
+#: The draw of the noise on points at the first level of a call; those before are for probes.
 _NOISE = 1 << 20
-#: With this many coordinates or fewer, derivatives are taken along each.
+#: The most coordinates with derivatives along each.
 _FEW = 32
-#: Levels that make a plateau, at least.
+#: The fewest levels of a plateau.
 _PLATEAU = 3
-#: Levels that are looked at where the call does not say: how many, and from which share of the
-#: spread of the data to which.
+#: The default levels: their number, and their ends as shares of the spread of the data.
 _LEVELS = (16, 1e-3, 0.5)
-#: Slopes of a curve, dimensions for each unit of log sigma, between which nothing is to choose.
+#: Slopes of a curve, in dimensions per unit of log sigma, that count as flat.
 _FLAT = 0.02
-#: Rows whose derivatives are held at once.
+#: Rows whose derivatives are in memory at once.
 _ROWS = 256
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class IntrinsicDimension(Result):
-    """The dimension of data near points, and the curves that it was read off.
+    """The dimension of data near points, and the curves from which it was read.
 
     Attributes
     ----------
     dimension : float
         The mean over the points at the levels of the plateau.
     stderr : float
-        Its standard error, from how the points differ.
+        Its standard error, from the differences of the points.
     local : ndarray, shape (n,)
         The same for each point.
     sigmas : ndarray, shape (L,)
@@ -62,14 +61,14 @@ class IntrinsicDimension(Result):
         The levels on which the curve is flattest, as ``sigmas[first:last]``.
     spectrum : ndarray, shape (L, n, d), or None
         Eigenvalues of the symmetric part of the derivative, falling: near 1 along the data and
-        near 0 across. None where only traces were taken.
+        near 0 across. None if only traces were taken.
     asymmetry : ndarray, shape (L,), or None
-        The root mean square of the antisymmetric part of the derivative relative to the whole: 0
-        for a denoiser that is the gradient of a function, as the true one is.
+        The root mean square of the antisymmetric part of the derivative relative to the derivative:
+        0 for a denoiser that is the gradient of a function, as the exact one is.
 
     Examples
     --------
-    `intrinsic_dimension` makes them. Of data on a line in the plane:
+    `intrinsic_dimension` returns such results. For data on a line in the plane:
 
     >>> import numpy as np, fermiac as fm
     >>> line = fm.score.Gaussian(np.zeros(2), np.diag([1.0, 0.0]))
@@ -110,9 +109,9 @@ def intrinsic_dimension(
 ) -> IntrinsicDimension:
     r"""Estimate the dimension of the set that data lie on, near given points.
 
-    Seen through little noise, data on a surface of k dimensions are pulled back to it: the mean of
-    the data behind a point, D(y, s), follows y along the surface and not across. So the trace of
-    its derivative goes to k as the level s falls below the bends of the surface [1]_.
+    For data on a surface of k dimensions and little noise, the mean of the data behind a point,
+    D(y, s), follows y along the surface and not across. The trace of its derivative therefore tends
+    to k as the level s falls below the curvature of the surface [1]_.
 
     Parameters
     ----------
@@ -121,19 +120,19 @@ def intrinsic_dimension(
     x : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
         Points of the data.
     sigma : float or array_like, shape (L,), optional
-        The levels; by default 16 from half the spread of `x` down to a thousandth, as far as the
-        model's range goes. One level is taken as it is.
+        The levels; by default 16 from half the spread of `x` down to a thousandth, within the range
+        of the model.
     method : {"auto", "spectrum", "trace"}, default "auto"
-        Take the whole derivative, with its eigenvalues and its asymmetry, or its trace only. The
-        model's own derivative is used where it has one, differences else. ``"auto"`` takes the
-        whole with up to 32 coordinates or where the model knows it, except of networks, which may
-        be too coarse for differences.
+        The whole derivative, with its eigenvalues and its asymmetry, or its trace only. Models
+        without a derivative are differenced. ``"auto"`` takes the whole derivative with up to 32
+        coordinates or if the model knows it, except for networks, which may be too coarse for
+        differences.
     n_probes : int, default 8
-        Random probes of a trace, above 16 coordinates and where the model does not know it. Their
-        noise counts in the standard error.
+        Random probes of a trace above 16 coordinates, if the model does not know it. Their noise is
+        part of the standard error.
     noisy : bool, default True
-        Ask at points with noise of the level, as those that a network was trained on; else at the
-        points themselves.
+        Evaluate at points with noise of the level, as in the training of networks, or at the points
+        themselves.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself.
     n_threads : int, optional
@@ -152,21 +151,21 @@ def intrinsic_dimension(
     ArgumentError
         If an argument is outside its domain, or the model is too coarse for differences.
     TargetError
-        If the model gives something that cannot be used.
+        If the derivative of the model is not finite.
     KeyboardInterrupt
-        On Ctrl-C; its ``partial_result`` is an `IntrinsicDimension` of the levels that were done,
-        the largest first, or None.
+        On Ctrl-C; its ``partial_result`` is an `IntrinsicDimension` of the finished levels, the
+        largest first, or None.
 
     Notes
     -----
-    Of a normal law with variances λ the trace is :math:`\sum λ/(λ + s^2)`. Data with a little noise
-    of their own fill the space: the curve then rises to d below that noise, and has its plateau
-    above. The plateau is where three levels or more differ least, each unit of log s counted alike;
-    among stretches that are equally flat the one with the smallest levels is taken, and levels at
-    which the trace has fallen below ½ only where there are no others. Look at the curve.
+    For a normal law with variances λ the trace is :math:`\sum λ/(λ + s^2)`. Data with a little
+    noise of their own fill the space: the curve then rises to d below that noise, and has its
+    plateau above. The plateau is the stretch of three levels or more with the least slope in
+    log s. Among equally flat stretches the one with the smallest levels is taken, and levels with a
+    trace below ½ only if there are no others. Inspect the curve.
 
-    A network need not be the gradient of a function, and its derivative not be symmetric. The trace
-    does not depend on that; eigenvalues are those of the symmetric part [1]_.
+    A network need not be the gradient of a function, so that its derivative need not be symmetric.
+    The trace does not depend on that; eigenvalues are those of the symmetric part [1]_.
 
     References
     ----------
@@ -189,18 +188,18 @@ def intrinsic_dimension(
     """
     start = time.perf_counter()
     as_model(model)
-    model, points = _asked(model, x)
+    model, points = _as_rows(model, x)
     if not len(points):
         raise ArgumentError("x: no point was given; one or more are needed")
     require("x", points, np.isfinite(points), "finite numbers are needed")
     levels = _levels(model, points, sigma)
-    way = choice("method", method, ("auto", "spectrum", "trace"))
+    kind = choice("method", method, ("auto", "spectrum", "trace"))
     job = _Job(
         model, points, whole("n_probes", n_probes, 1, 2**16), yes("noisy", noisy), key_of(rng)
     )
-    whole_derivative = way == "spectrum" or (way == "auto" and job.has_whole())
+    whole_derivative = kind == "spectrum" or (kind == "auto" and job.has_whole())
     settings = {"method": "spectrum" if whole_derivative else "trace", "noisy": job.noisy}
-    seen: list[_Seen] = []
+    seen: list[_LevelResult] = []
 
     def result(status: str) -> IntrinsicDimension:
         return _result(
@@ -227,8 +226,8 @@ def intrinsic_dimension(
     return made
 
 
-def _asked(model: Model, x: Any) -> tuple[Model, Array]:
-    """The points as rows, and the model for points of their shape."""
+def _as_rows(model: Model, x: Any) -> tuple[Model, Array]:
+    """Return the model for points of this shape, and the points as rows."""
     points, own = numbers("x", to_numpy(x)), model._event
     event = points.shape[1:]
     if len(event) < 2:
@@ -265,8 +264,8 @@ def _levels(model: Model, points: Array, sigma: ArrayLike | None) -> Array:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What one level showed."""
+class _LevelResult:
+    """The traces, and the spectrum, at one level."""
 
     traces: Array
     n_evals: int
@@ -276,7 +275,7 @@ class _Seen:
 
 @dataclass(frozen=True)
 class _Job:
-    """What is asked, and where."""
+    """The model, the points and the settings of a call."""
 
     model: Model
     x: Array
@@ -285,31 +284,31 @@ class _Job:
     key: int
 
     def has_whole(self) -> bool:
-        """Whether the whole derivative is to be had for little."""
+        """Return whether the whole derivative is cheap."""
         known = getattr(self.model, "jacobian", None) is not None
         few = self.x.shape[1] <= _FEW
         return known or (few and getattr(self.model, "form", None) is None)
 
     def points_at(self, i: int, s: float) -> Array:
-        """The points that the model is asked at."""
+        """Return the points of a level at which the model is evaluated."""
         if not self.noisy:
             return self.x
         n, d = self.x.shape
         return self.x + s * _core.score_noise(self.key, PROBE, 0, n, _NOISE + i, d, 0)[0]
 
-    def trace(self, y: Array, s: float) -> _Seen:
-        """Traces only."""
+    def trace(self, y: Array, s: float) -> _LevelResult:
+        """Return the traces at a level."""
         model, n = self.model, len(y)
         chosen = traces_of(model, y, float(s), "auto", self.n_probes, self.key)
         levels = np.full(n, s)
         call = chosen.core[0]
         if call is None:
-            return _Seen(_finite(model._with_trace(y, levels)[1], s), n * chosen.cost)
+            return _LevelResult(_finite(model._with_trace(y, levels)[1], s), n * chosen.cost)
         got = call(np.arange(n), y, levels)[1]
-        return _Seen(_finite(got.mean(axis=1), s), n * chosen.cost)
+        return _LevelResult(_finite(got.mean(axis=1), s), n * chosen.cost)
 
-    def whole(self, y: Array, s: float) -> _Seen:
-        """The derivative, block by block."""
+    def whole(self, y: Array, s: float) -> _LevelResult:
+        """Return the spectrum of the derivative at a level, computed block by block."""
         n, d = y.shape
         spectrum = np.empty((n, d))
         odd, all_ = 0.0, 0.0
@@ -324,7 +323,7 @@ class _Job:
             odd += float(np.square((derivative - turned) / 2).sum())
             all_ += float(np.square(derivative).sum())
         asymmetry = float(np.sqrt(odd / all_)) if all_ > 0 else 0.0
-        return _Seen(spectrum.sum(axis=1), n * (1 if known else 2 * d), spectrum, asymmetry)
+        return _LevelResult(spectrum.sum(axis=1), n * (1 if known else 2 * d), spectrum, asymmetry)
 
     def _differences(self, y: Array, s: float) -> Array:
         derivative = np.empty((len(y), y.shape[1], y.shape[1]))
@@ -346,17 +345,17 @@ def _finite(values: Array, s: float) -> Array:
 
 
 def _plateau(levels: Array, curve: Array) -> tuple[int, int]:
-    """The stretch of levels, falling, on which the curve is flattest."""
+    """Return the stretch of levels, falling, on which the curve is flattest."""
     n = len(levels)
     if n <= _PLATEAU:
         return 0, n
     stretches = [(i, i + _PLATEAU) for i in range(n - _PLATEAU + 1)]
-    # Where next to nothing follows the points, the curve is flat as well.
+    # The curve is also flat at high levels, near a trace of 0.
     stretches = [(a, b) for a, b in stretches if curve[a:b].mean() >= 0.5] or stretches
     slopes = [np.ptp(curve[a:b]) / np.log(levels[a] / levels[b - 1]) for a, b in stretches]
     bound = max(min(slopes), _FLAT)
     first, last = max(s for s, tilt in zip(stretches, slopes, strict=True) if tilt <= bound)
-    # Levels beside it that are as flat belong to it.
+    # Neighbouring levels that are as flat belong to it.
     while first > 0 and abs(curve[first - 1] - curve[first]) <= bound * np.log(
         levels[first - 1] / levels[first]
     ):
@@ -364,7 +363,9 @@ def _plateau(levels: Array, curve: Array) -> tuple[int, int]:
     return first, last
 
 
-def _result(job: _Job, levels: Array, seen: list[_Seen], **fields: Any) -> IntrinsicDimension:
+def _result(
+    job: _Job, levels: Array, seen: list[_LevelResult], **fields: Any
+) -> IntrinsicDimension:
     traces = np.array([one.traces for one in seen])
     curve = traces.mean(axis=1)
     first, last = _plateau(levels, curve)

@@ -1,4 +1,4 @@
-"""The log-density that the probability-flow equation gives to points."""
+"""Log-densities of points by the probability-flow equation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fermiac._base.validate import choice, key_of, numbers, positive, whole
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Result
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
-from fermiac.score.levels import as_model, range_of
+from fermiac.score.arguments import as_model, range_of
 from fermiac.score.model import Model, rows_of
 from fermiac.score.traces import Traces, traces_of
 
@@ -33,16 +33,17 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Likelihood(Result):
-    """Log-densities of points, as `log_likelihood` gives them.
+    """Log-densities of points, the result of `log_likelihood`.
 
     Attributes
     ----------
     log_density : ndarray, shape (n,)
-        Of the law with noise of the lowest level; NaN for rows that an interrupted call left.
+        Log-densities under the law with noise of the lowest level; NaN for rows that an interrupted
+        call left.
     stderr : ndarray, shape (n,), or None
-        Standard errors of the estimates from random probes; None without them, NaN for one probe.
+        Standard errors of the estimates from random probes; None without probes, NaN for one.
     latent : ndarray, shape of the points
-        Where the points came to at the highest level.
+        The points at the highest level.
     sigma_range : tuple of float
         The levels.
     trace : str
@@ -74,8 +75,8 @@ class Likelihood(Result):
         Parameters
         ----------
         bin_width : float
-            The distance of neighbouring values of the data, 2 / 255 for images of 256 grey values
-            from -1 to 1: the probability of a bin is its volume times the density.
+            The distance of neighbouring values of the data: 2 / 255 for images of 256 grey values
+            from -1 to 1. The probability of a bin is its volume times the density.
 
         Returns
         -------
@@ -118,7 +119,7 @@ def log_likelihood(
     n_threads: int | None = None,
     progress: bool | Report | None = None,
 ) -> Likelihood:
-    """Give the log-density of points by the probability-flow equation.
+    """Return the log-density of points by the probability-flow equation.
 
     Parameters
     ----------
@@ -127,28 +128,28 @@ def log_likelihood(
     x : array_like or torch.Tensor, shape (n, d) or (n, *event)
         Points.
     sigma_range : tuple of float, optional
-        The level at which the density is meant, near 0, and one at which noise is all there is;
-        by default the model's own range.
+        The level of the density, near 0, and a level at which the data are negligible against the
+        noise; by default the range of the model.
     rtol, atol : float
-        Tolerances of one step. Points and log-densities are held to them apart: a step is accepted
-        where the root mean square of error / (atol + rtol |value|) is at most 1 over the
-        coordinates of the point, and over what its log-density has changed by.
+        Tolerances of one step, separately for points and log-densities: a step is accepted if the
+        root mean square of error / (atol + rtol |value|) is at most 1 over the coordinates of the
+        point, and over the changes of its log-density.
     method : {"dop853", "dopri5"}
         The Runge-Kutta pair; see `Adaptive`.
     max_steps : int
-        Steps that a row may try.
+        The most steps that a row may try.
     trace : {"auto", "exact", "hutchinson"}
-        How the divergence is found: exactly, or from random probes. ``"auto"`` is exact for models
-        in compiled code, and for all models up to 16 dimensions. A model that does not know its
-        derivative is differenced: along each coordinate, or along each probe.
+        The divergence: exact, or from random probes. ``"auto"`` is exact for models in compiled
+        code, and for all models up to 16 dimensions. For a model without a derivative, differences
+        are taken along each coordinate or each probe.
     n_probes : int, optional
-        Probes of each row, vectors of random signs that it keeps on its way, 1 by default; a
-        standard error needs two. Not with ``trace="exact"``, which has none.
+        Probes of each row, vectors of random signs that are the same at all levels; 1 by default. A
+        standard error needs two. Not with ``trace="exact"``.
     terminal : {"normal", "model"}
         The density at the highest level: the normal law of mean 0 and that standard deviation, or
-        the model's own, which takes its error out where the model knows it.
+        that of the model, if it knows it, which has no such error.
     rng : int, numpy.random.SeedSequence, numpy.random.Generator or None
-        Where the probes come from.
+        The seed of the probes.
     n_threads : int, optional
         Threads, for models in compiled code. The result does not depend on it.
     progress : bool or callable, optional
@@ -162,32 +163,32 @@ def log_likelihood(
     Raises
     ------
     ArgumentError
-        For an argument outside its domain, or a model that has no derivative and is too coarse for
-        differences.
+        If an argument is outside of its domain, or the model has no derivative and is too coarse
+        for differences.
     TargetError
-        If the model gives something that is not finite, with the row and its level.
+        If the model gives a number that is not finite; the message names the row and its level.
     NumericalError
-        If a row used up its steps.
+        If a row has used all its steps.
     KeyboardInterrupt
-        On Ctrl-C; its ``partial_result`` is a `Likelihood` of the rows that were done.
+        On Ctrl-C; its ``partial_result`` is a `Likelihood` of the finished rows.
 
     Notes
     -----
     Along dy/ds = (y - D(y, s)) / s the log-density of the noisy law changes by
-    -tr(1 - ∂D/∂y) ds / s, so that log p(x) at the lowest level is the log-density of where the
-    point comes to at the highest level plus the integral of that trace. It is integrated together
-    with the point, in log s. With ``terminal="normal"`` the result is off by the log-density of
-    noise alone at the latent point z sigma_max against that of data with such noise: about
-    z · mean / sigma_max for data that is not centred, and of the order of (|x| / sigma_max)² for
-    data that is; so take sigma_max many times the size of the data.
+    -tr(1 - ∂D/∂y) ds / s, so that log p(x) at the lowest level is the log-density of the latent
+    point at the highest level plus the integral of that trace. It is integrated together with the
+    point, in log s. With ``terminal="normal"`` the error is the difference of the log-densities of
+    pure noise and of noisy data at the latent point z sigma_max: about z · mean / sigma_max for
+    data that is not centred, and of the order of (|x| / sigma_max)² for data that is. Take
+    sigma_max many times the size of the data.
 
     A probe v gives vᵀ ∂D/∂y v, whose mean is the trace. Only the log-density depends on it, not
-    the way of the point; errors of probes are there at every level and do not average out along
-    the way. Signs of few coordinates have few values: with a handful of probes in a few dimensions
-    all may agree by chance, and their standard error is then far too small.
+    the point. Errors of probes are the same at all levels and do not average out. Signs of few
+    coordinates have few values: with a handful of probes in a few dimensions all may agree by
+    chance, and their standard error is then far too small.
 
-    Differences are over 1e-5 of the level, and good to about 1e-10 plus 1e5 times the rounding
-    error of D over the level. Values in single precision are refused.
+    Differences are taken over 1e-5 of the level. Their error is about 1e-10 plus 1e5 times the
+    rounding error of D over the level. Values in single precision are refused.
 
     References
     ----------
@@ -284,7 +285,7 @@ def log_likelihood(
 def _values(
     model: Model, raw: dict[str, Any], traces: Traces, high: float, terminal: str
 ) -> tuple[Array, Array | None]:
-    """Log-densities, and what probes leave open of them."""
+    """Return log-densities, and their standard errors if they are from probes."""
     y, change = raw["y"], raw["log_change"]
     n, dim = y.shape
     if terminal == "model" and n:

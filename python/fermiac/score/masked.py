@@ -1,4 +1,4 @@
-"""Masked diffusion, sampled event by event: when the next token appears, where, and which."""
+"""Masked diffusion, sampled event by event by first hitting times."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.strategies import Strategies
 from fermiac._base.tensors import is_tensor
-from fermiac._base.validate import RngLike, key_of, numbers, whole, yes
+from fermiac._base.validate import RngLike, key_of, real, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
-from fermiac.score.rng_domains import CHOICE
+from fermiac.score.noise import CHOICE
 
 __all__ = ["Unmasked", "first_hitting"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-#: Numbers that a token takes: its time, its position, itself.
+#: Uniform numbers of a token: its time, its position, its value.
 _PER_TOKEN = 3
 
 
@@ -32,27 +33,32 @@ def _cosine(masked: Array) -> Array:
     return 1.0 - (2.0 / math.pi) * np.arccos(np.clip(masked, 0.0, 1.0))
 
 
-_SCHEDULES: dict[str, Callable[[Array], Array]] = {"linear": lambda m: m, "cosine": _cosine}
+_SCHEDULES: Strategies[Any] = Strategies(
+    "schedule",
+    Callable,  # type: ignore[arg-type]  # any function of masked levels
+    {"linear": lambda: lambda m: m, "cosine": lambda: _cosine},
+    "a function of masked levels",
+)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Unmasked(Result):
-    """Sequences of tokens, and when each of them appeared.
+    """Sequences of tokens, and the times at which they appeared.
 
     Attributes
     ----------
     tokens : ndarray of int, shape (n, length)
-        The sequences; of an interrupted run with masks where tokens are missing.
+        The sequences; for an interrupted run with masks in place of missing tokens.
     times : ndarray, shape (n, length)
-        When each token appeared, from 1 down to 0; NaN where one was given, or is missing.
+        The times of the tokens, from 1 down to 0; NaN for tokens that were given or are missing.
     mask : int
-        The token that stands for none.
+        The token of a mask.
     n_calls : int
         Calls of the model.
 
     Examples
     --------
-    `first_hitting` makes them:
+    `first_hitting` returns such results:
 
     >>> import numpy as np, fermiac as fm
     >>> def logits(tokens, time):
@@ -90,44 +96,44 @@ def first_hitting(
     n_threads: int | None = None,
     progress: bool | Report | None = None,
 ) -> Unmasked:
-    r"""Draw sequences from a masked diffusion model, one token at a call and without time steps.
+    r"""Draw sequences from a masked diffusion model, one token per call and without time steps.
 
     All tokens start masked. With k of them masked at the masked level m (the probability of a mask,
     1 at the start and 0 at the end), the next one appears at :math:`m\,u^{1/k}`, u uniform, at a
-    position that is uniform among the masked ones, and is drawn from the model's categorical law
-    there. That is the law of the reverse process in continuous time itself, without a grid of times
-    and with no call in which nothing happens [1]_.
+    uniform position among the masked ones, and is drawn from the categorical law of the model
+    there. This is the exact law of the reverse process in continuous time, without a grid of times
+    and without calls in which nothing happens [1]_.
 
     Parameters
     ----------
     logits : callable
-        Takes tokens, (n, length), with `mask` where there is none, and the time of each sequence,
-        (n,); gives logits (n, length, n_tokens), an array or a tensor. With ``at_positions`` it
-        also takes the positions that are to be drawn, (n, g), and gives (n, g, n_tokens).
+        Takes tokens, (n, length), with `mask` for masked ones, and the time of each sequence, (n,);
+        returns logits (n, length, n_tokens), an array or a tensor. With ``at_positions`` it also
+        takes the positions to be drawn, (n, g), and returns (n, g, n_tokens).
     n : int
-        Sequences to draw; all of them go through the model together.
+        The number of sequences; each call of the model has all of them.
     length : int
         Tokens of a sequence.
     n_tokens : int
         Tokens to choose from: 0 to n_tokens - 1.
     n_steps : int, optional
         Calls of the model, over which the tokens are spread evenly; by default one for each token.
-        With fewer, the tokens of a call are drawn independently of each other: what they have in
-        common, given the tokens before, is lost, and the sequences are biased.
+        With fewer, the tokens of a call are drawn independently, given the tokens before, and the
+        sequences are biased.
     temperature : float, default 1.0
-        Logits are divided by it. At 0 the likeliest token is taken.
+        A divisor of the logits. At 0 the most likely token is taken.
     schedule : {"linear", "cosine"} or callable, default "linear"
-        The time that the model is told at a masked level m: m, or 1 - (2/π) arccos(m) where
-        m = sin(πt/2), or a function of levels (n,). The times of the result are these as well.
-        Models without time may ignore it.
+        The time of the model at a masked level m: m, or 1 - (2/π) arccos(m), for which
+        m = sin(πt/2), or a function of levels (n,). The result has the same times. Models without
+        time may ignore it.
     tokens : array_like of int, shape (length,) or (n, length), optional
-        Where to start: tokens that are given, and `mask` where one is to be drawn.
+        The initial sequences: given tokens, and `mask` for those to be drawn.
     mask : int, optional
-        The token that stands for none; by default `n_tokens`.
+        The token of a mask; by default `n_tokens`.
     at_positions : bool, default False
-        Ask the model for logits at the positions to be drawn only, which saves memory.
+        Request logits only at the positions to be drawn, which saves memory.
     rng : None, int, numpy SeedSequence or Generator, default None
-        The seed. An int in [0, 2**64) is the key itself. What a sequence draws does not depend on
+        The seed. An int in [0, 2**64) is the key itself. The draws of a sequence do not depend on
         `n`.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
@@ -144,17 +150,17 @@ def first_hitting(
     ArgumentError
         If an argument is outside its domain.
     TargetError
-        If the model gives a wrong shape, a NaN, +inf, or no token that is possible.
+        If the model returns a wrong shape, NaN, +inf, or no possible token.
     KeyboardInterrupt
-        On Ctrl-C; its ``partial_result`` is an `Unmasked` with what there is.
+        On Ctrl-C; its ``partial_result`` is an `Unmasked` with the tokens so far.
 
     Notes
     -----
-    Tokens are drawn in double precision, by inversion of the cumulated probabilities. The usual
+    Tokens are drawn in double precision, by inversion of the cumulative probabilities. The usual
     Gumbel noise -log(-log u) in single precision never exceeds
-    :math:`-\log(-\log(1 - 2^{-24})) = 16.6355`, as u has 24 bits (in double precision 36.737). So
-    unlikely tokens can hardly win against likely ones: sequences come out less diverse than the
-    model is, as if the temperature were lower, the more so the more tokens there are [1]_.
+    :math:`-\log(-\log(1 - 2^{-24})) = 16.6355`, because u has 24 bits (in double precision
+    36.737). Unlikely tokens then hardly ever win: sequences are less diverse than the model, as if
+    the temperature were lower, and more so with more tokens [1]_.
 
     References
     ----------
@@ -163,7 +169,7 @@ def first_hitting(
 
     Examples
     --------
-    Tokens that do not depend on each other, of which the second is twice as likely as the first:
+    Independent tokens, of which the second is twice as likely as the first:
 
     >>> import numpy as np, fermiac as fm
     >>> def logits(tokens, time):
@@ -179,21 +185,15 @@ def first_hitting(
     state = _started(tokens, n, length, n_tokens, none)
     if not callable(logits):
         raise ArgumentError(f"logits: {logits!r:.60} was given; a callable is needed")
-    heat = numbers("temperature", temperature)
-    if heat.ndim or not 0 <= heat < math.inf:
-        raise ArgumentError(f"temperature: {temperature!r:.60} was given; 0 or more is needed")
-    if not (schedule in _SCHEDULES if isinstance(schedule, str) else callable(schedule)):
-        raise ArgumentError(
-            f"schedule: {schedule!r:.60} was given; 'linear', 'cosine' or a function of "
-            "masked levels is needed"
-        )
+    heat = real("temperature", temperature, "0 or more is needed", lambda t: 0 <= t < math.inf)
+    times = _SCHEDULES.resolve(schedule)
     most = int(state.n_masked.max(initial=0))
     calls = most if n_steps is None else min(whole("n_steps", n_steps, 1, 2**31 - 1), most)
     job = _Job(
         logits,
         n_tokens,
-        float(heat),
-        _SCHEDULES[schedule] if isinstance(schedule, str) else schedule,
+        heat,
+        times,
         yes("at_positions", at_positions),
         key_of(rng),
         resolve_threads(n_threads),
@@ -223,7 +223,7 @@ def first_hitting(
     with reporter(progress, "first_hitting", "calls") as report:
         try:
             while done < calls:
-                # Tokens before and after the call, as evenly as can be.
+                # Tokens are spread evenly over the calls.
                 job.call(state, most * done // calls, most * (done + 1) // calls)
                 done += 1
                 if report is not None and done < calls:
@@ -238,7 +238,7 @@ def first_hitting(
 
 @dataclass
 class _State:
-    """The sequences: tokens, times, and the positions still masked, which come first in a row."""
+    """The sequences: tokens, times, and the masked positions, which come first in a row."""
 
     tokens: Ints
     times: Array
@@ -279,7 +279,7 @@ def _started(given: ArrayLike | None, n: int, length: int, n_tokens: int, mask: 
 
 @dataclass(frozen=True)
 class _Job:
-    """What is drawn from."""
+    """The model and the settings of a call."""
 
     logits: Callable[..., Any]
     n_tokens: int
@@ -312,7 +312,7 @@ class _Job:
             masked[rows, at] = masked[rows, k - 1]
             left = left - alive[:, j]
         used, slots = np.nonzero(alive)
-        # Of a group all tokens are drawn at the time of the first.
+        # All tokens of a group are drawn at the time of the first.
         time = self._times(appeared[:, 0])
         values = self._asked(state.tokens.copy(), time, positions)
         uniforms = np.ascontiguousarray(noise[slots, used, 2])
@@ -349,11 +349,11 @@ class _Job:
         return got
 
     def _drawn(self, values: Any, rows: Ints, slots: Ints, positions: Ints, uniforms: Array) -> Any:
-        """Tokens for pairs of rows and positions."""
+        """Return tokens for pairs of rows and positions."""
         at = slots if self.at_positions else positions[rows, slots]
         if is_tensor(values):
             if values.device.type != "cpu":
-                return _drawn_there(values, rows, at, self.temperature, uniforms)
+                return _drawn_on_device(values, rows, at, self.temperature, uniforms)
             values = values.detach()
             values = (values if values.dtype.itemsize == 4 else values.double()).numpy()
         picked = values[rows, at]
@@ -365,7 +365,7 @@ class _Job:
 
 
 def _real(got: Any) -> Any:
-    """Take logits as a tensor or an array of real numbers."""
+    """Return logits as a tensor or an array of real numbers."""
     if is_tensor(got):
         if not got.is_complex():
             return got
@@ -380,13 +380,13 @@ def _real(got: Any) -> Any:
     raise TargetError(f"logits: {kind} came back; an array or a tensor of real numbers is needed")
 
 
-def _drawn_there(values: Any, rows: Ints, at: Ints, temperature: float, uniforms: Array) -> Any:
-    """The same where the logits are, so that only tokens leave the device."""
+def _drawn_on_device(values: Any, rows: Ints, at: Ints, temperature: float, uniforms: Array) -> Any:
+    """Return tokens drawn on the device of the logits, so that only tokens leave it."""
     from fermiac.targets.torch_target import import_torch
 
     torch = import_torch()
-    where = [torch.as_tensor(a, device=values.device) for a in (rows, at)]
-    picked = values.detach()[where[0], where[1]].double()
+    index = [torch.as_tensor(a, device=values.device) for a in (rows, at)]
+    picked = values.detach()[index[0], index[1]].double()
     top = picked.amax(dim=1, keepdim=True)
     bad = ~torch.isfinite(top[:, 0]) | torch.isnan(picked).any(dim=1)
     if bool(bad.any()):
@@ -397,6 +397,6 @@ def _drawn_there(values: Any, rows: Ints, at: Ints, temperature: float, uniforms
     if temperature == 0:
         return picked.argmax(dim=1).cpu().numpy()
     reached = torch.cumsum(torch.exp((picked - top) / temperature), dim=1)
-    aim = torch.as_tensor(uniforms, device=values.device) * reached[:, -1]
-    found = torch.searchsorted(reached, aim[:, None], right=True)[:, 0]
+    level = torch.as_tensor(uniforms, device=values.device) * reached[:, -1]
+    found = torch.searchsorted(reached, level[:, None], right=True)[:, 0]
     return found.clamp(max=values.shape[-1] - 1).cpu().numpy()

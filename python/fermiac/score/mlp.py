@@ -19,16 +19,16 @@ __all__ = ["level_classifier", "read_network", "score_mlp", "write_network"]
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Array = NDArray[np.float64]
-#: Frequencies of ln(s) / 4 that a network sees: from one wave over all levels to one over a factor
-#: of two of them.
+#: Frequencies of the features of ln(s) / 4: from one wave over all levels to one wave over a
+#: factor of two.
 _N_FREQUENCIES, _LOWEST, _HIGHEST = 16, 0.125, 6.0
 
 
 def score_mlp(centre: Array, sigma_data: float, width: int, n_blocks: int) -> Any:
-    """Make a network F for ``prediction="edm"``: (n, d) and (n,) -> (n, d).
+    """Return a network F for ``prediction="edm"``: (n, d) and (n,) -> (n, d).
 
-    It is given c_in y and ln(s) / 4. The centre of the data is taken off what comes in and put into
-    what goes out in closed form, so that only deviations from it have to be learnt.
+    Its inputs are c_in y and ln(s) / 4. The centre of the data is subtracted from the input and
+    added to the output in closed form, so that only deviations from it have to be learnt.
     """
     module = classes()["ScoreMLP"](len(centre), sigma_data, width, n_blocks)
     module.centre.copy_(import_torch().as_tensor(centre))
@@ -36,14 +36,14 @@ def score_mlp(centre: Array, sigma_data: float, width: int, n_blocks: int) -> An
 
 
 def level_classifier(centre: Array, scale: float, width: int, n_blocks: int, n_out: int) -> Any:
-    """Make a network from noisy points to `n_out` numbers: (n, d) -> (n, n_out)."""
+    """Return a network from noisy points to `n_out` numbers: (n, d) -> (n, n_out)."""
     module = classes()["LevelMLP"](len(centre), scale, width, n_blocks, n_out)
     module.centre.copy_(import_torch().as_tensor(centre))
     return module
 
 
-def write_network(path: PathLike, kind: str, module: Any, told: Result, more: Any) -> None:
-    """Write a network of this file with what is known of its training."""
+def write_network(path: PathLike, kind: str, module: Any, training: Result, more: Any) -> None:
+    """Write a network of this module with the report of its training."""
     name = type(module).__qualname__
     if type(module) not in classes().values() or not hasattr(module, "settings"):
         raise ArgumentError(
@@ -53,14 +53,20 @@ def write_network(path: PathLike, kind: str, module: Any, told: Result, more: An
     weights = {k: v.detach().cpu().double().numpy() for k, v in module.state_dict().items()}
     tensors: store.Tensors = {}
     node = store.encode(
-        {"network": name, "settings": module.settings, "weights": weights, "told": told, **more},
+        {
+            "network": name,
+            "settings": module.settings,
+            "weights": weights,
+            "told": training,
+            **more,
+        },
         tensors,
     )
     store.write(path, kind, node, tensors)
 
 
 def read_network(path: PathLike, kind: str) -> tuple[Any, dict[str, Any]]:
-    """Read a network and all else that `write_network` wrote."""
+    """Return a network and the other content of a file of `write_network`."""
     torch = import_torch()
     file = os.fspath(path)
     node, tensors = store.read(path, kind)
@@ -75,12 +81,12 @@ def read_network(path: PathLike, kind: str) -> tuple[Any, dict[str, Any]]:
 
 @functools.cache
 def classes() -> dict[str, Any]:
-    """The classes of the networks, which can be made only where torch is there."""
+    """Return the classes of the networks, which can be made only if torch is installed."""
     torch = import_torch()
     nn = torch.nn
 
     class Block(nn.Module):  # type: ignore[misc, name-defined]
-        """A residual layer, scaled and shifted by what is known of the level."""
+        """A residual layer, scaled and shifted by features of the level."""
 
         def __init__(self, width: int, n_context: int) -> None:
             super().__init__()
@@ -100,7 +106,7 @@ def classes() -> dict[str, Any]:
             return h + self.second(nn.functional.silu(inner))
 
     class ScoreMLP(nn.Module):  # type: ignore[misc, name-defined]
-        """Residual SiLU blocks that know the level by Fourier features of ln(s) / 4."""
+        """Residual SiLU blocks with Fourier features of ln(s) / 4."""
 
         def __init__(self, dim: int, sigma_data: float, width: int, n_blocks: int) -> None:
             super().__init__()
@@ -136,7 +142,7 @@ def classes() -> dict[str, Any]:
             return (out + self.centre * (sigma / (scale * total))).reshape(shape)
 
     class LevelMLP(nn.Module):  # type: ignore[misc, name-defined]
-        """Residual SiLU blocks on points of any size, and on the size itself."""
+        """Residual SiLU blocks on points of any norm, and on the norm."""
 
         def __init__(self, dim: int, scale: float, width: int, n_blocks: int, n_out: int) -> None:
             super().__init__()
@@ -155,7 +161,7 @@ def classes() -> dict[str, Any]:
             x = (x - self.centre) / self.settings["scale"]
             size = torch.log1p(x.square().mean(dim=-1, keepdim=True))
             unit = x * torch.exp(-0.5 * size)
-            # Points near the data are seen as they are, those far away by their direction.
+            # The input of points near the data is the point, far away the direction.
             h = self.enter(torch.cat([unit, x.clamp(-4, 4), size, size.square() / 8], dim=-1))
             for block in self.blocks:
                 h = block(h)
@@ -163,7 +169,7 @@ def classes() -> dict[str, Any]:
 
     made = {"ScoreMLP": ScoreMLP, "LevelMLP": LevelMLP, "Block": Block}
     for name, kind in made.items():
-        # Found by this name, they can be pickled.
+        # With this name they can be pickled.
         kind.__module__, kind.__qualname__ = __name__, name
     return made
 

@@ -1,8 +1,9 @@
-"""What every score model is: a law of data, seen through Gaussian noise of any level."""
+"""Base class of the score models, and checks of their points and levels."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -10,19 +11,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.tensors import is_tensor, like, to_numpy
-from fermiac._base.validate import numbers
+from fermiac._base.validate import numbers, whole
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 
-__all__ = ["SLACK", "Model", "points_of", "reserve", "rows_of"]
+__all__ = ["SLACK", "Model", "event_shape_of", "points_of", "reserve", "rows_of"]
 
 Array = NDArray[np.float64]
 
-#: By how much levels may be outside of a range: a grid's ends are computed, and rounded.
+#: The relative tolerance at the ends of a range: the ends of a grid are computed and rounded.
 SLACK = 1e-9
 
 
 class Model:
-    """The base of the score models.
+    """Base class of the score models.
 
     A model gives, for a point y = x + s z, where x is data and z standard normal noise, the mean of
     the data behind it, D(y, s) = E[x | y]. The score of the noisy law is (D - y) / s².
@@ -32,23 +33,23 @@ class Model:
     dim : int or None
         Coordinates of a point; None for a network that takes what it is given.
     sigma_range : tuple of float or None
-        The levels on which the model may be asked, where it says so.
+        The levels at which the model can be evaluated; None for any level.
     """
 
     dim: int | None = None
     sigma_range: tuple[float, float] | None = None
 
-    #: Whether whole loops run where the model is, in torch.
+    #: Whether whole loops run in torch on the device of the model.
     runs_on_device: bool = False
     #: Whether levels beyond `sigma_range` are moved to its ends, with a warning.
     clamp: bool = False
 
     @property
     def _event(self) -> tuple[int, ...] | None:
-        """The shape of a point, where the model has one."""
+        """The shape of a point, or None if the model takes any."""
         return None if self.dim is None else (self.dim,)
 
-    # What a model implements: (n, d) and (1,) or (n,), checked and C-contiguous, to (n, d) or (n,).
+    # Implemented by the models: checked, C-contiguous (n, d) and (1,) or (n,) to (n, d) or (n,).
     def _denoise(self, y: Array, sigma: Array) -> Array:
         raise NotImplementedError(
             f"{type(self).__name__} defines no _denoise(self, y, sigma), which every score model "
@@ -65,19 +66,19 @@ class Model:
         return (denoised - y) / np.square(sigma)[:, None]
 
     def _shaped(self, event: tuple[int, ...]) -> Model:
-        """The model for points of this shape; most take them as rows of numbers."""
+        """Return the model for points of this shape; most models take rows of numbers."""
         return self
 
     def _held(self) -> AbstractContextManager[None]:
-        """What many calls of the model run within, so that each need not prepare for itself."""
+        """Return a context in which many calls of the model share their preparation."""
         return nullcontext()
 
     def _to_device(self, y: Array) -> Any:
-        """Points as a tensor where the model is, of a model whose loops run there."""
+        """Return points as a tensor on the device of the model."""
         raise NotImplementedError
 
     def _sampling_range(self) -> tuple[float, float]:
-        """The lowest and the highest level for a sampler that is not told."""
+        """Return the default range of levels of a sampler."""
         if self.sigma_range is None:
             raise ArgumentError(
                 "sigma_range: not given, and the model does not say; give (lowest, highest) level: "
@@ -102,11 +103,11 @@ class Model:
         return False
 
     def _with_trace(self, y: Array, sigma: Array) -> tuple[Array, Array]:
-        """Give D and tr ∂D/∂y."""
+        """Return D and tr ∂D/∂y."""
         raise ArgumentError(f"model: {type(self).__name__} does not know its derivative")
 
     def _core(self, dim: int) -> Any:
-        """What the bindings take: a handle, or callables."""
+        """Return the model in its form for the bindings: a handle, or callables."""
         return (
             self._denoise,
             dim,
@@ -115,7 +116,7 @@ class Model:
         )
 
     def denoise(self, y: Any, sigma: ArrayLike) -> Any:
-        """Give the mean of the data behind noisy points, E[x | x + s z = y].
+        """Return the mean of the data behind noisy points, E[x | x + s z = y].
 
         Parameters
         ----------
@@ -127,7 +128,7 @@ class Model:
         Returns
         -------
         ndarray or torch.Tensor, shape (n, d)
-            A tensor where a tensor was given.
+            A tensor if a tensor was given.
 
         Raises
         ------
@@ -142,7 +143,7 @@ class Model:
         return like(y, _sound("denoised points", given, points.shape, levels))
 
     def score(self, y: Any, sigma: ArrayLike) -> Any:
-        """Give the score of the noisy law, the gradient of its log-density.
+        """Return the score of the noisy law, the gradient of its log-density.
 
         Parameters
         ----------
@@ -158,17 +159,17 @@ class Model:
         Raises
         ------
         ArgumentError
-            As of `denoise`, and if a level is 0 and the model knows no score there.
+            As for `denoise`, and if a level is 0 and the model knows no score there.
         TargetError
-            As of `denoise`.
+            As for `denoise`.
         NumericalError
-            If a level is 0 where the law of the data has no density.
+            If a level is 0 and the law of the data has no density.
         """
         points, levels = self._asked(y, sigma)
         return like(y, _sound("scores", self._score(points, levels), points.shape, levels))
 
     def log_density(self, y: Any, sigma: ArrayLike) -> Any:
-        """Give the log-density of the noisy law.
+        """Return the log-density of the noisy law.
 
         Parameters
         ----------
@@ -184,9 +185,9 @@ class Model:
         Raises
         ------
         ArgumentError
-            As of `denoise`, and if the model does not know it.
+            As for `denoise`, and if the model does not know it.
         TargetError
-            As of `denoise`; a log-density may be -inf.
+            As for `denoise`; a log-density may be -inf.
         """
         points, levels = self._asked(y, sigma)
         given = self._log_density(points, levels)
@@ -211,7 +212,7 @@ class Model:
         return self._within(np.ascontiguousarray(levels.reshape(-1)))
 
     def _within(self, levels: Array, name: str = "sigma") -> Array:
-        """Hold levels to `sigma_range`; 0 stands for no noise at all and always passes."""
+        """Return levels within `sigma_range`; 0, no noise at all, always passes."""
         if self.sigma_range is None or not levels.size:
             return levels
         low, high = self.sigma_range
@@ -230,7 +231,7 @@ class Model:
 def _sound(
     what: str, given: Any, shape: tuple[int, ...], levels: Array, least: float = np.nan
 ) -> Array:
-    """Take what a model gave, if it has its shape and is finite, or `least`."""
+    """Return the values of a model, which must have this shape and be finite, or `least`."""
     array = np.asarray(given)
     if array.shape != shape or array.dtype.kind not in "iuf":
         raise TargetError(
@@ -247,8 +248,20 @@ def _sound(
     return np.ascontiguousarray(array, dtype=np.float64)
 
 
+def event_shape_of(given: Any) -> tuple[int, ...]:
+    """Return the shape of a point that was given as ``event_shape=``."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ArgumentError(
+            f"event_shape: {given!r:.60} was given; a tuple of sizes is needed, as (3, 8, 8)"
+        )
+    event = tuple(whole("event_shape", size, 1, 2**31) for size in given)
+    if not event:
+        raise ArgumentError("event_shape: () was given; one size at least is needed")
+    return event
+
+
 def points_of(name: str, value: Any) -> Any:
-    """Take points of shape (n, *event): a tensor as it is, all else as an array."""
+    """Return points of shape (n, *event): a tensor as it is, anything else as an array."""
     given = value if is_tensor(value) else numbers(name, value)
     if given.ndim < 2 or 0 in given.shape[1:]:
         raise ArgumentError(
@@ -258,7 +271,7 @@ def points_of(name: str, value: Any) -> Any:
 
 
 def reserve(n: int, dim: int) -> None:
-    """Fail in Python, where the core could only abort, if there is no memory for (n, d) numbers."""
+    """Raise MemoryError if (n, d) numbers do not fit; the core could only abort."""
     try:
         np.empty((n, dim))
     except ValueError as error:
@@ -266,7 +279,7 @@ def reserve(n: int, dim: int) -> None:
 
 
 def rows_of(name: str, value: Any, dim: int | None) -> Array:
-    """Take points of shape (n, d) as C-contiguous float64."""
+    """Return points of shape (n, d) as C-contiguous float64."""
     array = np.ascontiguousarray(numbers(name, to_numpy(value)))
     if array.ndim != 2 or (dim is not None and array.shape[1] != dim) or array.shape[1] == 0:
         needed = "(n, d)" if dim is None else f"(n, {dim})"

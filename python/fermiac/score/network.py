@@ -5,38 +5,159 @@ from __future__ import annotations
 import copy
 import math
 import sys
-from collections.abc import Callable, Sequence
+from _ctypes import CFuncPtr
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.tensors import is_tensor, like
-from fermiac._base.validate import whole, yes
+from fermiac._base.tensors import is_tensor, like, to_numpy
+from fermiac._base.validate import numbers, whole, yes
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score.model import Model, rows_of
-from fermiac.score.native_network import NativeNetwork
-from fermiac.score.network_arguments import (
-    is_pointer,
-    is_torch,
-    log_densities,
-    modules_of,
-    places_of,
-    range_of,
-    refuse_known,
-    refuse_unused,
-    shape_of,
-    shapes,
-)
+from fermiac.score.model import Model, event_shape_of, rows_of
 from fermiac.score.parametrisation import Parametrisation
-from fermiac.score.plain_networks import ArrayNetwork
+from fermiac.score.plain_networks import ArrayNetwork, NativeNetwork
 from fermiac.score.torch_network import TorchNetwork
-from fermiac.targets.torch_modules import evaluating
+from fermiac.targets.torch_modules import evaluating, import_torch
 
 __all__ = ["ScoreModel"]
 
 Array = NDArray[np.float64]
+
+
+def _refuse_unused(given: Mapping[str, Any], reason: str) -> None:
+    """Refuse arguments that were given although they would have no effect."""
+    for name, value in given.items():
+        if value is not None and value is not False:
+            raise ArgumentError(f"{name}: {value!r:.60} was given, {reason}; leave it out")
+
+
+def _refuse_known(
+    model: Model,
+    own: Parametrisation,
+    dim: int | None,
+    event_shape: tuple[int, ...] | None,
+    calls: Mapping[str, Any],
+) -> None:
+    """Refuse arguments of a network that a score model already has."""
+    reason = "where the model is a score model, which knows its own"
+    words = {
+        "prediction": None if own.prediction == "eps" else own.prediction,
+        "kind": None if own.kind == "ve" else own.kind,
+    }
+    _refuse_unused(own.given | dict(calls) | words, reason)
+    if model.dim is not None and dim not in (None, model.dim):
+        raise ArgumentError(
+            f"{'dim' if event_shape is None else 'event_shape'}: points of {dim} coordinates were "
+            f"given, where those of {model!r:.60} have {model.dim}"
+        )
+
+
+def _sigma_range(given: Any) -> tuple[float, float]:
+    """Return the range of levels of a model; the lowest may be 0."""
+    ends = numbers("sigma_range", given)
+    if ends.shape != (2,) or not 0 <= ends[0] < ends[1] < math.inf:
+        raise ArgumentError(
+            f"sigma_range: {given!r:.60} was given; two levels are needed, the first not negative "
+            "and less than the second"
+        )
+    return float(ends[0]), float(ends[1])
+
+
+def _shape_of(y: Any) -> tuple[int, ...]:
+    """Return the shape of points, in whatever they were given."""
+    try:
+        return tuple(np.shape(y))
+    except ValueError as error:
+        raise ArgumentError("y: rows of different lengths were given; (n, d) is needed") from error
+
+
+def _log_densities(function: Callable[[Array, Array], Any], y: Array, sigma: Array) -> Array:
+    """Return the checked log-densities of a function."""
+    given = function(y, np.broadcast_to(sigma, len(y)).copy())
+    given = np.asarray(to_numpy(given))
+    if given.dtype.kind not in "iuf":
+        raise TargetError(f"log_density: the function gave {given.dtype}; it must give numbers")
+    if given.shape != (len(y),):
+        raise TargetError(
+            f"log_density: the function gave shape {given.shape} for points of shape {y.shape}; it "
+            f"must be ({len(y)},)"
+        )
+    return np.ascontiguousarray(given, dtype=np.float64)
+
+
+def _shapes(dim: int | None, event_shape: Any) -> tuple[int | None, tuple[int, ...] | None]:
+    """Return the number of coordinates of a point, and its shape; the shape determines both."""
+    if dim is not None:
+        dim = whole("dim", dim, 1, 2**31)
+    if event_shape is None:
+        return dim, None
+    event = event_shape_of(event_shape)
+    if dim not in (None, math.prod(event)):
+        raise ArgumentError(
+            f"dim: {dim} was given, where event_shape={event} has {math.prod(event)} coordinates"
+        )
+    return math.prod(event), event
+
+
+def _devices_of(devices: Any, device: Any) -> list[str]:
+    """Return the names of several devices, which are given in place of one."""
+    if device is not None:
+        raise ArgumentError("device: given together with devices; give one of them")
+    several = isinstance(devices, Iterable) and not isinstance(devices, str)
+    places = [str(place) for place in devices] if several else []
+    if not places:
+        raise ArgumentError(
+            f"devices: {devices!r:.60} was given; a list is needed, of one device at least, as "
+            "['cuda:0', 'cuda:1']; for one alone give device="
+        )
+    return places
+
+
+def _modules_of(model: Any, given: Any) -> Any:
+    """Return the torch modules that a function calls, one or several, as one module."""
+    if given is None:
+        return None
+    torch = import_torch()
+    several = [given] if isinstance(given, torch.nn.Module) else given
+    if isinstance(model, torch.nn.Module) or not callable(model):
+        raise ArgumentError(
+            f"modules: given with a {type(model).__name__}; it is for functions, which do not tell "
+            "the modules that they call; leave it out"
+        )
+    if isinstance(several, str) or not isinstance(several, Iterable):
+        several = [several]
+    several = list(several)
+    for module in several:
+        if not isinstance(module, torch.nn.Module):
+            raise ArgumentError(
+                f"modules: {type(module).__name__} was given; torch modules are needed, those that "
+                "the function calls"
+            )
+    return torch.nn.ModuleList(several)
+
+
+def _is_torch(model: Any, device: Any, devices: Any, modules: Any, dtype: Any) -> bool:
+    """Return whether a model is called with tensors."""
+    torch = sys.modules.get("torch")
+    if device is not None or devices is not None or modules is not None:
+        return callable(model)
+    return torch is not None and (
+        isinstance(model, torch.nn.Module) or (callable(model) and isinstance(dtype, torch.dtype))
+    )
+
+
+def _is_pointer(model: Any) -> bool:
+    """Return whether a model is a C function."""
+    kind = type(model)
+    return (
+        isinstance(model, CFuncPtr)
+        or (isinstance(model, int) and not isinstance(model, bool))
+        or kind.__name__ in ("CFunc", "PyCapsule", "LowLevelCallable")
+        or kind.__module__ == "_cffi_backend"
+    )
 
 
 class ScoreModel(Model):
@@ -45,24 +166,25 @@ class ScoreModel(Model):
     Parameters
     ----------
     model : torch.nn.Module, callable, C function pointer or Model
-        A module, or a function of tensors where `modules`, `device` or a torch `dtype` is given, is
-        called with tensors of shape (n, \*event) and (n,), the points and their times, and gives a
-        tensor of the shape of the points, or a record that holds it as ``sample``. Any other
-        function is called with arrays of these shapes. What a C function is given, see the notes.
-        A score model passes through as it is.
+        A module is called with tensors of shape (n, \*event) and (n,), the points and their times,
+        and returns a tensor of the shape of the points, or a record that holds it as ``sample``.
+        So is a function if `modules`, `device` or a torch `dtype` is given. Any other function is
+        called with arrays of these shapes. The notes have the signature of C functions. A score
+        model is used as it is.
     prediction : {"eps", "x0", "score", "v", "flow", "edm"}, default "eps"
-        What it gives, for a noisy point :math:`x_t = a x + b z`: the noise z; the data x; the score
+        The output for a noisy point :math:`x_t = a x + b z`: the noise z; the data x; the score
         of the law of :math:`x_t`; the velocity :math:`a z - b x` (of kind ``"vp"``); the velocity
         :math:`z - x` (of kind ``"flow"``); or F of a preconditioned network (of kind ``"edm"``).
     kind : {"ve", "vp", "edm", "flow"}, default "ve"
-        What it is given at noise level s, for y = x + s z: see the notes.
+        The input at noise level s, for y = x + s z: see the notes.
     sigma_range : tuple of float, optional
-        The levels for which it is made. By default (0.002, 80) for ``"edm"``; for ``"vp"`` those of
-        its table, or those of the times from 0.001 to 1; else none, and any level is taken.
+        The levels of the model. By default (0.002, 80) for ``"edm"``; for ``"vp"`` those of its
+        table, or those of the times from 0.001 to 1; otherwise any level.
     dim : int, optional
-        Coordinates of a point; by default what it is given, or the product of `event_shape`.
+        Coordinates of a point; by default those of the points given, or the product of
+        `event_shape`.
     event_shape : tuple of int, optional
-        The shape of one point where it is not (d,), as (channels, height, width) of images.
+        The shape of one point if it is not (d,), as (channels, height, width) of images.
     log_density : callable, optional
         The log-density of the noisy law, from arrays y (n, d) and sigma (n,) to (n,).
     sigma_data : float, default 0.5
@@ -74,31 +196,31 @@ class ScoreModel(Model):
     discrete : bool, default False
         Whether times are rounded to whole numbers, for networks that know no others.
     time : callable, optional
-        The network's time of an array of levels, where none of the kinds has it.
+        The network's time as a function of an array of levels, if no kind has it.
     time_scale : float, default 1.0
-        What times are multiplied by: 999 for networks trained on ``999 * t``, for instance.
+        A factor of the times: 999 for networks trained on ``999 * t``, for instance.
     dtype : torch.dtype, numpy.dtype or str, optional
-        What points are converted to for the call; by default the type of the module's first
-        parameter, else float64. Outside of the call everything is float64, on devices other than
-        CPUs float32 at least.
+        The type of points in the call; by default that of the first parameter of the module, or
+        float64. Outside of the call everything is float64, on devices other than CPUs at least
+        float32.
     device : torch.device or str, optional
-        Where the module is called; by default where it is. The module is not moved.
+        The device of the calls; by default that of the module. The module is not moved.
     devices : sequence of torch.device or str, optional
-        Several devices, each of which gets a contiguous block of the rows and a copy of the
-        module, renewed when torch's counters say that the module's numbers have changed.
+        Several devices, each with a contiguous block of the rows and a copy of the module. The
+        copies are renewed when the counters of torch show that the module has changed.
     modules : torch.nn.Module or sequence of them, optional
         The modules that a function of tensors calls. They are held in evaluation mode as a module
-        is, and tell the device and the type; else a function's modules stay in their own mode.
+        is, and determine the device and the type. Otherwise they stay in their own mode.
     max_batch : int, optional
-        Rows per call at most. Results do not depend on it where the network's operations do not.
+        The most rows per call. Results depend on it only if the operations of the network do.
     on_device : {"auto", True, False}, default "auto"
-        Whether integrators and chains run as tensor operations where the module is; by default
-        where that is not the CPU.
+        Whether integrators and chains run as tensor operations on the device of the module; by
+        default on all devices but the CPU.
     clamp : bool, default False
         Whether levels beyond `sigma_range` are moved to its ends, with a warning, instead of
         refused.
     user_data : int, ctypes or cffi pointer, or bytes-like, optional
-        What a C function gets as its last argument; null by default.
+        The last argument of a C function; null by default.
 
     Attributes
     ----------
@@ -113,17 +235,17 @@ class ScoreModel(Model):
     Raises
     ------
     ArgumentError
-        If an argument is none of these, two do not go together, or one means nothing for the model;
-        and by the methods, if a shape does not fit or a level lies beyond `sigma_range`.
+        If an argument is invalid, two arguments exclude each other, or one has no meaning for the
+        model. The methods raise it if a shape does not fit or a level lies beyond `sigma_range`.
     TargetError
-        By the methods, if the network gives another shape or type, or a number that is not finite.
-        What the network itself raises passes, with a note on its batch.
+        By the methods, if the network returns another shape or type, or a number that is not
+        finite. Exceptions of the network itself pass through, with a note on the batch.
     ImportError
         If a torch argument is given and torch is not installed.
 
     Notes
     -----
-    With y = x + s z, the network is given, by kind,
+    With y = x + s z, the input of the network is, by kind,
 
     - ``"ve"``: y and s;
     - ``"vp"``: :math:`y/\sqrt{1+s^2}` and the time t at which
@@ -132,19 +254,18 @@ class ScoreModel(Model):
     - ``"flow"``: :math:`(1-t)\,y`, which is :math:`(1-t)\,x+t z`, and :math:`t = s/(1+s)`.
 
     A C function is ``void (const double *y, const double *s, double *out, size_t n, size_t d, void
-    *user)`` with the points (n × d), their n levels and the n × d numbers to be written; its kind
-    is ``"ve"``, and its prediction ``"x0"``, ``"eps"`` or ``"score"``. It is called by several
-    threads at a time, without the interpreter. Rows that it leaves unwritten are found.
+    *user)`` with the points (n × d), their n levels and the n × d numbers to be written. Its kind
+    is ``"ve"``, and its prediction ``"x0"``, ``"eps"`` or ``"score"``. Several threads call it at a
+    time, without the interpreter. Rows that it leaves unwritten are detected.
 
-    Modules are evaluated in evaluation mode without recording gradients, and each submodule is
-    brought back to its own mode. On a CPU, points and results share memory with the arrays where
-    the types agree. Where the memory of a device does not suffice, batches are halved, and a
-    warning tells it once.
+    Modules are evaluated in evaluation mode without gradients, and each submodule returns to its
+    own mode. On a CPU, points and results share memory with the arrays if the types agree. If the
+    memory of a device does not suffice, batches are halved, with one warning.
 
-    A condition that all rows share, a text or a class, belongs into the module or function. One
-    condition for each row only fits where every call has all rows in their order: in `integrate`
-    and `sample` with integrators on a fixed grid, on one device, without `max_batch` and
-    `executor`. Adaptive integrators, chains and blocks of rows call with some of the rows.
+    A condition that all rows share, a text or a class, belongs into the module or function. A
+    condition for each row is possible only if every call has all rows in their order: in
+    `integrate` and `sample` with integrators on a fixed grid, on one device, without `max_batch`
+    and `executor`. Adaptive integrators, chains and blocks of rows call with some of the rows.
 
     References
     ----------
@@ -195,7 +316,7 @@ class ScoreModel(Model):
         self.parametrisation = Parametrisation(
             prediction, kind, sigma_data, beta_range, alphas_cumprod, discrete, time, time_scale
         )
-        self.dim, self.event_shape = shapes(dim, event_shape)
+        self.dim, self.event_shape = _shapes(dim, event_shape)
         if max_batch is not None:
             max_batch = whole("max_batch", max_batch, 1, 2**62)
         if log_density is not None and not callable(log_density):
@@ -204,20 +325,20 @@ class ScoreModel(Model):
             )
         self._own_log_density = log_density
         self.clamp = yes("clamp", clamp)
-        places = None if devices is None else places_of(devices, device)
+        places = None if devices is None else _devices_of(devices, device)
         calls = {"dtype": dtype, "device": device, "devices": devices, "max_batch": max_batch}
         calls["modules"] = modules
         self._network: TorchNetwork | ArrayNetwork | NativeNetwork | Model
         if isinstance(model, Model):
-            refuse_known(model, self.parametrisation, self.dim, self.event_shape, calls)
+            _refuse_known(model, self.parametrisation, self.dim, self.event_shape, calls)
             self._network, self.dim = model, self.dim if model.dim is None else model.dim
-        elif is_pointer(model):
+        elif _is_pointer(model):
             times = {"time": time, "time_scale": time_scale}
-            refuse_unused(
+            _refuse_unused(
                 calls | times, "of which a C function, called with y and s, knows nothing"
             )
             self._network = NativeNetwork(model, self.parametrisation, self.dim, user_data)
-        elif is_torch(model, device, places, modules, dtype):
+        elif _is_torch(model, device, places, modules, dtype):
             self._network = TorchNetwork(
                 model,
                 self.parametrisation,
@@ -226,7 +347,7 @@ class ScoreModel(Model):
                 places,
                 dtype,
                 max_batch,
-                modules_of(model, modules),
+                _modules_of(model, modules),
             )
         elif callable(model):
             self._network = ArrayNetwork(
@@ -258,28 +379,28 @@ class ScoreModel(Model):
                 if isinstance(inner, Model)
                 else (self.parametrisation.sigma_range())
             )
-        return range_of(given)
+        return _sigma_range(given)
 
     @property
     def form(self) -> str:
-        """What the network is: ``"torch"``, ``"array"``, ``"native"`` or ``"model"``."""
+        """The form of the network: ``"torch"``, ``"array"``, ``"native"`` or ``"model"``."""
         return "model" if isinstance(self._network, Model) else self._network.form
 
     @property
     def network(self) -> TorchNetwork:
-        """The torch module with its devices, for what runs there."""
+        """The torch module with its devices, for loops on a device."""
         if not isinstance(self._network, TorchNetwork):
             raise ArgumentError(f"model: {self!r} is no torch module, which is needed on a device")
         return self._network
 
-    # What the base asks for.
+    # Implementation of the base class.
 
     def _denoise(self, y: Array, sigma: Array) -> Array:
         some = self._only_noisy(y, sigma)
         if some is None:
             denoised: Array = self._inner(y, sigma)
             return denoised
-        # A point without noise is its own mean, and a network knows no such level.
+        # A point without noise is its own mean, and networks have no such level.
         result = y.copy()
         if some.any():
             result[some] = self._inner(y[some], sigma if sigma.size == 1 else sigma[some])
@@ -304,7 +425,7 @@ class ScoreModel(Model):
 
     @staticmethod
     def _only_noisy(y: Array, sigma: Array) -> NDArray[np.bool_] | None:
-        """Which rows have noise; None for all, of at least one."""
+        """Return which rows have noise, or None if there are rows and all have noise."""
         if sigma.size == 1:
             everywhere = bool(sigma[0] > 0)
             return None if everywhere and len(y) else np.full(len(y), everywhere)
@@ -324,7 +445,7 @@ class ScoreModel(Model):
             if isinstance(self._network, Model):
                 return self._network._log_density(y, sigma)
             return super()._log_density(y, sigma)
-        return log_densities(self._own_log_density, y, sigma)
+        return _log_densities(self._own_log_density, y, sigma)
 
     @property
     def has_trace(self) -> bool:
@@ -341,7 +462,7 @@ class ScoreModel(Model):
         return inner.with_trace(y, sigma) if len(y) else (y.copy(), np.zeros(0))
 
     def _with_probe(self, y: Array, sigma: Array, probes: Array) -> tuple[Array, Array]:
-        """Give D and pᵀ (∂D/∂y) p, for a probe p of each row."""
+        """Return D and pᵀ (∂D/∂y) p, for a probe p of each row."""
         return self.network.with_probe(y, sigma, probes) if len(y) else (y.copy(), np.zeros(0))
 
     def _core(self, dim: int) -> Any:
@@ -364,7 +485,7 @@ class ScoreModel(Model):
             shaped = copy.copy(self)
             shaped._network = copy.copy(self._network)
             shaped._network.event_shape = shaped.event_shape = event
-            shaped.dim = shapes(self.dim, event)[0]
+            shaped.dim = _shapes(self.dim, event)[0]
             return shaped
         if own is not None and event not in (own, (self.dim,)):
             raise ArgumentError(
@@ -385,49 +506,48 @@ class ScoreModel(Model):
         return sys.modules["torch"].from_numpy(y).to(network.device, network.accumulator)
 
     def _denoise_tensor(self, y: Any, sigma: Any) -> Any:
-        """D of rows that lie on the device, at levels above 0: a tensor (1,) or (n,)."""
+        """Return D of rows on the device, at levels above 0: a tensor (1,) or (n,)."""
         return self.network.denoise_tensor(y, sigma)
 
-    # What users call: other shapes of points, and tensors that stay where they are.
+    # Calls of users: other shapes of points, and tensors that stay on their device.
 
     def denoise(self, y: Any, sigma: ArrayLike) -> Any:
-        """Give the mean of the data behind noisy points, E[x | x + s z = y].
+        """Return the mean of the data behind noisy points, E[x | x + s z = y].
 
         Parameters
         ----------
         y : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
-            Noisy points. Without `event_shape`, a network is given points of the shape that they
-            have here.
+            Noisy points. Without `event_shape`, a network gets points of this shape.
         sigma : float or array_like, shape (n,)
             Their noise levels.
 
         Returns
         -------
         ndarray or torch.Tensor
-            Of the shape of `y`; a tensor where a tensor was given, of its type on its device.
+            Of the shape of `y`; for a tensor, a tensor of its type on its device.
 
         Raises
         ------
         ArgumentError
             If a shape does not fit, or a level is negative, not finite or beyond `sigma_range`.
         TargetError
-            If the network gives another shape, or a number that is not finite.
+            If the network returns another shape, or a number that is not finite.
         """
-        return self._ask(y, sigma, False)
+        return self._evaluate(y, sigma, False)
 
     def score(self, y: Any, sigma: ArrayLike) -> Any:
-        """Give the score of the noisy law, the gradient of its log-density.
+        """Return the score of the noisy law, the gradient of its log-density.
 
         Parameters, result and errors are those of `denoise`; levels must be above 0.
         """
-        return self._ask(y, sigma, True)
+        return self._evaluate(y, sigma, True)
 
     def log_density(self, y: Any, sigma: ArrayLike) -> Any:
-        """Give the log-density of the noisy law, shape (n,), where it is known.
+        """Return the log-density of the noisy law, shape (n,), if it is known.
 
         Parameters and errors are those of `denoise`.
         """
-        rows = self._as_rows(y, shape_of(y))
+        rows = self._as_rows(y, _shape_of(y))
         points, levels = self._asked(rows, sigma)
         given = self._log_density(points, levels)
         bad = np.isnan(given) | (given == np.inf)
@@ -449,14 +569,14 @@ class ScoreModel(Model):
         rows = (shape[0], math.prod(event))
         return y.reshape(rows) if is_tensor(y) else np.reshape(y, rows)
 
-    def _ask(self, y: Any, sigma: ArrayLike, of_score: bool) -> Any:
-        shape = shape_of(y)
+    def _evaluate(self, y: Any, sigma: ArrayLike, of_score: bool) -> Any:
+        shape = _shape_of(y)
         model = self if len(shape) < 3 or self.event_shape is not None else self._shaped(shape[1:])
         if model is not self:
-            return model._ask(y, sigma, of_score)
+            return model._evaluate(y, sigma, of_score)
         y = self._as_rows(y, shape)
         if is_tensor(y) and self.form == "torch" and y.ndim == 2 and len(y):
-            result = self._ask_tensor(y, sigma, of_score)
+            result = self._evaluate_tensor(y, sigma, of_score)
         else:
             points = rows_of("y", y, self.dim)
             levels = self._levels(sigma, len(points))
@@ -465,7 +585,7 @@ class ScoreModel(Model):
             result = like(y, array)
         return result.reshape(shape)
 
-    def _ask_tensor(self, y: Any, sigma: ArrayLike, of_score: bool) -> Any:
+    def _evaluate_tensor(self, y: Any, sigma: ArrayLike, of_score: bool) -> Any:
         network = self.network
         levels = self._levels(sigma, len(y))
         if self.dim not in (None, y.shape[1]) or not (levels > 0).all():

@@ -1,9 +1,9 @@
-"""What a network takes and gives, as scales of a noisy point: of every kind and prediction.
+"""Inputs and outputs of networks, as scales of a noisy point, for every kind and prediction.
 
-In the coordinates of the integrators a noisy point is y = x + s z. A network sees x_t = a y at a
-time t; with b = a s that is x_t = a x + b z. All that networks give is affine in the mean D of the
-data behind y, so that four numbers of a level s say it: the factor of its input, its time, and
-the factors of y and of its output in D.
+In the coordinates of the integrators a noisy point is y = x + s z. The input of a network is
+x_t = a y at a time t; with b = a s that is x_t = a x + b z. All outputs of networks are affine in
+the mean D of the data behind y. Four numbers of a level s therefore describe a network: the factor
+of its input, its time, and the factors of y and of its output in D.
 
 References
 ----------
@@ -33,37 +33,36 @@ Array = NDArray[np.float64]
 KINDS = ("ve", "vp", "edm", "flow")
 PREDICTIONS = ("eps", "x0", "score", "v", "flow", "edm")
 
-#: The kind that a prediction belongs to, and what it is called.
+#: The kind of a prediction, and a description.
 _BELONGS = {
     "v": ("vp", "the velocity a z - b x, where a² + b² = 1"),
     "flow": ("flow", "the velocity z - x of straight paths"),
     "edm": ("edm", "the raw output of a preconditioned network"),
 }
 
-#: Times of the linear variance-preserving process at which it is taken to begin and end.
+#: The first and the last time of the linear variance-preserving process.
 _VP_TIMES = (1e-3, 1.0)
 #: The levels that preconditioned networks are commonly trained on.
 _EDM_LEVELS = (0.002, 80.0)
 
 
 class Scales(NamedTuple):
-    """What a network gets and what becomes of its output, at levels s.
+    """The factors of the input and of the output of a network at levels s.
 
-    Each is an array or tensor with one number for each level, or one number where it is the same
-    at all levels.
+    Each is an array or tensor with one number for each level, or one number for all levels.
     """
 
     #: x_t / y
     into: Any
     #: The time, in the network's units.
     time: Any
-    #: D = skip y + out F, where F is what the network gives.
+    #: D = skip y + out F, where F is the output of the network.
     skip: Any
     out: Any
 
 
 class Parametrisation:
-    """How a network's input, time and output come from y and s, and D from them."""
+    """The map of y and s to the input and the time of a network, and of its output to D."""
 
     def __init__(
         self,
@@ -85,7 +84,7 @@ class Parametrisation:
                 f"kind={needed!r}, or say what else the network gives"
             )
         self.discrete = yes("discrete", discrete)
-        #: What was said beside the kind; a model that is no network has no use for it.
+        #: The arguments beside the kind, which have no meaning for other models.
         self.given = {
             "sigma_data": sigma_data,
             "beta_range": beta_range,
@@ -104,7 +103,7 @@ class Parametrisation:
         self.time_scale = positive("time_scale", 1.0 if time_scale is None else time_scale)
 
     def _refuse_contradictions(self) -> None:
-        """Refuse arguments that would be left out."""
+        """Refuse arguments that would have no effect."""
         given = {
             name for name, value in self.given.items() if value is not None and value is not False
         }
@@ -130,7 +129,7 @@ class Parametrisation:
                 raise ArgumentError(f"{one}: given with {other}=; {why}; leave one of them out")
 
     def sigma_range(self) -> tuple[float, float] | None:
-        """Where the kind itself says for which levels a network is made."""
+        """Return the levels of the kind, if it determines them."""
         if self.kind == "edm":
             return _EDM_LEVELS
         if self.kind != "vp":
@@ -147,7 +146,7 @@ class Parametrisation:
         return math.sqrt(math.expm1(0.5 * t * t * (high - low) + t * low))
 
     def scales(self, s: Any) -> Scales:
-        """The scales at levels above 0: a number, an array, or a tensor on any device."""
+        """Return the scales at levels above 0: a number, an array, or a tensor on any device."""
         xp = _library(s)
         if self.kind == "vp":
             into = 1.0 / xp.sqrt(1.0 + s * s)
@@ -165,20 +164,20 @@ class Parametrisation:
         if self.prediction == "x0":
             return 0.0, 1.0
         if self.prediction == "score":
-            # b² / a = s² a, where the network gives the score in x_t.
-            return 1.0, s * s * self._shrink(s, xp)
+            # b² / a = s² a: the output is the score in x_t.
+            return 1.0, s * s * self._signal_scale(s, xp)
         if self.prediction == "flow":
             return 1.0 / (1.0 + s), -s / (1.0 + s)
         if self.prediction == "v":
-            a = self._shrink(s, xp)
+            a = self._signal_scale(s, xp)
             return a * a, -s * a
         variance = s * s + self.sigma_data**2
         return self.sigma_data**2 / variance, s * self.sigma_data / xp.sqrt(variance)
 
     def score_scales(self, s: Any) -> tuple[Any, Any]:
-        """Factors of y and of the output in the score (D - y) / s², without the difference.
+        """Return the factors of y and of the output in the score (D - y) / s².
 
-        Where D is near y this keeps the digits that the difference would lose.
+        Without the difference no digits are lost if D is near y.
         """
         xp = _library(s)
         if self.prediction == "eps":
@@ -186,24 +185,24 @@ class Parametrisation:
         if self.prediction == "x0":
             return -1.0 / (s * s), 1.0 / (s * s)
         if self.prediction == "score":
-            return 0.0, self._shrink(s, xp)
+            return 0.0, self._signal_scale(s, xp)
         if self.prediction == "flow":
             scale = -1.0 / (s * (1.0 + s))
             return scale, scale
         if self.prediction == "v":
-            a = self._shrink(s, xp)
+            a = self._signal_scale(s, xp)
             return -a * a, -a / s
         variance = s * s + self.sigma_data**2
         return -1.0 / variance, self.sigma_data / (s * xp.sqrt(variance))
 
-    def _shrink(self, s: Any, xp: Any) -> Any:
-        """The factor a, by which a noisy point is smaller than y."""
+    def _signal_scale(self, s: Any, xp: Any) -> Any:
+        """Return the factor a of y in the noisy point x_t."""
         if self.kind == "vp":
             return 1.0 / xp.sqrt(1.0 + s * s)
         return 1.0 / (1.0 + s) if self.kind == "flow" else 1.0
 
     def time(self, s: Any) -> Any:
-        """The network's time at levels above 0."""
+        """Return the time of the network at levels above 0."""
         if self._time is not None:
             return self._own_time(s)
         xp = _library(s)
@@ -215,7 +214,7 @@ class Parametrisation:
             t = s
         elif self.log_levels is None:
             low, high = self.beta_range
-            # The root of ¼ t² (high - low) + ½ t low = -log a, without a difference.
+            # The root of ¼ t² (high - low) + ½ t low = -log a, without cancellation.
             minus_log_a = 0.5 * xp.log1p(s * s)
             root = xp.sqrt(0.25 * low * low + (high - low) * minus_log_a)
             t = 2.0 * minus_log_a / (0.5 * low + root)
@@ -223,7 +222,7 @@ class Parametrisation:
             t = _index(self.log_levels, xp.log(s), xp)
             if self.discrete:
                 t = round(t) if xp is math else xp.round(t)
-        # Rounded numbers are ints.
+        # The product is a float where rounding gave an int.
         return t * self.time_scale
 
     def _own_time(self, s: Any) -> Any:
@@ -252,7 +251,7 @@ class Parametrisation:
 
 
 def _library(s: Any) -> Any:
-    """The functions that take `s`: of numbers, of NumPy, or of torch."""
+    """Return the module whose functions take `s`: math, NumPy or torch."""
     if isinstance(s, float):
         return math
     if isinstance(s, np.ndarray):
@@ -261,7 +260,7 @@ def _library(s: Any) -> Any:
 
 
 def _index(log_levels: Array, x: Any, xp: Any) -> Any:
-    """The position of x among the logarithms of the levels; beyond its ends, the line goes on."""
+    """Return the position of x among the logarithms of the levels, extrapolated at the ends."""
     if xp is math:
         right = min(max(int(log_levels.searchsorted(x)), 1), len(log_levels) - 1)
         low, high = log_levels[right - 1 : right + 1].tolist()
@@ -273,7 +272,7 @@ def _index(log_levels: Array, x: Any, xp: Any) -> Any:
 
 
 def _table(alphas_cumprod: ArrayLike) -> Array:
-    """The logarithms of the levels of a table, which must rise."""
+    """Return the logarithms of the levels of a table, which must rise."""
     from fermiac._base.tensors import to_numpy
 
     alphas = numbers("alphas_cumprod", to_numpy(alphas_cumprod))

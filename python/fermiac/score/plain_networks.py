@@ -1,17 +1,21 @@
-"""Denoisers that are functions of arrays, in Python or behind a C pointer."""
+"""Denoisers that are functions of arrays or C functions."""
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac import _core
+from fermiac._base.config import threads_for
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.parametrisation import Parametrisation, Scales
+from fermiac.targets.native_pointer import form_of, pointer_of, user_data_of
 
-__all__ = ["ArrayNetwork"]
+__all__ = ["ArrayNetwork", "NativeNetwork"]
 
 Array = NDArray[np.float64]
 
@@ -43,16 +47,16 @@ class ArrayNetwork:
         self.max_batch = max_batch
 
     def describe(self) -> str:
-        """The name of the function."""
+        """Return the name of the function, for messages."""
         name = getattr(self.function, "__name__", type(self.function).__name__)
         return f"{name}, {self.dtype} arrays"
 
     def denoise(self, y: Array, sigma: Array) -> Array:
-        """Denoise rows; the levels are above 0."""
+        """Return the denoised rows; the levels are above 0."""
         return self._apply(y, self.parametrisation.scales(sigma))
 
     def score(self, y: Array, sigma: Array) -> Array:
-        """The score of rows; the levels are above 0."""
+        """Return the scores of rows; the levels are above 0."""
         skip, out = self.parametrisation.score_scales(sigma)
         return self._apply(y, self.parametrisation.scales(sigma)._replace(skip=skip, out=out))
 
@@ -71,8 +75,8 @@ class ArrayNetwork:
 
     def _call(self, x: Array, time: Array) -> Array:
         shaped = x if self.event_shape is None else x.reshape(len(x), *self.event_shape)
-        # Times of the function's own: what is broadcast cannot be written to.
-        times = np.array(time, dtype=np.int64 if self._counts else self.dtype)
+        # A copy: broadcast arrays cannot be written to.
+        times = np.array(time, dtype=np.int64 if self._takes_indices else self.dtype)
         try:
             given = self.function(shaped.astype(self.dtype, copy=False), times)
         except (AttributeError, TypeError) as error:
@@ -93,5 +97,71 @@ class ArrayNetwork:
         return array.reshape(x.shape)
 
     @property
-    def _counts(self) -> bool:
+    def _takes_indices(self) -> bool:
         return self.parametrisation.discrete and self.parametrisation.time_scale == 1.0
+
+
+_PREDICTIONS = ("x0", "eps", "score")
+
+
+class NativeNetwork:
+    """A C function of points and levels, called by the threads of the core; it has no pickle."""
+
+    form = "native"
+
+    def __init__(
+        self, pointer: Any, parametrisation: Parametrisation, dim: int | None, user_data: Any
+    ) -> None:
+        if dim is None:
+            raise ArgumentError("dim: not given; a C function does not tell its dimension")
+        if parametrisation.kind != "ve" or parametrisation.prediction not in _PREDICTIONS:
+            raise ArgumentError(
+                f"kind: {parametrisation.kind!r} was given with prediction="
+                f"{parametrisation.prediction!r}; a C function is given y and s, of kind 've', and "
+                "gives 'x0', 'eps' or 'score'"
+            )
+        found = pointer_of(pointer)
+        if found.signature is not None:
+            form_of(found.signature, ["denoiser"])
+        data, keep = (found.user_data or 0, None) if user_data is None else user_data_of(user_data)
+        self._name = found.name
+        self._dim = dim
+        self._handle = _core.score_native(
+            {
+                "address": found.address,
+                "user_data": data,
+                "gives": parametrisation.prediction,
+                "dim": dim,
+                "name": found.name,
+                "owner": (pointer, keep),
+            }
+        )
+
+    def describe(self) -> str:
+        """Return the name of the function, for messages."""
+        return f"the native function {self._name}"
+
+    def core(self, dim: int) -> Any:
+        """Return the handle for the core."""
+        if dim != self._dim:
+            raise ArgumentError(
+                f"y0: points of {dim} coordinates were given; the C function takes {self._dim}"
+            )
+        return self._handle
+
+    def denoise(self, y: Array, sigma: Array) -> Array:
+        """Return the denoised rows; the levels are above 0."""
+        return self._call(y, sigma, False)
+
+    def score(self, y: Array, sigma: Array) -> Array:
+        """Return the scores of rows; the levels are above 0."""
+        return self._call(y, sigma, True)
+
+    def _call(self, y: Array, sigma: Array, of_score: bool) -> Array:
+        return _core.score_native_call(self._handle, y, sigma, of_score, threads_for(len(y)))
+
+    def __reduce__(self) -> NoReturn:
+        raise pickle.PicklingError(
+            f"the native function {self._name} cannot be pickled: its address means nothing in "
+            "another process. Let every worker make its own: pass target_factory='module:function'"
+        )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,20 +14,241 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import Report, finish, reporter
-from fermiac._base.validate import RngLike, choice, key_of, labels, numbers, positive, whole, yes
-from fermiac.errors import ArgumentError
+from fermiac._base.validate import (
+    RngLike,
+    choice,
+    key_of,
+    labels,
+    numbers,
+    positive,
+    probability,
+    whole,
+    yes,
+)
+from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import warn
+from fermiac.score.arguments import as_model, range_of
 from fermiac.score.guided import Guided, collapse, log_normalizer_of
-from fermiac.score.levels import as_model, range_of
+from fermiac.score.integration import event_of
 from fermiac.score.model import Model
-from fermiac.score.reward_paths import Aim, Paths, State
+from fermiac.score.noise import CHOICE, INTEGRATE, START, TRAIN
 from fermiac.score.rewards import PosteriorMean, Regression, Reward, UserValue, Value, host
-from fermiac.score.sampling import event_of
 from fermiac.score.schedules import schedule_of
+from fermiac.targets.torch_target import import_torch
 
 __all__ = ["svdd"]
 
 Array = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The tilted law of a call, and the settings of its sampler."""
+
+    model: Any
+    n: int
+    event: tuple[int, ...]
+    alpha: float
+    n_candidates: int
+    particles: bool
+    base: str
+    correct: bool
+    ess_threshold: float
+    key: int
+
+    @property
+    def dim(self) -> int:
+        """The number of coordinates of a point."""
+        return math.prod(self.event)
+
+
+@dataclass(frozen=True)
+class State:
+    """All points after a step, replaced as a whole, so that Ctrl-C never finds half a step."""
+
+    y: Any
+    denoised: Any
+    values: Array
+    #: The logarithm of the potential that is part of the weight so far.
+    potentials: Array
+    log_weights: Array
+    #: The logarithm of the factor that resampling has removed from the weights.
+    log_total: float
+    ancestors: Ints
+    n_resamplings: int = 0
+    ess: tuple[float, ...] = ()
+    candidate_ess: tuple[float, ...] = ()
+
+
+class Paths:
+    """The points of a run, from level to level."""
+
+    def __init__(self, target: Target, grid: Array) -> None:
+        self._target, self._grid = target, grid
+        self._tensors = target.model.runs_on_device
+        self._value: Value | None = None
+        self.state: State | None = None
+        self.n_evals = 0
+
+    def base(self, n: int, reward: Reward) -> tuple[Any, Array]:
+        """Return points without guidance and their rewards, for the fit of a regression."""
+        # The draws of the fits come before, with the same purpose.
+        first, d = len(self._grid) + 1, self._target.dim
+        y = self._grid[0] * self._normals(TRAIN, n, first, d)
+        for i in range(len(self._grid) - 1):
+            mean, spread = self._kernel(i, y, self._denoised(y, i))
+            y = mean + spread * self._normals(TRAIN, n, first + 1 + i, d)
+        clean = self._denoised(y, len(self._grid) - 1)
+        return clean, reward(clean)
+
+    def begin(self, value: Value) -> None:
+        """Draw the starting points."""
+        target, s = self._target, float(self._grid[0])
+        self._value = value
+        z = self._normals(START, target.n, 0, target.dim)
+        y = s * z
+        denoised = self._denoised(y, 0)
+        values = value(y, s, denoised, 0)
+        potentials = self._potentials(values)
+        log_weights = potentials.copy()
+        if target.correct:
+            log_weights += target.model.log_density(y, s) - _log_normal(z, s)
+        state = State(
+            y, denoised, values, potentials, log_weights, 0.0, np.arange(target.n, dtype=np.int64)
+        )
+        self.state = replace(state, ess=(_ess(log_weights),))
+
+    def step(self, i: int) -> None:
+        """Go from level i to the next: candidates, a choice among them, and resampling."""
+        target, state, value = self._target, self.state, self._value
+        assert state is not None
+        assert value is not None
+        n, m, d = target.n, target.n_candidates, target.dim
+        s, to = float(self._grid[i]), float(self._grid[i + 1])
+        mean, spread = self._kernel(i, state.y, state.denoised)
+        z = self._normals(INTEGRATE, n, i, m * d).reshape(n, m, d)
+        candidates = (mean[:, None, :] + spread * z).reshape(n * m, d)
+        denoised = self._denoised(candidates, i + 1) if value.needs_denoised else None
+        values = value(candidates, to, denoised, i + 1)
+        potentials = self._potentials(values)
+        scores = potentials.reshape(n, m)
+        if target.correct:
+            step = (candidates.reshape(n, m, d) - state.y[:, None, :]) / np.sqrt(s**2 - to**2)
+            ratio = target.model.log_density(candidates, to).reshape(n, m)
+            ratio += _log_normal(step, np.sqrt(s**2 - to**2)) - _log_normal(z, spread)
+            scores = scores + ratio - target.model.log_density(state.y, s)[:, None]
+        uniforms = _core.score_noise(target.key, CHOICE, 0, n, i, 0, 1)[1][:, 0]
+        chosen, log_mean, effective = _choose(
+            values.reshape(n, m) if target.alpha == 0 else scores, uniforms, target.alpha == 0
+        )
+        rows = np.arange(n) * m + chosen
+        y = self._take(candidates, rows)
+        new = replace(
+            state,
+            y=y,
+            denoised=self._denoised(y, i + 1) if denoised is None else self._take(denoised, rows),
+            values=values[rows],
+            potentials=potentials[rows],
+            log_weights=state.log_weights + log_mean - state.potentials,
+            candidate_ess=(*state.candidate_ess, effective),
+        )
+        ess = _ess(new.log_weights)
+        if target.particles and ess < target.ess_threshold * n and n > 1:
+            new = self._resampled(new, i)
+        self.state = replace(new, ess=(*new.ess, ess))
+
+    def end(self, reward: Reward) -> tuple[State, Array]:
+        """Return the final state, with rewards of the clean points as values, and the rewards."""
+        state = self.state
+        assert state is not None
+        rewards = reward(state.denoised)
+        log_weights = state.log_weights + self._potentials(rewards) - state.potentials
+        ended = replace(state, log_weights=log_weights, ess=(*state.ess, _ess(log_weights)))
+        return replace(ended, values=rewards), rewards
+
+    def _resampled(self, state: State, i: int) -> State:
+        target = self._target
+        weights, log_mean = _core.normalize_weights(state.log_weights)
+        # An address after those of the points.
+        word = _core.score_noise(target.key, CHOICE, target.n, 1, i, 0, 1)[1][0, 0]
+        rows = _core.resample_indices(weights, target.n, "systematic", int(word * 2.0**53))
+        return replace(
+            state,
+            y=self._take(state.y, rows),
+            denoised=self._take(state.denoised, rows),
+            values=state.values[rows],
+            potentials=state.potentials[rows],
+            log_weights=np.zeros(target.n),
+            log_total=state.log_total + log_mean,
+            ancestors=state.ancestors[rows],
+            n_resamplings=state.n_resamplings + 1,
+        )
+
+    def _potentials(self, values: Array) -> Array:
+        alpha = self._target.alpha
+        return values / alpha if alpha > 0 else np.zeros_like(values)
+
+    def _kernel(self, i: int, y: Any, denoised: Any) -> tuple[Any, float]:
+        """Return the mean and the standard deviation of a step."""
+        s, to = self._grid[i], self._grid[i + 1]
+        spread = np.sqrt(s**2 - to**2)
+        if self._target.base == "ancestral":
+            spread *= to / s
+        return denoised + float(to / s) ** 2 * (y - denoised), float(spread)
+
+    def _denoised(self, y: Any, i: int) -> Any:
+        """Return the denoised points at level i."""
+        s = self._grid[i : i + 1]
+        self.n_evals += len(y)
+        model = self._target.model
+        if self._tensors:
+            torch = import_torch()
+            out = model._denoise_tensor(y, torch.as_tensor(s, dtype=y.dtype, device=y.device))
+            all_finite = bool(torch.isfinite(out).all())
+        else:
+            out = model._denoise(np.ascontiguousarray(y), s)
+            all_finite = bool(np.isfinite(out).all())
+        if not all_finite:
+            row = int(np.argmin(np.isfinite(host(out)).all(axis=1)))
+            raise TargetError(
+                f"model: it gave a number that is not finite for row {row} at level {s[0]:g}; "
+                "check the network, or choose levels on which it was trained"
+            )
+        return out
+
+    def _normals(self, purpose: int, n: int, draw: int, count: int) -> Any:
+        z = _core.score_noise(self._target.key, purpose, 0, n, draw, count, 0)[0]
+        return self._target.model._to_device(z) if self._tensors else z
+
+    def _take(self, points: Any, rows: Ints) -> Any:
+        if not self._tensors:
+            return points[rows]
+        return points[import_torch().as_tensor(rows, device=points.device)]
+
+
+def _choose(scores: Array, uniforms: Array, best: bool) -> tuple[Ints, Array, float]:
+    """Choose one of each row with weights exp(scores); return it, log mean weights and the ESS."""
+    n, m = scores.shape
+    if best:
+        return np.argmax(scores, axis=1), np.zeros(n), 1.0
+    top = scores.max(axis=1, keepdims=True)
+    weights = np.exp(scores - top)
+    reached = np.cumsum(weights, axis=1)
+    total = reached[:, -1]
+    chosen = (reached <= (uniforms * total)[:, None]).sum(axis=1)
+    effective = float(np.mean(total**2 / (weights**2).sum(axis=1)))
+    return np.minimum(chosen, m - 1), top[:, 0] + np.log(total / m), effective
+
+
+def _log_normal(z: Array, spread: float) -> Array:
+    """Return the log-density of N(0, spread² I) at spread z."""
+    scale = math.log(math.sqrt(2 * math.pi) * spread)
+    return np.asarray(-0.5 * np.square(z).sum(axis=-1) - z.shape[-1] * scale)
+
+
+def _ess(log_weights: Array) -> float:
+    return float(1 / np.sum(_core.normalize_weights(log_weights)[0] ** 2))
 
 
 def svdd(
@@ -53,59 +276,59 @@ def svdd(
 ) -> Guided:
     r"""Draw points of a score model towards a reward, without its gradient.
 
-    The points aimed at have the density :math:`p(x)\,e^{r(x)/\alpha}`, p being the model's own law
-    and r the reward, which may be any function. At each noise level every point draws a few
-    candidates from the step of the model, and goes on with one of them, chosen by its soft value
+    The target has the density :math:`p(x)\,e^{r(x)/\alpha}`, where p is the law of the model and r
+    the reward, any function. At each noise level every point draws a few candidates from the step
+    of the model, and continues with one of them, chosen by its soft value
     :math:`v_s(y) = \alpha \log E[e^{r(x)/\alpha} \mid y]` [1]_. As particles, the points also
-    carry weights and are resampled, which makes up for what the values and the number of candidates
-    lack [2]_; the proposals are the steps of the model, not moved along a gradient as there.
+    carry weights and are resampled, which corrects for approximate values and few candidates [2]_.
+    The proposals are the steps of the model, without a gradient.
 
     Parameters
     ----------
     model : Model
         The score model.
     reward : callable
-        Takes clean points, (n, d) or (n, *shape), gives finite numbers (n,). A ``torch.nn.Module``
-        gets tensors of its own type, and everything gets tensors from a model that runs on a
-        device.
+        Takes clean points, (n, d) or (n, *shape), and returns finite numbers (n,). A
+        ``torch.nn.Module`` gets tensors of its own type. If the model runs on a device, all rewards
+        get tensors.
     n : int
-        Points to draw.
+        The number of points.
     dim : int or sequence of int, optional
-        Coordinates of a point, or its shape, where the model does not say. The reward gets points
-        of this shape; the sample holds them as rows.
+        Coordinates of a point, or its shape, if the model does not determine it. The reward gets
+        points of this shape; the sample holds them as rows.
     alpha : float, default 1.0
-        The temperature: the smaller, the more the reward counts. At 0 the best candidate is
-        taken, with ``mode="candidates"`` only.
+        The temperature: with smaller values the reward counts more. At 0 the best candidate is
+        taken, only with ``mode="candidates"``.
     n_candidates : int, optional
         Candidates of a point at each step: 10 by default, and 1 for particles.
     mode : {"candidates", "particles"}, default "candidates"
-        Independent points that count equally, with a bias (see the notes); or weighted particles
-        that are resampled, with a bias of order 1/n and errors that are known.
+        Independent points of equal weight, with a bias (see the notes); or weighted particles that
+        are resampled, with a bias of order 1/n and known errors.
     value : {"posterior_mean", "regression"} or callable, default "posterior_mean"
-        The soft value: the reward of the denoised point, r(E[x | y]), which asks the model at
-        every candidate; a regression of the rewards on noisy points at each level, which asks it
-        at the chosen ones only; or a function of (y, sigma) that gives (n,).
+        The soft value: the reward of the denoised point, r(E[x | y]), with a call of the model at
+        every candidate; a regression of the rewards on noisy points at each level, with calls only
+        at the chosen ones; or a function of (y, sigma) that returns (n,).
     n_steps : int, default 100
-        Steps, the one to level 0 included, which takes the mean of the data behind the points.
+        Steps, including the one to level 0, which takes the mean of the data behind the points.
     schedule : str, callable or array_like, default "karras"
-        Where the levels lie: a name or a function, as of `fermiac.score.sample`, or the falling
-        levels themselves, which say the number of steps and the range as well. A last step goes to
-        level 0, whether they end with it or not.
+        The schedule of the levels: a name or a function, as for `fermiac.score.sample`, or the
+        falling levels themselves, which determine the number of steps and the range. A last step
+        goes to level 0, whether they end with it or not.
     sigma_range : tuple of float, optional
         The lowest and the highest level; by default those of the model.
     base : {"ancestral", "euler_maruyama"}, default "ancestral"
-        The step: drawn as if the data behind a point were at their mean, or with the noise of the
-        whole step.
+        The step of the model: drawn as if the data behind a point were at their mean, or with the
+        noise of the whole step.
     correct : bool, default False
-        Weigh particles for what the finite steps of the model miss, so that its own law is met
-        for any number of steps. Needs a model that knows its log-density.
+        Correct the weights of particles for the finite steps of the model, so that its own law is
+        met for any number of steps. Needs a model with a log-density.
     ess_threshold : float, default 0.5
-        Particles are resampled when their effective sample size falls below this share of `n`; at
-        0 never.
+        Particles are resampled if their effective sample size falls below this share of `n`; at 0
+        never.
     n_fit : int, default 2000
-        Points, drawn without a reward, that a regression is fitted to.
+        Points, drawn without a reward, for the fit of a regression.
     regressor : callable, optional
-        Takes noisy points (n_fit, d) and rewards (n_fit,), gives a function from points to
+        Takes noisy points (n_fit, d) and rewards (n_fit,), and returns a function from points to
         predictions. By default least squares with a ridge on the coordinates, their squares and
         256 random ramps.
     names : sequence of str, optional
@@ -121,7 +344,7 @@ def svdd(
     -------
     Guided
         A `fermiac.Sample` with ``rewards``, ``log_normalizer`` and its standard error,
-        ``ess_history``, ``candidate_ess``. Its ``n_evals`` counts points given to the model.
+        ``ess_history``, ``candidate_ess``. Its ``n_evals`` counts the points of all model calls.
 
     Raises
     ------
@@ -130,8 +353,8 @@ def svdd(
     TargetError
         If the reward, a value or the model gives a wrong shape or a number that is not finite.
     KeyboardInterrupt
-        On Ctrl-C; its ``partial_result`` is a `Guided` of the denoised points at the level that
-        was reached, or None.
+        On Ctrl-C; its ``partial_result`` is a `Guided` of the denoised points at the level reached,
+        or None.
 
     Warns
     -----
@@ -140,21 +363,20 @@ def svdd(
 
     Notes
     -----
-    Candidates are biased. One of M is chosen, which for a finite M favours high values less than it
-    should; and r(E[x | y]) is not the soft value, below which it lies for a linear or a convex
-    reward, by Jensen's inequality. Neither biases particles, whose weights only get more uneven by
-    them: the mean of :math:`e^{v/\alpha}` over the candidates, over that of the point before, is
-    a factor of the weight, and at the end the reward stands in for the value. What remains is that
-    the finite steps of the model do not draw from its law: ``"ancestral"`` ones give too narrow
-    modes, ``"euler_maruyama"`` ones too wide ones (for standard normal data, levels from 20 to
-    0.01 and no reward, the variances are 0.93 and 1.07 with 100 steps, 0.993 and 1.007 with 1000).
-    Weights correct for that as well if asked; theirs are more even with ``"euler_maruyama"``,
-    whose steps reach all that the true ones do.
+    Candidates are biased: a choice among finitely many M favours high values less than it should,
+    and r(E[x | y]) is below the soft value for a linear or a convex reward, by Jensen's inequality.
+    Neither biases particles; it only makes their weights more uneven. The mean of
+    :math:`e^{v/\alpha}` over the candidates, divided by that of the point before, is a factor of
+    the weight, and at the end the reward replaces the value. The finite steps of the model remain,
+    which do not draw from its law: ``"ancestral"`` steps give too narrow modes,
+    ``"euler_maruyama"`` steps too wide ones (for standard normal data, levels from 20 to 0.01 and
+    no reward, the variances are 0.93 and 1.07 with 100 steps, 0.993 and 1.007 with 1000). With
+    ``correct=True`` the weights correct for that too. They are more even with
+    ``"euler_maruyama"``, whose steps cover those of the exact process.
 
-    With alpha small against the range of the rewards that the model knows, all weight falls on few
-    particles; candidates still follow the reward then. Errors of averages know of what happened to
-    the particles that are left: where all of a mode died out, the average of its indicator is 0
-    with an error of 0.
+    If alpha is small against the range of the rewards under the model, few particles have all the
+    weight; candidates still follow the reward. Errors of averages are based on the surviving
+    particles: if a whole mode died out, the average of its indicator is 0 with an error of 0.
 
     References
     ----------
@@ -189,10 +411,12 @@ def svdd(
     True
     """
     start = time.perf_counter()
-    aim = _aim(model, n, dim, alpha, mode, n_candidates, base, correct, ess_threshold, key_of(rng))
+    target = _target_of(
+        model, n, dim, alpha, mode, n_candidates, base, correct, ess_threshold, key_of(rng)
+    )
     grid = _levels(model, n_steps, schedule, sigma_range)
-    wanted = labels(names, aim.dim)
-    judged = Reward(reward, aim.event)
+    wanted = labels(names, target.dim)
+    judged = Reward(reward, target.event)
     n_fit = whole("n_fit", n_fit, 16, 2**32)
     if not callable(value):
         choice("value", value, ("posterior_mean", "regression"))
@@ -204,18 +428,18 @@ def svdd(
             "and gives a function of points, is needed"
         )
     settings = {
-        "alpha": aim.alpha,
-        "n_candidates": aim.n_candidates,
+        "alpha": target.alpha,
+        "n_candidates": target.n_candidates,
         "mode": mode,
         "value": "callable" if callable(value) else value,
         "base": base,
-        "correct": aim.correct,
-        "ess_threshold": aim.ess_threshold,
+        "correct": target.correct,
+        "ess_threshold": target.ess_threshold,
     }
 
     def result(state: State, clean: Any, rewards: Array, status: str) -> Guided:
         return _result(
-            aim,
+            target,
             state,
             host(clean),
             rewards,
@@ -229,16 +453,18 @@ def svdd(
 
     with (
         threads(resolve_threads(n_threads)),
-        aim.model._held(),
+        target.model._held(),
         reporter(progress, "svdd", "steps") as report,
     ):
-        paths = Paths(aim, grid[:-1])
+        paths = Paths(target, grid[:-1])
         n_steps = len(grid) - 1
         try:
             if value == "regression":
-                valued: Value = Regression(*paths.base(n_fit, judged), aim.key, regressor)
+                valued: Value = Regression(*paths.base(n_fit, judged), target.key, regressor)
             else:
-                valued = UserValue(value, aim.event) if callable(value) else PosteriorMean(judged)
+                valued = (
+                    UserValue(value, target.event) if callable(value) else PosteriorMean(judged)
+                )
             paths.begin(valued)
             for i in range(n_steps - 1):
                 paths.step(i)
@@ -259,7 +485,7 @@ def svdd(
     return made
 
 
-def _aim(
+def _target_of(
     model: Any,
     n: int,
     dim: int | Sequence[int] | None,
@@ -270,13 +496,13 @@ def _aim(
     correct: bool,
     ess_threshold: float,
     key: int,
-) -> Aim:
+) -> Target:
     as_model(model)
     event = event_of(model, dim)
     model = model._shaped(event)
     particles = choice("mode", mode, ("candidates", "particles")) == "particles"
     choice("base", base, ("ancestral", "euler_maruyama"))
-    # Zero stands for the best candidate.
+    # 0 means the best candidate.
     alpha = 0.0 if alpha == 0 else positive("alpha", alpha)
     correct = yes("correct", correct)
     if particles and alpha == 0:
@@ -292,13 +518,9 @@ def _aim(
         )
     default = 1 if particles else 10
     count = default if n_candidates is None else whole("n_candidates", n_candidates, 1, 2**20)
-    share = numbers("ess_threshold", ess_threshold)
-    if share.ndim or not 0 <= share <= 1:
-        raise ArgumentError(
-            f"ess_threshold: {ess_threshold!r:.60} was given; a share from 0 to 1 is needed"
-        )
+    share = probability("ess_threshold", ess_threshold, zero=True, one=True)
     n = whole("n", n, 1, 2**40)
-    return Aim(model, n, event, alpha, count, particles, base, correct, float(share), key)
+    return Target(model, n, event, alpha, count, particles, base, correct, share, key)
 
 
 def _levels(
@@ -307,7 +529,7 @@ def _levels(
     schedule: str | ArrayLike | Callable[[int, float, float], ArrayLike],
     sigma_range: tuple[float, float] | None,
 ) -> Array:
-    """The noise levels of a call, falling, those of the step to 0 included."""
+    """Return the falling noise levels of a call, including 0."""
     if isinstance(schedule, str) or callable(schedule):
         steps = whole("n_steps", 100 if n_steps is None else n_steps, 1, 10**6)
         grid = schedule_of(schedule, steps, *range_of(model, sigma_range), True)
@@ -335,29 +557,29 @@ def _levels(
 
 
 def _result(
-    aim: Aim, state: State, draws: Array, rewards: Array, *, sigmas: Array, **fields: Any
+    target: Target, state: State, draws: Array, rewards: Array, *, sigmas: Array, **fields: Any
 ) -> Guided:
     log_normalizer, stderr = float("nan"), float("nan")
-    if aim.alpha > 0:
+    if target.alpha > 0:
         log_normalizer, stderr = log_normalizer_of(
             state.log_total, state.log_weights, state.ancestors
         )
     model = "particles" if state.n_resamplings else "weighted"
     return Guided(
-        seed=aim.key,
+        seed=target.key,
         version=_core.__version__,
         isa=_core.isa_level,
         draws=np.ascontiguousarray(draws, dtype=np.float64),
-        log_weights=state.log_total + state.log_weights if aim.particles else None,
-        error_model=model if aim.particles else "iid",
+        log_weights=state.log_total + state.log_weights if target.particles else None,
+        error_model=model if target.particles else "iid",
         rewards=rewards,
         log_normalizer=log_normalizer,
         log_normalizer_stderr=stderr,
-        ess_history=np.array(state.ess) if aim.alpha > 0 else np.empty(0),
+        ess_history=np.array(state.ess) if target.alpha > 0 else np.empty(0),
         candidate_ess=np.array(state.candidate_ess),
         sigmas=sigmas,
         ancestors=state.ancestors,
         n_resamplings=state.n_resamplings,
-        mode="particles" if aim.particles else "candidates",
+        mode="particles" if target.particles else "candidates",
         **fields,
     )

@@ -1,4 +1,4 @@
-"""Rewards and soft values: what they may be, and what they give at noisy points."""
+"""Rewards of clean points, and soft values of noisy points."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base.tensors import is_tensor, to_numpy
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.score.rng_domains import TRAIN
+from fermiac.score.noise import TRAIN
 from fermiac.targets.torch_modules import evaluating
 
 __all__ = ["PosteriorMean", "Regression", "Reward", "UserValue", "Value", "checked", "host"]
 
 Array = NDArray[np.float64]
-#: Random features of the built-in regression, at most.
+#: The most random features of the built-in regression.
 _FEATURES = 256
-#: Its ridge, relative to the sum of squares of a feature.
+#: The ridge, relative to the sum of squares of a feature.
 _RIDGE = 1e-4
-#: With more coordinates than this, no squares of them are features.
+#: The most coordinates whose squares are features.
 _SQUARES = 64
 
 
@@ -39,7 +39,7 @@ class Reward:
         self._function, self._event, self._name = function, event, name
 
     def __call__(self, points: Any, *more: Any) -> Array:
-        """Give (n,) in double precision."""
+        """Return the rewards, (n,), in double precision."""
         taken = self._taken(points)
         torch = sys.modules.get("torch")
         try:
@@ -51,7 +51,7 @@ class Reward:
         return checked(self._name, got, len(points))
 
     def _taken(self, points: Any) -> Any:
-        """Points in their shape; a module takes a tensor of its own type."""
+        """Return points in their shape; for a module, as a tensor of its type."""
         points = points.reshape(len(points), *self._event)
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(self._function, torch.nn.Module):
@@ -62,7 +62,7 @@ class Reward:
 
 
 def checked(name: str, got: Any, n: int) -> Array:
-    """Take (n,) finite numbers of a user's function."""
+    """Return the values of a user's function, which must be (n,) finite numbers."""
     try:
         if got.is_complex() if is_tensor(got) else np.iscomplexobj(got):
             raise TypeError
@@ -85,13 +85,13 @@ def checked(name: str, got: Any, n: int) -> Array:
 
 
 class Value(Protocol):
-    """What is expected of a noisy point, in the unit of the reward."""
+    """The soft value of a noisy point, in the unit of the reward."""
 
     #: Whether it needs the denoised points.
     needs_denoised: bool
 
     def __call__(self, y: Any, sigma: float, denoised: Any, level: int) -> Array:
-        """Give (n,) for points at level number `level`."""
+        """Return the values, (n,), of points at level number `level`."""
 
 
 class PosteriorMean:
@@ -142,7 +142,7 @@ class Regression:
         if level != self._level or self._fitted is None:
             self._fitted, self._level = self._fit(sigma, level), level
         got = self._fitted(to_numpy(y))
-        # A mean of rewards is none beyond them, whatever a fit says far from its points.
+        # A mean of rewards lies within their range; a fit may not, far from its points.
         return np.clip(got, self._rewards.min(), self._rewards.max())
 
     def _fit(self, sigma: float, level: int) -> Reward:
@@ -155,11 +155,11 @@ class Regression:
 
 
 def _ridge(x: Array, rewards: Array, key: int) -> Callable[[Array], Array]:
-    """Least squares with a ridge on the coordinates, their squares and random ramps of them."""
+    """Return a ridge regression on the coordinates, their squares and random ramps of them."""
     n, d = x.shape
     centre, scale = x.mean(axis=0), x.std(axis=0) + 1e-12
     n_ramps = min(_FEATURES, n // 8)
-    # Rows beyond those of the points.
+    # The addresses follow those of the points.
     draws = _core.score_noise(key, TRAIN, n, n_ramps, 0, d + 1, 0)[0]
     slopes, offsets = draws[:, :d] / np.sqrt(d), draws[:, d]
 
@@ -179,5 +179,5 @@ def _ridge(x: Array, rewards: Array, key: int) -> Callable[[Array], Array]:
 
 
 def host(values: Any) -> Any:
-    """An array of what may be a tensor."""
+    """Return an array of values that may be a tensor."""
     return to_numpy(values) if is_tensor(values) else values

@@ -1,4 +1,4 @@
-"""Grids of noise levels that are made for a model, an integrator and a number of steps."""
+"""Search of the noise levels for a model, an integrator and a number of steps."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, choice, key_of, whole
 from fermiac.errors import ArgumentError, InternalError, TargetError
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
-from fermiac.score.integration import integrate
-from fermiac.score.levels import as_model, held, range_of
+from fermiac.score.arguments import as_model, levels_within, range_of
+from fermiac.score.integration import event_of, integrate, start_noise
+from fermiac.score.integrator import Integrator
+from fermiac.score.methods import FIXED_GRID
 from fermiac.score.model import Model, points_of, rows_of
-from fermiac.score.sampling import event_of, start_noise
 from fermiac.score.schedules import schedule_of
-from fermiac.score.single_step import Integrator, as_integrator
 
 __all__ = ["searched"]
 
 Array = NDArray[np.float64]
 
-#: How far the first trials are from the grid that the search begins with, in log-lengths of steps.
+#: The distance of the first trials from the first grid, in log-lengths of steps.
 _REACH = 0.3
-#: Where lengths of steps, or the logarithm of the loss, differ by less, the search ends.
+#: The search ends when lengths of steps, or the logarithm of the loss, differ by less.
 _TOLERANCE = 1e-3
-#: Log-lengths of steps are held to this much around their mean.
+#: The largest distance of log-lengths of steps from their mean.
 _MOST = 20.0
 
 
@@ -49,7 +49,7 @@ def searched(
     n_threads: int | None = None,
     progress: bool | Report | None = None,
 ) -> Array:
-    """Search the levels with which an integrator comes closest to the exact solution.
+    """Search for the levels with which an integrator is closest to the exact solution.
 
     The mean squared distance between the end of the integrator and that of the probability-flow
     equation, at probes, is minimised over the lengths of the steps in log s.
@@ -57,23 +57,23 @@ def searched(
     Parameters
     ----------
     model : Model
-        What denoises.
+        The denoiser.
     n_steps : int
-        Steps, the one to level 0 included where there is one.
+        Steps, including the one to level 0 if there is one.
     sigma_range : tuple of float, optional
         The lowest level above 0, and the highest; by default the model's.
     integrator : str or Integrator, default "dpmpp_2m"
-        For what the levels are made; one without noise, unless there is a `loss`.
+        The integrator of the levels; one without noise, unless there is a `loss`.
     final : {"min", "zero"}, default "min"
-        Whether the last level is the lowest of the range, or is 0 after it.
+        Whether the last level is the lowest of the range, or 0 after it.
     start : str or callable, default "karras"
-        The schedule with which the search begins, as of `sample`.
+        The schedule with which the search begins, as for `sample`.
     probes : int or array_like of shape (m, d) or (m, *event), optional
-        Points at the highest level, or how many normal ones to draw, 128 by default; not with a
-        `loss`.
+        Points at the highest level, or the number of normal points to draw, 128 by default; not
+        with a `loss`.
     loss : callable, optional
-        What is minimised instead: a function of levels, (n_steps + 1,), with values from 0 on; inf
-        for levels that will not do.
+        A function of levels, (n_steps + 1,), that is minimised instead. Its values are from 0 on;
+        inf excludes levels.
     n_trials : int, optional
         Grids to try, by default 100 for each step. A trial integrates all probes.
     rng : int, SeedSequence, Generator or None
@@ -86,26 +86,26 @@ def searched(
     Returns
     -------
     ndarray of shape (n_steps + 1,)
-        Levels, strictly decreasing. They are never worse at the probes than those of `start`.
+        Levels, strictly decreasing. At the probes they are never worse than those of `start`.
 
     Raises
     ------
     ArgumentError
         If an argument is outside of its domain.
     TargetError
-        If the model gives a wrong shape, or numbers that are not finite on the way to the exact
-        solution, or if the loss gives no number from 0 on.
+        If the model gives a wrong shape, or numbers that are not finite during the exact solution,
+        or if the loss gives no number from 0 on.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is the best levels so far.
 
     Notes
     -----
-    The search is Nelder and Mead's [1]_ over the logarithms of the steps' shares of the way, so
-    that levels fall whatever it tries. Where there are more than some twenty steps it is slow, and
+    The search is the simplex method of Nelder and Mead [1]_ over the logarithms of the lengths of
+    the steps, so that levels always decrease. With more than some twenty steps it is slow, and
     schedules that need no search do well.
 
-    Levels can fit the probes more than the law: where a few probes make most of the error, other
-    points may gain nothing. Take more probes until points that the search has not seen gain too.
+    Levels can overfit the probes: if a few probes make most of the error, other points may gain
+    nothing. Take more probes until points that the search has not used gain too.
 
     References
     ----------
@@ -123,11 +123,11 @@ def searched(
     model = as_model(model)
     n = whole("n_steps", n_steps, 1, 1000)
     low, high = range_of(model, sigma_range)
-    method = as_integrator(integrator)
+    method = FIXED_GRID.resolve(integrator)
     zero = choice("final", final, ("min", "zero")) == "zero"
     trials = 100 * n if n_trials is None else whole("n_trials", n_trials, 1, 10**9)
-    first = held("start", model, schedule_of(start, n, low, high, zero, "start"))
-    # A start that does not fall is refused, with the index.
+    first = levels_within("start", model, schedule_of(start, n, low, high, zero, "start"))
+    # A start that does not decrease is refused, with the index.
     method._program(first)
     if loss is not None and not callable(loss):
         raise ArgumentError(f"loss: {loss!r:.60} given; a function of the levels is needed")
@@ -146,7 +146,7 @@ def searched(
 
 
 def _checked(loss: Callable[[Array], float]) -> Callable[[Array], float]:
-    """A user's loss whose errors tell where, and whose values are numbers from 0 on."""
+    """Return the loss of a user with checked values and a note on its errors."""
 
     def checked(levels: Array) -> float:
         try:
@@ -168,22 +168,22 @@ def _checked(loss: Callable[[Array], float]) -> Callable[[Array], float]:
 def _minimized(
     loss: Callable[[Array], float], first: Array, zero: bool, trials: int, report: Report | None
 ) -> Array:
-    """The best levels of a search that begins with `first`."""
-    way = math.log(first[0] / first[-1])
+    """Return the best levels of a search that begins with `first`."""
+    total = math.log(first[0] / first[-1])
     lengths = np.log(np.log(first[:-1] / first[1:]))
 
     def levels(free: Array) -> Array:
         steps = np.append(free, 0.0)
         shares = np.exp(np.clip(steps - steps.mean(), -_MOST, _MOST))
         taken = np.cumsum(shares[:-1]) / shares.sum()
-        inner = first[0] * np.exp(-way * taken)
+        inner = first[0] * np.exp(-total * taken)
         return np.concatenate([first[:1], inner, first[-1:], np.zeros(int(zero))])
 
     best, least, done = np.append(first, np.zeros(int(zero))), np.inf, 0
 
     def value(free: Array) -> float:
         nonlocal best, least, done
-        # The grid itself, and not its levels after rounding, where nothing is better.
+        # The first trial is the grid itself, without the rounding of its lengths.
         grid = levels(free) if done else best
         given = loss(grid) if (grid[1:] < grid[:-1]).all() else np.inf
         if given < least:
@@ -193,7 +193,7 @@ def _minimized(
             report(done, trials)
         return math.log(given) if 0 < given < np.inf else -np.inf if given == 0 else np.inf
 
-    # Late: it takes a tenth of a second to import.
+    # Imported here: the import takes a tenth of a second.
     from scipy.optimize import minimize
 
     start = lengths[:-1] - lengths[-1]
@@ -225,7 +225,7 @@ def _distance(
     rng: RngLike,
     n_threads: int | None,
 ) -> Callable[[Array], float]:
-    """The mean squared distance from the exact solution at probes."""
+    """Return the function of levels that is minimised: the error at probes."""
     if method.needs_noise:
         raise ArgumentError(
             f"integrator: {method!r:.100} draws noise, and so has no distance from the solution of "
@@ -261,7 +261,7 @@ def _distance(
             model, y0, levels, method, on_nan="ignore", n_threads=n_threads, progress=False
         )
         mean = float(np.square(to_numpy(end) - truth).sum() / len(truth))
-        # Levels with which a model fails will not do.
+        # NaN: the model fails at these levels.
         return mean if mean >= 0 else np.inf
 
     return distance

@@ -1,17 +1,19 @@
-"""Grids of noise levels, from the widest noise down to the data."""
+"""Schedules: grids of noise levels, from the highest down to the data."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.strategies import Strategies
 from fermiac._base.validate import choice, numbers, whole
 from fermiac.errors import ArgumentError
-from fermiac.score.integrator import pair, real
+from fermiac.score.integrator import number, pair
 
 __all__ = [
     "exponential",
@@ -24,26 +26,27 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Betas = tuple[float, float]
+Schedule: TypeAlias = "Callable[[int, float, float], ArrayLike]"
 
-#: What is not used.
+#: A placeholder where β is not used.
 _NO_BETAS = (1.0, 1.0)
 
 
 def karras(
     n_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0, final: str = "min"
 ) -> Array:
-    """Spread levels evenly in s^(1/ρ) [1]_.
+    """Return levels that are even in s^(1/ρ) [1]_.
 
     Parameters
     ----------
     n_steps : int
-        Steps, the one to level 0 included where there is one.
+        Steps, including the one to level 0 if there is one.
     sigma_min, sigma_max : float
         The lowest level above 0, and the highest.
     rho : float, default 7.0
-        The larger, the shorter the steps at low levels.
+        Larger values make shorter steps at low levels.
     final : {"min", "zero"}, default "min"
-        Whether the last level is `sigma_min`, or is 0 after it.
+        Whether the last level is `sigma_min`, or 0 after `sigma_min`.
 
     Returns
     -------
@@ -72,12 +75,12 @@ def karras(
 
 
 def exponential(n_steps: int, sigma_min: float, sigma_max: float, final: str = "min") -> Array:
-    """Spread levels evenly in log s: evenly in the logarithm of the signal-to-noise ratio.
+    """Return levels that are even in log s, the logarithm of the noise-to-signal ratio.
 
     Parameters
     ----------
     n_steps, sigma_min, sigma_max, final
-        As of `karras`.
+        As for `karras`.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def exponential(n_steps: int, sigma_min: float, sigma_max: float, final: str = "
     Raises
     ------
     ArgumentError
-        As of `karras`.
+        As for `karras`.
 
     Examples
     --------
@@ -100,16 +103,16 @@ def exponential(n_steps: int, sigma_min: float, sigma_max: float, final: str = "
 def polyexponential(
     n_steps: int, sigma_min: float, sigma_max: float, rho: float = 1.0, final: str = "min"
 ) -> Array:
-    """Spread levels in log s by a power of an even ramp.
+    """Return levels whose logarithms fall by a power of an even ramp.
 
     log s falls from log `sigma_max` to log `sigma_min` as the ρ-th power of a ramp from 1 to 0.
 
     Parameters
     ----------
     n_steps, sigma_min, sigma_max, final
-        As of `karras`.
+        As for `karras`.
     rho : float, default 1.0
-        The larger, the shorter the steps at low levels; 1 is `exponential`.
+        Larger values make shorter steps at low levels; 1 is `exponential`.
 
     Returns
     -------
@@ -118,7 +121,7 @@ def polyexponential(
     Raises
     ------
     ArgumentError
-        As of `karras`.
+        As for `karras`.
 
     Examples
     --------
@@ -137,14 +140,14 @@ def poly_t(
     beta_range: Betas = (0.1, 20.0),
     final: str = "min",
 ) -> Array:
-    """Spread levels evenly in t^(1/κ), t the time of a variance-preserving process [1]_.
+    """Return levels that are even in t^(1/κ), t the time of a variance-preserving process [1]_.
 
     Parameters
     ----------
     n_steps, sigma_min, sigma_max, final
-        As of `karras`.
+        As for `karras`.
     kappa : float, default 2.0
-        The larger, the shorter the steps at low levels.
+        Larger values make shorter steps at low levels.
     beta_range : tuple of float, default (0.1, 20.0)
         β of the process at times 0 and 1; s² = exp(∫β) - 1.
 
@@ -155,7 +158,7 @@ def poly_t(
     Raises
     ------
     ArgumentError
-        As of `karras`.
+        As for `karras`.
 
     References
     ----------
@@ -178,14 +181,14 @@ def vp_uniform(
     beta_range: Betas = (0.1, 20.0),
     final: str = "min",
 ) -> Array:
-    """Spread levels evenly in the time of a variance-preserving process.
+    """Return levels that are even in the time of a variance-preserving process.
 
     Parameters
     ----------
     n_steps, sigma_min, sigma_max, final
-        As of `karras`.
+        As for `karras`.
     beta_range : tuple of float, default (0.1, 20.0)
-        As of `poly_t`.
+        As for `poly_t`.
 
     Returns
     -------
@@ -194,7 +197,7 @@ def vp_uniform(
     Raises
     ------
     ArgumentError
-        As of `karras`.
+        As for `karras`.
 
     Examples
     --------
@@ -206,33 +209,38 @@ def vp_uniform(
     return _grid("poly_t", n_steps, sigma_min, sigma_max, power, final, beta_range)
 
 
-_NAMED: dict[str, Callable[[int, float, float], Array]] = {
+_NAMED: dict[str, Schedule] = {
     "exponential": exponential,
     "karras": karras,
     "poly_t": poly_t,
     "polyexponential": polyexponential,
     "vp_uniform": vp_uniform,
 }
+SCHEDULES: Strategies[Any] = Strategies(
+    "schedule",
+    Callable,  # type: ignore[arg-type]  # any function is a schedule
+    {name: partial(lambda schedule: schedule, schedule) for name, schedule in _NAMED.items()},
+    "fermiac.score.karras",
+)
 
 
 def schedule_of(
-    given: str | Callable[[int, float, float], ArrayLike],
+    given: str | Schedule,
     n_steps: int,
     sigma_min: float,
     sigma_max: float,
     zero: bool,
     name: str = "schedule",
 ) -> Array:
-    """Take a schedule, by name or as a function, as a grid of `n_steps` steps."""
-    if not callable(given):
-        given = _NAMED[choice(name, given, tuple(_NAMED))]
+    """Return the grid of `n_steps` steps of a schedule, which is given by name or as a function."""
+    schedule = SCHEDULES.resolve(given, name)
     positive_steps = n_steps - zero
     if positive_steps == 0:
         return np.array([sigma_max, 0.0])
     try:
-        levels = given(positive_steps, sigma_min, sigma_max)
+        levels = schedule(positive_steps, sigma_min, sigma_max)
     except Exception as error:
-        if given not in _NAMED.values():
+        if schedule not in _NAMED.values():
             error.add_note(f"raised by the function given as {name} for {positive_steps} steps")
         raise
     grid = numbers(name, levels)
@@ -255,12 +263,12 @@ def _grid(
 ) -> Array:
     n = whole("n_steps", n_steps, 1, 10**7)
     zero = choice("final", final, ("min", "zero")) == "zero"
-    low, high = real("sigma_min", sigma_min), real("sigma_max", sigma_max)
+    low, high = number("sigma_min", sigma_min), number("sigma_max", sigma_max)
     betas = pair("beta_range", beta_range, "β at times 0 and 1")
 
     def spread(n_steps: int, low: float, high: float) -> Array:
-        return _core.score_grid(kind, n_steps, low, high, real(*power), betas)
+        return _core.score_grid(kind, n_steps, low, high, number(*power), betas)
 
-    # One step to 0 needs no level in between, but its arguments are judged all the same.
+    # One step to 0 needs no level in between, but its arguments are checked nevertheless.
     spread(1, low, high)
     return schedule_of(spread, n, low, high, zero)

@@ -14,8 +14,8 @@ from fermiac._base.validate import RngLike, yes
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.runs.checkpoint import agree
 from fermiac.score.arguments import Call, Threshold
+from fermiac.score.integrator import Integrator
 from fermiac.score.model import Model
-from fermiac.score.single_step import Integrator
 
 __all__ = ["Stepper", "stepper"]
 

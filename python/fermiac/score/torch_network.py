@@ -19,12 +19,12 @@ __all__ = ["TorchNetwork"]
 
 Array = NDArray[np.float64]
 
-#: What torch says where types do not go together.
-_OF_TYPES = ("same dtype", "scalar type", "Input type")
+#: Phrases of the errors of torch about types that do not match.
+_TYPE_ERRORS = ("same dtype", "scalar type", "Input type")
 
 
 class TorchNetwork:
-    """A torch module, called in batches where it lives; points come and go as float64."""
+    """A torch module, called in batches on its device; points and results are float64."""
 
     form = "torch"
 
@@ -40,13 +40,13 @@ class TorchNetwork:
         modules: Any = None,
     ) -> None:
         self.module = module
-        #: What is held in evaluation mode: the module, or those that a function calls.
+        #: The modules in evaluation mode: the module itself, or those that a function calls.
         self.held = module if modules is None else modules
         self.parametrisation = parametrisation
         self.event_shape = event_shape
         self.device, self.dtype = where_it_runs(self.held, devices[0] if devices else device, dtype)
         self._require_numbers()
-        #: All devices, the first of which holds what comes and goes.
+        #: All devices; points and results are on the first.
         self.devices = [
             self.device,
             *(where_it_runs(None, d, None)[0] for d in (devices or [])[1:]),
@@ -54,7 +54,7 @@ class TorchNetwork:
         self.max_batch = max_batch
         self._limit = max_batch
         self._warned = False
-        #: Copies of the module on other devices, each with the state of the module that it has.
+        #: Copies of the module on other devices, each with its state of the module.
         self._copies: dict[str, tuple[Any, Any]] = {}
 
     def _require_numbers(self) -> None:
@@ -73,30 +73,30 @@ class TorchNetwork:
 
     @property
     def accumulator(self) -> Any:
-        """What points are kept in between calls: float64 on a CPU, float32 at least elsewhere."""
+        """The type of points between calls: float64 on a CPU, at least float32 elsewhere."""
         torch = sys.modules["torch"]
         on_cpu = self.device.startswith("cpu")
         return torch.float64 if on_cpu or self.dtype is torch.float64 else torch.float32
 
     def describe(self) -> str:
-        """The module, its type and its devices, for messages."""
+        """Return the module, its type and its devices, for messages."""
         where = ", ".join(self.devices)
         return f"{type(self.module).__name__}, {self.dtype} on {where}"
 
     # From arrays to arrays.
 
     def denoise(self, y: Array, sigma: Array) -> Array:
-        """Denoise rows; the levels are above 0."""
+        """Return the denoised rows; the levels are above 0."""
         result: Array = self.apply(self._tensor(y), self.scales(sigma)).numpy(force=True)
         return result.astype(np.float64, copy=False)
 
     def score(self, y: Array, sigma: Array) -> Array:
-        """The score of rows; the levels are above 0."""
+        """Return the scores of rows; the levels are above 0."""
         result: Array = self.apply(self._tensor(y), self.scales(sigma, True)).numpy(force=True)
         return result.astype(np.float64, copy=False)
 
     def with_trace(self, y: Array, sigma: Array) -> tuple[Array, Array]:
-        """D and the trace of its derivative, by one pass backwards for each coordinate."""
+        """Return D and the trace of its derivative, by a backward pass for each coordinate."""
         torch = sys.modules["torch"]
 
         def derive(denoised: Any, points: Any, _: slice) -> Any:
@@ -109,7 +109,7 @@ class TorchNetwork:
         return self._differentiate(y, sigma, derive)
 
     def with_probe(self, y: Array, sigma: Array, probes: Array) -> tuple[Array, Array]:
-        """D and pᵀ (∂D/∂y) p for a probe p of each row, by one pass backwards."""
+        """Return D and pᵀ (∂D/∂y) p for a probe p of each row, by one backward pass."""
         torch = sys.modules["torch"]
         all_probes = self._tensor(probes)
 
@@ -148,14 +148,14 @@ class TorchNetwork:
         )
 
     def _tensor(self, y: Array) -> Any:
-        # What is read-only torch only takes with a warning.
+        # Torch warns of arrays that are read-only.
         given = sys.modules["torch"].from_numpy(y if y.flags.writeable else y.copy())
         return given if self.device == "cpu" else given.to(self.device, self.accumulator)
 
     # From tensors to tensors.
 
     def scales(self, sigma: Array, of_score: bool = False) -> Scales:
-        """The scales of levels above 0: numbers for one level, else tensors on the device."""
+        """Return the scales of levels above 0: numbers for one level, else tensors."""
         one = sigma.size == 1
         levels = float(sigma[0]) if one else sigma
         scales = self.parametrisation.scales(levels)
@@ -173,18 +173,18 @@ class TorchNetwork:
         )
 
     def denoise_tensor(self, y: Any, sigma: Any) -> Any:
-        """D of rows on the device at levels (1,) or (n,) above 0, which may lie there too."""
+        """Return D of rows on the device at levels (1,) or (n,) above 0, on the device or not."""
         if sigma.device.type == "cpu":
             return self.apply(y, self.scales(sigma.double().numpy()))
         return self.apply(y, self.parametrisation.scales(sigma))
 
     def apply(self, y: Any, scales: Scales) -> Any:
-        """Skip y + out F of rows that lie on the device, where F is what the module gives."""
+        """Return skip y + out F of rows on the device, where F is the output of the module."""
         torch = sys.modules["torch"]
 
         def work(module: Any, device: str, rows: slice) -> Any:
-            # Not inference_mode: a module that differentiates in its forward pass, as one whose
-            # score is the slope of an energy does, fails there.
+            # Not inference_mode: a module that differentiates in its forward pass, as a score that
+            # is the gradient of an energy does, fails there.
             with torch.no_grad():
                 whole = rows.stop - rows.start == len(y)
                 points, own = (y, scales) if whole else (y[rows], _rows(scales, rows))
@@ -194,7 +194,7 @@ class TorchNetwork:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _in_parts(self, n: int, work: Callable[[Any, str, slice], Any]) -> list[Any]:
-        """The results of contiguous blocks of rows, in their order."""
+        """Return the results of contiguous blocks of rows, in their order."""
         results = []
         with evaluating(self.held):
             k = len(self.devices)
@@ -221,14 +221,14 @@ class TorchNetwork:
                     error.add_note(
                         f"raised by the network on a batch of {size} points, {self.describe()}"
                     )
-                    if any(words in str(error) for words in _OF_TYPES):
+                    if any(words in str(error) for words in _TYPE_ERRORS):
                         error.add_note(
                             f"points are given to the network as {self.dtype}; if its parameters "
                             "are of another type, make the model with that dtype, as "
                             "dtype=torch.float32, or with modules="
                         )
                 raise
-        # The memory is free again only now that the exception is gone.
+        # Without the exception its memory is free.
         self._limit = size // 2
         if device.startswith("cuda"):
             sys.modules["torch"].cuda.empty_cache()
@@ -243,12 +243,12 @@ class TorchNetwork:
         return None
 
     def _on(self, device: str) -> Any:
-        """The module on a device: itself, or a copy that has its present state."""
+        """Return the module on a device: itself, or a copy with its present state."""
         torch = sys.modules["torch"]
         if device == self.device or not isinstance(self.module, torch.nn.Module):
             return self.module
         tensors = [*self.module.parameters(), *self.module.buffers()]
-        # Torch counts the changes of a tensor.
+        # `_version` counts the changes of a tensor.
         state = [(id(tensor), tensor._version) for tensor in tensors]
         kept = self._copies.get(device)
         if kept is None or kept[0] != state:
@@ -256,13 +256,13 @@ class TorchNetwork:
         return kept[1]
 
     def _call(self, module: Any, device: str, y: Any, scales: Scales) -> Any:
-        """What the module gives for rows, as (n, d)."""
+        """Return the output of the module for rows, as (n, d)."""
         torch = sys.modules["torch"]
         n, into = len(y), scales.into
         scaled = y if isinstance(into, float) and into == 1.0 else y * _column(into)
         x = scaled.to(device, self.dtype)
         if x.data_ptr() == y.data_ptr():
-            # A module may write to its input, a layer that works in place for instance.
+            # A module may write to its input, as layers in place do.
             x = x.clone()
         if self.event_shape is not None:
             x = x.view(n, *self.event_shape)
@@ -275,7 +275,7 @@ class TorchNetwork:
             times = times.expand(n).contiguous() if len(time) != n else times
         given = module(x, times)
         if not isinstance(given, torch.Tensor):
-            # Diffusion libraries give records with the tensor as `sample`.
+            # Diffusion libraries return records with the tensor as `sample`.
             given = getattr(given, "sample", given)
         if not isinstance(given, torch.Tensor):
             raise TargetError(f"the network gave a {type(given).__name__}; it must give a tensor")
@@ -298,12 +298,12 @@ class TorchNetwork:
         torch = sys.modules["torch"]
         if self.parametrisation.discrete and self.parametrisation.time_scale == 1.0:
             return torch.int64
-        # Times in a type of half precision would be a few hundred different ones.
+        # Half precision would leave a few hundred different times.
         return self.dtype if self.dtype.itemsize >= 4 else torch.float32
 
 
 def _rows(scales: Scales, rows: slice) -> Scales:
-    """The scales of some rows: a number, also one in a tensor, serves all rows."""
+    """Return the scales of some rows; one number serves all rows."""
     return Scales(*(s if isinstance(s, float) or len(s) == 1 else s[rows] for s in scales))
 
 
@@ -312,7 +312,7 @@ def _column(scale: Any) -> Any:
 
 
 def _combined(y: Any, given: Any, scales: Scales) -> Any:
-    """Skip y + out F in the type of y; never in the memory of F, which the module may use again."""
+    """Return skip y + out F in the type of y, in new memory: the module may use that of F again."""
     torch = sys.modules["torch"]
     skip, out = scales.skip, _column(scales.out)
     if isinstance(skip, float) and skip == 0.0:

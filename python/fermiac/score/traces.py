@@ -1,4 +1,4 @@
-"""Where the trace of a denoiser's derivative comes from: the model, probes, or differences."""
+"""Traces of the derivative of a denoiser: from the model, probes, or differences."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac.errors import ArgumentError
 from fermiac.score.model import Model
-from fermiac.score.rng_domains import PROBE
+from fermiac.score.noise import PROBE
 
 __all__ = ["Traces", "require_smooth", "slope", "traces_of"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-#: Up to this many coordinates derivatives are taken along each, above along random probes.
+#: The most coordinates with derivatives along each; above, random probes are used.
 _FEW = 16
-#: Differences are taken over this share of the level, which is the width over which D bends: the
-#: square of it is the relative error, the rounding error of D over it the other.
+#: The step of differences as a share of the level, the scale on which D bends. The relative error
+#: is the square of the share plus the rounding error of D over the share.
 _SHARE = 1e-5
-#: Differences over a step and over four steps that are further apart than this are rounding.
+#: Differences over a step and over four steps that disagree by more than this are rounding.
 _AGREEMENT = 1e-4
 
 
 @dataclass(frozen=True)
 class Traces:
-    """What the core is given, and what it costs.
+    """The traces of a run, in the form for the core, and their cost.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Traces:
     core : tuple
         (None, 1), or (callable, estimates of each row).
     cost : int
-        Evaluations of the model for one of D and its traces.
+        Evaluations of the model for one D with its traces.
     """
 
     kind: str
@@ -46,7 +46,7 @@ class Traces:
 
 
 def traces_of(model: Model, x: Array, sigma: float, kind: str, n_probes: int, key: int) -> Traces:
-    """Choose how the traces for rows `x`, first met at level `sigma`, are made."""
+    """Return the traces for rows `x`, which begin at level `sigma`."""
     dim = x.shape[1]
     if kind == "auto":
         in_core = model.has_trace and not isinstance(model._core(dim), tuple)
@@ -67,7 +67,7 @@ def traces_of(model: Model, x: Array, sigma: float, kind: str, n_probes: int, ke
 
 
 def _probes(key: int, n: int, n_probes: int, dim: int) -> Array:
-    """Signs, (n, probes, d): of all laws of independent coordinates that of the least variance."""
+    """Return random signs, (n, probes, d): the independent coordinates with the least variance."""
     signs = np.empty((n, n_probes, dim))
     for p in range(n_probes):
         _, u = _core.score_noise(key, PROBE, 0, n, p, 0, dim)
@@ -88,7 +88,7 @@ def _by_model(
 
 
 def slope(model: Model, y: Array, sigma: Array, along: Array, step: float = _SHARE) -> Array:
-    """The derivative of D along `along`, by a central difference."""
+    """Return the derivative of D along `along`, by a central difference."""
     h = step * sigma[:, None]
     ahead = model._denoise(y + h * along, sigma)
     rate: Array = (ahead - model._denoise(y - h * along, sigma)) / (2 * h)
@@ -122,7 +122,7 @@ def require_smooth(model: Model, x: Array, sigma: float) -> None:
     near, far = (slope(model, y, levels, along, k * _SHARE) for k in (1, 4))
     gap = float(np.abs(near - far).sum(axis=1).max()) / y.shape[1]
     size = 1.0 + float(np.abs(far).max())
-    # A difference that is not a number is for the run to tell of, with its row.
+    # The run reports differences that are not finite, with their rows.
     if gap > _AGREEMENT * size:
         raise ArgumentError(
             f"model: {type(model).__name__} does not give its derivative, and its values are too "

@@ -1,36 +1,95 @@
-"""Score models from data: denoising score matching."""
+"""Training of score models by denoising score matching."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import isa_level
-from fermiac._base.validate import RngLike, positive, whole
+from fermiac._base.validate import RngLike, choice, numbers, positive, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
 from fermiac.runs.checkpoint import Checkpoint
-from fermiac.score import fitting as fitting
+from fermiac.score import fitting
+from fermiac.score.arguments import level_range
 from fermiac.score.mlp import read_network, score_mlp, write_network
 from fermiac.score.network import ScoreModel
-from fermiac.score.noise_weights import Weight, law_of, range_of, weight_of
 from fermiac.score.training_checkpoint import identity_of, opened
+from fermiac.special import ndtr, ndtri
 from fermiac.targets.torch_modules import import_torch
 
-__all__ = ["TrainedScore", "Training", "load_score", "train_score"]
+__all__ = ["TrainedScore", "Training", "Weight", "load_score", "train_score"]
 
 Array = NDArray[np.float64]
-#: Bins of levels for the held-out errors, and noisy points for each.
+Weight: TypeAlias = "str | Callable[[Array], ArrayLike]"
+#: The default law of levels: mean of log s minus the log of the scale of the data, and its sd.
+_SHIFT, _SPREAD = -0.5, 1.2
+
+
+def _default_range(points: Array, scale: float) -> tuple[float, float]:
+    """Return the default range of noise levels for data of this scale."""
+    return 0.01 * scale, max(20 * scale, 2 * float(np.linalg.norm(points, axis=1).max()))
+
+
+def _level_law(
+    given: str | tuple[float, float], ends: tuple[float, float], c: float
+) -> Callable[[Array], Array]:
+    """Return the map from uniform numbers to levels."""
+    low, high = np.log(ends)
+    if isinstance(given, str):
+        if choice("sigma_law", given, ("log-normal", "log-uniform")) == "log-uniform":
+            return lambda u: np.exp(low + u * (high - low))
+        mean, sd = np.log(c) + _SHIFT, _SPREAD
+    else:
+        values = numbers("sigma_law", given)
+        if values.shape != (2,) or not np.isfinite(values).all() or values[1] <= 0:
+            raise ArgumentError(
+                f"sigma_law: {given!r:.60} was given; 'log-normal', 'log-uniform', or a mean and a "
+                "positive standard deviation of log s is needed"
+            )
+        mean, sd = values
+    below, above = ndtr((low - mean) / sd), ndtr((high - mean) / sd)
+    if not above - below > 1e-6:
+        raise ArgumentError(
+            f"sigma_law: mean {mean:.3g} and standard deviation {sd:.3g} of log s lie outside of "
+            f"the levels from {ends[0]:.3g} to {ends[1]:.3g}"
+        )
+    return lambda u: np.clip(np.exp(mean + sd * ndtri(below + u * (above - below))), *ends)
+
+
+def _weight_function(given: Weight, c: float) -> Callable[[Array], Array]:
+    """Return the weight of the error at each noise level."""
+    if callable(given):
+
+        def own(s: Array) -> Array:
+            values = numbers("weight", given(s))
+            if values.shape != s.shape or not ((values >= 0) & np.isfinite(values)).all():
+                raise ArgumentError(
+                    f"weight: the function gave shape {values.shape}; a finite number, not "
+                    f"negative, for each of {len(s)} levels is needed"
+                )
+            return values
+
+        return own
+    known: dict[str, Callable[[Array], Array]] = {
+        "edm": lambda s: (s**2 + c**2) / (s * c) ** 2,
+        "eps": lambda s: s**-2,
+        "data": np.ones_like,
+    }
+    return known[choice("weight", given, tuple(known))]
+
+
+#: The bins of levels for the held-out errors, and the noisy points of each.
 _N_BINS, _PROBES = 8, 1024
-#: The kind of data that a prediction stands for, where it is not "ve".
+#: The kind of a prediction, if it is not "ve".
 _KINDS = {"edm": "edm", "v": "vp", "flow": "flow"}
-#: What is passed on to the model.
+#: Options that are passed on to the model.
 _OPTIONS = (
     "alphas_cumprod", "beta_range", "clamp", "devices", "discrete", "dtype", "log_density",
     "max_batch", "on_device", "time", "time_scale",
@@ -39,7 +98,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Training(Result):
-    """How a score model was trained.
+    """The report of the training of a score model.
 
     Attributes
     ----------
@@ -48,27 +107,26 @@ class Training(Result):
     level_edges : ndarray, shape (n_bins + 1,)
         The ends of bins of noise levels, equal in the logarithm.
     held_out, held_out_stderr : ndarray, shape (n_bins,)
-        Mean square error of the noise that the model finds in held-out data, in a coordinate and in
-        units of the noise's variance, at levels of each bin; and its standard error. 1 is a model
-        that sees none. Empty where nothing was held out.
+        Mean square error of the predicted noise of held-out data, per coordinate and in units of
+        the variance of the noise, at levels of each bin; and its standard error. 1 is the error of
+        a constant prediction of 0. Empty if nothing was held out.
     trained_on : ndarray, shape (n_bins,)
-        The same of data that was trained on: where it is much smaller, the model has learnt these
-        by heart.
+        The same for training data. If it is much smaller, the model has memorised them.
     n_parameters : int
-        Numbers that were trained.
+        The number of trained parameters.
 
     See Also
     --------
-    fermiac.score.train_score : Trains a model, which has this as ``training``.
+    fermiac.score.train_score : Trains a model with this report as ``training``.
 
     Examples
     --------
     >>> import fermiac as fm
     >>> x = fm.random.Stream(0).normal((1000, 2))
-    >>> told = fm.score.train_score(x, n_steps=500, rng=0).training  # doctest: +SKIP
-    >>> told.losses.shape, told.held_out.shape  # doctest: +SKIP
+    >>> report = fm.score.train_score(x, n_steps=500, rng=0).training  # doctest: +SKIP
+    >>> report.losses.shape, report.held_out.shape  # doctest: +SKIP
     ((500,), (8,))
-    >>> bool(told.held_out[-1] < 0.1)  # at high levels the noise is nearly all  # doctest: +SKIP
+    >>> bool(report.held_out[-1] < 0.1)  # at high levels the noise is nearly all  # doctest: +SKIP
     True
     """
 
@@ -87,7 +145,7 @@ class Training(Result):
         )
 
     def summary(self) -> str:
-        """Return a table of the errors at the levels, beside the headline."""
+        """Return the headline and a table of the errors at the levels."""
         lines = [repr(self), f"{'levels':<20}{'held out':>10}{'± stderr':>10}{'trained on':>12}"]
         for k in range(len(self.held_out)):
             low, high = self.level_edges[k : k + 2]
@@ -99,10 +157,9 @@ class Training(Result):
 
 
 class TrainedScore(ScoreModel):
-    """A `ScoreModel` that `train_score` made; `training` says how.
+    """A `ScoreModel` from `train_score`, with the report of its training.
 
-    `save` writes one around the built-in network to a file, `load_score` reads it; both have
-    their example there.
+    `save` writes a model with the built-in network to a file, `load_score` reads it.
     """
 
     training: Training
@@ -113,12 +170,12 @@ class TrainedScore(ScoreModel):
         Parameters
         ----------
         path : str or path-like
-            The file; what was there is replaced.
+            The file; an old one is replaced.
 
         Raises
         ------
         ArgumentError
-            If the network is not the built-in one. Of your own module keep the ``state_dict``.
+            If the network is not the built-in one. For your own module keep the ``state_dict``.
         CheckpointError
             If the file cannot be written.
         """
@@ -156,67 +213,69 @@ def train_score(
     Parameters
     ----------
     data : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
-        Draws of the law that is to be learnt.
+        Draws of the law to be learnt.
     module : torch.nn.Module, optional
         The network: (x_t, t) -> a tensor like x_t, as `ScoreModel` takes it. It is trained in
         place. By default a residual multilayer perceptron.
     prediction, kind : str
-        What a module of your own gives, and how the data are noised for it; see `ScoreModel`. The
-        kind is by default that of the prediction, else ``"ve"``.
+        The output and the input of a module of your own; see `ScoreModel`. The kind is by default
+        that of the prediction, or ``"ve"``.
     sigma_range : (float, float), optional
         The lowest and the highest level. By default 0.01 times the scale of the data (their root
         mean square deviation from their mean), and the larger of 20 times the scale and twice the
         largest norm of a row.
     n_steps, batch_size : int
-        Steps, and noisy points of each.
+        The number of steps, and of noisy points in each.
     learning_rate : float
-        The largest: it rises over the first 5 % of the steps and falls to 0 along half a cosine.
+        The largest rate: it rises over the first 5 % of the steps and falls to 0 along half a
+        cosine.
     ema : float
-        The model has averaged weights, each step forgotten by this factor; 0 for the last ones.
+        The decay of the averaged weights of the model; 0 for the last weights.
     sigma_law : str or (float, float)
-        The law of the levels: ``"log-normal"``, where the logarithm has mean log(scale) - 0.5 and
-        standard deviation 1.2; ``"log-uniform"``, as chains over levels have it; or mean and
-        standard deviation of the logarithm. All are cut to `sigma_range`.
+        The law of the levels: ``"log-normal"``, whose logarithm has mean log(scale) - 0.5 and
+        standard deviation 1.2; ``"log-uniform"``, as for chains over levels; or mean and standard
+        deviation of the logarithm. All are truncated to `sigma_range`.
     weight : str or callable
-        Of the square error of D at a level: ``"edm"`` for (s² + c²) / (s c)², c the scale of the
-        data; ``"eps"`` for 1 / s²; ``"data"`` for 1; or a function of levels, (n,) -> (n,).
+        The weight of the square error of D at a level: ``"edm"`` for (s² + c²) / (s c)², c the
+        scale of the data; ``"eps"`` for 1 / s²; ``"data"`` for 1; or a function of levels,
+        (n,) -> (n,).
     validation_fraction : float
-        The share of rows that is held out, to tell how well the model does on these.
+        The share of rows that is held out, for the errors of the report.
     sigma_data : float, optional
-        c; by default the scale of the data.
+        The scale c; by default that of the data.
     event_shape : tuple of int, optional
-        The shape in which the module takes a row; by default that of the data's rows.
+        The shape of a row as input of the module; by default that of the rows of the data.
     width, n_blocks : int
-        Of the built-in network.
+        The size of the built-in network.
     device : torch.device or str, optional
-        Where to train. The built-in network goes to the CPU by default; a module of your own stays
-        where it is, and is moved if this is given.
+        The device of the training. The built-in network is on the CPU by default; a module of your
+        own is moved only if this is given.
     rng : int, SeedSequence, Generator or None
-        The key of all random numbers.
+        The seed of all random numbers.
     checkpoint : path or Checkpoint, optional
-        A file to resume from, and to keep the training in: see `fermiac.Checkpoint`. A training
-        that was stopped and resumed ends with the bits of one that was not. In the middle of a
-        step nothing is written, so that Ctrl-C may lose what came after the last writing.
+        A file that keeps the training, and from which it resumes: see `fermiac.Checkpoint`. A
+        training that was stopped and resumed has the bits of one that was not. Within a step
+        nothing is written, so that Ctrl-C may lose the steps after the last writing.
     progress : bool or callable, optional
-        Whether to show a bar; see the other methods.
+        Whether to show a bar; see the other functions.
     **options
-        What else `ScoreModel` takes: ``beta_range``, ``max_batch`` and the like.
+        Other arguments of `ScoreModel`: ``beta_range``, ``max_batch`` and the like.
 
     Returns
     -------
     TrainedScore
-        A `ScoreModel`; its `training` has the losses.
+        A `ScoreModel`; its `training` has the losses and errors.
 
     Raises
     ------
     ArgumentError
-        If an argument is none of these.
+        If an argument is outside of its domain.
     NumericalError
-        If the loss is not finite at some step.
+        If the loss is not finite.
     TargetError
-        If the module gives something that cannot be used.
+        If the output of the module cannot be used.
     CheckpointError
-        If the file of `checkpoint` cannot be used, or belongs to another training.
+        If the file cannot be used, or belongs to another training.
     ImportError
         If torch is not installed.
     KeyboardInterrupt
@@ -224,14 +283,14 @@ def train_score(
 
     Notes
     -----
-    The mean square error of a guess of x from x + s z is least for D(y, s) = E[x | y], of which
-    the score follows [1]_. Levels, weights and the scaling of the built-in network (``"edm"``) are
-    those of [2]_; the levels of a batch are stratified. Gradients are cut to norm 1.
+    The mean square error of a prediction of x from x + s z is least for D(y, s) = E[x | y], which
+    determines the score [1]_. Levels, weights and the scaling of the built-in network (``"edm"``)
+    are those of [2]_; the levels of a batch are stratified. Gradients are clipped to norm 1.
 
-    Batches, levels and noise come from this library's random streams, first weights and dropout
-    from torch's generators, seeded with the same key and brought back afterwards. On one machine
-    and one number of threads (``torch.set_num_threads``) a training gives the same weights again
-    on the CPU; elsewhere rounding differs, and a long training with it.
+    Batches, levels and noise come from the random streams of this library, first weights and
+    dropout from the generators of torch, which are seeded with the same key and restored
+    afterwards. On the CPU of one machine with one number of threads (``torch.set_num_threads``) a
+    training is reproducible; elsewhere rounding differs, and so does a long training.
 
     References
     ----------
@@ -267,18 +326,18 @@ def train_score(
     """
     torch = import_torch()
     _check_options(options, module is None)
-    points, shape = fitting.points_of(data, event_shape)
+    points, shape = fitting.data_of(data, event_shape)
     centre, scale = fitting.spread(points)
     c = scale if sigma_data is None else positive("sigma_data", sigma_data)
-    weigh = weight_of(weight, c)
-    held = fitting.share_of(validation_fraction, len(points))
+    weigh = _weight_function(weight, c)
+    held = fitting.n_held_out(validation_fraction, len(points))
     kept, key = opened(checkpoint, rng)
     plan = fitting.Plan.of(n_steps, batch_size, learning_rate, ema, key)
     kind = _KINDS.get(str(prediction), "ve") if kind is None else kind
     if sigma_range is not None:
-        sigma_range = fitting.levels_of("sigma_range", sigma_range)
+        sigma_range = level_range("sigma_range", sigma_range)
     elif kind != "vp":
-        sigma_range = range_of(points, scale)
+        sigma_range = _default_range(points, scale)
     if module is None:
         if prediction != "edm":
             raise ArgumentError(
@@ -295,7 +354,7 @@ def train_score(
     )  # fmt: skip
     assert model.sigma_range is not None
     ends = model.sigma_range
-    law = law_of(sigma_law, ends, c)
+    law = _level_law(sigma_law, ends, c)
     trained, out = fitting.splits(len(points), held, key)
     task = _Task(model, points, place)
 
@@ -327,7 +386,7 @@ def train_score(
 
 
 def _check_options(options: Mapping[str, Any], built_in: bool) -> None:
-    """Refuse what is no option of a model that is trained."""
+    """Refuse options that a trained model cannot have."""
     for name in options:
         if name not in _OPTIONS:
             raise ArgumentError(
@@ -342,7 +401,7 @@ def _check_options(options: Mapping[str, Any], built_in: bool) -> None:
 
 
 class _Task:
-    """The regression of a network on what it should give."""
+    """The regression of a network on its exact outputs."""
 
     def __init__(self, model: ScoreModel, points: Array, place: Any) -> None:
         self.module, self._form = model.network.module, model.parametrisation
@@ -357,7 +416,7 @@ class _Task:
         return self._torch.as_tensor(array, dtype=self._dtype, device=self._place)
 
     def errors(self, rows: Any, s: Array, normals: Array) -> tuple[Any, Array]:
-        """Mean square errors of the network's outputs, and the factors of these in D."""
+        """Return mean square errors of the outputs of the network, and their factors in D."""
         scales = self._form.scales(s)
         skip, out = (np.broadcast_to(part, s.shape) for part in (scales.skip, scales.out))
         x = self._points[self._torch.as_tensor(rows, device=self._place)]
@@ -372,7 +431,7 @@ class _Task:
                 f"module: it gave {got} for an input of shape {tuple(noisy.shape)}; a tensor of "
                 "that shape is needed"
             )
-        # What it should give is (x - skip y) / out; by x and z no digits of that are lost.
+        # The exact output is (x - skip y) / out; in terms of x and z no digits are lost.
         wanted = self._column((1 - skip) / out, s) * x - self._column(skip * s / out, s) * z
         return (given.reshape(len(s), -1) - wanted).square().mean(dim=1), out
 
@@ -397,7 +456,7 @@ def _report(
             continue
         for k in range(_N_BINS):
             n = _PROBES
-            # The same noise for both, so that they differ by what was learnt by heart alone.
+            # The same noise for both, so that they differ only by memorised data.
             normals, strata, chosen = fitting.batch_of(
                 plan.key, k, n, task.dim, len(rows), held_out=True
             )
@@ -424,14 +483,14 @@ def _report(
 
 
 def load_score(path: str | os.PathLike[str], device: Any = None) -> TrainedScore:
-    """Read a model that `TrainedScore.save` wrote.
+    """Read a model from a file of `TrainedScore.save`.
 
     Parameters
     ----------
     path : str or path-like
         The file.
     device : torch.device or str, optional
-        Where the network is put; the CPU by default.
+        The device of the network; the CPU by default.
 
     Returns
     -------
@@ -440,7 +499,7 @@ def load_score(path: str | os.PathLike[str], device: Any = None) -> TrainedScore
     Raises
     ------
     CheckpointError
-        If there is no such file, or it is damaged, foreign or of a newer version.
+        If the file does not exist, is damaged, foreign or of a newer version.
     ImportError
         If torch is not installed.
 

@@ -26,7 +26,7 @@ _SHOWN = 20
 
 
 class Trace(NamedTuple):
-    """The course of an optimisation."""
+    """The trace of an optimisation."""
 
     steps: NDArray[np.int64]
     """The recorded steps, shape (n_records,)."""

@@ -1,11 +1,11 @@
-//! Noise that does not depend on the grid: increments of one Brownian path for each row.
+//! Brownian paths: noise of integrators that does not depend on the grid.
 //!
 //! The path W runs in v = s², the variance of the noise, as it does in the reverse stochastic
-//! equation dy = -2 s ∇log p ds + dW(s²). So the noise of a step between levels a > b is
-//! W(a²) - W(b²), of variance a² - b², and a grid that refines another sees the same path. The path
-//! is a tree of Brownian bridges (P. Lévy (1948), "Processus stochastiques et mouvement brownien"),
-//! here over equal parts of log s: bisected in v itself it would be too coarse where s is small.
-//! Each node has an address, so any interval can be asked for in any order.
+//! equation dy = -2 s ∇log p ds + dW(s²). The noise of a step between levels a > b is
+//! W(a²) - W(b²), of variance a² - b², and a refined grid has the same path. The path is a tree of
+//! Brownian bridges (P. Lévy (1948), "Processus stochastiques et mouvement brownien") over equal
+//! parts of log s: bisected in v it would be too coarse at small s. Each node has an address, so
+//! that intervals can be evaluated in any order.
 
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::special::expm1;
@@ -15,7 +15,7 @@ use super::noise::{Purpose, stream};
 
 /// The deepest tree: its nodes have 32-bit numbers.
 const MAX_DEPTH: u32 = 31;
-/// How far beyond the path's ends a level may lie by rounding.
+/// The tolerance of levels at the ends of the path, for rounding.
 const SLACK: f64 = 1e-9;
 
 /// A Brownian path for every row, with independent coordinates.
@@ -41,15 +41,15 @@ pub struct Increment {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Term {
     address: u32,
-    /// Where its normal numbers lie at the address, in units of the dimension.
+    /// The position of its normal numbers at the address, in units of the dimension.
     offset: usize,
     weight: f64,
 }
 
 impl Brownian {
-    /// Paths between levels `low` and `high`. Levels are rounded to 2^k equal parts of log s, of
-    /// which each is at most `tolerance`: increments are standard normal and independent of each
-    /// other as they stand, and those of a coarse grid are sums of those of a fine one.
+    /// Paths between levels `low` and `high`. Levels are rounded to 2^k equal parts of log s, each
+    /// at most `tolerance`. Increments are standard normal and independent, and those of a coarse
+    /// grid are sums of those of a fine one.
     pub fn new(key: u64, low: f64, high: f64, dim: usize, tolerance: f64) -> Result<Self> {
         if !(low > 0.0 && low < high && high.is_finite()) {
             let why = format!("the path runs from {low} to {high}; 0 < low < high is needed");
@@ -65,8 +65,8 @@ impl Brownian {
             let why = format!("{tolerance} was given; at least {least:.3e} is needed");
             return Err(Error::argument("tolerance", why));
         }
-        // To reach an address costs as much as some 15 normal numbers, of which 2^height - 1 for
-        // each coordinate lie there and `height` are used.
+        // An address costs as much as some 15 normal numbers. It holds 2^height - 1 of them for
+        // each coordinate, of which `height` are used.
         let height = match dim {
             1..=3 => 3,
             4..=12 => 2,
@@ -97,7 +97,7 @@ impl Brownian {
         for (i, y) in below.iter().enumerate() {
             let weight = -y.weight * scale;
             match terms.get_mut(i).filter(|x| (x.address, x.offset) == (y.address, y.offset)) {
-                // The two ways down part once and never meet again.
+                // The two descents separate once and never meet again.
                 Some(x) => x.weight += weight,
                 None => terms.push(Term { weight, ..*y }),
             }
@@ -107,8 +107,7 @@ impl Brownian {
         Ok(Increment { terms })
     }
 
-    /// Writes the increment of a row's path, standard normal numbers; `room` is the caller's, for
-    /// numbers on the way.
+    /// Writes the increment of the path of a row, standard normal numbers; `room` is scratch memory.
     pub fn fill_with(&self, row: u64, increment: &Increment, out: &mut [f64], room: &mut Vec<f64>) {
         out.fill(0.0);
         for terms in increment.terms.chunk_by(|a, b| a.address == b.address) {
@@ -127,7 +126,7 @@ impl Brownian {
         Ok(())
     }
 
-    /// The number of the part's end that is nearest to a level.
+    /// The number of the end of a part nearest to a level.
     fn place(&self, level: f64) -> Result<u32> {
         let share = (ln(level) - self.log_low) / (self.log_high - self.log_low);
         if !(-SLACK..=1.0 + SLACK).contains(&share) {
@@ -153,9 +152,9 @@ impl Brownian {
         exp(2.0 * a) * expm1(2.0 * (b - a))
     }
 
-    /// The path at the end of part `at`, its value at `low` being 0: the nodes on the way down to
-    /// it and their weights. Node 0 gives the value at `high`; node k ≥ 1 bisects an interval, and
-    /// its halves are bisected by 2 k and 2 k + 1.
+    /// The path at the end of part `at`, with value 0 at `low`: the nodes of the descent and their
+    /// weights. Node 0 gives the value at `high`; node k ≥ 1 bisects an interval, whose halves are
+    /// bisected by 2 k and 2 k + 1.
     fn descend(&self, at: u32) -> Vec<Term> {
         let (mut left, mut right) = (0, 1u32 << self.depth);
         // Weights of the nodes so far in the values at both ends.

@@ -5,16 +5,16 @@ use fermiac_base::par::Context;
 use fermiac_base::simd::{LANES, exp_slice};
 use fermiac_base::{Error, Result};
 
-/// Weights whose sum is kept: the search for a token looks at one block of them again.
+/// Weights of a block, whose sums are kept: the search for a token scans one block.
 const BLOCK: usize = 256;
-/// Logits that one task works through at least: a few tens of microseconds' work.
+/// The fewest logits of a task: a few tens of microseconds of work.
 const TASK: usize = 1 << 14;
 
-/// A token for each row of `logits` (rows × `n_tokens`), drawn with probability proportional to
+/// Draws a token for each row of `logits` (rows × `n_tokens`), drawn with probability proportional to
 /// exp(logit / `temperature`); at temperature 0 the first of the largest.
 ///
-/// `uniforms` holds a number of the open unit interval for each row. A row's token depends on
-/// nothing but its logits and its number. A logit of -inf excludes its token.
+/// `uniforms` holds a number of the open unit interval for each row. The token of a row depends only
+/// on its logits and its number. A logit of -inf excludes its token.
 pub fn choose_tokens<T: Copy + Into<f64> + Sync>(
     context: &Context<'_>,
     logits: &[T],
@@ -61,7 +61,7 @@ fn token<T: Copy + Into<f64>>(
 ) -> Result<i64> {
     let weights = &mut scratch.weights;
     weights.iter_mut().zip(row).for_each(|(to, logit)| *to = (*logit).into());
-    // NaN passes, and is found in the sum.
+    // NaN passes here, and is found in the sum.
     let largest = across(weights, f64::NEG_INFINITY, |m, x| if x > m { x } else { m });
     if !largest.is_finite() {
         return Err(unusable(i, row));
@@ -82,7 +82,7 @@ fn token<T: Copy + Into<f64>>(
     Ok(inverted(weights, &scratch.sums, uniform * total) as i64)
 }
 
-/// A reduction by eight lanes, which the processor keeps apart.
+/// A reduction by eight independent lanes.
 fn across(values: &[f64], start: f64, f: impl Fn(f64, f64) -> f64) -> f64 {
     let (groups, rest) = values.as_chunks::<LANES>();
     let mut lanes = [start; LANES];
@@ -103,7 +103,7 @@ fn unusable<T: Copy + Into<f64>>(i: usize, row: &[T]) -> Error {
     }
 }
 
-/// The first index at which the cumulated weights exceed `target`; `sums` are those of blocks.
+/// The first index at which the cumulative weights exceed `target`; `sums` are those of blocks.
 fn inverted(weights: &[f64], sums: &[f64], target: f64) -> usize {
     let (mut block, mut reached) = (0, 0.0);
     while block + 1 < sums.len() && reached + sums[block] <= target {
@@ -117,7 +117,7 @@ fn inverted(weights: &[f64], sums: &[f64], target: f64) -> usize {
             return k;
         }
     }
-    // Only rounding leads here: the sum from the left is not the sum by lanes.
+    // Reached only by rounding: the sum from the left differs from the sum by lanes.
     weights[..end].iter().rposition(|w| *w > 0.0).unwrap_or(0)
 }
 

@@ -1,4 +1,4 @@
-//! Score models: the mean of the data behind noisy points, and what else a model may know.
+//! The trait of score models: the mean of the data behind noisy points, and optional quantities.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
@@ -6,18 +6,17 @@ use fermiac_target::Dispatch;
 
 /// A law of data, seen through Gaussian noise of any level.
 ///
-/// Noise levels come as one number for all rows or as one a row. The value of a row never depends
-/// on its batch where [`Model::dispatch`] is [`Dispatch::AnyThread`].
+/// Noise levels are one number for all rows or one per row. If [`Model::dispatch`] is
+/// [`Dispatch::AnyThread`], the value of a row never depends on its batch.
 pub trait Model: Send + Sync {
     /// Coordinates of a point.
     fn dim(&self) -> usize;
 
-    /// The denoised rows, E[x | x + s z = y] (rows × dim); a row that is not finite is the
-    /// caller's to judge.
+    /// The denoised rows, E[x | x + s z = y] (rows × dim); the caller checks that they are finite.
     fn denoise(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()>;
 
-    /// The score of the noisy law (rows × dim). Models that know it override this: the difference
-    /// cancels where the noise is small.
+    /// The score of the noisy law (rows × dim). Models with a formula override this: the difference
+    /// cancels at low levels.
     fn score(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
         self.denoise(y, sigma, out)?;
         let dim = self.dim();
@@ -66,16 +65,16 @@ pub trait Model: Send + Sync {
         Err(Error::argument("model", "it does not know its derivative"))
     }
 
-    /// Where it may run.
+    /// The threads on which it may run.
     fn dispatch(&self) -> Dispatch;
 
-    /// What it is called in messages.
+    /// Its name in messages.
     fn describe(&self) -> String {
         "the score model".into()
     }
 }
 
-/// The noise level of row `i`, of one level for all or one a row.
+/// The noise level of row `i`, from one level for all rows or one per row.
 #[inline(always)]
 pub fn level(sigma: &[f64], i: usize) -> f64 {
     if sigma.len() == 1 { sigma[0] } else { sigma[i] }

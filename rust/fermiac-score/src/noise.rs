@@ -1,8 +1,8 @@
-//! The noise of score models: every row and draw has an address of its own.
+//! The addressed noise of score models: a stream for every row and draw.
 
 use fermiac_base::rng::{Domain, Stream};
 
-/// What a row's noise is for.
+/// The purpose of the noise of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Purpose {
@@ -26,8 +26,8 @@ pub enum Purpose {
     Data = 8,
 }
 
-/// The stream of draw number `draw` for a row. It is hashed anew for every draw, so nothing needs
-/// to be kept of it between draws, and no batch, thread or device changes what a row gets.
+/// The stream of draw number `draw` for a row. Every draw is hashed from its address, so that no
+/// state is kept between draws, and no batch, thread or device changes the numbers of a row.
 #[inline]
 pub fn stream(key: u64, purpose: Purpose, row: u64, draw: u32) -> Stream {
     Stream::new(key, Domain::Score, row | (purpose as u64) << 56, draw)

@@ -5,7 +5,7 @@ use fermiac_base::{Error, Result};
 
 use crate::Model;
 use crate::noise::{Purpose, stream};
-use crate::program::{Corrector, Method, Options, SdeSolver, Start, compile};
+use crate::program::{Corrector, Method, Options, SdeSolver, Start, Variant, compile};
 use crate::run::{self, Norm, OnNan, Plan, Stride};
 
 /// The step size of Langevin correctors, as a signal-to-noise ratio.
@@ -14,7 +14,8 @@ const SNR: f64 = 0.16;
 impl Method {
     /// Returns DPM-Solver++ of second order, a multistep method for the ordinary equation.
     pub const fn dpm_solver_multistep() -> Self {
-        Self::Multi { order: 2, eta: 0.0, solver: SdeSolver::Midpoint, corrected: false }
+        let (sde, variant) = (SdeSolver::Midpoint, Variant::Published);
+        Self::Multi { order: 2, eta: 0.0, sde, variant }
     }
 }
 

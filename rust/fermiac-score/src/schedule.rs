@@ -46,7 +46,7 @@ impl VpLinear {
     }
 }
 
-/// How the levels of a grid are spread.
+/// The spacing of the levels of a grid.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Spread {
     /// Even in s^(1/ρ): Karras, Aittala, Aila, Laine, "Elucidating the design space of
@@ -72,7 +72,7 @@ pub enum Spread {
 }
 
 impl Spread {
-    /// `n_steps + 1` levels from `high` down to `low`, both of which are met exactly.
+    /// `n_steps + 1` levels from `high` down to `low`, with exact ends.
     pub fn grid(self, n_steps: usize, low: f64, high: f64) -> Result<Vec<f64>> {
         if n_steps == 0 {
             return Err(Error::argument("n_steps", "0 was given; 1 or more is needed"));
@@ -126,7 +126,7 @@ impl Spread {
     }
 }
 
-/// Between `high` and `low`, evenly in the root of order `order`.
+/// A number between `high` and `low`, linear in the root of order `order`.
 fn blend(ramp: f64, low: f64, high: f64, order: f64) -> f64 {
     let root = |x: f64| if order == 1.0 { x } else { power(x, 1.0 / order) };
     let between = root(high) + ramp * (root(low) - root(high));

@@ -1,4 +1,4 @@
-//! The probability-flow equation with steps of each row's own, its likelihood, Brownian noise.
+//! The adaptive integrators, likelihoods, and Brownian noise.
 
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
@@ -18,7 +18,7 @@ use crate::common::enter::{Raised, enter};
 use crate::common::error::to_py;
 use crate::targets::target::points;
 
-/// How steps are chosen.
+/// The control of the steps.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct Options {
@@ -82,8 +82,8 @@ impl RowTraces for Estimates {
     }
 }
 
-/// Carries `y` (n, d) through `levels`, (L,) or (n, L). `trace` is None, (None, 1) for the model's
-/// own or (callable, count). Returns (result or None, exception or None): an interrupted call may
+/// Integrates `y` (n, d) through `levels`, (L,) or (n, L). `trace` is None, (None, 1) for that of
+/// the model, or (callable, count). Returns (result or None, exception or None): an interrupted call may
 /// have both.
 #[pyfunction]
 #[pyo3(signature = (model, y, levels, options, trace, trajectory, n_threads, progress=None))]
@@ -146,8 +146,8 @@ fn to_dict(py: Python<'_>, s: Solution, dim: usize, count: usize) -> PyResult<Bo
     Ok(raw)
 }
 
-/// Standard normal increments of the rows' Brownian paths between the levels `s_hi` and `s_lo`, one
-/// for all rows or one a row: (n, d).
+/// Standard normal increments, (n, d), of the Brownian paths of rows between the levels `s_hi` and
+/// `s_lo`, one for all rows or one per row.
 #[pyfunction]
 #[pyo3(signature = (key, first_row, n_rows, dim, s_hi, s_lo, low, high, tolerance=1e-5))]
 #[expect(clippy::too_many_arguments, reason = "the arguments of the Python function")]

@@ -1,4 +1,4 @@
-//! Denoising Langevin Gibbs as a Python class that `fermiac.score` drives.
+//! The class of the chains of denoising Langevin Gibbs.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,7 +6,7 @@ use fermiac_base::Error;
 use fermiac_base::par::Context;
 use fermiac_base::store::Codec;
 use fermiac_score::langevin::{
-    Asked, Correction, Gibbs, Integrator, Levels, Predictor, Select, Settings, Step,
+    Correction, Gibbs, Integrator, Levels, Oracles, Predictor, Select, Settings, Step,
 };
 use fermiac_target::Integrand;
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
@@ -48,7 +48,7 @@ fn integrator(given: &PyIntegrator<'_>) -> PyResult<Integrator> {
     })
 }
 
-/// The settings dictionary.
+/// The dictionary of settings.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct Options<'py> {
@@ -130,22 +130,23 @@ impl GibbsRun {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls the core with the model and the function that levels are drawn by.
-    fn asked<T: Send>(
+    /// Calls the core with the model and the function that gives the law of levels.
+    fn call<T: Send>(
         &self,
         py: Python<'_>,
         ports: (&Bound<'_, PyAny>, Option<&Bound<'_, PyAny>>),
         n_threads: usize,
         progress: Option<&Py<PyAny>>,
-        call: impl FnOnce(&mut Gibbs, &Asked<'_>, &Context<'_>) -> fermiac_base::Result<T> + Send,
+        call: impl FnOnce(&mut Gibbs, &Oracles<'_>, &Context<'_>) -> fermiac_base::Result<T> + Send,
     ) -> PyResult<T> {
         let raised = Raised::default();
         let model = model(ports.0, &raised)?;
         let predict: Option<Arc<dyn Integrand>> =
             ports.1.map(|given| integrand(given, &raised)).transpose()?;
         enter(py, n_threads, progress, &raised, |context| {
-            let asked = Asked { model: model.as_ref(), predict: predict.as_deref() };
-            call(&mut self.lock(), &asked, context).map_err(|error: Error| (error, None::<Box<T>>))
+            let oracles = Oracles { model: model.as_ref(), predict: predict.as_deref() };
+            call(&mut self.lock(), &oracles, context)
+                .map_err(|error: Error| (error, None::<Box<T>>))
         })
         .map_err(|stopped| stopped.error)
     }
@@ -153,7 +154,7 @@ impl GibbsRun {
 
 #[pymethods]
 impl GibbsRun {
-    /// Chains as the settings say.
+    /// Chains with these settings.
     #[new]
     fn new(py: Python<'_>, options: &Bound<'_, PyAny>) -> PyResult<Self> {
         let options: Options<'_> = options.extract()?;
@@ -176,16 +177,16 @@ impl GibbsRun {
         total: u64,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<()> {
-        self.asked(py, (model, predict), n_threads, progress.as_ref(), |gibbs, asked, context| {
+        self.call(py, (model, predict), n_threads, progress.as_ref(), |gibbs, oracles, context| {
             context.set_total(total);
-            gibbs.begin(asked, context)
+            gibbs.begin(oracles, context)
         })
     }
 
-    /// Makes windows. Gives the denoised points (chains, windows, d), and for each of them the level
-    /// it came from, the mean of log s and the share of accepted moves (chains, windows).
+    /// Makes windows. Returns the denoised points (chains, windows, d), and for each of them its
+    /// level, the mean of log s and the share of accepted moves (chains, windows).
     #[pyo3(signature = (model, predict, n_windows, n_threads, total, progress=None))]
-    #[allow(clippy::too_many_arguments)] // they are those of a Python call
+    #[allow(clippy::too_many_arguments)] // arguments of a Python call
     fn advance<'py>(
         &self,
         py: Python<'py>,
@@ -198,10 +199,10 @@ impl GibbsRun {
     ) -> PyResult<Bound<'py, PyDict>> {
         let ports = (model, predict);
         let made =
-            self.asked(py, ports, n_threads, progress.as_ref(), |gibbs, asked, context| {
+            self.call(py, ports, n_threads, progress.as_ref(), |gibbs, oracles, context| {
                 context.set_total(total);
                 context.advance((gibbs.n_windows() * gibbs.n_chains()) as u64);
-                gibbs.advance(n_windows, asked, context)
+                gibbs.advance(n_windows, oracles, context)
             })?;
         let gibbs = self.lock();
         let (n, dim) = (gibbs.n_chains(), gibbs.dim());
@@ -222,7 +223,7 @@ impl GibbsRun {
         self.lock().n_windows()
     }
 
-    /// What was counted.
+    /// The counts of the run.
     fn counts<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let gibbs = self.lock();
         let out = PyDict::new(py);
@@ -232,7 +233,7 @@ impl GibbsRun {
         Ok(out)
     }
 
-    /// Where the chains stand: points (chains, d) and levels (chains,).
+    /// The points (chains, d) and levels (chains,) of the chains.
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Standing<'py>> {
         let gibbs = self.lock();
         let (x, sigma) = gibbs.state();
@@ -240,7 +241,7 @@ impl GibbsRun {
         Ok((PyArray1::from_slice(py, x).reshape(shape)?, PyArray1::from_slice(py, sigma)))
     }
 
-    /// Everything that changes, as words.
+    /// The state, as words.
     fn save<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
         let mut codec = Codec::writer();
         let saved = self.lock().persist(&mut codec);
@@ -248,11 +249,11 @@ impl GibbsRun {
         Ok(PyArray1::from_vec(py, codec.into_words()))
     }
 
-    /// Brings the chains to where `save` was called.
+    /// Restores a state of `save`.
     fn load(&self, py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
         let mut codec = Codec::reader(words.as_slice()?.to_vec());
         let mut gibbs = self.lock();
-        // Words that belong elsewhere must not leave half a state behind.
+        // Invalid words must not leave half a state behind.
         let mut loaded = gibbs.clone();
         check(py, loaded.persist(&mut codec))?;
         *gibbs = loaded;

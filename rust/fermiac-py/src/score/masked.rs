@@ -13,7 +13,7 @@ enum Logits<'py> {
     Double(PyReadonlyArray2<'py, f64>),
 }
 
-/// A token for each row of logits (rows, tokens), by the row's number of the unit interval.
+/// Returns a token for each row of logits (rows, tokens), by a uniform number of the row.
 #[pyfunction]
 fn score_choose_tokens<'py>(
     py: Python<'py>,

@@ -1,4 +1,4 @@
-//! Exact mixtures of normal laws: their handles, and what only they can say.
+//! Exact mixtures of normal laws: their handles, responsibilities, derivatives and draws.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::common::columns::Column;
 use crate::common::enter::{Raised, enter};
 use crate::common::error::check;
 
-/// Rows that one task draws.
+/// Rows of a task.
 const ROWS: usize = 1024;
 
 /// An exact mixture of normal laws.

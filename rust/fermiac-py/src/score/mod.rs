@@ -1,4 +1,4 @@
-//! Bindings of `fermiac_score`, one file for each of its parts.
+//! Bindings of `fermiac_score`.
 
 mod adaptive;
 mod langevin;

@@ -40,7 +40,7 @@ pub(super) fn by_chunks<'py>(
     let y = rows(y, dim)?;
     let sigma = Column::new(sigma, y.len())?.0;
     let n = y.len();
-    // Enough chunks for all threads, none so small that handing it over costs more than its work.
+    // Enough chunks for all threads, and none so small that its overhead exceeds its work.
     let chunk = n.div_ceil(4 * n_threads).next_multiple_of(64).clamp(64, CHUNK);
     let values = enter(py, n_threads, None, &Raised::default(), |context| {
         let mut values = Vec::with_capacity(n * width);
@@ -163,10 +163,10 @@ pub(crate) fn model(object: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Arc<
     Ok(Arc::new(Foreign { denoise, dim, log_density, with_trace, raised: raised.clone() }))
 }
 
-/// `denoise`, the dimension, and what else the model can say.
+/// `denoise`, the dimension, and the optional functions of the model.
 type ForeignParts = (Py<PyAny>, usize, Option<Py<PyAny>>, Option<Py<PyAny>>);
 
-/// Rows that a callable is given at a time, where they are repeated for every level.
+/// The most rows of a call of a callable, if they are repeated for every level.
 const ROWS_OF_A_CALL: usize = 1 << 16;
 
 struct Foreign {

@@ -23,10 +23,10 @@ use crate::common::enter::{Raised, enter};
 
 type Function = unsafe extern "C" fn(*const f64, *const f64, *mut f64, usize, usize, *mut c_void);
 
-/// What arrays hold before the call: a quiet NaN that arithmetic gives of itself alone.
+/// The content of arrays before the call: a quiet NaN that arithmetic does not produce.
 const UNWRITTEN: f64 = f64::from_bits(0x7ff8_00fe_1211_ac00);
 
-/// What a function gives.
+/// The output of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gives {
     /// The mean of the data.
@@ -37,7 +37,7 @@ enum Gives {
     Score,
 }
 
-/// A native function with what it needs.
+/// A native function with its user data.
 struct Native {
     function: Function,
     user: *mut c_void,
@@ -48,14 +48,14 @@ struct Native {
     _owner: Py<PyAny>,
 }
 
-// SAFETY: that the function may be called from several threads at a time, with this user data, is
-// what the user vouches for who gives its address.
+// SAFETY: the user who gives the address guarantees that several threads may call the function at a
+// time, with this user data.
 unsafe impl Send for Native {}
 // SAFETY: as above.
 unsafe impl Sync for Native {}
 
 impl Native {
-    /// What the function gives for all rows.
+    /// The output of the function for all rows.
     fn call(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
         let (n, d) = (y.len(), self.dim);
         if y.dim() != d || out.len() != n * d || !(sigma.len() == 1 || sigma.len() == n) {
@@ -68,7 +68,7 @@ impl Native {
         let levels = if spread.is_empty() { sigma } else { &spread };
         out.fill(UNWRITTEN);
         // SAFETY: the points and the output are n × d numbers, the levels n (checked above); the
-        // rest is the user's word.
+        // rest is guaranteed by the user.
         unsafe {
             (self.function)(y.data().as_ptr(), levels.as_ptr(), out.as_mut_ptr(), n, d, self.user);
         }
@@ -84,7 +84,7 @@ impl Native {
         }
     }
 
-    /// Replaces what the function gave by what `make` makes of it and of y and s.
+    /// Replaces the output of the function by `make` of it, y and s.
     fn each(y: Rows<'_>, sigma: &[f64], out: &mut [f64], make: impl Fn(f64, f64, f64) -> f64) {
         for (i, (out, y)) in out.chunks_exact_mut(y.dim()).zip(y.iter()).enumerate() {
             let s = level(sigma, i);
@@ -152,8 +152,8 @@ fn score_native(pointer: Pointer) -> PyResult<PyModel> {
     if address == 0 || dim == 0 {
         return Err(PyValueError::new_err("a null pointer, or no coordinates, given"));
     }
-    // SAFETY: that at the address is a function of that signature is what the user vouches for;
-    // wherever the object tells its signature, the Python layer has checked it.
+    // SAFETY: the user guarantees a function of that signature at the address; if the object has a
+    // signature, the Python layer has checked it.
     let function = unsafe { transmute::<*const c_void, Function>(address as *const c_void) };
     let user = user_data as *mut c_void;
     Ok(PyModel { inner: Arc::new(Native { function, user, gives, dim, name, _owner: owner }) })

@@ -1,14 +1,15 @@
-//! Integrators as programs, and the addressed noise that they use, for Python's own loops.
+//! Integrators as programs, and their addressed noise, for the loops of Python.
+
+use std::collections::HashMap;
 
 use fermiac_score::noise::{Purpose, stream};
 use fermiac_score::program::{
-    BForm, Churn, Corrector, Method, Op, Options, Program, SdeSolver, Start, Variable, compile,
-    compile_rows,
+    Corrector, Method, Op, Options, Program, Setting, Start, compile, compile_rows,
 };
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::PyList;
 
 use crate::common::error::check;
 
@@ -23,11 +24,10 @@ const PURPOSES: [Purpose; 8] = [
     Purpose::Train,
 ];
 
-/// Normal and uniform numbers of a draw for each of `n_rows` rows, in this order: (rows, normals)
-/// and (rows, uniforms).
+/// Normal and uniform numbers of a draw, (rows, normals) and (rows, uniforms).
 type Noise<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>);
 
-/// The numbers of draw `draw` for rows from `first` on.
+/// Returns the numbers of draw `draw` for rows from `first` on.
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "as Python gives them")]
 fn score_noise(
@@ -59,18 +59,22 @@ fn score_noise(
 }
 
 /// An integrator on a grid: the instructions, and the coefficients of one grid for all rows or of
-/// one for each.
+/// one grid for each.
 #[pyclass(name = "Program", module = "fermiac._core", frozen)]
 pub(crate) struct PyProgram {
     pub(crate) inner: Program,
-    /// Of all rows, or rows × coefficients.
+    /// Coefficients for all rows, or rows × coefficients.
     pub(crate) coefficients: Vec<f64>,
-    /// Rows with grids of their own.
+    /// The number of rows, if they have grids of their own.
     pub(crate) rows: Option<usize>,
 }
 
 #[pymethods]
 impl PyProgram {
+    /// The names of the integrators that `score_compile` takes.
+    #[classattr]
+    const METHODS: &'static [&'static str] = Method::NAMES;
+
     /// `("combine", to, terms, at, noise or None)`, `("denoise", from, to, at)`, `("langevin",
     /// denoised, at, noise)` and `("step", at)`.
     #[getter]
@@ -114,7 +118,7 @@ impl PyProgram {
         self.inner.draws.clone()
     }
 
-    /// Of shape (n_coefficients,), or (rows, n_coefficients) where rows have grids of their own.
+    /// Shape (n_coefficients,), or (rows, n_coefficients) if rows have grids of their own.
     #[getter]
     fn coefficients<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let all = PyArray1::from_slice(py, &self.coefficients);
@@ -125,58 +129,33 @@ impl PyProgram {
     }
 }
 
-/// The integrator that `(name, settings...)` describes.
+/// A setting of an integrator.
+#[derive(FromPyObject)]
+enum Given {
+    Flag(bool),
+    Whole(usize),
+    Real(f64),
+    Pair([f64; 2]),
+    Word(String),
+}
+
+impl From<Given> for Setting {
+    fn from(given: Given) -> Self {
+        match given {
+            Given::Flag(flag) => Self::Flag(flag),
+            Given::Whole(n) => Self::Whole(n),
+            Given::Real(x) => Self::Real(x),
+            Given::Pair(pair) => Self::Pair(pair),
+            Given::Word(word) => Self::Word(word),
+        }
+    }
+}
+
+/// The integrator that `(name, settings)` describes.
 pub(crate) fn method_of(given: &Bound<'_, PyAny>) -> PyResult<Method> {
-    let given = given.cast::<PyTuple>()?;
-    let name: String = given.get_item(0)?.extract()?;
-    let at = |i: usize| given.get_item(i);
-    Ok(match name.as_str() {
-        "euler" => Method::Euler,
-        "heun" => Method::Heun(Churn {
-            churn: at(1)?.extract()?,
-            low: at(2)?.extract()?,
-            high: at(3)?.extract()?,
-            noise: at(4)?.extract()?,
-        }),
-        "midpoint" => Method::Dpm2,
-        "runge_kutta" => Method::RungeKutta { order: at(1)?.extract()? },
-        "single" => Method::Single { order: at(1)?.extract()? },
-        "multi" => Method::Multi {
-            order: at(1)?.extract()?,
-            eta: at(2)?.extract()?,
-            solver: match at(3)?.extract::<String>()?.as_str() {
-                "midpoint" => SdeSolver::Midpoint,
-                "heun" => SdeSolver::Heun,
-                other => return unknown("sde", other),
-            },
-            corrected: at(4)?.extract()?,
-        },
-        "ancestral" => Method::Ancestral { eta: at(1)?.extract()? },
-        "euler_maruyama" => Method::EulerMaruyama,
-        "deis" => Method::Deis {
-            degree: at(1)?.extract()?,
-            variable: match at(2)?.extract::<String>()?.as_str() {
-                "sigma" => Variable::Sigma,
-                "log" => Variable::Log,
-                "vp_t" => {
-                    Variable::VpTime { beta_min: at(3)?.extract()?, beta_max: at(4)?.extract()? }
-                }
-                other => return unknown("variable", other),
-            },
-        },
-        "ghvb" => Method::Ghvb { order: at(1)?.extract()?, beta: at(2)?.extract()? },
-        "heavy_ball" => Method::HeavyBall { order: at(1)?.extract()?, beta: at(2)?.extract()? },
-        "unipc" => Method::UniPc {
-            order: at(1)?.extract()?,
-            form: match at(2)?.extract::<String>()?.as_str() {
-                "bh1" => BForm::B1,
-                "bh2" => BForm::B2,
-                other => return unknown("form", other),
-            },
-            correct: at(3)?.extract()?,
-        },
-        other => return unknown("method", other),
-    })
+    let (name, settings): (String, HashMap<String, Given>) = given.extract()?;
+    let settings: Vec<_> = settings.into_iter().map(|(key, value)| (key, value.into())).collect();
+    check(given.py(), Method::read(&name, &settings))
 }
 
 /// The options that `(start, lower_order_final, langevin steps or None)` describes.
@@ -186,15 +165,11 @@ pub(crate) fn options_of(given: &Bound<'_, PyAny>) -> PyResult<Options> {
         start: match start.as_str() {
             "low" => Start::Low,
             "rk" => Start::RungeKutta,
-            other => return unknown("start", other),
+            other => return Err(PyValueError::new_err(format!("there is no start {other:?}"))),
         },
         lower_order_final,
         corrector: langevin.map(|n_steps| Corrector { n_steps }),
     })
-}
-
-fn unknown<T>(what: &str, given: &str) -> PyResult<T> {
-    Err(PyValueError::new_err(format!("there is no {what} {given:?}")))
 }
 
 /// The program of a method on a grid of shape (levels,), or on one for each row, (rows, levels).

@@ -1,4 +1,4 @@
-//! Runs of integrators: whole ones, and step by step.
+//! Runs of integrators, whole or step by step.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,7 +17,7 @@ use super::programs::PyProgram;
 use crate::common::enter::{Raised, enter};
 use crate::common::error::check;
 
-/// How a program is carried out, as Python gives it.
+/// The settings of a run, as Python gives them.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct Settings {
@@ -70,7 +70,7 @@ fn plan<'a>(
     })
 }
 
-/// (ratio, norm): how long Langevin steps are.
+/// The length of Langevin steps, from (ratio, norm).
 pub(super) fn stride_of((snr, norm): &(f64, String)) -> PyResult<Stride> {
     let norm = match norm.as_str() {
         "level" => Norm::Level,
@@ -81,7 +81,7 @@ pub(super) fn stride_of((snr, norm): &(f64, String)) -> PyResult<Stride> {
     Ok(Stride { snr: *snr, norm })
 }
 
-/// Points (rows, dim), levels (rows,), and the path (rows, levels, dim) where it was asked for.
+/// Points (rows, dim), levels (rows,), and the path (rows, levels, dim) if requested.
 type Outcome<'py> =
     (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>, Option<Bound<'py, PyArray3<f64>>>);
 
@@ -96,11 +96,11 @@ fn outcome(py: Python<'_>, reached: Reached, dim: usize, nodes: usize) -> PyResu
     Ok((y, PyArray1::from_vec(py, reached.sigma), path))
 }
 
-/// Carries a program out for the rows of `y`. Returns where they stand, and the exception that
+/// Executes a program for the rows of `y`. Returns the points reached, and the exception that
 /// stopped it or None.
 #[pyfunction]
 #[pyo3(signature = (spec, program, y, settings, keep_path, n_threads, progress=None))]
-#[allow(clippy::too_many_arguments)] // they are those of a Python call
+#[allow(clippy::too_many_arguments)] // arguments of a Python call
 fn score_integrate<'py>(
     py: Python<'py>,
     spec: &Bound<'py, PyAny>,
@@ -127,7 +127,7 @@ fn score_integrate<'py>(
     Ok((reached, error))
 }
 
-/// A run that goes step by step, behind a lock.
+/// A run step by step, behind a lock.
 #[pyclass(name = "ScoreRun", module = "fermiac._core", frozen)]
 struct PyRun {
     program: Py<PyProgram>,
@@ -176,7 +176,7 @@ impl PyRun {
         .map_err(|stopped| stopped.error)
     }
 
-    /// Points and levels, and how many steps all rows have made.
+    /// Points and levels, and the number of steps made by all rows.
     fn reached<'py>(&self, py: Python<'py>) -> PyResult<(Outcome<'py>, usize)> {
         let plan = plan(py, self.program.get(), &self.settings, self.dim)?;
         let mut states = self.lock();
@@ -186,7 +186,7 @@ impl PyRun {
         Ok((outcome(py, reached, self.dim, 0)?, n_steps))
     }
 
-    /// Everything that changes, as words.
+    /// The state, as words.
     fn save(&self, py: Python<'_>) -> PyResult<Vec<u64>> {
         let mut codec = Codec::writer();
         let written = self.lock().iter_mut().try_for_each(|state| state.persist(&mut codec));
@@ -194,7 +194,7 @@ impl PyRun {
         Ok(codec.into_words())
     }
 
-    /// Goes where `save` was called.
+    /// Restores a state of `save`.
     fn restore(&self, py: Python<'_>, words: Vec<u64>) -> PyResult<()> {
         let mut codec = Codec::reader(words);
         let mut states = self.lock();

@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 
 use crate::common::error::check;
 
-/// `n_steps + 1` levels from `high` to `low`, spread as `kind` says: "karras" and "polyexponential"
-/// with ρ in `power`, "poly_t" with κ in it and the β of a variance-preserving process.
+/// `n_steps + 1` levels from `high` to `low`, spaced by `kind`: "karras" and "polyexponential"
+/// with ρ as `power`, "poly_t" with κ as `power` and the β of a variance-preserving process.
 #[pyfunction]
 fn score_grid<'py>(
     py: Python<'py>,

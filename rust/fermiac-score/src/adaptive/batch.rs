@@ -1,4 +1,4 @@
-//! A batch of rows from their first level to their last.
+//! The integration of a batch of rows from their first level to their last.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{exp, ln};
@@ -10,14 +10,14 @@ use super::tableau::Tableau;
 use super::{Counts, Levels, OnNan, Settings, Solution, Trace};
 use crate::Model;
 
-/// A step that would end within this share of itself before a level ends at it.
+/// A step that would end within this factor of a level ends at the level.
 const STRETCH: f64 = 1.01;
 
-/// Called after every call of the model with the rows that were finished since; an error stops the
-/// batch where it stands.
+/// Called after every call of the model with the number of rows finished since; an error stops the
+/// batch.
 pub(super) type Tick<'a> = dyn FnMut(u64) -> Result<()> + 'a;
 
-/// Where the rows of a batch are written.
+/// The results of the rows of a batch.
 pub(super) struct Batch<'a> {
     /// The number of its first row in the call.
     first: usize,
@@ -30,7 +30,7 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// The rows of a call in batches of `size`; a row's trajectory has `kept` numbers.
+    /// The rows of a call in batches of `size`; the trajectory of a row has `kept` numbers.
     pub(super) fn split(
         solution: &'a mut Solution,
         dim: usize,
@@ -59,7 +59,7 @@ impl<'a> Batch<'a> {
             .collect()
     }
 
-    /// Carries all rows to their last level. Where that fails, what was reached is kept.
+    /// Integrates all rows to their last level; after an error the points reached are kept.
     pub(super) fn run(
         mut self,
         model: &dyn Model,
@@ -91,7 +91,7 @@ impl<'a> Batch<'a> {
         tick(0)
     }
 
-    /// Rows that were frozen stay where they are at all levels that they did not come to.
+    /// Writes the points of frozen rows at all levels that they did not reach.
     fn fill_trajectories(&mut self) {
         if self.trajectory.is_empty() || self.dim == 0 {
             return;
@@ -105,7 +105,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Goes on until no row is on its way.
+    /// Takes steps until all rows have finished.
     fn advance(
         &mut self,
         slots: &mut Slots,
@@ -116,7 +116,7 @@ impl<'a> Batch<'a> {
         tick: &mut Tick<'_>,
     ) -> Result<()> {
         begin(slots, field, settings, tableau, tick)?;
-        let mut told = 0;
+        let mut reported = 0;
         let (mut fine, mut coarse) = (slots.y.clone(), Vec::new());
         let (mut fine_change, mut coarse_change) = (slots.change.clone(), Vec::new());
         if tableau.coarse_error.is_some() {
@@ -124,7 +124,7 @@ impl<'a> Batch<'a> {
         }
         let mut new_change = slots.change.clone();
         loop {
-            self.leave_frozen(slots);
+            self.drop_frozen(slots);
             if slots.list.is_empty() {
                 return Ok(());
             }
@@ -133,12 +133,12 @@ impl<'a> Batch<'a> {
                 slot.plan(settings, self.first)?;
             }
             for (i, (&share, terms)) in tableau.nodes.iter().zip(tableau.stages).enumerate() {
-                slots.go(terms);
-                slots.ask(field, i + 1, share)?;
+                slots.set_points(terms);
+                slots.evaluate(field, i + 1, share)?;
                 tick(0)?;
             }
             if !tableau.first_is_last {
-                slots.go(tableau.weights);
+                slots.set_points(tableau.weights);
             }
             sum(tableau.error, &slots.stages, &mut fine[..n * dim]);
             sum(tableau.error, &slots.change_stages, &mut fine_change[..n * width]);
@@ -165,7 +165,7 @@ impl<'a> Batch<'a> {
                     error(settings, (old, new), &fine[at.clone()], second.map(|c| c.0), h);
                 if width > 0 {
                     let fine = &fine_change[by.clone()];
-                    // A point's error that is not a number must stay one.
+                    // An error that is NaN must stay NaN.
                     let other = error(settings, (change, new_change), fine, second.map(|c| c.1), h);
                     size = if other > size || other.is_nan() { other } else { size };
                 }
@@ -182,28 +182,28 @@ impl<'a> Batch<'a> {
                     copy(&mut slots.change_stages, (last, i), (0, i), width);
                 }
             }
-            let mut on_way = vec![true; n];
+            let mut active = vec![true; n];
             for &i in &moved {
                 if slots.list[i].arrives {
                     self.write(slots, i);
                     let slot = &mut slots.list[i];
                     self.keep_point(slot.row, slot.node);
-                    on_way[i] = slot.turn(levels.of(self.first + slot.row));
+                    active[i] = slot.turn(levels.of(self.first + slot.row));
                 }
             }
             if !tableau.first_is_last {
-                moved.retain(|&i| on_way[i]);
-                slots.ask_moved(field, &moved)?;
+                moved.retain(|&i| active[i]);
+                slots.evaluate_moved(field, &moved)?;
             }
-            slots.retain(&on_way);
-            let done = self.done(slots, levels).max(told);
-            tick(done - told)?;
-            told = done;
+            slots.retain(&active);
+            let done = self.done(slots, levels).max(reported);
+            tick(done - reported)?;
+            reported = done;
         }
     }
 
-    /// Writes where frozen rows stand, and drops them.
-    fn leave_frozen(&mut self, slots: &mut Slots) {
+    /// Writes the points of frozen rows, and drops the rows.
+    fn drop_frozen(&mut self, slots: &mut Slots) {
         let keep: Vec<bool> = slots.list.iter().map(|slot| !slot.frozen).collect();
         for i in (0..keep.len()).filter(|&i| !keep[i]) {
             self.write(slots, i);
@@ -211,7 +211,7 @@ impl<'a> Batch<'a> {
         slots.retain(&keep);
     }
 
-    /// Rows that are done, and parts of rows, counted by the way in log s.
+    /// Finished rows, and parts of rows by their progress in log s.
     fn done(&self, slots: &Slots, levels: Levels<'_>) -> u64 {
         let parts: f64 = slots
             .list
@@ -226,7 +226,7 @@ impl<'a> Batch<'a> {
         (self.level.len() - slots.list.len()) as u64 + parts as u64
     }
 
-    /// Writes where slot `i` stands.
+    /// Writes the point of slot `i`.
     fn write(&mut self, slots: &Slots, i: usize) {
         let (slot, dim, width) = (&slots.list[i], slots.dim, slots.width);
         let row = slot.row;
@@ -241,7 +241,7 @@ impl<'a> Batch<'a> {
             .copy_from_slice(&slots.change[i * width..(i + 1) * width]);
     }
 
-    /// Keeps where a row stands as its point at level `node`.
+    /// Keeps the point of a row as that at level `node`.
     fn keep_point(&mut self, row: usize, node: usize) {
         if self.trajectory.is_empty() {
             return;
@@ -251,8 +251,7 @@ impl<'a> Batch<'a> {
         self.trajectory[start..start + dim].copy_from_slice(&self.y[row * dim..(row + 1) * dim]);
     }
 
-    /// Takes the rows whose last level is 0, and which are at the level before, to their denoised
-    /// points.
+    /// Denoises the rows whose last level is 0 and that have reached the level before.
     fn denoise(&mut self, field: &Field<'_>, levels: Levels<'_>) -> Result<()> {
         let dim = self.dim;
         let (mut rows, mut points, mut sigma) = (Vec::new(), Vec::new(), Vec::new());
@@ -283,7 +282,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The first slopes, and the first step of each row.
+/// Computes the first slopes, and the first step of each row.
 fn begin(
     slots: &mut Slots,
     field: &Field<'_>,
@@ -293,16 +292,17 @@ fn begin(
 ) -> Result<()> {
     let dim = slots.dim;
     slots.points.copy_from_slice(&slots.y);
-    slots.ask(field, 0, 0.0)?;
+    slots.evaluate(field, 0, 0.0)?;
     tick(0)?;
     for (i, slot) in slots.list.iter_mut().enumerate() {
         let at = i * dim..(i + 1) * dim;
-        let way = slot.way();
-        slot.step = trial_step(settings, &slots.y[at.clone()], &slots.stages[0][at]).min(way.abs());
-        slot.tried = slot.step.copysign(way);
+        let distance = slot.distance();
+        slot.step =
+            trial_step(settings, &slots.y[at.clone()], &slots.stages[0][at]).min(distance.abs());
+        slot.tried = slot.step.copysign(distance);
     }
-    slots.go(&[(0, 1.0)]);
-    slots.ask(field, 1, 1.0)?;
+    slots.set_points(&[(0, 1.0)]);
+    slots.evaluate(field, 1, 1.0)?;
     tick(0)?;
     for (i, slot) in slots.list.iter_mut().enumerate() {
         let at = i * dim..(i + 1) * dim;
@@ -313,8 +313,8 @@ fn begin(
 }
 
 impl Slots {
-    /// Sets the points: where the rows stand, and the step times a sum over stages.
-    fn go(&mut self, terms: &[(usize, f64)]) {
+    /// Sets the points at which the model is evaluated: the rows plus the step times a sum over stages.
+    fn set_points(&mut self, terms: &[(usize, f64)]) {
         let (n, dim) = (self.list.len(), self.dim);
         sum(terms, &self.stages, &mut self.points[..n * dim]);
         let points = self.points.chunks_exact_mut(dim).zip(self.y.chunks_exact(dim));
@@ -351,20 +351,20 @@ impl Slot {
                 self.between.1
             )));
         }
-        let way = self.way();
+        let distance = self.distance();
         let least = 16.0 * f64::EPSILON * self.t.abs().max(1.0);
-        self.arrives = self.step * STRETCH >= way.abs();
+        self.arrives = self.step * STRETCH >= distance.abs();
         if self.step < least && !self.arrives {
             return Err(Error::Numerical(format!(
                 "the steps of row {row} vanish at level {level:.6e}; the model is not smooth there \
                  to the tolerances; loosen rtol and atol"
             )));
         }
-        self.tried = if self.arrives { way } else { self.step.copysign(way) };
+        self.tried = if self.arrives { distance } else { self.step.copysign(distance) };
         Ok(())
     }
 
-    /// Judges the tried step by its error, moves on where it is accepted, and says whether it is.
+    /// Accepts or rejects the tried step by its error, and returns whether it was accepted.
     fn judge(&mut self, tableau: &Tableau, error: f64) -> bool {
         let (accepted, next) = self.controller.judge(tableau, error, self.tried.abs());
         if !accepted {
@@ -373,13 +373,13 @@ impl Slot {
             return false;
         }
         self.counts.accepted += 1;
-        // A step that was cut short says little of how far the next may go.
+        // A step that was cut short at a level must not shorten the next.
         self.step = if self.arrives { next.max(self.step) } else { next };
         self.t = if self.arrives { ln(self.between.1) } else { self.t + self.tried };
         true
     }
 
-    /// Turns to the next level; whether there is one to go to.
+    /// Turns to the next level, and returns whether there is one above 0.
     fn turn(&mut self, levels: &[f64]) -> bool {
         self.node += 1;
         let Some(&next) = levels.get(self.node).filter(|s| **s > 0.0) else { return false };

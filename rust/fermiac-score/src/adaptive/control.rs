@@ -1,16 +1,16 @@
-//! Errors of steps, and what they make of the next step.
+//! The error of a step, and the length of the next.
 
 use fermiac_base::simd::{Kernel, dispatch, exp, ln};
 
 use super::Settings;
 use super::tableau::Tableau;
 
-/// What a step is held back by, so that it is likely to be accepted.
+/// The factor by which a step is shortened, so that it is likely to be accepted.
 const SAFETY: f64 = 0.9;
-/// How much a step may shrink and grow at once.
+/// The limits of the ratio of successive steps.
 const LEAST_FACTOR: f64 = 0.2;
 const LARGEST_FACTOR: f64 = 10.0;
-/// Numbers that are summed at a time: all stages of them stay in the first-level cache.
+/// Numbers that are summed at a time: all their stages stay in the first-level cache.
 const STRIP: usize = 256;
 
 /// Σ c stages\[j\], for as many numbers as `out` has.
@@ -42,9 +42,9 @@ impl Kernel for Combine<'_> {
     }
 }
 
-/// The error of a step of length `h` against the tolerances; at most 1 where it is accepted.
+/// The error of a step of length `h` relative to the tolerances; a step is accepted up to 1.
 ///
-/// With two estimates it is that of Hairer, Nørsett and Wanner (1993), section II.10:
+/// With two estimates it is the error of Hairer, Nørsett and Wanner (1993), section II.10:
 /// e₅² / √(e₅² + e₃² / 100).
 pub(super) fn error(
     settings: &Settings,
@@ -78,13 +78,13 @@ fn scale(settings: &Settings, size: f64) -> f64 {
     (settings.atol + settings.rtol * size).max(f64::MIN_POSITIVE)
 }
 
-/// The root mean square of x against the tolerances at y.
+/// The root mean square of x relative to the tolerances at y.
 fn norm(settings: &Settings, x: impl Iterator<Item = f64>, y: &[f64]) -> f64 {
     let total: f64 = x.zip(y).map(|(x, y)| (x / scale(settings, y.abs())).powi(2)).sum();
     (total / y.len() as f64).sqrt()
 }
 
-/// A length with which Euler's rule changes the point by a hundredth, to learn of the curvature.
+/// The length with which Euler's rule changes the point by a hundredth, to estimate the curvature.
 pub(super) fn trial_step(settings: &Settings, y: &[f64], slope: &[f64]) -> f64 {
     let (size, speed) =
         (norm(settings, y.iter().copied(), y), norm(settings, slope.iter().copied(), y));
@@ -111,7 +111,7 @@ pub(super) fn first_step(
     step.min(100.0 * trial)
 }
 
-/// What a row's next step depends on.
+/// The step size control of a row.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Controller {
     /// Whether the last step was rejected; then the next does not grow.
@@ -119,10 +119,9 @@ pub(super) struct Controller {
 }
 
 impl Controller {
-    /// Takes in the error of a step of length `h`; whether the step is accepted, and the next
-    /// length.
+    /// Returns whether a step of length `h` is accepted, given its error, and the next length.
     pub(super) fn judge(&mut self, tableau: &Tableau, error: f64, h: f64) -> (bool, f64) {
-        // An error that is not a number asks for the smallest step.
+        // An error that is NaN leads to the smallest step.
         let factor = SAFETY * exp(-ln(error) / tableau.error_order);
         let accepted = error <= 1.0;
         let most = if accepted && !self.rejected { LARGEST_FACTOR } else { 1.0 };

@@ -1,12 +1,10 @@
-//! The probability-flow equation with steps that each row chooses for itself, and the likelihood
-//! that comes with it.
+//! The probability-flow equation with adaptive steps for each row, and its likelihood.
 //!
 //! In t = log s the equation dy/ds = (y - D(y, s)) / s is dy/dt = y - D(y, eᵗ). Along it the
 //! logarithm of the density changes by -tr(1 - ∂D/∂y) dt (J. Song et al. (2021), "Score-based
-//! generative modeling through stochastic differential equations", appendix D.2), which is carried
-//! along where a trace is asked for. Every row has a step, a level and an error of its own; only
-//! the calls of the model are made for many rows at once. So what a row gets does not depend on
-//! the rows beside it.
+//! generative modeling through stochastic differential equations", appendix D.2), which is integrated
+//! too if a trace is requested. Every row has its own step, level and error; only the calls of the
+//! model are made for many rows at once. The result of a row does not depend on the other rows.
 
 mod batch;
 mod control;
@@ -26,11 +24,11 @@ use self::batch::Batch;
 use self::tableau::{DOP853, DOPRI5, Tableau};
 use super::Model;
 
-/// Rows that one worker carries together.
+/// Rows of a batch on a worker.
 const CHUNK: usize = 64;
-/// Bytes of stages that rows on the calling thread may take together.
+/// The most bytes of stages of a batch on the calling thread.
 const CENTRAL_BYTES: usize = 1 << 29;
-/// The least relative tolerance: below it rounding decides what is accepted.
+/// The least relative tolerance: below it rounding decides which steps are accepted.
 const MIN_RTOL: f64 = 1e-14;
 
 /// An embedded Runge-Kutta pair.
@@ -51,19 +49,19 @@ impl Pair {
     }
 }
 
-/// What becomes of a row for which the model gives something that is not finite.
+/// The treatment of rows for which the model returns a number that is not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnNan {
     /// The call fails, with the row and its level.
     Raise,
-    /// The row stays where its last accepted step ended.
+    /// The row stays at the end of its last accepted step.
     Freeze,
 }
 
-/// How steps are chosen.
+/// The control of the steps.
 ///
-/// A step is accepted where the root mean square of error / (atol + rtol |value|) is at most 1 over
-/// the coordinates of a point, and over what its log-density has changed by.
+/// A step is accepted if the root mean square of error / (atol + rtol |value|) is at most 1 over
+/// the coordinates of a point, and over the changes of its log-density.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
     /// The pair.
@@ -72,15 +70,15 @@ pub struct Settings {
     pub rtol: f64,
     /// The absolute tolerance of one step.
     pub atol: f64,
-    /// Steps that a row may try.
+    /// The most steps that a row may try.
     pub max_steps: u32,
-    /// What a value that is not finite means.
+    /// The treatment of values that are not finite.
     pub on_nan: OnNan,
 }
 
-/// Traces of ∂D/∂y that depend on which row is asked about: estimates from probes that a row keeps.
+/// Estimates of traces of ∂D/∂y that depend on the row: each row keeps its probes.
 pub trait RowTraces: Sync {
-    /// Estimates for each row.
+    /// The number of estimates for each row.
     fn count(&self) -> usize;
 
     /// The denoised points of rows `rows`, and estimates of the trace (rows × count).
@@ -94,14 +92,14 @@ pub trait RowTraces: Sync {
     ) -> Result<()>;
 }
 
-/// Where the trace of ∂D/∂y comes from.
+/// The source of the trace of ∂D/∂y.
 #[derive(Clone, Copy)]
 pub enum Trace<'a> {
-    /// It is not needed.
+    /// Not needed.
     None,
     /// From the model.
     Exact,
-    /// From estimates; they are called on the calling thread alone.
+    /// Estimates, computed on the calling thread only.
     Rows(&'a dyn RowTraces),
 }
 
@@ -115,7 +113,7 @@ impl Trace<'_> {
     }
 }
 
-/// The levels at which a row stops: of all rows alike, or each its own.
+/// The levels at which steps end: the same for all rows, or levels of each row.
 #[derive(Debug, Clone, Copy)]
 pub struct Levels<'a> {
     data: &'a [f64],
@@ -123,8 +121,8 @@ pub struct Levels<'a> {
 }
 
 impl<'a> Levels<'a> {
-    /// Rows of `count` levels each: one row for all, or one for each point. They go up or down
-    /// strictly; a last level of 0 stands for the denoised point of the level before it.
+    /// Rows of `count` levels each: one row for all points, or one for each point. They strictly
+    /// increase or decrease; a last level of 0 means the denoised point of the level before it.
     pub fn new(data: &'a [f64], count: usize) -> Result<Self> {
         if count < 2 || data.is_empty() || !data.len().is_multiple_of(count) {
             let why = format!("{count} levels were given; at least two are needed");
@@ -153,39 +151,38 @@ impl<'a> Levels<'a> {
     }
 }
 
-/// What was done for a row.
+/// The cost of a row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Evaluations of the model.
     pub evals: u64,
-    /// Steps that were accepted.
+    /// Accepted steps.
     pub accepted: u32,
-    /// Steps that were not.
+    /// Rejected steps.
     pub rejected: u32,
 }
 
-/// Where the rows ended.
+/// The points reached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Solution {
     /// The points (rows × dim).
     pub y: Vec<f64>,
-    /// The levels that they reached; the last of the row's levels unless the row was frozen or the
-    /// call stopped early.
+    /// Their levels: the last level, unless the row was frozen or the call stopped early.
     pub level: Vec<f64>,
-    /// What the log-density changed by on the way (rows × estimates of the trace).
+    /// The changes of the log-density (rows × estimates of the trace).
     pub log_change: Vec<f64>,
-    /// The points at all levels (rows × levels × dim), NaN where a row did not come; empty unless
-    /// it was asked for.
+    /// The points at all levels (rows × levels × dim), NaN at levels not reached; empty unless
+    /// requested.
     pub trajectory: Vec<f64>,
-    /// What it cost.
+    /// The cost of each row.
     pub counts: Vec<Counts>,
 }
 
-/// A failed call, and what there was.
+/// The error of a call, and the points reached.
 pub type Stopped = (Error, Option<Box<Solution>>);
 
-/// Carries the rows `y` (rows × dim), which stand at the first of their levels, along the
-/// probability-flow equation through all of them.
+/// Integrates the probability-flow equation for the rows `y` (rows × dim), from the first of their
+/// levels through all levels.
 pub fn solve(
     model: &dyn Model,
     trace: Trace<'_>,
@@ -290,7 +287,7 @@ fn on_workers(
     if context.n_threads() == 1 {
         return on_this_thread(model, trace, batches, levels, settings, context);
     }
-    // Batches before the first that fails go on, so that its message is that of one thread.
+    // Batches before the first failure continue, so that the message is that of one thread.
     let failed = AtomicUsize::new(usize::MAX);
     let mut failures: Vec<Option<Error>> = batches.iter().map(|_| None).collect();
     let items: Vec<_> = batches.into_iter().zip(&mut failures).enumerate().collect();

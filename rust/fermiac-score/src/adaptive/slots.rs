@@ -1,4 +1,4 @@
-//! The rows of a batch that are on their way, packed: their points, slopes and steps.
+//! The unfinished rows of a batch, packed: their points, slopes and steps.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{exp, ln};
@@ -8,31 +8,31 @@ use super::control::Controller;
 use super::{Counts, OnNan, RowTraces, Trace};
 use crate::Model;
 
-/// One row on its way.
+/// One unfinished row.
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
-    /// Which row of the batch.
+    /// The number of the row in the batch.
     pub(super) row: usize,
-    /// The level that it goes to next, among its levels.
+    /// The number of its next level.
     pub(super) node: usize,
     /// log s.
     pub(super) t: f64,
     /// The length of the next step.
     pub(super) step: f64,
-    /// The step that is tried, with its sign; it may be cut short at a level.
+    /// The tried step, with its sign; it may be cut short at a level.
     pub(super) tried: f64,
     /// Whether that step ends at the level.
     pub(super) arrives: bool,
     pub(super) controller: Controller,
-    /// Whether the model gave it something that is not finite.
+    /// Whether the model returned a number for it that is not finite.
     pub(super) frozen: bool,
     pub(super) counts: Counts,
-    /// The two levels between which it is.
+    /// The levels before and after it.
     pub(super) between: (f64, f64),
 }
 
 impl Slot {
-    /// A level of the tried step, never beyond the levels between which the row is.
+    /// The level at a share of the tried step, never beyond the levels around the row.
     pub(super) fn level(&self, share: f64) -> f64 {
         if share == 0.0 && self.t == ln(self.between.0) {
             return self.between.0;
@@ -44,18 +44,19 @@ impl Slot {
         exp(self.t + share * self.tried).clamp(a.min(b), a.max(b))
     }
 
-    pub(super) fn way(&self) -> f64 {
+    /// The distance to the next level in log s.
+    pub(super) fn distance(&self) -> f64 {
         ln(self.between.1) - self.t
     }
 }
 
-/// Who is asked for slopes.
+/// The model and the traces that give the slopes.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'a> {
     pub(super) model: &'a dyn Model,
     pub(super) trace: Trace<'a>,
     pub(super) on_nan: OnNan,
-    /// The number of the batch's first row in the call.
+    /// The number of the first row of the batch in the call.
     pub(super) first: usize,
 }
 
@@ -116,7 +117,7 @@ impl Field<'_> {
     }
 }
 
-/// Rows on their way, and all that is known of them.
+/// Unfinished rows with their points and slopes.
 pub(super) struct Slots {
     pub(super) list: Vec<Slot>,
     pub(super) dim: usize,
@@ -124,13 +125,13 @@ pub(super) struct Slots {
     pub(super) width: usize,
     /// The points (slots × dim).
     pub(super) y: Vec<f64>,
-    /// What the log-densities changed by (slots × width).
+    /// The changes of the log-densities (slots × width).
     pub(super) change: Vec<f64>,
     /// Slopes of the points, by stage.
     pub(super) stages: Vec<Vec<f64>>,
     /// Slopes of the log-densities, by stage.
     pub(super) change_stages: Vec<Vec<f64>>,
-    /// Points at which the model is asked.
+    /// The points at which the model is evaluated.
     pub(super) points: Vec<f64>,
     /// Their levels.
     pub(super) sigma: Vec<f64>,
@@ -152,8 +153,8 @@ impl Slots {
         }
     }
 
-    /// Asks for stage `stage` at the points `points`, a share `share` of the step on.
-    pub(super) fn ask(&mut self, field: &Field<'_>, stage: usize, share: f64) -> Result<()> {
+    /// Evaluates stage `stage` at the points `points`, after a share `share` of the step.
+    pub(super) fn evaluate(&mut self, field: &Field<'_>, stage: usize, share: f64) -> Result<()> {
         for (sigma, slot) in self.sigma.iter_mut().zip(&self.list) {
             *sigma = slot.level(share);
         }
@@ -167,8 +168,8 @@ impl Slots {
         )
     }
 
-    /// Asks anew for the slopes where the rows stand, of those that have moved.
-    pub(super) fn ask_moved(&mut self, field: &Field<'_>, moved: &[usize]) -> Result<()> {
+    /// Evaluates the slopes at the new points of the rows that have moved.
+    pub(super) fn evaluate_moved(&mut self, field: &Field<'_>, moved: &[usize]) -> Result<()> {
         let (dim, width) = (self.dim, self.width);
         for (k, &i) in moved.iter().enumerate() {
             self.points[k * dim..(k + 1) * dim].copy_from_slice(&self.y[i * dim..(i + 1) * dim]);
@@ -197,7 +198,7 @@ impl Slots {
         Ok(())
     }
 
-    /// Lets slot `from` take the place of slot `to`: what outlasts a step moves with it.
+    /// Moves slot `from` into slot `to`, with everything that outlasts a step.
     fn shift(&mut self, from: usize, to: usize) {
         let (dim, width) = (self.dim, self.width);
         self.list.swap(from, to);
@@ -207,7 +208,7 @@ impl Slots {
         self.change_stages[0].copy_within(from * width..(from + 1) * width, to * width);
     }
 
-    /// Keeps the slots that `keep` says, in their order.
+    /// Keeps the slots with `keep`, in their order.
     pub(super) fn retain(&mut self, keep: &[bool]) {
         let mut kept = 0;
         for (i, &keep) in keep.iter().enumerate() {
@@ -224,7 +225,7 @@ impl Slots {
     }
 }
 
-/// Copies the numbers of one slot from one stage to those of another in another.
+/// Copies the numbers of a slot in one stage to a slot in another stage.
 pub(super) fn copy(
     stages: &mut [Vec<f64>],
     (from, i): (usize, usize),

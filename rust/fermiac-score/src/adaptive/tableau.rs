@@ -10,17 +10,17 @@ pub(super) type Sum = &'static [(usize, f64)];
 /// An explicit Runge-Kutta pair.
 #[derive(Debug)]
 pub(super) struct Tableau {
-    /// Where the stages after the first are evaluated, as shares of the step.
+    /// The nodes of the stages after the first, as shares of the step.
     pub(super) nodes: &'static [f64],
-    /// What is added to the point for each of them.
+    /// The increments of the point at these stages.
     pub(super) stages: &'static [Sum],
-    /// The sum that makes the step.
+    /// The increment of the step.
     pub(super) weights: Sum,
     /// The estimate of the error.
     pub(super) error: Sum,
-    /// A second estimate, of lower order, where the pair has one.
+    /// A second estimate of lower order, if the pair has one.
     pub(super) coarse_error: Option<Sum>,
-    /// The power of the step that the error goes with.
+    /// The power of the step to which the error is proportional.
     pub(super) error_order: f64,
     /// Whether the last stage lies at the end of the step, so that it is the first of the next.
     pub(super) first_is_last: bool,
@@ -74,7 +74,7 @@ pub(super) static DOPRI5: Tableau = Tableau {
     first_is_last: true,
 };
 
-/// Dormand and Prince, of order 8 with errors of order 5 and 3, as Hairer, Nørsett and Wanner made it.
+/// The pair of order 8 with errors of order 5 and 3 by Hairer, Nørsett and Wanner.
 pub(super) static DOP853: Tableau = Tableau {
     nodes: &[
         0.052_600_151_958_767_73,

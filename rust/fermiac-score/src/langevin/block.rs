@@ -1,4 +1,4 @@
-//! Chains side by side: what they hold while they make sweeps and windows.
+//! A block of chains: its memory, its sweeps and its windows.
 
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
@@ -11,29 +11,29 @@ use crate::Model;
 use crate::noise::{Purpose, stream};
 use crate::program::Program;
 
-/// What chains ask.
+/// The functions that chains evaluate.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct Oracles<'a> {
     /// The model.
     pub model: &'a dyn Model,
-    /// The function that levels are drawn by, where it is one.
+    /// The function that gives the law of levels, if there is one.
     pub predict: Option<&'a dyn Integrand>,
 }
 
-/// What is carried from sweep to sweep, chain by chain.
+/// The state of chains between sweeps.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Chains {
     /// Points (chains × dim).
     pub(super) x: Vec<f64>,
     /// Levels.
     pub(super) sigma: Vec<f64>,
-    /// The end of the levels that was reached last: 0 none, 1 the highest, 2 the lowest.
+    /// The end of the levels reached last: 0 none, 1 the highest, 2 the lowest.
     pub(super) ends: Vec<u64>,
     /// Passages from one end to the other.
     pub(super) passages: Vec<u64>,
 }
 
-/// What windows give, window by window of each chain.
+/// The results of windows, window by window of each chain.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Windows {
     /// Denoised points (chains × windows × dim).
@@ -46,7 +46,7 @@ pub struct Windows {
     pub acceptance: Vec<f64>,
 }
 
-/// Some chains, and room for their sweeps.
+/// Some chains, and memory for their sweeps.
 pub(super) struct Block<'a> {
     pub(super) settings: &'a Settings,
     pub(super) dim: usize,
@@ -58,16 +58,16 @@ pub(super) struct Block<'a> {
     passages: Vec<u64>,
     /// Visits of each level.
     pub(super) visits: Vec<u64>,
-    /// Denoised points, proposed ones, and those denoised.
+    /// Denoised points, proposals, and denoised proposals.
     pub(super) d: Vec<f64>,
     pub(super) to: Vec<f64>,
     pub(super) d_to: Vec<f64>,
-    /// Normal numbers, and two uniform ones a chain.
+    /// Normal numbers, and two uniform numbers per chain.
     pub(super) z: Vec<f64>,
     pub(super) uniform: Vec<f64>,
-    /// Log-densities of the points and then of the proposed ones.
+    /// Log-densities of the points and then of the proposals.
     pub(super) logs: Vec<f64>,
-    /// What a predictor of levels gave.
+    /// The output of the predictor of levels.
     pub(super) table: Vec<f64>,
     pub(super) moved: Vec<bool>,
 }
@@ -99,16 +99,16 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// The chains as they stand, and the visits of each level.
+    /// The chains, and the visits of each level.
     pub(super) fn into_parts(self) -> (Chains, Vec<u64>) {
         let Self { x, sigma, ends, passages, visits, .. } = self;
         (Chains { x, sigma, ends, passages }, visits)
     }
 
-    /// The denoised points at the present points and levels.
-    pub(super) fn denoise(&mut self, asked: &Asked<'_>) -> Result<()> {
-        asked.model.denoise(Rows::new(&self.x, self.dim), &self.sigma, &mut self.d)?;
-        check_finite(asked.model, Rows::new(&self.d, self.dim), &self.sigma, self.first)
+    /// Computes the denoised points at the present points and levels.
+    pub(super) fn denoise(&mut self, oracles: &Oracles<'_>) -> Result<()> {
+        oracles.model.denoise(Rows::new(&self.x, self.dim), &self.sigma, &mut self.d)?;
+        check_finite(oracles.model, Rows::new(&self.d, self.dim), &self.sigma, self.first)
     }
 
     /// Fills `self.z` with the normal numbers of a draw.
@@ -118,10 +118,10 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Sweep number `t`.
+    /// Makes sweep number `t`.
     pub(super) fn sweep(
         &mut self,
-        asked: &Asked<'_>,
+        oracles: &Oracles<'_>,
         t: u32,
         step: Step,
         poll: &mut dyn FnMut() -> Result<()>,
@@ -133,16 +133,17 @@ impl<'a> Block<'a> {
             stream.fill_normal(z);
             stream.fill_uniform(uniform);
         }
-        self.denoise(asked)?;
+        self.denoise(oracles)?;
         poll()?;
-        self.move_points(asked, step, poll)?;
-        self.draw_levels(asked, self.settings.is_corrected(), poll)
+        self.move_points(oracles, step, poll)?;
+        self.draw_levels(oracles, self.settings.is_corrected(), poll)
     }
 
-    /// Window number `w`, appended to `out`: sweeps, and a copy of one of the states denoised.
+    /// Makes window number `w`, sweeps and the denoised copy of one of their states, and appends it
+    /// to `out`.
     pub(super) fn window(
         &mut self,
-        asked: &Asked<'_>,
+        oracles: &Oracles<'_>,
         program: &Program,
         w: u32,
         out: &mut Windows,
@@ -155,7 +156,7 @@ impl<'a> Block<'a> {
         let (mut logs, mut accepted) = (vec![0.0; n], vec![0.0; n]);
         for k in 1..=n_skip {
             let t = settings.n_warmup + w as usize * n_skip + k - 1;
-            self.sweep(asked, t as u32, settings.step, poll)?;
+            self.sweep(oracles, t as u32, settings.step, poll)?;
             for i in 0..n {
                 logs[i] += ln(self.sigma[i]);
                 accepted[i] += f64::from(u8::from(self.moved[i]));
@@ -174,10 +175,10 @@ impl<'a> Block<'a> {
         let address =
             Address { key: settings.key, purpose: Purpose::Window, first: self.first, window: w };
         let denoise = &settings.denoise;
-        let mut y = denoise.run(program, asked.model, &chosen, &levels, &address, poll)?;
+        let mut y = denoise.run(program, oracles.model, &chosen, &levels, &address, poll)?;
         if let Some(s) = settings.tweedie {
-            asked.model.denoise(Rows::new(&y, self.dim), &[s], &mut chosen)?;
-            check_finite(asked.model, Rows::new(&chosen, self.dim), &vec![s; n], self.first)?;
+            oracles.model.denoise(Rows::new(&y, self.dim), &[s], &mut chosen)?;
+            check_finite(oracles.model, Rows::new(&chosen, self.dim), &vec![s; n], self.first)?;
             y.copy_from_slice(&chosen);
         }
         out.draws.extend_from_slice(&y);
@@ -187,7 +188,7 @@ impl<'a> Block<'a> {
         Ok(())
     }
 
-    /// Which state of the window is denoised, where that is known before.
+    /// The number of the state of the window that is denoised, if it is known before.
     fn state_to_take(&self, i: usize, w: u32) -> usize {
         let n_skip = self.settings.n_skip;
         if self.settings.select != Select::Random {
@@ -198,7 +199,7 @@ impl<'a> Block<'a> {
         1 + ((u * n_skip as f64) as usize).min(n_skip - 1)
     }
 
-    /// Counts where chain `i` stands.
+    /// Counts the level of chain `i`, and its passages.
     fn count(&mut self, i: usize) {
         let k = self.settings.levels.nearest(self.sigma[i]);
         self.visits[k] += 1;

@@ -1,4 +1,4 @@
-//! Copies of points, taken down from their levels by an integrator.
+//! The integrators that denoise copies of points from their levels down.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{exp, ln};
@@ -9,17 +9,17 @@ use crate::noise::Purpose;
 use crate::program::{Method, Options, Program, compile, compile_rows};
 use crate::run::{OnNan, Plan, State, Stride};
 
-/// A grid's first level lies at least by this share above its last.
+/// The first level of a grid lies at least by this share above its last.
 const ABOVE: f64 = 1e-6;
 
-/// An integrator with its number of steps, the one to level 0 included.
+/// An integrator with its number of steps, including the one to level 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Integrator {
     /// The method.
     pub method: Method,
     /// Its options.
     pub options: Options,
-    /// How long Langevin steps among them are.
+    /// The length of its Langevin steps.
     pub stride: Stride,
     /// Steps.
     pub n_steps: usize,
@@ -30,12 +30,12 @@ pub struct Integrator {
 }
 
 impl Integrator {
-    /// Its program, which is the same for all levels to start from.
+    /// Its program, the same for all first levels.
     pub(super) fn program(&self) -> Result<Program> {
         compile(self.method, self.options, &self.grid(2.0 * self.sigma_end)).map(|made| made.0)
     }
 
-    /// From level `s`, or a little above the end, to the end, and to 0.
+    /// The grid from level `s`, or a little above the end, to the end, and to 0.
     pub(super) fn grid(&self, s: f64) -> Vec<f64> {
         let from = s.max(self.sigma_end * (1.0 + ABOVE));
         let root = 1.0 / self.rho;
@@ -45,14 +45,14 @@ impl Integrator {
         let mut grid: Vec<f64> = (0..last)
             .map(|i| power(high + i as f64 / last as f64 * (low - high), self.rho))
             .collect();
-        // The ends are what they are, without rounding.
+        // The ends are exact, without rounding.
         grid.push(if last == 0 { from } else { self.sigma_end });
         grid[0] = from;
         grid.push(0.0);
         grid
     }
 
-    /// Takes the rows of `y` from their levels to 0.
+    /// Integrates the rows of `y` from their levels to 0.
     #[allow(clippy::too_many_arguments)] // what a run of a program needs
     pub(super) fn run(
         &self,
@@ -84,18 +84,18 @@ impl Integrator {
     }
 }
 
-/// Where the noise of an integrator comes from.
+/// The address of the noise of an integrator.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Address {
     pub(super) key: u64,
     pub(super) purpose: Purpose,
     /// The first row.
     pub(super) first: usize,
-    /// How often it was used before.
+    /// The number of earlier runs at this address.
     pub(super) window: u32,
 }
 
-/// The error for a number that is not finite in the denoised points of a row, if there is one.
+/// Refuses denoised points that are not finite.
 pub(super) fn check_finite(
     model: &dyn Model,
     d: Rows<'_>,
@@ -103,7 +103,7 @@ pub(super) fn check_finite(
     first: usize,
 ) -> Result<()> {
     for (i, row) in d.iter().enumerate() {
-        // A sum of finite numbers may overflow; then the row is looked at more closely.
+        // A sum of finite numbers may overflow; then the numbers are checked one by one.
         if row.iter().sum::<f64>().is_finite() {
             continue;
         }

@@ -6,9 +6,9 @@ use fermiac_base::special::normal_quantile;
 use fermiac_base::{Error, Result};
 use fermiac_target::RowStatus;
 
-use super::block::{Asked, Block};
+use super::block::{Block, Oracles};
 
-/// Where the law of the level comes from.
+/// The law of the level given a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Predictor {
     /// The model's log-densities at all levels.
@@ -33,7 +33,7 @@ pub enum Predictor {
     },
 }
 
-/// Noise levels, from the highest to the lowest, and what is known of them beforehand.
+/// Noise levels, from the highest to the lowest, and their prior probabilities.
 #[derive(Debug, Clone)]
 pub struct Levels {
     sigma: Vec<f64>,
@@ -71,20 +71,20 @@ impl Levels {
         (self.sigma[self.sigma.len() - 1], self.sigma[0])
     }
 
-    /// The level that is nearest in log s, of equals the first.
+    /// The number of the level nearest in log s, the first of equals.
     pub(super) fn nearest(&self, s: f64) -> usize {
         let log = ln(s);
         self.between.partition_point(|b| *b > log)
     }
 
-    /// A level of which only log s is known.
-    fn placed(&self, s: f64, nearest: bool) -> f64 {
+    /// A level within the range, or the nearest level of the table.
+    fn within(&self, s: f64, nearest: bool) -> f64 {
         let (low, high) = self.range();
         let s = s.clamp(low, high);
         if nearest { self.sigma[self.nearest(s)] } else { s }
     }
 
-    /// A level by the logarithms of all probabilities; None where they are none.
+    /// A level drawn by the logarithms of the probabilities; None if they are invalid.
     fn drawn(&self, logs: &mut [f64], argmax: bool, u: f64) -> Option<f64> {
         let mut most = f64::NEG_INFINITY;
         for (l, p) in logs.iter_mut().zip(&self.log_prior) {
@@ -113,11 +113,11 @@ impl Levels {
 }
 
 impl Block<'_> {
-    /// Draws the levels of all rows with the uniform numbers `self.uniform[2 i + 1]`. `current` says
-    /// whether `self.d` are the denoised points at the present points and levels.
+    /// Draws the levels of all rows with the uniform numbers `self.uniform[2 i + 1]`. `current` means
+    /// that `self.d` are the denoised points at the present points and levels.
     pub(super) fn draw_levels(
         &mut self,
-        asked: &Asked<'_>,
+        oracles: &Oracles<'_>,
         current: bool,
         poll: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
@@ -127,15 +127,15 @@ impl Block<'_> {
             Predictor::Exact { argmax } => {
                 self.table.resize(n * levels.sigma().len(), 0.0);
                 let x = Rows::new(&self.x, self.dim);
-                asked.model.level_log_densities(x, levels.sigma(), &mut self.table)?;
+                oracles.model.level_log_densities(x, levels.sigma(), &mut self.table)?;
                 self.draw_from_table(argmax)?;
             }
             Predictor::Logits { argmax } => {
-                self.predict(asked, levels.sigma().len())?;
+                self.predict(oracles, levels.sigma().len())?;
                 self.draw_from_table(argmax)?;
             }
             Predictor::Regression { nearest } => {
-                self.predict(asked, 2)?;
+                self.predict(oracles, 2)?;
                 for i in 0..n {
                     let (mean, deviation) = (self.table[2 * i], self.table[2 * i + 1]);
                     // NaN is refused too.
@@ -143,27 +143,27 @@ impl Block<'_> {
                         return Err(self.refused(i, &format!("mean {mean}, deviation {deviation}")));
                     }
                     let z = normal_quantile(self.uniform[2 * i + 1]);
-                    self.sigma[i] = levels.placed(exp(mean + deviation * z), nearest);
+                    self.sigma[i] = levels.within(exp(mean + deviation * z), nearest);
                 }
             }
             Predictor::Estimate { nearest } => {
                 if !current {
-                    self.denoise(asked)?;
+                    self.denoise(oracles)?;
                 }
                 for i in 0..n {
                     let row = i * self.dim..(i + 1) * self.dim;
                     let pairs = self.x[row.clone()].iter().zip(&self.d[row]);
                     let square: f64 = pairs.map(|(x, d)| (x - d) * (x - d)).sum();
-                    self.sigma[i] = levels.placed((square / self.dim as f64).sqrt(), nearest);
+                    self.sigma[i] = levels.within((square / self.dim as f64).sqrt(), nearest);
                 }
             }
         }
         poll()
     }
 
-    /// What the function gives for all points, to the table.
-    fn predict(&mut self, asked: &Asked<'_>, outputs: usize) -> Result<()> {
-        let function = asked
+    /// Writes the outputs of the function for all points to the table.
+    fn predict(&mut self, oracles: &Oracles<'_>, outputs: usize) -> Result<()> {
+        let function = oracles
             .predict
             .ok_or_else(|| Error::Internal("a predictor of levels without a function".into()))?;
         let n = self.sigma.len();

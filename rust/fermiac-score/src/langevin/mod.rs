@@ -1,67 +1,68 @@
 //! Denoising Langevin Gibbs: chains over points and noise levels.
 //!
-//! A chain stands at a point x and a level s, whose joint law is π(s) p_s(x), where p_s is the law
-//! of the data with noise of level s. A sweep moves the point at its level, then draws the level
-//! given the point; what high levels let the point cross, low ones see in detail. Every few sweeps
-//! a copy of the point is denoised by an integrator from its level down, and the chain goes on.
+//! The state of a chain is a point x and a level s with the joint law π(s) p_s(x), where p_s is the
+//! law of the data with noise of level s. A sweep moves the point at its level, then draws the level
+//! given the point: at high levels the chain crosses between modes, at low levels it explores them.
+//! Every few sweeps a copy of the point is denoised by an integrator from its level down.
 //!
 //! Reference: B. Kim, J. C. Ye, "Denoising MCMC for accelerating diffusion-based generative
 //! models" (2022).
 //!
-//! This is the order of all operations; another text of the same loop follows it to the letter.
+//! This is the order of all operations; the loop on a device follows it exactly.
 //!
 //! # Start
 //!
-//! Streams are those of [`noise`](super::noise), with the number of the chain as row.
+//! Streams are those of [`noise`](super::noise); the row is the number of the chain.
 //! 1. Unless points are given: y = s_max z with the d normal numbers of (`Start`, draw 0); an
 //!    integrator takes y from s_max to the lowest level and to 0; x = y + b z with the d normal
 //!    numbers of (`Start`, draw 1), b the setting `init_noise`.
 //! 2. Unless levels are given: the level is drawn as in a sweep, with the uniform number of
-//!    (`Start`, draw 2) as u; an estimate from the denoised point takes it at level b, moved into
+//!    (`Start`, draw 2) as u; an estimate from the denoised point takes that at level b, moved into
 //!    the range of the levels.
-//! 3. Sweeps of the warm-up, with a step of their own; sweeps are numbered from the first of them.
+//! 3. The sweeps of the warm-up, with their own step; they have the first numbers of sweeps.
 //!
 //! # A sweep
 //!
-//! Sweep t takes from (`Sweep`, draw t): d normal numbers z, a uniform number v, a uniform number
-//! u, in this order, whether all of them are used or not.
+//! Sweep t draws from (`Sweep`, draw t): d normal numbers z, a uniform number v, a uniform number
+//! u, in this order, even if some are not used.
 //! 1. D = D(x, s).
 //! 2. x' = x + a (D - x) + τ z, with
 //!    * Langevin η: a = η / (2 s²), τ = √η;
 //!    * scaled c: a = c / 2, τ = s √c;
 //!    * Ornstein-Uhlenbeck c: a = c / (1 + √(1 - c)), τ = s √c: it shrinks x - D by √(1 - c).
-//! 3. Without correction x becomes x'. With it, D' = D(x', s) gives the way back,
+//! 3. Without correction x becomes x'. With it, D' = D(x', s) gives the reverse move,
 //!    B = Σ (x - x' - a (D' - x'))² against F = τ² Σ z², and
 //!    R = Δ + (F - B) / (2 τ²), where Δ is
 //!    * exact: log p_s(x') - log p_s(x);
 //!    * score: Σ (x' - x) ((D - x) + (D' - x')) / (2 s²), the trapezoid rule along the move.
 //!
-//!    x becomes x' where log v < R, and stays else (also where R is NaN).
+//!    x becomes x' if log v < R, and stays otherwise (also if R is NaN).
 //! 4. The new level:
-//!    * table: l_k = log p_(s_k)(x) or what a classifier gives, plus log π_k. Either the first of
+//!    * table: l_k = log p_(s_k)(x) or the logit of a classifier, plus log π_k. Either the first of
 //!      the largest (argmax), or a draw: with w_k = exp(l_k - max l), the first k whose sum
 //!      w_0 + … + w_k exceeds u Σ w;
-//!    * regression: a function gives the mean m and the deviation e of log s; s = exp(m + e Φ⁻¹(u));
-//!    * estimate: s = √(Σ (x - D)² / d), where D is that of the point at the level before: the one
-//!      at hand where there was a correction, or else one more call.
+//!    * regression: a function gives mean m and deviation e of log s; s = exp(m + e Φ⁻¹(u));
+//!    * estimate: s = √(Σ (x - D)² / d), where D is that of the point at the old level: known after a
+//!      correction, otherwise one more call.
 //!
-//!    The last two are moved into the range of the levels, and to the nearest of them (in log s, the
-//!    first of equals) where asked for.
+//!    The last two are moved into the range of the levels, and on request to the nearest of them (in
+//!    log s, the first of equals).
 //!
 //! # A window
 //!
 //! Window w has n sweeps, and the n + 1 states before, between and after them: 0 to n.
-//! 1. The state that is denoised: of the least level, of equals the first (min); state n (last); or
+//! 1. The state that is denoised: that of the lowest level, the first of equals (min); state n
+//!    (last); or
 //!    state 1 + ⌊n u⌋ with the uniform number of (`Choice`, draw w) (random).
 //! 2. From its level s', or s_end (1 + 10⁻⁶) if that is more, a Karras grid of N levels ends at
 //!    s_end, and level 0 follows: N steps. The integrator's draw k has the normal numbers of
 //!    (`Window`, draw w K + k), K its number of draws.
 //! 3. Where a level s_t is set, a step of Tweedie's formula follows: y = D(y, s_t).
 //!
-//! Of each window there are kept: y, s', the mean of log s and the share of accepted moves over
-//! the states 1 to n. Over all windows of a chain each state 1 to n is counted at the level that is
-//! nearest to its own, and a passage is counted when the highest level is reached and the last end
-//! that was reached before was the lowest, or the other way round.
+//! The results of a window are y, s', the mean of log s and the share of accepted moves over the
+//! states 1 to n. Over all windows of a chain each state 1 to n is counted at the level nearest to
+//! its own. A passage is counted when an end of the levels is reached and the last end reached
+//! before was the other one.
 
 mod block;
 mod denoise;
@@ -70,7 +71,7 @@ mod moves;
 #[cfg(test)]
 mod tests;
 
-pub use block::{Asked, Windows};
+pub use block::{Oracles, Windows};
 pub use denoise::Integrator;
 pub use levels::{Levels, Predictor};
 pub use moves::{Correction, Step};
@@ -86,22 +87,22 @@ use fermiac_target::Dispatch;
 use super::noise::{Purpose, stream};
 use super::program::Program;
 
-/// Chains of a block on a worker, at most and at least: a multiple of what models take at a time.
+/// The most and the fewest chains of a block on a worker, multiples of the rows of a model's tile.
 const BLOCK: usize = 64;
 const LEAST: usize = 8;
 
-/// Which state of a window is denoised.
+/// The state of a window that is denoised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Select {
-    /// That of the least level; the state before the first sweep is among them.
+    /// That of the lowest level, including the state before the first sweep.
     Min,
     /// The last.
     Last,
-    /// Any of those after a sweep, all equally likely.
+    /// A random state after a sweep, all equally likely.
     Random,
 }
 
-/// What the chains of a run are told to do.
+/// The settings of a run.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The key of all streams.
@@ -112,23 +113,23 @@ pub struct Settings {
     pub step: Step,
     /// Moves in the warm-up.
     pub warmup_step: Step,
-    /// What moves are accepted by.
+    /// The correction of moves.
     pub correction: Correction,
-    /// How levels are drawn.
+    /// The law of levels given points.
     pub predictor: Predictor,
     /// Sweeps of the warm-up.
     pub n_warmup: usize,
     /// Sweeps of a window.
     pub n_skip: usize,
-    /// Which state is denoised.
+    /// The state that is denoised.
     pub select: Select,
-    /// How it is denoised.
+    /// The integrator that denoises it.
     pub denoise: Integrator,
     /// The level of a last step of Tweedie's formula.
     pub tweedie: Option<f64>,
-    /// How starting points are made.
+    /// The integrator of the starting points.
     pub init: Integrator,
-    /// The level of the noise that they are given.
+    /// The level of the noise added to them.
     pub init_noise: f64,
 }
 
@@ -150,11 +151,11 @@ pub struct Gibbs {
     settings: Settings,
     dim: usize,
     n_chains: usize,
-    /// The integrators' lists of instructions: for starts and for windows.
+    /// The programs of the integrators: for starting points and for windows.
     init: Program,
     denoise: Program,
     chains: Chains,
-    /// Where the chains are told to start, as far as they are.
+    /// The given starting points and levels.
     x0: Option<Vec<f64>>,
     sigma0: Option<Vec<f64>>,
     /// Whether the warm-up is over.
@@ -164,8 +165,8 @@ pub struct Gibbs {
 }
 
 impl Gibbs {
-    /// Chains that start at given points (chains × dim) or those of an integrator, and at given
-    /// levels or drawn ones.
+    /// Chains that start at given points (chains × dim) or at points of an integrator, and at given
+    /// or drawn levels.
     pub fn new(
         settings: Settings,
         dim: usize,
@@ -216,7 +217,7 @@ impl Gibbs {
         self.n_windows
     }
 
-    /// How often each level was met, in windows.
+    /// The visits of each level, in windows.
     pub fn visits(&self) -> &[u64] {
         &self.visits
     }
@@ -226,7 +227,7 @@ impl Gibbs {
         &self.chains.passages
     }
 
-    /// Where the chains stand: points and levels.
+    /// The points and levels of the chains.
     pub fn state(&self) -> (&[f64], &[f64]) {
         (&self.chains.x, &self.chains.sigma)
     }
@@ -251,15 +252,15 @@ impl Gibbs {
     }
 
     /// Starts the chains and makes the sweeps of the warm-up. After an error nothing has changed.
-    pub fn begin(&mut self, asked: &Asked<'_>, context: &Context<'_>) -> Result<()> {
+    pub fn begin(&mut self, oracles: &Oracles<'_>, context: &Context<'_>) -> Result<()> {
         let mut chains = self.chains.clone();
         self.blocks(
-            asked,
+            oracles,
             context,
             |block, poll| {
-                self.start(block, asked, poll)?;
+                self.start(block, oracles, poll)?;
                 for t in 0..self.settings.n_warmup {
-                    block.sweep(asked, t as u32, self.settings.warmup_step, poll)?;
+                    block.sweep(oracles, t as u32, self.settings.warmup_step, poll)?;
                 }
                 Ok(())
             },
@@ -274,7 +275,7 @@ impl Gibbs {
     pub fn advance(
         &mut self,
         n: usize,
-        asked: &Asked<'_>,
+        oracles: &Oracles<'_>,
         context: &Context<'_>,
     ) -> Result<Windows> {
         let last = self.settings.n_warmup + (self.n_windows + n) * self.settings.n_skip;
@@ -293,12 +294,12 @@ impl Gibbs {
             acceptance: vec![0.0; size],
         };
         self.blocks(
-            asked,
+            oracles,
             context,
             |block, poll| {
                 let mut out = Windows::default();
                 for w in self.n_windows..self.n_windows + n {
-                    block.window(asked, &self.denoise, w as u32, &mut out, poll)?;
+                    block.window(oracles, &self.denoise, w as u32, &mut out, poll)?;
                 }
                 Ok(out)
             },
@@ -320,10 +321,10 @@ impl Gibbs {
         Ok(all)
     }
 
-    /// Works on all chains, block by block, and gathers what becomes of them in their order.
+    /// Works on all chains, block by block, and gathers the results in their order.
     fn blocks<T: Send>(
         &self,
-        asked: &Asked<'_>,
+        oracles: &Oracles<'_>,
         context: &Context<'_>,
         work: impl Fn(&mut Block<'_>, &mut dyn FnMut() -> Result<()>) -> Result<T> + Sync,
         mut gather: impl FnMut(usize, Chains, Vec<u64>, T),
@@ -335,8 +336,8 @@ impl Gibbs {
             let (chains, visits) = block.into_parts();
             Ok((chains, visits, given))
         };
-        let central = asked.model.dispatch() == Dispatch::CallingThread
-            || asked.predict.is_some_and(|predict| predict.dispatch() == Dispatch::CallingThread);
+        let central = oracles.model.dispatch() == Dispatch::CallingThread
+            || oracles.predict.is_some_and(|predict| predict.dispatch() == Dispatch::CallingThread);
         if central {
             let (chains, visits, given) = one(0, self.n_chains, &mut || context.poll())?;
             gather(0, chains, visits, given);
@@ -353,11 +354,11 @@ impl Gibbs {
         )
     }
 
-    /// Brings the chains of a block to their first points and levels.
+    /// Sets the first points and levels of the chains of a block.
     fn start(
         &self,
         block: &mut Block<'_>,
-        asked: &Asked<'_>,
+        oracles: &Oracles<'_>,
         poll: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
         let (settings, dim, first) = (&self.settings, self.dim, block.first);
@@ -372,7 +373,7 @@ impl Gibbs {
                 Address { key: settings.key, purpose: Purpose::Integrate, first, window: 0 };
             let levels = vec![high; rows.len()];
             let init = &settings.init;
-            block.x = init.run(&self.init, asked.model, &block.z, &levels, &address, poll)?;
+            block.x = init.run(&self.init, oracles.model, &block.z, &levels, &address, poll)?;
             block.draw_normals(Purpose::Start, 1);
             let z = block.z.iter();
             block.x.iter_mut().zip(z).for_each(|(x, z)| *x += settings.init_noise * z);
@@ -385,10 +386,10 @@ impl Gibbs {
         for (i, uniform) in block.uniform.chunks_exact_mut(2).enumerate() {
             uniform[1] = stream(settings.key, Purpose::Start, (first + i) as u64, 2).uniform();
         }
-        block.draw_levels(asked, false, poll)
+        block.draw_levels(oracles, false, poll)
     }
 
-    /// Writes or reads everything that changes.
+    /// Writes or reads the state.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         let chains = &mut self.chains;
         codec.numbers(&mut chains.x)?;
@@ -415,7 +416,7 @@ impl Chains {
     }
 }
 
-/// Puts chains back.
+/// Writes chains back.
 fn put(chains: &mut Chains, first: usize, part: &Chains, dim: usize) {
     let rows = first..first + part.sigma.len();
     chains.x[rows.start * dim..rows.end * dim].copy_from_slice(&part.x);
@@ -432,7 +433,7 @@ struct Place {
 }
 
 impl Place {
-    /// From windows one after the other to chains one after the other.
+    /// Copies from the order windows × chains to the order chains × windows.
     fn put(&self, from: &[f64], to: &mut [f64], width: usize) {
         for w in 0..self.n {
             for i in 0..self.rows {

@@ -1,12 +1,12 @@
-//! Moves of points at their levels, and the correction that makes them exact.
+//! Moves of points at their levels, and their Metropolis correction.
 
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::ln;
 
-use super::block::{Asked, Block};
+use super::block::{Block, Oracles};
 
-/// How points move.
+/// The move of points.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Step {
     /// A Langevin step of one size for all levels.
@@ -14,7 +14,7 @@ pub enum Step {
         /// Its size, a variance.
         eta: f64,
     },
-    /// A Langevin step whose size is a share of the noise's variance.
+    /// A Langevin step whose size is a share of the variance of the noise.
     Scaled {
         /// The share.
         c: f64,
@@ -27,7 +27,7 @@ pub enum Step {
 }
 
 impl Step {
-    /// How far a move goes towards the denoised point, and the deviation of its noise.
+    /// The share of a move towards the denoised point, and the deviation of its noise.
     pub(super) fn rates(self, s: f64) -> (f64, f64) {
         match self {
             Self::Langevin { eta } => (eta / (2.0 * s * s), eta.sqrt()),
@@ -37,23 +37,23 @@ impl Step {
     }
 }
 
-/// What a move is accepted by.
+/// The correction of moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Correction {
-    /// Nothing: every move is.
+    /// None: every move is accepted.
     None,
-    /// The log-densities of the model.
+    /// Acceptance by the log-densities of the model.
     Exact,
-    /// The trapezoid rule for the score along the move, which is exact where the score is linear.
+    /// Acceptance by the trapezoid rule for the score along the move, exact for a linear score.
     Score,
 }
 
 impl Block<'_> {
-    /// Moves all points once, given the denoised points `self.d`; afterwards these belong to where
-    /// the points stand, if there was a correction.
+    /// Moves all points once, given the denoised points `self.d`. After a correction these are the
+    /// denoised points at the new points.
     pub(super) fn move_points(
         &mut self,
-        asked: &Asked<'_>,
+        oracles: &Oracles<'_>,
         step: Step,
         poll: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
@@ -71,17 +71,17 @@ impl Block<'_> {
             self.moved.fill(true);
             return Ok(());
         }
-        asked.model.denoise(Rows::new(&self.to, dim), &self.sigma, &mut self.d_to)?;
+        oracles.model.denoise(Rows::new(&self.to, dim), &self.sigma, &mut self.d_to)?;
         poll()?;
         if correction == Correction::Exact {
             let (from, to) = self.logs.split_at_mut(self.sigma.len());
-            asked.model.log_density(Rows::new(&self.x, dim), &self.sigma, from)?;
-            asked.model.log_density(Rows::new(&self.to, dim), &self.sigma, to)?;
+            oracles.model.log_density(Rows::new(&self.x, dim), &self.sigma, from)?;
+            oracles.model.log_density(Rows::new(&self.to, dim), &self.sigma, to)?;
             poll()?;
         }
         for i in 0..self.sigma.len() {
             let ratio = self.log_ratio(i, step);
-            // Also where the ratio is no number, the chain stays.
+            // A chain also stays if the ratio is NaN.
             self.moved[i] = ln(self.uniform[2 * i]) < ratio;
             if self.moved[i] {
                 let row = i * dim..(i + 1) * dim;
@@ -92,7 +92,7 @@ impl Block<'_> {
         Ok(())
     }
 
-    /// The logarithm of what the move of row `i` is accepted with.
+    /// The logarithm of the acceptance ratio of the move of row `i`.
     fn log_ratio(&self, i: usize, step: Step) -> f64 {
         let (s, row) = (self.sigma[i], i * self.dim..(i + 1) * self.dim);
         let (a, tau) = step.rates(s);
@@ -109,7 +109,7 @@ impl Block<'_> {
         let n = self.sigma.len();
         let gain = match self.settings.correction {
             Correction::Exact => self.logs[n + i] - self.logs[i],
-            _ => slope / (2.0 * s * s),
+            Correction::None | Correction::Score => slope / (2.0 * s * s),
         };
         let variance = tau * tau;
         gain + (variance * forth - back) / (2.0 * variance)

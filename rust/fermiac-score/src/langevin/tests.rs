@@ -57,7 +57,7 @@ const THREADED: Normal = Normal { dispatch: Dispatch::AnyThread, bound: f64::INF
 fn integrator(n_steps: usize) -> Integrator {
     let options = Options { start: Start::Low, lower_order_final: false, corrector: None };
     Integrator {
-        method: Method::Euler,
+        method: Method::Euler {},
         options,
         stride: Stride { snr: 0.16, norm: Norm::Level },
         n_steps,
@@ -88,10 +88,10 @@ fn settings(step: Step, correction: Correction) -> Settings {
 
 fn run(settings: Settings, model: &Normal, n_threads: usize, parts: &[usize]) -> Vec<Windows> {
     let context = Context::new(n_threads, |_, _| Ok(())).unwrap();
-    let asked = Asked { model, predict: None };
+    let oracles = Oracles { model, predict: None };
     let mut gibbs = Gibbs::new(settings, DIM, 150, None, None).unwrap();
-    gibbs.begin(&asked, &context).unwrap();
-    parts.iter().map(|n| gibbs.advance(*n, &asked, &context).unwrap()).collect()
+    gibbs.begin(&oracles, &context).unwrap();
+    parts.iter().map(|n| gibbs.advance(*n, &oracles, &context).unwrap()).collect()
 }
 
 #[test]
@@ -127,17 +127,17 @@ fn saved_chains_go_on_with_the_same_bits() {
         let settings = settings(Step::Ou { c: 0.3 }, Correction::None);
         Gibbs::new(settings, DIM, 20, None, None).unwrap()
     };
-    let (context, asked) = (Context::serial(), Asked { model: &THREADED, predict: None });
+    let (context, oracles) = (Context::serial(), Oracles { model: &THREADED, predict: None });
     let mut one = make();
-    one.begin(&asked, &context).unwrap();
-    one.advance(2, &asked, &context).unwrap();
+    one.begin(&oracles, &context).unwrap();
+    one.advance(2, &oracles, &context).unwrap();
     let mut codec = Codec::writer();
     one.persist(&mut codec).unwrap();
     let mut other = make();
     other.persist(&mut Codec::reader(codec.into_words())).unwrap();
     assert_eq!(other.calls(), one.calls());
-    let made = one.advance(3, &asked, &context).unwrap();
-    assert_eq!(other.advance(3, &asked, &context).unwrap(), made);
+    let made = one.advance(3, &oracles, &context).unwrap();
+    assert_eq!(other.advance(3, &oracles, &context).unwrap(), made);
     assert_eq!((one.visits(), one.passages()), (other.visits(), other.passages()));
     assert_eq!(one.visits().iter().sum::<u64>(), 20 * 5 * 3);
 }
@@ -146,12 +146,12 @@ fn saved_chains_go_on_with_the_same_bits() {
 fn after_an_error_the_chains_are_where_they_were() {
     let settings = settings(Step::Ou { c: 0.3 }, Correction::None);
     let mut gibbs = Gibbs::new(settings, DIM, 20, None, None).unwrap();
-    let (context, asked) = (Context::serial(), Asked { model: &THREADED, predict: None });
-    assert!(gibbs.advance(1, &asked, &context).is_err());
-    gibbs.begin(&asked, &context).unwrap();
+    let (context, oracles) = (Context::serial(), Oracles { model: &THREADED, predict: None });
+    assert!(gibbs.advance(1, &oracles, &context).is_err());
+    gibbs.begin(&oracles, &context).unwrap();
     let before = gibbs.clone();
     let broken = Normal { bound: 1.0, ..THREADED };
-    let bad = Asked { model: &broken, predict: None };
+    let bad = Oracles { model: &broken, predict: None };
     let error = gibbs.advance(1, &bad, &context).unwrap_err();
     assert!(matches!(&error, Error::Target { row: Some(_), why } if why.contains("chain")));
     assert_eq!(gibbs.state(), before.state());

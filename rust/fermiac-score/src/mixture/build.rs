@@ -1,4 +1,4 @@
-//! Makes a mixture of what was given: checks, and the simplest form of the covariances.
+//! Construction of mixtures: checks, and the simplest form of the covariances.
 
 use fermiac_base::linalg::{Rows, SymmetricEigen};
 use fermiac_base::simd::ln;
@@ -11,7 +11,7 @@ use super::{Form, GaussianMixture};
 /// Covariances of all components, as variances.
 #[derive(Debug, Clone, Copy)]
 pub enum Covariances<'a> {
-    /// A variance for all directions, of every component or one for all.
+    /// A variance for all directions, one per component or one for all.
     Isotropic(&'a [f64]),
     /// A variance for each coordinate (components × dim).
     Diagonal(&'a [f64]),
@@ -19,7 +19,7 @@ pub enum Covariances<'a> {
     Full(&'a [f64]),
 }
 
-/// Negative eigenvalues up to this size, relative to the largest, are rounding.
+/// Negative eigenvalues up to this size, relative to the largest, count as rounding.
 const NEGATIVE: f64 = 1e-12;
 /// Matrices may differ from their transposes by this, relative to their largest entry.
 const ASYMMETRY: f64 = 1e-10;
@@ -29,7 +29,7 @@ impl GaussianMixture {
     /// which may be singular. Components without weight are left out.
     ///
     /// # Errors
-    /// [`Error::Argument`] where a weight is negative or none is positive, a number is not finite,
+    /// [`Error::Argument`] if a weight is negative or none is positive, a number is not finite,
     /// a matrix is not symmetric or has an eigenvalue below -1e-12 times its largest.
     pub fn new(weights: &[f64], means: Rows<'_>, covariances: Covariances<'_>) -> Result<Self> {
         let (n, dim) = (means.len(), means.dim());
@@ -84,7 +84,7 @@ impl GaussianMixture {
     }
 }
 
-/// Covariances in the simplest form that all of them have.
+/// Covariances in the simplest form that fits all of them.
 enum Simplest {
     Isotropic(Vec<f64>),
     Diagonal(Vec<f64>),
@@ -200,7 +200,7 @@ fn spectral(
             );
             return Err(Error::argument("covariances", why));
         }
-        // What is left of an eigenvalue 0 is rounding, of either sign.
+        // An eigenvalue of 0 is computed as rounding of either sign.
         let noise = 2.0 * f64::EPSILON * dim as f64 * largest;
         variances.extend(eigen.values.iter().map(|v| if *v > noise { *v } else { 0.0 }));
         rows.extend((0..dim * dim).map(|at| eigen.vectors[at % dim * dim + at / dim]));

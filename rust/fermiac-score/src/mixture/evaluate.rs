@@ -1,47 +1,46 @@
-//! Walks the rows eight at a time and the components block by block: a running log-sum-exp, and
-//! what is averaged with its weights.
+//! Evaluation of eight rows at a time and of components block by block, by a running log-sum-exp.
 
 use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{Kernel, LANES, Real, V, expv, lnv};
+use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch, expv, lnv};
 
 use super::shape::{Shape, View};
 use super::tile::{Lane, WIDE, any, load, store, total, update};
 use crate::model::level;
 
-/// Weights below this logarithm, of the largest so far, count as none: 10⁶ of them would not
-/// change a sum.
+/// Weights whose logarithm is below this, relative to the largest so far, count as 0: 10⁶ of them
+/// would not change a sum.
 const CUT: f64 = -60.0;
-/// Numbers of eight rows that a block of components may take to itself.
+/// The most numbers of eight rows that a block of components keeps.
 const BLOCK_SPACE: usize = 2048;
-/// Components of a block at most.
+/// The most components of a block.
 const BLOCK: usize = 256;
 
-/// What is asked of a mixture.
+/// A quantity of a mixture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum Quantity {
     /// The posterior means.
     Denoised,
     /// The scores.
     Scores,
-    /// The log-densities alone.
+    /// The log-densities only.
     LogDensities,
-    /// The posterior means and, for values, the traces of their derivatives.
+    /// The posterior means and, as values, the traces of their derivatives.
     Traces,
-    /// The logarithms of weight times density of all components, and for values the log-densities.
+    /// The logarithms of weight times density of all components, and as values the log-densities.
     Terms,
 }
 
-/// The evaluation of rows; a level for all of them where `L` is a number.
+/// The evaluation of rows; if `L` is a number, they have one level.
 pub(super) struct Evaluate<'a, S, L> {
     pub(super) shape: &'a S,
-    pub(super) asked: Asked,
+    pub(super) quantity: Quantity,
     pub(super) y: Rows<'a>,
     pub(super) sigma: &'a [f64],
     /// (rows × dim), (rows × components) or empty.
     pub(super) out: &'a mut [f64],
-    /// One a row, or empty.
+    /// One per row, or empty.
     pub(super) values: &'a mut [f64],
-    /// A level that lanes without a row, or without noise of their own, are given.
+    /// The level of lanes without a row or without noise.
     pub(super) idle: f64,
     pub(super) lane: std::marker::PhantomData<L>,
 }
@@ -56,9 +55,8 @@ pub(super) struct Sum {
 impl Sum {
     pub(super) const EMPTY: Self = Self { max: V::splat(f64::NEG_INFINITY), sum: V::ZERO };
 
-    /// Adds terms by their logarithms, which become weights relative to the largest so far. Gives
-    /// what sums of before are to be multiplied by, and the sum of the weights; None where no term
-    /// counts in any row.
+    /// Adds terms by their logarithms, which become weights relative to the largest so far. Returns
+    /// the factor of earlier sums, and the sum of the weights; None if no term counts in any row.
     #[inline(always)]
     pub(super) fn add<const FMA: bool>(&mut self, logs: &mut [V]) -> Option<(V, V)> {
         let n = logs.len();
@@ -91,12 +89,12 @@ impl Sum {
     }
 }
 
-/// The components that a block may hold.
+/// The number of components of a block.
 pub(super) fn block_of<S: Shape>(shape: &S) -> usize {
     (BLOCK_SPACE / shape.space_len()).clamp(1, BLOCK).min(shape.len())
 }
 
-/// Room for one tile and one block.
+/// Memory for one tile and one block.
 struct Space {
     y: Vec<V>,
     sums: Vec<V>,
@@ -104,7 +102,7 @@ struct Space {
     kept: Vec<V>,
     logs: Vec<V>,
     active: Vec<usize>,
-    /// Posterior means of a block and their average, where traces are asked for.
+    /// Posterior means of a block and their average, if traces are requested.
     means: Vec<V>,
     average: Vec<V>,
 }
@@ -115,7 +113,7 @@ impl<S: Shape, L: Lane> Kernel for Evaluate<'_, S, L> {
     #[inline(always)]
     fn run<const FMA: bool>(mut self) {
         let (shape, dim) = (self.shape, self.shape.dim());
-        let traces = self.asked == Asked::Traces;
+        let traces = self.quantity == Quantity::Traces;
         let block =
             block_of(shape).min(if traces { (BLOCK_SPACE / dim).max(LANES) } else { BLOCK });
         let wide = |n: usize| vec![V::ZERO; n];
@@ -170,7 +168,7 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
             let logs = &mut logs[..block.len()];
             shape.squares::<FMA>(block.clone(), y, kept, scratch);
             shape.logs::<L, FMA>(block.clone(), kept, table, logs);
-            if self.asked == Asked::Terms {
+            if self.quantity == Quantity::Terms {
                 let width = shape.len();
                 let all = self.out[first * width..].chunks_exact_mut(width).take(rows);
                 for (l, row) in all.enumerate() {
@@ -179,7 +177,7 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
             }
             let before = sum.sum;
             let Some((keep, added)) = sum.add::<FMA>(logs) else { continue };
-            if matches!(self.asked, Asked::LogDensities | Asked::Terms) {
+            if matches!(self.quantity, Quantity::LogDensities | Quantity::Terms) {
                 continue;
             }
             active.clear();
@@ -194,11 +192,11 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
                 update!(sums, |_j, sum| sum * keep);
             }
             let view = View { block, y, space: kept, table };
-            match self.asked {
-                Asked::Denoised => {
+            match self.quantity {
+                Quantity::Denoised => {
                     shape.add_means::<L, FMA>(&view, active, logs, sums, scratch);
                 }
-                Asked::Scores => {
+                Quantity::Scores => {
                     shape.add_scores::<L, FMA>(&view, active, logs, sums, scratch);
                 }
                 _ => {
@@ -208,14 +206,14 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
                 }
             }
         }
-        if matches!(self.asked, Asked::Denoised | Asked::Scores | Asked::Traces) {
+        if matches!(self.quantity, Quantity::Denoised | Quantity::Scores | Quantity::Traces) {
             let inverse = V::splat(1.0) / sum.sum;
             update!(sums, |_j, sum| sum * inverse);
             store(sums, dim, &mut self.out[first * dim..(first + rows) * dim]);
         }
-        let values = match self.asked {
-            Asked::Denoised | Asked::Scores => return,
-            Asked::Traces => (traces.own + traces.between / square) / sum.sum,
+        let values = match self.quantity {
+            Quantity::Denoised | Quantity::Scores => return,
+            Quantity::Traces => (traces.own + traces.between / square) / sum.sum,
             _ => sum.log::<FMA>(),
         };
         self.values[first..first + rows].copy_from_slice(&values.0[..rows]);
@@ -235,7 +233,7 @@ impl Traces {
     /// Adds the active components of a block, and their posterior means to `sums`. `totals` are
     /// the weight before (rescaled), the factor of the rescaling and the weight of the block.
     ///
-    /// Scatters about a block's own average are merged pairwise, so that nothing cancels.
+    /// Scatters about the averages of blocks are merged pairwise, without cancellation.
     #[inline(always)]
     fn add<S: Shape, L: Lane, const FMA: bool>(
         &mut self,
@@ -274,5 +272,64 @@ impl Traces {
         self.own = self.own.mul_add::<FMA>(keep, own);
         self.between = self.between.mul_add::<FMA>(keep, within);
         self.between = share.mul_add::<FMA>(apart, self.between);
+    }
+}
+
+/// The most numbers of the tables of a stretch of levels: they stay in the second-level cache.
+const TABLES: usize = 1 << 16;
+
+/// The log-densities of every row at every level (rows × levels). Terms that depend only on the
+/// rows are computed once for all levels.
+pub(super) fn log_densities<S: Shape>(shape: &S, y: Rows<'_>, levels: &[f64], out: &mut [f64]) {
+    dispatch(AtLevels { shape, y, levels, out });
+}
+
+struct AtLevels<'a, S> {
+    shape: &'a S,
+    y: Rows<'a>,
+    levels: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl<S: Shape> Kernel for AtLevels<'_, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let (shape, dim, n_levels) = (self.shape, self.shape.dim(), self.levels.len());
+        let (block, width) = (block_of(shape), shape.table_len());
+        let stretch = (TABLES / width).clamp(1, n_levels.max(1));
+        let mut tables = vec![0.0; stretch * width];
+        let mut sums = vec![Sum::EMPTY; stretch];
+        let mut y = vec![V::ZERO; dim];
+        let mut scratch = vec![V::ZERO; dim];
+        let mut kept = vec![V::ZERO; block * shape.space_len()];
+        let mut logs = vec![V::ZERO; block];
+        for (s, levels) in self.levels.chunks(stretch).enumerate() {
+            for (table, level) in tables.chunks_exact_mut(width).zip(levels) {
+                shape.table::<f64, FMA>(level * level, table);
+            }
+            for first in (0..self.y.len()).step_by(LANES) {
+                let rows = LANES.min(self.y.len() - first);
+                load(&self.y.data()[first * dim..(first + rows) * dim], dim, &mut y);
+                sums.fill(Sum::EMPTY);
+                for start in (0..shape.len()).step_by(block) {
+                    let block = start..shape.len().min(start + block);
+                    let logs = &mut logs[..block.len()];
+                    shape.squares::<FMA>(block.clone(), &y, &mut kept, &mut scratch);
+                    let tables = tables.chunks_exact(width).take(levels.len());
+                    for (table, sum) in tables.zip(&mut sums) {
+                        shape.logs::<f64, FMA>(block.clone(), &kept, table, logs);
+                        sum.add::<FMA>(logs);
+                    }
+                }
+                for (k, sum) in sums[..levels.len()].iter().enumerate() {
+                    let values = sum.log::<FMA>();
+                    for l in 0..rows {
+                        self.out[(first + l) * n_levels + s * stretch + k] = values.0[l];
+                    }
+                }
+            }
+        }
     }
 }

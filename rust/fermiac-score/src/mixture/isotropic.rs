@@ -1,4 +1,4 @@
-//! Components with one variance for all directions: all that rows need of them is a distance.
+//! Components with one variance for all directions, which depend on a distance only.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ const GAIN: usize = 2;
 const LOSS: usize = 3;
 const PRECISION: usize = 4;
 
-/// Components that share the loads of a row.
+/// Components that share the load of a row.
 const TOGETHER: usize = 4;
 
 /// Isotropic components.
@@ -29,12 +29,12 @@ pub(super) struct Isotropic {
     log_weights: Vec<f64>,
     /// The different variances, ascending.
     variances: Vec<f64>,
-    /// Which of them a component has, times [`ENTRIES`].
+    /// The variances of the components, as numbers times [`ENTRIES`].
     which: Vec<usize>,
 }
 
 impl Isotropic {
-    /// Components with these means and variances, one each.
+    /// Components with these means and variances.
     pub(super) fn new(means: Rows<'_>, log_weights: Vec<f64>, each: &[f64]) -> Self {
         let mut variances = each.to_vec();
         variances.sort_unstable_by(f64::total_cmp);

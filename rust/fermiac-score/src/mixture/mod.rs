@@ -1,17 +1,13 @@
-//! The exact model of a mixture of normal laws, and of data points: components of no variance.
+//! The exact model of a mixture of normal laws, or of data points as components without variance.
 //!
-//! With noise of level s a component N(μ, Σ) becomes N(μ, Σ + s² I), so the posterior mean behind
-//! a noisy point is the average of the components' own ones, μ + Σ (Σ + s² I)⁻¹ (y - μ), with the
-//! components' posterior weights; everything follows from the eigenvalues of Σ.
+//! With noise of level s a component N(μ, Σ) becomes N(μ, Σ + s² I). The posterior mean behind a
+//! noisy point is the average of those of the components, μ + Σ (Σ + s² I)⁻¹ (y - μ), with their
+//! posterior weights. All quantities follow from the eigenvalues of Σ.
 
 mod build;
-mod draws;
 mod evaluate;
 mod form;
 mod isotropic;
-mod jacobian;
-mod levels;
-mod limit;
 mod shape;
 mod spectral;
 #[cfg(test)]
@@ -29,10 +25,10 @@ use fermiac_target::Dispatch;
 
 use crate::Model;
 use crate::model::level;
-use evaluate::{Asked, Evaluate};
+use evaluate::{Evaluate, Quantity};
 use form::Form;
 
-/// Levels below this count as no noise: their squares are at the edge of what can be represented.
+/// Levels below this count as no noise: their squares are hardly representable.
 const NO_NOISE: f64 = 1e-75;
 
 /// A mixture of normal laws, seen through noise of any level.
@@ -40,17 +36,17 @@ const NO_NOISE: f64 = 1e-75;
 pub struct GaussianMixture {
     dim: usize,
     n_components: usize,
-    /// The components that have weight.
+    /// The components with weight.
     kept: Vec<usize>,
     /// Running sums of their weights.
     cumulative: Vec<f64>,
-    /// Whether any of them lacks variance in some direction.
+    /// Whether one of them has no variance in some direction.
     singular: bool,
     form: Form,
 }
 
 impl GaussianMixture {
-    /// The number of components, those without weight included.
+    /// The number of components, including those without weight.
     pub fn n_components(&self) -> usize {
         self.n_components
     }
@@ -58,7 +54,7 @@ impl GaussianMixture {
     /// The posterior weights of the components at every row (rows × components).
     ///
     /// # Errors
-    /// None but of the arguments' shapes.
+    /// If the shapes of the arguments do not fit.
     pub fn responsibilities(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
         let n = self.kept.len();
         let mut shares = vec![0.0; y.len() * n];
@@ -70,10 +66,10 @@ impl GaussianMixture {
         Ok(())
     }
 
-    /// The posterior weights of the components that have weight.
+    /// The posterior weights of the components with weight.
     fn shares(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
         let mut logs = vec![0.0; y.len()];
-        self.evaluate(Asked::Terms, y, sigma, out, &mut logs)?;
+        self.evaluate(Quantity::Terms, y, sigma, out, &mut logs)?;
         let n = self.kept.len();
         for (i, terms) in out.chunks_exact_mut(n).enumerate() {
             if self.singular && level(sigma, i) < NO_NOISE {
@@ -82,7 +78,7 @@ impl GaussianMixture {
                     terms[k] = share;
                 }
             } else {
-                // Relative to the largest: a log-density of 10⁸ is not known to 10⁻⁹.
+                // Relative to the largest: large log-densities have few digits after the point.
                 let most = terms.iter().fold(f64::NEG_INFINITY, |most, term| most.max(*term));
                 if !most.is_finite() {
                     terms.fill(f64::NAN);
@@ -97,10 +93,10 @@ impl GaussianMixture {
         Ok(())
     }
 
-    /// Evaluates the rows that have noise, or need none.
+    /// Evaluates the rows with noise, or without if the law has a density.
     fn evaluate(
         &self,
-        asked: Asked,
+        quantity: Quantity,
         y: Rows<'_>,
         sigma: &[f64],
         out: &mut [f64],
@@ -110,8 +106,8 @@ impl GaussianMixture {
             return Err(Error::Internal("rows or levels of another shape".into()));
         }
         match &self.form {
-            Form::Isotropic(shape) => self.dispatch(shape, asked, y, sigma, out, values),
-            Form::Spectral(shape) => self.dispatch(shape, asked, y, sigma, out, values),
+            Form::Isotropic(shape) => self.dispatch(shape, quantity, y, sigma, out, values),
+            Form::Spectral(shape) => self.dispatch(shape, quantity, y, sigma, out, values),
         }
         Ok(())
     }
@@ -119,26 +115,26 @@ impl GaussianMixture {
     fn dispatch<S: shape::Shape>(
         &self,
         shape: &S,
-        asked: Asked,
+        quantity: Quantity,
         y: Rows<'_>,
         sigma: &[f64],
         out: &mut [f64],
         values: &mut [f64],
     ) {
-        // Where nothing has a density without noise, such rows are the caller's.
+        // Without a density at level 0, the caller replaces such rows.
         let idle = if self.singular { 1.0 } else { 0.0 };
         if let [s] = sigma {
             let s = &[if *s < NO_NOISE { idle } else { *s }];
             let lane = PhantomData::<f64>;
-            dispatch(Evaluate { shape, asked, y, sigma: s, out, values, idle, lane });
+            dispatch(Evaluate { shape, quantity, y, sigma: s, out, values, idle, lane });
         } else {
             let lane = PhantomData::<V>;
-            dispatch(Evaluate { shape, asked, y, sigma, out, values, idle, lane });
+            dispatch(Evaluate { shape, quantity, y, sigma, out, values, idle, lane });
         }
     }
 
-    /// Refuses levels without noise where the law then has no density.
-    fn dense(&self, what: &str, sigma: &[f64]) -> Result<()> {
+    /// Refuses levels without noise if the law has no density.
+    fn require_density(&self, what: &str, sigma: &[f64]) -> Result<()> {
         if !self.singular || sigma.iter().all(|s| *s >= NO_NOISE) {
             return Ok(());
         }
@@ -148,8 +144,8 @@ impl GaussianMixture {
         )))
     }
 
-    /// Replaces the denoised rows that have no noise, and their traces.
-    fn settle(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64], traces: &mut [f64]) {
+    /// Replaces the denoised rows without noise, and their traces.
+    fn project_noiseless(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64], traces: &mut [f64]) {
         if sigma.iter().all(|s| *s >= NO_NOISE) {
             return;
         }
@@ -170,14 +166,14 @@ impl Model for GaussianMixture {
     }
 
     fn denoise(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
-        self.evaluate(Asked::Denoised, y, sigma, out, &mut [])?;
-        self.settle(y, sigma, out, &mut []);
+        self.evaluate(Quantity::Denoised, y, sigma, out, &mut [])?;
+        self.project_noiseless(y, sigma, out, &mut []);
         Ok(())
     }
 
     fn score(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
-        self.dense("score", sigma)?;
-        self.evaluate(Asked::Scores, y, sigma, out, &mut [])
+        self.require_density("score", sigma)?;
+        self.evaluate(Quantity::Scores, y, sigma, out, &mut [])
     }
 
     fn has_log_density(&self) -> bool {
@@ -185,15 +181,15 @@ impl Model for GaussianMixture {
     }
 
     fn log_density(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
-        self.dense("log-density", sigma)?;
-        self.evaluate(Asked::LogDensities, y, sigma, &mut [], out)
+        self.require_density("log-density", sigma)?;
+        self.evaluate(Quantity::LogDensities, y, sigma, &mut [], out)
     }
 
     fn level_log_densities(&self, y: Rows<'_>, levels: &[f64], out: &mut [f64]) -> Result<()> {
-        self.dense("log-density", levels)?;
+        self.require_density("log-density", levels)?;
         match &self.form {
-            Form::Isotropic(shape) => levels::log_densities(shape, y, levels, out),
-            Form::Spectral(shape) => levels::log_densities(shape, y, levels, out),
+            Form::Isotropic(shape) => evaluate::log_densities(shape, y, levels, out),
+            Form::Spectral(shape) => evaluate::log_densities(shape, y, levels, out),
         }
         Ok(())
     }
@@ -209,8 +205,8 @@ impl Model for GaussianMixture {
         out: &mut [f64],
         trace: &mut [f64],
     ) -> Result<()> {
-        self.evaluate(Asked::Traces, y, sigma, out, trace)?;
-        self.settle(y, sigma, out, trace);
+        self.evaluate(Quantity::Traces, y, sigma, out, trace)?;
+        self.project_noiseless(y, sigma, out, trace);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The shapes of a mixture's covariances, as the loops over rows and components see them.
+//! The interface of the shapes of covariances for the loops over rows and components.
 
 use std::ops::Range;
 
@@ -6,15 +6,15 @@ use fermiac_base::simd::{Real, V};
 
 use super::tile::{Lane, WIDE};
 
-/// A block of components as eight rows see it.
+/// A block of components and eight rows.
 pub(super) struct View<'a, L> {
     /// The components.
     pub(super) block: Range<usize>,
     /// The rows, column by column.
     pub(super) y: &'a [V],
-    /// What [`Shape::squares`] found.
+    /// The results of [`Shape::squares`].
     pub(super) space: &'a [V],
-    /// What [`Shape::table`] found.
+    /// The results of [`Shape::table`].
     pub(super) table: &'a [L],
 }
 
@@ -27,16 +27,17 @@ pub(super) trait Shape: Sync {
     /// The number of components.
     fn len(&self) -> usize;
 
-    /// Numbers that a noise level fixes.
+    /// The numbers that depend only on the noise level.
     fn table_len(&self) -> usize;
 
-    /// Numbers of a component that rows fix, whatever the level.
+    /// The numbers of a component that depend only on rows.
     fn space_len(&self) -> usize;
 
-    /// Computes what the squared noise level fixes.
+    /// Computes the numbers that depend only on the squared noise level.
     fn table<R: Real, const FMA: bool>(&self, square: R, table: &mut [R]);
 
-    /// Computes what rows fix: squared distances, or distances along eigenvectors.
+    /// Computes the numbers that depend only on rows: squared distances, or distances along
+    /// eigenvectors.
     fn squares<const FMA: bool>(
         &self,
         block: Range<usize>,
@@ -54,8 +55,8 @@ pub(super) trait Shape: Sync {
         logs: &mut [V],
     );
 
-    /// Adds weight times posterior mean of the `active` components (counted within the block), each
-    /// of which has a weight; the weights are used up.
+    /// Adds weight times posterior mean of the `active` components (numbers within the block), each
+    /// with a weight; the weights are overwritten.
     fn add_means<L: Lane, const FMA: bool>(
         &self,
         view: &View<'_, L>,
@@ -65,7 +66,7 @@ pub(super) trait Shape: Sync {
         scratch: &mut [V],
     );
 
-    /// Adds weight times score of the `active` components; the weights are used up.
+    /// Adds weight times score of the `active` components; the weights are overwritten.
     fn add_scores<L: Lane, const FMA: bool>(
         &self,
         view: &View<'_, L>,
@@ -85,8 +86,8 @@ pub(super) trait Shape: Sync {
     ) -> V;
 }
 
-/// Adds, to every column, the sum of factor times number less shift: each factor has a row of
-/// numbers, one for each column, from its place on; `shift(j)` is of all rows and must be inlined.
+/// Adds, to every column, the sum of factor × (number - shift). Each factor has a row of numbers,
+/// one for each column, from its place on; `shift(j)` is the same for all rows and must be inlined.
 #[inline(always)]
 pub(super) fn add_products<const FMA: bool>(
     places: &(impl Iterator<Item = usize> + Clone),

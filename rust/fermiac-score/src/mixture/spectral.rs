@@ -1,4 +1,4 @@
-//! Components with covariances by eigenvalues, along the axes or along eigenvectors of their own.
+//! Components with covariances by eigenvalues, along the axes or along their eigenvectors.
 
 use std::ops::Range;
 
@@ -8,10 +8,10 @@ use fermiac_base::special::LN_SQRT_2PI;
 use super::shape::{Shape, View, add_products};
 use super::tile::{Lane, WIDE, total, update};
 
-/// Within these bounds a product of [`TOGETHER`] variances has lost nothing.
+/// Within these bounds a product of [`TOGETHER`] variances has full precision.
 const SMALL: f64 = 1e-280;
 const LARGE: f64 = 1e280;
-/// Variances whose logarithms are taken as one.
+/// Variances whose logarithms are computed as that of their product.
 const TOGETHER: usize = 4;
 
 /// Components by the eigenvalues of their covariances.
@@ -35,20 +35,20 @@ pub(super) struct Vectors {
 }
 
 impl Spectral {
-    /// The stretch of component `k` in numbers that have one for every coordinate.
+    /// The range of component `k` in arrays with a number for every coordinate.
     #[inline(always)]
     pub(super) fn own(&self, k: usize) -> Range<usize> {
         k * self.dim..(k + 1) * self.dim
     }
 
-    /// The matrix of component `k` in stored ones.
+    /// The matrix of component `k`.
     #[inline(always)]
     pub(super) fn matrix<'a>(&self, matrices: &'a [f64], k: usize) -> &'a [f64] {
         &matrices[k * self.dim * self.dim..(k + 1) * self.dim * self.dim]
     }
 
-    /// Of a component in the table: its constant, and along eigenvectors its precisions and how
-    /// much of a distance is left of it.
+    /// The entries of a component in the table: its constant, and along eigenvectors its precisions
+    /// and the factors of distances in the posterior mean.
     #[inline(always)]
     fn entries<'a, L>(&self, table: &'a [L], k: usize) -> (&'a L, &'a [L], &'a [L]) {
         let stride = 2 * self.dim + 1;

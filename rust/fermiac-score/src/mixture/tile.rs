@@ -1,14 +1,14 @@
-//! Eight rows at a time: in as columns, one row a lane, and out again as rows.
+//! Tiles of eight rows, stored as columns with one row per lane.
 
 use fermiac_base::simd::{LANES, Real, V};
 
-/// What depends on the noise level: one number for all rows, or one a lane.
+/// A number that depends on the noise level: one for all rows, or one per lane.
 pub(super) trait Lane: Real {
-    /// Whether one number stands for all rows.
+    /// Whether one number serves all rows.
     const SHARED: bool;
     /// The number of every lane.
     fn spread(self) -> V;
-    /// The numbers of the lanes, which are equal where [`Lane::SHARED`].
+    /// The numbers of the lanes, which are equal if [`Lane::SHARED`].
     fn gather(lanes: V) -> Self;
 }
 
@@ -50,7 +50,7 @@ pub(super) fn any(v: V, f: impl Fn(f64) -> bool) -> bool {
     any
 }
 
-/// Exchanges the blocks of `B` that lie off the diagonal of every square of 2 `B`.
+/// Exchanges the off-diagonal blocks of size `B` in every square of size 2 `B`.
 #[inline(always)]
 fn exchange<const B: usize>(m: &mut [V; LANES]) {
     for i in (0..LANES).filter(|i| i & B == 0) {
@@ -72,7 +72,7 @@ fn transpose(m: &mut [V; LANES]) {
     exchange::<4>(m);
 }
 
-/// Takes up to eight rows as columns; lanes without a row hold zeros.
+/// Loads up to eight rows as columns; lanes without a row hold zeros.
 #[inline(always)]
 pub(super) fn load(rows: &[f64], dim: usize, tile: &mut [V]) {
     let tile = &mut tile[..dim];
@@ -98,7 +98,7 @@ pub(super) fn load(rows: &[f64], dim: usize, tile: &mut [V]) {
     }
 }
 
-/// Gives up to eight columns as rows; `tile` is used up.
+/// Stores columns as up to eight rows; `tile` is overwritten.
 #[inline(always)]
 pub(super) fn store(tile: &mut [V], dim: usize, rows: &mut [f64]) {
     let tile = &mut tile[..dim];
@@ -123,12 +123,12 @@ pub(super) fn store(tile: &mut [V], dim: usize, rows: &mut [f64]) {
     }
 }
 
-/// Columns that a loop takes at a time, so that it stays a loop over whole vectors: compilers
-/// turn a loop over single ones into one across them, with gathers.
+/// Columns that a loop takes at a time, so that it stays a loop over whole vectors: compilers turn
+/// a loop over single columns into one across them, with gathers.
 pub(super) const WIDE: usize = 4;
 
-/// Replaces every column by an expression of its place and itself. (A macro, since closures are
-/// inlined only where the compiler likes to.)
+/// Replaces every column by an expression of its place and itself. (A macro, because closures
+/// are not always inlined.)
 macro_rules! update {
     ($columns:expr, |$j:ident, $column:ident| $value:expr) => {{
         let columns: &mut [V] = $columns;
@@ -148,8 +148,8 @@ macro_rules! update {
 }
 pub(super) use update;
 
-/// Folds an expression of every place and the total so far; [`WIDE`] totals, which do not wait for
-/// each other, are then joined.
+/// Folds an expression of every place and the total so far, in [`WIDE`] independent totals that are
+/// then added.
 macro_rules! total {
     ($n:expr, |$j:ident, $sum:ident| $value:expr) => {{
         let n = $n;

@@ -1,21 +1,21 @@
-//! The program under construction: the instructions, their coefficients, and the sizes of both.
+//! A program under construction: the instructions, their coefficients and their sizes.
 
 use fermiac_base::special::ln1p;
 
 use super::{Op, Program};
 
-/// A noise level: where it stands among the coefficients, and its value.
+/// A noise level: its position among the coefficients, and its value.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Level {
     pub(super) at: usize,
     pub(super) s: f64,
 }
 
-/// A program in the making. The levels of the grid are the first coefficients, so that node `i` of
-/// the grid stands at position `i`.
+/// The builder of a program. The levels of the grid are the first coefficients, so that node `i` of
+/// the grid has position `i`.
 pub(super) struct Builder<'a> {
     grid: &'a [f64],
-    /// Off where only the coefficients are asked for: rows with grids of their own share the list.
+    /// False if only the coefficients are needed: rows with grids of their own share the list.
     keeps_ops: bool,
     ops: Vec<Op>,
     coefficients: Vec<f64>,
@@ -46,7 +46,7 @@ impl<'a> Builder<'a> {
         Level { at: i, s: self.grid[i] }
     }
 
-    /// Whether step `i` goes down to no noise at all.
+    /// Whether step `i` goes down to level 0.
     pub(super) fn ends_at_zero(&self, i: usize) -> bool {
         self.grid[i + 1] == 0.0
     }
@@ -74,8 +74,8 @@ impl<'a> Builder<'a> {
         self.sum(to, terms, None);
     }
 
-    /// The same, plus `scale` times the noise between two levels; two times the same level stand
-    /// for noise that is independent of all other.
+    /// A sum with `scale` times the noise between two levels; two equal levels mean noise that is
+    /// independent of all other.
     pub(super) fn combine_with_noise(
         &mut self,
         to: usize,
@@ -140,7 +140,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// log(a / b) for a > b > 0, without the cancellation where they are close.
+/// log(a / b) for a > b > 0, without cancellation.
 pub(super) fn log_ratio(a: f64, b: f64) -> f64 {
     ln1p((a - b) / b)
 }

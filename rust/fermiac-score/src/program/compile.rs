@@ -1,4 +1,4 @@
-//! From a method and a grid to a program.
+//! Compilation of a method on a grid of levels to a program.
 
 use fermiac_base::{Error, Result};
 
@@ -6,11 +6,12 @@ use super::builder::{Builder, Level};
 use super::history::{self, Ring};
 use super::multistep::{self, Multistep};
 use super::single::{self, Registers, Scheme};
-use super::{Method, Options, Program, Start, stochastic, unipc};
+use super::{Method, Options, Program, Start, Variant, unipc};
+use crate::schedule::VpLinear;
 
 /// The program of a method on `n_steps` steps and its coefficients on `grid` (`n_steps + 1` levels,
-/// strictly decreasing, only the last of which may be 0). The program is the same for all grids of
-/// as many levels that end at 0, or do not.
+/// strictly decreasing, only the last of which may be 0). All grids of as many levels that end at 0
+/// have the same program, and so have all that end above it.
 pub fn compile(method: Method, options: Options, grid: &[f64]) -> Result<(Program, Vec<f64>)> {
     check_grid(grid, None)?;
     method.check(options)?;
@@ -19,8 +20,8 @@ pub fn compile(method: Method, options: Options, grid: &[f64]) -> Result<(Progra
     Ok((program, coefficients))
 }
 
-/// The same for rows that follow grids of their own (rows × levels): the program that they share,
-/// and the coefficients of each (rows × coefficients).
+/// The program that rows with grids of their own (rows × levels) share, and the coefficients of each
+/// (rows × coefficients).
 pub fn compile_rows(
     method: Method,
     options: Options,
@@ -108,145 +109,170 @@ fn check_grid(grid: &[f64], row: Option<usize>) -> Result<()> {
 
 fn write(method: Method, options: Options, grid: &[f64], keeps_ops: bool) -> Builder<'_> {
     let mut b = Builder::new(grid, keeps_ops);
-    let scratch = ring(method).end();
+    let scratch = method.ring().end();
     for i in 0..b.n_steps() {
         step(&mut b, method, options, i);
         if let (Some(corrector), false) = (options.corrector, b.ends_at_zero(i)) {
-            stochastic::correct(&mut b, i, corrector.n_steps, scratch);
+            single::correct(&mut b, i, corrector.n_steps, scratch);
         }
         b.end_step(i);
     }
     b
 }
 
-/// The registers in which a method keeps what earlier steps left.
-fn ring(method: Method) -> Ring {
-    let (first, len) = match method {
-        Method::Multi { order, .. } | Method::Ghvb { order, .. } => (1, order),
-        Method::Deis { degree, .. } => (1, degree + 1),
-        // Register 1 is the ball's.
-        Method::HeavyBall { order, .. } => (2, order),
-        Method::UniPc { order, .. } => (1, order + 1),
-        _ => (1, 0),
-    };
-    Ring { first, len }
-}
-
+/// Writes step `i`.
 fn step(b: &mut Builder, method: Method, options: Options, i: usize) {
-    match method {
-        Method::Heun(churn) if churn.churn > 0.0 => {
-            let from = stochastic::churn(b, i, churn);
-            single_step(b, method, options, i, from);
-        }
-        Method::Multi { .. }
-        | Method::Deis { .. }
-        | Method::Ghvb { .. }
-        | Method::HeavyBall { .. }
-        | Method::UniPc { .. }
-            if !b.ends_at_zero(i) =>
-        {
-            step_with_history(b, method, options, i);
-        }
-        Method::UniPc { order, correct, .. } if is_predicted(order, correct, options, i) => {
-            b.combine(0, &[(ring(method).at(i), 1.0)]);
-        }
-        _ => single_step(b, method, options, i, b.node(i)),
-    }
-}
-
-/// A step of a method that evaluates within it, and the last step to no noise of any.
-fn single_step(b: &mut Builder, method: Method, options: Options, i: usize, from: Level) {
-    let to = b.node(i + 1);
+    let (from, to, ring) = (b.node(i), b.node(i + 1), method.ring());
+    // The highest order that the options leave to this step.
     let most = if options.lower_order_final { b.n_steps() - i } else { usize::MAX };
-    if b.ends_at_zero(i) {
-        let denoised = ring(method).end();
-        b.denoise(0, denoised, from);
-        b.combine(0, &[(denoised, 1.0)]);
-        return;
-    }
-    let scheme = match method {
-        Method::Ancestral { eta } => return stochastic::ancestral(b, i, eta),
-        Method::EulerMaruyama => return stochastic::euler_maruyama(b, i),
-        Method::Single { order } => {
+    let second = |scheme: Scheme| if most > 1 { scheme } else { Scheme::euler() };
+    match method {
+        Method::Euler {} => single_step(b, i, from, Scheme::euler().step(from, to)),
+        Method::Heun { churn, churn_range, churn_noise } => {
+            let from = if churn > 0.0 {
+                single::churn(b, i, churn, churn_range, churn_noise)
+            } else {
+                from
+            };
+            single_step(b, i, from, second(Scheme::heun()).step(from, to));
+        }
+        Method::Midpoint {} => {
+            let scheme = second(Scheme::midpoint(from.s, to.s));
+            single_step(b, i, from, scheme.step(from, to));
+        }
+        Method::RungeKutta { order } => {
+            single_step(b, i, from, Scheme::kutta(order.min(most)).step(from, to));
+        }
+        Method::Single { order } => single_step(b, i, from, |b| {
             b.denoise(0, 1, from);
             let registers = Registers { first: 1, stage: 2, denoised: 3 };
-            return single::dpm_solver(b, i, order.min(most), registers);
+            single::dpm_solver(b, i, order.min(most), registers);
+        }),
+        Method::Ancestral { eta } => single_step(b, i, from, |b| single::ancestral(b, i, eta)),
+        Method::EulerMaruyama {} => single_step(b, i, from, |b| single::euler_maruyama(b, i)),
+        Method::Multi { order, eta, sde, variant } => {
+            let corrected = variant == Variant::Corrected;
+            let m = Multistep { eta, sde, corrected, third: order == 3, ring };
+            let past = Past { needed: order, ring, denoised: ring.at(i), is_known: false };
+            past.step(b, options, i, |_, _| {}, |b, order| multistep::step(b, i, order, &m));
         }
-        Method::Heun(_) if most > 1 => Scheme::heun(),
-        Method::Dpm2 if most > 1 => Scheme::midpoint(from.s, to.s),
-        Method::RungeKutta { order } => Scheme::kutta(order.min(most)),
-        _ => Scheme::euler(),
-    };
-    single::runge_kutta(b, from, to, &scheme);
+        Method::Deis { degree, variable, beta_range: [beta_min, beta_max] } => {
+            let vp = VpLinear { beta_min, beta_max };
+            let past = Past { needed: degree + 1, ring, denoised: ring.end(), is_known: false };
+            past.step(
+                b,
+                options,
+                i,
+                |b, _| history::velocity(b, i, 1.0, ring.end(), ring),
+                |b, order| history::adams(b, i, order, (variable, vp), ring),
+            );
+        }
+        Method::Ghvb { order, beta } => {
+            let past = Past { needed: order, ring, denoised: ring.end(), is_known: false };
+            past.step(
+                b,
+                options,
+                i,
+                |b, _| history::velocity(b, i, beta, ring.end(), ring),
+                |b, order| history::along(b, i, &history::momentum(order, beta), ring),
+            );
+        }
+        Method::HeavyBall { order, beta } => {
+            let past = Past { needed: order, ring, denoised: ring.end(), is_known: false };
+            past.step(
+                b,
+                options,
+                i,
+                |b, order| {
+                    history::velocity(b, i, 1.0, ring.end(), ring);
+                    let weights = history::momentum(order, 1.0);
+                    history::heavy_ball(b, i, beta, &weights, BALL, ring);
+                },
+                |b, _| history::along(b, i, &[1.0], Ring { first: BALL, len: 1 }),
+            );
+        }
+        Method::UniPc { order, form, corrector } => {
+            let is_known = corrector && is_predicted(order, options, i);
+            let past = Past { needed: order, ring, denoised: ring.at(i), is_known };
+            let corrects = corrector && i + 1 < b.n_steps();
+            past.step(
+                b,
+                options,
+                i,
+                |_, _| {},
+                |b, order| unipc::step(b, i, order, form, corrects, ring),
+            );
+        }
+    }
 }
 
-/// A step of a method that uses the evaluations of earlier ones, to a level that is not 0.
-fn step_with_history(b: &mut Builder, method: Method, options: Options, i: usize) {
-    let (ring, from) = (ring(method), b.node(i));
-    let needed = match method {
-        Method::Deis { degree, .. } => degree + 1,
-        Method::Multi { order, .. }
-        | Method::Ghvb { order, .. }
-        | Method::HeavyBall { order, .. }
-        | Method::UniPc { order, .. } => order,
-        _ => 1,
-    };
-    let single = options.start == Start::RungeKutta && i + 1 < needed;
-    let order = lower(needed, options, b.n_steps(), i);
-    // What is denoised goes into the ring itself, or is turned into a slope on its way.
-    let denoised = match method {
-        Method::Multi { .. } | Method::UniPc { .. } => ring.at(i),
-        _ => ring.end(),
-    };
-    let registers = Registers { first: denoised, stage: ring.end() + 1, denoised: ring.end() + 2 };
-    let known = match method {
-        Method::UniPc { order, correct, .. } => is_predicted(order, correct, options, i),
-        _ => false,
-    };
-    if !known {
-        b.denoise(0, denoised, from);
+/// A step of a method that evaluates within it: `advance`, or the denoised point where the next
+/// level is 0.
+fn single_step(b: &mut Builder, i: usize, from: Level, advance: impl FnOnce(&mut Builder)) {
+    if b.ends_at_zero(i) {
+        return to_zero(b, from, 1);
     }
-    match method {
-        Method::Deis { .. } => history::velocity(b, i, 1.0, denoised, ring),
-        Method::Ghvb { beta, .. } => history::velocity(b, i, beta, denoised, ring),
-        Method::HeavyBall { beta, .. } => {
-            history::velocity(b, i, 1.0, denoised, ring);
-            let weights = history::momentum(order, 1.0);
-            history::heavy_ball(b, i, beta, &weights, BALL, ring);
+    advance(b);
+}
+
+/// The step to level 0: the denoised point, by way of the register `denoised`.
+fn to_zero(b: &mut Builder, from: Level, denoised: usize) {
+    b.denoise(0, denoised, from);
+    b.combine(0, &[(denoised, 1.0)]);
+}
+
+/// The registers of a method that uses the evaluations of earlier steps.
+struct Past {
+    /// Evaluations that the full order needs.
+    needed: usize,
+    /// The registers that keep them, or the slopes made of them.
+    ring: Ring,
+    /// The register of the denoised point.
+    denoised: usize,
+    /// Whether the corrector of the step before has left the denoised point there.
+    is_known: bool,
+}
+
+impl Past {
+    /// Writes step `i`: the evaluation, `record` of what later steps use, and `advance`, which has
+    /// the order that the step can have.
+    fn step(
+        self,
+        b: &mut Builder,
+        options: Options,
+        i: usize,
+        record: impl FnOnce(&mut Builder, usize),
+        advance: impl FnOnce(&mut Builder, usize),
+    ) {
+        let (from, end) = (b.node(i), self.ring.end());
+        if b.ends_at_zero(i) {
+            if self.is_known {
+                return b.combine(0, &[(self.denoised, 1.0)]);
+            }
+            return to_zero(b, from, end);
         }
-        _ => {}
-    }
-    if single {
-        return single::dpm_solver(b, i, 3, registers);
-    }
-    match method {
-        Method::Multi { order: most, eta, solver, corrected } => {
-            let m = Multistep { eta, solver, corrected, third: most == 3, ring };
-            multistep::step(b, i, order, &m);
+        if !self.is_known {
+            b.denoise(0, self.denoised, from);
         }
-        Method::Deis { variable, .. } => history::adams(b, i, order, variable, ring),
-        Method::Ghvb { beta, .. } => {
-            history::along(b, i, &history::momentum(order, beta), ring);
+        // What the steps before allow, and the options at the end.
+        let mut order = self.needed.min(i + 1);
+        if options.lower_order_final {
+            order = order.min(b.n_steps() - i);
         }
-        Method::UniPc { form, correct, .. } => {
-            let corrects = correct && i + 1 < b.n_steps();
-            unipc::step(b, i, order, form, corrects, ring);
+        record(b, order);
+        if options.start == Start::RungeKutta && i + 1 < self.needed {
+            let registers = Registers { first: self.denoised, stage: end + 1, denoised: end + 2 };
+            return single::dpm_solver(b, i, 3, registers);
         }
-        _ => history::along(b, i, &[1.0], Ring { first: BALL, len: 1 }),
+        advance(b, order);
     }
 }
 
 /// The register of the heavy ball's velocity.
 const BALL: usize = 1;
 
-/// Whether the corrector of the step before has left what is denoised at node `i`.
-fn is_predicted(order: usize, correct: bool, options: Options, i: usize) -> bool {
+/// Whether a corrector would have left the denoised point of node `i` in the step before.
+fn is_predicted(order: usize, options: Options, i: usize) -> bool {
     let before_was_single = options.start == Start::RungeKutta && i < order;
-    correct && i > 0 && options.corrector.is_none() && !before_was_single
-}
-
-/// The order of step `i`: what the steps before allow, and what the options do at the end.
-fn lower(order: usize, options: Options, n_steps: usize, i: usize) -> usize {
-    let order = order.min(i + 1);
-    if options.lower_order_final { order.min(n_steps - i) } else { order }
+    i > 0 && options.corrector.is_none() && !before_was_single
 }

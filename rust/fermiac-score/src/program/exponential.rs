@@ -1,11 +1,11 @@
-//! The functions of exponential integrators, in stable forms.
+//! The φ functions of exponential integrators, in stable forms.
 
 use fermiac_base::special::expm1;
 
 /// φ_k(z): φ_0 = exp(z), φ_{k+1}(z) = (φ_k(z) - 1 / k!) / z, for k ≥ 1.
 ///
-/// The recurrence loses a factor of 1 / |z| in accuracy at every step, so small z take the series
-/// Σ z^j / (j + k)!.
+/// The recurrence loses a factor of 1 / |z| in accuracy at every step, so that small z need the
+/// series Σ z^j / (j + k)!.
 pub(super) fn phi(k: usize, z: f64) -> f64 {
     if z.abs() < 2.0 {
         // The first term that is left out is below 1e-18 of the sum.

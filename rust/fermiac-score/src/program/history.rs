@@ -1,4 +1,4 @@
-//! Polynomials through earlier evaluations: Adams-Bashforth in any variable, momentum.
+//! Methods on earlier slopes: Adams-Bashforth in any variable, and momentum.
 
 use fermiac_base::simd::exp;
 use fermiac_base::special::GAUSS_LEGENDRE;
@@ -7,7 +7,7 @@ use super::Variable;
 use super::builder::{Builder, log_ratio};
 use crate::schedule::VpLinear;
 
-/// Registers that hold what the last steps left, the oldest of which each step replaces.
+/// Registers with one entry for each of the last steps; a step replaces the oldest.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ring {
     pub(super) first: usize,
@@ -26,8 +26,14 @@ impl Ring {
     }
 }
 
-/// Step `i` with the integral of the polynomial through the last `order` slopes.
-pub(super) fn adams(b: &mut Builder, i: usize, order: usize, variable: Variable, ring: Ring) {
+/// Writes step `i` with the integral of the polynomial through the last `order` slopes.
+pub(super) fn adams(
+    b: &mut Builder,
+    i: usize,
+    order: usize,
+    variable: (Variable, VpLinear),
+    ring: Ring,
+) {
     let mut terms = vec![(0, 1.0)];
     for (j, weight) in integrals(b, i, order, variable).into_iter().enumerate() {
         terms.push((ring.at(i - j), weight));
@@ -36,19 +42,22 @@ pub(super) fn adams(b: &mut Builder, i: usize, order: usize, variable: Variable,
 }
 
 /// ∫ from node i to node i + 1 of the Lagrange polynomials at the last `order` nodes, by a rule of
-/// 32 points; the integral runs over log s where the variable is no multiple of s.
-fn integrals(b: &Builder, i: usize, order: usize, variable: Variable) -> Vec<f64> {
+/// 32 points. The integral runs over log s where the variable is no multiple of s.
+fn integrals(
+    b: &Builder,
+    i: usize,
+    order: usize,
+    (variable, vp): (Variable, VpLinear),
+) -> Vec<f64> {
     let (from, to) = (b.node(i).s, b.node(i + 1).s);
     let h = b.length(i);
-    // Where a part `share` of the step has been taken: the variable, and ds by the share.
+    // The variable after a share of the step, and the derivative of s by the share.
     let along = |share: f64| {
         let s = from * exp(-h * share);
         match variable {
             Variable::Sigma => ((to - from) * share, to - from),
             Variable::Log => (-h * share, -h * s),
-            Variable::VpTime { beta_min, beta_max } => {
-                (VpLinear { beta_min, beta_max }.time(s), -h * s)
-            }
+            Variable::VpTime => (vp.time(s), -h * s),
         }
     };
     let nodes: Vec<f64> = (0..order)
@@ -58,7 +67,7 @@ fn integrals(b: &Builder, i: usize, order: usize, variable: Variable) -> Vec<f64
                 Variable::Sigma => s - from,
                 Variable::Log if k == 0 => 0.0,
                 Variable::Log => log_ratio(s, from),
-                Variable::VpTime { beta_min, beta_max } => VpLinear { beta_min, beta_max }.time(s),
+                Variable::VpTime => vp.time(s),
             }
         })
         .collect();
@@ -91,7 +100,7 @@ pub(super) fn momentum(order: usize, beta: f64) -> Vec<f64> {
     weights.into_iter().map(|w| w / (scale * beta)).collect()
 }
 
-/// The velocity of step `i`, (1 - β) v + β (y - D) / s; at the start it is the slope.
+/// Writes the velocity of step `i`, (1 - β) v + β (y - D) / s; at the start it is the slope.
 pub(super) fn velocity(b: &mut Builder, i: usize, beta: f64, denoised: usize, ring: Ring) {
     let s = b.node(i).s;
     let part = if i == 0 { 1.0 } else { beta };
@@ -102,7 +111,7 @@ pub(super) fn velocity(b: &mut Builder, i: usize, beta: f64, denoised: usize, ri
     b.combine(ring.at(i), &terms);
 }
 
-/// Step `i` along the last `order` registers of a ring, with the given weights.
+/// Writes step `i` along the last `order` registers of a ring, with the given weights.
 pub(super) fn along(b: &mut Builder, i: usize, weights: &[f64], ring: Ring) {
     let width = b.node(i + 1).s - b.node(i).s;
     let mut terms = vec![(0, 1.0)];
@@ -110,7 +119,7 @@ pub(super) fn along(b: &mut Builder, i: usize, weights: &[f64], ring: Ring) {
     b.combine(0, &terms);
 }
 
-/// The heavy ball of step `i`: (1 - β) v + β times the weighted slopes, in register `ball`.
+/// Writes the velocity of the heavy ball of step `i`: (1 - β) v + β times the weighted slopes, in register `ball`.
 pub(super) fn heavy_ball(
     b: &mut Builder,
     i: usize,

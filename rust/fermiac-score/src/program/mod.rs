@@ -1,33 +1,35 @@
-//! Integrators as programs: on a grid of noise levels every one of them is a list of linear
-//! combinations of points, denoised points and noise, whose coefficients depend on the grid alone.
+//! Integrators as programs: on a grid of noise levels each of them is a list of linear combinations
+//! of points, denoised points and noise, whose coefficients depend on the grid alone.
 //!
-//! The list itself ([`Op`]) depends on the method and the number of steps; the coefficients belong
-//! to a grid and begin with its levels, so rows that follow grids of their own share the list. What carries programs out is
-//! in [`run`](super::run); a device that holds a model carries out the same lists.
+//! The list of instructions ([`Op`]) depends on the method and the number of steps. The coefficients
+//! belong to a grid and begin with its levels, so that rows with grids of their own share the list.
+//! [`run`](super::run) carries programs out; a device that holds a model carries out the same lists.
+//!
+//! `method.rs` is the table of the integrators: a method is added there, and the compiler names the
+//! other places.
 
 mod builder;
 mod compile;
 mod exponential;
 mod history;
+mod method;
 mod multistep;
-mod settings;
 mod single;
-mod stochastic;
 #[cfg(test)]
 mod tests;
 mod unipc;
 
 pub use compile::{compile, compile_rows};
-pub use settings::{BForm, Churn, Corrector, Method, Options, SdeSolver, Start, Variable};
+pub use method::{BForm, Corrector, Method, Options, SdeSolver, Setting, Start, Variable, Variant};
 
-/// One instruction. Registers hold points (rows × dim); register 0 is where the run stands. `at`
+/// One instruction. Registers hold points (rows × dim); register 0 has the points of the run. `at`
 /// is a position among the coefficients.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
     /// register\[to\] = Σ c\[at + j\] register\[terms\[j\]\], plus c\[at + terms.len()\] times the
     /// standard normal numbers of draw `noise`. `to` may be among the terms.
     Combine {
-        /// Where the sum goes.
+        /// The register of the sum.
         to: usize,
         /// Registers that are summed.
         terms: Vec<usize>,
@@ -40,7 +42,7 @@ pub enum Op {
     Denoise {
         /// The noisy points.
         from: usize,
-        /// Where the denoised points go.
+        /// The register of the denoised points.
         to: usize,
         /// Their level.
         at: usize,
@@ -63,7 +65,7 @@ pub enum Op {
     },
 }
 
-/// The list of an integrator, and its sizes.
+/// The program of an integrator, and its sizes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Program {
     /// The instructions.
@@ -72,9 +74,9 @@ pub struct Program {
     pub n_registers: usize,
     /// Coefficients of a grid.
     pub n_coefficients: usize,
-    /// For every draw, the positions of the levels (higher, lower) between which its noise lies:
-    /// what a Brownian path needs. Two equal positions stand for noise that lies on no path and is
-    /// independent of all other.
+    /// For every draw, the positions of the levels (higher, lower) between which its noise lies, for
+    /// Brownian paths. Two equal positions mean noise that lies on no path and is independent of all
+    /// other.
     pub draws: Vec<(usize, usize)>,
     /// Calls of the model.
     pub n_evals: usize,

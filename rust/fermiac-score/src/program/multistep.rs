@@ -1,4 +1,4 @@
-//! DPM-Solver++ with evaluations of earlier steps, for the ordinary and the stochastic equation.
+//! Multistep DPM-Solver++, for the ordinary and the stochastic equation.
 
 use fermiac_base::simd::exp;
 use fermiac_base::special::expm1;
@@ -8,17 +8,17 @@ use super::builder::{Builder, log_ratio};
 use super::exponential::Weights;
 use super::history::Ring;
 
-/// The multistep method: its settings, and where its denoised points are.
+/// The settings of the multistep method and the registers of its denoised points.
 pub(super) struct Multistep {
     pub(super) eta: f64,
-    pub(super) solver: SdeSolver,
+    pub(super) sde: SdeSolver,
     pub(super) corrected: bool,
-    /// Whether the method itself, of which this step may be a lower order, is of the third.
+    /// Whether the method is of order 3, even if this step has a lower order.
     pub(super) third: bool,
     pub(super) ring: Ring,
 }
 
-/// Step `i` with `order` denoised points, of which the newest is there already.
+/// Writes step `i` with `order` denoised points, of which the newest is known.
 ///
 /// The stochastic equation has the weights of a step that is longer by 1 + η, and noise.
 pub(super) fn step(b: &mut Builder, i: usize, order: usize, m: &Multistep) {
@@ -31,11 +31,8 @@ pub(super) fn step(b: &mut Builder, i: usize, order: usize, m: &Multistep) {
         1 => vec![(0, keep), (newest, w.level)],
         2 => {
             let r = b.length(i - 1) / h;
-            let slope = if m.third || m.solver == SdeSolver::Heun {
-                w.slope / r
-            } else {
-                0.5 * w.level / r
-            };
+            let slope =
+                if m.third || m.sde == SdeSolver::Heun { w.slope / r } else { 0.5 * w.level / r };
             vec![(0, keep), (newest, w.level + slope), (m.ring.at(i - 1), -slope)]
         }
         _ => {

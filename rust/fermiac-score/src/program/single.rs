@@ -1,4 +1,5 @@
-//! Methods that evaluate within the step: Euler, Heun, midpoint, Runge-Kutta, DPM-Solver++.
+//! Methods that evaluate within the step: Runge-Kutta schemes, single-step DPM-Solver++, and steps
+//! with noise.
 
 use fermiac_base::simd::exp;
 use fermiac_base::special::expm1;
@@ -6,8 +7,8 @@ use fermiac_base::special::expm1;
 use super::builder::{Builder, Level};
 use super::exponential::Weights;
 
-/// An explicit Runge-Kutta scheme: when the stages are evaluated, as parts of the step, what each
-/// takes of the slopes of those before, and what the end takes.
+/// An explicit Runge-Kutta scheme: the nodes of the stages as shares of the step, the weights of the
+/// earlier slopes in each stage, and the weights of the slopes at the end.
 pub(super) struct Scheme {
     nodes: Vec<f64>,
     stages: Vec<Vec<f64>>,
@@ -15,6 +16,11 @@ pub(super) struct Scheme {
 }
 
 impl Scheme {
+    /// The step of the scheme between two levels.
+    pub(super) fn step(self, from: Level, to: Level) -> impl FnOnce(&mut Builder) {
+        move |b| runge_kutta(b, from, to, &self)
+    }
+
     pub(super) fn euler() -> Self {
         Self { nodes: vec![0.0], stages: vec![vec![]], end: vec![1.0] }
     }
@@ -29,7 +35,7 @@ impl Scheme {
         Self { nodes: vec![0.0, node], stages: vec![vec![], vec![node]], end: vec![0.0, 1.0] }
     }
 
-    /// Kutta's schemes of order 3 and 4, and the lower ones that they end with.
+    /// Kutta's schemes of order 3 and 4, and the lower ones of last steps.
     pub(super) fn kutta(order: usize) -> Self {
         match order {
             1 => return Self::euler(),
@@ -51,9 +57,9 @@ impl Scheme {
     }
 }
 
-/// A step of a Runge-Kutta scheme in s. Slopes are (y - D) / s, so every stage is a combination of
-/// the point at the start and of the denoised points so far: no slope needs a register.
-pub(super) fn runge_kutta(b: &mut Builder, from: Level, to: Level, scheme: &Scheme) {
+/// Writes a step of a Runge-Kutta scheme in s. Slopes are (y - D) / s, so that every stage is a
+/// combination of the first point and of the denoised points so far: no slope needs a register.
+fn runge_kutta(b: &mut Builder, from: Level, to: Level, scheme: &Scheme) {
     let width = to.s - from.s;
     let n = scheme.nodes.len();
     let stage = n + 1;
@@ -91,8 +97,8 @@ fn terms(form: &[f64]) -> Vec<(usize, f64)> {
     form.iter().copied().enumerate().collect()
 }
 
-/// Registers of a step of DPM-Solver++: the denoised point at its start (which is there already),
-/// and two of its own.
+/// Registers of a step of DPM-Solver++: the denoised point at its start, which is known, and two
+/// for the step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Registers {
     pub(super) first: usize,
@@ -100,7 +106,8 @@ pub(super) struct Registers {
     pub(super) denoised: usize,
 }
 
-/// A step of single-step DPM-Solver++ of order 1 to 3 from a point that is denoised already.
+/// Writes a step of single-step DPM-Solver++ of order 1 to 3; the denoised point at its start is
+/// known.
 pub(super) fn dpm_solver(b: &mut Builder, i: usize, order: usize, r: Registers) {
     let (from, to) = (b.node(i), b.node(i + 1));
     let ratio = to.s / from.s;
@@ -128,4 +135,61 @@ pub(super) fn dpm_solver(b: &mut Builder, i: usize, order: usize, r: Registers) 
     let whole = Weights::new(h);
     let slope = whole.slope / r2;
     b.combine(0, &[(0, ratio), (r.first, whole.level - slope), (r.denoised, slope)]);
+}
+
+/// Adds noise before step `i` and returns the level to which it goes up. Rows that get none have a
+/// coefficient of 0.
+pub(super) fn churn(
+    b: &mut Builder,
+    i: usize,
+    churn: f64,
+    [low, high]: [f64; 2],
+    noise: f64,
+) -> Level {
+    let from = b.node(i);
+    let gamma = if low <= from.s && from.s <= high {
+        (churn / b.n_steps() as f64).min(std::f64::consts::SQRT_2 - 1.0)
+    } else {
+        0.0
+    };
+    let level = b.level((1.0 + gamma) * from.s);
+    let scale = from.s * (gamma * (2.0 + gamma)).sqrt() * noise;
+    b.combine_with_noise(0, &[(0, 1.0)], scale, (level, level));
+    level
+}
+
+/// Writes Euler's step to a level below node `i + 1`, and noise up to it; with `eta` 1 the two levels are
+/// those of the exact law of the reverse chain.
+pub(super) fn ancestral(b: &mut Builder, i: usize, eta: f64) {
+    let (from, to) = (b.node(i), b.node(i + 1));
+    b.denoise(0, 1, from);
+    let ratio = to.s / from.s;
+    let up = (eta * to.s * ((1.0 - ratio) * (1.0 + ratio)).sqrt()).min(to.s);
+    let down = ((to.s - up) * (to.s + up)).sqrt();
+    let terms = [(0, down / from.s), (1, (from.s - down) / from.s)];
+    if eta == 0.0 {
+        b.combine(0, &terms);
+    } else {
+        b.combine_with_noise(0, &terms, up, (from, to));
+    }
+}
+
+/// Writes the Euler-Maruyama step of dy = 2 s (D - y) / s² ds + √(2 s) dw, whose coefficients are
+/// integrated over the step.
+pub(super) fn euler_maruyama(b: &mut Builder, i: usize) {
+    let (from, to) = (b.node(i), b.node(i + 1));
+    b.denoise(0, 1, from);
+    let variance = (from.s - to.s) * (from.s + to.s);
+    let share = variance / (from.s * from.s);
+    let keep = (to.s / from.s) * (to.s / from.s);
+    b.combine_with_noise(0, &[(0, keep), (1, share)], variance.sqrt(), (from, to));
+}
+
+/// Writes `n_steps` Langevin steps at node `i + 1`, the end of step `i`.
+pub(super) fn correct(b: &mut Builder, i: usize, n_steps: usize, scratch: usize) {
+    let level = b.node(i + 1);
+    for _ in 0..n_steps {
+        b.denoise(0, scratch, level);
+        b.langevin(scratch, level);
+    }
 }

@@ -8,36 +8,36 @@ const MEAN: f64 = 0.7;
 const VARIANCE: f64 = 0.25;
 
 fn multi(order: usize, eta: f64, corrected: bool) -> Method {
-    Method::Multi { order, eta, solver: SdeSolver::Midpoint, corrected }
+    let variant = if corrected { Variant::Corrected } else { Variant::Published };
+    Method::Multi { order, eta, sde: SdeSolver::Midpoint, variant }
 }
 
 fn heun(churn: f64) -> Method {
-    Method::Heun(Churn { churn, low: 0.3, high: 3.0, noise: 1.0 })
+    Method::Heun { churn, churn_range: [0.3, 3.0], churn_noise: 1.0 }
 }
 
 fn deis(degree: usize, variable: Variable) -> Method {
-    Method::Deis { degree, variable }
+    Method::Deis { degree, variable, beta_range: [0.1, 20.0] }
 }
 
 fn unipc(order: usize, correct: bool) -> Method {
-    Method::UniPc { order, form: BForm::B2, correct }
+    Method::UniPc { order, form: BForm::B2, corrector: correct }
 }
 
-const VP: Variable = Variable::VpTime { beta_min: 0.1, beta_max: 20.0 };
-
 fn deterministic() -> Vec<Method> {
-    let mut all = vec![Method::Euler, heun(0.0), Method::Dpm2, Method::Ancestral { eta: 0.0 }];
+    let mut all =
+        vec![Method::Euler {}, heun(0.0), Method::Midpoint {}, Method::Ancestral { eta: 0.0 }];
     all.extend([3, 4].map(|order| Method::RungeKutta { order }));
     all.extend((1..=3).map(|order| Method::Single { order }));
     all.extend((1..=3).map(|order| multi(order, 0.0, true)));
-    for variable in [Variable::Sigma, Variable::Log, VP] {
+    for variable in [Variable::Sigma, Variable::Log, Variable::VpTime] {
         all.extend((0..=3).map(|degree| deis(degree, variable)));
     }
     for order in 1..=4 {
         all.extend([0.6, 1.0].map(|beta| Method::Ghvb { order, beta }));
         all.push(Method::HeavyBall { order, beta: 0.7 });
         for form in [BForm::B1, BForm::B2] {
-            all.extend([true, false].map(|correct| Method::UniPc { order, form, correct }));
+            all.extend([true, false].map(|corrector| Method::UniPc { order, form, corrector }));
         }
     }
     all
@@ -49,8 +49,28 @@ fn stochastic() -> [Method; 5] {
         multi(2, 1.0, false),
         multi(3, 0.5, false),
         Method::Ancestral { eta: 1.0 },
-        Method::EulerMaruyama,
+        Method::EulerMaruyama {},
     ]
+}
+
+/// All rows of the table are among the cases of these tests.
+#[test]
+fn all_methods_are_tested() {
+    let tested: Vec<&str> = deterministic().iter().chain(&stochastic()).map(Method::name).collect();
+    for name in Method::NAMES {
+        assert!(tested.contains(name), "{name} is neither in deterministic() nor in stochastic()");
+    }
+}
+
+#[test]
+fn methods_are_read_by_name() {
+    let pair = |name: &str, value| (name.to_owned(), value);
+    let given = [pair("order", Setting::Whole(2)), pair("beta", Setting::Whole(1))];
+    let read = Method::read("ghvb", &given).unwrap();
+    assert_eq!(read, Method::Ghvb { order: 2, beta: 1.0 });
+    for (name, given) in [("ghvb", &given[..1]), ("euler", &given[..1]), ("none", &[])] {
+        Method::read(name, given).unwrap_err();
+    }
 }
 
 fn geometric(n: usize, low: f64) -> Vec<f64> {
@@ -107,9 +127,9 @@ fn all_come_to_the_closed_solution() {
 fn orders_of_convergence() {
     let start = Options { start: Start::RungeKutta, ..NONE };
     let cases = [
-        (Method::Euler, NONE, 1.0),
+        (Method::Euler {}, NONE, 1.0),
         (heun(0.0), NONE, 2.0),
-        (Method::Dpm2, NONE, 2.0),
+        (Method::Midpoint {}, NONE, 2.0),
         (Method::RungeKutta { order: 3 }, NONE, 3.0),
         (Method::RungeKutta { order: 4 }, NONE, 4.0),
         (Method::Single { order: 2 }, NONE, 2.0),
@@ -122,8 +142,8 @@ fn orders_of_convergence() {
         (deis(3, Variable::Sigma), start, 4.0),
         (deis(2, Variable::Log), start, 3.0),
         (deis(3, Variable::Log), start, 4.0),
-        (deis(2, VP), start, 3.0),
-        (deis(3, VP), start, 4.0),
+        (deis(2, Variable::VpTime), start, 3.0),
+        (deis(3, Variable::VpTime), start, 4.0),
         (Method::HeavyBall { order: 2, beta: 0.7 }, NONE, 1.0),
         (unipc(1, true), NONE, 2.0),
         (unipc(2, false), NONE, 2.0),
@@ -131,8 +151,8 @@ fn orders_of_convergence() {
         (unipc(3, false), start, 3.0),
         (unipc(3, true), start, 4.0),
         (unipc(4, false), start, 4.0),
-        (Method::UniPc { order: 2, form: BForm::B1, correct: true }, start, 3.0),
-        (Method::UniPc { order: 3, form: BForm::B1, correct: true }, start, 4.0),
+        (Method::UniPc { order: 2, form: BForm::B1, corrector: true }, start, 3.0),
+        (Method::UniPc { order: 3, form: BForm::B1, corrector: true }, start, 4.0),
     ];
     for (method, options, expected) in cases {
         let found = order(method, options, 320);
@@ -148,10 +168,10 @@ fn without_noise_the_stochastic_methods_are_their_twins() {
         assert!(program.draws.is_empty());
         run(&program, &c, 3.0, f64::NAN)
     };
-    assert!((end(Method::Ancestral { eta: 0.0 }) - end(Method::Euler)).abs() < 1e-13);
-    assert!((end(multi(1, 0.0, false)) - end(Method::Euler)).abs() < 1e-13);
-    assert!((end(Method::Single { order: 1 }) - end(Method::Euler)).abs() < 1e-13);
-    assert!((end(deis(0, Variable::Log)) - end(Method::Euler)).abs() < 1e-13);
+    assert!((end(Method::Ancestral { eta: 0.0 }) - end(Method::Euler {})).abs() < 1e-13);
+    assert!((end(multi(1, 0.0, false)) - end(Method::Euler {})).abs() < 1e-13);
+    assert!((end(Method::Single { order: 1 }) - end(Method::Euler {})).abs() < 1e-13);
+    assert!((end(deis(0, Variable::Log)) - end(Method::Euler {})).abs() < 1e-13);
     let ball = |order| end(Method::HeavyBall { order, beta: 1.0 });
     let momentum = |order| end(Method::Ghvb { order, beta: 1.0 });
     (1..=4).for_each(|order| assert!((ball(order) - momentum(order)).abs() < 1e-13));
@@ -226,7 +246,7 @@ fn lists_are_well_formed() {
                     let share = VARIANCE / (VARIANCE + 25.0);
                     (run(&program, &c, y, 0.0), MEAN + share * (y - MEAN))
                 });
-                if n == 1 && !matches!(method, Method::Heun(churn) if churn.churn > 0.0) {
+                if n == 1 && !matches!(method, Method::Heun { churn, .. } if churn > 0.0) {
                     ends.iter().for_each(|(a, b)| assert!((a - b).abs() < 1e-14));
                 }
             }
@@ -261,14 +281,15 @@ fn stochastic_methods_reach_the_variance() {
 
 #[test]
 fn bad_grids_are_named() {
-    let text = |grid: &[f64]| compile(Method::Euler, NONE, grid).unwrap_err().to_string();
+    let text = |grid: &[f64]| compile(Method::Euler {}, NONE, grid).unwrap_err().to_string();
     assert!(text(&[1.0, 0.5, 0.5, 0.1]).contains("index 2 is 0.5 after 0.5"));
     assert!(text(&[1.0, f64::NAN, 0.5]).contains("index 1 is NaN"));
     assert!(text(&[f64::INFINITY, 0.5]).contains("index 0 is inf"));
     assert!(text(&[1.0, 0.0, 0.0]).contains("index 1 is 0"));
     assert!(text(&[1.0, 0.5, -0.1]).contains("index 2 is -0.1"));
     assert!(text(&[1.0]).contains("1 level was given"));
-    let rows = |grids: &[f64]| compile_rows(Method::Euler, NONE, grids, 2).unwrap_err().to_string();
+    let rows =
+        |grids: &[f64]| compile_rows(Method::Euler {}, NONE, grids, 2).unwrap_err().to_string();
     assert!(rows(&[1.0, 0.5, 1.0, 2.0]).contains("row 1, index 1 is 2 after 1"));
     assert!(rows(&[1.0, 0.5, 1.0, 0.0]).contains("rows 0 and 1 end at 0.5 and 0"));
 }
@@ -276,7 +297,7 @@ fn bad_grids_are_named() {
 #[test]
 fn bad_settings_are_named() {
     let start = Options { start: Start::RungeKutta, ..NONE };
-    let vp = Variable::VpTime { beta_min: 1.0, beta_max: 0.5 };
+    let vp = Method::Deis { degree: 1, variable: Variable::VpTime, beta_range: [1.0, 0.5] };
     for (method, options, name) in [
         (multi(4, 0.0, false), NONE, "order"),
         (multi(2, -0.1, false), NONE, "eta"),
@@ -287,7 +308,7 @@ fn bad_settings_are_named() {
         (Method::RungeKutta { order: 2 }, NONE, "order"),
         (heun(-1.0), NONE, "churn"),
         (deis(4, Variable::Log), NONE, "degree"),
-        (deis(1, vp), NONE, "beta_range"),
+        (vp, NONE, "beta_range"),
         (unipc(5, true), NONE, "order"),
     ] {
         let text = compile(method, options, &[1.0, 0.5]).unwrap_err().to_string();

@@ -7,8 +7,8 @@ use super::builder::Builder;
 use super::exponential::{factorial, phi};
 use super::history::Ring;
 
-/// Step `i` with `order` denoised points, of which the newest is there already. Where it corrects,
-/// the denoised prediction is left in the ring as that of node i + 1.
+/// Writes step `i` with `order` denoised points, of which the newest is known. If it corrects, the
+/// ring has the denoised prediction as that of node i + 1.
 pub(super) fn step(
     b: &mut Builder,
     i: usize,
@@ -23,7 +23,7 @@ pub(super) fn step(
         BForm::B1 => -h,
         BForm::B2 => expm1(-h),
     };
-    // Nodes in units of the step, seen from its start: those behind, and 1, its end.
+    // Nodes in units of the step from its start: the earlier ones, and 1, its end.
     let mut nodes: Vec<f64> = (1..order)
         .scan(0.0, |sum, j| {
             *sum += b.length(i - j);
@@ -39,7 +39,7 @@ pub(super) fn step(
         for (j, (weight, node)) in weights.iter().zip(&nodes).enumerate() {
             let c = -scale * weight / node;
             newest -= c;
-            // The last node, where it is used, is the prediction's.
+            // The last node, if it is used, is that of the prediction.
             let register = if j + 1 == order { ring.at(i + 1) } else { ring.at(i - j - 1) };
             terms.push((register, c));
         }
@@ -62,8 +62,8 @@ pub(super) fn step(
     b.combine(0, &sum(&corrector));
 }
 
-/// The weights w with Σ w_k node_k^(q - 1) = moment_q, by elimination on Vandermonde's matrix. The
-/// nodes are different, and so few that it is well behaved.
+/// The weights w with Σ w_k node_k^(q - 1) = moment_q, by elimination on the Vandermonde matrix,
+/// which is stable for so few nodes.
 fn solve(nodes: &[f64], moments: &[f64]) -> Vec<f64> {
     let n = nodes.len();
     let mut weights = moments[..n].to_vec();

@@ -1,8 +1,8 @@
-//! Denoised points held to the range of the data.
+//! Thresholds: denoised points held to the range of the data.
 
 use fermiac_base::{Error, Result};
 
-/// How denoised points are held to a range.
+/// The range of denoised points.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Threshold {
     /// To [-bound, bound].
@@ -19,7 +19,7 @@ pub enum Threshold {
 }
 
 impl Threshold {
-    /// Checks the numbers.
+    /// Refuses invalid numbers.
     pub fn check(self) -> Result<Self> {
         let (Self::Static(bound) | Self::Dynamic { bound, .. }) = self;
         let probability = match self {
@@ -35,7 +35,7 @@ impl Threshold {
         Err(Error::argument("threshold", why))
     }
 
-    /// Holds one row.
+    /// Applies the threshold to one row.
     pub(super) fn apply(self, row: &mut [f64], scratch: &mut Vec<f64>) {
         match self {
             Self::Static(bound) => row.iter_mut().for_each(|x| *x = x.clamp(-bound, bound)),
@@ -50,7 +50,7 @@ impl Threshold {
     }
 }
 
-/// The quantile by linear interpolation of order statistics; NaN where a value is NaN.
+/// The quantile by linear interpolation of order statistics; NaN if a value is NaN.
 fn quantile(values: &mut [f64], probability: f64) -> f64 {
     if values.iter().any(|x| x.is_nan()) {
         return f64::NAN;

@@ -1,8 +1,8 @@
-//! Programs carried out: rows of points through a list of instructions.
+//! The execution of programs on rows of points.
 //!
-//! Rows are cut into blocks, each of which has its registers and goes its way: one after the other
-//! on the workers where the model runs on any thread, all rows in one block on the calling thread
-//! where it does not. Noise is addressed by row and draw, so blocks change nothing.
+//! Rows are divided into blocks with registers of their own. If the model runs on any thread, the
+//! workers take blocks one after the other; otherwise all rows are one block on the calling thread.
+//! Noise is addressed by row and draw, so that blocks do not change the result.
 
 mod clip;
 mod combine;
@@ -19,30 +19,31 @@ use fermiac_target::Dispatch;
 
 use super::Model;
 
-/// Numbers of a register of a block on a worker: few enough that all registers stay in its cache.
+/// Numbers of a register of a block on a worker: few enough that all registers stay in cache.
 const REGISTER: usize = 1 << 13;
-/// Rows of a block: enough that what is prepared for a level is shared, few enough to share them out.
+/// The fewest and the most rows of a block: enough to share the work for a level, few enough for
+/// all workers.
 const BLOCK: (usize, usize) = (16, 256);
 
-/// Many rows on their way down the levels.
+/// A run of many rows, block by block.
 pub struct Run<'a> {
     plan: Plan<'a>,
     states: Vec<State>,
 }
 
-/// Where the rows of a call stand.
+/// The points of a call.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reached {
     /// The points (rows × dim).
     pub y: Vec<f64>,
     /// The level of each.
     pub sigma: Vec<f64>,
-    /// The points at all levels (rows × levels × dim), where they were asked for.
+    /// The points at all levels (rows × levels × dim), if requested.
     pub path: Vec<f64>,
 }
 
-/// Rows in one block: all where something needs them together. A multiple of eight, which models
-/// take at a time.
+/// The rows of a block: all rows if they depend on each other, otherwise a multiple of eight, the
+/// rows of a tile of the models.
 fn block_rows(plan: &Plan<'_>, model: &dyn Model, n: usize) -> usize {
     let together = model.dispatch() == Dispatch::CallingThread || plan.couples_rows();
     if together {
@@ -64,12 +65,12 @@ impl<'a> Run<'a> {
         Self { plan, states }
     }
 
-    /// Steps that all rows have made.
+    /// Steps made by all rows.
     pub fn n_steps(&self) -> usize {
         self.states.iter().map(State::n_steps).min().unwrap_or(self.plan.program.n_steps)
     }
 
-    /// One step of every row, of which blocks that an interrupted call brought further are spared.
+    /// Makes one step of every row, except for blocks that an interrupted call left ahead.
     pub fn step(&mut self, model: &dyn Model, context: &Context<'_>) -> Result<()> {
         let goal = (self.n_steps() + 1).min(self.plan.program.n_steps);
         let plan = &self.plan;
@@ -84,7 +85,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Where the rows stand: points and levels.
+    /// The points and levels of the rows.
     pub fn reached(&self) -> Reached {
         let mut reached = Reached { y: Vec::new(), sigma: Vec::new(), path: Vec::new() };
         for state in &self.states {
@@ -94,19 +95,19 @@ impl<'a> Run<'a> {
         reached
     }
 
-    /// A run that goes on with blocks of one with the same plan.
+    /// A run that continues from the blocks of a run with the same plan.
     pub fn from_states(plan: Plan<'a>, states: Vec<State>) -> Self {
         Self { plan, states }
     }
 
-    /// The blocks, to be saved, restored, or gone on with.
+    /// The blocks, to be saved, restored or continued.
     pub fn into_states(self) -> Vec<State> {
         self.states
     }
 }
 
-/// Carries a program out for all rows of `y`, of which row `i` has the address `first + i`. Where
-/// the call is stopped the error comes with where every row stands.
+/// Executes a program for all rows of `y`, of which row `i` has the address `first + i`. An error
+/// comes with the points reached.
 pub fn integrate(
     plan: &Plan<'_>,
     model: &dyn Model,
@@ -169,7 +170,7 @@ struct Item<'a> {
 }
 
 impl Item<'_> {
-    /// Runs to the end, or to where `stop` says so; it is told of the rows that made a step.
+    /// Runs to the end, or until `stop` returns true; `stop` gets the number of rows that made a step.
     fn run(
         self,
         plan: &Plan<'_>,

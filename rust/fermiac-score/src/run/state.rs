@@ -1,4 +1,4 @@
-//! One block of rows: its registers, and where in the program it stands.
+//! A block of rows: its registers, and its position in the program.
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{LANES, dispatch};
@@ -12,64 +12,64 @@ use crate::brownian::Brownian;
 use crate::noise::{Purpose, stream};
 use crate::program::{Op, Program};
 
-/// What is done with a row that the model gives a number for that is not finite.
+/// The treatment of rows for which the model returns a number that is not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnNan {
     /// The call fails.
     Raise,
-    /// The row stays where it stood at the end of the step before.
+    /// The row stays at the end of the step before.
     Freeze,
     /// The number is used.
     Ignore,
 }
 
-/// How long Langevin steps are: ζ = 2 (snr · a)².
+/// The length of Langevin steps, ζ = 2 (snr · a)².
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stride {
     /// The signal-to-noise ratio.
     pub snr: f64,
-    /// What a is.
+    /// The norm a.
     pub norm: Norm,
 }
 
-/// The length that a Langevin step is a share of: the noise's norm over the score's.
+/// The scale of a Langevin step: the norm of the noise over that of the score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Norm {
-    /// The level, which is that ratio for noise alone: the law of a row is kept up to the bias of
-    /// a small step.
+    /// The level, which is that ratio for pure noise. The law of a row is invariant up to the bias
+    /// of a small step.
     Level,
-    /// The ratio for each row. A small score makes a long step, which in few dimensions does not
-    /// keep the law of the row.
+    /// The ratio for each row. A small score makes a long step; in few dimensions the law of the
+    /// row is then not invariant.
     Row,
     /// The ratio of the averages over all rows.
     Batch,
 }
 
-/// What is carried out.
+/// A program with its settings.
 #[derive(Clone)]
 pub struct Plan<'a> {
-    /// The list.
+    /// The program.
     pub program: &'a Program,
-    /// Its coefficients: those of one grid, or row by row.
+    /// Its coefficients: of one grid, or row by row.
     pub coefficients: &'a [f64],
-    /// The key of the noise, and what it is for.
+    /// The key of the noise.
     pub key: u64,
-    /// What the noise is for.
+    /// The purpose of the noise.
     pub purpose: Purpose,
     /// The number of the first draw.
     pub first_draw: u32,
-    /// How denoised points are held to a range.
+    /// The range of denoised points.
     pub threshold: Option<Threshold>,
-    /// What is done with numbers that are not finite.
+    /// The treatment of numbers that are not finite.
     pub on_nan: OnNan,
-    /// How long Langevin steps are.
+    /// The length of Langevin steps.
     pub stride: Stride,
-    /// The paths that noise between two levels is taken from.
+    /// The paths of the noise between two levels.
     pub brownian: Option<Brownian>,
 }
 
 impl Plan<'_> {
-    /// Whether a row's outcome depends on the others.
+    /// Whether the result of a row depends on the other rows.
     pub fn couples_rows(&self) -> bool {
         self.stride.norm == Norm::Batch
             && self.program.ops.iter().any(|op| matches!(op, Op::Langevin { .. }))
@@ -90,20 +90,20 @@ impl Plan<'_> {
         self.coefficients.len() == self.program.n_coefficients
     }
 
-    /// The level at which a row starts.
+    /// The first level of a row.
     pub fn first_level(&self, row: usize) -> f64 {
         self.coefficient(row, 0)
     }
 }
 
-/// Registers of a block of rows.
+/// The state of a block of rows.
 #[derive(Debug, Clone)]
 pub struct State {
     /// Registers × rows × dim, and one more for noise.
     data: Vec<f64>,
     dim: usize,
     n: usize,
-    /// The first row, counted from the call's first, and the address of that one.
+    /// The number of the first row in the call, and the address of the first row of the call.
     offset: usize,
     first: u64,
     /// The next instruction.
@@ -111,21 +111,21 @@ pub struct State {
     steps: usize,
     /// The number of the coefficient that is the level of the last step.
     level: usize,
-    /// Rows that stay where they are, and where; empty without any.
+    /// Frozen rows, and the points kept for them; empty if no rows can freeze.
     frozen: Vec<bool>,
     kept: Vec<f64>,
-    /// At which level: the numbers of coefficients.
+    /// Their levels, as numbers of coefficients.
     held: Vec<usize>,
     sigma: Vec<f64>,
     scratch: Vec<f64>,
-    /// Whether steps write to register 0 before they are sure to end.
+    /// Whether steps write to register 0 before their last evaluation.
     moves_early: bool,
-    /// In that case where the rows stood before a step that is under way; empty between steps.
+    /// In that case the points before an unfinished step; empty between steps.
     before: Vec<f64>,
 }
 
 impl State {
-    /// The rows of `y`, which begin with row `offset` of the call.
+    /// A block with the rows `y`, which begin with row `offset` of the call.
     pub fn new(plan: &Plan<'_>, y: &[f64], dim: usize, offset: usize, first: u64) -> Self {
         let mut data = vec![0.0; (plan.program.n_registers + 1) * y.len()];
         data[..y.len()].copy_from_slice(y);
@@ -154,12 +154,12 @@ impl State {
         self.steps
     }
 
-    /// Where the rows stand.
+    /// The points after the last step.
     pub fn y(&self) -> &[f64] {
         if self.before.is_empty() { &self.data[..self.n * self.dim] } else { &self.before }
     }
 
-    /// Appends the rows' levels.
+    /// Appends the levels of the rows.
     pub fn write_levels(&self, plan: &Plan<'_>, out: &mut Vec<f64>) {
         out.extend((0..self.n).map(|i| {
             let frozen = self.frozen.get(i).is_some_and(|frozen| *frozen);
@@ -168,8 +168,8 @@ impl State {
         }));
     }
 
-    /// Makes the next step; `poll` is called after every call of the model. After an error the rows
-    /// still stand where the last step ended, and the step goes on where it failed.
+    /// Makes the next step; `poll` is called after every call of the model. After an error the points
+    /// are those of the last step, and the next call continues the step where it failed.
     pub fn advance(
         &mut self,
         plan: &Plan<'_>,
@@ -188,7 +188,7 @@ impl State {
         Ok(())
     }
 
-    /// One step: the instructions up to its end.
+    /// Executes the instructions up to the end of a step.
     fn step(
         &mut self,
         plan: &Plan<'_>,
@@ -256,7 +256,7 @@ impl State {
     fn draw(&mut self, plan: &Plan<'_>, draw: usize, at: usize) -> Result<bool> {
         let (size, dim) = (self.size(), self.dim);
         let (high, low) = plan.program.draws[draw];
-        // Noise between equal levels is independent of all other.
+        // Noise between equal levels lies on no path.
         let path = plan.brownian.as_ref().filter(|_| high != low);
         let mut increment = None;
         let mut any = false;
@@ -344,7 +344,7 @@ impl State {
         }
     }
 
-    /// What the Langevin step of each row is a share of.
+    /// The scales of the Langevin steps of all rows.
     fn lengths(&self, plan: &Plan<'_>, denoised: usize, at: usize) -> Vec<f64> {
         let (size, dim) = (self.size(), self.dim);
         let rows = 0..self.n;
@@ -360,18 +360,18 @@ impl State {
             let z: f64 = z.iter().map(|z| z * z).sum();
             (z.sqrt(), g.sqrt())
         });
-        // Where the score is 0 there is no scale for a step.
+        // A score of 0 gives no scale for a step.
         let ratio = |(z, g): (f64, f64)| if g > 0.0 { z / g } else { 0.0 };
         if plan.stride.norm == Norm::Row {
             return norms.map(ratio).collect();
         }
-        // Rows without a score, as those that are frozen, say nothing of the others.
+        // Rows without a score, as frozen ones, do not count.
         let moving = norms.filter(|(_, g)| *g > 0.0);
         let sum = moving.fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
         vec![ratio(sum); self.n]
     }
 
-    /// Puts frozen rows back, and remembers where the others stand.
+    /// Puts frozen rows back, and keeps the points of the others.
     fn hold(&mut self) {
         let dim = self.dim;
         let rows = self.data.chunks_exact_mut(dim).zip(self.kept.chunks_exact_mut(dim));
@@ -385,7 +385,7 @@ impl State {
         }
     }
 
-    /// Writes or reads everything that changes.
+    /// Writes or reads the state.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.numbers(&mut self.data)?;
         codec.count(&mut self.at)?;
@@ -398,7 +398,7 @@ impl State {
     }
 }
 
-/// Whether all numbers are finite; in lanes, so that the sums do not wait for each other.
+/// Whether all numbers are finite, summed in independent lanes.
 fn all_finite(x: &[f64]) -> bool {
     let mut sums = [0.0; LANES];
     let (blocks, rest) = x.as_chunks::<LANES>();
@@ -411,7 +411,7 @@ fn all_finite(x: &[f64]) -> bool {
     sums.iter().all(|sum| *sum == 0.0) && rest.iter().all(|x| x.is_finite())
 }
 
-/// Whether a step asks the model again after it has moved register 0.
+/// Whether a step evaluates the model after it has moved register 0.
 fn moves_early(program: &Program) -> bool {
     let mut moved = false;
     program.ops.iter().any(|op| match op {

@@ -1,4 +1,4 @@
-"""Runs of integrators elsewhere, interrupted, killed and resumed: the same bits."""
+"""Integrators on executors and with checkpoints: the same bits as local runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -100,25 +98,3 @@ def test_a_killed_run_resumes_with_the_same_bits(tmp_path: Path) -> None:
     assert done.stdout.count("call") < len(LEVELS) + 1
     whole = fm.score.integrate(Numbers(), points(20), LEVELS, "ancestral", rng=2)
     np.testing.assert_array_equal(np.load(out), whole)
-
-
-def test_ctrl_c_ends_a_run_in_rust(tmp_path: Path) -> None:
-    model = fm.score.Empirical(np.random.default_rng(0).standard_normal((20_000, 16)))
-    y0 = 5.0 * np.random.default_rng(1).standard_normal((2000, 16))
-    grid = fm.score.karras(500, 0.01, 5.0)
-    timer = threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,))
-    timer.start()
-    start = time.monotonic()
-    with pytest.raises(KeyboardInterrupt) as caught:
-        fm.score.integrate(model, y0, grid, n_threads=2)
-    assert time.monotonic() - start < 20
-    reached = caught.value.partial_result  # type: ignore[attr-defined]
-    assert reached.y.shape == y0.shape
-    assert np.isin(reached.sigma, grid).all()
-
-
-def test_handles() -> None:
-    run = fm.score.start("sample", exact(), 50, sigma_range=(0.1, 10.0), rng=0)
-    np.testing.assert_array_equal(
-        run.result(), fm.score.sample(exact(), 50, sigma_range=(0.1, 10.0), rng=0)
-    )

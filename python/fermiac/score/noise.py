@@ -1,4 +1,4 @@
-"""Noise for loops on a device: the core's own numbers, or Philox and Box-Muller where the model is.
+"""Addressed noise: the purposes of draws, and the numbers of loops on a device.
 
 References
 ----------
@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac.score.rng_domains import CHOICE, INTEGRATE, START, SWEEP, WINDOW
 
 __all__ = [
     "CHOICE",
     "INTEGRATE",
+    "PATH",
+    "PROBE",
     "START",
     "SWEEP",
+    "TRAIN",
     "WINDOW",
     "DeviceNoise",
     "HostNoise",
@@ -31,45 +33,59 @@ __all__ = [
     "Normals",
 ]
 
+#: The draws of an integrator.
+INTEGRATE: Final = 0
+#: Starting points.
+START: Final = 1
+#: The sweeps of chains over points and levels.
+SWEEP: Final = 2
+#: The integrators that denoise the points of chains.
+WINDOW: Final = 3
+#: Brownian paths.
+PATH: Final = 4
+#: Probes of traces, and the noise of their points.
+PROBE: Final = 5
+#: Choices among candidates and particles.
+CHOICE: Final = 6
+#: Training: points, levels, batches.
+TRAIN: Final = 7
 Array = NDArray[np.float64]
-
-#: The domain of these addresses; see the core's `rng/domain.rs`.
+#: The domain of these addresses; see `rng/domain.rs` of the core.
 _DOMAIN = 11
-#: Uniform numbers have the blocks from here on, normal ones those below.
+#: The first block of uniform numbers; normal numbers have the blocks below.
 _UNIFORMS = 1 << 31
-#: Numbers that are made at once at most, for several draws together.
+#: The most numbers made at once, for several draws together.
 _AT_ONCE = 1 << 22
-
 _MASK = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 
 
 class Normals(Protocol):
-    """Where the normal numbers of n rows come from."""
+    """A source of the normal numbers of n rows."""
 
     def normals(self, purpose: int, draw: int, end: int | None = None) -> Any:
-        """The normal numbers (n, d) of a draw; `end` is the number after the last of its kind."""
+        """Return the normal numbers (n, d) of a draw; `end` follows the last draw of a run."""
         ...
 
 
 class Noise(Normals, Protocol):
-    """Where all numbers of n rows come from; a row's depend on its address alone."""
+    """A source of the numbers of n rows; those of a row depend on its address alone."""
 
     def both(self, purpose: int, draw: int, n_uniforms: int) -> tuple[Any, Any]:
-        """Normal numbers (n, d) of a draw, and uniform ones (n, `n_uniforms`) in (0, 1).
+        """Return normal numbers (n, d) and uniform numbers (n, `n_uniforms`) in (0, 1) of a draw.
 
-        The uniform ones are float64 in any case: in single precision some would be 1.
+        The uniform numbers are always float64: in single precision some would be 1.
         """
         ...
 
     def uniforms(self, purpose: int, draw: int) -> Any:
-        """One uniform number (n,) of a draw, in (0, 1)."""
+        """Return one uniform number per row, (n,), of a draw, in (0, 1)."""
         ...
 
 
 class HostNoise:
-    """The numbers that the core uses at the same addresses, sent to where they are needed."""
+    """The numbers of the core at the same addresses, sent to a device."""
 
     def __init__(self, key: int, first: int, shape: tuple[int, int], device: Any, dtype: Any):
         self._key = key
@@ -79,18 +95,18 @@ class HostNoise:
         self._dtype = dtype
 
     def normals(self, purpose: int, draw: int, end: int | None = None) -> Any:
-        """Normal numbers (n, d)."""
+        """Return normal numbers (n, d)."""
         n, d = self._shape
         return self._sent(_core.score_noise(self._key, purpose, self._first, n, draw, d, 0)[0])
 
     def both(self, purpose: int, draw: int, n_uniforms: int) -> tuple[Any, Any]:
-        """Normal numbers (n, d), then uniform ones."""
+        """Return normal numbers (n, d) and uniform numbers."""
         n, d = self._shape
         z, u = _core.score_noise(self._key, purpose, self._first, n, draw, d, n_uniforms)
         return self._sent(z), self._sent(u, double=True)
 
     def uniforms(self, purpose: int, draw: int) -> Any:
-        """Uniform numbers (n,)."""
+        """Return uniform numbers (n,)."""
         u = _core.score_noise(self._key, purpose, self._first, self._shape[0], draw, 0, 1)[1]
         return self._sent(u[:, 0], double=True)
 
@@ -99,7 +115,7 @@ class HostNoise:
         if not double:
             given = given.to(self._dtype)
         if self._device.type == "cuda":
-            # From pinned memory the copy does not hold up what the device does meanwhile.
+            # A copy from pinned memory does not block the device.
             return given.pin_memory().to(self._device, non_blocking=True)
         return given.to(self._device)
 
@@ -107,9 +123,9 @@ class HostNoise:
 class DeviceNoise:
     """Numbers made on the device from the same addresses: other bits, the same law.
 
-    The counter of Philox4x32-10 holds the domain, the purpose and the row's upper bits, the row's
-    lower bits, the draw, and a block of the draw. Where it is told how many draws are to come it
-    makes several at once, since a device takes little longer for them than for one.
+    The counter of Philox4x32-10 holds the domain, the purpose and the upper bits of the row, the
+    lower bits of the row, the draw, and a block of the draw. If the number of draws to come is
+    known, several are made at once: a device takes little longer for them than for one.
     """
 
     def __init__(self, key: int, first: int, shape: tuple[int, int], device: Any, dtype: Any):
@@ -122,11 +138,11 @@ class DeviceNoise:
             None, :, None
         ]
         self._high, self._low = (rows >> 32) << 16, rows & _MASK
-        #: The draws that were made ahead: their purpose, the first, and the numbers.
+        #: The draws made ahead: their purpose, the first, and the numbers.
         self._ahead: tuple[int, int, Any] | None = None
 
     def normals(self, purpose: int, draw: int, end: int | None = None) -> Any:
-        """Normal numbers (n, d)."""
+        """Return normal numbers (n, d)."""
         if self._ahead is not None:
             kind, first, numbers = self._ahead
             if kind == purpose and first <= draw < first + len(numbers):
@@ -138,17 +154,17 @@ class DeviceNoise:
         return numbers[0]
 
     def both(self, purpose: int, draw: int, n_uniforms: int) -> tuple[Any, Any]:
-        """Normal numbers (n, d), and uniform ones."""
+        """Return normal numbers (n, d) and uniform numbers."""
         return self._normals(purpose, draw, 1)[0], self._uniforms(purpose, draw, n_uniforms)
 
     def uniforms(self, purpose: int, draw: int) -> Any:
-        """Uniform numbers (n,)."""
+        """Return uniform numbers (n,)."""
         return self._uniforms(purpose, draw, 1)[:, 0]
 
     def _words(self, purpose: int, draw: int, n_draws: int, first: int, blocks: int) -> list[Any]:
-        """Four tensors (draws, rows, blocks) of 32 random bits each."""
+        """Return four tensors (draws, rows, blocks) of 32 random bits each."""
         torch = sys.modules["torch"]
-        # A draw's number has 32 bits.
+        # Numbers of draws have 32 bits.
         draws = torch.arange(draw, draw + n_draws, device=self._device)[:, None, None] & _MASK
         block = torch.arange(first, first + blocks, device=self._device)[None, None, :]
         return philox([_DOMAIN | purpose << 8 | self._high, self._low, draws, block], self._key)
@@ -164,7 +180,7 @@ class DeviceNoise:
             a, b, c, e = self._words(purpose, draw, n_draws, 0, -(-d // 2))
             parts = _box_muller(_unit(a, b), _unit(c, e))
         else:
-            # 32 bits are more than a number of single precision tells apart.
+            # Single precision has fewer than 32 bits.
             words = self._words(purpose, draw, n_draws, 0, -(-d // 4))
             a, b, c, e = ((w.to(torch.float32) + 0.5) * 2.0**-32 for w in words)
             parts = [*_box_muller(a, b), *_box_muller(c, e)]
@@ -173,11 +189,11 @@ class DeviceNoise:
 
 
 def philox(counter: list[Any], key: tuple[int, int]) -> list[Any]:
-    """Philox4x32-10 of counters, int64 tensors of 32 bits each that broadcast."""
+    """Return Philox4x32-10 of counters, int64 tensors of 32 bits each that broadcast."""
     a, b, c, d = counter
     k0, k1 = key
     for _ in range(10):
-        # Of a product only the sign can be wrong in 64 bits, which the mask takes away.
+        # In 64 bits only the sign of a product can be wrong, which the mask removes.
         p, q = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
         a, b, c, d = (
             ((q >> 32) & _MASK) ^ b ^ k0,
@@ -190,12 +206,12 @@ def philox(counter: list[Any], key: tuple[int, int]) -> list[Any]:
 
 
 def _unit(a: Any, b: Any) -> Any:
-    """Uniform numbers in the open (0, 1), odd multiples of 2⁻⁵³."""
+    """Return uniform numbers in the open (0, 1), odd multiples of 2⁻⁵³."""
     high, low = (a >> 6).double(), (b >> 6).double()
     return (high * 2.0**26 + low + 0.5) * 2.0**-52
 
 
 def _box_muller(u: Any, v: Any) -> list[Any]:
-    """Two normal numbers from two uniform ones."""
+    """Return two normal numbers from two uniform ones."""
     radius, angle = (-2.0 * u.log()).sqrt(), v * (2.0 * math.pi)
     return [radius * angle.cos(), radius * angle.sin()]

@@ -1,4 +1,4 @@
-"""C functions as score models: called by the core's threads, the same numbers as other forms."""
+"""C functions as score models: threads of the core, and the numbers of other forms."""
 
 from __future__ import annotations
 

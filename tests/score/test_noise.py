@@ -1,4 +1,4 @@
-"""Noise of device loops: Philox as published, the normal law, addresses."""
+"""Addressed noise: the purposes of the core, Philox as published, and the normal law on devices."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import fermiac as fm
 from fermiac import _core
-
-pytestmark = pytest.mark.torch
+from fermiac.score import noise as addresses
 
 
 @pytest.fixture
@@ -27,24 +27,31 @@ KNOWN = [
         "d16cfe09 94fdcceb 5001e420 24126ea1",
     ),
 ]
+NAMED = {
+    name: value
+    for name, value in vars(addresses).items()
+    if name in addresses.__all__ and name.isupper()
+}
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN, ids=["zeros", "ones", "pi"])
 def test_philox_gives_the_published_answers(
     torch: Any, counter: list[int], key: tuple[int, int], answer: str
 ) -> None:
-    from fermiac.score.device_noise import philox
+    from fermiac.score.noise import philox
 
     words = philox([torch.tensor([c]) for c in counter], key)
     assert " ".join(f"{int(w):08x}" for w in words) == answer
 
 
 def source(torch: Any, shape: tuple[int, int], dtype: str, first: int = 0, key: int = 7) -> Any:
-    from fermiac.score.device_noise import DeviceNoise
+    from fermiac.score.noise import DeviceNoise
 
     return DeviceNoise(key, first, shape, torch.device("cpu"), getattr(torch, dtype))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_normals_have_the_moments_of_their_law(torch: Any, dtype: str) -> None:
     noise = source(torch, (500, 101), dtype)
@@ -61,6 +68,7 @@ def test_normals_have_the_moments_of_their_law(torch: Any, dtype: str) -> None:
     assert len(np.unique(z)) > 0.99 * n
 
 
+@pytest.mark.torch
 def test_uniforms_are_uniform_and_not_the_normals_bits(torch: Any) -> None:
     noise = source(torch, (20_000, 2), "float64")
     z, u = noise.both(2, 5, 2)
@@ -75,6 +83,7 @@ def test_uniforms_are_uniform_and_not_the_normals_bits(torch: Any) -> None:
     np.testing.assert_array_equal(noise.normals(2, 5), z)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_numbers_depend_on_their_address_alone(torch: Any, dtype: str) -> None:
     whole = source(torch, (9, 7), dtype)
@@ -95,8 +104,9 @@ def test_numbers_depend_on_their_address_alone(torch: Any, dtype: str) -> None:
         assert not torch.isclose(other, rows).any()
 
 
+@pytest.mark.torch
 def test_host_noise_is_that_of_the_core(torch: Any) -> None:
-    from fermiac.score.device_noise import HostNoise
+    from fermiac.score.noise import HostNoise
 
     noise = HostNoise(5, 3, (6, 4), torch.device("cpu"), torch.float64)
     z, u = _core.score_noise(5, 2, 3, 6, 11, 4, 2)
@@ -109,3 +119,29 @@ def test_host_noise_is_that_of_the_core(torch: Any) -> None:
     )
     single = HostNoise(5, 3, (6, 4), torch.device("cpu"), torch.float32)
     assert single.normals(2, 11).dtype == torch.float32
+
+
+def test_each_purpose_has_numbers_of_its_own() -> None:
+    drawn = [np.hstack(_core.score_noise(1, k, 5, 3, 7, 4, 2)) for k in NAMED.values()]
+    assert np.unique(np.stack(drawn)).size == len(NAMED) * 3 * 6
+
+
+def test_the_core_has_these_and_no_more() -> None:
+    assert sorted(NAMED.values()) == list(range(len(NAMED)))
+    with pytest.raises(ValueError, match=f"there is no purpose {len(NAMED)}"):
+        _core.score_noise(1, len(NAMED), 0, 1, 0, 1, 0)
+
+
+def test_integrators_and_chains_draw_theirs() -> None:
+    """Of data that are all 0, points tell the noise that moved them."""
+    model: Any = fm.score.Empirical(np.zeros((1, 2)))
+    y = np.full((4, 2), 3.0)
+    moved = fm.score.integrate(model, y, [2.0, 1.0], "ancestral", rng=9)
+    z = (moved - y / 4) / (np.sqrt(3.0) / 2)
+    expected = _core.score_noise(9, addresses.INTEGRATE, 0, 4, 0, 2, 0)[0]
+    np.testing.assert_allclose(z, expected, rtol=1e-12, atol=1e-14)
+    begun = fm.score.sample(
+        model, 4, n_steps=1, integrator="euler", sigma_range=(0.5, 2.0), final="min", rng=9
+    )
+    start = _core.score_noise(9, addresses.START, 0, 4, 0, 2, 0)[0]
+    np.testing.assert_allclose(begun / 0.5, start, rtol=1e-12)

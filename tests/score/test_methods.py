@@ -1,4 +1,4 @@
-"""Integrators as programs: published figures, orders, closed solutions, twins, refused settings."""
+"""Integrators: names, programs, published figures, orders, closed solutions, refused settings."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 from scipy.integrate import quad
 
 import fermiac as fm
+from fermiac import _core
 from fermiac.errors import ArgumentError
-from fermiac.score.single_step import as_integrator
+from fermiac.score.methods import FIXED_GRID
 
 Array = NDArray[np.float64]
 Integrator = fm.score.Integrator
 
 #: RMS errors at the probes with 5, 10, 20 and 40 evaluations, and the order from 160 to 320.
 TABLE: dict[str, tuple[Integrator, list[float], float]] = {
-    name: (as_integrator(given), errors, order)
+    name: (FIXED_GRID.resolve(given), errors, order)
     for name, given, errors, order in [
         ("euler", "euler", [4.9928e-01, 3.0471e-01, 1.5534e-01, 9.0783e-02], 1.00),
         ("heun", "heun", [2.0425e00, 2.0724e-01, 4.6926e-02, 1.1211e-02], 2.00),
@@ -75,10 +76,12 @@ POINTS = {
     "deis_log_ab2": (-0.28716635293, -0.66300226453),
 }
 
-DETERMINISTIC = [name for name in fm.score.integrators() if not as_integrator(name).needs_noise]
+DETERMINISTIC = [
+    name for name in fm.score.integrators() if not FIXED_GRID.resolve(name).needs_noise
+]
 STOCHASTIC: dict[str, Integrator] = {
-    **{name: as_integrator(name) for name in fm.score.integrators()
-       if as_integrator(name).needs_noise},
+    **{name: FIXED_GRID.resolve(name) for name in fm.score.integrators()
+       if FIXED_GRID.resolve(name).needs_noise},
     "2m sde heun": fm.score.DPMSolver(2, eta=1.0, sde="heun"),
     "3m sde corrected": fm.score.DPMSolver(3, eta=0.5, variant="corrected"),
     "heun churn": fm.score.Heun(churn=40.0, churn_range=(0.1, 5.0)),
@@ -116,7 +119,7 @@ def test_corrected_third_order_with_a_low_start() -> None:
 
 @pytest.mark.parametrize("name", POINTS)
 def test_first_probe(name: str) -> None:
-    program = as_integrator(name)._program(models.karras(10))
+    program = FIXED_GRID.resolve(name)._program(models.karras(10))
     found = models.carry_out(program, models.probes(1))[0]
     np.testing.assert_allclose(found, POINTS[name], rtol=0, atol=1e-9)
 
@@ -134,7 +137,7 @@ def test_one_normal_law_has_a_closed_solution(name: str) -> None:
     scale = np.sqrt((variance + models.LOW**2) / (variance + models.HIGH**2))
     truth = mean + (y0 - mean) * scale
     for options in ({}, {"start": "rk"}, {"lower_order_final": True}):
-        integrator = dataclasses.replace(as_integrator(name), **options)
+        integrator = dataclasses.replace(FIXED_GRID.resolve(name), **options)
         off = [
             np.abs(models.carry_out(program, y0, models.gaussian(mean, variance)) - truth).max()
             for program in (integrator._program(models.karras(n)) for n in (50, 400))
@@ -145,7 +148,7 @@ def test_one_normal_law_has_a_closed_solution(name: str) -> None:
 @pytest.mark.parametrize("name", ["euler", "ddim", "dpmpp_1s", "unipc1"])
 def test_euler_on_a_normal_law_is_a_product(name: str) -> None:
     grid = models.karras(9)
-    integrator = as_integrator(name)
+    integrator = FIXED_GRID.resolve(name)
     if isinstance(integrator, fm.score.UniPC):
         integrator = fm.score.UniPC(1, corrector=False)
     s, to = grid[:-1], grid[1:]
@@ -164,7 +167,7 @@ def test_a_last_step_to_zero_is_the_denoised_point(name: str, n_steps: int) -> N
         seen.append(models.mixture(y, sigma))
         return seen[-1]
 
-    program = as_integrator(name)._program(grid)
+    program = FIXED_GRID.resolve(name)._program(grid)
     y = models.carry_out(program, models.probes(5), model, lambda k: np.ones((5, 2)))
     np.testing.assert_array_equal(y, seen[-1])
     assert len(seen) == program.n_evals
@@ -173,7 +176,7 @@ def test_a_last_step_to_zero_is_the_denoised_point(name: str, n_steps: int) -> N
 @pytest.mark.parametrize("name", fm.score.integrators())
 def test_evaluations_are_counted(name: str) -> None:
     for start, langevin in itertools.product(("low", "rk"), (None, fm.score.Langevin(2))):
-        integrator = dataclasses.replace(as_integrator(name), langevin=langevin)
+        integrator = dataclasses.replace(FIXED_GRID.resolve(name), langevin=langevin)
         if not integrator._is_stochastic():
             integrator = dataclasses.replace(integrator, start=start)
         for n, zero in itertools.product((1, 2, 3, 5, 12, 13, 31), (True, False)):
@@ -203,7 +206,7 @@ def test_twins(noisy: Integrator, twin: str) -> None:
     grid = models.karras(11)
     ends = [
         models.carry_out(integrator._program(grid), models.probes())
-        for integrator in (noisy, as_integrator(twin))
+        for integrator in (noisy, FIXED_GRID.resolve(twin))
     ]
     assert not noisy.needs_noise
     np.testing.assert_allclose(*ends, rtol=1e-13, atol=1e-13)
@@ -249,7 +252,7 @@ def test_stochastic_integrators_draw_from_the_law(name: str) -> None:
 @pytest.mark.parametrize("name", [*fm.score.integrators(), "heun churn"])
 def test_grids_of_rows_are_their_own(name: str) -> None:
     """Rows that share a list of instructions get what each of them would get alone."""
-    integrator = STOCHASTIC.get(name) or as_integrator(name)
+    integrator = STOCHASTIC.get(name) or FIXED_GRID.resolve(name)
     grids = np.stack([models.karras(6, 0.02, high) for high in (10.0, 3.0, 0.7, 40.0)])
     noise = np.random.default_rng(3).standard_normal((50, 4, 3))
     y0 = np.linspace(-4, 9, 12).reshape(4, 3)
@@ -372,8 +375,24 @@ def test_settings_out_of_range_are_refused(kind: Any, given: dict[str, Any], nam
 
 
 def test_names() -> None:
-    assert as_integrator("dpmpp_2m") == fm.score.DPMSolver(2)
-    assert as_integrator("deis_rho_ab3") == fm.score.DEIS(3, "sigma")
-    assert as_integrator(fm.score.Heun()) == as_integrator("heun")
+    assert FIXED_GRID.resolve("dpmpp_2m") == fm.score.DPMSolver(2)
+    assert FIXED_GRID.resolve("deis_rho_ab3") == fm.score.DEIS(3, "sigma")
+    assert FIXED_GRID.resolve(fm.score.Heun()) == FIXED_GRID.resolve("heun")
     with pytest.raises(ArgumentError, match="'dpmpp_4m' was given"):
-        as_integrator("dpmpp_4m")
+        FIXED_GRID.resolve("dpmpp_4m")
+
+
+def test_close_names_are_suggested() -> None:
+    model = fm.score.Gaussian([0.0], 1.0)
+    for argument, call in (
+        ("integrator", lambda: fm.score.sample(model, 1, integrator="huen")),
+        ("denoiser", lambda: fm.score.langevin_gibbs(model, denoiser="huen")),
+    ):
+        with pytest.raises(ArgumentError, match=rf"^{argument}: .*did you mean 'heun'\?"):
+            call()
+
+
+def test_every_method_of_the_core_has_a_name_and_an_exported_class() -> None:
+    named = [FIXED_GRID.resolve(name) for name in fm.score.integrators()]
+    assert {integrator._method()[0] for integrator in named} == set(_core.Program.METHODS)
+    assert {type(integrator).__name__ for integrator in named} <= set(fm.score.__all__)

@@ -1,0 +1,590 @@
+"""The integrators on fixed grids of noise levels, and their names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fermiac._base.strategies import Strategies
+from fermiac._base.validate import choice, whole, yes
+from fermiac.errors import ArgumentError
+from fermiac.score.adaptive import Adaptive
+from fermiac.score.integrator import AnyIntegrator, Integrator, number, pair
+
+__all__ = [
+    "DEIS",
+    "GHVB",
+    "Ancestral",
+    "DPMSolver",
+    "Euler",
+    "EulerMaruyama",
+    "HeavyBall",
+    "Heun",
+    "Midpoint",
+    "RungeKutta",
+    "UniPC",
+    "integrators",
+]
+
+
+@dataclass(frozen=True)
+class DPMSolver(Integrator):
+    """DPM-Solver++ [1]_: exponential integrators in log s of the denoised point.
+
+    Parameters
+    ----------
+    order : {1, 2, 3}, default 2
+        Points of which the polynomial is made.
+    multistep : bool, default True
+        Whether those are the denoised points of the last steps, at one evaluation a step, or are
+        evaluated within the step, at as many as the order.
+    eta : float, default 0.0
+        With 0 the probability-flow equation, with 1 the reverse stochastic equation, and in between
+        what lies between; multistep only.
+    sde : {"midpoint", "heun"}, default "midpoint"
+        How the second order uses the last two denoised points: the midpoint rule of [1]_, or the
+        exact integral of the line through them. The third order takes the second form.
+    variant : {"published", "corrected"}, default "published"
+        The weight of the second derivative in the multistep third order. The published one is half
+        of the integral of the parabola, so that its order is 2; it often has the smaller error
+        with 20 steps or fewer. The corrected one is of order 3 (with ``start="rk"``).
+
+    Other Parameters
+    ----------------
+    start, lower_order_final, langevin
+        As for `Integrator`.
+
+    Notes
+    -----
+    The names "dpmpp_1s" to "dpmpp_3s" are the single-step methods, "dpmpp_2m" and "dpmpp_3m" the
+    multistep ones, and "dpmpp_2m_sde" and "dpmpp_3m_sde" those with `eta` 1.
+
+    References
+    ----------
+    .. [1] C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu, "DPM-Solver++: fast solver for guided
+       sampling of diffusion probabilistic models", 2022.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.DPMSolver(2).n_evals(10), fm.score.DPMSolver(2, multistep=False).n_evals(10)
+    (10, 19)
+    """
+
+    order: int = 2
+    multistep: bool = True
+    eta: float = 0.0
+    sde: str = "midpoint"
+    variant: str = "published"
+
+    def _check(self) -> None:
+        whole("order", self.order, 1, 3)
+        yes("multistep", self.multistep)
+        choice("sde", self.sde, ("midpoint", "heun"))
+        choice("variant", self.variant, ("published", "corrected"))
+        if self.variant == "corrected" and not (self.multistep and self.order == 3):
+            raise ArgumentError(
+                "variant: 'corrected' was given; it is of the multistep method of order 3 alone"
+            )
+        if number("eta", self.eta) != 0 and not self.multistep:
+            raise ArgumentError(
+                f"eta: {self.eta!r} was given; single-step methods have no noise; take "
+                "multistep=True or eta=0"
+            )
+
+    def _is_stochastic(self) -> bool:
+        return self.eta > 0
+
+    def _method(self) -> tuple[str, dict[str, Any]]:
+        if not self.multistep:
+            return "single", {"order": self.order}
+        names = ("order", "eta", "sde", "variant")
+        return "multi", {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class DEIS(Integrator):
+    """Adams-Bashforth with the exact integral of the polynomial (DEIS) [1]_.
+
+    The slope (y - D) / s is a polynomial through its last values, in the level, in its logarithm or
+    in the time of a variance-preserving process. One evaluation a step.
+
+    Parameters
+    ----------
+    degree : {0, 1, 2, 3}, default 2
+        The degree of the polynomial; the order of convergence is larger by 1.
+    variable : {"log", "sigma", "vp_t"}, default "log"
+        What the polynomial is a function of: log s, s (the linear multistep method of Adams and
+        Bashforth in s), or t as in [1]_.
+    beta_range : tuple of float, default (0.1, 20.0)
+        With "vp_t": β of the process at times 0 and 1.
+
+    Other Parameters
+    ----------------
+    start, lower_order_final, langevin
+        As for `Integrator`.
+
+    Notes
+    -----
+    The names "deis_log_ab1" to "deis_log_ab3" have degrees 1 to 3 in log s, "deis_rho_ab1" to
+    "deis_rho_ab3" in s. Integrals are taken by a Gauss-Legendre rule of 32 points.
+
+    References
+    ----------
+    .. [1] Q. Zhang, Y. Chen, "Fast sampling of diffusion models with exponential integrator", 2023.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.DEIS(3, start="rk").order
+    4
+    """
+
+    method = "deis"
+
+    degree: int = 2
+    variable: str = "log"
+    beta_range: tuple[float, float] = (0.1, 20.0)
+
+    @property
+    def order(self) -> float:
+        """The order of convergence that the method is made for."""
+        return self.degree + 1
+
+    def _check(self) -> None:
+        whole("degree", self.degree, 0, 3)
+        choice("variable", self.variable, ("log", "sigma", "vp_t"))
+        pair("beta_range", self.beta_range, "β at times 0 and 1")
+
+
+@dataclass(frozen=True)
+class GHVB(Integrator):
+    """Generalised heavy-ball momentum on Adams-Bashforth [1]_.
+
+    It damps the oscillations that strong guidance makes. One evaluation a step.
+
+    Parameters
+    ----------
+    order : float, default 2.0
+        Above 0, at most 4. Its ceiling is the number of velocities that are used; its fraction is
+        β, where that is not given.
+    beta : float, optional
+        The damping, above 0 and at most 1; with 1, which whole orders have by default, it is the
+        method of Adams and Bashforth on even steps.
+
+    Other Parameters
+    ----------------
+    start, lower_order_final, langevin
+        As for `Integrator`.
+
+    Notes
+    -----
+    The weights are those of even steps. On a grid of uneven ones the order is 2 at most.
+
+    References
+    ----------
+    .. [1] S. Wizadwongsa, W. Chinchuthakun, P. Khungurn, A. Raj, S. Suwajanakorn, "Diffusion
+       sampling with momentum for mitigating divergence artifacts", 2023.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.GHVB(1.8).damping
+    0.8
+    """
+
+    order: float = 2.0
+    beta: float | None = None
+
+    @property
+    def damping(self) -> float:
+        """The β that is used."""
+        if self.beta is not None:
+            return float(self.beta)
+        # As of the decimal that was written: 1.8 - 1 is 0.8.
+        return round(float(self.order) % 1, 12) or 1.0
+
+    def _check(self) -> None:
+        order = number("order", self.order)
+        if not 0 < order <= 4:
+            raise ArgumentError(
+                f"order: {self.order!r} was given; a number above 0 and up to 4 is needed"
+            )
+        if self.beta is not None:
+            number("beta", self.beta)
+            if order % 1:
+                raise ArgumentError(
+                    f"order: {self.order!r} was given with beta={self.beta!r}; its fraction is β; "
+                    "give a whole order, or no beta"
+                )
+
+    def _method(self) -> tuple[str, dict[str, Any]]:
+        return "ghvb", {"order": math.ceil(self.order), "beta": self.damping}
+
+
+@dataclass(frozen=True)
+class HeavyBall(Integrator):
+    """Polyak's heavy-ball momentum on Adams-Bashforth [1]_: velocity (1 - β) v + β slope.
+
+    It is of order 1 wherever β is below 1. One evaluation a step.
+
+    Parameters
+    ----------
+    order : {1, 2, 3, 4}, default 2
+        Slopes that the method of Adams and Bashforth below it uses.
+    beta : float, default 0.8
+        The damping, above 0 and at most 1; 1 is none.
+
+    Other Parameters
+    ----------------
+    start, lower_order_final, langevin
+        As for `Integrator`.
+
+    References
+    ----------
+    .. [1] S. Wizadwongsa, W. Chinchuthakun, P. Khungurn, A. Raj, S. Suwajanakorn, "Diffusion
+       sampling with momentum for mitigating divergence artifacts", 2023.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.HeavyBall(2, 0.7).n_evals(10)
+    10
+    """
+
+    method = "heavy_ball"
+
+    order: int = 2
+    beta: float = 0.8
+
+    def _check(self) -> None:
+        whole("order", self.order, 1, 4)
+        number("beta", self.beta)
+
+
+@dataclass(frozen=True)
+class UniPC(Integrator):
+    """The unified predictor-corrector in its form for denoised points [1]_.
+
+    Each step predicts with the denoised points of the last ones, evaluates there, and corrects with
+    that evaluation too, which the next step then uses as its own: one evaluation a step. The last
+    step is not corrected.
+
+    Parameters
+    ----------
+    order : {1, 2, 3, 4}, default 2
+        The order of the predictor; the corrector raises the order of convergence by 1.
+    form : {"bh2", "bh1"}, default "bh2"
+        The function B(h): exp(h) - 1 or h.
+    corrector : bool, default True
+        Whether steps are corrected.
+
+    Other Parameters
+    ----------------
+    start, lower_order_final, langevin
+        As for `Integrator`. Where Langevin steps move the points, each step evaluates anew: two
+        evaluations a step, and those of the Langevin steps.
+
+    References
+    ----------
+    .. [1] W. Zhao, L. Bai, Y. Rao, J. Zhou, J. Lu, "UniPC: a unified predictor-corrector framework
+       for fast sampling of diffusion models", 2023.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.UniPC(3).n_evals(10)
+    10
+    """
+
+    method = "unipc"
+
+    order: int = 2
+    form: str = "bh2"
+    corrector: bool = True
+
+    def _check(self) -> None:
+        whole("order", self.order, 1, 4)
+        choice("form", self.form, ("bh1", "bh2"))
+        yes("corrector", self.corrector)
+
+
+@dataclass(frozen=True)
+class Euler(Integrator):
+    """Euler's rule for the probability-flow equation.
+
+    It is what DDIM [1]_ and the first-order DPM-Solver [2]_ come to. One evaluation a step.
+
+    Other Parameters
+    ----------------
+    start, lower_order_final, langevin
+        As for `Integrator`.
+
+    References
+    ----------
+    .. [1] J. Song, C. Meng, S. Ermon, "Denoising diffusion implicit models", 2021.
+    .. [2] C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu, "DPM-Solver: a fast ODE solver for
+       diffusion probabilistic model sampling in around 10 steps", 2022.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.Euler().n_evals(10)
+    10
+    """
+
+    method = "euler"
+
+
+@dataclass(frozen=True)
+class Heun(Integrator):
+    """Heun's rule, and the stochastic sampler that is made of it [1]_.
+
+    Two evaluations a step, one in a last step to level 0.
+
+    Parameters
+    ----------
+    churn : float, default 0.0
+        How much noise is added before the steps, over all of them; with 0 there is none. A step
+        from level s starts at s (1 + γ), where γ is min(churn / N, √2 - 1) and N the number of
+        steps.
+    churn_range : tuple of float, default (0, inf)
+        The levels at which noise is added. A model with a `sigma_range` is not asked beyond it: a
+        call whose steps would start above its highest level is refused, whatever `clamp` is. Up to
+        that level over √2 noise can always be added.
+    churn_noise : float, default 1.0
+        The standard deviation of the noise in units of the right one.
+
+    Other Parameters
+    ----------------
+    start, lower_order_final, langevin
+        As for `Integrator`.
+
+    References
+    ----------
+    .. [1] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
+       diffusion-based generative models", 2022.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.Heun(churn=80, churn_range=(0.05, 1.0), churn_noise=1.007).needs_noise
+    True
+    """
+
+    method = "heun"
+
+    churn: float = 0.0
+    churn_range: tuple[float, float] = (0.0, np.inf)
+    churn_noise: float = 1.0
+
+    @property
+    def order(self) -> float:
+        """The order of convergence without churn."""
+        return 2
+
+    def _check(self) -> None:
+        number("churn", self.churn)
+        number("churn_noise", self.churn_noise)
+        pair("churn_range", self.churn_range, "(lowest, highest) level")
+
+    def _is_stochastic(self) -> bool:
+        return self.churn > 0
+
+    def _most_churned(self, top: float) -> float:
+        return min(top, float(self.churn_range[1]))
+
+
+@dataclass(frozen=True)
+class Midpoint(Integrator):
+    """The midpoint rule, with the slope at the geometric mean of a step's levels.
+
+    It is the second-order DPM-Solver [1]_ in the form of [2]_. Two evaluations a step, one in a
+    last step to level 0.
+
+    Other Parameters
+    ----------------
+    start, lower_order_final, langevin
+        As for `Integrator`.
+
+    References
+    ----------
+    .. [1] C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu, "DPM-Solver: a fast ODE solver for
+       diffusion probabilistic model sampling in around 10 steps", 2022.
+    .. [2] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
+       diffusion-based generative models", 2022.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.Midpoint().order
+    2
+    """
+
+    method = "midpoint"
+
+    @property
+    def order(self) -> float:
+        """The order of convergence."""
+        return 2
+
+
+@dataclass(frozen=True)
+class RungeKutta(Integrator):
+    """Kutta's schemes in the level s [1]_.
+
+    As many evaluations a step as the order, one in a last step to level 0.
+
+    Parameters
+    ----------
+    order : {3, 4}, default 4
+        The order of convergence.
+
+    Other Parameters
+    ----------------
+    start, lower_order_final, langevin
+        As for `Integrator`.
+
+    References
+    ----------
+    .. [1] W. Kutta, "Beitrag zur näherungsweisen Integration totaler Differentialgleichungen",
+       Zeitschrift für Mathematik und Physik, 1901.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.RungeKutta(3).n_evals(5)
+    13
+    """
+
+    method = "runge_kutta"
+
+    order: int = 4
+
+    def _check(self) -> None:
+        whole("order", self.order, 3, 4)
+
+
+@dataclass(frozen=True)
+class Ancestral(Integrator):
+    """Euler's rule to a lower level than the next, and noise up to it.
+
+    With `eta` 1 these are the transitions of the reverse chain of [1]_; in between it is DDIM with
+    its η [2]_. One evaluation a step.
+
+    Parameters
+    ----------
+    eta : float, default 1.0
+        How much of the noise; 0 is `Euler`.
+
+    Other Parameters
+    ----------------
+    start, lower_order_final, langevin
+        As for `Integrator`.
+
+    References
+    ----------
+    .. [1] J. Ho, A. Jain, P. Abbeel, "Denoising diffusion probabilistic models", 2020.
+    .. [2] J. Song, C. Meng, S. Ermon, "Denoising diffusion implicit models", 2021.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.Ancestral(0.0).needs_noise
+    False
+    """
+
+    method = "ancestral"
+
+    eta: float = 1.0
+
+    def _check(self) -> None:
+        number("eta", self.eta)
+
+    def _is_stochastic(self) -> bool:
+        return self.eta > 0
+
+
+@dataclass(frozen=True)
+class EulerMaruyama(Integrator):
+    """The Euler-Maruyama rule of the reverse stochastic equation, "reverse diffusion" in [1]_.
+
+    A step from s to s' is y + (s² - s'²) score + √(s² - s'²) z. One evaluation a step.
+
+    Other Parameters
+    ----------------
+    start, lower_order_final, langevin
+        As for `Integrator`.
+
+    References
+    ----------
+    .. [1] Y. Song, J. Sohl-Dickstein, D. P. Kingma, A. Kumar, S. Ermon, B. Poole, "Score-based
+       generative modeling through stochastic differential equations", 2021.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.EulerMaruyama().needs_noise
+    True
+    """
+
+    method = "euler_maruyama"
+
+    def _is_stochastic(self) -> bool:
+        return True
+
+
+#: The names of the integrators on fixed grids.
+_FIXED: dict[str, Callable[[], Integrator]] = {
+    "ancestral": Ancestral,
+    "ddim": Euler,
+    **{f"deis_log_ab{r}": partial(DEIS, r, "log") for r in (1, 2, 3)},
+    **{f"deis_rho_ab{r}": partial(DEIS, r, "sigma") for r in (1, 2, 3)},
+    "dpm2": Midpoint,
+    **{f"dpmpp_{k}m": partial(DPMSolver, k) for k in (2, 3)},
+    **{f"dpmpp_{k}m_sde": partial(DPMSolver, k, eta=1.0) for k in (2, 3)},
+    **{f"dpmpp_{k}s": partial(DPMSolver, k, multistep=False) for k in (1, 2, 3)},
+    "euler": Euler,
+    "euler_maruyama": EulerMaruyama,
+    **{f"ghvb{k}": partial(GHVB, k) for k in (1, 2, 3, 4)},
+    **{f"hb{k}": partial(HeavyBall, k) for k in (1, 2, 3, 4)},
+    "heun": Heun,
+    "rk3": partial(RungeKutta, 3),
+    "rk4": partial(RungeKutta, 4),
+    **{f"unipc{k}": partial(UniPC, k) for k in (1, 2, 3, 4)},
+}
+_ADAPTIVE: dict[str, Callable[[], AnyIntegrator]] = {
+    "rk45": partial(Adaptive, "dopri5"),
+    "dop853": partial(Adaptive, "dop853"),
+}
+_EXAMPLE = "fermiac.score.DPMSolver(2)"
+#: The integrators on fixed grids.
+FIXED_GRID = Strategies("integrator", Integrator, _FIXED, _EXAMPLE)
+#: All integrators, those with adaptive steps included.
+INTEGRATORS: Strategies[AnyIntegrator] = Strategies(
+    "integrator",
+    AnyIntegrator,
+    {**_FIXED, **_ADAPTIVE},
+    _EXAMPLE,
+)
+
+
+def integrators() -> tuple[str, ...]:
+    """List the names of the integrators on fixed grids.
+
+    Returns
+    -------
+    tuple of str
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> "dpmpp_2m" in fm.score.integrators()
+    True
+    """
+    return FIXED_GRID.names
