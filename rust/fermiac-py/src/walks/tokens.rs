@@ -88,7 +88,7 @@ impl TokenLoss {
     }
 
     /// The gradients of rows of parameters at nodes, or with `values` the losses.
-    fn fetch<'py>(
+    fn evaluate<'py>(
         &self,
         py: Python<'py>,
         theta: PyReadonlyArray2<'_, f64>,
