@@ -1,15 +1,13 @@
 //! The inner loop of the final phase: from the values of a block of tiles to sums.
 
-use std::ops::Range;
-
-use fermiac_base::linalg::add_gram;
-use fermiac_base::simd::{Kernel, LANES, V, dispatch, ln_slice};
-
 use super::layout::{Layout, TileValues};
 use super::layout::{lanes, n_tiles};
 use super::moments::Moments;
 use super::problem::Batch;
 use super::proposal::Sampler;
+use fermiac_base::linalg::add_gram;
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, ln_slice};
+use std::ops::Range;
 
 /// Tiles whose values are worked on at a time.
 const BLOCK_TILES: usize = 32;

@@ -1,9 +1,6 @@
 //! The adaptation: in each stage a sampler is fitted to all points so far, until the forecast says
 //! that another stage does not pay.
 
-use fermiac_base::Result;
-use fermiac_base::par::{CHUNK, Context};
-
 use super::component_bank::Fitted;
 use super::layout::Layout;
 use super::points::Points;
@@ -12,6 +9,8 @@ use super::proposal::Proposal;
 use super::proposal::{Control, Sampler};
 use super::settings::{Controls, Settings};
 use super::steps::{Adapting, Candidate, HANGING_SHARE};
+use fermiac_base::Result;
+use fermiac_base::par::{CHUNK, Context};
 
 /// Numbers that the adaptation may hold: 256 MiB. The fits need no more points; all further
 /// evaluations go to the final sample, of which only sums are kept.

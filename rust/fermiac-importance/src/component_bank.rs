@@ -1,11 +1,10 @@
 //! A bank of Gaussian and Student-t densities, stored so that one pass evaluates all of them at eight points.
 
-use std::f64::consts::PI;
-
 use fermiac_base::linalg::Cholesky;
 use fermiac_base::simd::{LANES, V, fma, ln, ln1pv};
 use fermiac_base::special::ln_gamma;
 use fermiac_base::{Error, Result};
+use std::f64::consts::PI;
 
 /// The tails of the densities in a [`ComponentBank`].
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,15 +1,14 @@
 //! The final phase: fresh points from a fixed sampler, of which only sums are kept.
 
-use fermiac_base::linalg::packed;
-use fermiac_base::par::{CHUNK, Context};
-use fermiac_base::simd::dispatch;
-use fermiac_base::{Error, Result};
-
 use super::accumulate::{Draws, Fill, Filled, Part, Shape};
 use super::layout::Layout;
 use super::layout::{lanes, n_tiles};
 use super::problem::{Batch, Plan, Problem};
 use super::proposal::Sampler;
+use fermiac_base::linalg::packed;
+use fermiac_base::par::{CHUNK, Context};
+use fermiac_base::simd::dispatch;
+use fermiac_base::{Error, Result};
 
 /// The block of the final phase's streams; adaptation stages use 0, 1, ….
 const FINAL_BLOCK: u32 = 1 << 20;

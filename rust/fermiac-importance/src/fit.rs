@@ -1,15 +1,13 @@
 //! Weighted fits of Gaussians and of two-component mixtures (cross-entropy: the closest member of
 //! the family to the weighted points in Kullback-Leibler divergence).
 
-use std::ops::Range;
-
+use super::component_bank::{ComponentBank, Fitted, Tail};
+use super::points::Points;
 use fermiac_base::Result;
 use fermiac_base::linalg::{SymmetricEigen, packed, packed_len};
 use fermiac_base::par::Context;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, expv, ln, lnv};
-
-use super::component_bank::{ComponentBank, Fitted, Tail};
-use super::points::Points;
+use std::ops::Range;
 
 /// Added to each variance, as a share of it: an exactly collinear sample still gives a density.
 const RIDGE: f64 = 1e-6;

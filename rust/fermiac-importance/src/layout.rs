@@ -1,12 +1,11 @@
 //! The layout of a problem and of its points: the law and the output of each expectation, and tiles of
 //! eight points side by side, one vector per coordinate.
 
+use super::problem::{Batch, Problem};
+use super::proposal::{Mixed, Proposal, weight};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{LANES, V};
 use fermiac_base::{Error, Result};
-
-use super::problem::{Batch, Problem};
-use super::proposal::{Mixed, Proposal, weight};
 
 /// The three shapes of a problem: one law and J integrands, J laws and one integrand, J pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -45,11 +45,10 @@ mod space;
 mod stage;
 mod steps;
 
+pub use adapt::Stage;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_target::{Integrand, Law};
-
-pub use adapt::Stage;
 pub use settings::{Controls, Family, Method, OnNan, Settings, Weights};
 
 use estimate::{Estimation, Final};

@@ -7,12 +7,11 @@
 //! programme each) finishes in a handful of passes over the points, where the sweeps alone would
 //! take fifty to eighty.
 
+use super::points::SPAN;
 use fermiac_base::Result;
 use fermiac_base::linalg::{add_gram, packed, packed_len};
 use fermiac_base::par::Context;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
-
-use super::points::SPAN;
 
 /// Relative gap at which a solution is good enough: the variance criterion is within 0.1 % of its
 /// least value.

@@ -1,14 +1,12 @@
 //! All points of the adaptation, with the density they were drawn from (the balance heuristic).
 
-use std::ops::Range;
-
-use fermiac_base::par::Context;
-use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv, ln, ln1pv, lnv};
-use fermiac_base::{Error, Result};
-
 use super::layout::Layout;
 use super::problem::Batch;
 use super::proposal::{Proposal, weight};
+use fermiac_base::par::Context;
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv, ln, ln1pv, lnv};
+use fermiac_base::{Error, Result};
+use std::ops::Range;
 
 /// Tiles that one task works through.
 pub(crate) const SPAN: usize = 512;

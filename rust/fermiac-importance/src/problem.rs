@@ -1,20 +1,18 @@
 //! The problem of a run, and the loop that draws, evaluates and hands on points chunk by chunk.
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
-
+use super::layout;
+use super::proposal::Proposal;
+use super::settings::OnNan;
+use super::space::Space;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::{CHUNK, Context};
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{LANES, V};
 use fermiac_base::{Error, Result};
 use fermiac_target::{Dispatch, Integrand, Law, RowStatus, unwritten};
-
-use super::layout;
-use super::proposal::Proposal;
-use super::settings::OnNan;
-use super::space::Space;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Chunks that are gathered into one call of a target that runs on the calling thread.
 const GATHER: usize = 16;

@@ -1,10 +1,9 @@
 //! The sampling density: a mixture of fitted components and of the laws themselves.
 
+use super::component_bank::{ComponentBank, Fitted, Tail};
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, expv, lnv};
-
-use super::component_bank::{ComponentBank, Fitted, Tail};
 
 /// A mixture (1 - base) Σ alpha_l g_l + base · mean of the laws. A group `g_l` is one density of
 /// the bank, or a small mixture of several.

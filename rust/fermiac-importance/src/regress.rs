@@ -2,16 +2,14 @@
 //! effective importance sampling*, 2000). They come from the points of the adaptation and are fixed
 //! before the final sample is drawn, so that its estimates stay unbiased.
 
-use std::ops::Range;
-
+use super::points::{Points, Table, relative};
+use super::proposal::Control;
+use super::proposal::{Proposal, weight};
 use fermiac_base::Result;
 use fermiac_base::linalg::{SymmetricEigen, add_gram, packed, packed_len};
 use fermiac_base::par::Context;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv};
-
-use super::points::{Points, Table, relative};
-use super::proposal::Control;
-use super::proposal::{Proposal, weight};
+use std::ops::Range;
 
 /// Directions whose scaled singular value is below this share of the largest are left out: the
 /// components overlap, and a regression on their differences would fit noise.

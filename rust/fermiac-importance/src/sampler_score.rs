@@ -1,14 +1,12 @@
 //! The score of a sampler: its variance criterion, estimated from all points of the adaptation.
 
-use std::ops::Range;
-
-use fermiac_base::Result;
-use fermiac_base::par::Context;
-use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv};
-
 use super::points::{Points, Table, relative};
 use super::proposal::{Proposal, weight};
 use super::stage::Measured;
+use fermiac_base::Result;
+use fermiac_base::par::Context;
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv};
+use std::ops::Range;
 
 /// The criterion for one evaluation from a sampler, Σ w_j times the variance of the corrected
 /// value of expectation j, with the share of the largest point in it. It is estimated from all

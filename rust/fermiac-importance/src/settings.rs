@@ -1,9 +1,8 @@
 //! The settings of a run.
 
+use super::component_bank::Tail;
 use fermiac_base::{Error, Result};
 use fermiac_target::Law;
-
-use super::component_bank::Tail;
 
 /// The method of the estimates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

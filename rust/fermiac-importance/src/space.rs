@@ -1,12 +1,11 @@
 //! The working space: every coordinate of the laws mapped to the whole line, where Gaussian and t
 //! components fit. Half-lines by a logarithm, intervals by the normal quantile.
 
-use std::f64::consts::PI;
-
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::special::{normal_cdf, normal_quantile};
 use fermiac_target::{Law, Support};
+use std::f64::consts::PI;
 
 /// The map of one coordinate.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,13 +1,12 @@
 //! Measurements of one adaptation stage on its own sampler, from its own points.
 
-use fermiac_base::simd::{Kernel, LANES, V, dispatch};
-
 use super::layout::{Layout, TileValues};
 use super::layout::{lanes, n_tiles};
 use super::points::Table;
 use super::problem::Batch;
 use super::proposal::Control;
 use super::proposal::Proposal;
+use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 
 /// Sums per expectation: v, |v|, v², r, r², rv for the first control, q, q², qv, rq for a second.
 const SUMS: usize = 10;

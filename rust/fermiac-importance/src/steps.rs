@@ -1,9 +1,5 @@
 //! The steps of one adaptation stage: measure, fit, choose the weights, score the sampler.
 
-use fermiac_base::par::Context;
-use fermiac_base::simd::{LANES, V};
-use fermiac_base::{Error, Result};
-
 use super::adapt::Stage;
 use super::component_bank::{ComponentBank, Fitted};
 use super::fit::{self, Moments};
@@ -17,6 +13,9 @@ use super::regress;
 use super::sampler_score;
 use super::settings::{Controls, Family, Settings, Weights};
 use super::stage::{Measured, StageSums};
+use fermiac_base::par::Context;
+use fermiac_base::simd::{LANES, V};
+use fermiac_base::{Error, Result};
 
 /// A forecast is not used where one point makes up more than this share of it: where an integrand
 /// lives in the tail of the laws, the points seen say little about the laws as a sampler.

@@ -1,17 +1,15 @@
 //! Elliptical slice sampling of a density with a normal prior.
 
-use std::f64::consts::TAU;
-
-use fermiac_base::Result;
-use fermiac_base::rng::Stream;
-use fermiac_base::simd::{cos, ln, sin};
-use fermiac_base::store::Codec;
-
 use crate::kernel::{
     EvalBuffer, Kernel, Metric, Phase, Point, Request, RequestKind, Step, bad_start,
 };
 use crate::phase_point::PhasePoint;
 use crate::slice::MOST_TRIES;
+use fermiac_base::Result;
+use fermiac_base::rng::Stream;
+use fermiac_base::simd::{cos, ln, sin};
+use fermiac_base::store::Codec;
+use std::f64::consts::TAU;
 
 /// Points μ + (x - μ) cos θ + ν sin θ with ν from the centred prior N(0, L Lᵀ): the ellipse leaves
 /// the prior as it is, and θ is drawn from the slice of the likelihood.

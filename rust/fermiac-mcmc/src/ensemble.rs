@@ -1,12 +1,11 @@
 //! Ensembles of walkers that move by the positions of each other.
 
+use crate::kernel::{EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Step, bad_start};
+use crate::phase_point::acceptance;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::ln;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-
-use crate::kernel::{EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Step, bad_start};
-use crate::phase_point::acceptance;
 
 /// An even number of walkers. A random half moves at a time, by the positions of the other half.
 ///

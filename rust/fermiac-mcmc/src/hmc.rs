@@ -1,12 +1,11 @@
 //! Hamiltonian Monte Carlo with trajectories of given length.
 
-use fermiac_base::Result;
-use fermiac_base::rng::Stream;
-use fermiac_base::store::Codec;
-
 use crate::kernel::{KernelCore, RequestKind, Scale, Stage, Step, StepSize, Transition};
 use crate::leapfrog::{kinetic, land, leap};
 use crate::phase_point::{DIVERGENT, PhasePoint, acceptance};
+use fermiac_base::Result;
+use fermiac_base::rng::Stream;
+use fermiac_base::store::Codec;
 
 /// The largest number of steps in a trajectory, however short they are.
 const MOST_STEPS: f64 = 1024.0;

@@ -1,10 +1,9 @@
 //! The isokinetic dynamics of microcanonical kernels: a direction that the force bends.
 
-use std::f64::consts::LN_2;
-
 use fermiac_base::linalg::dot;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{exp, ln};
+use std::f64::consts::LN_2;
 
 /// Bends the direction u, |u| = 1, for a time by a constant force. Returns the gain of the kinetic
 /// energy, which is the logarithm of the change of volume; NaN, with u unchanged, if the length of

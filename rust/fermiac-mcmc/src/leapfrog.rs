@@ -1,10 +1,9 @@
 //! Leapfrog steps of Hamiltonian dynamics in the coordinates of a metric.
 
-use fermiac_base::linalg::Triangle;
-use fermiac_base::simd::{Kernel, LANES, V, dispatch};
-
 use crate::kernel::Metric;
 use crate::phase_point::PhasePoint;
+use fermiac_base::linalg::Triangle;
+use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 
 /// The first part of a step, before the gradient at its end is known: half of the kick and the
 /// drift.

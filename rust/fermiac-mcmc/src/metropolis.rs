@@ -1,11 +1,10 @@
 //! Metropolis kernels: one state machine for every proposal of a single point.
 
+use crate::kernel::{KernelCore, Metric, RequestKind, Scale, Stage, Step, StepSize, Transition};
+use crate::phase_point::{DIVERGENT, PhasePoint, acceptance};
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
-
-use crate::kernel::{KernelCore, Metric, RequestKind, Scale, Stage, Step, StepSize, Transition};
-use crate::phase_point::{DIVERGENT, PhasePoint, acceptance};
 
 /// A law of proposals. [`Metropolized`] makes a kernel of it.
 ///

@@ -1,14 +1,13 @@
 //! Microcanonical Langevin kernels: steps of constant speed in a direction that the force bends.
 
-use fermiac_base::Result;
-use fermiac_base::rng::Stream;
-use fermiac_base::simd::{exp, ln};
-use fermiac_base::store::Codec;
-
 use crate::isokinetic::{kick, refresh};
 use crate::kernel::{KernelCore, Phase, RequestKind, Scale, Stage, Step, StepSize, Transition};
 use crate::phase_point::{DIVERGENT, acceptance};
 use crate::recent::Recent;
+use fermiac_base::Result;
+use fermiac_base::rng::Stream;
+use fermiac_base::simd::{exp, ln};
+use fermiac_base::store::Codec;
 
 /// The shares of the kicks in a step with two drifts of one half each: this, the rest, this.
 const KICK: f64 = 0.193_183_327_503_783_6;

@@ -1,9 +1,8 @@
 //! A point of a chain with the density, the gradient, and the force there.
 
+use crate::kernel::{EvalBuffer, Metric, Point};
 use fermiac_base::Result;
 use fermiac_base::store::Codec;
-
-use crate::kernel::{EvalBuffer, Metric, Point};
 
 /// Energy errors above this are divergences. Kernels without a Metropolis correction reject them
 /// as well: where gradients grow faster than linearly the chain would escape for good.

@@ -1,13 +1,12 @@
 //! The proposals of Metropolis kernels: random walks, Langevin steps, and Barker's.
 
+use crate::kernel::{Metric, StepSize};
+use crate::metropolis::Proposal;
+use crate::phase_point::PhasePoint;
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp_slice, expv, ln1pv};
 use fermiac_base::store::Codec;
-
-use crate::kernel::{Metric, StepSize};
-use crate::metropolis::Proposal;
-use crate::phase_point::PhasePoint;
 
 /// The random walk x + s L ξ.
 ///

@@ -1,17 +1,15 @@
 //! A whole run in one call: starting points, warm-up, draws and their diagnostics.
 
-use std::sync::Arc;
-
+use crate::drive::{Chain, Driver, Oracle, Plan, Record, Sampler, windows};
+use crate::kernel::{Kernel, Metric, MetricKind, Scale, StepSize};
+use crate::{Direction, Nuts, Slice};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::{Error, Result};
 use fermiac_target::diagnostics::{Statistic, convergence};
 use fermiac_target::{LogDensity, RowStatus};
-
-use crate::drive::{Driver, Oracle, Plan, Record, Sampler, windows};
-use crate::kernel::{Kernel, Metric, MetricKind, Scale, StepSize};
-use crate::{Direction, Nuts, Slice};
+use std::sync::Arc;
 
 /// How often a starting point without density is drawn again.
 const TRIES: usize = 100;
@@ -197,7 +195,7 @@ pub fn sample_with(
         stats: &mut stats,
     };
     sampler.run(oracles, until, record, None, Driver::Auto, context)?;
-    let n_evals = n_start + sampler.chains().iter().map(|chain| chain.n_evals()).sum::<u64>();
+    let n_evals = n_start + sampler.chains().iter().map(Chain::n_evals).sum::<u64>();
     Ok(Draws { shape: [n_chains, n_draws, dim], draws, log_densities, stat_names, stats, n_evals })
 }
 

@@ -1,14 +1,13 @@
 //! Slice sampling along coordinates, along random lines, and in boxes.
 
-use fermiac_base::Result;
-use fermiac_base::rng::Stream;
-use fermiac_base::simd::ln;
-use fermiac_base::store::Codec;
-
 use crate::kernel::{
     EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Scale, Step, StepSize, bad_start,
 };
 use crate::phase_point::PhasePoint;
+use fermiac_base::Result;
+use fermiac_base::rng::Stream;
+use fermiac_base::simd::ln;
+use fermiac_base::store::Codec;
 
 /// The largest number of points that are tried within a bracket before the chain stays.
 pub(super) const MOST_TRIES: usize = 200;

@@ -1,12 +1,11 @@
 //! Underdamped Langevin dynamics: splittings into drifts, kicks and friction.
 
+use crate::kernel::{KernelCore, RequestKind, Scale, Stage, Step, StepSize, Transition};
+use crate::phase_point::{DIVERGENT, acceptance};
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::exp;
 use fermiac_base::store::Codec;
-
-use crate::kernel::{KernelCore, RequestKind, Scale, Stage, Step, StepSize, Transition};
-use crate::phase_point::{DIVERGENT, acceptance};
 
 /// One part of a splitting, in z and with unit masses, for a time t.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,12 @@
 //! The evidence of bootstrapped runs, with lineages or families resampled.
 
+use super::replicates::{BLOCK, Heights, Simulated, Totals, check_values, collect};
+use super::volume::check;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, expm1v};
 use fermiac_base::{Error, Result};
-
-use super::replicates::{BLOCK, Heights, Simulated, Totals, check_values, collect};
-use super::volume::check;
 
 /// The address of the streams of bootstraps, apart from those of runs and simulations.
 const ADDRESS: u64 = 1 << 60;

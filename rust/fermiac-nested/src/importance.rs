@@ -9,13 +9,12 @@
 //! - F. Feroz, M. P. Hobson, E. Cameron, A. N. Pettitt, "Importance nested sampling and the
 //!   MultiNest algorithm", Open Journal of Astrophysics, 2019.
 
+use super::bound::{Bound, Volume};
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::store::Codec;
-
-use super::bound::{Bound, Volume};
 
 /// The address of the streams of volumes, above those of all batches.
 const VOLUMES: u64 = 1 << 58;

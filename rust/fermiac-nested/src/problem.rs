@@ -1,15 +1,14 @@
 //! The problem of a run: a prior as a map of the unit cube, a log-likelihood, and the edges of axes.
 
-use std::cell::RefCell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
-
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_target::density::show;
 use fermiac_target::{Dispatch, Integrand, Law, LogDensity, RowStatus, unwritten};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// A map from the unit cube to the space of the parameters.
 pub trait Prior: Send + Sync {

@@ -1,17 +1,15 @@
 //! A whole run in one call: the evidence and weighted points of the posterior.
 
-use std::sync::Arc;
-
-use fermiac_base::Result;
-use fermiac_base::par::Context;
-use fermiac_target::{Law, LogDensity};
-
 use crate::bound::BoundKind;
 use crate::chains::Direction;
 use crate::points::Points;
 use crate::problem::{Edge, LawPrior, Likelihood, OnNan, Problem};
 use crate::run::{Opening, Run, Sampler, Settings, Status};
 use crate::{n_alive, volumes};
+use fermiac_base::Result;
+use fermiac_base::par::Context;
+use fermiac_target::{Law, LogDensity};
+use std::sync::Arc;
 
 /// From this dimension on points are found by chains alone.
 const MANY: usize = 10;

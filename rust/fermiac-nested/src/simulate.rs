@@ -1,12 +1,11 @@
 //! The evidence under simulated shrinkage of the prior mass.
 
+use super::replicates::{BLOCK, Heights, Simulated, Totals, check_values, collect};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, expm1v};
 use fermiac_base::{Error, Result};
-
-use super::replicates::{BLOCK, Heights, Simulated, Totals, check_values, collect};
 
 /// The address of the streams of simulations, apart from those of runs and bootstraps.
 const ADDRESS: u64 = 1 << 61;

@@ -3,12 +3,11 @@
 //! B. Efron (1987), "Better bootstrap confidence intervals", Journal of the American Statistical
 //! Association 82(397); for two samples the acceleration is from the jackknife of each.
 
+use super::roc::{Curve, Statistic, tpr_at, twice_auc};
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::special::{normal_cdf, normal_quantile};
 use fermiac_base::{Error, Result};
-
-use super::roc::{Curve, Statistic, tpr_at, twice_auc};
 
 /// About the scores that one task draws: tens of milliseconds, so that a run can be stopped.
 const WORK: usize = 2_000_000;

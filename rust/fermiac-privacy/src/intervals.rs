@@ -3,9 +3,8 @@
 //! Over a box, the e^ε of the attack falls in both rates and that of the flipped attack rises, and
 //! no point has an ε > 0 by both. So the ends over the box are taken at its two corners.
 
-use fermiac_base::special::{beta_quantile_fill, normal_quantile};
-
 use super::rates::{Direction, Rate, epsilon_at};
+use fermiac_base::special::{beta_quantile_fill, normal_quantile};
 
 /// The method of an interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,10 +3,9 @@
 //! The bound for (ε, δ) is that of Steinke, Nasr and Jagielski (2023), the one for a Gaussian
 //! trade-off curve that of Mahloujifar, Melis and Chaudhuri (2024).
 
+use super::gaussian::{gdp_epsilon, gdp_mu};
 use fermiac_base::simd::{exp, ln, normal_cdf, normal_quantile};
 use fermiac_base::special::{IncompleteBeta, log1p_less, stirling_correction};
-
-use super::gaussian::{gdp_epsilon, gdp_mu};
 
 /// Relative width of the final bracket of a bound.
 const TOLERANCE: f64 = 1.0e-13;

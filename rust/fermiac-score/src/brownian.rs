@@ -7,11 +7,10 @@
 //! parts of log s: bisected in v it would be too coarse at small s. Each node has an address, so
 //! that intervals can be evaluated in any order.
 
+use super::noise::{Purpose, stream};
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::special::expm1;
 use fermiac_base::{Error, Result};
-
-use super::noise::{Purpose, stream};
 
 /// The deepest tree: its nodes have 32-bit numbers.
 const MAX_DEPTH: u32 = 31;

@@ -1,12 +1,11 @@
 //! Integrators in one call: points along given noise levels, and draws from noise.
 
-use fermiac_base::par::Context;
-use fermiac_base::{Error, Result};
-
 use crate::Model;
 use crate::noise::{Purpose, stream};
 use crate::program::{Corrector, Method, Options, SdeSolver, Start, Variant, compile};
 use crate::run::{self, Norm, OnNan, Plan, Stride};
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
 
 /// The step size of Langevin correctors, as a signal-to-noise ratio.
 const SNR: f64 = 0.16;

@@ -1,11 +1,9 @@
 //! Targets given by Rust functions of one point.
 
-use std::sync::Arc;
-
+use crate::{Dispatch, Integrand, LogDensity, RowStatus};
 use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
-
-use crate::{Dispatch, Integrand, LogDensity, RowStatus};
+use std::sync::Arc;
 
 /// A function of a point that returns its log-density and writes the gradient there, where it has
 /// one.

@@ -9,15 +9,13 @@
 
 #![allow(unsafe_code, reason = "foreign functions are called here")]
 
+use super::space::with_space;
+use super::{Dispatch, Integrand, LogDensity, RowStatus};
+use fermiac_base::linalg::Rows;
+use fermiac_base::{Error, Result};
 use std::any::Any;
 use std::ffi::{c_int, c_void};
 use std::mem::transmute;
-
-use fermiac_base::linalg::Rows;
-use fermiac_base::{Error, Result};
-
-use super::space::with_space;
-use super::{Dispatch, Integrand, LogDensity, RowStatus};
 
 /// Maps n points of d coordinates, row-major, to n values.
 pub type BatchFn = unsafe extern "C" fn(*const f64, isize, isize, *mut f64, *mut c_void) -> c_int;

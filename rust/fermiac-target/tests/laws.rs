@@ -1,8 +1,6 @@
 //! Densities, draws and edges of the built-in laws.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::sync::Arc;
-
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::{Error, Result};
@@ -10,6 +8,7 @@ use fermiac_target::law::{
     Independent, Marginal, Mixture, MultivariateNormal, MultivariateT, Product,
 };
 use fermiac_target::{Dispatch, Law, Support};
+use std::sync::Arc;
 
 const INF: f64 = f64::INFINITY;
 

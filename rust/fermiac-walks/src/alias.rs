@@ -1,9 +1,8 @@
 //! Alias tables of the rows, for neighbours by the weights of their edges.
 
+use super::graph::{View, WeightSlice};
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
-
-use super::graph::{View, WeightSlice};
 
 /// The alias tables of all rows, in the order of the places.
 ///

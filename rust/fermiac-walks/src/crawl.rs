@@ -1,14 +1,12 @@
 //! Graphs behind an oracle, whose rows are requested when walkers need them.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
+use super::neighbour_source::NeighbourSource;
+use super::target::Target;
 use fermiac_base::simd::prefetch;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-
-use super::neighbour_source::NeighbourSource;
-use super::target::Target;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 /// The source of a graph's rows.
 pub trait Oracle {

@@ -1,11 +1,5 @@
 //! Walkers on graphs behind an oracle.
 
-use std::time::{Duration, Instant};
-
-use fermiac_base::par::Context;
-use fermiac_base::store::Codec;
-use fermiac_base::{Error, Result};
-
 use super::crawl::{Crawl, Oracle};
 use super::dispatch::{ChainDispatch, Prepared, Scheduler};
 use super::hashed::Hashed;
@@ -15,6 +9,10 @@ use super::plan::{Kernel, Plan};
 use super::record::{Record, Track};
 use super::schedulers::run;
 use super::walker_block::{Batch, Member, Moves, WALKERS, WalkerBlock};
+use fermiac_base::par::Context;
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
+use std::time::{Duration, Instant};
 
 /// Walkers on a graph that is known near their paths.
 ///

@@ -1,8 +1,5 @@
 //! The choice of the compiled chain for a plan.
 
-use fermiac_base::par::Context;
-use fermiac_base::{Error, Result};
-
 use super::alias::AliasRows;
 use super::graph::{View, WeightSlice};
 use super::metropolis::Metropolis;
@@ -14,6 +11,8 @@ use super::rotor::Rotor;
 use super::scan::Scan;
 use super::simple::{Simple, Weighted};
 use super::walker_block::Moves;
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
 
 /// Runs walkers with a chain.
 pub(super) trait Scheduler {

@@ -1,11 +1,10 @@
 //! Histories for graphs that are too large for tables: visited nodes by open addressing.
 
-use fermiac_base::simd::{exp, ln, ln1p_pos, prefetch};
-use fermiac_base::{Error, Result};
-
 use super::history::History;
 use super::target::Target;
 use super::walker_block::WALKERS;
+use fermiac_base::simd::{exp, ln, ln1p_pos, prefetch};
+use fermiac_base::{Error, Result};
 
 /// The visited nodes of one walker, with the visits and more data of each.
 ///

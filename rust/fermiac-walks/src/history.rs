@@ -1,10 +1,9 @@
 //! The visit counts of the walkers of a block.
 
-use fermiac_base::simd::{LANES, V, ln, prefetch};
-
 use super::neighbour_source::NeighbourSource;
 use super::target::Target;
 use super::walker_block::{WALKERS, WalkerBlock};
+use fermiac_base::simd::{LANES, V, ln, prefetch};
 
 /// The counts of eight walkers, or those of all walkers.
 pub(super) trait History: Send {

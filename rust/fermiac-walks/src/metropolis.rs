@@ -1,13 +1,12 @@
 //! Chains that propose a neighbour and accept or refuse it.
 
-use fermiac_base::Result;
-use fermiac_base::simd::{V, ln, lnv};
-
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::plan::Step;
 use super::target::Target;
 use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, choose, unit};
+use fermiac_base::Result;
+use fermiac_base::simd::{V, ln, lnv};
 
 /// The Metropolis–Hastings and Barker chains, towards a target that history bends if `BENT`; with
 /// `DELAYED` the chain with delayed acceptance, which avoids turning back.

@@ -1,13 +1,12 @@
 //! Multiple-try Metropolis.
 
-use fermiac_base::Result;
-use fermiac_base::simd::{V, expv, ln1pv, lnv};
-
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::plan::Step;
 use super::target::Target;
 use super::walker_block::{Moves, WALKERS, WalkerBlock, choose, unit};
+use fermiac_base::Result;
+use fermiac_base::simd::{V, expv, ln1pv, lnv};
 
 /// Metropolis–Hastings with several tries, one of which is chosen by locally balanced weights,
 /// towards a target that history bends if `BENT`.

@@ -1,8 +1,7 @@
 //! Sources of neighbours: the arrays of a graph, or the answers of an oracle.
 
-use fermiac_base::Result;
-
 use super::graph::View;
+use fermiac_base::Result;
 
 /// The rows of a graph. Walkers [`require`](Self::require) a node before they read its row.
 pub(super) trait NeighbourSource {

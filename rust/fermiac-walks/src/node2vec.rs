@@ -1,12 +1,11 @@
 //! The second-order walk of node2vec.
 
-use fermiac_base::Result;
-
 use super::alias::{AliasRows, TWO_32};
 use super::graph::WeightSlice;
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, choose, unit};
+use fermiac_base::Result;
 
 /// To a neighbour by the weight of the edge, times 1 / `back` for the previous node, 1 for its
 /// neighbours, and 1 / `out` for others.

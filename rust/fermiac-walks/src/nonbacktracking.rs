@@ -1,10 +1,9 @@
 //! The non-backtracking walk.
 
-use fermiac_base::Result;
-
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, choose, unit};
+use fermiac_base::Result;
 
 /// To a neighbour other than the previous node, each equally likely; back if there is no other.
 ///

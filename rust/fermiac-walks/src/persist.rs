@@ -1,15 +1,14 @@
 //! Positions and visits of walkers for results and checkpoints.
 
-use fermiac_base::rng::Stream;
-use fermiac_base::store::Codec;
-use fermiac_base::{Error, Result};
-
 use super::hashed::{Hashed, HashedMasses, Open};
 use super::history::{Dense, Masses};
 use super::neighbour_source::NeighbourSource;
 use super::recent::Recent;
 use super::walker_block::{WALKERS, WalkerBlock};
 use super::walkers::{Histories, Walkers};
+use fermiac_base::rng::Stream;
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
 
 /// The visited nodes of walkers, in rows: those of walker `i` are at
 /// `starts[i]..starts[i + 1]`, in ascending order.

@@ -1,9 +1,8 @@
 //! The description of a walk: its kernel, base chain, target and schedule of repellence.
 
-use fermiac_base::simd::{exp, ln, ln1p_pos};
-
 use super::target::Target;
 use super::walker_block::WalkerBlock;
+use fermiac_base::simd::{exp, ln, ln1p_pos};
 
 /// The base chain. The names in quotes are those of `name`, and of the Python layer.
 #[derive(Debug, Clone, Copy, PartialEq)]

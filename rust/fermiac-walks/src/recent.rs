@@ -1,14 +1,13 @@
 //! Histories of the last visited nodes, with estimates for all others.
 
-use fermiac_base::Result;
-use fermiac_base::simd::prefetch;
-use fermiac_base::store::Codec;
-
 use super::hashed::Open;
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::target::Target;
 use super::walker_block::{WALKERS, WalkerBlock};
+use fermiac_base::Result;
+use fermiac_base::simd::prefetch;
+use fermiac_base::store::Codec;
 
 /// The visits of the last nodes of eight walkers.
 ///

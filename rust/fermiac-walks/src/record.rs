@@ -1,8 +1,7 @@
 //! The recorded part of the paths of walkers.
 
-use fermiac_base::{Error, Result};
-
 use super::walker_block::{WALKERS, WalkerBlock};
+use fermiac_base::{Error, Result};
 
 /// The output array of paths: (walkers, slots), row by row.
 #[derive(Debug)]

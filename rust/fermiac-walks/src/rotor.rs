@@ -1,13 +1,12 @@
 //! The rotor-router walk.
 
-use fermiac_base::Result;
-use fermiac_base::rng::{Domain, Stream};
-use fermiac_base::simd::prefetch;
-
 use super::graph::View;
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, choose};
+use fermiac_base::Result;
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::simd::prefetch;
 
 /// To the neighbours of each node in turn.
 ///

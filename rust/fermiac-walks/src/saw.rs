@@ -1,13 +1,12 @@
 //! Self-avoiding walks.
 
+use super::graph::{Graph, View};
+use super::hashed::{Open, require_short};
+use super::walker_block::choose;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::ln;
 use fermiac_base::{Error, Result};
-
-use super::graph::{Graph, View};
-use super::hashed::{Open, require_short};
-use super::walker_block::choose;
 
 /// Self-avoiding walks, one after the other.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,14 +1,13 @@
 //! Steps that weigh all neighbours by the visits of the walker.
 
-use fermiac_base::Result;
-use fermiac_base::simd::{LANES, V, expm1v, expv, ln, ln1pv, lnv};
-
 use super::graph::WeightSlice;
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::plan::{Base, Step};
 use super::target::Target;
 use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, unit};
+use fermiac_base::Result;
+use fermiac_base::simd::{LANES, V, expm1v, expv, ln, ln1pv, lnv};
 
 /// A step of the base chain, with each outcome weighed by the walker's visits to it.
 ///

@@ -1,11 +1,5 @@
 //! The schedulers of walkers on threads, by the way in which histories are shared.
 
-use std::time::{Duration, Instant};
-
-use fermiac_base::Result;
-use fermiac_base::par::Context;
-use fermiac_base::simd::{Kernel, dispatch};
-
 use super::dispatch::Scheduler;
 use super::dyn_history::DynHistory;
 use super::graph::View;
@@ -15,6 +9,10 @@ use super::plan::Plan;
 use super::record::Track;
 use super::shared::{Counting, Counts, Shared, SharedCounts, histories};
 use super::walker_block::{Batch, Member, Moves, WalkerBlock};
+use fermiac_base::Result;
+use fermiac_base::par::Context;
+use fermiac_base::simd::{Kernel, dispatch};
+use std::time::{Duration, Instant};
 
 /// About the time between two polls of signals.
 const TURN: Duration = Duration::from_millis(5);

@@ -1,15 +1,13 @@
 //! A history that all walkers share.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use fermiac_base::Result;
-use fermiac_base::simd::{ln, prefetch};
-use fermiac_base::store::Codec;
-
 use super::dyn_history::DynHistory;
 use super::hashed::{Hashed, log_add};
 use super::history::History;
 use super::target::Target;
+use fermiac_base::Result;
+use fermiac_base::simd::{ln, prefetch};
+use fermiac_base::store::Codec;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The visits of all walkers together.
 pub(super) struct SharedCounts {

@@ -1,11 +1,10 @@
 //! Chains that choose a neighbour, uniformly or by weight, and go there.
 
-use fermiac_base::Result;
-
 use super::alias::{AliasRows, TWO_32};
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, choose, unit};
+use fermiac_base::Result;
 
 /// To a neighbour, each equally likely.
 pub(super) struct Simple {

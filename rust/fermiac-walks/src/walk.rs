@@ -1,11 +1,10 @@
 //! A walk on a graph in one call, and the visits of its nodes.
 
+use crate::graph::Graph;
+use crate::{Base, Kernel, Memory, Plan, Record, Schedule, Stuck, Target, Walkers};
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::{Error, Result};
-
-use crate::graph::Graph;
-use crate::{Base, Kernel, Memory, Plan, Record, Schedule, Stuck, Target, Walkers};
 
 /// The numbers of a walk.
 #[derive(Debug, Clone, PartialEq)]

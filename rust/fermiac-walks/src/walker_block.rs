@@ -1,13 +1,12 @@
 //! Eight walkers with one stream, and the stages in which blocks move side by side.
 
-use fermiac_base::Result;
-use fermiac_base::rng::{Domain, Stream};
-use fermiac_base::simd::{Kernel, LANES, V};
-
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::plan::{Plan, Step, Stuck};
 use super::record::Track;
+use fermiac_base::Result;
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::simd::{Kernel, LANES, V};
 
 /// The number of walkers in a block. Walker `i` is lane `i % 8` of block `i / 8` and its stream.
 pub(super) const WALKERS: usize = LANES;

@@ -1,10 +1,5 @@
 //! All walkers of a run and their histories.
 
-use std::time::{Duration, Instant};
-
-use fermiac_base::par::Context;
-use fermiac_base::{Error, Result};
-
 use super::dispatch::{ChainDispatch, Prepared};
 use super::dyn_history::DynHistory;
 use super::graph::Graph;
@@ -16,6 +11,9 @@ use super::record::Record;
 use super::schedulers::{Call, Private, SharedAsync, SharedSync};
 use super::shared::{Counts, SharedCounts, new_counts};
 use super::walker_block::{WALKERS, WalkerBlock};
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
+use std::time::{Duration, Instant};
 
 /// The way in which histories are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,10 @@
 //! Evidence of two models of one data set: is a coin fair?
 #![allow(clippy::print_stdout, reason = "an example prints its results")]
 
-use std::sync::Arc;
-
 use fermiac::nested::{run::Settings, sample};
 use fermiac::target::density;
 use fermiac::target::law::{Independent, Marginal};
+use std::sync::Arc;
 
 const HEADS: f64 = 64.0;
 const TOSSES: f64 = 100.0;

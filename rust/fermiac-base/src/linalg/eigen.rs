@@ -1,10 +1,9 @@
 //! Eigendecomposition and pseudo-inverse of a symmetric matrix.
 
+use crate::{Error, Result};
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::{Mat, MatRef, Par, Spec, diag::Diag};
-
-use crate::{Error, Result};
 
 /// Eigenvalues and orthonormal eigenvectors of a symmetric matrix.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,10 +3,9 @@
 //! With eight points each lane holds one point; with one point the lanes hold entries of the
 //! product. Both sum in the same order, so entries and sums of squares have the same bits.
 
-use std::ops::Range;
-
 use super::packed_start;
 use crate::simd::{Kernel, LANES, V, dispatch};
+use std::ops::Range;
 
 /// A lower triangular matrix, stored in blocks of eight rows and again in blocks of eight columns.
 /// Entries above the diagonal of a block, or beyond the matrix, are 0.

@@ -1,5 +1,8 @@
 //! The context of a long call: its threads, cancellation and progress.
 
+use super::pool::pool;
+use crate::{Error, Result};
+use rayon::ThreadPool;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -7,11 +10,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use rayon::ThreadPool;
-
-use super::pool::pool;
-use crate::{Error, Result};
 
 /// Interval at which the calling thread checks for signals.
 pub(super) const POLL: Duration = Duration::from_millis(50);

@@ -1,14 +1,13 @@
 //! Long parallel tasks that check a stop signal themselves.
 
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Instant;
-
 use super::Context;
 use super::context::{POLL, Slot};
 use super::pool::pool;
 use crate::{Error, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Instant;
 
 /// The stop signal and progress counter of a task.
 #[derive(Debug)]

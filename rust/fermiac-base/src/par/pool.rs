@@ -5,11 +5,9 @@
 //! leaks those of its parent. The list is append-only and read without a lock, so that no lock can
 //! be held across a fork.
 
-use std::sync::OnceLock;
-
-use rayon::{ThreadPool, ThreadPoolBuilder};
-
 use crate::{Error, Result};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::sync::OnceLock;
 
 /// The largest number of threads of a pool.
 pub const MAX_THREADS: usize = 1024;

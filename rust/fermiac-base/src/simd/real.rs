@@ -4,11 +4,10 @@
 //! Operations named after FMA fuse if the clone has the instruction; all others never fuse and have
 //! the same bits at every level.
 
-use std::ops::{Add, Div, Mul, Sub};
-
 use super::exp_log::{exp_body, fma, ln_body, ln1p_body};
 use super::normal::{normal_cdf_body, normal_quantile_body};
 use super::{LANES, V};
+use std::ops::{Add, Div, Mul, Sub};
 
 /// A double, or [`LANES`] of them.
 #[allow(clippy::return_self_not_must_use, reason = "arithmetic: every result is used")]

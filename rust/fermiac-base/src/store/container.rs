@@ -1,17 +1,15 @@
 //! Files of named tensors with a kind, a text and a digest that detects every changed byte.
 
+use super::replace::{regular, replace};
+use crate::{Error, Result};
+use safetensors::tensor::{Dtype as StoredDtype, SafeTensorError, SafeTensors, TensorView};
 use std::borrow::Cow;
 use std::fmt;
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::str::FromStr;
-
-use safetensors::tensor::{Dtype as StoredDtype, SafeTensorError, SafeTensors, TensorView};
 use twox_hash::xxhash3_128::Hasher;
-
-use super::replace::{regular, replace};
-use crate::{Error, Result};
 
 /// The version of the format that this library writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;

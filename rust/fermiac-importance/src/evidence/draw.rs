@@ -1,7 +1,9 @@
 //! Drawing the points of a stage and evaluating law and target at them, chunk by chunk.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use super::BLOCK;
+use crate::layout;
+use crate::proposal::Proposal;
+use crate::space::Space;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::{CHUNK, Context};
 use fermiac_base::rng::{Domain, Stream};
@@ -9,11 +11,7 @@ use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 use fermiac_base::{Error, Result};
 use fermiac_target::density::evaluate;
 use fermiac_target::{Dispatch, Law, LogDensity};
-
-use super::BLOCK;
-use crate::layout;
-use crate::proposal::Proposal;
-use crate::space::Space;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Chunks that are gathered into one call of a target that runs on the calling thread.
 const GATHER: usize = 16;

@@ -5,17 +5,15 @@
 //! Student-t components the E step also gives each point its weight (df + d) / (df + δ), as in Peel
 //! and McLachlan, *Robust mixture modelling using the t distribution* (2000).
 
-use std::ops::Range;
-
-use fermiac_base::Result;
-use fermiac_base::linalg::packed_len;
-use fermiac_base::par::Context;
-use fermiac_base::simd::{Kernel, V, dispatch, exp, expv, ln, lnv};
-
 use crate::component_bank::{ComponentBank, Fitted, Tail};
 use crate::fit::{add, add_square, condition, full};
 use crate::points::SPAN;
 use crate::proposal::Proposal;
+use fermiac_base::Result;
+use fermiac_base::linalg::packed_len;
+use fermiac_base::par::Context;
+use fermiac_base::simd::{Kernel, V, dispatch, exp, expv, ln, lnv};
+use std::ops::Range;
 
 const ITERATIONS: usize = 25;
 /// Gain of the log-likelihood per unit weight at which EM stops.

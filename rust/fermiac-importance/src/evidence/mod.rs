@@ -30,7 +30,6 @@ use fermiac_base::par::Context;
 use fermiac_base::simd::V;
 use fermiac_target::diagnostics::log_khat;
 use fermiac_target::{Law, LogDensity};
-
 pub use settings::{Scheme, Settings};
 pub use summary::{Evidence, Stage};
 

@@ -1,16 +1,14 @@
 //! All points of a run with the density that they count as drawn from.
 
-use std::ops::Range;
-
-use fermiac_base::Result;
-use fermiac_base::par::Context;
-use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv, ln};
-
 use super::draw::Drawn;
 use crate::component_bank::Fitted;
 use crate::layout::{lanes, n_tiles};
 use crate::points::{SPAN, log_add};
 use crate::proposal::Proposal;
+use fermiac_base::Result;
+use fermiac_base::par::Context;
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv, ln};
+use std::ops::Range;
 
 /// The share of the weight that fits may leave out.
 const NEGLIGIBLE: f64 = 1e-12;

@@ -1,9 +1,8 @@
 //! The settings of an evidence run.
 
-use fermiac_base::{Error, Result};
-
 use super::{MOST_COMPONENTS, MOST_POINTS};
 use crate::component_bank::Tail;
+use fermiac_base::{Error, Result};
 
 /// The points that the sampler is fitted to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

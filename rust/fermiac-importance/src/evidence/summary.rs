@@ -1,10 +1,9 @@
 //! The result of an evidence run: log Z, its error by strata, and the diagnostics of the weights.
 
-use fermiac_base::simd::{V, exp_slice, ln};
-use fermiac_target::diagnostics::log_khat;
-
 use super::Run;
 use super::pool::{self, Pool};
+use fermiac_base::simd::{V, exp_slice, ln};
+use fermiac_target::diagnostics::log_khat;
 
 /// One stage, as reported.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,14 +1,13 @@
 //! One chain: a kernel with its stream and its counts.
 
+use super::oracle::{Batch, Oracle};
+use super::record::Track;
+use crate::kernel::{Kernel, Phase, Request, RequestKind, Step};
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::{Domain, POSITION_WORDS, Stream};
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 use fermiac_target::RowStatus;
-
-use super::oracle::{Batch, Oracle};
-use super::record::Track;
-use crate::kernel::{Kernel, Phase, Request, RequestKind, Step};
 
 /// A chain, suspended between requests.
 pub struct Chain {

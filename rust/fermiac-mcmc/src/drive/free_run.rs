@@ -1,16 +1,14 @@
 //! Free run: each chain on a worker, every request answered on the spot.
 
+use super::chain::Chain;
+use super::oracle::Oracle;
+use super::record::Track;
+use fermiac_base::Result;
+use fermiac_base::par::Context;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use fermiac_base::Result;
-use fermiac_base::par::Context;
-
-use super::chain::Chain;
-use super::oracle::Oracle;
-use super::record::Track;
 
 /// The time that a worker stays with a chain while others wait, and the requests that it answers
 /// between two readings of the clock.

@@ -1,17 +1,15 @@
 //! Lock step: the requests of all chains are gathered into one batch per round.
 
-use std::time::Instant;
-
+use super::chain::{Chain, oracle_of};
+use super::oracle::{Batch, Oracle};
+use super::record::Track;
+use crate::kernel::{Request, RequestKind};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
 use fermiac_target::RowStatus;
-
-use super::chain::{Chain, oracle_of};
-use super::oracle::{Batch, Oracle};
-use super::record::Track;
-use crate::kernel::{Request, RequestKind};
+use std::time::Instant;
 
 /// The same request of some chains, and the room for the answer.
 struct Group {

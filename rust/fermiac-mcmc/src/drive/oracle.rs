@@ -1,15 +1,13 @@
 //! Oracles: the targets and conditional laws that answer the requests of kernels.
 
-use std::sync::Arc;
-
+use crate::kernel::RequestKind;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
 use fermiac_target::density::{all_finite, show};
 use fermiac_target::{Conditional, Dispatch, Integrand, LogDensity, RowStatus, unwritten};
-
-use crate::kernel::RequestKind;
+use std::sync::Arc;
 
 /// The rows that one worker evaluates at a time when a batch is split over threads.
 const ROWS: usize = 64;

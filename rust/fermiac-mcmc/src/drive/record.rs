@@ -1,8 +1,7 @@
 //! The record of a run: arrays of the caller, in which every chain has its own part.
 
-use fermiac_base::{Error, Result};
-
 use crate::kernel::Kernel;
+use fermiac_base::{Error, Result};
 
 /// The arrays of a run, each (rows, slots, …) with a row for every point that a kernel moves.
 /// Empty arrays are not filled.

@@ -1,14 +1,5 @@
 //! The chains of a run, their plan, and the barriers at which they share their adaptation.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use fermiac_base::par::Context;
-use fermiac_base::rng::Stream;
-use fermiac_base::store::Codec;
-use fermiac_base::{Error, Result};
-use fermiac_target::Dispatch;
-
 use super::chain::Chain;
 use super::free_run::free_run;
 use super::lock_step::lock_step;
@@ -16,6 +7,13 @@ use super::oracle::Oracle;
 use super::plan::Plan;
 use super::record::Record;
 use crate::kernel::{Kernel, Phase, Window};
+use fermiac_base::par::Context;
+use fermiac_base::rng::Stream;
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
+use fermiac_target::Dispatch;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The driver of the chains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

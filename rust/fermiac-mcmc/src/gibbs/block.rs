@@ -1,10 +1,9 @@
 //! A block of a composition: its coordinates and the kernel that moves them.
 
+use crate::kernel::{Kernel, Step};
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-
-use crate::kernel::{Kernel, Step};
 
 /// Some coordinates of a point, and the kernel that moves them.
 pub struct Block {

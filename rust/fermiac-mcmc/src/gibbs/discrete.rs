@@ -1,14 +1,12 @@
 //! A block with finitely many states, drawn by the probabilities of all states.
 
-use std::sync::Arc;
-
+use crate::kernel::{EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Step};
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::exp;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 use fermiac_target::density::show;
-
-use crate::kernel::{EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Step};
+use std::sync::Arc;
 
 /// A kernel that moves among the rows of a list of states.
 ///

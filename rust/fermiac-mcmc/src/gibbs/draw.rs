@@ -1,10 +1,9 @@
 //! A block that is drawn exactly from its law given the other coordinates.
 
+use crate::kernel::{EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Step};
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
-
-use crate::kernel::{EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Step};
 
 /// A kernel that draws all its coordinates at once from the law of its own oracle.
 #[derive(Debug, Clone)]

@@ -10,14 +10,13 @@ pub use discrete::{Discrete, DiscreteOptions};
 pub use draw::ExactDraw;
 pub use scan::Scan;
 
-use fermiac_base::rng::Stream;
-use fermiac_base::store::Codec;
-use fermiac_base::{Error, Result};
-
 use crate::kernel::{
     EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Scale, Step, StepSize,
 };
 use crate::phase_point::PhasePoint;
+use fermiac_base::rng::Stream;
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
 
 /// Kernels that move blocks of a point in turn, each with the other coordinates held.
 ///

@@ -1,15 +1,14 @@
 //! The parts that all kernels with one point, one metric and one step size share. Such a kernel
 //! implements only its transition.
 
-use fermiac_base::Result;
-use fermiac_base::rng::Stream;
-use fermiac_base::store::Codec;
-
 use super::{
     EvalBuffer, Kernel, Metric, Phase, Point, Request, RequestKind, Scale, Step, StepSize,
     bad_start,
 };
 use crate::phase_point::PhasePoint;
+use fermiac_base::Result;
+use fermiac_base::rng::Stream;
+use fermiac_base::store::Codec;
 
 /// The position of a kernel between two calls of `advance`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,10 @@
 //! The adapted parameters of a kernel: its metric and its step size.
 
-use std::sync::Arc;
-
+use super::{DualAveraging, EnergyErrors, Metric, Phase, RobbinsMonro, Window};
 use fermiac_base::Result;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::store::Codec;
-
-use super::{DualAveraging, EnergyErrors, Metric, Phase, RobbinsMonro, Window};
+use std::sync::Arc;
 
 /// The acceptance rate at which the search for a first step size ends, and its most tries.
 const CROSSING: f64 = 0.8;

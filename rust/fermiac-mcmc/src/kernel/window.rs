@@ -1,12 +1,11 @@
 //! The moments of the draws in a window of the warm-up, and the metric that they give.
 
+use super::fisher_metric::{Directions, directions, geometric_mean};
+use super::{Metric, MetricKind};
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, packed_start};
 use fermiac_base::simd::{Kernel, dispatch, fma};
 use fermiac_base::store::Codec;
-
-use super::fisher_metric::{Directions, directions, geometric_mean};
-use super::{Metric, MetricKind};
 
 /// The number of draws with independent coordinates towards which a window is shrunk.
 const PRIOR_DRAWS: f64 = 5.0;

@@ -6,13 +6,12 @@ mod tests;
 mod tree;
 mod turn;
 
-use fermiac_base::Result;
-use fermiac_base::rng::Stream;
-use fermiac_base::store::Codec;
-
 use crate::kernel::{
     EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Scale, Stage, Step, StepSize, bad_start,
 };
+use fermiac_base::Result;
+use fermiac_base::rng::Stream;
+use fermiac_base::store::Codec;
 use tree::{Growth, Tree};
 
 /// Hamiltonian trajectories that double until they turn back.

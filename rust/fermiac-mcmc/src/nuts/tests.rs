@@ -1,10 +1,9 @@
 //! The iteration of the tree compared with the recursion.
 #![allow(clippy::unwrap_used)]
 
-use fermiac_base::rng::Domain;
-
 use super::*;
 use crate::kernel::{Metric, MetricKind};
+use fermiac_base::rng::Domain;
 
 /// A correlated law with a bend, so that trajectories turn, diverge and continue.
 fn density(x: &[f64], gradient: &mut [f64]) -> f64 {

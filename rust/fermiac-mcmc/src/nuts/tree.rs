@@ -4,16 +4,15 @@
 //! youngest trees are merged while they have the same depth, which visits the same trees in the
 //! same order as the recursion.
 
-use fermiac_base::Result;
-use fermiac_base::rng::Stream;
-use fermiac_base::simd::exp;
-use fermiac_base::store::Codec;
-
 use super::pool::Pool;
 use super::turn::{join, sum};
 use crate::kernel::Metric;
 use crate::leapfrog::{kinetic, land, leap};
 use crate::phase_point::{DIVERGENT, PhasePoint, acceptance};
+use fermiac_base::Result;
+use fermiac_base::rng::Stream;
+use fermiac_base::simd::exp;
+use fermiac_base::store::Codec;
 
 /// A state whose log-weight is above this becomes the new reference of all weights.
 const REBASE: f64 = 500.0;

@@ -1,11 +1,10 @@
 //! The inverse temperatures of parallel tempering: swaps, round trips, and their adaptation.
 
+use crate::kernel::Phase;
+use crate::phase_point::acceptance;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-
-use crate::kernel::Phase;
-use crate::phase_point::acceptance;
 
 /// The number of swaps that every pair must have tried before the ladder is adapted.
 const LEAST_TRIES: f64 = 4.0;

@@ -3,16 +3,14 @@
 mod ladder;
 mod rung;
 
-use ladder::Ladder;
-use rung::{Rung, Status};
-
-use fermiac_base::rng::Stream;
-use fermiac_base::store::Codec;
-use fermiac_base::{Error, Result};
-
 use crate::kernel::{
     EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Scale, Step, StepSize,
 };
+use fermiac_base::rng::Stream;
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
+use ladder::Ladder;
+use rung::{Rung, Status};
 
 /// Chains of the densities β log p + (1 - β) log r, from the target p (β = 1) to the reference r.
 ///

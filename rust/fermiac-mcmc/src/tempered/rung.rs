@@ -1,11 +1,10 @@
 //! A rung of parallel tempering: a chain, and the log-densities of target and reference at its
 //! point.
 
+use crate::kernel::{Kernel, Point, Request, RequestKind, Step};
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-
-use crate::kernel::{Kernel, Point, Request, RequestKind, Step};
 
 /// The progress of a rung in its transition.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -4,14 +4,13 @@
 //! J. Buchner (2016), "A statistical test for nested sampling algorithms", Statistics and Computing
 //! 26, 383.
 
+use super::ellipsoid::{Ellipsoids, Standard};
+use super::split::Decomposition;
+use super::tiles::{gather, norms, shift};
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{LANES, V};
-
-use super::ellipsoid::{Ellipsoids, Standard};
-use super::split::Decomposition;
-use super::tiles::{gather, norms, shift};
 
 /// The product of points and squared dimension from which on rounds run on several threads.
 const WORTH: usize = 1 << 17;

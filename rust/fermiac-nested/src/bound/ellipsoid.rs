@@ -1,14 +1,12 @@
 //! Ellipsoids about sets of points: the covariance gives the shape, the farthest point the size.
 
-use std::f64::consts::PI;
-
+use super::tiles::{covariance, gather, norms};
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, packed_len, packed_start};
 use fermiac_base::simd::{LANES, V, exp, ln};
 use fermiac_base::special::ln_gamma;
 use fermiac_base::store::Codec;
-
-use super::tiles::{covariance, gather, norms};
+use std::f64::consts::PI;
 
 /// The squared radius of an ellipsoid over that of its farthest point: above 1, so that rounding
 /// leaves no point outside.

@@ -5,19 +5,18 @@
 //! sampling algorithms", Statistics and Computing 26, 383, and (2019), "Collaborative nested
 //! sampling: big data versus complex physical models", PASP 131, 108005.
 
-use fermiac_base::Result;
-use fermiac_base::linalg::{dot, packed_start};
-use fermiac_base::par::Context;
-use fermiac_base::rng::Stream;
-use fermiac_base::simd::{exp, ln};
-use fermiac_base::store::Codec;
-
 use super::bootstrap::{Rounds, stretch};
 use super::cloud::Cloud;
 use super::ellipsoid::{FLOOR, Maps, Standard, factor, log_ball};
 use super::split::Decomposition;
 use super::tiles::{covariance, gather};
 use super::union::{LEAST_TRIES, Mean, TRIES, Union, Volume};
+use fermiac_base::Result;
+use fermiac_base::linalg::{dot, packed_start};
+use fermiac_base::par::Context;
+use fermiac_base::rng::Stream;
+use fermiac_base::simd::{exp, ln};
+use fermiac_base::store::Codec;
 
 /// The largest number of whitenings, each by the clusters of the one before.
 const WHITENINGS: usize = 3;

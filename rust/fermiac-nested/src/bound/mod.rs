@@ -13,17 +13,16 @@ mod union;
 
 pub use self::union::Volume;
 
-use fermiac_base::linalg::Rows;
-use fermiac_base::par::Context;
-use fermiac_base::rng::Stream;
-use fermiac_base::store::Codec;
-use fermiac_base::{Error, Result};
-
 use self::bootstrap::{Rounds, stretch};
 use self::ellipsoid::Standard;
 use self::friends::Friends;
 use self::split::{Decomposition, Split};
 use self::union::Union;
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::Context;
+use fermiac_base::rng::Stream;
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
 
 /// The kind of a bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

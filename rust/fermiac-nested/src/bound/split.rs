@@ -6,12 +6,11 @@
 //! volume as its parameters cost, as in D. Pelleg & A. Moore (2000), "X-means: extending K-means
 //! with efficient estimation of the number of clusters", ICML 17.
 
+use super::ellipsoid::{Ellipsoids, Standard};
+use super::tiles::Lloyd;
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, dot, packed_start};
 use fermiac_base::simd::{LANES, V, dispatch, exp, ln};
-
-use super::ellipsoid::{Ellipsoids, Standard};
-use super::tiles::Lloyd;
 
 /// The largest number of steps of 2-means.
 const LLOYD: usize = 10;

@@ -1,14 +1,13 @@
 //! A union of ellipsoids within the unit cube: uniform draws, membership, and its volume.
 
+use super::ellipsoid::Maps;
+use super::split::Decomposition;
+use super::tiles::norms_of;
 use fermiac_base::Result;
 use fermiac_base::linalg::dot;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, ln};
 use fermiac_base::store::Codec;
-
-use super::ellipsoid::Maps;
-use super::split::Decomposition;
-use super::tiles::norms_of;
 
 /// The largest number of candidates drawn together.
 const BLOCK: usize = 64;

@@ -1,12 +1,11 @@
 //! The geometry that the chains of a batch share: the survivors, the cuts of circles, and the shapes
 //! of modes.
 
-use fermiac_base::linalg::Cholesky;
-use fermiac_base::rng::Stream;
-
 use super::Report;
 use crate::bound::Bound;
 use crate::points::Points;
+use fermiac_base::linalg::Cholesky;
+use fermiac_base::rng::Stream;
 
 /// The share of the largest entry added to the diagonal of a covariance without a Cholesky factor.
 const JITTER: f64 = 1e-10;

@@ -25,10 +25,9 @@
 //! - F. Feroz, J. Skilling, "Exploring multi-modal distributions with nested sampling", AIP
 //!   Conference Proceedings, 2013.
 
-use fermiac_target::density::all_finite;
-
 use super::batch_geometry::BatchGeometry;
 use super::slice_chain::{JUMPS, SliceChain, Stage};
+use fermiac_target::density::all_finite;
 
 /// The share of the velocity that each step draws anew, as the sine of an angle. The velocity then
 /// persists for about as many steps as it takes to cross a ball.

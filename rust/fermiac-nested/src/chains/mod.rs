@@ -19,18 +19,16 @@ mod slice_chain;
 pub use batch_geometry::BatchGeometry;
 pub use slice_chain::Counts;
 
-use std::time::Instant;
-
+use super::points::{Origin, Points};
+use super::problem::{EvalBuffer, Problem};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 use fermiac_target::Dispatch;
-
-use super::points::{Origin, Points};
-use super::problem::{EvalBuffer, Problem};
 use slice_chain::SliceChain;
+use std::time::Instant;
 
 /// The directions of slices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,12 @@
 //! A chain of slices, random-walk or Galilean steps: a state machine that suspends at every
 //! log-likelihood call.
 
+use super::batch_geometry::BatchGeometry;
+use super::{Direction, Moves};
 use fermiac_base::Result;
 use fermiac_base::rng::{POSITION_WORDS, Stream};
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::store::Codec;
-
-use super::batch_geometry::BatchGeometry;
-use super::{Direction, Moves};
 
 /// The number of tries within a bracket after which a chain counts as stuck.
 const MOST_TRIES: u32 = 100;

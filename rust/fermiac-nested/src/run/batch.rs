@@ -1,11 +1,5 @@
 //! A batch of a run: the choice between rejection and chains, and the rounds of either.
 
-use std::time::Instant;
-
-use fermiac_base::linalg::Rows;
-use fermiac_base::par::Context;
-use fermiac_base::{Error, Result};
-
 use super::Run;
 use super::rejection::Target;
 use super::state::{Opening, Phase};
@@ -14,6 +8,10 @@ use crate::bound::{Bound, BoundKind, FitOptions};
 use crate::chains::{BatchGeometry, Report};
 use crate::points::{Origin, Points};
 use crate::problem::Problem;
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
+use std::time::Instant;
 
 /// Chains replace rejection after it was more expensive for this many evaluations per live point.
 const PATIENCE: u64 = 4;

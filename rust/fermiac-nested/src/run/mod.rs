@@ -16,21 +16,19 @@ mod tune;
 pub use settings::{Sampler, Settings};
 pub use state::{Opening, Status, Trace};
 
-use std::cell::RefCell;
-use std::time::Instant;
-
-use fermiac_base::par::Context;
-use fermiac_base::rng::{Domain, Stream};
-use fermiac_base::simd::ln;
-use fermiac_base::{Error, Result};
-
 use super::bound::Bound;
 use super::chains::{BatchGeometry, Chains, Moves};
 use super::points::{Origin, Points};
 use super::problem::{EvalBuffer, Problem};
 use super::{OnlineEvidence, Ranks};
+use fermiac_base::par::Context;
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::simd::ln;
+use fermiac_base::{Error, Result};
 use rejection::Rejection;
 use state::Phase;
+use std::cell::RefCell;
+use std::time::Instant;
 use tune::StartCorrelation;
 
 /// The address of the stream of a batch that breaks ties of ranks, above those of chains and rounds.

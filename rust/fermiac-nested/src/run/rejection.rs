@@ -1,18 +1,16 @@
 //! Rejection sampling of new points: draws from a bound until enough lie above the level.
 
-use std::cell::RefCell;
-
-use fermiac_base::par::Context;
-use fermiac_base::rng::{Domain, Stream};
-use fermiac_base::simd::{exp, ln};
-use fermiac_base::store::Codec;
-use fermiac_base::{Error, Result};
-
 use super::settings::Settings;
 use crate::bound::{Bound, BoundKind, FitOptions};
 use crate::importance::DrawRecord;
 use crate::points::{Origin, Points};
 use crate::problem::{EvalBuffer, Problem};
+use fermiac_base::par::Context;
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::simd::{exp, ln};
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
+use std::cell::RefCell;
 
 /// The least and the largest number of proposals in a round.
 const LEAST: f64 = 32.0;

@@ -1,9 +1,8 @@
 //! The settings of a run.
 
-use fermiac_base::{Error, Result};
-
 use crate::bound::BoundKind;
 use crate::chains::{Direction, Moves};
+use fermiac_base::{Error, Result};
 
 /// The algorithm that draws points above a level.
 #[derive(Debug, Clone, Copy, PartialEq)]

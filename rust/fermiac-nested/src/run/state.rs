@@ -1,15 +1,14 @@
 //! The state of a run: its opening, phase and status, its trace, its views, and its codec.
 
-use fermiac_base::Result;
-use fermiac_base::par::Context;
-use fermiac_base::store::Codec;
-
 use super::Run;
 use crate::bound::Bound;
 use crate::importance::Importance;
 use crate::points::Points;
 use crate::problem::Problem;
 use crate::{OnlineEvidence, Ranks};
+use fermiac_base::Result;
+use fermiac_base::par::Context;
+use fermiac_base::store::Codec;
 
 /// The start of a run: draws from the whole prior, or points above a level.
 #[derive(Debug, Clone)]

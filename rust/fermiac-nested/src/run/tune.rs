@@ -1,11 +1,10 @@
 //! Tuning of the lengths of moves and of chains between batches; both are fixed within a batch.
 
+use super::settings::initial_width;
+use crate::chains::{Moves, Report};
 use fermiac_base::Result;
 use fermiac_base::simd::exp;
 use fermiac_base::store::Codec;
-
-use super::settings::initial_width;
-use crate::chains::{Moves, Report};
 
 /// The target of tries per slice, which tunes the width of brackets.
 const TRIES: f64 = 2.0;

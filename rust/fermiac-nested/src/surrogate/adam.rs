@@ -1,9 +1,8 @@
 //! Training of one perceptron: Adam with a cosine schedule, stopped early by validation.
 
+use super::mlp::{F32x16, Net, Tape, WIDE};
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Kernel, dispatch};
-
-use super::mlp::{F32x16, Net, Tape, WIDE};
 
 /// The decay rates of the moments and the term that keeps a step finite, as published: D. P. Kingma
 /// and J. Ba (2015), "Adam: a method for stochastic optimization", ICLR.

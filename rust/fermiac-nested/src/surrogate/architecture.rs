@@ -1,14 +1,13 @@
 //! A genetic algorithm that chooses layers, learning rate and batch size of the perceptrons.
 
-use fermiac_base::linalg::Rows;
-use fermiac_base::par::Context;
-use fermiac_base::rng::Stream;
-use fermiac_base::{Error, Result};
-
 use super::adam::fit;
 use super::mlp::Net;
 use super::train::{Prepared, TrainOptions, prepare};
 use super::{Purpose, stream};
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::Context;
+use fermiac_base::rng::Stream;
+use fermiac_base::{Error, Result};
 
 /// The values of the genes.
 const LAYERS: [usize; 4] = [1, 2, 3, 4];

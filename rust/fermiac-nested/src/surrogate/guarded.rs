@@ -1,15 +1,13 @@
 //! A surrogate with its region of trust, and the true log-likelihood elsewhere.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use super::quadratic::{Whitening, unfit};
+use super::train::Fitted;
 use fermiac_base::linalg::Rows;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 use fermiac_target::{Dispatch, LogDensity, RowStatus};
-
-use super::quadratic::{Whitening, unfit};
-use super::train::Fitted;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The ensemble is trusted where its spread is below this, in nats.
 const MAX_SPREAD: f64 = 1.0;

@@ -4,12 +4,11 @@
 //! prior masses cannot be estimated from them. They serve to train a surrogate, to start chains, and
 //! to check whether a run missed a mode.
 
+use super::{Purpose, stream};
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
 use fermiac_target::density::show;
-
-use super::{Purpose, stream};
 
 /// The search ends after so many generations without a gain of [`GAIN`] nats.
 const PATIENCE: usize = 15;

@@ -1,16 +1,14 @@
 //! Tests of the surrogate as a whole.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
-
+use super::*;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_target::density::evaluate;
 use fermiac_target::{Dispatch, LogDensity, RowStatus};
-
-use super::*;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 /// A correlated Gaussian in the middle of the cube, a few hundredths wide, with a ripple of
 /// amplitude 0.8 in waves as long as `1 / rate` standard deviations.

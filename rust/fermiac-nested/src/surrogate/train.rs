@@ -1,15 +1,14 @@
 //! Training and prediction of the surrogate: a quadratic, and an ensemble for its residuals.
 
+use super::adam::{Examples, Schedule, Trained, fit};
+use super::mlp::{F32x16, Net, WIDE};
+use super::quadratic::{Bulk, Quadratic, Whitening, unfit};
+use super::{Purpose, stream};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::simd::{Kernel, dispatch};
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-
-use super::adam::{Examples, Schedule, Trained, fit};
-use super::mlp::{F32x16, Net, WIDE};
-use super::quadratic::{Bulk, Quadratic, Whitening, unfit};
-use super::{Purpose, stream};
 
 /// The least scale of residuals, in nats; smaller ones may be rounding errors.
 const LEAST_SCALE: f64 = 1e-3;

@@ -1,11 +1,10 @@
 //! Tests of simulated and bootstrapped errors against the scatter of runs.
 
-use fermiac_base::linalg::Rows;
-use fermiac_base::par::Context;
-
 use super::volumes::{of, scatter};
 use super::{constant, gaussian, plateaus, run, supported};
 use crate::{bootstrap, bootstrap_for, n_alive, simulate, volumes};
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::Context;
 
 fn moments(values: &[f64]) -> (f64, f64) {
     let n = values.len() as f64;

@@ -1,18 +1,16 @@
 //! Tests of Galilean chains: long ones leave the uniform law invariant, as the laws of radius and
 //! angle show; gradients on the cube agree with differences.
 
-use std::sync::Arc;
-
+use crate::chains::{BatchGeometry, Chains, Moves, Report};
+use crate::points::{Origin, Points};
+use crate::problem::{CubePrior, Edge, EvalBuffer, LawPrior, Likelihood, OnNan, Prior, Problem};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::{Error, Result};
 use fermiac_target::law::{Independent, Marginal, MultivariateNormal, Product};
 use fermiac_target::{Dispatch, Law, LogDensity, RowStatus};
-
-use crate::chains::{BatchGeometry, Chains, Moves, Report};
-use crate::points::{Origin, Points};
-use crate::problem::{CubePrior, Edge, EvalBuffer, LawPrior, Likelihood, OnNan, Prior, Problem};
+use std::sync::Arc;
 
 const N: usize = 3000;
 

@@ -6,9 +6,8 @@ mod galilean;
 mod ranks;
 mod volumes;
 
-use fermiac_base::rng::{Domain, Stream};
-
 use super::{OnlineEvidence, Ranks};
+use fermiac_base::rng::{Domain, Stream};
 
 /// A likelihood as a function of the prior mass above it; points are masses in (0, 1).
 pub(super) struct Problem {

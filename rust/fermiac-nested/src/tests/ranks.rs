@@ -1,10 +1,9 @@
 //! Tests of insertion ranks, of correct samplers and of a biased one.
 
-use fermiac_base::rng::{Domain, Stream};
-use fermiac_base::store::Codec;
-
 use super::{Problem, gaussian, plateaus, run};
 use crate::Ranks;
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::store::Codec;
 
 /// The mean and standard deviation of z over runs.
 fn scores(problem: &Problem, n: usize, k: usize, n_runs: u64) -> (f64, f64) {

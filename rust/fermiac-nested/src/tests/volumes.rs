@@ -1,9 +1,8 @@
 //! Tests of prior masses and evidences of runs against known ones.
 
-use fermiac_base::store::Codec;
-
 use super::{Dead, Problem, constant, gaussian, plateaus, run, supported};
 use crate::{OnlineEvidence, Volumes, n_alive, volumes};
+use fermiac_base::store::Codec;
 
 pub(super) fn of(dead: &Dead) -> Volumes {
     volumes(&dead.ell, &n_alive(&dead.ell, &dead.birth).unwrap())

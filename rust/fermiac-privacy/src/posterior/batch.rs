@@ -1,14 +1,12 @@
 //! Many posteriors at once: equal rows are computed once, the others on all threads.
 
-use std::collections::HashMap;
-
+use super::region::{Measure, Posterior};
+use crate::Direction;
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::simd::exp;
 use fermiac_base::special::IncompleteBeta;
-
-use super::region::{Measure, Posterior};
-use crate::Direction;
+use std::collections::HashMap;
 
 /// The function of each posterior that is evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

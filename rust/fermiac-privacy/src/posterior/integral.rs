@@ -4,10 +4,9 @@
 //! plain trapezoid sum converges geometrically (L. N. Trefethen and J. A. C. Weideman, "The
 //! exponentially convergent trapezoidal rule", SIAM Review 56, 2014).
 
+use super::path::Path;
 use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch, exp, ln};
 use fermiac_base::special::{IncompleteBeta, Part};
-
-use super::path::Path;
 
 /// The integrand over t.
 #[derive(Debug, Clone, Copy, PartialEq)]

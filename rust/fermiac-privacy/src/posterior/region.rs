@@ -1,12 +1,11 @@
 //! Distribution functions and densities of epsilon, delta and mu: regions of the unit square.
 
-use fermiac_base::simd::{exp, ln, normal_cdf, normal_quantile};
-use fermiac_base::special::{IncompleteBeta, LN_SQRT_2PI, Part, expm1, ln1p};
-use fermiac_base::{Error, Result};
-
 use super::integral::{Integral, Integrand, Laws, Peak, mean};
 use super::path::{Curve, Line, Moved, Path};
 use crate::Direction;
+use fermiac_base::simd::{exp, ln, normal_cdf, normal_quantile};
+use fermiac_base::special::{IncompleteBeta, LN_SQRT_2PI, Part, expm1, ln1p};
+use fermiac_base::{Error, Result};
 
 /// The measure of privacy, with the number that it is given at.
 #[derive(Debug, Clone, Copy, PartialEq)]

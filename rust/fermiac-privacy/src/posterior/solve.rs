@@ -1,8 +1,7 @@
 //! Quantiles and shortest intervals of a posterior.
 
-use fermiac_base::simd::{exp, ln, normal_quantile};
-
 use super::region::{Measure, Posterior, Tails};
+use fermiac_base::simd::{exp, ln, normal_quantile};
 
 /// A probability, as what lies below and what lies above.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,8 @@
 //! Moments and modes of a posterior.
 
-use fermiac_base::simd::{exp, ln};
-
 use super::quadrature::integrate;
 use super::region::{Measure, Posterior};
+use fermiac_base::simd::{exp, ln};
 
 /// The moments and the mode, from one pass over the density.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,10 +1,8 @@
 //! The cost of the best alignment of a block of tokens with a block of key rows.
 
-use std::ops::Range;
-
-use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch};
-
 use super::table::{TILE, Table};
+use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch};
+use std::ops::Range;
 
 /// Vectors in a tile of the plain cost.
 const WIDE: usize = TILE / LANES;

@@ -1,10 +1,9 @@
 //! The choice of tokens by an exponential key.
 
+use super::table::exponential_number;
 use fermiac_base::par::Context;
 use fermiac_base::simd::ln_slice;
 use fermiac_base::{Error, Result};
-
-use super::table::exponential_number;
 
 /// The numbers of an exponential key.
 #[derive(Debug, Clone, Copy)]

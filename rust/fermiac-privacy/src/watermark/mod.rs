@@ -8,11 +8,10 @@ mod align;
 mod choose;
 mod table;
 
-use std::ops::Range;
-
 use align::Alignment;
 pub use align::Best;
 pub use choose::{Numbers, choose_exponential};
+use std::ops::Range;
 use table::Table;
 pub use table::{Key, Law, exponential_column, inverse_transform_key};
 

@@ -1,5 +1,8 @@
 //! Bindings of averages over weighted samples and of resampling, for `fermiac.Sample`.
 
+use crate::common::array::rows;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 use fermiac_base::Error;
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::{Domain, Scheme, Stream, resample};
@@ -8,10 +11,6 @@ use fermiac_target::diagnostics;
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-
-use crate::common::array::rows;
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
 
 /// Returns the k-hat of weights.
 #[pyfunction]

@@ -1,11 +1,10 @@
 //! Columns of broadcast arguments, and parallel loops over their rows.
 
+use crate::common::enter::{Raised, enter};
 use fermiac_base::Result;
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use crate::common::enter::{Raised, enter};
 
 /// An argument: one number for all rows, or one for each row.
 #[derive(Clone, Copy)]

@@ -1,5 +1,6 @@
 //! Bindings of `fermiac_target::diagnostics`.
 
+use crate::common::enter::{Raised, enter};
 use fermiac_target::diagnostics::{
     Statistic, convergence, judgement, khat_threshold, psis_columns,
 };
@@ -9,8 +10,6 @@ use numpy::{
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use crate::common::enter::{Raised, enter};
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

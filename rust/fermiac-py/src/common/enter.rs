@@ -3,15 +3,13 @@
 //! [`enter`] releases the interpreter, passes a context that checks signals and reports progress
 //! every 50 ms, and turns panics and errors into typed exceptions.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
+use crate::common::error::to_py;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use pyo3::prelude::*;
-
-use crate::common::error::to_py;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The least time between two calls of a progress callback.
 const REPORT: Duration = Duration::from_millis(100);

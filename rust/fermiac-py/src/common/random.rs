@@ -1,13 +1,11 @@
 //! Bindings of random streams, for `fermiac.random`.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use crate::common::error::check;
 use fermiac_base::rng::{Alias, Domain, POSITION_WORDS, Stream};
 use numpy::{Element, PyArray1, PyReadonlyArray1, PyReadwriteArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use crate::common::error::check;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The number of values drawn between two checks of signals, a few milliseconds of work.
 const PART: usize = 1 << 18;

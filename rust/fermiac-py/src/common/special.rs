@@ -1,5 +1,7 @@
 //! Bindings of the special functions over arrays, by name, for `fermiac.special`.
 
+use crate::common::columns::Column;
+use crate::common::enter::{Raised, enter};
 use fermiac_base::par::CHUNK;
 use fermiac_base::simd::{
     erf_slice, erfc_slice, exp_slice, ln_slice, normal_cdf_slice, normal_quantile_slice,
@@ -11,9 +13,6 @@ use fermiac_base::special::{
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use crate::common::columns::Column;
-use crate::common::enter::{Raised, enter};
 
 /// A function of one, two or three arrays.
 #[derive(Clone, Copy)]

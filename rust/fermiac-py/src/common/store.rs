@@ -1,12 +1,10 @@
 //! Bindings of `fermiac_base::store`.
 
-use std::path::PathBuf;
-
+use crate::common::error::check;
 use fermiac_base::store::{Container, Tensor, read, write};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
-
-use crate::common::error::check;
+use std::path::PathBuf;
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

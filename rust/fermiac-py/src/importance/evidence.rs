@@ -1,13 +1,12 @@
 //! Bindings of `fermiac_importance::evidence`.
 
+use crate::common::enter::{Raised, enter};
+use crate::targets::target;
 use fermiac_importance::evidence::{Evidence, Scheme, Settings, Stage, evidence};
 use numpy::{IntoPyArray, PyArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-
-use crate::common::enter::{Raised, enter};
-use crate::targets::target;
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,7 +1,7 @@
 //! Bindings of `fermiac_importance::expect`.
 
-use std::sync::Arc;
-
+use crate::common::enter::{Raised, enter};
+use crate::targets::target;
 use fermiac_importance::{
     Controls, Expectations, Family, Method, OnNan, Settings, Stage, Weights, expect,
 };
@@ -10,9 +10,7 @@ use numpy::{IntoPyArray, PyArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
-
-use crate::common::enter::{Raised, enter};
-use crate::targets::target;
+use std::sync::Arc;
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,7 +1,8 @@
 //! Conditional laws drawn by Python callables, and their random numbers: one stream per row.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
+use crate::common::enter::Raised;
+use crate::common::random::stream_at;
+use crate::targets::target::points;
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::{Error, Result};
@@ -11,10 +12,7 @@ use numpy::{
 };
 use pyo3::exceptions::{PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
-
-use crate::common::enter::Raised;
-use crate::common::random::stream_at;
-use crate::targets::target::points;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The streams of the chains of a draw, in the order of the rows. They are here during the draw.
 #[pyclass(name = "RowStreams", module = "fermiac._core", frozen)]

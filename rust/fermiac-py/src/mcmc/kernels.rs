@@ -1,5 +1,6 @@
 //! Kernels from their settings in Python: (name, options) as `fermiac.mcmc` sends them.
 
+use crate::common::error::check;
 use fermiac_base::linalg::Cholesky;
 use fermiac_mcmc::kernel::{Kernel, Metric, MetricKind, Scale, StepSize};
 use fermiac_mcmc::proposals::{Barker, Drift, Langevin, RandomWalk};
@@ -11,8 +12,6 @@ use fermiac_mcmc::{
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use crate::common::error::check;
 
 /// The options of a kernel.
 trait Spec {

@@ -1,8 +1,11 @@
 //! The chains of a run as a Python class that `fermiac.mcmc` runs slice by slice.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
+use super::conditional::conditional;
+use super::kernels::kernel;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
+use crate::common::random::stream_at;
+use crate::targets::target;
 use fermiac_base::store::Codec;
 use fermiac_mcmc::drive::{Chain, Driver, Oracle, Plan, Progress, Record, Sampler, windows};
 use fermiac_mcmc::kernel::RequestKind;
@@ -10,13 +13,8 @@ use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-
-use super::conditional::conditional;
-use super::kernels::kernel;
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
-use crate::common::random::stream_at;
-use crate::targets::target;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Chains of one kernel, behind a lock.
 #[pyclass(name = "Sampler", module = "fermiac._core", frozen)]

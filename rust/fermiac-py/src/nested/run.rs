@@ -1,8 +1,8 @@
 //! The Python class of a nested sampling run, which `fermiac.nested` advances in time slices.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
-
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
+use crate::targets::target;
 use fermiac_base::linalg::Rows;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
@@ -18,10 +18,8 @@ use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1, PyReadonlyA
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
-use crate::targets::target;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Adds this file's class to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,8 +1,9 @@
 //! Bindings of surrogates, of their test and their region of trust, and of the genetic searches.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
+use crate::common::array::rows;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
+use crate::targets::target;
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
@@ -20,11 +21,8 @@ use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-
-use crate::common::array::rows;
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
-use crate::targets::target;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

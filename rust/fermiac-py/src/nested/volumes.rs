@@ -1,5 +1,8 @@
 //! Bindings of prior masses, simulations and bootstraps of nested sampling.
 
+use crate::common::array;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 use fermiac_base::linalg::Rows;
 use fermiac_nested::{Simulated, bootstrap_for, n_alive, simulate, volumes};
 use numpy::{
@@ -8,10 +11,6 @@ use numpy::{
 };
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-
-use crate::common::array;
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
 
 /// Adds this file's functions to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,6 +1,7 @@
 //! Bindings of the intervals of ε, of ε, δ and the advantage at given rates, and of Gaussian
 //! differential privacy.
 
+use crate::common::columns::{Column, rows};
 use fermiac_base::par::CHUNK;
 use fermiac_privacy::{
     Counts, Direction, Gaussian, Method, Sides, advantage_bound, delta_of, epsilon_of, intervals,
@@ -8,8 +9,6 @@ use fermiac_privacy::{
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use crate::common::columns::{Column, rows};
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -6,10 +6,9 @@ mod posterior;
 mod scores;
 mod watermark;
 
+use crate::common::random::PyStream;
 use fermiac_base::rng::{Domain, Stream};
 use pyo3::prelude::*;
-
-use crate::common::random::PyStream;
 
 /// The block of the streams of [`privacy_stream`] within the domain.
 const STREAM_BLOCK: u32 = 0x5000;

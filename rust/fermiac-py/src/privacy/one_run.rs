@@ -1,11 +1,10 @@
 //! Bindings of audits in one run.
 
+use crate::common::columns::{Column, rows};
 use fermiac_privacy::one_run::{Counts, Method};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use crate::common::columns::{Column, rows};
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,13 +1,12 @@
 //! Bindings of `fermiac_privacy::posterior`.
 
+use super::intervals::direction;
+use crate::common::columns::Column;
+use crate::common::enter::{Raised, enter};
 use fermiac_privacy::posterior::{Kind, Query, evaluate};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use super::intervals::direction;
-use crate::common::columns::Column;
-use crate::common::enter::{Raised, enter};
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

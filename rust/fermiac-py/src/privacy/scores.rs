@@ -1,11 +1,10 @@
 //! Bindings of the ROC curves of attack scores.
 
+use crate::common::enter::{Raised, enter};
 use fermiac_privacy::{Curve, Statistic, bootstrap, split};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use crate::common::enter::{Raised, enter};
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

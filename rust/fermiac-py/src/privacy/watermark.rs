@@ -1,5 +1,6 @@
 //! Bindings of `fermiac_privacy::watermark`.
 
+use crate::common::enter::{Raised, enter};
 use fermiac_privacy::watermark::{
     Key, Law, Numbers, Outcome, Settings, align, choose_exponential, exponential_column,
     inverse_transform_key,
@@ -9,8 +10,6 @@ use numpy::{
     PyUntypedArrayMethods,
 };
 use pyo3::prelude::*;
-
-use crate::common::enter::{Raised, enter};
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

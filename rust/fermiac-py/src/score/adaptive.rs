@@ -1,5 +1,10 @@
 //! The adaptive integrators, likelihoods, and Brownian noise.
 
+use super::models::model;
+use crate::common::array::rows;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::to_py;
+use crate::targets::target::points;
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 use fermiac_score::adaptive::{Levels, OnNan, Pair, RowTraces, Settings, Solution, Trace, solve};
@@ -11,12 +16,6 @@ use numpy::{
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-
-use super::models::model;
-use crate::common::array::rows;
-use crate::common::enter::{Raised, enter};
-use crate::common::error::to_py;
-use crate::targets::target::points;
 
 /// The control of the steps.
 #[derive(FromPyObject)]

@@ -1,7 +1,11 @@
 //! The class of the chains of denoising Langevin Gibbs.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
+use super::models::model;
+use super::programs::{method_of, options_of};
+use super::run::stride_of;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
+use crate::targets::target::integrand;
 use fermiac_base::Error;
 use fermiac_base::par::Context;
 use fermiac_base::store::Codec;
@@ -13,13 +17,7 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArra
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-
-use super::models::model;
-use super::programs::{method_of, options_of};
-use super::run::stride_of;
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
-use crate::targets::target::integrand;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,10 +1,9 @@
 //! Tokens of masked diffusion.
 
+use crate::common::enter::{Raised, enter};
 use fermiac_score::masked::choose_tokens;
 use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
-
-use crate::common::enter::{Raised, enter};
 
 /// The logits of a batch, in the precision of the network.
 #[derive(FromPyObject)]

@@ -1,18 +1,16 @@
 //! Exact mixtures of normal laws: their handles, responsibilities, derivatives and draws.
 
-use std::sync::Arc;
-
+use super::models::{PyModel, by_chunks};
+use crate::common::columns::Column;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 use fermiac_base::linalg::Rows;
 use fermiac_score::Model;
 use fermiac_score::mixture::{Covariances, GaussianMixture};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use super::models::{PyModel, by_chunks};
-use crate::common::columns::Column;
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
+use std::sync::Arc;
 
 /// Rows of a task.
 const ROWS: usize = 1024;

@@ -1,7 +1,9 @@
 //! Score models: handles of exact ones, adapters of Python callables.
 
-use std::sync::Arc;
-
+use crate::common::array::rows;
+use crate::common::columns::Column;
+use crate::common::enter::{Raised, enter};
+use crate::targets::target::points;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
 use fermiac_base::{Error, Result};
@@ -10,11 +12,7 @@ use fermiac_target::Dispatch;
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-
-use crate::common::array::rows;
-use crate::common::columns::Column;
-use crate::common::enter::{Raised, enter};
-use crate::targets::target::points;
+use std::sync::Arc;
 
 /// A model that runs in Rust.
 #[pyclass(name = "ScoreModel", module = "fermiac._core", frozen)]

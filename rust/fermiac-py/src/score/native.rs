@@ -2,10 +2,8 @@
 //! size_t d, void *user)`.
 #![allow(unsafe_code, reason = "an address becomes a function")]
 
-use std::ffi::c_void;
-use std::mem::transmute;
-use std::sync::Arc;
-
+use super::models::PyModel;
+use crate::common::enter::{Raised, enter};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
 use fermiac_base::{Error, Result};
@@ -17,9 +15,9 @@ use numpy::{
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use super::models::PyModel;
-use crate::common::enter::{Raised, enter};
+use std::ffi::c_void;
+use std::mem::transmute;
+use std::sync::Arc;
 
 type Function = unsafe extern "C" fn(*const f64, *const f64, *mut f64, usize, usize, *mut c_void);
 

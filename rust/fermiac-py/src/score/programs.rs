@@ -1,7 +1,6 @@
 //! Integrators as programs, and their addressed noise, for the loops of Python.
 
-use std::collections::HashMap;
-
+use crate::common::error::check;
 use fermiac_score::noise::{Purpose, stream};
 use fermiac_score::program::{
     Corrector, Method, Op, Options, Program, Setting, Start, compile, compile_rows,
@@ -10,8 +9,7 @@ use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArr
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyList;
-
-use crate::common::error::check;
+use std::collections::HashMap;
 
 const PURPOSES: [Purpose; 8] = [
     Purpose::Integrate,

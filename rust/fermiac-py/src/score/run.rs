@@ -1,7 +1,9 @@
 //! Runs of integrators, whole or step by step.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use super::models::model;
+use super::programs::PyProgram;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 use fermiac_base::store::Codec;
 use fermiac_score::brownian::Brownian;
 use fermiac_score::noise::Purpose;
@@ -11,11 +13,7 @@ use numpy::{
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use super::models::model;
-use super::programs::PyProgram;
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The settings of a run, as Python gives them.
 #[derive(FromPyObject)]

@@ -1,11 +1,10 @@
 //! Grids of noise levels.
 
+use crate::common::error::check;
 use fermiac_score::schedule::{Spread, VpLinear};
 use numpy::PyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use crate::common::error::check;
 
 /// `n_steps + 1` levels from `high` to `low`, spaced by `kind`: "karras" and "polyexponential"
 /// with ρ as `power`, "poly_t" with κ as `power` and the β of a variance-preserving process.

@@ -1,7 +1,10 @@
 //! The log-densities that run in Rust as one Python class, on which `fermiac.targets` builds its own.
 
-use std::sync::Arc;
-
+use crate::common::array::rows;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
+use crate::targets::distributions::Law;
+use crate::targets::transforms::Transform;
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
@@ -12,12 +15,7 @@ use fermiac_target::density::{
 };
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
-
-use crate::common::array::rows;
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
-use crate::targets::distributions::Law;
-use crate::targets::transforms::Transform;
+use std::sync::Arc;
 
 /// A log-density that runs in Rust.
 #[pyclass(frozen, module = "fermiac._core")]

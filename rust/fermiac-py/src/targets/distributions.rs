@@ -1,8 +1,7 @@
 //! The built-in laws as one Python class, on which `fermiac.distributions` builds its classes.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
+use crate::common::array::rows;
+use crate::common::error::check;
 use fermiac_base::par::CHUNK;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::special::normal_quantile;
@@ -14,9 +13,8 @@ use fermiac_target::law::{
 use fermiac_target::{Law as CoreLaw, LogDensity, Support};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
-
-use crate::common::array::rows;
-use crate::common::error::check;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 /// A built-in law.
 #[pyclass(frozen, module = "fermiac._core")]

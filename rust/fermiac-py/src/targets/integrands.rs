@@ -1,7 +1,8 @@
 //! The built-in integrands as one Python class, on which `fermiac.targets` builds its own.
 
-use std::sync::Arc;
-
+use crate::common::array::rows;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
 use fermiac_base::{Error, Result};
@@ -12,10 +13,7 @@ use fermiac_target::integrand::{
 use fermiac_target::{Integrand as CoreIntegrand, RowStatus, unwritten};
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray2};
 use pyo3::prelude::*;
-
-use crate::common::array::rows;
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
+use std::sync::Arc;
 
 /// A built-in integrand.
 #[pyclass(frozen, module = "fermiac._core")]

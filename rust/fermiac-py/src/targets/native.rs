@@ -1,16 +1,14 @@
 //! Native targets: addresses that `fermiac.targets.native` has checked, as handles.
 #![allow(unsafe_code, reason = "an address becomes a function")]
 
-use std::ffi::c_void;
-use std::sync::Arc;
-
-use fermiac_target::Integrand as CoreIntegrand;
-use fermiac_target::native::{Function, Native, NativeDensity, NativeIntegrand};
-use pyo3::prelude::*;
-
 use crate::common::error::check;
 use crate::targets::densities::LogDensity;
 use crate::targets::integrands::Integrand;
+use fermiac_target::Integrand as CoreIntegrand;
+use fermiac_target::native::{Function, Native, NativeDensity, NativeIntegrand};
+use pyo3::prelude::*;
+use std::ffi::c_void;
+use std::sync::Arc;
 
 /// A native function by its address: `signature` is "batch", "gradient", "outputs" or "scalar".
 #[derive(FromPyObject)]

@@ -1,7 +1,6 @@
 //! Python objects as targets of the core: handles of built-in ones, adapters for callables.
 
-use std::sync::{Arc, OnceLock};
-
+use crate::common::enter::Raised;
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
@@ -11,8 +10,7 @@ use numpy::{
 };
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-
-use crate::common::enter::Raised;
+use std::sync::{Arc, OnceLock};
 
 /// An integrand: a built-in one, or (callable, dim) of an adapter that checks what the user's
 /// function returns and gives a C-contiguous (n, k) array.

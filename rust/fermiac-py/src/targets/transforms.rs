@@ -1,13 +1,12 @@
 //! The maps between unconstrained and constrained points as one Python class.
 
+use crate::common::array::rows;
+use crate::common::error::check;
 use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
 use fermiac_target::transform::{Block, Kind, Transform as CoreTransform};
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
 use pyo3::prelude::*;
-
-use crate::common::array::rows;
-use crate::common::error::check;
 
 /// A map from the whole space to the space of the parameters.
 #[pyclass(frozen, module = "fermiac._core")]

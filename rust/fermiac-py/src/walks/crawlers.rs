@@ -1,16 +1,14 @@
 //! Crawling walkers as a Python class.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
+use super::walkers::{PyPaths, Settings};
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 use fermiac_base::store::Codec;
 use fermiac_walks::{Crawlers, Oracle};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
-
-use super::walkers::{PyPaths, Settings};
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

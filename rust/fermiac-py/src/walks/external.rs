@@ -1,17 +1,15 @@
 //! Bindings of the sorter of edges on the disk.
 
-use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-
+use super::graph::{PyPairs, entered, pairs};
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_walks::graph::{Id, Sorter, Sorting, Written};
 use numpy::PyReadonlyArray1;
 use pyo3::prelude::*;
-
-use super::graph::{PyPairs, entered, pairs};
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 /// Adds this file's class to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,13 +1,12 @@
 //! Gradients behind C pointers: `void g(const double *theta, int64_t node, double *out, void *user)`.
 #![allow(unsafe_code, reason = "an address becomes a function")]
 
-use std::ffi::c_void;
-use std::mem::transmute;
-
 use fermiac_base::{Error, Result};
 use fermiac_target::Dispatch;
 use fermiac_walks::token::Foreign;
 use pyo3::prelude::*;
+use std::ffi::c_void;
+use std::mem::transmute;
 
 type Function = unsafe extern "C" fn(*const f64, i64, *mut f64, *mut c_void);
 

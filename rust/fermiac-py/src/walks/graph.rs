@@ -1,8 +1,8 @@
 //! Graphs over NumPy arrays, without a copy.
 #![allow(unsafe_code)]
 
-use std::sync::Arc;
-
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_walks::graph::{
@@ -14,9 +14,7 @@ use numpy::{
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
+use std::sync::Arc;
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

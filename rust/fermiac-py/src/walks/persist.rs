@@ -1,12 +1,11 @@
 //! The visits and the positions of walkers, as arrays, for results and checkpoints.
 
+use super::walkers::PyWalkers;
+use crate::common::error::check;
 use fermiac_base::store::Codec;
 use fermiac_walks::{RowSlices, Rows};
 use numpy::{Element, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
-
-use super::walkers::PyWalkers;
-use crate::common::error::check;
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

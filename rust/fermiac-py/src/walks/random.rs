@@ -1,5 +1,6 @@
 //! Random graphs as (m, 2) arrays of edges.
 
+use super::graph::entered;
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_walks::graph::random::{
@@ -8,8 +9,6 @@ use fermiac_walks::graph::random::{
 };
 use numpy::{IntoPyArray, PyArray1, PyArray2, PyArrayMethods};
 use pyo3::prelude::*;
-
-use super::graph::entered;
 
 /// Adds this file's functions to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,11 +1,10 @@
 //! Self-avoiding walks.
 
+use super::graph::PyGraph;
+use crate::common::enter::{Raised, enter};
 use fermiac_walks::self_avoiding;
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
-
-use super::graph::PyGraph;
-use crate::common::enter::{Raised, enter};
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

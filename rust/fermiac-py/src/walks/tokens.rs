@@ -1,7 +1,8 @@
 //! Tokens and their losses as Python classes; `fermiac.walks` runs tokens block by block.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
+use super::gradient;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 use fermiac_target::Dispatch;
 use fermiac_walks::token::{
     Curvature, Data, Foreign, Link, Loss, Nodes, Projection, Quadratic, Rule, StepSizes, Tokens,
@@ -13,10 +14,7 @@ use numpy::{
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-
-use super::gradient;
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -1,17 +1,15 @@
 //! Walkers as a Python class, which `fermiac.walks` runs slice by slice.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
+use super::graph::PyGraph;
+use crate::common::enter::{Raised, enter};
+use crate::common::error::check;
 use fermiac_walks::{Base, Kernel, Memory, Paths, Plan, Record, Schedule, Stuck, Target, Walkers};
 use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-
-use super::graph::PyGraph;
-use crate::common::enter::{Raised, enter};
-use crate::common::error::check;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

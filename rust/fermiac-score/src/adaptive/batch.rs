@@ -1,14 +1,13 @@
 //! The integration of a batch of rows from their first level to their last.
 
-use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{exp, ln};
-use fermiac_base::{Error, Result};
-
 use super::control::{Controller, error, first_step, sum, trial_step};
 use super::slots::{Field, Slot, Slots, copy};
 use super::tableau::Tableau;
 use super::{Counts, Levels, OnNan, Settings, Solution, Trace};
 use crate::Model;
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{exp, ln};
+use fermiac_base::{Error, Result};
 
 /// A step that would end within this factor of a level ends at the level.
 const STRETCH: f64 = 1.01;

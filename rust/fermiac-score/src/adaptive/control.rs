@@ -1,9 +1,8 @@
 //! The error of a step, and the length of the next.
 
-use fermiac_base::simd::{Kernel, dispatch, exp, ln};
-
 use super::Settings;
 use super::tableau::Tableau;
+use fermiac_base::simd::{Kernel, dispatch, exp, ln};
 
 /// The factor by which a step is shortened, so that it is likely to be accepted.
 const SAFETY: f64 = 0.9;

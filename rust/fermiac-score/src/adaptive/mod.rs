@@ -13,16 +13,14 @@ mod tableau;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
+use self::batch::Batch;
+use self::tableau::{DOP853, DOPRI5, Tableau};
+use super::Model;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_target::Dispatch;
-
-use self::batch::Batch;
-use self::tableau::{DOP853, DOPRI5, Tableau};
-use super::Model;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Rows of a batch on a worker.
 const CHUNK: usize = 64;

@@ -1,12 +1,11 @@
 //! The unfinished rows of a batch, packed: their points, slopes and steps.
 
-use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{exp, ln};
-use fermiac_base::{Error, Result};
-
 use super::control::Controller;
 use super::{Counts, OnNan, RowTraces, Trace};
 use crate::Model;
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{exp, ln};
+use fermiac_base::{Error, Result};
 
 /// One unfinished row.
 #[derive(Debug, Clone)]

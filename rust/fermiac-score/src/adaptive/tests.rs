@@ -1,14 +1,13 @@
 //! Rows on worker threads: what they get is that of one thread.
 #![allow(clippy::unwrap_used)]
 
+use super::{Levels, OnNan, Pair, Settings, Solution, Trace, solve};
+use crate::Model;
+use crate::model::level;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_target::Dispatch;
-
-use super::{Levels, OnNan, Pair, Settings, Solution, Trace, solve};
-use crate::Model;
-use crate::model::level;
 
 /// A normal law of variance 1 / (1 + c) in coordinate c, which breaks below `broken` where the
 /// first coordinate is beyond 8.

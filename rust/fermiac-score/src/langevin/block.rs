@@ -1,15 +1,14 @@
 //! A block of chains: its memory, its sweeps and its windows.
 
-use fermiac_base::Result;
-use fermiac_base::linalg::Rows;
-use fermiac_base::simd::ln;
-use fermiac_target::Integrand;
-
 use super::denoise::{Address, check_finite};
 use super::{Select, Settings, Step};
 use crate::Model;
 use crate::noise::{Purpose, stream};
 use crate::program::Program;
+use fermiac_base::Result;
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::ln;
+use fermiac_target::Integrand;
 
 /// The functions that chains evaluate.
 #[derive(Clone, Copy)]

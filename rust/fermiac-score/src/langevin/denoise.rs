@@ -1,13 +1,12 @@
 //! The integrators that denoise copies of points from their levels down.
 
-use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{exp, ln};
-use fermiac_base::{Error, Result};
-
 use crate::Model;
 use crate::noise::Purpose;
 use crate::program::{Method, Options, Program, compile, compile_rows};
 use crate::run::{OnNan, Plan, State, Stride};
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{exp, ln};
+use fermiac_base::{Error, Result};
 
 /// The first level of a grid lies at least by this share above its last.
 const ABOVE: f64 = 1e-6;

@@ -1,12 +1,11 @@
 //! Draws of levels, given points.
 
+use super::block::{Block, Oracles};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{exp, exp_slice, ln};
 use fermiac_base::special::normal_quantile;
 use fermiac_base::{Error, Result};
 use fermiac_target::RowStatus;
-
-use super::block::{Block, Oracles};
 
 /// The law of the level given a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

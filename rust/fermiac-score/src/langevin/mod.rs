@@ -76,16 +76,14 @@ pub use denoise::Integrator;
 pub use levels::{Levels, Predictor};
 pub use moves::{Correction, Step};
 
+use super::noise::{Purpose, stream};
+use super::program::Program;
 use block::{Block, Chains};
 use denoise::Address;
-
 use fermiac_base::par::Context;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 use fermiac_target::Dispatch;
-
-use super::noise::{Purpose, stream};
-use super::program::Program;
 
 /// The most and the fewest chains of a block on a worker, multiples of the rows of a model's tile.
 const BLOCK: usize = 64;

@@ -1,10 +1,9 @@
 //! Moves of points at their levels, and their Metropolis correction.
 
+use super::block::{Block, Oracles};
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::ln;
-
-use super::block::{Block, Oracles};
 
 /// The move of points.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,13 +1,12 @@
 //! Chains on one normal law, of which everything is known.
 #![allow(clippy::unwrap_used)]
 
-use fermiac_base::linalg::Rows;
-
 use super::*;
 use crate::Model;
 use crate::model::level;
 use crate::program::{Method, Options, Start};
 use crate::run::{Norm, Stride};
+use fermiac_base::linalg::Rows;
 
 const DIM: usize = 3;
 /// The variance of the data.

@@ -1,12 +1,11 @@
 //! Construction of mixtures: checks, and the simplest form of the covariances.
 
-use fermiac_base::linalg::{Rows, SymmetricEigen};
-use fermiac_base::simd::ln;
-use fermiac_base::{Error, Result};
-
 use super::isotropic::Isotropic;
 use super::spectral::{Spectral, Vectors};
 use super::{Form, GaussianMixture};
+use fermiac_base::linalg::{Rows, SymmetricEigen};
+use fermiac_base::simd::ln;
+use fermiac_base::{Error, Result};
 
 /// Covariances of all components, as variances.
 #[derive(Debug, Clone, Copy)]

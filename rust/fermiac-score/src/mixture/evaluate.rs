@@ -1,11 +1,10 @@
 //! Evaluation of eight rows at a time and of components block by block, by a running log-sum-exp.
 
-use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch, expv, lnv};
-
 use super::shape::{Shape, View};
 use super::tile::{Lane, WIDE, any, load, store, total, update};
 use crate::model::level;
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch, expv, lnv};
 
 /// Weights whose logarithm is below this, relative to the largest so far, count as 0: 10⁶ of them
 /// would not change a sum.

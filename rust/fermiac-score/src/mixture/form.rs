@@ -1,15 +1,14 @@
 //! Single components, one point at a time: draws, derivatives, and the limit without noise.
 
-use fermiac_base::Result;
-use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{exp, ln};
-use fermiac_base::special::LN_SQRT_2PI;
-
 use super::isotropic::Isotropic;
 use super::spectral::{Spectral, Vectors};
 use super::{GaussianMixture, NO_NOISE};
 use crate::model::{Model, level};
 use crate::noise::{Purpose, stream};
+use fermiac_base::Result;
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{exp, ln};
+use fermiac_base::special::LN_SQRT_2PI;
 
 /// Covariances of one kind.
 #[derive(Debug, Clone)]

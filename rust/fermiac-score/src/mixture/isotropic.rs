@@ -1,13 +1,11 @@
 //! Components with one variance for all directions, which depend on a distance only.
 
-use std::ops::Range;
-
+use super::shape::{Shape, View, add_products};
+use super::tile::{Lane, WIDE, total, update};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Real, V};
 use fermiac_base::special::LN_SQRT_2PI;
-
-use super::shape::{Shape, View, add_products};
-use super::tile::{Lane, WIDE, total, update};
+use std::ops::Range;
 
 /// Numbers of a variance in the table: ½ / v, the constant of the log-density, λ / v, s² / v and
 /// 1 / v, where v = λ + s².

@@ -14,18 +14,16 @@ mod spectral;
 mod tests;
 mod tile;
 
-use std::marker::PhantomData;
-
 pub use build::Covariances;
-
-use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{V, dispatch, exp_slice};
-use fermiac_base::{Error, Result};
-use fermiac_target::Dispatch;
+use std::marker::PhantomData;
 
 use crate::Model;
 use crate::model::level;
 use evaluate::{Evaluate, Quantity};
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{V, dispatch, exp_slice};
+use fermiac_base::{Error, Result};
+use fermiac_target::Dispatch;
 use form::Form;
 
 /// Levels below this count as no noise: their squares are hardly representable.

@@ -1,10 +1,8 @@
 //! The interface of the shapes of covariances for the loops over rows and components.
 
-use std::ops::Range;
-
-use fermiac_base::simd::{Real, V};
-
 use super::tile::{Lane, WIDE};
+use fermiac_base::simd::{Real, V};
+use std::ops::Range;
 
 /// A block of components and eight rows.
 pub(super) struct View<'a, L> {

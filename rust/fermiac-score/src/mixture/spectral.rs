@@ -1,12 +1,10 @@
 //! Components with covariances by eigenvalues, along the axes or along their eigenvectors.
 
-use std::ops::Range;
-
-use fermiac_base::simd::{Real, V};
-use fermiac_base::special::LN_SQRT_2PI;
-
 use super::shape::{Shape, View, add_products};
 use super::tile::{Lane, WIDE, total, update};
+use fermiac_base::simd::{Real, V};
+use fermiac_base::special::LN_SQRT_2PI;
+use std::ops::Range;
 
 /// Within these bounds a product of [`TOGETHER`] variances has full precision.
 const SMALL: f64 = 1e-280;

@@ -1,9 +1,8 @@
 //! Pinned values, and rows that do not depend on their batch.
 #![allow(clippy::unwrap_used)]
 
-use fermiac_base::rng::{Domain, Stream};
-
 use super::*;
+use fermiac_base::rng::{Domain, Stream};
 
 const WEIGHTS: [f64; 3] = [0.5, 0.3, 0.2];
 const MEANS: [f64; 6] = [0.0, 0.0, 3.0, 1.0, -2.0, 3.0];

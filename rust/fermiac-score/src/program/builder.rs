@@ -1,8 +1,7 @@
 //! A program under construction: the instructions, their coefficients and their sizes.
 
-use fermiac_base::special::ln1p;
-
 use super::{Op, Program};
+use fermiac_base::special::ln1p;
 
 /// A noise level: its position among the coefficients, and its value.
 #[derive(Debug, Clone, Copy)]

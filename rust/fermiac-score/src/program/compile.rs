@@ -1,13 +1,12 @@
 //! Compilation of a method on a grid of levels to a program.
 
-use fermiac_base::{Error, Result};
-
 use super::builder::{Builder, Level};
 use super::history::{self, Ring};
 use super::multistep::{self, Multistep};
 use super::single::{self, Registers, Scheme};
 use super::{Method, Options, Program, Start, Variant, unipc};
 use crate::schedule::VpLinear;
+use fermiac_base::{Error, Result};
 
 /// The program of a method on `n_steps` steps and its coefficients on `grid` (`n_steps + 1` levels,
 /// strictly decreasing, only the last of which may be 0). All grids of as many levels that end at 0

@@ -1,11 +1,10 @@
 //! Methods on earlier slopes: Adams-Bashforth in any variable, and momentum.
 
-use fermiac_base::simd::exp;
-use fermiac_base::special::GAUSS_LEGENDRE;
-
 use super::Variable;
 use super::builder::{Builder, log_ratio};
 use crate::schedule::VpLinear;
+use fermiac_base::simd::exp;
+use fermiac_base::special::GAUSS_LEGENDRE;
 
 /// Registers with one entry for each of the last steps; a step replaces the oldest.
 #[derive(Debug, Clone, Copy)]

@@ -1,9 +1,8 @@
 //! The table of the integrators: the name, the settings and their ranges of each.
 
-use fermiac_base::{Error, Result};
-
 use super::history::Ring;
 use crate::schedule::VpLinear;
+use fermiac_base::{Error, Result};
 
 /// A setting as it comes from another language.
 #[derive(Debug, Clone, PartialEq)]

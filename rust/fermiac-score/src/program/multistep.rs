@@ -1,12 +1,11 @@
 //! Multistep DPM-Solver++, for the ordinary and the stochastic equation.
 
-use fermiac_base::simd::exp;
-use fermiac_base::special::expm1;
-
 use super::SdeSolver;
 use super::builder::{Builder, log_ratio};
 use super::exponential::Weights;
 use super::history::Ring;
+use fermiac_base::simd::exp;
+use fermiac_base::special::expm1;
 
 /// The settings of the multistep method and the registers of its denoised points.
 pub(super) struct Multistep {

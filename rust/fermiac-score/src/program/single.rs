@@ -1,11 +1,10 @@
 //! Methods that evaluate within the step: Runge-Kutta schemes, single-step DPM-Solver++, and steps
 //! with noise.
 
-use fermiac_base::simd::exp;
-use fermiac_base::special::expm1;
-
 use super::builder::{Builder, Level};
 use super::exponential::Weights;
+use fermiac_base::simd::exp;
+use fermiac_base::special::expm1;
 
 /// An explicit Runge-Kutta scheme: the nodes of the stages as shares of the step, the weights of the
 /// earlier slopes in each stage, and the weights of the slopes at the end.

@@ -1,11 +1,10 @@
 //! The unified predictor-corrector.
 
-use fermiac_base::special::expm1;
-
 use super::BForm;
 use super::builder::Builder;
 use super::exponential::{factorial, phi};
 use super::history::Ring;
+use fermiac_base::special::expm1;
 
 /// Writes step `i` with `order` denoised points, of which the newest is known. If it corrects, the
 /// ring has the denoised prediction as that of node i + 1.

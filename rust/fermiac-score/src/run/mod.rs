@@ -13,11 +13,10 @@ mod tests;
 pub use clip::Threshold;
 pub use state::{Norm, OnNan, Plan, State, Stride};
 
+use super::Model;
 use fermiac_base::par::{Context, Signal};
 use fermiac_base::{Error, Result};
 use fermiac_target::Dispatch;
-
-use super::Model;
 
 /// Numbers of a register of a block on a worker: few enough that all registers stay in cache.
 const REGISTER: usize = 1 << 13;

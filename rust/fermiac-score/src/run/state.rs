@@ -1,16 +1,15 @@
 //! A block of rows: its registers, and its position in the program.
 
-use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{LANES, dispatch};
-use fermiac_base::store::Codec;
-use fermiac_base::{Error, Result};
-
 use super::clip::Threshold;
 use super::combine::Combine;
 use crate::Model;
 use crate::brownian::Brownian;
 use crate::noise::{Purpose, stream};
 use crate::program::{Op, Program};
+use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{LANES, dispatch};
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
 
 /// The treatment of rows for which the model returns a number that is not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,12 +1,11 @@
 //! The executor on one normal law, of which every step is known.
 #![allow(clippy::unwrap_used)]
 
-use fermiac_base::linalg::Rows;
-
 use super::*;
 use crate::model::level;
 use crate::noise::{Purpose, stream};
 use crate::program::{Op, Program};
+use fermiac_base::linalg::Rows;
 
 const DIM: usize = 3;
 

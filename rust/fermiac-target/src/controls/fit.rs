@@ -1,17 +1,15 @@
 //! Weighted least squares of values on controls: the intercept and its standard error, which stays
 //! reliable with many controls.
 
-use std::ops::Range;
-
-use fermiac_base::linalg::{Rows, add_gram, packed, packed_len};
-use fermiac_base::par::{CHUNK, Context};
-use fermiac_base::simd::{Kernel, LANES, V, dispatch};
-use fermiac_base::{Error, Result};
-
 use super::columns::{Columns, Controls, Work, gather};
 use super::sums::{deviations, means};
 use super::whiten::whitening;
 use crate::diagnostics::khat;
+use fermiac_base::linalg::{Rows, add_gram, packed, packed_len};
+use fermiac_base::par::{CHUNK, Context};
+use fermiac_base::simd::{Kernel, LANES, V, dispatch};
+use fermiac_base::{Error, Result};
+use std::ops::Range;
 
 /// Number of tiles processed at a time, so that the columns of many controls stay in the cache.
 const SPAN: usize = 32;

@@ -5,10 +5,9 @@
 //! four points. The sums run over the observations in the same order either way, and have the same
 //! bits.
 
+use crate::space::with_space;
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
-
-use crate::space::with_space;
 
 /// Number of blocks whose predictors are summed together, for one point and for [`POINTS`].
 const TOGETHER: [usize; 2] = [4, 2];

@@ -1,13 +1,12 @@
 //! The multivariate normal log-density by a banded precision matrix.
 
+use super::{check_rows, settle_overflow};
+use crate::space::with_space;
+use crate::{Dispatch, LogDensity, RowStatus};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, ln};
 use fermiac_base::special::LN_SQRT_2PI;
 use fermiac_base::{Error, Result};
-
-use super::{check_rows, settle_overflow};
-use crate::space::with_space;
-use crate::{Dispatch, LogDensity, RowStatus};
 
 /// Number of blocks of eight coordinates summed together.
 const TOGETHER: usize = 2;

@@ -1,12 +1,10 @@
 //! The log-density of a law.
 
-use std::sync::Arc;
-
-use fermiac_base::Result;
-use fermiac_base::linalg::Rows;
-
 use super::settle_overflow;
 use crate::{Dispatch, Law, LogDensity, RowStatus, Support};
+use fermiac_base::Result;
+use fermiac_base::linalg::Rows;
+use std::sync::Arc;
 
 /// The log-density of a law.
 #[derive(Clone)]

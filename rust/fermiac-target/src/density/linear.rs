@@ -1,15 +1,13 @@
 //! Bayesian linear regression on observations reduced to a triangular factor.
 
-use std::f64::consts::LN_2;
-
+use super::design::{Design, Likelihood, Sums};
+use super::regression::{NormalPrior, Posterior, check_data, density_of_posterior};
+use crate::{Dispatch, LogDensity, RowStatus};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{V, exp, ln};
 use fermiac_base::special::LN_SQRT_2PI;
 use fermiac_base::{Error, Result};
-
-use super::design::{Design, Likelihood, Sums};
-use super::regression::{NormalPrior, Posterior, check_data, density_of_posterior};
-use crate::{Dispatch, LogDensity, RowStatus};
+use std::f64::consts::LN_2;
 
 /// Normal observations with means `x β`, and a standard deviation that is known or whose logarithm
 /// is the last coordinate.

@@ -20,11 +20,10 @@ pub use transformed::Transformed;
 
 pub use crate::function::{density as from_fn, density_with_gradient as from_fn_with_gradient};
 
-use fermiac_base::linalg::Rows;
-use fermiac_base::{Error, Result};
-
 use super::space::with_space;
 use super::{LogDensity, RowStatus, unwritten};
+use fermiac_base::linalg::Rows;
+use fermiac_base::{Error, Result};
 
 /// Evaluates the rows of `x` and checks the values: a row that the target refused counts as -inf,
 /// and NaN or +inf is an error that names the row, counted from `first`.

@@ -2,14 +2,13 @@
 //!
 //! All constants are kept, so the integral of the density is the marginal likelihood.
 
+use super::design::{Design, Likelihood, Sums, evaluate, in_blocks};
+use super::settle_overflow;
+use crate::{Dispatch, LogDensity, RowStatus};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{V, expv, ln, lnv};
 use fermiac_base::special::{LN_SQRT_2PI, ln_gamma};
 use fermiac_base::{Error, Result};
-
-use super::design::{Design, Likelihood, Sums, evaluate, in_blocks};
-use super::settle_overflow;
-use crate::{Dispatch, LogDensity, RowStatus};
 
 /// Independent normal priors of the coefficients.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,11 +1,10 @@
 //! The eight-schools model, a hierarchical normal model whose eight effects fill one vector.
 
+use crate::{Dispatch, LogDensity, RowStatus};
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch, ln};
 use fermiac_base::special::LN_SQRT_2PI;
-
-use crate::{Dispatch, LogDensity, RowStatus};
 
 /// Effects of coaching in eight schools, and their standard errors.
 const EFFECT: V = V([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0]);

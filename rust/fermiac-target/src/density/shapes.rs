@@ -1,10 +1,9 @@
 //! Test densities of difficult shape with known normalisation: banana, funnel, Rosenbrock.
 
+use super::tiles::{Tile, density_by_tiles};
 use fermiac_base::simd::{Real, ln};
 use fermiac_base::special::LN_SQRT_2PI;
 use fermiac_base::{Error, Result};
-
-use super::tiles::{Tile, density_by_tiles};
 
 /// A normal law bent along a parabola: x₁ ~ N(0, s²), x₂ + b (x₁² - s²) ~ N(0, 1), and
 /// standard normal coordinates after them.

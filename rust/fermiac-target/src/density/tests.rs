@@ -1,11 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
-
 use super::*;
 use crate::law::{Independent, Marginal, Mixture, MultivariateNormal, MultivariateT, Product};
 use crate::transform::{Block, Kind, Transform};
 use crate::{Law, Support};
+use std::sync::Arc;
 
 fn place(k: usize) -> f64 {
     (k as f64 * 0.754_877_666_246_692_8 + 0.213).fract() - 0.5

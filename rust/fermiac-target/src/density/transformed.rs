@@ -1,13 +1,11 @@
 //! A log-density on a constrained space, transformed to the unconstrained space.
 
-use std::sync::Arc;
-
-use fermiac_base::linalg::Rows;
-use fermiac_base::{Error, Result};
-
 use crate::space::with_space;
 use crate::transform::Transform;
 use crate::{Dispatch, LogDensity, RowStatus};
+use fermiac_base::linalg::Rows;
+use fermiac_base::{Error, Result};
+use std::sync::Arc;
 
 /// The log-density of z if x(z) has the inner density: the inner one plus the log-Jacobian.
 #[derive(Clone)]

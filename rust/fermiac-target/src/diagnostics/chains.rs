@@ -3,12 +3,10 @@
 //! Gelman, Carlin, Stern, Dunson, Vehtari, Rubin, *Bayesian Data Analysis* (3rd ed., 2013);
 //! Geyer, *Practical Markov chain Monte Carlo*, Statistical Science (1992).
 
-use std::sync::OnceLock;
-
-use fermiac_base::simd::{Kernel, LANES, V, dispatch, fma, ln};
-
 use super::convergence::MIN_DRAWS;
 use super::fourier::Fourier;
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, fma, ln};
+use std::sync::OnceLock;
 
 /// Number of lags summed at a time.
 const BLOCK: usize = 8;

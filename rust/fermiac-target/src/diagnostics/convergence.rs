@@ -3,15 +3,13 @@
 //! Vehtari, Gelman, Simpson, Carpenter, Bürkner, *Rank-normalization, folding, and localization: an
 //! improved R-hat for assessing convergence of MCMC*, Bayesian Analysis (2021).
 
-use std::sync::OnceLock;
-
-use fermiac_base::par::Context;
-use fermiac_base::special::IncompleteBeta;
-use fermiac_base::{Error, Result};
-
 use super::chains::{Chains, extremes, mean, sum_of, variance};
 use super::fourier::Fourier;
 use super::ranks::{Scores, Sorted, order_statistic, quantile};
+use fermiac_base::par::Context;
+use fermiac_base::special::IncompleteBeta;
+use fermiac_base::{Error, Result};
+use std::sync::OnceLock;
 
 /// The least number of draws per chain.
 pub const MIN_DRAWS: usize = 4;

@@ -4,12 +4,11 @@
 //! Vehtari, Simpson, Gelman, Yao, Gabry, *Pareto smoothed importance sampling*, Journal of Machine
 //! Learning Research (2024).
 
+use super::pareto::{GeneralizedPareto, first_quartile, tail_length_of};
 use fermiac_base::par::Context;
 use fermiac_base::simd::{exp, exp_slice, ln};
 use fermiac_base::special::{expm1, ln1p};
 use fermiac_base::{Error, Result};
-
-use super::pareto::{GeneralizedPareto, first_quartile, tail_length_of};
 
 /// Log-weights closer than this are equal up to rounding.
 const EQUAL: f64 = 1e-13;

@@ -1,12 +1,10 @@
 //! Integrands made from another one: failure indicators and the products of Sobol' indices.
 
-use std::sync::Arc;
-
-use fermiac_base::linalg::Rows;
-use fermiac_base::{Error, Result};
-
 use super::check_dim;
 use crate::{Dispatch, Integrand, RowStatus};
+use fermiac_base::linalg::Rows;
+use fermiac_base::{Error, Result};
+use std::sync::Arc;
 
 /// Number of points given to a model that runs on any thread at a time.
 const BLOCK: usize = 4096;

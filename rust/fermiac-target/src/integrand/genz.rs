@@ -3,13 +3,11 @@
 //! A. Genz, "Testing multidimensional integration routines", in *Tools, Methods and Languages for
 //! Scientific and Engineering Computation*, 1984.
 
-use std::f64::consts::PI;
-use std::str::FromStr;
-
+use super::{Tile, check_matrix, integrand_by_tiles};
 use fermiac_base::simd::{V, cosv, expv};
 use fermiac_base::{Error, Result};
-
-use super::{Tile, check_matrix, integrand_by_tiles};
+use std::f64::consts::PI;
+use std::str::FromStr;
 
 /// A family, with difficulties a and places w.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! Linear forms, such as limit states of reliability problems and sums of coordinates.
 
+use super::{Tile, check_matrix, integrand_by_tiles};
 use fermiac_base::simd::V;
 use fermiac_base::{Error, Result};
-
-use super::{Tile, check_matrix, integrand_by_tiles};
 
 /// Linear forms `b_j + Σ c_ji x_i`, one per output.
 #[derive(Debug, Clone)]

@@ -1,9 +1,8 @@
 //! Models from the literature on uncertainty and sensitivity: cantilever beam, Ishigami, G-function.
 
+use super::{Tile, check_matrix, integrand_by_tiles};
 use fermiac_base::simd::{V, sinv};
 use fermiac_base::{Error, Result};
-
-use super::{Tile, check_matrix, integrand_by_tiles};
 
 /// The displacement of a cantilever beam's tip under two forces, at
 /// x = (`F_X`, `F_Y`, E in GPa, width w, thickness t, length L):

@@ -1,11 +1,9 @@
 //! Monomials by repeated multiplication, each power computed once.
 
-use std::collections::BTreeMap;
-
+use super::{Tile, check_shape, integrand_by_tiles};
 use fermiac_base::Result;
 use fermiac_base::simd::V;
-
-use super::{Tile, check_shape, integrand_by_tiles};
+use std::collections::BTreeMap;
 
 /// Monomials: output j is the product of `x_i` to the power `k_ji`. A power k takes at most k - 1
 /// roundings.

@@ -1,17 +1,15 @@
 //! Laws made of laws: mixtures, and products of blocks of coordinates.
 
-use std::fmt;
-use std::ops::Range;
-use std::sync::Arc;
-
+use super::{check_draws, check_rows};
+use crate::space::with_space;
+use crate::{Dispatch, Law, Support};
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch, exp_slice, ln};
 use fermiac_base::{Error, Result};
-
-use super::{check_draws, check_rows};
-use crate::space::with_space;
-use crate::{Dispatch, Law, Support};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// `CallingThread` where any part must run on the calling thread.
 fn style_of(laws: &[Arc<dyn Law>]) -> Dispatch {

@@ -1,10 +1,9 @@
 //! Centre and shape of an elliptical law: what is done to eight points, one a lane.
 
+use super::{finite, scatter};
 use fermiac_base::linalg::{Cholesky, Triangle};
 use fermiac_base::simd::{Kernel, LANES, Real, V};
 use fermiac_base::{Error, Result};
-
-use super::{finite, scatter};
 
 /// Centre and shape of an elliptical law.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,13 +1,12 @@
 //! A law of independent coordinates.
 
+use super::marginal::Source;
+use super::{Marginal, SlopedTile, Tile, check_draws, check_rows, for_sloped_tiles, for_tiles};
+use crate::{Law, Support};
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Kernel, Real, V, dispatch};
 use fermiac_base::{Error, Result};
-
-use super::marginal::Source;
-use super::{Marginal, SlopedTile, Tile, check_draws, check_rows, for_sloped_tiles, for_tiles};
-use crate::{Law, Support};
 
 /// Independent coordinates, each with its own univariate law.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,15 +1,14 @@
 //! The univariate laws: one table of their parameters, then densities, draws and quantiles.
 
+use super::kernels::{BetaKernel, GammaKernel, Reference, ln_ratio};
+use super::{finite, positive};
+use crate::Support;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Real, exp, ln};
 use fermiac_base::special::{
     IncompleteBeta, IncompleteGamma, LN_SQRT_2PI, expm1, ln_beta, ln1p, normal_cdf, normal_quantile,
 };
 use fermiac_base::{Error, Result};
-
-use super::kernels::{BetaKernel, GammaKernel, Reference, ln_ratio};
-use super::{finite, positive};
-use crate::Support;
 
 /// A univariate law with its normalising constants.
 #[derive(Debug, Clone, Copy, PartialEq)]

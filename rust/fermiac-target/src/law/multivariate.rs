@@ -1,16 +1,15 @@
 //! The multivariate normal and t laws.
 
-use fermiac_base::Result;
-use fermiac_base::linalg::{Cholesky, Rows};
-use fermiac_base::rng::Stream;
-use fermiac_base::simd::{Kernel, Real, V, dispatch, exp, ln};
-use fermiac_base::special::{LN_SQRT_2PI, ln_beta, ln_gamma, normal_quantile};
-
 use super::ellipse::{Ellipse, Place};
 use super::{
     SlopedTile, Tile, check_draws, check_rows, for_sloped_tiles, for_tiles, positive, tile_space,
 };
 use crate::{Law, Support};
+use fermiac_base::Result;
+use fermiac_base::linalg::{Cholesky, Rows};
+use fermiac_base::rng::Stream;
+use fermiac_base::simd::{Kernel, Real, V, dispatch, exp, ln};
+use fermiac_base::special::{LN_SQRT_2PI, ln_beta, ln_gamma, normal_quantile};
 
 /// The multivariate normal law.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,10 +3,9 @@
 //! Coordinates stay inside open sets: if rounding would put one on a bound, it takes the nearest
 //! number inside, so that a density is never evaluated on the bound.
 
+use crate::Support;
 use fermiac_base::simd::{exp, ln, ln1p_pos};
 use fermiac_base::{Error, Result};
-
-use crate::Support;
 
 /// Tolerance of the sum of a simplex, wide enough for single precision; only ratios are used.
 const SUM_TOLERANCE: f64 = 1.0e-6;

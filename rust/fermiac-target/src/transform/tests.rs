@@ -1,10 +1,9 @@
 //! Tests of inverses, Jacobians and gradients against differences, and of points far out.
 #![allow(clippy::unwrap_used)]
 
+use super::*;
 use fermiac_base::linalg::Cholesky;
 use proptest::prelude::*;
-
-use super::*;
 
 fn kinds() -> impl Strategy<Value = Kind> {
     prop_oneof![

@@ -1,11 +1,9 @@
 //! Compressed rows of a list of edges.
 
-use std::sync::Arc;
-
+use super::{EdgeWeights, Graph, IdSlice, Ids, View};
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
-
-use super::{EdgeWeights, Graph, IdSlice, Ids, View};
+use std::sync::Arc;
 
 /// Entries that one task sorts.
 const PLACES: usize = 1 << 16;

@@ -1,10 +1,9 @@
 //! Validation of the arrays of a graph, and facts about them.
 
-use fermiac_base::par::Context;
-use fermiac_base::{Error, Result};
-
 use super::build::sorted_copy;
 use super::{IdSlice, View};
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
 
 /// Rows that one task reads.
 const ROWS: usize = 1 << 13;

@@ -1,15 +1,13 @@
 //! Lists of edges that are larger than the memory: sorted on the disk, and written as rows.
 
+use super::build::Id;
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-
-use fermiac_base::par::Context;
-use fermiac_base::{Error, Result};
-
-use super::build::Id;
 
 /// Parts of the buffer that are sorted in parallel. Each becomes a run.
 const PIECES: usize = 4;

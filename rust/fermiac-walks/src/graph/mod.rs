@@ -6,16 +6,14 @@ mod external;
 mod parts;
 pub mod random;
 
-use std::fmt;
-use std::sync::Arc;
-
-use fermiac_base::simd::prefetch;
-use fermiac_base::{Error, Result};
-
 pub use build::{Edges, Id, Rows, from_edges};
 pub use check::{OneWay, Rigour, Survey, one_way, strengths, survey};
 pub use external::{Record, Sorter, Sorting, Written};
+use fermiac_base::simd::prefetch;
+use fermiac_base::{Error, Result};
 pub use parts::{Parts, parts, strong_parts};
+use std::fmt;
+use std::sync::Arc;
 
 /// A shared array.
 pub type Shared<T> = Arc<dyn AsRef<[T]> + Send + Sync>;

@@ -1,9 +1,8 @@
 //! The connected components of a graph, and whether each is bipartite.
 
+use super::View;
 use fermiac_base::Result;
 use fermiac_base::par::Context;
-
-use super::View;
 
 /// Rows between two polls of signals.
 const ROWS: usize = 4096;

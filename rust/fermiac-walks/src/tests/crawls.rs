@@ -1,13 +1,12 @@
 //! Crawls against walks on the whole graph.
 #![allow(clippy::unwrap_used)]
 
-use fermiac_base::par::Context;
-use fermiac_base::store::Codec;
-use fermiac_base::{Error, Result};
-
 use super::super::graph::Graph;
 use super::super::{Base, Crawlers, Kernel, Memory, Oracle, Paths, Plan, Record, Target, Walkers};
 use super::{circulant, plan};
+use fermiac_base::par::Context;
+use fermiac_base::store::Codec;
+use fermiac_base::{Error, Result};
 
 /// A graph with shifted names of nodes.
 struct Known {

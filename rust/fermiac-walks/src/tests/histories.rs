@@ -1,12 +1,11 @@
 //! Histories of all kinds against each other and against their laws.
 #![allow(clippy::unwrap_used)]
 
-use fermiac_base::par::Context;
-use fermiac_base::store::Codec;
-
 use super::super::graph::Graph;
 use super::super::{Base, Kernel, Memory, Paths, Plan, Record, RowSlices, Rows, Target, Walkers};
 use super::{TARGET, circulant, follows, graph, metropolis, next_to, paths, plan, potential};
+use fermiac_base::par::Context;
+use fermiac_base::store::Codec;
 
 #[test]
 fn hashed_histories_give_the_same_bits() {

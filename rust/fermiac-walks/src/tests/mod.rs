@@ -1,10 +1,9 @@
 //! Helpers of the walker tests: small graphs, and the law of whole paths.
 #![allow(clippy::unwrap_used)]
 
-use fermiac_base::par::Context;
-
 use super::graph::Graph;
 use super::{Base, Kernel, Memory, Paths, Plan, Record, Schedule, Stuck, Target, Walkers};
+use fermiac_base::par::Context;
 
 mod crawls;
 mod histories;

@@ -1,11 +1,10 @@
 //! Losses of data that lie on the nodes: least squares and logistic regression.
 
+use super::loss::{Gradient, Room};
+use super::{Tile, product, tiled};
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, expv, ln1pv, prefetch};
 use fermiac_base::{Error, Result};
-
-use super::loss::{Gradient, Room};
-use super::{Tile, product, tiled};
 
 /// Rows that are prefetched.
 const AHEAD: usize = 8;

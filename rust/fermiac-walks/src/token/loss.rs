@@ -1,13 +1,11 @@
 //! The objective of tokens: the mean of losses, one on each node.
 
-use std::sync::Arc;
-
+use super::{Data, Quadratic, Tile};
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{Kernel, LANES, dispatch};
 use fermiac_base::{Error, Result};
 use fermiac_target::Dispatch;
-
-use super::{Data, Quadratic, Tile};
+use std::sync::Arc;
 
 /// A loss for each node.
 #[derive(Clone)]

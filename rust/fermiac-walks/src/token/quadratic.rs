@@ -1,11 +1,10 @@
 //! Quadratic losses.
 
+use super::loss::{Gradient, Room};
+use super::{Tile, product, tiled};
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, prefetch};
 use fermiac_base::{Error, Result};
-
-use super::loss::{Gradient, Room};
-use super::{Tile, product, tiled};
 
 /// Cache lines of a node's matrix that are prefetched.
 const AHEAD: usize = 32;

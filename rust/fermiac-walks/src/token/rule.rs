@@ -1,9 +1,8 @@
 //! The update rule of a token: step sizes, momentum, clipping, projection.
 
+use super::{Tile, product};
 use fermiac_base::simd::{V, exp_slice, ln_slice};
 use fermiac_base::{Error, Result};
-
-use super::{Tile, product};
 
 /// The sizes of steps.
 #[derive(Debug, Clone)]

@@ -1,13 +1,12 @@
 //! The loops in which tokens follow their walkers.
 
+use super::Tile;
+use super::loss::{Gradient, Room};
+use super::rule::Rule;
 use fermiac_base::Error;
 use fermiac_base::par::Signal;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Kernel, V};
-
-use super::Tile;
-use super::loss::{Gradient, Room};
-use super::rule::Rule;
 
 /// Steps whose data are prefetched.
 const AHEAD: usize = 4;

@@ -1,15 +1,13 @@
 //! Tokens beside the recursion written out, on any number of threads, and after failures.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
+use super::{Curvature, Foreign, Loss, Nodes, Projection, Quadratic, Rule, StepSizes, Tokens};
+use super::{Data, Link, Trace};
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_target::Dispatch;
-
-use super::{Curvature, Foreign, Loss, Nodes, Projection, Quadratic, Rule, StepSizes, Tokens};
-use super::{Data, Link, Trace};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn rule() -> Rule {
     Rule {

@@ -1,18 +1,16 @@
 //! All tokens of a run.
 
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
-
+use super::loss::{Gradient, Loss, OneByOne};
+use super::rule::Rule;
+use super::segment::{Failure, Nodes, Segment, SegmentPlan, TokenState, Trace, Update};
+use super::{Foreign, Tile};
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, POSITION_WORDS, Stream};
 use fermiac_base::simd::{LANES, V, dispatch};
 use fermiac_base::{Error, Result};
 use fermiac_target::Dispatch;
-
-use super::loss::{Gradient, Loss, OneByOne};
-use super::rule::Rule;
-use super::segment::{Failure, Nodes, Segment, SegmentPlan, TokenState, Trace, Update};
-use super::{Foreign, Tile};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 /// About the time between two polls of signals.
 const TURN: Duration = Duration::from_millis(8);

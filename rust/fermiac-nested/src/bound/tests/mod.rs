@@ -5,10 +5,9 @@ mod cover;
 mod state;
 mod uniform;
 
+use super::*;
 use fermiac_base::rng::Domain;
 use fermiac_base::special::ln_gamma;
-
-use super::*;
 
 const KINDS: [BoundKind; 4] =
     [BoundKind::None, BoundKind::Single, BoundKind::Multi, BoundKind::Friends];

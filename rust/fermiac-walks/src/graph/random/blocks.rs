@@ -1,11 +1,10 @@
 //! The stochastic block model: the groups of two nodes decide the probability of an edge.
 
+use super::uniform::{pair, pairs_of};
+use super::{Model, Pair, check_nodes, stream};
 use fermiac_base::par::Context;
 use fermiac_base::special::ln1p;
 use fermiac_base::{Error, Result, simd};
-
-use super::uniform::{pair, pairs_of};
-use super::{Model, Pair, check_nodes, stream};
 
 /// The mean number of edges of a task.
 const EDGES: f64 = 32_768.0;

@@ -1,9 +1,8 @@
 //! Graphs that grow edge by edge: preferential attachment and small worlds.
 
+use super::{Model, NODES, Pair, check_nodes, list, stream};
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
-
-use super::{Model, NODES, Pair, check_nodes, list, stream};
 
 /// A star of `m` + 1 nodes; each further node is joined by `m` edges to different nodes that are
 /// drawn with probabilities proportional to their degrees, with rejection of repeated

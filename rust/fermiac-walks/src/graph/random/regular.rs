@@ -1,10 +1,9 @@
 //! Random regular graphs.
 
+use super::{Model, NODES, Pair, check_nodes, list, stream};
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result, simd};
-
-use super::{Model, NODES, Pair, check_nodes, list, stream};
 
 /// Draws for one edge before the pairing starts again.
 const TRIES: usize = 10_000;

@@ -1,9 +1,8 @@
 //! R-MAT graphs: each bit of an edge chooses a quarter of the adjacency matrix.
 
+use super::{Model, Pair, in_tasks, stream};
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
-
-use super::{Model, Pair, in_tasks, stream};
 
 /// The shares of the quarters.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,10 +1,9 @@
 //! G(n, m): uniform random graphs of n nodes and m edges.
 
-use fermiac_base::par::Context;
-use fermiac_base::{Error, Result};
-
 use super::permutation::Permutation;
 use super::{Model, Pair, check_nodes, in_tasks};
+use fermiac_base::par::Context;
+use fermiac_base::{Error, Result};
 
 /// Pairs of different nodes that an edge can join.
 pub fn pairs_of(n: u64, directed: bool) -> u64 {
