@@ -9,7 +9,7 @@ use fermiac_base::{Error, Result};
 use fermiac_target::diagnostics::{Statistic, convergence};
 use fermiac_target::{LogDensity, RowStatus};
 
-use crate::drive::{Driver, Oracle, Plan, Record, Sampler, windows};
+use crate::drive::{Chain, Driver, Oracle, Plan, Record, Sampler, windows};
 use crate::kernel::{Kernel, Metric, MetricKind, Scale, StepSize};
 use crate::{Direction, Nuts, Slice};
 
@@ -197,7 +197,7 @@ pub fn sample_with(
         stats: &mut stats,
     };
     sampler.run(oracles, until, record, None, Driver::Auto, context)?;
-    let n_evals = n_start + sampler.chains().iter().map(|chain| chain.n_evals()).sum::<u64>();
+    let n_evals = n_start + sampler.chains().iter().map(Chain::n_evals).sum::<u64>();
     Ok(Draws { shape: [n_chains, n_draws, dim], draws, log_densities, stat_names, stats, n_evals })
 }
 

@@ -5,7 +5,7 @@ use fermiac_base::{Error, Result};
 
 use crate::Model;
 use crate::noise::{Purpose, stream};
-use crate::program::{Corrector, Method, Options, SdeSolver, Start, Variant, compile};
+use crate::program::{Method, Options, SdeSolver, Start, Variant, compile};
 use crate::run::{self, Norm, OnNan, Plan, Stride};
 
 /// The step size of Langevin correctors, as a signal-to-noise ratio.
@@ -21,7 +21,7 @@ impl Method {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { start: Start::Low, lower_order_final: true, corrector: None::<Corrector> }
+        Self { start: Start::Low, lower_order_final: true, corrector: None }
     }
 }
 
