@@ -2,7 +2,7 @@
 
 use crate::Model;
 use crate::noise::{Purpose, stream};
-use crate::program::{Corrector, Method, Options, SdeSolver, Start, Variant, compile};
+use crate::program::{Method, Options, SdeSolver, Start, Variant, compile};
 use crate::run::{self, Norm, OnNan, Plan, Stride};
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
@@ -20,7 +20,7 @@ impl Method {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { start: Start::Low, lower_order_final: true, corrector: None::<Corrector> }
+        Self { start: Start::Low, lower_order_final: true, corrector: None }
     }
 }
 

@@ -10,8 +10,7 @@ pub(crate) fn main() -> fermiac::Result<()> {
     let pairs = barabasi_albert(n, 3, 1, &context)?;
     let edges = Edges { pairs: &pairs, weights: None, directed: false, merge: true };
     let rows = from_edges(n as usize, edges, &context)?;
-    let ids = rows.ids.iter().map(|id| *id).collect();
-    let graph = Graph::from_vecs(rows.starts, ids, None)?;
+    let graph = Graph::from_vecs(rows.starts, rows.ids, None)?;
     let degrees = graph.view().degrees();
     let truth = degrees.iter().map(|d| f64::from(*d)).sum::<f64>() / n as f64;
 
