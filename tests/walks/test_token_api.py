@@ -316,7 +316,7 @@ def test_what_gains_nothing_is_warned_of() -> None:
     loss = fm.walks.Quadratic(1.0, np.arange(5.0))
     for a, b, word in ((0.9, 0.6, "nothing"), (0.8, 0.8, "little")):
         with pytest.warns(ConvergenceWarning, match=word) as caught:
-            o = optimize(loss, ring(5), a=a, b=b, n_steps=10)
+            o = fm.walks.optimize(loss, ring(5), a=a, b=b, n_steps=10, rng=0)
         assert len(o.warnings) == 1
         assert caught[0].filename == __file__
     assert not optimize(loss, ring(5), alpha=0.0, a=0.9, b=0.6, n_steps=10).warnings
