@@ -154,7 +154,7 @@ def test_states_that_are_refused(tmp_path: Any) -> None:
 
 
 def test_a_handle_shows_parameters_while_tokens_move() -> None:
-    run = fm.start(optimize, pull, ring(5), n_steps=10**8, dim=2, rng=3, average=True)
+    run = fm.start(fm.walks.optimize, pull, ring(5), n_steps=10**8, dim=2, rng=3, average=True)
     limit = time.monotonic() + 20
     while run.inspect() is None:
         assert time.monotonic() < limit
