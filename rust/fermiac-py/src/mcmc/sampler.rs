@@ -2,7 +2,7 @@
 
 use super::conditional::conditional;
 use super::kernels::kernel;
-use crate::common::enter::{Raised, enter};
+use crate::common::enter::{Raised, enter_whole};
 use crate::common::error::check;
 use crate::common::random::stream_at;
 use crate::targets::target;
@@ -132,17 +132,15 @@ impl PySampler {
             stats: slice(&mut stats)?,
         };
         let budget = budget.map(Duration::from_secs_f64);
-        let outcome = enter(py, n_threads, progress.as_ref(), &raised, |context| {
+        let outcome = enter_whole(py, n_threads, progress.as_ref(), &raised, |context| {
             let mut sampler = self.lock();
             context.set_total(total);
             context.advance(sampler.chains().iter().map(Chain::n_done).sum());
-            sampler
-                .run(&oracles, until, record, budget, driver, context)
-                .map_err(|error| (error, None))
+            sampler.run(&oracles, until, record, budget, driver, context)
         });
         Ok(match outcome {
             Ok(progress) => (progress == Progress::Reached, None),
-            Err(stopped) => (false, Some(stopped.error)),
+            Err(error) => (false, Some(error)),
         })
     }
 
