@@ -225,8 +225,4 @@ impl<T: Transition> Kernel for T {
         self.core_mut().persist(codec)?;
         self.persist_rest(codec)
     }
-
-    fn duplicate(&self) -> Box<dyn Kernel> {
-        Box::new(self.clone())
-    }
 }
