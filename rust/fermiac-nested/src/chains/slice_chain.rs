@@ -79,6 +79,13 @@ pub struct Counts {
     pub stuck: u64,
 }
 
+impl Counts {
+    pub(super) fn all(&mut self) -> [&mut u64; 7] {
+        let Self { evals, moves, tries, steps_out, met, jumps, stuck } = self;
+        [evals, moves, tries, steps_out, met, jumps, stuck]
+    }
+}
+
 /// One chain of a batch.
 #[derive(Debug, Clone)]
 pub(super) struct SliceChain {
@@ -512,18 +519,6 @@ impl SliceChain {
             *count = word as u32;
         }
         codec.choice(&mut self.stage, &STAGES)?;
-        let counts = &mut self.counts;
-        for count in [
-            &mut counts.evals,
-            &mut counts.moves,
-            &mut counts.tries,
-            &mut counts.steps_out,
-            &mut counts.met,
-            &mut counts.jumps,
-            &mut counts.stuck,
-        ] {
-            codec.word(count)?;
-        }
-        Ok(())
+        self.counts.all().into_iter().try_for_each(|count| codec.word(count))
     }
 }

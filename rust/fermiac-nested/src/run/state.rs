@@ -92,17 +92,9 @@ pub struct Trace {
 
 impl Trace {
     pub(super) fn lists(&mut self) -> [&mut Vec<f64>; 9] {
-        [
-            &mut self.log_x,
-            &mut self.log_evidence,
-            &mut self.level,
-            &mut self.efficiency,
-            &mut self.n_parts,
-            &mut self.moved,
-            &mut self.tries,
-            &mut self.correlation,
-            &mut self.n_moves,
-        ]
+        let Self { log_x, log_evidence, level, efficiency, n_parts, .. } = self;
+        let Self { moved, tries, correlation, n_moves, .. } = self;
+        [log_x, log_evidence, level, efficiency, n_parts, moved, tries, correlation, n_moves]
     }
 }
 
