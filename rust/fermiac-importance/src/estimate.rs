@@ -1,6 +1,7 @@
 //! The final phase: fresh points from a fixed sampler, of which only sums are kept.
 
 use super::accumulate::{Fill, Filled, Part, Shape};
+use super::fit::symmetric;
 use super::layout::Layout;
 use super::layout::{lanes, n_tiles};
 use super::problem::{Batch, Plan, Problem};
@@ -159,7 +160,7 @@ impl Estimation<'_> {
         }
         let scale: Vec<f64> = (0..j).map(|k| shape.unit[k] * of_output(k)).collect();
         let mut covariance = if self.full {
-            unpack(&upper, j, &scale)
+            symmetric(j, |a, b| upper[packed(j, a, b)] * scale[a] * scale[b])
         } else {
             upper.iter().zip(&scale).map(|(c, u)| c * u * u).collect()
         };
@@ -216,17 +217,4 @@ impl Estimation<'_> {
             ..Expectations::default()
         })
     }
-}
-
-/// A packed upper triangle as a full matrix in the units of its coordinates.
-fn unpack(upper: &[f64], j: usize, unit: &[f64]) -> Vec<f64> {
-    let mut out = vec![0.0; j * j];
-    for a in 0..j {
-        for b in a..j {
-            let value = upper[packed(j, a, b)] * unit[a] * unit[b];
-            out[a * j + b] = value;
-            out[b * j + a] = value;
-        }
-    }
-    out
 }

@@ -492,19 +492,10 @@ impl SliceChain {
         if codec.is_reading() {
             self.stream = Stream::from_position(&position)?;
         }
-        for count in [&mut self.start, &mut self.swept, &mut self.offset] {
-            codec.count(count)?;
-        }
-        for list in [
-            &mut self.here,
-            &mut self.line,
-            &mut self.request,
-            &mut self.tried,
-            &mut self.slope,
-            &mut self.before,
-        ] {
-            codec.list(list)?;
-        }
+        let Self { start, swept, offset, here, line, request, tried, slope, before, .. } = self;
+        [start, swept, offset].into_iter().try_for_each(|count| codec.count(count))?;
+        let lists = [here, line, request, tried, slope, before];
+        lists.into_iter().try_for_each(|list| codec.list(list))?;
         codec.number(&mut self.ell)?;
         codec.list(&mut self.extras)?;
         for number in

@@ -44,18 +44,6 @@ struct Counts {
     seconds: f64,
 }
 
-/// The points from which a run above a level starts.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct Above<'py> {
-    run_draws: PyReadonlyArray2<'py, f64>,
-    log_likelihoods: PyReadonlyArray1<'py, f64>,
-    families: PyReadonlyArray1<'py, i64>,
-    level: f64,
-    log_x: f64,
-    log_evidence: f64,
-}
-
 /// The settings of a dictionary.
 fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
     let direction = match entry::<String>(options, "direction")?.as_str() {
@@ -213,14 +201,14 @@ impl NestedRun {
         prior: &Bound<'_, PyAny>,
         likelihood: &Bound<'_, PyAny>,
         options: &Bound<'_, PyAny>,
-        above: Option<Above<'_>>,
+        above: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let edges = edges(&entry::<String>(options, "edges")?)?;
         let on_nan = on_nan(&entry::<String>(options, "on_nan")?)?;
         let problem = problem(py, prior, likelihood, &edges, on_nan, &Raised::default())?;
         let opening = match above {
             None => Opening::Prior,
-            Some(above) => opening(&above, problem.dim())?,
+            Some(above) => opening(above, problem.dim())?,
         };
         let run = check(py, Run::new(&problem, settings(options)?, opening))?;
         Ok(Self { inner: Mutex::new(run), edges, on_nan, counts: Mutex::new(Counts::default()) })
@@ -388,17 +376,21 @@ fn signed(numbers: Vec<u64>) -> Vec<i64> {
     numbers.into_iter().map(u64::cast_signed).collect()
 }
 
-fn opening(above: &Above<'_>, dim: usize) -> PyResult<Opening> {
+/// The start of a run above a level, from points above it.
+fn opening(above: &Bound<'_, PyAny>, dim: usize) -> PyResult<Opening> {
+    let u = entry::<PyReadonlyArray2<'_, f64>>(above, "run_draws")?;
+    let ell = entry::<PyReadonlyArray1<'_, f64>>(above, "log_likelihoods")?;
+    let families = entry::<PyReadonlyArray1<'_, i64>>(above, "families")?;
+    let level = entry(above, "level")?;
     let mut seeds = Points::new(dim, 0);
-    let (u, ell) = (above.run_draws.as_slice()?, above.log_likelihoods.as_slice()?);
-    let families = above.families.as_slice()?;
-    for ((u, &ell), &family) in u.chunks_exact(dim).zip(ell).zip(families) {
-        let origin = Origin { birth: above.level, lineage: 0, family: family.cast_unsigned() };
+    let rows = u.as_slice()?.chunks_exact(dim).zip(ell.as_slice()?).zip(families.as_slice()?);
+    for ((u, &ell), &family) in rows {
+        let origin = Origin { birth: level, lineage: 0, family: family.cast_unsigned() };
         seeds.push(u, &[], ell, &[], origin);
     }
     if seeds.len() < 2 {
         return Err(PyValueError::new_err("seeds: at least two points above the level are needed"));
     }
-    let (level, log_x, log_evidence) = (above.level, above.log_x, above.log_evidence);
+    let (log_x, log_evidence) = (entry(above, "log_x")?, entry(above, "log_evidence")?);
     Ok(Opening::Above { seeds: Box::new(seeds), level, log_x, log_evidence })
 }
