@@ -38,8 +38,8 @@ fn ratio(rate: f64, delta: f64, error: f64) -> f64 {
 }
 
 impl Direction {
-    /// The larger number of those that `of` gives for the rates that count of the attack as it stands:
-    /// a right answer's, and the error's that is weighed against it.
+    /// The larger of the numbers that `of` gives for the ratios that count, each by its two rates, of
+    /// the attack as it stands.
     fn largest(self, fnr: Rate, fpr: Rate, of: impl Fn(f64, f64) -> f64) -> f64 {
         let forward = || of(fnr.1, fpr.0);
         let reverse = || of(fpr.1, fnr.0);
