@@ -1,10 +1,12 @@
 //! The final phase: fresh points from a fixed sampler, of which only sums are kept.
 
-use super::accumulate::{Draws, Fill, Filled, Part, Shape};
+use super::accumulate::{Fill, Filled, Part, Shape};
+use super::fit::symmetric;
 use super::layout::Layout;
 use super::layout::{lanes, n_tiles};
 use super::problem::{Batch, Plan, Problem};
 use super::proposal::Sampler;
+use super::{Expectations, Stopped};
 use fermiac_base::linalg::packed;
 use fermiac_base::par::{CHUNK, Context};
 use fermiac_base::simd::dispatch;
@@ -15,30 +17,6 @@ const FINAL_BLOCK: u32 = 1 << 20;
 /// Weights per expectation that k-hat is computed from, and the sum of them over expectations.
 const KHAT_POINTS: usize = 1 << 17;
 const KHAT_TOTAL: usize = 1 << 22;
-
-/// The results of the final sample.
-#[derive(Debug, Clone)]
-pub(crate) struct Final {
-    pub(crate) n: usize,
-    pub(crate) mean: Vec<f64>,
-    pub(crate) stderr: Vec<f64>,
-    /// Full J × J, or J variances.
-    pub(crate) covariance: Vec<f64>,
-    pub(crate) ess: Vec<f64>,
-    pub(crate) khat: Vec<f64>,
-    pub(crate) max_share: Vec<f64>,
-    /// The share of the largest squared deviation in the sum of them all.
-    pub(crate) max_variance_share: Vec<f64>,
-    /// Σ|v| = 0: nothing but zeros was seen.
-    pub(crate) all_zero: Vec<bool>,
-    /// Whether all weights of the law of an expectation vanished.
-    pub(crate) no_weight: Vec<bool>,
-    /// The mean of f / g of every law, which is 1 for a normalised law that the sampler reaches,
-    /// and its standard error.
-    pub(crate) weight_mean: Vec<f64>,
-    pub(crate) weight_stderr: Vec<f64>,
-    pub(crate) draws: Option<Draws>,
-}
 
 /// The final phase: its sampler, its size and what it keeps.
 pub(crate) struct Estimation<'a> {
@@ -52,10 +30,7 @@ pub(crate) struct Estimation<'a> {
 
 impl Estimation<'_> {
     /// Runs it. An error comes with the results of the chunks before it.
-    pub(crate) fn run(
-        &self,
-        context: &Context<'_>,
-    ) -> std::result::Result<Final, (Error, Option<Box<Final>>)> {
+    pub(crate) fn run(&self, context: &Context<'_>) -> std::result::Result<Expectations, Stopped> {
         let mut total: Option<Part> = None;
         let mut shape = None;
         let outcome = self.accumulate(context, &mut total, &mut shape);
@@ -165,7 +140,7 @@ impl Estimation<'_> {
         Ok(shape)
     }
 
-    fn finish(&self, total: Part, shape: &Shape) -> Result<Final> {
+    fn finish(&self, total: Part, shape: &Shape) -> Result<Expectations> {
         let layout = shape.layout;
         let j = layout.len;
         let (mut mean, upper) = (total.moments.mean(), total.moments.covariance_of_mean());
@@ -185,7 +160,7 @@ impl Estimation<'_> {
         }
         let scale: Vec<f64> = (0..j).map(|k| shape.unit[k] * of_output(k)).collect();
         let mut covariance = if self.full {
-            unpack(&upper, j, &scale)
+            symmetric(j, |a, b| upper[packed(j, a, b)] * scale[a] * scale[b])
         } else {
             upper.iter().zip(&scale).map(|(c, u)| c * u * u).collect()
         };
@@ -212,8 +187,12 @@ impl Estimation<'_> {
         let safe = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
         let n = total.moments.n();
         let weight_mean: Vec<f64> = total.weight_sum.iter().map(|s| s / n).collect();
-        Ok(Final {
-            n: total.moments.n() as usize,
+        let draws = total.draws.unwrap_or_default();
+        Ok(Expectations {
+            n_final: n as usize,
+            n_evals: self.before + n as usize,
+            n_non_finite: self.problem.n_bad(),
+            n_at_bound: self.problem.n_at_bound(),
             mean,
             stderr,
             covariance,
@@ -233,20 +212,9 @@ impl Estimation<'_> {
                 .map(|(mean, square)| ((square / n - mean * mean).max(0.0) / n).sqrt())
                 .collect(),
             weight_mean,
-            draws: total.draws,
+            draws: draws.x,
+            log_weights: draws.log_weights,
+            ..Expectations::default()
         })
     }
-}
-
-/// A packed upper triangle as a full matrix in the units of its coordinates.
-fn unpack(upper: &[f64], j: usize, unit: &[f64]) -> Vec<f64> {
-    let mut out = vec![0.0; j * j];
-    for a in 0..j {
-        for b in a..j {
-            let value = upper[packed(j, a, b)] * unit[a] * unit[b];
-            out[a * j + b] = value;
-            out[b * j + a] = value;
-        }
-    }
-    out
 }

@@ -250,10 +250,15 @@ pub(super) fn add(total: &mut [f64], part: &[f64]) {
 
 /// The full symmetric matrix of a packed upper triangle, scaled.
 pub(super) fn full(d: usize, upper: &[f64], scale: f64) -> Vec<f64> {
+    symmetric(d, |j, k| upper[packed(d, j, k)] * scale)
+}
+
+/// The symmetric matrix with these entries (j, k), j <= k.
+pub(super) fn symmetric(d: usize, entry: impl Fn(usize, usize) -> f64) -> Vec<f64> {
     let mut out = vec![0.0; d * d];
     for j in 0..d {
         for k in j..d {
-            let value = upper[packed(d, j, k)] * scale;
+            let value = entry(j, k);
             out[j * d + k] = value;
             out[k * d + j] = value;
         }

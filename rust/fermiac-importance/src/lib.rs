@@ -51,12 +51,12 @@ use fermiac_base::{Error, Result};
 use fermiac_target::{Integrand, Law};
 pub use settings::{Controls, Family, Method, OnNan, Settings, Weights};
 
-use estimate::{Estimation, Final};
+use estimate::Estimation;
 use problem::Problem;
 use proposal::{Proposal, Sampler};
 
 /// Estimates of J expectations.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Expectations {
     /// The estimates.
     pub mean: Vec<f64>,
@@ -123,7 +123,7 @@ pub fn expect(
     settings.check(problem.dim()).map_err(fail)?;
     check_weights(settings).map_err(fail)?;
     context.set_total(settings.n as u64);
-    let mut summary = Summary::default();
+    let mut adaptation = Expectations::default();
     let (sampler, used) = match settings.method {
         Method::MonteCarlo => {
             let proposal = Proposal::laws(problem.dim(), laws.len());
@@ -131,11 +131,9 @@ pub fn expect(
         }
         Method::Adaptive => {
             let adapted = adapt::adapt(&problem, settings, context).map_err(fail)?;
-            summary = Summary {
-                stages: adapted.stages,
-                chosen: adapted.chosen,
-                too_few_for_all: adapted.too_few_for_all,
-            };
+            adaptation.stages = adapted.stages;
+            adaptation.chosen_stage = adapted.chosen;
+            adaptation.too_few_for_all = adapted.too_few_for_all;
             (adapted.sampler, adapted.used)
         }
     };
@@ -147,12 +145,11 @@ pub fn expect(
         full: settings.full_covariance,
         keep_draws: settings.keep_draws,
     };
+    let Expectations { stages, chosen_stage, too_few_for_all, .. } = adaptation;
+    let complete = |done| Expectations { stages, chosen_stage, too_few_for_all, ..done };
     match estimation.run(context) {
-        Ok(done) => Ok(summary.finish(done, used, &problem)),
-        Err((error, partial)) => {
-            let partial = partial.map(|part| Box::new(summary.finish(*part, used, &problem)));
-            Err((error, partial))
-        }
+        Ok(done) => Ok(complete(done)),
+        Err((error, partial)) => Err((error, partial.map(|part| Box::new(complete(*part))))),
     }
 }
 
@@ -180,39 +177,4 @@ fn check_weights(settings: &Settings) -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[derive(Debug, Default)]
-struct Summary {
-    stages: Vec<Stage>,
-    chosen: usize,
-    too_few_for_all: bool,
-}
-
-impl Summary {
-    fn finish(self, done: Final, used: usize, problem: &Problem<'_>) -> Expectations {
-        let draws = done.draws.unwrap_or_default();
-        Expectations {
-            mean: done.mean,
-            stderr: done.stderr,
-            covariance: done.covariance,
-            ess: done.ess,
-            khat: done.khat,
-            max_share: done.max_share,
-            max_variance_share: done.max_variance_share,
-            all_zero: done.all_zero,
-            no_weight: done.no_weight,
-            weight_mean: done.weight_mean,
-            weight_stderr: done.weight_stderr,
-            n_final: done.n,
-            n_evals: used + done.n,
-            n_non_finite: problem.n_bad(),
-            n_at_bound: problem.n_at_bound(),
-            stages: self.stages,
-            chosen_stage: self.chosen,
-            too_few_for_all: self.too_few_for_all,
-            draws: draws.x,
-            log_weights: draws.log_weights,
-        }
-    }
 }

@@ -1,8 +1,6 @@
 //! Elliptical slice sampling of a density with a normal prior.
 
-use crate::kernel::{
-    EvalBuffer, Kernel, Metric, Phase, Point, Request, RequestKind, Step, bad_start,
-};
+use crate::kernel::{EvalBuffer, Kernel, Metric, Point, Request, RequestKind, Step, bad_start};
 use crate::phase_point::PhasePoint;
 use crate::slice::MOST_TRIES;
 use fermiac_base::Result;
@@ -157,14 +155,6 @@ impl Kernel for EllipticalSlice {
         self.current.x.len()
     }
 
-    fn needs_gradient(&self) -> bool {
-        false
-    }
-
-    fn begin(&mut self, x: &[f64]) {
-        self.restart(x, f64::NAN, &[]);
-    }
-
     fn restart(&mut self, x: &[f64], log_density: f64, _gradient: &[f64]) {
         let known = self.current.set(x, log_density, &[]);
         self.whiten();
@@ -203,8 +193,6 @@ impl Kernel for EllipticalSlice {
         Point { log_density, ..self.current.point() }
     }
 
-    fn enter(&mut self, _phase: Phase) {}
-
     fn stat_names(&self) -> Vec<String> {
         ["acceptance_rate", "n_evals", "slice_fail", "log_likelihood"].map(String::from).to_vec()
     }
@@ -227,9 +215,5 @@ impl Kernel for EllipticalSlice {
         codec.count(&mut self.tries)?;
         codec.flag(&mut self.failed)?;
         codec.choice(&mut self.at, &PLACES)
-    }
-
-    fn duplicate(&self) -> Box<dyn Kernel> {
-        Box::new(self.clone())
     }
 }

@@ -1,6 +1,6 @@
 //! Ensembles of walkers that move by the positions of each other.
 
-use crate::kernel::{EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Step, bad_start};
+use crate::kernel::{EvalBuffer, Kernel, Point, Request, RequestKind, Step, bad_start};
 use crate::phase_point::acceptance;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::ln;
@@ -244,10 +244,6 @@ impl Kernel for Ensemble {
         self.order.len()
     }
 
-    fn needs_gradient(&self) -> bool {
-        false
-    }
-
     fn begin(&mut self, x: &[f64]) {
         self.x.copy_from_slice(x);
         self.at = At::Unknown;
@@ -300,8 +296,6 @@ impl Kernel for Ensemble {
         Point { x, log_density: self.log_densities[i], gradient: &[] }
     }
 
-    fn enter(&mut self, _phase: Phase) {}
-
     fn stat_names(&self) -> Vec<String> {
         ["acceptance_rate", "accepted", "move"].map(String::from).to_vec()
     }
@@ -320,9 +314,5 @@ impl Kernel for Ensemble {
         codec.choice(&mut self.at, &PLACES)?;
         let counts = [&mut self.n_requested, &mut self.chosen, &mut self.accepted];
         counts.into_iter().try_for_each(|count| codec.count(count))
-    }
-
-    fn duplicate(&self) -> Box<dyn Kernel> {
-        Box::new(self.clone())
     }
 }

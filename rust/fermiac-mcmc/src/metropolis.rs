@@ -1,7 +1,7 @@
 //! Metropolis kernels: one state machine for every proposal of a single point.
 
 use crate::kernel::{KernelCore, Metric, RequestKind, Scale, Stage, Step, StepSize, Transition};
-use crate::phase_point::{DIVERGENT, PhasePoint, acceptance};
+use crate::phase_point::{PhasePoint, acceptance};
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
@@ -103,15 +103,8 @@ impl<P: Proposal> Transition for Metropolized<P> {
             self.core.step.search(self.accept);
             return self.start(stream);
         }
-        self.accepted = if self.corrected || self.core.step.is_adapting() {
-            // -ln u of a uniform u is exponential.
-            -stream.exponential() < log_ratio
-        } else {
-            log_ratio >= -DIVERGENT
-        };
-        if self.accepted {
-            self.core.accept();
-        }
+        let corrected = self.corrected || self.core.step.is_adapting();
+        self.accepted = self.core.decide(log_ratio, corrected, stream);
         self.core.finish(self.accept)
     }
 

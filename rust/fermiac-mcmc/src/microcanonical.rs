@@ -151,14 +151,9 @@ impl Microcanonical {
             return self.start(stream);
         }
         self.error = -log_ratio;
-        let accepted = if self.corrected {
-            -stream.exponential() < log_ratio
-        } else {
-            self.error <= DIVERGENT
-        };
+        let accepted = self.core.decide(log_ratio, self.corrected, stream);
         self.accepted = f64::from(accepted);
         if accepted {
-            self.core.accept();
             std::mem::swap(&mut self.direction, &mut self.moving);
         } else {
             self.direction.iter_mut().for_each(|u| *u = -*u);

@@ -269,14 +269,6 @@ impl Kernel for Slice {
         self.current.x.len()
     }
 
-    fn needs_gradient(&self) -> bool {
-        false
-    }
-
-    fn begin(&mut self, x: &[f64]) {
-        self.restart(x, f64::NAN, &[]);
-    }
-
     fn restart(&mut self, x: &[f64], log_density: f64, _gradient: &[f64]) {
         let known = self.current.set(x, log_density, &[]);
         self.at = if known { At::Idle } else { At::Unknown };
@@ -372,9 +364,5 @@ impl Kernel for Slice {
         let counts =
             [&mut self.n_requested, &mut self.update, &mut self.tries, evals, tries, failures];
         counts.into_iter().try_for_each(|count| codec.count(count))
-    }
-
-    fn duplicate(&self) -> Box<dyn Kernel> {
-        Box::new(self.clone())
     }
 }

@@ -165,15 +165,10 @@ impl Underdamped {
             return;
         }
         self.error = -log_ratio;
-        let accepted = if self.corrected || self.core.step.is_adapting() {
-            -stream.exponential() < log_ratio
-        } else {
-            self.error <= DIVERGENT
-        };
+        let corrected = self.corrected || self.core.step.is_adapting();
+        let accepted = self.core.decide(log_ratio, corrected, stream);
         self.accepted = f64::from(accepted);
-        if accepted {
-            self.core.accept();
-        } else {
+        if !accepted {
             for (moving, p) in self.moving.iter_mut().zip(&self.momentum) {
                 *moving = -p;
             }

@@ -158,20 +158,10 @@ fn excess(counts: Counts, mu: f64, alpha: f64) -> f64 {
 
 /// The largest μ that is rejected at level `alpha`; 0 if none is.
 fn curve_bound(counts: Counts, alpha: f64) -> f64 {
-    let f = |mu| -excess(counts, mu, alpha);
     if counts.n_correct == 0.0 {
         return 0.0;
     }
-    let mut low = (0.0, f(0.0));
-    if low.1 >= 0.0 {
-        return 0.0;
-    }
-    let mut high = (1.0, f(1.0));
-    while high.1 <= 0.0 && high.0 < 1.0e3 {
-        low = high;
-        high = (2.0 * high.0, f(2.0 * high.0));
-    }
-    if high.1 <= 0.0 { high.0 } else { root(low, high, TOLERANCE, f) }
+    last_rejected(1.0e3, |mu| -excess(counts, mu, alpha))
 }
 
 /// The smallest level at which μ is rejected; 1 if it is at none.
@@ -180,18 +170,23 @@ fn curve_p_value(counts: Counts, mu: f64) -> f64 {
         return 1.0;
     }
     // Over the logarithm, which the level is monotone in; its sign is turned for the solver.
-    let f = |x: f64| -excess(counts, mu, exp(-x));
-    let at_one = f(0.0);
-    if at_one >= 0.0 {
-        return 1.0;
+    let x = last_rejected(700.0, |x| -excess(counts, mu, exp(-x)));
+    if x > 0.0 { exp(-x) } else { 1.0 }
+}
+
+/// The end of the x from 0 on at which `f` is not above 0, sought up to about `most`; 0 if `f` is not
+/// negative there.
+fn last_rejected(most: f64, f: impl Fn(f64) -> f64) -> f64 {
+    let mut low = (0.0, f(0.0));
+    if low.1 >= 0.0 {
+        return 0.0;
     }
-    let mut low = (0.0, at_one);
     let mut high = (1.0, f(1.0));
-    while high.1 <= 0.0 && high.0 < 700.0 {
+    while high.1 <= 0.0 && high.0 < most {
         low = high;
         high = (2.0 * high.0, f(2.0 * high.0));
     }
-    exp(-if high.1 <= 0.0 { high.0 } else { root(low, high, TOLERANCE, f) })
+    if high.1 <= 0.0 { high.0 } else { root(low, high, TOLERANCE, f) }
 }
 
 /// The end of [low, high] next to the sign change of `f` at which `f` is not above 0, by

@@ -38,15 +38,21 @@ fn ratio(rate: f64, delta: f64, error: f64) -> f64 {
 }
 
 impl Direction {
-    /// The largest e^ε of the attack as it stands; it falls in both rates.
-    pub(super) fn attack(self, fnr: Rate, fpr: Rate, delta: f64) -> f64 {
-        let forward = || ratio(fnr.1, delta, fpr.0);
-        let reverse = || ratio(fpr.1, delta, fnr.0);
+    /// The larger of the numbers that `of` gives for the ratios that count, each by its two rates, of
+    /// the attack as it stands.
+    fn largest(self, fnr: Rate, fpr: Rate, of: impl Fn(f64, f64) -> f64) -> f64 {
+        let forward = || of(fnr.1, fpr.0);
+        let reverse = || of(fpr.1, fnr.0);
         match self {
             Self::Forward => forward(),
             Self::Reverse => reverse(),
             Self::Attack | Self::Both => forward().max(reverse()),
         }
+    }
+
+    /// The largest e^ε of the attack as it stands; it falls in both rates.
+    pub(super) fn attack(self, fnr: Rate, fpr: Rate, delta: f64) -> f64 {
+        self.largest(fnr, fpr, |rate, error| ratio(rate, delta, error))
     }
 
     /// The largest e^ε of the attack with its answers flipped, 0 where it does not count; it rises
@@ -72,15 +78,7 @@ pub fn delta_of(direction: Direction, fnr: f64, fpr: f64, epsilon: f64) -> f64 {
     let growth = exp(epsilon);
     // An infinite ε still allows no event of probability 0.
     let excess = |rate: f64, error: f64| if error > 0.0 { rate - growth * error } else { rate };
-    let attack = |fnr: Rate, fpr: Rate| {
-        let forward = || excess(fnr.1, fpr.0);
-        let reverse = || excess(fpr.1, fnr.0);
-        match direction {
-            Direction::Forward => forward(),
-            Direction::Reverse => reverse(),
-            Direction::Attack | Direction::Both => forward().max(reverse()),
-        }
-    };
+    let attack = |fnr: Rate, fpr: Rate| direction.largest(fnr, fpr, excess);
     let (fnr, fpr) = (Rate::of(fnr), Rate::of(fpr));
     let mut delta = attack(fnr, fpr).max(0.0);
     if direction == Direction::Both {

@@ -1,6 +1,6 @@
 //! A block with finitely many states, drawn by the probabilities of all states.
 
-use crate::kernel::{EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Step};
+use crate::kernel::{EvalBuffer, Kernel, Point, Request, RequestKind, Step};
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::exp;
 use fermiac_base::store::Codec;
@@ -163,16 +163,8 @@ impl Kernel for Discrete {
         self.x.len()
     }
 
-    fn needs_gradient(&self) -> bool {
-        false
-    }
-
     fn opening(&self) -> Option<RequestKind> {
         None
-    }
-
-    fn begin(&mut self, x: &[f64]) {
-        self.restart(x, f64::NAN, &[]);
     }
 
     fn restart(&mut self, x: &[f64], log_density: f64, _gradient: &[f64]) {
@@ -204,8 +196,6 @@ impl Kernel for Discrete {
         Point { x: &self.x, log_density: self.log_density, gradient: &[] }
     }
 
-    fn enter(&mut self, _phase: Phase) {}
-
     fn stat_names(&self) -> Vec<String> {
         vec!["changed".into()]
     }
@@ -225,9 +215,5 @@ impl Kernel for Discrete {
         codec.count(&mut state)?;
         self.state = state.checked_sub(1);
         Ok(())
-    }
-
-    fn duplicate(&self) -> Box<dyn Kernel> {
-        Box::new(self.clone())
     }
 }

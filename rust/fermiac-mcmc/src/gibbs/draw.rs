@@ -1,6 +1,6 @@
 //! A block that is drawn exactly from its law given the other coordinates.
 
-use crate::kernel::{EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Step};
+use crate::kernel::{EvalBuffer, Kernel, Point, Request, RequestKind, Step};
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
@@ -24,10 +24,6 @@ impl ExactDraw {
 impl Kernel for ExactDraw {
     fn dim(&self) -> usize {
         self.x.len()
-    }
-
-    fn needs_gradient(&self) -> bool {
-        false
     }
 
     fn opening(&self) -> Option<RequestKind> {
@@ -60,8 +56,6 @@ impl Kernel for ExactDraw {
         Point { x: &self.x, log_density: f64::NAN, gradient: &[] }
     }
 
-    fn enter(&mut self, _phase: Phase) {}
-
     fn stat_names(&self) -> Vec<String> {
         Vec::new()
     }
@@ -72,9 +66,5 @@ impl Kernel for ExactDraw {
         codec.numbers(&mut self.x)?;
         codec.numbers(&mut self.drawn)?;
         codec.flag(&mut self.requested)
-    }
-
-    fn duplicate(&self) -> Box<dyn Kernel> {
-        Box::new(self.clone())
     }
 }

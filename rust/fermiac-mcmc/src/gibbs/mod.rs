@@ -312,10 +312,6 @@ impl Kernel for Gibbs {
         codec.count(&mut self.mover)?;
         self.blocks.iter_mut().try_for_each(|block| block.persist(codec))
     }
-
-    fn duplicate(&self) -> Box<dyn Kernel> {
-        Box::new(self.clone())
-    }
 }
 
 /// The error for an exact draw to a point without density.

@@ -61,15 +61,8 @@ impl DualAveraging {
     }
 
     pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        let fields = [
-            &mut self.target,
-            &mut self.shrinkage,
-            &mut self.centre,
-            &mut self.error,
-            &mut self.log_step,
-            &mut self.log_average,
-            &mut self.n,
-        ];
+        let Self { target, shrinkage, centre, error, log_step, log_average, n } = self;
+        let fields = [target, shrinkage, centre, error, log_step, log_average, n];
         fields.into_iter().try_for_each(|field| codec.number(field))
     }
 }

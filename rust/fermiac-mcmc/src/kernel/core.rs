@@ -5,7 +5,7 @@ use super::{
     EvalBuffer, Kernel, Metric, Phase, Point, Request, RequestKind, Scale, Step, StepSize,
     bad_start,
 };
-use crate::phase_point::PhasePoint;
+use crate::phase_point::{DIVERGENT, PhasePoint};
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
@@ -70,6 +70,18 @@ impl KernelCore {
     /// Moves to the next point.
     pub(crate) fn accept(&mut self) {
         std::mem::swap(&mut self.current, &mut self.next);
+    }
+
+    /// Moves to the next point by a Metropolis ratio or, without a correction, unless the error is
+    /// divergent. Returns whether it has moved.
+    pub(crate) fn decide(&mut self, log_ratio: f64, corrected: bool, stream: &mut Stream) -> bool {
+        // -ln u of a uniform u is exponential.
+        let accepted =
+            if corrected { -stream.exponential() < log_ratio } else { -log_ratio <= DIVERGENT };
+        if accepted {
+            self.accept();
+        }
+        accepted
     }
 
     /// Ends a transition. The step size follows `accept`, an acceptance probability or another
@@ -224,9 +236,5 @@ impl<T: Transition> Kernel for T {
     fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         self.core_mut().persist(codec)?;
         self.persist_rest(codec)
-    }
-
-    fn duplicate(&self) -> Box<dyn Kernel> {
-        Box::new(self.clone())
     }
 }

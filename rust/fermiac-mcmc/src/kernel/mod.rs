@@ -111,7 +111,7 @@ impl Phase {
 ///
 /// Everything that changes is plain data that [`Kernel::persist`] names once, and all randomness
 /// comes from the stream given to `advance`, so the chain does not depend on its driver.
-pub trait Kernel: Send {
+pub trait Kernel: Duplicate + Send {
     /// The number of coordinates of a point.
     fn dim(&self) -> usize;
 
@@ -121,7 +121,9 @@ pub trait Kernel: Send {
     }
 
     /// Whether it requests gradients of the target.
-    fn needs_gradient(&self) -> bool;
+    fn needs_gradient(&self) -> bool {
+        false
+    }
 
     /// Whether its draws have a bias of the discretisation.
     fn is_biased(&self) -> bool {
@@ -135,7 +137,9 @@ pub trait Kernel: Send {
     }
 
     /// Moves to a start (`n_points` rows) whose values are not known yet.
-    fn begin(&mut self, x: &[f64]);
+    fn begin(&mut self, x: &[f64]) {
+        self.restart(x, f64::NAN, &[]);
+    }
 
     /// Moves to a point of known value; `gradient` is empty where it is not known. The adapted
     /// parameters stay.
@@ -152,7 +156,7 @@ pub trait Kernel: Send {
     fn point(&self, i: usize) -> Point<'_>;
 
     /// Starts a phase, at a barrier between transitions.
-    fn enter(&mut self, phase: Phase);
+    fn enter(&mut self, _phase: Phase) {}
 
     /// Visits everything that chains may share at a barrier, always in the same order.
     fn visit_scales(&mut self, _visit: &mut dyn FnMut(&mut Scale)) {}
@@ -171,9 +175,18 @@ pub trait Kernel: Send {
 
     /// Writes or reads everything that changes.
     fn persist(&mut self, codec: &mut Codec) -> Result<()>;
+}
 
+/// Copies of kernels of unknown type; every kernel that is `Clone` has it.
+pub trait Duplicate {
     /// A copy in the same state.
     fn duplicate(&self) -> Box<dyn Kernel>;
+}
+
+impl<K: Kernel + Clone + 'static> Duplicate for K {
+    fn duplicate(&self) -> Box<dyn Kernel> {
+        Box::new(self.clone())
+    }
 }
 
 /// The error for a start without density.

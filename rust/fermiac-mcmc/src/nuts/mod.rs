@@ -93,10 +93,6 @@ impl Kernel for Nuts {
         true
     }
 
-    fn begin(&mut self, x: &[f64]) {
-        self.restart(x, f64::NAN, &[]);
-    }
-
     fn restart(&mut self, x: &[f64], log_density: f64, gradient: &[f64]) {
         self.tree.clear();
         let known = self.tree.current_mut().set(x, log_density, gradient);
@@ -174,9 +170,5 @@ impl Kernel for Nuts {
         self.step.persist(codec)?;
         self.stage.persist(codec)?;
         codec.numbers(&mut self.stats)
-    }
-
-    fn duplicate(&self) -> Box<dyn Kernel> {
-        Box::new(self.clone())
     }
 }

@@ -319,8 +319,4 @@ impl Kernel for Tempered {
         }
         Ok(())
     }
-
-    fn duplicate(&self) -> Box<dyn Kernel> {
-        Box::new(self.clone())
-    }
 }

@@ -230,7 +230,7 @@ impl Chains {
             let origin = Origin { birth: level, lineage, family: geometry.family[chain.start] };
             out.push(u, x, chain.ell, &chain.extras, origin);
             moved += usize::from(geometry.compare(chain.start, &chain.here, &mut report) > near);
-            report.counts.add(&chain.counts);
+            report.counts.add(chain.counts);
         }
         report.moved =
             if compares { moved as f64 / self.chains.len().max(1) as f64 } else { f64::NAN };
@@ -301,13 +301,8 @@ impl Requests {
 }
 
 impl Counts {
-    fn add(&mut self, other: &Self) {
-        self.evals += other.evals;
-        self.moves += other.moves;
-        self.tries += other.tries;
-        self.steps_out += other.steps_out;
-        self.met += other.met;
-        self.jumps += other.jumps;
-        self.stuck += other.stuck;
+    fn add(&mut self, mut other: Self) {
+        let all = self.all().into_iter().zip(other.all());
+        all.for_each(|(sum, count)| *sum += *count);
     }
 }

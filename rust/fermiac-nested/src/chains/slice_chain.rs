@@ -79,6 +79,13 @@ pub struct Counts {
     pub stuck: u64,
 }
 
+impl Counts {
+    pub(super) fn all(&mut self) -> [&mut u64; 7] {
+        let Self { evals, moves, tries, steps_out, met, jumps, stuck } = self;
+        [evals, moves, tries, steps_out, met, jumps, stuck]
+    }
+}
+
 /// One chain of a batch.
 #[derive(Debug, Clone)]
 pub(super) struct SliceChain {
@@ -485,19 +492,10 @@ impl SliceChain {
         if codec.is_reading() {
             self.stream = Stream::from_position(&position)?;
         }
-        for count in [&mut self.start, &mut self.swept, &mut self.offset] {
-            codec.count(count)?;
-        }
-        for list in [
-            &mut self.here,
-            &mut self.line,
-            &mut self.request,
-            &mut self.tried,
-            &mut self.slope,
-            &mut self.before,
-        ] {
-            codec.list(list)?;
-        }
+        let Self { start, swept, offset, here, line, request, tried, slope, before, .. } = self;
+        [start, swept, offset].into_iter().try_for_each(|count| codec.count(count))?;
+        let lists = [here, line, request, tried, slope, before];
+        lists.into_iter().try_for_each(|list| codec.list(list))?;
         codec.number(&mut self.ell)?;
         codec.list(&mut self.extras)?;
         for number in
@@ -512,18 +510,6 @@ impl SliceChain {
             *count = word as u32;
         }
         codec.choice(&mut self.stage, &STAGES)?;
-        let counts = &mut self.counts;
-        for count in [
-            &mut counts.evals,
-            &mut counts.moves,
-            &mut counts.tries,
-            &mut counts.steps_out,
-            &mut counts.met,
-            &mut counts.jumps,
-            &mut counts.stuck,
-        ] {
-            codec.word(count)?;
-        }
-        Ok(())
+        self.counts.all().into_iter().try_for_each(|count| codec.word(count))
     }
 }

@@ -165,16 +165,9 @@ impl Run {
         let n_evals = self.chains.n_evals() - before;
         self.n_evals += n_evals;
         self.batch_evals += n_evals;
-        let done = match done {
-            Ok(done) => done,
-            Err(error) => {
-                self.geometry = Some(geometry);
-                return Err(error);
-            }
-        };
-        if !done {
+        if !matches!(done, Ok(true)) {
             self.geometry = Some(geometry);
-            return Ok(());
+            return done.map(|_| ());
         }
         let lineages = self.lineages();
         let compares = self.batch.is_multiple_of(COMPARE_EVERY);

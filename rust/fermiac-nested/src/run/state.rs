@@ -92,17 +92,9 @@ pub struct Trace {
 
 impl Trace {
     pub(super) fn lists(&mut self) -> [&mut Vec<f64>; 9] {
-        [
-            &mut self.log_x,
-            &mut self.log_evidence,
-            &mut self.level,
-            &mut self.efficiency,
-            &mut self.n_parts,
-            &mut self.moved,
-            &mut self.tries,
-            &mut self.correlation,
-            &mut self.n_moves,
-        ]
+        let Self { log_x, log_evidence, level, efficiency, n_parts, .. } = self;
+        let Self { moved, tries, correlation, n_moves, .. } = self;
+        [log_x, log_evidence, level, efficiency, n_parts, moved, tries, correlation, n_moves]
     }
 }
 
@@ -188,16 +180,9 @@ impl Run {
             codec.word(&mut word)?;
             *count = word as u32;
         }
-        for count in [
-            &mut self.blocks,
-            &mut self.batch_evals,
-            &mut self.last_evals,
-            &mut self.excess_evals,
-            &mut self.n_evals,
-            &mut self.n_stuck,
-        ] {
-            codec.word(count)?;
-        }
+        let Self { blocks, batch_evals, last_evals, excess_evals, n_evals, n_stuck, .. } = self;
+        let counts = [blocks, batch_evals, last_evals, excess_evals, n_evals, n_stuck];
+        counts.into_iter().try_for_each(|count| codec.word(count))?;
         codec.flag(&mut self.chaining)?;
         codec.number(&mut self.level)?;
         codec.number(&mut self.modes_at)?;

@@ -9,53 +9,13 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::{Error, Result};
 use fermiac_target::law::{Independent, Marginal, MultivariateNormal, Product};
-use fermiac_target::{Dispatch, Law, LogDensity, RowStatus};
+use fermiac_target::{Dispatch, Law, density};
 use std::sync::Arc;
 
 const N: usize = 3000;
 
-/// A function with its gradient.
-struct Surface {
-    dim: usize,
-    sloped: bool,
-    f: fn(&[f64], &mut [f64]) -> f64,
-}
-
-impl LogDensity for Surface {
-    fn dim(&self) -> usize {
-        self.dim
-    }
-
-    fn has_gradient(&self) -> bool {
-        self.sloped
-    }
-
-    fn log_density(&self, x: Rows<'_>, out: &mut [f64], _: &mut [RowStatus]) -> Result<()> {
-        let mut unused = vec![0.0; self.dim];
-        out.iter_mut().zip(x.iter()).for_each(|(out, x)| *out = (self.f)(x, &mut unused));
-        Ok(())
-    }
-
-    fn log_density_gradient(
-        &self,
-        x: Rows<'_>,
-        out: &mut [f64],
-        gradient: &mut [f64],
-        _: &mut [RowStatus],
-    ) -> Result<()> {
-        let rows = x.iter().zip(gradient.chunks_exact_mut(self.dim));
-        out.iter_mut().zip(rows).for_each(|(out, (x, slope))| *out = (self.f)(x, slope));
-        Ok(())
-    }
-
-    fn dispatch(&self) -> Dispatch {
-        Dispatch::AnyThread
-    }
-}
-
 fn problem(dim: usize, f: fn(&[f64], &mut [f64]) -> f64, prior: Arc<dyn Prior>) -> Problem {
-    let surface = Surface { dim, sloped: true, f };
-    let likelihood = Likelihood::Density(Arc::new(surface));
+    let likelihood = Likelihood::Density(density::from_fn_with_gradient(dim, f));
     Problem::new(prior, likelihood, vec![Edge::Hard; dim], OnNan::Raise).unwrap()
 }
 
@@ -238,7 +198,7 @@ fn gradients_on_the_cube_are_those_of_differences() {
     let normal: Arc<dyn Law> = Arc::new(MultivariateNormal::new(&[0.5, -1.0, 2.0], &cov).unwrap());
     let law = Product::new(vec![normal, independent]).unwrap();
     let dim = law.dim();
-    let likelihood = Likelihood::Density(Arc::new(Surface { dim, sloped: true, f: waves }));
+    let likelihood = Likelihood::Density(density::from_fn_with_gradient(dim, waves));
     let mut edges = vec![Edge::Hard; dim];
     (edges[1], edges[5]) = (Edge::Reflective, Edge::Reflective);
     let prior = Arc::new(LawPrior(Arc::new(law)));
@@ -285,7 +245,11 @@ fn what_has_no_gradient_is_refused() {
         }
     }
     let refused = |prior: Arc<dyn Prior>, sloped| {
-        let likelihood = Likelihood::Density(Arc::new(Surface { dim: 2, sloped, f: waves }));
+        let likelihood = Likelihood::Density(if sloped {
+            density::from_fn_with_gradient(2, waves)
+        } else {
+            density::from_fn(2, |x| waves(x, &mut [0.0; 2]))
+        });
         let problem = Problem::new(prior, likelihood, vec![Edge::Hard; 2], OnNan::Raise);
         match problem.unwrap().check_gradient() {
             Err(Error::Argument { name, .. }) => Some(name.clone()),

@@ -64,6 +64,18 @@ pub(crate) fn enter<T: Send>(
     }
 }
 
+/// Runs a call that has no partial results, as [`enter`] does.
+pub(crate) fn enter_whole<T: Send>(
+    py: Python<'_>,
+    n_threads: usize,
+    progress: Option<&Py<PyAny>>,
+    raised: &Raised,
+    call: impl FnOnce(&Context<'_>) -> Result<T> + Send,
+) -> PyResult<T> {
+    let call = |context: &Context<'_>| call(context).map_err(|error| (error, None));
+    enter(py, n_threads, progress, raised, call).map_err(|stopped| stopped.error)
+}
+
 #[cold]
 fn lost(py: Python<'_>) -> PyErr {
     to_py(py, &Error::Internal("a call gave no result".into()))

@@ -4,6 +4,7 @@ pub(crate) mod array;
 mod averages;
 pub(crate) mod columns;
 mod diagnostics;
+pub(crate) mod dict;
 pub(crate) mod enter;
 pub(crate) mod error;
 pub(crate) mod random;

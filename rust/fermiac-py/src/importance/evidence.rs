@@ -1,5 +1,6 @@
 //! Bindings of `fermiac_importance::evidence`.
 
+use crate::common::dict::{arrays, entry, items};
 use crate::common::enter::{Raised, enter};
 use crate::targets::target;
 use fermiac_importance::evidence::{Evidence, Scheme, Settings, Stage, evidence};
@@ -13,39 +14,23 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(importance_evidence, m)?)
 }
 
-/// The fields of the settings dictionary, named as the arguments of `fermiac.importance.evidence`;
-/// `df` is None for Gaussian components.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct Options {
-    n: usize,
-    scheme: String,
-    n_components: Option<usize>,
-    n_stages: usize,
-    df: Option<f64>,
-    defensive: f64,
-    key: u64,
-}
-
-impl Options {
-    fn settings(self) -> PyResult<Settings> {
-        Ok(Settings {
-            n: self.n,
-            scheme: match self.scheme.as_str() {
-                "amis" => Scheme::Amis,
-                "pmc" => Scheme::Pmc,
-                "snis" => Scheme::Snis,
-                other => {
-                    return Err(PyValueError::new_err(format!("unknown scheme '{other}'")));
-                }
-            },
-            n_components: self.n_components,
-            n_stages: self.n_stages,
-            df: self.df,
-            defensive: self.defensive,
-            key: self.key,
-        })
-    }
+/// The settings of a dictionary with the arguments of `fermiac.importance.evidence`; `df` is None
+/// for Gaussian components.
+fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
+    Ok(Settings {
+        n: entry(options, "n")?,
+        scheme: match entry::<String>(options, "scheme")?.as_str() {
+            "amis" => Scheme::Amis,
+            "pmc" => Scheme::Pmc,
+            "snis" => Scheme::Snis,
+            other => return Err(PyValueError::new_err(format!("unknown scheme '{other}'"))),
+        },
+        n_components: entry(options, "n_components")?,
+        n_stages: entry(options, "n_stages")?,
+        df: entry(options, "df")?,
+        defensive: entry(options, "defensive")?,
+        key: entry(options, "key")?,
+    })
 }
 
 /// Runs `evidence`. Returns (result or None, exception or None): an interrupted run may have both.
@@ -59,7 +44,7 @@ fn importance_evidence<'py>(
     n_threads: usize,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<(Option<Bound<'py, PyDict>>, Option<PyErr>)> {
-    let settings = options.extract::<Options>()?.settings()?;
+    let settings = settings(options)?;
     let raised = Raised::default();
     let target = target::log_density(log_density, &raised)?;
     let law = target::law(law, &raised)?;
@@ -75,18 +60,12 @@ fn importance_evidence<'py>(
 
 fn to_dict(py: Python<'_>, e: Evidence, dim: usize) -> PyResult<Bound<'_, PyDict>> {
     let raw = PyDict::new(py);
-    raw.set_item("log_evidence", e.log_evidence)?;
-    raw.set_item("log_evidence_stderr", e.log_evidence_stderr)?;
-    raw.set_item("ess", e.ess)?;
-    raw.set_item("khat", e.khat)?;
-    raw.set_item("max_variance_share", e.max_variance_share)?;
-    raw.set_item("converged", e.converged)?;
-    raw.set_item("n_evals", e.n_evals)?;
-    raw.set_item("n_at_bound", e.n_at_bound)?;
+    items! { raw <- e:
+        log_evidence log_evidence_stderr ess khat max_variance_share converged n_evals n_at_bound
+    }
     let n = e.log_weights.len();
     raw.set_item("draws", e.draws.into_pyarray(py).reshape([n, dim])?)?;
-    raw.set_item("log_weights", e.log_weights.into_pyarray(py))?;
-    raw.set_item("log_densities", e.log_densities.into_pyarray(py))?;
+    arrays! { raw <- e: log_weights log_densities }
     let stages = e.stages.into_iter().map(|s| stage(py, s)).collect::<PyResult<Vec<_>>>()?;
     raw.set_item("stages", stages)?;
     Ok(raw)
@@ -95,11 +74,7 @@ fn to_dict(py: Python<'_>, e: Evidence, dim: usize) -> PyResult<Bound<'_, PyDict
 fn stage(py: Python<'_>, s: Stage) -> PyResult<Bound<'_, PyDict>> {
     let raw = PyDict::new(py);
     raw.set_item("n_evals", s.n)?;
-    raw.set_item("used", s.used)?;
-    raw.set_item("shares", s.shares.into_pyarray(py))?;
-    raw.set_item("log_evidence", s.log_evidence)?;
-    raw.set_item("efficiency", s.efficiency)?;
-    raw.set_item("power", s.power)?;
-    raw.set_item("fit_ess", s.fit_ess)?;
+    items! { raw <- s: used log_evidence efficiency power fit_ess }
+    arrays! { raw <- s: shares }
     Ok(raw)
 }

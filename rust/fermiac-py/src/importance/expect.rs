@@ -1,5 +1,6 @@
 //! Bindings of `fermiac_importance::expect`.
 
+use crate::common::dict::{arrays, entry, items};
 use crate::common::enter::{Raised, enter};
 use crate::targets::target;
 use fermiac_importance::{
@@ -17,80 +18,53 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(importance_expect, m)?)
 }
 
-/// The fields of the settings dictionary, named as the arguments of `fermiac.importance.expect`.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches, not one state")]
-struct Options {
-    n: usize,
-    method: String,
-    weights: Option<Vec<f64>>,
-    relative: bool,
-    controls: String,
-    family: String,
-    df: f64,
-    n_stages: usize,
-    adapt_fraction: f64,
-    defensive: f64,
-    defensive_base: f64,
-    keep_best: bool,
-    fallback: bool,
-    split_signs: bool,
-    diagonal: bool,
-    full_covariance: bool,
-    on_nan: String,
-    keep_draws: bool,
-    key: u64,
-}
-
-impl Options {
-    fn settings(self) -> PyResult<Settings> {
-        let unknown = |what: &str, given: &str| {
-            Err(PyValueError::new_err(format!("unknown {what} '{given}'")))
-        };
-        Ok(Settings {
-            n: self.n,
-            method: match self.method.as_str() {
-                "mc" => Method::MonteCarlo,
-                "aiscv" => Method::Adaptive,
-                other => return unknown("method", other),
-            },
-            weights: match self.weights {
-                Some(w) => Weights::Given(w),
-                None if self.relative => Weights::Relative,
-                None => Weights::Absolute,
-            },
-            controls: match self.controls.as_str() {
-                "own" => Controls::Own,
-                "all" => Controls::All,
-                "none" => Controls::None,
-                other => return unknown("controls", other),
-            },
-            family: match self.family.as_str() {
-                "auto" => Family::Auto(self.df),
-                "gaussian" => Family::Gaussian,
-                "t" => Family::Student(self.df),
-                "mixture" => Family::Mixture,
-                other => return unknown("family", other),
-            },
-            n_stages: self.n_stages,
-            adapt_fraction: self.adapt_fraction,
-            defensive: self.defensive,
-            defensive_base: self.defensive_base,
-            keep_best: self.keep_best,
-            fallback: self.fallback,
-            split_signs: self.split_signs,
-            diagonal: self.diagonal,
-            full_covariance: self.full_covariance,
-            on_nan: match self.on_nan.as_str() {
-                "raise" => OnNan::Raise,
-                "zero" => OnNan::Zero,
-                other => return unknown("on_nan", other),
-            },
-            keep_draws: self.keep_draws,
-            key: self.key,
-        })
-    }
+/// The settings of a dictionary with the arguments of `fermiac.importance.expect`.
+fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
+    let unknown =
+        |what: &str, given: &str| Err(PyValueError::new_err(format!("unknown {what} '{given}'")));
+    let df = entry(options, "df")?;
+    Ok(Settings {
+        n: entry(options, "n")?,
+        method: match entry::<String>(options, "method")?.as_str() {
+            "mc" => Method::MonteCarlo,
+            "aiscv" => Method::Adaptive,
+            other => return unknown("method", other),
+        },
+        weights: match entry(options, "weights")? {
+            Some(w) => Weights::Given(w),
+            None if entry(options, "relative")? => Weights::Relative,
+            None => Weights::Absolute,
+        },
+        controls: match entry::<String>(options, "controls")?.as_str() {
+            "own" => Controls::Own,
+            "all" => Controls::All,
+            "none" => Controls::None,
+            other => return unknown("controls", other),
+        },
+        family: match entry::<String>(options, "family")?.as_str() {
+            "auto" => Family::Auto(df),
+            "gaussian" => Family::Gaussian,
+            "t" => Family::Student(df),
+            "mixture" => Family::Mixture,
+            other => return unknown("family", other),
+        },
+        n_stages: entry(options, "n_stages")?,
+        adapt_fraction: entry(options, "adapt_fraction")?,
+        defensive: entry(options, "defensive")?,
+        defensive_base: entry(options, "defensive_base")?,
+        keep_best: entry(options, "keep_best")?,
+        fallback: entry(options, "fallback")?,
+        split_signs: entry(options, "split_signs")?,
+        diagonal: entry(options, "diagonal")?,
+        full_covariance: entry(options, "full_covariance")?,
+        on_nan: match entry::<String>(options, "on_nan")?.as_str() {
+            "raise" => OnNan::Raise,
+            "zero" => OnNan::Zero,
+            other => return unknown("on_nan", other),
+        },
+        keep_draws: entry(options, "keep_draws")?,
+        key: entry(options, "key")?,
+    })
 }
 
 /// Runs `expect`. Returns (estimates or None, exception or None): an interrupted run may have both.
@@ -104,7 +78,7 @@ fn importance_expect<'py>(
     n_threads: usize,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<(Option<Bound<'py, PyDict>>, Option<PyErr>)> {
-    let settings = options.extract::<Options>()?.settings()?;
+    let settings = settings(options)?;
     let raised = Raised::default();
     let integrand = target::integrand(integrand, &raised)?;
     let laws = laws
@@ -138,22 +112,13 @@ fn to_dict(
     } else {
         raw.set_item("cov", covariance)?;
     }
-    raw.set_item("mean", e.mean.into_pyarray(py))?;
-    raw.set_item("stderr", e.stderr.into_pyarray(py))?;
-    raw.set_item("ess", e.ess.into_pyarray(py))?;
-    raw.set_item("khat", e.khat.into_pyarray(py))?;
-    raw.set_item("max_share", e.max_share.into_pyarray(py))?;
-    raw.set_item("max_variance_share", e.max_variance_share.into_pyarray(py))?;
-    raw.set_item("all_zero", e.all_zero.into_pyarray(py))?;
-    raw.set_item("no_weight", e.no_weight.into_pyarray(py))?;
-    raw.set_item("weight_mean", e.weight_mean.into_pyarray(py))?;
-    raw.set_item("weight_stderr", e.weight_stderr.into_pyarray(py))?;
-    raw.set_item("n_final", e.n_final)?;
-    raw.set_item("n_evals", e.n_evals)?;
-    raw.set_item("n_at_bound", e.n_at_bound)?;
-    raw.set_item("n_non_finite", e.n_non_finite)?;
-    raw.set_item("chosen_stage", e.chosen_stage)?;
-    raw.set_item("too_few_for_all", e.too_few_for_all)?;
+    arrays! { raw <- e:
+        mean stderr ess khat max_share max_variance_share all_zero no_weight weight_mean
+        weight_stderr
+    }
+    items! { raw <- e:
+        n_final n_evals n_at_bound n_non_finite chosen_stage too_few_for_all
+    }
     let n = e.draws.len() / dim;
     raw.set_item("draws", e.draws.into_pyarray(py).reshape([n, dim])?)?;
     raw.set_item("log_weights", e.log_weights.into_pyarray(py).reshape([n, n_laws])?)?;
@@ -165,13 +130,7 @@ fn to_dict(
 fn stage(py: Python<'_>, s: Stage) -> PyResult<Bound<'_, PyDict>> {
     let raw = PyDict::new(py);
     raw.set_item("n_evals", s.n)?;
-    raw.set_item("used", s.used)?;
-    raw.set_item("forecast", s.forecast)?;
-    raw.set_item("alpha", s.alpha.into_pyarray(py))?;
-    raw.set_item("alpha_gap", s.alpha_gap)?;
-    raw.set_item("alpha_passes", s.alpha_passes)?;
-    raw.set_item("mean", s.mean.into_pyarray(py))?;
-    raw.set_item("stderr", s.stderr.into_pyarray(py))?;
-    raw.set_item("degenerate", s.degenerate)?;
+    items! { raw <- s: used forecast alpha_gap alpha_passes degenerate }
+    arrays! { raw <- s: alpha mean stderr }
     Ok(raw)
 }

@@ -1,5 +1,6 @@
 //! Kernels from their settings in Python: (name, options) as `fermiac.mcmc` sends them.
 
+use crate::common::dict::entry;
 use crate::common::error::check;
 use fermiac_base::linalg::Cholesky;
 use fermiac_mcmc::kernel::{Kernel, Metric, MetricKind, Scale, StepSize};
@@ -13,41 +14,29 @@ use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-/// The options of a kernel.
-trait Spec {
-    /// Makes the kernel, for points of `dim` coordinates.
-    fn build(self, py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>>;
-}
+type Made = PyResult<Box<dyn Kernel>>;
 
-/// The table of kernels: the names that Python sends, and their options.
-macro_rules! kernels {
-    ($($name:literal => $spec:ty,)*) => {
-        /// Makes the kernel of (name, options), for points of `dim` coordinates.
-        pub(super) fn kernel(spec: &Bound<'_, PyAny>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-            let (name, options) = spec.extract::<(String, Bound<'_, PyAny>)>()?;
-            match name.as_str() {
-                $($name => options.extract::<$spec>()?.build(spec.py(), dim),)*
-                other => Err(unknown("kernel", other)),
-            }
-        }
+/// Makes the kernel of (name, options), for points of `dim` coordinates.
+pub(super) fn kernel(spec: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let (name, options) = spec.extract::<(String, Bound<'_, PyAny>)>()?;
+    let make = match name.as_str() {
+        "rwm" => random_walk,
+        "langevin" => langevin,
+        "barker" => barker,
+        "underdamped" => underdamped,
+        "mclmc" => microcanonical,
+        "hmc" => hmc,
+        "nuts" => nuts,
+        "slice" => slice,
+        "elliptical_slice" => elliptical_slice,
+        "ensemble" => ensemble,
+        "gibbs" => gibbs,
+        "draw" => draw,
+        "discrete" => discrete,
+        "tempered" => tempered,
+        other => return Err(unknown("kernel", other)),
     };
-}
-
-kernels! {
-    "rwm" => RandomWalkSpec,
-    "langevin" => LangevinSpec,
-    "barker" => BarkerSpec,
-    "underdamped" => UnderdampedSpec,
-    "mclmc" => MicrocanonicalSpec,
-    "hmc" => HmcSpec,
-    "nuts" => NutsSpec,
-    "slice" => SliceSpec,
-    "elliptical_slice" => EllipticalSliceSpec<'_>,
-    "ensemble" => EnsembleSpec,
-    "gibbs" => GibbsSpec<'_>,
-    "draw" => DrawSpec,
-    "discrete" => DiscreteSpec<'_>,
-    "tempered" => TemperedSpec<'_>,
+    make(&options, dim)
 }
 
 fn unknown(what: &str, name: &str) -> PyErr {
@@ -102,263 +91,134 @@ impl<'py> FromPyObject<'_, 'py> for Tuning {
     }
 }
 
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct RandomWalkSpec {
-    scale: Option<f64>,
-    target_accept: Option<f64>,
-    metric: MetricSpec,
+fn random_walk(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let (scale, accept) = (entry(options, "scale")?, entry(options, "target_accept")?);
+    let metric = entry::<MetricSpec>(options, "metric")?;
+    let step = RandomWalk::step_size(dim, scale, accept);
+    Ok(Box::new(Metropolized::new(RandomWalk::new(dim), step, metric.scale(dim))))
 }
 
-impl Spec for RandomWalkSpec {
-    fn build(self, _py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-        let step = RandomWalk::step_size(dim, self.scale, self.target_accept);
-        Ok(Box::new(Metropolized::new(RandomWalk::new(dim), step, self.metric.scale(dim))))
-    }
+fn langevin(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let Tuning(step, metric) = entry(options, "tuning")?;
+    let (name, bound) = entry::<(String, f64)>(options, "drift")?;
+    let drift = match name.as_str() {
+        "plain" => Drift::Plain,
+        "truncated" => Drift::Truncated(bound),
+        "tamed" => Drift::Tamed,
+        other => return Err(unknown("drift", other)),
+    };
+    let kernel = Metropolized::new(Langevin::new(dim, drift), step, metric.scale(dim));
+    let corrected = entry(options, "corrected")?;
+    Ok(Box::new(if corrected { kernel } else { kernel.uncorrected() }))
 }
 
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct LangevinSpec {
-    tuning: Tuning,
-    corrected: bool,
-    drift: (String, f64),
+fn barker(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let Tuning(step, metric) = entry(options, "tuning")?;
+    Ok(Box::new(Metropolized::new(Barker::new(dim), step, metric.scale(dim))))
 }
 
-impl Spec for LangevinSpec {
-    fn build(self, _py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-        let drift = match (self.drift.0.as_str(), self.drift.1) {
-            ("plain", _) => Drift::Plain,
-            ("truncated", bound) => Drift::Truncated(bound),
-            ("tamed", _) => Drift::Tamed,
-            (other, _) => return Err(unknown("drift", other)),
+fn underdamped(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let part = |letter: char| match letter {
+        'A' => Ok(SplittingStep::A),
+        'B' => Ok(SplittingStep::B),
+        'O' => Ok(SplittingStep::O),
+        other => Err(unknown("splitting step", &other.to_string())),
+    };
+    let splitting =
+        entry::<String>(options, "splitting")?.chars().map(part).collect::<PyResult<_>>()?;
+    let (friction, corrected) = (entry(options, "friction")?, entry(options, "corrected")?);
+    let Tuning(step, metric) = entry(options, "tuning")?;
+    let options = UnderdampedOptions { splitting, friction, corrected };
+    Ok(Box::new(Underdamped::new(&options, step, metric.scale(dim))))
+}
+
+fn microcanonical(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let (step, length) = (entry(options, "step")?, entry(options, "length")?);
+    let accept = entry(options, "target_accept")?;
+    let scale = entry::<MetricSpec>(options, "metric")?.scale(dim);
+    Ok(Box::new(Microcanonical::new(&MicrocanonicalOptions { step, length, accept }, scale)))
+}
+
+fn hmc(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let Tuning(step, metric) = entry(options, "tuning")?;
+    let time = Length::Time(entry(options, "trajectory_length")?);
+    let length = entry::<Option<usize>>(options, "n_steps")?.map_or(time, Length::Steps);
+    Ok(Box::new(Hmc::new(step, length, entry(options, "jitter")?, metric.scale(dim))))
+}
+
+fn nuts(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let Tuning(step, metric) = entry(options, "tuning")?;
+    Ok(Box::new(Nuts::new(step, entry(options, "max_depth")?, metric.scale(dim))))
+}
+
+fn slice(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let direction = match entry::<String>(options, "direction")?.as_str() {
+        "coordinates" => Direction::Coordinates,
+        "random" => Direction::Random,
+        "box" => Direction::Box,
+        other => return Err(unknown("direction", other)),
+    };
+    let (width, max_steps) = (entry(options, "width")?, entry(options, "max_steps")?);
+    let scale = entry::<MetricSpec>(options, "metric")?.scale(dim);
+    Ok(Box::new(Slice::new(direction, width, max_steps, scale)))
+}
+
+fn elliptical_slice(options: &Bound<'_, PyAny>, _dim: usize) -> Made {
+    let mean = entry::<PyReadonlyArray1<'_, f64>>(options, "mean")?.as_slice()?.to_vec();
+    // The covariance of the prior is a metric that is not adapted.
+    let MetricSpec(_, factor) = entry(options, "covariance")?;
+    Ok(Box::new(EllipticalSlice::new(mean, factor, entry(options, "posterior")?)))
+}
+
+fn ensemble(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let step = |(name, numbers, weight): (String, Vec<f64>, f64)| {
+        let step = match (name.as_str(), &numbers[..]) {
+            ("stretch", &[scale]) => Move::Stretch { scale },
+            ("difference", &[factor, spread, jump]) => Move::Difference { factor, spread, jump },
+            ("snooker", &[factor]) => Move::Snooker { factor },
+            (other, _) => return Err(unknown("move", other)),
         };
-        let Tuning(step, metric) = self.tuning;
-        let kernel = Metropolized::new(Langevin::new(dim, drift), step, metric.scale(dim));
-        Ok(Box::new(if self.corrected { kernel } else { kernel.uncorrected() }))
-    }
+        Ok((step, weight))
+    };
+    let moves =
+        entry::<Vec<_>>(options, "moves")?.into_iter().map(step).collect::<PyResult<_>>()?;
+    Ok(Box::new(check(options.py(), Ensemble::new(dim, entry(options, "n_points")?, moves))?))
 }
 
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct BarkerSpec {
-    tuning: Tuning,
+fn gibbs(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let block = |(name, coordinates, spec): (String, Vec<usize>, Bound<'_, PyAny>)| {
+        let kernel = kernel(&spec, coordinates.len())?;
+        Ok(Block::new(name, coordinates, kernel))
+    };
+    let blocks = entry::<Vec<_>>(options, "blocks")?.into_iter().map(block);
+    let blocks = blocks.collect::<PyResult<Vec<_>>>()?;
+    let (py, n, sweeps) = (options.py(), blocks.len(), entry(options, "sweeps")?);
+    let weights = entry::<Vec<f64>>(options, "weights")?;
+    let scan = match entry::<String>(options, "scan")?.as_str() {
+        "systematic" => Scan::systematic(n, sweeps),
+        "palindrome" => Scan::palindrome(n, sweeps),
+        "random" => check(py, Scan::random(&weights, n * sweeps))?,
+        "one" => check(py, Scan::random(&weights, sweeps))?,
+        other => return Err(unknown("scan", other)),
+    };
+    Ok(Box::new(check(py, Gibbs::new(dim, blocks, scan))?))
 }
 
-impl Spec for BarkerSpec {
-    fn build(self, _py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-        let Tuning(step, metric) = self.tuning;
-        Ok(Box::new(Metropolized::new(Barker::new(dim), step, metric.scale(dim))))
-    }
+fn draw(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    Ok(Box::new(ExactDraw::new(dim, entry(options, "oracle")?)))
 }
 
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct UnderdampedSpec {
-    tuning: Tuning,
-    splitting: String,
-    friction: f64,
-    corrected: bool,
+fn discrete(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let states = entry::<PyReadonlyArray2<'_, f64>>(options, "states")?.as_slice()?.to_vec();
+    let (table, metropolised) = (entry(options, "oracle")?, entry(options, "metropolised")?);
+    let made = Discrete::new(dim, DiscreteOptions { states, table, metropolised });
+    Ok(Box::new(check(options.py(), made)?))
 }
 
-impl Spec for UnderdampedSpec {
-    fn build(self, _py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-        let step = |letter: char| match letter {
-            'A' => Ok(SplittingStep::A),
-            'B' => Ok(SplittingStep::B),
-            'O' => Ok(SplittingStep::O),
-            other => Err(unknown("splitting step", &other.to_string())),
-        };
-        let splitting = self.splitting.chars().map(step).collect::<PyResult<_>>()?;
-        let (friction, corrected) = (self.friction, self.corrected);
-        let Tuning(step, metric) = self.tuning;
-        let options = UnderdampedOptions { splitting, friction, corrected };
-        Ok(Box::new(Underdamped::new(&options, step, metric.scale(dim))))
-    }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct MicrocanonicalSpec {
-    step: Option<f64>,
-    length: Option<f64>,
-    target_accept: Option<f64>,
-    metric: MetricSpec,
-}
-
-impl Spec for MicrocanonicalSpec {
-    fn build(self, _py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-        let (step, length, accept) = (self.step, self.length, self.target_accept);
-        let options = MicrocanonicalOptions { step, length, accept };
-        Ok(Box::new(Microcanonical::new(&options, self.metric.scale(dim))))
-    }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct HmcSpec {
-    tuning: Tuning,
-    n_steps: Option<usize>,
-    trajectory_length: f64,
-    jitter: f64,
-}
-
-impl Spec for HmcSpec {
-    fn build(self, _py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-        let length = self.n_steps.map_or(Length::Time(self.trajectory_length), Length::Steps);
-        let Tuning(step, metric) = self.tuning;
-        Ok(Box::new(Hmc::new(step, length, self.jitter, metric.scale(dim))))
-    }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct NutsSpec {
-    tuning: Tuning,
-    max_depth: usize,
-}
-
-impl Spec for NutsSpec {
-    fn build(self, _py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-        let Tuning(step, metric) = self.tuning;
-        Ok(Box::new(Nuts::new(step, self.max_depth, metric.scale(dim))))
-    }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct SliceSpec {
-    direction: String,
-    width: Option<f64>,
-    max_steps: usize,
-    metric: MetricSpec,
-}
-
-impl Spec for SliceSpec {
-    fn build(self, _py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-        let direction = match self.direction.as_str() {
-            "coordinates" => Direction::Coordinates,
-            "random" => Direction::Random,
-            "box" => Direction::Box,
-            other => return Err(unknown("direction", other)),
-        };
-        Ok(Box::new(Slice::new(direction, self.width, self.max_steps, self.metric.scale(dim))))
-    }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct EllipticalSliceSpec<'py> {
-    mean: PyReadonlyArray1<'py, f64>,
-    /// The covariance of the prior, as a metric that is not adapted.
-    covariance: MetricSpec,
-    posterior: bool,
-}
-
-impl Spec for EllipticalSliceSpec<'_> {
-    fn build(self, _py: Python<'_>, _dim: usize) -> PyResult<Box<dyn Kernel>> {
-        let (mean, factor) = (self.mean.as_slice()?.to_vec(), self.covariance.1);
-        Ok(Box::new(EllipticalSlice::new(mean, factor, self.posterior)))
-    }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct EnsembleSpec {
-    n_points: usize,
-    /// (name, numbers, weight) of every move.
-    moves: Vec<(String, Vec<f64>, f64)>,
-}
-
-impl Spec for EnsembleSpec {
-    fn build(self, py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-        let step = |name: &str, numbers: &[f64]| match (name, numbers) {
-            ("stretch", &[scale]) => Ok(Move::Stretch { scale }),
-            ("difference", &[factor, spread, jump]) => {
-                Ok(Move::Difference { factor, spread, jump })
-            }
-            ("snooker", &[factor]) => Ok(Move::Snooker { factor }),
-            _ => Err(unknown("move", name)),
-        };
-        let moves = self.moves.iter();
-        let moves = moves
-            .map(|(name, numbers, weight)| Ok((step(name, numbers)?, *weight)))
-            .collect::<PyResult<Vec<_>>>()?;
-        Ok(Box::new(check(py, Ensemble::new(dim, self.n_points, moves))?))
-    }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct GibbsSpec<'py> {
-    /// (name, coordinates, kernel) of every block.
-    blocks: Vec<(String, Vec<usize>, Bound<'py, PyAny>)>,
-    scan: String,
-    weights: Vec<f64>,
-    sweeps: usize,
-}
-
-impl Spec for GibbsSpec<'_> {
-    fn build(self, py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-        let n = self.blocks.len();
-        let block = |(name, coordinates, spec): (String, Vec<usize>, Bound<'_, PyAny>)| {
-            let kernel = kernel(&spec, coordinates.len())?;
-            Ok(Block::new(name, coordinates, kernel))
-        };
-        let blocks = self.blocks.into_iter().map(block).collect::<PyResult<_>>()?;
-        let scan = match self.scan.as_str() {
-            "systematic" => Scan::systematic(n, self.sweeps),
-            "palindrome" => Scan::palindrome(n, self.sweeps),
-            "random" => check(py, Scan::random(&self.weights, n * self.sweeps))?,
-            "one" => check(py, Scan::random(&self.weights, self.sweeps))?,
-            other => return Err(unknown("scan", other)),
-        };
-        Ok(Box::new(check(py, Gibbs::new(dim, blocks, scan))?))
-    }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct DrawSpec {
-    oracle: usize,
-}
-
-impl Spec for DrawSpec {
-    fn build(self, _py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-        Ok(Box::new(ExactDraw::new(dim, self.oracle)))
-    }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct DiscreteSpec<'py> {
-    states: PyReadonlyArray2<'py, f64>,
-    oracle: Option<usize>,
-    metropolised: bool,
-}
-
-impl Spec for DiscreteSpec<'_> {
-    fn build(self, py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-        let states = self.states.as_slice()?.to_vec();
-        let (table, metropolised) = (self.oracle, self.metropolised);
-        let options = DiscreteOptions { states, table, metropolised };
-        Ok(Box::new(check(py, Discrete::new(dim, options))?))
-    }
-}
-
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct TemperedSpec<'py> {
-    kernel: Bound<'py, PyAny>,
-    betas: Vec<f64>,
-    oracle: usize,
-    adapt: bool,
-}
-
-impl Spec for TemperedSpec<'_> {
-    fn build(self, py: Python<'_>, dim: usize) -> PyResult<Box<dyn Kernel>> {
-        let kernel = kernel(&self.kernel, dim)?;
-        let tempered = Tempered::new(kernel.as_ref(), &self.betas, self.oracle, self.adapt);
-        Ok(Box::new(check(py, tempered)?))
-    }
+fn tempered(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let kernel = kernel(&entry(options, "kernel")?, dim)?;
+    let betas = entry::<Vec<f64>>(options, "betas")?;
+    let (reference, adapt) = (entry(options, "oracle")?, entry(options, "adapt")?);
+    let made = Tempered::new(kernel.as_ref(), &betas, reference, adapt);
+    Ok(Box::new(check(options.py(), made)?))
 }

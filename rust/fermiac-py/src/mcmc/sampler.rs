@@ -2,7 +2,8 @@
 
 use super::conditional::conditional;
 use super::kernels::kernel;
-use crate::common::enter::{Raised, enter};
+use crate::common::dict::entry;
+use crate::common::enter::{Raised, enter_whole};
 use crate::common::error::check;
 use crate::common::random::stream_at;
 use crate::targets::target;
@@ -25,19 +26,6 @@ pub(super) struct PySampler {
     n_points: usize,
     gives_gradient: bool,
     is_biased: bool,
-}
-
-/// The arrays that a run fills; None for those that it does not fill.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct RecordSpec<'py> {
-    first: u64,
-    thin: u64,
-    n_slots: usize,
-    draws: Option<PyReadwriteArrayDyn<'py, f64>>,
-    log_densities: Option<PyReadwriteArrayDyn<'py, f64>>,
-    gradients: Option<PyReadwriteArrayDyn<'py, f64>>,
-    stats: Option<PyReadwriteArrayDyn<'py, f64>>,
 }
 
 impl PySampler {
@@ -79,15 +67,16 @@ impl PySampler {
         })
     }
 
-    /// Runs every chain to `until` transitions, at most for `budget` seconds. Returns whether all
-    /// chains got there, and the exception that stopped them or None.
+    /// Runs every chain to `until` transitions, at most for `budget` seconds. `record` has the arrays
+    /// that are filled, and None for those that are not. Returns whether all chains got there, and the
+    /// exception that stopped them or None.
     #[pyo3(signature = (oracles, until, record, budget, n_threads, total, progress=None, driver="auto"))]
     fn run(
         &self,
         py: Python<'_>,
         oracles: Vec<(String, Bound<'_, PyAny>)>,
         until: u64,
-        record: RecordSpec<'_>,
+        record: &Bound<'_, PyAny>,
         budget: Option<f64>,
         n_threads: usize,
         total: u64,
@@ -113,36 +102,28 @@ impl PySampler {
             "lock" => Driver::LockStep,
             other => return Err(PyValueError::new_err(format!("unknown driver '{other}'"))),
         };
-        let RecordSpec {
-            first,
-            thin,
-            n_slots,
-            mut draws,
-            mut log_densities,
-            mut gradients,
-            mut stats,
-        } = record;
+        let (mut draws, mut log_densities) =
+            (entry(record, "draws")?, entry(record, "log_densities")?);
+        let (mut gradients, mut stats) = (entry(record, "gradients")?, entry(record, "stats")?);
         let record = Record {
-            first,
-            thin,
-            n_slots,
+            first: entry(record, "first")?,
+            thin: entry(record, "thin")?,
+            n_slots: entry(record, "n_slots")?,
             draws: slice(&mut draws)?,
             log_densities: slice(&mut log_densities)?,
             gradients: slice(&mut gradients)?,
             stats: slice(&mut stats)?,
         };
         let budget = budget.map(Duration::from_secs_f64);
-        let outcome = enter(py, n_threads, progress.as_ref(), &raised, |context| {
+        let outcome = enter_whole(py, n_threads, progress.as_ref(), &raised, |context| {
             let mut sampler = self.lock();
             context.set_total(total);
             context.advance(sampler.chains().iter().map(Chain::n_done).sum());
-            sampler
-                .run(&oracles, until, record, budget, driver, context)
-                .map_err(|error| (error, None))
+            sampler.run(&oracles, until, record, budget, driver, context)
         });
         Ok(match outcome {
             Ok(progress) => (progress == Progress::Reached, None),
-            Err(stopped) => (false, Some(stopped.error)),
+            Err(error) => (false, Some(error)),
         })
     }
 

@@ -1,6 +1,7 @@
 //! The Python class of a nested sampling run, which `fermiac.nested` advances in time slices.
 
-use crate::common::enter::{Raised, enter};
+use crate::common::dict::{arrays, entry, items};
+use crate::common::enter::{Raised, enter_whole};
 use crate::common::error::check;
 use crate::targets::target;
 use fermiac_base::linalg::Rows;
@@ -38,113 +39,70 @@ struct NestedRun {
 /// Counts over the slices of a run.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
-    nan: u64,
-    coded: u64,
+    n_nan: u64,
+    n_coded: u64,
     seconds: f64,
 }
 
-/// The settings dictionary.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct Options {
-    n_live: usize,
-    batch: usize,
-    sampler: String,
-    n_moves: u32,
-    direction: String,
-    step_out: bool,
-    step: Option<f64>,
-    adapt_length: bool,
-    bound: String,
-    bootstrap: usize,
-    enlarge: f64,
-    importance: bool,
-    dlogz: f64,
-    high: f64,
-    likelihood_tol: f64,
-    max_evals: u64,
-    max_iter: u64,
-    max_init_blocks: u64,
-    key: u64,
-    first_batch: u32,
-    edges: String,
-    on_nan: String,
-}
-
-/// The points from which a run above a level starts.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct Above<'py> {
-    run_draws: PyReadonlyArray2<'py, f64>,
-    log_likelihoods: PyReadonlyArray1<'py, f64>,
-    families: PyReadonlyArray1<'py, i64>,
-    level: f64,
-    log_x: f64,
-    log_evidence: f64,
-}
-
-impl Options {
-    fn settings(&self) -> PyResult<Settings> {
-        let direction = match self.direction.as_str() {
-            "sweeps" => Direction::Sweeps,
-            "axes" => Direction::Axes,
-            "differential" => Direction::Differential,
-            "mixture" => Direction::Mixture,
-            other => return Err(unknown("direction", other)),
-        };
-        let n = self.n_moves;
-        let sampler = match self.sampler.as_str() {
+/// The settings of a dictionary.
+fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
+    let direction = match entry::<String>(options, "direction")?.as_str() {
+        "sweeps" => Direction::Sweeps,
+        "axes" => Direction::Axes,
+        "differential" => Direction::Differential,
+        "mixture" => Direction::Mixture,
+        other => return Err(unknown("direction", other)),
+    };
+    let (n, step_out) = (entry(options, "n_moves")?, entry(options, "step_out")?);
+    Ok(Settings {
+        n_live: entry(options, "n_live")?,
+        batch: entry(options, "batch")?,
+        sampler: match entry::<String>(options, "sampler")?.as_str() {
             "auto" => Sampler::Auto { rejection: true, n_slices: n },
             "uniform" => Sampler::Rejection,
-            "slice" => Sampler::Slice { n_slices: n, direction, step_out: self.step_out },
+            "slice" => Sampler::Slice { n_slices: n, direction, step_out },
             "rwalk" => Sampler::Walk { n_steps: n },
-            "galilean" => Sampler::Galilean { n_steps: n, step: self.step },
+            "galilean" => Sampler::Galilean { n_steps: n, step: entry(options, "step")? },
             other => return Err(unknown("sampler", other)),
-        };
-        let bound = match self.bound.as_str() {
+        },
+        adapt_length: entry(options, "adapt_length")?,
+        bound: match entry::<String>(options, "bound")?.as_str() {
             "none" => BoundKind::None,
             "single" => BoundKind::Single,
             "multi" => BoundKind::Multi,
             "friends" => BoundKind::Friends,
             other => return Err(unknown("bound", other)),
-        };
-        Ok(Settings {
-            n_live: self.n_live,
-            batch: self.batch,
-            sampler,
-            adapt_length: self.adapt_length,
-            bound,
-            bootstrap: self.bootstrap,
-            enlarge: self.enlarge,
-            importance: self.importance,
-            dlogz: self.dlogz,
-            high: self.high,
-            ell_tol: self.likelihood_tol,
-            max_evals: self.max_evals,
-            max_iter: self.max_iter,
-            max_init_blocks: self.max_init_blocks,
-            key: self.key,
-            first_batch: self.first_batch,
-        })
-    }
+        },
+        bootstrap: entry(options, "bootstrap")?,
+        enlarge: entry(options, "enlarge")?,
+        importance: entry(options, "importance")?,
+        dlogz: entry(options, "dlogz")?,
+        high: entry(options, "high")?,
+        ell_tol: entry(options, "likelihood_tol")?,
+        max_evals: entry(options, "max_evals")?,
+        max_iter: entry(options, "max_iter")?,
+        max_init_blocks: entry(options, "max_init_blocks")?,
+        key: entry(options, "key")?,
+        first_batch: entry(options, "first_batch")?,
+    })
+}
 
-    /// One letter for each axis: h, p or r.
-    fn edges(&self) -> PyResult<Vec<Edge>> {
-        let edge = |letter| match letter {
-            'h' => Ok(Edge::Hard),
-            'p' => Ok(Edge::Periodic),
-            'r' => Ok(Edge::Reflective),
-            other => Err(unknown("edge", &other.to_string())),
-        };
-        self.edges.chars().map(edge).collect()
-    }
+/// One letter for each axis: h, p or r.
+fn edges(letters: &str) -> PyResult<Vec<Edge>> {
+    let edge = |letter| match letter {
+        'h' => Ok(Edge::Hard),
+        'p' => Ok(Edge::Periodic),
+        'r' => Ok(Edge::Reflective),
+        other => Err(unknown("edge", &other.to_string())),
+    };
+    letters.chars().map(edge).collect()
+}
 
-    fn on_nan(&self) -> PyResult<OnNan> {
-        match self.on_nan.as_str() {
-            "raise" => Ok(OnNan::Raise),
-            "-inf" => Ok(OnNan::Impossible),
-            other => Err(unknown("on_nan", other)),
-        }
+fn on_nan(name: &str) -> PyResult<OnNan> {
+    match name {
+        "raise" => Ok(OnNan::Raise),
+        "-inf" => Ok(OnNan::Impossible),
+        other => Err(unknown("on_nan", other)),
     }
 }
 
@@ -213,18 +171,24 @@ impl NestedRun {
     fn problem(
         &self,
         py: Python<'_>,
-        prior_object: &Bound<'_, PyAny>,
-        likelihood_object: &Bound<'_, PyAny>,
+        prior: &Bound<'_, PyAny>,
+        likelihood: &Bound<'_, PyAny>,
         raised: &Raised,
     ) -> PyResult<Problem> {
-        let made = Problem::new(
-            prior(prior_object, raised)?,
-            likelihood(likelihood_object, raised)?,
-            self.edges.clone(),
-            self.on_nan,
-        );
-        check(py, made)
+        problem(py, prior, likelihood, &self.edges, self.on_nan, raised)
     }
+}
+
+fn problem(
+    py: Python<'_>,
+    prior: &Bound<'_, PyAny>,
+    likelihood: &Bound<'_, PyAny>,
+    edges: &[Edge],
+    on_nan: OnNan,
+    raised: &Raised,
+) -> PyResult<Problem> {
+    let (prior, likelihood) = (self::prior(prior, raised)?, self::likelihood(likelihood, raised)?);
+    check(py, Problem::new(prior, likelihood, edges.to_vec(), on_nan))
 }
 
 #[pymethods]
@@ -236,25 +200,17 @@ impl NestedRun {
         py: Python<'_>,
         prior: &Bound<'_, PyAny>,
         likelihood: &Bound<'_, PyAny>,
-        options: Options,
-        above: Option<Above<'_>>,
+        options: &Bound<'_, PyAny>,
+        above: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
-        let (edges, on_nan) = (options.edges()?, options.on_nan()?);
-        let raised = Raised::default();
-        let problem = check(
-            py,
-            Problem::new(
-                self::prior(prior, &raised)?,
-                self::likelihood(likelihood, &raised)?,
-                edges.clone(),
-                on_nan,
-            ),
-        )?;
+        let edges = edges(&entry::<String>(options, "edges")?)?;
+        let on_nan = on_nan(&entry::<String>(options, "on_nan")?)?;
+        let problem = problem(py, prior, likelihood, &edges, on_nan, &Raised::default())?;
         let opening = match above {
             None => Opening::Prior,
-            Some(above) => opening(&above, problem.dim())?,
+            Some(above) => opening(above, problem.dim())?,
         };
-        let run = check(py, Run::new(&problem, options.settings()?, opening))?;
+        let run = check(py, Run::new(&problem, settings(options)?, opening))?;
         Ok(Self { inner: Mutex::new(run), edges, on_nan, counts: Mutex::new(Counts::default()) })
     }
 
@@ -272,15 +228,14 @@ impl NestedRun {
         let raised = Raised::default();
         let problem = self.problem(py, prior, likelihood, &raised)?;
         let deadline = budget.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
-        let outcome = enter(py, n_threads, progress.as_ref(), &raised, |context| {
-            let mut run = self.lock();
-            run.run(&problem, deadline, context).map(|_| ()).map_err(|error| (error, None))
+        let outcome = enter_whole(py, n_threads, progress.as_ref(), &raised, |context| {
+            self.lock().run(&problem, deadline, context)
         });
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.nan += problem.n_nan();
-        counts.coded += problem.n_coded();
+        counts.n_nan += problem.n_nan();
+        counts.n_coded += problem.n_coded();
         counts.seconds += problem.seconds();
-        Ok(outcome.err().map(|stopped| stopped.error))
+        Ok(outcome.err())
     }
 
     /// Continues a run that has ended, with other limits.
@@ -304,41 +259,22 @@ impl NestedRun {
                 Status::Batches => "max_iter",
             },
         )?;
-        raw.set_item("log_evidence", run.evidence().log_evidence())?;
-        raw.set_item("log_evidence_stderr", run.evidence().stderr())?;
-        raw.set_item("information", run.evidence().information())?;
-        raw.set_item("log_x", run.evidence().log_x())?;
-        raw.set_item("remaining", run.remaining())?;
-        raw.set_item("n_evals", run.n_evals())?;
-        raw.set_item("n_batches", run.n_batches())?;
-        raw.set_item("n_points", run.n_points())?;
-        raw.set_item("n_stuck", run.n_stuck())?;
-        raw.set_item("n_nan", counts.nan)?;
-        raw.set_item("n_coded", counts.coded)?;
-        raw.set_item("seconds", counts.seconds)?;
-        raw.set_item("radius_scale", run.radius_scale())?;
-        raw.set_item("rank_z", run.ranks().z())?;
-        raw.set_item("rank_p_value", run.ranks().smallest_p_value())?;
+        let (evidence, ranks) = (run.evidence(), run.ranks());
+        items! { raw <- evidence(): log_evidence information log_x }
+        raw.set_item("log_evidence_stderr", evidence.stderr())?;
+        items! { raw <- run(): remaining n_evals n_batches n_points n_stuck radius_scale }
+        items! { raw <- counts: n_nan n_coded seconds }
+        raw.set_item("rank_z", ranks.z())?;
+        raw.set_item("rank_p_value", ranks.smallest_p_value())?;
         Ok(raw)
     }
 
     /// The figures of every batch.
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let run = self.lock();
-        let trace = run.trace();
+        let trace = self.lock().trace().clone();
         let raw = PyDict::new(py);
-        for (name, list) in [
-            ("log_x", &trace.log_x),
-            ("log_evidence", &trace.log_evidence),
-            ("level", &trace.level),
-            ("efficiency", &trace.efficiency),
-            ("n_parts", &trace.n_parts),
-            ("moved", &trace.moved),
-            ("tries", &trace.tries),
-            ("correlation", &trace.correlation),
-            ("n_moves", &trace.n_moves),
-        ] {
-            raw.set_item(name, PyArray1::from_slice(py, list))?;
+        arrays! { raw <- trace:
+            log_x log_evidence level efficiency n_parts moved tries correlation n_moves
         }
         Ok(raw)
     }
@@ -377,24 +313,22 @@ impl NestedRun {
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
         let raised = Raised::default();
         let problem = self.problem(py, prior, likelihood, &raised)?;
-        let outcome = enter(py, n_threads, None, &raised, |context| {
-            let all = self.lock().importance(context).map_err(|error| (error, None))?;
+        let found = enter_whole(py, n_threads, None, &raised, |context| {
+            let all = self.lock().importance(context)?;
             let mut answers = EvalBuffer::default();
             if let Some(all) = &all {
-                problem.transform(&all.u, &mut answers).map_err(|error| (error, None))?;
+                problem.transform(&all.u, &mut answers)?;
             }
             Ok(all.map(|all| (all, answers.x)))
         });
-        let Some((all, x)) = outcome.map_err(|stopped| stopped.error)? else { return Ok(None) };
+        let Some((all, x)) = found? else { return Ok(None) };
         let (n, d) = (all.ell.len(), problem.dim());
         let raw = PyDict::new(py);
         raw.set_item("draws", x.into_pyarray(py).reshape([n, d])?)?;
         raw.set_item("log_likelihoods", all.ell.into_pyarray(py))?;
-        raw.set_item("log_weights", all.log_weights.into_pyarray(py))?;
-        raw.set_item("log_evidence", all.log_evidence)?;
-        raw.set_item("log_evidence_stderr", all.log_evidence_stderr)?;
         raw.set_item("counts", signed(all.counts).into_pyarray(py))?;
-        raw.set_item("log_volumes", all.log_volumes.into_pyarray(py))?;
+        arrays! { raw <- all: log_weights log_volumes }
+        items! { raw <- all: log_evidence log_evidence_stderr }
         Ok(Some(raw))
     }
 
@@ -411,7 +345,7 @@ impl NestedRun {
         check(py, saved)?;
         let mut words = codec.into_words();
         let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        words.extend([counts.nan, counts.coded, counts.seconds.to_bits()]);
+        words.extend([counts.n_nan, counts.n_coded, counts.seconds.to_bits()]);
         Ok(PyArray1::from_vec(py, words))
     }
 
@@ -432,7 +366,7 @@ impl NestedRun {
         let mut codec = Codec::reader(rest.to_vec());
         let loaded = self.lock().persist(&problem, &mut codec).and_then(|()| codec.finish());
         check(py, loaded)?;
-        let counts = Counts { nan: last[0], coded: last[1], seconds: f64::from_bits(last[2]) };
+        let counts = Counts { n_nan: last[0], n_coded: last[1], seconds: f64::from_bits(last[2]) };
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
         Ok(())
     }
@@ -442,17 +376,21 @@ fn signed(numbers: Vec<u64>) -> Vec<i64> {
     numbers.into_iter().map(u64::cast_signed).collect()
 }
 
-fn opening(above: &Above<'_>, dim: usize) -> PyResult<Opening> {
+/// The start of a run above a level, from points above it.
+fn opening(above: &Bound<'_, PyAny>, dim: usize) -> PyResult<Opening> {
+    let u = entry::<PyReadonlyArray2<'_, f64>>(above, "run_draws")?;
+    let ell = entry::<PyReadonlyArray1<'_, f64>>(above, "log_likelihoods")?;
+    let families = entry::<PyReadonlyArray1<'_, i64>>(above, "families")?;
+    let level = entry(above, "level")?;
     let mut seeds = Points::new(dim, 0);
-    let (u, ell) = (above.run_draws.as_slice()?, above.log_likelihoods.as_slice()?);
-    let families = above.families.as_slice()?;
-    for ((u, &ell), &family) in u.chunks_exact(dim).zip(ell).zip(families) {
-        let origin = Origin { birth: above.level, lineage: 0, family: family.cast_unsigned() };
+    let rows = u.as_slice()?.chunks_exact(dim).zip(ell.as_slice()?).zip(families.as_slice()?);
+    for ((u, &ell), &family) in rows {
+        let origin = Origin { birth: level, lineage: 0, family: family.cast_unsigned() };
         seeds.push(u, &[], ell, &[], origin);
     }
     if seeds.len() < 2 {
         return Err(PyValueError::new_err("seeds: at least two points above the level are needed"));
     }
-    let (level, log_x, log_evidence) = (above.level, above.log_x, above.log_evidence);
+    let (log_x, log_evidence) = (entry(above, "log_x")?, entry(above, "log_evidence")?);
     Ok(Opening::Above { seeds: Box::new(seeds), level, log_x, log_evidence })
 }

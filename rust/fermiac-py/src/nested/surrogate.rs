@@ -1,7 +1,8 @@
 //! Bindings of surrogates, of their test and their region of trust, and of the genetic searches.
 
 use crate::common::array::rows;
-use crate::common::enter::{Raised, enter};
+use crate::common::dict::{arrays, items};
+use crate::common::enter::{Raised, enter_whole};
 use crate::common::error::check;
 use crate::targets::target;
 use fermiac_base::Result;
@@ -17,7 +18,6 @@ use numpy::{
     IntoPyArray, PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2,
     PyUntypedArrayMethods,
 };
-use pyo3::conversion::FromPyObjectOwned;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -33,53 +33,38 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(nested_architecture, m)?)
 }
 
-/// Replaces `to` by the entry of a dictionary, if it exists and is not None.
-fn take<'py, T: FromPyObjectOwned<'py>>(
-    options: &Bound<'py, PyDict>,
-    name: &str,
-    to: &mut T,
-) -> PyResult<()> {
-    if let Some(value) = options.get_item(name)?.filter(|value| !value.is_none()) {
-        *to = value.extract().map_err(Into::into)?;
-    }
-    Ok(())
+/// Replaces fields by the entries of a dictionary that have their names, if they exist and are not
+/// None.
+macro_rules! replace {
+    ($made:ident <- $options:ident: $($name:ident)*) => {
+        $(if let Some(value) = $options.get_item(stringify!($name))?.filter(|v| !v.is_none()) {
+            $made.$name = value.extract()?;
+        })*
+    };
 }
 
 /// The options of a training, with defaults for missing ones.
 fn training(options: &Bound<'_, PyDict>) -> PyResult<TrainOptions> {
     let mut made = TrainOptions::default();
-    take(options, "widths", &mut made.widths)?;
-    take(options, "n_heads", &mut made.n_heads)?;
-    take(options, "learning_rate", &mut made.learning_rate)?;
-    take(options, "batch", &mut made.batch)?;
-    take(options, "max_epochs", &mut made.max_epochs)?;
-    take(options, "patience", &mut made.patience)?;
-    take(options, "validation", &mut made.validation)?;
+    replace! { made <- options:
+        widths n_heads learning_rate batch max_epochs patience validation
+    }
     Ok(made)
 }
 
 /// The options of `nested_maximize`.
 fn maximizing(options: &Bound<'_, PyDict>, dim: usize) -> PyResult<MaximizeOptions> {
     let mut made = MaximizeOptions::new(dim);
-    take(options, "population", &mut made.population)?;
-    take(options, "generations", &mut made.generations)?;
-    take(options, "crossover", &mut made.crossover)?;
-    take(options, "crossover_index", &mut made.crossover_index)?;
-    take(options, "mutation", &mut made.mutation)?;
-    take(options, "mutation_index", &mut made.mutation_index)?;
-    take(options, "elitism", &mut made.elitism)?;
-    take(options, "sharing", &mut made.sharing)?;
+    replace! { made <- options:
+        population generations crossover crossover_index mutation mutation_index elitism sharing
+    }
     Ok(made)
 }
 
 /// The search options of `nested_architecture`.
 fn searching(options: &Bound<'_, PyDict>) -> PyResult<SearchOptions> {
     let mut made = SearchOptions::default();
-    take(options, "population", &mut made.population)?;
-    take(options, "generations", &mut made.generations)?;
-    take(options, "crossover", &mut made.crossover)?;
-    take(options, "mutation", &mut made.mutation)?;
-    take(options, "epochs", &mut made.epochs)?;
+    replace! { made <- options: population generations crossover mutation epochs }
     Ok(made)
 }
 
@@ -106,10 +91,10 @@ impl Surrogate {
     ) -> PyResult<Self> {
         let options = training(options)?;
         let (u, ell) = (all_rows(&u)?, ell.as_slice()?);
-        let made = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
-            train(u, ell, &options, key, context).map_err(|error| (error, None))
+        let made = enter_whole(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
+            train(u, ell, &options, key, context)
         });
-        made.map(|fitted| Self(Arc::new(fitted))).map_err(|stopped| stopped.error)
+        made.map(|fitted| Self(Arc::new(fitted)))
     }
 
     /// The surrogate from the words that `save` returned.
@@ -152,7 +137,7 @@ impl Surrogate {
         let u = rows(&u, dim)?;
         let n_threads = if u.len() <= CHUNK { 1 } else { n_threads };
         let (mut means, mut spreads) = (Vec::new(), Vec::new());
-        enter(py, n_threads, None, &Raised::default(), |context| {
+        enter_whole(py, n_threads, None, &Raised::default(), |context| {
             let work = |c: usize| {
                 let end = ((c + 1) * CHUNK).min(u.len());
                 let part = Rows::new(&u.data()[c * CHUNK * dim..end * dim], dim);
@@ -165,10 +150,8 @@ impl Surrogate {
                 spreads.extend_from_slice(&spread);
                 Ok(())
             };
-            let done = context.ordered(u.len().div_ceil(CHUNK), work, fold);
-            done.map_err(|error| (error, None))
-        })
-        .map_err(|stopped| stopped.error)?;
+            context.ordered(u.len().div_ceil(CHUNK), work, fold)
+        })?;
         Ok((PyArray1::from_vec(py, means), PyArray1::from_vec(py, spreads)))
     }
 }
@@ -248,12 +231,11 @@ impl GuardedDensity {
         let raised = Raised::default();
         let density = self.density(py, &raised)?;
         let u = rows(&u, self.surrogate.dim())?;
-        let values = enter(py, 1, None, &raised, |_| {
+        let values = enter_whole(py, 1, None, &raised, |_| {
             let mut values = vec![0.0; u.len()];
-            let done = evaluate(density.as_ref(), u, 0, &mut values);
-            done.map(|()| values).map_err(|error| (error, None))
+            evaluate(density.as_ref(), u, 0, &mut values).map(|()| values)
         });
-        values.map(|values| values.into_pyarray(py)).map_err(|stopped| stopped.error)
+        values.map(|values| values.into_pyarray(py))
     }
 }
 
@@ -274,12 +256,7 @@ fn nested_gate<'py>(
     }
     let found = gate(errors, ell, ell_max, dim, tol);
     let raw = PyDict::new(py);
-    raw.set_item("n", found.n)?;
-    raw.set_item("median", found.median)?;
-    raw.set_item("sd", found.sd)?;
-    raw.set_item("tail", found.tail)?;
-    raw.set_item("bound", found.bound)?;
-    raw.set_item("passed", found.passed)?;
+    items! { raw <- found: n median sd tail bound passed }
     Ok(raw)
 }
 
@@ -308,20 +285,18 @@ fn nested_maximize<'py>(
         });
         call.map_err(|error| raised.keep(error, "in the function to maximize"))
     };
-    let found = enter(py, 1, None, &raised, |context| {
+    let found = enter_whole(py, 1, None, &raised, |context| {
         let mut evaluate = |u: Rows<'_>, out: &mut [f64]| {
             context.poll()?;
             evaluate_batch(u, out)
         };
-        maximize(dim, &options, key, &mut evaluate).map_err(|error| (error, None))
-    });
-    let found = found.map_err(|stopped| stopped.error)?;
+        maximize(dim, &options, key, &mut evaluate)
+    })?;
     let raw = PyDict::new(py);
     raw.set_item("u", matrix(py, found.u, dim)?)?;
-    raw.set_item("ell", found.ell.into_pyarray(py))?;
     raw.set_item("elite_u", matrix(py, found.elite_u, dim)?)?;
-    raw.set_item("elite_ell", found.elite_ell.into_pyarray(py))?;
-    raw.set_item("generations", found.generations)?;
+    arrays! { raw <- found: ell elite_ell }
+    items! { raw <- found: generations }
     Ok(raw)
 }
 
@@ -342,16 +317,12 @@ fn nested_architecture<'py>(
     let options = training(options)?;
     let search = searching(search)?;
     let (u, ell) = (all_rows(&u)?, ell.as_slice()?);
-    let found = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
-        search_architecture(u, ell, &options, &search, key, context).map_err(|error| (error, None))
-    });
-    let found = found.map_err(|stopped| stopped.error)?;
-    let raw = PyDict::new(py);
-    raw.set_item("widths", found.options.widths)?;
-    raw.set_item("learning_rate", found.options.learning_rate)?;
-    raw.set_item("batch", found.options.batch)?;
-    raw.set_item("loss", found.loss)?;
-    raw.set_item("n_trials", found.n_trials)?;
+    let found = enter_whole(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
+        search_architecture(u, ell, &options, &search, key, context)
+    })?;
+    let (raw, options) = (PyDict::new(py), found.options);
+    items! { raw <- options: widths learning_rate batch }
+    items! { raw <- found: loss n_trials }
     Ok(raw)
 }
 

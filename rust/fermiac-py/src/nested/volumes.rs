@@ -1,7 +1,8 @@
 //! Bindings of prior masses, simulations and bootstraps of nested sampling.
 
 use crate::common::array;
-use crate::common::enter::{Raised, enter};
+use crate::common::dict::{arrays, items};
+use crate::common::enter::{Raised, enter_whole};
 use crate::common::error::check;
 use fermiac_base::linalg::Rows;
 use fermiac_nested::{Simulated, bootstrap_for, n_alive, simulate, volumes};
@@ -35,12 +36,8 @@ fn nested_volumes<'py>(
     let (alive, volumes) = check(py, found)?;
     let out = PyDict::new(py);
     out.set_item("n_alive", PyArray1::from_iter(py, alive.into_iter().map(|n| n as i64)))?;
-    out.set_item("log_x", volumes.log_x.into_pyarray(py))?;
-    out.set_item("log_prior_masses", volumes.log_prior_masses.into_pyarray(py))?;
-    out.set_item("log_evidence", volumes.log_evidence)?;
-    out.set_item("log_evidence_stderr", volumes.log_evidence_stderr)?;
-    out.set_item("information", volumes.information)?;
-    out.set_item("ess", volumes.ess)?;
+    arrays! { out <- volumes: log_x log_prior_masses }
+    items! { out <- volumes: log_evidence log_evidence_stderr information ess }
     Ok(out)
 }
 
@@ -63,10 +60,9 @@ fn nested_simulate<'py>(
     let alive = n_alive.as_slice()?.iter().map(|n| u64::try_from(*n).unwrap_or(0));
     let alive: Vec<u64> = alive.collect();
     let values = rows(values.as_ref())?;
-    let found = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
-        simulate(ell, &alive, n_sets, key, values, context).map_err(|error| (error, None))
-    })
-    .map_err(|stopped| stopped.error)?;
+    let found = enter_whole(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
+        simulate(ell, &alive, n_sets, key, values, context)
+    })?;
     to_dict(py, found, n_sets)
 }
 
@@ -96,11 +92,9 @@ fn nested_bootstrap<'py>(
         None => ell,
     };
     let values = rows(values.as_ref())?;
-    let found = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
+    let found = enter_whole(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
         bootstrap_for(target, ell, births, groups, n_sets, key, values, context)
-            .map_err(|error| (error, None))
-    })
-    .map_err(|stopped| stopped.error)?;
+    })?;
     to_dict(py, found, n_sets)
 }
 
@@ -113,8 +107,7 @@ fn rows<'a>(values: Option<&'a PyReadonlyArray2<'_, f64>>) -> PyResult<Option<Ro
 fn to_dict(py: Python<'_>, found: Simulated, n_sets: usize) -> PyResult<Bound<'_, PyDict>> {
     let out = PyDict::new(py);
     let n_values = found.means.len() / n_sets.max(1);
-    out.set_item("log_evidence", found.log_evidence.into_pyarray(py))?;
-    out.set_item("information", found.information.into_pyarray(py))?;
+    arrays! { out <- found: log_evidence information }
     out.set_item("means", found.means.into_pyarray(py).reshape([n_sets, n_values])?)?;
     Ok(out)
 }

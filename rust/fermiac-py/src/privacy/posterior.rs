@@ -2,7 +2,7 @@
 
 use super::intervals::direction;
 use crate::common::columns::Column;
-use crate::common::enter::{Raised, enter};
+use crate::common::enter::{Raised, enter_whole};
 use fermiac_privacy::posterior::{Kind, Query, evaluate};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
@@ -59,11 +59,8 @@ fn privacy_posterior<'py>(
         columns.iter().map(|column| Column::new(column, n)).collect::<PyResult<Vec<_>>>()?;
     let columns: [Column<'_>; 6] = columns.try_into().map_err(|_| wrong())?;
     let row = |i| columns.map(|column| column.at(i));
-    let outcome = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
-        evaluate(row, n, kind, direction, query, context).map_err(|error| (error, None))
+    let values = enter_whole(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
+        evaluate(row, n, kind, direction, query, context)
     });
-    match outcome {
-        Ok(values) => Ok(PyArray1::from_vec(py, values)),
-        Err(stopped) => Err(stopped.error),
-    }
+    Ok(PyArray1::from_vec(py, values?))
 }

@@ -1,6 +1,6 @@
 //! Bindings of the ROC curves of attack scores.
 
-use crate::common::enter::{Raised, enter};
+use crate::common::enter::{Raised, enter_whole};
 use fermiac_privacy::{Curve, Statistic, bootstrap, split};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
@@ -24,13 +24,12 @@ fn privacy_roc<'py>(
     nonmembers: PyReadonlyArray1<'py, f64>,
 ) -> PyResult<Roc<'py>> {
     let (members, nonmembers) = (members.as_slice()?, nonmembers.as_slice()?);
-    let (curve, hull, areas) = enter(py, 1, None, &Raised::default(), |_| {
+    let (curve, hull, areas) = enter_whole(py, 1, None, &Raised::default(), |_| {
         let curve = Curve::new(members, nonmembers);
         let hull = curve.hull();
         let areas = (curve.area(0..curve.tp.len()), curve.area(hull.iter().copied()));
         Ok((curve, hull, areas))
-    })
-    .map_err(|stopped| stopped.error)?;
+    })?;
     let whole = |counts: Vec<u64>| PyArray1::from_iter(py, counts.into_iter().map(|k| k as i64));
     let hull = PyArray1::from_iter(py, hull.into_iter().map(|k| k as i64));
     let thresholds = PyArray1::from_vec(py, curve.thresholds);
@@ -75,11 +74,9 @@ fn privacy_bootstrap<'py>(
         _ => return Err(PyValueError::new_err(format!("no statistic '{statistic}'"))),
     };
     let (members, nonmembers) = (members.as_slice()?, nonmembers.as_slice()?);
-    let found = enter(py, n_threads, None, &Raised::default(), |context| {
-        let curve = Curve::new(members, nonmembers);
-        bootstrap(&curve, statistic, n, prob, key, context).map_err(|error| (error, None))
-    })
-    .map_err(|stopped| stopped.error)?;
+    let found = enter_whole(py, n_threads, None, &Raised::default(), |context| {
+        bootstrap(&Curve::new(members, nonmembers), statistic, n, prob, key, context)
+    })?;
     let replicates = PyArray1::from_vec(py, found.replicates);
     Ok((found.estimate, replicates, found.bias, found.acceleration, found.limits))
 }

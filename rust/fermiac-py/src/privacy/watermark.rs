@@ -1,6 +1,7 @@
 //! Bindings of `fermiac_privacy::watermark`.
 
-use crate::common::enter::{Raised, enter};
+use crate::common::dict::entry;
+use crate::common::enter::{Raised, enter, enter_whole};
 use fermiac_privacy::watermark::{
     Key, Law, Numbers, Outcome, Settings, align, choose_exponential, exponential_column,
     inverse_transform_key,
@@ -19,29 +20,21 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(watermark_transform_key, m)?)
 }
 
-/// The fields of the settings dictionary; `vocab_size` is None for exponential keys.
-#[derive(FromPyObject)]
-#[pyo3(from_item_all)]
-struct Options {
-    vocab_size: Option<u64>,
-    scale: f64,
-    n: usize,
-    block: Option<usize>,
-    gamma: Option<f64>,
-    n_null: usize,
-    shared: bool,
-    seed: u64,
-}
-
-impl Options {
-    fn settings(self) -> Settings {
-        let Self { vocab_size, scale, n, block, gamma, n_null, shared, seed } = self;
-        let law = match vocab_size {
+/// The settings of a dictionary; `vocab_size` is None for exponential keys.
+fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
+    let scale = entry(options, "scale")?;
+    Ok(Settings {
+        law: match entry(options, "vocab_size")? {
             Some(vocab_size) => Law::InverseTransform { vocab_size, scale },
             None => Law::Exponential,
-        };
-        Settings { law, n, block, gamma, n_null, shared, seed }
-    }
+        },
+        n: entry(options, "n")?,
+        block: entry(options, "block")?,
+        gamma: entry(options, "gamma")?,
+        n_null: entry(options, "n_null")?,
+        shared: entry(options, "shared")?,
+        seed: entry(options, "seed")?,
+    })
 }
 
 /// The part of a key that belongs to the tokens at hand: the seed and the tokens, the numbers of
@@ -81,7 +74,7 @@ fn watermark_align<'py>(
     n_threads: usize,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<(Vec<Aligned<'py>>, Option<PyErr>)> {
-    let settings = options.extract::<Options>()?.settings();
+    let settings = settings(options)?;
     let key = key.as_ref().map(PyKey::key).transpose()?;
     let mut rest = tokens.as_slice()?;
     let mut texts = Vec::with_capacity(lengths.len());
@@ -126,12 +119,10 @@ fn watermark_choose<'py>(
         PyNumbers::Given(all) => Numbers::Given(all.as_slice()?),
     };
     let (vocab_size, table) = (probabilities.shape()[1], probabilities.as_slice()?);
-    enter(py, n_threads, None, &Raised::default(), |context| {
+    enter_whole(py, n_threads, None, &Raised::default(), |context| {
         choose_exponential(numbers, n, vocab_size, table, first, context)
-            .map_err(|error| (error, None))
     })
     .map(|tokens| tokens.into_pyarray(py))
-    .map_err(|stopped| stopped.error)
 }
 
 /// The numbers of an exponential key, a row for each token, `n` of them in it.
