@@ -2,40 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::model::level;
 use crate::noise::{Purpose, stream};
 use crate::program::{Op, Program};
-use fermiac_base::linalg::Rows;
+use crate::testing::Normal;
 
 const DIM: usize = 3;
 
-/// D(y, s) = y τ² / (τ² + s²), of the normal law with variance τ² = 4; NaN below a bound.
-struct Normal {
-    dispatch: Dispatch,
-    nan_below: f64,
-}
-
-impl Model for Normal {
-    fn dim(&self) -> usize {
-        DIM
-    }
-
-    fn denoise(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
-        for (i, (row, y)) in out.chunks_exact_mut(DIM).zip(y.iter()).enumerate() {
-            let s = level(sigma, i);
-            for (d, y) in row.iter_mut().zip(y) {
-                *d = if *y < self.nan_below { f64::NAN } else { y * 4.0 / (4.0 + s * s) };
-            }
-        }
-        Ok(())
-    }
-
-    fn dispatch(&self) -> Dispatch {
-        self.dispatch
-    }
-}
-
-const THREADED: Normal = Normal { dispatch: Dispatch::AnyThread, nan_below: f64::NEG_INFINITY };
+/// The normal law with variance 4.
+const THREADED: Normal =
+    Normal { dim: DIM, variance: |_| 4.0, dispatch: Dispatch::AnyThread, breaks: |_, _, _| false };
 
 /// Euler's rule with noise: y = (s' / s) y + (1 - s' / s) D + w z. The coefficients are the levels,
 /// then three for each step.
@@ -136,7 +111,7 @@ fn threads_styles_steps_and_grids_by_row_give_the_same_bits() {
 #[test]
 fn rows_without_a_number_are_an_error_or_stay() {
     let (program, coefficients) = euler(&[4.0, 2.0, 1.0, 0.5], 0.0);
-    let model = Normal { nan_below: -1.0, ..THREADED };
+    let model = Normal { breaks: |y, c, _| y[c] < -1.0, ..THREADED };
     let mut y = vec![0.5; 5 * DIM];
     y[3 * DIM] = -3.0;
     let mut plan = plan(&program, &coefficients);
