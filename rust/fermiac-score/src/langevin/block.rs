@@ -19,6 +19,19 @@ pub struct Oracles<'a> {
     pub predict: Option<&'a dyn Integrand>,
 }
 
+/// The functions of a block, and `poll`, which is called after every call of one.
+pub(super) struct Ports<'a> {
+    pub(super) oracles: Oracles<'a>,
+    pub(super) poll: &'a mut dyn FnMut() -> Result<()>,
+}
+
+impl Ports<'_> {
+    /// Calls `poll`.
+    pub(super) fn poll(&mut self) -> Result<()> {
+        (self.poll)()
+    }
+}
+
 /// The state of chains between sweeps.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Chains {
@@ -105,9 +118,9 @@ impl<'a> Block<'a> {
     }
 
     /// Computes the denoised points at the present points and levels.
-    pub(super) fn denoise(&mut self, oracles: &Oracles<'_>) -> Result<()> {
-        oracles.model.denoise(Rows::new(&self.x, self.dim), &self.sigma, &mut self.d)?;
-        check_finite(oracles.model, Rows::new(&self.d, self.dim), &self.sigma, self.first)
+    pub(super) fn denoise(&mut self, model: &dyn Model) -> Result<()> {
+        model.denoise(Rows::new(&self.x, self.dim), &self.sigma, &mut self.d)?;
+        check_finite(model, Rows::new(&self.d, self.dim), &self.sigma, self.first)
     }
 
     /// Fills `self.z` with the normal numbers of a draw.
@@ -118,13 +131,7 @@ impl<'a> Block<'a> {
     }
 
     /// Makes sweep number `t`.
-    pub(super) fn sweep(
-        &mut self,
-        oracles: &Oracles<'_>,
-        t: u32,
-        step: Step,
-        poll: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn sweep(&mut self, ports: &mut Ports<'_>, t: u32, step: Step) -> Result<()> {
         let key = self.settings.key;
         let rows = self.z.chunks_exact_mut(self.dim).zip(self.uniform.chunks_exact_mut(2));
         for (i, (z, uniform)) in rows.enumerate() {
@@ -132,30 +139,29 @@ impl<'a> Block<'a> {
             stream.fill_normal(z);
             stream.fill_uniform(uniform);
         }
-        self.denoise(oracles)?;
-        poll()?;
-        self.move_points(oracles, step, poll)?;
-        self.draw_levels(oracles, self.settings.is_corrected(), poll)
+        self.denoise(ports.oracles.model)?;
+        ports.poll()?;
+        self.move_points(ports, step)?;
+        self.draw_levels(ports, self.settings.is_corrected())
     }
 
     /// Makes window number `w`, sweeps and the denoised copy of one of their states, and appends it
     /// to `out`.
     pub(super) fn window(
         &mut self,
-        oracles: &Oracles<'_>,
+        ports: &mut Ports<'_>,
         program: &Program,
         w: u32,
         out: &mut Windows,
-        poll: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
-        let (settings, n) = (self.settings, self.sigma.len());
+        let (settings, n, model) = (self.settings, self.sigma.len(), ports.oracles.model);
         let n_skip = settings.n_skip;
         let (mut chosen, mut levels) = (self.x.clone(), self.sigma.clone());
         let at: Vec<usize> = (0..n).map(|i| self.state_to_take(i, w)).collect();
         let (mut logs, mut accepted) = (vec![0.0; n], vec![0.0; n]);
         for k in 1..=n_skip {
             let t = settings.n_warmup + w as usize * n_skip + k - 1;
-            self.sweep(oracles, t as u32, settings.step, poll)?;
+            self.sweep(ports, t as u32, settings.step)?;
             for i in 0..n {
                 logs[i] += ln(self.sigma[i]);
                 accepted[i] += f64::from(u8::from(self.moved[i]));
@@ -174,10 +180,10 @@ impl<'a> Block<'a> {
         let address =
             Address { key: settings.key, purpose: Purpose::Window, first: self.first, window: w };
         let denoise = &settings.denoise;
-        let mut y = denoise.run(program, oracles.model, &chosen, &levels, &address, poll)?;
+        let mut y = denoise.run(program, ports, &chosen, &levels, &address)?;
         if let Some(s) = settings.tweedie {
-            oracles.model.denoise(Rows::new(&y, self.dim), &[s], &mut chosen)?;
-            check_finite(oracles.model, Rows::new(&chosen, self.dim), &vec![s; n], self.first)?;
+            model.denoise(Rows::new(&y, self.dim), &[s], &mut chosen)?;
+            check_finite(model, Rows::new(&chosen, self.dim), &vec![s; n], self.first)?;
             y.copy_from_slice(&chosen);
         }
         out.draws.extend_from_slice(&y);

@@ -1,5 +1,6 @@
 //! The integrators that denoise copies of points from their levels down.
 
+use super::block::Ports;
 use crate::Model;
 use crate::noise::Purpose;
 use crate::program::{Method, Options, Program, compile, compile_rows};
@@ -52,15 +53,13 @@ impl Integrator {
     }
 
     /// Integrates the rows of `y` from their levels to 0.
-    #[allow(clippy::too_many_arguments)] // what a run of a program needs
     pub(super) fn run(
         &self,
         program: &Program,
-        model: &dyn Model,
+        ports: &mut Ports<'_>,
         y: &[f64],
         sigma: &[f64],
         address: &Address,
-        poll: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Vec<f64>> {
         let grids: Vec<f64> = sigma.iter().flat_map(|s| self.grid(*s)).collect();
         let (_, coefficients) = compile_rows(self.method, self.options, &grids, self.n_steps + 1)?;
@@ -75,9 +74,10 @@ impl Integrator {
             stride: self.stride,
             brownian: None,
         };
+        let model = ports.oracles.model;
         let mut state = State::new(&plan, y, model.dim(), 0, address.first as u64);
         while state.n_steps() < program.n_steps {
-            state.advance(&plan, model, poll)?;
+            state.advance(&plan, model, ports.poll)?;
         }
         Ok(state.y().to_vec())
     }

@@ -1,6 +1,6 @@
 //! Draws of levels, given points.
 
-use super::block::{Block, Oracles};
+use super::block::{Block, Oracles, Ports};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{exp, exp_slice, ln};
 use fermiac_base::special::normal_quantile;
@@ -114,13 +114,8 @@ impl Levels {
 impl Block<'_> {
     /// Draws the levels of all rows with the uniform numbers `self.uniform[2 i + 1]`. `current` means
     /// that `self.d` are the denoised points at the present points and levels.
-    pub(super) fn draw_levels(
-        &mut self,
-        oracles: &Oracles<'_>,
-        current: bool,
-        poll: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<()> {
-        let n = self.sigma.len();
+    pub(super) fn draw_levels(&mut self, ports: &mut Ports<'_>, current: bool) -> Result<()> {
+        let (n, oracles) = (self.sigma.len(), ports.oracles);
         let levels = &self.settings.levels;
         match self.settings.predictor {
             Predictor::Exact { argmax } => {
@@ -130,11 +125,11 @@ impl Block<'_> {
                 self.draw_from_table(argmax)?;
             }
             Predictor::Logits { argmax } => {
-                self.predict(oracles, levels.sigma().len())?;
+                self.predict(&oracles, levels.sigma().len())?;
                 self.draw_from_table(argmax)?;
             }
             Predictor::Regression { nearest } => {
-                self.predict(oracles, 2)?;
+                self.predict(&oracles, 2)?;
                 for i in 0..n {
                     let (mean, deviation) = (self.table[2 * i], self.table[2 * i + 1]);
                     // NaN is refused too.
@@ -147,7 +142,7 @@ impl Block<'_> {
             }
             Predictor::Estimate { nearest } => {
                 if !current {
-                    self.denoise(oracles)?;
+                    self.denoise(oracles.model)?;
                 }
                 for i in 0..n {
                     let row = i * self.dim..(i + 1) * self.dim;
@@ -157,7 +152,7 @@ impl Block<'_> {
                 }
             }
         }
-        poll()
+        ports.poll()
     }
 
     /// Writes the outputs of the function for all points to the table.

@@ -78,7 +78,7 @@ pub use moves::{Correction, Step};
 
 use super::noise::{Purpose, stream};
 use super::program::Program;
-use block::{Block, Chains};
+use block::{Block, Chains, Ports};
 use denoise::Address;
 use fermiac_base::par::Context;
 use fermiac_base::store::Codec;
@@ -255,10 +255,10 @@ impl Gibbs {
         self.blocks(
             oracles,
             context,
-            |block, poll| {
-                self.start(block, oracles, poll)?;
+            |block, ports| {
+                self.start(block, ports)?;
                 for t in 0..self.settings.n_warmup {
-                    block.sweep(oracles, t as u32, self.settings.warmup_step, poll)?;
+                    block.sweep(ports, t as u32, self.settings.warmup_step)?;
                 }
                 Ok(())
             },
@@ -294,10 +294,10 @@ impl Gibbs {
         self.blocks(
             oracles,
             context,
-            |block, poll| {
+            |block, ports| {
                 let mut out = Windows::default();
                 for w in self.n_windows..self.n_windows + n {
-                    block.window(oracles, &self.denoise, w as u32, &mut out, poll)?;
+                    block.window(ports, &self.denoise, w as u32, &mut out)?;
                 }
                 Ok(out)
             },
@@ -324,13 +324,13 @@ impl Gibbs {
         &self,
         oracles: &Oracles<'_>,
         context: &Context<'_>,
-        work: impl Fn(&mut Block<'_>, &mut dyn FnMut() -> Result<()>) -> Result<T> + Sync,
+        work: impl Fn(&mut Block<'_>, &mut Ports<'_>) -> Result<T> + Sync,
         mut gather: impl FnMut(usize, Chains, Vec<u64>, T),
     ) -> Result<()> {
         let one = |first: usize, n: usize, poll: &mut dyn FnMut() -> Result<()>| {
             let chains = self.chains.part(first, n, self.dim);
             let mut block = Block::new(&self.settings, self.dim, first, chains);
-            let given = work(&mut block, poll)?;
+            let given = work(&mut block, &mut Ports { oracles: *oracles, poll })?;
             let (chains, visits) = block.into_parts();
             Ok((chains, visits, given))
         };
@@ -353,12 +353,7 @@ impl Gibbs {
     }
 
     /// Sets the first points and levels of the chains of a block.
-    fn start(
-        &self,
-        block: &mut Block<'_>,
-        oracles: &Oracles<'_>,
-        poll: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<()> {
+    fn start(&self, block: &mut Block<'_>, ports: &mut Ports<'_>) -> Result<()> {
         let (settings, dim, first) = (&self.settings, self.dim, block.first);
         let rows = first..first + block.sigma.len();
         let (low, high) = settings.levels.range();
@@ -371,7 +366,7 @@ impl Gibbs {
                 Address { key: settings.key, purpose: Purpose::Integrate, first, window: 0 };
             let levels = vec![high; rows.len()];
             let init = &settings.init;
-            block.x = init.run(&self.init, oracles.model, &block.z, &levels, &address, poll)?;
+            block.x = init.run(&self.init, ports, &block.z, &levels, &address)?;
             block.draw_normals(Purpose::Start, 1);
             let z = block.z.iter();
             block.x.iter_mut().zip(z).for_each(|(x, z)| *x += settings.init_noise * z);
@@ -384,7 +379,7 @@ impl Gibbs {
         for (i, uniform) in block.uniform.chunks_exact_mut(2).enumerate() {
             uniform[1] = stream(settings.key, Purpose::Start, (first + i) as u64, 2).uniform();
         }
-        block.draw_levels(oracles, false, poll)
+        block.draw_levels(ports, false)
     }
 
     /// Writes or reads the state.

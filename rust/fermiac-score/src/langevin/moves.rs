@@ -1,6 +1,6 @@
 //! Moves of points at their levels, and their Metropolis correction.
 
-use super::block::{Block, Oracles};
+use super::block::{Block, Ports};
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::ln;
@@ -50,13 +50,8 @@ pub enum Correction {
 impl Block<'_> {
     /// Moves all points once, given the denoised points `self.d`. After a correction these are the
     /// denoised points at the new points.
-    pub(super) fn move_points(
-        &mut self,
-        oracles: &Oracles<'_>,
-        step: Step,
-        poll: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<()> {
-        let dim = self.dim;
+    pub(super) fn move_points(&mut self, ports: &mut Ports<'_>, step: Step) -> Result<()> {
+        let (dim, model) = (self.dim, ports.oracles.model);
         for i in 0..self.sigma.len() {
             let (a, tau) = step.rates(self.sigma[i]);
             for j in i * dim..(i + 1) * dim {
@@ -70,13 +65,13 @@ impl Block<'_> {
             self.moved.fill(true);
             return Ok(());
         }
-        oracles.model.denoise(Rows::new(&self.to, dim), &self.sigma, &mut self.d_to)?;
-        poll()?;
+        model.denoise(Rows::new(&self.to, dim), &self.sigma, &mut self.d_to)?;
+        ports.poll()?;
         if correction == Correction::Exact {
             let (from, to) = self.logs.split_at_mut(self.sigma.len());
-            oracles.model.log_density(Rows::new(&self.x, dim), &self.sigma, from)?;
-            oracles.model.log_density(Rows::new(&self.to, dim), &self.sigma, to)?;
-            poll()?;
+            model.log_density(Rows::new(&self.x, dim), &self.sigma, from)?;
+            model.log_density(Rows::new(&self.to, dim), &self.sigma, to)?;
+            ports.poll()?;
         }
         for i in 0..self.sigma.len() {
             let ratio = self.log_ratio(i, step);

@@ -166,12 +166,13 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
             let block = start..shape.len().min(start + block);
             let logs = &mut logs[..block.len()];
             shape.squares::<FMA>(block.clone(), y, kept, scratch);
-            shape.logs::<L, FMA>(block.clone(), kept, table, logs);
+            let view = View { block, y, space: kept, table };
+            shape.logs::<L, FMA>(&view, logs);
             if self.quantity == Quantity::Terms {
                 let width = shape.len();
                 let all = self.out[first * width..].chunks_exact_mut(width).take(rows);
                 for (l, row) in all.enumerate() {
-                    row[block.clone()].iter_mut().zip(&*logs).for_each(|(t, v)| *t = v.0[l]);
+                    row[view.block.clone()].iter_mut().zip(&*logs).for_each(|(t, v)| *t = v.0[l]);
                 }
             }
             let before = sum.sum;
@@ -190,13 +191,12 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
             if start > 0 {
                 update!(sums, |_j, sum| sum * keep);
             }
-            let view = View { block, y, space: kept, table };
             match self.quantity {
                 Quantity::Denoised => {
-                    shape.add_means::<L, FMA>(&view, active, logs, sums, scratch);
+                    shape.add::<L, false, FMA>(&view, active, logs, sums, scratch);
                 }
                 Quantity::Scores => {
-                    shape.add_scores::<L, FMA>(&view, active, logs, sums, scratch);
+                    shape.add::<L, true, FMA>(&view, active, logs, sums, scratch);
                 }
                 _ => {
                     let room = (&mut sums[..], &mut means[..], &mut average[..], &mut scratch[..]);
@@ -318,7 +318,8 @@ impl<S: Shape> Kernel for AtLevels<'_, S> {
                     shape.squares::<FMA>(block.clone(), &y, &mut kept, &mut scratch);
                     let tables = tables.chunks_exact(width).take(levels.len());
                     for (table, sum) in tables.zip(&mut sums) {
-                        shape.logs::<f64, FMA>(block.clone(), &kept, table, logs);
+                        let view = View { block: block.clone(), y: &y, space: &kept, table };
+                        shape.logs::<f64, FMA>(&view, logs);
                         sum.add::<FMA>(logs);
                     }
                 }

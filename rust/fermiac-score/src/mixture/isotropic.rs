@@ -130,13 +130,8 @@ impl Shape for Isotropic {
     }
 
     #[inline(always)]
-    fn logs<L: Lane, const FMA: bool>(
-        &self,
-        block: Range<usize>,
-        space: &[V],
-        table: &[L],
-        logs: &mut [V],
-    ) {
+    fn logs<L: Lane, const FMA: bool>(&self, view: &View<'_, L>, logs: &mut [V]) {
+        let (block, space, table) = (view.block.clone(), view.space, view.table);
         let (which, weights) = (&self.which[block.clone()], &self.log_weights[block]);
         update!(logs, |at, _old| {
             let constant = table[which[at] + CONSTANT].spread() + V::splat(weights[at]);
@@ -146,7 +141,7 @@ impl Shape for Isotropic {
     }
 
     #[inline(always)]
-    fn add_means<L: Lane, const FMA: bool>(
+    fn add<L: Lane, const SCORES: bool, const FMA: bool>(
         &self,
         view: &View<'_, L>,
         active: &[usize],
@@ -154,6 +149,14 @@ impl Shape for Isotropic {
         sums: &mut [V],
         _scratch: &mut [V],
     ) {
+        let places = active.iter().map(|at| (view.block.start + at) * self.dim);
+        if SCORES {
+            for (at, weight) in active.iter().zip(&mut *weights) {
+                *weight = *weight * self.entry(view, *at, PRECISION);
+            }
+            add_products::<FMA>(&places, weights, &self.means, |j| view.y[j], sums);
+            return;
+        }
         // A posterior mean is (s² μ + λ y) / v; the parts of y are added up first.
         let mut of_y = V::ZERO;
         for (at, weight) in active.iter().zip(&mut *weights) {
@@ -161,24 +164,7 @@ impl Shape for Isotropic {
             *weight = *weight * self.entry(view, *at, LOSS);
         }
         update!(sums, |j, sum| of_y.mul_add::<FMA>(view.y[j], sum));
-        let places = active.iter().map(|at| (view.block.start + at) * self.dim);
         add_products::<FMA>(&places, weights, &self.means, |_| V::ZERO, sums);
-    }
-
-    #[inline(always)]
-    fn add_scores<L: Lane, const FMA: bool>(
-        &self,
-        view: &View<'_, L>,
-        active: &[usize],
-        weights: &mut [V],
-        sums: &mut [V],
-        _scratch: &mut [V],
-    ) {
-        for (at, weight) in active.iter().zip(&mut *weights) {
-            *weight = *weight * self.entry(view, *at, PRECISION);
-        }
-        let places = active.iter().map(|at| (view.block.start + at) * self.dim);
-        add_products::<FMA>(&places, weights, &self.means, |j| view.y[j], sums);
     }
 
     #[inline(always)]
