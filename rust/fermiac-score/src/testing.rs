@@ -32,10 +32,6 @@ impl Model for Normal {
         Ok(())
     }
 
-    fn has_log_density(&self) -> bool {
-        true
-    }
-
     fn log_density(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
         for (i, (out, y)) in out.iter_mut().zip(y.iter()).enumerate() {
             let square = level(sigma, i).powi(2);

@@ -196,10 +196,6 @@ impl Model for Foreign {
         })
     }
 
-    fn has_log_density(&self) -> bool {
-        self.log_density.is_some()
-    }
-
     fn log_density(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
         self.call(self.log_density.as_ref(), y, sigma, |given| {
             out.copy_from_slice(given.extract::<PyReadonlyArray1<'_, f64>>()?.as_slice()?);

@@ -24,7 +24,7 @@ const TOGETHER: usize = 4;
 pub(super) struct Isotropic {
     dim: usize,
     means: Vec<f64>,
-    log_weights: Vec<f64>,
+    pub(super) log_weights: Vec<f64>,
     /// The different variances, ascending.
     variances: Vec<f64>,
     /// The variances of the components, as numbers times [`ENTRIES`].
@@ -50,11 +50,6 @@ impl Isotropic {
     /// The variance of a component.
     pub(super) fn variance(&self, k: usize) -> f64 {
         self.variances[self.which[k] / ENTRIES]
-    }
-
-    /// The logarithms of the weights.
-    pub(super) fn log_weights(&self) -> &[f64] {
-        &self.log_weights
     }
 
     /// An entry of the table for component `at` of a block.

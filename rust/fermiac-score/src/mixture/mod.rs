@@ -174,10 +174,6 @@ impl Model for GaussianMixture {
         self.evaluate(Quantity::Scores, y, sigma, out, &mut [])
     }
 
-    fn has_log_density(&self) -> bool {
-        true
-    }
-
     fn log_density(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
         self.require_density("log-density", sigma)?;
         self.evaluate(Quantity::LogDensities, y, sigma, &mut [], out)

@@ -67,7 +67,23 @@ pub struct Plan<'a> {
     pub brownian: Option<Brownian>,
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// A plan whose other settings are the usual ones: no threshold, failure at numbers that are not
+    /// finite, Langevin steps of the ratio 0.16 to the level, and noise on no paths.
+    pub fn new(program: &'a Program, coefficients: &'a [f64], key: u64) -> Self {
+        Self {
+            program,
+            coefficients,
+            key,
+            purpose: Purpose::Integrate,
+            first_draw: 0,
+            threshold: None,
+            on_nan: OnNan::Raise,
+            stride: Stride { snr: 0.16, norm: Norm::Level },
+            brownian: None,
+        }
+    }
+
     /// Whether the result of a row depends on the other rows.
     pub fn couples_rows(&self) -> bool {
         self.stride.norm == Norm::Batch

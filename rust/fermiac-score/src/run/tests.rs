@@ -32,20 +32,6 @@ fn euler(levels: &[f64], width: f64) -> (Program, Vec<f64>) {
     (program, coefficients)
 }
 
-fn plan<'a>(program: &'a Program, coefficients: &'a [f64]) -> Plan<'a> {
-    Plan {
-        program,
-        coefficients,
-        key: 7,
-        purpose: Purpose::Integrate,
-        first_draw: 0,
-        threshold: None,
-        on_nan: OnNan::Raise,
-        stride: Stride { snr: 0.16, norm: Norm::Level },
-        brownian: None,
-    }
-}
-
 fn points(n: usize) -> Vec<f64> {
     let mut y = vec![0.0; n * DIM];
     stream(1, Purpose::Start, 0, 0).fill_normal(&mut y);
@@ -57,9 +43,15 @@ fn steps_are_the_formula_with_the_noise_of_their_address() {
     let levels = [4.0, 2.0, 1.0, 0.5];
     let (program, coefficients) = euler(&levels, 0.3);
     let y = points(200);
-    let run =
-        integrate(&plan(&program, &coefficients), &THREADED, &y, 50, true, &Context::serial())
-            .unwrap();
+    let run = integrate(
+        &Plan::new(&program, &coefficients, 7),
+        &THREADED,
+        &y,
+        50,
+        true,
+        &Context::serial(),
+    )
+    .unwrap();
     for i in [0, 63, 64, 199] {
         let mut x = y[i * DIM..(i + 1) * DIM].to_vec();
         let path = &run.path[i * 4 * DIM..(i + 1) * 4 * DIM];
@@ -85,9 +77,15 @@ fn steps_are_the_formula_with_the_noise_of_their_address() {
 fn threads_styles_steps_and_grids_by_row_give_the_same_bits() {
     let (program, coefficients) = euler(&[4.0, 2.0, 1.0, 0.5], 0.3);
     let y = points(333);
-    let one =
-        integrate(&plan(&program, &coefficients), &THREADED, &y, 0, false, &Context::serial())
-            .unwrap();
+    let one = integrate(
+        &Plan::new(&program, &coefficients, 7),
+        &THREADED,
+        &y,
+        0,
+        false,
+        &Context::serial(),
+    )
+    .unwrap();
     let by_row = coefficients.repeat(333);
     let central = Normal { dispatch: Dispatch::CallingThread, ..THREADED };
     let cases = [
@@ -98,7 +96,7 @@ fn threads_styles_steps_and_grids_by_row_give_the_same_bits() {
     ];
     for (coefficients, model, n_threads) in cases {
         let context = Context::new(n_threads, |_, _| Ok(())).unwrap();
-        let plan = plan(&program, coefficients);
+        let plan = Plan::new(&program, coefficients, 7);
         assert_eq!(integrate(&plan, model, &y, 0, false, &context).unwrap().y, one.y);
         let mut run = Run::new(plan, model, &y, 0);
         for _ in 0..3 {
@@ -114,7 +112,7 @@ fn rows_without_a_number_are_an_error_or_stay() {
     let model = Normal { breaks: |y, c, _| y[c] < -1.0, ..THREADED };
     let mut y = vec![0.5; 5 * DIM];
     y[3 * DIM] = -3.0;
-    let mut plan = plan(&program, &coefficients);
+    let mut plan = Plan::new(&program, &coefficients, 7);
     let context = Context::serial();
     let (error, reached) = integrate(&plan, &model, &y, 0, false, &context).unwrap_err();
     assert!(matches!(&error, Error::Target { row: Some(3), why } if why.contains("step 1")));
