@@ -1,6 +1,6 @@
 //! The integration of a batch of rows from their first level to their last.
 
-use super::control::{Controller, error, first_step, sum, trial_step};
+use super::control::{error, first_step, sum, trial_step};
 use super::slots::{Field, Slot, Slots, copy};
 use super::tableau::Tableau;
 use super::{Counts, OnNan, Settings, Solution};
@@ -304,18 +304,8 @@ impl Slots {
 
 impl Slot {
     fn new(row: usize, levels: &[f64]) -> Self {
-        Self {
-            row,
-            node: 1,
-            t: ln(levels[0]),
-            step: 0.0,
-            tried: 0.0,
-            arrives: false,
-            controller: Controller::default(),
-            frozen: false,
-            counts: Counts::default(),
-            between: (levels[0], levels[1]),
-        }
+        let (t, between) = (ln(levels[0]), (levels[0], levels[1]));
+        Self { row, node: 1, t, between, ..Self::default() }
     }
 
     /// Plans the next step.

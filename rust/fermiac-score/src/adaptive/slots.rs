@@ -8,7 +8,7 @@ use fermiac_base::simd::{exp, ln};
 use fermiac_base::{Error, Result};
 
 /// One unfinished row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Slot {
     /// The number of the row in the batch.
     pub(super) row: usize,

@@ -305,11 +305,17 @@ impl Gibbs {
                 let rows = part.sigma.len();
                 put(&mut chains, first, &part, dim);
                 visits.iter_mut().zip(seen).for_each(|(to, n)| *to += n);
-                let at = Place { first, rows, n };
-                at.put(&out.draws, &mut all.draws, dim);
-                at.put(&out.sigma, &mut all.sigma, 1);
-                at.put(&out.log_sigma, &mut all.log_sigma, 1);
-                at.put(&out.acceptance, &mut all.acceptance, 1);
+                // From the order windows × chains of the block to the order chains × windows.
+                let place = |from: &[f64], to: &mut [f64], width: usize| {
+                    for (at, from) in from.chunks_exact(width).enumerate() {
+                        let target = ((first + at % rows) * n + at / rows) * width;
+                        to[target..target + width].copy_from_slice(from);
+                    }
+                };
+                place(&out.draws, &mut all.draws, dim);
+                place(&out.sigma, &mut all.sigma, 1);
+                place(&out.log_sigma, &mut all.log_sigma, 1);
+                place(&out.acceptance, &mut all.acceptance, 1);
                 context.advance((rows * n) as u64);
             },
         )?;
@@ -416,24 +422,4 @@ fn put(chains: &mut Chains, first: usize, part: &Chains, dim: usize) {
     chains.sigma[rows.clone()].copy_from_slice(&part.sigma);
     chains.ends[rows.clone()].copy_from_slice(&part.ends);
     chains.passages[rows].copy_from_slice(&part.passages);
-}
-
-/// Some rows of all chains, over some windows.
-struct Place {
-    first: usize,
-    rows: usize,
-    n: usize,
-}
-
-impl Place {
-    /// Copies from the order windows × chains to the order chains × windows.
-    fn put(&self, from: &[f64], to: &mut [f64], width: usize) {
-        for w in 0..self.n {
-            for i in 0..self.rows {
-                let source = (w * self.rows + i) * width;
-                let target = ((self.first + i) * self.n + w) * width;
-                to[target..target + width].copy_from_slice(&from[source..source + width]);
-            }
-        }
-    }
 }

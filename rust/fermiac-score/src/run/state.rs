@@ -92,22 +92,13 @@ impl<'a> Plan<'a> {
 
     /// Coefficient `at` of a row.
     #[inline]
-    fn coefficient(&self, row: usize, at: usize) -> f64 {
-        let n = self.program.n_coefficients;
-        if self.coefficients.len() == n {
-            self.coefficients[at]
-        } else {
-            self.coefficients[row * n + at]
-        }
+    pub(super) fn coefficient(&self, row: usize, at: usize) -> f64 {
+        let first = if self.is_shared() { 0 } else { row * self.program.n_coefficients };
+        self.coefficients[first + at]
     }
 
     fn is_shared(&self) -> bool {
         self.coefficients.len() == self.program.n_coefficients
-    }
-
-    /// The first level of a row.
-    pub fn first_level(&self, row: usize) -> f64 {
-        self.coefficient(row, 0)
     }
 }
 
@@ -174,13 +165,13 @@ impl State {
         if self.before.is_empty() { &self.data[..self.n * self.dim] } else { &self.before }
     }
 
-    /// Appends the levels of the rows.
-    pub fn write_levels(&self, plan: &Plan<'_>, out: &mut Vec<f64>) {
-        out.extend((0..self.n).map(|i| {
+    /// The levels of the rows.
+    pub fn levels(&self, plan: &Plan<'_>) -> impl Iterator<Item = f64> {
+        (0..self.n).map(|i| {
             let frozen = self.frozen.get(i).is_some_and(|frozen| *frozen);
             let at = if frozen { self.held[i] } else { self.level };
             plan.coefficient(self.offset + i, at)
-        }));
+        })
     }
 
     /// Makes the next step; `poll` is called after every call of the model. After an error the points
@@ -335,9 +326,8 @@ impl State {
 
     fn langevin(&mut self, plan: &Plan<'_>, denoised: usize, at: usize, noise: usize) {
         let (size, dim) = (self.size(), self.dim);
-        for (i, row) in
-            self.data[plan.program.n_registers * size..].chunks_exact_mut(dim).enumerate()
-        {
+        let normals = plan.program.n_registers * size;
+        for (i, row) in self.data[normals..].chunks_exact_mut(dim).enumerate() {
             let address = self.first + (self.offset + i) as u64;
             let draw = plan.first_draw.wrapping_add(noise as u32);
             stream(plan.key, plan.purpose, address, draw).fill_normal(row);
@@ -349,10 +339,7 @@ impl State {
             let step = 2.0 * root * root;
             let (drift, width) = (step / (s * s), (2.0 * step).sqrt());
             for j in i * dim..(i + 1) * dim {
-                let (d, z) = (
-                    self.data[denoised * size + j],
-                    self.data[plan.program.n_registers * size + j],
-                );
+                let (d, z) = (self.data[denoised * size + j], self.data[normals + j]);
                 let y = &mut self.data[j];
                 *y += drift * (d - *y) + width * z;
             }

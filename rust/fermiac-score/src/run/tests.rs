@@ -43,15 +43,8 @@ fn steps_are_the_formula_with_the_noise_of_their_address() {
     let levels = [4.0, 2.0, 1.0, 0.5];
     let (program, coefficients) = euler(&levels, 0.3);
     let y = points(200);
-    let run = integrate(
-        &Plan::new(&program, &coefficients, 7),
-        &THREADED,
-        &y,
-        50,
-        true,
-        &Context::serial(),
-    )
-    .unwrap();
+    let plan = Plan::new(&program, &coefficients, 7);
+    let run = integrate(&plan, &THREADED, &y, 50, true, &Context::serial()).unwrap();
     for i in [0, 63, 64, 199] {
         let mut x = y[i * DIM..(i + 1) * DIM].to_vec();
         let path = &run.path[i * 4 * DIM..(i + 1) * 4 * DIM];
@@ -77,15 +70,8 @@ fn steps_are_the_formula_with_the_noise_of_their_address() {
 fn threads_styles_steps_and_grids_by_row_give_the_same_bits() {
     let (program, coefficients) = euler(&[4.0, 2.0, 1.0, 0.5], 0.3);
     let y = points(333);
-    let one = integrate(
-        &Plan::new(&program, &coefficients, 7),
-        &THREADED,
-        &y,
-        0,
-        false,
-        &Context::serial(),
-    )
-    .unwrap();
+    let plan = Plan::new(&program, &coefficients, 7);
+    let one = integrate(&plan, &THREADED, &y, 0, false, &Context::serial()).unwrap();
     let by_row = coefficients.repeat(333);
     let central = Normal { dispatch: Dispatch::CallingThread, ..THREADED };
     let cases = [
