@@ -361,10 +361,10 @@ impl Gibbs {
     /// Sets the first points and levels of the chains of a block.
     fn start(&self, block: &mut Block<'_>, ports: &mut Ports<'_>) -> Result<()> {
         let (settings, dim, first) = (&self.settings, self.dim, block.first);
-        let rows = first..first + block.sigma.len();
+        let rows = first..first + block.chains.sigma.len();
         let (low, high) = settings.levels.range();
         if let Some(x0) = &self.x0 {
-            block.x.copy_from_slice(&x0[rows.start * dim..rows.end * dim]);
+            block.chains.x.copy_from_slice(&x0[rows.start * dim..rows.end * dim]);
         } else {
             block.draw_normals(Purpose::Start, 0);
             block.z.iter_mut().for_each(|z| *z *= high);
@@ -372,16 +372,16 @@ impl Gibbs {
                 Address { key: settings.key, purpose: Purpose::Integrate, first, window: 0 };
             let levels = vec![high; rows.len()];
             let init = &settings.init;
-            block.x = init.run(&self.init, ports, &block.z, &levels, &address)?;
+            block.chains.x = init.run(&self.init, ports, &block.z, &levels, &address)?;
             block.draw_normals(Purpose::Start, 1);
             let z = block.z.iter();
-            block.x.iter_mut().zip(z).for_each(|(x, z)| *x += settings.init_noise * z);
+            block.chains.x.iter_mut().zip(z).for_each(|(x, z)| *x += settings.init_noise * z);
         }
         if let Some(sigma0) = &self.sigma0 {
-            block.sigma.copy_from_slice(&sigma0[rows]);
+            block.chains.sigma.copy_from_slice(&sigma0[rows]);
             return Ok(());
         }
-        block.sigma.fill(settings.init_noise.clamp(low, high));
+        block.chains.sigma.fill(settings.init_noise.clamp(low, high));
         for (i, uniform) in block.uniform.chunks_exact_mut(2).enumerate() {
             uniform[1] = stream(settings.key, Purpose::Start, (first + i) as u64, 2).uniform();
         }

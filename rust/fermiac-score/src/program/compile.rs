@@ -210,10 +210,10 @@ struct Past {
     options: Options,
     /// The number of the step.
     i: usize,
+    /// The registers that keep evaluations, or the slopes made of them.
+    ring: Ring,
     /// Evaluations that the full order needs.
     needed: usize,
-    /// The registers that keep them, or the slopes made of them.
-    ring: Ring,
     /// The register of the denoised point.
     denoised: usize,
     /// Whether the corrector of the step before has left the denoised point there.
