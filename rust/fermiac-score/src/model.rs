@@ -60,8 +60,10 @@ pub trait Model: Send + Sync {
         Err(Error::argument("model", "it does not know its derivative"))
     }
 
-    /// The threads on which it may run.
-    fn dispatch(&self) -> Dispatch;
+    /// The threads on which it may run: any, unless a model says otherwise.
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
+    }
 
     /// Its name in messages.
     fn describe(&self) -> String {

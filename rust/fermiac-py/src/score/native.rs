@@ -8,7 +8,6 @@ use fermiac_base::par::CHUNK;
 use fermiac_base::{Error, Result};
 use fermiac_score::Model;
 use fermiac_score::model::level;
-use fermiac_target::Dispatch;
 use numpy::PyUntypedArrayMethods;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -111,10 +110,6 @@ impl Model for Native {
             Gives::Score => {}
         }
         Ok(())
-    }
-
-    fn dispatch(&self) -> Dispatch {
-        Dispatch::AnyThread
     }
 
     fn describe(&self) -> String {

@@ -22,7 +22,6 @@ use evaluate::{Quantity, Query};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::exp_slice;
 use fermiac_base::{Error, Result};
-use fermiac_target::Dispatch;
 use form::Form;
 
 /// Levels below this count as no noise: their squares are hardly representable.
@@ -185,10 +184,6 @@ impl Model for GaussianMixture {
         self.evaluate(Quantity::Traces, y, sigma, out, trace)?;
         self.project_noiseless(y, sigma, out, trace);
         Ok(())
-    }
-
-    fn dispatch(&self) -> Dispatch {
-        Dispatch::AnyThread
     }
 
     fn describe(&self) -> String {

@@ -1,7 +1,7 @@
 //! A block of rows: its registers, and its position in the program.
 
 use super::clip::Threshold;
-use super::combine::Combine;
+use super::combine::{Combine, Sum};
 use crate::Model;
 use crate::brownian::Brownian;
 use crate::noise::{Purpose, stream};
@@ -252,7 +252,7 @@ impl State {
                 if blocks == 1 { 0 } else { (self.offset + b) * plan.program.n_coefficients };
             let c = &plan.coefficients[first + at..][..n_terms];
             let data = &mut self.data;
-            dispatch(Combine { data, size, range, to, terms, noise, c });
+            dispatch(Combine { data, range, sum: Sum { size, to, terms, noise, c } });
         }
         Ok(())
     }
