@@ -245,12 +245,11 @@ impl State {
         let noisy = noise.map_or(Ok(false), |draw| self.draw(plan, draw, at + m))?;
         let noise = noisy.then_some(plan.program.n_registers);
         let n_terms = m + usize::from(noisy);
-        let blocks = if plan.is_shared() { 1 } else { self.n };
-        for b in 0..blocks {
-            let range = if blocks == 1 { 0..size } else { b * dim..(b + 1) * dim };
-            let first =
-                if blocks == 1 { 0 } else { (self.offset + b) * plan.program.n_coefficients };
-            let c = &plan.coefficients[first + at..][..n_terms];
+        let shared = plan.is_shared();
+        for b in 0..if shared { 1 } else { self.n } {
+            let (range, row) =
+                if shared { (0..size, 0) } else { (b * dim..(b + 1) * dim, self.offset + b) };
+            let c = &plan.coefficients[row * plan.program.n_coefficients + at..][..n_terms];
             let data = &mut self.data;
             dispatch(Combine { data, range, sum: Sum { size, to, terms, noise, c } });
         }

@@ -93,6 +93,19 @@ fn threads_styles_steps_and_grids_by_row_give_the_same_bits() {
 }
 
 #[test]
+fn a_row_alone_in_the_last_block_has_its_own_grid() {
+    let (program, common) = euler(&[4.0, 2.0, 1.0, 0.5], 0.3);
+    let (_, own) = euler(&[4.0, 3.0, 2.0, 1.0], 0.3);
+    let (by_row, y) = ([common.repeat(256), own.clone()].concat(), points(257));
+    let run = |coefficients: &[f64], y: &[f64], first| {
+        let plan = Plan::new(&program, coefficients, 7);
+        integrate(&plan, &THREADED, y, first, false, &Context::serial()).unwrap()
+    };
+    let alone = run(&own, &y[256 * DIM..], 256);
+    assert_eq!(run(&by_row, &y, 0).y[256 * DIM..], alone.y);
+}
+
+#[test]
 fn rows_without_a_number_are_an_error_or_stay() {
     let (program, coefficients) = euler(&[4.0, 2.0, 1.0, 0.5], 0.0);
     let model = Normal { breaks: |y, c, _| y[c] < -1.0, ..THREADED };
