@@ -74,11 +74,6 @@ impl Brownian {
         Ok(Self { key, log_low, log_high, dim, depth: parts as u32, height })
     }
 
-    /// Coordinates of a path.
-    pub fn dim(&self) -> usize {
-        self.dim
-    }
-
     /// The increment W(high²) - W(low²), divided by its standard deviation.
     pub fn between(&self, high: f64, low: f64) -> Result<Increment> {
         let (a, b) = (self.place(low)?, self.place(high)?);
@@ -117,12 +112,6 @@ impl Brownian {
                 out.iter_mut().zip(normals).for_each(|(to, z)| *to += term.weight * z);
             }
         }
-    }
-
-    /// [`between`](Self::between) and [`fill_with`](Self::fill_with) at once.
-    pub fn increment(&self, row: u64, high: f64, low: f64, out: &mut [f64]) -> Result<()> {
-        self.fill_with(row, &self.between(high, low)?, out, &mut Vec::new());
-        Ok(())
     }
 
     /// The number of the end of a part nearest to a level.
@@ -238,9 +227,8 @@ mod tests {
     #[test]
     fn what_lies_beyond_the_path_is_refused() {
         let path = Brownian::new(1, 0.1, 10.0, 2, 1e-6).unwrap();
-        let mut out = [0.0; 2];
         for (high, low) in [(10.1, 1.0), (1.0, 0.09), (1.0, 1.0), (1.0, 2.0), (f64::NAN, 1.0)] {
-            assert!(path.increment(0, high, low, &mut out).is_err());
+            assert!(path.between(high, low).is_err());
         }
         assert!(Brownian::new(1, 0.0, 1.0, 1, 1e-6).is_err());
         assert!(Brownian::new(1, 0.1, 1.0, 1, 1e-12).is_err());

@@ -34,6 +34,8 @@ pub mod program;
 pub mod run;
 mod sample;
 pub mod schedule;
+#[cfg(test)]
+mod testing;
 
 pub use model::Model;
 pub use sample::{integrate, sample};

@@ -27,12 +27,7 @@ pub trait Model: Send + Sync {
         Ok(())
     }
 
-    /// Whether [`Model::log_density`] can be called.
-    fn has_log_density(&self) -> bool {
-        false
-    }
-
-    /// The log-density of the noisy law at every row.
+    /// The log-density of the noisy law at every row, if the model knows it.
     fn log_density(&self, _y: Rows<'_>, _sigma: &[f64], _out: &mut [f64]) -> Result<()> {
         Err(Error::argument("model", "it does not know its log-density"))
     }
@@ -65,8 +60,10 @@ pub trait Model: Send + Sync {
         Err(Error::argument("model", "it does not know its derivative"))
     }
 
-    /// The threads on which it may run.
-    fn dispatch(&self) -> Dispatch;
+    /// The threads on which it may run: any, unless a model says otherwise.
+    fn dispatch(&self) -> Dispatch {
+        Dispatch::AnyThread
+    }
 
     /// Its name in messages.
     fn describe(&self) -> String {

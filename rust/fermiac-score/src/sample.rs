@@ -3,12 +3,9 @@
 use crate::Model;
 use crate::noise::{Purpose, stream};
 use crate::program::{Method, Options, SdeSolver, Start, Variant, compile};
-use crate::run::{self, Norm, OnNan, Plan, Stride};
+use crate::run::{self, Plan};
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
-
-/// The step size of Langevin correctors, as a signal-to-noise ratio.
-const SNR: f64 = 0.16;
 
 impl Method {
     /// Returns DPM-Solver++ of second order, a multistep method for the ordinary equation.
@@ -41,17 +38,7 @@ pub fn integrate(
         return Err(Error::argument("y", why));
     }
     let (program, coefficients) = compile(method, Options::default(), levels)?;
-    let plan = Plan {
-        program: &program,
-        coefficients: &coefficients,
-        key,
-        purpose: Purpose::Integrate,
-        first_draw: 0,
-        threshold: None,
-        on_nan: OnNan::Raise,
-        stride: Stride { snr: SNR, norm: Norm::Level },
-        brownian: None,
-    };
+    let plan = Plan::new(&program, &coefficients, key);
     let outcome = run::integrate(&plan, model, y, 0, false, &Context::parallel()?);
     outcome.map(|reached| reached.y).map_err(|(error, _)| error)
 }

@@ -23,12 +23,10 @@ impl VpLinear {
         if beta_min > 0.0 && beta_max >= beta_min && beta_max.is_finite() {
             return Ok(Self { beta_min, beta_max });
         }
-        Err(Error::argument(
-            "beta_range",
-            format!(
-                "({beta_min}, {beta_max}) was given; 0 < first <= second, both finite, is needed"
-            ),
-        ))
+        let why = format!(
+            "({beta_min}, {beta_max}) was given; 0 < first <= second, both finite, is needed"
+        );
+        Err(Error::argument("beta_range", why))
     }
 
     /// The ratio of noise to signal at time `t`: s² = exp(∫β) - 1.
@@ -78,36 +76,32 @@ impl Spread {
             return Err(Error::argument("n_steps", "0 was given; 1 or more is needed"));
         }
         if !(low > 0.0 && high > low && high.is_finite()) {
-            return Err(Error::argument(
-                "sigma_min",
-                format!(
-                    "levels from {low} to {high} were given; 0 < sigma_min < sigma_max, both \
-                     finite, is needed"
-                ),
-            ));
+            let why = format!(
+                "levels from {low} to {high} were given; 0 < sigma_min < sigma_max, both finite, \
+                 is needed"
+            );
+            return Err(Error::argument("sigma_min", why));
         }
         let (name, power) = match self {
             Self::Power { rho } | Self::LogPower { rho } => ("rho", rho),
             Self::TimePower { kappa, .. } => ("kappa", kappa),
         };
         if !(power > 0.0 && power.is_finite()) {
-            return Err(Error::argument(
-                name,
-                format!("{power} was given; a finite number above 0 is needed"),
-            ));
+            let why = format!("{power} was given; a finite number above 0 is needed");
+            return Err(Error::argument(name, why));
         }
         let mut grid: Vec<f64> =
             (0..=n_steps).map(|i| self.at(i as f64 / n_steps as f64, low, high)).collect();
         (grid[0], grid[n_steps]) = (high, low);
         match grid.windows(2).position(|pair| pair[1] >= pair[0]) {
             None => Ok(grid),
-            Some(i) => Err(Error::argument(
-                "n_steps",
-                format!(
-                    "levels {i} and {} of {n_steps} steps fall together; take fewer steps",
-                    i + 1
-                ),
-            )),
+            Some(i) => {
+                let next = i + 1;
+                let why = format!(
+                    "levels {i} and {next} of {n_steps} steps fall together; take fewer steps"
+                );
+                Err(Error::argument("n_steps", why))
+            }
         }
     }
 

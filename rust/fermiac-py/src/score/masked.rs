@@ -2,7 +2,7 @@
 
 use crate::common::enter::{Raised, enter};
 use fermiac_score::masked::choose_tokens;
-use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{Element, PyArray1, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 /// The logits of a batch, in the precision of the network.
@@ -21,27 +21,27 @@ fn score_choose_tokens<'py>(
     uniforms: PyReadonlyArray1<'py, f64>,
     n_threads: usize,
 ) -> PyResult<Bound<'py, PyArray1<i64>>> {
-    let uniforms = uniforms.as_slice()?;
-    let mut chosen = vec![0; uniforms.len()];
-    let out = &mut chosen;
-    let done = match &logits {
-        Logits::Single(logits) => {
-            let (row, logits) = (logits.as_array().ncols(), logits.as_slice()?);
-            enter(py, n_threads, None, &Raised::default(), |context| {
-                choose_tokens(context, logits, row, temperature, uniforms, out)
-                    .map_err(|error| (error, None))
-            })
-        }
-        Logits::Double(logits) => {
-            let (row, logits) = (logits.as_array().ncols(), logits.as_slice()?);
-            enter(py, n_threads, None, &Raised::default(), |context| {
-                choose_tokens(context, logits, row, temperature, uniforms, out)
-                    .map_err(|error| (error, None))
-            })
-        }
-    };
-    done.map_err(|stopped| stopped.error)?;
-    Ok(PyArray1::from_vec(py, chosen))
+    let call = (temperature, uniforms.as_slice()?, n_threads);
+    match &logits {
+        Logits::Single(logits) => chosen(py, logits, call),
+        Logits::Double(logits) => chosen(py, logits, call),
+    }
+}
+
+/// The tokens of all rows, for a call of (temperature, uniforms, n_threads).
+fn chosen<'py, T: Copy + Into<f64> + Sync + Element>(
+    py: Python<'py>,
+    logits: &PyReadonlyArray2<'_, T>,
+    (temperature, uniforms, n_threads): (f64, &[f64], usize),
+) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    let (row, logits) = (logits.as_array().ncols(), logits.as_slice()?);
+    let mut out = vec![0; uniforms.len()];
+    enter(py, n_threads, None, &Raised::default(), |context| {
+        choose_tokens(context, logits, row, temperature, uniforms, &mut out)
+            .map_err(|error| (error, None))
+    })
+    .map_err(|stopped| stopped.error)?;
+    Ok(PyArray1::from_vec(py, out))
 }
 
 /// Adds this file's names to the module.

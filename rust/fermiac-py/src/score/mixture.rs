@@ -1,13 +1,12 @@
 //! Exact mixtures of normal laws: their handles, responsibilities, derivatives and draws.
 
-use super::models::{PyModel, by_chunks};
+use super::models::{Levels, Points, PyModel, Table, by_chunks, levels_of, table};
 use crate::common::columns::Column;
-use crate::common::enter::{Raised, enter};
 use crate::common::error::check;
 use fermiac_base::linalg::Rows;
 use fermiac_score::Model;
 use fermiac_score::mixture::{Covariances, GaussianMixture};
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::sync::Arc;
@@ -52,64 +51,31 @@ impl PyMixture {
     }
 
     /// The posterior weights of the components, (n, k).
-    fn responsibilities<'py>(
+    fn responsibilities(
         &self,
-        py: Python<'py>,
-        y: PyReadonlyArray2<'py, f64>,
-        sigma: PyReadonlyArray1<'py, f64>,
+        y: Points<'_>,
+        sigma: Levels<'_>,
         n_threads: usize,
-    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let model = &self.inner;
-        let (dim, width) = (model.dim(), model.n_components());
+    ) -> PyResult<Table> {
+        let (model, width) = (&self.inner, self.inner.n_components());
         let work = |y: Rows<'_>, s: &[f64], out: &mut [f64]| model.responsibilities(y, s, out);
-        by_chunks(py, dim, (&y, &sigma), width, n_threads, work)
+        by_chunks(model.dim(), (&y, &sigma), width, n_threads, work)
     }
 
     /// The derivatives of the denoised rows, (n, d²).
-    fn jacobian<'py>(
-        &self,
-        py: Python<'py>,
-        y: PyReadonlyArray2<'py, f64>,
-        sigma: PyReadonlyArray1<'py, f64>,
-        n_threads: usize,
-    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let model = &self.inner;
-        let dim = model.dim();
-        let work = |y: Rows<'_>, s: &[f64], out: &mut [f64]| model.jacobian(y, s, out);
-        by_chunks(py, dim, (&y, &sigma), dim * dim, n_threads, work)
+    fn jacobian(&self, y: Points<'_>, sigma: Levels<'_>, n_threads: usize) -> PyResult<Table> {
+        let (model, dim) = (&self.inner, self.inner.dim());
+        by_chunks(dim, (&y, &sigma), dim * dim, n_threads, |y, s, out| model.jacobian(y, s, out))
     }
 
     /// `n` draws from the law at the levels, one or n, (n, d).
-    fn sample<'py>(
-        &self,
-        py: Python<'py>,
-        n: usize,
-        sigma: PyReadonlyArray1<'py, f64>,
-        key: u64,
-        n_threads: usize,
-    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let (model, dim) = (&self.inner, self.inner.dim());
+    fn sample(&self, n: usize, sigma: Levels<'_>, key: u64, n_threads: usize) -> PyResult<Table> {
+        let (py, model, dim) = (sigma.py(), &self.inner, self.inner.dim());
         let sigma = Column::new(&sigma, n)?.0;
-        let values = enter(py, n_threads, None, &Raised::default(), |context| {
-            let mut values = Vec::with_capacity(n * dim);
-            let work = |c: usize| {
-                let (start, end) = (c * ROWS, n.min((c + 1) * ROWS));
-                let levels = if sigma.len() == 1 { sigma } else { &sigma[start..end] };
-                let mut out = vec![0.0; (end - start) * dim];
-                model.sample(key, start as u64, levels, &mut out);
-                Ok(out)
-            };
-            let fold = |_, part: Vec<f64>| {
-                values.extend_from_slice(&part);
-                Ok(())
-            };
-            match context.ordered(n.div_ceil(ROWS), work, fold) {
-                Ok(()) => Ok(values),
-                Err(error) => Err((error, None)),
-            }
+        table(py, (n, dim), ROWS, n_threads, |rows, out| {
+            model.sample(key, rows.start as u64, levels_of(sigma, rows), out);
+            Ok(())
         })
-        .map_err(|stopped| stopped.error)?;
-        PyArray1::from_vec(py, values).reshape([n, dim])
     }
 }
 

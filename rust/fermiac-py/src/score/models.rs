@@ -12,6 +12,7 @@ use fermiac_target::Dispatch;
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A model that runs in Rust.
@@ -20,117 +21,108 @@ pub(crate) struct PyModel {
     pub(crate) inner: Arc<dyn Model>,
 }
 
-/// Points of a call, (n, d), and their levels, one or n.
-type Points<'a, 'py> = (&'a PyReadonlyArray2<'py, f64>, &'a PyReadonlyArray1<'py, f64>);
+/// Points of a call, (n, d).
+pub(super) type Points<'py> = PyReadonlyArray2<'py, f64>;
 
-/// Numbers for every row, `width` of them.
-type Table<'py> = Bound<'py, PyArray2<f64>>;
+/// Their levels, one or n.
+pub(super) type Levels<'py> = PyReadonlyArray1<'py, f64>;
 
-/// Evaluates chunk by chunk on the threads: `work` fills `width` numbers for each row.
-pub(super) fn by_chunks<'py>(
-    py: Python<'py>,
-    dim: usize,
-    (y, sigma): Points<'_, 'py>,
-    width: usize,
+/// Numbers for every row, (n, width).
+pub(super) type Table = Py<PyArray2<f64>>;
+
+/// Fills a table on the threads, `chunk` rows at a time: `work` fills those of a range of rows.
+pub(super) fn table(
+    py: Python<'_>,
+    (n, width): (usize, usize),
+    chunk: usize,
     n_threads: usize,
-    work: impl Fn(Rows<'_>, &[f64], &mut [f64]) -> Result<()> + Sync,
-) -> PyResult<Table<'py>> {
-    let y = rows(y, dim)?;
-    let sigma = Column::new(sigma, y.len())?.0;
-    let n = y.len();
-    // Enough chunks for all threads, and none so small that its overhead exceeds its work.
-    let chunk = n.div_ceil(4 * n_threads).next_multiple_of(64).clamp(64, CHUNK);
+    work: impl Fn(Range<usize>, &mut [f64]) -> Result<()> + Sync,
+) -> PyResult<Table> {
     let values = enter(py, n_threads, None, &Raised::default(), |context| {
         let mut values = Vec::with_capacity(n * width);
         let part = |c: usize| {
-            let (start, end) = (c * chunk, n.min((c + 1) * chunk));
-            let levels = if sigma.len() == 1 { sigma } else { &sigma[start..end] };
-            let mut out = vec![0.0; (end - start) * width];
-            work(Rows::new(&y.data()[start * dim..end * dim], dim), levels, &mut out)?;
+            let rows = c * chunk..n.min((c + 1) * chunk);
+            let mut out = vec![0.0; rows.len() * width];
+            work(rows, &mut out)?;
             Ok(out)
         };
         let fold = |_, part: Vec<f64>| {
             values.extend_from_slice(&part);
             Ok(())
         };
-        match context.ordered(n.div_ceil(chunk), part, fold) {
-            Ok(()) => Ok(values),
-            Err(error) => Err((error, None)),
-        }
+        let done = context.ordered(n.div_ceil(chunk), part, fold);
+        done.map(|()| values).map_err(|error| (error, None))
     })
     .map_err(|stopped| stopped.error)?;
-    PyArray1::from_vec(py, values).reshape([n, width])
+    Ok(PyArray1::from_vec(py, values).reshape([n, width])?.unbind())
+}
+
+/// The levels of a range of rows, of one level for all rows or one per row.
+pub(super) fn levels_of(sigma: &[f64], rows: Range<usize>) -> &[f64] {
+    if sigma.len() == 1 { sigma } else { &sigma[rows] }
+}
+
+/// Evaluates chunk by chunk on the threads: `work` fills `width` numbers for each row.
+pub(super) fn by_chunks(
+    dim: usize,
+    (y, sigma): (&Points<'_>, &Levels<'_>),
+    width: usize,
+    n_threads: usize,
+    work: impl Fn(Rows<'_>, &[f64], &mut [f64]) -> Result<()> + Sync,
+) -> PyResult<Table> {
+    let (py, y) = (y.py(), rows(y, dim)?);
+    let sigma = Column::new(sigma, y.len())?.0;
+    let n = y.len();
+    // Enough chunks for all threads, and none so small that its overhead exceeds its work.
+    let chunk = n.div_ceil(4 * n_threads).next_multiple_of(64).clamp(64, CHUNK);
+    table(py, (n, width), chunk, n_threads, |part, out| {
+        let points = Rows::new(&y.data()[part.start * dim..part.end * dim], dim);
+        work(points, levels_of(sigma, part), out)
+    })
 }
 
 #[pymethods]
 impl PyModel {
     /// The denoised rows.
-    fn denoise<'py>(
-        &self,
-        py: Python<'py>,
-        y: PyReadonlyArray2<'py, f64>,
-        sigma: PyReadonlyArray1<'py, f64>,
-        n_threads: usize,
-    ) -> PyResult<Table<'py>> {
-        let model = &self.inner;
-        let dim = model.dim();
-        let work = |y: Rows<'_>, s: &[f64], out: &mut [f64]| model.denoise(y, s, out);
-        by_chunks(py, dim, (&y, &sigma), dim, n_threads, work)
+    fn denoise(&self, y: Points<'_>, sigma: Levels<'_>, n_threads: usize) -> PyResult<Table> {
+        let (model, dim) = (&self.inner, self.inner.dim());
+        by_chunks(dim, (&y, &sigma), dim, n_threads, |y, s, out| model.denoise(y, s, out))
     }
 
     /// The scores of the noisy law.
-    fn score<'py>(
-        &self,
-        py: Python<'py>,
-        y: PyReadonlyArray2<'py, f64>,
-        sigma: PyReadonlyArray1<'py, f64>,
-        n_threads: usize,
-    ) -> PyResult<Table<'py>> {
-        let model = &self.inner;
-        let dim = model.dim();
-        let work = |y: Rows<'_>, s: &[f64], out: &mut [f64]| model.score(y, s, out);
-        by_chunks(py, dim, (&y, &sigma), dim, n_threads, work)
+    fn score(&self, y: Points<'_>, sigma: Levels<'_>, n_threads: usize) -> PyResult<Table> {
+        let (model, dim) = (&self.inner, self.inner.dim());
+        by_chunks(dim, (&y, &sigma), dim, n_threads, |y, s, out| model.score(y, s, out))
     }
 
     /// The log-densities of the noisy law, (n, 1).
-    fn log_density<'py>(
-        &self,
-        py: Python<'py>,
-        y: PyReadonlyArray2<'py, f64>,
-        sigma: PyReadonlyArray1<'py, f64>,
-        n_threads: usize,
-    ) -> PyResult<Table<'py>> {
-        let model = &self.inner;
-        let work = |y: Rows<'_>, s: &[f64], out: &mut [f64]| model.log_density(y, s, out);
-        by_chunks(py, model.dim(), (&y, &sigma), 1, n_threads, work)
+    fn log_density(&self, y: Points<'_>, sigma: Levels<'_>, n_threads: usize) -> PyResult<Table> {
+        let (model, dim) = (&self.inner, self.inner.dim());
+        by_chunks(dim, (&y, &sigma), 1, n_threads, |y, s, out| model.log_density(y, s, out))
     }
 
     /// The log-densities of every row at every level, (n, levels).
-    fn level_log_densities<'py>(
+    fn level_log_densities(
         &self,
-        py: Python<'py>,
-        y: PyReadonlyArray2<'py, f64>,
-        levels: PyReadonlyArray1<'py, f64>,
+        y: Points<'_>,
+        levels: Levels<'_>,
         n_threads: usize,
-    ) -> PyResult<Table<'py>> {
-        let model = &self.inner;
-        let all = levels.as_slice()?;
-        let any = PyArray1::zeros(py, 1, false).readonly();
+    ) -> PyResult<Table> {
+        let (model, all) = (&self.inner, levels.as_slice()?);
+        let any = PyArray1::zeros(y.py(), 1, false).readonly();
         let work = |y: Rows<'_>, _: &[f64], out: &mut [f64]| model.level_log_densities(y, all, out);
-        by_chunks(py, model.dim(), (&y, &any), all.len(), n_threads, work)
+        by_chunks(model.dim(), (&y, &any), all.len(), n_threads, work)
     }
 
     /// The denoised rows, and in a last column the traces of their derivatives, (n, d + 1).
-    fn denoise_with_trace<'py>(
+    fn denoise_with_trace(
         &self,
-        py: Python<'py>,
-        y: PyReadonlyArray2<'py, f64>,
-        sigma: PyReadonlyArray1<'py, f64>,
+        y: Points<'_>,
+        sigma: Levels<'_>,
         n_threads: usize,
-    ) -> PyResult<Table<'py>> {
-        let model = &self.inner;
-        let dim = model.dim();
-        let work = |y: Rows<'_>, s: &[f64], out: &mut [f64]| {
+    ) -> PyResult<Table> {
+        let (model, dim) = (&self.inner, self.inner.dim());
+        by_chunks(dim, (&y, &sigma), dim + 1, n_threads, |y, s, out| {
             let (mut means, mut traces) = (vec![0.0; y.data().len()], vec![0.0; y.len()]);
             model.denoise_with_trace(y, s, &mut means, &mut traces)?;
             let both = means.chunks_exact(dim).zip(&traces);
@@ -139,8 +131,7 @@ impl PyModel {
                 to[dim] = *trace;
             }
             Ok(())
-        };
-        by_chunks(py, dim, (&y, &sigma), dim + 1, n_threads, work)
+        })
     }
 }
 
@@ -203,10 +194,6 @@ impl Model for Foreign {
             out.copy_from_slice(given.extract::<PyReadonlyArray2<'_, f64>>()?.as_slice()?);
             Ok(())
         })
-    }
-
-    fn has_log_density(&self) -> bool {
-        self.log_density.is_some()
     }
 
     fn log_density(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {

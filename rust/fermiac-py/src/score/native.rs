@@ -2,17 +2,13 @@
 //! size_t d, void *user)`.
 #![allow(unsafe_code, reason = "an address becomes a function")]
 
-use super::models::PyModel;
-use crate::common::enter::{Raised, enter};
+use super::models::{Levels, Points, PyModel, Table, levels_of, table};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
 use fermiac_base::{Error, Result};
 use fermiac_score::Model;
 use fermiac_score::model::level;
-use fermiac_target::Dispatch;
-use numpy::{
-    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods,
-};
+use numpy::PyUntypedArrayMethods;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use std::ffi::c_void;
@@ -116,10 +112,6 @@ impl Model for Native {
         Ok(())
     }
 
-    fn dispatch(&self) -> Dispatch {
-        Dispatch::AnyThread
-    }
-
     fn describe(&self) -> String {
         format!("the native score model {}", self.name)
     }
@@ -159,43 +151,23 @@ fn score_native(pointer: Pointer) -> PyResult<PyModel> {
 
 /// Denoised rows of a native model, or their scores, chunk by chunk on the threads.
 #[pyfunction]
-fn score_native_call<'py>(
-    py: Python<'py>,
+fn score_native_call(
     model: &PyModel,
-    y: PyReadonlyArray2<'py, f64>,
-    sigma: PyReadonlyArray1<'py, f64>,
+    y: Points<'_>,
+    sigma: Levels<'_>,
     of_score: bool,
     n_threads: usize,
-) -> PyResult<Bound<'py, PyArray2<f64>>> {
-    let (n, d) = (y.shape()[0], y.shape()[1]);
+) -> PyResult<Table> {
+    let (py, n, d) = (y.py(), y.shape()[0], y.shape()[1]);
     let (y, sigma, model) = (y.as_slice()?, sigma.as_slice()?, model.inner.as_ref());
     if d != model.dim() || !(sigma.len() == 1 || sigma.len() == n) {
         return Err(PyValueError::new_err("points and levels of another shape"));
     }
-    let out = enter(py, n_threads, None, &Raised::default(), |context| {
-        let mut all = Vec::with_capacity(n * d);
-        let done = context.ordered(
-            n.div_ceil(CHUNK),
-            |c| {
-                let (at, end) = (c * CHUNK, ((c + 1) * CHUNK).min(n));
-                let levels = if sigma.len() == 1 { sigma } else { &sigma[at..end] };
-                let rows = Rows::new(&y[at * d..end * d], d);
-                let mut out = vec![0.0; rows.len() * d];
-                if of_score {
-                    model.score(rows, levels, &mut out)?;
-                } else {
-                    model.denoise(rows, levels, &mut out)?;
-                }
-                Ok(out)
-            },
-            |_, out| {
-                all.extend_from_slice(&out);
-                Ok(())
-            },
-        );
-        done.map(|()| all).map_err(|error| (error, None))
-    });
-    PyArray1::from_vec(py, out.map_err(|stopped| stopped.error)?).reshape([n, d])
+    table(py, (n, d), CHUNK, n_threads, |part, out| {
+        let rows = Rows::new(&y[part.start * d..part.end * d], d);
+        let levels = levels_of(sigma, part);
+        if of_score { model.score(rows, levels, out) } else { model.denoise(rows, levels, out) }
+    })
 }
 
 /// Adds this file's names to the module.

@@ -127,32 +127,22 @@ impl PyProgram {
     }
 }
 
-/// A setting of an integrator.
-#[derive(FromPyObject)]
-enum Given {
-    Flag(bool),
-    Whole(usize),
-    Real(f64),
-    Pair([f64; 2]),
-    Word(String),
-}
-
-impl From<Given> for Setting {
-    fn from(given: Given) -> Self {
-        match given {
-            Given::Flag(flag) => Self::Flag(flag),
-            Given::Whole(n) => Self::Whole(n),
-            Given::Real(x) => Self::Real(x),
-            Given::Pair(pair) => Self::Pair(pair),
-            Given::Word(word) => Self::Word(word),
-        }
-    }
+/// A setting of an integrator, of the first kind that it can have.
+fn setting(given: &Bound<'_, PyAny>) -> PyResult<Setting> {
+    let flag = given.extract().map(Setting::Flag);
+    let number = flag
+        .or_else(|_| given.extract().map(Setting::Whole))
+        .or_else(|_| given.extract().map(Setting::Real));
+    number
+        .or_else(|_| given.extract().map(Setting::Pair))
+        .or_else(|_| given.extract().map(Setting::Word))
 }
 
 /// The integrator that `(name, settings)` describes.
 pub(crate) fn method_of(given: &Bound<'_, PyAny>) -> PyResult<Method> {
-    let (name, settings): (String, HashMap<String, Given>) = given.extract()?;
-    let settings: Vec<_> = settings.into_iter().map(|(key, value)| (key, value.into())).collect();
+    let (name, settings): (String, HashMap<String, Bound<'_, PyAny>>) = given.extract()?;
+    let read = |(key, value): (String, Bound<'_, PyAny>)| Ok((key, setting(&value)?));
+    let settings = settings.into_iter().map(read).collect::<PyResult<Vec<_>>>()?;
     check(given.py(), Method::read(&name, &settings))
 }
 

@@ -6,7 +6,6 @@ use crate::common::enter::{Raised, enter};
 use crate::common::error::check;
 use fermiac_base::store::Codec;
 use fermiac_score::brownian::Brownian;
-use fermiac_score::noise::Purpose;
 use fermiac_score::run::{Norm, OnNan, Plan, Reached, Run, State, Stride, Threshold, integrate};
 use numpy::{
     PyArray1, PyArray2, PyArray3, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods,
@@ -56,15 +55,11 @@ fn plan<'a>(
         })
         .transpose()?;
     Ok(Plan {
-        program: &program.inner,
-        coefficients: &program.coefficients,
-        key: settings.key,
-        purpose: Purpose::Integrate,
-        first_draw: 0,
         threshold,
         on_nan,
         stride: stride_of(&settings.langevin)?,
         brownian,
+        ..Plan::new(&program.inner, &program.coefficients, settings.key)
     })
 }
 

@@ -1,10 +1,9 @@
 //! The integration of a batch of rows from their first level to their last.
 
-use super::control::{Controller, error, first_step, sum, trial_step};
+use super::control::{error, first_step, sum, trial_step};
 use super::slots::{Field, Slot, Slots, copy};
 use super::tableau::Tableau;
-use super::{Counts, Levels, OnNan, Settings, Solution, Trace};
-use crate::Model;
+use super::{Counts, OnNan, Settings, Solution};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::{Error, Result};
@@ -59,33 +58,26 @@ impl<'a> Batch<'a> {
     }
 
     /// Integrates all rows to their last level; after an error the points reached are kept.
-    pub(super) fn run(
-        mut self,
-        model: &dyn Model,
-        trace: Trace<'_>,
-        levels: Levels<'_>,
-        settings: &Settings,
-        tick: &mut Tick<'_>,
-    ) -> Result<()> {
+    pub(super) fn run(mut self, field: &Field<'_>, tick: &mut Tick<'_>) -> Result<()> {
         let n = self.level.len();
-        let field = Field { model, trace, on_nan: settings.on_nan, first: self.first };
+        let field = Field { first: self.first, ..*field };
         let (mut list, mut points) = (Vec::with_capacity(n), Vec::with_capacity(self.y.len()));
         for row in 0..n {
             self.keep_point(row, 0);
-            let levels = levels.of(self.first + row);
+            let levels = field.levels_of(row);
             if levels[1] > 0.0 {
                 list.push(Slot::new(row, levels));
                 points.extend_from_slice(&self.y[row * self.dim..(row + 1) * self.dim]);
             }
         }
         if !list.is_empty() {
-            let tableau = settings.pair.tableau();
-            let mut slots = Slots::new(list, &points, trace.count(), tableau.stages.len() + 1);
-            let done = self.advance(&mut slots, &field, levels, settings, tableau, tick);
+            let n_stages = field.settings.pair.tableau().stages.len() + 1;
+            let mut slots = Slots::new(list, &points, field.trace.count(), n_stages);
+            let done = self.advance(&mut slots, &field, tick);
             (0..slots.list.len()).for_each(|i| self.write(&slots, i));
             done?;
         }
-        self.denoise(&field, levels)?;
+        self.denoise(&field)?;
         self.fill_trajectories();
         tick(0)
     }
@@ -105,16 +97,9 @@ impl<'a> Batch<'a> {
     }
 
     /// Takes steps until all rows have finished.
-    fn advance(
-        &mut self,
-        slots: &mut Slots,
-        field: &Field<'_>,
-        levels: Levels<'_>,
-        settings: &Settings,
-        tableau: &Tableau,
-        tick: &mut Tick<'_>,
-    ) -> Result<()> {
-        begin(slots, field, settings, tableau, tick)?;
+    fn advance(&mut self, slots: &mut Slots, field: &Field<'_>, tick: &mut Tick<'_>) -> Result<()> {
+        let (settings, tableau) = (field.settings, field.settings.pair.tableau());
+        begin(slots, field, tick)?;
         let mut reported = 0;
         let (mut fine, mut coarse) = (slots.y.clone(), Vec::new());
         let (mut fine_change, mut coarse_change) = (slots.change.clone(), Vec::new());
@@ -187,7 +172,7 @@ impl<'a> Batch<'a> {
                     self.write(slots, i);
                     let slot = &mut slots.list[i];
                     self.keep_point(slot.row, slot.node);
-                    active[i] = slot.turn(levels.of(self.first + slot.row));
+                    active[i] = slot.turn(field.levels_of(slot.row));
                 }
             }
             if !tableau.first_is_last {
@@ -195,7 +180,7 @@ impl<'a> Batch<'a> {
                 slots.evaluate_moved(field, &moved)?;
             }
             slots.retain(&active);
-            let done = self.done(slots, levels).max(reported);
+            let done = self.done(slots, field).max(reported);
             tick(done - reported)?;
             reported = done;
         }
@@ -211,12 +196,12 @@ impl<'a> Batch<'a> {
     }
 
     /// Finished rows, and parts of rows by their progress in log s.
-    fn done(&self, slots: &Slots, levels: Levels<'_>) -> u64 {
+    fn done(&self, slots: &Slots, field: &Field<'_>) -> u64 {
         let parts: f64 = slots
             .list
             .iter()
             .map(|slot| {
-                let levels = levels.of(self.first + slot.row);
+                let levels = field.levels_of(slot.row);
                 let last = ln(levels.iter().rev().find(|s| **s > 0.0).copied().unwrap_or(1.0));
                 let first = ln(levels[0]);
                 (slot.t - first) / (last - first)
@@ -251,11 +236,11 @@ impl<'a> Batch<'a> {
     }
 
     /// Denoises the rows whose last level is 0 and that have reached the level before.
-    fn denoise(&mut self, field: &Field<'_>, levels: Levels<'_>) -> Result<()> {
+    fn denoise(&mut self, field: &Field<'_>) -> Result<()> {
         let dim = self.dim;
         let (mut rows, mut points, mut sigma) = (Vec::new(), Vec::new(), Vec::new());
         for (row, level) in self.level.iter().enumerate() {
-            let levels = levels.of(self.first + row);
+            let levels = field.levels_of(row);
             if levels[levels.len() - 1] == 0.0 && *level == levels[levels.len() - 2] {
                 rows.push(row);
                 points.extend_from_slice(&self.y[row * dim..(row + 1) * dim]);
@@ -272,8 +257,8 @@ impl<'a> Batch<'a> {
             if out.iter().all(|x| x.is_finite()) {
                 self.level[row] = 0.0;
                 self.y[row * dim..(row + 1) * dim].copy_from_slice(out);
-                self.keep_point(row, levels.of(self.first + row).len() - 1);
-            } else if field.on_nan == OnNan::Raise {
+                self.keep_point(row, field.levels_of(row).len() - 1);
+            } else if field.settings.on_nan == OnNan::Raise {
                 return Err(field.not_finite(row, level, out));
             }
         }
@@ -282,14 +267,8 @@ impl<'a> Batch<'a> {
 }
 
 /// Computes the first slopes, and the first step of each row.
-fn begin(
-    slots: &mut Slots,
-    field: &Field<'_>,
-    settings: &Settings,
-    tableau: &Tableau,
-    tick: &mut Tick<'_>,
-) -> Result<()> {
-    let dim = slots.dim;
+fn begin(slots: &mut Slots, field: &Field<'_>, tick: &mut Tick<'_>) -> Result<()> {
+    let (dim, settings, tableau) = (slots.dim, field.settings, field.settings.pair.tableau());
     slots.points.copy_from_slice(&slots.y);
     slots.evaluate(field, 0, 0.0)?;
     tick(0)?;
@@ -325,18 +304,8 @@ impl Slots {
 
 impl Slot {
     fn new(row: usize, levels: &[f64]) -> Self {
-        Self {
-            row,
-            node: 1,
-            t: ln(levels[0]),
-            step: 0.0,
-            tried: 0.0,
-            arrives: false,
-            controller: Controller::default(),
-            frozen: false,
-            counts: Counts::default(),
-            between: (levels[0], levels[1]),
-        }
+        let (t, between) = (ln(levels[0]), (levels[0], levels[1]));
+        Self { row, node: 1, t, between, ..Self::default() }
     }
 
     /// Plans the next step.

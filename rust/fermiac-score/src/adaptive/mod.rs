@@ -14,6 +14,7 @@ mod tableau;
 mod tests;
 
 use self::batch::Batch;
+use self::slots::Field;
 use self::tableau::{DOP853, DOPRI5, Tableau};
 use super::Model;
 use fermiac_base::linalg::Rows;
@@ -192,7 +193,8 @@ pub fn solve(
 ) -> std::result::Result<Solution, Stopped> {
     let dim = model.dim();
     let n = y.len() / dim;
-    check(model, trace, n, levels, settings).map_err(|error| (error, None))?;
+    let field = Field { model, trace, levels, settings, first: 0 };
+    check(&field, n).map_err(|error| (error, None))?;
     context.set_total(n as u64);
     let width = trace.count();
     let kept = if keep_trajectory { levels.count * dim } else { 0 };
@@ -211,10 +213,10 @@ pub fn solve(
         CHUNK
     };
     let batches = Batch::split(&mut solution, dim, width, kept, size);
-    let done = if central {
-        on_this_thread(model, trace, batches, levels, settings, context)
+    let done = if central || context.n_threads() == 1 {
+        on_this_thread(&field, batches, context)
     } else {
-        on_workers(model, trace, batches, levels, settings, context)
+        on_workers(&field, batches, context)
     };
     match done {
         Ok(()) => Ok(solution),
@@ -222,13 +224,8 @@ pub fn solve(
     }
 }
 
-fn check(
-    model: &dyn Model,
-    trace: Trace<'_>,
-    n: usize,
-    levels: Levels<'_>,
-    settings: &Settings,
-) -> Result<()> {
+fn check(field: &Field<'_>, n: usize) -> Result<()> {
+    let &Field { model, trace, levels, settings, .. } = field;
     let given = levels.data.len() / levels.count;
     if given != 1 && given != n {
         let why = format!("{given} rows of levels were given for {n} points; one or {n} is needed");
@@ -257,41 +254,22 @@ fn check(
     Ok(())
 }
 
-fn on_this_thread(
-    model: &dyn Model,
-    trace: Trace<'_>,
-    batches: Vec<Batch<'_>>,
-    levels: Levels<'_>,
-    settings: &Settings,
-    context: &Context<'_>,
-) -> Result<()> {
-    for batch in batches {
-        batch.run(model, trace, levels, settings, &mut |more| {
-            context.advance(more);
-            context.poll()
-        })?;
-    }
-    Ok(())
+fn on_this_thread(field: &Field<'_>, batches: Vec<Batch<'_>>, context: &Context<'_>) -> Result<()> {
+    let mut tick = |more| {
+        context.advance(more);
+        context.poll()
+    };
+    batches.into_iter().try_for_each(|batch| batch.run(field, &mut tick))
 }
 
-fn on_workers(
-    model: &dyn Model,
-    trace: Trace<'_>,
-    batches: Vec<Batch<'_>>,
-    levels: Levels<'_>,
-    settings: &Settings,
-    context: &Context<'_>,
-) -> Result<()> {
-    if context.n_threads() == 1 {
-        return on_this_thread(model, trace, batches, levels, settings, context);
-    }
+fn on_workers(field: &Field<'_>, batches: Vec<Batch<'_>>, context: &Context<'_>) -> Result<()> {
     // Batches before the first failure continue, so that the message is that of one thread.
     let failed = AtomicUsize::new(usize::MAX);
     let mut failures: Vec<Option<Error>> = batches.iter().map(|_| None).collect();
     let items: Vec<_> = batches.into_iter().zip(&mut failures).enumerate().collect();
     context.each(items, None, |(index, (batch, failure)), signal| {
         let mut stopped = false;
-        let done = batch.run(model, trace, levels, settings, &mut |more| {
+        let done = batch.run(field, &mut |more| {
             signal.count(more);
             stopped = signal.is_set() || failed.load(Ordering::Relaxed) < index;
             if stopped { Err(Error::Cancelled) } else { Ok(()) }

@@ -1,14 +1,14 @@
 //! The unfinished rows of a batch, packed: their points, slopes and steps.
 
 use super::control::Controller;
-use super::{Counts, OnNan, RowTraces, Trace};
+use super::{Counts, Levels, OnNan, RowTraces, Settings, Trace};
 use crate::Model;
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::{Error, Result};
 
 /// One unfinished row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Slot {
     /// The number of the row in the batch.
     pub(super) row: usize,
@@ -49,17 +49,24 @@ impl Slot {
     }
 }
 
-/// The model and the traces that give the slopes.
+/// The arguments of a call: the model and the traces that give the slopes, the levels, and the
+/// control of the steps.
 #[derive(Clone, Copy)]
 pub(super) struct Field<'a> {
     pub(super) model: &'a dyn Model,
     pub(super) trace: Trace<'a>,
-    pub(super) on_nan: OnNan,
+    pub(super) levels: Levels<'a>,
+    pub(super) settings: &'a Settings,
     /// The number of the first row of the batch in the call.
     pub(super) first: usize,
 }
 
-impl Field<'_> {
+impl<'a> Field<'a> {
+    /// The levels of a row of the batch.
+    pub(super) fn levels_of(&self, row: usize) -> &'a [f64] {
+        self.levels.of(self.first + row)
+    }
+
     /// The slopes y - D of `slots` at `points` in log s, and those of their log-densities.
     pub(super) fn slopes<'s>(
         &self,
@@ -86,7 +93,7 @@ impl Field<'_> {
             let (out, traces) =
                 (&mut out[i * dim..(i + 1) * dim], &mut traces[i * width..(i + 1) * width]);
             if !out.iter().chain(&*traces).all(|x| x.is_finite()) {
-                if self.on_nan == OnNan::Raise {
+                if self.settings.on_nan == OnNan::Raise {
                     return Err(self.not_finite(slot.row, sigma[i], out));
                 }
                 slot.frozen = true;

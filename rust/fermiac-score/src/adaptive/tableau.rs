@@ -26,6 +26,15 @@ pub(super) struct Tableau {
     pub(super) first_is_last: bool,
 }
 
+/// The increment of the step, which is that of the last stage.
+const DOPRI5_WEIGHTS: Sum = &[
+    (0, 35.0 / 384.0),
+    (2, 500.0 / 1113.0),
+    (3, 125.0 / 192.0),
+    (4, -2187.0 / 6784.0),
+    (5, 11.0 / 84.0),
+];
+
 /// Dormand and Prince, of order 5 with an error of order 4.
 pub(super) static DOPRI5: Tableau = Tableau {
     nodes: &[1.0 / 5.0, 3.0 / 10.0, 4.0 / 5.0, 8.0 / 9.0, 1.0, 1.0],
@@ -46,21 +55,9 @@ pub(super) static DOPRI5: Tableau = Tableau {
             (3, 49.0 / 176.0),
             (4, -5103.0 / 18656.0),
         ],
-        &[
-            (0, 35.0 / 384.0),
-            (2, 500.0 / 1113.0),
-            (3, 125.0 / 192.0),
-            (4, -2187.0 / 6784.0),
-            (5, 11.0 / 84.0),
-        ],
+        DOPRI5_WEIGHTS,
     ],
-    weights: &[
-        (0, 35.0 / 384.0),
-        (2, 500.0 / 1113.0),
-        (3, 125.0 / 192.0),
-        (4, -2187.0 / 6784.0),
-        (5, 11.0 / 84.0),
-    ],
+    weights: DOPRI5_WEIGHTS,
     error: &[
         (0, 71.0 / 57600.0),
         (2, -71.0 / 16695.0),

@@ -19,6 +19,19 @@ pub struct Oracles<'a> {
     pub predict: Option<&'a dyn Integrand>,
 }
 
+/// The functions of a block, and `poll`, which is called after every call of one.
+pub(super) struct Ports<'a> {
+    pub(super) oracles: Oracles<'a>,
+    pub(super) poll: &'a mut dyn FnMut() -> Result<()>,
+}
+
+impl Ports<'_> {
+    /// Calls `poll`.
+    pub(super) fn poll(&mut self) -> Result<()> {
+        (self.poll)()
+    }
+}
+
 /// The state of chains between sweeps.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Chains {
@@ -51,10 +64,7 @@ pub(super) struct Block<'a> {
     pub(super) dim: usize,
     /// The number of the first chain.
     pub(super) first: usize,
-    pub(super) x: Vec<f64>,
-    pub(super) sigma: Vec<f64>,
-    ends: Vec<u64>,
-    passages: Vec<u64>,
+    pub(super) chains: Chains,
     /// Visits of each level.
     pub(super) visits: Vec<u64>,
     /// Denoised points, proposals, and denoised proposals.
@@ -74,8 +84,7 @@ pub(super) struct Block<'a> {
 impl<'a> Block<'a> {
     /// The chains from `first` on.
     pub(super) fn new(settings: &'a Settings, dim: usize, first: usize, chains: Chains) -> Self {
-        let Chains { x, sigma, ends, passages } = chains;
-        let n = sigma.len();
+        let n = chains.sigma.len();
         let room = || vec![0.0; n * dim];
         let visits = vec![0; settings.levels.sigma().len()];
         Self {
@@ -86,10 +95,7 @@ impl<'a> Block<'a> {
             to: room(),
             d_to: room(),
             z: room(),
-            x,
-            sigma,
-            ends,
-            passages,
+            chains,
             visits,
             uniform: vec![0.5; 2 * n],
             logs: vec![0.0; 2 * n],
@@ -100,14 +106,13 @@ impl<'a> Block<'a> {
 
     /// The chains, and the visits of each level.
     pub(super) fn into_parts(self) -> (Chains, Vec<u64>) {
-        let Self { x, sigma, ends, passages, visits, .. } = self;
-        (Chains { x, sigma, ends, passages }, visits)
+        (self.chains, self.visits)
     }
 
     /// Computes the denoised points at the present points and levels.
-    pub(super) fn denoise(&mut self, oracles: &Oracles<'_>) -> Result<()> {
-        oracles.model.denoise(Rows::new(&self.x, self.dim), &self.sigma, &mut self.d)?;
-        check_finite(oracles.model, Rows::new(&self.d, self.dim), &self.sigma, self.first)
+    pub(super) fn denoise(&mut self, model: &dyn Model) -> Result<()> {
+        model.denoise(Rows::new(&self.chains.x, self.dim), &self.chains.sigma, &mut self.d)?;
+        check_finite(model, Rows::new(&self.d, self.dim), &self.chains.sigma, self.first)
     }
 
     /// Fills `self.z` with the normal numbers of a draw.
@@ -118,13 +123,7 @@ impl<'a> Block<'a> {
     }
 
     /// Makes sweep number `t`.
-    pub(super) fn sweep(
-        &mut self,
-        oracles: &Oracles<'_>,
-        t: u32,
-        step: Step,
-        poll: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn sweep(&mut self, ports: &mut Ports<'_>, t: u32, step: Step) -> Result<()> {
         let key = self.settings.key;
         let rows = self.z.chunks_exact_mut(self.dim).zip(self.uniform.chunks_exact_mut(2));
         for (i, (z, uniform)) in rows.enumerate() {
@@ -132,41 +131,40 @@ impl<'a> Block<'a> {
             stream.fill_normal(z);
             stream.fill_uniform(uniform);
         }
-        self.denoise(oracles)?;
-        poll()?;
-        self.move_points(oracles, step, poll)?;
-        self.draw_levels(oracles, self.settings.is_corrected(), poll)
+        self.denoise(ports.oracles.model)?;
+        ports.poll()?;
+        self.move_points(ports, step)?;
+        self.draw_levels(ports, self.settings.is_corrected())
     }
 
     /// Makes window number `w`, sweeps and the denoised copy of one of their states, and appends it
     /// to `out`.
     pub(super) fn window(
         &mut self,
-        oracles: &Oracles<'_>,
+        ports: &mut Ports<'_>,
         program: &Program,
         w: u32,
         out: &mut Windows,
-        poll: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
-        let (settings, n) = (self.settings, self.sigma.len());
+        let (settings, n, model) = (self.settings, self.chains.sigma.len(), ports.oracles.model);
         let n_skip = settings.n_skip;
-        let (mut chosen, mut levels) = (self.x.clone(), self.sigma.clone());
+        let (mut chosen, mut levels) = (self.chains.x.clone(), self.chains.sigma.clone());
         let at: Vec<usize> = (0..n).map(|i| self.state_to_take(i, w)).collect();
         let (mut logs, mut accepted) = (vec![0.0; n], vec![0.0; n]);
         for k in 1..=n_skip {
             let t = settings.n_warmup + w as usize * n_skip + k - 1;
-            self.sweep(oracles, t as u32, settings.step, poll)?;
+            self.sweep(ports, t as u32, settings.step)?;
             for i in 0..n {
-                logs[i] += ln(self.sigma[i]);
+                logs[i] += ln(self.chains.sigma[i]);
                 accepted[i] += f64::from(u8::from(self.moved[i]));
                 let taken = match settings.select {
-                    Select::Min => self.sigma[i] < levels[i],
+                    Select::Min => self.chains.sigma[i] < levels[i],
                     Select::Last | Select::Random => k == at[i],
                 };
                 if taken {
                     let row = i * self.dim..(i + 1) * self.dim;
-                    chosen[row.clone()].copy_from_slice(&self.x[row]);
-                    levels[i] = self.sigma[i];
+                    chosen[row.clone()].copy_from_slice(&self.chains.x[row]);
+                    levels[i] = self.chains.sigma[i];
                 }
                 self.count(i);
             }
@@ -174,10 +172,10 @@ impl<'a> Block<'a> {
         let address =
             Address { key: settings.key, purpose: Purpose::Window, first: self.first, window: w };
         let denoise = &settings.denoise;
-        let mut y = denoise.run(program, oracles.model, &chosen, &levels, &address, poll)?;
+        let mut y = denoise.run(program, ports, &chosen, &levels, &address)?;
         if let Some(s) = settings.tweedie {
-            oracles.model.denoise(Rows::new(&y, self.dim), &[s], &mut chosen)?;
-            check_finite(oracles.model, Rows::new(&chosen, self.dim), &vec![s; n], self.first)?;
+            model.denoise(Rows::new(&y, self.dim), &[s], &mut chosen)?;
+            check_finite(model, Rows::new(&chosen, self.dim), &vec![s; n], self.first)?;
             y.copy_from_slice(&chosen);
         }
         out.draws.extend_from_slice(&y);
@@ -200,7 +198,7 @@ impl<'a> Block<'a> {
 
     /// Counts the level of chain `i`, and its passages.
     fn count(&mut self, i: usize) {
-        let k = self.settings.levels.nearest(self.sigma[i]);
+        let k = self.settings.levels.nearest(self.chains.sigma[i]);
         self.visits[k] += 1;
         let last = self.visits.len() - 1;
         let end = match k {
@@ -210,10 +208,10 @@ impl<'a> Block<'a> {
             _ => 0,
         };
         if end != 0 {
-            if self.ends[i] != 0 && self.ends[i] != end {
-                self.passages[i] += 1;
+            if self.chains.ends[i] != 0 && self.chains.ends[i] != end {
+                self.chains.passages[i] += 1;
             }
-            self.ends[i] = end;
+            self.chains.ends[i] = end;
         }
     }
 }

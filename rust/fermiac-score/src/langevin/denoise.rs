@@ -1,9 +1,10 @@
 //! The integrators that denoise copies of points from their levels down.
 
+use super::block::Ports;
 use crate::Model;
 use crate::noise::Purpose;
 use crate::program::{Method, Options, Program, compile, compile_rows};
-use crate::run::{OnNan, Plan, State, Stride};
+use crate::run::{Plan, State, Stride};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::{Error, Result};
@@ -52,32 +53,26 @@ impl Integrator {
     }
 
     /// Integrates the rows of `y` from their levels to 0.
-    #[allow(clippy::too_many_arguments)] // what a run of a program needs
     pub(super) fn run(
         &self,
         program: &Program,
-        model: &dyn Model,
+        ports: &mut Ports<'_>,
         y: &[f64],
         sigma: &[f64],
         address: &Address,
-        poll: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Vec<f64>> {
         let grids: Vec<f64> = sigma.iter().flat_map(|s| self.grid(*s)).collect();
         let (_, coefficients) = compile_rows(self.method, self.options, &grids, self.n_steps + 1)?;
         let plan = Plan {
-            program,
-            coefficients: &coefficients,
-            key: address.key,
             purpose: address.purpose,
             first_draw: address.window.wrapping_mul(program.draws.len() as u32),
-            threshold: None,
-            on_nan: OnNan::Raise,
             stride: self.stride,
-            brownian: None,
+            ..Plan::new(program, &coefficients, address.key)
         };
+        let model = ports.oracles.model;
         let mut state = State::new(&plan, y, model.dim(), 0, address.first as u64);
         while state.n_steps() < program.n_steps {
-            state.advance(&plan, model, poll)?;
+            state.advance(&plan, model, ports.poll)?;
         }
         Ok(state.y().to_vec())
     }

@@ -1,6 +1,6 @@
 //! Draws of levels, given points.
 
-use super::block::{Block, Oracles};
+use super::block::{Block, Oracles, Ports};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{exp, exp_slice, ln};
 use fermiac_base::special::normal_quantile;
@@ -114,27 +114,22 @@ impl Levels {
 impl Block<'_> {
     /// Draws the levels of all rows with the uniform numbers `self.uniform[2 i + 1]`. `current` means
     /// that `self.d` are the denoised points at the present points and levels.
-    pub(super) fn draw_levels(
-        &mut self,
-        oracles: &Oracles<'_>,
-        current: bool,
-        poll: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<()> {
-        let n = self.sigma.len();
+    pub(super) fn draw_levels(&mut self, ports: &mut Ports<'_>, current: bool) -> Result<()> {
+        let (n, oracles) = (self.chains.sigma.len(), ports.oracles);
         let levels = &self.settings.levels;
         match self.settings.predictor {
             Predictor::Exact { argmax } => {
                 self.table.resize(n * levels.sigma().len(), 0.0);
-                let x = Rows::new(&self.x, self.dim);
+                let x = Rows::new(&self.chains.x, self.dim);
                 oracles.model.level_log_densities(x, levels.sigma(), &mut self.table)?;
                 self.draw_from_table(argmax)?;
             }
             Predictor::Logits { argmax } => {
-                self.predict(oracles, levels.sigma().len())?;
+                self.predict(&oracles, levels.sigma().len())?;
                 self.draw_from_table(argmax)?;
             }
             Predictor::Regression { nearest } => {
-                self.predict(oracles, 2)?;
+                self.predict(&oracles, 2)?;
                 for i in 0..n {
                     let (mean, deviation) = (self.table[2 * i], self.table[2 * i + 1]);
                     // NaN is refused too.
@@ -142,22 +137,23 @@ impl Block<'_> {
                         return Err(self.refused(i, &format!("mean {mean}, deviation {deviation}")));
                     }
                     let z = normal_quantile(self.uniform[2 * i + 1]);
-                    self.sigma[i] = levels.within(exp(mean + deviation * z), nearest);
+                    self.chains.sigma[i] = levels.within(exp(mean + deviation * z), nearest);
                 }
             }
             Predictor::Estimate { nearest } => {
                 if !current {
-                    self.denoise(oracles)?;
+                    self.denoise(oracles.model)?;
                 }
                 for i in 0..n {
                     let row = i * self.dim..(i + 1) * self.dim;
-                    let pairs = self.x[row.clone()].iter().zip(&self.d[row]);
+                    let pairs = self.chains.x[row.clone()].iter().zip(&self.d[row]);
                     let square: f64 = pairs.map(|(x, d)| (x - d) * (x - d)).sum();
-                    self.sigma[i] = levels.within((square / self.dim as f64).sqrt(), nearest);
+                    self.chains.sigma[i] =
+                        levels.within((square / self.dim as f64).sqrt(), nearest);
                 }
             }
         }
-        poll()
+        ports.poll()
     }
 
     /// Writes the outputs of the function for all points to the table.
@@ -165,9 +161,9 @@ impl Block<'_> {
         let function = oracles
             .predict
             .ok_or_else(|| Error::Internal("a predictor of levels without a function".into()))?;
-        let n = self.sigma.len();
+        let n = self.chains.sigma.len();
         let mut status = vec![RowStatus::Good; n];
-        function.eval(Rows::new(&self.x, self.dim), &mut self.table, &mut status)?;
+        function.eval(Rows::new(&self.chains.x, self.dim), &mut self.table, &mut status)?;
         if self.table.len() == n * outputs {
             return Ok(());
         }
@@ -182,7 +178,7 @@ impl Block<'_> {
         let rows = self.table.chunks_exact_mut(levels.sigma().len());
         for (i, row) in rows.enumerate() {
             match levels.drawn(row, argmax, self.uniform[2 * i + 1]) {
-                Some(s) => self.sigma[i] = s,
+                Some(s) => self.chains.sigma[i] = s,
                 None => return Err(self.refused(i, "log-probabilities that are no law")),
             }
         }

@@ -78,7 +78,7 @@ pub use moves::{Correction, Step};
 
 use super::noise::{Purpose, stream};
 use super::program::Program;
-use block::{Block, Chains};
+use block::{Block, Chains, Ports};
 use denoise::Address;
 use fermiac_base::par::Context;
 use fermiac_base::store::Codec;
@@ -255,10 +255,10 @@ impl Gibbs {
         self.blocks(
             oracles,
             context,
-            |block, poll| {
-                self.start(block, oracles, poll)?;
+            |block, ports| {
+                self.start(block, ports)?;
                 for t in 0..self.settings.n_warmup {
-                    block.sweep(oracles, t as u32, self.settings.warmup_step, poll)?;
+                    block.sweep(ports, t as u32, self.settings.warmup_step)?;
                 }
                 Ok(())
             },
@@ -294,10 +294,10 @@ impl Gibbs {
         self.blocks(
             oracles,
             context,
-            |block, poll| {
+            |block, ports| {
                 let mut out = Windows::default();
                 for w in self.n_windows..self.n_windows + n {
-                    block.window(oracles, &self.denoise, w as u32, &mut out, poll)?;
+                    block.window(ports, &self.denoise, w as u32, &mut out)?;
                 }
                 Ok(out)
             },
@@ -305,11 +305,17 @@ impl Gibbs {
                 let rows = part.sigma.len();
                 put(&mut chains, first, &part, dim);
                 visits.iter_mut().zip(seen).for_each(|(to, n)| *to += n);
-                let at = Place { first, rows, n };
-                at.put(&out.draws, &mut all.draws, dim);
-                at.put(&out.sigma, &mut all.sigma, 1);
-                at.put(&out.log_sigma, &mut all.log_sigma, 1);
-                at.put(&out.acceptance, &mut all.acceptance, 1);
+                // From the order windows × chains of the block to the order chains × windows.
+                let place = |from: &[f64], to: &mut [f64], width: usize| {
+                    for (at, from) in from.chunks_exact(width).enumerate() {
+                        let target = ((first + at % rows) * n + at / rows) * width;
+                        to[target..target + width].copy_from_slice(from);
+                    }
+                };
+                place(&out.draws, &mut all.draws, dim);
+                place(&out.sigma, &mut all.sigma, 1);
+                place(&out.log_sigma, &mut all.log_sigma, 1);
+                place(&out.acceptance, &mut all.acceptance, 1);
                 context.advance((rows * n) as u64);
             },
         )?;
@@ -324,13 +330,13 @@ impl Gibbs {
         &self,
         oracles: &Oracles<'_>,
         context: &Context<'_>,
-        work: impl Fn(&mut Block<'_>, &mut dyn FnMut() -> Result<()>) -> Result<T> + Sync,
+        work: impl Fn(&mut Block<'_>, &mut Ports<'_>) -> Result<T> + Sync,
         mut gather: impl FnMut(usize, Chains, Vec<u64>, T),
     ) -> Result<()> {
         let one = |first: usize, n: usize, poll: &mut dyn FnMut() -> Result<()>| {
             let chains = self.chains.part(first, n, self.dim);
             let mut block = Block::new(&self.settings, self.dim, first, chains);
-            let given = work(&mut block, poll)?;
+            let given = work(&mut block, &mut Ports { oracles: *oracles, poll })?;
             let (chains, visits) = block.into_parts();
             Ok((chains, visits, given))
         };
@@ -353,17 +359,12 @@ impl Gibbs {
     }
 
     /// Sets the first points and levels of the chains of a block.
-    fn start(
-        &self,
-        block: &mut Block<'_>,
-        oracles: &Oracles<'_>,
-        poll: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<()> {
+    fn start(&self, block: &mut Block<'_>, ports: &mut Ports<'_>) -> Result<()> {
         let (settings, dim, first) = (&self.settings, self.dim, block.first);
-        let rows = first..first + block.sigma.len();
+        let rows = first..first + block.chains.sigma.len();
         let (low, high) = settings.levels.range();
         if let Some(x0) = &self.x0 {
-            block.x.copy_from_slice(&x0[rows.start * dim..rows.end * dim]);
+            block.chains.x.copy_from_slice(&x0[rows.start * dim..rows.end * dim]);
         } else {
             block.draw_normals(Purpose::Start, 0);
             block.z.iter_mut().for_each(|z| *z *= high);
@@ -371,20 +372,20 @@ impl Gibbs {
                 Address { key: settings.key, purpose: Purpose::Integrate, first, window: 0 };
             let levels = vec![high; rows.len()];
             let init = &settings.init;
-            block.x = init.run(&self.init, oracles.model, &block.z, &levels, &address, poll)?;
+            block.chains.x = init.run(&self.init, ports, &block.z, &levels, &address)?;
             block.draw_normals(Purpose::Start, 1);
             let z = block.z.iter();
-            block.x.iter_mut().zip(z).for_each(|(x, z)| *x += settings.init_noise * z);
+            block.chains.x.iter_mut().zip(z).for_each(|(x, z)| *x += settings.init_noise * z);
         }
         if let Some(sigma0) = &self.sigma0 {
-            block.sigma.copy_from_slice(&sigma0[rows]);
+            block.chains.sigma.copy_from_slice(&sigma0[rows]);
             return Ok(());
         }
-        block.sigma.fill(settings.init_noise.clamp(low, high));
+        block.chains.sigma.fill(settings.init_noise.clamp(low, high));
         for (i, uniform) in block.uniform.chunks_exact_mut(2).enumerate() {
             uniform[1] = stream(settings.key, Purpose::Start, (first + i) as u64, 2).uniform();
         }
-        block.draw_levels(oracles, false, poll)
+        block.draw_levels(ports, false)
     }
 
     /// Writes or reads the state.
@@ -421,24 +422,4 @@ fn put(chains: &mut Chains, first: usize, part: &Chains, dim: usize) {
     chains.sigma[rows.clone()].copy_from_slice(&part.sigma);
     chains.ends[rows.clone()].copy_from_slice(&part.ends);
     chains.passages[rows].copy_from_slice(&part.passages);
-}
-
-/// Some rows of all chains, over some windows.
-struct Place {
-    first: usize,
-    rows: usize,
-    n: usize,
-}
-
-impl Place {
-    /// Copies from the order windows × chains to the order chains × windows.
-    fn put(&self, from: &[f64], to: &mut [f64], width: usize) {
-        for w in 0..self.n {
-            for i in 0..self.rows {
-                let source = (w * self.rows + i) * width;
-                let target = ((self.first + i) * self.n + w) * width;
-                to[target..target + width].copy_from_slice(&from[source..source + width]);
-            }
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! Moves of points at their levels, and their Metropolis correction.
 
-use super::block::{Block, Oracles};
+use super::block::{Block, Ports};
 use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::ln;
@@ -50,41 +50,36 @@ pub enum Correction {
 impl Block<'_> {
     /// Moves all points once, given the denoised points `self.d`. After a correction these are the
     /// denoised points at the new points.
-    pub(super) fn move_points(
-        &mut self,
-        oracles: &Oracles<'_>,
-        step: Step,
-        poll: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<()> {
-        let dim = self.dim;
-        for i in 0..self.sigma.len() {
-            let (a, tau) = step.rates(self.sigma[i]);
+    pub(super) fn move_points(&mut self, ports: &mut Ports<'_>, step: Step) -> Result<()> {
+        let (dim, model) = (self.dim, ports.oracles.model);
+        for i in 0..self.chains.sigma.len() {
+            let (a, tau) = step.rates(self.chains.sigma[i]);
             for j in i * dim..(i + 1) * dim {
-                let x = self.x[j];
+                let x = self.chains.x[j];
                 self.to[j] = x + a * (self.d[j] - x) + tau * self.z[j];
             }
         }
         let correction = self.settings.correction;
         if correction == Correction::None {
-            std::mem::swap(&mut self.x, &mut self.to);
+            std::mem::swap(&mut self.chains.x, &mut self.to);
             self.moved.fill(true);
             return Ok(());
         }
-        oracles.model.denoise(Rows::new(&self.to, dim), &self.sigma, &mut self.d_to)?;
-        poll()?;
+        model.denoise(Rows::new(&self.to, dim), &self.chains.sigma, &mut self.d_to)?;
+        ports.poll()?;
         if correction == Correction::Exact {
-            let (from, to) = self.logs.split_at_mut(self.sigma.len());
-            oracles.model.log_density(Rows::new(&self.x, dim), &self.sigma, from)?;
-            oracles.model.log_density(Rows::new(&self.to, dim), &self.sigma, to)?;
-            poll()?;
+            let (from, to) = self.logs.split_at_mut(self.chains.sigma.len());
+            model.log_density(Rows::new(&self.chains.x, dim), &self.chains.sigma, from)?;
+            model.log_density(Rows::new(&self.to, dim), &self.chains.sigma, to)?;
+            ports.poll()?;
         }
-        for i in 0..self.sigma.len() {
+        for i in 0..self.chains.sigma.len() {
             let ratio = self.log_ratio(i, step);
             // A chain also stays if the ratio is NaN.
             self.moved[i] = ln(self.uniform[2 * i]) < ratio;
             if self.moved[i] {
                 let row = i * dim..(i + 1) * dim;
-                self.x[row.clone()].copy_from_slice(&self.to[row.clone()]);
+                self.chains.x[row.clone()].copy_from_slice(&self.to[row.clone()]);
                 self.d[row.clone()].copy_from_slice(&self.d_to[row]);
             }
         }
@@ -93,9 +88,9 @@ impl Block<'_> {
 
     /// The logarithm of the acceptance ratio of the move of row `i`.
     fn log_ratio(&self, i: usize, step: Step) -> f64 {
-        let (s, row) = (self.sigma[i], i * self.dim..(i + 1) * self.dim);
+        let (s, row) = (self.chains.sigma[i], i * self.dim..(i + 1) * self.dim);
         let (a, tau) = step.rates(s);
-        let (x, to) = (&self.x[row.clone()], &self.to[row.clone()]);
+        let (x, to) = (&self.chains.x[row.clone()], &self.to[row.clone()]);
         let (d, d_to, z) = (&self.d[row.clone()], &self.d_to[row.clone()], &self.z[row]);
         let (mut back, mut forth, mut slope) = (0.0, 0.0, 0.0);
         for j in 0..self.dim {
@@ -105,7 +100,7 @@ impl Block<'_> {
             forth += z[j] * z[j];
             slope += (to[j] - x[j]) * ((d[j] - x[j]) + pull);
         }
-        let n = self.sigma.len();
+        let n = self.chains.sigma.len();
         let gain = match self.settings.correction {
             Correction::Exact => self.logs[n + i] - self.logs[i],
             Correction::None | Correction::Score => slope / (2.0 * s * s),

@@ -2,56 +2,14 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::Model;
-use crate::model::level;
 use crate::program::{Method, Options, Start};
 use crate::run::{Norm, Stride};
-use fermiac_base::linalg::Rows;
+use crate::testing::Normal;
 
 const DIM: usize = 3;
-/// The variance of the data.
-const TAU2: f64 = 0.8;
-
-/// D(y, s) = y τ² / (τ² + s²), of the normal law with variance τ²; NaN far out, if so.
-struct Normal {
-    dispatch: Dispatch,
-    bound: f64,
-}
-
-impl Model for Normal {
-    fn dim(&self) -> usize {
-        DIM
-    }
-
-    fn denoise(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
-        for (i, (row, y)) in out.chunks_exact_mut(DIM).zip(y.iter()).enumerate() {
-            let s = level(sigma, i);
-            for (d, y) in row.iter_mut().zip(y) {
-                *d = if y.abs() > self.bound { f64::NAN } else { y * TAU2 / (TAU2 + s * s) };
-            }
-        }
-        Ok(())
-    }
-
-    fn has_log_density(&self) -> bool {
-        true
-    }
-
-    fn log_density(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
-        for (i, (out, y)) in out.iter_mut().zip(y.iter()).enumerate() {
-            let v = TAU2 + level(sigma, i).powi(2);
-            let square: f64 = y.iter().map(|y| y * y).sum();
-            *out = -0.5 * (square / v + DIM as f64 * v.ln());
-        }
-        Ok(())
-    }
-
-    fn dispatch(&self) -> Dispatch {
-        self.dispatch
-    }
-}
-
-const THREADED: Normal = Normal { dispatch: Dispatch::AnyThread, bound: f64::INFINITY };
+/// The normal law with variance 0.8.
+const THREADED: Normal =
+    Normal { dim: DIM, variance: |_| 0.8, dispatch: Dispatch::AnyThread, breaks: |_, _, _| false };
 
 fn integrator(n_steps: usize) -> Integrator {
     let options = Options { start: Start::Low, lower_order_final: false, corrector: None };
@@ -149,7 +107,7 @@ fn after_an_error_the_chains_are_where_they_were() {
     assert!(gibbs.advance(1, &oracles, &context).is_err());
     gibbs.begin(&oracles, &context).unwrap();
     let before = gibbs.clone();
-    let broken = Normal { bound: 1.0, ..THREADED };
+    let broken = Normal { breaks: |y, c, _| y[c].abs() > 1.0, ..THREADED };
     let bad = Oracles { model: &broken, predict: None };
     let error = gibbs.advance(1, &bad, &context).unwrap_err();
     assert!(matches!(&error, Error::Target { row: Some(_), why } if why.contains("chain")));

@@ -134,29 +134,26 @@ fn count(numbers: &[f64], needed: usize) -> Result<()> {
     Err(Error::argument("covariances", why))
 }
 
+/// Refuses numbers that are not `good`; a component has `each` of them.
+fn demand(
+    (name, numbers, each): (&str, &[f64], usize),
+    good: impl Fn(f64) -> bool,
+    (what, needed): (&str, &str),
+) -> Result<()> {
+    let Some(at) = numbers.iter().position(|x| !good(*x)) else { return Ok(()) };
+    let (k, x) = (at / each, numbers[at]);
+    let why = format!("{what}{x} was given in component {k} (counted from 0); {needed}");
+    Err(Error::argument(name, why))
+}
+
 fn finite(name: &str, numbers: &[f64], each: usize) -> Result<()> {
-    match numbers.iter().position(|x| !x.is_finite()) {
-        None => Ok(()),
-        Some(at) => {
-            let (k, x) = (at / each, numbers[at]);
-            let why = format!("{x} was given in component {k} (counted from 0); finite is needed");
-            Err(Error::argument(name, why))
-        }
-    }
+    demand((name, numbers, each), f64::is_finite, ("", "finite is needed"))
 }
 
 fn variances(numbers: &[f64], each: usize) -> Result<()> {
     finite("covariances", numbers, each)?;
-    match numbers.iter().position(|v| *v < 0.0) {
-        None => Ok(()),
-        Some(at) => {
-            let (k, v) = (at / each, numbers[at]);
-            let why = format!(
-                "the variance {v} was given in component {k} (counted from 0); none may be negative"
-            );
-            Err(Error::argument("covariances", why))
-        }
-    }
+    let words = ("the variance ", "none may be negative");
+    demand(("covariances", numbers, each), |v| v >= 0.0, words)
 }
 
 fn symmetric(matrix: &[f64], k: usize, dim: usize) -> Result<()> {

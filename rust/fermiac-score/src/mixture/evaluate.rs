@@ -5,6 +5,7 @@ use super::tile::{Lane, WIDE, any, load, store, total, update};
 use crate::model::level;
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch, expv, lnv};
+use std::marker::PhantomData;
 
 /// Weights whose logarithm is below this, relative to the largest so far, count as 0: 10⁶ of them
 /// would not change a sum.
@@ -29,9 +30,8 @@ pub(super) enum Quantity {
     Terms,
 }
 
-/// The evaluation of rows; if `L` is a number, they have one level.
-pub(super) struct Evaluate<'a, S, L> {
-    pub(super) shape: &'a S,
+/// The evaluation of a quantity of rows.
+pub(super) struct Query<'a> {
     pub(super) quantity: Quantity,
     pub(super) y: Rows<'a>,
     pub(super) sigma: &'a [f64],
@@ -41,7 +41,24 @@ pub(super) struct Evaluate<'a, S, L> {
     pub(super) values: &'a mut [f64],
     /// The level of lanes without a row or without noise.
     pub(super) idle: f64,
-    pub(super) lane: std::marker::PhantomData<L>,
+}
+
+impl Query<'_> {
+    /// Evaluates the components of a shape.
+    pub(super) fn run<S: Shape>(self, shape: &S) {
+        if self.sigma.len() == 1 {
+            dispatch(Evaluate { shape, query: self, lane: PhantomData::<f64> });
+        } else {
+            dispatch(Evaluate { shape, query: self, lane: PhantomData::<V> });
+        }
+    }
+}
+
+/// A query of a shape; if `L` is a number, the rows have one level.
+struct Evaluate<'a, S, L> {
+    shape: &'a S,
+    query: Query<'a>,
+    lane: PhantomData<L>,
 }
 
 /// A running log-sum-exp of eight rows.
@@ -112,7 +129,7 @@ impl<S: Shape, L: Lane> Kernel for Evaluate<'_, S, L> {
     #[inline(always)]
     fn run<const FMA: bool>(mut self) {
         let (shape, dim) = (self.shape, self.shape.dim());
-        let traces = self.quantity == Quantity::Traces;
+        let traces = self.query.quantity == Quantity::Traces;
         let block =
             block_of(shape).min(if traces { (BLOCK_SPACE / dim).max(LANES) } else { BLOCK });
         let wide = |n: usize| vec![V::ZERO; n];
@@ -127,21 +144,22 @@ impl<S: Shape, L: Lane> Kernel for Evaluate<'_, S, L> {
             average: wide(if traces { dim } else { 0 }),
         };
         let mut table = vec![L::of(0.0); shape.table_len()];
-        let mut square = V::splat(self.sigma.first().map_or(0.0, |s| s * s));
+        let mut square = V::splat(self.query.sigma.first().map_or(0.0, |s| s * s));
         if L::SHARED {
             shape.table::<L, FMA>(L::gather(square), &mut table);
         }
-        for first in (0..self.y.len()).step_by(LANES) {
-            let rows = LANES.min(self.y.len() - first);
+        for first in (0..self.query.y.len()).step_by(LANES) {
+            let rows = LANES.min(self.query.y.len() - first);
             if !L::SHARED {
                 for l in 0..LANES {
-                    let s = if l < rows { level(self.sigma, first + l) } else { self.idle };
-                    let s = if s < super::NO_NOISE { self.idle } else { s };
+                    let s =
+                        if l < rows { level(self.query.sigma, first + l) } else { self.query.idle };
+                    let s = if s < super::NO_NOISE { self.query.idle } else { s };
                     square.0[l] = s * s;
                 }
                 shape.table::<L, FMA>(L::gather(square), &mut table);
             }
-            load(&self.y.data()[first * dim..(first + rows) * dim], dim, &mut space.y);
+            load(&self.query.y.data()[first * dim..(first + rows) * dim], dim, &mut space.y);
             self.tile::<FMA>(first, rows, block, square, &table, &mut space);
         }
     }
@@ -166,17 +184,18 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
             let block = start..shape.len().min(start + block);
             let logs = &mut logs[..block.len()];
             shape.squares::<FMA>(block.clone(), y, kept, scratch);
-            shape.logs::<L, FMA>(block.clone(), kept, table, logs);
-            if self.quantity == Quantity::Terms {
+            let view = View { block, y, space: kept, table };
+            shape.logs::<L, FMA>(&view, logs);
+            if self.query.quantity == Quantity::Terms {
                 let width = shape.len();
-                let all = self.out[first * width..].chunks_exact_mut(width).take(rows);
+                let all = self.query.out[first * width..].chunks_exact_mut(width).take(rows);
                 for (l, row) in all.enumerate() {
-                    row[block.clone()].iter_mut().zip(&*logs).for_each(|(t, v)| *t = v.0[l]);
+                    row[view.block.clone()].iter_mut().zip(&*logs).for_each(|(t, v)| *t = v.0[l]);
                 }
             }
             let before = sum.sum;
             let Some((keep, added)) = sum.add::<FMA>(logs) else { continue };
-            if matches!(self.quantity, Quantity::LogDensities | Quantity::Terms) {
+            if matches!(self.query.quantity, Quantity::LogDensities | Quantity::Terms) {
                 continue;
             }
             active.clear();
@@ -190,13 +209,12 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
             if start > 0 {
                 update!(sums, |_j, sum| sum * keep);
             }
-            let view = View { block, y, space: kept, table };
-            match self.quantity {
+            match self.query.quantity {
                 Quantity::Denoised => {
-                    shape.add_means::<L, FMA>(&view, active, logs, sums, scratch);
+                    shape.add::<L, false, FMA>(&view, active, logs, sums, scratch);
                 }
                 Quantity::Scores => {
-                    shape.add_scores::<L, FMA>(&view, active, logs, sums, scratch);
+                    shape.add::<L, true, FMA>(&view, active, logs, sums, scratch);
                 }
                 _ => {
                     let room = (&mut sums[..], &mut means[..], &mut average[..], &mut scratch[..]);
@@ -205,17 +223,17 @@ impl<S: Shape, L: Lane> Evaluate<'_, S, L> {
                 }
             }
         }
-        if matches!(self.quantity, Quantity::Denoised | Quantity::Scores | Quantity::Traces) {
+        if matches!(self.query.quantity, Quantity::Denoised | Quantity::Scores | Quantity::Traces) {
             let inverse = V::splat(1.0) / sum.sum;
             update!(sums, |_j, sum| sum * inverse);
-            store(sums, dim, &mut self.out[first * dim..(first + rows) * dim]);
+            store(sums, dim, &mut self.query.out[first * dim..(first + rows) * dim]);
         }
-        let values = match self.quantity {
+        let values = match self.query.quantity {
             Quantity::Denoised | Quantity::Scores => return,
             Quantity::Traces => (traces.own + traces.between / square) / sum.sum,
             _ => sum.log::<FMA>(),
         };
-        self.values[first..first + rows].copy_from_slice(&values.0[..rows]);
+        self.query.values[first..first + rows].copy_from_slice(&values.0[..rows]);
     }
 }
 
@@ -318,7 +336,8 @@ impl<S: Shape> Kernel for AtLevels<'_, S> {
                     shape.squares::<FMA>(block.clone(), &y, &mut kept, &mut scratch);
                     let tables = tables.chunks_exact(width).take(levels.len());
                     for (table, sum) in tables.zip(&mut sums) {
-                        shape.logs::<f64, FMA>(block.clone(), &kept, table, logs);
+                        let view = View { block: block.clone(), y: &y, space: &kept, table };
+                        shape.logs::<f64, FMA>(&view, logs);
                         sum.add::<FMA>(logs);
                     }
                 }

@@ -21,7 +21,7 @@ impl Form {
     /// The logarithm of the weight of component `k`.
     pub(super) fn log_weight(&self, k: usize) -> f64 {
         match self {
-            Self::Isotropic(form) => form.log_weights()[k],
+            Self::Isotropic(form) => form.log_weights[k],
             Self::Spectral(form) => form.log_weights[k],
         }
     }
@@ -97,9 +97,7 @@ impl GaussianMixture {
             self.form.point(k, &z, row);
         }
     }
-}
 
-impl GaussianMixture {
     /// The symmetric matrices ∂D/∂y of every row (rows × dim × dim): the average derivative of the
     /// components, and the scatter of their posterior means over s².
     ///

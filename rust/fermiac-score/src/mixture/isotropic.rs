@@ -24,7 +24,7 @@ const TOGETHER: usize = 4;
 pub(super) struct Isotropic {
     dim: usize,
     means: Vec<f64>,
-    log_weights: Vec<f64>,
+    pub(super) log_weights: Vec<f64>,
     /// The different variances, ascending.
     variances: Vec<f64>,
     /// The variances of the components, as numbers times [`ENTRIES`].
@@ -50,11 +50,6 @@ impl Isotropic {
     /// The variance of a component.
     pub(super) fn variance(&self, k: usize) -> f64 {
         self.variances[self.which[k] / ENTRIES]
-    }
-
-    /// The logarithms of the weights.
-    pub(super) fn log_weights(&self) -> &[f64] {
-        &self.log_weights
     }
 
     /// An entry of the table for component `at` of a block.
@@ -130,13 +125,8 @@ impl Shape for Isotropic {
     }
 
     #[inline(always)]
-    fn logs<L: Lane, const FMA: bool>(
-        &self,
-        block: Range<usize>,
-        space: &[V],
-        table: &[L],
-        logs: &mut [V],
-    ) {
+    fn logs<L: Lane, const FMA: bool>(&self, view: &View<'_, L>, logs: &mut [V]) {
+        let (block, space, table) = (view.block.clone(), view.space, view.table);
         let (which, weights) = (&self.which[block.clone()], &self.log_weights[block]);
         update!(logs, |at, _old| {
             let constant = table[which[at] + CONSTANT].spread() + V::splat(weights[at]);
@@ -146,7 +136,7 @@ impl Shape for Isotropic {
     }
 
     #[inline(always)]
-    fn add_means<L: Lane, const FMA: bool>(
+    fn add<L: Lane, const SCORES: bool, const FMA: bool>(
         &self,
         view: &View<'_, L>,
         active: &[usize],
@@ -154,6 +144,14 @@ impl Shape for Isotropic {
         sums: &mut [V],
         _scratch: &mut [V],
     ) {
+        let places = active.iter().map(|at| (view.block.start + at) * self.dim);
+        if SCORES {
+            for (at, weight) in active.iter().zip(&mut *weights) {
+                *weight = *weight * self.entry(view, *at, PRECISION);
+            }
+            add_products::<FMA>(&places, weights, &self.means, |j| view.y[j], sums);
+            return;
+        }
         // A posterior mean is (s² μ + λ y) / v; the parts of y are added up first.
         let mut of_y = V::ZERO;
         for (at, weight) in active.iter().zip(&mut *weights) {
@@ -161,24 +159,7 @@ impl Shape for Isotropic {
             *weight = *weight * self.entry(view, *at, LOSS);
         }
         update!(sums, |j, sum| of_y.mul_add::<FMA>(view.y[j], sum));
-        let places = active.iter().map(|at| (view.block.start + at) * self.dim);
         add_products::<FMA>(&places, weights, &self.means, |_| V::ZERO, sums);
-    }
-
-    #[inline(always)]
-    fn add_scores<L: Lane, const FMA: bool>(
-        &self,
-        view: &View<'_, L>,
-        active: &[usize],
-        weights: &mut [V],
-        sums: &mut [V],
-        _scratch: &mut [V],
-    ) {
-        for (at, weight) in active.iter().zip(&mut *weights) {
-            *weight = *weight * self.entry(view, *at, PRECISION);
-        }
-        let places = active.iter().map(|at| (view.block.start + at) * self.dim);
-        add_products::<FMA>(&places, weights, &self.means, |j| view.y[j], sums);
     }
 
     #[inline(always)]

@@ -15,15 +15,13 @@ mod tests;
 mod tile;
 
 pub use build::Covariances;
-use std::marker::PhantomData;
 
 use crate::Model;
 use crate::model::level;
-use evaluate::{Evaluate, Quantity};
+use evaluate::{Quantity, Query};
 use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{V, dispatch, exp_slice};
+use fermiac_base::simd::exp_slice;
 use fermiac_base::{Error, Result};
-use fermiac_target::Dispatch;
 use form::Form;
 
 /// Levels below this count as no noise: their squares are hardly representable.
@@ -103,32 +101,16 @@ impl GaussianMixture {
         if y.dim() != self.dim || (sigma.len() != 1 && sigma.len() != y.len()) {
             return Err(Error::Internal("rows or levels of another shape".into()));
         }
-        match &self.form {
-            Form::Isotropic(shape) => self.dispatch(shape, quantity, y, sigma, out, values),
-            Form::Spectral(shape) => self.dispatch(shape, quantity, y, sigma, out, values),
-        }
-        Ok(())
-    }
-
-    fn dispatch<S: shape::Shape>(
-        &self,
-        shape: &S,
-        quantity: Quantity,
-        y: Rows<'_>,
-        sigma: &[f64],
-        out: &mut [f64],
-        values: &mut [f64],
-    ) {
         // Without a density at level 0, the caller replaces such rows.
         let idle = if self.singular { 1.0 } else { 0.0 };
-        if let [s] = sigma {
-            let s = &[if *s < NO_NOISE { idle } else { *s }];
-            let lane = PhantomData::<f64>;
-            dispatch(Evaluate { shape, quantity, y, sigma: s, out, values, idle, lane });
-        } else {
-            let lane = PhantomData::<V>;
-            dispatch(Evaluate { shape, quantity, y, sigma, out, values, idle, lane });
+        let one = sigma.first().map(|s| if *s < NO_NOISE { idle } else { *s });
+        let sigma = if sigma.len() == 1 { one.as_slice() } else { sigma };
+        let query = Query { quantity, y, sigma, out, values, idle };
+        match &self.form {
+            Form::Isotropic(shape) => query.run(shape),
+            Form::Spectral(shape) => query.run(shape),
         }
+        Ok(())
     }
 
     /// Refuses levels without noise if the law has no density.
@@ -174,10 +156,6 @@ impl Model for GaussianMixture {
         self.evaluate(Quantity::Scores, y, sigma, out, &mut [])
     }
 
-    fn has_log_density(&self) -> bool {
-        true
-    }
-
     fn log_density(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
         self.require_density("log-density", sigma)?;
         self.evaluate(Quantity::LogDensities, y, sigma, &mut [], out)
@@ -206,10 +184,6 @@ impl Model for GaussianMixture {
         self.evaluate(Quantity::Traces, y, sigma, out, trace)?;
         self.project_noiseless(y, sigma, out, trace);
         Ok(())
-    }
-
-    fn dispatch(&self) -> Dispatch {
-        Dispatch::AnyThread
     }
 
     fn describe(&self) -> String {

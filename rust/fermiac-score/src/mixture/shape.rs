@@ -45,27 +45,11 @@ pub(super) trait Shape: Sync {
     );
 
     /// The logarithms of weight times density of the components of a block.
-    fn logs<L: Lane, const FMA: bool>(
-        &self,
-        block: Range<usize>,
-        space: &[V],
-        table: &[L],
-        logs: &mut [V],
-    );
+    fn logs<L: Lane, const FMA: bool>(&self, view: &View<'_, L>, logs: &mut [V]);
 
-    /// Adds weight times posterior mean of the `active` components (numbers within the block), each
-    /// with a weight; the weights are overwritten.
-    fn add_means<L: Lane, const FMA: bool>(
-        &self,
-        view: &View<'_, L>,
-        active: &[usize],
-        weights: &mut [V],
-        sums: &mut [V],
-        scratch: &mut [V],
-    );
-
-    /// Adds weight times score of the `active` components; the weights are overwritten.
-    fn add_scores<L: Lane, const FMA: bool>(
+    /// Adds weight times posterior mean, or weight times score, of the `active` components (numbers
+    /// within the block), each with a weight; the weights are overwritten.
+    fn add<L: Lane, const SCORES: bool, const FMA: bool>(
         &self,
         view: &View<'_, L>,
         active: &[usize],

@@ -163,15 +163,10 @@ impl Shape for Spectral {
     }
 
     #[inline(always)]
-    fn logs<L: Lane, const FMA: bool>(
-        &self,
-        block: Range<usize>,
-        space: &[V],
-        table: &[L],
-        logs: &mut [V],
-    ) {
-        for ((k, z), to) in block.zip(space.chunks_exact(self.dim)).zip(logs) {
-            let (constant, precisions, _) = self.entries(table, k);
+    fn logs<L: Lane, const FMA: bool>(&self, view: &View<'_, L>, logs: &mut [V]) {
+        let components = view.block.clone().zip(view.space.chunks_exact(self.dim));
+        for ((k, z), to) in components.zip(logs) {
+            let (constant, precisions, _) = self.entries(view.table, k);
             let square = total!(self.dim, |i, sum| (z[i] * precisions[i].spread())
                 .mul_add::<FMA>(z[i], sum));
             let constant = constant.spread() + V::splat(self.log_weights[k]);
@@ -180,21 +175,7 @@ impl Shape for Spectral {
     }
 
     #[inline(always)]
-    fn add_means<L: Lane, const FMA: bool>(
-        &self,
-        view: &View<'_, L>,
-        active: &[usize],
-        weights: &mut [V],
-        sums: &mut [V],
-        scratch: &mut [V],
-    ) {
-        for (at, weight) in active.iter().zip(weights) {
-            self.add_mean::<L, FMA>(view, *at, *weight, sums, scratch);
-        }
-    }
-
-    #[inline(always)]
-    fn add_scores<L: Lane, const FMA: bool>(
+    fn add<L: Lane, const SCORES: bool, const FMA: bool>(
         &self,
         view: &View<'_, L>,
         active: &[usize],
@@ -203,6 +184,10 @@ impl Shape for Spectral {
         scratch: &mut [V],
     ) {
         for (&at, weight) in active.iter().zip(weights) {
+            if !SCORES {
+                self.add_mean::<L, FMA>(view, at, *weight, sums, scratch);
+                continue;
+            }
             let (k, minus) = (view.block.start + at, V::ZERO - *weight);
             let (_, precisions, _) = self.entries(view.table, k);
             let z = &view.space[at * self.dim..(at + 1) * self.dim];

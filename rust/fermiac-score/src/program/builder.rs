@@ -16,28 +16,18 @@ pub(super) struct Builder<'a> {
     grid: &'a [f64],
     /// False if only the coefficients are needed: rows with grids of their own share the list.
     keeps_ops: bool,
-    ops: Vec<Op>,
+    program: Program,
     coefficients: Vec<f64>,
-    draws: Vec<(usize, usize)>,
-    n_registers: usize,
-    n_evals: usize,
 }
 
 impl<'a> Builder<'a> {
     pub(super) fn new(grid: &'a [f64], keeps_ops: bool) -> Self {
-        Self {
-            grid,
-            keeps_ops,
-            ops: Vec::new(),
-            coefficients: grid.to_vec(),
-            draws: Vec::new(),
-            n_registers: 1,
-            n_evals: 0,
-        }
+        let program = Program { n_registers: 1, n_steps: grid.len() - 1, ..Program::default() };
+        Self { grid, keeps_ops, program, coefficients: grid.to_vec() }
     }
 
     pub(super) fn n_steps(&self) -> usize {
-        self.grid.len() - 1
+        self.program.n_steps
     }
 
     /// Node `i` of the grid.
@@ -64,7 +54,7 @@ impl<'a> Builder<'a> {
     /// register\[to\] = D(register\[from\], level).
     pub(super) fn denoise(&mut self, from: usize, to: usize, level: Level) {
         self.uses(from.max(to));
-        self.n_evals += 1;
+        self.program.n_evals += 1;
         self.push(|| Op::Denoise { from, to, at: level.at });
     }
 
@@ -99,15 +89,8 @@ impl<'a> Builder<'a> {
 
     /// The program, and its coefficients on the grid.
     pub(super) fn finish(self) -> (Program, Vec<f64>) {
-        let program = Program {
-            ops: self.ops,
-            n_registers: self.n_registers,
-            n_coefficients: self.coefficients.len(),
-            draws: self.draws,
-            n_evals: self.n_evals,
-            n_steps: self.grid.len() - 1,
-        };
-        (program, self.coefficients)
+        let n_coefficients = self.coefficients.len();
+        (Program { n_coefficients, ..self.program }, self.coefficients)
     }
 
     fn sum(&mut self, to: usize, terms: &[(usize, f64)], noise: Option<(usize, f64)>) {
@@ -124,17 +107,17 @@ impl<'a> Builder<'a> {
     }
 
     fn draw(&mut self, (high, low): (Level, Level)) -> usize {
-        self.draws.push((high.at, low.at));
-        self.draws.len() - 1
+        self.program.draws.push((high.at, low.at));
+        self.program.draws.len() - 1
     }
 
     fn uses(&mut self, register: usize) {
-        self.n_registers = self.n_registers.max(register + 1);
+        self.program.n_registers = self.program.n_registers.max(register + 1);
     }
 
     fn push(&mut self, op: impl FnOnce() -> Op) {
         if self.keeps_ops {
-            self.ops.push(op());
+            self.program.ops.push(op());
         }
     }
 }

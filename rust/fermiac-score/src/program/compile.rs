@@ -41,14 +41,12 @@ pub fn compile_rows(
     for (row, grid) in rows {
         check_grid(grid, Some(row))?;
         if ends_at_zero(grid) != ends_at_zero(first) {
-            return Err(Error::argument(
-                "sigmas",
-                format!(
-                    "the grids of rows 0 and {row} end at {} and {}; all or none must end at 0",
-                    first[n_levels - 1],
-                    grid[n_levels - 1]
-                ),
-            ));
+            let ends = (first[n_levels - 1], grid[n_levels - 1]);
+            let why = format!(
+                "the grids of rows 0 and {row} end at {} and {}; all or none must end at 0",
+                ends.0, ends.1
+            );
+            return Err(Error::argument("sigmas", why));
         }
         let own = write(method, options, grid, false).finish().1;
         check_coefficients(&own, grid, Some(row))?;
@@ -66,16 +64,14 @@ fn check_coefficients(coefficients: &[f64], grid: &[f64], row: Option<usize>) ->
     let place = row.map_or(String::new(), |row| format!("row {row}, "));
     let ratio = |i: usize| grid[i] / grid[i + 1];
     let closest = (0..grid.len() - 1).min_by(|&a, &b| ratio(a).total_cmp(&ratio(b))).unwrap_or(0);
-    Err(Error::argument(
-        "sigmas",
-        format!(
-            "{place}the integrator has no finite coefficients on these levels; the closest are \
-             index {closest}, {:e}, and the one after it, {:e}: take levels that differ more, and \
-             of a moderate size",
-            grid[closest],
-            grid[closest + 1]
-        ),
-    ))
+    let why = format!(
+        "{place}the integrator has no finite coefficients on these levels; the closest are index \
+         {closest}, {:e}, and the one after it, {:e}: take levels that differ more, and of a \
+         moderate size",
+        grid[closest],
+        grid[closest + 1]
+    );
+    Err(Error::argument("sigmas", why))
 }
 
 /// Refuses a grid that is not strictly decreasing, finite and positive, but for a 0 at its end.
@@ -124,6 +120,7 @@ fn step(b: &mut Builder, method: Method, options: Options, i: usize) {
     let (from, to, ring) = (b.node(i), b.node(i + 1), method.ring());
     // The highest order that the options leave to this step.
     let most = if options.lower_order_final { b.n_steps() - i } else { usize::MAX };
+    let past = |needed, denoised, is_known| Past { options, i, ring, needed, denoised, is_known };
     let second = |scheme: Scheme| if most > 1 { scheme } else { Scheme::euler() };
     match method {
         Method::Euler {} => single_step(b, i, from, Scheme::euler().step(from, to)),
@@ -152,36 +149,27 @@ fn step(b: &mut Builder, method: Method, options: Options, i: usize) {
         Method::Multi { order, eta, sde, variant } => {
             let corrected = variant == Variant::Corrected;
             let m = Multistep { eta, sde, corrected, third: order == 3, ring };
-            let past = Past { needed: order, ring, denoised: ring.at(i), is_known: false };
-            past.step(b, options, i, |_, _| {}, |b, order| multistep::step(b, i, order, &m));
+            let past = past(order, ring.at(i), false);
+            past.step(b, |_, _| {}, |b, order| multistep::step(b, i, order, &m));
         }
         Method::Deis { degree, variable, beta_range: [beta_min, beta_max] } => {
             let vp = VpLinear { beta_min, beta_max };
-            let past = Past { needed: degree + 1, ring, denoised: ring.end(), is_known: false };
-            past.step(
+            past(degree + 1, ring.end(), false).step(
                 b,
-                options,
-                i,
                 |b, _| history::velocity(b, i, 1.0, ring.end(), ring),
                 |b, order| history::adams(b, i, order, (variable, vp), ring),
             );
         }
         Method::Ghvb { order, beta } => {
-            let past = Past { needed: order, ring, denoised: ring.end(), is_known: false };
-            past.step(
+            past(order, ring.end(), false).step(
                 b,
-                options,
-                i,
                 |b, _| history::velocity(b, i, beta, ring.end(), ring),
                 |b, order| history::along(b, i, &history::momentum(order, beta), ring),
             );
         }
         Method::HeavyBall { order, beta } => {
-            let past = Past { needed: order, ring, denoised: ring.end(), is_known: false };
-            past.step(
+            past(order, ring.end(), false).step(
                 b,
-                options,
-                i,
                 |b, order| {
                     history::velocity(b, i, 1.0, ring.end(), ring);
                     let weights = history::momentum(order, 1.0);
@@ -192,12 +180,9 @@ fn step(b: &mut Builder, method: Method, options: Options, i: usize) {
         }
         Method::UniPc { order, form, corrector } => {
             let is_known = corrector && is_predicted(order, options, i);
-            let past = Past { needed: order, ring, denoised: ring.at(i), is_known };
             let corrects = corrector && i + 1 < b.n_steps();
-            past.step(
+            past(order, ring.at(i), is_known).step(
                 b,
-                options,
-                i,
                 |_, _| {},
                 |b, order| unipc::step(b, i, order, form, corrects, ring),
             );
@@ -222,10 +207,13 @@ fn to_zero(b: &mut Builder, from: Level, denoised: usize) {
 
 /// The registers of a method that uses the evaluations of earlier steps.
 struct Past {
+    options: Options,
+    /// The number of the step.
+    i: usize,
+    /// The registers that keep evaluations, or the slopes made of them.
+    ring: Ring,
     /// Evaluations that the full order needs.
     needed: usize,
-    /// The registers that keep them, or the slopes made of them.
-    ring: Ring,
     /// The register of the denoised point.
     denoised: usize,
     /// Whether the corrector of the step before has left the denoised point there.
@@ -233,16 +221,15 @@ struct Past {
 }
 
 impl Past {
-    /// Writes step `i`: the evaluation, `record` of what later steps use, and `advance`, which has
+    /// Writes the step: the evaluation, `record` of what later steps use, and `advance`, which has
     /// the order that the step can have.
     fn step(
         self,
         b: &mut Builder,
-        options: Options,
-        i: usize,
         record: impl FnOnce(&mut Builder, usize),
         advance: impl FnOnce(&mut Builder, usize),
     ) {
+        let Self { options, i, .. } = self;
         let (from, end) = (b.node(i), self.ring.end());
         if b.ends_at_zero(i) {
             if self.is_known {

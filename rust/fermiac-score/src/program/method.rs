@@ -24,17 +24,18 @@ trait FromSetting: Sized {
     fn from_setting(given: &Setting) -> Option<Self>;
 }
 
-impl FromSetting for bool {
-    fn from_setting(given: &Setting) -> Option<Self> {
-        if let Setting::Flag(flag) = given { Some(*flag) } else { None }
-    }
+/// Declares the types of settings that are read from one kind only.
+macro_rules! plain {
+    ($($kind:ty = $variant:ident,)*) => {$(
+        impl FromSetting for $kind {
+            fn from_setting(given: &Setting) -> Option<Self> {
+                if let Setting::$variant(value) = given { Some(*value) } else { None }
+            }
+        }
+    )*};
 }
 
-impl FromSetting for usize {
-    fn from_setting(given: &Setting) -> Option<Self> {
-        if let Setting::Whole(n) = given { Some(*n) } else { None }
-    }
-}
+plain! { bool = Flag, usize = Whole, [f64; 2] = Pair, }
 
 impl FromSetting for f64 {
     fn from_setting(given: &Setting) -> Option<Self> {
@@ -46,15 +47,11 @@ impl FromSetting for f64 {
     }
 }
 
-impl FromSetting for [f64; 2] {
-    fn from_setting(given: &Setting) -> Option<Self> {
-        if let Setting::Pair(pair) = given { Some(*pair) } else { None }
-    }
-}
-
 /// Declares choices: what each is, and its name.
 macro_rules! choices {
-    ($(#[$doc:meta])* $kind:ident { $($(#[$what:meta])* $choice:ident = $name:literal,)* }) => {
+    ($(
+        $(#[$doc:meta])* $kind:ident { $($(#[$what:meta])* $choice:ident = $name:literal,)* }
+    )*) => {$(
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum $kind { $($(#[$what])* $choice,)* }
@@ -67,7 +64,7 @@ macro_rules! choices {
                 }
             }
         }
-    };
+    )*};
 }
 
 choices! {
@@ -80,9 +77,6 @@ choices! {
         /// The time of the linear variance-preserving process.
         VpTime = "vp_t",
     }
-}
-
-choices! {
     /// The second-order rule of the multistep form of DPM-Solver++.
     SdeSolver {
         /// The midpoint rule.
@@ -90,9 +84,6 @@ choices! {
         /// The trapezoid rule.
         Heun = "heun",
     }
-}
-
-choices! {
     /// The weight of the second derivative in the third order of multistep DPM-Solver++.
     Variant {
         /// Half of the integral of the parabola.
@@ -100,9 +91,6 @@ choices! {
         /// The integral, which makes the order 3.
         Corrected = "corrected",
     }
-}
-
-choices! {
     /// The function B(h) of the predictor-corrector UniPC.
     BForm {
         /// B(h) = h.

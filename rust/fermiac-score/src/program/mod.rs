@@ -66,7 +66,7 @@ pub enum Op {
 }
 
 /// The program of an integrator, and its sizes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Program {
     /// The instructions.
     pub ops: Vec<Op>,

@@ -37,21 +37,18 @@ impl Scheme {
     /// Kutta's schemes of order 3 and 4, and the lower ones of last steps.
     pub(super) fn kutta(order: usize) -> Self {
         match order {
-            1 => return Self::euler(),
-            2 => return Self::heun(),
-            _ => {}
-        }
-        if order == 3 {
-            return Self {
+            1 => Self::euler(),
+            2 => Self::heun(),
+            3 => Self {
                 nodes: vec![0.0, 0.5, 1.0],
                 stages: vec![vec![], vec![0.5], vec![-1.0, 2.0]],
                 end: [1.0, 4.0, 1.0].map(|w| w / 6.0).to_vec(),
-            };
-        }
-        Self {
-            nodes: vec![0.0, 0.5, 0.5, 1.0],
-            stages: vec![vec![], vec![0.5], vec![0.0, 0.5], vec![0.0, 0.0, 1.0]],
-            end: [1.0, 2.0, 2.0, 1.0].map(|w| w / 6.0).to_vec(),
+            },
+            _ => Self {
+                nodes: vec![0.0, 0.5, 0.5, 1.0],
+                stages: vec![vec![], vec![0.5], vec![0.0, 0.5], vec![0.0, 0.0, 1.0]],
+                end: [1.0, 2.0, 2.0, 1.0].map(|w| w / 6.0).to_vec(),
+            },
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Thresholds: denoised points held to the range of the data.
 
-use fermiac_base::{Error, Result};
-
 /// The range of denoised points.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Threshold {
@@ -19,22 +17,6 @@ pub enum Threshold {
 }
 
 impl Threshold {
-    /// Refuses invalid numbers.
-    pub fn check(self) -> Result<Self> {
-        let (Self::Static(bound) | Self::Dynamic { bound, .. }) = self;
-        let probability = match self {
-            Self::Static(_) => 1.0,
-            Self::Dynamic { probability, .. } => probability,
-        };
-        if bound > 0.0 && bound.is_finite() && probability > 0.0 && probability <= 1.0 {
-            return Ok(self);
-        }
-        let why = format!(
-            "{self:?} given; a positive bound and a probability above 0 and at most 1 are needed"
-        );
-        Err(Error::argument("threshold", why))
-    }
-
     /// Applies the threshold to one row.
     pub(super) fn apply(self, row: &mut [f64], scratch: &mut Vec<f64>) {
         match self {

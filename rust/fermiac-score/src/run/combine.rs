@@ -5,18 +5,11 @@ use fermiac_base::simd::{Kernel, fma};
 /// Numbers that are summed at a time: eight registers of the widest kind.
 const SPAN: usize = 64;
 
-/// out = Σ c\[j\] · terms\[j\], of arrays that lie in one allocation at multiples of `size`.
+/// A sum over a part of the registers.
 pub(super) struct Combine<'a> {
     pub(super) data: &'a mut [f64],
-    /// Numbers of a register.
-    pub(super) size: usize,
-    /// The part of the registers to be summed.
     pub(super) range: std::ops::Range<usize>,
-    pub(super) to: usize,
-    pub(super) terms: &'a [usize],
-    /// One more term, after the others.
-    pub(super) noise: Option<usize>,
-    pub(super) c: &'a [f64],
+    pub(super) sum: Sum<'a>,
 }
 
 impl Kernel for Combine<'_> {
@@ -24,8 +17,7 @@ impl Kernel for Combine<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let Self { data, size, range, to, terms, noise, c } = self;
-        let sum = Sum { size, to, terms, noise, c };
+        let Self { data, range, sum } = self;
         let mut at = range.start;
         while at + SPAN <= range.end {
             sum.span::<FMA, SPAN>(data, at);
@@ -38,12 +30,15 @@ impl Kernel for Combine<'_> {
     }
 }
 
-struct Sum<'a> {
-    size: usize,
-    to: usize,
-    terms: &'a [usize],
-    noise: Option<usize>,
-    c: &'a [f64],
+/// out = Σ c\[j\] · terms\[j\], of arrays that lie in one allocation at multiples of `size`.
+pub(super) struct Sum<'a> {
+    /// Numbers of a register.
+    pub(super) size: usize,
+    pub(super) to: usize,
+    pub(super) terms: &'a [usize],
+    /// One more term, after the others.
+    pub(super) noise: Option<usize>,
+    pub(super) c: &'a [f64],
 }
 
 impl Sum<'_> {

@@ -89,7 +89,7 @@ impl<'a> Run<'a> {
         let mut reached = Reached { y: Vec::new(), sigma: Vec::new(), path: Vec::new() };
         for state in &self.states {
             reached.y.extend_from_slice(state.y());
-            state.write_levels(&self.plan, &mut reached.sigma);
+            reached.sigma.extend(state.levels(&self.plan));
         }
         reached
     }
@@ -121,7 +121,7 @@ pub fn integrate(
     let nodes = plan.program.n_steps + 1;
     let mut reached = Reached {
         y: y.to_vec(),
-        sigma: (0..n).map(|i| plan.first_level(i)).collect(),
+        sigma: (0..n).map(|i| plan.coefficient(i, 0)).collect(),
         path: if keep_path { vec![f64::NAN; n * nodes * dim] } else { Vec::new() },
     };
     context.set_total((n * plan.program.n_steps) as u64);
@@ -196,9 +196,7 @@ impl Item<'_> {
             }
         };
         self.y.copy_from_slice(state.y());
-        let mut levels = Vec::with_capacity(self.sigma.len());
-        state.write_levels(plan, &mut levels);
-        self.sigma.copy_from_slice(&levels);
+        self.sigma.iter_mut().zip(state.levels(plan)).for_each(|(to, s)| *to = s);
         outcome
     }
 }

@@ -1,7 +1,7 @@
 //! A block of rows: its registers, and its position in the program.
 
 use super::clip::Threshold;
-use super::combine::Combine;
+use super::combine::{Combine, Sum};
 use crate::Model;
 use crate::brownian::Brownian;
 use crate::noise::{Purpose, stream};
@@ -67,7 +67,23 @@ pub struct Plan<'a> {
     pub brownian: Option<Brownian>,
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// A plan whose other settings are the usual ones: no threshold, failure at numbers that are not
+    /// finite, Langevin steps of the ratio 0.16 to the level, and noise on no paths.
+    pub fn new(program: &'a Program, coefficients: &'a [f64], key: u64) -> Self {
+        Self {
+            program,
+            coefficients,
+            key,
+            purpose: Purpose::Integrate,
+            first_draw: 0,
+            threshold: None,
+            on_nan: OnNan::Raise,
+            stride: Stride { snr: 0.16, norm: Norm::Level },
+            brownian: None,
+        }
+    }
+
     /// Whether the result of a row depends on the other rows.
     pub fn couples_rows(&self) -> bool {
         self.stride.norm == Norm::Batch
@@ -76,22 +92,13 @@ impl Plan<'_> {
 
     /// Coefficient `at` of a row.
     #[inline]
-    fn coefficient(&self, row: usize, at: usize) -> f64 {
-        let n = self.program.n_coefficients;
-        if self.coefficients.len() == n {
-            self.coefficients[at]
-        } else {
-            self.coefficients[row * n + at]
-        }
+    pub(super) fn coefficient(&self, row: usize, at: usize) -> f64 {
+        let first = if self.is_shared() { 0 } else { row * self.program.n_coefficients };
+        self.coefficients[first + at]
     }
 
     fn is_shared(&self) -> bool {
         self.coefficients.len() == self.program.n_coefficients
-    }
-
-    /// The first level of a row.
-    pub fn first_level(&self, row: usize) -> f64 {
-        self.coefficient(row, 0)
     }
 }
 
@@ -158,13 +165,13 @@ impl State {
         if self.before.is_empty() { &self.data[..self.n * self.dim] } else { &self.before }
     }
 
-    /// Appends the levels of the rows.
-    pub fn write_levels(&self, plan: &Plan<'_>, out: &mut Vec<f64>) {
-        out.extend((0..self.n).map(|i| {
+    /// The levels of the rows.
+    pub fn levels(&self, plan: &Plan<'_>) -> impl Iterator<Item = f64> {
+        (0..self.n).map(|i| {
             let frozen = self.frozen.get(i).is_some_and(|frozen| *frozen);
             let at = if frozen { self.held[i] } else { self.level };
             plan.coefficient(self.offset + i, at)
-        }));
+        })
     }
 
     /// Makes the next step; `poll` is called after every call of the model. After an error the points
@@ -238,14 +245,13 @@ impl State {
         let noisy = noise.map_or(Ok(false), |draw| self.draw(plan, draw, at + m))?;
         let noise = noisy.then_some(plan.program.n_registers);
         let n_terms = m + usize::from(noisy);
-        let blocks = if plan.is_shared() { 1 } else { self.n };
-        for b in 0..blocks {
-            let range = if blocks == 1 { 0..size } else { b * dim..(b + 1) * dim };
-            let first =
-                if blocks == 1 { 0 } else { (self.offset + b) * plan.program.n_coefficients };
-            let c = &plan.coefficients[first + at..][..n_terms];
+        let shared = plan.is_shared();
+        for b in 0..if shared { 1 } else { self.n } {
+            let (range, row) =
+                if shared { (0..size, 0) } else { (b * dim..(b + 1) * dim, self.offset + b) };
+            let c = &plan.coefficients[row * plan.program.n_coefficients + at..][..n_terms];
             let data = &mut self.data;
-            dispatch(Combine { data, size, range, to, terms, noise, c });
+            dispatch(Combine { data, range, sum: Sum { size, to, terms, noise, c } });
         }
         Ok(())
     }
@@ -319,9 +325,8 @@ impl State {
 
     fn langevin(&mut self, plan: &Plan<'_>, denoised: usize, at: usize, noise: usize) {
         let (size, dim) = (self.size(), self.dim);
-        for (i, row) in
-            self.data[plan.program.n_registers * size..].chunks_exact_mut(dim).enumerate()
-        {
+        let normals = plan.program.n_registers * size;
+        for (i, row) in self.data[normals..].chunks_exact_mut(dim).enumerate() {
             let address = self.first + (self.offset + i) as u64;
             let draw = plan.first_draw.wrapping_add(noise as u32);
             stream(plan.key, plan.purpose, address, draw).fill_normal(row);
@@ -333,10 +338,7 @@ impl State {
             let step = 2.0 * root * root;
             let (drift, width) = (step / (s * s), (2.0 * step).sqrt());
             for j in i * dim..(i + 1) * dim {
-                let (d, z) = (
-                    self.data[denoised * size + j],
-                    self.data[plan.program.n_registers * size + j],
-                );
+                let (d, z) = (self.data[denoised * size + j], self.data[normals + j]);
                 let y = &mut self.data[j];
                 *y += drift * (d - *y) + width * z;
             }

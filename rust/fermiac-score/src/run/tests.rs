@@ -2,40 +2,15 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::model::level;
 use crate::noise::{Purpose, stream};
 use crate::program::{Op, Program};
-use fermiac_base::linalg::Rows;
+use crate::testing::Normal;
 
 const DIM: usize = 3;
 
-/// D(y, s) = y τ² / (τ² + s²), of the normal law with variance τ² = 4; NaN below a bound.
-struct Normal {
-    dispatch: Dispatch,
-    nan_below: f64,
-}
-
-impl Model for Normal {
-    fn dim(&self) -> usize {
-        DIM
-    }
-
-    fn denoise(&self, y: Rows<'_>, sigma: &[f64], out: &mut [f64]) -> Result<()> {
-        for (i, (row, y)) in out.chunks_exact_mut(DIM).zip(y.iter()).enumerate() {
-            let s = level(sigma, i);
-            for (d, y) in row.iter_mut().zip(y) {
-                *d = if *y < self.nan_below { f64::NAN } else { y * 4.0 / (4.0 + s * s) };
-            }
-        }
-        Ok(())
-    }
-
-    fn dispatch(&self) -> Dispatch {
-        self.dispatch
-    }
-}
-
-const THREADED: Normal = Normal { dispatch: Dispatch::AnyThread, nan_below: f64::NEG_INFINITY };
+/// The normal law with variance 4.
+const THREADED: Normal =
+    Normal { dim: DIM, variance: |_| 4.0, dispatch: Dispatch::AnyThread, breaks: |_, _, _| false };
 
 /// Euler's rule with noise: y = (s' / s) y + (1 - s' / s) D + w z. The coefficients are the levels,
 /// then three for each step.
@@ -57,20 +32,6 @@ fn euler(levels: &[f64], width: f64) -> (Program, Vec<f64>) {
     (program, coefficients)
 }
 
-fn plan<'a>(program: &'a Program, coefficients: &'a [f64]) -> Plan<'a> {
-    Plan {
-        program,
-        coefficients,
-        key: 7,
-        purpose: Purpose::Integrate,
-        first_draw: 0,
-        threshold: None,
-        on_nan: OnNan::Raise,
-        stride: Stride { snr: 0.16, norm: Norm::Level },
-        brownian: None,
-    }
-}
-
 fn points(n: usize) -> Vec<f64> {
     let mut y = vec![0.0; n * DIM];
     stream(1, Purpose::Start, 0, 0).fill_normal(&mut y);
@@ -82,9 +43,8 @@ fn steps_are_the_formula_with_the_noise_of_their_address() {
     let levels = [4.0, 2.0, 1.0, 0.5];
     let (program, coefficients) = euler(&levels, 0.3);
     let y = points(200);
-    let run =
-        integrate(&plan(&program, &coefficients), &THREADED, &y, 50, true, &Context::serial())
-            .unwrap();
+    let plan = Plan::new(&program, &coefficients, 7);
+    let run = integrate(&plan, &THREADED, &y, 50, true, &Context::serial()).unwrap();
     for i in [0, 63, 64, 199] {
         let mut x = y[i * DIM..(i + 1) * DIM].to_vec();
         let path = &run.path[i * 4 * DIM..(i + 1) * 4 * DIM];
@@ -110,9 +70,8 @@ fn steps_are_the_formula_with_the_noise_of_their_address() {
 fn threads_styles_steps_and_grids_by_row_give_the_same_bits() {
     let (program, coefficients) = euler(&[4.0, 2.0, 1.0, 0.5], 0.3);
     let y = points(333);
-    let one =
-        integrate(&plan(&program, &coefficients), &THREADED, &y, 0, false, &Context::serial())
-            .unwrap();
+    let plan = Plan::new(&program, &coefficients, 7);
+    let one = integrate(&plan, &THREADED, &y, 0, false, &Context::serial()).unwrap();
     let by_row = coefficients.repeat(333);
     let central = Normal { dispatch: Dispatch::CallingThread, ..THREADED };
     let cases = [
@@ -123,7 +82,7 @@ fn threads_styles_steps_and_grids_by_row_give_the_same_bits() {
     ];
     for (coefficients, model, n_threads) in cases {
         let context = Context::new(n_threads, |_, _| Ok(())).unwrap();
-        let plan = plan(&program, coefficients);
+        let plan = Plan::new(&program, coefficients, 7);
         assert_eq!(integrate(&plan, model, &y, 0, false, &context).unwrap().y, one.y);
         let mut run = Run::new(plan, model, &y, 0);
         for _ in 0..3 {
@@ -134,12 +93,25 @@ fn threads_styles_steps_and_grids_by_row_give_the_same_bits() {
 }
 
 #[test]
+fn a_row_alone_in_the_last_block_has_its_own_grid() {
+    let (program, common) = euler(&[4.0, 2.0, 1.0, 0.5], 0.3);
+    let (_, own) = euler(&[4.0, 3.0, 2.0, 1.0], 0.3);
+    let (by_row, y) = ([common.repeat(256), own.clone()].concat(), points(257));
+    let run = |coefficients: &[f64], y: &[f64], first| {
+        let plan = Plan::new(&program, coefficients, 7);
+        integrate(&plan, &THREADED, y, first, false, &Context::serial()).unwrap()
+    };
+    let alone = run(&own, &y[256 * DIM..], 256);
+    assert_eq!(run(&by_row, &y, 0).y[256 * DIM..], alone.y);
+}
+
+#[test]
 fn rows_without_a_number_are_an_error_or_stay() {
     let (program, coefficients) = euler(&[4.0, 2.0, 1.0, 0.5], 0.0);
-    let model = Normal { nan_below: -1.0, ..THREADED };
+    let model = Normal { breaks: |y, c, _| y[c] < -1.0, ..THREADED };
     let mut y = vec![0.5; 5 * DIM];
     y[3 * DIM] = -3.0;
-    let mut plan = plan(&program, &coefficients);
+    let mut plan = Plan::new(&program, &coefficients, 7);
     let context = Context::serial();
     let (error, reached) = integrate(&plan, &model, &y, 0, false, &context).unwrap_err();
     assert!(matches!(&error, Error::Target { row: Some(3), why } if why.contains("step 1")));
