@@ -1,4 +1,4 @@
-"""What this machine's memory allows: the floor under the cost of a random walk's step.
+"""Latency of random loads on this machine: the floor of the cost of a step of a random walk.
 
 ``python -m benches.walks.memory_latency [MiB ...]`` prints nanoseconds of a load at random places
 of a working set: one chain, where each load waits for the one before, then 2 to 24 chains beside

@@ -1,4 +1,4 @@
-"""What is estimated from walks, and with which errors, against sums by hand and known laws."""
+"""Estimates from walks and their errors, against sums by hand and known laws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""That the laws the engine is compared with are right: what they keep, and what dice show."""
+"""The reference laws of walks: their invariances, and simulations by a plain generator."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How a method's target is evaluated: here, on the workers of an executor, with a checkpoint.
+"""Evaluation of targets in this process or by an executor, with or without a checkpoint.
 
-Methods ask a target for batches of points, in a deterministic order, on the calling thread. So
-executors and checkpoints are wrappers of the target and the same for every method.
+Methods request batches of points from a target in a deterministic order on the calling thread.
+Executors and checkpoints are therefore wrappers of the target, the same for every method.
 """
 
 from __future__ import annotations
@@ -49,28 +49,28 @@ def evaluation(
     total: int = 0,
     integrand: bool = False,
 ) -> Iterator[tuple[Any, Report | None]]:
-    """Give the target and the progress callback that a method is to use.
+    """Yield the target and the progress callback that a method uses.
 
-    Without executor and checkpoint they are what was given. Else a callable stands for a callable
-    or a built-in integrand, and a `LogDensity` for a log-density.
+    Without executor and checkpoint they are those that were given. Otherwise a callable stands for
+    a callable or a built-in integrand, and a `LogDensity` for a log-density.
 
     Parameters
     ----------
     target : callable or LogDensity
     executor : Executor or Sharded, optional
     target_factory : str or Factory, optional
-        What makes the target in the workers.
+        The function that makes the target in the workers.
     log : Log, optional
         The log of a checkpoint.
     identity : callable
-        Gives what must be the same for a checkpoint to fit (see `identity_of`).
+        Returns the identity of the run, which a checkpoint must match (see `identity_of`).
     n_threads : int
-        For a target that is evaluated here and runs in Rust.
+        Threads of a target in Rust that is evaluated in this process.
     report : callable, optional
         The progress callback.
     total : int, default 0
-        The whole of the progress, for reports (and so pauses and aborts) within the first batch;
-        0 where it is not known before.
+        The total of the progress, for reports (and so pauses and aborts) within the first batch;
+        0 if it is not known before.
     integrand : bool, default False
         Whether the method takes the target as an integrand, though it may be a `LogDensity` too:
         native and torch targets are both.
@@ -115,7 +115,7 @@ def evaluated(
     report: Report | None,
     integrand: bool = False,
 ) -> Iterator[tuple[Any, Report | None]]:
-    """The target as a method that keeps its own state asks it, and the callback for progress."""
+    """Yield the target and the progress callback for a method that keeps its own state."""
     last = (0, 0)
 
     def remember(done: int, total: int) -> None:
@@ -150,7 +150,7 @@ def evaluated(
 
 
 class _Ticker:
-    """A progress callback that also counts the part of a batch that is done, and never falls."""
+    """A progress callback that counts finished parts of a batch and never decreases."""
 
     def __init__(self, report: Report | None, total: int) -> None:
         self._report = report
@@ -169,7 +169,7 @@ class _Ticker:
 
 
 class _Local:
-    """The target in this process, on pieces of a batch if rows are given."""
+    """Evaluation in this process, in pieces of a batch if rows are given."""
 
     def __init__(self, target: Any, rows: int | None, tick: Callable[[int], object]) -> None:
         self._target = target
@@ -187,7 +187,7 @@ class _Local:
 
 
 class _Batched:
-    """Values of whole batches, from the log as far as it knows them."""
+    """Values of whole batches, taken from the log as far as it has them."""
 
     def __init__(self, pieces: _Pieces, log: Log | None) -> None:
         self._pieces = pieces
@@ -213,7 +213,7 @@ class _Batched:
 
 
 class _Density(LogDensity):
-    """A log-density whose batches are evaluated elsewhere, or remembered."""
+    """A log-density whose batches come from an executor or from a log."""
 
     form = "python"
 

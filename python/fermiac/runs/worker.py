@@ -1,4 +1,4 @@
-"""What runs in the workers of an executor: one shard of a batch at a time."""
+"""Evaluation of one shard of a batch in a worker of an executor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["RETRIED", "WITH_TARGET", "direct", "evaluate", "in_thread"]
 
 Array = NDArray[np.float64]
 
-#: What is special about an attempt; the two add up.
+#: Flags of an attempt.
 RETRIED, WITH_TARGET = 1, 2
 
 #: The targets that this process has seen last, by the digest of their pickles.
@@ -39,9 +39,9 @@ def evaluate(
     with_gradient: bool | None,
     attempt: int,
 ) -> tuple[NDArray[Any], ...] | None:
-    """The values at the rows of `x`, or None if the target must be sent first.
+    """Return the values at the rows of `x`, or None if the target must be sent first.
 
-    `with_gradient` is None for an integrand, else it says what a log-density is asked for.
+    `with_gradient` is None for an integrand, and a flag for a log-density.
     """
     if isa != _core.isa_level:
         raise WorkerError(
@@ -63,7 +63,7 @@ def evaluate(
         _targets[digest] = target
         while len(_targets) > _KEPT:
             _targets.popitem(last=False)
-    # What crossed over may be read-only, and the user's function may write to its batch.
+    # Unpickled arrays may be read-only, and the user's function may write to its batch.
     try:
         with threads(1):
             return direct(target, np.require(x, np.float64, ["C", "W"]), with_gradient)
@@ -72,7 +72,7 @@ def evaluate(
 
 
 def direct(target: Any, x: Array, with_gradient: bool | None) -> tuple[NDArray[Any], ...]:
-    """The values at the rows of `x`, in this process; they are the caller's own."""
+    """Return copies of the values at the rows of `x`, evaluated in this process."""
     if isinstance(target, Factory):
         target = target.build(x.shape[1])
     # Copies: a function may give the same buffer, refilled, for every piece of a batch.
@@ -88,13 +88,13 @@ def direct(target: Any, x: Array, with_gradient: bool | None) -> tuple[NDArray[A
 
 
 def in_thread(target: Any, x: Array, with_gradient: bool | None) -> tuple[NDArray[Any], ...]:
-    """The same for a worker that is a thread of the driver."""
+    """Return the values in a worker that is a thread of the driver."""
     with threads(1):
         return direct(target, x, with_gradient)
 
 
 def _portable(error: Exception) -> Exception:
-    """The exception itself if it survives the way to the driver, else its text."""
+    """Return the exception if it can be pickled, else one with its text."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
