@@ -8,7 +8,7 @@ use super::persist::{self, Rows};
 use super::plan::{Kernel, Plan};
 use super::record::{Record, Track};
 use super::schedulers::run;
-use super::walker_block::{Batch, Member, Moves, WALKERS, WalkerBlock};
+use super::walker_block::{Batch, Member, Moves, WalkerBlock};
 use fermiac_base::par::Context;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
@@ -55,11 +55,7 @@ impl Crawlers {
         for name in start {
             nodes.push(crawl.number(*name)? as usize);
         }
-        let blocks: Vec<WalkerBlock> = nodes
-            .chunks(WALKERS)
-            .zip(0..)
-            .map(|(nodes, index)| WalkerBlock::new(nodes, key, index))
-            .collect();
+        let blocks = WalkerBlock::all(&nodes, key);
         let histories = blocks.iter().map(|_| Hashed::new()).collect();
         Ok(Self { crawl, plan, blocks, histories, n_walkers: start.len(), begun: false })
     }
@@ -107,7 +103,7 @@ impl Crawlers {
 
     /// The visits of the walkers.
     pub fn rows(&self) -> Result<Rows<u32>> {
-        let rows = persist::rows_of(&self.histories, self.n_walkers, false);
+        let rows = persist::rows_of(&self.histories, self.n_walkers);
         rows.ok_or_else(|| Error::Internal("a node above 2³² in a crawl".into()))
     }
 
@@ -200,17 +196,7 @@ impl Scheduler for Attempt<'_, '_, '_> {
             && self.deadline.is_none_or(|deadline| Instant::now() < deadline)
         {
             saved.clone_from(blocks);
-            let mut members: Vec<_> = blocks
-                .iter_mut()
-                .zip(&mut *histories)
-                .zip(&mut *tracks)
-                .map(|((block, history), track)| Member {
-                    block,
-                    history,
-                    track,
-                    words: Vec::new(),
-                })
-                .collect();
+            let mut members: Vec<_> = Member::each(blocks, histories, tracks).collect();
             let batch = Batch { moves, source: crawl, plan, members: &mut members, n_steps: 1 };
             if let Err(error) = run(batch) {
                 std::mem::swap(blocks, saved);

@@ -42,9 +42,8 @@ impl Call<'_, '_> {
     ) -> Result<()> {
         let size = blocks.len().div_ceil(self.context.n_threads()).clamp(1, M::BATCH);
         let mut batches: Vec<Vec<Member<'_, '_, H>>> = Vec::new();
-        for ((block, history), track) in blocks.iter_mut().zip(histories).zip(tracks) {
-            let done = block.done;
-            let member = Member { block, history, track, words: Vec::new() };
+        for member in Member::each(blocks, histories, tracks) {
+            let done = member.block.done;
             match batches.last_mut() {
                 // After an interrupt some blocks are further.
                 Some(batch) if batch.len() < size && batch[0].block.done == done => {
@@ -121,8 +120,9 @@ impl<P: NeighbourSource + Sync, H: History> Scheduler for Private<'_, '_, '_, P,
     }
 }
 
-/// Blocks that share the visits of all earlier steps, but not those of the current step.
-pub(super) struct SharedSync<'a, 'c, 't> {
+/// Blocks that share the visits of all earlier steps, but not those of the current step; or visits
+/// as they come, in no fixed order.
+pub(super) struct Sharing<'a, 'c, 't> {
     pub(super) call: &'a Call<'a, 'c>,
     pub(super) view: &'a View<'a>,
     pub(super) blocks: &'a mut [WalkerBlock],
@@ -134,18 +134,19 @@ pub(super) struct SharedSync<'a, 'c, 't> {
 /// From so many blocks per thread, several threads pay off for every step.
 const WORTHWHILE: usize = if cfg!(test) { 2 } else { 1024 };
 
-impl Scheduler for SharedSync<'_, '_, '_> {
+impl Scheduler for Sharing<'_, '_, '_> {
     fn run<M: Moves>(self, moves: &M) -> Result<()> {
         let Self { call, view, blocks, common, counts, tracks } = self;
-        let n_threads = call.context.n_threads().min(blocks.len() / WORTHWHILE).max(1);
+        let n_threads = call.context.n_threads();
+        if common.unordered {
+            let when = if n_threads == 1 { Counting::Plain } else { Counting::Atomic };
+            let mut histories = histories(common, counts, when, blocks.len());
+            return call.batches(moves, view, blocks, &mut histories, tracks);
+        }
+        let n_threads = n_threads.min(blocks.len() / WORTHWHILE).max(1);
         let when = if n_threads == 1 { Counting::Plain } else { Counting::Deferred };
         let mut histories = histories(common, counts, when, blocks.len());
-        let mut members: Vec<_> = blocks
-            .iter_mut()
-            .zip(&mut histories)
-            .zip(tracks)
-            .map(|((block, history), track)| Member { block, history, track, words: Vec::new() })
-            .collect();
+        let mut members: Vec<_> = Member::each(blocks, &mut histories, tracks).collect();
         if n_threads == 1 {
             return call.each(moves, view, vec![members]);
         }
@@ -177,24 +178,5 @@ impl Scheduler for SharedSync<'_, '_, '_> {
             }))?;
         }
         Ok(())
-    }
-}
-
-/// Blocks that share visits as they come, in no fixed order.
-pub(super) struct SharedAsync<'a, 'c, 't> {
-    pub(super) call: &'a Call<'a, 'c>,
-    pub(super) view: &'a View<'a>,
-    pub(super) blocks: &'a mut [WalkerBlock],
-    pub(super) common: &'a SharedCounts,
-    pub(super) counts: &'a mut Counts,
-    pub(super) tracks: &'a mut [Track<'t>],
-}
-
-impl Scheduler for SharedAsync<'_, '_, '_> {
-    fn run<M: Moves>(self, moves: &M) -> Result<()> {
-        let Self { call, view, blocks, common, counts, tracks } = self;
-        let when = if call.context.n_threads() == 1 { Counting::Plain } else { Counting::Atomic };
-        let mut histories = histories(common, counts, when, blocks.len());
-        call.batches(moves, view, blocks, &mut histories, tracks)
     }
 }

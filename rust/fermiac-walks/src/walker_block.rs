@@ -7,6 +7,7 @@ use super::record::Track;
 use fermiac_base::Result;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{Kernel, LANES, V};
+use std::ops::Range;
 
 /// The number of walkers in a block. Walker `i` is lane `i % 8` of block `i / 8` and its stream.
 pub(super) const WALKERS: usize = LANES;
@@ -52,7 +53,12 @@ pub(super) struct WalkerBlock {
 pub(super) const NOWHERE: usize = usize::MAX;
 
 impl WalkerBlock {
-    pub(super) fn new(at: &[usize], key: u64, index: u64) -> Self {
+    /// The blocks of walkers at given nodes.
+    pub(super) fn all(at: &[usize], key: u64) -> Vec<Self> {
+        at.chunks(WALKERS).zip(0..).map(|(nodes, index)| Self::new(nodes, key, index)).collect()
+    }
+
+    fn new(at: &[usize], key: u64, index: u64) -> Self {
         let mut all = [at[0]; WALKERS];
         all[..at.len()].copy_from_slice(at);
         Self {
@@ -150,32 +156,35 @@ pub(super) trait Moves: Sync {
     }
 
     /// Chooses and prefetches the places to read.
-    fn propose<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        words: &[[u64; WALKERS]],
-        source: &P,
-        history: &H,
-    );
+    fn propose(&self, o: &mut WalkerBlock, words: &Words, source: &impl NeighbourSource);
 
-    /// Reads the nodes there, and prefetches their rows and counts.
-    fn fetch<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        source: &P,
-        history: &H,
-    ) -> Result<()>;
+    /// The node to which a walker may go; by default the one at its place.
+    #[inline(always)]
+    fn candidate(&self, o: &WalkerBlock, l: usize, source: &impl NeighbourSource) -> usize {
+        if o.place[l] == NOWHERE { o.at[l] } else { source.node(o.place[l]) }
+    }
+
+    /// Prefetches more about the candidate of a walker than its row and its count.
+    #[inline(always)]
+    fn touch(&self, _: &WalkerBlock, _: usize) {}
+
+    /// Reads the candidates, and prefetches their rows and counts.
+    #[inline(always)]
+    fn fetch(&self, scene: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
+        let Scene { o, source, history, .. } = scene;
+        for l in 0..o.n {
+            o.candidate[l] = self.candidate(o, l, source);
+            source.touch_row(o.candidate[l]);
+            history.touch(l, o.candidate[l]);
+            self.touch(o, l);
+        }
+        source.require(o.candidate[..o.n].iter().copied())
+    }
 
     /// Moves or stays; by default moves to the candidate if there is a place.
     #[inline(always)]
-    fn decide<const FMA: bool, P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        _words: &[[u64; WALKERS]],
-        source: &P,
-        _: &H,
-        _: &Step,
-    ) {
+    fn decide<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
+        let Scene { o, source, .. } = scene;
         for l in 0..o.n {
             if o.place[l] != NOWHERE {
                 o.go(l, o.candidate[l], source.row(o.candidate[l]));
@@ -184,25 +193,24 @@ pub(super) trait Moves: Sync {
     }
 
     /// As `fetch`, for a second choice.
-    fn fetch_again<P: NeighbourSource, H: History>(
-        &self,
-        _: &mut WalkerBlock,
-        _: &P,
-        _: &H,
-    ) -> Result<()> {
+    fn fetch_again(&self, _: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
         Ok(())
     }
 
     /// As `decide`, for a second choice.
-    fn decide_again<const FMA: bool, P: NeighbourSource, H: History>(
-        &self,
-        _: &mut WalkerBlock,
-        _words: &[[u64; WALKERS]],
-        _: &P,
-        _: &H,
-        _: &Step,
-    ) {
-    }
+    fn decide_again<const FMA: bool>(&self, _: Scene<'_, impl NeighbourSource, impl History>) {}
+}
+
+/// Random words, some for each step of all walkers.
+pub(super) type Words = [[u64; WALKERS]];
+
+/// A block in one stage of a step, and what it sees there.
+pub(super) struct Scene<'a, P, H> {
+    pub(super) o: &'a mut WalkerBlock,
+    pub(super) words: &'a Words,
+    pub(super) source: &'a P,
+    pub(super) history: &'a H,
+    pub(super) step: &'a Step,
 }
 
 /// Blocks that move side by side for some steps.
@@ -220,6 +228,28 @@ pub(super) struct Member<'a, 'b, H> {
     pub(super) history: &'a mut H,
     pub(super) track: &'a mut Track<'b>,
     pub(super) words: Vec<[u64; WALKERS]>,
+}
+
+impl<'a, 'b, H> Member<'a, 'b, H> {
+    /// Each block with its history and its record.
+    pub(super) fn each(
+        blocks: &'a mut [WalkerBlock],
+        histories: &'a mut [H],
+        tracks: &'a mut [Track<'b>],
+    ) -> impl Iterator<Item = Self> {
+        let all = blocks.iter_mut().zip(histories).zip(tracks);
+        all.map(|((block, history), track)| Self { block, history, track, words: Vec::new() })
+    }
+
+    #[inline(always)]
+    fn scene<'s, P>(
+        &'s mut self,
+        words: Range<usize>,
+        source: &'s P,
+        step: &'s Step,
+    ) -> Scene<'s, P, H> {
+        Scene { o: self.block, words: &self.words[words], source, history: self.history, step }
+    }
 }
 
 impl<M: Moves, P: NeighbourSource, H: History> Kernel for Batch<'_, '_, '_, M, P, H> {
@@ -247,27 +277,25 @@ impl<M: Moves, P: NeighbourSource, H: History> Kernel for Batch<'_, '_, '_, M, P
                     members.iter_mut().for_each(|m| m.block.note_stuck());
                 }
                 for m in members.iter_mut() {
-                    moves.propose(m.block, &m.words[words.clone()], source, m.history);
+                    moves.propose(m.block, &m.words[words.clone()], source);
                 }
                 for m in members.iter_mut() {
-                    moves.fetch(m.block, source, m.history)?;
+                    moves.fetch(m.scene(words.clone(), source, &step))?;
                 }
                 source.settle()?;
                 for m in members.iter_mut() {
                     m.history.survey(&plan.target, m.block, source);
                 }
                 for m in members.iter_mut() {
-                    let words = &m.words[words.clone()];
-                    moves.decide::<FMA, P, H>(m.block, words, source, m.history, &step);
+                    moves.decide::<FMA>(m.scene(words.clone(), source, &step));
                 }
                 if M::TWICE {
                     for m in members.iter_mut() {
-                        moves.fetch_again(m.block, source, m.history)?;
+                        moves.fetch_again(m.scene(words.clone(), source, &step))?;
                     }
                     source.settle()?;
                     for m in members.iter_mut() {
-                        let words = &m.words[words.clone()];
-                        moves.decide_again::<FMA, P, H>(m.block, words, source, m.history, &step);
+                        moves.decide_again::<FMA>(m.scene(words.clone(), source, &step));
                     }
                 }
                 for m in members.iter_mut() {

@@ -3,6 +3,7 @@
 use super::Tile;
 use super::loss::{Gradient, Room};
 use super::rule::Rule;
+use crate::graph::IdSlice as Nodes;
 use fermiac_base::Error;
 use fermiac_base::par::Signal;
 use fermiac_base::rng::Stream;
@@ -10,33 +11,6 @@ use fermiac_base::simd::{Kernel, V};
 
 /// Steps whose data are prefetched.
 const AHEAD: usize = 4;
-
-/// The paths of walkers: (tokens, slots), row by row.
-#[derive(Debug, Clone, Copy)]
-pub enum Nodes<'a> {
-    /// 32 bits.
-    Short(&'a [u32]),
-    /// 64 bits.
-    Long(&'a [u64]),
-}
-
-impl Nodes<'_> {
-    /// The number of nodes.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Short(nodes) => nodes.len(),
-            Self::Long(nodes) => nodes.len(),
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn at(&self, i: usize) -> usize {
-        match self {
-            Self::Short(nodes) => nodes[i] as usize,
-            Self::Long(nodes) => nodes[i] as usize,
-        }
-    }
-}
 
 /// The output array of recorded parameters: (tokens, slots, dim).
 #[derive(Debug)]
@@ -53,6 +27,7 @@ pub struct Trace<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SegmentPlan<'a> {
     pub(super) rule: &'a Rule,
+    /// The paths of walkers: (tokens, slots), row by row.
     pub(super) nodes: Nodes<'a>,
     /// The number of slots of a token, and the step before the first.
     pub(super) n_slots: usize,
