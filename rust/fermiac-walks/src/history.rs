@@ -182,9 +182,9 @@ impl History for Dense {
     fn gather(&self, lane: usize, nodes: &[usize; LANES]) -> V {
         let base = lane * self.n_nodes;
         let counts = &self.counts;
-        V(
-            each!(counts, Counts::{Byte, Short, Long}, all => nodes.map(|node| all[base + node].into())),
-        )
+        V(each!(counts, Counts::{Byte, Short, Long}, all => {
+            nodes.map(|node| all[base + node].into())
+        }))
     }
 
     #[inline(always)]

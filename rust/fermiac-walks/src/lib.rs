@@ -13,12 +13,11 @@
 //! Eight walkers make a block, which has one stream of random numbers. Blocks move side by side in
 //! stages, so that each finds in the cache what the stage before has prefetched.
 
-/// The same expression for several variants of an enum, of different types; then other arms.
+/// The same expression for the variants of an enum, of different types.
 macro_rules! each {
-    ($value:expr, $kind:ident::{$($variant:ident),+}, $name:ident => $call:expr $(; $($rest:tt)+)?) => {
+    ($value:expr, $kind:ident::{$($variant:ident),+}, $name:ident => $call:expr) => {
         match $value {
             $($kind::$variant($name) => $call,)+
-            $($($rest)+)?
         }
     };
 }

@@ -1,6 +1,7 @@
 //! Lists of edges that are larger than the memory: sorted on the disk, and written as rows.
 
 use super::build::Id;
+use super::poll_at;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use std::cmp::Reverse;
@@ -160,9 +161,7 @@ impl<R: Record> Sorter<R> {
         }
         let end = self.sorting.n_nodes.unwrap_or(1 << 32);
         for (i, &[from, to]) in pairs.iter().enumerate() {
-            if i.is_multiple_of(EDGES) {
-                context.poll()?;
-            }
+            poll_at(context, i, EDGES)?;
             let (from, to) = (from.get() as u64, to.get() as u64);
             let weight = weights.map_or(1.0, |weights| weights[i]);
             let edge = self.n_edges;

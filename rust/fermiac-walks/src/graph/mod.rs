@@ -9,11 +9,18 @@ pub mod random;
 pub use build::{Edges, Id, Rows, from_edges};
 pub use check::{OneWay, Rigour, Survey, one_way, strengths, survey};
 pub use external::{Record, Sorter, Sorting, Written};
+use fermiac_base::par::Context;
 use fermiac_base::simd::prefetch;
 use fermiac_base::{Error, Result};
 pub use parts::{Parts, parts, strong_parts};
 use std::fmt;
 use std::sync::Arc;
+
+/// Polls signals at every so many places of a loop.
+#[inline]
+fn poll_at(context: &Context<'_>, at: usize, every: usize) -> Result<()> {
+    if at.is_multiple_of(every) { context.poll() } else { Ok(()) }
+}
 
 /// A shared array.
 pub type Shared<T> = Arc<dyn AsRef<[T]> + Send + Sync>;

@@ -1,8 +1,7 @@
 //! Quadratic losses.
 
-use super::loss::{Gradient, Room};
+use super::loss::{Gradient, Room, Visit};
 use super::{Tile, product, tiled};
-use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, prefetch};
 use fermiac_base::{Error, Result};
 
@@ -114,13 +113,8 @@ impl Gradient for Quadratic {
     }
 
     #[inline(always)]
-    fn gradient<const FMA: bool>(
-        &self,
-        node: usize,
-        theta: &[Tile],
-        room: &mut Room,
-        _: &mut Stream,
-    ) -> Result<()> {
+    fn gradient<const FMA: bool>(&self, at: Visit<'_>, room: &mut Room) -> Result<()> {
+        let Visit { node, theta, .. } = at;
         let Room { gradient, rest, .. } = room;
         let (tiles, dim) = (self.tiles, self.dim);
         let center = &self.centers[node * tiles..][..tiles];

@@ -1,7 +1,7 @@
 //! The loops in which tokens follow their walkers.
 
 use super::Tile;
-use super::loss::{Gradient, Room};
+use super::loss::{Gradient, Room, Visit};
 use super::rule::Rule;
 use crate::graph::IdSlice as Nodes;
 use fermiac_base::Error;
@@ -132,17 +132,17 @@ impl<L: Gradient> Kernel for Segment<'_, '_, L> {
                 let beta = plan.size(step);
                 for _ in 0..rule.local_steps {
                     // Not a closure, which would be compiled for the baseline.
-                    let error =
-                        match loss.gradient::<FMA>(node, state.theta, &mut room, state.stream) {
-                            Ok(()) => {
-                                let TokenState { theta, velocity, .. } = &mut *state;
-                                if rule.step::<FMA>(beta, &mut room.gradient, theta, velocity) {
-                                    continue;
-                                }
-                                None
+                    let TokenState { theta, velocity, stream, .. } = &mut *state;
+                    let error = match loss.gradient::<FMA>(Visit { node, theta, stream }, &mut room)
+                    {
+                        Ok(()) => {
+                            if rule.step::<FMA>(beta, &mut room.gradient, theta, velocity) {
+                                continue;
                             }
-                            Err(error) => Some(error),
-                        };
+                            None
+                        }
+                        Err(error) => Some(error),
+                    };
                     failure = Some(Failure { step, token: state.index, error });
                     break;
                 }
