@@ -84,7 +84,7 @@ impl History for NoHistory {
 /// where random reads cost a tenth of those from memory.
 pub(super) struct Dense {
     counts: Counts,
-    n_nodes: usize,
+    pub(super) n_nodes: usize,
 }
 
 /// Counts of one width.
@@ -146,11 +146,6 @@ impl Dense {
             }
             return;
         }
-    }
-
-    /// Removes all visits.
-    pub(super) fn clear(&mut self) {
-        *self = Self::new(self.n_nodes);
     }
 
     /// Widens the counts.

@@ -76,7 +76,7 @@ impl Visited for Dense {
     }
 
     fn clear(&mut self) {
-        Self::clear(self);
+        *self = Self::new(self.n_nodes);
     }
 }
 

@@ -6,7 +6,7 @@ use super::graph::View;
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::plan::Plan;
-use super::record::Track;
+use super::record::Record;
 use super::shared::{Counting, Counts, Shared, SharedCounts, histories};
 use super::walker_block::{Batch, Member, Moves, WalkerBlock};
 use fermiac_base::Result;
@@ -38,7 +38,7 @@ impl Call<'_, '_> {
         source: &P,
         blocks: &mut [WalkerBlock],
         histories: &mut [H],
-        tracks: &mut [Track<'_>],
+        tracks: &mut [Record<'_>],
     ) -> Result<()> {
         let size = blocks.len().div_ceil(self.context.n_threads()).clamp(1, M::BATCH);
         let mut batches: Vec<Vec<Member<'_, '_, H>>> = Vec::new();
@@ -88,29 +88,13 @@ pub(super) fn run<M: Moves, P: NeighbourSource, H: History>(
     if M::VECTORS { dispatch(batch) } else { batch.run::<false>() }
 }
 
-/// Runs one step of all batches, each on a thread.
-pub(super) fn step_together<M: Moves, P: NeighbourSource + Sync, H: History>(
-    call: &Call<'_, '_>,
-    moves: &M,
-    source: &P,
-    batches: Vec<&mut [Member<'_, '_, H>]>,
-) -> Result<()> {
-    let plan = call.plan;
-    call.context.each(batches, None, |members, signal| {
-        let walkers = members.iter().map(|m| m.block.n as u64).sum::<u64>();
-        run(Batch { moves, source, plan, members, n_steps: 1 })?;
-        signal.count(walkers);
-        Ok(())
-    })
-}
-
 /// Blocks with histories of their own.
 pub(super) struct Private<'a, 'c, 't, P, H> {
     pub(super) call: &'a Call<'a, 'c>,
     pub(super) source: &'a P,
     pub(super) blocks: &'a mut [WalkerBlock],
     pub(super) histories: &'a mut [H],
-    pub(super) tracks: &'a mut [Track<'t>],
+    pub(super) tracks: &'a mut [Record<'t>],
 }
 
 impl<P: NeighbourSource + Sync, H: History> Scheduler for Private<'_, '_, '_, P, H> {
@@ -128,7 +112,7 @@ pub(super) struct Sharing<'a, 'c, 't> {
     pub(super) blocks: &'a mut [WalkerBlock],
     pub(super) common: &'a SharedCounts,
     pub(super) counts: &'a mut Counts,
-    pub(super) tracks: &'a mut [Track<'t>],
+    pub(super) tracks: &'a mut [Record<'t>],
 }
 
 /// From so many blocks per thread, several threads pay off for every step.
@@ -161,7 +145,14 @@ impl Scheduler for Sharing<'_, '_, '_> {
             let step = members.first().map(|first| call.plan.step(first.block));
             let log_weight = step.map_or(0.0, |step| step.log_weight);
             // All blocks finish the step and are counted, even after a signal.
-            let moved = step_together(call, moves, view, members.chunks_mut(size).collect());
+            let batches = members.chunks_mut(size).collect();
+            let moved =
+                call.context.each(batches, None, |members: &mut [Member<'_, '_, _>], signal| {
+                    let walkers = members.iter().map(|m| m.block.n as u64).sum::<u64>();
+                    run(Batch { moves, source: view, plan: call.plan, members, n_steps: 1 })?;
+                    signal.count(walkers);
+                    Ok(())
+                });
             let count = |chunk: &mut [Member<'_, '_, DynHistory<'_>>]| {
                 let mut history = Shared::new(common, None, count);
                 for m in chunk {

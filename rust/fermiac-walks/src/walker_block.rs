@@ -3,7 +3,7 @@
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::plan::{Plan, Step, Stuck};
-use super::record::Track;
+use super::record::Record;
 use fermiac_base::Result;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{Kernel, LANES, V};
@@ -121,6 +121,34 @@ impl WalkerBlock {
     }
 }
 
+/// The methods that all kinds of walkers have.
+macro_rules! positions {
+    ($walkers:ty) => {
+        impl $walkers {
+            /// The number of walkers.
+            pub fn n_walkers(&self) -> usize {
+                self.n_walkers
+            }
+
+            /// The number of steps that all walkers have made.
+            pub fn n_done(&self) -> u64 {
+                self.blocks.iter().map(|block| block.done).min().unwrap_or(0)
+            }
+
+            /// The number of moves in all steps of all walkers.
+            pub fn n_moves(&self) -> u64 {
+                self.blocks.iter().map(|block| block.moved).sum()
+            }
+
+            /// The current nodes.
+            pub fn positions(&self) -> Vec<usize> {
+                self.blocks.iter().flat_map(|block| block.at[..block.n].to_vec()).collect()
+            }
+        }
+    };
+}
+pub(super) use positions;
+
 /// The index below `n` that a word chooses, and the rest of the word. Probabilities are off by
 /// less than 2⁻⁶⁴.
 #[inline(always)]
@@ -226,7 +254,7 @@ pub(super) struct Batch<'a, 'b, 'c, M, P, H> {
 pub(super) struct Member<'a, 'b, H> {
     pub(super) block: &'a mut WalkerBlock,
     pub(super) history: &'a mut H,
-    pub(super) track: &'a mut Track<'b>,
+    pub(super) track: &'a mut Record<'b>,
     pub(super) words: Vec<[u64; WALKERS]>,
 }
 
@@ -235,7 +263,7 @@ impl<'a, 'b, H> Member<'a, 'b, H> {
     pub(super) fn each(
         blocks: &'a mut [WalkerBlock],
         histories: &'a mut [H],
-        tracks: &'a mut [Track<'b>],
+        tracks: &'a mut [Record<'b>],
     ) -> impl Iterator<Item = Self> {
         let all = blocks.iter_mut().zip(histories).zip(tracks);
         all.map(|((block, history), track)| Self { block, history, track, words: Vec::new() })

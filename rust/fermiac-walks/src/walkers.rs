@@ -10,7 +10,7 @@ use super::recent::Recent;
 use super::record::Record;
 use super::schedulers::{Call, Private, Sharing};
 use super::shared::{Counts, SharedCounts, new_counts};
-use super::walker_block::{WALKERS, WalkerBlock};
+use super::walker_block::{WALKERS, WalkerBlock, positions};
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use std::time::{Duration, Instant};
@@ -65,6 +65,8 @@ pub(super) enum Histories {
     Shared(SharedCounts, Counts),
 }
 
+positions!(Walkers);
+
 impl Walkers {
     /// Creates walkers at given nodes; walker `i` has lane `i % 8` of the stream at the address
     /// (key, walk, `i / 8`).
@@ -93,26 +95,6 @@ impl Walkers {
         }
         let histories = Histories::new(&plan, memory, n, start.len())?;
         Ok(Self { graph, plan, blocks, histories, n_walkers: start.len(), prepared: None })
-    }
-
-    /// The number of walkers.
-    pub fn n_walkers(&self) -> usize {
-        self.n_walkers
-    }
-
-    /// The number of steps that all walkers have made.
-    pub fn n_done(&self) -> u64 {
-        self.blocks.iter().map(|block| block.done).min().unwrap_or(0)
-    }
-
-    /// The number of moves in all steps of all walkers.
-    pub fn n_moves(&self) -> u64 {
-        self.blocks.iter().map(|block| block.moved).sum()
-    }
-
-    /// The current nodes.
-    pub fn positions(&self) -> Vec<usize> {
-        self.blocks.iter().flat_map(|block| block.at[..block.n].to_vec()).collect()
     }
 
     /// The visits of one walker to each node, if they are in a table of all nodes.
