@@ -103,6 +103,34 @@ impl WalkerBlock {
         self.moved += 1;
     }
 
+    /// The default of [`Moves::decide`].
+    #[inline(always)]
+    fn go_to_places(&mut self, source: &impl NeighbourSource) {
+        for l in 0..self.n {
+            if self.place[l] != NOWHERE {
+                self.go(l, self.candidate[l], source.row(self.candidate[l]));
+            }
+        }
+    }
+
+    /// The default of [`Moves::fetch`]. As arguments of their own, the block, the rows and the
+    /// counts are known not to overlap, so that the loop keeps their addresses.
+    #[inline(always)]
+    fn fetch<M: Moves + ?Sized>(
+        &mut self,
+        moves: &M,
+        source: &impl NeighbourSource,
+        history: &impl History,
+    ) -> Result<()> {
+        for l in 0..self.n {
+            self.candidate[l] = moves.candidate(self, l, source);
+            source.touch_row(self.candidate[l]);
+            history.touch(l, self.candidate[l]);
+            moves.touch(self, l);
+        }
+        source.require(self.candidate[..self.n].iter().copied())
+    }
+
     /// Marks walkers at nodes without edges.
     pub(super) fn note_stuck(&mut self) {
         self.stuck = (0..self.n).fold(0, |all, l| all | u8::from(self.degree[l] == 0) << l);
@@ -199,25 +227,13 @@ pub(super) trait Moves: Sync {
     /// Reads the candidates, and prefetches their rows and counts.
     #[inline(always)]
     fn fetch(&self, scene: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
-        let Scene { o, source, history, .. } = scene;
-        for l in 0..o.n {
-            o.candidate[l] = self.candidate(o, l, source);
-            source.touch_row(o.candidate[l]);
-            history.touch(l, o.candidate[l]);
-            self.touch(o, l);
-        }
-        source.require(o.candidate[..o.n].iter().copied())
+        scene.o.fetch(self, scene.source, scene.history)
     }
 
     /// Moves or stays; by default moves to the candidate if there is a place.
     #[inline(always)]
     fn decide<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
-        let Scene { o, source, .. } = scene;
-        for l in 0..o.n {
-            if o.place[l] != NOWHERE {
-                o.go(l, o.candidate[l], source.row(o.candidate[l]));
-            }
-        }
+        scene.o.go_to_places(scene.source);
     }
 
     /// As `fetch`, for a second choice.
