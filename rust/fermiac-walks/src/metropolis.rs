@@ -44,6 +44,22 @@ impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
         }
         gain
     }
+
+    /// Proposes another neighbour, after the way back was accepted.
+    #[inline(always)]
+    fn reconsider(
+        o: &mut WalkerBlock,
+        l: usize,
+        first: u64,
+        second: u64,
+        source: &impl NeighbourSource,
+    ) {
+        let (back, _) = choose(first, o.degree[l]);
+        let (slot, rest) = choose(second, o.degree[l] - 1);
+        o.place[l] = o.start[l] + slot + usize::from(slot >= back);
+        o.rest[l] = unit(rest);
+        source.touch_place(o.place[l]);
+    }
 }
 
 impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAYED> {
@@ -151,23 +167,5 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
                 o.go(l, back, source.row(back));
             }
         }
-    }
-}
-
-impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
-    /// Proposes another neighbour, after the way back was accepted.
-    #[inline(always)]
-    fn reconsider(
-        o: &mut WalkerBlock,
-        l: usize,
-        first: u64,
-        second: u64,
-        source: &impl NeighbourSource,
-    ) {
-        let (back, _) = choose(first, o.degree[l]);
-        let (slot, rest) = choose(second, o.degree[l] - 1);
-        o.place[l] = o.start[l] + slot + usize::from(slot >= back);
-        o.rest[l] = unit(rest);
-        source.touch_place(o.place[l]);
     }
 }

@@ -88,19 +88,13 @@ impl Visited for Masses {
     }
 
     fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
-        let visits = self.dense.of(lane);
-        let logs = &self.logs[lane * visits.len()..][..visits.len()];
-        for (node, (&visits, &log)) in visits.iter().zip(logs).enumerate() {
-            if visits > 0 {
-                keep(node, visits, log);
-            }
-        }
+        let logs = &self.logs[lane * self.dense.n_nodes..];
+        self.dense.visited(lane, |node, visits, _| keep(node, visits, logs[node]));
     }
 
     fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64) {
         self.dense.set(lane, node, visits);
-        let at = lane * (self.logs.len() / WALKERS) + node;
-        self.logs[at] = log;
+        self.logs[lane * self.dense.n_nodes + node] = log;
     }
 
     fn clear(&mut self) {

@@ -22,7 +22,7 @@ const EDGES: usize = 1 << 16;
 /// An entry of a row: the row and the node as one sort key, and the weight.
 pub trait Record: Copy + Send + Sync {
     /// The number of bytes on the disk.
-    const SIZE: usize;
+    const SIZE: usize = size_of::<Self>();
     /// Whether edges have weights.
     const WEIGHTED: bool;
     /// Creates an entry.
@@ -40,7 +40,6 @@ pub trait Record: Copy + Send + Sync {
 }
 
 impl Record for u64 {
-    const SIZE: usize = 8;
     const WEIGHTED: bool = false;
     fn new(key: u64, _weight: f64) -> Self {
         key
@@ -63,7 +62,6 @@ impl Record for u64 {
 }
 
 impl Record for (u64, f64) {
-    const SIZE: usize = 16;
     const WEIGHTED: bool = true;
     fn new(key: u64, weight: f64) -> Self {
         (key, weight)

@@ -83,26 +83,23 @@ impl Quadratic {
     }
 }
 
+/// Prefetches the first tiles of a node, of `n` for each.
+#[inline(always)]
+fn touch_tiles(tiles: &[Tile], node: usize, n: usize) {
+    for k in 0..n.min(AHEAD) {
+        prefetch(tiles, node * n + k);
+    }
+}
+
 impl Gradient for Quadratic {
     #[inline(always)]
     fn touch(&self, node: usize) {
-        for k in 0..self.tiles.min(AHEAD) {
-            prefetch(&self.centers, node * self.tiles + k);
-        }
+        touch_tiles(&self.centers, node, self.tiles);
         match &self.curvature {
             Curvature::Same(_) => {}
             Curvature::Scalars(a) => prefetch(a, node),
-            Curvature::Diagonals(a) => {
-                for k in 0..self.tiles.min(AHEAD) {
-                    prefetch(a, node * self.tiles + k);
-                }
-            }
-            Curvature::Full(a) => {
-                let lines = self.tiles * self.dim;
-                for k in 0..lines.min(AHEAD) {
-                    prefetch(a, node * lines + k);
-                }
-            }
+            Curvature::Diagonals(a) => touch_tiles(a, node, self.tiles),
+            Curvature::Full(a) => touch_tiles(a, node, self.tiles * self.dim),
         }
     }
 
