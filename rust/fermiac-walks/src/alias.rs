@@ -31,7 +31,7 @@ impl AliasRows {
         let n_places = weights.len();
         let cut = |c: usize| view.starts.partition_point(|start| *start < (c * CHUNK) as u64);
         let mut cells = Vec::with_capacity(n_places);
-        let mut equal = true;
+        let mut differ = false;
         context.ordered(
             n_places.div_ceil(CHUNK),
             |c| {
@@ -41,15 +41,15 @@ impl AliasRows {
                 for node in nodes {
                     row.build(view.row(node), weights, &mut cells)?;
                 }
-                Ok((cells, row.equal))
+                Ok((cells, row.differ))
             },
-            |_, (part, all_equal): (Vec<Cell>, bool)| {
+            |_, (part, some_differ): (Vec<Cell>, bool)| {
                 cells.extend(part);
-                equal &= all_equal;
+                differ |= some_differ;
                 Ok(())
             },
         )?;
-        Ok((!equal).then_some(Self { cells }))
+        Ok(differ.then_some(Self { cells }))
     }
 
     /// The cell at a place.
@@ -66,17 +66,13 @@ impl AliasRows {
 }
 
 /// Buffers for one row.
+#[derive(Default)]
 struct Row {
     shares: Vec<f64>,
     poor: Vec<u32>,
     rich: Vec<u32>,
-    equal: bool,
-}
-
-impl Default for Row {
-    fn default() -> Self {
-        Self { shares: Vec::new(), poor: Vec::new(), rich: Vec::new(), equal: true }
-    }
+    /// Whether weights differed within some row.
+    differ: bool,
 }
 
 impl Row {
@@ -90,11 +86,11 @@ impl Row {
             let why = format!("a node has {degree} neighbours; below 2³² are possible");
             return Err(Error::argument("graph", why));
         }
-        let Self { shares, poor, rich, equal } = self;
+        let Self { shares, poor, rich, differ } = self;
         shares.clear();
         shares.extend((start..start + degree).map(|place| weights.at(place)));
         let most = shares.iter().fold(0.0_f64, |a, b| a.max(*b));
-        *equal &= shares.iter().all(|weight| *weight == most);
+        *differ |= shares.iter().any(|weight| *weight != most);
         // Relative to the largest, so that no sum overflows.
         let sum: f64 = shares.iter().map(|weight| weight / most).sum();
         poor.clear();

@@ -21,14 +21,16 @@ pub trait Oracle {
 #[derive(Default)]
 pub(super) struct Crawl {
     numbers: HashMap<i64, u32>,
-    names: Vec<i64>,
+    /// The names of all discovered nodes.
+    pub(super) names: Vec<i64>,
     /// The starts and lengths of rows; `None` if not requested.
     rows: Vec<Option<(usize, usize)>>,
     ids: Vec<u32>,
-    /// The weights of the nodes with rows, for targets that are tables.
-    weights: Vec<f64>,
+    /// The weights of all nodes, for targets that are tables; NaN if not requested.
+    pub(super) weights: Vec<f64>,
     missing: Mutex<Vec<u32>>,
-    n_asked: usize,
+    /// The number of nodes whose rows were requested.
+    pub(super) n_asked: usize,
 }
 
 impl NeighbourSource for Crawl {
@@ -73,21 +75,6 @@ impl NeighbourSource for Crawl {
 }
 
 impl Crawl {
-    /// The names of all discovered nodes.
-    pub(super) fn names(&self) -> &[i64] {
-        &self.names
-    }
-
-    /// The weights of all nodes; NaN if not requested.
-    pub(super) fn weights(&self) -> &[f64] {
-        &self.weights
-    }
-
-    /// The number of nodes whose rows were requested.
-    pub(super) fn n_asked(&self) -> usize {
-        self.n_asked
-    }
-
     /// The starts of rows and the end, and the nodes; rows that were not
     /// requested are empty.
     pub(super) fn known(&self) -> (Vec<u64>, Vec<u32>) {

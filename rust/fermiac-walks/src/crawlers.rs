@@ -6,9 +6,9 @@ use super::hashed::Hashed;
 use super::neighbour_source::NeighbourSource;
 use super::persist::{self, Rows};
 use super::plan::{Kernel, Plan};
-use super::record::{Record, Track};
-use super::schedulers::run;
-use super::walker_block::{Batch, Member, Moves, WALKERS, WalkerBlock};
+use super::record::Record;
+use super::schedulers::{Call, run};
+use super::walker_block::{Batch, Member, Moves, WalkerBlock, positions};
 use fermiac_base::par::Context;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
@@ -27,6 +27,8 @@ pub struct Crawlers {
     /// Whether the rows of the first nodes are known.
     begun: bool,
 }
+
+positions!(Crawlers);
 
 impl Crawlers {
     /// Creates walkers at given nodes, with the streams of [`Walkers`](super::Walkers).
@@ -55,48 +57,24 @@ impl Crawlers {
         for name in start {
             nodes.push(crawl.number(*name)? as usize);
         }
-        let blocks: Vec<WalkerBlock> = nodes
-            .chunks(WALKERS)
-            .zip(0..)
-            .map(|(nodes, index)| WalkerBlock::new(nodes, key, index))
-            .collect();
+        let blocks = WalkerBlock::all(&nodes, key);
         let histories = blocks.iter().map(|_| Hashed::new()).collect();
         Ok(Self { crawl, plan, blocks, histories, n_walkers: start.len(), begun: false })
     }
 
-    /// The number of walkers.
-    pub fn n_walkers(&self) -> usize {
-        self.n_walkers
-    }
-
-    /// The number of steps that each walker has made.
-    pub fn n_done(&self) -> u64 {
-        self.blocks.first().map_or(0, |block| block.done)
-    }
-
-    /// The number of moves in all steps of all walkers.
-    pub fn n_moves(&self) -> u64 {
-        self.blocks.iter().map(|block| block.moved).sum()
-    }
-
-    /// The current nodes.
-    pub fn positions(&self) -> Vec<usize> {
-        self.blocks.iter().flat_map(|block| block.at[..block.n].to_vec()).collect()
-    }
-
     /// The names of the nodes.
     pub fn names(&self) -> &[i64] {
-        self.crawl.names()
+        &self.crawl.names
     }
 
     /// The weights of all nodes, for a target that is a table; NaN if not requested.
     pub fn weights(&self) -> &[f64] {
-        self.crawl.weights()
+        &self.crawl.weights
     }
 
     /// The number of nodes whose rows were requested.
     pub fn n_asked(&self) -> usize {
-        self.crawl.n_asked()
+        self.crawl.n_asked
     }
 
     /// The known rows: their starts and the end, and the nodes in them; rows that were not
@@ -107,7 +85,7 @@ impl Crawlers {
 
     /// The visits of the walkers.
     pub fn rows(&self) -> Result<Rows<u32>> {
-        let rows = persist::rows_of(&self.histories, self.n_walkers, false);
+        let rows = persist::rows_of(&self.histories, self.n_walkers);
         rows.ok_or_else(|| Error::Internal("a node above 2³² in a crawl".into()))
     }
 
@@ -142,15 +120,12 @@ impl Crawlers {
             let choice = ChainDispatch { plan, prepared: &prepared, n_nodes: 0, weights: None };
             let attempt = Attempt {
                 crawl,
-                plan,
+                call: &Call { plan, until, deadline, context },
                 blocks,
                 saved: &mut saved,
                 histories,
                 tracks: &mut tracks,
                 n_walkers: *n_walkers as u64,
-                until,
-                deadline,
-                context,
             };
             let Err(error) = choice.any(attempt) else { break };
             let missing = crawl.take_missing();
@@ -167,7 +142,7 @@ impl Crawlers {
         let Self { crawl, plan, blocks, histories, begun, n_walkers } = self;
         codec.flag(begun)?;
         crawl.persist(codec, &mut plan.target)?;
-        let n_nodes = crawl.names().len();
+        let n_nodes = crawl.names.len();
         blocks.iter_mut().try_for_each(|block| block.persist(codec, n_nodes, &*crawl))?;
         persist::persist_rows(histories, codec, *n_walkers, n_nodes)?;
         if *begun {
@@ -180,44 +155,29 @@ impl Crawlers {
 /// Steps until one needs a missing row.
 struct Attempt<'a, 'c, 't> {
     crawl: &'a Crawl,
-    plan: &'a Plan,
+    call: &'a Call<'a, 'c>,
     blocks: &'a mut Vec<WalkerBlock>,
     /// The blocks before the step; histories and paths only change at its end.
     saved: &'a mut Vec<WalkerBlock>,
     histories: &'a mut [Hashed],
-    tracks: &'a mut [Track<'t>],
+    tracks: &'a mut [Record<'t>],
     n_walkers: u64,
-    until: u64,
-    deadline: Option<Instant>,
-    context: &'a Context<'c>,
 }
 
 impl Scheduler for Attempt<'_, '_, '_> {
     fn run<M: Moves>(self, moves: &M) -> Result<()> {
-        let Self { crawl, plan, blocks, saved, histories, tracks, .. } = self;
-        let done = |blocks: &[WalkerBlock]| blocks.first().map_or(self.until, |block| block.done);
-        while done(blocks) < self.until
-            && self.deadline.is_none_or(|deadline| Instant::now() < deadline)
-        {
+        let Self { crawl, call, blocks, saved, histories, tracks, n_walkers } = self;
+        while blocks.first().is_some_and(|block| block.done < call.until) && !call.is_late() {
             saved.clone_from(blocks);
-            let mut members: Vec<_> = blocks
-                .iter_mut()
-                .zip(&mut *histories)
-                .zip(&mut *tracks)
-                .map(|((block, history), track)| Member {
-                    block,
-                    history,
-                    track,
-                    words: Vec::new(),
-                })
-                .collect();
-            let batch = Batch { moves, source: crawl, plan, members: &mut members, n_steps: 1 };
+            let mut members: Vec<_> = Member::each(blocks, histories, tracks).collect();
+            let batch =
+                Batch { moves, source: crawl, plan: call.plan, members: &mut members, n_steps: 1 };
             if let Err(error) = run(batch) {
                 std::mem::swap(blocks, saved);
                 return Err(error);
             }
-            self.context.advance(self.n_walkers);
-            self.context.poll()?;
+            call.context.advance(n_walkers);
+            call.context.poll()?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::metropolis::Metropolis;
 use super::multiple_try::MultipleTry;
 use super::node2vec::Node2Vec;
 use super::nonbacktracking::NonBacktracking;
-use super::plan::{Base, Kernel, Plan};
+use super::plan::{Base, Facts, Kernel, Plan};
 use super::rotor::Rotor;
 use super::scan::Scan;
 use super::simple::{Simple, Weighted};
@@ -74,7 +74,7 @@ pub(super) struct ChainDispatch<'a> {
 
 impl ChainDispatch<'_> {
     /// Runs any chain.
-    pub(super) fn any<S: Scheduler>(&self, scheduler: S) -> Result<()> {
+    pub(super) fn any(&self, scheduler: impl Scheduler) -> Result<()> {
         match self.plan.kernel {
             Kernel::Plain | Kernel::Rotor => self.memoryless(scheduler),
             Kernel::SelfRepellent | Kernel::HistoryDrivenTarget | Kernel::TrueSelfAvoiding => {
@@ -84,11 +84,11 @@ impl ChainDispatch<'_> {
     }
 
     /// Runs a chain that reads no visits.
-    pub(super) fn memoryless<S: Scheduler>(&self, scheduler: S) -> Result<()> {
+    pub(super) fn memoryless(&self, scheduler: impl Scheduler) -> Result<()> {
         if self.plan.kernel == Kernel::Rotor {
             return scheduler.run(&Rotor { n_nodes: self.n_nodes });
         }
-        let Plan { base, laziness, ref target, .. } = *self.plan;
+        let Plan { base, laziness, .. } = *self.plan;
         let &Self { weights, prepared, .. } = self;
         match base {
             Base::Simple => scheduler.run(&Simple { laziness, least: 0 }),
@@ -98,73 +98,55 @@ impl ChainDispatch<'_> {
             },
             Base::MaxDegree { largest } => scheduler.run(&Simple { laziness, least: largest }),
             Base::NonBacktracking => scheduler.run(&NonBacktracking { laziness }),
-            Base::Metropolis | Base::Barker => {
-                let barker = base == Base::Barker;
-                scheduler.run(&Metropolis::<false, false> { target, laziness, barker })
-            }
-            Base::DelayedAcceptance => {
-                scheduler.run(&Metropolis::<false, true> { target, laziness, barker: false })
-            }
-            Base::MultipleTry { tries, root } => {
-                scheduler.run(&MultipleTry::<false> { target, laziness, tries, root })
-            }
             Base::Node2Vec { back, out } => {
                 let rows = prepared.rows.as_ref();
                 let weights = weights.filter(|_| rows.is_some());
                 let sorted = prepared.sorted;
                 scheduler.run(&Node2Vec { rows, weights, sorted, back, out, laziness })
             }
+            Base::Metropolis
+            | Base::Barker
+            | Base::DelayedAcceptance
+            | Base::MultipleTry { .. } => self.towards_target::<false>(scheduler),
         }
     }
 
     /// Runs a chain that reads visits.
-    pub(super) fn with_history<S: Scheduler>(&self, scheduler: S) -> Result<()> {
-        let Plan { base, kernel, laziness, ref target, .. } = *self.plan;
-        if !kernel.scans() {
-            return self.towards_bent_target(scheduler);
-        }
-        let &Self { n_nodes, weights, prepared, .. } = self;
-        let (facts, degrees) = (base.facts(), &prepared.degrees[..]);
-        if !facts.scans {
-            return Err(self.unfit("a chain whose probabilities are those of the neighbours"));
-        }
-        let accepts = facts.accepts;
-        if kernel == Kernel::TrueSelfAvoiding {
-            scheduler.run(&Scan::<true> {
-                target,
-                base,
-                accepts,
-                laziness,
-                n_nodes,
-                weights,
-                degrees,
-            })
-        } else {
-            scheduler.run(&Scan::<false> {
-                target,
-                base,
-                accepts,
-                laziness,
-                n_nodes,
-                weights,
-                degrees,
-            })
+    pub(super) fn with_history(&self, scheduler: impl Scheduler) -> Result<()> {
+        match self.plan.kernel {
+            Kernel::TrueSelfAvoiding => self.scanning::<true>(scheduler),
+            Kernel::SelfRepellent => self.scanning::<false>(scheduler),
+            Kernel::HistoryDrivenTarget | Kernel::Plain | Kernel::Rotor => {
+                self.towards_target::<true>(scheduler)
+            }
         }
     }
 
-    /// Runs a chain towards a target that history bends.
-    pub(super) fn towards_bent_target<S: Scheduler>(&self, scheduler: S) -> Result<()> {
+    /// Runs a chain that weighs all neighbours.
+    fn scanning<const AVOIDING: bool>(&self, scheduler: impl Scheduler) -> Result<()> {
+        let Plan { base, laziness, ref target, .. } = *self.plan;
+        let &Self { n_nodes, weights, prepared, .. } = self;
+        let (Facts { accepts, scans, .. }, degrees) = (base.facts(), &prepared.degrees[..]);
+        if !scans {
+            return Err(self.unfit("a chain whose probabilities are those of the neighbours"));
+        }
+        let scan = Scan { target, base, accepts, laziness, n_nodes, weights, degrees };
+        scheduler.run::<Scan<'_, AVOIDING>>(&scan)
+    }
+
+    /// Runs a chain that accepts and refuses, towards a target that history bends if `BENT`.
+    pub(super) fn towards_target<const BENT: bool>(&self, scheduler: impl Scheduler) -> Result<()> {
         let Plan { base, laziness, ref target, .. } = *self.plan;
         match base {
             Base::Metropolis | Base::Barker => {
                 let barker = base == Base::Barker;
-                scheduler.run(&Metropolis::<true, false> { target, laziness, barker })
+                scheduler.run(&Metropolis::<BENT, false> { target, laziness, barker })
             }
             Base::DelayedAcceptance => {
-                scheduler.run(&Metropolis::<true, true> { target, laziness, barker: false })
+                scheduler.run(&Metropolis::<BENT, true> { target, laziness, barker: false })
             }
             Base::MultipleTry { tries, root } => {
-                scheduler.run(&MultipleTry::<true> { target, laziness, tries, root })
+                scheduler.run(&MultipleTry::<BENT> { target, laziness, tries, root })
             }
             Base::Simple
             | Base::Weighted

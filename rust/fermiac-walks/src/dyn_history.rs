@@ -18,51 +18,45 @@ pub(super) enum DynHistory<'a> {
 }
 
 /// The same call on the history of each variant.
-macro_rules! each {
+macro_rules! any {
     ($self:ident, $history:ident => $call:expr) => {
-        match $self {
-            Self::Masses($history) => $call,
-            Self::Hashed($history) => $call,
-            Self::HashedMasses($history) => $call,
-            Self::Recent($history) => $call,
-            Self::Shared($history) => $call,
-        }
+        each!($self, Self::{Masses, Hashed, HashedMasses, Recent, Shared}, $history => $call)
     };
 }
 
 impl History for DynHistory<'_> {
     #[inline(always)]
     fn is_log(&self) -> bool {
-        each!(self, history => history.is_log())
+        any!(self, history => history.is_log())
     }
 
     #[inline(always)]
     fn touch(&self, lane: usize, node: usize) {
-        each!(self, history => history.touch(lane, node));
+        any!(self, history => history.touch(lane, node));
     }
 
     #[inline]
     fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64 {
-        each!(self, history => history.level(target, lane, node, degree))
+        any!(self, history => history.level(target, lane, node, degree))
     }
 
     #[inline]
     fn visits(&self, lane: usize, node: usize) -> f64 {
-        each!(self, history => history.visits(lane, node))
+        any!(self, history => history.visits(lane, node))
     }
 
     #[inline]
     fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64) {
-        each!(self, history => history.visit(target, lane, node, degree, weight));
+        any!(self, history => history.visit(target, lane, node, degree, weight));
     }
 
     #[inline]
     fn survey<P: NeighbourSource>(&mut self, target: &Target, block: &WalkerBlock, source: &P) {
-        each!(self, history => history.survey(target, block, source));
+        any!(self, history => history.survey(target, block, source));
     }
 
     #[inline(always)]
     fn walkers(&self) -> f64 {
-        each!(self, history => history.walkers())
+        any!(self, history => history.walkers())
     }
 }

@@ -133,11 +133,6 @@ impl History for Hashed {
     }
 
     #[inline(always)]
-    fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64 {
-        target.ratio(node, degree, self.visits(lane, node))
-    }
-
-    #[inline(always)]
     fn visits(&self, lane: usize, node: usize) -> f64 {
         f64::from(self.tables[lane].get(node).visits)
     }
@@ -171,13 +166,9 @@ impl History for HashedMasses {
     }
 
     #[inline(always)]
-    fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64 {
+    fn log_mass(&self, lane: usize, node: usize) -> f64 {
         let cell = self.tables[lane].get(node);
-        if cell.visits == 0 {
-            ln(target.ratio(node, degree, 0.0))
-        } else {
-            cell.more - target.log(node, degree)
-        }
+        if cell.visits == 0 { f64::NAN } else { cell.more }
     }
 
     #[inline(always)]

@@ -1,5 +1,6 @@
 //! The visit counts of the walkers of a block.
 
+use super::hashed::log_add;
 use super::neighbour_source::NeighbourSource;
 use super::target::Target;
 use super::walker_block::{WALKERS, WalkerBlock};
@@ -14,8 +15,24 @@ pub(super) trait History: Send {
     }
     /// Prefetches a count.
     fn touch(&self, lane: usize, node: usize);
+    /// ln of the mass of a node, if [`level`](Self::level) is a logarithm; NaN without visits.
+    #[inline(always)]
+    fn log_mass(&self, _lane: usize, _node: usize) -> f64 {
+        f64::NAN
+    }
     /// The ratio c / w, or its logarithm, of a node of this degree.
-    fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64;
+    #[inline(always)]
+    fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64 {
+        if !self.is_log() {
+            return target.ratio(node, degree, self.visits(lane, node));
+        }
+        let log = self.log_mass(lane, node);
+        if log.is_nan() {
+            ln(target.ratio(node, degree, 0.0))
+        } else {
+            log - target.log(node, degree)
+        }
+    }
     /// The visits of a node.
     fn visits(&self, lane: usize, node: usize) -> f64;
     /// The visits of a tile of nodes.
@@ -67,7 +84,7 @@ impl History for NoHistory {
 /// where random reads cost a tenth of those from memory.
 pub(super) struct Dense {
     counts: Counts,
-    n_nodes: usize,
+    pub(super) n_nodes: usize,
 }
 
 /// Counts of one width.
@@ -75,6 +92,13 @@ enum Counts {
     Byte(Vec<u8>),
     Short(Vec<u16>),
     Long(Vec<u32>),
+}
+
+/// Counts as wider numbers.
+fn widened<T: Copy + Into<W>, W>(counts: &[T]) -> Vec<W> {
+    let wider = counts.iter().map(|&count| count.into()).collect::<Vec<W>>();
+    fermiac_base::simd::prefer_huge_pages(&wider);
+    wider
 }
 
 impl Dense {
@@ -103,11 +127,7 @@ impl Dense {
                 }
             }
         }
-        match &self.counts {
-            Counts::Byte(counts) => add(counts, sums),
-            Counts::Short(counts) => add(counts, sums),
-            Counts::Long(counts) => add(counts, sums),
-        }
+        each!(&self.counts, Counts::{Byte, Short, Long}, counts => add(counts, sums));
     }
 
     /// Sets a count.
@@ -128,25 +148,12 @@ impl Dense {
         }
     }
 
-    /// Removes all visits.
-    pub(super) fn clear(&mut self) {
-        *self = Self::new(self.n_nodes);
-    }
-
     /// Widens the counts.
     #[cold]
     fn widen(&mut self) {
         self.counts = match &self.counts {
-            Counts::Byte(counts) => {
-                let wider = counts.iter().map(|&count| count.into()).collect::<Vec<u16>>();
-                fermiac_base::simd::prefer_huge_pages(&wider);
-                Counts::Short(wider)
-            }
-            Counts::Short(counts) => {
-                let wider = counts.iter().map(|&count| count.into()).collect::<Vec<u32>>();
-                fermiac_base::simd::prefer_huge_pages(&wider);
-                Counts::Long(wider)
-            }
+            Counts::Byte(counts) => Counts::Short(widened(counts)),
+            Counts::Short(counts) => Counts::Long(widened(counts)),
             // Runs of 2³² steps are refused.
             Counts::Long(_) => return,
         };
@@ -157,36 +164,22 @@ impl History for Dense {
     #[inline(always)]
     fn touch(&self, lane: usize, node: usize) {
         let at = lane * self.n_nodes + node;
-        match &self.counts {
-            Counts::Byte(counts) => prefetch(counts, at),
-            Counts::Short(counts) => prefetch(counts, at),
-            Counts::Long(counts) => prefetch(counts, at),
-        }
-    }
-
-    #[inline(always)]
-    fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64 {
-        target.ratio(node, degree, self.visits(lane, node))
+        each!(&self.counts, Counts::{Byte, Short, Long}, counts => prefetch(counts, at));
     }
 
     #[inline(always)]
     fn visits(&self, lane: usize, node: usize) -> f64 {
         let at = lane * self.n_nodes + node;
-        match &self.counts {
-            Counts::Byte(counts) => counts[at].into(),
-            Counts::Short(counts) => counts[at].into(),
-            Counts::Long(counts) => counts[at].into(),
-        }
+        each!(&self.counts, Counts::{Byte, Short, Long}, counts => counts[at].into())
     }
 
     #[inline(always)]
     fn gather(&self, lane: usize, nodes: &[usize; LANES]) -> V {
         let base = lane * self.n_nodes;
-        V(match &self.counts {
-            Counts::Byte(counts) => nodes.map(|node| counts[base + node].into()),
-            Counts::Short(counts) => nodes.map(|node| counts[base + node].into()),
-            Counts::Long(counts) => nodes.map(|node| counts[base + node].into()),
-        })
+        let counts = &self.counts;
+        V(each!(counts, Counts::{Byte, Short, Long}, all => {
+            nodes.map(|node| all[base + node].into())
+        }))
     }
 
     #[inline(always)]
@@ -239,13 +232,8 @@ impl History for Masses {
     }
 
     #[inline(always)]
-    fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64 {
-        let log = self.logs[lane * self.dense.n_nodes + node];
-        if log.is_nan() {
-            ln(target.ratio(node, degree, 0.0))
-        } else {
-            log - target.log(node, degree)
-        }
+    fn log_mass(&self, lane: usize, node: usize) -> f64 {
+        self.logs[lane * self.dense.n_nodes + node]
     }
 
     #[inline(always)]
@@ -259,8 +247,7 @@ impl History for Masses {
         if log.is_nan() {
             *log = ln(target.pseudo(node, degree));
         }
-        let (low, high) = if *log < weight { (*log, weight) } else { (weight, *log) };
-        *log = high + fermiac_base::simd::ln1p_pos(fermiac_base::simd::exp(low - high));
+        *log = log_add(*log, weight);
         self.dense.visit(target, lane, node, degree, weight);
     }
 }

@@ -13,6 +13,15 @@
 //! Eight walkers make a block, which has one stream of random numbers. Blocks move side by side in
 //! stages, so that each finds in the cache what the stage before has prefetched.
 
+/// The same expression for the variants of an enum, of different types.
+macro_rules! each {
+    ($value:expr, $kind:ident::{$($variant:ident),+}, $name:ident => $call:expr) => {
+        match $value {
+            $($kind::$variant($name) => $call,)+
+        }
+    };
+}
+
 mod alias;
 mod crawl;
 mod crawlers;

@@ -2,9 +2,8 @@
 
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
-use super::plan::Step;
 use super::target::Target;
-use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, choose, unit};
+use super::walker_block::{Moves, NOWHERE, Scene, WALKERS, WalkerBlock, Words, choose, unit};
 use fermiac_base::Result;
 use fermiac_base::simd::{V, ln, lnv};
 
@@ -45,6 +44,22 @@ impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
         }
         gain
     }
+
+    /// Proposes another neighbour, after the way back was accepted.
+    #[inline(always)]
+    fn reconsider(
+        o: &mut WalkerBlock,
+        l: usize,
+        first: u64,
+        second: u64,
+        source: &impl NeighbourSource,
+    ) {
+        let (back, _) = choose(first, o.degree[l]);
+        let (slot, rest) = choose(second, o.degree[l] - 1);
+        o.place[l] = o.start[l] + slot + usize::from(slot >= back);
+        o.rest[l] = unit(rest);
+        source.touch_place(o.place[l]);
+    }
 }
 
 impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAYED> {
@@ -53,13 +68,7 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
     const TWICE: bool = DELAYED;
 
     #[inline(always)]
-    fn propose<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        words: &[[u64; WALKERS]],
-        source: &P,
-        _: &H,
-    ) {
+    fn propose(&self, o: &mut WalkerBlock, words: &Words, source: &impl NeighbourSource) {
         for l in 0..WALKERS {
             let (slot, rest) = choose(words[0][l], o.degree[l]);
             o.place[l] = o.start[l] + slot;
@@ -79,30 +88,13 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
     }
 
     #[inline(always)]
-    fn fetch<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        source: &P,
-        history: &H,
-    ) -> Result<()> {
-        for l in 0..o.n {
-            o.candidate[l] = if o.place[l] == NOWHERE { o.at[l] } else { source.node(o.place[l]) };
-            source.touch_row(o.candidate[l]);
-            history.touch(l, o.candidate[l]);
-            self.target.touch(o.candidate[l]);
-        }
-        source.require(o.candidate[..o.n].iter().copied())
+    fn touch(&self, o: &WalkerBlock, l: usize) {
+        self.target.touch(o.candidate[l]);
     }
 
     #[inline(always)]
-    fn decide<const FMA: bool, P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        words: &[[u64; WALKERS]],
-        source: &P,
-        history: &H,
-        step: &Step,
-    ) {
+    fn decide<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
+        let Scene { o, words, source, history, step } = scene;
         let mut rows = [(0, 1); WALKERS];
         let [mut degrees, mut levels] = [V::splat(1.0); 2];
         let mut gain = V::ZERO;
@@ -145,12 +137,8 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
     }
 
     #[inline(always)]
-    fn fetch_again<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        source: &P,
-        history: &H,
-    ) -> Result<()> {
+    fn fetch_again(&self, scene: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
+        let Scene { o, source, history, .. } = scene;
         for l in 0..o.n {
             if o.place[l] != NOWHERE {
                 o.candidate[l] = source.node(o.place[l]);
@@ -163,14 +151,8 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
     }
 
     #[inline(always)]
-    fn decide_again<const FMA: bool, P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        _: &[[u64; WALKERS]],
-        source: &P,
-        history: &H,
-        step: &Step,
-    ) {
+    fn decide_again<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
+        let Scene { o, source, history, step, .. } = scene;
         for l in 0..o.n {
             if o.place[l] == NOWHERE {
                 continue;
@@ -185,23 +167,5 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
                 o.go(l, back, source.row(back));
             }
         }
-    }
-}
-
-impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
-    /// Proposes another neighbour, after the way back was accepted.
-    #[inline(always)]
-    fn reconsider(
-        o: &mut WalkerBlock,
-        l: usize,
-        first: u64,
-        second: u64,
-        source: &impl NeighbourSource,
-    ) {
-        let (back, _) = choose(first, o.degree[l]);
-        let (slot, rest) = choose(second, o.degree[l] - 1);
-        o.place[l] = o.start[l] + slot + usize::from(slot >= back);
-        o.rest[l] = unit(rest);
-        source.touch_place(o.place[l]);
     }
 }

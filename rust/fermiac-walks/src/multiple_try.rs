@@ -4,7 +4,7 @@ use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::plan::Step;
 use super::target::Target;
-use super::walker_block::{Moves, WALKERS, WalkerBlock, choose, unit};
+use super::walker_block::{Moves, Scene, WALKERS, WalkerBlock, Words, choose, unit};
 use fermiac_base::Result;
 use fermiac_base::simd::{V, expv, ln1pv, lnv};
 
@@ -31,9 +31,9 @@ pub(super) struct MultipleTry<'a, const BENT: bool> {
 impl<const BENT: bool> MultipleTry<'_, BENT> {
     /// ln (w / d) of a node of each walker, bent by its history; ln R is the difference of two.
     #[inline(always)]
-    fn potential<const FMA: bool, H: History>(
+    fn potential<const FMA: bool>(
         &self,
-        history: &H,
+        history: &impl History,
         n: usize,
         nodes: &[usize; WALKERS],
         degrees: &[usize; WALKERS],
@@ -86,11 +86,11 @@ fn exponentials<const FMA: bool>(logs: &mut [V]) -> (V, V) {
 
 /// Replaces places by the nodes there.
 #[inline(always)]
-fn read<P: NeighbourSource, H: History>(
-    tries: &mut [[u64; WALKERS]],
+fn read(
+    tries: &mut Words,
     n: usize,
-    source: &P,
-    history: &H,
+    source: &impl NeighbourSource,
+    history: &impl History,
     target: &Target,
 ) -> Result<()> {
     for spot in tries.iter_mut() {
@@ -115,13 +115,7 @@ impl<const BENT: bool> Moves for MultipleTry<'_, BENT> {
     }
 
     #[inline(always)]
-    fn propose<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        words: &[[u64; WALKERS]],
-        source: &P,
-        _: &H,
-    ) {
+    fn propose(&self, o: &mut WalkerBlock, words: &Words, source: &impl NeighbourSource) {
         o.tries.resize(self.tries, [0; WALKERS]);
         for (spots, word) in o.tries.iter_mut().zip(words) {
             for l in 0..o.n {
@@ -133,37 +127,27 @@ impl<const BENT: bool> Moves for MultipleTry<'_, BENT> {
     }
 
     #[inline(always)]
-    fn fetch<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        source: &P,
-        history: &H,
-    ) -> Result<()> {
+    fn fetch(&self, scene: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
+        let Scene { o, source, history, .. } = scene;
         read(&mut o.tries, o.n, source, history, self.target)
     }
 
     #[inline(always)]
-    fn decide<const FMA: bool, P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        words: &[[u64; WALKERS]],
-        source: &P,
-        history: &H,
-        step: &Step,
-    ) {
+    fn decide<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
+        let Scene { o, words, source, history, step } = scene;
         let n = o.n;
         let mut room = std::mem::take(&mut o.room);
         let [scores, potentials] = &mut room;
         scores.clear();
         potentials.clear();
-        let here = self.potential::<FMA, H>(history, n, &o.at, &o.degree, step);
+        let here = self.potential::<FMA>(history, n, &o.at, &o.degree, step);
         for nodes in &o.tries {
             let nodes = nodes.map(|node| node as usize);
             let mut degrees = [1; WALKERS];
             for l in 0..n {
                 degrees[l] = source.row(nodes[l]).1;
             }
-            let there = self.potential::<FMA, H>(history, n, &nodes, &degrees, step);
+            let there = self.potential::<FMA>(history, n, &nodes, &degrees, step);
             potentials.push(there);
             scores.push(self.balance::<FMA>(there - here));
         }
@@ -202,24 +186,14 @@ impl<const BENT: bool> Moves for MultipleTry<'_, BENT> {
     }
 
     #[inline(always)]
-    fn fetch_again<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        source: &P,
-        history: &H,
-    ) -> Result<()> {
+    fn fetch_again(&self, scene: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
+        let Scene { o, source, history, .. } = scene;
         read(&mut o.tries[..self.tries - 1], o.n, source, history, self.target)
     }
 
     #[inline(always)]
-    fn decide_again<const FMA: bool, P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        _: &[[u64; WALKERS]],
-        source: &P,
-        history: &H,
-        step: &Step,
-    ) {
+    fn decide_again<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
+        let Scene { o, source, history, step, .. } = scene;
         let n = o.n;
         let mut room = std::mem::take(&mut o.room);
         let [scores, potentials] = &mut room;
@@ -229,7 +203,7 @@ impl<const BENT: bool> Moves for MultipleTry<'_, BENT> {
             for l in 0..n {
                 degrees[l] = source.row(nodes[l]).1;
             }
-            let back = self.potential::<FMA, H>(history, n, &nodes, &degrees, step);
+            let back = self.potential::<FMA>(history, n, &nodes, &degrees, step);
             scores.push(self.balance::<FMA>(back - potentials[0]));
         }
         let (top, sum) = exponentials::<FMA>(scores);

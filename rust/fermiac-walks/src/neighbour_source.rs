@@ -3,6 +3,9 @@
 use super::graph::View;
 use fermiac_base::Result;
 
+/// The start and the length of a row.
+pub(super) type Row = (usize, usize);
+
 /// The rows of a graph. Walkers [`require`](Self::require) a node before they read its row.
 pub(super) trait NeighbourSource {
     /// The start and the length of the row of a node.

@@ -2,10 +2,8 @@
 
 use super::alias::{AliasRows, TWO_32};
 use super::graph::WeightSlice;
-use super::history::History;
-use super::neighbour_source::NeighbourSource;
-use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, choose, unit};
-use fermiac_base::Result;
+use super::neighbour_source::{NeighbourSource, Row};
+use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, Words, choose, unit};
 
 /// To a neighbour by the weight of the edge, times 1 / `back` for the previous node, 1 for its
 /// neighbours, and 1 / `out` for others.
@@ -35,12 +33,7 @@ const SHORT: usize = 16;
 impl Node2Vec<'_> {
     /// Whether a row contains a node.
     #[inline(always)]
-    fn holds<P: NeighbourSource>(
-        &self,
-        source: &P,
-        (start, degree): (usize, usize),
-        node: usize,
-    ) -> bool {
+    fn holds(&self, source: &impl NeighbourSource, (start, degree): Row, node: usize) -> bool {
         if degree <= SHORT || !self.sorted {
             return (start..start + degree).any(|place| source.node(place) == node);
         }
@@ -57,12 +50,7 @@ impl Node2Vec<'_> {
 
     /// The number of times that a row contains a node.
     #[inline(always)]
-    fn count<P: NeighbourSource>(
-        &self,
-        source: &P,
-        (start, degree): (usize, usize),
-        node: usize,
-    ) -> usize {
+    fn count(&self, source: &impl NeighbourSource, (start, degree): Row, node: usize) -> usize {
         let places_of = start..start + degree;
         if degree <= SHORT || !self.sorted {
             return places_of.filter(|place| source.node(*place) == node).count();
@@ -86,13 +74,7 @@ impl Node2Vec<'_> {
 
     /// The factor of the weight of the edge to a node, after the node `before`.
     #[inline(always)]
-    fn bias<P: NeighbourSource>(
-        &self,
-        source: &P,
-        before: usize,
-        row: (usize, usize),
-        node: usize,
-    ) -> f64 {
+    fn bias(&self, source: &impl NeighbourSource, before: usize, row: Row, node: usize) -> f64 {
         if node == before {
             1.0 / self.back
         } else if self.holds(source, row, node) {
@@ -104,13 +86,8 @@ impl Node2Vec<'_> {
 
     /// The next node of walker `l`.
     #[inline(always)]
-    fn outcome<P: NeighbourSource>(
-        &self,
-        o: &WalkerBlock,
-        l: usize,
-        words: &[[u64; WALKERS]],
-        source: &P,
-    ) -> usize {
+    fn outcome(&self, o: &WalkerBlock, l: usize, source: &impl NeighbourSource) -> usize {
+        let words = &o.tries;
         let (start, degree, before) = (o.start[l], o.degree[l], o.before[l]);
         let first = before == NOWHERE;
         let row = if first { (0, 0) } else { source.row(before) };
@@ -176,13 +153,7 @@ impl Moves for Node2Vec<'_> {
     }
 
     #[inline(always)]
-    fn propose<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        words: &[[u64; WALKERS]],
-        source: &P,
-        _: &H,
-    ) {
+    fn propose(&self, o: &mut WalkerBlock, words: &Words, source: &impl NeighbourSource) {
         o.tries.resize(Self::WORDS, [0; WALKERS]);
         o.tries.copy_from_slice(&words[..Self::WORDS]);
         for l in 0..o.n {
@@ -199,20 +170,7 @@ impl Moves for Node2Vec<'_> {
     }
 
     #[inline(always)]
-    fn fetch<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        source: &P,
-        history: &H,
-    ) -> Result<()> {
-        for l in 0..o.n {
-            o.candidate[l] = o.at[l];
-            if o.place[l] != NOWHERE {
-                o.candidate[l] = self.outcome(o, l, &o.tries, source);
-            }
-            source.touch_row(o.candidate[l]);
-            history.touch(l, o.candidate[l]);
-        }
-        source.require(o.candidate[..o.n].iter().copied())
+    fn candidate(&self, o: &WalkerBlock, l: usize, source: &impl NeighbourSource) -> usize {
+        if o.place[l] == NOWHERE { o.at[l] } else { self.outcome(o, l, source) }
     }
 }

@@ -1,9 +1,7 @@
 //! The non-backtracking walk.
 
-use super::history::History;
 use super::neighbour_source::NeighbourSource;
-use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, choose, unit};
-use fermiac_base::Result;
+use super::walker_block::{Moves, NOWHERE, WalkerBlock, Words, choose, unit};
 
 /// To a neighbour other than the previous node, each equally likely; back if there is no other.
 ///
@@ -19,13 +17,7 @@ impl Moves for NonBacktracking {
     const WORDS: usize = 2;
 
     #[inline(always)]
-    fn propose<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        words: &[[u64; WALKERS]],
-        source: &P,
-        _: &H,
-    ) {
+    fn propose(&self, o: &mut WalkerBlock, words: &Words, source: &impl NeighbourSource) {
         for l in 0..o.n {
             let (slot, rest) = choose(words[0][l], o.degree[l]);
             let stays = slot >= o.degree[l] || (self.laziness > 0.0 && unit(rest) < self.laziness);
@@ -37,27 +29,16 @@ impl Moves for NonBacktracking {
     }
 
     #[inline(always)]
-    fn fetch<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        source: &P,
-        history: &H,
-    ) -> Result<()> {
-        for l in 0..o.n {
-            let (place, by) = (o.place[l], o.candidate[l]);
-            o.candidate[l] = o.at[l];
-            if place != NOWHERE {
-                let mut node = source.node(place);
-                if node == o.before[l] && o.degree[l] > 1 {
-                    let (start, degree) = (o.start[l], o.degree[l]);
-                    let slot = place - start + by;
-                    node = source.node(start + if slot < degree { slot } else { slot - degree });
-                }
-                o.candidate[l] = node;
-            }
-            source.touch_row(o.candidate[l]);
-            history.touch(l, o.candidate[l]);
+    fn candidate(&self, o: &WalkerBlock, l: usize, source: &impl NeighbourSource) -> usize {
+        let (place, start, degree) = (o.place[l], o.start[l], o.degree[l]);
+        if place == NOWHERE {
+            return o.at[l];
         }
-        source.require(o.candidate[..o.n].iter().copied())
+        let node = source.node(place);
+        if node != o.before[l] || degree <= 1 {
+            return node;
+        }
+        let slot = place - start + o.candidate[l];
+        source.node(start + if slot < degree { slot } else { slot - degree })
     }
 }

@@ -39,6 +39,9 @@ pub struct RowSlices<'a, I> {
 
 /// A history that can be saved and restored.
 pub(super) trait Visited {
+    /// Whether visits have masses.
+    const WEIGHTED: bool = false;
+
     /// Calls `keep(node, visits, ln of the mass)` for each node that a walker has visited, in
     /// ascending order; the mass is NaN where there are none.
     fn visited(&self, lane: usize, keep: impl FnMut(usize, u32, f64));
@@ -73,29 +76,25 @@ impl Visited for Dense {
     }
 
     fn clear(&mut self) {
-        Self::clear(self);
+        *self = Self::new(self.n_nodes);
     }
 }
 
 impl Visited for Masses {
+    const WEIGHTED: bool = true;
+
     fn add_to(&self, sums: &mut [u64]) {
         self.dense.add_to(sums);
     }
 
     fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
-        let visits = self.dense.of(lane);
-        let logs = &self.logs[lane * visits.len()..][..visits.len()];
-        for (node, (&visits, &log)) in visits.iter().zip(logs).enumerate() {
-            if visits > 0 {
-                keep(node, visits, log);
-            }
-        }
+        let logs = &self.logs[lane * self.dense.n_nodes..];
+        self.dense.visited(lane, |node, visits, _| keep(node, visits, logs[node]));
     }
 
     fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64) {
         self.dense.set(lane, node, visits);
-        let at = lane * (self.logs.len() / WALKERS) + node;
-        self.logs[at] = log;
+        self.logs[lane * self.dense.n_nodes + node] = log;
     }
 
     fn clear(&mut self) {
@@ -139,6 +138,8 @@ impl Visited for Recent {
 }
 
 impl Visited for HashedMasses {
+    const WEIGHTED: bool = true;
+
     fn visited(&self, lane: usize, keep: impl FnMut(usize, u32, f64)) {
         self.tables[lane].each(keep);
     }
@@ -188,6 +189,20 @@ impl WalkerBlock {
     }
 }
 
+/// The same expression for histories of the blocks that count visits; then other arms.
+macro_rules! visited {
+    ($histories:expr, $all:ident => $call:expr; $($rest:tt)+) => {
+        match $histories {
+            Histories::Recent($all) if $all.iter().all(|recent| recent.counts.is_some()) => $call,
+            Histories::Dense($all) => $call,
+            Histories::Masses($all) => $call,
+            Histories::Hashed($all) => $call,
+            Histories::HashedMasses($all) => $call,
+            $($rest)+
+        }
+    };
+}
+
 impl Walkers {
     /// Writes positions to a codec, or reads them; visits are saved by
     /// [`rows`](Self::rows).
@@ -199,71 +214,34 @@ impl Walkers {
             Histories::Recent(all) => {
                 all.iter_mut().try_for_each(|recent| recent.persist(codec, n_nodes))?;
             }
-            Histories::Shared(common, _) | Histories::Unordered(common, _) => {
-                common.persist(codec)?;
-            }
-            Histories::NoHistory(_)
-            | Histories::Dense(_)
-            | Histories::Masses(_)
-            | Histories::Hashed(_)
-            | Histories::HashedMasses(_) => {}
+            Histories::Shared(common, _) => common.persist(codec)?,
+            _ => {}
         }
         codec.finish()
     }
 
     /// The visits of walkers, if counted; also `None` if `I` is too small for nodes.
     pub fn rows<I: TryFrom<usize>>(&self) -> Option<Rows<I>> {
-        match &self.histories {
-            Histories::NoHistory(_) => None,
-            Histories::Shared(_, counts) | Histories::Unordered(_, counts) => {
-                rows_of(counts.as_ref()?, self.n_walkers(), false)
-            }
-            Histories::Recent(all) if all.iter().any(|recent| recent.counts.is_none()) => None,
-            Histories::Recent(all) => rows_of(all, self.n_walkers(), false),
-            Histories::Dense(all) => rows_of(all, self.n_walkers(), false),
-            Histories::Masses(all) => rows_of(all, self.n_walkers(), true),
-            Histories::Hashed(all) => rows_of(all, self.n_walkers(), false),
-            Histories::HashedMasses(all) => rows_of(all, self.n_walkers(), true),
-        }
+        let n = self.n_walkers();
+        visited!(&self.histories, all => rows_of(all, n);
+            Histories::Shared(_, counts) => rows_of(counts.as_ref()?, n),
+            _ => None)
     }
 
     /// The visits of all walkers to each node, if counted.
     pub fn totals(&self) -> Option<Vec<u64>> {
         let n = self.graph.n_nodes();
-        match &self.histories {
-            Histories::NoHistory(_) => None,
-            Histories::Shared(common, _) | Histories::Unordered(common, _) => Some(common.totals()),
-            Histories::Recent(all) if all.iter().any(|recent| recent.counts.is_none()) => None,
-            Histories::Recent(all) => Some(sum_of(all, n)),
-            Histories::Dense(all) => Some(sum_of(all, n)),
-            Histories::Masses(all) => Some(sum_of(all, n)),
-            Histories::Hashed(all) => Some(sum_of(all, n)),
-            Histories::HashedMasses(all) => Some(sum_of(all, n)),
-        }
+        visited!(&self.histories, all => Some(sum_of(all, n));
+            Histories::Shared(common, _) => Some(common.totals()),
+            _ => None)
     }
 
     /// Replaces the visits by those of [`rows`](Self::rows).
     pub fn remember<I: Copy + TryInto<usize>>(&mut self, rows: RowSlices<'_, I>) -> Result<()> {
         let (n_walkers, n_nodes) = (self.n_walkers(), self.graph.n_nodes());
-        match &mut self.histories {
-            Histories::NoHistory(_)
-            | Histories::Shared(_, None)
-            | Histories::Unordered(_, None) => Ok(()),
-            Histories::Shared(_, Some(all)) | Histories::Unordered(_, Some(all)) => {
-                restore(all, rows, n_walkers, n_nodes)
-            }
-            Histories::Recent(all) if all.iter().any(|recent| recent.counts.is_none()) => Ok(()),
-            Histories::Recent(all) => restore(all, rows, n_walkers, n_nodes),
-            Histories::Dense(all) => restore(all, rows, n_walkers, n_nodes),
-            Histories::Masses(_) | Histories::HashedMasses(_)
-                if rows.logs.len() != rows.counts.len() =>
-            {
-                Err(unfit())
-            }
-            Histories::Masses(all) => restore(all, rows, n_walkers, n_nodes),
-            Histories::Hashed(all) => restore(all, rows, n_walkers, n_nodes),
-            Histories::HashedMasses(all) => restore(all, rows, n_walkers, n_nodes),
-        }
+        visited!(&mut self.histories, all => restore(all, rows, n_walkers, n_nodes);
+            Histories::Shared(_, Some(all)) => restore(all, rows, n_walkers, n_nodes),
+            _ => Ok(()))
     }
 }
 
@@ -277,7 +255,6 @@ fn sum_of<H: Visited>(all: &[H], n_nodes: usize) -> Vec<u64> {
 pub(super) fn rows_of<I: TryFrom<usize>, H: Visited>(
     all: &[H],
     n_walkers: usize,
-    weighted: bool,
 ) -> Option<Rows<I>> {
     let mut rows =
         Rows { starts: vec![0], nodes: Vec::new(), counts: Vec::new(), logs: Vec::new() };
@@ -289,7 +266,7 @@ pub(super) fn rows_of<I: TryFrom<usize>, H: Visited>(
                 Err(_) => fits = false,
             }
             rows.counts.push(visits);
-            if weighted {
+            if H::WEIGHTED {
                 rows.logs.push(log);
             }
         });
@@ -305,7 +282,7 @@ pub(super) fn persist_rows<H: Visited>(
     n_walkers: usize,
     n_nodes: usize,
 ) -> Result<()> {
-    let rows = rows_of::<u64, H>(all, n_walkers, false).ok_or_else(unfit)?;
+    let rows = rows_of::<u64, H>(all, n_walkers).ok_or_else(unfit)?;
     let mut starts: Vec<u64> = rows.starts.iter().map(|start| *start as u64).collect();
     let mut nodes = rows.nodes;
     let mut counts: Vec<u64> = rows.counts.into_iter().map(u64::from).collect();
@@ -328,7 +305,8 @@ fn restore<I: Copy + TryInto<usize>, H: Visited>(
     n_nodes: usize,
 ) -> Result<()> {
     let RowSlices { starts, nodes, counts, logs } = rows;
-    if starts.len() != n_walkers + 1 || nodes.len() != counts.len() {
+    let weighed = !H::WEIGHTED || logs.len() == counts.len();
+    if starts.len() != n_walkers + 1 || nodes.len() != counts.len() || !weighed {
         return Err(unfit());
     }
     all.iter_mut().for_each(H::clear);

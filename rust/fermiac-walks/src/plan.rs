@@ -93,17 +93,7 @@ impl Base {
     /// The number of equally likely slots of a node; beyond its neighbours the walker stays.
     #[inline(always)]
     pub(super) const fn slots(&self, degree: usize) -> usize {
-        match *self {
-            Self::MaxDegree { largest } => largest,
-            Self::Simple
-            | Self::Weighted
-            | Self::Metropolis
-            | Self::Barker
-            | Self::DelayedAcceptance
-            | Self::NonBacktracking
-            | Self::MultipleTry { .. }
-            | Self::Node2Vec { .. } => degree,
-        }
+        if let Self::MaxDegree { largest } = *self { largest } else { degree }
     }
 
     /// The name of the chain.
@@ -141,18 +131,12 @@ impl Kernel {
 
     /// Whether steps depend on visits.
     pub(super) const fn uses_history(self) -> bool {
-        match self {
-            Self::SelfRepellent | Self::HistoryDrivenTarget | Self::TrueSelfAvoiding => true,
-            Self::Plain | Self::Rotor => false,
-        }
+        matches!(self, Self::SelfRepellent | Self::HistoryDrivenTarget | Self::TrueSelfAvoiding)
     }
 
     /// Whether a step weighs all neighbours.
     pub(super) const fn scans(self) -> bool {
-        match self {
-            Self::SelfRepellent | Self::TrueSelfAvoiding => true,
-            Self::Plain | Self::HistoryDrivenTarget | Self::Rotor => false,
-        }
+        matches!(self, Self::SelfRepellent | Self::TrueSelfAvoiding)
     }
 }
 

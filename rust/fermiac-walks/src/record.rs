@@ -30,30 +30,17 @@ impl Record<'_> {
     pub fn nothing() -> Self {
         Self { first: 1, thin: 1, n_slots: 0, paths: Paths::Short(&mut []) }
     }
-}
 
-/// The rows of a block.
-pub(super) struct Track<'a> {
-    first: u64,
-    thin: u64,
-    n_slots: usize,
-    paths: Paths<'a>,
-}
-
-impl<'a> Record<'a> {
     /// The rows of each block.
-    pub(super) fn split(self, n_walkers: usize) -> Result<Vec<Track<'a>>> {
+    pub(super) fn split(self, n_walkers: usize) -> Result<Vec<Self>> {
         let Self { first, thin, n_slots, paths } = self;
-        let len = match &paths {
-            Paths::Short(paths) => paths.len(),
-            Paths::Long(paths) => paths.len(),
-        };
+        let len = each!(&paths, Paths::{Short, Long}, paths => paths.len());
         if len != n_slots * n_walkers || thin == 0 {
             let why = format!("{len} places given for {n_walkers} walkers of {n_slots} slots");
             return Err(Error::argument("paths", why));
         }
         let n = n_walkers.div_ceil(WALKERS);
-        let track = |paths| Track { first, thin, n_slots, paths };
+        let track = |paths| Self { first, thin, n_slots, paths };
         if n_slots == 0 {
             return Ok((0..n).map(|_| track(Paths::Short(&mut []))).collect());
         }
@@ -66,9 +53,7 @@ impl<'a> Record<'a> {
             }
         })
     }
-}
 
-impl Track<'_> {
     /// Records the nodes of the walkers of a block, if the step has a slot.
     #[inline(always)]
     pub(super) fn keep(&mut self, o: &WalkerBlock) {
@@ -83,17 +68,10 @@ impl Track<'_> {
         if slot >= self.n_slots {
             return;
         }
-        match &mut self.paths {
-            Paths::Short(paths) => {
-                for l in 0..o.n {
-                    paths[l * self.n_slots + slot] = o.at[l] as u32;
-                }
+        each!(&mut self.paths, Paths::{Short, Long}, paths => {
+            for l in 0..o.n {
+                paths[l * self.n_slots + slot] = o.at[l] as _;
             }
-            Paths::Long(paths) => {
-                for l in 0..o.n {
-                    paths[l * self.n_slots + slot] = o.at[l] as u64;
-                }
-            }
-        }
+        });
     }
 }

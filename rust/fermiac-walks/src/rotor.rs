@@ -1,10 +1,8 @@
 //! The rotor-router walk.
 
 use super::graph::View;
-use super::history::History;
 use super::neighbour_source::NeighbourSource;
-use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, choose};
-use fermiac_base::Result;
+use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, Words, choose};
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::prefetch;
 
@@ -41,13 +39,7 @@ impl Moves for Rotor {
     const WORDS: usize = 0;
 
     #[inline(always)]
-    fn propose<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        _: &[[u64; WALKERS]],
-        source: &P,
-        _: &H,
-    ) {
+    fn propose(&self, o: &mut WalkerBlock, _: &Words, source: &impl NeighbourSource) {
         for l in 0..o.n {
             o.place[l] = NOWHERE;
             if o.degree[l] > 0 {
@@ -60,18 +52,7 @@ impl Moves for Rotor {
     }
 
     #[inline(always)]
-    fn fetch<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        source: &P,
-        history: &H,
-    ) -> Result<()> {
-        for l in 0..o.n {
-            o.candidate[l] = if o.place[l] == NOWHERE { o.at[l] } else { source.node(o.place[l]) };
-            source.touch_row(o.candidate[l]);
-            history.touch(l, o.candidate[l]);
-            prefetch(&o.turns, l * self.n_nodes + o.candidate[l]);
-        }
-        source.require(o.candidate[..o.n].iter().copied())
+    fn touch(&self, o: &WalkerBlock, l: usize) {
+        prefetch(&o.turns, l * self.n_nodes + o.candidate[l]);
     }
 }

@@ -103,7 +103,7 @@ fn walk(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::tests::{follows, graph};
+    use crate::tests::{follows, graph, uniform};
 
     #[test]
     fn walks_go_on_to_fresh_nodes() {
@@ -131,13 +131,8 @@ mod tests {
             assert!(one.trapped[i] || path.len() == 4);
         }
         follows(&padded, 3, &|path| {
-            let mut law = vec![0.0; 6];
             let next = fresh(path);
-            next.iter().for_each(|node| law[*node] = 1.0 / next.len() as f64);
-            if next.is_empty() {
-                law[path[path.len() - 1]] = 1.0;
-            }
-            law
+            uniform(if next.is_empty() { &path[path.len() - 1..] } else { &next })
         });
     }
 }

@@ -5,7 +5,7 @@ use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::plan::{Base, Step};
 use super::target::Target;
-use super::walker_block::{Moves, NOWHERE, WALKERS, WalkerBlock, unit};
+use super::walker_block::{Moves, NOWHERE, Scene, WalkerBlock, Words, unit};
 use fermiac_base::Result;
 use fermiac_base::simd::{LANES, V, expm1v, expv, ln, ln1pv, lnv};
 
@@ -45,9 +45,9 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
 
     /// The log-weights of a tile of nodes by their visits.
     #[inline(always)]
-    fn bend<const FMA: bool, H: History>(
+    fn bend<const FMA: bool>(
         &self,
-        history: &H,
+        history: &impl History,
         l: usize,
         nodes: &[usize; LANES],
         degrees: V,
@@ -111,17 +111,13 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
 
     /// Chooses the next node of walker `l`.
     #[inline(always)]
-    #[allow(clippy::too_many_arguments)] // they are those of `decide`
-    fn outcome<const FMA: bool, P: NeighbourSource, H: History>(
+    fn outcome<const FMA: bool>(
         &self,
-        o: &WalkerBlock,
+        scene: &Scene<'_, impl NeighbourSource, impl History>,
         room: &mut Vec<V>,
         l: usize,
-        word: u64,
-        source: &P,
-        history: &H,
-        step: &Step,
     ) -> usize {
+        let &Scene { ref o, words, source, history, step } = scene;
         let (start, degree) = (o.start[l], o.degree[l]);
         // The outcome after the last neighbour is to stay.
         let tiles = (degree + 1).div_ceil(LANES);
@@ -132,26 +128,25 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         let tame = !AVOIDING && !history.is_log() && !matches!(self.target, Target::Table { .. });
         let exponent = step.power.filter(|_| tame && self.base != Base::Weighted);
         if let Some(exponent) = exponent {
-            self.by_powers::<FMA, P, H>(o, (outcomes, rest), l, source, history, exponent);
+            self.by_powers(scene, (outcomes, rest), l, exponent);
         } else {
-            self.by_logarithms::<FMA, P, H>(o, outcomes, l, source, history, step);
+            self.by_logarithms::<FMA>(scene, outcomes, l);
         }
         let mut sum = V::ZERO;
         for tile in outcomes.iter() {
             sum = sum + *tile;
         }
-        let chosen = choose_by(outcomes, unit(word) * sum.sum());
+        let chosen = choose_by(outcomes, unit(words[0][l]) * sum.sum());
         if chosen >= degree { NOWHERE } else { source.node(start + chosen) }
     }
 
     /// A tile of a row: its nodes, and their degrees where they count. Lanes beyond the row repeat
     /// the last place, without a branch or another load.
     #[inline(always)]
-    fn tile<P: NeighbourSource>(
+    fn tile(
         &self,
-        source: &P,
-        first: usize,
-        last: usize,
+        source: &impl NeighbourSource,
+        (first, last): (usize, usize),
     ) -> ([usize; LANES], V) {
         let mut nodes = [0; LANES];
         let mut degrees = V::splat(1.0);
@@ -169,15 +164,14 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
     /// The weights of all outcomes relative to about the largest, for moderate ratios of visits
     /// and a whole strength: as powers, at a third of the cost of logarithms.
     #[inline(always)]
-    fn by_powers<const FMA: bool, P: NeighbourSource, H: History>(
+    fn by_powers(
         &self,
-        o: &WalkerBlock,
+        scene: &Scene<'_, impl NeighbourSource, impl History>,
         (outcomes, factors): (&mut [V], &mut [V]),
         l: usize,
-        source: &P,
-        history: &H,
         exponent: u32,
     ) {
+        let &Scene { ref o, source, history, .. } = scene;
         let (at, start, degree) = (o.at[l], o.start[l], o.degree[l]);
         let own = self.target.ratio(at, degree, history.visits(l, at));
         let mut least = V::splat(f64::INFINITY);
@@ -189,7 +183,7 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
             if used == 0 {
                 continue;
             }
-            let (nodes, degrees) = self.tile(source, start + t * LANES, last);
+            let (nodes, degrees) = self.tile(source, (start + t * LANES, last));
             let ratios = self.target.ratios(&nodes, degrees, history.gather(l, &nodes));
             for k in 0..LANES {
                 outcome.0[k] = if k < used { ratios.0[k] } else { f64::INFINITY };
@@ -231,15 +225,13 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
 
     /// The weights of all outcomes relative to the largest, in general.
     #[inline(always)]
-    fn by_logarithms<const FMA: bool, P: NeighbourSource, H: History>(
+    fn by_logarithms<const FMA: bool>(
         &self,
-        o: &WalkerBlock,
+        scene: &Scene<'_, impl NeighbourSource, impl History>,
         outcomes: &mut [V],
         l: usize,
-        source: &P,
-        history: &H,
-        step: &Step,
     ) {
+        let &Scene { ref o, source, history, step, .. } = scene;
         let (at, start, degree) = (o.at[l], o.start[l], o.degree[l]);
         let mut tops = V::splat(f64::NEG_INFINITY);
         let mut refused = V::ZERO;
@@ -251,9 +243,9 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
             if used == 0 {
                 continue;
             }
-            let (nodes, degrees) = self.tile(source, first, last);
+            let (nodes, degrees) = self.tile(source, (first, last));
             let (base, turned) = self.base::<FMA>(&nodes, degrees, (first, last), (at, degree));
-            let bend = self.bend::<FMA, H>(history, l, &nodes, degrees, step);
+            let bend = self.bend::<FMA>(history, l, &nodes, degrees, step);
             for k in 0..LANES {
                 if k < used {
                     outcome.0[k] = base.0[k] + bend.0[k];
@@ -265,7 +257,7 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         let stay = self.stay(refused.sum(), start, degree);
         if stay > 0.0 {
             let degrees = V::splat(degree as f64);
-            let bend = self.bend::<FMA, H>(history, l, &[at; LANES], degrees, step);
+            let bend = self.bend::<FMA>(history, l, &[at; LANES], degrees, step);
             let own = &mut outcomes[degree / LANES];
             own.0[degree % LANES] = ln(stay) + bend.0[0];
             tops = tops.max(*own);
@@ -348,13 +340,7 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
     const TWICE: bool = true;
 
     #[inline(always)]
-    fn propose<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        _: &[[u64; WALKERS]],
-        source: &P,
-        _: &H,
-    ) {
+    fn propose(&self, o: &mut WalkerBlock, _: &Words, source: &impl NeighbourSource) {
         for l in 0..o.n {
             for k in (0..o.degree[l].min(AHEAD)).step_by(LINE) {
                 source.touch_place(o.start[l] + k);
@@ -364,12 +350,8 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
     }
 
     #[inline(always)]
-    fn fetch<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        source: &P,
-        history: &H,
-    ) -> Result<()> {
+    fn fetch(&self, scene: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
+        let Scene { o, source, history, .. } = scene;
         let rows = self.needs_degrees() && self.degrees.is_empty();
         for l in 0..o.n {
             let places_of = o.start[l]..o.start[l] + o.degree[l];
@@ -389,44 +371,27 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
     }
 
     #[inline(always)]
-    fn decide<const FMA: bool, P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        words: &[[u64; WALKERS]],
-        source: &P,
-        history: &H,
-        step: &Step,
-    ) {
-        let mut room = std::mem::take(&mut o.room);
-        for l in 0..o.n {
-            o.candidate[l] =
-                self.outcome::<FMA, P, H>(o, &mut room[0], l, words[0][l], source, history, step);
-            if o.candidate[l] != NOWHERE {
-                source.touch_row(o.candidate[l]);
+    fn decide<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
+        let mut room = std::mem::take(&mut scene.o.room);
+        for l in 0..scene.o.n {
+            let node = self.outcome::<FMA>(&scene, &mut room[0], l);
+            scene.o.candidate[l] = node;
+            if node != NOWHERE {
+                scene.source.touch_row(node);
             }
         }
-        o.room = room;
+        scene.o.room = room;
     }
 
     #[inline(always)]
-    fn fetch_again<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        source: &P,
-        _: &H,
-    ) -> Result<()> {
+    fn fetch_again(&self, scene: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
+        let Scene { o, source, .. } = scene;
         source.require(o.candidate[..o.n].iter().copied().filter(|node| *node != NOWHERE))
     }
 
     #[inline(always)]
-    fn decide_again<const FMA: bool, P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        _: &[[u64; WALKERS]],
-        source: &P,
-        _: &H,
-        _: &Step,
-    ) {
+    fn decide_again<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
+        let Scene { o, source, .. } = scene;
         for l in 0..o.n {
             if o.candidate[l] != NOWHERE {
                 o.go(l, o.candidate[l], source.row(o.candidate[l]));

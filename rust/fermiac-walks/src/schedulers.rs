@@ -6,7 +6,7 @@ use super::graph::View;
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::plan::Plan;
-use super::record::Track;
+use super::record::Record;
 use super::shared::{Counting, Counts, Shared, SharedCounts, histories};
 use super::walker_block::{Batch, Member, Moves, WalkerBlock};
 use fermiac_base::Result;
@@ -38,13 +38,12 @@ impl Call<'_, '_> {
         source: &P,
         blocks: &mut [WalkerBlock],
         histories: &mut [H],
-        tracks: &mut [Track<'_>],
+        tracks: &mut [Record<'_>],
     ) -> Result<()> {
         let size = blocks.len().div_ceil(self.context.n_threads()).clamp(1, M::BATCH);
         let mut batches: Vec<Vec<Member<'_, '_, H>>> = Vec::new();
-        for ((block, history), track) in blocks.iter_mut().zip(histories).zip(tracks) {
-            let done = block.done;
-            let member = Member { block, history, track, words: Vec::new() };
+        for member in Member::each(blocks, histories, tracks) {
+            let done = member.block.done;
             match batches.last_mut() {
                 // After an interrupt some blocks are further.
                 Some(batch) if batch.len() < size && batch[0].block.done == done => {
@@ -89,29 +88,13 @@ pub(super) fn run<M: Moves, P: NeighbourSource, H: History>(
     if M::VECTORS { dispatch(batch) } else { batch.run::<false>() }
 }
 
-/// Runs one step of all batches, each on a thread.
-pub(super) fn step_together<M: Moves, P: NeighbourSource + Sync, H: History>(
-    call: &Call<'_, '_>,
-    moves: &M,
-    source: &P,
-    batches: Vec<&mut [Member<'_, '_, H>]>,
-) -> Result<()> {
-    let plan = call.plan;
-    call.context.each(batches, None, |members, signal| {
-        let walkers = members.iter().map(|m| m.block.n as u64).sum::<u64>();
-        run(Batch { moves, source, plan, members, n_steps: 1 })?;
-        signal.count(walkers);
-        Ok(())
-    })
-}
-
 /// Blocks with histories of their own.
 pub(super) struct Private<'a, 'c, 't, P, H> {
     pub(super) call: &'a Call<'a, 'c>,
     pub(super) source: &'a P,
     pub(super) blocks: &'a mut [WalkerBlock],
     pub(super) histories: &'a mut [H],
-    pub(super) tracks: &'a mut [Track<'t>],
+    pub(super) tracks: &'a mut [Record<'t>],
 }
 
 impl<P: NeighbourSource + Sync, H: History> Scheduler for Private<'_, '_, '_, P, H> {
@@ -121,31 +104,33 @@ impl<P: NeighbourSource + Sync, H: History> Scheduler for Private<'_, '_, '_, P,
     }
 }
 
-/// Blocks that share the visits of all earlier steps, but not those of the current step.
-pub(super) struct SharedSync<'a, 'c, 't> {
+/// Blocks that share the visits of all earlier steps, but not those of the current step; or visits
+/// as they come, in no fixed order.
+pub(super) struct Sharing<'a, 'c, 't> {
     pub(super) call: &'a Call<'a, 'c>,
     pub(super) view: &'a View<'a>,
     pub(super) blocks: &'a mut [WalkerBlock],
     pub(super) common: &'a SharedCounts,
     pub(super) counts: &'a mut Counts,
-    pub(super) tracks: &'a mut [Track<'t>],
+    pub(super) tracks: &'a mut [Record<'t>],
 }
 
 /// From so many blocks per thread, several threads pay off for every step.
 const WORTHWHILE: usize = if cfg!(test) { 2 } else { 1024 };
 
-impl Scheduler for SharedSync<'_, '_, '_> {
+impl Scheduler for Sharing<'_, '_, '_> {
     fn run<M: Moves>(self, moves: &M) -> Result<()> {
         let Self { call, view, blocks, common, counts, tracks } = self;
-        let n_threads = call.context.n_threads().min(blocks.len() / WORTHWHILE).max(1);
+        let n_threads = call.context.n_threads();
+        if common.unordered {
+            let when = if n_threads == 1 { Counting::Plain } else { Counting::Atomic };
+            let mut histories = histories(common, counts, when, blocks.len());
+            return call.batches(moves, view, blocks, &mut histories, tracks);
+        }
+        let n_threads = n_threads.min(blocks.len() / WORTHWHILE).max(1);
         let when = if n_threads == 1 { Counting::Plain } else { Counting::Deferred };
         let mut histories = histories(common, counts, when, blocks.len());
-        let mut members: Vec<_> = blocks
-            .iter_mut()
-            .zip(&mut histories)
-            .zip(tracks)
-            .map(|((block, history), track)| Member { block, history, track, words: Vec::new() })
-            .collect();
+        let mut members: Vec<_> = Member::each(blocks, &mut histories, tracks).collect();
         if n_threads == 1 {
             return call.each(moves, view, vec![members]);
         }
@@ -160,7 +145,14 @@ impl Scheduler for SharedSync<'_, '_, '_> {
             let step = members.first().map(|first| call.plan.step(first.block));
             let log_weight = step.map_or(0.0, |step| step.log_weight);
             // All blocks finish the step and are counted, even after a signal.
-            let moved = step_together(call, moves, view, members.chunks_mut(size).collect());
+            let batches = members.chunks_mut(size).collect();
+            let moved =
+                call.context.each(batches, None, |members: &mut [Member<'_, '_, _>], signal| {
+                    let walkers = members.iter().map(|m| m.block.n as u64).sum::<u64>();
+                    run(Batch { moves, source: view, plan: call.plan, members, n_steps: 1 })?;
+                    signal.count(walkers);
+                    Ok(())
+                });
             let count = |chunk: &mut [Member<'_, '_, DynHistory<'_>>]| {
                 let mut history = Shared::new(common, None, count);
                 for m in chunk {
@@ -177,24 +169,5 @@ impl Scheduler for SharedSync<'_, '_, '_> {
             }))?;
         }
         Ok(())
-    }
-}
-
-/// Blocks that share visits as they come, in no fixed order.
-pub(super) struct SharedAsync<'a, 'c, 't> {
-    pub(super) call: &'a Call<'a, 'c>,
-    pub(super) view: &'a View<'a>,
-    pub(super) blocks: &'a mut [WalkerBlock],
-    pub(super) common: &'a SharedCounts,
-    pub(super) counts: &'a mut Counts,
-    pub(super) tracks: &'a mut [Track<'t>],
-}
-
-impl Scheduler for SharedAsync<'_, '_, '_> {
-    fn run<M: Moves>(self, moves: &M) -> Result<()> {
-        let Self { call, view, blocks, common, counts, tracks } = self;
-        let when = if call.context.n_threads() == 1 { Counting::Plain } else { Counting::Atomic };
-        let mut histories = histories(common, counts, when, blocks.len());
-        call.batches(moves, view, blocks, &mut histories, tracks)
     }
 }

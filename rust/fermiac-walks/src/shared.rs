@@ -15,13 +15,16 @@ pub(super) struct SharedCounts {
     /// ln of masses, as bits; NaN for nodes without visits. Empty if all visits weigh the same.
     pub(super) logs: Vec<AtomicU64>,
     pub(super) n_walkers: usize,
+    /// Whether visits count as they come, in no fixed order, and not after each step.
+    pub(super) unordered: bool,
 }
 
 impl SharedCounts {
-    pub(super) fn new(n_nodes: usize, n_walkers: usize, weighs: bool) -> Self {
+    pub(super) fn new(n_nodes: usize, n_walkers: usize, weighs: bool, unordered: bool) -> Self {
         let fill = |n: usize, value: u64| (0..n).map(|_| AtomicU64::new(value)).collect();
         let n_logs = if weighs { n_nodes } else { 0 };
-        Self { visits: fill(n_nodes, 0), logs: fill(n_logs, f64::NAN.to_bits()), n_walkers }
+        let logs = fill(n_logs, f64::NAN.to_bits());
+        Self { visits: fill(n_nodes, 0), logs, n_walkers, unordered }
     }
 
     pub(super) fn totals(&self) -> Vec<u64> {
@@ -105,16 +108,8 @@ impl History for Shared<'_> {
     }
 
     #[inline(always)]
-    fn level(&self, target: &Target, lane: usize, node: usize, degree: usize) -> f64 {
-        if !self.weighs {
-            return target.ratio(node, degree, self.visits(lane, node));
-        }
-        let log = f64::from_bits(self.common.logs[node].load(Ordering::Relaxed));
-        if log.is_nan() {
-            ln(target.ratio(node, degree, 0.0))
-        } else {
-            log - target.log(node, degree)
-        }
+    fn log_mass(&self, _: usize, node: usize) -> f64 {
+        f64::from_bits(self.common.logs[node].load(Ordering::Relaxed))
     }
 
     #[inline(always)]

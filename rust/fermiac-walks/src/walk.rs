@@ -55,12 +55,7 @@ pub fn walk(graph: &Graph, options: &Options) -> Result<Vec<f64>> {
     let start: Vec<usize> = (0..n_walkers).map(|_| stream.below(n_nodes as u64) as usize).collect();
     let mut walkers = Walkers::new(graph.clone(), plan, &start, Memory::Table, key)?;
     walkers.run(n_steps, Record::nothing(), None, &Context::parallel()?)?;
-    let mut shares = vec![0.0; n_nodes];
-    for walker in 0..n_walkers {
-        let visits = walkers.visits(walker).unwrap_or_default();
-        shares.iter_mut().zip(visits).for_each(|(share, n)| *share += f64::from(n));
-    }
-    let total: f64 = shares.iter().sum();
-    shares.iter_mut().for_each(|share| *share /= total);
-    Ok(shares)
+    let visits = walkers.totals().unwrap_or_default();
+    let total = visits.iter().sum::<u64>() as f64;
+    Ok(visits.into_iter().map(|n| n as f64 / total).collect())
 }

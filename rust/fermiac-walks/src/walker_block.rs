@@ -3,10 +3,11 @@
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
 use super::plan::{Plan, Step, Stuck};
-use super::record::Track;
+use super::record::Record;
 use fermiac_base::Result;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::{Kernel, LANES, V};
+use std::ops::Range;
 
 /// The number of walkers in a block. Walker `i` is lane `i % 8` of block `i / 8` and its stream.
 pub(super) const WALKERS: usize = LANES;
@@ -52,7 +53,12 @@ pub(super) struct WalkerBlock {
 pub(super) const NOWHERE: usize = usize::MAX;
 
 impl WalkerBlock {
-    pub(super) fn new(at: &[usize], key: u64, index: u64) -> Self {
+    /// The blocks of walkers at given nodes.
+    pub(super) fn all(at: &[usize], key: u64) -> Vec<Self> {
+        at.chunks(WALKERS).zip(0..).map(|(nodes, index)| Self::new(nodes, key, index)).collect()
+    }
+
+    fn new(at: &[usize], key: u64, index: u64) -> Self {
         let mut all = [at[0]; WALKERS];
         all[..at.len()].copy_from_slice(at);
         Self {
@@ -97,6 +103,34 @@ impl WalkerBlock {
         self.moved += 1;
     }
 
+    /// The default of [`Moves::decide`].
+    #[inline(always)]
+    fn go_to_places(&mut self, source: &impl NeighbourSource) {
+        for l in 0..self.n {
+            if self.place[l] != NOWHERE {
+                self.go(l, self.candidate[l], source.row(self.candidate[l]));
+            }
+        }
+    }
+
+    /// The default of [`Moves::fetch`]. As arguments of their own, the block, the rows and the
+    /// counts are known not to overlap, so that the loop keeps their addresses.
+    #[inline(always)]
+    fn fetch<M: Moves + ?Sized>(
+        &mut self,
+        moves: &M,
+        source: &impl NeighbourSource,
+        history: &impl History,
+    ) -> Result<()> {
+        for l in 0..self.n {
+            self.candidate[l] = moves.candidate(self, l, source);
+            source.touch_row(self.candidate[l]);
+            history.touch(l, self.candidate[l]);
+            moves.touch(self, l);
+        }
+        source.require(self.candidate[..self.n].iter().copied())
+    }
+
     /// Marks walkers at nodes without edges.
     pub(super) fn note_stuck(&mut self) {
         self.stuck = (0..self.n).fold(0, |all, l| all | u8::from(self.degree[l] == 0) << l);
@@ -114,6 +148,34 @@ impl WalkerBlock {
         }
     }
 }
+
+/// The methods that all kinds of walkers have.
+macro_rules! positions {
+    ($walkers:ty) => {
+        impl $walkers {
+            /// The number of walkers.
+            pub fn n_walkers(&self) -> usize {
+                self.n_walkers
+            }
+
+            /// The number of steps that all walkers have made.
+            pub fn n_done(&self) -> u64 {
+                self.blocks.iter().map(|block| block.done).min().unwrap_or(0)
+            }
+
+            /// The number of moves in all steps of all walkers.
+            pub fn n_moves(&self) -> u64 {
+                self.blocks.iter().map(|block| block.moved).sum()
+            }
+
+            /// The current nodes.
+            pub fn positions(&self) -> Vec<usize> {
+                self.blocks.iter().flat_map(|block| block.at[..block.n].to_vec()).collect()
+            }
+        }
+    };
+}
+pub(super) use positions;
 
 /// The index below `n` that a word chooses, and the rest of the word. Probabilities are off by
 /// less than 2⁻⁶⁴.
@@ -150,59 +212,49 @@ pub(super) trait Moves: Sync {
     }
 
     /// Chooses and prefetches the places to read.
-    fn propose<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        words: &[[u64; WALKERS]],
-        source: &P,
-        history: &H,
-    );
+    fn propose(&self, o: &mut WalkerBlock, words: &Words, source: &impl NeighbourSource);
 
-    /// Reads the nodes there, and prefetches their rows and counts.
-    fn fetch<P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        source: &P,
-        history: &H,
-    ) -> Result<()>;
+    /// The node to which a walker may go; by default the one at its place.
+    #[inline(always)]
+    fn candidate(&self, o: &WalkerBlock, l: usize, source: &impl NeighbourSource) -> usize {
+        if o.place[l] == NOWHERE { o.at[l] } else { source.node(o.place[l]) }
+    }
+
+    /// Prefetches more about the candidate of a walker than its row and its count.
+    #[inline(always)]
+    fn touch(&self, _: &WalkerBlock, _: usize) {}
+
+    /// Reads the candidates, and prefetches their rows and counts.
+    #[inline(always)]
+    fn fetch(&self, scene: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
+        scene.o.fetch(self, scene.source, scene.history)
+    }
 
     /// Moves or stays; by default moves to the candidate if there is a place.
     #[inline(always)]
-    fn decide<const FMA: bool, P: NeighbourSource, H: History>(
-        &self,
-        o: &mut WalkerBlock,
-        _words: &[[u64; WALKERS]],
-        source: &P,
-        _: &H,
-        _: &Step,
-    ) {
-        for l in 0..o.n {
-            if o.place[l] != NOWHERE {
-                o.go(l, o.candidate[l], source.row(o.candidate[l]));
-            }
-        }
+    fn decide<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
+        scene.o.go_to_places(scene.source);
     }
 
     /// As `fetch`, for a second choice.
-    fn fetch_again<P: NeighbourSource, H: History>(
-        &self,
-        _: &mut WalkerBlock,
-        _: &P,
-        _: &H,
-    ) -> Result<()> {
+    fn fetch_again(&self, _: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
         Ok(())
     }
 
     /// As `decide`, for a second choice.
-    fn decide_again<const FMA: bool, P: NeighbourSource, H: History>(
-        &self,
-        _: &mut WalkerBlock,
-        _words: &[[u64; WALKERS]],
-        _: &P,
-        _: &H,
-        _: &Step,
-    ) {
-    }
+    fn decide_again<const FMA: bool>(&self, _: Scene<'_, impl NeighbourSource, impl History>) {}
+}
+
+/// Random words, some for each step of all walkers.
+pub(super) type Words = [[u64; WALKERS]];
+
+/// A block in one stage of a step, and what it sees there.
+pub(super) struct Scene<'a, P, H> {
+    pub(super) o: &'a mut WalkerBlock,
+    pub(super) words: &'a Words,
+    pub(super) source: &'a P,
+    pub(super) history: &'a H,
+    pub(super) step: &'a Step,
 }
 
 /// Blocks that move side by side for some steps.
@@ -218,8 +270,30 @@ pub(super) struct Batch<'a, 'b, 'c, M, P, H> {
 pub(super) struct Member<'a, 'b, H> {
     pub(super) block: &'a mut WalkerBlock,
     pub(super) history: &'a mut H,
-    pub(super) track: &'a mut Track<'b>,
+    pub(super) track: &'a mut Record<'b>,
     pub(super) words: Vec<[u64; WALKERS]>,
+}
+
+impl<'a, 'b, H> Member<'a, 'b, H> {
+    /// Each block with its history and its record.
+    pub(super) fn each(
+        blocks: &'a mut [WalkerBlock],
+        histories: &'a mut [H],
+        tracks: &'a mut [Record<'b>],
+    ) -> impl Iterator<Item = Self> {
+        let all = blocks.iter_mut().zip(histories).zip(tracks);
+        all.map(|((block, history), track)| Self { block, history, track, words: Vec::new() })
+    }
+
+    #[inline(always)]
+    fn scene<'s, P>(
+        &'s mut self,
+        words: Range<usize>,
+        source: &'s P,
+        step: &'s Step,
+    ) -> Scene<'s, P, H> {
+        Scene { o: self.block, words: &self.words[words], source, history: self.history, step }
+    }
 }
 
 impl<M: Moves, P: NeighbourSource, H: History> Kernel for Batch<'_, '_, '_, M, P, H> {
@@ -247,27 +321,25 @@ impl<M: Moves, P: NeighbourSource, H: History> Kernel for Batch<'_, '_, '_, M, P
                     members.iter_mut().for_each(|m| m.block.note_stuck());
                 }
                 for m in members.iter_mut() {
-                    moves.propose(m.block, &m.words[words.clone()], source, m.history);
+                    moves.propose(m.block, &m.words[words.clone()], source);
                 }
                 for m in members.iter_mut() {
-                    moves.fetch(m.block, source, m.history)?;
+                    moves.fetch(m.scene(words.clone(), source, &step))?;
                 }
                 source.settle()?;
                 for m in members.iter_mut() {
                     m.history.survey(&plan.target, m.block, source);
                 }
                 for m in members.iter_mut() {
-                    let words = &m.words[words.clone()];
-                    moves.decide::<FMA, P, H>(m.block, words, source, m.history, &step);
+                    moves.decide::<FMA>(m.scene(words.clone(), source, &step));
                 }
                 if M::TWICE {
                     for m in members.iter_mut() {
-                        moves.fetch_again(m.block, source, m.history)?;
+                        moves.fetch_again(m.scene(words.clone(), source, &step))?;
                     }
                     source.settle()?;
                     for m in members.iter_mut() {
-                        let words = &m.words[words.clone()];
-                        moves.decide_again::<FMA, P, H>(m.block, words, source, m.history, &step);
+                        moves.decide_again::<FMA>(m.scene(words.clone(), source, &step));
                     }
                 }
                 for m in members.iter_mut() {

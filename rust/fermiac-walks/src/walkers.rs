@@ -8,9 +8,9 @@ use super::history::{Dense, Masses, NoHistory};
 use super::plan::{Kernel, Plan};
 use super::recent::Recent;
 use super::record::Record;
-use super::schedulers::{Call, Private, SharedAsync, SharedSync};
+use super::schedulers::{Call, Private, Sharing};
 use super::shared::{Counts, SharedCounts, new_counts};
-use super::walker_block::{WALKERS, WalkerBlock};
+use super::walker_block::{WALKERS, WalkerBlock, positions};
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use std::time::{Duration, Instant};
@@ -63,8 +63,9 @@ pub(super) enum Histories {
     HashedMasses(Vec<HashedMasses>),
     Recent(Vec<Recent>),
     Shared(SharedCounts, Counts),
-    Unordered(SharedCounts, Counts),
 }
+
+positions!(Walkers);
 
 impl Walkers {
     /// Creates walkers at given nodes; walker `i` has lane `i % 8` of the stream at the address
@@ -84,11 +85,7 @@ impl Walkers {
             let why = format!("node {node} given; nodes go from 0 to {}", n - 1);
             return Err(Error::argument("init", why));
         }
-        let mut blocks: Vec<WalkerBlock> = start
-            .chunks(WALKERS)
-            .zip(0..)
-            .map(|(nodes, index)| WalkerBlock::new(nodes, key, index))
-            .collect();
+        let mut blocks = WalkerBlock::all(start, key);
         let view = graph.view();
         for (block, index) in blocks.iter_mut().zip(0..) {
             block.arrive(&view)?;
@@ -100,38 +97,13 @@ impl Walkers {
         Ok(Self { graph, plan, blocks, histories, n_walkers: start.len(), prepared: None })
     }
 
-    /// The number of walkers.
-    pub fn n_walkers(&self) -> usize {
-        self.n_walkers
-    }
-
-    /// The number of steps that all walkers have made.
-    pub fn n_done(&self) -> u64 {
-        self.blocks.iter().map(|block| block.done).min().unwrap_or(0)
-    }
-
-    /// The number of moves in all steps of all walkers.
-    pub fn n_moves(&self) -> u64 {
-        self.blocks.iter().map(|block| block.moved).sum()
-    }
-
-    /// The current nodes.
-    pub fn positions(&self) -> Vec<usize> {
-        self.blocks.iter().flat_map(|block| block.at[..block.n].to_vec()).collect()
-    }
-
     /// The visits of one walker to each node, if they are in a table of all nodes.
     pub fn visits(&self, walker: usize) -> Option<Vec<u32>> {
         let (block, lane) = (walker / WALKERS, walker % WALKERS);
         match &self.histories {
             Histories::Dense(all) => all.get(block).map(|dense| dense.of(lane)),
             Histories::Masses(all) => all.get(block).map(|masses| masses.dense.of(lane)),
-            Histories::NoHistory(_)
-            | Histories::Hashed(_)
-            | Histories::HashedMasses(_)
-            | Histories::Recent(_)
-            | Histories::Shared(..)
-            | Histories::Unordered(..) => None,
+            _ => None,
         }
     }
 
@@ -156,36 +128,25 @@ impl Walkers {
         let (n_nodes, weights) = (view.n_nodes(), view.weights);
         let choice = ChainDispatch { plan, prepared, n_nodes, weights };
         let (call, tracks) = (&Call { plan, until, deadline, context }, &mut *tracks);
-        let source = &view;
+        let view = &view;
+        // The scheduler of histories of the blocks, as they are or behind one type.
+        macro_rules! private {
+            ($all:ident as $kind:ident) => {
+                private!(&mut $all.iter_mut().map(DynHistory::$kind).collect::<Vec<_>>())
+            };
+            ($histories:expr) => {
+                Private { call, source: view, blocks, histories: $histories, tracks }
+            };
+        }
         match histories {
-            Histories::NoHistory(histories) => {
-                choice.memoryless(Private { call, source, blocks, histories, tracks })
-            }
-            Histories::Dense(histories) => {
-                choice.any(Private { call, source, blocks, histories, tracks })
-            }
-            Histories::Masses(all) => {
-                let histories = &mut all.iter_mut().map(DynHistory::Masses).collect::<Vec<_>>()[..];
-                choice.with_history(Private { call, source, blocks, histories, tracks })
-            }
-            Histories::Hashed(all) => {
-                let histories = &mut all.iter_mut().map(DynHistory::Hashed).collect::<Vec<_>>()[..];
-                choice.any(Private { call, source, blocks, histories, tracks })
-            }
-            Histories::HashedMasses(all) => {
-                let histories =
-                    &mut all.iter_mut().map(DynHistory::HashedMasses).collect::<Vec<_>>()[..];
-                choice.with_history(Private { call, source, blocks, histories, tracks })
-            }
-            Histories::Recent(all) => {
-                let histories = &mut all.iter_mut().map(DynHistory::Recent).collect::<Vec<_>>()[..];
-                choice.towards_bent_target(Private { call, source, blocks, histories, tracks })
-            }
+            Histories::NoHistory(all) => choice.memoryless(private!(all)),
+            Histories::Dense(all) => choice.any(private!(all)),
+            Histories::Masses(all) => choice.with_history(private!(all as Masses)),
+            Histories::Hashed(all) => choice.any(private!(all as Hashed)),
+            Histories::HashedMasses(all) => choice.with_history(private!(all as HashedMasses)),
+            Histories::Recent(all) => choice.towards_target::<true>(private!(all as Recent)),
             Histories::Shared(common, counts) => {
-                choice.any(SharedSync { call, view: source, blocks, common, counts, tracks })
-            }
-            Histories::Unordered(common, counts) => {
-                choice.any(SharedAsync { call, view: source, blocks, common, counts, tracks })
+                choice.any(Sharing { call, view, blocks, common, counts, tracks })
             }
         }?;
         Ok(self.n_done() >= until)
@@ -200,16 +161,17 @@ impl Histories {
         }
         let n = n_walkers.div_ceil(WALKERS);
         let weighs = plan.step_exponent < 1.0 && plan.kernel.uses_history();
-        match memory {
-            Memory::Hashed
-            | Memory::Recent { .. }
-            | Memory::Shared { counts: true }
-            | Memory::Unordered { counts: true } => require_short(n_nodes)?,
-            Memory::Nothing
-            | Memory::Table
-            | Memory::Shared { counts: false }
-            | Memory::Unordered { counts: false } => {}
+        if let Memory::Hashed
+        | Memory::Recent { .. }
+        | Memory::Shared { counts: true }
+        | Memory::Unordered { counts: true } = memory
+        {
+            require_short(n_nodes)?;
         }
+        let shared = |counts, unordered| {
+            let common = SharedCounts::new(n_nodes, n_walkers, weighs, unordered);
+            Self::Shared(common, new_counts(n, counts))
+        };
         let refuse = |why: &str| Err(Error::argument("step_exponent", why.to_owned()));
         Ok(match memory {
             Memory::Nothing => Self::NoHistory(each(n, || NoHistory)),
@@ -232,15 +194,11 @@ impl Histories {
                 let size = size.min(n_nodes);
                 Self::Recent(each(n, || Recent::new(size, counts)))
             }
-            Memory::Shared { counts } => {
-                Self::Shared(SharedCounts::new(n_nodes, n_walkers, weighs), new_counts(n, counts))
-            }
+            Memory::Shared { counts } => shared(counts, false),
             Memory::Unordered { .. } if weighs => {
                 return refuse("below 1 given; walkers that share a history out of order need 1");
             }
-            Memory::Unordered { counts } => {
-                Self::Unordered(SharedCounts::new(n_nodes, n_walkers, false), new_counts(n, counts))
-            }
+            Memory::Unordered { counts } => shared(counts, true),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Compressed rows of a list of edges.
 
-use super::{EdgeWeights, Graph, IdSlice, Ids, View};
+use super::{EdgeWeights, Graph, IdSlice, Ids, Shared, View, poll_at};
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use std::sync::Arc;
@@ -16,23 +16,21 @@ pub trait Id: Copy + Ord + Default + Send + Sync + 'static {
     fn of(index: usize) -> Self;
 }
 
-impl Id for u32 {
-    fn get(self) -> usize {
-        self as usize
-    }
-    fn of(index: usize) -> Self {
-        index as Self
-    }
+macro_rules! id {
+    ($kind:ty) => {
+        impl Id for $kind {
+            fn get(self) -> usize {
+                self as usize
+            }
+            fn of(index: usize) -> Self {
+                index as Self
+            }
+        }
+    };
 }
 
-impl Id for u64 {
-    fn get(self) -> usize {
-        self as usize
-    }
-    fn of(index: usize) -> Self {
-        index as Self
-    }
-}
+id!(u32);
+id!(u64);
 
 /// Compressed rows on the heap.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,9 +76,7 @@ pub fn from_edges<T: Id>(
     }
     starts.resize(n_nodes + 1, 0_u64);
     for (i, &[from, to]) in edges.pairs.iter().enumerate() {
-        if i.is_multiple_of(PLACES) {
-            context.poll()?;
-        }
+        poll_at(context, i, PLACES)?;
         let (from, to) = (from.get(), to.get());
         if from.max(to) >= n_nodes {
             let why = format!(
@@ -110,9 +106,7 @@ pub fn from_edges<T: Id>(
         }
     };
     for (i, &[from, to]) in edges.pairs.iter().enumerate() {
-        if i.is_multiple_of(PLACES) {
-            context.poll()?;
-        }
+        poll_at(context, i, PLACES)?;
         let weight = edges.weights.map(|weights| weights[i]);
         put(from, to, weight);
         if !edges.directed && from != to {
@@ -132,20 +126,17 @@ pub fn from_edges<T: Id>(
 /// A copy of a graph, each row of which is in ascending order.
 pub(super) fn sorted_copy(view: View<'_>, context: &Context<'_>) -> Result<Graph> {
     match view.ids {
-        IdSlice::Short(ids) => {
-            let (starts, ids, weights) = sorted(view, ids, context)?;
-            Graph::new(starts, Ids::Short(ids), weights)
-        }
-        IdSlice::Long(ids) => {
-            let (starts, ids, weights) = sorted(view, ids, context)?;
-            Graph::new(starts, Ids::Long(ids), weights)
-        }
+        IdSlice::Short(ids) => sorted(view, ids, Ids::Short, context),
+        IdSlice::Long(ids) => sorted(view, ids, Ids::Long, context),
     }
 }
 
-type Arrays<T> = (Arc<Vec<u64>>, Arc<Vec<T>>, Option<EdgeWeights>);
-
-fn sorted<T: Id>(view: View<'_>, ids: &[T], context: &Context<'_>) -> Result<Arrays<T>> {
+fn sorted<T: Id>(
+    view: View<'_>,
+    ids: &[T],
+    wrap: fn(Shared<T>) -> Ids,
+    context: &Context<'_>,
+) -> Result<Graph> {
     let mut rows = Rows {
         starts: view.starts.to_vec(),
         ids: ids.to_vec(),
@@ -153,7 +144,7 @@ fn sorted<T: Id>(view: View<'_>, ids: &[T], context: &Context<'_>) -> Result<Arr
     };
     sort_rows(&mut rows, context)?;
     let weights = rows.weights.map(|weights| EdgeWeights::Long(Arc::new(weights)));
-    Ok((Arc::new(rows.starts), Arc::new(rows.ids), weights))
+    Graph::new(Arc::new(rows.starts), wrap(Arc::new(rows.ids)), weights)
 }
 
 /// The rows of one task.
@@ -224,9 +215,7 @@ fn sort_share<T: Id>(share: Share<'_, T>) {
 fn merge_repeated<T: Id>(rows: &mut Rows<T>, context: &Context<'_>) -> Result<()> {
     let (mut from, mut to) = (0, 0);
     for node in 0..rows.starts.len() - 1 {
-        if node.is_multiple_of(PLACES) {
-            context.poll()?;
-        }
+        poll_at(context, node, PLACES)?;
         let end = rows.starts[node + 1] as usize;
         let begin = to;
         while from < end {

@@ -1,7 +1,7 @@
 //! Validation of the arrays of a graph, and facts about them.
 
 use super::build::sorted_copy;
-use super::{IdSlice, View};
+use super::{IdSlice, View, poll_at};
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 
@@ -189,9 +189,7 @@ fn first_one_way(view: View<'_>, context: &Context<'_>) -> Result<Option<OneWay>
     let mut next = view.starts[..n].to_vec();
     let weight = |place: usize| view.weights.map_or(1.0, |weights| weights.at(place));
     for from in 0..n {
-        if from.is_multiple_of(4096) {
-            context.poll()?;
-        }
+        poll_at(context, from, 4096)?;
         let (start, degree) = view.row(from);
         let end = start + degree;
         let mut place = next[from] as usize;

@@ -1,6 +1,7 @@
 //! Lists of edges that are larger than the memory: sorted on the disk, and written as rows.
 
 use super::build::Id;
+use super::poll_at;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use std::cmp::Reverse;
@@ -21,7 +22,7 @@ const EDGES: usize = 1 << 16;
 /// An entry of a row: the row and the node as one sort key, and the weight.
 pub trait Record: Copy + Send + Sync {
     /// The number of bytes on the disk.
-    const SIZE: usize;
+    const SIZE: usize = size_of::<Self>();
     /// Whether edges have weights.
     const WEIGHTED: bool;
     /// Creates an entry.
@@ -39,7 +40,6 @@ pub trait Record: Copy + Send + Sync {
 }
 
 impl Record for u64 {
-    const SIZE: usize = 8;
     const WEIGHTED: bool = false;
     fn new(key: u64, _weight: f64) -> Self {
         key
@@ -62,7 +62,6 @@ impl Record for u64 {
 }
 
 impl Record for (u64, f64) {
-    const SIZE: usize = 16;
     const WEIGHTED: bool = true;
     fn new(key: u64, weight: f64) -> Self {
         (key, weight)
@@ -160,9 +159,7 @@ impl<R: Record> Sorter<R> {
         }
         let end = self.sorting.n_nodes.unwrap_or(1 << 32);
         for (i, &[from, to]) in pairs.iter().enumerate() {
-            if i.is_multiple_of(EDGES) {
-                context.poll()?;
-            }
+            poll_at(context, i, EDGES)?;
             let (from, to) = (from.get() as u64, to.get() as u64);
             let weight = weights.map_or(1.0, |weights| weights[i]);
             let edge = self.n_edges;

@@ -9,11 +9,18 @@ pub mod random;
 pub use build::{Edges, Id, Rows, from_edges};
 pub use check::{OneWay, Rigour, Survey, one_way, strengths, survey};
 pub use external::{Record, Sorter, Sorting, Written};
+use fermiac_base::par::Context;
 use fermiac_base::simd::prefetch;
 use fermiac_base::{Error, Result};
 pub use parts::{Parts, parts, strong_parts};
 use std::fmt;
 use std::sync::Arc;
+
+/// Polls signals at every so many places of a loop.
+#[inline]
+fn poll_at(context: &Context<'_>, at: usize, every: usize) -> Result<()> {
+    if at.is_multiple_of(every) { context.poll() } else { Ok(()) }
+}
 
 /// A shared array.
 pub type Shared<T> = Arc<dyn AsRef<[T]> + Send + Sync>;
@@ -116,8 +123,8 @@ pub struct View<'a> {
     pub weights: Option<WeightSlice<'a>>,
 }
 
-/// The slice of [`Ids`].
-#[derive(Clone, Copy)]
+/// The slice of [`Ids`], or other nodes.
+#[derive(Debug, Clone, Copy)]
 pub enum IdSlice<'a> {
     /// 32 bits.
     Short(&'a [u32]),
@@ -127,34 +134,20 @@ pub enum IdSlice<'a> {
 
 impl IdSlice<'_> {
     /// The number of places.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Short(ids) => ids.len(),
-            Self::Long(ids) => ids.len(),
-        }
-    }
-
-    /// Whether there is no edge.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub(crate) fn len(&self) -> usize {
+        each!(self, Self::{Short, Long}, ids => ids.len())
     }
 
     /// The node at a place, an index into all rows.
     #[inline(always)]
     pub fn at(&self, place: usize) -> usize {
-        match self {
-            Self::Short(ids) => ids[place] as usize,
-            Self::Long(ids) => ids[place] as usize,
-        }
+        each!(self, Self::{Short, Long}, ids => ids[place] as usize)
     }
 
     /// Prefetches a place.
     #[inline(always)]
     pub fn touch(&self, place: usize) {
-        match self {
-            Self::Short(ids) => prefetch(ids, place),
-            Self::Long(ids) => prefetch(ids, place),
-        }
+        each!(self, Self::{Short, Long}, ids => prefetch(ids, place));
     }
 }
 
@@ -169,16 +162,8 @@ pub enum WeightSlice<'a> {
 
 impl WeightSlice<'_> {
     /// The number of places.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Short(weights) => weights.len(),
-            Self::Long(weights) => weights.len(),
-        }
-    }
-
-    /// Whether there is no edge.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    pub(crate) fn len(&self) -> usize {
+        each!(self, Self::{Short, Long}, weights => weights.len())
     }
 
     /// The weight at a place.

@@ -1,6 +1,6 @@
 //! The connected components of a graph, and whether each is bipartite.
 
-use super::View;
+use super::{View, poll_at};
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 
@@ -27,9 +27,7 @@ pub fn parts(view: View<'_>, context: &Context<'_>) -> Result<Parts> {
     let mut forest: Vec<u64> = (0..n as u64).map(|node| node << 1).collect();
     let mut odd = vec![false; n];
     for node in 0..n {
-        if node.is_multiple_of(ROWS) {
-            context.poll()?;
-        }
+        poll_at(context, node, ROWS)?;
         for to in view.neighbours(node) {
             let (a, side_a) = root(&mut forest, node);
             let (b, side_b) = root(&mut forest, to);
@@ -90,9 +88,7 @@ pub fn strong_parts(view: View<'_>, context: &Context<'_>) -> Result<Parts> {
     let (mut open, mut calls) = (Vec::new(), Vec::new());
     let (mut clock, mut found) = (0_u64, 0_u64);
     for start in 0..n {
-        if start.is_multiple_of(ROWS) {
-            context.poll()?;
-        }
+        poll_at(context, start, ROWS)?;
         if order[start] != 0 {
             continue;
         }
@@ -107,9 +103,7 @@ pub fn strong_parts(view: View<'_>, context: &Context<'_>) -> Result<Parts> {
                 *place += 1;
                 if order[to] == 0 {
                     clock += 1;
-                    if clock.is_multiple_of(ROWS as u64) {
-                        context.poll()?;
-                    }
+                    poll_at(context, clock as usize, ROWS)?;
                     order[to] = clock;
                     open.push(to);
                     calls.push((to, view.row(to).0, clock));

@@ -3,15 +3,14 @@
 
 use super::super::graph::Graph;
 use super::super::{Base, Crawlers, Kernel, Memory, Oracle, Paths, Plan, Record, Target, Walkers};
-use super::{circulant, plan};
+use super::{circulant, last_steps, plan};
 use fermiac_base::par::Context;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
 /// A graph with shifted names of nodes.
 struct Known {
-    starts: Vec<u64>,
-    ids: Vec<u32>,
+    graph: Graph,
     asked: Vec<i64>,
     calls: usize,
     /// The call that fails.
@@ -22,8 +21,7 @@ const LESS: i64 = 1_000_000_007;
 
 impl Known {
     fn new() -> Self {
-        let (starts, ids) = circulant(200);
-        Self { starts, ids, asked: Vec::new(), calls: 0, fails: usize::MAX }
+        Self { graph: circulant(200), asked: Vec::new(), calls: 0, fails: usize::MAX }
     }
 }
 
@@ -40,9 +38,8 @@ impl Oracle for Known {
         self.asked.extend(nodes);
         let (mut starts, mut ids) = (vec![0], Vec::new());
         for name in nodes {
-            let node = (name + LESS) as usize;
-            let row = self.starts[node] as usize..self.starts[node + 1] as usize;
-            ids.extend(self.ids[row].iter().map(|id| i64::from(*id) - LESS));
+            let view = self.graph.view();
+            ids.extend(view.neighbours((name + LESS) as usize).map(|id| id as i64 - LESS));
             starts.push(ids.len() as i64);
         }
         Ok((starts, ids))
@@ -83,8 +80,10 @@ fn cases() -> Vec<Plan> {
         (Kernel::Plain, Base::Node2Vec { back: 0.5, out: 2.0 }, degrees),
     ]
     .into_iter()
-    .map(|(kernel, base, target)| Plan { target, restart: 0.02, ..plan(kernel, base) })
-    .map(|plan| Plan { restart: if plan.kernel == Kernel::Plain { 0.02 } else { 0.0 }, ..plan })
+    .map(|(kernel, base, target)| {
+        let restart = if kernel == Kernel::Plain { 0.02 } else { 0.0 };
+        Plan { restart, target, ..plan(kernel, base) }
+    })
     .collect()
 }
 
@@ -99,15 +98,10 @@ fn crawlers(plan: &Plan) -> Crawlers {
 #[test]
 fn crawls_are_walks_on_the_whole_graph() {
     for plan in cases() {
-        let (starts, ids) = circulant(200);
-        let graph = Graph::from_vecs(starts, ids, None).unwrap();
         let start = STARTS.map(|node| node as usize);
-        let mut walkers = Walkers::new(graph, plan.clone(), &start, Memory::Table, 7).unwrap();
-        let mut whole = vec![0; 11 * N_STEPS];
-        let record =
-            Record { first: 1, thin: 1, n_slots: N_STEPS, paths: Paths::Short(&mut whole) };
-        walkers.run(N_STEPS as u64, record, None, &Context::serial()).unwrap();
-
+        let mut walkers =
+            Walkers::new(circulant(200), plan.clone(), &start, Memory::Table, 7).unwrap();
+        let whole = last_steps(&mut walkers, N_STEPS, N_STEPS, 1);
         let mut oracle = Known::new();
         let mut crawl = crawlers(&plan);
         let (nodes, reached) = go(&mut crawl, &mut oracle, 0, N_STEPS as u64);

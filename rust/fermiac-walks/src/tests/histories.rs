@@ -1,10 +1,10 @@
 //! Histories of all kinds against each other and against their laws.
 #![allow(clippy::unwrap_used)]
 
-use super::super::graph::Graph;
-use super::super::{Base, Kernel, Memory, Paths, Plan, Record, RowSlices, Rows, Target, Walkers};
-use super::{TARGET, circulant, follows, graph, metropolis, next_to, paths, plan, potential};
-use fermiac_base::par::Context;
+use super::super::{Base, Kernel, Memory, Plan, RowSlices, Rows, Target, Walkers};
+use super::{
+    TARGET, circulant, follows, graph, last_steps, metropolis, next_to, paths, plan, potential,
+};
 use fermiac_base::store::Codec;
 
 #[test]
@@ -15,20 +15,17 @@ fn hashed_histories_give_the_same_bits() {
     kernels.extend(bases.iter().map(|base| plan(Kernel::SelfRepellent, *base)));
     kernels.push(plan(Kernel::TrueSelfAvoiding, Base::Metropolis));
     kernels.push(plan(Kernel::Plain, Base::Weighted));
-    let (starts, ids) = circulant(3000);
+    let graph = circulant(3000);
     for mut plan in kernels {
         let n = 3000;
         let weights: Vec<f64> = (0..n).map(|i| 1.0 + f64::from(i % 5)).collect();
         plan.target = Target::table(&weights, &weights).unwrap();
         for step_exponent in [1.0, 0.7] {
             let plan = Plan { step_exponent, ..plan.clone() };
-            let graph = Graph::from_vecs(starts.clone(), ids.clone(), None).unwrap();
             let one = paths(graph.clone(), plan.clone(), Memory::Table, (19, 400), 1);
-            let two = paths(graph, plan, Memory::Hashed, (19, 400), 2);
+            let two = paths(graph.clone(), plan, Memory::Hashed, (19, 400), 2);
             assert_eq!(one.0, two.0);
-            let rows = one.1.rows::<u32>().unwrap();
-            let same = two.1.rows().unwrap();
-            assert_eq!(rows, same);
+            assert_eq!(one.1.rows::<u32>().unwrap(), two.1.rows().unwrap());
         }
     }
 }
@@ -70,16 +67,12 @@ fn one_walker_shares_its_history_with_nobody() {
 
 #[test]
 fn shared_histories_show_what_steps_before_have_left() {
-    let (n_walkers, n_steps) = (2, 2);
     let mut joint = Vec::new();
     for key in 0..30_000 {
         let plan = plan(Kernel::HistoryDrivenTarget, Base::Metropolis);
         let mut walkers =
             Walkers::new(graph(), plan, &[0, 4], Memory::Shared { counts: false }, key).unwrap();
-        let mut nodes = vec![0; n_walkers * n_steps];
-        let record =
-            Record { first: 1, thin: 1, n_slots: n_steps, paths: Paths::Short(&mut nodes) };
-        walkers.run(2, record, None, &Context::serial()).unwrap();
+        let nodes = last_steps(&mut walkers, 2, 2, 1);
         assert_eq!(walkers.totals().unwrap().iter().sum::<u64>(), 4);
         // Both, step by step.
         joint.extend([nodes[0], nodes[2], nodes[1], nodes[3]]);
@@ -101,16 +94,10 @@ fn shared_histories_are_the_same_on_any_number_of_threads() {
             let mut plan = Plan { step_exponent, ..plan(kernel, Base::Metropolis) };
             plan.target = Target::Uniform { pseudo: 1.0 };
             plan.pseudo_total = 500.0;
-            let (starts, ids) = circulant(500);
+            let memory = Memory::Shared { counts: true };
             let run = |n_threads| {
-                let graph = Graph::from_vecs(starts.clone(), ids.clone(), None).unwrap();
-                let (nodes, walkers) = paths(
-                    graph,
-                    plan.clone(),
-                    Memory::Shared { counts: true },
-                    (61, 60),
-                    n_threads,
-                );
+                let (nodes, walkers) =
+                    paths(circulant(500), plan.clone(), memory, (61, 60), n_threads);
                 (nodes, walkers.totals().unwrap(), walkers.rows::<u32>())
             };
             let one = run(1);
@@ -182,21 +169,13 @@ fn forgetful_walkers_estimate_what_they_have_forgotten() {
 
 #[test]
 fn walkers_go_on_where_they_were_saved() {
+    let (bent, several) =
+        (Kernel::HistoryDrivenTarget, Base::MultipleTry { tries: 3, root: false });
     let cases = [
-        (Kernel::HistoryDrivenTarget, Base::DelayedAcceptance, Memory::Hashed, 1.0),
-        (Kernel::HistoryDrivenTarget, Base::Metropolis, Memory::Hashed, 0.7),
-        (
-            Kernel::HistoryDrivenTarget,
-            Base::Metropolis,
-            Memory::Recent { size: 3, counts: true },
-            1.0,
-        ),
-        (
-            Kernel::HistoryDrivenTarget,
-            Base::MultipleTry { tries: 3, root: false },
-            Memory::Shared { counts: false },
-            1.0,
-        ),
+        (bent, Base::DelayedAcceptance, Memory::Hashed, 1.0),
+        (bent, Base::Metropolis, Memory::Hashed, 0.7),
+        (bent, Base::Metropolis, Memory::Recent { size: 3, counts: true }, 1.0),
+        (bent, several, Memory::Shared { counts: false }, 1.0),
         (Kernel::SelfRepellent, Base::Metropolis, Memory::Shared { counts: true }, 0.7),
         (Kernel::Rotor, Base::Simple, Memory::Nothing, 1.0),
         (Kernel::Plain, Base::Node2Vec { back: 0.5, out: 2.0 }, Memory::Hashed, 1.0),
@@ -205,17 +184,10 @@ fn walkers_go_on_where_they_were_saved() {
     for (kernel, base, memory, step_exponent) in cases {
         let plan = Plan { step_exponent, restart: 0.05, ..plan(kernel, base) };
         let new = || Walkers::new(graph(), plan.clone(), &[0; 11], memory, 3).unwrap();
-        let run = |walkers: &mut Walkers, until: u64| {
-            let mut nodes = vec![0; 11 * 40];
-            let record =
-                Record { first: 41, thin: 1, n_slots: 40, paths: Paths::Short(&mut nodes) };
-            walkers.run(until, record, None, &Context::serial()).unwrap();
-            nodes
-        };
         let mut one = new();
-        let whole = run(&mut one, 80);
+        let whole = last_steps(&mut one, 80, 40, 1);
         let mut half = new();
-        run(&mut half, 40);
+        last_steps(&mut half, 40, 0, 1);
         let mut codec = Codec::writer();
         half.persist(&mut codec).unwrap();
         let rows = half.rows::<u32>();
@@ -225,7 +197,7 @@ fn walkers_go_on_where_they_were_saved() {
             let Rows { starts, nodes, counts, logs } = rows;
             two.remember(RowSlices { starts, nodes, counts, logs }).unwrap();
         }
-        assert_eq!(run(&mut two, 80), whole, "{kernel:?} {base:?} {memory:?}");
+        assert_eq!(last_steps(&mut two, 80, 40, 1), whole, "{kernel:?} {base:?} {memory:?}");
         assert_eq!(one.rows::<u32>(), two.rows());
         assert_eq!(one.totals(), two.totals());
     }

@@ -61,11 +61,22 @@ pub(super) fn paths(
     n_threads: usize,
 ) -> (Vec<u32>, Walkers) {
     let mut walkers = Walkers::new(graph, plan, &vec![0; n_walkers], memory, 7).unwrap();
-    let mut nodes = vec![0; n_walkers * n_steps];
-    let record = Record { first: 1, thin: 1, n_slots: n_steps, paths: Paths::Short(&mut nodes) };
+    (last_steps(&mut walkers, n_steps, n_steps, n_threads), walkers)
+}
+
+/// Moves walkers to step `until`, and gives the paths of their last steps.
+pub(super) fn last_steps(
+    walkers: &mut Walkers,
+    until: usize,
+    n_slots: usize,
+    n_threads: usize,
+) -> Vec<u32> {
+    let mut nodes = vec![0; walkers.n_walkers() * n_slots];
+    let first = (until + 1 - n_slots) as u64;
+    let record = Record { first, thin: 1, n_slots, paths: Paths::Short(&mut nodes) };
     let context = Context::new(n_threads, |_, _| Ok(())).unwrap();
-    assert!(walkers.run(n_steps as u64, record, None, &context).unwrap());
-    (nodes, walkers)
+    assert!(walkers.run(until as u64, record, None, &context).unwrap());
+    nodes
 }
 
 /// Compares the paths of many walkers with `law`, which gives the probabilities of the next node
@@ -102,9 +113,16 @@ pub(super) fn follows(nodes: &[u32], n_steps: usize, law: &dyn Fn(&[usize]) -> V
 }
 
 /// A ring with chords.
-pub(super) fn circulant(n: u32) -> (Vec<u64>, Vec<u32>) {
+pub(super) fn circulant(n: u32) -> Graph {
     let ids = (0..n).flat_map(|i| [1, 7, n - 7, n - 1].map(|by| (i + by) % n)).collect();
-    ((0..=u64::from(n)).map(|i| 4 * i).collect(), ids)
+    Graph::from_vecs((0..=u64::from(n)).map(|i| 4 * i).collect(), ids, None).unwrap()
+}
+
+/// The law of equally likely nodes.
+pub(super) fn uniform(next: &[usize]) -> Vec<f64> {
+    let mut law = vec![0.0; 6];
+    next.iter().for_each(|to| law[*to] = 1.0 / next.len() as f64);
+    law
 }
 
 /// ln (w / d) of a node, and of the last node of a path where history bends the target.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::super::{Base, Kernel, Memory, Plan, Stuck};
-use super::{follows, graph, graph_of, next_to, paths, plan, potential, rows};
+use super::{follows, graph, graph_of, next_to, paths, plan, potential, rows, uniform};
 
 /// Checks that paths follow a law.
 fn obeys(plan: &Plan, n_steps: usize, law: &dyn Fn(&[usize]) -> Vec<f64>) {
@@ -24,6 +24,11 @@ fn lazy(mut law: Vec<f64>, node: usize, laziness: f64) -> Vec<f64> {
     law.iter_mut().for_each(|p| *p *= 1.0 - laziness);
     law[node] += laziness;
     law
+}
+
+/// The node before the last move: a lazy walker keeps its previous node.
+fn before(path: &[usize]) -> Option<usize> {
+    path.windows(2).rfind(|two| two[0] != two[1]).map(|two| two[0])
 }
 
 #[test]
@@ -69,17 +74,13 @@ fn onward_walks_turn_back_only_at_ends() {
         let plan = Plan { laziness, ..plan(Kernel::Plain, Base::NonBacktracking) };
         obeys(&plan, 4, &|path| {
             let at = path[path.len() - 1];
-            // A lazy walker keeps its previous node.
-            let moves: Vec<_> = path.windows(2).filter(|two| two[0] != two[1]).collect();
-            let before = moves.last().map(|two| two[0]);
+            let before = before(path);
             let mut next: Vec<_> =
                 next_to(at).into_iter().filter(|to| Some(*to) != before).collect();
             if next.is_empty() {
                 next = next_to(at);
             }
-            let mut law = vec![0.0; 6];
-            next.iter().for_each(|to| law[*to] = 1.0 / next.len() as f64);
-            lazy(law, at, laziness)
+            lazy(uniform(&next), at, laziness)
         });
     }
 }
@@ -98,8 +99,7 @@ fn second_order_walks_follow_their_weights() {
             let (nodes, _) = paths(graph_of(&edges), plan, Memory::Nothing, (30_000, 3), 2);
             follows(&nodes, 3, &|path| {
                 let at = path[path.len() - 1];
-                let moves: Vec<_> = path.windows(2).filter(|two| two[0] != two[1]).collect();
-                let before = moves.last().map(|two| two[0]);
+                let before = before(path);
                 let mut law = [0.0; 6];
                 for (to, weight) in &edges[at] {
                     let to = *to as usize;
@@ -201,10 +201,7 @@ fn several_tries_follow_their_law() {
                     .map(|node| {
                         let visits = path[1..].iter().filter(|other| **other == node).count();
                         let bent = ((1.0 + visits as f64) / super::TARGET[node]).ln();
-                        potential(
-                            node,
-                            if kernel == Kernel::HistoryDrivenTarget { bent } else { 0.0 },
-                        )
+                        potential(node, if kernel == Kernel::Plain { 0.0 } else { bent })
                     })
                     .collect();
                 lazy(multiple(at, tries, root, &potentials), at, laziness)
@@ -221,15 +218,13 @@ fn rotors_take_turns() {
         // The exit after the last one; any exit if there was none.
         let at = path[path.len() - 1];
         let next = next_to(at);
-        let mut law = vec![0.0; 6];
         match path.windows(2).rfind(|two| two[0] == at) {
             Some(two) => {
                 let turn = next.iter().position(|to| *to == two[1]).unwrap();
-                law[next[(turn + 1) % next.len()]] = 1.0;
+                uniform(&[next[(turn + 1) % next.len()]])
             }
-            None => next.iter().for_each(|to| law[*to] = 1.0 / next.len() as f64),
+            None => uniform(&next),
         }
-        law
     });
 }
 

@@ -1,8 +1,7 @@
 //! Losses of data that lie on the nodes: least squares and logistic regression.
 
-use super::loss::{Gradient, Room};
+use super::loss::{Gradient, Room, Visit};
 use super::{Tile, product, tiled};
-use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, expv, ln1pv, prefetch};
 use fermiac_base::{Error, Result};
 
@@ -127,13 +126,8 @@ impl Gradient for Data {
     }
 
     #[inline(always)]
-    fn gradient<const FMA: bool>(
-        &self,
-        node: usize,
-        theta: &[Tile],
-        room: &mut Room,
-        stream: &mut Stream,
-    ) -> Result<()> {
+    fn gradient<const FMA: bool>(&self, at: Visit<'_>, room: &mut Room) -> Result<()> {
+        let Visit { node, theta, stream } = at;
         let Room { gradient, batch, .. } = room;
         let rows = self.starts[node]..self.starts[node + 1];
         let n = rows.len().min(*batch);

@@ -33,11 +33,7 @@ pub trait Foreign: Send + Sync {
 impl Loss {
     /// The number of parameters.
     pub fn dim(&self) -> usize {
-        match self {
-            Self::Quadratic(loss) => loss.dim(),
-            Self::Data(loss) => loss.dim(),
-            Self::Foreign(loss) => loss.dim(),
-        }
+        each!(self, Self::{Quadratic, Data, Foreign}, loss => loss.dim())
     }
 
     /// The number of nodes, if known.
@@ -91,7 +87,7 @@ impl<L: Gradient> Kernel for Evaluation<'_, L> {
         let mut stream = Stream::new(0, Domain::Token, 0, 0);
         let mut out = Vec::with_capacity(if self.values { nodes.len() } else { self.theta.len() });
         for (theta, &node) in theta.chunks_exact(tiles).zip(nodes) {
-            loss.gradient::<FMA>(node, theta, &mut room, &mut stream)?;
+            loss.gradient::<FMA>(Visit { node, theta, stream: &mut stream }, &mut room)?;
             if self.values {
                 out.push(loss.value(node, theta, &room.gradient));
             } else {
@@ -117,6 +113,13 @@ impl Room {
     }
 }
 
+/// A token at a node, with its parameters and its stream.
+pub(super) struct Visit<'a> {
+    pub(super) node: usize,
+    pub(super) theta: &'a [Tile],
+    pub(super) stream: &'a mut Stream,
+}
+
 /// Gradients at one node.
 pub(super) trait Gradient: Sync {
     /// Prefetches the data that the gradient at a node reads first.
@@ -125,14 +128,8 @@ pub(super) trait Gradient: Sync {
     /// The loss at a node, of all its rows; `gradient` is its gradient.
     fn value(&self, node: usize, theta: &[Tile], gradient: &[Tile]) -> f64;
 
-    /// Writes the gradient at `theta`; the stream is that of the token.
-    fn gradient<const FMA: bool>(
-        &self,
-        node: usize,
-        theta: &[Tile],
-        room: &mut Room,
-        stream: &mut Stream,
-    ) -> Result<()>;
+    /// Writes the gradient of a token.
+    fn gradient<const FMA: bool>(&self, at: Visit<'_>, room: &mut Room) -> Result<()>;
 }
 
 /// Foreign code that takes one token at a time.
@@ -147,15 +144,9 @@ impl Gradient for OneByOne<'_> {
     }
 
     #[inline(always)]
-    fn gradient<const FMA: bool>(
-        &self,
-        node: usize,
-        theta: &[Tile],
-        room: &mut Room,
-        _: &mut Stream,
-    ) -> Result<()> {
+    fn gradient<const FMA: bool>(&self, at: Visit<'_>, room: &mut Room) -> Result<()> {
         let dim = self.0.dim();
         let out = &mut room.gradient.as_flattened_mut()[..dim];
-        self.0.gradients(&theta.as_flattened()[..dim], &[node as i64], out)
+        self.0.gradients(&at.theta.as_flattened()[..dim], &[at.node as i64], out)
     }
 }

@@ -17,8 +17,10 @@ pub use data::{Data, Link};
 pub use loss::{Foreign, Loss};
 pub use quadratic::{Curvature, Quadratic};
 pub use rule::{Projection, Rule, StepSizes};
-pub use segment::{Nodes, Trace};
+pub use segment::Trace;
 pub use tokens::{Lost, Tokens};
+
+pub use crate::graph::IdSlice as Nodes;
 
 use fermiac_base::simd::LANES;
 

@@ -1,8 +1,7 @@
 //! Quadratic losses.
 
-use super::loss::{Gradient, Room};
+use super::loss::{Gradient, Room, Visit};
 use super::{Tile, product, tiled};
-use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, prefetch};
 use fermiac_base::{Error, Result};
 
@@ -84,26 +83,23 @@ impl Quadratic {
     }
 }
 
+/// Prefetches the first tiles of a node, of `n` for each.
+#[inline(always)]
+fn touch_tiles(tiles: &[Tile], node: usize, n: usize) {
+    for k in 0..n.min(AHEAD) {
+        prefetch(tiles, node * n + k);
+    }
+}
+
 impl Gradient for Quadratic {
     #[inline(always)]
     fn touch(&self, node: usize) {
-        for k in 0..self.tiles.min(AHEAD) {
-            prefetch(&self.centers, node * self.tiles + k);
-        }
+        touch_tiles(&self.centers, node, self.tiles);
         match &self.curvature {
             Curvature::Same(_) => {}
             Curvature::Scalars(a) => prefetch(a, node),
-            Curvature::Diagonals(a) => {
-                for k in 0..self.tiles.min(AHEAD) {
-                    prefetch(a, node * self.tiles + k);
-                }
-            }
-            Curvature::Full(a) => {
-                let lines = self.tiles * self.dim;
-                for k in 0..lines.min(AHEAD) {
-                    prefetch(a, node * lines + k);
-                }
-            }
+            Curvature::Diagonals(a) => touch_tiles(a, node, self.tiles),
+            Curvature::Full(a) => touch_tiles(a, node, self.tiles * self.dim),
         }
     }
 
@@ -114,13 +110,8 @@ impl Gradient for Quadratic {
     }
 
     #[inline(always)]
-    fn gradient<const FMA: bool>(
-        &self,
-        node: usize,
-        theta: &[Tile],
-        room: &mut Room,
-        _: &mut Stream,
-    ) -> Result<()> {
+    fn gradient<const FMA: bool>(&self, at: Visit<'_>, room: &mut Room) -> Result<()> {
+        let Visit { node, theta, .. } = at;
         let Room { gradient, rest, .. } = room;
         let (tiles, dim) = (self.tiles, self.dim);
         let center = &self.centers[node * tiles..][..tiles];

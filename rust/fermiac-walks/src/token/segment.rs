@@ -1,8 +1,9 @@
 //! The loops in which tokens follow their walkers.
 
 use super::Tile;
-use super::loss::{Gradient, Room};
+use super::loss::{Gradient, Room, Visit};
 use super::rule::Rule;
+use crate::graph::IdSlice as Nodes;
 use fermiac_base::Error;
 use fermiac_base::par::Signal;
 use fermiac_base::rng::Stream;
@@ -10,33 +11,6 @@ use fermiac_base::simd::{Kernel, V};
 
 /// Steps whose data are prefetched.
 const AHEAD: usize = 4;
-
-/// The paths of walkers: (tokens, slots), row by row.
-#[derive(Debug, Clone, Copy)]
-pub enum Nodes<'a> {
-    /// 32 bits.
-    Short(&'a [u32]),
-    /// 64 bits.
-    Long(&'a [u64]),
-}
-
-impl Nodes<'_> {
-    /// The number of nodes.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Short(nodes) => nodes.len(),
-            Self::Long(nodes) => nodes.len(),
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn at(&self, i: usize) -> usize {
-        match self {
-            Self::Short(nodes) => nodes[i] as usize,
-            Self::Long(nodes) => nodes[i] as usize,
-        }
-    }
-}
 
 /// The output array of recorded parameters: (tokens, slots, dim).
 #[derive(Debug)]
@@ -53,6 +27,7 @@ pub struct Trace<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SegmentPlan<'a> {
     pub(super) rule: &'a Rule,
+    /// The paths of walkers: (tokens, slots), row by row.
     pub(super) nodes: Nodes<'a>,
     /// The number of slots of a token, and the step before the first.
     pub(super) n_slots: usize,
@@ -157,17 +132,17 @@ impl<L: Gradient> Kernel for Segment<'_, '_, L> {
                 let beta = plan.size(step);
                 for _ in 0..rule.local_steps {
                     // Not a closure, which would be compiled for the baseline.
-                    let error =
-                        match loss.gradient::<FMA>(node, state.theta, &mut room, state.stream) {
-                            Ok(()) => {
-                                let TokenState { theta, velocity, .. } = &mut *state;
-                                if rule.step::<FMA>(beta, &mut room.gradient, theta, velocity) {
-                                    continue;
-                                }
-                                None
+                    let TokenState { theta, velocity, stream, .. } = &mut *state;
+                    let error = match loss.gradient::<FMA>(Visit { node, theta, stream }, &mut room)
+                    {
+                        Ok(()) => {
+                            if rule.step::<FMA>(beta, &mut room.gradient, theta, velocity) {
+                                continue;
                             }
-                            Err(error) => Some(error),
-                        };
+                            None
+                        }
+                        Err(error) => Some(error),
+                    };
                     failure = Some(Failure { step, token: state.index, error });
                     break;
                 }

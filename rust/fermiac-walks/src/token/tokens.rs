@@ -2,8 +2,8 @@
 
 use super::loss::{Gradient, Loss, OneByOne};
 use super::rule::Rule;
-use super::segment::{Failure, Nodes, Segment, SegmentPlan, TokenState, Trace, Update};
-use super::{Foreign, Tile};
+use super::segment::{Failure, Segment, SegmentPlan, TokenState, Trace, Update};
+use super::{Foreign, Nodes, Tile};
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, POSITION_WORDS, Stream};
 use fermiac_base::simd::{LANES, V, dispatch};
@@ -158,7 +158,8 @@ impl Tokens {
         Ok(())
     }
 
-    /// Follows walkers along their paths, which begin after step `first`.
+    /// Follows walkers along their paths, (tokens, slots) row by row, which begin after step
+    /// `first`.
     ///
     /// After an error all tokens have made the same number of steps, and can continue.
     pub fn run(

@@ -1,5 +1,6 @@
 //! Graphs that grow edge by edge: preferential attachment and small worlds.
 
+use super::super::poll_at;
 use super::{Model, NODES, Pair, check_nodes, list, stream};
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
@@ -22,9 +23,7 @@ pub fn barabasi_albert(n: u64, m: u64, key: u64, context: &Context<'_>) -> Resul
     // The last node that was joined to each node.
     let mut joined = vec![0_u32; n as usize];
     for node in m + 1..n {
-        if node.is_multiple_of(NODES) {
-            context.poll()?;
-        }
+        poll_at(context, node as usize, NODES)?;
         let ends = 2 * edges.len() as u64;
         for _ in 0..m {
             loop {
@@ -67,9 +66,9 @@ pub fn watts_strogatz(
     // Edge j of node i is at half · i + j. An edge stays with its first node, so that two nodes are
     // joined if one has the other among its edges.
     let mut edges = list(n.saturating_mul(k / 2))?;
-    for first in (0..n).step_by(NODES as usize) {
+    for first in (0..n).step_by(NODES) {
         context.poll()?;
-        let nodes = first..n.min(first + NODES);
+        let nodes = first..n.min(first + NODES as u64);
         edges
             .extend(nodes.flat_map(|i| (1..=k / 2).map(move |j| [i as u32, ((i + j) % n) as u32])));
     }
@@ -77,9 +76,7 @@ pub fn watts_strogatz(
     let mut stream = stream(key, Model::SmallWorld, 0);
     for j in 0..half {
         for i in 0..n as usize {
-            if (i as u64).is_multiple_of(NODES) {
-                context.poll()?;
-            }
+            poll_at(context, i, NODES)?;
             if stream.uniform() >= p || u64::from(degrees[i]) == n - 1 {
                 continue;
             }

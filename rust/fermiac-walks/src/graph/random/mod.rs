@@ -23,7 +23,7 @@ pub type Pair = [u32; 2];
 /// The number of edges of a task.
 const TASK: u64 = 1 << 15;
 /// Nodes between two polls of signals.
-const NODES: u64 = 1 << 12;
+const NODES: usize = 1 << 12;
 
 /// The random graph models, as blocks of stream addresses.
 #[derive(Debug, Clone, Copy)]

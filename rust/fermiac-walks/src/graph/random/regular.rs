@@ -1,5 +1,6 @@
 //! Random regular graphs.
 
+use super::super::poll_at;
 use super::{Model, NODES, Pair, check_nodes, list, stream};
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
@@ -112,9 +113,7 @@ fn pairing(
     let ends = edges.as_flattened_mut();
     ends.iter_mut().enumerate().for_each(|(i, end)| *end = (i / d) as u32);
     for i in (1..ends.len()).rev() {
-        if (i as u64).is_multiple_of(NODES) {
-            context.poll()?;
-        }
+        poll_at(context, i, NODES)?;
         ends.swap(i, stream.below(i as u64 + 1) as usize);
     }
     let mut rows = Rows { degree: d, to: vec![0; n * d], used: vec![0; n] };
