@@ -37,7 +37,9 @@ impl Sums {
 /// A likelihood of observations that are independent given their linear predictors.
 pub(super) trait Likelihood: Send + Sync {
     /// Number of parameters after the coefficients.
-    const EXTRA: usize = 0;
+    fn extra(&self) -> usize {
+        0
+    }
 
     /// Adds the terms of block `block` of eight observations at their linear predictors and returns
     /// the derivatives of the terms. A padded observation adds 0. Must be `inline(always)`.

@@ -1,8 +1,7 @@
 //! The multivariate normal log-density by a banded precision matrix.
 
-use super::{check_rows, settle_overflow};
+use super::{Smooth, smooth_density};
 use crate::space::with_space;
-use crate::{Dispatch, LogDensity, RowStatus};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, ln};
 use fermiac_base::special::LN_SQRT_2PI;
@@ -173,39 +172,16 @@ impl Kernel for Evaluate<'_> {
     }
 }
 
-impl LogDensity for Gaussian {
+impl Smooth for Gaussian {
     fn dim(&self) -> usize {
         self.mean.len()
     }
 
-    fn has_gradient(&self) -> bool {
-        true
-    }
-
-    fn log_density(&self, x: Rows<'_>, out: &mut [f64], status: &mut [RowStatus]) -> Result<()> {
-        self.log_density_gradient(x, out, &mut [], status)
-    }
-
-    fn log_density_gradient(
-        &self,
-        x: Rows<'_>,
-        out: &mut [f64],
-        gradient: &mut [f64],
-        status: &mut [RowStatus],
-    ) -> Result<()> {
-        check_rows(x, self.dim())?;
+    fn evaluate(&self, x: Rows<'_>, out: &mut [f64], gradient: &mut [f64]) {
         with_space(0.0, 2 * self.stride(), |space| {
             dispatch(Evaluate { density: self, x, out, gradient, space });
         });
-        settle_overflow(x, out, gradient, status);
-        Ok(())
-    }
-
-    fn log_evidence(&self) -> Option<f64> {
-        Some(0.0)
-    }
-
-    fn dispatch(&self) -> Dispatch {
-        Dispatch::AnyThread
     }
 }
+
+smooth_density!(Gaussian);

@@ -1,7 +1,6 @@
 //! The eight-schools model, a hierarchical normal model whose eight effects fill one vector.
 
-use crate::{Dispatch, LogDensity, RowStatus};
-use fermiac_base::Result;
+use super::{Smooth, smooth_density};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch, ln};
 use fermiac_base::special::LN_SQRT_2PI;
@@ -105,33 +104,18 @@ impl Kernel for Evaluate<'_> {
     }
 }
 
-impl LogDensity for EightSchools {
+impl Smooth for EightSchools {
     fn dim(&self) -> usize {
         DIM
     }
 
-    fn has_gradient(&self) -> bool {
-        true
-    }
-
-    fn log_density(&self, x: Rows<'_>, out: &mut [f64], status: &mut [RowStatus]) -> Result<()> {
-        self.log_density_gradient(x, out, &mut [], status)
-    }
-
-    fn log_density_gradient(
-        &self,
-        x: Rows<'_>,
-        out: &mut [f64],
-        gradient: &mut [f64],
-        status: &mut [RowStatus],
-    ) -> Result<()> {
-        super::check_rows(x, DIM)?;
+    fn evaluate(&self, x: Rows<'_>, out: &mut [f64], gradient: &mut [f64]) {
         dispatch(Evaluate { model: self, x, out, gradient });
-        super::settle_overflow(x, out, gradient, status);
-        Ok(())
     }
 
-    fn dispatch(&self) -> Dispatch {
-        Dispatch::AnyThread
+    fn log_evidence(&self) -> Option<f64> {
+        None
     }
 }
+
+smooth_density!(EightSchools);
