@@ -122,8 +122,7 @@ impl<M: Method<V>, T: Task> Kernel for Run<'_, M, T> {
     fn run<const FMA: bool>(self) -> Vec<usize> {
         let mut left = Vec::new();
         for (tile, (x, out)) in self.x.chunks(LANES).zip(self.out.chunks_mut(LANES)).enumerate() {
-            let mut padded = V::splat(x[0]);
-            padded.0[..x.len()].copy_from_slice(x);
+            let padded = V::padded(x, x[0]);
             self.task.eight(&self.method, padded, out, tile * LANES, &mut left);
         }
         left

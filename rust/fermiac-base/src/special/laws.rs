@@ -14,10 +14,8 @@ use crate::simd::{Kernel, LANES, Real, V, dispatch};
 /// Eight numbers from `start` on; the last is repeated beyond the end.
 #[inline(always)]
 fn load(x: &[f64], start: usize) -> V {
-    let mut out = V::splat(x[x.len() - 1]);
-    let n = LANES.min(x.len() - start);
-    out.0[..n].copy_from_slice(&x[start..start + n]);
-    out
+    let end = x.len().min(start + LANES);
+    V::padded(&x[start..end], x[x.len() - 1])
 }
 
 /// Returns true if at least one of these smaller parameters has an expansion.
