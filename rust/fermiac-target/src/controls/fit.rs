@@ -309,8 +309,7 @@ impl Kernel for Influence<'_> {
         let (mut work, mut h, mut u) = (Work::default(), Vec::new(), Vec::with_capacity(rank));
         for first in self.rows.clone().step_by(LANES) {
             let lanes = (self.rows.end - first).min(LANES);
-            let mut w = V::ZERO;
-            w.0[..lanes].copy_from_slice(&data.weights[first..first + lanes]);
+            let w = V::padded(&data.weights[first..first + lanes], 0.0);
             h.clear();
             data.columns.push(data.n_controls, first, lanes, &mut work, &mut h);
             for (column, mean) in h.iter_mut().zip(&fit.control_means) {

@@ -218,12 +218,7 @@ impl Design {
 
 /// Returns numbers in vectors of eight, the last one padded.
 pub(super) fn in_blocks(values: &[f64], padding: f64) -> Vec<V> {
-    let block = |part: &[f64]| {
-        let mut block = V::splat(padding);
-        block.0[..part.len()].copy_from_slice(part);
-        block
-    };
-    values.chunks(LANES).map(block).collect()
+    values.chunks(LANES).map(|part| V::padded(part, padding)).collect()
 }
 
 /// Evaluates a likelihood at every row of `x`, with gradients if `gradient` is not empty.

@@ -3,10 +3,11 @@
 use super::design::{Design, Likelihood, Sums};
 use super::regression::{NormalPrior, Posterior, check_data};
 use super::smooth_density;
+use crate::law::positive;
+use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{V, exp, ln};
 use fermiac_base::special::LN_SQRT_2PI;
-use fermiac_base::{Error, Result};
 use std::f64::consts::LN_2;
 
 /// Normal observations with means `x β`, and a standard deviation that is known or whose logarithm
@@ -35,10 +36,7 @@ impl LinearRegression {
             Noise::Known(sd) => ("noise_sd", sd),
             Noise::HalfNormal(scale) => ("noise_scale", scale),
         };
-        if !(scale > 0.0 && scale < f64::INFINITY) {
-            let why = format!("{scale} was given; a finite number above 0 is needed");
-            return Err(Error::argument(name, why));
-        }
+        positive(name, scale)?;
         let n = y.len() as f64;
         let (factor, rotated) = triangular(x, y);
         let rows = Rows::new(&factor, x.dim());

@@ -71,7 +71,7 @@ macro_rules! smooth_density {
                 gradient: &mut [f64],
                 status: &mut [$crate::RowStatus],
             ) -> fermiac_base::Result<()> {
-                $crate::density::check_rows(x, $crate::LogDensity::dim(self))?;
+                $crate::check_dim(x, $crate::LogDensity::dim(self), "log-density")?;
                 let $this = self;
                 $crate::density::Smooth::evaluate($density, x, out, gradient);
                 $crate::density::settle_overflow(x, out, gradient, status);
@@ -166,15 +166,6 @@ fn settle(
         }
     }
     Ok(())
-}
-
-/// Refuses a batch whose rows are not points of a `dim`-dimensional density.
-fn check_rows(x: Rows<'_>, dim: usize) -> Result<()> {
-    if x.dim() == dim {
-        return Ok(());
-    }
-    let why = format!("rows of {} coordinates were given; the log-density takes {dim}", x.dim());
-    Err(Error::argument("x", why))
 }
 
 /// Corrects rows so far out that the arithmetic overflows: a difference of infinities at a point

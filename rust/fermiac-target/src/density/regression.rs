@@ -4,6 +4,7 @@
 
 use super::design::{Design, Likelihood, Sums, evaluate, in_blocks};
 use super::{Smooth, smooth_density};
+use crate::law::{finite, positive};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{V, expv, ln, lnv};
 use fermiac_base::special::{LN_SQRT_2PI, ln_gamma};
@@ -30,12 +31,11 @@ impl NormalPrior {
             );
             return Err(Error::argument("prior_sd", why));
         }
-        if let Some(m) = mean.iter().find(|m| !m.is_finite()) {
-            return Err(Error::argument("prior_mean", format!("{m} was given; finite is needed")));
+        for m in mean {
+            finite("prior_mean", *m)?;
         }
-        if let Some(s) = sd.iter().find(|s| !(**s > 0.0 && **s < f64::INFINITY)) {
-            let why = format!("{s} was given; finite numbers above 0 are needed");
-            return Err(Error::argument("prior_sd", why));
+        for s in sd {
+            positive("prior_sd", *s)?;
         }
         let constant = -sd.iter().fold(0.0, |sum, s| sum + LN_SQRT_2PI + ln(*s));
         let inv_sd = sd.iter().map(|s| 1.0 / s).collect();

@@ -43,8 +43,7 @@ impl EightSchools {
     #[inline(always)]
     fn row<const FMA: bool>(&self, x: &[f64], gradient: Option<&mut [f64]>) -> f64 {
         let (mu, log_tau) = (x[0], x[1]);
-        let mut effects = V::ZERO;
-        effects.0.copy_from_slice(&x[2..DIM]);
+        let effects = V::load(&x[2..DIM]);
         let tau = log_tau.exp_fma::<FMA>();
         // ln(1 + (τ/5)²) and twice its derivative in ln τ, from τ/5 or 5/τ, whichever is at most 1.
         let ratio = tau / SCALE;

@@ -43,7 +43,7 @@ fn check_draws(out: &[f64], dim: usize) -> Result<()> {
 }
 
 /// A finite number, or an error in the name of the argument.
-fn finite(name: &str, x: f64) -> Result<f64> {
+pub(crate) fn finite(name: &str, x: f64) -> Result<f64> {
     if x.is_finite() {
         return Ok(x);
     }
@@ -51,7 +51,7 @@ fn finite(name: &str, x: f64) -> Result<f64> {
 }
 
 /// A finite number above zero, or an error in the name of the argument.
-fn positive(name: &str, x: f64) -> Result<f64> {
+pub(crate) fn positive(name: &str, x: f64) -> Result<f64> {
     if x > 0.0 && x < f64::INFINITY {
         return Ok(x);
     }
@@ -60,7 +60,7 @@ fn positive(name: &str, x: f64) -> Result<f64> {
 
 /// Writes one coordinate of eight rows to a tile.
 #[inline(always)]
-fn scatter(column: V, tile: &mut [f64], dim: usize, j: usize) {
+pub(crate) fn scatter(column: V, tile: &mut [f64], dim: usize, j: usize) {
     for l in 0..LANES {
         tile[l * dim + j] = column.0[l];
     }
