@@ -1,6 +1,6 @@
 //! The log-densities that run in Rust as one Python class, on which `fermiac.targets` builds its own.
 
-use crate::common::array::rows;
+use crate::common::array::{matrix, rows};
 use crate::common::enter::{Raised, enter};
 use crate::common::error::check;
 use crate::targets::distributions::Law;
@@ -13,7 +13,7 @@ use fermiac_target::density::{
     Banana, EightSchools, Funnel, Gaussian, LinearRegression, LogisticRegression, Noise,
     NormalPrior, PoissonRegression, Rosenbrock, Transformed, evaluate, evaluate_gradient,
 };
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -222,8 +222,7 @@ impl LogDensity {
     ) -> PyResult<WithGradient<'py>> {
         let x = rows(&x, self.inner.dim())?;
         let (values, gradients) = self.run(py, x, n_threads, true)?;
-        let gradients = PyArray1::from_vec(py, gradients).reshape([x.len(), x.dim()])?;
-        Ok((PyArray1::from_vec(py, values), gradients))
+        Ok((PyArray1::from_vec(py, values), matrix(py, gradients, x.dim())?))
     }
 }
 

@@ -16,16 +16,14 @@ pub use independent::Independent;
 pub use marginal::Marginal;
 pub use multivariate::{MultivariateNormal, MultivariateT};
 
+use crate::check_dim;
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 use fermiac_base::{Error, Result};
 
 /// Refuses a batch whose rows are not points of a `dim`-dimensional law.
 fn check_rows(x: Rows<'_>, dim: usize, out: &[f64]) -> Result<()> {
-    if x.dim() != dim {
-        let why = format!("rows of {} coordinates were given; the law has {dim}", x.dim());
-        return Err(Error::argument("x", why));
-    }
+    check_dim(x, dim, "law")?;
     if x.len() != out.len() {
         let why = format!("{} numbers for the densities of {} rows", out.len(), x.len());
         return Err(Error::argument("out", why));
