@@ -64,6 +64,16 @@ pub(crate) fn enter<T: Send>(
     }
 }
 
+/// Runs a call as [`enter`] does, without progress, callbacks and partial results.
+pub(crate) fn compute<T: Send>(
+    py: Python<'_>,
+    n_threads: usize,
+    call: impl FnOnce(&Context<'_>) -> Result<T> + Send,
+) -> PyResult<T> {
+    let call = |context: &Context<'_>| call(context).map_err(|error| (error, None));
+    enter(py, n_threads, None, &Raised::default(), call).map_err(|stopped| stopped.error)
+}
+
 #[cold]
 fn lost(py: Python<'_>) -> PyErr {
     to_py(py, &Error::Internal("a call gave no result".into()))

@@ -1,7 +1,7 @@
 //! The log-densities that run in Rust as one Python class, on which `fermiac.targets` builds its own.
 
 use crate::common::array::{matrix, rows};
-use crate::common::enter::{Raised, enter};
+use crate::common::enter::compute;
 use crate::common::error::check;
 use crate::targets::distributions::Law;
 use crate::targets::transforms::Transform;
@@ -63,10 +63,10 @@ impl LogDensity {
     ) -> PyResult<(Vec<f64>, Vec<f64>)> {
         let (n, d) = (x.len(), x.dim());
         let target = self.inner.as_ref();
-        enter(py, n_threads, None, &Raised::default(), |context| {
+        compute(py, n_threads, |context| {
             let mut values = Vec::with_capacity(n);
             let mut gradients = Vec::with_capacity(if with_gradient { n * d } else { 0 });
-            let done = context.ordered(
+            context.ordered(
                 n.div_ceil(CHUNK),
                 |c| {
                     let end = ((c + 1) * CHUNK).min(n);
@@ -85,10 +85,9 @@ impl LogDensity {
                     gradients.extend_from_slice(&slopes);
                     Ok(())
                 },
-            );
-            done.map(|()| (values, gradients)).map_err(|error| (error, None))
+            )?;
+            Ok((values, gradients))
         })
-        .map_err(|stopped| stopped.error)
     }
 }
 
