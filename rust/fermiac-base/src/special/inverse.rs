@@ -64,7 +64,8 @@ fn odds<R: Real>(r: R) -> (R, R) {
     (r * y, y)
 }
 
-/// The initial odds, and 1 if they are usable, else 0, by Abramowitz and Stegun, 26.5.22, from z of the tail on the side of `sign`.
+/// The initial odds, and 1 if they are usable, else 0, by Abramowitz and Stegun, 26.5.22, from z of
+/// the tail on the side of `sign`: the lower one if it is 1, the upper one if it is -1.
 #[inline(always)]
 fn beta_start<R: Real>(a: R, b: R, z: R, sign: R) -> (R, R) {
     let (zero, one, two) = (R::of(0.0), R::of(1.0), R::of(2.0));
@@ -78,7 +79,8 @@ fn beta_start<R: Real>(a: R, b: R, z: R, sign: R) -> (R, R) {
     ((a / b) * (w + w).exp(), good)
 }
 
-/// The initial argument, and 1 if it is usable, else 0, by Wilson and Hilferty's approximation, from z of the tail on the side of `sign`.
+/// The initial argument, and 1 if it is usable, else 0, by Wilson and Hilferty's approximation,
+/// likewise.
 #[inline(always)]
 fn gamma_start<R: Real>(a: R, z: R, sign: R) -> (R, R) {
     let (zero, one) = (R::of(0.0), R::of(1.0));
