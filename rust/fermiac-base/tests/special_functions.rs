@@ -12,6 +12,12 @@ fn close(value: f64, truth: f64, bar: f64) -> bool {
     (value - truth).abs() <= bar * truth.abs()
 }
 
+/// Asserts that a value has the same bits alone and in a batch.
+fn same(one: f64, batch: f64, what: &dyn std::fmt::Debug) {
+    let equal = one.to_bits() == batch.to_bits() || one.is_nan() && batch.is_nan();
+    assert!(equal, "{what:?}: {one} alone, {batch} in a batch");
+}
+
 #[test]
 fn equal_parameters_split_in_halves() {
     for k in 0..60 {
@@ -135,8 +141,7 @@ fn a_batch_has_the_bits_of_its_values() {
             let mut out = vec![0.0; x.len()];
             gamma.fill(part, &x, &mut out);
             for (x, value) in x.iter().zip(&out) {
-                let one = gamma.part(part, *x);
-                assert!(one.to_bits() == value.to_bits() || one.is_nan() && value.is_nan());
+                same(gamma.part(part, *x), *value, &(part, a, x));
             }
         }
         for b in sizes {
@@ -148,9 +153,7 @@ fn a_batch_has_the_bits_of_its_values() {
                 let mut out = vec![0.0; x.len()];
                 beta.fill(part, &x, &mut out);
                 for (x, value) in x.iter().zip(&out) {
-                    let one = beta.part(part, *x, 1.0 - x);
-                    let same = one.to_bits() == value.to_bits() || one.is_nan() && value.is_nan();
-                    assert!(same, "{part:?} of ({a}, {b}) at {x}: {one} alone, {value} in a batch");
+                    same(beta.part(part, *x, 1.0 - x), *value, &(part, a, b, x));
                 }
             }
         }
@@ -171,16 +174,14 @@ fn many_laws_have_the_bits_of_their_values() {
         gamma_fill(part, &a, &x, &mut out);
         for i in 0..a.len() {
             let one = IncompleteGamma::new(a[i]).part(part, x[i]);
-            let same = one.to_bits() == out[i].to_bits() || one.is_nan() && out[i].is_nan();
-            assert!(same, "{part:?} of {} at {}: {one} alone, {} in a batch", a[i], x[i], out[i]);
+            same(one, out[i], &(part, a[i], x[i]));
         }
         let logit = |i: usize| (a[i] / b[i]).ln() + z(i) * (1.0 / a[i] + 1.0 / b[i]).sqrt();
         let x: Vec<f64> = (0..a.len()).map(|i| 1.0 / (1.0 + (-logit(i)).exp())).collect();
         beta_fill(part, &a, &b, &x, &mut out);
         for i in 0..a.len() {
             let one = IncompleteBeta::new(a[i], b[i]).part(part, x[i], 1.0 - x[i]);
-            let same = one.to_bits() == out[i].to_bits() || one.is_nan() && out[i].is_nan();
-            assert!(same, "{part:?} of ({}, {}) at {}: {one}, {}", a[i], b[i], x[i], out[i]);
+            same(one, out[i], &(part, a[i], b[i], x[i]));
         }
     }
 }
@@ -196,10 +197,6 @@ fn probabilities() -> Vec<f64> {
 
 #[test]
 fn quantiles_have_the_same_bits_alone_and_in_a_batch() {
-    let same = |one: f64, other: f64, what: &dyn std::fmt::Debug| {
-        let equal = one.to_bits() == other.to_bits() || one.is_nan() && other.is_nan();
-        assert!(equal, "{what:?}: {one} alone, {other} in a batch");
-    };
     let p = probabilities();
     let sizes = [0.3, 1.0, 1.7, 9.0, 15.9, 16.0, 39.0, 41.0, 399.0, 4.0e3, 2.0e6, 1.0e9, 1.0e17];
     let mut out = vec![0.0; p.len()];
@@ -268,9 +265,7 @@ fn slices_have_the_bits_of_their_values() {
         let mut out = x.clone();
         slice(&mut out);
         for (x, value) in x.iter().zip(&out) {
-            let one = scalar(*x);
-            let same = one.to_bits() == value.to_bits() || one.is_nan() && value.is_nan();
-            assert!(same, "at {x}: {one} alone, {value} in a batch");
+            same(scalar(*x), *value, x);
         }
     }
 }

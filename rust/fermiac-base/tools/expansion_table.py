@@ -86,8 +86,7 @@ def main():
         lines.append("    [")
         for k in range(0, TERMS, 8):
             values = [repr(float(v)) for v in row[k : k + 8]]
-            lines.append(f"        V([{', '.join(values[:4])},")
-            lines.append(f"            {', '.join(values[4:])}]),")
+            lines.append(f"        V([{', '.join(values)}]),")
         lines.append("    ],")
     lines.append("];")
     target = Path(__file__).resolve().parents[1] / "src" / "special" / "expansion_table.rs"

@@ -52,9 +52,9 @@ def solve(
 
 
 def table(name: str, doc: str, values: list[mpf]) -> str:
-    """Format one Rust table, four numbers a line, each the double nearest to the true value."""
+    """Format one Rust table, eight numbers a line, each the double nearest to the true value."""
     numbers = [repr(float(v)) for v in values]
-    lines = [", ".join(numbers[i : i + 4]) + "," for i in range(0, len(numbers), 4)]
+    lines = [", ".join(numbers[i : i + 8]) + "," for i in range(0, len(numbers), 8)]
     body = "\n".join("    " + line for line in lines)
     return (
         f"\n/// {doc}\n#[rustfmt::skip]\n"

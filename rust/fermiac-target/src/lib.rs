@@ -59,6 +59,15 @@ pub fn unwritten(target: &str, row: usize, what: &str, x: &[f64]) -> Error {
     Error::Target { row: Some(row), why }
 }
 
+/// Refuses a batch whose rows are not points of a target of `dim` coordinates; `what` names it.
+fn check_dim(x: Rows<'_>, dim: usize, what: &str) -> Result<()> {
+    if x.dim() == dim {
+        return Ok(());
+    }
+    let why = format!("rows of {} coordinates were given; the {what} takes {dim}", x.dim());
+    Err(Error::argument("x", why))
+}
+
 /// A function from points to a vector of numbers.
 pub trait Integrand: Send + Sync {
     /// Coordinates of a point.

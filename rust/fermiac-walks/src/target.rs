@@ -79,7 +79,7 @@ impl Target {
         Ok(Self::Table { entries, total })
     }
 
-    /// An empty table, which [`learn`](Self::learn) fills.
+    /// An empty table, which `learn` fills.
     pub fn unknown() -> Self {
         Self::Table { entries: Vec::new(), total: f64::NAN }
     }

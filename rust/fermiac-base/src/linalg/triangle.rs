@@ -56,13 +56,13 @@ impl Triangle {
     /// out = T z.
     #[inline]
     pub fn forward(&self, z: &[f64], out: &mut [f64]) {
-        dispatch(Forward { triangle: self, z, out });
+        dispatch(Product::<false> { triangle: self, point: z, out });
     }
 
     /// out = Tᵀ g.
     #[inline]
     pub fn backward(&self, g: &[f64], out: &mut [f64]) {
-        dispatch(Backward { triangle: self, g, out });
+        dispatch(Product::<true> { triangle: self, point: g, out });
     }
 
     /// Columns of a block of rows.
@@ -399,32 +399,21 @@ fn put(vector: V, place: &mut [f64]) {
     }
 }
 
-struct Forward<'a> {
+struct Product<'a, const TRANSPOSED: bool> {
     triangle: &'a Triangle,
-    z: &'a [f64],
+    point: &'a [f64],
     out: &'a mut [f64],
 }
 
-impl Kernel for Forward<'_> {
+impl<const TRANSPOSED: bool> Kernel for Product<'_, TRANSPOSED> {
     type Output = ();
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        self.triangle.multiply::<FMA>(self.z, self.out);
-    }
-}
-
-struct Backward<'a> {
-    triangle: &'a Triangle,
-    g: &'a [f64],
-    out: &'a mut [f64],
-}
-
-impl Kernel for Backward<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.triangle.multiply_transposed::<FMA>(self.g, self.out);
+        if TRANSPOSED {
+            self.triangle.multiply_transposed::<FMA>(self.point, self.out);
+        } else {
+            self.triangle.multiply::<FMA>(self.point, self.out);
+        }
     }
 }

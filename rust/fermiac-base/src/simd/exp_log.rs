@@ -42,17 +42,28 @@ pub(super) fn exp_body<const FMA: bool>(x: f64) -> f64 {
     let shifted = fma::<FMA>(x, std::f64::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = fma::<FMA>(-n, LN2_LO, fma::<FMA>(-n, LN2_HI, x));
-    let mut q = EXP[0];
-    for &c in &EXP[1..] {
-        q = fma::<FMA>(q, r, c);
+    let q = polynomial::<FMA, _>(&EXP, r);
+    times_power_of_two(1.0 + fma::<FMA>(r * r, q, r), shifted)
+}
+
+/// The polynomial with these coefficients, highest first.
+#[inline(always)]
+pub(super) fn polynomial<const FMA: bool, const N: usize>(c: &[f64; N], x: f64) -> f64 {
+    let mut sum = c[0];
+    for &c in &c[1..] {
+        sum = fma::<FMA>(sum, x, c);
     }
-    let p = 1.0 + fma::<FMA>(r * r, q, r);
-    // 2ⁿ in two factors, so that subnormal results are right.
+    sum
+}
+
+/// `value` · 2ⁿ with `shifted` = n + [`ROUND`], in two factors, so that subnormal results are right.
+#[inline(always)]
+pub(super) fn times_power_of_two(value: f64, shifted: f64) -> f64 {
     let k = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(2048);
     let half = k >> 1;
     let a = f64::from_bits(half.wrapping_sub(1) << 52);
     let b = f64::from_bits(k.wrapping_sub(half).wrapping_sub(1) << 52);
-    p * a * b
+    value * a * b
 }
 
 /// eˣ - 1 for -40 ≤ x ≤ 700; outside, the value at the bound.
@@ -63,11 +74,7 @@ fn expm1_body<const FMA: bool>(x: f64) -> f64 {
     let shifted = fma::<FMA>(x, std::f64::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = fma::<FMA>(-n, LN2_LO, fma::<FMA>(-n, LN2_HI, x));
-    let mut q = EXP[0];
-    for &c in &EXP[1..] {
-        q = fma::<FMA>(q, r, c);
-    }
-    let q = fma::<FMA>(r * r, q, r);
+    let q = fma::<FMA>(r * r, polynomial::<FMA, _>(&EXP, r), r);
     let scale =
         f64::from_bits(shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(1023) << 52);
     fma::<FMA>(scale, q, scale - 1.0)
@@ -121,29 +128,10 @@ pub(super) fn ln1p_body<const FMA: bool>(x: f64) -> f64 {
     if x < f64::INFINITY { value } else { x }
 }
 
-/// eˣ, without fused operations: the same bits at every level.
-#[inline]
-pub fn exp(x: f64) -> f64 {
-    exp_body::<false>(x)
-}
-
-/// The natural logarithm, without fused operations: the same bits at every level.
-#[inline]
-pub fn ln(x: f64) -> f64 {
-    ln_body::<false>(x)
-}
-
 /// ln(1 + x) for x ≥ 0, without fused operations.
 #[inline]
 pub fn ln1p_pos(x: f64) -> f64 {
     ln1p_body::<false>(x)
-}
-
-/// eˣ in each lane, for use inside a [`Kernel`].
-#[inline(always)]
-#[must_use]
-pub fn expv<const FMA: bool>(x: V) -> V {
-    x.map(exp_body::<FMA>)
 }
 
 /// eˣ - 1 in each lane, to a few ulp, for -40 ≤ x ≤ 700; outside, the value at the bound.
@@ -153,13 +141,6 @@ pub fn expm1v<const FMA: bool>(x: V) -> V {
     x.map(expm1_body::<FMA>)
 }
 
-/// The natural logarithm in each lane, for use inside a [`Kernel`].
-#[inline(always)]
-#[must_use]
-pub fn lnv<const FMA: bool>(x: V) -> V {
-    x.map(ln_body::<FMA>)
-}
-
 /// ln(1 + x) in each lane, for x > -1 or +inf; for use inside a [`Kernel`].
 #[inline(always)]
 #[must_use]
@@ -167,33 +148,50 @@ pub fn ln1pv<const FMA: bool>(x: V) -> V {
     x.map(ln1p_body::<FMA>)
 }
 
-struct MapSlice<'a, const LOG: bool>(&'a mut [f64]);
-
-impl<const LOG: bool> Kernel for MapSlice<'_, LOG> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let f = |v: V| if LOG { lnv::<FMA>(v) } else { expv::<FMA>(v) };
-        let (tiles, rest) = self.0.as_chunks_mut::<LANES>();
-        for tile in tiles {
-            *tile = f(V(*tile)).0;
+/// Defines the scalar form of a function that never fuses, its vector form and its slice form.
+macro_rules! forms {
+    ($($name:ident, $vector:ident, $slice:ident, $body:ident, $kernel:ident, $what:literal;)*) => {$(
+        #[doc = concat!($what, ", without fused operations: the same bits at every level.")]
+        #[inline]
+        pub fn $name(x: f64) -> f64 {
+            $body::<false>(x)
         }
-        // The remainder runs in padded lanes, so a value does not depend on its position.
-        let mut padded = V::splat(1.0);
-        padded.0[..rest.len()].copy_from_slice(rest);
-        rest.copy_from_slice(&f(padded).0[..rest.len()]);
-    }
-}
 
-/// eˣ of every element, in place.
-pub fn exp_slice(x: &mut [f64]) {
-    dispatch(MapSlice::<false>(x));
-}
+        #[doc = concat!($what, " in each lane, for use inside a [`Kernel`].")]
+        #[inline(always)]
+        #[must_use]
+        pub fn $vector<const FMA: bool>(x: V) -> V {
+            x.map($body::<FMA>)
+        }
 
-/// The natural logarithm of every element, in place.
-pub fn ln_slice(x: &mut [f64]) {
-    dispatch(MapSlice::<true>(x));
+        struct $kernel<'a>(&'a mut [f64]);
+
+        impl Kernel for $kernel<'_> {
+            type Output = ();
+
+            #[inline(always)]
+            fn run<const FMA: bool>(self) {
+                let (tiles, rest) = self.0.as_chunks_mut::<LANES>();
+                for tile in tiles {
+                    *tile = $vector::<FMA>(V(*tile)).0;
+                }
+                // The remainder runs in padded lanes, so a value does not depend on its position.
+                let padded = $vector::<FMA>(V::padded(rest, 0.5));
+                rest.copy_from_slice(&padded.0[..rest.len()]);
+            }
+        }
+
+        #[doc = concat!($what, " of every element, in place.")]
+        pub fn $slice(x: &mut [f64]) {
+            dispatch($kernel(x));
+        }
+    )*};
+}
+pub(super) use forms;
+
+forms! {
+    exp, expv, exp_slice, exp_body, Exp, "eˣ";
+    ln, lnv, ln_slice, ln_body, Ln, "The natural logarithm";
 }
 
 #[cfg(test)]

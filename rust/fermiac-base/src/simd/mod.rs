@@ -45,6 +45,22 @@ impl V {
         Self([x; LANES])
     }
 
+    /// Returns the first numbers of a slice, at least [`LANES`] long.
+    #[inline(always)]
+    pub fn load(from: &[f64]) -> Self {
+        let mut out = Self::ZERO;
+        out.0.copy_from_slice(&from[..LANES]);
+        out
+    }
+
+    /// Returns at most [`LANES`] numbers, and `padding` in the lanes after them.
+    #[inline(always)]
+    pub fn padded(numbers: &[f64], padding: f64) -> Self {
+        let mut out = Self::splat(padding);
+        out.0[..numbers.len()].copy_from_slice(numbers);
+        out
+    }
+
     /// Applies a function to each lane.
     #[inline(always)]
     #[must_use]
@@ -93,34 +109,15 @@ impl V {
     }
 }
 
-impl std::ops::Add for V {
-    type Output = Self;
-    #[inline(always)]
-    fn add(self, o: Self) -> Self {
-        self.zip(o, |a, b| a + b)
-    }
+macro_rules! lane_by_lane {
+    ($($Trait:ident $method:ident $sign:tt),*) => {$(
+        impl std::ops::$Trait for V {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, o: Self) -> Self {
+                self.zip(o, |a, b| a $sign b)
+            }
+        }
+    )*};
 }
-
-impl std::ops::Sub for V {
-    type Output = Self;
-    #[inline(always)]
-    fn sub(self, o: Self) -> Self {
-        self.zip(o, |a, b| a - b)
-    }
-}
-
-impl std::ops::Mul for V {
-    type Output = Self;
-    #[inline(always)]
-    fn mul(self, o: Self) -> Self {
-        self.zip(o, |a, b| a * b)
-    }
-}
-
-impl std::ops::Div for V {
-    type Output = Self;
-    #[inline(always)]
-    fn div(self, o: Self) -> Self {
-        self.zip(o, |a, b| a / b)
-    }
-}
+lane_by_lane!(Add add +, Sub sub -, Mul mul *, Div div /);

@@ -5,7 +5,7 @@
 //! pieces and the argument of the exponential are held in two doubles, which limits the error to 1.5
 //! units in the last place. The scalar forms never fuse.
 
-use super::exp_log::{EXP, LN2_HI, LN2_LO, ROUND, ln_body};
+use super::exp_log::{EXP, LN2_HI, LN2_LO, ROUND, forms, ln_body, polynomial, times_power_of_two};
 use super::normal_tables::{MILLS, QUANTILE_CENTRE, QUANTILE_TAIL};
 use super::{Kernel, LANES, V, dispatch, fma};
 
@@ -78,18 +78,8 @@ fn upper_tail<const FMA: bool, const ERFC: bool>(z: f64) -> f64 {
     let tail = fma::<FMA>(-n, LN2_LO, lo);
     let r = head + tail;
     let lost = (head - r) + tail;
-    let mut q = EXP[0];
-    for &c in &EXP[1..] {
-        q = fma::<FMA>(q, r, c);
-    }
-    let q = r + fma::<FMA>(r * r, q, lost);
-    let value = c[0] + fma::<FMA>(mills, q, small);
-    // 2ⁿ in two factors, so that subnormal results are right.
-    let k = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(2048);
-    let first = k >> 1;
-    let a = f64::from_bits(first.wrapping_sub(1) << 52);
-    let b = f64::from_bits(k.wrapping_sub(first).wrapping_sub(1) << 52);
-    value * a * b
+    let q = r + fma::<FMA>(r * r, polynomial::<FMA, _>(&EXP, r), lost);
+    times_power_of_two(c[0] + fma::<FMA>(mills, q, small), shifted)
 }
 
 #[inline(always)]
@@ -110,11 +100,7 @@ pub(super) fn erf_body<const FMA: bool>(x: f64) -> f64 {
     let far = (1.0 - 2.0 * upper_tail::<FMA, true>(size)).copysign(x);
     // Outside its range the polynomial may overflow; it is not selected there.
     let z = x * x;
-    let mut p = ERF[0];
-    for &c in &ERF[1..] {
-        p = fma::<FMA>(p, z, c);
-    }
-    let near = x + x * fma::<FMA>(p, z, ERF_SLOPE);
+    let near = x + x * fma::<FMA>(polynomial::<FMA, _>(&ERF, z), z, ERF_SLOPE);
     if size <= 0.5 { near } else { far }
 }
 
@@ -136,45 +122,6 @@ pub(super) fn normal_quantile_body<const FMA: bool>(p: f64) -> f64 {
     let value = c[0] + (rest::<FMA>(c, s - centre) + c_low);
     let value = if s < f64::INFINITY { value } else { s };
     if q < 0.0 { -value } else { value }
-}
-
-macro_rules! forms {
-    ($($name:ident, $vector:ident, $slice:ident, $body:ident, $kernel:ident, $what:literal;)*) => {$(
-        #[doc = concat!($what, ", to 1.5 ulp, without fused operations.")]
-        #[inline]
-        pub fn $name(x: f64) -> f64 {
-            $body::<false>(x)
-        }
-
-        #[doc = concat!($what, " in each lane, for use inside a [`Kernel`].")]
-        #[inline(always)]
-        #[must_use]
-        pub fn $vector<const FMA: bool>(x: V) -> V {
-            x.map($body::<FMA>)
-        }
-
-        struct $kernel<'a>(&'a mut [f64]);
-
-        impl Kernel for $kernel<'_> {
-            type Output = ();
-
-            #[inline(always)]
-            fn run<const FMA: bool>(self) {
-                let (tiles, rest) = self.0.as_chunks_mut::<LANES>();
-                for tile in tiles {
-                    *tile = $vector::<FMA>(V(*tile)).0;
-                }
-                let mut padded = V::splat(0.5);
-                padded.0[..rest.len()].copy_from_slice(rest);
-                rest.copy_from_slice(&$vector::<FMA>(padded).0[..rest.len()]);
-            }
-        }
-
-        #[doc = concat!($what, " of every element, in place.")]
-        pub fn $slice(x: &mut [f64]) {
-            dispatch($kernel(x));
-        }
-    )*};
 }
 
 forms! {

@@ -4,12 +4,11 @@
 //! multiples are exact, with the rounding of each subtraction carried along in a second double.
 //! Like exp and ln, the scalar forms never fuse.
 
+use super::exp_log::{ROUND, polynomial};
 use super::{V, fma};
 
 /// The largest argument with exact multiples of the pieces of π/2: 33 bits times at most 2²⁰.
 const LIMIT: f64 = 1.0e6;
-/// 1.5 · 2⁵²: adding it rounds to an integer and leaves that integer in the low bits.
-const ROUND: f64 = 6_755_399_441_055_744.0;
 /// π/2 in three pieces of 33 bits and a remainder.
 const HALF_PI: [f64; 4] = [
     1.570_796_326_734_125_6,
@@ -45,15 +44,6 @@ fn difference(a: f64, b: f64) -> (f64, f64) {
     (d, (a - (d - back)) - (b + back))
 }
 
-#[inline(always)]
-fn polynomial<const FMA: bool>(c: &[f64; 6], z: f64) -> f64 {
-    let mut q = c[0];
-    for &c in &c[1..] {
-        q = fma::<FMA>(q, z, c);
-    }
-    q
-}
-
 /// sin (`QUARTER` = 0) or cos (`QUARTER` = 1) of |x| ≤ [`LIMIT`]; NaN for NaN.
 #[inline(always)]
 fn body<const FMA: bool, const QUARTER: u64>(x: f64) -> f64 {
@@ -68,10 +58,10 @@ fn body<const FMA: bool, const QUARTER: u64>(x: f64) -> f64 {
     let lo = low - (hi - r);
     let z = hi * hi;
     let half = 0.5 * z;
-    let s = hi + fma::<FMA>(z * hi, polynomial::<FMA>(&SIN, z), lo * (1.0 - half));
+    let s = hi + fma::<FMA>(z * hi, polynomial::<FMA, _>(&SIN, z), lo * (1.0 - half));
     let one = 1.0 - half;
     let c =
-        one + (((1.0 - one) - half) + fma::<FMA>(z * z, polynomial::<FMA>(&COS, z), -(hi * lo)));
+        one + (((1.0 - one) - half) + fma::<FMA>(z * z, polynomial::<FMA, _>(&COS, z), -(hi * lo)));
     let value = if quadrant & 1 == 0 { s } else { c };
     f64::from_bits(value.to_bits() ^ ((quadrant & 2) << 62))
 }

@@ -4,10 +4,9 @@
 //! arguments that the one before does not cover.
 
 use super::arithmetic::cross;
-use super::beta::fraction_tails;
-use super::gamma_ratio::moderate;
+use super::expansion::{Expansion, Lift};
 use super::tail::UNDERFLOW;
-use super::{IncompleteBeta, IncompleteGamma};
+use super::{IncompleteBeta, IncompleteGamma, beta, gamma_ratio};
 use crate::simd::{Kernel, LANES, Real, V, dispatch};
 
 /// A part of a distribution function.
@@ -38,15 +37,53 @@ pub(super) struct Tails<R> {
     pub(super) good: R,
 }
 
-/// A method for the tails of a law.
+/// A method for the tails of a beta or a gamma law, or of eight.
 pub(super) trait Method<R: Real> {
+    /// True for beta laws.
+    const BETA: bool;
+
+    /// The parameters; the second one of a gamma law means nothing.
+    fn parameters(&self) -> (R, R);
+
     /// Returns the tails at x, with y = 1 - x for the beta law.
     fn tails(&self, x: R, y: R) -> Tails<R>;
 }
 
+/// What is computed of one law at eight arguments, or of eight laws.
+pub(super) trait Task: Copy {
+    /// Returns the values, and 1 in the lanes that the method covers.
+    fn values(self, method: &impl Method<V>, x: V) -> (V, V);
+
+    /// Writes the first `out.len()` values and records those that the method does not cover, counted
+    /// from `start`.
+    #[inline(always)]
+    fn eight(
+        self,
+        method: &impl Method<V>,
+        x: V,
+        out: &mut [f64],
+        start: usize,
+        left: &mut Vec<usize>,
+    ) {
+        let (values, good) = self.values(method, x);
+        out.copy_from_slice(&values.0[..out.len()]);
+        if good.0.iter().any(|&g| g != 1.0) {
+            left.extend((0..out.len()).filter(|&l| good.0[l] != 1.0).map(|l| start + l));
+        }
+    }
+}
+
+impl Task for Part {
+    #[inline(always)]
+    fn values(self, method: &impl Method<V>, x: V) -> (V, V) {
+        let tails = method.tails(x, V::splat(1.0) - x);
+        (finish(self, &tails), served(&tails))
+    }
+}
+
 /// Returns the requested part of eight tails.
 #[inline(always)]
-pub(super) fn finish(part: Part, tails: &Tails<V>) -> V {
+fn finish(part: Part, tails: &Tails<V>) -> V {
     let Tails { side, ln, rest, ratio, .. } = *tails;
     let (zero, one) = (V::ZERO, V::splat(1.0));
     let value = ln.exp() * (ratio + ratio * rest);
@@ -70,36 +107,25 @@ fn served(tails: &Tails<V>) -> V {
     tails.ln.below(V::splat(UNDERFLOW), V::ZERO, tails.good)
 }
 
-/// Records which of the first `n` lanes the method does not cover.
-#[inline(always)]
-pub(super) fn leave(tails: &Tails<V>, start: usize, n: usize, left: &mut Vec<usize>) {
-    let good = served(tails);
-    if good.0.iter().any(|&g| g != 1.0) {
-        left.extend((0..n).filter(|&l| good.0[l] != 1.0).map(|l| start + l));
-    }
+/// A task at every `x` by one method; gives the positions that the method does not cover.
+pub(super) struct Run<'a, M, T> {
+    pub(super) method: M,
+    pub(super) task: T,
+    pub(super) x: &'a [f64],
+    pub(super) out: &'a mut [f64],
 }
 
-struct Run<'a, M> {
-    method: M,
-    part: Part,
-    x: &'a [f64],
-    out: &'a mut [f64],
-    /// The positions that the method does not cover.
-    left: &'a mut Vec<usize>,
-}
-
-impl<M: Method<V>> Kernel for Run<'_, M> {
-    type Output = ();
+impl<M: Method<V>, T: Task> Kernel for Run<'_, M, T> {
+    type Output = Vec<usize>;
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool>(self) -> Vec<usize> {
+        let mut left = Vec::new();
         for (tile, (x, out)) in self.x.chunks(LANES).zip(self.out.chunks_mut(LANES)).enumerate() {
-            let mut padded = V::splat(x[0]);
-            padded.0[..x.len()].copy_from_slice(x);
-            let tails = self.method.tails(padded, V::splat(1.0) - padded);
-            out.copy_from_slice(&finish(self.part, &tails).0[..x.len()]);
-            leave(&tails, tile * LANES, x.len(), self.left);
+            let padded = V::padded(x, x[0]);
+            self.task.eight(&self.method, padded, out, tile * LANES, &mut left);
         }
+        left
     }
 }
 
@@ -110,63 +136,98 @@ pub(super) fn inside<R: Real>(x: R, y: R) -> R {
     zero.below(x, zero.below(y, one, zero), zero)
 }
 
-pub(super) struct BetaExpansion<'a>(pub(super) &'a IncompleteBeta);
+/// Beta laws with parameters (a, b, a + b) by their expansions.
+pub(super) struct BetaExpansion<'a, T> {
+    pub(super) law: (T, T, T),
+    pub(super) expansion: &'a Expansion<T>,
+}
 
-impl<R: Real> Method<R> for BetaExpansion<'_> {
+impl<R: Real, T: Lift<R>> Method<R> for BetaExpansion<'_, T> {
+    const BETA: bool = true;
+
+    #[inline(always)]
+    fn parameters(&self) -> (R, R) {
+        (self.law.0.lift(), self.law.1.lift())
+    }
+
     #[inline(always)]
     fn tails(&self, x: R, y: R) -> Tails<R> {
-        let law = self.0;
-        let d = cross(x, R::of(law.b), y, R::of(law.a));
-        let ln = law.fall(x, y, d);
+        let (a, b) = self.parameters();
+        let d = cross(x, b, y, a);
+        let ln = beta::fall(a, b, self.law.2.lift(), (x, y), d);
         let zero = R::of(0.0);
-        let (ratio, reach, height) = match &law.expansion {
-            Some(expansion) => (expansion.ratio(ln, d), expansion.reach, expansion.height),
-            None => (zero, -1.0, 1.0),
-        };
-        let good = R::of(reach).below(ln * R::of(-2.0), zero, inside(x, y));
-        Tails { side: d, ln, rest: zero, ratio, height: R::of(height), slope: d, good }
+        let good = self.expansion.reach.lift().below(ln * R::of(-2.0), zero, inside(x, y));
+        let (ratio, height) = (self.expansion.ratio(ln, d), self.expansion.height.lift());
+        Tails { side: d, ln, rest: zero, ratio, height, slope: d, good }
     }
 }
 
-pub(super) struct BetaFraction<'a>(pub(super) &'a IncompleteBeta);
+pub(super) struct BetaFraction<'a>(&'a IncompleteBeta);
 
 impl<R: Real> Method<R> for BetaFraction<'_> {
+    const BETA: bool = true;
+
+    #[inline(always)]
+    fn parameters(&self) -> (R, R) {
+        (R::of(self.0.a), R::of(self.0.b))
+    }
+
     #[inline(always)]
     fn tails(&self, x: R, y: R) -> Tails<R> {
         let law = self.0;
-        let d = cross(x, R::of(law.b), y, R::of(law.a));
+        let (a, b) = self.parameters();
+        let d = cross(x, b, y, a);
         let density = law.ln_logit_density_inside(x, y, d);
         let least = if law.a <= law.b { x } else { y };
-        fraction_tails((R::of(law.a), R::of(law.b), R::of(law.n)), (x, y), d, density, least)
+        beta::fraction_tails((a, b, R::of(law.n)), (x, y), d, density, least)
     }
 }
 
-pub(super) struct GammaExpansion<'a>(pub(super) &'a IncompleteGamma);
+/// Gamma laws by their expansions.
+pub(super) struct GammaExpansion<'a, T> {
+    pub(super) a: T,
+    pub(super) expansion: &'a Expansion<T>,
+}
 
-impl<R: Real> Method<R> for GammaExpansion<'_> {
+impl<R: Real, T: Lift<R>> Method<R> for GammaExpansion<'_, T> {
+    const BETA: bool = false;
+
+    #[inline(always)]
+    fn parameters(&self) -> (R, R) {
+        (self.a.lift(), self.a.lift())
+    }
+
     #[inline(always)]
     fn tails(&self, x: R, _y: R) -> Tails<R> {
-        let law = self.0;
-        let (zero, one) = (R::of(0.0), R::of(1.0));
-        let ln = law.fall(x);
-        let side = x - R::of(law.a);
-        let (ratio, reach, height) = match &law.expansion {
-            Some(expansion) => (expansion.ratio(ln, side), expansion.reach, expansion.height),
-            None => (zero, -1.0, 1.0),
-        };
+        let (zero, one, a) = (R::of(0.0), R::of(1.0), self.a.lift());
+        let ln = gamma_ratio::fall(a, x);
+        let side = x - a;
         let positive = zero.below(x, x.below(R::of(f64::INFINITY), one, zero), zero);
-        let good = R::of(reach).below(ln * R::of(-2.0), zero, positive);
-        Tails { side, ln, rest: zero, ratio, height: R::of(height), slope: side, good }
+        let good = self.expansion.reach.lift().below(ln * R::of(-2.0), zero, positive);
+        let (ratio, height) = (self.expansion.ratio(ln, side), self.expansion.height.lift());
+        Tails { side, ln, rest: zero, ratio, height, slope: side, good }
     }
 }
 
-/// The series below a + 1, the continued fraction above.
-pub(super) struct ModerateGamma<'a>(pub(super) &'a IncompleteGamma);
+/// Gamma laws by the series below a + 1, the continued fraction above; `constant` is that of the
+/// log-densities.
+#[derive(Clone, Copy)]
+pub(super) struct ModerateGamma<T> {
+    pub(super) a: T,
+    pub(super) constant: T,
+}
 
-impl<R: Real> Method<R> for ModerateGamma<'_> {
+impl<R: Real, T: Lift<R>> Method<R> for ModerateGamma<T> {
+    const BETA: bool = false;
+
+    #[inline(always)]
+    fn parameters(&self) -> (R, R) {
+        (self.a.lift(), self.a.lift())
+    }
+
     #[inline(always)]
     fn tails(&self, x: R, _y: R) -> Tails<R> {
-        moderate(R::of(self.0.a), R::of(self.0.constant), x)
+        gamma_ratio::moderate(self.a.lift(), self.constant.lift(), x)
     }
 }
 
@@ -184,16 +245,14 @@ impl Rest<'_> {
         if self.left.is_empty() {
             return;
         }
-        let mut open = Vec::new();
         if self.left.len() == self.x.len() {
-            let Self { part, x, ref mut out, .. } = *self;
-            dispatch(Run { method, part, x, out, left: &mut open });
-            self.left = open;
+            let Self { part: task, x, ref mut out, .. } = *self;
+            self.left = dispatch(Run { method, task, x, out });
             return;
         }
         let x: Vec<f64> = self.left.iter().map(|&i| self.x[i]).collect();
         let mut out = vec![0.0; x.len()];
-        dispatch(Run { method, part: self.part, x: &x, out: &mut out, left: &mut open });
+        let open = dispatch(Run { method, task: self.part, x: &x, out: &mut out });
         for (&i, value) in self.left.iter().zip(out) {
             self.out[i] = value;
         }
@@ -202,15 +261,26 @@ impl Rest<'_> {
 }
 
 impl IncompleteBeta {
+    #[inline(always)]
+    pub(super) fn by_expansion(&self) -> Option<BetaExpansion<'_, f64>> {
+        let law = (self.a, self.b, self.n);
+        self.expansion.as_ref().map(|expansion| BetaExpansion { law, expansion })
+    }
+
+    #[inline(always)]
+    pub(super) fn by_fraction(&self) -> Option<BetaFraction<'_>> {
+        (self.a > 1.0 && self.b > 1.0).then_some(BetaFraction(self))
+    }
+
     /// Writes the requested part at every x, with y = 1 - x: the values of [`Self::lower`] and its
     /// counterparts, faster.
     pub fn fill(&self, part: Part, x: &[f64], out: &mut [f64]) {
         let mut rest = Rest { part, x, out, left: (0..x.len()).collect() };
-        if self.expansion.is_some() {
-            rest.by(BetaExpansion(self));
+        if let Some(method) = self.by_expansion() {
+            rest.by(method);
         }
-        if self.a > 1.0 && self.b > 1.0 {
-            rest.by(BetaFraction(self));
+        if let Some(method) = self.by_fraction() {
+            rest.by(method);
         }
         for i in rest.left {
             out[i] = self.part(part, x[i], 1.0 - x[i]);
@@ -227,10 +297,14 @@ impl IncompleteBeta {
             open = open - good;
             V::ZERO.any_below(open)
         };
-        if self.expansion.is_some() && !by(&BetaExpansion(self).tails(x, y)) {
+        if let Some(method) = self.by_expansion()
+            && !by(&method.tails(x, y))
+        {
             return out;
         }
-        if self.a > 1.0 && self.b > 1.0 && !by(&BetaFraction(self).tails(x, y)) {
+        if let Some(method) = self.by_fraction()
+            && !by(&method.tails(x, y))
+        {
             return out;
         }
         for l in 0..LANES {
@@ -269,18 +343,30 @@ impl IncompleteBeta {
 }
 
 impl IncompleteGamma {
+    #[inline(always)]
+    pub(super) fn by_expansion(&self) -> Option<GammaExpansion<'_, f64>> {
+        self.expansion.as_ref().map(|expansion| GammaExpansion { a: self.a, expansion })
+    }
+
+    /// The method for 1 < a < 12.
+    #[inline(always)]
+    pub(super) fn by_series(&self) -> Option<ModerateGamma<f64>> {
+        let method = ModerateGamma { a: self.a, constant: self.constant };
+        self.is_moderate().then_some(method)
+    }
+
     /// Writes the requested part at every x: the values of [`Self::lower`] and its counterparts, faster.
     pub fn fill(&self, part: Part, x: &[f64], out: &mut [f64]) {
         let mut rest = Rest { part, x, out, left: (0..x.len()).collect() };
-        if self.expansion.is_some() {
-            rest.by(GammaExpansion(self));
-        } else if self.is_moderate() {
+        if let Some(method) = self.by_expansion() {
+            rest.by(method);
+        } else if let Some(method) = self.by_series() {
             // Covers the arguments of one branch together.
             let (below, above) = (0..x.len()).partition(|&i| x[i] <= self.a + 1.0);
             rest.left = below;
-            rest.by(ModerateGamma(self));
+            rest.by(method);
             let open = std::mem::replace(&mut rest.left, above);
-            rest.by(ModerateGamma(self));
+            rest.by(method);
             rest.left.extend(open);
         }
         for i in rest.left {

@@ -96,8 +96,7 @@ impl Kernel for Digamma<'_> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         for tile in self.0.chunks_mut(LANES) {
-            let mut x = V::splat(1.0);
-            x.0[..tile.len()].copy_from_slice(tile);
+            let x = V::padded(tile, 1.0);
             let values = positive(x);
             let rare = x.any_below(V::splat(TINY));
             tile.copy_from_slice(&values.0[..tile.len()]);

@@ -21,16 +21,35 @@ const TIERS: [(f64, usize, f64); 4] =
     [(1.0e6, 8, 1.2e-3), (400.0, 16, 0.12), (40.0, 24, 0.66), (LEAST, 32, 1.2)];
 /// 1/√(2π).
 const INV_SQRT_2PI: f64 = 0.398_942_280_401_432_7;
-/// The polynomial of a law.
+/// The polynomial of a law, or of eight laws with the same bits.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Expansion {
+pub(super) struct Expansion<T = f64> {
     /// The coefficients of P, lowest first.
-    terms: [f64; TERMS],
+    terms: [T; TERMS],
     count: usize,
-    /// The largest z² that it covers.
-    pub(super) reach: f64,
+    /// The largest z² that it covers; negative for one of eight laws without expansion.
+    pub(super) reach: T,
     /// The density over the logit (beta) or the logarithm (gamma) at the mode.
-    pub(super) height: f64,
+    pub(super) height: T,
+}
+
+/// A number of one law, or of each of eight laws, as operand.
+pub(super) trait Lift<R>: Copy {
+    fn lift(self) -> R;
+}
+
+impl<R: Real> Lift<R> for f64 {
+    #[inline(always)]
+    fn lift(self) -> R {
+        R::of(self)
+    }
+}
+
+impl Lift<Self> for V {
+    #[inline(always)]
+    fn lift(self) -> Self {
+        self
+    }
 }
 
 /// The scaled series of the ratio between the density and the normal one.
@@ -98,40 +117,31 @@ impl Expansion {
         }
         self
     }
+}
 
+impl<T> Expansion<T> {
     /// Returns the tail beyond z over exp(-z²/2), on the side of z: `fall` is -z²/2, and `side` has
     /// the sign of z.
     #[inline(always)]
-    pub(super) fn ratio<R: Real>(&self, fall: R, side: R) -> R {
-        corrected(fall, side, self.count, |j| R::of(self.terms[j]))
+    pub(super) fn ratio<R: Real>(&self, fall: R, side: R) -> R
+    where
+        T: Lift<R>,
+    {
+        let zero = R::of(0.0);
+        let size = (fall * R::of(-2.0)).sqrt();
+        let z = side.below(zero, zero - size, size);
+        let mut p = self.terms[self.count - 1].lift();
+        for j in (0..self.count - 1).rev() {
+            p = p * z + self.terms[j].lift();
+        }
+        mills(size) + side.below(zero, zero - p, p)
     }
 }
 
-#[inline(always)]
-fn corrected<R: Real>(fall: R, side: R, count: usize, term: impl Fn(usize) -> R) -> R {
-    let zero = R::of(0.0);
-    let size = (fall * R::of(-2.0)).sqrt();
-    let z = side.below(zero, zero - size, size);
-    let mut p = term(count - 1);
-    for j in (0..count - 1).rev() {
-        p = p * z + term(j);
-    }
-    mills(size) + side.below(zero, zero - p, p)
-}
-
-/// The expansions of eight laws, with the same bits as [`Expansion`].
-pub(super) struct Expansions {
-    terms: [V; TERMS],
-    count: usize,
-    /// The largest z² that they cover; negative for a law without expansion.
-    pub(super) reach: V,
-    pub(super) height: V,
-}
-
-impl Expansions {
-    /// Builds the expansions as [`Expansion::new`]; w is 0 if `ONE_SIDED`.
+impl Expansion<V> {
+    /// Builds the expansions of eight laws as [`Expansion::new`]; w is 0 if `ONE_SIDED`.
     #[inline(always)]
-    pub(super) fn new<const ONE_SIDED: bool>(
+    pub(super) fn of_eight<const ONE_SIDED: bool>(
         least: V,
         kappa: V,
         delta: V,
@@ -172,11 +182,5 @@ impl Expansions {
             (next, after) = (this, next);
         }
         Self { terms, count, reach, height: root * front }
-    }
-
-    /// Returns [`Expansion::ratio`] of each law.
-    #[inline(always)]
-    pub(super) fn ratio(&self, fall: V, side: V) -> V {
-        corrected(fall, side, self.count, |j| self.terms[j])
     }
 }

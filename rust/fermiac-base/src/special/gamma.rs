@@ -165,8 +165,7 @@ impl Kernel for LnAbsGamma<'_> {
     fn run<const FMA: bool>(self) {
         let inside = |x: f64| x >= SERVED.0 && x <= SERVED.1;
         for tile in self.0.chunks_mut(LANES) {
-            let mut x = V::splat(1.0);
-            x.0[..tile.len()].copy_from_slice(tile);
+            let x = V::padded(tile, 1.0);
             tile.copy_from_slice(&ln_gamma_inside(x).0[..tile.len()]);
             if !x.0.iter().all(|&x| inside(x)) {
                 for (value, x) in tile.iter_mut().zip(x.0).filter(|(_, x)| !inside(*x)) {

@@ -87,9 +87,8 @@ impl Kernel for LnCdf<'_> {
         for tile in tiles {
             *tile = ln_cdf(V(*tile)).0;
         }
-        let mut padded = V::ZERO;
-        padded.0[..rest.len()].copy_from_slice(rest);
-        rest.copy_from_slice(&ln_cdf(padded).0[..rest.len()]);
+        let padded = ln_cdf(V::padded(rest, 0.0));
+        rest.copy_from_slice(&padded.0[..rest.len()]);
     }
 }
 

@@ -7,7 +7,7 @@
 
 use super::elementary::{expm1, ln1p};
 use super::gauss::{MANY, SOME};
-use crate::simd::{Kernel, V, dispatch, exp, expm1v, expv, ln, ln1pv};
+use crate::simd::{EXP, Kernel, Real, V, dispatch, exp, expm1v, expv, ln, ln1pv};
 
 /// The least parameter for Stirling's remainders and the smaller rule.
 pub(super) const LARGE: f64 = 12.0;
@@ -120,29 +120,12 @@ struct Rule<'a, const BETA: bool, const WIDE: bool> {
 }
 
 /// 1/k! for k = 11 … 2: (eˢ - 1 - s) / s² for |s| < 0.15.
-const SMALL_EXP: [f64; 10] = [
-    1.0 / 39_916_800.0,
-    1.0 / 3_628_800.0,
-    1.0 / 362_880.0,
-    1.0 / 40_320.0,
-    1.0 / 5_040.0,
-    1.0 / 720.0,
-    1.0 / 120.0,
-    1.0 / 24.0,
-    1.0 / 6.0,
-    0.5,
-];
+const SMALL_EXP: [f64; 10] = {
+    let [_, _, small @ ..] = EXP;
+    small
+};
 /// 2/(2k + 1) for k = 5 … 1: (2 artanh r - 2 r) / r³ for |r| < 0.05.
 const SMALL_LOG: [f64; 5] = [2.0 / 11.0, 2.0 / 9.0, 2.0 / 7.0, 2.0 / 5.0, 2.0 / 3.0];
-
-#[inline(always)]
-fn horner<const N: usize>(c: &[f64; N], x: V) -> V {
-    let mut sum = V::splat(c[0]);
-    for &c in &c[1..] {
-        sum = sum * x + V::splat(c);
-    }
-    sum
-}
 
 impl<const BETA: bool, const WIDE: bool> Rule<'_, BETA, WIDE> {
     #[inline(always)]
@@ -155,7 +138,7 @@ impl<const BETA: bool, const WIDE: bool> Rule<'_, BETA, WIDE> {
                 if BETA { ln1pv::<false>(e * V::splat(t)) * V::splat(n) } else { e * V::splat(nt) };
             return s * V::splat(linear) + log;
         }
-        let e2 = signed * signed * horner(&SMALL_EXP, signed);
+        let e2 = signed * signed * signed.horner(&SMALL_EXP);
         let value = s * V::splat(slope) + e2 * V::splat(nt);
         if !BETA {
             return value;
@@ -164,7 +147,7 @@ impl<const BETA: bool, const WIDE: bool> Rule<'_, BETA, WIDE> {
         let r = z / (z + V::splat(2.0));
         let square = r * r;
         // ln(1 + z) - z = 2 artanh r - 2 r - z r.
-        value + r * (square * horner(&SMALL_LOG, square) - z) * V::splat(n)
+        value + r * (square * square.horner(&SMALL_LOG) - z) * V::splat(n)
     }
 }
 

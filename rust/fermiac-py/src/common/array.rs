@@ -1,7 +1,7 @@
-//! Row views of NumPy arrays.
+//! NumPy arrays of rows.
 
 use fermiac_base::linalg::Rows;
-use numpy::{PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -14,4 +14,14 @@ pub(crate) fn rows<'a>(array: &'a PyReadonlyArray2<'_, f64>, dim: usize) -> PyRe
         )));
     }
     Ok(Rows::new(array.as_slice()?, dim))
+}
+
+/// Returns rows of `dim` numbers as a new (n, d) array.
+pub(crate) fn matrix(
+    py: Python<'_>,
+    data: Vec<f64>,
+    dim: usize,
+) -> PyResult<Bound<'_, PyArray2<f64>>> {
+    let n = data.len() / dim;
+    PyArray1::from_vec(py, data).reshape([n, dim])
 }

@@ -1,7 +1,7 @@
 //! Bindings of averages over weighted samples and of resampling, for `fermiac.Sample`.
 
 use crate::common::array::rows;
-use crate::common::enter::{Raised, enter};
+use crate::common::enter::compute;
 use crate::common::error::check;
 use fermiac_base::Error;
 use fermiac_base::linalg::Rows;
@@ -60,10 +60,7 @@ fn weighted_average<'py>(
     if let Controls::Given(rows) | Controls::Stein { points: rows, .. } = controls {
         same_length(py, rows, weights.len())?;
     }
-    let done = enter(py, n_threads, None, &Raised::default(), |context| {
-        average(context, weights, values, controls).map_err(|error| (error, None))
-    })
-    .map_err(|stopped| stopped.error)?;
+    let done = compute(py, n_threads, |context| average(context, weights, values, controls))?;
     let out = PyDict::new(py);
     out.set_item("mean", PyArray1::from_vec(py, done.mean))?;
     out.set_item("cov", PyArray1::from_vec(py, done.cov).reshape([k, k])?)?;

@@ -1,6 +1,6 @@
 //! Columns of broadcast arguments, and parallel loops over their rows.
 
-use crate::common::enter::{Raised, enter};
+use crate::common::enter::compute;
 use fermiac_base::Result;
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
@@ -35,7 +35,7 @@ pub(crate) fn rows<T: Send>(
     at: impl Fn(usize) -> Result<T> + Sync,
 ) -> PyResult<Vec<T>> {
     let n_threads = if n <= chunk { 1 } else { n_threads };
-    enter(py, n_threads, None, &Raised::default(), |context| {
+    compute(py, n_threads, |context| {
         let mut values = Vec::with_capacity(n);
         let work = |task: usize| {
             let start = task * chunk;
@@ -45,10 +45,6 @@ pub(crate) fn rows<T: Send>(
             values.extend(part);
             Ok(())
         };
-        match context.ordered(n.div_ceil(chunk), work, fold) {
-            Ok(()) => Ok(values),
-            Err(error) => Err((error, None)),
-        }
+        context.ordered(n.div_ceil(chunk), work, fold).map(|()| values)
     })
-    .map_err(|stopped| stopped.error)
 }

@@ -1,6 +1,6 @@
 //! Bindings of `fermiac_target::diagnostics`.
 
-use crate::common::enter::{Raised, enter};
+use crate::common::enter::compute;
 use fermiac_target::diagnostics::{
     Statistic, convergence, judgement, khat_threshold, psis_columns,
 };
@@ -32,10 +32,8 @@ fn diagnostics_psis<'py>(
 ) -> PyResult<Smoothed<'py>> {
     let (columns, n) = (log_ratios.shape()[0], log_ratios.shape()[1]);
     let (values, r_eff) = (log_ratios.as_slice()?, r_eff.as_slice()?);
-    let (log_weights, khat) = enter(py, n_threads, None, &Raised::default(), |context| {
-        psis_columns(values, n, r_eff, normalize, context).map_err(|error| (error, None))
-    })
-    .map_err(|stopped| stopped.error)?;
+    let (log_weights, khat) =
+        compute(py, n_threads, |context| psis_columns(values, n, r_eff, normalize, context))?;
     Ok((log_weights.into_pyarray(py).reshape([columns, n])?, khat.into_pyarray(py)))
 }
 
@@ -79,10 +77,7 @@ fn diagnostics_convergence<'py>(
     };
     let shape = [draws.shape()[0], draws.shape()[1], draws.shape()[2]];
     let values = draws.as_slice()?;
-    let found = enter(py, n_threads, None, &Raised::default(), |context| {
-        convergence(values, shape, statistic, context).map_err(|error| (error, None))
-    })
-    .map_err(|stopped| stopped.error)?;
+    let found = compute(py, n_threads, |context| convergence(values, shape, statistic, context))?;
     Ok(found.into_pyarray(py))
 }
 
@@ -97,9 +92,6 @@ fn diagnostics_judgement<'py>(
 ) -> PyResult<Bound<'py, PyArray2<f64>>> {
     let shape = [draws.shape()[0], draws.shape()[1], draws.shape()[2]];
     let values = draws.as_slice()?;
-    let found = enter(py, n_threads, None, &Raised::default(), |context| {
-        judgement(values, shape, probabilities, context).map_err(|error| (error, None))
-    })
-    .map_err(|stopped| stopped.error)?;
+    let found = compute(py, n_threads, |context| judgement(values, shape, probabilities, context))?;
     found.as_flattened().to_pyarray(py).reshape([shape[2], 3])
 }

@@ -76,6 +76,15 @@ pub(crate) fn enter_whole<T: Send>(
     enter(py, n_threads, progress, raised, call).map_err(|stopped| stopped.error)
 }
 
+/// Runs a call as [`enter_whole`] does, without progress and callbacks.
+pub(crate) fn compute<T: Send>(
+    py: Python<'_>,
+    n_threads: usize,
+    call: impl FnOnce(&Context<'_>) -> Result<T> + Send,
+) -> PyResult<T> {
+    enter_whole(py, n_threads, None, &Raised::default(), call)
+}
+
 #[cold]
 fn lost(py: Python<'_>) -> PyErr {
     to_py(py, &Error::Internal("a call gave no result".into()))

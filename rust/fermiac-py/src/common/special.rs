@@ -1,7 +1,7 @@
 //! Bindings of the special functions over arrays, by name, for `fermiac.special`.
 
 use crate::common::columns::Column;
-use crate::common::enter::{Raised, enter};
+use crate::common::enter::compute;
 use fermiac_base::par::CHUNK;
 use fermiac_base::simd::{
     erf_slice, erfc_slice, exp_slice, ln_slice, normal_cdf_slice, normal_quantile_slice,
@@ -119,7 +119,7 @@ fn special<'py>(
         return Err(wrong());
     }
     let n_threads = if n <= CHUNK { 1 } else { n_threads };
-    let values = enter(py, n_threads, None, &Raised::default(), |context| {
+    let values = compute(py, n_threads, |context| {
         let mut values = vec![0.0; n];
         let work = |chunk: usize| {
             let start = chunk * CHUNK;
@@ -131,15 +131,9 @@ fn special<'py>(
             values[chunk * CHUNK..][..part.len()].copy_from_slice(&part);
             Ok(())
         };
-        match context.ordered(n.div_ceil(CHUNK), work, fold) {
-            Ok(()) => Ok(values),
-            Err(error) => Err((error, None)),
-        }
-    });
-    match values {
-        Ok(values) => Ok(PyArray1::from_vec(py, values)),
-        Err(stopped) => Err(stopped.error),
-    }
+        context.ordered(n.div_ceil(CHUNK), work, fold).map(|()| values)
+    })?;
+    Ok(PyArray1::from_vec(py, values))
 }
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {

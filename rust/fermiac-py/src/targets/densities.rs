@@ -1,7 +1,7 @@
 //! The log-densities that run in Rust as one Python class, on which `fermiac.targets` builds its own.
 
-use crate::common::array::rows;
-use crate::common::enter::{Raised, enter};
+use crate::common::array::{matrix, rows};
+use crate::common::enter::compute;
 use crate::common::error::check;
 use crate::targets::distributions::Law;
 use crate::targets::transforms::Transform;
@@ -13,7 +13,7 @@ use fermiac_target::density::{
     Banana, EightSchools, Funnel, Gaussian, LinearRegression, LogisticRegression, Noise,
     NormalPrior, PoissonRegression, Rosenbrock, Transformed, evaluate, evaluate_gradient,
 };
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use std::sync::Arc;
 
@@ -63,10 +63,10 @@ impl LogDensity {
     ) -> PyResult<(Vec<f64>, Vec<f64>)> {
         let (n, d) = (x.len(), x.dim());
         let target = self.inner.as_ref();
-        enter(py, n_threads, None, &Raised::default(), |context| {
+        compute(py, n_threads, |context| {
             let mut values = Vec::with_capacity(n);
             let mut gradients = Vec::with_capacity(if with_gradient { n * d } else { 0 });
-            let done = context.ordered(
+            context.ordered(
                 n.div_ceil(CHUNK),
                 |c| {
                     let end = ((c + 1) * CHUNK).min(n);
@@ -85,10 +85,9 @@ impl LogDensity {
                     gradients.extend_from_slice(&slopes);
                     Ok(())
                 },
-            );
-            done.map(|()| (values, gradients)).map_err(|error| (error, None))
+            )?;
+            Ok((values, gradients))
         })
-        .map_err(|stopped| stopped.error)
     }
 }
 
@@ -222,8 +221,7 @@ impl LogDensity {
     ) -> PyResult<WithGradient<'py>> {
         let x = rows(&x, self.inner.dim())?;
         let (values, gradients) = self.run(py, x, n_threads, true)?;
-        let gradients = PyArray1::from_vec(py, gradients).reshape([x.len(), x.dim()])?;
-        Ok((PyArray1::from_vec(py, values), gradients))
+        Ok((PyArray1::from_vec(py, values), matrix(py, gradients, x.dim())?))
     }
 }
 

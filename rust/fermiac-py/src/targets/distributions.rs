@@ -1,6 +1,6 @@
 //! The built-in laws as one Python class, on which `fermiac.distributions` builds its classes.
 
-use crate::common::array::rows;
+use crate::common::array::{matrix, rows};
 use crate::common::error::check;
 use fermiac_base::par::CHUNK;
 use fermiac_base::rng::{Domain, Stream};
@@ -11,7 +11,7 @@ use fermiac_target::law::{
     Independent, Marginal, Mixture, MultivariateNormal, MultivariateT, Product,
 };
 use fermiac_target::{Law as CoreLaw, LogDensity, Support};
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,11 +60,6 @@ impl Law {
 
 fn no_map() -> Error {
     Error::argument("law", "it has no closed form of this function")
-}
-
-fn matrix(py: Python<'_>, data: Vec<f64>, dim: usize) -> PyResult<Bound<'_, PyArray2<f64>>> {
-    let n = data.len() / dim;
-    PyArray1::from_vec(py, data).reshape([n, dim])
 }
 
 #[pymethods]

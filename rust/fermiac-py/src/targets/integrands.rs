@@ -1,7 +1,7 @@
 //! The built-in integrands as one Python class, on which `fermiac.targets` builds its own.
 
 use crate::common::array::rows;
-use crate::common::enter::{Raised, enter};
+use crate::common::enter::compute;
 use crate::common::error::check;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
@@ -132,19 +132,18 @@ impl Integrand {
         n_threads: usize,
     ) -> PyResult<Bound<'py, PyAny>> {
         let x = rows(&x, self.inner.dim())?;
-        let values = enter(py, n_threads, None, &Raised::default(), |context| {
+        let values = compute(py, n_threads, |context| {
             let mut values = Vec::with_capacity(x.len() * self.outputs);
-            let done = context.ordered(
+            context.ordered(
                 x.len().div_ceil(CHUNK),
                 |c| evaluate(self.inner.as_ref(), x, c),
                 |_, part| {
                     values.extend_from_slice(&part);
                     Ok(())
                 },
-            );
-            done.map(|()| values).map_err(|error| (error, None))
-        })
-        .map_err(|stopped| stopped.error)?;
+            )?;
+            Ok(values)
+        })?;
         let values = PyArray1::from_vec(py, values);
         if self.scalar {
             return Ok(values.into_any());

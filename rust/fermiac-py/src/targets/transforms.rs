@@ -1,11 +1,11 @@
 //! The maps between unconstrained and constrained points as one Python class.
 
-use crate::common::array::rows;
+use crate::common::array::{matrix, rows};
 use crate::common::error::check;
 use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
 use fermiac_target::transform::{Block, Kind, Transform as CoreTransform};
-use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
+use numpy::{PyArray1, PyArray2, PyReadonlyArray2};
 use pyo3::prelude::*;
 
 /// A map from the whole space to the space of the parameters.
@@ -28,11 +28,6 @@ fn block(kind: &str, size: usize, low: f64, high: f64) -> Result<Block> {
         _ => return Err(Error::Internal(format!("no transform {kind}"))),
     };
     Block::new(kind, size)
-}
-
-fn matrix(py: Python<'_>, data: Vec<f64>, dim: usize) -> PyResult<Bound<'_, PyArray2<f64>>> {
-    let n = data.len() / dim;
-    PyArray1::from_vec(py, data).reshape([n, dim])
 }
 
 #[pymethods]

@@ -309,8 +309,7 @@ impl Kernel for Influence<'_> {
         let (mut work, mut h, mut u) = (Work::default(), Vec::new(), Vec::with_capacity(rank));
         for first in self.rows.clone().step_by(LANES) {
             let lanes = (self.rows.end - first).min(LANES);
-            let mut w = V::ZERO;
-            w.0[..lanes].copy_from_slice(&data.weights[first..first + lanes]);
+            let w = V::padded(&data.weights[first..first + lanes], 0.0);
             h.clear();
             data.columns.push(data.n_controls, first, lanes, &mut work, &mut h);
             for (column, mean) in h.iter_mut().zip(&fit.control_means) {
@@ -377,6 +376,12 @@ mod tests {
         out
     }
 
+    /// The average of `y` with `m` given controls.
+    fn controlled(w: &[f64], y: &[f64], h: &[f64], m: usize) -> Average {
+        let controls = Controls::Given(Rows::new(h, m));
+        average(&Context::serial(), w, Rows::new(y, 1), controls).unwrap()
+    }
+
     #[test]
     fn without_controls_it_is_the_self_normalised_average() {
         let x = [1.0, 4.0, f64::NAN, -2.0];
@@ -400,10 +405,7 @@ mod tests {
         let (n, m) = (40, 3);
         let (h, y) = (normals(n * m, 1), normals(n, 2));
         let w: Vec<f64> = normals(n, 3).iter().map(|z| z.abs()).collect();
-        let context = Context::serial();
-        let estimate = |w: &[f64]| {
-            average(&context, w, Rows::new(&y, 1), Controls::Given(Rows::new(&h, m))).unwrap()
-        };
+        let estimate = |w: &[f64]| controlled(w, &y, &h, m);
         let all = estimate(&w);
         let mut variance = 0.0;
         for i in 0..n {
@@ -425,10 +427,7 @@ mod tests {
     fn drift_is_the_mean_of_a_control_over_its_error() {
         let (n, x, y) = (500, normals(500, 9), normals(500, 10));
         let w = vec![1.0; n];
-        let context = Context::serial();
-        let of = |h: &[f64]| {
-            average(&context, &w, Rows::new(&y, 1), Controls::Given(Rows::new(h, 1))).unwrap().drift
-        };
+        let of = |h: &[f64]| controlled(&w, &y, h, 1).drift;
         let mean = x.iter().sum::<f64>() / n as f64;
         let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n as f64;
         let error = (variance / n as f64).sqrt();
@@ -443,11 +442,7 @@ mod tests {
         let (a, y) = (normals(n, 4), normals(n, 5));
         let w = vec![1.0; n];
         let twice: Vec<f64> = a.iter().flat_map(|a| [*a, 0.0, -3.0 * a]).collect();
-        let context = Context::serial();
-        let of = |h: &[f64], m| {
-            average(&context, &w, Rows::new(&y, 1), Controls::Given(Rows::new(h, m))).unwrap()
-        };
-        let (one, three) = (of(&a, 1), of(&twice, 3));
+        let (one, three) = (controlled(&w, &y, &a, 1), controlled(&w, &y, &twice, 3));
         assert_eq!((one.rank, three.rank), (1, 1));
         assert!((one.mean[0] - three.mean[0]).abs() < 1e-14);
         assert!((one.cov[0] / three.cov[0] - 1.0).abs() < 1e-12);

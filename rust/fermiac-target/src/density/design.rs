@@ -37,7 +37,9 @@ impl Sums {
 /// A likelihood of observations that are independent given their linear predictors.
 pub(super) trait Likelihood: Send + Sync {
     /// Number of parameters after the coefficients.
-    const EXTRA: usize = 0;
+    fn extra(&self) -> usize {
+        0
+    }
 
     /// Adds the terms of block `block` of eight observations at their linear predictors and returns
     /// the derivatives of the terms. A padded observation adds 0. Must be `inline(always)`.
@@ -216,12 +218,7 @@ impl Design {
 
 /// Returns numbers in vectors of eight, the last one padded.
 pub(super) fn in_blocks(values: &[f64], padding: f64) -> Vec<V> {
-    let block = |part: &[f64]| {
-        let mut block = V::splat(padding);
-        block.0[..part.len()].copy_from_slice(part);
-        block
-    };
-    values.chunks(LANES).map(block).collect()
+    values.chunks(LANES).map(|part| V::padded(part, padding)).collect()
 }
 
 /// Evaluates a likelihood at every row of `x`, with gradients if `gradient` is not empty.

@@ -1,8 +1,8 @@
 //! The multivariate normal log-density by a banded precision matrix.
 
-use super::{check_rows, settle_overflow};
+use super::{Smooth, smooth_density};
+use crate::law::finite;
 use crate::space::with_space;
-use crate::{Dispatch, LogDensity, RowStatus};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, ln};
 use fermiac_base::special::LN_SQRT_2PI;
@@ -29,8 +29,8 @@ impl Gaussian {
     /// (i + k, i) = `diagonals[k · d + i]` for i < d - k, and zeros below the last diagonal given.
     pub fn from_precision(mean: &[f64], diagonals: &[f64]) -> Result<Self> {
         let dim = mean.len();
-        if let Some(m) = mean.iter().find(|m| !m.is_finite()) {
-            return Err(Error::argument("mean", format!("{m} was given; finite is needed")));
+        for m in mean {
+            finite("mean", *m)?;
         }
         if dim == 0 || !(1..=dim).any(|k| k * dim == diagonals.len()) {
             let why = format!("{} numbers were given for {dim} coordinates", diagonals.len());
@@ -138,16 +138,9 @@ impl Gaussian {
 fn add<const FMA: bool>(a: &[f64], b: &[f64], sums: &mut [V; TOGETHER]) {
     let (a, b) = (&a[..TOGETHER * LANES], &b[..TOGETHER * LANES]);
     for t in 0..TOGETHER {
-        sums[t] = load(a, t).mul_add::<FMA>(load(b, t), sums[t]);
+        let (a, b) = (V::load(&a[t * LANES..]), V::load(&b[t * LANES..]));
+        sums[t] = a.mul_add::<FMA>(b, sums[t]);
     }
-}
-
-/// Returns block `t` of eight numbers.
-#[inline(always)]
-fn load(numbers: &[f64], t: usize) -> V {
-    let mut v = V::ZERO;
-    v.0.copy_from_slice(&numbers[t * LANES..][..LANES]);
-    v
 }
 
 struct Evaluate<'a> {
@@ -173,39 +166,16 @@ impl Kernel for Evaluate<'_> {
     }
 }
 
-impl LogDensity for Gaussian {
+impl Smooth for Gaussian {
     fn dim(&self) -> usize {
         self.mean.len()
     }
 
-    fn has_gradient(&self) -> bool {
-        true
-    }
-
-    fn log_density(&self, x: Rows<'_>, out: &mut [f64], status: &mut [RowStatus]) -> Result<()> {
-        self.log_density_gradient(x, out, &mut [], status)
-    }
-
-    fn log_density_gradient(
-        &self,
-        x: Rows<'_>,
-        out: &mut [f64],
-        gradient: &mut [f64],
-        status: &mut [RowStatus],
-    ) -> Result<()> {
-        check_rows(x, self.dim())?;
+    fn evaluate(&self, x: Rows<'_>, out: &mut [f64], gradient: &mut [f64]) {
         with_space(0.0, 2 * self.stride(), |space| {
             dispatch(Evaluate { density: self, x, out, gradient, space });
         });
-        settle_overflow(x, out, gradient, status);
-        Ok(())
-    }
-
-    fn log_evidence(&self) -> Option<f64> {
-        Some(0.0)
-    }
-
-    fn dispatch(&self) -> Dispatch {
-        Dispatch::AnyThread
     }
 }
+
+smooth_density!(Gaussian);

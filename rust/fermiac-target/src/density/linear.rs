@@ -1,12 +1,13 @@
 //! Bayesian linear regression on observations reduced to a triangular factor.
 
 use super::design::{Design, Likelihood, Sums};
-use super::regression::{NormalPrior, Posterior, check_data, density_of_posterior};
-use crate::{Dispatch, LogDensity, RowStatus};
+use super::regression::{NormalPrior, Posterior, check_data};
+use super::smooth_density;
+use crate::law::positive;
+use fermiac_base::Result;
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{V, exp, ln};
 use fermiac_base::special::LN_SQRT_2PI;
-use fermiac_base::{Error, Result};
 use std::f64::consts::LN_2;
 
 /// Normal observations with means `x β`, and a standard deviation that is known or whose logarithm
@@ -15,42 +16,7 @@ use std::f64::consts::LN_2;
 /// An orthogonal transformation of the data keeps the sum of squares, so the evaluation needs only
 /// the rows of the triangular factor, for any number of observations.
 #[derive(Debug, Clone)]
-pub struct LinearRegression(LinearPosterior);
-
-#[derive(Debug, Clone)]
-enum LinearPosterior {
-    Known(Posterior<KnownNoise>),
-    Unknown(Posterior<UnknownNoise>),
-}
-
-impl LinearPosterior {
-    fn dim(&self) -> usize {
-        match self {
-            Self::Known(posterior) => posterior.dim(),
-            Self::Unknown(posterior) => posterior.dim(),
-        }
-    }
-
-    fn log_evidence(&self) -> Option<f64> {
-        match self {
-            Self::Known(posterior) => posterior.log_evidence(),
-            Self::Unknown(posterior) => posterior.log_evidence(),
-        }
-    }
-
-    fn evaluate(
-        &self,
-        x: Rows<'_>,
-        out: &mut [f64],
-        gradient: &mut [f64],
-        status: &mut [RowStatus],
-    ) -> Result<()> {
-        match self {
-            Self::Known(posterior) => posterior.evaluate(x, out, gradient, status),
-            Self::Unknown(posterior) => posterior.evaluate(x, out, gradient, status),
-        }
-    }
-}
+pub struct LinearRegression(Posterior<NormalNoise>);
 
 /// The noise of a [`LinearRegression`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,92 +36,68 @@ impl LinearRegression {
             Noise::Known(sd) => ("noise_sd", sd),
             Noise::HalfNormal(scale) => ("noise_scale", scale),
         };
-        if !(scale > 0.0 && scale < f64::INFINITY) {
-            let why = format!("{scale} was given; a finite number above 0 is needed");
-            return Err(Error::argument(name, why));
-        }
+        positive(name, scale)?;
         let n = y.len() as f64;
         let (factor, rotated) = triangular(x, y);
         let rows = Rows::new(&factor, x.dim());
         // The linear predictor is the residual.
         let negative: Vec<f64> = rotated.iter().map(|y| -y).collect();
         let design = Design::new(rows, &negative, 0.0);
-        Ok(Self(match noise {
+        let (likelihood, constant, log_evidence) = match noise {
             Noise::Known(sd) => {
                 let constant = -n * (LN_SQRT_2PI + ln(sd));
-                let likelihood = KnownNoise { precision: (1.0 / sd) / sd };
-                let log_evidence =
-                    evidence(rows, &rotated, sd, &prior).map(|value| value + constant);
-                let posterior = Posterior { design, likelihood, prior, constant, log_evidence };
-                LinearPosterior::Known(posterior)
+                let evidence = evidence(rows, &rotated, sd, &prior).map(|value| value + constant);
+                (NormalNoise::Known { precision: (1.0 / sd) / sd }, constant, evidence)
             }
             Noise::HalfNormal(scale) => {
                 let constant = -(n + 1.0) * LN_SQRT_2PI + LN_2 - ln(scale);
-                let likelihood = UnknownNoise { n, prior_precision: (1.0 / scale) / scale };
-                let log_evidence = None;
-                let posterior = Posterior { design, likelihood, prior, constant, log_evidence };
-                LinearPosterior::Unknown(posterior)
+                let prior_precision = (1.0 / scale) / scale;
+                (NormalNoise::Unknown { n, prior_precision }, constant, None)
             }
-        }))
+        };
+        Ok(Self(Posterior { design, likelihood, prior, constant, log_evidence }))
     }
 }
 
-/// -½ Σ r² and its derivatives.
-#[inline(always)]
-pub(super) fn squares<const FMA: bool>(residual: V, sums: &mut Sums) -> V {
-    sums.sum = (residual * V::splat(-0.5)).mul_add::<FMA>(residual, sums.sum);
-    residual.map(|r| -r)
-}
-
+/// The likelihood of normal residuals.
 #[derive(Debug, Clone)]
-struct KnownNoise {
-    precision: f64,
+enum NormalNoise {
+    Known { precision: f64 },
+    Unknown { n: f64, prior_precision: f64 },
 }
 
-impl Likelihood for KnownNoise {
+impl Likelihood for NormalNoise {
+    fn extra(&self) -> usize {
+        usize::from(matches!(self, Self::Unknown { .. }))
+    }
+
+    /// -½ Σ r² and its derivatives.
     #[inline(always)]
-    fn observe<const FMA: bool>(&self, _block: usize, predictor: V, sums: &mut Sums) -> V {
-        squares::<FMA>(predictor, sums)
+    fn observe<const FMA: bool>(&self, _block: usize, residual: V, sums: &mut Sums) -> V {
+        sums.sum = (residual * V::splat(-0.5)).mul_add::<FMA>(residual, sums.sum);
+        residual.map(|r| -r)
     }
 
-    fn finish(&self, _point: &[f64], sum: f64, gradient: Option<&mut [f64]>) -> f64 {
-        for slope in gradient.into_iter().flatten() {
-            *slope *= self.precision;
-        }
-        sum * self.precision
-    }
-}
-
-#[derive(Debug, Clone)]
-struct UnknownNoise {
-    n: f64,
-    prior_precision: f64,
-}
-
-impl Likelihood for UnknownNoise {
-    const EXTRA: usize = 1;
-
-    #[inline(always)]
-    fn observe<const FMA: bool>(&self, _block: usize, predictor: V, sums: &mut Sums) -> V {
-        squares::<FMA>(predictor, sums)
-    }
-
-    fn finish(&self, point: &[f64], sum: f64, gradient: Option<&mut [f64]>) -> f64 {
+    fn finish(&self, point: &[f64], sum: f64, mut gradient: Option<&mut [f64]>) -> f64 {
         let log_sd = point[point.len() - 1];
-        let precision = exp(-2.0 * log_sd);
+        let precision = match self {
+            Self::Known { precision } => *precision,
+            Self::Unknown { .. } => exp(-2.0 * log_sd),
+        };
         let scaled = sum * precision;
-        let prior = exp(2.0 * log_sd) * self.prior_precision;
-        if let Some(gradient) = gradient {
-            for slope in gradient.iter_mut() {
-                *slope *= precision;
-            }
-            gradient[point.len() - 1] = -2.0 * scaled - (self.n - 1.0) - prior;
+        for slope in gradient.as_deref_mut().into_iter().flatten() {
+            *slope *= precision;
         }
-        scaled - (self.n - 1.0) * log_sd - 0.5 * prior
+        let Self::Unknown { n, prior_precision } = self else { return scaled };
+        let prior = exp(2.0 * log_sd) * prior_precision;
+        if let Some(gradient) = gradient {
+            gradient[point.len() - 1] = -2.0 * scaled - (n - 1.0) - prior;
+        }
+        scaled - (n - 1.0) * log_sd - 0.5 * prior
     }
 }
 
-density_of_posterior!(LinearRegression);
+smooth_density!(LinearRegression, |this| &this.0);
 
 /// Returns the triangular factor of [x | y] by Householder reflections, as the rows of x and as y.
 fn triangular(x: Rows<'_>, y: &[f64]) -> (Vec<f64>, Vec<f64>) {

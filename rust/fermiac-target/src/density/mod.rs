@@ -25,6 +25,72 @@ use super::{LogDensity, RowStatus, unwritten};
 use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
 
+/// A log-density with a gradient on the whole space, evaluated on any thread.
+trait Smooth {
+    /// Coordinates of a point.
+    fn dim(&self) -> usize;
+
+    /// Writes the log-density of every row, and its gradient unless `gradient` is empty.
+    fn evaluate(&self, x: Rows<'_>, out: &mut [f64], gradient: &mut [f64]);
+
+    /// The logarithm of the integral of the density, if it is known: 0 for a law.
+    fn log_evidence(&self) -> Option<f64> {
+        Some(0.0)
+    }
+}
+
+/// Implements [`LogDensity`] for a [`Smooth`] density, or for a type that holds one.
+macro_rules! smooth_density {
+    ($type:ty) => {
+        $crate::density::smooth_density!($type, |this| this);
+    };
+    ($type:ty, |$this:ident| $density:expr) => {
+        impl $crate::LogDensity for $type {
+            fn dim(&self) -> usize {
+                let $this = self;
+                $crate::density::Smooth::dim($density)
+            }
+
+            fn has_gradient(&self) -> bool {
+                true
+            }
+
+            fn log_density(
+                &self,
+                x: fermiac_base::linalg::Rows<'_>,
+                out: &mut [f64],
+                status: &mut [$crate::RowStatus],
+            ) -> fermiac_base::Result<()> {
+                $crate::LogDensity::log_density_gradient(self, x, out, &mut [], status)
+            }
+
+            fn log_density_gradient(
+                &self,
+                x: fermiac_base::linalg::Rows<'_>,
+                out: &mut [f64],
+                gradient: &mut [f64],
+                status: &mut [$crate::RowStatus],
+            ) -> fermiac_base::Result<()> {
+                $crate::check_dim(x, $crate::LogDensity::dim(self), "log-density")?;
+                let $this = self;
+                $crate::density::Smooth::evaluate($density, x, out, gradient);
+                $crate::density::settle_overflow(x, out, gradient, status);
+                Ok(())
+            }
+
+            fn log_evidence(&self) -> Option<f64> {
+                let $this = self;
+                $crate::density::Smooth::log_evidence($density)
+            }
+
+            fn dispatch(&self) -> $crate::Dispatch {
+                $crate::Dispatch::AnyThread
+            }
+        }
+    };
+}
+use smooth_density;
+
 /// Evaluates the rows of `x` and checks the values: a row that the target refused counts as -inf,
 /// and NaN or +inf is an error that names the row, counted from `first`.
 pub fn evaluate(target: &dyn LogDensity, x: Rows<'_>, first: usize, out: &mut [f64]) -> Result<()> {
@@ -100,15 +166,6 @@ fn settle(
         }
     }
     Ok(())
-}
-
-/// Refuses a batch whose rows are not points of a `dim`-dimensional density.
-fn check_rows(x: Rows<'_>, dim: usize) -> Result<()> {
-    if x.dim() == dim {
-        return Ok(());
-    }
-    let why = format!("rows of {} coordinates were given; the log-density takes {dim}", x.dim());
-    Err(Error::argument("x", why))
 }
 
 /// Corrects rows so far out that the arithmetic overflows: a difference of infinities at a point

@@ -3,8 +3,8 @@
 //! All constants are kept, so the integral of the density is the marginal likelihood.
 
 use super::design::{Design, Likelihood, Sums, evaluate, in_blocks};
-use super::settle_overflow;
-use crate::{Dispatch, LogDensity, RowStatus};
+use super::{Smooth, smooth_density};
+use crate::law::{finite, positive};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{V, expv, ln, lnv};
 use fermiac_base::special::{LN_SQRT_2PI, ln_gamma};
@@ -31,12 +31,11 @@ impl NormalPrior {
             );
             return Err(Error::argument("prior_sd", why));
         }
-        if let Some(m) = mean.iter().find(|m| !m.is_finite()) {
-            return Err(Error::argument("prior_mean", format!("{m} was given; finite is needed")));
+        for m in mean {
+            finite("prior_mean", *m)?;
         }
-        if let Some(s) = sd.iter().find(|s| !(**s > 0.0 && **s < f64::INFINITY)) {
-            let why = format!("{s} was given; finite numbers above 0 are needed");
-            return Err(Error::argument("prior_sd", why));
+        for s in sd {
+            positive("prior_sd", *s)?;
         }
         let constant = -sd.iter().fold(0.0, |sum, s| sum + LN_SQRT_2PI + ln(*s));
         let inv_sd = sd.iter().map(|s| 1.0 / s).collect();
@@ -68,76 +67,23 @@ pub(super) struct Posterior<L> {
     pub(super) log_evidence: Option<f64>,
 }
 
-impl<L: Likelihood> Posterior<L> {
-    pub(super) fn dim(&self) -> usize {
-        self.design.dim() + L::EXTRA
+impl<L: Likelihood> Smooth for Posterior<L> {
+    fn dim(&self) -> usize {
+        self.design.dim() + self.likelihood.extra()
     }
 
-    pub(super) fn log_evidence(&self) -> Option<f64> {
-        self.log_evidence
-    }
-
-    pub(super) fn evaluate(
-        &self,
-        x: Rows<'_>,
-        out: &mut [f64],
-        gradient: &mut [f64],
-        status: &mut [RowStatus],
-    ) -> Result<()> {
-        super::check_rows(x, self.dim())?;
+    fn evaluate(&self, x: Rows<'_>, out: &mut [f64], gradient: &mut [f64]) {
         evaluate(&self.design, &self.likelihood, x, out, gradient);
         let mut gradients = gradient.chunks_exact_mut(x.dim());
         for (value, row) in out.iter_mut().zip(x.iter()) {
             *value += self.constant + self.prior.add(row, gradients.next());
         }
-        settle_overflow(x, out, gradient, status);
-        Ok(())
+    }
+
+    fn log_evidence(&self) -> Option<f64> {
+        self.log_evidence
     }
 }
-
-/// Implements [`LogDensity`] for a newtype of [`Posterior`].
-macro_rules! density_of_posterior {
-    ($type:ty) => {
-        impl LogDensity for $type {
-            fn dim(&self) -> usize {
-                self.0.dim()
-            }
-
-            fn has_gradient(&self) -> bool {
-                true
-            }
-
-            fn log_density(
-                &self,
-                x: Rows<'_>,
-                out: &mut [f64],
-                status: &mut [RowStatus],
-            ) -> Result<()> {
-                self.0.evaluate(x, out, &mut [], status)
-            }
-
-            fn log_density_gradient(
-                &self,
-                x: Rows<'_>,
-                out: &mut [f64],
-                gradient: &mut [f64],
-                status: &mut [RowStatus],
-            ) -> Result<()> {
-                self.0.evaluate(x, out, gradient, status)
-            }
-
-            fn log_evidence(&self) -> Option<f64> {
-                self.0.log_evidence()
-            }
-
-            fn dispatch(&self) -> Dispatch {
-                Dispatch::AnyThread
-            }
-        }
-    };
-}
-
-pub(super) use density_of_posterior;
 
 /// Refuses data whose sizes do not fit, or that are not finite.
 pub(super) fn check_data(
@@ -226,7 +172,7 @@ impl Likelihood for Bernoulli {
     }
 }
 
-density_of_posterior!(LogisticRegression);
+smooth_density!(LogisticRegression, |this| &this.0);
 
 /// Counts with means exp(`offset + x β`).
 #[derive(Debug, Clone)]
@@ -268,4 +214,4 @@ impl Likelihood for Counts {
     }
 }
 
-density_of_posterior!(PoissonRegression);
+smooth_density!(PoissonRegression, |this| &this.0);

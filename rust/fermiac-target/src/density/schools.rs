@@ -1,7 +1,6 @@
 //! The eight-schools model, a hierarchical normal model whose eight effects fill one vector.
 
-use crate::{Dispatch, LogDensity, RowStatus};
-use fermiac_base::Result;
+use super::{Smooth, smooth_density};
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch, ln};
 use fermiac_base::special::LN_SQRT_2PI;
@@ -44,8 +43,7 @@ impl EightSchools {
     #[inline(always)]
     fn row<const FMA: bool>(&self, x: &[f64], gradient: Option<&mut [f64]>) -> f64 {
         let (mu, log_tau) = (x[0], x[1]);
-        let mut effects = V::ZERO;
-        effects.0.copy_from_slice(&x[2..DIM]);
+        let effects = V::load(&x[2..DIM]);
         let tau = log_tau.exp_fma::<FMA>();
         // ln(1 + (τ/5)²) and twice its derivative in ln τ, from τ/5 or 5/τ, whichever is at most 1.
         let ratio = tau / SCALE;
@@ -105,33 +103,18 @@ impl Kernel for Evaluate<'_> {
     }
 }
 
-impl LogDensity for EightSchools {
+impl Smooth for EightSchools {
     fn dim(&self) -> usize {
         DIM
     }
 
-    fn has_gradient(&self) -> bool {
-        true
-    }
-
-    fn log_density(&self, x: Rows<'_>, out: &mut [f64], status: &mut [RowStatus]) -> Result<()> {
-        self.log_density_gradient(x, out, &mut [], status)
-    }
-
-    fn log_density_gradient(
-        &self,
-        x: Rows<'_>,
-        out: &mut [f64],
-        gradient: &mut [f64],
-        status: &mut [RowStatus],
-    ) -> Result<()> {
-        super::check_rows(x, DIM)?;
+    fn evaluate(&self, x: Rows<'_>, out: &mut [f64], gradient: &mut [f64]) {
         dispatch(Evaluate { model: self, x, out, gradient });
-        super::settle_overflow(x, out, gradient, status);
-        Ok(())
     }
 
-    fn dispatch(&self) -> Dispatch {
-        Dispatch::AnyThread
+    fn log_evidence(&self) -> Option<f64> {
+        None
     }
 }
+
+smooth_density!(EightSchools);

@@ -1,6 +1,7 @@
 //! Test densities of difficult shape with known normalisation: banana, funnel, Rosenbrock.
 
 use super::tiles::{Tile, density_by_tiles};
+use crate::law::{finite, positive};
 use fermiac_base::simd::{Real, ln};
 use fermiac_base::special::LN_SQRT_2PI;
 use fermiac_base::{Error, Result};
@@ -25,20 +26,10 @@ impl Banana {
         if dim < 2 {
             return Err(Error::argument("dim", format!("{dim} was given; 2 or more is needed")));
         }
-        if !curvature.is_finite() {
-            let why = format!("{curvature} was given; a finite number is needed");
-            return Err(Error::argument("curvature", why));
-        }
-        check_scale(scale)?;
+        finite("curvature", curvature)?;
+        positive("scale", scale)?;
         Ok(Self { dim, curvature, scale, constant: -(dim as f64) * LN_SQRT_2PI - ln(scale) })
     }
-}
-
-fn check_scale(scale: f64) -> Result<()> {
-    if scale > 0.0 && scale < f64::INFINITY {
-        return Ok(());
-    }
-    Err(Error::argument("scale", format!("{scale} was given; a finite number above 0 is needed")))
 }
 
 impl Tile for Banana {
@@ -81,7 +72,7 @@ impl Funnel {
         if dim < 2 {
             return Err(Error::argument("dim", format!("{dim} was given; 2 or more is needed")));
         }
-        check_scale(scale)?;
+        positive("scale", scale)?;
         Ok(Self { dim, scale, constant: -(dim as f64) * LN_SQRT_2PI - ln(scale) })
     }
 }
@@ -139,15 +130,9 @@ impl Rosenbrock {
                 return Err(Error::argument(name, why));
             }
         }
-        if !mean.is_finite() {
-            return Err(Error::argument("mean", format!("{mean} was given; finite is needed")));
-        }
-        for (name, value) in [("a", a), ("b", b)] {
-            if !(value > 0.0 && value < f64::INFINITY) {
-                let why = format!("{value} was given; a finite number above 0 is needed");
-                return Err(Error::argument(name, why));
-            }
-        }
+        finite("mean", mean)?;
+        positive("a", a)?;
+        positive("b", b)?;
         let others = blocks * (size - 1);
         let log_pi = 2.0 * LN_SQRT_2PI - std::f64::consts::LN_2;
         let constant = 0.5 * (ln(a) - log_pi) + 0.5 * others as f64 * (ln(b) - log_pi);

@@ -14,45 +14,22 @@ pub(super) trait Tile {
 /// `dim`.
 macro_rules! density_by_tiles {
     ($type:ty) => {
-        impl crate::LogDensity for $type {
+        impl $crate::density::Smooth for $type {
             fn dim(&self) -> usize {
                 self.dim
             }
 
-            fn has_gradient(&self) -> bool {
-                true
-            }
-
-            fn log_density(
-                &self,
-                x: fermiac_base::linalg::Rows<'_>,
-                out: &mut [f64],
-                status: &mut [crate::RowStatus],
-            ) -> fermiac_base::Result<()> {
-                crate::LogDensity::log_density_gradient(self, x, out, &mut [], status)
-            }
-
-            fn log_density_gradient(
+            fn evaluate(
                 &self,
                 x: fermiac_base::linalg::Rows<'_>,
                 out: &mut [f64],
                 gradient: &mut [f64],
-                status: &mut [crate::RowStatus],
-            ) -> fermiac_base::Result<()> {
-                $crate::density::check_rows(x, self.dim)?;
+            ) {
                 $crate::density::tiles::evaluate(self, x, out, gradient);
-                $crate::density::settle_overflow(x, out, gradient, status);
-                Ok(())
-            }
-
-            fn log_evidence(&self) -> Option<f64> {
-                Some(0.0)
-            }
-
-            fn dispatch(&self) -> crate::Dispatch {
-                crate::Dispatch::AnyThread
             }
         }
+
+        $crate::density::smooth_density!($type);
     };
 }
 pub(super) use density_by_tiles;

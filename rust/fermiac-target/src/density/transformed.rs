@@ -2,7 +2,7 @@
 
 use crate::space::with_space;
 use crate::transform::Transform;
-use crate::{Dispatch, LogDensity, RowStatus};
+use crate::{Dispatch, LogDensity, RowStatus, check_dim};
 use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl LogDensity for Transformed {
 
     fn log_density(&self, z: Rows<'_>, out: &mut [f64], status: &mut [RowStatus]) -> Result<()> {
         let (n, dim) = (z.len(), self.transform.dim());
-        super::check_rows(z, self.transform.free_dim())?;
+        check_dim(z, self.transform.free_dim(), "log-density")?;
         with_space(0.0, n * (dim + 1), |space| {
             let (jacobians, x) = space.split_at_mut(n);
             self.constrain(z, x, jacobians);
@@ -80,7 +80,7 @@ impl LogDensity for Transformed {
         status: &mut [RowStatus],
     ) -> Result<()> {
         let (n, free, dim) = (z.len(), self.transform.free_dim(), self.transform.dim());
-        super::check_rows(z, free)?;
+        check_dim(z, free, "log-density")?;
         with_space(0.0, n * (2 * dim + 1), |space| {
             let (jacobians, points) = space.split_at_mut(n);
             let (x, slopes) = points.split_at_mut(n * dim);

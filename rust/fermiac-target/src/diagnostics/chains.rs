@@ -175,21 +175,14 @@ impl Kernel for Products<'_> {
         let mut sums = [V::ZERO; BLOCK];
         for chain in self.padded.chunks_exact(self.n + 2 * BLOCK) {
             for i in (0..self.n.saturating_sub(self.lag)).step_by(LANES) {
-                let a = load(chain, i);
+                let a = V::load(&chain[i..]);
                 for k in 0..BLOCK {
-                    sums[k] = a.mul_add::<FMA>(load(chain, i + self.lag + k), sums[k]);
+                    sums[k] = a.mul_add::<FMA>(V::load(&chain[i + self.lag + k..]), sums[k]);
                 }
             }
         }
         sums.map(V::sum)
     }
-}
-
-#[inline(always)]
-fn load(from: &[f64], at: usize) -> V {
-    let mut v = V::ZERO;
-    v.0.copy_from_slice(&from[at..at + LANES]);
-    v
 }
 
 struct SumOf<'a, F>(&'a [f64], F);

@@ -123,9 +123,7 @@ impl Piece for V {
     const WIDTH: usize = LANES;
     #[inline(always)]
     fn load(from: &[f64], at: usize) -> Self {
-        let mut v = Self::ZERO;
-        v.0.copy_from_slice(&from[at..at + LANES]);
-        v
+        Self::load(&from[at..])
     }
     #[inline(always)]
     fn store(self, to: &mut [f64], at: usize) {

@@ -112,9 +112,7 @@ impl Kernel for MeanLn1p<'_> {
         for tile in tiles {
             sum = sum + ln1pv::<FMA>(V(*tile) * factor);
         }
-        let mut padded = V::ZERO;
-        padded.0[..rest.len()].copy_from_slice(rest);
-        sum = sum + ln1pv::<FMA>(padded * factor);
+        sum = sum + ln1pv::<FMA>(V::padded(rest, 0.0) * factor);
         sum.sum() / self.y.len() as f64
     }
 }

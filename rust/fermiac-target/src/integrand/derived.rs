@@ -1,7 +1,6 @@
 //! Integrands made from another one: failure indicators and the products of Sobol' indices.
 
-use super::check_dim;
-use crate::{Dispatch, Integrand, RowStatus};
+use crate::{Dispatch, Integrand, RowStatus, check_dim};
 use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
 use std::sync::Arc;
@@ -93,7 +92,7 @@ impl Integrand for PickFreeze {
     }
 
     fn eval(&self, x: Rows<'_>, out: &mut Vec<f64>, status: &mut [RowStatus]) -> Result<()> {
-        check_dim(x, 2 * self.dim)?;
+        check_dim(x, 2 * self.dim, "integrand")?;
         let runs = self.dim + 1;
         out.resize(x.len() * (self.dim + 2), 0.0);
         let pairs = match self.model.dispatch() {

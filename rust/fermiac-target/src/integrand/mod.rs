@@ -18,8 +18,10 @@ pub use powers::Powers;
 
 pub use crate::function::integrand as from_fn;
 
+use crate::check_dim;
+use crate::law::scatter;
 use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{Kernel, LANES, V, dispatch};
+use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch};
 use fermiac_base::{Error, Result};
 
 /// An integrand written for eight points at a time.
@@ -126,7 +128,7 @@ impl<T: Tile> Kernel for Batch<'_, T> {
 }
 
 fn eval_tiles<T: Tile>(integrand: &T, x: Rows<'_>, out: &mut Vec<f64>) -> Result<()> {
-    check_dim(x, integrand.dim())?;
+    check_dim(x, integrand.dim(), "integrand")?;
     out.resize(x.len() * integrand.outputs(), 0.0);
     dispatch(Batch { integrand, x, out });
     Ok(())
@@ -135,15 +137,7 @@ fn eval_tiles<T: Tile>(integrand: &T, x: Rows<'_>, out: &mut Vec<f64>) -> Result
 /// Returns column `j` of eight rows, `width` apart.
 #[inline(always)]
 fn column(rows: &[f64], width: usize, j: usize) -> V {
-    let mut column = V::ZERO;
-    if width == 1 {
-        column.0.copy_from_slice(&rows[..LANES]);
-    } else {
-        for l in 0..LANES {
-            column.0[l] = rows[l * width + j];
-        }
-    }
-    column
+    if width == 1 { V::load(rows) } else { V::column(rows, width, j) }
 }
 
 /// Writes a column of eight rows back.
@@ -152,19 +146,8 @@ fn put_column(column: V, rows: &mut [f64], width: usize, j: usize) {
     if width == 1 {
         rows[..LANES].copy_from_slice(&column.0);
     } else {
-        for l in 0..LANES {
-            rows[l * width + j] = column.0[l];
-        }
+        scatter(column, rows, width, j);
     }
-}
-
-/// Refuses a batch whose rows are not points of a `dim`-dimensional integrand.
-fn check_dim(x: Rows<'_>, dim: usize) -> Result<()> {
-    if x.dim() == dim {
-        return Ok(());
-    }
-    let why = format!("rows of {} coordinates were given; the integrand takes {dim}", x.dim());
-    Err(Error::argument("x", why))
 }
 
 /// Refuses numbers that are not finite or no matrix of `dim` columns, and returns the number of rows.

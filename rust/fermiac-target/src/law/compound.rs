@@ -244,18 +244,49 @@ impl Product {
         Ok(Self { laws, dim })
     }
 
-    /// Calls `each` with every law, its coordinates of one row, and which they are.
-    #[inline]
-    fn parts(
-        &self,
-        row: &[f64],
-        mut each: impl FnMut(&dyn Law, Rows<'_>, Range<usize>) -> Result<()>,
-    ) -> Result<()> {
+    /// Every law and which coordinates are its own.
+    fn parts(&self) -> impl Iterator<Item = (&dyn Law, Range<usize>)> {
         let mut first = 0;
-        for law in &self.laws {
+        self.laws.iter().map(move |law| {
             let columns = first..first + law.dim();
             first = columns.end;
-            each(law.as_ref(), Rows::new(&row[columns.clone()], law.dim()), columns)?;
+            (law.as_ref(), columns)
+        })
+    }
+
+    /// The log-densities, with the gradients if there is room for them.
+    fn evaluate(
+        &self,
+        x: Rows<'_>,
+        out: &mut [f64],
+        mut gradient: Option<&mut [f64]>,
+    ) -> Result<()> {
+        check_rows(x, self.dim, out)?;
+        out.fill(0.0);
+        if let [sum] = out {
+            for (law, columns) in self.parts() {
+                let (part, mut value) = (Rows::new(&x.data()[columns.clone()], law.dim()), [0.0]);
+                if let Some(gradient) = gradient.as_deref_mut() {
+                    law.log_density_gradient(part, &mut value, &mut gradient[columns])?;
+                } else {
+                    law.log_density(part, &mut value)?;
+                }
+                add_values(std::slice::from_mut(sum), &value);
+            }
+            return Ok(());
+        }
+        let (mut values, mut slopes) = (vec![0.0; out.len()], Vec::new());
+        for (law, columns) in self.parts() {
+            let block = block(x, columns.clone());
+            let rows = Rows::new(&block, law.dim());
+            if let Some(gradient) = gradient.as_deref_mut() {
+                slopes.resize(block.len(), 0.0);
+                law.log_density_gradient(rows, &mut values, &mut slopes)?;
+                put_block(&slopes, gradient, self.dim, columns);
+            } else {
+                law.log_density(rows, &mut values)?;
+            }
+            add_values(out, &values);
         }
         Ok(())
     }
@@ -264,6 +295,13 @@ impl Product {
 /// Some columns of all rows.
 fn block(x: Rows<'_>, columns: Range<usize>) -> Vec<f64> {
     x.iter().flat_map(|row| &row[columns.clone()]).copied().collect()
+}
+
+/// Writes some columns of all rows of `dim` numbers.
+fn put_block(block: &[f64], rows: &mut [f64], dim: usize, columns: Range<usize>) {
+    for (row, part) in rows.chunks_exact_mut(dim).zip(block.chunks_exact(columns.len())) {
+        row[columns.clone()].copy_from_slice(part);
+    }
 }
 
 /// Adds log-densities; -inf wins over +inf: the point lies outside the support.
@@ -285,25 +323,7 @@ impl Law for Product {
     }
 
     fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
-        check_rows(x, self.dim, out)?;
-        out.fill(0.0);
-        if let [sum] = out {
-            return self.parts(x.data(), |law, part, _| {
-                let mut value = [0.0];
-                law.log_density(part, &mut value)?;
-                add_values(std::slice::from_mut(sum), &value);
-                Ok(())
-            });
-        }
-        let mut values = vec![0.0; out.len()];
-        let mut first = 0;
-        for law in &self.laws {
-            let block = block(x, first..first + law.dim());
-            first += law.dim();
-            law.log_density(Rows::new(&block, law.dim()), &mut values)?;
-            add_values(out, &values);
-        }
-        Ok(())
+        self.evaluate(x, out, None)
     }
 
     fn has_unit_map(&self) -> bool {
@@ -312,16 +332,11 @@ impl Law for Product {
 
     fn map_unit(&self, u: Rows<'_>, out: &mut [f64]) -> Result<()> {
         check_draws(out, self.dim)?;
-        let mut first = 0;
-        for law in &self.laws {
-            let columns = first..first + law.dim();
-            first = columns.end;
+        for (law, columns) in self.parts() {
             let block = block(u, columns.clone());
             let mut mapped = vec![0.0; block.len()];
             law.map_unit(Rows::new(&block, law.dim()), &mut mapped)?;
-            for (row, part) in out.chunks_exact_mut(self.dim).zip(mapped.chunks_exact(law.dim())) {
-                row[columns.clone()].copy_from_slice(part);
-            }
+            put_block(&mapped, out, self.dim, columns);
         }
         Ok(())
     }
@@ -331,15 +346,11 @@ impl Law for Product {
     }
 
     fn pull_back(&self, u: Rows<'_>, x: Rows<'_>, gradient: &mut [f64]) -> Result<()> {
-        let mut first = 0;
-        for law in &self.laws {
-            let columns = first..first + law.dim();
-            first = columns.end;
+        for (law, columns) in self.parts() {
             let mut slopes = block(Rows::new(gradient, self.dim), columns.clone());
             let (u, x) = (block(u, columns.clone()), block(x, columns.clone()));
             law.pull_back(Rows::new(&u, law.dim()), Rows::new(&x, law.dim()), &mut slopes)?;
-            let rows = gradient.chunks_exact_mut(self.dim).zip(slopes.chunks_exact(law.dim()));
-            rows.for_each(|(row, slopes)| row[columns.clone()].copy_from_slice(slopes));
+            put_block(&slopes, gradient, self.dim, columns);
         }
         Ok(())
     }
@@ -354,46 +365,17 @@ impl Law for Product {
         out: &mut [f64],
         gradient: &mut [f64],
     ) -> Result<()> {
-        check_rows(x, self.dim, out)?;
-        out.fill(0.0);
-        if let [sum] = out {
-            return self.parts(x.data(), |law, part, columns| {
-                let mut value = [0.0];
-                law.log_density_gradient(part, &mut value, &mut gradient[columns])?;
-                add_values(std::slice::from_mut(sum), &value);
-                Ok(())
-            });
-        }
-        let mut first = 0;
-        let (mut values, mut slopes) = (vec![0.0; out.len()], Vec::new());
-        for law in &self.laws {
-            let columns = first..first + law.dim();
-            first = columns.end;
-            let block = block(x, columns.clone());
-            slopes.resize(block.len(), 0.0);
-            law.log_density_gradient(Rows::new(&block, law.dim()), &mut values, &mut slopes)?;
-            add_values(out, &values);
-            let rows = gradient.chunks_exact_mut(self.dim).zip(slopes.chunks_exact(law.dim()));
-            for (row, slopes) in rows {
-                row[columns.clone()].copy_from_slice(slopes);
-            }
-        }
-        Ok(())
+        self.evaluate(x, out, Some(gradient))
     }
 
     fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()> {
         check_draws(out, self.dim)?;
         let n = out.len() / self.dim;
         let mut block = Vec::new();
-        let mut first = 0;
-        for law in &self.laws {
-            let dim = law.dim();
-            block.resize(n * dim, 0.0);
+        for (law, columns) in self.parts() {
+            block.resize(n * columns.len(), 0.0);
             law.sample(rng, &mut block)?;
-            for (row, draw) in out.chunks_exact_mut(self.dim).zip(block.chunks_exact(dim)) {
-                row[first..first + dim].copy_from_slice(draw);
-            }
-            first += dim;
+            put_block(&block, out, self.dim, columns);
         }
         Ok(())
     }

@@ -1,11 +1,11 @@
 //! A law of independent coordinates.
 
 use super::marginal::Source;
-use super::{Marginal, SlopedTile, Tile, check_draws, check_rows, for_sloped_tiles, for_tiles};
+use super::{Marginal, Tile, check_draws, densities_by_tiles};
 use crate::{Law, Support};
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::Stream;
-use fermiac_base::simd::{Kernel, Real, V, dispatch};
+use fermiac_base::simd::{Real, V};
 use fermiac_base::{Error, Result};
 
 /// Independent coordinates, each with its own univariate law.
@@ -30,20 +30,9 @@ impl Independent {
     pub fn marginals(&self) -> &[Marginal] {
         &self.marginals
     }
-}
 
-struct LogDensity<'a> {
-    marginals: &'a [Marginal],
-    x: Rows<'a>,
-    out: &'a mut [f64],
-}
-
-impl Kernel for LogDensity<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        for_tiles::<FMA>(self.x, self.out, &mut Columns(self.marginals));
+    fn tile(&self, _x: Rows<'_>) -> Columns<'_> {
+        Columns(&self.marginals)
     }
 }
 
@@ -52,21 +41,18 @@ struct Columns<'a>(&'a [Marginal]);
 impl Columns<'_> {
     /// Of as many rows as `R` has numbers.
     #[inline(always)]
-    fn sum<R: Real, const FMA: bool>(&self, rows: &[f64]) -> R {
-        let mut sum = R::of(0.0);
+    fn sum<R: Real, const FMA: bool, const SLOPES: bool>(
+        &self,
+        rows: &[f64],
+        slopes: &mut [R],
+    ) -> R {
+        let (mut sum, mut slopes) = (R::of(0.0), slopes.iter_mut());
         for (j, marginal) in self.0.iter().enumerate() {
-            sum = sum + marginal.log_density::<R, FMA>(R::column(rows, self.0.len(), j));
-        }
-        sum
-    }
-
-    #[inline(always)]
-    fn sum_and_slopes<R: Real, const FMA: bool>(&self, rows: &[f64], slopes: &mut [R]) -> R {
-        let mut sum = R::of(0.0);
-        for (j, (marginal, slope)) in self.0.iter().zip(slopes).enumerate() {
             let x = R::column(rows, self.0.len(), j);
             sum = sum + marginal.log_density::<R, FMA>(x);
-            *slope = marginal.slope::<R, FMA>(x);
+            if SLOPES && let Some(slope) = slopes.next() {
+                *slope = marginal.slope::<R, FMA>(x);
+            }
         }
         sum
     }
@@ -74,41 +60,13 @@ impl Columns<'_> {
 
 impl Tile for Columns<'_> {
     #[inline(always)]
-    fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V {
-        self.sum::<V, FMA>(rows)
+    fn rows<const FMA: bool, const SLOPES: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
+        self.sum::<V, FMA, SLOPES>(rows, slopes)
     }
 
     #[inline(always)]
-    fn row<const FMA: bool>(&mut self, row: &[f64]) -> f64 {
-        self.sum::<f64, FMA>(row)
-    }
-}
-
-struct Sloped<'a> {
-    marginals: &'a [Marginal],
-    x: Rows<'a>,
-    out: &'a mut [f64],
-    gradient: &'a mut [f64],
-}
-
-impl Kernel for Sloped<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        for_sloped_tiles::<FMA>(self.x, self.out, self.gradient, &mut Columns(self.marginals));
-    }
-}
-
-impl SlopedTile for Columns<'_> {
-    #[inline(always)]
-    fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
-        self.sum_and_slopes::<V, FMA>(rows, slopes)
-    }
-
-    #[inline(always)]
-    fn row_gradient<const FMA: bool>(&mut self, row: &[f64], slopes: &mut [f64]) -> f64 {
-        self.sum_and_slopes::<f64, FMA>(row, slopes)
+    fn row<const FMA: bool, const SLOPES: bool>(&mut self, row: &[f64], slopes: &mut [f64]) -> f64 {
+        self.sum::<f64, FMA, SLOPES>(row, slopes)
     }
 }
 
@@ -121,26 +79,7 @@ impl Law for Independent {
         self.marginals.len()
     }
 
-    fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
-        check_rows(x, self.dim(), out)?;
-        dispatch(LogDensity { marginals: &self.marginals, x, out });
-        Ok(())
-    }
-
-    fn has_gradient(&self) -> bool {
-        true
-    }
-
-    fn log_density_gradient(
-        &self,
-        x: Rows<'_>,
-        out: &mut [f64],
-        gradient: &mut [f64],
-    ) -> Result<()> {
-        check_rows(x, self.dim(), out)?;
-        dispatch(Sloped { marginals: &self.marginals, x, out, gradient });
-        Ok(())
-    }
+    densities_by_tiles!();
 
     fn has_unit_map(&self) -> bool {
         true

@@ -16,16 +16,14 @@ pub use independent::Independent;
 pub use marginal::Marginal;
 pub use multivariate::{MultivariateNormal, MultivariateT};
 
+use crate::check_dim;
 use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{LANES, V};
+use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 use fermiac_base::{Error, Result};
 
 /// Refuses a batch whose rows are not points of a `dim`-dimensional law.
 fn check_rows(x: Rows<'_>, dim: usize, out: &[f64]) -> Result<()> {
-    if x.dim() != dim {
-        let why = format!("rows of {} coordinates were given; the law has {dim}", x.dim());
-        return Err(Error::argument("x", why));
-    }
+    check_dim(x, dim, "law")?;
     if x.len() != out.len() {
         let why = format!("{} numbers for the densities of {} rows", out.len(), x.len());
         return Err(Error::argument("out", why));
@@ -43,7 +41,7 @@ fn check_draws(out: &[f64], dim: usize) -> Result<()> {
 }
 
 /// A finite number, or an error in the name of the argument.
-fn finite(name: &str, x: f64) -> Result<f64> {
+pub(crate) fn finite(name: &str, x: f64) -> Result<f64> {
     if x.is_finite() {
         return Ok(x);
     }
@@ -51,7 +49,7 @@ fn finite(name: &str, x: f64) -> Result<f64> {
 }
 
 /// A finite number above zero, or an error in the name of the argument.
-fn positive(name: &str, x: f64) -> Result<f64> {
+pub(crate) fn positive(name: &str, x: f64) -> Result<f64> {
     if x > 0.0 && x < f64::INFINITY {
         return Ok(x);
     }
@@ -60,73 +58,106 @@ fn positive(name: &str, x: f64) -> Result<f64> {
 
 /// Writes one coordinate of eight rows to a tile.
 #[inline(always)]
-fn scatter(column: V, tile: &mut [f64], dim: usize, j: usize) {
+pub(crate) fn scatter(column: V, tile: &mut [f64], dim: usize, j: usize) {
     for l in 0..LANES {
         tile[l * dim + j] = column.0[l];
     }
 }
 
-/// A log-density of eight rows, and of one. A trait and not a closure, because a closure that is
-/// not inlined would be compiled for the baseline instruction set (there `mul_add` is a library
-/// call). Everything must be `inline(always)`.
+/// A log-density of eight rows, and of one, with the gradient if `SLOPES`; else `slopes` is empty. A
+/// trait and not a closure, because a closure that is not inlined would be compiled for the baseline
+/// instruction set (there `mul_add` is a library call). Everything must be `inline(always)`.
 trait Tile {
-    /// The log-densities of eight rows, which lie one after the other.
-    fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V;
+    /// The log-densities of eight rows, which lie one after the other, and coordinate by coordinate
+    /// their derivatives.
+    fn rows<const FMA: bool, const SLOPES: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V;
 
     /// That of one row, with the same bits.
-    fn row<const FMA: bool>(&mut self, row: &[f64]) -> f64;
+    fn row<const FMA: bool, const SLOPES: bool>(&mut self, row: &[f64], slopes: &mut [f64]) -> f64;
 }
 
-/// Runs `tile` on eight rows at a time and on the last ones alone. A row without NaN always has a
-/// density: where a sum of infinities is NaN, it is -inf.
-#[inline(always)]
-fn for_tiles<const FMA: bool>(x: Rows<'_>, out: &mut [f64], tile: &mut impl Tile) {
-    let dim = x.dim();
-    let mut whole = x.data().chunks_exact(LANES * dim);
-    let mut outs = out.chunks_exact_mut(LANES);
-    for (rows, out) in (&mut whole).zip(&mut outs) {
-        store(&tile.log_density::<FMA>(rows).0, rows, out);
-    }
-    let rest = whole.remainder().chunks_exact(dim).zip(outs.into_remainder().chunks_exact_mut(1));
-    for (row, out) in rest {
-        store(&[tile.row::<FMA>(row)], row, out);
-    }
-}
-
-/// A log-density with its gradient.
-trait SlopedTile: Tile {
-    /// The log-densities of eight rows, the bits of [`Tile::log_density`], and coordinate by
-    /// coordinate their derivatives.
-    fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V;
-
-    /// That of one row, with the same bits.
-    fn row_gradient<const FMA: bool>(&mut self, row: &[f64], slopes: &mut [f64]) -> f64;
-}
-
-/// As [`for_tiles`], with gradients. A gradient means nothing where the density is 0.
-#[inline(always)]
-fn for_sloped_tiles<const FMA: bool>(
+/// Evaluates every row by a tile; `gradient`, if it is not empty, means nothing where the density
+/// is 0.
+fn evaluate(
+    tile: impl Tile,
     x: Rows<'_>,
+    dim: usize,
     out: &mut [f64],
     gradient: &mut [f64],
-    tile: &mut impl SlopedTile,
-) {
-    let dim = x.dim();
-    let mut slopes = tile_space(x);
-    let mut whole = x.data().chunks_exact(LANES * dim);
-    let mut outs = out.chunks_exact_mut(LANES);
-    let mut gradients = gradient.chunks_exact_mut(LANES * dim);
-    for ((rows, out), gradient) in (&mut whole).zip(&mut outs).zip(&mut gradients) {
-        store(&tile.gradient::<FMA>(rows, &mut slopes).0, rows, out);
-        for (j, slope) in slopes.iter().enumerate() {
-            scatter(*slope, gradient, dim, j);
+) -> Result<()> {
+    check_rows(x, dim, out)?;
+    if gradient.is_empty() {
+        dispatch(Evaluate::<_, false> { tile, x, out, gradient });
+    } else {
+        dispatch(Evaluate::<_, true> { tile, x, out, gradient });
+    }
+    Ok(())
+}
+
+struct Evaluate<'a, T, const SLOPES: bool> {
+    tile: T,
+    x: Rows<'a>,
+    out: &'a mut [f64],
+    gradient: &'a mut [f64],
+}
+
+impl<T: Tile, const SLOPES: bool> Kernel for Evaluate<'_, T, SLOPES> {
+    type Output = ();
+
+    /// Runs the tile on eight rows at a time and on the last ones alone. A row without NaN always has
+    /// a density: where a sum of infinities is NaN, it is -inf.
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { mut tile, x, out, gradient } = self;
+        let dim = x.dim();
+        let mut slopes = if SLOPES { tile_space(x) } else { Vec::new() };
+        let mut whole = x.data().chunks_exact(LANES * dim);
+        let mut outs = out.chunks_exact_mut(LANES);
+        let mut gradients = gradient.chunks_exact_mut(LANES * dim);
+        for (rows, out) in (&mut whole).zip(&mut outs) {
+            store(&tile.rows::<FMA, SLOPES>(rows, &mut slopes).0, rows, out);
+            if SLOPES && let Some(gradient) = gradients.next() {
+                for (j, slope) in slopes.iter().enumerate() {
+                    scatter(*slope, gradient, dim, j);
+                }
+            }
+        }
+        let outs = outs.into_remainder().chunks_exact_mut(1);
+        let mut gradients = gradients.into_remainder().chunks_exact_mut(dim);
+        for (row, out) in whole.remainder().chunks_exact(dim).zip(outs) {
+            let slopes = if SLOPES { gradients.next().unwrap_or_default() } else { &mut [] };
+            store(&[tile.row::<FMA, SLOPES>(row, slopes)], row, out);
         }
     }
-    let rest = whole.remainder().chunks_exact(dim).zip(outs.into_remainder().chunks_exact_mut(1));
-    for ((row, out), slopes) in rest.zip(gradients.into_remainder().chunks_exact_mut(dim)) {
-        store(&[tile.row_gradient::<FMA>(row, slopes)], row, out);
-    }
 }
+
+/// The densities of [`Law`](crate::Law) for a law with a method `tile`, which gives its tile for a
+/// batch.
+macro_rules! densities_by_tiles {
+    () => {
+        fn log_density(
+            &self,
+            x: fermiac_base::linalg::Rows<'_>,
+            out: &mut [f64],
+        ) -> fermiac_base::Result<()> {
+            $crate::law::evaluate(self.tile(x), x, $crate::Law::dim(self), out, &mut [])
+        }
+
+        fn has_gradient(&self) -> bool {
+            true
+        }
+
+        fn log_density_gradient(
+            &self,
+            x: fermiac_base::linalg::Rows<'_>,
+            out: &mut [f64],
+            gradient: &mut [f64],
+        ) -> fermiac_base::Result<()> {
+            $crate::law::evaluate(self.tile(x), x, $crate::Law::dim(self), out, gradient)
+        }
+    };
+}
+use densities_by_tiles;
 
 /// A vector for each coordinate, where there is a tile that needs them.
 #[inline(always)]

@@ -1,14 +1,12 @@
 //! The multivariate normal and t laws.
 
 use super::ellipse::{Ellipse, Place};
-use super::{
-    SlopedTile, Tile, check_draws, check_rows, for_sloped_tiles, for_tiles, positive, tile_space,
-};
+use super::{Tile, check_draws, densities_by_tiles, positive, tile_space};
 use crate::{Law, Support};
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, Rows};
 use fermiac_base::rng::Stream;
-use fermiac_base::simd::{Kernel, Real, V, dispatch, exp, ln};
+use fermiac_base::simd::{Real, V, dispatch, exp, ln};
 use fermiac_base::special::{LN_SQRT_2PI, ln_beta, ln_gamma, normal_quantile};
 
 /// The multivariate normal law.
@@ -48,21 +46,9 @@ impl MultivariateNormal {
     pub fn factor(&self) -> &Cholesky {
         &self.ellipse.factor
     }
-}
 
-struct NormalDensity<'a> {
-    law: &'a MultivariateNormal,
-    x: Rows<'a>,
-    out: &'a mut [f64],
-}
-
-impl Kernel for NormalDensity<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let centred = tile_space(self.x);
-        for_tiles::<FMA>(self.x, self.out, &mut NormalTile { law: self.law, centred });
+    fn tile(&self, x: Rows<'_>) -> NormalTile<'_> {
+        NormalTile { law: self, centred: tile_space(x) }
     }
 }
 
@@ -89,57 +75,27 @@ fn normal<R: Real, const FMA: bool>(square: R, constant: f64) -> R {
 
 impl Tile for NormalTile<'_> {
     #[inline(always)]
-    fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V {
-        self.centre(rows);
-        let MultivariateNormal { ellipse, constant } = self.law;
-        normal::<V, FMA>(ellipse.inverse.apply::<FMA>(&mut self.centred), *constant)
-    }
-
-    #[inline(always)]
-    fn row<const FMA: bool>(&mut self, row: &[f64]) -> f64 {
-        let MultivariateNormal { ellipse: Ellipse { centre, inverse, .. }, constant } = self.law;
-        let square = inverse.apply_to_row::<FMA, false>(row, centre, 1.0, &mut []);
-        normal::<f64, FMA>(square, *constant)
-    }
-}
-
-impl SlopedTile for NormalTile<'_> {
-    #[inline(always)]
-    fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
+    fn rows<const FMA: bool, const SLOPES: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
         self.centre(rows);
         let MultivariateNormal { ellipse: Ellipse { inverse, .. }, constant } = self.law;
         let square = inverse.apply::<FMA>(&mut self.centred);
-        inverse.apply_transposed::<FMA>(&self.centred, slopes);
-        for slope in slopes {
-            *slope = *slope * V::splat(-1.0);
+        if SLOPES {
+            inverse.apply_transposed::<FMA>(&self.centred, slopes);
+            for slope in slopes {
+                *slope = *slope * V::splat(-1.0);
+            }
         }
         normal::<V, FMA>(square, *constant)
     }
 
     #[inline(always)]
-    fn row_gradient<const FMA: bool>(&mut self, row: &[f64], slopes: &mut [f64]) -> f64 {
+    fn row<const FMA: bool, const SLOPES: bool>(&mut self, row: &[f64], slopes: &mut [f64]) -> f64 {
         let MultivariateNormal { ellipse: Ellipse { centre, inverse, .. }, constant } = self.law;
-        let square = inverse.apply_to_row::<FMA, true>(row, centre, 1.0, slopes);
-        inverse.apply_transposed_to_row::<FMA>(slopes, |v| v * V::splat(-1.0));
+        let square = inverse.apply_to_row::<FMA, SLOPES>(row, centre, 1.0, slopes);
+        if SLOPES {
+            inverse.apply_transposed_to_row::<FMA>(slopes, |v| v * V::splat(-1.0));
+        }
         normal::<f64, FMA>(square, *constant)
-    }
-}
-
-struct NormalGradient<'a> {
-    law: &'a MultivariateNormal,
-    x: Rows<'a>,
-    out: &'a mut [f64],
-    gradient: &'a mut [f64],
-}
-
-impl Kernel for NormalGradient<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let centred = tile_space(self.x);
-        let mut tile = NormalTile { law: self.law, centred };
-        for_sloped_tiles::<FMA>(self.x, self.out, self.gradient, &mut tile);
     }
 }
 
@@ -152,11 +108,7 @@ impl Law for MultivariateNormal {
         self.ellipse.dim()
     }
 
-    fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
-        check_rows(x, self.dim(), out)?;
-        dispatch(NormalDensity { law: self, x, out });
-        Ok(())
-    }
+    densities_by_tiles!();
 
     fn has_unit_map(&self) -> bool {
         true
@@ -183,21 +135,6 @@ impl Law for MultivariateNormal {
                 row[j] = sum * exp(0.5 * z * z + LN_SQRT_2PI);
             }
         }
-        Ok(())
-    }
-
-    fn has_gradient(&self) -> bool {
-        true
-    }
-
-    fn log_density_gradient(
-        &self,
-        x: Rows<'_>,
-        out: &mut [f64],
-        gradient: &mut [f64],
-    ) -> Result<()> {
-        check_rows(x, self.dim(), out)?;
-        dispatch(NormalGradient { law: self, x, out, gradient });
         Ok(())
     }
 
@@ -238,22 +175,6 @@ impl MultivariateT {
 /// The factor of points whose squares would overflow.
 const SHRINK: f64 = 1.0e-180;
 
-struct TDensity<'a> {
-    law: &'a MultivariateT,
-    x: Rows<'a>,
-    out: &'a mut [f64],
-}
-
-impl Kernel for TDensity<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let centred = tile_space(self.x);
-        for_tiles::<FMA>(self.x, self.out, &mut TTile { law: self.law, centred });
-    }
-}
-
 struct TTile<'a> {
     law: &'a MultivariateT,
     centred: Vec<V>,
@@ -287,6 +208,10 @@ impl MultivariateT {
         (one, shrink * R::of(-(self.df + self.ellipse.dim() as f64) / self.df))
     }
 
+    fn tile(&self, x: Rows<'_>) -> TTile<'_> {
+        TTile { law: self, centred: tile_space(x) }
+    }
+
     /// The shrinkage of one row.
     #[inline(always)]
     fn shrinkage_of(&self, row: &[f64]) -> f64 {
@@ -318,64 +243,33 @@ impl TTile<'_> {
 
 impl Tile for TTile<'_> {
     #[inline(always)]
-    fn log_density<const FMA: bool>(&mut self, rows: &[f64]) -> V {
-        let shrink = self.centre(rows);
-        let square = self.law.ellipse.inverse.apply::<FMA>(&mut self.centred);
-        self.law.value::<V, FMA>(square * V::splat(1.0 / self.law.df), shrink)
-    }
-
-    #[inline(always)]
-    fn row<const FMA: bool>(&mut self, row: &[f64]) -> f64 {
-        let Ellipse { centre, inverse, .. } = &self.law.ellipse;
-        let shrink = self.law.shrinkage_of(row);
-        let square = inverse.apply_to_row::<FMA, false>(row, centre, shrink, &mut []);
-        self.law.value::<f64, FMA>(square * (1.0 / self.law.df), shrink)
-    }
-}
-
-impl SlopedTile for TTile<'_> {
-    #[inline(always)]
-    fn gradient<const FMA: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
+    fn rows<const FMA: bool, const SLOPES: bool>(&mut self, rows: &[f64], slopes: &mut [V]) -> V {
         let shrink = self.centre(rows);
         let inverse = &self.law.ellipse.inverse;
         let square = inverse.apply::<FMA>(&mut self.centred) * V::splat(1.0 / self.law.df);
-        inverse.apply_transposed::<FMA>(&self.centred, slopes);
-        let (one, weight) = self.law.weight(shrink);
-        // The quotient first: the weight over the square alone would underflow.
-        for slope in slopes {
-            *slope = *slope / (one + square) * weight;
+        if SLOPES {
+            inverse.apply_transposed::<FMA>(&self.centred, slopes);
+            let (one, weight) = self.law.weight(shrink);
+            // The quotient first: the weight over the square alone would underflow.
+            for slope in slopes {
+                *slope = *slope / (one + square) * weight;
+            }
         }
         self.law.value::<V, FMA>(square, shrink)
     }
 
     #[inline(always)]
-    fn row_gradient<const FMA: bool>(&mut self, row: &[f64], slopes: &mut [f64]) -> f64 {
+    fn row<const FMA: bool, const SLOPES: bool>(&mut self, row: &[f64], slopes: &mut [f64]) -> f64 {
         let Ellipse { centre, inverse, .. } = &self.law.ellipse;
         let shrink = self.law.shrinkage_of(row);
-        let square = inverse.apply_to_row::<FMA, true>(row, centre, shrink, slopes);
+        let square = inverse.apply_to_row::<FMA, SLOPES>(row, centre, shrink, slopes);
         let square = square * (1.0 / self.law.df);
-        let (one, weight) = self.law.weight(shrink);
-        let (spread, weight) = (V::splat(one + square), V::splat(weight));
-        inverse.apply_transposed_to_row::<FMA>(slopes, |v| v / spread * weight);
+        if SLOPES {
+            let (one, weight) = self.law.weight(shrink);
+            let (spread, weight) = (V::splat(one + square), V::splat(weight));
+            inverse.apply_transposed_to_row::<FMA>(slopes, |v| v / spread * weight);
+        }
         self.law.value::<f64, FMA>(square, shrink)
-    }
-}
-
-struct TGradient<'a> {
-    law: &'a MultivariateT,
-    x: Rows<'a>,
-    out: &'a mut [f64],
-    gradient: &'a mut [f64],
-}
-
-impl Kernel for TGradient<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let centred = tile_space(self.x);
-        let mut tile = TTile { law: self.law, centred };
-        for_sloped_tiles::<FMA>(self.x, self.out, self.gradient, &mut tile);
     }
 }
 
@@ -384,26 +278,7 @@ impl Law for MultivariateT {
         self.ellipse.dim()
     }
 
-    fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
-        check_rows(x, self.dim(), out)?;
-        dispatch(TDensity { law: self, x, out });
-        Ok(())
-    }
-
-    fn has_gradient(&self) -> bool {
-        true
-    }
-
-    fn log_density_gradient(
-        &self,
-        x: Rows<'_>,
-        out: &mut [f64],
-        gradient: &mut [f64],
-    ) -> Result<()> {
-        check_rows(x, self.dim(), out)?;
-        dispatch(TGradient { law: self, x, out, gradient });
-        Ok(())
-    }
+    densities_by_tiles!();
 
     fn sample(&self, rng: &mut Stream, out: &mut [f64]) -> Result<()> {
         check_draws(out, self.dim())?;
