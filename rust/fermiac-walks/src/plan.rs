@@ -93,7 +93,17 @@ impl Base {
     /// The number of equally likely slots of a node; beyond its neighbours the walker stays.
     #[inline(always)]
     pub(super) const fn slots(&self, degree: usize) -> usize {
-        if let Self::MaxDegree { largest } = *self { largest } else { degree }
+        match *self {
+            Self::MaxDegree { largest } => largest,
+            Self::Simple
+            | Self::Weighted
+            | Self::Metropolis
+            | Self::Barker
+            | Self::DelayedAcceptance
+            | Self::NonBacktracking
+            | Self::MultipleTry { .. }
+            | Self::Node2Vec { .. } => degree,
+        }
     }
 
     /// The name of the chain.
