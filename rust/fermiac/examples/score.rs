@@ -9,7 +9,7 @@ pub(crate) fn main() -> fermiac::Result<()> {
     let (weights, means) = ([0.25, 0.75], [-3.0, 0.0, 3.0, 1.0]);
     let covariances = Covariances::Isotropic(&[0.5, 0.5]);
     let model = GaussianMixture::new(&weights, Rows::new(&means, 2), covariances)?;
-    let levels = Spread::Power { rho: 7.0 }.grid(25, 0.002, 30.0)?;
+    let levels = Spread::Power { rho: 7.0 }.grid(40, 0.002, 300.0)?;
     let n = 20_000;
     let draws = sample(&model, n, &levels, Method::dpm_solver_multistep(), 0)?;
 
