@@ -20,32 +20,32 @@ KEY = 11
 GRID = np.array([12.0, 5.0, 2.0, 0.9, 0.4, 0.15, 0.05, 0.0])
 LOW = ("low", False, None)
 METHODS: list[Any] = [
-    ("euler",),
-    ("heun", 0.0, 0.0, 1e9, 1.0),
-    ("heun", 3.0, 0.1, 8.0, 1.007),
-    ("midpoint",),
-    ("runge_kutta", 3),
-    ("runge_kutta", 4),
-    ("single", 1),
-    ("single", 2),
-    ("single", 3),
-    ("multi", 2, 0.0, "midpoint", False),
-    ("multi", 3, 0.0, "midpoint", True),
-    ("multi", 2, 1.0, "midpoint", False),
-    ("multi", 2, 0.5, "heun", False),
-    ("multi", 3, 1.0, "midpoint", False),
-    ("ancestral", 1.0),
-    ("euler_maruyama",),
-    ("deis", 2, "sigma"),
-    ("deis", 3, "log"),
-    ("deis", 1, "vp_t", 0.1, 20.0),
-    ("ghvb", 4, 0.5),
-    ("heavy_ball", 2, 0.8),
-    ("unipc", 2, "bh2", True),
-    ("unipc", 3, "bh1", True),
-    ("unipc", 3, "bh2", False),
+    ("euler", {}),
+    ("heun", {"churn": 0.0, "churn_range": (0.0, 1000000000.0), "churn_noise": 1.0}),
+    ("heun", {"churn": 3.0, "churn_range": (0.1, 8.0), "churn_noise": 1.007}),
+    ("midpoint", {}),
+    ("runge_kutta", {"order": 3}),
+    ("runge_kutta", {"order": 4}),
+    ("single", {"order": 1}),
+    ("single", {"order": 2}),
+    ("single", {"order": 3}),
+    ("multi", {"order": 2, "eta": 0.0, "sde": "midpoint", "variant": "published"}),
+    ("multi", {"order": 3, "eta": 0.0, "sde": "midpoint", "variant": "corrected"}),
+    ("multi", {"order": 2, "eta": 1.0, "sde": "midpoint", "variant": "published"}),
+    ("multi", {"order": 2, "eta": 0.5, "sde": "heun", "variant": "published"}),
+    ("multi", {"order": 3, "eta": 1.0, "sde": "midpoint", "variant": "published"}),
+    ("ancestral", {"eta": 1.0}),
+    ("euler_maruyama", {}),
+    ("deis", {"degree": 2, "variable": "sigma", "beta_range": (0.1, 20.0)}),
+    ("deis", {"degree": 3, "variable": "log", "beta_range": (0.1, 20.0)}),
+    ("deis", {"degree": 1, "variable": "vp_t", "beta_range": (0.1, 20.0)}),
+    ("ghvb", {"order": 4, "beta": 0.5}),
+    ("heavy_ball", {"order": 2, "beta": 0.8}),
+    ("unipc", {"order": 2, "form": "bh2", "corrector": True}),
+    ("unipc", {"order": 3, "form": "bh1", "corrector": True}),
+    ("unipc", {"order": 3, "form": "bh2", "corrector": False}),
 ]
-IDS = ["-".join(str(part) for part in method) for method in METHODS]
+IDS = ["-".join([name, *map(str, settings.values())]) for name, settings in METHODS]
 
 
 @pytest.fixture
@@ -127,22 +127,26 @@ def test_every_integrator_step_by_step(torch: Any, method: Any) -> None:
 @pytest.mark.parametrize("options", [("rk", False, None), ("low", True, None), ("low", False, 2)])
 def test_options_of_integrators(torch: Any, options: Any) -> None:
     for grid in (GRID, grids()):
-        core, tensors = both(("multi", 3, 0.0, "midpoint", True), grid, options=options)
+        core, tensors = both(
+            ("multi", {"order": 3, "eta": 0.0, "sde": "midpoint", "variant": "corrected"}),
+            grid,
+            options=options,
+        )
         np.testing.assert_allclose(tensors, core, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize("norm", ["level", "row", "batch"])
 def test_langevin_steps(torch: Any, norm: str) -> None:
     how = {"options": ("low", False, 2), "langevin": (0.3, norm)}
-    core, tensors = both(("euler",), GRID, **how)
+    core, tensors = both(("euler", {}), GRID, **how)
     np.testing.assert_allclose(tensors, core, rtol=1e-11, atol=1e-11)
-    other, _ = both(("euler",), GRID, options=("low", False, 2))
+    other, _ = both(("euler", {}), GRID, options=("low", False, 2))
     assert not np.allclose(other, core)
 
 
 def test_brownian_paths(torch: Any) -> None:
     for grid in (GRID, grids()):
-        core, tensors = both(("euler_maruyama",), grid, brownian=(0.02, 20.0, 1e-5))
+        core, tensors = both(("euler_maruyama", {}), grid, brownian=(0.02, 20.0, 1e-5))
         np.testing.assert_allclose(tensors, core, rtol=1e-11, atol=1e-11)
 
 
@@ -150,9 +154,15 @@ def test_brownian_paths(torch: Any) -> None:
     "threshold", [("static", 1.5, 1.0), ("dynamic", 0.8, 0.9), ("dynamic", 0.8, 1.0)]
 )
 def test_thresholds(torch: Any, threshold: Any) -> None:
-    core, tensors = both(("multi", 2, 0.0, "midpoint", False), GRID, threshold=threshold)
+    core, tensors = both(
+        ("multi", {"order": 2, "eta": 0.0, "sde": "midpoint", "variant": "published"}),
+        GRID,
+        threshold=threshold,
+    )
     np.testing.assert_allclose(tensors, core, rtol=1e-11, atol=1e-11)
-    free, _ = both(("multi", 2, 0.0, "midpoint", False), GRID)
+    free, _ = both(
+        ("multi", {"order": 2, "eta": 0.0, "sde": "midpoint", "variant": "published"}), GRID
+    )
     assert not np.allclose(free, core)
 
 
@@ -192,7 +202,7 @@ def test_a_number_that_is_not_finite_is_named(torch: Any) -> None:
     noise = noise_for(m.network, KEY, 5, y.shape)
     told = r"step 3, row 3: function gave .* not finite at sigma = 2e0; "
     for grid in (GRID, np.tile(GRID, (9, 1))):
-        program = _core.score_compile(("euler",), LOW, grid)
+        program = _core.score_compile(("euler", {}), LOW, grid)
         with pytest.raises(TargetError, match=told):
             run_program(m.network, program, y, noise, Rules())
 
@@ -211,8 +221,8 @@ def test_devices_are_asked_now_and_then(
     from fermiac.score import device_program
 
     m, y = model(broken), torch.tensor(far())
-    monkeypatch.setattr(device_program, "_LOOK_EVERY", every)
-    program = _core.score_compile(("euler",), LOW, GRID)
+    monkeypatch.setattr(device_program, "_CHECK_EVERY", every)
+    program = _core.score_compile(("euler", {}), LOW, GRID)
     registers = device_program.Registers(program, y, None, device_program.Rules())
     judge = device_program._Judge(m.network, registers, "raise")
     judge.watch._waits = True
@@ -234,9 +244,17 @@ def test_batches_change_nothing(torch: Any) -> None:
         return exact(x, s)
 
     for grid in (GRID, grids()):
-        _, whole = both(("multi", 2, 1.0, "midpoint", False), grid, m=model(counting))
+        _, whole = both(
+            ("multi", {"order": 2, "eta": 1.0, "sde": "midpoint", "variant": "published"}),
+            grid,
+            m=model(counting),
+        )
         many = model(counting, max_batch=2)
-        _, few = both(("multi", 2, 1.0, "midpoint", False), grid, m=many)
+        _, few = both(
+            ("multi", {"order": 2, "eta": 1.0, "sde": "midpoint", "variant": "published"}),
+            grid,
+            m=many,
+        )
         np.testing.assert_array_equal(few, whole)
     assert set(sizes) == {9, 2, 1}
 
@@ -248,7 +266,9 @@ def test_noise_of_a_device_has_the_law_of_the_core(torch: Any) -> None:
     n = 4000
     y = torch.tensor(12.0 * np.random.default_rng(0).normal(size=(n, DIM)))
     program = _core.score_compile(
-        ("multi", 2, 1.0, "midpoint", False), LOW, np.geomspace(12, 0.05, 60)
+        ("multi", {"order": 2, "eta": 1.0, "sde": "midpoint", "variant": "published"}),
+        LOW,
+        np.geomspace(12, 0.05, 60),
     )
     noise = DeviceNoise(1, 0, (n, DIM), torch.device("cpu"), torch.float64)
     x = run_program(model().network, program, y, noise, Rules()).numpy()

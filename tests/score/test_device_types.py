@@ -29,7 +29,7 @@ GRID = karras(12, 0.02, 12.0, final="zero")
 def torch(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Torch, where a CPU is taken for a device of another kind."""
     library = pytest.importorskip("torch")
-    from fermiac.score import device_gibbs, device_integrate, device_program
+    from fermiac.score import device_gibbs, device_program
     from fermiac.score.noise import DeviceNoise
     from fermiac.score.torch_network import TorchNetwork
 
@@ -38,7 +38,7 @@ def torch(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     single = property(lambda self: self.dtype if self.dtype.itemsize == 8 else library.float32)
     monkeypatch.setattr(TorchNetwork, "accumulator", single)
-    for module in (device_gibbs, device_integrate):
+    for module in (device_gibbs, device_program):
         monkeypatch.setattr(module, "noise_for", noise)
     plain = device_program.FiniteCheck.__init__
 
