@@ -224,15 +224,15 @@ def test_devices_are_asked_now_and_then(
     monkeypatch.setattr(device_program, "_CHECK_EVERY", every)
     program = _core.score_compile(("euler", {}), LOW, GRID)
     registers = device_program.Registers(program, y, None, device_program.Rules())
-    judge = device_program._Judge(m.network, registers, "raise")
-    judge.watch._waits = True
+    policy = device_program._NanPolicy(m.network, registers, "raise")
+    policy.check._waits = True
     calls = 0
     with pytest.raises(TargetError, match="step 3, row 3"):  # noqa: PT012
         for step, at in enumerate(op[3] for op in program.ops if op[0] == "denoise"):
             calls += 1
             level = torch.tensor(registers.levels(at)).expand(9)
-            judge.look(broken(y, level), y, step, at)
-        judge.watch.settle()
+            policy.applied(broken(y, level), y, step, at)
+        policy.check.settle()
     assert calls == {1: 3, 3: 3, 100: 7}[every]
 
 
