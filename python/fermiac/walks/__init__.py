@@ -7,6 +7,7 @@ Graphs come from SciPy, networkx, igraph, arrays, or files that are larger than 
 from __future__ import annotations
 
 from fermiac.runs.background import starter as _starter
+from fermiac.walks import estimates as _estimates  # noqa: F401  (registers an error model)
 from fermiac.walks import graphs
 from fermiac.walks.api import walk
 from fermiac.walks.chains import (
