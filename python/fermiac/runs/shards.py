@@ -162,6 +162,7 @@ class _Ticker:
         self.tick(0)
 
     def tick(self, rows: int) -> None:
+        """Report that so many rows of the batch under way are done."""
         # The method counts a batch only once it has used it.
         self._most = max(self._most, min(self._done + rows, self._total))
         if self._report is not None and self._total:
@@ -194,6 +195,7 @@ class _Batched:
         self._log = log
 
     def evaluate(self, x: Array, with_gradient: bool | None) -> Arrays:
+        """Return the values of a batch, and write new ones to the log."""
         log = self._log
         if log is None:
             return join(list(self._pieces(x, with_gradient)))

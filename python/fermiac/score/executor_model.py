@@ -39,6 +39,7 @@ class _PackedFactory(Factory):
     __slots__ = ()
 
     def build(self, dim: int) -> Any:
+        """Return the denoiser of the model, which is made once in a process."""
         with self._lock:
             if self._target is None:
                 made = self._made()

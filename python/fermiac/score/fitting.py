@@ -264,6 +264,7 @@ class _Adam:
         self.count = 0
 
     def step(self, rate: float) -> None:
+        """Take a step of Adam with a learning rate."""
         torch, (first, second) = self._torch, _BETAS
         self.count += 1
         with torch.no_grad():

@@ -413,6 +413,7 @@ class _Task:
         self._points = self.tensor(points)
 
     def tensor(self, array: Array) -> Any:
+        """Return an array as a tensor of the network's type on its device."""
         return self._torch.as_tensor(array, dtype=self._dtype, device=self._place)
 
     def errors(self, rows: Any, s: Array, normals: Array) -> tuple[Any, Array]:

@@ -498,7 +498,7 @@ class Lazy(BaseChain):
 
 
 Base: TypeAlias = "str | BaseChain"
-"""What every ``base=`` argument takes."""
+"""The type of every ``base=`` argument."""
 
 #: All base chains by name.
 CHAINS: Strategies[BaseChain] = Strategies(

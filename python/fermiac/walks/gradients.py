@@ -164,7 +164,7 @@ class TorchLoss:
 
 
 LossLike: TypeAlias = "Loss | NativeLoss | TorchLoss | Callable[[Array, Nodes], Any]"
-"""What a ``loss=`` argument takes."""
+"""The type of a ``loss=`` argument."""
 
 
 class _Function:

@@ -413,7 +413,7 @@ class SAW(_AlongEdges):
 
 
 Kernel: TypeAlias = "str | HistoryKernel"
-"""What every ``kernel=`` argument takes."""
+"""The type of every ``kernel=`` argument."""
 
 _BY_NAME = {kernel.name: kernel for kernel in (Plain, SRRW, HDT, TSAW, Rotor, SAW)}
 _EXAMPLE = "fermiac.walks.SRRW(alpha=5)"

@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
 NodeFunctionLike: TypeAlias = "Callable[[Ids], ArrayLike] | ArrayLike"
-"""What an argument for a function of the nodes takes; see `fermiac.walks.WalkResult.expect`."""
+"""The type of a function of the nodes as an argument; see `fermiac.walks.WalkResult.expect`."""
 
 #: The class of all functions of ctypes.
 _FUNCTION: Any = ctypes.CFUNCTYPE(None).__mro__[1]
