@@ -92,13 +92,14 @@ sdist: $(STAMP)-dev ## Write the source distribution to dist/
 	$(MATURIN) sdist --out dist
 
 # The wheel comes from the unpacked source distribution, so files missing there are found.
-dist-check: $(STAMP)-dev $(BUILT) ## Build a wheel from the source distribution and import it
+dist-check: $(STAMP)-test $(BUILT) ## Build a wheel from the source distribution, import it, compare its levels
 	rm -rf dist $(VENV)/dist-check
 	CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/target}" \
 		$(MATURIN) build --profile dist --sdist $(LOCKED) --out dist
 	$(PIP) --no-deps --target $(VENV)/dist-check dist/*.whl
 	PYTHONPATH=$(VENV)/dist-check $(PY) -c "import fermiac; \
 		assert 'dist-check' in fermiac.__file__; print('wheel imports: fermiac', fermiac.__version__)"
+	PYTHONPATH=$(VENV)/dist-check $(PY) -m pytest -q tests/base/test_config.py tests/runs/test_worker.py
 
 fmt: $(STAMP)-dev ## Format the code and apply automatic fixes
 	$(CARGO) fmt --all
@@ -124,6 +125,9 @@ need-python:
 $(STAMP)-venv: | need-python need-cargo
 	$(if $(UV),$(UV) venv --quiet --clear --seed --python "$$(command -v $(PYTHON))" $(VENV),$(PYTHON) -m venv --clear $(VENV))
 	@touch $@
+
+# The quick profile compiles the SIMD kernels for the CPU of this machine alone (rust/fermiac-base/build.rs).
+$(STAMP)-built-quick: export FERMIAC_BUILD_LEVELS := $(or $(FERMIAC_BUILD_LEVELS),host)
 
 # One profile is installed at a time, so the stamps of the others are removed.
 $(STAMP)-built-%: $(RUST_SOURCES) pyproject.toml $(STAMP)-dev

@@ -8,6 +8,7 @@ import pytest
 from child_processes import child, output
 
 import fermiac as fm
+from fermiac import _core
 from fermiac._base import config
 from fermiac.errors import ArgumentError
 
@@ -22,7 +23,7 @@ def test_threads_are_set_and_checked() -> None:
             fm.set_num_threads(bad)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("level", ["baseline", "avx2"])
+@pytest.mark.parametrize("level", _core.isa_levels)
 def test_levels_agree(level: str) -> None:
     code = """
         import numpy as np
@@ -38,6 +39,14 @@ def test_levels_agree(level: str) -> None:
     assert order.index(name) <= order.index(best)
     assert float(mean) == pytest.approx(float(best_mean), rel=1e-13)
     assert float(stderr) == pytest.approx(float(best_stderr), rel=1e-12)
+
+
+@pytest.mark.skipif("avx2" in _core.isa_levels, reason="this build offers avx2")
+def test_a_level_that_is_not_compiled_is_refused() -> None:
+    process = child("import fermiac", FERMIAC_ISA="avx2")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert f"this build on this CPU offers only {', '.join(_core.isa_levels)}" in err
 
 
 def test_an_unknown_level_is_refused() -> None:

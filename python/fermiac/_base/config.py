@@ -134,7 +134,7 @@ def isa_level() -> str:
 
 
 def check_isa() -> None:
-    """Raise an error if ``FERMIAC_ISA`` is no level, or one that this CPU does not have."""
+    """Raise an error if ``FERMIAC_ISA`` is no level, or one that is not available here."""
     wanted = os.environ.get("FERMIAC_ISA", "")
     if not wanted or wanted == _core.isa_level:
         return
@@ -142,5 +142,6 @@ def check_isa() -> None:
         levels = ", ".join(_LEVELS)
         raise ArgumentError(f"FERMIAC_ISA: {wanted!r} in the environment; the levels are {levels}")
     raise ArgumentError(
-        f"FERMIAC_ISA: {wanted!r} in the environment, but this CPU has {_core.isa_level!r} at most"
+        f"FERMIAC_ISA: {wanted!r} in the environment, but this build on this CPU offers only "
+        f"{', '.join(_core.isa_levels)}; name one of these, or build with FERMIAC_BUILD_LEVELS=all"
     )

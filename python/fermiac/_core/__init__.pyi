@@ -124,6 +124,7 @@ __all__ = [
     "importance_evidence",
     "importance_expect",
     "isa_level",
+    "isa_levels",
     "khat",
     "native_density",
     "native_integrand",
@@ -178,5 +179,6 @@ __all__ = [
 
 __version__: Final[str]
 isa_level: Final[str]
+isa_levels: Final[list[str]]
 CHUNK: Final[int]
 MAX_THREADS: Final[int]

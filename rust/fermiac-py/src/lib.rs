@@ -10,13 +10,23 @@ mod score;
 mod targets;
 mod walks;
 
+use fermiac_base::simd;
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 /// The compiled core of fermiac.
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    m.add("isa_level", fermiac_base::simd::level_name())?;
+    let levels: Vec<_> = simd::levels().map(simd::Level::name).collect();
+    if levels.is_empty() {
+        return Err(PyImportError::new_err(
+            "fermiac was built for other CPUs than this one; build it again, here or with \
+             FERMIAC_BUILD_LEVELS=all",
+        ));
+    }
+    m.add("isa_level", simd::level().name())?;
+    m.add("isa_levels", levels)?;
     m.add("CHUNK", fermiac_base::par::CHUNK)?;
     m.add("MAX_THREADS", fermiac_base::par::MAX_THREADS)?;
     common::register(m)?;

@@ -1,4 +1,6 @@
 //! Dispatch to code compiled for more than the baseline instruction set.
+//!
+//! `build.rs` says which levels are compiled, by `level_baseline`, `level_avx2` and `level_avx512`.
 #![allow(unsafe_code)]
 
 use super::isa::{Level, level};
@@ -18,30 +20,28 @@ pub trait Kernel {
 /// Runs the kernel's clone for the level of this process.
 #[inline]
 pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
-    #[cfg(target_arch = "x86_64")]
-    {
-        match level() {
-            // SAFETY: `level` reports a level only where the CPU has all features it names.
-            Level::Avx512 => unsafe { avx512(kernel) },
-            // SAFETY: as above.
-            Level::Avx2 => unsafe { avx2(kernel) },
-            Level::Baseline => kernel.run::<false>(),
-        }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
+    match level() {
+        // SAFETY: `level` reports a level only where the CPU has all features it names.
+        #[cfg(level_avx512)]
+        Level::Avx512 => unsafe { avx512(kernel) },
+        // SAFETY: as above.
+        #[cfg(level_avx2)]
+        Level::Avx2 => unsafe { avx2(kernel) },
         // AArch64 has FMA in its baseline.
-        kernel.run::<{ cfg!(target_arch = "aarch64") }>()
+        #[cfg(level_baseline)]
+        Level::Baseline => kernel.run::<{ cfg!(target_arch = "aarch64") }>(),
+        #[cfg(not(all(level_baseline, level_avx2, level_avx512)))]
+        _ => unreachable!("`level` returns compiled levels only"),
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(level_avx512)]
 #[target_feature(enable = "avx2,fma,bmi1,bmi2,avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<true>()
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(level_avx2)]
 #[target_feature(enable = "avx2,fma,bmi1,bmi2")]
 unsafe fn avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<true>()

@@ -15,45 +15,73 @@ pub enum Level {
 
 static LEVEL: OnceLock<Level> = OnceLock::new();
 
-/// Returns the level of this process. `FERMIAC_ISA` (`baseline`, `avx2`, `avx512`), read at the first
-/// call, lowers it; a level above that of the CPU or an unknown name is ignored.
+/// Returns the level of this process: the best of [`levels`]. `FERMIAC_ISA` (`baseline`, `avx2`,
+/// `avx512`), read at the first call, lowers it; a level that is not among [`levels`] is ignored.
+///
+/// # Panics
+///
+/// Panics if there is no level at all: the library was built with `FERMIAC_BUILD_LEVELS=host` for
+/// another CPU.
 #[inline]
 pub fn level() -> Level {
+    #[expect(clippy::panic, reason = "no kernel can run")]
     *LEVEL.get_or_init(|| {
-        let best = detect();
-        let wanted = match std::env::var("FERMIAC_ISA").as_deref() {
-            Ok("baseline") => Level::Baseline,
-            Ok("avx2") => Level::Avx2,
-            _ => best,
-        };
-        wanted.min(best)
+        let wanted = std::env::var("FERMIAC_ISA").unwrap_or_default();
+        let named = levels().find(|level| level.name() == wanted);
+        named.or_else(|| levels().last()).unwrap_or_else(|| {
+            panic!("fermiac was built for other CPUs than this one: build it with FERMIAC_BUILD_LEVELS=all")
+        })
     })
 }
 
-/// Returns the name of [`level`], as spelled in `FERMIAC_ISA`.
-pub fn level_name() -> &'static str {
-    match level() {
-        Level::Baseline => "baseline",
-        Level::Avx2 => "avx2",
-        Level::Avx512 => "avx512",
+/// Returns the levels that are compiled and that this CPU has, lowest first.
+pub fn levels() -> impl Iterator<Item = Level> {
+    [Level::Baseline, Level::Avx2, Level::Avx512].into_iter().filter(|level| level.available())
+}
+
+impl Level {
+    /// The name, as spelled in `FERMIAC_ISA`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Baseline => "baseline",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// Returns whether the level is compiled and this CPU has its instructions.
+    fn available(self) -> bool {
+        match self {
+            Self::Baseline => cfg!(level_baseline),
+            Self::Avx2 => cfg!(level_avx2) && has_avx2(),
+            Self::Avx512 => cfg!(level_avx512) && has_avx512(),
+        }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-fn detect() -> Level {
-    let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-    let avx512 = is_x86_feature_detected!("avx512f")
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("bmi1")
+        && is_x86_feature_detected!("bmi2")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    has_avx2()
+        && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
-        && is_x86_feature_detected!("avx512vl");
-    match (avx2, avx512) {
-        (true, true) => Level::Avx512,
-        (true, false) => Level::Avx2,
-        _ => Level::Baseline,
-    }
+        && is_x86_feature_detected!("avx512vl")
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-fn detect() -> Level {
-    Level::Baseline
+fn has_avx2() -> bool {
+    false
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_avx512() -> bool {
+    false
 }

@@ -18,7 +18,7 @@ mod trig;
 pub use dispatch::{Kernel, dispatch};
 pub(crate) use exp_log::EXP;
 pub use exp_log::{exp, exp_slice, expm1v, expv, fma, ln, ln_slice, ln1p_pos, ln1pv, lnv};
-pub use isa::{Level, level, level_name};
+pub use isa::{Level, level, levels};
 pub use memory::{prefer_huge_pages, prefetch};
 pub use normal::{
     erf, erf_slice, erfc, erfc_slice, erfcv, erfv, normal_cdf, normal_cdf_slice, normal_cdfv,
