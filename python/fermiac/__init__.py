@@ -17,7 +17,7 @@ from fermiac import diagnostics, distributions, errors, random, targets
 from fermiac._base import config as _config
 from fermiac._base import registry as _registry
 from fermiac._base.config import get_num_threads, isa_level, set_num_threads
-from fermiac._base.strategies import suggestion as _suggestion
+from fermiac._base.validate import suggestion as _suggestion
 from fermiac._core import __version__
 from fermiac.results import Estimate, Result, Sample, load
 from fermiac.runs.background import Run, start

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from fermiac._base.strategies import Strategies, suggestion
+from fermiac._base.strategies import Strategies
+from fermiac._base.validate import suggestion
 from fermiac.errors import ArgumentError
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Callable
@@ -64,7 +65,23 @@ def test_real_numbers_become_floats(given: Any) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [True, np.False_, "0.5", b"0.5", None, 1j, [0.5, 0.5], math.nan, math.inf, -math.inf, 10**400],
+    [
+        True,
+        np.False_,
+        "0.5",
+        b"0.5",
+        None,
+        1j,
+        np.array(1 + 0j),
+        np.datetime64("2020-01-01"),
+        np.timedelta64(1, "D"),
+        np.array((1.0,), dtype=[("a", float)]),
+        [0.5, 0.5],
+        math.nan,
+        math.inf,
+        -math.inf,
+        10**400,
+    ],
 )
 def test_what_is_no_finite_number(given: Any) -> None:
     for check in (v.real, v.positive, v.probability):
@@ -130,7 +147,7 @@ def test_nan_and_booleans_are_real_numbers_only() -> None:
     refused(lambda: v.numbers("x", [True]), "x: booleans were given; numbers are needed")
     refused(lambda: v.numbers("x", ["1"]), "x: text was given; numbers are needed")
     refused(lambda: v.numbers("x", [[1], [2, 3]]), "whose parts make no array")
-    refused(lambda: v.real_numbers("x", [1j]), "x: list given that is no array of real numbers")
+    refused(lambda: v.real_numbers("x", [1j]), "x: complex numbers were given; real")
 
 
 def test_copies_of_real_numbers() -> None:
@@ -240,3 +257,93 @@ def test_what_numpy_would_take_for_numbers_is_refused() -> None:
     # Without masked values it is an array like any other.
     shown = np.ma.array([0.5, 1.0])
     np.testing.assert_array_equal(fm.special.erf(shown), fm.special.erf(np.asarray(shown)))
+
+
+LOSSY = {
+    "complex": np.array([1 + 5j]),
+    "complex zero": np.array([1 + 0j]),
+    "dates": np.array(["2020-01-01"], dtype="M8[D]"),
+    "durations": np.array([3], dtype="m8[s]"),
+    "records": np.array([(1.0,)], dtype=[("a", float)]),
+    "text": np.array(["1.5"]),
+    "bytes": np.array([b"1.5"]),
+    "complex objects": np.array([1 + 5j], dtype=object),
+    "date objects": np.array([np.datetime64("2020-01-01")], dtype=object),
+    "text objects": np.array(["1.5"], dtype=object),
+    "None objects": np.array([None], dtype=object),
+    "bool objects": np.array([True, Decimal(1)], dtype=object),
+    "huge": [10**400],
+    "ragged": [[1.0], [1.0, 2.0]],
+    "a bytes": b"1.5",
+}
+
+
+@pytest.mark.parametrize("name", LOSSY)
+def test_what_numpy_would_convert_with_a_loss_is_refused(name: str) -> None:
+    refused(lambda: v.numbers("x", LOSSY[name]), "x: ")
+    if name != "bool objects":
+        refused(lambda: v.real_numbers("x", LOSSY[name]), "x: ")
+
+
+@pytest.mark.parametrize("name", ["complex", "dates", "durations", "records", "text objects"])
+def test_functions_refuse_arrays_that_hold_no_real_numbers(name: str) -> None:
+    given = LOSSY[name]
+    calls: list[Callable[[], object]] = [
+        lambda: fm.special.gammaln(given),
+        lambda: fm.distributions.Normal(given),
+        lambda: fm.distributions.Normal().log_density(given[:, None]),
+        lambda: fm.distributions.Normal().cdf(given),
+        lambda: fm.distributions.MultivariateNormal(given, np.eye(1)),
+        lambda: fm.distributions.Mixture([fm.distributions.Normal()], given),
+        lambda: fm.Sample.from_arrays(given[:, None]),
+        lambda: fm.targets.funnel(2).log_density(np.repeat(given, 2)[None]),
+    ]
+    for call in calls:
+        with pytest.raises(ArgumentError, match="given"):
+            call()
+
+
+def test_unaligned_arrays_are_copied() -> None:
+    crooked = np.zeros(25, np.uint8)[1:].view(np.float64)
+    crooked[:] = [0.5, 1.5, 2.5]
+    assert not crooked.flags.aligned
+    for check in (v.numbers, v.real_numbers, v.taken):
+        made = check("x", crooked)
+        assert made.flags.aligned
+        assert made.tolist() == [0.5, 1.5, 2.5]
+    law = fm.distributions.Normal()
+    assert law.log_density(crooked).tolist() == law.log_density(crooked.copy()).tolist()
+
+
+class _NoRepr:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+def _nested(depth: int) -> list[Any]:
+    out: list[Any] = []
+    for _ in range(depth):
+        out = [out]
+    return out
+
+
+def test_messages_show_what_has_no_repr_by_its_type() -> None:
+    assert v.shown("abc") == "'abc'"
+    assert v.shown(list(range(100))) == repr(list(range(100)))[:60]
+    assert v.shown(_NoRepr()) == "<_NoRepr>"
+    assert v.shown(_nested(100_000)) == "<list>"
+    assert v.shown(10**10_000) == "<int>"
+    assert len(v.shown("a" * 10**7)) <= 60
+    refused(lambda: v.whole("n", _nested(100_000), 1, 3), "n: a list, <list>, was given")
+    refused(lambda: v.whole("n", 10**10_000, 1, 3), "n: <int> was given")
+    refused(lambda: v.numbers("x", _nested(100_000)), "x: list was given")
+
+
+def test_endless_iterables_are_left_early() -> None:
+    assert v.listed(iter([1, 2]), 2) == [1, 2]
+    assert v.listed(itertools.count(), 3) is None
+    assert v.listed([1, 2, 3], 2) is None
+    assert v.listed("ab", 3) is None
+    assert v.listed(3, 3) is None
+    refused(lambda: v.labels(itertools.count(), 3), "names: count(")  # type: ignore[arg-type]
+    assert v.labels((c for c in "ab"), 2) == ("a", "b")  # type: ignore[arg-type]

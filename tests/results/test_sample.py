@@ -37,7 +37,7 @@ def test_arrays_are_checked() -> None:
     x = np.zeros((5, 2))
     bad: list[tuple[Callable[[], object], str]] = [
         (lambda: fm.Sample.from_arrays(np.zeros((0, 2))), "shape \\(0, 2\\)"),
-        (lambda: fm.Sample.from_arrays(["text"]), "no array of real numbers"),
+        (lambda: fm.Sample.from_arrays(["text"]), "text was given"),
         (lambda: fm.Sample.from_arrays([[1.0, np.nan]]), "draws: nan given at \\(0, 1\\)"),
         (lambda: fm.Sample.from_arrays(x, np.zeros(4)), "log_weights: an array of shape \\(4,\\)"),
         (lambda: fm.Sample.from_arrays(x, np.full(5, np.inf)), "log_weights: inf given"),

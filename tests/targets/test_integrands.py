@@ -333,8 +333,8 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: LINE([1.0, 2.0]), "x: an array of shape"),
     (lambda: LINE([[1.0, 2.0]]), "takes points of 1 coordinate as rows"),
     (lambda: LINE(3.0), "x: an array of shape"),
-    (lambda: LINE([["a"]]), "x: list"),
-    (lambda: LINE([[1j]]), "x: list"),
+    (lambda: LINE([["a"]]), "x: text was given"),
+    (lambda: LINE([[1j]]), "x: complex numbers"),
     (lambda: fm.targets.vectorize(3), "f: int given"),  # type: ignore[arg-type]
     (lambda: fm.targets.vectorize(abs)([1.0]), "x: an array of shape"),
 ]

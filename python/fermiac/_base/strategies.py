@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
 from typing import Generic, TypeVar
 
+from fermiac._base.validate import shown, suggestion
 from fermiac.errors import ArgumentError
 
-__all__ = ["Strategies", "suggestion"]
+__all__ = ["Strategies"]
 
 T = TypeVar("T")
-
-
-def suggestion(word: str, known: list[str]) -> str:
-    """Return "did you mean ...? " with the known word closest to `word`, or an empty string."""
-    lower = {name.lower(): name for name in known}
-    close = get_close_matches(word.lower(), lower, n=1)
-    return f"did you mean {lower[close[0]]!r}? " if close else ""
 
 
 class Strategies(Generic[T]):
@@ -66,9 +59,9 @@ class Strategies(Generic[T]):
             if maker is not None:
                 return maker()
             hint = suggestion(given, list(self._makers))
-            raise ArgumentError(f"{argument}: {given!r:.60} was given; {hint}{needed}")
+            raise ArgumentError(f"{argument}: {shown(given)} was given; {hint}{needed}")
         if isinstance(given, type) and issubclass(given, self._base):
             raise ArgumentError(
                 f"{argument}: the class {given.__name__} was given; {needed}: call the class"
             )
-        raise ArgumentError(f"{argument}: {given!r:.60} was given; {needed}")
+        raise ArgumentError(f"{argument}: {shown(given)} was given; {needed}")

@@ -1,17 +1,23 @@
-"""Checks of arguments: numbers, arrays, names, choices, seeds and shapes."""
+"""Checks of arguments: numbers, arrays, names, choices, seeds and shapes.
+
+Every argument that a user gives as numbers passes `numbers`, `real_numbers` or `real`. They refuse
+what NumPy would convert with a loss: complex numbers, dates and durations, structured arrays, text.
+"""
 
 from __future__ import annotations
 
 import math
 import operator
+import reprlib
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from difflib import get_close_matches
+from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.strategies import suggestion
 from fermiac.errors import ArgumentError
 
 __all__ = [
@@ -21,6 +27,7 @@ __all__ = [
     "columns",
     "key_of",
     "labels",
+    "listed",
     "numbered",
     "numbers",
     "plain",
@@ -30,6 +37,9 @@ __all__ = [
     "real_numbers",
     "require",
     "shape_of",
+    "shown",
+    "suggestion",
+    "taken",
     "unwrapped",
     "whole",
     "yes",
@@ -40,6 +50,65 @@ RngLike: TypeAlias = "int | np.integer[Any] | np.random.SeedSequence | np.random
 
 Size: TypeAlias = "int | Sequence[int]"
 """The shape of an array."""
+
+
+#: What an array holds that is refused, by the kind of its type.
+_KINDS = {
+    "b": "booleans were",
+    "c": "complex numbers were",
+    "M": "dates were",
+    "m": "durations were",
+    "S": "bytes were",
+    "U": "text was",
+    "T": "text was",
+    "V": "records were",
+}
+#: Elements of arrays of objects that have a float, but are no real numbers.
+_NO_NUMBERS = (
+    str,
+    bytes,
+    bytearray,
+    complex,
+    np.complexfloating,
+    np.datetime64,
+    np.timedelta64,
+    np.flexible,
+)
+#: The longest container whose repr is written in full before it is cut.
+_LONGEST = 1000
+
+
+def shown(value: object, width: int = 60) -> str:
+    """Return the repr of an argument for a message, at most `width` characters.
+
+    An object whose repr fails, such as a list nested too deeply, is shown by its type.
+    """
+    long = isinstance(value, Sized) and isinstance(value, tuple | list | dict | set | str | bytes)
+    try:
+        text = reprlib.repr(value) if long and len(value) > _LONGEST else repr(value)
+    except Exception:
+        text = f"<{type(value).__name__}>"
+    return text[:width]
+
+
+def suggestion(word: str, known: list[str]) -> str:
+    """Return "did you mean ...? " with the known word closest to `word`, or an empty string."""
+    lower = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), lower, n=1)
+    return f"did you mean {lower[close[0]]!r}? " if close else ""
+
+
+def listed(given: Any, most: int) -> list[Any] | None:
+    """Return the items of an iterable, or None if it is none or has more than `most`.
+
+    Text is no iterable here, and an endless iterable is left after `most` + 1 items.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        return None
+    if isinstance(given, Sized) and not isinstance(given, Iterator) and len(given) > most:
+        return None
+    items = list(islice(given, most + 1))
+    return None if len(items) > most else items
 
 
 def key_of(rng: RngLike) -> int:
@@ -79,11 +148,15 @@ def key_of(rng: RngLike) -> int:
 
 def plain(name: str, value: Any) -> Any:
     """Return `value` itself; None, text and masked values, which NumPy accepts, are errors."""
-    if value is None or isinstance(value, str):
+    if value is None or isinstance(value, str | bytes):
         raise ArgumentError(
-            f"{name}: {value!r} was given; a number or an array of numbers is needed"
+            f"{name}: {shown(value)} was given; a number or an array of numbers is needed"
         )
-    if np.ma.is_masked(value):
+    try:
+        masked = np.ma.is_masked(value)
+    except Exception:  # of an object that fails when it is asked for its mask
+        masked = False
+    if masked:
         raise ArgumentError(
             f"{name}: an array with masked values was given, which would count as if they were not "
             "masked; fill them, or leave them out"
@@ -97,12 +170,14 @@ def whole(name: str, value: object, low: int, high: int, more: str = "") -> int:
     if isinstance(value, (bool, np.bool_)):
         raise ArgumentError(f"{name}: the bool {value} was given; {needed}")
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
+        number = None if _is_no_number(value) else operator.index(value)  # type: ignore[arg-type]
+    except Exception:
+        number = None
+    if number is None:
         kind = type(value).__name__
-        raise ArgumentError(f"{name}: a {kind}, {value!r:.60}, was given; {needed}") from None
+        raise ArgumentError(f"{name}: a {kind}, {shown(value)}, was given; {needed}")
     if not low <= number <= high:
-        raise ArgumentError(f"{name}: {number} was given; {needed}")
+        raise ArgumentError(f"{name}: {shown(number)} was given; {needed}")
     return number
 
 
@@ -116,14 +191,20 @@ def real(
     if isinstance(value, (bool, np.bool_)):
         raise ArgumentError(f"{name}: the bool {value} was given; {needed}")
     try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
+        number = None if _is_no_number(value) else float(value)
+    except Exception:
         number = None
-    if number is None or isinstance(value, (str, bytes)):
-        raise ArgumentError(f"{name}: {value!r:.60} was given; {needed}")
+    if number is None:
+        raise ArgumentError(f"{name}: {shown(value)} was given; {needed}")
     if not good(number):
         raise ArgumentError(f"{name}: {number} was given; {needed}")
     return number
+
+
+def _is_no_number(value: Any) -> bool:
+    """Return whether a value is of a type that Python converts to a number, but with a loss."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    return isinstance(value, _NO_NUMBERS) or (isinstance(kind, str) and kind in tuple("cMmSUTV"))
 
 
 def positive(name: str, value: Any, infinite: bool = False) -> float:
@@ -155,43 +236,56 @@ Array = NDArray[np.float64]
 
 
 def numbers(name: str, given: ArrayLike) -> Array:
-    """Return the argument as float64; NaN, booleans and text are errors."""
-    value = plain(name, given)
-    try:
-        kind = np.asarray(value).dtype.kind
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"{name}: {type(value).__name__} was given whose parts make no array; numbers are "
-            "needed, as many in each part"
-        ) from error
-    if kind not in "iufO":
-        what = {"b": "booleans were", "U": "text was", "S": "text was"}.get(kind, f"{kind!r} was")
-        raise ArgumentError(f"{name}: {what} given; numbers are needed")
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"{name}: {type(value).__name__} was given; numbers are needed"
-        ) from error
+    """Return the argument as an aligned float64 array; NaN and booleans are errors."""
+    array = _real_array(name, given, "iufO")
     if np.isnan(array).any():
         raise ArgumentError(f"{name}: NaN was given; numbers are needed; leave such rows out")
     return array
 
 
 def real_numbers(name: str, given: ArrayLike, *, copy: bool | None = True) -> Array:
-    """Return the argument as a C-contiguous float64 array, which may hold NaN.
+    """Return the argument as an aligned, C-contiguous float64 array, which may hold NaN.
 
     With ``copy=None`` an array that is one already is returned itself.
     """
+    array = np.require(_real_array(name, given, "biufO"), requirements=["C"])
+    # What was given may be a view of other memory, as an object with __array__ gives.
+    return array.copy() if copy and (array is given or array.base is not None) else array
+
+
+def taken(name: str, given: Any) -> NDArray[Any]:
+    """Return the argument as an aligned array of any type, but none that NumPy has to guess."""
     value = plain(name, given)
     try:
-        array = np.asarray(value)
-        if array.dtype.kind not in "biufO":
-            raise TypeError(f"its elements are of type {array.dtype.name}")
-        return np.array(array, dtype=np.float64, order="C", copy=copy)
-    except (TypeError, ValueError, OverflowError) as error:
+        return np.require(value, requirements=["A"])
+    except Exception as error:
         raise ArgumentError(
-            f"{name}: {type(value).__name__} given that is no array of real numbers ({error})"
+            f"{name}: {type(value).__name__} was given whose parts make no array; numbers are "
+            "needed, as many in each part"
+        ) from error
+
+
+def _real_array(name: str, given: Any, kinds: str) -> Array:
+    """Return the argument as an aligned float64 array, if its type is of one of the kinds."""
+    array, kind = taken(name, given), type(given).__name__
+    if array.dtype.kind not in kinds:
+        what = _KINDS.get(array.dtype.kind, f"{array.dtype.name} was")
+        needed = "real numbers" if array.dtype.kind == "c" else "numbers"
+        raise ArgumentError(f"{name}: {what} given; {needed} are needed")
+    if array.dtype.kind == "O":
+        refused = (*_NO_NUMBERS, type(None), *(() if "b" in kinds else (bool, np.bool_)))
+        for item in array.flat:
+            if isinstance(item, refused):
+                raise ArgumentError(
+                    f"{name}: {kind} was given with the element {shown(item)}; real numbers are "
+                    "needed"
+                )
+    try:
+        return np.require(array, np.float64, ["A"])
+    except Exception as error:
+        raise ArgumentError(
+            f"{name}: {kind} was given that is no array of real numbers ({error}); real numbers "
+            "are needed"
         ) from error
 
 
@@ -206,7 +300,7 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> str:
     if not isinstance(value, str) or value not in known:
         words = ", ".join(repr(word) for word in known)
         hint = suggestion(value, list(known)) if isinstance(value, str) else ""
-        raise ArgumentError(f"{name}: {value!r:.60} was given; {hint}one of {words} is needed")
+        raise ArgumentError(f"{name}: {shown(value)} was given; {hint}one of {words} is needed")
     return value
 
 
@@ -214,14 +308,13 @@ def labels(names: Sequence[str] | None, n: int, of: str = "coordinate") -> tuple
     """Return `n` different names of coordinates or other things, or () for None."""
     if names is None:
         return ()
-    given: object = names
-    listed = tuple(str(name) for name in names) if isinstance(given, Iterable) else ()
-    if isinstance(names, str) or len(set(listed)) != len(listed) or len(listed) != n:
+    given = tuple(str(name) for name in listed(names, n) or ())
+    if len(set(given)) != len(given) or len(given) != n:
         raise ArgumentError(
-            f"names: {names!r:.100} given; a sequence of {n} different names is needed, one for "
-            f"each {of}"
+            f"names: {shown(names, 100)} given; a sequence of {n} different names is needed, one "
+            f"for each {of}"
         )
-    return listed
+    return given
 
 
 def numbered(name: str, n: int) -> tuple[str, ...]:
@@ -258,5 +351,5 @@ def unwrapped(array: NDArray[Any]) -> Any:
 def yes(name: str, value: Any) -> bool:
     """Return `value` as a bool."""
     if not isinstance(value, bool | np.bool_):
-        raise ArgumentError(f"{name}: {value!r:.60} given; it must be True or False")
+        raise ArgumentError(f"{name}: {shown(value)} given; it must be True or False")
     return bool(value)

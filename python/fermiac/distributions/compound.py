@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._base.validate import real_numbers
 from fermiac.distributions.law import (
     Array,
     BuiltInLaw,
     Law,
-    as_float_array,
     points,
     subkey,
     unit_points,
@@ -170,7 +170,7 @@ class Mixture(BuiltInLaw):
 
     def __init__(self, weights: ArrayLike, laws: Iterable[Any]) -> None:
         parts = _laws(laws)
-        shares = as_float_array("weights", weights)
+        shares = real_numbers("weights", weights)
         if shares.shape != (len(parts),):
             raise ArgumentError(
                 f"weights: shape {shares.shape} was given for {len(parts)} laws; one weight for "

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import plain, whole
+from fermiac._base.validate import real_numbers, whole
 from fermiac.errors import ArgumentError
 from fermiac.random import RngLike, Stream, key_of
 
@@ -223,26 +223,9 @@ def _short(value: object) -> str:
     return repr(value)
 
 
-def as_float_array(name: str, value: object) -> Array:
-    """Return an argument as a C-contiguous float64 array."""
-    value = plain(name, value)
-    try:
-        return np.array(value, dtype=np.float64, order="C")
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"{name}: {type(value).__name__} was given; a number or an array of numbers is needed"
-        ) from error
-
-
 def points(x: object, dim: int) -> tuple[Array, tuple[int, ...]]:
     """Return points as (n, dim), and the shape of one number per point."""
-    x = plain("x", x)
-    try:
-        array = np.asarray(x, dtype=np.float64, order="C")
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(
-            f"x: {type(x).__name__} was given; an array of numbers is needed"
-        ) from error
+    array = real_numbers("x", x, copy=None)  # type: ignore[arg-type]
     shape = array.shape
     if dim == 1 and len(shape) < 2:
         return array.reshape(-1, 1), shape
@@ -256,7 +239,7 @@ def points(x: object, dim: int) -> tuple[Array, tuple[int, ...]]:
 
 def unit_points(name: str, u: object) -> Array:
     """Return an array of numbers from 0 to 1, checked."""
-    array = as_float_array(name, u)
+    array = real_numbers(name, u)
     outside = ~((array >= 0.0) & (array <= 1.0))
     if outside.any():
         raise ArgumentError(

@@ -6,14 +6,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
-from fermiac.distributions.law import Array, BuiltInLaw, as_float_array, points, unit_points
+from fermiac._base.validate import real_numbers
+from fermiac.distributions.law import Array, BuiltInLaw, points, unit_points
 from fermiac.distributions.univariate import t_variance
 from fermiac.errors import ArgumentError
 
 
 def _centre_and_matrix(names: tuple[str, str], *values: ArrayLike) -> tuple[Array, Array]:
-    centre = as_float_array(names[0], values[0])
-    matrix = as_float_array(names[1], values[1])
+    centre = real_numbers(names[0], values[0])
+    matrix = real_numbers(names[1], values[1])
     centre = centre.reshape(1) if centre.ndim == 0 else centre
     matrix = matrix.reshape(1, 1) if matrix.ndim == 0 else matrix
     if centre.ndim != 1 or matrix.shape != (centre.size, centre.size):
@@ -120,7 +121,7 @@ class MultivariateT(BuiltInLaw):
     """
 
     def __init__(self, df: float, loc: ArrayLike, scale: ArrayLike) -> None:
-        freedom = as_float_array("df", df)
+        freedom = real_numbers("df", df)
         if freedom.ndim != 0:
             raise ArgumentError(
                 f"df: an array of shape {freedom.shape} was given; one number is needed"

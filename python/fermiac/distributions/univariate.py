@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
-from fermiac.distributions.law import Array, BuiltInLaw, as_float_array, points, unit_points
+from fermiac._base.validate import real_numbers
+from fermiac.distributions.law import Array, BuiltInLaw, points, unit_points
 from fermiac.errors import ArgumentError
 
 
@@ -27,7 +28,7 @@ class UnivariateLaw(BuiltInLaw):
     def _setup(self, *values: ArrayLike) -> None:
         law = type(self).__name__
         names = _core.UNIVARIATE_LAWS[law]
-        arrays = [as_float_array(name, value) for name, value in zip(names, values, strict=True)]
+        arrays = [real_numbers(name, value) for name, value in zip(names, values, strict=True)]
         try:
             shape = np.broadcast_shapes(*(a.shape for a in arrays))
         except ValueError as error:
@@ -98,7 +99,7 @@ class UnivariateLaw(BuiltInLaw):
             If the law has more than one coordinate.
         """
         self._check_univariate("cdf")
-        rows, _ = points(np.ravel(as_float_array("x", x)), 1)
+        rows, _ = points(np.ravel(real_numbers("x", x)), 1)
         return self._cdf_rows(rows).reshape(np.shape(x))[()]
 
     def ppf(self, q: ArrayLike) -> Array:
@@ -226,7 +227,7 @@ class LogNormal(UnivariateLaw):
         >>> round(law.variance, 12)
         0.25
         """
-        mean, cv = as_float_array("mean", mean), as_float_array("cv", cv)
+        mean, cv = real_numbers("mean", mean), real_numbers("cv", cv)
         for name, value in (("mean", mean), ("cv", cv)):
             if not (np.isfinite(value) & (value > 0.0)).all():
                 raise ArgumentError(f"{name}: {value} was given; numbers above 0 are needed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
-from fermiac._base.validate import positive, whole, yes
+from fermiac._base.validate import labels, positive, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.checkpoint import KIND, Origin, identity_of, restore_sampler
 from fermiac.mcmc.disk import Folder
@@ -261,23 +261,23 @@ def sample(
     comparing = yes("check_gradient", check_gradient) and kernel.needs_gradient
     if stop is not None:
         if not isinstance(stop, StopWhen):
-            raise ArgumentError(f"stop: {stop!r:.60} given; a fermiac.mcmc.StopWhen is needed")
+            raise ArgumentError(f"stop: {shown(stop)} given; a fermiac.mcmc.StopWhen is needed")
         stop.check(settings.n_chains, kernel._n_points(2) > 1)
     limit = None if max_time is None else positive("max_time", max_time)
-    labels = _labels(names, target)
+    named = _labels(names, target)
     workers = resolve_threads(n_threads)
     with (
         reporter(progress, "sample", "transitions") as report,
         evaluated(target, executor, target_factory, workers, report) as (target, report),
     ):
-        space = None if transforms is None else transformed(target, transforms, names=labels)
+        space = None if transforms is None else transformed(target, transforms, names=named)
         kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
         job = Job(
             target=target if space is None else space,
             kernel=kernel,
             settings=settings,
             key=key_of(rng) if kept is None else kept.key(rng),
-            names=labels or (),
+            names=named or (),
             space=space,
         )
         if kept is not None:
@@ -329,11 +329,4 @@ def _labels(names: Sequence[str] | None, target: LogDensity) -> tuple[str, ...] 
         # The names of a transformed target belong to its constrained coordinates.
         before = isinstance(target, TransformedDensity)
         return None if before or target.names is None else tuple(target.names)
-    given: object = names
-    labels = tuple(str(name) for name in names) if isinstance(given, Iterable) else ()
-    if isinstance(names, str) or len(set(labels)) != len(labels) or len(labels) != target.dim:
-        raise ArgumentError(
-            f"names: {names!r:.100} given; a sequence of {target.dim} different names is needed, "
-            "one for each coordinate"
-        )
-    return labels
+    return labels(names, target.dim)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import choice, numbers, require, whole, yes
+from fermiac._base.validate import choice, numbers, require, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec
 from fermiac.mcmc.python_kernel import as_kernel
@@ -174,7 +174,7 @@ class Gibbs(Composite):
         yes("overlap", self.overlap)
         if self.blocks is not None and not isinstance(self.blocks, Mapping):
             raise ArgumentError(
-                f"blocks: {self.blocks!r:.60} given; a dict of names and coordinates is needed"
+                f"blocks: {shown(self.blocks)} given; a dict of names and coordinates is needed"
             )
         for name, _ in kernels:
             _keys(name)
@@ -375,7 +375,7 @@ def _keys(given: Any) -> list[str]:
     keys = [given] if isinstance(given, str) else given
     if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
         raise ArgumentError(
-            f"kernels: {given!r:.60} given for a name; one of blocks or of the coordinates is "
+            f"kernels: {shown(given)} given for a name; one of blocks or of the coordinates is "
             "needed, or a list of them"
         )
     return list(keys)
@@ -412,12 +412,12 @@ def _indices(key: str, place: Coordinates, dim: int) -> list[int]:
     array = np.atleast_1d(np.asarray(place))
     if array.dtype.kind not in "iu" or array.ndim != 1:
         raise ArgumentError(
-            f"blocks: {key!r} is {place!r:.60}; a number, a slice or a list of whole numbers is "
+            f"blocks: {key!r} is {shown(place)}; a number, a slice or a list of whole numbers is "
             "needed"
         )
     if (array < -dim).any() or (array >= dim).any():
         raise ArgumentError(
-            f"blocks: {key!r} is {place!r:.60}, which does not fit {dim} coordinates"
+            f"blocks: {key!r} is {shown(place)}, which does not fit {dim} coordinates"
         )
     return [int(i) % dim for i in array]
 
@@ -435,7 +435,7 @@ def _pairs(name: str, given: Any, what: str) -> list[tuple[Any, Any]]:
     items = _some(name, given)
     for item in items:
         if not isinstance(item, tuple | list) or len(item) != 2:
-            raise ArgumentError(f"{name}: {item!r:.60} given; pairs of {what} are needed")
+            raise ArgumentError(f"{name}: {shown(item)} given; pairs of {what} are needed")
     return [(first, second) for first, second in items]
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import positive, probability
+from fermiac._base.validate import positive, probability, shown
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec
 from fermiac.mcmc.python_kernel import as_kernel
@@ -267,7 +267,7 @@ def _weighted(item: Any) -> tuple[_Walkers, float]:
         kernel = as_kernel(kernel, "moves")
     if not isinstance(kernel, _Walkers):
         raise ArgumentError(
-            f"moves: {item!r:.60} given; Stretch(), DE(), DESnooker(), or pairs of one and its "
+            f"moves: {shown(item)} given; Stretch(), DE(), DESnooker(), or pairs of one and its "
             "weight, are needed"
         )
     return kernel, positive("moves: weight", weight)

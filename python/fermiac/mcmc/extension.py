@@ -13,7 +13,7 @@ import numpy as np
 
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
-from fermiac._base.validate import whole
+from fermiac._base.validate import shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.checkpoint import Origin
 from fermiac.mcmc.disk import read_array, read_index
@@ -101,7 +101,7 @@ def _going_on(chains: Any) -> tuple[Job, Any]:
     job, state = getattr(chains, "_job", None), getattr(chains, "_state", None)
     if not isinstance(chains, Chains) or job is None or state is None:
         raise ArgumentError(
-            f"chains: {chains!r:.60} given, which does not know how to go on; what "
+            f"chains: {shown(chains)} given, which does not know how to go on; what "
             "fermiac.mcmc.sample returned is needed, uninterrupted and in the same process (else: "
             "call sample with checkpoint= and a larger n_draws)"
         )

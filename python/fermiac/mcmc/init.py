@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import numbers, plain
+from fermiac._base.validate import numbers
 from fermiac.distributions import Law, as_law
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, TargetError
@@ -52,7 +52,7 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
         law = as_law(init, "init")
         return _drawn(_from_law(law, space, target.dim, n_chains, key), target, needs_gradient)
     points = _called(init, n_chains, key) if callable(init) else init
-    x = np.array(numbers("init", plain("init", points)))
+    x = np.array(numbers("init", points))
     dim = target.dim if space is None else space.constrained_dim
     if x.ndim == 1:
         x = np.tile(x, (n_chains, 1))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
 from fermiac.random import Stream
@@ -92,7 +93,7 @@ class PythonKernel(Kernel):
     def __post_init__(self) -> None:
         if isinstance(self.kernel, type) or not _is_user_kernel(self.kernel):
             raise ArgumentError(
-                f"kernel: {self.kernel!r:.60} given; an object with the methods init(target, x0) "
+                f"kernel: {shown(self.kernel)} given; an object with the methods init(target, x0) "
                 "and step(rng, state) is needed"
             )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import choice, positive, whole
+from fermiac._base.validate import choice, positive, shown, whole
 from fermiac.distributions import MultivariateNormal, Normal, as_law
 from fermiac.distributions.law import Law
 from fermiac.errors import ArgumentError
@@ -155,7 +155,7 @@ class EllipticalSlice(Kernel):
         law = as_law(self.prior, "prior")
         if not isinstance(law, Normal | MultivariateNormal):
             raise ArgumentError(
-                f"prior: {law!r:.60} given; fermiac.distributions.Normal or MultivariateNormal is "
+                f"prior: {shown(law)} given; fermiac.distributions.Normal or MultivariateNormal is "
                 "needed"
             )
         object.__setattr__(self, "prior", law)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import special
-from fermiac._base.validate import numbers, whole
+from fermiac._base.validate import numbers, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec
 from fermiac.mcmc.python_kernel import as_kernel
@@ -170,7 +170,7 @@ class Tempered(Kernel):
             reference = as_target(self.reference, target.dim)
         if self.needs_gradient and not reference.has_gradient:
             raise ArgumentError(
-                f"reference: {self.reference!r:.60} has no gradient, which "
+                f"reference: {shown(self.reference)} has no gradient, which "
                 f"{type(self.kernel).__name__} needs; give a law that has one (Normal, Student-t, "
                 "...), or use a kernel without gradients: RWM()"
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic, Volumes, joined, seeds_above
 from fermiac.nested.run import NestedLoop, longest
@@ -51,7 +52,7 @@ def as_dynamic(given: bool | Dynamic) -> Dynamic | None:
         return given
     if not isinstance(given, bool):
         raise ArgumentError(
-            f"dynamic: {given!r:.60} given; True, False or a fermiac.nested.Dynamic is needed"
+            f"dynamic: {shown(given)} given; True, False or a fermiac.nested.Dynamic is needed"
         )
     return Dynamic() if given else None
 

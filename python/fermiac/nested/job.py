@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fermiac import _core
-from fermiac._base.validate import labels, positive, whole
+from fermiac._base.validate import labels, positive, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.problem import Blobs, Prior, handle_of
@@ -152,8 +152,8 @@ def axes(name: str, given: Any, dim: int, names: tuple[str, ...]) -> tuple[int, 
             found.append(int(axis) % dim)
         else:
             raise ArgumentError(
-                f"{name}: {axis!r:.60} given; numbers of axes from 0 to {dim - 1}, their names, or "
-                f"{dim} booleans are needed"
+                f"{name}: {shown(axis)} given; numbers of axes from 0 to {dim - 1}, their names, "
+                f"or {dim} booleans are needed"
             )
     return tuple(sorted(set(found)))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import whole
+from fermiac._base.validate import shown, whole
 from fermiac.distributions import Law, Product, as_law
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets import as_target
@@ -161,7 +161,7 @@ def as_blobs(given: int | Sequence[str] | None) -> Blobs:
     elif isinstance(given, int | np.integer) and not isinstance(given, bool):
         return whole("blobs", given, 0, 2**20), ()
     raise ArgumentError(
-        f"blobs: {given!r:.60} given; how many numbers the log-likelihood gives beside its value, "
+        f"blobs: {shown(given)} given; how many numbers the log-likelihood gives beside its value, "
         "or a list of their different names, is needed"
     )
 

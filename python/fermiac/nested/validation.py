@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import whole
+from fermiac._base.validate import shown, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.nested.replicates import seeded_key
 from fermiac.nested.result import with_error
@@ -44,8 +44,8 @@ def as_doublings(given: bool | int) -> int:
         return _DOUBLINGS if given else 0
     if not isinstance(given, int | np.integer):
         raise ArgumentError(
-            f"validate: {given!r:.60} given; True, False, or how often chains may be made twice as "
-            "long is needed"
+            f"validate: {shown(given)} given; True, False, or how often chains may be made twice "
+            "as long is needed"
         )
     return whole("validate", given, 0, 20)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import numbers, require
+from fermiac._base.validate import numbers, require, shown
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.results.result import Result, warn
 
@@ -61,7 +61,7 @@ def single(name: str, value: ArrayLike, zero: bool = False) -> float:
     """Return `value` as one number between 0 and 1."""
     array = fraction(name, value, zero=zero)
     if array.ndim:
-        raise ArgumentError(f"{name}: {value!r:.60} was given; one number is needed")
+        raise ArgumentError(f"{name}: {shown(value)} was given; one number is needed")
     return float(array)
 
 

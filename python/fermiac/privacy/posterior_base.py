@@ -21,6 +21,7 @@ from fermiac._base.validate import (
     key_of,
     numbers,
     require,
+    shown,
     unwrapped,
     whole,
 )
@@ -59,7 +60,7 @@ def laws(
         if [len(pair) for pair in pairs] != [2, 2]:
             names = ", ".join(map(repr, _PRIORS))
             raise ArgumentError(
-                f"prior: {prior!r:.60} was given; one of {names} is needed, or two pairs: "
+                f"prior: {shown(prior)} was given; one of {names} is needed, or two pairs: "
                 "(a, b) of the false-negative rate and (a, b) of the false-positive rate"
             )
         x = np.concatenate([np.ravel(x) for pair in pairs for x in pair])

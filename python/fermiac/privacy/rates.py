@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import choice, columns, unwrapped
+from fermiac._base.validate import choice, columns, shown, unwrapped
 from fermiac.errors import ArgumentError
 from fermiac.privacy.checks import Array, at_least_zero, fraction, single
 
@@ -231,7 +231,7 @@ def privacy_region(epsilon: float, *, delta: float = 0.0) -> Array:
     """
     given = at_least_zero("epsilon", epsilon)
     if given.ndim:
-        raise ArgumentError(f"epsilon: {epsilon!r:.60} was given; one number is needed")
+        raise ArgumentError(f"epsilon: {shown(epsilon)} was given; one number is needed")
     # For a larger epsilon the corner is 0 to the last digit.
     e = np.exp(min(float(given), 709.0))
     c = 1.0 - single("delta", delta, zero=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from fermiac._base.strategies import Strategies
-from fermiac._base.validate import numbers, whole
+from fermiac._base.validate import numbers, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.privacy.checks import single
 
@@ -67,7 +67,7 @@ class FixedThreshold(Threshold):
         value = numbers("threshold", self.threshold)
         if value.ndim:
             raise ArgumentError(
-                f"threshold: {self.threshold!r:.60} was given; a number, or HoldOutThreshold, "
+                f"threshold: {shown(self.threshold)} was given; a number, or HoldOutThreshold, "
                 "MultiSplit, Bonferroni or ResubstitutionThreshold, is needed"
             )
         object.__setattr__(self, "threshold", float(value))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import RngLike, key_of, numbers, plain, whole
+from fermiac._base.validate import RngLike, key_of, numbers, taken, whole
 from fermiac.errors import ArgumentError
 
 __all__ = ["ExponentialKey", "InverseTransformKey"]
@@ -410,11 +410,7 @@ class ExponentialKey(_Key):
 
 def integers(name: str, given: Any) -> NDArray[np.int64]:
     """Return an array of whole numbers, checked."""
-    value = plain(name, given)
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise ArgumentError(f"{name}: its rows have different lengths") from None
+    array = taken(name, given)
     if array.dtype.kind not in "iu":
         if array.size == 0:
             raise ArgumentError(f"{name}: an empty array was given; one number at least is needed")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads, threads_for
-from fermiac._base.validate import labels, numbered, plain, whole
+from fermiac._base.validate import labels, numbered, taken, whole
 from fermiac.diagnostics import khat_threshold
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
 from fermiac.results import chain_summary
@@ -139,7 +139,7 @@ def _values(
             values = target.handle(points, threads_for(n)).reshape(n, -1)
         scalar, is_complex = bool(target.scalar), target.complex
     else:
-        array = np.asarray(plain(name, f) if isinstance(f, np.ndarray) else f)
+        array = taken(name, f)
         lead = sample.draws.shape[:-1]
         if array.ndim > 1 and array.shape[: len(lead)] == lead and len(lead) > 1:
             array = array.reshape(n, *array.shape[len(lead) :])

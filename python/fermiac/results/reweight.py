@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import RngLike, choice, key_of, plain, whole
+from fermiac._base.validate import RngLike, choice, key_of, taken, whole
 from fermiac.diagnostics import khat_threshold
 from fermiac.errors import ArgumentError, TargetError, WeightWarning
 from fermiac.results import chain_summary
@@ -144,7 +144,7 @@ def log_densities(sample: Sample, of: Any, used: NDArray[np.bool_], name: str) -
     what = f"the {name} log-density"
     n = sample.n_draws
     if isinstance(of, np.ndarray | list | tuple):
-        values = np.asarray(plain(name, of))
+        values = taken(name, of)
     else:
         # The method log_density would refuse NaN at points without weight as well.
         values, _ = as_target(of, sample.dim)._evaluate(sample._points, False)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import registry
-from fermiac._base.validate import RngLike, labels, numbered, plain, real_numbers, whole
+from fermiac._base.validate import RngLike, labels, numbered, real_numbers, taken, whole
 from fermiac.errors import ArgumentError
 from fermiac.results import arviz, averages, chain_summary, quantiles
 from fermiac.results.error_models import error_model_of
@@ -132,7 +132,7 @@ class Sample(Result):
         >>> bool(abs(e.mean - 1) < 5 * e.stderr)
         True
         """
-        points = np.asarray(plain("draws", draws))
+        points = taken("draws", draws)
         return Sample(
             seed=None if seed is None else whole("seed", seed, 0, 2**64 - 1),
             version=_core.__version__,
@@ -699,7 +699,7 @@ def _statistics(name: str, given: Any, draws: Array) -> dict[str, NDArray[Any]]:
             f"{name}: a {type(given).__name__} given; a mapping from names to arrays of shape "
             "(chains, draws) is needed"
         )
-    out = {str(key): np.asarray(plain(f"{name}[{key!r}]", value)) for key, value in given.items()}
+    out = {str(key): taken(f"{name}[{key!r}]", value) for key, value in given.items()}
     if out and draws.ndim != 3:
         raise ArgumentError(f"{name}: given for draws that are not those of chains; leave them out")
     own = name == "stats"

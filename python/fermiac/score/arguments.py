@@ -24,6 +24,7 @@ from fermiac._base.validate import (
     numbers,
     positive,
     real,
+    shown,
     whole,
 )
 from fermiac.errors import ArgumentError, FermiacWarning
@@ -65,7 +66,7 @@ def level_range(name: str, given: Any) -> tuple[float, float]:
         low, high = given
     except (TypeError, ValueError):
         raise ArgumentError(
-            f"{name}: {given!r:.60} was given; (lowest, highest) level is needed"
+            f"{name}: {shown(given)} was given; (lowest, highest) level is needed"
         ) from None
     low, high = positive(name, low), positive(name, high)
     if low >= high:
@@ -112,8 +113,9 @@ def refuse_churn(name: str, integrator: Integrator, model: Model, program: _core
     top = float(program.coefficients[..., at].max(initial=0.0))
     if top > high * (1 + SLACK):
         raise ArgumentError(
-            f"{name}: {integrator!r:.100} adds noise up to level {top:g}, where the model's range "
-            f"ends at {high:g}; give a churn_range that ends at {high / math.sqrt(2):.6g}, or below"
+            f"{name}: {shown(integrator, 100)} adds noise up to level {top:g}, where the model's "
+            f"range ends at {high:g}; give a churn_range that ends at {high / math.sqrt(2):.6g}, "
+            "or below"
         )
 
 

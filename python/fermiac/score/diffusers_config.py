@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import choice, numbers, positive, whole
+from fermiac._base.validate import choice, numbers, positive, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.score.arguments import Threshold
 
@@ -92,7 +92,7 @@ def arguments_of(config: Any, more: dict[str, Any]) -> dict[str, Any]:
         value = config.get(name)
         if value is None or value is False or _REPLACED.get(name) in more:
             continue
-        raise ArgumentError(f"config: {name}={value!r:.40} is not known here; {advice}")
+        raise ArgumentError(f"config: {name}={shown(value, 40)} is not known here; {advice}")
     if config.get("timestep_type", "discrete") != "discrete":
         raise ArgumentError(
             f"config: timestep_type={config['timestep_type']!r} is not known here; it is for "
@@ -214,7 +214,7 @@ def refuse_ddim(eta: float, clipped: bool | None) -> None:
     """Refuse arguments of pipelines for DDIM that ask for something."""
     if eta:
         raise ArgumentError(
-            f"eta: {eta!r:.40} was given; noise comes from the integrator here: make the "
+            f"eta: {shown(eta, 40)} was given; noise comes from the integrator here: make the "
             "scheduler with 'ancestral' or Ancestral(eta), and leave it out"
         )
     if clipped:

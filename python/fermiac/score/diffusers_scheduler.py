@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import choice, numbers, whole, yes
+from fermiac._base.validate import choice, numbers, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.score.arguments import Threshold, level_range
 from fermiac.score.device_program import Evaluation, Registers, Rules, StepEnd, clipped
@@ -295,7 +295,8 @@ class DiffusersScheduler:
         self._offset = whole("steps_offset", steps_offset, 0, len(table) - 1)
         if steps_offset and schedule != "leading":
             raise ArgumentError(
-                f"steps_offset: given with schedule={schedule!r:.40}; it is for 'leading' times"
+                f"steps_offset: given with schedule={shown(schedule, 40)}; it is for 'leading' "
+                "times"
             )
         self._sigma_range = self._range(sigma_range)
         if threshold is not None and not isinstance(threshold, Threshold):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base.progress import annotate, finish, reporter
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import numbers, positive, probability, whole
+from fermiac._base.validate import numbers, positive, probability, shown, whole
 from fermiac.errors import ArgumentError, NumericalError
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.score import training_checkpoint
@@ -146,7 +146,7 @@ def placed(module: Any, device: Any) -> Any:
             module.to(torch.device(device))
         except (RuntimeError, TypeError, AssertionError) as error:
             raise ArgumentError(
-                f"device: {device!r:.60} was given, which cannot be used: {error}"
+                f"device: {shown(device)} was given, which cannot be used: {error}"
             ) from error
     return next((p.device for p in module.parameters()), torch.device("cpu"))
 

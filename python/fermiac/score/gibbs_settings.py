@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.strategies import Strategies
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import choice, numbers, positive, probability, whole, yes
+from fermiac._base.validate import choice, numbers, positive, probability, shown, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.arguments import levels_within, range_of, refuse_churn
 from fermiac.score.integrator import Integrator
@@ -150,8 +150,8 @@ class LevelRegression:
     def __post_init__(self) -> None:
         if not callable(self.predict):
             raise ArgumentError(
-                f"predict: {self.predict!r:.60} was given; a callable that takes points (n, d) and "
-                "gives (n, 2), mean and deviation of log s, is needed"
+                f"predict: {shown(self.predict)} was given; a callable that takes points (n, d) "
+                "and gives (n, 2), mean and deviation of log s, is needed"
             )
         object.__setattr__(self, "nearest", yes("nearest", self.nearest))
 
@@ -572,7 +572,7 @@ def _predictor(
         return _Predictor("regression", _checked(given.predict, 2, None), nearest=given.nearest)
     if not callable(given):
         raise ArgumentError(
-            f"noise_predictor: {given!r:.60} was given; 'auto', 'exact', 'tweedie', a "
+            f"noise_predictor: {shown(given)} was given; 'auto', 'exact', 'tweedie', a "
             "LevelEstimate, a LevelRegression, a classifier or a callable that gives (n, L) logits "
             "is needed"
         )
@@ -611,7 +611,7 @@ def _integrator(
     chosen = FIXED_GRID.resolve(given, name)
     if chosen._langevin()[1] == "batch":
         raise ArgumentError(
-            f"{name}: {given!r:.60} was given, whose norms are averages over all rows; chains do "
+            f"{name}: {shown(given)} was given, whose norms are averages over all rows; chains do "
             "not depend on each other: use norm='level'"
         )
     # Grids begin at the level of a chain, at most at the highest level that gets noise.

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.progress import Report, finish, reporter
-from fermiac._base.validate import RngLike, choice, key_of, whole, yes
+from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
 from fermiac.errors import ArgumentError, InternalError
 from fermiac.runs.checkpoint import Checkpoint, Log
 from fermiac.runs.executor import Sharded
@@ -163,7 +163,7 @@ def integrate(
     return_trajectory = yes("return_trajectory", return_trajectory)
     if callback is not None:
         if not callable(callback):
-            raise ArgumentError(f"callback: {callback!r:.60} given; a function is needed")
+            raise ArgumentError(f"callback: {shown(callback)} given; a function is needed")
         if call.adaptive:
             call._refuse("callback", True)
     with reporter(progress, "integrate", "steps") as report:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import choice, positive, real, whole, yes
+from fermiac._base.validate import choice, positive, real, shown, whole, yes
 from fermiac.errors import ArgumentError
 
 __all__ = ["AnyIntegrator", "Integrator", "Langevin", "number", "pair"]
@@ -112,7 +112,7 @@ class Integrator(AnyIntegrator):
         yes("lower_order_final", self.lower_order_final)
         if self.langevin is not None and not isinstance(self.langevin, Langevin):
             raise ArgumentError(
-                f"langevin: {self.langevin!r:.60} was given; fermiac.score.Langevin(...) or None "
+                f"langevin: {shown(self.langevin)} was given; fermiac.score.Langevin(...) or None "
                 "is needed"
             )
         self._check()
@@ -207,5 +207,5 @@ def number(name: str, value: Any) -> float:
 def pair(name: str, value: Any, needed: str) -> tuple[float, float]:
     """Return `value` as two floats, whose range the core checks."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise ArgumentError(f"{name}: {value!r:.60} was given; {needed} is needed")
+        raise ArgumentError(f"{name}: {shown(value)} was given; {needed} is needed")
     return number(name, value[0]), number(name, value[1])

@@ -16,7 +16,7 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.strategies import Strategies
 from fermiac._base.tensors import is_tensor
-from fermiac._base.validate import RngLike, key_of, real, whole, yes
+from fermiac._base.validate import RngLike, key_of, real, shown, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
 from fermiac.score.noise import CHOICE
@@ -184,7 +184,7 @@ def first_hitting(
     none = n_tokens if mask is None else whole("mask", mask, -(2**31), 2**31 - 1)
     state = _started(tokens, n, length, n_tokens, none)
     if not callable(logits):
-        raise ArgumentError(f"logits: {logits!r:.60} was given; a callable is needed")
+        raise ArgumentError(f"logits: {shown(logits)} was given; a callable is needed")
     heat = real("temperature", temperature, "0 or more is needed", lambda t: 0 <= t < math.inf)
     times = _SCHEDULES.resolve(schedule)
     most = int(state.n_masked.max(initial=0))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.tensors import is_tensor, like, to_numpy
-from fermiac._base.validate import numbers, whole
+from fermiac._base.validate import numbers, shown, whole
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 
 __all__ = ["SLACK", "Model", "event_shape_of", "points_of", "reserve", "rows_of"]
@@ -252,7 +252,7 @@ def event_shape_of(given: Any) -> tuple[int, ...]:
     """Return the shape of a point that was given as ``event_shape=``."""
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise ArgumentError(
-            f"event_shape: {given!r:.60} was given; a tuple of sizes is needed, as (3, 8, 8)"
+            f"event_shape: {shown(given)} was given; a tuple of sizes is needed, as (3, 8, 8)"
         )
     event = tuple(whole("event_shape", size, 1, 2**31) for size in given)
     if not event:

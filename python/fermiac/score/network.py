@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.tensors import is_tensor, like, to_numpy
-from fermiac._base.validate import numbers, whole, yes
+from fermiac._base.validate import numbers, shown, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.model import Model, event_shape_of, rows_of
 from fermiac.score.parametrisation import Parametrisation
@@ -31,7 +31,7 @@ def _refuse_unused(given: Mapping[str, Any], reason: str) -> None:
     """Refuse arguments that were given although they would have no effect."""
     for name, value in given.items():
         if value is not None and value is not False:
-            raise ArgumentError(f"{name}: {value!r:.60} was given, {reason}; leave it out")
+            raise ArgumentError(f"{name}: {shown(value)} was given, {reason}; leave it out")
 
 
 def _refuse_known(
@@ -51,7 +51,7 @@ def _refuse_known(
     if model.dim is not None and dim not in (None, model.dim):
         raise ArgumentError(
             f"{'dim' if event_shape is None else 'event_shape'}: points of {dim} coordinates were "
-            f"given, where those of {model!r:.60} have {model.dim}"
+            f"given, where those of {shown(model)} have {model.dim}"
         )
 
 
@@ -60,7 +60,7 @@ def _sigma_range(given: Any) -> tuple[float, float]:
     ends = numbers("sigma_range", given)
     if ends.shape != (2,) or not 0 <= ends[0] < ends[1] < math.inf:
         raise ArgumentError(
-            f"sigma_range: {given!r:.60} was given; two levels are needed, the first not negative "
+            f"sigma_range: {shown(given)} was given; two levels are needed, the first not negative "
             "and less than the second"
         )
     return float(ends[0]), float(ends[1])
@@ -110,7 +110,7 @@ def _devices_of(devices: Any, device: Any) -> list[str]:
     places = [str(place) for place in devices] if several else []
     if not places:
         raise ArgumentError(
-            f"devices: {devices!r:.60} was given; a list is needed, of one device at least, as "
+            f"devices: {shown(devices)} was given; a list is needed, of one device at least, as "
             "['cuda:0', 'cuda:1']; for one alone give device="
         )
     return places

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import choice, numbers, positive, yes
+from fermiac._base.validate import choice, numbers, positive, shown, yes
 from fermiac.errors import ArgumentError, TargetError
 
 __all__ = ["KINDS", "PREDICTIONS", "Parametrisation", "Scales"]
@@ -235,7 +235,7 @@ class Parametrisation:
             times = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise TargetError(
-                f"time: the function gave {given!r:.60}; it must give one number for each level"
+                f"time: the function gave {shown(given)}; it must give one number for each level"
             ) from error
         if times.shape != levels.shape:
             raise TargetError(
@@ -293,7 +293,7 @@ def _beta_range(given: Any) -> tuple[float, float]:
     values = numbers("beta_range", given)
     if values.shape != (2,) or not 0 <= values[0] < values[1] < math.inf:
         raise ArgumentError(
-            f"beta_range: {given!r:.60} was given; two numbers are needed, the first not negative "
+            f"beta_range: {shown(given)} was given; two numbers are needed, the first not negative "
             "and less than the second"
         )
     return float(values[0]), float(values[1])

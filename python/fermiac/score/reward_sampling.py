@@ -22,6 +22,7 @@ from fermiac._base.validate import (
     numbers,
     positive,
     probability,
+    shown,
     whole,
     yes,
 )
@@ -424,7 +425,7 @@ def svdd(
         raise ArgumentError("regressor: given without value='regression'; leave it out")
     if regressor is not None and not callable(regressor):
         raise ArgumentError(
-            f"regressor: {regressor!r:.60} was given; a callable that takes points and rewards, "
+            f"regressor: {shown(regressor)} was given; a callable that takes points and rewards, "
             "and gives a function of points, is needed"
         )
     settings = {

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.tensors import is_tensor, to_numpy
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.noise import TRAIN
 from fermiac.targets.torch_modules import evaluating
@@ -33,7 +34,7 @@ class Reward:
     def __init__(self, function: Any, event: tuple[int, ...], name: str = "reward") -> None:
         if not callable(function):
             raise ArgumentError(
-                f"{name}: {function!r:.60} was given; a callable that takes points, (n, d), and "
+                f"{name}: {shown(function)} was given; a callable that takes points, (n, d), and "
                 "gives (n,) is needed"
             )
         self._function, self._event, self._name = function, event, name

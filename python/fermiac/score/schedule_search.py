@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import RngLike, choice, key_of, whole
+from fermiac._base.validate import RngLike, choice, key_of, shown, whole
 from fermiac.errors import ArgumentError, InternalError, TargetError
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import as_model, levels_within, range_of
@@ -130,7 +130,7 @@ def searched(
     # A start that does not decrease is refused, with the index.
     method._program(first)
     if loss is not None and not callable(loss):
-        raise ArgumentError(f"loss: {loss!r:.60} given; a function of the levels is needed")
+        raise ArgumentError(f"loss: {shown(loss)} given; a function of the levels is needed")
     if loss is not None and probes is not None:
         raise ArgumentError("probes: given with a loss, which has none; give one of them")
     if n - zero < 2:
@@ -157,8 +157,8 @@ def _checked(loss: Callable[[Array], float]) -> Callable[[Array], float]:
         number = np.asarray(to_numpy(given))
         if number.shape != () or number.dtype.kind not in "iuf" or not number >= 0:
             raise TargetError(
-                f"loss: it gave {given!r:.60} for levels {levels.tolist()!s:.200}; a number from 0 "
-                "on is needed"
+                f"loss: it gave {shown(given)} for levels {levels.tolist()!s:.200}; a number from "
+                "0 on is needed"
             )
         return float(number)
 
@@ -228,8 +228,8 @@ def _distance(
     """Return the function of levels that is minimised: the error at probes."""
     if method.needs_noise:
         raise ArgumentError(
-            f"integrator: {method!r:.100} draws noise, and so has no distance from the solution of "
-            "the equation without; give a loss, or take another"
+            f"integrator: {shown(method, 100)} draws noise, and so has no distance from the "
+            "solution of the equation without; give a loss, or take another"
         )
     probes = 128 if probes is None else probes
     if isinstance(probes, (int, np.integer)):

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import isa_level
-from fermiac._base.validate import RngLike, choice, numbers, positive, whole
+from fermiac._base.validate import RngLike, choice, numbers, positive, shown, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
 from fermiac.runs.checkpoint import Checkpoint
@@ -50,8 +50,8 @@ def _level_law(
         values = numbers("sigma_law", given)
         if values.shape != (2,) or not np.isfinite(values).all() or values[1] <= 0:
             raise ArgumentError(
-                f"sigma_law: {given!r:.60} was given; 'log-normal', 'log-uniform', or a mean and a "
-                "positive standard deviation of log s is needed"
+                f"sigma_law: {shown(given)} was given; 'log-normal', 'log-uniform', or a mean and "
+                "a positive standard deviation of log s is needed"
             )
         mean, sd = values
     below, above = ndtr((low - mean) / sd), ndtr((high - mean) / sd)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
-from fermiac._base.validate import RngLike, choice, key_of, whole, yes
+from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
@@ -392,13 +392,15 @@ def _check_streams(
 ) -> None:
     if stop is not None:
         if not isinstance(stop, StopAtStderr):
-            raise ArgumentError(f"stop: {stop!r:.60} given; a fermiac.walks.StopAtStderr is needed")
+            raise ArgumentError(
+                f"stop: {shown(stop)} given; a fermiac.walks.StopAtStderr is needed"
+            )
         if f is None:
             raise ArgumentError("stop: given without f=, the function whose average is to be known")
         if n_walkers < 2:
             raise ArgumentError("stop: one walker cannot tell an error; take more")
     if on_block is not None and not callable(on_block):
-        raise ArgumentError(f"on_block: {on_block!r:.60} given; a callable is needed")
+        raise ArgumentError(f"on_block: {shown(on_block)} given; a callable is needed")
     if record == "none" and f is None and on_block is None:
         raise ArgumentError(
             "record: 'none' was given without f= or on_block=, so that nothing would come of the "

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import plain
+from fermiac._base.validate import shown, taken
 from fermiac.errors import ArgumentError
 
-__all__ = ["edge_weights", "locked", "names", "nodes", "taken", "whole_numbers"]
+__all__ = ["edge_weights", "locked", "names", "nodes", "whole_numbers"]
 
 A = TypeVar("A", bound=NDArray[Any])
 
@@ -20,15 +20,6 @@ def locked(array: A) -> A:
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def taken(name: str, given: Any) -> NDArray[Any]:
-    """Take an array of any type, but none that NumPy would have to guess."""
-    value = plain(name, given)
-    try:
-        return np.asarray(value)
-    except ValueError as error:
-        raise ArgumentError(f"{name}: no array can be made of what was given: {error}") from None
 
 
 def whole_numbers(name: str, given: ArrayLike, n_dims: int = 1) -> NDArray[Any]:
@@ -84,7 +75,7 @@ def names(labels: Any, n: int) -> tuple[Any, ...] | None:
         given = tuple(labels.tolist() if isinstance(labels, np.ndarray) else labels)
     except TypeError:
         raise ArgumentError(
-            f"labels: {labels!r:.60} was given; a sequence of names is needed"
+            f"labels: {shown(labels)} was given; a sequence of names is needed"
         ) from None
     if len(given) != n:
         raise ArgumentError(f"labels: {len(given)} given for {n} nodes; one for each is needed")

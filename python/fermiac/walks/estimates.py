@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import yes
+from fermiac._base.validate import shown, yes
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.results import Estimate
 from fermiac.results.error_models import Average, Controls, register
@@ -98,7 +98,7 @@ def _estimate(
     labels = tuple(map(str, given)) if known else ()
     if len(labels) != mean.size or len(set(labels)) != mean.size:
         raise ArgumentError(
-            f"names: {names!r:.60} given; {mean.size} different ones are needed, in a sequence"
+            f"names: {shown(names)} given; {mean.size} different ones are needed, in a sequence"
         )
     ess = np.full(mean.size, np.inf)
     np.divide(parts.variance, variance, out=ess, where=variance > 0)
@@ -200,7 +200,7 @@ def ratios_under(walk: WalkResult, under: Any, nodes: NDArray[Any]) -> Array | N
     if isinstance(under, str):
         if under not in ("uniform", "degree"):
             raise ArgumentError(
-                f"under: {under!r:.60} was given; None, 'uniform', 'degree', an array or a "
+                f"under: {shown(under)} was given; None, 'uniform', 'degree', an array or a "
                 "callable is needed"
             )
         new = np.ones(len(nodes)) if under == "uniform" else walk._degrees_at(nodes)

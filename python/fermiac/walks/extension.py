@@ -12,12 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
-from fermiac._base.validate import RngLike, key_of, whole
+from fermiac._base.validate import RngLike, key_of, shown, taken, whole
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.loop import run_and_warn
 from fermiac.walks.api import BLOCK, MOST_STEPS
-from fermiac.walks.arrays import taken
 from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.job import Job
@@ -82,7 +81,7 @@ def extend(
     job, state = getattr(walk, "_job", None), getattr(walk, "_state", None)
     if job is None or state is None:
         raise ArgumentError(
-            f"walk: {walk!r:.60} given, which does not know how to go on; what fermiac.walks.walk "
+            f"walk: {shown(walk)} given, which does not know how to go on; what fermiac.walks.walk "
             "returned is needed, in the same process and with keep_state=True (else: call walk "
             "with checkpoint= and a larger n_steps)"
         )
@@ -196,7 +195,7 @@ def corpus(
 def _nodes(init: ArrayLike, n_nodes: int) -> NDArray[np.int64]:
     nodes = np.atleast_1d(taken("init", init))
     if nodes.ndim != 1 or nodes.dtype.kind not in "iu" or not nodes.size:
-        raise ArgumentError(f"init: {init!r:.60} was given; an array of nodes is needed")
+        raise ArgumentError(f"init: {shown(init)} was given; an array of nodes is needed")
     if nodes.min() < 0 or nodes.max() >= n_nodes:
         raise ArgumentError(f"init: nodes go from 0 to {n_nodes - 1}")
     return nodes.astype(np.int64)

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import RngLike, key_of, numbers, real, whole, yes
+from fermiac._base.validate import RngLike, key_of, numbers, real, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.walks.conversions import of_edges
 from fermiac.walks.graph import Graph
@@ -361,7 +361,7 @@ def stochastic_block(
     100
     """
     if np.ndim(sizes) != 1:
-        raise ArgumentError(f"sizes: {sizes!r:.60} was given; a sequence of numbers is needed")
+        raise ArgumentError(f"sizes: {shown(sizes)} was given; a sequence of numbers is needed")
     counts = [whole("sizes", size, 1, _MOST) for size in sizes]
     chances = numbers("p", p)
     one_way = yes("directed", directed)

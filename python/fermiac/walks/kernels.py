@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
 from fermiac._base.strategies import Strategies
-from fermiac._base.validate import choice, real, whole
+from fermiac._base.validate import choice, real, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.walks.chains import MHDA, SRW, BaseChain, named_chains
 
@@ -53,7 +53,7 @@ class Schedule:
         kind = choice("alpha", alpha[0] if len(alpha) else None, ("linear", "log"))
         rises = kind == "linear"
         if len(alpha) != 3 + rises:
-            raise ArgumentError(f"alpha: {tuple(alpha)!r:.80} was given; {_FORMS} is needed")
+            raise ArgumentError(f"alpha: {shown(tuple(alpha), 80)} was given; {_FORMS} is needed")
         low, high = _strength(alpha[1]), _strength(alpha[2])
         n_steps = float(whole("alpha", alpha[3], 1, 2**53)) if rises else 0.0
         return cls(kind, low, high, n_steps)
@@ -452,6 +452,6 @@ def kernel_of(
         return replace(kernel, alpha=alpha)
     if Schedule.of(alpha) != kernel.schedule:
         raise ArgumentError(
-            f"alpha: {alpha!r:.60} was given, and the kernel {kernel!r} has another; give it once"
+            f"alpha: {shown(alpha)} was given, and the kernel {kernel!r} has another; give it once"
         )
     return kernel

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import numbers, plain
+from fermiac._base.validate import numbers, taken
 from fermiac.errors import ArgumentError, NumericalError
 
 __all__ = ["Loss", "Quadratic", "finite", "solved"]
@@ -121,7 +121,7 @@ class Loss:
 
     def _rows(self, theta: ArrayLike, nodes: ArrayLike) -> tuple[Array, NDArray[np.int64]]:
         points = np.ascontiguousarray(numbers("theta", theta))
-        places = np.asarray(plain("nodes", nodes))
+        places = taken("nodes", nodes)
         if points.shape != (places.size, self.dim) or places.ndim != 1:
             raise ArgumentError(
                 f"theta, nodes: shapes {points.shape} and {places.shape} were given; "

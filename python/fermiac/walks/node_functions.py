@@ -10,9 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import numbers
+from fermiac._base.validate import numbers, taken
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.walks.arrays import taken
 
 __all__ = ["NodeFunction", "NodeFunctionLike", "called"]
 

@@ -12,10 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.progress import finish, reporter
-from fermiac._base.validate import RngLike, choice, key_of, whole
+from fermiac._base.validate import RngLike, choice, key_of, shown, taken, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError
 from fermiac.results.result import warn
-from fermiac.walks.arrays import taken
 from fermiac.walks.chains import CHAINS, Base, BaseChain, named_chains
 from fermiac.walks.crawl import Crawl
 from fermiac.walks.graph import Graph
@@ -70,7 +69,7 @@ class Oracle:
 
     def __init__(self, neighbors: Neighbors) -> None:
         if not callable(neighbors):
-            raise ArgumentError(f"neighbors: {neighbors!r:.60} given; a callable is needed")
+            raise ArgumentError(f"neighbors: {shown(neighbors)} given; a callable is needed")
         self.neighbors = neighbors
 
     def __repr__(self) -> str:
@@ -432,7 +431,7 @@ def _target(weights: Any, base: BaseChain) -> tuple[Callable[[Ids], Any] | None,
     call = called(weights)
     if call is None:
         raise ArgumentError(
-            f"weights: {weights!r:.60} was given for a crawl; None, 'degree' or a callable is "
+            f"weights: {shown(weights)} was given for a crawl; None, 'degree' or a callable is "
             "needed, as nodes are not known before"
         )
 
@@ -452,7 +451,7 @@ def _initial_nodes(init: Any, n_walkers: int) -> Ids:
     nodes = np.atleast_1d(taken("init", init))
     if nodes.dtype.kind not in "iu" or nodes.ndim != 1 or len(nodes) not in (1, n_walkers):
         raise ArgumentError(
-            f"init: {init!r:.60} was given; a node, or one for each of {n_walkers} walkers, is "
+            f"init: {shown(init)} was given; a node, or one for each of {n_walkers} walkers, is "
             "needed"
         )
     return np.ascontiguousarray(np.broadcast_to(nodes, n_walkers), dtype=np.int64)

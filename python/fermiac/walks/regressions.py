@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import numbers, plain, real
+from fermiac._base.validate import numbers, real, taken
 from fermiac.errors import ArgumentError, NumericalError
 from fermiac.walks.losses import Loss, finite, solved
 
@@ -171,7 +171,7 @@ class Logistic(_Data):
     _link = "logistic"
 
     def _targets(self, y: ArrayLike) -> Array:
-        given = np.asarray(plain("y", y))
+        given = taken("y", y)
         classes = numbers("y", given.astype(np.float64) if given.dtype.kind == "b" else y)
         found = set(np.unique(classes).tolist())
         if not (found <= {0.0, 1.0} or found <= {-1.0, 1.0}):
@@ -230,7 +230,7 @@ def _restored(kind: type[_Data], x: Array, y: Array, starts: Array, ridge: float
 
 def _sorted(shards: ArrayLike, n: int) -> tuple[NDArray[np.intp] | None, NDArray[np.int64]]:
     """Return the order that sorts rows by node, or None, and the start of each node's rows."""
-    given = np.asarray(plain("shards", shards))
+    given = taken("shards", shards)
     if given.ndim != 1 or not given.size or given.dtype.kind not in "iu":
         raise ArgumentError(
             f"shards: {given.dtype} of shape {given.shape} was given; the node of each row, shape "

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import whole
+from fermiac._base.validate import shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.walks import arrays as arrays_module
 from fermiac.walks.walkable import check_walkable, require_symmetric
@@ -202,7 +202,7 @@ class Rows:
         try:
             return self._numbers[label]
         except (KeyError, TypeError):
-            raise ArgumentError(f"label: no node is called {label!r:.60}") from None
+            raise ArgumentError(f"label: no node is called {shown(label)}") from None
 
     @cached_property
     def _numbers(self) -> dict[Any, int]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
-from fermiac._base.validate import RngLike, choice, key_of, whole, yes
+from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, TargetError
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
@@ -252,7 +252,7 @@ def optimize(
             "them, and a function can draw its own"
         )
     if callback is not None and not callable(callback):
-        raise ArgumentError(f"callback: {callback!r:.60} was given; a callable is needed")
+        raise ArgumentError(f"callback: {shown(callback)} was given; a callable is needed")
     keep_state = yes("keep_state", keep_state)
     g = as_graph(graph)
     if isinstance(loss, Loss) and loss.n_nodes != g.n_nodes:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import numbers, positive, probability, whole
+from fermiac._base.validate import numbers, positive, probability, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.walks.kernels import exponent
 
@@ -149,5 +149,5 @@ def _projection(given: Any, dim: int) -> tuple[Any, ...] | None:
         sides = (np.broadcast_to(side, (dim,)) for side in (low, high))
         return "box", *(np.ascontiguousarray(side) for side in sides)
     raise ArgumentError(
-        f"projection: {given!r:.60} was given; ('ball', radius) or ('box', low, high) is needed"
+        f"projection: {shown(given)} was given; ('ball', radius) or ('box', low, high) is needed"
     )

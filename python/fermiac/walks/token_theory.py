@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fermiac._base.validate import choice, numbers, positive, unwrapped, whole
+from fermiac._base.validate import choice, numbers, positive, shown, unwrapped, whole
 from fermiac.errors import ArgumentError
 from fermiac.walks.chains import Base
 from fermiac.walks.kernels import Alpha, HistoryKernel, Kernel, exponent
@@ -195,7 +195,7 @@ def predict(
     start = numbers("start_error", start_error)
     if start.shape not in ((), (dim,)) or not np.isfinite(start).all():
         raise ArgumentError(
-            f"start_error: {start_error!r:.60} was given; a number or {dim} finite numbers are "
+            f"start_error: {shown(start_error)} was given; a number or {dim} finite numbers are "
             "needed"
         )
     start = np.broadcast_to(start, (dim,))

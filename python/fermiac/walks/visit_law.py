@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import numbers, require
+from fermiac._base.validate import numbers, require, shown
 from fermiac.errors import ArgumentError
 from fermiac.walks.node_functions import NodeFunction
 
@@ -69,7 +69,7 @@ def law_of(
     if isinstance(weights, str):
         if weights != "degree":
             raise ArgumentError(
-                f"weights: {weights!r:.60} was given; None, 'degree', an array or a callable is "
+                f"weights: {shown(weights)} was given; None, 'degree', an array or a callable is "
                 "needed"
             )
         return Law(graph, allowed, "degree")
@@ -112,7 +112,7 @@ def prior_of(law: Law, given: Any) -> Array | None:
     if isinstance(given, str):
         if given not in ("target", "uniform", "degree"):
             raise ArgumentError(
-                f"pseudo_counts: {given!r:.60} was given; 'target', 'uniform', 'degree' or an "
+                f"pseudo_counts: {shown(given)} was given; 'target', 'uniform', 'degree' or an "
                 "array is needed"
             )
         if given == "uniform" or (given == "target" and law.kind == "uniform"):

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from fermiac._base.strategies import Strategies
-from fermiac._base.validate import choice, positive, probability, whole, yes
+from fermiac._base.validate import choice, positive, probability, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Result
 
@@ -161,7 +161,7 @@ class Surrogate:
     def _check_together(self) -> None:
         if self.correct not in (True, False, "subsample"):
             raise ArgumentError(
-                f"correct: {self.correct!r:.60} given; True, False or 'subsample' is needed"
+                f"correct: {shown(self.correct)} given; True, False or 'subsample' is needed"
             )
         if self.init_use == "live":
             raise ArgumentError(
