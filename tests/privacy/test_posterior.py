@@ -297,3 +297,55 @@ def test_pictures() -> None:
     assert p.plot_region().get_aspect() == 1
     assert p.mu_posterior().plot().get_xlabel() == "μ"
     assert POSTERIOR(100, 0, 0, 100).plot_region(epsilon=2.0) is not None
+
+
+CALLS: list[Any] = [
+    fm.privacy.epsilon_posterior,
+    lambda *n, **k: fm.privacy.delta_posterior(*n, epsilon=1.0, **k),
+    fm.privacy.mu_posterior,
+    fm.privacy.epsilon_interval,
+    fm.privacy.gdp_bound,
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_tables_of_a_named_layout_are_the_counts(call: Any) -> None:
+    tp, fp, fn, tn = 40, 7, 12, 31
+    expected = call(tp, fp, fn, tn).to_dict()
+    expected.pop("wall_time")
+    for cells in (
+        {"tp": tp, "fp": fp, "fn": fn, "tn": tn},
+        {"table": [[tn, fp], [fn, tp]], "layout": "sklearn"},
+        {"table": np.array([[tp, fn], [fp, tn]]), "layout": "members-first"},
+    ):
+        found = call(**cells).to_dict()
+        found.pop("wall_time")
+        assert found == expected
+    # The order of scikit-learn's ravel() is another table.
+    other = call(tn, fp, fn, tp).to_dict()
+    assert {k: v for k, v in other.items() if k != "wall_time"} != expected
+
+
+def test_many_tables_at_once() -> None:
+    tables = np.array([[[31, 7], [12, 40]], [[5, 1], [2, 9]]])
+    p = fm.privacy.epsilon_posterior(table=tables, layout="sklearn")
+    assert p.shape == (2,)
+    assert p.median[1] == fm.privacy.epsilon_posterior(9, 1, 2, 5).median
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ({"tp": 1, "fp": 2}, "fn, tn: not given"),
+        ({"table": [[1, 2], [3, 4]]}, "layout: not given with table="),
+        ({"table": [[1, 2], [3, 4]], "layout": "scikit"}, "layout: 'scikit' was given"),
+        ({"table": [1, 2, 3, 4], "layout": "sklearn"}, "table: an array of shape (4,)"),
+        ({"table": [[1, 2], [3, 4]], "layout": "sklearn", "tp": 1}, "table: given with tp"),
+        ({"tp": 1, "fp": 2, "fn": 3, "tn": 4, "layout": "sklearn"}, "layout: given without"),
+    ],
+)
+def test_bad_tables_are_refused(call: Any, cells: dict[str, Any], words: str) -> None:
+    with pytest.raises(fm.errors.ArgumentError) as caught:
+        call(**cells)
+    assert words in str(caught.value)

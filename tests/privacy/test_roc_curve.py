@@ -64,8 +64,8 @@ def test_the_hull_is_that_of_brute_force() -> None:
 
 
 def test_areas_in_closed_form() -> None:
-    assert roc([2, 3], [0, 1]).auc == 1.0
-    assert roc([0, 1], [2, 3]).auc == 0.0
+    assert roc([3, 4], [1, 2]).auc == 1.0
+    assert roc([1, 2], [3, 4]).auc == 0.0
     assert roc([5.0] * 7, [5.0] * 3).auc == 0.5
     # Normal scores a shift of d apart: Φ(d / √2), and 2 Φ(d / 2) - 1.
     rng, n, d = np.random.default_rng(1), 200_000, 1.3
@@ -85,7 +85,7 @@ def test_tpr_at_fpr_interpolates_from_the_top_of_a_step() -> None:
     assert c.tpr_at_fpr(1.0) == 1.0
     assert isinstance(c.tpr_at_fpr(1.0), float)
     # One tie of members and non-members is a slope.
-    s = roc([1.0, 0.0], [1.0, 0.0])
+    s = roc([2.0, 1.0], [2.0, 1.0])
     np.testing.assert_allclose(s.tpr_at_fpr([0.0, 0.25, 0.75]), [0.0, 0.25, 0.75])
     np.testing.assert_allclose(s.tpr_at_fpr([0.25, 0.75], interpolate=False), [0.0, 0.5])
     # Rates that are counts over sizes are met exactly.
@@ -175,7 +175,7 @@ def test_bits_of_the_bootstrap(thread_counts: tuple[int, ...]) -> None:
 
 
 def test_degenerate_bootstraps() -> None:
-    c = roc([2.0, 3.0], [0.0, 1.0])
+    c = roc([3.0, 4.0], [1.0, 2.0])
     with pytest.warns(FermiacWarning, match="all 50 replicates") as caught:
         b = c.bootstrap(n=50, rng=1)
     assert (b.lower, b.upper, b.estimate) == (1.0, 1.0, 1.0)

@@ -163,3 +163,49 @@ def test_curves_are_drawn() -> None:
     with pytest.raises(ArgumentError, match="epsilon"):
         a.roc.plot(epsilon=-1.0)
     plt.close("all")
+
+
+def test_scores_beside_labels_are_refused_in_either_order() -> None:
+    rng = np.random.default_rng(8)
+    labels = np.repeat([1.0, 0.0], 500)
+    noise = rng.normal(size=1000)
+    for pair in ((noise, labels), (labels, noise), (labels, labels[::-1])):
+        for call in (audit_scores, fm.privacy.roc):
+            with pytest.raises(ArgumentError, match=r"they may be labels; .* give labels="):
+                call(*pair)  # type: ignore[operator]
+    # Read as labels, pure noise shows nothing.
+    assert audit_scores(noise, labels=labels, rng=0).epsilon_lower < 0.1
+
+
+def test_labels_are_the_same_as_two_arrays() -> None:
+    rng = np.random.default_rng(9)
+    labels = rng.integers(0, 2, 800)
+    both = rng.normal(size=800) + labels
+    two = (both[labels == 1], both[labels == 0])
+    expected = audit_scores(*two, rng=3)
+    for given in (labels, labels.astype(bool), labels.astype(float)):
+        found = audit_scores(both, labels=given, rng=3)
+        assert found.epsilon_lower == expected.epsilon_lower
+        assert dict(found.counts) == dict(expected.counts)
+    assert fm.privacy.roc(both, labels=labels).auc == fm.privacy.roc(*two).auc
+    # Scores that are 0 and 1 themselves are taken with labels, or where the sizes differ.
+    answers = (both > 0.5).astype(float)
+    binary = fm.privacy.roc(answers, labels=labels)
+    assert binary.auc == fm.privacy.roc(answers[labels == 1], answers[labels == 0]).auc
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "nonmembers: not given"),
+        ({"nonmembers": [1.0, 2.0], "labels": [0, 1]}, "labels: given with nonmembers"),
+        ({"labels": [0, 2]}, "labels: 1 (or True)"),
+        ({"labels": ["a", "b"]}, "labels: 1 (or True)"),
+        ({"labels": [0, 1, 1]}, "labels: an array of shape (3,)"),
+        ({"labels": [1, 1]}, "labels: all are equal"),
+    ],
+)
+def test_bad_labels_are_refused(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ArgumentError) as caught:
+        audit_scores([0.5, 1.5], **given)
+    assert words in str(caught.value)

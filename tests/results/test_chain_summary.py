@@ -136,3 +136,27 @@ def test_below_the_table_stands_how_the_run_went() -> None:
     assert lines[7] == "warning: told before"
     assert lines[8].startswith("warning: 1 of 4000 transitions")
     assert len(repr(s).split("\n")) <= 6
+
+
+def test_the_size_of_chains_is_the_least_of_the_table() -> None:
+    # Slow chains: as many draws as points, and an effective size of a few.
+    s = fm.Sample.from_arrays(np.cumsum(fm.random.Stream(5).normal((4, 1000, 2)), axis=1))
+    assert s.ess == fm.diagnostics.ess(s.draws).min()
+    assert s.ess < 30
+    assert isinstance(s.ess, float)
+    # With weights the smaller one of both counts, for each law.
+    even = replace(s, log_weights=np.zeros((4, 1000)))
+    assert even.ess == s.ess
+    narrow = np.full((4, 1000, 2), -np.inf)
+    narrow[:, :, 0] = 0.0
+    narrow[0, 0, 1] = 0.0
+    np.testing.assert_array_equal(replace(s, log_weights=narrow).ess, [s.ess, 1.0])
+    assert np.isnan(fm.Sample.from_arrays(s.draws[:, :3]).ess)
+
+
+def test_the_size_of_walkers_is_that_of_the_table() -> None:
+    draws = np.sin(np.cumsum(fm.random.Stream(3).normal((6, 2000, 2)), axis=1) * 0.02)
+    s = replace(fm.Sample.from_arrays(draws), settings={"ensemble": True})
+    column = s.summary().splitlines()[1].split().index("ess_mean")
+    sizes = [float(line.split()[column]) for line in s.summary().splitlines()[2:4]]
+    assert min(sizes) == round(float(s.ess))

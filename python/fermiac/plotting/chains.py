@@ -16,6 +16,7 @@ from fermiac.errors import ArgumentError
 from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, new_axes, panels, pyplot
 from fermiac.results.chain_errors import (
     MOST_RHAT,
+    autocorrelation_times,
     chain_shape,
     is_ensemble,
     rank_rhat,
@@ -185,7 +186,7 @@ def plot_autocorrelation(
     """Draw the autocorrelations of each coordinate for every chain, and their mean.
 
     The time in the title is the number of draws over the effective sample size for the mean. It is
-    also long if the chains differ.
+    also long if the chains differ. For the walkers of an ensemble it is τ, as in `Sample.summary`.
 
     Parameters
     ----------
@@ -217,8 +218,8 @@ def plot_autocorrelation(
     >>> axes = s.plot_autocorrelation()
     """
     draws, names = _chosen(sample, columns)
-    chains, n, _ = draws.shape
-    times = chains * n / statistic(draws, "ess_mean", resolve_threads(None))
+    n = draws.shape[1]
+    times = autocorrelation_times(sample, draws, resolve_threads(None))
     if max_lag is None:
         lags = min(max(20, int(4 * times.max())), n - 1)
     else:

@@ -190,7 +190,7 @@ def plot_weights(sample: Sample, ax: Axes | None = None) -> Axes:
     khat = float(sample.khat)
     tail = min(_tail_length(n), weights.size - 1)
     cut, largest = weights[-tail - 1], weights[-1]
-    label = f"k-hat {khat:.2f}, ESS {float(sample.ess):.0f} of {n}"
+    label = f"k-hat {khat:.2f}, ESS {float(sample._ess_of_weights):.0f} of {n}"
     if np.isfinite(khat) and largest > cut:
         ax.axvline(cut, color=GREY, lw=1, ls=":", label=f"the tail: {tail} points")
         # The scale of the fitted tail follows from the excesses.

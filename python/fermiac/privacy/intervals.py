@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from fermiac import _core, special
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, columns, unwrapped
-from fermiac.privacy.checks import Array, counts, fraction, provenance
+from fermiac.privacy.checks import Array, confusion_counts, fraction, provenance
 from fermiac.privacy.gaussian import gdp_epsilon
 from fermiac.privacy.posterior import epsilon_posterior
 from fermiac.privacy.rates import DIRECTIONS
@@ -70,11 +70,13 @@ def _percent(prob: float | Array) -> str:
 
 
 def epsilon_interval(
-    tp: ArrayLike,
-    fp: ArrayLike,
-    fn: ArrayLike,
-    tn: ArrayLike,
+    tp: ArrayLike | None = None,
+    fp: ArrayLike | None = None,
+    fn: ArrayLike | None = None,
+    tn: ArrayLike | None = None,
     *,
+    table: ArrayLike | None = None,
+    layout: str | None = None,
     delta: ArrayLike = 0.0,
     prob: ArrayLike = 0.9,
     kind: str = "two-sided",
@@ -93,7 +95,13 @@ def epsilon_interval(
     ----------
     tp, fp, fn, tn : array_like
         True positives, false positives, false negatives, true negatives: numbers of at least 0,
-        which need not be whole.
+        which need not be whole. This is not the order of scikit-learn, whose
+        ``confusion_matrix(truth, answer).ravel()`` is (tn, fp, fn, tp): give its table by
+        ``table=``, or the counts by keyword.
+    table : array_like, shape (..., 2, 2), optional
+        The counts as a table, in their place; needs `layout`.
+    layout : {"sklearn", "members-first"}, optional
+        The cells of `table`: ``[[tn, fp], [fn, tp]]``, or ``[[tp, fn], [fp, tn]]``.
     delta : array_like, default 0
         In [0, 1).
     prob : array_like, default 0.9
@@ -155,14 +163,15 @@ def epsilon_interval(
     method = choice("method", method, METHODS)
     direction = choice("direction", direction, DIRECTIONS)
     of_delta, of_prob = fraction("delta", delta, zero=True), fraction("prob", prob)
+    cells = confusion_counts((tp, fp, fn, tn), table, layout)
     if method == "bayes":
         posterior = epsilon_posterior(
-            tp, fp, fn, tn, delta=of_delta, direction=direction, n_threads=n_threads
+            *cells, delta=of_delta, direction=direction, n_threads=n_threads
         )
         lower, upper = posterior.interval(of_prob, kind="equal" if kind == "two-sided" else kind)
     else:
         lower, upper = limits(
-            (counts("tp", tp), counts("fp", fp), counts("fn", fn), counts("tn", tn)),
+            cells,
             delta=of_delta,
             alpha=1.0 - of_prob,
             sides=(kind != "upper", kind != "lower"),
@@ -244,11 +253,13 @@ class GdpBound(Result):
 
 
 def gdp_bound(
-    tp: ArrayLike,
-    fp: ArrayLike,
-    fn: ArrayLike,
-    tn: ArrayLike,
+    tp: ArrayLike | None = None,
+    fp: ArrayLike | None = None,
+    fn: ArrayLike | None = None,
+    tn: ArrayLike | None = None,
     *,
+    table: ArrayLike | None = None,
+    layout: str | None = None,
     prob: ArrayLike = 0.95,
     delta: ArrayLike | None = None,
     n_threads: int | None = None,
@@ -263,7 +274,13 @@ def gdp_bound(
     ----------
     tp, fp, fn, tn : array_like
         True positives, false positives, false negatives, true negatives: numbers of at least 0,
-        which need not be whole.
+        which need not be whole. This is not the order of scikit-learn, whose
+        ``confusion_matrix(truth, answer).ravel()`` is (tn, fp, fn, tp): give its table by
+        ``table=``, or the counts by keyword.
+    table : array_like, shape (..., 2, 2), optional
+        The counts as a table, in their place; needs `layout`.
+    layout : {"sklearn", "members-first"}, optional
+        The cells of `table`: ``[[tn, fp], [fn, tp]]``, or ``[[tp, fn], [fp, tn]]``.
     prob : array_like, default 0.95
         The probability that a bound holds, in (0, 1).
     delta : array_like, optional
@@ -302,10 +319,10 @@ def gdp_bound(
     """
     began = time.perf_counter()
     of_prob = fraction("prob", prob)
-    table = (counts("tp", tp), counts("fp", fp), counts("fn", fn), counts("tn", tn))
+    cells = confusion_counts((tp, fp, fn, tn), table, layout)
     flat, shape, n = columns(
         "counts",
-        **dict(zip(("tp", "fp", "fn", "tn"), table, strict=True)),
+        **dict(zip(("tp", "fp", "fn", "tn"), cells, strict=True)),
         tail=np.asarray((1.0 - of_prob) / 2),
     )
     hits, false_alarms, misses, rejections, tail = flat

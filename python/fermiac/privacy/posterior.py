@@ -14,7 +14,7 @@ from fermiac import special
 from fermiac._base import registry
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, numbers, unwrapped
-from fermiac.privacy.checks import Array, at_least_zero, fraction, provenance
+from fermiac.privacy.checks import Array, at_least_zero, confusion_counts, fraction, provenance
 from fermiac.privacy.gaussian import gdp_epsilon
 from fermiac.privacy.posterior_base import Posterior, laws
 from fermiac.privacy.rates import DIRECTIONS, delta_of_rates, epsilon_of_rates
@@ -216,11 +216,13 @@ class MuPosterior(Posterior):
 
 
 def epsilon_posterior(
-    tp: ArrayLike,
-    fp: ArrayLike,
-    fn: ArrayLike,
-    tn: ArrayLike,
+    tp: ArrayLike | None = None,
+    fp: ArrayLike | None = None,
+    fn: ArrayLike | None = None,
+    tn: ArrayLike | None = None,
     *,
+    table: ArrayLike | None = None,
+    layout: str | None = None,
     delta: ArrayLike = 0.0,
     prior: Any = "jeffreys",
     direction: str = "both",
@@ -242,7 +244,13 @@ def epsilon_posterior(
     ----------
     tp, fp, fn, tn : array_like
         True positives, false positives, false negatives, true negatives: numbers of at least 0,
-        which need not be whole.
+        which need not be whole. This is not the order of scikit-learn, whose
+        ``confusion_matrix(truth, answer).ravel()`` is (tn, fp, fn, tp): give its table by
+        ``table=``, or the counts by keyword.
+    table : array_like, shape (..., 2, 2), optional
+        The counts as a table, in their place; needs `layout`.
+    layout : {"sklearn", "members-first"}, optional
+        The cells of `table`: ``[[tn, fp], [fn, tp]]``, or ``[[tp, fn], [fp, tn]]``.
     delta : array_like, default 0
         In [0, 1).
     prior : {"jeffreys", "uniform", "joint-dirichlet"} or two pairs, default "jeffreys"
@@ -287,23 +295,30 @@ def epsilon_posterior(
     ...
     >>> round(p.mean, 6), round(p.prob_above(1.5), 6)
     (1.424089, 0.187815)
+    >>> table = [[400, 100], [100, 400]]  # sklearn.metrics.confusion_matrix(is_member, answer)
+    >>> q = fm.privacy.epsilon_posterior(table=table, layout="sklearn", delta=1e-5)
+    >>> q.mean == p.mean
+    True
     >>> many = fm.privacy.epsilon_posterior([100, 487], [0, 512], 0, [100, 1], delta=1e-5)
     >>> many.ppf(0.05).round(6)
     array([4.896377, 0.143895])
     """
     start = time.perf_counter()
     at = fraction("delta", delta, zero=True).copy()
-    given, _ = laws("epsilon_posterior", tp, fp, fn, tn, prior, delta=at)
+    cells = confusion_counts((tp, fp, fn, tn), table, layout)
+    given, _ = laws("epsilon_posterior", cells, prior, delta=at)
     side = choice("direction", direction, DIRECTIONS)
     return EpsilonPosterior(**_common(given, prior, side, n_threads, start), delta=unwrapped(at))
 
 
 def delta_posterior(
-    tp: ArrayLike,
-    fp: ArrayLike,
-    fn: ArrayLike,
-    tn: ArrayLike,
+    tp: ArrayLike | None = None,
+    fp: ArrayLike | None = None,
+    fn: ArrayLike | None = None,
+    tn: ArrayLike | None = None,
     *,
+    table: ArrayLike | None = None,
+    layout: str | None = None,
     epsilon: ArrayLike,
     prior: Any = "jeffreys",
     direction: str = "both",
@@ -319,7 +334,13 @@ def delta_posterior(
     Parameters
     ----------
     tp, fp, fn, tn : array_like
-        The counts; see `epsilon_posterior`.
+        The counts; see `epsilon_posterior`. This is not the order of scikit-learn, whose
+        ``confusion_matrix(truth, answer).ravel()`` is (tn, fp, fn, tp): give its table by
+        ``table=``, or the counts by keyword.
+    table : array_like, shape (..., 2, 2), optional
+        The counts as a table, in their place; needs `layout`.
+    layout : {"sklearn", "members-first"}, optional
+        The cells of `table`: ``[[tn, fp], [fn, tp]]``, or ``[[tp, fn], [fp, tn]]``.
     epsilon : array_like
         At least 0.
     prior, direction, n_threads
@@ -350,17 +371,20 @@ def delta_posterior(
     """
     start = time.perf_counter()
     at = at_least_zero("epsilon", epsilon).copy()
-    given, _ = laws("delta_posterior", tp, fp, fn, tn, prior, epsilon=at)
+    cells = confusion_counts((tp, fp, fn, tn), table, layout)
+    given, _ = laws("delta_posterior", cells, prior, epsilon=at)
     side = choice("direction", direction, DIRECTIONS)
     return DeltaPosterior(**_common(given, prior, side, n_threads, start), epsilon=unwrapped(at))
 
 
 def mu_posterior(
-    tp: ArrayLike,
-    fp: ArrayLike,
-    fn: ArrayLike,
-    tn: ArrayLike,
+    tp: ArrayLike | None = None,
+    fp: ArrayLike | None = None,
+    fn: ArrayLike | None = None,
+    tn: ArrayLike | None = None,
     *,
+    table: ArrayLike | None = None,
+    layout: str | None = None,
     prior: Any = "jeffreys",
     direction: str = "both",
     n_threads: int | None = None,
@@ -376,7 +400,13 @@ def mu_posterior(
     Parameters
     ----------
     tp, fp, fn, tn : array_like
-        The counts; see `epsilon_posterior`.
+        The counts; see `epsilon_posterior`. This is not the order of scikit-learn, whose
+        ``confusion_matrix(truth, answer).ravel()`` is (tn, fp, fn, tp): give its table by
+        ``table=``, or the counts by keyword.
+    table : array_like, shape (..., 2, 2), optional
+        The counts as a table, in their place; needs `layout`.
+    layout : {"sklearn", "members-first"}, optional
+        The cells of `table`: ``[[tn, fp], [fn, tp]]``, or ``[[tp, fn], [fp, tn]]``.
     prior, n_threads
         See `epsilon_posterior`.
     direction : {"both", "attack"}, default "both"
@@ -410,7 +440,8 @@ def mu_posterior(
     8.093
     """
     start = time.perf_counter()
-    given, _ = laws("mu_posterior", tp, fp, fn, tn, prior)
+    cells = confusion_counts((tp, fp, fn, tn), table, layout)
+    given, _ = laws("mu_posterior", cells, prior)
     side = choice("direction", direction, ("both", "attack"))
     return MuPosterior(**_common(given, prior, side, n_threads, start))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -44,11 +44,12 @@ _STREAM = 2**32
 
 
 def laws(
-    call: str, tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, tn: ArrayLike, prior: Any, **more: Array
+    call: str, table: Sequence[ArrayLike], prior: Any, **more: Array
 ) -> tuple[dict[str, Array], Mapping[str, Array]]:
     """Return the counts, and the parameters of the laws of both rates; `more` broadcasts too."""
     # Copies, so that later changes of the caller's arrays do not change the posterior.
-    given = {k: counts(k, v).copy() for k, v in {"tp": tp, "fp": fp, "fn": fn, "tn": tn}.items()}
+    names = ("tp", "fp", "fn", "tn")
+    given = {name: counts(name, x).copy() for name, x in zip(names, table, strict=True)}
     if isinstance(prior, str):
         p = np.asarray(_PRIORS[choice("prior", prior, tuple(_PRIORS))])
         pairs = [[p, p], [p, p]]
@@ -105,7 +106,7 @@ class Posterior(Result):
 
     @cached_property
     def _laws(self) -> Mapping[str, Array]:
-        return laws("posterior", self.tp, self.fp, self.fn, self.tn, self.prior)[1]
+        return laws("posterior", (self.tp, self.fp, self.fn, self.tn), self.prior)[1]
 
     @property
     def shape(self) -> tuple[int, ...]:

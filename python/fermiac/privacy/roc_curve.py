@@ -14,13 +14,13 @@ from fermiac._base import registry
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import RngLike, choice, key_of, unwrapped, whole
 from fermiac.errors import ArgumentError, FermiacWarning
-from fermiac.privacy.checks import Array, fraction, provenance, scores, single, warned
+from fermiac.privacy.checks import Array, fraction, provenance, single, two_groups, warned
 from fermiac.results.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["RocBootstrap", "RocCurve", "roc"]
+__all__ = ["RocBootstrap", "RocCurve", "curve_of", "roc"]
 
 Integers = NDArray[np.int64]
 _STATISTICS = ("auc", "tpr_at_fpr", "advantage")
@@ -279,7 +279,9 @@ class RocCurve(Result):
         return drawn
 
 
-def roc(members: ArrayLike, nonmembers: ArrayLike) -> RocCurve:
+def roc(
+    members: ArrayLike, nonmembers: ArrayLike | None = None, *, labels: ArrayLike | None = None
+) -> RocCurve:
     """Return the ROC curve of attack scores.
 
     Parameters
@@ -287,6 +289,10 @@ def roc(members: ArrayLike, nonmembers: ArrayLike) -> RocCurve:
     members, nonmembers : array_like, shape (n,)
         Scores of examples that were in the training set, and of others; a larger score points to
         a member. Infinities are allowed, and equal scores are one threshold.
+    labels : array_like, shape (n,), optional
+        Whether each score is that of a member, 1 or 0 (or booleans), in place of `nonmembers`: the
+        first argument then has the scores of both, as scikit-learn has them. Without it, arrays of
+        equal size of which one holds only 0 and 1 are refused, as they may be scores and labels.
 
     Returns
     -------
@@ -295,7 +301,7 @@ def roc(members: ArrayLike, nonmembers: ArrayLike) -> RocCurve:
     Raises
     ------
     ArgumentError
-        If one of the two is empty, holds NaN, or is not one-dimensional.
+        If one of the two is empty, holds NaN, is not one-dimensional, or may be labels.
 
     References
     ----------
@@ -304,12 +310,16 @@ def roc(members: ArrayLike, nonmembers: ArrayLike) -> RocCurve:
     Examples
     --------
     >>> import fermiac as fm
-    >>> curve = fm.privacy.roc([2.0, 1.0], [1.0, 0.0])
+    >>> curve = fm.privacy.roc([3.0, 2.0], [2.0, 1.0])
     >>> curve.thresholds, curve.tpr, curve.fpr
-    (array([inf,  2.,  1.,  0.]), array([0. , 0.5, 1. , 1. ]), array([0. , 0. , 0.5, 1. ]))
+    (array([inf,  3.,  2.,  1.]), array([0. , 0.5, 1. , 1. ]), array([0. , 0. , 0.5, 1. ]))
     """
+    return curve_of(*two_groups(members, nonmembers, labels))
+
+
+def curve_of(some: Array, others: Array) -> RocCurve:
+    """Return the curve of checked scores of members and of others."""
     began = time.perf_counter()
-    some, others = scores("members", members), scores("nonmembers", nonmembers)
     thresholds, tp, fp, hull, auc, hull_auc = _core.privacy_roc(some, others)
     return RocCurve(
         fpr=fp / others.size,

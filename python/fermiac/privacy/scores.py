@@ -14,11 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.validate import RngLike, choice, key_of, numbers
 from fermiac.errors import ArgumentError, ClusterWarning
-from fermiac.privacy.checks import Array, provenance, scores, single, warned
+from fermiac.privacy.checks import Array, provenance, single, two_groups, warned
 from fermiac.privacy.clusters import LARGE_EFFECT, Clusters, design_effect, take_clusters
 from fermiac.privacy.intervals import limits
 from fermiac.privacy.rates import DIRECTIONS
-from fermiac.privacy.roc_curve import RocCurve, roc
+from fermiac.privacy.roc_curve import RocCurve, curve_of
 from fermiac.privacy.thresholds import (
     THRESHOLDS,
     FixedThreshold,
@@ -199,7 +199,7 @@ class Auditor(NamedTuple):
 
     def best(self, data: Scores, alpha: float, bound: Bound) -> float:
         """Return the threshold with the best bound; of equals that with the largest advantage."""
-        curve = roc(data.members, data.nonmembers)
+        curve = curve_of(data.members, data.nonmembers)
         # A threshold that another one beats in both rates cannot be the best.
         more, wider = np.diff(curve.tp) > 0, np.diff(curve.fp) > 0
         keep = np.append(False, more) & np.append(wider, True)
@@ -246,7 +246,7 @@ class Auditor(NamedTuple):
 
     def over_all(self, data: Scores, alpha: float) -> Bounded:
         """Return the bound at the best of all scores, each without that score."""
-        curve = roc(data.members, data.nonmembers)
+        curve = curve_of(data.members, data.nonmembers)
         each = alpha / (curve.n_members + curve.n_nonmembers + 1)
         tp, fp = curve.tp.astype(np.float64), curve.fp.astype(np.float64)
         fn, tn = curve.n_members - tp, curve.n_nonmembers - fp
@@ -306,8 +306,9 @@ _BOUNDS["bayes"] = _posterior
 
 def audit_scores(
     members: ArrayLike,
-    nonmembers: ArrayLike,
+    nonmembers: ArrayLike | None = None,
     *,
+    labels: ArrayLike | None = None,
     threshold: Threshold | str | float = HoldOutThreshold(),  # noqa: B008 - frozen
     delta: float = 0.0,
     alpha: float = 0.05,
@@ -329,6 +330,10 @@ def audit_scores(
     members, nonmembers : array_like, shape (n,)
         Scores of examples that were in the training set, and of others; a score at or above the
         threshold means "member". Infinities are allowed.
+    labels : array_like, shape (n,), optional
+        Whether each score is that of a member, 1 or 0 (or booleans), in place of `nonmembers`: the
+        first argument then has the scores of both, as scikit-learn has them. Without it, arrays of
+        equal size of which one holds only 0 and 1 are refused, as they may be scores and labels.
     threshold : float, str or threshold object, default HoldOutThreshold()
         A threshold that was fixed beforehand (a number, `FixedThreshold`), or its choice: on one
         part of the scores (`HoldOutThreshold`, ``"holdout"``); on many random parts (`MultiSplit`,
@@ -399,7 +404,7 @@ def audit_scores(
     (True, 'FixedThreshold(threshold=1.0)')
     """
     began = time.perf_counter()
-    some, others = scores("members", members), scores("nonmembers", nonmembers)
+    some, others = two_groups(members, nonmembers, labels)
     if isinstance(threshold, Threshold | str | type):
         strategy = THRESHOLDS.resolve(threshold)
     else:
@@ -453,7 +458,7 @@ def audit_scores(
         method=name,
         direction=direction,
         clusters=found.effects,
-        roc=roc(some, others),
+        roc=curve_of(some, others),
         warnings=tuple(notes),
         **provenance(settings, time.perf_counter() - began, key if strategy.random else None),
     )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_RHAT",
+    "autocorrelation_times",
     "chain_shape",
     "convergence_findings",
     "is_ensemble",
@@ -80,6 +81,17 @@ def rank_rhat(draws: Array, n_threads: int) -> Array:
 def walker_times(draws: Array, n_threads: int) -> Array:
     """Return the autocorrelation time of the walkers of an ensemble for each column."""
     return statistic(draws, "windowed_time", n_threads, (WINDOW, 0.0))
+
+
+def autocorrelation_times(sample: Sample, draws: Array, n_threads: int) -> Array:
+    """Return the autocorrelation time of each column of the draws of a sample.
+
+    For independent chains it is the number of draws over the effective sample size for the mean.
+    """
+    if is_ensemble(sample):
+        return walker_times(draws, n_threads)
+    size: Array = draws.shape[0] * draws.shape[1] / statistic(draws, "ess_mean", n_threads)
+    return size
 
 
 def walker_sizes(draws: Array, n_threads: int) -> Array:

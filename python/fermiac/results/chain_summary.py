@@ -34,6 +34,7 @@ __all__ = [
     "convergence",
     "findings",
     "headline",
+    "least_size",
     "of_blocks",
     "summary",
 ]
@@ -88,22 +89,31 @@ def convergence(sample: Sample, columns: int | None = None) -> Convergence | Non
     return Convergence(bulk, tail, rank_rhat(draws, threads) if chains == 1 else rhat, False)
 
 
+def least_size(sample: Sample) -> float | Array:
+    """Return the least bulk ESS of a coordinate, for each law; that of the weights if smaller."""
+    got = convergence(sample)
+    bulk = float("nan") if got is None else float(got.bulk.min())
+    if sample.log_weights is None:
+        return bulk
+    least = np.minimum(bulk, sample._ess_of_weights)
+    return least if least.ndim else float(least)
+
+
 def headline(sample: Sample) -> str:
     """Return the first line of the repr, in a time that does not grow with the sample."""
     what = _lengths(sample)
     what += " in 1 dimension" if sample.dim == 1 else f" in {sample.dim} dimensions"
     n_columns = min(sample.dim, _QUICK_COLUMNS, max(_QUICK_NUMBERS // sample.n_draws, 1))
-    weighted = "" if sample.log_weights is None else f", weighted: ESS {np.min(sample.ess):.0f}"
     got = convergence(sample, n_columns)
     if got is None:
-        return f"Sample of {what}{weighted}"
+        return f"Sample of {what}{sample._weighted}"
     least = min(got.bulk.min(), got.tail.min())
     of = "" if n_columns == sample.dim else f" in the first {n_columns} of them"
     worst = got.rhat_or_time.max()
     shown = f"τ ≤ {worst:.3g}, " if got.is_ensemble else f"R-hat ≤ {worst:.3f}, "
     # A single chain of a few draws has no R-hat.
     shown = "" if np.isnan(worst) else shown
-    return f"Sample of {what}: {shown}ESS ≥ {least:.0f}{of}{weighted}"
+    return f"Sample of {what}: {shown}ESS ≥ {least:.0f}{of}{sample._weighted}"
 
 
 def _lengths(sample: Sample) -> str:

@@ -169,11 +169,20 @@ class Sample(Result):
 
     @property
     def ess(self) -> float | Array:
-        """The effective sample size (Σw)² / Σw², for each law.
+        """The effective sample size.
 
-        It depends on the weights alone and takes the draws of chains as independent; `expect`
-        returns one for each integrand.
+        That of weighted points is (Σw)² / Σw², for each law. That of chains is the least bulk ESS
+        of a coordinate, as in `summary` (for the walkers of an ensemble that for the mean; NaN for
+        fewer than 4 draws a chain); of weighted chains the smaller of the two. `expect` returns one
+        for each integrand.
         """
+        if error_model_of(self).of_chains:
+            return chain_summary.least_size(self)
+        return self._ess_of_weights
+
+    @property
+    def _ess_of_weights(self) -> float | Array:
+        """(Σw)² / Σw² for each law, as if draws were independent."""
         return self._per_law(lambda w: float(1 / np.sum(w**2)) if w.any() else 0.0)
 
     @property
@@ -603,9 +612,15 @@ class Sample(Result):
     def _headline(self) -> str:
         if error_model_of(self).of_chains:
             return self._chain_headline
-        weighted = "" if self.log_weights is None else f", weighted: ESS {np.min(self.ess):.0f}"
         dimensions = "1 dimension" if self.dim == 1 else f"{self.dim} dimensions"
-        return f"Sample of {self.n_draws} points in {dimensions}{weighted}"
+        return f"Sample of {self.n_draws} points in {dimensions}{self._weighted}"
+
+    @property
+    def _weighted(self) -> str:
+        """The ESS of the weights for a headline, or nothing without weights."""
+        if self.log_weights is None:
+            return ""
+        return f", weighted: ESS {np.min(self._ess_of_weights):.0f}"
 
     @property
     def _points(self) -> Array:
