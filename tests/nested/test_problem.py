@@ -68,6 +68,9 @@ def test_a_function_of_one_point_is_told_how_to_be_one_of_many() -> None:
 
     with pytest.raises(AssertionError, match="is not one point"):
         run(one)
+    with pytest.raises(TargetError, match=r"is not one point.*vectorize") as caught:
+        run(one, check=True)
+    assert isinstance(caught.value.__cause__, AssertionError)
     assert run(fm.targets.vectorize(one)).converged
     # The usual mistake: a formula of x[0], x[1], ..., which takes rows for coordinates.
     with pytest.raises(TargetError, match="vectorize"):

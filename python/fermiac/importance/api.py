@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
-from fermiac._base.validate import choice, whole
+from fermiac._base.validate import choice, whole, yes
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, WorkerError
 from fermiac.importance.result import to_estimate
@@ -23,7 +23,7 @@ from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.callables import law_handle
-from fermiac.targets.conversion import adapted, as_integrand
+from fermiac.targets.conversion import adapted, as_integrand, compared
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -58,6 +58,7 @@ def expect(
     on_nan: str = "raise",
     names: Sequence[str] | None = None,
     keep_draws: bool = False,
+    check: bool = True,
     rng: RngLike = None,
     n_threads: int | None = None,
     executor: Executor | Sharded | None = None,
@@ -127,6 +128,10 @@ def expect(
         Names of the J expectations, for tables and for `Estimate.ratio`.
     keep_draws : bool, default False
         Keep the final sample, as `Estimate.sample`.
+    check : bool, default True
+        Compare a batch of two points with the two points alone at the first call of an `f`
+        in Python, at the cost of three calls that are not counted; see
+        `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
@@ -222,7 +227,7 @@ def expect(
     laws = as_laws(law)
     labels = expectation_names(names)
 
-    def check(outputs: int, is_complex: bool) -> None:
+    def first(outputs: int, is_complex: bool) -> None:
         # At the first values of f, before the budget is spent.
         j = max(outputs, len(laws))
         if labels is not None and len(labels) != j:
@@ -249,7 +254,9 @@ def expect(
     public = {"n": n, "method": chosen.name, **(settings if chosen.defaults else {})}
     public |= {"covariance": covariance, "on_nan": on_nan}
     f = adapted(f, laws[0].dim)
-    as_integrand(f, laws[0].dim, check)  # before a checkpoint is made for it
+    if yes("check", check):
+        f = compared(f)
+    as_integrand(f, laws[0].dim, first)  # before a checkpoint is made for it
     workers = resolve_threads(n_threads)
     with (
         reporter(progress, "expect", "evaluations") as shown,
@@ -265,7 +272,7 @@ def expect(
             integrand=True,
         ) as (evaluated, report),
     ):
-        target = as_integrand(evaluated, laws[0].dim, check)
+        target = as_integrand(evaluated, laws[0].dim, first)
         raw, error = _core.importance_expect(
             target.handle, [law_handle(x) for x in laws], options, workers, report
         )

@@ -51,6 +51,7 @@ def evidence(
     df: float = 8.0,
     defensive: float = 0.1,
     names: Sequence[str] | None = None,
+    check: bool = True,
     rng: RngLike = None,
     n_threads: int | None = None,
     executor: Executor | Sharded | None = None,
@@ -100,6 +101,10 @@ def evidence(
         density / law over `defensive`. From 0 to 0.9.
     names : sequence of str, optional
         Names of the coordinates, for the sample.
+    check : bool, default True
+        Compare a batch of two points with the two points alone at the first call of a target
+        in Python, at the cost of three calls that are not counted; see
+        `fermiac.targets.as_target`.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
@@ -184,7 +189,7 @@ def evidence(
     """
     start = time.perf_counter()
     law = with_dim(law)
-    target = as_target(log_density, law.dim, gradient)
+    target = as_target(log_density, law.dim, gradient, check=check)
     named = labels(names, law.dim)
     settings: dict[str, Any] = {
         "n": whole("n", n, 1, 2**62),

@@ -69,6 +69,7 @@ def sample(
     stop: StopWhen | None = None,
     max_time: float | None = None,
     check_gradient: bool | None = None,
+    check: bool = True,
     path: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     rng: RngLike = None,
@@ -139,6 +140,10 @@ def sample(
     check_gradient : bool, optional
         Compare the gradient at the first start with differences, at the cost of five evaluations,
         in the coordinates that use it. By default for targets in Python and native ones.
+    check : bool, default True
+        Compare a batch of two points with the two points alone at the first call of a target
+        in Python, at the cost of three calls that are not counted; see
+        `fermiac.targets.as_target`.
     path : str or path-like, optional
         A new folder for the draws: they are written to files ``draws.npy``, ``log_densities.npy``
         and so on as they come, and memory stays small. Space for all `n_draws` is reserved on the
@@ -244,7 +249,7 @@ def sample(
     if log_density is None:
         target = NoDensity(kernel, dim)
     else:
-        target = as_target(log_density, dim, gradient)
+        target = as_target(log_density, dim, gradient, check=check)
     _require_gradient(kernel, target)
     settings = Settings(
         n_chains=whole("n_chains", n_chains, 1, 10**6),

@@ -18,6 +18,7 @@ from fermiac.errors import ArgumentError, TargetError
 from fermiac.mcmc.conditional import adapter
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
 from fermiac.mcmc.row_generator import RowGenerator
+from fermiac.targets.rows import compare_rows
 
 __all__ = [
     "Beta",
@@ -67,10 +68,19 @@ class Law(Kernel):
         raise NotImplementedError
 
     def _spec(self, dim: int, oracles: Oracles) -> Spec:
-        def draw(x: Array, rng: RowGenerator) -> ArrayLike:
+        unseen = True
+
+        def parameters(x: Array) -> Any:
             given = self.parameters(x)
-            if len(self._names) == 1 and not isinstance(given, tuple):
-                given = (given,)
+            return (given,) if len(self._names) == 1 and not isinstance(given, tuple) else given
+
+        def draw(x: Array, rng: RowGenerator) -> ArrayLike:
+            nonlocal unseen
+            if unseen and len(x):
+                of = f"the parameters of {type(self).__name__}"
+                compare_rows(parameters, x, of, parts=len(self._names), constant=True)
+                unseen = False
+            given = parameters(x)
             if not isinstance(given, tuple | list) or len(given) != len(self._names):
                 raise TargetError(
                     f"the parameters of {type(self).__name__} must be given as a tuple "

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base.validate import numbers, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
+from fermiac.targets.rows import compare_rows
 
 __all__ = ["Discrete"]
 
@@ -136,9 +137,13 @@ class _Table:
     def __init__(self, f: Callable[[Array], ArrayLike], n_states: int) -> None:
         self._f = f
         self._n_states = n_states
+        self._unseen = True
 
     def __call__(self, x: Array) -> Array:
         what = f"log_probabilities of a Discrete block, {described(self._f)},"
+        if self._unseen and len(x):
+            compare_rows(self._f, x, what)
+            self._unseen = False
         try:
             y = self._f(x)
         except BaseException as error:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
-from fermiac._base.validate import choice, positive
+from fermiac._base.validate import choice, positive, yes
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.dynamic import as_dynamic, loop_of
@@ -64,6 +64,7 @@ def sample(
     gradient: bool | Callable[[Array], Any] | None = None,
     blobs: int | Sequence[str] | None = None,
     on_nan: str = "raise",
+    check: bool = True,
     max_evals: int | None = None,
     max_iter: int | None = None,
     max_time: float | None = None,
@@ -129,6 +130,10 @@ def sample(
         pair, shapes (n,) and (n, B); a native one 1 + B numbers for each point.
     on_nan : {"raise", "-inf"}, default "raise"
         Whether a log-likelihood of NaN is an error, or an impossible point that is counted.
+    check : bool, default True
+        Compare a batch of two points with the two points alone at the first call of a target
+        or prior in Python, at the cost of three calls that are not counted; see
+        `fermiac.targets.as_target`.
     max_evals, max_iter : int, optional
         Log-likelihood calls and batches after which the run ends; with `validate`, each run. They
         are compared between batches.
@@ -230,10 +235,11 @@ def sample(
     True
     """
     start = time.perf_counter()
+    check = yes("check", check)
     known = getattr(log_likelihood, "dim", None)
-    mapped = as_prior(prior, dim, known if isinstance(known, int) else None)
+    mapped = as_prior(prior, dim, known if isinstance(known, int) else None, check)
     n_blobs = as_blobs(blobs)
-    target = as_likelihood(log_likelihood, mapped.dim, n_blobs[0], gradient)
+    target = as_likelihood(log_likelihood, mapped.dim, n_blobs[0], gradient, check)
     limit = None if max_time is None else positive("max_time", max_time)
     doublings = as_doublings(validate)
     if surrogate is not None and checkpoint is not None:

@@ -15,6 +15,7 @@ from fermiac.targets import as_target
 from fermiac.targets.conversion import adapted
 from fermiac.targets.density import LogDensity
 from fermiac.targets.native_pointer import NativeTarget
+from fermiac.targets.rows import compare_rows
 
 __all__ = ["Blobs", "Prior", "WithBlobs", "as_blobs", "as_likelihood", "as_prior", "handle_of"]
 
@@ -34,10 +35,13 @@ class Prior:
         The law whose map it is, if any.
     """
 
-    def __init__(self, dim: int, call: Callable[[Array], ArrayLike], law: Law | None) -> None:
+    def __init__(
+        self, dim: int, call: Callable[[Array], ArrayLike], law: Law | None, check: bool = False
+    ) -> None:
         self.dim = dim
         self.law = law
         self._call = call
+        self._compare = check
 
     @property
     def handle(self) -> Any:
@@ -49,6 +53,9 @@ class Prior:
 
     def transform(self, u: Array) -> Array:
         """Return the parameters of points of the unit cube, shape (n, d)."""
+        if self._compare and len(u):
+            compare_rows(self._call, u, "the prior", can_be_off=True)
+            self._compare = False
         x = self._call(u)
         try:
             made = np.asarray(x, dtype=np.float64, order="C")
@@ -77,7 +84,7 @@ class Prior:
         return getattr(self._call, "__qualname__", type(self._call).__qualname__)
 
 
-def as_prior(given: Any, dim: int | None, known: int | None) -> Prior:
+def as_prior(given: Any, dim: int | None, known: int | None, check: bool = True) -> Prior:
     """Return the prior that a user gave.
 
     Parameters
@@ -90,6 +97,8 @@ def as_prior(given: Any, dim: int | None, known: int | None) -> Prior:
         The number of parameters, if the user gave it.
     known : int or None
         That of the likelihood, if it has one.
+    check : bool
+        Whether the rows of a function are compared at its first call.
     """
     if dim is not None:
         dim = whole("dim", dim, 1, 2**31)
@@ -105,7 +114,7 @@ def as_prior(given: Any, dim: int | None, known: int | None) -> Prior:
             raise ArgumentError(
                 "dim: not given; a prior that is a function does not tell the number of parameters"
             )
-        return Prior(needed, given, None)
+        return Prior(needed, given, None, check)
     else:
         raise ArgumentError(
             f"prior: {type(given).__name__} given; a function from the unit cube (n, d) -> (n, d), "
@@ -125,13 +134,19 @@ class WithBlobs:
 
     form = "python"
 
-    def __init__(self, call: Callable[[Array], Any], dim: int, n_blobs: int) -> None:
+    def __init__(
+        self, call: Callable[[Array], Any], dim: int, n_blobs: int, check: bool = True
+    ) -> None:
         self._call = call
+        self._compare = check
         self.dim = dim
         self.n_blobs = n_blobs
 
     def __call__(self, x: Array) -> Array:
         """Return the log-likelihoods and blobs of a batch, a row for each point."""
+        if self._compare and len(x):
+            compare_rows(self._call, x, "the log-likelihood", parts=2, can_be_off=True)
+            self._compare = False
         got = self._call(x)
         n = len(x)
         if not isinstance(got, tuple) or len(got) != 2:
@@ -171,10 +186,11 @@ def as_likelihood(
     dim: int,
     n_blobs: int,
     gradient: bool | Callable[[Array], Any] | None = None,
+    check: bool = True,
 ) -> LogDensity | WithBlobs | NativeTarget:
     """Return the log-likelihood that a user gave, as a target."""
     if n_blobs == 0:
-        return as_target(given, dim, gradient)
+        return as_target(given, dim, gradient, check=check)
     if gradient is not None:
         raise ArgumentError(
             "gradient: given with blobs; a likelihood that gives blobs has no gradient: leave out "
@@ -194,7 +210,7 @@ def as_likelihood(
             f"blobs: given with {type(given).__name__}, which gives a log-likelihood alone; a "
             "function that gives a pair is needed"
         )
-    return WithBlobs(target, dim, n_blobs)
+    return WithBlobs(target, dim, n_blobs, check)
 
 
 def handle_of(target: Any, dim: int, n_blobs: int) -> Any:

@@ -16,7 +16,7 @@ from fermiac._base.validate import choice, key_of, numbers, whole
 from fermiac.errors import ArgumentError, BudgetExhausted, RangeError, TargetError
 from fermiac.random import RngLike, Stream
 from fermiac.targets.callables import CallableIntegrand
-from fermiac.targets.conversion import as_integrand
+from fermiac.targets.conversion import adapted, as_integrand, compared
 
 __all__ = [
     "Answer",
@@ -201,7 +201,7 @@ def means_of(
     f: Any, data: Array, name: str, low: float, high: float, n_threads: int | None
 ) -> tuple[Array, bool]:
     """Return the mean over the rows of each column of a query, and whether it is one number."""
-    target = as_integrand(f, data.shape[1])
+    target = as_integrand(compared(adapted(f, data.shape[1]), "the query"), data.shape[1])
     n = len(data)
     if isinstance(target, CallableIntegrand):
         # f may write to its batch, or keep it, and use the array that it gives for the next.

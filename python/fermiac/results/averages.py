@@ -20,7 +20,7 @@ from fermiac.results.error_models import Controls, average, error_model_of, sum_
 from fermiac.results.estimate import Estimate
 from fermiac.results.result import Finding, warn
 from fermiac.targets.callables import CallableIntegrand
-from fermiac.targets.conversion import as_integrand, is_integrand
+from fermiac.targets.conversion import adapted, as_integrand, compared, is_integrand
 
 if TYPE_CHECKING:
     from fermiac.results.sample import Sample
@@ -130,7 +130,7 @@ def _values(
     points = sample._points
     n = len(points)
     if is_integrand(f):
-        target = as_integrand(f, sample.dim)
+        target = as_integrand(compared(adapted(f, sample.dim)), sample.dim)
         if isinstance(target, CallableIntegrand):
             # f may modify or keep its batch, and may reuse its output array for the next batch.
             parts = [target(points[i : i + _BATCH].copy()).copy() for i in range(0, n, _BATCH)]

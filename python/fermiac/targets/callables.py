@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, CheckpointError, TargetError, WorkerError
 from fermiac.targets.density import LogDensity
+from fermiac.targets.rows import Compared, compare_rows
 
 __all__ = [
     "CallableDensity",
@@ -29,18 +30,18 @@ class CallableIntegrand:
 
     The core gets real columns: a complex integrand has its real parts first, then its imaginary
     ones. `scalar` and `complex` describe the values of the user's function after the first call;
-    `check` is called first, with the number of outputs and whether they are complex.
+    `first` is called first, with the number of outputs and whether they are complex.
     """
 
     def __init__(
         self,
         f: Callable[[Array], Any],
         dim: int,
-        check: Callable[[int, bool], None] | None = None,
+        first: Callable[[int, bool], None] | None = None,
     ) -> None:
         self._f = f
         self._dim = dim
-        self._check = check
+        self._first = first
         self._evaluated = 0
         self.scalar: bool | None = None
         self.complex = False
@@ -67,8 +68,8 @@ class CallableIntegrand:
         if self.scalar is None:
             self.scalar = values.ndim == 1
             self.complex = values.dtype.kind == "c"
-            if self._check is not None:
-                self._check(values.size // n, self.complex)
+            if self._first is not None:
+                self._first(values.size // n, self.complex)
         elif self.scalar != (values.ndim == 1):
             raise TargetError(
                 f"the integrand gave an array of {values.ndim} dimensions; earlier batches had "
@@ -93,9 +94,13 @@ class CallableDensity(LogDensity):
     dim : int
         Coordinates of a point.
     gradient : None, True or callable (n, d) -> (n, d)
+    what : str
+        The function, for messages.
+    check : bool
+        Whether the first call compares a batch of two points with the two alone.
     """
 
-    __slots__ = ("_f", "_gradient", "_what", "dim", "has_gradient")
+    __slots__ = ("_check", "_f", "_gradient", "_unseen", "_what", "dim", "has_gradient")
 
     form = "python"
 
@@ -105,6 +110,7 @@ class CallableDensity(LogDensity):
         dim: int,
         gradient: bool | Callable[[Array], Any] | None = None,
         what: str = "the log-density",
+        check: bool = True,
     ) -> None:
         if gradient is not None and gradient is not True and not callable(gradient):
             raise ArgumentError(
@@ -114,6 +120,9 @@ class CallableDensity(LogDensity):
         self._f = f
         self._gradient = gradient
         self._what = what
+        self._check = check
+        #: The functions whose rows have not been compared yet.
+        self._unseen = {"value", "gradient"} if check else set()
         self.dim = dim
         self.has_gradient = gradient is not None
 
@@ -122,10 +131,12 @@ class CallableDensity(LogDensity):
         return f"as_target({self._f!r}, {self.dim}{gradient})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return CallableDensity, (self._f, self.dim, self._gradient, self._what)
+        return CallableDensity, (self._f, self.dim, self._gradient, self._what, self._check)
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         separate = with_gradient and self._gradient is not True
+        if self._unseen and len(x):
+            self._compare(x, separate)
         # The first function may write to its array, or keep it.
         again = x.copy() if separate else x
         y = _call(self._f, x, self._what)
@@ -150,6 +161,19 @@ class CallableDensity(LogDensity):
             assert callable(self._gradient)
             slopes = _call(self._gradient, again, what)
         return values, self._checked(slopes, x.shape, x.shape, what)
+
+    def _compare(self, x: Array, separate: bool) -> None:
+        """Compare the rows of the functions that are called for the first time."""
+        if "value" in self._unseen:
+            parts = 2 if self._gradient is True else 0
+            compare_rows(self._f, x, self._what, parts=parts, can_be_off=True)
+            self._unseen.discard("value")
+        if separate and "gradient" in self._unseen:
+            assert callable(self._gradient)
+            compare_rows(self._gradient, x, f"the gradient of {self._what}", can_be_off=True)
+            self._unseen.discard("gradient")
+        if self._gradient is None or self._gradient is True:
+            self._unseen.discard("gradient")
 
     @staticmethod
     def _checked(y: Any, shape: tuple[int, ...], batch: tuple[int, ...], what: str) -> Array:
@@ -178,13 +202,14 @@ class CallableLaw:
 
     def __init__(self, law: Law) -> None:
         self._law = law
+        self._density = Compared(law.log_density, f"log_density of {type(law).__name__}")
         self._from_unit = type(law).from_unit is not Law.from_unit
 
     def log_density(self, x: Array) -> Array:
         """Return the log-densities of a batch, checked."""
         what = f"log_density of {type(self._law).__name__}"
         try:
-            y = self._law.log_density(x)
+            y = self._density(x)
         except BaseException as error:
             error.add_note(f"raised by {what} on a batch of {len(x)} points")
             raise

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import whole
+from fermiac._base.validate import whole, yes
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import BuiltinIntegrand
@@ -19,15 +19,20 @@ from fermiac.targets.callables import CallableDensity, CallableIntegrand
 from fermiac.targets.density import LogDensity
 from fermiac.targets.native_pointer import NativeTarget, form_of, native, pointer_of
 from fermiac.targets.posteriors import law_density
+from fermiac.targets.rows import Compared
 from fermiac.targets.torch_target import torch
 
-__all__ = ["Integrand", "adapted", "as_integrand", "as_target", "is_integrand"]
+__all__ = ["Integrand", "adapted", "as_integrand", "as_target", "compared", "is_integrand"]
 
 Array = NDArray[np.float64]
 
 
 def as_target(
-    obj: Any, dim: int | None = None, gradient: bool | Callable[[Array], Any] | None = None
+    obj: Any,
+    dim: int | None = None,
+    gradient: bool | Callable[[Array], Any] | None = None,
+    *,
+    check: bool = True,
 ) -> LogDensity:
     """Return an object as a log-density: built-in, Python, native or torch.
 
@@ -43,6 +48,9 @@ def as_target(
     gradient : None, True or callable, default None
         The gradient of a Python function: a function (n, d) -> (n, d), or True if `obj` itself
         gives a pair (value, gradient). All others have their own, or none.
+    check : bool, default True
+        Compare a batch of two points with the two points alone at the first call of a Python
+        function, and of its gradient. It costs three calls, four points in all.
 
     Returns
     -------
@@ -52,6 +60,11 @@ def as_target(
     ------
     ArgumentError
         If `obj` is none of these, has another dimension, or `gradient` does not fit it.
+    TargetError
+        At the first call, if the values of two points together are not those of the two alone, up
+        to rounding (1e-6 of the largest, or 1e-3 for values in single precision): `obj` may be a
+        function of one point, of which `vectorize` makes one of batches. Random values, which
+        differ from call to call, are let through.
 
     Examples
     --------
@@ -60,6 +73,7 @@ def as_target(
     >>> f.log_density_and_gradient([[1.0, 2.0]])
     (array([-2.5]), array([[-1., -2.]]))
     """
+    check = yes("check", check)
     if dim is not None:
         dim = whole("dim", dim, 1, 2**31)
     if isinstance(obj, LogDensity):
@@ -71,7 +85,7 @@ def as_target(
     elif _is_native(obj):
         target = _native(obj, _needed(dim))
     elif callable(obj):
-        return CallableDensity(obj, _needed(dim), gradient)
+        return CallableDensity(obj, _needed(dim), gradient, check=check)
     else:
         raise ArgumentError(
             f"log_density: {type(obj).__name__} given; a callable (n, d) -> (n,), a law, a target "
@@ -103,12 +117,13 @@ class Integrand:
 
 
 def as_integrand(
-    f: Any, dim: int, check: Callable[[int, bool], None] | None = None
+    f: Any, dim: int, first: Callable[[int, bool], None] | None = None
 ) -> Integrand | CallableIntegrand:
     """Return an object as an integrand: built-in, Python, native or torch.
 
-    `check` is called with the number of outputs and whether they are complex, at once or after
-    the first evaluation; then `scalar` and `complex` of the result are known.
+    `first` is called with the number of outputs and whether they are complex, at once or after
+    the first evaluation; then `scalar` and `complex` of the result are known. See `compared` for
+    the comparison of rows.
     """
     f = adapted(f, dim)
     if isinstance(f, BuiltinIntegrand | NativeTarget | LogDensity) and f.dim != dim:
@@ -117,8 +132,8 @@ def as_integrand(
             "sample, and an integrand of equal dimension"
         )
     if isinstance(f, BuiltinIntegrand | NativeTarget):
-        if check is not None:
-            check(f.n_outputs, False)
+        if first is not None:
+            first(f.n_outputs, False)
         if isinstance(f, NativeTarget):
             return Integrand(f._integrand, f.n_outputs == 1)
         return Integrand(f._handle, f.scalar)
@@ -127,7 +142,7 @@ def as_integrand(
             f"f: {type(f).__name__} given; it must be a callable from (n, {dim}) to (n,) or "
             "(n, K), or a target of fermiac.targets"
         )
-    return CallableIntegrand(f, dim, check)
+    return CallableIntegrand(f, dim, first)
 
 
 def adapted(f: Any, dim: int) -> Any:
@@ -137,6 +152,12 @@ def adapted(f: Any, dim: int) -> Any:
     if _is_native(f):
         return _native(f, dim)
     return f
+
+
+def compared(f: Any, what: str = "the integrand") -> Any:
+    """Return a Python function that compares rows at its first call; other targets unchanged."""
+    known = isinstance(f, BuiltinIntegrand | NativeTarget | LogDensity | Compared)
+    return f if known or not callable(f) or _is_native(f) else Compared(f, what)
 
 
 def is_integrand(obj: Any) -> bool:
