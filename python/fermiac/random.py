@@ -21,6 +21,7 @@ from fermiac._base.validate import (
     positive,
     real_numbers,
     shape_of,
+    taken,
     whole,
 )
 from fermiac.errors import ArgumentError
@@ -115,7 +116,7 @@ class Stream:
         >>> stream.uniform() == Stream.from_position(position).uniform()
         True
         """
-        words = np.asarray(position)
+        words = taken("position", position)
         if words.shape != (33,) or words.dtype != np.uint64:
             raise ArgumentError(
                 f"position: an array of {words.dtype} of shape {words.shape} was given; uint64 of "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def f(x: Array) -> Array:
         ({"weights": [1.0, 2.0]}, "2 given for 1 expectations"),
         ({"weights": [np.nan]}, "weight 0 is NaN"),
         ({"weights": "large"}, "'relative', 'absolute' or an array"),
-        ({"weights": ["a"]}, "real numbers"),
+        ({"weights": ["a"]}, "weights: text was given"),
         ({"weights": [[1.0]]}, "it must be"),
         (
             {"method": "magic"},
@@ -147,3 +148,31 @@ def test_bad_laws_and_targets() -> None:
         fm.importance.evidence(3.0, wide(2, 1.0))
     with pytest.raises(fm.errors.ArgumentError):
         fm.importance.evidence(wide(3, 1.0), wide(2, 1.0))
+
+
+def test_laws_of_the_coordinates_are_no_list_of_laws() -> None:
+    laws = [fm.distributions.Normal(), fm.distributions.Gamma(2.0)]
+
+    def product(x: Array) -> Array:
+        return np.asarray(x[:, 0] * x[:, 1])
+
+    with pytest.raises(ArgumentError, match=r"2 laws of 1 coordinate .*Product\(\[") as caught:
+        fm.importance.expect(product, laws, n=1_000, rng=0)
+    assert isinstance(caught.value.__cause__, IndexError)
+    e = fm.importance.expect(product, fm.distributions.Product(laws), n=1_000, rng=0)
+    assert e.n_evals == 1_000
+    with pytest.raises(ArgumentError, match=r"dimensions \[1, 2\].*Product"):
+        fm.importance.expect(product, [laws[0], fm.distributions.Normal([0.0, 0.0])], n=1000)
+
+    # A function that fails on points of any width passes its exception on.
+    def broken(x: Array) -> Array:
+        raise IndexError("its own")
+
+    with pytest.raises(IndexError, match="its own"):
+        fm.importance.expect(broken, laws, n=1_000, rng=0)
+
+
+@pytest.mark.parametrize("names", [itertools.count(), 3, "ab", ["a", "a"], True])
+def test_names_that_are_none(names: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"names: .* different names"):
+        fm.importance.expect(lambda x: x, LAW, n=1_000, rng=0, names=names)

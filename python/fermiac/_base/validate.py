@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac.errors import ArgumentError
 
 __all__ = [
+    "MOST_NAMES",
     "RngLike",
     "Size",
     "choice",
@@ -74,6 +75,8 @@ _NO_NUMBERS = (
     np.timedelta64,
     np.flexible,
 )
+#: Names of one thing at most: an iterable that gives more is taken for endless.
+MOST_NAMES = 2**20
 #: The longest container whose repr is written in full before it is cut.
 _LONGEST = 1000
 
@@ -311,8 +314,9 @@ def labels(names: Sequence[str] | None, n: int, of: str = "coordinate") -> tuple
     given = tuple(str(name) for name in listed(names, n) or ())
     if len(set(given)) != len(given) or len(given) != n:
         raise ArgumentError(
-            f"names: {shown(names, 100)} given; a sequence of {n} different names is needed, one "
-            f"for each {of}"
+            f"names: {shown(names, 100)} given; "
+            + ("a sequence of one name" if n == 1 else f"a sequence of {n} different names")
+            + f" is needed, one for each {of}"
         )
     return given
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import choice, real_numbers
+from fermiac._base.validate import choice, real_numbers, shown
 from fermiac.errors import ArgumentError, FermiacWarning
 
 __all__ = ["MIN_DRAWS", "bfmi", "ess", "mcse", "rhat", "statistic"]
@@ -307,14 +307,16 @@ def _probabilities(prob: Prob) -> Array:
     given = real_numbers("prob", prob)
     boolean = np.asarray(prob).dtype.kind == "b"
     if boolean or not np.all((given > 0) & (given < 1)):
-        raise ArgumentError(f"prob: {prob!r} given; probabilities above 0 and below 1 are needed")
+        raise ArgumentError(
+            f"prob: {shown(prob)} given; probabilities above 0 and below 1 are needed"
+        )
     return given
 
 
 def _single(prob: Prob) -> float:
     given = _probabilities(prob)
     if given.ndim != 0:
-        raise ArgumentError(f"prob: {prob!r} given; one probability is needed")
+        raise ArgumentError(f"prob: {shown(prob)} given; one probability is needed")
     return float(given)
 
 
@@ -324,5 +326,7 @@ def _pair(prob: Prob) -> tuple[float, float]:
         # Rounding gives the nearest double: 0.05, not 0.04999999999999999.
         return round((1 - float(given)) / 2, 15), round((1 + float(given)) / 2, 15)
     if given.shape != (2,) or not given[0] < given[1]:
-        raise ArgumentError(f"prob: {prob!r} given; a probability, or two that rise, are needed")
+        raise ArgumentError(
+            f"prob: {shown(prob)} given; a probability, or two that rise, are needed"
+        )
     return float(given[0]), float(given[1])

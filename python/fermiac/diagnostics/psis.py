@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import real_numbers, whole
+from fermiac._base.validate import real_numbers, whole, yes
 from fermiac.errors import ArgumentError
 
 __all__ = ["khat_threshold", "psis"]
@@ -99,7 +99,7 @@ def psis(
         )
     each = np.ascontiguousarray(np.broadcast_to(size, len(columns)))
     threads = resolve_threads(n_threads)
-    log_weights, khat = _core.diagnostics_psis(columns, each, bool(normalize), threads)
+    log_weights, khat = _core.diagnostics_psis(columns, each, yes("normalize", normalize), threads)
     if values.ndim == 1:
         return log_weights[0], float(khat[0])
     return log_weights.T, khat

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
-from fermiac._base.validate import real_numbers
+from fermiac._base.validate import listed, real_numbers, shown
 from fermiac.distributions.law import (
     Array,
     BuiltInLaw,
@@ -23,17 +23,19 @@ from fermiac.distributions.univariate import UnivariateLaw
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.random import Stream
 
+#: An iterable that gives more laws is taken for endless.
+_MOST_LAWS = 2**20
+
 
 def _laws(laws: Iterable[Any]) -> tuple[Law, ...]:
-    try:
-        listed = list(laws)
-    except TypeError as error:
+    given = listed(laws, _MOST_LAWS)
+    if given is None:
         raise ArgumentError(
-            f"laws: {type(laws).__name__} was given; a list of laws is needed"
-        ) from error
-    if not listed:
+            f"laws: {shown(laws)} was given; a list of laws is needed, of {_MOST_LAWS} at most"
+        )
+    if not given:
         raise ArgumentError("laws: none was given; at least one is needed")
-    return tuple(as_law(law, f"laws[{i}]") for i, law in enumerate(listed))
+    return tuple(as_law(law, f"laws[{i}]") for i, law in enumerate(given))
 
 
 def _handles(laws: tuple[Law, ...]) -> list[_core.Law] | None:

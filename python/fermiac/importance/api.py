@@ -16,7 +16,13 @@ from fermiac._base.validate import choice, whole, yes
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, WorkerError
 from fermiac.importance.result import to_estimate
-from fermiac.importance.settings import METHODS, adaptive_settings, as_laws, expectation_names
+from fermiac.importance.settings import (
+    METHODS,
+    adaptive_settings,
+    as_laws,
+    expectation_names,
+    refuse_product,
+)
 from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
@@ -79,8 +85,9 @@ def expect(
         may be complex. It is called with up to 65536 points at a time, on the calling thread;
         built-in and native integrands (a numba cfunc, for instance) run on all threads.
     law : Law, frozen scipy.stats law, or sequence of them
-        The law of the points. With several laws, `f` gives one value for all of them (evaluated
-        once) or one for each.
+        The law of the points. With several laws, each of the same points, `f` gives one value for
+        all of them (evaluated once) or one for each. Laws of independent coordinates make one law
+        by `fermiac.distributions.Product`.
     n : int, default 20_000
         Evaluations of `f` in all, adaptation included; at least 20 (d + 1).
     method : {"aiscv", "paper", "mc"}, default "aiscv"
@@ -248,7 +255,7 @@ def expect(
         "relative": isinstance(settings["weights"], str) and settings["weights"] == "relative",
         "full_covariance": covariance == "full",
         "on_nan": on_nan,
-        "keep_draws": bool(keep_draws),
+        "keep_draws": yes("keep_draws", keep_draws),
         "key": key,
     }
     public = {"n": n, "method": chosen.name, **(settings if chosen.defaults else {})}
@@ -285,6 +292,8 @@ def expect(
         if error is not None:
             if stopped:
                 error.partial_result = estimate  # type: ignore[attr-defined]
+            else:
+                refuse_product(f, laws, error)
             raise error
         finish(report, n, estimate)
     return cast(Estimate, estimate)

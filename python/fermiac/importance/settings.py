@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from fermiac._base.strategies import Strategies
-from fermiac._base.validate import choice, real, whole, yes
+from fermiac._base.validate import MOST_NAMES, choice, listed, real, real_numbers, shown, whole, yes
 from fermiac.distributions import Law, as_law
 from fermiac.errors import ArgumentError
+from fermiac.targets.callables import as_batch
 
 __all__ = [
     "METHODS",
@@ -83,7 +84,10 @@ def adaptive_settings(method: Method, given: dict[str, Any]) -> dict[str, Any]:
         choice(name, settings[name], known)
     if not isinstance(settings["weights"], str):
         settings["weights"] = _real_vector("weights", settings["weights"])
-    elif settings["weights"] not in ("relative", "absolute"):
+    elif not isinstance(settings["weights"], str) or settings["weights"] not in (
+        "relative",
+        "absolute",
+    ):
         raise ArgumentError(
             f"weights: {settings['weights']!r} given; it must be 'relative', 'absolute' or an "
             "array with one weight for each expectation"
@@ -97,10 +101,7 @@ def adaptive_settings(method: Method, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _real_vector(name: str, value: Any) -> list[float]:
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"{name}: {value!r} given; it must hold real numbers") from error
+    array = real_numbers(name, value)
     if array.ndim != 1 or array.size == 0:
         raise ArgumentError(f"{name}: an array of shape {array.shape} given; it must be (J,)")
     return [float(x) for x in array]
@@ -114,8 +115,32 @@ def as_laws(law: Any) -> list[Law]:
     laws = [with_dim(x, "law" if len(laws) == 1 else f"law[{i}]") for i, x in enumerate(laws)]
     dims = {x.dim for x in laws}
     if len(dims) > 1:
-        raise ArgumentError(f"law: laws of dimensions {sorted(dims)} given; they must be equal")
+        raise ArgumentError(
+            f"law: laws of dimensions {sorted(dims)} given; they must be equal, as each is a law "
+            "of the same points; laws of independent coordinates make one law by "
+            "fermiac.distributions.Product([...])"
+        )
     return laws
+
+
+def refuse_product(f: Any, laws: list[Law], error: BaseException) -> None:
+    """Raise an error that names `Product` if several laws were given for one of more coordinates.
+
+    It is called after `f` failed with `error`: if it works on points with a coordinate for each
+    law, these are the points that it was written for.
+    """
+    if len(laws) < 2 or not isinstance(error, Exception) or not callable(f):
+        return
+    try:
+        as_batch(f(joint := np.hstack([law.sample(2, rng=0) for law in laws])), joint)
+    except Exception:
+        return
+    raise ArgumentError(
+        f"law: {len(laws)} laws of {laws[0].dim} coordinate{'s' if laws[0].dim > 1 else ''} were "
+        f"given, each a law of the same points, on which f failed ({type(error).__name__}: "
+        f"{error!s:.100}); it takes points of {joint.shape[1]} coordinates: for independent "
+        "coordinates give one law, fermiac.distributions.Product([...])"
+    ) from error
 
 
 def with_dim(law: Any, name: str = "law") -> Law:
@@ -130,10 +155,11 @@ def expectation_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return the names of the expectations, whose number is known only after the first call."""
     if names is None:
         return None
-    given = tuple(str(name) for name in names)
-    if isinstance(names, str) or len(set(given)) != len(given):
+    items = listed(names, MOST_NAMES)
+    given = tuple(str(name) for name in items or ())
+    if items is None or len(set(given)) != len(given):
         raise ArgumentError(
-            f"names: {names!r} given; a sequence of different names is needed, one for each "
+            f"names: {shown(names)} given; a sequence of different names is needed, one for each "
             "expectation"
         )
     return given

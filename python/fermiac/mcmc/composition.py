@@ -193,18 +193,20 @@ class Gibbs(Composite):
             coordinates = [i for key in keys for i in _find(key, self.blocks, dim, names)]
             if len(set(coordinates)) < len(coordinates):
                 raise ArgumentError(
-                    f"blocks: {label!r} names a coordinate twice, in {coordinates}; each once is "
-                    "needed"
+                    f"blocks: {shown(label)} names a coordinate twice, in {coordinates}; each once "
+                    "is needed"
                 )
             for i in coordinates:
                 if i in owner and not self.overlap:
                     raise ArgumentError(
-                        f"blocks: coordinate {_called(i, names)} is in {owner[i]!r} and in "
-                        f"{label!r}; a block for each is needed, or overlap=True"
+                        f"blocks: coordinate {_called(i, names)} is in {shown(owner[i])} and in "
+                        f"{shown(label)}; a block for each is needed, or overlap=True"
                     )
             owner.update(dict.fromkeys(coordinates, label))
             if not coordinates:
-                raise ArgumentError(f"blocks: {label!r} has no coordinates; at least one is needed")
+                raise ArgumentError(
+                    f"blocks: {shown(label)} has no coordinates; at least one is needed"
+                )
             parts.append((label, coordinates, kernel))
         missing = [i for i in range(dim) if i not in owner]
         if missing:
@@ -392,8 +394,8 @@ def _find(
     if not found:
         known = ", ".join(map(repr, [*(blocks or ()), *labels][:12])) or "none is known"
         raise ArgumentError(
-            f"blocks: there is no {key!r}; a key of blocks= or the name of a coordinate is needed "
-            f"({known})"
+            f"blocks: there is no {shown(key)}; a key of blocks= or the name of a coordinate is "
+            f"needed ({known})"
         )
     return found
 
@@ -402,22 +404,24 @@ def _indices(key: str, place: Coordinates, dim: int) -> list[int]:
     if isinstance(place, slice):
         ends = (place.start, place.stop, place.step)
         if not all(end is None or isinstance(end, int | np.integer) for end in ends):
-            raise ArgumentError(f"blocks: {key!r} is {place}; whole numbers are needed in a slice")
+            raise ArgumentError(
+                f"blocks: {shown(key)} is {place}; whole numbers are needed in a slice"
+            )
         for end in ends[:2]:
             if end is not None and not -dim <= end <= dim:
                 raise ArgumentError(
-                    f"blocks: {key!r} is {place}, which does not fit {dim} coordinates"
+                    f"blocks: {shown(key)} is {place}, which does not fit {dim} coordinates"
                 )
         return list(range(dim)[place])
     array = np.atleast_1d(np.asarray(place))
     if array.dtype.kind not in "iu" or array.ndim != 1:
         raise ArgumentError(
-            f"blocks: {key!r} is {shown(place)}; a number, a slice or a list of whole numbers is "
-            "needed"
+            f"blocks: {shown(key)} is {shown(place)}; a number, a slice or a list of whole numbers "
+            "is needed"
         )
     if (array < -dim).any() or (array >= dim).any():
         raise ArgumentError(
-            f"blocks: {key!r} is {shown(place)}, which does not fit {dim} coordinates"
+            f"blocks: {shown(key)} is {shown(place)}, which does not fit {dim} coordinates"
         )
     return [int(i) % dim for i in array]
 

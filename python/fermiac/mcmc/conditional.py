@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
 from fermiac.mcmc.row_generator import RowGenerator
@@ -127,8 +128,8 @@ def _refuse_coupled(target: TransformedDensity, block: NDArray[np.intp]) -> None
         ):
             raise ArgumentError(
                 f"kernel: Conditional draws the user's parameters, but the transform "
-                f"{transform!r} makes free coordinates that belong to several of them; leave it "
-                "out, and let the draw give such numbers"
+                f"{shown(transform)} makes free coordinates that belong to several of them; leave "
+                "it out, and let the draw give such numbers"
             )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import numbers
+from fermiac._base.validate import numbers, shown
 from fermiac.distributions import Law, as_law
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, TargetError
@@ -82,10 +82,10 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
     if name == "prior":
         raise ArgumentError("init: 'prior' given, of which nothing is known; give the law itself")
     if name not in _NAMED:
-        shown = ", ".join(map(repr, _NAMED))
+        words = ", ".join(map(repr, _NAMED))
         raise ArgumentError(
-            f"init: {init!r} given; one of {shown}, a law, an array of points or a callable is "
-            "needed"
+            f"init: {shown(init)} given; one of {words}, a law, an array of points or a callable "
+            "is needed"
         )
     if name != "jitter" and not target.has_gradient:
         raise ArgumentError(
@@ -118,9 +118,9 @@ def _is_law(init: Any) -> bool:
 def _from_law(
     law: Law, space: TransformedDensity | None, dim: int, n_chains: int, key: int
 ) -> Draw:
-    shown = dim if space is None else space.constrained_dim
-    if law.dim != shown:
-        raise ArgumentError(f"init: a law of {law.dim} coordinates given; the draws have {shown}")
+    needed = dim if space is None else space.constrained_dim
+    if law.dim != needed:
+        raise ArgumentError(f"init: a law of {law.dim} coordinates given; the draws have {needed}")
 
     def draw(attempt: int) -> Array:
         x = np.asarray(law.sample(n_chains, rng=subkey(key, attempt)), dtype=np.float64)

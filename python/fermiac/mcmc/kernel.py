@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import numbers, positive, probability, whole
+from fermiac._base.validate import numbers, positive, probability, shown, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.random import Stream
 from fermiac.targets import as_target
@@ -375,8 +375,8 @@ def metric_spec(metric: str | ArrayLike, dim: int, *, gradients: bool) -> tuple[
         known = ", ".join(map(repr, ("auto", "unit", *kinds)))
         more = "" if gradients or metric != "low_rank" else " where gradients are not used"
         raise ArgumentError(
-            f"metric: {metric!r} given; one of {known}, variances (d,) or a covariance (d, d) is "
-            f"needed{more}"
+            f"metric: {shown(metric)} given; one of {known}, variances (d,) or a covariance (d, d) "
+            f"is needed{more}"
         )
     if metric == "unit":
         return "fixed", None

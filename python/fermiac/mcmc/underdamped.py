@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fermiac._base.validate import positive, yes
+from fermiac._base.validate import positive, shown, yes
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.kernel import GradientKernel, Oracles, Spec
 
@@ -85,8 +85,8 @@ class UnderdampedLangevin(GradientKernel):
         letters = self._letters()
         if set(letters) != set("ABO") or letters != letters[::-1]:
             raise ArgumentError(
-                f"splitting: {letters!r} given; a palindrome of the letters A, B and O with each "
-                "at least once is needed, such as 'BAOAB' or 'OBABO'"
+                f"splitting: {shown(letters)} given; a palindrome of the letters A, B and O with "
+                "each at least once is needed, such as 'BAOAB' or 'OBABO'"
             )
 
     def _letters(self) -> str:

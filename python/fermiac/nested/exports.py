@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.nested.volumes import from_points, sensitivities
 
@@ -49,7 +50,9 @@ def labels_of(result: NestedResult) -> list[str]:
 def to_getdist(result: NestedResult, root: str | os.PathLike[str] | None, ranges: Ranges) -> Any:
     """Return the run for GetDist, or write its files; see `NestedResult.to_getdist`."""
     if unknown := sorted(ranges.keys() - set(result._labels)):
-        raise ArgumentError(f"ranges: {unknown[0]!r} given, which is the name of no coordinate")
+        raise ArgumentError(
+            f"ranges: {shown(unknown[0])} given, which is the name of no coordinate"
+        )
     assert result.log_densities is not None
     weights = result._weights()
     used = weights > 0

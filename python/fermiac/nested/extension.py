@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
-from fermiac._base.validate import positive, whole
+from fermiac._base.validate import positive, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.dynamic import as_dynamic, loop_of
@@ -182,7 +182,8 @@ def _longer(
         rules["dlogz"] = positive("dlogz", dlogz)
         if rules["dlogz"] > job.dlogz:
             raise ArgumentError(
-                f"dlogz: {dlogz!r} given for a run that went on to {job.dlogz:g}; give that or less"
+                f"dlogz: {shown(dlogz)} given for a run that went on to {job.dlogz:g}; give that "
+                "or less"
             )
         if job.dynamic is not None and rules["dlogz"] < job.dlogz:
             raise ArgumentError(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base import registry
-from fermiac._base.validate import RngLike, key_of, whole
+from fermiac._base.validate import RngLike, key_of, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.nested import replicates
 from fermiac.results import averages
@@ -254,7 +254,7 @@ class NestedResult(Sample):
         """
         groups = {"lineage": self.lineages, "family": self.families}.get(by)
         if groups is None:
-            raise ArgumentError(f"by: {by!r} given; it must be 'lineage' or 'family'")
+            raise ArgumentError(f"by: {shown(by)} given; it must be 'lineage' or 'family'")
         return replicates.bootstrapped(self, groups, whole("n", n, 2, 2**31), key_of(rng))[0]
 
     def posterior(self, n: int | None = None, *, rng: RngLike = None) -> Sample:

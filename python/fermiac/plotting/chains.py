@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import whole
+from fermiac._base.validate import shown, whole
 from fermiac.diagnostics.autocorrelation import is_long_enough
 from fermiac.diagnostics.convergence import MIN_DRAWS
 from fermiac.errors import ArgumentError
@@ -286,7 +286,7 @@ def plot_energy(sample: Sample, ax: Axes | None = None, *, block: str | None = N
     energy = known.get("" if block is None else block)
     if energy is None:
         blocks = ", ".join(map(repr, sorted(known))) or "none"
-        raise ArgumentError(f"block: {block!r} given; of the blocks, {blocks} have energies")
+        raise ArgumentError(f"block: {shown(block)} given; of the blocks, {blocks} have energies")
     values = energy.astype(float)
     if not np.isfinite(values).all() or values.shape[1] < MIN_DRAWS:
         raise ArgumentError(
@@ -324,18 +324,20 @@ def positions(sample: Sample, columns: Sequence[int | str]) -> list[int]:
     given: object = columns
     if isinstance(given, str) or not isinstance(given, Sized) or len(given) == 0:
         raise ArgumentError(
-            f"columns: {columns!r} given; a sequence of positions or names is needed"
+            f"columns: {shown(columns)} given; a sequence of positions or names is needed"
         )
     found = []
     for key in columns:
         if isinstance(key, str):
             if key not in sample._labels:
-                raise ArgumentError(f"columns: {key!r} given, which is not a name of a coordinate")
+                raise ArgumentError(
+                    f"columns: {shown(key)} given, which is not a name of a coordinate"
+                )
             found.append(sample._labels.index(key))
         else:
             found.append(whole("columns", key, 0, sample.dim - 1))
     if len(set(found)) < len(found):
-        raise ArgumentError(f"columns: {columns!r} given, in which a coordinate comes twice")
+        raise ArgumentError(f"columns: {shown(columns)} given, in which a coordinate comes twice")
     return found
 
 

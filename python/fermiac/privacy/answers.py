@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fermiac._base.validate import positive, whole
+from fermiac._base.validate import positive, taken, whole
 from fermiac.errors import ArgumentError
 from fermiac.privacy.checks import single
 from fermiac.privacy.gaussian import gdp_epsilon
@@ -44,7 +44,7 @@ class _NoisyAnswers(Mechanism):
         n_threads: int | None,
     ) -> None:
         super().__init__(budget, value_range, on_exhausted, False, n_threads)
-        count = np.ndim(data) == 0
+        count = taken("data", data).ndim == 0
         self._data = None if count else data_of("data", data)
         self._n = whole("data", data, 1, 2**53) if self._data is None else len(self._data)
         self._noise = Noise(rng, noise_source, self._index)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import choice, key_of, numbers, whole
+from fermiac._base.validate import choice, key_of, numbers, real, shown, whole, yes
 from fermiac.errors import ArgumentError, BudgetExhausted, RangeError, TargetError
 from fermiac.random import RngLike, Stream
 from fermiac.targets.callables import CallableIntegrand
@@ -97,10 +97,8 @@ class Noise:
         return scale * self._stream.normal()
 
     def _given(self, kind: str, scale: float) -> float:
-        draw = float(self._source(kind, scale))  # type: ignore[misc]
-        if not math.isfinite(draw):
-            raise ArgumentError(f"noise_source: {draw} was given for {kind!r}; finite draws only")
-        return draw
+        draw = self._source(kind, scale)  # type: ignore[misc]
+        return real("noise_source", draw, f"finite draws are needed (for {kind!r})")
 
 
 class Mechanism:
@@ -120,13 +118,13 @@ class Mechanism:
         ends = numbers("value_range", value_range)
         if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] >= ends[1]:
             raise ArgumentError(
-                f"value_range: {value_range!r} was given; two finite numbers are needed, the lower "
-                "one first"
+                f"value_range: {shown(value_range)} was given; two finite numbers are needed, the "
+                "lower one first"
             )
         self._low, self._high = (float(end) for end in ends)
         self._width = self._high - self._low
         self._raises = choice("on_exhausted", on_exhausted, ("nan", "raise")) == "raise"
-        self._blind = bool(blind)
+        self._blind = yes("blind", blind)
         resolve_threads(n_threads)
         self._n_threads = n_threads
         self._history: list[tuple[float, str]] = []

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import choice, columns, numbers, require, unwrapped
+from fermiac._base.validate import choice, columns, numbers, require, taken, unwrapped
 from fermiac.errors import ArgumentError
 from fermiac.privacy.checks import at_least_zero, fraction, provenance, whole_counts
 from fermiac.results.result import Result
@@ -357,7 +357,7 @@ def audit_one_run_scores(
     if n_tests == 0:
         raise ArgumentError("n_high, n_low: no pairs were given; at least one is needed")
     for name, value in (("delta", delta), ("alpha", alpha)):
-        if np.ndim(value):
+        if taken(name, value).ndim:
             raise ArgumentError(f"{name}: an array was given; a number is needed")
     r, v = np.ravel(guesses), np.ravel(right)
     all_of = _audit(m, r, v, delta, alpha, method, n_threads, n_tests)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from fermiac import special
 from fermiac._base import registry
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import choice, numbers, unwrapped
+from fermiac._base.validate import choice, numbers, taken, unwrapped
 from fermiac.privacy.checks import Array, at_least_zero, confusion_counts, fraction, provenance
 from fermiac.privacy.gaussian import gdp_epsilon
 from fermiac.privacy.posterior_base import Posterior, laws
@@ -104,7 +104,10 @@ class EpsilonPosterior(Posterior):
                [1.422, 1.287],
                [1.569, 1.436]])
         """
-        grid, p = fraction("delta", np.atleast_1d(delta), zero=True), np.atleast_1d(numbers("q", q))
+        grid, p = (
+            fraction("delta", np.atleast_1d(taken("delta", delta)), zero=True),
+            np.atleast_1d(numbers("q", q)),
+        )
         tail = (1,) * len(self.shape)
         given = grid.reshape(1, -1, *tail)
         return np.asarray(

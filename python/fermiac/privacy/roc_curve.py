@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import registry
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import RngLike, choice, key_of, unwrapped, whole
+from fermiac._base.validate import RngLike, choice, key_of, shown, unwrapped, whole, yes
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.privacy.checks import Array, fraction, provenance, single, two_groups, warned
 from fermiac.results.result import Result
@@ -163,7 +163,7 @@ class RocCurve(Result):
         wanted = fraction("fpr", fpr, zero=True, one=True)
         at = np.searchsorted(self.fpr, wanted, side="right") - 1
         low, after = self.tpr[at], np.minimum(at + 1, len(self.fpr) - 1)
-        if not interpolate:
+        if not yes("interpolate", interpolate):
             return unwrapped(low)
         width = self.fpr[after] - self.fpr[at]
         share = np.divide(wanted - self.fpr[at], width, out=np.zeros(at.shape), where=width > 0)
@@ -229,8 +229,8 @@ class RocCurve(Result):
         level = single("prob", prob)
         if (fpr is None) == (statistic == "tpr_at_fpr"):
             raise ArgumentError(
-                f"fpr: {fpr!r} was given for the statistic {statistic!r}; a rate in [0, 1) goes "
-                "with 'tpr_at_fpr', and with nothing else"
+                f"fpr: {shown(fpr)} was given for the statistic {shown(statistic)}; a rate in [0, "
+                "1) goes with 'tpr_at_fpr', and with nothing else"
             )
         rate = 0.0 if fpr is None else single("fpr", fpr, zero=True)
         if min(self.n_members, self.n_nonmembers) < 2:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import RngLike, choice, key_of, numbers
+from fermiac._base.validate import RngLike, choice, key_of, numbers, yes
 from fermiac.errors import ArgumentError, ClusterWarning
 from fermiac.privacy.checks import Array, provenance, single, two_groups, warned
 from fermiac.privacy.clusters import LARGE_EFFECT, Clusters, design_effect, take_clusters
@@ -418,11 +418,12 @@ def audit_scores(
         bound = guide = _BOUNDS[choice("method", method, tuple(_BOUNDS))](n_threads)
     if name == "bayes":
         guide = _box("jeffreys", n_threads)
+    cluster_adjust = yes("cluster_adjust", cluster_adjust)
     if cluster_adjust and clusters is None:
         raise ArgumentError("cluster_adjust: True was given without clusters; give both or none")
     models = None if clusters is None else take_clusters(clusters, some.size, others.size)
     key = key_of(rng) if strategy.random else 0
-    auditor = Auditor(bound, guide, delta, direction, bool(cluster_adjust), key)
+    auditor = Auditor(bound, guide, delta, direction, cluster_adjust, key)
     found = strategy._bound(auditor, Scores(some, others, models), alpha)
     upper = None
     if strategy.has_upper and method == "bayes":
@@ -445,7 +446,7 @@ def audit_scores(
                 "takes that into account"
             )
     settings = {"alpha": alpha, "delta": delta, "method": name, "direction": direction}
-    settings |= {"threshold": repr(strategy), "cluster_adjust": bool(cluster_adjust)}
+    settings |= {"threshold": repr(strategy), "cluster_adjust": cluster_adjust}
     result = ScoreAudit(
         epsilon_lower=found.lower,
         epsilon_upper=None if upper is None else float(upper),

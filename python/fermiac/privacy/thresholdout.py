@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fermiac._base.validate import positive, whole
+from fermiac._base.validate import positive, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.privacy.checks import single
 from fermiac.privacy.mechanism import (
@@ -144,7 +144,7 @@ class Thresholdout(Mechanism):
             scales = tuple(positive("noise", scale) for scale in noise)  # type: ignore[assignment]
         else:
             raise ArgumentError(
-                f"noise: {noise!r} was given; 'laplace', 'gaussian' or three scales are needed"
+                f"noise: {shown(noise)} was given; 'laplace', 'gaussian' or three scales are needed"
             )
         if budget is None and not self._gaussian:
             raise ArgumentError("budget: None was given; only Gaussian noise goes without a budget")

@@ -203,8 +203,8 @@ class ResubstitutionThreshold(Threshold):
     def __post_init__(self) -> None:
         if self.invalid_ok is not True:
             raise ArgumentError(
-                f"invalid_ok: {self.invalid_ok!r} was given; a bound over thresholds that were "
-                "chosen on the same scores is not valid: use HoldOutThreshold, MultiSplit or "
+                f"invalid_ok: {shown(self.invalid_ok)} was given; a bound over thresholds that "
+                "were chosen on the same scores is not valid: use HoldOutThreshold, MultiSplit or "
                 "Bonferroni, or give True to get it nonetheless"
             )
 

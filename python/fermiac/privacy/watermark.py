@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
-from fermiac._base.validate import RngLike, choice, key_of, numbers, real, whole, yes
+from fermiac._base.validate import RngLike, choice, key_of, numbers, real, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.privacy.watermark_keys import (
     ExponentialKey,
@@ -85,8 +85,8 @@ class WatermarkReference(Result):
 
     def _headline(self) -> str:
         x = self.statistics
-        shown = f", from {x[0]:.6g} to {x[-1]:.6g}" if x.size else ""
-        return f"WatermarkReference: {x.size} null statistics{shown}"
+        span = f", from {x[0]:.6g} to {x[-1]:.6g}" if x.size else ""
+        return f"WatermarkReference: {x.size} null statistics{span}"
 
 
 def detect_watermark(
@@ -391,8 +391,9 @@ def _known(reference: Any, settings: dict[str, Any], texts: list[NDArray[np.int6
         for name in ("key", "n", "vocab_size", "block_size", "gamma", "rank_norm"):
             if made[name] != settings[name]:
                 raise ArgumentError(
-                    f"reference: made with {name} {made[name]!r}, while {settings[name]!r} is "
-                    "asked for; make one for these settings with watermark_reference"
+                    f"reference: made with {name} {shown(made[name])}, while "
+                    f"{shown(settings[name])} is asked for; make one for these settings with "
+                    "watermark_reference"
                 )
         for text in texts:
             if made["n_tokens"] not in (None, text.size):

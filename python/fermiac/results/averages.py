@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads, threads_for
-from fermiac._base.validate import labels, numbered, taken, whole
+from fermiac._base.validate import labels, numbered, shown, taken, whole
 from fermiac.diagnostics import khat_threshold
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
 from fermiac.results import chain_summary
@@ -207,7 +207,7 @@ def _chosen(sample: Sample, controls: Any, degree: int, used: NDArray[np.bool_])
         return Controls(given=np.ascontiguousarray(_in_range(values)[0]))
     if controls != "stein":
         raise ArgumentError(
-            f"controls: {controls!r} given; it must be 'stein', None, a callable or an array"
+            f"controls: {shown(controls)} given; it must be 'stein', None, a callable or an array"
         )
     degree = whole("degree", degree, 1, 100)
     if sample.gradients is None:

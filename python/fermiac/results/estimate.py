@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base import registry
-from fermiac._base.validate import whole
+from fermiac._base.validate import MOST_NAMES, labels, listed, real_numbers, shown, whole
 from fermiac.errors import ArgumentError, NumericalError
 from fermiac.results.result import Result
 
@@ -161,14 +161,17 @@ class Estimate(Result):
         True
         """
         single = isinstance(numerators, int | str | np.integer)
-        keys = [numerators] if single else list(numerators)  # type: ignore[arg-type]
+        keys = [numerators] if single else listed(numerators, MOST_NAMES)
         if not keys:
-            raise ArgumentError("numerators: an empty sequence given; at least one is needed")
+            raise ArgumentError(
+                f"numerators: {shown(numerators)} given; positions or names of estimates, one at "
+                "least, are needed"
+            )
         top = [self._position(k) for k in keys]  # type: ignore[arg-type]
         bottom = self._position(denominator)
         mean = np.atleast_1d(self.mean)
         if mean[bottom] == 0:
-            raise ArgumentError(f"denominator: the estimate of {self.names[bottom]!r} is 0")
+            raise ArgumentError(f"denominator: the estimate of {shown(self.names[bottom])} is 0")
         jacobian = np.zeros((len(top), mean.size))
         rows = np.arange(len(top))
         jacobian[rows, top] = 1 / mean[bottom]
@@ -235,15 +238,15 @@ class Estimate(Result):
         at = np.atleast_1d(np.asarray(self.mean))
         if at.dtype.kind == "c":
             raise ArgumentError("transform: the estimates are complex; take their parts in f")
-        value = np.asarray(g(at.copy()), float)
+        value = _values("g", g, at)
         if value.ndim > 1 or not np.all(np.isfinite(value)):
             raise ArgumentError(
-                f"g: gave {value!r}; it must give finite numbers, one or a vector of them"
+                f"g: gave {shown(value)}; it must give finite numbers, one or a vector of them"
             )
         if jacobian is None:
             slopes = self._differences(g, at, value)
         else:
-            slopes = np.asarray(jacobian(at.copy()), float)
+            slopes = _values("jacobian", jacobian, at)
         if slopes.size == value.size * at.size:
             slopes = slopes.reshape(value.size, at.size)
         if slopes.shape != (value.size, at.size) or not np.all(np.isfinite(slopes)):
@@ -252,8 +255,7 @@ class Estimate(Result):
             )
         if names is None:
             names = ["g"] if value.ndim == 0 else [f"g[{k}]" for k in range(value.size)]
-        if len(names) != value.size:
-            raise ArgumentError(f"names: {len(names)} given for {value.size} outputs of g")
+        names = labels(names, value.size, "output of g")
         used = slopes != 0
         worst = np.where(used, np.atleast_1d(self.khat), np.nan)
         none = np.isnan(worst).all(axis=1)
@@ -274,7 +276,7 @@ class Estimate(Result):
             up, down = at.copy(), at.copy()
             up[j] += h
             down[j] -= h
-            difference = np.asarray(g(up), float) - np.asarray(g(down), float)
+            difference = _values("g", g, up) - _values("g", g, down)
             slopes[:, j] = np.ravel(difference) / (up[j] - down[j])
         return slopes
 
@@ -301,8 +303,8 @@ class Estimate(Result):
         if np.any(lost & uses):
             which = self.names[int(np.argmax(lost & uses))]
             raise NumericalError(
-                f"the variance of {which!r} is beyond the range of doubles; scale f to a moderate "
-                "size: a common factor of numerator and denominator cancels"
+                f"the variance of {shown(which)} is beyond the range of doubles; scale f to a "
+                "moderate size: a common factor of numerator and denominator cancels"
             )
         jacobian = jacobian[:, uses]
         out = jacobian @ cov[np.ix_(uses, uses)] @ jacobian.T
@@ -326,7 +328,9 @@ class Estimate(Result):
         if isinstance(key, str):
             if key in self.names:
                 return self.names.index(key)
-            raise ArgumentError(f"{key!r} is not a name; the names are {', '.join(self.names)}")
+            raise ArgumentError(
+                f"{shown(key)} is not a name; the names are {', '.join(self.names)}"
+            )
         index = whole("position", key, -(2**62), 2**62)
         if -n <= index < n:
             return index % n
@@ -346,3 +350,12 @@ class Estimate(Result):
         """Draw the correlations; see `fermiac.plotting.plot_correlation`."""
         drawn: Axes = registry.function("plotting", "plot_correlation")(self, ax)
         return drawn
+
+
+def _values(name: str, function: Callable[[Array], ArrayLike], at: Array) -> Array:
+    """Return what a function of the estimates gives, as an array of numbers."""
+    if not callable(function):
+        raise ArgumentError(
+            f"{name}: {shown(function)} given; a function of the estimates is needed"
+        )
+    return real_numbers(f"{name}: its values", function(at.copy()))

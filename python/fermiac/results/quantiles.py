@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import choice
+from fermiac._base.validate import choice, numbers, shown, yes
 from fermiac.errors import ArgumentError
 from fermiac.results.chain_errors import chain_shape, is_ensemble, statistic
 from fermiac.results.error_models import average, error_model_of
@@ -27,13 +27,10 @@ def quantile(
     sample: Sample, q: ArrayLike, kind: str, return_stderr: bool
 ) -> Array | tuple[Array, Array]:
     """Return the quantiles of `Sample.quantile`, and on request their standard errors."""
-    try:
-        wanted = np.asarray(q, dtype=float)
-    except (TypeError, ValueError):
-        raise ArgumentError(f"q: {q!r} given; numbers from 0 to 1 are needed") from None
+    wanted, return_stderr = numbers("q", q), yes("return_stderr", return_stderr)
     if wanted.ndim > 1 or not np.all((wanted >= 0) & (wanted <= 1)):
         raise ArgumentError(
-            f"q: {q!r} given; a number from 0 to 1 is needed, or a vector of such numbers"
+            f"q: {shown(q)} given; a number from 0 to 1 is needed, or a vector of such numbers"
         )
     kind = choice("kind", kind, ("linear", "inverted_cdf"))
     if return_stderr and not np.all((wanted > 0) & (wanted < 1)):

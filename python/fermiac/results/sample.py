@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import registry
-from fermiac._base.validate import RngLike, labels, numbered, real_numbers, taken, whole
+from fermiac._base.validate import RngLike, labels, numbered, real_numbers, shown, taken, whole
 from fermiac.errors import ArgumentError
 from fermiac.results import arviz, averages, chain_summary, quantiles
 from fermiac.results.error_models import error_model_of
@@ -683,7 +683,8 @@ def _checked(sample: Any) -> dict[str, Any]:
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(draws))[0])
         raise ArgumentError(f"draws: {draws[bad]} given at {bad}; finite numbers are needed")
     out: dict[str, Any] = {"draws": draws}
-    out["names"] = labels(sample.names, d) if sample.names is not None and len(sample.names) else ()
+    without = isinstance(sample.names, tuple | list) and not sample.names
+    out["names"] = () if without else labels(sample.names, d)
     if sample.log_weights is not None:
         log_weights = _numbers("log_weights", sample.log_weights)
         several = log_weights.ndim == draws.ndim and log_weights.shape[-1] > 0
@@ -720,12 +721,12 @@ def _statistics(name: str, given: Any, draws: Array) -> dict[str, NDArray[Any]]:
     own = name == "stats"
     for key, array in out.items():
         if array.dtype.kind not in "biuf":
-            raise ArgumentError(f"{name}: {key!r} is no array of real numbers or booleans")
+            raise ArgumentError(f"{name}: {shown(key)} is no array of real numbers or booleans")
         lead = draws.shape[:2] if own else (len(draws), *array.shape[1:2])
         if array.ndim != 2 or array.shape != lead:
             needed = str(lead) if own else f"({len(draws)}, n_warmup)"
             raise ArgumentError(
-                f"{name}: {key!r} has shape {array.shape}; {needed} is needed to fit the draws"
+                f"{name}: {shown(key)} has shape {array.shape}; {needed} is needed to fit the draws"
             )
     if len({array.shape for array in out.values()}) > 1:
         raise ArgumentError(f"{name}: arrays of different lengths given; one length is needed")

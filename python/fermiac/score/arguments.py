@@ -256,15 +256,15 @@ class Call:
         if self.grid.shape[-1] == 2 and (self.grid[..., 1] == 0).any():
             raise ArgumentError(
                 f"sigmas: {self.grid.reshape(-1, 2)[0].tolist()} was given with "
-                f"{self.integrator!r}; its steps go on in log s: give a small level above 0 before "
-                "the last"
+                f"{shown(self.integrator)}; its steps go on in log s: give a small level above 0 "
+                "before the last"
             )
 
     def _refuse(self, name: str, given: bool) -> None:
         if given:
             raise ArgumentError(
-                f"{name}: given with {self.integrator!r}, whose steps have an error to keep; use "
-                "an integrator on a fixed grid"
+                f"{name}: given with {shown(self.integrator)}, whose steps have an error to keep; "
+                "use an integrator on a fixed grid"
             )
 
     def _paths(self, given: bool | tuple[float, float]) -> tuple[float, float, float] | None:

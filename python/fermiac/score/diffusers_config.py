@@ -124,9 +124,9 @@ def _threshold(config: Any) -> Threshold | None:
         if most != 1.0:
             quantile = config.get("dynamic_thresholding_ratio", 0.995)
             raise ArgumentError(
-                f"config: thresholding with sample_max_value={most!r} is not known here; give "
-                f"threshold=Threshold(1.0, {quantile!r}), whose quantile has no largest value, or "
-                "threshold=None"
+                f"config: thresholding with sample_max_value={shown(most)} is not known here; give "
+                f"threshold=Threshold(1.0, {shown(quantile)}), whose quantile has no largest "
+                "value, or threshold=None"
             )
         # The quantile is at least 1 and at most 1.
         return Threshold(1.0)
@@ -140,7 +140,7 @@ def spaced(kind: str, n_steps: int, n_times: int, offset: int) -> Array:
     if n_steps > n_times:
         raise ArgumentError(
             f"num_inference_steps: {n_steps} given for a table of {n_times} times; give no more "
-            f"than that, or a schedule of levels, as 'karras', in place of {kind!r}"
+            f"than that, or a schedule of levels, as 'karras', in place of {shown(kind)}"
         )
     if kind == "linspace":
         return np.linspace(n_times - 1, 0, n_steps).round()

@@ -326,8 +326,9 @@ class DiffusersScheduler:
         first = self.integrator._program(grid).ops[0]
         if first[:2] != ("denoise", 0):
             raise ArgumentError(
-                f"integrator: {integrator!r} adds noise before it asks the network for anything, "
-                "which a pipeline does not know of; use Heun without churn, or another integrator"
+                f"integrator: {shown(integrator)} adds noise before it asks the network for "
+                "anything, which a pipeline does not know of; use Heun without churn, or another "
+                "integrator"
             )
         self.order = self.integrator.n_evals(2) - self.integrator.n_evals(1)
         self.num_inference_steps: int | None = None
@@ -344,8 +345,8 @@ class DiffusersScheduler:
             return ends
         if self._schedule in SPACINGS:
             raise ArgumentError(
-                f"sigma_range: given with schedule={self._schedule!r}, which spreads times over "
-                "the table; give a schedule of levels, as 'karras'"
+                f"sigma_range: given with schedule={shown(self._schedule)}, which spreads times "
+                "over the table; give a schedule of levels, as 'karras'"
             )
         low, high = level_range("sigma_range", given)
         self._require_inside("sigma_range", np.array([low, high]))

@@ -476,8 +476,8 @@ def _levels(
     own = getattr(noise_predictor, "levels", None)
     if own is not None and given is not None and np.ndim(given) == 0:
         raise ArgumentError(
-            f"levels: {given!r} was given with a classifier that has {len(own)} of its own; leave "
-            "it out"
+            f"levels: {shown(given)} was given with a classifier that has {len(own)} of its own; "
+            "leave it out"
         )
     if given is None and own is not None:
         given = own

@@ -401,7 +401,7 @@ def event_of(model: Model, dim: int | Sequence[int] | None) -> tuple[int, ...]:
     sizes = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
     event = tuple(whole("dim", size, 1, 2**31) for size in sizes)
     if model.dim is not None and math.prod(event) != model.dim:
-        raise ArgumentError(f"dim: {dim!r} was given; the model has {model.dim} coordinates")
+        raise ArgumentError(f"dim: {shown(dim)} was given; the model has {model.dim} coordinates")
     return event
 
 
@@ -423,6 +423,7 @@ def _steps(method: AnyIntegrator, n_steps: int | None, budget: int | None, zero:
     steps = bisect_right(range(1, budget + 1), budget, key=lambda n: method.n_evals(n, zero))
     if steps == 0:
         raise ArgumentError(
-            f"nfe_budget: {budget} given; one step of {method!r} takes {method.n_evals(1, zero)}"
+            f"nfe_budget: {budget} given; one step of {shown(method)} takes "
+            f"{method.n_evals(1, zero)}"
         )
     return steps

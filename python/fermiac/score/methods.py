@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fermiac._base.strategies import Strategies
-from fermiac._base.validate import choice, whole, yes
+from fermiac._base.validate import choice, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.score.adaptive import Adaptive
 from fermiac.score.integrator import AnyIntegrator, Integrator, number, pair
@@ -93,7 +93,7 @@ class DPMSolver(Integrator):
             )
         if number("eta", self.eta) != 0 and not self.multistep:
             raise ArgumentError(
-                f"eta: {self.eta!r} was given; single-step methods have no noise; take "
+                f"eta: {shown(self.eta)} was given; single-step methods have no noise; take "
                 "multistep=True or eta=0"
             )
 
@@ -213,14 +213,14 @@ class GHVB(Integrator):
         order = number("order", self.order)
         if not 0 < order <= 4:
             raise ArgumentError(
-                f"order: {self.order!r} was given; a number above 0 and up to 4 is needed"
+                f"order: {shown(self.order)} was given; a number above 0 and up to 4 is needed"
             )
         if self.beta is not None:
             number("beta", self.beta)
             if order % 1:
                 raise ArgumentError(
-                    f"order: {self.order!r} was given with beta={self.beta!r}; its fraction is β; "
-                    "give a whole order, or no beta"
+                    f"order: {shown(self.order)} was given with beta={shown(self.beta)}; its "
+                    "fraction is β; give a whole order, or no beta"
                 )
 
     def _method(self) -> tuple[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base import store
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.results.result import Result
 from fermiac.targets.torch_modules import import_torch
@@ -177,4 +178,4 @@ def classes() -> dict[str, Any]:
 def __getattr__(name: str) -> Any:
     if name in ("ScoreMLP", "LevelMLP", "Block"):
         return classes()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise AttributeError(f"module {shown(__name__)} has no attribute {name!r}")

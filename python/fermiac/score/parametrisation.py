@@ -80,8 +80,8 @@ class Parametrisation:
         needed, what = _BELONGS.get(prediction, (kind, ""))
         if kind != needed:
             raise ArgumentError(
-                f"prediction: {prediction!r} was given with kind={kind!r}; it is {what}: give "
-                f"kind={needed!r}, or say what else the network gives"
+                f"prediction: {shown(prediction)} was given with kind={shown(kind)}; it is {what}: "
+                f"give kind={shown(needed)}, or say what else the network gives"
             )
         self.discrete = yes("discrete", discrete)
         #: The arguments beside the kind, which have no meaning for other models.
@@ -114,7 +114,8 @@ class Parametrisation:
         ):
             if name in given and self.kind != kind:
                 raise ArgumentError(
-                    f"{name}: given with kind={self.kind!r}; it is {what} of kind={kind!r}"
+                    f"{name}: given with kind={shown(self.kind)}; it is {what} of "
+                    f"kind={shown(kind)}"
                 )
         if "discrete" in given and "alphas_cumprod" not in given:
             raise ArgumentError(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import threads_for
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.parametrisation import Parametrisation, Scales
 from fermiac.targets.native_pointer import form_of, pointer_of, user_data_of
@@ -40,7 +41,7 @@ class ArrayNetwork:
             self.dtype = np.dtype(np.float64 if dtype is None else dtype)
         except TypeError as error:
             raise ArgumentError(
-                f"dtype: {dtype!r} given; a floating-point type is needed"
+                f"dtype: {shown(dtype)} given; a floating-point type is needed"
             ) from error
         if self.dtype.kind != "f":
             raise ArgumentError(f"dtype: {self.dtype} given; a floating-point type is needed")

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import store
-from fermiac._base.validate import RngLike, yes
+from fermiac._base.validate import RngLike, shown, yes
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.runs.checkpoint import agree
 from fermiac.score.arguments import Call, Threshold
@@ -152,8 +152,8 @@ class Stepper:
             mine = here.get(field)
             if (list(mine) if isinstance(mine, tuple) else mine) != value:
                 raise CheckpointError(
-                    f"{os.fspath(path)}: it belongs to another run: its {field} is {value!r}, that "
-                    f"of this one is {mine!r}"
+                    f"{os.fspath(path)}: it belongs to another run: its {field} is {shown(value)}, "
+                    f"that of this one is {shown(mine)}"
                 )
         kept = tensors["probe"]
         if verify and not agree(self._probed(), kept, 1e-5, 1e-6).all():

@@ -341,8 +341,8 @@ def train_score(
     if module is None:
         if prediction != "edm":
             raise ArgumentError(
-                f"prediction: {prediction!r} was given; the built-in network is 'edm'; leave it "
-                "out, or give a module"
+                f"prediction: {shown(prediction)} was given; the built-in network is 'edm'; leave "
+                "it out, or give a module"
             )
         width, n_blocks = whole("width", width, 1, 2**16), whole("n_blocks", n_blocks, 0, 1000)
         with fitting.seeded(key, torch.device("cpu")):

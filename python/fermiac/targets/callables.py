@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.validate import shown
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, CheckpointError, TargetError, WorkerError
 from fermiac.targets.density import LogDensity
@@ -114,7 +115,7 @@ class CallableDensity(LogDensity):
     ) -> None:
         if gradient is not None and gradient is not True and not callable(gradient):
             raise ArgumentError(
-                f"gradient: {gradient!r} given; it must be None, a callable (n, {dim}) -> "
+                f"gradient: {shown(gradient)} given; it must be None, a callable (n, {dim}) -> "
                 f"(n, {dim}), or True for a log-density that returns a pair (value, gradient)"
             )
         self._f = f

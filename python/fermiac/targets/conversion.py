@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import whole, yes
+from fermiac._base.validate import shown, whole, yes
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import BuiltinIntegrand
@@ -128,8 +128,8 @@ def as_integrand(
     f = adapted(f, dim)
     if isinstance(f, BuiltinIntegrand | NativeTarget | LogDensity) and f.dim != dim:
         raise ArgumentError(
-            f"f: {f!r} takes points of dimension {f.dim} where {dim} are given; give a law, or a "
-            "sample, and an integrand of equal dimension"
+            f"f: {shown(f)} takes points of dimension {f.dim} where {dim} are given; give a law, "
+            "or a sample, and an integrand of equal dimension"
         )
     if isinstance(f, BuiltinIntegrand | NativeTarget):
         if first is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.targets.conversion import adapted, is_integrand
 
@@ -94,8 +95,8 @@ def factory(spec: str, *args: Any, **kwargs: Any) -> Factory:
     module, _, name = str(spec).partition(":")
     if not module or not name:
         raise ArgumentError(
-            f'target_factory: {spec!r} given; "module:function" is needed, the name of a function '
-            "that returns the target"
+            f'target_factory: {shown(spec)} given; "module:function" is needed, the name of a '
+            "function that returns the target"
         )
     return Factory(spec, args, kwargs)
 
@@ -112,7 +113,9 @@ def _function(spec: str) -> Callable[..., Any]:
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
-        raise ArgumentError(f"target_factory: {spec!r} cannot be found: {error}") from error
+        raise ArgumentError(f"target_factory: {shown(spec)} cannot be found: {error}") from error
     if not callable(found):
-        raise ArgumentError(f"target_factory: {spec!r} is a {type(found).__name__}, no function")
+        raise ArgumentError(
+            f"target_factory: {shown(spec)} is a {type(found).__name__}, no function"
+        )
     return found  # type: ignore[no-any-return]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.validate import real, shown
 from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import BuiltinIntegrand, real_numbers, scalar
 
@@ -68,9 +69,9 @@ def powers(exponents: ArrayLike, dim: int | None = None) -> BuiltinIntegrand:
         )
     whole = given.astype(np.int64)
     columns = whole.shape[1] if whole.ndim == 2 else 1
-    if dim is not None and dim != columns:
+    if dim is not None and real("dim", dim) != columns:
         raise ArgumentError(
-            f"dim: {dim!r} given, but exponents of shape {whole.shape} are those of {columns} "
+            f"dim: {shown(dim)} given, but exponents of shape {whole.shape} are those of {columns} "
             f"coordinate{'s' if columns > 1 else ''}; for more, give a (J, d) array"
         )
     handle = _core.Integrand.powers(whole.ravel().tolist(), columns, whole.ndim == 0)

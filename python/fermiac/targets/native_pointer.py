@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import threads_for
-from fermiac._base.validate import choice, whole
+from fermiac._base.validate import choice, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.targets.density import LogDensity
 
@@ -264,9 +264,9 @@ def native(
 
 def _wanted(signature: str, gradient: bool, n_outputs: int) -> list[str]:
     choice("signature", signature, ("batch", "scalar"))
-    if gradient not in (True, False):
+    if not isinstance(gradient, bool | np.bool_):
         raise ArgumentError(
-            f"gradient: {gradient!r} given; it must be True or False: a native gradient comes "
+            f"gradient: {shown(gradient)} given; it must be True or False: a native gradient comes "
             f"from the same call,\n    {FORMS['gradient']}"
         )
     if signature == "scalar" and (gradient or n_outputs > 1):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.validate import yes
 from fermiac.distributions import Law, as_law
 from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import Built, numbered, real_numbers, scalar
@@ -242,7 +243,7 @@ def eight_schools(centered: bool = False) -> BuiltinDensity:
     >>> fm.targets.eight_schools().names[:3]
     ('mu', 'log_tau', 'eta[0]')
     """
-    form = bool(centered)
+    form = yes("centered", centered)
     names = ("mu", "log_tau", *numbered("theta" if form else "eta", 8))
     return BuiltinDensity(eight_schools, _core.LogDensity.eight_schools(form), names, centered=form)
 
@@ -305,6 +306,7 @@ def _regression(
             f"x: an array of shape {design.shape} given; one row an observation is needed, shape "
             "(n, d) with n and d at least 1"
         )
+    intercept = yes("intercept", intercept)
     n, d = design.shape
     if seen.shape != (n,):
         raise ArgumentError(
@@ -325,7 +327,7 @@ def _regression(
         "y": seen,
         "prior_sd": sd,
         "prior_mean": mean,
-        "intercept": bool(intercept),
+        "intercept": intercept,
     }
     return (full, seen, *each), names, kept  # type: ignore[return-value]
 

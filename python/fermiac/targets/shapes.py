@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import whole
+from fermiac._base.validate import whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import numbered, real_numbers, scalar
 from fermiac.targets.density import BuiltinDensity
@@ -71,7 +71,7 @@ def gaussian(mean: ArrayLike, precision: ArrayLike, *, banded: bool = False) -> 
     array([-1.096084])
     """
     given, centre = real_numbers("precision", precision), real_numbers("mean", mean)
-    diagonals = _from_diagonals(given) if banded else _diagonals(given)
+    diagonals = _from_diagonals(given) if yes("banded", banded) else _diagonals(given)
     d = diagonals.shape[1]
     if centre.shape not in ((), (d,)):
         raise ArgumentError(

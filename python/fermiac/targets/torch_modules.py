@@ -8,6 +8,7 @@ import sys
 import threading
 from typing import Any
 
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 
 __all__ = ["evaluating", "import_torch", "out_of_memory", "where_it_runs"]
@@ -36,12 +37,14 @@ def where_it_runs(module: Any, device: Any, dtype: Any) -> tuple[str, Any]:
     try:
         device = str(torch.device(device))
     except (TypeError, RuntimeError) as error:
-        raise ArgumentError(f"device: {device!r} given, which is no device: {error}") from error
+        raise ArgumentError(
+            f"device: {shown(device)} given, which is no device: {error}"
+        ) from error
     given = dtype
     if isinstance(dtype, str):
         dtype = getattr(torch, dtype.removeprefix("torch."), None)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise ArgumentError(f"dtype: {given!r} given; a floating-point torch.dtype is needed")
+        raise ArgumentError(f"dtype: {shown(given)} given; a floating-point torch.dtype is needed")
     return device, dtype
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.validate import listed, shown
 from fermiac.errors import ArgumentError
 from fermiac.targets import transforms as blocks_of
 from fermiac.targets.builtin import Built, real_numbers
@@ -246,15 +247,21 @@ def resolve_transforms(
     given: object = transforms
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise ArgumentError(
-            f"transforms: {transforms!r} given; a block of fermiac.targets.transforms, a sequence "
-            "of blocks that cover all coordinates, or a dictionary such as {0: 'log'} is needed"
+            f"transforms: {shown(transforms)} given; a block of fermiac.targets.transforms, a "
+            "sequence of blocks that cover all coordinates, or a dictionary such as {0: 'log'} is "
+            "needed"
         )
-    blocks = tuple(given)
+    items = listed(given, dim)
+    if items is None:
+        raise ArgumentError(
+            f"transforms: more blocks than the {dim} coordinates of the target were given"
+        )
+    blocks = tuple(items)
     for block in blocks:
         if not isinstance(block, Transform):
             raise ArgumentError(
-                f"transforms: {block!r} given in a sequence; blocks of fermiac.targets.transforms "
-                "are needed there"
+                f"transforms: {shown(block)} given in a sequence; blocks of "
+                "fermiac.targets.transforms are needed there"
             )
     covered = sum(block.size for block in blocks)
     if covered != dim:
@@ -275,8 +282,8 @@ def _from_mapping(
         for i in range(start, stop):
             if i in owner:
                 raise ArgumentError(
-                    f"transforms: coordinate {i} is constrained by {owner[i]!r} and by {key!r}; "
-                    "once is needed"
+                    f"transforms: coordinate {i} is constrained by {shown(owner[i])} and by "
+                    f"{shown(key)}; once is needed"
                 )
             owner[i] = key
         placed.append((start, _block(key, value, stop - start)))
@@ -297,8 +304,8 @@ def _place(key: object, dim: int, names: Sequence[str] | None) -> tuple[int, int
     if isinstance(key, range):
         if key.step != 1 or not 0 <= key.start < key.stop <= dim:
             raise ArgumentError(
-                f"transforms: {key!r} given; a range of coordinates from 0 to {dim - 1}, one or "
-                "more, without gaps, is needed"
+                f"transforms: {shown(key)} given; a range of coordinates from 0 to {dim - 1}, one "
+                "or more, without gaps, is needed"
             )
         return key.start, key.stop
     if isinstance(key, str):
@@ -310,16 +317,17 @@ def _place(key: object, dim: int, names: Sequence[str] | None) -> tuple[int, int
                 if names is None
                 else f"the names are {list(names)}"
             )
-            raise ArgumentError(f"transforms: no coordinate {key!r}; {there}")
+            raise ArgumentError(f"transforms: no coordinate {shown(key)}; {there}")
         if found != list(range(found[0], found[-1] + 1)):
             raise ArgumentError(
-                f"transforms: the coordinates {key!r} do not lie side by side; give them one by one"
+                f"transforms: the coordinates {shown(key)} do not lie side by side; give them one "
+                "by one"
             )
         return found[0], found[-1] + 1
     if isinstance(key, bool) or not isinstance(key, int | np.integer) or not -dim <= key < dim:
         raise ArgumentError(
-            f"transforms: key {key!r} given; a name, a range, or a coordinate's number from 0 to "
-            f"{dim - 1} is needed"
+            f"transforms: key {shown(key)} given; a name, a range, or a coordinate's number from 0 "
+            f"to {dim - 1} is needed"
         )
     return int(key) % dim, int(key) % dim + 1
 
@@ -330,7 +338,7 @@ def _block(key: Key, value: object, size: int) -> Transform:
             return Transform(value.kind, size, value.low, value.high)
         if value.size != size:
             raise ArgumentError(
-                f"transforms: {value!r} given for {key!r}, which is {size} coordinates"
+                f"transforms: {shown(value)} given for {shown(key)}, which is {size} coordinates"
             )
         return value
     match value:
@@ -345,19 +353,19 @@ def _block(key: Key, value: object, size: int) -> Transform:
         case "simplex":
             return blocks_of.simplex(size)
     raise ArgumentError(
-        f"transforms: {value!r} given for {key!r}; a block of fermiac.targets.transforms, or one "
-        "of 'identity', 'log', 'logit', 'ordered', 'simplex' is needed"
+        f"transforms: {shown(value)} given for {shown(key)}; a block of "
+        "fermiac.targets.transforms, or one of 'identity', 'log', 'logit', 'ordered', 'simplex' is "
+        "needed"
     )
 
 
 def _names(names: object, dim: int) -> tuple[str, ...]:
-    given: tuple[object, ...] = ()
-    if isinstance(names, Iterable) and not isinstance(names, str):
-        given = tuple(names)
+    given = listed(names, dim) or []
     strings = tuple(str(name) for name in given if isinstance(name, str))
     if len(given) != dim or len(set(strings)) != dim:
         raise ArgumentError(
-            f"names: {names!r} given; {dim} different strings, one for each coordinate, are needed"
+            f"names: {shown(names)} given; {dim} different strings, one for each coordinate, are "
+            "needed"
         )
     return strings
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fermiac._base.validate import real, whole
+from fermiac._base.validate import real, shown, whole
 from fermiac.errors import ArgumentError
 
 __all__ = [
@@ -188,8 +188,8 @@ def bounded(low: float, high: float, n: int = 1) -> Transform:
     bottom, top = real("low", low), real("high", high)
     if not (math.nextafter(bottom, math.inf) < top and math.isfinite(top - bottom)):
         raise ArgumentError(
-            f"high: {high!r} given; a number above low = {low!r} is needed, with numbers between "
-            "them, and high - low finite"
+            f"high: {shown(high)} given; a number above low = {shown(low)} is needed, with numbers "
+            "between them, and high - low finite"
         )
     return Transform("bounded", whole("n", n, 1, 2**31 - 1), bottom, top)
 

@@ -274,7 +274,7 @@ def walk(
     every = whole("thin", thin, 1, steps)
     keep_state = yes("keep_state", keep_state)
     if every > 1 and record != "path":
-        raise ArgumentError(f"thin: {every} was given with record={record!r}; it thins paths")
+        raise ArgumentError(f"thin: {every} was given with record={shown(record)}; it thins paths")
     forgetting = _step_exponent(step_exponent, strategy)
     size = _memory_size(memory_size, strategy, history, forgetting)
     workers = resolve_threads(n_threads)
@@ -282,8 +282,8 @@ def walk(
     _check_streams(record, function, stop, on_block, many)
     if stop is not None and history != "private" and strategy.repels:
         raise ArgumentError(
-            f"stop: given with history={history!r}, under which walkers are no replicas, so that "
-            "no error is known; take history='private'"
+            f"stop: given with history={shown(history)}, under which walkers are no replicas, so "
+            "that no error is known; take history='private'"
         )
     nodes = None if init is None else initial_nodes(init, many, None, net, 0)
     allowed, notes = net._check_walkable(nodes, component, on_stuck)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.strategies import Strategies
-from fermiac._base.validate import choice, positive, probability, whole
+from fermiac._base.validate import choice, positive, probability, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.walks.graph import Graph
 from fermiac.walks.markov_chains import Chain, EdgeChain, NodeChain, metropolis
@@ -457,8 +457,8 @@ class Lazy(BaseChain):
         inner = CHAINS.resolve(self.base, "base of Lazy")
         if isinstance(inner, Lazy) or not inner.has_closed_law:
             raise ArgumentError(
-                f"base of Lazy: {self.base!r} was given; a chain that is not lazy itself, and of "
-                "first order, is needed"
+                f"base of Lazy: {shown(self.base)} was given; a chain that is not lazy itself, and "
+                "of first order, is needed"
             )
         put = object.__setattr__
         put(self, "base", inner.spec)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.results.sample import Sample
 from fermiac.walks.transient import joined_marks
@@ -77,7 +78,8 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
         if differing:
             k = differing[0]
             raise ArgumentError(
-                f"merge: walks with {k} {settings[k]!r} and {theirs.get(k)!r} given; one is needed"
+                f"merge: walks with {k} {shown(settings[k])} and {theirs.get(k)!r} given; one is "
+                "needed"
             )
         if not _same(walk._law, other._law) or not _same(walk._degrees, other._degrees):
             raise ArgumentError("merge: walks of different laws, or on different graphs, given")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import whole
+from fermiac._base.validate import shown, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets.callables import _as_numbers
 from fermiac.targets.conversion import _is_native, _is_torch_module
@@ -221,5 +221,5 @@ def as_loss(loss: Any, dim: int | None) -> tuple[Any, int]:
 
 def _agreed(loss: Any, dim: int | None) -> int:
     if dim is not None and dim != loss.dim:
-        raise ArgumentError(f"dim, init: {dim} parameters were given for {loss!r}")
+        raise ArgumentError(f"dim, init: {dim} parameters were given for {shown(loss)}")
     return int(loss.dim)

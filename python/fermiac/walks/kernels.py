@@ -208,7 +208,7 @@ class _Scan(_Repellent):
         """Return the base chain; refuse one whose probabilities are not known by neighbour."""
         if not base.scans:
             raise ArgumentError(
-                f"base: {base.spec!r} was given with kernel={self.name!r}, which needs a "
+                f"base: {base.spec!r} was given with kernel={shown(self.name)}, which needs a "
                 "reversible chain whose probabilities are known neighbour by neighbour; take one "
                 f"of {named_chains('scans')}, or kernel='hdt'"
             )
@@ -364,8 +364,8 @@ class _AlongEdges(HistoryKernel):
         """Return the simple random walk; refuse another base than this and the default."""
         if not isinstance(base, SRW | MHDA):
             raise ArgumentError(
-                f"base: {base.spec!r} was given with kernel={self.name!r}, which moves along edges "
-                "that all count alike; take 'srw'"
+                f"base: {base.spec!r} was given with kernel={shown(self.name)}, which moves along "
+                "edges that all count alike; take 'srw'"
             )
         return SRW()
 

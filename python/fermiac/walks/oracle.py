@@ -302,7 +302,9 @@ class Crawler:
         choice("record", record, ("visits", "path"))
         every = whole("thin", thin, 1, steps)
         if every > 1 and record != "path":
-            raise ArgumentError(f"thin: {every} was given with record={record!r}; it thins paths")
+            raise ArgumentError(
+                f"thin: {every} was given with record={shown(record)}; it thins paths"
+            )
         first, moves, many = self.n_done, self._core.n_moves, self._job.n_walkers
         before = self._core.visited() if first else None
         paths = None

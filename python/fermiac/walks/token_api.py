@@ -256,7 +256,7 @@ def optimize(
     keep_state = yes("keep_state", keep_state)
     g = as_graph(graph)
     if isinstance(loss, Loss) and loss.n_nodes != g.n_nodes:
-        raise ArgumentError(f"loss: {loss!r} was given for a graph of {g.n_nodes} nodes")
+        raise ArgumentError(f"loss: {shown(loss)} was given for a graph of {g.n_nodes} nodes")
     kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
     if kept is not None and state is not None:
         raise ArgumentError("state: given with checkpoint=, which has a state of its own")

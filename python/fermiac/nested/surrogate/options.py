@@ -173,8 +173,8 @@ class Surrogate:
         choice("init_use", self.init_use, _USES)
         if self.init == "prior" and self.init_use != "training":
             raise ArgumentError(
-                f"init_use: {self.init_use!r} given with init='prior', which finds no points; give "
-                "init='genetic'"
+                f"init_use: {shown(self.init_use)} given with init='prior', which finds no points; "
+                "give init='genetic'"
             )
         if self.mode == "switch":
             self._check_switch()
