@@ -108,7 +108,9 @@ def test_each_half_is_one_batch() -> None:
         sizes.append(len(x))
         return -0.5 * (x**2).sum(axis=1)
 
-    s = fm.mcmc.sample(density, 2, kernel=Stretch(), n_chains=10, n_warmup=4, n_draws=3, rng=0)
+    s = fm.mcmc.sample(
+        density, 2, kernel=Stretch(), n_chains=10, n_warmup=4, n_draws=3, rng=0, check=False
+    )
     assert s.draws.shape == (10, 3, 2)
     assert sizes[-14:] == [5] * 14
     assert sum(sizes) == s.n_evals

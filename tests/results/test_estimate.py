@@ -94,9 +94,7 @@ def test_functions_refuse_what_they_cannot_do(estimate: fm.Estimate) -> None:
         estimate.transform(lambda m: np.outer(m, m))
     with pytest.raises(ArgumentError, match=r"shape \(1, 3\)"):
         estimate.transform(lambda m: m[0], jacobian=lambda m: np.ones(2))
-    with pytest.raises(
-        ArgumentError, match="one name is needed, one for each output"
-    ):
+    with pytest.raises(ArgumentError, match="one name is needed, one for each output"):
         estimate.transform(lambda m: m[0], names=["a", "b"])
 
 

@@ -184,6 +184,9 @@ def test_rounding_and_single_precision_are_no_mixing() -> None:
     compare_rows(noisy(1e-6, np.float32), X, "f")
     with pytest.raises(TargetError, match="f gave"):
         compare_rows(noisy(1e-4, np.float64), X, "f")
+    # Booleans, whole numbers and complex ones are numbers.
+    for convert in (lambda y: y > -1, lambda y: y.astype(int), lambda y: y + 1j):
+        compare_rows(lambda x, convert=convert: convert(batched(x)), X, "f")
     # NaN, infinities and zeros are compared as they are.
     for value in (np.nan, -np.inf, 0.0):
         compare_rows(lambda x, value=value: np.full(len(x), value), X, "f")

@@ -162,7 +162,7 @@ def _parts(y: Any, n: int | None, parts: int, constant: bool) -> Parts:
             if n == 1 and array.ndim == 0:
                 continue
             raise _WrongShape(f"it gave an array of shape {array.shape} for {n} points")
-    return [np.atleast_1d(array) for array in arrays]
+    return [np.atleast_1d(a.astype(float) if a.dtype.kind == "b" else a) for a in arrays]
 
 
 def _same(pair: Parts, one: Parts, row: int) -> bool:
