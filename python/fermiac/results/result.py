@@ -6,10 +6,11 @@ import os
 import warnings as _warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
+from fermiac._base import layout as fit
 from fermiac._base import registry, store
 from fermiac.errors import CheckpointError, FermiacWarning
 
@@ -69,6 +70,17 @@ class Result:
     wall_time: float
     status: str = "complete"
     warnings: tuple[str, ...] = ()
+
+    _layout: ClassVar[fit.Layout] = {
+        "seed": fit.maybe(fit.whole()),
+        "version": fit.text(),
+        "isa": fit.text(),
+        "settings": fit.mapping(),
+        "n_evals": fit.whole(0),
+        "wall_time": fit.real,
+        "status": fit.text(),
+        "warnings": fit.texts,
+    }
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)

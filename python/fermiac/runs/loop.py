@@ -6,6 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -246,6 +247,10 @@ class RunLoop(ABC, Generic[R]):
     def _resume(self) -> None:
         if self.checkpoint is not None and self.checkpoint.stored:
             self.continue_from(self.checkpoint.take(), self.checkpoint.elapsed)
+
+    def decoding(self) -> AbstractContextManager[None]:
+        """Return a context in which errors are those of the file that a run is resumed from."""
+        return nullcontext() if self.checkpoint is None else self.checkpoint.decoding()
 
     def _has_ended(self) -> bool:
         return self.timed_out or self.stopped or (self.is_complete() and not self.go_on())
