@@ -29,6 +29,10 @@ class Case:
     make: Callable[[Path], None]
     load: Callable[[Path], Any]
     folder: bool = False
+    #: Whether loading it goes on with a run, which may fail as any run.
+    is_run: bool = False
+    #: How often it comes, for files that take long.
+    weight: float = 1.0
 
 
 CASES: dict[str, Case] = {}
@@ -50,11 +54,20 @@ def _result(name: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
     return add
 
 
-def _run(name: str) -> Callable[[Callable[[Path, int], Any]], Callable[[Path, int], Any]]:
+Run = Callable[[Path, int], Any]
+
+
+def _run(name: str, weight: float = 1.0) -> Callable[[Run], Run]:
     """Add a case of a checkpoint: `run` makes a short run, or resumes it to make a longer one."""
 
-    def add(run: Callable[[Path, int], Any]) -> Callable[[Path, int], Any]:
-        CASES[name] = Case(name, lambda path: (run(path, 1), None)[1], lambda path: run(path, 2))
+    def add(run: Run) -> Run:
+        CASES[name] = Case(
+            name,
+            lambda path: (run(path, 1), None)[1],
+            lambda path: run(path, 2),
+            is_run=True,
+            weight=weight,
+        )
         return run
 
     return add
@@ -279,7 +292,7 @@ def _evidence_run(path: Path, n: int) -> Any:
     return fm.importance.evidence(LAW.log_density, BOX, n=200, rng=0, checkpoint=path)
 
 
-def _nested_run(sampler: Any, **how: Any) -> Callable[[Path, int], Any]:
+def _nested_run(sampler: Any, **how: Any) -> Run:
     def run(path: Path, n: int) -> Any:
         return fm.nested.sample(
             LAW, BOX, n_live=16, dlogz=0.1, max_iter=20 * n, sampler=sampler, rng=0,
@@ -294,7 +307,7 @@ _run("checkpoint of nested slices")(_nested_run(fm.nested.Slice(n_slices=2)))
 _run("checkpoint of nested walks")(_nested_run(fm.nested.RandomWalk(n_steps=4)))
 
 
-def _chain_run(kernel: Any, **how: Any) -> Callable[[Path, int], Any]:
+def _chain_run(kernel: Any, **how: Any) -> Run:
     def run(path: Path, n: int) -> Any:
         return fm.mcmc.sample(
             LAW, kernel=kernel, n_chains=2, n_draws=8 * n, n_warmup=8, rng=0, checkpoint=path, **how
@@ -351,7 +364,9 @@ def _made_stepper(path: Path) -> None:
     run.save(path)
 
 
-CASES["stepper"] = Case("stepper", _made_stepper, lambda path: _stepper(path).load(path).run())
+CASES["stepper"] = Case(
+    "stepper", _made_stepper, lambda path: _stepper(path).load(path).run(), is_run=True
+)
 
 
 # Folders
@@ -372,7 +387,9 @@ def _made_graph(path: Path) -> None:
     fm.walks.Graph.from_edges(EDGES, weights=np.arange(1.0, 10.0)).save(path)
 
 
-CASES["folder of a graph"] = Case("folder of a graph", _made_graph, _opened_graph, folder=True)
+CASES["folder of a graph"] = Case(
+    "folder of a graph", _made_graph, _opened_graph, folder=True, is_run=True
+)
 
 
 # Trainings, where torch is installed
@@ -396,7 +413,7 @@ if find_spec("torch") is not None:
     def _classifier_training() -> Any:
         return _classifier().training
 
-    @_run("checkpoint of train_score")
+    @_run("checkpoint of train_score", 0.02)
     def _train_run(path: Path, n: int) -> Any:
         return _trained(4, checkpoint=path)
 
@@ -404,12 +421,13 @@ if find_spec("torch") is not None:
         return fm.score.load_score(path).denoise(np.zeros((2, 2)), 1.0)
 
     CASES["network of scores"] = Case(
-        "network of scores", lambda path: _trained().save(path), _scores
+        "network of scores", lambda path: _trained().save(path), _scores, weight=0.1
     )
     CASES["network of a classifier"] = Case(
         "network of a classifier",
         lambda path: _classifier().save(path),
         fm.score.NoiseClassifier.load,
+        weight=0.1,
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fermiac._base import layout as fit
 from fermiac._base import registry, store
-from fermiac.errors import CheckpointError, FermiacWarning
+from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
 
 __all__ = ["Finding", "Result", "load", "warn"]
 
@@ -220,7 +220,10 @@ def load(path: str | os.PathLike[str]) -> Result:
     True
     """
     if os.path.isdir(path):
-        opened: Result = registry.function("folders", "open")(path)
+        try:
+            opened: Result = registry.function("folders", "open")(path)
+        except ArgumentError as error:
+            raise CheckpointError(f"{os.fspath(path)}: {error}") from error
         return opened
     return _read(path)
 
