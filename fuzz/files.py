@@ -182,7 +182,7 @@ def altered(path: Path, kind: str, rng: Rng) -> None:
         how = rng.random()
         at = int(rng.integers(len(tensors))) if tensors else 0
         if how < 0.4 or not tensors:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 text = rewritten(text, rng)
         elif how < 0.75:
             tensors[at] = _number(tensors[at], rng)
@@ -244,7 +244,7 @@ def damaged_folder(path: Path, rng: Rng) -> bool:
             shutil.copy(files[int(rng.integers(len(files)))], path / f".{file.name}")
             (path / f".{file.name}").replace(file)
         elif file.suffix == ".json" and how < 0.8:
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, RecursionError):
                 file.write_text(rewritten(file.read_text(), rng), errors="replace")
         elif file.suffix == ".npy" and how < 0.5:
             _damage_array(file, rng)
@@ -278,9 +278,9 @@ def _sign_folder(path: Path) -> None:
     from fermiac._base.folders import facts
 
     for index in path.glob("*.json"):
-        with contextlib.suppress(ValueError, AttributeError, OSError, UnicodeDecodeError):
+        with contextlib.suppress(ValueError, OSError, RecursionError, FermiacError):
             content = json.loads(index.read_text())
-            if "files" in content:
+            if isinstance(content, dict) and "files" in content:
                 content["files"] = facts(path, [file.stem for file in path.glob("*.npy")])
                 index.write_text(json.dumps(content))
 

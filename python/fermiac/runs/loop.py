@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from fermiac._base.progress import Report, annotate, finish
-from fermiac.errors import FermiacError, FermiacWarning, InternalError
+from fermiac.errors import CheckpointError, FermiacError, FermiacWarning, InternalError
 from fermiac.results.result import Result, warn
 from fermiac.runs import background
 from fermiac.runs.checkpoint import RunCheckpoint
@@ -218,6 +218,12 @@ class RunLoop(ABC, Generic[R]):
         except BaseException as error:
             self._ended_at = self._ended_at or time.perf_counter()
             self._keep(error, is_ready)
+            resumed = self.checkpoint is not None and self.checkpoint.resumed
+            if self.checkpoint is not None and resumed and isinstance(error, InternalError):
+                # The likelier of two causes: a state that its checks let pass.
+                raise CheckpointError(
+                    f"{self.checkpoint.path}: the run could not go on from it: {error}"
+                ) from error
             raise
 
     def result(self) -> R:
