@@ -233,3 +233,15 @@ def test_arcs_that_lead_nowhere() -> None:
     assert w.nodes[w.paths[0]].tolist() == [1, 2, 3, 3, 3, 3]
     w = fm.walks.Crawler(line, on_stuck="restart", **how).run(6, record="path")
     assert w.nodes[w.paths[0]].tolist() == [1, 2, 3, 0, 1, 2]
+
+
+def test_degrees_go_with_the_numbers_of_their_discovery() -> None:
+    def neighbours(nodes: Any) -> list[list[int]]:
+        chord = {1000: [1004], 1004: [1000]}
+        return [[1000 + (i + k - 1000) % 9 for k in (-1, 1)] + chord.get(i, []) for i in nodes]
+
+    crawler = fm.walks.Crawler(fm.walks.Oracle(neighbours), init=1004, n_walkers=16, rng=0)
+    walk = crawler.run(500)
+    mean = walk.estimate_mean_degree()
+    assert abs(mean.mean - 20 / 9) < 5 * mean.stderr
+    assert walk.degree_distribution().names == ("2", "3")

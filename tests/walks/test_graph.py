@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 import fermiac as fm
+from fermiac._base.folders import facts
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.walks import Graph, as_graph, graphs
 
@@ -420,6 +422,12 @@ def test_graphs_are_pickled_and_opened(tmp_path: Any) -> None:
     with pytest.raises(CheckpointError, match="indices"):
         Graph.open(tmp_path / "g")
     np.save(tmp_path / "g" / "indices.npy", np.full(8, 9, dtype=np.uint32))
+    with pytest.raises(CheckpointError, match="digest does not fit"):
+        Graph.open(tmp_path / "g")
+    # Whoever changes a file may make its digest right again.
+    meta = json.loads((tmp_path / "g" / "graph.json").read_text())
+    meta["files"] = facts(tmp_path / "g", ["indptr", "indices"])
+    (tmp_path / "g" / "graph.json").write_text(json.dumps(meta))
     with pytest.raises(CheckpointError, match="node 9"):
         Graph.open(tmp_path / "g")
 

@@ -1,12 +1,17 @@
-"""Files of results and checkpoints: tensors and JSON, without pickle."""
+"""Files of results and checkpoints: tensors and JSON, without pickle.
+
+The digest of a file finds accidents. It is no signature: whoever can write the file can make it
+right again. So what a file says is checked before it is used, and an error is a `CheckpointError`.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import MISSING, Field, fields
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,9 +19,20 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import registry
+from fermiac._base.layout import Layout, Misfit, Sizes, layout_of, require
 from fermiac.errors import ArgumentError, CheckpointError
 
-__all__ = ["Tensors", "decode", "encode", "read", "register", "write"]
+__all__ = [
+    "Tensors",
+    "decode",
+    "decoding",
+    "encode",
+    "fit",
+    "parsed",
+    "read",
+    "register",
+    "write",
+]
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 Tensors: TypeAlias = "dict[str, NDArray[Any]]"
@@ -28,6 +44,8 @@ _RENAMED = {"Nested": "NestedResult", "Optimum": "OptimizeResult", "Walk": "Walk
 #: NumPy types that the file format has; others are saved as bytes, with their name in the text.
 _NATIVE = {"<f8": "F64", "<i8": "I64", "<u8": "U64", "|u1": "U8"}
 _DTYPES = {name: dtype for dtype, name in _NATIVE.items()}
+#: Levels of lists and mappings in each other; results have fewer than ten.
+_DEEPEST = 100
 
 
 def write(path: PathLike, kind: str, node: Any, tensors: Tensors) -> None:
@@ -44,16 +62,53 @@ def write(path: PathLike, kind: str, node: Any, tensors: Tensors) -> None:
 
 def read(path: PathLike, kind: str) -> tuple[Any, Tensors]:
     """Return the JSON and the tensors of a file."""
-    text, stored = _core.store_read(os.fspath(path), kind)
+    file = os.fspath(path)
+    text, stored = _core.store_read(file, kind)
     tensors = {}
-    for name, dtype, shape, data in stored:
-        array = data.view(_DTYPES[dtype]).reshape(shape)
-        array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        tensors[name] = np.require(array, None, "A")
+    with decoding(file):
+        for name, dtype, shape, data in stored:
+            array = data.view(_DTYPES[dtype]).reshape(shape)
+            array = array.astype(array.dtype.newbyteorder("="), copy=False)
+            tensors[name] = np.require(array, None, "A")
+    return parsed(text, file), tensors
+
+
+def parsed(text: str, file: PathLike) -> Any:
+    """Return what a text in JSON says."""
     try:
-        return json.loads(text), tensors
-    except ValueError as error:
-        raise CheckpointError(f"{os.fspath(path)}: its text is not JSON ({error})") from error
+        return json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file}: its text is not JSON that is used here ({error})") from None
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} in it")
+
+
+@contextmanager
+def decoding(file: PathLike) -> Iterator[None]:
+    """Turn errors of a decoder into a `CheckpointError`, where its checks have missed something."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except Misfit as misfit:
+        raise CheckpointError(f"{os.fspath(file)}: it is damaged: {misfit}") from None
+    except (
+        ArgumentError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError,
+        TypeError, ValueError,
+    ) as error:  # fmt: skip
+        raise CheckpointError(
+            f"{os.fspath(file)}: it is damaged: {type(error).__name__}: {error}"
+        ) from error
+
+
+def fit(content: Any, layout: Layout, file: PathLike, sizes: Sizes | None = None) -> None:
+    """Raise a `CheckpointError` unless what a file holds has all fields of a layout, and fits."""
+    with decoding(file):
+        if not isinstance(content, Mapping):
+            raise Misfit(f"a {type(content).__name__} for a mapping")
+        require(content, layout, sizes)
 
 
 def encode(value: Any, tensors: Tensors, where: str = "") -> Any:
@@ -79,11 +134,17 @@ def encode(value: Any, tensors: Tensors, where: str = "") -> Any:
         return {"mapping": pairs}
     kind = type(value)
     if _KINDS.get(_kind(kind)) is kind:
+        given = {f.name: getattr(value, f.name) for f in fields(value) if f.init}
         content = {
-            f.name: encode(getattr(value, f.name), tensors, f"{where}.{f.name}".lstrip("."))
-            for f in fields(value)
-            if f.init
+            name: encode(item, tensors, f"{where}.{name}".lstrip("."))
+            for name, item in given.items()
         }
+        try:
+            require(given, _layout_of_fields(kind))
+        except Misfit as misfit:
+            raise ArgumentError(
+                f"{where or kind.__name__}: it could not be read again, and is not saved: {misfit}"
+            ) from None
         return {"result": _kind(kind), "fields": content}
     raise ArgumentError(
         f"{where or 'value'}: a {type(value).__name__} cannot be saved; numbers, strings, arrays, "
@@ -113,57 +174,132 @@ def _encode_array(value: NDArray[Any] | np.generic, tensors: Tensors, where: str
     return {tag: name, "dtype": dtype}
 
 
-def decode(node: Any, tensors: Tensors, file: str) -> Any:
+def decode(node: Any, tensors: Tensors, file: PathLike) -> Any:
     """Return the value that was given to `encode`."""
+    with decoding(file):
+        return _decode(node, tensors, 0)
+
+
+def _decode(node: Any, tensors: Tensors, depth: int) -> Any:
+    if depth > _DEEPEST:
+        raise Misfit(f"more than {_DEEPEST} levels of lists and mappings")
     if isinstance(node, list):
-        return [decode(v, tensors, file) for v in node]
+        return [_decode(v, tensors, depth + 1) for v in node]
     if not isinstance(node, dict):
         return node
     tag = next(iter(node), "")
     decoder = _DECODERS.get(tag)
     if decoder is None:
-        raise CheckpointError(f"{file}: it holds a {tag!r}, which this version does not know")
-    return decoder(node, tensors, file)
+        raise Misfit(f"it holds a {tag!r:.60}, which this version does not know")
+    return decoder(node, tensors, depth + 1)
 
 
-def _decode_array(node: dict[str, Any], tensors: Tensors, file: str) -> Any:
-    dtype = np.dtype(node["dtype"])
-    array = tensors[node["array"] if "array" in node else node["number"]]
-    if dtype.str != array.dtype.newbyteorder("<").str:
+def _items(node: Any, n: int | None = None) -> list[Any]:
+    """Return a list of JSON of this length."""
+    if not isinstance(node, list) or (n is not None and len(node) != n):
+        raise Misfit("a list of another form")
+    return node
+
+
+def _text(node: Any) -> str:
+    if not isinstance(node, str):
+        raise Misfit(f"a {type(node).__name__} for a text")
+    return node
+
+
+def _decode_float(node: dict[str, Any], tensors: Tensors, depth: int) -> float:
+    if node["float"] not in ("nan", "inf", "-inf"):
+        raise Misfit("a number that is none")
+    return float(node["float"])
+
+
+def _decode_complex(node: dict[str, Any], tensors: Tensors, depth: int) -> complex:
+    parts = [_decode(part, tensors, depth) for part in _items(node["complex"], 2)]
+    if not all(isinstance(part, float) for part in parts):
+        raise Misfit("a complex number that is none")
+    return complex(*parts)
+
+
+def _decode_mapping(node: dict[str, Any], tensors: Tensors, depth: int) -> dict[Any, Any]:
+    out = {}
+    for pair in _items(node["mapping"]):
+        key, value = (_decode(part, tensors, depth) for part in _items(pair, 2))
+        out[key] = value
+    return out
+
+
+def _decode_array(node: dict[str, Any], tensors: Tensors, depth: int) -> Any:
+    tag = "array" if "array" in node else "number"
+    name, code = _text(node[tag]), _text(node.get("dtype"))
+    dtype = np.dtype(code)
+    if dtype.kind not in "biufc" or dtype.itemsize > 16 or dtype.newbyteorder("<").str != code:
+        raise Misfit(f"{name}: its type is {code!r:.20}")
+    if name not in tensors:
+        raise Misfit(f"{name}: its array is missing")
+    array = tensors[name]
+    if code not in _NATIVE:
+        part = np.dtype("<f8" if code == "<c16" else "|u1")
+        last = array.shape[-1] if array.ndim else 0
+        if array.dtype != part or last * part.itemsize != dtype.itemsize:
+            raise Misfit(f"{name}: {array.dtype}, {array.shape} is no array of type {code}")
+        if dtype.kind == "b" and (array > 1).any():
+            raise Misfit(f"{name}: flags that are neither True nor False")
         array = np.ascontiguousarray(array).view(dtype)[..., 0]
+    elif array.dtype != dtype:
+        raise Misfit(f"{name}: {array.dtype} for {code}")
+    if tag == "number" and array.ndim:
+        raise Misfit(f"{name}: an array for a number")
     array = array.astype(dtype.newbyteorder("="), copy=False)
-    return array if "array" in node else array[()]
+    return array if tag == "array" else array[()]
 
 
-def _decode_result(node: dict[str, Any], tensors: Tensors, file: str) -> Any:
-    kind = _known(node["result"])
+def _decode_result(node: dict[str, Any], tensors: Tensors, depth: int) -> Any:
+    name = _text(node["result"])
+    kind = _known(name)
     if kind is None:
-        raise CheckpointError(
-            f"{file}: it holds a {node['result']}, which this process does not know; import the "
-            "module that defines it, or update fermiac"
+        raise Misfit(
+            f"it holds a {name:.60}, which this process does not know; import the module that "
+            "defines it, or update fermiac"
         )
-    content = {name: decode(v, tensors, file) for name, v in node["fields"].items()}
+    stored = node.get("fields")
+    if not isinstance(stored, dict):
+        raise Misfit(f"its {name} has no fields")
+    content = {key: _decode(v, tensors, depth) for key, v in stored.items()}
     known = {f.name: f for f in fields(kind) if f.init}
     unknown = sorted(content.keys() - known.keys())
-    missing = sorted(
-        name
-        for name, f in known.items()
-        if name not in content and f.default is MISSING and f.default_factory is MISSING
-    )
+    missing = sorted(key for key in known if key not in content and not _has_default(known[key]))
     if unknown or missing:
-        what = f"no field {missing[0]!r}" if missing else f"a field {unknown[0]!r} too many"
-        raise CheckpointError(
-            f"{file}: its {node['result']} has {what} for this version of fermiac; read it with "
-            "the version that wrote it"
+        what = f"no field {missing[0]!r}" if missing else f"a field {unknown[0]!r:.60} too many"
+        raise Misfit(
+            f"its {name} has {what} for this version of fermiac; read it with the version that "
+            "wrote it"
         )
-    return kind(**content)
+    whole = {key: content[key] if key in content else _default(f) for key, f in known.items()}
+    require(whole, _layout_of_fields(kind))
+    return kind(**whole)
 
 
-_DECODERS: dict[str, Callable[[dict[str, Any], Tensors, str], Any]] = {
-    "float": lambda node, tensors, file: float(node["float"]),
-    "complex": lambda node, tensors, file: complex(*decode(node["complex"], tensors, file)),
-    "tuple": lambda node, tensors, file: tuple(decode(node["tuple"], tensors, file)),
-    "mapping": lambda node, tensors, file: dict(decode(node["mapping"], tensors, file)),
+def _layout_of_fields(kind: type) -> Layout:
+    """Return the checks of the fields that are saved."""
+    saved = {f.name for f in fields(kind) if f.init}
+    return {name: check for name, check in layout_of(kind).items() if name in saved}
+
+
+def _has_default(f: Field[Any]) -> bool:
+    return f.default is not MISSING or f.default_factory is not MISSING
+
+
+def _default(f: Field[Any]) -> Any:
+    return f.default if f.default_factory is MISSING else f.default_factory()
+
+
+_DECODERS: dict[str, Callable[[dict[str, Any], Tensors, int], Any]] = {
+    "float": _decode_float,
+    "complex": _decode_complex,
+    "tuple": lambda node, tensors, depth: tuple(
+        _decode(item, tensors, depth) for item in _items(node["tuple"])
+    ),
+    "mapping": _decode_mapping,
     "array": _decode_array,
     "number": _decode_array,
     "result": _decode_result,

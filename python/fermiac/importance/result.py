@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac.importance.checks import estimate_findings, evidence_findings
 from fermiac.results import Estimate, Result, Sample
 from fermiac.results.averages import join_complex
@@ -75,6 +76,28 @@ class Evidence(Result):
     scheme: str
     stages: tuple[Mapping[str, Any], ...]
     sample: Sample
+
+    _layout: ClassVar[fit.Layout] = {
+        "log_evidence": fit.real,
+        "log_evidence_stderr": fit.real,
+        "ess": fit.real,
+        "khat": fit.real,
+        "converged": fit.flag,
+        "scheme": fit.text(),
+        "stages": fit.listed(
+            fit.record(
+                {
+                    "n_evals": fit.whole(0),
+                    "shares": fit.array("f", "components"),
+                    "log_evidence": fit.real,
+                    "efficiency": fit.real,
+                    "power": fit.real,
+                },
+                own=("components",),
+            )
+        ),
+        "sample": fit.instance("Sample"),
+    }
 
     def _headline(self) -> str:
         return (

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac.errors import CheckpointError
 from fermiac.mcmc.kernel import Kernel
 from fermiac.runs.checkpoint import RunCheckpoint
@@ -26,6 +27,13 @@ Array = NDArray[np.float64]
 KIND = "run of chains"
 #: Starts at which a resumed run compares the target with what it was.
 _VERIFIED = 3
+
+_ORIGIN: fit.Layout = {
+    "words": fit.array("u", "words"),
+    "x0": fit.array("f", "starts", "d", finite=True),
+    "values": fit.array("f", "starts"),
+    "n_evals": fit.whole(0, 2**63 - 1),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +57,7 @@ class Origin:
     def restored(cls, checkpoint: RunCheckpoint, job: Job) -> Origin:
         """Return that of the run that is resumed; the target must still be the same."""
         stored = checkpoint.stored
+        checkpoint.fit(stored, _ORIGIN, d=job.target.dim)
         origin = cls(**{name: stored[name] for name in ("x0", "values", "n_evals")})
         checkpoint.verify(
             "the target gives",
@@ -66,7 +75,8 @@ class Origin:
 
 def restore_sampler(checkpoint: RunCheckpoint, sampler: _core.Sampler, job: Job) -> None:
     """Bring chains to where the run that is resumed had them."""
-    sampler.load(checkpoint.stored["words"])
+    with checkpoint.decoding():
+        sampler.load(checkpoint.stored["words"])
     end = job.settings.transition(job.settings.n_draws)
     if max(sampler.n_done) > end:
         raise CheckpointError(

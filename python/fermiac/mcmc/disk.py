@@ -12,6 +12,9 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from fermiac._base import layout as fit
+from fermiac._base import store
+from fermiac._base.folders import facts, mapped
 from fermiac.errors import ArgumentError, CheckpointError
 
 __all__ = ["Folder"]
@@ -20,6 +23,17 @@ Array = NDArray[np.float64]
 
 _INDEX = "index.json"
 _FORMAT = "fermiac mcmc 1"
+_CONTENT: fit.Layout = {
+    "n_draws": fit.whole(0, 2**62),
+    "n_warmup": fit.whole(0, 2**62),
+    "n_points": fit.whole(1, 2**62),
+    "names": fit.texts,
+    "stat_names": fit.texts,
+    "origin": fit.text(),
+    "settings": fit.record({"n_warmup": fit.whole(0)}),
+    "seed": fit.whole(0, 2**64 - 1),
+    "status": fit.text("running", "complete", "interrupted"),
+}
 #: What a file system says that cannot take room in advance.
 _NO_SUCH_CALL = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
@@ -37,6 +51,7 @@ class Folder:
             ) from None
         self.resumed = origin is not None
         self._maps: list[Array] = []
+        self._names: list[str] = []
         if self.resumed:
             if read_index(self.path).get("origin") != origin:
                 raise CheckpointError(
@@ -59,7 +74,8 @@ class Folder:
         file = self.path / f"{name}.npy"
         try:
             if self.resumed and file.exists():
-                found: Array = open_memmap(file, mode="r+")
+                found: Array = mapped(file, mode="r+")
+                _require_rows(file, found, shape)
                 if found.shape != shape:
                     found = _lengthened(file, found, shape)
             elif self.resumed:
@@ -74,6 +90,7 @@ class Folder:
             hint = "; lower n_draws, or give another path" if error.errno == errno.ENOSPC else ""
             raise CheckpointError(f"{file}: it could not be opened: {error}{hint}") from error
         self._maps.append(found)
+        self._names.append(name)
         return found
 
     def flush(self) -> None:
@@ -82,8 +99,11 @@ class Folder:
             array.flush()  # type: ignore[attr-defined]  # a memmap
 
     def index(self, content: dict[str, Any]) -> None:
-        """Write the index, as a whole or not at all."""
+        """Write the index, as a whole or not at all; that of a run that has ended, with digests."""
         new = self.path / f".{_INDEX}.tmp"
+        if content["status"] != "running":
+            self.flush()
+            content = {**content, "files": facts(self.path, self._names)}
         text = json.dumps({"format": _FORMAT, **content}, allow_nan=False)
         try:
             new.write_text(text)
@@ -102,26 +122,43 @@ class Folder:
 def read_index(path: Path) -> dict[str, Any]:
     """What the index of a folder says."""
     try:
-        content = json.loads((path / _INDEX).read_text())
+        content = store.parsed((path / _INDEX).read_text(), path / _INDEX)
     except FileNotFoundError:
         raise CheckpointError(
             f"{path}: it could not be read as the folder of a run: there is no {_INDEX} in it; "
             "what was given as path= of fermiac.mcmc.sample is needed"
         ) from None
+    except CheckpointError:
+        raise
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path / _INDEX}: it could not be read: {error}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise CheckpointError(f"{path / _INDEX}: it is not of a run, or of another version")
+    store.fit(content, _CONTENT, path / _INDEX)
     return content
 
 
-def read_array(path: Path, name: str, n: int) -> Array:
-    """The first `n` slots of an array, mapped."""
+def read_array(path: Path, name: str, shape: tuple[int | str, ...], sizes: fit.Sizes) -> Array:
+    """An array of this shape, mapped; it has room for more draws than those of `sizes`."""
     file = path / f"{name}.npy"
-    try:
-        return open_memmap(file, mode="r")[:, :n]
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file}: it is missing or damaged: {error}") from error
+    found = mapped(file)
+    with store.decoding(file):
+        if found.dtype != np.float64:
+            raise fit.Misfit(f"{found.dtype} for float64")
+        n = sizes.get("draws") if "draws" in shape else None
+        if n is not None and found.ndim > 1 and found.shape[1] >= n:
+            found = found[:, :n]
+        fit.array("f", *shape)(found, sizes)
+    return found
+
+
+def _require_rows(file: Path, found: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Refuse an array that is not that of this run, but for the number of its slots."""
+    parts = [(of[:1], of[2:]) for of in (found.shape, shape)]
+    if found.dtype != np.float64 or found.ndim != len(shape) or parts[0] != parts[1]:
+        raise CheckpointError(
+            f"{file}: it is damaged: {found.dtype}, {found.shape}, for numbers of {shape}"
+        )
 
 
 def _made(file: Path, shape: tuple[int, ...]) -> Array:

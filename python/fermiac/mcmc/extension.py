@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fermiac._base import layout as fit
+from fermiac._base import store
 from fermiac._base.config import resolve_threads
+from fermiac._base.folders import VERIFY, check
+from fermiac._base.layout import layout_of
 from fermiac._base.progress import reporter
-from fermiac._base.validate import shown, whole
+from fermiac._base.validate import choice, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.checkpoint import Origin
 from fermiac.mcmc.disk import read_array, read_index
@@ -131,13 +135,16 @@ def _joined(first: Chains, part: Chains) -> Chains:
     return result
 
 
-def open(path: str | PathLike[str]) -> Chains:
+def open(path: str | PathLike[str], verify: str = "sample") -> Chains:
     """Open the folder of a run, its draws mapped into memory.
 
     Parameters
     ----------
     path : str or path-like
         What was given as ``path=`` of `sample`. The run may be going on, in another process too.
+    verify : {"full", "sample", "none"}, default "sample"
+        How much of the files of a run that has ended is compared with the digests in its index:
+        all of each; its length and 64 parts of it; or its length alone.
 
     Returns
     -------
@@ -150,7 +157,8 @@ def open(path: str | PathLike[str]) -> Chains:
     Raises
     ------
     CheckpointError
-        If there is no run in the folder, or a file is damaged.
+        If there is no run in the folder, or a file is damaged. A file that becomes shorter while
+        its draws are in use ends the process by a signal.
     ArgumentError
         If there is no draw yet.
 
@@ -165,30 +173,50 @@ def open(path: str | PathLike[str]) -> Chains:
     ...     fm.mcmc.open(path).draws.shape
     (4, 2000, 2)
     """
+    choice("verify", verify, VERIFY)
     folder = Path(path)
     index = read_index(folder)
+    if "files" in index:
+        check(folder, index["files"], [file.stem for file in sorted(folder.glob("*.npy"))], verify)
     n = index["n_draws"]
     if n == 0:
         raise ArgumentError(f"path: the run in {folder} has no draws yet")
 
-    def found(name: str, n: int = n) -> Any:
-        return read_array(folder, name, n) if (folder / f"{name}.npy").exists() else None
+    sizes: fit.Sizes = {"draws": n, "stats": len(index["stat_names"])}
 
-    warmup, stats = found("warmup_stats", 2**62), read_array(folder, "stats", n)
+    def read(name: str, *shape: int | str) -> Any:
+        return read_array(folder, name, shape, sizes)
+
+    def found(name: str, *shape: int | str) -> Any:
+        return read(name, *shape) if (folder / f"{name}.npy").exists() else None
+
+    draws = read("draws", "chains", "draws", "d")
+    stats = read("stats", "states", "draws", "stats")
+    warmup = found("warmup_stats", "states", "warmup", "stats")
     names, n_points = index["stat_names"], index["n_points"]
+    with store.decoding(folder):
+        if n_points * sizes["states"] != sizes["chains"]:
+            raise fit.Misfit(
+                f"{sizes['chains']} chains of {sizes['states']} times {n_points} points"
+            )
     more: dict[str, Any] = {}
     if warmup is not None and index["n_warmup"] == index["settings"]["n_warmup"]:
         more["warmup_stats"] = statistics(names, warmup, n_points)
-        if found("unconstrained") is None:
-            more["warmup_draws"] = found("warmup_draws", 2**62)
+        if not (folder / "unconstrained.npy").exists():
+            more["warmup_draws"] = found("warmup_draws", "chains", "warmup", "d")
     kept = ("seed", "version", "isa", "settings", "n_evals", "wall_time", "status")
-    return Chains(
-        **{name: index[name] for name in kept},
-        draws=read_array(folder, "draws", n),
-        log_densities=known(read_array(folder, "log_densities", n)),
-        gradients=found("gradients"),
-        names=tuple(index["names"]),
-        error_model="chains",
-        stats=statistics(names, stats, n_points),
+    fields = {
+        **{name: index[name] for name in kept if name in index},
+        "draws": draws,
+        "log_densities": known(read("log_densities", "chains", "draws")),
+        "gradients": found("gradients", "chains", "draws", "d"),
+        "names": tuple(index["names"]),
+        "error_model": "chains",
+        "stats": statistics(names, stats, n_points),
         **more,
-    )
+    }
+    with store.decoding(folder):
+        fit.require(
+            fields, {name: check for name, check in layout_of(Chains).items() if name in fields}
+        )
+        return Chains(**fields)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base import layout as fit
 from fermiac.results import Sample
 
 __all__ = ["Chains", "adaptation", "known", "statistics"]
@@ -59,6 +60,23 @@ class Chains(Sample):
     adaptation: Mapping[str, Any] = field(default_factory=dict)
     #: The state from which `extend` continues.
     _state: Mapping[str, Any] | None = None
+
+    _layout: ClassVar[fit.Layout] = {
+        "draws": fit.array("fiu", "chains", "draws", "d", finite=True, least=1),
+        "warmup_draws": fit.maybe(fit.array("f", "chains", "warmup", "d")),
+        "adaptation": fit.record(
+            {},
+            {
+                "step_sizes": fit.listed(fit.listed(fit.real)),
+                "inverse_metrics": fit.listed(fit.array("f")),
+            },
+        ),
+        "_state": fit.maybe(
+            fit.record(
+                {"words": fit.array("u", "words"), "n_evals": fit.whole(0), "n_draws": fit.whole(0)}
+            )
+        ),
+    }
 
 
 def known(log_densities: Array) -> Array | None:

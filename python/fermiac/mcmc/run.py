@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac.errors import BudgetExhausted, ConvergenceWarning, FermiacWarning
 from fermiac.mcmc.checkpoint import Origin
 from fermiac.mcmc.checks import findings
@@ -185,23 +186,29 @@ class ChainLoop(RunLoop[Chains]):
         Draws on disk are written before the state that follows them.
         """
         state = {"words": self.sampler.save(), **vars(self.origin)}
-        folder, s = self.arrays.folder, self.job.settings
+        folder = self.arrays.folder
         if folder is not None:
             folder.flush()
             return state
-        done = max(self.sampler.n_done)
+        return state | {f"array.{name}": array for name, array in self._filled().items()}
+
+    def _filled(self) -> dict[str, Any]:
+        """Return the filled part of the arrays in memory."""
+        done, s = max(self.sampler.n_done), self.job.settings
         ends = {True: min(done, s.n_warmup), False: max(done - s.n_warmup, 0) // s.thin}
-        return state | {
-            f"array.{name}": array[:, : ends[name.startswith("warmup")]]
+        return {
+            name: array[:, : ends[name.startswith("warmup")]]
             for name, array in self.arrays.named().items()
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Fill the arrays as far as they were; the chains are restored before there are any."""
-        for name, array in self.arrays.named().items():
-            kept = state.get(f"array.{name}")
-            if kept is not None:
-                array[:, : kept.shape[1]] = kept
+        if self.arrays.folder is not None:
+            return
+        for name, array in self._filled().items():
+            with self.decoding():
+                fit.require(state, {f"array.{name}": fit.array("f", *array.shape)})
+                array[...] = state[f"array.{name}"]
 
     def _n(self) -> int:
         """Return the number of draws that all chains have."""

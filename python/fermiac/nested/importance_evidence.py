@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac.results.result import Result
 from fermiac.results.sample import Sample
 
@@ -85,6 +86,15 @@ class ImportanceEvidence(Result):
     khat: float
     n_bounds: int
     sample: Sample
+
+    _layout: ClassVar[fit.Layout] = {
+        "log_evidence": fit.real,
+        "log_evidence_stderr": fit.real,
+        "ess": fit.real,
+        "khat": fit.real,
+        "n_bounds": fit.whole(0),
+        "sample": fit.instance("Sample"),
+    }
 
     def _headline(self) -> str:
         from fermiac.nested.result import with_error

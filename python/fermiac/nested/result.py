@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.validate import RngLike, key_of, shown, whole
 from fermiac.errors import ArgumentError
@@ -142,6 +143,32 @@ class NestedResult(Sample):
     validation: Mapping[str, Array] = field(default_factory=dict)
     surrogate: SurrogateReport | None = None
     importance: ImportanceEvidence | None = None
+
+    _layout: ClassVar[fit.Layout] = {
+        "draws": fit.array("fiu", "n", "d", finite=True, least=1),
+        "log_densities": fit.array("f", "n"),
+        "log_weights": fit.array("f", "n"),
+        "log_evidence": fit.real,
+        "log_evidence_stderr": fit.real,
+        "information": fit.real,
+        "log_likelihoods": fit.array("f", "n", high=np.inf),
+        "births": fit.array("f", "n", high=np.inf),
+        "lineages": fit.array("i", "n", low=0),
+        "families": fit.array("i", "n", low=0),
+        "n_alive": fit.array("i", "n", low=1),
+        "log_x": fit.array("f", "n", high=0.0),
+        "log_prior_masses": fit.array("f", "n", high=np.inf),
+        "unit_draws": fit.maybe(fit.array("f", "n", "d", low=0.0, high=1.0)),
+        "blobs": fit.maybe(fit.array("fciub", "n", "blobs")),
+        "converged": fit.flag,
+        "rank_z": fit.real,
+        "rank_p_value": fit.real,
+        "trace": fit.mapping(fit.array("fiu", "*batches")),
+        "timings": fit.mapping(fit.real),
+        "validation": fit.mapping(fit.array("fiu", "repeats")),
+        "surrogate": fit.maybe(fit.instance("SurrogateReport")),
+        "importance": fit.maybe(fit.instance("ImportanceEvidence")),
+    }
 
     def __getstate__(self) -> dict[str, Any]:
         # The state from which `extend` continues cannot be pickled.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fermiac._base import layout as fit
 from fermiac.nested.checks import findings
 from fermiac.nested.importance_evidence import importance_of
 from fermiac.nested.job import Job
@@ -40,6 +41,8 @@ _ENDS = {
     "max_iter": ("stopped", False),
     "max_time": ("stopped", False),
 }
+
+_STATE: fit.Layout = {"words": fit.array("u", "words", least=1)}
 
 
 def longest(trace: Mapping[str, Any]) -> int:
@@ -79,7 +82,9 @@ class NestedLoop(RunLoop[NestedResult]):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go where another loop stood; if a limit ended it there, the limits are now others."""
-        self.core.load(*self.job.ports, state["words"])
+        with self.decoding():
+            fit.require(state, _STATE)
+            self.core.load(*self.job.ports, state["words"])
         options = self._now.options()
         self.prolong(options["dlogz"], options["max_evals"], options["max_iter"])
         if self.checkpoint is not None and self.info["n_points"]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base import layout as fit
 from fermiac._base.validate import shown, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.nested.replicates import seeded_key
@@ -69,7 +70,10 @@ class Repeats:
     ) -> None:
         self._job, self._make, self._n = job, make, n
         self._start, self._checkpoint = start, checkpoint
-        trend = None if checkpoint is None else checkpoint.stored.pop(_TREND, None)
+        trend = None
+        if checkpoint is not None and _TREND in checkpoint.stored:
+            checkpoint.fit(checkpoint.stored, {_TREND: fit.array("f", "rows", len(_COLUMNS))})
+            trend = checkpoint.stored.pop(_TREND)
         self._rows: list[list[float]] = [] if trend is None else trend.tolist()
         self._loop: NestedLoop | None = None
 

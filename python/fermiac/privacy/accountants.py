@@ -7,10 +7,11 @@ import numbers
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import numpy as np
 
+from fermiac._base import layout as fit
 from fermiac._base.validate import probability, real
 from fermiac.errors import ArgumentError
 from fermiac.privacy.checks import Array, provenance
@@ -192,6 +193,15 @@ class EpsilonGap(Result):
     prob_above: Any
     delta: Any
     prob: float
+
+    _layout: ClassVar[fit.Layout] = {
+        "epsilon_upper": fit.figures("*shape"),
+        "epsilon_lower": fit.figures("*shape"),
+        "gap": fit.figures("*shape"),
+        "prob_above": fit.figures("*shape"),
+        "delta": fit.figures("*shape"),
+        "prob": fit.real,
+    }
 
     def _headline(self) -> str:
         gaps = np.asarray(self.gap)

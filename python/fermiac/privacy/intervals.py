@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core, special
+from fermiac._base import layout as fit
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, columns, unwrapped
 from fermiac.privacy.checks import Array, confusion_counts, fraction, provenance
@@ -52,6 +53,15 @@ class EpsilonInterval(Result):
     kind: str
     method: str
     direction: str
+
+    _layout: ClassVar[fit.Layout] = {
+        "lower": fit.figures("*shape"),
+        "upper": fit.figures("*shape"),
+        "prob": fit.figures(),
+        "kind": fit.text(),
+        "method": fit.text(),
+        "direction": fit.text(),
+    }
 
     def _headline(self) -> str:
         how = f"{self.kind} {_percent(self.prob)}, {self.method}"
@@ -242,6 +252,13 @@ class GdpBound(Result):
     epsilon_lower: float | Array | None
     prob: float | Array
     delta: float | Array | None
+
+    _layout: ClassVar[fit.Layout] = {
+        "mu_lower": fit.figures("*shape"),
+        "epsilon_lower": fit.maybe(fit.figures()),
+        "prob": fit.figures(),
+        "delta": fit.maybe(fit.figures()),
+    }
 
     def _headline(self) -> str:
         if np.ndim(self.mu_lower):

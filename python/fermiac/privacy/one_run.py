@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, columns, numbers, require, taken, unwrapped
 from fermiac.errors import ArgumentError
@@ -56,6 +57,17 @@ class OneRunAudit(Result):
     delta: Any
     alpha: Any
     method: str
+
+    _layout: ClassVar[fit.Layout] = {
+        "epsilon_lower": fit.figures("*shape"),
+        "mu_lower": fit.figures("*shape"),
+        "n_canaries": fit.figures(),
+        "n_guesses": fit.figures(),
+        "n_correct": fit.figures(),
+        "delta": fit.figures(),
+        "alpha": fit.figures(),
+        "method": fit.text(),
+    }
 
     def p_value(self, epsilon: ArrayLike) -> Any:
         """Return the largest probability of as many right guesses if a claim were true.

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import special
+from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, numbers, taken, unwrapped
@@ -52,6 +53,10 @@ class EpsilonPosterior(Posterior):
     _symbol: ClassVar[str] = "ε"
 
     delta: float | Array
+
+    _layout: ClassVar[fit.Layout] = {
+        "delta": fit.figures(),
+    }
 
     @property
     def _given(self) -> Array:
@@ -176,6 +181,10 @@ class DeltaPosterior(Posterior):
     _symbol: ClassVar[str] = "δ"
 
     epsilon: float | Array
+
+    _layout: ClassVar[fit.Layout] = {
+        "epsilon": fit.figures(),
+    }
 
     @property
     def _given(self) -> Array:

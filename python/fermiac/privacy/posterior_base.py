@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
@@ -98,6 +99,16 @@ class Posterior(Result):
     prior: Any
     direction: str
     n_threads: int | None = None
+
+    _layout: ClassVar[fit.Layout] = {
+        "tp": fit.figures(),
+        "fp": fit.figures(),
+        "fn": fit.figures(),
+        "tn": fit.figures(),
+        "prior": fit.either(fit.text(), fit.listed(fit.listed(fit.figures()))),
+        "direction": fit.text("both", "attack", "forward", "reverse"),
+        "n_threads": fit.maybe(fit.whole(1)),
+    }
 
     @property
     def _given(self) -> Array:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import RngLike, choice, key_of, shown, unwrapped, whole, yes
@@ -67,6 +68,18 @@ class RocBootstrap(Result):
     acceleration: float
     replicates: Array
 
+    _layout: ClassVar[fit.Layout] = {
+        "statistic": fit.text(),
+        "estimate": fit.real,
+        "lower": fit.real,
+        "upper": fit.real,
+        "stderr": fit.real,
+        "prob": fit.real,
+        "bias": fit.real,
+        "acceleration": fit.real,
+        "replicates": fit.array("f", "replicates"),
+    }
+
     def _headline(self) -> str:
         return (
             f"RocBootstrap: {self.statistic} = {self.estimate:.6g}, "
@@ -114,6 +127,19 @@ class RocCurve(Result):
     hull_auc: float
     n_members: int
     n_nonmembers: int
+
+    _layout: ClassVar[fit.Layout] = {
+        "fpr": fit.array("f", "points", low=0.0, high=1.0, rising=True, least=1),
+        "tpr": fit.array("f", "points", low=0.0, high=1.0, rising=True),
+        "thresholds": fit.array("f", "points"),
+        "fp": fit.array("i", "points", low=0, rising=True),
+        "tp": fit.array("i", "points", low=0, rising=True),
+        "hull": fit.array("i", "corners", low=0, below="points", rising=True),
+        "auc": fit.real,
+        "hull_auc": fit.real,
+        "n_members": fit.whole(1),
+        "n_nonmembers": fit.whole(1),
+    }
 
     def _headline(self) -> str:
         return (

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac._base.validate import RngLike, choice, key_of, numbers, yes
 from fermiac.errors import ArgumentError, ClusterWarning
 from fermiac.privacy.checks import Array, provenance, single, two_groups, warned
@@ -95,6 +96,21 @@ class ScoreAudit(Result):
     direction: str
     clusters: Mapping[str, Mapping[str, float]] | None
     roc: RocCurve
+
+    _layout: ClassVar[fit.Layout] = {
+        "epsilon_lower": fit.real,
+        "epsilon_upper": fit.maybe(fit.real),
+        "alpha": fit.real,
+        "delta": fit.real,
+        "threshold": fit.real,
+        "counts": fit.mapping(fit.real),
+        "valid": fit.flag,
+        "strategy": fit.text(),
+        "method": fit.text(),
+        "direction": fit.text(),
+        "clusters": fit.maybe(fit.mapping(fit.record({"rho": fit.real, "effect": fit.real}))),
+        "roc": fit.instance("RocCurve"),
+    }
 
     def _headline(self) -> str:
         note = "" if self.valid else ", not valid: chosen on the same scores"

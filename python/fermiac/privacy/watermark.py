@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, numbers, real, shown, whole, yes
@@ -57,6 +58,13 @@ class WatermarkTest(Result):
     alignment: NDArray[np.int64]
     null_statistics: Array
 
+    _layout: ClassVar[fit.Layout] = {
+        "statistic": fit.figures("*texts"),
+        "p_value": fit.figures("*texts"),
+        "alignment": fit.array("i", "*texts", 2),
+        "null_statistics": fit.either(fit.array("f", "nulls"), fit.array("f", "texts", "nulls")),
+    }
+
     def _headline(self) -> str:
         p, phi = np.atleast_1d(self.p_value), np.atleast_1d(self.statistic)
         null = f"{self.null_statistics.shape[-1]} null keys"
@@ -82,6 +90,10 @@ class WatermarkReference(Result):
     """
 
     statistics: Array
+
+    _layout: ClassVar[fit.Layout] = {
+        "statistics": fit.array("f", "nulls", rising=True),
+    }
 
     def _headline(self) -> str:
         x = self.statistics

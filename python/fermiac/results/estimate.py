@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.validate import MOST_NAMES, labels, listed, real_numbers, shown, whole
 from fermiac.errors import ArgumentError, NumericalError
@@ -87,6 +88,21 @@ class Estimate(Result):
     stages: tuple[Mapping[str, Any], ...] = ()
     chosen_stage: int | None = None
     sample: Sample | None = field(default=None)
+
+    _layout: ClassVar[fit.Layout] = {
+        "mean": fit.either(fit.scalar, fit.array("fc", "outputs")),
+        "stderr": fit.either(fit.scalar, fit.array("fc", "outputs")),
+        "cov": fit.either(
+            fit.scalar, fit.array("fc", "outputs"), fit.array("fc", "outputs", "outputs")
+        ),
+        "ess": fit.either(fit.scalar, fit.array("fc", "outputs")),
+        "khat": fit.either(fit.scalar, fit.array("fc", "outputs")),
+        "names": fit.listed(fit.text(), "outputs"),
+        "method": fit.text(),
+        "stages": fit.listed(fit.instance("dict", "mappingproxy")),
+        "chosen_stage": fit.maybe(fit.whole(0)),
+        "sample": fit.maybe(fit.instance("Sample")),
+    }
 
     def _headline(self) -> str:
         mean, stderr = np.atleast_1d(self.mean), np.atleast_1d(self.stderr)

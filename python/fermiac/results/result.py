@@ -6,12 +6,13 @@ import os
 import warnings as _warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
+from fermiac._base import layout as fit
 from fermiac._base import registry, store
-from fermiac.errors import CheckpointError, FermiacWarning
+from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
 
 __all__ = ["Finding", "Result", "load", "warn"]
 
@@ -69,6 +70,17 @@ class Result:
     wall_time: float
     status: str = "complete"
     warnings: tuple[str, ...] = ()
+
+    _layout: ClassVar[fit.Layout] = {
+        "seed": fit.maybe(fit.whole()),
+        "version": fit.text(),
+        "isa": fit.text(),
+        "settings": fit.mapping(),
+        "n_evals": fit.whole(0),
+        "wall_time": fit.real,
+        "status": fit.text(),
+        "warnings": fit.texts,
+    }
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -208,7 +220,10 @@ def load(path: str | os.PathLike[str]) -> Result:
     True
     """
     if os.path.isdir(path):
-        opened: Result = registry.function("folders", "open")(path)
+        try:
+            opened: Result = registry.function("folders", "open")(path)
+        except ArgumentError as error:
+            raise CheckpointError(f"{os.fspath(path)}: {error}") from error
         return opened
     return _read(path)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.validate import RngLike, labels, numbered, real_numbers, shown, taken, whole
 from fermiac.errors import ArgumentError
@@ -77,6 +78,19 @@ class Sample(Result):
     error_model: str = "iid"
     stats: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     warmup_stats: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    _layout: ClassVar[fit.Layout] = {
+        "draws": fit.array("fiu", "*points", "d", finite=True, least=1),
+        "log_weights": fit.maybe(
+            fit.either(fit.array("fiu", "*points"), fit.array("fiu", "*points", "laws"))
+        ),
+        "log_densities": fit.maybe(fit.array("fiu", "*points")),
+        "gradients": fit.maybe(fit.array("fiu", "*points", "d")),
+        "names": fit.texts,
+        "error_model": fit.text(),
+        "stats": fit.mapping(fit.array("biuf", "*points")),
+        "warmup_stats": fit.mapping(fit.array("biuf", "chains", "warmup")),
+    }
 
     def __post_init__(self) -> None:
         for name, value in _checked(self).items():

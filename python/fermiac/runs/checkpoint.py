@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from hashlib import blake2b
 from os import PathLike
 from pathlib import Path
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac._base.validate import RngLike, key_of, positive, whole
 from fermiac.distributions.law import BuiltInLaw, Law
@@ -37,6 +40,16 @@ _SHARE = 0.05
 _VERIFIED = 3
 #: The format of the files of runs that have a state.
 _FORMAT = 2
+
+_IDENTITY = fit.record({}, {"seed": fit.whole(0, 2**64 - 1)})
+_LOG: fit.Layout = {"status": fit.text(), "identity": _IDENTITY}
+_VALUES: fit.Layout = {
+    "digests": fit.array("u", "bytes"),
+    "sizes": fit.array("i", "batches", low=0),
+    "pieces": fit.array("i", "pieces", 6),
+    "values": fit.array("f", "values"),
+}
+_RUN: fit.Layout = {"identity": _IDENTITY, "elapsed": fit.real, "state": fit.mapping()}
 
 
 class Checkpoint:
@@ -206,7 +219,7 @@ class Log:
         if self._next == len(self._batches):
             self._batches.append(Batch(digest, len(x)))
         batch = self._batches[self._next]
-        if batch.digest != digest:
+        if batch.digest != digest or batch.n != len(x):
             raise CheckpointError(
                 f"{self._path}: the points of batch {self._next} are not those of the run that it "
                 "belongs to, though all settings are; a law or target whose values are random, or "
@@ -275,24 +288,41 @@ class Log:
 
     def _read(self) -> None:
         node, tensors = store.read(self._path, "checkpoint")
+        store.fit(node, _LOG, self._path)
+        store.fit(tensors, _VALUES, self._path)
         self._identity = node["identity"]
-        digests = tensors["digests"].reshape(-1, 16)
-        self._batches = [
-            Batch(digest.tobytes(), int(n))
-            for digest, n in zip(digests, tensors["sizes"], strict=True)
-        ]
-        values, at = tensors["values"], 0
-        for i, start, stop, is_complex, *columns in tensors["pieces"].tolist():
+        with store.decoding(self._path):
+            digests = tensors["digests"].reshape(-1, 16)
+            self._batches = [
+                Batch(digest.tobytes(), int(n))
+                for digest, n in zip(digests, tensors["sizes"], strict=True)
+            ]
+            self._fill(tensors["pieces"].tolist(), tensors["values"])
+
+    def _fill(self, pieces: list[list[int]], values: Array) -> None:
+        """Put the values of a file into their batches."""
+        at, ends = 0, [0] * len(self._batches)
+        for i, start, stop in sorted(row[:3] for row in pieces):
+            if not (0 <= i < len(ends) and ends[i] <= start < stop <= self._batches[i].n):
+                raise fit.Misfit(f"rows {start} to {stop} of batch {i}, which are none of its own")
+            ends[i] = stop
+        for i, start, stop, is_complex, *columns in pieces:
+            if is_complex not in (0, 1) or columns[0] < -1 or columns[1] < -2:
+                raise fit.Misfit(f"values of the form {is_complex}, {columns}")
             arrays = []
             for k in columns:
                 if k == -2:
                     continue
                 shape = (stop - start,) if k == -1 else (stop - start, k)
-                size = int(np.prod(shape)) * (1 + is_complex)
+                size = math.prod(shape) * (1 + is_complex)
+                if size > len(values) - at:
+                    raise fit.Misfit(f"{len(values)} values, which are too few")
                 part = values[at : at + size]
                 arrays.append((part.view(complex) if is_complex else part).reshape(shape))
                 at += size
             self._batches[i].add(start, stop, tuple(arrays))
+        if at < len(values):
+            raise fit.Misfit(f"{len(values)} values, of which {at} are used")
 
 
 def identity_of(
@@ -347,6 +377,7 @@ class RunCheckpoint:
         self.resumed = _exists(self.path)
         if self.resumed:
             node, tensors = store.read(self.path, self._kind)
+            store.fit(node, _RUN, self.path)
             self._identity, self.elapsed = node["identity"], float(node["elapsed"])
             self.stored = {
                 name: store.decode(value, tensors, str(self.path))
@@ -355,7 +386,10 @@ class RunCheckpoint:
 
     def key(self, rng: RngLike) -> int:
         """Return the key of a call: with ``rng=None``, that of the run that is resumed."""
-        return int(self._identity["seed"]) if rng is None and self.resumed else key_of(rng)
+        if rng is not None or not self.resumed:
+            return key_of(rng)
+        with self.decoding():
+            return int(self._identity["seed"])
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Check that the file belongs to this run, if there is one."""
@@ -363,6 +397,17 @@ class RunCheckpoint:
         if self.resumed:
             _require_same_run(self.path, given, self._identity)
         self._identity = given
+
+    def fit(self, state: Mapping[str, Any], layout: fit.Layout, **sizes: int) -> None:
+        """Raise a `CheckpointError` unless a state has all fields of a layout, and fits."""
+        store.fit(state, layout, self.path, sizes)
+
+    def decoding(self) -> AbstractContextManager[None]:
+        """Return a context in which errors are those of the file; the target is not called in it.
+
+        A state in words is checked where it is read, by the core, which knows nothing of files.
+        """
+        return store.decoding(self.path)
 
     def take(self) -> dict[str, Any]:
         """Return the state of the run that is resumed, and forget it."""

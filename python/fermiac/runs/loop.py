@@ -6,11 +6,12 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from fermiac._base.progress import Report, annotate, finish
-from fermiac.errors import FermiacError, FermiacWarning, InternalError
+from fermiac.errors import CheckpointError, FermiacError, FermiacWarning, InternalError
 from fermiac.results.result import Result, warn
 from fermiac.runs import background
 from fermiac.runs.checkpoint import RunCheckpoint
@@ -217,6 +218,12 @@ class RunLoop(ABC, Generic[R]):
         except BaseException as error:
             self._ended_at = self._ended_at or time.perf_counter()
             self._keep(error, is_ready)
+            resumed = self.checkpoint is not None and self.checkpoint.resumed
+            if self.checkpoint is not None and resumed and isinstance(error, InternalError):
+                # The likelier of two causes: a state that its checks let pass.
+                raise CheckpointError(
+                    f"{self.checkpoint.path}: the run could not go on from it: {error}"
+                ) from error
             raise
 
     def result(self) -> R:
@@ -246,6 +253,10 @@ class RunLoop(ABC, Generic[R]):
     def _resume(self) -> None:
         if self.checkpoint is not None and self.checkpoint.stored:
             self.continue_from(self.checkpoint.take(), self.checkpoint.elapsed)
+
+    def decoding(self) -> AbstractContextManager[None]:
+        """Return a context in which errors are those of the file that a run is resumed from."""
+        return nullcontext() if self.checkpoint is None else self.checkpoint.decoding()
 
     def _has_ended(self) -> bool:
         return self.timed_out or self.stopped or (self.is_complete() and not self.go_on())

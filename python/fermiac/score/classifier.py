@@ -6,12 +6,14 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
+from fermiac._base import store
 from fermiac._base.config import isa_level
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, choice, numbers, whole
@@ -28,6 +30,12 @@ from fermiac.targets.torch_modules import import_torch
 __all__ = ["Calibration", "ClassifierTraining", "NoiseClassifier", "train_noise_classifier"]
 
 Array = NDArray[np.float64]
+
+_SAVED: fit.Layout = {
+    "told": fit.instance("ClassifierTraining"),
+    "levels": fit.array("f", "levels", least=1, finite=True),
+    "target": fit.text("classify", "regress"),
+}
 
 
 class Calibration(NamedTuple):
@@ -92,6 +100,17 @@ class ClassifierTraining(Result):
     ranks: Array
     pulls: Array
     n_parameters: int
+
+    _layout: ClassVar[fit.Layout] = {
+        "losses": fit.array("f", "steps"),
+        "cross_entropy": fit.real,
+        "cross_entropy_stderr": fit.real,
+        "entropy_floor": fit.real,
+        "accuracy": fit.real,
+        "ranks": fit.array("f", "probes"),
+        "pulls": fit.array("f", "probes"),
+        "n_parameters": fit.whole(0),
+    }
 
     def _headline(self) -> str:
         return (
@@ -354,9 +373,10 @@ class NoiseClassifier:
         ImportError
             If torch is not installed.
         """
-        module, content = read_network(path, "noise-classifier")
+        module, content = read_network(path, "noise-classifier", _SAVED)
         fitting.placed(module, device)
-        made = cls(module, content["levels"], content["target"])
+        with store.decoding(path):
+            made = cls(module, content["levels"], content["target"])
         made._dim, made.training = module.settings["dim"], content["told"]
         return made
 

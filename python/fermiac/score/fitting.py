@@ -192,7 +192,7 @@ def fit(
     optimizer = _Adam(parameters)
     state = [*module.parameters(), *module.buffers(), *averages, *optimizer.state]
     if checkpoint is not None and checkpoint.stored:
-        plan.losses = training_checkpoint.restore(checkpoint.take(), state)
+        plan.losses = training_checkpoint.restore(checkpoint, state, plan.n_steps)
         plan.seconds = checkpoint.elapsed
         optimizer.count = len(plan.losses)
     flags = [(part, part.training) for part in module.modules()]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base import layout as fit
 from fermiac.diagnostics.convergence import ess, mcse, rhat
 from fermiac.errors import ConvergenceWarning, FermiacWarning
 from fermiac.results.sample import Sample
@@ -93,6 +94,25 @@ class LangevinGibbs(Sample):
     calls: Mapping[str, int]
     bias: tuple[str, ...] = ()
     state: Mapping[str, NDArray[Any]] | None = None
+
+    _layout: ClassVar[fit.Layout] = {
+        "draws": fit.array("fiu", "chains", "draws", "d", finite=True, least=1),
+        "stats": fit.record(
+            {
+                name: fit.array("f", "chains", "draws")
+                for name in ("sigma", "log_sigma", "acceptance_rate")
+            }
+        ),
+        "levels": fit.array("f", "levels", low=0.0, finite=True),
+        "level_weights": fit.array("f", "levels", low=0.0, finite=True),
+        "level_counts": fit.array("i", "levels", low=0),
+        "passages": fit.array("i", "chains", low=0),
+        "calls": fit.record(
+            {name: fit.whole(0) for name in ("start", "warmup", "sweeps", "denoise")}
+        ),
+        "bias": fit.texts,
+        "state": fit.maybe(fit.mapping(fit.array("biuf"))),
+    }
 
     @property
     def is_biased(self) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac.errors import CheckpointError, InternalError
 from fermiac.runs.loop import Budget, RunLoop
 from fermiac.score.gibbs_result import LangevinGibbs
@@ -29,6 +30,11 @@ KIND = "denoising Langevin Gibbs run"
 #: Points at which a resumed run compares the model with what it was.
 _VERIFIED = 3
 _FIELDS = ("draws", "sigma", "log_sigma", "acceptance")
+_LAYOUT: fit.Layout = {
+    **{name: fit.array("f", "chains", "draws") for name in _FIELDS},
+    "draws": fit.array("f", "chains", "draws", "d", finite=True),
+    "probe": fit.array("f", _VERIFIED, "d"),
+}
 
 
 @dataclass(eq=False, repr=False)
@@ -89,11 +95,20 @@ class GibbsLoop(RunLoop[LangevinGibbs]):
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the state of another loop; the model must still be the same."""
         path = ""
+        with self.decoding():
+            n, dim = self.settings.n_chains, self.settings.dim
+            fit.require(state, _LAYOUT, {"chains": n, "d": dim})
         if self.checkpoint is not None:
             path = f"{self.checkpoint.path}: "
             what, where = "the model gives other numbers,", "at the first of some points"
             self.checkpoint.verify(what, where, lambda: self._probe, state["probe"], 1e-5, 1e-6)
-        self.chains.load({k[6:]: v for k, v in state.items() if k.startswith("state.")})
+        with self.decoding():
+            self.chains.load({k[6:]: v for k, v in state.items() if k.startswith("state.")})
+            n = state["draws"].shape[1]
+            if self.chains.n_windows != n:
+                raise fit.Misfit(
+                    f"chains with {self.chains.n_windows} draws, of which {n} are here"
+                )
         if self.chains.n_windows > self.n_draws:
             raise CheckpointError(
                 f"{path}its chains have {self.chains.n_windows} draws each, more than the "

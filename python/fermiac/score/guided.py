@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac.errors import ArgumentError, FermiacWarning, WeightWarning
 from fermiac.results.error_models import (
     Average,
@@ -91,6 +93,20 @@ class Guided(Sample):
     ancestors: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     n_resamplings: int = 0
     mode: str = "candidates"
+
+    _layout: ClassVar[fit.Layout] = {
+        "draws": fit.array("fiu", "n", "d", finite=True, least=1),
+        "log_weights": fit.array("f", "n"),
+        "rewards": fit.array("f", "n"),
+        "log_normalizer": fit.real,
+        "log_normalizer_stderr": fit.real,
+        "ess_history": fit.array("f", "history"),
+        "candidate_ess": fit.array("f", "steps"),
+        "sigmas": fit.array("f", "levels"),
+        "ancestors": fit.array("i", "n", low=0, below="n"),
+        "n_resamplings": fit.whole(0),
+        "mode": fit.text(),
+    }
 
     def _headline(self) -> str:
         mean = float(self._weights() @ self.rewards)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.tensors import to_numpy
@@ -88,6 +89,18 @@ class IntrinsicDimension(Result):
     plateau: tuple[int, int]
     spectrum: Array | None = None
     asymmetry: Array | None = None
+
+    _layout: ClassVar[fit.Layout] = {
+        "dimension": fit.real,
+        "stderr": fit.real,
+        "local": fit.array("f", "n"),
+        "sigmas": fit.array("f", "levels"),
+        "curve": fit.array("f", "levels"),
+        "traces": fit.array("f", "levels", "n"),
+        "plateau": fit.listed(fit.whole(0), least=2),
+        "spectrum": fit.maybe(fit.array("f", "levels", "n", "d")),
+        "asymmetry": fit.maybe(fit.array("f", "levels")),
+    }
 
     def _headline(self) -> str:
         first, last = self.plateau

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.tensors import to_numpy
@@ -68,6 +69,15 @@ class Likelihood(Result):
     sigma_range: tuple[float, float]
     trace: str
     n_row_evals: NDArray[np.int64]
+
+    _layout: ClassVar[fit.Layout] = {
+        "log_density": fit.array("f", "n"),
+        "stderr": fit.maybe(fit.array("f", "n")),
+        "latent": fit.array("f", "n", "*point"),
+        "sigma_range": fit.listed(fit.real, least=2),
+        "trace": fit.text(),
+        "n_row_evals": fit.array("iu", "n", low=0),
+    }
 
     def bits_per_dim(self, bin_width: float = 1.0) -> Array:
         """Return the code length of the points in bits for each coordinate.

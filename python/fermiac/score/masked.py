@@ -6,12 +6,13 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.strategies import Strategies
@@ -74,6 +75,13 @@ class Unmasked(Result):
     times: Array
     mask: int
     n_calls: int
+
+    _layout: ClassVar[fit.Layout] = {
+        "tokens": fit.array("i", "n", "length", low=0),
+        "times": fit.array("f", "n", "length"),
+        "mask": fit.whole(),
+        "n_calls": fit.whole(0),
+    }
 
     def _headline(self) -> str:
         n, length = self.tokens.shape

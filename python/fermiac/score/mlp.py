@@ -10,9 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac._base.validate import shown
-from fermiac.errors import ArgumentError, CheckpointError
+from fermiac.errors import ArgumentError
 from fermiac.results.result import Result
 from fermiac.targets.torch_modules import import_torch
 
@@ -23,6 +24,17 @@ Array = NDArray[np.float64]
 #: Frequencies of the features of ln(s) / 4: from one wave over all levels to one wave over a
 #: factor of two.
 _N_FREQUENCIES, _LOWEST, _HIGHEST = 16, 0.125, 6.0
+
+_WIDTH = fit.whole(1, 2**31)
+_NETWORK: fit.Layout = {
+    "network": fit.text("ScoreMLP", "LevelMLP"),
+    "settings": fit.record(
+        {"dim": _WIDTH, "width": _WIDTH, "n_blocks": fit.whole(0)},
+        {"sigma_data": fit.real, "scale": fit.real, "n_out": _WIDTH},
+        rest=False,
+    ),
+    "weights": fit.mapping(fit.array("f")),
+}
 
 
 def score_mlp(centre: Array, sigma_data: float, width: int, n_blocks: int) -> Any:
@@ -66,17 +78,26 @@ def write_network(path: PathLike, kind: str, module: Any, training: Result, more
     store.write(path, kind, node, tensors)
 
 
-def read_network(path: PathLike, kind: str) -> tuple[Any, dict[str, Any]]:
-    """Return a network and the other content of a file of `write_network`."""
+def read_network(path: PathLike, kind: str, more: fit.Layout) -> tuple[Any, dict[str, Any]]:
+    """Return a network and the other content of a file of `write_network`, of this layout."""
     torch = import_torch()
     file = os.fspath(path)
     node, tensors = store.read(path, kind)
     content = store.decode(node, tensors, file)
-    try:
-        module = classes()[content["network"]](**content["settings"])
-        module.load_state_dict({k: torch.as_tensor(v) for k, v in content["weights"].items()})
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(f"{file}: its network is not of this version ({error})") from error
+    store.fit(content, {**_NETWORK, **more}, file)
+    kind, weights = classes()[content["network"]], content["weights"]
+    with store.decoding(file):
+        if content["settings"]["n_blocks"] > len(weights):
+            raise fit.Misfit("more blocks than there are weights")
+        # Sizes are compared before there is room for any of them.
+        with torch.device("meta"):
+            shapes = {
+                k: tuple(v.shape) for k, v in kind(**content["settings"]).state_dict().items()
+            }
+        if shapes != {k: v.shape for k, v in weights.items()}:
+            raise fit.Misfit("its weights are not those of its network")
+        module = kind(**content["settings"])
+        module.load_state_dict({k: torch.as_tensor(v) for k, v in weights.items()})
     return module.eval(), content
 
 

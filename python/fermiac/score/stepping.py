@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac._base.validate import RngLike, shown, yes
 from fermiac.errors import ArgumentError, CheckpointError
@@ -24,6 +25,15 @@ Array = NDArray[np.float64]
 _KIND = "score_stepper"
 #: Points at which a resumed run compares the model with what it was.
 _VERIFIED = 3
+
+_NODE: fit.Layout = {
+    "identity": fit.record({"seed": fit.whole(0, 2**64 - 1)}),
+    "step": fit.whole(0, 2**63 - 1),
+}
+_TENSORS: fit.Layout = {
+    "state": fit.array("i", "words", bits=64),
+    "probe": fit.array("f", "points", "d"),
+}
 
 
 class Stepper:
@@ -145,6 +155,8 @@ class Stepper:
         """
         verify = yes("verify", verify)
         node, tensors = store.read(path, _KIND)
+        store.fit(node, _NODE, path)
+        store.fit(tensors, _TENSORS, path)
         here = self._call.identity()
         if not self._call.seeded:
             here["seed"] = node["identity"]["seed"]
@@ -156,16 +168,20 @@ class Stepper:
                     f"that of this one is {shown(mine)}"
                 )
         kept = tensors["probe"]
-        if verify and not agree(self._probed(), kept, 1e-5, 1e-6).all():
+        probed = self._probed()
+        if probed.shape != kept.shape:
+            raise CheckpointError(f"{os.fspath(path)}: it is damaged: its probe does not fit")
+        if verify and not agree(probed, kept, 1e-5, 1e-6).all():
             raise CheckpointError(
                 f"{os.fspath(path)}: the model gives other numbers than when the file was written; "
                 "load it into a run of the same model, or say load(..., verify=False) if they are "
                 "random"
             )
         self._call.key = here["seed"]
-        self._run = self._begun()
-        self._run.restore(tensors["state"].view(np.uint64).tolist())
-        self.step_index = int(node["step"])
+        run = self._begun()
+        with store.decoding(path):
+            run.restore(tensors["state"].view(np.uint64).tolist())
+        self._run, self.step_index = run, int(node["step"])
         return self
 
     def __repr__(self) -> str:

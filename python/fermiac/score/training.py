@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
+from fermiac._base import store
 from fermiac._base.config import isa_level
 from fermiac._base.validate import RngLike, choice, numbers, positive, shown, whole
 from fermiac.errors import ArgumentError, TargetError
@@ -30,6 +32,12 @@ Array = NDArray[np.float64]
 Weight: TypeAlias = "str | Callable[[Array], ArrayLike]"
 #: The default law of levels: mean of log s minus the log of the scale of the data, and its sd.
 _SHIFT, _SPREAD = -0.5, 1.2
+
+_SAVED: fit.Layout = {
+    "told": fit.instance("Training"),
+    "sigma_range": fit.maybe(fit.either(fit.array("f", 2), fit.listed(fit.real, least=2))),
+    "event_shape": fit.maybe(fit.listed(fit.whole(1))),
+}
 
 
 def _default_range(points: Array, scale: float) -> tuple[float, float]:
@@ -136,6 +144,15 @@ class Training(Result):
     held_out_stderr: Array
     trained_on: Array
     n_parameters: int
+
+    _layout: ClassVar[fit.Layout] = {
+        "losses": fit.array("f", "steps"),
+        "level_edges": fit.array("f", "bins+1"),
+        "held_out": fit.array("f", "held"),
+        "held_out_stderr": fit.array("f", "held"),
+        "trained_on": fit.array("f", "bins"),
+        "n_parameters": fit.whole(0),
+    }
 
     def _headline(self) -> str:
         last = np.mean(self.losses[-max(len(self.losses) // 20, 1) :]) if self.losses.size else 0.0
@@ -514,11 +531,12 @@ def load_score(path: str | os.PathLike[str], device: Any = None) -> TrainedScore
     >>> bool((again.denoise(x, 1.0) == model.denoise(x, 1.0)).all())  # doctest: +SKIP
     True
     """
-    module, content = read_network(path, "score-network")
+    module, content = read_network(path, "score-network", _SAVED)
     fitting.placed(module, device)
-    model = TrainedScore(
-        module, "edm", "edm", content["sigma_range"], dim=module.settings["dim"],
-        event_shape=content["event_shape"], sigma_data=module.settings["sigma_data"],
-    )  # fmt: skip
+    with store.decoding(path):
+        model = TrainedScore(
+            module, "edm", "edm", content["sigma_range"], dim=module.settings["dim"],
+            event_shape=content["event_shape"], sigma_data=module.settings["sigma_data"],
+        )  # fmt: skip
     model.training = content["told"]
     return model

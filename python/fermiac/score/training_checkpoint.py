@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac._base.config import isa_level
 from fermiac._base.validate import RngLike, key_of
 from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
@@ -52,8 +53,24 @@ def identity_of(
     }
 
 
-def restore(state: Mapping[str, Any], tensors: list[Any]) -> list[float]:
-    """Put a stored state into tensors and generators; return the losses so far."""
+def restore(checkpoint: RunCheckpoint, tensors: list[Any], n_steps: int) -> list[float]:
+    """Put the stored state into tensors and generators; return the losses so far."""
+    state = checkpoint.take()
+    layout: fit.Layout = {
+        "losses": fit.array("f", "steps"),
+        "generator": fit.array("u", "state"),
+        **({"cuda": fit.array("u", "cuda_state")} if _cuda(tensors) else {}),
+        **{str(i): fit.array("u", t.numel() * t.element_size()) for i, t in enumerate(tensors)},
+    }
+    checkpoint.fit(state, layout)
+    with checkpoint.decoding():
+        losses = _restored(state, tensors)
+        if len(losses) > n_steps:
+            raise fit.Misfit(f"{len(losses)} steps, more than the {n_steps} of this call")
+    return losses
+
+
+def _restored(state: Mapping[str, Any], tensors: list[Any]) -> list[float]:
     torch = import_torch()
     with torch.no_grad():
         for i, tensor in enumerate(tensors):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base import layout as fit
 from fermiac.errors import ArgumentError
 from fermiac.walks.node_functions import called
 from fermiac.walks.result import WalkResult
@@ -45,6 +46,10 @@ class Crawl(WalkResult):
     """
 
     _names: Ids | None = None
+
+    _layout: ClassVar[fit.Layout] = {
+        "_names": fit.array("i", "nodes"),
+    }
 
     @property
     def nodes(self) -> Ids:

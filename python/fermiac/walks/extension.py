@@ -88,7 +88,7 @@ def extend(
     more = whole("n_steps", n_steps, 1, MOST_STEPS - walk.n_steps)
     job = replace(job, n_steps=walk.n_steps + more)
     walkers = job.walkers()
-    restore_walkers(walkers, state)
+    restore_walkers(walkers, state, {"nodes": job.graph.n_nodes, "walkers": job.n_walkers})
     found = [(FermiacWarning, text) for text in walk.warnings]
     with reporter(progress, "extend", "steps") as report:
         loop = WalkLoop(

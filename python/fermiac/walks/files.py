@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fermiac._base import layout as fit
+from fermiac._base import store
 from fermiac._base.config import resolve_threads
+from fermiac._base.folders import check, facts, mapped
 from fermiac._base.validate import choice, yes
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.walks.graph import VALIDATE, Graph
@@ -24,8 +27,25 @@ if TYPE_CHECKING:
 __all__ = ["describe", "open_csr", "opened", "replaced", "saved"]
 
 _FORMAT = "fermiac-graph"
-_VERSION = 1
+#: Folders of version 1 have no digests.
+_VERSION = 2
 _META = "graph.json"
+_CONTENT: fit.Layout = {
+    "n_nodes": fit.whole(1, 2**32),
+    "n_entries": fit.whole(0, 2**62),
+    "directed": fit.flag,
+    "weighted": fit.flag,
+    "known": fit.record(
+        {},
+        {
+            "sorted": fit.flag,
+            "symmetric": fit.flag,
+            "repeated": fit.flag,
+            "loops": fit.whole(0, 2**62),
+        },
+        rest=False,
+    ),
+}
 
 
 def opened(folder: str | PathLike[str], validate: str = "sample") -> Graph:
@@ -33,29 +53,35 @@ def opened(folder: str | PathLike[str], validate: str = "sample") -> Graph:
     choice("validate", validate, VALIDATE)
     place = Path(folder)
     try:
-        meta = json.loads((place / _META).read_text(encoding="utf-8"))
-        if meta.get("format") != _FORMAT:
+        meta = store.parsed((place / _META).read_text(encoding="utf-8"), place / _META)
+        if not isinstance(meta, dict) or meta.get("format") != _FORMAT:
             raise ValueError(f"{_META} is of another format")
+        fit.require(meta, {"version": fit.whole(1)})
         if meta["version"] > _VERSION:
             raise ValueError(f"it was written by a newer version, format {meta['version']}")
+        fit.require(meta, _CONTENT)
         names = ["indptr", "indices"] + ["weights"] * meta["weighted"]
-        arrays = [np.load(place / f"{name}.npy", mmap_mode="r") for name in names]
+        if meta["version"] > 1:
+            check(place, meta.get("files"), names, validate)
+        arrays = [mapped(place / f"{name}.npy") for name in names]
         lengths = [meta["n_nodes"] + 1] + [meta["n_entries"]] * (len(names) - 1)
         kinds = [("int64",), ("uint32", "uint64"), ("float32", "float64")]
         for name, array, length, known in zip(names, arrays, lengths, kinds, strict=False):
             if array.shape != (length,) or array.dtype.name not in known:
                 raise ValueError(f"{name}.npy does not fit: {array.dtype}, {array.shape}")
-        directed, facts = bool(meta["directed"]), dict(meta["known"])
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+        directed, known_facts = meta["directed"], dict(meta["known"])
+    except CheckpointError:
+        raise
+    except (OSError, EOFError, ValueError, fit.Misfit) as error:
         raise CheckpointError(
             f"{os.fspath(folder)}: no graph can be opened there: {error}"
         ) from error
-    if facts.pop("symmetric", False):
-        facts["asymmetry"] = None
+    if known_facts.pop("symmetric", False):
+        known_facts["asymmetry"] = None
     starts, ids, weights = (*(np.asarray(array) for array in arrays), None)[:3]
     where = os.path.abspath(folder)
     try:
-        graph = Graph._of(starts, ids, weights, directed, None, where, **facts)
+        graph = Graph._of(starts, ids, weights, directed, None, where, **known_facts)
         if validate != "none":
             graph._core.survey(validate == "full", False, resolve_threads(None))
     except ArgumentError as error:
@@ -107,7 +133,9 @@ def saved(graph: Graph, folder: str | PathLike[str], overwrite: bool = False) ->
 
 def describe(folder: Path, **meta: Any) -> None:
     """Write the facts beside the arrays."""
-    text = json.dumps({"format": _FORMAT, "version": _VERSION, **meta}, indent=1)
+    files = facts(folder, sorted(file.stem for file in folder.glob("*.npy")))
+    content = {"format": _FORMAT, "version": _VERSION, **meta, "files": files}
+    text = json.dumps(content, indent=1)
     (folder / _META).write_text(text + "\n", encoding="utf-8")
 
 

@@ -272,7 +272,8 @@ class WalkResult(WalkData):
         ArgumentError
             If there is but one walker, or the law of the walk is not known.
         """
-        return self.expect(self._degrees_at, "uniform", names=["mean degree"])
+        # Degrees go by the numbers of the result, which a crawl does not give to functions.
+        return WalkResult.expect(self, self._degrees_at, "uniform", names=["mean degree"])
 
     def degree_distribution(self) -> Estimate:
         """Estimate the shares of the nodes that have each degree, each node counting alike.
@@ -299,7 +300,8 @@ class WalkResult(WalkData):
         True
         """
         seen = np.unique(self._degrees_at(self.visited))
-        return self.expect(
+        return WalkResult.expect(
+            self,
             lambda nodes: self._degrees_at(nodes)[:, None] == seen,
             "uniform",
             names=[f"{degree:.0f}" for degree in seen],

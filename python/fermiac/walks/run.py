@@ -11,14 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac.errors import CheckpointError, InternalError, TargetError
 from fermiac.runs.loop import Budget, RunLoop
 from fermiac.walks.job import Job
 from fermiac.walks.memory import require_room
 from fermiac.walks.node_functions import NodeFunction
 from fermiac.walks.result import WalkResult
-from fermiac.walks.transient import Marks
-from fermiac.walks.visits import Visits
+from fermiac.walks.transient import MARKS, SUMS, Marks
+from fermiac.walks.visits import Visits, visited
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -233,23 +234,43 @@ class WalkLoop(RunLoop[WalkResult]):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the state of another loop; a walk that was enough there is enough here."""
-        done = state["done"]
+        with self.decoding():
+            fit.require(state, {"done": fit.whole(0)})
+            done = state["done"]
         if done > self.job.n_steps:
             where = "" if self.checkpoint is None else f"{self.checkpoint.path}: "
             raise CheckpointError(
                 f"{where}its walkers have made {done} steps, more than the {self.job.n_steps} of "
                 "this call; give n_steps= at least as large as before"
             )
-        restore_walkers(self.walkers, state)
-        self.n_done = done
+        with self.decoding():
+            self._fill(state)
+        self.stopped = self.is_enough()
+
+    def _fill(self, state: dict[str, Any]) -> None:
+        """Take what a file has, once it is known to fit this walk."""
+        job = self.job
+        sizes = {"nodes": job.graph.n_nodes, "walkers": job.n_walkers}
+        restore_walkers(self.walkers, state, sizes)
+        self.n_done = state["done"]
+        if self.walkers.n_done != self.n_done:
+            raise fit.Misfit(f"walkers after {self.walkers.n_done} steps, not {self.n_done}")
         if self.paths is not None:
-            self.paths[:, : state["paths"].shape[1]] = state["paths"]
+            n = self._n_slots()
+            paths = fit.array("iu", "walkers", n, low=0, below="nodes", bits=32)
+            fit.require(state, {"paths": paths}, sizes)
+            self.paths[:, :n] = state["paths"]
         self.sums = state.get("sums")
         marks = {k.removeprefix("marks."): v for k, v in state.items() if k.startswith("marks.")}
+        parts = {"sums": self.sums, "marks": marks or None}
+        fit.require(parts, {"sums": fit.maybe(SUMS), "marks": fit.maybe(MARKS)}, sizes)
+        if self.f is not None and self._needs_blocks and self.n_done > job.burn_in:
+            fit.require(parts, {"sums": SUMS}, sizes)
         self.marks = Marks(marks or None)
-        if "burned.indptr" in state:
-            self.burned = Visits.named(state, self.job.graph.n_nodes, "burned.")
-        self.stopped = self.is_enough()
+        if job.record == "visits" and 0 < job.burn_in <= self.n_done:
+            burned = {k.removeprefix("burned."): v for k, v in state.items() if k[:7] == "burned."}
+            visited(burned, sizes)
+            self.burned = Visits.named(burned, job.graph.n_nodes)
 
     def _n_slots(self) -> int:
         """Return how many places of each path are filled."""
@@ -325,10 +346,11 @@ def state_of(walkers: _core.Walkers) -> dict[str, NDArray[Any]]:
     return out
 
 
-def restore_walkers(walkers: _core.Walkers, state: Mapping[str, Any]) -> None:
+def restore_walkers(walkers: _core.Walkers, state: Mapping[str, Any], sizes: fit.Sizes) -> None:
     """Bring walkers to where `state_of` found others of the same walk."""
     _core.walkers_load(walkers, state["words"])
-    if "indptr" in state:
+    if _core.walkers_visited(walkers) is not None:
+        visited(state, sizes)
         parts = (state["indptr"], state["nodes"], state["counts"], state["logs"])
         _core.walkers_remember(walkers, *parts)
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base import layout as fit
 from fermiac._base import registry
 from fermiac._base.validate import numbers
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Result
+from fermiac.walks.visits import WALKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["OptimizeResult", "Trace"]
+__all__ = ["PLACES", "OptimizeResult", "Trace"]
 
 Array = NDArray[np.float64]
 
@@ -34,6 +36,22 @@ class Trace(NamedTuple):
     """The parameters after them, shape (n_tokens, n_records, d)."""
     loss: Array | None
     """The objective there, shape (n_tokens, n_records), or None."""
+
+
+#: The places of walkers and tokens, and the paths that the tokens follow next.
+PLACES: fit.Layout = {
+    "walkers": WALKERS,
+    "tokens": fit.array("u", "token_words", least=1),
+    "paths": fit.array("iu", "tokens", "ahead", low=0, below="nodes", bits=32),
+}
+_STATE = fit.record(
+    {
+        "n_steps": fit.whole(0),
+        "seed": fit.maybe(fit.whole(0)),
+        "identity": fit.text(),
+        "arrays": fit.record(PLACES, own=("walkers",)),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -64,6 +82,18 @@ class OptimizeResult(Result):
     trace_theta: Array
     trace_loss: Array | None
     state: Mapping[str, Any] | None
+
+    _layout: ClassVar[fit.Layout] = {
+        "settings": fit.record({"sync": fit.anything, "history": fit.text(), "dim": fit.whole(1)}),
+        "thetas": fit.array("f", "tokens", "d", least=1),
+        "averages": fit.maybe(fit.array("f", "tokens", "d")),
+        "visits": fit.array("i", "nodes", low=0),
+        "n_steps": fit.whole(0),
+        "trace_steps": fit.array("i", "recorded", low=0, rising=True),
+        "trace_theta": fit.array("f", "tokens", "recorded", "d"),
+        "trace_loss": fit.maybe(fit.array("f", "tokens", "recorded")),
+        "state": fit.maybe(_STATE),
+    }
 
     @property
     def theta(self) -> Array:

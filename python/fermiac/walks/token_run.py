@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac.errors import ArgumentError, DivergedError
 from fermiac.runs.loop import Budget, RunLoop
 from fermiac.walks.job import Job
 from fermiac.walks.run import identity_of, restore_walkers, state_of, walk_to
-from fermiac.walks.token_result import OptimizeResult
+from fermiac.walks.token_result import PLACES, OptimizeResult
 
 __all__ = ["KIND", "Before", "Callback", "Judge", "TokenLoop", "before_of"]
 
@@ -85,9 +86,23 @@ class TokenLoop(RunLoop[OptimizeResult]):
         if self.checkpoint is not None:
             self.checkpoint.begin(json.loads(self._identity()))
         if self.before.arrays:
-            self._require_same_run(json.loads(self.before.identity))
-            self._place(self.before.arrays)
+            self._require_same_run(self._identity_before())
+            try:
+                fit.record(PLACES)(self.before.arrays, self._sizes())
+                self._place(self.before.arrays)
+            except fit.Misfit as misfit:
+                raise ArgumentError(f"state: it does not fit this run: {misfit}") from None
         self._trace[:, 0] = self.tokens.theta()
+
+    def _identity_before(self) -> dict[str, Any]:
+        """Return what the earlier run was."""
+        try:
+            found = json.loads(self.before.identity)
+        except (TypeError, ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise ArgumentError("state: its identity is that of no run")
+        return found
 
     def _require_same_run(self, there: dict[str, Any]) -> None:
         here = json.loads(self._identity())
@@ -158,10 +173,21 @@ class TokenLoop(RunLoop[OptimizeResult]):
 
     def _place(self, arrays: Mapping[str, Any]) -> None:
         """Bring walkers and tokens to where they were."""
-        restore_walkers(self._walkers, arrays["walkers"])
+        restore_walkers(self._walkers, arrays["walkers"], self._sizes())
         self.tokens.load(arrays["tokens"])
-        self._paths = np.ascontiguousarray(arrays["paths"])
+        self._paths = np.ascontiguousarray(arrays["paths"], dtype=self._kind)
         self._path_start = self.tokens.n_done
+        ahead = self._walkers.n_done - self._path_start
+        if ahead != self._paths.shape[1]:
+            raise ArgumentError(
+                f"state: its walkers are {ahead} steps ahead of the tokens, with paths of "
+                f"{self._paths.shape[1]}"
+            )
+
+    def _sizes(self) -> fit.Sizes:
+        """Return the sizes of a state."""
+        n = self.job.n_walkers
+        return {"nodes": self.job.graph.n_nodes, "walkers": n, "tokens": n}
 
     def _arrays(self) -> dict[str, Any]:
         """Return where walkers and tokens are; walkers are ahead by the paths."""
@@ -178,15 +204,21 @@ class TokenLoop(RunLoop[OptimizeResult]):
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the state of another loop."""
-        done, trace = int(state["tokens"][0]), state["trace"]
+        with self.decoding():
+            fit.require(state, PLACES, self._sizes())
+            done = int(state["tokens"][0])
         if done > self.job.n_steps:
             path = "" if self.checkpoint is None else f" of {self.checkpoint.path}"
             raise ArgumentError(
                 f"n_steps: {self.job.n_steps} given, and the tokens{path} have made {done} "
                 "steps; give as many at least"
             )
-        self._place(state)
-        self._trace[:, : trace.shape[1]] = trace
+        with self.decoding():
+            self._place(state)
+            n = (self.tokens.n_done - self._start) // self.every + 1
+            shape = (len(self._trace), n, self._trace.shape[2])
+            fit.require(state, {"trace": fit.array("f", *shape)})
+            self._trace[:, :n] = state["trace"]
 
     def _filled(self) -> tuple[NDArray[np.int64], Array]:
         """Return the steps that are recorded, and the parameters after them."""

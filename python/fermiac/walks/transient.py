@@ -9,12 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
+from fermiac._base import layout as fit
 from fermiac.errors import ConvergenceWarning, FermiacWarning
 
 if TYPE_CHECKING:
     from fermiac.walks.result import WalkResult
 
-__all__ = ["Marks", "early_average", "early_average_of_sums", "joined_marks", "unsettled"]
+__all__ = [
+    "MARKS",
+    "SUMS",
+    "Marks",
+    "early_average",
+    "early_average_of_sums",
+    "joined_marks",
+    "unsettled",
+]
 
 Array = NDArray[np.float64]
 
@@ -22,6 +31,16 @@ Array = NDArray[np.float64]
 _FIRST = 64
 #: Differences of so many standard deviations are significant.
 _SIGNIFICANT = 3.0
+
+#: Accept the sums of a function over the steps of each walker, and marks of a walk.
+SUMS = fit.array("f", "walkers", "outputs")
+MARKS = fit.record(
+    {
+        "steps": fit.array("iu", "marks", low=0, rising=True),
+        "totals": fit.either(fit.array("iu", "marks", "nodes"), fit.array("f", "marks", "outputs")),
+    },
+    own=("marks",),
+)
 
 
 class Marks:

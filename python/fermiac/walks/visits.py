@@ -10,11 +10,43 @@ import numpy as np
 import scipy.sparse
 from numpy.typing import NDArray
 
-__all__ = ["Visits"]
+from fermiac._base import layout as fit
+
+__all__ = ["WALKERS", "Visits", "visited"]
 
 Array = NDArray[np.float64]
 #: Visited nodes per part.
 _PART = 2**22
+
+_ROWS = fit.record(
+    {
+        "indptr": fit.row_starts("walkers", "entries"),
+        "nodes": fit.array("iu", "entries", low=0, below="nodes", bits=32),
+        "counts": fit.array("iu", "entries", low=0, bits=32),
+    },
+    {
+        "words": fit.array("u", "words"),
+        "logs": fit.either(fit.array("f", "entries"), fit.array("f", 0)),
+    },
+    own=("entries", "words"),
+)
+
+
+def visited(value: Any, sizes: fit.Sizes) -> None:
+    """Accept visits in compressed rows, with ascending nodes in each."""
+    _ROWS(value, sizes)
+    rising = np.diff(value["nodes"].astype(np.int64)) > 0
+    # From one row to the next nodes may fall.
+    starts = value["indptr"][1:-1]
+    rising[starts[(starts > 0) & (starts <= len(rising))].astype(np.int64) - 1] = True
+    if not rising.all():
+        raise fit.Misfit("nodes: those of one walker do not ascend")
+
+
+#: Accepts the state of walkers: words, and their visits where these are counted.
+WALKERS: fit.Check = fit.either(
+    fit.record({"words": fit.array("u", "words")}, own=("words",), rest=False), visited
+)
 
 
 @dataclass(frozen=True)

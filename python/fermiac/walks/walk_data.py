@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base import layout as fit
 from fermiac.errors import ArgumentError
 from fermiac.results.sample import Sample
 from fermiac.walks.kernels import KERNELS, HistoryKernel
-from fermiac.walks.visits import Visits
+from fermiac.walks.transient import MARKS, SUMS
+from fermiac.walks.visits import WALKERS, Visits, visited
 
 if TYPE_CHECKING:
     from fermiac.walks.job import Job
@@ -24,6 +26,13 @@ __all__ = ["WalkData"]
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
+
+
+def _sizes_of_replicas(value: Any, sizes: fit.Sizes) -> None:
+    """Accept numbers of walkers that add up to all."""
+    fit.listed(fit.whole(1))(value, sizes)
+    if sum(value) != sizes.get("walkers"):
+        raise fit.Misfit(f"they add up to {sum(value)}, and not to the number of walkers")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -50,6 +59,47 @@ class WalkData(Sample):
     _state: Mapping[str, Any] | None = None
     #: The lengths, log_weights and trapped of self-avoiding walks.
     _avoided: Mapping[str, NDArray[Any]] | None = None
+
+    _layout: ClassVar[fit.Layout] = {
+        "settings": fit.record(
+            {
+                "kernel": fit.text(*KERNELS.names),
+                "base": fit.text(),
+                "alpha": fit.either(fit.real, fit.listed(fit.real, least=3)),
+                "weights": fit.text(),
+                "history": fit.text("private", "shared_sync", "shared_async"),
+                "memory_size": fit.maybe(fit.whole(0)),
+                "n_nodes": fit.size("nodes"),
+                "n_walkers": fit.size("walkers"),
+                "n_steps": fit.whole(0),
+                "burn_in": fit.whole(0),
+                "thin": fit.whole(1),
+                "record": fit.text("visits", "path", "none"),
+            },
+            {"seeds": fit.listed(fit.maybe(fit.whole())), "sizes": _sizes_of_replicas},
+        ),
+        "n_steps": fit.whole(0, 2**63 - 1),
+        "n_nodes": fit.size("nodes"),
+        "acceptance": fit.real,
+        "positions": fit.array("iu", "walkers", low=0, below="nodes"),
+        "paths": fit.maybe(fit.array("iu", "walkers", "recorded", low=0, below="nodes")),
+        "_law": fit.maybe(fit.array("f", "nodes", low=0.0, finite=True)),
+        "_degrees": fit.array("iu", "nodes", low=0),
+        "_prior": fit.maybe(fit.array("f", "nodes", low=0.0, finite=True)),
+        "_rows": fit.maybe(visited),
+        "_sums": fit.maybe(SUMS),
+        "_marks": fit.maybe(MARKS),
+        "_state": fit.maybe(WALKERS),
+        "_avoided": fit.maybe(
+            fit.record(
+                {
+                    "lengths": fit.array("iu", "walkers", low=0, high="recorded"),
+                    "log_weights": fit.array("f", "walkers"),
+                    "trapped": fit.array("b", "walkers"),
+                }
+            )
+        ),
+    }
 
     @classmethod
     def of_run(
@@ -117,6 +167,11 @@ class WalkData(Sample):
 
     def __post_init__(self) -> None:
         put = object.__setattr__
+        has_rows = self._rows is not None or "indptr" in (self._state or {})
+        if (self.paths is None) == (self.record == "path") or (
+            self.record == "visits" and not has_rows
+        ):
+            raise ArgumentError(f"record: {self.record!r} given, and nothing of that kind recorded")
         if self.paths is not None:
             put(self, "draws", self.paths[:, :, None])
             if self._avoided is not None:

@@ -185,7 +185,9 @@ impl DrawRecord {
                 persist(&mut bound, codec)?;
                 self.bounds.push(bound);
             }
-            return Ok(());
+            let n = self.bounds.iter().try_fold(0_usize, |sum, (_, n)| sum.checked_add(*n));
+            let n_points = self.ell.len();
+            return codec.require(n == Some(n_points) && self.u.len() == n_points * self.dim);
         }
         self.bounds.iter_mut().try_for_each(|bound| persist(bound, codec))
     }

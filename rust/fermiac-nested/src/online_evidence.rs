@@ -113,6 +113,7 @@ impl OnlineEvidence {
         let mut level = self.level.unwrap_or(0.0);
         codec.number(&mut level)?;
         self.level = started.then_some(level);
-        Ok(())
+        let known = !(self.log_evidence.is_nan() || level.is_nan());
+        codec.require(self.log_x <= 0.0 && known)
     }
 }

@@ -112,8 +112,9 @@ impl Points {
         *self = Self::new(self.dim, self.n_extras);
     }
 
-    /// Writes or reads them.
+    /// Writes or reads them; those that are read have the same dimensions.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        let (dim, n_extras) = (self.dim, self.n_extras);
         codec.count(&mut self.dim)?;
         codec.count(&mut self.n_extras)?;
         codec.list(&mut self.u)?;
@@ -122,6 +123,23 @@ impl Points {
         codec.list(&mut self.birth)?;
         codec.words(&mut self.lineage)?;
         codec.words(&mut self.family)?;
-        codec.list(&mut self.extras)
+        codec.list(&mut self.extras)?;
+        let n = self.len();
+        let lengths = [
+            self.u.len() == n * dim,
+            self.x.len() == n * dim,
+            self.extras.len() == n * n_extras,
+            [self.birth.len(), self.lineage.len(), self.family.len()] == [n; 3],
+        ];
+        let numbers = [
+            self.u.iter().all(|u| (0.0..=1.0).contains(u)),
+            self.ell
+                .iter()
+                .zip(&self.birth)
+                .all(|(l, b)| *l < f64::INFINITY && (b < l || *b == f64::NEG_INFINITY)),
+            self.lineage.iter().chain(&self.family).all(|id| i64::try_from(*id).is_ok()),
+        ];
+        let same = [self.dim, self.n_extras] == [dim, n_extras];
+        codec.require(same && lengths.iter().chain(&numbers).all(|fits| *fits))
     }
 }

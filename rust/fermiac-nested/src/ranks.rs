@@ -97,8 +97,10 @@ impl Ranks {
         codec.number(&mut self.excess)?;
         codec.number(&mut self.variance)?;
         codec.count(&mut self.n_batches)?;
+        let window = self.window;
         codec.count(&mut self.window)?;
         codec.list(&mut self.places)?;
+        codec.require(self.window == window && self.places.len() <= window)?;
         codec.list(&mut self.p_values)
     }
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
+from fermiac._base import layout as fit
 from fermiac._base.strategies import Strategies
 from fermiac._base.validate import choice, positive, probability, shown, whole, yes
 from fermiac.errors import ArgumentError
@@ -296,6 +297,31 @@ class SurrogateReport(Result):
     ratio_stderr: float = float("nan")
     worst: float = float("nan")
     timings: Mapping[str, float] = field(default_factory=dict)
+
+    _layout: ClassVar[fit.Layout] = {
+        "mode": fit.text(),
+        "rejected": fit.flag,
+        "reason": fit.text(),
+        "biased": fit.flag,
+        "n_genetic": fit.whole(0),
+        "n_pilot": fit.whole(0),
+        "n_gate": fit.whole(0),
+        "n_guarded": fit.whole(0),
+        "n_audit": fit.whole(0),
+        "n_corrected": fit.whole(0),
+        "n_plain": fit.whole(0),
+        "n_surrogate": fit.whole(0),
+        "n_trainings": fit.whole(0),
+        "n_points": fit.whole(0),
+        "gate": fit.mapping(fit.real),
+        "architecture": fit.mapping(),
+        "log_evidence": fit.real,
+        "khat": fit.real,
+        "ess_ratio": fit.real,
+        "ratio_stderr": fit.real,
+        "worst": fit.real,
+        "timings": fit.mapping(fit.real),
+    }
 
     @property
     def n_true(self) -> int:

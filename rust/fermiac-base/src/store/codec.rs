@@ -83,6 +83,26 @@ impl Codec {
         Ok(())
     }
 
+    /// Writes or reads a count of 32 bits.
+    pub fn short(&mut self, value: &mut u32) -> Result<()> {
+        let mut word = u64::from(*value);
+        self.word(&mut word)?;
+        *value = u32::try_from(word).map_err(|_| mismatch())?;
+        Ok(())
+    }
+
+    /// Returns an error if what was read does not fit.
+    ///
+    /// A digest finds accidents alone: what indices and lengths say is checked where it is read.
+    pub fn require(&self, fits: bool) -> Result<()> {
+        if fits || !self.reading { Ok(()) } else { Err(mismatch()) }
+    }
+
+    /// Returns the number of words that are not read yet.
+    pub fn left(&self) -> usize {
+        self.words.len() - self.at
+    }
+
     /// Writes or reads an index below `n`, or 0 if `n` is 0.
     pub fn index(&mut self, value: &mut usize, n: usize) -> Result<()> {
         self.count(value)?;

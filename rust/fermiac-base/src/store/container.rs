@@ -133,7 +133,7 @@ pub fn read(path: &Path, kind: &str) -> Result<Container<'static>> {
     decode(&bytes, kind).map_err(|why| refuse(path, why))
 }
 
-fn refuse(path: &Path, why: impl Into<String>) -> Error {
+pub(super) fn refuse(path: &Path, why: impl Into<String>) -> Error {
     Error::Checkpoint { path: path.to_owned(), why: why.into() }
 }
 

@@ -6,7 +6,9 @@
 
 mod codec;
 mod container;
+mod digest;
 mod replace;
 
 pub use codec::Codec;
 pub use container::{Container, Dtype, FORMAT_VERSION, Tensor, read, write};
+pub use digest::digest_of;

@@ -237,6 +237,11 @@ impl Chains {
         Ok(report)
     }
 
+    /// Whether there are `n` chains, at points above a level.
+    pub fn are_above(&self, level: f64, n: usize) -> bool {
+        self.chains.len() == n && self.chains.iter().all(|chain| chain.ell > level)
+    }
+
     /// The number of evaluations so far in this batch.
     pub fn n_evals(&self) -> u64 {
         self.chains.iter().map(|chain| chain.counts.evals).sum()
@@ -251,12 +256,14 @@ impl Chains {
     ) -> Result<()> {
         let mut n = self.chains.len();
         codec.count(&mut n)?;
+        codec.require(n <= codec.left())?;
         if codec.is_reading()
             && let Some(geometry) = geometry
         {
             self.start(n, geometry, n_extras, 0, 0);
         }
-        self.chains.iter_mut().try_for_each(|chain| chain.persist(codec))
+        let n_survivors = geometry.map_or(0, BatchGeometry::n_survivors);
+        self.chains.iter_mut().try_for_each(|chain| chain.persist(codec, n_survivors))
     }
 }
 

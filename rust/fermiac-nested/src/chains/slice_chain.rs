@@ -486,18 +486,30 @@ impl SliceChain {
     }
 
     /// Writes or reads the chain.
-    pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+    pub(super) fn persist(&mut self, codec: &mut Codec, n_survivors: usize) -> Result<()> {
+        let (dim, n_extras) = (self.here.len(), self.extras.len());
         let mut position: [u64; POSITION_WORDS] = self.stream.position();
         position.iter_mut().try_for_each(|word| codec.word(word))?;
         if codec.is_reading() {
             self.stream = Stream::from_position(&position)?;
         }
         let Self { start, swept, offset, here, line, request, tried, slope, before, .. } = self;
-        [start, swept, offset].into_iter().try_for_each(|count| codec.count(count))?;
-        let lists = [here, line, request, tried, slope, before];
-        lists.into_iter().try_for_each(|list| codec.list(list))?;
+        for count in [&mut *start, &mut *swept, &mut *offset] {
+            codec.count(count)?;
+        }
+        codec.require(*start < n_survivors && *offset < dim && *swept < usize::MAX / 2)?;
+        for list in [&mut *here, line, request, tried] {
+            codec.list(list)?;
+            codec.require(list.len() == dim)?;
+        }
+        codec.require(here.iter().all(|u| (0.0..=1.0).contains(u)))?;
+        for list in [slope, before] {
+            codec.list(list)?;
+            codec.require(list.is_empty() || list.len() == dim)?;
+        }
         codec.number(&mut self.ell)?;
         codec.list(&mut self.extras)?;
+        codec.require(self.extras.len() == n_extras && self.ell < f64::INFINITY)?;
         for number in
             [&mut self.low, &mut self.high, &mut self.floor, &mut self.ceiling, &mut self.place]
         {
@@ -505,9 +517,7 @@ impl SliceChain {
         }
         self.steps.iter_mut().try_for_each(|steps| codec.word(steps))?;
         for count in [&mut self.tries, &mut self.made, &mut self.accepted, &mut self.starts] {
-            let mut word = u64::from(*count);
-            codec.word(&mut word)?;
-            *count = word as u32;
+            codec.short(count)?;
         }
         codec.choice(&mut self.stage, &STAGES)?;
         self.counts.all().into_iter().try_for_each(|count| codec.word(count))

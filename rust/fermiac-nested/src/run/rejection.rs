@@ -232,9 +232,7 @@ impl Rejection {
 
     pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         self.bound.persist(codec)?;
-        let mut fits = u64::from(self.n_fits);
-        codec.word(&mut fits)?;
-        self.n_fits = fits as u32;
+        codec.short(&mut self.n_fits)?;
         for number in [
             &mut self.stretched,
             &mut self.fitted_at,
@@ -247,6 +245,7 @@ impl Rejection {
         }
         self.queue.persist(codec)?;
         codec.word(&mut self.rounds)?;
+        codec.require(self.rounds < ROUNDS)?;
         self.record.as_mut().map_or(Ok(()), |record| record.persist(codec))
     }
 }

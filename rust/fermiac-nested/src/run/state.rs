@@ -45,6 +45,9 @@ pub enum Status {
     Batches,
 }
 
+/// Larger counts are no counts of evaluations.
+const MOST: u64 = 1 << 62;
+
 pub(super) const STATUSES: [Status; 6] = [
     Status::Running,
     Status::Converged,
@@ -175,14 +178,14 @@ impl Run {
         self.ranks.persist(codec)?;
         codec.choice(&mut self.status, &STATUSES)?;
         codec.choice(&mut self.phase, &PHASES)?;
-        for count in [&mut self.batch, &mut self.stuck_batches] {
-            let mut word = u64::from(*count);
-            codec.word(&mut word)?;
-            *count = word as u32;
-        }
+        codec.short(&mut self.batch)?;
+        codec.short(&mut self.stuck_batches)?;
         let Self { blocks, batch_evals, last_evals, excess_evals, n_evals, n_stuck, .. } = self;
         let counts = [blocks, batch_evals, last_evals, excess_evals, n_evals, n_stuck];
-        counts.into_iter().try_for_each(|count| codec.word(count))?;
+        for count in counts {
+            codec.word(count)?;
+            codec.require(*count < MOST)?;
+        }
         codec.flag(&mut self.chaining)?;
         codec.number(&mut self.level)?;
         codec.number(&mut self.modes_at)?;
@@ -191,6 +194,7 @@ impl Run {
         self.rejection.persist(codec)?;
         if let Some(moves) = &mut self.moves {
             codec.number(moves.scale())?;
+            codec.require(*moves.scale() > 0.0 && moves.scale().is_finite())?;
         }
         self.correlation.persist(codec)?;
         let mut modal = self.modes.is_some();
@@ -202,13 +206,55 @@ impl Run {
         for list in self.trace.lists() {
             codec.list(list)?;
         }
+        if codec.is_reading() {
+            codec.require(self.holds_together())?;
+        }
         if self.phase == Phase::Chaining {
             if codec.is_reading() {
                 let survivors = self.survivors();
                 self.geometry = Some(self.geometry_of(&survivors));
             }
             self.chains.persist(codec, self.geometry.as_ref(), problem.n_extras())?;
+            codec.require(self.chains.are_above(self.level, self.vacant.len()))?;
         }
         Ok(())
+    }
+
+    /// Whether slots are those of points, points are in their order, and the phase has what it needs.
+    fn holds_together(&mut self) -> bool {
+        let n = self.live.len();
+        let mut free = vec![true; n];
+        let mut take = |slot: &u64| {
+            let place = usize::try_from(*slot).ok().and_then(|slot| free.get_mut(slot));
+            place.is_some_and(|place| std::mem::replace(place, false))
+        };
+        let opening = n == 0;
+        let is_new = |(i, slot): (usize, &u64)| *slot == i as u64;
+        let slots = self.order.iter().all(&mut take)
+            && if opening {
+                self.vacant.iter().enumerate().all(is_new)
+                    && self.vacant.len() <= self.settings.n_live
+            } else {
+                self.vacant.iter().all(&mut take)
+            };
+        let from_seeds = opening && matches!(self.opening, Opening::Above { .. });
+        let phase = match self.phase {
+            Phase::Opening => self.order.is_empty() && self.vacant.is_empty(),
+            Phase::Between => !self.order.is_empty(),
+            Phase::Starting | Phase::Rejecting => from_seeds || !self.order.is_empty(),
+            Phase::Chaining => self.moves.is_some() && (from_seeds || !self.order.is_empty()),
+        };
+        let refills = !matches!(self.phase, Phase::Opening | Phase::Between);
+        let above = !refills
+            || self.new_points.len() <= self.vacant.len()
+                && self.new_points.ell.iter().all(|ell| *ell > self.level);
+        let n_batches = self.trace.log_x.len();
+        let trace = self.trace.lists().iter().all(|list| list.len() == n_batches);
+        let numbers = self.batch >= self.settings.first_batch && !self.level.is_nan();
+        // `vacant` slots hold points that have died.
+        slots && phase && above && trace && numbers && {
+            let points = self.points();
+            self.phase == Phase::Opening || points.ell.is_sorted()
+        }
     }
 }

@@ -137,6 +137,9 @@ impl StartCorrelation {
     pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         self.products.iter_mut().try_for_each(|sums| codec.list(sums))?;
         codec.number(&mut self.chains)?;
-        codec.number(&mut self.factor)
+        codec.number(&mut self.factor)?;
+        let n = self.products[0].len();
+        let even = self.products.iter().all(|sums| sums.len() == n);
+        codec.require(even && (1.0..=LONGEST).contains(&self.factor))
     }
 }

@@ -1,7 +1,7 @@
 //! Bindings of `fermiac_base::store`.
 
 use crate::common::error::check;
-use fermiac_base::store::{Container, Tensor, read, write};
+use fermiac_base::store::{Container, Tensor, digest_of, read, write};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use std::path::PathBuf;
@@ -9,7 +9,8 @@ use std::path::PathBuf;
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(store_write, m)?)?;
-    m.add_function(wrap_pyfunction!(store_read, m)?)
+    m.add_function(wrap_pyfunction!(store_read, m)?)?;
+    m.add_function(wrap_pyfunction!(store_digest, m)?)
 }
 
 /// A tensor to write: name, dtype, shape and bytes.
@@ -47,4 +48,11 @@ fn store_read(py: Python<'_>, path: PathBuf, kind: String) -> PyResult<(String, 
         (name, dtype, shape, tensor.into_bytes().into_pyarray(py))
     });
     Ok((content.text, tensors.collect()))
+}
+
+/// Returns the digest of a file, or of so many parts of it.
+#[pyfunction]
+#[pyo3(signature = (path, parts))]
+fn store_digest(py: Python<'_>, path: PathBuf, parts: Option<u64>) -> PyResult<String> {
+    check(py, py.detach(|| digest_of(&path, parts)))
 }

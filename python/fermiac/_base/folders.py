@@ -1,0 +1,90 @@
+"""Folders of NumPy files: sizes and digests in an index, and arrays that are mapped into memory.
+
+A digest finds accidents, as that of a single file does; whoever can write the folder can make it
+right again. A file that becomes shorter while it is mapped ends the process by a signal (SIGBUS)
+when the missing part is read: nobody but its run may write to a folder that is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac._base import layout as fit
+from fermiac._base import store
+from fermiac.errors import CheckpointError
+
+__all__ = ["VERIFY", "check", "facts", "mapped"]
+
+#: How much of the files is compared with their digests: all, some parts of each, or their sizes.
+VERIFY = ("full", "sample", "none")
+#: The parts of a file that are compared, of 4096 bytes each, the first and the last among them.
+_PARTS = 64
+
+_FACTS = fit.mapping(
+    fit.record({"bytes": fit.whole(0), "digest": fit.text(), "sample": fit.text()}, rest=False)
+)
+
+
+def facts(folder: Path, names: Iterable[str]) -> dict[str, Any]:
+    """Return the size and the digests of each array, for the index of a folder."""
+    return {
+        name: {
+            "bytes": (folder / f"{name}.npy").stat().st_size,
+            "digest": _core.store_digest(str(folder / f"{name}.npy"), None),
+            "sample": _core.store_digest(str(folder / f"{name}.npy"), _PARTS),
+        }
+        for name in names
+    }
+
+
+def check(folder: Path, known: Any, names: Iterable[str], verify: str) -> None:
+    """Compare arrays with what an index says of them.
+
+    Raises
+    ------
+    CheckpointError
+        If the index is damaged or lacks an array, or a size or digest differs.
+    """
+    with store.decoding(folder):
+        fit.require({"files": known}, {"files": _FACTS})
+        for name in names:
+            if name not in known:
+                raise fit.Misfit(f"its index does not know {name}.npy")
+            _compare(folder / f"{name}.npy", known[name], verify)
+
+
+def _compare(file: Path, known: Mapping[str, Any], verify: str) -> None:
+    try:
+        size = file.stat().st_size
+    except OSError as error:
+        raise CheckpointError(f"{file}: it is missing: {error}") from error
+    if size != known["bytes"]:
+        raise CheckpointError(f"{file}: it is damaged: {size} bytes of {known['bytes']}")
+    kind, parts = ("digest", None) if verify == "full" else ("sample", _PARTS)
+    if verify != "none" and _core.store_digest(str(file), parts) != known[kind]:
+        raise CheckpointError(f"{file}: it is damaged: its digest does not fit its content")
+
+
+def mapped(file: Path, mode: str = "r") -> NDArray[Any]:
+    """Return an array on the disk, mapped; its file has the length that its header announces."""
+    try:
+        with store.decoding(file):
+            array: NDArray[Any] = open_memmap(file, mode=mode)  # type: ignore[call-overload]
+    except OSError as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{file}: it is missing or cannot be read: {error}") from error
+    if array.dtype.kind not in "iuf":
+        raise CheckpointError(f"{file}: it is damaged: {array.dtype}, {array.shape}")
+    start = int(getattr(array, "offset", 0))
+    if file.stat().st_size != start + array.nbytes:
+        raise CheckpointError(
+            f"{file}: it is damaged: its length is not that of {array.dtype}, {array.shape}"
+        )
+    return array
