@@ -142,6 +142,12 @@ def test_what_is_refused() -> None:
         ScoreModel(wrong, "x0", dim=DIM)
     with pytest.raises(ArgumentError, match="no address"):
         ScoreModel(-5, "x0", dim=DIM)
+    address = ctypes.cast(data, ctypes.c_void_p).value
+    untyped = ctypes.CDLL(None).free
+    for nameless in (1, address, untyped):
+        with pytest.raises(ArgumentError, match=r"does not tell its signature(.|\n)*double \*out"):
+            ScoreModel(nameless, "x0", dim=DIM)
+    assert ScoreModel(SIGNATURE(address), "x0", dim=DIM).form == "native"
     model = ScoreModel(data, "x0", dim=DIM)
     with pytest.raises(ArgumentError, match="the C function takes 4"):
         model._core(3)

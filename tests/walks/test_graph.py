@@ -33,16 +33,14 @@ def same(g: Graph, matrix: Any) -> bool:
 
 @pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint32, np.uint64])
 @pytest.mark.parametrize("weight", [np.float32, np.float64])
-def test_arrays_of_a_fitting_type_are_used_where_they_lie(kind: type, weight: type) -> None:
+def test_arrays_of_a_fitting_type_keep_it(kind: type, weight: type) -> None:
     a = random_matrix(300, 900, 0)
     indptr, indices = a.indptr.astype(np.int64), a.indices.astype(kind)
     weights = a.data.astype(weight)
     g = Graph(indptr, indices, weights)
-    assert np.shares_memory(g.indptr, indptr)
-    assert np.shares_memory(g.indices, indices)
     assert g.weights is not None
-    assert np.shares_memory(g.weights, weights)
-    assert g.indices.dtype.kind == "u"
+    assert g.weights.dtype == weight
+    assert g.indices.dtype == np.dtype(f"u{indices.itemsize}")
     for array in (g.indptr, g.indices, g.weights, g.degrees, g.strengths):
         assert not array.flags.writeable
     assert indices.flags.writeable  # the user's own stays as it was
@@ -59,6 +57,39 @@ def test_a_graph_does_not_change() -> None:
         g.degrees = np.zeros(5)  # type: ignore[misc]
     with pytest.raises(ValueError, match="read-only"):
         g.indices[0] = 1
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_nobody_can_write_the_arrays_of_a_graph(locked: bool) -> None:
+    cycle = graphs.cycle(50)
+    given = [np.array(a) for a in (cycle.indptr, cycle.indices, np.full(100, 2.0))]
+    # The owner of a locked array can unlock it.
+    handed = [a.view() for a in given]
+    for array in handed:
+        array.flags.writeable = not locked
+    g = Graph(*handed)
+    for array in given:
+        array.view(np.uint8)[:] = 255
+    assert same(g, 2 * cycle.to_scipy())
+    assert g.is_symmetric
+    assert g.is_connected
+    assert g.weights is not None
+    # Nor can the arrays that it shows, with all that they are views of, be unlocked.
+    for shown in (g.indptr, g.indices, g.weights, cycle.indptr, cycle.indices):
+        array: Any = shown
+        while isinstance(array, np.ndarray):
+            with pytest.raises(ValueError, match="cannot set WRITEABLE"):
+                array.flags.writeable = True
+            array = array.base
+
+
+def test_arrays_of_a_graph_are_shared_with_graphs_made_of_them() -> None:
+    g = graphs.barabasi_albert(100, 3, rng=0)
+    h = Graph(g.indptr, g.indices)
+    assert np.shares_memory(g.indptr, h.indptr)
+    assert np.shares_memory(g.indices, h.indices)
+    del g
+    assert h.is_connected
 
 
 @pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil", "dok", "bsr", "dia"])
@@ -439,6 +470,10 @@ def test_mapped_arrays_are_not_copied(tmp_path: Any) -> None:
     h = Graph(g.indptr, mapped)
     assert np.shares_memory(h.indices, mapped)
     assert same(h, g.to_scipy())
+    for mode in ("c", "r+"):  # these can be written
+        mapped = np.load(tmp_path / "i.npy", mmap_mode=mode)
+        mapped.flags.writeable = False
+        assert not np.shares_memory(Graph(g.indptr, mapped).indices, mapped)
 
 
 # What walks ask

@@ -256,7 +256,8 @@ class ScoreModel(Model):
     A C function is ``void (const double *y, const double *s, double *out, size_t n, size_t d, void
     *user)`` with the points (n × d), their n levels and the n × d numbers to be written. Its kind
     is ``"ve"``, and its prediction ``"x0"``, ``"eps"`` or ``"score"``. Several threads call it at a
-    time, without the interpreter. Rows that it leaves unwritten are detected.
+    time, without the interpreter. Rows that it leaves unwritten are detected. The pointer must tell
+    its signature, so an address goes through ``ctypes.CFUNCTYPE(...)(address)`` first.
 
     Modules are evaluated in evaluation mode without gradients, and each submodule returns to its
     own mode. On a CPU, points and results share memory with the arrays if the types agree. If the

@@ -14,7 +14,7 @@ from fermiac._base.config import threads_for
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.parametrisation import Parametrisation, Scales
-from fermiac.targets.native_pointer import form_of, pointer_of, user_data_of
+from fermiac.targets.native_pointer import FORMS, form_of, pointer_of, user_data_of
 
 __all__ = ["ArrayNetwork", "NativeNetwork"]
 
@@ -122,8 +122,15 @@ class NativeNetwork:
                 "gives 'x0', 'eps' or 'score'"
             )
         found = pointer_of(pointer)
-        if found.signature is not None:
-            form_of(found.signature, ["denoiser"])
+        if found.signature is None:
+            # Called with other arguments than it has, a function ends the process.
+            raise ArgumentError(
+                f"model: {type(pointer).__name__} given, a pointer that does not tell its "
+                "signature; say that it is this one, by the argtypes and the restype of a ctypes "
+                "function or by ctypes.CFUNCTYPE(None, numbers, numbers, numbers, size_t, size_t, "
+                f"c_void_p)(address):\n    {FORMS['denoiser']}"
+            )
+        form_of(found.signature, ["denoiser"])
         data, keep = (found.user_data or 0, None) if user_data is None else user_data_of(user_data)
         self._name = found.name
         self._dim = dim

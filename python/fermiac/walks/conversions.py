@@ -128,16 +128,17 @@ def of_edges(
             )
     threads = resolve_threads(None)
     rows = _core.walks_rows(pairs, strengths, n_nodes, one_way, merge, threads)
-    starts, ids, summed = rows
+    summed = rows.weights
     if plain_weights and summed is not None and (summed == 1).all():
         summed = None
     names = arrays_module.names(labels, n_nodes)
     # The rows are valid; this pass collects facts about them.
-    found = _core.Graph(starts.view(np.uint64), ids).survey(True, False, threads)
+    found = _core.Graph(rows.indptr, rows.indices).survey(True, False, threads)
     known: dict[str, Any] = dict(zip(("sorted", "repeated", "loops"), found, strict=True))
     if not one_way:
         known["asymmetry"] = None
-    return Graph._of(starts, ids, summed, one_way, names, **known)
+    starts = rows.indptr.view(np.int64)
+    return Graph._of(starts, rows.indices, summed, one_way, names, **known)
 
 
 def of_scipy(

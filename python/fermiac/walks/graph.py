@@ -28,18 +28,18 @@ class Graph(Rows):
     """A graph, in compressed rows.
 
     Row i, ``indices[indptr[i]:indptr[i + 1]]``, has the nodes to which edges lead from node i. An
-    edge of an undirected graph is in the rows of both ends, a loop once in its own. Arrays of a
-    fitting type are used without a copy; they must not be changed afterwards. A graph is immutable;
-    it can be pickled, by its path if it comes from `Graph.open`.
+    edge of an undirected graph is in the rows of both ends, a loop once in its own. A graph is
+    immutable: it copies the arrays, except those of files that are mapped read-only. It can be
+    pickled, by its path if it comes from `Graph.open`.
 
     Parameters
     ----------
     indptr : array_like of int, shape (n_nodes + 1,)
         The start of each row, and the end.
     indices : array_like of int
-        The rows, one after the other. Integers of 32 and 64 bits are used as they are.
+        The rows, one after the other. Integers of 32 and 64 bits keep their type.
     weights : array_like, optional
-        A positive weight for each entry of `indices`; float32 and float64 are used as they are. By
+        A positive weight for each entry of `indices`; float32 and float64 keep their type. By
         default the edges have none.
     directed : bool, default False
         Whether edges lead one way only. If not, each must have a reverse of the same weight.
@@ -198,8 +198,7 @@ class Graph(Rows):
         ----------
         matrix : sparse matrix or array, shape (n_nodes, n_nodes)
             Entry (i, j) is the weight of the edge from i to j. Where all entries are 1 or True, the
-            graph has no weights. Compressed rows (``csr``) are used where they lie; entries that
-            are repeated are summed.
+            graph has no weights. Entries that are repeated are summed.
         directed : bool, optional
             Whether edges lead one way only; by default this is seen from the symmetry of the
             matrix.

@@ -49,6 +49,7 @@ class Rows:
     labels: tuple[Any, ...] | None
     """The names of the nodes, or None."""
 
+    _core: _core.Graph
     _known: dict[str, Any]
     _folder: str | None
 
@@ -62,17 +63,19 @@ class Rows:
         folder: str | None = None,
         **known: Any,
     ) -> None:
+        # Refuses arrays that do not fit together, and copies those that others can write.
+        core = _core.Graph(indptr.view(np.uint64), indices, weights)
         # Bypasses __setattr__, which refuses.
         self.__dict__.update(
             directed=directed,
-            indptr=arrays_module.locked(indptr),
-            indices=arrays_module.locked(indices),
-            weights=None if weights is None else arrays_module.locked(weights),
+            indptr=core.indptr.view(np.int64),
+            indices=core.indices,
+            weights=core.weights,
             labels=labels,
+            _core=core,
             _known=known,
             _folder=folder,
         )
-        self._core  # noqa: B018  # refuses arrays that do not fit together
 
     @classmethod
     def _of(cls, *arrays: Any, **known: Any) -> Self:
@@ -89,10 +92,6 @@ class Rows:
             return type(self).open, (self._folder,)  # type: ignore[attr-defined]
         arrays = (self.indptr, self.indices, self.weights, self.directed, self.labels)
         return _again, (type(self), arrays, self._known)
-
-    @cached_property
-    def _core(self) -> _core.Graph:
-        return _core.Graph(self.indptr.view(np.uint64), self.indices, self.weights)
 
     @property
     def n_nodes(self) -> int:

@@ -44,6 +44,9 @@ pub enum Error {
         /// The defect.
         why: String,
     },
+    /// A call needs more memory than there is.
+    #[error("{0}")]
+    Memory(String),
     /// A defect of this library.
     #[error("internal error: {0}; please report this with the call that led to it")]
     Internal(String),

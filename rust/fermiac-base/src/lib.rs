@@ -13,6 +13,7 @@
 //!
 //! Every other crate depends on this one; it knows nothing of laws, targets or methods.
 
+pub mod alloc;
 pub mod error;
 pub mod linalg;
 pub mod par;

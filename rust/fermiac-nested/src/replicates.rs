@@ -4,6 +4,7 @@
 //! block and prior masses relative to the mass left before it. A replicate then needs no exponential
 //! of a likelihood, and nothing overflows whatever the range of the run.
 
+use fermiac_base::alloc::check_room;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::simd::{LANES, V, exp, expv, ln};
@@ -122,6 +123,7 @@ pub(super) fn collect(
     context: &Context<'_>,
     replicate: impl Fn(usize) -> Totals + Sync,
 ) -> Result<Simulated> {
+    check_room::<[f64; 2]>("n", &[n_sets])?;
     let mut out = Simulated::default();
     context.set_total(n_sets as u64);
     context.ordered(

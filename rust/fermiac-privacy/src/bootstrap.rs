@@ -4,6 +4,7 @@
 //! Association 82(397); for two samples the acceleration is from the jackknife of each.
 
 use super::roc::{Curve, Statistic, tpr_at, twice_auc};
+use fermiac_base::alloc::{check_room, room};
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::special::{normal_cdf, normal_quantile};
@@ -91,10 +92,9 @@ pub fn bootstrap(
     context: &Context<'_>,
 ) -> Result<Bootstrap> {
     let groups = Groups::new(curve)?;
-    let mut replicates = Vec::new();
-    replicates.try_reserve_exact(n).map_err(|_| {
-        Error::argument("n", format!("{n} given; there is no memory for so many replicates"))
-    })?;
+    // The quantiles need a sorted copy.
+    check_room::<[f64; 2]>("n", &[n])?;
+    let mut replicates = room("n", n)?;
     let task_size = (WORK / groups.n.max(1)).clamp(1, 64);
     context.set_total(n as u64);
     context.ordered(

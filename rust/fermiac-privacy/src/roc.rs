@@ -1,5 +1,7 @@
 //! The ROC curve of attack scores: counts at all thresholds by one sort, areas, splits of scores.
 
+use fermiac_base::Result;
+use fermiac_base::alloc::{room, vec_of};
 use fermiac_base::rng::{Domain, Stream};
 
 /// Counts at all thresholds; a score at or above the threshold means "member".
@@ -161,19 +163,21 @@ pub(super) fn tpr_at(
 
 /// A mask of the `n_first` of `n` units that are in the first part of split `index`. The `block`
 /// says which kind of units is split: 0x5300 to 0x53ff in the domain of privacy are for splits.
-pub fn split(key: u64, index: u64, block: u8, n: usize, n_first: usize) -> Vec<bool> {
+pub fn split(key: u64, index: u64, block: u8, n: usize, n_first: usize) -> Result<Vec<bool>> {
     let mut stream = Stream::new(key, Domain::Privacy, index, 0x5300 | u32::from(block));
-    let mut order: Vec<usize> = (0..n).collect();
-    let mut first = vec![false; n];
+    let mut order = room("n", n)?;
+    order.extend(0..n);
+    let mut first = vec_of("n", false, n)?;
     for i in 0..n_first.min(n) {
         order.swap(i, i + stream.below((n - i) as u64) as usize);
         first[order[i]] = true;
     }
-    first
+    Ok(first)
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -224,7 +228,7 @@ mod tests {
     fn splits_have_their_size_and_are_even() {
         let mut seen = [0.0_f64; 10];
         for index in 0..20_000 {
-            let first = split(7, index, 0, 10, 3);
+            let first = split(7, index, 0, 10, 3).unwrap();
             assert_eq!(first.iter().filter(|f| **f).count(), 3);
             first.iter().zip(&mut seen).filter(|(f, _)| **f).for_each(|(_, s)| *s += 1.0);
         }

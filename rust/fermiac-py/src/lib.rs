@@ -1,6 +1,9 @@
 //! The Python module `fermiac._core`: thin bindings over the crates of fermiac, nothing else.
 #![allow(clippy::needless_pass_by_value, reason = "arguments of Python functions arrive by value")]
 
+#[macro_use]
+extern crate fermiac_door;
+
 mod common;
 mod importance;
 mod mcmc;

@@ -1,5 +1,6 @@
 //! Grids of noise levels, and the level and time of variance-preserving processes.
 
+use fermiac_base::alloc::room;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::special::{expm1, ln1p};
 use fermiac_base::{Error, Result};
@@ -90,8 +91,8 @@ impl Spread {
             let why = format!("{power} was given; a finite number above 0 is needed");
             return Err(Error::argument(name, why));
         }
-        let mut grid: Vec<f64> =
-            (0..=n_steps).map(|i| self.at(i as f64 / n_steps as f64, low, high)).collect();
+        let mut grid = room("n_steps", n_steps.saturating_add(1))?;
+        grid.extend((0..=n_steps).map(|i| self.at(i as f64 / n_steps as f64, low, high)));
         (grid[0], grid[n_steps]) = (high, low);
         match grid.windows(2).position(|pair| pair[1] >= pair[0]) {
             None => Ok(grid),

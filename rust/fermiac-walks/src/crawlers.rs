@@ -101,7 +101,7 @@ impl Crawlers {
         context: &Context<'_>,
     ) -> Result<bool> {
         let mut tracks = record.split(self.n_walkers)?;
-        let deadline = budget.map(|b| Instant::now() + b);
+        let deadline = budget.and_then(|b| Instant::now().checked_add(b));
         let Self { crawl, plan, blocks, histories, begun, n_walkers } = self;
         let sinks = plan.base.facts().sinks;
         if !*begun {

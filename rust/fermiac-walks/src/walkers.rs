@@ -11,6 +11,7 @@ use super::record::Record;
 use super::schedulers::{Call, Private, Sharing};
 use super::shared::{Counts, SharedCounts, new_counts};
 use super::walker_block::{WALKERS, WalkerBlock, positions};
+use fermiac_base::alloc::check_room;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use std::time::{Duration, Instant};
@@ -85,6 +86,7 @@ impl Walkers {
             let why = format!("node {node} given; nodes go from 0 to {}", n - 1);
             return Err(Error::argument("init", why));
         }
+        check_room::<WalkerBlock>("n_walkers", &[start.len().div_ceil(WALKERS)])?;
         let mut blocks = WalkerBlock::all(start, key);
         let view = graph.view();
         for (block, index) in blocks.iter_mut().zip(0..) {
@@ -118,7 +120,7 @@ impl Walkers {
         context: &Context<'_>,
     ) -> Result<bool> {
         let mut tracks = record.split(self.n_walkers)?;
-        let deadline = budget.map(|b| Instant::now() + b);
+        let deadline = budget.and_then(|b| Instant::now().checked_add(b));
         let Self { graph, plan, blocks, histories, prepared, .. } = self;
         let view = graph.view();
         let prepared = match prepared {
@@ -161,6 +163,14 @@ impl Histories {
         }
         let n = n_walkers.div_ceil(WALKERS);
         let weighs = plan.step_exponent < 1.0 && plan.kernel.uses_history();
+        // The least that each node takes in a table: a byte, or a logarithm, for each walker.
+        let table = match memory {
+            Memory::Table if weighs => n.saturating_mul(9 * WALKERS),
+            Memory::Table => n.saturating_mul(WALKERS),
+            Memory::Shared { .. } | Memory::Unordered { .. } => 16,
+            Memory::Nothing | Memory::Hashed | Memory::Recent { .. } => 0,
+        };
+        check_room::<u8>("n_walkers", &[n_nodes, table])?;
         if let Memory::Hashed
         | Memory::Recent { .. }
         | Memory::Shared { counts: true }

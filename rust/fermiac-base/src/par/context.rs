@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Interval at which the calling thread checks for signals.
@@ -24,7 +24,7 @@ pub type Poll<'a> = dyn FnMut(u64, u64) -> Result<()> + 'a;
 /// only the closures that they run.
 pub struct Context<'a> {
     n_threads: usize,
-    pool: Option<&'static ThreadPool>,
+    pool: Option<Arc<ThreadPool>>,
     poll: RefCell<Box<Poll<'a>>>,
     last_poll: Cell<Instant>,
     done: Cell<u64>,
@@ -107,7 +107,7 @@ impl<'a> Context<'a> {
         work: impl Fn(usize) -> Result<T> + Sync,
         mut fold: impl FnMut(usize, T) -> Result<()>,
     ) -> Result<()> {
-        let Some(pool) = self.pool.filter(|_| n > 1) else {
+        let Some(pool) = self.pool.as_ref().filter(|_| n > 1) else {
             for i in 0..n {
                 self.poll()?;
                 fold(i, work(i)?)?;

@@ -1,7 +1,8 @@
 //! Resampling of weighted rows to rows of equal weight.
 
 use super::{Alias, Stream};
-use crate::{Error, Result};
+use crate::Result;
+use crate::alloc::room;
 
 /// A resampling scheme; each gives row i an expected `n` · Wᵢ copies.
 ///
@@ -33,11 +34,7 @@ pub fn resample(
     let largest = weights.iter().fold(0.0_f64, |m, w| m.max(*w));
     let total = weights.iter().map(|w| w / largest).sum::<f64>();
     let expected = |w: f64| w / largest / total * n as f64;
-    let mut chosen = Vec::new();
-    // A failed allocation would end the process, so a request beyond the memory is refused first.
-    chosen.try_reserve_exact(n).map_err(|_| {
-        Error::argument("n", format!("{n} was given, for which there is no memory; draw fewer"))
-    })?;
+    let mut chosen = room("n", n)?;
     match scheme {
         Scheme::Systematic => {
             let start = stream.uniform();

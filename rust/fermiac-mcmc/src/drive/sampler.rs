@@ -7,6 +7,7 @@ use super::oracle::Oracle;
 use super::plan::Plan;
 use super::record::Record;
 use crate::kernel::{Kernel, Phase, Window};
+use fermiac_base::alloc::check_room;
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
@@ -57,6 +58,9 @@ impl Sampler {
             );
             return Err(Error::argument("init", why));
         }
+        // A chain holds its points and their gradients, before and after a move.
+        check_room::<Chain>("n_chains", &[x0.len() / size])?;
+        check_room::<f64>("n_chains", &[x0.len(), 4])?;
         let chains = x0
             .chunks_exact(size)
             .zip(first..)
@@ -102,7 +106,7 @@ impl Sampler {
         let (n_points, dim) = (first.kernel.n_points(), first.kernel.dim());
         let n_stats = first.kernel.stat_names().len();
         let mut tracks = record.split(self.chains.len(), n_points, dim, n_stats)?;
-        let deadline = budget.map(|budget| Instant::now() + budget);
+        let deadline = budget.and_then(|budget| Instant::now().checked_add(budget));
         let free = self.is_free(oracles, driver, context);
         loop {
             let segment = self.plan.segment(self.segment);

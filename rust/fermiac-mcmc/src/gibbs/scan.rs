@@ -12,7 +12,7 @@ pub struct Scan {
 
 #[derive(Debug, Clone)]
 enum Order {
-    /// These blocks, in this order.
+    /// These blocks, in this order, again and again.
     Fixed(Vec<usize>),
     /// Random blocks, with these cumulative probabilities.
     Random(Vec<f64>),
@@ -21,14 +21,12 @@ enum Order {
 impl Scan {
     /// All `n` blocks in order, `sweeps` times per transition.
     pub fn systematic(n: usize, sweeps: usize) -> Self {
-        let order = (0..sweeps).flat_map(|_| 0..n).collect();
-        Self::fixed(order)
+        Self::fixed((0..n).collect(), sweeps)
     }
 
     /// All blocks in order and back, `sweeps` times per transition: reversible if all kernels are.
     pub fn palindrome(n: usize, sweeps: usize) -> Self {
-        let order = (0..sweeps).flat_map(|_| (0..n).chain((0..n.saturating_sub(1)).rev()));
-        Self::fixed(order.collect())
+        Self::fixed((0..n).chain((0..n.saturating_sub(1)).rev()).collect(), sweeps)
     }
 
     /// Blocks drawn with these weights, `turns` of them per transition.
@@ -45,8 +43,8 @@ impl Scan {
         Ok(Self { order: Order::Random(cumulated.collect()), turns })
     }
 
-    fn fixed(order: Vec<usize>) -> Self {
-        let turns = order.len();
+    fn fixed(order: Vec<usize>, sweeps: usize) -> Self {
+        let turns = order.len().saturating_mul(sweeps);
         Self { order: Order::Fixed(order), turns }
     }
 
@@ -66,7 +64,7 @@ impl Scan {
     /// Chooses the block, of `n`, of a turn.
     pub(super) fn choose(&self, turn: usize, n: usize, stream: &mut Stream) -> usize {
         match &self.order {
-            Order::Fixed(order) => order[turn],
+            Order::Fixed(order) => order[turn % order.len()],
             Order::Random(cumulated) => {
                 let u = stream.uniform();
                 cumulated.iter().position(|c| u < *c).unwrap_or(n - 1)

@@ -21,6 +21,7 @@ use super::chains::{BatchGeometry, Chains, Moves};
 use super::points::{Origin, Points};
 use super::problem::{EvalBuffer, Problem};
 use super::{OnlineEvidence, Ranks};
+use fermiac_base::alloc::check_room;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::ln;
@@ -82,6 +83,10 @@ impl Run {
     pub fn new(problem: &Problem, settings: Settings, opening: Opening) -> Result<Self> {
         let (dim, n_extras) = (problem.dim(), problem.n_extras());
         settings.check(dim)?;
+        // A point has its coordinates twice, the extras and six more numbers; lists of points grow
+        // by doubling.
+        let numbers = 2 * (2 * dim + n_extras + 6);
+        check_room::<f64>(&format!("n_live={}", settings.n_live), &[settings.n_live, numbers])?;
         let from_prior = matches!(opening, Opening::Prior);
         if settings.importance && !(from_prior && settings.sampler == Sampler::Rejection) {
             let why = "only runs from the whole prior by rejection can have it";

@@ -1,5 +1,7 @@
 //! Keys, and the distances of every token of a text from every row of a key.
 
+use fermiac_base::Result;
+use fermiac_base::alloc::{room, vec_of};
 use fermiac_base::rng::{Domain, Stream, philox4x32};
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, ln_slice, ln1pv};
 
@@ -75,15 +77,16 @@ fn exponential_pair(seed: u64, token: u32, pair: u32) -> [f64; 2] {
 }
 
 /// The numbers and the ranks of the inverse transform key of a seed.
-pub fn inverse_transform_key(seed: u64, n: usize, vocab_size: u32) -> (Vec<f64>, Vec<u32>) {
-    let mut uniforms = vec![0.0; n];
+pub fn inverse_transform_key(seed: u64, n: usize, vocab_size: u32) -> Result<(Vec<f64>, Vec<u32>)> {
+    let mut uniforms = vec_of("n", 0.0, n)?;
     Stream::new(seed, Domain::Privacy, TRANSFORM_KEY, 0).fill_uniform(&mut uniforms);
     let mut stream = Stream::new(seed, Domain::Privacy, TRANSFORM_KEY, 1);
-    let mut ranks: Vec<u32> = (0..vocab_size).collect();
+    let mut ranks = room("vocab_size", vocab_size as usize)?;
+    ranks.extend(0..vocab_size);
     for i in (1..ranks.len()).rev() {
         ranks.swap(i, stream.below(i as u64 + 1) as usize);
     }
-    (uniforms, ranks)
+    Ok((uniforms, ranks))
 }
 
 /// ln(1 - x) of every element, in place.

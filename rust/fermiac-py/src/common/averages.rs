@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 /// Returns the k-hat of weights.
+#[door]
 #[pyfunction]
 fn khat(py: Python<'_>, weights: PyReadonlyArray1<'_, f64>) -> PyResult<f64> {
     let mut weights = weights.as_slice()?.to_vec();
@@ -20,6 +21,7 @@ fn khat(py: Python<'_>, weights: PyReadonlyArray1<'_, f64>) -> PyResult<f64> {
 }
 
 /// Returns weights that sum to one, and the logarithm of the mean of the given weights.
+#[door]
 #[pyfunction]
 fn normalize_weights<'py>(
     py: Python<'py>,
@@ -32,6 +34,7 @@ fn normalize_weights<'py>(
 
 /// Returns weighted averages of the columns of `values`. Controls are given as values, or for
 /// Stein's identity as (points, gradients, degree).
+#[door]
 #[pyfunction]
 #[pyo3(signature = (weights, values, n_threads, given=None, stein=None))]
 #[allow(clippy::type_complexity, reason = "arrays as Python passes them")]
@@ -81,6 +84,7 @@ fn same_length(py: Python<'_>, rows: Rows<'_>, n: usize) -> PyResult<()> {
 }
 
 /// Returns the indices of `n` rows drawn in proportion to the weights.
+#[door]
 #[pyfunction]
 fn resample_indices<'py>(
     py: Python<'py>,

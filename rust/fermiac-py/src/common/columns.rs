@@ -2,6 +2,7 @@
 
 use crate::common::enter::compute;
 use fermiac_base::Result;
+use fermiac_base::alloc::room;
 use numpy::PyReadonlyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -36,7 +37,7 @@ pub(crate) fn rows<T: Send>(
 ) -> PyResult<Vec<T>> {
     let n_threads = if n <= chunk { 1 } else { n_threads };
     compute(py, n_threads, |context| {
-        let mut values = Vec::with_capacity(n);
+        let mut values = room("arguments", n)?;
         let work = |task: usize| {
             let start = task * chunk;
             (start..n.min(start + chunk)).map(&at).collect::<Result<Vec<T>>>()

@@ -22,6 +22,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 type Smoothed<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>);
 
 /// Smooths each row of a C-contiguous (columns, n) array; `r_eff` has one entry for each row.
+#[door]
 #[pyfunction]
 fn diagnostics_psis<'py>(
     py: Python<'py>,
@@ -38,6 +39,7 @@ fn diagnostics_psis<'py>(
 }
 
 /// Returns the k-hat above which averages over `n` weights are unreliable.
+#[door]
 #[pyfunction]
 fn diagnostics_khat_threshold(n: usize) -> f64 {
     khat_threshold(n)
@@ -46,6 +48,7 @@ fn diagnostics_khat_threshold(n: usize) -> f64 {
 /// Returns a statistic of each column of a C-contiguous (chains, draws, columns) array. Statistics
 /// of one quantile use the first probability and those of two use both. For the windowed time the
 /// first one is the window.
+#[door]
 #[pyfunction]
 fn diagnostics_convergence<'py>(
     py: Python<'py>,
@@ -83,6 +86,7 @@ fn diagnostics_convergence<'py>(
 
 /// Returns R-hat, bulk and tail effective sample sizes, (columns, 3), of a C-contiguous (chains,
 /// draws, columns) array; the tails are outside the two probabilities.
+#[door]
 #[pyfunction]
 fn diagnostics_judgement<'py>(
     py: Python<'py>,

@@ -3,6 +3,7 @@
 //! [`enter`] releases the interpreter, passes a context that checks signals and reports progress
 //! every 50 ms, and turns panics and errors into typed exceptions.
 
+use crate::common::door::error_of;
 use crate::common::error::to_py;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
@@ -85,6 +86,12 @@ pub(crate) fn compute<T: Send>(
     enter_whole(py, n_threads, None, &Raised::default(), call)
 }
 
+/// Returns the time of a call from seconds, which the Python layer has checked; more than a clock
+/// can count is no limit.
+pub(crate) fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}
+
 #[cold]
 fn lost(py: Python<'_>) -> PyErr {
     to_py(py, &Error::Internal("a call gave no result".into()))
@@ -109,14 +116,7 @@ fn run(
     match outcome {
         Ok(Ok(())) => None,
         Ok(Err(error)) => Some(raised.take().unwrap_or_else(|| to_py(py, &error))),
-        Err(panic) => {
-            let text = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            Some(to_py(py, &Error::Internal(format!("panic: {text}"))))
-        }
+        Err(panic) => Some(to_py(py, &error_of(&*panic))),
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) fn to_py(py: Python<'_>, error: &Error) -> PyErr {
         Error::Target { .. } => "TargetError",
         Error::Numerical(_) => "NumericalError",
         Error::Checkpoint { .. } => "CheckpointError",
+        Error::Memory(_) => "MemoryLimitError",
         _ => "InternalError",
     };
     match exception(py, class) {

@@ -5,6 +5,7 @@ mod averages;
 pub(crate) mod columns;
 mod diagnostics;
 pub(crate) mod dict;
+pub(crate) mod door;
 pub(crate) mod enter;
 pub(crate) mod error;
 pub(crate) mod random;

@@ -65,6 +65,7 @@ pub(crate) fn stream_at(py: Python<'_>, position: &PyReadonlyArray1<'_, u64>) ->
     check(py, Stream::from_position(words))
 }
 
+#[door]
 #[pymethods]
 #[allow(clippy::needless_pass_by_value)] // PyO3 extracts array guards by value
 impl PyStream {

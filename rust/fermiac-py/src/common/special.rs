@@ -2,6 +2,7 @@
 
 use crate::common::columns::Column;
 use crate::common::enter::compute;
+use fermiac_base::alloc::vec_of;
 use fermiac_base::par::CHUNK;
 use fermiac_base::simd::{
     erf_slice, erfc_slice, exp_slice, ln_slice, normal_cdf_slice, normal_quantile_slice,
@@ -103,6 +104,7 @@ impl Function {
 }
 
 /// Returns the function of this name for `n` rows; an argument has one number or `n`.
+#[door]
 #[pyfunction]
 fn special<'py>(
     py: Python<'py>,
@@ -120,7 +122,7 @@ fn special<'py>(
     }
     let n_threads = if n <= CHUNK { 1 } else { n_threads };
     let values = compute(py, n_threads, |context| {
-        let mut values = vec![0.0; n];
+        let mut values = vec_of(name, 0.0, n)?;
         let work = |chunk: usize| {
             let start = chunk * CHUNK;
             let mut part = vec![0.0; CHUNK.min(n - start)];

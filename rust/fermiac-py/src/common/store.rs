@@ -19,6 +19,7 @@ type Given<'py> = (String, String, Vec<usize>, PyReadonlyArray1<'py, u8>);
 type Found<'py> = (String, String, Vec<usize>, Bound<'py, PyArray1<u8>>);
 
 /// Writes or replaces a file as a whole.
+#[door]
 #[pyfunction]
 fn store_write(
     py: Python<'_>,
@@ -40,6 +41,7 @@ fn store_write(
 }
 
 /// Reads a file of the given kind, and returns its text and its tensors.
+#[door]
 #[pyfunction]
 fn store_read(py: Python<'_>, path: PathBuf, kind: String) -> PyResult<(String, Vec<Found<'_>>)> {
     let content = check(py, py.detach(|| read(&path, &kind)))?;

@@ -34,6 +34,7 @@ fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
 }
 
 /// Runs `evidence`. Returns (result or None, exception or None): an interrupted run may have both.
+#[door]
 #[pyfunction]
 #[pyo3(signature = (log_density, law, options, n_threads, progress=None))]
 fn importance_evidence<'py>(

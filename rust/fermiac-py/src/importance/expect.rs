@@ -68,6 +68,7 @@ fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
 }
 
 /// Runs `expect`. Returns (estimates or None, exception or None): an interrupted run may have both.
+#[door]
 #[pyfunction]
 #[pyo3(signature = (integrand, laws, options, n_threads, progress=None))]
 fn importance_expect<'py>(

@@ -1,8 +1,10 @@
 //! Conditional laws drawn by Python callables, and their random numbers: one stream per row.
 
 use crate::common::enter::Raised;
+use crate::common::error::check;
 use crate::common::random::stream_at;
 use crate::targets::target::points;
+use fermiac_base::alloc::room;
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::{Error, Result};
@@ -57,14 +59,17 @@ impl PyRowStreams {
 type In<'py> = PyReadonlyArray2<'py, f64>;
 type Out<'py> = PyReadwriteArray2<'py, f64>;
 
+#[door]
 #[pymethods]
 #[allow(clippy::needless_pass_by_value)] // PyO3 extracts array guards by value
 impl PyRowStreams {
     /// Makes streams of the domain of users, for trying a draw out.
     #[new]
-    fn new(key: u64, n: u64) -> Self {
+    fn new(py: Python<'_>, key: u64, n: u64) -> PyResult<Self> {
         let stream = |i| Stream::new(key, Domain::User, i, 0);
-        Self(Mutex::new((0..n).map(stream).collect()))
+        let mut streams = check(py, room("n", n as usize))?;
+        streams.extend((0..n).map(stream));
+        Ok(Self(Mutex::new(streams)))
     }
 
     fn __len__(&self) -> usize {

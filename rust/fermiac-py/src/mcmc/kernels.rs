@@ -192,12 +192,13 @@ fn gibbs(options: &Bound<'_, PyAny>, dim: usize) -> Made {
     };
     let blocks = entry::<Vec<_>>(options, "blocks")?.into_iter().map(block);
     let blocks = blocks.collect::<PyResult<Vec<_>>>()?;
-    let (py, n, sweeps) = (options.py(), blocks.len(), entry(options, "sweeps")?);
+    let (py, n) = (options.py(), blocks.len());
+    let sweeps: usize = entry(options, "sweeps")?;
     let weights = entry::<Vec<f64>>(options, "weights")?;
     let scan = match entry::<String>(options, "scan")?.as_str() {
         "systematic" => Scan::systematic(n, sweeps),
         "palindrome" => Scan::palindrome(n, sweeps),
-        "random" => check(py, Scan::random(&weights, n * sweeps))?,
+        "random" => check(py, Scan::random(&weights, n.saturating_mul(sweeps)))?,
         "one" => check(py, Scan::random(&weights, sweeps))?,
         other => return Err(unknown("scan", other)),
     };

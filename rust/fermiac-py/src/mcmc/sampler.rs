@@ -3,7 +3,7 @@
 use super::conditional::conditional;
 use super::kernels::kernel;
 use crate::common::dict::entry;
-use crate::common::enter::{Raised, enter_whole};
+use crate::common::enter::{Raised, duration, enter_whole};
 use crate::common::error::check;
 use crate::common::random::stream_at;
 use crate::targets::target;
@@ -15,7 +15,6 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// Chains of one kernel, behind a lock.
 #[pyclass(name = "Sampler", module = "fermiac._core", frozen)]
@@ -34,6 +33,7 @@ impl PySampler {
     }
 }
 
+#[door]
 #[pymethods]
 #[allow(clippy::too_many_arguments)] // they are those of a Python call
 impl PySampler {
@@ -114,7 +114,7 @@ impl PySampler {
             gradients: slice(&mut gradients)?,
             stats: slice(&mut stats)?,
         };
-        let budget = budget.map(Duration::from_secs_f64);
+        let budget = budget.map(duration);
         let outcome = enter_whole(py, n_threads, progress.as_ref(), &raised, |context| {
             let mut sampler = self.lock();
             context.set_total(total);

@@ -1,7 +1,7 @@
 //! The Python class of a nested sampling run, which `fermiac.nested` advances in time slices.
 
 use crate::common::dict::{arrays, entry, items};
-use crate::common::enter::{Raised, enter_whole};
+use crate::common::enter::{Raised, duration, enter_whole};
 use crate::common::error::check;
 use crate::targets::target;
 use fermiac_base::linalg::Rows;
@@ -20,7 +20,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Adds this file's class to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -191,6 +191,7 @@ fn problem(
     check(py, Problem::new(prior, likelihood, edges.to_vec(), on_nan))
 }
 
+#[door]
 #[pymethods]
 impl NestedRun {
     /// A run before its first point; `above` starts it above a level.
@@ -227,7 +228,7 @@ impl NestedRun {
     ) -> PyResult<Option<PyErr>> {
         let raised = Raised::default();
         let problem = self.problem(py, prior, likelihood, &raised)?;
-        let deadline = budget.map(|seconds| Instant::now() + Duration::from_secs_f64(seconds));
+        let deadline = budget.and_then(|seconds| Instant::now().checked_add(duration(seconds)));
         let outcome = enter_whole(py, n_threads, progress.as_ref(), &raised, |context| {
             self.lock().run(&problem, deadline, context)
         });

@@ -75,6 +75,7 @@ type Prediction<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
 #[pyclass(frozen, module = "fermiac._core")]
 pub(super) struct Surrogate(Arc<Fitted>);
 
+#[door]
 #[pymethods]
 impl Surrogate {
     /// Trains one on the log-likelihoods (n,) of points (n, d) of the unit cube.
@@ -175,6 +176,7 @@ impl GuardedDensity {
     }
 }
 
+#[door]
 #[pymethods]
 impl GuardedDensity {
     /// Combines a surrogate, trusted near the points `u` of high log-likelihood `ell`, with the true
@@ -240,6 +242,7 @@ impl GuardedDensity {
 }
 
 /// The test of a surrogate from its errors at held-out points.
+#[door]
 #[pyfunction]
 fn nested_gate<'py>(
     py: Python<'py>,
@@ -262,6 +265,7 @@ fn nested_gate<'py>(
 
 /// Searches the unit cube for the largest value of a function from a C-contiguous (n, dim) array to
 /// one of (n,).
+#[door]
 #[pyfunction]
 fn nested_maximize<'py>(
     py: Python<'py>,
@@ -301,6 +305,7 @@ fn nested_maximize<'py>(
 }
 
 /// Searches for layers, learning rate and batch size of the perceptrons.
+#[door]
 #[pyfunction]
 #[pyo3(signature = (u, ell, options, search, key, n_threads, progress=None))]
 #[expect(clippy::too_many_arguments, reason = "they are those of a Python call")]

@@ -21,6 +21,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// Prior masses, live points and evidence of dead points sorted by log-likelihood.
+#[door]
 #[pyfunction]
 fn nested_volumes<'py>(
     py: Python<'py>,
@@ -42,6 +43,7 @@ fn nested_volumes<'py>(
 }
 
 /// Evidences, informations and means of `values` (one row for each point) under simulated shrinkage.
+#[door]
 #[pyfunction]
 #[pyo3(signature = (log_likelihoods, n_alive, n_sets, key, n_threads, values=None, progress=None))]
 #[expect(clippy::too_many_arguments, reason = "as Python gives them")]
@@ -68,6 +70,7 @@ fn nested_simulate<'py>(
 
 /// Evidences, informations and means of `values` (one row for each point) of bootstrapped groups,
 /// for the likelihood or another `target`.
+#[door]
 #[pyfunction]
 #[pyo3(signature = (
     log_likelihoods, births, groups, n_sets, key, n_threads, values=None, progress=None, target=None

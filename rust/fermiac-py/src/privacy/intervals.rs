@@ -31,6 +31,7 @@ type Ends<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<f64>>);
 
 /// The ends of `n` intervals; `columns` are tp, fp, fn, tn, delta and the probability beyond each
 /// limit, each one number or `n`. `sides` says which of the two ends are wanted.
+#[door]
 #[pyfunction]
 fn privacy_intervals<'py>(
     py: Python<'py>,
@@ -68,6 +69,7 @@ fn privacy_intervals<'py>(
 
 /// "epsilon" of (fnr, fpr, delta), "delta" of (fnr, fpr, epsilon), or "advantage" of (epsilon,
 /// delta) at `n` rows; an argument has one number, or `n`.
+#[door]
 #[pyfunction]
 fn privacy_rates<'py>(
     py: Python<'py>,
@@ -95,6 +97,7 @@ fn privacy_rates<'py>(
 
 /// "delta" of (epsilon, mu), "epsilon" of (delta, mu) or "mu" of (epsilon, delta) at `n` rows; an
 /// argument has one number, or `n`.
+#[door]
 #[pyfunction]
 fn privacy_gaussian<'py>(
     py: Python<'py>,

@@ -25,6 +25,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 
 /// The stream `index`: 0 for Thresholdout, 1 for Laplace answers, 2 for Gaussian answers, and from
 /// 2³² on two for each posterior of a batch.
+#[door]
 #[pyfunction]
 fn privacy_stream(key: u64, index: u64) -> PyStream {
     PyStream::of(Stream::new(key, Domain::Privacy, index, STREAM_BLOCK))

@@ -40,6 +40,7 @@ fn counts(columns: &[Column<'_>], i: usize) -> Counts {
 
 /// (epsilon, mu) of (canaries, guesses, right ones, delta, alpha) at `n` rows; an argument has one
 /// number, or `n`.
+#[door]
 #[pyfunction]
 fn privacy_one_run_bounds<'py>(
     py: Python<'py>,
@@ -57,6 +58,7 @@ fn privacy_one_run_bounds<'py>(
 }
 
 /// The p-value of (canaries, guesses, right ones, delta, epsilon) at `n` rows.
+#[door]
 #[pyfunction]
 fn privacy_one_run_p_values<'py>(
     py: Python<'py>,

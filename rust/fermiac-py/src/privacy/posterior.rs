@@ -39,6 +39,7 @@ fn kind(name: &str) -> Option<Kind> {
 }
 
 /// The query `name` of `n` posteriors, some numbers each; a column has one number, or `n`.
+#[door]
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "they are those of the Python call")]
 #[pyo3(signature = (name, of, side, columns, n, n_threads, progress=None))]

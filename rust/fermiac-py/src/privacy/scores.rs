@@ -1,6 +1,7 @@
 //! Bindings of the ROC curves of attack scores.
 
 use crate::common::enter::{Raised, enter_whole};
+use crate::common::error::check;
 use fermiac_privacy::{Curve, Statistic, bootstrap, split};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
@@ -17,6 +18,7 @@ type Integers<'py> = Bound<'py, PyArray1<i64>>;
 type Roc<'py> = (Bound<'py, PyArray1<f64>>, Integers<'py>, Integers<'py>, Integers<'py>, f64, f64);
 
 /// Thresholds, true positives, false positives, points of the hull, the area and that of the hull.
+#[door]
 #[pyfunction]
 fn privacy_roc<'py>(
     py: Python<'py>,
@@ -38,6 +40,7 @@ fn privacy_roc<'py>(
 
 /// A mask of the `n_first` of `n` units in the first part of split `index`; `block` says which kind
 /// of units is split.
+#[door]
 #[pyfunction]
 fn privacy_split(
     py: Python<'_>,
@@ -46,14 +49,15 @@ fn privacy_split(
     block: u8,
     n: usize,
     n_first: usize,
-) -> Bound<'_, PyArray1<bool>> {
-    PyArray1::from_vec(py, split(key, index, block, n, n_first))
+) -> PyResult<Bound<'_, PyArray1<bool>>> {
+    Ok(PyArray1::from_vec(py, check(py, split(key, index, block, n, n_first))?))
 }
 
 type Bootstrapped<'py> = (f64, Bound<'py, PyArray1<f64>>, f64, f64, (f64, f64));
 
 /// The estimate, its replicates, their bias and acceleration, and the limits; `rate` is that of
 /// the statistic "tpr_at_fpr".
+#[door]
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "they are those of the Python function")]
 fn privacy_bootstrap<'py>(

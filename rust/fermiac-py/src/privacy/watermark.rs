@@ -2,6 +2,8 @@
 
 use crate::common::dict::entry;
 use crate::common::enter::{Raised, enter, enter_whole};
+use crate::common::error::check;
+use fermiac_base::alloc::table_of;
 use fermiac_privacy::watermark::{
     Key, Law, Numbers, Outcome, Settings, align, choose_exponential, exponential_column,
     inverse_transform_key,
@@ -62,6 +64,7 @@ type Aligned<'py> = (f64, usize, usize, Bound<'py, PyArray1<f64>>);
 
 /// Aligns texts, laid end to end in `tokens`, with a key and with null keys. Returns (cost, token,
 /// row, null costs) of the texts that were done, and an exception or None.
+#[door]
 #[pyfunction]
 #[pyo3(signature = (key, tokens, lengths, options, n_threads, progress=None))]
 #[allow(clippy::needless_pass_by_value)] // PyO3 extracts array guards by value
@@ -104,6 +107,7 @@ enum PyNumbers<'py> {
 }
 
 /// The tokens that an exponential key of `n` rows chooses, from row `first` on.
+#[door]
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)] // PyO3 extracts array guards by value
 fn watermark_choose<'py>(
@@ -126,6 +130,7 @@ fn watermark_choose<'py>(
 }
 
 /// The numbers of an exponential key, a row for each token, `n` of them in it.
+#[door]
 #[pyfunction]
 #[allow(clippy::needless_pass_by_value)] // PyO3 extracts array guards by value
 fn watermark_numbers<'py>(
@@ -135,7 +140,7 @@ fn watermark_numbers<'py>(
     n: usize,
 ) -> PyResult<Bound<'py, PyArray2<f64>>> {
     let tokens = tokens.as_slice()?;
-    let mut out = vec![0.0; tokens.len() * n];
+    let mut out = check(py, table_of("n", 0.0, tokens.len(), n))?;
     for (column, &token) in out.chunks_mut(n).zip(tokens) {
         exponential_column(seed, token, column);
     }
@@ -145,13 +150,14 @@ fn watermark_numbers<'py>(
 type TransformKey<'py> = (Bound<'py, PyArray1<f64>>, Bound<'py, PyArray1<u32>>);
 
 /// The numbers and the ranks of the inverse transform key of a seed.
+#[door]
 #[pyfunction]
 fn watermark_transform_key(
     py: Python<'_>,
     seed: u64,
     n: usize,
     vocab_size: u32,
-) -> TransformKey<'_> {
-    let (uniforms, ranks) = inverse_transform_key(seed, n, vocab_size);
-    (uniforms.into_pyarray(py), ranks.into_pyarray(py))
+) -> PyResult<TransformKey<'_>> {
+    let (uniforms, ranks) = check(py, inverse_transform_key(seed, n, vocab_size))?;
+    Ok((uniforms.into_pyarray(py), ranks.into_pyarray(py)))
 }

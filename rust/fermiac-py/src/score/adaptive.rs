@@ -6,6 +6,7 @@ use crate::common::enter::{Raised, enter};
 use crate::common::error::to_py;
 use crate::targets::target::points;
 use fermiac_base::Result;
+use fermiac_base::alloc::table_of;
 use fermiac_base::linalg::Rows;
 use fermiac_score::adaptive::{Levels, OnNan, Pair, RowTraces, Settings, Solution, Trace, solve};
 use fermiac_score::brownian::Brownian;
@@ -84,6 +85,7 @@ impl RowTraces for Estimates {
 /// Integrates `y` (n, d) through `levels`, (L,) or (n, L). `trace` is None, (None, 1) for that of
 /// the model, or (callable, count). Returns (result or None, exception or None): an interrupted call may
 /// have both.
+#[door]
 #[pyfunction]
 #[pyo3(signature = (model, y, levels, options, trace, trajectory, n_threads, progress=None))]
 #[expect(clippy::too_many_arguments, reason = "the arguments of the Python function")]
@@ -147,6 +149,7 @@ fn to_dict(py: Python<'_>, s: Solution, dim: usize, count: usize) -> PyResult<Bo
 
 /// Standard normal increments, (n, d), of the Brownian paths of rows between the levels `s_hi` and
 /// `s_lo`, one for all rows or one per row.
+#[door]
 #[pyfunction]
 #[pyo3(signature = (key, first_row, n_rows, dim, s_hi, s_lo, low, high, tolerance=1e-5))]
 #[expect(clippy::too_many_arguments, reason = "the arguments of the Python function")]
@@ -168,7 +171,7 @@ fn score_brownian<'py>(
     }
     let done = py.detach(|| -> Result<Vec<f64>> {
         let path = Brownian::new(key, low, high, dim, tolerance)?;
-        let mut out = vec![0.0; n_rows * dim];
+        let mut out = table_of("n", 0.0, n_rows, dim)?;
         let (mut increment, mut room) = (None, Vec::new());
         for (i, out) in out.chunks_exact_mut(dim).enumerate() {
             if i < s_hi.len() {

@@ -150,6 +150,7 @@ impl GibbsRun {
     }
 }
 
+#[door]
 #[pymethods]
 impl GibbsRun {
     /// Chains with these settings.

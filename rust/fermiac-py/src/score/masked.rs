@@ -13,6 +13,7 @@ enum Logits<'py> {
 }
 
 /// Returns a token for each row of logits (rows, tokens), by a uniform number of the row.
+#[door]
 #[pyfunction]
 fn score_choose_tokens<'py>(
     py: Python<'py>,

@@ -20,6 +20,7 @@ pub(crate) struct PyMixture {
     inner: Arc<GaussianMixture>,
 }
 
+#[door]
 #[pymethods]
 impl PyMixture {
     /// The mixture of (k,) weights, (k, d) means and covariances in one row: of kind "isotropic"

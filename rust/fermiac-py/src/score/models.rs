@@ -4,6 +4,7 @@ use crate::common::array::rows;
 use crate::common::columns::Column;
 use crate::common::enter::{Raised, enter};
 use crate::targets::target::points;
+use fermiac_base::alloc::table_room;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
 use fermiac_base::{Error, Result};
@@ -39,7 +40,7 @@ pub(super) fn table(
     work: impl Fn(Range<usize>, &mut [f64]) -> Result<()> + Sync,
 ) -> PyResult<Table> {
     let values = enter(py, n_threads, None, &Raised::default(), |context| {
-        let mut values = Vec::with_capacity(n * width);
+        let mut values = table_room("y", n, width).map_err(|error| (error, None))?;
         let part = |c: usize| {
             let rows = c * chunk..n.min((c + 1) * chunk);
             let mut out = vec![0.0; rows.len() * width];
@@ -81,6 +82,7 @@ pub(super) fn by_chunks(
     })
 }
 
+#[door]
 #[pymethods]
 impl PyModel {
     /// The denoised rows.

@@ -130,6 +130,7 @@ struct Pointer {
 }
 
 /// A native function as a score model.
+#[door]
 #[pyfunction]
 fn score_native(pointer: Pointer) -> PyResult<PyModel> {
     let Pointer { address, user_data, gives, dim, name, owner } = pointer;
@@ -150,6 +151,7 @@ fn score_native(pointer: Pointer) -> PyResult<PyModel> {
 }
 
 /// Denoised rows of a native model, or their scores, chunk by chunk on the threads.
+#[door]
 #[pyfunction]
 fn score_native_call(
     model: &PyModel,

@@ -1,6 +1,7 @@
 //! Integrators as programs, and their addressed noise, for the loops of Python.
 
 use crate::common::error::check;
+use fermiac_base::alloc::table_of;
 use fermiac_score::noise::{Purpose, stream};
 use fermiac_score::program::{
     Corrector, Method, Op, Options, Program, Setting, Start, compile, compile_rows,
@@ -26,6 +27,7 @@ const PURPOSES: [Purpose; 8] = [
 type Noise<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>);
 
 /// Returns the numbers of draw `draw` for rows from `first` on.
+#[door]
 #[pyfunction]
 #[expect(clippy::too_many_arguments, reason = "as Python gives them")]
 fn score_noise(
@@ -41,8 +43,8 @@ fn score_noise(
     let purpose = *PURPOSES
         .get(purpose)
         .ok_or_else(|| PyValueError::new_err(format!("there is no purpose {purpose}")))?;
-    let (mut normals, mut uniforms) =
-        (vec![0.0; n_rows * n_normals], vec![0.0; n_rows * n_uniforms]);
+    let numbers = |width| check(py, table_of("n", 0.0, n_rows, width));
+    let (mut normals, mut uniforms) = (numbers(n_normals)?, numbers(n_uniforms)?);
     py.detach(|| {
         for i in 0..n_rows {
             let mut stream = stream(key, purpose, first + i as u64, draw);
@@ -67,6 +69,7 @@ pub(crate) struct PyProgram {
     pub(crate) rows: Option<usize>,
 }
 
+#[door]
 #[pymethods]
 impl PyProgram {
     /// The names of the integrators that `score_compile` takes.
@@ -161,6 +164,7 @@ pub(crate) fn options_of(given: &Bound<'_, PyAny>) -> PyResult<Options> {
 }
 
 /// The program of a method on a grid of shape (levels,), or on one for each row, (rows, levels).
+#[door]
 #[pyfunction]
 fn score_compile(
     py: Python<'_>,

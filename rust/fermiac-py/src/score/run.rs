@@ -91,6 +91,7 @@ fn outcome(py: Python<'_>, reached: Reached, dim: usize, nodes: usize) -> PyResu
 
 /// Executes a program for the rows of `y`. Returns the points reached, and the exception that
 /// stopped it or None.
+#[door]
 #[pyfunction]
 #[pyo3(signature = (spec, program, y, settings, keep_path, n_threads, progress=None))]
 #[allow(clippy::too_many_arguments)] // arguments of a Python call
@@ -135,6 +136,7 @@ impl PyRun {
     }
 }
 
+#[door]
 #[pymethods]
 impl PyRun {
     /// The rows of `y` before the first step.

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 
 /// `n_steps + 1` levels from `high` to `low`, spaced by `kind`: "karras" and "polyexponential"
 /// with ρ as `power`, "poly_t" with κ as `power` and the β of a variance-preserving process.
+#[door]
 #[pyfunction]
 fn score_grid<'py>(
     py: Python<'py>,

@@ -6,6 +6,7 @@ use crate::common::error::check;
 use crate::targets::distributions::Law;
 use crate::targets::transforms::Transform;
 use fermiac_base::Result;
+use fermiac_base::alloc::{room, table_room};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
 use fermiac_target::LogDensity as CoreLogDensity;
@@ -64,8 +65,8 @@ impl LogDensity {
         let (n, d) = (x.len(), x.dim());
         let target = self.inner.as_ref();
         compute(py, n_threads, |context| {
-            let mut values = Vec::with_capacity(n);
-            let mut gradients = Vec::with_capacity(if with_gradient { n * d } else { 0 });
+            let mut values = room("x", n)?;
+            let mut gradients = table_room("x", if with_gradient { n } else { 0 }, d)?;
             context.ordered(
                 n.div_ceil(CHUNK),
                 |c| {
@@ -91,6 +92,7 @@ impl LogDensity {
     }
 }
 
+#[door]
 #[pymethods]
 impl LogDensity {
     /// The posterior of a logistic regression; `data` is (x, y, prior mean, prior sd).

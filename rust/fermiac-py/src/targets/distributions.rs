@@ -2,6 +2,7 @@
 
 use crate::common::array::{matrix, rows};
 use crate::common::error::check;
+use fermiac_base::alloc::table_of;
 use fermiac_base::par::CHUNK;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::special::normal_quantile;
@@ -62,6 +63,7 @@ fn no_map() -> Error {
     Error::argument("law", "it has no closed form of this function")
 }
 
+#[door]
 #[pymethods]
 impl Law {
     /// Independent coordinates, each given by the name and the parameters of its law.
@@ -162,11 +164,7 @@ impl Law {
         index0: u64,
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let dim = self.inner.dim();
-        let Some(length) = n.checked_mul(dim) else {
-            let why = format!("{n} draws of {dim} coordinates do not fit into memory");
-            return check(py, Err(Error::argument("n", why)));
-        };
-        let mut out = vec![0.0; length];
+        let mut out = check(py, table_of("n", 0.0, n, dim))?;
         let done = py.detach(|| {
             let mut chunks = (index0..).zip(out.chunks_mut(CHUNK * dim));
             chunks.try_for_each(|(index, chunk)| {

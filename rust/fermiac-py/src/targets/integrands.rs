@@ -3,6 +3,7 @@
 use crate::common::array::rows;
 use crate::common::enter::compute;
 use crate::common::error::check;
+use fermiac_base::alloc::table_room;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
 use fermiac_base::{Error, Result};
@@ -42,6 +43,7 @@ fn shared<T: CoreIntegrand + 'static>(made: Result<T>) -> Result<Arc<dyn CoreInt
     made.map(|integrand| Arc::new(integrand) as Arc<dyn CoreIntegrand>)
 }
 
+#[door]
 #[pymethods]
 impl Integrand {
     /// Monomials, from the rows of a matrix of exponents.
@@ -133,7 +135,7 @@ impl Integrand {
     ) -> PyResult<Bound<'py, PyAny>> {
         let x = rows(&x, self.inner.dim())?;
         let values = compute(py, n_threads, |context| {
-            let mut values = Vec::with_capacity(x.len() * self.outputs);
+            let mut values = table_room("n_outputs", x.len(), self.outputs)?;
             context.ordered(
                 x.len().div_ceil(CHUNK),
                 |c| evaluate(self.inner.as_ref(), x, c),

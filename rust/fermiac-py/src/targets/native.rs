@@ -38,6 +38,7 @@ impl Pointer {
 }
 
 /// A native function as a log-density.
+#[door]
 #[pyfunction]
 fn native_density(py: Python<'_>, pointer: Pointer) -> PyResult<LogDensity> {
     let density = check(py, pointer.native().and_then(NativeDensity::new))?;
@@ -45,6 +46,7 @@ fn native_density(py: Python<'_>, pointer: Pointer) -> PyResult<LogDensity> {
 }
 
 /// A native function as an integrand; one of a single output gives (n,).
+#[door]
 #[pyfunction]
 fn native_integrand(py: Python<'_>, pointer: Pointer) -> PyResult<Integrand> {
     let scalar = pointer.n_outputs == 1;

@@ -30,6 +30,7 @@ fn block(kind: &str, size: usize, low: f64, high: f64) -> Result<Block> {
     Block::new(kind, size)
 }
 
+#[door]
 #[pymethods]
 impl Transform {
     /// Blocks of coordinates: kind, constrained size, bounds.

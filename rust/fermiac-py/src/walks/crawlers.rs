@@ -1,14 +1,13 @@
 //! Crawling walkers as a Python class.
 
 use super::walkers::{PyPaths, Settings};
-use crate::common::enter::{Raised, enter};
+use crate::common::enter::{Raised, duration, enter};
 use crate::common::error::check;
 use fermiac_base::store::Codec;
 use fermiac_walks::{Crawlers, Oracle};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
 use pyo3::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -62,6 +61,7 @@ impl Oracle for Functions {
 type Visited<'py> =
     (Bound<'py, PyArray1<i64>>, Bound<'py, PyArray1<u32>>, Bound<'py, PyArray1<u32>>);
 
+#[door]
 #[pymethods]
 impl PyCrawlers {
     /// Creates walkers at given nodes, by their original numbers.
@@ -93,7 +93,7 @@ impl PyCrawlers {
         total: u64,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<(bool, Option<PyErr>)> {
-        let budget = budget.map(Duration::from_secs_f64);
+        let budget = budget.map(duration);
         let record = PyPaths::record(&mut paths, first, thin)?;
         let raised = Raised::default();
         let mut oracle = Functions { rows, weights, raised: raised.clone() };

@@ -49,6 +49,7 @@ fn over() -> Error {
     Error::Internal("edges after the end".into())
 }
 
+#[door]
 #[pymethods]
 impl EdgeSorter {
     /// Creates a sorter in an existing folder, with so many bytes of memory.

@@ -16,6 +16,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 /// The positions of walkers, in words.
+#[door]
 #[pyfunction]
 fn walkers_save<'py>(py: Python<'py>, walkers: &PyWalkers) -> PyResult<Bound<'py, PyArray1<u64>>> {
     let mut codec = Codec::writer();
@@ -25,6 +26,7 @@ fn walkers_save<'py>(py: Python<'py>, walkers: &PyWalkers) -> PyResult<Bound<'py
 }
 
 /// Restores positions of `walkers_save`.
+#[door]
 #[pyfunction]
 fn walkers_load(
     py: Python<'_>,
@@ -46,6 +48,7 @@ type Visited<'py> = (
 
 /// The nodes that each walker has visited, in rows of ascending nodes; None if visits are not
 /// counted. Nodes have 32 bits if that suffices.
+#[door]
 #[pyfunction]
 fn walkers_visited<'py>(py: Python<'py>, walkers: &PyWalkers) -> Option<Visited<'py>> {
     fn arrays<I: Element>(py: Python<'_>, rows: Rows<I>) -> Visited<'_> {
@@ -69,6 +72,7 @@ enum PyNodes<'py> {
 }
 
 /// Restores the visits of `walkers_visited`.
+#[door]
 #[pyfunction]
 fn walkers_remember(
     py: Python<'_>,

@@ -34,6 +34,7 @@ fn made(
 }
 
 /// Edges `range` of G(n, m).
+#[door]
 #[pyfunction]
 fn walks_erdos_renyi(
     py: Python<'_>,
@@ -48,6 +49,7 @@ fn walks_erdos_renyi(
 }
 
 /// The edges of the draws `range` of R-MAT.
+#[door]
 #[pyfunction]
 fn walks_rmat(
     py: Python<'_>,
@@ -61,18 +63,21 @@ fn walks_rmat(
 }
 
 /// A graph of preferential attachment.
+#[door]
 #[pyfunction]
 fn walks_barabasi_albert(py: Python<'_>, n: u64, m: u64, key: u64) -> PyResult<PyEdges<'_>> {
     made(py, 1, |context| barabasi_albert(n, m, key, context))
 }
 
 /// A small-world graph.
+#[door]
 #[pyfunction]
 fn walks_watts_strogatz(py: Python<'_>, n: u64, k: u64, p: f64, key: u64) -> PyResult<PyEdges<'_>> {
     made(py, 1, |context| watts_strogatz(n, k, p, key, context))
 }
 
 /// The stochastic block model; `p` has the probabilities, row by row.
+#[door]
 #[pyfunction]
 fn walks_stochastic_block(
     py: Python<'_>,
@@ -86,6 +91,7 @@ fn walks_stochastic_block(
 }
 
 /// A random regular graph.
+#[door]
 #[pyfunction]
 fn walks_random_regular(py: Python<'_>, n: u64, d: u64, key: u64) -> PyResult<PyEdges<'_>> {
     made(py, 1, |context| random_regular(n, d, key, context))

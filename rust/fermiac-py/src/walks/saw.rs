@@ -20,6 +20,7 @@ type Avoided<'py> = (
 );
 
 /// A walk of at most `n_steps` steps from each start that visits no node twice.
+#[door]
 #[pyfunction]
 #[pyo3(signature = (graph, start, n_steps, key, n_threads, progress=None))]
 fn walks_self_avoiding<'py>(

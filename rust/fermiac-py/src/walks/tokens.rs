@@ -26,6 +26,7 @@ pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pyclass(name = "TokenLoss", module = "fermiac._core", frozen)]
 pub(super) struct TokenLoss(Loss);
 
+#[door]
 #[pymethods]
 impl TokenLoss {
     /// Quadratic functions about the rows of `b`; `kind` is the form of `a`: "scalars",
@@ -189,6 +190,7 @@ impl PyTokens {
     }
 }
 
+#[door]
 #[pymethods]
 impl PyTokens {
     /// Creates tokens at the rows of `theta`.

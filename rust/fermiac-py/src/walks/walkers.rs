@@ -1,7 +1,7 @@
 //! Walkers as a Python class, which `fermiac.walks` runs slice by slice.
 
 use super::graph::PyGraph;
-use crate::common::enter::{Raised, enter};
+use crate::common::enter::{Raised, duration, enter};
 use crate::common::error::check;
 use fermiac_walks::{Base, Kernel, Memory, Paths, Plan, Record, Schedule, Stuck, Target, Walkers};
 use numpy::{PyArray1, PyReadonlyArray1, PyReadwriteArray2};
@@ -9,7 +9,6 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 /// Adds this file's names to the module.
 pub(super) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -142,6 +141,7 @@ impl PyPaths<'_> {
     }
 }
 
+#[door]
 #[pymethods]
 impl PyWalkers {
     /// Creates walkers at given nodes.
@@ -186,7 +186,7 @@ impl PyWalkers {
         total: u64,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<(bool, Option<PyErr>)> {
-        let budget = budget.map(Duration::from_secs_f64);
+        let budget = budget.map(duration);
         let record = PyPaths::record(&mut paths, first, thin)?;
         let outcome = enter(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
             let mut walkers = self.lock();

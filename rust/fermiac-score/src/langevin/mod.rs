@@ -80,6 +80,7 @@ use super::noise::{Purpose, stream};
 use super::program::Program;
 use block::{Block, Chains, Ports};
 use denoise::Address;
+use fermiac_base::alloc::{check_room, product, table_of, vec_of};
 use fermiac_base::par::Context;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
@@ -173,7 +174,10 @@ impl Gibbs {
         sigma0: Option<Vec<f64>>,
     ) -> Result<Self> {
         let fits = |given: &Option<Vec<f64>>, n| given.as_ref().is_none_or(|v| v.len() == n);
-        if dim == 0 || !fits(&x0, n_chains * dim) || !fits(&sigma0, n_chains) {
+        // The blocks of all chains hold as much again, several times, while they work.
+        let n_coordinates = product::<f64>("n_chains", &[n_chains, dim])?;
+        check_room::<f64>("n_chains", &[n_coordinates, 2])?;
+        if dim == 0 || !fits(&x0, n_coordinates) || !fits(&sigma0, n_chains) {
             return Err(Error::argument("init", "one point and one level a chain are needed"));
         }
         if settings.n_skip == 0 || settings.denoise.n_steps == 0 || settings.init.n_steps == 0 {
@@ -187,10 +191,10 @@ impl Gibbs {
             dim,
             n_chains,
             chains: Chains {
-                x: vec![0.0; n_chains * dim],
-                sigma: vec![1.0; n_chains],
-                ends: vec![0; n_chains],
-                passages: vec![0; n_chains],
+                x: table_of("n_chains", 0.0, n_chains, dim)?,
+                sigma: vec_of("n_chains", 1.0, n_chains)?,
+                ends: vec_of("n_chains", 0, n_chains)?,
+                passages: vec_of("n_chains", 0, n_chains)?,
             },
             x0,
             sigma0,
@@ -276,20 +280,23 @@ impl Gibbs {
         oracles: &Oracles<'_>,
         context: &Context<'_>,
     ) -> Result<Windows> {
-        let last = self.settings.n_warmup + (self.n_windows + n) * self.settings.n_skip;
-        let draws = (self.n_windows + n) * self.denoise.draws.len();
+        let windows = self.n_windows.saturating_add(n);
+        let last = windows.saturating_mul(self.settings.n_skip);
+        let last = last.saturating_add(self.settings.n_warmup);
+        let draws = windows.saturating_mul(self.denoise.draws.len());
         if !self.begun || u32::try_from(last).is_err() || u32::try_from(draws).is_err() {
             let why = format!("{n} windows more are {last} sweeps in all, and 2³² have addresses");
             return Err(Error::argument("n_draws", why));
         }
-        let (dim, size) = (self.dim, self.n_chains * n);
+        let (dim, size) = (self.dim, product::<f64>("n_draws", &[self.n_chains, n])?);
+        check_room::<f64>("n_draws", &[size, dim.saturating_add(3)])?;
         let mut chains = self.chains.clone();
         let mut visits = self.visits.clone();
         let mut all = Windows {
-            draws: vec![0.0; size * dim],
-            sigma: vec![0.0; size],
-            log_sigma: vec![0.0; size],
-            acceptance: vec![0.0; size],
+            draws: table_of("n_draws", 0.0, size, dim)?,
+            sigma: vec_of("n_draws", 0.0, size)?,
+            log_sigma: vec_of("n_draws", 0.0, size)?,
+            acceptance: vec_of("n_draws", 0.0, size)?,
         };
         self.blocks(
             oracles,

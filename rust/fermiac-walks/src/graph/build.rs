@@ -1,6 +1,7 @@
 //! Compressed rows of a list of edges.
 
 use super::{EdgeWeights, Graph, IdSlice, Ids, Shared, View, poll_at};
+use fermiac_base::alloc::vec_of;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use std::sync::Arc;
@@ -69,12 +70,7 @@ pub fn from_edges<T: Id>(
     {
         return Err(Error::argument("weights", format!("{m} given for {n_edges} edges")));
     }
-    let mut starts = Vec::new();
-    if starts.try_reserve_exact(n_nodes + 1).is_err() {
-        let why = format!("no memory for the rows of {n_nodes} nodes");
-        return Err(Error::argument("n_nodes", why));
-    }
-    starts.resize(n_nodes + 1, 0_u64);
+    let mut starts = vec_of("n_nodes", 0_u64, n_nodes.saturating_add(1))?;
     for (i, &[from, to]) in edges.pairs.iter().enumerate() {
         poll_at(context, i, PLACES)?;
         let (from, to) = (from.get(), to.get());
@@ -94,8 +90,8 @@ pub fn from_edges<T: Id>(
         starts[i + 1] += starts[i];
     }
     let places = starts[n_nodes] as usize;
-    let mut ids = vec![T::default(); places];
-    let mut weights = edges.weights.map(|_| vec![0.0; places]);
+    let mut ids = vec_of("edges", T::default(), places)?;
+    let mut weights = edges.weights.map(|_| vec_of("weights", 0.0, places)).transpose()?;
     // The starts serve as cursors; after the pass each is at the start of the next row.
     let mut put = |from: T, to: T, weight: Option<f64>| {
         let place = starts[from.get()] as usize;

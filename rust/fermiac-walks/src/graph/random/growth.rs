@@ -2,6 +2,7 @@
 
 use super::super::poll_at;
 use super::{Model, NODES, Pair, check_nodes, list, stream};
+use fermiac_base::alloc::vec_of;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 
@@ -21,7 +22,7 @@ pub fn barabasi_albert(n: u64, m: u64, key: u64, context: &Context<'_>) -> Resul
     let mut edges = list((n - m).saturating_mul(m))?;
     edges.extend((1..=m as u32).map(|leaf| [0, leaf]));
     // The last node that was joined to each node.
-    let mut joined = vec![0_u32; n as usize];
+    let mut joined = vec_of("n", 0_u32, n as usize)?;
     for node in m + 1..n {
         poll_at(context, node as usize, NODES)?;
         let ends = 2 * edges.len() as u64;
@@ -72,7 +73,7 @@ pub fn watts_strogatz(
         edges
             .extend(nodes.flat_map(|i| (1..=k / 2).map(move |j| [i as u32, ((i + j) % n) as u32])));
     }
-    let mut degrees = vec![k as u32; n as usize];
+    let mut degrees = vec_of("n", k as u32, n as usize)?;
     let mut stream = stream(key, Model::SmallWorld, 0);
     for j in 0..half {
         for i in 0..n as usize {

@@ -13,6 +13,7 @@ pub use regular::random_regular;
 pub use rmat::{Rmat, rmat};
 pub use uniform::{erdos_renyi, pairs_of};
 
+use fermiac_base::alloc::room;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::{Error, Result};
@@ -51,11 +52,7 @@ fn check_nodes(n: u64) -> Result<()> {
 
 /// An empty list with room for `m` edges.
 fn list(m: u64) -> Result<Vec<Pair>> {
-    let mut list = Vec::new();
-    match usize::try_from(m).map(|m| list.try_reserve_exact(m)) {
-        Ok(Ok(())) => Ok(list),
-        _ => Err(Error::argument("n", format!("no memory for the {m} edges that were asked for"))),
-    }
+    room(&format!("{m} edges"), usize::try_from(m).unwrap_or(usize::MAX))
 }
 
 /// Runs `make` over the tasks of the edges `from` to `to`, and keeps only these edges.

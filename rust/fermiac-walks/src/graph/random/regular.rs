@@ -2,6 +2,7 @@
 
 use super::super::poll_at;
 use super::{Model, NODES, Pair, check_nodes, list, stream};
+use fermiac_base::alloc::vec_of;
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result, simd};
@@ -32,7 +33,7 @@ pub fn random_regular(n: u64, d: u64, key: u64, context: &Context<'_>) -> Result
     }
     if 2 * d > n - 1 {
         let rest = random_regular(n, n - 1 - d, key, context)?;
-        return Ok(complement(n, &rest));
+        return complement(n, &rest);
     }
     if d == 0 {
         return Ok(Vec::new());
@@ -51,18 +52,18 @@ pub fn random_regular(n: u64, d: u64, key: u64, context: &Context<'_>) -> Result
 }
 
 /// The edges of the complement.
-fn complement(n: u64, edges: &[Pair]) -> Vec<Pair> {
-    let mut joined = vec![Vec::new(); n as usize];
+fn complement(n: u64, edges: &[Pair]) -> Result<Vec<Pair>> {
+    let mut joined = vec_of("n", Vec::new(), n as usize)?;
     for &[a, b] in edges {
         joined[a.min(b) as usize].push(a.max(b));
     }
-    let mut out = Vec::new();
+    let mut out = list(n * (n - 1) / 2 - edges.len() as u64)?;
     for (a, joined) in joined.iter_mut().enumerate() {
         joined.sort_unstable();
         let others = a as u32 + 1..n as u32;
         out.extend(others.filter(|b| joined.binary_search(b).is_err()).map(|b| [a as u32, b]));
     }
-    out
+    Ok(out)
 }
 
 /// The neighbours of each node so far.
@@ -116,8 +117,9 @@ fn pairing(
         poll_at(context, i, NODES)?;
         ends.swap(i, stream.below(i as u64 + 1) as usize);
     }
-    let mut rows = Rows { degree: d, to: vec![0; n * d], used: vec![0; n] };
-    let mut good = vec![true; edges.len()];
+    let to = vec_of("n", 0, n * d)?;
+    let mut rows = Rows { degree: d, to, used: vec_of("n", 0, n)? };
+    let mut good = vec_of("n", true, edges.len())?;
     let mut bad = Vec::new();
     for (i, &edge) in edges.iter().enumerate() {
         if edge[0] == edge[1] || rows.joins(edge) {
