@@ -25,7 +25,7 @@ NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 BENCHES := $(wildcard benches/*/bench*.py)
-RUFF_PATHS := $(wildcard python tests benches examples rust/*/tools)
+RUFF_PATHS := $(wildcard python tests benches examples fuzz rust/*/tools)
 TORCH_TESTS = $(shell grep -rlE --include='test_*.py' 'pytest\.mark\.torch|^from forms import' tests 2>/dev/null)
 
 export MPLBACKEND := Agg

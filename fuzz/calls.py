@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import inspect
 import os
 import random
@@ -56,6 +55,8 @@ _SIGNATURE = re.compile(
     r"unexpected keyword|required (positional|keyword-only) argument|positional arguments? but"
     r"|multiple values for|missing a required|too many positional"
 )
+#: Exceptions that a call may raise besides ours. ImportError names an optional dependency.
+_ALLOWED = (MemoryError, OSError, ImportError, KeyboardInterrupt, Planted)
 _HERE = str(Path(__file__).resolve().parent)
 
 
@@ -274,7 +275,7 @@ class Caller:
             kind = "internal"
         elif isinstance(error, ReadForEver):
             kind = "endless"
-        elif isinstance(error, (self.ours, MemoryError, OSError, KeyboardInterrupt, Planted)):
+        elif isinstance(error, (self.ours, *_ALLOWED)):
             return None
         elif self._is_users(error):
             return None
@@ -439,7 +440,10 @@ def main(arguments: list[str] | None = None) -> int:
     if options.seconds == float("inf") and options.n == 10**9:
         options.seconds = 60.0
     package = importlib.import_module(options.package)
-    if importlib.util.find_spec("torch") is None:
+    try:
+        # A child has not the memory to import it.
+        importlib.import_module("torch").set_num_threads(1)
+    except ImportError:
         print("PyTorch is not installed: what needs it is not called")
     begun = time.monotonic()
     corpus = corpus_of(package)

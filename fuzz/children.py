@@ -22,11 +22,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["GIB", "Dead", "run_jobs"]
+__all__ = ["GIB", "Dead", "run_jobs", "silenced"]
 
-# One thread for libraries whose pools don't survive a fork; no window for pictures.
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+# No window for pictures.
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 GIB = 2**30
@@ -50,6 +48,16 @@ def _limit(memory: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (used + memory, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (GIB // 4, GIB // 4))
+
+
+def silenced(errors: Path) -> None:
+    """Send what this process prints to nowhere, and its errors, with crashes, to a file."""
+    stderr = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.dup2(stderr, 2)
+    faulthandler.enable(2)
 
 
 def _last_lines(path: Path) -> str:
@@ -159,15 +167,9 @@ def _child(
     """Run jobs and leave the process, without the parent's handlers at exit."""
     code = 9
     try:
-        os.chdir(folder)
-        stderr = os.open("stderr", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 0)
-        os.dup2(null, 1)
-        os.dup2(stderr, 2)
-        faulthandler.enable(2)
+        silenced(folder / "stderr")
         (folder / "work").mkdir()
-        os.chdir("work")
+        os.chdir(folder / "work")
         _limit(memory)
         with open(folder / "records", "w", encoding="utf-8", buffering=1) as out:
             for number in range(first, len(jobs)):
