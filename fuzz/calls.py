@@ -410,6 +410,17 @@ def report(calls: int, findings: list[dict[str, Any]], *, lines: int = 400) -> s
     return "\n".join(out)
 
 
+def _import_optional() -> None:
+    """Import what the package imports late: a child has neither the memory nor the time."""
+    for name in ("torch", "arviz", "matplotlib.pyplot", "networkx", "scipy.stats"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            print(f"{name} is not installed: what needs it is not called")
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)  # its pool doesn't survive a fork
+
+
 def _replay(caller: Caller, token: str) -> int:
     plan = Plan(caller.corpus, token)
     print(plan.text(), flush=True)
@@ -426,7 +437,9 @@ def main(arguments: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     option = parser.add_argument
-    option("--seconds", type=float, default=float("inf"), help="time for calls")
+    option(
+        "--seconds", type=float, default=float("inf"), help="time, that of the examples included"
+    )
     option("--n", type=int, default=10**9, help="number of calls")
     option("--seed", type=int, default=0, help="the first turn over the callables")
     option("--only", default="", help="a part of the names of the callables")
@@ -439,13 +452,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.seconds == float("inf") and options.n == 10**9:
         options.seconds = 60.0
-    package = importlib.import_module(options.package)
-    try:
-        # A child has not the memory to import it.
-        importlib.import_module("torch").set_num_threads(1)
-    except ImportError:
-        print("PyTorch is not installed: what needs it is not called")
     begun = time.monotonic()
+    package = importlib.import_module(options.package)
+    if options.package == "fermiac":
+        _import_optional()
     corpus = corpus_of(package)
     entries = corpus.callable_entries()
     print(
@@ -457,9 +467,10 @@ def main(arguments: list[str] | None = None) -> int:
     caller = Caller(package, corpus, options.limit)
     if options.replay:
         return _replay(caller, options.replay)
+    left = options.seconds - (time.monotonic() - begun)
     calls, findings = campaign(
         caller,
-        seconds=options.seconds,
+        seconds=max(left, options.seconds / 3),
         n=options.n,
         seed=options.seed,
         only=options.only,

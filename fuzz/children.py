@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["GIB", "Dead", "run_jobs", "silenced"]
+__all__ = ["GIB", "Dead", "limit_memory", "run_jobs", "silenced"]
 
 # No window for pictures.
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -42,7 +42,8 @@ def _address_space() -> int:
     return pages * resource.getpagesize()
 
 
-def _limit(memory: int) -> None:
+def limit_memory(memory: int) -> None:
+    """Let this process allocate that many bytes more, write no core and no large file."""
     if used := _address_space():
         _, most = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (used + memory, most))
@@ -170,7 +171,7 @@ def _child(
         silenced(folder / "stderr")
         (folder / "work").mkdir()
         os.chdir(folder / "work")
-        _limit(memory)
+        limit_memory(memory)
         with open(folder / "records", "w", encoding="utf-8", buffering=1) as out:
             for number in range(first, len(jobs)):
                 note[:] = _NOTE.pack(number, time.monotonic())

@@ -136,6 +136,7 @@ class _Recorder:
         self.classes: dict[type, str] = {}
         self.objects: dict[str, list[Any]] = {}
         self._undo: list[tuple[Any, str, Any]] = []
+        self._wrappers: dict[int, Callable[..., Any]] = {}
         seen: set[int] = set()
         for module in _public_modules(package):
             for name in _names(module):
@@ -236,7 +237,7 @@ class _Recorder:
             for name, module in list(sys.modules.items())
             if module is not None and name.partition(".")[0] == self.package
         ]
-        wrappers = {
+        self._wrappers = wrappers = {
             id(entry.function): self._wrap_function(entry, entry.function)
             for entry in self.entries.values()
             if isinstance(entry.function, types.FunctionType)
@@ -256,6 +257,10 @@ class _Recorder:
                 elif isinstance(value, classmethod):
                     wrapped = self._wrap_method(name, value.__func__)
                     self._replace(cls, name, classmethod(wrapped))
+
+    def wrap_names(self, names: dict[str, Any]) -> None:
+        """Put the wrappers into the names of an example, which were copied before."""
+        names |= {k: self._wrappers[id(v)] for k, v in names.items() if id(v) in self._wrappers}
 
     def __exit__(self, *_: object) -> None:
         for holder, name, value in reversed(self._undo):
@@ -287,6 +292,7 @@ def corpus_of(package: types.ModuleType) -> Corpus:
         recorder = _Recorder(package)
         with recorder:
             for test in tests:
+                recorder.wrap_names(test.globs)
                 runner = doctest.DocTestRunner(optionflags=options, verbose=False)
                 failed += runner.run(test, out=lambda _: None, clear_globs=False).failed > 0
                 for value in list(test.globs.values()):

@@ -2,7 +2,7 @@
 
 Each run is done once without a checkpoint. Then it is begun with one in a child process, which is
 killed, up to three times in a row, and resumed to its end. All bits of the two results must agree.
-The files are written as often as possible, so that many kills fall within a writing.
+The files are written every few milliseconds, so that many kills fall within a writing.
 
     python fuzz/kills.py --n 100
     python fuzz/kills.py --n 20 --only mcmc
@@ -11,6 +11,7 @@ The files are written as often as possible, so that many kills fall within a wri
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 import random
@@ -37,6 +38,8 @@ __all__ = ["bits", "main"]
 
 #: Seconds that a Python target takes for a batch, so that runs last long enough to be killed.
 _SLOW = 0.002
+#: Seconds between two writings of a checkpoint.
+_EVERY = 0.01
 #: What may differ: times, the bookkeeping of the run loop, evaluations (a resumed run verifies its
 #: target), and the identity in the state of tokens, which a run has with a checkpoint alone.
 _FREE = {"wall_time", "timings", "_loops", "n_evals", "identity"}
@@ -157,6 +160,7 @@ def _images(kept: Any, folder: Path) -> Any:
 
 
 def _training(kept: Any, folder: Path) -> Any:
+    importlib.import_module("torch").set_num_threads(1)  # its pool doesn't survive a fork
     data = fm.random.Stream(0).normal((200, 2))
     made = fm.score.train_score(
         data, n_steps=150, batch_size=16, width=8, rng=9, checkpoint=kept, progress=False
@@ -192,9 +196,7 @@ def _runs() -> dict[str, Run]:
         "score.langevin_gibbs": _gibbs,
         "score.sample": _images,
     }
-    try:
-        __import__("torch").set_num_threads(1)
-    except ImportError:
+    if importlib.util.find_spec("torch") is None:
         print("PyTorch is not installed: no training is killed")
     else:
         runs["score.train_score"] = _training
@@ -233,7 +235,7 @@ def _begin(run: Run, folder: Path) -> int:
         silenced(folder / "stderr")
         warnings.simplefilter("ignore")
         _checkpoint._SHARE = 1e9  # write as often as asked
-        kept = fm.Checkpoint(folder / "checkpoint", every=1e-9)
+        kept = fm.Checkpoint(folder / "checkpoint", every=_EVERY)
         (folder / "bits").write_text(json.dumps(bits(run(kept, folder))), encoding="utf-8")
         code = 0
     except BaseException:
@@ -245,7 +247,7 @@ def _begin(run: Run, folder: Path) -> int:
 def _killed(
     run: Run, seconds: float, choice: random.Random, expected: dict[str, str]
 ) -> tuple[int, int, str]:
-    """How often a run was killed, how often a checkpoint was there, and what is wrong in the end."""
+    """How often it was killed, how often a checkpoint was there, and what is wrong in the end."""
     folder = Path(tempfile.mkdtemp(prefix="kills-"))
     kills = kept = 0
     try:
@@ -283,13 +285,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments of the kills")
     options = parser.parse_args(arguments)
     choice = random.Random(options.seed)
-    runs = {name: run for name, run in _runs().items() if options.only in name}
+    runs = [(name, run) for name, run in _runs().items() if options.only in name]
+    choice.shuffle(runs)
     until = time.monotonic() + options.seconds
     whole: dict[str, tuple[dict[str, str], float]] = {}
-    table = {name: [0, 0, 0, 0] for name in runs}
+    table = {name: [0, 0, 0, 0] for name, _ in runs}
     wrong: list[str] = []
     while runs and time.monotonic() < until and sum(row[0] for row in table.values()) < options.n:
-        for name, run in runs.items():
+        for name, run in runs:
             if time.monotonic() > until or sum(row[0] for row in table.values()) >= options.n:
                 break
             if name not in whole:
