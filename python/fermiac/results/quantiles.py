@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import choice
+from fermiac._base.validate import choice, yes
 from fermiac.errors import ArgumentError
 from fermiac.results.chain_errors import chain_shape, is_ensemble, statistic
 from fermiac.results.error_models import average, error_model_of
@@ -35,6 +35,7 @@ def quantile(
         raise ArgumentError(
             f"q: {q!r} given; a number from 0 to 1 is needed, or a vector of such numbers"
         )
+    return_stderr = yes("return_stderr", return_stderr)
     kind = choice("kind", kind, ("linear", "inverted_cdf"))
     if return_stderr and not np.all((wanted > 0) & (wanted < 1)):
         raise ArgumentError(
@@ -43,6 +44,9 @@ def quantile(
         )
     points, weights = sample._points, sample._weights()
     at = np.atleast_1d(wanted)
+    if not at.size:
+        empty = np.empty((0, sample.dim))
+        return (empty, empty.copy()) if return_stderr else empty
     chains = None
     # For walkers of an ensemble, as for weighted points, the error of an average is used.
     plain = sample.log_weights is None and not is_ensemble(sample)
