@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import choice, yes
+from fermiac._base.validate import choice
 from fermiac.errors import ArgumentError
 from fermiac.results.chain_errors import chain_shape, is_ensemble, statistic
 from fermiac.results.error_models import average, error_model_of
@@ -35,7 +35,6 @@ def quantile(
         raise ArgumentError(
             f"q: {q!r} given; a number from 0 to 1 is needed, or a vector of such numbers"
         )
-    return_stderr = yes("return_stderr", return_stderr)
     kind = choice("kind", kind, ("linear", "inverted_cdf"))
     if return_stderr and not np.all((wanted > 0) & (wanted < 1)):
         raise ArgumentError(

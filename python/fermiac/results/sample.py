@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
@@ -668,8 +668,7 @@ def _checked(sample: Any) -> dict[str, Any]:
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(draws))[0])
         raise ArgumentError(f"draws: {draws[bad]} given at {bad}; finite numbers are needed")
     out: dict[str, Any] = {"draws": draws}
-    unnamed = isinstance(sample.names, Sized) and len(sample.names) == 0
-    out["names"] = () if unnamed else labels(sample.names, d)
+    out["names"] = labels(sample.names, d) if sample.names is not None and len(sample.names) else ()
     if sample.log_weights is not None:
         log_weights = _numbers("log_weights", sample.log_weights)
         several = log_weights.ndim == draws.ndim and log_weights.shape[-1] > 0
