@@ -6,6 +6,8 @@ UV     := $(shell command -v uv 2>/dev/null)
 CARGO  ?= cargo
 # Test processes; the tests themselves use several threads.
 JOBS   ?= auto
+# Seconds that `make fuzz` takes; an hour before a release.
+FUZZ_SECONDS ?= 60
 # Arguments for pytest, for instance `make test ARGS="tests/test_random.py -k gamma"`.
 ARGS   ?=
 
@@ -25,7 +27,7 @@ NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 BENCHES := $(wildcard benches/*/bench*.py)
-RUFF_PATHS := $(wildcard python tests benches examples rust/*/tools)
+RUFF_PATHS := $(wildcard python tests benches examples fuzz rust/*/tools)
 TORCH_TESTS = $(shell grep -rlE --include='test_*.py' 'pytest\.mark\.torch|^from forms import' tests 2>/dev/null)
 
 export MPLBACKEND := Agg
@@ -35,7 +37,7 @@ export PYO3_PYTHON := $(CURDIR)/$(PY)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help dev build demo demo-torch test test-torch check check-rust check-python bench bench-smoke \
-	sdist dist-check fmt clean need-cargo need-python
+	fuzz fuzz-processes miri asan audit sdist dist-check fmt clean need-cargo need-python
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,6 +89,44 @@ bench: $(STAMP)-built-dist $(STAMP)-test $(STAMP)-bench ## Measure speed and acc
 
 bench-smoke: $(BUILT) $(STAMP)-test $(STAMP)-bench ## Run each benchmark once, untimed
 	$(PY) -m pytest -p benchmark --benchmark-disable $(BENCHES) $(ARGS)
+
+# Six tenths for calls, three for files, one for kills.
+fuzz: $(BUILT) $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot ## Hostile calls, damaged files and kills for FUZZ_SECONDS (fuzz/README.md)
+	$(PY) fuzz/calls.py --seconds $$(( $(FUZZ_SECONDS) * 6 / 10 ))
+	$(if $(wildcard fuzz/files.py),$(PY) fuzz/files.py --n 100000000 --seconds $$(( $(FUZZ_SECONDS) * 3 / 10 )))
+	$(PY) fuzz/kills.py --n 100000 --seconds $$(( $(FUZZ_SECONDS) / 10 ))
+
+fuzz-processes: $(BUILT) $(STAMP)-test ## Forks, threads, little memory, ends of the interpreter
+	$(PY) fuzz/processes.py
+
+# Miri knows no SIMD intrinsics, so it is given the tests that do not need them.
+miri: need-cargo ## Undefined behaviour in the Rust core, where the nightly toolchain has Miri
+	@if $(CARGO) +nightly miri --version >/dev/null 2>&1; then \
+		MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +nightly miri test -p fermiac-base --lib store:: && \
+		MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +nightly miri test -p fermiac-walks --lib -- alias recent; \
+	else \
+		echo "miri: not run, because Miri is not installed: rustup component add miri --toolchain nightly"; \
+	fi
+
+ASAN_TARGET := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
+asan: $(STAMP)-test ## Tests of graphs and native targets under AddressSanitizer, where there is a nightly toolchain
+	@if $(CARGO) +nightly --version >/dev/null 2>&1; then \
+		rm -rf target/asan && mkdir -p target/asan && cp -r python/fermiac target/asan/ && \
+		RUSTFLAGS=-Zsanitizer=address $(CARGO) +nightly build -p fermiac-py --profile quick \
+			--target $(ASAN_TARGET) --target-dir target/asan/build && \
+		cp target/asan/build/$(ASAN_TARGET)/quick/lib_core.so target/asan/fermiac/_core.abi3.so && \
+		LD_PRELOAD="$$(cc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		PYTHONPATH=target/asan $(PY) -m pytest -q -p no:cacheprovider \
+			tests/walks/test_graph.py tests/targets/test_native_pointer.py; \
+	else \
+		echo "asan: not run, because no nightly toolchain is installed: rustup toolchain install nightly"; \
+	fi
+
+audit: need-cargo ## Licences, sources and advisories of dependencies, by what is installed
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --all-features check; \
+		else echo "audit: licences and sources not checked, because cargo-deny is not installed"; fi
+	@if $(CARGO) audit --version >/dev/null 2>&1; then $(CARGO) audit; \
+		else echo "audit: advisories not checked, because cargo-audit is not installed"; fi
 
 sdist: $(STAMP)-dev ## Write the source distribution to dist/
 	$(MATURIN) sdist --out dist

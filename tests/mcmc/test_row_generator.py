@@ -11,7 +11,7 @@ from gibbs_help import z_scores
 from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, TargetError
 from fermiac.random import Stream
 
 mcmc = fm.mcmc
@@ -165,5 +165,5 @@ def test_numbers_of_a_draw_end_with_it() -> None:
         return rng.normal()
 
     mcmc.sample(None, 1, kernel=mcmc.Conditional(draw), n_draws=1, n_warmup=0, rng=0)
-    with pytest.raises(RuntimeError, match="after it had ended"):
+    with pytest.raises(TargetError, match="after it had ended"):
         kept[0].normal()

@@ -16,6 +16,7 @@ from fermiac._base import store
 from fermiac._base.config import resolve_threads
 from fermiac._base.folders import VERIFY, check
 from fermiac._base.layout import layout_of
+from fermiac._base.paths import path_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, shown, whole
 from fermiac.errors import ArgumentError
@@ -174,7 +175,7 @@ def open(path: str | PathLike[str], verify: str = "sample") -> Chains:
     (4, 2000, 2)
     """
     choice("verify", verify, VERIFY)
-    folder = Path(path)
+    folder = Path(path_of("path", path))
     index = read_index(folder)
     if "files" in index:
         check(folder, index["files"], [file.stem for file in sorted(folder.glob("*.npy"))], verify)

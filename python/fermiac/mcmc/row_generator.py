@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core, special
 from fermiac._base.validate import numbers, require, shape_of
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, TargetError
 from fermiac.random import RngLike, key_of
 
 __all__ = ["RowGenerator"]
@@ -256,6 +256,11 @@ class RowGenerator:
         """Return numbers of the broadcast shape; `fill` uses the first `uses` parameters."""
         shape = self._shape(size, *parameters)
         out = np.empty(_flat(shape))
+        if len(self._streams) != self.n:
+            raise TargetError(
+                "the random numbers of a draw were asked for after it had ended; draw them within "
+                "the call that is given the generator"
+            )
         fill(out, *(_spread(p, shape) for p in parameters[:uses]))
         return out.reshape(shape)
 

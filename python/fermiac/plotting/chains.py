@@ -14,6 +14,7 @@ from fermiac.diagnostics.autocorrelation import is_long_enough
 from fermiac.diagnostics.convergence import MIN_DRAWS
 from fermiac.errors import ArgumentError
 from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, new_axes, panels, pyplot
+from fermiac.plotting.subject import of_class
 from fermiac.results.chain_errors import (
     MOST_RHAT,
     autocorrelation_times,
@@ -82,6 +83,7 @@ def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
     >>> s = fm.Sample.from_arrays(fm.random.Stream(1).normal((4, 200, 2)))
     >>> axes = s.plot_trace()
     """
+    of_class("sample", sample, "fermiac.Sample")
     draws, names = _chosen(sample, columns)
     out = panels(len(names), axes, abreast=1, size=(7.0, 1.7))
     titles = _judgements(sample, draws)
@@ -151,6 +153,7 @@ def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
     >>> s = fm.Sample.from_arrays(fm.random.Stream(1).normal((4, 200, 2)))
     >>> axes = s.plot_ranks()
     """
+    of_class("sample", sample, "fermiac.Sample")
     from scipy.special import kolmogi
     from scipy.stats import rankdata
 
@@ -217,6 +220,7 @@ def plot_autocorrelation(
     >>> s = fm.Sample.from_arrays(fm.random.Stream(1).normal((4, 200, 2)))
     >>> axes = s.plot_autocorrelation()
     """
+    of_class("sample", sample, "fermiac.Sample")
     draws, names = _chosen(sample, columns)
     n = draws.shape[1]
     times = autocorrelation_times(sample, draws, resolve_threads(None))
@@ -280,10 +284,12 @@ def plot_energy(sample: Sample, ax: Axes | None = None, *, block: str | None = N
     >>> s = replace(s, stats={"energy": (s.draws**2).sum(axis=2)})
     >>> ax = s.plot_energy()
     """
+    of_class("sample", sample, "fermiac.Sample")
     known = of_blocks(sample, "energy")
     if block is None and len(known) == 1:
         block = next(iter(known))
-    energy = known.get("" if block is None else block)
+    given: object = block
+    energy = known.get(block or "") if given is None or isinstance(given, str) else None
     if energy is None:
         blocks = ", ".join(map(repr, sorted(known))) or "none"
         raise ArgumentError(f"block: {shown(block)} given; of the blocks, {blocks} have energies")

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fermiac._base.validate import real_numbers
 from fermiac.errors import ArgumentError
 from fermiac.plotting.style import BLUE, GREY, ORANGE, new_axes, tick_labels
+from fermiac.plotting.subject import of_class
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,6 +52,7 @@ def plot_estimates(
     >>> e = fm.importance.expect(lambda x: x**2, law, n=1000, rng=0)
     >>> ax = e.plot_estimates()
     """
+    of_class("estimate", estimate, "fermiac.Estimate")
     _real(estimate)
     ax = new_axes(ax)
     mean, stderr = np.atleast_1d(estimate.mean), np.atleast_1d(estimate.stderr)
@@ -58,7 +61,7 @@ def plot_estimates(
         ax.errorbar(at, mean, 2 * stderr, fmt="o", ms=4, color=BLUE, capsize=2)
         ax.set_ylabel("estimate ± 2 standard errors")
     else:
-        known = np.asarray(truth, float).ravel()
+        known = real_numbers("truth", truth).ravel()
         if known.size != mean.size:
             raise ArgumentError(f"truth: {known.size} numbers given for {mean.size} estimates")
         pull = np.divide(mean - known, stderr, out=np.zeros_like(mean), where=stderr > 0)
@@ -99,6 +102,7 @@ def plot_stages(estimate: Estimate, ax: Axes | None = None) -> Axes:
     >>> e = fm.importance.expect(lambda x: x**2, law, n=1000, rng=0)
     >>> ax = e.plot_stages()
     """
+    of_class("estimate", estimate, "fermiac.Estimate")
     if not estimate.stages:
         raise ArgumentError("this estimate has no stages: only adaptive runs have")
     ax = new_axes(ax)
@@ -145,6 +149,7 @@ def plot_correlation(estimate: Estimate, ax: Axes | None = None) -> Axes:
     >>> e = fm.importance.expect(lambda x: np.hstack([x, x**2]), law, n=1000, rng=0)
     >>> ax = e.plot_correlation()
     """
+    of_class("estimate", estimate, "fermiac.Estimate")
     _real(estimate)
     cov = np.asarray(estimate.cov, float)
     if cov.ndim != 2:

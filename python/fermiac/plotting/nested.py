@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.validate import real, real_numbers
 from fermiac.errors import ArgumentError
 from fermiac.nested.exports import running
 from fermiac.plotting.chains import positions
 from fermiac.plotting.samples import edges_of, histogram, plot_pairs
 from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, panels, pyplot
+from fermiac.plotting.subject import of_class
 
 if TYPE_CHECKING:
     from fermiac.nested import NestedResult
@@ -53,6 +55,7 @@ def plot_run(result: NestedResult, axes: Any = None, *, truth: float | None = No
     The band about the evidence so far is two standard errors of its logarithm wide on each side.
     The error bar at the end contains 95 % of the evidences under simulated prior masses.
     """
+    of_class("result", result, "fermiac.nested.NestedResult")
     out = panels(4, axes, abreast=1, size=(6.4, 1.6))
     assert result.log_densities is not None
     gone, weights = -result.log_x, result._weights()
@@ -105,6 +108,7 @@ def _evidence(ax: Any, result: NestedResult, gone: Array, truth: float | None) -
     at = 0.985 * gone[-1]
     ax.errorbar([at], [1.0], [[max(1 - low, 0)], [max(high - 1, 0)]], color=BLUE, capsize=3, lw=1.2)
     if truth is not None:
+        truth = real("truth", truth)
         known = float(np.exp(truth - result.log_evidence))
         ax.axhline(known, color=RED, lw=1, ls="--", label=f"known: {truth:.6g}")
         ax.legend(frameon=False, fontsize="small", loc="upper left")
@@ -144,6 +148,7 @@ def plot_nested_trace(
     Parallel bands are modes, and a band that ends is a mode that died out. The first points may lie
     outside of the axes, whose range follows from that of the posterior.
     """
+    of_class("result", result, "fermiac.nested.NestedResult")
     some = _some(result, range(min(result.dim, _MOST)) if columns is None else columns)
     d = some.dim
     if axes is None:
@@ -230,10 +235,11 @@ def plot_corner(
     Titles show the median and the distances of the quantiles at 16 % and 84 %, the dotted lines.
     Contours of pairs contain 50 % and 90 % of the mass.
     """
+    of_class("result", result, "fermiac.nested.NestedResult")
     some = result if columns is None else _some(result, columns)
     known = np.full(some.dim, np.nan)
     if truths is not None:
-        known = np.asarray(truths, dtype=float)
+        known = real_numbers("truths", truths)
         if known.shape != (some.dim,):
             raise ArgumentError(
                 f"truths: an array of shape {known.shape} given; {some.dim} numbers are needed, "
@@ -302,6 +308,8 @@ def plot_live(
     If the sampler was right they are independent draws from the prior above the level. All other
     points of the run are grey.
     """
+    of_class("result", result, "fermiac.nested.NestedResult")
+    level = real("level", level, "a log-likelihood is needed", lambda x: not np.isnan(x))
     alive = (result.births < level) & (result.log_likelihoods >= level)
     if not alive.any():
         raise ArgumentError(

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fermiac._base.validate import real
 from fermiac.errors import ArgumentError
 from fermiac.plotting.style import BLUE, GREY, ORANGE, new_axes
+from fermiac.plotting.subject import of_class
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,6 +57,7 @@ def plot_posterior(
     >>> p = fm.privacy.epsilon_posterior(400, 100, 100, 400, delta=1e-5)
     >>> ax = p.plot(claim=1.5)
     """
+    of_class("posterior", posterior, "fermiac.privacy.posterior_base.Posterior")
     _single(posterior)
     ax = new_axes(ax)
     symbol = posterior._symbol
@@ -72,6 +75,7 @@ def plot_posterior(
     if posterior.prob_zero > 1e-3:
         ax.plot([0], [0], "o", color=BLUE, label=f"P({symbol} = 0) = {posterior.prob_zero:.2g}")
     if claim is not None:
+        claim = real("claim", claim)
         above = posterior.prob_above(claim)
         ax.axvline(
             claim, color=ORANGE, label=f"claim {claim:.3g}: P({symbol} > claim) = {above:.2g}"
@@ -115,11 +119,12 @@ def plot_region(
     >>> import fermiac as fm
     >>> ax = fm.privacy.epsilon_posterior(400, 100, 100, 400, delta=1e-5).plot_region()
     """
+    of_class("posterior", posterior, "fermiac.privacy.EpsilonPosterior")
     from fermiac.privacy import privacy_region
 
     _single(posterior)
     ax = new_axes(ax)
-    at = float(posterior.median) if epsilon is None else float(epsilon)
+    at = float(posterior.median) if epsilon is None else real("epsilon", epsilon)
     delta = float(posterior.delta)
     corners = privacy_region(at, delta=delta)
     ax.fill(

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fermiac.errors import ArgumentError
+from fermiac._base.validate import real
 from fermiac.plotting.style import BLUE, GREY, ORANGE, new_axes
+from fermiac.plotting.subject import of_class
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,11 +57,12 @@ def plot_roc(
     >>> curve = fm.privacy.roc([3, 5, 6, 8], [1, 2, 4, 7])
     >>> ax = curve.plot(threshold=5, epsilon=1.0)
     """
-    if epsilon is not None and not (epsilon >= 0 and 0 <= delta < 1):
-        raise ArgumentError(
-            f"epsilon: {epsilon} was given with delta {delta}; a number of at least 0, and a delta "
-            "in [0, 1), are needed"
-        )
+    of_class("curve", curve, "fermiac.privacy.RocCurve")
+    if epsilon is not None:
+        epsilon = real("epsilon", epsilon, "a number of at least 0 is needed", lambda x: x >= 0)
+        delta = real("delta", delta, "a number in [0, 1) is needed", lambda x: 0 <= x < 1)
+    if threshold is not None:
+        threshold = real("threshold", threshold, "a number is needed", lambda x: not np.isnan(x))
     ax = new_axes(ax)
     ax.plot([0, 1], [0, 1], color=GREY, lw=1)
     ax.plot(curve.fpr, curve.tpr, color=BLUE, label=f"attack, AUC {curve.auc:.3f}")

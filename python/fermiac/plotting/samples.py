@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from fermiac.errors import ArgumentError
 from fermiac.plotting.chains import divergences, positions
-from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, new_axes, panels, pyplot
+from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, new_axes, panels, pyplot, require_axes
+from fermiac.plotting.subject import of_class
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,6 +52,7 @@ def plot_marginals(sample: Sample, axes: Any = None) -> NDArray[Any]:
     >>> s = fm.Sample.from_arrays(fm.distributions.Normal().sample(500, rng=0))
     >>> axes = s.plot_marginals()
     """
+    of_class("sample", sample, "fermiac.Sample")
     _readable(sample.dim, _MOST_MARGINALS, _OF_SOME)
     points, weights, names = sample._points, sample._weights(), sample._labels
     out = panels(sample.dim, axes)
@@ -106,6 +108,7 @@ def plot_pairs(
     >>> s = fm.Sample.from_arrays(law.sample(500, rng=0))
     >>> axes = s.plot_pairs()
     """
+    of_class("sample", sample, "fermiac.Sample")
     if columns is not None:
         sample = sample._coordinates(positions(sample, columns))
     d = sample.dim
@@ -120,6 +123,8 @@ def plot_pairs(
     if grid.size != d * d:
         raise ArgumentError(f"axes: {grid.size} given for {d} x {d} pairs")
     grid = grid.reshape(d, d)
+    for ax in grid.flat:
+        require_axes("axes", ax)
     edges = [edges_of(x, weights) for x in points.T]
     diverged = points[divergences(sample).ravel()]
     for i in range(d):
@@ -179,6 +184,7 @@ def plot_weights(sample: Sample, ax: Axes | None = None) -> Axes:
     >>> s = fm.Sample.from_arrays(x, -0.375 * x[:, 0] ** 2)
     >>> ax = s.plot_weights()
     """
+    of_class("sample", sample, "fermiac.Sample")
     if sample.log_weights is None:
         raise ArgumentError("this sample has no weights: its points count equally")
     weights = np.sort(sample._weights() * sample.n_draws)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import numbers, whole
+from fermiac._base.validate import numbers, real_numbers, whole
 from fermiac.errors import ArgumentError
 from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, new_axes, panels
+from fermiac.plotting.subject import of_class
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +71,10 @@ def plot_images(
     n, height, width, n_channels = pixels.shape
     across = int(np.ceil(np.sqrt(n))) if n_columns is None else whole("n_columns", n_columns, 1, n)
     down = -(-n // across)
-    low, high = (float(pixels.min()), float(pixels.max())) if limits is None else limits
+    ends = real_numbers("limits", (pixels.min(), pixels.max()) if limits is None else limits)
+    if ends.shape != (2,):
+        raise ArgumentError(f"limits: shape {ends.shape} given; two numbers are needed")
+    low, high = map(float, ends)
     if not low < high:
         low, high = low - 0.5, low + 0.5
     # A margin of one pixel separates the images.
@@ -239,6 +243,7 @@ def plot_levels(result: LangevinGibbs, axes: Any = None) -> NDArray[Any]:
     Chains that mix cover the whole range of the levels repeatedly. A mean that rises or falls is a
     drift; that of the plain Langevin step is upwards.
     """
+    of_class("result", result, "fermiac.score.LangevinGibbs")
     shares, trace = panels(2, axes, size=(5.0, 3.2))
     seen = result.level_histogram()
     logs = np.log(seen.levels)

@@ -12,14 +12,38 @@ from fermiac.errors import ArgumentError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["BLUE", "GREY", "ORANGE", "RED", "new_axes", "panels", "pyplot", "tick_labels"]
+__all__ = [
+    "BLUE",
+    "GREY",
+    "ORANGE",
+    "RED",
+    "new_axes",
+    "panels",
+    "pyplot",
+    "require_axes",
+    "tick_labels",
+]
 
 BLUE, ORANGE, GREY, RED = "#1f5fa8", "#d9730d", "#888888", "#c0182b"
 
 
 def new_axes(ax: Axes | None) -> Axes:
     """Return `ax`, or the axes of a new figure."""
-    return pyplot().subplots(layout="constrained")[1] if ax is None else ax
+    if ax is None:
+        ax = pyplot().subplots(layout="constrained")[1]
+    return require_axes("ax", ax)
+
+
+def require_axes(name: str, value: Any) -> Axes:
+    """Return axes; an ArgumentError names what is none."""
+    from matplotlib.axes import Axes
+
+    if not isinstance(value, Axes):
+        raise ArgumentError(
+            f"{name}: {type(value).__name__} given; axes of matplotlib are needed, or None for a "
+            "new figure"
+        )
+    return value
 
 
 def pyplot() -> Any:
@@ -51,6 +75,8 @@ def panels(
     out: NDArray[Any] = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
     if out.size != n:
         raise ArgumentError(f"axes: {out.size} given for {n} coordinates")
+    for ax in out:
+        require_axes("axes", ax)
     return out
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fermiac.plotting.style import BLUE, ORANGE, new_axes
+from fermiac.plotting.subject import of_class
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,6 +52,7 @@ def plot_optimum(
     >>> o = fm.walks.optimize(loss, ring, n_steps=1000, n_tokens=4, rng=0)
     >>> ax = o.plot(optimum=[4.5])
     """
+    of_class("result", result, "fermiac.walks.OptimizeResult")
     trace = result.trace
     if optimum is None and trace.loss is not None:
         values, label = trace.loss, "objective"

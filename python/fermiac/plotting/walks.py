@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import whole
+from fermiac._base.validate import real, whole
 from fermiac.errors import ArgumentError
 from fermiac.plotting.style import BLUE, GREY, ORANGE, new_axes, pyplot
+from fermiac.plotting.subject import of_class
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,6 +54,7 @@ def plot_visits(walk: WalkResult, ax: Axes | None = None) -> Axes:
     >>> w = fm.walks.walk([[0, 1], [0, 2], [0, 3], [1, 2]], n_steps=1000, rng=0)
     >>> ax = w.plot_visits()
     """
+    of_class("walk", walk, "fermiac.walks.WalkResult")
     nodes = walk._reachable
     law, degrees = walk._shares()[nodes], walk._degrees_at(nodes)
     expected = law * walk._n_counted * walk.n_walkers
@@ -143,6 +145,7 @@ def plot_convergence(
     points = whole("n_points", n_points, 2, 10_000)
     lines = {}
     for name, walk in named.items():
+        of_class("walks", walk, "fermiac.walks.WalkResult")
         if walk.paths is None or walk.settings["thin"] != 1:
             raise ArgumentError(
                 "walks: one without all steps of its paths given; walk with record='path', thin=1"
@@ -155,7 +158,7 @@ def plot_convergence(
         values = NodeFunction("f", f, walk.n_nodes).at(np.arange(walk.n_nodes))
         if values.shape[1] != 1:
             raise ArgumentError("f: several functions given; one is needed")
-        target = float(walk._shares() @ values[:, 0]) if truth is None else float(truth)
+        target = float(walk._shares() @ values[:, 0]) if truth is None else real("truth", truth)
         means = np.array([np.cumsum(values[path, 0])[at - 1] / at for path in walk.paths])
         lines[name] = at, np.sqrt(np.mean((means - target) ** 2, axis=0))
     ax = new_axes(ax)

@@ -40,6 +40,9 @@ def quantile(
         )
     points, weights = sample._points, sample._weights()
     at = np.atleast_1d(wanted)
+    if not at.size:
+        empty = np.empty((0, sample.dim))
+        return (empty, empty.copy()) if return_stderr else empty
     chains = None
     # For walkers of an ensemble, as for weighted points, the error of an average is used.
     plain = sample.log_weights is None and not is_ensemble(sample)

@@ -149,7 +149,7 @@ class Integrator(AnyIntegrator):
         >>> fm.score.Heun().n_evals(5), fm.score.Heun().n_evals(5, zero=False)
         (9, 10)
         """
-        n = whole("n_steps", n_steps, 1, 2**62)
+        n, zero = whole("n_steps", n_steps, 1, 2**62), yes("zero", zero)
         few = self._count(min(n, _SETTLED), zero)
         if n <= _SETTLED:
             return few

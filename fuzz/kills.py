@@ -1,0 +1,324 @@
+"""Runs that are killed by SIGKILL at random moments and resumed from their checkpoints.
+
+Each run is done once without a checkpoint. Then it is begun with one in a child process, which is
+killed, up to three times in a row, and resumed to its end. All bits of the two results must agree.
+The files are written every few milliseconds, so that many kills fall within a writing.
+
+    python fuzz/kills.py --n 100
+    python fuzz/kills.py --n 20 --only mcmc
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import fermiac as fm
+from children import silenced
+from fermiac.runs import checkpoint as _checkpoint
+
+__all__ = ["bits", "main"]
+
+#: Seconds that a Python target takes for a batch, so that runs last long enough to be killed.
+_SLOW = 0.002
+#: Seconds between two writings of a checkpoint.
+_EVERY = 0.01
+#: What may differ: times, the bookkeeping of the run loop, evaluations (a resumed run verifies its
+#: target), and the identity in the state of tokens, which a run has with a checkpoint alone.
+_FREE = {"wall_time", "timings", "_loops", "n_evals", "identity"}
+
+Run = Callable[[Any, Path], Any]
+_BOX = fm.distributions.Product([fm.distributions.Uniform(-5, 5)] * 2)
+
+
+def _banana(x: Any) -> Any:
+    time.sleep(_SLOW)
+    return -0.5 * (x[:, 0] ** 2 + 4 * (x[:, 1] - 0.5 * x[:, 0] ** 2) ** 2)
+
+
+def _gradient(x: Any) -> Any:
+    r = 4 * (x[:, 1] - 0.5 * x[:, 0] ** 2)
+    return np.stack([-x[:, 0] + r * x[:, 0], -r], axis=1)
+
+
+def _square(x: Any) -> Any:
+    time.sleep(_SLOW)
+    return x[:, 0] ** 2
+
+
+def _pull(theta: Any, nodes: Any) -> Any:
+    time.sleep(_SLOW / 4)
+    return theta - nodes[:, None] / 10.0
+
+
+class _Slow(fm.score.Model):
+    """A standard normal law in three dimensions, slowly."""
+
+    dim = 3
+    has_log_density = True
+
+    def _log_density(self, y: Any, sigma: Any) -> Any:
+        v = 1 + np.broadcast_to(sigma, len(y)) ** 2
+        return -0.5 * ((y**2).sum(axis=1) / v + 3 * np.log(2 * np.pi * v))
+
+    def _denoise(self, y: Any, sigma: Any) -> Any:
+        time.sleep(_SLOW)
+        v = np.broadcast_to(sigma, len(y))[:, None] ** 2
+        return y / (1 + v)
+
+
+def _mcmc(kernel: Any, on_disk: bool = False) -> Run:
+    def run(kept: Any, folder: Path) -> Any:
+        return fm.mcmc.sample(
+            _banana,
+            2,
+            gradient=_gradient,
+            check_gradient=False,
+            kernel=kernel,
+            n_chains=4,
+            n_warmup=60,
+            n_draws=60,
+            rng=3,
+            checkpoint=kept,
+            path=folder / "draws" if on_disk else None,
+            progress=False,
+        )
+
+    return run
+
+
+def _nested(**options: Any) -> Run:
+    given = {"n_live": 60, "rng": 4, "progress": False, **options}
+    return lambda kept, folder: fm.nested.sample(_banana, _BOX, checkpoint=kept, **given)
+
+
+def _walk(**options: Any) -> Run:
+    graph = fm.walks.graphs.barabasi_albert(300, 3, rng=1)
+
+    def f(nodes: Any) -> Any:
+        return nodes % 7.0
+
+    def pause(block: Any) -> None:
+        time.sleep(_SLOW)
+
+    given = {"n_steps": 4000, "n_walkers": 8, "block_size": 20, "rng": 5, "on_block": pause}
+    given |= {"f": f, "progress": False, **options}
+    return lambda kept, folder: fm.walks.walk(graph, checkpoint=kept, **given)
+
+
+def _tokens(**options: Any) -> Run:
+    graph = fm.walks.graphs.barabasi_albert(50, 2, rng=1)
+    given = {"n_steps": 800, "dim": 2, "n_tokens": 4, "rng": 6, "progress": False, **options}
+    return lambda kept, folder: fm.walks.optimize(_pull, graph, checkpoint=kept, **given)
+
+
+def _expect(**options: Any) -> Run:
+    law = fm.distributions.MultivariateNormal([0.0, 0.0], np.eye(2))
+
+    def run(kept: Any, folder: Path) -> Any:
+        kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=100)
+        return fm.importance.expect(_square, law, n=20_000, rng=1, checkpoint=kept, **options)
+
+    return run
+
+
+def _evidence(kept: Any, folder: Path) -> Any:
+    kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=100)
+    law = fm.distributions.MultivariateT(3.0, [0.0, 0.0], np.eye(2))
+    return fm.importance.evidence(_banana, law, n=20_000, rng=2, checkpoint=kept)
+
+
+def _gibbs(kept: Any, folder: Path) -> Any:
+    return fm.score.langevin_gibbs(
+        _Slow(), n_chains=8, n_draws=10, n_warmup=5, levels=[2.0, 1.0, 0.5], n_skip=2, n_denoise=4,
+        rng=7, checkpoint=kept, progress=False,
+    )  # fmt: skip
+
+
+def _images(kept: Any, folder: Path) -> Any:
+    kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=50)
+    return fm.score.sample(
+        _Slow(), 500, n_steps=15, sigma_range=(0.01, 10.0), rng=8, checkpoint=kept, progress=False
+    )
+
+
+def _training(kept: Any, folder: Path) -> Any:
+    importlib.import_module("torch").set_num_threads(1)  # its pool doesn't survive a fork
+    data = fm.random.Stream(0).normal((200, 2))
+    made = fm.score.train_score(
+        data, n_steps=150, batch_size=16, width=8, rng=9, checkpoint=kept, progress=False
+    )
+    state = made.network.module.state_dict()
+    return [made.training.losses, {name: value.numpy() for name, value in state.items()}]
+
+
+def _runs() -> dict[str, Run]:
+    mcmc = fm.mcmc
+    runs: dict[str, Run] = {
+        "importance.expect": _expect(),
+        "importance.expect plain": _expect(method="mc"),
+        "importance.evidence": _evidence,
+        **{
+            f"mcmc {kernel}": _mcmc(kernel)
+            for kernel in ("rwm", "mala", "hmc", "nuts", "slice", "stretch", "barker", "mclmc")
+        },
+        "mcmc tempered": _mcmc(mcmc.Tempered(mcmc.RWM(), reference=_BOX)),
+        "mcmc cycle": _mcmc(mcmc.Cycle([mcmc.RWM(), mcmc.MALA()])),
+        "mcmc nuts on disk": _mcmc("nuts", on_disk=True),
+        "mcmc rwm on disk": _mcmc("rwm", on_disk=True),
+        "nested uniform": _nested(sampler="unif"),
+        "nested slice": _nested(sampler="slice"),
+        "nested rwalk": _nested(sampler="rwalk"),
+        "nested dynamic": _nested(sampler="slice", dynamic=fm.nested.Dynamic(target_ess=400)),
+        "nested validated": _nested(sampler="unif", validate=3, n_live=40),
+        "walks path": _walk(record="path"),
+        "walks srrw": _walk(kernel="srrw", base="srw"),
+        "walks none": _walk(kernel="none"),
+        "tokens": _tokens(),
+        "tokens plain, momentum": _tokens(kernel="none", base="srw", momentum=0.5),
+        "score.langevin_gibbs": _gibbs,
+        "score.sample": _images,
+    }
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is not installed: no training is killed")
+    else:
+        runs["score.train_score"] = _training
+    return runs
+
+
+def bits(value: Any, path: str = "result") -> dict[str, str]:
+    """A digest of each part of a result, apart from times and counts of evaluations."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        array = np.asarray(value)
+        text = f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes()
+        return {path: blake2b(text, digest_size=16).hexdigest()}
+    if isinstance(value, fm.Result):
+        value = vars(value)
+    elif is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in fields(value)}
+    if isinstance(value, (list, tuple)):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        found = {path: ",".join(map(str, value))}
+        for name in value:
+            if name not in _FREE:
+                found |= bits(value[name], f"{path}.{name}")
+        return found
+    plain = value is None or isinstance(value, (str, bytes, int, float, complex))
+    return {path: repr(value) if plain else type(value).__name__}
+
+
+def _begin(run: Run, folder: Path) -> int:
+    """The process id of a child that runs with a checkpoint and writes the bits of its result."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        silenced(folder / "stderr")
+        warnings.simplefilter("ignore")
+        _checkpoint._SHARE = 1e9  # write as often as asked
+        kept = fm.Checkpoint(folder / "checkpoint", every=_EVERY)
+        (folder / "bits").write_text(json.dumps(bits(run(kept, folder))), encoding="utf-8")
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
+
+
+def _killed(
+    run: Run, seconds: float, choice: random.Random, expected: dict[str, str]
+) -> tuple[int, int, str]:
+    """How often it was killed, how often a checkpoint was there, and what is wrong in the end."""
+    folder = Path(tempfile.mkdtemp(prefix="kills-"))
+    kills = kept = 0
+    try:
+        for _ in range(choice.randint(1, 3)):
+            pid = _begin(run, folder)
+            # Saving takes time too, hence the half more.
+            time.sleep(choice.uniform(0, 1.5 * seconds))
+            os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            if os.WIFEXITED(status):
+                break  # it had ended
+            kills += 1
+            kept += (folder / "checkpoint").exists()
+        if not (folder / "bits").exists():
+            os.waitpid(_begin(run, folder), 0)
+        written = folder / "bits"
+        if written.exists():
+            got = json.loads(written.read_text(encoding="utf-8"))
+            differing = {*got.items()} ^ {*expected.items()}
+            return kills, kept, ", ".join(sorted({name for name, _ in differing}))
+        lines = (folder / "stderr").read_text(encoding="utf-8").strip().splitlines()
+        return kills, kept, "failed: " + " ".join(lines[-1:])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Kill runs and print a table; returns 1 if bits differ or a run could not be resumed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--n", type=int, default=100, help="number of kills")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="time at most")
+    parser.add_argument("--only", default="", help="a part of the names of the runs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments of the kills")
+    options = parser.parse_args(arguments)
+    choice = random.Random(options.seed)
+    runs = [(name, run) for name, run in _runs().items() if options.only in name]
+    choice.shuffle(runs)
+    until = time.monotonic() + options.seconds
+    whole: dict[str, tuple[dict[str, str], float]] = {}
+    table = {name: [0, 0, 0, 0] for name, _ in runs}
+    wrong: list[str] = []
+    while runs and time.monotonic() < until and sum(row[0] for row in table.values()) < options.n:
+        for name, run in runs:
+            if time.monotonic() > until or sum(row[0] for row in table.values()) >= options.n:
+                break
+            if name not in whole:
+                with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    begun = time.monotonic()
+                    value = bits(run(None, Path(folder)))
+                    whole[name] = value, time.monotonic() - begun
+            expected, seconds = whole[name]
+            kills, kept, differing = _killed(run, seconds, choice, expected)
+            row = table[name]
+            table[name] = [row[0] + kills, row[1] + kept, row[2] + 1, row[3] + (not differing)]
+            if differing:
+                wrong.append(f"{name}: {differing}")
+    print(
+        f"{'run':<28} {'seconds':>7} {'kills':>6} {'with file':>9} {'resumed':>8} {'same bits':>9}"
+    )
+    for name, (kills, kept, ended, same) in table.items():
+        seconds = whole.get(name, ({}, 0.0))[1]
+        print(f"{name:<28} {seconds:>9.2f} {kills:>9} {kept:>9} {ended:>9} {same:>9}")
+    total = [sum(row[i] for row in table.values()) for i in range(4)]
+    print(f"{'all':<28} {'':>9}", *(f"{value:>9}" for value in total))
+    for line in wrong:
+        print(line)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
