@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import reprlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
@@ -31,6 +32,7 @@ __all__ = [
     "listed",
     "numbered",
     "numbers",
+    "path_of",
     "plain",
     "positive",
     "probability",
@@ -41,6 +43,7 @@ __all__ = [
     "shown",
     "suggestion",
     "taken",
+    "texts",
     "unwrapped",
     "whole",
     "yes",
@@ -112,6 +115,32 @@ def listed(given: Any, most: int) -> list[Any] | None:
         return None
     items = list(islice(given, most + 1))
     return None if len(items) > most else items
+
+
+def texts(name: str, given: Any, most: int) -> tuple[str, ...] | None:
+    """Return the items of an iterable as texts; see `listed`."""
+    items = listed(given, most)
+    try:
+        return None if items is None else tuple(str(item) for item in items)
+    except Exception as error:
+        raise ArgumentError(
+            f"{name}: {shown(given, 100)} given, of which an item has no text ({error})"
+        ) from error
+
+
+def path_of(name: str, given: Any) -> str:
+    """Return a path as text."""
+    try:
+        path = os.fsdecode(given)
+    except Exception as error:
+        raise ArgumentError(
+            f"{name}: {shown(given)} was given; a path is needed, a str or os.PathLike"
+        ) from error
+    if not path or "\0" in path:
+        raise ArgumentError(
+            f"{name}: {shown(path)} was given; a path that is not empty and holds no NUL is needed"
+        )
+    return path
 
 
 def key_of(rng: RngLike) -> int:
@@ -311,7 +340,7 @@ def labels(names: Sequence[str] | None, n: int, of: str = "coordinate") -> tuple
     """Return `n` different names of coordinates or other things, or () for None."""
     if names is None:
         return ()
-    given = tuple(str(name) for name in listed(names, n) or ())
+    given = texts("names", names, n) or ()
     if len(set(given)) != len(given) or len(given) != n:
         raise ArgumentError(
             f"names: {shown(names, 100)} given; "

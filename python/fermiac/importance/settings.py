@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fermiac._base.strategies import Strategies
-from fermiac._base.validate import MOST_NAMES, choice, listed, real, real_numbers, shown, whole, yes
+from fermiac._base.validate import MOST_NAMES, choice, real, real_numbers, shown, texts, whole, yes
 from fermiac.distributions import Law, as_law
 from fermiac.errors import ArgumentError
 from fermiac.targets.callables import as_batch
@@ -155,9 +155,8 @@ def expectation_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return the names of the expectations, whose number is known only after the first call."""
     if names is None:
         return None
-    items = listed(names, MOST_NAMES)
-    given = tuple(str(name) for name in items or ())
-    if items is None or len(set(given)) != len(given):
+    given = texts("names", names, MOST_NAMES)
+    if given is None or len(set(given)) != len(given):
         raise ArgumentError(
             f"names: {shown(names)} given; a sequence of different names is needed, one for each "
             "expectation"

@@ -13,7 +13,7 @@ import numpy as np
 
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
-from fermiac._base.validate import shown, whole
+from fermiac._base.validate import path_of, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.checkpoint import Origin
 from fermiac.mcmc.disk import read_array, read_index
@@ -165,7 +165,7 @@ def open(path: str | PathLike[str]) -> Chains:
     ...     fm.mcmc.open(path).draws.shape
     (4, 2000, 2)
     """
-    folder = Path(path)
+    folder = Path(path_of("path", path))
     index = read_index(folder)
     n = index["n_draws"]
     if n == 0:

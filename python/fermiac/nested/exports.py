@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import shown
+from fermiac._base.validate import path_of, shown
 from fermiac.errors import ArgumentError
 from fermiac.nested.volumes import from_points, sensitivities
 
@@ -63,9 +63,9 @@ def to_getdist(result: NestedResult, root: str | os.PathLike[str] | None, ranges
         t: ranges.get(name, (None, None)) for t, name in zip(tokens, result._labels, strict=True)
     }
     if root is not None:
-        write_table(f"{os.fspath(root)}.txt", [weights, minus_ell, *points.T])
+        write_table(f"{path_of('root', root)}.txt", [weights, minus_ell, *points.T])
         write_names(result, root)
-        with open(f"{os.fspath(root)}.ranges", "w", encoding="utf-8") as file:
+        with open(f"{path_of('root', root)}.ranges", "w", encoding="utf-8") as file:
             for token, ends in bounds.items():
                 low, high = ("N" if end is None else repr(float(end)) for end in ends)
                 file.write(f"{token} {low} {high}\n")
@@ -90,7 +90,7 @@ def to_getdist(result: NestedResult, root: str | os.PathLike[str] | None, ranges
 
 def write_names(result: NestedResult, root: str | os.PathLike[str]) -> None:
     """Write the file of names beside a table of points."""
-    with open(f"{os.fspath(root)}.paramnames", "w", encoding="utf-8") as file:
+    with open(f"{path_of('root', root)}.paramnames", "w", encoding="utf-8") as file:
         for token, label in zip(tokens_of(result), labels_of(result), strict=True):
             file.write(f"{token} {label}\n")
 
@@ -211,7 +211,7 @@ def write_dead_birth(result: NestedResult, root: str | os.PathLike[str]) -> None
     refuse_reweighted(result, "write_dead_birth")
     ell = np.maximum(result.log_likelihoods, FORBIDDEN)
     births = np.maximum(result.births, _NO_BIRTH)
-    write_table(os.fspath(root) + _ENDING, [*result.draws.T, ell, births])
+    write_table(path_of("root", root) + _ENDING, [*result.draws.T, ell, births])
     write_names(result, root)
 
 
@@ -257,7 +257,7 @@ def read_dead_birth(path: str | os.PathLike[str]) -> NestedResult:
     >>> round(r.log_evidence, 3)
     -1.175
     """
-    given = os.fspath(path)
+    given = path_of("path", path)
     root = given.removesuffix(_ENDING)
     rows = _table(root + _ENDING)
     live = f"{root}_phys_live-birth.txt"

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from fermiac._base import registry, store
+from fermiac._base.validate import path_of
 from fermiac.errors import CheckpointError, FermiacWarning
 
 __all__ = ["Finding", "Result", "load", "warn"]
@@ -207,6 +208,7 @@ def load(path: str | os.PathLike[str]) -> Result:
     ...     bool((fm.load(path).mean == e.mean).all())
     True
     """
+    path = path_of("path", path)
     if os.path.isdir(path):
         opened: Result = registry.function("folders", "open")(path)
         return opened

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import store
-from fermiac._base.validate import RngLike, key_of, positive, whole
+from fermiac._base.validate import RngLike, key_of, path_of, positive, whole, yes
 from fermiac.distributions.law import BuiltInLaw, Law
-from fermiac.errors import ArgumentError, CheckpointError, TargetError
+from fermiac.errors import CheckpointError, TargetError
 
 __all__ = [
     "Checkpoint",
@@ -101,15 +101,10 @@ class Checkpoint:
         rows: int | None = None,
         verify: bool = True,
     ) -> None:
-        try:
-            self.path = Path(path)
-        except TypeError:
-            raise ArgumentError(
-                f"checkpoint: {type(path).__name__} given; a path or a fermiac.Checkpoint is needed"
-            ) from None
+        self.path = Path(path_of("checkpoint", path))
         self.every = positive("every", every, infinite=True)
         self.rows = None if rows is None else whole("rows", rows, 1, 2**62)
-        self.verify = bool(verify)
+        self.verify = yes("verify", verify)
 
     def __repr__(self) -> str:
         return (
