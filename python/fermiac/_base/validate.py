@@ -11,7 +11,7 @@ import operator
 import os
 import reprlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any, TypeAlias
@@ -89,9 +89,9 @@ def shown(value: object, width: int = 60) -> str:
 
     An object whose repr fails, such as a list nested too deeply, is shown by its type.
     """
-    long = isinstance(value, Sized) and isinstance(value, tuple | list | dict | set | str | bytes)
+    known = isinstance(value, tuple | list | dict | set | str | bytes)
     try:
-        text = reprlib.repr(value) if long and len(value) > _LONGEST else repr(value)
+        text = reprlib.repr(value) if known and len(value) > _LONGEST else repr(value)
     except Exception:
         text = f"<{type(value).__name__}>"
     return text[:width]
@@ -111,7 +111,7 @@ def listed(given: Any, most: int) -> list[Any] | None:
     """
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         return None
-    if isinstance(given, Sized) and not isinstance(given, Iterator) and len(given) > most:
+    if isinstance(given, Sized) and len(given) > most:
         return None
     items = list(islice(given, most + 1))
     return None if len(items) > most else items

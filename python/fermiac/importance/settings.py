@@ -84,10 +84,7 @@ def adaptive_settings(method: Method, given: dict[str, Any]) -> dict[str, Any]:
         choice(name, settings[name], known)
     if not isinstance(settings["weights"], str):
         settings["weights"] = _real_vector("weights", settings["weights"])
-    elif not isinstance(settings["weights"], str) or settings["weights"] not in (
-        "relative",
-        "absolute",
-    ):
+    elif settings["weights"] not in ("relative", "absolute"):
         raise ArgumentError(
             f"weights: {settings['weights']!r} given; it must be 'relative', 'absolute' or an "
             "array with one weight for each expectation"
