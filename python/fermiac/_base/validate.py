@@ -89,9 +89,9 @@ def shown(value: object, width: int = 60) -> str:
 
     An object whose repr fails, such as a list nested too deeply, is shown by its type.
     """
-    known = isinstance(value, tuple | list | dict | set | str | bytes)
     try:
-        text = reprlib.repr(value) if known and len(value) > _LONGEST else repr(value)
+        long = isinstance(value, tuple | list | dict | set | str | bytes) and len(value) > _LONGEST
+        text = reprlib.repr(value) if long else repr(value)
     except Exception:
         text = f"<{type(value).__name__}>"
     return text[:width]
