@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -197,7 +198,9 @@ def test_names() -> None:
     assert v.labels(np.array(["a", "b"]), 2) == ("a", "b")  # type: ignore[arg-type]
     for bad in (["a"], ["a", "a"], "ab", 5, [1, "1"]):
         refused(lambda bad=bad: v.labels(bad, 2), "2 different names is needed, one for each coord")  # type: ignore[misc]
-    refused(lambda: v.labels([], 1, "function"), "1 different names is needed, one for each func")
+    refused(
+        lambda: v.labels([], 1, "function"), "a sequence of one name is needed, one for each func"
+    )
     assert v.numbered("x", 3) == ("x[0]", "x[1]", "x[2]")
 
 
@@ -347,3 +350,30 @@ def test_endless_iterables_are_left_early() -> None:
     assert v.listed(3, 3) is None
     refused(lambda: v.labels(itertools.count(), 3), "names: count(")  # type: ignore[arg-type]
     assert v.labels((c for c in "ab"), 2) == ("a", "b")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("given", [None, 3, "", "a\0b", ["a"], _NoRepr(), np.array(["a", "b"])])
+def test_what_is_no_path(given: Any) -> None:
+    refused(lambda: v.path_of("path", given), "path: ")
+    calls: list[Callable[[], object]] = [
+        lambda: fm.load(given),
+        lambda: fm.Checkpoint(given),
+        lambda: fm.Sample.from_arrays([[1.0], [2.0]]).save(given),
+        lambda: fm.mcmc.open(given),
+        lambda: fm.walks.Graph.open(given),
+        lambda: fm.nested.read_dead_birth(given),
+    ]
+    for call in calls:
+        with pytest.raises(ArgumentError, match=r"(path|checkpoint|folder): .* was given"):
+            call()
+
+
+def test_paths_are_text() -> None:
+    assert v.path_of("path", "a/b") == "a/b"
+    assert v.path_of("path", Path("a") / "b") == str(Path("a/b"))
+    assert v.path_of("path", b"a/b") == "a/b"
+
+
+def test_names_without_a_text_are_refused() -> None:
+    refused(lambda: v.labels([_NoRepr()], 1), "names: <list> given")  # type: ignore[list-item]
+    refused(lambda: v.labels(_nested(100_000), 1), "names: ")

@@ -372,7 +372,7 @@ def test_an_error_of_the_target_outranks_one_of_the_checkpoint(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"path": 3}, "checkpoint: int given"),
+        ({"path": 3}, "checkpoint: 3 was given"),
         ({"path": "a", "every": 0.0}, "every"),
         ({"path": "a", "every": "often"}, "every"),
         ({"path": "a", "rows": 0}, "rows"),

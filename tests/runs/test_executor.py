@@ -115,6 +115,44 @@ def test_at_most_two_shards_a_worker_are_handed_out() -> None:
     executor.pool.shutdown()
 
 
+class Rubbish(Executor):
+    """Gives something that is not the work's result."""
+
+    def __init__(self, gives: Any, is_future: bool = True) -> None:
+        self.gives, self.is_future = gives, is_future
+
+    def submit(self, f: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if not self.is_future:
+            return self.gives
+        future: Future[Any] = Future()
+        future.set_result(self.gives)
+        return future
+
+
+@pytest.mark.parametrize(
+    "executor",
+    [
+        Rubbish(None),  # asks for the target, again and again
+        Rubbish(3),
+        Rubbish("values"),
+        Rubbish(()),
+        Rubbish((np.zeros(1),)),
+        Rubbish((np.array(1.0),)),
+        Rubbish(([1.0, 2.0],)),
+        Rubbish(None, is_future=False),
+        Rubbish([1.0], is_future=False),
+    ],
+)
+def test_an_executor_that_returns_rubbish(executor: Any) -> None:
+    with pytest.raises(WorkerError, match=r"Rubbish: .* needed; it must run the function"):
+        expect(targets.moments, executor=executor)
+    with pytest.raises(WorkerError, match="Rubbish: "):
+        fm.nested.sample(
+            targets.moments, fm.distributions.Uniform([0.0], [1.0]), n_live=20, rng=0,
+            executor=executor,
+        )  # fmt: skip
+
+
 def test_an_unknown_executor_has_as_many_workers_as_there_are_cpus() -> None:
     executor = Counting()
     assert fm.executor.Sharded(executor).n_workers == os.cpu_count()
@@ -327,7 +365,8 @@ def test_ctrl_c_cancels_what_is_pending(tmp_path: Path) -> None:
         pool = ThreadPoolExecutor(1)
         shards = fm.executor.Sharded(pool, rows=10)
         try:
-            fm.importance.expect(f, fm.distributions.Normal(), n=10_000, rng=0, executor=shards)
+            law = fm.distributions.Normal()
+            fm.importance.expect(f, law, n=10_000, rng=0, executor=shards, check=False)
         except KeyboardInterrupt:
             before = time.time()
             pool.shutdown()

@@ -49,4 +49,7 @@ def sampled(f: Any, prior: Any = BOX, seed: int = 0, **options: Any) -> Any:
         warnings.simplefilter("ignore", FermiacWarning)
         settings = {key: options.pop(key) for key in list(options) if key in RUN}
         surrogate = Surrogate(**{**SMALL, **options})
-        return fm.nested.sample(f, prior, rng=seed, progress=False, surrogate=surrogate, **settings)
+        # Without the comparison of rows: tests count the calls.
+        return fm.nested.sample(
+            f, prior, rng=seed, progress=False, surrogate=surrogate, check=False, **settings
+        )

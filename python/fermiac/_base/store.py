@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base import registry
 from fermiac._base.layout import Layout, Misfit, Sizes, layout_of, require
-from fermiac._base.paths import path_of
+from fermiac._base.validate import path_of
 from fermiac.errors import ArgumentError, CheckpointError
 
 __all__ = [

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import reprlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Sequence, Sized
 from difflib import get_close_matches
 from itertools import islice
 from typing import Any, TypeAlias
@@ -31,6 +32,7 @@ __all__ = [
     "listed",
     "numbered",
     "numbers",
+    "path_of",
     "plain",
     "positive",
     "probability",
@@ -41,6 +43,7 @@ __all__ = [
     "shown",
     "suggestion",
     "taken",
+    "texts",
     "unwrapped",
     "whole",
     "yes",
@@ -86,9 +89,9 @@ def shown(value: object, width: int = 60) -> str:
 
     An object whose repr fails, such as a list nested too deeply, is shown by its type.
     """
-    long = isinstance(value, Sized) and isinstance(value, tuple | list | dict | set | str | bytes)
     try:
-        text = reprlib.repr(value) if long and len(value) > _LONGEST else repr(value)
+        long = isinstance(value, tuple | list | dict | set | str | bytes) and len(value) > _LONGEST
+        text = reprlib.repr(value) if long else repr(value)
     except Exception:
         text = f"<{type(value).__name__}>"
     return text[:width]
@@ -108,10 +111,36 @@ def listed(given: Any, most: int) -> list[Any] | None:
     """
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         return None
-    if isinstance(given, Sized) and not isinstance(given, Iterator) and len(given) > most:
+    if isinstance(given, Sized) and len(given) > most:
         return None
     items = list(islice(given, most + 1))
     return None if len(items) > most else items
+
+
+def texts(name: str, given: Any, most: int) -> tuple[str, ...] | None:
+    """Return the items of an iterable as texts; see `listed`."""
+    items = listed(given, most)
+    try:
+        return None if items is None else tuple(str(item) for item in items)
+    except Exception as error:
+        raise ArgumentError(
+            f"{name}: {shown(given, 100)} given, of which an item has no text ({error})"
+        ) from error
+
+
+def path_of(name: str, given: Any) -> str:
+    """Return a path as text."""
+    try:
+        path = os.fsdecode(given)
+    except Exception as error:
+        raise ArgumentError(
+            f"{name}: {shown(given)} was given; a path is needed, a str or os.PathLike"
+        ) from error
+    if not path or "\0" in path:
+        raise ArgumentError(
+            f"{name}: {shown(path)} was given; a path that is not empty and holds no NUL is needed"
+        )
+    return path
 
 
 def key_of(rng: RngLike) -> int:
@@ -311,7 +340,7 @@ def labels(names: Sequence[str] | None, n: int, of: str = "coordinate") -> tuple
     """Return `n` different names of coordinates or other things, or () for None."""
     if names is None:
         return ()
-    given = tuple(str(name) for name in listed(names, n) or ())
+    given = texts("names", names, n) or ()
     if len(set(given)) != len(given) or len(given) != n:
         raise ArgumentError(
             f"names: {shown(names, 100)} given; "

@@ -239,7 +239,7 @@ def points(x: object, dim: int) -> tuple[Array, tuple[int, ...]]:
 
 def unit_points(name: str, u: object) -> Array:
     """Return an array of numbers from 0 to 1, checked."""
-    array = real_numbers(name, u)
+    array = real_numbers(name, u)  # type: ignore[arg-type]
     outside = ~((array >= 0.0) & (array <= 1.0))
     if outside.any():
         raise ArgumentError(

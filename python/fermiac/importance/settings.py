@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fermiac._base.strategies import Strategies
-from fermiac._base.validate import MOST_NAMES, choice, listed, real, real_numbers, shown, whole, yes
+from fermiac._base.validate import MOST_NAMES, choice, real, real_numbers, shown, texts, whole, yes
 from fermiac.distributions import Law, as_law
 from fermiac.errors import ArgumentError
 from fermiac.targets.callables import as_batch
@@ -84,10 +84,7 @@ def adaptive_settings(method: Method, given: dict[str, Any]) -> dict[str, Any]:
         choice(name, settings[name], known)
     if not isinstance(settings["weights"], str):
         settings["weights"] = _real_vector("weights", settings["weights"])
-    elif not isinstance(settings["weights"], str) or settings["weights"] not in (
-        "relative",
-        "absolute",
-    ):
+    elif settings["weights"] not in ("relative", "absolute"):
         raise ArgumentError(
             f"weights: {settings['weights']!r} given; it must be 'relative', 'absolute' or an "
             "array with one weight for each expectation"
@@ -155,9 +152,8 @@ def expectation_names(names: Sequence[str] | None) -> tuple[str, ...] | None:
     """Return the names of the expectations, whose number is known only after the first call."""
     if names is None:
         return None
-    items = listed(names, MOST_NAMES)
-    given = tuple(str(name) for name in items or ())
-    if items is None or len(set(given)) != len(given):
+    given = texts("names", names, MOST_NAMES)
+    if given is None or len(set(given)) != len(given):
         raise ArgumentError(
             f"names: {shown(names)} given; a sequence of different names is needed, one for each "
             "expectation"

@@ -246,6 +246,7 @@ def sample(
     start = time.perf_counter()
     kernel = NUTS() if kernel is None else as_kernel(kernel)
     target: LogDensity
+    check = yes("check", check)
     if log_density is None:
         target = NoDensity(kernel, dim)
     else:

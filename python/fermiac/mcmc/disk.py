@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac._base.folders import facts, mapped
-from fermiac._base.paths import path_of
+from fermiac._base.validate import path_of
 from fermiac.errors import ArgumentError, CheckpointError
 
 __all__ = ["Folder"]

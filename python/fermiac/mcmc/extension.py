@@ -16,9 +16,8 @@ from fermiac._base import store
 from fermiac._base.config import resolve_threads
 from fermiac._base.folders import VERIFY, check
 from fermiac._base.layout import layout_of
-from fermiac._base.paths import path_of
 from fermiac._base.progress import reporter
-from fermiac._base.validate import choice, shown, whole
+from fermiac._base.validate import choice, path_of, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.checkpoint import Origin
 from fermiac.mcmc.disk import read_array, read_index

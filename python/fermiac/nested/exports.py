@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.paths import path_of
-from fermiac._base.validate import shown
+from fermiac._base.validate import path_of, shown
 from fermiac.errors import ArgumentError
 from fermiac.nested.volumes import from_points, sensitivities
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import shown, whole
+from fermiac._base.validate import shown, texts, whole
 from fermiac.distributions import Law, Product, as_law
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets import as_target
@@ -170,8 +170,8 @@ def as_blobs(given: int | Sequence[str] | None) -> Blobs:
     if given is None or given is False:
         return 0, ()
     if isinstance(given, Sequence) and not isinstance(given, str):
-        names = tuple(str(name) for name in given)
-        if len(set(names)) == len(names):
+        names = texts("blobs", given, 2**20)
+        if names is not None and len(set(names)) == len(names):
             return len(names), names
     elif isinstance(given, int | np.integer) and not isinstance(given, bool):
         return whole("blobs", given, 0, 2**20), ()

@@ -49,8 +49,8 @@ def laws(
 ) -> tuple[dict[str, Array], Mapping[str, Array]]:
     """Return the counts, and the parameters of the laws of both rates; `more` broadcasts too."""
     # Copies, so that later changes of the caller's arrays do not change the posterior.
-    names = ("tp", "fp", "fn", "tn")
-    given = {name: counts(name, x).copy() for name, x in zip(names, table, strict=True)}
+    cells = zip(("tp", "fp", "fn", "tn"), table, strict=True)
+    given = {name: counts(name, x).copy() for name, x in cells}
     if isinstance(prior, str):
         p = np.asarray(_PRIORS[choice("prior", prior, tuple(_PRIORS))])
         pairs = [[p, p], [p, p]]

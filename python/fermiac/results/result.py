@@ -12,7 +12,7 @@ import numpy as np
 
 from fermiac._base import layout as fit
 from fermiac._base import registry, store
-from fermiac._base.paths import path_of
+from fermiac._base.validate import path_of
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
 
 __all__ = ["Finding", "Result", "load", "warn"]

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import store
-from fermiac._base.paths import path_of
-from fermiac._base.validate import RngLike, key_of, positive, whole
+from fermiac._base.validate import RngLike, key_of, path_of, positive, whole, yes
 from fermiac.distributions.law import BuiltInLaw, Law
 from fermiac.errors import CheckpointError, TargetError
 
@@ -118,7 +117,7 @@ class Checkpoint:
         self.path = Path(path_of("checkpoint", path))
         self.every = positive("every", every, infinite=True)
         self.rows = None if rows is None else whole("rows", rows, 1, 2**62)
-        self.verify = bool(verify)
+        self.verify = yes("verify", verify)
 
     def __repr__(self) -> str:
         return (

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import whole
+from fermiac._base.validate import shown, whole
 from fermiac.errors import ArgumentError, WorkerError
 from fermiac.runs import worker
 from fermiac.targets.factories import Factory
@@ -157,7 +157,7 @@ class Shards:
                 while waiting and len(running) < 2 * self._plan.n_workers:
                     shard = waiting.pop()
                     try:
-                        running[self._submit(x, with_gradient, shard)] = shard
+                        future = self._submit(x, with_gradient, shard)
                     except BrokenExecutor as error:
                         waiting.append(self._again(shard, n, error))
                     except RuntimeError as error:
@@ -165,6 +165,10 @@ class Shards:
                             f"{type(self._executor).__name__} takes no work ({error}); it must "
                             "stay open until the run has ended"
                         ) from error
+                    else:
+                        if not isinstance(future, Future):
+                            raise self._rubbish(f"submit gave {shown(future)} where a Future is")
+                        running[future] = shard
                 wait(running, _TICK, FIRST_COMPLETED)
                 self._tick(done_rows)
                 # Not what `wait` gives, which waits for ever for work that was cancelled by a
@@ -180,6 +184,7 @@ class Shards:
                             raise
                         waiting.append(self._again(shard, n, error))
                         continue
+                    self._check(arrays, shard, with_gradient)
                     if arrays is None:  # the worker asks for the target
                         waiting.append((start, stop, attempt | worker.WITH_TARGET))
                         continue
@@ -205,6 +210,27 @@ class Shards:
             with_gradient,
             # An executor that keeps results by their arguments must not give the failure again.
             attempt,
+        )
+
+    def _check(self, got: Any, shard: tuple[int, int, int], with_gradient: bool | None) -> None:
+        """Refuse a result that is not that of `worker.evaluate`."""
+        start, stop, attempt = shard
+        if got is None and self._direct is None and not attempt & worker.WITH_TARGET:
+            return  # the worker asks for the target
+        good = isinstance(got, tuple) and len(got) == (2 if with_gradient else 1)
+        if not good or not all(
+            isinstance(array, np.ndarray) and array.ndim and len(array) == stop - start
+            for array in got
+        ):
+            raise self._rubbish(
+                f"a worker gave {shown(got)} for rows {start} to {stop - 1} where a tuple of "
+                "arrays with these rows is"
+            )
+
+    def _rubbish(self, what: str) -> WorkerError:
+        return WorkerError(
+            f"{type(self._executor).__name__}: {what} needed; it must run the function that it is "
+            "given, and return what that returns"
         )
 
     def _again(self, shard: tuple[int, int, int], n: int, error: BaseException) -> Any:

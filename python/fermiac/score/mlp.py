@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac._base import layout as fit
 from fermiac._base import store
-from fermiac._base.paths import path_of
-from fermiac._base.validate import shown
+from fermiac._base.validate import path_of, shown
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Result
 from fermiac.targets.torch_modules import import_torch

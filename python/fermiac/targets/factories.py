@@ -92,7 +92,8 @@ def factory(spec: str, *args: Any, **kwargs: Any) -> Factory:
     >>> f([[3.0]])
     array([[ 9., 81.]])
     """
-    module, _, name = str(spec).partition(":")
+    given: object = spec
+    module, _, name = given.partition(":") if isinstance(given, str) else ("", "", "")
     if not module or not name:
         raise ArgumentError(
             f'target_factory: {shown(spec)} given; "module:function" is needed, the name of a '

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import whole, yes
+from fermiac._base.validate import taken, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.walks import arrays as arrays_module
 from fermiac.walks.graph import Graph
@@ -63,7 +63,7 @@ def as_graph(graph: Any) -> Graph:
     if _is_igraph(graph):
         return of_igraph(graph)
     if isinstance(graph, np.ndarray | list):
-        edges = arrays_module.taken("graph", graph)
+        edges = taken("graph", graph)
         if edges.ndim == 2 and edges.shape[1] == 2 and edges.dtype.kind in "iu":
             return of_edges(edges)
         raise ArgumentError(

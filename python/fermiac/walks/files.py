@@ -17,8 +17,7 @@ from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac._base.config import resolve_threads
 from fermiac._base.folders import check, facts, mapped
-from fermiac._base.paths import path_of
-from fermiac._base.validate import choice, yes
+from fermiac._base.validate import choice, path_of, yes
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.walks.graph import VALIDATE, Graph
 

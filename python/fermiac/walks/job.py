@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import probability
+from fermiac._base.validate import probability, taken
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError
 from fermiac.walks import arrays
@@ -145,7 +145,7 @@ def initial_nodes(
     require_room(8 * n_walkers, f"the nodes of {n_walkers} walkers", "use fewer walkers")
     if init is None:
         return _drawn(n_walkers, law, graph, key)
-    given = np.atleast_1d(init if isinstance(init, str) else arrays.taken(argument, init))
+    given = np.atleast_1d(init if isinstance(init, str) else taken(argument, init))
     if graph.labels is not None and given.dtype.kind in "US":
         given = np.array([graph.index(label) for label in given.tolist()])
     nodes, signed = arrays.nodes(argument, given)
