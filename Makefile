@@ -25,7 +25,7 @@ NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 BENCHES := $(wildcard benches/*/bench*.py)
-RUFF_PATHS := $(wildcard python tests benches examples rust/*/tools)
+RUFF_PATHS := $(wildcard python tests benches examples fuzz rust/*/tools)
 TORCH_TESTS = $(shell grep -rlE --include='test_*.py' 'pytest\.mark\.torch|^from forms import' tests 2>/dev/null)
 
 export MPLBACKEND := Agg
@@ -34,7 +34,7 @@ export PYO3_PYTHON := $(CURDIR)/$(PY)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: help dev build demo demo-torch test test-torch check check-rust check-python bench bench-smoke \
+.PHONY: help dev build demo demo-torch test test-torch check check-rust check-python bench bench-smoke fuzz-files \
 	sdist dist-check fmt clean need-cargo need-python
 
 help: ## List the targets
@@ -87,6 +87,9 @@ bench: $(STAMP)-built-dist $(STAMP)-test $(STAMP)-bench ## Measure speed and acc
 
 bench-smoke: $(BUILT) $(STAMP)-test $(STAMP)-bench ## Run each benchmark once, untimed
 	$(PY) -m pytest -p benchmark --benchmark-disable $(BENCHES) $(ARGS)
+
+fuzz-files: $(BUILT) $(STAMP)-test ## Damage saved files for a minute and load them
+	$(PY) fuzz/files.py --n 1000000 --seconds 60 $(ARGS)
 
 sdist: $(STAMP)-dev ## Write the source distribution to dist/
 	$(MATURIN) sdist --out dist

@@ -29,11 +29,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from saved_objects import CASES, Case, used
 
 import fermiac as fm
 from fermiac import _core
 from fermiac.errors import ArgumentError, CheckpointError, FermiacError, InternalError
+from saved_objects import CASES, Case, used
 
 #: Seconds after which a file hangs, and bytes of memory of a process.
 _PATIENCE, _MEMORY = 60.0, 24 * 2**30

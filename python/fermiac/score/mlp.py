@@ -32,7 +32,7 @@ _NETWORK: fit.Layout = {
         {"sigma_data": fit.real, "scale": fit.real, "n_out": _WIDTH},
         rest=False,
     ),
-    "weights": fit.mapping(fit.array("f")),
+    "weights": fit.mapping(fit.array("f", finite=True)),
 }
 
 
