@@ -30,12 +30,15 @@ from typing import Any
 
 import numpy as np
 
+import fermiac as fm
 from fermiac import _core
 from fermiac.errors import ArgumentError, CheckpointError, FermiacError, InternalError
 from saved_objects import CASES, Case, used
 
 #: Seconds after which a file hangs, and bytes of memory of a process.
 _PATIENCE, _MEMORY = 60.0, 24 * 2**30
+#: Files of a process.
+_BATCH = 2000
 _MARK = b'"digest":"'
 _DIGITS = 32
 #: Outcomes that are right.
@@ -341,6 +344,8 @@ def child(args: argparse.Namespace) -> None:
     """Go through the files of some numbers, and say of each when it begins and how it ended."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Threads for tiny runs cost more than they save.
+    fm.set_num_threads(1)
     cases = chosen(args.cases)
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -414,7 +419,9 @@ def main() -> int:
         child(args)
         return 0
     cases, begun = chosen(args.cases), time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="fermiac-fuzz-") as good:
+    # In memory where possible: every file that is written is synced.
+    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    with tempfile.TemporaryDirectory(prefix="fermiac-fuzz-", dir=memory) as good:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for case in cases:
@@ -426,12 +433,12 @@ def main() -> int:
 
 
 def report(args: argparse.Namespace, good: str, begun: float) -> int:
-    """Go through all files, in children of a few hundred each."""
+    """Go through all files, in children of some thousands each."""
     counts: collections.Counter[str] = collections.Counter()
     wrong: dict[str, list[str]] = {}
     at, end = args.start, args.start + args.n
     while at < end and time.monotonic() - begun < args.seconds:
-        watched = Watched(args, at, min(at + 500, end), good)
+        watched = Watched(args, at, min(at + _BATCH, end), good)
         for i, name, outcome in watched.outcomes():
             kind = outcome.split(":")[0]
             counts[kind] += 1

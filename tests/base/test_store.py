@@ -53,6 +53,7 @@ def test_numbers_of_all_kinds(estimate: fm.Estimate, tmp_path: Path) -> None:
         khat=-0.0,
         n_evals=2**70,
         names=('é"', ""),
+        chosen_stage=None,
         stages=(
             {"a": np.float64("nan"), "b": (1, [2.5, None]), "c": np.array(3), "d": True},
             {"a": np.zeros((0, 3)), "b": np.array([True, False]), "c": 1j, 5: "five"},
@@ -112,7 +113,7 @@ def test_what_cannot_be_saved_is_named(estimate: fm.Estimate, tmp_path: Path, va
 
 def test_every_changed_or_missing_byte_is_refused(estimate: fm.Estimate, tmp_path: Path) -> None:
     path = tmp_path / "file"
-    small = replace(estimate, sample=None, stages=(), settings={})
+    small = replace(estimate, sample=None, stages=(), chosen_stage=None, settings={})
     small.save(path)
     good = path.read_bytes()
     rng = np.random.default_rng(0)

@@ -73,3 +73,27 @@ def test_a_full_disk_is_met_at_the_start(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(CheckpointError, match="lower n_draws"):
         run(path=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_folders_have_digests_once_their_run_has_ended(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    run(path=folder)
+    index = json.loads((folder / "index.json").read_text())
+    assert sorted(index["files"]) == sorted(file.stem for file in folder.glob("*.npy"))
+    assert fm.mcmc.open(folder, verify="full").draws.shape == fm.mcmc.open(folder).draws.shape
+    with pytest.raises(ArgumentError, match="verify"):
+        fm.mcmc.open(folder, verify="all")
+    good = (folder / "draws.npy").read_bytes()
+    (folder / "draws.npy").write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    for load in (fm.load, fm.mcmc.open):
+        with pytest.raises(CheckpointError, match="its digest does not fit"):
+            load(folder)
+    fm.mcmc.open(folder, verify="none")
+    (folder / "draws.npy").write_bytes(good[:-8])
+    with pytest.raises(CheckpointError, match="damaged"):
+        fm.mcmc.open(folder, verify="none")
+    (folder / "draws.npy").write_bytes(good)
+    for name, value in (("n_draws", 10**9), ("n_points", 3), ("stat_names", []), ("files", 1)):
+        (folder / "index.json").write_text(json.dumps({**index, name: value}))
+        with pytest.raises(CheckpointError, match="damaged"):
+            fm.load(folder)

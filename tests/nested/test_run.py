@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from nested_runs import PRIOR, assert_same, run
 from numpy.typing import NDArray
 
 import fermiac as fm
+from fermiac import _core
 from fermiac._base import store
 from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning
 from fermiac.runs import checkpoint
@@ -366,3 +368,30 @@ def test_errors_of_a_handle() -> None:
         fm.nested.start("sample", formula, PRIOR, n_live=3).result(60)
     with pytest.raises(ArgumentError, match="verb"):
         fm.nested.start("smaple", formula, PRIOR)
+
+
+@pytest.mark.parametrize("sampler", ["unif", "slice", "rwalk"])
+def test_changed_words_of_a_state_are_refused_or_lead_to_a_run(
+    tmp_path: Path, sampler: str
+) -> None:
+    path, kind = tmp_path / "run", "nested sampling run (checkpoint format 2)"
+    law, box = fm.distributions.Normal([0.0] * 2), fm.distributions.Uniform([-5.0] * 2, [5.0] * 2)
+    how: dict[str, Any] = {"n_live": 12, "sampler": sampler, "rng": 0, "checkpoint": path}
+    with pytest.warns(ConvergenceWarning):
+        fm.nested.sample(law, box, max_iter=10, **how)
+    good, refused = path.read_bytes(), 0
+    numbers = np.random.default_rng(0)
+    for value in (0, 3, 12, 2**32, 2**63, 2**64 - 1, *np.array([np.nan, -2.0]).view(np.uint64)):
+        for _ in range(5):
+            path.write_bytes(good)
+            text, [(name, dtype, shape, data)] = _core.store_read(str(path), kind)
+            words = data.view(np.uint64)
+            words[numbers.integers(len(words))] = value
+            _core.store_write(str(path), kind, text, [(name, dtype, shape, data)])
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                try:
+                    fm.nested.sample(law, box, max_iter=14, **how)
+                except CheckpointError:
+                    refused += 1
+    assert refused > 10

@@ -126,7 +126,7 @@ def test_a_checkpoint_goes_on(tmp_path: Any) -> None:
     equal(longer, optimize(pull, n_steps=600, **call))
     with pytest.raises(CheckpointError, match="momentum"):
         optimize(pull, n_steps=600, checkpoint=file, momentum=0.5, **call)
-    with pytest.raises(ArgumentError, match="600 steps"):
+    with pytest.raises(CheckpointError, match="600 steps"):
         optimize(pull, n_steps=500, checkpoint=file, **call)
 
 

@@ -75,7 +75,7 @@ def mapped(file: Path, mode: str = "r") -> NDArray[Any]:
     """Return an array on the disk, mapped; its file has the length that its header announces."""
     try:
         with store.decoding(file):
-            array: NDArray[Any] = open_memmap(file, mode=mode)  # type: ignore[call-overload]
+            array: NDArray[Any] = open_memmap(file, mode=mode)
     except OSError as error:
         if isinstance(error, CheckpointError):
             raise

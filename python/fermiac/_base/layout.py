@@ -34,6 +34,7 @@ __all__ = [
     "require",
     "row_starts",
     "scalar",
+    "single",
     "size",
     "text",
     "texts",
@@ -95,6 +96,16 @@ def scalar(value: Any, sizes: Sizes) -> None:
     """Accept one real or complex number."""
     if not isinstance(value, complex | np.complexfloating):
         real(value, sizes)
+
+
+def single(name: str) -> Check:
+    """Accept one number where the size of this name is 1."""
+
+    def check(value: Any, sizes: Sizes) -> None:
+        scalar(value, sizes)
+        _bind(sizes, name, 1)
+
+    return check
 
 
 def flag(value: Any, sizes: Sizes) -> None:

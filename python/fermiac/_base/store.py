@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields
+from tokenize import TokenError
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,6 +46,8 @@ _KINDS: dict[str, type] = {}
 _RENAMED = {"Nested": "NestedResult", "Optimum": "OptimizeResult", "Walk": "WalkResult"}
 #: NumPy types that the file format has; others are saved as bytes, with their name in the text.
 _NATIVE = {"<f8": "F64", "<i8": "I64", "<u8": "U64", "|u1": "U8"}
+#: Types as NumPy writes them; it would parse whatever else a file may hold.
+_CODE = re.compile(r"\|[biu]1|<[iu][248]|<f(2|4|8|12|16)|<c(8|16)")
 _DTYPES = {name: dtype for dtype, name in _NATIVE.items()}
 #: Levels of lists and mappings in each other; results have fewer than ten.
 _DEEPEST = 100
@@ -97,7 +101,7 @@ def decoding(file: PathLike) -> Iterator[None]:
         raise CheckpointError(f"{os.fspath(file)}: it is damaged: {misfit}") from None
     except (
         ArgumentError, ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError,
-        TypeError, ValueError,
+        SyntaxError, TokenError, TypeError, ValueError,
     ) as error:  # fmt: skip
         raise CheckpointError(
             f"{os.fspath(file)}: it is damaged: {type(error).__name__}: {error}"
@@ -232,9 +236,9 @@ def _decode_mapping(node: dict[str, Any], tensors: Tensors, depth: int) -> dict[
 def _decode_array(node: dict[str, Any], tensors: Tensors, depth: int) -> Any:
     tag = "array" if "array" in node else "number"
     name, code = _text(node[tag]), _text(node.get("dtype"))
-    dtype = np.dtype(code)
-    if dtype.kind not in "biufc" or dtype.itemsize > 16 or dtype.newbyteorder("<").str != code:
+    if not _CODE.fullmatch(code):
         raise Misfit(f"{name}: its type is {code!r:.20}")
+    dtype = np.dtype(code)
     if name not in tensors:
         raise Misfit(f"{name}: its array is missing")
     array = tensors[name]

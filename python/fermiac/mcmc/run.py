@@ -207,7 +207,9 @@ class ChainLoop(RunLoop[Chains]):
             return
         for name, array in self._filled().items():
             with self.decoding():
-                fit.require(state, {f"array.{name}": fit.array("f", *array.shape)})
+                fit.require(
+                    state, {f"array.{name}": fit.array("f", *array.shape, finite=name == "draws")}
+                )
                 array[...] = state[f"array.{name}"]
 
     def _n(self) -> int:

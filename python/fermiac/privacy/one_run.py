@@ -59,6 +59,7 @@ class OneRunAudit(Result):
     method: str
 
     _layout: ClassVar[fit.Layout] = {
+        "settings": fit.record({"alpha": fit.figures()}),
         "epsilon_lower": fit.figures("*shape"),
         "mu_lower": fit.figures("*shape"),
         "n_canaries": fit.figures(),

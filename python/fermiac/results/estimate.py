@@ -25,6 +25,12 @@ __all__ = ["Estimate"]
 Array = NDArray[np.float64]
 
 
+def _stages(value: Any, sizes: fit.Sizes) -> None:
+    """Accept the stages of an adaptation; one may be chosen if the last says what all used."""
+    fit.listed(fit.instance("dict", "mappingproxy"))(value, sizes)
+    sizes["stages"] = len(value) if value and "used" in value[-1] else 0
+
+
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Estimate(Result):
     """Estimates of expectations with their standard errors.
@@ -90,17 +96,17 @@ class Estimate(Result):
     sample: Sample | None = field(default=None)
 
     _layout: ClassVar[fit.Layout] = {
-        "mean": fit.either(fit.scalar, fit.array("fc", "outputs")),
-        "stderr": fit.either(fit.scalar, fit.array("fc", "outputs")),
+        "mean": fit.either(fit.single("outputs"), fit.array("fc", "outputs")),
+        "stderr": fit.either(fit.single("outputs"), fit.array("fc", "outputs")),
         "cov": fit.either(
             fit.scalar, fit.array("fc", "outputs"), fit.array("fc", "outputs", "outputs")
         ),
         "ess": fit.either(fit.scalar, fit.array("fc", "outputs")),
         "khat": fit.either(fit.scalar, fit.array("fc", "outputs")),
-        "names": fit.listed(fit.text(), "outputs"),
+        "names": fit.listed(fit.text(), "outputs", least=1),
         "method": fit.text(),
-        "stages": fit.listed(fit.instance("dict", "mappingproxy")),
-        "chosen_stage": fit.maybe(fit.whole(0)),
+        "stages": _stages,
+        "chosen_stage": fit.maybe(fit.whole(0, below="stages")),
         "sample": fit.maybe(fit.instance("Sample")),
     }
 

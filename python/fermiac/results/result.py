@@ -116,9 +116,10 @@ class Result:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to a file, for `fermiac.load`.
 
-        The file is a safetensors file of arrays and one text in JSON, with a digest. It is written
-        under a temporary name in the same folder first, so that a crash leaves either the old file
-        or the new one. It contains no code.
+        The file is a safetensors file of arrays and one text in JSON, with a digest (XXH3-128) that
+        finds accidents. The digest is no signature; what a file says is checked as it is loaded.
+        The file is written under a temporary name in the same folder first, so that a crash leaves
+        either the old file or the new one. It contains no code.
 
         Parameters
         ----------
@@ -131,7 +132,7 @@ class Result:
             If the file cannot be written.
         ArgumentError
             If a field contains anything but numbers, strings, arrays, lists, tuples, mappings
-            and results.
+            and results, or is not of the type or the shape that its class has.
 
         Examples
         --------

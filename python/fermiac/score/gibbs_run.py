@@ -33,6 +33,8 @@ _FIELDS = ("draws", "sigma", "log_sigma", "acceptance")
 _LAYOUT: fit.Layout = {
     **{name: fit.array("f", "chains", "draws") for name in _FIELDS},
     "draws": fit.array("f", "chains", "draws", "d", finite=True),
+    "sigma": fit.array("f", "chains", "draws", low=0.0, finite=True),
+    "log_sigma": fit.array("f", "chains", "draws", finite=True),
     "probe": fit.array("f", _VERIFIED, "d"),
 }
 

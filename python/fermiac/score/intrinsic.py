@@ -40,6 +40,13 @@ _FLAT = 0.02
 _ROWS = 256
 
 
+def _is_plateau(value: Any, sizes: fit.Sizes) -> None:
+    """Accept the first level of a plateau, and that after its last."""
+    fit.listed(fit.whole(0), "ends")(value, sizes)
+    if len(value) != 2 or not value[0] < value[1] <= sizes["levels"]:
+        raise fit.Misfit(f"{value} of {sizes['levels']} levels")
+
+
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class IntrinsicDimension(Result):
     """The dimension of data near points, and the curves from which it was read.
@@ -97,7 +104,7 @@ class IntrinsicDimension(Result):
         "sigmas": fit.array("f", "levels"),
         "curve": fit.array("f", "levels"),
         "traces": fit.array("f", "levels", "n"),
-        "plateau": fit.listed(fit.whole(0), least=2),
+        "plateau": _is_plateau,
         "spectrum": fit.maybe(fit.array("f", "levels", "n", "d")),
         "asymmetry": fit.maybe(fit.array("f", "levels")),
     }

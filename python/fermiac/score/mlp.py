@@ -33,7 +33,7 @@ _NETWORK: fit.Layout = {
         {"sigma_data": fit.real, "scale": fit.real, "n_out": _WIDTH},
         rest=False,
     ),
-    "weights": fit.mapping(fit.array("f")),
+    "weights": fit.mapping(fit.array("f", finite=True)),
 }
 
 
@@ -85,18 +85,18 @@ def read_network(path: PathLike, kind: str, more: fit.Layout) -> tuple[Any, dict
     node, tensors = store.read(path, kind)
     content = store.decode(node, tensors, file)
     store.fit(content, {**_NETWORK, **more}, file)
-    kind, weights = classes()[content["network"]], content["weights"]
+    network, weights = classes()[content["network"]], content["weights"]
     with store.decoding(file):
         if content["settings"]["n_blocks"] > len(weights):
             raise fit.Misfit("more blocks than there are weights")
         # Sizes are compared before there is room for any of them.
         with torch.device("meta"):
             shapes = {
-                k: tuple(v.shape) for k, v in kind(**content["settings"]).state_dict().items()
+                k: tuple(v.shape) for k, v in network(**content["settings"]).state_dict().items()
             }
         if shapes != {k: v.shape for k, v in weights.items()}:
             raise fit.Misfit("its weights are not those of its network")
-        module = kind(**content["settings"])
+        module = network(**content["settings"])
         module.load_state_dict({k: torch.as_tensor(v) for k, v in weights.items()})
     return module.eval(), content
 

@@ -97,7 +97,7 @@ def open_csr(folder: str | PathLike[str], *, validate: str = "sample") -> Graph:
     folder : str or path-like
         The folder.
     validate : {"full", "sample", "none"}, default "sample"
-        The part that is checked; see `Graph`.
+        The part that is checked; see `Graph.open`.
 
     Returns
     -------

@@ -310,12 +310,14 @@ class Graph(Rows):
         folder : str or path-like
             The folder.
         validate : {"full", "sample", "none"}, default "sample"
-            As in `Graph`.
+            As in `Graph`; the files are compared with their digests in the same way: in full, by
+            64 parts of each, or by their lengths. Open graphs of unknown origin with ``"full"``.
 
         Returns
         -------
         Graph
-            The graph; the system reads from the disk what a walk needs, and caches it in memory.
+            The graph; the system reads from the disk what a walk needs, and caches it in memory. A
+            file that becomes shorter while the graph is in use ends the process by a signal.
 
         Raises
         ------

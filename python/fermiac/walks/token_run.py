@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
-from fermiac.errors import ArgumentError, DivergedError
+from fermiac.errors import ArgumentError, CheckpointError, DivergedError
 from fermiac.runs.loop import Budget, RunLoop
 from fermiac.walks.job import Job
 from fermiac.walks.run import identity_of, restore_walkers, state_of, walk_to
@@ -208,10 +208,10 @@ class TokenLoop(RunLoop[OptimizeResult]):
             fit.require(state, PLACES, self._sizes())
             done = int(state["tokens"][0])
         if done > self.job.n_steps:
-            path = "" if self.checkpoint is None else f" of {self.checkpoint.path}"
-            raise ArgumentError(
-                f"n_steps: {self.job.n_steps} given, and the tokens{path} have made {done} "
-                "steps; give as many at least"
+            path = "" if self.checkpoint is None else f"{self.checkpoint.path}: "
+            raise CheckpointError(
+                f"{path}its tokens have made {done} steps, more than the {self.job.n_steps} of "
+                "this call; give n_steps= at least as large as before"
             )
         with self.decoding():
             self._place(state)

@@ -36,7 +36,7 @@ _SIGNIFICANT = 3.0
 SUMS = fit.array("f", "walkers", "outputs")
 MARKS = fit.record(
     {
-        "steps": fit.array("iu", "marks", low=0, rising=True),
+        "steps": fit.array("iu", "marks", low=1, rising=True),
         "totals": fit.either(fit.array("iu", "marks", "nodes"), fit.array("f", "marks", "outputs")),
     },
     own=("marks",),

@@ -43,9 +43,14 @@ def visited(value: Any, sizes: fit.Sizes) -> None:
         raise fit.Misfit("nodes: those of one walker do not ascend")
 
 
+def _with_places(value: Any, sizes: fit.Sizes) -> None:
+    fit.record({"words": fit.anything, "logs": fit.anything})(value, sizes)
+    visited(value, sizes)
+
+
 #: Accepts the state of walkers: words, and their visits where these are counted.
 WALKERS: fit.Check = fit.either(
-    fit.record({"words": fit.array("u", "words")}, own=("words",), rest=False), visited
+    fit.record({"words": fit.array("u", "words")}, own=("words",), rest=False), _with_places
 )
 
 

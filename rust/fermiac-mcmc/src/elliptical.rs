@@ -206,6 +206,7 @@ impl Kernel for EllipticalSlice {
 
     fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         self.current.persist(codec)?;
+        codec.require(self.current.is_possible())?;
         self.next.persist(codec)?;
         let lists = [&mut self.white, &mut self.noise, &mut self.draw];
         lists.into_iter().try_for_each(|list| codec.numbers(list))?;

@@ -59,6 +59,11 @@ impl PhasePoint {
         Point { x: &self.x, log_density: self.log_density, gradient: &self.gradient }
     }
 
+    /// Whether a chain may be here; the density may not be known yet.
+    pub(super) fn is_possible(&self) -> bool {
+        self.x.iter().all(|x| x.is_finite()) && self.log_density != f64::INFINITY
+    }
+
     pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.numbers(&mut self.x)?;
         codec.number(&mut self.log_density)?;

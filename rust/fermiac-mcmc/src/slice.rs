@@ -350,6 +350,7 @@ impl Kernel for Slice {
 
     fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         self.current.persist(codec)?;
+        codec.require(self.current.is_possible())?;
         self.scale.persist(codec)?;
         self.widths.iter_mut().try_for_each(|width| width.persist(codec))?;
         codec.numbers(&mut self.values)?;

@@ -187,7 +187,9 @@ impl DrawRecord {
             }
             let n = self.bounds.iter().try_fold(0_usize, |sum, (_, n)| sum.checked_add(*n));
             let n_points = self.ell.len();
-            return codec.require(n == Some(n_points) && self.u.len() == n_points * self.dim);
+            let known = self.ell.iter().all(|ell| *ell < f64::INFINITY);
+            let fits = n == Some(n_points) && self.u.len() == n_points * self.dim;
+            return codec.require(known && fits);
         }
         self.bounds.iter_mut().try_for_each(|bound| persist(bound, codec))
     }

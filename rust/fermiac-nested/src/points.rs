@@ -133,6 +133,7 @@ impl Points {
         ];
         let numbers = [
             self.u.iter().all(|u| (0.0..=1.0).contains(u)),
+            self.x.iter().all(|x| x.is_finite()),
             self.ell
                 .iter()
                 .zip(&self.birth)

@@ -114,7 +114,7 @@ impl Codec {
         let mut word = u64::from(*value);
         self.word(&mut word)?;
         *value = word != 0;
-        Ok(())
+        self.require(word <= 1)
     }
 
     /// Writes or reads one of the values `all`.

@@ -126,6 +126,8 @@ impl Chain {
         codec.word(&mut self.done)?;
         codec.word(&mut self.n_evals)?;
         codec.word(&mut self.n_refused)?;
+        let counts = [self.done, self.n_evals, self.n_refused];
+        codec.require(counts.iter().all(|n| i64::try_from(*n).is_ok()))?;
         let mut position: [u64; POSITION_WORDS] = self.stream.position();
         position.iter_mut().try_for_each(|word| codec.word(word))?;
         if codec.is_reading() {

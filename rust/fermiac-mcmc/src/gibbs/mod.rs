@@ -302,6 +302,7 @@ impl Kernel for Gibbs {
 
     fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         self.current.persist(codec)?;
+        codec.require(self.current.is_possible())?;
         codec.flag(&mut self.has_gradient)?;
         self.forwarded.kind.persist(codec)?;
         codec.list(&mut self.forwarded.points)?;

@@ -101,6 +101,7 @@ impl KernelCore {
 
     fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         self.current.persist(codec)?;
+        codec.require(self.current.is_possible())?;
         self.next.persist(codec)?;
         self.scale.persist(codec)?;
         self.step.persist(codec)?;

@@ -137,7 +137,7 @@ impl Metric {
         Some((0..dim * dim).map(entry).collect())
     }
 
-    pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+    pub(super) fn persist(&mut self, codec: &mut Codec, dim: usize) -> Result<()> {
         let take = std::mem::take;
         let none = Vec::new();
         let (mut kind, mut numbers, mut vectors, mut gains) = match self {
@@ -146,10 +146,18 @@ impl Metric {
             Self::Dense(triangle) => (2, triangle.packed(), none, Vec::new()),
             Self::LowRank { sd, vectors, gains } => (3, take(sd), take(vectors), take(gains)),
         };
-        codec.count(&mut kind)?;
+        codec.index(&mut kind, 4)?;
         for list in [&mut numbers, &mut vectors, &mut gains] {
             codec.list(list)?;
+            codec.require(list.iter().all(|number| number.is_finite()))?;
         }
+        let sizes = match kind {
+            0 => [0, 0],
+            1 => [dim, 0],
+            2 => [packed_start(dim), 0],
+            _ => [dim, gains.len().saturating_mul(dim)],
+        };
+        codec.require(sizes == [numbers.len(), vectors.len()])?;
         *self = match kind {
             0 => Self::Unit,
             1 => Self::Diagonal(numbers),

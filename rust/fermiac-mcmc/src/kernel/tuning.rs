@@ -102,7 +102,7 @@ impl Scale {
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.flag(&mut self.collecting)?;
         let mut metric = Metric::clone(&self.metric);
-        metric.persist(codec)?;
+        metric.persist(codec, self.window.dim())?;
         if codec.is_reading() {
             self.metric = Arc::new(metric);
         }
@@ -291,6 +291,7 @@ impl StepSize {
     /// Writes or reads it.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.number(&mut self.step)?;
+        codec.require(self.step >= 0.0 && self.step.is_finite())?;
         codec.flag(&mut self.rough)?;
         codec.number(&mut self.factor)?;
         codec.count(&mut self.tries)?;

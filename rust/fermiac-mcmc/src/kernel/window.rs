@@ -69,11 +69,14 @@ impl Rows {
         }
     }
 
-    fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+    fn persist(&mut self, codec: &mut Codec, dim: usize) -> Result<()> {
         codec.list(&mut self.draws)?;
         codec.list(&mut self.gradients)?;
         codec.count(&mut self.stride)?;
-        codec.count(&mut self.since)
+        codec.count(&mut self.since)?;
+        let n = self.draws.len();
+        let rows = n == self.gradients.len() && n.is_multiple_of(dim) && n / dim < 2 * MOST_ROWS;
+        codec.require(rows && self.stride.is_power_of_two() && self.since < self.stride)
     }
 }
 
@@ -343,7 +346,8 @@ impl Window {
             codec.numbers(&mut moments.mean)?;
             codec.numbers(&mut moments.sums)?;
         }
-        self.rows.as_mut().map_or(Ok(()), |rows| rows.persist(codec))
+        let dim = self.dim;
+        self.rows.as_mut().map_or(Ok(()), |rows| rows.persist(codec, dim))
     }
 }
 

@@ -4,6 +4,7 @@ use super::models::model;
 use super::programs::PyProgram;
 use crate::common::enter::{Raised, enter};
 use crate::common::error::check;
+use fermiac_base::Error;
 use fermiac_base::store::Codec;
 use fermiac_score::brownian::Brownian;
 use fermiac_score::run::{Norm, OnNan, Plan, Reached, Run, State, Stride, Threshold, integrate};
@@ -197,7 +198,12 @@ impl PyRun {
             .iter_mut()
             .try_for_each(|state| state.persist(&mut codec))
             .and_then(|()| codec.finish());
-        check(py, read)
+        check(py, read)?;
+        let program = &self.program.get().inner;
+        if states.iter().all(|state| state.stands_in(program)) {
+            return Ok(());
+        }
+        check(py, Err(Error::argument("state", "it stands between no two steps of this run")))
     }
 }
 

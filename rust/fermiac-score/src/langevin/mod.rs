@@ -405,6 +405,11 @@ impl Gibbs {
         self.visits.iter_mut().try_for_each(|n| codec.word(n))?;
         codec.count(&mut self.n_windows)?;
         codec.flag(&mut self.begun)?;
+        let points = self.chains.x.iter().all(|x| x.is_finite());
+        let levels = self.chains.sigma.iter().all(|s| *s > 0.0 && s.is_finite());
+        let mut counts = self.chains.passages.iter().chain(&self.visits);
+        codec
+            .require(self.begun && points && levels && counts.all(|n| i64::try_from(*n).is_ok()))?;
         codec.finish()
     }
 }

@@ -386,6 +386,19 @@ impl State {
         }
     }
 
+    /// Whether it stands behind a step of a program.
+    pub fn stands_in(&self, program: &Program) -> bool {
+        let done = program.ops.get(..self.at).unwrap_or_default();
+        let made = || {
+            done.iter().filter_map(|op| match op {
+                Op::Step { at } => Some(*at),
+                _ => None,
+            })
+        };
+        let fits = self.at <= program.ops.len() && made().count() == self.steps;
+        fits && made().last().unwrap_or(0) == self.level
+    }
+
     /// Writes or reads the state.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.numbers(&mut self.data)?;
