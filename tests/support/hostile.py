@@ -36,7 +36,7 @@ STUBS = Path(fm.__file__).parent / "_core"
 ADDRESSES = {"native_density", "native_integrand", "score_native", "TokenLoss.native"}
 
 #: The time of one call; a longer one is interrupted.
-SECONDS = 0.05
+SECONDS = 0.02
 
 
 class Raiser:
