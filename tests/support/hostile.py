@@ -138,7 +138,7 @@ def hostile(value: Any, few: bool) -> list[Any]:
 
 
 class Recorder:
-    """The first calls of every function and class of the module, and the objects they made."""
+    """The first call of every function and class of the module, and the objects they made."""
 
     def __init__(self) -> None:
         self.calls: dict[str, list[tuple[Any, ...]]] = {}
@@ -161,7 +161,7 @@ class Recorder:
     def _wrapped(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*given: Any, **named: Any) -> Any:
             seen = self.calls.setdefault(name, [])
-            if len(seen) < 2 and not named:
+            if not seen and not named:
                 seen.append(given)
             made = call(*given, **named)
             for one in (made, *given):
