@@ -18,8 +18,10 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +36,7 @@ STUBS = Path(fm.__file__).parent / "_core"
 ADDRESSES = {"native_density", "native_integrand", "score_native", "TokenLoss.native"}
 
 #: The time of one call; a longer one is interrupted.
-SECONDS = 0.2
+SECONDS = 0.02
 
 
 class Raiser:
@@ -136,13 +138,13 @@ def hostile(value: Any, few: bool) -> list[Any]:
 
 
 class Recorder:
-    """The first calls of every function and class of the module, and the objects they made."""
+    """The first call of every function and class of the module, and the objects they made."""
 
     def __init__(self) -> None:
         self.calls: dict[str, list[tuple[Any, ...]]] = {}
         self.objects: dict[str, Any] = {}
 
-    def run(self, scenes: list[Callable[[], object]]) -> None:
+    def run(self, scenes: Callable[[], list[Callable[[], object]]]) -> None:
         originals = dict(vars(_core))
         for name, value in originals.items():
             if isinstance(value, type) and not issubclass(value, BaseException):
@@ -150,9 +152,8 @@ class Recorder:
             elif callable(value) and not name.startswith("_"):
                 setattr(_core, name, self._wrapped(name, value))
         try:
-            for scene in scenes:
-                with contextlib.suppress(Exception):
-                    scene()
+            for scene in scenes():
+                scene()
         finally:
             for name, value in originals.items():
                 setattr(_core, name, value)
@@ -160,10 +161,11 @@ class Recorder:
     def _wrapped(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
         def wrapped(*given: Any, **named: Any) -> Any:
             seen = self.calls.setdefault(name, [])
-            if len(seen) < 2 and not named:
+            if not seen and not named:
                 seen.append(given)
             made = call(*given, **named)
-            self.objects.setdefault(type(made).__name__, made)
+            for one in (made, *given):
+                self.objects.setdefault(type(one).__name__, one)
             return made
 
         return wrapped
@@ -186,7 +188,7 @@ class Recorder:
 
 
 def scenes() -> list[Callable[[], object]]:
-    """Return short calls of the public functions."""
+    """Make a few objects, and return short calls of the public functions."""
     laws, score, walks, nested, mcmc = fm.distributions, fm.score, fm.walks, fm.nested, fm.mcmc
     flat = laws.Product([laws.Uniform(-1.0, 1.0)] * 2)
     normal = laws.MultivariateNormal(np.zeros(2), np.eye(2))
@@ -199,43 +201,57 @@ def scenes() -> list[Callable[[], object]]:
     key = fm.privacy.ExponentialKey(16, 8, rng=0)
     edges = np.array([[0, 1], [1, 2]])
 
+    ring = walks.Oracle(lambda nodes: [[i - 1, i + 1] for i in nodes])
+    points = np.zeros((2, 2))
+
     def slope(x: Any) -> Any:
         return x[:, 0]
 
+    def chains(kernel: Any) -> Any:
+        made = mcmc.sample(bowl, kernel=kernel, n_chains=2, n_draws=20, n_warmup=20, rng=0)
+        return made.expect(lambda x: x)
+
+    def points_alive() -> Any:
+        made = nested.sample(bowl, flat, n_live=20, rng=0)
+        return made.bootstrap(8), made.simulate(8), made.resample(5)
+
     return [
         lambda: normal.sample(5, rng=0),
+        lambda: laws.Normal().cdf([0.5]),
         lambda: [fm.special.gammaln([1.0, 2.0]), fm.special.betainc(1.0, 2.0, [0.1, 0.2])],
         lambda: fm.diagnostics.ess(draws[..., 0]),
         lambda: fm.diagnostics.rhat(draws[..., 0]),
         lambda: fm.diagnostics.psis(rng.normal(size=100)),
-        lambda: fm.importance.expect(slope, normal, n=2000, rng=0, n_threads=1),
-        lambda: fm.importance.expect(slope, normal, n=2000, method="aiscv", rng=0, n_threads=1),
-        lambda: fm.importance.evidence(bowl, normal, n=5000, rng=0, n_threads=1),
-        *(
-            lambda kernel=kernel: mcmc.sample(  # type: ignore[misc]
-                bowl, kernel=kernel, n_chains=2, n_draws=20, n_warmup=20, rng=0, n_threads=1
-            ).expect(lambda x: x)
-            for kernel in ("nuts", "hmc", "rwm", "slice", "mclmc")
-        ),
-        lambda: nested.sample(bowl, flat, n_live=20, max_evals=400, rng=0, n_threads=1),
-        lambda: nested.sample(bowl, flat, n_live=20, rng=0, n_threads=1).bootstrap(8),
-        lambda: nested.sample(bowl, flat, n_live=20, rng=0, n_threads=1).simulate(8),
-        lambda: fm.privacy.epsilon_posterior(20, 5, 5, 20, delta=1e-5),
+        lambda: fm.importance.expect(slope, normal, n=2000, rng=0),
+        lambda: fm.importance.expect(fm.targets.powers(2), laws.Normal(), n=2000, rng=0),
+        lambda: fm.importance.expect(slope, normal, n=2000, rng=0).save("saved"),
+        lambda: fm.load("saved"),
+        lambda: fm.importance.evidence(bowl, normal, n=5000, rng=0),
+        *(partial(chains, kernel) for kernel in ("nuts", "hmc", "rwm", "slice", "mclmc")),
+        lambda: mcmc.RowGenerator(0, 3).normal(),
+        lambda: fm.targets.transformed(bowl, {0: "log"}).log_density(points),
+        points_alive,
+        lambda: fm.privacy.epsilon_posterior(20, 5, 5, 20, delta=1e-5).quantile(0.5),
         lambda: fm.privacy.epsilon_interval(20, 5, 5, 20, delta=1e-5),
-        lambda: fm.privacy.roc_curve(high, low).bootstrap(8),
-        lambda: fm.privacy.audit_scores(high, low),
+        lambda: fm.privacy.epsilon_of_rates(0.1, 0.1, delta=1e-5),
+        lambda: fm.privacy.roc(high, low).bootstrap(n=8),
+        lambda: fm.privacy.audit_scores(high, low, threshold="holdout", delta=1e-5),
         lambda: fm.privacy.audit_one_run(50, 30, 25, delta=1e-5),
         lambda: fm.privacy.detect_watermark(np.arange(8), key, n_null=4, rng=0),
         lambda: fm.privacy.InverseTransformKey(16, 8, rng=0),
         lambda: fm.privacy.gdp_epsilon(1e-5, 1.0),
-        lambda: score.sample(mixture, 4, dim=2, n_steps=4, rng=0, n_threads=1),
-        lambda: score.sample(mixture, 4, dim=2, integrator="adaptive", rng=0, n_threads=1),
+        lambda: score.sample(mixture, 4, dim=2, n_steps=4, sigma_range=(0.1, 10.0), rng=0),
+        lambda: score.Adaptive(rtol=1e-2).solve(mixture, points, [4.0, 0.5]),
+        lambda: mixture.log_density(points, 0.5),
         lambda: score.langevin_gibbs(mixture, dim=2, n_chains=2, n_draws=4, n_warmup=4, rng=0),
-        lambda: score.log_likelihood(mixture, np.zeros((2, 2))),
+        lambda: score.stepper(mixture, points, score.karras(4, 0.1, 10.0), rng=0).step(),
+        lambda: score.log_likelihood(mixture, points, (0.1, 4.0), rtol=1e-2),
         lambda: [score.karras(4, 0.1, 10.0), score.poly_t(4, 0.1, 10.0)],
-        lambda: walks.walk(graph, n_steps=20, n_walkers=2, rng=0, n_threads=1).expect(slope),
-        lambda: walks.walk(graph, n_steps=20, kernel="none", n_walkers=2, rng=0, n_threads=1),
-        lambda: walks.corpus(graph, 4, 2, rng=0),
+        lambda: score.first_hitting(lambda t, _: np.zeros((*t.shape, 2)), 3, 4, n_tokens=2, rng=0),
+        lambda: walks.walk(graph, n_steps=20, n_walkers=2, rng=0),
+        lambda: walks.walk(graph, n_steps=20, kernel="none", n_walkers=2, rng=0),
+        lambda: walks.Crawler(ring, init=0, rng=0).run(20),
+        lambda: walks.optimize(walks.Quadratic(1.0, np.arange(30.0)), graph, n_steps=20, rng=0),
         lambda: walks.graphs.barabasi_albert(20, 2, rng=0),
         lambda: walks.graphs.watts_strogatz(20, 4, 0.1, rng=0),
         lambda: walks.graphs.random_regular(20, 3, rng=0),
@@ -243,8 +259,6 @@ def scenes() -> list[Callable[[], object]]:
         lambda: walks.graphs.rmat(4, rng=0),
         lambda: walks.graphs.stochastic_block([5, 5], [[0.5, 0.1], [0.1, 0.5]], rng=0),
         lambda: [walks.Graph.from_edges(edges).components, walks.Graph.from_edges(edges).strengths],
-        lambda: fm.save(fm.importance.expect(slope, normal, n=2000, rng=0), "saved"),
-        lambda: fm.load("saved"),
         lambda: walks.write_csr("folder", [edges]),
     ]
 
@@ -284,23 +298,34 @@ def _interrupt(*_: Any) -> None:
     raise Late
 
 
-def attack(function: Function, recorder: Recorder) -> list[str]:
-    """Return what the calls of a function raised that is no `Exception`."""
+def attack(function: Function, recorder: Recorder) -> Iterator[str]:
+    """Yield what the calls of a function raised that is no `Exception`."""
     target = target_of(function, recorder)
     if target is None:
-        return []
-    found = []
+        return
     for given in calls(function, recorder):
+        error = None
+        with contextlib.suppress(Late):  # it may come a moment after the call
+            error = _raised(target, given)
+        if error is not None:
+            yield f"{function.name}{_shown(given)}: {type(error).__name__}: {error}"
+
+
+def _raised(target: Callable[..., Any], given: tuple[Any, ...]) -> BaseException | None:
+    try:
         signal.setitimer(signal.ITIMER_REAL, SECONDS)
-        try:
-            target(*given)
-        except Exception:
-            pass
-        except BaseException as error:
-            found.append(f"{function.name}{given!r:.200}: {type(error).__name__}: {error}")
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    return found
+        target(*given)
+    except Exception:
+        pass
+    except BaseException as error:
+        return error
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return None
+
+
+def _shown(given: tuple[Any, ...]) -> str:
+    return f"({', '.join('Raiser()' if isinstance(x, Raiser) else f'{x!r:.40}' for x in given)})"
 
 
 def main(names: list[str]) -> None:
@@ -309,7 +334,7 @@ def main(names: list[str]) -> None:
     fm.set_num_threads(1)
     os.chdir(tempfile.mkdtemp())
     recorder = Recorder()
-    recorder.run(scenes())
+    recorder.run(scenes)
     n_reached = 0
     for function in functions():
         if function.name in ADDRESSES or (names and function.name not in names):
@@ -321,10 +346,8 @@ def main(names: list[str]) -> None:
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # the messages of panics
             signal.signal(signal.SIGALRM, _interrupt)
-            found = ["interrupted late"]
-            with contextlib.suppress(Late):
-                found = attack(function, recorder)
-            print(*found, sep="\n", end="\n" if found else "", flush=True)
+            for line in attack(function, recorder):
+                print(line, flush=True)
             os._exit(0)
         status = _waited(pid, 20.0)
         if status:
@@ -334,8 +357,6 @@ def main(names: list[str]) -> None:
 
 def _waited(pid: int, seconds: float) -> str:
     """Return how a child ended if not by itself; one that takes too long is ended."""
-    import time
-
     for _ in itertools.count():
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:

@@ -14,12 +14,16 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence, Sized
 from difflib import get_close_matches
 from itertools import islice
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac.errors import ArgumentError
+from fermiac._base.strategies import suggestion
+from fermiac.errors import ArgumentError, MemoryLimitError
 
 __all__ = [
     "MOST_NAMES",
@@ -261,7 +265,13 @@ def probability(name: str, value: Any, zero: bool = False, one: bool = False) ->
 def shape_of(size: Size) -> tuple[int, ...]:
     """Return `size` as the shape of an array."""
     sizes = size if isinstance(size, (tuple, list)) else (size,)
-    return tuple(whole("size", n, 0, 2**63 - 1) for n in sizes)
+    shape = tuple(whole("size", n, 0, 2**63 - 1) for n in sizes)
+    # NumPy raises a MemoryError for what it cannot hold, but a ValueError for what it cannot count.
+    if math.prod(n for n in shape if n) > sys.maxsize // 8:
+        raise MemoryLimitError(
+            f"size: {size!r:.80} was given, more numbers than there are addresses; ask for fewer"
+        )
+    return shape
 
 
 Array = NDArray[np.float64]

@@ -46,6 +46,7 @@ mod stage;
 mod steps;
 
 pub use adapt::Stage;
+use fermiac_base::alloc::check_room;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_target::{Integrand, Law};
@@ -122,6 +123,10 @@ pub fn expect(
         Problem::new(integrand, laws.to_vec(), settings.key, settings.on_nan).map_err(fail)?;
     settings.check(problem.dim()).map_err(fail)?;
     check_weights(settings).map_err(fail)?;
+    if settings.keep_draws {
+        let numbers = problem.dim().saturating_add(laws.len());
+        check_room::<f64>("n", &[settings.n, numbers]).map_err(fail)?;
+    }
     context.set_total(settings.n as u64);
     let mut adaptation = Expectations::default();
     let (sampler, used) = match settings.method {

@@ -25,6 +25,7 @@ mod settings;
 mod summary;
 
 use fermiac_base::Error;
+use fermiac_base::alloc::check_room;
 use fermiac_base::linalg::packed_len;
 use fermiac_base::par::Context;
 use fermiac_base::simd::V;
@@ -72,6 +73,9 @@ pub fn evidence(
 ) -> Result<Evidence, Stopped> {
     let problem = Problem::new(target, law, settings.key).map_err(|error| (error, None))?;
     settings.check(problem.dim()).map_err(|error| (error, None))?;
+    // All points are kept, and mapped to the space of the sampler, with their densities and weights.
+    let numbers = problem.dim().saturating_mul(2).saturating_add(6);
+    check_room::<f64>("n", &[settings.n, numbers]).map_err(|error| (error, None))?;
     context.set_total(settings.n as u64);
     let mut run = Run::new(&problem, settings, context);
     let done = run.adapt().and_then(|()| {

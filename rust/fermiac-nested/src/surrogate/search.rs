@@ -5,6 +5,7 @@
 //! to check whether a run missed a mode.
 
 use super::{Purpose, stream};
+use fermiac_base::alloc::table_of;
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
@@ -115,7 +116,7 @@ pub fn maximize(
     options.check()?;
     let (size, mut random) = (options.population, stream(key, Purpose::Points, 0));
     let mut found = Maximum::default();
-    let mut u = vec![0.0; size * dim];
+    let mut u = table_of("population", 0.0, size, dim)?;
     random.fill_uniform(&mut u);
     let mut now = Generation { dim, ell: evaluated(&u, dim, &mut found, evaluate)?, u };
     now.sort();

@@ -3,6 +3,7 @@
 use super::region::{Measure, Posterior};
 use crate::Direction;
 use fermiac_base::Result;
+use fermiac_base::alloc::room;
 use fermiac_base::par::Context;
 use fermiac_base::simd::exp;
 use fermiac_base::special::IncompleteBeta;
@@ -108,7 +109,7 @@ pub fn evaluate(
 ) -> Result<Vec<f64>> {
     let mut known = HashMap::new();
     let mut distinct: Vec<[f64; 6]> = Vec::new();
-    let mut place = Vec::with_capacity(n);
+    let mut place = room("n", n)?;
     for i in 0..n {
         let row = row(i);
         place.push(*known.entry(row.map(f64::to_bits)).or_insert_with(|| {

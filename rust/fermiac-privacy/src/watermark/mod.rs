@@ -15,6 +15,7 @@ use std::ops::Range;
 use table::Table;
 pub use table::{Key, Law, exponential_column, inverse_transform_key};
 
+use fermiac_base::alloc::check_room;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 
@@ -97,7 +98,10 @@ impl Settings {
             let why = format!("{} kinds of tokens in a vocabulary of {vocab_size}", tokens.len());
             return Err(Error::argument("tokens", why));
         }
-        if (tokens.len() * self.n) as u64 > TABLE {
+        if let Law::InverseTransform { vocab_size, .. } = self.law {
+            check_room::<u64>("vocab_size", &[vocab_size.div_ceil(64) as usize])?;
+        }
+        if tokens.len().saturating_mul(self.n) as u64 > TABLE {
             let why = format!(
                 "{} kinds of tokens in text {at} and {} key rows: a table of their distances needs \
                  too much memory; test parts of the text",
@@ -179,6 +183,7 @@ pub fn align(
         n_pieces += groups * plan.pieces_per_key;
         plans.push(plan);
     }
+    check_room::<f64>("n_null", &[texts.len(), settings.n_null]).map_err(|error| (error, None))?;
     context.set_total((texts.len() * (settings.n_null + usize::from(key.is_some()))) as u64);
     let mut done: Vec<Outcome> = Vec::new();
     // The null key of which some pieces are missing.

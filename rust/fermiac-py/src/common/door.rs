@@ -1,7 +1,7 @@
 //! What `#[door]` puts around every function and method that Python calls.
 
 use crate::common::error::to_py;
-use fermiac_base::Error;
+use fermiac_base::{Error, Result};
 use pyo3::prelude::*;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +15,13 @@ pub(crate) fn guarded<T>(body: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
 /// The same for a body that does not fail otherwise.
 pub(crate) fn guarded_value<T>(body: impl FnOnce() -> T) -> PyResult<T> {
     guarded(|| Ok(body()))
+}
+
+/// Reads a state; a panic means that its words, which a file may have from anywhere, make no sense.
+pub(crate) fn decoded<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(Error::argument("state", "its words contradict each other; give what `save` gave"))
+    })
 }
 
 /// The error of a panic.

@@ -3,6 +3,7 @@
 use super::conditional::conditional;
 use super::kernels::kernel;
 use crate::common::dict::entry;
+use crate::common::door::decoded;
 use crate::common::enter::{Raised, duration, enter_whole};
 use crate::common::error::check;
 use crate::common::random::stream_at;
@@ -206,8 +207,7 @@ impl PySampler {
     /// Restores the state that `save` returned.
     fn load(&self, py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
         let mut codec = Codec::reader(words.as_slice()?.to_vec());
-        let loaded = self.lock().persist(&mut codec);
-        check(py, loaded)
+        check(py, decoded(|| self.lock().persist(&mut codec)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The Python class of a nested sampling run, which `fermiac.nested` advances in time slices.
 
 use crate::common::dict::{arrays, entry, items};
+use crate::common::door::decoded;
 use crate::common::enter::{Raised, duration, enter_whole};
 use crate::common::error::check;
 use crate::targets::target;
@@ -365,8 +366,8 @@ impl NestedRun {
             return check(py, Err(Error::argument("state", "it is cut short")));
         };
         let mut codec = Codec::reader(rest.to_vec());
-        let loaded = self.lock().persist(&problem, &mut codec).and_then(|()| codec.finish());
-        check(py, loaded)?;
+        let read = || self.lock().persist(&problem, &mut codec).and_then(|()| codec.finish());
+        check(py, decoded(read))?;
         let counts = Counts { n_nan: last[0], n_coded: last[1], seconds: f64::from_bits(last[2]) };
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
         Ok(())

@@ -3,6 +3,7 @@
 use super::models::model;
 use super::programs::{method_of, options_of};
 use super::run::stride_of;
+use crate::common::door::decoded;
 use crate::common::enter::{Raised, enter};
 use crate::common::error::check;
 use crate::targets::target::integrand;
@@ -254,7 +255,7 @@ impl GibbsRun {
         let mut gibbs = self.lock();
         // Invalid words must not leave half a state behind.
         let mut loaded = gibbs.clone();
-        check(py, loaded.persist(&mut codec))?;
+        check(py, decoded(|| loaded.persist(&mut codec)))?;
         *gibbs = loaded;
         Ok(())
     }

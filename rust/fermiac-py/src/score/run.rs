@@ -2,6 +2,7 @@
 
 use super::models::model;
 use super::programs::PyProgram;
+use crate::common::door::decoded;
 use crate::common::enter::{Raised, enter};
 use crate::common::error::check;
 use fermiac_base::Error;
@@ -194,11 +195,13 @@ impl PyRun {
     fn restore(&self, py: Python<'_>, words: Vec<u64>) -> PyResult<()> {
         let mut codec = Codec::reader(words);
         let mut states = self.lock();
-        let read = states
-            .iter_mut()
-            .try_for_each(|state| state.persist(&mut codec))
-            .and_then(|()| codec.finish());
-        check(py, read)?;
+        let read = || {
+            states
+                .iter_mut()
+                .try_for_each(|state| state.persist(&mut codec))
+                .and_then(|()| codec.finish())
+        };
+        check(py, decoded(read))?;
         let program = &self.program.get().inner;
         if states.iter().all(|state| state.stands_in(program)) {
             return Ok(());

@@ -1,6 +1,7 @@
 //! Crawling walkers as a Python class.
 
 use super::walkers::{PyPaths, Settings};
+use crate::common::door::decoded;
 use crate::common::enter::{Raised, duration, enter};
 use crate::common::error::check;
 use fermiac_base::store::Codec;
@@ -172,7 +173,6 @@ impl PyCrawlers {
     /// Restores a state of `save`.
     fn load(&self, py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
         let mut codec = Codec::reader(words.as_slice()?.to_vec());
-        let loaded = self.lock().persist(&mut codec);
-        check(py, loaded)
+        check(py, decoded(|| self.lock().persist(&mut codec)))
     }
 }

@@ -1,6 +1,7 @@
 //! The visits and the positions of walkers, as arrays, for results and checkpoints.
 
 use super::walkers::PyWalkers;
+use crate::common::door::decoded;
 use crate::common::error::check;
 use fermiac_base::store::Codec;
 use fermiac_walks::{RowSlices, Rows};
@@ -34,8 +35,7 @@ fn walkers_load(
     words: PyReadonlyArray1<'_, u64>,
 ) -> PyResult<()> {
     let mut codec = Codec::reader(words.as_slice()?.to_vec());
-    let loaded = walkers.lock().persist(&mut codec);
-    check(py, loaded)
+    check(py, decoded(|| walkers.lock().persist(&mut codec)))
 }
 
 /// The starts of rows, their nodes, visits, and logarithms of masses if there are any.

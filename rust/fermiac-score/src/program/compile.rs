@@ -4,8 +4,9 @@ use super::builder::{Builder, Level};
 use super::history::{self, Ring};
 use super::multistep::{self, Multistep};
 use super::single::{self, Registers, Scheme};
-use super::{Method, Options, Program, Start, Variant, unipc};
+use super::{Method, Op, Options, Program, Start, Variant, unipc};
 use crate::schedule::VpLinear;
+use fermiac_base::alloc::check_room;
 use fermiac_base::{Error, Result};
 
 /// The program of a method on `n_steps` steps and its coefficients on `grid` (`n_steps + 1` levels,
@@ -14,6 +15,7 @@ use fermiac_base::{Error, Result};
 pub fn compile(method: Method, options: Options, grid: &[f64]) -> Result<(Program, Vec<f64>)> {
     check_grid(grid, None)?;
     method.check(options)?;
+    check_corrector(options, grid)?;
     let (program, coefficients) = write(method, options, grid, true).finish();
     check_coefficients(&coefficients, grid, None)?;
     Ok((program, coefficients))
@@ -35,6 +37,7 @@ pub fn compile_rows(
         return Err(Error::argument("sigmas", "no grid was given; one for each row is needed"));
     };
     check_grid(first, Some(0))?;
+    check_corrector(options, first)?;
     let (program, mut coefficients) = write(method, options, first, true).finish();
     check_coefficients(&coefficients, first, Some(0))?;
     coefficients.reserve_exact(grids.len() / n_levels * program.n_coefficients);
@@ -100,6 +103,13 @@ fn check_grid(grid: &[f64], row: Option<usize>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses more Langevin steps than there is memory for their instructions, two each.
+fn check_corrector(options: Options, grid: &[f64]) -> Result<()> {
+    let n_steps = options.corrector.map_or(0, |corrector| corrector.n_steps);
+    // The list of instructions grows by doubling.
+    check_room::<Op>("langevin.n_steps", &[grid.len(), n_steps, 4])
 }
 
 fn write(method: Method, options: Options, grid: &[f64], keeps_ops: bool) -> Builder<'_> {

@@ -2,6 +2,7 @@
 
 use super::build::Id;
 use super::poll_at;
+use fermiac_base::alloc::room;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use std::cmp::Reverse;
@@ -201,7 +202,7 @@ impl<R: Record> Sorter<R> {
             if self.pieces.len() == PIECES {
                 self.flush(context)?;
             }
-            self.pieces.push(Vec::with_capacity(self.room));
+            self.pieces.push(room("memory", self.room)?);
         }
         self.pieces.last_mut().ok_or_else(|| Error::Internal("no piece".into()))
     }
