@@ -1,5 +1,6 @@
 //! The ROC curve of attack scores: counts at all thresholds by one sort, areas, splits of scores.
 
+use fermiac_base::par::{PAUSE_EVERY, pause, pausing};
 use fermiac_base::rng::{Domain, Stream};
 
 /// Counts at all thresholds; a score at or above the threshold means "member".
@@ -39,7 +40,9 @@ fn score_of(key: u64) -> f64 {
 
 fn sorted(scores: &[f64]) -> Vec<u64> {
     let mut keys: Vec<u64> = scores.iter().map(|s| key(*s)).collect();
-    keys.sort_unstable();
+    pause();
+    keys.sort_unstable_by(pausing(u64::cmp));
+    pause();
     keys
 }
 
@@ -58,6 +61,9 @@ impl Curve {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         } {
+            if curve.tp.len() % PAUSE_EVERY == 0 {
+                pause();
+            }
             i += run(&members, i, next);
             j += run(&nonmembers, j, next);
             curve.thresholds.push(score_of(next));
@@ -81,6 +87,9 @@ impl Curve {
             (step(&self.fp), step(&self.tp))
         };
         for next in 0..self.tp.len() {
+            if next % PAUSE_EVERY == 0 {
+                pause();
+            }
             while let [.., before, last] = hull[..] {
                 let ((x, y), (u, v)) = (side(before, last), side(last, next));
                 if x * v < y * u {
