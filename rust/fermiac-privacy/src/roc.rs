@@ -61,7 +61,7 @@ impl Curve {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         } {
-            if curve.tp.len() % PAUSE_EVERY == 0 {
+            if curve.tp.len().is_multiple_of(PAUSE_EVERY) {
                 pause();
             }
             i += run(&members, i, next);
@@ -87,7 +87,7 @@ impl Curve {
             (step(&self.fp), step(&self.tp))
         };
         for next in 0..self.tp.len() {
-            if next % PAUSE_EVERY == 0 {
+            if next.is_multiple_of(PAUSE_EVERY) {
                 pause();
             }
             while let [.., before, last] = hull[..] {

@@ -42,7 +42,7 @@ pub fn pausing<T>(compare: impl Fn(&T, &T) -> Ordering) -> impl FnMut(&T, &T) ->
     let mut count = 0_usize;
     move |a, b| {
         count += 1;
-        if count % PAUSE_EVERY == 0 {
+        if count.is_multiple_of(PAUSE_EVERY) {
             pause();
         }
         compare(a, b)

@@ -56,7 +56,7 @@ impl Alias {
         let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..n).partition(|&i| mass[i] < 1.0);
         while let (Some(&s), Some(&l)) = (small.last(), large.last()) {
             small.pop();
-            if s % PAUSE_EVERY == 0 {
+            if s.is_multiple_of(PAUSE_EVERY) {
                 pause();
             }
             cells[s] = Cell { keep: fraction(mass[s]), other: l as u32 };

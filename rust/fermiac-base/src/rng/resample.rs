@@ -53,7 +53,7 @@ pub fn resample(
         Scheme::Residual => {
             let mut rest = Vec::with_capacity(weights.len());
             for (i, w) in weights.iter().enumerate() {
-                if i % PAUSE_EVERY == 0 {
+                if i.is_multiple_of(PAUSE_EVERY) {
                     pause();
                 }
                 let copies = expected(*w).floor();
@@ -67,7 +67,7 @@ pub fn resample(
         }
     }
     for last in (1..chosen.len()).rev() {
-        if last % PAUSE_EVERY == 0 {
+        if last.is_multiple_of(PAUSE_EVERY) {
             pause();
         }
         chosen.swap(last, stream.below(last as u64 + 1) as usize);
@@ -95,13 +95,13 @@ fn along(
     let (mut reached, mut next) = (0.0, offset());
     let mut last = 0;
     for (i, w) in weights.iter().enumerate().filter(|(_, w)| **w > 0.0) {
-        if i % PAUSE_EVERY == 0 {
+        if i.is_multiple_of(PAUSE_EVERY) {
             pause();
         }
         reached += expected(*w);
         last = i;
         while chosen.len() < n && next < reached {
-            if chosen.len() % PAUSE_EVERY == 0 {
+            if chosen.len().is_multiple_of(PAUSE_EVERY) {
                 pause();
             }
             chosen.push(i);

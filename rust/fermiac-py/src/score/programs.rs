@@ -49,7 +49,7 @@ fn score_noise(
         (vec![0.0; n_rows * n_normals], vec![0.0; n_rows * n_uniforms]);
     compute(py, 1, |context| {
         for i in 0..n_rows {
-            if i % NOISE_ROWS == 0 {
+            if i.is_multiple_of(NOISE_ROWS) {
                 context.poll()?;
             }
             let mut stream = stream(key, purpose, first + i as u64, draw);

@@ -219,6 +219,7 @@ impl Shared {
             }
             Statistic::Bfmi => {
                 standardize(&mut x);
+                pause();
                 let steps: Vec<f64> = x.windows(2).map(|e| e[1] - e[0]).collect();
                 sum_of(&steps, |d| d * d) / steps.len() as f64 / variance(&x)
             }
@@ -290,9 +291,11 @@ fn standardize(x: &mut [f64]) -> f64 {
     x.iter_mut().for_each(|x| *x /= first);
     // Far from 0 the first mean is too inaccurate for the draws about it.
     for _ in 0..2 {
+        pause();
         let center = mean(x);
         x.iter_mut().for_each(|x| *x -= center);
     }
+    pause();
     let (low, high) = extremes(x);
     let second = power_of_two(high.max(-low));
     x.iter_mut().for_each(|x| *x /= second);

@@ -25,9 +25,9 @@ impl Scores {
     pub(super) fn of(&self, sorted: &Sorted) -> Vec<f64> {
         let n = self.of_rank.len();
         let mut scores = vec![0.0; n];
-        let mut start = 0;
+        let mut start = 0_usize;
         for group in sorted.0.chunk_by(|a, b| a.0 == b.0) {
-            if start % PAUSE_EVERY == 0 {
+            if start.is_multiple_of(PAUSE_EVERY) {
                 pause();
             }
             let score = if group.len() % 2 == 1 {
@@ -71,7 +71,7 @@ impl Sorted {
         let mut above = above.iter().map(|(x, at)| (x - median, *at)).peekable();
         let mut merged = Vec::with_capacity(n);
         while let (Some(b), Some(a)) = (below.peek(), above.peek()) {
-            if merged.len() % PAUSE_EVERY == 0 {
+            if merged.len().is_multiple_of(PAUSE_EVERY) {
                 pause();
             }
             merged.extend(if b.0 < a.0 { below.next() } else { above.next() });
