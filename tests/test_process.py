@@ -71,6 +71,87 @@ def test_ctrl_c_during_the_adaptation() -> None:
     assert output(process)[-2:] == ["interrupted", "None"]
 
 
+SERIAL = {
+    "law": ("law = fm.distributions.Gamma(0.3)", "law.sample(6 * 10**6, rng=0)"),
+    "psis": ("x = fm.random.Stream(1).normal(6 * 10**6)", "fm.diagnostics.psis(x)"),
+    "ess": ("x = fm.random.Stream(1).normal((2, 10**6))", "fm.diagnostics.ess(x)"),
+    "resample": (
+        "s = fm.Sample.from_arrays([0.0, 1.0, 2.0], [0.0, -1.0, -2.0])",
+        "s.resample(10**7, rng=0)",
+    ),
+    "quantile": (
+        "s = fm.Sample.from_arrays(fm.random.Stream(1).normal((2 * 10**6, 1)))",
+        "s.quantile(0.3)",
+    ),
+    "noise": (
+        "m = fm.score.Gaussian([0.0] * 8, [[float(i == j) for i in range(8)] for j in range(8)])",
+        "fm.score.sample(m, 2 * 10**6, 8, n_steps=1, sigma_range=(0.1, 9.0), rng=0)",
+    ),
+}
+
+
+@posix
+@pytest.mark.parametrize("case", SERIAL)
+def test_ctrl_c_ends_serial_work(case: str) -> None:
+    before, call = SERIAL[case]
+    # The whole call is the measure, in processor time, which a busy machine does not stretch.
+    process = child(f"""
+        import os, signal, threading, time
+        import fermiac as fm
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        {before}
+        start = time.process_time()
+        {call}
+        whole = time.process_time() - start
+        threading.Timer(0.03, os.kill, (os.getpid(), signal.SIGINT)).start()
+        start = time.process_time()
+        try:
+            {call}
+        except KeyboardInterrupt:
+            print("interrupted", time.process_time() - start < 0.8 * whole)
+    """)
+    assert output(process) == ["interrupted", "True"]
+
+
+@posix
+@pytest.mark.parametrize(
+    "call",
+    [
+        "fm.importance.expect(f, fm.distributions.Normal(), n=10**10, method='mc', rng=0)",
+        "fm.mcmc.sample(f, 2, kernel='rwm', n_draws=10**8, rng=0)",
+    ],
+)
+def test_a_daemon_thread_in_the_target_lets_the_process_end(call: str) -> None:
+    process = child(f"""
+        import threading, time
+        import fermiac as fm
+        calls = threading.Semaphore(0)
+
+        class Slow:
+            # Lets other threads run while the interpreter ends.
+            def __del__(self, sleep=time.sleep):
+                sleep(0.2)
+
+        def f(x):
+            calls.release()
+            for i in range(200_000):
+                pass
+            return -(x**2).sum(axis=1)
+
+        def run():
+            {call}
+
+        threading.Thread(target=run, daemon=True).start()
+        slow = Slow()
+        slow.itself = slow
+        del slow
+        for _ in range(20):
+            calls.acquire()
+    """)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (0, "")
+
+
 @posix
 def test_the_library_works_after_fork() -> None:
     process = child("""

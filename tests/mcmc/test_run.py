@@ -182,9 +182,8 @@ def test_time_may_end_a_run(whole: fm.mcmc.Chains) -> None:
     assert s.warnings[0].startswith(f"max_time: the run ended after {limit:g} s with")
     assert [str(w.message) for w in caught] == list(s.warnings)
     assert begins_like(s, whole)
-    with pytest.raises(BudgetExhausted, match="which are the warm-up") as error:
+    with pytest.raises(BudgetExhausted, match="which are the warm-up"):
         run(n_warmup=10**7, max_time=0.05)
-    assert error.value.partial_result is None
 
 
 def test_ctrl_c_gives_what_there_is(whole: fm.mcmc.Chains) -> None:
@@ -204,6 +203,41 @@ def test_ctrl_c_gives_what_there_is(whole: fm.mcmc.Chains) -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         run(interrupted, dim=2, kernel=RWM())
     assert caught.value.partial_result is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("keep_warmup", [False, True])
+def test_ctrl_c_in_the_warmup_gives_the_points(keep_warmup: bool, tmp_path: Path) -> None:
+    calls = 0
+
+    def target(x: Array) -> Array:
+        nonlocal calls
+        calls += 1
+        if calls == 100:
+            raise KeyboardInterrupt
+        return -0.5 * np.sum(x**2, axis=1)
+
+    def chains(**more: Any) -> fm.mcmc.Chains:
+        return run(target, dim=2, kernel=RWM(), n_warmup=200, keep_warmup=keep_warmup, **more)
+
+    path = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt) as caught:
+        chains(checkpoint=path)
+    partial = caught.value.partial_result  # type: ignore[attr-defined]
+    assert partial.status == "interrupted"
+    assert partial.draws.shape == (4, 1, 2)
+    assert "no sample of the target" in partial.warnings[0]
+    assert len(partial.adaptation["step_sizes"]) == 4
+    np.testing.assert_array_equal(
+        partial.log_densities, -0.5 * np.sum(partial.draws**2, axis=2), strict=True
+    )
+    resumed = chains(checkpoint=path)
+    assert_same(resumed, chains())
+    assert (partial.warmup_draws is not None) == keep_warmup
+    if keep_warmup:
+        n = partial.warmup_draws.shape[1]
+        assert 50 < n < 100
+        np.testing.assert_array_equal(partial.warmup_draws, resumed.warmup_draws[:, :n])
+        np.testing.assert_array_equal(partial.warmup_draws[:, -1:], partial.draws)
 
 
 def test_ctrl_c_after_the_last_draw_costs_none(

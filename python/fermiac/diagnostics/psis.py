@@ -90,7 +90,12 @@ def psis(
             f"log_ratios: an array of shape {values.shape} given; (n,) or (n, columns) is needed, "
             "with a value at least"
         )
-    columns = np.ascontiguousarray(np.atleast_2d(values.T))
+    columns = np.atleast_2d(values.T)
+    if not columns.flags.c_contiguous:
+        # One by one, as a single copy of all could not be interrupted.
+        strided, columns = columns, np.empty(columns.shape)
+        for column, given in zip(columns, strided, strict=True):
+            column[:] = given
     size = real_numbers("r_eff", r_eff)
     if size.shape not in ((), (len(columns),)):
         raise ArgumentError(

@@ -188,6 +188,9 @@ def sample(
     KeyboardInterrupt
         On Ctrl-C. This and every other exception has the draws of all chains so far as
         ``partial_result``, or None; an exception of the target has a note with the transition.
+        In the warm-up ``partial_result`` has one draw of each chain, the point where it stood
+        (starts for another run), the ``adaptation`` so far, the warm-up so far with
+        ``keep_warmup=True``, and a warning that it is no sample of the target.
 
     Warns
     -----

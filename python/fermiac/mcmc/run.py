@@ -230,14 +230,16 @@ class ChainLoop(RunLoop[Chains]):
 
     def salvage(self) -> Chains | None:
         """Return the draws at the end of the last slice."""
-        return self.snapshot("interrupted")
+        return self.snapshot("interrupted") if self._n() else None
 
     def snapshot(self, status: str) -> Chains | None:
         """Return the draws that all chains have; those of a complete run with its state."""
         n, job = self._n(), self.job
         more: dict[str, Any] = {}
         if status != "complete":
-            return self.join(self._sample(n, status)) if n else None
+            if n == 0:
+                return self._warming_up() if status == "interrupted" else None
+            return self.join(self._sample(n, status))
         if n == 0:
             raise BudgetExhausted(
                 f"max_time: {self.max_time:g} s were over after {min(self._done)} transitions, "
@@ -252,6 +254,32 @@ class ChainLoop(RunLoop[Chains]):
         result = self._sample(n, status, **more)
         object.__setattr__(result, "_job", job)
         return self.join(result)
+
+    def _warming_up(self) -> Chains | None:
+        """Return where the chains stand before there is a draw: no sample of the target."""
+        n, job, arrays = min(self._done), self.job, self.arrays
+        if n == 0 or arrays.first:
+            return None
+        kept = min(n, job.settings.n_warmup)
+        n_points, names = self.sampler.n_points, self.sampler.stat_names
+        x, log_densities = self.sampler.points()
+        more: dict[str, Any] = {}
+        if arrays.warmup_stats is not None and arrays.warmup_draws is not None:
+            more["warmup_stats"] = statistics(names, arrays.warmup_stats[:, :kept], n_points)
+            more["warmup_draws"] = job.shown(arrays.warmup_draws[:, :kept])
+        return Chains(
+            **self._provenance("interrupted"),
+            draws=job.shown(x[:, None]),
+            log_densities=known(log_densities[:, None]),
+            names=job.names,
+            error_model="chains",
+            adaptation=adaptation(self.sampler.adaptation(), job.target.dim),
+            warnings=(
+                f"interrupted after {n} transitions, in a warm-up of {job.settings.n_warmup}: the "
+                "draws are the points where the chains stood, and no sample of the target",
+            ),
+            **more,
+        )
 
     def _provenance(self, status: str) -> dict[str, Any]:
         settings = {**self.job.settings.to_dict(), **self.job.kernel._settings()}

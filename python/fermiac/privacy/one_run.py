@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
@@ -310,13 +310,19 @@ def guesses_from_scores(
     guesses = flat[0] + flat[1]
     require("n_high + n_low", guesses, guesses <= len(x), f"there are only {len(x)} canaries")
     # Among equal scores the wrong guesses come first.
-    right_high = np.concatenate([[0], np.cumsum(inside[np.lexsort((inside, -x))])])
-    right_low = np.concatenate([[0], np.cumsum(~inside[np.lexsort((~inside, x))])])
+    right_high = np.concatenate([[0], np.cumsum(inside[_ordered(-x, inside)])])
+    right_low = np.concatenate([[0], np.cumsum(~inside[_ordered(x, ~inside)])])
     right = right_high[flat[0].astype(np.int64)] + right_low[flat[1].astype(np.int64)]
     return (
         unwrapped(guesses.astype(np.int64).reshape(shape)),
         unwrapped(right.astype(np.int64).reshape(shape)),
     )
+
+
+def _ordered(x: NDArray[np.float64], is_right: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the positions by increasing value; of equal values the wrong guesses come first."""
+    wrong_first = np.concatenate([np.flatnonzero(~is_right), np.flatnonzero(is_right)])
+    return wrong_first[_core.sorted_indices(x[wrong_first])]
 
 
 def audit_one_run_scores(

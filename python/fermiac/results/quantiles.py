@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, numbers, shown, yes
 from fermiac.errors import ArgumentError
@@ -84,7 +85,8 @@ class _Column:
     def __init__(self, x: Array, weights: Array, kind: str) -> None:
         used = weights > 0
         x, weights = x[used], weights[used]
-        order = np.argsort(x, kind="stable")
+        # NumPy's own sorting cannot be interrupted.
+        order = _core.sorted_indices(np.ascontiguousarray(x))
         self._x, self._w, self._kind = x[order], weights[order], kind
         self._equal = bool(np.all(weights == weights[0]))
         self._reached = np.cumsum(self._w)

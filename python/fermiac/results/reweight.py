@@ -26,6 +26,8 @@ __all__ = ["comparable", "log_densities", "merge", "resample", "reweight"]
 
 Array = NDArray[np.float64]
 _METHODS = ("systematic", "stratified", "multinomial", "residual")
+#: Rows that are taken at a time, some ten milliseconds.
+_PART = 1 << 20
 
 
 def seeds(sample: Sample) -> tuple[int, ...]:
@@ -61,18 +63,27 @@ def resample(sample: Sample, n: int | None, rng: RngLike, method: str) -> Sample
     rows = _core.resample_indices(weights, size, method, key)
 
     def chosen(array: Array | None, *shape: int) -> Array | None:
-        return None if array is None else array.reshape(sample.n_draws, *shape)[rows]
+        return None if array is None else _taken(array.reshape(sample.n_draws, *shape), rows)
 
     return Sample(
         **_provenance(sample),
         seed=key,
         settings={"method": method, "n": size, "seeds": (*seeds(sample), key)},
         warnings=sample.warnings,
-        draws=sample._points[rows],
+        draws=_taken(sample._points, rows),
         log_densities=chosen(sample.log_densities),
         gradients=chosen(sample.gradients, sample.dim),
         error_model="iid",
     )
+
+
+def _taken(array: Array, rows: NDArray[np.int64]) -> Array:
+    """Return the rows of an array, in parts, between which the call can be interrupted."""
+    taken = np.empty((len(rows), *array.shape[1:]))
+    for start in range(0, len(rows), _PART):
+        part = slice(start, start + _PART)
+        taken[part] = array[rows[part]]
+    return taken
 
 
 def reweight(sample: Sample, new: Any, old: Any) -> Sample:

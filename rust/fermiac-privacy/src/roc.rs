@@ -2,6 +2,7 @@
 
 use fermiac_base::Result;
 use fermiac_base::alloc::{room, vec_of};
+use fermiac_base::par::{PAUSE_EVERY, pause, pausing};
 use fermiac_base::rng::{Domain, Stream};
 
 /// Counts at all thresholds; a score at or above the threshold means "member".
@@ -41,7 +42,9 @@ fn score_of(key: u64) -> f64 {
 
 fn sorted(scores: &[f64]) -> Vec<u64> {
     let mut keys: Vec<u64> = scores.iter().map(|s| key(*s)).collect();
-    keys.sort_unstable();
+    pause();
+    keys.sort_unstable_by(pausing(u64::cmp));
+    pause();
     keys
 }
 
@@ -60,6 +63,9 @@ impl Curve {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         } {
+            if curve.tp.len().is_multiple_of(PAUSE_EVERY) {
+                pause();
+            }
             i += run(&members, i, next);
             j += run(&nonmembers, j, next);
             curve.thresholds.push(score_of(next));
@@ -83,6 +89,9 @@ impl Curve {
             (step(&self.fp), step(&self.tp))
         };
         for next in 0..self.tp.len() {
+            if next.is_multiple_of(PAUSE_EVERY) {
+                pause();
+            }
             while let [.., before, last] = hull[..] {
                 let ((x, y), (u, v)) = (side(before, last), side(last, next));
                 if x * v < y * u {

@@ -14,6 +14,7 @@ mod targets;
 mod walks;
 
 use fermiac_base::simd;
+use numpy::{PyArray1, PyArrayMethods};
 use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
@@ -32,6 +33,8 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("isa_levels", levels)?;
     m.add("CHUNK", fermiac_base::par::CHUNK)?;
     m.add("MAX_THREADS", fermiac_base::par::MAX_THREADS)?;
+    // NumPy's functions are looked up at the first use, where a signal in between would be a panic.
+    drop(PyArray1::<f64>::zeros(m.py(), 1, false).readwrite());
     common::register(m)?;
     targets::register(m)?;
     importance::register(m)?;

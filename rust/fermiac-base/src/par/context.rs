@@ -1,12 +1,13 @@
 //! The context of a long call: its threads, cancellation and progress.
 
+use super::pause::{MANY, cancelled_by, was_cancelled};
 use super::pool::pool;
 use crate::{Error, Result};
 use rayon::ThreadPool;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -114,6 +115,49 @@ impl<'a> Context<'a> {
             }
             return Ok(());
         };
+        self.ordered_on(pool, n, work, fold)
+    }
+
+    /// Does what [`ordered`](Self::ordered) does, for pieces of work on `size` numbers each that
+    /// [pause](super::pause). If they are many, the pieces run on the pool even one after the other,
+    /// as the calling thread polls.
+    pub fn ordered_apart<T: Send>(
+        &self,
+        n: usize,
+        size: usize,
+        work: impl Fn(usize) -> Result<T> + Sync,
+        fold: impl FnMut(usize, T) -> Result<()>,
+    ) -> Result<()> {
+        if size < MANY {
+            return self.ordered(n, work, fold);
+        }
+        let pool = pool(self.n_threads)?;
+        self.ordered_on(&pool, n, work, fold)
+    }
+
+    /// Returns the value of serial work on `size` numbers that [pauses](super::pause); the calling
+    /// thread polls if they are many.
+    pub fn apart<T: Send>(&self, size: usize, work: impl Fn() -> T + Sync) -> Result<T> {
+        let mut value = None;
+        self.ordered_apart(
+            1,
+            size,
+            |_| Ok(work()),
+            |_, done| {
+                value = Some(done);
+                Ok(())
+            },
+        )?;
+        value.ok_or(Error::Cancelled)
+    }
+
+    fn ordered_on<T: Send>(
+        &self,
+        pool: &ThreadPool,
+        n: usize,
+        work: impl Fn(usize) -> Result<T> + Sync,
+        mut fold: impl FnMut(usize, T) -> Result<()>,
+    ) -> Result<()> {
         // Fewer chunks than slots are started but not folded, so each has a slot of its own.
         let slots: Vec<Slot<T>> = (0..AHEAD * self.n_threads).map(|_| Slot::default()).collect();
         let slot = |i: usize| &slots[i % slots.len()];
@@ -141,6 +185,9 @@ impl<'a> Context<'a> {
         // Chunks above this index are no longer needed.
         let limit = AtomicUsize::new(usize::MAX);
         let limit = &limit;
+        // Set when a poll fails: then what is not folded yet is not needed.
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let cancelled = &cancelled;
         pool.in_place_scope(|scope| {
             let (sender, receiver) = channel();
             let mut ready = BTreeSet::new();
@@ -156,7 +203,10 @@ impl<'a> Context<'a> {
                     let (i, sender) = (started, sender.clone());
                     scope.spawn(move |_| {
                         let wanted = i <= limit.load(Ordering::Relaxed);
-                        let result = wanted.then(|| catch_unwind(AssertUnwindSafe(|| work(i))));
+                        let result = wanted.then(|| {
+                            let task = || cancelled_by(cancelled, || work(i));
+                            catch_unwind(AssertUnwindSafe(task))
+                        });
                         // Sending fails only if the result is no longer needed.
                         let _ = sender.send((i, result));
                     });
@@ -173,6 +223,7 @@ impl<'a> Context<'a> {
                                 ready.insert(i);
                             }
                             Some(Ok(Err(error))) => stop(&mut failure, i, error),
+                            Some(Err(payload)) if was_cancelled(&*payload) => {}
                             Some(Err(panic)) => {
                                 limit.store(0, Ordering::Relaxed);
                                 resume_unwind(panic);
@@ -186,6 +237,7 @@ impl<'a> Context<'a> {
                     }
                 }
                 if let Err(error) = self.poll() {
+                    cancelled.store(true, Ordering::Relaxed);
                     stop(&mut failure, folded, error);
                 }
                 while folded < limit.load(Ordering::Relaxed) && ready.remove(&folded) {

@@ -3,10 +3,12 @@
 
 mod context;
 mod each;
+mod pause;
 mod pool;
 
 pub use context::{Context, Poll};
 pub use each::Signal;
+pub use pause::{MANY, PAUSE_EVERY, pause, pausing};
 pub use pool::MAX_THREADS;
 
 /// Points in one chunk, the unit of scheduling and of random streams on any number of threads.

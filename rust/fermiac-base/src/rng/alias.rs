@@ -1,6 +1,7 @@
 //! Draws from a table of weights in constant time.
 
 use super::stream::Stream;
+use crate::par::{PAUSE_EVERY, pause};
 use crate::{Error, Result};
 
 /// A table for drawing indices with given weights: one random word and one look-up per draw.
@@ -45,14 +46,19 @@ impl Alias {
             return Err(Error::argument("weights", "all are zero; a positive one is needed"));
         }
         // Relative to the largest, so that the sum can neither overflow nor vanish.
+        pause();
         let total: f64 = weights.iter().map(|w| w / largest).sum();
         let mut mass: Vec<f64> = weights.iter().map(|w| w / largest / total * n as f64).collect();
         // Columns left unpaired by rounding fall back on the largest weight, never on a zero weight.
         let mut cells: Vec<Cell> =
             mass.iter().map(|&m| Cell { keep: fraction(m), other: heaviest as u32 }).collect();
+        pause();
         let (mut small, mut large): (Vec<usize>, Vec<usize>) = (0..n).partition(|&i| mass[i] < 1.0);
         while let (Some(&s), Some(&l)) = (small.last(), large.last()) {
             small.pop();
+            if s.is_multiple_of(PAUSE_EVERY) {
+                pause();
+            }
             cells[s] = Cell { keep: fraction(mass[s]), other: l as u32 };
             mass[l] -= 1.0 - mass[s];
             cells[l].keep = fraction(mass[l]);

@@ -3,6 +3,7 @@
 use super::{Alias, Stream};
 use crate::Result;
 use crate::alloc::room;
+use crate::par::{PAUSE_EVERY, pause};
 
 /// A resampling scheme; each gives row i an expected `n` · Wᵢ copies.
 ///
@@ -43,12 +44,15 @@ pub fn resample(
         Scheme::Stratified => along(weights, expected, n, &mut chosen, || stream.uniform()),
         // Independent draws are already in random order.
         Scheme::Multinomial => {
-            chosen.extend((0..n).map(|_| table.sample(stream)));
+            fill(&mut chosen, n, || table.sample(stream));
             return Ok(chosen);
         }
         Scheme::Residual => {
             let mut rest = Vec::with_capacity(weights.len());
             for (i, w) in weights.iter().enumerate() {
+                if i.is_multiple_of(PAUSE_EVERY) {
+                    pause();
+                }
                 let copies = expected(*w).floor();
                 rest.push(expected(*w) - copies);
                 chosen.extend(std::iter::repeat_n(i, copies as usize));
@@ -56,15 +60,25 @@ pub fn resample(
             // Rounding may give one copy too many, or no remainder.
             chosen.truncate(n);
             let table = if rest.iter().any(|r| *r > 0.0) { Alias::new(&rest)? } else { table };
-            while chosen.len() < n {
-                chosen.push(table.sample(stream));
-            }
+            fill(&mut chosen, n, || table.sample(stream));
         }
     }
     for last in (1..chosen.len()).rev() {
+        if last.is_multiple_of(PAUSE_EVERY) {
+            pause();
+        }
         chosen.swap(last, stream.below(last as u64 + 1) as usize);
     }
     Ok(chosen)
+}
+
+/// Appends draws up to a length of `n`.
+fn fill(chosen: &mut Vec<usize>, n: usize, mut draw: impl FnMut() -> usize) {
+    while chosen.len() < n {
+        let part = (n - chosen.len()).min(PAUSE_EVERY);
+        chosen.extend((0..part).map(|_| draw()));
+        pause();
+    }
 }
 
 /// Returns row i for every k in 0..n with k + `offset()` in its interval of cumulative expectations.
@@ -78,9 +92,15 @@ fn along(
     let (mut reached, mut next) = (0.0, offset());
     let mut last = 0;
     for (i, w) in weights.iter().enumerate().filter(|(_, w)| **w > 0.0) {
+        if i.is_multiple_of(PAUSE_EVERY) {
+            pause();
+        }
         reached += expected(*w);
         last = i;
         while chosen.len() < n && next < reached {
+            if chosen.len().is_multiple_of(PAUSE_EVERY) {
+                pause();
+            }
             chosen.push(i);
             next = chosen.len() as f64 + offset();
         }

@@ -1,12 +1,13 @@
 //! Files of named tensors with a kind, a text and a digest that detects every changed byte.
 
-use super::replace::{regular, replace};
+use super::replace::{BLOCK, regular, replace};
+use crate::par::pause;
 use crate::{Error, Result};
 use safetensors::tensor::{Dtype as StoredDtype, SafeTensorError, SafeTensors, TensorView};
 use std::borrow::Cow;
 use std::fmt;
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::str::FromStr;
 use twox_hash::xxhash3_128::Hasher;
@@ -123,8 +124,15 @@ pub fn write(path: &Path, content: &Container<'_>) -> Result<()> {
 /// Reads a file of this kind; any change of its bytes since it was written is an error.
 pub fn read(path: &Path, kind: &str) -> Result<Container<'static>> {
     let whole = || -> io::Result<Vec<u8>> {
-        regular(fs::metadata(path)?.file_type())?;
-        fs::read(path)
+        let metadata = fs::metadata(path)?;
+        regular(metadata.file_type())?;
+        let mut file = File::open(path)?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(usize::try_from(metadata.len()).unwrap_or(usize::MAX))?;
+        while file.by_ref().take(BLOCK as u64).read_to_end(&mut bytes)? > 0 {
+            pause();
+        }
+        Ok(bytes)
     };
     let bytes = whole().map_err(|error| match error.kind() {
         ErrorKind::NotFound => refuse(path, "there is no such file"),
@@ -185,6 +193,7 @@ fn decode(bytes: &[u8], kind: &str) -> std::result::Result<Container<'static>, S
              {FORMAT_VERSION} at most: use fermiac {writer} or later"
         ));
     }
+    pause();
     let at = digest_at(bytes).ok_or("it is damaged: no digest")?;
     if bytes[at..at + NO_DIGEST.len()] != *digest(bytes, at).as_bytes() {
         return Err("it is damaged: its digest does not fit its content".into());
@@ -203,6 +212,7 @@ fn decode(bytes: &[u8], kind: &str) -> std::result::Result<Container<'static>, S
             .and_then(|dtype| Tensor::new(dtype, view.shape().to_vec(), view.data().to_vec()))
             .map_err(|error| format!("tensor {name}: {error}"))?;
         tensors.push((name, tensor));
+        pause();
     }
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(Container { kind: found.to_owned(), text: needed("text")?.to_owned(), tensors })

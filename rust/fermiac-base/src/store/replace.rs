@@ -1,5 +1,6 @@
 //! Atomic replacement of a file: a crash at any moment leaves the old file or the new one.
 
+use crate::par::pause;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 /// The number of links that Linux follows.
 const MAX_LINKS: usize = 40;
+/// Bytes that are read or written between two pauses.
+pub(super) const BLOCK: usize = 1 << 24;
 
 /// Writes `bytes` beside `path`, syncs them to the disk and renames the file.
 ///
@@ -60,10 +63,7 @@ fn fill_beside(path: &Path, bytes: &[u8]) -> io::Result<PathBuf> {
             Ok(()) => return Ok(temporary),
             // Left by a killed process with the same id, as happens in containers.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => {
-                discard(&temporary);
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
     }
 }
@@ -74,9 +74,26 @@ fn discard(temporary: &Path) {
 }
 
 fn fill(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    /// Removes the file if writing it is cancelled.
+    struct Unfinished<'a>(&'a Path);
+    impl Drop for Unfinished<'_> {
+        fn drop(&mut self) {
+            discard(self.0);
+        }
+    }
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    let unfinished = Unfinished(path);
+    for block in bytes.chunks(BLOCK) {
+        file.write_all(block)?;
+        // What waits for the disk at the end would not be cancelled.
+        if block.len() == BLOCK {
+            file.sync_data()?;
+        }
+        pause();
+    }
+    file.sync_all()?;
+    std::mem::forget(unfinished);
+    Ok(())
 }
 
 fn beside(path: &Path) -> io::Result<PathBuf> {

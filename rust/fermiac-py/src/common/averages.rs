@@ -16,8 +16,8 @@ use pyo3::types::PyDict;
 #[door]
 #[pyfunction]
 fn khat(py: Python<'_>, weights: PyReadonlyArray1<'_, f64>) -> PyResult<f64> {
-    let mut weights = weights.as_slice()?.to_vec();
-    Ok(py.detach(|| diagnostics::khat(&mut weights)))
+    let weights = weights.as_slice()?;
+    aside(py, weights.len(), || diagnostics::khat(&mut weights.to_vec()))
 }
 
 /// Returns weights that sum to one, and the logarithm of the mean of the given weights.
@@ -28,7 +28,7 @@ fn normalize_weights<'py>(
     log_weights: PyReadonlyArray1<'py, f64>,
 ) -> PyResult<(Bound<'py, PyArray1<f64>>, f64)> {
     let log_weights = log_weights.as_slice()?;
-    let (weights, log_mean) = py.detach(|| diagnostics::normalize(log_weights));
+    let (weights, log_mean) = aside(py, log_weights.len(), || diagnostics::normalize(log_weights))?;
     Ok((PyArray1::from_vec(py, weights), log_mean))
 }
 
@@ -77,6 +77,22 @@ fn weighted_average<'py>(
     Ok(out)
 }
 
+/// Returns the indices that sort finite values; equal ones keep their order.
+#[pyfunction]
+fn sorted_indices<'py>(
+    py: Python<'py>,
+    values: PyReadonlyArray1<'py, f64>,
+) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    let values = values.as_slice()?;
+    let order = aside(py, values.len(), || diagnostics::sorted_indices(values))?;
+    Ok(PyArray1::from_vec(py, order.into_iter().map(|at| at as i64).collect()))
+}
+
+/// Returns the value of serial work on `size` numbers that pauses.
+fn aside<T: Send>(py: Python<'_>, size: usize, work: impl Fn() -> T + Sync + Send) -> PyResult<T> {
+    compute(py, 1, |context| context.apart(size, work))
+}
+
 fn same_length(py: Python<'_>, rows: Rows<'_>, n: usize) -> PyResult<()> {
     let right = rows.len() == n;
     let error = || Error::Internal(format!("{} rows where {n} are needed", rows.len()));
@@ -102,10 +118,12 @@ fn resample_indices<'py>(
     };
     let scheme = check(py, scheme)?;
     let weights = weights.as_slice()?;
-    let mut stream = Stream::new(key, Domain::Resample, 0, 0);
-    let chosen = py.detach(|| resample(weights, n, scheme, &mut stream));
-    let chosen = check(py, chosen)?.into_iter().map(|i| i as i64);
-    Ok(PyArray1::from_iter(py, chosen))
+    let chosen = aside(py, n.max(weights.len()), || {
+        let mut stream = Stream::new(key, Domain::Resample, 0, 0);
+        let chosen = resample(weights, n, scheme, &mut stream)?;
+        Ok(chosen.into_iter().map(|i| i as i64).collect())
+    })?;
+    Ok(PyArray1::from_vec(py, check(py, chosen)?))
 }
 
 /// Adds the functions to the module.
@@ -114,5 +132,6 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(normalize_weights, m)?)?;
     m.add_function(wrap_pyfunction!(weighted_average, m)?)?;
     m.add_function(wrap_pyfunction!(resample_indices, m)?)?;
+    m.add_function(wrap_pyfunction!(sorted_indices, m)?)?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! [`enter`] releases the interpreter, passes a context that checks signals and reports progress
 //! every 50 ms, and turns panics and errors into typed exceptions.
 
+use crate::common::call::call_python;
 use crate::common::door::error_of;
 use crate::common::error::to_py;
 use fermiac_base::par::Context;
@@ -133,8 +134,7 @@ fn poll(
             && last.elapsed() >= REPORT
         {
             *last = Instant::now();
-            report
-                .call1(py, (done, total))
+            call_python(report.bind(py), (done, total))
                 .map_err(|error| raised.keep(error, "in the progress callback"))?;
         }
         Ok(())

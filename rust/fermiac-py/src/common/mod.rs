@@ -2,6 +2,7 @@
 
 pub(crate) mod array;
 mod averages;
+pub(crate) mod call;
 pub(crate) mod columns;
 mod diagnostics;
 pub(crate) mod dict;

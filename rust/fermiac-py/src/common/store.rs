@@ -1,5 +1,6 @@
 //! Bindings of `fermiac_base::store`.
 
+use crate::common::enter::compute;
 use crate::common::error::check;
 use fermiac_base::store::{Container, Tensor, digest_of, read, write};
 use numpy::{IntoPyArray, PyArray1, PyReadonlyArray1};
@@ -37,14 +38,14 @@ fn store_write(
         })
         .collect::<PyResult<Vec<_>>>()?;
     let content = Container { kind, text, tensors };
-    check(py, py.detach(|| write(&path, &content)))
+    compute(py, 1, |context| context.apart(usize::MAX, || write(&path, &content))?)
 }
 
 /// Reads a file of the given kind, and returns its text and its tensors.
 #[door]
 #[pyfunction]
 fn store_read(py: Python<'_>, path: PathBuf, kind: String) -> PyResult<(String, Vec<Found<'_>>)> {
-    let content = check(py, py.detach(|| read(&path, &kind)))?;
+    let content = compute(py, 1, |context| context.apart(usize::MAX, || read(&path, &kind))?)?;
     let tensors = content.tensors.into_iter().map(|(name, tensor)| {
         let (dtype, shape) = (tensor.dtype().to_string(), tensor.shape().to_vec());
         (name, dtype, shape, tensor.into_bytes().into_pyarray(py))

@@ -1,5 +1,6 @@
 //! Conditional laws drawn by Python callables, and their random numbers: one stream per row.
 
+use crate::common::call::call_python;
 use crate::common::enter::Raised;
 use crate::common::error::check;
 use crate::common::random::stream_at;
@@ -162,7 +163,7 @@ impl CallableDraw {
         let lent = streams.iter().map(|stream| (**stream).clone()).collect();
         let lent = Bound::new(py, PyRowStreams(Mutex::new(lent)))?;
         let chains = PyArray1::from_slice(py, chains);
-        let result = self.call.bind(py).call1((points(py, x)?, &lent, chains));
+        let result = call_python(self.call.bind(py), (points(py, x)?, &lent, chains));
         // Even after an exception the chains continue after the numbers that were drawn.
         let back = std::mem::take(&mut *lent.get().lock());
         for (stream, moved) in streams.iter_mut().zip(back) {

@@ -11,7 +11,9 @@ use crate::targets::target;
 use fermiac_base::store::Codec;
 use fermiac_mcmc::drive::{Chain, Driver, Oracle, Plan, Progress, Record, Sampler, windows};
 use fermiac_mcmc::kernel::RequestKind;
-use numpy::{PyArray1, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn};
+use numpy::{
+    PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArrayDyn,
+};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -166,6 +168,22 @@ impl PySampler {
             .chains()
             .iter()
             .fold((0, 0), |(n, refused), chain| (n + chain.n_evals(), refused + chain.n_refused()))
+    }
+
+    /// The points where the chains stand, (rows, d), and their log-densities.
+    fn points<'py>(
+        &self,
+        py: Python<'py>,
+    ) -> PyResult<(Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>)> {
+        let sampler = self.lock();
+        let kernels = sampler.chains().iter().map(Chain::kernel);
+        let (mut x, mut log_densities) = (Vec::new(), Vec::new());
+        for point in kernels.flat_map(|kernel| (0..kernel.n_points()).map(|i| kernel.point(i))) {
+            x.extend_from_slice(point.x);
+            log_densities.push(point.log_density);
+        }
+        let x = PyArray1::from_vec(py, x).reshape([log_densities.len(), self.dim])?;
+        Ok((x, PyArray1::from_vec(py, log_densities)))
     }
 
     /// The step sizes of all chains, and the variances or covariances of the first chain.

@@ -1,5 +1,6 @@
 //! The Python class of a nested sampling run, which `fermiac.nested` advances in time slices.
 
+use crate::common::call::call_python;
 use crate::common::dict::{arrays, entry, items};
 use crate::common::door::decoded;
 use crate::common::enter::{Raised, duration, enter_whole};
@@ -125,7 +126,7 @@ impl Prior for ForeignPrior {
 
     fn transform(&self, u: Rows<'_>, x: &mut [f64]) -> Result<()> {
         Python::attach(|py| -> PyResult<()> {
-            let result = self.call.bind(py).call1((target::points(py, u)?,))?;
+            let result = call_python(self.call.bind(py), (target::points(py, u)?,))?;
             let values: PyReadonlyArray2<'_, f64> = result.extract()?;
             x.copy_from_slice(values.as_slice()?);
             Ok(())

@@ -1,6 +1,7 @@
 //! Bindings of surrogates, of their test and their region of trust, and of the genetic searches.
 
 use crate::common::array::rows;
+use crate::common::call::call_python;
 use crate::common::dict::{arrays, items};
 use crate::common::enter::{Raised, enter_whole};
 use crate::common::error::check;
@@ -278,7 +279,7 @@ fn nested_maximize<'py>(
     let raised = Raised::default();
     let evaluate_batch = |u: Rows<'_>, out: &mut [f64]| -> Result<()> {
         let call = Python::attach(|py| -> PyResult<()> {
-            let result = function.bind(py).call1((target::points(py, u)?,))?;
+            let result = call_python(function.bind(py), (target::points(py, u)?,))?;
             let values: PyReadonlyArray1<'_, f64> = result.extract()?;
             if values.len() != out.len() {
                 let why = format!("{} values were given for {} points", values.len(), out.len());

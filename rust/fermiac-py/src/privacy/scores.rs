@@ -26,11 +26,13 @@ fn privacy_roc<'py>(
     nonmembers: PyReadonlyArray1<'py, f64>,
 ) -> PyResult<Roc<'py>> {
     let (members, nonmembers) = (members.as_slice()?, nonmembers.as_slice()?);
-    let (curve, hull, areas) = enter_whole(py, 1, None, &Raised::default(), |_| {
-        let curve = Curve::new(members, nonmembers);
-        let hull = curve.hull();
-        let areas = (curve.area(0..curve.tp.len()), curve.area(hull.iter().copied()));
-        Ok((curve, hull, areas))
+    let (curve, hull, areas) = enter_whole(py, 1, None, &Raised::default(), |context| {
+        context.apart(members.len() + nonmembers.len(), || {
+            let curve = Curve::new(members, nonmembers);
+            let hull = curve.hull();
+            let areas = (curve.area(0..curve.tp.len()), curve.area(hull.iter().copied()));
+            (curve, hull, areas)
+        })
     })?;
     let whole = |counts: Vec<u64>| PyArray1::from_iter(py, counts.into_iter().map(|k| k as i64));
     let hull = PyArray1::from_iter(py, hull.into_iter().map(|k| k as i64));

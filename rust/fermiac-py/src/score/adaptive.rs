@@ -2,6 +2,7 @@
 
 use super::models::model;
 use crate::common::array::rows;
+use crate::common::call::call_python;
 use crate::common::enter::{Raised, enter};
 use crate::common::error::to_py;
 use crate::targets::target::points;
@@ -72,7 +73,7 @@ impl RowTraces for Estimates {
             let numbers: Vec<i64> = numbers.iter().map(|&row| row as i64).collect();
             let sigma = PyArray1::from_slice(py, sigma);
             let given =
-                self.call.bind(py).call1((numbers.into_pyarray(py), points(py, y)?, sigma))?;
+                call_python(self.call.bind(py), (numbers.into_pyarray(py), points(py, y)?, sigma))?;
             let (denoised, estimates) = given.extract::<Both<'_>>()?;
             out.copy_from_slice(denoised.as_slice()?);
             traces.copy_from_slice(estimates.as_slice()?);

@@ -1,6 +1,7 @@
 //! Score models: handles of exact ones, adapters of Python callables.
 
 use crate::common::array::rows;
+use crate::common::call::call_python;
 use crate::common::columns::Column;
 use crate::common::enter::{Raised, enter};
 use crate::targets::target::points;
@@ -180,7 +181,7 @@ impl Foreign {
             call.ok_or_else(|| Error::Internal("the score model has no such part".into()))?;
         Python::attach(|py| {
             let given = (points(py, y)?, PyArray1::from_slice(py, sigma));
-            take(&call.bind(py).call1(given)?)
+            take(&call_python(call.bind(py), given)?)
         })
         .map_err(|error| self.raised.keep(error, "in the score model"))
     }

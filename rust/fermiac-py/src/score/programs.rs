@@ -1,5 +1,6 @@
 //! Integrators as programs, and their addressed noise, for the loops of Python.
 
+use crate::common::enter::compute;
 use crate::common::error::check;
 use fermiac_base::alloc::table_of;
 use fermiac_score::noise::{Purpose, stream};
@@ -23,6 +24,9 @@ const PURPOSES: [Purpose; 8] = [
     Purpose::Train,
 ];
 
+/// Rows of noise between two looks at the clock.
+const NOISE_ROWS: usize = 64;
+
 /// Normal and uniform numbers of a draw, (rows, normals) and (rows, uniforms).
 type Noise<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray2<f64>>);
 
@@ -45,13 +49,17 @@ fn score_noise(
         .ok_or_else(|| PyValueError::new_err(format!("there is no purpose {purpose}")))?;
     let numbers = |width| check(py, table_of("n", 0.0, n_rows, width));
     let (mut normals, mut uniforms) = (numbers(n_normals)?, numbers(n_uniforms)?);
-    py.detach(|| {
+    compute(py, 1, |context| {
         for i in 0..n_rows {
+            if i.is_multiple_of(NOISE_ROWS) {
+                context.poll()?;
+            }
             let mut stream = stream(key, purpose, first + i as u64, draw);
             stream.fill_normal(&mut normals[i * n_normals..(i + 1) * n_normals]);
             stream.fill_uniform(&mut uniforms[i * n_uniforms..(i + 1) * n_uniforms]);
         }
-    });
+        Ok(())
+    })?;
     Ok((
         PyArray1::from_vec(py, normals).reshape([n_rows, n_normals])?,
         PyArray1::from_vec(py, uniforms).reshape([n_rows, n_uniforms])?,

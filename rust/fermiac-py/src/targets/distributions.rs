@@ -1,12 +1,14 @@
 //! The built-in laws as one Python class, on which `fermiac.distributions` builds its classes.
 
 use crate::common::array::{matrix, rows};
+use crate::common::enter::compute;
 use crate::common::error::check;
+use fermiac_base::Error;
 use fermiac_base::alloc::table_of;
+use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::special::normal_quantile;
-use fermiac_base::{Error, Result};
 use fermiac_target::density::LawDensity;
 use fermiac_target::law::{
     Independent, Marginal, Mixture, MultivariateNormal, MultivariateT, Product,
@@ -50,12 +52,17 @@ impl Law {
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let dim = self.inner.dim();
         let x = rows(x, dim)?;
-        let mapped = py.detach(|| -> Result<Vec<f64>> {
+        let mapped = compute(py, 1, |context| {
             let Form::Independent(law) = &self.form else { return Err(no_map()) };
-            let pairs = x.iter().flat_map(|row| row.iter().zip(law.marginals()));
-            Ok(pairs.map(|(x, marginal)| function(marginal, *x)).collect())
-        });
-        matrix(py, check(py, mapped)?, dim)
+            let mut mapped = Vec::with_capacity(x.data().len());
+            for part in x.data().chunks(CHUNK * dim) {
+                context.poll()?;
+                let pairs = part.chunks(dim).flat_map(|row| row.iter().zip(law.marginals()));
+                mapped.extend(pairs.map(|(x, marginal)| function(marginal, *x)));
+            }
+            Ok(mapped)
+        })?;
+        matrix(py, mapped, dim)
     }
 }
 
@@ -150,8 +157,14 @@ impl Law {
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let x = rows(&x, self.inner.dim())?;
         let mut out = vec![0.0; x.len()];
-        let done = py.detach(|| self.inner.log_density(x, &mut out));
-        check(py, done)?;
+        let dim = x.dim();
+        compute(py, 1, |context| {
+            for (x, out) in x.data().chunks(CHUNK * dim).zip(out.chunks_mut(CHUNK)) {
+                context.poll()?;
+                self.inner.log_density(Rows::new(x, dim), out)?;
+            }
+            Ok(())
+        })?;
         Ok(PyArray1::from_vec(py, out))
     }
 
@@ -165,13 +178,13 @@ impl Law {
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let dim = self.inner.dim();
         let mut out = check(py, table_of("n", 0.0, n, dim))?;
-        let done = py.detach(|| {
+        compute(py, 1, |context| {
             let mut chunks = (index0..).zip(out.chunks_mut(CHUNK * dim));
             chunks.try_for_each(|(index, chunk)| {
+                context.poll()?;
                 self.inner.sample(&mut Stream::new(key, Domain::Law, index, 0), chunk)
             })
-        });
-        check(py, done)?;
+        })?;
         matrix(py, out, dim)
     }
 
@@ -198,11 +211,17 @@ impl Law {
         };
         let dim = law.dim();
         let u = rows(&u, dim)?;
-        let placed = py.detach(|| {
-            let mut z: Vec<f64> = u.data().iter().map(|u| normal_quantile(*u)).collect();
-            law.place(&mut z).map(|()| z)
-        });
-        matrix(py, check(py, placed)?, dim)
+        let placed = compute(py, 1, |context| {
+            let mut placed = Vec::with_capacity(u.data().len());
+            for part in u.data().chunks(CHUNK * dim) {
+                context.poll()?;
+                let mut z: Vec<f64> = part.iter().map(|u| normal_quantile(*u)).collect();
+                law.place(&mut z)?;
+                placed.append(&mut z);
+            }
+            Ok(placed)
+        })?;
+        matrix(py, placed, dim)
     }
 }
 

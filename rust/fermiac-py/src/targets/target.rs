@@ -1,5 +1,6 @@
 //! Python objects as targets of the core: handles of built-in ones, adapters for callables.
 
+use crate::common::call::call_python;
 use crate::common::enter::Raised;
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::Stream;
@@ -80,7 +81,7 @@ struct Callable {
 impl Callable {
     fn call(&self, py: Python<'_>, x: Rows<'_>, out: &mut Vec<f64>) -> PyResult<usize> {
         let points = points(py, x)?;
-        let result = self.call.bind(py).call1((points,))?;
+        let result = call_python(self.call.bind(py), (points,))?;
         let values: PyReadonlyArray2<'_, f64> = result.extract()?;
         out.clear();
         out.extend_from_slice(values.as_slice()?);
@@ -126,7 +127,7 @@ struct CallableDensity {
 impl CallableDensity {
     fn evaluate(&self, x: Rows<'_>, out: &mut [f64], gradient: Option<&mut [f64]>) -> Result<()> {
         Python::attach(|py| -> PyResult<()> {
-            let result = self.call.bind(py).call1((points(py, x)?, gradient.is_some()))?;
+            let result = call_python(self.call.bind(py), (points(py, x)?, gradient.is_some()))?;
             let (values, slopes) = result
                 .extract::<(PyReadonlyArray1<'_, f64>, Option<PyReadonlyArray2<'_, f64>>)>()?;
             out.copy_from_slice(values.as_slice()?);
@@ -182,7 +183,7 @@ impl Law for ForeignLaw {
 
     fn log_density(&self, x: Rows<'_>, out: &mut [f64]) -> Result<()> {
         Python::attach(|py| -> PyResult<()> {
-            let result = self.log_density.bind(py).call1((points(py, x)?,))?;
+            let result = call_python(self.log_density.bind(py), (points(py, x)?,))?;
             let values: PyReadonlyArray1<'_, f64> = result.extract()?;
             out.copy_from_slice(values.as_slice()?);
             Ok(())
@@ -196,7 +197,7 @@ impl Law for ForeignLaw {
         let key = rng.next_u64();
         Python::attach(|py| -> PyResult<()> {
             let uniforms = points(py, Rows::new(out, self.dim))?;
-            let result = self.draw.bind(py).call1((uniforms, key))?;
+            let result = call_python(self.draw.bind(py), (uniforms, key))?;
             let values: PyReadonlyArray2<'_, f64> = result.extract()?;
             out.copy_from_slice(values.as_slice()?);
             Ok(())

@@ -1,6 +1,7 @@
 //! Crawling walkers as a Python class.
 
 use super::walkers::{PyPaths, Settings};
+use crate::common::call::call_python;
 use crate::common::door::decoded;
 use crate::common::enter::{Raised, duration, enter};
 use crate::common::error::check;
@@ -36,7 +37,7 @@ struct Functions {
 impl Oracle for Functions {
     fn rows(&mut self, nodes: &[i64]) -> fermiac_base::Result<(Vec<i64>, Vec<i64>)> {
         Python::attach(|py| -> PyResult<(Vec<i64>, Vec<i64>)> {
-            let given = self.rows.bind(py).call1((PyArray1::from_slice(py, nodes),))?;
+            let given = call_python(self.rows.bind(py), (PyArray1::from_slice(py, nodes),))?;
             let (starts, ids): (PyReadonlyArray1<'_, i64>, PyReadonlyArray1<'_, i64>) =
                 given.extract()?;
             Ok((starts.as_slice()?.to_vec(), ids.as_slice()?.to_vec()))
@@ -51,7 +52,7 @@ impl Oracle for Functions {
             ));
         };
         Python::attach(|py| -> PyResult<Vec<f64>> {
-            let given = weights.bind(py).call1((PyArray1::from_slice(py, nodes),))?;
+            let given = call_python(weights.bind(py), (PyArray1::from_slice(py, nodes),))?;
             Ok(given.extract::<PyReadonlyArray1<'_, f64>>()?.as_slice()?.to_vec())
         })
         .map_err(|error| self.raised.keep(error, "that gives weights"))

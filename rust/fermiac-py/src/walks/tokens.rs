@@ -1,6 +1,7 @@
 //! Tokens and their losses as Python classes; `fermiac.walks` runs tokens block by block.
 
 use super::gradient;
+use crate::common::call::call_python;
 use crate::common::enter::{Raised, enter};
 use crate::common::error::check;
 use fermiac_target::Dispatch;
@@ -121,7 +122,7 @@ impl Foreign for Callable {
         Python::attach(|py| -> PyResult<()> {
             let theta = PyArray1::from_slice(py, theta).reshape([nodes.len(), self.dim])?;
             let nodes = PyArray1::from_slice(py, nodes);
-            let given = self.call.bind(py).call1((theta, nodes))?;
+            let given = call_python(self.call.bind(py), (theta, nodes))?;
             out.copy_from_slice(given.extract::<PyReadonlyArray2<'_, f64>>()?.as_slice()?);
             Ok(())
         })

@@ -147,8 +147,9 @@ impl Data<'_> {
             },
         )?;
         let mut shapes = Vec::with_capacity(k);
-        context.ordered(
+        context.ordered_apart(
             k,
+            n,
             |j| Ok(khat(&mut sizes[j].clone())),
             |_, shape| {
                 shapes.push(shape);

@@ -5,6 +5,7 @@
 
 use super::convergence::MIN_DRAWS;
 use super::fourier::Fourier;
+use fermiac_base::par::pause;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, fma, ln};
 use std::sync::OnceLock;
 
@@ -29,6 +30,7 @@ impl Chains {
         let mut means = Vec::with_capacity(values.len() / n);
         for chain in values.chunks_exact(n) {
             // Relative to the first draw, so that a constant chain has a variance of exactly 0.
+            pause();
             let start = centred.len();
             centred.extend(chain.iter().map(|x| x - chain[0]));
             let mean = mean(&centred[start..]);
@@ -147,6 +149,7 @@ impl Lags<'_> {
         // One lag takes a few passes over the draws, the transform some ten for each doubling.
         let direct = 8 * n.ilog2() as usize;
         while self.sums.len() <= lag {
+            pause();
             if self.sums.len() < direct {
                 let kernel = Products { padded: &self.chains.centred, n, lag: self.sums.len() };
                 self.sums.extend(dispatch(kernel));

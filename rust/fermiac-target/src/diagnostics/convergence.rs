@@ -6,7 +6,7 @@
 use super::chains::{Chains, extremes, mean, sum_of, variance};
 use super::fourier::Fourier;
 use super::ranks::{Scores, Sorted, order_statistic, quantile};
-use fermiac_base::par::Context;
+use fermiac_base::par::{Context, pause};
 use fermiac_base::special::IncompleteBeta;
 use fermiac_base::{Error, Result};
 use std::sync::OnceLock;
@@ -101,8 +101,9 @@ fn of_columns<T: Send>(
     // Neighbouring columns share cache lines.
     let width = (GATHER / (m * n)).clamp(1, 8);
     let mut found = Vec::with_capacity(columns);
-    context.ordered(
+    context.ordered_apart(
         columns.div_ceil(width),
+        m * n,
         |block| {
             let first = block * width;
             let width = width.min(columns - first);
@@ -114,6 +115,7 @@ fn of_columns<T: Send>(
             }
             let each = gathered.into_iter().enumerate();
             each.map(|(k, column)| {
+                pause();
                 shared.check(first + k, &column)?;
                 of(&shared, column)
             })
@@ -217,6 +219,7 @@ impl Shared {
             }
             Statistic::Bfmi => {
                 standardize(&mut x);
+                pause();
                 let steps: Vec<f64> = x.windows(2).map(|e| e[1] - e[0]).collect();
                 sum_of(&steps, |d| d * d) / steps.len() as f64 / variance(&x)
             }
@@ -228,6 +231,7 @@ impl Shared {
         let half = self.n / 2;
         let mut halves = Vec::with_capacity(2 * half * self.m);
         for chain in x.chunks_exact(self.n) {
+            pause();
             halves.extend_from_slice(&chain[..half]);
             halves.extend_from_slice(&chain[self.n - half..]);
         }
@@ -276,6 +280,7 @@ impl Shared {
 /// Shifts the draws to mean 0, scales them to a largest size from 1 to 2 and returns the scale.
 /// Draws that are all equal become 0.
 fn standardize(x: &mut [f64]) -> f64 {
+    pause();
     let (low, high) = extremes(x);
     if low == high {
         x.fill(0.0);
@@ -286,9 +291,11 @@ fn standardize(x: &mut [f64]) -> f64 {
     x.iter_mut().for_each(|x| *x /= first);
     // Far from 0 the first mean is too inaccurate for the draws about it.
     for _ in 0..2 {
+        pause();
         let center = mean(x);
         x.iter_mut().for_each(|x| *x -= center);
     }
+    pause();
     let (low, high) = extremes(x);
     let second = power_of_two(high.max(-low));
     x.iter_mut().for_each(|x| *x /= second);

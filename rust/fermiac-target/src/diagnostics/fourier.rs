@@ -3,6 +3,7 @@
 //! The order of the frequencies does not matter: the forward transform leaves them where the
 //! backward one reads them, and neither permutes.
 
+use fermiac_base::par::pause;
 use fermiac_base::simd::{Kernel, LANES, Real, V, cos, dispatch, sin};
 
 /// One pass over blocks of `radix · quarter` values.
@@ -27,12 +28,14 @@ impl Fourier {
         let mut stages = Vec::new();
         let mut block = length;
         while block > 1 {
+            pause();
             // An odd power of two begins with a pass of radix 2.
             let radix = if block.trailing_zeros() % 2 == 1 { 2 } else { 4 };
             let quarter = block / radix;
             let step = -2.0 * std::f64::consts::PI / block as f64;
             let twiddles = (1..radix)
                 .map(|k| {
+                    pause();
                     let angle = |j: usize| step * (j * k) as f64;
                     let real = (0..quarter).map(|j| cos(angle(j))).collect();
                     (real, (0..quarter).map(|j| sin(angle(j))).collect())
@@ -51,6 +54,7 @@ impl Fourier {
     pub(super) fn autocorrelation_sums(&self, series: &[&[f64]], n: usize) -> Vec<f64> {
         let mut power = vec![0.0; self.length];
         for pair in series.chunks(2) {
+            pause();
             let mut re = vec![0.0; self.length];
             let mut im = vec![0.0; self.length];
             re[..n].copy_from_slice(pair[0]);
@@ -88,6 +92,7 @@ impl<const FORWARD: bool> Kernel for Passes<'_, FORWARD> {
         for s in 0..count {
             let stage = &self.stages[if FORWARD { s } else { count - 1 - s }];
             let block = stage.radix * stage.quarter;
+            pause();
             for (re, im) in self.re.chunks_exact_mut(block).zip(self.im.chunks_exact_mut(block)) {
                 match (stage.radix, stage.quarter >= LANES) {
                     (2, false) => pass::<FORWARD, 2, f64>(stage, re, im),

@@ -12,4 +12,5 @@ pub use chains::correlation_time;
 pub use convergence::{MIN_DRAWS, Statistic, convergence, judgement};
 pub use pareto::{khat, tail_length};
 pub use psis::{Smoothed, khat_threshold, log_khat, psis, psis_columns};
+pub use ranks::sorted_indices;
 pub use weights::normalize;

@@ -4,6 +4,7 @@
 //! that of Zhang and Stephens, *A new and efficient estimation method for the generalized Pareto
 //! distribution* (2009), with the weakly informative prior of the former.
 
+use fermiac_base::par::pausing;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, ln, ln1pv};
 
 /// Returns the number of tail weights among `n` independent ones: 3√n, at most a fifth of few, at
@@ -29,7 +30,7 @@ pub fn khat(weights: &mut [f64]) -> f64 {
         return f64::NAN;
     }
     let at = weights.len() - tail;
-    let (below, _, _) = weights.select_nth_unstable_by(at, f64::total_cmp);
+    let (below, _, _) = weights.select_nth_unstable_by(at, pausing(f64::total_cmp));
     let cut = below.iter().copied().fold(0.0, f64::max);
     let mut exceedances: Vec<f64> = weights[at..].to_vec();
     exceedances.sort_by(f64::total_cmp);

@@ -5,7 +5,7 @@
 //! Learning Research (2024).
 
 use super::pareto::{GeneralizedPareto, first_quartile, tail_length_of};
-use fermiac_base::par::Context;
+use fermiac_base::par::{Context, MANY, pause, pausing};
 use fermiac_base::simd::{exp, exp_slice, ln};
 use fermiac_base::special::{expm1, ln1p};
 use fermiac_base::{Error, Result};
@@ -46,9 +46,11 @@ pub fn khat_threshold(n: usize) -> f64 {
 /// weights sum to 1; without, they keep the scale of the ratios.
 pub fn psis(log_ratios: &[f64], r_eff: f64, normalize: bool) -> Result<Smoothed> {
     check(log_ratios, r_eff)?;
+    pause();
     let tail = Tail::of(log_ratios, r_eff);
     // Relative to the largest weight until the end, which avoids overflow.
     let mut out: Vec<f64> = log_ratios.iter().map(|l| l - tail.largest).collect();
+    pause();
     if let Some(law) = tail.law {
         let m = tail.order.len() as f64;
         for (z, at) in tail.order.iter().enumerate() {
@@ -59,7 +61,10 @@ pub fn psis(log_ratios: &[f64], r_eff: f64, normalize: bool) -> Result<Smoothed>
     }
     let shift = if normalize {
         let mut weights = out.clone();
-        exp_slice(&mut weights);
+        weights.chunks_mut(MANY).for_each(|part| {
+            exp_slice(part);
+            pause();
+        });
         -ln(weights.iter().sum())
     } else {
         tail.largest
@@ -78,8 +83,9 @@ pub fn psis_columns(
 ) -> Result<(Vec<f64>, Vec<f64>)> {
     let mut log_weights = Vec::with_capacity(log_ratios.len());
     let mut khat = Vec::with_capacity(r_eff.len());
-    context.ordered(
+    context.ordered_apart(
         r_eff.len(),
+        n,
         |c| psis(&log_ratios[c * n..(c + 1) * n], r_eff[c], normalize),
         |_, column| {
             log_weights.extend_from_slice(&column.log_weights);
@@ -130,7 +136,8 @@ impl Tail {
         // Equal values keep their order, so that the result is the same on every machine.
         let by_value =
             |a: &usize, b: &usize| log_ratios[*a].total_cmp(&log_ratios[*b]).then(a.cmp(b));
-        let (below, _, _) = order.select_nth_unstable_by(n - m, by_value);
+        let (below, _, _) = order.select_nth_unstable_by(n - m, pausing(by_value));
+        pause();
         let cut = below.iter().map(|i| log_ratios[*i]).fold(f64::NEG_INFINITY, f64::max);
         let mut order = order.split_off(n - m);
         order.sort_unstable_by(by_value);

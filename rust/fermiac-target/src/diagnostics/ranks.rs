@@ -1,5 +1,6 @@
 //! Ranks, normal scores and quantiles of draws.
 
+use fermiac_base::par::{MANY, PAUSE_EVERY, pause, pausing};
 use fermiac_base::simd::{normal_quantile, normal_quantile_slice};
 
 /// The normal scores Φ⁻¹((r - 3/8) / (n + 1/4)) of the ranks r = 1..n.
@@ -13,7 +14,10 @@ pub(super) struct Sorted(Vec<(f64, usize)>);
 impl Scores {
     pub(super) fn new(n: usize) -> Self {
         let mut of_rank: Vec<f64> = (1..=n).map(|r| probability(r as f64, n)).collect();
-        normal_quantile_slice(&mut of_rank);
+        of_rank.chunks_mut(MANY).for_each(|part| {
+            normal_quantile_slice(part);
+            pause();
+        });
         Self { of_rank }
     }
 
@@ -21,8 +25,11 @@ impl Scores {
     pub(super) fn of(&self, sorted: &Sorted) -> Vec<f64> {
         let n = self.of_rank.len();
         let mut scores = vec![0.0; n];
-        let mut start = 0;
+        let mut start = 0_usize;
         for group in sorted.0.chunk_by(|a, b| a.0 == b.0) {
+            if start.is_multiple_of(PAUSE_EVERY) {
+                pause();
+            }
             let score = if group.len() % 2 == 1 {
                 self.of_rank[start + group.len() / 2]
             } else {
@@ -45,7 +52,13 @@ impl Sorted {
         // Integers in the order of the values sort faster than floats.
         let mut keys: Vec<(i64, usize)> =
             values.iter().enumerate().map(|(at, x)| (key(*x), at)).collect();
-        keys.sort_unstable_by_key(|(key, _)| *key);
+        pause();
+        if keys.len() < MANY {
+            keys.sort_unstable_by_key(|(key, _)| *key);
+        } else {
+            keys.sort_unstable_by(pausing(|a: &(i64, usize), b: &(i64, usize)| a.0.cmp(&b.0)));
+        }
+        pause();
         Self(keys.into_iter().map(|(_, at)| (values[at], at)).collect())
     }
 
@@ -58,12 +71,25 @@ impl Sorted {
         let mut above = above.iter().map(|(x, at)| (x - median, *at)).peekable();
         let mut merged = Vec::with_capacity(n);
         while let (Some(b), Some(a)) = (below.peek(), above.peek()) {
+            if merged.len().is_multiple_of(PAUSE_EVERY) {
+                pause();
+            }
             merged.extend(if b.0 < a.0 { below.next() } else { above.next() });
         }
         merged.extend(below);
         merged.extend(above);
         Self(merged)
     }
+}
+
+/// Returns the positions of finite values by increasing value; equal ones, also 0 and -0, keep their
+/// order.
+pub fn sorted_indices(values: &[f64]) -> Vec<usize> {
+    let mut keys: Vec<(i64, usize)> =
+        values.iter().enumerate().map(|(at, x)| (key(x + 0.0), at)).collect();
+    pause();
+    keys.sort_unstable_by(pausing(Ord::cmp));
+    keys.into_iter().map(|(_, at)| at).collect()
 }
 
 fn key(x: f64) -> i64 {
@@ -73,7 +99,7 @@ fn key(x: f64) -> i64 {
 
 /// Returns the `k`-th smallest value, k from 0, and the next one (or itself, at the end).
 fn neighbours(values: &mut [f64], k: usize) -> (f64, f64) {
-    let (_, kth, above) = values.select_nth_unstable_by(k, f64::total_cmp);
+    let (_, kth, above) = values.select_nth_unstable_by(k, pausing(f64::total_cmp));
     let kth = *kth;
     let next = above.iter().copied().fold(f64::INFINITY, f64::min);
     (kth, if above.is_empty() { kth } else { next })
@@ -116,6 +142,11 @@ mod tests {
             assert!(folded.0.iter().all(|(d, at)| distances[*at] == *d));
             assert!(folded.0.is_sorted_by(|a, b| a.0 <= b.0));
         }
+    }
+
+    #[test]
+    fn equal_values_keep_their_order() {
+        assert_eq!(sorted_indices(&[2.0, 0.0, -1.0, -0.0, 2.0, 0.0]), [2, 1, 3, 5, 0, 4]);
     }
 
     #[test]

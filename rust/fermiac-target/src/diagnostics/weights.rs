@@ -1,5 +1,6 @@
 //! Normalisation of log-weights.
 
+use fermiac_base::par::{MANY, pause};
 use fermiac_base::simd::{exp_slice, ln};
 
 /// Returns weights that sum to one, and the logarithm of the mean of the given weights. Log-weights
@@ -10,7 +11,10 @@ pub fn normalize(log_weights: &[f64]) -> (Vec<f64>, f64) {
         return (vec![0.0; log_weights.len()], f64::NEG_INFINITY);
     }
     let mut weights: Vec<f64> = log_weights.iter().map(|l| l - largest).collect();
-    exp_slice(&mut weights);
+    weights.chunks_mut(MANY).for_each(|part| {
+        exp_slice(part);
+        pause();
+    });
     let total = weights.iter().sum::<f64>();
     weights.iter_mut().for_each(|w| *w /= total);
     (weights, largest + ln(total / log_weights.len() as f64))
