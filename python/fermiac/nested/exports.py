@@ -49,7 +49,11 @@ def labels_of(result: NestedResult) -> list[str]:
 
 def to_getdist(result: NestedResult, root: str | os.PathLike[str] | None, ranges: Ranges) -> Any:
     """Return the run for GetDist, or write its files; see `NestedResult.to_getdist`."""
-    if unknown := sorted(ranges.keys() - set(result._labels)):
+    if not isinstance(ranges, Mapping):
+        raise ArgumentError(
+            f"ranges: {type(ranges).__name__} given; a mapping of names to pairs of ends is needed"
+        )
+    if unknown := sorted(ranges.keys() - set(result._labels), key=str):
         raise ArgumentError(f"ranges: {unknown[0]!r} given, which is the name of no coordinate")
     assert result.log_densities is not None
     weights = result._weights()
