@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import registry
-from fermiac._base.paths import path_of
 from fermiac.errors import ArgumentError, CheckpointError
 
 __all__ = ["Tensors", "decode", "encode", "read", "register", "write"]
@@ -40,12 +39,12 @@ def write(path: PathLike, kind: str, node: Any, tensors: Tensors) -> None:
         dtype = _NATIVE[values.dtype.str]
         out.append((name, dtype, list(values.shape), values.reshape(-1).view(np.uint8)))
     text = json.dumps(node, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    _core.store_write(path_of("path", path), kind, text, out)
+    _core.store_write(os.fspath(path), kind, text, out)
 
 
 def read(path: PathLike, kind: str) -> tuple[Any, Tensors]:
     """Return the JSON and the tensors of a file."""
-    text, stored = _core.store_read(path_of("path", path), kind)
+    text, stored = _core.store_read(os.fspath(path), kind)
     tensors = {}
     for name, dtype, shape, data in stored:
         array = data.view(_DTYPES[dtype]).reshape(shape)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fermiac._base.config import resolve_threads
-from fermiac._base.paths import path_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import whole
 from fermiac.errors import ArgumentError
@@ -166,7 +165,7 @@ def open(path: str | PathLike[str]) -> Chains:
     ...     fm.mcmc.open(path).draws.shape
     (4, 2000, 2)
     """
-    folder = Path(path_of("path", path))
+    folder = Path(path)
     index = read_index(folder)
     n = index["n_draws"]
     if n == 0:

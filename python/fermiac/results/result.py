@@ -11,7 +11,6 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from fermiac._base import registry, store
-from fermiac._base.paths import path_of
 from fermiac.errors import CheckpointError, FermiacWarning
 
 __all__ = ["Finding", "Result", "load", "warn"]
@@ -208,7 +207,6 @@ def load(path: str | os.PathLike[str]) -> Result:
     ...     bool((fm.load(path).mean == e.mean).all())
     True
     """
-    path = path_of("path", path)
     if os.path.isdir(path):
         opened: Result = registry.function("folders", "open")(path)
         return opened

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base import store
-from fermiac._base.paths import path_of
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.results.result import Result
 from fermiac.targets.torch_modules import import_torch
@@ -69,7 +68,7 @@ def write_network(path: PathLike, kind: str, module: Any, training: Result, more
 def read_network(path: PathLike, kind: str) -> tuple[Any, dict[str, Any]]:
     """Return a network and the other content of a file of `write_network`."""
     torch = import_torch()
-    file = path_of("path", path)
+    file = os.fspath(path)
     node, tensors = store.read(path, kind)
     content = store.decode(node, tensors, file)
     try:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fermiac._base.config import resolve_threads
-from fermiac._base.paths import path_of
 from fermiac._base.validate import choice, yes
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.walks.graph import VALIDATE, Graph
@@ -32,7 +31,7 @@ _META = "graph.json"
 def opened(folder: str | PathLike[str], validate: str = "sample") -> Graph:
     """Open the graph in a folder."""
     choice("validate", validate, VALIDATE)
-    place = Path(path_of("folder", folder))
+    place = Path(folder)
     try:
         meta = json.loads((place / _META).read_text(encoding="utf-8"))
         if meta.get("format") != _FORMAT:
@@ -115,7 +114,7 @@ def describe(folder: Path, **meta: Any) -> None:
 @contextmanager
 def replaced(folder: str | PathLike[str], overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder that atomically replaces the final one."""
-    final = Path(os.path.abspath(path_of("folder", folder)))
+    final = Path(os.path.abspath(folder))
     if not yes("overwrite", overwrite) and final.exists():
         raise CheckpointError(
             f"{final}: it exists; overwrite=True replaces the graph that is there"
