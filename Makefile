@@ -99,11 +99,12 @@ fuzz: $(BUILT) $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot ## Hostile calls, dama
 fuzz-processes: $(BUILT) $(STAMP)-test ## Forks, threads, little memory, ends of the interpreter
 	$(PY) fuzz/processes.py
 
-# Miri knows no SIMD intrinsics, so it is given the tests that do not need them.
+# Miri interprets, a thousand times slower, and knows no SIMD: it gets the short tests of safe code.
+MIRI := MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 $(CARGO) +nightly miri test --lib
 miri: need-cargo ## Undefined behaviour in the Rust core, where the nightly toolchain has Miri
 	@if $(CARGO) +nightly miri --version >/dev/null 2>&1; then \
-		MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +nightly miri test -p fermiac-base --lib store:: && \
-		MIRIFLAGS=-Zmiri-disable-isolation $(CARGO) +nightly miri test -p fermiac-walks --lib -- alias recent; \
+		$(MIRI) -p fermiac-base -- $(addprefix store::container::tests::,what files tensors arbitrary) && \
+		$(MIRI) -p fermiac-walks -- alias::tests::cells alias::tests::equal recent; \
 	else \
 		echo "miri: not run, because Miri is not installed: rustup component add miri --toolchain nightly"; \
 	fi

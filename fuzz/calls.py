@@ -83,7 +83,7 @@ class Plan:
                 return
         # Arguments of the valid call are changed more often than defaults.
         weights = [3 if name in call.arguments else 1 for name in names]
-        for name in choice.choices(names, weights, k=2 if choice.random() < 0.25 else 1):
+        for name in dict.fromkeys(choice.choices(names, weights, k=1 + (choice.random() < 0.25))):
             self._change(name, kinds[name], choice)
 
     def _base(self, corpus: Corpus, choice: random.Random) -> Recorded:

@@ -64,7 +64,7 @@ def silenced(errors: Path) -> None:
 def _last_lines(path: Path) -> str:
     """The lines of a standard error that tell most: a panic, an abort, the innermost frames."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    telling = ("panicked", "FATAL", "Fatal", "memory allocation", "Error", "  File")
+    telling = ("panicked", "FATAL", "Fatal", "memory allocation", "Error", "File")
     told = [
         line.strip() for line in lines if line.lstrip().startswith(telling) or telling[0] in line
     ]

@@ -29,6 +29,9 @@ __all__ = ["Corpus", "Entry", "Recorded", "corpus_of", "fresh"]
 #: Recorded calls kept for one callable, values for one name of a parameter, objects of one class.
 _CALLS, _VALUES, _OBJECTS = 6, 8, 3
 
+#: Bytes beyond which an array is not copied.
+_LARGE = 2**26
+
 #: Special methods that users reach by operators and functions.
 _SPECIAL = (
     "__add__",
@@ -93,6 +96,8 @@ class Corpus:
 
 def fresh(value: Any) -> Any:
     """A copy of a recorded value where a call may change it, else the value itself."""
+    if type(value) is np.ndarray and value.nbytes > _LARGE:
+        return value  # a hostile one, which takes no memory as long as it isn't copied
     if type(value) in (np.ndarray, list, dict, set):
         return value.copy()
     return value

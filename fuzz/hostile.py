@@ -258,7 +258,7 @@ with_item(V, 2**31)|unaligned(V)|read_only(V)|strided(V)|np.asfortranarray(V)|V.
 V.astype('f4')|V.astype('i8')|V.astype(bool)|V.astype(object)|V.astype(str)
 np.concatenate([V, V])|np.repeat(V, 2, axis=-1)|V.astype('g')|np.ma.masked_array(V, V == V)
 iter(V)|list(V)|tuple(V)|V.astype('u8')|V + 0.5|V * 2**40|V.view('V1')
-np.broadcast_to(V[..., None], (*V.shape, 10**8))
+np.broadcast_to(V[..., None], (*V.shape, 10**7))
 """)
 _LOSSY_ARRAYS = _split("""
 V * (1 + 1j)|structured(V)|V.astype('M8[s]')|V.astype('m8[s]')

@@ -201,7 +201,7 @@ def little_memory() -> None:
         "walks n_walkers": lambda n: fm.walks.walk(graph, n_walkers=n, n_steps=1, **quiet),
         "walks path": lambda n: fm.walks.walk(graph, n_steps=n, record="path", **quiet),
         "tokens": lambda n: fm.walks.optimize(
-            fm.walks.Quadratic(np.zeros((100, 1))), graph, n_tokens=n, n_steps=1, **quiet
+            lambda theta, nodes: theta, graph, dim=1, n_tokens=n, n_steps=1, **quiet
         ),
         "graph": lambda n: fm.walks.graphs.barabasi_albert(n, 3, rng=0),
         "score.sample": lambda n: fm.score.sample(

@@ -49,3 +49,11 @@ def test_numbers_are_checked(value: Any) -> None:
         CURVE.plot(epsilon=value)
     with pytest.raises(ArgumentError, match="delta: "):
         CURVE.plot(epsilon=1.0, delta=value)
+
+
+@pytest.mark.parametrize("columns", [0, np.array(1.0), "x", [[0], [1]]])
+def test_columns_are_a_flat_sequence(columns: Any) -> None:
+    with pytest.raises(ArgumentError, match="columns: "):
+        SAMPLE.plot_trace(columns=columns)
+    with pytest.raises(ArgumentError, match="columns: "):
+        fm.plotting.plot_trajectory(np.zeros((3, 2, 2)), columns=columns)

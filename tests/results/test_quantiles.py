@@ -79,3 +79,9 @@ def test_quantiles_of_chains() -> None:
     weighted = replace(s, log_weights=np.zeros((4, 1000)))
     np.testing.assert_allclose(weighted.quantile(0.5, return_stderr=True)[1], error[2], rtol=0.2)
     assert s.quantile(0.5).shape == (2,)
+
+
+def test_no_probability_gives_no_quantile() -> None:
+    s = fm.Sample.from_arrays(fm.random.Stream(0).normal((50, 2)))
+    assert s.quantile([]).shape == (0, 2)
+    assert [a.shape for a in s.quantile([], return_stderr=True)] == [(0, 2), (0, 2)]

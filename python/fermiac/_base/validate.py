@@ -11,17 +11,15 @@ import operator
 import os
 import reprlib
 import secrets
+import sys
 from collections.abc import Callable, Iterable, Sequence, Sized
 from difflib import get_close_matches
 from itertools import islice
-import sys
-from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac.errors import ArgumentError
 from fermiac._base.strategies import suggestion
 from fermiac.errors import ArgumentError, MemoryLimitError
 

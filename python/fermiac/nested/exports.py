@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import path_of, shown
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.nested.volumes import from_points, sensitivities
 
@@ -63,10 +63,9 @@ def to_getdist(result: NestedResult, root: str | os.PathLike[str] | None, ranges
         t: ranges.get(name, (None, None)) for t, name in zip(tokens, result._labels, strict=True)
     }
     if root is not None:
-        root = path_of("root", root)
-        write_table(f"{root}.txt", [weights, minus_ell, *points.T])
+        write_table(f"{os.fspath(root)}.txt", [weights, minus_ell, *points.T])
         write_names(result, root)
-        with open(f"{root}.ranges", "w", encoding="utf-8") as file:
+        with open(f"{os.fspath(root)}.ranges", "w", encoding="utf-8") as file:
             for token, ends in bounds.items():
                 low, high = ("N" if end is None else repr(float(end)) for end in ends)
                 file.write(f"{token} {low} {high}\n")
@@ -89,9 +88,9 @@ def to_getdist(result: NestedResult, root: str | os.PathLike[str] | None, ranges
     )
 
 
-def write_names(result: NestedResult, root: str) -> None:
+def write_names(result: NestedResult, root: str | os.PathLike[str]) -> None:
     """Write the file of names beside a table of points."""
-    with open(f"{root}.paramnames", "w", encoding="utf-8") as file:
+    with open(f"{os.fspath(root)}.paramnames", "w", encoding="utf-8") as file:
         for token, label in zip(tokens_of(result), labels_of(result), strict=True):
             file.write(f"{token} {label}\n")
 
@@ -210,10 +209,9 @@ _NO_BIRTH = -1e30
 def write_dead_birth(result: NestedResult, root: str | os.PathLike[str]) -> None:
     """Write the points as PolyChord does; see `NestedResult.write_dead_birth`."""
     refuse_reweighted(result, "write_dead_birth")
-    root = path_of("root", root)
     ell = np.maximum(result.log_likelihoods, FORBIDDEN)
     births = np.maximum(result.births, _NO_BIRTH)
-    write_table(root + _ENDING, [*result.draws.T, ell, births])
+    write_table(os.fspath(root) + _ENDING, [*result.draws.T, ell, births])
     write_names(result, root)
 
 
@@ -259,7 +257,7 @@ def read_dead_birth(path: str | os.PathLike[str]) -> NestedResult:
     >>> round(r.log_evidence, 3)
     -1.175
     """
-    given = path_of("path", path)
+    given = os.fspath(path)
     root = given.removesuffix(_ENDING)
     rows = _table(root + _ENDING)
     live = f"{root}_phys_live-birth.txt"

@@ -328,7 +328,8 @@ def plot_energy(sample: Sample, ax: Axes | None = None, *, block: str | None = N
 def positions(sample: Sample, columns: Sequence[int | str]) -> list[int]:
     """Return the positions of coordinates that are given by position or name."""
     given: object = columns
-    if isinstance(given, str) or not isinstance(given, Sized) or len(given) == 0:
+    flat = isinstance(given, Sized) and getattr(given, "ndim", 1) == 1
+    if isinstance(given, str) or not flat or len(columns) == 0:
         raise ArgumentError(
             f"columns: {shown(columns)} given; a sequence of positions or names is needed"
         )

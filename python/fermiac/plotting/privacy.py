@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fermiac._base.validate import real
+from fermiac._base.validate import probability, real
 from fermiac.errors import ArgumentError
 from fermiac.plotting.style import BLUE, GREY, ORANGE, new_axes
 from fermiac.plotting.subject import of_class
@@ -64,6 +64,7 @@ def plot_posterior(
     least, most = float(posterior.ppf(1e-4)), float(posterior.isf(1e-4))
     x = np.linspace(least, most, 401)
     density = posterior.pdf(x)
+    prob = probability("prob", prob)
     low, high = posterior.interval(prob)
     inside = (x >= low) & (x <= high)
     ax.plot(x, density, color=BLUE)

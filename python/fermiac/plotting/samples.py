@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from fermiac.errors import ArgumentError
 from fermiac.plotting.chains import divergences, positions
-from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, new_axes, panels, pyplot, require_axes
+from fermiac.plotting.style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    RED,
+    as_array,
+    new_axes,
+    panels,
+    pyplot,
+    require_axes,
+)
 from fermiac.plotting.subject import of_class
 
 if TYPE_CHECKING:
@@ -119,7 +129,7 @@ def plot_pairs(
         axes = pyplot().subplots(
             d, d, figsize=(side, side), squeeze=False, sharex="col", layout="constrained"
         )[1]
-    grid: NDArray[Any] = np.asarray(axes, dtype=object)
+    grid = as_array(axes)
     if grid.size != d * d:
         raise ArgumentError(f"axes: {grid.size} given for {d} x {d} pairs")
     grid = grid.reshape(d, d)

@@ -144,7 +144,10 @@ def plot_trajectory(
             f"trajectory: shape {points.shape} given; (N + 1, n, d) is needed, as "
             "return_trajectory=True gives it"
         )
-    pair = [whole("columns", column, 0, points.shape[2] - 1) for column in columns]
+    chosen: Any = columns
+    flat = isinstance(chosen, Sequence) or np.ndim(chosen) == 1
+    listed = chosen if flat else [chosen]
+    pair = [whole("columns", column, 0, points.shape[2] - 1) for column in listed]
     if len(pair) != 2:
         raise ArgumentError(f"columns: {len(pair)} given; two are needed")
     paths = points[:, :, pair]
@@ -289,7 +292,10 @@ def _as_images(images: Any, shape: Sequence[int] | None) -> Array:
         if shape is None:
             side = round(np.sqrt(array.shape[1]))
             shape = (side, side)
-        sizes = tuple(whole("shape", size, 1, 2**31) for size in shape)
+        given: Any = shape
+        flat = isinstance(given, Sequence) or np.ndim(given) == 1
+        lengths = given if flat else [given]
+        sizes = tuple(whole("shape", size, 1, 2**31) for size in lengths)
         if len(sizes) not in (2, 3) or np.prod(sizes) != array.shape[1]:
             raise ArgumentError(
                 f"shape: {sizes} given for rows of {array.shape[1]} numbers; (h, w) or (channels, "

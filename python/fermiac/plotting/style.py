@@ -17,6 +17,7 @@ __all__ = [
     "GREY",
     "ORANGE",
     "RED",
+    "as_array",
     "new_axes",
     "panels",
     "pyplot",
@@ -72,12 +73,22 @@ def panels(
         for spare in grid.ravel()[n:]:
             figure.delaxes(spare)
         axes = grid.ravel()[:n]
-    out: NDArray[Any] = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
+    out = as_array(axes).ravel()
     if out.size != n:
         raise ArgumentError(f"axes: {out.size} given for {n} coordinates")
     for ax in out:
         require_axes("axes", ax)
     return out
+
+
+def as_array(axes: Any) -> NDArray[Any]:
+    """Return axes as an array of objects."""
+    try:
+        return np.atleast_1d(np.asarray(axes, dtype=object))
+    except (TypeError, ValueError):
+        raise ArgumentError(
+            f"axes: {type(axes).__name__} given; an array of axes of matplotlib is needed"
+        ) from None
 
 
 def tick_labels(ax: Axes, names: tuple[str, ...], axis: str = "x") -> None:

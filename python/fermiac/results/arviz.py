@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import RngLike
+from fermiac._base.validate import RngLike, yes
 from fermiac.errors import ArgumentError
 from fermiac.results.error_models import error_model_of
 
@@ -30,7 +30,7 @@ def to_arviz(sample: Sample, resample: bool, n: int | None, rng: RngLike) -> Any
     except ImportError as error:
         raise ImportError("to_arviz needs ArviZ: pip install 'fermiac[arviz]'") from error
     source = sample
-    if resample and sample.log_weights is not None:
+    if yes("resample", resample) and sample.log_weights is not None:
         if error_model_of(sample).of_chains:
             raise ArgumentError(
                 "resample: chains with weights given, of which resampling makes no chains; give "

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.tensors import is_tensor, to_numpy
+from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import choice, numbers, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.score.arguments import Threshold, level_range
@@ -602,7 +602,7 @@ class DiffusersScheduler:
         """
         torch = sys.modules["torch"]
         for name, value in (("original_samples", original_samples), ("noise", noise)):
-            if not is_tensor(value):
+            if not isinstance(value, torch.Tensor):
                 raise ArgumentError(f"{name}: {type(value).__name__} given; a tensor is needed")
         s = self._levels("timesteps", np.atleast_1d(numbers("timesteps", to_numpy(timesteps))))
         column = (-1,) + (1,) * (original_samples.ndim - 1)
