@@ -115,11 +115,10 @@ def density(
     typical = np.exp(weights @ np.log(at))
     factors = np.clip(np.sqrt(typical / at), _FACTORS[0], _FACTORS[-1])
     classes = np.rint(np.log(factors / _FACTORS[0]) / np.log(_FACTORS[1] / _FACTORS[0]))
-    mass = sum(
-        _smoothed(points[rows], weights[rows], grids, [factor * w for w in widths])
-        for k, factor in enumerate(_FACTORS)
-        if (rows := classes == k).any()
-    )
+    mass = np.zeros_like(mass)
+    for k, factor in enumerate(_FACTORS):
+        rows = classes == k
+        mass += _smoothed(points[rows], weights[rows], grids, [factor * w for w in widths])
     shades: Any = LinearSegmentedColormap.from_list("shades", ["white", BLUE])
     ax.pcolormesh(*grids, mass.T, cmap=shades, norm=PowerNorm(0.6), rasterized=True)
     levels = _levels(mass, points, weights, grids)
@@ -136,10 +135,12 @@ def _smoothed(points: Array, weights: Array, grids: list[Array], widths: list[fl
     """Return the mass in every cell, smoothed by a normal kernel that the ends reflect."""
     from scipy.ndimage import gaussian_filter1d
 
-    mass, _, _ = np.histogram2d(*points.T, grids, weights=weights)
+    x, y = points.T
+    mass: Any = np.histogram2d(x, y, (grids[0], grids[1]), weights=weights)[0]
     for axis, (grid, width) in enumerate(zip(grids, widths, strict=True)):
         mass = gaussian_filter1d(mass, width / (grid[1] - grid[0]), axis=axis, mode="reflect")
-    return mass
+    out: Array = mass
+    return out
 
 
 def _at(mass: Array, points: Array, grids: list[Array]) -> Array:

@@ -14,7 +14,9 @@ __all__ = ["bounds_of", "bounds_setting", "common_bounds"]
 _NAME = "bounds"
 
 
-def bounds_setting(support: Sequence[tuple[float, float]]) -> dict[str, Any]:
+def bounds_setting(
+    support: Sequence[tuple[float, float]] | NDArray[np.float64],
+) -> dict[str, Any]:
     """Return the setting for these bounds, by coordinate; none if all are infinite."""
     # Text in JSON has no infinities.
     pairs = [[float(end) if np.isfinite(end) else None for end in ends] for ends in support]
