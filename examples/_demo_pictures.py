@@ -215,7 +215,6 @@ def privacy(path: Path, kept: Any, broken: Any, weak: Any) -> None:
     ):
         finding.posterior.plot(axes, claim=finding.setting.claim)
         axes.set_xlim(left=0.0)
-        axes.legend(loc="upper right", framealpha=1.0, edgecolor="white")
         axes.set_title(title)
     broken.posterior.plot_region(panels[1, 0], epsilon=broken.setting.claim)
     counts = broken.audit.counts

@@ -261,6 +261,8 @@ def picture(path: Path, title: str, found: list[Drawn], truth: Array) -> None:
     figure, grid = plt.subplots(
         len(names) + 1, len(BUDGETS), figsize=(13, 1.45 * len(names) + 1.9), layout="constrained"
     )
+    # A gap between columns wider than that between images.
+    figure.get_layout_engine().set(wspace=0.06, hspace=0.03)
     for row, name in zip(grid, names, strict=False):
         for ax, one in zip(row, (o for o in found if o.name == name), strict=True):
             # One draw of every chain.

@@ -43,6 +43,82 @@ def test_a_bound_that_hardly_bounds() -> None:
         assert all("4.2 times as wide" in text and "raise n_live" in text for text in found)
 
 
+def told_of_a_cut(result: fm.nested.NestedResult) -> bool:
+    state = {"radius_scale": 1.0, "n_coded": 0, "n_nan": 0}
+    found = [kind for kind, text in findings(result, state, None) if "the bound cuts" in text]
+    assert found in ([], [ConvergenceWarning])
+    return bool(found)
+
+
+FUNNEL = fm.distributions.Uniform([-9.0] + [-20.0] * 6, [9.0] + [20.0] * 6)
+
+
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bound_that_cuts_off_the_neck_of_a_funnel(seed: int) -> None:
+    r = fm.nested.sample(fm.targets.funnel(7), FUNNEL, rng=seed)
+    assert told_of_a_cut(r)
+    (text,) = (text for text in r.warnings if "the bound cuts off" in text)
+    assert "sampler='slice'" in text
+    assert "enlarge=" in text
+    # At next to no cost, counted in.
+    assert 0.01 < r.trace["probes"].sum() / r.n_evals < 0.025
+    # What it names helps.
+    wide = fm.nested.sample(
+        fm.targets.funnel(7), FUNNEL, rng=seed, sampler=fm.nested.Uniform(enlarge=3)
+    )
+    assert wide.trace["missed"].sum() < 0.5 * r.trace["missed"].sum()
+
+
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
+@pytest.mark.parametrize("name", ["gauss5", "eggbox", "shells2", "rosenbrock2"])
+def test_a_bound_that_holds_all(name: str) -> None:
+    p = problem(name)
+    for seed in range(4):
+        r = fm.nested.sample(p.values, p.prior, rng=seed, n_live=200)
+        assert r.trace["probes"].sum() > 0
+        assert not told_of_a_cut(r)
+
+
+def test_points_outside_of_the_bound_are_compared_with_chance() -> None:
+    r = run(n_live=100, sampler="unif")
+    n = len(r.trace["probes"])
+    assert n > 12
+
+    def with_missed(n_batches: int, each: float, expected: float) -> bool:
+        missed = np.where(np.arange(n) < n_batches, each, 0.0)
+        trace = {**r.trace, "missed": missed, "expected": np.full(n, expected / n)}
+        return told_of_a_cut(replace(r, trace=trace))
+
+    assert not with_missed(0, 0.0, 100.0)
+    assert with_missed(5, 1.0, 100.0)
+    # By chance; three of them; many of three batches, of which one bound may have left out all.
+    assert not with_missed(5, 1.0, 1000.0)
+    assert not with_missed(3, 1.0, 0.01)
+    assert not with_missed(3, 6.0, 0.01)
+    # Runs of chains have none, and neither do results without a trace.
+    assert not told_of_a_cut(replace(r, trace={}))
+
+
+def test_the_test_of_the_bound_changes_no_bit() -> None:
+    """The points of a run are those without the probes: they are outside of every sum."""
+    seen: list[Array] = []
+
+    def values(x: Array) -> Array:
+        seen.append(x.copy())
+        return formula(x)
+
+    r = run(values, n_live=100, sampler="unif", dlogz=0.01)
+    probes = int(r.trace["probes"].sum())
+    assert probes >= 32
+    assert sum(len(x) for x in seen) == r.n_evals
+    # They are batches of their own, none of whose points is a point of the run.
+    alone = [x for x in seen if len(x) == 16]
+    assert len(alone) * 16 == probes
+    kept = {row.tobytes() for row in r.draws}
+    assert not any(row.tobytes() in kept for x in alone for row in x)
+
+
 def test_warnings_that_are_errors_cost_nothing() -> None:
     with pytest.raises(ConvergenceWarning, match="max_evals") as caught:
         run(max_evals=100)

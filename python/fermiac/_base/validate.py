@@ -20,7 +20,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.strategies import suggestion
 from fermiac.errors import ArgumentError, MemoryLimitError
 
 __all__ = [

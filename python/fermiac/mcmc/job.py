@@ -91,6 +91,10 @@ class Job:
         )
         return sampler, oracles
 
+    def support(self) -> list[tuple[float, float]]:
+        """Return the bounds of the coordinates of a draw, as far as they are known."""
+        return self.target._support() if self.space is None else self.space._constrained_support()
+
     def shown(self, draws: Array) -> Array:
         """Return the draws as the user sees them."""
         return draws if self.space is None else self.space.constrain(draws)

@@ -16,6 +16,7 @@ from fermiac.mcmc.checkpoint import Origin
 from fermiac.mcmc.checks import findings
 from fermiac.mcmc.job import Arrays, Job
 from fermiac.mcmc.result import Chains, adaptation, known, statistics
+from fermiac.results.bounds import bounds_setting
 from fermiac.results.sample import OTHER_SPACE
 from fermiac.runs.loop import Budget, RunLoop
 
@@ -286,6 +287,7 @@ class ChainLoop(RunLoop[Chains]):
         if self.job.space is not None:
             settings["transforms"] = repr(self.job.space.transforms)
             settings[OTHER_SPACE] = "of unconstrained points"
+        settings |= bounds_setting(self.job.support())
         if self.sampler.is_biased:
             settings["bias"] = "discretisation"
         if self.stop is not None:

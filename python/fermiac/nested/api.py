@@ -195,7 +195,8 @@ def sample(
     ConvergenceWarning
         If a limit ended the run; if the ranks of new points are not random; if chains ended near
         their starts; if the families of points disagree about the evidence by more than its error
-        (a mode was lost, or its mass drifts); if a bound had to be made far wider than its points;
+        (a mode was lost, or its mass drifts); if a bound had to be made far wider than its points,
+        or more of the points just outside of it lie above the level than chance allows;
         if `dynamic` did not reach its targets; if the evidence still changes with the length of
         chains (`validate`); or if that of all points (``Uniform(importance=True)``) differs by more
         than 4 standard errors.
@@ -207,6 +208,10 @@ def sample(
     No test proves that chains were long enough: a bias that is the same at all levels leaves the
     ranks of new points uniform. Compare runs with chains of twice the length (``validate=True``)
     before an evidence is relied on.
+
+    A bound may cut off what no live point shows, as the neck of a funnel. Two in a hundred
+    proposals are therefore made once more just outside of the bound. They only serve as a test,
+    count in `n_evals`, and never become points of the run.
 
     A mode that no live point has met is missing, and no diagnostic shows it; more live points find
     narrower modes. The bits are the same on any number of threads, for a likelihood in Rust, Python

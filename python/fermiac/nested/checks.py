@@ -8,11 +8,12 @@ import numpy as np
 
 from fermiac.errors import ConvergenceWarning, FermiacWarning
 from fermiac.nested.replicates import LEAST_FAMILIES, effective_families, has_modes
+from fermiac.special import gammainc
 
 if TYPE_CHECKING:
     from fermiac.nested.result import NestedResult
 
-__all__ = ["findings"]
+__all__ = ["LEFT_OUT", "findings"]
 
 Finding = tuple[type[FermiacWarning], str]
 #: The largest rank statistic without a warning.
@@ -30,6 +31,14 @@ _DRIFT = 1.6
 _MOST_POINTS = 200_000
 #: The largest factor by which the bootstrap enlarges a bound without a warning.
 _LOOSE = 3.0
+#: The share of the level set that lies just outside of a right bound, times the number of live
+#: points: the bound reaches as far as its farthest point, and balls follow every point.
+#: `benches/nested/guard.py` compares it with what is found.
+LEFT_OUT = {"multi": 0.25, "single": 0.25, "friends": 0.5}
+#: The probability of as many batches with points above the level outside of the bound, and their
+#: number, without a warning.
+_CHANCE = 5e-3
+_FEW_BATCHES = 3
 #: Standard errors by which two estimates of the evidence may differ without a warning.
 _DIFFERENT = 4.0
 
@@ -94,6 +103,7 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
                     "or enlarge the bound (Uniform(enlarge=...))",
                 )
             )
+    found += _outside(result)
     drift = _drift(result)
     if drift > _DRIFT * result.log_evidence_stderr:
         found.append(
@@ -131,6 +141,29 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
             )
         )
     return found
+
+
+def _outside(result: NestedResult) -> list[Finding]:
+    """Return the warning about points above the level outside of the bound, if they are many."""
+    trace = result.trace
+    left_out = LEFT_OUT.get(result.settings.get("bound", ""))
+    if left_out is None or "missed" not in trace:
+        return []
+    probes, missed, expected = (
+        float(np.sum(trace[name])) for name in ("probes", "missed", "expected")
+    )
+    by_chance = left_out / result.n_live * expected
+    # Points of one batch count once: one poor bound may have left out all of them.
+    n_batches = np.count_nonzero(trace["missed"])
+    if n_batches <= _FEW_BATCHES or gammainc(n_batches, by_chance) > _CHANCE:
+        return []
+    text = (
+        f"the bound cuts off a part of the prior above the level: of {probes:.0f} points just "
+        f"outside of it {missed:.0f} lie above, where about {by_chance:.1f} do by chance; the "
+        "evidence is probably too small and the posterior wrong; use slices (sampler='slice'), or "
+        "enlarge the bound (sampler=fermiac.nested.Uniform(enlarge=3))"
+    )
+    return [(ConvergenceWarning, text)]
 
 
 def _memory(result: NestedResult) -> float:

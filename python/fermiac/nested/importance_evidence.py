@@ -37,8 +37,8 @@ class ImportanceEvidence(Result):
     n_bounds : int
         The number of bounds that points were drawn from, including the unit cube.
     sample : Sample
-        All points, in the order in which they were drawn, with log-weights on their absolute scale:
-        the mean of their exponentials is the evidence.
+        All points of the bounds, in the order in which they were drawn, with log-weights on their
+        absolute scale: the mean of their exponentials is the evidence.
 
     Notes
     -----

@@ -14,6 +14,7 @@ from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.problem import Blobs, Prior, handle_of
 from fermiac.nested.samplers import Sampler
+from fermiac.results.bounds import bounds_setting
 
 __all__ = ["BOUNDS", "Job", "job_of"]
 
@@ -111,6 +112,7 @@ class Job:
             "on_nan": self.on_nan,
             "blobs": list(self.blobs[1]) or self.blobs[0],
             "prior": repr(self.prior),
+            **bounds_setting([] if self.prior.law is None else self.prior.law._support()),
         }
 
     def identity(self) -> dict[str, Any]:

@@ -93,9 +93,11 @@ class NestedResult(Sample):
         windows of `n_live` points, corrected for the number of windows; else NaN.
     trace : mapping of str to ndarray
         For each batch of replacements: ``log_x``, ``log_evidence``, ``level``, ``efficiency``, and
-        ``n_parts`` of the bound; for chains ``n_moves``, ``tries`` per move, the ``correlation`` of
-        ends with starts, and ``moved``, the share that ended away from their starts. NaN if not
-        applicable.
+        ``n_parts`` of the bound. For rejection ``probes``, points just outside of the bound, how
+        many of them were above the level (``missed``), and how many would have been if as much lay
+        outside as inside (``expected``). For chains ``n_moves``, ``tries`` per move, the
+        ``correlation`` of ends with starts, and ``moved``, the share that ended away from their
+        starts. NaN if not applicable.
     timings : mapping of str to float
         Seconds: ``target`` and ``total``.
     validation : mapping of str to ndarray

@@ -12,7 +12,8 @@ from fermiac._base.validate import real, real_numbers
 from fermiac.errors import ArgumentError
 from fermiac.nested.exports import running
 from fermiac.plotting.chains import positions
-from fermiac.plotting.samples import edges_of, histogram, plot_pairs
+from fermiac.plotting.marginals import edges_of, histogram
+from fermiac.plotting.samples import plot_pairs
 from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, panels, pyplot
 from fermiac.plotting.subject import of_class
 
@@ -168,8 +169,8 @@ def plot_nested_trace(
     shown = np.linspace(0, len(gone) - 1, min(len(gone), _DOTS)).astype(np.int64)
     shown = shown[np.argsort(weights[shown], kind="stable")]
     shade = weights[shown] / weights.max()
-    for (left, right), x, name, lines in zip(
-        grid, points.T, some._labels, quantiles.T, strict=True
+    for (left, right), x, name, bounds, lines in zip(
+        grid, points.T, some._labels, some.bounds, quantiles.T, strict=True
     ):
         left.scatter(
             gone[shown], x[shown], c=shade, s=3, lw=0, cmap=_shades(), vmin=0, vmax=1,
@@ -177,7 +178,7 @@ def plot_nested_trace(
         )  # fmt: skip
         left.set_ylabel(name)
         left.set_xlim(0, gone[-1])
-        edges = edges_of(x, weights)
+        edges = edges_of(x, weights, bounds)
         histogram(right, x, weights, edges, across=True)
         right.autoscale_view()
         right.set_xlim(left=0)
@@ -233,7 +234,7 @@ def plot_corner(
     Notes
     -----
     Titles show the median and the distances of the quantiles at 16 % and 84 %, the dotted lines.
-    Contours of pairs contain 50 % and 90 % of the mass.
+    Contours of pairs enclose 50 % (thick) and 90 % (thin) of the mass.
     """
     of_class("result", result, "fermiac.nested.NestedResult")
     some = result if columns is None else _some(result, columns)
@@ -341,7 +342,7 @@ def plot_live(
                 continue
             if i == j:
                 x = points[alive, i]
-                histogram(ax, x, equal, edges_of(x, equal))
+                histogram(ax, x, equal, edges_of(x, equal, some.bounds[i]))
                 ax.set_yticks([])
                 ax.set_ylim(bottom=0)
             else:

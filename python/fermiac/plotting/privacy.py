@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_posterior", "plot_region"]
 
+#: The height of a legend and of each of its lines, as shares of the axes of usual figures.
+_HEADROOM = 0.05, 0.065
+
 
 def plot_posterior(
     posterior: Posterior,
@@ -72,19 +75,21 @@ def plot_posterior(
         x, density, where=inside, color=BLUE, alpha=0.25, lw=0,
         label=f"{100 * prob:g} %: {low:.3g} to {high:.3g}",
     )  # fmt: skip
-    ax.axvline(posterior.median, color=GREY, lw=1, label=f"median {posterior.median:.3g}")
+    # Lines end above the density and below the legend.
+    top = 1.05 * float(np.max(density))
+    middle = float(posterior.median)
+    ax.plot([middle, middle], [0, top], color=GREY, lw=1, label=f"median {middle:.3g}")
     if posterior.prob_zero > 1e-3:
         ax.plot([0], [0], "o", color=BLUE, label=f"P({symbol} = 0) = {posterior.prob_zero:.2g}")
     if claim is not None:
         claim = real("claim", claim)
         above = posterior.prob_above(claim)
-        ax.axvline(
-            claim, color=ORANGE, label=f"claim {claim:.3g}: P({symbol} > claim) = {above:.2g}"
-        )
-    ax.set_ylim(bottom=0)
+        label = f"claim {claim:.3g}: P({symbol} > claim) = {above:.2g}"
+        ax.plot([claim, claim], [0, top], color=ORANGE, label=label)
     ax.set_xlabel(symbol)
     ax.set_ylabel("posterior density")
-    ax.legend(frameon=False)
+    legend = ax.legend(frameon=False, loc="upper right")
+    ax.set_ylim(0, top / (1 - _HEADROOM[0] - _HEADROOM[1] * len(legend.get_texts())))
     return ax
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.errors import ArgumentError
 from fermiac.plotting.chains import divergences, positions
+from fermiac.plotting.marginals import contour_lines, density, edges_of, histogram
 from fermiac.plotting.style import (
     BLUE,
     GREY,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from fermiac.results.sample import Sample
 
-__all__ = ["edges_of", "histogram", "plot_marginals", "plot_pairs", "plot_weights"]
+__all__ = ["plot_marginals", "plot_pairs", "plot_weights"]
 
 Array = NDArray[np.float64]
 #: The largest numbers of panels.
@@ -67,9 +68,11 @@ def plot_marginals(sample: Sample, axes: Any = None) -> NDArray[Any]:
     points, weights, names = sample._points, sample._weights(), sample._labels
     out = panels(sample.dim, axes)
     quantiles = np.asarray(sample.quantile([0.05, 0.5, 0.95]))
-    for ax, x, name, (low, median, high) in zip(out, points.T, names, quantiles.T, strict=True):
+    for ax, x, name, bounds, (low, median, high) in zip(
+        out, points.T, names, sample.bounds, quantiles.T, strict=True
+    ):
         ax.axvspan(low, high, color=ORANGE, alpha=0.12, lw=0)
-        histogram(ax, x, weights, edges_of(x, weights))
+        histogram(ax, x, weights, edges_of(x, weights, bounds))
         ax.axvline(median, color=ORANGE, lw=1.2)
         ax.set_xlabel(name)
         ax.set_yticks([])
@@ -109,7 +112,8 @@ def plot_pairs(
 
     Notes
     -----
-    The contours enclose 50 % and 90 % of the mass.
+    The contours enclose 50 % (thick) and 90 % (thin) of the mass, as the legend above the diagonal
+    says. Bars and contours end at the bounds of the coordinates (`Sample.bounds`).
 
     Examples
     --------
@@ -135,7 +139,8 @@ def plot_pairs(
     grid = grid.reshape(d, d)
     for ax in grid.flat:
         require_axes("axes", ax)
-    edges = [edges_of(x, weights) for x in points.T]
+    bounds = sample.bounds
+    edges = [edges_of(x, weights, ends) for x, ends in zip(points.T, bounds, strict=True)]
     diverged = points[divergences(sample).ravel()]
     for i in range(d):
         for j in range(d):
@@ -148,7 +153,7 @@ def plot_pairs(
                 ax.set_yticks([])
                 ax.set_ylim(bottom=0)
             else:
-                _density(ax, points[:, j], points[:, i], weights, edges[j], edges[i])
+                density(ax, points[:, [j, i]], weights, (edges[j], edges[i]), bounds[[j, i]])
                 ax.plot(diverged[:, j], diverged[:, i], ".", color=RED, ms=3, zorder=3)
                 ax.set_ylim(edges[i][0], edges[i][-1])
             ax.set_xlim(edges[j][0], edges[j][-1])
@@ -158,7 +163,23 @@ def plot_pairs(
                 ax.set_xlabel(names[j])
             if j == 0 and i > 0:
                 ax.set_ylabel(names[i])
+    if d > 1:
+        _name_lines(grid[0, -1], len(diverged) > 0)
     return grid
+
+
+def _name_lines(corner: Axes, has_diverged: bool) -> None:
+    """Say in the empty corner of a grid of pairs what its lines and dots are."""
+    from matplotlib.lines import Line2D
+
+    dots = Line2D([], [], color=RED, ls="", marker=".", label="divergent transitions")
+    corner.legend(
+        handles=[*contour_lines(), *([dots] if has_diverged else [])],
+        loc="upper right",
+        fontsize="small",
+        frameon=False,
+        borderaxespad=0,
+    )
 
 
 def plot_weights(sample: Sample, ax: Axes | None = None) -> Axes:
@@ -272,45 +293,3 @@ def _readable(dim: int, most: int, advice: str) -> None:
         raise ArgumentError(
             f"{dim} coordinates given, of which {most} fit into one figure; {advice}"
         )
-
-
-def edges_of(x: Array, weights: Array) -> Array:
-    """Return the edges of bins over all but the outermost 0.05 % of the mass on each side."""
-    order = np.argsort(x)
-    reached = np.cumsum(weights[order])
-    ends = np.minimum(np.searchsorted(reached, [5e-4, 0.9995]), x.size - 1)
-    low, high = (float(at) for at in x[order[ends]])
-    if not high > low:
-        pad = max(abs(low), 1.0) * 0.5
-        return np.linspace(low - pad, high + pad, 4)
-    # The cube-root rule for the effective sample size.
-    n = int(np.clip(2 * (1 / np.sum(weights**2)) ** (1 / 3), 8, 80))
-    margin = 0.02 * (high - low)
-    return np.linspace(low - margin, high + margin, n + 1)
-
-
-def histogram(ax: Axes, x: Array, weights: Array, edges: Array, *, across: bool = False) -> None:
-    """Draw a weighted histogram as a density; with `across` its bars are horizontal."""
-    heights = np.histogram(x, edges, weights=weights)[0] / np.diff(edges)
-    turned: Literal["horizontal", "vertical"] = "horizontal" if across else "vertical"
-    ax.stairs(heights, edges, fill=True, color=BLUE, alpha=0.35, lw=0, orientation=turned)
-    ax.stairs(heights, edges, color=BLUE, lw=1.2, orientation=turned)
-
-
-def _density(ax: Axes, x: Array, y: Array, weights: Array, ex: Array, ey: Array) -> None:
-    # A pair has the square of the number of bins, so they are wider and slightly smoothed.
-    ex, ey = (np.linspace(e[0], e[-1], max(len(e) // 2, 8) + 1) for e in (ex, ey))
-    mass, _, _ = np.histogram2d(x, y, (ex, ey), weights=weights)
-    from matplotlib.colors import LinearSegmentedColormap
-    from scipy.ndimage import gaussian_filter
-
-    mass = gaussian_filter(mass, 0.7, mode="constant")
-    shades: Any = LinearSegmentedColormap.from_list("shades", ["white", BLUE])
-    ax.pcolormesh(ex, ey, mass.T, cmap=shades, rasterized=True)
-    falling = np.sort(mass.ravel())[::-1]
-    held = np.cumsum(falling) / falling.sum()
-    levels = sorted({float(falling[np.searchsorted(held, p)]) for p in (0.9, 0.5)})
-    # The density is 0 beyond the bins, so that contours close at a bound of the law.
-    beyond = ([e[0], *(e[1:] + e[:-1]) / 2, e[-1]] for e in (ex, ey))
-    if levels[0] > 0 and levels[-1] < falling[0]:
-        ax.contour(*beyond, np.pad(mass, 1).T, levels=levels, colors=ORANGE, linewidths=1)

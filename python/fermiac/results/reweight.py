@@ -13,6 +13,7 @@ from fermiac._base.validate import RngLike, choice, key_of, taken, whole
 from fermiac.diagnostics import khat_threshold
 from fermiac.errors import ArgumentError, TargetError, WeightWarning
 from fermiac.results import chain_summary
+from fermiac.results.bounds import bounds_setting, common_bounds
 from fermiac.results.chain_errors import is_ensemble
 from fermiac.results.error_models import error_model_of
 from fermiac.results.result import Finding, warn
@@ -68,7 +69,12 @@ def resample(sample: Sample, n: int | None, rng: RngLike, method: str) -> Sample
     return Sample(
         **_provenance(sample),
         seed=key,
-        settings={"method": method, "n": size, "seeds": (*seeds(sample), key)},
+        settings={
+            "method": method,
+            "n": size,
+            "seeds": (*seeds(sample), key),
+            **bounds_setting(sample.bounds),
+        },
         warnings=sample.warnings,
         draws=_taken(sample._points, rows),
         log_densities=chosen(sample.log_densities),
@@ -269,7 +275,10 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
         seed=first.seed,
         version=common("version"),
         isa=common("isa"),
-        settings={**first.settings, "seeds": tuple(seen)},
+        settings={
+            **common_bounds([sample.settings for sample in samples]),
+            "seeds": tuple(seen),
+        },
         n_evals=sum(sample.n_evals for sample in samples),
         wall_time=sum(sample.wall_time for sample in samples),
         status="complete" if whole_run else "interrupted",

@@ -16,6 +16,7 @@ from fermiac._base import registry
 from fermiac._base.validate import RngLike, labels, numbered, real_numbers, shown, taken, whole
 from fermiac.errors import ArgumentError
 from fermiac.results import arviz, averages, chain_summary, quantiles
+from fermiac.results.bounds import bounds_of, bounds_setting
 from fermiac.results.error_models import error_model_of
 from fermiac.results.result import Result
 
@@ -180,6 +181,15 @@ class Sample(Result):
         if self.log_weights is None or self.log_weights.ndim < self.draws.ndim:
             return 1
         return int(self.log_weights.shape[-1])
+
+    @property
+    def bounds(self) -> Array:
+        """The least and the largest value of every coordinate that its law allows, shape (d, 2).
+
+        They come from the prior, the law or the transforms of a target, and are infinite where
+        none of these tells them. Pictures respect them.
+        """
+        return bounds_of(self.settings, self.dim)
 
     @property
     def ess(self) -> float | Array:
@@ -674,8 +684,10 @@ class Sample(Result):
     def _coordinates(self, columns: Sequence[int]) -> Self:
         """Return the sample of some coordinates."""
         chosen = list(columns)
+        others = {name: value for name, value in self.settings.items() if name != "bounds"}
         return replace(
             self,
+            settings={**others, **bounds_setting(self.bounds[chosen])},
             draws=self.draws[..., chosen],
             gradients=None if self.gradients is None else self.gradients[..., chosen],
             names=tuple(self._labels[j] for j in chosen),

@@ -57,6 +57,10 @@ class LogDensity:
         """The argument of the core: a handle, or (evaluate, dim, has_gradient)."""
         return (self._evaluate, self.dim, self.has_gradient)
 
+    def _support(self) -> list[tuple[float, float]]:
+        """Return the bounds of every coordinate, as far as they are known."""
+        return [(-np.inf, np.inf)] * self.dim
+
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         """Return values (n,) and, if wanted, gradients (n, d): C-contiguous float64 arrays.
 
@@ -208,6 +212,11 @@ class BuiltinDensity(Built, LogDensity):
     @property
     def _handle(self) -> _core.LogDensity:
         return self._core_handle
+
+    def _support(self) -> list[tuple[float, float]]:
+        # The density of a law; others have the whole space.
+        law = self._arguments.get("law")
+        return super()._support() if law is None else list(law._support())
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         return self._evaluate_handle(self._core_handle, x, with_gradient)

@@ -295,6 +295,9 @@ class _PythonLaw(Built, LogDensity):
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         return self._law.log_density(x), None
 
+    def _support(self) -> list[tuple[float, float]]:
+        return list(self._arguments["law"]._support())
+
 
 def _regression(
     x: ArrayLike, y: ArrayLike, prior_sd: ArrayLike, prior_mean: ArrayLike, intercept: bool

@@ -124,6 +124,12 @@ class TransformedDensity(Built, LogDensity):
         values[lost & ~np.isnan(values)] = -np.inf
         return values, moved
 
+    def _constrained_support(self) -> list[tuple[float, float]]:
+        """Return the bounds of every constrained coordinate: of its transform and of its law."""
+        of_blocks = [ends for block in self.transforms for ends in block._support()]
+        pairs = zip(of_blocks, self.target._support(), strict=True)
+        return [(max(a[0], b[0]), min(a[1], b[1])) for a, b in pairs]
+
     def constrain(self, z: ArrayLike) -> Array:
         """Map unconstrained points to constrained ones.
 

@@ -54,6 +54,11 @@ class Transform:
         """Unconstrained coordinates: one less for a simplex."""
         return self.size - (self.kind == "simplex")
 
+    def _support(self) -> list[tuple[float, float]]:
+        """Return the bounds of every constrained coordinate."""
+        ends = (0.0, 1.0) if self.kind == "simplex" else (self.low, self.high)
+        return [ends] * self.size
+
     def __repr__(self) -> str:
         bounds = [repr(b) for b in (self.low, self.high) if math.isfinite(b)]
         size = [str(self.size)] if self.kind in ("ordered", "simplex") else []

@@ -89,6 +89,15 @@ impl Friends {
         Ok((this, scale))
     }
 
+    /// The bound with the volumes of balls and ellipsoid enlarged by a factor.
+    pub(super) fn enlarged(&self, factor: f64) -> Self {
+        let mut this = self.clone();
+        this.radius2 *= exp(2.0 / self.d as f64 * ln(factor));
+        this.log_volume += ln(factor);
+        this.wrap = self.wrap.enlarged(factor);
+        this
+    }
+
     pub(super) fn n_parts(&self) -> usize {
         self.clusters.len()
     }

@@ -128,6 +128,16 @@ impl Bound {
         Ok(this)
     }
 
+    /// The bound with the volume of every part enlarged by a factor; `None` for the cube.
+    pub fn enlarged(&self, factor: f64) -> Option<Self> {
+        let region = match &self.region {
+            Region::Cube(_) => return None,
+            Region::Union(union) => Region::Union(union.enlarged(factor)),
+            Region::Friends(friends) => Region::Friends(Box::new(friends.enlarged(factor))),
+        };
+        Some(Self { region, shifts: self.shifts.clone(), ..*self })
+    }
+
     /// Appends `n` points that are uniform on the bound within the cube, row-major.
     ///
     /// Fewer are appended if less than one candidate in 4096 is in the cube.

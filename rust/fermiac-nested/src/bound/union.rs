@@ -59,6 +59,16 @@ impl Union {
         (this, scale)
     }
 
+    /// The union of the ellipsoids, with the volume of each enlarged by a factor.
+    pub(super) fn enlarged(&self, factor: f64) -> Self {
+        let mut this = self.clone();
+        let squared = exp(2.0 / self.d as f64 * ln(factor));
+        this.radii2.iter_mut().for_each(|radius2| *radius2 *= squared);
+        this.log_volumes.iter_mut().for_each(|log_volume| *log_volume += ln(factor));
+        this.sum_volumes();
+        this
+    }
+
     fn sum_volumes(&mut self) {
         let largest = self.log_volumes.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mut sum = 0.0;

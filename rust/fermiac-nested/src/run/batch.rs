@@ -131,6 +131,13 @@ impl Run {
     pub(super) fn reject(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let lineages = self.lineages();
         let target = Target { level: self.level, batch: self.batch, lineages: &lineages };
+        if self.rejection.is_probe_due() {
+            let (rejection, answers) = (&mut self.rejection, &mut self.answers);
+            let n_evals = rejection.probe(&target, problem, answers, &self.settings, context)?;
+            context.advance(n_evals);
+            self.n_evals += n_evals;
+            return Ok(());
+        }
         let (done, n_evals) = self.rejection.round(
             &target,
             problem,

@@ -8,6 +8,7 @@
 //!   Astronomical Society, 2021.
 
 mod batch;
+mod probes;
 mod rejection;
 mod settings;
 mod state;
@@ -346,5 +347,9 @@ impl Run {
         trace.tries.push(tries);
         trace.correlation.push(correlation);
         trace.n_moves.push(n_moves);
+        let counts = self.rejection.probes.take();
+        trace.probes.push(counts.probes);
+        trace.missed.push(counts.missed);
+        trace.expected.push(counts.expected);
     }
 }

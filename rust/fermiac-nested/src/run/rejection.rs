@@ -1,5 +1,6 @@
 //! Rejection sampling of new points: draws from a bound until enough lie above the level.
 
+use super::probes::Probes;
 use super::settings::Settings;
 use crate::bound::{Bound, BoundKind, FitOptions};
 use crate::importance::DrawRecord;
@@ -35,6 +36,7 @@ pub(super) struct Rejection {
     pub(super) n_fits: u32,
     /// All points and bounds, for importance nested sampling.
     pub(super) record: Option<DrawRecord>,
+    pub(super) probes: Probes,
     /// The sum over fits of the ln of the factor by which axes were stretched.
     stretched: f64,
     /// log X at the last fit.
@@ -68,6 +70,7 @@ impl Rejection {
             bound: Bound::cube(dim),
             n_fits: 0,
             record: importance.then(|| DrawRecord::new(dim)),
+            probes: Probes::default(),
             stretched: 0.0,
             fitted_at: 0.0,
             efficiency: 1.0,
@@ -80,6 +83,11 @@ impl Rejection {
             proposals: Vec::new(),
             seconds_a_row: RefCell::new(0.0),
         }
+    }
+
+    /// Whether the bound should be probed: some time after a fit, since the efficiency enters.
+    pub(super) fn is_probe_due(&self) -> bool {
+        self.probes.are_due() && self.proposed > 0.0
     }
 
     /// The share of proposals that lie above the level.
@@ -200,6 +208,7 @@ impl Rejection {
             }
         }
         self.update(n as f64, f64::from(accepted));
+        self.probes.follow(n as f64);
         Ok((out.len() == wanted, n as u64))
     }
 
@@ -246,6 +255,7 @@ impl Rejection {
         self.queue.persist(codec)?;
         codec.word(&mut self.rounds)?;
         codec.require(self.rounds < ROUNDS)?;
+        self.probes.persist(codec)?;
         self.record.as_mut().map_or(Ok(()), |record| record.persist(codec))
     }
 }

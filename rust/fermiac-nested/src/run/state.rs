@@ -91,13 +91,32 @@ pub struct Trace {
     pub correlation: Vec<f64>,
     /// The number of moves of a chain; NaN for rejection.
     pub n_moves: Vec<f64>,
+    /// The number of points just outside of the bound that were evaluated.
+    pub probes: Vec<f64>,
+    /// How many of them lie above the level.
+    pub missed: Vec<f64>,
+    /// How many would if as much of the level set lay outside of the bound as inside.
+    pub expected: Vec<f64>,
 }
 
 impl Trace {
-    pub(super) fn lists(&mut self) -> [&mut Vec<f64>; 9] {
+    pub(super) fn lists(&mut self) -> [&mut Vec<f64>; 12] {
         let Self { log_x, log_evidence, level, efficiency, n_parts, .. } = self;
-        let Self { moved, tries, correlation, n_moves, .. } = self;
-        [log_x, log_evidence, level, efficiency, n_parts, moved, tries, correlation, n_moves]
+        let Self { moved, tries, correlation, n_moves, probes, missed, expected, .. } = self;
+        [
+            log_x,
+            log_evidence,
+            level,
+            efficiency,
+            n_parts,
+            moved,
+            tries,
+            correlation,
+            n_moves,
+            probes,
+            missed,
+            expected,
+        ]
     }
 }
 

@@ -278,6 +278,7 @@ impl NestedRun {
         let raw = PyDict::new(py);
         arrays! { raw <- trace:
             log_x log_evidence level efficiency n_parts moved tries correlation n_moves
+            probes missed expected
         }
         Ok(raw)
     }

@@ -170,3 +170,22 @@ fn an_ellipsoid_in_the_cube_has_an_exact_volume() {
     let got = bound.volume(&mut stream(23));
     assert_eq!(got, Volume { log: bound.log_volume(), relative_variance: 0.0 });
 }
+
+#[test]
+fn an_enlarged_bound_is_that_of_an_enlarged_fit() {
+    let d = 3;
+    let mut cube = vec![0.0; 2000 * d];
+    stream(24).fill_uniform(&mut cube);
+    for kind in [BoundKind::Single, BoundKind::Multi, BoundKind::Friends] {
+        let u = Shape::Banana.points(300, d, &mut stream(25));
+        let log_x = Shape::Banana.log_volume(d);
+        let bound = fit(&u, d, log_x, &options(kind, 5));
+        let wide = bound.enlarged(1.25).unwrap();
+        let fitted = fit(&u, d, log_x, &FitOptions { enlarge: 1.25, ..options(kind, 5) });
+        assert!((wide.log_volume() - fitted.log_volume()).abs() < 1e-12, "{kind:?}");
+        assert!(cube.chunks(d).all(|u| wide.contains(u) == fitted.contains(u)), "{kind:?}");
+        assert!(cube.chunks(d).all(|u| wide.contains(u) || !bound.contains(u)), "{kind:?}");
+        assert!(cube.chunks(d).any(|u| wide.contains(u) && !bound.contains(u)), "{kind:?}");
+    }
+    assert!(Bound::cube(d).enlarged(1.25).is_none());
+}

@@ -1,0 +1,127 @@
+//! Probes of a bound: points just outside of it, which show whether it cuts off a part of the level
+//! set.
+//!
+//! They are drawn from streams of their own and never become live points, so that a run with them
+//! has the bits of one without.
+
+use super::rejection::{Rejection, Target};
+use super::settings::Settings;
+use crate::problem::{EvalBuffer, Problem};
+use fermiac_base::Result;
+use fermiac_base::par::Context;
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::store::Codec;
+use std::cell::RefCell;
+
+/// The share of proposals that are made once more as probes.
+const SHARE: f64 = 0.02;
+/// The number of probes that are evaluated together.
+const TOGETHER: usize = 16;
+/// The volume of the enlarged bound, in volumes of the bound: what is cut off is densest at its surface.
+const ENLARGED: f64 = 1.25;
+/// The largest number of blocks of candidates for the probes of one call.
+const MOST_BLOCKS: u32 = 64;
+/// The address of the streams of probes, above those of chains, proposals, ties and bases.
+const ADDRESS: u64 = 1 << 35;
+
+/// The counts of the probes of a batch.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counts {
+    /// Points outside of the bound that were evaluated.
+    pub(super) probes: f64,
+    /// How many of them lie above the level.
+    pub(super) missed: f64,
+    /// How many would if as much of the level set lay outside of the bound as inside.
+    pub(super) expected: f64,
+}
+
+/// The probes of a run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Probes {
+    /// The number of probes that are due.
+    due: f64,
+    /// The number of calls in this batch.
+    calls: u64,
+    counts: Counts,
+}
+
+impl Probes {
+    /// Counts proposals.
+    pub(super) fn follow(&mut self, n: f64) {
+        self.due += SHARE * n;
+    }
+
+    /// Whether probes should be evaluated now.
+    pub(super) fn are_due(&self) -> bool {
+        self.due >= TOGETHER as f64
+    }
+
+    /// Returns the counts of the batch, and begins another.
+    pub(super) fn take(&mut self) -> Counts {
+        self.calls = 0;
+        std::mem::take(&mut self.counts)
+    }
+
+    pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        codec.word(&mut self.calls)?;
+        let Counts { probes, missed, expected } = &mut self.counts;
+        [&mut self.due, probes, missed, expected].into_iter().try_for_each(|x| codec.number(x))
+    }
+}
+
+impl Rejection {
+    /// Evaluates points that are uniform on the shell between the bound and an enlarged one. Returns
+    /// the number of evaluations.
+    pub(super) fn probe(
+        &mut self,
+        target: &Target<'_>,
+        problem: &Problem,
+        answers: &mut EvalBuffer,
+        settings: &Settings,
+        context: &Context<'_>,
+    ) -> Result<u64> {
+        let d = problem.dim();
+        let Some(wide) = self.bound.enlarged(ENLARGED) else {
+            self.probes.due = 0.0;
+            return Ok(0);
+        };
+        let index = ADDRESS + self.probes.calls;
+        let mut stream = Stream::new(settings.key, Domain::Nested, index, target.batch);
+        let (mut outside, mut tried, mut block) = (Vec::new(), 0, Vec::new());
+        let mut is_inside = [false; TOGETHER];
+        for _ in 0..MOST_BLOCKS {
+            block.clear();
+            wide.propose(TOGETHER, &mut stream, &mut block);
+            let n = block.len() / d;
+            self.bound.covers(&block, &mut is_inside[..n]);
+            tried += n;
+            for (row, _) in block.chunks_exact(d).zip(&is_inside).filter(|(_, inside)| !**inside) {
+                outside.extend_from_slice(row);
+            }
+            if outside.len() >= TOGETHER * d || n == 0 {
+                break;
+            }
+        }
+        let found = outside.len() / d;
+        outside.truncate(TOGETHER * d);
+        let n = outside.len() / d;
+        if n > 0 {
+            problem.evaluate_together(&outside, &RefCell::new(1e-6), context, answers)?;
+        }
+        // Counted after the evaluation, so that an error repeats the call.
+        let missed = answers.ell[..n].iter().filter(|ell| **ell > target.level).count();
+        let efficiency = self.efficiency();
+        let probes = &mut self.probes;
+        probes.calls += 1;
+        probes.due -= TOGETHER as f64;
+        probes.counts.probes += n as f64;
+        probes.counts.missed += missed as f64;
+        // The level set has the share `efficiency` of the bound; the shell has `found` of the volume
+        // where the bound has the rest.
+        if found > 0 {
+            let volume = (tried - found) as f64 / found as f64;
+            probes.counts.expected += n as f64 * efficiency * volume;
+        }
+        Ok(n as u64)
+    }
+}
