@@ -357,6 +357,10 @@ class RunCheckpoint:
         """Return the key of a call: with ``rng=None``, that of the run that is resumed."""
         return int(self._identity["seed"]) if rng is None and self.resumed else key_of(rng)
 
+    def recorded(self, name: str, otherwise: Any = None) -> Any:
+        """Return a setting of the run that is resumed, for a call that leaves it open."""
+        return self._identity.get(name, otherwise) if self.resumed else otherwise
+
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Check that the file belongs to this run, if there is one."""
         given = json.loads(json.dumps(identity), parse_constant=str)
