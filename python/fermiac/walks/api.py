@@ -100,8 +100,8 @@ def walk(
         visits)); errors fall like 1 / n [3]_. ``"none"`` (`Plain`): the base chain. ``"rotor"``
         (`Rotor`): the exits of each node in turn. ``"saw"`` (`SAW`): to nodes not yet visited.
         ``"auto"``: ``"srrw"`` where there are enough steps per node for its history to pay (see
-        the notes), else ``"none"``; ``"hdt"`` where a setting of the history is given (`alpha`,
-        `step_exponent`, `pseudo_counts`, `history`, `memory_size`).
+        the notes), else ``"none"``, which an `Oracle` always gets. With a setting of the history
+        (`alpha`, `step_exponent`, `pseudo_counts`, `history`, `memory_size`) it is ``"hdt"``.
     base : str or base chain, default "auto"
         The base chain; a name, or an object such as ``MTM(n_tries=4)``. ``"auto"`` is ``"mhrw"``
         for ``"srrw"`` and ``"tsaw"``, else ``"mhda"``. Towards a target:
@@ -216,14 +216,16 @@ def walk(
     threads, on what is recorded, nor on interruptions; with more walkers and the same key the first
     ones, 8 by 8, walk as before.
 
-    A young history is noise, and walkers with one lean to nodes of high degree. It has settled after
-    a number of steps in proportion to the nodes and to the mean time :math:`\\tau` that the base
-    stays at a node of its law (1 where degrees are equal, 2 to 4 on most networks, 100 on stars):
-    :math:`(4 + \\alpha / 4) \\tau` steps per node for ``"srrw"``, :math:`(15 + \\alpha) \\tau` for
-    ``"hdt"``. The automatic burn-in is twice that, at least a sixteenth and at most half of the
-    steps, and always half of them for ``"hdt"``. The automatic kernel is ``"srrw"`` from eight times
-    that on, if nodes have at most 32 neighbours on average. ``walk.settings`` and ``summary()``
-    show what was chosen; ``expect`` warns of histories that had not settled.
+    A young history is noise, and walkers with one lean to nodes of high degree. Histories settle
+    after a number of steps in proportion to the nodes and to the mean time :math:`\tau` that the
+    base stays at a node of its law (1 where degrees are equal, 2 to 5 on most networks, 100 on
+    stars): :math:`(4 + \alpha / 4) \tau` steps per node for ``"srrw"`` and ``"tsaw"``,
+    :math:`(15 + \alpha) \tau` for ``"hdt"``, 4 for ``"rotor"``, times :math:`(N W / 64000)^{1/4}`
+    where nodes times walkers are more than that. The automatic burn-in is twice this, at least a
+    sixteenth and at most half of the steps; for ``"hdt"`` it is always half of them. The automatic
+    kernel is ``"srrw"`` from eight times this on, if nodes have at most 32 neighbours on average.
+    `WalkResult.kernel`, `burn_in`, `settling`, `chosen` and ``summary()`` show what was chosen, and
+    ``expect`` warns of histories that had not settled.
 
     References
     ----------
@@ -335,7 +337,7 @@ def walk(
         if bent.scans and (
             known_kernel == longer.name
             if isinstance(known_kernel, str)
-            else pays(longer, bent, net, law, steps)
+            else pays(longer, bent, net, law, many, steps)
         ):
             strategy, chain = longer, bent
     settling = settling_of(strategy, chain, net, law, many, history != "private")

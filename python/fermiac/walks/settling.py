@@ -1,10 +1,10 @@
 """The settling of histories, and the kernels and burn-ins that walks choose by it.
 
-A young history is nearly empty, and its noise bends the steps: walkers lean to nodes of high degree.
-The bias is gone once the visits to a node are many against their spread. How many steps that takes
-was measured (`benches/walks/calibrate.py`, docs/calibration-walks.md). It is in proportion to the
-number of nodes, and to the mean time that the base chain stays at a node: where degrees differ much
-it stays long, and visits come in clusters.
+A young history is nearly empty, and its noise bends the steps: walkers lean to nodes of high
+degree. The bias is gone once the visits to a node are many against their spread. How many steps
+that takes was measured (benches/walks/calibrate.py, docs/calibration-walks.md). It is in proportion
+to the number of nodes, and to the mean time that the base chain stays at a node: where degrees
+differ much it stays long, and visits come in clusters.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ __all__ = ["AUTO", "burn_in_of", "is_auto", "mean_sojourn", "pays", "settling_of
 AUTO = "auto"
 #: Nodes at which the mean sojourn is estimated.
 _SOME = 2**14
-#: The settling was measured on graphs of so many nodes.
-_MEASURED = 1000
+#: Settling times were measured with so many walkers on so many nodes. More of both make errors
+#: smaller against the bias that is left, so that it matters for longer.
+_MEASURED = 64 * 1000
 #: A walk of so many settling times has a history by default: the burn-in is a quarter of it then.
 _LONG = 8
 #: Burn-ins are at least this share of a walk, and at most half.
@@ -87,9 +88,8 @@ def settling_of(
     if kernel.settling == 0.0:
         return 0
     n_nodes = graph.n_nodes if law is None else law.n_nodes
-    steps = kernel.settling * mean_sojourn(graph, base, law) * n_nodes
-    # On more nodes errors are smaller against the bias that is left.
-    steps *= max(1.0, n_nodes / _MEASURED) ** 0.25
+    steps: float = kernel.settling * mean_sojourn(graph, base, law) * n_nodes
+    steps *= max(1.0, n_nodes * (1 if shared else n_walkers) / _MEASURED) ** 0.25
     return math.ceil(steps / (n_walkers if shared else 1))
 
 
@@ -101,17 +101,25 @@ def burn_in_of(given: Any, kernel: HistoryKernel, settling: int, n_steps: int) -
     makes it small against the error.
     """
     if not is_auto(given):
-        return whole("burn_in", given, 0, n_steps - 1)
+        burned: int = whole("burn_in", given, 0, n_steps - 1)
+        return burned
     if settling == 0:
         return 0
     half = n_steps // 2
-    return half if kernel.feels_noise else min(half, max(n_steps // _SHARE, 2 * settling))
+    if kernel.feels_noise:
+        return half
+    return min(half, max(n_steps // _SHARE, 2 * settling))
 
 
 def pays(
-    kernel: HistoryKernel, base: BaseChain, graph: Graph, law: Law | None, n_steps: int
+    kernel: HistoryKernel,
+    base: BaseChain,
+    graph: Graph,
+    law: Law | None,
+    n_walkers: int,
+    n_steps: int,
 ) -> bool:
     """Return whether a walk is long enough for a history, and the scan of neighbours cheap."""
     if graph.degrees.mean() > _DENSE:
         return False
-    return n_steps >= _LONG * settling_of(kernel, base, graph, law, 1, False)
+    return n_steps >= _LONG * settling_of(kernel, base, graph, law, n_walkers, False)

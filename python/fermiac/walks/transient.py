@@ -34,8 +34,6 @@ _FIRST = 64
 _SIGNIFICANT = 3.0
 #: Differences of so many count as a bias, and are added to the error.
 _NOTABLE = 2.0
-#: Burn-ins were measured with so many walkers; more of them see smaller biases.
-_MEASURED = 64
 #: With Metropolis' acceptance the bias is of the order of the error until alpha times the relative
 #: spread of the visits to a node is below this.
 _QUIET = 0.12
@@ -144,21 +142,17 @@ def _times(walk: WalkResult, steps: int) -> float:
 
 def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
     """Return a warning if the averages contain steps of histories that had not settled."""
-    settling = walk.settling
-    if not settling:
-        return []
-    # More walkers have smaller errors against the bias that is left.
-    needed = math.ceil(settling * max(1.0, walk.n_replicas / _MEASURED) ** 0.25)
+    needed = walk.settling
     if walk.burn_in < needed:
         each = walk.n_steps * _sharing(walk) / walk.n_nodes
         text = (
-            f"the histories of the walkers were young: they settle in about {needed} steps, and the "
-            f"average begins after {walk.burn_in}, with {each:.3g} steps per node in all. It leans to "
-            f"nodes that are reached first, and the error does not hold by how much; take "
+            f"the histories of the walkers were young: they settle in about {needed} steps, and "
+            f"the average begins after {walk.burn_in} of {walk.n_steps} ({each:.3g} per node). It "
+            "leans to nodes that are reached first, and the error does not hold by how much; take "
             f"n_steps={2 * needed} or more with burn_in='auto', or kernel='none'"
         )
         return [(ConvergenceWarning, text)]
-    if not walk.settings["kinked"] or walk.n_replicas < 2:
+    if not walk.settings.get("kinked") or walk.n_replicas < 2:
         return []
     noise = _noise(walk)
     if noise is not None and noise <= _QUIET:
@@ -166,8 +160,8 @@ def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
     told = "unknown without visits" if noise is None else f"{noise:.2g}"
     text = (
         f"the history is still noisy (alpha times the spread of the visits to a node is {told}, "
-        f"where the limit wants less than {_QUIET}): with Metropolis' acceptance averages may have a "
-        "bias of the order of their error, which does not hold it; take kernel='srrw', "
+        f"where the limit wants less than {_QUIET}): with Metropolis' acceptance averages may have "
+        "a bias of the order of their error, which does not hold it; take kernel='srrw', "
         "base='barker' or more steps"
     )
     return [(ConvergenceWarning, text)]
@@ -175,7 +169,7 @@ def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
 
 def _sharing(walk: WalkData) -> int:
     """Return the number of walkers that fill one history."""
-    return max(1, walk.n_walkers // walk.n_replicas) if walk._shares_history else 1
+    return walk.n_walkers // walk.n_replicas
 
 
 def _noise(walk: WalkData) -> float | None:
@@ -195,12 +189,12 @@ def remaining(walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: A
     Where it falls like 1 / n, what is left is the difference of the first part and the whole, over
     the ratio of their lengths minus 1. Of the square of the difference only the part counts that
     exceeds what chance explains. Kernels without randomness have no other error than this one, of
-    which the whole difference is a bound.
+    which twice the whole difference is a bound: it falls more slowly where walks mix slowly.
     """
     steps, before = early
     moved = before - mean
     if walk._kernel.is_deterministic:
-        return moved
+        return 2.0 * moved
     if not np.isfinite(stderr).all():
         return np.zeros_like(mean)
     chance = _limit(walk, _NOTABLE) * stderr * np.sqrt(1.0 + _times(walk, steps))
