@@ -98,8 +98,8 @@ class WalkResult(WalkData):
         -------
         Estimate
             Errors are those of the spread of walkers, and of the bias that the first part of the
-            walk shows, if it is more than two standard deviations; ``ess`` is the variance of `f` over the
-            squared error; ``khat`` is NaN.
+            walk shows, if it is more than two standard deviations; ``ess`` is the variance of `f`
+            over the squared error; ``khat`` is NaN.
 
         Raises
         ------
