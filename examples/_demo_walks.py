@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 N_WALKERS = 200
 CHECKED = np.unique(np.geomspace(100, 30_000, 13).astype(int))
 #: The steps of each of the 64 walkers behind the averages in the table.
-AVERAGED = 20_000
+AVERAGED = 40_000
 #: The number of neighbours of each image of a digit.
 N_NEAREST = 8
 #: Steps per node after which visits are drawn.
