@@ -91,8 +91,8 @@ def cells(full: bool) -> Iterator[Cell]:
             yield Cell(graph, 1000, each, 64)
         yield Cell(graph, 1000, 100, 16, FOUR)
     for graph in ("small-world", "power-law"):
-        for each in (300, 1000):
-            yield Cell(graph, 1000, each, 8, FOUR)
+        for each, n_walkers in ((300, 16), (1000, 8)):
+            yield Cell(graph, 1000, each, n_walkers, FOUR)
     for each in (1, 20, 150, 1000):
         yield Cell("karate", 34, each, 64)
     for graph in FIVE if full else ("power-law", "star-like"):

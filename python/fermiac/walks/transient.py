@@ -197,6 +197,9 @@ def remaining(walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: A
         return 2.0 * moved
     if not np.isfinite(stderr).all():
         return np.zeros_like(mean)
+    if walk._kernel.is_superefficient:
+        # Their bias is of the order of the spread for ever, and the difference that of both.
+        return moved * (steps / walk._n_counted)
     chance = _limit(walk, _NOTABLE) * stderr * np.sqrt(1.0 + _times(walk, steps))
     excess = np.sqrt(np.maximum(moved**2 - chance**2, 0.0))
     return np.asarray(np.copysign(excess, moved) / (walk._n_counted / steps - 1))
