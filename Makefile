@@ -37,7 +37,7 @@ export PYO3_PYTHON := $(CURDIR)/$(PY)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help dev build demo demo-torch test test-torch check check-rust check-python bench bench-smoke \
-	fuzz fuzz-processes miri asan audit sdist dist-check fmt clean need-cargo need-python
+	calibrate fuzz fuzz-processes miri asan audit sdist dist-check fmt clean need-cargo need-python
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ check-python: $(BUILT) $(STAMP)-dev $(STAMP)-plot ## Lints, format, types and st
 bench: $(STAMP)-built-dist $(STAMP)-test $(STAMP)-bench ## Measure speed and accuracy against other implementations
 	$(PY) -m pytest -p benchmark --timeout 0 --benchmark-columns min,median,stddev,rounds \
 		--benchmark-sort name --benchmark-autosave $(BENCHES) $(ARGS)
+
+calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth, for minutes; tables go to docs/
+	$(PY) -m benches.walks.calibrate --out docs/calibration-walks.md
 
 bench-smoke: $(BUILT) $(STAMP)-test $(STAMP)-bench ## Run each benchmark once, untimed
 	$(PY) -m pytest -p benchmark --benchmark-disable $(BENCHES) $(ARGS)

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 N_WALKERS = 200
 CHECKED = np.unique(np.geomspace(100, 30_000, 13).astype(int))
 #: The steps of each of the 64 walkers behind the averages in the table.
-AVERAGED = 20_000
+AVERAGED = 40_000
 #: The number of neighbours of each image of a digit.
 N_NEAREST = 8
 #: Steps per node after which visits are drawn.
@@ -123,8 +123,9 @@ def errors(network: Network, chain: Chain, seed: int) -> Array:
     for n in CHECKED:
         if walk is None:
             walk = fm.walks.walk(
-                graph, **chain.settings, n_steps=n, n_walkers=N_WALKERS, rng=seed, progress=False
-            )
+                graph, **chain.settings, n_steps=n, n_walkers=N_WALKERS, burn_in=0, rng=seed,
+                progress=False,
+            )  # fmt: skip
         else:
             walk = fm.walks.extend(walk, n - walk.n_steps, progress=False)
         means = walk.walker_visits @ f / walk.n_steps
@@ -138,7 +139,6 @@ def average(network: Network, chain: Chain, seed: int, under: str | None = None)
         network.graph,
         **chain.settings,
         n_steps=AVERAGED,
-        burn_in=AVERAGED // 20,
         rng=seed,
         progress=False,
     )
@@ -152,8 +152,8 @@ def visits(network: Network, chain: Chain, seed: int) -> tuple[Array, Array]:
     for per_node in range(1, STEPS_PER_NODE + 1):
         if walk is None:
             walk = fm.walks.walk(
-                network.graph, **chain.settings, n_steps=n, n_walkers=N_WALKERS, init=0, rng=seed,
-                progress=False,
+                network.graph, **chain.settings, n_steps=n, n_walkers=N_WALKERS, burn_in=0, init=0,
+                rng=seed, progress=False,
             )  # fmt: skip
         else:
             walk = fm.walks.extend(walk, n, progress=False)

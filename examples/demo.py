@@ -344,7 +344,7 @@ def run_walks(out: Path) -> Section:
     characters, club = walks.miserables(), walks.karate()
     asked = [
         ("degree, MHRW", characters, walks.Chain("", "none", "mhrw", 0.0), None),
-        ("degree, HDT", characters, walks.Chain("", "hdt", "mhda", 5.0), None),
+        ("degree, HDT on Barker", characters, walks.Chain("", "hdt", "barker", 5.0), None),
         ("degree, SRRW", characters, walks.Chain("", "srrw", "mhrw", 5.0), None),
         ("degree, by weights", characters, walks.Chain("", "srrw", "weighted", 5.0), "uniform"),
         ("instructor's part, SRRW", club, walks.Chain("", "srrw", "mhrw", 5.0), None),
@@ -365,7 +365,7 @@ def run_walks(out: Path) -> Section:
     for network in (characters, digits):
         lines += walks.lines(network, courses[network.title])
     notes = [
-        f"Rows: 64 walkers, {walks.AVERAGED:,} steps each, the first twentieth left out; alpha 5. "
+        f"Rows: 64 walkers, {walks.AVERAGED:,} steps each, after the automatic burn-in; alpha 5. "
         "Known answers: means over all nodes. By weights: along chapters shared, reweighted.",
         "Table: n times the mean square error of one walker, from its first step on; theory is "
         "asymptotic_variance. HDT comes down to its limit late where degrees differ much.",

@@ -61,6 +61,7 @@ class Walk(NamedTuple):
                 n_walkers=work.n_walkers,
                 n_steps=work.n_steps,
                 record=work.record,
+                burn_in=0,
                 n_threads=1,
                 rng=seed,
                 **self.settings,

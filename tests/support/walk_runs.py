@@ -17,7 +17,11 @@ WEIGHTS = np.random.default_rng(3).uniform(0.5, 2.0, 12)
 
 
 def walk(graph: Any = BARBELL, *args: Any, **how: Any) -> fm.walks.WalkResult:
-    return fm.walks.walk(graph, *args, **{"n_steps": 500, "n_walkers": 16, "rng": 1, **how})
+    """Walk from the first step on, with a history unless another kernel is given."""
+    given = {"n_steps": 500, "n_walkers": 16, "rng": 1, "burn_in": 0, **how}
+    if not args:
+        given.setdefault("kernel", "hdt")
+    return fm.walks.walk(graph, *args, **given)
 
 
 def same(a: fm.walks.WalkResult, b: fm.walks.WalkResult) -> None:

@@ -55,10 +55,9 @@ def test_objects_walk_as_their_names_do(names: Any, objects: Any) -> None:
     assert isinstance(one.settings["base"], str)
 
 
-def test_the_default_is_the_history_driven_target() -> None:
+def test_the_settings_of_a_history_are_for_the_history_driven_target() -> None:
     same(walk(kernel="auto", base="mhda", alpha=5.0), walk())
-    assert walk(n_steps=1).settings["kernel"] == "hdt"
-    assert walk(n_steps=1).settings["alpha"] == 5.0
+    assert walk(kernel="hdt", n_steps=1).settings["alpha"] == 5.0
 
 
 def test_an_alpha_that_is_given_twice_must_be_one() -> None:

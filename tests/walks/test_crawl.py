@@ -86,7 +86,8 @@ def test_crawls_are_walks_on_the_whole_graph(how: dict[str, Any], ragged: bool) 
     if how.get("kernel") == "none":
         others.pop("pseudo_counts", None)
     settings = {"init": START, "n_walkers": 24, "n_steps": 60, "rng": 4, "record": "path"}
-    whole = fm.walks.walk(GRAPH, **settings, **others)
+    others.setdefault("kernel", "none")
+    whole = fm.walks.walk(GRAPH, **settings, **others, burn_in=0)
     np.testing.assert_array_equal(w.nodes[w.paths], NAMES[whole.paths])
     assert w.acceptance == whole.acceptance
     # Nobody is asked for twice, and rows of all that were visited are known.
@@ -156,7 +157,7 @@ def test_walk_takes_oracles(tmp_path: Any) -> None:
     oracle = fm.walks.Graph.from_oracle(Site())
     settings = {"init": NAMES[START], "n_steps": 50, "n_walkers": 24, "rng": 4}
     with pytest.warns(ConvergenceWarning, match="high degree") as found:
-        w = fm.walks.walk(oracle, burn_in=20, **settings)
+        w = fm.walks.walk(oracle, "hdt", burn_in=20, **settings)
     assert len(found) == 1  # of the whole, and not of the burn-in
     assert w.warnings
     run = crawler(Site(), kernel="hdt")

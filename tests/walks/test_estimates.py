@@ -14,6 +14,12 @@ from walk_runs import BARBELL, BELOW, WEIGHTS, same, walk
 import fermiac as fm
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, TargetError
 
+# These walks are about the estimators and the machinery, on histories as young as they are.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:the histories of the walkers were young"),
+    pytest.mark.filterwarnings("ignore:the history is still noisy"),
+]
+
 Array = NDArray[np.float64]
 
 # --- Estimates ---

@@ -11,6 +11,12 @@ from walk_runs import BARBELL, BELOW, KERNELS, named, same, walk
 import fermiac as fm
 from fermiac.errors import ArgumentError
 
+# These walks are about the estimators and the machinery, on histories as young as they are.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:the histories of the walkers were young"),
+    pytest.mark.filterwarnings("ignore:the history is still noisy"),
+]
+
 
 @pytest.mark.parametrize("record", ["visits", "path"])
 @pytest.mark.parametrize("how", KERNELS, ids=named)

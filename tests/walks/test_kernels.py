@@ -50,6 +50,7 @@ def walk(graph: ref.Graph, kernel: str, base: ref.Base, alpha: Any, **how: Any) 
     rows = graph if graph.weights is not None else graph[:2]
     if kernel in ("srrw", "hdt", "tsaw"):
         how["alpha"] = alpha
+    how.setdefault("burn_in", 0)
     return fm.walks.walk(tuple(rows), kernel=kernel, base=public(base), **how)
 
 

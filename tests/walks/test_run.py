@@ -83,7 +83,7 @@ def test_ctrl_c() -> None:
 
 
 def test_in_the_background() -> None:
-    run = fm.walks.start("walk", BARBELL, n_steps=10**8, n_walkers=8, rng=1)
+    run = fm.walks.start("walk", BARBELL, "hdt", n_steps=10**8, n_walkers=8, burn_in=0, rng=1)
     while run.progress[0] == 0:
         time.sleep(0.01)
     partial = run.abort(timeout=60)

@@ -39,9 +39,9 @@ def test_young_histories_warn_whatever_is_recorded(record: str) -> None:
     ("kernel", "base", "how"),
     [
         ("none", "mhrw", {}),
-        ("srrw", "mhrw", {"burn_in": 200}),
+        ("srrw", "mhrw", {"burn_in": 500}),
         ("srrw", "mhrw", {"burn_in": 3000}),
-        ("tsaw", "mhrw", {"alpha": 1.0, "burn_in": 200}),
+        ("tsaw", "mhrw", {"alpha": 1.0, "burn_in": 500}),
         ("rotor", "srw", {"burn_in": 200}),
     ],
 )
@@ -61,6 +61,7 @@ def test_few_walkers_do_not_warn_by_chance() -> None:
     assert found <= 2
 
 
+@pytest.mark.filterwarnings("ignore:the histories of the walkers were young")
 @pytest.mark.parametrize(("kernel", "base"), [("tsaw", "mhrw"), ("rotor", "srw")])
 def test_the_start_of_walks_with_errors_of_order_one_over_n(kernel: str, base: str) -> None:
     law = DEGREE if base == "srw" else np.ones(40)
@@ -68,8 +69,11 @@ def test_the_start_of_walks_with_errors_of_order_one_over_n(kernel: str, base: s
 
     def score(burn_in: int) -> Any:
         how = {"n_steps": 4000, "burn_in": burn_in, "rng": 5}
-        e = fm.walks.walk(TREE, kernel, base, 1.0, **how).expect(DEGREE)
-        return (e.mean - truth) / e.stderr
+        w = fm.walks.walk(TREE, kernel, base, 1.0, **how)
+        e = w.expect(DEGREE)
+        # The error holds what the first part of the walk shows of the bias.
+        assert abs(e.mean - truth) < 4 * e.stderr
+        return (e.mean - truth) / w.stderr(DEGREE)
 
     with pytest.warns(ConvergenceWarning, match="give a burn_in="):
         assert abs(score(0)) > 4
@@ -170,7 +174,8 @@ def test_gaps_below_rounding_are_refused() -> None:
         )
 
 
+@pytest.mark.filterwarnings("ignore:the history is still noisy")
 def test_measures_that_forget_are_never_quiet() -> None:
-    w = walk(BARBELL, "hdt", "mhrw", step_exponent=0.7, n_steps=2000, burn_in=200)
+    w = walk(BARBELL, "hdt", "mhrw", step_exponent=0.7, n_steps=2000, burn_in=500)
     with pytest.warns(ConvergenceWarning, match="never quiet"):
         w.expect(BELOW)

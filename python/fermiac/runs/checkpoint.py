@@ -391,6 +391,10 @@ class RunCheckpoint:
         with self.decoding():
             return int(self._identity["seed"])
 
+    def recorded(self, name: str, otherwise: Any = None) -> Any:
+        """Return a setting of the run that is resumed, for a call that leaves it open."""
+        return self._identity.get(name, otherwise) if self.resumed else otherwise
+
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Check that the file belongs to this run, if there is one."""
         given = json.loads(json.dumps(identity), parse_constant=str)

@@ -16,13 +16,23 @@ from fermiac.runs.loop import run_and_warn
 from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.job import Job, check_ways_back, initial_nodes, restart_of
-from fermiac.walks.kernels import WALK_KERNELS, Alpha, HistoryKernel, Kernel, exponent, kernel_of
+from fermiac.walks.kernels import (
+    SRRW,
+    WALK_KERNELS,
+    Alpha,
+    HistoryKernel,
+    Kernel,
+    Plain,
+    exponent,
+    kernel_of,
+)
 from fermiac.walks.memory import require_room
 from fermiac.walks.node_functions import NodeFunction, NodeFunctionLike
 from fermiac.walks.oracle import Crawler, Oracle, crawl
 from fermiac.walks.result import WalkResult
 from fermiac.walks.run import KIND, OnBlock, WalkLoop, identity_of
 from fermiac.walks.self_avoiding import avoiding
+from fermiac.walks.settling import burn_in_of, is_auto, pays, settling_of
 from fermiac.walks.stop import StopAtStderr
 from fermiac.walks.visit_law import law_of, prior_of
 
@@ -43,7 +53,7 @@ MOST_STEPS = 2**32 - 1
 def walk(
     graph: Any,
     kernel: Kernel = "auto",
-    base: Base = "mhda",
+    base: Base = "auto",
     alpha: Alpha | None = None,
     weights: str | NodeFunctionLike | None = None,
     init: ArrayLike | None = None,
@@ -53,7 +63,7 @@ def walk(
     *,
     f: NodeFunctionLike | None = None,
     record: str = "visits",
-    burn_in: int = 0,
+    burn_in: int | str = "auto",
     thin: int = 1,
     step_exponent: float = 1.0,
     pseudo_counts: str | ArrayLike = "target",
@@ -89,9 +99,12 @@ def walk(
         neighbours. ``"tsaw"`` (`TSAW`): they are multiplied by exp(-alpha (visits - expected
         visits)); errors fall like 1 / n [3]_. ``"none"`` (`Plain`): the base chain. ``"rotor"``
         (`Rotor`): the exits of each node in turn. ``"saw"`` (`SAW`): to nodes not yet visited.
-        ``"auto"`` is ``"hdt"``.
-    base : str or base chain, default "mhda"
-        The base chain; a name, or an object such as ``MTM(n_tries=4)``. Towards a target:
+        ``"auto"``: ``"srrw"`` where there are enough steps per node for its history to pay (see
+        the notes), else ``"none"``, which an `Oracle` always gets. With a setting of the history
+        (`alpha`, `step_exponent`, `pseudo_counts`, `history`, `memory_size`) it is ``"hdt"``.
+    base : str or base chain, default "auto"
+        The base chain; a name, or an object such as ``MTM(n_tries=4)``. ``"auto"`` is ``"mhrw"``
+        for ``"srrw"`` and ``"tsaw"``, else ``"mhda"``. Towards a target:
         ``"mhda"`` (`MHDA`: Metropolis–Hastings with delayed acceptance, which seldom turns back),
         ``"mhrw"`` (`MHRW`: Metropolis–Hastings), ``"barker"`` (`Barker`), ``"mtm"`` (`MTM`). With a
         law of its own: ``"srw"`` (`SRW`: uniform neighbours; by degree), ``"weighted"``
@@ -121,8 +134,9 @@ def walk(
     record : {"visits", "path", "none"}, default "visits"
         What is kept: the visits of each walker to each node, the whole paths, or, with `f` or
         `on_block`, neither.
-    burn_in : int, default 0
+    burn_in : int or "auto", default "auto"
         The first steps of each walker, which do not count in averages. The history keeps them.
+        ``"auto"``: until histories have settled, as the notes say; 0 for ``"none"`` and ``"saw"``.
     thin : int, default 1
         Keep every `thin`-th node of the paths.
     step_exponent : float, default 1.0
@@ -202,6 +216,17 @@ def walk(
     threads, on what is recorded, nor on interruptions; with more walkers and the same key the first
     ones, 8 by 8, walk as before.
 
+    A young history is noise, and walkers with one lean to nodes of high degree. Histories settle
+    after a number of steps in proportion to the nodes and to the mean time :math:`\tau` that the
+    base stays at a node of its law (1 where degrees are equal, 2 to 5 on most networks, 100 on
+    stars): :math:`(4 + \alpha / 4) \tau` steps per node for ``"srrw"`` and ``"tsaw"``,
+    :math:`(15 + \alpha) \tau` for ``"hdt"``, 4 for ``"rotor"``, times :math:`(N W / 64000)^{1/4}`
+    where nodes times walkers are more than that. The automatic burn-in is twice this, at least a
+    sixteenth and at most half of the steps; for ``"hdt"`` it is always half of them. The automatic
+    kernel is ``"srrw"`` from eight times this on, if nodes have at most 32 neighbours on average.
+    `WalkResult.kernel`, `burn_in`, `settling`, `chosen` and ``summary()`` show what was chosen, and
+    ``expect`` warns of histories that had not settled.
+
     References
     ----------
     .. [1] J. Hu, Y.-T. Ma, D. Y. Eun, "Beyond self-repellent kernels: history-driven target towards
@@ -228,12 +253,22 @@ def walk(
     True
     """
     begun = time.perf_counter()
-    strategy = kernel_of(kernel, alpha, known=WALK_KERNELS)
+    is_set = {
+        "alpha": alpha is not None,
+        "step_exponent": step_exponent != 1.0,
+        "pseudo_counts": not isinstance(pseudo_counts, str) or pseudo_counts != "target",
+        "history": history != "private",
+        "memory_size": memory_size is not None,
+    }
+    # A setting of the history is for a walk that has one.
+    free = is_auto(kernel) and not any(is_set.values())
+    strategy = Plain() if free else kernel_of(kernel, alpha, known=WALK_KERNELS)
+    own_base = strategy.default_base if is_auto(base) else base
     if isinstance(graph, Oracle):
         crawler = Crawler(
             graph,
             strategy,
-            base,
+            own_base,
             None,
             weights,
             init,
@@ -244,10 +279,7 @@ def walk(
         )
         unfit = {
             "f": f is not None,
-            "step_exponent": step_exponent != 1.0,
-            "pseudo_counts": pseudo_counts != "target",
-            "history": history != "private",
-            "memory_size": memory_size is not None,
+            **{name: given for name, given in is_set.items() if name != "alpha"},
             "component": component != "error",
             "stop": stop is not None,
             "on_block": on_block is not None,
@@ -263,14 +295,15 @@ def walk(
             progress=progress,
         )
     net = as_graph(graph)
-    chain = strategy.base(CHAINS.resolve(base))
+    chain = strategy.base(CHAINS.resolve(own_base))
     check_ways_back(strategy, chain, net)
     steps = whole("n_steps", n_steps, 1, MOST_STEPS)
     many = whole("n_walkers", n_walkers, 1, 2**40)
     choice("record", record, ("visits", "path", "none"))
     choice("history", history, ("private", "shared_sync", "shared_async"))
     choice("on_stuck", on_stuck, ("error", "stop", "restart"))
-    burned = whole("burn_in", burn_in, 0, steps - 1)
+    if not is_auto(burn_in):
+        whole("burn_in", burn_in, 0, steps - 1)
     every = whole("thin", thin, 1, steps)
     keep_state = yes("keep_state", keep_state)
     if every > 1 and record != "path":
@@ -297,6 +330,19 @@ def walk(
     prior = None if law is None else prior_of(law, pseudo_counts)
     kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
     key = key_of(rng) if kept is None else kept.key(rng)
+    if free and law is not None and not net.directed and homeward == 0.0:
+        longer = SRRW()
+        bent = CHAINS.resolve(longer.default_base) if is_auto(base) else chain
+        known_kernel = None if kept is None else kept.recorded("kernel")
+        if bent.scans and (
+            known_kernel == longer.name
+            if isinstance(known_kernel, str)
+            else pays(longer, bent, net, law, many, steps)
+        ):
+            strategy, chain = longer, bent
+    settling = settling_of(strategy, chain, net, law, many, history != "private")
+    given = burn_in if kept is None or not is_auto(burn_in) else kept.recorded("burn_in", burn_in)
+    burned = burn_in_of(given, strategy, settling, steps)
     job = Job(
         graph=net,
         kernel=strategy,
@@ -315,10 +361,16 @@ def walk(
         thin=every,
         record=record,
         key=key,
+        settling=settling,
+        chosen=tuple(
+            name
+            for name, argument in (("kernel", kernel), ("base", base), ("burn_in", burn_in))
+            if is_auto(argument)
+        ),
     )
     if strategy.ends:
         refused = {
-            "burn_in": burned,
+            "burn_in": not is_auto(burn_in) and burned,
             "thin": every - 1,
             "f": f is not None,
             "stop": stop is not None,

@@ -65,6 +65,8 @@ class BaseChain:
     always_moves: ClassVar[bool] = False
     #: Whether a step asks for the neighbourhood of the walker alone, so that crawls can make it.
     local: ClassVar[bool] = True
+    #: Whether the acceptance is smooth, so that noise of the target counts in second order only.
+    is_smooth: ClassVar[bool] = False
 
     @property
     def inner(self) -> BaseChain:
@@ -257,6 +259,7 @@ class Barker(BaseChain):
     name = "barker"
     accepts = True
     scans = True
+    is_smooth = True
 
     def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
         """Return the probability to go along each edge."""

@@ -16,7 +16,13 @@ from fermiac.results import Estimate
 from fermiac.results.error_models import Average, Controls, register
 from fermiac.results.result import warn
 from fermiac.walks.node_functions import NodeFunction
-from fermiac.walks.transient import early_average, early_average_of_sums, unsettled
+from fermiac.walks.transient import (
+    early_average,
+    early_average_of_sums,
+    remaining,
+    unsettled,
+    young,
+)
 
 if TYPE_CHECKING:
     from fermiac.results.sample import Sample
@@ -92,6 +98,10 @@ def _estimate(
 ) -> tuple[Estimate, list[tuple[type[FermiacWarning], str]]]:
     """Return the estimate of a ratio, and its warnings."""
     mean, cov = ratio(parts)
+    spread = np.sqrt(np.diag(cov))
+    if parts.early is not None:
+        left = remaining(walk, parts.early, mean, spread)
+        cov = cov + np.outer(left, left)
     variance = np.diag(cov)
     given: Any = [f"E[{j}]" for j in range(mean.size)] if names is None else names
     known = isinstance(given, Iterable) and not isinstance(given, str)
@@ -102,9 +112,9 @@ def _estimate(
         )
     ess = np.full(mean.size, np.inf)
     np.divide(parts.variance, variance, out=ess, where=variance > 0)
-    found = few_walkers(walk)
+    found = few_walkers(walk) + young(walk)
     if parts.early is not None:
-        found += unsettled(walk, parts.early, mean, np.sqrt(variance))
+        found += unsettled(walk, parts.early, mean, spread)
     exponent = walk.settings["step_exponent"]
     if exponent < 1.0 and walk._alpha > 0.0 and not settings["prior"]:
         text = (
@@ -290,7 +300,7 @@ def _replicas(
     ess = np.full(mean.size, np.inf)
     np.divide(spread, np.diag(cov), out=ess, where=np.diag(cov) > 0)
     nan = np.full(mean.size, np.nan)
-    return Average(mean, cov, ess, nan, tuple(few_walkers(sample)))
+    return Average(mean, cov, ess, nan, tuple(few_walkers(sample) + young(sample)))
 
 
 register("replicas", _replicas)

@@ -56,8 +56,8 @@ def extend(
     Returns
     -------
     WalkResult
-        All of it: to the last bit what `walk` would have given with as many steps; sums of
-        ``record="none"`` up to rounding.
+        All of it, with the kernel and the burn-in that the walk had: to the last bit what `walk`
+        would have given with these and as many steps; sums of ``record="none"`` up to rounding.
 
     Raises
     ------

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fermiac.walks.result import WalkResult
     from fermiac.walks.walk_data import WalkData
 
-__all__ = ["history_noise", "merged", "summary", "tvd", "walker_tvd"]
+__all__ = ["history_noise", "merged", "spread", "summary", "tvd", "walker_tvd"]
 
 Array = NDArray[np.float64]
 W = TypeVar("W", bound="WalkData")
@@ -45,12 +45,8 @@ def walker_tvd(walk: WalkResult) -> Array:
     return np.asarray(0.5 * (near + missed))
 
 
-def history_noise(walk: WalkResult) -> float:
-    """Return alpha times the largest relative standard deviation of a node's visits."""
-    if walk.n_replicas < 2:
-        raise ArgumentError("history_noise: one replica has no spread; walk with 8 walkers or more")
-    if not walk._kernel.has_measure or walk._alpha == 0.0:
-        return 0.0
+def spread(walk: WalkData) -> Array:
+    """Return the relative standard deviation over walkers of the visits to each reachable node."""
     visits = walk._visits
     if walk._shares_history:
         visits = visits.joined(walk._sizes)
@@ -60,9 +56,18 @@ def history_noise(walk: WalkResult) -> float:
     law = walk._shares() * walk._steps.mean()
     variance = np.maximum(square - mean**2, 0.0) * n / (n - 1)
     reachable = walk._reachable
-    if (mean[reachable] == 0).any():
-        return float("inf")
-    return float(walk._alpha * (np.sqrt(variance[reachable]) / law[reachable]).max())
+    out = np.sqrt(variance[reachable]) / law[reachable]
+    out[mean[reachable] == 0] = np.inf
+    return np.asarray(out)
+
+
+def history_noise(walk: WalkResult) -> float:
+    """Return alpha times the largest relative standard deviation of a node's visits."""
+    if walk.n_replicas < 2:
+        raise ArgumentError("history_noise: one replica has no spread; walk with 8 walkers or more")
+    if not walk._kernel.has_measure or walk._alpha == 0.0:
+        return 0.0
+    return float(walk._alpha * walk._spread.max())
 
 
 def merged(walk: W, others: tuple[Sample, ...]) -> W:
@@ -129,6 +134,14 @@ def _same(one: Array | NDArray[np.int64] | None, other: Array | NDArray[np.int64
     return np.array_equal(one, other)
 
 
+def _choices(walk: WalkResult) -> str:
+    """Return the line of a summary on the burn-in, and on what the walk chose for itself."""
+    own = [name.replace("_", "-") for name in walk.chosen]
+    by = f"; chosen by the steps per node: {', '.join(own)}" if own else ""
+    settled = f", histories settle in {walk.settling}" if walk.settling else ""
+    return f"  burn-in {walk.burn_in} of {walk.n_steps} steps{settled}{by}"
+
+
 def summary(walk: WalkResult) -> str:
     """Return the lines of `WalkResult.summary`."""
     lines = [walk._headline()]
@@ -145,6 +158,7 @@ def summary(walk: WalkResult) -> str:
             )
         if walk.n_replicas > 1 and walk._kernel.has_measure:
             lines.append(f"  history noise {history_noise(walk):.3g}")
+    lines.append(_choices(walk))
     lines.append(f"  seed {walk.seed}, {walk.wall_time:.3g} s, {walk.status}")
     lines += [f"warning: {w}" for w in walk.warnings]
     return "\n".join(lines)

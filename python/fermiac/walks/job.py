@@ -52,6 +52,10 @@ class Job:
     burn_in: int = 0
     thin: int = 1
     record: str = "path"
+    #: Steps after which histories have settled; 0 without a history.
+    settling: int = 0
+    #: The arguments that the walk chose for itself.
+    chosen: tuple[str, ...] = ()
 
     @property
     def n_walkers(self) -> int:
@@ -103,6 +107,9 @@ class Job:
             "burn_in": self.burn_in,
             "thin": self.thin,
             "record": self.record,
+            "settling": self.settling,
+            "kinked": self.kernel.feels_noise and not self.base.is_smooth,
+            "chosen": list(self.chosen),
         }
 
 

@@ -153,6 +153,8 @@ class HistoryKernel:
     is_base: ClassVar[bool] = False
     #: Whether histories may be limited to the last nodes.
     allows_memory_size: ClassVar[bool] = False
+    #: The name of the base chain where none is given.
+    default_base: ClassVar[str] = "mhda"
 
     @property
     def schedule(self) -> Schedule:
@@ -163,6 +165,14 @@ class HistoryKernel:
     def is_plain(self) -> bool:
         """Whether the walk is its base chain."""
         return not self.avoids and self.schedule == Schedule()
+
+    @property
+    def settling(self) -> float:
+        """Steps per node after which histories have settled, in mean sojourns of the base.
+
+        0 for kernels without a history. The numbers are measured, by benches/walks/calibrate.py.
+        """
+        return 0.0
 
     def pull(self, alpha: float) -> float:
         """Return the strength by which the history pulls all averages back alike."""
@@ -203,6 +213,13 @@ class _Scan(_Repellent):
     """A repellent kernel that weighs all neighbours."""
 
     scans = True
+    default_base = "mhrw"
+
+    @property
+    def settling(self) -> float:
+        """Steps per node after which histories have settled, in mean sojourns of the base."""
+        strength = self.schedule.end
+        return 4.0 + strength / 4.0 if strength > 0.0 else 0.0
 
     def base(self, base: BaseChain) -> BaseChain:
         """Return the base chain; refuse one whose probabilities are not known by neighbour."""
@@ -303,6 +320,12 @@ class HDT(_Repellent):
     local = True
     allows_memory_size = True
 
+    @property
+    def settling(self) -> float:
+        """Steps per node after which histories have settled, in mean sojourns of the base."""
+        strength = self.schedule.end
+        return 15.0 + strength if strength > 0.0 else 0.0
+
     def pull(self, alpha: float) -> float:
         """Return the strength by which the history pulls all averages back alike."""
         return alpha
@@ -389,6 +412,11 @@ class Rotor(_AlongEdges):
     name = "rotor"
     is_superefficient = True
     is_deterministic = True
+
+    @property
+    def settling(self) -> float:
+        """Steps per node after which the exits have settled."""
+        return 4.0
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from fermiac.walks.job import Job, check_ways_back, restart_of
 from fermiac.walks.kernels import Alpha, Kernel, kernel_of
 from fermiac.walks.memory import require_room
 from fermiac.walks.node_functions import NodeFunction, NodeFunctionLike, called
+from fermiac.walks.settling import is_auto
 from fermiac.walks.visit_law import Law, refused_target
 from fermiac.walks.visits import Visits
 
@@ -465,7 +466,7 @@ def crawl(
     refused: dict[str, bool],
     *,
     record: str,
-    burn_in: int,
+    burn_in: int | str,
     thin: int,
     progress: bool | Report | None,
 ) -> Crawl:
@@ -477,7 +478,10 @@ def crawl(
                 "fermiac.walks.Crawler"
             )
     steps = whole("n_steps", n_steps, 1, 2**32 - 1)
-    burned = whole("burn_in", burn_in, 0, steps - 1)
+    if is_auto(burn_in):  # the number of nodes is not known, so that a history may be young
+        burned = steps // 2 if crawler._job.kernel.settling > 0.0 else 0
+    else:
+        burned = whole("burn_in", burn_in, 0, steps - 1)
     if burned:
         crawler._burn(burned, progress)
     return crawler.run(steps - burned, record=record, thin=thin, progress=progress)

@@ -60,7 +60,7 @@ class WalkResult(WalkData):
     >>> clique = [[i, j] for i in range(10) for j in range(i)]
     >>> edges = np.array(clique + [[i + 10, j + 10] for i, j in clique] + [[0, 10]])
     >>> w = fm.walks.walk(edges, n_steps=2000, rng=0)
-    >>> bool(w.visits.sum() == w.n_walkers * w.n_steps)
+    >>> bool(w.visits.sum() == w.n_walkers * (w.n_steps - w.burn_in))
     True
     >>> e = w.expect(np.arange(20.0))
     >>> bool(abs(e.mean - 9.5) < 5 * e.stderr)
@@ -97,8 +97,9 @@ class WalkResult(WalkData):
         Returns
         -------
         Estimate
-            Errors are those of the spread of walkers; ``ess`` is the variance of `f` over the
-            squared error; ``khat`` is NaN.
+            Errors are those of the spread of walkers, and of the bias that the first part of the
+            walk shows, if it is more than two standard deviations; ``ess`` is the variance of `f`
+            over the squared error; ``khat`` is NaN.
 
         Raises
         ------
@@ -114,9 +115,11 @@ class WalkResult(WalkData):
             If there are fewer than 8 walkers, so that errors are rough; with `memory_size`, if the
             law of the walk is only near the target.
         ConvergenceWarning
-            If the average of the first part of the walk differs significantly from that of the
-            whole: then the bias of the start is larger than the error, or not much smaller. With
-            the kernels ``"tsaw"`` and ``"rotor"`` it always may be, without a burn-in.
+            If the average begins before the histories of the walkers have settled (`settling`), or
+            with ``"hdt"`` while they are noisy. If the average of the first part of the walk
+            differs significantly from that of the whole: then the bias of the start is larger than
+            the error, or not much smaller. With the kernels ``"tsaw"`` and ``"rotor"`` it always
+            may be, without a burn-in.
 
         Notes
         -----
@@ -164,7 +167,7 @@ class WalkResult(WalkData):
         Returns
         -------
         float or ndarray, shape (K,)
-            The error of ``expect(f, under).mean``.
+            The error of ``expect(f, under).mean``, without the part of a bias.
 
         Raises
         ------

@@ -362,7 +362,9 @@ def identity_of(job: Job, f: NodeFunction | None = None) -> dict[str, Any]:
     its first values.
     """
     settings = job.to_dict()
-    del settings["n_steps"]
+    # Of the steps, and of what follows from the other settings.
+    for name in ("n_steps", "settling", "kinked", "chosen"):
+        del settings[name]
     graph = job.graph
     some = np.linspace(0, graph.n_nodes - 1, min(_ROWS, graph.n_nodes)).astype(np.int64)
     hasher = blake2b(np.ascontiguousarray(graph.indptr[some]).tobytes(), digest_size=8)

@@ -1,7 +1,8 @@
-"""Test of convergence of averages: the first part of a walk against the whole."""
+"""Tests of convergence of averages: of the histories, and of the first part against the whole."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from fermiac.errors import ConvergenceWarning, FermiacWarning
 
 if TYPE_CHECKING:
     from fermiac.walks.result import WalkResult
+    from fermiac.walks.walk_data import WalkData
 
 __all__ = [
     "MARKS",
@@ -22,7 +24,9 @@ __all__ = [
     "early_average",
     "early_average_of_sums",
     "joined_marks",
+    "remaining",
     "unsettled",
+    "young",
 ]
 
 Array = NDArray[np.float64]
@@ -31,6 +35,11 @@ Array = NDArray[np.float64]
 _FIRST = 64
 #: Differences of so many standard deviations are significant.
 _SIGNIFICANT = 3.0
+#: Differences of so many count as a bias, and are added to the error.
+_NOTABLE = 2.0
+#: With Metropolis' acceptance the bias is of the order of the error until alpha times the relative
+#: spread of the visits to a node is below this.
+_QUIET = 0.12
 
 #: Accept the sums of a function over the steps of each walker, and marks of a walk.
 SUMS = fit.array("f", "walkers", "outputs")
@@ -144,6 +153,76 @@ def _times(walk: WalkResult, steps: int) -> float:
     return float(times**2 * (before + steps) / (before + n))
 
 
+def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
+    """Return a warning if the averages contain steps of histories that had not settled."""
+    needed = walk.settling
+    if walk.burn_in < needed:
+        each = walk.n_steps * _sharing(walk) / walk.n_nodes
+        text = (
+            f"the histories of the walkers were young: they settle in about {needed} steps, and "
+            f"the average begins after {walk.burn_in} of {walk.n_steps} ({each:.3g} per node). It "
+            "leans to nodes that are reached first, and the error does not hold by how much; take "
+            f"n_steps={2 * needed} or more with burn_in='auto', or kernel='none'"
+        )
+        return [(ConvergenceWarning, text)]
+    if not walk.settings.get("kinked") or walk.n_replicas < 2:
+        return []
+    noise = _noise(walk)
+    if noise is not None and noise <= _QUIET:
+        return []
+    told = "unknown without visits" if noise is None else f"{noise:.2g}"
+    text = (
+        f"the history is still noisy (alpha times the spread of the visits to a node is {told}, "
+        f"where the limit wants less than {_QUIET}): with Metropolis' acceptance averages may have "
+        "a bias of the order of their error, which does not hold it; take kernel='srrw', "
+        "base='barker' or more steps"
+    )
+    return [(ConvergenceWarning, text)]
+
+
+def _sharing(walk: WalkData) -> int:
+    """Return the number of walkers that fill one history."""
+    return walk.n_walkers // walk.n_replicas
+
+
+def _noise(walk: WalkData) -> float | None:
+    """Return alpha times the root mean square of the relative spread of whole histories."""
+    if walk.record == "none":
+        return None
+    law = walk._shares()[walk._reachable]
+    counted = float(np.sqrt(law @ walk._spread**2))
+    share = walk.burn_in / walk.n_steps
+    # Visits after a burn-in vary more than all of them.
+    return walk._alpha * counted * (1.0 - share) / math.sqrt(1.0 + share)
+
+
+def remaining(walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: Array) -> Array:
+    """Return the bias that is left in averages, as far as the first part of the walk shows it.
+
+    Where it falls like 1 / n, what is left is the difference of the first part and the whole, over
+    the ratio of their lengths minus 1. Of the square of the difference only the part counts that
+    exceeds what chance explains. Kernels without randomness have no other error than this one, of
+    which twice the whole difference is a bound: it falls more slowly where walks mix slowly.
+    """
+    steps, before = early
+    moved = before - mean
+    if walk._kernel.is_deterministic:
+        return 2.0 * moved
+    if not np.isfinite(stderr).all():
+        return np.zeros_like(mean)
+    if walk._kernel.is_superefficient:
+        # Their bias is of the order of the spread for ever, and the difference that of both.
+        return moved * (steps / walk._n_counted)
+    chance = _limit(walk, _NOTABLE) * stderr * np.sqrt(1.0 + _times(walk, steps))
+    excess = np.sqrt(np.maximum(moved**2 - chance**2, 0.0))
+    return np.asarray(np.copysign(excess, moved) / (walk._n_counted / steps - 1))
+
+
+def _limit(walk: WalkResult, deviations: float) -> float:
+    """Return how many estimated standard deviations so many true ones are; few replicas err."""
+    return float(stdtrit(max(walk.n_replicas - 1, 1), ndtr(deviations)))
+
+
 def unsettled(
     walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: Array
 ) -> list[tuple[type[FermiacWarning], str]]:
@@ -168,9 +247,7 @@ def unsettled(
         return []
     moved = before - mean
     chance = stderr * np.sqrt(1.0 + _times(walk, steps))
-    # The error of few replicas may be small by chance.
-    limit = stdtrit(max(walk.n_replicas - 1, 1), ndtr(_SIGNIFICANT))
-    far = np.abs(moved) > limit * np.maximum(chance, 1e-12 * np.abs(mean))
+    far = np.abs(moved) > _limit(walk, _SIGNIFICANT) * np.maximum(chance, 1e-12 * np.abs(mean))
     if not far.any():
         return []
     worst = int(np.argmax(np.where(far, np.abs(moved) / np.maximum(stderr, 1e-300), 0.0)))
@@ -180,6 +257,6 @@ def unsettled(
         f"the average has not settled: after {steps} steps of each walker it was "
         f"{before[worst]:.6g}, after {walk._n_counted} it is {mean[worst]:.6g}, with a "
         f"standard error of {stderr[worst]:.2g}{which}, which does not hold what is left, about "
-        f"{left:.2g}; take more steps rather than more walkers, or a short burn_in="
+        f"{left:.2g}; take more steps rather than more walkers, or a longer burn_in="
     )
     return [(ConvergenceWarning, text)]

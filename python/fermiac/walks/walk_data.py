@@ -208,6 +208,26 @@ class WalkData(Sample):
         return int(self.settings["n_walkers"])
 
     @property
+    def kernel(self) -> str:
+        """The name of the kernel, also where the walk chose it."""
+        return str(self.settings["kernel"])
+
+    @property
+    def burn_in(self) -> int:
+        """The first steps of each walker, which do not count, also where the walk chose them."""
+        return int(self.settings["burn_in"])
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The arguments that were ``"auto"``: "kernel", "base", "burn_in"."""
+        return tuple(self.settings.get("chosen", ()))
+
+    @property
+    def settling(self) -> int:
+        """The steps after which the histories of this walk have settled; 0 without histories."""
+        return int(self.settings.get("settling", 0))
+
+    @property
     def _shares_history(self) -> bool:
         """Whether the walkers of one seed share a history."""
         return self.settings["history"] != "private" and self._kernel.repels
@@ -370,6 +390,13 @@ class WalkData(Sample):
         """Return the normalised law of the walk."""
         law = self._law_at(np.arange(self.n_nodes))
         return np.asarray(law / law.sum())
+
+    @cached_property
+    def _spread(self) -> Array:
+        """The relative standard deviation over walkers of the visits to each reachable node."""
+        from fermiac.walks import figures
+
+        return figures.spread(self)
 
     def _histories(self) -> tuple[Visits, Array | None]:
         """Return all visits of each walker, and the logarithms of their masses if they have any."""

@@ -1,0 +1,187 @@
+"""Calibration of walks: the errors of all kernels against the plain walk's, and their coverage.
+
+Each cell walks with the defaults of a kernel on a graph, for a number of steps per node and several
+seeds, and averages three functions: the degree, one half of the nodes, and noise. ``rms`` is the
+largest ratio of a root mean square error to that of the plain walk with the same seeds, ``held``
+the share of the averages that are within two errors of the truth, ``warned`` the share of the seeds
+with a typed warning. A cell is right where nine in ten averages hold, or 95 % of the seeds are
+warned; for ``auto`` the ratio must be at most 1.10 as well.
+
+``python -m benches.walks.calibrate`` prints the table; ``--full`` adds the cells that take hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import networkx
+import numpy as np
+from numpy.typing import NDArray
+
+import fermiac as fm
+
+Array = NDArray[np.float64]
+Graph = fm.walks.Graph
+
+#: The law of averages is that of the base; all others are compared with the plain walk.
+KERNELS = ("none", "auto", "hdt", "srrw", "tsaw", "rotor")
+FOUR = KERNELS[:4]
+#: Averages of nine in ten seeds are to hold, or so many seeds are to be warned.
+HELD, WARNED, WORSE = 0.9, 0.95, 1.10
+
+
+def star_like(n: int) -> Graph:
+    """Return a ring of hubs, one for each hundred nodes, each with leaves of its own."""
+    hubs = n // 100
+    ring = [[i, (i + 1) % hubs] for i in range(hubs)]
+    leaves = [[i, i % hubs] for i in range(hubs, n)]
+    return fm.walks.as_graph(np.array(ring + leaves))
+
+
+def karate(_: int) -> Graph:
+    """Return the karate club, 34 people."""
+    return Graph.from_networkx(networkx.karate_club_graph(), weight=None)
+
+
+GRAPHS: dict[str, Callable[[int], Graph]] = {
+    "regular": lambda n: fm.walks.graphs.random_regular(n, 6, rng=1),
+    "small-world": lambda n: fm.walks.graphs.watts_strogatz(n, 6, 0.1, rng=1),
+    "power-law": lambda n: fm.walks.graphs.barabasi_albert(n, 3, rng=1),
+    "clustered": lambda n: fm.walks.graphs.ring_of_cliques(n // 10, 10),
+    "star-like": star_like,
+    "karate": karate,
+}
+FIVE = tuple(GRAPHS)[:5]
+
+
+class Cell(NamedTuple):
+    """A cell of the table: a graph, the steps per node, the walkers."""
+
+    graph: str
+    n_nodes: int
+    each: float
+    n_walkers: int
+    kernels: tuple[str, ...] = KERNELS
+
+
+class Row(NamedTuple):
+    """The figures of a cell and a kernel."""
+
+    took: str
+    rms: float
+    held: float
+    warned: float
+
+    def is_right(self, kernel: str) -> bool:
+        """Return whether the figures are as they must be."""
+        better = self.rms <= WORSE or kernel != "auto"
+        return better and (self.held >= HELD or self.warned >= WARNED)
+
+
+def cells(full: bool) -> Iterator[Cell]:
+    """Yield the cells of the table."""
+    for graph in FIVE:
+        for each in (0.2, 1, 5, 20):
+            yield Cell(graph, 1000, each, 64)
+        yield Cell(graph, 1000, 100, 16, FOUR)
+    for graph in ("small-world", "power-law"):
+        for each, n_walkers in ((300, 16), (1000, 8)):
+            yield Cell(graph, 1000, each, n_walkers, FOUR)
+    for each in (1, 20, 150, 1000):
+        yield Cell("karate", 34, each, 64)
+    for graph in FIVE if full else ("power-law", "star-like"):
+        for n_nodes, each in ((10_000, 0.2), (10_000, 2), (50_000, 0.2)):
+            yield Cell(graph, n_nodes, each, 16, KERNELS if full else FOUR)
+    if full:
+        for graph in FIVE:
+            for each in (300, 1000):
+                yield Cell(graph, 1000, each, 64)
+            for n_nodes in (10_000, 50_000):
+                for each in (20, 100, 1000):
+                    yield Cell(graph, n_nodes, each, 64)
+
+
+def functions(graph: Graph) -> Array:
+    """Return the functions of the nodes that are averaged; constants are left out."""
+    n = graph.n_nodes
+    noise = np.random.default_rng(5).normal(size=n)
+    columns = [graph.degrees.astype(float), (np.arange(n) < n // 2) * 1.0, noise]
+    return np.column_stack([f for f in columns if np.ptp(f) > 0])
+
+
+def measure(cell: Cell, n_seeds: int, n_threads: int) -> Iterator[tuple[str, Row]]:
+    """Yield the figures of each kernel in a cell."""
+    graph = GRAPHS[cell.graph](cell.n_nodes)
+    values = functions(graph)
+    n_steps = max(round(cell.each * graph.n_nodes), 2)
+    plain = None
+    for kernel in cell.kernels:
+        law = graph.degrees / graph.degrees.sum() if kernel == "rotor" else None
+        truth = np.average(values, axis=0, weights=law)
+        errors, pulls, warned = [], [], 0
+        for seed in range(n_seeds):
+            how: dict[str, Any] = {"n_walkers": cell.n_walkers, "rng": seed, "progress": False}
+            walk = fm.walks.walk(
+                graph, kernel, n_steps=n_steps, n_threads=n_threads, keep_state=False, **how
+            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", fm.errors.FermiacWarning)
+                average = walk.expect(values)
+            errors.append(average.mean - truth)
+            pulls.append(np.abs(errors[-1]) / np.maximum(average.stderr, 1e-300))
+            warned += bool(average.warnings)
+        rms = np.sqrt(np.mean(np.square(errors), axis=0))
+        plain = rms if plain is None else plain
+        took = f"{walk.kernel}, {walk.burn_in / walk.n_steps:.2f}"
+        held = float(np.mean(np.array(pulls) < 2.0))
+        yield kernel, Row(took, float((rms / plain).max()), held, warned / n_seeds)
+
+
+def table(full: bool, n_seeds: int, n_threads: int) -> Iterator[str]:
+    """Yield the lines of the table, as Markdown."""
+    head = ("graph", "nodes", "steps/node", "walkers", "kernel", "took, burn-in", "rms", "held")
+    yield f"| {' | '.join(head)} | warned | right |"
+    yield "|" + "---|" * (len(head) + 2)
+    wrong = total = 0
+    start = time.process_time()
+    for cell in cells(full):
+        for kernel, row in measure(cell, n_seeds, n_threads):
+            right = row.is_right(kernel)
+            wrong, total = wrong + (not right), total + 1
+            yield (
+                f"| {cell.graph} | {cell.n_nodes} | {cell.each:g} | {cell.n_walkers} | {kernel} | "
+                f"{row.took} | {row.rms:.2f} | {row.held:.2f} | {row.warned:.2f} | "
+                f"{'yes' if right else 'NO'} |"
+            )
+    minutes = (time.process_time() - start) / 60
+    yield ""
+    yield f"{total - wrong} of {total} cells are right; {n_seeds} seeds, {minutes:.1f} CPU minutes."
+
+
+def main() -> None:
+    """Print the table, or write it to a page of the documentation."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="also the cells that take hours")
+    parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, help="write Markdown to this file as well")
+    given = parser.parse_args()
+    lines = []
+    for line in table(given.full, given.seeds, given.threads):
+        print(line, flush=True)
+        lines.append(line)
+    if given.out is not None:
+        intro = (__doc__ or "").replace("``", "`").strip().split("\n", 1)
+        text = "# Calibration of walks\n\n" + intro[0] + "\n" + intro[1] + "\n\n"
+        given.out.write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
+    sys.exit(any("| NO |" in line for line in lines))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The settling of histories, and the kernels and burn-ins that walks choose by it.
+
+A young history is nearly empty, and its noise bends the steps: walkers lean to nodes of high
+degree. The bias is gone once the visits to a node are many against their spread. How many steps
+that takes was measured (benches/walks/calibrate.py, docs/calibration-walks.md). It is in proportion
+to the number of nodes, and to the mean time that the base chain stays at a node: where degrees
+differ much it stays long, and visits come in clusters.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fermiac._base.validate import whole
+
+if TYPE_CHECKING:
+    from fermiac.walks.chains import BaseChain
+    from fermiac.walks.graph import Graph
+    from fermiac.walks.kernels import HistoryKernel
+    from fermiac.walks.visit_law import Law
+
+__all__ = ["AUTO", "burn_in_of", "is_auto", "mean_sojourn", "pays", "settling_of"]
+
+#: What stands for a choice by the steps per node.
+AUTO = "auto"
+#: Nodes at which the mean sojourn is estimated.
+_SOME = 2**14
+#: Settling times were measured with so many walkers on so many nodes. More of both make errors
+#: smaller against the bias that is left, so that it matters for longer.
+_MEASURED = 64 * 1000
+#: A walk of so many settling times has a history by default: the burn-in is a quarter of it then.
+_LONG = 8
+#: Burn-ins are at least this share of a walk, and at most half.
+_SHARE = 16
+#: The largest mean degree at which a scan of all neighbours is worth its time.
+_DENSE = 32.0
+
+
+def is_auto(given: Any) -> bool:
+    """Return whether an argument leaves the choice to the walk."""
+    return isinstance(given, str) and given == AUTO
+
+
+def mean_sojourn(graph: Graph, base: BaseChain, law: Law | None) -> float:
+    """Return the mean number of steps that a base chain stays at a node of its law."""
+    chain = base.inner
+    stay = 1.0 / (1.0 - base.laziness)
+    if chain.always_moves or law is None:
+        return stay
+    nodes = np.unique(np.linspace(0, graph.n_nodes - 1, min(_SOME, graph.n_nodes)).astype(np.int64))
+    if law.allowed is not None:
+        nodes = nodes[law.allowed[nodes]]
+    degrees = graph.degrees
+    many = degrees[nodes]
+    rows = np.repeat(np.arange(len(nodes)), many)
+    first = np.asarray(graph.indptr)[nodes] - (np.cumsum(many) - many)
+    neighbors = np.asarray(graph.indices)[np.repeat(first, many) + np.arange(len(rows))]
+    neighbors = neighbors.astype(np.int64)
+    weights = np.ones(graph.n_nodes) if law.weights is None else law.weights
+    here = nodes[rows]
+    if chain.accepts:
+        ratio = weights[neighbors] * degrees[here] / (weights[here] * degrees[neighbors])
+        leave = np.minimum(ratio, 1.0) / degrees[here]
+    else:
+        leave = np.full(len(rows), 1.0 / degrees.max())
+    leave = np.bincount(rows, np.where(neighbors == here, 0.0, leave), len(nodes))
+    some = leave > 0.0
+    if not some.any():
+        return stay
+    return float(stay * np.average(1.0 / leave[some], weights=weights[nodes][some]))
+
+
+def settling_of(
+    kernel: HistoryKernel,
+    base: BaseChain,
+    graph: Graph,
+    law: Law | None,
+    n_walkers: int,
+    shared: bool,
+) -> int:
+    """Return the steps of each walker after which histories have settled; 0 without a history.
+
+    Walkers that share a history fill it together.
+    """
+    if kernel.settling == 0.0:
+        return 0
+    n_nodes = graph.n_nodes if law is None else law.n_nodes
+    steps: float = kernel.settling * mean_sojourn(graph, base, law) * n_nodes
+    steps *= max(1.0, n_nodes * (1 if shared else n_walkers) / _MEASURED) ** 0.25
+    return math.ceil(steps / (n_walkers if shared else 1))
+
+
+def burn_in_of(given: Any, kernel: HistoryKernel, settling: int, n_steps: int) -> int:
+    """Return the burn-in of a walk: as given, or chosen by the settling of its histories.
+
+    Half of the steps at most, a sixteenth at least, and twice the settling time between them. Half
+    of them too where the bias of noise falls no faster than the error: a burn-in is then all that
+    makes it small against the error.
+    """
+    if not is_auto(given):
+        burned: int = whole("burn_in", given, 0, n_steps - 1)
+        return burned
+    if settling == 0:
+        return 0
+    half = n_steps // 2
+    if kernel.feels_noise:
+        return half
+    return min(half, max(n_steps // _SHARE, 2 * settling))
+
+
+def pays(
+    kernel: HistoryKernel,
+    base: BaseChain,
+    graph: Graph,
+    law: Law | None,
+    n_walkers: int,
+    n_steps: int,
+) -> bool:
+    """Return whether a walk is long enough for a history, and the scan of neighbours cheap."""
+    if graph.degrees.mean() > _DENSE:
+        return False
+    return n_steps >= _LONG * settling_of(kernel, base, graph, law, n_walkers, False)
