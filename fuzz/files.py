@@ -26,6 +26,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -261,7 +262,8 @@ def damaged_folder(path: Path, rng: Rng) -> bool:
 
 def _damage_array(file: Path, rng: Rng) -> None:
     """Change numbers, the shape or the type of an array."""
-    with contextlib.suppress(ValueError, OSError, EOFError):
+    # The errors of NumPy where the header was damaged before.
+    with contextlib.suppress(ValueError, OSError, EOFError, KeyError, SyntaxError, TokenError):
         array = np.load(file)
         _, kind, shape, data = _number(
             ("", {"f": "F64", "i": "I64", "u": "U64"}[array.dtype.kind], list(array.shape),

@@ -67,6 +67,7 @@ class WalkData(Sample):
                 "base": fit.text(),
                 "alpha": fit.either(fit.real, fit.listed(fit.real, least=3)),
                 "weights": fit.text(),
+                "step_exponent": fit.real,
                 "history": fit.text("private", "shared_sync", "shared_async"),
                 "memory_size": fit.maybe(fit.whole(0)),
                 "n_nodes": fit.size("nodes"),

@@ -396,7 +396,7 @@ impl State {
             })
         };
         let fits = self.at <= program.ops.len() && made().count() == self.steps;
-        fits && made().last().unwrap_or(0) == self.level
+        fits && made().next_back().unwrap_or(0) == self.level
     }
 
     /// Writes or reads the state.
