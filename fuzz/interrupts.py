@@ -264,7 +264,7 @@ CALLS = [
     Call(
         "score.sample callable",
         "",
-        "sc.sample(lambda x, s: x / (1 + s[:, None] ** 2), 2 * 10**6, 16, n_steps=50, "
+        "sc.sample(sc.ScoreModel(lambda x, s: x, dim=16), 2 * 10**6, 16, n_steps=50, "
         "sigma_range=(0.01, 80.0), rng=0)",
         True,
     ),
