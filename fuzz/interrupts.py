@@ -260,13 +260,12 @@ CALLS = [
         "score.sample cheap model",
         "model = sc.Gaussian(np.zeros(16), np.eye(16))",
         "sc.sample(model, 3 * 10**6, 16, n_steps=20, rng=0)",
-        True,
     ),
     Call(
         "score.sample callable",
         "",
-        "sc.sample(sc.Model(lambda x, s: x / (1 + s[:, None]**2), sigma_range=(0.01, 80.0)), "
-        "2 * 10**6, 16, n_steps=50, rng=0)",
+        "sc.sample(sc.ScoreModel(lambda x, s: x, dim=16), 2 * 10**6, 16, n_steps=50, "
+        "sigma_range=(0.01, 80.0), rng=0)",
         True,
     ),
     Call(
