@@ -62,7 +62,7 @@ def write(path: PathLike, kind: str, node: Any, tensors: Tensors) -> None:
         dtype = _NATIVE[values.dtype.str]
         out.append((name, dtype, list(values.shape), values.reshape(-1).view(np.uint8)))
     text = json.dumps(node, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    _core.store_write(os.fspath(path), kind, text, out)
+    _core.store_write(path_of("path", path), kind, text, out)
 
 
 def read(path: PathLike, kind: str) -> tuple[Any, Tensors]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac._base.folders import facts, mapped
+from fermiac._base.validate import path_of
 from fermiac.errors import ArgumentError, CheckpointError
 
 __all__ = ["Folder"]
@@ -43,12 +44,7 @@ class Folder:
 
     def __init__(self, path: str | os.PathLike[str], origin: str | None) -> None:
         """Take a folder for a run: a new one, or that of the run of this origin, to resume it."""
-        try:
-            self.path = Path(path).absolute()
-        except TypeError:
-            raise ArgumentError(
-                f"path: {type(path).__name__} given; the path of a folder is needed"
-            ) from None
+        self.path = Path(path_of("path", path)).absolute()
         self.resumed = origin is not None
         self._maps: list[Array] = []
         self._names: list[str] = []

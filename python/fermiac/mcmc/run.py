@@ -31,6 +31,8 @@ DRIVER: ContextVar[str] = ContextVar("fermiac_mcmc_driver", default="auto")
 _GLANCE = 200_000
 #: The share of evaluations that fail above which a run warns.
 _MOST_REFUSED = 0.5
+#: Arrays of a run whose numbers are all finite.
+_FINITE = ("draws", "log_densities")
 
 
 @dataclass(eq=False, repr=False)
@@ -209,7 +211,7 @@ class ChainLoop(RunLoop[Chains]):
         for name, array in self._filled().items():
             with self.decoding():
                 fit.require(
-                    state, {f"array.{name}": fit.array("f", *array.shape, finite=name == "draws")}
+                    state, {f"array.{name}": fit.array("f", *array.shape, finite=name in _FINITE)}
                 )
                 array[...] = state[f"array.{name}"]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import shown
+from fermiac._base.validate import path_of, shown
 from fermiac.errors import ArgumentError
 from fermiac.nested.volumes import from_points, sensitivities
 
@@ -49,6 +49,11 @@ def labels_of(result: NestedResult) -> list[str]:
 
 def to_getdist(result: NestedResult, root: str | os.PathLike[str] | None, ranges: Ranges) -> Any:
     """Return the run for GetDist, or write its files; see `NestedResult.to_getdist`."""
+    if not isinstance(ranges, Mapping):
+        raise ArgumentError(
+            f"ranges: {shown(ranges)} given; a mapping from names of coordinates to bounds is "
+            "needed"
+        )
     if unknown := sorted(ranges.keys() - set(result._labels)):
         raise ArgumentError(
             f"ranges: {shown(unknown[0])} given, which is the name of no coordinate"
@@ -63,9 +68,10 @@ def to_getdist(result: NestedResult, root: str | os.PathLike[str] | None, ranges
         t: ranges.get(name, (None, None)) for t, name in zip(tokens, result._labels, strict=True)
     }
     if root is not None:
-        write_table(f"{os.fspath(root)}.txt", [weights, minus_ell, *points.T])
+        root = path_of("root", root)
+        write_table(f"{root}.txt", [weights, minus_ell, *points.T])
         write_names(result, root)
-        with open(f"{os.fspath(root)}.ranges", "w", encoding="utf-8") as file:
+        with open(f"{root}.ranges", "w", encoding="utf-8") as file:
             for token, ends in bounds.items():
                 low, high = ("N" if end is None else repr(float(end)) for end in ends)
                 file.write(f"{token} {low} {high}\n")
@@ -88,9 +94,9 @@ def to_getdist(result: NestedResult, root: str | os.PathLike[str] | None, ranges
     )
 
 
-def write_names(result: NestedResult, root: str | os.PathLike[str]) -> None:
+def write_names(result: NestedResult, root: str) -> None:
     """Write the file of names beside a table of points."""
-    with open(f"{os.fspath(root)}.paramnames", "w", encoding="utf-8") as file:
+    with open(f"{root}.paramnames", "w", encoding="utf-8") as file:
         for token, label in zip(tokens_of(result), labels_of(result), strict=True):
             file.write(f"{token} {label}\n")
 
@@ -211,7 +217,8 @@ def write_dead_birth(result: NestedResult, root: str | os.PathLike[str]) -> None
     refuse_reweighted(result, "write_dead_birth")
     ell = np.maximum(result.log_likelihoods, FORBIDDEN)
     births = np.maximum(result.births, _NO_BIRTH)
-    write_table(os.fspath(root) + _ENDING, [*result.draws.T, ell, births])
+    root = path_of("root", root)
+    write_table(root + _ENDING, [*result.draws.T, ell, births])
     write_names(result, root)
 
 
@@ -257,7 +264,7 @@ def read_dead_birth(path: str | os.PathLike[str]) -> NestedResult:
     >>> round(r.log_evidence, 3)
     -1.175
     """
-    given = os.fspath(path)
+    given = path_of("path", path)
     root = given.removesuffix(_ENDING)
     rows = _table(root + _ENDING)
     live = f"{root}_phys_live-birth.txt"

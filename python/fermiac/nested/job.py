@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fermiac import _core
-from fermiac._base.validate import labels, positive, shown, whole
+from fermiac._base.validate import labels, listed, positive, real, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.problem import Blobs, Prior, handle_of
@@ -141,11 +141,12 @@ def axes(name: str, given: Any, dim: int, names: tuple[str, ...]) -> tuple[int, 
     """Return the axes that were given by numbers, by names, or by a flag for each."""
     if given is None:
         return ()
-    listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
-    if len(listed) == dim and all(isinstance(flag, bool | np.bool_) for flag in listed):
-        return tuple(axis for axis, flag in enumerate(listed) if flag)
+    items = listed(given, max(dim, len(names)))
+    items = [given] if items is None else items
+    if len(items) == dim and all(isinstance(flag, bool | np.bool_) for flag in items):
+        return tuple(axis for axis, flag in enumerate(items) if flag)
     found = []
-    for axis in listed:
+    for axis in items:
         if isinstance(axis, str) and axis in names:
             found.append(names.index(axis))
         elif (
@@ -192,7 +193,12 @@ def job_of(
         raise ArgumentError(
             f"periodic, reflective: axis {min(both)} is in both; an axis has one kind of end"
         )
-    tolerance = 0.0 if likelihood_tol == 0 else positive("likelihood_tol", likelihood_tol)
+    tolerance = real(
+        "likelihood_tol",
+        likelihood_tol,
+        "0 or a positive, finite number is needed",
+        lambda x: 0 <= x < np.inf,
+    )
     return Job(
         prior=prior,
         target=target,

@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base import layout as fit
 from fermiac._base import registry
-from fermiac._base.validate import RngLike, key_of, shown, whole
-from fermiac.errors import ArgumentError
+from fermiac._base.validate import RngLike, choice, key_of, whole
 from fermiac.nested import replicates
 from fermiac.results import averages
 from fermiac.results.sample import Sample
@@ -281,9 +280,8 @@ class NestedResult(Sample):
         .. [1] E. Higson, W. Handley, M. Hobson, A. Lasenby, "Sampling errors in nested sampling
            parameter estimation", Bayesian Analysis, 2018.
         """
-        groups = {"lineage": self.lineages, "family": self.families}.get(by)
-        if groups is None:
-            raise ArgumentError(f"by: {shown(by)} given; it must be 'lineage' or 'family'")
+        lineages = choice("by", by, ("lineage", "family")) == "lineage"
+        groups = self.lineages if lineages else self.families
         return replicates.bootstrapped(self, groups, whole("n", n, 2, 2**31), key_of(rng))[0]
 
     def posterior(self, n: int | None = None, *, rng: RngLike = None) -> Sample:

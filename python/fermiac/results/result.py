@@ -12,6 +12,7 @@ import numpy as np
 
 from fermiac._base import layout as fit
 from fermiac._base import registry, store
+from fermiac._base.validate import path_of
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
 
 __all__ = ["Finding", "Result", "load", "warn"]
@@ -220,6 +221,7 @@ def load(path: str | os.PathLike[str]) -> Result:
     ...     bool((fm.load(path).mean == e.mean).all())
     True
     """
+    path = path_of("path", path)
     if os.path.isdir(path):
         try:
             opened: Result = registry.function("folders", "open")(path)

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import store
-from fermiac._base.validate import RngLike, key_of, positive, whole, yes
+from fermiac._base.validate import RngLike, key_of, path_of, positive, whole, yes
 from fermiac.distributions.law import BuiltInLaw, Law
-from fermiac.errors import ArgumentError, CheckpointError, TargetError
+from fermiac.errors import CheckpointError, TargetError
 
 __all__ = [
     "Checkpoint",
@@ -114,12 +114,7 @@ class Checkpoint:
         rows: int | None = None,
         verify: bool = True,
     ) -> None:
-        try:
-            self.path = Path(path)
-        except TypeError:
-            raise ArgumentError(
-                f"checkpoint: {type(path).__name__} given; a path or a fermiac.Checkpoint is needed"
-            ) from None
+        self.path = Path(path_of("checkpoint", path))
         self.every = positive("every", every, infinite=True)
         self.rows = None if rows is None else whole("rows", rows, 1, 2**62)
         self.verify = yes("verify", verify)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac._base import layout as fit
 from fermiac._base import store
-from fermiac._base.validate import shown
+from fermiac._base.validate import path_of, shown
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Result
 from fermiac.targets.torch_modules import import_torch
@@ -81,8 +81,8 @@ def write_network(path: PathLike, kind: str, module: Any, training: Result, more
 def read_network(path: PathLike, kind: str, more: fit.Layout) -> tuple[Any, dict[str, Any]]:
     """Return a network and the other content of a file of `write_network`, of this layout."""
     torch = import_torch()
-    file = os.fspath(path)
-    node, tensors = store.read(path, kind)
+    file = path_of("path", path)
+    node, tensors = store.read(file, kind)
     content = store.decode(node, tensors, file)
     store.fit(content, {**_NETWORK, **more}, file)
     network, weights = classes()[content["network"]], content["weights"]

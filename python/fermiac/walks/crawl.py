@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base import layout as fit
+from fermiac._base.validate import yes
 from fermiac.errors import ArgumentError
 from fermiac.walks.node_functions import called
 from fermiac.walks.result import WalkResult
@@ -85,7 +86,7 @@ class Crawl(WalkResult):
             As in `WalkResult.expect`; with `include_prior`, which needs the pseudo-counts of the
             whole graph.
         """
-        if include_prior:
+        if yes("include_prior", include_prior):
             raise ArgumentError("include_prior: a crawl does not know all nodes that have a prior")
         return super().expect(self._outside(f), self._outside(under), names=names)
 

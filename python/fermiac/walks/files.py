@@ -17,7 +17,7 @@ from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac._base.config import resolve_threads
 from fermiac._base.folders import check, facts, mapped
-from fermiac._base.validate import choice, yes
+from fermiac._base.validate import choice, path_of, yes
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.walks.graph import VALIDATE, Graph
 
@@ -51,7 +51,7 @@ _CONTENT: fit.Layout = {
 def opened(folder: str | PathLike[str], validate: str = "sample") -> Graph:
     """Open the graph in a folder."""
     choice("validate", validate, VALIDATE)
-    place = Path(folder)
+    place = Path(path_of("folder", folder))
     try:
         meta = store.parsed((place / _META).read_text(encoding="utf-8"), place / _META)
         if not isinstance(meta, dict) or meta.get("format") != _FORMAT:
@@ -79,7 +79,7 @@ def opened(folder: str | PathLike[str], validate: str = "sample") -> Graph:
     if known_facts.pop("symmetric", False):
         known_facts["asymmetry"] = None
     starts, ids, weights = (*(np.asarray(array) for array in arrays), None)[:3]
-    where = os.path.abspath(folder)
+    where = os.path.abspath(path_of("folder", folder))
     try:
         graph = Graph._of(starts, ids, weights, directed, None, where, **known_facts)
         if validate != "none":
@@ -142,7 +142,7 @@ def describe(folder: Path, **meta: Any) -> None:
 @contextmanager
 def replaced(folder: str | PathLike[str], overwrite: bool) -> Iterator[Path]:
     """Yield a temporary folder that atomically replaces the final one."""
-    final = Path(os.path.abspath(folder))
+    final = Path(os.path.abspath(path_of("folder", folder)))
     if not yes("overwrite", overwrite) and final.exists():
         raise CheckpointError(
             f"{final}: it exists; overwrite=True replaces the graph that is there"

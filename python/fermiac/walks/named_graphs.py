@@ -54,7 +54,8 @@ def grid(shape: int | Sequence[int], *, periodic: bool | Sequence[bool] = False)
     >>> fm.walks.graphs.grid((3, 4)).n_edges
     17
     """
-    lengths = shape if isinstance(shape, Sequence | np.ndarray) else [shape]
+    many = isinstance(shape, Sequence) or (isinstance(shape, np.ndarray) and shape.ndim > 0)
+    lengths: Any = shape if many else [shape]
     sides = [whole("shape", side, 1, _MOST) for side in lengths]
     n = whole("shape", int(np.prod(sides, dtype=object)), 1, _MOST)
     given: Any = periodic if np.ndim(periodic) == 1 else [periodic] * len(sides)

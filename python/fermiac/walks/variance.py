@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fermiac._base.validate import choice
+from fermiac._base.validate import choice, yes
 from fermiac.errors import ArgumentError
 from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.kernels import Alpha, HistoryKernel, Kernel, exponent, kernel_of, named_kernels
@@ -199,4 +199,4 @@ def spectral_gap(
             f"base: {known.spec!r} is not reversible, and its eigenvalues are complex; take a "
             "reversible one, 'mhrw' for instance"
         )
-    return poisson.gap(chain, absolute)
+    return poisson.gap(chain, yes("absolute", absolute))

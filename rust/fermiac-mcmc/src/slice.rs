@@ -359,6 +359,7 @@ impl Kernel for Slice {
         lists.into_iter().chain(bracket).try_for_each(|list| codec.numbers(list))?;
         self.open.iter_mut().try_for_each(|open| codec.flag(open))?;
         self.steps.iter_mut().try_for_each(|steps| codec.count(steps))?;
+        codec.require(self.steps.iter().all(|steps| *steps <= self.max_steps))?;
         codec.number(&mut self.log_height)?;
         codec.choice(&mut self.at, &PLACES)?;
         let Report { evals, tries, failures } = &mut self.report;
