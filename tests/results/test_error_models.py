@@ -154,7 +154,7 @@ def test_arguments_are_checked() -> None:
         with pytest.raises(ArgumentError, match=message):
             call()
     with pytest.raises(TargetError, match="the controls gave inf at draw 0"):
-        s.expect(f, controls=lambda x: np.full(30, np.inf))
+        s.expect(f, controls=lambda x: np.full(len(x), np.inf))
 
 
 def test_controls_whose_mean_is_not_zero_are_announced() -> None:

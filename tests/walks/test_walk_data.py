@@ -44,7 +44,7 @@ def changed(path: Path, name: str, at: int, value: int) -> None:
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("walk") / "walk"
-    fm.walks.walk(RING, "srrw", "srw", n_steps=300, n_walkers=3, rng=0).save(path)
+    fm.walks.walk(RING, "srrw", "srw", burn_in=0, n_steps=300, n_walkers=3, rng=0).save(path)
     return path.read_bytes()
 
 

@@ -78,6 +78,7 @@ fn weighted_average<'py>(
 }
 
 /// Returns the indices that sort finite values; equal ones keep their order.
+#[door]
 #[pyfunction]
 fn sorted_indices<'py>(
     py: Python<'py>,

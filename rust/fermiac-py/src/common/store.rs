@@ -54,6 +54,7 @@ fn store_read(py: Python<'_>, path: PathBuf, kind: String) -> PyResult<(String, 
 }
 
 /// Returns the digest of a file, or of so many parts of it.
+#[door]
 #[pyfunction]
 #[pyo3(signature = (path, parts))]
 fn store_digest(py: Python<'_>, path: PathBuf, parts: Option<u64>) -> PyResult<String> {
