@@ -87,7 +87,7 @@ fn saved_ranks_go_on() {
     for i in 0..10 {
         let mut writer = Codec::writer();
         parted.persist(&mut writer).unwrap();
-        parted = Ranks::new(0);
+        parted = Ranks::new(4);
         parted.persist(&mut Codec::reader(writer.into_words())).unwrap();
         let mut same = stream.clone();
         whole.observe(&[1.0, 2.0, 3.0], &[f64::from(i % 4)], &mut stream);

@@ -19,6 +19,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Where the chains stand, and their log-densities.
+type Positions<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>);
+
 /// Chains of one kernel, behind a lock.
 #[pyclass(name = "Sampler", module = "fermiac._core", frozen)]
 pub(super) struct PySampler {
@@ -174,7 +177,7 @@ impl PySampler {
     fn points<'py>(
         &self,
         py: Python<'py>,
-    ) -> PyResult<(Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>)> {
+    ) -> PyResult<Positions<'py>> {
         let sampler = self.lock();
         let kernels = sampler.chains().iter().map(Chain::kernel);
         let (mut x, mut log_densities) = (Vec::new(), Vec::new());
