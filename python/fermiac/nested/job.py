@@ -46,6 +46,8 @@ class Job:
     key: int
     first_batch: int = 0
     high: float = float("inf")
+    #: Whether the bounds are probed.
+    probed: bool = True
     dynamic: Dynamic | None = None
     #: The likelihood itself, if `target` evaluates it on an executor.
     source: Any = None
@@ -73,6 +75,7 @@ class Job:
             "batch": self.batch,
             "dlogz": self.dlogz,
             "high": self.high,
+            "probed": self.probed,
             "likelihood_tol": self.likelihood_tol,
             "max_evals": _NO_LIMIT if self.max_evals is None else self.max_evals,
             "max_iter": _NO_LIMIT if self.max_iter is None else self.max_iter,

@@ -488,7 +488,7 @@ class NestedResult(Sample):
         """
         from fermiac.nested import exports
 
-        return exports.to_getdist(self, root, ranges or {})
+        return exports.to_getdist(self, root, {} if ranges is None else ranges)
 
     def to_anesthetic(self) -> Any:
         """Convert to the nested samples of anesthetic.

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["bounds_of", "bounds_setting", "common_bounds"]
+from fermiac._base import layout as fit
+
+__all__ = ["bounds_of", "bounds_setting", "common_bounds", "with_bounds"]
 
 #: The name of the setting.
 _NAME = "bounds"
@@ -21,6 +23,15 @@ def bounds_setting(
     # Text in JSON has no infinities.
     pairs = [[float(end) if np.isfinite(end) else None for end in ends] for ends in support]
     return {_NAME: pairs} if any(end is not None for ends in pairs for end in ends) else {}
+
+
+def with_bounds(value: Any, sizes: fit.Sizes) -> None:
+    """Accept the settings of a saved sample, if the bounds among them are pairs of numbers."""
+    fit.mapping()(value, sizes)
+    pairs = value.get(_NAME, [])
+    fit.listed(fit.listed(fit.maybe(fit.real)))(pairs, sizes)
+    if any(len(ends) != 2 for ends in pairs):
+        raise fit.Misfit("bounds that are no pairs")
 
 
 def bounds_of(settings: Mapping[str, Any], dim: int) -> NDArray[np.float64]:

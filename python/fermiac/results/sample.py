@@ -16,7 +16,7 @@ from fermiac._base import registry
 from fermiac._base.validate import RngLike, labels, numbered, real_numbers, shown, taken, whole
 from fermiac.errors import ArgumentError
 from fermiac.results import arviz, averages, chain_summary, quantiles
-from fermiac.results.bounds import bounds_of, bounds_setting
+from fermiac.results.bounds import bounds_of, bounds_setting, with_bounds
 from fermiac.results.error_models import error_model_of
 from fermiac.results.result import Result
 
@@ -88,6 +88,7 @@ class Sample(Result):
         "log_densities": fit.maybe(fit.array("fiu", "*points")),
         "gradients": fit.maybe(fit.array("fiu", "*points", "d")),
         "names": fit.texts,
+        "settings": with_bounds,
         "error_model": fit.text(),
         "stats": fit.mapping(fit.array("biuf", "*points")),
         "warmup_stats": fit.mapping(fit.array("biuf", "chains", "warmup")),

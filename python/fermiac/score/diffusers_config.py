@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import choice, numbers, positive, shown, whole
+from fermiac._base.validate import choice, numbers, positive, real, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.score.arguments import Threshold
 
@@ -212,7 +212,7 @@ def _betas(n: int, start: float, end: float, kind: str, given: ArrayLike | None)
 
 def refuse_ddim(eta: float, clipped: bool | None) -> None:
     """Refuse arguments of pipelines for DDIM that ask for something."""
-    if eta:
+    if real("eta", eta, "a number is needed"):
         raise ArgumentError(
             f"eta: {shown(eta, 40)} was given; noise comes from the integrator here: make the "
             "scheduler with 'ancestral' or Ancestral(eta), and leave it out"

@@ -365,12 +365,12 @@ class ScoreModel(Model):
         self.sigma_range = self._range(sigma_range)
 
     def _decide(self, on_device: bool | str) -> bool:
-        if on_device == "auto":
+        if isinstance(on_device, str) and on_device == "auto":
             torch_form = isinstance(self._network, TorchNetwork)
             return torch_form and not self.network.device.startswith("cpu")
-        if on_device and self.form != "torch":
+        if yes("on_device", on_device) and self.form != "torch":
             raise ArgumentError("on_device: True was given; it is for torch modules")
-        return yes("on_device", on_device)
+        return bool(on_device)
 
     def _range(self, given: Any) -> tuple[float, float] | None:
         if given is None:

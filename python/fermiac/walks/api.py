@@ -341,8 +341,11 @@ def walk(
         ):
             strategy, chain = longer, bent
     settling = settling_of(strategy, chain, net, law, many, history != "private")
-    given = burn_in if kept is None or not is_auto(burn_in) else kept.recorded("burn_in", burn_in)
-    burned = burn_in_of(given, strategy, settling, steps)
+    if kept is None or not is_auto(burn_in):
+        burned = burn_in_of(burn_in, strategy, settling, steps)
+    else:
+        with kept.decoding():
+            burned = burn_in_of(kept.recorded("burn_in", burn_in), strategy, settling, steps)
     job = Job(
         graph=net,
         kernel=strategy,

@@ -60,6 +60,7 @@ impl Settings {
             bound: BoundKind::Multi,
             bootstrap: if dim < MANY { 5 } else { 0 },
             enlarge: 1.0,
+            probed: true,
             importance: false,
             dlogz: 0.01,
             high: f64::INFINITY,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from fermiac._base import layout as fit
 from fermiac._base.strategies import Strategies
-from fermiac._base.validate import choice, positive, probability, shown, whole, yes
+from fermiac._base.validate import choice, listed, positive, probability, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Result
 
@@ -143,9 +143,10 @@ class Surrogate:
         choice("mode", self.mode, _MODES)
         positive("tol", self.tol)
         positive("learning_rate", self.learning_rate)
-        layers = tuple(whole("layers", width, 1, 1024) for width in self.layers)
-        if not 1 <= len(layers) <= 8:
-            raise ArgumentError(f"layers: {len(layers)} given; 1 to 8 hidden layers are needed")
+        widths = listed(self.layers, 8)
+        if not widths:
+            raise ArgumentError(f"layers: {shown(self.layers)} given; 1 to 8 widths are needed")
+        layers = tuple(whole("layers", width, 1, 1024) for width in widths)
         object.__setattr__(self, "layers", layers)
         whole("heads", self.heads, 3, 100)
         for name in ("pilot_live", "pilot_evals"):

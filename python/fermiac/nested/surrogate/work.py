@@ -118,8 +118,14 @@ class Work:
         """
         frame = frame or Frame(self.job.dim)
         names = self.job.names if frame.dim == self.job.dim else ()
+        # Outside of the bounds a surrogate has learnt nothing, so that probes would cost calls.
         job = replace(
-            self.job, prior=Cube(frame.dim), target=HandleTarget(handle), names=names, **changes
+            self.job,
+            prior=Cube(frame.dim),
+            target=HandleTarget(handle),
+            names=names,
+            probed=False,
+            **changes,
         )
         return _Stage(self, job, frame, job.make(above), biased)
 

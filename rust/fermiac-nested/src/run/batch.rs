@@ -131,7 +131,7 @@ impl Run {
     pub(super) fn reject(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let lineages = self.lineages();
         let target = Target { level: self.level, batch: self.batch, lineages: &lineages };
-        if self.rejection.is_probe_due() {
+        if self.settings.probed && self.rejection.is_probe_due() {
             let (rejection, answers) = (&mut self.rejection, &mut self.answers);
             let n_evals = rejection.probe(&target, problem, answers, &self.settings, context)?;
             context.advance(n_evals);

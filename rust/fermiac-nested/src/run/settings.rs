@@ -107,6 +107,8 @@ pub struct Settings {
     pub bootstrap: usize,
     /// The factor on the volume of a bound.
     pub enlarge: f64,
+    /// Whether points just outside of the bounds of rejection are evaluated, to see what they cut off.
+    pub probed: bool,
     /// Whether rejection keeps all points and bounds, for a second estimate of the evidence.
     pub importance: bool,
     /// The run ends when the live points can raise log Z by no more than this.

@@ -77,6 +77,7 @@ fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
         },
         bootstrap: entry(options, "bootstrap")?,
         enlarge: entry(options, "enlarge")?,
+        probed: entry(options, "probed")?,
         importance: entry(options, "importance")?,
         dlogz: entry(options, "dlogz")?,
         high: entry(options, "high")?,
