@@ -96,7 +96,7 @@ bench-smoke: $(BUILT) $(STAMP)-test $(STAMP)-bench ## Run each benchmark once, u
 # Six tenths for calls, three for files, one for kills.
 fuzz: $(BUILT) $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot ## Hostile calls, damaged files and kills for FUZZ_SECONDS (fuzz/README.md)
 	$(PY) fuzz/calls.py --seconds $$(( $(FUZZ_SECONDS) * 6 / 10 ))
-	$(if $(wildcard fuzz/files.py),$(PY) fuzz/files.py --n $$(( $(FUZZ_SECONDS) * 80 )) --seconds $$(( $(FUZZ_SECONDS) * 3 / 10 )))
+	$(PY) fuzz/files.py --n $$(( $(FUZZ_SECONDS) * 80 )) --seconds $$(( $(FUZZ_SECONDS) * 3 / 10 ))
 	$(PY) fuzz/kills.py --n 100000 --seconds $$(( $(FUZZ_SECONDS) / 10 ))
 
 fuzz-processes: $(BUILT) $(STAMP)-test ## Forks, threads, little memory, ends of the interpreter

@@ -174,10 +174,7 @@ impl PySampler {
     }
 
     /// The points where the chains stand, (rows, d), and their log-densities.
-    fn points<'py>(
-        &self,
-        py: Python<'py>,
-    ) -> PyResult<Positions<'py>> {
+    fn points<'py>(&self, py: Python<'py>) -> PyResult<Positions<'py>> {
         let sampler = self.lock();
         let kernels = sampler.chains().iter().map(Chain::kernel);
         let (mut x, mut log_densities) = (Vec::new(), Vec::new());
