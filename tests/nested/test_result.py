@@ -246,7 +246,7 @@ def test_points_that_no_run_leaves() -> None:
 
 
 def test_arguments(run: NestedResult) -> None:
-    with pytest.raises(ArgumentError, match="by: 'point' given"):
+    with pytest.raises(ArgumentError, match="by: 'point' was given"):
         run.bootstrap(by="point")
     with pytest.raises(ArgumentError, match="n: 1 was given"):
         run.simulate(1)
