@@ -99,7 +99,7 @@ def test_the_same_points_are_not_merged_twice() -> None:
 
 def test_resampling_beyond_the_memory_is_refused() -> None:
     s = fm.Sample.from_arrays([1.0, 2.0], [0.0, 0.0])
-    with pytest.raises(ArgumentError, match="n: 8.796 TB of memory are needed"):
+    with pytest.raises(ArgumentError, match=r"n: 8\.796 TB of memory are needed"):
         s.resample(2**40, rng=0)
 
 
