@@ -1,4 +1,4 @@
-"""How often runs are warned of a bound that cuts off a part of the prior above the level.
+"""The share of runs that warn of a bound which cuts off a part of the prior above the level.
 
 ``python -m benches.nested.guard`` runs funnels, whose necks ellipsoids cut off, and problems that
 ellipsoids fit, from many seeds. It prints a table in Markdown: the share of runs that are warned of

@@ -155,6 +155,8 @@ def test_arguments_are_checked() -> None:
             call()
     with pytest.raises(TargetError, match="the controls gave inf at draw 0"):
         s.expect(f, controls=lambda x: np.full(len(x), np.inf))
+    with pytest.raises(TargetError, match=r"the function of the controls .*vectorize"):
+        s.expect(f, controls=lambda x: np.full(30, 1.0))
 
 
 def test_controls_whose_mean_is_not_zero_are_announced() -> None:

@@ -130,7 +130,8 @@ def _values(
     points = sample._points
     n = len(points)
     if is_integrand(f):
-        target = as_integrand(compared(adapted(f, sample.dim)), sample.dim)
+        asked = what if name == "f" else f"the function of {what}"
+        target = as_integrand(compared(adapted(f, sample.dim), asked), sample.dim)
         if isinstance(target, CallableIntegrand):
             # f may modify or keep its batch, and may reuse its output array for the next batch.
             parts = [target(points[i : i + _BATCH].copy()).copy() for i in range(0, n, _BATCH)]

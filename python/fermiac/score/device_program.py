@@ -113,6 +113,7 @@ class Registers:
 
     @y.setter
     def y(self, value: Any) -> None:
+        """Put other points into the register of the rows."""
         self._values[0] = value
 
     def replace(self, before: Any, after: Any) -> None:

@@ -1,7 +1,7 @@
 //! Memory of a size that a user chooses.
 //!
-//! Where a vector finds no memory, the standard library ends the process. Sizes that come from
-//! outside go through these functions, which return [`Error::Memory`] instead.
+//! The standard library ends the process when a vector finds no memory. Sizes that come from outside
+//! go through these functions, which return [`Error::Memory`] instead.
 
 use crate::{Error, Result};
 

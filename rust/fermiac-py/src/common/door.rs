@@ -1,4 +1,4 @@
-//! What `#[door]` puts around every function and method that Python calls.
+//! The guard that `#[door]` puts around every function and method that Python calls.
 
 use crate::common::error::to_py;
 use fermiac_base::{Error, Result};
