@@ -296,7 +296,8 @@ def taken(name: str, given: Any) -> NDArray[Any]:
     """Return the argument as an aligned array of any type, but none that NumPy has to guess."""
     value = plain(name, given)
     try:
-        return np.require(value, requirements=["A"])
+        array: NDArray[Any] = np.asanyarray(value)
+        return array if array.flags.aligned else array.copy()
     except Exception as error:
         raise ArgumentError(
             f"{name}: {type(value).__name__} was given whose parts make no array; numbers are "
@@ -306,6 +307,11 @@ def taken(name: str, given: Any) -> NDArray[Any]:
 
 def _real_array(name: str, given: Any, kinds: str) -> Array:
     """Return the argument as an aligned float64 array, if its type is of one of the kinds."""
+    # What needs no check, since small calls would spend more time on the checks than in the core.
+    if type(given) is float or (type(given) is int and -(2**53) <= given <= 2**53):
+        return np.asarray(given, np.float64)
+    if type(given) is np.ndarray and given.dtype == np.float64 and given.flags.aligned:
+        return given
     array, kind = taken(name, given), type(given).__name__
     if array.dtype.kind not in kinds:
         what = _KINDS.get(array.dtype.kind, f"{array.dtype.name} was")
@@ -320,7 +326,7 @@ def _real_array(name: str, given: Any, kinds: str) -> Array:
                     "needed"
                 )
     try:
-        return np.require(array, np.float64, ["A"])
+        return np.asarray(array, np.float64)
     except Exception as error:
         raise ArgumentError(
             f"{name}: {kind} was given that is no array of real numbers ({error}); real numbers "

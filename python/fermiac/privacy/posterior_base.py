@@ -27,7 +27,7 @@ from fermiac._base.validate import (
     whole,
 )
 from fermiac.errors import ArgumentError, ConvergenceWarning
-from fermiac.privacy.checks import MOST, Array, counts, fraction
+from fermiac.privacy.checks import MOST, Array, confusion_counts, fraction
 from fermiac.results.result import Result, warn
 
 if TYPE_CHECKING:
@@ -45,12 +45,15 @@ _STREAM = 2**32
 
 
 def laws(
-    call: str, table: Sequence[ArrayLike], prior: Any, **more: Array
+    call: str, table: Sequence[Array], prior: Any, **more: Array
 ) -> tuple[dict[str, Array], Mapping[str, Array]]:
-    """Return the counts, and the parameters of the laws of both rates; `more` broadcasts too."""
+    """Return the counts, which are checked, and the parameters of the laws of both rates.
+
+    `more` broadcasts too.
+    """
     # Copies, so that later changes of the caller's arrays do not change the posterior.
     cells = zip(("tp", "fp", "fn", "tn"), table, strict=True)
-    given = {name: counts(name, x).copy() for name, x in cells}
+    given = {name: x.copy() for name, x in cells}
     if isinstance(prior, str):
         p = np.asarray(_PRIORS[choice("prior", prior, tuple(_PRIORS))])
         pairs = [[p, p], [p, p]]
@@ -117,7 +120,8 @@ class Posterior(Result):
 
     @cached_property
     def _laws(self) -> Mapping[str, Array]:
-        return laws("posterior", (self.tp, self.fp, self.fn, self.tn), self.prior)[1]
+        table = confusion_counts((self.tp, self.fp, self.fn, self.tn), None, None)
+        return laws("posterior", table, self.prior)[1]
 
     @property
     def shape(self) -> tuple[int, ...]:

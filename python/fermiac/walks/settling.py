@@ -27,7 +27,7 @@ __all__ = ["AUTO", "burn_in_of", "is_auto", "mean_sojourn", "pays", "settling_of
 #: What stands for a choice by the steps per node.
 AUTO = "auto"
 #: Nodes at which the mean sojourn is estimated.
-_SOME = 2**14
+_SOME = 2**12
 #: Settling times were measured with so many walkers on so many nodes. More of both make errors
 #: smaller against the bias that is left, so that it matters for longer.
 _MEASURED = 64 * 1000
