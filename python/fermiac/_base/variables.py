@@ -1,0 +1,175 @@
+"""Named parameters: the shapes of variables, and their places among the coordinates of a point.
+
+A point of a model is a row of numbers, its parameters have names and shapes. The names of the
+coordinates tell both: ``mu`` is a scalar, ``theta[0]`` and ``theta[1]`` are a vector, ``m[0, 0]``,
+``m[0, 1]`` and so on a matrix in C order. So a list of names is all that has to be kept.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.validate import shown, suggestion
+from fermiac.errors import ArgumentError
+
+__all__ = ["Variables"]
+
+Array = NDArray[np.float64]
+
+_INDEXED = re.compile(r"(.+?)\[(\d+(?:, ?\d+)*)\]")
+
+
+@dataclass(frozen=True)
+class Variables:
+    """The variables of a point, in the order of its coordinates.
+
+    Attributes
+    ----------
+    shapes : mapping of str to tuple of int
+        The shape of each variable, () for a scalar. A variable with axes is stored in C order.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def of_names(cls, names: Iterable[str]) -> Variables:
+        """Return the variables that the names of coordinates tell.
+
+        Indexed names that are not complete, or not in C order and side by side, stay scalars.
+        """
+        names = list(names)
+        known = set(names)
+        sizes = Counter(match[1] for match in map(_INDEXED.fullmatch, names) if match)
+        shapes: dict[str, tuple[int, ...]] = {}
+        start = 0
+        while start < len(names):
+            base, shape = _block(names, start)
+            if shape and (sizes[base] != math.prod(shape) or base in known):
+                base, shape = names[start], ()  # other parts of it stand elsewhere
+            shapes[base] = shape
+            start += math.prod(shape)
+        return cls(shapes)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the coordinates."""
+        return tuple(name for base, shape in self.shapes.items() for name in _names(base, shape))
+
+    @cached_property
+    def dim(self) -> int:
+        """The number of coordinates."""
+        return sum(map(math.prod, self.shapes.values()))
+
+    @cached_property
+    def places(self) -> dict[str, slice]:
+        """The coordinates of each variable."""
+        places, start = {}, 0
+        for base, shape in self.shapes.items():
+            places[base] = slice(start, start + math.prod(shape))
+            start = places[base].stop
+        return places
+
+    def pick(self, x: NDArray[Any], name: str) -> NDArray[Any]:
+        """Return a variable, or one coordinate, of points (..., d), with shape (..., *its shape).
+
+        Raises
+        ------
+        KeyError
+            If there is no such name; the message has the nearest.
+        """
+        if name in self.places:
+            return x[..., self.places[name]].reshape(*x.shape[:-1], *self.shapes[name])
+        return x[..., self.columns(name)[0]]
+
+    def columns(self, name: str) -> list[int]:
+        """Return the positions of the coordinates of a variable, or of one coordinate.
+
+        Raises
+        ------
+        KeyError
+            If there is no such name; the message has the nearest.
+        """
+        if name in self.places:
+            place = self.places[name]
+            return list(range(place.start, place.stop))
+        tight = re.sub(r",\s*", ", ", name)
+        if tight in self.names:
+            return [self.names.index(tight)]
+        known = list(self.shapes)
+        raise KeyError(
+            f"no parameter {shown(name)}; {suggestion(name, known)}There are "
+            f"{', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
+        )
+
+    def split(self, x: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Return all variables of points (..., d)."""
+        return {name: self.pick(x, name) for name in self.shapes}
+
+    def join(self, values: Mapping[str, ArrayLike], what: str = "values") -> Array:
+        """Return points (..., d) of the values of all variables, (..., *shape) each.
+
+        Raises
+        ------
+        ArgumentError
+            If a variable is missing or unknown, or the shapes do not fit.
+        """
+        if missing := [name for name in self.shapes if name not in values]:
+            raise ArgumentError(f"{what}: {missing[0]!r} is missing; give {list(self.shapes)}")
+        if unknown := [name for name in values if name not in self.shapes]:
+            raise ArgumentError(
+                f"{what}: no parameter {shown(unknown[0])}; "
+                f"{suggestion(str(unknown[0]), list(self.shapes))}There are {list(self.shapes)}"
+            )
+        arrays, leads = [], []
+        for name, shape in self.shapes.items():
+            array = np.asarray(values[name], dtype=np.float64)
+            lead = array.shape[: array.ndim - len(shape)]
+            if array.shape[len(lead) :] != shape:
+                raise ArgumentError(
+                    f"{what}: {name} of shape {array.shape} given; its last axes must be {shape}"
+                )
+            arrays.append(array.reshape(*lead, math.prod(shape)))
+            leads.append(lead)
+        try:
+            lead = np.broadcast_shapes(*leads)
+        except ValueError as error:
+            raise ArgumentError(
+                f"{what}: the leading axes {leads} of {list(self.shapes)} do not broadcast"
+            ) from error
+        return np.concatenate([np.broadcast_to(a, (*lead, a.shape[-1])) for a in arrays], axis=-1)
+
+
+def _names(base: str, shape: Sequence[int]) -> list[str]:
+    if not shape:
+        return [base]
+    return [f"{base}[{', '.join(map(str, index))}]" for index in product(*map(range, shape))]
+
+
+def _block(names: list[str], start: int) -> tuple[str, tuple[int, ...]]:
+    """Return the variable that begins at a coordinate; a scalar where no complete array does."""
+    match = _INDEXED.fullmatch(names[start])
+    if match is None or set(match[2]) - set("0, "):
+        return names[start], ()
+    base, rank = match[1], match[2].count(",") + 1
+    stop, last = start, (0,) * rank
+    while stop < len(names) and (found := _INDEXED.fullmatch(names[stop])) and found[1] == base:
+        index = tuple(map(int, found[2].split(",")))
+        if len(index) != rank:
+            break
+        last = tuple(map(max, last, index))
+        stop += 1
+    shape = tuple(i + 1 for i in last)
+    block = [re.sub(r",\s*", ", ", name) for name in names[start:stop]]
+    if block != _names(base, shape):
+        return names[start], ()
+    return base, shape
