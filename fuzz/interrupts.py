@@ -220,7 +220,7 @@ CALLS = [
         for name, n_live, options in [
             ("uniform", 20000, "sampler='uniform'"),
             ("slice", 5000, "sampler='slice'"),
-            ("walk", 5000, "sampler='walk'"),
+            ("walk", 5000, "sampler='rwalk'"),
             ("dynamic", 2000, "dynamic=fm.nested.Dynamic(target_ess=10**6)"),
             ("importance", 5000, "sampler=fm.nested.Uniform(importance=True)"),
         ]
@@ -236,7 +236,6 @@ CALLS = [
         PRIOR,
         "fm.nested.sample(lambda x: -(x**2).sum(1), prior, n_live=1000, rng=0, "
         "surrogate=fm.nested.Surrogate())",
-        True,
     ),
     *(
         Call(
@@ -247,7 +246,6 @@ CALLS = [
         )
         for name in [
             "bootstrap(20000, rng=0)",
-            "log_evidence_samples(20000, rng=0)",
             "simulate(5000, rng=0)",
             "expect(lambda x: x)",
             "summary()",
@@ -276,7 +274,9 @@ CALLS = [
     ),
     Call("score.langevin_gibbs", MIXED, "sc.langevin_gibbs(model, 16, n_draws=10**5, rng=0)", True),
     Call(
-        "score.log_likelihood", f"{MIXED}; x = {DRAWS}((20000, 16))", "sc.log_likelihood(model, x)"
+        "score.log_likelihood",
+        f"{MIXED}; x = {DRAWS}((20000, 16))",
+        "sc.log_likelihood(model, x, sigma_range=(0.01, 80.0))",
     ),
     Call(
         "score.intrinsic_dimension",
@@ -301,7 +301,7 @@ CALLS = [
         Call(
             f"walks.walk {kernel}",
             GRAPH,
-            f"fm.walks.walk(g, kernel={kernel!r}, base='mhrw', n_steps=10**8, rng=0)",
+            f"fm.walks.walk(g, kernel={kernel!r}, base='mhrw', burn_in=0, n_steps=10**8, rng=0)",
             True,
         )
         for kernel in ["none", "hdt", "srrw"]

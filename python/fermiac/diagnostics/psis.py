@@ -84,7 +84,7 @@ def psis(
     >>> fm.diagnostics.psis(np.zeros(4000))[1]
     -inf
     """
-    values = real_numbers("log_ratios", log_ratios)
+    values = real_numbers("log_ratios", log_ratios, copy=None)
     if values.ndim not in (1, 2) or values.size == 0:
         raise ArgumentError(
             f"log_ratios: an array of shape {values.shape} given; (n,) or (n, columns) is needed, "

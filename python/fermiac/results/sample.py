@@ -761,9 +761,13 @@ def _statistics(name: str, given: Any, draws: Array) -> dict[str, NDArray[Any]]:
 
 
 def _numbers(name: str, value: Any) -> Array:
-    # Draws on disk stay there, whatever their strides.
-    on_disk = isinstance(value, np.memmap) and value.dtype == np.float64
-    return value if on_disk else real_numbers(name, value, copy=None)
+    # Draws on disk stay there, and the first draws of chains that were interrupted are a view: to
+    # copy them would take long. So strides may be any.
+    if isinstance(value, np.memmap) or type(value) is np.ndarray:
+        array: NDArray[Any] = value
+        if array.dtype == np.float64 and array.flags.aligned:
+            return array
+    return real_numbers(name, value, copy=None)
 
 
 def _shape(

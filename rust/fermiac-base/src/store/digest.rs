@@ -3,6 +3,7 @@
 use super::container::refuse;
 use super::replace::regular;
 use crate::Result;
+use crate::par::pause;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -32,6 +33,7 @@ pub fn digest_of(path: &Path, parts: Option<u64>) -> Result<String> {
 fn of_whole(file: &mut File) -> io::Result<String> {
     let (mut hasher, mut step) = (Hasher::new(), vec![0; STEP]);
     loop {
+        pause();
         match file.read(&mut step) {
             Ok(0) => return Ok(format!("{:032x}", hasher.finish_128())),
             Ok(n) => hasher.write(&step[..n]),

@@ -103,14 +103,20 @@ impl<'a> Problem<'a> {
     }
 
     /// Draws and evaluates a stage. What was finished before an error is in `done`, whole chunks
-    /// in order.
+    /// in order; their points are in `points`, so that no long copy is left for the end.
     pub(super) fn sweep(
         &self,
         context: &Context<'_>,
         source: &Proposal,
         plan: Plan,
         done: &mut Vec<Drawn>,
+        points: &mut Vec<f64>,
     ) -> Result<()> {
+        let mut keep = |mut drawn: Drawn| {
+            points.append(&mut drawn.x);
+            drawn.x = Vec::new();
+            done.push(drawn);
+        };
         let law_here = self.law.dispatch() == Dispatch::CallingThread;
         let target_here = self.target.dispatch() == Dispatch::CallingThread;
         let strata = source.strata();
@@ -139,7 +145,7 @@ impl<'a> Problem<'a> {
                             group.push(drawn);
                         } else {
                             context.advance(plan.chunk(start + i) as u64);
-                            done.push(drawn);
+                            keep(drawn);
                         }
                         Ok(())
                     },
@@ -167,7 +173,7 @@ impl<'a> Problem<'a> {
                 group.iter_mut().zip(values).for_each(|(drawn, v)| drawn.log_density = v);
             }
             context.advance(group.iter().map(|drawn| drawn.n as u64).sum());
-            done.append(&mut group);
+            group.into_iter().for_each(&mut keep);
         }
         context.poll()
     }

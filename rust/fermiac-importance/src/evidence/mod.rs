@@ -172,12 +172,13 @@ impl<'a, 'b, 'c> Run<'a, 'b, 'c> {
     /// densities of the other samplers are needed for fits only, not at the `last` stage.
     fn stage(&mut self, n: usize, last: bool) -> fermiac_base::Result<()> {
         let plan = Plan { stage: self.stages.len(), n, before: self.pool.n, last };
-        let mut drawn = Vec::new();
-        let outcome = self.problem.sweep(self.context, &self.proposal, plan, &mut drawn);
+        let (mut drawn, mut points) = (Vec::new(), Vec::with_capacity(n * self.problem.dim()));
+        let outcome =
+            self.problem.sweep(self.context, &self.proposal, plan, &mut drawn, &mut points);
         if drawn.is_empty() {
             return outcome;
         }
-        self.own = self.pool.append(drawn, self.proposal.clone());
+        self.own = self.pool.append(drawn, points, self.proposal.clone());
         let shares = self.mixture.as_ref().map_or_else(Vec::new, |m| m.shares.clone());
         self.stages.push(report(&self.pool, &self.own, shares));
         outcome?;

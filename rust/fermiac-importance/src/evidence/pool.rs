@@ -62,18 +62,22 @@ impl Pool {
     }
 
     /// Adds a stage, and gives its log-weights under its own sampler alone: tiles.
-    pub(super) fn append(&mut self, drawn: Vec<Drawn>, proposal: Proposal) -> Vec<V> {
+    pub(super) fn append(
+        &mut self,
+        drawn: Vec<Drawn>,
+        points: Vec<f64>,
+        proposal: Proposal,
+    ) -> Vec<V> {
         let old = self.lanes.len();
         let mut stage = Stage { proposal, n: 0, tiles: old..old, counts: Vec::new() };
         let mut own = Vec::new();
         let n: usize = drawn.iter().map(|batch| batch.n).sum();
-        self.x = Vec::with_capacity(n * self.dim);
+        self.x = points;
         self.log_density = Vec::with_capacity(n);
         for batch in drawn {
             let tiles = n_tiles(batch.n);
             self.log_target.extend(batch.log_target());
             self.lanes.extend((0..tiles).map(|t| lanes(t, batch.n) as u8));
-            self.x.extend_from_slice(&batch.x);
             self.log_density.extend_from_slice(&batch.log_density);
             self.z.extend_from_slice(&batch.z);
             self.log_law.extend_from_slice(&batch.log_law);

@@ -58,5 +58,5 @@ fn store_read(py: Python<'_>, path: PathBuf, kind: String) -> PyResult<(String, 
 #[pyfunction]
 #[pyo3(signature = (path, parts))]
 fn store_digest(py: Python<'_>, path: PathBuf, parts: Option<u64>) -> PyResult<String> {
-    check(py, py.detach(|| digest_of(&path, parts)))
+    compute(py, 1, |context| context.apart(usize::MAX, || digest_of(&path, parts))?)
 }

@@ -174,7 +174,7 @@ impl State {
         })
     }
 
-    /// Makes the next step; `poll` is called after every call of the model. After an error the points
+    /// Makes the next step; `poll` is called after every instruction. After an error the points
     /// are those of the last step, and the next call continues the step where it failed.
     pub fn advance(
         &mut self,
@@ -209,9 +209,6 @@ impl State {
                 }
                 Op::Denoise { from, to, at } => {
                     self.denoise(plan, model, *from, *to, *at)?;
-                    self.at += 1;
-                    poll()?;
-                    continue;
                 }
                 Op::Langevin { denoised, at, noise } => {
                     self.langevin(plan, *denoised, *at, *noise);
@@ -225,6 +222,8 @@ impl State {
                 }
             }
             self.at += 1;
+            // A block may be all rows of a call, so every instruction can be long.
+            poll()?;
         }
         Err(Error::Internal("a program of fewer steps than it says".into()))
     }

@@ -81,14 +81,18 @@ pub fn psis_columns(
     normalize: bool,
     context: &Context<'_>,
 ) -> Result<(Vec<f64>, Vec<f64>)> {
-    let mut log_weights = Vec::with_capacity(log_ratios.len());
+    let mut log_weights = Vec::new();
     let mut khat = Vec::with_capacity(r_eff.len());
     context.ordered_apart(
         r_eff.len(),
         n,
         |c| psis(&log_ratios[c * n..(c + 1) * n], r_eff[c], normalize),
         |_, column| {
-            log_weights.extend_from_slice(&column.log_weights);
+            if log_weights.is_empty() {
+                log_weights = column.log_weights; // of a single column there is no copy
+            } else {
+                log_weights.extend_from_slice(&column.log_weights);
+            }
             khat.push(column.khat);
             Ok(())
         },
