@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 
 __all__ = ["annotate", "finish", "reporter"]
@@ -64,8 +65,8 @@ def reporter(progress: bool | Report | None, label: str, unit: str) -> Iterator[
     """
     if progress is not None and not isinstance(progress, bool) and not callable(progress):
         raise ArgumentError(
-            f"progress: {progress!r} given; it must be True, False, None or a callable that takes "
-            "(done, total)"
+            f"progress: {shown(progress)} given; it must be True, False, None or a callable that "
+            "takes (done, total)"
         )
     if progress is None:
         progress = sys.stderr.isatty()

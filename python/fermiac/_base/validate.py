@@ -113,9 +113,12 @@ def listed(given: Any, most: int) -> list[Any] | None:
     """
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         return None
-    if isinstance(given, Sized) and len(given) > most:
-        return None
-    items = list(islice(given, most + 1))
+    try:
+        if isinstance(given, Sized) and len(given) > most:
+            return None
+        items = list(islice(given, most + 1))
+    except (TypeError, ValueError, RecursionError):
+        return None  # an array without axes, or a length or items that are none
     return None if len(items) > most else items
 
 

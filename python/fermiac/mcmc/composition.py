@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import choice, numbers, require, shown, whole, yes
+from fermiac._base.validate import MOST_NAMES, choice, listed, numbers, require, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec
 from fermiac.mcmc.python_kernel import as_kernel
@@ -427,9 +427,9 @@ def _indices(key: str, place: Coordinates, dim: int) -> list[int]:
 
 
 def _some(name: str, given: Any) -> list[Any]:
-    if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
+    items = None if isinstance(given, Mapping) else listed(given, MOST_NAMES)
+    if items is None:
         raise ArgumentError(f"{name}: {type(given).__name__} given; a list is needed")
-    items = list(given)
     if not items:
         raise ArgumentError(f"{name}: none given; at least one is needed")
     return items

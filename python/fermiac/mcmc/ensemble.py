@@ -108,7 +108,7 @@ class Stretch(_Walkers):
 
     def __post_init__(self) -> None:
         if not positive("a", self.a) > 1:
-            raise ArgumentError(f"a: {self.a:g} was given; a number above 1 is needed")
+            raise ArgumentError(f"a: {shown(self.a)} was given; a number above 1 is needed")
 
     def _moves(self, dim: int) -> list[tuple[Move, float]]:
         return [(("stretch", [float(self.a)]), 1.0)]

@@ -58,6 +58,9 @@ class EpsilonPosterior(Posterior):
         "delta": fit.figures(),
     }
 
+    def __post_init__(self) -> None:
+        fraction("delta", self.delta, zero=True)
+
     @property
     def _given(self) -> Array:
         return np.asarray(self.delta, dtype=np.float64)

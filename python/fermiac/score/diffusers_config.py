@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import choice, numbers, positive, real, shown, whole
+from fermiac._base.validate import choice, numbers, positive, real, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.score.arguments import Threshold
 
@@ -217,7 +217,7 @@ def refuse_ddim(eta: float, clipped: bool | None) -> None:
             f"eta: {shown(eta, 40)} was given; noise comes from the integrator here: make the "
             "scheduler with 'ancestral' or Ancestral(eta), and leave it out"
         )
-    if clipped:
+    if clipped is not None and yes("use_clipped_model_output", clipped):
         raise ArgumentError(
             "use_clipped_model_output: True was given; give threshold= to the scheduler, whose "
             "integrators always use what is held to a range"

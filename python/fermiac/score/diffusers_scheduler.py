@@ -600,7 +600,7 @@ class DiffusersScheduler:
         ArgumentError
             If a time lies beyond the table.
         """
-        torch = sys.modules["torch"]
+        torch = import_torch()
         for name, value in (("original_samples", original_samples), ("noise", noise)):
             if not isinstance(value, torch.Tensor):
                 raise ArgumentError(f"{name}: {type(value).__name__} given; a tensor is needed")

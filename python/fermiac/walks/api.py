@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
-from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
+from fermiac._base.validate import RngLike, choice, key_of, real, shown, whole, yes
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
@@ -255,7 +255,7 @@ def walk(
     begun = time.perf_counter()
     is_set = {
         "alpha": alpha is not None,
-        "step_exponent": step_exponent != 1.0,
+        "step_exponent": real("step_exponent", step_exponent) != 1.0,
         "pseudo_counts": not isinstance(pseudo_counts, str) or pseudo_counts != "target",
         "history": history != "private",
         "memory_size": memory_size is not None,

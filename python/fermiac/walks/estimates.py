@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import shown, yes
+from fermiac._base.validate import shown, texts, yes
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.results import Estimate
 from fermiac.results.error_models import Average, Controls, register
@@ -103,9 +103,9 @@ def _estimate(
         left = remaining(walk, parts.early, mean, spread)
         cov = cov + np.outer(left, left)
     variance = np.diag(cov)
-    given: Any = [f"E[{j}]" for j in range(mean.size)] if names is None else names
-    known = isinstance(given, Iterable) and not isinstance(given, str)
-    labels = tuple(map(str, given)) if known else ()
+    labels = tuple(f"E[{j}]" for j in range(mean.size))
+    if names is not None:
+        labels = texts("names", names, mean.size) or ()
     if len(labels) != mean.size or len(set(labels)) != mean.size:
         raise ArgumentError(
             f"names: {shown(names)} given; {mean.size} different ones are needed, in a sequence"

@@ -14,7 +14,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import RngLike, key_of, numbers, real, shown, whole, yes
+from fermiac._base.validate import (
+    MOST_NAMES,
+    RngLike,
+    key_of,
+    listed,
+    numbers,
+    real,
+    shown,
+    whole,
+    yes,
+)
 from fermiac.errors import ArgumentError
 from fermiac.walks.conversions import of_edges
 from fermiac.walks.graph import Graph
@@ -360,9 +370,10 @@ def stochastic_block(
     >>> g.n_nodes
     100
     """
-    if np.ndim(sizes) != 1:
+    each = listed(sizes, MOST_NAMES)
+    if each is None:
         raise ArgumentError(f"sizes: {shown(sizes)} was given; a sequence of numbers is needed")
-    counts = [whole("sizes", size, 1, _MOST) for size in sizes]
+    counts = [whole("sizes", size, 1, _MOST) for size in each]
     chances = numbers("p", p)
     one_way = yes("directed", directed)
     if chances.shape != (len(counts), len(counts)):

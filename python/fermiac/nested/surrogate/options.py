@@ -161,10 +161,10 @@ class Surrogate:
         self._check_together()
 
     def _check_together(self) -> None:
-        if self.correct not in (True, False, "subsample"):
-            raise ArgumentError(
-                f"correct: {shown(self.correct)} given; True, False or 'subsample' is needed"
-            )
+        if isinstance(self.correct, str):
+            choice("correct", self.correct, ("subsample",))
+        else:
+            yes("correct", self.correct)
         if self.init_use == "live":
             raise ArgumentError(
                 "init_use: 'live' given; points that a genetic algorithm found are no draws from "
