@@ -89,7 +89,9 @@ def cells(graphs: Collection[str]) -> Iterator[Cell]:
             yield Cell(graph, 1000, each, 64)
         for each in (100, 300, 1000):
             yield Cell(graph, 1000, each, 16)
-        for n_nodes, most in ((10_000, 100), (50_000, 20)):
+        # Where degrees differ most, large graphs are walked for longer.
+        more = 5 if graph == "power-law" else 1
+        for n_nodes, most in ((10_000, 20 * more), (50_000, 4 * more)):
             for each in (0.2, 2, 20, 100):
                 if each <= most:
                     yield Cell(graph, n_nodes, each, 16)

@@ -88,7 +88,10 @@ def plot_images(
     else:
         shown = np.where(np.isnan(whole_picture), 1.0, whole_picture)
     # The colour map has no effect on three channels.
-    ax.imshow(shown, vmin=0.0, vmax=1.0, interpolation="nearest", cmap=cmap)
+    try:
+        ax.imshow(shown, vmin=0.0, vmax=1.0, interpolation="nearest", cmap=cmap)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"cmap: no colour map of matplotlib ({error})") from error
     ax.set_axis_off()
     return ax
 

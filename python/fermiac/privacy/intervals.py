@@ -264,7 +264,7 @@ class GdpBound(Result):
         if np.ndim(self.mu_lower):
             return f"GdpBound: {np.size(self.mu_lower)} lower bounds of mu"
         epsilon = ""
-        if self.epsilon_lower is not None:
+        if self.epsilon_lower is not None and isinstance(self.delta, float):
             epsilon = f", epsilon >= {self.epsilon_lower:.6g} at delta {self.delta:.3g}"
         return f"GdpBound: mu >= {self.mu_lower:.6g}{epsilon} ({_percent(self.prob)})"
 

@@ -14,6 +14,8 @@ __all__ = ["bounds_of", "bounds_setting", "common_bounds", "with_bounds"]
 
 #: The name of the setting.
 _NAME = "bounds"
+#: The other settings that methods of samples read.
+_NUMBERS = {"n_warmup": fit.whole(0), "seeds": fit.listed(fit.maybe(fit.whole()))}
 
 
 def bounds_setting(
@@ -26,8 +28,11 @@ def bounds_setting(
 
 
 def with_bounds(value: Any, sizes: fit.Sizes) -> None:
-    """Accept the settings of a saved sample, if the bounds among them are pairs of numbers."""
-    fit.mapping()(value, sizes)
+    """Accept the settings of a saved sample, if the bounds among them are pairs of numbers.
+
+    So must be the other settings that methods calculate with.
+    """
+    fit.record({}, _NUMBERS)(value, sizes)
     pairs = value.get(_NAME, [])
     fit.listed(fit.listed(fit.maybe(fit.real)))(pairs, sizes)
     if any(len(ends) != 2 for ends in pairs):

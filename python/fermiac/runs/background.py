@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fermiac._base.registry import load_domains
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 
 __all__ = ["Run", "start", "starter", "watch"]
@@ -349,7 +350,8 @@ def starter(domain: str, *verbs: Callable[..., Any]) -> Callable[..., Run]:
         if not any(found is known for known in own.values()):
             names = ", ".join(map(repr, own))
             raise ArgumentError(
-                f"verb: {verb!r} given; fermiac.{domain} starts {names}, by name or as the function"
+                f"verb: {shown(verb)} given; fermiac.{domain} starts {names}, by name or as the "
+                "function"
             )
         assert found is not None
         return Run(found, args, kwargs)

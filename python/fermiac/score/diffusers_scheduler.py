@@ -318,7 +318,7 @@ class DiffusersScheduler:
             discrete=discrete,
             threshold=threshold,
         )
-        if schedule == "leading":
+        if isinstance(schedule, str) and schedule == "leading":
             # For other schedules it has no meaning, and pipelines warn of unexpected values.
             self.config["steps_offset"] = steps_offset
         self._refuse_schedule()

@@ -145,7 +145,7 @@ def asymptotic_variance(
         matrix = poisson.repelled_covariance(chain, columns, repellence, constant, method)
     else:
         matrix = poisson.base_covariance(chain, columns, method) / (2 * repellence + constant)
-    if covariance and values.ndim == 2:
+    if yes("covariance", covariance) and values.ndim == 2:
         return matrix
     # Only rounding makes them negative.
     variances = np.maximum(np.diagonal(matrix), 0.0)

@@ -77,7 +77,12 @@ class WalkData(Sample):
                 "thin": fit.whole(1),
                 "record": fit.text("visits", "path", "none"),
             },
-            {"seeds": fit.listed(fit.maybe(fit.whole())), "sizes": _sizes_of_replicas},
+            {
+                "seeds": fit.listed(fit.maybe(fit.whole())),
+                "sizes": _sizes_of_replicas,
+                "chosen": fit.texts,
+                "settling": fit.whole(0),
+            },
         ),
         "n_steps": fit.whole(0, 2**63 - 1),
         "n_nodes": fit.size("nodes"),
