@@ -328,7 +328,7 @@ class WalkData(Sample):
     def _totals(self) -> NDArray[np.uint64]:
         if self.paths is not None and self._avoided is None:
             out = np.zeros(self.n_nodes, dtype=np.uint64)
-            for path in np.array_split(self.paths.reshape(-1), -(-self.paths.size // 2**24)):
+            for path in np.array_split(self.paths.reshape(-1), -(-self.paths.size // 2**22)):
                 out += np.bincount(path, minlength=self.n_nodes).astype(np.uint64)
             return out
         return self._visits.totals()
