@@ -165,10 +165,9 @@ def fish(parser: argparse.ArgumentParser) -> str:
         inside = f"complete -c {prog} -n '__fish_seen_subcommand_from {command.name}'"
         for option in command.options:
             value = f"-a '{' '.join(option.choices)}'" if option.choices else ""
-            if option.files:
-                value = "-F"
             if option.flags and option.n_words:
-                value = f"-r {value}".strip()
+                # A word has to follow: a file, or nothing but one of the choices.
+                value = "-r -F" if option.files else f"-x {value}".strip()
             parts = [inside, _fish_flags(option), value, f"-d '{option.help}'"]
             lines.append(" ".join(part for part in parts if part))
     return "\n".join(lines) + "\n"
