@@ -364,10 +364,10 @@ class WalkData(Sample):
         Examples
         --------
         >>> import fermiac as fm
-        >>> g = fm.walks.Graph.from_edges([("a", "b"), ("b", "c")])
-        >>> w = fm.walks.walk(g, "none", "srw", init="a", n_steps=1, n_walkers=8, rng=0)
+        >>> g = fm.walks.Graph.from_edges([("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")])
+        >>> w = fm.walks.walk(g, "none", "srw", init="d", n_steps=1, n_walkers=8, rng=0)
         >>> w.visit_counts()
-        {'b': 8}
+        {'c': 8}
         """
         seen = self.visited
         return dict(zip(self.nodes[seen].tolist(), self.visits[seen].tolist(), strict=True))
