@@ -108,7 +108,7 @@ def integrate(
     checkpoint : path or Checkpoint, optional
         A file that keeps the evaluations of the model; the same call resumes from it.
     progress : bool or callable, optional
-        Show a progress bar (by default on a terminal only), or call this with (done, total) rows
+        Show a progress bar (default: terminals, notebooks), or call this with (done, total) rows
         times steps.
 
     Returns

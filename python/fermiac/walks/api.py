@@ -181,7 +181,7 @@ def walk(
         Worker threads; see `fermiac.set_num_threads`. Never changes the result, except
         with ``history="shared_async"``.
     progress : bool or callable, optional
-        Show a progress bar (by default on a terminal only), or call this with (done, total) steps
+        Show a progress bar (default: terminals, notebooks), or call this with (done, total) steps
         of all walkers, about ten times a second.
 
     Returns

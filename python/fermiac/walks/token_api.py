@@ -176,7 +176,7 @@ def optimize(
     n_threads : int, optional
         Threads; the result does not depend on them.
     progress : bool or callable, optional
-        A bar, or a function of (done, total); by default a bar on a terminal.
+        A bar, or a function of (done, total); by default a bar on terminals, in notebooks.
 
     Returns
     -------
