@@ -251,6 +251,19 @@ def test_native_functions_take_whole_numbers() -> None:
     assert same(run().expect(native), run().expect(np.arange(4.0)))
 
 
+@pytest.mark.torch
+def test_torch_modules_take_whole_numbers() -> None:
+    torch = pytest.importorskip("torch")
+
+    class Node(torch.nn.Module):
+        def forward(self, nodes: Any) -> Any:
+            assert nodes.dtype == torch.int64
+            return nodes.double()
+
+    assert same(run(SHUFFLED).expect(Node()), run(SHUFFLED).expect(lambda nodes: nodes))
+    assert same(run().expect(Node()), run().expect(np.arange(4.0)))
+
+
 # --- Results ---
 
 

@@ -24,13 +24,12 @@ _K_DIFFUSION = {
     "dpmpp_2m_sde": "dpmpp_2m_sde",
     "dpmpp_3m_sde": "dpmpp_3m_sde",
 }
-#: The schedulers of diffusers, with their defaults.
+#: The schedulers of diffusers, of their default orders. Their last steps may be of lower ones.
 _DIFFUSERS = {
     "DDIMScheduler": "ddim",
     "DDPMScheduler": "ancestral",
     "DEISMultistepScheduler": "deis_log_ab1",
     "DPMSolverMultistepScheduler": "dpmpp_2m",
-    "DPMSolverSinglestepScheduler": "dpmpp_2s",
     "EDMDPMSolverMultistepScheduler": "dpmpp_2m",
     "EDMEulerScheduler": "euler",
     "EulerAncestralDiscreteScheduler": "ancestral",
@@ -60,6 +59,7 @@ _WITHOUT_EQUAL = {
     "sample_dpmpp_2s_ancestral": "dpmpp_2s",
     "sample_dpmpp_sde": "dpmpp_2m_sde",
     "DPMSolverSDEScheduler": "dpmpp_2m_sde",
+    "DPMSolverSinglestepScheduler": "dpmpp_2s",
     "IPNDMScheduler": "ghvb4",
     "KDPM2AncestralDiscreteScheduler": "ancestral",
     "PNDMScheduler": "ghvb4",

@@ -579,8 +579,8 @@ def integrators() -> tuple[str, ...]:
 
     An argument that takes an integrator also takes the names that k-diffusion
     (``"sample_dpmpp_2m"``), diffusers (``"EulerDiscreteScheduler"``) and programs above them
-    (``"DPM++ 2M"``, ``"Euler a"``) have for them, with the settings that are the default there. A
-    last step to level 0 denoises here, whatever it does there.
+    (``"DPM++ 2M"``, ``"Euler a"``) have for them, of the order that is the default there. A last
+    step to level 0 denoises here, whatever it does there.
 
     Returns
     -------
