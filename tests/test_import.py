@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import ModuleType
+
 import pytest
 from child_processes import child, output
 
@@ -9,6 +12,15 @@ import fermiac as fm
 
 DOMAINS = ("importance", "mcmc", "nested", "privacy", "score", "walks")
 LAZY = (*DOMAINS, "executor", "plotting", "special")
+
+
+def public_modules(module: ModuleType = fm) -> Iterator[ModuleType]:
+    """A module, and the modules among its public names."""
+    yield module
+    for name in module.__all__:
+        value = getattr(module, name)
+        if isinstance(value, ModuleType):
+            yield from public_modules(value)
 
 
 def test_nothing_is_loaded_before_it_is_used() -> None:
@@ -51,3 +63,34 @@ def test_unknown_names_have_a_suggestion(name: str, message: str) -> None:
         getattr(fm, name)
     assert str(caught.value) == message
     assert not hasattr(fm, name)
+
+
+@pytest.mark.parametrize("module", list(public_modules()), ids=lambda module: module.__name__)
+def test_dir_has_the_public_names_alone(module: ModuleType) -> None:
+    assert dir(module) == sorted(module.__all__)
+    assert len(set(module.__all__)) == len(module.__all__)
+    for name in module.__all__:
+        value = getattr(module, name)
+        owner = (
+            value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        )
+        # Names of other packages, NumPy's for instance, come in by a forgotten import.
+        assert owner is None or owner.split(".")[0] in ("fermiac", "builtins", "typing"), name
+
+
+def test_public_modules_are_found() -> None:
+    names = {module.__name__ for module in public_modules()}
+    assert {"fermiac.random", "fermiac.special", "fermiac.walks.graphs"} < names
+    assert {"fermiac.mcmc.conditionals", "fermiac.runs.executor"} < names
+
+
+def test_import_takes_less_than_a_fifth_of_a_second_beyond_numpy() -> None:
+    code = """
+        import time
+        import numpy
+        begun = time.process_time()
+        import fermiac
+        print(time.process_time() - begun)
+    """
+    # The best of five, since other processes of the machine slow a child down.
+    assert min(float(output(child(code))[0]) for _ in range(5)) < 0.2

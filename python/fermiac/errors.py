@@ -140,3 +140,7 @@ class HeavyTailWarning(WeightWarning):
 
 class ClusterWarning(FermiacWarning):
     """Scores of one model are correlated, so that counts are worth less than they seem."""
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -455,3 +455,7 @@ class Stream:
         out = np.empty(() if size is None else shape_of(size), np.int64)
         self._stream.fill_categorical(out.reshape(-1), table)
         return int(out[()]) if size is None else out
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -615,3 +615,7 @@ def log_gammaincc(a: ArrayLike, x: ArrayLike, *, n_threads: int | None = None) -
     np.float64(-10000.0)
     """
     return apply("log_gammaincc", n_threads, a=a, x=x)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

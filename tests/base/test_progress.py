@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import builtins
 import io
 import sys
+import timeit
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,10 +42,17 @@ class FakeTqdm:
         self.closed = True
 
 
+class TextTqdm(FakeTqdm):
+    """The bar of text."""
+
+
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     stream = Terminal()
-    monkeypatch.setattr(progress, "sys", SimpleNamespace(stderr=stream))
+    # The stream of the process itself is exchanged by pytest before each test.
+    own = SimpleNamespace(stderr=stream, modules=sys.modules, _getframe=sys._getframe)
+    monkeypatch.setattr(progress, "sys", own)
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)
     monkeypatch.setattr(progress, "_DELAY", 0.0)
     return stream
 
@@ -53,21 +60,15 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 @pytest.fixture
 def bars(monkeypatch: pytest.MonkeyPatch) -> list[FakeTqdm]:
     FakeTqdm.made.clear()
-    monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(auto=None))
+    monkeypatch.setitem(sys.modules, "tqdm", SimpleNamespace(auto=None, tqdm=TextTqdm))
     monkeypatch.setitem(sys.modules, "tqdm.auto", SimpleNamespace(tqdm=FakeTqdm))
     return FakeTqdm.made
 
 
 @pytest.fixture
 def _no_tqdm(monkeypatch: pytest.MonkeyPatch) -> None:
-    imported = builtins.__import__
-
-    def without(name: str, *more: Any) -> Any:
-        if name.startswith("tqdm"):
-            raise ImportError(name)
-        return imported(name, *more)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    for name in ("tqdm", "tqdm.auto"):
+        monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]
 
 
 def test_callbacks_of_users_are_passed_on() -> None:
@@ -158,3 +159,61 @@ def test_the_last_report_carries_the_result_of_an_interrupt() -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         progress.finish(interrupted, 7, "result")
     assert caught.value.partial_result == "result"  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def notebook(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """A stream that is no terminal, in the kernel of a notebook."""
+    monkeypatch.setattr(terminal, "is_one", False, raising=False)
+    shell = SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))  # type: ignore[arg-type]
+    return terminal
+
+
+def work() -> None:
+    with progress.reporter(None, "sampling", "draws") as report:
+        if report is not None:
+            for done in (1, 2, 3):
+                report(done, 3)
+
+
+@pytest.mark.usefixtures("notebook")
+def test_notebooks_have_bars(bars: list[FakeTqdm]) -> None:
+    work()
+    assert [(bar.n, bar.closed) for bar in bars] == [(3, True)]
+
+
+@pytest.mark.usefixtures("_no_tqdm")
+def test_notebooks_without_tqdm_have_a_line(notebook: Terminal) -> None:
+    work()
+    assert notebook.getvalue().endswith("\rsampling: 100 % of 3 draws\x1b[K\n")
+
+
+@pytest.mark.usefixtures("notebook", "bars")
+@pytest.mark.parametrize("there", [True, False])
+def test_bars_of_notebooks_need_ipywidgets(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    monkeypatch.setattr(progress, "find_spec", lambda name: there or None)
+    assert progress._tqdm() is (FakeTqdm if there else TextTqdm)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_timed_calls_have_no_bar_unless_it_is_asked_for(bars: list[FakeTqdm]) -> None:
+    timeit.timeit(work, number=2)
+    exec(compile("work()", "<magic-timeit>", "exec"), {"work": work})
+    assert bars == []
+
+    def asked() -> None:
+        with progress.reporter(True, "sampling", "draws") as report:
+            assert report is not None
+            report(1, 1)
+
+    timeit.timeit(asked, number=2)
+    assert len(bars) == 2
+    work()
+    assert len(bars) == 3
+
+
+def test_programs_without_a_console(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with progress.reporter(None, "sampling", "draws") as report:
+        assert report is None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -89,17 +91,18 @@ def test_anesthetic(forbidden: NestedResult, monkeypatch: pytest.MonkeyPatch) ->
     assert got["labels"] == ["$x_{0}$", "$x_{1}$"]
 
 
-@pytest.mark.parametrize("name", ["getdist", "anesthetic"])
+@pytest.mark.parametrize("name", ["getdist", "anesthetic", "dynesty"])
 def test_what_is_not_installed(
     run: NestedResult, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)  # type: ignore[arg-type]
+    monkeypatch.delitem(sys.modules, f"{name}.results", raising=False)
     with pytest.raises(ImportError, match=f"pip install {name}"):
         getattr(run, f"to_{name}")()
 
 
 def test_dynesty(run: NestedResult) -> None:
-    got = run.to_dynesty()
+    got = run.to_dynesty(as_dict=True)
     assert "nlive" not in got
     assert got["niter"] == run.n_draws
     assert got["logz"][-1] == pytest.approx(run.log_evidence, abs=1e-10)
@@ -132,15 +135,66 @@ def test_dynesty(run: NestedResult) -> None:
 
 def test_dynesty_of_one_death_at_a_time() -> None:
     r = result_of(GAUSSIAN, 1, 40, 1)
-    got = r.to_dynesty()
+    got = r.to_dynesty(as_dict=True)
     assert (got["nlive"], got["niter"]) == (40, r.n_draws - 40)
-    bare = reference.perfect_run(GAUSSIAN, 40, 1, 1)
-    del bare["unit_draws"]
-    assert np.isnan(result_of(GAUSSIAN, 1, raw=bare).to_dynesty()["samples_u"]).all()
+    assert np.isnan(bare().to_dynesty(as_dict=True)["samples_u"]).all()
+
+
+def bare() -> NestedResult:
+    """A run that does not know its points of the unit cube."""
+    raw = reference.perfect_run(GAUSSIAN, 40, 1, 1)
+    del raw["unit_draws"]
+    return result_of(GAUSSIAN, 1, raw=raw)
+
+
+@pytest.fixture(scope="module")
+def plots() -> Any:
+    """The plots of dynesty, without a display."""
+    pytest.importorskip("dynesty")
+    pytest.importorskip("matplotlib").use("Agg")
+    return importlib.import_module("dynesty.plotting")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: result_of(GAUSSIAN, 1, 100, 10, names=NAMES),
+        lambda: result_of(GAUSSIAN, 1, 40, 1),
+        lambda: result_of(reference.half_forbidden(), 2, 50, 5),
+        bare,
+    ],
+    ids=["dynamic", "static", "forbidden", "without the unit cube"],
+)
+def test_dynesty_draws_the_run(make: Callable[[], NestedResult], plots: Any) -> None:
+    run = make()
+    got = run.to_dynesty()
+    assert got.isdynamic() == ("nlive" not in run.to_dynesty(as_dict=True))
+    np.testing.assert_allclose(got.importance_weights(), run.weights, atol=1e-12)
+    pyplot = importlib.import_module("matplotlib.pyplot")
+    try:
+        for name in ("runplot", "traceplot", "cornerplot"):
+            figure, _ = getattr(plots, name)(got)
+            figure.canvas.draw()
+            assert sum(axes.has_data() for axes in figure.axes) >= run.dim
+    finally:
+        pyplot.close("all")
+
+
+def test_tools_of_dynesty_take_the_run(
+    run: NestedResult, plots: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tools = importlib.import_module("dynesty.utils")
+    got = run.to_dynesty()
+    got.summary()
+    assert f"niter: {run.n_draws}" in capsys.readouterr().out
+    spread = [tools.jitter_run(got, rstate=np.random.default_rng(k)).logz[-1] for k in range(50)]
+    assert np.std(spread) == pytest.approx(run.log_evidence_stderr, rel=0.4)
+    again = tools.reweight_run(got, got.logl + 1.0)
+    assert again.logz[-1] == pytest.approx(run.log_evidence + 1.0, abs=1e-4)
 
 
 def test_dynesty_without_likelihood(forbidden: NestedResult) -> None:
-    got = forbidden.to_dynesty()
+    got = forbidden.to_dynesty(as_dict=True)
     assert got["logl"].min() == -1e300
     assert np.isfinite(got["logzerr"]).all()
     assert got["logzerr"][-1] == pytest.approx(forbidden.log_evidence_stderr, rel=1e-6)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import pickle
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -126,6 +127,50 @@ def test_tensors_come_back_as_tensors() -> None:
         np.testing.assert_allclose(
             x.numpy().reshape(12, 2), expected, rtol=tolerance, atol=tolerance
         )
+
+
+@pytest.mark.torch
+def test_samples_as_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    how: dict[str, Any] = {"n_steps": 4, "sigma_range": (0.1, 5.0), "rng": 3}
+    array = fm.score.sample(exact(), 12, **how)
+    assert isinstance(array, np.ndarray)
+    tensor = fm.score.sample(exact(), 12, as_tensor=True, **how)
+    assert tensor.dtype == torch.float64
+    np.testing.assert_array_equal(tensor.numpy(), array)
+
+    class Half(torch.nn.Module):
+        """E[x | y] of standard normal data, by a module with a parameter."""
+
+        def __init__(self, dtype: Any) -> None:
+            super().__init__()
+            self.one = torch.nn.Parameter(torch.ones((), dtype=dtype))
+
+        def forward(self, x: Any, s: Any) -> Any:
+            return self.one * x / (1 + s**2)[:, None]
+
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        model = fm.score.ScoreModel(Half(dtype), prediction="x0", dim=3)
+        for wrapped in (model, fm.score.ScoreModel(model)):
+            plain = fm.score.sample(wrapped, 12, **how)
+            tensor = fm.score.sample(wrapped, 12, as_tensor=True, **how)
+            assert isinstance(plain, np.ndarray)
+            assert (tensor.dtype, tensor.device.type) == (dtype, "cpu")
+            assert not tensor.requires_grad
+            assert torch.equal(tensor, torch.from_numpy(plain).to(dtype))
+    path = fm.score.sample(model, 5, as_tensor=True, return_trajectory=True, **how)
+    assert path.shape == (5, 5, 3)
+    looped = fm.score.ScoreModel(Half(torch.float32), prediction="x0", dim=3, on_device=True)
+    assert fm.score.sample(looped, 5, as_tensor=True, **how).dtype == torch.float32
+    assert fm.score.sample(model, 0, as_tensor=True, **how).shape == (0, 3)
+    with pytest.raises(ArgumentError, match="as_tensor"):
+        fm.score.sample(model, 5, as_tensor="yes", **how)
+
+
+def test_tensors_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match=r"fermiac\[torch\]"):
+        fm.score.sample(exact(), 3, sigma_range=(0.1, 5.0), as_tensor=True)
 
 
 def test_thresholds() -> None:

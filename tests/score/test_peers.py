@@ -11,6 +11,8 @@ import score_reference as reference
 from score_cases import CASES, CHURN, STOCHASTIC, model, noise, ours
 from score_reference import Array, karras
 
+import fermiac as fm
+
 # k-diffusion and diffusers warn of what they are built on.
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("ignore")]
 
@@ -160,3 +162,28 @@ def test_diffusers_on_our_grid(diffusers: Any, name: str, n: int, final: bool) -
     theirs = peers.diffusers_scheduler(kind, A.denoise, start(), grid(n), **settings)
     mine = found(name, grid(n), lower_order_final=final)
     np.testing.assert_allclose(mine, theirs, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["euler", "heun", "dpm_2", "lms", "dpmpp_2m"])
+def test_names_of_k_diffusion_mean_its_samplers(sampling: Any, name: str) -> None:
+    theirs = peers.k_diffusion(name, A.denoise, start(), grid(10))
+    mine = fm.score.integrate(model(A), start(), grid(10), f"sample_{name}")
+    np.testing.assert_allclose(mine, theirs, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "tolerance"),
+    [
+        ("DEISMultistepScheduler", {}, TOLERANCE),
+        ("UniPCMultistepScheduler", {}, TOLERANCE),
+        # It computes in float32.
+        ("DPMSolverMultistepScheduler", {"final_sigmas_type": "sigma_min"}, 1e-5),
+    ],
+)
+def test_names_of_diffusers_mean_its_schedulers(
+    diffusers: Any, name: str, settings: dict[str, Any], tolerance: float
+) -> None:
+    settings = {**settings, "lower_order_final": False}
+    theirs = peers.diffusers_scheduler(name, A.denoise, start(), grid(10), **settings)
+    mine = fm.score.integrate(model(A), start(), grid(10), name)
+    np.testing.assert_allclose(mine, theirs, rtol=0, atol=tolerance)

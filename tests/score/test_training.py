@@ -114,6 +114,41 @@ def test_every_prediction_is_trained_for_what_it_means(torch: Any, prediction: s
     np.testing.assert_allclose(errors.numpy() * unit**2, np.mean(error**2, axis=1), rtol=2e-2)
 
 
+def test_networks_of_diffusers_count_times_and_give_records(torch: Any) -> None:
+    class Record:
+        def __init__(self, sample: Any) -> None:
+            self.sample = sample
+
+    class Counting(torch.nn.Module):
+        """A network with one embedding for each time of a table, as those of diffusers."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.times = torch.nn.Embedding(100, 16)
+            self.layers = torch.nn.Sequential(
+                torch.nn.Linear(18, 32), torch.nn.SiLU(), torch.nn.Linear(32, 2)
+            )
+
+        def forward(self, x: Any, t: Any) -> Record:
+            assert t.dtype == torch.int64
+            return Record(self.layers(torch.cat([x, self.times(t)], dim=1)))
+
+    torch.manual_seed(5)
+    table = np.cumprod(1 - np.linspace(1e-3, 0.1, 100))
+    data = 0.7 * normal(2000, 2, 0)
+    model = fm.score.train_score(
+        data, module=Counting(), prediction="eps", kind="vp", alphas_cumprod=table, discrete=True,
+        sigma_law="log-uniform", n_steps=400, batch_size=512, learning_rate=5e-3, rng=1,
+        progress=False,
+    )  # fmt: skip
+    y = np.hypot(0.7, 1.0) * normal(1000, 2, 2)
+    exact = y * 0.49 / 1.49
+    assert np.sqrt(np.mean((model.denoise(y, 1.0) - exact) ** 2)) < 0.1
+    drawn = fm.score.sample(model, 2000, n_steps=20, rng=3, as_tensor=True)
+    assert drawn.dtype == torch.float32
+    assert abs(float(drawn.std()) - 0.7) < 0.1
+
+
 def test_images_keep_their_shape(torch: Any) -> None:
     class Convolution(torch.nn.Module):
         def __init__(self) -> None:

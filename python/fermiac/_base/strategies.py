@@ -45,6 +45,10 @@ class Strategies(Generic[T]):
         """The names, in the order of their registration."""
         return tuple(self._makers)
 
+    def _words(self) -> list[str]:
+        """Return the names that a misspelt one may have meant."""
+        return list(self._makers)
+
     def resolve(self, given: object, argument: str | None = None) -> T:
         """Return the strategy given as an object or by name."""
         if isinstance(given, self._base):
@@ -58,7 +62,7 @@ class Strategies(Generic[T]):
             maker = self._makers.get(given)
             if maker is not None:
                 return maker()
-            hint = suggestion(given, list(self._makers))
+            hint = suggestion(given, self._words())
             raise ArgumentError(f"{argument}: {shown(given)} was given; {hint}{needed}")
         if isinstance(given, type) and issubclass(given, self._base):
             raise ArgumentError(

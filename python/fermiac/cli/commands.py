@@ -1,4 +1,4 @@
-"""The command ``fermiac epsilon``: posteriors of epsilon from counts, tables or scores."""
+"""The commands of ``fermiac``, and ``epsilon``: its posteriors from counts, tables or scores."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import numpy as np
 
 from fermiac import privacy
 from fermiac._core import __version__
+from fermiac.cli.completion import SHELLS, script
+from fermiac.cli.doctor import doctor
 from fermiac.cli.tables import (
     COUNTS,
     PRIORS,
@@ -61,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 for success, 1 if some rows of a table could not be used, 2 if nothing could be computed,
+        0 for success, 1 if some rows of a table could not be used or `doctor` found a problem, 2 if
+        nothing could be computed,
         130 after Ctrl-C, 141 if the reader of the output closed its pipe.
 
     Examples
@@ -81,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         with _plain_warnings(name):
-            code = _epsilon(options)
+            code = _run(options, parser)
         if sys.stdout is not None:
             sys.stdout.flush()
         return code
@@ -98,6 +101,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _run(options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
+    """Run the command that was named."""
+    if options.command == "epsilon":
+        return _epsilon(options)
+    if options.command == "doctor":
+        return doctor(options)
+    print(script(options.shell, parser), end="")
+    return 0
 
 
 @contextmanager
@@ -202,6 +215,23 @@ def _parser() -> argparse.ArgumentParser:
         "false positives; reverse, true negatives over false negatives",
     )
     epsilon.add_argument("--claim", metavar="X", help="print P(epsilon > X)")
+    examined = commands.add_parser(
+        "doctor",
+        allow_abbrev=False,
+        help="versions, threads, optional packages, and a self-test",
+        description="A report on this installation: versions, the instruction-set level, threads, "
+        "optional packages, and a self-test of about two seconds with known answers.",
+        epilog="Exit codes: 0 if all is well; 1 if there is a problem, which the last lines name.",
+    )
+    examined.add_argument("--json", action="store_true", help="print the report as JSON")
+    examined.add_argument("--no-test", action="store_true", help="leave the self-test out")
+    completed = commands.add_parser(
+        "completion",
+        allow_abbrev=False,
+        help="completion script for a shell",
+        description="Print the completion script for a shell; its first lines say where it goes.",
+    )
+    completed.add_argument("shell", choices=tuple(SHELLS), help="the shell")
     return parser
 
 

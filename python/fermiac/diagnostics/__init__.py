@@ -7,3 +7,7 @@ from fermiac.diagnostics.convergence import bfmi, ess, mcse, rhat
 from fermiac.diagnostics.psis import khat_threshold, psis
 
 __all__ = ["autocorr_time", "bfmi", "ess", "khat_threshold", "mcse", "psis", "rhat"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

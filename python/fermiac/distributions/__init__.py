@@ -35,3 +35,7 @@ __all__ = [
     "Uniform",
     "as_law",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,3 +10,7 @@ from fermiac.runs.background import starter as _starter
 __all__ = ["Evidence", "evidence", "expect", "start"]
 
 start = _starter("importance", expect, evidence)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -118,7 +118,7 @@ def evidence(
         A file that keeps the values of the target, and from which a run that was killed is
         resumed; see `fermiac.Checkpoint`.
     progress : bool or callable, optional
-        Show a progress bar (by default on a terminal only), or call this with (done, total)
+        Show a progress bar (default: terminals, notebooks), or call this with (done, total)
         evaluations: after each batch of a target in Python, else about ten times a second.
 
     Returns

@@ -31,3 +31,7 @@ __all__ = [
 __all__ += kernels.__all__
 
 start = _starter("mcmc", sample, extend)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

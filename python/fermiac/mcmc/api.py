@@ -163,7 +163,7 @@ def sample(
         ``"module:function"``, a function that returns the target, for workers of an executor if the
         target cannot be pickled; see `fermiac.targets.factory`. Not used without an executor.
     progress : bool or callable, optional
-        Show a progress bar (by default only on a terminal) with the current R-hat, or call this
+        Show a progress bar (default: terminals, notebooks) with the current R-hat, or call this
         with (done, total) transitions of all chains, about ten times a second.
 
     Returns

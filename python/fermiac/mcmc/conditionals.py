@@ -282,3 +282,7 @@ class Categorical(Law):
 
     def _sample(self, rng: RowGenerator, size: Size, given: list[ArrayLike]) -> ArrayLike:
         return rng.categorical_log(given[0])
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -30,3 +30,7 @@ __all__ = [
 ]
 
 start = _starter("nested", sample, extend)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

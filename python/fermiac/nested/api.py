@@ -158,7 +158,7 @@ def sample(
         A file that keeps the state. A run that was killed resumes from it, to the same bits as a
         run that was not; see `fermiac.Checkpoint`.
     progress : bool or callable, optional
-        Show a progress bar (by default on a terminal only), or call this with (done, total)
+        Show a progress bar (default: terminals, notebooks), or call this with (done, total)
         evaluations; the total is an estimate that changes.
     validate : bool or int, default False
         Repeat the run with chains twice as long and other random numbers until log Z changes by

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import path_of, shown
+from fermiac._base.validate import path_of, shown, yes
 from fermiac.errors import ArgumentError
 from fermiac.nested.volumes import from_points, sensitivities
 
@@ -134,8 +134,21 @@ def to_anesthetic(result: NestedResult) -> Any:
     )
 
 
-def to_dynesty(result: NestedResult) -> dict[str, Any]:
+def to_dynesty(result: NestedResult, as_dict: bool) -> Any:
     """Return the run for dynesty; see `NestedResult.to_dynesty`."""
+    if yes("as_dict", as_dict):
+        return _fields_of_dynesty(result)
+    try:
+        results: Any = importlib.import_module("dynesty.results")
+    except ImportError as error:
+        raise ImportError(
+            "to_dynesty needs dynesty: pip install dynesty; or give as_dict=True"
+        ) from error
+    return results.Results(_fields_of_dynesty(result))
+
+
+def _fields_of_dynesty(result: NestedResult) -> dict[str, Any]:
+    """Return the content of a result of dynesty."""
     ell = result.log_densities
     assert ell is not None
     unit = result.unit_draws

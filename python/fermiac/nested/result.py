@@ -526,13 +526,19 @@ class NestedResult(Sample):
 
         return exports.to_anesthetic(self)
 
-    def to_dynesty(self) -> dict[str, Any]:
-        """Convert to a dictionary with the names that dynesty's results have.
+    def to_dynesty(self, *, as_dict: bool = False) -> Any:
+        """Convert to a result of dynesty, for its plots and tools.
+
+        Parameters
+        ----------
+        as_dict : bool, default False
+            Return the dictionary from which dynesty makes such a result; it does not need dynesty.
 
         Returns
         -------
-        dict
-            The input of ``dynesty.results.Results``: ``niter``, ``ncall`` and ``eff`` (in percent),
+        dynesty.results.Results or dict
+            For ``dynesty.plotting.runplot``, ``traceplot``, ``cornerplot`` and all that takes a
+            result of dynesty. It has ``niter``, ``ncall`` and ``eff`` (in percent),
             ``logl``, ``logwt``, ``logvol``, the running ``logz``, ``logzerr`` and ``information``,
             ``samples``, ``samples_u``, ``samples_id`` (the lineages), ``samples_it`` (the death
             after which a point was drawn), ``samples_n`` (live points) and ``blob`` (None for each
@@ -540,15 +546,28 @@ class NestedResult(Sample):
             with ``nlive``; others are dynamic ones, with ``samples_batch``, ``batch_logl_bounds``
             and ``batch_nlive``.
 
+        Raises
+        ------
+        ImportError
+            If dynesty is not installed, unless `as_dict` is given.
+
         Notes
         -----
         Unknown points of the unit cube are NaN; a log-likelihood of -inf is -1e300, as in dynesty.
         Its ``jitter_run`` is `simulate` here. Its ``resample_run`` assumes lineages without gaps,
         which is wrong if several points died at once; use `bootstrap`.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> prior = [fm.distributions.Uniform(0, 1)] * 2
+        >>> r = fm.nested.sample(lambda x: -(x**2).sum(axis=1), prior, 2, n_live=50, rng=0)
+        >>> r.to_dynesty(as_dict=True)["samples"].shape == r.draws.shape
+        True
         """
         from fermiac.nested import exports
 
-        return exports.to_dynesty(self)
+        return exports.to_dynesty(self, as_dict)
 
     def write_dead_birth(self, root: str | PathLike[str]) -> None:
         """Write the points as PolyChord does, for anesthetic and others.

@@ -38,3 +38,7 @@ __all__ = [
     "plot_visits",
     "plot_weights",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -155,7 +155,7 @@ def plot_convergence(
         if f is None:
             lines[name] = at, _distances(walk, at)
             continue
-        values = NodeFunction("f", f, walk.n_nodes).at(np.arange(walk.n_nodes))
+        values = NodeFunction("f", f, walk.n_nodes, walk._node_labels).at(np.arange(walk.n_nodes))
         if values.shape[1] != 1:
             raise ArgumentError("f: several functions given; one is needed")
         target = float(walk._shares() @ values[:, 0]) if truth is None else real("truth", truth)

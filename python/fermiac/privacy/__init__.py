@@ -87,3 +87,7 @@ __all__ = [
     "roc",
     "watermark_reference",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

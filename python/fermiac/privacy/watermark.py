@@ -150,7 +150,7 @@ def detect_watermark(
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     progress : bool or callable, optional
-        Show a progress bar (by default on a terminal only), or call this with (done, total) keys
+        Show a progress bar (default: terminals, notebooks), or call this with (done, total) keys
         about ten times a second.
 
     Returns

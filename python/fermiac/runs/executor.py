@@ -295,3 +295,7 @@ def _pickle(target: Any) -> bytes:
             f"({type(error).__name__}: {error}); define it at the top of a module, or let each "
             'worker build it: target_factory="module:function", a function that returns it'
         ) from error
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

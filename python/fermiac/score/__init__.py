@@ -101,3 +101,7 @@ start = _starter(
     train_noise_classifier,
     train_score,
 )
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

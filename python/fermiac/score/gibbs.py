@@ -253,7 +253,7 @@ def langevin_gibbs(
     checkpoint : path or Checkpoint, optional
         A file from which the run is resumed, also with more draws.
     progress : bool or callable, optional
-        Show a progress bar (by default on a terminal only), or call this with (done, total) draws
+        Show a progress bar (default: terminals, notebooks), or call this with (done, total) draws
         of all chains.
 
     Returns

@@ -34,6 +34,7 @@ from fermiac.score.model import Model, reserve
 from fermiac.score.noise import START
 from fermiac.score.schedules import schedule_of
 from fermiac.targets.factories import Factory
+from fermiac.targets.torch_modules import import_torch
 
 __all__ = ["event_of", "integrate", "sample", "start_noise"]
 
@@ -74,8 +75,9 @@ def integrate(
         The levels, strictly decreasing; the last may be 0. With two axes, each row has its own
         grid. See `karras` and the other schedules.
     integrator : str, Integrator or Adaptive, default "dpmpp_2m"
-        The integrator; `integrators` lists the names. ``"rk45"`` and ``"dop853"`` choose their own
-        steps between the levels, separately for each row, within a tolerance; see `Adaptive`.
+        The integrator; `integrators` lists the names, and tells of those of other programs.
+        ``"rk45"`` and ``"dop853"`` choose their own steps between the levels, separately for each
+        row, within a tolerance; see `Adaptive`.
     rng : int, SeedSequence, Generator or None
         The seed, for integrators with noise. The noise of a row depends on the seed, the row and
         the step alone.
@@ -106,7 +108,7 @@ def integrate(
     checkpoint : path or Checkpoint, optional
         A file that keeps the evaluations of the model; the same call resumes from it.
     progress : bool or callable, optional
-        Show a progress bar (by default on a terminal only), or call this with (done, total) rows
+        Show a progress bar (default: terminals, notebooks), or call this with (done, total) rows
         times steps.
 
     Returns
@@ -294,6 +296,7 @@ def sample(
     on_nan: str = "raise",
     callback: Callable[[int, float, Any], object] | None = None,
     return_trajectory: bool = False,
+    as_tensor: bool = False,
     n_threads: int | None = None,
     executor: Executor | Sharded | None = None,
     target_factory: str | Factory | None = None,
@@ -328,18 +331,23 @@ def sample(
         The seed of the starting points, and of an integrator's noise.
     first_row, brownian, threshold, on_nan, callback, return_trajectory, n_threads
         As for `integrate`.
+    as_tensor : bool, default False
+        Return a tensor: of the type and on the device of the network of a torch model, else of
+        float64 on the CPU.
     executor, target_factory, checkpoint, progress
         As for `integrate`.
 
     Returns
     -------
     ndarray or torch.Tensor, shape (n, d) or (n, *dim)
-        The points; a tensor if the loop of the model runs on its device.
+        The points; a tensor with `as_tensor`, or if the loop of the model runs on its device.
 
     Raises
     ------
     ArgumentError, TargetError, KeyboardInterrupt
         As for `integrate`.
+    ImportError
+        With `as_tensor`, if torch is not installed.
 
     Notes
     -----
@@ -356,6 +364,7 @@ def sample(
     True
     """
     model = as_model(model)
+    home = model._home() if yes("as_tensor", as_tensor) else None
     n = whole("n", n, 0, 2**40)
     event = event_of(model, dim)
     method = INTEGRATORS.resolve(integrator)
@@ -371,7 +380,7 @@ def sample(
     y0 = y0.reshape(n, *event)
     if model.runs_on_device:
         y0 = model._to_device(y0)
-    return integrate(
+    points = integrate(
         model,
         y0,
         grid,
@@ -389,6 +398,10 @@ def sample(
         checkpoint=checkpoint,
         progress=progress,
     )
+    if home is None:
+        return points
+    device, dtype = home
+    return import_torch().as_tensor(points).to(device=device, dtype=dtype)
 
 
 def event_of(model: Model, dim: int | Sequence[int] | None) -> tuple[int, ...]:

@@ -163,7 +163,7 @@ def log_likelihood(
     n_threads : int, optional
         Threads, for models in compiled code. The result does not depend on it.
     progress : bool or callable, optional
-        Show a progress bar (by default on a terminal only), or call this with (done, total) rows.
+        Show a progress bar (default: terminals, notebooks), or call this with (done, total) rows.
 
     Returns
     -------

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from fermiac._base.strategies import Strategies
 from fermiac._base.validate import choice, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.score.adaptive import Adaptive
+from fermiac.score.foreign_names import Integrators
 from fermiac.score.integrator import AnyIntegrator, Integrator, number, pair
 
 __all__ = [
@@ -564,9 +564,9 @@ _ADAPTIVE: dict[str, Callable[[], AnyIntegrator]] = {
 }
 _EXAMPLE = "fermiac.score.DPMSolver(2)"
 #: The integrators on fixed grids.
-FIXED_GRID = Strategies("integrator", Integrator, _FIXED, _EXAMPLE)
+FIXED_GRID = Integrators("integrator", Integrator, _FIXED, _EXAMPLE)
 #: All integrators, those with adaptive steps included.
-INTEGRATORS: Strategies[AnyIntegrator] = Strategies(
+INTEGRATORS: Integrators[AnyIntegrator] = Integrators(
     "integrator",
     AnyIntegrator,
     {**_FIXED, **_ADAPTIVE},
@@ -576,6 +576,11 @@ INTEGRATORS: Strategies[AnyIntegrator] = Strategies(
 
 def integrators() -> tuple[str, ...]:
     """List the names of the integrators on fixed grids.
+
+    An argument that takes an integrator also takes the names that k-diffusion
+    (``"sample_dpmpp_2m"``), diffusers (``"EulerDiscreteScheduler"``) and programs above them
+    (``"DPM++ 2M"``, ``"Euler a"``) have for them, of the order that is the default there. A last
+    step to level 0 denoises here, whatever it does there.
 
     Returns
     -------

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base.tensors import is_tensor, like, to_numpy
 from fermiac._base.validate import numbers, shown, whole
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
+from fermiac.targets.torch_modules import import_torch
 
 __all__ = ["SLACK", "Model", "event_shape_of", "points_of", "reserve", "rows_of"]
 
@@ -76,6 +77,10 @@ class Model:
     def _to_device(self, y: Array) -> Any:
         """Return points as a tensor on the device of the model."""
         raise NotImplementedError
+
+    def _home(self) -> tuple[Any, Any]:
+        """Return the device and the type of its points as tensors."""
+        return "cpu", import_torch().float64
 
     def _sampling_range(self) -> tuple[float, float]:
         """Return the default range of levels of a sampler."""

@@ -501,6 +501,12 @@ class ScoreModel(Model):
             return evaluating(self._network.held)
         return nullcontext()
 
+    def _home(self) -> tuple[Any, Any]:
+        inner = self._network
+        if isinstance(inner, Model):
+            return inner._home()
+        return (inner.device, inner.dtype) if isinstance(inner, TorchNetwork) else super()._home()
+
     def _to_device(self, y: Array) -> Any:
         """Points as a tensor where the module is."""
         network = self.network

@@ -339,7 +339,7 @@ def svdd(
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     progress : bool or callable, optional
-        Show a bar (by default on a terminal only), or call this with (done, total) steps.
+        Show a bar (default: terminals, notebooks), or call this with (done, total) steps.
 
     Returns
     -------

@@ -81,7 +81,7 @@ def searched(
     n_threads : int, optional
         Threads for a model that runs in Rust. They do not change the result.
     progress : bool or callable, optional
-        Show a progress bar (by default on a terminal only), or call this with (done, total) trials.
+        Show a progress bar (default: terminals, notebooks), or call this with (done, total) trials.
 
     Returns
     -------

@@ -266,7 +266,7 @@ class TorchNetwork:
             x = x.clone()
         if self.event_shape is not None:
             x = x.view(n, *self.event_shape)
-        time, kind = scales.time, self._time_type()
+        time, kind = scales.time, self.time_type
         if isinstance(time, float):
             times = torch.full((n,), time, device=device, dtype=kind)
         else:
@@ -294,7 +294,9 @@ class TorchNetwork:
         given = given if given.ndim == 2 else given.reshape(n, -1)
         return given if given.device == y.device else given.to(y.device)
 
-    def _time_type(self) -> Any:
+    @property
+    def time_type(self) -> Any:
+        """The type of the times that the module gets: whole numbers where it counts them."""
         torch = sys.modules["torch"]
         if self.parametrisation.discrete and self.parametrisation.time_scale == 1.0:
             return torch.int64

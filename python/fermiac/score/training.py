@@ -232,7 +232,9 @@ def train_score(
     data : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
         Draws of the law to be learnt.
     module : torch.nn.Module, optional
-        The network: (x_t, t) -> a tensor like x_t, as `ScoreModel` takes it. It is trained in
+        The network: (x_t, t) -> a tensor like x_t, or a record that has it as ``sample``, as the
+        networks of diffusers give. `prediction` and `kind` say what the two are, as for
+        `ScoreModel`: by default x_t is the noisy point and t its level s, (n,). It is trained in
         place. By default a residual multilayer perceptron.
     prediction, kind : str
         The output and the input of a module of your own; see `ScoreModel`. The kind is by default
@@ -426,6 +428,7 @@ class _Task:
         self._torch = import_torch()
         self._place = place
         self._dtype = model.network.dtype
+        self._time_type = model.network.time_type
         self.dim = points.shape[1]
         self._points = self.tensor(points)
 
@@ -442,7 +445,10 @@ class _Task:
         noisy = self._column(scales.into, s) * (x + self._column(s, s) * z)
         if self._shape is not None:
             noisy = noisy.reshape(-1, *self._shape)
-        given = self.module(noisy, self._column(scales.time, s)[:, 0])
+        times = self._column(scales.time, s)[:, 0].to(self._time_type)
+        given = self.module(noisy, times)
+        if not self._torch.is_tensor(given):
+            given = getattr(given, "sample", given)
         if not self._torch.is_tensor(given) or given.shape != noisy.shape:
             got = tuple(given.shape) if self._torch.is_tensor(given) else type(given).__name__
             raise TargetError(

@@ -246,3 +246,7 @@ def simplex(k: int) -> Transform:
     simplex(3)
     """
     return Transform("simplex", whole("k", k, 2, 2**31 - 1))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

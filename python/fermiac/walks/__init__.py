@@ -90,3 +90,7 @@ __all__ = [
 ]
 
 start = _starter("walks", walk, extend, optimize)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

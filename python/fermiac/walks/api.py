@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
@@ -66,7 +67,7 @@ def walk(
     burn_in: int | str = "auto",
     thin: int = 1,
     step_exponent: float = 1.0,
-    pseudo_counts: str | ArrayLike = "target",
+    pseudo_counts: str | ArrayLike | Mapping[Any, float] = "target",
     history: str = "private",
     memory_size: int | None = None,
     component: str = "error",
@@ -116,19 +117,21 @@ def walk(
         The strength of repellence: a number, ``("linear", a0, a1, n1)``, which rises until step n1,
         or ``("log", a, a1)``, a ln(e + n) up to a1. By default that of the kernel, 5.0. The
         variance of averages falls like 1 / (2 alpha + 1).
-    weights : None, "degree", array_like or callable, default None
-        The target, up to a factor: positive numbers for all nodes, or a function that returns them
-        for an int64 array of nodes; by default uniform. Bases with a law of their own take none.
-    init : None, int or array_like of int, shape (n_walkers,), default None
-        The first node of each walker, by number or by label; by default drawn from the law of the
-        walk.
+    weights : None, "degree", array_like, mapping or callable, default None
+        The target, up to a factor: positive numbers for all nodes, a mapping, or a function that
+        returns them for an array of nodes (labels where the graph has them, see
+        `WalkResult.expect`); by default uniform. Bases with a law of their own take none.
+    init : None, a node or array_like of nodes, shape (n_walkers,), default None
+        The first node of each walker, ``["a", "b"]`` for instance; by default drawn from the law of
+        the walk. Where the graph has labels, nodes are given by these, or by number if no label is
+        a whole number.
     n_steps : int, default 1_000_000
         Steps of each walker.
     n_walkers : int, default 64
         The number of walkers. Errors come from their spread, so take at least 8.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
-    f : array_like, callable, native function or torch module, optional
+    f : array_like, mapping, callable, native function or torch module, optional
         The function of the nodes that ``walk.expect()`` averages; see `WalkResult.expect`.
         ``stop=`` and ``record="none"`` need it.
     record : {"visits", "path", "none"}, default "visits"
@@ -143,7 +146,7 @@ def walk(
         The step size of the history's measure is (n + 1) to the power of minus this, above 0.5 and
         up to 1. Below 1 it forgets the first steps sooner, but never becomes quiet: averages have a
         bias that falls like that power of n only.
-    pseudo_counts : {"target", "uniform", "degree"} or array_like, default "target"
+    pseudo_counts : {"target", "uniform", "degree"}, array_like or mapping, default "target"
         The visits that a history begins with, one per node on average; by default in proportion to
         the target, so that no node is preferred at first.
     history : {"private", "shared_sync", "shared_async"}, default "private"
@@ -178,7 +181,7 @@ def walk(
         Worker threads; see `fermiac.set_num_threads`. Never changes the result, except
         with ``history="shared_async"``.
     progress : bool or callable, optional
-        Show a progress bar (by default on a terminal only), or call this with (done, total) steps
+        Show a progress bar (default: terminals, notebooks), or call this with (done, total) steps
         of all walkers, about ten times a second.
 
     Returns
@@ -311,7 +314,7 @@ def walk(
     forgetting = _step_exponent(step_exponent, strategy)
     size = _memory_size(memory_size, strategy, history, forgetting)
     workers = resolve_threads(n_threads)
-    function = None if f is None else NodeFunction("f", f, net.n_nodes)
+    function = None if f is None else NodeFunction("f", f, net.n_nodes, net._node_labels)
     _check_streams(record, function, stop, on_block, many)
     if stop is not None and history != "private" and strategy.repels:
         raise ArgumentError(

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import shown, taken
+from fermiac._base.validate import taken
 from fermiac.errors import ArgumentError
 
-__all__ = ["edge_weights", "locked", "names", "nodes", "whole_numbers"]
+__all__ = ["edge_weights", "locked", "nodes", "whole_numbers"]
 
 A = TypeVar("A", bound=NDArray[Any])
 
@@ -63,26 +63,3 @@ def edge_weights(name: str, given: ArrayLike) -> Any:
         )
     kind = np.float32 if array.dtype == np.float32 else np.float64
     return np.ascontiguousarray(array, dtype=kind)
-
-
-def names(labels: Any, n: int) -> tuple[Any, ...] | None:
-    """Take the labels of n nodes."""
-    if labels is None:
-        return None
-    if isinstance(labels, (str, bytes)):
-        raise ArgumentError("labels: one text was given; a sequence of names is needed")
-    try:
-        given = tuple(labels.tolist() if isinstance(labels, np.ndarray) else labels)
-    except TypeError:
-        raise ArgumentError(
-            f"labels: {shown(labels)} was given; a sequence of names is needed"
-        ) from None
-    if len(given) != n:
-        raise ArgumentError(f"labels: {len(given)} given for {n} nodes; one for each is needed")
-    try:
-        different = len(set(given))
-    except TypeError:
-        raise ArgumentError("labels: names that are hashable are needed") from None
-    if different != n:
-        raise ArgumentError("labels: two nodes have the same name; all must differ")
-    return given

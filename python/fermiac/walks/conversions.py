@@ -9,16 +9,17 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import taken, whole, yes
+from fermiac._base.validate import listed, shown, taken, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.walks import arrays as arrays_module
+from fermiac.walks import labels as labels_module
 from fermiac.walks.graph import Graph
 
-__all__ = ["as_graph", "of_edges", "of_igraph", "of_networkx", "of_scipy"]
+__all__ = ["as_graph", "of_edges", "of_frame", "of_igraph", "of_networkx", "of_scipy"]
 
 
 def as_graph(graph: Any) -> Graph:
@@ -30,8 +31,9 @@ def as_graph(graph: Any) -> Graph:
         A `Graph`; a sparse matrix or array of SciPy (`Graph.from_scipy`); a graph of networkx
         (`Graph.from_networkx`) or igraph (`Graph.from_igraph`), whose edge attribute ``weight``
         counts; a tuple ``(indptr, indices)`` or ``(indptr, indices, weights)`` of arrays
-        (`Graph`); an array or list of edges, shape (m, 2) (`Graph.from_edges`); or the path of a
-        folder (`Graph.open`).
+        (`Graph`); an array or list of edges, shape (m, 2), between numbers or names
+        (`Graph.from_edges`); a table of edges of pandas or polars (`Graph.from_dataframe`); or the
+        path of a folder (`Graph.open`).
 
     Returns
     -------
@@ -62,23 +64,29 @@ def as_graph(graph: Any) -> Graph:
         return of_networkx(graph)
     if _is_igraph(graph):
         return of_igraph(graph)
+    if _is_frame(graph):
+        return of_frame(graph)
     if isinstance(graph, np.ndarray | list):
         edges = taken("graph", graph)
-        if edges.ndim == 2 and edges.shape[1] == 2 and edges.dtype.kind in "iu":
-            return of_edges(edges)
+        if edges.ndim == 2 and edges.shape[1] == 2 and edges.dtype.kind in "iuUTO":
+            return of_edges(edges if edges.dtype.kind in "iu" else graph)
         raise ArgumentError(
             f"graph: an array of shape {edges.shape} and type {edges.dtype} was given; as edges, "
-            "whole numbers of shape (m, 2) are needed; a dense adjacency matrix goes through "
-            "scipy.sparse.csr_array(matrix)"
+            "whole numbers or names of shape (m, 2) are needed; a dense adjacency matrix goes "
+            "through scipy.sparse.csr_array(matrix)"
         )
     raise ArgumentError(
         f"graph: a {type(graph).__name__} was given; a fermiac, SciPy, networkx or igraph graph, "
-        "arrays (indptr, indices), an array of edges or the path of a folder is needed"
+        "arrays (indptr, indices), an array or a table of edges or the path of a folder is needed"
     )
 
 
 def _is_networkx(graph: Any) -> bool:
     return all(hasattr(graph, name) for name in ("adj", "nodes", "edges", "is_directed"))
+
+
+def _is_frame(graph: Any) -> bool:
+    return all(hasattr(graph, name) for name in ("columns", "dtypes", "__getitem__"))
 
 
 def _is_igraph(graph: Any) -> bool:
@@ -97,6 +105,8 @@ def of_edges(
 ) -> Graph:
     """Make a graph of edges; with `plain_weights`, weights that all are 1 are dropped."""
     one_way = yes("directed", directed)
+    if (named := _names_in(edges)) is not None:
+        edges, labels, n_nodes = _numbered(named, labels, n_nodes)
     pairs, signed = arrays_module.nodes("edges", edges, 2)
     if not pairs.size:
         pairs = pairs.reshape(0, 2)
@@ -131,7 +141,7 @@ def of_edges(
     summed = rows.weights
     if plain_weights and summed is not None and (summed == 1).all():
         summed = None
-    names = arrays_module.names(labels, n_nodes)
+    names = labels_module.take(labels, n_nodes)
     # The rows are valid; this pass collects facts about them.
     found = _core.Graph(rows.indptr, rows.indices).survey(True, False, threads)
     known: dict[str, Any] = dict(zip(("sorted", "repeated", "loops"), found, strict=True))
@@ -139,6 +149,83 @@ def of_edges(
         known["asymmetry"] = None
     starts = rows.indptr.view(np.int64)
     return Graph._of(starts, rows.indices, summed, one_way, names, **known)
+
+
+def _names_in(edges: Any) -> NDArray[np.object_] | None:
+    """Return edges (m, 2) whose ends are no numbers as an array of objects; None for others."""
+    given = taken("edges", edges)
+    if given.dtype.kind not in "UTO" or given.ndim != 2 or given.shape[1] != 2:
+        return None
+    # NumPy turned numbers beside texts into texts.
+    names = np.array(edges, dtype=object)
+    return None if all(isinstance(end, int) for end in names.flat) else names
+
+
+def _numbered(
+    names: NDArray[np.object_], labels: Sequence[Any] | None, n_nodes: int | None
+) -> tuple[NDArray[np.int64], Sequence[Any] | None, int]:
+    """Return named edges as numbers, with the labels and the number of the nodes."""
+    if labels is None:
+        places, labels = labels_module.numbered("edges", names.reshape(-1).tolist())
+    else:
+        items = listed(labels, 2**32)
+        labels = labels_module.take(labels if items is None else items, len(items or ()))
+        known = {label: i for i, label in enumerate(labels or ())}
+        flat = names.reshape(-1).tolist()
+        places = np.array([labels_module.number_of("edges", end, known) for end in flat])
+    n = len(labels or ())
+    if n_nodes is not None and whole("n_nodes", n_nodes, 1, 2**62) != n:
+        raise ArgumentError(
+            f"n_nodes: {shown(n_nodes)} was given for edges between {n} names; leave it "
+            "out, and give labels= if there are nodes without edges"
+        )
+    return places.reshape(-1, 2), labels, n
+
+
+def of_frame(
+    frame: Any,
+    source: Any = None,
+    target: Any = None,
+    weight: Any = "weight",
+    directed: bool = False,
+    merge: bool = True,
+) -> Graph:
+    """Convert a table with an edge in each row."""
+    if not _is_frame(frame):
+        raise ArgumentError(
+            f"frame: a {type(frame).__name__} was given; a DataFrame of pandas or polars is needed"
+        )
+    columns = list(frame.columns)
+    if source is None and target is None:
+        named = "source" in columns and "target" in columns
+        source, target = ("source", "target") if named else (*columns, None, None)[:2]
+    ends = [_column(frame, "source", source), _column(frame, "target", target)]
+    if all(column.dtype.kind in "iu" for column in ends):
+        flat: Any = np.stack(ends, axis=1).reshape(-1)
+    else:
+        flat = list(chain.from_iterable(zip(frame[source], frame[target], strict=True)))
+    places, labels = labels_module.numbered("frame", flat)
+    weights = None
+    if weight is not None and (weight != "weight" or weight in columns):
+        weights = _column(frame, "weight", weight)
+    pairs = places.reshape(-1, 2)
+    n = None if labels is None else len(labels)
+    return of_edges(pairs, n, weights, directed, merge, labels=labels, plain_weights=True)
+
+
+def _column(frame: Any, name: str, column: Any) -> NDArray[Any]:
+    """Return a column of a table as an array."""
+    columns = list(frame.columns)
+    try:
+        values = np.asarray(frame[column]) if column in columns else None
+    except (TypeError, ValueError):  # of what is no name, an array for instance
+        values = None
+    if values is None or values.ndim != 1:
+        raise ArgumentError(
+            f"{name}: {shown(column)} was given; the name of one column is needed: "
+            f"{shown(columns, 200)}"
+        )
+    return values
 
 
 def of_scipy(

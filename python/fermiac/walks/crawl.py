@@ -6,13 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-import numpy as np
-from numpy.typing import NDArray
-
 from fermiac._base import layout as fit
 from fermiac._base.validate import yes
 from fermiac.errors import ArgumentError
-from fermiac.walks.node_functions import called
 from fermiac.walks.result import WalkResult
 
 if TYPE_CHECKING:
@@ -20,8 +16,6 @@ if TYPE_CHECKING:
     from fermiac.walks.node_functions import NodeFunctionLike
 
 __all__ = ["Crawl"]
-
-Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -46,17 +40,9 @@ class Crawl(WalkResult):
     True
     """
 
-    _names: Ids | None = None
-
     _layout: ClassVar[fit.Layout] = {
         "_names": fit.array("i", "nodes"),
     }
-
-    @property
-    def nodes(self) -> Ids:
-        """The discovered nodes by their original numbers, in the order of their discovery."""
-        assert self._names is not None
-        return self._names
 
     def expect(  # type: ignore[override]  # as in WalkResult
         self,
@@ -88,7 +74,7 @@ class Crawl(WalkResult):
         """
         if yes("include_prior", include_prior):
             raise ArgumentError("include_prior: a crawl does not know all nodes that have a prior")
-        return super().expect(self._outside(f), self._outside(under), names=names)
+        return super().expect(f, under, names=names)
 
     def stderr(
         self,
@@ -101,14 +87,7 @@ class Crawl(WalkResult):
         """Give the standard error of an average; see `WalkResult.stderr`."""
         if method == "theory":
             raise ArgumentError("method: 'theory' needs the whole graph; take 'replica'")
-        return super().stderr(
-            self._outside(f), method, under=self._outside(under), batch_size=batch_size
-        )
-
-    def _outside(self, given: Any) -> Any:
-        """Return a function of the nodes as a function of the numbers of their discovery."""
-        call = None if given is None or isinstance(given, str) else called(given)
-        return given if call is None else lambda nodes: call(self.nodes[nodes])
+        return super().stderr(f, method, under=under, batch_size=batch_size)
 
     @property
     def tvd(self) -> NoReturn:

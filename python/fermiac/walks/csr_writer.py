@@ -62,7 +62,7 @@ def write_csr(
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     progress : bool or callable, optional
-        Show a progress bar of the merge (by default on a terminal only), or call this with
+        Show a progress bar of the merge (default: terminals, notebooks), or call this with
         (done, total) entries.
 
     Returns

@@ -74,7 +74,9 @@ def expect(
         parts, scalar = _of_run(walk, under, include_prior)
         n_evals = 0
     else:
-        function = NodeFunction("f", f, walk.n_nodes)
+        function = f
+        if not isinstance(f, NodeFunction):
+            function = NodeFunction("f", f, walk.n_nodes, walk._node_labels)
         parts = parts_of(walk, function, under, include_prior)
         scalar, n_evals = function.scalar, len(walk.visited) if callable(f) else 0
     settings = {
@@ -215,7 +217,7 @@ def ratios_under(walk: WalkResult, under: Any, nodes: NDArray[Any]) -> Array | N
             )
         new = np.ones(len(nodes)) if under == "uniform" else walk._degrees_at(nodes)
     else:
-        function = NodeFunction("under", under, walk.n_nodes)
+        function = NodeFunction("under", under, walk.n_nodes, walk._node_labels)
         new = function.at(nodes)
         if not function.scalar:
             raise ArgumentError("under: a row of numbers a node given; one number is needed")

@@ -19,7 +19,9 @@ from fermiac.runs.loop import run_and_warn
 from fermiac.walks.api import BLOCK, MOST_STEPS
 from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.conversions import as_graph
+from fermiac.walks.graph import Graph
 from fermiac.walks.job import Job
+from fermiac.walks.labels import numbers_of
 from fermiac.walks.memory import require_room
 from fermiac.walks.result import WalkResult
 from fermiac.walks.run import WalkLoop, restore_walkers
@@ -128,8 +130,8 @@ def corpus(
         Walks from each node.
     base : str or base chain, default "srw"
         ``"srw"``, ``"weighted"``, ``"nbrw"`` or a `Node2Vec`, or another base of `walk`.
-    init : array_like of int, optional
-        The first nodes; by default all.
+    init : array_like of nodes, optional
+        The first nodes, by label where the graph has labels, as in `walk`; by default all.
     part_size : int, optional
         Walks of a part; by default about four million nodes.
     n_threads : int, optional
@@ -141,6 +143,7 @@ def corpus(
     ------
     ndarray of uint32 or uint64, shape (part_size, length)
         Walks, one a row, in a random order in each repeat; the last part of a repeat is shorter.
+        They have the numbers of nodes; ``graph.nodes[part]`` has the labels.
 
     Raises
     ------
@@ -164,7 +167,7 @@ def corpus(
     size = max(_PART // (steps + 1), 1)
     if part_size is not None:
         size = whole("part_size", part_size, 1, 2**40)
-    nodes = np.arange(net.n_nodes) if init is None else _nodes(init, net.n_nodes)
+    nodes = np.arange(net.n_nodes) if init is None else _nodes(init, net)
     room = 16 * min(size, len(nodes)) * (steps + 1)
     require_room(room, "a part of the corpus", "give a smaller part_size or length")
     workers, key = resolve_threads(n_threads), key_of(rng)
@@ -192,10 +195,12 @@ def corpus(
     return parts()
 
 
-def _nodes(init: ArrayLike, n_nodes: int) -> NDArray[np.int64]:
+def _nodes(init: ArrayLike, graph: Graph) -> NDArray[np.int64]:
+    if graph.labels is not None:
+        init = numbers_of("init", init, graph._numbers)
     nodes = np.atleast_1d(taken("init", init))
     if nodes.ndim != 1 or nodes.dtype.kind not in "iu" or not nodes.size:
         raise ArgumentError(f"init: {shown(init)} was given; an array of nodes is needed")
-    if nodes.min() < 0 or nodes.max() >= n_nodes:
-        raise ArgumentError(f"init: nodes go from 0 to {n_nodes - 1}")
+    if nodes.min() < 0 or nodes.max() >= graph.n_nodes:
+        raise ArgumentError(f"init: nodes go from 0 to {graph.n_nodes - 1}")
     return nodes.astype(np.int64)

@@ -88,6 +88,8 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
             )
         if not _same(walk._law, other._law) or not _same(walk._degrees, other._degrees):
             raise ArgumentError("merge: walks of different laws, or on different graphs, given")
+        if walk.labels != other.labels:
+            raise ArgumentError("merge: walks on graphs with different labels given")
         seeds.append(other.settings.get("seeds", [other.seed]))
         same.append(other)
     flat = [seed for part in seeds for seed in part]

@@ -12,6 +12,7 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, yes
 from fermiac.errors import ArgumentError
 from fermiac.walks import arrays
+from fermiac.walks import labels as labels_module
 from fermiac.walks.rows import Rows
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Graph(Rows):
     directed : bool, default False
         Whether edges lead one way only. If not, each must have a reverse of the same weight.
     labels : sequence, optional
-        Your names of the nodes, all different.
+        Your names of the nodes, all different. Callables and mappings of nodes take them, as do
+        `walk` (``init=``) and `index`; arrays of values stay in the order of the nodes.
     validate : {"full", "sample", "none"}, default "full"
         The part that is checked: everything, with the reverse edges of an undirected graph; a few
         thousand rows; or only the lengths, for arrays on a disk that are known to be valid.
@@ -91,7 +93,7 @@ class Graph(Rows):
         if len(starts) < 2:
             raise ArgumentError("indptr: a graph without nodes was given; one node is needed")
         starts = np.ascontiguousarray(starts, dtype=np.int64)
-        self._fill(starts, ids, edge_weights, one_way, arrays.names(labels, len(starts) - 1))
+        self._fill(starts, ids, edge_weights, one_way, labels_module.take(labels, len(starts) - 1))
         if validate != "none":
             threads = resolve_threads(None)
             found = self._core.survey(validate == "full", signed, threads)
@@ -143,9 +145,10 @@ class Graph(Rows):
 
         Parameters
         ----------
-        edges : array_like of int, shape (m, 2)
+        edges : array_like of int or of str, shape (m, 2)
             The ends of each edge. An edge of an undirected graph is given once, in either
-            direction; without weights it does no harm to give both.
+            direction; without weights it does no harm to give both. Names, such as
+            ``[("a", "b"), ("b", "c")]``, become the labels of nodes 0, 1, … as they appear.
         n_nodes : int, optional
             The number of nodes; by default one more than the largest node of an edge.
         weights : array_like, shape (m,), optional
@@ -156,7 +159,7 @@ class Graph(Rows):
             Repeated edges become one with the sum of their weights, or stay separate: then a walk
             takes either with the same probability.
         labels : sequence, optional
-            Your names of the nodes.
+            Your names of the nodes. With edges between names: all names, in the order of the nodes.
 
         Returns
         -------
@@ -175,6 +178,9 @@ class Graph(Rows):
         >>> g = fm.walks.Graph.from_edges([(0, 1), (1, 2), (2, 0), (0, 1)])
         >>> g.n_edges
         3
+        >>> g = fm.walks.Graph.from_edges([("Rome", "Milan"), ("Milan", "Turin")])
+        >>> g.labels
+        ('Rome', 'Milan', 'Turin')
         """
         from fermiac.walks.conversions import of_edges
 
@@ -232,13 +238,63 @@ class Graph(Rows):
         return cast(Self, of_scipy(matrix, directed, labels, validate))
 
     @classmethod
+    def from_dataframe(
+        cls,
+        frame: Any,
+        source: Any = None,
+        target: Any = None,
+        weight: Any = "weight",
+        *,
+        directed: bool = False,
+        multi: str = "merge",
+    ) -> Self:
+        """Make a graph of a table of pandas or polars with an edge in each row.
+
+        Parameters
+        ----------
+        frame : DataFrame
+            The table.
+        source, target : column names, optional
+            The columns with the ends of the edges; by default ``"source"`` and ``"target"``, or
+            the first two columns. Their values are the labels of the nodes, whole numbers in
+            ascending order, others as they appear. Where they are 0, 1, … without a gap, there are
+            no labels.
+        weight : column name or None, default "weight"
+            The column with positive weights, where there is one; None leaves weights out.
+        directed : bool, default False
+            Whether edges lead from `source` to `target` only.
+        multi : {"merge", "keep"}, default "merge"
+            As in `from_edges`.
+
+        Returns
+        -------
+        Graph
+            The graph of all nodes that an edge has.
+
+        Raises
+        ------
+        ArgumentError
+            If a column is missing, an end is missing (None, NaN), or a weight is not a positive,
+            finite number.
+
+        See Also
+        --------
+        fermiac.walks.as_graph : Takes tables, too.
+        """
+        from fermiac.walks.conversions import of_frame
+
+        choice("multi", multi, ("merge", "keep"))
+        return cast(Self, of_frame(frame, source, target, weight, directed, multi == "merge"))
+
+    @classmethod
     def from_networkx(cls, graph: Any, weight: str | None = "weight") -> Self:
         """Convert a graph of networkx.
 
         Parameters
         ----------
         graph : networkx Graph, DiGraph, MultiGraph or MultiDiGraph
-            The graph. Its nodes become 0, 1, … in its order; their names are the labels.
+            The graph. Its nodes become 0, 1, … in its order; their names are the labels, unless
+            they are 0, 1, … themselves.
         weight : str or None, default "weight"
             The attribute of the edges with their weights, 1 where an edge has none; None leaves
             weights out. Parallel edges become one with the sum of their weights.

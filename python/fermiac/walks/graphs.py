@@ -453,3 +453,7 @@ def _spans(m: int, block: int) -> Iterator[tuple[int, int]]:
     """Yield the ranges of blocks of m edges; one empty block if there are none."""
     step = -(-whole("block", block, 1, 2**62) // _TASK) * _TASK
     return ((at, min(at + step, m)) for at in range(0, max(m, 1), step))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -17,6 +17,7 @@ from fermiac.walks import arrays
 from fermiac.walks.chains import BaseChain
 from fermiac.walks.graph import Graph
 from fermiac.walks.kernels import HistoryKernel, Plain
+from fermiac.walks.labels import numbers_of
 from fermiac.walks.memory import memory_of, require_room
 from fermiac.walks.visit_law import Law, core_law
 
@@ -152,9 +153,9 @@ def initial_nodes(
     require_room(8 * n_walkers, f"the nodes of {n_walkers} walkers", "use fewer walkers")
     if init is None:
         return _drawn(n_walkers, law, graph, key)
-    given = np.atleast_1d(init if isinstance(init, str) else taken(argument, init))
-    if graph.labels is not None and given.dtype.kind in "US":
-        given = np.array([graph.index(label) for label in given.tolist()])
+    if graph.labels is not None:
+        init = numbers_of(argument, init, graph._numbers)
+    given = np.atleast_1d(taken(argument, init))
     nodes, signed = arrays.nodes(argument, given)
     if signed:
         nodes = nodes.view(f"i{nodes.itemsize}")

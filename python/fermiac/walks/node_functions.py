@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import numbers, taken
+from fermiac._base.validate import numbers, shown, taken
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.walks.labels import Labels, lookup
 
 __all__ = ["NodeFunction", "NodeFunctionLike", "called"]
 
 Array = NDArray[np.float64]
 Ids = NDArray[np.int64]
 
-NodeFunctionLike: TypeAlias = "Callable[[Ids], ArrayLike] | ArrayLike"
+NodeFunctionLike: TypeAlias = "Callable[[Any], ArrayLike] | Mapping[Any, Any] | ArrayLike"
 """The type of a function of the nodes as an argument; see `fermiac.walks.WalkResult.expect`."""
 
 #: The class of all functions of ctypes.
@@ -28,12 +29,16 @@ _BATCH = 65536
 
 
 class NodeFunction:
-    """A function of the nodes of a graph, evaluated at most once per node."""
+    """A function of the nodes of a graph, evaluated at most once per node.
 
-    def __init__(self, name: str, given: Any, n_nodes: int) -> None:
+    Callables and mappings take the labels of the nodes, where there are any.
+    """
+
+    def __init__(self, name: str, given: Any, n_nodes: int, labels: Labels | None = None) -> None:
         self._name = name
         self._n_nodes = n_nodes
-        self._call: Callable[[Ids], Any] | None = called(given)
+        self._labels = labels
+        self._call: Callable[[Ids], Any] | None = called(name, given, labels)
         self._values = np.empty((0, 1))
         self._known: NDArray[np.bool_] | None = None
         #: Whether there is one value per node, and not a row; known after the first call.
@@ -60,7 +65,7 @@ class NodeFunction:
         if not np.isfinite(values).all():
             at = int(np.flatnonzero(~np.isfinite(values).reshape(n, -1).all(axis=1))[0])
             raise ArgumentError(
-                f"{self._name}: {values[at]} at node {at}; finite numbers are needed"
+                f"{self._name}: {values[at]} at node {self.label(at)}; finite numbers are needed"
             )
         self.scalar = values.ndim == 1
         return values.reshape(n, -1)
@@ -93,7 +98,11 @@ class NodeFunction:
         try:
             got = self._call(nodes.copy())
         except Exception as error:
-            error.add_note(f"raised where {self._name} was evaluated at {len(nodes)} nodes")
+            what = "numbers" if self._labels is None else "labels"
+            error.add_note(
+                f"raised where {self._name} was evaluated at {len(nodes)} nodes, an array of their "
+                f"{what}; for one node at a time give a mapping from nodes, or numpy.vectorize(f)"
+            )
             raise
         try:
             values = np.asarray(got)
@@ -116,20 +125,39 @@ class NodeFunction:
         if not good.all():
             at = int(np.flatnonzero(~good)[0])
             raise TargetError(
-                f"{self._name}: gave {values[at]} at node {nodes[at]}; finite numbers are needed"
+                f"{self._name}: gave {values[at]} at node {self.label(nodes[at])}; finite numbers "
+                "are needed"
             )
         return values
 
+    def label(self, node: Any) -> str:
+        """Return the label of a node for a message, or its number."""
+        return str(node) if self._labels is None else shown(self._labels[node])
 
-def called(given: Any) -> Callable[[Ids], Any] | None:
-    """Return the function of nodes that is called; None for arrays."""
+
+def called(name: str, given: Any, labels: Labels | None = None) -> Callable[[Ids], Any] | None:
+    """Return what is given as a function of the numbers of nodes; None for arrays.
+
+    It gets the labels of the nodes where there are any. Torch modules and native functions, which
+    take whole numbers only, get the numbers if the labels are anything else.
+    """
     torch = sys.modules.get("torch")
+    of_labels: Callable[[Any], Any] | None
+    names: Any = labels
+    whole = True
     if torch is not None and isinstance(given, torch.nn.Module):
-        return _of_module(given, torch)
-    pointer = _address(given)
-    if pointer is not None:
-        return _of_pointer(pointer)
-    return given if callable(given) else None
+        of_labels = _of_module(given, torch)
+    elif (pointer := _address(given)) is not None:
+        of_labels = _of_pointer(pointer)
+    else:
+        whole = False
+        of_labels = lookup(name, given)
+        if of_labels is None and callable(given):
+            of_labels = given
+    if of_labels is None or names is None or (whole and names.dtype == object):
+        return of_labels
+    function = of_labels
+    return lambda nodes: function(names[nodes])
 
 
 def _of_module(module: Any, torch: Any) -> Callable[[Ids], Any]:

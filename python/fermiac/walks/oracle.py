@@ -394,7 +394,6 @@ class Crawler:
         )
         # The crawler continues, not the result.
         out.__dict__["_of_job"] = None
-        object.__setattr__(out, "_names", self.nodes)
         return out
 
     @property
@@ -431,7 +430,7 @@ def _target(weights: Any, base: BaseChain) -> tuple[Callable[[Ids], Any] | None,
         return None, "degree" if base.has_closed_law else "unknown"
     if weights is None or (isinstance(weights, str) and weights == "degree"):
         return None, "uniform" if weights is None else "degree"
-    call = called(weights)
+    call = called("weights", weights)
     if call is None:
         raise ArgumentError(
             f"weights: {shown(weights)} was given for a crawl; None, 'degree' or a callable is "

@@ -79,12 +79,15 @@ class WalkResult(WalkData):
 
         Parameters
         ----------
-        f : array_like, callable, native function or torch module, optional
-            Values of all nodes, shape (n_nodes,), or (n_nodes, K) for K functions; or a function of
-            nodes (n,): a callable of an int64 array, a torch module of a LongTensor, or a native
-            function ``double f(int64_t node, void *user)`` of numba's ``cfunc`` or ctypes. It is
-            evaluated once at each visited node. By default the ``f`` of `walk`.
-        under : None, "uniform", "degree", array_like or callable, default None
+        f : array_like, mapping, callable, native function or torch module, optional
+            Values of all nodes in the order of `nodes`, shape (n_nodes,), or (n_nodes, K) for K
+            functions; a mapping or a pandas Series from nodes to values; or a function of nodes
+            (n,): a callable of an array, a torch module of a LongTensor, or a native function
+            ``double f(int64_t node, void *user)`` of numba's ``cfunc`` or ctypes. It is evaluated
+            once at each visited node. Where the graph has labels, mappings and callables take these
+            (values of `nodes`), else the numbers of the nodes in int64; torch modules and native
+            functions take labels if they are whole numbers. By default the ``f`` of `walk`.
+        under : None, "uniform", "degree", array_like, mapping or callable, default None
             The law of the average, up to a factor; by default that of the walk. For another law
             nodes are weighted by the ratio of both.
         include_prior : bool, default False
@@ -137,6 +140,14 @@ class WalkResult(WalkData):
         >>> e = w.expect(g.degrees, under="uniform")
         >>> bool(abs(e.mean - 2.0) < 5 * e.stderr)
         True
+
+        A mapping by the labels of a graph:
+
+        >>> g = fm.walks.Graph.from_edges([("a", "b"), ("b", "c"), ("c", "a")])
+        >>> w = fm.walks.walk(g, "none", n_steps=1000, rng=0)
+        >>> e = w.expect({"a": 0.0, "b": 1.0, "c": 5.0})
+        >>> bool(abs(e.mean - 2.0) < 5 * e.stderr)
+        True
         """
         from fermiac.walks import estimates
 
@@ -154,12 +165,12 @@ class WalkResult(WalkData):
 
         Parameters
         ----------
-        f : array_like, callable, native function or torch module
+        f : array_like, mapping, callable, native function or torch module
             As in `expect`.
         method : {"replica", "batch", "overlapping", "theory"}, default "replica"
             By the spread of walkers, as in `expect`; by batch means of each path, separate or
             overlapping; or by `asymptotic_variance`.
-        under : None, "uniform", "degree", array_like or callable, default None
+        under : None, "uniform", "degree", array_like, mapping or callable, default None
             As in `expect`.
         batch_size : int, optional
             The steps of a batch; by default the square root of those of a path.
@@ -275,8 +286,11 @@ class WalkResult(WalkData):
         ArgumentError
             If there is but one walker, or the law of the walk is not known.
         """
-        # Degrees go by the numbers of the result, which a crawl does not give to functions.
-        return WalkResult.expect(self, self._degrees_at, "uniform", names=["mean degree"])
+        from fermiac.walks import estimates
+        from fermiac.walks.node_functions import NodeFunction
+
+        degrees = NodeFunction("f", self._degrees_at, self.n_nodes)
+        return estimates.expect(self, degrees, "uniform", False, ["mean degree"])
 
     def degree_distribution(self) -> Estimate:
         """Estimate the shares of the nodes that have each degree, each node counting alike.
@@ -302,13 +316,15 @@ class WalkResult(WalkData):
         >>> bool((abs(e.mean - [0.8, 0.2]) < 0.02).all())
         True
         """
+        from fermiac.walks import estimates
+        from fermiac.walks.node_functions import NodeFunction
+
         seen = np.unique(self._degrees_at(self.visited))
-        return WalkResult.expect(
-            self,
-            lambda nodes: self._degrees_at(nodes)[:, None] == seen,
-            "uniform",
-            names=[f"{degree:.0f}" for degree in seen],
+        has_degree = NodeFunction(
+            "f", lambda nodes: self._degrees_at(nodes)[:, None] == seen, self.n_nodes
         )
+        names = [f"{degree:.0f}" for degree in seen]
+        return estimates.expect(self, has_degree, "uniform", False, names)
 
     # Figures
 

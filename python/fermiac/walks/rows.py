@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import shown, whole
-from fermiac.errors import ArgumentError
+from fermiac._base.validate import whole
 from fermiac.walks import arrays as arrays_module
+from fermiac.walks import labels as labels_module
 from fermiac.walks.walkable import check_walkable, require_symmetric
 
 if TYPE_CHECKING:
@@ -198,10 +198,23 @@ class Rows:
         """
         if self.labels is None:
             return whole("label", label, 0, self.n_nodes - 1)
-        try:
-            return self._numbers[label]
-        except (KeyError, TypeError):
-            raise ArgumentError(f"label: no node is called {shown(label)}") from None
+        return labels_module.number_of("label", label, self._numbers)
+
+    @property
+    def nodes(self) -> labels_module.Labels:
+        """The labels of all nodes in an array, or their numbers; shape (n_nodes,).
+
+        Callables and mappings of nodes take its values. Labels that are whole numbers make an array
+        of int64, others one of objects. ``graph.nodes[numbers]`` turns numbers into labels.
+        """
+        return np.arange(self.n_nodes) if self._node_labels is None else self._node_labels
+
+    @cached_property
+    def _node_labels(self) -> labels_module.Labels | None:
+        """The labels as an array, or None if there are none."""
+        if self.labels is None:
+            return None
+        return arrays_module.locked(labels_module.array_of(self.labels))
 
     @cached_property
     def _numbers(self) -> dict[Any, int]:

@@ -27,7 +27,7 @@ def stderr(
 ) -> tuple[Any, tuple[type[ConvergenceWarning], str] | None]:
     """Return the standard error of `WalkResult.stderr`, and a warning if there is one."""
     choice("method", method, METHODS)
-    function = NodeFunction("f", f, walk.n_nodes)
+    function = NodeFunction("f", f, walk.n_nodes, walk._node_labels)
     found = None
     if method == "replica":
         variance = np.diag(ratio(parts_of(walk, function, under, False))[1])
@@ -117,7 +117,7 @@ def _theory(
     weights: Any = None
     if job.base.own_law is None and job.law is not None and job.law.kind != "uniform":
         weights = "degree" if job.law.kind == "degree" else job.law.table
-    values = NodeFunction("f", f, walk.n_nodes).at(np.arange(walk.n_nodes))
+    values = NodeFunction("f", f, walk.n_nodes, walk._node_labels).at(np.arange(walk.n_nodes))
     alpha, n, burned = walk._alpha, walk.n_steps, int(settings["burn_in"])
     if job.kernel.schedule.arrival > (burned or n) / 2:
         raise ArgumentError(

@@ -120,13 +120,14 @@ def optimize(
         The effect of history, as for `walk`.
     base : str or base chain, default "mhrw"
         The base chain, as for `walk`.
-    weights : None, "degree", array or callable, optional
+    weights : None, "degree", array, mapping or callable, optional
         The weight of each node, up to a factor. By default all count the same (for bases with a law
         of their own: by that law).
     pseudo_counts : {"target", "uniform", "degree"} or array_like, default "target"
         The visits that histories begin with, as for `walk`.
-    init_nodes : int or array_like of shape (n_tokens,), optional
-        The first node of each token; by default drawn from the law of the walk.
+    init_nodes : a node or array_like of nodes, shape (n_tokens,), optional
+        The first node of each token, by label where the graph has labels, as in `walk`; by default
+        drawn from the law of the walk.
     c : float, default 1
         The scale of step sizes.
     step_sizes : array_like of shape (n_steps,) or callable, optional
@@ -175,7 +176,7 @@ def optimize(
     n_threads : int, optional
         Threads; the result does not depend on them.
     progress : bool or callable, optional
-        A bar, or a function of (done, total); by default a bar on a terminal.
+        A bar, or a function of (done, total); by default a bar on terminals, in notebooks.
 
     Returns
     -------

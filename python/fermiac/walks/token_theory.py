@@ -226,9 +226,11 @@ def _problem(
 ) -> tuple[Any, Any, Any, tuple[int, ...]]:
     """Return the chain, gradients (n_nodes, d), drift (d, d), and the shape of the result."""
     from fermiac.walks import token_law, transition
+    from fermiac.walks.conversions import as_graph
 
-    chain = transition.chain_of(graph, base, weights, kernel)
-    values = transition.node_values("gradients", gradients, chain.n_nodes)
+    net = as_graph(graph)
+    chain = transition.chain_of(net, base, weights, kernel)
+    values = transition.node_values("gradients", gradients, net)
     shape = () if values.ndim == 1 else (values.shape[1], values.shape[1])
     values = values.reshape(chain.n_nodes, -1)
     mean, spread = chain.mu @ values, np.sqrt(chain.mu @ values**2)

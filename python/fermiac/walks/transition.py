@@ -61,10 +61,10 @@ def chain_of(
     return chain.transition(g, law_of(g, chain, weights))
 
 
-def node_values(name: str, f: Any, n_nodes: int) -> Array:
+def node_values(name: str, f: Any, graph: Graph) -> Array:
     """Return the finite values of a function of all nodes, (n_nodes,) or (n_nodes, k)."""
-    function = NodeFunction(name, f, n_nodes)
-    values = function.at(np.arange(n_nodes))
+    function = NodeFunction(name, f, graph.n_nodes, graph._node_labels)
+    values = function.at(np.arange(graph.n_nodes))
     return values[:, 0] if function.scalar else values
 
 

@@ -54,9 +54,9 @@ def asymptotic_variance(
     ----------
     graph : graph
         An undirected, connected graph, as `fermiac.walks.as_graph` takes it.
-    f : array (n_nodes,) or (n_nodes, k), or callable
+    f : array (n_nodes,) or (n_nodes, k), mapping or callable
         The function of the nodes, or k of them, numbers or booleans; a callable takes all nodes, an
-        int64 array (n_nodes,), and returns such an array.
+        array (n_nodes,) of int64 or of the labels of the graph, and returns such an array.
     kernel : {"srrw", "hdt", "none"} or kernel, default "srrw"
         The self-repellent walk, the history-driven target, or the base chain itself, for which
         `alpha` is ignored.
@@ -67,7 +67,7 @@ def asymptotic_variance(
     alpha : float, optional
         The repellence, from 0 up; by default that of the kernel, 5.0. A schedule ``("linear", a0,
         a1, n1)`` or ``("log", a0, a1)`` has the limit of its last value, a1.
-    weights : None, "degree", array (n_nodes,) or callable, optional
+    weights : None, "degree", array (n_nodes,), mapping or callable, optional
         The target, which need not be normalised; uniform by default. Bases whose law is that of
         the degrees (``"srw"``, ``"nbrw"``, ``"lazy"``) or of the strengths (``"weighted"``) take
         none.
@@ -132,14 +132,16 @@ def asymptotic_variance(
     0.090909
     """
     from fermiac.walks import poisson, transition
+    from fermiac.walks.conversions import as_graph
 
     strategy, known = limit_kernel(kernel, alpha), CHAINS.resolve(base)
     repellence = strategy.schedule.end
     constant = 1.0 if exponent("step_exponent", step_exponent) == 1.0 else 2.0
     choice("method", method, METHODS)
-    chain = transition.chain_of(graph, known, weights, strategy)
+    net = as_graph(graph)
+    chain = transition.chain_of(net, known, weights, strategy)
     strategy.base(known)
-    values = transition.node_values("f", f, chain.n_nodes)
+    values = transition.node_values("f", f, net)
     columns = values.reshape(chain.n_nodes, -1)
     if strategy.by_modes and isinstance(chain, transition.NodeChain):
         matrix = poisson.repelled_covariance(chain, columns, repellence, constant, method)
@@ -163,7 +165,7 @@ def spectral_gap(
         An undirected, connected graph, as `fermiac.walks.as_graph` takes it.
     base : str or base chain, default "mhrw"
         A reversible base chain, as for `asymptotic_variance`.
-    weights : None, "degree", array (n_nodes,) or callable, optional
+    weights : None, "degree", array (n_nodes,), mapping or callable, optional
         The target, as for `asymptotic_variance`.
     absolute : bool, default False
         Include eigenvalues near -1, which slow down the law of the current node on nearly bipartite

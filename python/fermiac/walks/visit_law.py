@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac._base.validate import numbers, require, shown
 from fermiac.errors import ArgumentError
+from fermiac.walks.labels import lookup
 from fermiac.walks.node_functions import NodeFunction
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def law_of(
                 "needed"
             )
         return Law(graph, allowed, "degree")
-    return Law(graph, allowed, "table", _table(weights, graph.n_nodes, allowed))
+    return Law(graph, allowed, "table", _table(weights, graph, allowed))
 
 
 def refused_target(base: BaseChain) -> ArgumentError:
@@ -84,10 +85,11 @@ def refused_target(base: BaseChain) -> ArgumentError:
     )
 
 
-def _table(given: Any, n_nodes: int, allowed: NDArray[np.bool_] | None) -> Array:
+def _table(given: Any, graph: Graph, allowed: NDArray[np.bool_] | None) -> Array:
     """Return positive weights, the largest of which is 1."""
+    n_nodes = graph.n_nodes
     nodes = np.arange(n_nodes) if allowed is None else np.flatnonzero(allowed)
-    found = NodeFunction("weights", given, n_nodes)
+    found = NodeFunction("weights", given, n_nodes, graph._node_labels)
     values = found.at(nodes)
     if not found.scalar:
         raise ArgumentError(
@@ -97,8 +99,9 @@ def _table(given: Any, n_nodes: int, allowed: NDArray[np.bool_] | None) -> Array
     bad = np.flatnonzero(~(values[:, 0] > 0))
     if bad.size:
         raise ArgumentError(
-            f"weights: {values[bad[0], 0]:g} was given at node {nodes[bad[0]]}; positive, finite "
-            "numbers are needed; to keep walks off a node, take it out of the graph"
+            f"weights: {values[bad[0], 0]:g} was given at node {found.label(nodes[bad[0]])}; "
+            "positive, finite numbers are needed; to keep walks off a node, take it out of the "
+            "graph"
         )
     out = np.ones(n_nodes)
     # A common power of two does not change how the quotients are rounded.
@@ -122,7 +125,8 @@ def prior_of(law: Law, given: Any) -> Array | None:
         assert shape is not None
         shape = law.n_nodes * shape / shape.sum()
         return shape if law.allowed is None else np.where(law.allowed, shape, 1.0)
-    counts = numbers("pseudo_counts", given)
+    by_label = lookup("pseudo_counts", given)
+    counts = numbers("pseudo_counts", given if by_label is None else by_label(graph.nodes))
     if counts.shape != (graph.n_nodes,):
         raise ArgumentError(
             f"pseudo_counts: an array of shape {counts.shape} was given; ({graph.n_nodes},) is "

@@ -15,6 +15,7 @@ from fermiac._base import layout as fit
 from fermiac.errors import ArgumentError
 from fermiac.results.sample import Sample
 from fermiac.walks.kernels import KERNELS, HistoryKernel
+from fermiac.walks.labels import Labels, array_of, stored
 from fermiac.walks.transient import MARKS, SUMS
 from fermiac.walks.visits import WALKERS, Visits, visited
 
@@ -47,6 +48,8 @@ class WalkData(Sample):
     acceptance: float
     positions: Ids
     paths: NDArray[Any] | None = None
+    #: The labels of all nodes: an array if all are whole numbers, else a tuple, or None.
+    _names: Labels | tuple[Any, ...] | None = None
     #: The weights of all nodes in the law; None if all are 1.
     _law: Array | None = None
     _degrees: NDArray[np.int64] | None = None
@@ -89,6 +92,7 @@ class WalkData(Sample):
         "acceptance": fit.real,
         "positions": fit.array("iu", "walkers", low=0, below="nodes"),
         "paths": fit.maybe(fit.array("iu", "walkers", "recorded", low=0, below="nodes")),
+        "_names": fit.maybe(stored),
         "_law": fit.maybe(fit.array("f", "nodes", low=0.0, finite=True)),
         "_degrees": fit.array("iu", "nodes", low=0),
         "_prior": fit.maybe(fit.array("f", "nodes", low=0.0, finite=True)),
@@ -132,6 +136,7 @@ class WalkData(Sample):
         if seen is not None and (state is None or "indptr" not in state or burned is not None):
             rows = seen.fields()
         settings = {**job.to_dict(), "n_steps": n_steps}
+        labels = job.graph._node_labels
         if f is not None:
             settings["f"] = "scalar" if f.scalar else "vector"
         result = cls(
@@ -147,6 +152,7 @@ class WalkData(Sample):
             acceptance=n_moves / (n_steps * job.n_walkers) if n_steps else 0.0,
             positions=positions,
             paths=paths,
+            _names=job.graph.labels if labels is None or labels.dtype == object else labels,
             _law=None if law is None else law.weights,
             _degrees=job.graph.degrees,
             _prior=job.prior,
@@ -200,8 +206,22 @@ class WalkData(Sample):
 
     @property
     def labels(self) -> tuple[Any, ...] | None:
-        """The labels of the nodes, in the process where the walk ran; or None."""
-        return None if self._job is None else self._job.graph.labels
+        """The labels of the nodes, or None."""
+        names = self._names
+        return tuple(names.tolist()) if isinstance(names, np.ndarray) else names
+
+    @property
+    def nodes(self) -> Labels:
+        """The labels of all nodes in an array, or their numbers; shape (n_nodes,).
+
+        ``nodes[paths]`` and ``nodes[positions]`` are paths and positions by label.
+        """
+        return np.arange(self.n_nodes) if self._node_labels is None else self._node_labels
+
+    @cached_property
+    def _node_labels(self) -> Labels | None:
+        names = self._names
+        return array_of(names) if isinstance(names, tuple) else names
 
     @property
     def record(self) -> str:
@@ -337,6 +357,25 @@ class WalkData(Sample):
     def visits(self) -> NDArray[np.uint64]:
         """The number of visits of all walkers to each node, shape (n_nodes,)."""
         return self._totals
+
+    def visit_counts(self) -> dict[Any, int]:
+        """Return the visits of all walkers to each visited node, by its label or number.
+
+        Returns
+        -------
+        dict
+            The number of visits for each node that was visited.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> g = fm.walks.Graph.from_edges([("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")])
+        >>> w = fm.walks.walk(g, "none", "srw", init="d", n_steps=1, n_walkers=8, rng=0)
+        >>> w.visit_counts()
+        {'c': 8}
+        """
+        seen = self.visited
+        return dict(zip(self.nodes[seen].tolist(), self.visits[seen].tolist(), strict=True))
 
     @cached_property
     def visited(self) -> Ids:
