@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, whole, yes
+from fermiac._base.variables import Params
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, WorkerError
 from fermiac.importance.result import to_estimate
@@ -30,6 +30,7 @@ from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.callables import law_handle
 from fermiac.targets.conversion import adapted, as_integrand, compared
+from fermiac.targets.named import named_law
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -43,10 +44,13 @@ __all__ = ["expect"]
 
 
 def expect(
-    f: Callable[[NDArray[np.float64]], ArrayLike] | BuiltinIntegrand | NativeTarget,
-    law: Law | Sequence[Law] | Any,
+    f: Callable[..., ArrayLike] | BuiltinIntegrand | NativeTarget,
+    law: Law | Sequence[Law] | Mapping[str, Any] | Any,
     n: int = 20_000,
     *,
+    params: Params | None = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
     method: str = "aiscv",
     weights: str | ArrayLike | None = None,
     controls: str | None = None,
@@ -231,6 +235,7 @@ def expect(
         "diagonal": diagonal,
     }
     settings = adaptive_settings(chosen, given)
+    law, params = named_law(law, params)
     laws = as_laws(law)
     labels = expectation_names(names)
 
@@ -260,7 +265,7 @@ def expect(
     }
     public = {"n": n, "method": chosen.name, **(settings if chosen.defaults else {})}
     public |= {"covariance": covariance, "on_nan": on_nan}
-    f = adapted(f, laws[0].dim)
+    f = adapted(f, laws[0].dim, params, args, kwargs)
     if yes("check", check):
         f = compared(f)
     as_integrand(f, laws[0].dim, first)  # before a checkpoint is made for it

@@ -93,6 +93,7 @@ def extend(
             Arrays(job, sampler, None, first=have),
             origin,
             workers=workers,
+            before=job.target._more_evals,
             join=partial(_joined, chains),
             report=report,
             start=start,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.validate import numbers, shown
+from fermiac._base.variables import Variables
 from fermiac.distributions import Law, as_law
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, TargetError
@@ -52,6 +53,8 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
         law = as_law(init, "init")
         return _drawn(_from_law(law, space, target.dim, n_chains, key), target, needs_gradient)
     points = _called(init, n_chains, key) if callable(init) else init
+    if isinstance(points, Mapping):
+        points = _by_name(points, job)
     x = np.array(numbers("init", points))
     dim = target.dim if space is None else space.constrained_dim
     if x.ndim == 1:
@@ -108,6 +111,16 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
         return x, n_evals
     x, more = approach(target, x, streams, name)
     return x, n_evals + more
+
+
+def _by_name(values: Mapping[Any, Any], job: Job) -> Array:
+    """Return the points of values of parameters."""
+    if not job.names:
+        raise ArgumentError(
+            "init: values by name given, but the parameters have no names; give params= or names="
+        )
+    arrays = {name: numbers(f"init[{name!r}]", value) for name, value in values.items()}
+    return Variables.of_names(job.names).join(arrays, "init")
 
 
 def _is_law(init: Any) -> bool:

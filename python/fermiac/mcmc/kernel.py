@@ -28,6 +28,13 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+#: The ways to a gradient, for messages.
+WITH_GRADIENT = (
+    "give gradient= a function, True if log_density returns a pair (value, gradient), or 'finite' "
+    "for central differences (2 d + 1 evaluations each); or give a target that has one: "
+    "fermiac.targets.from_jax, fermiac.targets.torch, or a numba function by "
+    "fermiac.targets.native(pointer, dim, gradient=True)"
+)
 #: The name of a kernel in the core, and its options.
 Spec = tuple[str, dict[str, Any]]
 
@@ -158,7 +165,7 @@ class Kernel:
         if self.needs_gradient and not density.has_gradient:
             raise ArgumentError(
                 f"target: {type(self).__name__} needs the gradient of the log-density, which this "
-                "one has not; make it by fermiac.targets.as_target(f, dim, gradient)"
+                f"one does not have; {WITH_GRADIENT}"
             )
         value = float(density.log_density(x[None])[0])
         if value == -np.inf:

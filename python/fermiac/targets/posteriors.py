@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.validate import yes
-from fermiac.distributions import Law, as_law
+from fermiac.distributions import Joint, Law, as_law
 from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import Built, numbered, real_numbers, scalar
 from fermiac.targets.callables import CallableLaw
@@ -276,13 +276,14 @@ def law_density(law: object) -> LogDensity:
     of = as_law(law)
     if of._handle is None:
         return _PythonLaw(of)
-    return BuiltinDensity(law_density, _core.LogDensity.law(of._handle), None, law=of)
+    names = of.names if isinstance(of, Joint) else None
+    return BuiltinDensity(law_density, _core.LogDensity.law(of._handle), names, law=of)
 
 
 class _PythonLaw(Built, LogDensity):
     """The log-density of a law that is defined in Python."""
 
-    __slots__ = ("_law", "dim")
+    __slots__ = ("_law", "dim", "names")
 
     form = "python"
     has_gradient = False
@@ -290,7 +291,8 @@ class _PythonLaw(Built, LogDensity):
     _law: CallableLaw
 
     def __init__(self, law: Law) -> None:
-        self._freeze(law_density, {"law": law}, _law=CallableLaw(law), dim=law.dim)
+        names = law.names if isinstance(law, Joint) else None
+        self._freeze(law_density, {"law": law}, _law=CallableLaw(law), dim=law.dim, names=names)
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         return self._law.log_density(x), None
