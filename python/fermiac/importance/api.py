@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, whole, yes
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["expect"]
 
 
+@public
 def expect(
     f: Callable[..., ArrayLike] | BuiltinIntegrand | NativeTarget,
     law: Law | Sequence[Law] | Mapping[str, Any] | Any,

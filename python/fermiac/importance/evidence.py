@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, labels, real, whole
@@ -41,6 +42,7 @@ Array = NDArray[np.float64]
 Function = Callable[..., ArrayLike]
 
 
+@public
 def evidence(
     log_density: LogDensity | Law | Function | Any,
     law: Law | Any,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import labels, positive, shown, whole, yes
@@ -57,6 +58,7 @@ Array = NDArray[np.float64]
 Function = Callable[..., ArrayLike]
 
 
+@public
 def sample(
     log_density: LogDensity | Law | Function | Any,
     dim: int | None = None,

@@ -13,6 +13,7 @@ import numpy as np
 
 from fermiac._base import layout as fit
 from fermiac._base import store
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.folders import VERIFY, check
 from fermiac._base.layout import layout_of
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["extend", "open"]
 
 
+@public
 def extend(
     chains: Chains,
     n_draws: int,
@@ -136,6 +138,7 @@ def _joined(first: Chains, part: Chains) -> Chains:
     return result
 
 
+@public
 def open(path: str | PathLike[str], verify: str = "sample") -> Chains:
     """Open the folder of a run, its draws mapped into memory.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, positive, yes
@@ -49,6 +50,7 @@ Array = NDArray[np.float64]
 Function = Callable[..., ArrayLike]
 
 
+@public
 def sample(
     log_likelihood: LogDensity | Function | Any,
     prior: Law | Function | Sequence[Any] | Mapping[str, Any],

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from fermiac import _core, special
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, columns, unwrapped
 from fermiac.privacy.checks import Array, confusion_counts, fraction, provenance
@@ -79,6 +80,7 @@ def _percent(prob: float | Array) -> str:
     return f"{100 * prob:.6g} %" if np.ndim(prob) == 0 else "various"
 
 
+@public
 def epsilon_interval(
     tp: ArrayLike | None = None,
     fp: ArrayLike | None = None,
@@ -269,6 +271,7 @@ class GdpBound(Result):
         return f"GdpBound: mu >= {self.mu_lower:.6g}{epsilon} ({_percent(self.prob)})"
 
 
+@public
 def gdp_bound(
     tp: ArrayLike | None = None,
     fp: ArrayLike | None = None,

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, columns, numbers, require, taken, unwrapped
 from fermiac.errors import ArgumentError
@@ -124,6 +125,7 @@ class OneRunAudit(Result):
 _COUNTS = ("n_canaries", "n_guesses", "n_correct")
 
 
+@public
 def audit_one_run(
     n_canaries: ArrayLike,
     n_guesses: ArrayLike,
@@ -259,6 +261,7 @@ def _audit(
     )
 
 
+@public
 def guesses_from_scores(
     scores: ArrayLike, included: ArrayLike, n_high: ArrayLike, n_low: ArrayLike = 0
 ) -> tuple[Any, Any]:
@@ -325,6 +328,7 @@ def _ordered(x: NDArray[np.float64], is_right: NDArray[np.bool_]) -> NDArray[np.
     return wrong_first[_core.sorted_indices(x[wrong_first])]
 
 
+@public
 def audit_one_run_scores(
     scores: ArrayLike,
     included: ArrayLike,

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from fermiac import special
 from fermiac._base import layout as fit
 from fermiac._base import registry
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, numbers, taken, unwrapped
 from fermiac.privacy.checks import Array, at_least_zero, confusion_counts, fraction, provenance
@@ -227,6 +228,7 @@ class MuPosterior(Posterior):
         return gdp_epsilon(fraction("delta", delta), np.maximum(self.ppf(q), 1.0e-300))
 
 
+@public
 def epsilon_posterior(
     tp: ArrayLike | None = None,
     fp: ArrayLike | None = None,
@@ -323,6 +325,7 @@ def epsilon_posterior(
     return EpsilonPosterior(**_common(given, prior, side, n_threads, start), delta=unwrapped(at))
 
 
+@public
 def delta_posterior(
     tp: ArrayLike | None = None,
     fp: ArrayLike | None = None,
@@ -389,6 +392,7 @@ def delta_posterior(
     return DeltaPosterior(**_common(given, prior, side, n_threads, start), epsilon=unwrapped(at))
 
 
+@public
 def mu_posterior(
     tp: ArrayLike | None = None,
     fp: ArrayLike | None = None,

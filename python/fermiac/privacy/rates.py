@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, columns, shown, unwrapped
 from fermiac.errors import ArgumentError
@@ -18,6 +19,7 @@ __all__ = ["DIRECTIONS", "advantage_bound", "delta_of_rates", "epsilon_of_rates"
 DIRECTIONS = ("both", "attack", "forward", "reverse")
 
 
+@public
 def epsilon_of_rates(
     fnr: ArrayLike,
     fpr: ArrayLike,
@@ -83,6 +85,7 @@ def epsilon_of_rates(
     )
 
 
+@public
 def delta_of_rates(
     fnr: ArrayLike,
     fpr: ArrayLike,
@@ -140,6 +143,7 @@ def delta_of_rates(
     )
 
 
+@public
 def advantage_bound(
     epsilon: ArrayLike, *, delta: ArrayLike = 0.0, n_threads: int | None = None
 ) -> Any:
@@ -193,6 +197,7 @@ def _apply(name: str, direction: str, n_threads: int | None, **arrays: Array) ->
     return unwrapped(_core.privacy_rates(name, direction, flat, n, threads).reshape(shape))
 
 
+@public
 def privacy_region(epsilon: float, *, delta: float = 0.0) -> Array:
     """Return the corners of the region of error rates that differential privacy allows.
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.validate import RngLike, choice, key_of, numbers, yes
 from fermiac.errors import ArgumentError, ClusterWarning
 from fermiac.privacy.checks import Array, provenance, single, two_groups, warned
@@ -320,6 +321,7 @@ _BOUNDS: dict[str, Callable[[int | None], Bound]] = {name: partial(_box, name) f
 _BOUNDS["bayes"] = _posterior
 
 
+@public
 def audit_scores(
     members: ArrayLike,
     nonmembers: ArrayLike | None = None,

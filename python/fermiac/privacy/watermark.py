@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, numbers, real, shown, whole, yes
@@ -101,6 +102,7 @@ class WatermarkReference(Result):
         return f"WatermarkReference: {x.size} null statistics{span}"
 
 
+@public
 def detect_watermark(
     tokens: ArrayLike | Sequence[ArrayLike],
     key: Key,
@@ -261,6 +263,7 @@ def detect_watermark(
     return test
 
 
+@public
 def watermark_reference(
     tokens: ArrayLike | Sequence[ArrayLike],
     key: Key,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, reporter
 from fermiac._base.tensors import to_numpy
@@ -131,6 +132,7 @@ def _denoised(model: Model, settings: GibbsSettings, y: Array, sigma: Array, fac
 _MOST = 2**31
 
 
+@public
 def langevin_gibbs(
     model: Model,
     dim: int | Sequence[int] | None = None,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
 from fermiac.errors import ArgumentError, InternalError
@@ -40,6 +41,7 @@ __all__ = ["event_of", "integrate", "sample", "start_noise"]
 Array = NDArray[np.float64]
 
 
+@public
 def integrate(
     model: Model,
     y0: Any,
@@ -276,6 +278,7 @@ def _with_callback(
     return y, sigma, np.stack(path) if keep_path else None
 
 
+@public
 def sample(
     model: Model,
     n: int,

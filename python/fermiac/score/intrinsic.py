@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.tensors import to_numpy
@@ -115,6 +116,7 @@ class IntrinsicDimension(Result):
         return f"intrinsic dimension {self.dimension:.4g} +- {self.stderr:.2g}, {levels}"
 
 
+@public
 def intrinsic_dimension(
     model: Model,
     x: Any,

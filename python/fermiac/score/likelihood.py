@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.tensors import to_numpy
@@ -113,6 +114,7 @@ class Likelihood(Result):
         return f"Likelihood of {len(values)} points in {self._dim} dimensions{mean}"
 
 
+@public
 def log_likelihood(
     model: Model,
     x: Any,

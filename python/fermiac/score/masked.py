@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.strategies import Strategies
@@ -88,6 +89,7 @@ class Unmasked(Result):
         return f"{n} sequences of {length} tokens, {self.n_calls} calls of the model"
 
 
+@public
 def first_hitting(
     logits: Callable[..., Any],
     n: int,

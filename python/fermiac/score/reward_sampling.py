@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import (
@@ -252,6 +253,7 @@ def _ess(log_weights: Array) -> float:
     return float(1 / np.sum(_core.normalize_weights(log_weights)[0] ** 2))
 
 
+@public
 def svdd(
     model: Model,
     reward: Callable[[Any], Any],

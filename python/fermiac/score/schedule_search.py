@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.tensors import to_numpy
@@ -34,6 +35,7 @@ _TOLERANCE = 1e-3
 _MOST = 20.0
 
 
+@public
 def searched(
     model: Model,
     n_steps: int,

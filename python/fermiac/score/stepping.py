@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import store
+from fermiac._base.calls import public
 from fermiac._base.validate import RngLike, shown, yes
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.runs.checkpoint import agree
@@ -192,6 +193,7 @@ class Stepper:
         )
 
 
+@public
 def stepper(
     model: Model,
     y0: Any,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.validate import shown
 from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law
@@ -312,6 +313,7 @@ def _as_numbers(y: Any, what: str) -> NDArray[Any]:
     return values
 
 
+@public
 def vectorize(
     f: Callable[..., Any],
     params: Params | None = None,

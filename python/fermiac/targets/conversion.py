@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.validate import shown, suggestion, whole, yes
 from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law
@@ -40,6 +41,7 @@ Array = NDArray[np.float64]
 Gradient: TypeAlias = 'bool | Literal["finite"] | Callable[..., Any] | None'
 
 
+@public
 def as_target(
     obj: Any,
     dim: int | None = None,

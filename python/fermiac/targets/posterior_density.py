@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.validate import listed
 from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law, Product, as_law
@@ -85,6 +86,7 @@ class PosteriorDensity(LogDensity):
         return values, slopes
 
 
+@public
 def posterior(
     log_likelihood: Any,
     prior: Law | Mapping[str, Any] | Sequence[Any],

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.validate import yes
 from fermiac.distributions import Joint, Law, as_law
 from fermiac.errors import ArgumentError
@@ -26,6 +27,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 
+@public
 def logistic_regression(
     x: ArrayLike,
     y: ArrayLike,
@@ -90,6 +92,7 @@ def logistic_regression(
     return BuiltinDensity(logistic_regression, handle, names, **kept, offset=start)
 
 
+@public
 def poisson_regression(
     x: ArrayLike,
     y: ArrayLike,
@@ -143,6 +146,7 @@ def poisson_regression(
     return BuiltinDensity(poisson_regression, handle, names, **kept, offset=start)
 
 
+@public
 def linear_regression(
     x: ArrayLike,
     y: ArrayLike,
@@ -212,6 +216,7 @@ def linear_regression(
     return BuiltinDensity(linear_regression, handle, names, **kept)
 
 
+@public
 def eight_schools(centered: bool = False) -> BuiltinDensity:
     r"""Return the posterior of the eight schools, a hierarchical model.
 
@@ -248,6 +253,7 @@ def eight_schools(centered: bool = False) -> BuiltinDensity:
     return BuiltinDensity(eight_schools, _core.LogDensity.eight_schools(form), names, centered=form)
 
 
+@public
 def law_density(law: object) -> LogDensity:
     """Return the log-density of a law.
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.validate import listed, shown
 from fermiac.errors import ArgumentError
 from fermiac.targets import transforms as blocks_of
@@ -185,6 +186,7 @@ class TransformedDensity(Built, LogDensity):
         return z.reshape((*points.shape[:-1], self.dim))
 
 
+@public
 def transformed(
     target: LogDensity, transforms: Spec | Literal["auto"], *, names: Iterable[str] | None = None
 ) -> TransformedDensity:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike
 
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
@@ -50,6 +51,7 @@ BLOCK = 2**18
 MOST_STEPS = 2**32 - 1
 
 
+@public
 def walk(
     graph: Any,
     kernel: Kernel = "auto",

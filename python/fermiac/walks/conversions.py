@@ -12,6 +12,7 @@ import scipy.sparse
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import taken, whole, yes
 from fermiac.errors import ArgumentError
@@ -21,6 +22,7 @@ from fermiac.walks.graph import Graph
 __all__ = ["as_graph", "of_edges", "of_igraph", "of_networkx", "of_scipy"]
 
 
+@public
 def as_graph(graph: Any) -> Graph:
     """Convert to a graph, as all functions of `fermiac.walks` do.
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, taken, whole, yes
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["write_csr"]
 
 
+@public
 def write_csr(
     folder: str | PathLike[str],
     edges: ArrayLike | str | PathLike[str] | Iterable[Any],

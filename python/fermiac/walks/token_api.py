@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
@@ -45,6 +46,7 @@ Array = NDArray[np.float64]
 _RECORDS, _NUMBERS = 200, 2**24
 
 
+@public
 def optimize(
     loss: LossLike,
     graph: Any,

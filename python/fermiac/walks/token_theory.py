@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fermiac._base.calls import public
 from fermiac._base.validate import choice, numbers, positive, shown, unwrapped, whole
 from fermiac.errors import ArgumentError
 from fermiac.walks.chains import Base
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["predict", "token_covariance"]
 
 
+@public
 def token_covariance(
     graph: Any,
     gradients: NodeFunctionLike,
@@ -118,6 +120,7 @@ def token_covariance(
     return unwrapped(law.reshape(shape))
 
 
+@public
 def predict(
     graph: Any,
     gradients: NodeFunctionLike,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fermiac._base.calls import public
 from fermiac._base.validate import choice, yes
 from fermiac.errors import ArgumentError
 from fermiac.walks.chains import CHAINS, Base
@@ -32,6 +33,7 @@ def limit_kernel(kernel: object, alpha: Any) -> HistoryKernel:
     return known
 
 
+@public
 def asymptotic_variance(
     graph: Any,
     f: NodeFunctionLike,
@@ -152,6 +154,7 @@ def asymptotic_variance(
     return variances if values.ndim == 2 else float(variances[0])
 
 
+@public
 def spectral_gap(
     graph: Any, base: Base = "mhrw", weights: Weights = None, *, absolute: bool = False
 ) -> float:
