@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence, Sized
 from difflib import get_close_matches
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,6 +50,8 @@ __all__ = [
     "yes",
 ]
 
+#: One of some words.
+Word = TypeVar("Word", bound=str)
 RngLike: TypeAlias = "int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None"
 """The types of ``rng=`` arguments; see `key_of`."""
 
@@ -340,6 +342,10 @@ def require(name: str, array: Array, good: NDArray[np.bool_], needed: str) -> No
         raise ArgumentError(f"{name}: {array[~good].flat[0]:g} was given; {needed}")
 
 
+@overload
+def choice(name: str, value: Word, known: tuple[str, ...]) -> Word: ...
+@overload
+def choice(name: str, value: object, known: tuple[str, ...]) -> str: ...
 def choice(name: str, value: object, known: tuple[str, ...]) -> str:
     """Return `value`, which must be one of the known words."""
     if not isinstance(value, str) or value not in known:

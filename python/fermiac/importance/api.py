@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from numpy.typing import ArrayLike
 
@@ -19,6 +19,7 @@ from fermiac.errors import ArgumentError, WorkerError
 from fermiac.importance.result import to_estimate
 from fermiac.importance.settings import (
     METHODS,
+    MethodName,
     adaptive_settings,
     as_laws,
     expectation_names,
@@ -53,10 +54,10 @@ def expect(
     params: Params | None = None,
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
-    method: str = "aiscv",
+    method: MethodName = "aiscv",
     weights: str | ArrayLike | None = None,
-    controls: str | None = None,
-    family: str | None = None,
+    controls: Literal["own", "all", "none"] | None = None,
+    family: Literal["auto", "gaussian", "t", "mixture"] | None = None,
     df: float | None = None,
     n_stages: int | None = None,
     adapt_fraction: float | None = None,
@@ -66,8 +67,8 @@ def expect(
     fallback: bool | None = None,
     split_signs: bool | None = None,
     diagonal: bool | None = None,
-    covariance: str = "full",
-    on_nan: str = "raise",
+    covariance: Literal["full", "diag"] = "full",
+    on_nan: Literal["raise", "zero"] = "raise",
     names: Sequence[str] | None = None,
     keep_draws: bool = False,
     check: bool = True,

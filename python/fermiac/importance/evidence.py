@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,10 +52,10 @@ def evidence(
     params: Params | None = None,
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
-    scheme: str = "amis",
+    scheme: Literal["amis", "pmc", "snis"] = "amis",
     n_components: int | None = None,
     n_stages: int | None = None,
-    family: str = "t",
+    family: Literal["t", "gaussian"] = "t",
     df: float = 8.0,
     defensive: float = 0.1,
     names: Sequence[str] | None = None,

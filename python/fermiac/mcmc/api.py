@@ -21,7 +21,7 @@ from fermiac.mcmc.hamiltonian import NUTS
 from fermiac.mcmc.init import check_gradient as compare
 from fermiac.mcmc.init import starts
 from fermiac.mcmc.job import Arrays, Job, Settings
-from fermiac.mcmc.kernel import WITH_GRADIENT, Kernel, NoDensity
+from fermiac.mcmc.kernel import WITH_GRADIENT, Kernel, KernelName, NoDensity
 from fermiac.mcmc.python_kernel import UserKernel, as_kernel
 from fermiac.mcmc.result import Chains
 from fermiac.mcmc.run import ChainLoop
@@ -67,7 +67,7 @@ def sample(
     params: Params | None = None,
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
-    kernel: Kernel | UserKernel | str | None = None,
+    kernel: Kernel | UserKernel | KernelName | None = None,
     init: ArrayLike | Mapping[str, ArrayLike] | Callable[..., Any] | Law | str | None = None,
     names: Sequence[str] | None = None,
     transforms: Spec | Literal["auto"] | None = None,

@@ -15,7 +15,7 @@ from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
-from fermiac._base.folders import VERIFY, check
+from fermiac._base.folders import VERIFY, Verify, check
 from fermiac._base.layout import layout_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, path_of, shown, whole
@@ -139,7 +139,7 @@ def _joined(first: Chains, part: Chains) -> Chains:
 
 
 @public
-def open(path: str | PathLike[str], verify: str = "sample") -> Chains:
+def open(path: str | PathLike[str], verify: Verify = "sample") -> Chains:
     """Open the folder of a run, its draws mapped into memory.
 
     Parameters

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import numbers, shown
+from fermiac._base.validate import numbers, shown, suggestion
 from fermiac._base.variables import Variables
 from fermiac.distributions import Law, as_law
 from fermiac.distributions.law import subkey
@@ -87,7 +87,7 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
     if name not in _NAMED:
         words = ", ".join(map(repr, _NAMED))
         raise ArgumentError(
-            f"init: {shown(init)} given; one of {words}, a law, an array of points or a callable "
+            f"init: {shown(init)} given; {suggestion(name, list(_NAMED))}one of {words}, a law, an array of points or a callable "
             "is needed"
         )
     if name != "jitter" and not target.has_gradient:

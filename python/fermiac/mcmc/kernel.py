@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import numbers, positive, probability, shown, whole
+from fermiac._base.validate import numbers, positive, probability, shown, suggestion, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.random import Stream
 from fermiac.targets import as_target
@@ -28,6 +28,21 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+#: The names of the kernels that have default settings.
+KernelName: TypeAlias = Literal[
+    "nuts",
+    "hmc",
+    "mala",
+    "barker",
+    "underdamped",
+    "mclmc",
+    "ula",
+    "rwm",
+    "slice",
+    "stretch",
+    "de",
+    "de_snooker",
+]
 #: The ways to a gradient, for messages.
 WITH_GRADIENT = (
     "give gradient= a function, True if log_density returns a pair (value, gradient), or 'finite' "
@@ -382,7 +397,8 @@ def metric_spec(metric: str | ArrayLike, dim: int, *, gradients: bool) -> tuple[
         known = ", ".join(map(repr, ("auto", "unit", *kinds)))
         more = "" if gradients or metric != "low_rank" else " where gradients are not used"
         raise ArgumentError(
-            f"metric: {shown(metric)} given; one of {known}, variances (d,) or a covariance (d, d) "
+            f"metric: {shown(metric)} given; {suggestion(metric, ['auto', 'unit', *kinds])}one of "
+            f"{known}, variances (d,) or a covariance (d, d) "
             f"is needed{more}"
         )
     if metric == "unit":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,12 +18,12 @@ from fermiac._base.variables import Params, Variables
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.dynamic import as_dynamic, loop_of
-from fermiac.nested.job import BOUNDS, job_of
+from fermiac.nested.job import BOUNDS, BoundName, job_of
 from fermiac.nested.problem import as_blobs, as_likelihood, as_prior
 from fermiac.nested.result import NestedResult
 from fermiac.nested.run import KIND
-from fermiac.nested.samplers import SAMPLERS, Sampler, refuse_importance
-from fermiac.nested.surrogate.options import SURROGATES, Surrogate
+from fermiac.nested.samplers import SAMPLERS, Sampler, SamplerName, refuse_importance
+from fermiac.nested.surrogate.options import SURROGATES, Surrogate, SurrogateName
 from fermiac.nested.surrogate.run import run_surrogate
 from fermiac.nested.validation import Repeats, as_doublings
 from fermiac.random import RngLike, key_of
@@ -61,8 +61,8 @@ def sample(
     kwargs: Mapping[str, Any] | None = None,
     n_live: int = 500,
     batch: int | None = None,
-    sampler: str | Sampler = "auto",
-    bound: str = "multi",
+    sampler: SamplerName | Sampler = "auto",
+    bound: BoundName = "multi",
     dynamic: bool | Dynamic = False,
     dlogz: float = 0.01,
     likelihood_tol: float = 0.0,
@@ -71,13 +71,13 @@ def sample(
     names: Sequence[str] | None = None,
     gradient: Gradient = None,
     blobs: int | Sequence[str] | None = None,
-    on_nan: str = "raise",
+    on_nan: Literal["raise", "-inf"] = "raise",
     check: bool = True,
     max_evals: int | None = None,
     max_iter: int | None = None,
     max_time: float | None = None,
     max_init_blocks: int = 1000,
-    surrogate: str | Surrogate | None = None,
+    surrogate: SurrogateName | Surrogate | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
     executor: Executor | Sharded | None = None,

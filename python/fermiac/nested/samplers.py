@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from fermiac._base.strategies import Strategies
 from fermiac._base.validate import choice, positive, real, whole, yes
@@ -15,6 +15,7 @@ __all__ = [
     "Galilean",
     "RandomWalk",
     "Sampler",
+    "SamplerName",
     "Slice",
     "Uniform",
     "refuse_importance",
@@ -308,6 +309,8 @@ class _Auto(Sampler):
 
 #: Rejection is not tried from this dimension on.
 _MANY = 10
+#: The names of the samplers.
+SamplerName: TypeAlias = Literal["auto", "unif", "uniform", "slice", "rwalk", "galilean"]
 #: The samplers by their names.
 SAMPLERS: Strategies[Sampler] = Strategies(
     "sampler",

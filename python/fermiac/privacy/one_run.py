@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ from fermiac.results.result import Result
 __all__ = ["OneRunAudit", "audit_one_run", "audit_one_run_scores", "guesses_from_scores"]
 
 #: The methods, and the most guesses that each takes: with them it works for about a second.
+Method: TypeAlias = Literal["binomial", "f-dp"]
 _METHODS = {"binomial": 1e12, "f-dp": 1e7}
 
 
@@ -133,7 +134,7 @@ def audit_one_run(
     *,
     delta: ArrayLike = 0.0,
     alpha: ArrayLike = 0.05,
-    method: str = "binomial",
+    method: Method = "binomial",
     n_threads: int | None = None,
 ) -> OneRunAudit:
     r"""Bound epsilon from below by the outcome of one training run with canaries.
@@ -337,7 +338,7 @@ def audit_one_run_scores(
     *,
     delta: float = 0.0,
     alpha: float = 0.05,
-    method: str = "binomial",
+    method: Method = "binomial",
     n_threads: int | None = None,
 ) -> OneRunAudit:
     """Audit in one run from scores, with the best of several numbers of guesses.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,10 +16,17 @@ from fermiac._base import registry
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, numbers, taken, unwrapped
-from fermiac.privacy.checks import Array, at_least_zero, confusion_counts, fraction, provenance
+from fermiac.privacy.checks import (
+    Array,
+    Layout,
+    at_least_zero,
+    confusion_counts,
+    fraction,
+    provenance,
+)
 from fermiac.privacy.gaussian import gdp_epsilon
 from fermiac.privacy.posterior_base import Posterior, laws
-from fermiac.privacy.rates import DIRECTIONS, delta_of_rates, epsilon_of_rates
+from fermiac.privacy.rates import DIRECTIONS, Direction, delta_of_rates, epsilon_of_rates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -236,10 +243,10 @@ def epsilon_posterior(
     tn: ArrayLike | None = None,
     *,
     table: ArrayLike | None = None,
-    layout: str | None = None,
+    layout: Layout | None = None,
     delta: ArrayLike = 0.0,
     prior: Any = "jeffreys",
-    direction: str = "both",
+    direction: Direction = "both",
     n_threads: int | None = None,
 ) -> EpsilonPosterior:
     r"""Return the posterior of epsilon from the counts of an attack.
@@ -333,10 +340,10 @@ def delta_posterior(
     tn: ArrayLike | None = None,
     *,
     table: ArrayLike | None = None,
-    layout: str | None = None,
+    layout: Layout | None = None,
     epsilon: ArrayLike,
     prior: Any = "jeffreys",
-    direction: str = "both",
+    direction: Direction = "both",
     n_threads: int | None = None,
 ) -> DeltaPosterior:
     r"""Return the posterior of delta at an epsilon, from the counts of an attack.
@@ -400,9 +407,9 @@ def mu_posterior(
     tn: ArrayLike | None = None,
     *,
     table: ArrayLike | None = None,
-    layout: str | None = None,
+    layout: Layout | None = None,
     prior: Any = "jeffreys",
-    direction: str = "both",
+    direction: Literal["both", "attack"] = "both",
     n_threads: int | None = None,
 ) -> MuPosterior:
     r"""Return the posterior of mu of Gaussian differential privacy, from the counts of an attack.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +16,8 @@ from fermiac.privacy.checks import Array, at_least_zero, fraction, single
 
 __all__ = ["DIRECTIONS", "advantage_bound", "delta_of_rates", "epsilon_of_rates", "privacy_region"]
 
-DIRECTIONS = ("both", "attack", "forward", "reverse")
+Direction: TypeAlias = Literal["both", "attack", "forward", "reverse"]
+DIRECTIONS: tuple[str, ...] = get_args(Direction)
 
 
 @public
@@ -25,7 +26,7 @@ def epsilon_of_rates(
     fpr: ArrayLike,
     *,
     delta: ArrayLike = 0.0,
-    direction: str = "both",
+    direction: Direction = "both",
     n_threads: int | None = None,
 ) -> Any:
     r"""Return the least epsilon at which differential privacy allows these error rates.
@@ -91,7 +92,7 @@ def delta_of_rates(
     fpr: ArrayLike,
     *,
     epsilon: ArrayLike,
-    direction: str = "both",
+    direction: Direction = "both",
     n_threads: int | None = None,
 ) -> Any:
     r"""Return the least delta at which differential privacy allows these error rates.

@@ -19,13 +19,14 @@ from fermiac.errors import ArgumentError, ClusterWarning
 from fermiac.privacy.checks import Array, provenance, single, two_groups, warned
 from fermiac.privacy.clusters import LARGE_EFFECT, Clusters, design_effect, take_clusters
 from fermiac.privacy.intervals import limits
-from fermiac.privacy.rates import DIRECTIONS
+from fermiac.privacy.rates import DIRECTIONS, Direction
 from fermiac.privacy.roc_curve import RocCurve, curve_of
 from fermiac.privacy.thresholds import (
     THRESHOLDS,
     FixedThreshold,
     HoldOutThreshold,
     Threshold,
+    ThresholdName,
 )
 from fermiac.results.result import Result
 
@@ -308,7 +309,7 @@ def _posterior(n_threads: int | None) -> Bound:
     """Return the bound by the quantile of the posterior under Jeffreys' prior."""
     from fermiac.privacy.posterior import epsilon_posterior
 
-    def bound(*table: Array, delta: float, alpha: float, direction: str) -> ArrayLike:
+    def bound(*table: Array, delta: float, alpha: float, direction: Direction) -> ArrayLike:
         law = epsilon_posterior(*table, delta=delta, direction=direction, n_threads=n_threads)
         return np.asarray(law.ppf(alpha))
 
@@ -327,11 +328,11 @@ def audit_scores(
     nonmembers: ArrayLike | None = None,
     *,
     labels: ArrayLike | None = None,
-    threshold: Threshold | str | float = HoldOutThreshold(),  # noqa: B008 - frozen
+    threshold: Threshold | ThresholdName | float = HoldOutThreshold(),  # noqa: B008 - frozen
     delta: float = 0.0,
     alpha: float = 0.05,
     method: str | Bound = "clopper-pearson",
-    direction: str = "attack",
+    direction: Direction = "attack",
     clusters: tuple[ArrayLike, ArrayLike] | None = None,
     cluster_adjust: bool = False,
     rng: RngLike = None,

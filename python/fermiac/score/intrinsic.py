@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -122,7 +122,7 @@ def intrinsic_dimension(
     x: Any,
     sigma: ArrayLike | None = None,
     *,
-    method: str = "auto",
+    method: Literal["auto", "spectrum", "trace"] = "auto",
     n_probes: int = 8,
     noisy: bool = True,
     rng: RngLike = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,9 +124,9 @@ def log_likelihood(
     atol: float = 1e-5,
     method: str = "dop853",
     max_steps: int = 10_000,
-    trace: str = "auto",
+    trace: Literal["auto", "exact", "hutchinson"] = "auto",
     n_probes: int | None = None,
-    terminal: str = "normal",
+    terminal: Literal["normal", "model"] = "normal",
     rng: RngLike = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,

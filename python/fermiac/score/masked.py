@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -98,7 +98,7 @@ def first_hitting(
     n_tokens: int,
     n_steps: int | None = None,
     temperature: float = 1.0,
-    schedule: str | Callable[[Array], ArrayLike] = "linear",
+    schedule: Literal["linear", "cosine"] | Callable[[Array], ArrayLike] = "linear",
     tokens: ArrayLike | None = None,
     mask: int | None = None,
     at_positions: bool = False,

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -262,12 +262,12 @@ def svdd(
     *,
     alpha: float = 1.0,
     n_candidates: int | None = None,
-    mode: str = "candidates",
+    mode: Literal["candidates", "particles"] = "candidates",
     value: str | Callable[[Any, float], Any] = "posterior_mean",
     n_steps: int | None = None,
     schedule: str | ArrayLike | Callable[[int, float, float], ArrayLike] = "karras",
     sigma_range: tuple[float, float] | None = None,
-    base: str = "ancestral",
+    base: Literal["ancestral", "euler_maruyama"] = "ancestral",
     correct: bool = False,
     ess_threshold: float = 0.5,
     n_fit: int = 2000,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -143,7 +143,7 @@ def poly_t(
     sigma_max: float,
     kappa: float = 2.0,
     beta_range: Betas = (0.1, 20.0),
-    final: str = "min",
+    final: Literal["min", "zero"] = "min",
 ) -> Array:
     """Return levels that are even in t^(1/κ), t the time of a variance-preserving process [1]_.
 
@@ -185,7 +185,7 @@ def vp_uniform(
     sigma_min: float,
     sigma_max: float,
     beta_range: Betas = (0.1, 20.0),
-    final: str = "min",
+    final: Literal["min", "zero"] = "min",
 ) -> Array:
     """Return levels that are even in the time of a variance-preserving process.
 
@@ -215,6 +215,10 @@ def vp_uniform(
     return _grid("poly_t", n_steps, sigma_min, sigma_max, power, final, beta_range)
 
 
+#: The names of the schedules.
+ScheduleName: TypeAlias = Literal[
+    "exponential", "karras", "poly_t", "polyexponential", "vp_uniform"
+]
 _NAMED: dict[str, Schedule] = {
     "exponential": exponential,
     "karras": karras,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.runs.checkpoint import agree
 from fermiac.score.arguments import Call, Threshold
 from fermiac.score.integrator import Integrator
+from fermiac.score.methods import FixedName
 from fermiac.score.model import Model
 
 __all__ = ["Stepper", "stepper"]
@@ -198,13 +199,13 @@ def stepper(
     model: Model,
     y0: Any,
     sigmas: ArrayLike,
-    integrator: str | Integrator = "dpmpp_2m",
+    integrator: FixedName | Integrator = "dpmpp_2m",
     *,
     rng: RngLike = None,
     first_row: int = 0,
     brownian: bool | tuple[float, float] = False,
     threshold: float | Threshold | None = None,
-    on_nan: str = "raise",
+    on_nan: Literal["raise", "freeze", "ignore"] = "raise",
     n_threads: int | None = None,
 ) -> Stepper:
     """Return a run of an integrator that goes step by step.

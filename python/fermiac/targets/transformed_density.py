@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.calls import public
-from fermiac._base.validate import listed, shown
+from fermiac._base.validate import listed, shown, suggestion
 from fermiac.errors import ArgumentError
 from fermiac.targets import transforms as blocks_of
 from fermiac.targets.builtin import Built, real_numbers
@@ -393,8 +393,10 @@ def _block(key: Key, value: object, size: int) -> Transform:
             return blocks_of.ordered(size)
         case "simplex":
             return blocks_of.simplex(size)
+    words = ["identity", "log", "logit", "ordered", "simplex"]
+    hint = suggestion(value, words) if isinstance(value, str) else ""
     raise ArgumentError(
-        f"transforms: {shown(value)} given for {shown(key)}; a block of "
+        f"transforms: {shown(value)} given for {shown(key)}; {hint}a block of "
         "fermiac.targets.transforms, or one of 'identity', 'log', 'logit', 'ordered', 'simplex' is "
         "needed"
     )

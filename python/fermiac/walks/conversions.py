@@ -17,7 +17,7 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.validate import taken, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.walks import arrays as arrays_module
-from fermiac.walks.graph import Graph
+from fermiac.walks.graph import Graph, Validate
 
 __all__ = ["as_graph", "of_edges", "of_igraph", "of_networkx", "of_scipy"]
 
@@ -147,7 +147,7 @@ def of_scipy(
     matrix: Any,
     directed: bool | None = None,
     labels: Sequence[Any] | None = None,
-    validate: str = "full",
+    validate: Validate = "full",
 ) -> Graph:
     """Convert a sparse matrix."""
     if not scipy.sparse.issparse(matrix):

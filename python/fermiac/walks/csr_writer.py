@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,7 +34,7 @@ def write_csr(
     n_nodes: int | None = None,
     *,
     directed: bool = False,
-    multi: str = "merge",
+    multi: Literal["merge", "keep"] = "merge",
     memory: int = 2**29,
     overwrite: bool = False,
     n_threads: int | None = None,

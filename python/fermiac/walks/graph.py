@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Graph"]
 
-VALIDATE = ("full", "sample", "none")
+Validate: TypeAlias = Literal["full", "sample", "none"]
+VALIDATE: tuple[str, ...] = get_args(Validate)
 
 
 class Graph(Rows):
@@ -81,7 +82,7 @@ class Graph(Rows):
         *,
         directed: bool = False,
         labels: Sequence[Any] | None = None,
-        validate: str = "full",
+        validate: Validate = "full",
     ) -> None:
         choice("validate", validate, VALIDATE)
         one_way = yes("directed", directed)
@@ -112,7 +113,7 @@ class Graph(Rows):
         *,
         directed: bool = False,
         labels: Sequence[Any] | None = None,
-        validate: str = "full",
+        validate: Validate = "full",
     ) -> Self:
         """Make a graph of compressed rows; the same as ``Graph(…)``.
 
@@ -136,7 +137,7 @@ class Graph(Rows):
         weights: ArrayLike | None = None,
         *,
         directed: bool = False,
-        multi: str = "merge",
+        multi: Literal["merge", "keep"] = "merge",
         labels: Sequence[Any] | None = None,
     ) -> Self:
         """Make a graph of a list of edges.
@@ -190,7 +191,7 @@ class Graph(Rows):
         *,
         directed: bool | None = None,
         labels: Sequence[Any] | None = None,
-        validate: str = "full",
+        validate: Validate = "full",
     ) -> Self:
         """Make a graph of the adjacency matrix, sparse in any format of SciPy.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -73,7 +73,7 @@ def optimize(
     local_steps: int = 1,
     n_tokens: int = 1,
     sync: int | None = None,
-    history: str = "private",
+    history: Literal["private", "shared_sync"] = "private",
     objective: bool | Callable[[Array], ArrayLike] | None = None,
     record_every: int | None = None,
     callback: Callback | None = None,

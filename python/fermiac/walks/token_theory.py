@@ -12,7 +12,7 @@ from fermiac._base.validate import choice, numbers, positive, shown, unwrapped, 
 from fermiac.errors import ArgumentError
 from fermiac.walks.chains import Base
 from fermiac.walks.kernels import Alpha, HistoryKernel, Kernel, exponent
-from fermiac.walks.variance import METHODS, limit_kernel
+from fermiac.walks.variance import METHODS, Method, limit_kernel
 
 if TYPE_CHECKING:
     from fermiac.walks.node_functions import NodeFunctionLike
@@ -34,7 +34,7 @@ def token_covariance(
     kernel: Kernel = "srrw",
     base: Base = "mhrw",
     weights: Weights = None,
-    method: str = "auto",
+    method: Method = "auto",
 ) -> Any:
     r"""Compute the exact covariance of the limit law of a token that a walk drives downhill.
 
@@ -135,7 +135,7 @@ def predict(
     kernel: Kernel = "srrw",
     base: Base = "mhrw",
     weights: Weights = None,
-    method: str = "auto",
+    method: Method = "auto",
 ) -> Any:
     r"""Predict the mean square error of a token after n steps.
 

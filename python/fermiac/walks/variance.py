@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "asymptotic_variance", "limit_kernel", "spectral_gap"]
 
-METHODS = ("auto", "dense", "iterative")
+Method: TypeAlias = Literal["auto", "dense", "iterative"]
+METHODS: tuple[str, ...] = get_args(Method)
 
 
 def limit_kernel(kernel: object, alpha: Any) -> HistoryKernel:
@@ -44,7 +45,7 @@ def asymptotic_variance(
     step_exponent: float = 1.0,
     *,
     covariance: bool = False,
-    method: str = "auto",
+    method: Method = "auto",
 ) -> Any:
     r"""Compute the asymptotic variance of an average along a walk, exactly.
 
