@@ -87,8 +87,8 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
     if name not in _NAMED:
         words = ", ".join(map(repr, _NAMED))
         raise ArgumentError(
-            f"init: {shown(init)} given; {suggestion(name, list(_NAMED))}one of {words}, a law, an array of points or a callable "
-            "is needed"
+            f"init: {shown(init)} given; {suggestion(name, list(_NAMED))}one of {words}, a law, "
+            "values by name, an array of points or a callable is needed"
         )
     if name != "jitter" and not target.has_gradient:
         raise ArgumentError(
