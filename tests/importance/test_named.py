@@ -16,6 +16,7 @@ def test_integrands_of_named_arguments_have_the_same_bits():
         n=3000,
         params={"a": (), "b": 2},
         args=(2,),
+        keep_draws=True,
         rng=0,
     )
     plain = fm.importance.expect(
@@ -27,6 +28,7 @@ def test_integrands_of_named_arguments_have_the_same_bits():
     )
     np.testing.assert_array_equal(named.mean, plain.mean)
     np.testing.assert_array_equal(named.stderr, plain.stderr)
+    assert named.sample.names == ("a", "b[0]", "b[1]")
     assert (abs(named.mean - [1, 2]) < 5 * named.stderr).all()
 
 

@@ -13,7 +13,7 @@ from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, whole, yes
-from fermiac._base.variables import Params
+from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, WorkerError
 from fermiac.importance.result import to_estimate
@@ -89,14 +89,19 @@ def expect(
     ----------
     f : callable or target of `fermiac.targets`
         Takes a batch of points, shape (n, d), and returns shape (n,), or (n, K) for K functions. It
-        may be complex. It is called with up to 65536 points at a time, on the calling thread;
+        may be complex. With `params`, or a `law` that names its coordinates, it takes the
+        parameters by name. It is called with up to 65536 points at a time, on the calling thread;
         built-in and native integrands (a numba cfunc, for instance) run on all threads.
-    law : Law, frozen scipy.stats law, or sequence of them
-        The law of the points. With several laws, each of the same points, `f` gives one value for
-        all of them (evaluated once) or one for each. Laws of independent coordinates make one law
-        by `fermiac.distributions.Product`.
+    law : Law, frozen scipy.stats law, mapping, or sequence of laws
+        The law of the points. A mapping from names to laws is a `fermiac.distributions.Joint`. With
+        several laws, each of the same points, `f` gives one value for all of them (evaluated once)
+        or one for each. Laws of independent coordinates make one law by
+        `fermiac.distributions.Product`.
     n : int, default 20_000
         Evaluations of `f` in all, adaptation included; at least 20 (d + 1).
+    params, args, kwargs
+        The parameters that `f` takes by name, by default those of `law`, and further arguments of
+        `f`; see `fermiac.targets.as_target`.
     method : {"aiscv", "paper", "mc"}, default "aiscv"
         ``"aiscv"``: adaptive importance sampling with control variates. ``"paper"``: the same by
         the published rules (each stage scored by its own points, no floor, no share of the law, no
@@ -240,6 +245,7 @@ def expect(
     settings = adaptive_settings(chosen, given)
     law, params = named_law(law, params)
     laws = as_laws(law)
+    coordinates = () if params is None else Variables.of_params(params).names
     labels = expectation_names(names)
 
     def first(outputs: int, is_complex: bool) -> None:
@@ -296,7 +302,9 @@ def expect(
         if raw is not None and (error is None or stopped):
             scalar = len(laws) == 1 and bool(target.scalar)
             took = time.perf_counter() - start_time
-            estimate = to_estimate(raw, public, key, scalar, target.complex, labels, stopped, took)
+            estimate = to_estimate(
+                raw, public, key, scalar, target.complex, labels, stopped, took, coordinates
+            )
         if error is not None:
             if stopped:
                 error.partial_result = estimate  # type: ignore[attr-defined]
