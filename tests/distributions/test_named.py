@@ -134,7 +134,11 @@ def test_pickles_and_reprs():
     x = law.sample(5, rng=0)
     np.testing.assert_array_equal(again.log_density(x), law.log_density(x))
     assert again.names == law.names
-    assert repr(law).startswith("Joint({'mu': Normal(mean=1.0, sd=2.0), 'tau': Gamma(")
+    wanted = (
+        "Joint({'mu': Normal(mean=1.0, sd=2.0), 'tau': Gamma(shape=2.0, scale=1.0), "
+        "'theta': theta_law})"
+    )
+    assert repr(law) == wanted
 
 
 @pytest.mark.parametrize(

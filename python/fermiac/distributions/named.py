@@ -209,7 +209,9 @@ class _Part:
     kind: str = ""
 
     def __repr__(self) -> str:
-        return repr(self.law) if self.function is None else repr(self.function)
+        # The name of a function is the same in every process.
+        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        return repr(self.law) if self.function is None else name
 
     def log_density(self, block: Array, before: Mapping[str, Array]) -> Array:
         if self.law is not None:
