@@ -21,7 +21,7 @@ from fermiac.mcmc.hamiltonian import NUTS
 from fermiac.mcmc.init import check_gradient as compare
 from fermiac.mcmc.init import starts
 from fermiac.mcmc.job import Arrays, Job, Settings
-from fermiac.mcmc.kernel import WITH_GRADIENT, Kernel, KernelName, NoDensity
+from fermiac.mcmc.kernel import Kernel, KernelName, NoDensity
 from fermiac.mcmc.python_kernel import UserKernel, as_kernel
 from fermiac.mcmc.result import Chains
 from fermiac.mcmc.run import ChainLoop
@@ -33,7 +33,7 @@ from fermiac.runs.shards import evaluated
 from fermiac.targets import as_target
 from fermiac.targets.conversion import Gradient
 from fermiac.targets.density import LogDensity
-from fermiac.targets.finite import FiniteDensity
+from fermiac.targets.finite import WITH_GRADIENT, FiniteDensity
 from fermiac.targets.named import names_of
 from fermiac.targets.transformed_density import (
     TransformedDensity,

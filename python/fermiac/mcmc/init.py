@@ -18,6 +18,7 @@ from fermiac.errors import ArgumentError, TargetError
 from fermiac.mcmc.init_search import approach
 from fermiac.random import Stream
 from fermiac.targets.density import LogDensity
+from fermiac.targets.finite import WITH_GRADIENT
 from fermiac.targets.transformed_density import TransformedDensity
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
         )
     if name != "jitter" and not target.has_gradient:
         raise ArgumentError(
-            f"init: {name!r} climbs along the gradient, which this log-density does not have; give "
-            "gradient=, or another init"
+            f"init: {name!r} climbs along the gradient, which this log-density does not have; "
+            f"{WITH_GRADIENT}; or give another init"
         )
     streams = [_core.Stream.start(job.key, i) for i in range(n_chains)]
     oracles = job.oracles()

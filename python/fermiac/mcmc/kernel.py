@@ -16,6 +16,7 @@ from fermiac.errors import ArgumentError, TargetError
 from fermiac.random import Stream
 from fermiac.targets import as_target
 from fermiac.targets.density import LogDensity
+from fermiac.targets.finite import WITH_GRADIENT
 
 __all__ = [
     "GradientKernel",
@@ -43,13 +44,6 @@ KernelName: TypeAlias = Literal[
     "de",
     "de_snooker",
 ]
-#: The ways to a gradient, for messages.
-WITH_GRADIENT = (
-    "give gradient= a function, True if log_density returns a pair (value, gradient), or 'finite' "
-    "for central differences (2 d + 1 evaluations each); or give a target that has one: "
-    "fermiac.targets.from_jax, fermiac.targets.torch, or a numba function by "
-    "fermiac.targets.native(pointer, dim, gradient=True)"
-)
 #: The name of a kernel in the core, and its options.
 Spec = tuple[str, dict[str, Any]]
 

@@ -22,7 +22,13 @@ from fermiac.nested.job import BOUNDS, BoundName, job_of
 from fermiac.nested.problem import as_blobs, as_likelihood, as_prior
 from fermiac.nested.result import NestedResult
 from fermiac.nested.run import KIND
-from fermiac.nested.samplers import SAMPLERS, Sampler, SamplerName, refuse_importance
+from fermiac.nested.samplers import (
+    SAMPLERS,
+    Sampler,
+    SamplerName,
+    refuse_importance,
+    require_gradient,
+)
 from fermiac.nested.surrogate.options import SURROGATES, Surrogate, SurrogateName
 from fermiac.nested.surrogate.run import run_surrogate
 from fermiac.nested.validation import Repeats, as_doublings
@@ -293,6 +299,7 @@ def sample(
     chosen, aim = SAMPLERS.resolve(sampler), as_dynamic(dynamic)
     others = {"dynamic": aim is not None, "validate": doublings > 0}
     refuse_importance(chosen, **others, surrogate=surrogate is not None)
+    require_gradient(chosen, target)
     options = None if surrogate is None else SURROGATES.resolve(surrogate)
     kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
     job = job_of(

@@ -10,10 +10,17 @@ from numpy.typing import NDArray
 
 from fermiac.targets.density import LogDensity
 
-__all__ = ["FiniteDensity", "central_differences", "unwrapped"]
+__all__ = ["WITH_GRADIENT", "FiniteDensity", "central_differences", "unwrapped"]
 
 Array = NDArray[np.float64]
 
+#: The ways to a gradient, for messages.
+WITH_GRADIENT = (
+    "give gradient= a function, True if log_density returns a pair (value, gradient), or 'finite' "
+    "for central differences (2 d + 1 evaluations each); or give a target that has one: "
+    "fermiac.targets.from_jax, fermiac.targets.torch, or a numba function by "
+    "fermiac.targets.native(pointer, dim, gradient=True)"
+)
 #: The step in units of max(|x|, 1). The error of the differences, h^2 |f'''| / 6 + eps |f| / h, is
 #: smallest near the third root of the rounding unit where f and f''' are of one size.
 STEP = float(np.cbrt(np.finfo(float).eps))
