@@ -51,6 +51,29 @@ def test_too_few_and_too_many():
         drawn(1, 2, dim=3)
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: fm.mcmc.NUTS(max_treedepth=12), "fermiac.mcmc.NUTS: .*it is max_depth= here"),
+        (lambda: fm.mcmc.HMC(adapt_delta=0.9), "it is target_accept= here"),
+        (lambda: fm.mcmc.RWM(scal=2.0), "did you mean 'scale'"),
+        (lambda: fm.mcmc.NUTS(3), "too many positional arguments; none may be given by position"),
+        (lambda: fm.mcmc.Gibbs(), "missing a required argument: 'kernels'"),
+        (lambda: fm.distributions.Normal(mu=1.0, sigma=2.0), "it is mean= here; .*it is sd= here"),
+        (lambda: fm.distributions.Gamma(2.0, rate=2.0), "scale= is 1 / rate here"),
+        (lambda: fm.distributions.Beta(alpha=1, beta=2), "it is a= here; .*it is b= here"),
+        (
+            lambda: fm.distributions.Gamma(),
+            "missing a required argument: 'shape'; shape, scale may",
+        ),
+        (lambda: fm.nested.Slice(slices=5), "fermiac.nested.Slice: .*it is n_slices= here"),
+    ],
+)
+def test_kernels_and_samplers_explain_theirs(make, message):
+    with pytest.raises(CallError, match=message):
+        make()
+
+
 def test_errors_of_the_function_itself_are_left_alone():
     @public
     def broken(x):
@@ -122,6 +145,11 @@ def test_every_word_leads_to_an_argument_somewhere():
         if inspect.isfunction(f)
         for name in inspect.signature(f).parameters
     }
+    laws = fm.distributions
+    for kind in (fm.mcmc.NUTS, fm.nested.Slice, laws.Normal, laws.LogNormal, laws.StudentT):
+        known |= set(inspect.signature(kind).parameters)
+    for kind in (laws.Gamma, laws.Beta, laws.Uniform):
+        known |= set(inspect.signature(kind).parameters)
     assert not [name for names in FOREIGN.values() for name in names if name not in known]
 
 

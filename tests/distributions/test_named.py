@@ -175,3 +175,22 @@ def test_errors_of_functions_pass_through():
 
     with pytest.raises(KeyError, match="mine"):
         Joint({"mu": Normal(), "a": broken})
+
+
+def test_errors_of_parameters_name_the_law():
+    law = Joint({"a": Normal(2.0, 0.1), "b": lambda a: Normal.rows(0.0, a)})
+    with pytest.raises(ArgumentError, match="sd") as caught:
+        law.log_density([[-1.0, 0.0]])
+    assert "raised by the law of 'b'" in caught.value.__notes__
+
+
+def test_functions_may_write_to_their_arrays():
+    def writing(a):
+        a += 1.0
+        return Normal.rows(a, 1.0)
+
+    law = Joint({"a": Normal(), "b": writing})
+    plain = Joint({"a": Normal(), "b": lambda a: Normal.rows(a + 1.0, 1.0)})
+    x = law.sample(20, rng=0)
+    np.testing.assert_array_equal(plain.sample(20, rng=0), x)
+    np.testing.assert_array_equal(law.log_density(x), plain.log_density(x))

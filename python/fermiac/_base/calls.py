@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from fermiac._base.validate import suggestion
 from fermiac.errors import CallError
 
-__all__ = ["FOREIGN", "public", "users_level"]
+__all__ = ["FOREIGN", "public", "public_class", "users_level"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,25 +51,48 @@ _WORDS = {
     "periodic": "wrapped wrapped_params circular",
     "checkpoint path": "resume backend filename filepath checkpoint_file checkpoint_path log_dir",
     "sigma_range": "sigma_min sigma_max",
+    "target_accept": "target_accept_prob target_accept_rate adapt_delta delta",
+    "max_depth": "max_treedepth max_tree_depth treedepth max_num_doublings",
+    "step_size": "stepsize epsilon eps",
+    "metric": "mass_matrix inverse_mass_matrix scaling dense_mass cov",
+    "n_slices n_steps": "slices nslices walks nwalks n_leapfrog num_integration_steps",
+    "mean": "mu loc location average",
+    "sd": "sigma std stddev stdev scale",
+    "mu": "mean loc",
+    "sigma": "sd std s scale",
+    "loc": "mean mu location",
+    "scale": "sd sigma std stddev",
+    "df": "nu dof degrees_of_freedom",
+    "shape": "alpha a k concentration",
+    "a": "alpha concentration1",
+    "b": "beta concentration0",
+    "low": "lower minimum",
+    "high": "upper maximum",
     "args": "fargs logl_args model_args",
     "kwargs": "fun_kwargs kwds logl_kwargs model_kwargs",
 }
 #: For each word of other libraries the arguments that mean the same here.
-FOREIGN = {word: tuple(ours.split()) for ours, theirs in _WORDS.items() for word in theirs.split()}
+FOREIGN: dict[str, tuple[str, ...]] = {}
+for _ours, _theirs in _WORDS.items():
+    for _word in _theirs.split():
+        FOREIGN[_word] = (*FOREIGN.get(_word, ()), *_ours.split())
+_OF_KERNEL = "{0}= is a setting of the kernel: kernel=fermiac.mcmc.NUTS"
 #: Settings that belong to the object given as an argument.
 _SETTINGS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         ("target_accept", "target_accept_prob", "adapt_delta", "delta"),
-        ("kernel", "kernel=fermiac.mcmc.NUTS(target_accept=...)"),
+        ("kernel", f"{_OF_KERNEL}(target_accept=...)"),
     ),
     **dict.fromkeys(
         ("max_treedepth", "max_tree_depth", "max_depth"),
-        ("kernel", "kernel=fermiac.mcmc.NUTS(max_depth=...)"),
+        ("kernel", f"{_OF_KERNEL}(max_depth=...)"),
     ),
     **dict.fromkeys(
         ("step_size", "stepsize", "epsilon", "metric"),
-        ("kernel", "kernel=fermiac.mcmc.NUTS({}=...)"),
+        ("kernel", f"{_OF_KERNEL}({{0}}=...)"),
     ),
+    "rate": ("scale", "there is no argument {0!r}; scale= is 1 / rate here"),
+    "lam": ("scale", "there is no argument {0!r}; scale= is 1 / {0} here"),
 }
 
 
@@ -94,6 +117,11 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def public_class(kind: type[Any]) -> None:
+    """Let wrong arguments of a class be explained as those of a public function."""
+    kind.__init__ = public(kind.__init__)
+
+
 def users_level() -> int:
     """Return the ``stacklevel`` at which a warning of the caller is one of the user's line."""
     level, frame = 1, sys._getframe(1)
@@ -114,19 +142,22 @@ def _explained(
 ) -> TypeError:
     """Return the error of a call that does not fit the signature."""
     signature = inspect.signature(function)
-    parameters = list(signature.parameters)
-    name = f"{'.'.join(function.__module__.split('.')[:2])}.{function.__qualname__}"
+    parameters = [name for name in signature.parameters if name != "self"]
+    called = function.__qualname__.removesuffix(".__init__")
+    name = f"{'.'.join(function.__module__.split('.')[:2])}.{called}"
     if unknown := [word for word in kwargs if word not in parameters]:
         told = "; ".join(_told(word, parameters) for word in unknown[:4])
         return CallError(f"{name}: {told}")
     try:
         signature.bind(*args, **kwargs)
     except TypeError as problem:
-        kinds = signature.parameters.values()
-        by_position = [p.name for p in kinds if p.kind is not p.KEYWORD_ONLY]
+        kinds = [signature.parameters[parameter].kind for parameter in parameters]
+        by_position = [
+            n for n, k in zip(parameters, kinds, strict=True) if k.name != "KEYWORD_ONLY"
+        ]
+        known = ", ".join(by_position) or "none"
         return CallError(
-            f"{name}: {problem}; {', '.join(by_position)} may be given by position, all other "
-            "arguments by name"
+            f"{name}: {problem}; {known} may be given by position, all other arguments by name"
         )
     return error
 
@@ -135,7 +166,7 @@ def _told(word: str, parameters: list[str]) -> str:
     """Return what is said of a keyword that a function does not know."""
     lower = word.lower()
     if lower in _SETTINGS and _SETTINGS[lower][0] in parameters:
-        return f"{word}= is a setting of the kernel: {_SETTINGS[lower][1].format(word)}"
+        return _SETTINGS[lower][1].format(word)
     for name in FOREIGN.get(lower, ()):
         if name in parameters:
             return f"there is no argument {word!r}; it is {name}= here"

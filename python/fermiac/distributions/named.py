@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,7 +195,8 @@ class Joint(Law):
 
     def _before(self, part: _Part, x: Array) -> dict[str, Array]:
         """Return the parameters of points that the law of a part depends on."""
-        return {name: self.variables.pick(x, name) for name in part.depends}
+        # A function may write to its arrays.
+        return {name: self.variables.pick(x, name).copy() for name in part.depends}
 
 
 @dataclass(frozen=True)
@@ -216,8 +218,9 @@ class _Part:
     def log_density(self, block: Array, before: Mapping[str, Array]) -> Array:
         if self.law is not None:
             return density_rows(self.law, block)
-        laws = self.rows(before, len(block))
-        values = laws.log_density(block.reshape(len(block), *self.shape)).reshape(block.shape)
+        with self.named():
+            laws = self.rows(before, len(block))
+            values = laws.log_density(block.reshape(len(block), *self.shape)).reshape(block.shape)
         outside = (values == -np.inf).any(axis=1) & ~np.isnan(values).any(axis=1)
         total = np.where(outside[:, None], 0.0, values).sum(axis=1)
         return np.where(outside, -np.inf, total)
@@ -225,8 +228,9 @@ class _Part:
     def from_unit(self, block: Array, before: Mapping[str, Array]) -> Array:
         if self.law is not None:
             return self.law.from_unit(block)
-        laws = self.rows(before, len(block))
-        return laws.ppf(block.reshape(len(block), *self.shape)).reshape(block.shape)
+        with self.named():
+            laws = self.rows(before, len(block))
+            return laws.ppf(block.reshape(len(block), *self.shape)).reshape(block.shape)
 
     def sample(self, n: int, key: int, before: Mapping[str, Array]) -> Array:
         if self.law is not None:
@@ -238,6 +242,15 @@ class _Part:
         """Return the laws of n rows."""
         assert self.function is not None
         return _rows(self.name, self.function(**before), n)
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Say in errors about parameters of a law which law it is."""
+        try:
+            yield
+        except ArgumentError as error:
+            error.add_note(f"raised by the law of {self.name!r}")
+            raise
 
     def support(self) -> list[tuple[float, float]]:
         if self.law is not None:

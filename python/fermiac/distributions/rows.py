@@ -173,6 +173,11 @@ def _beta(x: Array, a: Array, b: Array) -> Array:
     return np.where(inside, value, -np.inf)
 
 
+def _student_t_quantile(u: Array, df: Array, loc: Array, scale: Array) -> Array:
+    standard = RowLaws("StudentT", {"df": df, "loc": 0.0, "scale": 1.0})
+    return loc + scale * standard._one_by_one(u, lambda law, part: law.from_unit(part)[:, 0])
+
+
 def _exponential(x: Array, scale: Array) -> Array:
     return np.where(x >= 0, -x / scale - np.log(scale), -np.inf)
 
@@ -192,6 +197,7 @@ _QUANTILES: dict[str, Callable[..., Array]] = {
     "Normal": lambda u, mean, sd: mean + sd * special.ndtri(u),
     "LogNormal": lambda u, mu, sigma: np.exp(mu + sigma * special.ndtri(u)),
     "Uniform": lambda u, low, high: np.minimum(low + u * (high - low), high),
+    "StudentT": _student_t_quantile,
     "Gamma": lambda u, shape, scale: scale * special.gammaincinv(shape, u),
     "Beta": lambda u, a, b: special.betaincinv(a, b, u),
     "Exponential": lambda u, scale: -scale * np.log1p(-u),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._base.calls import public_class
 from fermiac._base.validate import real_numbers
 from fermiac.distributions.law import Array, BuiltInLaw, points, unit_points
 from fermiac.distributions.rows import RowLaws
@@ -26,6 +27,10 @@ class UnivariateLaw(BuiltInLaw):
     _marginals: list[tuple[str, list[float]]]
     _mean: ClassVar[Callable[..., Array]]
     _variance: ClassVar[Callable[..., Array]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        public_class(cls)
 
     def _setup(self, *values: ArrayLike) -> None:
         law = type(self).__name__

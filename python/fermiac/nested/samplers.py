@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+from fermiac._base.calls import public_class
 from fermiac._base.strategies import Strategies
 from fermiac._base.validate import choice, positive, real, whole, yes
 from fermiac.errors import ArgumentError
@@ -317,6 +318,9 @@ class _Auto(Sampler):
     def _settled(self, dim: int, n_moves: int) -> Sampler:
         return Uniform() if not n_moves and dim < _MANY else super()._settled(dim, n_moves)
 
+
+for _kind in (Uniform, Slice, RandomWalk, Galilean):
+    public_class(_kind)
 
 #: Rejection is not tried from this dimension on.
 _MANY = 10
