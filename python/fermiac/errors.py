@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = [
     "ArgumentError",
     "BudgetExhausted",
+    "CallError",
     "CheckpointError",
     "ClusterWarning",
     "ConvergenceWarning",
@@ -33,6 +34,10 @@ class FermiacError(Exception):
 
 class ArgumentError(FermiacError, ValueError):
     """An argument is outside its domain, or arguments contradict each other."""
+
+
+class CallError(ArgumentError, TypeError):
+    """A call has an argument that the function does not know, too many of them, or too few."""
 
 
 class RangeError(ArgumentError):

@@ -348,6 +348,8 @@ def test_endless_iterables_are_left_early() -> None:
     assert v.listed([1, 2, 3], 2) is None
     assert v.listed("ab", 3) is None
     assert v.listed(3, 3) is None
+    assert v.listed(np.array({"a": 1}), 3) is None
+    assert v.listed(map(float, "x"), 3) is None
     refused(lambda: v.labels(itertools.count(), 3), "names: count(")  # type: ignore[arg-type]
     assert v.labels((c for c in "ab"), 2) == ("a", "b")  # type: ignore[arg-type]
 

@@ -11,7 +11,7 @@ from forms import DIM, formula, slope
 from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac.errors import TargetError
+from fermiac.errors import ArgumentError, TargetError
 from fermiac.mcmc.init import starts
 from fermiac.mcmc.job import Job, Settings
 
@@ -146,3 +146,52 @@ def test_gradients_pass_at_walls_and_corners() -> None:
 
     sampled(lambda x: -np.ones_like(x), wall, 1, init=np.ones(1))
     sampled(lambda x: -np.sign(x), lambda x: -np.abs(x).sum(axis=1), 4, init=np.full(4, 0.3))
+
+
+NAMED = {"params": {"a": (), "b": 2}, "kernel": "rwm", "n_warmup": 0, "n_draws": 1, "rng": 0}
+
+
+def named_density(a, b):
+    return -(a**2) - (b**2).sum(axis=1)
+
+
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
+def test_starts_by_name():
+    b = np.arange(8.0).reshape(4, 2) + 1
+    points = np.column_stack([np.full(4, 3.0), b])
+    runs = [
+        fm.mcmc.sample(named_density, init=init, **NAMED).draws
+        for init in (
+            {"a": 3, "b": b},
+            {"b": b, "a": np.full(4, 3.0)},
+            points,
+            lambda n: {"a": 3, "b": b},
+        )
+    ]
+    for draws in runs[1:]:
+        np.testing.assert_array_equal(draws, runs[0])
+    same = fm.mcmc.sample(named_density, init={"a": 1.0, "b": [1.0, 2.0]}, **NAMED)
+    assert same.draws.shape == (4, 1, 3)
+    constrained = fm.mcmc.sample(
+        named_density, init={"a": 1.0, "b": b}, transforms={"b": "log"}, **NAMED
+    )
+    assert (constrained.draws[..., 1:] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("init", "message"),
+    [
+        ({"a": 1, "bb": [1, 2]}, "no parameter 'bb'; did you mean 'b'"),
+        ({"a": 1}, "'b' is missing"),
+        ({"a": 1, "b": [1, 2, 3]}, "last axes must be"),
+        ({"a": np.ones(3), "b": np.ones((4, 2))}, "do not broadcast"),
+        ({"a": np.ones(3), "b": [1, 2]}, r"\(4, 3\)"),
+        ({"a": "x", "b": [1, 2]}, r"init\['a'\]"),
+        ({"a": np.nan, "b": [1, 2]}, "NaN"),
+    ],
+)
+def test_starts_by_name_that_do_not_fit(init, message):
+    with pytest.raises(ArgumentError, match=message):
+        fm.mcmc.sample(named_density, init=init, **NAMED)
+    with pytest.raises(ArgumentError, match="have no names"):
+        fm.mcmc.sample(lambda x: -(x**2).sum(axis=1), 2, kernel="rwm", init={"a": 1})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
@@ -22,7 +22,8 @@ from fermiac.errors import CheckpointError
 __all__ = ["VERIFY", "check", "facts", "mapped"]
 
 #: How much of the files is compared with their digests: all, some parts of each, or their sizes.
-VERIFY = ("full", "sample", "none")
+Verify: TypeAlias = Literal["full", "sample", "none"]
+VERIFY: tuple[str, ...] = get_args(Verify)
 #: The parts of a file that are compared, of 4096 bytes each, the first and the last among them.
 _PARTS = 64
 

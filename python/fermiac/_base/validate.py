@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence, Sized
 from difflib import get_close_matches
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,6 +51,8 @@ __all__ = [
     "yes",
 ]
 
+#: One of some words.
+Word = TypeVar("Word", bound=str)
 RngLike: TypeAlias = "int | np.integer[Any] | np.random.SeedSequence | np.random.Generator | None"
 """The types of ``rng=`` arguments; see `key_of`."""
 
@@ -109,7 +111,8 @@ def suggestion(word: str, known: list[str]) -> str:
 def listed(given: Any, most: int) -> list[Any] | None:
     """Return the items of an iterable, or None if it is none or has more than `most`.
 
-    Text is no iterable here, and an endless iterable is left after `most` + 1 items.
+    Text is no iterable here, nor is what fails when it is asked for its items. An endless iterable
+    is left after `most` + 1 items.
     """
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         return None
@@ -117,8 +120,8 @@ def listed(given: Any, most: int) -> list[Any] | None:
         if isinstance(given, Sized) and len(given) > most:
             return None
         items = list(islice(given, most + 1))
-    except (TypeError, ValueError, RecursionError):
-        return None  # an array without axes, or a length or items that are none
+    except Exception:  # an array without axes, for instance
+        return None
     return None if len(items) > most else items
 
 
@@ -360,6 +363,10 @@ def require(name: str, array: Array, good: NDArray[np.bool_], needed: str) -> No
         raise ArgumentError(f"{name}: {array[~good].flat[0]:g} was given; {needed}")
 
 
+@overload
+def choice(name: str, value: Word, known: tuple[str, ...]) -> Word: ...
+@overload
+def choice(name: str, value: object, known: tuple[str, ...]) -> str: ...
 def choice(name: str, value: object, known: tuple[str, ...]) -> str:
     """Return `value`, which must be one of the known words."""
     if not isinstance(value, str) or value not in known:

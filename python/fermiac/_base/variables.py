@@ -14,18 +14,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import shown, suggestion
+from fermiac._base.validate import MOST_NAMES, listed, shown, suggestion, whole
 from fermiac.errors import ArgumentError, UnknownNameError
 
-__all__ = ["Variables"]
+__all__ = ["Params", "Variables"]
 
 Array = NDArray[np.float64]
+#: The types of ``params=``; see `Variables.of_params`.
+Params: TypeAlias = "Mapping[str, int | Sequence[int] | None] | Sequence[str] | Variables"
 
+#: The axes of a variable at most; a batch of it has one more, and NumPy an end.
+_MOST_AXES = 30
 _INDEXED = re.compile(r"(.+?)\[(\d+(?:, ?\d+)*)\]")
 
 
@@ -60,6 +64,47 @@ class Variables:
             start += math.prod(shape)
         return cls(shapes)
 
+    @classmethod
+    def of_params(cls, params: Any, argument: str = "params") -> Variables:
+        """Return the variables that a user gave.
+
+        Parameters
+        ----------
+        params : mapping, sequence of str or Variables
+            The shape of each variable by its name: None or () for a scalar, a length, or lengths of
+            axes. Of a sequence of names all are scalars.
+        argument : str
+            The name of the argument, for messages.
+
+        Raises
+        ------
+        ArgumentError
+            If it is something else, empty, a name occurs twice, or there are too many coordinates.
+        """
+        if isinstance(params, cls):
+            return params
+        if isinstance(params, Mapping):
+            items: list[tuple[Any, Any]] = list(params.items())
+        else:
+            names = None if isinstance(params, str | bytes) else listed(params, MOST_NAMES)
+            if names is None:
+                raise ArgumentError(
+                    f"{argument}: {shown(params)} was given; the shapes of variables by their "
+                    'names, {"mu": (), "theta": 8}, or a sequence of names of scalars is needed'
+                )
+            items = [(name, ()) for name in names]
+        shapes = {_name(argument, name): _shape(argument, name, shape) for name, shape in items}
+        if not shapes or len(shapes) != len(items):
+            raise ArgumentError(
+                f"{argument}: {shown(params)} was given; at least one variable is needed, each once"
+            )
+        if sum(map(math.prod, shapes.values())) > MOST_NAMES:
+            raise ArgumentError(
+                f"{argument}: more than {MOST_NAMES} coordinates were given; write the function of "
+                "points, (n, d), for so many"
+            )
+        return cls(shapes)
+
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The names of the coordinates."""
@@ -88,7 +133,7 @@ class Variables:
             If there is no such name; the message has the nearest.
         """
         if name in self.places:
-            return x[..., self.places[name]].reshape(*x.shape[:-1], *self.shapes[name])
+            return x[..., self.places[name]].reshape((*x.shape[:-1], *self.shapes[name]))
         return x[..., self.columns(name)[0]]
 
     def columns(self, name: str) -> list[int]:
@@ -123,13 +168,13 @@ class Variables:
         ArgumentError
             If a variable is missing or unknown, or the shapes do not fit.
         """
-        if missing := [name for name in self.shapes if name not in values]:
-            raise ArgumentError(f"{what}: {missing[0]!r} is missing; give {list(self.shapes)}")
         if unknown := [name for name in values if name not in self.shapes]:
             raise ArgumentError(
                 f"{what}: no parameter {shown(unknown[0])}; "
                 f"{suggestion(str(unknown[0]), list(self.shapes))}There are {list(self.shapes)}"
             )
+        if missing := [name for name in self.shapes if name not in values]:
+            raise ArgumentError(f"{what}: {missing[0]!r} is missing; give {list(self.shapes)}")
         arrays, leads = [], []
         for name, shape in self.shapes.items():
             array = np.asarray(values[name], dtype=np.float64)
@@ -147,6 +192,27 @@ class Variables:
                 f"{what}: the leading axes {leads} of {list(self.shapes)} do not broadcast"
             ) from error
         return np.concatenate([np.broadcast_to(a, (*lead, a.shape[-1])) for a in arrays], axis=-1)
+
+
+def _name(argument: str, name: object) -> str:
+    """Return the name of a variable, which must not look like that of a coordinate."""
+    if not isinstance(name, str) or not name or "[" in name:
+        raise ArgumentError(
+            f"{argument}: {shown(name)} was given as a name; text without brackets is needed"
+        )
+    return name
+
+
+def _shape(argument: str, name: str, given: Any) -> tuple[int, ...]:
+    """Return the shape of a variable."""
+    if given is None:
+        return ()
+    sizes = listed(given, _MOST_AXES) if isinstance(given, list | tuple) else [given]
+    if sizes is None:
+        raise ArgumentError(
+            f"{argument}: {shown(given)} was given for {name!r}; at most {_MOST_AXES} axes"
+        )
+    return tuple(whole(f"{argument}[{name!r}]", size, 1, MOST_NAMES) for size in sizes)
 
 
 def _names(base: str, shape: Sequence[int]) -> list[str]:

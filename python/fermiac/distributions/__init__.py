@@ -9,6 +9,7 @@ from __future__ import annotations
 from fermiac.distributions.compound import Mixture, Product
 from fermiac.distributions.law import Law
 from fermiac.distributions.multivariate import MultivariateNormal, MultivariateT
+from fermiac.distributions.named import Joint
 from fermiac.distributions.scipy import as_law
 from fermiac.distributions.univariate import (
     Beta,
@@ -24,6 +25,7 @@ __all__ = [
     "Beta",
     "Exponential",
     "Gamma",
+    "Joint",
     "Law",
     "LogNormal",
     "Mixture",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -9,8 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._base.calls import public_class
 from fermiac._base.validate import real_numbers
 from fermiac.distributions.law import Array, BuiltInLaw, points, unit_points
+from fermiac.distributions.rows import RowLaws
 from fermiac.errors import ArgumentError
 
 
@@ -24,6 +27,10 @@ class UnivariateLaw(BuiltInLaw):
     _marginals: list[tuple[str, list[float]]]
     _mean: ClassVar[Callable[..., Array]]
     _variance: ClassVar[Callable[..., Array]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        public_class(cls)
 
     def _setup(self, *values: ArrayLike) -> None:
         law = type(self).__name__
@@ -39,7 +46,7 @@ class UnivariateLaw(BuiltInLaw):
         if len(shape) > 1 or 0 in shape:
             raise ArgumentError(
                 f"{law}: parameters of shape {shape} were given; numbers, or arrays of shape (d,) "
-                "with d at least 1 are needed"
+                f"with d at least 1 are needed (for one law a row, in a Joint: {law}.rows)"
             )
         arrays = [np.broadcast_to(a, shape).copy() for a in arrays]
         columns = np.stack([np.atleast_1d(a) for a in arrays], axis=1)
@@ -47,6 +54,45 @@ class UnivariateLaw(BuiltInLaw):
         object.__setattr__(self, "_marginals", marginals)
         parameters = dict(zip(names, (a if shape else float(a) for a in arrays), strict=True))
         self._freeze(len(marginals), _core.Law.independent(marginals), **parameters)
+
+    @classmethod
+    def rows(cls, *args: ArrayLike, **kwargs: ArrayLike) -> RowLaws:
+        """Return a law for each row of a batch, for functions of a `Joint`.
+
+        Parameters
+        ----------
+        *args, **kwargs : array_like
+            The parameters of the law, by position or by name, as the class takes them: arrays that
+            broadcast to (n, ...), one law for each of n rows and for each coordinate of a row.
+
+        Returns
+        -------
+        RowLaws
+            What the functions of a `Joint` return.
+
+        Raises
+        ------
+        ArgumentError
+            If the parameters do not broadcast, or are not those of the law. Values outside their
+            domain raise it where the laws are used.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fermiac as fm
+        >>> mu, tau = np.zeros(5), np.ones(5)
+        >>> fm.distributions.Normal.rows(mu[:, None] + [0.0, 1.0, 2.0], tau[:, None])
+        Normal.rows(mean (5, 3), sd (5, 1))
+        """
+        names = _core.UNIVARIATE_LAWS[cls.__name__]
+        try:
+            given = inspect.signature(cls).bind(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(
+                f"{cls.__name__}.rows: {error}; the parameters are {', '.join(names)}"
+            ) from None
+        given.apply_defaults()
+        return RowLaws(cls.__name__, dict(given.arguments))
 
     def _moment(self, of: Callable[..., Array]) -> float | Array:
         """Return a function of the parameters, in their shape."""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, whole, yes
+from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, WorkerError
 from fermiac.importance.result import to_estimate
 from fermiac.importance.settings import (
     METHODS,
+    MethodName,
     adaptive_settings,
     as_laws,
     expectation_names,
@@ -30,6 +32,7 @@ from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.callables import law_handle
 from fermiac.targets.conversion import adapted, as_integrand, compared
+from fermiac.targets.named import named_law
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -42,15 +45,19 @@ if TYPE_CHECKING:
 __all__ = ["expect"]
 
 
+@public
 def expect(
-    f: Callable[[NDArray[np.float64]], ArrayLike] | BuiltinIntegrand | NativeTarget,
-    law: Law | Sequence[Law] | Any,
+    f: Callable[..., ArrayLike] | BuiltinIntegrand | NativeTarget,
+    law: Law | Sequence[Law] | Mapping[str, Any] | Any,
     n: int = 20_000,
     *,
-    method: str = "aiscv",
+    params: Params | None = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    method: MethodName = "aiscv",
     weights: str | ArrayLike | None = None,
-    controls: str | None = None,
-    family: str | None = None,
+    controls: Literal["own", "all", "none"] | None = None,
+    family: Literal["auto", "gaussian", "t", "mixture"] | None = None,
     df: float | None = None,
     n_stages: int | None = None,
     adapt_fraction: float | None = None,
@@ -60,8 +67,8 @@ def expect(
     fallback: bool | None = None,
     split_signs: bool | None = None,
     diagonal: bool | None = None,
-    covariance: str = "full",
-    on_nan: str = "raise",
+    covariance: Literal["full", "diag"] = "full",
+    on_nan: Literal["raise", "zero"] = "raise",
     names: Sequence[str] | None = None,
     keep_draws: bool = False,
     check: bool = True,
@@ -82,14 +89,19 @@ def expect(
     ----------
     f : callable or target of `fermiac.targets`
         Takes a batch of points, shape (n, d), and returns shape (n,), or (n, K) for K functions. It
-        may be complex. It is called with up to 65536 points at a time, on the calling thread;
+        may be complex. With `params`, or a `law` that names its coordinates, it takes the
+        parameters by name. It is called with up to 65536 points at a time, on the calling thread;
         built-in and native integrands (a numba cfunc, for instance) run on all threads.
-    law : Law, frozen scipy.stats law, or sequence of them
-        The law of the points. With several laws, each of the same points, `f` gives one value for
-        all of them (evaluated once) or one for each. Laws of independent coordinates make one law
-        by `fermiac.distributions.Product`.
+    law : Law, frozen scipy.stats law, mapping, or sequence of laws
+        The law of the points. A mapping from names to laws is a `fermiac.distributions.Joint`. With
+        several laws, each of the same points, `f` gives one value for all of them (evaluated once)
+        or one for each. Laws of independent coordinates make one law by
+        `fermiac.distributions.Product`.
     n : int, default 20_000
         Evaluations of `f` in all, adaptation included; at least 20 (d + 1).
+    params, args, kwargs
+        The parameters that `f` takes by name, by default those of `law`, and further arguments of
+        `f`; see `fermiac.targets.as_target`.
     method : {"aiscv", "paper", "mc"}, default "aiscv"
         ``"aiscv"``: adaptive importance sampling with control variates. ``"paper"``: the same by
         the published rules (each stage scored by its own points, no floor, no share of the law, no
@@ -231,7 +243,9 @@ def expect(
         "diagonal": diagonal,
     }
     settings = adaptive_settings(chosen, given)
+    law, params = named_law(law, params)
     laws = as_laws(law)
+    coordinates = () if params is None else Variables.of_params(params).names
     labels = expectation_names(names)
 
     def first(outputs: int, is_complex: bool) -> None:
@@ -260,7 +274,7 @@ def expect(
     }
     public = {"n": n, "method": chosen.name, **(settings if chosen.defaults else {})}
     public |= {"covariance": covariance, "on_nan": on_nan}
-    f = adapted(f, laws[0].dim)
+    f = adapted(f, laws[0].dim, params, args, kwargs)
     if yes("check", check):
         f = compared(f)
     as_integrand(f, laws[0].dim, first)  # before a checkpoint is made for it
@@ -288,7 +302,9 @@ def expect(
         if raw is not None and (error is None or stopped):
             scalar = len(laws) == 1 and bool(target.scalar)
             took = time.perf_counter() - start_time
-            estimate = to_estimate(raw, public, key, scalar, target.complex, labels, stopped, took)
+            estimate = to_estimate(
+                raw, public, key, scalar, target.complex, labels, stopped, took, coordinates
+            )
         if error is not None:
             if stopped:
                 error.partial_result = estimate  # type: ignore[attr-defined]

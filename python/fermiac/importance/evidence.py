@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, labels, real, whole
+from fermiac._base.variables import Params
 from fermiac.distributions import Law
 from fermiac.errors import WorkerError
 from fermiac.importance.result import Evidence, to_evidence
@@ -22,6 +24,8 @@ from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import as_target
 from fermiac.targets.callables import law_handle
+from fermiac.targets.conversion import Gradient
+from fermiac.targets.named import named_law, names_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -35,19 +39,23 @@ if TYPE_CHECKING:
 __all__ = ["evidence"]
 
 Array = NDArray[np.float64]
-Function = Callable[[Array], ArrayLike]
+Function = Callable[..., ArrayLike]
 
 
+@public
 def evidence(
     log_density: LogDensity | Law | Function | Any,
     law: Law | Any,
     n: int = 50_000,
     *,
-    gradient: bool | Function | None = None,
-    scheme: str = "amis",
+    gradient: Gradient = None,
+    params: Params | None = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    scheme: Literal["amis", "pmc", "snis"] = "amis",
     n_components: int | None = None,
     n_stages: int | None = None,
-    family: str = "t",
+    family: Literal["t", "gaussian"] = "t",
     df: float = 8.0,
     defensive: float = 0.1,
     names: Sequence[str] | None = None,
@@ -71,15 +79,21 @@ def evidence(
     log_density : log-density, law, or callable
         The target, as `fermiac.targets.as_target` takes it: a function takes a batch of points,
         shape (n, d), and gives (n,), -inf where the density is 0. It need not be normalised. For a
-        posterior: log-prior plus log-likelihood.
-    law : Law or frozen scipy.stats law
-        The law to start from, whose support holds that of the target. The prior will often do.
+        posterior: log-prior plus log-likelihood. With `params`, or a `law` that names its
+        coordinates, a Python function takes the parameters by name.
+    law : Law, frozen scipy.stats law or mapping
+        The law to start from, whose support holds that of the target. The prior will often do. A
+        mapping from names to laws is a `fermiac.distributions.Joint`.
     n : int, default 50_000
         Evaluations of the target in all; at least 20 (d + 1).
-    gradient : None, True or callable, default None
+    gradient : None, True, "finite" or callable, default None
         As in `fermiac.targets.as_target`; True if the target gives a pair (value, gradient), or is
         one that has its own. With it the sample carries gradients, for
-        ``sample.expect(f, controls="stein")``, at one more evaluation of each of its points.
+        ``sample.expect(f, controls="stein")``, at one more evaluation of each of its points, or
+        2 d + 1 with ``"finite"``.
+    params, args, kwargs
+        The parameters that the target takes by name, by default those of `law`, and further
+        arguments of it; see `fermiac.targets.as_target`. The sample has the names.
     scheme : {"amis", "pmc", "snis"}, default "amis"
         The adaptation of the sampler. ``"amis"``, adaptive multiple importance sampling: fits use
         all points of all stages, weighted by the mixture of all samplers. ``"pmc"``, population
@@ -188,9 +202,12 @@ def evidence(
     True
     """
     start = time.perf_counter()
+    law, params = named_law(law, params)
     law = with_dim(law)
-    target = as_target(log_density, law.dim, gradient, check=check)
-    named = labels(names, law.dim)
+    target = as_target(
+        log_density, law.dim, gradient, params=params, args=args, kwargs=kwargs, check=check
+    )
+    named = labels(names_of(names, params), law.dim)
     settings: dict[str, Any] = {
         "n": whole("n", n, 1, 2**62),
         "scheme": choice("scheme", scheme, ("amis", "pmc", "snis")),
@@ -229,7 +246,7 @@ def evidence(
             if gradient is not None and error is None:
                 try:
                     gradients = _gradients(evaluated, raw["draws"])
-                    raw["n_evals"] += len(gradients)
+                    raw["n_evals"] += len(gradients) + evaluated._more_evals
                 except (KeyboardInterrupt, WorkerError) as stop:
                     error, stopped = stop, True
             took = time.perf_counter() - start

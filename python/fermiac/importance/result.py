@@ -133,8 +133,9 @@ def to_estimate(
     names: tuple[str, ...] | None,
     interrupted: bool,
     wall_time: float,
+    coordinates: tuple[str, ...] = (),
 ) -> Estimate:
-    """Return the estimate of a run, after its warnings."""
+    """Return the estimate of a run, after its warnings; `coordinates` are the names of a point."""
     mean, stderr, cov = raw["mean"], raw["stderr"], raw["cov"]
     ess, khat = raw["ess"], raw["khat"]
     stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
@@ -174,6 +175,7 @@ def to_estimate(
             **common,
             draws=raw["draws"],
             log_weights=None if iid else log_weights,
+            names=coordinates,
             error_model="iid" if iid else "weighted",
         )
 

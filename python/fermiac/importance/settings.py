@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -57,6 +57,8 @@ _PAPER = {
 }
 
 
+#: The names of the methods.
+MethodName: TypeAlias = Literal["aiscv", "paper", "mc"]
 METHODS = Strategies(
     "method",
     Method,

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import labels, positive, shown, whole, yes
+from fermiac._base.variables import Params, Variables
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.checkpoint import KIND, Origin, identity_of, restore_sampler
 from fermiac.mcmc.disk import Folder
@@ -19,7 +21,7 @@ from fermiac.mcmc.hamiltonian import NUTS
 from fermiac.mcmc.init import check_gradient as compare
 from fermiac.mcmc.init import starts
 from fermiac.mcmc.job import Arrays, Job, Settings
-from fermiac.mcmc.kernel import Kernel, NoDensity
+from fermiac.mcmc.kernel import Kernel, KernelName, NoDensity
 from fermiac.mcmc.python_kernel import UserKernel, as_kernel
 from fermiac.mcmc.result import Chains
 from fermiac.mcmc.run import ChainLoop
@@ -29,8 +31,15 @@ from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
 from fermiac.runs.shards import evaluated
 from fermiac.targets import as_target
+from fermiac.targets.conversion import Gradient
 from fermiac.targets.density import LogDensity
-from fermiac.targets.transformed_density import TransformedDensity, transformed
+from fermiac.targets.finite import WITH_GRADIENT, FiniteDensity
+from fermiac.targets.named import names_of
+from fermiac.targets.transformed_density import (
+    TransformedDensity,
+    support_blocks,
+    transformed,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -46,18 +55,22 @@ if TYPE_CHECKING:
 __all__ = ["sample"]
 
 Array = NDArray[np.float64]
-Function = Callable[[Array], ArrayLike]
+Function = Callable[..., ArrayLike]
 
 
+@public
 def sample(
     log_density: LogDensity | Law | Function | Any,
     dim: int | None = None,
-    gradient: bool | Function | None = None,
+    gradient: Gradient = None,
     *,
-    kernel: Kernel | UserKernel | str | None = None,
-    init: ArrayLike | Callable[..., ArrayLike] | Law | str | None = None,
+    params: Params | None = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    kernel: Kernel | UserKernel | KernelName | None = None,
+    init: ArrayLike | Mapping[str, ArrayLike] | Callable[..., Any] | Law | str | None = None,
     names: Sequence[str] | None = None,
-    transforms: Spec | None = None,
+    transforms: Spec | Literal["auto"] | None = None,
     n_chains: int = 4,
     n_warmup: int = 1000,
     n_draws: int = 1000,
@@ -87,31 +100,46 @@ def sample(
     ----------
     log_density : log-density, law, or callable
         The target, as `fermiac.targets.as_target` takes it: a function of a batch of points, shape
-        (n, d), that returns (n,), -inf where the density is 0. It need not be normalised.
-        Functions in Python and torch modules are called with the points of all chains at once, on
-        the calling thread; built-in and native targets run on all threads.
+        (n, d), that returns (n,), -inf where the density is 0. It need not be normalised. With
+        `params` it takes the parameters by name. Functions in Python and torch modules are called
+        with the points of all chains at once, on the calling thread; built-in and native targets
+        run on all threads.
     dim : int, optional
-        Coordinates of a point. Laws and targets of `fermiac.targets` know theirs.
-    gradient : None, True or callable, default None
+        Coordinates of a point. Laws and targets of `fermiac.targets` know theirs, and `params`
+        tells it.
+    gradient : None, True, "finite" or callable, default None
         A function that returns the gradients, (n, d); or True if `log_density` returns a pair
-        (values, gradients).
+        (values, gradients). ``"finite"``: central differences, at 2 d + 1 evaluations for each
+        gradient, which `n_evals` counts; see `fermiac.targets.as_target` for their error.
+    params : mapping or sequence of str, optional
+        The parameters that `log_density` and `gradient` take by name, and their shapes: ``{"mu":
+        (), "theta": 8}``, for arguments (n,) and (n, 8), or a sequence of names of scalars; see
+        `fermiac.targets.as_target`. The draws have these names.
+    args : tuple, default ()
+        Further arguments of `log_density` and `gradient`.
+    kwargs : mapping, optional
+        Further arguments of them by name.
     kernel : Kernel or str, default NUTS()
         The kernel of the chains, or the name of one with default settings: ``"nuts"``, ``"hmc"``,
         ``"mala"``, ``"barker"``, ``"underdamped"``, ``"mclmc"``, ``"ula"``, ``"rwm"``,
         ``"slice"``, ``"stretch"``, ``"de"`` or ``"de_snooker"``.
-    init : str, array_like, law or callable, default "jitter"
+    init : str, array_like, mapping, law or callable, default "jitter"
         The starts of the chains. ``"jitter"``: uniform in (-2, 2) in every coordinate, drawn again
         up to 100 times where the density is 0; ``"mode"``: near the mode to which L-BFGS climbs
         from there, with a spread of a tenth of the deviations; ``"pathfinder"``: a draw from the
         best of the normal laws along that climb [2]_. A law, such as the prior: draws from it.
-        Points, (n_chains, d) or (d,). A callable, ``init(n)`` or ``init(n, rng)`` with a
-        `fermiac.random.Stream`, that returns them. With `transforms` points are constrained.
+        Points, (n_chains, d) or (d,); or a mapping from names of parameters to their values, of
+        their shapes or with an axis of length n_chains before. A callable, ``init(n)`` or ``init(n,
+        rng)`` with a `fermiac.random.Stream`, that returns them. With `transforms` points are
+        constrained.
     names : sequence of str, optional
-        Names of the coordinates; by default those of the target.
-    transforms : sequence, mapping or Transform, optional
+        Names of the coordinates; by default those of `params` or of the target. ``"theta[0]"``,
+        ``"theta[1]"``, ... are the parts of one parameter ``theta``.
+    transforms : sequence, mapping, Transform or "auto", optional
         Constraints of the parameters, as `fermiac.targets.transformed` takes them, ``{"sigma":
-        "log"}`` for instance: chains move in the unconstrained space, with the log-Jacobian, and
-        draws are constrained.
+        "log"}`` for instance; ``"auto"``, those of the bounds of a law, or of the prior of a
+        `fermiac.targets.posterior`: chains move in the unconstrained space, with the log-Jacobian,
+        and draws are constrained.
     n_chains : int, default 4
         The number of chains.
     n_warmup : int, default 1000
@@ -245,15 +273,26 @@ def sample(
     ... )
     >>> bool((s.draws > 0).all()), s.names
     (True, ('scale',))
+
+    Parameters by name:
+
+    >>> def log_density(mu, theta):
+    ...     return -0.5 * mu**2 - 0.5 * ((theta - mu[:, None]) ** 2).sum(axis=1)
+    >>> s = fm.mcmc.sample(log_density, params={"mu": (), "theta": 3}, gradient="finite", rng=0)
+    >>> s.names
+    ('mu', 'theta[0]', 'theta[1]', 'theta[2]')
     """
     start = time.perf_counter()
     kernel = NUTS() if kernel is None else as_kernel(kernel)
     target: LogDensity
     check = yes("check", check)
     if log_density is None:
-        target = NoDensity(kernel, dim)
+        known = dim if params is None else Variables.of_params(params).dim
+        target = NoDensity(kernel, known)
     else:
-        target = as_target(log_density, dim, gradient, check=check)
+        target = as_target(
+            log_density, dim, gradient, params=params, args=args, kwargs=kwargs, check=check
+        )
     _require_gradient(kernel, target)
     settings = Settings(
         n_chains=whole("n_chains", n_chains, 1, 10**6),
@@ -266,19 +305,24 @@ def sample(
     )
     keep_state = yes("keep_state", keep_state)
     if check_gradient is None:
-        check_gradient = target.form in ("python", "native")
+        foreign = target.form in ("python", "native")
+        check_gradient = foreign and not isinstance(target, FiniteDensity)
     comparing = yes("check_gradient", check_gradient) and kernel.needs_gradient
     if stop is not None:
         if not isinstance(stop, StopWhen):
             raise ArgumentError(f"stop: {shown(stop)} given; a fermiac.mcmc.StopWhen is needed")
         stop.check(settings.n_chains, kernel._n_points(2) > 1)
     limit = None if max_time is None else positive("max_time", max_time)
-    named = _labels(names, target)
+    named, source = _labels(names, params, target), target
     workers = resolve_threads(n_threads)
     with (
         reporter(progress, "sample", "transitions") as report,
         evaluated(target, executor, target_factory, workers, report) as (target, report),
     ):
+        if isinstance(transforms, str) and transforms == "auto":
+            # Blocks of `source`, as the target that an executor evaluates does not know its bounds.
+            blocks = support_blocks(source)
+            transforms = blocks if any(b.kind != "identity" for b in blocks) else None
         space = None if transforms is None else transformed(target, transforms, names=named)
         kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
         job = Job(
@@ -327,13 +371,15 @@ def sample(
 def _require_gradient(kernel: Kernel, target: LogDensity) -> None:
     if kernel.needs_gradient and not target.has_gradient:
         raise ArgumentError(
-            f"kernel: {type(kernel).__name__} needs the gradient of the log-density; give "
-            "gradient= (a function, or True if log_density returns a pair), or use a kernel "
-            "without gradients: RWM()"
+            f"kernel: {type(kernel).__name__} needs the gradient of the log-density; "
+            f"{WITH_GRADIENT}, or use a kernel without gradients: kernel='slice' or 'stretch'"
         )
 
 
-def _labels(names: Sequence[str] | None, target: LogDensity) -> tuple[str, ...] | None:
+def _labels(
+    names: Sequence[str] | None, params: Params | None, target: LogDensity
+) -> tuple[str, ...] | None:
+    names = names_of(names, params)
     if names is None:
         # The names of a transformed target belong to its constrained coordinates.
         before = isinstance(target, TransformedDensity)

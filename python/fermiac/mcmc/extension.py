@@ -13,8 +13,9 @@ import numpy as np
 
 from fermiac._base import layout as fit
 from fermiac._base import store
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
-from fermiac._base.folders import VERIFY, check
+from fermiac._base.folders import VERIFY, Verify, check
 from fermiac._base.layout import layout_of
 from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, path_of, shown, whole
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["extend", "open"]
 
 
+@public
 def extend(
     chains: Chains,
     n_draws: int,
@@ -93,6 +95,7 @@ def extend(
             Arrays(job, sampler, None, first=have),
             origin,
             workers=workers,
+            before=job.target._more_evals,
             join=partial(_joined, chains),
             report=report,
             start=start,
@@ -143,7 +146,8 @@ def _joined(first: Chains, part: Chains) -> Chains:
     return result
 
 
-def open(path: str | PathLike[str], verify: str = "sample") -> Chains:
+@public
+def open(path: str | PathLike[str], verify: Verify = "sample") -> Chains:
     """Open the folder of a run, its draws mapped into memory.
 
     Parameters

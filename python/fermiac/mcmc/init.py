@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.validate import numbers, shown
+from fermiac._base.validate import numbers, shown, suggestion
+from fermiac._base.variables import Variables
 from fermiac.distributions import Law, as_law
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.mcmc.init_search import approach
 from fermiac.random import Stream
 from fermiac.targets.density import LogDensity
+from fermiac.targets.finite import WITH_GRADIENT
 from fermiac.targets.transformed_density import TransformedDensity
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
         law = as_law(init, "init")
         return _drawn(_from_law(law, space, target.dim, n_chains, key), target, needs_gradient)
     points = _called(init, n_chains, key) if callable(init) else init
+    if isinstance(points, Mapping):
+        points = _by_name(points, job)
     x = np.array(numbers("init", points))
     dim = target.dim if space is None else space.constrained_dim
     if x.ndim == 1:
@@ -84,13 +88,13 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
     if name not in _NAMED:
         words = ", ".join(map(repr, _NAMED))
         raise ArgumentError(
-            f"init: {shown(init)} given; one of {words}, a law, an array of points or a callable "
-            "is needed"
+            f"init: {shown(init)} given; {suggestion(name, list(_NAMED))}one of {words}, a law, "
+            "values by name, an array of points or a callable is needed"
         )
     if name != "jitter" and not target.has_gradient:
         raise ArgumentError(
-            f"init: {name!r} climbs along the gradient, which this log-density does not have; give "
-            "gradient=, or another init"
+            f"init: {name!r} climbs along the gradient, which this log-density does not have; "
+            f"{WITH_GRADIENT}; or give another init"
         )
     streams = [_core.Stream.start(job.key, i) for i in range(n_chains)]
     oracles = job.oracles()
@@ -108,6 +112,16 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
         return x, n_evals
     x, more = approach(target, x, streams, name)
     return x, n_evals + more
+
+
+def _by_name(values: Mapping[Any, Any], job: Job) -> Array:
+    """Return the points of values of parameters."""
+    if not job.names:
+        raise ArgumentError(
+            "init: values by name given, but the parameters have no names; give params= or names="
+        )
+    arrays = {name: numbers(f"init[{name!r}]", value) for name, value in values.items()}
+    return Variables.of_names(job.names).join(arrays, "init")
 
 
 def _is_law(init: Any) -> bool:

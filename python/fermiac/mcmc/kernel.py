@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import numbers, positive, probability, shown, whole
+from fermiac._base.validate import numbers, positive, probability, shown, suggestion, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.random import Stream
 from fermiac.targets import as_target
 from fermiac.targets.density import LogDensity
+from fermiac.targets.finite import WITH_GRADIENT
 
 __all__ = [
     "GradientKernel",
@@ -28,6 +29,21 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+#: The names of the kernels that have default settings.
+KernelName: TypeAlias = Literal[
+    "nuts",
+    "hmc",
+    "mala",
+    "barker",
+    "underdamped",
+    "mclmc",
+    "ula",
+    "rwm",
+    "slice",
+    "stretch",
+    "de",
+    "de_snooker",
+]
 #: The name of a kernel in the core, and its options.
 Spec = tuple[str, dict[str, Any]]
 
@@ -158,7 +174,7 @@ class Kernel:
         if self.needs_gradient and not density.has_gradient:
             raise ArgumentError(
                 f"target: {type(self).__name__} needs the gradient of the log-density, which this "
-                "one has not; make it by fermiac.targets.as_target(f, dim, gradient)"
+                f"one does not have; {WITH_GRADIENT}"
             )
         value = float(density.log_density(x[None])[0])
         if value == -np.inf:
@@ -375,7 +391,8 @@ def metric_spec(metric: str | ArrayLike, dim: int, *, gradients: bool) -> tuple[
         known = ", ".join(map(repr, ("auto", "unit", *kinds)))
         more = "" if gradients or metric != "low_rank" else " where gradients are not used"
         raise ArgumentError(
-            f"metric: {shown(metric)} given; one of {known}, variances (d,) or a covariance (d, d) "
+            f"metric: {shown(metric)} given; {suggestion(metric, ['auto', 'unit', *kinds])}one of "
+            f"{known}, variances (d,) or a covariance (d, d) "
             f"is needed{more}"
         )
     if metric == "unit":

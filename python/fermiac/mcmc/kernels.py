@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from functools import partial
 
+from fermiac._base.calls import public_class
 from fermiac._base.strategies import Strategies
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.composition import Cycle, Gibbs, Mixture, Repeat
@@ -67,6 +68,8 @@ KERNELS: dict[str, type[Kernel]] = {
     "repeat": Repeat,
     "tempered": Tempered,
 }
+for _kind in KERNELS.values():
+    public_class(_kind)
 
 
 def _default(name: str, kind: type[Kernel]) -> Kernel:

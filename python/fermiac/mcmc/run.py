@@ -50,6 +50,8 @@ class ChainLoop(RunLoop[Chains]):
     workers: int
     stop: StopWhen | None = None
     keep_state: bool = True
+    #: Further evaluations of the target before this run; see `LogDensity`.
+    before: int = 0
     join: Callable[[Chains], Chains] = lambda part: part
 
     def __post_init__(self) -> None:
@@ -116,6 +118,7 @@ class ChainLoop(RunLoop[Chains]):
         """Read from the core where the chains stand, and what they have evaluated."""
         self._done = self.sampler.n_done
         self._evals = self.sampler.n_evals
+        self._more_evals = self.job.target._more_evals - self.before
 
     def done(self) -> int:
         """Return the transitions of all chains."""
@@ -188,7 +191,8 @@ class ChainLoop(RunLoop[Chains]):
 
         Draws on disk are written before the state that follows them.
         """
-        state = {"words": self.sampler.save(), **vars(self.origin)}
+        n_evals = self.origin.n_evals + self._more_evals
+        state = {"words": self.sampler.save(), **vars(self.origin), "n_evals": n_evals}
         folder = self.arrays.folder
         if folder is not None:
             folder.flush()
@@ -252,7 +256,7 @@ class ChainLoop(RunLoop[Chains]):
         more["adaptation"] = adaptation(self.sampler.adaptation(), job.target.dim)
         end = self.arrays.first + n
         if self.keep_state and set(self._done) == {job.settings.transition(end)}:
-            words, n_evals = self.sampler.save(), self.origin.n_evals
+            words, n_evals = self.sampler.save(), self.origin.n_evals + self._more_evals
             more["_state"] = {"words": words, "n_evals": n_evals, "n_draws": end}
         result = self._sample(n, status, **more)
         object.__setattr__(result, "_job", job)
@@ -301,7 +305,7 @@ class ChainLoop(RunLoop[Chains]):
             "version": _core.__version__,
             "isa": _core.isa_level,
             "settings": settings,
-            "n_evals": self.origin.n_evals + self._evals[0],
+            "n_evals": self.origin.n_evals + self._evals[0] + self._more_evals,
             "wall_time": self.elapsed,
             "status": "interrupted" if self.timed_out else status,
         }

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import special
+from fermiac._base.calls import public
 from fermiac._base.validate import numbers, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec
@@ -186,6 +187,7 @@ class Tempered(Kernel):
         }
 
 
+@public
 def log_evidence(sample: Sample) -> Estimate:
     r"""Estimate the logarithm of the integral of a tempered target's density.
 

@@ -3,31 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, positive, yes
+from fermiac._base.variables import Params, Variables
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.dynamic import as_dynamic, loop_of
-from fermiac.nested.job import BOUNDS, job_of
+from fermiac.nested.job import BOUNDS, BoundName, job_of
 from fermiac.nested.problem import as_blobs, as_likelihood, as_prior
 from fermiac.nested.result import NestedResult
 from fermiac.nested.run import KIND
-from fermiac.nested.samplers import SAMPLERS, Sampler, refuse_importance
-from fermiac.nested.surrogate.options import SURROGATES, Surrogate
+from fermiac.nested.samplers import (
+    SAMPLERS,
+    Sampler,
+    SamplerName,
+    refuse_importance,
+    require_gradient,
+)
+from fermiac.nested.surrogate.options import SURROGATES, Surrogate, SurrogateName
 from fermiac.nested.surrogate.run import run_surrogate
 from fermiac.nested.validation import Repeats, as_doublings
 from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
 from fermiac.runs.shards import evaluated
+from fermiac.targets.conversion import Gradient
+from fermiac.targets.named import named_law, names_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -43,33 +53,37 @@ if TYPE_CHECKING:
 __all__ = ["sample"]
 
 Array = NDArray[np.float64]
-Function = Callable[[Array], ArrayLike]
+Function = Callable[..., ArrayLike]
 
 
+@public
 def sample(
     log_likelihood: LogDensity | Function | Any,
-    prior: Law | Function | Sequence[Any],
+    prior: Law | Function | Sequence[Any] | Mapping[str, Any],
     dim: int | None = None,
     *,
+    params: Params | None = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
     n_live: int = 500,
     batch: int | None = None,
-    sampler: str | Sampler = "auto",
-    bound: str = "multi",
+    sampler: SamplerName | Sampler = "auto",
+    bound: BoundName = "multi",
     dynamic: bool | Dynamic = False,
     dlogz: float = 0.01,
     likelihood_tol: float = 0.0,
     periodic: Iterable[int | str] | None = (),
     reflective: Iterable[int | str] | None = (),
     names: Sequence[str] | None = None,
-    gradient: bool | Callable[[Array], Any] | None = None,
+    gradient: Gradient = None,
     blobs: int | Sequence[str] | None = None,
-    on_nan: str = "raise",
+    on_nan: Literal["raise", "-inf"] = "raise",
     check: bool = True,
     max_evals: int | None = None,
     max_iter: int | None = None,
     max_time: float | None = None,
     max_init_blocks: int = 1000,
-    surrogate: str | Surrogate | None = None,
+    surrogate: SurrogateName | Surrogate | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
     executor: Executor | Sharded | None = None,
@@ -90,13 +104,23 @@ def sample(
     log_likelihood : log-density, torch module, native function or callable
         As `fermiac.targets.as_target` takes it: a function takes a batch of points, shape (n, d),
         and returns (n,) values, -inf where the likelihood is 0. Constants shift `log_evidence`.
-    prior : law, sequence of laws, or callable
+        With `params`, or a prior by names, it takes the parameters by name.
+    prior : law, sequence of laws, mapping, or callable
         A law with a map from the unit cube (`fermiac.distributions.Uniform`, `Normal`, `Product`,
-        ...); a list of laws, also frozen ones of scipy.stats, for the coordinates in order; or a
+        ...); a list of laws, also frozen ones of scipy.stats, for the coordinates in order; a
+        mapping from names of parameters to their laws, or to functions of the parameters before
+        them that return a law for every row (see `fermiac.distributions.Joint`); or a
         function that maps points of the open unit cube, shape (n, d), to parameters of the same
         shape. A joint prior is a map coordinate by coordinate, each given the ones before.
     dim : int, optional
         The number of parameters d, if neither prior nor likelihood determines it.
+    params : mapping or sequence of str, optional
+        The parameters that the likelihood takes by name, and their shapes, as in
+        `fermiac.targets.as_target`; by default those of a prior by names. The result has the names.
+    args : tuple, default ()
+        Further arguments of the likelihood and its gradient.
+    kwargs : mapping, optional
+        Further arguments of them by name.
     n_live : int, default 500
         Live points; the error of log Z falls like 1/√n_live. At least 2 d + 2, and 10.
     batch : int, optional
@@ -122,9 +146,11 @@ def sample(
         or by name.
     names : sequence of str, optional
         Names of the parameters.
-    gradient : True or callable, optional
+    gradient : True, "finite" or callable, optional
         The gradient of a likelihood that is a Python function, for `Galilean`: a function
         (n, d) -> (n, d), or True if the likelihood returns a pair (values, gradients).
+        ``"finite"``: central differences, at 2 d + 1 evaluations for each gradient, which
+        `n_evals` counts (but not those before a resume); see `fermiac.targets.as_target`.
     blobs : int or sequence of str, optional
         The number of further outputs of the likelihood, or their names: a function then returns a
         pair, shapes (n,) and (n, B); a native one 1 + B numbers for each point.
@@ -238,13 +264,32 @@ def sample(
     >>> e = r.expect(lambda x: x[:, 0] ** 2)
     >>> bool(abs(e.mean - 1) < 5 * e.stderr)
     True
+
+    Parameters by name, one with a prior that depends on another:
+
+    >>> Normal, Gamma = fm.distributions.Normal, fm.distributions.Gamma
+    >>> r = fm.nested.sample(
+    ...     lambda tau, theta: -0.5 * ((theta - [1.0, 2.0]) ** 2).sum(axis=1),
+    ...     {"tau": Gamma(2.0), "theta": lambda tau: Normal.rows(0.0, tau[:, None])},
+    ...     params={"tau": (), "theta": 2},
+    ...     rng=0,
+    ... )
+    >>> r.names
+    ('tau', 'theta[0]', 'theta[1]')
     """
     start = time.perf_counter()
     check = yes("check", check)
+    prior, params = named_law(prior, params)
+    params = getattr(log_likelihood, "_variables", None) if params is None else params
     known = getattr(log_likelihood, "dim", None)
+    if params is not None:
+        known = Variables.of_params(params).dim
     mapped = as_prior(prior, dim, known if isinstance(known, int) else None, check)
     n_blobs = as_blobs(blobs)
-    target = as_likelihood(log_likelihood, mapped.dim, n_blobs[0], gradient, check)
+    target = as_likelihood(
+        log_likelihood, mapped.dim, n_blobs[0], gradient, check, params, args, kwargs
+    )
+    names = names_of(names, params)
     limit = None if max_time is None else positive("max_time", max_time)
     doublings = as_doublings(validate)
     if surrogate is not None and checkpoint is not None:
@@ -254,6 +299,7 @@ def sample(
     chosen, aim = SAMPLERS.resolve(sampler), as_dynamic(dynamic)
     others = {"dynamic": aim is not None, "validate": doublings > 0}
     refuse_importance(chosen, **others, surrogate=surrogate is not None)
+    require_gradient(chosen, target)
     options = None if surrogate is None else SURROGATES.resolve(surrogate)
     kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
     job = job_of(
@@ -293,4 +339,8 @@ def sample(
             kept.begin({**job.identity(), "validate": doublings > 0})
         make = partial(loop_of, workers=workers, checkpoint=kept, max_time=limit, report=report)
         repeats = Repeats(job, make, doublings, start=start, checkpoint=kept)
-        return run_and_warn(repeats.run, repeats.findings)
+        result = run_and_warn(repeats.run, repeats.findings)
+        # Of gradients by differences: the core knows nothing of them.
+        n_evals = result.n_evals + getattr(evaluator, "_more_evals", 0)
+        object.__setattr__(result, "n_evals", n_evals)
+        return result

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.validate import path_of, shown, yes
 from fermiac.errors import ArgumentError
 from fermiac.nested.volumes import from_points, sensitivities
@@ -235,6 +236,7 @@ def write_dead_birth(result: NestedResult, root: str | os.PathLike[str]) -> None
     write_names(result, root)
 
 
+@public
 def read_dead_birth(path: str | os.PathLike[str]) -> NestedResult:
     r"""Read a run that PolyChord or `NestedResult.write_dead_birth` wrote.
 

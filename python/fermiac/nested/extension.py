@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import positive, shown, whole
@@ -35,6 +36,7 @@ __all__ = ["extend"]
 _ADDED = 1000
 
 
+@public
 def extend(
     result: NestedResult,
     n_live: int | None = None,

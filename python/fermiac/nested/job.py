@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -16,9 +16,10 @@ from fermiac.nested.problem import Blobs, Prior, handle_of
 from fermiac.nested.samplers import Sampler
 from fermiac.results.bounds import bounds_setting
 
-__all__ = ["BOUNDS", "Job", "job_of"]
+__all__ = ["BOUNDS", "BoundName", "Job", "job_of"]
 
-BOUNDS = ("multi", "single", "friends", "none")
+BoundName: TypeAlias = Literal["multi", "single", "friends", "none"]
+BOUNDS: tuple[str, ...] = get_args(BoundName)
 #: A limit that no run reaches.
 _NO_LIMIT = 2**62
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.validate import shown, texts, whole
+from fermiac._base.variables import Params
 from fermiac.distributions import Law, Product, as_law
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets import as_target
-from fermiac.targets.conversion import adapted
+from fermiac.targets.conversion import Gradient, adapted
 from fermiac.targets.density import LogDensity
 from fermiac.targets.native_pointer import NativeTarget
 from fermiac.targets.rows import compare_rows
@@ -118,7 +119,7 @@ def as_prior(given: Any, dim: int | None, known: int | None, check: bool = True)
     else:
         raise ArgumentError(
             f"prior: {type(given).__name__} given; a function from the unit cube (n, d) -> (n, d), "
-            "a law, or a list of laws, one after the other, is needed"
+            "a law, a list of laws, one after the other, or laws by name is needed"
         )
     if dim is not None and dim != law.dim:
         raise ArgumentError(
@@ -185,18 +186,21 @@ def as_likelihood(
     given: Any,
     dim: int,
     n_blobs: int,
-    gradient: bool | Callable[[Array], Any] | None = None,
+    gradient: Gradient = None,
     check: bool = True,
+    params: Params | None = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
 ) -> LogDensity | WithBlobs | NativeTarget:
     """Return the log-likelihood that a user gave, as a target."""
     if n_blobs == 0:
-        return as_target(given, dim, gradient, check=check)
+        return as_target(given, dim, gradient, params=params, args=args, kwargs=kwargs, check=check)
     if gradient is not None:
         raise ArgumentError(
             "gradient: given with blobs; a likelihood that gives blobs has no gradient: leave out "
             "one of the two"
         )
-    target = adapted(given, dim)
+    target = adapted(given, dim, params, args, kwargs, "log_likelihood")
     if isinstance(target, NativeTarget):
         if target.n_outputs != 1 + n_blobs or target.dim != dim:
             raise ArgumentError(

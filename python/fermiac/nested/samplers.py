@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
+from fermiac._base.calls import public_class
 from fermiac._base.strategies import Strategies
 from fermiac._base.validate import choice, positive, real, whole, yes
 from fermiac.errors import ArgumentError
+from fermiac.targets.finite import WITH_GRADIENT
 
 __all__ = [
     "SAMPLERS",
     "Galilean",
     "RandomWalk",
     "Sampler",
+    "SamplerName",
     "Slice",
     "Uniform",
     "refuse_importance",
+    "require_gradient",
 ]
 
 _DIRECTIONS = ("sweeps", "differential", "mixture", "axes")
@@ -41,6 +45,11 @@ class Sampler:
     def _is_tuned(self) -> bool:
         """Whether the run tunes chains, so that the first of them may be too short."""
         return self._adapts_length
+
+    @property
+    def _needs_gradient(self) -> bool:
+        """Whether it uses the gradient of the likelihood."""
+        return False
 
     def _options(self, dim: int) -> dict[str, Any]:
         """Return the settings as the core takes them."""
@@ -261,6 +270,10 @@ class Galilean(Sampler):
         if self.step is not None:
             positive("step", self.step)
 
+    @property
+    def _needs_gradient(self) -> bool:
+        return True
+
     def _options(self, dim: int) -> dict[str, Any]:
         return {
             **super()._options(dim),
@@ -306,8 +319,13 @@ class _Auto(Sampler):
         return Uniform() if not n_moves and dim < _MANY else super()._settled(dim, n_moves)
 
 
+for _kind in (Uniform, Slice, RandomWalk, Galilean):
+    public_class(_kind)
+
 #: Rejection is not tried from this dimension on.
 _MANY = 10
+#: The names of the samplers.
+SamplerName: TypeAlias = Literal["auto", "unif", "uniform", "slice", "rwalk", "galilean"]
 #: The samplers by their names.
 SAMPLERS: Strategies[Sampler] = Strategies(
     "sampler",
@@ -322,6 +340,15 @@ SAMPLERS: Strategies[Sampler] = Strategies(
     },
     "fermiac.nested.Slice(n_slices=50)",
 )
+
+
+def require_gradient(sampler: Sampler, target: Any) -> None:
+    """Refuse a likelihood without a gradient where the sampler uses it."""
+    if sampler._needs_gradient and not getattr(target, "has_gradient", False):
+        raise ArgumentError(
+            f"sampler: {type(sampler).__name__} reflects by the gradient of the log-likelihood, "
+            f"which this one does not have; {WITH_GRADIENT}; or choose another sampler"
+        )
 
 
 def refuse_importance(sampler: Sampler, **others: bool) -> None:

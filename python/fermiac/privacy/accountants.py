@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import numpy as np
 
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.validate import probability, real
 from fermiac.errors import ArgumentError
 from fermiac.privacy.checks import Array, provenance
@@ -116,6 +117,7 @@ def _ask(source: Any, delta: float, compositions: int | Sequence[int] | None) ->
     raise ArgumentError(f"source: a {type(source).__name__} was given; {_KINDS}")
 
 
+@public
 def epsilon_upper(
     source: Source, delta: float, *, compositions: int | Sequence[int] | None = None
 ) -> float:
@@ -219,6 +221,7 @@ class EpsilonGap(Result):
         return f"{self._headline()}\n  probability of more: {self.prob_above:.3g}"
 
 
+@public
 def compare(
     posterior: Posterior,
     source: Source,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -159,7 +159,7 @@ class LaplaceAnswers(_NoisyAnswers):
         epsilon: float,
         budget: int,
         value_range: tuple[float, float] = (0.0, 1.0),
-        on_exhausted: str = "nan",
+        on_exhausted: Literal["nan", "raise"] = "nan",
         rng: RngLike = None,
         noise_source: NoiseSource | None = None,
         n_threads: int | None = None,
@@ -283,7 +283,7 @@ class GaussianAnswers(_NoisyAnswers):
         rho: float,
         budget: int,
         value_range: tuple[float, float] = (0.0, 1.0),
-        on_exhausted: str = "nan",
+        on_exhausted: Literal["nan", "raise"] = "nan",
         rng: RngLike = None,
         noise_source: NoiseSource | None = None,
         n_threads: int | None = None,
@@ -418,7 +418,7 @@ class SplitAnswers(Mechanism):
         *,
         budget: int,
         value_range: tuple[float, float] = (0.0, 1.0),
-        on_exhausted: str = "nan",
+        on_exhausted: Literal["nan", "raise"] = "nan",
         n_threads: int | None = None,
     ) -> None:
         super().__init__(budget, value_range, on_exhausted, False, n_threads)

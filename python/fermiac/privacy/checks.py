@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -123,6 +123,8 @@ def two_groups(
     return both[inside], both[~inside]
 
 
+#: The names of the layouts of tables.
+Layout: TypeAlias = Literal["sklearn", "members-first"]
 #: Where the cells of a 2 × 2 table lie, by layout: rows and columns of tp, fp, fn, tn.
 _LAYOUTS = {
     "sklearn": ((1, 1), (0, 1), (1, 0), (0, 0)),

@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import columns, unwrapped
 from fermiac.privacy.checks import at_least_zero, fraction
@@ -14,6 +15,7 @@ from fermiac.privacy.checks import at_least_zero, fraction
 __all__ = ["gdp_delta", "gdp_epsilon", "gdp_mu"]
 
 
+@public
 def gdp_delta(epsilon: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None) -> Any:
     r"""Return the delta at which mu-GDP is (epsilon, delta)-differential privacy.
 
@@ -59,6 +61,7 @@ def gdp_delta(epsilon: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None
     return _convert("delta", n_threads, epsilon=x, mu=y)
 
 
+@public
 def gdp_epsilon(delta: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the epsilon at which mu-GDP is (epsilon, delta)-differential privacy.
 
@@ -98,6 +101,7 @@ def gdp_epsilon(delta: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None
     return _convert("epsilon", n_threads, delta=x, mu=y)
 
 
+@public
 def gdp_mu(epsilon: ArrayLike, delta: ArrayLike, *, n_threads: int | None = None) -> Any:
     """Return the mu at which mu-GDP is (epsilon, delta)-differential privacy.
 

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core, special
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, columns, unwrapped
-from fermiac.privacy.checks import Array, confusion_counts, fraction, provenance
+from fermiac.privacy.checks import Array, Layout, confusion_counts, fraction, provenance
 from fermiac.privacy.gaussian import gdp_epsilon
 from fermiac.privacy.posterior import epsilon_posterior
-from fermiac.privacy.rates import DIRECTIONS
+from fermiac.privacy.rates import DIRECTIONS, Direction
 from fermiac.results.result import Result
 
 __all__ = ["METHODS", "EpsilonInterval", "GdpBound", "epsilon_interval", "gdp_bound", "limits"]
 
-METHODS = ("clopper-pearson", "jeffreys", "katz-log", "bayes")
-_KINDS = ("two-sided", "lower", "upper")
+Method: TypeAlias = Literal["clopper-pearson", "jeffreys", "katz-log", "bayes"]
+METHODS: tuple[str, ...] = get_args(Method)
+Kind: TypeAlias = Literal["two-sided", "lower", "upper"]
+_KINDS: tuple[str, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -79,6 +82,7 @@ def _percent(prob: float | Array) -> str:
     return f"{100 * prob:.6g} %" if np.ndim(prob) == 0 else "various"
 
 
+@public
 def epsilon_interval(
     tp: ArrayLike | None = None,
     fp: ArrayLike | None = None,
@@ -86,12 +90,12 @@ def epsilon_interval(
     tn: ArrayLike | None = None,
     *,
     table: ArrayLike | None = None,
-    layout: str | None = None,
+    layout: Layout | None = None,
     delta: ArrayLike = 0.0,
     prob: ArrayLike = 0.9,
-    kind: str = "two-sided",
-    method: str = "clopper-pearson",
-    direction: str = "both",
+    kind: Kind = "two-sided",
+    method: Method = "clopper-pearson",
+    direction: Direction = "both",
     n_threads: int | None = None,
 ) -> EpsilonInterval:
     r"""Return confidence intervals of epsilon from the counts of an attack.
@@ -269,6 +273,7 @@ class GdpBound(Result):
         return f"GdpBound: mu >= {self.mu_lower:.6g}{epsilon} ({_percent(self.prob)})"
 
 
+@public
 def gdp_bound(
     tp: ArrayLike | None = None,
     fp: ArrayLike | None = None,
@@ -276,7 +281,7 @@ def gdp_bound(
     tn: ArrayLike | None = None,
     *,
     table: ArrayLike | None = None,
-    layout: str | None = None,
+    layout: Layout | None = None,
     prob: ArrayLike = 0.95,
     delta: ArrayLike | None = None,
     n_threads: int | None = None,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, columns, numbers, require, taken, unwrapped
 from fermiac.errors import ArgumentError
@@ -20,6 +21,7 @@ from fermiac.results.result import Result
 __all__ = ["OneRunAudit", "audit_one_run", "audit_one_run_scores", "guesses_from_scores"]
 
 #: The methods, and the most guesses that each takes: with them it works for about a second.
+Method: TypeAlias = Literal["binomial", "f-dp"]
 _METHODS = {"binomial": 1e12, "f-dp": 1e7}
 
 
@@ -124,6 +126,7 @@ class OneRunAudit(Result):
 _COUNTS = ("n_canaries", "n_guesses", "n_correct")
 
 
+@public
 def audit_one_run(
     n_canaries: ArrayLike,
     n_guesses: ArrayLike,
@@ -131,7 +134,7 @@ def audit_one_run(
     *,
     delta: ArrayLike = 0.0,
     alpha: ArrayLike = 0.05,
-    method: str = "binomial",
+    method: Method = "binomial",
     n_threads: int | None = None,
 ) -> OneRunAudit:
     r"""Bound epsilon from below by the outcome of one training run with canaries.
@@ -259,6 +262,7 @@ def _audit(
     )
 
 
+@public
 def guesses_from_scores(
     scores: ArrayLike, included: ArrayLike, n_high: ArrayLike, n_low: ArrayLike = 0
 ) -> tuple[Any, Any]:
@@ -325,6 +329,7 @@ def _ordered(x: NDArray[np.float64], is_right: NDArray[np.bool_]) -> NDArray[np.
     return wrong_first[_core.sorted_indices(x[wrong_first])]
 
 
+@public
 def audit_one_run_scores(
     scores: ArrayLike,
     included: ArrayLike,
@@ -333,7 +338,7 @@ def audit_one_run_scores(
     *,
     delta: float = 0.0,
     alpha: float = 0.05,
-    method: str = "binomial",
+    method: Method = "binomial",
     n_threads: int | None = None,
 ) -> OneRunAudit:
     """Audit in one run from scores, with the best of several numbers of guesses.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,12 +13,20 @@ from numpy.typing import ArrayLike
 from fermiac import special
 from fermiac._base import layout as fit
 from fermiac._base import registry
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, numbers, taken, unwrapped
-from fermiac.privacy.checks import Array, at_least_zero, confusion_counts, fraction, provenance
+from fermiac.privacy.checks import (
+    Array,
+    Layout,
+    at_least_zero,
+    confusion_counts,
+    fraction,
+    provenance,
+)
 from fermiac.privacy.gaussian import gdp_epsilon
 from fermiac.privacy.posterior_base import Posterior, laws
-from fermiac.privacy.rates import DIRECTIONS, delta_of_rates, epsilon_of_rates
+from fermiac.privacy.rates import DIRECTIONS, Direction, delta_of_rates, epsilon_of_rates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -230,6 +238,7 @@ class MuPosterior(Posterior):
         return gdp_epsilon(fraction("delta", delta), np.maximum(self.ppf(q), 1.0e-300))
 
 
+@public
 def epsilon_posterior(
     tp: ArrayLike | None = None,
     fp: ArrayLike | None = None,
@@ -237,10 +246,10 @@ def epsilon_posterior(
     tn: ArrayLike | None = None,
     *,
     table: ArrayLike | None = None,
-    layout: str | None = None,
+    layout: Layout | None = None,
     delta: ArrayLike = 0.0,
     prior: Any = "jeffreys",
-    direction: str = "both",
+    direction: Direction = "both",
     n_threads: int | None = None,
 ) -> EpsilonPosterior:
     r"""Return the posterior of epsilon from the counts of an attack.
@@ -326,6 +335,7 @@ def epsilon_posterior(
     return EpsilonPosterior(**_common(given, prior, side, n_threads, start), delta=unwrapped(at))
 
 
+@public
 def delta_posterior(
     tp: ArrayLike | None = None,
     fp: ArrayLike | None = None,
@@ -333,10 +343,10 @@ def delta_posterior(
     tn: ArrayLike | None = None,
     *,
     table: ArrayLike | None = None,
-    layout: str | None = None,
+    layout: Layout | None = None,
     epsilon: ArrayLike,
     prior: Any = "jeffreys",
-    direction: str = "both",
+    direction: Direction = "both",
     n_threads: int | None = None,
 ) -> DeltaPosterior:
     r"""Return the posterior of delta at an epsilon, from the counts of an attack.
@@ -392,6 +402,7 @@ def delta_posterior(
     return DeltaPosterior(**_common(given, prior, side, n_threads, start), epsilon=unwrapped(at))
 
 
+@public
 def mu_posterior(
     tp: ArrayLike | None = None,
     fp: ArrayLike | None = None,
@@ -399,9 +410,9 @@ def mu_posterior(
     tn: ArrayLike | None = None,
     *,
     table: ArrayLike | None = None,
-    layout: str | None = None,
+    layout: Layout | None = None,
     prior: Any = "jeffreys",
-    direction: str = "both",
+    direction: Literal["both", "attack"] = "both",
     n_threads: int | None = None,
 ) -> MuPosterior:
     r"""Return the posterior of mu of Gaussian differential privacy, from the counts of an attack.

@@ -28,6 +28,7 @@ from fermiac._base.validate import (
 )
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.privacy.checks import MOST, Array, confusion_counts, fraction
+from fermiac.privacy.rates import Direction
 from fermiac.results.result import Result, warn
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class Posterior(Result):
     fn: float | Array
     tn: float | Array
     prior: Any
-    direction: str
+    direction: Direction
     n_threads: int | None = None
 
     _layout: ClassVar[fit.Layout] = {

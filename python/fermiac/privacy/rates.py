@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, columns, shown, unwrapped
 from fermiac.errors import ArgumentError
@@ -15,15 +16,17 @@ from fermiac.privacy.checks import Array, at_least_zero, fraction, single
 
 __all__ = ["DIRECTIONS", "advantage_bound", "delta_of_rates", "epsilon_of_rates", "privacy_region"]
 
-DIRECTIONS = ("both", "attack", "forward", "reverse")
+Direction: TypeAlias = Literal["both", "attack", "forward", "reverse"]
+DIRECTIONS: tuple[str, ...] = get_args(Direction)
 
 
+@public
 def epsilon_of_rates(
     fnr: ArrayLike,
     fpr: ArrayLike,
     *,
     delta: ArrayLike = 0.0,
-    direction: str = "both",
+    direction: Direction = "both",
     n_threads: int | None = None,
 ) -> Any:
     r"""Return the least epsilon at which differential privacy allows these error rates.
@@ -83,12 +86,13 @@ def epsilon_of_rates(
     )
 
 
+@public
 def delta_of_rates(
     fnr: ArrayLike,
     fpr: ArrayLike,
     *,
     epsilon: ArrayLike,
-    direction: str = "both",
+    direction: Direction = "both",
     n_threads: int | None = None,
 ) -> Any:
     r"""Return the least delta at which differential privacy allows these error rates.
@@ -140,6 +144,7 @@ def delta_of_rates(
     )
 
 
+@public
 def advantage_bound(
     epsilon: ArrayLike, *, delta: ArrayLike = 0.0, n_threads: int | None = None
 ) -> Any:
@@ -193,6 +198,7 @@ def _apply(name: str, direction: str, n_threads: int | None, **arrays: Array) ->
     return unwrapped(_core.privacy_rates(name, direction, flat, n, threads).reshape(shape))
 
 
+@public
 def privacy_region(epsilon: float, *, delta: float = 0.0) -> Array:
     """Return the corners of the region of error rates that differential privacy allows.
 

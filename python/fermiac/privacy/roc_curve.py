@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import registry
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import RngLike, choice, key_of, shown, unwrapped, whole, yes
 from fermiac.errors import ArgumentError, FermiacWarning
@@ -305,6 +306,7 @@ class RocCurve(Result):
         return drawn
 
 
+@public
 def roc(
     members: ArrayLike, nonmembers: ArrayLike | None = None, *, labels: ArrayLike | None = None
 ) -> RocCurve:

@@ -13,18 +13,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.validate import RngLike, choice, key_of, numbers, yes
 from fermiac.errors import ArgumentError, ClusterWarning
 from fermiac.privacy.checks import Array, provenance, single, two_groups, warned
 from fermiac.privacy.clusters import LARGE_EFFECT, Clusters, design_effect, take_clusters
 from fermiac.privacy.intervals import limits
-from fermiac.privacy.rates import DIRECTIONS
+from fermiac.privacy.rates import DIRECTIONS, Direction
 from fermiac.privacy.roc_curve import RocCurve, curve_of
 from fermiac.privacy.thresholds import (
     THRESHOLDS,
     FixedThreshold,
     HoldOutThreshold,
     Threshold,
+    ThresholdName,
 )
 from fermiac.results.result import Result
 
@@ -307,7 +309,7 @@ def _posterior(n_threads: int | None) -> Bound:
     """Return the bound by the quantile of the posterior under Jeffreys' prior."""
     from fermiac.privacy.posterior import epsilon_posterior
 
-    def bound(*table: Array, delta: float, alpha: float, direction: str) -> ArrayLike:
+    def bound(*table: Array, delta: float, alpha: float, direction: Direction) -> ArrayLike:
         law = epsilon_posterior(*table, delta=delta, direction=direction, n_threads=n_threads)
         return np.asarray(law.ppf(alpha))
 
@@ -320,16 +322,17 @@ _BOUNDS: dict[str, Callable[[int | None], Bound]] = {name: partial(_box, name) f
 _BOUNDS["bayes"] = _posterior
 
 
+@public
 def audit_scores(
     members: ArrayLike,
     nonmembers: ArrayLike | None = None,
     *,
     labels: ArrayLike | None = None,
-    threshold: Threshold | str | float = HoldOutThreshold(),  # noqa: B008 - frozen
+    threshold: Threshold | ThresholdName | float = HoldOutThreshold(),  # noqa: B008 - frozen
     delta: float = 0.0,
     alpha: float = 0.05,
     method: str | Bound = "clopper-pearson",
-    direction: str = "attack",
+    direction: Direction = "attack",
     clusters: tuple[ArrayLike, ArrayLike] | None = None,
     cluster_adjust: bool = False,
     rng: RngLike = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -116,7 +116,7 @@ class Thresholdout(Mechanism):
         sigma: float | None = None,
         noise: str | tuple[float, float, float] = "laplace",
         value_range: tuple[float, float] = (0.0, 1.0),
-        on_exhausted: str = "nan",
+        on_exhausted: Literal["nan", "raise"] = "nan",
         blind: bool = False,
         rng: RngLike = None,
         noise_source: NoiseSource | None = None,

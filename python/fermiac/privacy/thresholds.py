@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 from fermiac._base.strategies import Strategies
 from fermiac._base.validate import numbers, shown, whole
@@ -212,6 +212,7 @@ class ResubstitutionThreshold(Threshold):
         return audit.at(data, audit.best(data, alpha, audit.bound), alpha)
 
 
+ThresholdName: TypeAlias = Literal["holdout", "multisplit", "bonferroni"]
 THRESHOLDS: Strategies[Threshold] = Strategies(
     "threshold",
     Threshold,

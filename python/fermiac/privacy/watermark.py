@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, numbers, real, shown, whole, yes
@@ -32,7 +33,8 @@ __all__ = ["WatermarkReference", "WatermarkTest", "detect_watermark", "watermark
 Array = NDArray[np.float64]
 Key = ExponentialKey | InverseTransformKey
 
-_NORMS = ("size", "last")
+Norm: TypeAlias = Literal["size", "last"]
+_NORMS: tuple[str, ...] = get_args(Norm)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -101,6 +103,7 @@ class WatermarkReference(Result):
         return f"WatermarkReference: {x.size} null statistics{span}"
 
 
+@public
 def detect_watermark(
     tokens: ArrayLike | Sequence[ArrayLike],
     key: Key,
@@ -110,7 +113,7 @@ def detect_watermark(
     n_null: int = 999,
     reference: WatermarkReference | ArrayLike | None = None,
     plain: bool = False,
-    rank_norm: str = "size",
+    rank_norm: Norm = "size",
     rng: RngLike = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,
@@ -261,6 +264,7 @@ def detect_watermark(
     return test
 
 
+@public
 def watermark_reference(
     tokens: ArrayLike | Sequence[ArrayLike],
     key: Key,
@@ -268,7 +272,7 @@ def watermark_reference(
     block_size: int | None = None,
     gamma: float | None = None,
     n_null: int = 999,
-    rank_norm: str = "size",
+    rank_norm: Norm = "size",
     rng: RngLike = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,

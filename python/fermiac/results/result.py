@@ -12,6 +12,7 @@ import numpy as np
 
 from fermiac._base import layout as fit
 from fermiac._base import registry, store
+from fermiac._base.calls import users_level
 from fermiac._base.validate import path_of
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
 
@@ -232,8 +233,9 @@ def load(path: str | os.PathLike[str]) -> Result:
 
 
 def warn(found: Iterable[Finding], result: Result) -> None:
-    """Give the warnings, which carry the result, at the line of the user, three calls up."""
+    """Give the warnings, which carry the result, at the line of the user."""
+    level = users_level()
     for category, text in found:
         warning = category(text)
         warning.result = result
-        _warnings.warn(warning, stacklevel=4)
+        _warnings.warn(warning, stacklevel=level)

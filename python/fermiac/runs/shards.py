@@ -21,6 +21,7 @@ from fermiac.runs.checkpoint import Arrays, Log, join
 from fermiac.runs.executor import Sharded, Shards
 from fermiac.targets.density import LogDensity
 from fermiac.targets.factories import Factory, as_factory
+from fermiac.targets.finite import FiniteDensity, unwrapped
 
 __all__ = ["evaluated", "evaluation"]
 
@@ -76,10 +77,13 @@ def evaluation(
         native and torch targets are both.
     """
     factory = None if target_factory is None else as_factory(target_factory)
-    if executor is None and log is None:
-        yield target, report
-        return
     is_density = isinstance(target, LogDensity) and not integrand
+    # Workers evaluate the points of the differences. A new one counts the evaluations of this run.
+    differs = is_density and isinstance(target, FiniteDensity)
+    target = unwrapped(target) if differs else target
+    if executor is None and log is None:
+        yield FiniteDensity(target) if differs else target, report
+        return
     ticker = _Ticker(report, total)
     shards = None if executor is None else Shards(target, executor, factory, ticker.tick)
     rows = None if log is None else log.checkpoint.rows
@@ -90,6 +94,7 @@ def evaluation(
     try:
         with threads(n_threads):
             wrapped: Any = _Density(target, batched) if is_density else batched
+            wrapped = FiniteDensity(wrapped) if differs else wrapped
             yield wrapped, None if report is None else ticker
     except BaseException as error:
         if log is not None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import users_level
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report
 from fermiac._base.tensors import like, to_numpy
@@ -136,8 +137,7 @@ def warn_frozen(frozen: int, n: int) -> None:
             f"{frozen} of {n} rows were frozen on their way, where the model gave a number that is "
             "not finite",
             FermiacWarning,
-            # The caller of integrate or sample.
-            stacklevel=4,
+            stacklevel=users_level(),
         )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import store
+from fermiac._base.calls import public
 from fermiac._base.config import isa_level
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, choice, numbers, whole
@@ -452,6 +453,7 @@ class NoiseClassifier:
         return (0.5 * ((self._log_levels[k] - mean) / sd).square() + sd.log()).mean()
 
 
+@public
 def train_noise_classifier(
     data: Any,
     levels: ArrayLike,

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from os import PathLike
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, reporter
 from fermiac._base.tensors import to_numpy
@@ -39,6 +40,7 @@ from fermiac.score.gibbs_settings import (
 )
 from fermiac.score.integration import event_of, integrate
 from fermiac.score.integrator import Integrator
+from fermiac.score.methods import FixedName
 from fermiac.score.model import Model
 from fermiac.score.noise import PROBE
 from fermiac.score.schedules import karras
@@ -131,6 +133,7 @@ def _denoised(model: Model, settings: GibbsSettings, y: Array, sigma: Array, fac
 _MOST = 2**31
 
 
+@public
 def langevin_gibbs(
     model: Model,
     dim: int | Sequence[int] | None = None,
@@ -141,21 +144,21 @@ def langevin_gibbs(
     levels: int | ArrayLike | None = None,
     level_weights: ArrayLike | None = None,
     sigma_range: tuple[float, float] | None = None,
-    step: str | Step = OUStep(0.3),  # noqa: B008  # it cannot change
-    warmup_step: str | Step | None = None,
-    metropolis: str | None = "auto",
+    step: Literal["ou"] | Step = OUStep(0.3),  # noqa: B008  # it cannot change
+    warmup_step: Literal["ou"] | Step | None = None,
+    metropolis: Literal["auto", "exact", "score"] | None = "auto",
     noise_predictor: str | LevelEstimate | LevelRegression | Callable[[Any], Any] = "auto",
-    level_draw: str = "sample",
+    level_draw: Literal["sample", "argmax"] = "sample",
     n_skip: int = 10,
     select: str = "random",
-    denoiser: str | Integrator = "unipc2",
+    denoiser: FixedName | Integrator = "unipc2",
     n_denoise: int = 20,
     tweedie_step: float | None = None,
     init: ArrayLike | None = None,
     sigma0: ArrayLike | None = None,
     n_init: int | None = None,
     init_noise: float | None = None,
-    init_integrator: str | Integrator | None = None,
+    init_integrator: FixedName | Integrator | None = None,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,

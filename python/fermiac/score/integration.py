@@ -7,12 +7,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
 from fermiac.errors import ArgumentError, InternalError
@@ -29,10 +30,10 @@ from fermiac.score.arguments import (
 )
 from fermiac.score.executor_model import evaluated_model
 from fermiac.score.integrator import AnyIntegrator, Integrator
-from fermiac.score.methods import INTEGRATORS
+from fermiac.score.methods import INTEGRATORS, IntegratorName
 from fermiac.score.model import Model, reserve
 from fermiac.score.noise import START
-from fermiac.score.schedules import schedule_of
+from fermiac.score.schedules import ScheduleName, schedule_of
 from fermiac.targets.factories import Factory
 from fermiac.targets.torch_modules import import_torch
 
@@ -41,17 +42,18 @@ __all__ = ["event_of", "integrate", "sample", "start_noise"]
 Array = NDArray[np.float64]
 
 
+@public
 def integrate(
     model: Model,
     y0: Any,
     sigmas: ArrayLike,
-    integrator: str | AnyIntegrator = "dpmpp_2m",
+    integrator: IntegratorName | AnyIntegrator = "dpmpp_2m",
     *,
     rng: RngLike = None,
     first_row: int = 0,
     brownian: bool | tuple[float, float] = False,
     threshold: float | Threshold | None = None,
-    on_nan: str = "raise",
+    on_nan: Literal["raise", "freeze", "ignore"] = "raise",
     callback: Callable[[int, float, Any], object] | None = None,
     return_trajectory: bool = False,
     n_threads: int | None = None,
@@ -278,22 +280,23 @@ def _with_callback(
     return y, sigma, np.stack(path) if keep_path else None
 
 
+@public
 def sample(
     model: Model,
     n: int,
     dim: int | Sequence[int] | None = None,
     n_steps: int | None = None,
-    integrator: str | AnyIntegrator = "dpmpp_2m",
-    schedule: str | Callable[[int, float, float], ArrayLike] = "karras",
+    integrator: IntegratorName | AnyIntegrator = "dpmpp_2m",
+    schedule: ScheduleName | Callable[[int, float, float], ArrayLike] = "karras",
     sigma_range: tuple[float, float] | None = None,
     *,
-    final: str = "zero",
+    final: Literal["zero", "min"] = "zero",
     nfe_budget: int | None = None,
     rng: RngLike = None,
     first_row: int = 0,
     brownian: bool | tuple[float, float] = False,
     threshold: float | Threshold | None = None,
-    on_nan: str = "raise",
+    on_nan: Literal["raise", "freeze", "ignore"] = "raise",
     callback: Callable[[int, float, Any], object] | None = None,
     return_trajectory: bool = False,
     as_tensor: bool = False,

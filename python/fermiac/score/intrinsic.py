@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.tensors import to_numpy
@@ -115,12 +116,13 @@ class IntrinsicDimension(Result):
         return f"intrinsic dimension {self.dimension:.4g} +- {self.stderr:.2g}, {levels}"
 
 
+@public
 def intrinsic_dimension(
     model: Model,
     x: Any,
     sigma: ArrayLike | None = None,
     *,
-    method: str = "auto",
+    method: Literal["auto", "spectrum", "trace"] = "auto",
     n_probes: int = 8,
     noisy: bool = True,
     rng: RngLike = None,

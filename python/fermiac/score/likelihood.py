@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.tensors import to_numpy
@@ -113,6 +114,7 @@ class Likelihood(Result):
         return f"Likelihood of {len(values)} points in {self._dim} dimensions{mean}"
 
 
+@public
 def log_likelihood(
     model: Model,
     x: Any,
@@ -122,9 +124,9 @@ def log_likelihood(
     atol: float = 1e-5,
     method: str = "dop853",
     max_steps: int = 10_000,
-    trace: str = "auto",
+    trace: Literal["auto", "exact", "hutchinson"] = "auto",
     n_probes: int | None = None,
-    terminal: str = "normal",
+    terminal: Literal["normal", "model"] = "normal",
     rng: RngLike = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,

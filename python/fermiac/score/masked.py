@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.strategies import Strategies
@@ -88,6 +89,7 @@ class Unmasked(Result):
         return f"{n} sequences of {length} tokens, {self.n_calls} calls of the model"
 
 
+@public
 def first_hitting(
     logits: Callable[..., Any],
     n: int,
@@ -96,7 +98,7 @@ def first_hitting(
     n_tokens: int,
     n_steps: int | None = None,
     temperature: float = 1.0,
-    schedule: str | Callable[[Array], ArrayLike] = "linear",
+    schedule: Literal["linear", "cosine"] | Callable[[Array], ArrayLike] = "linear",
     tokens: ArrayLike | None = None,
     mask: int | None = None,
     at_positions: bool = False,

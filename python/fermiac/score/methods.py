@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -540,6 +540,44 @@ class EulerMaruyama(Integrator):
 
 
 #: The names of the integrators on fixed grids.
+FixedName: TypeAlias = Literal[
+    "ancestral",
+    "ddim",
+    "deis_log_ab1",
+    "deis_log_ab2",
+    "deis_log_ab3",
+    "deis_rho_ab1",
+    "deis_rho_ab2",
+    "deis_rho_ab3",
+    "dpm2",
+    "dpmpp_2m",
+    "dpmpp_3m",
+    "dpmpp_2m_sde",
+    "dpmpp_3m_sde",
+    "dpmpp_1s",
+    "dpmpp_2s",
+    "dpmpp_3s",
+    "euler",
+    "euler_maruyama",
+    "ghvb1",
+    "ghvb2",
+    "ghvb3",
+    "ghvb4",
+    "hb1",
+    "hb2",
+    "hb3",
+    "hb4",
+    "heun",
+    "rk3",
+    "rk4",
+    "unipc1",
+    "unipc2",
+    "unipc3",
+    "unipc4",
+]
+#: The names of all integrators.
+IntegratorName: TypeAlias = Literal[FixedName, "rk45", "dop853"]
+#: The integrators on fixed grids by name.
 _FIXED: dict[str, Callable[[], Integrator]] = {
     "ancestral": Ancestral,
     "ddim": Euler,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.calls import users_level
 from fermiac._base.tensors import is_tensor, like, to_numpy
 from fermiac._base.validate import numbers, shown, whole
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
@@ -228,7 +229,7 @@ class Model:
         text = f"{name}: {first:g} lies outside of the model's range from {low:g} to {high:g}"
         if not self.clamp:
             raise ArgumentError(f"{text}; stay inside, or make the model with clamp=True")
-        warnings.warn(f"{text}; it was moved to its end", FermiacWarning, stacklevel=4)
+        warnings.warn(f"{text}; it was moved to its end", FermiacWarning, stacklevel=users_level())
         moved = np.clip(levels, low, high)
         return np.where(levels > 0, moved, 0.0)
 

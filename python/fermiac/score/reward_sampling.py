@@ -6,12 +6,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import (
@@ -252,6 +253,7 @@ def _ess(log_weights: Array) -> float:
     return float(1 / np.sum(_core.normalize_weights(log_weights)[0] ** 2))
 
 
+@public
 def svdd(
     model: Model,
     reward: Callable[[Any], Any],
@@ -260,12 +262,12 @@ def svdd(
     *,
     alpha: float = 1.0,
     n_candidates: int | None = None,
-    mode: str = "candidates",
+    mode: Literal["candidates", "particles"] = "candidates",
     value: str | Callable[[Any, float], Any] = "posterior_mean",
     n_steps: int | None = None,
     schedule: str | ArrayLike | Callable[[int, float, float], ArrayLike] = "karras",
     sigma_range: tuple[float, float] | None = None,
-    base: str = "ancestral",
+    base: Literal["ancestral", "euler_maruyama"] = "ancestral",
     correct: bool = False,
     ess_threshold: float = 0.5,
     n_fit: int = 2000,

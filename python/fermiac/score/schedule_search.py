@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.tensors import to_numpy
@@ -18,9 +19,9 @@ from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import as_model, levels_within, range_of
 from fermiac.score.integration import event_of, integrate, start_noise
 from fermiac.score.integrator import Integrator
-from fermiac.score.methods import FIXED_GRID
+from fermiac.score.methods import FIXED_GRID, FixedName
 from fermiac.score.model import Model, points_of, rows_of
-from fermiac.score.schedules import schedule_of
+from fermiac.score.schedules import ScheduleName, schedule_of
 
 __all__ = ["searched"]
 
@@ -34,14 +35,15 @@ _TOLERANCE = 1e-3
 _MOST = 20.0
 
 
+@public
 def searched(
     model: Model,
     n_steps: int,
     sigma_range: tuple[float, float] | None = None,
-    integrator: str | Integrator = "dpmpp_2m",
+    integrator: FixedName | Integrator = "dpmpp_2m",
     *,
-    final: str = "min",
-    start: str | Callable[[int, float, float], ArrayLike] = "karras",
+    final: Literal["min", "zero"] = "min",
+    start: ScheduleName | Callable[[int, float, float], ArrayLike] = "karras",
     probes: int | ArrayLike | None = None,
     loss: Callable[[Array], float] | None = None,
     n_trials: int | None = None,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.strategies import Strategies
 from fermiac._base.validate import choice, numbers, whole
 from fermiac.errors import ArgumentError
@@ -32,6 +33,7 @@ Schedule: TypeAlias = "Callable[[int, float, float], ArrayLike]"
 _NO_BETAS = (1.0, 1.0)
 
 
+@public
 def karras(
     n_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0, final: str = "min"
 ) -> Array:
@@ -74,6 +76,7 @@ def karras(
     return _grid("karras", n_steps, sigma_min, sigma_max, ("rho", rho), final)
 
 
+@public
 def exponential(n_steps: int, sigma_min: float, sigma_max: float, final: str = "min") -> Array:
     """Return levels that are even in log s, the logarithm of the noise-to-signal ratio.
 
@@ -100,6 +103,7 @@ def exponential(n_steps: int, sigma_min: float, sigma_max: float, final: str = "
     return _grid("polyexponential", n_steps, sigma_min, sigma_max, ("rho", 1.0), final)
 
 
+@public
 def polyexponential(
     n_steps: int, sigma_min: float, sigma_max: float, rho: float = 1.0, final: str = "min"
 ) -> Array:
@@ -132,13 +136,14 @@ def polyexponential(
     return _grid("polyexponential", n_steps, sigma_min, sigma_max, ("rho", rho), final)
 
 
+@public
 def poly_t(
     n_steps: int,
     sigma_min: float,
     sigma_max: float,
     kappa: float = 2.0,
     beta_range: Betas = (0.1, 20.0),
-    final: str = "min",
+    final: Literal["min", "zero"] = "min",
 ) -> Array:
     """Return levels that are even in t^(1/κ), t the time of a variance-preserving process [1]_.
 
@@ -174,12 +179,13 @@ def poly_t(
     return _grid("poly_t", n_steps, sigma_min, sigma_max, power, final, beta_range)
 
 
+@public
 def vp_uniform(
     n_steps: int,
     sigma_min: float,
     sigma_max: float,
     beta_range: Betas = (0.1, 20.0),
-    final: str = "min",
+    final: Literal["min", "zero"] = "min",
 ) -> Array:
     """Return levels that are even in the time of a variance-preserving process.
 
@@ -209,6 +215,10 @@ def vp_uniform(
     return _grid("poly_t", n_steps, sigma_min, sigma_max, power, final, beta_range)
 
 
+#: The names of the schedules.
+ScheduleName: TypeAlias = Literal[
+    "exponential", "karras", "poly_t", "polyexponential", "vp_uniform"
+]
 _NAMED: dict[str, Schedule] = {
     "exponential": exponential,
     "karras": karras,

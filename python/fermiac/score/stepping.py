@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,11 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import store
+from fermiac._base.calls import public
 from fermiac._base.validate import RngLike, shown, yes
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.runs.checkpoint import agree
 from fermiac.score.arguments import Call, Threshold
 from fermiac.score.integrator import Integrator
+from fermiac.score.methods import FixedName
 from fermiac.score.model import Model
 
 __all__ = ["Stepper", "stepper"]
@@ -192,17 +194,18 @@ class Stepper:
         )
 
 
+@public
 def stepper(
     model: Model,
     y0: Any,
     sigmas: ArrayLike,
-    integrator: str | Integrator = "dpmpp_2m",
+    integrator: FixedName | Integrator = "dpmpp_2m",
     *,
     rng: RngLike = None,
     first_row: int = 0,
     brownian: bool | tuple[float, float] = False,
     threshold: float | Threshold | None = None,
-    on_nan: str = "raise",
+    on_nan: Literal["raise", "freeze", "ignore"] = "raise",
     n_threads: int | None = None,
 ) -> Stepper:
     """Return a run of an integrator that goes step by step.

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import store
+from fermiac._base.calls import public
 from fermiac._base.config import isa_level
 from fermiac._base.validate import RngLike, choice, numbers, positive, shown, whole
 from fermiac.errors import ArgumentError, TargetError
@@ -201,6 +202,7 @@ class TrainedScore(ScoreModel):
         })  # fmt: skip
 
 
+@public
 def train_score(
     data: Any,
     module: Any = None,
@@ -506,6 +508,7 @@ def _report(
     )
 
 
+@public
 def load_score(path: str | os.PathLike[str], device: Any = None) -> TrainedScore:
     """Read a model from a file of `TrainedScore.save`.
 

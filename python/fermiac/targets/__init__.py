@@ -25,6 +25,7 @@ from fermiac.targets.integrands import (
     sobol_pick_freeze,
 )
 from fermiac.targets.native_pointer import NativeTarget, native
+from fermiac.targets.posterior_density import PosteriorDensity, posterior
 from fermiac.targets.posteriors import (
     eight_schools,
     law_density,
@@ -41,6 +42,7 @@ __all__ = [
     "BuiltinIntegrand",
     "LogDensity",
     "NativeTarget",
+    "PosteriorDensity",
     "TorchTarget",
     "TransformedDensity",
     "as_target",
@@ -60,6 +62,7 @@ __all__ = [
     "logistic_regression",
     "native",
     "poisson_regression",
+    "posterior",
     "powers",
     "rosenbrock",
     "sobol_pick_freeze",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.validate import shown
+from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, CheckpointError, TargetError, WorkerError
 from fermiac.targets.density import LogDensity
+from fermiac.targets.named import Bound, arguments_of, bound
 from fermiac.targets.rows import Compared, compare_rows
 
 __all__ = [
@@ -99,9 +102,11 @@ class CallableDensity(LogDensity):
         The function, for messages.
     check : bool
         Whether the first call compares a batch of two points with the two alone.
+    names : tuple of str or None
+        The names of the coordinates.
     """
 
-    __slots__ = ("_check", "_f", "_gradient", "_unseen", "_what", "dim", "has_gradient")
+    __slots__ = ("_check", "_f", "_gradient", "_unseen", "_what", "dim", "has_gradient", "names")
 
     form = "python"
 
@@ -112,6 +117,7 @@ class CallableDensity(LogDensity):
         gradient: bool | Callable[[Array], Any] | None = None,
         what: str = "the log-density",
         check: bool = True,
+        names: tuple[str, ...] | None = None,
     ) -> None:
         if gradient is not None and gradient is not True and not callable(gradient):
             raise ArgumentError(
@@ -125,6 +131,7 @@ class CallableDensity(LogDensity):
         #: The functions whose rows have not been compared yet.
         self._unseen = {"value", "gradient"} if check else set()
         self.dim = dim
+        self.names = names
         self.has_gradient = gradient is not None
 
     def __repr__(self) -> str:
@@ -132,7 +139,8 @@ class CallableDensity(LogDensity):
         return f"as_target({self._f!r}, {self.dim}{gradient})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return CallableDensity, (self._f, self.dim, self._gradient, self._what, self._check)
+        arguments = (self._f, self.dim, self._gradient, self._what, self._check, self.names)
+        return CallableDensity, arguments
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         separate = with_gradient and self._gradient is not True
@@ -149,7 +157,7 @@ class CallableDensity(LogDensity):
                     f"(value, gradient) of shapes ({len(x)},) and {x.shape}"
                 )
             y, slopes = y
-        elif isinstance(y, tuple) and len(y) == 2 and np.shape(y[1]) == x.shape:
+        elif isinstance(y, tuple) and len(y) == 2 and getattr(y[1], "shape", None) == x.shape:
             raise TargetError(
                 f"{self._what} gave a pair, as of a value and its gradient; it must give values of "
                 f"shape ({len(x)},) alone, or be passed with gradient=True"
@@ -305,7 +313,14 @@ def _as_numbers(y: Any, what: str) -> NDArray[Any]:
     return values
 
 
-def vectorize(f: Callable[[NDArray[np.float64]], Any]) -> Callable[[Any], NDArray[Any]]:
+@public
+def vectorize(
+    f: Callable[..., Any],
+    params: Params | None = None,
+    *,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
+) -> Callable[[Any], NDArray[Any]]:
     """Return a batched function of a function of one point.
 
     The function is called in a Python loop: a microsecond or more for every point, on one thread,
@@ -315,7 +330,15 @@ def vectorize(f: Callable[[NDArray[np.float64]], Any]) -> Callable[[Any], NDArra
     Parameters
     ----------
     f : callable
-        Takes one point, an array of shape (d,); gives a number, or k numbers.
+        Takes one point, an array of shape (d,); gives a number, or k numbers. With `params` it
+        takes the parameters by name, numbers or arrays of their shapes.
+    params : mapping or sequence of str, optional
+        The parameters of `f` and their shapes, ``{"mu": (), "theta": 8}``; see `as_target`. A call
+        that takes ``params=`` knows those of the function that is returned.
+    args : tuple, default ()
+        Further arguments of `f`, after the point.
+    kwargs : mapping, optional
+        Further arguments of `f` by name.
 
     Returns
     -------
@@ -325,9 +348,10 @@ def vectorize(f: Callable[[NDArray[np.float64]], Any]) -> Callable[[Any], NDArra
     Raises
     ------
     ArgumentError
-        If `f` is not callable. The function that is returned raises it for an array that is not
-        of shape (n, d), and `TargetError` if `f` gives something else than a number or one list
-        of numbers, equally long for all points. Exceptions of `f` itself pass through.
+        If `f` is not callable, or cannot be called with these parameters. The function that is
+        returned raises it for an array that is not of shape (n, d), and `TargetError` if `f` gives
+        something else than a number or one list of numbers, equally long for all points.
+        Exceptions of `f` itself pass through.
 
     Examples
     --------
@@ -336,13 +360,22 @@ def vectorize(f: Callable[[NDArray[np.float64]], Any]) -> Callable[[Any], NDArra
     >>> f = fm.targets.vectorize(lambda x: max(x[0], x[1]))
     >>> f(np.array([[1.0, 2.0], [4.0, 3.0]]))
     array([2., 4.])
+
+    Parameters by name:
+
+    >>> def f(mu, theta):
+    ...     return mu + max(theta)
+    >>> g = fm.targets.vectorize(f, params={"mu": (), "theta": 2})
+    >>> g(np.array([[1.0, 2.0, 0.0], [0.0, 3.0, 5.0]]))
+    array([3., 5.])
     """
     if not callable(f):
         raise ArgumentError(
             f"f: {type(f).__name__} given; a function of one point, an array of shape (d,), is "
             "needed"
         )
-    return _Vectorized(f)
+    variables = None if params is None else Variables.of_params(params)
+    return _Vectorized(bound(f, variables, arguments_of(args, kwargs), "f"))
 
 
 class _Vectorized:
@@ -355,6 +388,15 @@ class _Vectorized:
 
     def __repr__(self) -> str:
         return f"vectorize({self._f!r})"
+
+    @property
+    def _variables(self) -> Variables | None:
+        """The parameters of the function, where it takes them by name."""
+        return self._f.variables if isinstance(self._f, Bound) else None
+
+    def _rebound(self, bind: Callable[[Callable[..., Any]], Callable[..., Any]]) -> _Vectorized:
+        """Return the same for the function of one point that `bind` makes of its own."""
+        return _Vectorized(bind(self._f))
 
     def __call__(self, x: Any) -> NDArray[Any]:
         points = np.asarray(x, dtype=np.float64)

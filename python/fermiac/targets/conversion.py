@@ -4,37 +4,55 @@ from __future__ import annotations
 
 import sys
 from _ctypes import CFuncPtr
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import shown, whole, yes
+from fermiac._base.calls import public
+from fermiac._base.validate import shown, suggestion, whole, yes
+from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import BuiltinIntegrand
 from fermiac.targets.callables import CallableDensity, CallableIntegrand
 from fermiac.targets.density import LogDensity
+from fermiac.targets.finite import FiniteDensity
+from fermiac.targets.named import Arguments, arguments_of, bound, bound_gradient
 from fermiac.targets.native_pointer import NativeTarget, form_of, native, pointer_of
 from fermiac.targets.posteriors import law_density
 from fermiac.targets.rows import Compared
 from fermiac.targets.torch_target import torch
 
-__all__ = ["Integrand", "adapted", "as_integrand", "as_target", "compared", "is_integrand"]
+__all__ = [
+    "Gradient",
+    "Integrand",
+    "adapted",
+    "as_integrand",
+    "as_target",
+    "compared",
+    "is_integrand",
+]
 
 Array = NDArray[np.float64]
+#: The types of ``gradient=``.
+Gradient: TypeAlias = 'bool | Literal["finite"] | Callable[..., Any] | None'
 
 
+@public
 def as_target(
     obj: Any,
     dim: int | None = None,
-    gradient: bool | Callable[[Array], Any] | None = None,
+    gradient: Gradient = None,
     *,
+    params: Params | None = None,
+    args: tuple[Any, ...] = (),
+    kwargs: Mapping[str, Any] | None = None,
     check: bool = True,
 ) -> LogDensity:
-    """Return an object as a log-density: built-in, Python, native or torch.
+    r"""Return an object as a log-density: built-in, Python, native or torch.
 
     Parameters
     ----------
@@ -44,10 +62,24 @@ def as_target(
         SciPy that has a signature (see `native`); or a function that takes a batch of points,
         shape (n, d), and gives (n,): -inf where the density is 0. It need not be normalised.
     dim : int, optional
-        Coordinates of a point; needed unless `obj` has it, and checked if it does.
-    gradient : None, True or callable, default None
+        Coordinates of a point; needed unless `obj` or `params` has it, and checked if it does.
+    gradient : None, True, "finite" or callable, default None
         The gradient of a Python function: a function (n, d) -> (n, d), or True if `obj` itself
-        gives a pair (value, gradient). All others have their own, or none.
+        gives a pair (value, gradient). All others have their own, or none. ``"finite"``: central
+        differences of the values, for any target without a gradient; see the notes.
+    params : mapping or sequence of str, optional
+        The parameters of a Python function that takes them by name, and their shapes: ``{"mu": (),
+        "theta": 8, "m": (2, 2)}``, or a sequence of names of scalars. The function is called as
+        ``f(mu=..., theta=..., m=...)`` with arrays of shapes (n,), (n, 8) and (n, 2, 2). Its
+        gradient takes the same arguments; it returns a mapping from names to arrays of these
+        shapes, a tuple of them in the order of `params`, or one array (n, d). The target has
+        the names ``mu``, ``theta[0]``, ... of the coordinates. For other targets only the number
+        of coordinates is checked.
+    args : tuple, default ()
+        Further arguments of a Python function and its gradient, after the points. With `params`
+        they go to those arguments, in order, that are no parameters.
+    kwargs : mapping, optional
+        Further arguments of a Python function and its gradient, by name.
     check : bool, default True
         Compare a batch of two points with the two points alone at the first call of a Python
         function, and of its gradient. It costs three calls, four points in all.
@@ -59,12 +91,22 @@ def as_target(
     Raises
     ------
     ArgumentError
-        If `obj` is none of these, has another dimension, or `gradient` does not fit it.
+        If `obj` is none of these, has another dimension, `gradient` does not fit it, or the
+        arguments of a function are not those of `params`, `args` and `kwargs`.
     TargetError
         At the first call, if the values of two points together are not those of the two alone, up
         to rounding (1e-6 of the largest, or 1e-3 for values in single precision): `obj` may be a
         function of one point, of which `vectorize` makes one of batches. Random values, which
         differ from call to call, are let through.
+
+    Notes ----- ``gradient="finite"`` evaluates the target at 2 d + 1 points for one gradient, all
+    points of a batch in one call. They all count in the number of evaluations of a result. The step
+    in a coordinate x is :math:`h = \epsilon^{1/3} \max(|x|, 1)`, with the rounding unit
+    :math:`\epsilon` = 2.2e-16, and the error about :math:`h^2 |f^{(3)}| / 6 + \epsilon |f| / h`. So
+    a log-density of size 1 that varies over a distance of max(\|x\|, 1) has ten correct digits.
+    There are fewer for large values, and for a parameter on a much smaller scale, which should be
+    given in other units. With transforms the differences are those of the unconstrained
+    coordinates. Next to a bound of the support the slope is that to the side with density.
 
     Examples
     --------
@@ -72,10 +114,31 @@ def as_target(
     >>> f = fm.targets.as_target(lambda x: -0.5 * (x**2).sum(1), 2, gradient=lambda x: -x)
     >>> f.log_density_and_gradient([[1.0, 2.0]])
     (array([-2.5]), array([[-1., -2.]]))
+
+    A function of named parameters, with data:
+
+    >>> def f(mu, theta, y):
+    ...     return -0.5 * mu**2 - 0.5 * ((theta - mu[:, None]) ** 2 + (y - theta) ** 2).sum(axis=1)
+    >>> target = fm.targets.as_target(f, params={"mu": (), "theta": 2}, args=([1.0, 2.0],))
+    >>> target.names
+    ('mu', 'theta[0]', 'theta[1]')
+    >>> target.log_density([[0.0, 1.0, 1.0]])
+    array([-1.5])
     """
     check = yes("check", check)
+    if isinstance(gradient, str):
+        return _with_differences(obj, dim, gradient, params, args, kwargs, check)
+    further = arguments_of(args, kwargs)
+    params = getattr(obj, "_variables", None) if params is None else params
+    variables = None if params is None else Variables.of_params(params)
     if dim is not None:
         dim = whole("dim", dim, 1, 2**31)
+    if variables is not None:
+        if dim is not None and dim != variables.dim:
+            raise ArgumentError(
+                f"dim: {dim} given with params of {variables.dim} coordinates; leave it out"
+            )
+        dim = variables.dim
     if isinstance(obj, LogDensity):
         target = obj
     elif _is_law(obj):
@@ -85,12 +148,21 @@ def as_target(
     elif _is_native(obj):
         target = _native(obj, _needed(dim))
     elif callable(obj):
-        return CallableDensity(obj, _needed(dim), gradient, check=check)
+        names = None if variables is None else variables.names
+        f: Callable[[Array], Any]
+        if gradient is True:
+            f = bound_gradient(obj, variables, further, "log_density", in_pair=True)
+        else:
+            f = bound(obj, variables, further, "log_density")
+        if callable(gradient):
+            gradient = bound_gradient(gradient, variables, further, "gradient")
+        return CallableDensity(f, _needed(dim), gradient, check=check, names=names)
     else:
         raise ArgumentError(
             f"log_density: {type(obj).__name__} given; a callable (n, d) -> (n,), a law, a target "
             "of fermiac.targets, a torch module or a native function is needed"
         )
+    _refuse_arguments(target, further)
     if gradient is not None and not (gradient is True and target.has_gradient):
         raise ArgumentError(
             f"gradient: given for {target!r}, "
@@ -114,6 +186,32 @@ class Integrand:
     handle: Any
     scalar: bool
     complex: bool = False
+
+
+def _with_differences(
+    obj: Any, dim: Any, gradient: str, params: Any, args: Any, kwargs: Any, check: bool
+) -> LogDensity:
+    """Return the target of `as_target` with a gradient by differences."""
+    if gradient != "finite":
+        raise ArgumentError(
+            f"gradient: {shown(gradient)} given; {suggestion(gradient, ['finite'])}a function, "
+            "True, 'finite' or None is needed"
+        )
+    target = as_target(obj, dim, params=params, args=args, kwargs=kwargs, check=check)
+    if target.has_gradient:
+        raise ArgumentError(
+            f"gradient: 'finite' given for {target!r}, which has its own; leave it out"
+        )
+    return FiniteDensity(target)
+
+
+def _refuse_arguments(target: Any, further: Arguments) -> None:
+    """Refuse arguments for a target that is no Python function."""
+    if any(further):
+        raise ArgumentError(
+            f"args, kwargs: given with {shown(target)}; only Python functions take further "
+            "arguments: leave them out"
+        )
 
 
 def as_integrand(
@@ -145,13 +243,30 @@ def as_integrand(
     return CallableIntegrand(f, dim, first)
 
 
-def adapted(f: Any, dim: int) -> Any:
-    """Return the target of a bare torch module or function pointer; other objects unchanged."""
+def adapted(
+    f: Any, dim: int, params: Any = None, args: Any = (), kwargs: Any = None, what: str = "f"
+) -> Any:
+    """Return the target of a bare torch module or function pointer; other objects unchanged.
+
+    A Python function gets its parameters by name, and further arguments.
+    """
+    further = arguments_of(args, kwargs)
+    params = getattr(f, "_variables", None) if params is None else params
+    variables = None if params is None else Variables.of_params(params)
+    if variables is not None and variables.dim != dim:
+        raise ArgumentError(
+            f"params: {variables.dim} coordinates were given where the points have {dim}"
+        )
     if _is_torch_module(f):
-        return torch(f, dim)
-    if _is_native(f):
-        return _native(f, dim)
-    return f
+        target: Any = torch(f, dim)
+    elif _is_native(f):
+        target = _native(f, dim)
+    elif callable(f) and not isinstance(f, BuiltinIntegrand | NativeTarget | LogDensity):
+        return bound(f, variables, further, what)
+    else:
+        target = f
+    _refuse_arguments(target, further)
+    return target
 
 
 def compared(f: Any, what: str = "the integrand") -> Any:

@@ -51,6 +51,8 @@ class LogDensity:
     form: str
     names: tuple[str, ...] | None = None
     log_evidence: float | None = None
+    #: Evaluations of the target beside the one that is counted for each point.
+    _more_evals: int = 0
 
     @property
     def _handle(self) -> Any:
@@ -117,8 +119,8 @@ class LogDensity:
         """
         if not self.has_gradient:
             raise ArgumentError(
-                "this log-density has no gradient: give one by as_target(f, dim, gradient=g), or "
-                "gradient=True for a function that returns (value, gradient)"
+                "this log-density has no gradient; give one by as_target(f, dim, gradient=g), "
+                "gradient=True for a function that returns (value, gradient), or gradient='finite'"
             )
         points = self._points(x)
         values, gradients = self._evaluate(points, True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fermiac._base.calls import public
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.targets.conversion import adapted, is_integrand
@@ -61,6 +62,7 @@ class Factory:
         return f"factory({', '.join([repr(self.spec), *given])})"
 
 
+@public
 def factory(spec: str, *args: Any, **kwargs: Any) -> Factory:
     """Return a target by the name of the function that makes it, for targets without a pickle.
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.validate import real, shown
 from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import BuiltinIntegrand, real_numbers, scalar
@@ -24,6 +25,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 
+@public
 def powers(exponents: ArrayLike, dim: int | None = None) -> BuiltinIntegrand:
     r"""Return monomials: output j is :math:`\prod_i x_i^{k_{ji}}`.
 
@@ -78,6 +80,7 @@ def powers(exponents: ArrayLike, dim: int | None = None) -> BuiltinIntegrand:
     return BuiltinIntegrand(powers, handle, exponents=whole)
 
 
+@public
 def genz(kind: str, a: ArrayLike, w: ArrayLike) -> BuiltinIntegrand:
     r"""Return members of one of Genz's families of test integrands on the unit cube.
 
@@ -174,6 +177,7 @@ def cantilever() -> BuiltinIntegrand:
     return BuiltinIntegrand(cantilever, _core.Integrand.cantilever())
 
 
+@public
 def ishigami(a: float = 7.0, b: float = 0.1) -> BuiltinIntegrand:
     r"""Return Ishigami's function: :math:`\sin x_1 + a \sin^2 x_2 + b x_3^4 \sin x_1`.
 
@@ -208,6 +212,7 @@ def ishigami(a: float = 7.0, b: float = 0.1) -> BuiltinIntegrand:
     return BuiltinIntegrand(ishigami, _core.Integrand.ishigami(a, b), a=a, b=b)
 
 
+@public
 def g_function(a: ArrayLike) -> BuiltinIntegrand:
     r"""Return Sobol's g-function: :math:`\prod (|4 x_i - 2| + a_i) / (1 + a_i)`.
 
@@ -248,6 +253,7 @@ def g_function(a: ArrayLike) -> BuiltinIntegrand:
     return BuiltinIntegrand(g_function, handle, a=coefficients)
 
 
+@public
 def linear(coefficients: ArrayLike, intercept: ArrayLike = 0.0) -> BuiltinIntegrand:
     r"""Return linear forms: output j is :math:`b_j + \sum_i c_{ji} x_i`.
 
@@ -291,6 +297,7 @@ def linear(coefficients: ArrayLike, intercept: ArrayLike = 0.0) -> BuiltinIntegr
     return BuiltinIntegrand(linear, handle, coefficients=slopes, intercept=start)
 
 
+@public
 def indicator(g: BuiltinIntegrand) -> BuiltinIntegrand:
     """Return the indicator of failure: 1 where ``g(x) <= 0``, else 0.
 
@@ -320,6 +327,7 @@ def indicator(g: BuiltinIntegrand) -> BuiltinIntegrand:
     return BuiltinIntegrand(indicator, _core.Integrand.indicator(of._handle), g=of)
 
 
+@public
 def sobol_pick_freeze(model: BuiltinIntegrand) -> BuiltinIntegrand:
     r"""Return the joint integrand of a model's first-order Sobol' indices.
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import threads_for
 from fermiac._base.validate import choice, shown, whole
 from fermiac.errors import ArgumentError
@@ -143,6 +144,7 @@ class NativeTarget(LogDensity):
         return f"<native target {self._name}, dim={self.dim}{outputs}{gradient}>"
 
 
+@public
 def native(
     pointer: Any,
     dim: int,

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.validate import yes
-from fermiac.distributions import Law, as_law
+from fermiac.distributions import Joint, Law, as_law
 from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import Built, numbered, real_numbers, scalar
 from fermiac.targets.callables import CallableLaw
@@ -26,6 +27,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 
+@public
 def logistic_regression(
     x: ArrayLike,
     y: ArrayLike,
@@ -90,6 +92,7 @@ def logistic_regression(
     return BuiltinDensity(logistic_regression, handle, names, **kept, offset=start)
 
 
+@public
 def poisson_regression(
     x: ArrayLike,
     y: ArrayLike,
@@ -143,6 +146,7 @@ def poisson_regression(
     return BuiltinDensity(poisson_regression, handle, names, **kept, offset=start)
 
 
+@public
 def linear_regression(
     x: ArrayLike,
     y: ArrayLike,
@@ -212,6 +216,7 @@ def linear_regression(
     return BuiltinDensity(linear_regression, handle, names, **kept)
 
 
+@public
 def eight_schools(centered: bool = False) -> BuiltinDensity:
     r"""Return the posterior of the eight schools, a hierarchical model.
 
@@ -248,6 +253,7 @@ def eight_schools(centered: bool = False) -> BuiltinDensity:
     return BuiltinDensity(eight_schools, _core.LogDensity.eight_schools(form), names, centered=form)
 
 
+@public
 def law_density(law: object) -> LogDensity:
     """Return the log-density of a law.
 
@@ -276,13 +282,14 @@ def law_density(law: object) -> LogDensity:
     of = as_law(law)
     if of._handle is None:
         return _PythonLaw(of)
-    return BuiltinDensity(law_density, _core.LogDensity.law(of._handle), None, law=of)
+    names = of.names if isinstance(of, Joint) else None
+    return BuiltinDensity(law_density, _core.LogDensity.law(of._handle), names, law=of)
 
 
 class _PythonLaw(Built, LogDensity):
     """The log-density of a law that is defined in Python."""
 
-    __slots__ = ("_law", "dim")
+    __slots__ = ("_law", "dim", "names")
 
     form = "python"
     has_gradient = False
@@ -290,7 +297,8 @@ class _PythonLaw(Built, LogDensity):
     _law: CallableLaw
 
     def __init__(self, law: Law) -> None:
-        self._freeze(law_density, {"law": law}, _law=CallableLaw(law), dim=law.dim)
+        names = law.names if isinstance(law, Joint) else None
+        self._freeze(law_density, {"law": law}, _law=CallableLaw(law), dim=law.dim, names=names)
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         return self._law.log_density(x), None

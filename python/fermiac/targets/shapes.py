@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.validate import whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import numbered, real_numbers, scalar
@@ -16,6 +17,7 @@ __all__ = ["banana", "funnel", "gaussian", "rosenbrock"]
 Array = NDArray[np.float64]
 
 
+@public
 def gaussian(mean: ArrayLike, precision: ArrayLike, *, banded: bool = False) -> BuiltinDensity:
     r"""Return a normal law of several coordinates by its precision, the inverse of the covariance.
 
@@ -83,6 +85,7 @@ def gaussian(mean: ArrayLike, precision: ArrayLike, *, banded: bool = False) -> 
     return BuiltinDensity(gaussian, handle, names, mean=centre, precision=diagonals, banded=True)
 
 
+@public
 def rosenbrock(
     n_blocks: int = 1, block_size: int = 2, *, mean: float = 1.0, a: float = 0.05, b: float = 5.0
 ) -> BuiltinDensity:
@@ -172,6 +175,7 @@ def _diagonals(given: Array) -> Array:
     return diagonals
 
 
+@public
 def banana(dim: int = 2, curvature: float = 0.1, scale: float = 10.0) -> BuiltinDensity:
     r"""Return a normal law that is bent along a parabola.
 
@@ -219,6 +223,7 @@ def banana(dim: int = 2, curvature: float = 0.1, scale: float = 10.0) -> Builtin
     return BuiltinDensity(banana, handle, numbered("x", d), dim=d, curvature=b, scale=s)
 
 
+@public
 def funnel(dim: int = 10, scale: float = 3.0) -> BuiltinDensity:
     r"""Return Neal's funnel: :math:`v \sim N(0, s^2)` and, given v, :math:`x_i \sim N(0, e^v)`.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.validate import whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets.density import LogDensity
@@ -189,6 +190,7 @@ class TorchTarget(LogDensity):
         )
 
 
+@public
 def torch(
     module: Callable[[Any], Any],
     dim: int,

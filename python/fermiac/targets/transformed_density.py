@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
-from fermiac._base.validate import listed, shown
+from fermiac._base.calls import public
+from fermiac._base.validate import listed, shown, suggestion
 from fermiac.errors import ArgumentError
 from fermiac.targets import transforms as blocks_of
 from fermiac.targets.builtin import Built, real_numbers
 from fermiac.targets.density import LogDensity
+from fermiac.targets.finite import FiniteDensity
 from fermiac.targets.transforms import Transform
 
-__all__ = ["TransformedDensity", "resolve_transforms", "transformed"]
+__all__ = ["TransformedDensity", "resolve_transforms", "support_blocks", "transformed"]
 
 Array = NDArray[np.float64]
 Key = str | int | range
@@ -111,6 +116,9 @@ class TransformedDensity(Built, LogDensity):
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         if self._core_handle is not None:
             return self._evaluate_handle(self._core_handle, x, with_gradient)
+        if with_gradient and isinstance(self.target, FiniteDensity):
+            # Differences of unconstrained coordinates, which never cross a bound.
+            return self.target.differenced(lambda z: self._evaluate(z, False)[0], x, True)
         points, jacobians = self._map.constrain(x)
         values, slopes = self.target._evaluate(points, with_gradient)
         far = np.isinf(x).any(axis=1) & ~np.isnan(values)
@@ -123,6 +131,10 @@ class TransformedDensity(Built, LogDensity):
         lost = np.isfinite(slopes).all(axis=1) & ~np.isfinite(moved).all(axis=1)
         values[lost & ~np.isnan(values)] = -np.inf
         return values, moved
+
+    @property
+    def _more_evals(self) -> int:  # type: ignore[override]
+        return self.target._more_evals
 
     def _constrained_support(self) -> list[tuple[float, float]]:
         """Return the bounds of every constrained coordinate: of its transform and of its law."""
@@ -174,8 +186,9 @@ class TransformedDensity(Built, LogDensity):
         return z.reshape((*points.shape[:-1], self.dim))
 
 
+@public
 def transformed(
-    target: LogDensity, transforms: Spec, *, names: Iterable[str] | None = None
+    target: LogDensity, transforms: Spec | Literal["auto"], *, names: Iterable[str] | None = None
 ) -> TransformedDensity:
     r"""Return the log-density of constrained parameters on the unconstrained space.
 
@@ -188,12 +201,14 @@ def transformed(
     target : LogDensity
         A log-density of any form: `as_target` makes one of a Python function. One that runs in Rust
         goes on running there, on all threads.
-    transforms : sequence of Transform, mapping or Transform
-        Blocks that cover the coordinates in order; or a mapping from coordinates to their
-        constraints, where the others are not constrained. A key is a coordinate's number, a range,
-        or a name (see `names`); ``"theta"`` stands for all of ``"theta[0]"``, ``"theta[1]"``, ...
-        as well. A value is a block of `fermiac.targets.transforms`, or ``"log"`` (positive),
-        ``"logit"`` (between 0 and 1), ``"ordered"``, ``"simplex"`` or ``"identity"``.
+    transforms : sequence of Transform, mapping, Transform or "auto"
+        Blocks that cover the coordinates in order; ``"auto"``, those that the known bounds of the
+        coordinates call for (of a law, or of the prior of a `posterior`); or a mapping from
+        coordinates to their constraints, where the others are not constrained. A key is a
+        coordinate's number, a range, or a name (see `names`); ``"theta"`` stands for all of
+        ``"theta[0]"``, ``"theta[1]"``, ... as well. A value is a block of
+        `fermiac.targets.transforms`, or ``"log"`` (positive), ``"logit"`` (between 0 and 1),
+        ``"ordered"``, ``"simplex"`` or ``"identity"``.
     names : iterable of str, optional
         The names of the constrained coordinates; those of `target` if it has any (the coordinates
         of a target that was transformed before have none).
@@ -238,8 +253,28 @@ def transformed(
     known = None if isinstance(target, TransformedDensity) else target.names
     if names is not None:
         known = _names(names, target.dim)
-    blocks = resolve_transforms(transforms, target.dim, known)
+    if isinstance(transforms, str) and transforms == "auto":
+        blocks = support_blocks(target)
+    else:
+        blocks = resolve_transforms(transforms, target.dim, known)
     return TransformedDensity(target, blocks, known)
+
+
+def support_blocks(target: LogDensity) -> tuple[Transform, ...]:
+    """Return the blocks that map the known bounds of a target's coordinates to the whole line."""
+    blocks: list[Transform] = []
+    for bounds, group in groupby(target._support()):
+        low, high = map(float, bounds)
+        size = len(list(group))
+        if math.isfinite(low) and math.isfinite(high):
+            blocks.append(blocks_of.bounded(low, high, size))
+        elif math.isfinite(low):
+            blocks.append(blocks_of.above(low, size))
+        elif math.isfinite(high):
+            blocks.append(blocks_of.below(high, size))
+        else:
+            blocks.append(blocks_of.identity(size))
+    return tuple(blocks)
 
 
 def resolve_transforms(
@@ -253,9 +288,9 @@ def resolve_transforms(
     given: object = transforms
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise ArgumentError(
-            f"transforms: {shown(transforms)} given; a block of fermiac.targets.transforms, a "
-            "sequence of blocks that cover all coordinates, or a dictionary such as {0: 'log'} is "
-            "needed"
+            f"transforms: {shown(transforms)} given; 'auto', a block of "
+            "fermiac.targets.transforms, a sequence of blocks that cover all coordinates, or a "
+            "dictionary such as {0: 'log'} is needed"
         )
     items = listed(given, dim)
     if items is None:
@@ -358,8 +393,10 @@ def _block(key: Key, value: object, size: int) -> Transform:
             return blocks_of.ordered(size)
         case "simplex":
             return blocks_of.simplex(size)
+    words = ["identity", "log", "logit", "ordered", "simplex"]
+    hint = suggestion(value, words) if isinstance(value, str) else ""
     raise ArgumentError(
-        f"transforms: {shown(value)} given for {shown(key)}; a block of "
+        f"transforms: {shown(value)} given for {shown(key)}; {hint}a block of "
         "fermiac.targets.transforms, or one of 'identity', 'log', 'logit', 'ordered', 'simplex' is "
         "needed"
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from numpy.typing import ArrayLike
 
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, choice, key_of, real, shown, whole, yes
@@ -51,10 +52,11 @@ BLOCK = 2**18
 MOST_STEPS = 2**32 - 1
 
 
+@public
 def walk(
     graph: Any,
-    kernel: Kernel = "auto",
-    base: Base = "auto",
+    kernel: Kernel | Literal["auto"] = "auto",
+    base: Base | Literal["auto"] = "auto",
     alpha: Alpha | None = None,
     weights: str | NodeFunctionLike | None = None,
     init: ArrayLike | None = None,
@@ -63,15 +65,15 @@ def walk(
     rng: RngLike = None,
     *,
     f: NodeFunctionLike | None = None,
-    record: str = "visits",
+    record: Literal["visits", "path", "none"] = "visits",
     burn_in: int | str = "auto",
     thin: int = 1,
     step_exponent: float = 1.0,
     pseudo_counts: str | ArrayLike | Mapping[Any, float] = "target",
-    history: str = "private",
+    history: Literal["private", "shared_sync", "shared_async"] = "private",
     memory_size: int | None = None,
-    component: str = "error",
-    on_stuck: str = "error",
+    component: Literal["error", "start", "largest"] = "error",
+    on_stuck: Literal["error", "stop", "restart"] = "error",
     restart: float = 0.0,
     stop: StopAtStderr | None = None,
     on_block: OnBlock | None = None,
@@ -266,7 +268,7 @@ def walk(
     # A setting of the history is for a walk that has one.
     free = is_auto(kernel) and not any(is_set.values())
     strategy = Plain() if free else kernel_of(kernel, alpha, known=WALK_KERNELS)
-    own_base = strategy.default_base if is_auto(base) else base
+    own_base: Base = strategy.default_base if is_auto(base) else base  # type: ignore[assignment]
     if isinstance(graph, Oracle):
         crawler = Crawler(
             graph,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -453,7 +453,7 @@ class Lazy(BaseChain):
 
     name = "lazy"
 
-    base: str | BaseChain = "srw"
+    base: Base = "srw"
     eps: float = 0.5
 
     def __post_init__(self) -> None:
@@ -500,7 +500,12 @@ class Lazy(BaseChain):
         return self.inner.core(graph)
 
 
-Base: TypeAlias = "str | BaseChain"
+ChainName: TypeAlias = Literal[
+    "srw", "weighted", "mhrw", "mhda", "nbrw", "maxdeg", "barker", "lazy", "mtm", "node2vec"
+]
+"""The names of the base chains."""
+
+Base: TypeAlias = "ChainName | BaseChain"
 """The type of every ``base=`` argument."""
 
 #: All base chains by name.

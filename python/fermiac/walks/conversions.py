@@ -12,16 +12,18 @@ import scipy.sparse
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import listed, shown, taken, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.walks import arrays as arrays_module
 from fermiac.walks import labels as labels_module
-from fermiac.walks.graph import Graph
+from fermiac.walks.graph import Graph, Validate
 
 __all__ = ["as_graph", "of_edges", "of_frame", "of_igraph", "of_networkx", "of_scipy"]
 
 
+@public
 def as_graph(graph: Any) -> Graph:
     """Convert to a graph, as all functions of `fermiac.walks` do.
 
@@ -232,7 +234,7 @@ def of_scipy(
     matrix: Any,
     directed: bool | None = None,
     labels: Sequence[Any] | None = None,
-    validate: str = "full",
+    validate: Validate = "full",
 ) -> Graph:
     """Convert a sparse matrix."""
     if not scipy.sparse.issparse(matrix):

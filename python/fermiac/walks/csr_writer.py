@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import choice, taken, whole, yes
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["write_csr"]
 
 
+@public
 def write_csr(
     folder: str | PathLike[str],
     edges: ArrayLike | str | PathLike[str] | Iterable[Any],
     n_nodes: int | None = None,
     *,
     directed: bool = False,
-    multi: str = "merge",
+    multi: Literal["merge", "keep"] = "merge",
     memory: int = 2**29,
     overwrite: bool = False,
     n_threads: int | None = None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, key_of, shown, taken, whole
@@ -35,6 +36,7 @@ __all__ = ["corpus", "extend"]
 _PART = 2**22
 
 
+@public
 def extend(
     walk: WalkResult,
     n_steps: int,
@@ -107,6 +109,7 @@ def extend(
         return run_and_warn(loop.run, lambda _: found)
 
 
+@public
 def corpus(
     graph: Any,
     length: int = 80,

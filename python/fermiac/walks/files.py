@@ -15,6 +15,7 @@ import numpy as np
 
 from fermiac._base import layout as fit
 from fermiac._base import store
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.folders import check, facts, mapped
 from fermiac._base.validate import choice, path_of, yes
@@ -89,6 +90,7 @@ def opened(folder: str | PathLike[str], validate: str = "sample") -> Graph:
     return graph
 
 
+@public
 def open_csr(folder: str | PathLike[str], *, validate: str = "sample") -> Graph:
     """Open a graph of `write_csr`, whose arrays stay on the disk; `Graph.open` does the same.
 

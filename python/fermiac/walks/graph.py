@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, cast, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Graph"]
 
-VALIDATE = ("full", "sample", "none")
+Validate: TypeAlias = Literal["full", "sample", "none"]
+VALIDATE: tuple[str, ...] = get_args(Validate)
 
 
 class Graph(Rows):
@@ -83,7 +84,7 @@ class Graph(Rows):
         *,
         directed: bool = False,
         labels: Sequence[Any] | None = None,
-        validate: str = "full",
+        validate: Validate = "full",
     ) -> None:
         choice("validate", validate, VALIDATE)
         one_way = yes("directed", directed)
@@ -114,7 +115,7 @@ class Graph(Rows):
         *,
         directed: bool = False,
         labels: Sequence[Any] | None = None,
-        validate: str = "full",
+        validate: Validate = "full",
     ) -> Self:
         """Make a graph of compressed rows; the same as ``Graph(…)``.
 
@@ -138,7 +139,7 @@ class Graph(Rows):
         weights: ArrayLike | None = None,
         *,
         directed: bool = False,
-        multi: str = "merge",
+        multi: Literal["merge", "keep"] = "merge",
         labels: Sequence[Any] | None = None,
     ) -> Self:
         """Make a graph of a list of edges.
@@ -196,7 +197,7 @@ class Graph(Rows):
         *,
         directed: bool | None = None,
         labels: Sequence[Any] | None = None,
-        validate: str = "full",
+        validate: Validate = "full",
     ) -> Self:
         """Make a graph of the adjacency matrix, sparse in any format of SciPy.
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import (
     MOST_NAMES,
@@ -65,6 +66,7 @@ _TASK = 2**15
 Edges = NDArray[np.uint32]
 
 
+@public
 def erdos_renyi(n: int, m: int, *, directed: bool = False, rng: RngLike = None) -> Graph:
     """Draw a graph uniformly from those of `n` nodes and `m` edges, G(n, m).
 
@@ -109,6 +111,7 @@ def erdos_renyi(n: int, m: int, *, directed: bool = False, rng: RngLike = None) 
     return of_edges(edges, n, None, directed, merge=False)
 
 
+@public
 def erdos_renyi_edges(
     n: int, m: int, *, directed: bool = False, block: int = 2**20, rng: RngLike = None
 ) -> Iterator[Edges]:
@@ -147,6 +150,7 @@ def erdos_renyi_edges(
     return (make(span) for span in _spans(m, block))
 
 
+@public
 def rmat(
     scale: int,
     edge_factor: float = 16,
@@ -202,6 +206,7 @@ def rmat(
     return of_edges(edges, 2**scale, None, directed)
 
 
+@public
 def rmat_edges(
     scale: int,
     edge_factor: float = 16,
@@ -247,6 +252,7 @@ def rmat_edges(
     return (make(span) for span in _spans(round(factor * 2**scale), block))
 
 
+@public
 def barabasi_albert(n: int, m: int, *, rng: RngLike = None) -> Graph:
     """Draw a graph of preferential attachment.
 
@@ -288,6 +294,7 @@ def barabasi_albert(n: int, m: int, *, rng: RngLike = None) -> Graph:
     return of_edges(_core.walks_barabasi_albert(n, m, key_of(rng)), n, merge=False)
 
 
+@public
 def watts_strogatz(n: int, k: int, p: float, *, rng: RngLike = None) -> Graph:
     """Draw a small-world graph: a ring with rewired edges.
 
@@ -330,6 +337,7 @@ def watts_strogatz(n: int, k: int, p: float, *, rng: RngLike = None) -> Graph:
     return of_edges(edges, n, merge=False)
 
 
+@public
 def stochastic_block(
     sizes: Sequence[int], p: ArrayLike, *, directed: bool = False, rng: RngLike = None
 ) -> Graph:
@@ -389,6 +397,7 @@ def stochastic_block(
     return of_edges(edges, sum(counts), None, one_way, merge=False)
 
 
+@public
 def random_regular(n: int, d: int, *, rng: RngLike = None) -> Graph:
     """Draw a random regular graph: all nodes have the same degree.
 

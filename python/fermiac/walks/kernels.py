@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from fermiac._base.strategies import Strategies
 from fermiac._base.validate import choice, real, shown, whole
 from fermiac.errors import ArgumentError
-from fermiac.walks.chains import MHDA, SRW, BaseChain, named_chains
+from fermiac.walks.chains import MHDA, SRW, BaseChain, ChainName, named_chains
 
 __all__ = [
     "HDT",
@@ -154,7 +154,7 @@ class HistoryKernel:
     #: Whether histories may be limited to the last nodes.
     allows_memory_size: ClassVar[bool] = False
     #: The name of the base chain where none is given.
-    default_base: ClassVar[str] = "mhda"
+    default_base: ClassVar[ChainName] = "mhda"
 
     @property
     def schedule(self) -> Schedule:
@@ -440,7 +440,10 @@ class SAW(_AlongEdges):
         return False
 
 
-Kernel: TypeAlias = "str | HistoryKernel"
+KernelName: TypeAlias = Literal["none", "srrw", "hdt", "tsaw", "rotor", "saw"]
+"""The names of the kernels."""
+
+Kernel: TypeAlias = "KernelName | HistoryKernel"
 """The type of every ``kernel=`` argument."""
 
 _BY_NAME = {kernel.name: kernel for kernel in (Plain, SRRW, HDT, TSAW, Rotor, SAW)}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.validate import whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.walks.conversions import of_edges
@@ -27,6 +28,7 @@ __all__ = [
 _MOST = 2**32
 
 
+@public
 def grid(shape: int | Sequence[int], *, periodic: bool | Sequence[bool] = False) -> Graph:
     """Return a grid: each node is joined to the next one along each axis.
 
@@ -74,6 +76,7 @@ def grid(shape: int | Sequence[int], *, periodic: bool | Sequence[bool] = False)
     return of_edges(np.concatenate(parts), n, merge=False)
 
 
+@public
 def ring_of_cliques(n_cliques: int, size: int) -> Graph:
     """Return a ring of complete graphs, each joined to the next by one edge.
 
@@ -110,6 +113,7 @@ def ring_of_cliques(n_cliques: int, size: int) -> Graph:
     return of_edges(np.concatenate([inner, outer]), n)
 
 
+@public
 def cycle(n: int) -> Graph:
     """Return a ring of `n` nodes, 3 or more.
 
@@ -137,6 +141,7 @@ def cycle(n: int) -> Graph:
     return grid(whole("n", n, 3, _MOST), periodic=True)
 
 
+@public
 def path(n: int) -> Graph:
     """Return a path of `n` nodes.
 
@@ -164,6 +169,7 @@ def path(n: int) -> Graph:
     return grid(whole("n", n, 1, _MOST))
 
 
+@public
 def complete(n: int) -> Graph:
     """Return the complete graph of `n` nodes.
 
@@ -192,6 +198,7 @@ def complete(n: int) -> Graph:
     return of_edges(_pairs(n), n, merge=False)
 
 
+@public
 def star(n_leaves: int) -> Graph:
     """Return a star: node 0 is joined to each of the others.
 
@@ -221,6 +228,7 @@ def star(n_leaves: int) -> Graph:
     return of_edges(np.stack([np.zeros_like(leaves), leaves], axis=1), n + 1, merge=False)
 
 
+@public
 def barbell(m1: int, m2: int) -> Graph:
     """Return two complete graphs that a path joins.
 

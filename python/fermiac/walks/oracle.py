@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -194,7 +194,7 @@ class Crawler:
         rng: RngLike = None,
         *,
         restart: float = 0.0,
-        on_stuck: str = "stop",
+        on_stuck: Literal["stop", "restart"] = "stop",
     ) -> None:
         self._oracle = graph if isinstance(graph, Oracle) else Oracle(graph)
         strategy = kernel_of(kernel, alpha, "local")
@@ -260,7 +260,7 @@ class Crawler:
         self,
         n_steps: int,
         *,
-        record: str = "visits",
+        record: Literal["visits", "path"] = "visits",
         thin: int = 1,
         progress: bool | Report | None = None,
     ) -> Crawl:
@@ -464,7 +464,7 @@ def crawl(
     n_steps: int,
     refused: dict[str, bool],
     *,
-    record: str,
+    record: Literal["visits", "path", "none"],
     burn_in: int | str,
     thin: int,
     progress: bool | Report | None,
@@ -483,4 +483,10 @@ def crawl(
         burned = whole("burn_in", burn_in, 0, steps - 1)
     if burned:
         crawler._burn(burned, progress)
-    return crawler.run(steps - burned, record=record, thin=thin, progress=progress)
+    # What `run` cannot do, it refuses.
+    return crawler.run(
+        steps - burned,
+        record=record,  # type: ignore[arg-type]
+        thin=thin,
+        progress=progress,
+    )

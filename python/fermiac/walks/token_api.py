@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
@@ -45,6 +46,7 @@ Array = NDArray[np.float64]
 _RECORDS, _NUMBERS = 200, 2**24
 
 
+@public
 def optimize(
     loss: LossLike,
     graph: Any,
@@ -71,7 +73,7 @@ def optimize(
     local_steps: int = 1,
     n_tokens: int = 1,
     sync: int | None = None,
-    history: str = "private",
+    history: Literal["private", "shared_sync"] = "private",
     objective: bool | Callable[[Array], ArrayLike] | None = None,
     record_every: int | None = None,
     callback: Callback | None = None,

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fermiac._base.calls import public
 from fermiac._base.validate import choice, numbers, positive, shown, unwrapped, whole
 from fermiac.errors import ArgumentError
 from fermiac.walks.chains import Base
 from fermiac.walks.kernels import Alpha, HistoryKernel, Kernel, exponent
-from fermiac.walks.variance import METHODS, limit_kernel
+from fermiac.walks.variance import METHODS, Method, limit_kernel
 
 if TYPE_CHECKING:
     from fermiac.walks.node_functions import NodeFunctionLike
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["predict", "token_covariance"]
 
 
+@public
 def token_covariance(
     graph: Any,
     gradients: NodeFunctionLike,
@@ -32,7 +34,7 @@ def token_covariance(
     kernel: Kernel = "srrw",
     base: Base = "mhrw",
     weights: Weights = None,
-    method: str = "auto",
+    method: Method = "auto",
 ) -> Any:
     r"""Compute the exact covariance of the limit law of a token that a walk drives downhill.
 
@@ -118,6 +120,7 @@ def token_covariance(
     return unwrapped(law.reshape(shape))
 
 
+@public
 def predict(
     graph: Any,
     gradients: NodeFunctionLike,
@@ -132,7 +135,7 @@ def predict(
     kernel: Kernel = "srrw",
     base: Base = "mhrw",
     weights: Weights = None,
-    method: str = "auto",
+    method: Method = "auto",
 ) -> Any:
     r"""Predict the mean square error of a token after n steps.
 

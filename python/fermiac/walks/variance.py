@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from fermiac._base.calls import public
 from fermiac._base.validate import choice, yes
 from fermiac.errors import ArgumentError
 from fermiac.walks.chains import CHAINS, Base
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "asymptotic_variance", "limit_kernel", "spectral_gap"]
 
-METHODS = ("auto", "dense", "iterative")
+Method: TypeAlias = Literal["auto", "dense", "iterative"]
+METHODS: tuple[str, ...] = get_args(Method)
 
 
 def limit_kernel(kernel: object, alpha: Any) -> HistoryKernel:
@@ -32,6 +34,7 @@ def limit_kernel(kernel: object, alpha: Any) -> HistoryKernel:
     return known
 
 
+@public
 def asymptotic_variance(
     graph: Any,
     f: NodeFunctionLike,
@@ -42,7 +45,7 @@ def asymptotic_variance(
     step_exponent: float = 1.0,
     *,
     covariance: bool = False,
-    method: str = "auto",
+    method: Method = "auto",
 ) -> Any:
     r"""Compute the asymptotic variance of an average along a walk, exactly.
 
@@ -154,6 +157,7 @@ def asymptotic_variance(
     return variances if values.ndim == 2 else float(variances[0])
 
 
+@public
 def spectral_gap(
     graph: Any, base: Base = "mhrw", weights: Weights = None, *, absolute: bool = False
 ) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from fermiac._base import layout as fit
 from fermiac._base.strategies import Strategies
@@ -220,6 +220,8 @@ class Surrogate:
         return made
 
 
+#: The names of the surrogates.
+SurrogateName: TypeAlias = Literal["two-pass", "switch"]
 #: The surrogates by their names.
 SURROGATES: Strategies[Surrogate] = Strategies(
     "surrogate",
