@@ -17,6 +17,7 @@ from fermiac._base.validate import RngLike, choice, key_of, whole
 from fermiac.nested import replicates
 from fermiac.results import averages
 from fermiac.results.sample import Sample
+from fermiac.results.summary import Summary
 
 if TYPE_CHECKING:
     from fermiac.distributions import Law
@@ -596,8 +597,18 @@ class NestedResult(Sample):
         )
         return drawn
 
-    def summary(self) -> str:
-        """Return the evidence, diagnostics and a table of the coordinates as text."""
+    def summary(
+        self,
+        *,
+        prob: float = 0.9,
+        kind: str = "equal",
+        var_names: str | Sequence[str] | None = None,
+    ) -> Summary:
+        """Return the evidence, diagnostics and a table of the coordinates.
+
+        The arguments are those of `Sample.summary`; the evidence is among the ``figures`` of the
+        table.
+        """
         low, middle, high = np.quantile(self.log_evidence_samples, [0.16, 0.5, 0.84])
         places = max(2, len(with_error(0.0, self.log_evidence_stderr).partition(" ")[0]) - 2)
         simulated = ", ".join(f"{x:.{places}f}" for x in (low, middle, high))
@@ -623,10 +634,12 @@ class NestedResult(Sample):
             rows.append(("status", f"{self.status}, {ended}"))
         wide = max(len(name) for name, _ in rows)
         lines = [f"  {name:<{wide}}  {text}" for name, text in rows]
-        head = self._headline()
-        return "\n".join(
-            [head, *lines, *averages.table(self), *(f"warning: {w}" for w in self.warnings)]
-        )
+        figures = {
+            name: float(getattr(self, name))
+            for name in ("log_evidence", "log_evidence_stderr", "information", "ess", "rank_z")
+        }
+        head = [self._headline(), *lines]
+        return averages.table(self, prob, kind, var_names, head, figures)
 
     def _headline(self) -> str:
         return (

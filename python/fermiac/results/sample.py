@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
@@ -13,15 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import registry
-from fermiac._base.validate import RngLike, column_names, numbered, taken, whole
+from fermiac._base.frames import column_names
+from fermiac._base.validate import RngLike, numbered, taken, whole
 from fermiac._base.variables import Variables
 from fermiac.errors import ArgumentError
-from fermiac.results import arviz, averages, chain_summary, quantiles, tables
+from fermiac.results import arviz, averages, chain_summary, intervals, pictures, quantiles, tables
 from fermiac.results.axes import COORDS, DIMS, Coords, Dims, restricted
 from fermiac.results.bounds import bounds_of, bounds_setting, with_bounds
 from fermiac.results.error_models import error_model_of
 from fermiac.results.result import Result
 from fermiac.results.sample_fields import checked
+from fermiac.results.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -270,13 +272,13 @@ class Sample(Result):
         """Return `draws`, for ``numpy.asarray``; those of weighted points with a warning."""
         return tables.as_array(self, dtype, copy)
 
-    @cached_property
+    @property
     def variables(self) -> Variables:
         """The variables that the names of the coordinates tell.
 
         Its ``shapes`` are a mapping from the names of the variables to their shapes.
         """
-        return Variables.of_names(self._labels)
+        return _variables(self._labels)
 
     @property
     def dim(self) -> int:
@@ -657,14 +659,90 @@ class Sample(Result):
             return self
         return replace(self, log_weights=self.log_weights[..., law].copy())
 
-    def summary(self) -> str:
-        """Return a table of the mean, its error, the deviation, quantiles and ESS of coordinates.
+    def interval(self, prob: float = 0.9, *, kind: str = "equal") -> tuple[Array, Array]:
+        """Return intervals that hold a share of the law of every coordinate.
+
+        Parameters
+        ----------
+        prob : float, default 0.9
+            The share, above 0 and below 1.
+        kind : {"equal", "hdi"}, default "equal"
+            Between the quantiles with equal tails, or the shortest interval between two points
+            with this share of the weight between them [1]_: where a law has one mode, the interval
+            of highest density.
+
+        Returns
+        -------
+        low, high : ndarray, shape (d,)
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is outside its domain.
+
+        References
+        ----------
+        .. [1] M.-H. Chen, Q.-M. Shao, "Monte Carlo estimation of Bayesian credible and HPD
+           intervals", Journal of Computational and Graphical Statistics, 1999,
+           doi:10.1080/10618600.1999.10474802.
+
+        Examples
+        --------
+        Of an exponential law the shortest interval begins at 0:
+
+        >>> import fermiac as fm
+        >>> x = fm.distributions.Exponential(1.0).sample(4000, rng=0)
+        >>> low, high = fm.Sample.from_arrays(x).interval(0.9, kind="hdi")
+        >>> bool(low[0] < 0.01), bool(abs(high[0] - 2.3) < 0.1)
+        (True, True)
+        """
+        return intervals.interval(self, prob, kind)
+
+    def summary(
+        self,
+        *,
+        prob: float = 0.9,
+        kind: str = "equal",
+        var_names: str | Sequence[str] | None = None,
+    ) -> Summary:
+        """Return a table of the mean, its error, the deviation, an interval and ESS of coordinates.
 
         For chains the table has the bulk and tail effective sample sizes and R-hat of the first 40
         coordinates and the worst ones of all. Statistics of the kernel are below it: divergences,
         saturated trees, E-BFMI.
+
+        Parameters
+        ----------
+        prob : float, default 0.9
+            The share of the law in the interval, beside its median.
+        kind : {"equal", "hdi"}, default "equal"
+            Equal tails, or the shortest interval; see `interval`.
+        var_names : str or sequence of str, optional
+            Variables or coordinates; by default all.
+
+        Returns
+        -------
+        Summary
+            It prints as text, and is a table in notebooks. It is a mapping from names to numbers,
+            and has `to_dataframe`.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is outside its domain, or a name is unknown.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> s = fm.Sample.from_arrays([[1.0, 2.0], [3.0, 4.0]], names=["mu", "tau"])
+        >>> print(s.summary(prob=0.5, var_names="mu"))
+        Sample of 2 points in 2 dimensions
+        name ...
+        mu   ...
+        >>> s.summary()["mu"]["mean"]
+        2.0
         """
-        return averages.summary(self)
+        return averages.summary(self, prob, kind, var_names)
 
     def to_dataframe(self, *, library: str | None = None) -> Any:
         """Convert the sample to a table with a row for each draw.
@@ -842,6 +920,9 @@ class Sample(Result):
             return ""
         return f", weighted: ESS {np.min(self._ess_of_weights):.0f}"
 
+    def _picture(self) -> str:
+        return pictures.of_sample(self)
+
     @property
     def _points(self) -> Array:
         return np.ascontiguousarray(self.draws.reshape(-1, self.dim), dtype=np.float64)
@@ -897,6 +978,11 @@ class Sample(Result):
             coords=coords,
             dims=dims,
         )
+
+
+@lru_cache(maxsize=32)
+def _variables(names: tuple[str, ...]) -> Variables:
+    return Variables.of_names(names)
 
 
 def _or_empty(given: Any) -> Any:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import choice, shown
+from fermiac._base.frames import dataframe
+from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, WeightWarning
 from fermiac.results.axes import dims_of
 from fermiac.results.chain_errors import chain_shape
@@ -20,27 +20,7 @@ if TYPE_CHECKING:
 
     from fermiac.results.sample import Sample
 
-__all__ = ["as_array", "by_chain", "dataframe", "refuse_axes", "sample_frame", "sample_xarray"]
-
-_LIBRARIES = ("pandas", "polars")
-
-
-def dataframe(columns: dict[str, Any], library: str | None) -> Any:
-    """Return columns as a DataFrame of a library; by default of the one that is imported or there.
-
-    Pandas comes first.
-    """
-    if library is not None:
-        wanted = [choice("library", library, _LIBRARIES)]
-    else:
-        wanted = sorted(_LIBRARIES, key=lambda name: name not in sys.modules)
-    for name in wanted:
-        try:
-            return importlib.import_module(name).DataFrame(columns)
-        except ImportError:
-            continue
-    needed = " or ".join(wanted)
-    raise ImportError(f"to_dataframe needs {needed}: pip install {wanted[0]}")
+__all__ = ["as_array", "by_chain", "refuse_axes", "sample_frame", "sample_xarray"]
 
 
 def sample_frame(sample: Sample, library: str | None) -> Any:
