@@ -31,6 +31,8 @@ __all__ = [
 ]
 
 Columns = Sequence[int | str] | None
+Names = str | Sequence[str] | None
+Truths = Mapping[str, ArrayLike] | ArrayLike | None
 
 
 def with_error(value: float, error: float) -> str:
@@ -574,19 +576,39 @@ class NestedResult(Sample):
         drawn: NDArray[Any] = registry.function("plotting", "plot_run")(self, axes, truth=truth)
         return drawn
 
-    def plot_trace(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
+    def plot_trace(
+        self,
+        axes: Any = None,
+        *,
+        columns: Columns = None,
+        var_names: Names = None,
+        truths: Truths = None,
+    ) -> NDArray[Any]:
         """Draw the coordinates against the prior mass; see `fermiac.plotting.plot_nested_trace`."""
         drawn: NDArray[Any] = registry.function("plotting", "plot_nested_trace")(
-            self, axes, columns=columns
+            self, axes, columns=columns, var_names=var_names, truths=truths
         )
         return drawn
 
     def plot_corner(
-        self, axes: Any = None, *, columns: Columns = None, truths: ArrayLike | None = None
+        self,
+        axes: Any = None,
+        *,
+        columns: Columns = None,
+        var_names: Names = None,
+        truths: Truths = None,
+        prior: Law | Sample | None = None,
+        labels: str | Sequence[str] | None = None,
     ) -> NDArray[Any]:
         """Draw the marginals of the posterior; see `fermiac.plotting.plot_corner`."""
         drawn: NDArray[Any] = registry.function("plotting", "plot_corner")(
-            self, axes, columns=columns, truths=truths
+            self,
+            axes,
+            columns=columns,
+            var_names=var_names,
+            truths=truths,
+            prior=prior,
+            labels=labels,
         )
         return drawn
 

@@ -37,6 +37,8 @@ __all__ = ["OTHER_SPACE", "Sample"]
 
 Array = NDArray[np.float64]
 Columns = Sequence[int | str] | None
+Names = str | Sequence[str] | None
+Truths = Mapping[str, ArrayLike] | ArrayLike | None
 #: The setting of samples whose log-densities are those of other points than their draws.
 OTHER_SPACE = "log_densities"
 
@@ -858,15 +860,47 @@ class Sample(Result):
         """
         return arviz.to_arviz(self, resample, n, rng, log_likelihood, observed_data, prior)
 
-    def plot_marginals(self, axes: Any = None) -> NDArray[Any]:
+    def plot_marginals(
+        self,
+        axes: Any = None,
+        *,
+        columns: Columns = None,
+        var_names: Names = None,
+        truths: Truths = None,
+        prior: Law | Sample | None = None,
+        labels: str | Sequence[str] | None = None,
+    ) -> NDArray[Any]:
         """Draw a histogram of every coordinate; see `fermiac.plotting.plot_marginals`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_marginals")(self, axes)
+        drawn: NDArray[Any] = registry.function("plotting", "plot_marginals")(
+            self,
+            axes,
+            columns=columns,
+            var_names=var_names,
+            truths=truths,
+            prior=prior,
+            labels=labels,
+        )
         return drawn
 
-    def plot_pairs(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
+    def plot_pairs(
+        self,
+        axes: Any = None,
+        *,
+        columns: Columns = None,
+        var_names: Names = None,
+        truths: Truths = None,
+        prior: Law | Sample | None = None,
+        labels: str | Sequence[str] | None = None,
+    ) -> NDArray[Any]:
         """Draw every pair of coordinates; see `fermiac.plotting.plot_pairs`."""
         drawn: NDArray[Any] = registry.function("plotting", "plot_pairs")(
-            self, axes, columns=columns
+            self,
+            axes,
+            columns=columns,
+            var_names=var_names,
+            truths=truths,
+            prior=prior,
+            labels=labels,
         )
         return drawn
 
@@ -875,26 +909,40 @@ class Sample(Result):
         drawn: Axes = registry.function("plotting", "plot_weights")(self, ax)
         return drawn
 
-    def plot_trace(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
+    def plot_trace(
+        self,
+        axes: Any = None,
+        *,
+        columns: Columns = None,
+        var_names: Names = None,
+        truths: Truths = None,
+    ) -> NDArray[Any]:
         """Draw the traces of the chains; see `fermiac.plotting.plot_trace`."""
         drawn: NDArray[Any] = registry.function("plotting", "plot_trace")(
-            self, axes, columns=columns
+            self, axes, columns=columns, var_names=var_names, truths=truths
         )
         return drawn
 
-    def plot_ranks(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
+    def plot_ranks(
+        self, axes: Any = None, *, columns: Columns = None, var_names: Names = None
+    ) -> NDArray[Any]:
         """Draw the ranks of the draws of each chain; see `fermiac.plotting.plot_ranks`."""
         drawn: NDArray[Any] = registry.function("plotting", "plot_ranks")(
-            self, axes, columns=columns
+            self, axes, columns=columns, var_names=var_names
         )
         return drawn
 
     def plot_autocorrelation(
-        self, axes: Any = None, *, columns: Columns = None, max_lag: int | None = None
+        self,
+        axes: Any = None,
+        *,
+        columns: Columns = None,
+        var_names: Names = None,
+        max_lag: int | None = None,
     ) -> NDArray[Any]:
         """Draw the autocorrelations; see `fermiac.plotting.plot_autocorrelation`."""
         drawn: NDArray[Any] = registry.function("plotting", "plot_autocorrelation")(
-            self, axes, columns=columns, max_lag=max_lag
+            self, axes, columns=columns, var_names=var_names, max_lag=max_lag
         )
         return drawn
 
