@@ -108,13 +108,17 @@ def suggestion(word: str, known: list[str]) -> str:
 def listed(given: Any, most: int) -> list[Any] | None:
     """Return the items of an iterable, or None if it is none or has more than `most`.
 
-    Text is no iterable here, and an endless iterable is left after `most` + 1 items.
+    Text is no iterable here, nor is an object that fails when it is asked for its items. An endless
+    iterable is left after `most` + 1 items.
     """
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         return None
-    if isinstance(given, Sized) and len(given) > most:
+    try:
+        if isinstance(given, Sized) and len(given) > most:
+            return None
+        items = list(islice(given, most + 1))
+    except Exception:
         return None
-    items = list(islice(given, most + 1))
     return None if len(items) > most else items
 
 

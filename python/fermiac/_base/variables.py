@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import MOST_NAMES, listed, shown, suggestion
+from fermiac._base.validate import listed, shown, suggestion
 from fermiac.errors import ArgumentError, UnknownNameError
 
 __all__ = ["Variables"]
@@ -121,7 +121,7 @@ class Variables:
         """
         if names is None:
             return list(range(self.dim))
-        given = [names] if isinstance(names, str) else listed(names, MOST_NAMES)
+        given = [names] if isinstance(names, str) else listed(names, self.dim)
         if not given or not all(isinstance(name, str) for name in given):
             raise ArgumentError(
                 f"{what}: {shown(names)} given; names of variables or coordinates are needed, out "

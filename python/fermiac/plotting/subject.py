@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fermiac._base.validate import shown, whole
+from fermiac._base.validate import listed, shown, whole
 from fermiac.errors import ArgumentError, FermiacWarning
 
 if TYPE_CHECKING:
@@ -41,14 +41,13 @@ def chosen(sample: Sample, columns: Columns, var_names: Names) -> list[int] | No
 
 def positions(sample: Sample, columns: Sequence[int | str]) -> list[int]:
     """Return the positions of coordinates that are given by position or name."""
-    given: object = columns
-    flat = isinstance(given, Sized) and getattr(given, "ndim", 1) == 1
-    if isinstance(given, str) or not flat or len(columns) == 0:
+    keys = listed(columns, sample.dim) if getattr(columns, "ndim", 1) == 1 else None
+    if not keys:
         raise ArgumentError(
             f"columns: {shown(columns)} given; a sequence of positions or names is needed"
         )
-    found = []
-    for key in columns:
+    found: list[int] = []
+    for key in keys:
         if isinstance(key, str):
             if key not in sample._labels:
                 raise ArgumentError(

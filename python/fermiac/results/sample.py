@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import registry
-from fermiac._base.frames import column_names
 from fermiac._base.validate import RngLike, numbered, taken, whole
 from fermiac._base.variables import Variables
 from fermiac.errors import ArgumentError
@@ -159,7 +158,8 @@ class Sample(Result):
         ----------
         draws : array_like, shape (n, d), (n,) for one coordinate, or (chains, n, d)
             Points; those of an array (n, d) are taken as independent. A DataFrame of pandas or
-            polars gives the names of its columns as well.
+            polars gives the names of its columns as well; one of `to_dataframe` also chains and
+            log-weights.
         log_weights : array_like, shape (n,), optional
             Logarithms of their weights, -inf for no weight; by default all weights are equal.
         log_densities : array_like, shape (n,), optional
@@ -198,7 +198,9 @@ class Sample(Result):
         >>> bool(abs(e.mean - 1) < 5 * e.stderr)
         True
         """
-        points = taken("draws", draws)
+        given, columns, weights = tables.from_frame(draws)
+        points = taken("draws", given)
+        log_weights = weights if log_weights is None else log_weights
         return Sample(
             seed=None if seed is None else whole("seed", seed, 0, 2**64 - 1),
             version=_core.__version__,
@@ -210,7 +212,7 @@ class Sample(Result):
             log_weights=log_weights,  # type: ignore[arg-type]  # checked and converted
             log_densities=log_densities,  # type: ignore[arg-type]
             gradients=gradients,  # type: ignore[arg-type]
-            names=column_names(draws) if names is None else names,  # type: ignore[arg-type]
+            names=columns if names is None else names,  # type: ignore[arg-type]
             error_model=(
                 "chains" if points.ndim == 3 else "iid" if log_weights is None else "weighted"
             ),
@@ -757,8 +759,8 @@ class Sample(Result):
         Returns
         -------
         pandas.DataFrame or polars.DataFrame
-            The columns ``chain`` (0 for a sample without chains), ``draw``, ``log_weight`` for a
-            weighted sample (one for each law), and one for each coordinate.
+            The columns ``chain`` for chains, ``draw``, ``log_weight`` for a weighted sample (one
+            for each law), and one for each coordinate. `from_arrays` reads such a table.
 
         Raises
         ------
@@ -772,9 +774,9 @@ class Sample(Result):
         >>> import fermiac as fm
         >>> s = fm.Sample.from_arrays([[1.0, 2.0], [3.0, 4.0]], names=["mu", "tau"])
         >>> s.to_dataframe()  # doctest: +SKIP
-           chain  draw   mu  tau
-        0      0     0  1.0  2.0
-        1      0     1  3.0  4.0
+           draw   mu  tau
+        0     0  1.0  2.0
+        1     1  3.0  4.0
         """
         return tables.sample_frame(self, library)
 

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.frames import dataframe
+from fermiac._base.validate import MOST_NAMES, shown, taken, texts
 from fermiac._base.variables import Variables
+from fermiac.errors import ArgumentError, UnknownNameError
 from fermiac.results import html
 
 __all__ = ["Summary", "of_figures"]
@@ -73,10 +75,14 @@ class Summary(Mapping[str, Any]):
         figures: Mapping[str, Any] | None = None,
         whole: Callable[[], Rows] | None = None,
     ) -> None:
-        self._shown = tuple(names), dict(columns)
-        self._head, self._foot = tuple(head), tuple(foot)
-        self._lines = _table(*self._shown) if lines is None else tuple(lines)
+        self._shown = _checked(names, columns)
+        self._head, self._foot = _lines("head", head), _lines("foot", foot)
+        self._lines = _table(*self._shown) if lines is None else _lines("lines", lines)
+        if whole is not None and not callable(whole):
+            raise ArgumentError(f"whole: {shown(whole)} given; a function is needed, or None")
         self._whole = whole
+        if figures is not None and not isinstance(figures, Mapping):
+            raise ArgumentError(f"figures: {shown(figures)} given; a mapping is needed, or None")
         self.figures: Mapping[str, Any] = dict(figures or {})
 
     def extended(self, foot: Sequence[str]) -> Summary:
@@ -128,12 +134,13 @@ class Summary(Mapping[str, Any]):
         UnknownNameError
             If there is no such name; it is a KeyError as well.
         """
+        if not isinstance(name, str):
+            raise UnknownNameError(f"{shown(name)} given; the name of a row or column is needed")
         variables = Variables.of_names(self.names)
         if name in self.columns and name not in variables.shapes:
             return self.columns[name]
         return {
-            title: _plain(variables.pick(column, str(name)))
-            for title, column in self.columns.items()
+            title: _plain(variables.pick(column, name)) for title, column in self.columns.items()
         }
 
     def __iter__(self) -> Iterator[str]:
@@ -189,6 +196,34 @@ def of_figures(
     return Summary(
         tuple(numbers), {"value": values}, head=lines, foot=foot, lines=(), figures=numbers
     )
+
+
+def _checked(names: Any, columns: Any) -> Rows:
+    """Return names and columns as they are kept."""
+    rows = texts("names", names, MOST_NAMES)
+    if rows is None or len(set(rows)) < len(rows):
+        raise ArgumentError(f"names: {shown(names)} given; different names of rows are needed")
+    if not isinstance(columns, Mapping):
+        raise ArgumentError(
+            f"columns: {shown(columns)} given; a mapping from titles to numbers is needed"
+        )
+    out = {}
+    for title, column in columns.items():
+        array = taken(f"columns[{title!r}]", column)
+        if array.shape != (len(rows),) or array.dtype.kind not in "biufc":
+            raise ArgumentError(
+                f"columns: {shown(title)} has the shape {array.shape} and the type {array.dtype}; "
+                f"{len(rows)} numbers are needed, one for each row"
+            )
+        out[str(title)] = array
+    return rows, out
+
+
+def _lines(name: str, given: Any) -> tuple[str, ...]:
+    lines = texts(name, given, MOST_NAMES)
+    if lines is None:
+        raise ArgumentError(f"{name}: {shown(given)} given; a sequence of lines is needed")
+    return lines
 
 
 def _plain(value: Any) -> Any:
