@@ -17,6 +17,7 @@ from fermiac._base.validate import RngLike, choice, key_of, whole
 from fermiac.nested import replicates
 from fermiac.results import averages
 from fermiac.results.sample import Sample
+from fermiac.results.sample_plots import Columns, Names, Truths
 from fermiac.results.summary import Summary
 
 if TYPE_CHECKING:
@@ -29,10 +30,6 @@ __all__ = [
     "NestedResult",
     "with_error",
 ]
-
-Columns = Sequence[int | str] | None
-Names = str | Sequence[str] | None
-Truths = Mapping[str, ArrayLike] | ArrayLike | None
 
 
 def with_error(value: float, error: float) -> str:

@@ -12,21 +12,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
-from fermiac._base import registry
 from fermiac._base.validate import RngLike, numbered, taken, whole
 from fermiac._base.variables import Variables
 from fermiac.errors import ArgumentError
-from fermiac.results import arviz, averages, chain_summary, intervals, pictures, quantiles, tables
+from fermiac.results import averages, chain_summary, intervals, pictures, quantiles, tables
 from fermiac.results.axes import COORDS, DIMS, Coords, Dims, restricted
 from fermiac.results.bounds import bounds_of, bounds_setting, with_bounds
 from fermiac.results.error_models import error_model_of
 from fermiac.results.result import Result
+from fermiac.results.sample_exports import SampleExports
 from fermiac.results.sample_fields import checked
+from fermiac.results.sample_plots import SamplePlots
 from fermiac.results.summary import Summary
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from fermiac.distributions import Law
     from fermiac.results.estimate import Estimate
     from fermiac.targets import BuiltinIntegrand
@@ -35,15 +34,12 @@ if TYPE_CHECKING:
 __all__ = ["OTHER_SPACE", "Sample"]
 
 Array = NDArray[np.float64]
-Columns = Sequence[int | str] | None
-Names = str | Sequence[str] | None
-Truths = Mapping[str, ArrayLike] | ArrayLike | None
 #: The setting of samples whose log-densities are those of other points than their draws.
 OTHER_SPACE = "log_densities"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Sample(Result):
+class Sample(SampleExports, SamplePlots, Result):
     """Points, with weights if they were not drawn from the target itself.
 
     Attributes
@@ -747,211 +743,6 @@ class Sample(Result):
         2.0
         """
         return averages.summary(self, prob, kind, var_names)
-
-    def to_dataframe(self, *, library: str | None = None) -> Any:
-        """Convert the sample to a table with a row for each draw.
-
-        Parameters
-        ----------
-        library : {"pandas", "polars"}, optional
-            The library of the table; by default the one that is imported already, or there.
-
-        Returns
-        -------
-        pandas.DataFrame or polars.DataFrame
-            The columns ``chain`` for chains, ``draw``, ``log_weight`` for a weighted sample (one
-            for each law), and one for each coordinate. `from_arrays` reads such a table.
-
-        Raises
-        ------
-        ArgumentError
-            If a coordinate has the name of one of the other columns.
-        ImportError
-            If the library is not installed.
-
-        Examples
-        --------
-        >>> import fermiac as fm
-        >>> s = fm.Sample.from_arrays([[1.0, 2.0], [3.0, 4.0]], names=["mu", "tau"])
-        >>> s.to_dataframe()  # doctest: +SKIP
-           draw   mu  tau
-        0     0  1.0  2.0
-        1     1  3.0  4.0
-        """
-        return tables.sample_frame(self, library)
-
-    def to_xarray(self) -> Any:
-        """Convert the sample to a dataset of xarray, with the dimensions chain and draw.
-
-        Returns
-        -------
-        xarray.Dataset
-            An array for each variable, with the labels of `coords` along its `dims`. Log-weights
-            are a coordinate ``log_weight``.
-
-        Raises
-        ------
-        ArgumentError
-            If a variable has the name of an axis, or of the log-weights.
-        ImportError
-            If xarray is not installed.
-
-        Notes
-        -----
-        ``arviz.convert_to_datatree`` and ``corner.corner`` take such a dataset, with all its names.
-        Of the sample itself they take the array: this is the same only for chains, and the names
-        are lost.
-        """
-        return tables.sample_xarray(self)
-
-    def to_arviz(
-        self,
-        *,
-        resample: bool = True,
-        n: int | None = None,
-        rng: RngLike = 0,
-        log_likelihood: Mapping[str, ArrayLike] | None = None,
-        observed_data: Mapping[str, ArrayLike] | None = None,
-        prior: Sample | Mapping[str, ArrayLike] | None = None,
-    ) -> Any:
-        """Convert the sample to the data of ArviZ.
-
-        Parameters
-        ----------
-        resample : bool, default True
-            Resample weighted points, since ArviZ has no weights. Otherwise the log-weights are in
-            ``sample_stats``.
-        n : int, optional
-            The number of points after resampling; see `resample`.
-        rng : None, int, numpy SeedSequence or Generator, default 0
-            The seed of the resampling.
-        log_likelihood : mapping of str to array_like, (n, ...) or (chains, n, ...), optional
-            Log-likelihoods by observation; by default `Sample.log_likelihood`. With them
-            ``arviz.loo`` and ``arviz.compare`` work.
-        observed_data : mapping of str to array_like, optional
-            The data; by default `Sample.observed_data`.
-        prior : Sample or mapping of str to array_like, optional
-            Draws from the prior: a sample, or arrays (n, *shape) or (chains, n, *shape) by the
-            names of the variables.
-
-        Returns
-        -------
-        xarray.DataTree or arviz.InferenceData
-            A `DataTree` from ArviZ 1 on. It has the group ``posterior`` and, where there are data
-            for them, ``sample_stats`` (``lp``, ``log_weight``, and the `stats` of chains, in which
-            ``reached_max_depth`` becomes ``reached_max_tree_depth``), ``log_likelihood``,
-            ``observed_data``, ``prior``, ``warmup_sample_stats`` and, for `fermiac.mcmc.Chains`,
-            ``warmup_posterior``. The variables are those of `variables`, with the labels of
-            `coords` along their `dims`.
-
-        Raises
-        ------
-        ArgumentError
-            If chains have weights and are to be resampled, a variable has the name of an axis, or
-            the arrays of a group do not fit the draws.
-        ImportError
-            If ArviZ is not installed.
-
-        Examples
-        --------
-        >>> import fermiac as fm
-        >>> s = fm.Sample.from_arrays(fm.random.Stream(0).normal((4, 100, 1)), names=["mu"])
-        >>> data = s.to_arviz(log_likelihood={"y": -0.5 * s.draws**2})  # doctest: +SKIP
-        >>> import arviz as az  # doctest: +SKIP
-        >>> az.loo(data)  # doctest: +SKIP
-        """
-        return arviz.to_arviz(self, resample, n, rng, log_likelihood, observed_data, prior)
-
-    def plot_marginals(
-        self,
-        axes: Any = None,
-        *,
-        columns: Columns = None,
-        var_names: Names = None,
-        truths: Truths = None,
-        prior: Law | Sample | None = None,
-        labels: str | Sequence[str] | None = None,
-    ) -> NDArray[Any]:
-        """Draw a histogram of every coordinate; see `fermiac.plotting.plot_marginals`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_marginals")(
-            self,
-            axes,
-            columns=columns,
-            var_names=var_names,
-            truths=truths,
-            prior=prior,
-            labels=labels,
-        )
-        return drawn
-
-    def plot_pairs(
-        self,
-        axes: Any = None,
-        *,
-        columns: Columns = None,
-        var_names: Names = None,
-        truths: Truths = None,
-        prior: Law | Sample | None = None,
-        labels: str | Sequence[str] | None = None,
-    ) -> NDArray[Any]:
-        """Draw every pair of coordinates; see `fermiac.plotting.plot_pairs`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_pairs")(
-            self,
-            axes,
-            columns=columns,
-            var_names=var_names,
-            truths=truths,
-            prior=prior,
-            labels=labels,
-        )
-        return drawn
-
-    def plot_weights(self, ax: Axes | None = None) -> Axes:
-        """Draw the tail of the weights; see `fermiac.plotting.plot_weights`."""
-        drawn: Axes = registry.function("plotting", "plot_weights")(self, ax)
-        return drawn
-
-    def plot_trace(
-        self,
-        axes: Any = None,
-        *,
-        columns: Columns = None,
-        var_names: Names = None,
-        truths: Truths = None,
-    ) -> NDArray[Any]:
-        """Draw the traces of the chains; see `fermiac.plotting.plot_trace`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_trace")(
-            self, axes, columns=columns, var_names=var_names, truths=truths
-        )
-        return drawn
-
-    def plot_ranks(
-        self, axes: Any = None, *, columns: Columns = None, var_names: Names = None
-    ) -> NDArray[Any]:
-        """Draw the ranks of the draws of each chain; see `fermiac.plotting.plot_ranks`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_ranks")(
-            self, axes, columns=columns, var_names=var_names
-        )
-        return drawn
-
-    def plot_autocorrelation(
-        self,
-        axes: Any = None,
-        *,
-        columns: Columns = None,
-        var_names: Names = None,
-        max_lag: int | None = None,
-    ) -> NDArray[Any]:
-        """Draw the autocorrelations; see `fermiac.plotting.plot_autocorrelation`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_autocorrelation")(
-            self, axes, columns=columns, var_names=var_names, max_lag=max_lag
-        )
-        return drawn
-
-    def plot_energy(self, ax: Axes | None = None, *, block: str | None = None) -> Axes:
-        """Draw the energies and their changes; see `fermiac.plotting.plot_energy`."""
-        drawn: Axes = registry.function("plotting", "plot_energy")(self, ax, block=block)
-        return drawn
 
     @cached_property
     def _chain_headline(self) -> str:
