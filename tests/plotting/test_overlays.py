@@ -127,5 +127,6 @@ def test_many_coordinates_are_drawn_with_a_warning() -> None:
     with pytest.warns(FermiacWarning, match="9 coordinates in one figure, of which 8") as caught:
         assert s.plot_pairs(labels="x").shape == (9, 9)
     assert caught[0].filename == __file__
-    with pytest.warns(FermiacWarning, match="37 coordinates"):
-        sample(0, None, d=37).plot_marginals()
+    with pytest.warns(FermiacWarning, match="37 coordinates") as caught:
+        plot_marginals(sample(0, None, d=37))
+    assert caught[0].filename == __file__

@@ -73,5 +73,8 @@ def readable(n: int, most: int, limit: int) -> None:
             f"{n} coordinates in one figure, of which {most} can be read well; choose some by "
             "var_names= or columns="
         )
-        # At the call of the plot, or of the method that calls it.
-        warnings.warn(FermiacWarning(text), stacklevel=4)
+        # A plot is called by the user, by a method, or by another plot.
+        level, frame = 2, sys._getframe(1)
+        while frame.f_back and frame.f_globals.get("__name__", "").startswith("fermiac."):
+            level, frame = level + 1, frame.f_back
+        warnings.warn(FermiacWarning(text), stacklevel=level)

@@ -50,6 +50,8 @@ def expect(
     start = time.perf_counter()
     law = whole("law", law, 0, sample.n_laws - 1)
     used = sample._log_weights(law) > -np.inf
+    if isinstance(f, str):
+        names, f = _named(sample, f, names)
     values, scalar, is_complex = _values(sample, f, used, "f", "the integrand")
     outputs = values.shape[1] // 2 if is_complex else values.shape[1]
     named = labels(names if names is not None else column_names(f), outputs, "function")
@@ -123,6 +125,18 @@ def expect(
     )
     warn(found, estimate)
     return estimate
+
+
+def _named(
+    sample: Sample, name: str, names: Sequence[str] | None
+) -> tuple[Sequence[str], NDArray[Any]]:
+    """Return the names and the values of the coordinates of a parameter, one column for each."""
+    variables = sample.variables
+    columns = variables.columns(name)
+    values = sample._points[:, columns]
+    is_number = variables.shapes.get(name, ()) == ()
+    own = [sample._labels[j] for j in columns]
+    return own if names is None else names, values[:, 0] if is_number else values
 
 
 def _values(

@@ -350,7 +350,7 @@ class Sample(SampleExports, SamplePlots, Result):
 
     def expect(
         self,
-        f: Callable[[Array], ArrayLike] | BuiltinIntegrand | ArrayLike,
+        f: Callable[[Array], ArrayLike] | BuiltinIntegrand | ArrayLike | str,
         *,
         controls: str | Callable[[Array], ArrayLike] | ArrayLike | None = None,
         degree: int = 2,
@@ -362,9 +362,10 @@ class Sample(SampleExports, SamplePlots, Result):
 
         Parameters
         ----------
-        f : callable, built-in integrand or array_like
+        f : callable, built-in integrand, array_like or str
             Takes a batch of points, shape (n, d), and returns (n,), or (n, K) for K functions; or
-            the values themselves. It may be complex.
+            the values themselves. It may be complex. The name of a parameter stands for its
+            coordinates.
         controls : {"stein"}, callable, array_like or None, default None
             Control variates: functions with known mean zero, shape (n, m), on which `f` is
             regressed. ``"stein"`` makes them from the gradients of the log-density, which the
