@@ -19,6 +19,7 @@ PAGES = (
     "docs/privacy.md",
     "docs/mcmc.md",
     "docs/nested.md",
+    "docs/results.md",
     "docs/walks.md",
     "docs/score.md",
 )

@@ -169,7 +169,7 @@ def test_targets_have_the_dimension_of_the_sample() -> None:
 
 def test_tables() -> None:
     s = gaussian(1000, 0)
-    text = s.summary().splitlines()
+    text = str(s.summary()).splitlines()
     assert text[0].startswith("Sample of 1000 points in 2 dimensions, weighted: ESS ")
     assert "k-hat" in text[0]
     assert text[1].split() == ["name", "mean", "mcse", "sd", "5%", "50%", "95%", "ess"]
@@ -177,3 +177,19 @@ def test_tables() -> None:
     assert float(text[2].split()[3]) == pytest.approx(np.sqrt(s.cov[0, 0]), rel=1e-3)
     plain = json.loads(json.dumps(s.to_dict()))
     assert len(plain["log_densities"]) == 1000
+
+
+def test_a_parameter_is_averaged_by_its_name() -> None:
+    x = fm.random.Stream(0).normal((4, 500, 5))
+    names = ["mu", "m[0, 0]", "m[0, 1]", "m[1, 0]", "m[1, 1]"]
+    s = fm.Sample.from_arrays(x, names=names)
+    e = s.expect("m")
+    same = s.expect(lambda x: x[:, 1:])
+    np.testing.assert_array_equal(e.mean, same.mean)
+    np.testing.assert_array_equal(e.stderr, same.stderr)
+    assert e.names == tuple(names[1:])
+    one = s.expect("m[1,0]")
+    assert (one.mean, one.names) == (same.mean[2], ("m[1, 0]",))
+    assert s.expect("mu", names=["location"]).names == ("location",)
+    with pytest.raises(KeyError, match="did you mean 'm'"):
+        s.expect("mo")

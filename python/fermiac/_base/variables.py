@@ -156,6 +156,27 @@ class Variables:
             f"{', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
         )
 
+    def positions(self, names: Any, what: str = "var_names") -> list[int]:
+        """Return the positions of the coordinates of variables or coordinates, all by default.
+
+        Raises
+        ------
+        ArgumentError
+            If a name is unknown or a coordinate comes twice, or if there is no name.
+        """
+        if names is None:
+            return list(range(self.dim))
+        given = [names] if isinstance(names, str) else listed(names, self.dim)
+        if not given or not all(isinstance(name, str) for name in given):
+            raise ArgumentError(
+                f"{what}: {shown(names)} given; names of variables or coordinates are needed, out "
+                f"of {', '.join(list(self.shapes)[:12])}"
+            )
+        found = [j for name in given for j in self.columns(name)]
+        if len(set(found)) < len(found):
+            raise ArgumentError(f"{what}: {shown(names)} given, in which a coordinate comes twice")
+        return found
+
     def split(self, x: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return all variables of points (..., d)."""
         return {name: self.pick(x, name) for name in self.shapes}
