@@ -70,6 +70,19 @@ def test_posteriors_show_their_density() -> None:
     assert count(several._repr_html_(), "svg") == 0
 
 
+def test_curves_of_rates_are_shown() -> None:
+    x = fm.random.Stream(0).normal((2, 5000))
+    curve = fm.privacy.roc(x[0] + 1, x[1])
+    line = parsed(curve._repr_html_()).find(".//{*}polyline")
+    assert line is not None
+    corners = [corner.split(",") for corner in line.get("points", "").split()]
+    assert len(corners) == 200
+    assert corners[0] == ["0.0", "68.0"]
+    assert corners[-1] == ["68.0", "0.0"]
+    audit = fm.privacy.audit_scores(x[0] + 1, x[1], rng=0)
+    assert count(audit._repr_html_(), "polyline") == 1
+
+
 def test_other_results_are_text_that_is_escaped() -> None:
     audit = fm.privacy.audit_one_run(100, 50, 40)
     assert "epsilon &gt;=" in audit._repr_html_()

@@ -17,6 +17,7 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.validate import RngLike, choice, key_of, shown, unwrapped, whole, yes
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.privacy.checks import Array, fraction, provenance, single, two_groups, warned
+from fermiac.results import html
 from fermiac.results.result import Result
 
 if TYPE_CHECKING:
@@ -147,6 +148,9 @@ class RocCurve(Result):
             f"RocCurve: AUC = {self.auc:.6g}, advantage {self.advantage:.6g} "
             f"({self.n_members} members, {self.n_nonmembers} non-members)"
         )
+
+    def _picture(self) -> str:
+        return html.rates(self.fpr, self.tpr)
 
     @property
     def advantage(self) -> float:

@@ -122,6 +122,9 @@ class ScoreAudit(Result):
             f"({100 * (1 - self.alpha):.6g} %, {self.method}{note})"
         )
 
+    def _picture(self) -> str:
+        return self.roc._picture()
+
     def summary(self) -> Summary:
         """Return the bound, its counts and its threshold."""
         counts = ", ".join(f"{name} {value:.6g}" for name, value in self.counts.items())

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["bar", "card", "curve", "histogram", "number", "rows", "table"]
+__all__ = ["bar", "card", "curve", "histogram", "number", "rates", "rows", "table"]
 
 Array = NDArray[np.float64]
 #: The size of a picture, and its colours, which can be read on light and on dark ground.
 _WIDTH, _HEIGHT = 150, 34
 _BLUE, _ORANGE, _GREY = "#4a86c8", "#d9730d", "#888888"
 _BINS = 30
+#: The most points of a curve.
+_POINTS = 200
 _CELL = "padding:1px 8px;text-align:right;white-space:nowrap"
 
 
@@ -82,6 +84,21 @@ def curve(x: Array, y: Array, low: float, high: float) -> str:
         filled = f'<polygon points="{polygon}" fill="{_BLUE}" fill-opacity="0.4"/>'
     line = f'<polyline points="{" ".join(points)}" fill="none" stroke="{_BLUE}"/>'
     return _svg(filled + line + _ends(left, right))
+
+
+def rates(x: Array, y: Array) -> str:
+    """Return a small curve in the unit square, above its diagonal, of some of the points."""
+    some = np.linspace(0, len(x) - 1, min(len(x), _POINTS)).astype(int)
+    side = 2 * _HEIGHT
+    corners = " ".join(
+        f"{side * a:.1f},{side * (1 - b):.1f}" for a, b in zip(x[some], y[some], strict=True)
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{side}" height="{side}" '
+        f'viewBox="-1 -1 {side + 2} {side + 2}">'
+        f'<path d="M0 {side}L{side} 0" stroke="{_GREY}" stroke-dasharray="2"/>'
+        f'<polyline points="{corners}" fill="none" stroke="{_BLUE}" stroke-width="1.5"/></svg>'
+    )
 
 
 def bar(middle: float, low: float, high: float, span: ArrayLike) -> str:

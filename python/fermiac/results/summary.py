@@ -113,7 +113,7 @@ class Summary(Mapping[str, Any]):
 
     def _repr_html_(self) -> str:
         names, columns = self._shown
-        body = html.table(names, columns) if columns else ""
+        body = html.table(names, columns) if names else ""
         return html.card(self._head, body, self._foot)
 
     def __getitem__(self, name: str) -> Any:
