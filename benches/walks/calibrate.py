@@ -5,7 +5,9 @@ seeds, and averages three functions: the degree, one half of the nodes, and nois
 largest ratio of a root mean square error to that of the plain walk with the same seeds, ``held``
 the share of the averages that are within two errors of the truth, ``warned`` the share of the seeds
 with a typed warning. A cell is right where nine in ten averages hold, or 95 % of the seeds are
-warned; for ``auto`` the ratio must be at most 1.10 as well.
+warned; for ``auto`` the ratio must be at most 1.10 as well. With 16 walkers 0.936 are to hold
+(Student's t with 15 degrees of freedom). Of 120 averages fewer than 0.90 then do by chance in one
+cell in 27, so a cell that is not right is walked again with four times as many seeds, all new.
 
 ``python -m benches.walks.calibrate`` prints the table, in an hour; ``--graphs`` restricts it.
 """
@@ -108,17 +110,19 @@ def functions(graph: Graph) -> Array:
     return np.column_stack([f for f in columns if np.ptp(f) > 0])
 
 
-def measure(cell: Cell, n_seeds: int, n_threads: int) -> Iterator[tuple[str, Row]]:
-    """Yield the figures of each kernel in a cell."""
+def measure(
+    cell: Cell, seeds: range, n_threads: int, kernels: Collection[str] = KERNELS
+) -> Iterator[tuple[str, Row]]:
+    """Yield the figures of kernels in a cell, after those of the plain walk, which comes first."""
     graph = GRAPHS[cell.graph](cell.n_nodes)
     values = functions(graph)
     n_steps = max(round(cell.each * graph.n_nodes), 2)
     plain = None
-    for kernel in KERNELS:
+    for kernel in kernels:
         law = graph.degrees / graph.degrees.sum() if kernel == "rotor" else None
         truth = np.average(values, axis=0, weights=law)
         errors, pulls, warned = [], [], 0
-        for seed in range(n_seeds):
+        for seed in seeds:
             how: dict[str, Any] = {"n_walkers": cell.n_walkers, "rng": seed, "progress": False}
             walk = fm.walks.walk(
                 graph, kernel, n_steps=n_steps, n_threads=n_threads, keep_state=False, **how
@@ -133,28 +137,37 @@ def measure(cell: Cell, n_seeds: int, n_threads: int) -> Iterator[tuple[str, Row
         plain = rms if plain is None else plain
         took = f"{walk.kernel}, {walk.burn_in / walk.n_steps:.2f}"
         held = float(np.mean(np.array(pulls) < 2.0))
-        yield kernel, Row(took, float((rms / plain).max()), held, warned / n_seeds)
+        yield kernel, Row(took, float((rms / plain).max()), held, warned / len(seeds))
+
+
+def line(cell: Cell, kernel: str, row: Row, n_seeds: int) -> str:
+    """Return the line of a row in the table."""
+    return (
+        f"| {cell.graph} | {cell.n_nodes} | {cell.each:g} | {cell.n_walkers} | {n_seeds} | "
+        f"{kernel} | {row.took} | {row.rms:.2f} | {row.held:.2f} | {row.warned:.2f} | "
+        f"{'yes' if row.is_right(kernel) else 'NO'} |"
+    )
 
 
 def table(graphs: Collection[str], n_seeds: int, n_threads: int) -> Iterator[str]:
     """Yield the lines of the table, as Markdown."""
-    head = ("graph", "nodes", "steps/node", "walkers", "kernel", "took, burn-in", "rms", "held")
-    yield f"| {' | '.join(head)} | warned | right |"
-    yield "|" + "---|" * (len(head) + 2)
+    head = ("graph", "nodes", "steps/node", "walkers", "seeds", "kernel", "took, burn-in", "rms")
+    yield f"| {' | '.join(head)} | held | warned | right |"
+    yield "|" + "---|" * (len(head) + 3)
     wrong = total = 0
     start = time.process_time()
     for cell in cells(graphs):
-        for kernel, row in measure(cell, n_seeds, n_threads):
-            right = row.is_right(kernel)
+        for kernel, row in measure(cell, range(n_seeds), n_threads):
+            right, n = row.is_right(kernel), n_seeds
+            if not right:
+                again, n = range(n_seeds, 5 * n_seeds), 4 * n_seeds
+                row = dict(measure(cell, again, n_threads, ("none", kernel)))[kernel]
+                right = row.is_right(kernel)
             wrong, total = wrong + (not right), total + 1
-            yield (
-                f"| {cell.graph} | {cell.n_nodes} | {cell.each:g} | {cell.n_walkers} | {kernel} | "
-                f"{row.took} | {row.rms:.2f} | {row.held:.2f} | {row.warned:.2f} | "
-                f"{'yes' if right else 'NO'} |"
-            )
+            yield line(cell, kernel, row, n)
     minutes = (time.process_time() - start) / 60
     yield ""
-    yield f"{total - wrong} of {total} cells are right; {n_seeds} seeds, {minutes:.1f} CPU minutes."
+    yield f"{total - wrong} of {total} cells are right; {minutes:.1f} CPU minutes."
 
 
 def main() -> None:
