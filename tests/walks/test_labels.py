@@ -60,6 +60,7 @@ def test_named_edges_with_all_names() -> None:
         ({"n_nodes": "x"}, "n_nodes"),
         ({"labels": ["a", "b", "c"]}, "edges: no node is called 'd'"),
         ({"labels": 3}, "labels: 3 was given"),
+        ({"labels": map(float, "x")}, "labels: "),
         ({"labels": "abcd"}, "labels: one text"),
         ({"labels": ["a", "a", "b", "c", "d"]}, "two nodes have the same name"),
         ({"labels": [["a"], "b"]}, "hashable"),
@@ -74,6 +75,12 @@ def test_named_edges_refused(how: dict[str, Any], message: str) -> None:
 def test_missing_ends_are_refused(edges: list[Any]) -> None:
     with pytest.raises(ArgumentError, match="without two ends"):
         Graph.from_edges(np.array(edges, dtype=object))
+
+
+@pytest.mark.parametrize("end", [0.5, 1j, np.datetime64("2020-01-01"), np.float32(2.0)])
+def test_ends_that_are_no_names(end: Any) -> None:
+    with pytest.raises(ArgumentError, match="names of nodes, or whole numbers"):
+        as_graph(np.array([["a", end]], dtype=object))
 
 
 @pytest.mark.parametrize("edges", [["ab", "cd"], [("a", "b", "c")], [(0.5, 1.0)], [("a",)]])

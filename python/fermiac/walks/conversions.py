@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
-from fermiac._base.validate import listed, shown, taken, whole, yes
+from fermiac._base.validate import shown, taken, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.walks import arrays as arrays_module
 from fermiac.walks import labels as labels_module
@@ -170,8 +170,7 @@ def _numbered(
     if labels is None:
         places, labels = labels_module.numbered("edges", names.reshape(-1).tolist())
     else:
-        items = listed(labels, 2**32)
-        labels = labels_module.take(labels if items is None else items, len(items or ()))
+        labels = labels_module.take(labels, None)
         known = {label: i for i, label in enumerate(labels or ())}
         flat = names.reshape(-1).tolist()
         places = np.array([labels_module.number_of("edges", end, known) for end in flat])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base import layout as fit
-from fermiac._base.validate import listed, shown, suggestion
+from fermiac._base.validate import shown, suggestion
 from fermiac.errors import ArgumentError
 
 __all__ = ["Labels", "array_of", "lookup", "number_of", "numbered", "numbers_of", "stored", "take"]
@@ -17,29 +17,31 @@ __all__ = ["Labels", "array_of", "lookup", "number_of", "numbered", "numbers_of"
 Labels: TypeAlias = "NDArray[np.int64] | NDArray[np.object_]"
 """The labels of all nodes, shape (n_nodes,)."""
 
+#: The types of numbers that are no names of the ends of edges.
+_NO_NAMES = (float, complex, np.inexact, np.datetime64, np.timedelta64, np.void)
 #: The types of labels that files hold, beside tuples of them.
 _STORED = (str, int, float, bool, np.generic)
 
 
-def take(labels: Any, n: int) -> tuple[Any, ...] | None:
-    """Take the labels of n nodes as an argument."""
+def take(labels: Any, n: int | None) -> tuple[Any, ...] | None:
+    """Take the labels of n nodes as an argument, or of any number for n None."""
     if labels is None:
         return None
     if isinstance(labels, (str, bytes)):
         raise ArgumentError("labels: one text was given; a sequence of names is needed")
     try:
         given = tuple(labels.tolist() if isinstance(labels, np.ndarray) else labels)
-    except TypeError:
+    except Exception as error:  # of what is no iterable, or of an iterator that fails
         raise ArgumentError(
-            f"labels: {shown(labels)} was given; a sequence of names is needed"
-        ) from None
-    if len(given) != n:
+            f"labels: {shown(labels)} was given; a sequence of names is needed ({error})"
+        ) from error
+    if n is not None and len(given) != n:
         raise ArgumentError(f"labels: {len(given)} given for {n} nodes; one for each is needed")
     try:
         different = len(set(given))
     except TypeError:
         raise ArgumentError("labels: names that are hashable are needed") from None
-    if different != n:
+    if different != len(given):
         raise ArgumentError("labels: two nodes have the same name; all must differ")
     return given
 
@@ -87,8 +89,7 @@ def numbers_of(argument: str, given: Any, known: dict[Any, int]) -> Any:
             return np.array([known[given]])
     except TypeError:  # a list, which is not hashable
         pass
-    items = listed(given, 2**32)
-    items = [given] if items is None else items
+    items = list(given) if isinstance(given, Collection) and not isinstance(given, str) else [given]
     return np.array(
         [
             item if by_number and _is_whole(item) else number_of(argument, item, known)
@@ -175,6 +176,11 @@ def numbered(argument: str, ends: Any) -> tuple[NDArray[np.int64], tuple[Any, ..
             raise ArgumentError(
                 f"{argument}: an edge with the end {shown(name)} was given; leave out edges "
                 "without two ends"
+            )
+        if isinstance(name, _NO_NAMES):
+            raise ArgumentError(
+                f"{argument}: an edge with the end {shown(name)} was given; names of nodes, or "
+                "whole numbers, are needed"
             )
     return np.array(found, dtype=np.int64), tuple(known)
 
