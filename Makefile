@@ -8,7 +8,7 @@ CARGO  ?= cargo
 JOBS   ?= auto
 # Seconds that `make fuzz` takes; an hour before a release.
 FUZZ_SECONDS ?= 60
-# Arguments for pytest, for instance `make test ARGS="tests/test_random.py -k gamma"`.
+# Arguments for pytest, for instance `make test ARGS="tests/random -k gamma"`.
 ARGS   ?=
 
 # The Cargo profile of the package that is built, tested and shown: quick, release or dist. They give

@@ -96,6 +96,11 @@ CALLS = [
     Call("distributions.cdf", f"x = {DRAWS}((2 * 10**7, 1))", "d.Gamma(2.5).cdf(abs(x))"),
     Call("distributions.ppf", "u = fm.random.Stream(1).uniform((10**7, 1))", "d.Gamma(2.5).ppf(u)"),
     *(
+        Call(f"random.sobol({scramble})", "", f"fm.random.sobol({n}, 8, 1, {scramble})")
+        for scramble, n in [("'linear'", 15 * 10**6), ("'owen'", 10**7), ("None", 15 * 10**6)]
+    ),
+    Call("random.sobol of many dimensions", "", "fm.random.sobol(2, 5 * 10**7, 1)"),
+    *(
         Call(f"Stream.{name.partition('(')[0]}", "stream = fm.random.Stream(1)", f"stream.{name}")
         for name in [
             "normal(10**8)",

@@ -30,6 +30,8 @@ CASES = """
         "Law.sample": lambda n: laws.Normal().sample(n),
         "MultivariateNormal.sample": lambda n: normal.sample(n),
         "Stream.normal": lambda n: fm.random.Stream(1).normal(n),
+        "sobol n": lambda n: fm.random.sobol(n, 3),
+        "sobol dim": lambda n: fm.random.sobol(3, n),
         "keep_draws": lambda n: fm.importance.expect(
             slope, normal, n=n, method="mc", keep_draws=True
         ),

@@ -83,6 +83,9 @@ SERIAL = {
         "s = fm.Sample.from_arrays(fm.random.Stream(1).normal((2 * 10**6, 1)))",
         "s.quantile(0.3)",
     ),
+    "sobol": ("", "fm.random.sobol(2**22, 8, 0, 'owen', n_threads=1)"),
+    "sobol on threads": ("", "fm.random.sobol(2**23, 8, 0, 'owen', n_threads=2)"),
+    "sobol of many dimensions": ("", "fm.random.sobol(1, 2 * 10**7)"),
     "noise": (
         "m = fm.score.Gaussian([0.0] * 8, [[float(i == j) for i in range(8)] for j in range(8)])",
         "fm.score.sample(m, 2 * 10**6, 8, n_steps=1, sigma_range=(0.1, 9.0), rng=0)",

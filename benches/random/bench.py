@@ -1,4 +1,4 @@
-"""Benchmarks of random streams and of the generators of NumPy, with the error of the mean."""
+"""Benchmarks of random streams and quasi-random points, NumPy and SciPy, with errors of means."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import qmc
 
-from fermiac.random import Stream
+from fermiac.random import Stream, sobol
 
 SIZES = [10**4, 10**6]
 SOURCES: dict[str, Callable[[], Any]] = {
@@ -74,3 +75,28 @@ def test_exponential(benchmark: Any, source: str, size: int) -> None:
 @pytest.mark.benchmark(group="gamma")
 def test_gamma(benchmark: Any, source: str, size: int) -> None:
     measure(benchmark, "gamma", source, size)
+
+
+#: New points of each call: fermiac makes them from the address, SciPy from a new engine. The engine
+#: of SciPy with 30 bits, its default, is the fastest; its scramble is the linear one.
+POINTS: dict[str, Callable[[int, int, int], Any]] = {
+    "fermiac_linear": lambda n, dim, key: sobol(n, dim, key, n_threads=1),
+    "fermiac_owen": lambda n, dim, key: sobol(n, dim, key, "owen", n_threads=1),
+    "fermiac_none": lambda n, dim, key: sobol(n, dim, key, None, n_threads=1),
+    "scipy_linear": lambda n, dim, key: qmc.Sobol(dim, rng=key).random(n),
+    "scipy_none": lambda n, dim, key: qmc.Sobol(dim, scramble=False).random(n),
+    "numpy_random": lambda n, dim, key: np.random.default_rng(key).random((n, dim)),
+}
+
+
+@pytest.mark.parametrize("shape", [(2**10, 8), (2**17, 8), (2**14, 64)], ids=str)
+@pytest.mark.parametrize("source", POINTS)
+@pytest.mark.benchmark(group="sobol")
+def test_sobol(benchmark: Any, source: str, shape: tuple[int, int]) -> None:
+    n, dim = shape
+    u = benchmark(POINTS[source], n, dim, 1)
+    # The mean of the product of (1 + (u - 1/2) / 4) is 1.
+    benchmark.extra_info["error"] = float((1 + (u - 0.5) / 4).prod(axis=1).mean() - 1)
+    if benchmark.stats is not None:  # None under --benchmark-disable
+        benchmark.extra_info["ns_per_coordinate"] = benchmark.stats.stats.min / u.size * 1e9
+    assert abs(benchmark.extra_info["error"]) < 0.05

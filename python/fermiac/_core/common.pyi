@@ -33,6 +33,15 @@ class Stream:
     def fill_below(self, out: _I, n: int) -> None: ...
     def fill_categorical(self, out: _I, weights: _F) -> None: ...
 
+def sobol_fill(
+    out: _F,
+    dim: int,
+    key: int,
+    replicate: int,
+    scramble: str,
+    start: int,
+    n_threads: int,
+) -> None: ...
 def store_write(
     path: str,
     kind: str,

@@ -1,4 +1,5 @@
-//! Foundations of fermiac: random streams, SIMD, special functions, linear algebra, files, threads.
+//! Foundations of fermiac: random streams, quasi-random points, SIMD, special functions, linear
+//! algebra, files, threads.
 //!
 //! ```
 //! use fermiac_base::rng::{Domain, Stream};
@@ -17,6 +18,7 @@ pub mod alloc;
 pub mod error;
 pub mod linalg;
 pub mod par;
+pub mod qmc;
 pub mod rng;
 pub mod simd;
 pub mod special;

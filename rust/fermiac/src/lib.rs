@@ -41,7 +41,7 @@
 //! [`special`], [`simd`], [`linalg`], [`par`] and [`store`]. Each module is a crate of its own;
 //! dependencies point one way, and no domain depends on another.
 
-pub use fermiac_base::{Error, Result, linalg, par, rng, simd, special, store};
+pub use fermiac_base::{Error, Result, linalg, par, qmc, rng, simd, special, store};
 pub use fermiac_importance as importance;
 pub use fermiac_mcmc as mcmc;
 pub use fermiac_nested as nested;

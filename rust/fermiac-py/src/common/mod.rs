@@ -9,6 +9,7 @@ pub(crate) mod dict;
 pub(crate) mod door;
 pub(crate) mod enter;
 pub(crate) mod error;
+mod qmc;
 pub(crate) mod random;
 mod special;
 mod store;
@@ -19,6 +20,7 @@ use pyo3::prelude::*;
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     averages::register(m)?;
     diagnostics::register(m)?;
+    qmc::register(m)?;
     random::register(m)?;
     special::register(m)?;
     store::register(m)

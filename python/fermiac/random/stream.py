@@ -1,9 +1,4 @@
-"""Random streams with addresses.
-
-A stream is a function of its address: a key, an index and a block. Each part of a computation has a
-stream of its own index. Its numbers are therefore the same in any order of the parts and on any
-number of threads or machines.
-"""
+"""Random streams with addresses: `Stream`."""
 
 from __future__ import annotations
 
@@ -26,7 +21,7 @@ from fermiac._base.validate import (
 )
 from fermiac.errors import ArgumentError
 
-__all__ = ["RngLike", "Stream", "key_of"]
+__all__ = ["Stream"]
 
 _Floats: TypeAlias = "NDArray[np.float64]"
 _Integers: TypeAlias = "NDArray[np.int64]"
