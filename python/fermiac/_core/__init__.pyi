@@ -64,6 +64,7 @@ from fermiac._core.score import (
     score_noise,
 )
 from fermiac._core.targets import (
+    COUNT_LAWS,
     UNIVARIATE_LAWS,
     Integrand,
     Law,
@@ -95,6 +96,7 @@ from fermiac._core.walks import (
 
 __all__ = [
     "CHUNK",
+    "COUNT_LAWS",
     "MAX_THREADS",
     "UNIVARIATE_LAWS",
     "Crawlers",

@@ -14,6 +14,7 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, whole, yes
 from fermiac.distributions import Law
+from fermiac.distributions.law import refuse_points
 from fermiac.errors import ArgumentError, WorkerError
 from fermiac.importance.result import to_estimate
 from fermiac.importance.settings import (
@@ -232,6 +233,9 @@ def expect(
     }
     settings = adaptive_settings(chosen, given)
     laws = as_laws(law)
+    if chosen.core != "mc":
+        for one in laws:
+            refuse_points("law", one._measure(), f"method={chosen.name!r}", "give method='mc'")
     labels = expectation_names(names)
 
     def first(outputs: int, is_complex: bool) -> None:

@@ -14,6 +14,7 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, labels, real, whole
 from fermiac.distributions import Law
+from fermiac.distributions.law import refuse_points
 from fermiac.errors import WorkerError
 from fermiac.importance.result import Evidence, to_evidence
 from fermiac.importance.settings import with_dim
@@ -189,6 +190,8 @@ def evidence(
     """
     start = time.perf_counter()
     law = with_dim(law)
+    if scheme != "snis":
+        refuse_points("law", law._measure(), f"scheme={scheme!r}", "give scheme='snis'")
     target = as_target(log_density, law.dim, gradient, check=check)
     named = labels(names, law.dim)
     settings: dict[str, Any] = {
