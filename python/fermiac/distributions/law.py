@@ -36,7 +36,7 @@ class Law:
     --------
     >>> import numpy as np
     >>> import fermiac as fm
-    >>> class Triangular(fm.distributions.Law):
+    >>> class Ramp(fm.distributions.Law):
     ...     dim = 1
     ...
     ...     def log_density(self, x):
@@ -45,7 +45,7 @@ class Law:
     ...
     ...     def from_unit(self, u):
     ...         return np.sqrt(u)
-    >>> Triangular().sample(3, rng=0).shape
+    >>> Ramp().sample(3, rng=0).shape
     (3, 1)
     """
 

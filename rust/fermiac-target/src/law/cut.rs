@@ -21,6 +21,8 @@ const FLAT: f64 = 1.0;
 const TINY: f64 = 1.0e-280;
 /// From this share of the law on, draws of the whole law are repeated until one is inside.
 const WIDE: f64 = 0.25;
+/// The most repetitions; that many are needed with probability 1e-25.
+const TRIES: usize = 200;
 
 /// An interval that holds a part of a law.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -245,11 +247,11 @@ impl Marginal {
         let (near, far) =
             if side == Tail::Upper { (cut.low, cut.high) } else { (cut.high, cut.low) };
         let Some(_) = cut.tail else {
-            return self.form_point(side, self.form_tail(side, far) + part * cut.mass);
+            return self.form_point(side, (self.form_tail(side, far) + part * cut.mass).min(1.0));
         };
         let beyond = exp(self.form_ln_tail_ratio(side, far, near));
         let ln_wanted = ln(beyond + part * exp(cut.ln_mass));
-        let wanted = self.form_tail(side, near) * exp(ln_wanted);
+        let wanted = (self.form_tail(side, near) * exp(ln_wanted)).min(1.0);
         if wanted > TINY {
             return self.form_point(side, wanted);
         }
@@ -275,11 +277,13 @@ impl Marginal {
             return self.quantile(rng.uniform());
         }
         let whole = self.whole();
-        loop {
+        for _ in 0..TRIES {
             let x = whole.draw(rng);
             if x >= cut.low && x <= cut.high {
                 return x;
             }
         }
+        // Where draws overflow, as those of laws with the heaviest tails do.
+        self.quantile(rng.uniform())
     }
 }

@@ -7,7 +7,7 @@ use fermiac_base::special::{
     IncompleteBeta, LN_SQRT_2PI, erf, expm1, ln1p, mills, normal_cdf, normal_ln_cdf,
     normal_quantile,
 };
-use std::f64::consts::{FRAC_1_SQRT_2, LN_2, PI};
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_PI, LN_2, PI};
 
 /// One of the tails of a law.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -144,6 +144,8 @@ impl Marginal {
                 } else {
                     let z = x / scale;
                     match tail {
+                        // The square of a smaller one underflows.
+                        Tail::Lower if z < 1.0e-100 => z * FRAC_2_PI,
                         Tail::Lower if z <= T_FAR => {
                             let (x, y) = t_shares(1.0, z);
                             beta.upper(x, y)

@@ -65,9 +65,11 @@ proptest! {
         let (x, _) = constrained(&transform, &z);
         let mut back = vec![0.0; z.len()];
         transform.unconstrain(&x, &mut back).unwrap();
+        let factors = transform.blocks.iter().any(|block| block.kind == Kind::CholeskyCorr);
         for (a, b) in back.iter().zip(&z) {
-            // Near a bound away from 0 the coordinate itself has lost digits.
-            prop_assert!((a - b).abs() < 1e-12, "{a} {b}");
+            // Near a bound away from 0 the coordinate itself has lost digits, and near the end of a
+            // row of a factor most of them.
+            prop_assert!((a - b).abs() < if factors { 1e-6 } else { 1e-12 }, "{a} {b}");
         }
     }
 
