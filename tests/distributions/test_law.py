@@ -10,6 +10,8 @@ import pytest
 import scipy.stats as st
 from law_checks import Triangular
 
+import fermiac as fm
+from fermiac import _core
 from fermiac import distributions as d
 from fermiac.errors import ArgumentError
 
@@ -210,3 +212,34 @@ def test_distribution_functions_of_all_laws():
             law.ppf(0.5)
     with pytest.raises(ArgumentError, match="has no map"):
         mixture.ppf(0.5)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        d.Product([d.Weibull(1.5), d.Gumbel(), d.Logistic(), d.Laplace(), d.HalfCauchy()]),
+        d.Truncated(d.Normal([0.0, 1.0]), 0.5),
+        d.Dirichlet([0.5, 2.0, 3.0]),
+        d.LKJ(4, 1.5),
+        d.GaussianCopula([d.Chi2(3.0), d.InverseGamma(2.0)], [[1.0, 0.4], [0.4, 1.0]]),
+        d.Product([d.Poisson(3.0), d.Binomial(9, 0.2), d.NegativeBinomial(2.0, 0.4)]),
+    ],
+    ids=repr,
+)
+def test_the_number_of_threads_changes_no_bit(law):
+    x = law.sample(20_000, rng=2)
+    density = _core.LogDensity.law(law._handle)
+    one = density.log_density(x, 1)
+    np.testing.assert_array_equal(density.log_density(x, 8), one)
+    np.testing.assert_array_equal(law.log_density(x), one)
+    if density.has_gradient:
+        values, slopes = density.log_density_gradient(x, 1)
+        again, moved = density.log_density_gradient(x, 8)
+        np.testing.assert_array_equal(values, one)
+        np.testing.assert_array_equal(again, one)
+        np.testing.assert_array_equal(moved, slopes)
+    runs = [
+        fm.importance.expect(np.tanh, law, method="mc", n=20_000, rng=1, n_threads=n)
+        for n in (1, 8)
+    ]
+    np.testing.assert_array_equal(runs[0].mean, runs[1].mean)
