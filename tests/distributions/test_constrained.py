@@ -181,3 +181,11 @@ def test_chains_draw_them_by_their_transforms():
         fm.importance.expect(lambda x: x, d.Dirichlet([2.0, 3.0]))
     e = fm.importance.expect(lambda x: x, d.Dirichlet([2.0, 3.0]), method="mc", n=4000, rng=0)
     assert (np.abs(e.mean - [0.4, 0.6]) < 5 * e.stderr).all()
+
+
+def test_evidence_draws_from_a_dirichlet_law_alone():
+    law, target = d.Dirichlet([2.0, 2.0, 2.0]), d.Dirichlet([3.0, 2.0, 2.0])
+    z = fm.importance.evidence(target.log_density, law, scheme="snis", n=4000, rng=0)
+    assert abs(z.log_evidence) < 5 * z.log_evidence_stderr
+    with pytest.raises(ArgumentError, match=r"points of a simplex .*'amis'.*'snis'"):
+        fm.importance.evidence(target.log_density, law)
