@@ -10,6 +10,8 @@ import pytest
 import scipy.stats as st
 from law_checks import Triangular
 
+import fermiac as fm
+from fermiac import _core
 from fermiac import distributions as d
 from fermiac.errors import ArgumentError
 
@@ -168,3 +170,76 @@ def test_a_law_does_not_follow_the_array_it_was_made_from():
 def test_wrong_arguments_are_named(make, text):
     with pytest.raises(ArgumentError, match=text):
         make()
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        d.Normal(1.0, 2.0),
+        d.Gamma([2.0, 3.0]),
+        d.Truncated(d.Normal(), 0.0),
+        d.Dirichlet([1.0, 2.0]),
+        d.LKJ(3),
+        d.Poisson(3.0),
+        d.MultivariateNormal(MEAN, COV),
+        d.Product([d.Normal(), d.Poisson(2.0)]),
+        d.Mixture([1, 1], [d.Normal(), d.Normal(3.0)]),
+        Triangular(),
+        d.as_law(st.gamma(2.0, loc=1.0)),
+    ],
+)
+def test_the_names_of_scipy_are_other_names(law):
+    x = law.rvs(20, random_state=3)
+    np.testing.assert_array_equal(x, law.sample(20, rng=3))
+    np.testing.assert_array_equal(law.logpdf(x), law.log_density(x))
+    np.testing.assert_array_equal(law.pdf(x), np.exp(law.log_density(x)))
+    assert law.rvs().shape == (1, law.dim)
+
+
+def test_distribution_functions_of_all_laws():
+    mixture = d.Mixture([1, 3], [d.Normal(), d.Normal(3.0)])
+    x = np.array([[-1.0, 0.5], [2.0, np.inf]])
+    want = 0.25 * st.norm.cdf(x) + 0.75 * st.norm.cdf(x - 3.0)
+    np.testing.assert_allclose(mixture.cdf(x), want, rtol=1e-13)
+    np.testing.assert_allclose(Triangular().ppf([0.25, 1.0]), [0.5, 1.0])
+    assert np.ndim(Triangular().ppf(0.25)) == 0
+    with pytest.raises(ArgumentError, match=r"^q: 2"):
+        Triangular().ppf(2.0)
+    for law in (d.Dirichlet([1.0, 2.0]), d.MultivariateNormal(MEAN, COV), d.LKJ(3)):
+        with pytest.raises(ArgumentError, match="has no distribution function"):
+            law.cdf(0.5)
+        with pytest.raises(ArgumentError, match="ppf is of one coordinate"):
+            law.ppf(0.5)
+    with pytest.raises(ArgumentError, match="has no map"):
+        mixture.ppf(0.5)
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        d.Product([d.Weibull(1.5), d.Gumbel(), d.Logistic(), d.Laplace(), d.HalfCauchy()]),
+        d.Truncated(d.Normal([0.0, 1.0]), 0.5),
+        d.Dirichlet([0.5, 2.0, 3.0]),
+        d.LKJ(4, 1.5),
+        d.GaussianCopula([d.Chi2(3.0), d.InverseGamma(2.0)], [[1.0, 0.4], [0.4, 1.0]]),
+        d.Product([d.Poisson(3.0), d.Binomial(9, 0.2), d.NegativeBinomial(2.0, 0.4)]),
+    ],
+    ids=repr,
+)
+def test_the_number_of_threads_changes_no_bit(law):
+    x = law.sample(20_000, rng=2)
+    density = _core.LogDensity.law(law._handle)
+    one = density.log_density(x, 1)
+    np.testing.assert_array_equal(density.log_density(x, 8), one)
+    np.testing.assert_array_equal(law.log_density(x), one)
+    if density.has_gradient:
+        values, slopes = density.log_density_gradient(x, 1)
+        again, moved = density.log_density_gradient(x, 8)
+        np.testing.assert_array_equal(values, one)
+        np.testing.assert_array_equal(again, one)
+        np.testing.assert_array_equal(moved, slopes)
+    runs = [
+        fm.importance.expect(np.tanh, law, method="mc", n=20_000, rng=1, n_threads=n)
+        for n in (1, 8)
+    ]
+    np.testing.assert_array_equal(runs[0].mean, runs[1].mean)

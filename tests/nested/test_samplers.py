@@ -176,7 +176,7 @@ def test_steps_are_tuned() -> None:
 def test_what_is_refused() -> None:
     with pytest.raises(ArgumentError, match=r"sampler: Galilean reflects.*give gradient="):
         run(formula, sampler="galilean")
-    for prior in (lambda u: 18 * u - 8, [stats.gumbel_r()] * DIM):
+    for prior in (lambda u: 18 * u - 8, [stats.gumbel_l()] * DIM):
         with pytest.raises(ArgumentError, match=r"prior: .*no derivative.*fermiac\.distributions"):
             fm.nested.sample(formula, prior, DIM, gradient=slope, sampler="galilean")
     with pytest.raises(ArgumentError, match="gradient: given with blobs"):

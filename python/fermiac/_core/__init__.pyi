@@ -65,6 +65,7 @@ from fermiac._core.score import (
     score_noise,
 )
 from fermiac._core.targets import (
+    COUNT_LAWS,
     UNIVARIATE_LAWS,
     Integrand,
     Law,
@@ -96,6 +97,7 @@ from fermiac._core.walks import (
 
 __all__ = [
     "CHUNK",
+    "COUNT_LAWS",
     "MAX_THREADS",
     "UNIVARIATE_LAWS",
     "Crawlers",

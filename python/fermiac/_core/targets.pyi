@@ -7,12 +7,25 @@ from numpy.typing import NDArray
 
 _F = NDArray[np.float64]
 
+COUNT_LAWS: dict[str, list[str]]
 UNIVARIATE_LAWS: dict[str, list[str]]
 
 @final
 class Law:
     @staticmethod
-    def independent(marginals: list[tuple[str, list[float]]]) -> Law: ...
+    def independent(
+        marginals: list[tuple[str, list[float], tuple[float, float] | None]],
+    ) -> Law: ...
+    @staticmethod
+    def counts(counts: list[tuple[str, list[float]]]) -> Law: ...
+    @staticmethod
+    def dirichlet(concentration: list[float]) -> Law: ...
+    @staticmethod
+    def lkj(size: int, eta: float) -> Law: ...
+    @staticmethod
+    def gaussian_copula(
+        marginals: list[tuple[str, list[float], tuple[float, float] | None]], correlation: _F
+    ) -> Law: ...
     @staticmethod
     def multivariate_normal(mean: _F, cov: _F) -> Law: ...
     @staticmethod

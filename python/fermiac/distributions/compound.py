@@ -14,6 +14,7 @@ from fermiac.distributions.law import (
     Array,
     BuiltInLaw,
     Law,
+    Measure,
     points,
     subkey,
     unit_points,
@@ -27,7 +28,8 @@ from fermiac.random import Stream
 _MOST_LAWS = 2**20
 
 
-def _laws(laws: Iterable[Any]) -> tuple[Law, ...]:
+def listed_laws(laws: Iterable[Any]) -> tuple[Law, ...]:
+    """Return the laws of an iterable, at least one."""
     given = listed(laws, _MOST_LAWS)
     if given is None:
         raise ArgumentError(
@@ -49,6 +51,16 @@ def _moment(law: Law, name: str) -> Array:
     if value is None:
         raise AttributeError(f"{type(law).__name__} has no attribute {name}")
     return np.broadcast_to(np.asarray(value, dtype=np.float64), (law.dim,))
+
+
+def moments(laws: tuple[Law, ...], name: str) -> Array:
+    """Return the means or variances of the coordinates of laws, one law after the other."""
+    return np.concatenate([_moment(law, name) for law in laws])
+
+
+def common_measure(laws: tuple[Law, ...]) -> Measure:
+    """Return what densities of points with a part from each law are with respect to."""
+    return next((law._measure() for law in laws if law._measure() != "volume"), "volume")
 
 
 class Product(BuiltInLaw):
@@ -74,7 +86,7 @@ class Product(BuiltInLaw):
     """
 
     def __init__(self, laws: Iterable[Any]) -> None:
-        parts = _laws(laws)
+        parts = listed_laws(laws)
         univariate = [law for law in parts if isinstance(law, UnivariateLaw)]
         handles = _handles(parts)
         handle = None
@@ -85,6 +97,9 @@ class Product(BuiltInLaw):
         elif handles is not None:
             handle = _core.Law.product(handles)
         self._freeze(sum(law.dim for law in parts), handle, laws=parts)
+
+    def _measure(self) -> Measure:
+        return common_measure(self.laws)
 
     @property
     def laws(self) -> tuple[Law, ...]:
@@ -139,12 +154,12 @@ class Product(BuiltInLaw):
     @property
     def mean(self) -> Array:
         """The mean, shape (d,), where all parts have one."""
-        return np.concatenate([_moment(law, "mean") for law in self.laws])
+        return moments(self.laws, "mean")
 
     @property
     def variance(self) -> Array:
         """The variances of the coordinates, shape (d,), where all parts have them."""
-        return np.concatenate([_moment(law, "variance") for law in self.laws])
+        return moments(self.laws, "variance")
 
 
 class Mixture(BuiltInLaw):
@@ -171,7 +186,7 @@ class Mixture(BuiltInLaw):
     """
 
     def __init__(self, weights: ArrayLike, laws: Iterable[Any]) -> None:
-        parts = _laws(laws)
+        parts = listed_laws(laws)
         shares = real_numbers("weights", weights)
         if shares.shape != (len(parts),):
             raise ArgumentError(
@@ -186,9 +201,17 @@ class Mixture(BuiltInLaw):
         dims = [law.dim for law in parts]
         if len(set(dims)) > 1:
             raise ArgumentError(f"laws: they have {dims} coordinates; one dimension is needed")
+        if len({law._measure() for law in parts}) > 1:
+            raise ArgumentError(
+                "laws: laws of counts, of simplexes and of other points were given together; the "
+                "density of a mixture needs laws of one kind"
+            )
         handles = _handles(parts)
         handle = None if handles is None else _core.Law.mixture(shares.tolist(), handles)
         self._freeze(dims[0], handle, weights=shares / shares.sum(), laws=parts)
+
+    def _measure(self) -> Measure:
+        return common_measure(self.laws)
 
     @property
     def weights(self) -> Array:
@@ -222,6 +245,27 @@ class Mixture(BuiltInLaw):
             mine = labels == k
             out[mine] = sample_rows(law, int(mine.sum()), subkey(key, k))
         return out
+
+    def cdf(self, x: ArrayLike) -> Array:
+        """Return P(X <= x), elementwise.
+
+        Parameters
+        ----------
+        x : array_like
+            Of any shape.
+
+        Returns
+        -------
+        ndarray
+            Of the shape of ``x``.
+
+        Raises
+        ------
+        ArgumentError
+            If a component has no distribution function: laws of several coordinates have none.
+        """
+        parts = [w * np.asarray(law.cdf(x)) for w, law in self._weighted()]
+        return np.asarray(np.sum(parts, axis=0), dtype=np.float64)[()]
 
     def _support(self) -> list[tuple[float, float]]:
         bounds = [law._support() for _, law in self._weighted()]

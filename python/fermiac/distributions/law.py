@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,12 +15,17 @@ from fermiac.random import RngLike, Stream, key_of
 
 Array = NDArray[np.float64]
 
+#: What densities are with respect to: the volume of all coordinates, that of a surface such as a
+#: simplex, or the number of points.
+Measure: TypeAlias = Literal["volume", "surface", "counting"]
+
 
 class Law:
     """A probability law on points of ``dim`` coordinates.
 
     Subclass it to bring a law of your own: set ``dim``, define ``log_density``, and define one of
-    ``from_unit`` (draws are then made from it) and ``sample``.
+    ``from_unit`` (draws are then made from it) and ``sample``. ``pdf``, ``logpdf`` and ``rvs`` are
+    other names of these, those of scipy.stats.
 
     Attributes
     ----------
@@ -31,7 +36,7 @@ class Law:
     --------
     >>> import numpy as np
     >>> import fermiac as fm
-    >>> class Triangular(fm.distributions.Law):
+    >>> class Ramp(fm.distributions.Law):
     ...     dim = 1
     ...
     ...     def log_density(self, x):
@@ -40,7 +45,7 @@ class Law:
     ...
     ...     def from_unit(self, u):
     ...         return np.sqrt(u)
-    >>> Triangular().sample(3, rng=0).shape
+    >>> Ramp().sample(3, rng=0).shape
     (3, 1)
     """
 
@@ -111,8 +116,108 @@ class Law:
         u = np.asarray(Stream(key_of(rng)).uniform((n, self.dim)), dtype=np.float64)
         return self.from_unit(u)
 
+    def cdf(self, x: ArrayLike) -> Array:
+        """Return P(X <= x), elementwise.
+
+        Parameters
+        ----------
+        x : array_like
+            Of any shape.
+
+        Returns
+        -------
+        ndarray
+            Of the shape of ``x``.
+
+        Raises
+        ------
+        ArgumentError
+            If the law has no distribution function: it has more than one coordinate, or does not
+            define it.
+        """
+        raise ArgumentError(
+            f"{type(self).__name__} has no distribution function; univariate laws of "
+            "fermiac.distributions have one, as have mixtures of them"
+        )
+
+    def ppf(self, q: ArrayLike) -> Array:
+        """Return the quantiles: the inverse of `cdf`, elementwise.
+
+        Parameters
+        ----------
+        q : array_like
+            Probabilities, of any shape.
+
+        Returns
+        -------
+        ndarray
+            Of the shape of ``q``.
+
+        Raises
+        ------
+        ArgumentError
+            If the law has more than one coordinate or no map from the unit interval, or a number
+            is not in [0, 1].
+        """
+        if self.dim != 1:
+            raise ArgumentError(
+                f"ppf is of one coordinate; this {type(self).__name__} has {self.dim}: use "
+                "from_unit(u), where the law has it"
+            )
+        levels = unit_points("q", q)
+        return np.asarray(self.from_unit(levels.reshape(-1, 1))).reshape(levels.shape)[()]
+
+    def logpdf(self, x: ArrayLike) -> Array:
+        """Return the log-density: `log_density` under its name in scipy.stats.
+
+        Parameters
+        ----------
+        x : array_like of shape (..., d)
+            As `log_density` takes it.
+
+        Returns
+        -------
+        ndarray of shape (...)
+        """
+        return self.log_density(x)  # type: ignore[arg-type]
+
+    def pdf(self, x: ArrayLike) -> Array:
+        """Return the density, exp(`log_density`), under its name in scipy.stats.
+
+        Parameters
+        ----------
+        x : array_like of shape (..., d)
+            As `log_density` takes it.
+
+        Returns
+        -------
+        ndarray of shape (...)
+        """
+        density: Array = np.exp(self.log_density(x))  # type: ignore[arg-type]
+        return density
+
+    def rvs(self, size: int = 1, random_state: RngLike = None) -> Array:
+        """Draw independent points: `sample` with the names of scipy.stats.
+
+        Parameters
+        ----------
+        size : int, default 1
+            The number of points, ``n`` of `sample`.
+        random_state : int, numpy.random.SeedSequence, numpy.random.Generator or None, default None
+            ``rng`` of `sample`.
+
+        Returns
+        -------
+        ndarray of shape (size, d)
+            One row a point, also for one coordinate.
+        """
+        return self.sample(size, rng=random_state)
+
     def _support(self) -> list[tuple[float, float]]:
         return [(-np.inf, np.inf)] * self.dim
+
+    def _measure(self) -> Measure:
+        return "volume"
 
 
 class BuiltInLaw(Law):
@@ -246,6 +351,19 @@ def unit_points(name: str, u: object) -> Array:
             f"{name}: {float(array[outside].flat[0])!r} was given; numbers from 0 to 1 are needed"
         )
     return array
+
+
+def refuse_points(name: str, measure: Measure, by: str, instead: str) -> None:
+    """Raise an error if densities are not with respect to the volume of all coordinates.
+
+    `by` needs that, and `instead` says what to do.
+    """
+    if measure == "volume":
+        return
+    what = "whole numbers" if measure == "counting" else "the points of a simplex"
+    raise ArgumentError(
+        f"{name}: a law of {what} was given; {by} needs a density over all coordinates; {instead}"
+    )
 
 
 def subkey(key: int, part: int) -> int:

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 from fermiac import _core
 from fermiac._base.validate import key_of, shown, suggestion, whole
 from fermiac._base.variables import Params, Variables
-from fermiac.distributions.compound import Product, density_rows, sample_rows
-from fermiac.distributions.law import Array, Law, points, subkey, unit_points
+from fermiac.distributions.compound import Product, common_measure, density_rows, sample_rows
+from fermiac.distributions.law import Array, Law, Measure, points, subkey, unit_points
 from fermiac.distributions.rows import RowLaws, support_of
 from fermiac.distributions.scipy import as_law
 from fermiac.distributions.univariate import UnivariateLaw
@@ -111,6 +111,10 @@ class Joint(Law):
         fixed = [part.law for part in parts if part.law is not None]
         if len(fixed) == len(parts):
             self._handle = Product(fixed)._handle
+
+    def _measure(self) -> Measure:
+        # Functions return laws with densities.
+        return common_measure(tuple(part.law for part in self._parts if part.law is not None))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -89,7 +89,9 @@ class RowLaws:
         if not good.all():
             row = np.argmin(np.broadcast_to(good, shape).ravel())
             values = [float(np.broadcast_to(a, shape).ravel()[row]) for a in arrays.values()]
-            _core.Law.independent([(self._kind, values)])  # raises the error of these parameters
+            _core.Law.independent(
+                [(self._kind, values, None)]
+            )  # raises the error of these parameters
         return arrays
 
     def _one_by_one(self, x: Array, evaluate: Callable[[_core.Law, Array], Array]) -> Array:
@@ -102,7 +104,7 @@ class RowLaws:
         out = np.empty(x.size)
         flat = x.reshape(-1, 1)
         for row, members in zip(different.tolist(), np.split(order, ends), strict=True):
-            law = _core.Law.independent([(self._kind, row)])
+            law = _core.Law.independent([(self._kind, row, None)])
             out[members] = evaluate(law, np.ascontiguousarray(flat[members]))
         return out.reshape(x.shape)
 
@@ -131,6 +133,11 @@ _SUPPORTS = {
     "LogNormal": (0.0, np.inf),
     "Gamma": (0.0, np.inf),
     "Exponential": (0.0, np.inf),
+    "HalfNormal": (0.0, np.inf),
+    "HalfCauchy": (0.0, np.inf),
+    "Weibull": (0.0, np.inf),
+    "InverseGamma": (0.0, np.inf),
+    "Chi2": (0.0, np.inf),
     "Beta": (0.0, 1.0),
 }
 

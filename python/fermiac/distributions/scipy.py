@@ -1,4 +1,4 @@
-"""Objects as laws: `as_law`, and frozen distributions of scipy.stats."""
+"""Objects as laws: `as_law`, and the distributions of scipy.stats, frozen ones and objects."""
 
 from __future__ import annotations
 
@@ -8,18 +8,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fermiac._base.validate import shown
+from fermiac.distributions.constrained import Dirichlet
+from fermiac.distributions.discrete import Binomial, NegativeBinomial, Poisson
 from fermiac.distributions.law import Array, Law, points, unit_points
 from fermiac.distributions.multivariate import MultivariateNormal, MultivariateT
 from fermiac.distributions.univariate import (
     Beta,
+    Cauchy,
+    Chi2,
     Exponential,
     Gamma,
+    Gumbel,
+    HalfCauchy,
+    HalfNormal,
+    InverseGamma,
+    Laplace,
+    Logistic,
     LogNormal,
     Normal,
     StudentT,
+    Triangular,
     Uniform,
+    Weibull,
 )
 from fermiac.errors import ArgumentError
+
+
+def _truncated_normal(a: Any, b: Any, loc: Any, scale: Any) -> Law:
+    # Not at the top: truncation takes the laws of this module.
+    from fermiac.distributions.truncated import Truncated
+
+    low, high = (np.add(loc, np.multiply(end, scale)) for end in (a, b))
+    return Truncated(Normal(loc, scale), low, high)
+
 
 # By the name in scipy: the parameters that a built-in law fixes, and its maker from the others.
 _BUILT_IN: dict[str, tuple[dict[str, float], Callable[..., Law]]] = {
@@ -30,63 +52,101 @@ _BUILT_IN: dict[str, tuple[dict[str, float], Callable[..., Law]]] = {
     "gamma": ({"loc": 0.0}, lambda a, loc, scale: Gamma(a, scale)),
     "beta": ({"loc": 0.0, "scale": 1.0}, lambda a, b, loc, scale: Beta(a, b)),
     "expon": ({"loc": 0.0}, lambda loc, scale: Exponential(scale)),
+    "laplace": ({}, lambda loc, scale: Laplace(loc, scale)),
+    "cauchy": ({}, lambda loc, scale: Cauchy(loc, scale)),
+    "halfnorm": ({"loc": 0.0}, lambda loc, scale: HalfNormal(scale)),
+    "halfcauchy": ({"loc": 0.0}, lambda loc, scale: HalfCauchy(scale)),
+    "logistic": ({}, lambda loc, scale: Logistic(loc, scale)),
+    "weibull_min": ({"loc": 0.0}, lambda c, loc, scale: Weibull(c, scale)),
+    "gumbel_r": ({}, lambda loc, scale: Gumbel(loc, scale)),
+    "invgamma": ({"loc": 0.0}, lambda a, loc, scale: InverseGamma(a, scale)),
+    "chi2": ({"loc": 0.0, "scale": 1.0}, lambda df, loc, scale: Chi2(df)),
+    "poisson": ({"loc": 0.0}, lambda mu, loc, scale: Poisson(mu)),
+    "binom": ({"loc": 0.0}, lambda n, p, loc, scale: Binomial(n, p)),
+    "nbinom": ({"loc": 0.0}, lambda n, p, loc, scale: NegativeBinomial(n, p)),
+    "truncnorm": ({}, _truncated_normal),
+    "triang": (
+        {},
+        lambda c, loc, scale: Triangular(
+            loc, np.add(loc, np.multiply(c, scale)), np.add(loc, scale)
+        ),
+    ),
+}
+
+# By the class of scipy's distribution objects: the makers from their parameters.
+_OBJECTS: dict[str, Callable[..., Law]] = {
+    "Normal": lambda mu, sigma: Normal(mu, sigma),
+    "StandardNormal": lambda: Normal(),
+    "Uniform": lambda a, b, **_: Uniform(a, b),
+    "Logistic": lambda: Logistic(),
+    "Binomial": lambda n, p: Binomial(n, p),
+    "Poisson": lambda mu: Poisson(mu),
 }
 
 
 class ScipyLaw(Law):
-    """A frozen univariate continuous distribution of scipy.stats."""
+    """A univariate continuous distribution of scipy.stats: a frozen one, or an object."""
 
     dim = 1
 
-    def __init__(self, frozen: Any) -> None:
-        self._frozen = frozen
+    def __init__(self, distribution: Any) -> None:
+        self._distribution = distribution
+        # Distribution objects call the quantile icdf.
+        self._quantile = getattr(distribution, "icdf", None) or distribution.ppf
 
     def __repr__(self) -> str:
-        return f"ScipyLaw({self._frozen.dist.name})"
+        frozen = getattr(self._distribution, "dist", None)
+        return f"ScipyLaw({shown(self._distribution) if frozen is None else frozen.name})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._distribution,)
 
     def log_density(self, x: ArrayLike) -> Array:
         """Return the log-density; see `fermiac.distributions.Law.log_density`."""
         rows, shape = points(x, 1)
-        values = np.asarray(self._frozen.logpdf(rows[:, 0]), dtype=np.float64)
+        values = np.asarray(self._distribution.logpdf(rows[:, 0]), dtype=np.float64)
         return values.reshape(shape)[()]
 
     def cdf(self, x: ArrayLike) -> Array:
         """Return P(X <= x), elementwise."""
-        return np.asarray(self._frozen.cdf(x), dtype=np.float64)[()]
+        return np.asarray(self._distribution.cdf(x), dtype=np.float64)[()]
 
     def ppf(self, q: ArrayLike) -> Array:
         """Return the quantiles, elementwise."""
-        return np.asarray(self._frozen.ppf(unit_points("q", q)), dtype=np.float64)[()]
+        return np.asarray(self._quantile(unit_points("q", q)), dtype=np.float64)[()]
 
     def from_unit(self, u: ArrayLike) -> Array:
         """Map uniform numbers by the quantile; see `fermiac.distributions.Law.from_unit`."""
         rows, shape = points(unit_points("u", u), 1)
-        return np.asarray(self._frozen.ppf(rows), dtype=np.float64).reshape((*shape, 1))
+        return np.asarray(self._quantile(rows), dtype=np.float64).reshape((*shape, 1))
 
     def _support(self) -> list[tuple[float, float]]:
-        low, high = self._frozen.support()
+        low, high = self._distribution.support()
         return [(float(low), float(high))]
 
     @property
     def mean(self) -> float:
         """The mean."""
-        return float(self._frozen.mean())
+        return float(self._distribution.mean())
 
     @property
     def variance(self) -> float:
         """The variance."""
-        return float(self._frozen.var())
+        moment = getattr(self._distribution, "variance", None) or self._distribution.var
+        return float(moment())
 
 
 def as_law(obj: object, name: str = "law") -> Law:
-    """Return a law: one of fermiac's, of a subclass, or a frozen distribution of scipy.stats.
+    """Return a law: one of fermiac's, of a subclass, or a distribution of scipy.stats.
 
     Parameters
     ----------
-    obj : Law or frozen scipy.stats distribution
-        ``norm``, ``lognorm``, ``uniform``, ``t``, ``gamma``, ``beta``, ``expon``,
-        ``multivariate_normal`` and ``multivariate_t`` become the built-in laws; any other
-        univariate continuous distribution is wrapped (its ``logpdf`` and ``ppf`` are called).
+    obj : Law or scipy.stats distribution
+        A frozen distribution (``scipy.stats.norm(0, 1)``) or a distribution object
+        (``scipy.stats.Normal()``, what ``scipy.stats.make_distribution`` makes, and what
+        arithmetic makes of them). One that is built in here becomes the built-in law; any other
+        univariate continuous distribution is wrapped (its ``logpdf`` and ``ppf`` or ``icdf`` are
+        called).
     name : str, default "law"
         The argument's name, for the error message.
 
@@ -105,6 +165,8 @@ def as_law(obj: object, name: str = "law") -> Law:
     >>> import scipy.stats
     >>> fm.distributions.as_law(scipy.stats.norm(1.0, 2.0))
     Normal(mean=1.0, sd=2.0)
+    >>> fm.distributions.as_law(scipy.stats.weibull_min(1.5, scale=2.0))
+    Weibull(shape=1.5, scale=2.0)
     """
     if isinstance(obj, Law):
         return obj
@@ -117,7 +179,8 @@ def as_law(obj: object, name: str = "law") -> Law:
         )
     raise ArgumentError(
         f"{name}: {type(obj).__name__} was given; a law of fermiac.distributions, a subclass of "
-        "fermiac.distributions.Law or a frozen scipy.stats distribution is needed"
+        "fermiac.distributions.Law or a scipy.stats distribution (a frozen one, or a distribution "
+        "object) is needed"
     )
 
 
@@ -133,27 +196,69 @@ def _from_scipy(obj: Any, name: str) -> Law:
         if np.isinf(obj.df):
             return MultivariateNormal(obj.loc, obj.shape)
         return MultivariateT(obj.df, obj.loc, obj.shape)
+    if kind == "dirichlet_frozen":
+        return Dirichlet(obj.alpha)
+    if not isinstance(obj, type) and hasattr(obj, "icdf") and hasattr(obj, "logpdf"):
+        return _from_object(obj, name)
     dist = getattr(obj, "dist", None)
     if isinstance(dist, scipy.stats.rv_discrete):
+        if dist.name not in _BUILT_IN:
+            raise _discrete(name, dist.name)
+    elif not isinstance(dist, scipy.stats.rv_continuous):
         raise ArgumentError(
-            f"{name}: the discrete distribution {dist.name} was given; a continuous law, which "
-            "has a density, is needed"
-        )
-    if not isinstance(dist, scipy.stats.rv_continuous):
-        raise ArgumentError(
-            f"{name}: {kind} of scipy.stats was given; a frozen univariate continuous "
-            "distribution (such as scipy.stats.norm(0, 1)), multivariate_normal or multivariate_t "
-            "is needed"
+            f"{name}: {kind} of scipy.stats was given; a univariate continuous distribution with "
+            "its parameters (such as scipy.stats.norm(0, 1) or scipy.stats.Normal(mu=0, sigma=1)), "
+            "multivariate_normal or multivariate_t is needed"
         )
     names = [*(dist.shapes.split(", ") if dist.shapes else []), "loc", "scale"]
+    if isinstance(dist, scipy.stats.rv_discrete):
+        names.remove("scale")
     parameters = {"loc": 0.0, "scale": 1.0, **dict(zip(names, obj.args, strict=False)), **obj.kwds}
     if dist.name in _BUILT_IN:
         fixed, make = _BUILT_IN[dist.name]
         if all(np.all(np.asarray(parameters[p]) == value) for p, value in fixed.items()):
             return make(**parameters)
+    if isinstance(dist, scipy.stats.rv_discrete):
+        raise _discrete(name, f"{dist.name}, moved by loc,")
     if any(np.ndim(value) for value in parameters.values()):
         raise ArgumentError(
             f"{name}: {dist.name} with arrays of parameters was given; one frozen distribution for "
             "each coordinate, joined by fermiac.distributions.Product, is needed"
         )
     return ScipyLaw(obj)
+
+
+def _discrete(name: str, what: str) -> ArgumentError:
+    return ArgumentError(
+        f"{name}: the discrete distribution {what} was given; poisson, binom and nbinom are the "
+        "discrete ones that are laws here, without loc"
+    )
+
+
+def _from_object(obj: Any, name: str) -> Law:
+    """Return the law of a distribution object of scipy.stats."""
+    kind = type(obj).__name__
+    try:
+        made = _OBJECTS[kind](**obj._parameters) if kind in _OBJECTS else None
+    except (AttributeError, TypeError):  # another release of SciPy, with other parameters
+        made = None
+    if made is not None:
+        return made
+    if not _is_continuous(obj):
+        raise _discrete(name, shown(obj))
+    shape = np.shape(obj.median())
+    if shape:
+        raise ArgumentError(
+            f"{name}: {kind} with arrays of parameters was given; one distribution for each "
+            "coordinate, joined by fermiac.distributions.Product, is needed"
+        )
+    return ScipyLaw(obj)
+
+
+def _is_continuous(obj: Any) -> bool:
+    """Return whether a distribution object has a density; that of a discrete one is infinite."""
+    for kind in type(obj).__mro__:
+        if kind.__name__ in ("ContinuousDistribution", "DiscreteDistribution"):
+            return kind.__name__ == "ContinuousDistribution"
+    # A mixture has the kind of its components.
+    return all(_is_continuous(part) for part in getattr(obj, "components", []))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,6 +15,10 @@ from fermiac._base.validate import real_numbers
 from fermiac.distributions.law import Array, BuiltInLaw, points, unit_points
 from fermiac.distributions.rows import RowLaws
 from fermiac.errors import ArgumentError
+from fermiac.special import gammaln
+
+#: Name and parameters of a law of one coordinate, and the interval that it is restricted to.
+Marginal: TypeAlias = "tuple[str, list[float], tuple[float, float] | None]"
 
 
 class UnivariateLaw(BuiltInLaw):
@@ -24,7 +28,7 @@ class UnivariateLaw(BuiltInLaw):
     defines ``_mean`` and ``_variance`` as functions of these parameters.
     """
 
-    _marginals: list[tuple[str, list[float]]]
+    _marginals: list[Marginal]
     _mean: ClassVar[Callable[..., Array]]
     _variance: ClassVar[Callable[..., Array]]
 
@@ -35,25 +39,17 @@ class UnivariateLaw(BuiltInLaw):
     def _setup(self, *values: ArrayLike) -> None:
         law = type(self).__name__
         names = _core.UNIVARIATE_LAWS[law]
-        arrays = [real_numbers(name, value) for name, value in zip(names, values, strict=True)]
-        try:
-            shape = np.broadcast_shapes(*(a.shape for a in arrays))
-        except ValueError as error:
-            given = ", ".join(f"{name} {a.shape}" for name, a in zip(names, arrays, strict=True))
-            raise ArgumentError(
-                f"{law}: the shapes {given} do not broadcast; give numbers, or arrays of one length"
-            ) from error
-        if len(shape) > 1 or 0 in shape:
-            raise ArgumentError(
-                f"{law}: parameters of shape {shape} were given; numbers, or arrays of shape (d,) "
-                f"with d at least 1 are needed (for one law a row, in a Joint: {law}.rows)"
-            )
-        arrays = [np.broadcast_to(a, shape).copy() for a in arrays]
+        arrays, shape = parameters_of(law, names, values)
         columns = np.stack([np.atleast_1d(a) for a in arrays], axis=1)
-        marginals = [(law, row) for row in columns.tolist()]
+        marginals: list[Marginal] = [(law, row, None) for row in columns.tolist()]
         object.__setattr__(self, "_marginals", marginals)
         parameters = dict(zip(names, (a if shape else float(a) for a in arrays), strict=True))
         self._freeze(len(marginals), _core.Law.independent(marginals), **parameters)
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """The shape of the parameters: () for numbers."""
+        return next((x.shape for x in self._values.values() if isinstance(x, np.ndarray)), ())
 
     @classmethod
     def rows(cls, *args: ArrayLike, **kwargs: ArrayLike) -> RowLaws:
@@ -84,7 +80,12 @@ class UnivariateLaw(BuiltInLaw):
         >>> fm.distributions.Normal.rows(mu[:, None] + [0.0, 1.0, 2.0], tau[:, None])
         Normal.rows(mean (5, 3), sd (5, 1))
         """
-        names = _core.UNIVARIATE_LAWS[cls.__name__]
+        names = _core.UNIVARIATE_LAWS.get(cls.__name__)
+        if names is None:
+            raise ArgumentError(
+                f"{cls.__name__}.rows: there is no {cls.__name__} law for each row; the laws that "
+                f"have one are {', '.join(sorted(_core.UNIVARIATE_LAWS))}"
+            )
         try:
             given = inspect.signature(cls).bind(*args, **kwargs)
         except TypeError as error:
@@ -98,8 +99,7 @@ class UnivariateLaw(BuiltInLaw):
         """Return a function of the parameters, in their shape."""
         values = self._values.items()
         moment = of(**{name: np.atleast_1d(np.asarray(x, np.float64)) for name, x in values})
-        is_array = any(isinstance(x, np.ndarray) for _, x in values)
-        return np.broadcast_to(moment, (self.dim,)).copy() if is_array else float(moment[0])
+        return np.broadcast_to(moment, (self.dim,)).copy() if self._shape else float(moment[0])
 
     @property
     def mean(self) -> float | Array:
@@ -428,6 +428,329 @@ class Exponential(UnivariateLaw):
 
     _mean = staticmethod(lambda scale: scale)
     _variance = staticmethod(lambda scale: scale**2)
+
+
+class Laplace(UnivariateLaw):
+    """The Laplace law: an exponential one on each side of its centre.
+
+    Parameters
+    ----------
+    loc : float or array_like of shape (d,), default 0
+        The mean and the mode.
+    scale : float or array_like of shape (d,), default 1
+        Above 0; the mean distance from ``loc``.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.Laplace(1.0, 2.0).variance
+    8.0
+    """
+
+    def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
+        self._setup(loc, scale)
+
+    _mean = staticmethod(lambda loc, scale: loc)
+    _variance = staticmethod(lambda loc, scale: 2.0 * scale**2)
+
+
+class Cauchy(UnivariateLaw):
+    """The Cauchy law: Student's t law with one degree of freedom, which has no mean.
+
+    Parameters
+    ----------
+    loc : float or array_like of shape (d,), default 0
+        The median.
+    scale : float or array_like of shape (d,), default 1
+        Above 0; the quartiles are ``loc - scale`` and ``loc + scale``.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.Cauchy(1.0, 2.0).ppf(0.5)
+    np.float64(1.0)
+    """
+
+    def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
+        self._setup(loc, scale)
+
+    _mean = staticmethod(lambda loc, scale: np.full_like(loc, np.nan))
+    _variance = staticmethod(lambda loc, scale: np.full_like(loc, np.nan))
+
+
+class HalfNormal(UnivariateLaw):
+    """The half-normal law: that of abs(Z) for a normal Z with mean 0.
+
+    Parameters
+    ----------
+    scale : float or array_like of shape (d,), default 1
+        Above 0; the standard deviation of Z.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.HalfNormal(2.0).cdf([-1.0, 0.0])
+    array([0., 0.])
+    """
+
+    def __init__(self, scale: ArrayLike = 1.0) -> None:
+        self._setup(scale)
+
+    _mean = staticmethod(lambda scale: scale * np.sqrt(2.0 / np.pi))
+    _variance = staticmethod(lambda scale: scale**2 * (1.0 - 2.0 / np.pi))
+
+
+class HalfCauchy(UnivariateLaw):
+    """The half-Cauchy law: that of abs(C) for a Cauchy C around 0.
+
+    Parameters
+    ----------
+    scale : float or array_like of shape (d,), default 1
+        Above 0; the median.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> round(fm.distributions.HalfCauchy(2.5).ppf(0.5), 12)
+    np.float64(2.5)
+    """
+
+    def __init__(self, scale: ArrayLike = 1.0) -> None:
+        self._setup(scale)
+
+    _mean = staticmethod(lambda scale: np.full_like(scale, np.inf))
+    _variance = staticmethod(lambda scale: np.full_like(scale, np.inf))
+
+
+class Logistic(UnivariateLaw):
+    """The logistic law.
+
+    Parameters
+    ----------
+    loc : float or array_like of shape (d,), default 0
+        The mean.
+    scale : float or array_like of shape (d,), default 1
+        Above 0; the standard deviation is ``pi / sqrt(3)`` times it.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.Logistic(1.0, 2.0).ppf(0.5)
+    np.float64(1.0)
+    """
+
+    def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
+        self._setup(loc, scale)
+
+    _mean = staticmethod(lambda loc, scale: loc)
+    _variance = staticmethod(lambda loc, scale: (np.pi * scale) ** 2 / 3.0)
+
+
+class Weibull(UnivariateLaw):
+    """The Weibull law of smallest values: P(X > x) = exp(-(x / scale)**shape).
+
+    Parameters
+    ----------
+    shape : float or array_like of shape (d,)
+        Above 0.
+    scale : float or array_like of shape (d,), default 1
+        Above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.Weibull(1.0, 2.0).mean
+    2.0
+    """
+
+    def __init__(self, shape: ArrayLike, scale: ArrayLike = 1.0) -> None:
+        self._setup(shape, scale)
+
+    _mean = staticmethod(lambda shape, scale: scale * np.exp(gammaln(1.0 + 1.0 / shape)))
+
+    @staticmethod
+    def _variance(shape: Array, scale: Array) -> Array:
+        first = gammaln(1.0 + 1.0 / shape)
+        # E[X]² (E[X²] / E[X]² - 1), which does not cancel for large shapes.
+        excess = np.expm1(gammaln(1.0 + 2.0 / shape) - 2.0 * first)
+        return np.asarray(scale**2 * np.exp(2.0 * first) * excess)
+
+
+class Gumbel(UnivariateLaw):
+    """The Gumbel law of largest values: P(X <= x) = exp(-exp(-(x - loc) / scale)).
+
+    Parameters
+    ----------
+    loc : float or array_like of shape (d,), default 0
+        The mode.
+    scale : float or array_like of shape (d,), default 1
+        Above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> round(fm.distributions.Gumbel().mean, 6)
+    0.577216
+    """
+
+    def __init__(self, loc: ArrayLike = 0.0, scale: ArrayLike = 1.0) -> None:
+        self._setup(loc, scale)
+
+    _mean = staticmethod(lambda loc, scale: loc + np.euler_gamma * scale)
+    _variance = staticmethod(lambda loc, scale: (np.pi * scale) ** 2 / 6.0)
+
+
+class InverseGamma(UnivariateLaw):
+    """The inverse gamma law: that of scale / G for a gamma variate G with this shape.
+
+    Parameters
+    ----------
+    shape : float or array_like of shape (d,)
+        Above 0.
+    scale : float or array_like of shape (d,), default 1
+        Above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.InverseGamma(3.0, 4.0).mean
+    2.0
+    """
+
+    def __init__(self, shape: ArrayLike, scale: ArrayLike = 1.0) -> None:
+        self._setup(shape, scale)
+
+    @staticmethod
+    def _mean(shape: Array, scale: Array) -> Array:
+        with np.errstate(divide="ignore"):
+            return np.where(shape > 1.0, scale / (shape - 1.0), np.inf)
+
+    @staticmethod
+    def _variance(shape: Array, scale: Array) -> Array:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            finite = (scale / (shape - 1.0)) ** 2 / (shape - 2.0)
+        return np.where(shape > 2.0, finite, np.inf)
+
+
+class Chi2(UnivariateLaw):
+    """The chi-squared law: that of a sum of ``df`` squared standard normal numbers.
+
+    Parameters
+    ----------
+    df : float or array_like of shape (d,)
+        Degrees of freedom, above 0.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.Chi2(3.0).variance
+    6.0
+    """
+
+    def __init__(self, df: ArrayLike) -> None:
+        self._setup(df)
+
+    _mean = staticmethod(lambda df: df)
+    _variance = staticmethod(lambda df: 2.0 * df)
+
+
+class Triangular(UnivariateLaw):
+    """The triangular law on a closed interval.
+
+    Parameters
+    ----------
+    low : float or array_like of shape (d,), default 0
+    mode : float or array_like of shape (d,), default 0.5
+        From ``low`` to ``high``.
+    high : float or array_like of shape (d,), default 1
+        Above ``low``.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.Triangular(0.0, 3.0, 3.0).mean
+    2.0
+    """
+
+    def __init__(self, low: ArrayLike = 0.0, mode: ArrayLike = 0.5, high: ArrayLike = 1.0) -> None:
+        self._setup(low, mode, high)
+
+    _mean = staticmethod(lambda low, mode, high: low + ((mode - low) + (high - low)) / 3.0)
+
+    @staticmethod
+    def _variance(low: Array, mode: Array, high: Array) -> Array:
+        width, rise = high - low, mode - low
+        return np.asarray((width**2 - width * rise + rise**2) / 18.0)
+
+
+def parameters_of(
+    law: str, names: list[str], values: tuple[ArrayLike, ...]
+) -> tuple[list[Array], tuple[int, ...]]:
+    """Return the parameters of a law as arrays of one shape, () or (d,), and this shape."""
+    arrays = [real_numbers(name, value) for name, value in zip(names, values, strict=True)]
+    try:
+        shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    except ValueError as error:
+        given = ", ".join(f"{name} {a.shape}" for name, a in zip(names, arrays, strict=True))
+        raise ArgumentError(
+            f"{law}: the shapes {given} do not broadcast; give numbers, or arrays of one length"
+        ) from error
+    if len(shape) > 1 or 0 in shape:
+        raise ArgumentError(
+            f"{law}: parameters of shape {shape} were given; numbers, or arrays of shape (d,) "
+            f"with d at least 1 are needed (for one law a row, in a Joint: {law}.rows)"
+        )
+    return [np.broadcast_to(a, shape).copy() for a in arrays], shape
 
 
 def t_variance(df: Array, square: Array) -> Array:

@@ -15,6 +15,7 @@ from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, whole, yes
 from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law
+from fermiac.distributions.law import refuse_points
 from fermiac.errors import ArgumentError, WorkerError
 from fermiac.importance.result import to_estimate
 from fermiac.importance.settings import (
@@ -245,6 +246,9 @@ def expect(
     settings = adaptive_settings(chosen, given)
     law, params = named_law(law, params)
     laws = as_laws(law)
+    if chosen.core != "mc":
+        for one in laws:
+            refuse_points("law", one._measure(), f"method={chosen.name!r}", "give method='mc'")
     coordinates = () if params is None else Variables.of_params(params).names
     labels = expectation_names(names)
 

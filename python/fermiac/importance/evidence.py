@@ -16,6 +16,7 @@ from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, labels, real, whole
 from fermiac._base.variables import Params
 from fermiac.distributions import Law
+from fermiac.distributions.law import refuse_points
 from fermiac.errors import WorkerError
 from fermiac.importance.result import Evidence, to_evidence
 from fermiac.importance.settings import with_dim
@@ -204,6 +205,11 @@ def evidence(
     start = time.perf_counter()
     law, params = named_law(law, params)
     law = with_dim(law)
+    # Points of a half-line pass through logarithms, which leave no whole numbers.
+    if law._measure() == "counting":
+        refuse_points("law", "counting", "evidence", "fermiac.nested.sample takes it as a prior")
+    if scheme != "snis":
+        refuse_points("law", law._measure(), f"scheme={scheme!r}", "give scheme='snis'")
     target = as_target(
         log_density, law.dim, gradient, params=params, args=args, kwargs=kwargs, check=check
     )

@@ -14,6 +14,7 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import labels, positive, shown, whole, yes
 from fermiac._base.variables import Params, Variables
+from fermiac.distributions.law import refuse_points
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.checkpoint import KIND, Origin, identity_of, restore_sampler
 from fermiac.mcmc.disk import Folder
@@ -293,6 +294,8 @@ def sample(
         target = as_target(
             log_density, dim, gradient, params=params, args=args, kwargs=kwargs, check=check
         )
+    if kernel.needs_volume:
+        _require_volume(kernel, target, transforms is not None)
     _require_gradient(kernel, target)
     settings = Settings(
         n_chains=whole("n_chains", n_chains, 1, 10**6),
@@ -324,6 +327,8 @@ def sample(
             blocks = support_blocks(source)
             transforms = blocks if any(b.kind != "identity" for b in blocks) else None
         space = None if transforms is None else transformed(target, transforms, names=named)
+        if kernel.needs_volume and space is not None:
+            _require_volume(kernel, space, False)
         kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
         job = Job(
             target=target if space is None else space,
@@ -366,6 +371,19 @@ def sample(
             start=start,
         )
         return run_and_warn(loop.run, loop.findings)
+
+
+def _require_volume(kernel: Kernel, target: LogDensity, is_moved: bool) -> None:
+    """Raise an error for a law of points that a continuous kernel never meets."""
+    measure = target._measure()
+    if measure == "surface" and is_moved:
+        return
+    instead = (
+        "for a Dirichlet law give transforms=fermiac.targets.transforms.simplex(k)"
+        if measure == "surface"
+        else "draw counts by fermiac.mcmc.Discrete, alone or as a block of Gibbs"
+    )
+    refuse_points("log_density", measure, type(kernel).__name__, instead)
 
 
 def _require_gradient(kernel: Kernel, target: LogDensity) -> None:

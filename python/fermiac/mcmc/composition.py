@@ -24,6 +24,7 @@ Coordinates: TypeAlias = "int | slice | Sequence[int] | NDArray[np.intp]"
 class Composite(Kernel):
     """Base class of the compositions: parts, each with a name and coordinates."""
 
+    needs_volume: ClassVar[bool] = False
     _with_prior: ClassVar[bool] = False
 
     def _combine(self, parts: Iterable[Kernel]) -> None:

@@ -64,6 +64,7 @@ class Conditional(Kernel):
     """
 
     needs_density: ClassVar[bool] = False
+    needs_volume: ClassVar[bool] = False
 
     draw: Draw
 

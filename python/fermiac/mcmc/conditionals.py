@@ -53,6 +53,7 @@ class Law(Kernel):
     """
 
     needs_density: ClassVar[bool] = False
+    needs_volume: ClassVar[bool] = False
     _names: ClassVar[tuple[str, ...]] = ()
 
     parameters: Callable[[Array], Any]

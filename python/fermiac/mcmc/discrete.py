@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,6 +67,8 @@ class Discrete(Kernel):
     >>> np.unique(s.draws[..., 1])
     array([0., 1.])
     """
+
+    needs_volume: ClassVar[bool] = False
 
     support: ArrayLike
     log_probabilities: Callable[[Array], ArrayLike] | None = None

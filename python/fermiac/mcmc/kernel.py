@@ -129,6 +129,8 @@ class Kernel:
     needs_gradient: ClassVar[bool] = False
     #: Whether it uses the log-density at all.
     needs_density: ClassVar[bool] = True
+    #: Whether the density must be one over all coordinates: no law of counts, or of a simplex.
+    needs_volume: ClassVar[bool] = True
     #: Whether `Tempered` can run it at other temperatures.
     can_be_tempered: ClassVar[bool] = True
 

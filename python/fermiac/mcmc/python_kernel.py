@@ -87,6 +87,7 @@ class PythonKernel(Kernel):
     """
 
     can_be_tempered: ClassVar[bool] = False
+    needs_volume: ClassVar[bool] = False
 
     kernel: UserKernel
 

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base.config import threads_for
+from fermiac.distributions.law import Measure
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets.builtin import Built, real_numbers
 
@@ -62,6 +63,10 @@ class LogDensity:
     def _support(self) -> list[tuple[float, float]]:
         """Return the bounds of every coordinate, as far as they are known."""
         return [(-np.inf, np.inf)] * self.dim
+
+    def _measure(self) -> Measure:
+        """Return what the density is with respect to."""
+        return "volume"
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         """Return values (n,) and, if wanted, gradients (n, d): C-contiguous float64 arrays.
@@ -219,6 +224,10 @@ class BuiltinDensity(Built, LogDensity):
         # The density of a law; others have the whole space.
         law = self._arguments.get("law")
         return super()._support() if law is None else list(law._support())
+
+    def _measure(self) -> Measure:
+        law = self._arguments.get("law")
+        return super()._measure() if law is None else law._measure()
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         return self._evaluate_handle(self._core_handle, x, with_gradient)

@@ -11,6 +11,7 @@ from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.validate import yes
 from fermiac.distributions import Joint, Law, as_law
+from fermiac.distributions.law import Measure
 from fermiac.errors import ArgumentError
 from fermiac.targets.builtin import Built, numbered, real_numbers, scalar
 from fermiac.targets.callables import CallableLaw
@@ -305,6 +306,10 @@ class _PythonLaw(Built, LogDensity):
 
     def _support(self) -> list[tuple[float, float]]:
         return list(self._arguments["law"]._support())
+
+    def _measure(self) -> Measure:
+        measure: Measure = self._arguments["law"]._measure()
+        return measure
 
 
 def _regression(

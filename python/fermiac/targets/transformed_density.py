@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.validate import listed, shown, suggestion
+from fermiac.distributions.law import Measure
 from fermiac.errors import ArgumentError
 from fermiac.targets import transforms as blocks_of
 from fermiac.targets.builtin import Built, real_numbers
@@ -142,6 +143,12 @@ class TransformedDensity(Built, LogDensity):
         pairs = zip(of_blocks, self.target._support(), strict=True)
         return [(max(a[0], b[0]), min(a[1], b[1])) for a, b in pairs]
 
+    def _measure(self) -> Measure:
+        inner = self.target._measure()
+        # The unconstrained points of a simplex have a volume.
+        on_simplex = any(block.kind == "simplex" for block in self.transforms)
+        return "volume" if inner == "surface" and on_simplex else inner
+
     def constrain(self, z: ArrayLike) -> Array:
         """Map unconstrained points to constrained ones.
 
@@ -208,7 +215,7 @@ def transformed(
         coordinate's number, a range, or a name (see `names`); ``"theta"`` stands for all of
         ``"theta[0]"``, ``"theta[1]"``, ... as well. A value is a block of
         `fermiac.targets.transforms`, or ``"log"`` (positive), ``"logit"`` (between 0 and 1),
-        ``"ordered"``, ``"simplex"`` or ``"identity"``.
+        ``"ordered"``, ``"simplex"``, ``"cholesky_corr"`` or ``"identity"``.
     names : iterable of str, optional
         The names of the constrained coordinates; those of `target` if it has any (the coordinates
         of a target that was transformed before have none).
@@ -393,12 +400,21 @@ def _block(key: Key, value: object, size: int) -> Transform:
             return blocks_of.ordered(size)
         case "simplex":
             return blocks_of.simplex(size)
-    words = ["identity", "log", "logit", "ordered", "simplex"]
+        case "cholesky_corr":
+            rows = (1 + math.isqrt(1 + 8 * size)) // 2
+            block = blocks_of.cholesky_corr(rows)
+            if block.size == size:
+                return block
+            raise ArgumentError(
+                f"transforms: 'cholesky_corr' given for {shown(key)}, which is {size} coordinates; "
+                "1, 3, 6, 10, ... are needed, k (k - 1) / 2 for a matrix of k rows"
+            )
+    words = ["identity", "log", "logit", "ordered", "simplex", "cholesky_corr"]
     hint = suggestion(value, words) if isinstance(value, str) else ""
     raise ArgumentError(
         f"transforms: {shown(value)} given for {shown(key)}; {hint}a block of "
-        "fermiac.targets.transforms, or one of 'identity', 'log', 'logit', 'ordered', 'simplex' is "
-        "needed"
+        "fermiac.targets.transforms, or one of 'identity', 'log', 'logit', 'ordered', 'simplex', "
+        "'cholesky_corr' is needed"
     )
 
 

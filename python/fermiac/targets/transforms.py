@@ -17,6 +17,7 @@ __all__ = [
     "above",
     "below",
     "bounded",
+    "cholesky_corr",
     "identity",
     "ordered",
     "positive",
@@ -30,7 +31,7 @@ class Transform:
 
     Attributes
     ----------
-    kind : {"identity", "above", "below", "bounded", "ordered", "simplex"}
+    kind : {"identity", "above", "below", "bounded", "ordered", "simplex", "cholesky_corr"}
         The constraint.
     size : int
         Constrained coordinates.
@@ -56,12 +57,14 @@ class Transform:
 
     def _support(self) -> list[tuple[float, float]]:
         """Return the bounds of every constrained coordinate."""
-        ends = (0.0, 1.0) if self.kind == "simplex" else (self.low, self.high)
-        return [ends] * self.size
+        known = {"simplex": (0.0, 1.0), "cholesky_corr": (-1.0, 1.0)}
+        return [known.get(self.kind, (self.low, self.high))] * self.size
 
     def __repr__(self) -> str:
         bounds = [repr(b) for b in (self.low, self.high) if math.isfinite(b)]
         size = [str(self.size)] if self.kind in ("ordered", "simplex") else []
+        if self.kind == "cholesky_corr":
+            size = [str((1 + math.isqrt(1 + 8 * self.size)) // 2)]
         if not size and self.size != 1:
             size = [f"n={self.size}"]
         return f"{self.kind}({', '.join(bounds + size)})"
@@ -246,6 +249,40 @@ def simplex(k: int) -> Transform:
     simplex(3)
     """
     return Transform("simplex", whole("k", k, 2, 2**31 - 1))
+
+
+def cholesky_corr(k: int) -> Transform:
+    r"""Constrain coordinates to the Cholesky factor of a correlation matrix.
+
+    The coordinates are the ``k * (k - 1) / 2`` entries below the diagonal, row by row, as those of
+    `fermiac.distributions.LKJ`. Each is a partial correlation :math:`t = \tanh z` times what the
+    entries before it leave of the length of the row [1]_:
+    :math:`r_j = t_j \sqrt{1 - r_1^2 - \dots - r_{j-1}^2}`.
+
+    Parameters
+    ----------
+    k : int
+        The rows of the matrix, 2 to 1000.
+
+    Returns
+    -------
+    Transform
+
+    References
+    ----------
+    .. [1] D. Lewandowski, D. Kurowicka and H. Joe, "Generating random correlation matrices based on
+       vines and extended onion method", Journal of Multivariate Analysis 100 (2009),
+       doi:10.1016/j.jmva.2009.04.008.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> block = fm.targets.transforms.cholesky_corr(3)
+    >>> block, block.size
+    (cholesky_corr(3), 3)
+    """
+    rows = whole("k", k, 2, 1000)
+    return Transform("cholesky_corr", rows * (rows - 1) // 2)
 
 
 def __dir__() -> list[str]:

@@ -176,6 +176,18 @@ pub enum Support {
     Between(f64, f64),
 }
 
+impl Support {
+    /// The lower and the upper bound, infinite where there is none.
+    pub fn ends(self) -> (f64, f64) {
+        match self {
+            Self::Real => (f64::NEG_INFINITY, f64::INFINITY),
+            Self::Above(low) => (low, f64::INFINITY),
+            Self::Below(high) => (f64::NEG_INFINITY, high),
+            Self::Between(low, high) => (low, high),
+        }
+    }
+}
+
 /// A probability law that can be evaluated and sampled.
 pub trait Law: Send + Sync {
     /// Coordinates of a point.

@@ -5,7 +5,8 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::{Error, Result};
 use fermiac_target::law::{
-    Independent, Marginal, Mixture, MultivariateNormal, MultivariateT, Product,
+    Dirichlet, GaussianCopula, Independent, Lkj, Marginal, Mixture, MultivariateNormal,
+    MultivariateT, Product,
 };
 use fermiac_target::{Dispatch, Law, Support};
 use std::sync::Arc;
@@ -50,12 +51,29 @@ fn zoo() -> Vec<(&'static str, Arc<dyn Law>)> {
     let pair = MultivariateNormal::new(&[0.0, 1.0], &[1.0, 0.5, 0.5, 2.0]).unwrap();
     let product =
         Product::new(vec![Arc::new(pair), Arc::new(one(Marginal::exponential(2.0)))]).unwrap();
+    let new = vec![
+        Marginal::weibull(1.7, 2.0).unwrap(),
+        Marginal::gumbel(1.0, 2.0).unwrap(),
+        Marginal::normal(0.0, 1.0).unwrap().truncated(-0.5, 6.0).unwrap(),
+    ];
+    let correlation = [1.0, 0.5, 0.2, 0.5, 1.0, 0.1, 0.2, 0.1, 1.0];
+    let copula = GaussianCopula::new(new.clone(), &correlation).unwrap();
+    let others = vec![
+        Marginal::triangular(-1.0, 0.5, 3.0).unwrap(),
+        Marginal::inverse_gamma(2.5, 1.0).unwrap(),
+        Marginal::half_cauchy(2.0).unwrap(),
+    ];
     vec![
         ("independent", independent),
         ("normal", normal),
         ("t", t),
         ("mixture", Arc::new(mixture)),
         ("product", Arc::new(product)),
+        ("new", Arc::new(Independent::new(new).unwrap())),
+        ("others", Arc::new(Independent::new(others).unwrap())),
+        ("dirichlet", Arc::new(Dirichlet::new(&[2.0, 1.0, 3.5]).unwrap())),
+        ("lkj", Arc::new(Lkj::new(3, 1.5).unwrap())),
+        ("copula", Arc::new(copula)),
     ]
 }
 
@@ -203,6 +221,19 @@ fn only_nan_gives_nan() {
         ("beta 0.5", Marginal::beta(0.5, 0.5)),
         ("beta 5", Marginal::beta(5.0, 5.0)),
         ("exponential", Marginal::exponential(1.0)),
+        ("laplace", Marginal::laplace(0.0, 1.0)),
+        ("cauchy", Marginal::cauchy(0.0, 1.0)),
+        ("half-normal", Marginal::half_normal(1.0)),
+        ("half-cauchy", Marginal::half_cauchy(1.0)),
+        ("logistic", Marginal::logistic(0.0, 1.0)),
+        ("weibull 0.5", Marginal::weibull(0.5, 1.0)),
+        ("weibull 1", Marginal::weibull(1.0, 1.0)),
+        ("weibull 3", Marginal::weibull(3.0, 1.0)),
+        ("gumbel", Marginal::gumbel(0.0, 1.0)),
+        ("inverse gamma", Marginal::inverse_gamma(2.0, 1.0)),
+        ("chi2", Marginal::chi2(3.0)),
+        ("triangular", Marginal::triangular(0.0, 0.5, 1.0)),
+        ("truncated", Marginal::normal(0.0, 1.0).and_then(|law| law.truncated(0.0, 1.0))),
     ] {
         let marginals = vec![marginal.unwrap(); 3];
         laws.push((name, Arc::new(Independent::new(marginals).unwrap())));
@@ -339,11 +370,24 @@ fn quantiles_invert_their_distribution_functions() {
         Marginal::gamma(40.0, 2.0),
         Marginal::beta(0.7, 1.5),
         Marginal::beta(30.0, 1000.0),
+        Marginal::laplace(1.0, 2.0),
+        Marginal::cauchy(1.0, 2.0),
+        Marginal::half_normal(2.0),
+        Marginal::half_cauchy(2.0),
+        Marginal::logistic(1.0, 2.0),
+        Marginal::weibull(0.7, 2.0),
+        Marginal::gumbel(1.0, 2.0),
+        Marginal::inverse_gamma(3.0, 2.0),
+        Marginal::chi2(5.0),
+        Marginal::triangular(-1.0, 0.0, 3.0),
+        Marginal::normal(0.0, 1.0).and_then(|law| law.truncated(-1.0, 2.0)),
     ] {
         let marginal = marginal.unwrap();
         for u in [1e-10, 0.01, 0.3, 0.5, 0.9] {
             let x = marginal.quantile(u);
             assert!((marginal.cdf(x) / u - 1.0).abs() < 1e-5_f64.min(1e-15 / u + 1e-13));
+            let x = marginal.upper_quantile(u);
+            assert!((marginal.survival(x) / u - 1.0).abs() < 1e-4_f64.min(2e-15 / u + 1e-13));
         }
         assert!(marginal.quantile(-0.1).is_nan());
         assert_eq!(marginal.cdf(INF), 1.0);

@@ -3,15 +3,15 @@
 use crate::common::array::{matrix, rows};
 use crate::common::enter::compute;
 use crate::common::error::check;
-use fermiac_base::Error;
 use fermiac_base::alloc::table_of;
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::CHUNK;
 use fermiac_base::rng::{Domain, Stream};
-use fermiac_base::special::normal_quantile;
+use fermiac_base::{Error, Result};
 use fermiac_target::density::LawDensity;
 use fermiac_target::law::{
-    Independent, Marginal, Mixture, MultivariateNormal, MultivariateT, Product,
+    Count, Counts, Dirichlet, GaussianCopula, Independent, Lkj, Marginal, Mixture,
+    MultivariateNormal, MultivariateT, Product,
 };
 use fermiac_target::{Law as CoreLaw, LogDensity, Support};
 use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
@@ -26,16 +26,16 @@ pub(crate) struct Law {
     form: Form,
 }
 
-/// The map from the unit cube.
+/// The laws with a distribution function for each coordinate.
 enum Form {
     Independent(Arc<Independent>),
-    Normal(Arc<MultivariateNormal>),
-    Unmapped,
+    Counts(Arc<Counts>),
+    Other,
 }
 
 impl Law {
-    fn unmapped(inner: impl CoreLaw + 'static) -> Self {
-        Self { inner: Arc::new(inner), form: Form::Unmapped }
+    fn other(inner: impl CoreLaw + 'static) -> Self {
+        Self { inner: Arc::new(inner), form: Form::Other }
     }
 
     /// The log-density.
@@ -43,27 +43,48 @@ impl Law {
         Arc::new(LawDensity::new(Arc::clone(&self.inner)))
     }
 
-    /// Applies a marginal's function to every column of a batch.
+    /// Applies a function of the marginals, or that of counts, to every column of a batch.
     fn columns<'py>(
         &self,
         py: Python<'py>,
         x: &PyReadonlyArray2<'py, f64>,
-        function: fn(&Marginal, f64) -> f64,
+        of_marginal: fn(&Marginal, f64) -> f64,
+        of_count: fn(&Count, f64) -> f64,
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let dim = self.inner.dim();
         let x = rows(x, dim)?;
         let mapped = compute(py, 1, |context| {
-            let Form::Independent(law) = &self.form else { return Err(no_map()) };
             let mut mapped = Vec::with_capacity(x.data().len());
             for part in x.data().chunks(CHUNK * dim) {
                 context.poll()?;
-                let pairs = part.chunks(dim).flat_map(|row| row.iter().zip(law.marginals()));
-                mapped.extend(pairs.map(|(x, marginal)| function(marginal, *x)));
+                let part = part.chunks(dim);
+                match &self.form {
+                    Form::Independent(law) => mapped.extend(
+                        part.flat_map(|row| row.iter().zip(law.marginals()))
+                            .map(|(x, marginal)| of_marginal(marginal, *x)),
+                    ),
+                    Form::Counts(law) => mapped.extend(
+                        part.flat_map(|row| row.iter().zip(law.counts()))
+                            .map(|(x, count)| of_count(count, *x)),
+                    ),
+                    Form::Other => return Err(no_map()),
+                }
             }
             Ok(mapped)
         })?;
         matrix(py, mapped, dim)
     }
+}
+
+/// The name and the parameters of a univariate law, and the interval that it is restricted to.
+type MarginalSpec = (String, Vec<f64>, Option<(f64, f64)>);
+
+fn made(marginals: &[MarginalSpec]) -> Result<Vec<Marginal>> {
+    let one = |(name, values, cut): &MarginalSpec| {
+        let whole = Marginal::named(name, values)?;
+        cut.map_or(Ok(whole), |(low, high)| whole.truncated(low, high))
+    };
+    marginals.iter().map(one).collect()
 }
 
 fn no_map() -> Error {
@@ -73,12 +94,12 @@ fn no_map() -> Error {
 #[door]
 #[pymethods]
 impl Law {
-    /// Independent coordinates, each given by the name and the parameters of its law.
+    /// Independent coordinates, each given by the name and the parameters of its law and by the
+    /// interval that it is restricted to.
     #[staticmethod]
     #[allow(clippy::needless_pass_by_value)] // what Python hands over is owned
-    fn independent(py: Python<'_>, marginals: Vec<(String, Vec<f64>)>) -> PyResult<Self> {
-        let made = marginals.iter().map(|(name, values)| Marginal::named(name, values)).collect();
-        let law = Arc::new(check(py, Independent::new(check(py, made)?))?);
+    fn independent(py: Python<'_>, marginals: Vec<MarginalSpec>) -> PyResult<Self> {
+        let law = Arc::new(check(py, Independent::new(check(py, made(&marginals))?))?);
         Ok(Self { inner: law.clone(), form: Form::Independent(law) })
     }
 
@@ -91,8 +112,7 @@ impl Law {
         cov: PyReadonlyArray2<'_, f64>,
     ) -> PyResult<Self> {
         let made = MultivariateNormal::new(mean.as_slice()?, cov.as_slice()?);
-        let law = Arc::new(check(py, made)?);
-        Ok(Self { inner: law.clone(), form: Form::Normal(law) })
+        Ok(Self::other(check(py, made)?))
     }
 
     /// The t law with these degrees of freedom, location and scale matrix.
@@ -105,7 +125,7 @@ impl Law {
         scale: PyReadonlyArray2<'_, f64>,
     ) -> PyResult<Self> {
         let made = MultivariateT::new(df, loc.as_slice()?, scale.as_slice()?);
-        Ok(Self::unmapped(check(py, made)?))
+        Ok(Self::other(check(py, made)?))
     }
 
     /// The mixture of laws with these weights.
@@ -113,7 +133,7 @@ impl Law {
     #[allow(clippy::needless_pass_by_value)]
     fn mixture(py: Python<'_>, weights: Vec<f64>, laws: Vec<Py<Self>>) -> PyResult<Self> {
         let laws = laws.iter().map(|law| law.get().inner.clone()).collect();
-        Ok(Self::unmapped(check(py, Mixture::new(&weights, laws))?))
+        Ok(Self::other(check(py, Mixture::new(&weights, laws))?))
     }
 
     /// Independent blocks of coordinates.
@@ -121,7 +141,41 @@ impl Law {
     #[allow(clippy::needless_pass_by_value)]
     fn product(py: Python<'_>, laws: Vec<Py<Self>>) -> PyResult<Self> {
         let laws = laws.iter().map(|law| law.get().inner.clone()).collect();
-        Ok(Self::unmapped(check(py, Product::new(laws))?))
+        Ok(Self::other(check(py, Product::new(laws))?))
+    }
+
+    /// Independent counts, each given by the name and the parameters of its law.
+    #[staticmethod]
+    #[allow(clippy::needless_pass_by_value)]
+    fn counts(py: Python<'_>, counts: Vec<(String, Vec<f64>)>) -> PyResult<Self> {
+        let made = counts.iter().map(|(name, values)| Count::named(name, values)).collect();
+        let law = Arc::new(check(py, Counts::new(check(py, made)?))?);
+        Ok(Self { inner: law.clone(), form: Form::Counts(law) })
+    }
+
+    /// The Dirichlet law with these parameters.
+    #[staticmethod]
+    #[allow(clippy::needless_pass_by_value)]
+    fn dirichlet(py: Python<'_>, concentration: Vec<f64>) -> PyResult<Self> {
+        Ok(Self::other(check(py, Dirichlet::new(&concentration))?))
+    }
+
+    /// The law of Cholesky factors of correlation matrices with `size` rows.
+    #[staticmethod]
+    fn lkj(py: Python<'_>, size: usize, eta: f64) -> PyResult<Self> {
+        Ok(Self::other(check(py, Lkj::new(size, eta))?))
+    }
+
+    /// The law with these marginals, as in `independent`, under a Gaussian copula.
+    #[staticmethod]
+    #[allow(clippy::needless_pass_by_value)]
+    fn gaussian_copula(
+        py: Python<'_>,
+        marginals: Vec<MarginalSpec>,
+        correlation: PyReadonlyArray2<'_, f64>,
+    ) -> PyResult<Self> {
+        let marginals = check(py, made(&marginals))?;
+        Ok(Self::other(check(py, GaussianCopula::new(marginals, correlation.as_slice()?))?))
     }
 
     /// Coordinates of a point.
@@ -139,13 +193,7 @@ impl Law {
     /// The bounds (low, high) of every coordinate.
     #[getter]
     fn support(&self) -> Vec<(f64, f64)> {
-        let bounds = |support| match support {
-            Support::Real => (f64::NEG_INFINITY, f64::INFINITY),
-            Support::Above(low) => (low, f64::INFINITY),
-            Support::Below(high) => (f64::NEG_INFINITY, high),
-            Support::Between(low, high) => (low, high),
-        };
-        self.inner.support().into_iter().map(bounds).collect()
+        self.inner.support().into_iter().map(Support::ends).collect()
     }
 
     /// The log-densities of the rows of a C-contiguous (n, d) array.
@@ -195,7 +243,7 @@ impl Law {
         py: Python<'py>,
         x: PyReadonlyArray2<'py, f64>,
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        self.columns(py, &x, Marginal::cdf)
+        self.columns(py, &x, Marginal::cdf, Count::cdf)
     }
 
     /// The map from the unit cube, where there is one.
@@ -206,26 +254,25 @@ impl Law {
         py: Python<'py>,
         u: PyReadonlyArray2<'py, f64>,
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
-        let Form::Normal(law) = &self.form else {
-            return self.columns(py, &u, Marginal::quantile);
-        };
-        let dim = law.dim();
+        if !matches!(self.form, Form::Other) {
+            return self.columns(py, &u, Marginal::quantile, Count::quantile);
+        }
+        let dim = self.inner.dim();
         let u = rows(&u, dim)?;
-        let placed = compute(py, 1, |context| {
-            let mut placed = Vec::with_capacity(u.data().len());
-            for part in u.data().chunks(CHUNK * dim) {
+        let mapped = compute(py, 1, |context| {
+            let mut mapped = vec![0.0; u.data().len()];
+            for (u, x) in u.data().chunks(CHUNK * dim).zip(mapped.chunks_mut(CHUNK * dim)) {
                 context.poll()?;
-                let mut z: Vec<f64> = part.iter().map(|u| normal_quantile(*u)).collect();
-                law.place(&mut z)?;
-                placed.append(&mut z);
+                self.inner.map_unit(Rows::new(u, dim), x)?;
             }
-            Ok(placed)
+            Ok(mapped)
         })?;
-        matrix(py, placed, dim)
+        matrix(py, mapped, dim)
     }
 }
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Law>()?;
-    m.add("UNIVARIATE_LAWS", Marginal::LAWS.iter().copied().collect::<HashMap<_, _>>())
+    m.add("UNIVARIATE_LAWS", Marginal::LAWS.iter().copied().collect::<HashMap<_, _>>())?;
+    m.add("COUNT_LAWS", Count::LAWS.iter().copied().collect::<HashMap<_, _>>())
 }

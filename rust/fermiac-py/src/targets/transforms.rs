@@ -25,6 +25,7 @@ fn block(kind: &str, size: usize, low: f64, high: f64) -> Result<Block> {
         "bounded" => Kind::Between(low, high),
         "ordered" => Kind::Ordered,
         "simplex" => Kind::Simplex,
+        "cholesky_corr" => Kind::CholeskyCorr,
         _ => return Err(Error::Internal(format!("no transform {kind}"))),
     };
     Block::new(kind, size)

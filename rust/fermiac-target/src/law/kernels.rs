@@ -30,6 +30,19 @@ impl GammaKernel {
             Self { inv_unit: 1.0 / scale, power, rate: 1.0, origin: 0.0, constant }
         }
     }
+
+    /// The log-density at x ≥ 0 if `constant` is that of the kernel.
+    #[inline(always)]
+    pub(super) fn value<R: Real, const FMA: bool>(&self, x: R, constant: R) -> R {
+        let y = x * R::of(self.inv_unit);
+        let linear = (y - R::of(self.origin)).fma::<FMA>(R::of(-self.rate), constant);
+        // A power of zero makes no term, not 0 · ln 0.
+        if self.power == 0.0 {
+            linear
+        } else {
+            y.ln_fma::<FMA>().fma::<FMA>(R::of(self.power), linear)
+        }
+    }
 }
 
 /// The log-density of a beta law up to a constant: p · ln(x / below) + q · ln((1 - x) / above).

@@ -1,21 +1,27 @@
-//! The univariate laws: one table of their parameters, then densities, draws and quantiles.
+//! The univariate laws: one table of their parameters, then densities and draws. Distribution
+//! functions and quantiles are in `tails.rs`, truncation in `cut.rs`.
 
+use super::cut::Cut;
 use super::kernels::{BetaKernel, GammaKernel, Reference, ln_ratio};
 use super::{finite, positive};
 use crate::Support;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Real, exp, ln};
-use fermiac_base::special::{
-    IncompleteBeta, IncompleteGamma, LN_SQRT_2PI, expm1, ln_beta, ln1p, normal_cdf, normal_quantile,
-};
+use fermiac_base::special::{IncompleteBeta, IncompleteGamma, LN_SQRT_2PI, ln_beta};
 use fermiac_base::{Error, Result};
+use std::f64::consts::LN_2;
+
+/// ln π.
+const LN_PI: f64 = 2.0 * LN_SQRT_2PI - LN_2;
 
 /// A univariate law with its normalising constants.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Marginal {
-    form: Form,
+    pub(super) form: Form,
     /// The part of the log-density that does not depend on the point.
-    constant: f64,
+    pub(super) constant: f64,
+    /// The interval that it is restricted to, if any.
+    pub(super) cut: Option<Cut>,
 }
 
 /// Defines the laws from the table below: their constructors, their names and parameters, and the
@@ -29,7 +35,7 @@ macro_rules! laws {
     )*) => {
         /// The parameters of a law, and what is derived from them once.
         #[derive(Debug, Clone, Copy, PartialEq)]
-        enum Form {
+        pub(super) enum Form {
             $($Law { $($parameter: f64,)* $($derived: $type,)* },)*
         }
 
@@ -55,7 +61,7 @@ macro_rules! laws {
                     $(let $parameter = $check(stringify!($parameter), $parameter)?;)*
                     $(let $derived: $type = $value;)*
                     let form = Form::$Law { $($parameter,)* $($derived,)* };
-                    Ok(Self { form, constant: $constant })
+                    Ok(Self { form, constant: $constant, cut: None })
                 }
             )*
         }
@@ -65,9 +71,14 @@ macro_rules! laws {
 // A row: the parameters with their checks, the numbers derived from them, and the constant of the
 // log-density.
 laws! {
-    /// The normal law; `sd` > 0.
-    normal(mean: finite, sd: positive) -> Normal { inv_sd: f64 = 1.0 / sd }
-        where constant = -ln(sd) - LN_SQRT_2PI;
+    /// The normal law; `sd` > 0. The density is that at `anchor`, `lean` standard deviations above
+    /// the mean, times what changes from there: beside the bound of a truncation far out nothing
+    /// cancels then.
+    normal(mean: finite, sd: positive) -> Normal {
+        inv_sd: f64 = 1.0 / sd,
+        anchor: f64 = mean,
+        lean: f64 = 0.0
+    } where constant = -ln(sd) - LN_SQRT_2PI;
 
     /// The law of eᶻ for a normal z with mean `mu` and standard deviation `sigma` > 0.
     log_normal(mu: finite, sigma: positive) -> LogNormal { inv_sigma: f64 = 1.0 / sigma }
@@ -99,6 +110,63 @@ laws! {
     /// The exponential law with mean `scale` > 0.
     exponential(scale: positive) -> Exponential { inv_scale: f64 = 1.0 / scale }
         where constant = -ln(scale);
+
+    /// The Laplace law around `loc` with mean distance `scale` > 0.
+    laplace(loc: finite, scale: positive) -> Laplace { inv_scale: f64 = 1.0 / scale }
+        where constant = -ln(scale) - LN_2;
+
+    /// The Cauchy law around `loc` with quartiles `scale` > 0 away.
+    cauchy(loc: finite, scale: positive) -> Cauchy {
+        df: f64 = 1.0,
+        inv_scale: f64 = 1.0 / scale,
+        inv_sqrt_df: f64 = 1.0,
+        tail: IncompleteBeta = IncompleteBeta::new(0.5, 0.5)
+    } where constant = -LN_PI - ln(scale);
+
+    /// The law of |Z| for a normal Z with mean 0 and standard deviation `scale` > 0.
+    half_normal(scale: positive) -> HalfNormal { inv_scale: f64 = 1.0 / scale }
+        where constant = LN_2 - ln(scale) - LN_SQRT_2PI;
+
+    /// The law of |C| for a Cauchy C around 0 with scale `scale` > 0.
+    half_cauchy(scale: positive) -> HalfCauchy {
+        inv_scale: f64 = 1.0 / scale,
+        tail: IncompleteBeta = IncompleteBeta::new(0.5, 0.5)
+    } where constant = LN_2 - LN_PI - ln(scale);
+
+    /// The logistic law around `loc` with scale `scale` > 0.
+    logistic(loc: finite, scale: positive) -> Logistic { inv_scale: f64 = 1.0 / scale }
+        where constant = -ln(scale);
+
+    /// The law of `scale` · E^(1/`shape`) for a standard exponential E; both > 0.
+    weibull(shape: positive, scale: positive) -> Weibull {
+        power: f64 = shape - 1.0,
+        inv_scale: f64 = 1.0 / scale
+    } where constant = ln(shape) - ln(scale);
+
+    /// The Gumbel law of largest values, that of `loc` - `scale` · ln E; `scale` > 0.
+    gumbel(loc: finite, scale: positive) -> Gumbel { inv_scale: f64 = 1.0 / scale }
+        where constant = -ln(scale);
+
+    /// The law of `scale` / G for a gamma variate G with this shape; both > 0.
+    inverse_gamma(shape: positive, scale: positive) -> InverseGamma {
+        kernel: GammaKernel = GammaKernel::new(shape + 1.0, 1.0),
+        integral: IncompleteGamma = IncompleteGamma::new(shape)
+    } where constant = kernel.constant + ln(shape);
+
+    /// The law of a sum of `df` squared standard normal numbers; `df` > 0.
+    chi2(df: positive) -> Chi2 {
+        shape: f64 = 0.5 * df,
+        scale: f64 = 2.0,
+        kernel: GammaKernel = GammaKernel::new(shape, scale),
+        integral: IncompleteGamma = IncompleteGamma::new(shape)
+    } where constant = kernel.constant;
+
+    /// The triangular law on the closed interval from `low` to `high` with this mode.
+    triangular(low: finite, mode: finite, high: finite) -> Triangular {
+        width: f64 = triangle_width(low, mode, high)?,
+        inv_rise: f64 = 1.0 / (mode - low),
+        inv_fall: f64 = 1.0 / (high - mode)
+    } where constant = LN_2 - ln(width);
 }
 
 /// The width of the interval from `low` to `high`, which must be positive and finite.
@@ -110,6 +178,16 @@ fn interval_width(low: f64, high: f64) -> Result<f64> {
     let why =
         format!("{high} was given; a number above low = {low} is needed, and high - low finite");
     Err(Error::argument("high", why))
+}
+
+/// The width of the interval from `low` to `high`, in which the mode must lie.
+fn triangle_width(low: f64, mode: f64, high: f64) -> Result<f64> {
+    let width = interval_width(low, high)?;
+    if (low..=high).contains(&mode) {
+        return Ok(width);
+    }
+    let why = format!("{mode} was given; a number from low = {low} to high = {high} is needed");
+    Err(Error::argument("mode", why))
 }
 
 /// The random numbers of which draws are made.
@@ -131,38 +209,64 @@ impl Marginal {
             Form::Normal { .. } => (Support::Real, true, Source::Normal),
             Form::LogNormal { .. } => (Support::Above(0.0), true, Source::Normal),
             Form::Uniform { low, high, .. } => (Support::Between(low, high), true, Source::Uniform),
-            Form::StudentT { .. } => (Support::Real, false, Source::Own),
-            Form::Gamma { .. } | Form::Exponential { .. } => {
-                (Support::Above(0.0), false, Source::Own)
-            }
+            Form::StudentT { .. }
+            | Form::Laplace { .. }
+            | Form::Cauchy { .. }
+            | Form::Logistic { .. }
+            | Form::Gumbel { .. } => (Support::Real, false, Source::Own),
+            Form::Gamma { .. }
+            | Form::Exponential { .. }
+            | Form::HalfCauchy { .. }
+            | Form::Weibull { .. }
+            | Form::InverseGamma { .. }
+            | Form::Chi2 { .. } => (Support::Above(0.0), false, Source::Own),
+            Form::HalfNormal { .. } => (Support::Above(0.0), false, Source::Normal),
             // In that sense the density falls like a power of the normal one.
             Form::Beta { .. } => (Support::Between(0.0, 1.0), true, Source::Own),
+            Form::Triangular { low, high, .. } => (Support::Between(low, high), true, Source::Own),
         }
     }
 
     /// The support.
     pub fn support(&self) -> Support {
-        self.traits().0
+        self.cut.map_or(self.traits().0, |cut| cut.support())
     }
 
     /// Whether the tails are no heavier than Gaussian ones.
     pub(super) fn has_gaussian_tails(&self) -> bool {
-        self.traits().1
+        match (self.cut, self.support()) {
+            (None, _) => self.traits().1,
+            // A density without poles falls like the normal one there.
+            (Some(_), Support::Between(low, high)) => {
+                [low, high].map(|x| self.log_density::<f64, false>(x)).iter().all(|v| v.is_finite())
+            }
+            (Some(_), _) => false,
+        }
     }
 
     /// The random numbers that [`Marginal::place`] takes.
     pub(super) fn source(&self) -> Source {
-        self.traits().2
+        if self.cut.is_some() { Source::Own } else { self.traits().2 }
     }
 
     /// The log-density of a value, or of eight.
     #[inline(always)]
     pub(super) fn log_density<R: Real, const FMA: bool>(&self, x: R) -> R {
+        let value = self.form_log_density::<R, FMA>(x);
+        match self.cut {
+            None => value,
+            Some(cut) => inside(x, value, |x| x >= cut.low && x <= cut.high),
+        }
+    }
+
+    /// The log-density without the bounds of the cut.
+    #[inline(always)]
+    fn form_log_density<R: Real, const FMA: bool>(&self, x: R) -> R {
         let constant = R::of(self.constant);
         match self.form {
-            Form::Normal { mean, inv_sd, .. } => {
-                let z = (x - R::of(mean)) * R::of(inv_sd);
-                (z * R::of(-0.5)).fma::<FMA>(z, constant)
+            Form::Normal { inv_sd, anchor, lean, .. } => {
+                let t = (x - R::of(anchor)) * R::of(inv_sd);
+                (t * R::of(-0.5) - R::of(lean)).fma::<FMA>(t, constant)
             }
             Form::LogNormal { mu, inv_sigma, .. } => {
                 let l = x.ln_fma::<FMA>();
@@ -171,23 +275,13 @@ impl Marginal {
                 inside(x, value, |x| x > 0.0 && x < f64::INFINITY)
             }
             Form::Uniform { low, high, .. } => inside(x, constant, |x| x >= low && x <= high),
-            Form::StudentT { df, loc, inv_scale, inv_sqrt_df, .. } => {
+            Form::StudentT { df, loc, inv_scale, inv_sqrt_df, .. }
+            | Form::Cauchy { df, loc, inv_scale, inv_sqrt_df, .. } => {
                 let z = (x - R::of(loc)) * R::of(inv_scale * inv_sqrt_df);
-                // z² overflows above 1e154, long before the density vanishes.
-                let far = z.each(|z| if z.abs() > 1.0e100 { 2.0 } else { 1.0 });
-                let square = z.each(|z| if z.abs() > 1.0e100 { z.abs() } else { z * z });
-                let log = square.ln1p_fma::<FMA>() * far;
-                log.fma::<FMA>(R::of(-0.5 * (df + 1.0)), constant)
+                ln_1p_square::<R, FMA>(z).fma::<FMA>(R::of(-0.5 * (df + 1.0)), constant)
             }
-            Form::Gamma { kernel, .. } => {
-                let GammaKernel { inv_unit, power, rate, origin, .. } = kernel;
-                let y = x * R::of(inv_unit);
-                let linear = (y - R::of(origin)).fma::<FMA>(R::of(-rate), constant);
-                let value = if power == 0.0 {
-                    linear
-                } else {
-                    y.ln_fma::<FMA>().fma::<FMA>(R::of(power), linear)
-                };
+            Form::Gamma { kernel, .. } | Form::Chi2 { kernel, .. } => {
+                let value = kernel.value::<R, FMA>(x, constant);
                 inside(x, value, |x| (0.0..f64::INFINITY).contains(&x))
             }
             Form::Beta { kernel, .. } => {
@@ -210,6 +304,55 @@ impl Marginal {
                 let value = x.fma::<FMA>(R::of(-inv_scale), constant);
                 inside(x, value, |x| x >= 0.0)
             }
+            Form::Laplace { loc, inv_scale, .. } => {
+                (x - R::of(loc)).abs().fma::<FMA>(R::of(-inv_scale), constant)
+            }
+            Form::HalfNormal { inv_scale, .. } => {
+                let z = x * R::of(inv_scale);
+                inside(x, (z * R::of(-0.5)).fma::<FMA>(z, constant), |x| x >= 0.0)
+            }
+            Form::HalfCauchy { inv_scale, .. } => {
+                let value = constant - ln_1p_square::<R, FMA>(x * R::of(inv_scale));
+                inside(x, value, |x| x >= 0.0)
+            }
+            Form::Logistic { loc, inv_scale, .. } => {
+                let z = ((x - R::of(loc)) * R::of(inv_scale)).abs();
+                let log = (z * R::of(-1.0)).exp_fma::<FMA>().ln1p_fma::<FMA>();
+                log.fma::<FMA>(R::of(-2.0), constant - z)
+            }
+            Form::Weibull { shape, power, inv_scale, .. } => {
+                let t = x * R::of(inv_scale);
+                let value = if power == 0.0 {
+                    constant - t
+                } else {
+                    let log = t.ln_fma::<FMA>();
+                    let rest = constant - (log * R::of(shape)).exp_fma::<FMA>();
+                    log.fma::<FMA>(R::of(power), rest)
+                };
+                inside(x, value, |x| (0.0..f64::INFINITY).contains(&x))
+            }
+            Form::Gumbel { loc, inv_scale, .. } => {
+                let z = (x - R::of(loc)) * R::of(inv_scale);
+                let value = constant - z - (z * R::of(-1.0)).exp_fma::<FMA>();
+                inside(x, value, |x| x > f64::NEG_INFINITY)
+            }
+            Form::InverseGamma { scale, kernel, .. } => {
+                let y = (R::of(scale) / x).each(|y| if y > f64::MAX { f64::MAX } else { y });
+                let value = kernel.value::<R, FMA>(y, constant) - x.ln_fma::<FMA>();
+                inside(x, value, |x| x > 0.0 && x < f64::INFINITY)
+            }
+            Form::Triangular { low, mode, high, inv_rise, inv_fall, .. } => {
+                let value = x.each(|x| {
+                    if x < mode {
+                        (x - low) * inv_rise
+                    } else if x > mode {
+                        (high - x) * inv_fall
+                    } else {
+                        1.0
+                    }
+                });
+                inside(x, value.ln_fma::<FMA>() + constant, |x| x >= low && x <= high)
+            }
         }
     }
 
@@ -217,19 +360,20 @@ impl Marginal {
     #[inline(always)]
     pub(super) fn slope<R: Real, const FMA: bool>(&self, x: R) -> R {
         match self.form {
-            Form::Normal { mean, inv_sd, .. } => (x - R::of(mean)) * R::of(inv_sd) * R::of(-inv_sd),
+            Form::Normal { inv_sd, anchor, lean, .. } => {
+                ((x - R::of(anchor)) * R::of(inv_sd) + R::of(lean)) * R::of(-inv_sd)
+            }
             Form::LogNormal { mu, inv_sigma, .. } => {
                 let z = (x.ln_fma::<FMA>() - R::of(mu)) * R::of(inv_sigma);
                 z.fma::<FMA>(R::of(-inv_sigma), R::of(-1.0)) / x
             }
             Form::Uniform { .. } => R::of(0.0),
-            Form::StudentT { df, loc, inv_scale, inv_sqrt_df, .. } => {
+            Form::StudentT { df, loc, inv_scale, inv_sqrt_df, .. }
+            | Form::Cauchy { df, loc, inv_scale, inv_sqrt_df, .. } => {
                 let unit = inv_scale * inv_sqrt_df;
-                let z = (x - R::of(loc)) * R::of(unit);
-                let bend = z.each(|z| if z.abs() > 1.0e100 { 1.0 / z } else { z / (1.0 + z * z) });
-                bend * R::of(-(df + 1.0) * unit)
+                bend((x - R::of(loc)) * R::of(unit)) * R::of(-(df + 1.0) * unit)
             }
-            Form::Gamma { kernel, .. } => {
+            Form::Gamma { kernel, .. } | Form::Chi2 { kernel, .. } => {
                 let GammaKernel { inv_unit, power, rate, origin, .. } = kernel;
                 let y = x * R::of(inv_unit);
                 let slope = if power == 0.0 {
@@ -259,6 +403,46 @@ impl Marginal {
                 slope
             }
             Form::Exponential { inv_scale, .. } => R::of(-inv_scale),
+            // Between its two values at the mode, where there is no derivative.
+            Form::Laplace { loc, inv_scale, .. } => (x - R::of(loc)).each(|d| {
+                if d > 0.0 {
+                    -inv_scale
+                } else if d < 0.0 {
+                    inv_scale
+                } else {
+                    0.0 * d
+                }
+            }),
+            Form::HalfNormal { inv_scale, .. } => x * R::of(inv_scale) * R::of(-inv_scale),
+            Form::HalfCauchy { inv_scale, .. } => {
+                bend(x * R::of(inv_scale)) * R::of(-2.0 * inv_scale)
+            }
+            Form::Logistic { loc, inv_scale, .. } => {
+                let odds = ((x - R::of(loc)) * R::of(inv_scale)).exp_fma::<FMA>();
+                R::of(2.0 * inv_scale) / (odds + R::of(1.0)) - R::of(inv_scale)
+            }
+            Form::Weibull { shape, power, inv_scale, .. } => {
+                if power == 0.0 {
+                    return R::of(-inv_scale);
+                }
+                let log = (x * R::of(inv_scale)).ln_fma::<FMA>();
+                let grown = (log * R::of(shape)).exp_fma::<FMA>();
+                (R::of(power) - R::of(shape) * grown) / x
+            }
+            Form::Gumbel { loc, inv_scale, .. } => {
+                let z = (x - R::of(loc)) * R::of(inv_scale);
+                ((z * R::of(-1.0)).exp_fma::<FMA>() - R::of(1.0)) * R::of(inv_scale)
+            }
+            Form::InverseGamma { shape, scale, .. } => (R::of(scale) / x - R::of(shape + 1.0)) / x,
+            Form::Triangular { low, mode, high, .. } => x.each(|x| {
+                if x < mode {
+                    1.0 / (x - low)
+                } else if x > mode {
+                    -1.0 / (high - x)
+                } else {
+                    0.0 * x
+                }
+            }),
         }
     }
 
@@ -272,13 +456,33 @@ impl Marginal {
 
     /// One draw.
     pub fn draw(&self, rng: &mut Stream) -> f64 {
+        if let Some(cut) = self.cut {
+            return self.draw_inside(cut, rng);
+        }
         match self.form {
-            Form::Normal { .. } | Form::LogNormal { .. } => self.place(rng.normal()),
+            Form::Normal { .. } | Form::LogNormal { .. } | Form::HalfNormal { .. } => {
+                self.place(rng.normal())
+            }
             Form::Uniform { .. } => self.place(rng.uniform()),
             Form::StudentT { df, loc, scale, .. } => loc + scale * rng.student_t(df),
-            Form::Gamma { shape, scale, .. } => scale * rng.gamma(shape),
+            Form::Gamma { shape, scale, .. } | Form::Chi2 { shape, scale, .. } => {
+                scale * rng.gamma(shape)
+            }
             Form::Beta { a, b, .. } => rng.beta(a, b),
             Form::Exponential { scale, .. } => scale * rng.exponential(),
+            Form::Laplace { loc, scale, .. } => {
+                let size = scale * rng.exponential();
+                loc + if rng.next_u64() >> 63 == 0 { size } else { -size }
+            }
+            Form::Cauchy { loc, scale, .. } => loc + scale * (rng.normal() / rng.normal()),
+            Form::HalfCauchy { scale, .. } => scale * (rng.normal() / rng.normal()).abs(),
+            Form::Logistic { loc, scale, .. } => {
+                loc + scale * (ln(rng.exponential()) - ln(rng.exponential()))
+            }
+            Form::Weibull { shape, scale, .. } => scale * exp(ln(rng.exponential()) / shape),
+            Form::Gumbel { loc, scale, .. } => loc - scale * ln(rng.exponential()),
+            Form::InverseGamma { shape, scale, .. } => scale * exp(-rng.log_gamma_variate(shape)),
+            Form::Triangular { .. } => self.quantile(rng.uniform()),
         }
     }
 
@@ -297,6 +501,8 @@ impl Marginal {
             mean + sd * number
         } else if let Form::LogNormal { mu, sigma, .. } = self.form {
             exp(mu + sigma * number)
+        } else if let Form::HalfNormal { scale, .. } = self.form {
+            scale * number.abs()
         } else if let Form::Uniform { low, high, width } = self.form {
             // The product may round up to the width, the sum never leaves the interval by more.
             (low + width * number).min(high)
@@ -304,94 +510,20 @@ impl Marginal {
             f64::NAN
         }
     }
-
-    /// P(X ≤ x).
-    pub fn cdf(&self, x: f64) -> f64 {
-        match self.form {
-            Form::Normal { mean, sd, .. } => normal_cdf((x - mean) / sd),
-            Form::LogNormal { mu, sigma, .. } => {
-                if x <= 0.0 {
-                    0.0
-                } else {
-                    normal_cdf((ln(x) - mu) / sigma)
-                }
-            }
-            Form::Uniform { low, width, .. } => ((x - low) / width).clamp(0.0, 1.0),
-            Form::StudentT { df, loc, scale, tail, .. } => {
-                let z = (x - loc) / scale;
-                let beyond = t_tail(&tail, df, z.abs());
-                if z > 0.0 { 1.0 - beyond } else { beyond }
-            }
-            Form::Gamma { scale, integral, .. } => {
-                integral.lower(if x < 0.0 { 0.0 } else { x / scale })
-            }
-            Form::Beta { integral, .. } => {
-                let x = x.clamp(0.0, 1.0);
-                integral.lower(x, 1.0 - x)
-            }
-            Form::Exponential { scale, .. } => {
-                if x <= 0.0 {
-                    0.0
-                } else {
-                    -expm1(-x / scale)
-                }
-            }
-        }
-    }
-
-    /// The quantile at `u`, NaN outside [0, 1].
-    pub fn quantile(&self, u: f64) -> f64 {
-        if !(0.0..=1.0).contains(&u) {
-            return f64::NAN;
-        }
-        match self.form {
-            Form::Normal { .. } | Form::LogNormal { .. } => self.place(normal_quantile(u)),
-            Form::Uniform { .. } => self.place(u),
-            Form::StudentT { df, loc, scale, tail, .. } => {
-                let size = t_tail_quantile(&tail, df, u.min(1.0 - u));
-                loc + scale * if u < 0.5 { -size } else { size }
-            }
-            Form::Gamma { scale, integral, .. } => scale * integral.quantile(u),
-            Form::Beta { integral, .. } => integral.quantile(u).0,
-            // Subtracted from zero, so that 0 maps to 0 and not to -0.
-            Form::Exponential { scale, .. } => 0.0 - scale * ln1p(-u),
-        }
-    }
 }
 
-/// Beyond this Student's tail is a power to the last bit, and z² may overflow.
-const T_FAR: f64 = 1.0e100;
-
-/// P(T > z) for z ≥ 0 and Student's t with `df` degrees of freedom.
-fn t_tail(tail: &IncompleteBeta, df: f64, z: f64) -> f64 {
-    let near = z.min(T_FAR);
-    // x = df / (df + z²) and its complement, neither by subtraction.
-    let ratio = near / df.sqrt();
-    let (x, y) = if ratio <= 1.0 {
-        let square = ratio * ratio;
-        (1.0 / (1.0 + square), square / (1.0 + square))
-    } else {
-        let square = 1.0 / (ratio * ratio);
-        (square / (1.0 + square), 1.0 / (1.0 + square))
-    };
-    let value = 0.5 * tail.lower(x, y);
-    if z > T_FAR {
-        value * exp(-df * ln(z / T_FAR))
-    } else if z.is_nan() {
-        z
-    } else {
-        value
-    }
+/// ln(1 + z²); z² overflows above 1e154, long before densities made of this vanish.
+#[inline(always)]
+fn ln_1p_square<R: Real, const FMA: bool>(z: R) -> R {
+    let far = z.each(|z| if z.abs() > 1.0e100 { 2.0 } else { 1.0 });
+    let square = z.each(|z| if z.abs() > 1.0e100 { z.abs() } else { z * z });
+    square.ln1p_fma::<FMA>() * far
 }
 
-/// The z ≥ 0 with P(T > z) = `p` ≤ ½.
-fn t_tail_quantile(tail: &IncompleteBeta, df: f64, p: f64) -> f64 {
-    let far = t_tail(tail, df, T_FAR);
-    if p < far {
-        return T_FAR * exp(ln(far / p) / df);
-    }
-    let (x, y) = tail.quantile(2.0 * p);
-    df.sqrt() * (y / x).sqrt()
+/// z / (1 + z²).
+#[inline(always)]
+fn bend<R: Real>(z: R) -> R {
+    z.each(|z| if z.abs() > 1.0e100 { 1.0 / z } else { z / (1.0 + z * z) })
 }
 
 /// The values where the predicate holds, -inf elsewhere, NaN at NaN.

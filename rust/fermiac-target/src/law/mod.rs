@@ -1,18 +1,29 @@
-//! The built-in laws: independent coordinates, multivariate normal and t, mixtures and products.
+//! The built-in laws: independent coordinates, multivariate normal and t, Dirichlet, LKJ, Gaussian
+//! copulas, counts, mixtures and products.
 //!
 //! Densities are evaluated on tiles of eight rows, one row a lane. Rows that do not fill a tile (a
 //! chain asks for one at a time) are evaluated one by one, by the same operations in the same
 //! order, so that the value of a row depends on the row alone.
 
 mod compound;
+mod copula;
+mod cut;
+mod dirichlet;
+mod discrete;
 mod ellipse;
 mod independent;
 mod kernels;
+mod lkj;
 mod marginal;
 mod multivariate;
+mod tails;
 
 pub use compound::{Mixture, Product};
+pub use copula::GaussianCopula;
+pub use dirichlet::Dirichlet;
+pub use discrete::{Count, Counts};
 pub use independent::Independent;
+pub use lkj::Lkj;
 pub use marginal::Marginal;
 pub use multivariate::{MultivariateNormal, MultivariateT};
 

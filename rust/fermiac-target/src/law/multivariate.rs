@@ -19,7 +19,12 @@ pub struct MultivariateNormal {
 impl MultivariateNormal {
     /// The law with this mean and this covariance (row-major, symmetric, positive definite).
     pub fn new(mean: &[f64], cov: &[f64]) -> Result<Self> {
-        let ellipse = Ellipse::new(mean, cov, ["mean", "cov"])?;
+        Self::with_names(mean, cov, ["mean", "cov"])
+    }
+
+    /// The same, with other names of the arguments in errors.
+    pub(super) fn with_names(mean: &[f64], cov: &[f64], names: [&str; 2]) -> Result<Self> {
+        let ellipse = Ellipse::new(mean, cov, names)?;
         let log_det = ellipse.factor.log_determinant();
         let constant = -(mean.len() as f64) * LN_SQRT_2PI - 0.5 * log_det;
         Ok(Self { ellipse, constant })

@@ -5,6 +5,7 @@
 
 use crate::Support;
 use fermiac_base::simd::{exp, ln, ln1p_pos};
+use fermiac_base::special::{expm1, ln1p};
 use fermiac_base::{Error, Result};
 
 /// Tolerance of the sum of a simplex, wide enough for single precision; only ratios are used.
@@ -29,6 +30,13 @@ pub enum Kind {
     /// # References
     /// J. Aitchison, *The Statistical Analysis of Compositional Data*, 1986.
     Simplex,
+    /// The entries below the diagonal of the Cholesky factor of a correlation matrix, row by row:
+    /// partial correlations t = tanh z, `rⱼ` = `tⱼ` √(1 - r₁² - … - `rⱼ₋₁²`).
+    ///
+    /// # References
+    /// D. Lewandowski, D. Kurowicka and H. Joe, "Generating random correlation matrices based on
+    /// vines and extended onion method", Journal of Multivariate Analysis 100 (2009).
+    CholeskyCorr,
 }
 
 /// A block of coordinates with the same constraint.
@@ -46,10 +54,14 @@ impl Block {
             let why = format!("{size} coordinates were given; {least} or more are needed");
             return Err(Error::argument("transforms", why));
         }
+        if kind == Kind::CholeskyCorr && row_lengths(size).sum::<usize>() != size {
+            let why = format!("{size} coordinates were given; 1, 3, 6, 10, ... are needed");
+            return Err(Error::argument("transforms", why));
+        }
         let fine = match kind {
             Kind::Above(bound) | Kind::Below(bound) => bound.is_finite(),
             Kind::Between(low, high) => low.next_up() < high && (high - low).is_finite(),
-            Kind::Identity | Kind::Ordered | Kind::Simplex => true,
+            Kind::Identity | Kind::Ordered | Kind::Simplex | Kind::CholeskyCorr => true,
         };
         if fine {
             return Ok(Self { kind, size });
@@ -71,7 +83,7 @@ impl Block {
             (Kind::Above(low), Support::Above(a) | Support::Between(a, _)) => a >= low,
             (Kind::Below(high), Support::Below(b) | Support::Between(_, b)) => b <= high,
             (Kind::Between(low, high), Support::Between(a, b)) => a >= low && b <= high,
-            (Kind::Simplex | Kind::Above(_) | Kind::Below(_) | Kind::Between(..), _) => false,
+            (_, _) => false,
         })
     }
 }
@@ -151,6 +163,24 @@ impl Transform {
             (z, from, to) = (z_rest, from_rest, to_rest);
         }
     }
+}
+
+/// The lengths of the rows below the diagonal that together have at most `size` entries.
+fn row_lengths(size: usize) -> impl Iterator<Item = usize> {
+    let mut left = size;
+    (1..).map_while(move |length: usize| {
+        left = left.checked_sub(length)?;
+        Some(length)
+    })
+}
+
+/// Returns tanh z, 1 / cosh z and the logarithm of the latter.
+fn tanh(z: f64) -> (f64, f64, f64) {
+    let size = z.abs();
+    let e = exp(-2.0 * size);
+    let t = if size < 0.1 { -expm1(-2.0 * size) / (1.0 + e) } else { (1.0 - e) / (1.0 + e) };
+    let log = std::f64::consts::LN_2 - size - ln1p_pos(e);
+    (if z < 0.0 { -t } else { t }, 2.0 * exp(-size) / (1.0 + e), log)
 }
 
 /// Returns eᶻ, kept positive and finite.
@@ -235,6 +265,27 @@ fn constrain(kind: Kind, z: &[f64], x: &mut [f64]) -> f64 {
             }
             log_jacobian -= x.len() as f64 * ln(scale.1);
         }
+        Kind::CholeskyCorr => {
+            let mut first = 0;
+            for length in row_lengths(x.len()) {
+                let row = &mut x[first..first + length];
+                let (mut rest, mut square) = (1.0, 0.0);
+                for (k, (x, z)) in row.iter_mut().zip(&z[first..]).enumerate() {
+                    let (t, left, log) = tanh(*z);
+                    *x = t * rest;
+                    square += *x * *x;
+                    rest *= left;
+                    // Of the partial correlation, and in the entries after it.
+                    log_jacobian += (1 + length - k) as f64 * log;
+                }
+                // Rounding may put a row on the sphere or beyond.
+                if square >= 1.0 {
+                    let shrink = (1.0 - 2.0 * f64::EPSILON) / square.sqrt();
+                    row.iter_mut().for_each(|x| *x *= shrink);
+                }
+                first += length;
+            }
+        }
     }
     log_jacobian
 }
@@ -297,6 +348,24 @@ fn unconstrain(kind: Kind, x: &[f64], z: &mut [f64], first: usize) -> Result<()>
                 *z = ln(*x) - reference;
             }
         }
+        Kind::CholeskyCorr => {
+            let mut start = 0;
+            for length in row_lengths(x.len()) {
+                let mut rest = 1.0_f64;
+                for k in start..start + length {
+                    let t = x[k] / rest;
+                    if t.abs() >= 1.0 {
+                        return refuse(
+                            k,
+                            "a row of a Cholesky factor, with squares below 1 in sum,",
+                        );
+                    }
+                    z[k] = 0.5 * (ln1p(t) - ln1p(-t));
+                    rest *= ((1.0 - t) * (1.0 + t)).sqrt();
+                }
+                start += length;
+            }
+        }
     }
     Ok(())
 }
@@ -336,6 +405,26 @@ fn pull_back(kind: Kind, z: &[f64], from: &[f64], to: &mut [f64]) {
             let size = from.len() as f64;
             for (to, (x, from)) in to.iter_mut().zip(shares().zip(from)) {
                 *to = x * (from - mean) + (1.0 - size * x);
+            }
+        }
+        Kind::CholeskyCorr => {
+            let mut first = 0;
+            for length in row_lengths(z.len()) {
+                // Each partial correlation moves its entry and shrinks those after it.
+                let mut rest = 1.0;
+                for k in first..first + length {
+                    let (_, left, _) = tanh(z[k]);
+                    to[k] = rest;
+                    rest *= left;
+                }
+                let mut after = 0.0;
+                for k in (first..first + length).rev() {
+                    let (t, left, _) = tanh(z[k]);
+                    let slope = from[k] * to[k];
+                    to[k] = slope * left * left - t * (after + (1 + first + length - k) as f64);
+                    after += slope * t;
+                }
+                first += length;
             }
         }
     }

@@ -13,12 +13,15 @@ fn kinds() -> impl Strategy<Value = Kind> {
         (-3.0..0.0, 0.1..5.0).prop_map(|(low, high)| Kind::Between(low, high)),
         Just(Kind::Ordered),
         Just(Kind::Simplex),
+        Just(Kind::CholeskyCorr),
     ]
 }
 
 fn transforms() -> impl Strategy<Value = (Transform, Vec<f64>)> {
     prop::collection::vec((kinds(), 2_usize..5), 1..4).prop_flat_map(|blocks| {
-        let blocks = blocks.into_iter().map(|(k, n)| Block::new(k, n).unwrap()).collect();
+        // The number of coordinates of a factor with n rows.
+        let size = |k, n| if k == Kind::CholeskyCorr { n * (n - 1) / 2 } else { n };
+        let blocks = blocks.into_iter().map(|(k, n)| Block::new(k, size(k, n)).unwrap()).collect();
         let transform = Transform::new(blocks).unwrap();
         let z = prop::collection::vec(-4.0..4.0, transform.free_dim());
         (Just(transform), z)
@@ -62,9 +65,11 @@ proptest! {
         let (x, _) = constrained(&transform, &z);
         let mut back = vec![0.0; z.len()];
         transform.unconstrain(&x, &mut back).unwrap();
+        let factors = transform.blocks.iter().any(|block| block.kind == Kind::CholeskyCorr);
         for (a, b) in back.iter().zip(&z) {
-            // Near a bound away from 0 the coordinate itself has lost digits.
-            prop_assert!((a - b).abs() < 1e-12, "{a} {b}");
+            // Near a bound away from 0 the coordinate itself has lost digits, and near the end of a
+            // row of a factor most of them.
+            prop_assert!((a - b).abs() < if factors { 1e-6 } else { 1e-12 }, "{a} {b}");
         }
     }
 
