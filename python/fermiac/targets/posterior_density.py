@@ -71,6 +71,9 @@ class PosteriorDensity(LogDensity):
     def _support(self) -> list[tuple[float, float]]:
         return list(self.prior._support())
 
+    def _measure(self) -> Measure:
+        return self.prior._measure()
+
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         values, slopes = self._prior_density._evaluate(x.copy(), with_gradient)
         values = values.copy()
