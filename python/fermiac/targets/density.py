@@ -51,6 +51,13 @@ class LogDensity:
     form: str
     names: tuple[str, ...] | None = None
     log_evidence: float | None = None
+    #: Whether the gradient is derived from the log-density by a program, so that it needs no check.
+    _autodiff: bool = False
+
+    @property
+    def _complaint(self) -> str | None:
+        """What the target said of the last point that it could not evaluate."""
+        return getattr(self._handle, "complaint", None)
 
     @property
     def _handle(self) -> Any:
