@@ -21,6 +21,7 @@ __all__ = [
     "NumericalError",
     "RangeError",
     "TargetError",
+    "UnknownNameError",
     "WeightWarning",
     "WorkerError",
 ]
@@ -36,6 +37,13 @@ class ArgumentError(FermiacError, ValueError):
 
 class RangeError(ArgumentError):
     """Values of a query lie outside their declared range."""
+
+
+class UnknownNameError(ArgumentError, KeyError):
+    """There is no parameter of this name; the message has the nearest."""
+
+    # A KeyError would show the quoted text.
+    __str__ = Exception.__str__
 
 
 class MemoryLimitError(ArgumentError, MemoryError):

@@ -32,12 +32,12 @@ def weighted(names: list[str] | None = None) -> fm.Sample:
 
 
 def test_weights_are_resampled() -> None:
-    s = weighted(["a", "v[1]", "v[0]"])
+    s = weighted(["a", "v[0]", "v[1]"])
     data = s.to_arviz(rng=5)
     same = s.resample(rng=5)
     posterior = data["posterior"]
     np.testing.assert_array_equal(posterior["a"].values, same.draws[None, :, 0])
-    np.testing.assert_array_equal(posterior["v"].values, same.draws[None][:, :, [2, 1]])
+    np.testing.assert_array_equal(posterior["v"].values, same.draws[None][:, :, 1:])
     assert posterior["v"].dims == ("chain", "draw", "v_dim_0")
     stats = data["sample_stats"]
     np.testing.assert_array_equal(stats["lp"].values, same.log_densities[None])
@@ -102,11 +102,83 @@ def test_odd_names_stay_names() -> None:
     assert set(s.to_arviz()["posterior"].data_vars) == {"v", "v[0]", "w[1]", "u"}
     # The name of the axis of a vector must not hide a coordinate.
     s = fm.Sample.from_arrays(np.zeros((3, 2)), names=["v[0]", "v_dim_0"])
-    assert set(s.to_arviz()["posterior"].data_vars) == {"v[0]", "v_dim_0"}
+    posterior = s.to_arviz()["posterior"]
+    assert set(posterior.data_vars) == {"v", "v_dim_0"}
+    assert posterior["v"].dims == ("chain", "draw", "v_dim_0_")
+    # Only a complete array in C order is a variable.
+    s = fm.Sample.from_arrays(np.zeros((3, 2)), names=["v[1]", "v[0]"])
+    assert set(s.to_arviz()["posterior"].data_vars) == {"v[1]", "v[0]"}
     for name in ("chain", "draw"):
         axis = fm.Sample.from_arrays(np.zeros((3, 2)), names=["a", name])
         with pytest.raises(ArgumentError, match=f"names: '{name}' is the name of an axis"):
             axis.to_arviz()
+
+
+def eight_observations() -> fm.Sample:
+    """Return draws of a normal mean, with the log-likelihoods of eight observations."""
+    y = fm.distributions.Normal().sample(8, rng=1)[:, 0]
+    mu = y.mean() + fm.random.Stream(0).normal((4, 500, 1)) / np.sqrt(8)
+    names = ["mu", *(f"m[{i}, {j}]" for i in range(2) for j in range(3))]
+    return fm.Sample.from_arrays(
+        np.concatenate([mu, np.broadcast_to(np.arange(6.0), (4, 500, 6))], axis=-1),
+        names=names,
+        coords={"row": ["a", "b"], "obs": list("stuvwxyz")},
+        dims={"m": ["row", "column"], "y": ["obs"]},
+        log_likelihood={"y": -0.5 * (y - mu) ** 2 - 0.5 * np.log(2 * np.pi)},
+        observed_data={"y": y},
+    )
+
+
+def test_variables_have_their_shapes_and_labels() -> None:
+    s = eight_observations()
+    posterior = s.to_arviz()["posterior"]
+    assert posterior["m"].dims == ("chain", "draw", "row", "column")
+    np.testing.assert_array_equal(posterior["m"].sel(row="b")[0, 0], [3.0, 4.0, 5.0])
+
+
+def test_leave_one_out_works() -> None:
+    import arviz
+
+    s = eight_observations()
+    data = s.to_arviz()
+    assert data["log_likelihood"]["y"].dims == ("chain", "draw", "obs")
+    np.testing.assert_array_equal(data["observed_data"]["y"], s.observed_data["y"])
+    loo = arviz.loo(data)
+    # Leave-one-out densities of a normal mean with a flat prior and known variance.
+    y = s.observed_data["y"]
+    others = (y.sum() - y) / 7
+    variance = 1 + 1 / 7
+    exact = -0.5 * np.log(2 * np.pi * variance) - 0.5 * (y - others) ** 2 / variance
+    elpd = getattr(loo, "elpd_loo", None) or loo.elpd
+    assert abs(float(elpd) - exact.sum()) < 0.1
+
+
+def test_groups_can_be_given() -> None:
+    s = fm.Sample.from_arrays(fm.random.Stream(0).normal((300, 2)), np.zeros(300), names=["a", "b"])
+    data = s.to_arviz(
+        n=50,
+        rng=3,
+        log_likelihood={"y": s.draws[:, 0]},
+        observed_data={"y": 3.0},
+        prior={"a": np.zeros(10)},
+    )
+    same = s.resample(50, rng=3)
+    np.testing.assert_array_equal(data["log_likelihood"]["y"][0], same.draws[:, 0])
+    assert data["prior"]["a"].shape == (1, 10)
+    assert data["observed_data"]["y"].values.tolist() in ([3.0], 3.0)
+    chains = s.to_arviz(prior={"b": np.ones((2, 5))})
+    assert chains["prior"]["b"].shape == (2, 5)
+    law = fm.Sample.from_arrays(np.zeros((7, 2)), names=["a", "b"])
+    assert s.to_arviz(prior=law)["prior"]["b"].shape == (1, 7)
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"prior": 3}, "prior: 3 given; a sample is needed"),
+        ({"prior": {"a": 3.0}}, r"'a' has the shape \(\)"),
+        ({"log_likelihood": {"y": np.zeros(3)}}, r"\(300,\) is needed"),
+        ({"observed_data": [1]}, "observed_data"),
+    ]
+    for wrong, message in bad:
+        with pytest.raises(ArgumentError, match=message):
+            s.to_arviz(**wrong)
 
 
 def test_without_arviz_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

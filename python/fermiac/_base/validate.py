@@ -27,6 +27,7 @@ __all__ = [
     "RngLike",
     "Size",
     "choice",
+    "column_names",
     "columns",
     "key_of",
     "labels",
@@ -303,6 +304,22 @@ def taken(name: str, given: Any) -> NDArray[Any]:
             f"{name}: {type(value).__name__} was given whose parts make no array; numbers are "
             "needed, as many in each part"
         ) from error
+
+
+def column_names(given: Any) -> tuple[str, ...] | None:
+    """Return the names of the columns of a DataFrame; None for other objects, or other names.
+
+    Pandas and polars have the same attribute, so that neither is imported.
+    """
+    if isinstance(given, np.ndarray | list | tuple) or getattr(given, "ndim", 2) != 2:
+        return None
+    try:
+        names = listed(getattr(given, "columns", None), MOST_NAMES)
+    except Exception:  # of an object that fails when it is asked
+        return None
+    if not names or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(map(str, names))
 
 
 def _real_array(name: str, given: Any, kinds: str) -> Array:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.validate import shown, suggestion
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, UnknownNameError
 
 __all__ = ["Variables"]
 
@@ -84,7 +84,7 @@ class Variables:
 
         Raises
         ------
-        KeyError
+        UnknownNameError
             If there is no such name; the message has the nearest.
         """
         if name in self.places:
@@ -96,7 +96,7 @@ class Variables:
 
         Raises
         ------
-        KeyError
+        UnknownNameError
             If there is no such name; the message has the nearest.
         """
         if name in self.places:
@@ -106,7 +106,7 @@ class Variables:
         if tight in self.names:
             return [self.names.index(tight)]
         known = list(self.shapes)
-        raise KeyError(
+        raise UnknownNameError(
             f"no parameter {shown(name)}; {suggestion(name, known)}There are "
             f"{', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
         )

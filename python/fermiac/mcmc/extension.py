@@ -129,6 +129,14 @@ def _joined(first: Chains, part: Chains) -> Chains:
         },
         warmup_stats=first.warmup_stats,
         warmup_draws=first.warmup_draws,
+        coords=first.coords,
+        dims=first.dims,
+        observed_data=first.observed_data,
+        log_likelihood={
+            name: np.concatenate([a, part.log_likelihood[name]], axis=1)
+            for name, a in first.log_likelihood.items()
+            if name in part.log_likelihood
+        },
     )
     if hasattr(part, "_job"):
         object.__setattr__(result, "_job", part._job)

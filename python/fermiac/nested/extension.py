@@ -143,6 +143,8 @@ def extend(
                 if before is not None:
                     loop.continue_from(before.state(), before.elapsed)
                 done.append(loop.run())
+                for name in ("coords", "dims", "observed_data"):
+                    object.__setattr__(done[-1], name, getattr(result, name))
                 told = loop.findings(done[-1])
                 object.__setattr__(done[-1], "warnings", tuple(text for _, text in told))
                 found += told

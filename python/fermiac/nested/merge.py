@@ -39,6 +39,11 @@ def merge(first: NestedResult, others: tuple[Sample, ...]) -> NestedResult:
         else np.concatenate([part[name] for part in raws])
         for name in raws[0]
     }
+    raw["log_likelihood"] = {
+        name: np.concatenate([run.log_likelihood[name] for run in runs])
+        for name in runs[0].log_likelihood
+        if all(name in run.log_likelihood for run in runs)
+    }
     return from_points(raw, names=first.names, **_provenance(runs, origins, tuple(seeds)))
 
 
@@ -83,6 +88,7 @@ def split(run: NestedResult, k: int, rng: RngLike) -> tuple[NestedResult, ...]:
         }
         rows = part_of_point == j
         chosen = {name: None if v is None else v[rows] for name, v in raw.items()}
+        chosen["log_likelihood"] = {k: v[rows] for k, v in run.log_likelihood.items()}
         parts.append(from_points(chosen, names=run.names, **of_part))
     return tuple(parts)
 
@@ -160,6 +166,9 @@ def _provenance(
         "wall_time": sum(run.wall_time for run in runs),
         "status": ended,
         "warnings": tuple(dict.fromkeys(text for run in runs for text in run.warnings)),
+        "coords": first.coords,
+        "dims": first.dims,
+        "observed_data": first.observed_data,
         "converged": all(run.converged for run in runs),
         "timings": {
             name: sum(run.timings[name] for run in runs)

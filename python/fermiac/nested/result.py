@@ -422,7 +422,16 @@ class NestedResult(Sample):
 
         return merge_module.split(self, k, rng)
 
-    def to_arviz(self, *, resample: bool = True, n: int | None = None, rng: RngLike = 0) -> Any:
+    def to_arviz(
+        self,
+        *,
+        resample: bool = True,
+        n: int | None = None,
+        rng: RngLike = 0,
+        log_likelihood: Mapping[str, ArrayLike] | None = None,
+        observed_data: Mapping[str, ArrayLike] | None = None,
+        prior: Sample | Mapping[str, ArrayLike] | None = None,
+    ) -> Any:
         """Convert to an object of ArviZ; see `Sample.to_arviz`.
 
         Its attributes include ``log_evidence``, ``log_evidence_stderr`` and ``information``.
@@ -436,6 +445,8 @@ class NestedResult(Sample):
             The number of points to resample; the effective sample size by default.
         rng : None, int, numpy SeedSequence or Generator, default 0
             The seed of the resampling.
+        log_likelihood, observed_data, prior : optional
+            Further groups, as in `Sample.to_arviz`.
 
         Returns
         -------
@@ -448,7 +459,14 @@ class NestedResult(Sample):
         ImportError
             If ArviZ is not installed.
         """
-        data = super().to_arviz(resample=resample, n=n, rng=rng)
+        data = super().to_arviz(
+            resample=resample,
+            n=n,
+            rng=rng,
+            log_likelihood=log_likelihood,
+            observed_data=observed_data,
+            prior=prior,
+        )
         for name in ("log_evidence", "log_evidence_stderr", "information"):
             data.attrs[name] = data["posterior"].attrs[name] = getattr(self, name)
         return data

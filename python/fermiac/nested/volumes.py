@@ -33,7 +33,8 @@ def from_points(
     raw : mapping
         ``draws`` (n, d), ``log_likelihoods`` (n,), ``births`` (n,), and, if known, ``unit_draws``
         (n, d), ``lineages`` and ``families`` (n,), ``blobs`` (n, B), and ``log_densities`` (n,) of
-        a target other than the likelihood that ordered the points.
+        a target other than the likelihood that ordered the points; ``log_likelihood``, a mapping
+        of log-likelihoods by observation.
     names : tuple of str, optional
         Names of the coordinates.
     **provenance
@@ -61,6 +62,7 @@ def from_points(
     chosen: dict[str, Any] = {
         k: None if v is None else np.asarray(v)[order] for k, v in columns.items()
     }
+    by_observation = raw.get("log_likelihood") or {}
     ell, target = ell[order], chosen.pop("log_densities")
     if target is None:
         target = ell
@@ -78,6 +80,7 @@ def from_points(
         n_alive=got["n_alive"],
         log_prior_masses=got["log_prior_masses"],
         log_x=got["log_x"],
+        log_likelihood={name: array[order] for name, array in by_observation.items()},
         names=names,
         error_model="nested",
     )
@@ -140,7 +143,8 @@ def reweight(result: NestedResult, new: Any, old: Any) -> NestedResult:
         raise ArgumentError(
             "new: its density is 0 at every point; sample it itself, from the prior that it needs"
         )
-    raw = {**points_of(result), "log_densities": target}
+    by_observation = result.log_likelihood
+    raw = {**points_of(result), "log_densities": target, "log_likelihood": by_observation}
     reweighted = from_points(raw, names=result.names, **kept(result))
     found: list[tuple[type[FermiacWarning], str]] = []
     khat, limit = reweighted.khat, khat_threshold(max(result.n_draws, 2))
@@ -157,10 +161,10 @@ def reweight(result: NestedResult, new: Any, old: Any) -> NestedResult:
 
 
 def kept(result: NestedResult) -> dict[str, Any]:
-    """Return the fields of provenance and diagnostics of a result."""
+    """Return the fields of provenance, labels and diagnostics of a result."""
     fields = (
         "seed version isa settings n_evals wall_time status warnings converged rank_z rank_p_value "
-        "trace timings"
+        "trace timings coords dims observed_data"
     )
     return {name: getattr(result, name) for name in fields.split()}
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import RngLike, yes
+from fermiac._base.validate import RngLike, real_numbers, shown, yes
 from fermiac.errors import ArgumentError
+from fermiac.results.axes import dims_of
 from fermiac.results.error_models import error_model_of
+from fermiac.results.sample_fields import log_likelihoods, observations
+from fermiac.results.tables import by_chain, refuse_axes
 
 if TYPE_CHECKING:
     from fermiac.results.sample import Sample
@@ -22,13 +26,25 @@ __all__ = ["to_arviz"]
 Array = NDArray[np.float64]
 
 
-def to_arviz(sample: Sample, resample: bool, n: int | None, rng: RngLike) -> Any:
+def to_arviz(
+    sample: Sample,
+    resample: bool,
+    n: int | None,
+    rng: RngLike,
+    log_likelihood: Any,
+    observed_data: Any,
+    prior: Any,
+) -> Any:
     """Return the data of `Sample.to_arviz`."""
     try:
         # Imported by name, since its versions differ in their arguments and types.
         arviz: Any = importlib.import_module("arviz")
     except ImportError as error:
         raise ImportError("to_arviz needs ArviZ: pip install 'fermiac[arviz]'") from error
+    refuse_axes(sample.variables.shapes, ("chain", "draw"))
+    if log_likelihood is not None:
+        given = log_likelihoods(log_likelihood, sample.draws.shape[:-1])
+        sample = replace(sample, log_likelihood=given)
     source = sample
     if yes("resample", resample) and sample.log_weights is not None:
         if error_model_of(sample).of_chains:
@@ -37,22 +53,30 @@ def to_arviz(sample: Sample, resample: bool, n: int | None, rng: RngLike) -> Any
                 "resample=False, which puts the log-weights into sample_stats"
             )
         sample = sample.resample(n, rng=rng)
-    posterior, dims, coords = _variables(sample, sample.draws)
     warmup = getattr(sample, "warmup_draws", None)
     known = {"lp": sample.log_densities, "log_weight": sample.log_weights}
-    stats = {k: _chains(sample, v) for k, v in known.items() if v is not None}
+    stats = {k: by_chain(sample, v) for k, v in known.items() if v is not None}
     groups = {
-        "posterior": posterior,
+        "posterior": _variables(sample, sample.draws),
         "sample_stats": stats | _renamed(sample.stats),
-        "warmup_posterior": {} if warmup is None else _variables(sample, warmup)[0],
+        "log_likelihood": {k: by_chain(sample, v) for k, v in sample.log_likelihood.items()},
+        "observed_data": dict(
+            sample.observed_data if observed_data is None else observations(observed_data)
+        ),
+        "prior": _prior(sample, prior),
+        "warmup_posterior": {} if warmup is None else _variables(sample, warmup),
         "warmup_sample_stats": _renamed(sample.warmup_stats),
     }
     groups = {name: group for name, group in groups.items() if group}
+    dims = {**sample.dims, **dims_of(sample.variables, sample.dims)}
+    used = {dim for axes in dims.values() for dim in axes}
+    coords = {dim: list(labels) for dim, labels in sample.coords.items() if dim in used}
+    how = {"coords": coords, "dims": {k: list(v) for k, v in dims.items()}, "save_warmup": True}
     if int(arviz.__version__.split(".")[0]) >= 1:
-        data = arviz.from_dict(groups, coords=coords, dims=dims, save_warmup=True)
+        data = arviz.from_dict(groups, **how)
     else:
         # These versions take a nested dictionary for one group of variables.
-        data = arviz.from_dict(**groups, coords=coords, dims=dims, save_warmup=True)
+        data = arviz.from_dict(**groups, **how)
     attributes = {
         "inference_library": "fermiac",
         "inference_library_version": source.version,
@@ -73,36 +97,36 @@ def _renamed(stats: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {ours.sub(r"\1reached_max_tree_depth", name): array for name, array in stats.items()}
 
 
-def _chains(sample: Sample, array: Array) -> Array:
-    """Return an array with the leading axes (chain, draw)."""
-    return array if sample.draws.ndim == 3 else array[None]
+def _variables(sample: Sample, draws: Array) -> dict[str, Array]:
+    """Return the variables of points, each (chain, draw, ...)."""
+    return sample.variables.split(by_chain(sample, draws))
 
 
-def _variables(
-    sample: Sample, draws: Array
-) -> tuple[dict[str, Array], dict[str, list[str]], dict[str, NDArray[Any]]]:
-    """Return the variables, their dimensions and the coordinates of these."""
-    draws = _chains(sample, draws)
-    names = sample._labels
-    if taken_by_axes := {"chain", "draw"}.intersection(names):
+def _prior(sample: Sample, given: Any) -> dict[str, Array]:
+    """Return draws from the prior by variable, each (chain, draw, ...)."""
+    if given is None:
+        return {}
+    from fermiac.results.sample import Sample
+
+    if isinstance(given, Sample):
+        drawn = given if given.log_weights is None else given.resample(rng=0)
+        refuse_axes(drawn.variables.shapes, ("chain", "draw"))
+        return _variables(drawn, drawn.draws)
+    if not isinstance(given, Mapping):
         raise ArgumentError(
-            f"names: {min(taken_by_axes)!r} is the name of an axis in ArviZ; name it otherwise"
+            f"prior: {shown(given)} given; a sample is needed, or a mapping from names of "
+            "variables to their draws"
         )
-    # Names like x[0], x[1], … become one vector if none is missing.
-    parts: dict[str, list[tuple[int, int]]] = {}
-    for column, name in enumerate(names):
-        if match := re.fullmatch(r"(.+)\[(\d+)\]", name):
-            parts.setdefault(match[1], []).append((int(match[2]), column))
-    vectors = {
-        base: [column for _, column in sorted(members)]
-        for base, members in parts.items()
-        if [i for i, _ in sorted(members)] == list(range(len(members)))
-        and base not in names
-        and f"{base}_dim_0" not in names
-    }
-    taken = {column for columns in vectors.values() for column in columns}
-    variables = {name: draws[..., j] for j, name in enumerate(names) if j not in taken}
-    variables |= {base: draws[..., columns] for base, columns in vectors.items()}
-    dims = {base: [f"{base}_dim_0"] for base in vectors}
-    coords = {f"{base}_dim_0": np.arange(len(columns)) for base, columns in vectors.items()}
-    return variables, dims, coords
+    out = {}
+    for name, value in given.items():
+        array = real_numbers(f"prior[{name!r}]", value)
+        shape = sample.variables.shapes.get(name, array.shape[2:])
+        lead = array.ndim - len(shape)
+        if lead not in (1, 2) or array.shape[lead:] != shape:
+            raise ArgumentError(
+                f"prior: {shown(name)} has the shape {array.shape}; (n, *shape) or (chains, n, "
+                f"*shape) is needed, with the shape {shape} of the variable"
+            )
+        out[str(name)] = array[None] if lead == 1 else array
+    refuse_axes(out, ("chain", "draw"))
+    return out

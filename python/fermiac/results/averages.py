@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads, threads_for
-from fermiac._base.validate import labels, numbered, shown, taken, whole
+from fermiac._base.validate import column_names, labels, numbered, shown, taken, whole
 from fermiac.diagnostics import khat_threshold
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
 from fermiac.results import chain_summary
@@ -49,7 +49,8 @@ def expect(
     used = sample._log_weights(law) > -np.inf
     values, scalar, is_complex = _values(sample, f, used, "f", "the integrand")
     outputs = values.shape[1] // 2 if is_complex else values.shape[1]
-    named = labels(names, outputs, "function") or numbered("E", outputs)
+    named = labels(names if names is not None else column_names(f), outputs, "function")
+    named = named or numbered("E", outputs)
     chosen = _chosen(sample, controls, degree, used)
     scaled, exponents = _in_range(values)
     got = average(sample, scaled, chosen, law, n_threads)

@@ -23,7 +23,7 @@ from fermiac.targets import as_target
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["comparable", "log_densities", "merge", "resample", "reweight"]
+__all__ = ["comparable", "log_densities", "merge", "provenance", "resample", "reweight"]
 
 Array = NDArray[np.float64]
 _METHODS = ("systematic", "stratified", "multinomial", "residual")
@@ -38,7 +38,8 @@ def seeds(sample: Sample) -> tuple[int, ...]:
     return (*listed, *own)
 
 
-def _provenance(sample: Sample) -> dict[str, Any]:
+def provenance(sample: Sample) -> dict[str, Any]:
+    """Return the fields that say where a sample comes from, and those that name its parts."""
     return {
         "version": sample.version,
         "isa": sample.isa,
@@ -46,6 +47,9 @@ def _provenance(sample: Sample) -> dict[str, Any]:
         "wall_time": sample.wall_time,
         "status": sample.status,
         "names": sample.names,
+        "coords": sample.coords,
+        "dims": sample.dims,
+        "observed_data": sample.observed_data,
     }
 
 
@@ -67,7 +71,7 @@ def resample(sample: Sample, n: int | None, rng: RngLike, method: str) -> Sample
         return None if array is None else _taken(array.reshape(sample.n_draws, *shape), rows)
 
     return Sample(
-        **_provenance(sample),
+        **provenance(sample),
         seed=key,
         settings={
             "method": method,
@@ -80,6 +84,10 @@ def resample(sample: Sample, n: int | None, rng: RngLike, method: str) -> Sample
         log_densities=chosen(sample.log_densities),
         gradients=chosen(sample.gradients, sample.dim),
         error_model="iid",
+        log_likelihood={
+            name: array.reshape(sample.n_draws, *array.shape[sample.draws.ndim - 1 :])[rows]
+            for name, array in sample.log_likelihood.items()
+        },
     )
 
 
@@ -141,7 +149,7 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
         found.append((WeightWarning, text))
     lead = sample.draws.shape[:-1]
     reweighted = Sample(
-        **_provenance(sample),
+        **provenance(sample),
         seed=sample.seed,
         settings={name: value for name, value in sample.settings.items() if name != OTHER_SPACE},
         warnings=sample.warnings + tuple(text for _, text in found),
@@ -151,6 +159,7 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
         error_model=error_model,
         stats=sample.stats,
         warmup_stats=sample.warmup_stats,
+        log_likelihood=sample.log_likelihood,
     )
     warn(found, reweighted)
     return reweighted
@@ -184,6 +193,7 @@ def log_densities(sample: Sample, of: Any, used: NDArray[np.bool_], name: str) -
 _COMPARED = (
     "coordinates",
     "names",
+    "labels of axes",
     "laws",
     "error model",
     "log-weights",
@@ -199,6 +209,7 @@ def _compared(sample: Sample) -> tuple[object, ...]:
     return (
         sample.dim,
         sample.names,
+        (dict(sample.coords), dict(sample.dims)),
         sample.n_laws,
         sample.error_model,
         weights,
@@ -221,7 +232,8 @@ def comparable(samples: Sequence[Sample]) -> dict[int, int]:
         for name, own, given in zip(_COMPARED, _compared(first), _compared(sample), strict=True):
             if own != given:
                 raise ArgumentError(
-                    f"merge: the {name} of sample {i} ({given}) are not those of sample 0 ({own}); "
+                    f"merge: the {name} of sample {i} ({given!s:.100}) are not those of sample "
+                    f"0 ({own!s:.100}); "
                     "only samples of the same target and method can be merged"
                 )
         for seed in seeds(sample):
@@ -260,13 +272,13 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
         return values.pop() if len(values) == 1 else "mixed"
 
     def side_by_side(name: str) -> dict[str, NDArray[Any]]:
-        """Return the statistics that all samples have with the same length."""
+        """Return the arrays that all samples have with the same axes after the first."""
         each = [getattr(sample, name) for sample in samples]
         return {
             key: np.concatenate([stats[key] for stats in each])
             for key in each[0]
             if all(key in stats for stats in each)
-            and len({stats[key].shape[1] for stats in each}) == 1
+            and len({stats[key].shape[1:] for stats in each}) == 1
         }
 
     whole_run = all(sample.status == "complete" for sample in samples)
@@ -288,6 +300,10 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
         log_densities=joined("log_densities"),
         gradients=joined("gradients"),
         names=first.names,
+        coords=first.coords,
+        dims=first.dims,
+        observed_data=first.observed_data,
+        log_likelihood=side_by_side("log_likelihood"),
         error_model=first.error_model,
         stats=side_by_side("stats"),
         warmup_stats=side_by_side("warmup_stats"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
@@ -13,12 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import registry
-from fermiac._base.validate import RngLike, labels, numbered, real_numbers, shown, taken, whole
+from fermiac._base.validate import RngLike, column_names, numbered, taken, whole
+from fermiac._base.variables import Variables
 from fermiac.errors import ArgumentError
-from fermiac.results import arviz, averages, chain_summary, quantiles
+from fermiac.results import arviz, averages, chain_summary, quantiles, tables
+from fermiac.results.axes import COORDS, DIMS, Coords, Dims, restricted
 from fermiac.results.bounds import bounds_of, bounds_setting, with_bounds
 from fermiac.results.error_models import error_model_of
 from fermiac.results.result import Result
+from fermiac.results.sample_fields import checked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,11 +67,36 @@ class Sample(Result):
         with its name, like ``x.energy``.
     warmup_stats : mapping of str to ndarray, shape (chains, n_warmup)
         The statistics of the warm-up, where it was kept.
+    coords : mapping of str to tuple
+        Labels along named dimensions: ``{"school": ("Choate", "Deerfield")}``.
+    dims : mapping of str to tuple of str
+        The names of the dimensions of variables with axes: ``{"theta": ("school",)}``.
+    log_likelihood : mapping of str to ndarray, shape (n, ...) or (chains, n, ...)
+        The log-likelihoods of single observations at each draw, by the names of the data.
+    observed_data : mapping of str to ndarray
+        The data themselves.
 
     Notes
     -----
     With chains, the first axis of the other arrays is that of the chains as well. `from_arrays`
     makes a sample from points of any origin.
+
+    The names of the coordinates tell variables and their shapes: ``mu`` is a number, ``theta[0]``,
+    ``theta[1]``, ... are one vector, ``m[0, 0]``, ``m[0, 1]``, ... a matrix in C order; see
+    `variables`. A sample behaves like a DataFrame: ``sample["theta"]`` is a variable,
+    ``sample[100:]`` are some of the draws, ``len(sample)`` is the number of draws (of each chain),
+    ``"theta" in sample`` and ``for name in sample`` are about names. ``numpy.asarray(sample)`` is
+    `draws`.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(0).normal((4, 500, 4))
+    >>> s = fm.Sample.from_arrays(x, names=["mu", "theta[0]", "theta[1]", "theta[2]"])
+    >>> list(s), s["theta"].shape, s["theta[2]"].shape
+    (['mu', 'theta'], (4, 500, 3), (4, 500))
+    >>> len(s), len(s[100:]), s[[0, 2], ::10].draws.shape
+    (500, 400, (2, 50, 4))
     """
 
     draws: Array
@@ -79,6 +107,10 @@ class Sample(Result):
     error_model: str = "iid"
     stats: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     warmup_stats: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    coords: Coords = field(default_factory=dict)
+    dims: Dims = field(default_factory=dict)
+    log_likelihood: Mapping[str, Array] = field(default_factory=dict)
+    observed_data: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     _layout: ClassVar[fit.Layout] = {
         "draws": fit.array("fiu", "*points", "d", finite=True, least=1),
@@ -92,10 +124,14 @@ class Sample(Result):
         "error_model": fit.text(),
         "stats": fit.mapping(fit.array("biuf", "*points")),
         "warmup_stats": fit.mapping(fit.array("biuf", "chains", "warmup")),
+        "coords": COORDS,
+        "dims": DIMS,
+        "log_likelihood": fit.mapping(fit.array("f")),
+        "observed_data": fit.mapping(fit.array("biuf")),
     }
 
     def __post_init__(self) -> None:
-        for name, value in _checked(self).items():
+        for name, value in checked(self).items():
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -107,6 +143,10 @@ class Sample(Result):
         log_densities: ArrayLike | None = None,
         gradients: ArrayLike | None = None,
         names: Sequence[str] | None = None,
+        coords: Mapping[str, Sequence[Any]] | None = None,
+        dims: Mapping[str, Sequence[str]] | None = None,
+        log_likelihood: Mapping[str, ArrayLike] | None = None,
+        observed_data: Mapping[str, ArrayLike] | None = None,
         seed: int | None = None,
     ) -> Sample:
         """Make a sample from arrays of points of any origin.
@@ -114,7 +154,8 @@ class Sample(Result):
         Parameters
         ----------
         draws : array_like, shape (n, d), (n,) for one coordinate, or (chains, n, d)
-            Points; those of an array (n, d) are taken as independent.
+            Points; those of an array (n, d) are taken as independent. A DataFrame of pandas or
+            polars gives the names of its columns as well.
         log_weights : array_like, shape (n,), optional
             Logarithms of their weights, -inf for no weight; by default all weights are equal.
         log_densities : array_like, shape (n,), optional
@@ -122,7 +163,12 @@ class Sample(Result):
         gradients : array_like, shape (n, d), optional
             Gradients of the log-density; ``expect(..., controls="stein")`` uses them.
         names : sequence of str, optional
-            Names of the coordinates.
+            Names of the coordinates; ``theta[0]``, ``theta[1]``, ... form a variable ``theta``.
+        coords, dims : mapping, optional
+            Labels along dimensions, and the dimensions of variables: `Sample.coords`,
+            `Sample.dims`.
+        log_likelihood, observed_data : mapping, optional
+            Log-likelihoods by observation, (n, ...) or (chains, n, ...), and the data.
         seed : int, optional
             The seed of the points; `merge` refuses samples with equal seeds.
 
@@ -160,11 +206,77 @@ class Sample(Result):
             log_weights=log_weights,  # type: ignore[arg-type]  # checked and converted
             log_densities=log_densities,  # type: ignore[arg-type]
             gradients=gradients,  # type: ignore[arg-type]
-            names=names,  # type: ignore[arg-type]
+            names=column_names(draws) if names is None else names,  # type: ignore[arg-type]
             error_model=(
                 "chains" if points.ndim == 3 else "iid" if log_weights is None else "weighted"
             ),
+            coords=_or_empty(coords),
+            dims=_or_empty(dims),
+            log_likelihood=_or_empty(log_likelihood),
+            observed_data=_or_empty(observed_data),
         )
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return a variable by its name, or the sample of some draws.
+
+        Parameters
+        ----------
+        key : str, slice, or pair of chains and a slice
+            ``sample["theta"]`` is the array of a variable, with the leading axes of `draws` and
+            then its own; ``sample["theta[2]"]`` that of one coordinate. ``sample[100:]`` and
+            ``sample[..., ::10]`` are samples of some draws of every chain, and
+            ``sample[[0, 2], 100:]`` of some chains, as ``isel`` of xarray takes them.
+
+        Returns
+        -------
+        ndarray or Sample
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no parameter of this name; it is a KeyError as well.
+        ArgumentError
+            If the key is of another kind, if it leaves no draw, or for points without weights of
+            their own (nested sampling, walks), a part of which is no sample.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> s = fm.Sample.from_arrays(fm.random.Stream(0).normal((100, 2)), names=["mu", "tau"])
+        >>> s["tau"].shape
+        (100,)
+        >>> s[::2]
+        Sample of 50 points in 2 dimensions
+        """
+        from fermiac.results.selection import part
+
+        return part(self, key)
+
+    def __len__(self) -> int:
+        return int(self.draws.shape[-2])
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.variables.shapes)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (
+            name in self.variables.shapes or name in self.variables.names
+        )
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return `draws`, for ``numpy.asarray``; those of weighted points with a warning."""
+        return tables.as_array(self, dtype, copy)
+
+    @cached_property
+    def variables(self) -> Variables:
+        """The variables that the names of the coordinates tell.
+
+        Its ``shapes`` are a mapping from the names of the variables to their shapes.
+        """
+        return Variables.of_names(self._labels)
 
     @property
     def dim(self) -> int:
@@ -554,7 +666,72 @@ class Sample(Result):
         """
         return averages.summary(self)
 
-    def to_arviz(self, *, resample: bool = True, n: int | None = None, rng: RngLike = 0) -> Any:
+    def to_dataframe(self, *, library: str | None = None) -> Any:
+        """Convert the sample to a table with a row for each draw.
+
+        Parameters
+        ----------
+        library : {"pandas", "polars"}, optional
+            The library of the table; by default the one that is imported already, or there.
+
+        Returns
+        -------
+        pandas.DataFrame or polars.DataFrame
+            The columns ``chain`` (0 for a sample without chains), ``draw``, ``log_weight`` for a
+            weighted sample (one for each law), and one for each coordinate.
+
+        Raises
+        ------
+        ArgumentError
+            If a coordinate has the name of one of the other columns.
+        ImportError
+            If the library is not installed.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> s = fm.Sample.from_arrays([[1.0, 2.0], [3.0, 4.0]], names=["mu", "tau"])
+        >>> s.to_dataframe()  # doctest: +SKIP
+           chain  draw   mu  tau
+        0      0     0  1.0  2.0
+        1      0     1  3.0  4.0
+        """
+        return tables.sample_frame(self, library)
+
+    def to_xarray(self) -> Any:
+        """Convert the sample to a dataset of xarray, with the dimensions chain and draw.
+
+        Returns
+        -------
+        xarray.Dataset
+            An array for each variable, with the labels of `coords` along its `dims`. Log-weights
+            are a coordinate ``log_weight``.
+
+        Raises
+        ------
+        ArgumentError
+            If a variable has the name of an axis, or of the log-weights.
+        ImportError
+            If xarray is not installed.
+
+        Notes
+        -----
+        ``arviz.convert_to_datatree`` and ``corner.corner`` take such a dataset, with all its names.
+        Of the sample itself they take the array: this is the same only for chains, and the names
+        are lost.
+        """
+        return tables.sample_xarray(self)
+
+    def to_arviz(
+        self,
+        *,
+        resample: bool = True,
+        n: int | None = None,
+        rng: RngLike = 0,
+        log_likelihood: Mapping[str, ArrayLike] | None = None,
+        observed_data: Mapping[str, ArrayLike] | None = None,
+        prior: Sample | Mapping[str, ArrayLike] | None = None,
+    ) -> Any:
         """Convert the sample to the data of ArviZ.
 
         Parameters
@@ -566,24 +743,42 @@ class Sample(Result):
             The number of points after resampling; see `resample`.
         rng : None, int, numpy SeedSequence or Generator, default 0
             The seed of the resampling.
+        log_likelihood : mapping of str to array_like, (n, ...) or (chains, n, ...), optional
+            Log-likelihoods by observation; by default `Sample.log_likelihood`. With them
+            ``arviz.loo`` and ``arviz.compare`` work.
+        observed_data : mapping of str to array_like, optional
+            The data; by default `Sample.observed_data`.
+        prior : Sample or mapping of str to array_like, optional
+            Draws from the prior: a sample, or arrays (n, *shape) or (chains, n, *shape) by the
+            names of the variables.
 
         Returns
         -------
         xarray.DataTree or arviz.InferenceData
             A `DataTree` from ArviZ 1 on. It has the group ``posterior`` and, where there are data
             for them, ``sample_stats`` (``lp``, ``log_weight``, and the `stats` of chains, in which
-            ``reached_max_depth`` becomes ``reached_max_tree_depth``), ``warmup_sample_stats`` and,
-            for `fermiac.mcmc.Chains`, ``warmup_posterior``. Every name is a variable; names like
-            ``x[0]``, ``x[1]`` form one variable, and so do coordinates without names.
+            ``reached_max_depth`` becomes ``reached_max_tree_depth``), ``log_likelihood``,
+            ``observed_data``, ``prior``, ``warmup_sample_stats`` and, for `fermiac.mcmc.Chains`,
+            ``warmup_posterior``. The variables are those of `variables`, with the labels of
+            `coords` along their `dims`.
 
         Raises
         ------
         ArgumentError
-            If chains have weights and are to be resampled, or a coordinate has the name of an axis.
+            If chains have weights and are to be resampled, a variable has the name of an axis, or
+            the arrays of a group do not fit the draws.
         ImportError
             If ArviZ is not installed.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> s = fm.Sample.from_arrays(fm.random.Stream(0).normal((4, 100, 1)), names=["mu"])
+        >>> data = s.to_arviz(log_likelihood={"y": -0.5 * s.draws**2})  # doctest: +SKIP
+        >>> import arviz as az  # doctest: +SKIP
+        >>> az.loo(data)  # doctest: +SKIP
         """
-        return arviz.to_arviz(self, resample, n, rng)
+        return arviz.to_arviz(self, resample, n, rng, log_likelihood, observed_data, prior)
 
     def plot_marginals(self, axes: Any = None) -> NDArray[Any]:
         """Draw a histogram of every coordinate; see `fermiac.plotting.plot_marginals`."""
@@ -686,96 +881,23 @@ class Sample(Result):
         """Return the sample of some coordinates."""
         chosen = list(columns)
         others = {name: value for name, value in self.settings.items() if name != "bounds"}
+        names = tuple(self._labels[j] for j in chosen)
+        whole_ones = Variables.of_names(names).shapes.items() & self.variables.shapes.items()
+        coords, dims = restricted(
+            self.coords,
+            self.dims,
+            [*(name for name, _ in whole_ones), *self.log_likelihood, *self.observed_data],
+        )
         return replace(
             self,
             settings={**others, **bounds_setting(self.bounds[chosen])},
             draws=self.draws[..., chosen],
             gradients=None if self.gradients is None else self.gradients[..., chosen],
-            names=tuple(self._labels[j] for j in chosen),
+            names=names,
+            coords=coords,
+            dims=dims,
         )
 
 
-def _checked(sample: Any) -> dict[str, Any]:
-    """Return the fields of a sample, checked and converted."""
-    draws = _numbers("draws", sample.draws)
-    if draws.ndim not in (2, 3) or draws.size == 0:
-        raise ArgumentError(
-            f"draws: an array of shape {draws.shape} given; points as rows, (n, d) or "
-            "(chains, n, d), are needed, at least one"
-        )
-    lead, d = draws.shape[:-1], draws.shape[-1]
-    # Draws on disk, which may exceed the memory, are checked chain by chain.
-    parts = draws if isinstance(draws, np.memmap) else (draws,)
-    if not all(np.isfinite(part).all() for part in parts):
-        bad = tuple(int(i) for i in np.argwhere(~np.isfinite(draws))[0])
-        raise ArgumentError(f"draws: {draws[bad]} given at {bad}; finite numbers are needed")
-    out: dict[str, Any] = {"draws": draws}
-    without = isinstance(sample.names, tuple | list) and not sample.names
-    out["names"] = () if without else labels(sample.names, d)
-    if sample.log_weights is not None:
-        log_weights = _numbers("log_weights", sample.log_weights)
-        several = log_weights.ndim == draws.ndim and log_weights.shape[-1] > 0
-        if log_weights.shape != lead and not (several and log_weights.shape[:-1] == lead):
-            raise _shape("log_weights", log_weights, lead, " (one more axis for several laws)")
-        _no_nan_or_inf("log_weights", log_weights, "a weight that is 0 is -inf here")
-        out["log_weights"] = log_weights
-    if sample.log_densities is not None:
-        log_densities = _numbers("log_densities", sample.log_densities)
-        if log_densities.shape != lead:
-            raise _shape("log_densities", log_densities, lead)
-        _no_nan_or_inf("log_densities", log_densities, "a density that is 0 is -inf here")
-        out["log_densities"] = log_densities
-    if sample.gradients is not None:
-        gradients = _numbers("gradients", sample.gradients)
-        if gradients.shape != draws.shape:
-            raise _shape("gradients", gradients, draws.shape)
-        out["gradients"] = gradients
-    for name in ("stats", "warmup_stats"):
-        out[name] = _statistics(name, getattr(sample, name), draws)
-    return out
-
-
-def _statistics(name: str, given: Any, draws: Array) -> dict[str, NDArray[Any]]:
-    """Return the statistics of the transitions, each (chains, draws), checked."""
-    if not isinstance(given, Mapping):
-        raise ArgumentError(
-            f"{name}: a {type(given).__name__} given; a mapping from names to arrays of shape "
-            "(chains, draws) is needed"
-        )
-    out = {str(key): taken(f"{name}[{key!r}]", value) for key, value in given.items()}
-    if out and draws.ndim != 3:
-        raise ArgumentError(f"{name}: given for draws that are not those of chains; leave them out")
-    own = name == "stats"
-    for key, array in out.items():
-        if array.dtype.kind not in "biuf":
-            raise ArgumentError(f"{name}: {shown(key)} is no array of real numbers or booleans")
-        lead = draws.shape[:2] if own else (len(draws), *array.shape[1:2])
-        if array.ndim != 2 or array.shape != lead:
-            needed = str(lead) if own else f"({len(draws)}, n_warmup)"
-            raise ArgumentError(
-                f"{name}: {shown(key)} has shape {array.shape}; {needed} is needed to fit the draws"
-            )
-    if len({array.shape for array in out.values()}) > 1:
-        raise ArgumentError(f"{name}: arrays of different lengths given; one length is needed")
-    return out
-
-
-def _numbers(name: str, value: Any) -> Array:
-    # Draws on disk stay there, whatever their strides.
-    on_disk = isinstance(value, np.memmap) and value.dtype == np.float64
-    return value if on_disk else real_numbers(name, value, copy=None)
-
-
-def _shape(
-    name: str, array: NDArray[Any], needed: tuple[int, ...], more: str = ""
-) -> ArgumentError:
-    return ArgumentError(
-        f"{name}: an array of shape {array.shape} given; {needed} is needed to fit the draws{more}"
-    )
-
-
-def _no_nan_or_inf(name: str, array: Array, hint: str) -> None:
-    bad = np.isnan(array) | (array == np.inf)
-    if bad.any():
-        at = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise ArgumentError(f"{name}: {array[at]} given at {at}; numbers are needed, and {hint}")
+def _or_empty(given: Any) -> Any:
+    return {} if given is None else given

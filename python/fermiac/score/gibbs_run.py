@@ -150,7 +150,11 @@ class GibbsLoop(RunLoop[LangevinGibbs]):
         counts = self.chains.counts()
         calls = dict(zip(("start", "warmup", "sweeps", "denoise"), counts["n_calls"], strict=True))
         prior = np.exp(settings.log_prior - settings.log_prior.max())
+        labels: dict[str, Any] = {}
+        if self.before is not None:
+            labels = {k: getattr(self.before, k) for k in ("coords", "dims", "observed_data")}
         result = LangevinGibbs(
+            **labels,
             seed=settings.key,
             version=_core.__version__,
             isa=_core.isa_level,

@@ -401,7 +401,9 @@ class WalkResult(WalkData):
         """Not for walks: ``expect(f, under=...)`` averages under another law."""
         raise ArgumentError("reweight: ask walk.expect(f, under=...) for averages under a law")
 
-    def to_arviz(self, *, resample: bool = True, n: int | None = None, rng: RngLike = 0) -> Any:
+    def to_arviz(
+        self, *, resample: bool = True, n: int | None = None, rng: RngLike = 0, **groups: Any
+    ) -> Any:
         """Convert paths for ArviZ; see `fermiac.Sample.to_arviz`.
 
         Raises
@@ -411,7 +413,7 @@ class WalkResult(WalkData):
         """
         if self.paths is None:
             raise ArgumentError("to_arviz: ArviZ knows no visits; walk with record='path'")
-        return super().to_arviz(resample=resample, n=n, rng=rng)
+        return super().to_arviz(resample=resample, n=n, rng=rng, **groups)
 
     def plot_visits(self, ax: Axes | None = None) -> Axes:
         """Plot visits against the law; see `fermiac.plotting.plot_visits`."""
