@@ -14,14 +14,17 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, labels, real, whole
 from fermiac.distributions import Law
-from fermiac.errors import WorkerError
+from fermiac.errors import ArgumentError, WorkerError
 from fermiac.importance.result import Evidence, to_evidence
 from fermiac.importance.settings import with_dim
+from fermiac.importance.start import start_law
 from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import as_target
 from fermiac.targets.callables import law_handle
+from fermiac.targets.model import ModelTarget
+from fermiac.targets.models import is_model
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -40,7 +43,7 @@ Function = Callable[[Array], ArrayLike]
 
 def evidence(
     log_density: LogDensity | Law | Function | Any,
-    law: Law | Any,
+    law: Law | Any = None,
     n: int = 50_000,
     *,
     gradient: bool | Function | None = None,
@@ -71,9 +74,11 @@ def evidence(
     log_density : log-density, law, or callable
         The target, as `fermiac.targets.as_target` takes it: a function takes a batch of points,
         shape (n, d), and gives (n,), -inf where the density is 0. It need not be normalised. For a
-        posterior: log-prior plus log-likelihood.
+        posterior: log-prior plus log-likelihood. Or a model of PyMC, Stan or NumPyro: its points
+        are unconstrained, and the sample has its parameters and deterministic quantities.
     law : Law or frozen scipy.stats law
-        The law to start from, whose support holds that of the target. The prior will often do.
+        The law to start from, whose support holds that of the target. The prior will often do. For
+        a model it is a law of unconstrained points, by default a t law about the mode.
     n : int, default 50_000
         Evaluations of the target in all; at least 20 (d + 1).
     gradient : None, True or callable, default None
@@ -188,8 +193,22 @@ def evidence(
     True
     """
     start = time.perf_counter()
+    found = as_target(log_density) if law is None and is_model(log_density) else log_density
+    model = found if isinstance(found, ModelTarget) else None
+    if model is not None and (names is not None or gradient is not None):
+        raise ArgumentError(
+            f"{'names' if names is not None else 'gradient'}: given with {model!r}, whose sample "
+            "has names of its own and constrained draws; leave it out"
+        )
+    if law is None:
+        if model is None:
+            raise ArgumentError(
+                "law: not given; the law to start from is needed, for all but models of PyMC, Stan "
+                "and NumPyro"
+            )
+        law = start_law(model)
     law = with_dim(law)
-    target = as_target(log_density, law.dim, gradient, check=check)
+    target = as_target(found, law.dim, gradient, check=check)
     named = labels(names, law.dim)
     settings: dict[str, Any] = {
         "n": whole("n", n, 1, 2**62),
@@ -233,7 +252,7 @@ def evidence(
                 except (KeyboardInterrupt, WorkerError) as stop:
                     error, stopped = stop, True
             took = time.perf_counter() - start
-            result = to_evidence(raw, gradients, settings, key, named, stopped, took)
+            result = to_evidence(raw, gradients, settings, key, named, stopped, took, model)
         if error is not None:
             if stopped:
                 error.partial_result = result  # type: ignore[attr-defined]

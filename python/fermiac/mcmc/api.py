@@ -30,6 +30,7 @@ from fermiac.runs.loop import run_and_warn
 from fermiac.runs.shards import evaluated
 from fermiac.targets import as_target
 from fermiac.targets.density import LogDensity
+from fermiac.targets.model import ModelTarget
 from fermiac.targets.transformed_density import TransformedDensity, transformed
 
 if TYPE_CHECKING:
@@ -266,23 +267,29 @@ def sample(
     )
     keep_state = yes("keep_state", keep_state)
     if check_gradient is None:
-        check_gradient = target.form in ("python", "native")
+        check_gradient = target.form in ("python", "native") and not target._autodiff
     comparing = yes("check_gradient", check_gradient) and kernel.needs_gradient
     if stop is not None:
         if not isinstance(stop, StopWhen):
             raise ArgumentError(f"stop: {shown(stop)} given; a fermiac.mcmc.StopWhen is needed")
         stop.check(settings.n_chains, kernel._n_points(2) > 1)
     limit = None if max_time is None else positive("max_time", max_time)
+    model = target if isinstance(target, ModelTarget) else None
+    if model is not None and (names is not None or transforms is not None):
+        raise ArgumentError(
+            f"{'names' if names is not None else 'transforms'}: given with {target!r}, which has "
+            "its own; leave them out"
+        )
     named = _labels(names, target)
     workers = resolve_threads(n_threads)
     with (
         reporter(progress, "sample", "transitions") as report,
         evaluated(target, executor, target_factory, workers, report) as (target, report),
     ):
-        space = None if transforms is None else transformed(target, transforms, names=named)
+        space = model if transforms is None else transformed(target, transforms, names=named)
         kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
         job = Job(
-            target=target if space is None else space,
+            target=space if isinstance(space, TransformedDensity) else target,
             kernel=kernel,
             settings=settings,
             key=key_of(rng) if kept is None else kept.key(rng),
@@ -334,6 +341,8 @@ def _require_gradient(kernel: Kernel, target: LogDensity) -> None:
 
 
 def _labels(names: Sequence[str] | None, target: LogDensity) -> tuple[str, ...] | None:
+    if isinstance(target, ModelTarget):
+        return target.names
     if names is None:
         # The names of a transformed target belong to its constrained coordinates.
         before = isinstance(target, TransformedDensity)

@@ -17,7 +17,7 @@ from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.dynamic import as_dynamic, loop_of
 from fermiac.nested.job import BOUNDS, job_of
-from fermiac.nested.problem import as_blobs, as_likelihood, as_prior
+from fermiac.nested.problem import Prior, as_blobs, as_likelihood, as_model, as_prior
 from fermiac.nested.result import NestedResult
 from fermiac.nested.run import KIND
 from fermiac.nested.samplers import SAMPLERS, Sampler, refuse_importance
@@ -48,7 +48,7 @@ Function = Callable[[Array], ArrayLike]
 
 def sample(
     log_likelihood: LogDensity | Function | Any,
-    prior: Law | Function | Sequence[Any],
+    prior: Law | Function | Sequence[Any] | None = None,
     dim: int | None = None,
     *,
     n_live: int = 500,
@@ -90,7 +90,9 @@ def sample(
     log_likelihood : log-density, torch module, native function or callable
         As `fermiac.targets.as_target` takes it: a function takes a batch of points, shape (n, d),
         and returns (n,) values, -inf where the likelihood is 0. Constants shift `log_evidence`.
-    prior : law, sequence of laws, or callable
+        Or a model of PyMC or NumPyro, likelihood and prior in one: its points move in its
+        unconstrained space, and draws are its parameters and deterministic quantities.
+    prior : law, sequence of laws, or callable; not for a model
         A law with a map from the unit cube (`fermiac.distributions.Uniform`, `Normal`, `Product`,
         ...); a list of laws, also frozen ones of scipy.stats, for the coordinates in order; or a
         function that maps points of the open unit cube, shape (n, d), to parameters of the same
@@ -241,10 +243,21 @@ def sample(
     """
     start = time.perf_counter()
     check = yes("check", check)
-    known = getattr(log_likelihood, "dim", None)
-    mapped = as_prior(prior, dim, known if isinstance(known, int) else None, check)
+    given = {
+        "names": names is not None,
+        "blobs": blobs is not None,
+        "gradient": gradient is not None,
+        "surrogate": surrogate is not None,
+    }
+    model = as_model(log_likelihood, prior, given)
+    target: Any
     n_blobs = as_blobs(blobs)
-    target = as_likelihood(log_likelihood, mapped.dim, n_blobs[0], gradient, check)
+    if model is not None:
+        mapped, target, names = Prior.of_model(model), model.likelihood, model.free_names
+    else:
+        known = getattr(log_likelihood, "dim", None)
+        mapped = as_prior(prior, dim, known if isinstance(known, int) else None, check)
+        target = as_likelihood(log_likelihood, mapped.dim, n_blobs[0], gradient, check)
     limit = None if max_time is None else positive("max_time", max_time)
     doublings = as_doublings(validate)
     if surrogate is not None and checkpoint is not None:
@@ -275,6 +288,7 @@ def sample(
         blobs=n_blobs,
         key=key_of(rng) if kept is None else kept.key(rng),
         dynamic=aim,
+        model=model,
     )
     workers = resolve_threads(n_threads)
     with (

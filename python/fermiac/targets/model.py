@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -79,7 +80,7 @@ class ModelTarget(LogDensity):
         initial_point: Array,
         radius: float,
         support: Support | None = None,
-        pointwise: Variables | None = None,
+        pointwise: Callable[[], Mapping[str, tuple[int, ...]]] = dict,
         observed_data: Mapping[str, Any] | None = None,
         coords: Mapping[str, Sequence[Any]] | None = None,
         dims: Mapping[str, Sequence[str]] | None = None,
@@ -88,7 +89,7 @@ class ModelTarget(LogDensity):
         self.variables = variables
         self._free = free
         self._label = label
-        self._pointwise = Variables({}) if pointwise is None else pointwise
+        self._shapes_by_observation = pointwise
         self.initial_point = initial_point
         self._radius = radius
         self._bounds = support or [(-math.inf, math.inf)] * variables.dim
@@ -96,9 +97,12 @@ class ModelTarget(LogDensity):
         self.has_gradient = density.has_gradient
         self.form = density.form
         self.names = variables.names
-        self.observed_data = {k: np.asarray(v) for k, v in (observed_data or {}).items()}
-        self.coords = {str(k): tuple(v) for k, v in (coords or {}).items()}
-        self.dims = {str(k): tuple(v) for k, v in (dims or {}).items()}
+        arrays = {str(k): np.asarray(v) for k, v in (observed_data or {}).items()}
+        self.observed_data = {k: v for k, v in arrays.items() if v.dtype.kind in "biuf"}
+        named = {*variables.shapes, *self.observed_data}
+        self.dims = {str(k): tuple(v) for k, v in (dims or {}).items() if k in named}
+        used = {dim for axes in self.dims.values() for dim in axes}
+        self.coords = {str(k): tuple(v) for k, v in (coords or {}).items() if k in used}
 
     @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
@@ -119,6 +123,10 @@ class ModelTarget(LogDensity):
     def log_likelihood_shapes(self) -> Mapping[str, tuple[int, ...]]:
         """The shape of the log-likelihood of each observed variable; empty if there is none."""
         return self._pointwise.shapes
+
+    @cached_property
+    def _pointwise(self) -> Variables:
+        return Variables(dict(self._shapes_by_observation()))
 
     @property
     def _handle(self) -> Any:
@@ -251,6 +259,18 @@ class ModelTarget(LogDensity):
             If the model does not tell it apart from the prior.
         """
         return self._likelihood()
+
+    @property
+    def _labelled(self) -> dict[str, Any]:
+        """The fields by which a sample of the model names its parts."""
+        shapes = {**{k: v.shape for k, v in self.observed_data.items()}, **self.shapes}
+        return {
+            "names": self.names,
+            "coords": self.coords,
+            # Those that do not fit, as of transposed data, are left out.
+            "dims": {k: v for k, v in self.dims.items() if len(v) == len(shapes[k])},
+            "observed_data": self.observed_data,
+        }
 
     # What the libraries differ in.
 

@@ -165,7 +165,7 @@ class NumPyroTarget(ModelTarget):
             initial_point=np.zeros(free.dim),
             radius=_RADIUS,
             support=_support(shown_sites),
-            pointwise=Variables({s["name"]: _likelihood_shape(s) for s in observed}),
+            pointwise=lambda: {s["name"]: _likelihood_shape(s) for s in observed},
             observed_data={s["name"]: np.asarray(s["value"]) for s in observed},
             coords=coords,
             dims=dims,
@@ -229,7 +229,7 @@ class NumPyroTarget(ModelTarget):
         primitives: Any = importlib.import_module("numpyro.primitives")
         numpy, util, free = self._numpy, self._util, self._free
 
-        class Quantiles(primitives.Messenger):  # type: ignore[misc, name-defined]
+        class Quantiles(primitives.Messenger):  # type: ignore[misc]
             """A handler that gives latent variables their values at a point of the unit cube."""
 
             def __init__(self, fn: Any, u: Mapping[str, Any]) -> None:
@@ -299,7 +299,7 @@ def _log_probability(site: Site) -> Any:
 
 def _quantiles(site: Site, u: Any) -> Any:
     law = site["fn"]
-    inner = getattr(law, "base_dist", law) if type(law).__name__ in _WRAPPERS else law
+    inner: Any = getattr(law, "base_dist", law) if type(law).__name__ in _WRAPPERS else law
     try:
         value = inner.icdf(u)
     except (NotImplementedError, AttributeError) as error:

@@ -106,7 +106,7 @@ class Graphs:
         return vector, self.joined([self.forward(rv, x, given) for rv, x in given.items()])
 
     def shapes(self, graphs: Sequence[Any], at: Array) -> list[tuple[int, ...]]:
-        """Return the shapes of graphs of the point, found at one where they are not in the types."""
+        """Return the shapes of graphs of the point; `at` is one, for shapes that depend on it."""
         known = [graph.type.shape for graph in graphs]
         if all(None not in shape for shape in known):
             return [tuple(map(int, shape)) for shape in known]

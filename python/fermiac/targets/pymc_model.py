@@ -166,7 +166,7 @@ class PyMCTarget(ModelTarget):
             initial_point=initial,
             radius=_RADIUS,
             support=_support(model, shapes),
-            pointwise=Variables({name: array.shape for name, array in data.items()}),
+            pointwise=lambda: dict(zip(data, self._likelihood_shapes(), strict=True)),
             observed_data=data,
             coords={name: labels for name, labels in model.coords.items() if labels is not None},
             dims={
@@ -184,6 +184,9 @@ class PyMCTarget(ModelTarget):
         if name not in self._programs:
             self._programs[name] = self._compiler.rows(*make(), k, name)
         return self._programs[name]
+
+    def _likelihood_shapes(self) -> list[tuple[int, ...]]:
+        return self._graphs.shapes(self._graphs.by_observation(), self.initial_point)
 
     def _constrained(self, x: Array) -> Array:
         return self._programs["constrain"](x)
@@ -236,9 +239,7 @@ def _support(model: Any, shapes: Sequence[tuple[int, ...]]) -> Support:
     bounds = [_bounds(model, rv) for rv in model.free_RVs]
     bounds += [(-math.inf, math.inf)] * len(model.deterministics)
     return [
-        pair
-        for pair, shape in zip(bounds, shapes, strict=True)
-        for _ in range(math.prod(shape))
+        pair for pair, shape in zip(bounds, shapes, strict=True) for _ in range(math.prod(shape))
     ]
 
 

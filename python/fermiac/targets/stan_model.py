@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import pickle
 import re
 import sys
 import zlib
@@ -151,6 +152,12 @@ def from_stan(
     return StanTarget(handle, listed, coords, dims)
 
 
+def _again(path: str, data: str, *arguments: Any) -> StanTarget:
+    """Return the target of a library and its data, in another process."""
+    seed, listed, coords, dims = arguments
+    return StanTarget(_Handle(_library(path), None, data.encode(), seed), listed, coords, dims)
+
+
 def is_stan(obj: Any) -> bool:
     """Return whether an object is a model of BridgeStan; nothing is imported."""
     kind = getattr(sys.modules.get("bridgestan"), "StanModel", None)
@@ -162,6 +169,11 @@ class _Handle:
 
     def __init__(self, library: Any, model: Any, data: bytes | None, seed: int) -> None:
         self.seed = seed
+        #: The path of the library and the data, where they are known.
+        self.source = (
+            getattr(model, "lib_path", getattr(library, "_name", None)),
+            getattr(model, "data", None) if data is None else data.decode(),
+        )
         self.call = {name: _function(library, name) for name in _FUNCTIONS}
         self._library = library
         self._model = model  # keeps it alive
@@ -215,6 +227,7 @@ class StanTarget(ModelTarget):
         dims: Mapping[str, Sequence[str]] | None,
     ) -> None:
         self._stan = handle
+        self._listed = tuple(log_likelihood)
         dim = int(handle.call["bs_param_unc_num"](handle.pointer))
         if dim < 1:
             raise ArgumentError("model: one without parameters given; there is nothing to sample")
@@ -244,10 +257,20 @@ class StanTarget(ModelTarget):
             label=handle.name,
             initial_point=np.zeros(dim),
             radius=_RADIUS,
-            pointwise=Variables({k: c.shape for k, c in chosen.items()}),
+            pointwise=lambda: {k: c.shape for k, c in chosen.items()},
             coords=coords,
             dims=dims,
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        path, data = self._stan.source
+        if not path or data is None:
+            raise pickle.PicklingError(
+                f"{self!r} cannot be pickled, since its library has no path; let every worker make "
+                "its own: pass target_factory='module:function', a function that returns the target"
+            )
+        arguments = (self._stan.seed, self._listed, self.coords, self.dims)
+        return _again, (path, data, *arguments)
 
     def _all(self, x: Array) -> Array:
         """Return all variables of points, in the order of Stan."""
