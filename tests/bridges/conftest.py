@@ -17,6 +17,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             # Other libraries warn of each other.
             item.add_marker(pytest.mark.filterwarnings("ignore"))
             item.add_marker(pytest.mark.filterwarnings("error::fermiac.errors.FermiacWarning"))
+            # Chains are short.
+            item.add_marker(pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore::fermiac.errors.WeightWarning"))
 
 
 @pytest.fixture(autouse=True)

@@ -132,7 +132,7 @@ def test_most_points_rejected_is_a_warning(libraries: dict[bool, Path]) -> None:
     with pytest.warns(ConvergenceWarning) as seen:
         fm.mcmc.sample(
             target,
-            kernel=fm.mcmc.RWM(step_size=1e7),
+            kernel=fm.mcmc.RWM(scale=1e7),
             init=start,
             n_chains=2,
             n_warmup=0,

@@ -88,7 +88,7 @@ class Variables:
             If there is no such name; the message has the nearest.
         """
         if name in self.places:
-            return x[..., self.places[name]].reshape(*x.shape[:-1], *self.shapes[name])
+            return x[..., self.places[name]].reshape((*x.shape[:-1], *self.shapes[name]))
         return x[..., self.columns(name)[0]]
 
     def columns(self, name: str) -> list[int]:

@@ -280,6 +280,8 @@ def native(
             f"argument as void *; a function that fills gradients takes it besides them,\n"
             f"    {FORMS['gradient']}"
         )
+    if signature == "bridgestan" and not data:
+        raise ArgumentError("user_data: not given; for BridgeStan it is the address of the model")
     return NativeTarget(
         {
             "address": address,
