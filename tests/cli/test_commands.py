@@ -113,7 +113,7 @@ def test_scores(capsys: Captured, scores: tuple[Path, Path], threshold: str, met
     a = fm.privacy.audit_scores(members, others, threshold=strategy, method=method, rng=5)
     bound, _, posterior = out.partition("Posterior of these counts")
     assert bound.startswith("Frequentist" if method == "clopper-pearson" else "Bayesian")
-    assert a.summary() in bound
+    assert str(a.summary()) in bound
     p = fm.privacy.epsilon_posterior(**a.counts, direction="attack")
     assert repr(p) in posterior
     assert ("no part in the choice" in posterior) == (threshold == "holdout")

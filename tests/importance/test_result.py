@@ -108,5 +108,5 @@ def test_texts() -> None:
     z = run_evidence(small(), n=5000, rng=0)
     assert repr(z).startswith("Evidence: log Z = ")
     assert len(repr(z).splitlines()) <= 6
-    assert "seed 0" in z.summary()
+    assert "seed 0" in str(z.summary())
     assert z.to_dict()["sample"]["log_weights"][0] == z.sample.log_weights[0]  # type: ignore[index]

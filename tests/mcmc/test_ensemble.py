@@ -227,7 +227,7 @@ def test_summaries_show_times_in_place_of_rhat() -> None:
     law = fm.distributions.Normal([0.0, 0.0])
     s = fm.mcmc.sample(law, kernel=DE(), n_chains=16, n_draws=1000, rng=0)
     assert s.warnings == ()
-    lines = s.summary().splitlines()
+    lines = str(s.summary()).splitlines()
     time = fm.diagnostics.autocorr_time(s.draws)
     assert lines[0].startswith(
         f"Sample of 16 walkers × 1000 draws in 2 dimensions: τ ≤ {time.max():.3g}"
@@ -238,9 +238,9 @@ def test_summaries_show_times_in_place_of_rhat() -> None:
         assert line.split()[-1] == f"{tau:.1f}"
         assert line.split()[-3] == f"{ess:.0f}"
     assert lines[4].startswith("16 walkers × 1000 draws after 1000 of warm-up")
-    assert "R-hat" not in s.summary() + repr(s)
+    assert "R-hat" not in str(s.summary()) + repr(s)
     wide = replace(fm.Sample.from_arrays(np.tile(s.draws, 25)), settings=s.settings)
-    assert f"the largest tau is {time.max():.1f} (x[" in wide.summary()
+    assert f"the largest tau is {time.max():.1f} (x[" in str(wide.summary())
 
 
 def test_short_runs_and_still_walkers_are_warned_of() -> None:
@@ -253,7 +253,7 @@ def test_short_runs_and_still_walkers_are_warned_of() -> None:
     x = np.random.default_rng(0).normal(size=(100, 400, 2))
     x[:3] = x[:3, :1]
     still = replace(fm.Sample.from_arrays(x), settings={"ensemble": True})
-    assert "3 of 100 walkers never moved" in still.summary()
+    assert "3 of 100 walkers never moved" in str(still.summary())
 
 
 def test_rules_that_stop_ensembles() -> None:

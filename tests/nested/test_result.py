@@ -75,14 +75,14 @@ def test_what_is_said(run: NestedResult) -> None:
         f"NestedResult: log Z = {run.log_evidence:.2f} ± {error}, H {run.information:.3g} nats, "
         f"ESS {run.ess:.0f}, n live 200"
     )
-    text = run.summary()
+    text = str(run.summary())
     assert text.startswith(head)
     assert "ranks of new points   z = 0.25" in text
     assert f"{run.n_evals}, 33.33% of them points of the run" in text
     assert [line.split()[0] for line in text.splitlines()[-3:]] == ["a", "b", "c"]
     stopped = result_of(GAUSSIAN, 1, converged=False, status="stopped", warnings=("too short",))
-    assert "stopped, not converged" in stopped.summary()
-    assert stopped.summary().endswith("warning: too short")
+    assert "stopped, not converged" in str(stopped.summary())
+    assert str(stopped.summary()).endswith("warning: too short")
 
 
 def test_the_unbiased_evidence(runs: list[NestedResult]) -> None:

@@ -68,7 +68,7 @@ def test_autocorrelations() -> None:
 def test_the_times_of_walkers_are_those_of_the_table() -> None:
     draws = np.cumsum(fm.random.Stream(3).normal((6, 2000, 2)), axis=1) * 0.02
     s = replace(fm.Sample.from_arrays(np.sin(draws)), settings={"ensemble": True})
-    table = s.summary().splitlines()
+    table = str(s.summary()).splitlines()
     assert table[1].split()[-1] == "tau"
     shown = [float(line.split()[-1]) for line in table[2:4]]
     titles = [ax.get_title(loc="left") for ax in s.plot_autocorrelation()]

@@ -65,10 +65,10 @@ def test_divergences_in_pairs() -> None:
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:
-    with pytest.raises(ArgumentError, match="37 coordinates given, of which 36"):
-        weighted(d=37, n=100).plot_marginals()
-    with pytest.raises(ArgumentError, match=r"9 coordinates given, of which 8 .* by columns="):
-        weighted(d=9, n=100).plot_pairs()
+    with pytest.raises(ArgumentError, match="201 coordinates given, of which 200"):
+        weighted(d=201, n=100).plot_marginals()
+    with pytest.raises(ArgumentError, match=r"41 coordinates given, of which 40 .* by var_names="):
+        weighted(d=41, n=100).plot_pairs()
     with pytest.raises(ArgumentError, match="columns: 3 given; a sequence"):
         weighted(d=9, n=100).plot_pairs(columns=3)  # type: ignore[arg-type]
     _, given = plt.subplots(2)

@@ -256,7 +256,7 @@ def test_results(tmp_path) -> None:
     assert isinstance(one.epsilon_lower, float)
     assert isinstance(one.n_correct, int)
     assert math.isnan(one.mu_lower)
-    assert one.summary() == repr(one)
+    assert str(one.summary()) == repr(one)
     assert one.to_dict()["n_guesses"] == 100
 
 

@@ -133,7 +133,7 @@ def test_texts_and_files(tmp_path: Any) -> None:
     p = POSTERIOR(400, 100, 100, 400, delta=1e-5)
     assert repr(p).startswith("EpsilonPosterior: 1.42241, 90 % interval 1.28491 to 1.56898")
     assert len(repr(p).splitlines()) <= 6
-    assert "1.42409" in p.summary()
+    assert "1.42409" in str(p.summary())
     many = POSTERIOR([40, 400], 10, 10, 40, prior=((1, 1), (2, 8)))
     assert "shape (2,)" in repr(many)
     for k, result in enumerate((p, many, p.mu_posterior(), p.delta_posterior([0.5, 1.0]))):

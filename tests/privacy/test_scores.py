@@ -141,8 +141,8 @@ def test_results_are_saved_and_shown(tmp_path: Path) -> None:
         result.save(tmp_path / "r")
         assert fm.load(tmp_path / "r").to_dict() == result.to_dict()
         assert len(repr(result).splitlines()) <= 6
-    assert "HoldOutThreshold(frac=0.5)" in a.summary()
-    assert "correlation" in a.summary()
+    assert "HoldOutThreshold(frac=0.5)" in str(a.summary())
+    assert "correlation" in str(a.summary())
 
 
 def test_curves_are_drawn() -> None:

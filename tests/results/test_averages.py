@@ -169,7 +169,7 @@ def test_targets_have_the_dimension_of_the_sample() -> None:
 
 def test_tables() -> None:
     s = gaussian(1000, 0)
-    text = s.summary().splitlines()
+    text = str(s.summary()).splitlines()
     assert text[0].startswith("Sample of 1000 points in 2 dimensions, weighted: ESS ")
     assert "k-hat" in text[0]
     assert text[1].split() == ["name", "mean", "mcse", "sd", "5%", "50%", "95%", "ess"]

@@ -101,7 +101,7 @@ def test_weighted_chains() -> None:
     assert abs(np.mean(np.square(pulls)) - 1) < 0.15 + 5 * np.sqrt(2 / 100)
     assert 2 < np.mean(ratios) < 3  # √9 for x itself
     assert "weighted: ESS" in repr(t)
-    assert "mcse_mean" in t.summary()
+    assert "mcse_mean" in str(t.summary())
     even = replace(s, log_weights=np.zeros((4, 500)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -173,5 +173,5 @@ def test_scale_does_not_matter() -> None:
     for scale in (1e-150, 1e150):
         e = fm.Sample.from_arrays(x).expect(lambda x, c=scale: c * x[:, 0])
         assert e.ess == pytest.approx(ess, rel=1e-9)
-    tiny = fm.Sample.from_arrays(1e-30 * x).summary().split("\n")[2].split()
+    tiny = str(fm.Sample.from_arrays(1e-30 * x).summary()).split("\n")[2].split()
     assert float(tiny[6]) == pytest.approx(1e-30 / np.sqrt(ess), rel=0.1)

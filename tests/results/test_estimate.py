@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import stats
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, NumericalError
@@ -103,7 +106,7 @@ def test_texts(estimate: fm.Estimate) -> None:
     assert len(text.splitlines()) <= 6
     assert text.startswith("Estimate: x = 3.")
     assert "±" in text.splitlines()[0]
-    table = estimate.summary().splitlines()
+    table = str(estimate.summary()).splitlines()
     assert table[0].split() == ["name", "mean", "stderr", "relative", "ess", "khat"]
     assert [line.split()[0] for line in table[1:4]] == ["x", "x2", "x3"]
     assert "10000 evaluations, seed 0" in table[4]
@@ -121,3 +124,65 @@ def test_kept_samples() -> None:
     assert np.all(np.asarray(e.sample.ess) > 100)
     assert repr(e.sample).startswith(f"Sample of {n} points in 1 dimension, weighted: ESS")
     assert json.loads(json.dumps(e.sample.to_dict()))["error_model"] == "weighted"
+
+
+def test_intervals_of_independent_points_are_students() -> None:
+    x = np.array([1.0, 2.0, 4.0, 8.0, 9.0])
+    e = fm.Sample.from_arrays(x).expect(lambda x: np.hstack([x, 2 * x]))
+    np.testing.assert_allclose(e.dof, [4.0, 4.0], rtol=1e-12)
+    low, high = e.interval(0.9)
+    expected = stats.t.interval(0.9, 4, loc=x.mean(), scale=stats.sem(x))
+    np.testing.assert_allclose([low[0], high[0]], expected, rtol=1e-12)
+    np.testing.assert_allclose([low[1], high[1]], 2 * np.array(expected), rtol=1e-12)
+
+
+def test_intervals_of_few_points_cover() -> None:
+    # With normal quantiles the coverage of 5 normal points would be 0.88.
+    x = fm.random.Stream(0).normal((4000, 5))
+    hits = 0
+    for row in x:
+        low, high = fm.Sample.from_arrays(row).expect(row).interval(0.95)
+        hits += low <= 0 <= high
+    assert abs(hits / 4000 - 0.95) < 5 * np.sqrt(0.95 * 0.05 / 4000)
+
+
+def test_degrees_of_freedom_of_the_error_models() -> None:
+    x = fm.random.Stream(0).normal((200, 1))
+    weights = 0.3 * x[:, 0]
+    weighted = fm.Sample.from_arrays(x, weights)
+    e = weighted.expect(lambda x: x[:, 0])
+    assert e.dof == pytest.approx(weighted.ess - 1)
+    controlled = fm.Sample.from_arrays(x, gradients=-x).expect(
+        lambda x: np.sin(x[:, 0]), controls="stein"
+    )
+    assert controlled.dof == pytest.approx(200 - 3)
+    chains = fm.Sample.from_arrays(fm.random.Stream(0).normal((4, 500, 1)))
+    e = chains.expect(lambda x: x[:, 0])
+    assert e.dof == pytest.approx(min(e.ess, 2000) - 1)
+    law = fm.distributions.Normal()
+    prior = fm.distributions.Uniform(-5.0, 5.0)
+    assert fm.nested.sample(law, prior, n_live=50, rng=0).expect(lambda x: x[:, 0]).dof == 49
+    plain = fm.importance.expect(lambda x: x[:, 0], law, n=500, method="mc", rng=0)
+    assert plain.dof == 499
+    z = replace(plain, dof=float("inf"))
+    low, high = z.interval(0.95)
+    assert (high - low) / 2 == pytest.approx(1.959963984540054 * z.stderr, rel=1e-12)
+
+
+def test_functions_of_estimates_have_the_least_degrees_of_freedom() -> None:
+    e = fm.Sample.from_arrays(np.arange(30.0)).expect(lambda x: np.hstack([x + 1, x**2, x]))
+    e = replace(e, dof=np.array([5.0, 9.0, 7.0]))
+    assert e.ratio(1, 2).dof == 7.0
+    np.testing.assert_array_equal(e.transform(lambda m: [m[0], m[1] + m[2]]).dof, [5.0, 7.0])
+
+
+def test_intervals_refuse_what_has_none(tmp_path: Path) -> None:
+    e = fm.Sample.from_arrays(np.arange(30.0)).expect(lambda x: x[:, 0] * 1j)
+    with pytest.raises(ArgumentError, match="complex"):
+        e.interval()
+    e = fm.Sample.from_arrays(np.arange(30.0)).expect(lambda x: x[:, 0])
+    for prob in (0, 1, "a", [0.5], np.nan):
+        with pytest.raises(ArgumentError, match="prob"):
+            e.interval(prob)  # type: ignore[arg-type]
+    e.save(tmp_path / "e.safetensors")
+    assert fm.Estimate.load(tmp_path / "e.safetensors").interval() == e.interval()

@@ -109,3 +109,23 @@ def test_corner_and_arviz_take_the_dataset_and_chains() -> None:
     np.testing.assert_array_equal(convert(s)["posterior"]["x"], s.draws)
     for given in (s, s.to_xarray()):
         assert len(corner.corner(given).axes) == 9
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_tables_come_back(library: Any) -> None:
+    pytest.importorskip(library)
+    weighted = fm.Sample.from_arrays(X[0], np.arange(5.0), names=NAMES)
+    for s in (chains(), weighted, fm.Sample.from_arrays(X[0]), chains()[:1, :]):
+        t = fm.Sample.from_arrays(s.to_dataframe(library=library))
+        np.testing.assert_array_equal(t.draws, s.draws)
+        assert (t.names, t.error_model) == (s._labels, s.error_model)
+        if s.log_weights is not None:
+            np.testing.assert_array_equal(t.log_weights, s.log_weights)
+    table = chains().to_dataframe(library=library)
+    if library == "pandas":
+        shuffled = table.sample(frac=1.0, random_state=0)
+        np.testing.assert_array_equal(fm.Sample.from_arrays(shuffled).draws, X)
+    with pytest.raises(ArgumentError, match="chains of 4 to 5 draws"):
+        fm.Sample.from_arrays(table[1:])
+    with pytest.raises(ArgumentError, match="without a column"):
+        fm.Sample.from_arrays(table[["chain", "draw"]])

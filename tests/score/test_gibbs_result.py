@@ -57,7 +57,7 @@ def test_results_are_saved_merged_and_averaged(tmp_path):
     with pytest.warns(ConvergenceWarning):
         merged = r.merge(langevin_gibbs(EXACT, **(HOW | {"rng": 18}), names=["a", "b", "c"]))
     assert merged.draws.shape == (140, 6, 3)
-    text = r.summary()
+    text = str(r.summary())
     assert "mean log σ" in text
     assert "model calls for a draw" in text
     assert np.isfinite([r.log_sigma_mcse, r.log_sigma_rhat, r.log_sigma_ess]).all()

@@ -233,7 +233,7 @@ def test_weights_and_laws_of_levels(torch: Any) -> None:
     for law in ("log-uniform", (0.0, 1.0)):
         told = fm.score.train_score(data, sigma_law=law, **few).training
         assert not np.array_equal(told.losses, named.training.losses)
-    assert "held out" in told.summary()
+    assert "held out" in str(told.summary())
     none = fm.score.train_score(data, validation_fraction=0.0, **few).training
     assert none.held_out.shape == (0,)
 

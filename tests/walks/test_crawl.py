@@ -144,7 +144,7 @@ def test_averages() -> None:
     assert abs(e.mean - GRAPH.degrees.mean()) < 5 * e.stderr
     e = crawler(Site(), weights=weigh).run(3000).expect(degrees)
     assert abs(e.mean - WEIGHTS @ GRAPH.degrees / WEIGHTS.sum()) < 5 * e.stderr
-    assert "discovered" in w.summary()
+    assert "discovered" in str(w.summary())
     assert "Crawl" in repr(w)
     for name in ("tvd", "walker_tvd", "coverage", "history_noise"):
         with pytest.raises(ArgumentError, match=name):

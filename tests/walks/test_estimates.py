@@ -272,7 +272,7 @@ def test_a_walk_is_a_sample(record: str) -> None:
         with pytest.raises(ArgumentError, match=name):
             getattr(w, name)
     assert w.weights.sum() == pytest.approx(1)
-    assert "total variation" in w.summary()
+    assert "total variation" in str(w.summary())
     axes = w.plot_marginals()
     assert len(axes) == 1
     again = pickle.loads(pickle.dumps(walk(f=lambda nodes: nodes, record=record)))

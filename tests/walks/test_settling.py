@@ -37,8 +37,8 @@ def test_choices_are_reported(n_steps: int, kernel: str, base: str, burn_in: int
     assert w.chosen == ("kernel", "base", "burn_in")
     assert w.settling == (606 if kernel == "srrw" else 0)
     told = f"burn-in {burn_in} of {n_steps} steps"
-    assert told in w.summary()
-    assert "chosen by the steps per node: kernel, base, burn-in" in w.summary()
+    assert told in str(w.summary())
+    assert "chosen by the steps per node: kernel, base, burn-in" in str(w.summary())
     # They are those of a walk that is told.
     same(w, fm.walks.walk(KARATE, kernel, base, n_steps=n_steps, n_walkers=16, rng=0))
     told_all = {"n_steps": n_steps, "n_walkers": 16, "burn_in": burn_in, "rng": 0}

@@ -329,7 +329,7 @@ def test_results_are_shown_saved_and_drawn(tmp_path: Any) -> None:
     assert repr(o).startswith("Optimum: (")
     assert "±" in repr(o)
     assert len(repr(o).splitlines()) <= 6
-    assert "stderr" in o.summary()
+    assert "stderr" in str(o.summary())
     o.save(tmp_path / "o.safetensors")
     again = fm.walks.OptimizeResult.load(tmp_path / "o.safetensors")
     np.testing.assert_array_equal(again.trace.theta, o.trace.theta)

@@ -27,7 +27,6 @@ __all__ = [
     "RngLike",
     "Size",
     "choice",
-    "column_names",
     "columns",
     "key_of",
     "labels",
@@ -109,13 +108,17 @@ def suggestion(word: str, known: list[str]) -> str:
 def listed(given: Any, most: int) -> list[Any] | None:
     """Return the items of an iterable, or None if it is none or has more than `most`.
 
-    Text is no iterable here, and an endless iterable is left after `most` + 1 items.
+    Text is no iterable here, nor is an object that fails when it is asked for its items. An endless
+    iterable is left after `most` + 1 items.
     """
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         return None
-    if isinstance(given, Sized) and len(given) > most:
+    try:
+        if isinstance(given, Sized) and len(given) > most:
+            return None
+        items = list(islice(given, most + 1))
+    except Exception:
         return None
-    items = list(islice(given, most + 1))
     return None if len(items) > most else items
 
 
@@ -304,22 +307,6 @@ def taken(name: str, given: Any) -> NDArray[Any]:
             f"{name}: {type(value).__name__} was given whose parts make no array; numbers are "
             "needed, as many in each part"
         ) from error
-
-
-def column_names(given: Any) -> tuple[str, ...] | None:
-    """Return the names of the columns of a DataFrame; None for other objects, or other names.
-
-    Pandas and polars have the same attribute, so that neither is imported.
-    """
-    if isinstance(given, np.ndarray | list | tuple) or getattr(given, "ndim", 2) != 2:
-        return None
-    try:
-        names = listed(getattr(given, "columns", None), MOST_NAMES)
-    except Exception:  # of an object that fails when it is asked
-        return None
-    if not names or not all(isinstance(name, str) for name in names):
-        return None
-    return tuple(map(str, names))
 
 
 def _real_array(name: str, given: Any, kinds: str) -> Array:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import shown, suggestion
+from fermiac._base.validate import listed, shown, suggestion
 from fermiac.errors import ArgumentError, UnknownNameError
 
 __all__ = ["Variables"]
@@ -110,6 +110,27 @@ class Variables:
             f"no parameter {shown(name)}; {suggestion(name, known)}There are "
             f"{', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
         )
+
+    def positions(self, names: Any, what: str = "var_names") -> list[int]:
+        """Return the positions of the coordinates of variables or coordinates, all by default.
+
+        Raises
+        ------
+        ArgumentError
+            If a name is unknown or a coordinate comes twice, or if there is no name.
+        """
+        if names is None:
+            return list(range(self.dim))
+        given = [names] if isinstance(names, str) else listed(names, self.dim)
+        if not given or not all(isinstance(name, str) for name in given):
+            raise ArgumentError(
+                f"{what}: {shown(names)} given; names of variables or coordinates are needed, out "
+                f"of {', '.join(list(self.shapes)[:12])}"
+            )
+        found = [j for name in given for j in self.columns(name)]
+        if len(set(found)) < len(found):
+            raise ArgumentError(f"{what}: {shown(names)} given, in which a coordinate comes twice")
+        return found
 
     def split(self, x: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Return all variables of points (..., d)."""

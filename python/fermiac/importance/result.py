@@ -16,6 +16,7 @@ from fermiac.results import Estimate, Result, Sample
 from fermiac.results.averages import join_complex
 from fermiac.results.result import warn
 from fermiac.results.sample import OTHER_SPACE
+from fermiac.results.summary import Summary
 from fermiac.targets.model import ModelTarget
 
 __all__ = ["Evidence", "to_estimate", "to_evidence"]
@@ -107,10 +108,9 @@ class Evidence(Result):
             f"ESS {self.ess:.0f}, k-hat {self.khat:.2f}"
         )
 
-    def summary(self) -> str:
-        """Return the result and a table of the stages as text."""
+    def summary(self) -> Summary:
+        """Return the result and a table of the stages."""
         lines = [
-            self._headline(),
             f"{'stage':>5}  {'evaluations':>11}  {'components':>10}  {'log Z':>12}  "
             f"{'efficiency':>10}  {'power':>8}",
         ]
@@ -121,9 +121,19 @@ class Evidence(Result):
                 f"{i:>5}  {stage['n_evals']:>11}  {components:>10}  {stage['log_evidence']:>12.6g}"
                 f"  {stage['efficiency']:>10.2e}  {power:>8}"
             )
-        lines.append(f"scheme {self.scheme}, {self.n_evals} evaluations, seed {self.seed}")
-        lines += [f"warning: {w}" for w in self.warnings]
-        return "\n".join(lines)
+        foot = [f"scheme {self.scheme}, {self.n_evals} evaluations, seed {self.seed}"]
+        columns = {
+            name: np.array([stage[name] for stage in self.stages])
+            for name in ("n_evals", "log_evidence", "efficiency", "power")
+        }
+        return Summary(
+            [f"stage[{i}]" for i in range(len(self.stages))],
+            columns,
+            head=[self._headline()],
+            lines=lines,
+            foot=[*foot, *(f"warning: {w}" for w in self.warnings)],
+            figures=self._figures(),
+        )
 
 
 def to_estimate(
@@ -195,6 +205,7 @@ def to_estimate(
         stages=tuple(stages),
         chosen_stage=raw["chosen_stage"] if stages else None,
         sample=sample,
+        dof=float(max(raw["n_final"] - 1, 1)),
     )
     warn(found, estimate)
     return estimate

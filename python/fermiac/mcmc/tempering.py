@@ -272,4 +272,5 @@ def log_evidence(sample: Sample) -> Estimate:
         khat=float("nan"),
         names=("log_evidence",),
         method="stepping stones",
+        dof=max(ess - 1, 1.0),
     )

@@ -211,6 +211,8 @@ def _nested(
         khat=np.where(exact, -np.inf, khat),
         findings=tuple(findings),
         largest=largest,
+        # The lineages, and the sets of the bootstrap.
+        dof=float(max(min(n_lineages, _SETS) - 1, 1)),
     )
 
 

@@ -17,6 +17,8 @@ from fermiac._base.validate import RngLike, choice, key_of, whole
 from fermiac.nested import replicates
 from fermiac.results import averages
 from fermiac.results.sample import Sample
+from fermiac.results.sample_plots import Columns, Names, Truths
+from fermiac.results.summary import Summary
 
 if TYPE_CHECKING:
     from fermiac.distributions import Law
@@ -28,8 +30,6 @@ __all__ = [
     "NestedResult",
     "with_error",
 ]
-
-Columns = Sequence[int | str] | None
 
 
 def with_error(value: float, error: float) -> str:
@@ -573,19 +573,39 @@ class NestedResult(Sample):
         drawn: NDArray[Any] = registry.function("plotting", "plot_run")(self, axes, truth=truth)
         return drawn
 
-    def plot_trace(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
+    def plot_trace(
+        self,
+        axes: Any = None,
+        *,
+        columns: Columns = None,
+        var_names: Names = None,
+        truths: Truths = None,
+    ) -> NDArray[Any]:
         """Draw the coordinates against the prior mass; see `fermiac.plotting.plot_nested_trace`."""
         drawn: NDArray[Any] = registry.function("plotting", "plot_nested_trace")(
-            self, axes, columns=columns
+            self, axes, columns=columns, var_names=var_names, truths=truths
         )
         return drawn
 
     def plot_corner(
-        self, axes: Any = None, *, columns: Columns = None, truths: ArrayLike | None = None
+        self,
+        axes: Any = None,
+        *,
+        columns: Columns = None,
+        var_names: Names = None,
+        truths: Truths = None,
+        prior: Law | Sample | None = None,
+        labels: str | Sequence[str] | None = None,
     ) -> NDArray[Any]:
         """Draw the marginals of the posterior; see `fermiac.plotting.plot_corner`."""
         drawn: NDArray[Any] = registry.function("plotting", "plot_corner")(
-            self, axes, columns=columns, truths=truths
+            self,
+            axes,
+            columns=columns,
+            var_names=var_names,
+            truths=truths,
+            prior=prior,
+            labels=labels,
         )
         return drawn
 
@@ -596,8 +616,18 @@ class NestedResult(Sample):
         )
         return drawn
 
-    def summary(self) -> str:
-        """Return the evidence, diagnostics and a table of the coordinates as text."""
+    def summary(
+        self,
+        *,
+        prob: float = 0.9,
+        kind: str = "equal",
+        var_names: str | Sequence[str] | None = None,
+    ) -> Summary:
+        """Return the evidence, diagnostics and a table of the coordinates.
+
+        The arguments are those of `Sample.summary`; the evidence is among the ``figures`` of the
+        table.
+        """
         low, middle, high = np.quantile(self.log_evidence_samples, [0.16, 0.5, 0.84])
         places = max(2, len(with_error(0.0, self.log_evidence_stderr).partition(" ")[0]) - 2)
         simulated = ", ".join(f"{x:.{places}f}" for x in (low, middle, high))
@@ -623,10 +653,12 @@ class NestedResult(Sample):
             rows.append(("status", f"{self.status}, {ended}"))
         wide = max(len(name) for name, _ in rows)
         lines = [f"  {name:<{wide}}  {text}" for name, text in rows]
-        head = self._headline()
-        return "\n".join(
-            [head, *lines, *averages.table(self), *(f"warning: {w}" for w in self.warnings)]
-        )
+        figures = {
+            name: float(getattr(self, name))
+            for name in ("log_evidence", "log_evidence_stderr", "information", "ess", "rank_z")
+        }
+        head = [self._headline(), *lines]
+        return averages.table(self, prob, kind, var_names, head, figures)
 
     def _headline(self) -> str:
         return (

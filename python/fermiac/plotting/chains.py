@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import shown, whole
 from fermiac.diagnostics.autocorrelation import is_long_enough
 from fermiac.diagnostics.convergence import MIN_DRAWS
 from fermiac.errors import ArgumentError
+from fermiac.plotting.overlays import known_values
 from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, new_axes, panels, pyplot
-from fermiac.plotting.subject import of_class
+from fermiac.plotting.subject import Columns, Names, chosen, of_class, readable
 from fermiac.results.chain_errors import (
     MOST_RHAT,
     autocorrelation_times,
@@ -39,16 +40,23 @@ __all__ = [
     "plot_energy",
     "plot_ranks",
     "plot_trace",
-    "positions",
 ]
 
 Array = NDArray[np.float64]
-Columns = Sequence[int | str] | None
 #: The number of panels for a sample with more coordinates.
 _MOST = 8
+#: More panels than these are hard to read, or refused.
+_READABLE, _LIMIT = 24, 100
 
 
-def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
+def plot_trace(
+    sample: Sample,
+    axes: Any = None,
+    *,
+    columns: Columns = None,
+    var_names: Names = None,
+    truths: Mapping[str, ArrayLike] | ArrayLike | None = None,
+) -> NDArray[Any]:
     """Draw the traces of the chains in each coordinate, with its R-hat.
 
     For the walkers of an ensemble, which R-hat cannot compare, the autocorrelation time τ is shown.
@@ -64,6 +72,11 @@ def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
         The axes, one for each coordinate; a new figure by default.
     columns : sequence of int or str, optional
         Positions or names of the coordinates; by default all, or the 8 with the largest R-hat.
+    var_names : str or sequence of str, optional
+        Names of variables or coordinates, instead of `columns`.
+    truths : mapping of str to array_like, or array_like, optional
+        Known values by the names of variables, or of the coordinates that are drawn, NaN for none.
+        They are dashed red lines.
 
     Returns
     -------
@@ -84,7 +97,9 @@ def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
     >>> axes = s.plot_trace()
     """
     of_class("sample", sample, "fermiac.Sample")
-    draws, names = _chosen(sample, columns)
+    draws, places = _chosen(sample, columns, var_names)
+    names = [sample._labels[j] for j in places]
+    known = known_values(sample, places, truths)
     out = panels(len(names), axes, abreast=1, size=(7.0, 1.7))
     titles = _judgements(sample, draws)
     diverged = np.flatnonzero(divergences(sample).any(axis=0))
@@ -97,6 +112,8 @@ def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
                 diverged, np.full(diverged.size, 0.02), "|", color=RED, ms=8, transform=bottom,
                 label="diverged",
             )  # fmt: skip
+        if np.isfinite(known[k]):
+            ax.axhline(known[k], color=RED, lw=1, ls="--")
         text, bad = titles[k]
         ax.set_title(text, fontsize="small", loc="left", color=RED if bad else GREY)
         ax.set_ylabel(name)
@@ -107,7 +124,9 @@ def plot_trace(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
     return out
 
 
-def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
+def plot_ranks(
+    sample: Sample, axes: Any = None, *, columns: Columns = None, var_names: Names = None
+) -> NDArray[Any]:
     """Draw the deviation of the ranks of each chain among all draws from the uniform law.
 
     A line is the distribution function of the ranks of a chain minus that of the uniform law. The
@@ -122,6 +141,8 @@ def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
         The axes, one for each coordinate; a new figure by default.
     columns : sequence of int or str, optional
         Positions or names of the coordinates; by default all, or the 8 with the largest R-hat.
+    var_names : str or sequence of str, optional
+        Names of variables or coordinates, instead of `columns`.
 
     Returns
     -------
@@ -157,7 +178,8 @@ def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
     from scipy.special import kolmogi
     from scipy.stats import rankdata
 
-    draws, names = _chosen(sample, columns)
+    draws, places = _chosen(sample, columns, var_names)
+    names = [sample._labels[j] for j in places]
     chains, n, _ = draws.shape
     if chains < 2:
         raise ArgumentError("one chain given: ranks compare two chains at least")
@@ -184,7 +206,12 @@ def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
 
 
 def plot_autocorrelation(
-    sample: Sample, axes: Any = None, *, columns: Columns = None, max_lag: int | None = None
+    sample: Sample,
+    axes: Any = None,
+    *,
+    columns: Columns = None,
+    var_names: Names = None,
+    max_lag: int | None = None,
 ) -> NDArray[Any]:
     """Draw the autocorrelations of each coordinate for every chain, and their mean.
 
@@ -199,6 +226,8 @@ def plot_autocorrelation(
         The axes, one for each coordinate; a new figure by default.
     columns : sequence of int or str, optional
         Positions or names of the coordinates; by default all, or the 8 with the largest R-hat.
+    var_names : str or sequence of str, optional
+        Names of variables or coordinates, instead of `columns`.
     max_lag : int, optional
         The largest lag; by default four times the longest autocorrelation time, at least 20.
 
@@ -221,7 +250,8 @@ def plot_autocorrelation(
     >>> axes = s.plot_autocorrelation()
     """
     of_class("sample", sample, "fermiac.Sample")
-    draws, names = _chosen(sample, columns)
+    draws, places = _chosen(sample, columns, var_names)
+    names = [sample._labels[j] for j in places]
     n = draws.shape[1]
     times = autocorrelation_times(sample, draws, resolve_threads(None))
     if max_lag is None:
@@ -325,29 +355,6 @@ def plot_energy(sample: Sample, ax: Axes | None = None, *, block: str | None = N
     return ax
 
 
-def positions(sample: Sample, columns: Sequence[int | str]) -> list[int]:
-    """Return the positions of coordinates that are given by position or name."""
-    given: object = columns
-    flat = isinstance(given, Sized) and getattr(given, "ndim", 1) == 1
-    if isinstance(given, str) or not flat or len(columns) == 0:
-        raise ArgumentError(
-            f"columns: {shown(columns)} given; a sequence of positions or names is needed"
-        )
-    found = []
-    for key in columns:
-        if isinstance(key, str):
-            if key not in sample._labels:
-                raise ArgumentError(
-                    f"columns: {shown(key)} given, which is not a name of a coordinate"
-                )
-            found.append(sample._labels.index(key))
-        else:
-            found.append(whole("columns", key, 0, sample.dim - 1))
-    if len(set(found)) < len(found):
-        raise ArgumentError(f"columns: {shown(columns)} given, in which a coordinate comes twice")
-    return found
-
-
 def divergences(sample: Sample) -> NDArray[np.bool_]:
     """Return the flags of transitions that diverged in any block, (chains, draws)."""
     out = np.zeros(chain_shape(sample), bool)
@@ -356,8 +363,8 @@ def divergences(sample: Sample) -> NDArray[np.bool_]:
     return out
 
 
-def _chosen(sample: Sample, columns: Columns) -> tuple[Array, tuple[str, ...]]:
-    """Return the draws of the chosen columns, (chains, draws, columns), and their names."""
+def _chosen(sample: Sample, columns: Columns, var_names: Names) -> tuple[Array, list[int]]:
+    """Return the draws of the chosen columns, (chains, draws, columns), and their positions."""
     chains, n = chain_shape(sample)
     if not error_model_of(sample).of_chains or n < MIN_DRAWS:
         raise ArgumentError(
@@ -365,15 +372,15 @@ def _chosen(sample: Sample, columns: Columns) -> tuple[Array, tuple[str, ...]]:
             f"chains of {MIN_DRAWS} draws at least are needed"
         )
     draws = sample.draws.reshape(chains, n, -1)
-    if columns is not None:
-        chosen = positions(sample, columns)
-    elif sample.dim <= _MOST:
-        chosen = list(range(sample.dim))
-    else:
+    places = chosen(sample, columns, var_names)
+    if places is None and sample.dim <= _MOST:
+        places = list(range(sample.dim))
+    elif places is None:
         judge = walker_times if is_ensemble(sample) else rank_rhat
         worst = np.argsort(-judge(draws, resolve_threads(None)), kind="stable")[:_MOST]
-        chosen = sorted(map(int, worst))
-    return draws[..., chosen], tuple(sample._labels[j] for j in chosen)
+        places = sorted(map(int, worst))
+    readable(len(places), _READABLE, _LIMIT)
+    return draws[..., places], places
 
 
 def _judgements(sample: Sample, draws: Array) -> list[tuple[str, bool]]:

@@ -52,26 +52,40 @@ def edges_of(x: Array, weights: Array, bounds: Any = _UNBOUNDED) -> Array:
     return np.linspace(low, high, n + 1)
 
 
-def histogram(ax: Axes, x: Array, weights: Array, edges: Array, *, across: bool = False) -> None:
+def histogram(
+    ax: Axes,
+    x: Array,
+    weights: Array,
+    edges: Array,
+    *,
+    across: bool = False,
+    color: str = BLUE,
+    alpha: float = 0.35,
+) -> None:
     """Draw a weighted histogram as a density; with `across` its bars are horizontal."""
     heights = np.histogram(x, edges, weights=weights)[0] / np.diff(edges)
     turned: Literal["horizontal", "vertical"] = "horizontal" if across else "vertical"
-    ax.stairs(heights, edges, fill=True, color=BLUE, alpha=0.35, lw=0, orientation=turned)
-    ax.stairs(heights, edges, color=BLUE, lw=1.2, orientation=turned)
+    ax.stairs(heights, edges, fill=True, color=color, alpha=alpha, lw=0, orientation=turned)
+    ax.stairs(heights, edges, color=color, lw=1.2, orientation=turned)
 
 
-def contour_lines() -> list[Line2D]:
+def contour_lines(color: str = ORANGE) -> list[Line2D]:
     """Return the entries of a legend that name the contours."""
     from matplotlib.lines import Line2D
 
     return [
-        Line2D([], [], color=ORANGE, lw=width, label=f"{100 * mass:.0f} % of the mass inside")
+        Line2D([], [], color=color, lw=width, label=f"{100 * mass:.0f} % of the mass inside")
         for mass, width in MASSES.items()
     ]
 
 
 def density(
-    ax: Axes, points: Array, weights: Array, edges: tuple[Array, Array], bounds: Array
+    ax: Axes,
+    points: Array,
+    weights: Array,
+    edges: tuple[Array, Array],
+    bounds: Array,
+    color: str | None = None,
 ) -> None:
     """Draw the density of two coordinates, and the contours that enclose `MASSES`.
 
@@ -87,6 +101,8 @@ def density(
         The bins of the two coordinates, which set the ranges.
     bounds : ndarray, shape (2, 2)
         The bounds of the coordinates.
+    color : str, optional
+        The colour of the contours of one of several samples, which are drawn without shades.
 
     Notes
     -----
@@ -119,14 +135,15 @@ def density(
     for k, factor in enumerate(_FACTORS):
         rows = classes == k
         mass += _smoothed(points[rows], weights[rows], grids, [factor * w for w in widths])
-    shades: Any = LinearSegmentedColormap.from_list("shades", ["white", BLUE])
-    ax.pcolormesh(*grids, mass.T, cmap=shades, norm=PowerNorm(0.6), rasterized=True)
+    if color is None:
+        shades: Any = LinearSegmentedColormap.from_list("shades", ["white", BLUE])
+        ax.pcolormesh(*grids, mass.T, cmap=shades, norm=PowerNorm(0.6), rasterized=True)
     levels = _levels(mass, points, weights, grids)
     if levels[0] > 0 and np.all(np.diff(levels) > 0) and levels[-1] < mass.max():
         # The density is 0 beyond the cells, so that contours close at a bound of the law.
         lines = ([g[0], *(g[1:] + g[:-1]) / 2, g[-1]] for g in grids)
         ax.contour(
-            *lines, np.pad(mass, 1).T, levels=levels, colors=ORANGE,
+            *lines, np.pad(mass, 1).T, levels=levels, colors=color or ORANGE,
             linewidths=[MASSES[mass] for mass in sorted(MASSES, reverse=True)],
         )  # fmt: skip
 

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fermiac._base.validate import real, real_numbers
+from fermiac._base.validate import real
 from fermiac.errors import ArgumentError
 from fermiac.nested.exports import running
-from fermiac.plotting.chains import positions
 from fermiac.plotting.marginals import edges_of, histogram
+from fermiac.plotting.overlays import known_values
 from fermiac.plotting.samples import plot_pairs
 from fermiac.plotting.style import BLUE, GREY, ORANGE, RED, panels, pyplot
-from fermiac.plotting.subject import of_class
+from fermiac.plotting.subject import Columns, Names, chosen, of_class, positions
 
 if TYPE_CHECKING:
+    from fermiac.distributions import Law
     from fermiac.nested import NestedResult
+    from fermiac.results.sample import Sample
 
 __all__ = ["plot_corner", "plot_live", "plot_nested_trace", "plot_run"]
 
 Array = NDArray[np.float64]
-Columns = Sequence[int | str] | None
 #: The largest number of coordinates in a figure, and of points drawn one by one.
 _MOST, _DOTS = 8, 20_000
 
@@ -119,7 +120,12 @@ def _evidence(ax: Any, result: NestedResult, gone: Array, truth: float | None) -
 
 
 def plot_nested_trace(
-    result: NestedResult, axes: Any = None, *, columns: Columns = None
+    result: NestedResult,
+    axes: Any = None,
+    *,
+    columns: Columns = None,
+    var_names: Names = None,
+    truths: Mapping[str, ArrayLike] | ArrayLike | None = None,
 ) -> NDArray[Any]:
     """Draw the coordinates of the points against the prior mass left, beside their marginals.
 
@@ -131,6 +137,11 @@ def plot_nested_trace(
         The axes to draw in; a new figure by default.
     columns : sequence of int or str, optional
         Positions or names of the coordinates; by default the first 8.
+    var_names : str or sequence of str, optional
+        Names of variables or coordinates, instead of `columns`.
+    truths : mapping of str to array_like, or array_like, optional
+        Known values by the names of variables, or of the coordinates that are drawn, NaN for none.
+        They are red lines.
 
     Returns
     -------
@@ -150,7 +161,10 @@ def plot_nested_trace(
     outside of the axes, whose range follows from that of the posterior.
     """
     of_class("result", result, "fermiac.nested.NestedResult")
-    some = _some(result, range(min(result.dim, _MOST)) if columns is None else columns)
+    places = chosen(result, columns, var_names)
+    if places is None:
+        places = list(range(min(result.dim, _MOST)))
+    some, known = _some(result, places), known_values(result, places, truths)
     d = some.dim
     if axes is None:
         axes = pyplot().subplots(
@@ -169,8 +183,8 @@ def plot_nested_trace(
     shown = np.linspace(0, len(gone) - 1, min(len(gone), _DOTS)).astype(np.int64)
     shown = shown[np.argsort(weights[shown], kind="stable")]
     shade = weights[shown] / weights.max()
-    for (left, right), x, name, bounds, lines in zip(
-        grid, points.T, some._labels, some.bounds, quantiles.T, strict=True
+    for (left, right), x, name, bounds, lines, truth in zip(
+        grid, points.T, some._labels, some.bounds, quantiles.T, known, strict=True
     ):
         left.scatter(
             gone[shown], x[shown], c=shade, s=3, lw=0, cmap=_shades(), vmin=0, vmax=1,
@@ -189,6 +203,8 @@ def plot_nested_trace(
         for ax in (left, right):
             for line, style in zip(lines, (":", "-", ":"), strict=True):
                 ax.axhline(line, color=ORANGE, lw=1, ls=style)
+            if np.isfinite(truth):
+                ax.axhline(truth, color=RED, lw=1)
             ax.spines[["right", "top"]].set_visible(False)
             ax.tick_params(labelsize="small")
     for left in grid[:-1, 0]:
@@ -203,7 +219,10 @@ def plot_corner(
     axes: Any = None,
     *,
     columns: Columns = None,
-    truths: ArrayLike | None = None,
+    var_names: Names = None,
+    truths: Mapping[str, ArrayLike] | ArrayLike | None = None,
+    prior: Law | Sample | None = None,
+    labels: str | Sequence[str] | None = None,
 ) -> NDArray[Any]:
     """Draw the posterior of the coordinates, and of each pair below the diagonal.
 
@@ -215,8 +234,15 @@ def plot_corner(
         The axes to draw in; a new figure by default.
     columns : sequence of int or str, optional
         Positions or names of the coordinates; by default all.
-    truths : array_like, shape (d,), optional
-        Known values of the coordinates in the figure, NaN for none, drawn as red lines.
+    var_names : str or sequence of str, optional
+        Names of variables or coordinates, instead of `columns`.
+    truths : mapping of str to array_like, or array_like of shape (d,), optional
+        Known values by the names of variables, or of the coordinates that are drawn, NaN for none.
+        They are red lines.
+    prior : law or Sample, optional
+        The prior of all coordinates, whose densities are dashed lines on the diagonal.
+    labels : str or sequence of str, optional
+        The name of the result in the legend.
 
     Returns
     -------
@@ -226,10 +252,15 @@ def plot_corner(
     Raises
     ------
     ArgumentError
-        If there are more than 8 coordinates, another number of axes or truths, or no such
+        If there are more than 40 coordinates, another number of axes or truths, or no such
         coordinate.
     ImportError
         If matplotlib is not installed.
+
+    Warns
+    -----
+    FermiacWarning
+        If there are more than 8 coordinates.
 
     Notes
     -----
@@ -237,16 +268,11 @@ def plot_corner(
     Contours of pairs enclose 50 % (thick) and 90 % (thin) of the mass.
     """
     of_class("result", result, "fermiac.nested.NestedResult")
-    some = result if columns is None else _some(result, columns)
-    known = np.full(some.dim, np.nan)
-    if truths is not None:
-        known = real_numbers("truths", truths)
-        if known.shape != (some.dim,):
-            raise ArgumentError(
-                f"truths: an array of shape {known.shape} given; {some.dim} numbers are needed, "
-                "one for each coordinate that is drawn"
-            )
-    grid = plot_pairs(some, axes)
+    places = chosen(result, columns, var_names)
+    some = result if places is None else result._coordinates(places)
+    grid = plot_pairs(
+        result, axes, columns=places, truths=truths, prior=prior, labels=labels
+    )  # fmt: skip
     quantiles = np.asarray(some.quantile([0.16, 0.5, 0.84]))
     for i in range(some.dim):
         low, middle, high = quantiles[:, i]
@@ -254,12 +280,6 @@ def plot_corner(
         for x, style in ((low, ":"), (middle, "-"), (high, ":")):
             ax.axvline(x, color=ORANGE, lw=1, ls=style)
         ax.set_title(_interval(low, middle, high), fontsize="small")
-        if not np.isfinite(known[i]):
-            continue
-        for ax in grid[i:, i]:
-            ax.axvline(known[i], color=RED, lw=1)
-        for ax in grid[i, :i]:
-            ax.axhline(known[i], color=RED, lw=1)
     return grid
 
 

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fermiac.errors import ArgumentError
-from fermiac.plotting.chains import divergences, positions
+from fermiac.plotting.chains import divergences
 from fermiac.plotting.marginals import contour_lines, density, edges_of, histogram
+from fermiac.plotting.overlays import (
+    Layer,
+    as_samples,
+    draw_prior,
+    known_values,
+    layers,
+    legend_lines,
+    prior_of,
+)
 from fermiac.plotting.style import (
     BLUE,
     GREY,
@@ -22,29 +31,53 @@ from fermiac.plotting.style import (
     pyplot,
     require_axes,
 )
-from fermiac.plotting.subject import of_class
+from fermiac.plotting.subject import Columns, Names, of_class, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from fermiac.distributions import Law
     from fermiac.results.sample import Sample
 
 __all__ = ["plot_marginals", "plot_pairs", "plot_weights"]
 
 Array = NDArray[np.float64]
-#: The largest numbers of panels.
+#: More coordinates than these are hard to read, and more than the limits are refused.
 _MOST_MARGINALS, _MOST_PAIRS = 36, 8
+_LIMIT_MARGINALS, _LIMIT_PAIRS = 200, 40
+#: The largest side of a figure of pairs, in inches.
+_LARGEST = 24.0
 
 
-def plot_marginals(sample: Sample, axes: Any = None) -> NDArray[Any]:
+def plot_marginals(
+    sample: Sample | Sequence[Sample],
+    axes: Any = None,
+    *,
+    columns: Columns = None,
+    var_names: Names = None,
+    truths: Mapping[str, ArrayLike] | ArrayLike | None = None,
+    prior: Law | Sample | None = None,
+    labels: str | Sequence[str] | None = None,
+) -> NDArray[Any]:
     """Draw a weighted histogram of every coordinate, with its median and its 90 % interval.
 
     Parameters
     ----------
-    sample : Sample
-        The sample.
+    sample : Sample or sequence of Sample
+        The sample; or several, each in its own colour and without the interval.
     axes : array of matplotlib Axes, optional
         The axes, one for each coordinate; a new figure by default.
+    columns : sequence of int or str, optional
+        Positions or names of the coordinates; by default all.
+    var_names : str or sequence of str, optional
+        Names of variables or coordinates, instead of `columns`.
+    truths : mapping of str to array_like, or array_like of shape (d,), optional
+        Known values by the names of variables, or of the coordinates that are drawn, NaN for none.
+        They are red lines.
+    prior : law or Sample, optional
+        The prior of all coordinates, whose density is a dashed line.
+    labels : str or sequence of str, optional
+        The names of the samples in the legend.
 
     Returns
     -------
@@ -53,37 +86,60 @@ def plot_marginals(sample: Sample, axes: Any = None) -> NDArray[Any]:
     Raises
     ------
     ArgumentError
-        If there are more than 36 coordinates, or another number of axes.
+        If there are more than 200 coordinates, another number of axes, or an unknown coordinate, or
+        if truths, prior or labels do not fit.
     ImportError
         If matplotlib is not installed.
+
+    Warns
+    -----
+    FermiacWarning
+        If there are more than 36 coordinates.
 
     Examples
     --------
     >>> import fermiac as fm
-    >>> s = fm.Sample.from_arrays(fm.distributions.Normal().sample(500, rng=0))
-    >>> axes = s.plot_marginals()
+    >>> s = fm.Sample.from_arrays(fm.distributions.Normal().sample(500, rng=0), names=["mu"])
+    >>> axes = s.plot_marginals(truths={"mu": 0.0}, prior=fm.distributions.Normal(0.0, 2.0))
     """
-    of_class("sample", sample, "fermiac.Sample")
-    _readable(sample.dim, _MOST_MARGINALS, _OF_SOME)
-    points, weights, names = sample._points, sample._weights(), sample._labels
-    out = panels(sample.dim, axes)
-    quantiles = np.asarray(sample.quantile([0.05, 0.5, 0.95]))
-    for ax, x, name, bounds, (low, median, high) in zip(
-        out, points.T, names, sample.bounds, quantiles.T, strict=True
-    ):
-        ax.axvspan(low, high, color=ORANGE, alpha=0.12, lw=0)
-        histogram(ax, x, weights, edges_of(x, weights, bounds))
-        ax.axvline(median, color=ORANGE, lw=1.2)
+    samples = as_samples(sample)
+    some, places = layers(samples, columns, var_names, labels)
+    readable(len(places), _MOST_MARGINALS, _LIMIT_MARGINALS)
+    known = known_values(samples[0], places, truths)
+    of_prior = prior_of(samples[0], places, prior)
+    out = panels(len(places), axes)
+    alone = some[0].sample if len(some) == 1 else None
+    quantiles = None if alone is None else np.asarray(alone.quantile([0.05, 0.5, 0.95]))
+    for j, (ax, name) in enumerate(zip(out, some[0].sample._labels, strict=True)):
+        if quantiles is not None:
+            ax.axvspan(quantiles[0, j], quantiles[2, j], color=ORANGE, alpha=0.12, lw=0)
+        low, high = _histograms(ax, some, j)
+        if quantiles is not None:
+            ax.axvline(quantiles[1, j], color=ORANGE, lw=1.2)
+        if of_prior is not None:
+            draw_prior(ax, of_prior[0][:, j], of_prior[1], low, high)
+        if np.isfinite(known[j]):
+            ax.axvline(known[j], color=RED, lw=1)
         ax.set_xlabel(name)
         ax.set_yticks([])
         ax.set_ylim(bottom=0)
         ax.spines[["left", "right", "top"]].set_visible(False)
-    out[0].set_title("median and 90 % interval", fontsize="small", color=ORANGE, loc="left")
+    if alone is not None:
+        out[0].set_title("median and 90 % interval", fontsize="small", color=ORANGE, loc="left")
+    if lines := legend_lines(some, known, of_prior is not None):
+        out[-1].legend(handles=lines, fontsize="small", frameon=False)
     return out
 
 
 def plot_pairs(
-    sample: Sample, axes: Any = None, *, columns: Sequence[int | str] | None = None
+    sample: Sample | Sequence[Sample],
+    axes: Any = None,
+    *,
+    columns: Columns = None,
+    var_names: Names = None,
+    truths: Mapping[str, ArrayLike] | ArrayLike | None = None,
+    prior: Law | Sample | None = None,
+    labels: str | Sequence[str] | None = None,
 ) -> NDArray[Any]:
     """Draw weighted histograms of the coordinates, and of each pair below the diagonal.
 
@@ -91,12 +147,21 @@ def plot_pairs(
 
     Parameters
     ----------
-    sample : Sample
-        The sample.
+    sample : Sample or sequence of Sample
+        The sample; or several with the same names, each in its own colour.
     axes : (d, d) array of matplotlib Axes, optional
         The axes; a new figure by default.
     columns : sequence of int or str, optional
         Positions or names of the coordinates; by default all.
+    var_names : str or sequence of str, optional
+        Names of variables or coordinates, instead of `columns`.
+    truths : mapping of str to array_like, or array_like of shape (d,), optional
+        Known values by the names of variables, or of the coordinates that are drawn, NaN for none.
+        They are red lines.
+    prior : law or Sample, optional
+        The prior of all coordinates, whose densities are dashed lines on the diagonal.
+    labels : str or sequence of str, optional
+        The names of the samples in the legend.
 
     Returns
     -------
@@ -106,9 +171,15 @@ def plot_pairs(
     Raises
     ------
     ArgumentError
-        If there are more than 8 coordinates, another number of axes, or an unknown coordinate.
+        If there are more than 40 coordinates, another number of axes, or an unknown coordinate, or
+        if truths, prior or labels do not fit.
     ImportError
         If matplotlib is not installed.
+
+    Warns
+    -----
+    FermiacWarning
+        If there are more than 8 coordinates.
 
     Notes
     -----
@@ -119,17 +190,23 @@ def plot_pairs(
     --------
     >>> import fermiac as fm
     >>> law = fm.distributions.MultivariateNormal([0, 0], [[1, 0.5], [0.5, 1]])
-    >>> s = fm.Sample.from_arrays(law.sample(500, rng=0))
-    >>> axes = s.plot_pairs()
+    >>> s = fm.Sample.from_arrays(law.sample(500, rng=0), names=["mu", "tau"])
+    >>> axes = s.plot_pairs(truths={"mu": 0.0})
+
+    Two samples in one figure:
+
+    >>> t = fm.Sample.from_arrays(1 + law.sample(500, rng=1), names=["mu", "tau"])
+    >>> axes = fm.plotting.plot_pairs([s, t], labels=["before", "after"])
     """
-    of_class("sample", sample, "fermiac.Sample")
-    if columns is not None:
-        sample = sample._coordinates(positions(sample, columns))
-    d = sample.dim
-    _readable(d, _MOST_PAIRS, "choose some by columns=")
-    points, weights, names = sample._points, sample._weights(), sample._labels
+    samples = as_samples(sample)
+    some, places = layers(samples, columns, var_names, labels)
+    d = len(places)
+    readable(d, _MOST_PAIRS, _LIMIT_PAIRS)
+    known = known_values(samples[0], places, truths)
+    of_prior = prior_of(samples[0], places, prior)
+    names = some[0].sample._labels
     if axes is None:
-        side = 1.9 * d + 0.8
+        side = min(1.9 * d + 0.8, _LARGEST)
         axes = pyplot().subplots(
             d, d, figsize=(side, side), squeeze=False, sharex="col", layout="constrained"
         )[1]
@@ -139,9 +216,13 @@ def plot_pairs(
     grid = grid.reshape(d, d)
     for ax in grid.flat:
         require_axes("axes", ax)
-    bounds = sample.bounds
-    edges = [edges_of(x, weights, ends) for x, ends in zip(points.T, bounds, strict=True)]
-    diverged = points[divergences(sample).ravel()]
+    edges = [_edges(s) for s in some]
+    ranges = [
+        (min(e[j][0] for e in edges), max(e[j][-1] for e in edges)) for j in range(d)
+    ]  # fmt: skip
+    diverged = some[0].points[divergences(some[0].sample).ravel()]
+    if len(some) > 1:
+        diverged = diverged[:0]
     for i in range(d):
         for j in range(d):
             ax = grid[i, j]
@@ -149,32 +230,83 @@ def plot_pairs(
                 ax.set_axis_off()
                 continue
             if i == j:
-                histogram(ax, points[:, i], weights, edges[i])
+                _histograms(ax, some, i)
+                if of_prior is not None:
+                    draw_prior(ax, of_prior[0][:, i], of_prior[1], *ranges[i])
                 ax.set_yticks([])
                 ax.set_ylim(bottom=0)
             else:
-                density(ax, points[:, [j, i]], weights, (edges[j], edges[i]), bounds[[j, i]])
+                for layer, e in zip(some, edges, strict=True):
+                    density(
+                        ax,
+                        layer.points[:, [j, i]],
+                        layer.weights,
+                        (e[j], e[i]),
+                        layer.sample.bounds[[j, i]],
+                        layer.color if len(some) > 1 else None,
+                    )
                 ax.plot(diverged[:, j], diverged[:, i], ".", color=RED, ms=3, zorder=3)
-                ax.set_ylim(edges[i][0], edges[i][-1])
-            ax.set_xlim(edges[j][0], edges[j][-1])
-            ax.spines[["right", "top"]].set_visible(False)
-            ax.tick_params(labelbottom=i == d - 1, labelleft=j == 0 and i > 0, labelsize="small")
-            if i == d - 1:
-                ax.set_xlabel(names[j])
-            if j == 0 and i > 0:
-                ax.set_ylabel(names[i])
+                ax.set_ylim(*ranges[i])
+                if np.isfinite(known[i]):
+                    ax.axhline(known[i], color=RED, lw=1)
+            if np.isfinite(known[j]):
+                ax.axvline(known[j], color=RED, lw=1)
+            ax.set_xlim(*ranges[j])
+            _label_axes(ax, names, i, j)
     if d > 1:
-        _name_lines(grid[0, -1], len(diverged) > 0)
+        _name_lines(grid[0, -1], some, known, of_prior is not None, len(diverged) > 0)
     return grid
 
 
-def _name_lines(corner: Axes, has_diverged: bool) -> None:
+def _edges(layer: Layer) -> list[Array]:
+    """Return the bins of all coordinates of a layer."""
+    bounds = layer.sample.bounds
+    return [
+        edges_of(x, layer.weights, ends) for x, ends in zip(layer.points.T, bounds, strict=True)
+    ]
+
+
+def _histograms(ax: Axes, some: list[Layer], j: int) -> tuple[float, float]:
+    """Draw the histograms of a coordinate in all layers, and return their common range."""
+    ends = []
+    for layer in some:
+        x = layer.points[:, j]
+        edges = edges_of(x, layer.weights, layer.sample.bounds[j])
+        alpha = 0.35 if len(some) == 1 else 0.2
+        histogram(ax, x, layer.weights, edges, color=layer.color, alpha=alpha)
+        ends.append((float(edges[0]), float(edges[-1])))
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def _label_axes(ax: Axes, names: tuple[str, ...], i: int, j: int) -> None:
+    """Name the axes at the left and at the bottom of a grid of pairs."""
+    d = len(names)
+    crowded = d > _MOST_PAIRS
+    ax.spines[["right", "top"]].set_visible(False)
+    size = "xx-small" if crowded else "small"
+    ax.tick_params(labelbottom=i == d - 1, labelleft=j == 0 and i > 0, labelsize=size)
+    if crowded:
+        ax.locator_params(nbins=3)
+        ax.tick_params(axis="x", labelrotation=60)
+    if i == d - 1:
+        ax.set_xlabel(names[j])
+    if j == 0 and i > 0:
+        ax.set_ylabel(names[i])
+
+
+def _name_lines(
+    corner: Axes, some: list[Layer], known: Array, has_prior: bool, has_diverged: bool
+) -> None:
     """Say in the empty corner of a grid of pairs what its lines and dots are."""
     from matplotlib.lines import Line2D
 
     dots = Line2D([], [], color=RED, ls="", marker=".", label="divergent transitions")
     corner.legend(
-        handles=[*contour_lines(), *([dots] if has_diverged else [])],
+        handles=[
+            *contour_lines(ORANGE if len(some) == 1 else GREY),
+            *legend_lines(some, known, has_prior),
+            *([dots] if has_diverged else []),
+        ],
         loc="upper right",
         fontsize="small",
         frameon=False,
@@ -280,16 +412,3 @@ def _scale(excess: Array, khat: float) -> float:
         minus_log_likelihood, bounds=(low, np.log(excess.mean()) + 5), method="bounded"
     )
     return float(np.exp(found.x))
-
-
-_OF_SOME = (
-    "make a sample of some: Sample.from_arrays(sample.draws[..., columns], sample.log_weights)"
-)
-
-
-def _readable(dim: int, most: int, advice: str) -> None:
-    """Raise an error for more coordinates than fit into one figure."""
-    if dim > most:
-        raise ArgumentError(
-            f"{dim} coordinates given, of which {most} fit into one figure; {advice}"
-        )

@@ -17,6 +17,7 @@ __all__ = [
     "GREY",
     "ORANGE",
     "RED",
+    "SEVERAL",
     "as_array",
     "new_axes",
     "panels",
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 BLUE, ORANGE, GREY, RED = "#1f5fa8", "#d9730d", "#888888", "#c0182b"
+#: The colours of several samples in one figure, in their order.
+SEVERAL = (BLUE, ORANGE, "#2a8c57", "#8a4fa3", "#5b4636", "#1aa0b8", "#b3368c", "#6b7a00")
 
 
 def new_axes(ax: Axes | None) -> Axes:

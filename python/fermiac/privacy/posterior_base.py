@@ -28,7 +28,10 @@ from fermiac._base.validate import (
 )
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.privacy.checks import MOST, Array, confusion_counts, fraction
+from fermiac.results import html
+from fermiac.results.intervals import KINDS, probabilities
 from fermiac.results.result import Result, warn
+from fermiac.results.summary import Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -344,6 +347,13 @@ class Posterior(Result):
     def _at(self) -> str:
         return ""
 
+    def _picture(self) -> str:
+        if self.shape:
+            return ""
+        ends = self.ppf([0.001, 0.05, 0.95, 0.999])
+        x = np.linspace(ends[0], ends[3], 60)
+        return html.curve(x, self.pdf(x), ends[1], ends[2])
+
     def __repr__(self) -> str:
         lines = [self._headline()]
         if not self.shape:
@@ -353,14 +363,50 @@ class Posterior(Result):
             )
         return "\n".join([*lines, f"  prior {self.prior!r}, direction {self.direction}"])
 
-    def summary(self) -> str:
-        """Return a table as text: quantiles, mean, mode, intervals; a line for each posterior."""
-        names = ("5 %", "50 %", "95 %", "mean", "sd", "mode", f"P({self._symbol}=0)")
-        values = [self.ppf(0.05), self.median, self.ppf(0.95), self.mean, self.std, self.mode]
-        table = np.column_stack([np.ravel(v) for v in [*values, self.prob_zero]])
-        lines = ["".join(f"{name:>12}" for name in names)]
+    def summary(self, *, prob: float = 0.9, kind: str = "equal") -> Summary:
+        """Return a table: an interval about the median, mean, mode; a line for each posterior.
+
+        Parameters
+        ----------
+        prob : float, default 0.9
+            The probability of the interval.
+        kind : {"equal", "hdi"}, default "equal"
+            Equal tails, or the shortest interval; see `interval`.
+
+        Returns
+        -------
+        Summary
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is outside its domain.
+        """
+        tails = probabilities(prob)
+        if choice("kind", kind, KINDS) == "hdi":
+            ends = self.interval(prob, kind="hpd")
+            titles = ["hdi low", "50 %", "hdi high"]
+        else:
+            ends = (self.ppf(tails[0]), self.ppf(tails[1]))
+            titles = [f"{100 * tails[0]:.6g} %", "50 %", f"{100 * tails[1]:.6g} %"]
+        titles += ["mean", "sd", "mode", f"P({self._symbol}=0)"]
+        values = [
+            ends[0], self.median, ends[1], self.mean, self.std, self.mode, self.prob_zero
+        ]  # fmt: skip
+        table = np.column_stack([np.ravel(v) for v in values])
+        lines = ["".join(f"{title:>12}" for title in titles)]
         lines += ["".join(f"{x:>12.6g}" for x in row) for row in table]
-        return "\n".join([*lines, f"{type(self).__name__}{self._at()}, prior {self.prior!r}"])
+        names = [
+            self._symbol + (f"[{', '.join(map(str, index))}]" if index else "")
+            for index in np.ndindex(self.shape)
+        ]
+        return Summary(
+            names,
+            {title.replace(" %", "%").replace(" ", "_"): column
+             for title, column in zip(titles, table.T, strict=True)},
+            lines=lines,
+            foot=[f"{type(self).__name__}{self._at()}, prior {self.prior!r}"],
+        )  # fmt: skip
 
     def plot(
         self, ax: Axes | None = None, *, prob: float = 0.9, claim: float | None = None

@@ -27,6 +27,7 @@ from fermiac.privacy.thresholds import (
     Threshold,
 )
 from fermiac.results.result import Result
+from fermiac.results.summary import Summary, of_figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,8 +120,8 @@ class ScoreAudit(Result):
             f"({100 * (1 - self.alpha):.6g} %, {self.method}{note})"
         )
 
-    def summary(self) -> str:
-        """Return the bound, its counts and its threshold as text."""
+    def summary(self) -> Summary:
+        """Return the bound, its counts and its threshold."""
         counts = ", ".join(f"{name} {value:.6g}" for name, value in self.counts.items())
         lines = [
             self._headline(),
@@ -129,8 +130,8 @@ class ScoreAudit(Result):
         ]
         for rate, found in (self.clusters or {}).items():
             lines.append(f"{rate}: correlation {found['rho']:.3g}, effect {found['effect']:.3g}")
-        lines += [f"warning: {w}" for w in self.warnings]
-        return "\n".join(lines)
+        figures = {**self._figures(), **self.counts, "auc": self.roc.auc}
+        return of_figures(figures, lines, foot=[f"warning: {w}" for w in self.warnings])
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the curve, the threshold and the bound; see `fermiac.plotting.plot_roc`."""

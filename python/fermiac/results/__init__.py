@@ -5,5 +5,6 @@ from __future__ import annotations
 from fermiac.results.estimate import Estimate
 from fermiac.results.result import Result, load
 from fermiac.results.sample import Sample
+from fermiac.results.summary import Summary
 
-__all__ = ["Estimate", "Result", "Sample", "load"]
+__all__ = ["Estimate", "Result", "Sample", "Summary", "load"]

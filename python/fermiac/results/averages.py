@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads, threads_for
-from fermiac._base.validate import column_names, labels, numbered, shown, taken, whole
+from fermiac._base.frames import column_names
+from fermiac._base.validate import labels, numbered, shown, taken, whole
 from fermiac.diagnostics import khat_threshold
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
 from fermiac.results import chain_summary
 from fermiac.results.chain_errors import chain_shape, convergence_findings
 from fermiac.results.error_models import Controls, average, error_model_of, sum_of_squares
 from fermiac.results.estimate import Estimate
+from fermiac.results.intervals import interval_columns
 from fermiac.results.result import Finding, warn
+from fermiac.results.summary import Summary
 from fermiac.targets.callables import CallableIntegrand
 from fermiac.targets.conversion import adapted, as_integrand, compared, is_integrand
 
@@ -67,8 +70,9 @@ def expect(
         # Without weights skew integrands are common, so that one point must dominate as well.
         squares = (scaled - scaled.mean(axis=0)) ** 2
         heavy &= squares.max(axis=0) > _STANDS_OUT * squares.sum(axis=0)
-    rhat = got.rhat
+    rhat, dof = got.rhat, np.broadcast_to(got.dof, mean.shape)
     if is_complex:
+        dof = np.minimum(dof[:outputs], dof[outputs:])
         mean, stderr, cov, ess, khat = join_complex(mean, stderr, cov, ess, khat)
         heavy = heavy[:outputs] | heavy[outputs:]
         rhat = None if rhat is None else np.fmax(rhat[:outputs], rhat[outputs:])
@@ -115,6 +119,7 @@ def expect(
         khat=shape(khat),
         names=named,
         method=method,
+        dof=shape(dof),
     )
     warn(found, estimate)
     return estimate
@@ -244,36 +249,49 @@ def moments(sample: Sample) -> tuple[Array, Array]:
     return mean, cov
 
 
-def summary(sample: Sample) -> str:
-    """Return the text of `Sample.summary`."""
+def summary(sample: Sample, prob: float, kind: str, var_names: Any) -> Summary:
+    """Return the table of `Sample.summary`."""
     sample._log_weights()  # raises for a sample with several laws
     if error_model_of(sample).of_chains:
-        return chain_summary.summary(sample)
+        return chain_summary.summary(sample, prob, kind, var_names)
     head = sample._headline()
     if sample.log_weights is not None:
         limit = khat_threshold(max(sample.n_draws, 2))
         head += f", k-hat {sample.khat:.2f} (reliable up to {limit:.2f})"
-    return "\n".join([head, *table(sample), *(f"warning: {w}" for w in sample.warnings)])
+    return table(sample, prob, kind, var_names, [head])
 
 
-def table(sample: Sample) -> list[str]:
-    """Return a line of titles and a line for each coordinate."""
-    got = average(sample, sample._points)
-    sd = np.sqrt(np.diag(moments(sample)[1]))
-    quantiles = sample.quantile([0.05, 0.5, 0.95])
-    names = sample._labels
+def table(
+    sample: Sample,
+    prob: float,
+    kind: str,
+    var_names: Any,
+    head: Sequence[str],
+    figures: Mapping[str, Any] | None = None,
+) -> Summary:
+    """Return a table of the coordinates of points, under the lines of a head."""
+    some = sample._coordinates(sample.variables.positions(var_names))
+    got = average(some, some._points)
+    columns = {
+        "mean": got.mean,
+        "mcse": np.sqrt(np.diag(got.cov)),
+        "sd": np.sqrt(np.diag(moments(some)[1])),
+        **interval_columns(some, prob, kind),
+    }
+    names = some._labels
     width = max([len(name) for name in names] + [4])
-    columns = ("mean", "mcse", "sd", "5%", "50%", "95%")
-    lines = [
-        f"{'name':<{width}}  " + "  ".join(f"{c:>10}" for c in columns) + f"  {'ess':>8}",
-    ]
-    rows = zip(
-        names, got.mean, np.sqrt(np.diag(got.cov)), sd, *np.asarray(quantiles), got.ess, strict=True
+    lines = [f"{'name':<{width}}  " + "  ".join(f"{c:>10}" for c in columns) + f"  {'ess':>8}"]
+    for name, *numbers, ess in zip(names, *columns.values(), got.ess, strict=True):
+        cells = "  ".join(f"{x:>10.4g}" for x in numbers)
+        lines.append(f"{name:<{width}}  {cells}  {ess:>8.0f}")
+    return Summary(
+        names,
+        {**columns, "ess": got.ess},
+        head=head,
+        foot=[f"warning: {w}" for w in sample.warnings],
+        lines=lines,
+        figures=figures,
     )
-    for name, *numbers, ess in rows:
-        figures = "  ".join(f"{x:>10.4g}" for x in numbers)
-        lines.append(f"{name:<{width}}  {figures}  {ess:>8.0f}")
-    return lines
 
 
 def join_complex(

@@ -17,6 +17,7 @@ from fermiac.results.error_models import (
     Average,
     Controls,
     control_findings,
+    degrees_of_freedom,
     drift_finding,
     effective_size,
     is_exact,
@@ -146,6 +147,12 @@ def _chains(
         khat=np.where(exact, -np.inf, raw["khat"]),
         findings=tuple(findings),
         rhat=rhat,
+        # Controls reduce the error, and not the number of values behind it.
+        dof=degrees_of_freedom(
+            np.minimum(effective_size(got.variance, plain, 1 / got.squares), sample.n_draws),
+            raw,
+            controls,
+        ),
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +25,9 @@ from fermiac.results.chain_errors import (
     walker_times,
 )
 from fermiac.results.error_models import average
+from fermiac.results.intervals import interval_columns
 from fermiac.results.result import Finding
+from fermiac.results.summary import Summary
 
 if TYPE_CHECKING:
     from fermiac.results.sample import Sample
@@ -201,41 +205,77 @@ def _still_walkers(sample: Sample) -> list[Finding]:
     ]
 
 
-def summary(sample: Sample) -> str:
+def summary(sample: Sample, prob: float, kind: str, var_names: Any) -> Summary:
     """Return the table of `Sample.summary` for chains."""
-    shown = min(sample.dim, _ROWS)
-    some = sample._coordinates(range(shown))
-    points, names = some._points, some._labels
-    deviations = np.sqrt(np.var(points, axis=0, ddof=min(sample.n_draws - 1, 1)))
-    figures = [points.mean(axis=0), deviations]
-    if sample.log_weights is not None:
-        weights = sample._weights()
-        figures[0] = weights @ points
-        figures[1] = np.sqrt(weights @ (points - figures[0]) ** 2)
-    figures += list(np.asarray(some.quantile([0.05, 0.5, 0.95])))
-    titles = ["mean", "sd", "5%", "50%", "95%"]
+    chosen = sample.variables.positions(var_names)
     got = convergence(sample)
-    if got is not None:
-        figures.append(np.sqrt(np.diag(average(some, points).cov)))
-        titles.append("mcse_mean")
+    shown = chosen if var_names is not None else chosen[:_ROWS]
+    columns = _columns(sample, shown, got, prob, kind)
+    names = [sample._labels[j] for j in shown]
     width = max(map(len, (*names, "name")))
-    line = f"{'name':<{width}}" + "".join(f"  {title:>10}" for title in titles)
-    lines = [headline(sample), line]
-    if got is not None:
-        size, last = ("ess_mean", "tau") if got.is_ensemble else ("ess_bulk", "rhat")
-        lines[1] += f"  {size}  ess_tail  {last:>6}"
-    for j, name in enumerate(names):
-        row = f"{name:<{width}}" + "".join(f"  {figure[j]:>10.4g}" for figure in figures)
-        if got is not None:
-            last = f"{got.rhat_or_time[j]:.{1 if got.is_ensemble else 3}f}"
-            row += f"  {got.bulk[j]:>8.0f}  {got.tail[j]:>8.0f}  {last:>6}"
+    lines = [f"{'name':<{width}}"]
+    # The widths and the digits of the last columns.
+    forms = {"ess_bulk": (8, 0), "ess_mean": (8, 0), "ess_tail": (8, 0), "rhat": (6, 3),
+             "tau": (6, 1)}  # fmt: skip
+    for title in columns:
+        lines[0] += f"  {title:>{forms.get(title, (10, 0))[0]}}"
+    for i, name in enumerate(names):
+        row = f"{name:<{width}}"
+        for title, column in columns.items():
+            if title in forms:
+                wide, digits = forms[title]
+                row += f"  {f'{column[i]:.{digits}f}':>{wide}}"
+            else:
+                row += f"  {column[i]:>10.4g}"
         lines.append(row)
-    if sample.dim > shown:
-        lines.append(f"… and {sample.dim - shown} more{_of_all(sample, got)}")
-    lines += _footer(sample)
+    if len(chosen) > len(shown):
+        lines.append(f"… and {len(chosen) - len(shown)} more{_of_all(sample, got)}")
     # The run gave some of these warnings; others, as for merged chains, are new.
     texts = dict.fromkeys((*sample.warnings, *(text for _, text in findings(sample))))
-    return "\n".join([*lines, *(f"warning: {text}" for text in texts)])
+    return Summary(
+        names,
+        columns,
+        head=[headline(sample)],
+        lines=lines,
+        foot=[*_footer(sample), *(f"warning: {text}" for text in texts)],
+        whole=partial(_whole, sample, got, prob, kind) if len(chosen) > len(shown) else None,
+    )
+
+
+def _whole(
+    sample: Sample, got: Convergence | None, prob: float, kind: str
+) -> tuple[tuple[str, ...], dict[str, Array]]:
+    """Return the rows of all coordinates, in parts, since their covariances would be large."""
+    parts = [
+        _columns(sample, range(start, min(start + _ROWS, sample.dim)), got, prob, kind)
+        for start in range(0, sample.dim, _ROWS)
+    ]
+    return sample._labels, {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
+
+
+def _columns(
+    sample: Sample, chosen: Sequence[int], got: Convergence | None, prob: float, kind: str
+) -> dict[str, Array]:
+    """Return the columns of the table for some coordinates."""
+    some = sample._coordinates(chosen)
+    points = some._points
+    mean = points.mean(axis=0)
+    deviation = np.sqrt(np.var(points, axis=0, ddof=min(sample.n_draws - 1, 1)))
+    if sample.log_weights is not None:
+        weights = sample._weights()
+        mean = weights @ points
+        deviation = np.sqrt(weights @ (points - mean) ** 2)
+    columns = {"mean": mean, "sd": deviation, **interval_columns(some, prob, kind)}
+    if got is not None:
+        columns["mcse_mean"] = np.sqrt(np.diag(average(some, points).cov))
+        size, last = ("ess_mean", "tau") if got.is_ensemble else ("ess_bulk", "rhat")
+        which = list(chosen)
+        columns |= {
+            size: got.bulk[which],
+            "ess_tail": got.tail[which],
+            last: got.rhat_or_time[which],
+        }
+    return columns
 
 
 def _of_all(sample: Sample, got: Convergence | None) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "Regressed",
     "average",
     "control_findings",
+    "degrees_of_freedom",
     "drift_finding",
     "effective_size",
     "error_model_of",
@@ -61,6 +62,8 @@ class Average:
     largest: Array | None = None
     #: R-hat of chains, 1 where the average is exact.
     rhat: Array | None = None
+    #: The degrees of freedom of the errors, for intervals by Student's t.
+    dof: Array | float = np.inf
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,17 @@ def _independent(
         ess=effective_size(got.variance, error, 1 / got.squares),
         khat=np.where(exact, -np.inf, raw["khat"]),
         findings=tuple(findings),
+        dof=degrees_of_freedom(1 / got.squares, raw, controls),
     )
+
+
+def degrees_of_freedom(
+    size: Array | float, raw: dict[str, Any], controls: Controls | None
+) -> Array | float:
+    """Return the effective number of values less that of fitted coefficients, 1 at least."""
+    fitted = 1 if controls is None else 1 + raw["rank"]
+    left: Array = np.maximum(np.asarray(size, dtype=float) - fitted, 1.0)
+    return left
 
 
 register("iid", _independent, reweighted="weighted")

@@ -14,6 +14,8 @@ from fermiac._base import layout as fit
 from fermiac._base import registry, store
 from fermiac._base.validate import path_of
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
+from fermiac.results import html
+from fermiac.results.summary import Summary, of_figures
 
 __all__ = ["Finding", "Result", "load", "warn"]
 
@@ -102,9 +104,23 @@ class Result:
             lines.append(f"  and {more} more warning{'s' if more > 1 else ''}")
         return "\n".join(lines)
 
-    def summary(self) -> str:
-        """Return a table of the result as text."""
-        return repr(self)
+    def _repr_html_(self) -> str:
+        """Return the repr with a small picture, for notebooks."""
+        return html.card(repr(self).split("\n"), self._picture())
+
+    def _picture(self) -> str:
+        """Return what a notebook shows below the text, as HTML."""
+        return ""
+
+    def summary(self) -> Summary:
+        """Return a table of the result, which prints as text."""
+        return of_figures(self._figures(), repr(self).split("\n"))
+
+    def _figures(self) -> dict[str, Any]:
+        """Return the single numbers of the result, without those of its provenance."""
+        own = [f.name for f in fields(self) if f.name[0] != "_" and f.name not in _PROVENANCE]
+        found = {name: getattr(self, name) for name in own}
+        return {k: v for k, v in found.items() if isinstance(v, int | float | np.number)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain Python objects: lists, dictionaries, numbers, strings.
@@ -179,6 +195,7 @@ class Result:
 
 
 store.register(Result)
+_PROVENANCE = {f.name for f in fields(Result)}
 
 
 def _read(path: str | os.PathLike[str]) -> Result:

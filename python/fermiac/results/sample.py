@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, overload
 
 import numpy as np
@@ -12,20 +12,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
-from fermiac._base import registry
-from fermiac._base.validate import RngLike, column_names, numbered, taken, whole
+from fermiac._base.validate import RngLike, numbered, taken, whole
 from fermiac._base.variables import Variables
 from fermiac.errors import ArgumentError
-from fermiac.results import arviz, averages, chain_summary, quantiles, tables
+from fermiac.results import averages, chain_summary, intervals, pictures, quantiles, tables
 from fermiac.results.axes import COORDS, DIMS, Coords, Dims, restricted
 from fermiac.results.bounds import bounds_of, bounds_setting, with_bounds
 from fermiac.results.error_models import error_model_of
 from fermiac.results.result import Result
+from fermiac.results.sample_exports import SampleExports
 from fermiac.results.sample_fields import checked
+from fermiac.results.sample_plots import SamplePlots
+from fermiac.results.summary import Summary
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from fermiac.distributions import Law
     from fermiac.results.estimate import Estimate
     from fermiac.targets import BuiltinIntegrand
@@ -34,13 +34,12 @@ if TYPE_CHECKING:
 __all__ = ["OTHER_SPACE", "Sample"]
 
 Array = NDArray[np.float64]
-Columns = Sequence[int | str] | None
 #: The setting of samples whose log-densities are those of other points than their draws.
 OTHER_SPACE = "log_densities"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Sample(Result):
+class Sample(SampleExports, SamplePlots, Result):
     """Points, with weights if they were not drawn from the target itself.
 
     Attributes
@@ -155,7 +154,8 @@ class Sample(Result):
         ----------
         draws : array_like, shape (n, d), (n,) for one coordinate, or (chains, n, d)
             Points; those of an array (n, d) are taken as independent. A DataFrame of pandas or
-            polars gives the names of its columns as well.
+            polars gives the names of its columns as well; one of `to_dataframe` also chains and
+            log-weights.
         log_weights : array_like, shape (n,), optional
             Logarithms of their weights, -inf for no weight; by default all weights are equal.
         log_densities : array_like, shape (n,), optional
@@ -194,7 +194,9 @@ class Sample(Result):
         >>> bool(abs(e.mean - 1) < 5 * e.stderr)
         True
         """
-        points = taken("draws", draws)
+        given, columns, weights = tables.from_frame(draws)
+        points = taken("draws", given)
+        log_weights = weights if log_weights is None else log_weights
         return Sample(
             seed=None if seed is None else whole("seed", seed, 0, 2**64 - 1),
             version=_core.__version__,
@@ -206,7 +208,7 @@ class Sample(Result):
             log_weights=log_weights,  # type: ignore[arg-type]  # checked and converted
             log_densities=log_densities,  # type: ignore[arg-type]
             gradients=gradients,  # type: ignore[arg-type]
-            names=column_names(draws) if names is None else names,  # type: ignore[arg-type]
+            names=columns if names is None else names,  # type: ignore[arg-type]
             error_model=(
                 "chains" if points.ndim == 3 else "iid" if log_weights is None else "weighted"
             ),
@@ -270,13 +272,13 @@ class Sample(Result):
         """Return `draws`, for ``numpy.asarray``; those of weighted points with a warning."""
         return tables.as_array(self, dtype, copy)
 
-    @cached_property
+    @property
     def variables(self) -> Variables:
         """The variables that the names of the coordinates tell.
 
         Its ``shapes`` are a mapping from the names of the variables to their shapes.
         """
-        return Variables.of_names(self._labels)
+        return _variables(self._labels)
 
     @property
     def dim(self) -> int:
@@ -657,173 +659,90 @@ class Sample(Result):
             return self
         return replace(self, log_weights=self.log_weights[..., law].copy())
 
-    def summary(self) -> str:
-        """Return a table of the mean, its error, the deviation, quantiles and ESS of coordinates.
-
-        For chains the table has the bulk and tail effective sample sizes and R-hat of the first 40
-        coordinates and the worst ones of all. Statistics of the kernel are below it: divergences,
-        saturated trees, E-BFMI.
-        """
-        return averages.summary(self)
-
-    def to_dataframe(self, *, library: str | None = None) -> Any:
-        """Convert the sample to a table with a row for each draw.
+    def interval(self, prob: float = 0.9, *, kind: str = "equal") -> tuple[Array, Array]:
+        """Return intervals that hold a share of the law of every coordinate.
 
         Parameters
         ----------
-        library : {"pandas", "polars"}, optional
-            The library of the table; by default the one that is imported already, or there.
+        prob : float, default 0.9
+            The share, above 0 and below 1.
+        kind : {"equal", "hdi"}, default "equal"
+            Between the quantiles with equal tails, or the shortest interval between two points
+            with this share of the weight between them [1]_: where a law has one mode, the interval
+            of highest density.
 
         Returns
         -------
-        pandas.DataFrame or polars.DataFrame
-            The columns ``chain`` (0 for a sample without chains), ``draw``, ``log_weight`` for a
-            weighted sample (one for each law), and one for each coordinate.
+        low, high : ndarray, shape (d,)
 
         Raises
         ------
         ArgumentError
-            If a coordinate has the name of one of the other columns.
-        ImportError
-            If the library is not installed.
+            If an argument is outside its domain.
+
+        References
+        ----------
+        .. [1] M.-H. Chen, Q.-M. Shao, "Monte Carlo estimation of Bayesian credible and HPD
+           intervals", Journal of Computational and Graphical Statistics, 1999,
+           doi:10.1080/10618600.1999.10474802.
+
+        Examples
+        --------
+        Of an exponential law the shortest interval begins at 0:
+
+        >>> import fermiac as fm
+        >>> x = fm.distributions.Exponential(1.0).sample(4000, rng=0)
+        >>> low, high = fm.Sample.from_arrays(x).interval(0.9, kind="hdi")
+        >>> bool(low[0] < 0.01), bool(abs(high[0] - 2.3) < 0.1)
+        (True, True)
+        """
+        return intervals.interval(self, prob, kind)
+
+    def summary(
+        self,
+        *,
+        prob: float = 0.9,
+        kind: str = "equal",
+        var_names: str | Sequence[str] | None = None,
+    ) -> Summary:
+        """Return a table of the mean, its error, the deviation, an interval and ESS of coordinates.
+
+        For chains the table has the bulk and tail effective sample sizes and R-hat of the first 40
+        coordinates and the worst ones of all. Statistics of the kernel are below it: divergences,
+        saturated trees, E-BFMI.
+
+        Parameters
+        ----------
+        prob : float, default 0.9
+            The share of the law in the interval, beside its median.
+        kind : {"equal", "hdi"}, default "equal"
+            Equal tails, or the shortest interval; see `interval`.
+        var_names : str or sequence of str, optional
+            Variables or coordinates; by default all.
+
+        Returns
+        -------
+        Summary
+            It prints as text, and is a table in notebooks. It is a mapping from names to numbers,
+            and has `to_dataframe`.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is outside its domain, or a name is unknown.
 
         Examples
         --------
         >>> import fermiac as fm
         >>> s = fm.Sample.from_arrays([[1.0, 2.0], [3.0, 4.0]], names=["mu", "tau"])
-        >>> s.to_dataframe()  # doctest: +SKIP
-           chain  draw   mu  tau
-        0      0     0  1.0  2.0
-        1      0     1  3.0  4.0
+        >>> print(s.summary(prob=0.5, var_names="mu"))
+        Sample of 2 points in 2 dimensions
+        name ...
+        mu   ...
+        >>> s.summary()["mu"]["mean"]
+        2.0
         """
-        return tables.sample_frame(self, library)
-
-    def to_xarray(self) -> Any:
-        """Convert the sample to a dataset of xarray, with the dimensions chain and draw.
-
-        Returns
-        -------
-        xarray.Dataset
-            An array for each variable, with the labels of `coords` along its `dims`. Log-weights
-            are a coordinate ``log_weight``.
-
-        Raises
-        ------
-        ArgumentError
-            If a variable has the name of an axis, or of the log-weights.
-        ImportError
-            If xarray is not installed.
-
-        Notes
-        -----
-        ``arviz.convert_to_datatree`` and ``corner.corner`` take such a dataset, with all its names.
-        Of the sample itself they take the array: this is the same only for chains, and the names
-        are lost.
-        """
-        return tables.sample_xarray(self)
-
-    def to_arviz(
-        self,
-        *,
-        resample: bool = True,
-        n: int | None = None,
-        rng: RngLike = 0,
-        log_likelihood: Mapping[str, ArrayLike] | None = None,
-        observed_data: Mapping[str, ArrayLike] | None = None,
-        prior: Sample | Mapping[str, ArrayLike] | None = None,
-    ) -> Any:
-        """Convert the sample to the data of ArviZ.
-
-        Parameters
-        ----------
-        resample : bool, default True
-            Resample weighted points, since ArviZ has no weights. Otherwise the log-weights are in
-            ``sample_stats``.
-        n : int, optional
-            The number of points after resampling; see `resample`.
-        rng : None, int, numpy SeedSequence or Generator, default 0
-            The seed of the resampling.
-        log_likelihood : mapping of str to array_like, (n, ...) or (chains, n, ...), optional
-            Log-likelihoods by observation; by default `Sample.log_likelihood`. With them
-            ``arviz.loo`` and ``arviz.compare`` work.
-        observed_data : mapping of str to array_like, optional
-            The data; by default `Sample.observed_data`.
-        prior : Sample or mapping of str to array_like, optional
-            Draws from the prior: a sample, or arrays (n, *shape) or (chains, n, *shape) by the
-            names of the variables.
-
-        Returns
-        -------
-        xarray.DataTree or arviz.InferenceData
-            A `DataTree` from ArviZ 1 on. It has the group ``posterior`` and, where there are data
-            for them, ``sample_stats`` (``lp``, ``log_weight``, and the `stats` of chains, in which
-            ``reached_max_depth`` becomes ``reached_max_tree_depth``), ``log_likelihood``,
-            ``observed_data``, ``prior``, ``warmup_sample_stats`` and, for `fermiac.mcmc.Chains`,
-            ``warmup_posterior``. The variables are those of `variables`, with the labels of
-            `coords` along their `dims`.
-
-        Raises
-        ------
-        ArgumentError
-            If chains have weights and are to be resampled, a variable has the name of an axis, or
-            the arrays of a group do not fit the draws.
-        ImportError
-            If ArviZ is not installed.
-
-        Examples
-        --------
-        >>> import fermiac as fm
-        >>> s = fm.Sample.from_arrays(fm.random.Stream(0).normal((4, 100, 1)), names=["mu"])
-        >>> data = s.to_arviz(log_likelihood={"y": -0.5 * s.draws**2})  # doctest: +SKIP
-        >>> import arviz as az  # doctest: +SKIP
-        >>> az.loo(data)  # doctest: +SKIP
-        """
-        return arviz.to_arviz(self, resample, n, rng, log_likelihood, observed_data, prior)
-
-    def plot_marginals(self, axes: Any = None) -> NDArray[Any]:
-        """Draw a histogram of every coordinate; see `fermiac.plotting.plot_marginals`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_marginals")(self, axes)
-        return drawn
-
-    def plot_pairs(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
-        """Draw every pair of coordinates; see `fermiac.plotting.plot_pairs`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_pairs")(
-            self, axes, columns=columns
-        )
-        return drawn
-
-    def plot_weights(self, ax: Axes | None = None) -> Axes:
-        """Draw the tail of the weights; see `fermiac.plotting.plot_weights`."""
-        drawn: Axes = registry.function("plotting", "plot_weights")(self, ax)
-        return drawn
-
-    def plot_trace(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
-        """Draw the traces of the chains; see `fermiac.plotting.plot_trace`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_trace")(
-            self, axes, columns=columns
-        )
-        return drawn
-
-    def plot_ranks(self, axes: Any = None, *, columns: Columns = None) -> NDArray[Any]:
-        """Draw the ranks of the draws of each chain; see `fermiac.plotting.plot_ranks`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_ranks")(
-            self, axes, columns=columns
-        )
-        return drawn
-
-    def plot_autocorrelation(
-        self, axes: Any = None, *, columns: Columns = None, max_lag: int | None = None
-    ) -> NDArray[Any]:
-        """Draw the autocorrelations; see `fermiac.plotting.plot_autocorrelation`."""
-        drawn: NDArray[Any] = registry.function("plotting", "plot_autocorrelation")(
-            self, axes, columns=columns, max_lag=max_lag
-        )
-        return drawn
-
-    def plot_energy(self, ax: Axes | None = None, *, block: str | None = None) -> Axes:
-        """Draw the energies and their changes; see `fermiac.plotting.plot_energy`."""
-        drawn: Axes = registry.function("plotting", "plot_energy")(self, ax, block=block)
-        return drawn
+        return averages.summary(self, prob, kind, var_names)
 
     @cached_property
     def _chain_headline(self) -> str:
@@ -841,6 +760,9 @@ class Sample(Result):
         if self.log_weights is None:
             return ""
         return f", weighted: ESS {np.min(self._ess_of_weights):.0f}"
+
+    def _picture(self) -> str:
+        return pictures.of_sample(self)
 
     @property
     def _points(self) -> Array:
@@ -897,6 +819,11 @@ class Sample(Result):
             coords=coords,
             dims=dims,
         )
+
+
+@lru_cache(maxsize=32)
+def _variables(names: tuple[str, ...]) -> Variables:
+    return Variables.of_names(names)
 
 
 def _or_empty(given: Any) -> Any:

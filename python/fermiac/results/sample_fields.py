@@ -57,7 +57,7 @@ def checked(sample: Any) -> dict[str, Any]:
         out[name] = _statistics(name, getattr(sample, name), draws)
     out["log_likelihood"] = log_likelihoods(sample.log_likelihood, lead)
     out["observed_data"] = observations(sample.observed_data)
-    if not sample.coords and not sample.dims:
+    if all(isinstance(given, Mapping) and not len(given) for given in (sample.coords, sample.dims)):
         out["coords"], out["dims"] = {}, {}
         return out
     shapes = [

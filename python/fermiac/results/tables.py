@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import choice, shown
+from fermiac._base.frames import column_names, dataframe
+from fermiac._base.validate import real_numbers, shown
 from fermiac.errors import ArgumentError, WeightWarning
 from fermiac.results.axes import dims_of
 from fermiac.results.chain_errors import chain_shape
@@ -20,46 +20,58 @@ if TYPE_CHECKING:
 
     from fermiac.results.sample import Sample
 
-__all__ = ["as_array", "by_chain", "dataframe", "refuse_axes", "sample_frame", "sample_xarray"]
-
-_LIBRARIES = ("pandas", "polars")
-
-
-def dataframe(columns: dict[str, Any], library: str | None) -> Any:
-    """Return columns as a DataFrame of a library; by default of the one that is imported or there.
-
-    Pandas comes first.
-    """
-    if library is not None:
-        wanted = [choice("library", library, _LIBRARIES)]
-    else:
-        wanted = sorted(_LIBRARIES, key=lambda name: name not in sys.modules)
-    for name in wanted:
-        try:
-            return importlib.import_module(name).DataFrame(columns)
-        except ImportError:
-            continue
-    needed = " or ".join(wanted)
-    raise ImportError(f"to_dataframe needs {needed}: pip install {wanted[0]}")
+__all__ = ["as_array", "by_chain", "from_frame", "refuse_axes", "sample_frame", "sample_xarray"]
 
 
 def sample_frame(sample: Sample, library: str | None) -> Any:
     """Return the table of `Sample.to_dataframe`."""
     chains, n = chain_shape(sample)
-    columns: dict[str, NDArray[Any]] = {
-        "chain": np.repeat(np.arange(chains), n),
-        "draw": np.tile(np.arange(n), chains),
-    }
+    columns: dict[str, NDArray[Any]] = {"draw": np.tile(np.arange(n), chains)}
+    if sample.draws.ndim == 3:
+        columns = {"chain": np.repeat(np.arange(chains), n), **columns}
     if sample.log_weights is not None:
         each = sample.log_weights.reshape(sample.n_draws, -1)
         if each.shape[1] == 1:
             columns["log_weight"] = each[:, 0]
         else:
             columns |= {f"log_weight[{j}]": each[:, j] for j in range(each.shape[1])}
-    refuse_axes(sample._labels, columns)
+    refuse_axes(sample._labels, ("chain", *columns))
     points = sample.draws.reshape(-1, sample.dim)
     columns |= {name: points[:, j] for j, name in enumerate(sample._labels)}
     return dataframe(columns, library)
+
+
+def from_frame(given: Any) -> tuple[Any, tuple[str, ...] | None, Any]:
+    """Return points, names and log-weights of what may be a table that `sample_frame` made.
+
+    Its column ``draw`` numbers the draws of each chain, and is no coordinate; nor are ``chain`` and
+    ``log_weight``. Other objects are returned as they are.
+    """
+    names = column_names(given)
+    if names is None or "draw" not in names or len(set(names)) < len(names):
+        return given, names, None
+    kept = [name for name in names if name not in ("chain", "draw", "log_weight")]
+    if not kept:
+        raise ArgumentError("draws: a table without a column for a coordinate given")
+    points = real_numbers("draws", given[kept])
+    log_weights = real_numbers("draws", given["log_weight"]) if "log_weight" in names else None
+    has_chains = "chain" in names
+    chain = real_numbers("draws", given["chain"]) if has_chains else np.zeros(len(points))
+    # Chain by chain, and in each in the order of the draws.
+    order = np.lexsort((real_numbers("draws", given["draw"]), chain))
+    points, chain = points[order], chain[order]
+    log_weights = None if log_weights is None else log_weights[order]
+    lengths = np.unique(chain, return_counts=True)[1]
+    if not has_chains:
+        return points, tuple(kept), log_weights
+    if len(set(lengths.tolist())) > 1:
+        raise ArgumentError(
+            f"draws: a table of chains of {min(lengths)} to {max(lengths)} draws given; one length "
+            "is needed"
+        )
+    shape = (len(lengths), int(lengths[0]))
+    weights = None if log_weights is None else log_weights.reshape(shape)
+    return points.reshape(*shape, -1), tuple(kept), weights
 
 
 def sample_xarray(sample: Sample) -> Any:

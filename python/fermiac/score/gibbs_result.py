@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -13,6 +13,7 @@ from fermiac._base import layout as fit
 from fermiac.diagnostics.convergence import ess, mcse, rhat
 from fermiac.errors import ConvergenceWarning, FermiacWarning
 from fermiac.results.sample import Sample
+from fermiac.results.summary import Summary
 from fermiac.runs.loop import run_and_warn
 from fermiac.score.gibbs_settings import Windows
 
@@ -215,11 +216,20 @@ class LangevinGibbs(Sample):
 
         return run_and_warn(extension(self, n_draws, n_threads, progress), warnings_of)
 
-    def summary(self) -> str:
-        """Return a table of the coordinates, the statistics of the levels, and the cost."""
-        lines = [super().summary(), self._level_line(), self._cost_line()]
-        lines += [f"biased: {text}" for text in self.bias]
-        return "\n".join(lines)
+    def summary(
+        self,
+        *,
+        prob: float = 0.9,
+        kind: str = "equal",
+        var_names: str | Sequence[str] | None = None,
+    ) -> Summary:
+        """Return a table of the coordinates, the statistics of the levels, and the cost.
+
+        The arguments are those of `fermiac.Sample.summary`.
+        """
+        table = super().summary(prob=prob, kind=kind, var_names=var_names)
+        biases = [f"biased: {text}" for text in self.bias]
+        return table.extended([self._level_line(), self._cost_line(), *biases])
 
     def _level_line(self) -> str:
         trips = self.round_trips

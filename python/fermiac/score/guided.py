@@ -15,6 +15,7 @@ from fermiac.results.error_models import (
     Average,
     Controls,
     control_findings,
+    degrees_of_freedom,
     effective_size,
     is_exact,
     register,
@@ -177,6 +178,7 @@ def _particles(
         khat=np.where(exact, -np.inf, shapes),
         findings=tuple(findings),
         largest=np.divide(squares.max(axis=1), total, out=np.zeros_like(total), where=total > 0),
+        dof=degrees_of_freedom(lines, raw, controls),
     )
 
 

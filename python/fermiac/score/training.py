@@ -14,9 +14,10 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac._base.config import isa_level
-from fermiac._base.validate import RngLike, choice, numbers, positive, shown, whole
+from fermiac._base.validate import RngLike, choice, numbered, numbers, positive, shown, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
+from fermiac.results.summary import Summary
 from fermiac.runs.checkpoint import Checkpoint
 from fermiac.score import fitting
 from fermiac.score.arguments import level_range
@@ -161,16 +162,30 @@ class Training(Result):
             f"loss {last:.4g} at the end"
         )
 
-    def summary(self) -> str:
+    def summary(self) -> Summary:
         """Return the headline and a table of the errors at the levels."""
-        lines = [repr(self), f"{'levels':<20}{'held out':>10}{'± stderr':>10}{'trained on':>12}"]
+        lines = [f"{'levels':<20}{'held out':>10}{'± stderr':>10}{'trained on':>12}"]
         for k in range(len(self.held_out)):
             low, high = self.level_edges[k : k + 2]
             lines.append(
                 f"{f'{low:.3g} to {high:.3g}':<20}{self.held_out[k]:>10.4f}"
                 f"{self.held_out_stderr[k]:>10.4f}{self.trained_on[k]:>12.4f}"
             )
-        return "\n".join(lines)
+        low, high = self.level_edges[:-1], self.level_edges[1:]
+        columns = {
+            "low": low,
+            "high": high,
+            "held_out": self.held_out,
+            "stderr": self.held_out_stderr,
+            "trained_on": self.trained_on,
+        }
+        n = len(self.held_out)
+        return Summary(
+            numbered("levels", n),
+            {name: column[:n] for name, column in columns.items()},
+            head=repr(self).split("\n"),
+            lines=lines,
+        )
 
 
 class TrainedScore(ScoreModel):

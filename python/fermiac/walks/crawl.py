@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from fermiac._base import layout as fit
 from fermiac._base.validate import yes
 from fermiac.errors import ArgumentError
+from fermiac.results.summary import Summary, of_figures
 from fermiac.walks.node_functions import called
 from fermiac.walks.result import WalkResult
 
 if TYPE_CHECKING:
     from fermiac.results import Estimate
-    from fermiac.walks.node_functions import NodeFunctionLike
+    from fermiac.results.summary import Summary, of_figures
+from fermiac.walks.node_functions import NodeFunctionLike
 
 __all__ = ["Crawl"]
 
@@ -130,15 +132,17 @@ class Crawl(WalkResult):
         """Not for crawls: the law of the whole graph is not known."""
         raise ArgumentError("history_noise: a crawl does not know the law of the whole graph")
 
-    def summary(self) -> str:
+    def summary(self) -> Summary:  # type: ignore[override]  # nodes have no coordinates
         """Return a table of the crawl."""
-        return "\n".join(
+        n_visited = len(self.visited)
+        return of_figures(
+            {"n_visited": n_visited, "n_nodes": self.n_nodes, "acceptance": self.acceptance},
             [
                 self._headline(),
-                f"  {len(self.visited)} of {self.n_nodes} nodes that were discovered were visited",
+                f"  {n_visited} of {self.n_nodes} nodes that were discovered were visited",
                 f"  seed {self.seed}, {self.wall_time:.3g} s, {self.status}",
-                *[f"warning: {w}" for w in self.warnings],
-            ]
+            ],
+            foot=[f"warning: {w}" for w in self.warnings],
         )
 
     def _headline(self) -> str:

@@ -148,6 +148,7 @@ def _estimate(
         khat=shape(np.full(mean.size, np.nan)),
         names=labels,
         method="mean" if settings["under"] is None else "ratio",
+        dof=float(max(walk.n_replicas - 1, 1)),
     )
     return result, found
 
@@ -300,7 +301,8 @@ def _replicas(
     ess = np.full(mean.size, np.inf)
     np.divide(spread, np.diag(cov), out=ess, where=np.diag(cov) > 0)
     nan = np.full(mean.size, np.nan)
-    return Average(mean, cov, ess, nan, tuple(few_walkers(sample) + young(sample)))
+    found = tuple(few_walkers(sample) + young(sample))
+    return Average(mean, cov, ess, nan, found, dof=float(max(sample.n_replicas - 1, 1)))
 
 
 register("replicas", _replicas)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.results.sample import Sample
+from fermiac.results.summary import Summary, of_figures
 from fermiac.walks.transient import joined_marks
 
 if TYPE_CHECKING:
@@ -142,23 +143,26 @@ def _choices(walk: WalkResult) -> str:
     return f"  burn-in {walk.burn_in} of {walk.n_steps} steps{settled}{by}"
 
 
-def summary(walk: WalkResult) -> str:
-    """Return the lines of `WalkResult.summary`."""
+def summary(walk: WalkResult) -> Summary:
+    """Return the table of `WalkResult.summary`."""
     lines = [walk._headline()]
+    figures = {"acceptance": walk.acceptance}
     if walk.record != "none":
+        figures |= {"coverage": walk.coverage, "revisit_ratio": walk.revisit_ratio}
         lines.append(
             f"  {len(walk.visited)} nodes visited, {100 * walk.coverage:.1f} % of those in reach; "
             f"{100 * walk.revisit_ratio:.1f} % of steps to where the walker had been"
         )
         if walk.settings["weights"] != "unknown":
             each = walker_tvd(walk)
+            figures |= {"tvd": tvd(walk), "walker_tvd": float(each.mean())}
             lines.append(
-                f"  total variation from the law: {tvd(walk):.4g} of all walkers together, "
+                f"  total variation from the law: {figures['tvd']:.4g} of all walkers together, "
                 f"{each.mean():.4g} of one"
             )
         if walk.n_replicas > 1 and walk._kernel.has_measure:
-            lines.append(f"  history noise {history_noise(walk):.3g}")
+            figures["history_noise"] = history_noise(walk)
+            lines.append(f"  history noise {figures['history_noise']:.3g}")
     lines.append(_choices(walk))
     lines.append(f"  seed {walk.seed}, {walk.wall_time:.3g} s, {walk.status}")
-    lines += [f"warning: {w}" for w in walk.warnings]
-    return "\n".join(lines)
+    return of_figures(figures, lines, foot=[f"warning: {w}" for w in walk.warnings])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac._base import registry
 from fermiac.errors import ArgumentError
+from fermiac.results.summary import Summary
 from fermiac.walks import figures
 from fermiac.walks.walk_data import WalkData
 
@@ -420,7 +421,7 @@ class WalkResult(WalkData):
         drawn: Axes = registry.function("plotting", "plot_visits")(self, ax)
         return drawn
 
-    def summary(self) -> str:
+    def summary(self) -> Summary:  # type: ignore[override]  # nodes have no coordinates
         """Return a table of the walk: its visits, and their distance from the law."""
         return figures.summary(self)
 

@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base import layout as fit
 from fermiac._base import registry
-from fermiac._base.validate import numbers
+from fermiac._base.validate import numbered, numbers
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Result
+from fermiac.results.summary import Summary
 from fermiac.walks.visits import WALKERS
 
 if TYPE_CHECKING:
@@ -145,19 +146,22 @@ class OptimizeResult(Result):
         values = self.thetas if self.averages is None else self.averages
         return values.mean(axis=0), values
 
-    def summary(self) -> str:
-        """Return a table of the parameters as text."""
+    def summary(self) -> Summary:
+        """Return a table of the parameters."""
         best, values = self._best()
         spread = self._spread(values)
-        lines = [repr(self), "", f"{'parameter':>9}  {'value':>13}"]
+        lines = ["", f"{'parameter':>9}  {'value':>13}"]
+        columns = {"value": best}
         if spread is not None:
             lines[-1] += f"  {'stderr':>9}"
+            columns["stderr"] = spread
         for i, x in enumerate(best[:_SHOWN]):
             line = f"{i:>9}  {x:>13.6g}"
             lines.append(line if spread is None else f"{line}  {spread[i]:>9.2g}")
         if len(best) > _SHOWN:
             lines.append(f"and {len(best) - _SHOWN} more")
-        return "\n".join(lines)
+        names = numbered("theta", len(best))
+        return Summary(names, columns, head=repr(self).split("\n"), lines=lines)
 
     def distance(self, optimum: ArrayLike) -> Array:
         """Return distances of recorded parameters from a point.

@@ -184,6 +184,9 @@ class WalkData(Sample):
         else:
             put(self, "draws", np.empty((0, 1)))
 
+    def _picture(self) -> str:
+        return ""  # a histogram of the numbers of nodes says nothing
+
     def __getstate__(self) -> dict[str, Any]:
         # The function of the user and the description of the walk stay in the process.
         return {k: v for k, v in self.__dict__.items() if not k.startswith("_of_")}

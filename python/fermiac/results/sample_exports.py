@@ -1,0 +1,136 @@
+"""The methods of samples that hand them to other libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from numpy.typing import ArrayLike
+
+from fermiac._base.validate import RngLike
+from fermiac.results import arviz, tables
+
+if TYPE_CHECKING:
+    from fermiac.results.sample import Sample
+
+__all__ = ["SampleExports"]
+
+
+class SampleExports:
+    """The part of `fermiac.Sample` that makes objects of other libraries of it."""
+
+    def to_dataframe(self, *, library: str | None = None) -> Any:
+        """Convert the sample to a table with a row for each draw.
+
+        Parameters
+        ----------
+        library : {"pandas", "polars"}, optional
+            The library of the table; by default the one that is imported already, or there.
+
+        Returns
+        -------
+        pandas.DataFrame or polars.DataFrame
+            The columns ``chain`` for chains, ``draw``, ``log_weight`` for a weighted sample (one
+            for each law), and one for each coordinate. `from_arrays` reads such a table.
+
+        Raises
+        ------
+        ArgumentError
+            If a coordinate has the name of one of the other columns.
+        ImportError
+            If the library is not installed.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> s = fm.Sample.from_arrays([[1.0, 2.0], [3.0, 4.0]], names=["mu", "tau"])
+        >>> s.to_dataframe()  # doctest: +SKIP
+           draw   mu  tau
+        0     0  1.0  2.0
+        1     1  3.0  4.0
+        """
+        return tables.sample_frame(cast("Sample", self), library)
+
+    def to_xarray(self) -> Any:
+        """Convert the sample to a dataset of xarray, with the dimensions chain and draw.
+
+        Returns
+        -------
+        xarray.Dataset
+            An array for each variable, with the labels of `coords` along its `dims`. Log-weights
+            are a coordinate ``log_weight``.
+
+        Raises
+        ------
+        ArgumentError
+            If a variable has the name of an axis, or of the log-weights.
+        ImportError
+            If xarray is not installed.
+
+        Notes
+        -----
+        ``arviz.convert_to_datatree`` and ``corner.corner`` take such a dataset, with all its names.
+        Of the sample itself they take the array: this is the same only for chains, and the names
+        are lost.
+        """
+        return tables.sample_xarray(cast("Sample", self))
+
+    def to_arviz(
+        self,
+        *,
+        resample: bool = True,
+        n: int | None = None,
+        rng: RngLike = 0,
+        log_likelihood: Mapping[str, ArrayLike] | None = None,
+        observed_data: Mapping[str, ArrayLike] | None = None,
+        prior: Sample | Mapping[str, ArrayLike] | None = None,
+    ) -> Any:
+        """Convert the sample to the data of ArviZ.
+
+        Parameters
+        ----------
+        resample : bool, default True
+            Resample weighted points, since ArviZ has no weights. Otherwise the log-weights are in
+            ``sample_stats``.
+        n : int, optional
+            The number of points after resampling; see `resample`.
+        rng : None, int, numpy SeedSequence or Generator, default 0
+            The seed of the resampling.
+        log_likelihood : mapping of str to array_like, (n, ...) or (chains, n, ...), optional
+            Log-likelihoods by observation; by default `Sample.log_likelihood`. With them
+            ``arviz.loo`` and ``arviz.compare`` work.
+        observed_data : mapping of str to array_like, optional
+            The data; by default `Sample.observed_data`.
+        prior : Sample or mapping of str to array_like, optional
+            Draws from the prior: a sample, or arrays (n, *shape) or (chains, n, *shape) by the
+            names of the variables.
+
+        Returns
+        -------
+        xarray.DataTree or arviz.InferenceData
+            A `DataTree` from ArviZ 1 on. It has the group ``posterior`` and, where there are data
+            for them, ``sample_stats`` (``lp``, ``log_weight``, and the `stats` of chains, in which
+            ``reached_max_depth`` becomes ``reached_max_tree_depth``), ``log_likelihood``,
+            ``observed_data``, ``prior``, ``warmup_sample_stats`` and, for `fermiac.mcmc.Chains`,
+            ``warmup_posterior``. The variables are those of `variables`, with the labels of
+            `coords` along their `dims`.
+
+        Raises
+        ------
+        ArgumentError
+            If chains have weights and are to be resampled, a variable has the name of an axis, or
+            the arrays of a group do not fit the draws.
+        ImportError
+            If ArviZ is not installed.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> s = fm.Sample.from_arrays(fm.random.Stream(0).normal((4, 100, 1)), names=["mu"])
+        >>> data = s.to_arviz(log_likelihood={"y": -0.5 * s.draws**2})  # doctest: +SKIP
+        >>> import arviz as az  # doctest: +SKIP
+        >>> az.loo(data)  # doctest: +SKIP
+        """
+        return arviz.to_arviz(
+            cast("Sample", self), resample, n, rng, log_likelihood, observed_data, prior
+        )
