@@ -26,7 +26,6 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-
 from benches.bridges.problems import PROBLEMS
 
 N_CHAINS = 4
@@ -35,7 +34,7 @@ Run = tuple[dict[str, Any], float]
 
 
 def fermiac(model: Any, n_draws: int, seed: int) -> Run:
-    """This library: machine code by numba."""
+    """Machine code by numba, called by this library."""
     import fermiac as fm
 
     target = fm.targets.from_pymc(model)

@@ -47,7 +47,9 @@ def test_values_are_those_of_numpyro(target: Any) -> None:
         np.testing.assert_allclose(slope[2:], -gradient["z"], rtol=1e-10)
     parts = target.variables.split(target.constrain(x))
     np.testing.assert_allclose(parts["tau"], np.exp(x[:, 1]), rtol=1e-12)
-    np.testing.assert_allclose(parts["theta"], parts["mu"][:, None] + parts["tau"][:, None] * x[:, 2:])
+    np.testing.assert_allclose(
+        parts["theta"], parts["mu"][:, None] + parts["tau"][:, None] * x[:, 2:]
+    )
     np.testing.assert_allclose(target.unconstrain(target.constrain(x)), x)
     each = target.log_likelihood(x)["y"]
     theirs = util.log_likelihood(
@@ -72,7 +74,9 @@ def test_chains_and_arviz(target: Any) -> None:
     assert abs(e.mean - 4.39) < 5 * e.stderr + 0.1
     data = s.to_arviz(prior=True)
     assert data["log_likelihood"]["y"].dims == ("chain", "draw", "school")
-    assert np.isfinite(az.loo(data).elpd_loo if hasattr(az.loo(data), "elpd_loo") else az.loo(data).elpd)
+    assert np.isfinite(
+        az.loo(data).elpd_loo if hasattr(az.loo(data), "elpd_loo") else az.loo(data).elpd
+    )
 
 
 def test_models_are_recognised() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pymc as pm
 import pytensor
 import pytest
-from bridge_models import SCHOOLS, SIGMA, Y, constrained, eight_schools
+from bridge_models import SCHOOLS, Y, constrained, eight_schools
 from numpy.typing import NDArray
 
 import fermiac as fm
@@ -58,7 +58,7 @@ def test_names_shapes_and_labels(target: Any) -> None:
     assert target.names[:3] == ("mu", "tau", "z[0]")
     assert target.free_names[1] == "tau"
     assert target.coords == {"school": SCHOOLS}
-    assert target.dims == {name: ("school",) for name in ("z", "theta", "y")}
+    assert target.dims == dict.fromkeys(("z", "theta", "y"), ("school",))
     np.testing.assert_array_equal(target.observed_data["y"], Y)
     assert target._constrained_support()[1] == (0.0, np.inf)
 
@@ -219,7 +219,9 @@ def test_priors_follow_their_laws() -> None:
     drawn = target.variables.split(target.constrain(target.prior_transform(u)))
     theirs = pm.draw([model[name] for name in drawn], draws=4000, random_seed=1)
     for (name, array), other in zip(drawn.items(), theirs, strict=True):
-        gap = np.abs(np.quantile(array, [0.2, 0.5, 0.8], 0) - np.quantile(other, [0.2, 0.5, 0.8], 0))
+        gap = np.abs(
+            np.quantile(array, [0.2, 0.5, 0.8], 0) - np.quantile(other, [0.2, 0.5, 0.8], 0)
+        )
         assert (gap < 0.15 * (1 + other.std(0))).all(), name
     np.testing.assert_allclose(
         np.cov((drawn["vector"] - drawn["mu"][:, None]).T), [[2.0, 0.5], [0.5, 1.0]], atol=0.15
@@ -314,4 +316,4 @@ def test_models_of_bambi() -> None:
     table = pandas.DataFrame({"x": x, "y": 1 + 2 * x + rng.normal(size=50)})
     s = fm.mcmc.sample(bambi.Model("y ~ x", table), n_draws=500, rng=0)
     assert abs(s["x"].mean() - 2) < 0.6
-    assert set(SIGMA) and "Intercept" in s
+    assert "Intercept" in s

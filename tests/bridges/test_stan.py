@@ -59,9 +59,7 @@ def test_names_shapes_and_orders(target: Any) -> None:
     np.testing.assert_array_equal(parts["m"][0], [[0.0, 10.0], [1.0, 11.0]])
     np.testing.assert_allclose(parts["tau"], np.exp(X[:, 1]))
     np.testing.assert_allclose(target.unconstrain(x), X)
-    np.testing.assert_allclose(
-        target.unconstrain({k: parts[k] for k in ("mu", "tau", "theta")}), X
-    )
+    np.testing.assert_allclose(target.unconstrain({k: parts[k] for k in ("mu", "tau", "theta")}), X)
     # Generated quantities of a point are the same in each batch.
     np.testing.assert_array_equal(target.constrain(X[3:])[0], x[3])
     assert len(set(parts["z"])) == 5

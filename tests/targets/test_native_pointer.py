@@ -637,9 +637,7 @@ def test_statuses_of_functions_of_one_point() -> None:
         target.log_density([[31.0]])
     s = fm.mcmc.sample(target, n_chains=2, n_warmup=200, n_draws=200, rng=0)
     for n in (1, 8):
-        again = fm.mcmc.sample(
-            target, n_chains=2, n_warmup=200, n_draws=200, rng=0, n_threads=n
-        )
+        again = fm.mcmc.sample(target, n_chains=2, n_warmup=200, n_draws=200, rng=0, n_threads=n)
         np.testing.assert_array_equal(again.draws, s.draws)
 
 
@@ -678,7 +676,8 @@ def bridge(
     model: Any, propto: bool, jacobian: bool, x: Any, value: Any, gradient: Any, message: Any
 ) -> int:
     """-model x²/2, where the model is the number 4."""
-    assert jacobian and not propto
+    assert jacobian
+    assert not propto
     value[0], gradient[0] = -0.5 * model * x[0] ** 2, -model * x[0]
     return -1 if x[0] > 10 else 0
 

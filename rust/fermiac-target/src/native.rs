@@ -120,9 +120,7 @@ impl Function {
         match self {
             Self::BridgeStan(call, _) if !address.is_null() => {
                 // SAFETY: the caller vouches for the signature; the address is not null.
-                Self::BridgeStan(call, Some(unsafe {
-                    transmute::<*const c_void, FreeFn>(address)
-                }))
+                Self::BridgeStan(call, Some(unsafe { transmute::<*const c_void, FreeFn>(address) }))
             }
             other => other,
         }
@@ -390,8 +388,7 @@ fn one_by_one(
     for (((row, value), slopes), status) in x.iter().zip(out).zip(slopes).zip(status) {
         if !call(row, value, slopes)? {
             *status = RowStatus::Failed;
-        } else if any_unwritten(&[*value])
-            || (*value != f64::NEG_INFINITY && any_unwritten(slopes))
+        } else if any_unwritten(&[*value]) || (*value != f64::NEG_INFINITY && any_unwritten(slopes))
         {
             *status = RowStatus::Unwritten;
         }
@@ -735,7 +732,7 @@ mod tests {
             assert!(Function::at(somewhere, "vector", 1).is_err());
             assert!(Function::at(somewhere, "batch", 2).is_err());
             assert!(Function::at(somewhere, "outputs", 0).is_err());
-            for signature in 
+            for signature in
                 ["batch", "gradient", "outputs", "scalar", "point-gradient", "bridgestan"]
             {
                 assert!(Function::at(somewhere, signature, 1).is_ok());
