@@ -88,7 +88,9 @@ def sample(
     ----------
     log_density : log-density, law, or callable
         The target, as `fermiac.targets.as_target` takes it: a function of a batch of points, shape
-        (n, d), that returns (n,), -inf where the density is 0. It need not be normalised.
+        (n, d), that returns (n,), -inf where the density is 0. It need not be normalised. Or a
+        model of PyMC, Bambi, BridgeStan or NumPyro; its draws are constrained, with deterministic
+        quantities (see `fermiac.targets.from_pymc`, `from_stan` and `from_numpyro`).
         Functions in Python and torch modules are called with the points of all chains at once, on
         the calling thread; built-in and native targets run on all threads.
     dim : int, optional
@@ -106,7 +108,9 @@ def sample(
         from there, with a spread of a tenth of the deviations; ``"pathfinder"``: a draw from the
         best of the normal laws along that climb [2]_. A law, such as the prior: draws from it.
         Points, (n_chains, d) or (d,). A callable, ``init(n)`` or ``init(n, rng)`` with a
-        `fermiac.random.Stream`, that returns them. With `transforms` points are constrained.
+        `fermiac.random.Stream`, that returns them. With `transforms` points are constrained. For a
+        model also the parameters by name, or ``"prior"``: draws from its prior; and ``"jitter"`` is
+        about its initial point.
     names : sequence of str, optional
         Names of the coordinates; by default those of the target.
     transforms : sequence, mapping or Transform, optional
