@@ -37,7 +37,7 @@ export PYO3_PYTHON := $(CURDIR)/$(PY)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help dev build demo demo-torch test test-torch check check-rust check-python bench bench-smoke \
-	calibrate fuzz fuzz-processes miri asan audit sdist dist-check fmt clean need-cargo need-python
+	test-bridges calibrate fuzz fuzz-processes miri asan audit sdist dist-check fmt clean need-cargo need-python
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,7 +53,7 @@ demo-torch: $(BUILT) $(STAMP)-torch ## The same with PyTorch (3 GB), which it in
 	$(MAKE) --no-print-directory demo
 
 test: $(BUILT) $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot $(STAMP)-progress ## Run the Python tests (without those that need PyTorch)
-	$(PY) -m pytest -m "not torch" -n $(JOBS) $(ARGS)
+	$(PY) -m pytest -m "not torch and not bridges" -n $(JOBS) $(ARGS)
 
 test-torch: $(BUILT) $(STAMP)-test ## Run the tests that need PyTorch, and install it if there are any
 	@if [ -z "$(TORCH_TESTS)" ]; then \
@@ -62,9 +62,24 @@ test-torch: $(BUILT) $(STAMP)-test ## Run the tests that need PyTorch, and insta
 		$(MAKE) --no-print-directory $(STAMP)-torch && $(PY) -m pytest -m torch $(ARGS) $(TORCH_TESTS); \
 	fi
 
+# The libraries whose models fermiac takes have many requirements: they get an environment of their own.
+BRIDGES := .venv-bridges
+$(BRIDGES)/.stamp: pyproject.toml | need-python
+	$(if $(UV),$(UV) venv --quiet --clear --seed --python "$$(command -v $(PYTHON))" $(BRIDGES),$(PYTHON) -m venv --clear $(BRIDGES))
+	@$(BRIDGES)/bin/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		extras = project["optional-dependencies"]; \
+		print(*project["dependencies"], *(r for e in ("pymc", "jax", "bridges") for r in extras[e]), sep="\n")' \
+		> $(BRIDGES)/requirements.txt
+	$(subst $(PY),$(BRIDGES)/bin/python,$(PIP)) -r $(BRIDGES)/requirements.txt
+	@touch $@
+
+test-bridges: $(BUILT) $(BRIDGES)/.stamp ## Run the tests with models of PyMC, Stan's interface, NumPyro and JAX
+	PYTHONPATH=python $(BRIDGES)/bin/python -m pytest -q -m bridges tests/bridges $(ARGS)
+
 check: check-rust check-python ## Everything that must pass before a change is merged
 	$(MAKE) --no-print-directory test
 	$(MAKE) --no-print-directory test-torch
+	$(MAKE) --no-print-directory test-bridges
 
 check-rust: $(STAMP)-venv ## Format, lints, documentation and tests of the Rust crates
 	$(CARGO) fmt --all --check
@@ -151,7 +166,7 @@ fmt: $(STAMP)-dev ## Format the code and apply automatic fixes
 	$(PY) -m ruff format $(RUFF_PATHS)
 
 clean: ## Remove all build outputs and .venv
-	rm -rf .venv target dist demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv $(BRIDGES) target dist demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f python/fermiac/_core*.so python/fermiac/_core*.pyd
 	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -575,3 +575,127 @@ def test_ctrl_c_gives_the_partial_result(threads: int) -> None:
     assert float(caught) - sent < 2.0
     assert status == "interrupted"
     assert abs(float(mean) - 1.0) < 5 * float(stderr)
+
+
+POINT = types.int64(types.uint64, NUMBERS, NUMBERS, NUMBERS, types.voidptr)
+
+
+@numba.cfunc(POINT)
+def parabola_of_point(n: Any, x: Any, gradient: Any, value: Any, user: Any) -> int:
+    """The sum of -x²/2; 3 where x[0] > 10, -1 where it is 21, nothing written where it is 31."""
+    if x[0] == 31.0:
+        return 0
+    if x[0] == 21.0:
+        return -1
+    if x[0] > 10.0:
+        return 3
+    value[0] = 0.0
+    for i in range(n):
+        value[0] -= 0.5 * x[i] ** 2
+        gradient[i] = -x[i]
+        x[i] = 1e9  # allowed: it is a copy
+    return 0
+
+
+C_POINT = ctypes.CFUNCTYPE(
+    ctypes.c_int64, ctypes.c_uint64, C_NUMBERS, C_NUMBERS, C_NUMBERS, ctypes.c_void_p
+)
+
+
+@pytest.mark.parametrize(
+    "pointer",
+    [
+        parabola_of_point,
+        parabola_of_point.ctypes,
+        parabola_of_point.address,
+        FFI.cast(
+            "int64_t (*)(uint64_t, double *, double *, double *, void *)",
+            parabola_of_point.address,
+        ),
+    ],
+    ids=["numba", "ctypes", "address", "cffi"],
+)
+def test_functions_of_one_point_with_gradients(pointer: Any) -> None:
+    target, x = fm.targets.native(pointer, DIM, "point-gradient"), points(5000) % 5.0
+    before = x.copy()
+    values, slopes = target.log_density_and_gradient(x)
+    np.testing.assert_allclose(values, -0.5 * (x**2).sum(axis=1), rtol=1e-12)
+    np.testing.assert_array_equal(slopes, -x)
+    np.testing.assert_array_equal(x, before)
+    assert target.has_gradient
+    np.testing.assert_array_equal(target(x), values)
+
+
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")  # short chains
+def test_statuses_of_functions_of_one_point() -> None:
+    target = fm.targets.as_target(parabola_of_point, 1)
+    np.testing.assert_array_equal(target.log_density([[1.0], [11.0]]), [-0.5, -np.inf])
+    assert "returned 3" in str(target._complaint)
+    with pytest.raises(TargetError, match="gave up: it returned -1"):
+        target.log_density([[21.0]])
+    with pytest.raises(TargetError, match="unwritten"):
+        target.log_density([[31.0]])
+    s = fm.mcmc.sample(target, n_chains=2, n_warmup=200, n_draws=200, rng=0)
+    for n in (1, 8):
+        again = fm.mcmc.sample(target, n_chains=2, n_warmup=200, n_draws=200, rng=0, n_threads=n)
+        np.testing.assert_array_equal(again.draws, s.draws)
+
+
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")  # short chains
+def test_a_function_that_knows_no_threads_is_called_by_one() -> None:
+    inside, most = [], [0]
+
+    @C_POINT
+    def slow(n: int, x: Any, gradient: Any, value: Any, user: Any) -> int:
+        inside.append(1)
+        most[0] = max(most[0], len(inside))
+        time.sleep(1e-4)
+        value[0], gradient[0] = -0.5 * x[0] ** 2, -x[0]
+        inside.pop()
+        return 0
+
+    target = fm.targets.native(slow, 1, "point-gradient", one_at_a_time=True)
+    fm.mcmc.sample(target, n_chains=4, n_warmup=20, n_draws=20, rng=0, n_threads=4)
+    assert most[0] == 1
+
+
+C_BRIDGE = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_void_p,
+    ctypes.c_bool,
+    ctypes.c_bool,
+    C_NUMBERS,
+    C_NUMBERS,
+    C_NUMBERS,
+    ctypes.POINTER(ctypes.c_char_p),
+)
+
+
+@C_BRIDGE
+def bridge(
+    model: Any, propto: bool, jacobian: bool, x: Any, value: Any, gradient: Any, message: Any
+) -> int:
+    """-model x²/2, where the model is the number 4."""
+    assert jacobian
+    assert not propto
+    value[0], gradient[0] = -0.5 * model * x[0] ** 2, -model * x[0]
+    return -1 if x[0] > 10 else 0
+
+
+def test_the_interface_of_bridgestan() -> None:
+    target = fm.targets.native(bridge, 1, "bridgestan", user_data=4)
+    values, slopes = target.log_density_and_gradient([[2.0], [11.0]])
+    np.testing.assert_array_equal(values, [-8.0, -np.inf])
+    assert slopes[0, 0] == -8.0
+    assert "returned -1" in str(target._complaint)
+    for arguments, said in (
+        ({"n_outputs": 2}, "one value"),
+        ({"free_message": "text"}, "pointer"),
+        ({"one_at_a_time": 1}, "True or False"),
+    ):
+        with pytest.raises(ArgumentError, match=said):
+            fm.targets.native(bridge, 1, "bridgestan", user_data=4, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="free_message"):
+        fm.targets.native(total, 1, free_message=total)
+    with pytest.raises(ArgumentError, match="user_data"):
+        fm.targets.native(bridge, 1, "bridgestan")

@@ -17,15 +17,18 @@ from fermiac._base.validate import choice, labels, real, whole
 from fermiac._base.variables import Params
 from fermiac.distributions import Law
 from fermiac.distributions.law import refuse_points
-from fermiac.errors import WorkerError
+from fermiac.errors import ArgumentError, WorkerError
 from fermiac.importance.result import Evidence, to_evidence
 from fermiac.importance.settings import with_dim
+from fermiac.importance.start import start_law
 from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
 from fermiac.runs.shards import evaluation
 from fermiac.targets import as_target
 from fermiac.targets.callables import law_handle
 from fermiac.targets.conversion import Gradient
+from fermiac.targets.model import ModelTarget
+from fermiac.targets.models import is_model
 from fermiac.targets.named import named_law, names_of
 
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ Function = Callable[..., ArrayLike]
 @public
 def evidence(
     log_density: LogDensity | Law | Function | Any,
-    law: Law | Any,
+    law: Law | Any = None,
     n: int = 50_000,
     *,
     gradient: Gradient = None,
@@ -81,10 +84,13 @@ def evidence(
         The target, as `fermiac.targets.as_target` takes it: a function takes a batch of points,
         shape (n, d), and gives (n,), -inf where the density is 0. It need not be normalised. For a
         posterior: log-prior plus log-likelihood. With `params`, or a `law` that names its
-        coordinates, a Python function takes the parameters by name.
+        coordinates, a Python function takes the parameters by name. Or a model of PyMC, Stan or
+        NumPyro: its points are unconstrained, and the sample has its parameters and deterministic
+        quantities.
     law : Law, frozen scipy.stats law or mapping
         The law to start from, whose support holds that of the target. The prior will often do. A
-        mapping from names to laws is a `fermiac.distributions.Joint`.
+        mapping from names to laws is a `fermiac.distributions.Joint`. For a model it is a law of
+        unconstrained points, by default a t law about the mode.
     n : int, default 50_000
         Evaluations of the target in all; at least 20 (d + 1).
     gradient : None, True, "finite" or callable, default None
@@ -203,6 +209,20 @@ def evidence(
     True
     """
     start = time.perf_counter()
+    found = as_target(log_density) if law is None and is_model(log_density) else log_density
+    model = found if isinstance(found, ModelTarget) else None
+    if model is not None and (names is not None or gradient is not None):
+        raise ArgumentError(
+            f"{'names' if names is not None else 'gradient'}: given with {model!r}, whose sample "
+            "has names of its own and constrained draws; leave it out"
+        )
+    if law is None:
+        if model is None:
+            raise ArgumentError(
+                "law: not given; the law to start from is needed, for all but models of PyMC, Stan "
+                "and NumPyro"
+            )
+        law = start_law(model)
     law, params = named_law(law, params)
     law = with_dim(law)
     # Points of a half-line pass through logarithms, which leave no whole numbers.
@@ -211,7 +231,7 @@ def evidence(
     if scheme != "snis":
         refuse_points("law", law._measure(), f"scheme={scheme!r}", "give scheme='snis'")
     target = as_target(
-        log_density, law.dim, gradient, params=params, args=args, kwargs=kwargs, check=check
+        found, law.dim, gradient, params=params, args=args, kwargs=kwargs, check=check
     )
     named = labels(names_of(names, params), law.dim)
     settings: dict[str, Any] = {
@@ -256,7 +276,7 @@ def evidence(
                 except (KeyboardInterrupt, WorkerError) as stop:
                     error, stopped = stop, True
             took = time.perf_counter() - start
-            result = to_evidence(raw, gradients, settings, key, named, stopped, took)
+            result = to_evidence(raw, gradients, settings, key, named, stopped, took, model)
         if error is not None:
             if stopped:
                 error.partial_result = result  # type: ignore[attr-defined]

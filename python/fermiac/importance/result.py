@@ -15,7 +15,9 @@ from fermiac.importance.checks import estimate_findings, evidence_findings
 from fermiac.results import Estimate, Result, Sample
 from fermiac.results.averages import join_complex
 from fermiac.results.result import warn
+from fermiac.results.sample import OTHER_SPACE
 from fermiac.results.summary import Summary
+from fermiac.targets.model import ModelTarget
 
 __all__ = ["Evidence", "to_estimate", "to_evidence"]
 
@@ -226,6 +228,7 @@ def to_evidence(
     names: tuple[str, ...],
     interrupted: bool,
     wall_time: float,
+    model: ModelTarget | None = None,
 ) -> Evidence:
     """Return the evidence of a run, after its warnings."""
     found = [] if interrupted else evidence_findings(raw, settings)
@@ -239,13 +242,18 @@ def to_evidence(
         "status": "interrupted" if interrupted else "complete",
         "warnings": tuple(text for _, text in found),
     }
+    labelled: dict[str, Any] = {"names": names}
+    draws, of_sample = raw["draws"], settings
+    if model is not None:
+        draws, labelled = model.constrain(draws), model._labelled
+        of_sample = settings | {OTHER_SPACE: "of unconstrained points"}
     sample = Sample(
-        **common,
-        draws=raw["draws"],
+        **{**common, "settings": of_sample},
+        draws=draws,
         log_weights=raw["log_weights"],
         log_densities=raw["log_densities"],
         gradients=gradients,
-        names=names,
+        **labelled,
         error_model="weighted",
     )
     result = Evidence(

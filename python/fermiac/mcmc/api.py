@@ -34,13 +34,10 @@ from fermiac.runs.shards import evaluated
 from fermiac.targets import as_target
 from fermiac.targets.conversion import Gradient
 from fermiac.targets.density import LogDensity
-from fermiac.targets.finite import WITH_GRADIENT, FiniteDensity
+from fermiac.targets.finite import WITH_GRADIENT
+from fermiac.targets.model import ModelTarget
 from fermiac.targets.named import names_of
-from fermiac.targets.transformed_density import (
-    TransformedDensity,
-    support_blocks,
-    transformed,
-)
+from fermiac.targets.transformed_density import TransformedDensity, support_blocks, transformed
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -104,7 +101,9 @@ def sample(
         (n, d), that returns (n,), -inf where the density is 0. It need not be normalised. With
         `params` it takes the parameters by name. Functions in Python and torch modules are called
         with the points of all chains at once, on the calling thread; built-in and native targets
-        run on all threads.
+        run on all threads. Or a model of PyMC, Bambi, BridgeStan or NumPyro; its draws are
+        constrained, with deterministic quantities (see `fermiac.targets.from_pymc`, `from_stan`
+        and `from_numpyro`).
     dim : int, optional
         Coordinates of a point. Laws and targets of `fermiac.targets` know theirs, and `params`
         tells it.
@@ -132,7 +131,8 @@ def sample(
         Points, (n_chains, d) or (d,); or a mapping from names of parameters to their values, of
         their shapes or with an axis of length n_chains before. A callable, ``init(n)`` or ``init(n,
         rng)`` with a `fermiac.random.Stream`, that returns them. With `transforms` points are
-        constrained.
+        constrained, and so are the values for a model. For a model ``"prior"`` is draws from its
+        prior, and ``"jitter"`` is about its initial point.
     names : sequence of str, optional
         Names of the coordinates; by default those of `params` or of the target. ``"theta[0]"``,
         ``"theta[1]"``, ... are the parts of one parameter ``theta``.
@@ -308,14 +308,19 @@ def sample(
     )
     keep_state = yes("keep_state", keep_state)
     if check_gradient is None:
-        foreign = target.form in ("python", "native")
-        check_gradient = foreign and not isinstance(target, FiniteDensity)
+        check_gradient = target.form in ("python", "native") and not target._autodiff
     comparing = yes("check_gradient", check_gradient) and kernel.needs_gradient
     if stop is not None:
         if not isinstance(stop, StopWhen):
             raise ArgumentError(f"stop: {shown(stop)} given; a fermiac.mcmc.StopWhen is needed")
         stop.check(settings.n_chains, kernel._n_points(2) > 1)
     limit = None if max_time is None else positive("max_time", max_time)
+    model = target if isinstance(target, ModelTarget) else None
+    if model is not None and (names is not None or transforms is not None):
+        raise ArgumentError(
+            f"{'names' if names is not None else 'transforms'}: given with {target!r}, which has "
+            "its own; leave them out"
+        )
     named, source = _labels(names, params, target), target
     workers = resolve_threads(n_threads)
     with (
@@ -326,12 +331,12 @@ def sample(
             # Blocks of `source`, as the target that an executor evaluates does not know its bounds.
             blocks = support_blocks(source)
             transforms = blocks if any(b.kind != "identity" for b in blocks) else None
-        space = None if transforms is None else transformed(target, transforms, names=named)
+        space = model if transforms is None else transformed(target, transforms, names=named)
         if kernel.needs_volume and space is not None:
             _require_volume(kernel, space, False)
         kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)
         job = Job(
-            target=target if space is None else space,
+            target=space if isinstance(space, TransformedDensity) else target,
             kernel=kernel,
             settings=settings,
             key=key_of(rng) if kept is None else kept.key(rng),
@@ -397,6 +402,8 @@ def _require_gradient(kernel: Kernel, target: LogDensity) -> None:
 def _labels(
     names: Sequence[str] | None, params: Params | None, target: LogDensity
 ) -> tuple[str, ...] | None:
+    if isinstance(target, ModelTarget):
+        return target.names
     names = names_of(names, params)
     if names is None:
         # The names of a transformed target belong to its constrained coordinates.

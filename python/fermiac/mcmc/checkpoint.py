@@ -97,7 +97,7 @@ def identity_of(job: Job, on_disk: bool) -> dict[str, Any]:
         "isa": _core.isa_level,
         "seed": job.key,
         "dim": job.target.dim,
-        "transforms": None if job.space is None else repr(job.space.transforms),
+        "transforms": None if job.space is None else job.space._space,
         **settings,
         "storage": "path" if on_disk else "memory",
         **{f"kernel.{name}": value for name, value in _described(job.kernel).items()},

@@ -143,6 +143,10 @@ def _joined(first: Chains, part: Chains) -> Chains:
     )
     if hasattr(part, "_job"):
         object.__setattr__(result, "_job", part._job)
+    before, after = getattr(first, "_source", None), getattr(part, "_source", None)
+    if before is not None and after is not None:
+        points = np.concatenate([before[1], after[1]], axis=1)
+        object.__setattr__(result, "_source", (after[0], points))
     return result
 
 

@@ -19,6 +19,7 @@ from fermiac.mcmc.init_search import approach
 from fermiac.random import Stream
 from fermiac.targets.density import LogDensity
 from fermiac.targets.finite import WITH_GRADIENT
+from fermiac.targets.model import ModelTarget
 from fermiac.targets.transformed_density import TransformedDensity
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
         law = as_law(init, "init")
         return _drawn(_from_law(law, space, target.dim, n_chains, key), target, needs_gradient)
     points = _called(init, n_chains, key) if callable(init) else init
-    if isinstance(points, Mapping):
+    if isinstance(points, Mapping) and job.model is not None:
+        points, space = job.model.unconstrain(points), None
+    elif isinstance(points, Mapping):
         points = _by_name(points, job)
     x = np.array(numbers("init", points))
     dim = target.dim if space is None else space.constrained_dim
@@ -83,15 +86,15 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
 def _named(init: str | None, job: Job) -> tuple[Array, int]:
     target, n_chains = job.target, job.settings.n_chains
     name = "jitter" if init is None else init
-    if name == "prior":
+    if name == "prior" and job.model is None:
         raise ArgumentError("init: 'prior' given, of which nothing is known; give the law itself")
-    if name not in _NAMED:
+    if name not in (*_NAMED, "prior"):
         words = ", ".join(map(repr, _NAMED))
         raise ArgumentError(
             f"init: {shown(init)} given; {suggestion(name, list(_NAMED))}one of {words}, a law, "
             "values by name, an array of points or a callable is needed"
         )
-    if name != "jitter" and not target.has_gradient:
+    if name in ("mode", "pathfinder") and not target.has_gradient:
         raise ArgumentError(
             f"init: {name!r} climbs along the gradient, which this log-density does not have; "
             f"{WITH_GRADIENT}; or give another init"
@@ -99,16 +102,27 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
     streams = [_core.Stream.start(job.key, i) for i in range(n_chains)]
     oracles = job.oracles()
 
-    def jitter(_attempt: int) -> Array:
+    def uniform() -> Array:
         out = np.empty((n_chains, target.dim))
         for stream, row in zip(streams, out, strict=True):
             stream.fill_uniform(row)
-        out = _RADIUS * (2 * out - 1)
+        return out
+
+    def jitter(_attempt: int) -> Array:
+        out = _RADIUS * (2 * uniform() - 1)
+        if job.model is not None:
+            # A model knows about which point its chains should start.
+            out = job.model.initial_point + job.model._radius / _RADIUS * out
         job.kernel._place_starts(out, oracles)
         return out
 
-    x, n_evals = _drawn(jitter, target, job.kernel.needs_gradient or name != "jitter")
-    if name == "jitter":
+    def prior(_attempt: int) -> Array:
+        assert job.model is not None
+        return job.model.prior_transform(uniform())
+
+    draw = prior if name == "prior" else jitter
+    x, n_evals = _drawn(draw, target, job.kernel.needs_gradient or name in ("mode", "pathfinder"))
+    if name in ("jitter", "prior"):
         return x, n_evals
     x, more = approach(target, x, streams, name)
     return x, n_evals + more
@@ -130,7 +144,7 @@ def _is_law(init: Any) -> bool:
 
 
 def _from_law(
-    law: Law, space: TransformedDensity | None, dim: int, n_chains: int, key: int
+    law: Law, space: TransformedDensity | ModelTarget | None, dim: int, n_chains: int, key: int
 ) -> Draw:
     needed = dim if space is None else space.constrained_dim
     if law.dim != needed:
@@ -165,13 +179,14 @@ def _drawn(draw: Draw, target: LogDensity, needs_gradient: bool) -> tuple[Array,
         if attempt == _TRIES:
             break
         x[left] = draw(attempt)[left]
+    said = target._complaint
     raise _no_density(
         int(left[0]),
         x[left[0]],
         values[bad][0],
         None if gradients is None else gradients[bad][0],
         f"no start with density was found in {_TRIES} tries; give init= a law, or points, inside "
-        "the support",
+        f"the support{f' (last message: {said})' if said else ''}",
     )
 
 

@@ -13,6 +13,7 @@ from fermiac import _core
 from fermiac.mcmc.disk import Folder
 from fermiac.mcmc.kernel import Kernel, Oracles
 from fermiac.targets.density import LogDensity
+from fermiac.targets.model import ModelTarget
 from fermiac.targets.transformed_density import TransformedDensity
 
 __all__ = ["Arrays", "Job", "Settings"]
@@ -69,11 +70,17 @@ class Job:
     key: int
     names: tuple[str, ...]
     #: The constrained space of the draws, if chains move in an unconstrained one.
-    space: TransformedDensity | None
+    space: TransformedDensity | ModelTarget | None
+
+    @property
+    def model(self) -> ModelTarget | None:
+        """The model whose posterior is sampled, if it is one of another library."""
+        return self.space if isinstance(self.space, ModelTarget) else None
 
     def oracles(self) -> Oracles:
         """Return the oracles of a run before the kernel adds its own."""
-        return Oracles(self.target, self.names or None)
+        names = self.names if self.model is None else self.model.free_names
+        return Oracles(self.target, names or None)
 
     def sampler(self, x0: Array) -> tuple[_core.Sampler, Oracles]:
         """Return the chains at these starts, and their oracles."""
@@ -94,6 +101,10 @@ class Job:
     def support(self) -> list[tuple[float, float]]:
         """Return the bounds of the coordinates of a draw, as far as they are known."""
         return self.target._support() if self.space is None else self.space._constrained_support()
+
+    def labelled(self) -> dict[str, Any]:
+        """Return the fields by which the result names its parts."""
+        return {"names": self.names} if self.model is None else self.model._labelled
 
     def shown(self, draws: Array) -> Array:
         """Return the draws as the user sees them."""

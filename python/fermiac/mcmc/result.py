@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.validate import RngLike
+from fermiac.errors import ArgumentError
 from fermiac.results import Sample
+
+if TYPE_CHECKING:
+    from fermiac.targets.model import ModelTarget
 
 __all__ = ["Chains", "adaptation", "known", "statistics"]
 
 Array = NDArray[np.float64]
 
+#: Log-likelihoods that are computed for ArviZ without being asked for: 100 MB at most.
+_MOST_NUMBERS = 12_500_000
+#: Draws from the prior of a model.
+_PRIOR_DRAWS = 1000
 #: The statistics that are flags, and those that are counts.
 _FLAGS = {"accepted", "diverging", "reached_max_depth"}
 _COUNTS = {"n_steps", "tree_depth", "n_evals"}
@@ -77,6 +88,126 @@ class Chains(Sample):
             )
         ),
     }
+
+    def with_log_likelihood(self) -> Chains:
+        """Return the same chains with the log-likelihoods by observation, for a model.
+
+        Returns
+        -------
+        Chains
+            Its ``log_likelihood`` maps the name of each observed variable to an array
+            (chains, draws, ...), which slices and files keep. `to_arviz` computes them by itself.
+
+        Raises
+        ------
+        ArgumentError
+            If the chains are not those of a model of another library, sampled in this process, or
+            the model does not tell its likelihood by observation.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> s = fm.mcmc.sample(model, rng=0)  # doctest: +SKIP
+        >>> s.with_log_likelihood().log_likelihood["y"].shape  # doctest: +SKIP
+        (4, 1000, 8)
+        """
+        model, points = self._model_and_points("with_log_likelihood")
+        made = replace(self, log_likelihood=model.log_likelihood(points))
+        object.__setattr__(made, "_source", (model, points))
+        if hasattr(self, "_job"):
+            object.__setattr__(made, "_job", self._job)
+        return made
+
+    def to_arviz(
+        self,
+        *,
+        resample: bool = True,
+        n: int | None = None,
+        rng: RngLike = 0,
+        log_likelihood: Mapping[str, ArrayLike] | bool | None = None,
+        observed_data: Mapping[str, ArrayLike] | None = None,
+        prior: Sample | Mapping[str, ArrayLike] | bool | None = None,
+    ) -> Any:
+        """Convert the chains to the data of ArviZ.
+
+        Parameters
+        ----------
+        resample, n, rng, observed_data
+            As for `fermiac.Sample.to_arviz`.
+        log_likelihood : mapping or bool, optional
+            Log-likelihoods by observation. By default `log_likelihood` of the chains; of a model
+            of PyMC, Stan or NumPyro they are computed, if they take at most 100 MB or this is True.
+        prior : Sample, mapping or bool, optional
+            Draws from the prior. True takes 1000 from the prior of the model, if each of its
+            variables has a map from the unit cube.
+
+        Returns
+        -------
+        xarray.DataTree or arviz.InferenceData
+            As from `fermiac.Sample.to_arviz`.
+
+        Raises
+        ------
+        ArgumentError
+            As for `fermiac.Sample.to_arviz`; if log-likelihoods or prior draws are asked for by
+            True and the chains are not those of a model that tells them.
+        ImportError
+            If ArviZ is not installed.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> s = fm.mcmc.sample(model, rng=0)  # doctest: +SKIP
+        >>> import arviz as az  # doctest: +SKIP
+        >>> az.loo(s.to_arviz())  # doctest: +SKIP
+        """
+        if log_likelihood is None or isinstance(log_likelihood, bool):
+            log_likelihood = self._computed(log_likelihood)
+        if isinstance(prior, bool):
+            prior = self._drawn_from_prior() if prior else None
+        return super().to_arviz(
+            resample=resample,
+            n=n,
+            rng=rng,
+            log_likelihood=log_likelihood,
+            observed_data=observed_data,
+            prior=prior,
+        )
+
+    def _computed(self, wanted: bool | None) -> Mapping[str, Array] | None:
+        """Return the log-likelihoods for `to_arviz`; None for those that the chains have."""
+        if wanted is False:
+            return {}
+        if self.log_likelihood:
+            return None
+        if wanted is None:
+            source = getattr(self, "_source", None)
+            if source is None or not source[0].log_likelihood_shapes:
+                return None
+            model, points = source
+            size = sum(map(math.prod, model.log_likelihood_shapes.values()))
+            if size * points.shape[0] * points.shape[1] > _MOST_NUMBERS:
+                return None
+        model, points = self._model_and_points("log_likelihood")
+        return dict(model.log_likelihood(points))
+
+    def _drawn_from_prior(self) -> Mapping[str, Array]:
+        model, _ = self._model_and_points("prior")
+        u = np.empty(_PRIOR_DRAWS * model.dim)
+        _core.Stream.start(self.seed or 0, 0).fill_uniform(u)
+        drawn = model.constrain(model.prior_transform(u.reshape(_PRIOR_DRAWS, model.dim)))
+        return model.variables.split(drawn)
+
+    def _model_and_points(self, name: str) -> tuple[ModelTarget, Array]:
+        source = getattr(self, "_source", None)
+        if source is None:
+            raise ArgumentError(
+                f"{name}: asked of chains that do not know their model; those that "
+                "fermiac.mcmc.sample returned for a model of PyMC, Stan or NumPyro, in this "
+                "process, do"
+            )
+        model, points = source
+        return model, points
 
 
 def known(log_densities: Array) -> Array | None:

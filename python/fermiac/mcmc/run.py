@@ -278,7 +278,7 @@ class ChainLoop(RunLoop[Chains]):
             **self._provenance("interrupted"),
             draws=job.shown(x[:, None]),
             log_densities=known(log_densities[:, None]),
-            names=job.names,
+            **job.labelled(),
             error_model="chains",
             adaptation=adaptation(self.sampler.adaptation(), job.target.dim),
             warnings=(
@@ -291,7 +291,7 @@ class ChainLoop(RunLoop[Chains]):
     def _provenance(self, status: str) -> dict[str, Any]:
         settings = {**self.job.settings.to_dict(), **self.job.kernel._settings()}
         if self.job.space is not None:
-            settings["transforms"] = repr(self.job.space.transforms)
+            settings["transforms"] = self.job.space._space
             settings[OTHER_SPACE] = "of unconstrained points"
         settings |= bounds_setting(self.job.support())
         if self.sampler.is_biased:
@@ -324,28 +324,32 @@ class ChainLoop(RunLoop[Chains]):
         if arrays.warmup_stats is not None and arrays.warmup_draws is not None:
             more["warmup_stats"] = statistics(names, arrays.warmup_stats, n_points)
             more["warmup_draws"] = job.shown(arrays.warmup_draws)
-        return Chains(
+        made = Chains(
             **self._provenance(status),
             draws=draws,
             log_densities=log_densities,
             gradients=gradients,
-            names=job.names,
+            **job.labelled(),
             error_model="chains",
             stats=statistics(names, arrays.stats[:, :n], n_points),
             **more,
         )
+        if job.model is not None:
+            object.__setattr__(made, "_source", (job.model, arrays.draws[:, :n]))
+        return made
 
     def findings(self, result: Chains) -> list[tuple[type[FermiacWarning], str]]:
         """Return the warnings of the run and of its draws."""
         found: list[tuple[type[FermiacWarning], str]] = []
         n, refused = self._evals
         if refused > _MOST_REFUSED * n:
+            said = self.job.target._complaint
             found.append(
                 (
                     ConvergenceWarning,
                     f"at {refused} of {n} points the target failed or gave NaN, and they were "
                     "taken for points without density; give -inf where the density is 0, and look "
-                    "for overflows elsewhere",
+                    f"for overflows elsewhere{f' (last message: {said})' if said else ''}",
                 )
             )
         s = self.job.settings

@@ -19,7 +19,7 @@ from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.dynamic import as_dynamic, loop_of
 from fermiac.nested.job import BOUNDS, BoundName, job_of
-from fermiac.nested.problem import as_blobs, as_likelihood, as_prior
+from fermiac.nested.problem import Prior, as_blobs, as_likelihood, as_model, as_prior
 from fermiac.nested.result import NestedResult
 from fermiac.nested.run import KIND
 from fermiac.nested.samplers import (
@@ -59,7 +59,7 @@ Function = Callable[..., ArrayLike]
 @public
 def sample(
     log_likelihood: LogDensity | Function | Any,
-    prior: Law | Function | Sequence[Any] | Mapping[str, Any],
+    prior: Law | Function | Sequence[Any] | Mapping[str, Any] | None = None,
     dim: int | None = None,
     *,
     params: Params | None = None,
@@ -104,8 +104,10 @@ def sample(
     log_likelihood : log-density, torch module, native function or callable
         As `fermiac.targets.as_target` takes it: a function takes a batch of points, shape (n, d),
         and returns (n,) values, -inf where the likelihood is 0. Constants shift `log_evidence`.
-        With `params`, or a prior by names, it takes the parameters by name.
-    prior : law, sequence of laws, mapping, or callable
+        With `params`, or a prior by names, it takes the parameters by name. Or a model of PyMC or
+        NumPyro, likelihood and prior in one: its points move in its unconstrained space, and draws
+        are its parameters and deterministic quantities.
+    prior : law, sequence of laws, mapping, or callable; not for a model
         A law with a map from the unit cube (`fermiac.distributions.Uniform`, `Normal`, `Product`,
         ...); a list of laws, also frozen ones of scipy.stats, for the coordinates in order; a
         mapping from names of parameters to their laws, or to functions of the parameters before
@@ -279,17 +281,29 @@ def sample(
     """
     start = time.perf_counter()
     check = yes("check", check)
-    prior, params = named_law(prior, params)
-    params = getattr(log_likelihood, "_variables", None) if params is None else params
-    known = getattr(log_likelihood, "dim", None)
-    if params is not None:
-        known = Variables.of_params(params).dim
-    mapped = as_prior(prior, dim, known if isinstance(known, int) else None, check)
+    given = {
+        "names": names is not None,
+        "params": params is not None,
+        "blobs": blobs is not None,
+        "gradient": gradient is not None,
+        "surrogate": surrogate is not None,
+    }
+    model = as_model(log_likelihood, prior, given)
+    target: Any
     n_blobs = as_blobs(blobs)
-    target = as_likelihood(
-        log_likelihood, mapped.dim, n_blobs[0], gradient, check, params, args, kwargs
-    )
-    names = names_of(names, params)
+    if model is not None:
+        mapped, target, names = Prior.of_model(model), model.likelihood, model.free_names
+    else:
+        prior, params = named_law(prior, params)
+        params = getattr(log_likelihood, "_variables", None) if params is None else params
+        known = getattr(log_likelihood, "dim", None)
+        if params is not None:
+            known = Variables.of_params(params).dim
+        mapped = as_prior(prior, dim, known if isinstance(known, int) else None, check)
+        target = as_likelihood(
+            log_likelihood, mapped.dim, n_blobs[0], gradient, check, params, args, kwargs
+        )
+        names = names_of(names, params)
     limit = None if max_time is None else positive("max_time", max_time)
     doublings = as_doublings(validate)
     if surrogate is not None and checkpoint is not None:
@@ -321,6 +335,7 @@ def sample(
         blobs=n_blobs,
         key=key_of(rng) if kept is None else kept.key(rng),
         dynamic=aim,
+        model=model,
     )
     workers = resolve_threads(n_threads)
     with (

@@ -111,6 +111,7 @@ def importance_of(run: _core.NestedRun, job: Job, n_threads: int) -> ImportanceE
     raw = run.importance(*job.ports, n_threads)
     if raw is None:
         return None
+    raw = job.shown(raw)
     common: dict[str, Any] = {
         "seed": job.key,
         "version": _core.__version__,
@@ -124,7 +125,7 @@ def importance_of(run: _core.NestedRun, job: Job, n_threads: int) -> ImportanceE
         draws=raw["draws"],
         log_weights=raw["log_weights"],
         log_densities=raw["log_likelihoods"],
-        names=job.names,
+        **job.labelled(),
         error_model="weighted",
     )
     return ImportanceEvidence(

@@ -15,6 +15,7 @@ from fermiac.nested.allocation import Dynamic
 from fermiac.nested.problem import Blobs, Prior, handle_of
 from fermiac.nested.samplers import Sampler
 from fermiac.results.bounds import bounds_setting
+from fermiac.targets.model import ModelTarget
 
 __all__ = ["BOUNDS", "BoundName", "Job", "job_of"]
 
@@ -52,11 +53,23 @@ class Job:
     dynamic: Dynamic | None = None
     #: The likelihood itself, if `target` evaluates it on an executor.
     source: Any = None
+    #: The model whose unconstrained space the points live in, if it is one of another library.
+    model: ModelTarget | None = None
 
     @property
     def dim(self) -> int:
         """Return the number of parameters."""
         return self.prior.dim
+
+    def labelled(self) -> dict[str, Any]:
+        """Return the fields by which a result names its parts."""
+        return {"names": self.names} if self.model is None else self.model._labelled
+
+    def shown(self, raw: dict[str, Any]) -> dict[str, Any]:
+        """Return the arrays of points with the draws as the user sees them."""
+        if self.model is None:
+            return raw
+        return {**raw, "draws": self.model.constrain(raw["draws"])}
 
     @property
     def ports(self) -> tuple[Any, Any]:
@@ -116,8 +129,14 @@ class Job:
             "on_nan": self.on_nan,
             "blobs": list(self.blobs[1]) or self.blobs[0],
             "prior": repr(self.prior),
-            **bounds_setting([] if self.prior.law is None else self.prior.law._support()),
+            **bounds_setting(self._support()),
         }
+
+    def _support(self) -> list[tuple[float, float]]:
+        """Return the bounds of the coordinates of a draw, as far as they are known."""
+        if self.model is not None:
+            return self.model._constrained_support()
+        return [] if self.prior.law is None else list(self.prior.law._support())
 
     def identity(self) -> dict[str, Any]:
         """Return what must agree for a checkpoint to be resumed, as types of JSON."""
@@ -185,6 +204,7 @@ def job_of(
     blobs: Blobs,
     key: int,
     dynamic: Dynamic | None = None,
+    model: ModelTarget | None = None,
 ) -> Job:
     """Return the job of a call, with its settings checked."""
     dim = prior.dim
@@ -222,4 +242,5 @@ def job_of(
         blobs=blobs,
         key=key,
         dynamic=dynamic,
+        model=model,
     )

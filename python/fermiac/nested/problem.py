@@ -15,10 +15,21 @@ from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets import as_target
 from fermiac.targets.conversion import Gradient, adapted
 from fermiac.targets.density import LogDensity
+from fermiac.targets.model import ModelTarget
+from fermiac.targets.models import is_model, model_target
 from fermiac.targets.native_pointer import NativeTarget
 from fermiac.targets.rows import compare_rows
 
-__all__ = ["Blobs", "Prior", "WithBlobs", "as_blobs", "as_likelihood", "as_prior", "handle_of"]
+__all__ = [
+    "Blobs",
+    "Prior",
+    "WithBlobs",
+    "as_blobs",
+    "as_likelihood",
+    "as_model",
+    "as_prior",
+    "handle_of",
+]
 
 Array = NDArray[np.float64]
 #: The number of blobs of a point, and their names.
@@ -43,6 +54,7 @@ class Prior:
         self.law = law
         self._call = call
         self._compare = check
+        self._label = ""
 
     @property
     def handle(self) -> Any:
@@ -79,10 +91,45 @@ class Prior:
             )
         return made
 
+    @classmethod
+    def of_model(cls, model: ModelTarget) -> Prior:
+        """Return the prior of a model of another library, refused if it has no map."""
+        model.prior_transform(np.full((1, model.dim), 0.5))
+        prior = cls(model.dim, model.prior_transform, None)
+        prior._label = f"that of {model!r}"
+        return prior
+
     def __repr__(self) -> str:
+        if self._label:
+            return self._label
         if self.law is not None:
             return repr(self.law)
         return getattr(self._call, "__qualname__", type(self._call).__qualname__)
+
+
+def as_model(given: Any, prior: Any, others: Mapping[str, bool]) -> ModelTarget | None:
+    """Return the model that was given for a likelihood and its prior, if it is one.
+
+    `others` says of further arguments whether they were given.
+    """
+    model = given if isinstance(given, ModelTarget) else None
+    if model is None and prior is None and is_model(given):
+        model = model_target(given)
+    if model is None:
+        if prior is None:
+            raise ArgumentError(
+                "prior: not given; a law, a list of laws, or a function from the unit cube is "
+                "needed, for all but models of PyMC and NumPyro, which have their own"
+            )
+        return None
+    for name, is_given in {"prior": prior is not None, **others}.items():
+        if is_given:
+            raise ArgumentError(
+                f"{name}: given with {model!r}; leave it out, or give the parts of the model: "
+                "target.likelihood and target.prior_transform of target = "
+                "fermiac.targets.from_pymc(model)"
+            )
+    return model
 
 
 def as_prior(given: Any, dim: int | None, known: int | None, check: bool = True) -> Prior:

@@ -159,7 +159,7 @@ class NestedResult(Sample):
         "n_alive": fit.array("i", "n", low=1),
         "log_x": fit.array("f", "n", high=0.0),
         "log_prior_masses": fit.array("f", "n", high=np.inf),
-        "unit_draws": fit.maybe(fit.array("f", "n", "d", low=0.0, high=1.0)),
+        "unit_draws": fit.maybe(fit.array("f", "n", "axes", low=0.0, high=1.0)),
         "blobs": fit.maybe(fit.array("fciub", "n", "blobs")),
         "converged": fit.flag,
         "rank_z": fit.real,

@@ -174,8 +174,8 @@ class NestedLoop(RunLoop[NestedResult]):
         info, job = self.info, self.job
         wall = self.elapsed
         return from_points(
-            self.points(),
-            names=job.names,
+            job.shown(self.points()),
+            **job.labelled(),
             seed=job.key,
             settings=self._settings(),
             n_evals=info["n_evals"],

@@ -3,7 +3,8 @@
 Built-in ones run in Rust on all threads, native ones (`native`) are C pointers that all threads
 call, torch modules (`torch`) are evaluated in batches on their device. Every method also takes a
 batched Python callable, (n, d) -> (n,) or (n, k); `vectorize` makes one of a function of one point,
-at a cost. `as_target` takes a log-density in any of these forms.
+at a cost. `as_target` takes a log-density in any of these forms. Models that are written in another
+library come by `from_pymc`, `from_stan`, `from_numpyro` and `from_jax`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ from fermiac.targets.integrands import (
     powers,
     sobol_pick_freeze,
 )
+from fermiac.targets.jax_density import JaxDensity, from_jax
+from fermiac.targets.model import ModelTarget
 from fermiac.targets.native_pointer import NativeTarget, native
+from fermiac.targets.numpyro_model import from_numpyro
 from fermiac.targets.posterior_density import PosteriorDensity, posterior
 from fermiac.targets.posteriors import (
     eight_schools,
@@ -33,14 +37,18 @@ from fermiac.targets.posteriors import (
     logistic_regression,
     poisson_regression,
 )
+from fermiac.targets.pymc_model import from_pymc
 from fermiac.targets.shapes import banana, funnel, gaussian, rosenbrock
+from fermiac.targets.stan_model import from_stan
 from fermiac.targets.torch_target import TorchTarget, torch
 from fermiac.targets.transformed_density import TransformedDensity, transformed
 
 __all__ = [
     "BuiltinDensity",
     "BuiltinIntegrand",
+    "JaxDensity",
     "LogDensity",
+    "ModelTarget",
     "NativeTarget",
     "PosteriorDensity",
     "TorchTarget",
@@ -50,6 +58,10 @@ __all__ = [
     "cantilever",
     "eight_schools",
     "factory",
+    "from_jax",
+    "from_numpyro",
+    "from_pymc",
+    "from_stan",
     "funnel",
     "g_function",
     "gaussian",

@@ -20,6 +20,7 @@ from fermiac.targets.builtin import BuiltinIntegrand
 from fermiac.targets.callables import CallableDensity, CallableIntegrand
 from fermiac.targets.density import LogDensity
 from fermiac.targets.finite import FiniteDensity
+from fermiac.targets.models import is_model, model_target
 from fermiac.targets.named import Arguments, arguments_of, bound, bound_gradient
 from fermiac.targets.native_pointer import NativeTarget, form_of, native, pointer_of
 from fermiac.targets.posteriors import law_density
@@ -59,7 +60,8 @@ def as_target(
     obj : LogDensity, Law, torch.nn.Module, native function or callable
         A log-density of `fermiac.targets`; a law (of `fermiac.distributions` or a frozen one of
         scipy.stats); a torch module (see `torch`); a function pointer of numba, ctypes, cffi or
-        SciPy that has a signature (see `native`); or a function that takes a batch of points,
+        SciPy that has a signature (see `native`); a model of PyMC, Bambi, BridgeStan or NumPyro
+        (see `from_pymc`, `from_stan`, `from_numpyro`); or a function that takes a batch of points,
         shape (n, d), and gives (n,): -inf where the density is 0. It need not be normalised.
     dim : int, optional
         Coordinates of a point; needed unless `obj` or `params` has it, and checked if it does.
@@ -147,6 +149,8 @@ def as_target(
         target = torch(obj, _needed(dim))
     elif _is_native(obj):
         target = _native(obj, _needed(dim))
+    elif dim is None and gradient is None and is_model(obj):
+        target = model_target(obj)
     elif callable(obj):
         names = None if variables is None else variables.names
         f: Callable[[Array], Any]
@@ -316,5 +320,5 @@ def _native(obj: Any, dim: int) -> NativeTarget:
             f"{type(obj).__name__} given, a pointer that does not tell its signature; say what it "
             "is by fermiac.targets.native(pointer, dim, ...)"
         )
-    form = form_of(told, ["batch", "gradient", "scalar"])
-    return native(obj, dim, "scalar" if form == "scalar" else "batch", form == "gradient")
+    form = form_of(told, ["batch", "gradient", "scalar", "point-gradient"])
+    return native(obj, dim, "batch" if form == "gradient" else form, form == "gradient")

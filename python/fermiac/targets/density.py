@@ -54,6 +54,13 @@ class LogDensity:
     log_evidence: float | None = None
     #: Evaluations of the target beside the one that is counted for each point.
     _more_evals: int = 0
+    #: Whether the gradient is derived from the log-density by a program, so that it needs no check.
+    _autodiff: bool = False
+
+    @property
+    def _complaint(self) -> str | None:
+        """What the target said of the last point that it could not evaluate."""
+        return getattr(self._handle, "complaint", None)
 
     @property
     def _handle(self) -> Any:

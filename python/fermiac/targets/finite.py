@@ -40,6 +40,7 @@ class FiniteDensity(LogDensity):
     __slots__ = ("_more_evals", "dim", "form", "log_evidence", "names", "source")
 
     has_gradient = True
+    _autodiff = True  # differences need no comparison with differences
 
     def __init__(self, source: LogDensity) -> None:
         self.source = source

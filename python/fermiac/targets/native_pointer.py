@@ -17,8 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import threads_for
-from fermiac._base.validate import choice, shown, whole
+from fermiac._base.validate import choice, shown, whole, yes
 from fermiac.errors import ArgumentError
+from fermiac.targets import numba_adapters
 from fermiac.targets.density import LogDensity
 
 __all__ = [
@@ -43,6 +44,13 @@ FORMS = {
         "int (const double *x, intptr_t n, intptr_t d, intptr_t k, double *out, void *user)"
     ),
     "scalar": "double (double *x, intptr_t d, void *user)",
+    "point-gradient": (
+        "int64_t (uint64_t n, double *x, double *gradient, double *value, void *user)"
+    ),
+    "bridgestan": (
+        "int (const void *model, bool propto, bool jacobian, const double *x, double *value, "
+        "double *gradient, char **message)"
+    ),
     "node": "void (const double *theta, int64_t node, double *out, void *user)",
     "denoiser": (
         "void (const double *y, const double *s, double *out, size_t n, size_t d, void *user)"
@@ -54,6 +62,8 @@ _ACCEPTED = (
     "an address (int)"
 )
 
+#: The forms that give a gradient.
+_GIVE_GRADIENTS = ("gradient", "point-gradient", "bridgestan")
 #: FUNCFLAG_PYTHONAPI of ctypes.
 _NEEDS_INTERPRETER = 4
 _POINTERS = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p, ctypes._Pointer, CFuncPtr)
@@ -84,7 +94,7 @@ class NativeTarget(LogDensity):
     def __init__(self, pointer: dict[str, Any]) -> None:
         self.dim = pointer["dim"]
         self.n_outputs = pointer["n_outputs"]
-        self.has_gradient = pointer["signature"] == "gradient"
+        self.has_gradient = pointer["signature"] in _GIVE_GRADIENTS
         self._name = pointer["name"]
         self._integrand = _core.native_integrand(pointer)
         self._density = _core.native_density(pointer) if self.n_outputs == 1 else None
@@ -152,6 +162,9 @@ def native(
     gradient: bool = False,
     n_outputs: int = 1,
     user_data: Any = None,
+    *,
+    free_message: Any = None,
+    one_at_a_time: bool = False,
 ) -> NativeTarget:
     r"""Return a target behind a C function pointer, which all threads call without the interpreter.
 
@@ -163,17 +176,23 @@ def native(
         is the signature.
     dim : int
         Coordinates of a point.
-    signature : {"batch", "scalar"}, default "batch"
-        Many points a call, or one.
+    signature : {"batch", "scalar", "point-gradient", "bridgestan"}, default "batch"
+        Many points a call; one point a call; one point and its gradient, as nutpie calls models; or
+        the same by the C interface of BridgeStan, ``bs_log_density_gradient``.
     gradient : bool, default False
-        Whether the function gives gradients of the log-density as well (batch only).
+        Whether a batch function gives gradients of the log-density as well.
     n_outputs : int, default 1
         Numbers per point; a log-density has one.
     user_data : int, ctypes or cffi pointer, or bytes-like, optional
         The last argument of the function, null by default; needed where the function declares it as
         ``double *``. An int is an address. A buffer (a NumPy array, which must be C-contiguous) is
         kept alive and passed by its address. The user data of a PyCapsule or LowLevelCallable are
-        passed unless this is given.
+        passed unless this is given. For BridgeStan it is the model, the first argument.
+    free_message : function pointer, optional
+        The function that frees messages, ``bs_free_error_msg`` of BridgeStan. Without it there are
+        no messages.
+    one_at_a_time : bool, default False
+        Let only one thread at a time call the function, which then need not know of threads.
 
     Returns
     -------
@@ -202,7 +221,17 @@ def native(
       void *user)``, where ``grad`` has n rows of d numbers and is never null;
     - more outputs: ``int (const double *x, intptr_t n, intptr_t d, intptr_t k, double *out,
       void *user)``, where ``out`` has n rows of k numbers;
-    - scalar: ``double (double *x, intptr_t d, void *user)``.
+    - scalar: ``double (double *x, intptr_t d, void *user)``;
+    - point-gradient: ``int64_t (uint64_t n, double *x, double *gradient, double *value,
+      void *user)``, of one point of n coordinates;
+    - bridgestan: ``int (const void *model, bool propto, bool jacobian, const double *x, double
+      *value, double *gradient, char **message)``, called with false and true: no constant is left
+      out, and the log-Jacobian of the transforms is part of the value.
+
+    A function of one point with its gradient returns 0 where all is well. A positive status says
+    that the point cannot be evaluated, and a negative one stops the run with `TargetError`; for
+    BridgeStan each status other than 0 is of the first kind, and its message is shown where most
+    points fail.
 
     The status that a batch function returns is 0 where all is well. With 1 to 255 the rows in
     which ``out`` is NaN could not be evaluated (all rows, if there is no such row): a log-density
@@ -237,6 +266,8 @@ def native(
     dim = whole("dim", dim, 1, 2**31)
     n_outputs = whole("n_outputs", n_outputs, 1, 2**31)
     wanted = _wanted(signature, gradient, n_outputs)
+    one_at_a_time = yes("one_at_a_time", one_at_a_time)
+    freeing = _freeing(free_message, signature)
     found = pointer_of(pointer)
     form = wanted[0] if found.signature is None else form_of(found.signature, wanted)
     address, owner = found.address, pointer
@@ -251,6 +282,8 @@ def native(
             f"argument as void *; a function that fills gradients takes it besides them,\n"
             f"    {FORMS['gradient']}"
         )
+    if signature == "bridgestan" and not data:
+        raise ArgumentError("user_data: not given; for BridgeStan it is the address of the model")
     return NativeTarget(
         {
             "address": address,
@@ -258,14 +291,28 @@ def native(
             "signature": form,
             "dim": dim,
             "n_outputs": n_outputs,
+            "free_message": freeing,
+            "one_at_a_time": one_at_a_time,
             "name": found.name,
-            "owner": (owner, keep),
+            "owner": (owner, keep, free_message),
         }
     )
 
 
+def _freeing(free_message: Any, signature: str) -> int:
+    """Return the address of the function that frees messages, 0 for none."""
+    if free_message is None:
+        return 0
+    if signature != "bridgestan":
+        raise ArgumentError(
+            f"free_message: given with signature={signature!r}; only functions of BridgeStan "
+            "give messages"
+        )
+    return pointer_of(free_message).address
+
+
 def _wanted(signature: str, gradient: bool, n_outputs: int) -> list[str]:
-    choice("signature", signature, ("batch", "scalar"))
+    choice("signature", signature, ("batch", "scalar", "point-gradient", "bridgestan"))
     if not isinstance(gradient, bool | np.bool_):
         raise ArgumentError(
             f"gradient: {shown(gradient)} given; it must be True or False: a native gradient comes "
@@ -276,6 +323,13 @@ def _wanted(signature: str, gradient: bool, n_outputs: int) -> list[str]:
             "signature: 'scalar' given with a gradient or several outputs; only a batch function "
             "gives them"
         )
+    if signature in ("point-gradient", "bridgestan"):
+        if n_outputs > 1:
+            raise ArgumentError(
+                f"n_outputs: {n_outputs} given with signature={signature!r}, whose function gives "
+                "one value"
+            )
+        return [signature]
     if gradient and n_outputs > 1:
         raise ArgumentError(f"n_outputs: {n_outputs} given with a gradient, which is of one")
     if signature == "scalar":
@@ -304,15 +358,7 @@ def _batch_of_scalar(scalar: Any) -> Any:
     # Imported by name: numba has no complete types, and fermiac does not need it.
     numba: Any = importlib.import_module("numba")
     types = numba.types
-    extending: Any = importlib.import_module("numba.extending")
-
-    def to_pointer(typing_context: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-        return types.CPointer(types.float64)(types.uintp), generate
-
-    pointer_at = extending.intrinsic(to_pointer)
+    pointer_at = numba_adapters.pointer_at(types.CPointer(types.float64))
     options = getattr(getattr(scalar, "_compiler", None), "targetoptions", {})
     kept = {k: options[k] for k in ("fastmath", "error_model", "boundscheck") if k in options}
     evaluate = numba.njit(**kept)(scalar.__wrapped__)
@@ -406,6 +452,10 @@ def _ctypes_spelling(kind: Any) -> str:
         return f"{_ctypes_spelling(kind._type_)} *"
     if kind is ctypes.c_double:
         return "double"
+    if kind is ctypes.c_bool:
+        return "bool"
+    if kind is ctypes.c_char_p:
+        return "char *"
     code = getattr(kind, "_type_", None)
     if isinstance(code, str) and code in "bhilqBHILQ":
         return f"int{8 * ctypes.sizeof(kind)}_t"
@@ -465,6 +515,8 @@ def form_of(signature: str, wanted: list[str]) -> str:
         "gradient": "\nThe one given is that of gradient=True.",
         "batch": "\nThe one given is that of signature='batch' without gradient.",
         "outputs": "\nThe one given is that of fermiac.targets.native(f, dim, n_outputs=k).",
+        "point-gradient": "\nThe one given is that of signature='point-gradient'.",
+        "bridgestan": "\nThe one given is that of signature='bridgestan'.",
         "node": "\nThe one given is that of a loss for fermiac.walks.optimize.",
         "denoiser": "\nThe one given is that of a fermiac.score.ScoreModel.",
     }
@@ -485,6 +537,7 @@ _SIZES = {
     **dict.fromkeys(
         ("intptr_t", "ssize_t", "Py_ssize_t", "npy_intp", "ptrdiff_t", "size_t"), _POINTER_BYTES
     ),
+    "uint64_t": 8,
 }
 
 #: Words that are part of a type, never the name of an argument.
@@ -502,8 +555,12 @@ def wants_numbers(signature: str) -> bool:
 def _normal(signature: str) -> tuple[str, ...] | None:
     """Return result and argument types in one spelling; None if it is no function."""
     parts = _parts(signature)
-    if parts is not None and len(parts) > 2 and parts[-1].endswith("*"):
-        return (*parts[:-1], "void*")  # user data: any pointer will do
+    if parts is None or len(parts) < 3:
+        return parts
+    if parts[-1] == "char**" and parts[1].endswith("*"):
+        return (parts[0], "void*", *parts[2:])  # a model: any pointer will do
+    if parts[-1].endswith("*"):
+        return (*parts[:-1], "void*")  # user data, likewise
     return parts
 
 

@@ -12,6 +12,7 @@ from fermiac._base.calls import public
 from fermiac._base.validate import listed
 from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law, Product, as_law
+from fermiac.distributions.law import Measure
 from fermiac.targets.conversion import Gradient, as_target
 from fermiac.targets.density import LogDensity
 from fermiac.targets.named import named_law

@@ -137,6 +137,11 @@ class TransformedDensity(Built, LogDensity):
     def _more_evals(self) -> int:  # type: ignore[override]
         return self.target._more_evals
 
+    @property
+    def _space(self) -> str:
+        """The transforms, as settings and checkpoints spell them."""
+        return repr(self.transforms)
+
     def _constrained_support(self) -> list[tuple[float, float]]:
         """Return the bounds of every constrained coordinate: of its transform and of its law."""
         of_blocks = [ends for block in self.transforms for ends in block._support()]

@@ -130,6 +130,11 @@ pub trait LogDensity: Send + Sync {
     /// The threads on which it may run.
     fn dispatch(&self) -> Dispatch;
 
+    /// What the target said of the last row that failed, if it says anything.
+    fn complaint(&self) -> Option<String> {
+        None
+    }
+
     /// Its name in messages.
     fn describe(&self) -> String {
         "the log-density".into()

@@ -6,16 +6,23 @@
 //! numbers above 255 are treated as such.) Output arrays are filled with a special NaN beforehand,
 //! which distinguishes a function that stopped early from one that computed NaN. Garbage may lie
 //! between 1 and 255 as well, so an unwritten row is an error at any status.
+//!
+//! A function of one point with its gradient returns 0 for success, a positive number if the point
+//! cannot be evaluated, and a negative one if the target failed. The interface of BridgeStan returns
+//! any other number than 0, with a message, for a point that cannot be evaluated.
 
 #![allow(unsafe_code, reason = "foreign functions are called here")]
 
+use super::density::show;
 use super::space::with_space;
 use super::{Dispatch, Integrand, LogDensity, RowStatus};
 use fermiac_base::linalg::Rows;
 use fermiac_base::{Error, Result};
 use std::any::Any;
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::transmute;
+use std::ptr::null_mut;
+use std::sync::{Mutex, PoisonError};
 
 /// Maps n points of d coordinates, row-major, to n values.
 pub type BatchFn = unsafe extern "C" fn(*const f64, isize, isize, *mut f64, *mut c_void) -> c_int;
@@ -27,6 +34,23 @@ pub type OutputsFn =
     unsafe extern "C" fn(*const f64, isize, isize, isize, *mut f64, *mut c_void) -> c_int;
 /// Maps one point to one value, without a status.
 pub type ScalarFn = unsafe extern "C" fn(*mut f64, isize, *mut c_void) -> f64;
+/// Maps one point of n coordinates to its gradient and its value.
+pub type PointGradientFn =
+    unsafe extern "C" fn(u64, *mut f64, *mut f64, *mut f64, *mut c_void) -> i64;
+/// Maps one unconstrained point to its value and its gradient: a model, whether constants may be
+/// left out, whether the log-Jacobian is part of the value, the point, value, gradient, and a
+/// message that is set if the return value is not 0.
+pub type BridgeStanFn = unsafe extern "C" fn(
+    *const c_void,
+    bool,
+    bool,
+    *const f64,
+    *mut f64,
+    *mut f64,
+    *mut *mut c_char,
+) -> c_int;
+/// Frees a message of a [`BridgeStanFn`].
+pub type FreeFn = unsafe extern "C" fn(*mut c_char);
 
 /// The content of the output arrays before the call: a quiet NaN that arithmetic does not produce.
 const UNWRITTEN: f64 = f64::from_bits(0x7ff8_00fe_1211_ac00);
@@ -46,11 +70,16 @@ pub enum Function {
     Outputs(OutputsFn, usize),
     /// One point per call.
     Scalar(ScalarFn),
+    /// One point per call, and its gradient.
+    PointGradient(PointGradientFn),
+    /// One point per call and its gradient, by the interface of BridgeStan; messages are asked for
+    /// only if there is a function that frees them.
+    BridgeStan(BridgeStanFn, Option<FreeFn>),
 }
 
 impl Function {
-    /// Returns the function at an address with the named signature: `batch`, `gradient`, `outputs` or
-    /// `scalar`.
+    /// Returns the function at an address with the named signature: `batch`, `gradient`, `outputs`,
+    /// `scalar`, `point-gradient` or `bridgestan`.
     ///
     /// # Safety
     /// The address must be that of a function with this signature.
@@ -71,24 +100,42 @@ impl Function {
                     Ok(Self::Outputs(transmute::<*const c_void, OutputsFn>(address), outputs))
                 }
                 "scalar" => Ok(Self::Scalar(transmute::<*const c_void, ScalarFn>(address))),
+                "point-gradient" => {
+                    Ok(Self::PointGradient(transmute::<*const c_void, PointGradientFn>(address)))
+                }
+                "bridgestan" => {
+                    Ok(Self::BridgeStan(transmute::<*const c_void, BridgeStanFn>(address), None))
+                }
                 other => Err(Error::argument("signature", format!("'{other}' given"))),
             }
+        }
+    }
+
+    /// Returns the function with one that frees its messages, at an address that may be null.
+    ///
+    /// # Safety
+    /// The address must be null or that of a [`FreeFn`].
+    #[must_use]
+    pub unsafe fn freeing_messages(self, address: *const c_void) -> Self {
+        match self {
+            Self::BridgeStan(call, _) if !address.is_null() => {
+                // SAFETY: the caller vouches for the signature; the address is not null.
+                Self::BridgeStan(call, Some(unsafe { transmute::<*const c_void, FreeFn>(address) }))
+            }
+            other => other,
         }
     }
 
     /// Returns the number of values per point.
     fn outputs(self) -> usize {
         match self {
-            Self::Batch(_) | Self::Gradient(_) | Self::Scalar(_) => 1,
             Self::Outputs(_, k) => k,
+            _ => 1,
         }
     }
 
     fn has_gradient(self) -> bool {
-        match self {
-            Self::Gradient(_) => true,
-            Self::Batch(_) | Self::Scalar(_) | Self::Outputs(..) => false,
-        }
+        matches!(self, Self::Gradient(_) | Self::PointGradient(_) | Self::BridgeStan(..))
     }
 }
 
@@ -98,6 +145,10 @@ pub struct Native {
     user: *mut c_void,
     dim: usize,
     name: String,
+    /// Held during a call of a function that knows no threads.
+    turn: Option<Mutex<()>>,
+    /// What was said of the last point that could not be evaluated.
+    complaint: Mutex<Option<String>>,
     /// Kept alive as long as the function may be called.
     _owner: Box<dyn Any + Send + Sync>,
 }
@@ -115,7 +166,7 @@ impl Native {
     /// # Safety
     /// As long as `owner` lives, the function must read and write only its arguments and the data
     /// behind `user`, must not write to the points (the scalar form may), and must be callable from
-    /// several threads at a time. No exception may leave it.
+    /// several threads at a time (or see [`Native::one_at_a_time`]). No exception may leave it.
     pub unsafe fn new(
         function: Function,
         user: *mut c_void,
@@ -126,7 +177,14 @@ impl Native {
         if dim == 0 {
             return Err(Error::argument("dim", "0 given; it must be at least 1"));
         }
-        Ok(Self { function, user, dim, name, _owner: owner })
+        let complaint = Mutex::new(None);
+        Ok(Self { function, user, dim, name, turn: None, complaint, _owner: owner })
+    }
+
+    /// Returns the function as one that is called by one thread at a time.
+    #[must_use]
+    pub fn one_at_a_time(self) -> Self {
+        Self { turn: Some(Mutex::new(())), ..self }
     }
 
     /// Fills `out`, and `gradient` if the signature has one.
@@ -155,6 +213,7 @@ impl Native {
         }
         out.fill(UNWRITTEN);
         gradient.fill(UNWRITTEN);
+        let _turn = self.turn.as_ref().map(|t| t.lock().unwrap_or_else(PoisonError::into_inner));
         let (points, values, user) = (x.data().as_ptr(), out.as_mut_ptr(), self.user);
         let (rows, columns) = (n as isize, d as isize);
         // SAFETY: the points are n × d numbers, the values n × k, the gradients n × d (checked
@@ -175,9 +234,87 @@ impl Native {
                     });
                     return Ok(());
                 }
+                Function::PointGradient(f) => {
+                    let call = |row: &[f64], value: &mut f64, slopes: &mut [f64]| {
+                        self.point_gradient(f, row, value, slopes)
+                    };
+                    return one_by_one(x, out, gradient, status, call);
+                }
+                Function::BridgeStan(f, free) => {
+                    let call = |row: &[f64], value: &mut f64, slopes: &mut [f64]| {
+                        Ok(self.bridgestan(f, free, row, value, slopes))
+                    };
+                    return one_by_one(x, out, gradient, status, call);
+                }
             }
         };
         self.judge(code, out, gradient, status)
+    }
+
+    /// Evaluates one point, and returns whether the function could.
+    fn point_gradient(
+        &self,
+        f: PointGradientFn,
+        row: &[f64],
+        value: &mut f64,
+        slopes: &mut [f64],
+    ) -> Result<bool> {
+        let code = with_space(0.0, row.len(), |point| {
+            point.copy_from_slice(row);
+            let (n, point, slopes) = (row.len() as u64, point.as_mut_ptr(), slopes.as_mut_ptr());
+            // SAFETY: d coordinates, d slopes and one value, the rest as `new` demands; the function
+            // may write to its copy of the point.
+            unsafe { f(n, point, slopes, value, self.user) }
+        });
+        if code < 0 {
+            return Err(Error::target(format!(
+                "{} gave up: it returned {code} at x = {}; the status is 0 where all is well, above \
+                 0 where the point cannot be evaluated, below 0 to stop the run",
+                self.describe(),
+                show(row)
+            )));
+        }
+        if code > 0 {
+            self.complain(format!("{} returned {code}", self.describe()));
+        }
+        Ok(code == 0)
+    }
+
+    /// Evaluates one point of a Stan model, and returns whether the model could.
+    fn bridgestan(
+        &self,
+        f: BridgeStanFn,
+        free: Option<FreeFn>,
+        row: &[f64],
+        value: &mut f64,
+        slopes: &mut [f64],
+    ) -> bool {
+        let mut text: *mut c_char = null_mut();
+        let place = if free.is_some() { &raw mut text } else { null_mut() };
+        // SAFETY: d coordinates, d slopes and one value, the rest as `new` demands.
+        let code =
+            unsafe { f(self.user, false, true, row.as_ptr(), value, slopes.as_mut_ptr(), place) };
+        let mut said = String::new();
+        if let (false, Some(free)) = (text.is_null(), free) {
+            // SAFETY: a message is a string of C.
+            said = unsafe { CStr::from_ptr(text) }.to_string_lossy().trim().to_owned();
+            // SAFETY: it is freed once, by the function that belongs to it.
+            unsafe { free(text) };
+        }
+        if code != 0 {
+            let what = format!("{} returned {code}", self.describe());
+            self.complain(if said.is_empty() { what } else { said });
+        }
+        code == 0
+    }
+
+    fn complain(&self, said: String) {
+        *self.complaint.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
+    }
+
+    /// Returns what was said of the last point that could not be evaluated.
+    fn complaint(&self) -> Option<String> {
+        self.complaint.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Fills `out` and discards the gradient, if there is one.
@@ -239,6 +376,26 @@ impl Native {
     }
 }
 
+/// Evaluates each row by a function that returns whether it could, and sets the status of the row.
+fn one_by_one(
+    x: Rows<'_>,
+    out: &mut [f64],
+    gradient: &mut [f64],
+    status: &mut [RowStatus],
+    mut call: impl FnMut(&[f64], &mut f64, &mut [f64]) -> Result<bool>,
+) -> Result<()> {
+    let slopes = gradient.chunks_exact_mut(x.dim());
+    for (((row, value), slopes), status) in x.iter().zip(out).zip(slopes).zip(status) {
+        if !call(row, value, slopes)? {
+            *status = RowStatus::Failed;
+        } else if any_unwritten(&[*value]) || (*value != f64::NEG_INFINITY && any_unwritten(slopes))
+        {
+            *status = RowStatus::Unwritten;
+        }
+    }
+    Ok(())
+}
+
 fn any_unwritten(values: &[f64]) -> bool {
     let is_unwritten = |v: &&f64| v.to_bits() == UNWRITTEN.to_bits();
     if values.len() <= FEW {
@@ -292,6 +449,10 @@ impl LogDensity for NativeDensity {
 
     fn dispatch(&self) -> Dispatch {
         Dispatch::AnyThread
+    }
+
+    fn complaint(&self) -> Option<String> {
+        self.0.complaint()
     }
 
     fn describe(&self) -> String {
@@ -411,6 +572,93 @@ mod tests {
         0
     }
 
+    /// The same as `with_gradient` of one point; returns its second coordinate, and writes nothing
+    /// if that is 3.
+    unsafe extern "C" fn point_gradient(
+        n: u64,
+        x: *mut f64,
+        gradient: *mut f64,
+        value: *mut f64,
+        _user: *mut c_void,
+    ) -> i64 {
+        // SAFETY: called with the lengths that it is given.
+        unsafe {
+            let code = *x.add(1);
+            if code != 3.0 {
+                *value = *x;
+                for j in 0..n as usize {
+                    *gradient.add(j) = f64::from(u8::from(j == 0));
+                }
+            }
+            *x = 1e9;
+            code as i64 % 3
+        }
+    }
+
+    /// The same by the interface of BridgeStan, with a message that is a static string.
+    unsafe extern "C" fn bridgestan(
+        model: *const c_void,
+        propto: bool,
+        jacobian: bool,
+        x: *const f64,
+        value: *mut f64,
+        gradient: *mut f64,
+        message: *mut *mut c_char,
+    ) -> c_int {
+        // SAFETY: two coordinates; the model is a status.
+        unsafe {
+            assert!(!propto && jacobian && !model.is_null());
+            *value = *x;
+            *gradient = 1.0;
+            *gradient.add(1) = 0.0;
+            let code = *x.add(1) as c_int;
+            if code != 0 && !message.is_null() {
+                *message = c"scale is 0\n".as_ptr().cast_mut();
+            }
+            code
+        }
+    }
+
+    unsafe extern "C" fn free_nothing(_message: *mut c_char) {}
+
+    #[test]
+    fn functions_of_one_point_with_gradients() {
+        let make = |function| NativeDensity::new(native(function, 2, 0)).unwrap();
+        let density = make(Function::PointGradient(point_gradient));
+        let (mut out, mut gradient) = ([0.0; 2], [0.0; 4]);
+        let x = [1.0, 0.0, 3.0, 1.0];
+        evaluate_gradient(&density, Rows::new(&x, 2), 0, &mut out, &mut gradient).unwrap();
+        assert_eq!((x[0], out), (1.0, [1.0, f64::NEG_INFINITY]));
+        assert_eq!(gradient[..2], [1.0, 0.0]);
+        assert_eq!(density.complaint().unwrap(), "the native target 'f' returned 1");
+        evaluate(&density, Rows::new(&x, 2), 0, &mut out).unwrap();
+        assert_eq!(out, [1.0, f64::NEG_INFINITY]);
+        let failure = |x: &[f64; 2]| {
+            let mut out = [0.0];
+            evaluate(&density, Rows::new(x, 2), 0, &mut out).unwrap_err().to_string()
+        };
+        assert!(failure(&[1.0, -1.0]).contains("gave up: it returned -1"));
+        assert!(failure(&[1.0, 3.0]).contains("unwritten"));
+    }
+
+    #[test]
+    fn models_of_bridgestan_say_why_a_point_failed() {
+        let free = free_nothing as *const c_void;
+        // SAFETY: a function with this signature.
+        let speaking = unsafe { Function::BridgeStan(bridgestan, None).freeing_messages(free) };
+        let silent = Function::BridgeStan(bridgestan, None);
+        for (function, said) in
+            [(speaking, "scale is 0"), (silent, "the native target 'f' returned -1")]
+        {
+            let one = native(function, 2, 0).one_at_a_time();
+            let density = NativeDensity::new(one).unwrap();
+            let (x, mut out, mut gradient) = ([1.0, 0.0, 3.0, -1.0], [0.0; 2], [0.0; 4]);
+            evaluate_gradient(&density, Rows::new(&x, 2), 0, &mut out, &mut gradient).unwrap();
+            assert_eq!((out, gradient[0]), ([1.0, f64::NEG_INFINITY], 1.0));
+            assert_eq!(density.complaint().unwrap(), said);
+        }
+    }
+
     fn native(function: Function, dim: usize, status: c_int) -> Native {
         let mut status = Box::new(status);
         let user = std::ptr::from_mut(status.as_mut()).cast();
@@ -484,7 +732,9 @@ mod tests {
             assert!(Function::at(somewhere, "vector", 1).is_err());
             assert!(Function::at(somewhere, "batch", 2).is_err());
             assert!(Function::at(somewhere, "outputs", 0).is_err());
-            for signature in ["batch", "gradient", "outputs", "scalar"] {
+            for signature in
+                ["batch", "gradient", "outputs", "scalar", "point-gradient", "bridgestan"]
+            {
                 assert!(Function::at(somewhere, signature, 1).is_ok());
             }
         }

@@ -202,6 +202,12 @@ impl LogDensity {
         self.inner.has_gradient()
     }
 
+    /// What the target said of the last row that failed.
+    #[getter]
+    fn complaint(&self) -> Option<String> {
+        self.inner.complaint()
+    }
+
     /// The log-densities of the rows of a C-contiguous (n, d) array.
     fn log_density<'py>(
         &self,

@@ -10,7 +10,8 @@ use pyo3::prelude::*;
 use std::ffi::c_void;
 use std::sync::Arc;
 
-/// A native function by its address: `signature` is "batch", "gradient", "outputs" or "scalar".
+/// A native function by its address: `signature` is "batch", "gradient", "outputs", "scalar",
+/// "point-gradient" or "bridgestan"; `free_message` is the address of a function, or 0.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
 struct Pointer {
@@ -19,6 +20,8 @@ struct Pointer {
     signature: String,
     dim: usize,
     n_outputs: usize,
+    free_message: usize,
+    one_at_a_time: bool,
     name: String,
     owner: Py<PyAny>,
 }
@@ -30,9 +33,11 @@ impl Pointer {
         // signature of its own, the Python layer has checked it.
         unsafe {
             let function =
-                Function::at(self.address as *const c_void, &self.signature, self.n_outputs)?;
+                Function::at(self.address as *const c_void, &self.signature, self.n_outputs)?
+                    .freeing_messages(self.free_message as *const c_void);
             let user = self.user_data as *mut c_void;
-            Native::new(function, user, self.dim, self.name, Box::new(self.owner))
+            let native = Native::new(function, user, self.dim, self.name, Box::new(self.owner))?;
+            Ok(if self.one_at_a_time { native.one_at_a_time() } else { native })
         }
     }
 }

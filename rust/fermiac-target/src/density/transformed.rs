@@ -110,6 +110,10 @@ impl LogDensity for Transformed {
         self.inner.dispatch()
     }
 
+    fn complaint(&self) -> Option<String> {
+        self.inner.complaint()
+    }
+
     fn describe(&self) -> String {
         format!("{}, transformed", self.inner.describe())
     }
