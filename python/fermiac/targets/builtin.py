@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -62,7 +63,7 @@ class Built:
         return _remake, (self._make, dict(self._arguments))
 
     def __repr__(self) -> str:
-        by_name = self._make.__kwdefaults__ or {}
+        by_name = inspect.unwrap(self._make).__kwdefaults__ or {}
         shown = (
             f"{name}={_short(value)}" if name in by_name else _short(value)
             for name, value in self._arguments.items()
