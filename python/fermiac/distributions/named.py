@@ -60,9 +60,9 @@ class Joint(Law):
 
     Notes
     -----
-    Functions are called once or twice when the law is made, with two or three rows, to learn the
-    shape. Afterwards they are called once for each batch of points, with the rows alone that the
-    parameters before allow.
+    Functions are called twice when the law is made, with two and with three rows, to learn the shape.
+    Afterwards they are called once for each batch of points, with the rows alone that the parameters
+    before allow.
 
     The map from the unit cube applies the laws in order, so `fermiac.nested.sample` takes any
     joint law whose parts have such maps. A joint law of independent built-in laws runs in Rust,
