@@ -58,11 +58,9 @@ class Joint(Law):
         If there is no law, a value is neither a law nor a function, a function asks for something
         that is no parameter before it, or returns no law of the shape.
 
-    Notes
-    -----
-    Functions are called once or twice when the law is made, with two or three rows, to learn the
-    shape. Afterwards they are called once for each batch of points, with the rows alone that the
-    parameters before allow.
+    Notes ----- Functions are called twice when the law is made, with two and with three rows, to
+    learn the shape. Afterwards they are called once for each batch of points, with the rows alone
+    that the parameters before allow.
 
     The map from the unit cube applies the laws in order, so `fermiac.nested.sample` takes any
     joint law whose parts have such maps. A joint law of independent built-in laws runs in Rust,
