@@ -37,6 +37,8 @@ _FIRST = 64
 _SIGNIFICANT = 3.0
 #: Differences of so many count as a bias, and are added to the error.
 _NOTABLE = 2.0
+#: The share of the law that a walker may miss, where its history is to hold all of it.
+_MISSED = 0.05
 #: With Metropolis' acceptance the bias is of the order of the error until alpha times the relative
 #: spread of the visits to a node is below this.
 _QUIET = 0.12
@@ -165,6 +167,14 @@ def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
             f"n_steps={2 * needed} or more with burn_in='auto', or kernel='none'"
         )
         return [(ConvergenceWarning, text)]
+    missed = _missed(walk) if needed else 0.0
+    if missed > _MISSED:
+        text = (
+            f"after the burn-in a walker met only {1.0 - missed:.0%} of the graph, by the weights "
+            "of its nodes: walks mix slowly here, each history knows a part of the graph alone, and "
+            "the error does not include the bias of that; take more steps, or kernel='none'"
+        )
+        return [(ConvergenceWarning, text)]
     if not walk.settings.get("kinked") or walk.n_replicas < 2:
         return []
     noise = _noise(walk)
@@ -178,6 +188,15 @@ def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
         "base='barker' or more steps"
     )
     return [(ConvergenceWarning, text)]
+
+
+def _missed(walk: WalkData) -> float:
+    """Return the mean share of the law at nodes that a walker did not meet; 0 where not known."""
+    if walk.record == "none" or walk._shares_history:
+        return 0.0
+    visits = walk._visits
+    met = walk._shares()[visits.nodes[visits.counts > 0]].sum()
+    return max(1.0 - float(met) / visits.n_walkers, 0.0)
 
 
 def _sharing(walk: WalkData) -> int:
@@ -202,12 +221,12 @@ def remaining(walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: A
     Where it falls like 1 / n, what is left is the difference of the first part and the whole, over
     the ratio of their lengths minus 1. Of the square of the difference only the part counts that
     exceeds what chance explains. Kernels without randomness have no other error than this one, of
-    which twice the whole difference is a bound: it falls more slowly where walks mix slowly.
+    which three times the whole difference is a bound: it falls more slowly where walks mix slowly.
     """
     steps, before = early
     moved = before - mean
     if walk._kernel.is_deterministic:
-        return 2.0 * moved
+        return 3.0 * moved
     if not np.isfinite(stderr).all():
         return np.zeros_like(mean)
     if walk._kernel.is_superefficient:
