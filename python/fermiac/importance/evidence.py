@@ -173,11 +173,11 @@ def evidence(
     References
     ----------
     .. [1] J.-M. Cornuet, J.-M. Marin, A. Mira, C. P. Robert, "Adaptive multiple importance
-       sampling", Scandinavian Journal of Statistics, 2012.
+       sampling", Scandinavian Journal of Statistics, 2012, doi:10.1111/j.1467-9469.2011.00756.x.
     .. [2] O. Cappé, R. Douc, A. Guillin, J.-M. Marin, C. P. Robert, "Adaptive importance sampling
-       in general mixture classes", Statistics and Computing, 2008.
+       in general mixture classes", Statistics and Computing, 2008, doi:10.1007/s11222-008-9059-x.
     .. [3] A. Owen, Y. Zhou, "Safe and effective importance sampling", Journal of the American
-       Statistical Association, 2000.
+       Statistical Association, 2000, doi:10.1080/01621459.2000.10473909.
 
     Examples
     --------

@@ -76,7 +76,7 @@ class Tempered(Kernel):
     ----------
     .. [1] S. Syed, A. Bouchard-Côté, G. Deligiannidis, A. Doucet, "Non-reversible parallel
        tempering: a scalable highly parallel MCMC scheme", Journal of the Royal Statistical Society
-       B, 2022.
+       B, 2022, doi:10.1111/rssb.12464.
 
     Examples
     --------
@@ -212,7 +212,8 @@ def log_evidence(sample: Sample) -> Estimate:
     References
     ----------
     .. [1] W. Xie, P. O. Lewis, Y. Fan, L. Kuo, M.-H. Chen, "Improving marginal likelihood
-       estimation for Bayesian phylogenetic model selection", Systematic Biology, 2011.
+       estimation for Bayesian phylogenetic model selection", Systematic Biology, 2011,
+       doi:10.1093/sysbio/syq085.
 
     Examples
     --------

@@ -97,7 +97,8 @@ def extend(
 
     References
     ----------
-    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
+    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006,
+       doi:10.1214/06-BA127.
 
     Examples
     --------

@@ -119,9 +119,20 @@ class NestedResult(Sample):
 
     References
     ----------
-    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
+    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006,
+       doi:10.1214/06-BA127.
     .. [2] E. Higson, W. Handley, M. Hobson, A. Lasenby, "Sampling errors in nested sampling
-       parameter estimation", Bayesian Analysis, 2018.
+       parameter estimation", Bayesian Analysis, 2018, doi:10.1214/17-BA1075.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
+    >>> r = fm.nested.sample(lambda x: -0.5 * (x**2).sum(axis=1), law, n_live=200, rng=0)
+    >>> r.status, r.draws.shape == (len(r.log_weights), 2)
+    ('complete', True)
+    >>> r.posterior(100, rng=0).draws.shape
+    (100, 2)
     """
 
     log_evidence: float
@@ -214,9 +225,10 @@ class NestedResult(Sample):
         References
         ----------
         .. [1] C. Walter, "Point process-based Monte Carlo estimation", Statistics and Computing,
-           2017.
+           2017, arXiv:1412.6368.
         .. [2] C.-E. Bréhier, T. Lelièvre, M. Rousset, "Analysis of adaptive multilevel splitting
-           algorithms in an idealized case", ESAIM: Probability and Statistics, 2015.
+           algorithms in an idealized case", ESAIM: Probability and Statistics, 2015,
+           doi:10.1051/ps/2014029.
         """
         assert self.log_densities is not None
         alive = self.n_alive.astype(float)
@@ -247,7 +259,7 @@ class NestedResult(Sample):
         References
         ----------
         .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis,
-           2006.
+           2006, doi:10.1214/06-BA127.
         """
         return replicates.simulated(self, whole("n", n, 2, 2**31), key_of(rng))[0]
 
@@ -278,7 +290,7 @@ class NestedResult(Sample):
         References
         ----------
         .. [1] E. Higson, W. Handley, M. Hobson, A. Lasenby, "Sampling errors in nested sampling
-           parameter estimation", Bayesian Analysis, 2018.
+           parameter estimation", Bayesian Analysis, 2018, doi:10.1214/17-BA1075.
         """
         lineages = choice("by", by, ("lineage", "family")) == "lineage"
         groups = self.lineages if lineages else self.families
@@ -337,7 +349,7 @@ class NestedResult(Sample):
         References
         ----------
         .. [1] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed importance
-           sampling", Journal of Machine Learning Research, 2024.
+           sampling", Journal of Machine Learning Research, 2024, arXiv:1507.02646.
         """
         from fermiac.nested import volumes
 

@@ -145,7 +145,7 @@ def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
     ----------
     .. [1] T. Säilynoja, P.-C. Bürkner, A. Vehtari, "Graphical test for discrete uniformity and its
        applications in goodness-of-fit evaluation and multiple sample comparison", Statistics and
-       Computing, 2022.
+       Computing, 2022, doi:10.1007/s11222-022-10090-6.
 
     Examples
     --------

@@ -185,6 +185,14 @@ class EpsilonGap(Result):
         The delta of the posterior and of the bound.
     prob : float
         As given.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> p = fm.privacy.epsilon_posterior(400, 100, 100, 400, delta=1e-5)
+    >>> found = fm.privacy.compare(p, fm.privacy.gdp_epsilon(1e-5, 1.0))
+    >>> bool(found.gap > 0), bool(found.prob_above < 1e-3)
+    (True, True)
     """
 
     epsilon_upper: Any

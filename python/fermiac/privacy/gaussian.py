@@ -46,7 +46,7 @@ def gdp_delta(epsilon: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None
     References
     ----------
     .. [1] J. Dong, A. Roth, W. J. Su, "Gaussian differential privacy", Journal of the Royal
-       Statistical Society B, 2022.
+       Statistical Society B, 2022, arXiv:1905.02383.
 
     Examples
     --------
@@ -85,7 +85,7 @@ def gdp_epsilon(delta: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None
     References
     ----------
     .. [1] J. Dong, A. Roth, W. J. Su, "Gaussian differential privacy", Journal of the Royal
-       Statistical Society B, 2022.
+       Statistical Society B, 2022, arXiv:1905.02383.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def gdp_mu(epsilon: ArrayLike, delta: ArrayLike, *, n_threads: int | None = None
     References
     ----------
     .. [1] J. Dong, A. Roth, W. J. Su, "Gaussian differential privacy", Journal of the Royal
-       Statistical Society B, 2022.
+       Statistical Society B, 2022, arXiv:1905.02383.
 
     Examples
     --------

@@ -239,7 +239,7 @@ class RocCurve(Result):
         References
         ----------
         .. [1] B. Efron, "Better bootstrap confidence intervals", Journal of the American
-           Statistical Association, 1987.
+           Statistical Association, 1987, doi:10.1080/01621459.1987.10478410.
 
         Examples
         --------
@@ -331,7 +331,8 @@ def roc(
 
     References
     ----------
-    .. [1] T. Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters, 2006.
+    .. [1] T. Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters, 2006,
+       doi:10.1016/j.patrec.2005.10.010.
 
     Examples
     --------

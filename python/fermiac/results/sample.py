@@ -69,6 +69,15 @@ class Sample(Result):
     -----
     With chains, the first axis of the other arrays is that of the chains as well. `from_arrays`
     makes a sample from points of any origin.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> draws = fm.distributions.Normal([0.0, 1.0]).sample(1000, rng=0)
+    >>> s = fm.Sample.from_arrays(draws, names=["a", "b"])
+    >>> e = s.expect(lambda x: x)
+    >>> bool((abs(e.mean - [0.0, 1.0]) < 5 * e.stderr).all())
+    True
     """
 
     draws: Array
@@ -316,13 +325,13 @@ class Sample(Result):
         References
         ----------
         .. [1] A. Owen, "Monte Carlo theory, methods and examples", chapters 8 and 9, 2013.
-        .. [2] A. Mira, R. Solgi, D. Imparato, "Zero variance Markov chain Monte Carlo for
-           Bayesian estimators", Statistics and Computing, 2013.
+        .. [2] A. Mira, R. Solgi, D. Imparato, "Zero variance Markov chain Monte Carlo for Bayesian
+           estimators", Statistics and Computing, 2013, doi:10.1007/s11222-012-9344-6.
         .. [3] R. Leluc, F. Portier, J. Segers, A. Zhuman, "A quadrature rule combining control
-           variates and adaptive importance sampling", NeurIPS, 2022.
+           variates and adaptive importance sampling", NeurIPS, 2022, arXiv:2205.11890.
         .. [4] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-normalization,
-           folding, and localization: an improved R-hat for assessing convergence of MCMC",
-           Bayesian Analysis, 2021.
+           folding, and localization: an improved R-hat for assessing convergence of MCMC", Bayesian
+           Analysis, 2021, doi:10.1214/20-BA1221.
 
         Examples
         --------
@@ -382,7 +391,8 @@ class Sample(Result):
         ----------
         .. [1] A. Akinshin, "Weighted quantile estimators", arXiv:2304.07265, 2023.
         .. [2] R. S. Woodruff, "Confidence intervals for medians and other position measures",
-           Journal of the American Statistical Association, 1952.
+           Journal of the American Statistical Association, 1952,
+           doi:10.1080/01621459.1952.10483443.
 
         Examples
         --------
@@ -426,7 +436,7 @@ class Sample(Result):
         References
         ----------
         .. [1] R. Douc, O. Cappé, E. Moulines, "Comparison of resampling schemes for particle
-           filtering", ISPA, 2005.
+           filtering", ISPA, 2005, doi:10.1109/ISPA.2005.195385.
 
         Examples
         --------

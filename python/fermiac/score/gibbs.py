@@ -299,9 +299,9 @@ def langevin_gibbs(
     References
     ----------
     .. [1] B. Kim, J. C. Ye, "Denoising MCMC for accelerating diffusion-based generative models",
-       2022.
+       2022, arXiv:2209.14593.
     .. [2] G. Alain, Y. Bengio, "What regularized auto-encoders learn from the data-generating
-       distribution", Journal of Machine Learning Research, 2014.
+       distribution", Journal of Machine Learning Research, 2014, arXiv:1211.4246.
 
     Examples
     --------

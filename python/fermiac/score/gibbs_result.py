@@ -48,6 +48,15 @@ class LevelHistogram(NamedTuple):
         The shares of the sweeps of all chains that ended at each level, or nearest to it.
     expected : ndarray, shape (L,)
         The shares under the target law.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.25, 0.25])
+    >>> r = fm.score.langevin_gibbs(m, sigma_range=(0.05, 20.0), n_draws=50, rng=0)
+    >>> histogram = r.level_histogram()
+    >>> round(float(histogram.shares.sum()), 6)
+    1.0
     """
 
     levels: Array
@@ -85,6 +94,14 @@ class LangevinGibbs(Sample):
         denoising integrator if it shifts averages by more than their errors.
     state : mapping of str to ndarray, or None
         The state of the chains, for `extend`.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.25, 0.25])
+    >>> r = fm.score.langevin_gibbs(m, sigma_range=(0.05, 20.0), n_draws=50, rng=0)
+    >>> r.draws.shape, r.bias
+    ((64, 50, 1), ())
     """
 
     levels: Array

@@ -34,6 +34,13 @@ class Model:
         Coordinates of a point; None for a network that takes what it is given.
     sigma_range : tuple of float or None
         The levels at which the model can be evaluated; None for any level.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.Gaussian([0.0], [[1.0]])
+    >>> isinstance(m, fm.score.Model), m.denoise([[1.0]], 1.0)
+    (True, array([[0.5]]))
     """
 
     dim: int | None = None

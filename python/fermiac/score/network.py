@@ -270,9 +270,10 @@ class ScoreModel(Model):
 
     References
     ----------
-    Y. Song et al. (2021), "Score-based generative modeling through stochastic differential
-    equations", ICLR. T. Karras et al. (2022), "Elucidating the design space of diffusion-based
-    generative models", NeurIPS.
+    .. [1] Y. Song et al., "Score-based generative modeling through stochastic differential
+       equations", ICLR, 2021, arXiv:2011.13456.
+    .. [2] T. Karras et al., "Elucidating the design space of diffusion-based generative models",
+       NeurIPS, 2022, arXiv:2206.00364.
 
     Examples
     --------

@@ -383,10 +383,10 @@ def svdd(
     ----------
     .. [1] X. Li, Y. Zhao, C. Wang, G. Scalia, G. Eraslan, S. Nair, T. Biancalani, S. Ji, A. Regev,
        S. Levine, M. Uehara, "Derivative-free guidance in continuous and discrete diffusion models
-       with soft value-based decoding", 2024.
+       with soft value-based decoding", 2024, arXiv:2408.08252.
     .. [2] L. Wu, B. Trippe, C. Naesseth, D. Blei, J. Cunningham, "Practical and asymptotically
        exact conditional sampling in diffusion models", Advances in Neural Information Processing
-       Systems, 2023.
+       Systems, 2023, arXiv:2306.17775.
 
     Examples
     --------

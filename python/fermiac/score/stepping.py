@@ -45,6 +45,14 @@ class Stepper:
         Steps of the whole run.
     step_index : int
         Steps made.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.Gaussian([0.0], [[1.0]])
+    >>> run = fm.score.stepper(m, [[2.0], [1.0]], fm.score.karras(5, 0.1, 10.0), "heun")
+    >>> run.n_steps, run.step_index
+    (5, 0)
     """
 
     def __init__(self, call: Call) -> None:
@@ -221,6 +229,11 @@ def stepper(
     ------
     ArgumentError
         As of `integrate`.
+
+    References
+    ----------
+    .. [1] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
+       diffusion-based generative models", NeurIPS, 2022, arXiv:2206.00364.
 
     Examples
     --------

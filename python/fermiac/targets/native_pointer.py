@@ -74,6 +74,20 @@ class NativeTarget(LogDensity):
         Whether the function gives gradients.
     form : str
         ``"native"``.
+
+    Examples
+    --------
+    >>> import ctypes
+    >>> import fermiac as fm
+    >>> numbers, size = ctypes.POINTER(ctypes.c_double), ctypes.c_ssize_t
+    >>> @ctypes.CFUNCTYPE(ctypes.c_int, numbers, size, size, numbers, ctypes.c_void_p)
+    ... def parabola(x, n, d, out, user):
+    ...     for i in range(n):
+    ...         out[i] = -0.5 * x[i * d] ** 2
+    ...     return 0
+    >>> f = fm.targets.native(parabola, dim=1)
+    >>> f.form, f.dim, f.has_gradient
+    ('native', 1, False)
     """
 
     __slots__ = ("_density", "_integrand", "_name", "dim", "has_gradient", "n_outputs")

@@ -230,12 +230,14 @@ def walk(
     References
     ----------
     .. [1] J. Hu, Y.-T. Ma, D. Y. Eun, "Beyond self-repellent kernels: history-driven target towards
-       efficient nonlinear MCMC on general graphs", ICML, 2025.
-    .. [2] V. Doshi, J. Hu, D. Y. Eun, "Self-repellent random walks on general graphs", ICML, 2023.
+       efficient nonlinear MCMC on general graphs", ICML, 2025, arXiv:2505.18300.
+    .. [2] V. Doshi, J. Hu, D. Y. Eun, "Self-repellent random walks on general graphs", ICML, 2023,
+       arXiv:2305.05097.
     .. [3] D. J. Amit, G. Parisi, L. Peliti, "Asymptotic behavior of the 'true' self-avoiding walk",
-       Physical Review B, 1983.
+       Physical Review B, 1983, doi:10.1103/PhysRevB.27.1635.
     .. [4] C.-H. Lee, X. Xu, D. Y. Eun, "Beyond random walk and Metropolis-Hastings samplers: why
-       you should not backtrack for unbiased graph sampling", SIGMETRICS, 2012.
+       you should not backtrack for unbiased graph sampling", SIGMETRICS, 2012,
+       doi:10.1145/2254756.2254795.
 
     Examples
     --------

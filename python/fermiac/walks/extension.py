@@ -149,6 +149,13 @@ def corpus(
     MemoryLimitError
         If a part would take more memory than the machine has.
 
+    References
+    ----------
+    .. [1] B. Perozzi, R. Al-Rfou, S. Skiena, "DeepWalk: online learning of social representations",
+       KDD, 2014, doi:10.1145/2623330.2623732.
+    .. [2] A. Grover, J. Leskovec, "node2vec: Scalable feature learning for networks", KDD, 2016,
+       doi:10.1145/2939672.2939754.
+
     Examples
     --------
     >>> import numpy as np, fermiac as fm

@@ -99,9 +99,9 @@ class Surrogate:
     References
     ----------
     .. [1] I. Gómez-Vargas, J. A. Vázquez, "Deep learning and genetic algorithms for cosmological
-       Bayesian inference speed-up", Physical Review D, 2024.
+       Bayesian inference speed-up", Physical Review D, 2024, doi:10.1103/PhysRevD.110.083518.
     .. [2] J. U. Lange, "nautilus: boosting Bayesian importance nested sampling with deep learning",
-       Monthly Notices of the Royal Astronomical Society, 2023.
+       Monthly Notices of the Royal Astronomical Society, 2023, doi:10.1093/mnras/stad2441.
 
     Examples
     --------
@@ -274,6 +274,20 @@ class SurrogateReport(Result):
     timings : mapping of str to float
         Seconds of wall time: ``pilot``, ``training``, ``gate``, ``run``, ``correction``, ``plain``;
         and ``call``, those of one log-likelihood call.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import fermiac as fm
+    >>> prior = fm.distributions.Uniform([-9.0, -9.0], [9.0, 9.0])
+    >>> surrogate = fm.nested.Surrogate(layers=(16, 16))
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")  # the likelihood is too cheap for a surrogate
+    ...     r = fm.nested.sample(
+    ...         lambda x: -0.5 * (x**2).sum(axis=1), prior, surrogate=surrogate, rng=0
+    ...     )
+    >>> r.surrogate.mode, r.surrogate.n_true <= r.surrogate.n_evals
+    ('two-pass', True)
     """
 
     mode: str
