@@ -30,8 +30,8 @@ class Thresholdout(Mechanism):
     r"""Answer adaptive queries from training data, and from the holdout only where they disagree.
 
     With the means t and h of a query over the training and the holdout data, its answer is t
-    unless ``|h - t|`` exceeds a noisy threshold; then it is h plus noise, the threshold is drawn anew,
-    and one unit of the budget is spent [1]_. In units of the range, with Laplace noise:
+    unless ``|h - t|`` exceeds a noisy threshold; then it is h plus noise, the threshold is drawn
+    anew, and one unit of the budget is spent [1]_. In units of the range, with Laplace noise:
 
     .. math:: |h - t| > \hat T + \mathrm{Lap}(4\sigma), \qquad
               \hat T = T + \mathrm{Lap}(2\sigma), \qquad a = h + \mathrm{Lap}(\sigma).
