@@ -156,7 +156,7 @@ fmt: $(STAMP)-dev ## Format the code and apply automatic fixes
 	$(PY) -m ruff format $(RUFF_PATHS)
 
 clean: ## Remove all build outputs and .venv
-	rm -rf .venv target dist demo docs/_build docs/pictures docs/reference .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv target dist demo docs/_build docs/pictures docs/project docs/reference .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f python/fermiac/_core*.so python/fermiac/_core*.pyd
 	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
 

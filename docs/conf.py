@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE / "_ext"))
 
+import project as root_pages  # noqa: E402
 import reference  # noqa: E402
 
 import fermiac  # noqa: E402
 
 reference.write(HERE / "reference")
+root_pages.write(HERE / "project")
 
 project = "fermiac"
 author = "the fermiac developers"
@@ -44,6 +46,7 @@ exclude_patterns = [
     "_build",
     "_ext",
     "gallery",
+    "recipes/*.patch",
     "pictures/*.ipynb",
     "pictures/*.py",
     "sg_execution_times.rst",
@@ -132,13 +135,6 @@ html_sidebars = {"index": [], "start": [], "choose": []}
 # Figures of the gallery say what they show; a warning in one of them is an error.
 warnings.filterwarnings("ignore", message=".*Agg.*cannot show")
 
-#: The addresses that stand behind the numbers of papers.
-SOURCES = (
-    (re.compile(r"(?<![/\w`<])doi:(10\.\d{4,9}/\S+?)(?=[.,;]?(?:\s|$))"), "https://doi.org/"),
-    (re.compile(r"(?<![/\w`<])arXiv:(\d{4}\.\d{4,5})"), "https://arxiv.org/abs/"),
-)
-
-
 #: A shape such as (n, *event), whose star would begin emphasis.
 STAR = re.compile(r"\((\w+), \*(\w+)\)")
 
@@ -149,20 +145,8 @@ def mark_up(
     """Make links of the numbers of papers in a docstring, and escape the stars of shapes."""
     for index, line in enumerate(lines):
         line = STAR.sub(r"(\1, \\*\2)", line)
-        for pattern, address in SOURCES:
-            line = pattern.sub(lambda m, a=address: f"`{m[0]} <{a}{m[1]}>`__", line)
-        lines[index] = line
-
-
-def link_documents(app: Sphinx, path: str, parent: str, text: list[str]) -> None:
-    """Turn links of the pages at the root of the repository into links of the site.
-
-    Documents in docs/ are linked; other files are named, since the site does not have them.
-    """
-    if Path(path).parent.name not in ("..", HERE.parent.name):
-        return
-    text[0] = re.sub(r"\]\(docs/([\w/-]+\.md)\)", r"](\1)", text[0])
-    text[0] = re.sub(r"\[([^\]]*)\]\((?!https?:|[\w-]+(?:/[\w-]+)*\.md\))[^)]*\)", r"\1", text[0])
+        line = root_pages.DOI.sub(r"`doi:\1 <https://doi.org/\1>`__", line)
+        lines[index] = root_pages.ARXIV.sub(r"`arXiv:\1 <https://arxiv.org/abs/\1>`__", line)
 
 
 def setup(app: Sphinx) -> None:
