@@ -123,7 +123,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "navigation_depth": 3,
     "show_nav_level": 1,
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 8,
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],

@@ -6,6 +6,8 @@ user's own function is not wrapped. It passes through unchanged, with a note of 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 __all__ = [
     "ArgumentError",
     "BudgetExhausted",
@@ -221,6 +223,11 @@ class FermiacWarning(UserWarning):
     """
 
     result: object = None
+    #: The part of the page of the documentation that explains warnings of this class.
+    anchor: ClassVar[str] = "warnings#general"
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} [docs: {self.anchor}]"
 
 
 class ConvergenceWarning(FermiacWarning):
@@ -239,6 +246,8 @@ class ConvergenceWarning(FermiacWarning):
     'ConvergenceWarning'
     """
 
+    anchor = "warnings#convergence"
+
 
 class WeightWarning(FermiacWarning):
     """Importance weights are so uneven that estimates or their errors are unreliable.
@@ -256,6 +265,8 @@ class WeightWarning(FermiacWarning):
     'WeightWarning'
     """
 
+    anchor = "warnings#weight"
+
 
 class HeavyTailWarning(WeightWarning):
     """A few evaluations dominate an estimate, whose standard error is probably too small.
@@ -272,6 +283,8 @@ class HeavyTailWarning(WeightWarning):
     >>> given[-1].category.__name__
     'HeavyTailWarning'
     """
+
+    anchor = "warnings#heavytail"
 
 
 class ClusterWarning(FermiacWarning):
@@ -292,3 +305,5 @@ class ClusterWarning(FermiacWarning):
     >>> given[0].category.__name__
     'ClusterWarning'
     """
+
+    anchor = "warnings#cluster"

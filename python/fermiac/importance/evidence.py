@@ -162,7 +162,7 @@ def evidence(
     and a tenth of a stage. Coordinates that live on a half-line or an interval are mapped to the
     line. The bits are the same on any number of threads.
 
-    Mass that no point has met is missing from the estimate, and nothing shows it. Adaptation
+    Modes missed by the initial sample are not detected, and their mass is missing. Adaptation
     follows the mass that the first stage finds. A further mode that is narrow beside the law gets
     next to no points and is found by luck alone: of two modes of equal mass in five dimensions, 0.5
     and 1 wide under a law that is 4 wide, the narrow one was missed without a warning in more than

@@ -600,15 +600,15 @@ class NestedResult(Sample):
             ("log evidence", with_error(self.log_evidence, self.log_evidence_stderr)),
             ("its 16 %, 50 %, 84 %", f"{simulated} (simulated prior masses)"),
             ("information", f"{self.information:.4g} nats; sqrt(H / n live) = {expected:.3g}"),
-            ("points", f"{self.n_draws}, of the effective number {self.ess:.0f}"),
+            ("dead points", f"{self.n_draws} (ESS {self.ess:.0f})"),
             ("prior mass left", f"exp({self.log_x[-1]:.4g})"),
         ]
         if self.n_evals:
-            share = f"{self.n_draws / self.n_evals:.2%} of them points of the run"
+            share = f"of which {self.n_draws / self.n_evals:.2%} became dead points"
             rows.append(("evaluations", f"{self.n_evals}, {share}"))
         if self.wall_time:
             inside = self.timings.get("target")
-            part = "" if inside is None else f", {inside:.3g} s of them in the likelihood"
+            part = "" if inside is None else f", of which {inside:.3g} s in the likelihood"
             rows.append(("time", f"{self.wall_time:.3g} s{part}"))
         if np.isfinite(self.rank_z):
             rows.append(("ranks of new points", f"z = {self.rank_z:.2f}"))

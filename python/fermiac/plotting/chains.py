@@ -178,7 +178,7 @@ def plot_ranks(sample: Sample, axes: Any = None, *, columns: Columns = None) -> 
         ax.set_xlim(0, 1)
         _plain(ax)
         ax.tick_params(labelsize="small")
-    out[0].set_ylabel("share below, less rank")
+    out[0].set_ylabel("ECDF difference")
     out[-1].set_xlabel("rank among all draws")
     return out
 

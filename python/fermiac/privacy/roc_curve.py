@@ -274,8 +274,8 @@ class RocCurve(Result):
         found = []
         if replicates.min() == replicates.max():
             found.append(
-                f"all {n} replicates of {statistic} are equal; the bootstrap says nothing of its "
-                "error here, so take `epsilon_interval` of the counts, or more scores"
+                f"all {n} replicates of {statistic} are equal, so that the bootstrap gives no "
+                "standard error; use `epsilon_interval` of the counts, or more scores"
             )
         settings = {"statistic": statistic, "n": n, "fpr": fpr, "prob": level}
         result = RocBootstrap(

@@ -241,7 +241,7 @@ class LangevinGibbs(Sample):
     def _level_line(self) -> str:
         trips = self.round_trips
         return (
-            f"mean log σ {self.log_sigma_mean:.3f} ± {self.log_sigma_mcse:.2g} (meant: "
+            f"mean log σ {self.log_sigma_mean:.3f} ± {self.log_sigma_mcse:.2g} (target "
             f"{self.log_sigma_expected:.3f}), R-hat {self.log_sigma_rhat:.3f}, ESS "
             f"{self.log_sigma_ess:.0f}; {int(trips.sum())} round trips between the ends"
         )
@@ -297,7 +297,7 @@ def findings(result: LangevinGibbs) -> list[tuple[type[FermiacWarning], str]]:
                 (
                     ConvergenceWarning,
                     f"the chains are stuck at the {name} level, with {100 * shares[at]:.0f} % of "
-                    f"the sweeps where {100 * meant:.2g} % are meant; use OUStep, a smaller step "
+                    f"the sweeps instead of {100 * meant:.2g} %; use OUStep, a smaller step "
                     "or a correction (metropolis=), or check the levels against the data",
                 )
             )

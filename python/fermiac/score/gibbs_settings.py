@@ -623,7 +623,7 @@ def _predictor(
             raise ArgumentError(
                 f"noise_predictor: the level is read off the denoised point with a relative error "
                 f"of about {1 / math.sqrt(2 * dim):.2g} in {dim} coordinates, where its law "
-                f"matters; use it from {_LEAST_DIM} on, give a classifier, or say "
+                f"matters; use it from {_LEAST_DIM} on, give a classifier, or pass "
                 "LevelEstimate(force=True)"
             )
         return _Predictor("estimate", nearest=given.nearest)

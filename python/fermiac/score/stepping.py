@@ -182,7 +182,7 @@ class Stepper:
         if verify and not agree(probed, kept, 1e-5, 1e-6).all():
             raise CheckpointError(
                 f"{os.fspath(path)}: the model gives other numbers than when the file was written; "
-                "load it into a run of the same model, or say load(..., verify=False) if they are "
+                "load it into a run of the same model, or pass load(..., verify=False) if they are "
                 "random"
             )
         self._call.key = here["seed"]

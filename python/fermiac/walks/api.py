@@ -317,8 +317,8 @@ def walk(
     _check_streams(record, function, stop, on_block, many)
     if stop is not None and history != "private" and strategy.repels:
         raise ArgumentError(
-            f"stop: given with history={shown(history)}, under which walkers are no replicas, so "
-            "that no error is known; take history='private'"
+            f"stop: given with history={shown(history)}, under which walkers are not "
+            "independent and their standard error is unknown; use history='private'"
         )
     nodes = None if init is None else initial_nodes(init, many, None, net, 0)
     allowed, notes = net._check_walkable(nodes, component, on_stuck)
@@ -455,7 +455,7 @@ def _check_streams(
         if f is None:
             raise ArgumentError("stop: given without f=, the function whose average is to be known")
         if n_walkers < 2:
-            raise ArgumentError("stop: one walker cannot tell an error; take more")
+            raise ArgumentError("stop: one walker gives no standard error; use more")
     if on_block is not None and not callable(on_block):
         raise ArgumentError(f"on_block: {shown(on_block)} given; a callable is needed")
     if record == "none" and f is None and on_block is None:

@@ -379,7 +379,7 @@ def stochastic_block(
             f"{len(counts)} groups"
         )
     if not one_way and not np.array_equal(chances, chances.T):
-        raise ArgumentError("p: it is not symmetric; make it so, or say directed=True")
+        raise ArgumentError("p: it is not symmetric; make it so, or pass directed=True")
     edges = _core.walks_stochastic_block(
         counts, chances.ravel().tolist(), one_way, key_of(rng), resolve_threads(None)
     )

@@ -362,7 +362,8 @@ class Crawler:
             return []
         return [
             f"walkers with history have made {each:.2g} steps for each node discovered; with fewer "
-            f"than {_FEW} the averages lean to nodes of high degree; walk on, or take kernel='none'"
+            f"than {_FEW} averages are biased towards nodes of high degree; walk on, or use "
+            "kernel='none'"
         ]
 
     def _result(
