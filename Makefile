@@ -46,7 +46,7 @@ dev: $(STAMP)-built-quick ## Build the Rust crates (quick profile) and install f
 
 build: $(BUILT) ## The same in the profile PROFILE, by default quick
 
-demo: $(BUILT) $(STAMP)-plot $(STAMP)-progress $(STAMP)-demo ## Run the worked examples; table and pictures go to demo/
+demo: $(BUILT) $(STAMP)-plot $(STAMP)-progress $(STAMP)-demo ## Run the worked examples; a page with tables and pictures goes to demo/
 	$(PY) examples/demo.py --out demo
 
 demo-torch: $(BUILT) $(STAMP)-torch ## The same with PyTorch (3 GB), which it installs: a network learns digits, too

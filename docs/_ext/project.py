@@ -21,7 +21,7 @@ def linked(text: str) -> str:
 
 
 def sources() -> dict[str, tuple[str, list[str]]]:
-    """Return the sources in the docstrings by their numbers, with the names that they stand with."""
+    """Return the sources in the docstrings by their numbers, with the names that cite them."""
     found: dict[str, tuple[str, list[str]]] = {}
     for path, thing in reference.pages().items():
         _, _, rest = (inspect.getdoc(thing) or "").partition("\nReferences\n----------\n")

@@ -40,13 +40,15 @@ def main() -> None:
 
     mass = np.exp(np.linspace(0, -12, 300))
     level = np.quantile(log_likelihood(side.sample(600_000, rng=1).reshape(-1, 2)), 1 - mass)
-    right.plot(-np.log(mass), level, color="#888888", linewidth=4, alpha=0.5, label="600,000 draws of the prior")
+    prior = {"color": "#888888", "linewidth": 4, "alpha": 0.5}
+    right.plot(-np.log(mass), level, label="600,000 draws of the prior", **prior)
     order = np.arange(len(r.draws))
     right.plot(
         order / 500, log_likelihood(r.draws), color="#1f5fa8", linewidth=1.2, label="dead points"
     )
     right.set(xlim=(0, 12), xlabel="− log prior mass", ylabel="log-likelihood")
-    right.set_title(f"log Z = {r.log_evidence:.2f} ± {r.log_evidence_stderr:.2f} (quadrature: 235.86)")
+    shown = f"log Z = {r.log_evidence:.2f} ± {r.log_evidence_stderr:.2f}"
+    right.set_title(f"{shown} (quadrature: 235.86)")
     right.legend(frameon=False, loc="lower right")
     figure.savefig(OUT, dpi=130, pil_kwargs={"optimize": True})
 

@@ -17,15 +17,18 @@ for degree in range(6):
     powers = x ** np.arange(degree + 1)[:, None]
 
     def log_likelihood(t, powers=powers):
-        return -0.5 * (((y - t @ powers) / 0.3) ** 2).sum(axis=1) - 30 * np.log(0.3 * np.sqrt(2 * np.pi))
+        terms = -0.5 * ((y - t @ powers) / 0.3) ** 2 - np.log(0.3 * np.sqrt(2 * np.pi))
+        return terms.sum(axis=1)
 
     prior = fm.distributions.Normal([0.0] * (degree + 1), 2.0)
     found.append(fm.nested.sample(log_likelihood, prior, rng=degree))
-    law = fm.distributions.MultivariateNormal(np.zeros(30), 0.09 * np.eye(30) + 4 * powers.T @ powers)
+    covariance = 0.09 * np.eye(30) + 4 * powers.T @ powers
+    law = fm.distributions.MultivariateNormal(np.zeros(30), covariance)
     exact.append(law.log_density(y[None])[0])
 
 fig, ax = plt.subplots(layout="constrained")
-ax.errorbar(range(6), [r.log_evidence for r in found], [r.log_evidence_stderr for r in found], fmt="o", label="nested sampling")
+values, errors = zip(*((r.log_evidence, r.log_evidence_stderr) for r in found), strict=True)
+ax.errorbar(range(6), values, errors, fmt="o", label="nested sampling")
 ax.plot(range(6), exact, "k_", markersize=20, label="closed form")
 ax.set(xlabel="degree", ylabel="log Z")
 ax.legend()

@@ -24,6 +24,8 @@ with warnings.catch_warnings():
 
 fig, ax = plt.subplots(layout="constrained")
 for e, label in zip(found, ("importance sampling", "plain Monte Carlo"), strict=True):
-    ax.semilogy(limits, np.where(e.mean > 0, e.stderr / stats.norm.sf(limits), np.nan), "o-", label=label)
+    ax.semilogy(
+        limits, np.where(e.mean > 0, e.stderr / stats.norm.sf(limits), np.nan), "o-", label=label
+    )
 ax.set(xlabel="t", ylabel="standard error / probability")
 ax.legend()
