@@ -124,6 +124,7 @@ html_theme_options = {
     "navigation_depth": 3,
     "show_nav_level": 1,
     "header_links_before_dropdown": 8,
+    "navbar_persistent": ["search-button"],
     "navigation_with_keys": False,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],

@@ -45,7 +45,7 @@ def papers() -> str:
             f"[{name.removeprefix('fermiac.')}](../reference/{document[name]}.rst)"
             for name in sorted(names)
         )
-        author = re.sub(r"^(?:[A-ZÉØ]\.[- ]?)+|^[A-Z]{2,}\b|^The same, ", "", text)
+        author = re.sub(r"^(?:[A-ZÉØ]\.[- ]?)+", "", text)
         rows.append((author.lower(), f"- {shown} Used by {used}."))
     return (
         "# Papers\n\n"

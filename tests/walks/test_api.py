@@ -373,7 +373,7 @@ def test_a_corpus() -> None:
         ({"burn_in": 500}, "burn_in: 500"),
         ({"thin": 2}, "it thins paths"),
         ({"record": "all"}, "record: 'all'"),
-        ({"record": "none"}, "nothing would come"),
+        ({"record": "none"}, "would return nothing"),
         ({"step_exponent": 0.5}, "step_exponent: 0.5"),
         ({"step_exponent": 1.1}, "step_exponent: 1.1"),
         ({"kernel": "tsaw", "base": "mhrw", "step_exponent": 0.7}, "step_exponent: 0.7"),

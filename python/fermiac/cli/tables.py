@@ -188,4 +188,4 @@ def _opened(path: Path) -> Iterator[TextIO]:
     except OSError as error:
         raise Refused(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise Refused(f"{path}: this is no text in UTF-8; save it as such") from None
+        raise Refused(f"{path}: this is not text in UTF-8; save it as such") from None

@@ -80,7 +80,7 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
     target, n_chains = job.target, job.settings.n_chains
     name = "jitter" if init is None else init
     if name == "prior":
-        raise ArgumentError("init: 'prior' given, of which nothing is known; give the law itself")
+        raise ArgumentError("init: 'prior' given, but no prior is known here; give the law")
     if name not in _NAMED:
         words = ", ".join(map(repr, _NAMED))
         raise ArgumentError(

@@ -363,7 +363,7 @@ class NoDensity(LogDensity):
                 "goes without"
             )
         if dim is None:
-            raise ArgumentError("dim: not given; without a log-density nothing else tells it")
+            raise ArgumentError("dim: not given; it is needed without a log-density")
         self.dim = whole("dim", dim, 1, 2**31)
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:

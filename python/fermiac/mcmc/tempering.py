@@ -109,7 +109,7 @@ class Tempered(Kernel):
         if kernel._adds_prior():
             raise ArgumentError(
                 "kernel: EllipticalSlice with target='likelihood' adds its prior at every "
-                "temperature; give the posterior's log-density, and say EllipticalSlice(prior, "
+                "temperature; give the posterior's log-density, and use EllipticalSlice(prior, "
                 "'posterior')"
             )
         object.__setattr__(self, "kernel", kernel)

@@ -107,8 +107,8 @@ def _ask(source: Any, delta: float, compositions: int | Sequence[int] | None) ->
     if callable(getattr(source, "compute_epsilon", None)) and hasattr(source, "compute_delta"):
         if compositions is None:
             raise ArgumentError(
-                f"compositions: none were given; {type(source).__name__} has to be told how often "
-                "each of its mechanisms is composed with itself"
+                f"compositions: not given; {type(source).__name__} needs how often each of its "
+                "mechanisms is composed with itself"
             )
         return source.compute_epsilon(delta, np.atleast_1d(compositions).tolist())
     if callable(source):

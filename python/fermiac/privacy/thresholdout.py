@@ -93,8 +93,8 @@ class Thresholdout(Mechanism):
     ----------
     .. [1] C. Dwork, V. Feldman, M. Hardt, T. Pitassi, O. Reingold, A. Roth, "Generalization in
        adaptive data analysis and holdout reuse", NIPS 2015, arXiv:1506.02629.
-    .. [2] The same, "The reusable holdout: preserving validity in adaptive data analysis", Science,
-       2015, doi:10.1126/science.aaa9375.
+    .. [2] C. Dwork, V. Feldman, M. Hardt, T. Pitassi, O. Reingold, A. Roth, "The reusable holdout:
+       preserving validity in adaptive data analysis", Science, 2015, doi:10.1126/science.aaa9375.
 
     Examples
     --------

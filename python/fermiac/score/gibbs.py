@@ -373,7 +373,7 @@ def extension(
     origin = getattr(result, "_origin", None)
     if origin is None or result.state is None:
         raise ArgumentError(
-            "extend: the result does not know its run: it was loaded from a file, or derived from "
+            "extend: the result cannot be continued: it was loaded from a file, or derived from "
             "another; call langevin_gibbs with checkpoint= to go on in another process"
         )
     model, settings = origin

@@ -218,7 +218,7 @@ class LangevinGibbs(Sample):
         ------
         ArgumentError
             If an argument is outside of its domain, or the result was loaded from a file or derived
-            from another, and so does not know its run.
+            from another, and cannot be continued.
 
         Examples
         --------

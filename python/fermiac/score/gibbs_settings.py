@@ -605,7 +605,7 @@ def _predictor(
         kind = choice("noise_predictor", given, ("auto", "exact", "tweedie"))
         if kind == "auto" and not model.has_log_density and dim < _LEAST_DIM:
             raise ArgumentError(
-                f"noise_predictor: {type(model).__name__} does not know its log-density, and "
+                f"noise_predictor: {type(model).__name__} has no log-density, and "
                 f"{dim} coordinates are too few to read the level off the denoised point (at least "
                 f"{_LEAST_DIM}); give a classifier, as train_noise_classifier makes it, or "
                 "LevelEstimate(force=True)"

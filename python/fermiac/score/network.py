@@ -392,7 +392,9 @@ class ScoreModel(Model):
     def network(self) -> TorchNetwork:
         """The torch module with its devices, for loops on a device."""
         if not isinstance(self._network, TorchNetwork):
-            raise ArgumentError(f"model: {self!r} is no torch module, which is needed on a device")
+            raise ArgumentError(
+                f"model: {self!r} is not a torch module, which is needed on a device"
+            )
         return self._network
 
     # Implementation of the base class.
@@ -420,8 +422,7 @@ class ScoreModel(Model):
             if not len(y):
                 return y.copy()
             raise ArgumentError(
-                "sigma: 0 was given; a network knows no score of the data without noise. Ask at "
-                "its lowest level"
+                "sigma: 0 was given; a network has no score without noise; use its lowest level"
             )
         return inner.score(y, sigma)
 

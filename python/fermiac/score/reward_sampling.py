@@ -514,9 +514,7 @@ def _target_of(
     if correct and not particles:
         raise ArgumentError("correct: only particles have weights to correct; leave it out")
     if correct and not (model.has_log_density and not model.runs_on_device):
-        raise ArgumentError(
-            f"correct: {type(model).__name__} does not know its log-density; leave it out"
-        )
+        raise ArgumentError(f"correct: {type(model).__name__} has no log-density; leave it out")
     default = 1 if particles else 10
     count = default if n_candidates is None else whole("n_candidates", n_candidates, 1, 2**20)
     share = probability("ess_threshold", ess_threshold, zero=True, one=True)

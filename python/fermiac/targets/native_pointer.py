@@ -362,7 +362,7 @@ def pointer_of(obj: Any) -> Pointer:
     kind = type(obj)
     if isinstance(obj, int) and not isinstance(obj, bool):
         if not 0 < obj <= sys.maxsize * 2 + 1:
-            raise ArgumentError(f"pointer: {obj} given, which is no address")
+            raise ArgumentError(f"pointer: {obj} given, which is not an address")
         return Pointer(obj, None, None, f"at {obj:#x}")
     if kind.__name__ == "CFunc" and kind.__module__.startswith("numba."):
         return _of_ctypes(obj.ctypes, repr(obj.__name__))
@@ -545,7 +545,7 @@ def user_data_of(data: Any) -> tuple[int, Any]:
     """Return an address, and the object that must live as long as it is used."""
     if isinstance(data, int) and not isinstance(data, bool):
         if not 0 <= data <= sys.maxsize * 2 + 1:
-            raise ArgumentError(f"user_data: {data} given, which is no address")
+            raise ArgumentError(f"user_data: {data} given, which is not an address")
         return data, None
     if isinstance(data, _POINTERS):
         return ctypes.cast(data, ctypes.c_void_p).value or 0, data

@@ -453,15 +453,15 @@ def _check_streams(
                 f"stop: {shown(stop)} given; a fermiac.walks.StopAtStderr is needed"
             )
         if f is None:
-            raise ArgumentError("stop: given without f=, the function whose average is to be known")
+            raise ArgumentError("stop: given without f=, the function to average")
         if n_walkers < 2:
             raise ArgumentError("stop: one walker gives no standard error; use more")
     if on_block is not None and not callable(on_block):
         raise ArgumentError(f"on_block: {shown(on_block)} given; a callable is needed")
     if record == "none" and f is None and on_block is None:
         raise ArgumentError(
-            "record: 'none' was given without f= or on_block=, so that nothing would come of the "
-            "walk; give one of them, or record='visits' or 'path'"
+            "record: 'none' was given without f= or on_block=, so that the walk would return "
+            "nothing; give one of them, or record='visits' or 'path'"
         )
 
 

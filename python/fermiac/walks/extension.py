@@ -81,7 +81,7 @@ def extend(
     job, state = getattr(walk, "_job", None), getattr(walk, "_state", None)
     if job is None or state is None:
         raise ArgumentError(
-            f"walk: {shown(walk)} given, which does not know how to go on; what fermiac.walks.walk "
+            f"walk: {shown(walk)} given, which cannot be continued; what fermiac.walks.walk "
             "returned is needed, in the same process and with keep_state=True (else: call walk "
             "with checkpoint= and a larger n_steps)"
         )

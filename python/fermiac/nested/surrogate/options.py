@@ -167,10 +167,10 @@ class Surrogate:
             )
         if self.init_use == "live":
             raise ArgumentError(
-                "init_use: 'live' given; points that a genetic algorithm found are no draws from "
-                "the prior, and live points must be: they would shrink the prior mass by what they "
-                "crowd into, and raise the evidence as much; use init_use='mixture', which samples "
-                "near them and divides the likelihood by as much, or 'training' or 'audit'"
+                "init_use: 'live' given; live points must be draws from the prior, and points of a "
+                "genetic algorithm are not: they would bias the evidence upwards; use "
+                "init_use='mixture', which samples near them and corrects for it, or 'training' "
+                "or 'audit'"
             )
         choice("init_use", self.init_use, _USES)
         if self.init == "prior" and self.init_use != "training":
