@@ -85,6 +85,18 @@ def test_readme_is_short() -> None:
     assert any(line.startswith("![") for line in lines[:40])
 
 
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs"])
+def test_links_lead_to_files(page: str) -> None:
+    pages = sorted((ROOT / page).rglob("*.md")) if page == "docs" else [ROOT / page]
+    made = {"pictures", "project", "reference", "_build"}  # when the site is built
+    for file in pages:
+        if made & set(file.relative_to(ROOT).parts):
+            continue
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text(encoding="utf-8")):
+            if not re.match(r"https?:", link) and not made & set(Path(link).parts):
+                assert (file.parent / link).exists(), f"{file.name}: {link}"
+
+
 @pytest.mark.torch
 def test_examples_with_torch_run_in_order() -> None:
     pytest.importorskip("torch")
