@@ -27,7 +27,7 @@ NEXTEST := $(shell $(CARGO) nextest --version >/dev/null 2>&1 && echo yes)
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(shell find rust -name '*.rs' -o -name Cargo.toml)
 BENCHES := $(wildcard benches/*/bench*.py)
-RUFF_PATHS := $(wildcard python tests benches examples fuzz rust/*/tools)
+RUFF_PATHS := $(wildcard python tests benches docs/conf.py docs/_ext docs/_static docs/gallery examples fuzz rust/*/tools)
 TORCH_TESTS = $(shell grep -rlE --include='test_*.py' 'pytest\.mark\.torch|^from forms import' tests 2>/dev/null)
 
 export MPLBACKEND := Agg
@@ -37,7 +37,8 @@ export PYO3_PYTHON := $(CURDIR)/$(PY)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help dev build demo demo-torch test test-torch check check-rust check-python bench bench-smoke \
-	test-bridges calibrate fuzz fuzz-processes miri asan audit sdist dist-check fmt clean need-cargo need-python
+	test-bridges calibrate docs fuzz fuzz-processes miri asan audit sdist dist-check fmt clean \
+	need-cargo need-python
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,7 +47,7 @@ dev: $(STAMP)-built-quick ## Build the Rust crates (quick profile) and install f
 
 build: $(BUILT) ## The same in the profile PROFILE, by default quick
 
-demo: $(BUILT) $(STAMP)-plot $(STAMP)-progress $(STAMP)-demo ## Run the worked examples; table and pictures go to demo/
+demo: $(BUILT) $(STAMP)-plot $(STAMP)-progress $(STAMP)-demo ## Run the worked examples; a page with tables and pictures goes to demo/
 	$(PY) examples/demo.py --out demo
 
 demo-torch: $(BUILT) $(STAMP)-torch ## The same with PyTorch (3 GB), which it installs: a network learns digits, too
@@ -104,6 +105,11 @@ bench: $(STAMP)-built-dist $(STAMP)-test $(STAMP)-bench ## Measure speed and acc
 
 calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth, for minutes; tables go to docs/
 	$(PY) -m benches.walks.calibrate --out docs/calibration-walks.md
+
+# Names of fermiac that no page has, and all other warnings, are errors.
+docs: $(BUILT) $(STAMP)-docs ## Build the documentation site in docs/_build/html, warnings are errors
+	$(PY) -m sphinx -q -W --keep-going -j auto -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 bench-smoke: $(BUILT) $(STAMP)-test $(STAMP)-bench ## Run each benchmark once, untimed
 	$(PY) -m pytest -p benchmark --benchmark-disable $(BENCHES) $(ARGS)
@@ -166,7 +172,8 @@ fmt: $(STAMP)-dev ## Format the code and apply automatic fixes
 	$(PY) -m ruff format $(RUFF_PATHS)
 
 clean: ## Remove all build outputs and .venv
-	rm -rf .venv $(BRIDGES) target dist demo .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv $(BRIDGES) target dist demo docs/_build docs/pictures docs/project docs/reference \
+		.benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f python/fermiac/_core*.so python/fermiac/_core*.pyd
 	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -320,8 +320,8 @@ def tokens(path: Path, runs: Sequence[Any]) -> None:
     left.set_title("Loss")
     left.legend(loc="lower left", fontsize=9)
     right.set_ylabel("mean square distance from the optimum")
-    right.set_title("Parameters, and what theory foretells of them")
-    right.plot([], [], "-", color=GREY, lw=1.2, label="foretold (linear theory)")
+    right.set_title("Parameters, and their predicted errors")
+    right.plot([], [], "-", color=GREY, lw=1.2, label="predicted (linear theory)")
     right.legend(loc="lower left", fontsize=9)
     for axes in (left, right):
         axes.set_xlabel("steps of a token")

@@ -270,7 +270,7 @@ def descend(job: Task, alpha: float, seed: int) -> Descent:
 
 
 TOKEN_HEAD = (
-    f"  {'alpha':<12}{'distance² × 10⁶':>18}{'foretold':>12}{'ratio':>8}{'limit':>12}"
+    f"  {'alpha':<12}{'distance² × 10⁶':>18}{'predicted':>12}{'ratio':>8}{'limit':>12}"
     f"{'loss − least, × 10⁶':>22}   (after {TOKEN_STEPS:,} steps, {N_TOKENS} tokens)"
 )
 

@@ -1,15 +1,17 @@
 """Demo of expectations, evidences, chains, walks, nested sampling, audits and score models.
 
-``python examples/demo.py --out demo`` prints one table and writes its pictures and results.json.
+``python examples/demo.py --out demo`` prints one table, and writes its pictures, results.json and a
+page with all of them, index.html.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import _demo_beam as beam
 import _demo_chains as chains
 import _demo_nested as nested
 import _demo_oring as oring
+import _demo_page as page
 import _demo_pictures as pictures
 import _demo_privacy as privacy
 import _demo_schools as schools
@@ -214,7 +217,7 @@ def run_chains(out: Path) -> Section:
         "the errors lie within two standard errors.",
         "Table: 4 chains of 1000 draws after 1000 of warm-up, on one thread; CPU time of the whole "
         "call. The forms differ by rounding, and so in time their chains.",
-        "The centred form, which no sampler explores well, is told: "
+        "The centred form, which no sampler explores well, gives the warning: "
         + (centred.sample.warnings[0].split(";")[0] if centred.sample.warnings else "converged")
         + ".",
     ]
@@ -402,12 +405,12 @@ def run_tokens(out: Path) -> Section:
         )
     ]
     notes = [
-        "Rows: one token, alpha 5; its error is the one that theory foretells (predict). Known "
+        "Rows: one token, alpha 5; its error is that of the theory (predict). Known "
         f"answers: Newton's method, {job.difference:.0e} from SciPy's at most.",
         f"{len(data.y)} tumours on {job.graph.n_nodes} nodes, alike ones near each other, so that "
         "a token sees much of one kind before it sees another; a = 0.7, b = 0.9.",
-        "Theory is linear about the optimum: it leaves out what early, long steps have bent, which "
-        "large alphas show longest.",
+        "The theory is linear about the optimum and leaves out the effects of early, long steps, "
+        "which last longest with large alphas.",
     ]
     record = {
         "alphas": list(walks.ALPHAS),
@@ -420,6 +423,14 @@ def run_tokens(out: Path) -> Section:
     return Section(title, rows, notes, record, lines)
 
 
+def progress(done: int, total: int, name: str) -> None:
+    """Show on a terminal how far the demo is; the line is overwritten, and removed at the end."""
+    if sys.stderr.isatty():
+        bar = "█" * done + "·" * (total - done)
+        line = f"demo {bar} {done} of {total}: {name}" if done < total else ""
+        print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Run the problems, print the table, write the files."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -428,26 +439,35 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
 
     start = time.perf_counter()
-    oring_section, oring_result = run_oring(out)
-    beam_section, beam_result = run_beam(out)
-    pictures.stage_history(
-        out / "stages.png",
-        {"O-ring distress": oring_result, "Beam, 100 laws": beam_result},
-    )
-    sections = {
-        "oring": oring_section,
-        "beam": beam_section,
-        "schools": run_schools(out),
-        "chains": run_chains(out),
-        "regression": run_regression(out),
-        "walks": run_walks(out),
-        "tokens": run_tokens(out),
-        "privacy": run_privacy(out),
-        "nested": nested.run(out, DATA, SEED, N_REPEATS),
-        "score": score.run(out, DATA, SEED),
+    results: dict[str, Any] = {}
+
+    def kept(name: str, run: Callable[[Path], tuple[Section, Any]]) -> Callable[[], Section]:
+        def call() -> Section:
+            section, results[name] = run(out)
+            return section
+
+        return call
+
+    tasks: dict[str, Callable[[], Section]] = {
+        "oring": kept("O-ring distress", run_oring),
+        "beam": kept("Beam, 100 laws", run_beam),
+        "schools": lambda: run_schools(out),
+        "chains": lambda: run_chains(out),
+        "regression": lambda: run_regression(out),
+        "walks": lambda: run_walks(out),
+        "tokens": lambda: run_tokens(out),
+        "privacy": lambda: run_privacy(out),
+        "nested": lambda: nested.run(out, DATA, SEED, N_REPEATS),
+        "score": lambda: score.run(out, DATA, SEED),
     }
+    sections = {}
+    for count, (name, task) in enumerate(tasks.items()):
+        progress(count, len(tasks), name)
+        sections[name] = task()
+    progress(len(tasks), len(tasks), "")
+    pictures.stage_history(out / "stages.png", results)
     print(format_table(list(sections.values())))
-    for result in (oring_result, beam_result):
+    for result in results.values():
         for warning in result.warnings:
             print(f"warning: {warning}")
 
@@ -465,6 +485,7 @@ def main() -> None:
         },
     }
     (out / "results.json").write_text(json.dumps(record, indent=1, default=float) + "\n")
+    page.write(out / "index.html", sections, fm.__version__)
     names = ", ".join(sorted(path.name for path in out.iterdir()))
     print(f"{time.perf_counter() - start:.1f} s; in {out}/: {names}")
 

@@ -6,6 +6,7 @@ import doctest
 import re
 import shlex
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from benches.privacy import table_narrowness
@@ -22,6 +23,16 @@ PAGES = (
     "docs/results.md",
     "docs/walks.md",
     "docs/score.md",
+    "docs/howto.md",
+    "docs/warnings.md",
+)
+#: Pages that the site runs when it is built.
+RUN = (
+    "docs/start.md",
+    *(
+        f"docs/tutorials/{domain}.md"
+        for domain in ("importance", "mcmc", "nested", "privacy", "score", "walks")
+    ),
 )
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -29,8 +40,8 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 def blocks(page: str, language: str) -> list[tuple[int, str]]:
     """The blocks of code of a page in one language, each with its first line number."""
     text = (ROOT / page).read_text(encoding="utf-8")
-    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
-    return [(text.count("\n", 0, block.start(1)), block[1]) for block in found]
+    found = re.finditer(rf"^( *)```{language}\n(.*?)^\1```$", text, re.DOTALL | re.MULTILINE)
+    return [(text.count("\n", 0, block.start(2)), dedent(block[2])) for block in found]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -49,6 +60,42 @@ def test_examples_run_in_order(page: str) -> None:
         else:
             # Tracebacks have the line numbers of the page.
             exec(compile("\n" * line + text, str(ROOT / page), "exec"), names)
+
+
+@pytest.mark.parametrize("page", RUN)
+def test_cells_of_tutorials_run_in_order(page: str) -> None:
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    names: dict[str, object] = {}
+    found = blocks(page, r"\{code-cell\} ipython3")
+    assert found
+    for line, text in found:
+        exec(compile("\n" * line + text, str(ROOT / page), "exec"), names)
+        pyplot.close("all")
+
+
+def test_readme_shows_the_output_of_its_first_example(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(blocks("README.md", "python")[0][1], {})
+    shown = blocks("README.md", "text")[0][1]
+    # The time of the run differs.
+    assert capsys.readouterr().out.splitlines()[0] == shown.splitlines()[0]
+
+
+def test_readme_is_short() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 150
+    assert any(line.startswith("![") for line in lines[:40])
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs"])
+def test_links_lead_to_files(page: str) -> None:
+    pages = sorted((ROOT / page).rglob("*.md")) if page == "docs" else [ROOT / page]
+    made = {"pictures", "project", "reference", "_build"}  # when the site is built
+    for file in pages:
+        if made & set(file.relative_to(ROOT).parts):
+            continue
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text(encoding="utf-8")):
+            if not re.match(r"https?:", link) and not made & set(Path(link).parts):
+                assert (file.parent / link).exists(), f"{file.name}: {link}"
 
 
 @pytest.mark.torch

@@ -6,6 +6,8 @@ user's own function is not wrapped. It passes through unchanged, with a note of 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 __all__ = [
     "ArgumentError",
     "BudgetExhausted",
@@ -29,11 +31,30 @@ __all__ = [
 
 
 class FermiacError(Exception):
-    """Base class of all exceptions that fermiac raises itself."""
+    """Base class of all exceptions that fermiac raises itself.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> try:
+    ...     fm.distributions.Normal(0.0, -1.0)
+    ... except fm.errors.FermiacError as error:
+    ...     type(error).__name__
+    'ArgumentError'
+    """
 
 
 class ArgumentError(FermiacError, ValueError):
-    """An argument is outside its domain, or arguments contradict each other."""
+    """An argument is outside its domain, or arguments contradict each other.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.Normal(0.0, -1.0)
+    Traceback (most recent call last):
+        ...
+    fermiac.errors.ArgumentError: ...
+    """
 
 
 class CallError(ArgumentError, TypeError):
@@ -41,7 +62,17 @@ class CallError(ArgumentError, TypeError):
 
 
 class RangeError(ArgumentError):
-    """Values of a query lie outside their declared range."""
+    """Values of a query lie outside their declared range.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> mechanism = fm.privacy.LaplaceAnswers(1000, epsilon=1.0, budget=3, rng=0)
+    >>> mechanism.query_means(2.0)  # of values that were declared to lie between 0 and 1
+    Traceback (most recent call last):
+        ...
+    fermiac.errors.RangeError: ...
+    """
 
 
 class UnknownNameError(ArgumentError, KeyError):
@@ -52,7 +83,16 @@ class UnknownNameError(ArgumentError, KeyError):
 
 
 class MemoryLimitError(ArgumentError, MemoryError):
-    """A call needs more memory than there is; nothing was computed."""
+    """A call needs more memory than there is; nothing was computed.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.distributions.Normal().sample(2**50)
+    Traceback (most recent call last):
+        ...
+    fermiac.errors.MemoryLimitError: ...
+    """
 
 
 class BudgetExhausted(FermiacError, RuntimeError):
@@ -60,6 +100,16 @@ class BudgetExhausted(FermiacError, RuntimeError):
 
     If the budget ends within a query of several columns, the attribute `partial_result` is the
     `Answer` for the columns before; otherwise it is None.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> mechanism = fm.privacy.LaplaceAnswers(1000, epsilon=1.0, budget=1, on_exhausted="raise")
+    >>> answer = mechanism.query_means(0.5)
+    >>> mechanism.query_means(0.5)
+    Traceback (most recent call last):
+        ...
+    fermiac.errors.BudgetExhausted: ...
     """
 
     partial_result: object = None
@@ -70,11 +120,30 @@ class TargetError(FermiacError, RuntimeError, ValueError):
 
     Examples are a wrong shape or type, a NaN, an infinity where it is not allowed, and a native
     target that failed.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.importance.expect(lambda x: x[:, 0] * float("nan"), fm.distributions.Normal(), rng=0)
+    Traceback (most recent call last):
+        ...
+    fermiac.errors.TargetError: ...
     """
 
 
 class NumericalError(FermiacError, ArithmeticError):
-    """The computation failed numerically, for instance because of a singular matrix."""
+    """The computation failed numerically, for instance because of a singular matrix.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([1.0, 2.0])
+    >>> e = fm.importance.expect(lambda x: 1e-200 * x, law, n=1000, rng=0)
+    >>> e.ratio(0, 1)
+    Traceback (most recent call last):
+        ...
+    fermiac.errors.NumericalError: ...
+    """
 
 
 class DivergedError(NumericalError):
@@ -82,6 +151,17 @@ class DivergedError(NumericalError):
 
     The attributes `step`, `token` and `node` say where; `partial_result` is the `OptimizeResult`
     of the steps before.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> ring = fm.walks.graphs.cycle(5)
+    >>> steep = fm.walks.Quadratic(1e200, [1.0, 2.0, 3.0, 4.0, 5.0])
+    >>> try:
+    ...     fm.walks.optimize(steep, ring, n_steps=100, rng=0)
+    ... except fm.errors.DivergedError as error:
+    ...     error.step < 100
+    True
     """
 
     step: int
@@ -91,20 +171,47 @@ class DivergedError(NumericalError):
 
 
 class CheckpointError(FermiacError, OSError):
-    """A checkpoint or saved result is damaged, foreign or of another version."""
+    """A checkpoint or saved result is damaged, foreign or of another version.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.load("no-such-file.safetensors")
+    Traceback (most recent call last):
+        ...
+    fermiac.errors.CheckpointError: ...
+    """
 
 
 class WorkerError(FermiacError, RuntimeError):
     """A worker of an executor died or does not match the driver, or the executor was shut down.
 
     The attribute `partial_result` is the result of the work that was done, or None.
+
+    Examples
+    --------
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> import fermiac as fm
+    >>> pool = ThreadPoolExecutor(1)
+    >>> pool.shutdown()
+    >>> fm.importance.expect(lambda x: x[:, 0], fm.distributions.Normal(), executor=pool, rng=0)
+    Traceback (most recent call last):
+        ...
+    fermiac.errors.WorkerError: ...
     """
 
     partial_result: object = None
 
 
 class InternalError(FermiacError, RuntimeError):
-    """A bug in fermiac. Please report it."""
+    """A bug in fermiac. Please report it.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> issubclass(fm.errors.InternalError, fm.errors.FermiacError)
+    True
+    """
 
 
 class FermiacWarning(UserWarning):
@@ -129,22 +236,90 @@ class FermiacWarning(UserWarning):
     """
 
     result: object = None
+    #: The part of the page of the documentation that explains warnings of this class.
+    anchor: ClassVar[str] = "warnings#general"
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} [docs: {self.anchor}]"
 
 
 class ConvergenceWarning(FermiacWarning):
-    """A run ended before it converged, or its convergence is in doubt."""
+    """A run ended before it converged, or its convergence is in doubt.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import fermiac as fm
+    >>> with warnings.catch_warnings(record=True) as given:
+    ...     warnings.simplefilter("always")
+    ...     s = fm.mcmc.sample(
+    ...         fm.distributions.Normal([0.0, 0.0]), kernel="rwm", n_warmup=100, n_draws=100, rng=0
+    ...     )
+    >>> given[0].category.__name__
+    'ConvergenceWarning'
+    """
+
+    anchor = "warnings#convergence"
 
 
 class WeightWarning(FermiacWarning):
-    """Importance weights are so uneven that estimates or their errors are unreliable."""
+    """Importance weights are so uneven that estimates or their errors are unreliable.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import fermiac as fm
+    >>> here, away = fm.distributions.Normal(0.0, 1.0), fm.distributions.Normal(6.0, 1.0)
+    >>> s = fm.Sample.from_arrays(here.sample(1000, rng=0))
+    >>> with warnings.catch_warnings(record=True) as given:
+    ...     warnings.simplefilter("always")
+    ...     t = s.reweight(away, old=here)
+    >>> given[0].category.__name__
+    'WeightWarning'
+    """
+
+    anchor = "warnings#weight"
 
 
 class HeavyTailWarning(WeightWarning):
-    """A few evaluations dominate an estimate, whose standard error is probably too small."""
+    """A few evaluations dominate an estimate, whose standard error is probably too small.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import fermiac as fm
+    >>> with warnings.catch_warnings(record=True) as given:
+    ...     warnings.simplefilter("always")
+    ...     e = fm.importance.expect(
+    ...         lambda x: x[:, 0] > 3.0, fm.distributions.Normal(), n=3000, method="mc", rng=0
+    ...     )
+    >>> given[-1].category.__name__
+    'HeavyTailWarning'
+    """
+
+    anchor = "warnings#heavytail"
 
 
 class ClusterWarning(FermiacWarning):
-    """Scores of one model are correlated, so that counts are worth less than they seem."""
+    """Scores of one model are correlated, so that counts are worth less than they seem.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> stream = fm.random.Stream(0)
+    >>> models = np.repeat(np.arange(20), 50)
+    >>> shift = stream.normal(20)[models]  # shared by all scores of a model
+    >>> inside, outside = stream.normal(1000) + 1 + shift, stream.normal(1000) + shift
+    >>> with warnings.catch_warnings(record=True) as given:
+    ...     warnings.simplefilter("always")
+    ...     a = fm.privacy.audit_scores(inside, outside, clusters=(models, models), rng=0)
+    >>> given[0].category.__name__
+    'ClusterWarning'
+    """
+
+    anchor = "warnings#cluster"
 
 
 def __dir__() -> list[str]:

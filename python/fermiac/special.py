@@ -17,7 +17,8 @@ Algorithm 708 [1]_.
 References
 ----------
 .. [1] A. R. DiDonato and A. H. Morris, "Algorithm 708: significant digit computation of the
-   incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992).
+   incomplete beta function ratios", ACM Transactions on Mathematical Software 18 (1992),
+   doi:10.1145/131766.131776.
 """
 
 from __future__ import annotations

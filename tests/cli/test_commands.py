@@ -89,7 +89,8 @@ def test_warnings_are_told_without_code(capsys: Captured, monkeypatch: pytest.Mo
         return 0
 
     monkeypatch.setattr(commands, "_epsilon", warns)
-    assert epsilon(capsys) == (0, "", "fermiac epsilon: warning: do not rely on it\n")
+    told = "fermiac epsilon: warning: do not rely on it [docs: warnings#convergence]\n"
+    assert epsilon(capsys) == (0, "", told)
 
 
 @pytest.fixture

@@ -177,7 +177,7 @@ def test_results_without_a_run(tmp_path: Path) -> None:
     ]
     for other in others:
         assert isinstance(other, NestedResult)
-        with pytest.raises(ArgumentError, match="does not know its run"):
+        with pytest.raises(ArgumentError, match="cannot be continued"):
             other.extend(dlogz=1e-3)
 
 

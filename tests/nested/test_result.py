@@ -78,7 +78,7 @@ def test_what_is_said(run: NestedResult) -> None:
     text = str(run.summary())
     assert text.startswith(head)
     assert "ranks of new points   z = 0.25" in text
-    assert f"{run.n_evals}, 33.33% of them points of the run" in text
+    assert f"{run.n_evals}, of which 33.33% became dead points" in text
     assert [line.split()[0] for line in text.splitlines()[-3:]] == ["a", "b", "c"]
     stopped = result_of(GAUSSIAN, 1, converged=False, status="stopped", warnings=("too short",))
     assert "stopped, not converged" in str(stopped.summary())

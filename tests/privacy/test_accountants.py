@@ -105,7 +105,7 @@ def test_sources(source, more, expected):
         (object(), "source: a object"),
         (lambda delta: None, "source: None"),
         (lambda delta: math.nan, "source: nan"),
-        (Compositions(), "compositions: none were given; Compositions"),
+        (Compositions(), "compositions: not given; Compositions"),
         # Its delta is its own, and may be another one.
         (SimpleNamespace(delta=1e-6, compute_epsilon=lambda n: (1, 2, 3)), "source: a Simple"),
     ],

@@ -122,16 +122,16 @@ def test_redundant_and_constant_controls_are_left_out() -> None:
 
 def test_doubts_are_announced() -> None:
     s = correlated(50, 4, False)
-    with pytest.warns(FermiacWarning, match="9 controls for 50 effective points"):
+    with pytest.warns(FermiacWarning, match="9 controls for an effective sample size of 50"):
         s.expect(lambda x: np.sin(x[:, 0]), controls="stein")
     stream = fm.random.Stream(1)
     y = stream.normal((100,))
     noise = stream.normal((100, 9)) ** 3
-    with pytest.warns(FermiacWarning, match="the controls do harm: of 1 of 1"):
+    with pytest.warns(FermiacWarning, match="the controls increase the standard error of 1 of 1"):
         fm.Sample.from_arrays(y).expect(y, controls=noise)
     spike = np.zeros((100, 1))
     spike[3] = 1.0
-    with pytest.warns(WeightWarning, match="a single point all but fixes a coefficient"):
+    with pytest.warns(WeightWarning, match="a single point nearly determines a coefficient"):
         fm.Sample.from_arrays(y).expect(y, controls=spike)
 
 

@@ -97,7 +97,7 @@ def test_statistics_are_kept_and_checked(tmp_path: Path) -> None:
     assert run().stats == {}
     for wrong, message in [
         ({"a": np.zeros((4, 999))}, r"'a' has shape \(4, 999\); \(4, 1000\) is needed"),
-        ({"a": np.array([["x"] * 1000] * 4)}, "'a' is no array of real numbers"),
+        ({"a": np.array([["x"] * 1000] * 4)}, "'a' is not an array of real numbers"),
         ([1], "a list given; a mapping"),
     ]:
         with pytest.raises(ArgumentError, match=message):

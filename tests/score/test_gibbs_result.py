@@ -52,7 +52,7 @@ def test_results_are_saved_merged_and_averaged(tmp_path):
     same(back, r)
     assert back.bias == r.bias
     assert back.names == ("a", "b", "c")
-    with pytest.raises(ArgumentError, match="does not know its run"):
+    with pytest.raises(ArgumentError, match="cannot be continued"):
         back.extend(2)
     with pytest.warns(ConvergenceWarning):
         merged = r.merge(langevin_gibbs(EXACT, **(HOW | {"rng": 18}), names=["a", "b", "c"]))

@@ -360,13 +360,13 @@ def test_outputs_that_are_refused(torch: Any) -> None:
 
 def test_arguments_that_are_refused(torch: Any) -> None:
     module = layers(torch)
-    with pytest.raises(ArgumentError, match="which is no device"):
+    with pytest.raises(ArgumentError, match="which is not a device"):
         ScoreModel(module, device="nonsense")
     with pytest.raises(ArgumentError, match=r"floating-point torch\.dtype"):
         ScoreModel(module, dtype=torch.int32)
     with pytest.raises(ArgumentError, match="model: Net has parameters on the device 'meta'"):
         ScoreModel(layers(torch).to("meta"))
-    with pytest.raises(ArgumentError, match="is no torch module"):
+    with pytest.raises(ArgumentError, match="is not a torch module"):
         _ = ScoreModel(exact).network
 
 

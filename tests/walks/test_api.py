@@ -152,7 +152,7 @@ def test_shared_histories() -> None:
     how = {"history": "shared_sync", "n_walkers": 24, "n_steps": 400, "base": "mhrw"}
     walks = [walk(**how, rng=seed) for seed in range(12)]
     assert walks[0].walker_visits.shape == (24, 12)
-    with pytest.warns(FermiacWarning, match="share a history are no replicas"):
+    with pytest.warns(FermiacWarning, match="share a history are not independent"):
         e = walks[0].expect(BELOW)
     assert np.isnan(e.stderr)
     assert e.mean == pytest.approx(walks[0].visits[:6].sum() / 9600)
@@ -186,7 +186,7 @@ def test_histories_of_the_last_nodes() -> None:
         w.expect(BELOW, include_prior=True)
     with pytest.raises(ArgumentError, match="does not cover walks with memory_size"):
         w.stderr(BELOW, "theory")
-    with pytest.warns(FermiacWarning, match="only near the target"):
+    with pytest.warns(FermiacWarning, match="only approximates the target"):
         w.expect(BELOW)
     whole = walk(memory_size=12, base="mhrw", n_steps=4000)
     assert whole.exact_target
@@ -373,7 +373,7 @@ def test_a_corpus() -> None:
         ({"burn_in": 500}, "burn_in: 500"),
         ({"thin": 2}, "it thins paths"),
         ({"record": "all"}, "record: 'all'"),
-        ({"record": "none"}, "nothing would come"),
+        ({"record": "none"}, "would return nothing"),
         ({"step_exponent": 0.5}, "step_exponent: 0.5"),
         ({"step_exponent": 1.1}, "step_exponent: 1.1"),
         ({"kernel": "tsaw", "base": "mhrw", "step_exponent": 0.7}, "step_exponent: 0.7"),

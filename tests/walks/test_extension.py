@@ -46,7 +46,7 @@ def test_sums_of_a_longer_walk() -> None:
 
 def test_what_cannot_be_extended() -> None:
     for w in (walk(keep_state=False), walk().merge(walk(rng=2)), None):
-        with pytest.raises(ArgumentError, match="how to go on"):
+        with pytest.raises(ArgumentError, match="cannot be continued"):
             fm.walks.extend(w, 10)
     with pytest.raises(ArgumentError, match="n_steps: 0"):
         fm.walks.extend(walk(), 0)

@@ -246,7 +246,7 @@ def _decode_array(node: dict[str, Any], tensors: Tensors, depth: int) -> Any:
         part = np.dtype("<f8" if code == "<c16" else "|u1")
         last = array.shape[-1] if array.ndim else 0
         if array.dtype != part or last * part.itemsize != dtype.itemsize:
-            raise Misfit(f"{name}: {array.dtype}, {array.shape} is no array of type {code}")
+            raise Misfit(f"{name}: {array.dtype}, {array.shape} is not an array of type {code}")
         if dtype.kind == "b" and (array > 1).any():
             raise Misfit(f"{name}: flags that are neither True nor False")
         array = np.ascontiguousarray(array).view(dtype)[..., 0]

@@ -335,8 +335,8 @@ def _real_array(name: str, given: Any, kinds: str) -> Array:
         return np.asarray(array, np.float64)
     except Exception as error:
         raise ArgumentError(
-            f"{name}: {kind} was given that is no array of real numbers ({error}); real numbers "
-            "are needed"
+            f"{name}: {kind} was given that is not an array of real numbers ({error}); real "
+            "numbers are needed"
         ) from error
 
 

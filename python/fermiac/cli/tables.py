@@ -112,7 +112,7 @@ def read_table(path: Path, delta: float, prior: str) -> Table:
         except csv.Error as error:
             raise Refused(
                 f"{path}, line {line}: the row that begins here is not CSV ({error}), so that "
-                "where others begin is unknown; nothing was computed: mend its quotes"
+                "where others begin is unknown; nothing was computed: fix its quotes"
             ) from None
     return Table(header, rows, delimiter)
 
@@ -188,4 +188,4 @@ def _opened(path: Path) -> Iterator[TextIO]:
     except OSError as error:
         raise Refused(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
-        raise Refused(f"{path}: this is no text in UTF-8; save it as such") from None
+        raise Refused(f"{path}: this is not text in UTF-8; save it as such") from None

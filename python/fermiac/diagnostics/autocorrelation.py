@@ -58,10 +58,10 @@ def autocorr_time(x: ArrayLike, *, window: float = WINDOW, n_threads: int | None
 
     References
     ----------
-    .. [1] A. Sokal, "Monte Carlo methods in statistical mechanics: foundations and new
-       algorithms", in: Functional Integration, 1997.
+    .. [1] A. Sokal, "Monte Carlo methods in statistical mechanics: foundations and new algorithms",
+       in: Functional Integration, 1997, doi:10.1007/978-1-4899-0319-8_6.
     .. [2] J. Goodman, J. Weare, "Ensemble samplers with affine invariance", Communications in
-       Applied Mathematics and Computational Science, 2010.
+       Applied Mathematics and Computational Science, 2010, doi:10.2140/camcos.2010.5.65.
 
     Examples
     --------

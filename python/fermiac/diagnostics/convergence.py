@@ -69,7 +69,7 @@ def rhat(x: ArrayLike, *, method: str = "rank", n_threads: int | None = None) ->
     ----------
     .. [1] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-normalization,
        folding, and localization: an improved R-hat for assessing convergence of MCMC", Bayesian
-       Analysis, 2021.
+       Analysis, 2021, doi:10.1214/20-BA1221.
 
     Examples
     --------
@@ -136,8 +136,9 @@ def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9, n_threads: int | 
     ----------
     .. [1] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-normalization,
        folding, and localization: an improved R-hat for assessing convergence of MCMC", Bayesian
-       Analysis, 2021.
-    .. [2] C. J. Geyer, "Practical Markov chain Monte Carlo", Statistical Science, 1992.
+       Analysis, 2021, doi:10.1214/20-BA1221.
+    .. [2] C. J. Geyer, "Practical Markov chain Monte Carlo", Statistical Science, 1992,
+       doi:10.1214/ss/1177011137.
 
     Examples
     --------
@@ -201,7 +202,7 @@ def mcse(
     ----------
     .. [1] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-normalization,
        folding, and localization: an improved R-hat for assessing convergence of MCMC", Bayesian
-       Analysis, 2021.
+       Analysis, 2021, doi:10.1214/20-BA1221.
 
     Examples
     --------

@@ -70,9 +70,9 @@ def psis(
     References
     ----------
     .. [1] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed importance
-       sampling", Journal of Machine Learning Research, 2024.
+       sampling", Journal of Machine Learning Research, 2024, arXiv:1507.02646.
     .. [2] J. Zhang, M. Stephens, "A new and efficient estimation method for the generalized Pareto
-       distribution", Technometrics, 2009.
+       distribution", Technometrics, 2009, doi:10.1198/tech.2009.08017.
 
     Examples
     --------
@@ -132,7 +132,7 @@ def khat_threshold(n: int) -> float:
     References
     ----------
     .. [1] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed importance
-       sampling", Journal of Machine Learning Research, 2024.
+       sampling", Journal of Machine Learning Research, 2024, arXiv:1507.02646.
 
     Examples
     --------

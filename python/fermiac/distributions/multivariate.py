@@ -111,7 +111,8 @@ class MultivariateT(BuiltInLaw):
 
     References
     ----------
-    S. Kotz and S. Nadarajah, "Multivariate t Distributions and Their Applications", 2004.
+    S. Kotz and S. Nadarajah, "Multivariate t Distributions and Their Applications", 2004,
+    doi:10.1017/CBO9780511550683.
 
     Examples
     --------

@@ -210,11 +210,11 @@ def expect(
     ----------
     .. [1] J. Demange-Chryst, F. Bachoc, J. Morio, "Efficient estimation of multiple expectations
        with the same sample by adaptive importance sampling and control variates", Statistics and
-       Computing, 2023.
+       Computing, 2023, arXiv:2212.00568.
     .. [2] A. Owen, Y. Zhou, "Safe and effective importance sampling", Journal of the American
-       Statistical Association, 2000.
+       Statistical Association, 2000, doi:10.1080/01621459.2000.10473909.
     .. [3] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed importance
-       sampling", Journal of Machine Learning Research, 2024.
+       sampling", Journal of Machine Learning Research, 2024, arXiv:1507.02646.
 
     Examples
     --------

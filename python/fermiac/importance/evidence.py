@@ -183,7 +183,7 @@ def evidence(
     and a tenth of a stage. Coordinates that live on a half-line or an interval are mapped to the
     line. The bits are the same on any number of threads.
 
-    Mass that no point has met is missing from the estimate, and nothing shows it. Adaptation
+    Modes missed by the initial sample are not detected, and their mass is missing. Adaptation
     follows the mass that the first stage finds. A further mode that is narrow beside the law gets
     next to no points and is found by luck alone: of two modes of equal mass in five dimensions, 0.5
     and 1 wide under a law that is 4 wide, the narrow one was missed without a warning in more than
@@ -194,11 +194,11 @@ def evidence(
     References
     ----------
     .. [1] J.-M. Cornuet, J.-M. Marin, A. Mira, C. P. Robert, "Adaptive multiple importance
-       sampling", Scandinavian Journal of Statistics, 2012.
+       sampling", Scandinavian Journal of Statistics, 2012, doi:10.1111/j.1467-9469.2011.00756.x.
     .. [2] O. Cappé, R. Douc, A. Guillin, J.-M. Marin, C. P. Robert, "Adaptive importance sampling
-       in general mixture classes", Statistics and Computing, 2008.
+       in general mixture classes", Statistics and Computing, 2008, doi:10.1007/s11222-008-9059-x.
     .. [3] A. Owen, Y. Zhou, "Safe and effective importance sampling", Journal of the American
-       Statistical Association, 2000.
+       Statistical Association, 2000, doi:10.1080/01621459.2000.10473909.
 
     Examples
     --------

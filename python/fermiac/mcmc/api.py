@@ -246,9 +246,9 @@ def sample(
     References
     ----------
     .. [1] M. D. Hoffman, A. Gelman, "The No-U-Turn sampler: adaptively setting path lengths in
-       Hamiltonian Monte Carlo", Journal of Machine Learning Research, 2014.
+       Hamiltonian Monte Carlo", Journal of Machine Learning Research, 2014, arXiv:1111.4246.
     .. [2] L. Zhang, B. Carpenter, A. Gelman, A. Vehtari, "Pathfinder: parallel quasi-Newton
-       variational inference", Journal of Machine Learning Research, 2022.
+       variational inference", Journal of Machine Learning Research, 2022, arXiv:2108.03782.
 
     Examples
     --------

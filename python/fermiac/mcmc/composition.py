@@ -124,10 +124,10 @@ class Gibbs(Composite):
     References
     ----------
     .. [1] S. Geman, D. Geman, "Stochastic relaxation, Gibbs distributions, and the Bayesian
-       restoration of images", IEEE Transactions on Pattern Analysis and Machine Intelligence,
-       1984.
+       restoration of images", IEEE Transactions on Pattern Analysis and Machine Intelligence, 1984,
+       doi:10.1109/TPAMI.1984.4767596.
     .. [2] L. Tierney, "Markov chains for exploring posterior distributions", Annals of Statistics,
-       1994.
+       1994, doi:10.1214/aos/1176325750.
 
     Examples
     --------
@@ -243,6 +243,11 @@ class Cycle(Composite):
     ArgumentError
         If there is none.
 
+    References
+    ----------
+    .. [1] L. Tierney, "Markov chains for exploring posterior distributions", Annals of Statistics,
+       1994, doi:10.1214/aos/1176325750.
+
     Examples
     --------
     >>> import fermiac as fm
@@ -283,6 +288,11 @@ class Mixture(Composite):
     ------
     ArgumentError
         If there is none, or a weight is not above 0.
+
+    References
+    ----------
+    .. [1] L. Tierney, "Markov chains for exploring posterior distributions", Annals of Statistics,
+       1994, doi:10.1214/aos/1176325750.
 
     Examples
     --------

@@ -47,6 +47,12 @@ class Conditional(Kernel):
     Gibbs : Kernels of blocks that take turns.
     fermiac.mcmc.conditionals : Laws by their parameters.
 
+    References
+    ----------
+    .. [1] S. Geman, D. Geman, "Stochastic relaxation, Gibbs distributions, and the Bayesian
+       restoration of images", IEEE Transactions on Pattern Analysis and Machine Intelligence, 1984,
+       doi:10.1109/TPAMI.1984.4767596.
+
     Examples
     --------
     The coordinates of a normal law with correlation 0.5, one given the other:

@@ -49,7 +49,7 @@ class Discrete(Kernel):
     References
     ----------
     .. [1] J. S. Liu, "Peskun's theorem and a modified discrete-state Gibbs sampler", Biometrika,
-       1996.
+       1996, doi:10.1093/biomet/83.3.681.
 
     Examples
     --------

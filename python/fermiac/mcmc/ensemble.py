@@ -89,9 +89,9 @@ class Stretch(_Walkers):
     References
     ----------
     .. [1] J. Goodman, J. Weare, "Ensemble samplers with affine invariance", Communications in
-       Applied Mathematics and Computational Science, 2010.
+       Applied Mathematics and Computational Science, 2010, doi:10.2140/camcos.2010.5.65.
     .. [2] D. Foreman-Mackey, D. W. Hogg, D. Lang, J. Goodman, "emcee: the MCMC hammer",
-       Publications of the Astronomical Society of the Pacific, 2013.
+       Publications of the Astronomical Society of the Pacific, 2013, doi:10.1086/670067.
 
     Examples
     --------
@@ -140,10 +140,11 @@ class DE(_Walkers):
     ----------
     .. [1] C. J. F. ter Braak, "A Markov chain Monte Carlo version of the genetic algorithm
        differential evolution: easy Bayesian computing for real parameter spaces", Statistics and
-       Computing, 2006.
+       Computing, 2006, doi:10.1007/s11222-006-8769-1.
     .. [2] B. Nelson, E. B. Ford, M. J. Payne, "RUN DMC: an efficient, parallel code for analyzing
        radial velocity observations using N-body integrations and differential evolution Markov
-       chain Monte Carlo", Astrophysical Journal Supplement Series, 2014.
+       chain Monte Carlo", Astrophysical Journal Supplement Series, 2014,
+       doi:10.1088/0067-0049/210/1/11.
 
     Examples
     --------
@@ -193,7 +194,7 @@ class DESnooker(_Walkers):
     References
     ----------
     .. [1] C. J. F. ter Braak, J. A. Vrugt, "Differential evolution Markov chain with snooker
-       updater and fewer chains", Statistics and Computing, 2008.
+       updater and fewer chains", Statistics and Computing, 2008, doi:10.1007/s11222-008-9104-9.
 
     Examples
     --------
@@ -229,6 +230,14 @@ class Ensemble(_Walkers):
     ------
     ArgumentError
         If a move is not of an ensemble, or a weight is not positive.
+
+    References
+    ----------
+    .. [1] J. Goodman, J. Weare, "Ensemble samplers with affine invariance", Communications in
+       Applied Mathematics and Computational Science, 2010, doi:10.2140/camcos.2010.5.65.
+    .. [2] C. J. F. ter Braak, "A Markov chain Monte Carlo version of the genetic algorithm
+       differential evolution: easy Bayesian computing for real parameter spaces", Statistics and
+       Computing, 2006, doi:10.1007/s11222-006-8769-1.
 
     Examples
     --------

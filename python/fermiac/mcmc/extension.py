@@ -108,7 +108,7 @@ def _going_on(chains: Any) -> tuple[Job, Any]:
     job, state = getattr(chains, "_job", None), getattr(chains, "_state", None)
     if not isinstance(chains, Chains) or job is None or state is None:
         raise ArgumentError(
-            f"chains: {shown(chains)} given, which does not know how to go on; what "
+            f"chains: {shown(chains)} given, which cannot be continued; what "
             "fermiac.mcmc.sample returned is needed, uninterrupted and in the same process (else: "
             "call sample with checkpoint= and a larger n_draws)"
         )

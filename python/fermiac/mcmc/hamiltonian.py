@@ -59,9 +59,9 @@ class NUTS(GradientKernel):
     References
     ----------
     .. [1] M. D. Hoffman, A. Gelman, "The No-U-Turn sampler: adaptively setting path lengths in
-       Hamiltonian Monte Carlo", Journal of Machine Learning Research, 2014.
-    .. [2] M. Betancourt, "A conceptual introduction to Hamiltonian Monte Carlo",
-       arXiv:1701.02434, 2017.
+       Hamiltonian Monte Carlo", Journal of Machine Learning Research, 2014, arXiv:1111.4246.
+    .. [2] M. Betancourt, "A conceptual introduction to Hamiltonian Monte Carlo", arXiv:1701.02434,
+       2017.
     .. [3] A. Seyboldt, E. L. Carlson, B. Carpenter, "Preconditioning Hamiltonian Monte Carlo by
        minimizing Fisher divergence", arXiv:2603.18845, 2026.
 
@@ -124,9 +124,9 @@ class HMC(GradientKernel):
     References
     ----------
     .. [1] S. Duane, A. D. Kennedy, B. J. Pendleton, D. Roweth, "Hybrid Monte Carlo", Physics
-       Letters B, 1987.
+       Letters B, 1987, doi:10.1016/0370-2693(87)91197-X.
     .. [2] R. M. Neal, "MCMC using Hamiltonian dynamics", Handbook of Markov Chain Monte Carlo,
-       2011.
+       2011, arXiv:1206.1901.
 
     Examples
     --------

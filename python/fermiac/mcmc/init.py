@@ -87,7 +87,7 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
     target, n_chains = job.target, job.settings.n_chains
     name = "jitter" if init is None else init
     if name == "prior" and job.model is None:
-        raise ArgumentError("init: 'prior' given, of which nothing is known; give the law itself")
+        raise ArgumentError("init: 'prior' given, but no prior is known here; give the law")
     if name not in (*_NAMED, "prior"):
         words = ", ".join(map(repr, _NAMED))
         raise ArgumentError(
@@ -185,8 +185,8 @@ def _drawn(draw: Draw, target: LogDensity, needs_gradient: bool) -> tuple[Array,
         x[left[0]],
         values[bad][0],
         None if gradients is None else gradients[bad][0],
-        f"no start with density was found in {_TRIES} tries; give init= a law, or points, inside "
-        f"the support{f' (last message: {said})' if said else ''}",
+        f"all {_TRIES} random starts had zero density; pass init= a law, or points, inside the "
+        f"support{f' (last message: {said})' if said else ''}",
     )
 
 
@@ -239,7 +239,7 @@ def check_gradient(target: LogDensity, x: Array, used: NDArray[np.bool_]) -> int
         j = int(each[i])
         raise TargetError(
             f"gradient: it is {gradient[j]:.6g} in coordinate {j} at x = {_short(x)}, where "
-            f"differences of the log-density give {slopes[i]:.6g}; mend it, or say "
+            f"finite differences of the log-density give {slopes[i]:.6g}; fix it, or pass "
             "check_gradient=False if the log-density is rounded or random"
         )
     return n_evals

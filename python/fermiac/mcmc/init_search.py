@@ -42,7 +42,7 @@ def approach(
     References
     ----------
     L. Zhang, B. Carpenter, A. Gelman, A. Vehtari, "Pathfinder: parallel quasi-Newton variational
-    inference", Journal of Machine Learning Research, 2022.
+    inference", Journal of Machine Learning Research, 2022, arXiv:2108.03782.
     """
     paths, n_evals = _climbed(target, x0)
     out, dim = x0.copy(), x0.shape[1]

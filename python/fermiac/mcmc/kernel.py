@@ -103,6 +103,15 @@ class State:
         NaN where the kernel does not know it.
     gradient : ndarray of shape (d,) or None
         The gradient where the kernel knows it.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Normal([0.0, 0.0])
+    >>> kernel = fm.mcmc.MALA(step_size=0.5)
+    >>> state = kernel.init(law, [1.0, -1.0])
+    >>> state.x, round(state.log_density, 4)
+    (array([ 1., -1.]), -2.8379)
     """
 
     x: Array
@@ -123,6 +132,12 @@ class Kernel:
     """Base class of the MCMC kernels: frozen settings, from which the core makes each chain.
 
     A kernel is given by ``kernel=`` of `fermiac.mcmc.sample` and may be used again and again.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> isinstance(fm.mcmc.NUTS(), fm.mcmc.Kernel), fm.mcmc.NUTS().needs_gradient
+    (True, True)
     """
 
     #: Whether it uses gradients of the target.
@@ -366,7 +381,7 @@ class NoDensity(LogDensity):
                 "goes without"
             )
         if dim is None:
-            raise ArgumentError("dim: not given; without a log-density nothing else tells it")
+            raise ArgumentError("dim: not given; it is needed without a log-density")
         self.dim = whole("dim", dim, 1, 2**31)
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:

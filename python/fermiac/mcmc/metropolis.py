@@ -37,7 +37,8 @@ class RWM(Kernel):
 
     References
     ----------
-    .. [1] H. Haario, E. Saksman, J. Tamminen, "An adaptive Metropolis algorithm", Bernoulli, 2001.
+    .. [1] H. Haario, E. Saksman, J. Tamminen, "An adaptive Metropolis algorithm", Bernoulli, 2001,
+       doi:10.2307/3318737.
     .. [2] A. Gelman, G. O. Roberts, W. R. Gilks, "Efficient Metropolis jumping rules", Bayesian
        Statistics 5, 1996.
 
@@ -99,9 +100,9 @@ class MALA(GradientKernel):
     References
     ----------
     .. [1] G. O. Roberts, R. L. Tweedie, "Exponential convergence of Langevin distributions and
-       their discrete approximations", Bernoulli, 1996.
+       their discrete approximations", Bernoulli, 1996, doi:10.2307/3318418.
     .. [2] G. O. Roberts, J. S. Rosenthal, "Optimal scaling of discrete approximations to Langevin
-       diffusions", Journal of the Royal Statistical Society B, 1998.
+       diffusions", Journal of the Royal Statistical Society B, 1998, doi:10.1111/1467-9868.00123.
 
     Examples
     --------
@@ -157,9 +158,9 @@ class ULA(GradientKernel):
     References
     ----------
     .. [1] A. Durmus, E. Moulines, "Nonasymptotic convergence analysis for the unadjusted Langevin
-       algorithm", Annals of Applied Probability, 2017.
+       algorithm", Annals of Applied Probability, 2017, doi:10.1214/16-AAP1238.
     .. [2] N. Brosse, A. Durmus, E. Moulines, S. Sabanis, "The tamed unadjusted Langevin algorithm",
-       Stochastic Processes and their Applications, 2019.
+       Stochastic Processes and their Applications, 2019, doi:10.1016/j.spa.2018.10.002.
 
     Examples
     --------
@@ -211,9 +212,10 @@ class Barker(GradientKernel):
     References
     ----------
     .. [1] S. Livingstone, G. Zanella, "The Barker proposal: combining robustness and efficiency in
-       gradient-based MCMC", Journal of the Royal Statistical Society B, 2022.
+       gradient-based MCMC", Journal of the Royal Statistical Society B, 2022,
+       doi:10.1111/rssb.12482.
     .. [2] J. Vogrinc, S. Livingstone, G. Zanella, "Optimal design of the Barker proposal and other
-       locally balanced Metropolis–Hastings algorithms", Biometrika, 2023.
+       locally balanced Metropolis–Hastings algorithms", Biometrika, 2023, arXiv:2201.01123.
 
     Examples
     --------

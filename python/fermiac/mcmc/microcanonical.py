@@ -48,11 +48,11 @@ class MCLMC(GradientKernel):
     References
     ----------
     .. [1] J. Robnik, G. B. De Luca, E. Silverstein, U. Seljak, "Microcanonical Hamiltonian Monte
-       Carlo", Journal of Machine Learning Research, 2023.
+       Carlo", Journal of Machine Learning Research, 2023, arXiv:2212.08549.
     .. [2] J. Robnik, U. Seljak, "Fluctuation without dissipation: microcanonical Langevin Monte
-       Carlo", 2023.
+       Carlo", 2023, arXiv:2303.18221.
     .. [3] J. Robnik, R. Cohn-Gordon, U. Seljak, "Metropolis adjusted microcanonical Hamiltonian
-       Monte Carlo", 2025.
+       Monte Carlo", 2025, arXiv:2503.01707.
 
     Examples
     --------

@@ -249,8 +249,8 @@ class ChainLoop(RunLoop[Chains]):
             return self.join(self._sample(n, status))
         if n == 0:
             raise BudgetExhausted(
-                f"max_time: {self.max_time:g} s were over after {min(self._done)} transitions, "
-                f"{job.settings.n_warmup} of which are the warm-up; there are no draws: give "
+                f"max_time: {self.max_time:g} s ended the run after {min(self._done)} of "
+                f"{job.settings.n_warmup} transitions of warm-up, before the first draw; give "
                 "more time, or a shorter warm-up"
             )
         more["adaptation"] = adaptation(self.sampler.adaptation(), job.target.dim)

@@ -62,7 +62,7 @@ class Slice(Kernel):
 
     References
     ----------
-    .. [1] R. M. Neal, "Slice sampling", Annals of Statistics, 2003.
+    .. [1] R. M. Neal, "Slice sampling", Annals of Statistics, 2003, doi:10.1214/aos/1056562461.
 
     Examples
     --------
@@ -130,9 +130,10 @@ class EllipticalSlice(Kernel):
     References
     ----------
     .. [1] I. Murray, R. P. Adams, D. J. C. MacKay, "Elliptical slice sampling", Proceedings of the
-       13th International Conference on Artificial Intelligence and Statistics, 2010.
+       13th International Conference on Artificial Intelligence and Statistics, 2010,
+       arXiv:1001.0175.
     .. [2] R. Nishihara, I. Murray, R. P. Adams, "Parallel MCMC with generalized elliptical slice
-       sampling", Journal of Machine Learning Research, 2014.
+       sampling", Journal of Machine Learning Research, 2014, arXiv:1210.7477.
 
     Examples
     --------

@@ -76,8 +76,8 @@ class StopWhen:
         """Refuse chains that cannot be judged; the walkers of an ensemble are `coupled`."""
         if self.rhat is not None and coupled:
             raise ArgumentError(
-                "stop: R-hat compares chains that know nothing of each other, and the walkers of "
-                "an ensemble do; give StopWhen(rhat=None)"
+                "stop: R-hat compares independent chains, and the walkers of an ensemble depend on "
+                "each other; pass StopWhen(rhat=None)"
             )
         if self.rhat is not None and n_chains < 2:
             raise ArgumentError(
@@ -97,12 +97,13 @@ class StopWhen:
         ess, worst = self._figures(draws, coupled)
         parts = []
         if self.ess is not None:
-            parts.append(f"an ESS of {ess:.0f} where {self.ess:g} is asked for")
+            parts.append(f"an ESS of {ess:.0f} instead of {self.ess:g}")
         if self.rhat is not None:
-            asked = "" if parts else " asked for"
-            parts.append(f"an R-hat of {worst:.3f} where {self.rhat:g} is{asked}")
+            parts.append(f"an R-hat of {worst:.3f} instead of {self.rhat:g}")
         if coupled:
-            parts.append(f"an autocorrelation time of {worst:.3g}, of which {LEAST_TIMES} are")
+            parts.append(
+                f"an autocorrelation time of {worst:.3g} (the run must be {LEAST_TIMES} long)"
+            )
         return (
             f"stop: all {draws.shape[1]} draws of each chain have {', '.join(parts)}; raise n_draws"
         )

@@ -77,7 +77,7 @@ class Tempered(Kernel):
     ----------
     .. [1] S. Syed, A. Bouchard-Côté, G. Deligiannidis, A. Doucet, "Non-reversible parallel
        tempering: a scalable highly parallel MCMC scheme", Journal of the Royal Statistical Society
-       B, 2022.
+       B, 2022, doi:10.1111/rssb.12464.
 
     Examples
     --------
@@ -110,7 +110,7 @@ class Tempered(Kernel):
         if kernel._adds_prior():
             raise ArgumentError(
                 "kernel: EllipticalSlice with target='likelihood' adds its prior at every "
-                "temperature; give the posterior's log-density, and say EllipticalSlice(prior, "
+                "temperature; give the posterior's log-density, and use EllipticalSlice(prior, "
                 "'posterior')"
             )
         object.__setattr__(self, "kernel", kernel)
@@ -214,7 +214,8 @@ def log_evidence(sample: Sample) -> Estimate:
     References
     ----------
     .. [1] W. Xie, P. O. Lewis, Y. Fan, L. Kuo, M.-H. Chen, "Improving marginal likelihood
-       estimation for Bayesian phylogenetic model selection", Systematic Biology, 2011.
+       estimation for Bayesian phylogenetic model selection", Systematic Biology, 2011,
+       doi:10.1093/sysbio/syq085.
 
     Examples
     --------

@@ -58,11 +58,12 @@ class UnderdampedLangevin(GradientKernel):
     References
     ----------
     .. [1] B. Leimkuhler, C. Matthews, "Rational construction of stochastic numerical methods for
-       molecular sampling", Applied Mathematics Research eXpress, 2013.
-    .. [2] A. M. Horowitz, "A generalized guided Monte Carlo algorithm", Physics Letters B, 1991.
+       molecular sampling", Applied Mathematics Research eXpress, 2013, doi:10.1093/amrx/abs010.
+    .. [2] A. M. Horowitz, "A generalized guided Monte Carlo algorithm", Physics Letters B, 1991,
+       doi:10.1016/0370-2693(91)90812-5.
     .. [3] D. A. Sivak, J. D. Chodera, G. E. Crooks, "Using nonequilibrium fluctuation theorems to
        understand and correct errors in equilibrium and nonequilibrium simulations of discrete
-       Langevin dynamics", Physical Review X, 2013.
+       Langevin dynamics", Physical Review X, 2013, doi:10.1103/PhysRevX.3.011007.
 
     Examples
     --------

@@ -51,7 +51,8 @@ class Dynamic:
     References
     ----------
     .. [1] E. Higson, W. Handley, M. Hobson, A. Lasenby, "Dynamic nested sampling: an improved
-       algorithm for parameter estimation and evidence calculation", Statistics and Computing, 2019.
+       algorithm for parameter estimation and evidence calculation", Statistics and Computing, 2019,
+       doi:10.1007/s11222-018-9844-0.
 
     Examples
     --------

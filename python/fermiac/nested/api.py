@@ -247,10 +247,11 @@ def sample(
 
     References
     ----------
-    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
-    .. [2] J. Buchner, "Nested sampling methods", Statistics Surveys, 2023.
+    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006,
+       doi:10.1214/06-BA127.
+    .. [2] J. Buchner, "Nested sampling methods", Statistics Surveys, 2023, doi:10.1214/23-SS144.
     .. [3] A. Fowlie, W. Handley, L. Su, "Nested sampling cross-checks using order statistics",
-       Monthly Notices of the Royal Astronomical Society, 2020.
+       Monthly Notices of the Royal Astronomical Society, 2020, doi:10.1093/mnras/staa2345.
 
     Examples
     --------

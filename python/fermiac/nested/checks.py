@@ -192,6 +192,6 @@ def _ended(result: NestedResult, state: dict[str, Any], max_time: float | None) 
     what = f"max_time ({max_time:g} s)" if max_time is not None else str(state["status"])
     return (
         f"the run ended by {what} before it had converged: log Z can still grow by "
-        f"{state['remaining']:.2g}; the points that were alive are counted in, and the errors do "
-        "not know what was not reached. Go on with extend(), or raise the limit"
+        f"{state['remaining']:.2g}; the live points are included, but the errors do not include "
+        "what was not reached; continue with extend(), or raise the limit"
     )

@@ -36,10 +36,10 @@ _REACHED = (
 _SHORT = {
     "max_batches": "max_batches ended the run before its targets were reached: "
     + _REACHED
-    + "go on with extend(dynamic=...), or raise max_batches",
+    + "continue with extend(dynamic=...), or raise max_batches",
     "limit": "the run ended by {how} before its targets were reached: "
     + _REACHED
-    + "go on with extend(), or raise the limit",
+    + "continue with extend(), or raise the limit",
     "no gain": "two batches in a row brought the targets no nearer: "
     + _REACHED
     + "use more live points in each (n_batch), or lower the targets",

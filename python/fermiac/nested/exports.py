@@ -261,7 +261,8 @@ def read_dead_birth(path: str | os.PathLike[str]) -> NestedResult:
     References
     ----------
     .. [1] E. Higson, W. Handley, M. Hobson, A. Lasenby, "Dynamic nested sampling: an improved
-       algorithm for parameter estimation and evidence calculation", Statistics and Computing, 2019.
+       algorithm for parameter estimation and evidence calculation", Statistics and Computing, 2019,
+       doi:10.1007/s11222-018-9844-0.
 
     Examples
     --------

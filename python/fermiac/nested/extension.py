@@ -86,7 +86,7 @@ def extend(
     Raises
     ------
     ArgumentError
-        If an argument is outside its domain, or the result does not know its run: it was loaded
+        If an argument is outside its domain, or the result cannot be continued: it was loaded
         from a file, merged, split or reweighted. A run that is to outlive its process needs
         ``checkpoint=``.
     KeyboardInterrupt
@@ -99,7 +99,8 @@ def extend(
 
     References
     ----------
-    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
+    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006,
+       doi:10.1214/06-BA127.
 
     Examples
     --------
@@ -162,7 +163,7 @@ def _loops(result: Any) -> tuple[NestedLoop, ...]:
     loops: tuple[NestedLoop, ...] = getattr(result, "_loops", ())
     if not loops:
         raise ArgumentError(
-            f"result: a {type(result).__name__} given that does not know its run; what "
+            f"result: a {type(result).__name__} given that cannot be continued; what "
             "fermiac.nested.sample returned in this process is needed, not loaded from a file, "
             "merged or reweighted (else: call sample with checkpoint=, or merge the result with "
             "that of another call)"

@@ -60,11 +60,11 @@ class ImportanceEvidence(Result):
     References
     ----------
     .. [1] E. Cameron, A. Pettitt, "Recursive pathways to marginal likelihood estimation with
-       prior-sensitivity analysis", Statistical Science, 2014.
+       prior-sensitivity analysis", Statistical Science, 2014, doi:10.1214/13-STS465.
     .. [2] F. Feroz, M. P. Hobson, E. Cameron, A. N. Pettitt, "Importance nested sampling and the
-       MultiNest algorithm", Open Journal of Astrophysics, 2019.
+       MultiNest algorithm", Open Journal of Astrophysics, 2019, doi:10.21105/astro.1306.2144.
     .. [3] A. Owen, Y. Zhou, "Safe and effective importance sampling", Journal of the American
-       Statistical Association, 2000.
+       Statistical Association, 2000, doi:10.1080/01621459.2000.10473909.
 
     Examples
     --------

@@ -138,8 +138,8 @@ def _groups(
     return sample.lineages, [
         (
             ConvergenceWarning,
-            f"the posterior rests on {effective:.1f} families of points, too few to be drawn anew: "
-            "the masses of modes may be farther off than the error says; raise n_live",
+            f"the posterior rests on {effective:.1f} families of points, too few for a bootstrap: "
+            "the masses of modes may be farther off than the standard error; raise n_live",
         )
     ]
 

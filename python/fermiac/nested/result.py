@@ -119,9 +119,20 @@ class NestedResult(Sample):
 
     References
     ----------
-    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
+    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006,
+       doi:10.1214/06-BA127.
     .. [2] E. Higson, W. Handley, M. Hobson, A. Lasenby, "Sampling errors in nested sampling
-       parameter estimation", Bayesian Analysis, 2018.
+       parameter estimation", Bayesian Analysis, 2018, doi:10.1214/17-BA1075.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
+    >>> r = fm.nested.sample(lambda x: -0.5 * (x**2).sum(axis=1), law, n_live=200, rng=0)
+    >>> r.status, r.draws.shape == (len(r.log_weights), 2)
+    ('complete', True)
+    >>> r.posterior(100, rng=0).draws.shape
+    (100, 2)
     """
 
     log_evidence: float
@@ -214,9 +225,10 @@ class NestedResult(Sample):
         References
         ----------
         .. [1] C. Walter, "Point process-based Monte Carlo estimation", Statistics and Computing,
-           2017.
+           2017, arXiv:1412.6368.
         .. [2] C.-E. Bréhier, T. Lelièvre, M. Rousset, "Analysis of adaptive multilevel splitting
-           algorithms in an idealized case", ESAIM: Probability and Statistics, 2015.
+           algorithms in an idealized case", ESAIM: Probability and Statistics, 2015,
+           doi:10.1051/ps/2014029.
         """
         assert self.log_densities is not None
         alive = self.n_alive.astype(float)
@@ -247,7 +259,7 @@ class NestedResult(Sample):
         References
         ----------
         .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis,
-           2006.
+           2006, doi:10.1214/06-BA127.
         """
         return replicates.simulated(self, whole("n", n, 2, 2**31), key_of(rng))[0]
 
@@ -278,7 +290,7 @@ class NestedResult(Sample):
         References
         ----------
         .. [1] E. Higson, W. Handley, M. Hobson, A. Lasenby, "Sampling errors in nested sampling
-           parameter estimation", Bayesian Analysis, 2018.
+           parameter estimation", Bayesian Analysis, 2018, doi:10.1214/17-BA1075.
         """
         lineages = choice("by", by, ("lineage", "family")) == "lineage"
         groups = self.lineages if lineages else self.families
@@ -337,7 +349,7 @@ class NestedResult(Sample):
         References
         ----------
         .. [1] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed importance
-           sampling", Journal of Machine Learning Research, 2024.
+           sampling", Journal of Machine Learning Research, 2024, arXiv:1507.02646.
         """
         from fermiac.nested import volumes
 
@@ -655,15 +667,15 @@ class NestedResult(Sample):
             ("log evidence", with_error(self.log_evidence, self.log_evidence_stderr)),
             ("its 16 %, 50 %, 84 %", f"{simulated} (simulated prior masses)"),
             ("information", f"{self.information:.4g} nats; sqrt(H / n live) = {expected:.3g}"),
-            ("points", f"{self.n_draws}, of the effective number {self.ess:.0f}"),
+            ("dead points", f"{self.n_draws} (ESS {self.ess:.0f})"),
             ("prior mass left", f"exp({self.log_x[-1]:.4g})"),
         ]
         if self.n_evals:
-            share = f"{self.n_draws / self.n_evals:.2%} of them points of the run"
+            share = f"of which {self.n_draws / self.n_evals:.2%} became dead points"
             rows.append(("evaluations", f"{self.n_evals}, {share}"))
         if self.wall_time:
             inside = self.timings.get("target")
-            part = "" if inside is None else f", {inside:.3g} s of them in the likelihood"
+            part = "" if inside is None else f", of which {inside:.3g} s in the likelihood"
             rows.append(("time", f"{self.wall_time:.3g} s{part}"))
         if np.isfinite(self.rank_z):
             rows.append(("ranks of new points", f"z = {self.rank_z:.2f}"))

@@ -29,7 +29,14 @@ _DIRECTIONS = ("sweeps", "differential", "mixture", "axes")
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Base class of the samplers: frozen settings of the way that new points are drawn."""
+    """Base class of the samplers: frozen settings of the way that new points are drawn.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> isinstance(fm.nested.Slice(), fm.nested.Sampler)
+    True
+    """
 
     @property
     def _keeps_points(self) -> bool:
@@ -94,10 +101,24 @@ class Uniform(Sampler):
     References
     ----------
     .. [1] F. Feroz, M. P. Hobson, M. Bridges, "MultiNest: an efficient and robust Bayesian
-       inference tool for cosmology and particle physics", Monthly Notices of the Royal
-       Astronomical Society, 2009.
+       inference tool for cosmology and particle physics", Monthly Notices of the Royal Astronomical
+       Society, 2009, doi:10.1111/j.1365-2966.2009.14548.x.
     .. [2] F. Feroz, M. P. Hobson, E. Cameron, A. N. Pettitt, "Importance nested sampling and the
-       MultiNest algorithm", Open Journal of Astrophysics, 2019.
+       MultiNest algorithm", Open Journal of Astrophysics, 2019, doi:10.21105/astro.1306.2144.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> r = fm.nested.sample(
+    ...     lambda x: -0.5 * (x**2).sum(axis=1),
+    ...     fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0]),
+    ...     sampler=fm.nested.Uniform(),
+    ...     n_live=200,
+    ...     rng=0,
+    ... )
+    >>> bool(abs(r.log_evidence - np.log(2 * np.pi / 100)) < 5 * r.log_evidence_stderr)
+    True
     """
 
     bootstrap: int = 5
@@ -151,9 +172,23 @@ class Slice(Sampler):
 
     References
     ----------
-    .. [1] R. M. Neal, "Slice sampling", Annals of Statistics, 2003.
-    .. [2] W. J. Handley, M. P. Hobson, A. N. Lasenby, "PolyChord: next-generation nested
-       sampling", Monthly Notices of the Royal Astronomical Society, 2015.
+    .. [1] R. M. Neal, "Slice sampling", Annals of Statistics, 2003, doi:10.1214/aos/1056562461.
+    .. [2] W. J. Handley, M. P. Hobson, A. N. Lasenby, "PolyChord: next-generation nested sampling",
+       Monthly Notices of the Royal Astronomical Society, 2015, doi:10.1093/mnras/stv1911.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> r = fm.nested.sample(
+    ...     lambda x: -0.5 * (x**2).sum(axis=1),
+    ...     fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0]),
+    ...     sampler=fm.nested.Slice(n_slices=20),
+    ...     n_live=200,
+    ...     rng=0,
+    ... )
+    >>> bool(abs(r.log_evidence - np.log(2 * np.pi / 100)) < 5 * r.log_evidence_stderr)
+    True
     """
 
     n_slices: int | None = None
@@ -199,7 +234,22 @@ class RandomWalk(Sampler):
 
     References
     ----------
-    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006.
+    .. [1] J. Skilling, "Nested sampling for general Bayesian computation", Bayesian Analysis, 2006,
+       doi:10.1214/06-BA127.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> r = fm.nested.sample(
+    ...     lambda x: -0.5 * (x**2).sum(axis=1),
+    ...     fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0]),
+    ...     sampler=fm.nested.RandomWalk(n_steps=40),
+    ...     n_live=200,
+    ...     rng=0,
+    ... )
+    >>> bool(abs(r.log_evidence - np.log(2 * np.pi / 100)) < 5 * r.log_evidence_stderr)
+    True
     """
 
     n_steps: int | None = None
@@ -246,9 +296,9 @@ class Galilean(Sampler):
     References
     ----------
     .. [1] J. Skilling, "Bayesian computation in big spaces: nested sampling and Galilean Monte
-       Carlo", AIP Conference Proceedings, 2012.
+       Carlo", AIP Conference Proceedings, 2012, doi:10.1063/1.3703630.
     .. [2] F. Feroz, J. Skilling, "Exploring multi-modal distributions with nested sampling", AIP
-       Conference Proceedings, 2013.
+       Conference Proceedings, 2013, arXiv:1312.5638.
 
     Examples
     --------

@@ -166,7 +166,7 @@ def plot_ranks(
     ----------
     .. [1] T. Säilynoja, P.-C. Bürkner, A. Vehtari, "Graphical test for discrete uniformity and its
        applications in goodness-of-fit evaluation and multiple sample comparison", Statistics and
-       Computing, 2022.
+       Computing, 2022, doi:10.1007/s11222-022-10090-6.
 
     Examples
     --------
@@ -200,7 +200,7 @@ def plot_ranks(
         ax.set_xlim(0, 1)
         _plain(ax)
         ax.tick_params(labelsize="small")
-    out[0].set_ylabel("share below, less rank")
+    out[0].set_ylabel("ECDF difference")
     out[-1].set_xlabel("rank among all draws")
     return out
 

@@ -104,7 +104,7 @@ def plot_stages(estimate: Estimate, ax: Axes | None = None) -> Axes:
     """
     of_class("estimate", estimate, "fermiac.Estimate")
     if not estimate.stages:
-        raise ArgumentError("this estimate has no stages: only adaptive runs have")
+        raise ArgumentError("this estimate has no stages; only adaptive runs have them")
     ax = new_axes(ax)
     forecast = np.array([stage["forecast"] for stage in estimate.stages], float)
     stages = np.arange(forecast.size)

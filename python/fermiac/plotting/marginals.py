@@ -115,11 +115,11 @@ def density(
     References
     ----------
     .. [1] I. S. Abramson, "On bandwidth variation in kernel estimates - a square root law", Annals
-       of Statistics, 1982.
+       of Statistics, 1982, doi:10.1214/aos/1176345986.
     .. [2] B. W. Silverman, "Density Estimation for Statistics and Data Analysis", 1986, section
-       2.10.
+       2.10, doi:10.1201/9781315140919.
     .. [3] R. J. Hyndman, "Computing and graphing highest density regions", The American
-       Statistician, 1996.
+       Statistician, 1996, doi:10.1080/00031305.1996.10474359.
     """
     from matplotlib.colors import LinearSegmentedColormap, PowerNorm
 

@@ -56,6 +56,13 @@ def plot_run(result: NestedResult, axes: Any = None, *, truth: float | None = No
     -----
     The band about the evidence so far is two standard errors of its logarithm wide on each side.
     The error bar at the end contains 95 % of the evidences under simulated prior masses.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
+    >>> r = fm.nested.sample(lambda x: -0.5 * (x**2).sum(axis=1), law, n_live=100, rng=0)
+    >>> axes = fm.plotting.plot_run(r)  # doctest: +SKIP
     """
     of_class("result", result, "fermiac.nested.NestedResult")
     out = panels(4, axes, abreast=1, size=(6.4, 1.6))
@@ -159,6 +166,13 @@ def plot_nested_trace(
     Darker points have more weight in the posterior; lines are its median and 90 % interval.
     Parallel bands are modes, and a band that ends is a mode that died out. The first points may lie
     outside of the axes, whose range follows from that of the posterior.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
+    >>> r = fm.nested.sample(lambda x: -0.5 * (x**2).sum(axis=1), law, n_live=100, rng=0)
+    >>> axes = fm.plotting.plot_nested_trace(r)  # doctest: +SKIP
     """
     of_class("result", result, "fermiac.nested.NestedResult")
     places = chosen(result, columns, var_names)
@@ -266,6 +280,14 @@ def plot_corner(
     -----
     Titles show the median and the distances of the quantiles at 16 % and 84 %, the dotted lines.
     Contours of pairs enclose 50 % (thick) and 90 % (thin) of the mass.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
+    >>> r = fm.nested.sample(lambda x: -0.5 * (x**2).sum(axis=1), law, n_live=100, rng=0)
+    >>> fm.plotting.plot_corner(r).shape  # doctest: +SKIP
+    (2, 2)
     """
     of_class("result", result, "fermiac.nested.NestedResult")
     places = chosen(result, columns, var_names)
@@ -328,6 +350,14 @@ def plot_live(
     -----
     If the sampler was right they are independent draws from the prior above the level. All other
     points of the run are grey.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> law = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
+    >>> r = fm.nested.sample(lambda x: -0.5 * (x**2).sum(axis=1), law, n_live=100, rng=0)
+    >>> fm.plotting.plot_live(r, level=-2.0).shape  # doctest: +SKIP
+    (2, 2)
     """
     of_class("result", result, "fermiac.nested.NestedResult")
     level = real("level", level, "a log-likelihood is needed", lambda x: not np.isnan(x))

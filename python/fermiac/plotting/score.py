@@ -248,6 +248,14 @@ def plot_levels(result: LangevinGibbs, axes: Any = None) -> NDArray[Any]:
     -----
     Chains that mix cover the whole range of the levels repeatedly. A mean that rises or falls is a
     drift; that of the plain Langevin step is upwards.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.25, 0.25])
+    >>> r = fm.score.langevin_gibbs(m, sigma_range=(0.05, 20.0), n_draws=20, rng=0)
+    >>> fm.plotting.plot_levels(r).shape  # doctest: +SKIP
+    (2,)
     """
     of_class("result", result, "fermiac.score.LangevinGibbs")
     shares, trace = panels(2, axes, size=(5.0, 3.2))

@@ -108,8 +108,8 @@ def _ask(source: Any, delta: float, compositions: int | Sequence[int] | None) ->
     if callable(getattr(source, "compute_epsilon", None)) and hasattr(source, "compute_delta"):
         if compositions is None:
             raise ArgumentError(
-                f"compositions: none were given; {type(source).__name__} has to be told how often "
-                "each of its mechanisms is composed with itself"
+                f"compositions: not given; {type(source).__name__} needs how often each of its "
+                "mechanisms is composed with itself"
             )
         return source.compute_epsilon(delta, np.atleast_1d(compositions).tolist())
     if callable(source):
@@ -187,6 +187,14 @@ class EpsilonGap(Result):
         The delta of the posterior and of the bound.
     prob : float
         As given.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> p = fm.privacy.epsilon_posterior(400, 100, 100, 400, delta=1e-5)
+    >>> found = fm.privacy.compare(p, fm.privacy.gdp_epsilon(1e-5, 1.0))
+    >>> bool(found.gap > 0), bool(found.prob_above < 1e-3)
+    (True, True)
     """
 
     epsilon_upper: Any

@@ -140,7 +140,7 @@ class LaplaceAnswers(_NoisyAnswers):
     References
     ----------
     .. [1] C. Dwork, F. McSherry, K. Nissim, A. Smith, "Calibrating noise to sensitivity in private
-       data analysis", TCC 2006.
+       data analysis", TCC 2006, doi:10.1007/11681878_14.
 
     Examples
     --------
@@ -262,9 +262,9 @@ class GaussianAnswers(_NoisyAnswers):
     References
     ----------
     .. [1] M. Bun, T. Steinke, "Concentrated differential privacy: simplifications, extensions, and
-       lower bounds", TCC 2016.
+       lower bounds", TCC 2016, arXiv:1605.02065.
     .. [2] J. Dong, A. Roth, W. J. Su, "Gaussian differential privacy", Journal of the Royal
-       Statistical Society B, 2022.
+       Statistical Society B, 2022, arXiv:1905.02383.
 
     Examples
     --------
@@ -358,7 +358,7 @@ class GaussianAnswers(_NoisyAnswers):
         References
         ----------
         .. [1] V. Feldman, T. Steinke, "Calibrating noise to variance in adaptive data analysis",
-           COLT 2018.
+           COLT 2018, arXiv:1712.07196.
 
         Examples
         --------

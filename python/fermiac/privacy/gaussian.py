@@ -48,7 +48,7 @@ def gdp_delta(epsilon: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None
     References
     ----------
     .. [1] J. Dong, A. Roth, W. J. Su, "Gaussian differential privacy", Journal of the Royal
-       Statistical Society B, 2022.
+       Statistical Society B, 2022, arXiv:1905.02383.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def gdp_epsilon(delta: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None
     References
     ----------
     .. [1] J. Dong, A. Roth, W. J. Su, "Gaussian differential privacy", Journal of the Royal
-       Statistical Society B, 2022.
+       Statistical Society B, 2022, arXiv:1905.02383.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def gdp_mu(epsilon: ArrayLike, delta: ArrayLike, *, n_threads: int | None = None
     References
     ----------
     .. [1] J. Dong, A. Roth, W. J. Su, "Gaussian differential privacy", Journal of the Royal
-       Statistical Society B, 2022.
+       Statistical Society B, 2022, arXiv:1905.02383.
 
     Examples
     --------

@@ -157,10 +157,11 @@ def epsilon_interval(
     References
     ----------
     .. [1] C. J. Clopper, E. S. Pearson, "The use of confidence or fiducial limits illustrated in
-       the case of the binomial", Biometrika, 1934.
+       the case of the binomial", Biometrika, 1934, doi:10.1093/biomet/26.4.404.
     .. [2] D. Katz, J. Baptista, S. P. Azen, M. C. Pike, "Obtaining confidence intervals for the
-       risk ratio in cohort studies", Biometrics, 1978.
-    .. [3] S. Zanella-Béguelin et al., "Bayesian estimation of differential privacy", ICML, 2023.
+       risk ratio in cohort studies", Biometrics, 1978, doi:10.2307/2530610.
+    .. [3] S. Zanella-Béguelin et al., "Bayesian estimation of differential privacy", ICML, 2023,
+       arXiv:2206.05199.
 
     Examples
     --------
@@ -329,9 +330,9 @@ def gdp_bound(
     References
     ----------
     .. [1] M. Nasr et al., "Tight auditing of differentially private machine learning", USENIX
-       Security, 2023.
+       Security, 2023, arXiv:2302.07956.
     .. [2] J. Dong, A. Roth, W. J. Su, "Gaussian differential privacy", Journal of the Royal
-       Statistical Society B, 2022.
+       Statistical Society B, 2022, arXiv:1905.02383.
 
     Examples
     --------

@@ -192,9 +192,9 @@ def audit_one_run(
     References
     ----------
     .. [1] T. Steinke, M. Nasr, M. Jagielski, "Privacy auditing with one (1) training run", NeurIPS
-       2023.
+       2023, arXiv:2305.08846.
     .. [2] S. Mahloujifar, L. Melis, K. Chaudhuri, "Auditing f-differential privacy in one run",
-       2024.
+       2024, arXiv:2410.22235.
 
     Examples
     --------
@@ -365,6 +365,11 @@ def audit_one_run_scores(
     ------
     ArgumentError
         As by `guesses_from_scores` and `audit_one_run`.
+
+    References
+    ----------
+    .. [1] T. Steinke, M. Nasr, M. Jagielski, "Privacy auditing with one (1) training run", NeurIPS,
+       2023, arXiv:2305.08846.
 
     Examples
     --------

@@ -55,6 +55,13 @@ class EpsilonPosterior(Posterior):
         The ratios that count.
     delta : float or ndarray
         The delta of the definition.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> p = fm.privacy.epsilon_posterior(400, 100, 100, 400, delta=1e-5)
+    >>> bool(p.ppf(0.05) < p.mean < p.ppf(0.95))
+    True
     """
 
     _measure: ClassVar[str] = "epsilon"
@@ -186,6 +193,13 @@ class DeltaPosterior(Posterior):
         The ratios that count.
     epsilon : float or ndarray
         The epsilon of the definition.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> p = fm.privacy.delta_posterior(400, 100, 100, 400, epsilon=1.0)
+    >>> bool(p.interval(0.9)[0] < p.mean < p.interval(0.9)[1])
+    True
     """
 
     _measure: ClassVar[str] = "delta"
@@ -221,6 +235,13 @@ class MuPosterior(Posterior):
         The prior laws of the error rates.
     direction : str
         ``"both"`` if the attack with flipped answers counts too, else ``"attack"``.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> p = fm.privacy.mu_posterior(400, 100, 100, 400)
+    >>> bool(p.ppf(0.05) < p.mean < p.ppf(0.95))
+    True
     """
 
     _measure: ClassVar[str] = "mu"
@@ -307,8 +328,8 @@ def epsilon_posterior(
 
     References
     ----------
-    .. [1] S. Zanella-Béguelin, L. Wutschitz, S. Tople, A. Salem, V. Rühle, A. Paverd, M. Naseri,
-       B. Köpf, D. Jones, "Bayesian estimation of differential privacy", ICML, 2023.
+    .. [1] S. Zanella-Béguelin, L. Wutschitz, S. Tople, A. Salem, V. Rühle, A. Paverd, M. Naseri, B.
+       Köpf, D. Jones, "Bayesian estimation of differential privacy", ICML, 2023, arXiv:2206.05199.
 
     Examples
     --------
@@ -384,7 +405,8 @@ def delta_posterior(
 
     References
     ----------
-    .. [1] S. Zanella-Béguelin et al., "Bayesian estimation of differential privacy", ICML, 2023.
+    .. [1] S. Zanella-Béguelin et al., "Bayesian estimation of differential privacy", ICML, 2023,
+       arXiv:2206.05199.
 
     Examples
     --------
@@ -452,9 +474,9 @@ def mu_posterior(
     References
     ----------
     .. [1] J. Dong, A. Roth, W. J. Su, "Gaussian differential privacy", Journal of the Royal
-       Statistical Society B, 2022.
+       Statistical Society B, 2022, arXiv:1905.02383.
     .. [2] M. Nasr et al., "Tight auditing of differentially private machine learning", USENIX
-       Security, 2023.
+       Security, 2023, arXiv:2302.07956.
 
     Examples
     --------

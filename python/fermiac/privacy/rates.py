@@ -65,8 +65,9 @@ def epsilon_of_rates(
     References
     ----------
     .. [1] P. Kairouz, S. Oh, P. Viswanath, "The composition theorem for differential privacy",
-       ICML, 2015.
-    .. [2] S. Zanella-Béguelin et al., "Bayesian estimation of differential privacy", ICML, 2023.
+       ICML, 2015, arXiv:1311.0776.
+    .. [2] S. Zanella-Béguelin et al., "Bayesian estimation of differential privacy", ICML, 2023,
+       arXiv:2206.05199.
 
     Examples
     --------
@@ -126,7 +127,7 @@ def delta_of_rates(
     References
     ----------
     .. [1] P. Kairouz, S. Oh, P. Viswanath, "The composition theorem for differential privacy",
-       ICML, 2015.
+       ICML, 2015, arXiv:1311.0776.
 
     Examples
     --------
@@ -175,7 +176,7 @@ def advantage_bound(
     References
     ----------
     .. [1] P. Kairouz, S. Oh, P. Viswanath, "The composition theorem for differential privacy",
-       ICML, 2015.
+       ICML, 2015, arXiv:1311.0776.
 
     Examples
     --------
@@ -224,7 +225,7 @@ def privacy_region(epsilon: float, *, delta: float = 0.0) -> Array:
     References
     ----------
     .. [1] P. Kairouz, S. Oh, P. Viswanath, "The composition theorem for differential privacy",
-       ICML, 2015.
+       ICML, 2015, arXiv:1311.0776.
 
     Examples
     --------

@@ -244,7 +244,7 @@ class RocCurve(Result):
         References
         ----------
         .. [1] B. Efron, "Better bootstrap confidence intervals", Journal of the American
-           Statistical Association, 1987.
+           Statistical Association, 1987, doi:10.1080/01621459.1987.10478410.
 
         Examples
         --------
@@ -279,8 +279,8 @@ class RocCurve(Result):
         found = []
         if replicates.min() == replicates.max():
             found.append(
-                f"all {n} replicates of {statistic} are equal; the bootstrap says nothing of its "
-                "error here, so take `epsilon_interval` of the counts, or more scores"
+                f"all {n} replicates of {statistic} are equal, so that the bootstrap gives no "
+                "standard error; use `epsilon_interval` of the counts, or more scores"
             )
         settings = {"statistic": statistic, "n": n, "fpr": fpr, "prob": level}
         result = RocBootstrap(
@@ -337,7 +337,8 @@ def roc(
 
     References
     ----------
-    .. [1] T. Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters, 2006.
+    .. [1] T. Fawcett, "An introduction to ROC analysis", Pattern Recognition Letters, 2006,
+       doi:10.1016/j.patrec.2005.10.010.
 
     Examples
     --------

@@ -412,9 +412,10 @@ def audit_scores(
 
     References
     ----------
-    .. [1] S. Zanella-Béguelin et al., "Bayesian estimation of differential privacy", ICML, 2023.
+    .. [1] S. Zanella-Béguelin et al., "Bayesian estimation of differential privacy", ICML, 2023,
+       arXiv:2206.05199.
     .. [2] M. Nasr et al., "Tight auditing of differentially private machine learning", USENIX
-       Security, 2023.
+       Security, 2023, arXiv:2302.07956.
 
     Examples
     --------

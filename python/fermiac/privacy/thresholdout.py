@@ -30,8 +30,8 @@ class Thresholdout(Mechanism):
     r"""Answer adaptive queries from training data, and from the holdout only where they disagree.
 
     With the means t and h of a query over the training and the holdout data, its answer is t
-    unless |h - t| exceeds a noisy threshold; then it is h plus noise, the threshold is drawn anew,
-    and one unit of the budget is spent [1]_. In units of the range, with Laplace noise:
+    unless ``|h - t|`` exceeds a noisy threshold; then it is h plus noise, the threshold is drawn
+    anew, and one unit of the budget is spent [1]_. In units of the range, with Laplace noise:
 
     .. math:: |h - t| > \hat T + \mathrm{Lap}(4\sigma), \qquad
               \hat T = T + \mathrm{Lap}(2\sigma), \qquad a = h + \mathrm{Lap}(\sigma).
@@ -92,9 +92,9 @@ class Thresholdout(Mechanism):
     References
     ----------
     .. [1] C. Dwork, V. Feldman, M. Hardt, T. Pitassi, O. Reingold, A. Roth, "Generalization in
-       adaptive data analysis and holdout reuse", NIPS 2015.
-    .. [2] The same, "The reusable holdout: preserving validity in adaptive data analysis", Science,
-       2015.
+       adaptive data analysis and holdout reuse", NIPS 2015, arXiv:1506.02629.
+    .. [2] C. Dwork, V. Feldman, M. Hardt, T. Pitassi, O. Reingold, A. Roth, "The reusable holdout:
+       preserving validity in adaptive data analysis", Science, 2015, doi:10.1126/science.aaa9375.
 
     Examples
     --------
@@ -310,7 +310,8 @@ class Thresholdout(Mechanism):
 
         References
         ----------
-        .. [1] C. Dwork, G. N. Rothblum, S. Vadhan, "Boosting and differential privacy", FOCS 2010.
+        .. [1] C. Dwork, G. N. Rothblum, S. Vadhan, "Boosting and differential privacy", FOCS 2010,
+           doi:10.1109/FOCS.2010.12.
 
         Examples
         --------
@@ -360,7 +361,7 @@ class Thresholdout(Mechanism):
         References
         ----------
         .. [1] C. Dwork, V. Feldman, M. Hardt, T. Pitassi, O. Reingold, A. Roth, "Generalization in
-           adaptive data analysis and holdout reuse", NIPS 2015.
+           adaptive data analysis and holdout reuse", NIPS 2015, arXiv:1506.02629.
 
         Examples
         --------

@@ -132,7 +132,7 @@ class MultiSplit(Threshold):
     References
     ----------
     .. [1] N. Meinshausen, L. Meier, P. Bühlmann, "p-values for high-dimensional regression",
-       Journal of the American Statistical Association, 2009.
+       Journal of the American Statistical Association, 2009, doi:10.1198/jasa.2009.tm08647.
 
     Examples
     --------
@@ -163,6 +163,11 @@ class Bonferroni(Threshold):
     Every score is a threshold, and one lies above all of them: alpha is divided by their number,
     which does not depend on the scores. A threshold that is a score depends on it, so that score is
     left out of its counts; the others are independent of it.
+
+    References
+    ----------
+    .. [1] O. J. Dunn, "Multiple comparisons among means", Journal of the American Statistical
+       Association, 1961, doi:10.1080/01621459.1961.10482090.
 
     Examples
     --------

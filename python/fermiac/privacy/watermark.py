@@ -53,6 +53,15 @@ class WatermarkTest(Result):
         equals.
     null_statistics : ndarray, shape (T,) or (texts, T)
         The statistic under null keys; with a `reference` its sorted table, shape (T,).
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> key = fm.privacy.ExponentialKey(64, 100, rng=1)
+    >>> text = key.sample(np.ones(100), 50, offset=10)
+    >>> test = fm.privacy.detect_watermark(text, key, n_null=99, rng=0)
+    >>> test.p_value, test.alignment
+    (0.01, array([ 0, 10]))
     """
 
     statistic: Any
@@ -89,6 +98,15 @@ class WatermarkReference(Result):
     ----------
     statistics : ndarray, shape (T,)
         The statistics, sorted.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> key = fm.privacy.ExponentialKey(64, 100, rng=1)
+    >>> others = np.random.default_rng(0).integers(0, 100, size=(5, 50))
+    >>> table = fm.privacy.watermark_reference(others, key, n_null=20, rng=0)
+    >>> table.statistics.shape
+    (100,)
     """
 
     statistics: Array
@@ -198,7 +216,7 @@ def detect_watermark(
     References
     ----------
     .. [1] R. Kuditipudi, J. Thickstun, T. Hashimoto, P. Liang, "Robust distortion-free watermarks
-       for language models", 2023.
+       for language models", 2023, arXiv:2307.15593.
 
     Examples
     --------
@@ -317,7 +335,7 @@ def watermark_reference(
     References
     ----------
     .. [1] R. Kuditipudi, J. Thickstun, T. Hashimoto, P. Liang, "Robust distortion-free watermarks
-       for language models", 2023.
+       for language models", 2023, arXiv:2307.15593.
 
     Examples
     --------

@@ -189,7 +189,7 @@ class InverseTransformKey(_Key):
     References
     ----------
     .. [1] R. Kuditipudi, J. Thickstun, T. Hashimoto, P. Liang, "Robust distortion-free watermarks
-       for language models", 2023.
+       for language models", 2023, arXiv:2307.15593.
 
     Examples
     --------
@@ -309,7 +309,7 @@ class ExponentialKey(_Key):
     References
     ----------
     .. [1] R. Kuditipudi, J. Thickstun, T. Hashimoto, P. Liang, "Robust distortion-free watermarks
-       for language models", 2023.
+       for language models", 2023, arXiv:2307.15593.
 
     Examples
     --------

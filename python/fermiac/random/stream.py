@@ -59,9 +59,9 @@ class Stream:
     References
     ----------
     .. [1] J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw (2011), "Parallel random numbers:
-       as easy as 1, 2, 3", SC '11.
+       as easy as 1, 2, 3", SC '11, doi:10.1145/2063384.2063405.
     .. [2] D. Blackman and S. Vigna (2021), "Scrambled linear pseudorandom number generators", ACM
-       Transactions on Mathematical Software 47(4).
+       Transactions on Mathematical Software 47(4), doi:10.1145/3460772.
 
     Examples
     --------
@@ -194,7 +194,7 @@ class Stream:
         References
         ----------
         .. [1] G. Marsaglia and W. W. Tsang (2000), "The ziggurat method for generating random
-           variables", Journal of Statistical Software 5(8).
+           variables", Journal of Statistical Software 5(8), doi:10.18637/jss.v005.i08.
 
         Examples
         --------
@@ -270,7 +270,7 @@ class Stream:
         References
         ----------
         .. [1] G. Marsaglia and W. W. Tsang (2000), "A simple method for generating gamma
-           variables", ACM Transactions on Mathematical Software 26(3).
+           variables", ACM Transactions on Mathematical Software 26(3), doi:10.1145/358407.358414.
 
         Examples
         --------
@@ -389,7 +389,7 @@ class Stream:
         References
         ----------
         .. [1] D. Lemire (2019), "Fast random integer generation in an interval", ACM Transactions
-           on Modeling and Computer Simulation 29(1).
+           on Modeling and Computer Simulation 29(1), doi:10.1145/3230636.
 
         Examples
         --------
@@ -434,7 +434,7 @@ class Stream:
         References
         ----------
         .. [1] M. D. Vose (1991), "A linear algorithm for generating random numbers with a given
-           distribution", IEEE Transactions on Software Engineering 17(9).
+           distribution", IEEE Transactions on Software Engineering 17(9), doi:10.1109/32.92917.
 
         Examples
         --------

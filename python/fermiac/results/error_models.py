@@ -246,8 +246,8 @@ def sum_of_squares(weights: Array) -> float:
     squares = float(np.sum(weights**2))
     if squares >= 1 - 1e-12:
         raise ArgumentError(
-            "all weight rests on one draw, so that the error is unknown; use more points or a "
-            "sampler nearer to the target"
+            "one draw has all the weight, so that the standard error is unknown; use more points "
+            "or a sampler nearer to the target"
         )
     return squares
 
@@ -274,16 +274,16 @@ def control_findings(
         found.append(
             (
                 FermiacWarning,
-                f"{raw['rank']} controls for {ess:.0f} effective points, of which a tenth is what "
-                "a regression carries well; use fewer controls, a lower degree or more points",
+                f"{raw['rank']} controls for an effective sample size of {ess:.0f}, which allows a "
+                "tenth of that; use fewer controls, a lower degree or more points",
             )
         )
     if raw["max_leverage"] > _LEVERAGE:
         found.append(
             (
                 WeightWarning,
-                "a single point all but fixes a coefficient of the controls by itself, so that "
-                "its error is unknown; use fewer controls, a lower degree or more points",
+                "a single point nearly determines a coefficient of the controls, so that the "
+                "standard error is unknown; use fewer controls, a lower degree or more points",
             )
         )
     harmed = variance > _HARM**2 * plain
@@ -291,8 +291,8 @@ def control_findings(
         found.append(
             (
                 FermiacWarning,
-                f"the controls do harm: of {int(harmed.sum())} of {plain.size} averages the error "
-                "is larger than without them; leave them out, or use a lower degree",
+                f"the controls increase the standard error of {int(harmed.sum())} of {plain.size} "
+                "averages; leave them out, or use a lower degree",
             )
         )
     return found

@@ -58,10 +58,10 @@ class Estimate(Result):
         Effective sample sizes (Σ|v|)² / Σv² of the final sample, v the weighted values. For an
         average over a `Sample`: the variance of the integrand over the squared error.
     khat : float or ndarray, shape (J,)
-        Tail shapes of |v|: the fitted tail has moments of order below 1 / k-hat, so its variance
-        is in doubt above 0.5 and its mean above 1. A `WeightWarning` is given where a few points
-        make most of the variance as well; a sampler that mixes in a share of the law bounds v, so
-        that the tail ends. -inf where v has no tail, NaN where it could not be fitted.
+        Tail shapes of ``|v|``: the fitted tail has moments of order below 1 / k-hat, so its
+        variance is in doubt above 0.5 and its mean above 1. A `WeightWarning` is given where a few
+        points make most of the variance as well; a sampler that mixes in a share of the law bounds
+        v, so that the tail ends. -inf where v has no tail, NaN where it could not be fitted.
     names : tuple of str
         Names of the expectations.
     method : str

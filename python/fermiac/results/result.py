@@ -64,6 +64,13 @@ class Result:
         ``"complete"``, or ``"interrupted"`` for a partial result.
     warnings : tuple of str
         The texts of the warnings that were given.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> e = fm.importance.expect(fm.targets.powers(2), fm.distributions.Normal(), n=1000, rng=7)
+    >>> isinstance(e, fm.Result), e.seed, e.n_evals
+    (True, 7, 1000)
     """
 
     seed: int | None

@@ -431,13 +431,13 @@ class Sample(SampleExports, SamplePlots, Result):
         References
         ----------
         .. [1] A. Owen, "Monte Carlo theory, methods and examples", chapters 8 and 9, 2013.
-        .. [2] A. Mira, R. Solgi, D. Imparato, "Zero variance Markov chain Monte Carlo for
-           Bayesian estimators", Statistics and Computing, 2013.
+        .. [2] A. Mira, R. Solgi, D. Imparato, "Zero variance Markov chain Monte Carlo for Bayesian
+           estimators", Statistics and Computing, 2013, doi:10.1007/s11222-012-9344-6.
         .. [3] R. Leluc, F. Portier, J. Segers, A. Zhuman, "A quadrature rule combining control
-           variates and adaptive importance sampling", NeurIPS, 2022.
+           variates and adaptive importance sampling", NeurIPS, 2022, arXiv:2205.11890.
         .. [4] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter, P.-C. Bürkner, "Rank-normalization,
-           folding, and localization: an improved R-hat for assessing convergence of MCMC",
-           Bayesian Analysis, 2021.
+           folding, and localization: an improved R-hat for assessing convergence of MCMC", Bayesian
+           Analysis, 2021, doi:10.1214/20-BA1221.
 
         Examples
         --------
@@ -497,7 +497,8 @@ class Sample(SampleExports, SamplePlots, Result):
         ----------
         .. [1] A. Akinshin, "Weighted quantile estimators", arXiv:2304.07265, 2023.
         .. [2] R. S. Woodruff, "Confidence intervals for medians and other position measures",
-           Journal of the American Statistical Association, 1952.
+           Journal of the American Statistical Association, 1952,
+           doi:10.1080/01621459.1952.10483443.
 
         Examples
         --------
@@ -541,7 +542,7 @@ class Sample(SampleExports, SamplePlots, Result):
         References
         ----------
         .. [1] R. Douc, O. Cappé, E. Moulines, "Comparison of resampling schemes for particle
-           filtering", ISPA, 2005.
+           filtering", ISPA, 2005, doi:10.1109/ISPA.2005.195385.
 
         Examples
         --------

@@ -89,7 +89,7 @@ def observations(given: Any) -> dict[str, NDArray[Any]]:
         array = taken(f"observed_data[{key!r}]", value)
         if array.dtype.kind not in "biuf":
             raise ArgumentError(
-                f"observed_data: {shown(key)} is no array of real numbers or booleans"
+                f"observed_data: {shown(key)} is not an array of real numbers or booleans"
             )
         out[key] = array
     return out
@@ -116,7 +116,7 @@ def _statistics(name: str, given: Any, draws: Array) -> dict[str, NDArray[Any]]:
     own = name == "stats"
     for key, array in out.items():
         if array.dtype.kind not in "biuf":
-            raise ArgumentError(f"{name}: {shown(key)} is no array of real numbers or booleans")
+            raise ArgumentError(f"{name}: {shown(key)} is not an array of real numbers or booleans")
         lead = draws.shape[:2] if own else (len(draws), *array.shape[1:2])
         if array.ndim != 2 or array.shape != lead:
             needed = str(lead) if own else f"({len(draws)}, n_warmup)"

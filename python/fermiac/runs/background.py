@@ -358,8 +358,31 @@ def starter(domain: str, *verbs: Callable[..., Any]) -> Callable[..., Run]:
 
     start_verb.__name__ = start_verb.__qualname__ = "start"
     start_verb.__module__ = f"fermiac.{domain}"
-    start_verb.__doc__ = (
-        "Start a function of this domain in the background, by itself or its name; see "
-        "`fermiac.start`."
-    )
+    start_verb.__doc__ = f"""Start a function of this domain in the background.
+
+    Parameters
+    ----------
+    verb : str or callable
+        {", ".join(f"``{name!r}``" for name in own)}, or the function itself.
+    *args, **kwargs
+        The arguments of the function.
+
+    Returns
+    -------
+    Run
+        The handle of the call; see `fermiac.start`.
+
+    Raises
+    ------
+    ArgumentError
+        If `verb` is none of these.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.{domain}.start("no such function")
+    Traceback (most recent call last):
+        ...
+    fermiac.errors.ArgumentError: ...
+    """
     return start_verb

@@ -239,7 +239,7 @@ class Log:
                 raise CheckpointError(
                     f"{self._path}: the target gives other values than when it was written, at "
                     f"rows {known.start} to {known.stop - 1} of the first batch; remove the file "
-                    "to start anew, or say Checkpoint(..., verify=False) if its values are random "
+                    "to start anew, or pass Checkpoint(..., verify=False) if its values are random "
                     "or rounded coarsely"
                 )
 
@@ -443,7 +443,7 @@ class RunCheckpoint:
             i = int(np.argmin(same))
             raise CheckpointError(
                 f"{self.path}: {what} {values.flat[i]:.12g} {where}, and {then.flat[i]:.12g} when "
-                "the file was written; remove the file to start anew, or say Checkpoint(..., "
+                "the file was written; remove the file to start anew, or pass Checkpoint(..., "
                 "verify=False) if its values are random"
             )
 

@@ -36,6 +36,14 @@ class Solution(NamedTuple):
         The level of each point: the last one, except for rows that were frozen.
     n_evals, n_accepted, n_rejected : ndarray, shape (n,)
         Evaluations of the model, and steps, of each row.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.Gaussian([0.0], [[1.0]])
+    >>> found = fm.score.Adaptive("dop853").solve(m, [[2.0], [1.0]], [10.0, 0.1])
+    >>> found.y.shape, found.sigma
+    ((2, 1), array([0.1, 0.1]))
     """
 
     y: Any
@@ -60,7 +68,7 @@ class Adaptive(AnyIntegrator):
         Prince's of order 5(4), 6 evaluations a step, for loose tolerances.
     rtol, atol : float
         A step is accepted where the root mean square over the coordinates of
-        error / (atol + rtol |y|) is at most 1.
+        ``error / (atol + rtol |y|)`` is at most 1.
     max_steps : int
         Steps that a row may try before a `NumericalError`.
 
@@ -74,9 +82,9 @@ class Adaptive(AnyIntegrator):
     References
     ----------
     .. [1] J. R. Dormand, P. J. Prince, "A family of embedded Runge-Kutta formulae", Journal of
-       Computational and Applied Mathematics, 1980.
-    .. [2] E. Hairer, S. P. Nørsett, G. Wanner, "Solving Ordinary Differential Equations I:
-       Nonstiff Problems", Springer, 1993.
+       Computational and Applied Mathematics, 1980, doi:10.1016/0771-050X(80)90013-3.
+    .. [2] E. Hairer, S. P. Nørsett, G. Wanner, "Solving Ordinary Differential Equations I: Nonstiff
+       Problems", Springer, 1993, doi:10.1007/978-3-540-78862-1.
 
     Examples
     --------

@@ -156,6 +156,13 @@ class PartialSolution(NamedTuple):
         The points.
     sigma : ndarray, shape (n,)
         The level of each point. To continue, integrate from there.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> part = fm.score.PartialSolution(np.zeros((2, 1)), np.array([3.0, 3.0]))
+    >>> part.y.shape, part.sigma
+    ((2, 1), array([3., 3.]))
     """
 
     y: Any
@@ -176,7 +183,17 @@ class Threshold(NamedTuple):
     References
     ----------
     .. [1] C. Saharia et al., "Photorealistic text-to-image diffusion models with deep language
-       understanding", 2022.
+       understanding", 2022, arXiv:2205.11487.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.Gaussian([0.0], [[1.0]])
+    >>> x = fm.score.sample(
+    ...     m, 100, n_steps=10, sigma_range=(0.01, 10.0), threshold=fm.score.Threshold(1.0), rng=0
+    ... )
+    >>> bool(abs(x).max() <= 1.0)
+    True
     """
 
     bound: float = 1.0

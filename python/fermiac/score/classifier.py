@@ -43,6 +43,14 @@ class Calibration(NamedTuple):
     """The calibration of a classifier, the result of `NoiseClassifier.calibration`.
 
     For a calibrated classifier the share of its posterior below the true level is uniform.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(0).normal((1000, 16))
+    >>> c = fm.score.train_noise_classifier(x, [4.0, 2.0, 1.0, 0.5], rng=0)  # doctest: +SKIP
+    >>> bool(c.calibration().distance < 0.1)  # doctest: +SKIP
+    True
     """
 
     #: The ends of equal bins of that share, (n_bins + 1,).
@@ -546,7 +554,7 @@ def train_noise_classifier(
     References
     ----------
     .. [1] B. Kim, J. C. Ye, "Denoising MCMC for accelerating diffusion-based generative models",
-       2022.
+       2022, arXiv:2209.14593.
 
     Examples
     --------

@@ -227,10 +227,12 @@ class DiffusersScheduler:
 
     References
     ----------
-    .. [1] J. Ho, A. Jain, P. Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020.
-    .. [2] A. Nichol, P. Dhariwal, "Improved denoising diffusion probabilistic models", ICML 2021.
+    .. [1] J. Ho, A. Jain, P. Abbeel, "Denoising diffusion probabilistic models", NeurIPS 2020,
+       arXiv:2006.11239.
+    .. [2] A. Nichol, P. Dhariwal, "Improved denoising diffusion probabilistic models", ICML 2021,
+       arXiv:2102.09672.
     .. [3] S. Lin, B. Liu, J. Li, X. Yang, "Common diffusion noise schedules and sample steps are
-       flawed", WACV 2024.
+       flawed", WACV 2024, arXiv:2305.08891.
 
     Examples
     --------

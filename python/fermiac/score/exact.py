@@ -271,7 +271,7 @@ class GaussianMixture(_Exact):
     References
     ----------
     B. Efron, "Tweedie's formula and selection bias", Journal of the American Statistical
-    Association 106, 2011.
+    Association 106, 2011, doi:10.1198/jasa.2011.tm11181.
 
     Examples
     --------
@@ -350,6 +350,11 @@ class Gaussian(_Exact):
     ArgumentError
         As for `GaussianMixture`.
 
+    References
+    ----------
+    .. [1] B. Efron, "Tweedie's formula and selection bias", Journal of the American Statistical
+       Association, 2011, doi:10.1198/jasa.2011.tm11181.
+
     Examples
     --------
     >>> import fermiac as fm
@@ -415,6 +420,11 @@ class Empirical(_Exact):
     Notes
     -----
     A noisy point costs O(k d). At level 0 its denoised point is the nearest data point.
+
+    References
+    ----------
+    .. [1] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
+       diffusion-based generative models", NeurIPS, 2022, arXiv:2206.00364.
 
     Examples
     --------

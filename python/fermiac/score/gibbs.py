@@ -302,9 +302,9 @@ def langevin_gibbs(
     References
     ----------
     .. [1] B. Kim, J. C. Ye, "Denoising MCMC for accelerating diffusion-based generative models",
-       2022.
+       2022, arXiv:2209.14593.
     .. [2] G. Alain, Y. Bengio, "What regularized auto-encoders learn from the data-generating
-       distribution", Journal of Machine Learning Research, 2014.
+       distribution", Journal of Machine Learning Research, 2014, arXiv:1211.4246.
 
     Examples
     --------
@@ -376,7 +376,7 @@ def extension(
     origin = getattr(result, "_origin", None)
     if origin is None or result.state is None:
         raise ArgumentError(
-            "extend: the result does not know its run: it was loaded from a file, or derived from "
+            "extend: the result cannot be continued: it was loaded from a file, or derived from "
             "another; call langevin_gibbs with checkpoint= to go on in another process"
         )
     model, settings = origin

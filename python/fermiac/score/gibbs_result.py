@@ -49,6 +49,15 @@ class LevelHistogram(NamedTuple):
         The shares of the sweeps of all chains that ended at each level, or nearest to it.
     expected : ndarray, shape (L,)
         The shares under the target law.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.25, 0.25])
+    >>> r = fm.score.langevin_gibbs(m, sigma_range=(0.05, 20.0), n_draws=50, rng=0)
+    >>> histogram = r.level_histogram()
+    >>> round(float(histogram.shares.sum()), 6)
+    1.0
     """
 
     levels: Array
@@ -86,6 +95,14 @@ class LangevinGibbs(Sample):
         denoising integrator if it shifts averages by more than their errors.
     state : mapping of str to ndarray, or None
         The state of the chains, for `extend`.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.25, 0.25])
+    >>> r = fm.score.langevin_gibbs(m, sigma_range=(0.05, 20.0), n_draws=50, rng=0)
+    >>> r.draws.shape, r.bias
+    ((64, 50, 1), ())
     """
 
     levels: Array
@@ -202,7 +219,7 @@ class LangevinGibbs(Sample):
         ------
         ArgumentError
             If an argument is outside of its domain, or the result was loaded from a file or derived
-            from another, and so does not know its run.
+            from another, and cannot be continued.
 
         Examples
         --------
@@ -234,7 +251,7 @@ class LangevinGibbs(Sample):
     def _level_line(self) -> str:
         trips = self.round_trips
         return (
-            f"mean log σ {self.log_sigma_mean:.3f} ± {self.log_sigma_mcse:.2g} (meant: "
+            f"mean log σ {self.log_sigma_mean:.3f} ± {self.log_sigma_mcse:.2g} (target "
             f"{self.log_sigma_expected:.3f}), R-hat {self.log_sigma_rhat:.3f}, ESS "
             f"{self.log_sigma_ess:.0f}; {int(trips.sum())} round trips between the ends"
         )
@@ -290,7 +307,7 @@ def findings(result: LangevinGibbs) -> list[tuple[type[FermiacWarning], str]]:
                 (
                     ConvergenceWarning,
                     f"the chains are stuck at the {name} level, with {100 * shares[at]:.0f} % of "
-                    f"the sweeps where {100 * meant:.2g} % are meant; use OUStep, a smaller step "
+                    f"the sweeps instead of {100 * meant:.2g} %; use OUStep, a smaller step "
                     "or a correction (metropolis=), or check the levels against the data",
                 )
             )

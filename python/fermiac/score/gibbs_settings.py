@@ -62,6 +62,22 @@ class OUStep(Step):
     ------
     ArgumentError
         If `c` is out of range.
+
+    References
+    ----------
+    .. [1] B. Kim, J. C. Ye, "Denoising MCMC for accelerating diffusion-based generative models",
+       2022, arXiv:2209.14593 (such chains, with another step).
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.25, 0.25])
+    >>> step = fm.score.OUStep(0.3)
+    >>> r = fm.score.langevin_gibbs(
+    ...     m, sigma_range=(0.2, 5.0), step=step, n_draws=50, n_skip=20, rng=0
+    ... )
+    >>> r.draws.shape
+    (64, 50, 1)
     """
 
     c: float = 0.3
@@ -89,6 +105,22 @@ class ScaledStep(Step):
     ------
     ArgumentError
         If `c` is not positive.
+
+    References
+    ----------
+    .. [1] B. Kim, J. C. Ye, "Denoising MCMC for accelerating diffusion-based generative models",
+       2022, arXiv:2209.14593 (such chains, with another step).
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.25, 0.25])
+    >>> step = fm.score.ScaledStep(0.1)
+    >>> r = fm.score.langevin_gibbs(
+    ...     m, sigma_range=(0.2, 5.0), step=step, n_draws=50, n_skip=20, rng=0
+    ... )
+    >>> r.draws.shape
+    (64, 50, 1)
     """
 
     c: float
@@ -119,7 +151,18 @@ class LangevinStep(Step):
     References
     ----------
     .. [1] B. Kim, J. C. Ye, "Denoising MCMC for accelerating diffusion-based generative models",
-       2022.
+       2022, arXiv:2209.14593.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.25, 0.25])
+    >>> step = fm.score.LangevinStep(0.1)
+    >>> r = fm.score.langevin_gibbs(
+    ...     m, sigma_range=(0.2, 5.0), step=step, n_draws=50, n_skip=20, rng=0
+    ... )
+    >>> r.draws.shape
+    (64, 50, 1)
     """
 
     eta: float
@@ -142,6 +185,16 @@ class LevelRegression:
         of 0 gives the mean itself.
     nearest : bool, default False
         Whether the nearest of `levels` is taken, instead of any level in their range.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> def predict(x):  # of standard normal data in many dimensions
+    ...     square = (x**2).mean(axis=1)
+    ...     mean = 0.5 * np.log(np.maximum(square - 1, 1e-4))
+    ...     return np.column_stack([mean, np.full(len(x), 0.1)])
+    >>> fm.score.LevelRegression(predict).nearest
+    False
     """
 
     predict: Callable[[Any], Any]
@@ -169,6 +222,12 @@ class LevelEstimate:
         Whether the nearest of `levels` is taken, instead of any level in their range.
     force : bool, default False
         Allow it below 256 dimensions.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.score.LevelEstimate(nearest=True)
+    LevelEstimate(nearest=True, force=False)
     """
 
     nearest: bool = False
@@ -546,7 +605,7 @@ def _predictor(
         kind = choice("noise_predictor", given, ("auto", "exact", "tweedie"))
         if kind == "auto" and not model.has_log_density and dim < _LEAST_DIM:
             raise ArgumentError(
-                f"noise_predictor: {type(model).__name__} does not know its log-density, and "
+                f"noise_predictor: {type(model).__name__} has no log-density, and "
                 f"{dim} coordinates are too few to read the level off the denoised point (at least "
                 f"{_LEAST_DIM}); give a classifier, as train_noise_classifier makes it, or "
                 "LevelEstimate(force=True)"
@@ -564,7 +623,7 @@ def _predictor(
             raise ArgumentError(
                 f"noise_predictor: the level is read off the denoised point with a relative error "
                 f"of about {1 / math.sqrt(2 * dim):.2g} in {dim} coordinates, where its law "
-                f"matters; use it from {_LEAST_DIM} on, give a classifier, or say "
+                f"matters; use it from {_LEAST_DIM} on, give a classifier, or pass "
                 "LevelEstimate(force=True)"
             )
         return _Predictor("estimate", nearest=given.nearest)

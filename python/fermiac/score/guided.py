@@ -65,6 +65,10 @@ class Guided(Sample):
     mode : str
         ``"candidates"`` or ``"particles"``.
 
+    References
+    ----------
+    .. [1] J. Ho, T. Salimans, "Classifier-free diffusion guidance", 2022, arXiv:2207.12598.
+
     Examples
     --------
     `svdd` returns such samples. For standard normal data and the reward x, the mean of

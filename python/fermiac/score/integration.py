@@ -138,9 +138,9 @@ def integrate(
     References
     ----------
     .. [1] Y. Song et al., "Score-based generative modeling through stochastic differential
-       equations", 2021.
+       equations", 2021, arXiv:2011.13456.
     .. [2] T. Karras et al., "Elucidating the design space of diffusion-based generative models",
-       2022.
+       2022, arXiv:2206.00364.
 
     Examples
     --------
@@ -357,6 +357,11 @@ def sample(
     The starting points are normal with the standard deviation of the highest level. That level must
     be large against the spread of the data, or the draws are too narrow. For few evaluations on
     data of many coordinates see `langevin_gibbs`.
+
+    References
+    ----------
+    .. [1] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
+       diffusion-based generative models", NeurIPS, 2022, arXiv:2206.00364.
 
     Examples
     --------

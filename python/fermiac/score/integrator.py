@@ -47,7 +47,7 @@ class Langevin:
     References
     ----------
     .. [1] Y. Song, J. Sohl-Dickstein, D. P. Kingma, A. Kumar, S. Ermon, B. Poole, "Score-based
-       generative modeling through stochastic differential equations", 2021.
+       generative modeling through stochastic differential equations", 2021, arXiv:2011.13456.
 
     Examples
     --------
@@ -97,6 +97,12 @@ class Integrator(AnyIntegrator):
         The order of convergence: the error falls as this power of the length of the steps.
     needs_noise : bool
         Whether it draws random numbers.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> isinstance(fm.score.DPMSolver(2), fm.score.Integrator)
+    True
     """
 
     #: The name of the method in the core.

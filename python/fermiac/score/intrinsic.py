@@ -192,7 +192,8 @@ def intrinsic_dimension(
     References
     ----------
     .. [1] C. Horvat, J.-P. Pfister, "On gauge freedom, conservativity and intrinsic dimensionality
-       estimation in diffusion models", International Conference on Learning Representations, 2024.
+       estimation in diffusion models", International Conference on Learning Representations, 2024,
+       arXiv:2402.03845.
 
     Examples
     --------

@@ -144,8 +144,8 @@ def log_likelihood(
         noise; by default the range of the model.
     rtol, atol : float
         Tolerances of one step, separately for points and log-densities: a step is accepted if the
-        root mean square of error / (atol + rtol |value|) is at most 1 over the coordinates of the
-        point, and over the changes of its log-density.
+        root mean square of error / ``(atol + rtol |value|)`` is at most 1 over the coordinates of
+        the point, and over the changes of its log-density.
     method : {"dop853", "dopri5"}
         The Runge-Kutta pair; see `Adaptive`.
     max_steps : int
@@ -191,7 +191,7 @@ def log_likelihood(
     point at the highest level plus the integral of that trace. It is integrated together with the
     point, in log s. With ``terminal="normal"`` the error is the difference of the log-densities of
     pure noise and of noisy data at the latent point z sigma_max: about z · mean / sigma_max for
-    data that is not centred, and of the order of (|x| / sigma_max)² for data that is. Take
+    data that is not centred, and of the order of ``(|x| / sigma_max)²`` for data that is. Take
     sigma_max many times the size of the data.
 
     A probe v gives vᵀ ∂D/∂y v, whose mean is the trace. Only the log-density depends on it, not
@@ -205,9 +205,10 @@ def log_likelihood(
     References
     ----------
     .. [1] Y. Song, J. Sohl-Dickstein, D. P. Kingma, A. Kumar, S. Ermon, B. Poole, "Score-based
-       generative modeling through stochastic differential equations", ICLR, 2021.
+       generative modeling through stochastic differential equations", ICLR, 2021, arXiv:2011.13456.
     .. [2] M. F. Hutchinson, "A stochastic estimator of the trace of the influence matrix for
-       Laplacian smoothing splines", Communications in Statistics, 1989.
+       Laplacian smoothing splines", Communications in Statistics, 1989,
+       doi:10.1080/03610918908812806.
 
     Examples
     --------

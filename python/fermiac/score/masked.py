@@ -175,7 +175,8 @@ def first_hitting(
     References
     ----------
     .. [1] K. Zheng, Y. Chen, H. Mao, M.-Y. Liu, J. Zhu, Q. Zhang, "Masked diffusion models are
-       secretly time-agnostic masked models and exploit inaccurate categorical sampling", 2024.
+       secretly time-agnostic masked models and exploit inaccurate categorical sampling", 2024,
+       arXiv:2409.02908.
 
     Examples
     --------

@@ -67,7 +67,7 @@ class DPMSolver(Integrator):
     References
     ----------
     .. [1] C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu, "DPM-Solver++: fast solver for guided
-       sampling of diffusion probabilistic models", 2022.
+       sampling of diffusion probabilistic models", 2022, arXiv:2211.01095.
 
     Examples
     --------
@@ -136,7 +136,8 @@ class DEIS(Integrator):
 
     References
     ----------
-    .. [1] Q. Zhang, Y. Chen, "Fast sampling of diffusion models with exponential integrator", 2023.
+    .. [1] Q. Zhang, Y. Chen, "Fast sampling of diffusion models with exponential integrator", 2023,
+       arXiv:2204.13902.
 
     Examples
     --------
@@ -189,7 +190,7 @@ class GHVB(Integrator):
     References
     ----------
     .. [1] S. Wizadwongsa, W. Chinchuthakun, P. Khungurn, A. Raj, S. Suwajanakorn, "Diffusion
-       sampling with momentum for mitigating divergence artifacts", 2023.
+       sampling with momentum for mitigating divergence artifacts", 2023, arXiv:2307.11118.
 
     Examples
     --------
@@ -248,7 +249,7 @@ class HeavyBall(Integrator):
     References
     ----------
     .. [1] S. Wizadwongsa, W. Chinchuthakun, P. Khungurn, A. Raj, S. Suwajanakorn, "Diffusion
-       sampling with momentum for mitigating divergence artifacts", 2023.
+       sampling with momentum for mitigating divergence artifacts", 2023, arXiv:2307.11118.
 
     Examples
     --------
@@ -293,7 +294,7 @@ class UniPC(Integrator):
     References
     ----------
     .. [1] W. Zhao, L. Bai, Y. Rao, J. Zhou, J. Lu, "UniPC: a unified predictor-corrector framework
-       for fast sampling of diffusion models", 2023.
+       for fast sampling of diffusion models", 2023, arXiv:2302.04867.
 
     Examples
     --------
@@ -327,9 +328,10 @@ class Euler(Integrator):
 
     References
     ----------
-    .. [1] J. Song, C. Meng, S. Ermon, "Denoising diffusion implicit models", 2021.
+    .. [1] J. Song, C. Meng, S. Ermon, "Denoising diffusion implicit models", 2021,
+       arXiv:2010.02502.
     .. [2] C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu, "DPM-Solver: a fast ODE solver for
-       diffusion probabilistic model sampling in around 10 steps", 2022.
+       diffusion probabilistic model sampling in around 10 steps", 2022, arXiv:2206.00927.
 
     Examples
     --------
@@ -368,7 +370,7 @@ class Heun(Integrator):
     References
     ----------
     .. [1] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
-       diffusion-based generative models", 2022.
+       diffusion-based generative models", 2022, arXiv:2206.00364.
 
     Examples
     --------
@@ -415,9 +417,9 @@ class Midpoint(Integrator):
     References
     ----------
     .. [1] C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu, "DPM-Solver: a fast ODE solver for
-       diffusion probabilistic model sampling in around 10 steps", 2022.
+       diffusion probabilistic model sampling in around 10 steps", 2022, arXiv:2206.00927.
     .. [2] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
-       diffusion-based generative models", 2022.
+       diffusion-based generative models", 2022, arXiv:2206.00364.
 
     Examples
     --------
@@ -454,6 +456,8 @@ class RungeKutta(Integrator):
     ----------
     .. [1] W. Kutta, "Beitrag zur näherungsweisen Integration totaler Differentialgleichungen",
        Zeitschrift für Mathematik und Physik, 1901.
+    .. [2] E. Hairer, S. P. Nørsett, G. Wanner, "Solving Ordinary Differential Equations I: Nonstiff
+       Problems", Springer, 1993, doi:10.1007/978-3-540-78862-1.
 
     Examples
     --------
@@ -489,8 +493,10 @@ class Ancestral(Integrator):
 
     References
     ----------
-    .. [1] J. Ho, A. Jain, P. Abbeel, "Denoising diffusion probabilistic models", 2020.
-    .. [2] J. Song, C. Meng, S. Ermon, "Denoising diffusion implicit models", 2021.
+    .. [1] J. Ho, A. Jain, P. Abbeel, "Denoising diffusion probabilistic models", 2020,
+       arXiv:2006.11239.
+    .. [2] J. Song, C. Meng, S. Ermon, "Denoising diffusion implicit models", 2021,
+       arXiv:2010.02502.
 
     Examples
     --------
@@ -524,7 +530,7 @@ class EulerMaruyama(Integrator):
     References
     ----------
     .. [1] Y. Song, J. Sohl-Dickstein, D. P. Kingma, A. Kumar, S. Ermon, B. Poole, "Score-based
-       generative modeling through stochastic differential equations", 2021.
+       generative modeling through stochastic differential equations", 2021, arXiv:2011.13456.
 
     Examples
     --------

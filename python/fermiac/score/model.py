@@ -36,6 +36,13 @@ class Model:
         Coordinates of a point; None for a network that takes what it is given.
     sigma_range : tuple of float or None
         The levels at which the model can be evaluated; None for any level.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.Gaussian([0.0], [[1.0]])
+    >>> isinstance(m, fm.score.Model), m.denoise([[1.0]], 1.0)
+    (True, array([[0.5]]))
     """
 
     dim: int | None = None
@@ -61,8 +68,7 @@ class Model:
     def _score(self, y: Array, sigma: Array) -> Array:
         if not (sigma > 0).all():
             raise ArgumentError(
-                f"sigma: 0 was given; {type(self).__name__} knows no score of the data without "
-                "noise"
+                f"sigma: 0 was given; {type(self).__name__} has no score without noise"
             )
         denoised = _sound("denoised points", self._denoise(y, sigma), y.shape, sigma)
         return (denoised - y) / np.square(sigma)[:, None]
@@ -99,7 +105,7 @@ class Model:
 
     def _log_density(self, y: Array, sigma: Array) -> Array:
         raise ArgumentError(
-            f"model: {type(self).__name__} does not know its log-density; see `log_likelihood` for "
+            f"model: {type(self).__name__} has no log-density; see `log_likelihood` for "
             "that of the probability-flow equation"
         )
 
@@ -110,7 +116,7 @@ class Model:
 
     def _with_trace(self, y: Array, sigma: Array) -> tuple[Array, Array]:
         """Return D and tr ∂D/∂y."""
-        raise ArgumentError(f"model: {type(self).__name__} does not know its derivative")
+        raise ArgumentError(f"model: {type(self).__name__} has no derivative")
 
     def _core(self, dim: int) -> Any:
         """Return the model in its form for the bindings: a handle, or callables."""
@@ -165,7 +171,7 @@ class Model:
         Raises
         ------
         ArgumentError
-            As for `denoise`, and if a level is 0 and the model knows no score there.
+            As for `denoise`, and if a level is 0 and the model has no score there.
         TargetError
             As for `denoise`.
         NumericalError

@@ -270,9 +270,10 @@ class ScoreModel(Model):
 
     References
     ----------
-    Y. Song et al. (2021), "Score-based generative modeling through stochastic differential
-    equations", ICLR. T. Karras et al. (2022), "Elucidating the design space of diffusion-based
-    generative models", NeurIPS.
+    .. [1] Y. Song et al., "Score-based generative modeling through stochastic differential
+       equations", ICLR, 2021, arXiv:2011.13456.
+    .. [2] T. Karras et al., "Elucidating the design space of diffusion-based generative models",
+       NeurIPS, 2022, arXiv:2206.00364.
 
     Examples
     --------
@@ -391,7 +392,9 @@ class ScoreModel(Model):
     def network(self) -> TorchNetwork:
         """The torch module with its devices, for loops on a device."""
         if not isinstance(self._network, TorchNetwork):
-            raise ArgumentError(f"model: {self!r} is no torch module, which is needed on a device")
+            raise ArgumentError(
+                f"model: {self!r} is not a torch module, which is needed on a device"
+            )
         return self._network
 
     # Implementation of the base class.
@@ -419,8 +422,7 @@ class ScoreModel(Model):
             if not len(y):
                 return y.copy()
             raise ArgumentError(
-                "sigma: 0 was given; a network knows no score of the data without noise. Ask at "
-                "its lowest level"
+                "sigma: 0 was given; a network has no score without noise; use its lowest level"
             )
         return inner.score(y, sigma)
 

@@ -2,9 +2,10 @@
 
 References
 ----------
-J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw (2011), "Parallel random numbers: as easy as
-1, 2, 3", SC '11. G. E. P. Box and M. E. Muller (1958), "A note on the generation of random normal
-deviates", Annals of Mathematical Statistics 29(2).
+.. [1] J. K. Salmon, M. A. Moraes, R. O. Dror and D. E. Shaw (2011), "Parallel random numbers: as
+   easy as 1, 2, 3", SC '11, doi:10.1145/2063384.2063405.
+.. [2] G. E. P. Box and M. E. Muller (1958), "A note on the generation of random normal deviates",
+   Annals of Mathematical Statistics 29(2), doi:10.1214/aoms/1177706645.
 """
 
 from __future__ import annotations

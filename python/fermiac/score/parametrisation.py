@@ -7,10 +7,13 @@ of its input, its time, and the factors of y and of its output in D.
 
 References
 ----------
-Y. Song et al. (2021), "Score-based generative modeling through stochastic differential
-equations", ICLR. T. Salimans and J. Ho (2022), "Progressive distillation for fast sampling of
-diffusion models", ICLR. T. Karras et al. (2022), "Elucidating the design space of diffusion-based
-generative models", NeurIPS. Y. Lipman et al. (2023), "Flow matching for generative modeling", ICLR.
+.. [1] Y. Song et al., "Score-based generative modeling through stochastic differential equations",
+   ICLR, 2021, arXiv:2011.13456.
+.. [2] T. Salimans, J. Ho, "Progressive distillation for fast sampling of diffusion models", ICLR,
+   2022, arXiv:2202.00512.
+.. [3] T. Karras et al., "Elucidating the design space of diffusion-based generative models",
+   NeurIPS, 2022, arXiv:2206.00364.
+.. [4] Y. Lipman et al., "Flow matching for generative modeling", ICLR, 2023, arXiv:2210.02747.
 """
 
 from __future__ import annotations

@@ -385,10 +385,10 @@ def svdd(
     ----------
     .. [1] X. Li, Y. Zhao, C. Wang, G. Scalia, G. Eraslan, S. Nair, T. Biancalani, S. Ji, A. Regev,
        S. Levine, M. Uehara, "Derivative-free guidance in continuous and discrete diffusion models
-       with soft value-based decoding", 2024.
+       with soft value-based decoding", 2024, arXiv:2408.08252.
     .. [2] L. Wu, B. Trippe, C. Naesseth, D. Blei, J. Cunningham, "Practical and asymptotically
        exact conditional sampling in diffusion models", Advances in Neural Information Processing
-       Systems, 2023.
+       Systems, 2023, arXiv:2306.17775.
 
     Examples
     --------
@@ -516,9 +516,7 @@ def _target_of(
     if correct and not particles:
         raise ArgumentError("correct: only particles have weights to correct; leave it out")
     if correct and not (model.has_log_density and not model.runs_on_device):
-        raise ArgumentError(
-            f"correct: {type(model).__name__} does not know its log-density; leave it out"
-        )
+        raise ArgumentError(f"correct: {type(model).__name__} has no log-density; leave it out")
     default = 1 if particles else 10
     count = default if n_candidates is None else whole("n_candidates", n_candidates, 1, 2**20)
     share = probability("ess_threshold", ess_threshold, zero=True, one=True)

@@ -70,7 +70,7 @@ def checked(name: str, got: Any, n: int) -> Array:
         array = np.asarray(to_numpy(got), dtype=np.float64)
     except (TypeError, ValueError):
         raise TargetError(
-            f"{name}: a {type(got).__name__} came back that is no array of real numbers; shape "
+            f"{name}: a {type(got).__name__} came back that is not an array of real numbers; shape "
             f"({n},) is needed"
         ) from None
     if array.shape not in ((n,), (n, 1)):

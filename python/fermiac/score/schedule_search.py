@@ -112,7 +112,7 @@ def searched(
     References
     ----------
     .. [1] J. A. Nelder, R. Mead, "A simplex method for function minimization", The Computer
-       Journal, 1965.
+       Journal, 1965, doi:10.1093/comjnl/7.4.308.
 
     Examples
     --------

@@ -63,7 +63,7 @@ def karras(
     References
     ----------
     .. [1] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
-       diffusion-based generative models", 2022.
+       diffusion-based generative models", 2022, arXiv:2206.00364.
 
     Examples
     --------
@@ -93,6 +93,11 @@ def exponential(n_steps: int, sigma_min: float, sigma_max: float, final: str = "
     ------
     ArgumentError
         As for `karras`.
+
+    References
+    ----------
+    .. [1] C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu, "DPM-Solver: a fast ODE solver for
+       diffusion probabilistic model sampling in around 10 steps", NeurIPS, 2022, arXiv:2206.00927.
 
     Examples
     --------
@@ -126,6 +131,11 @@ def polyexponential(
     ------
     ArgumentError
         As for `karras`.
+
+    References
+    ----------
+    .. [1] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
+       diffusion-based generative models", NeurIPS, 2022, arXiv:2206.00364.
 
     Examples
     --------
@@ -167,7 +177,8 @@ def poly_t(
 
     References
     ----------
-    .. [1] Q. Zhang, Y. Chen, "Fast sampling of diffusion models with exponential integrator", 2023.
+    .. [1] Q. Zhang, Y. Chen, "Fast sampling of diffusion models with exponential integrator", 2023,
+       arXiv:2204.13902.
 
     Examples
     --------
@@ -204,6 +215,11 @@ def vp_uniform(
     ------
     ArgumentError
         As for `karras`.
+
+    References
+    ----------
+    .. [1] Y. Song, J. Sohl-Dickstein, D. P. Kingma, A. Kumar, S. Ermon, B. Poole, "Score-based
+       generative modeling through stochastic differential equations", ICLR, 2021, arXiv:2011.13456.
 
     Examples
     --------

@@ -47,6 +47,14 @@ class Stepper:
         Steps of the whole run.
     step_index : int
         Steps made.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.Gaussian([0.0], [[1.0]])
+    >>> run = fm.score.stepper(m, [[2.0], [1.0]], fm.score.karras(5, 0.1, 10.0), "heun")
+    >>> run.n_steps, run.step_index
+    (5, 0)
     """
 
     def __init__(self, call: Call) -> None:
@@ -176,7 +184,7 @@ class Stepper:
         if verify and not agree(probed, kept, 1e-5, 1e-6).all():
             raise CheckpointError(
                 f"{os.fspath(path)}: the model gives other numbers than when the file was written; "
-                "load it into a run of the same model, or say load(..., verify=False) if they are "
+                "load it into a run of the same model, or pass load(..., verify=False) if they are "
                 "random"
             )
         self._call.key = here["seed"]
@@ -224,6 +232,11 @@ def stepper(
     ------
     ArgumentError
         As of `integrate`.
+
+    References
+    ----------
+    .. [1] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
+       diffusion-based generative models", NeurIPS, 2022, arXiv:2206.00364.
 
     Examples
     --------

@@ -193,6 +193,14 @@ class TrainedScore(ScoreModel):
     """A `ScoreModel` from `train_score`, with the report of its training.
 
     `save` writes a model with the built-in network to a file, `load_score` reads it.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(0).normal((1000, 2))
+    >>> model = fm.score.train_score(x, n_steps=500, rng=0)  # doctest: +SKIP
+    >>> model.training.losses.shape  # doctest: +SKIP
+    (500,)
     """
 
     training: Training
@@ -331,9 +339,10 @@ def train_score(
     References
     ----------
     .. [1] P. Vincent, "A connection between score matching and denoising autoencoders", Neural
-       Computation, 2011.
+       Computation, 2011, doi:10.1162/NECO_a_00142.
     .. [2] T. Karras, M. Aittala, T. Aila, S. Laine, "Elucidating the design space of
-       diffusion-based generative models", Advances in Neural Information Processing Systems, 2022.
+       diffusion-based generative models", Advances in Neural Information Processing Systems, 2022,
+       arXiv:2206.00364.
 
     Examples
     --------

@@ -116,8 +116,10 @@ def genz(kind: str, a: ArrayLike, w: ArrayLike) -> BuiltinIntegrand:
 
     References
     ----------
-    .. [1] A. Genz, "Testing multidimensional integration routines", in Tools, Methods and
-       Languages for Scientific and Engineering Computation, 1984.
+    .. [1] A. Genz, "Testing multidimensional integration routines", in Tools, Methods and Languages
+       for Scientific and Engineering Computation, 1984.
+    .. [2] A. Genz, "A package for testing multiple integration subroutines", in Numerical
+       Integration, 1987, doi:10.1007/978-94-009-3889-2_33.
 
     Examples
     --------
@@ -163,9 +165,9 @@ def cantilever() -> BuiltinIntegrand:
 
     References
     ----------
-    .. [1] J. Demange-Chryst, F. Bachoc and J. Morio, "Efficient estimation of multiple
-       expectations with the same sample by adaptive importance sampling and control variates",
-       Statistics and Computing, 2023.
+    .. [1] J. Demange-Chryst, F. Bachoc and J. Morio, "Efficient estimation of multiple expectations
+       with the same sample by adaptive importance sampling and control variates", Statistics and
+       Computing, 2023, arXiv:2212.00568.
 
     Examples
     --------
@@ -199,8 +201,8 @@ def ishigami(a: float = 7.0, b: float = 0.1) -> BuiltinIntegrand:
 
     References
     ----------
-    .. [1] T. Ishigami and T. Homma, "An importance quantification technique in uncertainty
-       analysis for computer models", Proceedings of ISUMA '90, 1990.
+    .. [1] T. Ishigami and T. Homma, "An importance quantification technique in uncertainty analysis
+       for computer models", Proceedings of ISUMA '90, 1990, doi:10.1109/ISUMA.1990.151285.
 
     Examples
     --------
@@ -236,7 +238,8 @@ def g_function(a: ArrayLike) -> BuiltinIntegrand:
     References
     ----------
     .. [1] A. Saltelli and I. M. Sobol', "About the use of rank transformation in sensitivity
-       analysis of model output", Reliability Engineering and System Safety, 1995.
+       analysis of model output", Reliability Engineering and System Safety, 1995,
+       doi:10.1016/0951-8320(95)00099-2.
 
     Examples
     --------
@@ -354,9 +357,9 @@ def sobol_pick_freeze(model: BuiltinIntegrand) -> BuiltinIntegrand:
 
     References
     ----------
-    .. [1] J. Demange-Chryst, F. Bachoc and J. Morio, "Efficient estimation of multiple
-       expectations with the same sample by adaptive importance sampling and control variates",
-       Statistics and Computing, 2023.
+    .. [1] J. Demange-Chryst, F. Bachoc and J. Morio, "Efficient estimation of multiple expectations
+       with the same sample by adaptive importance sampling and control variates", Statistics and
+       Computing, 2023, arXiv:2212.00568.
 
     Examples
     --------

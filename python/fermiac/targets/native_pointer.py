@@ -85,6 +85,20 @@ class NativeTarget(LogDensity):
         Whether the function gives gradients.
     form : str
         ``"native"``.
+
+    Examples
+    --------
+    >>> import ctypes
+    >>> import fermiac as fm
+    >>> numbers, size = ctypes.POINTER(ctypes.c_double), ctypes.c_ssize_t
+    >>> @ctypes.CFUNCTYPE(ctypes.c_int, numbers, size, size, numbers, ctypes.c_void_p)
+    ... def parabola(x, n, d, out, user):
+    ...     for i in range(n):
+    ...         out[i] = -0.5 * x[i * d] ** 2
+    ...     return 0
+    >>> f = fm.targets.native(parabola, dim=1)
+    >>> f.form, f.dim, f.has_gradient
+    ('native', 1, False)
     """
 
     __slots__ = ("_density", "_integrand", "_name", "dim", "has_gradient", "n_outputs")
@@ -396,7 +410,7 @@ def pointer_of(obj: Any) -> Pointer:
     kind = type(obj)
     if isinstance(obj, int) and not isinstance(obj, bool):
         if not 0 < obj <= sys.maxsize * 2 + 1:
-            raise ArgumentError(f"pointer: {obj} given, which is no address")
+            raise ArgumentError(f"pointer: {obj} given, which is not an address")
         return Pointer(obj, None, None, f"at {obj:#x}")
     if kind.__name__ == "CFunc" and kind.__module__.startswith("numba."):
         return _of_ctypes(obj.ctypes, repr(obj.__name__))
@@ -590,7 +604,7 @@ def user_data_of(data: Any) -> tuple[int, Any]:
     """Return an address, and the object that must live as long as it is used."""
     if isinstance(data, int) and not isinstance(data, bool):
         if not 0 <= data <= sys.maxsize * 2 + 1:
-            raise ArgumentError(f"user_data: {data} given, which is no address")
+            raise ArgumentError(f"user_data: {data} given, which is not an address")
         return data, None
     if isinstance(data, _POINTERS):
         return ctypes.cast(data, ctypes.c_void_p).value or 0, data

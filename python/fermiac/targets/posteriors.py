@@ -241,7 +241,7 @@ def eight_schools(centered: bool = False) -> BuiltinDensity:
     References
     ----------
     D. B. Rubin, "Estimation in parallel randomized experiments", Journal of Educational Statistics
-    6, 1981.
+    6, 1981, doi:10.3102/10769986006004377.
 
     Examples
     --------

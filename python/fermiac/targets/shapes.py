@@ -54,7 +54,8 @@ def gaussian(mean: ArrayLike, precision: ArrayLike, *, banded: bool = False) -> 
 
     References
     ----------
-    H. Rue and L. Held, *Gaussian Markov Random Fields: Theory and Applications*, 2005.
+    H. Rue and L. Held, *Gaussian Markov Random Fields: Theory and Applications*, 2005,
+    doi:10.1201/9780203492024.
 
     Examples
     --------
@@ -121,7 +122,7 @@ def rosenbrock(
     References
     ----------
     F. Pagani, M. Wiegand and S. Nadarajah, "An n-dimensional Rosenbrock distribution for Markov
-    chain Monte Carlo testing", Scandinavian Journal of Statistics 49, 2022.
+    chain Monte Carlo testing", Scandinavian Journal of Statistics 49, 2022, doi:10.1111/sjos.12532.
 
     Examples
     --------
@@ -206,7 +207,7 @@ def banana(dim: int = 2, curvature: float = 0.1, scale: float = 10.0) -> Builtin
     References
     ----------
     H. Haario, E. Saksman and J. Tamminen, "Adaptive proposal distribution for random walk
-    Metropolis algorithm", Computational Statistics 14, 1999.
+    Metropolis algorithm", Computational Statistics 14, 1999, doi:10.1007/s001800050022.
 
     Examples
     --------
@@ -246,7 +247,7 @@ def funnel(dim: int = 10, scale: float = 3.0) -> BuiltinDensity:
 
     References
     ----------
-    R. M. Neal, "Slice sampling", The Annals of Statistics 31, 2003.
+    R. M. Neal, "Slice sampling", The Annals of Statistics 31, 2003, doi:10.1214/aos/1056562461.
 
     Examples
     --------

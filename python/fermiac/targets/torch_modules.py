@@ -38,7 +38,7 @@ def where_it_runs(module: Any, device: Any, dtype: Any) -> tuple[str, Any]:
         device = str(torch.device(device))
     except (TypeError, RuntimeError) as error:
         raise ArgumentError(
-            f"device: {shown(device)} given, which is no device: {error}"
+            f"device: {shown(device)} given, which is not a device: {error}"
         ) from error
     given = dtype
     if isinstance(dtype, str):

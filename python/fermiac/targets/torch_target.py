@@ -37,6 +37,14 @@ class TorchTarget(LogDensity):
         The device of the evaluation.
     dtype : torch.dtype
         The type of the evaluation.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> import torch  # doctest: +SKIP
+    >>> f = fm.targets.torch(lambda x: -0.5 * (x**2).sum(1), dim=2)  # doctest: +SKIP
+    >>> f.form, f.has_gradient  # doctest: +SKIP
+    ('torch', True)
     """
 
     __slots__ = ("_limit", "_max_batch", "_shares", "_torch", "device", "dim", "dtype", "module")

@@ -240,7 +240,8 @@ def simplex(k: int) -> Transform:
 
     References
     ----------
-    J. Aitchison, "The Statistical Analysis of Compositional Data", 1986.
+    J. Aitchison, "The Statistical Analysis of Compositional Data", 1986,
+    doi:10.1007/978-94-009-4109-0.
 
     Examples
     --------

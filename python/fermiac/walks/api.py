@@ -235,12 +235,14 @@ def walk(
     References
     ----------
     .. [1] J. Hu, Y.-T. Ma, D. Y. Eun, "Beyond self-repellent kernels: history-driven target towards
-       efficient nonlinear MCMC on general graphs", ICML, 2025.
-    .. [2] V. Doshi, J. Hu, D. Y. Eun, "Self-repellent random walks on general graphs", ICML, 2023.
+       efficient nonlinear MCMC on general graphs", ICML, 2025, arXiv:2505.18300.
+    .. [2] V. Doshi, J. Hu, D. Y. Eun, "Self-repellent random walks on general graphs", ICML, 2023,
+       arXiv:2305.05097.
     .. [3] D. J. Amit, G. Parisi, L. Peliti, "Asymptotic behavior of the 'true' self-avoiding walk",
-       Physical Review B, 1983.
+       Physical Review B, 1983, doi:10.1103/PhysRevB.27.1635.
     .. [4] C.-H. Lee, X. Xu, D. Y. Eun, "Beyond random walk and Metropolis-Hastings samplers: why
-       you should not backtrack for unbiased graph sampling", SIGMETRICS, 2012.
+       you should not backtrack for unbiased graph sampling", SIGMETRICS, 2012,
+       doi:10.1145/2254756.2254795.
 
     Examples
     --------
@@ -320,8 +322,8 @@ def walk(
     _check_streams(record, function, stop, on_block, many)
     if stop is not None and history != "private" and strategy.repels:
         raise ArgumentError(
-            f"stop: given with history={shown(history)}, under which walkers are no replicas, so "
-            "that no error is known; take history='private'"
+            f"stop: given with history={shown(history)}, under which walkers are not "
+            "independent and their standard error is unknown; use history='private'"
         )
     nodes = None if init is None else initial_nodes(init, many, None, net, 0)
     allowed, notes = net._check_walkable(nodes, component, on_stuck)
@@ -456,15 +458,15 @@ def _check_streams(
                 f"stop: {shown(stop)} given; a fermiac.walks.StopAtStderr is needed"
             )
         if f is None:
-            raise ArgumentError("stop: given without f=, the function whose average is to be known")
+            raise ArgumentError("stop: given without f=, the function to average")
         if n_walkers < 2:
-            raise ArgumentError("stop: one walker cannot tell an error; take more")
+            raise ArgumentError("stop: one walker gives no standard error; use more")
     if on_block is not None and not callable(on_block):
         raise ArgumentError(f"on_block: {shown(on_block)} given; a callable is needed")
     if record == "none" and f is None and on_block is None:
         raise ArgumentError(
-            "record: 'none' was given without f= or on_block=, so that nothing would come of the "
-            "walk; give one of them, or record='visits' or 'path'"
+            "record: 'none' was given without f= or on_block=, so that the walk would return "
+            "nothing; give one of them, or record='visits' or 'path'"
         )
 
 

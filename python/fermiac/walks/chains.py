@@ -43,6 +43,12 @@ class BaseChain:
 
     A new chain is a subclass with its `name`, the facts that differ from those here, and `moves`,
     the probabilities of its transition matrix. It is registered in `CHAINS`.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> isinstance(fm.walks.MHRW(), fm.walks.BaseChain), fm.walks.MHRW().name
+    (True, 'mhrw')
     """
 
     #: The string that stands for the chain with its default settings.
@@ -124,6 +130,11 @@ class SRW(BaseChain):
 
     Its stationary law is that of the degrees.
 
+    References
+    ----------
+    .. [1] D. A. Levin, Y. Peres, "Markov Chains and Mixing Times", American Mathematical Society,
+       2017, doi:10.1090/mbk/107.
+
     Examples
     --------
     >>> import fermiac as fm
@@ -156,6 +167,11 @@ class Weighted(BaseChain):
     """To a neighbour by the weights of the edges.
 
     Its stationary law is that of the strengths, the sums of the weights at each node.
+
+    References
+    ----------
+    .. [1] D. A. Levin, Y. Peres, "Markov Chains and Mixing Times", American Mathematical Society,
+       2017, doi:10.1090/mbk/107.
 
     Examples
     --------
@@ -199,6 +215,11 @@ class MaxDegree(BaseChain):
 
     It stays otherwise. Its stationary law is uniform.
 
+    References
+    ----------
+    .. [1] S. Boyd, P. Diaconis, L. Xiao, "Fastest mixing Markov chain on a graph", SIAM Review,
+       2004, doi:10.1137/S0036144503423264.
+
     Examples
     --------
     >>> import fermiac as fm
@@ -228,6 +249,14 @@ class MaxDegree(BaseChain):
 class MHRW(BaseChain):
     """The Metropolis–Hastings walk: a uniform neighbour, accepted or refused by the target.
 
+    References
+    ----------
+    .. [1] N. Metropolis, A. W. Rosenbluth, M. N. Rosenbluth, A. H. Teller, E. Teller, "Equation of
+       state calculations by fast computing machines", Journal of Chemical Physics, 1953,
+       doi:10.1063/1.1699114.
+    .. [2] W. K. Hastings, "Monte Carlo sampling methods using Markov chains and their
+       applications", Biometrika, 1970, doi:10.1093/biomet/57.1.97.
+
     Examples
     --------
     >>> import fermiac as fm
@@ -248,6 +277,11 @@ class MHRW(BaseChain):
 @dataclass(frozen=True)
 class Barker(BaseChain):
     """The walk with Barker's acceptance R / (1 + R), which has no kink.
+
+    References
+    ----------
+    .. [1] A. A. Barker, "Monte Carlo calculations of the radial distribution functions for a
+       proton-electron plasma", Australian Journal of Physics, 1965, doi:10.1071/PH650119.
 
     Examples
     --------
@@ -275,7 +309,8 @@ class MHDA(BaseChain):
     References
     ----------
     .. [1] C.-H. Lee, X. Xu, D. Y. Eun, "Beyond random walk and Metropolis-Hastings samplers: why
-       you should not backtrack for unbiased graph sampling", SIGMETRICS, 2012.
+       you should not backtrack for unbiased graph sampling", SIGMETRICS, 2012,
+       doi:10.1145/2254756.2254795.
 
     Examples
     --------
@@ -298,6 +333,11 @@ class NBRW(BaseChain):
     """The non-backtracking walk: to a neighbour other than the last node, each equally likely.
 
     It goes back where there is no other neighbour. Its stationary law is that of the degrees.
+
+    References
+    ----------
+    .. [1] N. Alon, I. Benjamini, E. Lubetzky, S. Sodin, "Non-backtracking random walks mix faster",
+       Communications in Contemporary Mathematics, 2007, doi:10.1142/S0219199707002551.
 
     Examples
     --------
@@ -346,7 +386,8 @@ class MTM(BaseChain):
     References
     ----------
     .. [1] J. S. Liu, F. Liang, W. H. Wong, "The multiple-try method and local optimization in
-       Metropolis sampling", Journal of the American Statistical Association, 2000.
+       Metropolis sampling", Journal of the American Statistical Association, 2000,
+       doi:10.1080/01621459.2000.10473908.
 
     Examples
     --------
@@ -399,7 +440,8 @@ class Node2Vec(BaseChain):
 
     References
     ----------
-    .. [1] A. Grover, J. Leskovec, "node2vec: Scalable feature learning for networks", KDD 2016.
+    .. [1] A. Grover, J. Leskovec, "node2vec: Scalable feature learning for networks", KDD 2016,
+       doi:10.1145/2939672.2939754.
 
     Examples
     --------
@@ -442,6 +484,11 @@ class Lazy(BaseChain):
     ------
     ArgumentError
         For a probability outside of [0, 1), or a base of another kind.
+
+    References
+    ----------
+    .. [1] D. A. Levin, Y. Peres, "Markov Chains and Mixing Times", American Mathematical Society,
+       2017, doi:10.1090/mbk/107.
 
     Examples
     --------

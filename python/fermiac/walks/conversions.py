@@ -275,7 +275,7 @@ def of_scipy(
         directed = not graph.is_symmetric
     elif validate == "full":
         graph._require_symmetric(
-            "the matrix of an undirected graph is symmetric; add its transpose, or say "
+            "the matrix of an undirected graph is symmetric; add its transpose, or pass "
             "directed=True"
         )
     arrays = (graph.indptr, graph.indices, graph.weights, bool(directed), graph.labels)

@@ -169,7 +169,9 @@ def _block(given: Any) -> tuple[Any, NDArray[np.float64] | None]:
             edges, weights = edges[:, :2], np.array(edges[:, 2], dtype=np.float64)
             whole_ends = edges.astype(np.int64)
             if (whole_ends != edges).any():
-                raise ArgumentError("edges: an end is no whole number; nodes are numbered from 0")
+                raise ArgumentError(
+                    "edges: an end is not a whole number; nodes are numbered from 0"
+                )
             edges = whole_ends
     pairs, _ = nodes("edges", edges, 2)
     if pairs.ndim != 2 or pairs.shape[1] != 2:

@@ -54,8 +54,8 @@ def ratio(parts: Parts) -> tuple[Array, Array]:
     n = len(parts.sums)
     if n < 2 and not parts.shared:
         raise ArgumentError(
-            "n_walkers: one walker cannot tell an error; walk with at least 2, better 8 or more, "
-            "or ask stderr(f, method='batch') of a path without repellence"
+            "n_walkers: one walker gives no standard error; use at least 2, better 8 or more, or "
+            "stderr(f, method='batch') of a path without repellence"
         )
     mean = parts.sums.sum(axis=0) / parts.weights.sum()
     if n < 2:
@@ -120,14 +120,14 @@ def _estimate(
     exponent = walk.settings["step_exponent"]
     if exponent < 1.0 and walk._alpha > 0.0 and not settings["prior"]:
         text = (
-            f"with step_exponent={exponent:g} the history is never quiet, and averages have a bias "
-            f"of the order n^-{exponent:g} that the error does not hold; take 1 where it matters"
+            f"with step_exponent={exponent:g} averages have a bias of the order n^-{exponent:g}, "
+            "which the standard error does not include; use step_exponent=1"
         )
         found.append((ConvergenceWarning, text))
     if not walk.exact_target:
         text = (
-            f"a history of {walk.settings['memory_size']} nodes (memory_size=) comes only near the "
-            "target, and the error does not hold how near"
+            f"with a history of {walk.settings['memory_size']} nodes (memory_size=) the walk only "
+            "approximates the target, and the standard error does not include the difference"
         )
         found.append((FermiacWarning, text))
 
@@ -162,13 +162,13 @@ def few_walkers(walk: WalkResult) -> list[tuple[type[FermiacWarning], str]]:
         return []
     if n == 1:
         text = (
-            "walkers that share a history are no replicas, so that the error is not known; merge "
-            f"{_FEW} walks or more, of different seeds, or take history='private'"
+            "walkers that share a history are not independent, so that the standard error is "
+            f"unknown; merge {_FEW} walks or more of different seeds, or use history='private'"
         )
     else:
         text = (
-            f"{n} {'walks' if walk._shares_history else 'walkers'} tell their spread, and so the "
-            f"error, to {100 / np.sqrt(2 * n - 2):.0f} % only; take {_FEW} or more"
+            f"with {n} {'walks' if walk._shares_history else 'walkers'} the standard error itself "
+            f"is uncertain by {100 / np.sqrt(2 * n - 2):.0f} %; use {_FEW} or more"
         )
     return [(FermiacWarning, text)]
 

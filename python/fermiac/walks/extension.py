@@ -85,7 +85,7 @@ def extend(
     job, state = getattr(walk, "_job", None), getattr(walk, "_state", None)
     if job is None or state is None:
         raise ArgumentError(
-            f"walk: {shown(walk)} given, which does not know how to go on; what fermiac.walks.walk "
+            f"walk: {shown(walk)} given, which cannot be continued; what fermiac.walks.walk "
             "returned is needed, in the same process and with keep_state=True (else: call walk "
             "with checkpoint= and a larger n_steps)"
         )
@@ -154,6 +154,13 @@ def corpus(
         For an argument outside its domain.
     MemoryLimitError
         If a part would take more memory than the machine has.
+
+    References
+    ----------
+    .. [1] B. Perozzi, R. Al-Rfou, S. Skiena, "DeepWalk: online learning of social representations",
+       KDD, 2014, doi:10.1145/2623330.2623732.
+    .. [2] A. Grover, J. Leskovec, "node2vec: Scalable feature learning for networks", KDD, 2016,
+       doi:10.1145/2939672.2939754.
 
     Examples
     --------

@@ -119,6 +119,16 @@ class TorchLoss:
     Notes
     -----
     Each loss must only depend on its own row.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> import torch  # doctest: +SKIP
+    >>> data = torch.arange(5.0)  # doctest: +SKIP
+    >>> def loss(theta, nodes):
+    ...     return 0.5 * (theta[:, 0] - data[nodes]) ** 2
+    >>> fm.walks.TorchLoss(loss, dim=1).dim  # doctest: +SKIP
+    1
     """
 
     __slots__ = ("_target", "dim")

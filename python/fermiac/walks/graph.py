@@ -103,7 +103,7 @@ class Graph(Rows):
                 if not one_way:
                     self._require_symmetric(
                         "an edge of an undirected graph stands in the rows of both its ends; give "
-                        "both (Graph.from_edges does it), or say directed=True"
+                        "both (Graph.from_edges does it), or pass directed=True"
                     )
 
     @classmethod

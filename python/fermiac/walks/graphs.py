@@ -98,7 +98,8 @@ def erdos_renyi(n: int, m: int, *, directed: bool = False, rng: RngLike = None) 
 
     References
     ----------
-    .. [1] J. Black and P. Rogaway (2002), "Ciphers with arbitrary finite domains", CT-RSA.
+    .. [1] J. Black and P. Rogaway (2002), "Ciphers with arbitrary finite domains", CT-RSA,
+       doi:10.1007/3-540-45760-7_9.
 
     Examples
     --------
@@ -193,7 +194,7 @@ def rmat(
     References
     ----------
     .. [1] D. Chakrabarti, Y. Zhan and C. Faloutsos (2004), "R-MAT: A recursive model for graph
-       mining", SDM.
+       mining", SDM, doi:10.1137/1.9781611972740.43.
 
     Examples
     --------
@@ -235,6 +236,13 @@ def rmat_edges(
     ------
     ArgumentError
         For numbers out of range.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> blocks = list(fm.walks.graphs.rmat_edges(8, edge_factor=4, rng=0))
+    >>> blocks[0].shape[1], blocks[0].dtype.name
+    (2, 'uint32')
     """
     scale = whole("scale", scale, 1, 32)
     needed = "a number above 0, at most 2**20, is needed"
@@ -281,7 +289,7 @@ def barabasi_albert(n: int, m: int, *, rng: RngLike = None) -> Graph:
     References
     ----------
     .. [1] A.-L. Barabási and R. Albert (1999), "Emergence of scaling in random networks", Science
-       286.
+       286, doi:10.1126/science.286.5439.509.
 
     Examples
     --------
@@ -323,7 +331,7 @@ def watts_strogatz(n: int, k: int, p: float, *, rng: RngLike = None) -> Graph:
     References
     ----------
     .. [1] D. J. Watts and S. H. Strogatz (1998), "Collective dynamics of 'small-world' networks",
-       Nature 393.
+       Nature 393, doi:10.1038/30918.
 
     Examples
     --------
@@ -367,9 +375,9 @@ def stochastic_block(
     References
     ----------
     .. [1] P. W. Holland, K. B. Laskey and S. Leinhardt (1983), "Stochastic blockmodels: first
-       steps", Social Networks 5.
+       steps", Social Networks 5, doi:10.1016/0378-8733(83)90021-7.
     .. [2] V. Batagelj and U. Brandes (2005), "Efficient generation of large random networks",
-       Physical Review E 71.
+       Physical Review E 71, doi:10.1103/PhysRevE.71.036113.
 
     Examples
     --------
@@ -390,7 +398,7 @@ def stochastic_block(
             f"{len(counts)} groups"
         )
     if not one_way and not np.array_equal(chances, chances.T):
-        raise ArgumentError("p: it is not symmetric; make it so, or say directed=True")
+        raise ArgumentError("p: it is not symmetric; make it so, or pass directed=True")
     edges = _core.walks_stochastic_block(
         counts, chances.ravel().tolist(), one_way, key_of(rng), resolve_threads(None)
     )
@@ -430,9 +438,10 @@ def random_regular(n: int, d: int, *, rng: RngLike = None) -> Graph:
     References
     ----------
     .. [1] B. Bollobás (1980), "A probabilistic proof of an asymptotic formula for the number of
-       labelled regular graphs", European Journal of Combinatorics 1(4).
+       labelled regular graphs", European Journal of Combinatorics 1(4),
+       doi:10.1016/S0195-6698(80)80030-8.
     .. [2] B. D. McKay and N. C. Wormald (1990), "Uniform generation of random regular graphs of
-       moderate degree", Journal of Algorithms 11(1).
+       moderate degree", Journal of Algorithms 11(1), doi:10.1016/0196-6774(90)90029-E.
 
     Examples
     --------

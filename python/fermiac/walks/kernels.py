@@ -117,6 +117,12 @@ class HistoryKernel:
 
     A new kernel is a subclass with its `name` and the facts that differ from those here. It is
     registered in `KERNELS`.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> isinstance(fm.walks.SRRW(alpha=5), fm.walks.HistoryKernel), fm.walks.SRRW(alpha=5).name
+    (True, 'srrw')
     """
 
     #: The string that stands for the kernel with its default settings.
@@ -271,7 +277,8 @@ class SRRW(_Scan):
 
     References
     ----------
-    .. [1] V. Doshi, J. Hu, D. Y. Eun, "Self-repellent random walks on general graphs", ICML, 2023.
+    .. [1] V. Doshi, J. Hu, D. Y. Eun, "Self-repellent random walks on general graphs", ICML, 2023,
+       arXiv:2305.05097.
 
     Examples
     --------
@@ -304,7 +311,7 @@ class HDT(_Repellent):
     References
     ----------
     .. [1] J. Hu, Y.-T. Ma, D. Y. Eun, "Beyond self-repellent kernels: history-driven target towards
-       efficient nonlinear MCMC on general graphs", ICML, 2025.
+       efficient nonlinear MCMC on general graphs", ICML, 2025, arXiv:2505.18300.
 
     Examples
     --------
@@ -364,7 +371,7 @@ class TSAW(_Scan):
     References
     ----------
     .. [1] D. J. Amit, G. Parisi, L. Peliti, "Asymptotic behavior of the 'true' self-avoiding walk",
-       Physical Review B, 1983.
+       Physical Review B, 1983, doi:10.1103/PhysRevB.27.1635.
 
     Examples
     --------
@@ -400,7 +407,7 @@ class Rotor(_AlongEdges):
     References
     ----------
     .. [1] J. N. Cooper, J. Spencer, "Simulating a random walk with constant error", Combinatorics,
-       Probability and Computing, 2006.
+       Probability and Computing, 2006, doi:10.1017/S0963548306007565.
 
     Examples
     --------
@@ -422,6 +429,13 @@ class Rotor(_AlongEdges):
 @dataclass(frozen=True)
 class SAW(_AlongEdges):
     """The self-avoiding walk: to nodes not yet visited, until there is none.
+
+    References
+    ----------
+    .. [1] N. Madras, G. Slade, "The Self-Avoiding Walk", Birkhäuser, 1996,
+       doi:10.1007/978-1-4614-6025-1.
+    .. [2] M. N. Rosenbluth, A. W. Rosenbluth, "Monte Carlo calculation of the average extension of
+       molecular chains", Journal of Chemical Physics, 1955, doi:10.1063/1.1741967.
 
     Examples
     --------

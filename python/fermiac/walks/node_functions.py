@@ -107,7 +107,7 @@ class NodeFunction:
         try:
             values = np.asarray(got)
         except ValueError as error:
-            raise TargetError(f"{self._name}: gave what is no array: {error}") from error
+            raise TargetError(f"{self._name}: gave what is not an array: {error}") from error
         if np.ma.is_masked(got):
             raise TargetError(f"{self._name}: gave masked values; finite numbers are needed")
         if (

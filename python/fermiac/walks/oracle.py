@@ -168,6 +168,11 @@ class Crawler:
     `walk` on the whole graph with the same rows. Pseudo-counts are in proportion to the target, 1
     for the first node.
 
+    References
+    ----------
+    .. [1] M. Gjoka, M. Kurant, C. T. Butts, A. Markopoulou, "Walking in Facebook: a case study of
+       unbiased sampling of OSNs", INFOCOM, 2010, doi:10.1109/INFCOM.2010.5462078.
+
     Examples
     --------
     The mean degree of a graph, from a crawl over a part of it:
@@ -357,7 +362,8 @@ class Crawler:
             return []
         return [
             f"walkers with history have made {each:.2g} steps for each node discovered; with fewer "
-            f"than {_FEW} the averages lean to nodes of high degree; walk on, or take kernel='none'"
+            f"than {_FEW} averages are biased towards nodes of high degree; walk on, or use "
+            "kernel='none'"
         ]
 
     def _result(

@@ -204,7 +204,7 @@ class WalkResult(WalkData):
         References
         ----------
         .. [1] J. M. Flegal, G. L. Jones, "Batch means and spectral variance estimators in Markov
-           chain Monte Carlo", Annals of Statistics, 2010.
+           chain Monte Carlo", Annals of Statistics, 2010, doi:10.1214/09-AOS735.
 
         Examples
         --------
@@ -259,7 +259,7 @@ class WalkResult(WalkData):
         References
         ----------
         .. [1] L. Katzir, E. Liberty, O. Somekh, "Estimating sizes of social networks via biased
-           sampling", WWW, 2011.
+           sampling", WWW, 2011, doi:10.1145/1963405.1963489.
 
         Examples
         --------

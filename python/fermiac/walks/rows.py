@@ -25,7 +25,15 @@ Weights: TypeAlias = "NDArray[np.float32] | NDArray[np.float64]"
 
 
 class Components(NamedTuple):
-    """The connected components of a graph, in the order of their first nodes."""
+    """The connected components of a graph, in the order of their first nodes.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> graph = fm.walks.Graph.from_edges(np.array([[0, 1], [1, 2], [2, 0], [3, 4]]))
+    >>> graph.components.sizes
+    array([3, 2])
+    """
 
     labels: NDArray[np.int64]
     """The component of each node, shape (n_nodes,)."""

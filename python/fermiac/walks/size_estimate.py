@@ -81,7 +81,7 @@ def estimate_size(walk: WalkResult, gap: int) -> Estimate:
         found.append((ConvergenceWarning, text))
         cov = np.full((2, 2), np.inf)
     elif n_walkers < 2:
-        text = "one walker cannot tell an error of the size; walk with 8 or more"
+        text = "one walker gives no standard error of the size; use 8 or more"
         found.append((FermiacWarning, text))
         cov = np.full((2, 2), np.nan)
     else:

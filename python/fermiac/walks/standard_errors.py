@@ -137,8 +137,8 @@ def _theory(
     if noise > 0.3:
         found = (
             ConvergenceWarning,
-            f"the history is still noisy (history_noise {noise:.2g}, where the limit wants less "
-            "than 0.3), so that errors are larger than the theory says; walk longer, or take alpha "
-            "of at most 10, or base='barker'",
+            f"the history is still noisy (history_noise {noise:.2g}, should be below 0.3), so that "
+            "errors are larger than the theory predicts; use more steps, alpha of at most 10, or "
+            "base='barker'",
         )
     return variance, found

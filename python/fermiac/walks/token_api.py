@@ -214,7 +214,7 @@ def optimize(
     References
     ----------
     .. [1] J. Hu, V. Doshi, D. Y. Eun, "Accelerating distributed stochastic optimization via
-       self-repellent random walks", ICLR 2024.
+       self-repellent random walks", ICLR 2024, arXiv:2401.09665.
 
     Examples
     --------

@@ -73,6 +73,15 @@ class OptimizeResult(Result):
         The recorded steps, parameters, and objective.
     state : mapping of arrays or None
         The state from which ``state=`` continues.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> ring = fm.walks.graphs.ring_of_cliques(5, 5)
+    >>> loss = fm.walks.Quadratic(1.0, np.arange(25.0))
+    >>> o = fm.walks.optimize(loss, ring, n_tokens=16, n_steps=5000, rng=0)
+    >>> bool(abs(o.theta[0] - loss.minimum()[0]) < 1.0)
+    True
     """
 
     thetas: Array

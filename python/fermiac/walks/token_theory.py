@@ -96,7 +96,7 @@ def token_covariance(
     References
     ----------
     .. [1] J. Hu, V. Doshi, D. Y. Eun, "Accelerating distributed stochastic optimization via
-       self-repellent random walks", ICLR 2024.
+       self-repellent random walks", ICLR 2024, arXiv:2401.09665.
 
     Examples
     --------
@@ -177,6 +177,11 @@ def predict(
     kink where the history is even, reach the limit late: the error exceeds the prediction by about
     the relative size of the noise of the history times alpha, :math:`\alpha \gamma_n^{1/2} \max_i
     V_{ii}^{1/2} / \mu_i` with the variances V of visits. The base ``"barker"`` is smooth there.
+
+    References
+    ----------
+    .. [1] J. Hu, V. Doshi, D. Y. Eun, "Accelerating distributed stochastic optimization via
+       self-repellent random walks", ICLR, 2024, arXiv:2401.09665.
 
     Examples
     --------

@@ -163,15 +163,16 @@ def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
         text = (
             f"the histories of the walkers were young: they settle in about {needed} steps, and "
             f"the average begins after {walk.burn_in} of {walk.n_steps} ({each:.3g} per node). It "
-            "leans to nodes that are reached first, and the error does not hold by how much; take "
-            f"n_steps={2 * needed} or more with burn_in='auto', or kernel='none'"
+            "is biased towards nodes that are reached first, and the standard error does not "
+            f"include this bias; use n_steps={2 * needed} or more with burn_in='auto', or "
+            "kernel='none'"
         )
         return [(ConvergenceWarning, text)]
     missed = _missed(walk) if needed else 0.0
     if missed > _MISSED:
         text = (
             f"after the burn-in a walker met only {1.0 - missed:.0%} of the graph, by the weights "
-            "of its nodes: walks mix slowly here, each history knows a part of the graph alone, and "
+            "of its nodes: walks mix slowly here, each history knows a part of the graph only, and "
             "the error does not include the bias of that; take more steps, or kernel='none'"
         )
         return [(ConvergenceWarning, text)]
@@ -182,9 +183,9 @@ def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
         return []
     told = "unknown without visits" if noise is None else f"{noise:.2g}"
     text = (
-        f"the history is still noisy (alpha times the spread of the visits to a node is {told}, "
-        f"where the limit wants less than {_QUIET}): with Metropolis' acceptance averages may have "
-        "a bias of the order of their error, which does not hold it; take kernel='srrw', "
+        f"the history is still noisy (alpha times the spread of the visits to a node is {told} "
+        f"and should be below {_QUIET}): with Metropolis acceptance averages may have a bias of "
+        "the order of their standard error, which does not include it; use kernel='srrw', "
         "base='barker' or more steps"
     )
     return [(ConvergenceWarning, text)]
@@ -255,8 +256,8 @@ def unsettled(
     if kernel.is_superefficient and not walk.settings["burn_in"]:
         text = (
             f"with kernel={kernel.name!r} the bias of the start falls no faster than the spread of "
-            "the walkers, which does not hold it; give a burn_in=, a twentieth of the steps for "
-            "instance, after which it is gone"
+            "the walkers, and the standard error does not include it; pass burn_in=, for instance "
+            "a twentieth of the steps"
         )
         return [(ConvergenceWarning, text)]
     if kernel.is_deterministic:  # no variance describes them
@@ -274,8 +275,8 @@ def unsettled(
     which = "" if len(mean) == 1 else f" (average {worst} of {len(mean)})"
     text = (
         f"the average has not settled: after {steps} steps of each walker it was "
-        f"{before[worst]:.6g}, after {walk._n_counted} it is {mean[worst]:.6g}, with a "
-        f"standard error of {stderr[worst]:.2g}{which}, which does not hold what is left, about "
-        f"{left:.2g}; take more steps rather than more walkers, or a longer burn_in="
+        f"{before[worst]:.6g}, after {walk._n_counted} it is {mean[worst]:.6g}{which}; a bias of "
+        f"about {left:.2g} remains, {abs(left) / max(stderr[worst], 1e-300):.2g} times the "
+        "standard error; use more steps rather than more walkers, or a longer burn_in="
     )
     return [(ConvergenceWarning, text)]

@@ -116,11 +116,12 @@ def asymptotic_variance(
     References
     ----------
     .. [1] V. Doshi, J. Hu, D. Y. Eun, "Self-repellent random walks on general graphs: achieving
-       minimal sampling variance via nonlinear Markov chains", ICML 2023.
+       minimal sampling variance via nonlinear Markov chains", ICML 2023, arXiv:2305.05097.
     .. [2] J. Hu, Y.-T. Ma, D. Y. Eun, "Beyond self-repellent kernels: history-driven target towards
-       efficient nonlinear MCMC on general graphs", ICML 2025.
+       efficient nonlinear MCMC on general graphs", ICML 2025, arXiv:2505.18300.
     .. [3] C.-H. Lee, X. Xu, D. Y. Eun, "Beyond random walk and Metropolis-Hastings samplers: why
-       you should not backtrack for unbiased graph sampling", SIGMETRICS 2012.
+       you should not backtrack for unbiased graph sampling", SIGMETRICS 2012,
+       doi:10.1145/2254756.2254795.
 
     Examples
     --------
@@ -188,6 +189,11 @@ def spectral_gap(
         undirected and connected.
     NumericalError
         If Lanczos' method does not converge.
+
+    References
+    ----------
+    .. [1] D. A. Levin, Y. Peres, "Markov Chains and Mixing Times", American Mathematical Society,
+       2017, doi:10.1090/mbk/107.
 
     Examples
     --------

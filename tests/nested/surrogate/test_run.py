@@ -39,7 +39,7 @@ def warned(f: Any, *, seed: int = 0, n_live: int, **options: Any) -> tuple[Any, 
             surrogate=Surrogate(**{**SMALL, **options}),
         )
     assert all(warning.message.result is r for warning in told)  # type: ignore[union-attr]
-    assert r.warnings == tuple(str(warning.message) for warning in told)
+    assert r.warnings == tuple(warning.message.args[0] for warning in told)
     return r, told
 
 

@@ -99,9 +99,9 @@ class Surrogate:
     References
     ----------
     .. [1] I. Gómez-Vargas, J. A. Vázquez, "Deep learning and genetic algorithms for cosmological
-       Bayesian inference speed-up", Physical Review D, 2024.
+       Bayesian inference speed-up", Physical Review D, 2024, doi:10.1103/PhysRevD.110.083518.
     .. [2] J. U. Lange, "nautilus: boosting Bayesian importance nested sampling with deep learning",
-       Monthly Notices of the Royal Astronomical Society, 2023.
+       Monthly Notices of the Royal Astronomical Society, 2023, doi:10.1093/mnras/stad2441.
 
     Examples
     --------
@@ -167,10 +167,10 @@ class Surrogate:
             yes("correct", self.correct)
         if self.init_use == "live":
             raise ArgumentError(
-                "init_use: 'live' given; points that a genetic algorithm found are no draws from "
-                "the prior, and live points must be: they would shrink the prior mass by what they "
-                "crowd into, and raise the evidence as much; use init_use='mixture', which samples "
-                "near them and divides the likelihood by as much, or 'training' or 'audit'"
+                "init_use: 'live' given; live points must be draws from the prior, and points of a "
+                "genetic algorithm are not: they would bias the evidence upwards; use "
+                "init_use='mixture', which samples near them and corrects for it, or 'training' "
+                "or 'audit'"
             )
         choice("init_use", self.init_use, _USES)
         if self.init == "prior" and self.init_use != "training":
@@ -276,6 +276,20 @@ class SurrogateReport(Result):
     timings : mapping of str to float
         Seconds of wall time: ``pilot``, ``training``, ``gate``, ``run``, ``correction``, ``plain``;
         and ``call``, those of one log-likelihood call.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> import fermiac as fm
+    >>> prior = fm.distributions.Uniform([-9.0, -9.0], [9.0, 9.0])
+    >>> surrogate = fm.nested.Surrogate(layers=(16, 16))
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore")  # the likelihood is too cheap for a surrogate
+    ...     r = fm.nested.sample(
+    ...         lambda x: -0.5 * (x**2).sum(axis=1), prior, surrogate=surrogate, rng=0
+    ...     )
+    >>> r.surrogate.mode, r.surrogate.n_true <= r.surrogate.n_evals
+    ('two-pass', True)
     """
 
     mode: str

@@ -98,7 +98,7 @@ def _two_pass(work: Work, found: Search | None) -> tuple[NestedResult, list[Find
         if agrees:
             break
         if attempt == 1:
-            raise Refused("the likelihood is high where it is low, and after a training still is")
+            raise Refused("it is low where the likelihood is high, also after retraining")
         model = pilot.trained(again=True)
     work.told["log_evidence"] = result.log_evidence
     told = findings(result, loop.info, work.max_time)

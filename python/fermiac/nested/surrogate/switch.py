@@ -32,7 +32,7 @@ def switched(work: Work) -> tuple[NestedResult, list[Finding]]:
     first = pilot.loop.result()
     levels = first.trace["level"]
     if not len(levels) or pilot.n_runs > 1:
-        raise Refused("the likelihood had to be asked until the end")
+        raise Refused("the likelihood had to be evaluated until the end")
     level = float(levels[-1])
     alive = first.log_likelihoods > level
     old = np.where(alive, _values(model, first), -np.inf)

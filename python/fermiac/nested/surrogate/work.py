@@ -87,7 +87,7 @@ class Work:
             try:
                 result = loop.run_to_end()
             except NumericalError as error:
-                raise Refused(f"the run on it broke down: {error}") from error
+                raise Refused(f"the run with it failed: {error}") from error
             asked = self.truth.n - before
         self.count("n_surrogate", loop.info["n_evals"] - asked)
         return result
