@@ -38,6 +38,11 @@ class DiscreteLaw(BuiltInLaw):
     def _measure(self) -> Measure:
         return "counting"
 
+    def _support(self) -> list[tuple[float, float]]:
+        assert self._handle is not None
+        ends = self._handle.from_unit(np.repeat([[0.0], [1.0]], self.dim, axis=1))
+        return [(float(low), float(high)) for low, high in ends.T]
+
     def _moment(self, of: Callable[..., Array]) -> float | Array:
         values = {name: np.atleast_1d(np.asarray(x)) for name, x in self._values.items()}
         moment = np.broadcast_to(of(**values), (self.dim,))

@@ -225,9 +225,6 @@ def evidence(
         law = start_law(model)
     law, params = named_law(law, params)
     law = with_dim(law)
-    # Points of a half-line pass through logarithms, which leave no whole numbers.
-    if law._measure() == "counting":
-        refuse_points("law", "counting", "evidence", "fermiac.nested.sample takes it as a prior")
     if scheme != "snis":
         refuse_points("law", law._measure(), f"scheme={scheme!r}", "give scheme='snis'")
     target = as_target(

@@ -265,11 +265,6 @@ impl Count {
             }
         }
     }
-
-    fn support(&self) -> Support {
-        let top = self.largest();
-        if top < f64::INFINITY { Support::Between(0.0, top) } else { Support::Above(0.0) }
-    }
 }
 
 fn probability(name: &str, p: f64) -> Result<f64> {
@@ -359,7 +354,8 @@ impl Law for Counts {
         Ok(())
     }
 
+    /// The whole line: a map of a half-line to the line and back leaves no whole numbers.
     fn support(&self) -> Vec<Support> {
-        self.0.iter().map(Count::support).collect()
+        vec![Support::Real; self.dim()]
     }
 }
