@@ -209,7 +209,9 @@ def evidence(
     True
     """
     start = time.perf_counter()
-    found = as_target(log_density) if law is None and is_model(log_density) else log_density
+    found = log_density
+    if law is None and is_model(log_density):
+        found, args, kwargs = as_target(log_density, args=args, kwargs=kwargs), (), None
     model = found if isinstance(found, ModelTarget) else None
     if model is not None and (names is not None or gradient is not None):
         raise ArgumentError(

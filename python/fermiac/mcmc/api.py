@@ -101,9 +101,9 @@ def sample(
         (n, d), that returns (n,), -inf where the density is 0. It need not be normalised. With
         `params` it takes the parameters by name. Functions in Python and torch modules are called
         with the points of all chains at once, on the calling thread; built-in and native targets
-        run on all threads. Or a model of PyMC, Bambi, BridgeStan or NumPyro; its draws are
-        constrained, with deterministic quantities (see `fermiac.targets.from_pymc`, `from_stan`
-        and `from_numpyro`).
+        run on all threads. Or a model of PyMC, Bambi, BridgeStan or NumPyro (with its data as
+        `args` and `kwargs`); its draws are constrained, with deterministic quantities (see
+        `fermiac.targets.from_pymc`, `from_stan` and `from_numpyro`).
     dim : int, optional
         Coordinates of a point. Laws and targets of `fermiac.targets` know theirs, and `params`
         tells it.

@@ -105,8 +105,8 @@ def sample(
         As `fermiac.targets.as_target` takes it: a function takes a batch of points, shape (n, d),
         and returns (n,) values, -inf where the likelihood is 0. Constants shift `log_evidence`.
         With `params`, or a prior by names, it takes the parameters by name. Or a model of PyMC or
-        NumPyro, likelihood and prior in one: its points move in its unconstrained space, and draws
-        are its parameters and deterministic quantities.
+        NumPyro (with its data as `args` and `kwargs`), likelihood and prior in one: its points move
+        in its unconstrained space, and draws are its parameters and deterministic quantities.
     prior : law, sequence of laws, mapping, or callable; not for a model
         A law with a map from the unit cube (`fermiac.distributions.Uniform`, `Normal`, `Product`,
         ...); a list of laws, also frozen ones of scipy.stats, for the coordinates in order; a
@@ -289,7 +289,7 @@ def sample(
         "gradient": gradient is not None,
         "surrogate": surrogate is not None,
     }
-    model = as_model(log_likelihood, prior, given)
+    model = as_model(log_likelihood, prior, args, kwargs, given)
     target: Any
     n_blobs = as_blobs(blobs)
     if model is not None:

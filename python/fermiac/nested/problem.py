@@ -17,6 +17,7 @@ from fermiac.targets.conversion import Gradient, adapted
 from fermiac.targets.density import LogDensity
 from fermiac.targets.model import ModelTarget
 from fermiac.targets.models import is_model, model_target
+from fermiac.targets.named import arguments_of
 from fermiac.targets.native_pointer import NativeTarget
 from fermiac.targets.rows import compare_rows
 
@@ -107,14 +108,16 @@ class Prior:
         return getattr(self._call, "__qualname__", type(self._call).__qualname__)
 
 
-def as_model(given: Any, prior: Any, others: Mapping[str, bool]) -> ModelTarget | None:
+def as_model(
+    given: Any, prior: Any, args: Any, kwargs: Any, others: Mapping[str, bool]
+) -> ModelTarget | None:
     """Return the model that was given for a likelihood and its prior, if it is one.
 
-    `others` says of further arguments whether they were given.
+    `args` and `kwargs` are its data. `others` says of further arguments whether they were given.
     """
     model = given if isinstance(given, ModelTarget) else None
     if model is None and prior is None and is_model(given):
-        model = model_target(given)
+        model = model_target(given, *arguments_of(args, kwargs))
     if model is None:
         if prior is None:
             raise ArgumentError(

@@ -61,8 +61,9 @@ def as_target(
         A log-density of `fermiac.targets`; a law (of `fermiac.distributions` or a frozen one of
         scipy.stats); a torch module (see `torch`); a function pointer of numba, ctypes, cffi or
         SciPy that has a signature (see `native`); a model of PyMC, Bambi, BridgeStan or NumPyro
-        (see `from_pymc`, `from_stan`, `from_numpyro`); or a function that takes a batch of points,
-        shape (n, d), and gives (n,): -inf where the density is 0. It need not be normalised.
+        (see `from_pymc`, `from_stan`, `from_numpyro`; the data of a NumPyro model are `args` and
+        `kwargs`); or a function that takes a batch of points, shape (n, d), and gives (n,): -inf
+        where the density is 0. It need not be normalised.
     dim : int, optional
         Coordinates of a point; needed unless `obj` or `params` has it, and checked if it does.
     gradient : None, True, "finite" or callable, default None
@@ -150,7 +151,7 @@ def as_target(
     elif _is_native(obj):
         target = _native(obj, _needed(dim))
     elif dim is None and gradient is None and is_model(obj):
-        target = model_target(obj)
+        target, further = model_target(obj, *further), ((), {})
     elif callable(obj):
         names = None if variables is None else variables.names
         f: Callable[[Array], Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fermiac.errors import ArgumentError
@@ -18,12 +19,18 @@ def is_model(obj: Any) -> bool:
     return is_pymc(obj) or is_stan(obj) or is_numpyro(obj)
 
 
-def model_target(obj: Any) -> ModelTarget:
-    """Return a model as a target."""
+def model_target(
+    obj: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+) -> ModelTarget:
+    """Return a model as a target; `args` and `kwargs` are the data of a model of NumPyro."""
+    if is_numpyro(obj):
+        return from_numpyro(obj, *args, **(kwargs or {}))
+    if args or kwargs:
+        raise ArgumentError(
+            f"args, kwargs: given with a {type(obj).__name__}, which has its data; leave them out"
+        )
     if is_pymc(obj):
         return from_pymc(obj)
     if is_stan(obj):
         return from_stan(obj)
-    if is_numpyro(obj):
-        return from_numpyro(obj)
     raise ArgumentError(f"model: {type(obj).__name__} given, which is no model that is known")
