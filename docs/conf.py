@@ -21,6 +21,9 @@ import reference  # noqa: E402
 
 import fermiac  # noqa: E402
 
+# With a backend from outside, the cells of tutorials would show no pictures.
+os.environ.pop("MPLBACKEND", None)
+
 reference.write(HERE / "reference")
 root_pages.write(HERE / "project")
 

@@ -80,8 +80,8 @@ def test_what_spreadsheets_write(capsys: Captured, tmp_path: Path, mark: str, en
         (b"tp,fp,fn,tn,TP\n1,2,3,4,5\n", "more than one column tp"),
         (b"tp,fp,fn,tn,error\n1,2,3,4,5\n", "a column error, which the output will have, too"),
         (b'tp,fp,fn,tn,x\n1,2,3,4,\n1,2,3,4,"a\n1,2,3,4,b\n', "line 3: the row that begins here"),
-        ("tp,fp,fn,tn\n".encode("utf-16"), "no text in UTF-8"),
-        (b"tp,fp,fn,tn,x\n1,2,3,4,\xe9\n", "no text in UTF-8"),
+        ("tp,fp,fn,tn\n".encode("utf-16"), "not text in UTF-8"),
+        (b"tp,fp,fn,tn,x\n1,2,3,4,\xe9\n", "not text in UTF-8"),
         (b"tp,fp,fn,tn,x\n1,2,3,4," + b"x" * 200_000, "line 2: the row that begins here"),
     ],
 )

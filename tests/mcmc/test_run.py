@@ -182,7 +182,7 @@ def test_time_may_end_a_run(whole: fm.mcmc.Chains) -> None:
     assert s.warnings[0].startswith(f"max_time: the run ended after {limit:g} s with")
     assert [w.message.args[0] for w in caught] == list(s.warnings)
     assert begins_like(s, whole)
-    with pytest.raises(BudgetExhausted, match="which are the warm-up"):
+    with pytest.raises(BudgetExhausted, match="transitions of warm-up"):
         run(n_warmup=10**7, max_time=0.05)
 
 
@@ -380,7 +380,7 @@ def test_workers_of_an_executor() -> None:
         ({"names": ["a", "b"]}, "3 different names"),
         ({"names": "abc"}, "3 different names"),
         ({"names": ["a", "a", "b"]}, "3 different names"),
-        ({"init": "prior"}, "give the law itself"),
+        ({"init": "prior"}, "no prior is known here"),
         ({"init": "elsewhere"}, "one of 'jitter', 'mode', 'pathfinder'"),
         ({"init": np.zeros((3, 3))}, r"init: an array of shape \(3, 3\) given"),
         ({"init": np.full(3, np.nan)}, "init: NaN was given"),

@@ -44,8 +44,8 @@ def test_a_regressor_of_the_user_is_fitted_at_every_level() -> None:
     [
         (lambda x: x[:2, 0], r"shape \(2,\) came back; \(40,\)"),
         (lambda x: np.where(x[:, 0] > 0, np.nan, 0.0), "nan came back"),
-        (lambda x: "good", "no array of real numbers"),
-        (lambda x: x[:, 0] + 0j, "no array of real numbers"),
+        (lambda x: "good", "not an array of real numbers"),
+        (lambda x: x[:, 0] + 0j, "not an array of real numbers"),
     ],
     ids=["shape", "nan", "text", "complex"],
 )

@@ -170,7 +170,7 @@ def test_walk_takes_oracles(tmp_path: Any) -> None:
     np.testing.assert_array_equal(kept.visits, w.visits)
     with pytest.raises(ArgumentError, match="history"):
         fm.walks.walk(oracle, history="shared_sync", **settings)
-    with pytest.raises(ArgumentError, match="go on"):
+    with pytest.raises(ArgumentError, match="cannot be continued"):
         fm.walks.extend(w, 10)
 
 

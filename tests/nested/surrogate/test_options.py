@@ -55,7 +55,7 @@ def test_names_of_surrogates() -> None:
 
 
 def test_genetic_points_cannot_be_live() -> None:
-    with pytest.raises(ArgumentError, match=r"no draws from the prior.*mixture"):
+    with pytest.raises(ArgumentError, match=r"must be draws from the prior.*mixture"):
         Surrogate(init="genetic", init_use="live")
 
 
