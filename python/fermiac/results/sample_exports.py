@@ -102,7 +102,7 @@ class SampleExports:
         observed_data : mapping of str to array_like, optional
             The data; by default `Sample.observed_data`.
         prior : Sample or mapping of str to array_like, optional
-            Draws from the prior: a sample, or arrays (n, *shape) or (chains, n, *shape) by the
+            Draws from the prior: a sample, or arrays (n, ...) or (chains, n, ...) by the
             names of the variables.
 
         Returns

@@ -172,7 +172,7 @@ class ModelTarget(LogDensity):
         ----------
         x : array_like of shape (..., constrained_dim), or mapping of str to array_like
             Constrained points; those of deterministic quantities are not used. Or the parameters by
-            name, each of shape (..., *its shape).
+            name, each of shape (...) and then its own.
 
         Returns
         -------
@@ -212,8 +212,8 @@ class ModelTarget(LogDensity):
 
         Returns
         -------
-        dict of str to ndarray, shape (..., *shape of the observed variable)
-            Their sum is the log-density without that of the prior and of potentials.
+        dict of str to ndarray
+            Each of shape (...) and then that of the observed variable. Their sum is the log-density without that of the prior and of potentials.
 
         Raises
         ------
