@@ -213,7 +213,8 @@ class ModelTarget(LogDensity):
         Returns
         -------
         dict of str to ndarray
-            Each of shape (...) and then that of the observed variable. Their sum is the log-density without that of the prior and of potentials.
+            Each of shape (...) and then that of the observed variable. Their sum is the log-density
+            without that of the prior and of potentials.
 
         Raises
         ------
