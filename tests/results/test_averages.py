@@ -193,3 +193,31 @@ def test_a_parameter_is_averaged_by_its_name() -> None:
     assert s.expect("mu", names=["location"]).names == ("location",)
     with pytest.raises(KeyError, match="did you mean 'm'"):
         s.expect("mo")
+
+
+def test_functions_take_parameters_by_name() -> None:
+    x = fm.random.Stream(0).normal((4, 500, 3))
+    s = fm.Sample.from_arrays(x, names=["mu", "theta[0]", "theta[1]"])
+    e = s.expect(lambda theta, mu: theta[:, 1] * mu)
+    same = s.expect(lambda x: x[:, 2] * x[:, 0])
+    assert (e.mean, e.stderr) == (same.mean, same.stderr)
+    assert s.expect(lambda *, mu: mu**2).mean == s.expect(lambda x: x[:, 0] ** 2).mean
+    # One argument is the batch, whatever its name; arguments with defaults are none of a sample.
+    assert s.expect(lambda mu, power=2: mu[:, 2] ** power).mean == np.mean(x[..., 2] ** 2)
+    with pytest.raises(fm.errors.ArgumentError, match="needs 'thetta'.*did you mean 'theta'"):
+        s.expect(lambda mu, thetta: mu)
+
+
+def test_several_parameters_are_averaged_by_their_names() -> None:
+    x = fm.random.Stream(0).normal((4, 500, 3))
+    s = fm.Sample.from_arrays(x, names=["mu", "theta[0]", "theta[1]"])
+    e = s.expect(["theta", "mu"])
+    same = s.expect(lambda x: x[:, [1, 2, 0]])
+    np.testing.assert_array_equal(e.mean, same.mean)
+    np.testing.assert_array_equal(e.stderr, same.stderr)
+    assert e.names == ("theta[0]", "theta[1]", "mu")
+    assert s.expect(["mu"]).mean.shape == (1,)
+    with pytest.raises(KeyError, match="no parameter 'zzz'; there are mu, theta"):
+        s.expect(["mu", "zzz"])
+    with pytest.raises(fm.errors.ArgumentError, match="comes twice"):
+        s.expect(["mu", "mu"])

@@ -151,8 +151,9 @@ class Variables:
         if tight in self.names:
             return [self.names.index(tight)]
         known = list(self.shapes)
+        hint = suggestion(name, known)
         raise UnknownNameError(
-            f"no parameter {shown(name)}; {suggestion(name, known)}There are "
+            f"no parameter {shown(name)}; {hint}{'There' if hint else 'there'} are "
             f"{', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
         )
 
@@ -190,9 +191,10 @@ class Variables:
             If a variable is missing or unknown, or the shapes do not fit.
         """
         if unknown := [name for name in values if name not in self.shapes]:
+            hint = suggestion(str(unknown[0]), list(self.shapes))
             raise ArgumentError(
-                f"{what}: no parameter {shown(unknown[0])}; "
-                f"{suggestion(str(unknown[0]), list(self.shapes))}There are {list(self.shapes)}"
+                f"{what}: no parameter {shown(unknown[0])}; {hint}"
+                f"{'There' if hint else 'there'} are {list(self.shapes)}"
             )
         if missing := [name for name in self.shapes if name not in values]:
             raise ArgumentError(f"{what}: {missing[0]!r} is missing; give {list(self.shapes)}")

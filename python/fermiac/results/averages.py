@@ -24,6 +24,7 @@ from fermiac.results.result import Finding, warn
 from fermiac.results.summary import Summary
 from fermiac.targets.callables import CallableIntegrand
 from fermiac.targets.conversion import adapted, as_integrand, compared, is_integrand
+from fermiac.targets.named import by_name
 
 if TYPE_CHECKING:
     from fermiac.results.sample import Sample
@@ -52,6 +53,12 @@ def expect(
     used = sample._log_weights(law) > -np.inf
     if isinstance(f, str):
         names, f = _named(sample, f, names)
+    elif isinstance(f, list | tuple) and f and all(isinstance(item, str) for item in f):
+        columns = sample.variables.positions(f, "f")
+        names = [sample._labels[j] for j in columns] if names is None else names
+        f = sample._points[:, columns]
+    elif callable(f):
+        f = by_name(f, sample.variables, "f")
     values, scalar, is_complex = _values(sample, f, used, "f", "the integrand")
     outputs = values.shape[1] // 2 if is_complex else values.shape[1]
     named = labels(names if names is not None else column_names(f), outputs, "function")

@@ -350,7 +350,7 @@ class Sample(SampleExports, SamplePlots, Result):
 
     def expect(
         self,
-        f: Callable[[Array], ArrayLike] | BuiltinIntegrand | ArrayLike | str,
+        f: Callable[..., ArrayLike] | BuiltinIntegrand | ArrayLike | str | Sequence[str],
         *,
         controls: str | Callable[[Array], ArrayLike] | ArrayLike | None = None,
         degree: int = 2,
@@ -362,10 +362,12 @@ class Sample(SampleExports, SamplePlots, Result):
 
         Parameters
         ----------
-        f : callable, built-in integrand, array_like or str
+        f : callable, built-in integrand, array_like, str or list of str
             Takes a batch of points, shape (n, d), and returns (n,), or (n, K) for K functions; or
-            the values themselves. It may be complex. The name of a parameter stands for its
-            coordinates.
+            the values themselves. It may be complex. The name of a parameter, or a list of
+            names, stands for the coordinates. A function that needs two or more arguments takes
+            parameters by name, each with an axis for the batch, (n, \*shape); so does one with
+            arguments by keyword only, ``lambda *, tau: tau**2``.
         controls : {"stein"}, callable, array_like or None, default None
             Control variates: functions with known mean zero, shape (n, m), on which `f` is
             regressed. ``"stein"`` makes them from the gradients of the log-density, which the
@@ -447,6 +449,9 @@ class Sample(SampleExports, SamplePlots, Result):
         >>> e = s.expect(lambda x: x[:, 0] ** 2, controls="stein")
         >>> bool(abs(e.mean - 1) < 1e-9)
         True
+        >>> pair = fm.Sample.from_arrays([[1.0, 2.0], [3.0, 4.0]], names=["a", "b"])
+        >>> pair.expect(["b", "a"]).mean.tolist(), pair.expect(lambda a, b: a * b).mean
+        ([3.0, 2.0], 7.0)
         """
         return averages.expect(self, f, controls, degree, law, names, n_threads)
 

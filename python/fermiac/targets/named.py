@@ -25,6 +25,7 @@ __all__ = [
     "arguments_of",
     "bound",
     "bound_gradient",
+    "by_name",
     "named_law",
     "names_of",
 ]
@@ -161,6 +162,48 @@ class Bound:
     def _error(self, problem: str) -> ArgumentError:
         name = getattr(self.f, "__qualname__", type(self.f).__qualname__)
         return ArgumentError(f"{self.what}: the function {name} was given; {problem}")
+
+
+def by_name(f: Callable[..., Any], variables: Variables, what: str) -> Callable[..., Any]:
+    """Return a function that takes several parameters by name as a function of points.
+
+    A function that needs a single argument, by position, is one of points already.
+
+    Parameters
+    ----------
+    f : callable
+        May take some of the variables only. Of any other kind it is returned as it is.
+    variables : Variables
+    what : str
+        The argument that the function was given as, for messages.
+
+    Raises
+    ------
+    ArgumentError
+        If the function needs several arguments, and one of them is no variable.
+    """
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):  # of a function that is not written in Python
+        return f
+    needed = [
+        p
+        for p in parameters
+        if p.default is _KINDS.empty
+        and p.kind in (_KINDS.POSITIONAL_OR_KEYWORD, _KINDS.KEYWORD_ONLY)
+    ]
+    if len(needed) < 2 and not any(p.kind is _KINDS.KEYWORD_ONLY for p in needed):
+        return f
+    asked = [p.name for p in needed]
+    known = list(variables.shapes)
+    if unknown := [name for name in asked if name not in variables.shapes]:
+        raise ArgumentError(
+            f"{what}: the function {getattr(f, '__qualname__', type(f).__qualname__)} was given; "
+            f"it needs {unknown[0]!r}, which is none of the parameters {known[:12]}; "
+            f"{suggestion(unknown[0], known)}a function of parameters takes them by name, any "
+            "other takes points (n, d) as its only argument"
+        )
+    return lambda x: f(**{name: variables.pick(x, name) for name in asked})
 
 
 class BoundGradient(Bound):
