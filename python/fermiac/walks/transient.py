@@ -222,12 +222,12 @@ def remaining(walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: A
     Where it falls like 1 / n, what is left is the difference of the first part and the whole, over
     the ratio of their lengths minus 1. Of the square of the difference only the part counts that
     exceeds what chance explains. Kernels without randomness have no other error than this one, of
-    which three times the whole difference is a bound: it falls more slowly where walks mix slowly.
+    which four times the whole difference is a bound: it falls more slowly where walks mix slowly.
     """
     steps, before = early
     moved = before - mean
     if walk._kernel.is_deterministic:
-        return 3.0 * moved
+        return 4.0 * moved
     if not np.isfinite(stderr).all():
         return np.zeros_like(mean)
     if walk._kernel.is_superefficient:
