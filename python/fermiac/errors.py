@@ -58,7 +58,16 @@ class ArgumentError(FermiacError, ValueError):
 
 
 class CallError(ArgumentError, TypeError):
-    """A call has an argument that the function does not know, too many of them, or too few."""
+    """A call has an argument that the function does not know, too many of them, or too few.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.mcmc.sample(fm.targets.banana(), nwalkers=8)
+    Traceback (most recent call last):
+        ...
+    fermiac.errors.CallError: fermiac.mcmc.sample: there is no argument 'nwalkers'; it is ...
+    """
 
 
 class RangeError(ArgumentError):
@@ -76,7 +85,17 @@ class RangeError(ArgumentError):
 
 
 class UnknownNameError(ArgumentError, KeyError):
-    """There is no parameter of this name; the message has the nearest."""
+    """There is no parameter of this name; the message has the nearest.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> s = fm.Sample.from_arrays([[1.0, 2.0], [3.0, 4.0]], names=["mu", "tau"])
+    >>> s["tua"]
+    Traceback (most recent call last):
+        ...
+    fermiac.errors.UnknownNameError: ...
+    """
 
     # A KeyError would show the quoted text.
     __str__ = Exception.__str__

@@ -268,7 +268,9 @@ def test_rules_that_stop_ensembles() -> None:
     s = run(rhat=None, ess=50)
     time = fm.diagnostics.autocorr_time(s.draws).max()
     assert 50 * time <= s.draws.shape[1] < 2000
-    with pytest.warns(ConvergenceWarning, match=r"ESS of \d+ where 50000 .* time of .* 50 are"):
+    with pytest.warns(
+        ConvergenceWarning, match=r"ESS of \d+ instead of 50000, .* time of .* must be 50"
+    ):
         run(rhat=None, ess=50_000)
 
 

@@ -108,7 +108,7 @@ def test_some_coordinates_keep_the_labels_of_whole_variables() -> None:
         ({"log_likelihood": {"y": np.zeros((4, 49))}}, r"\(4, 500\) is needed"),
         ({"log_likelihood": {"y": np.full((4, 500), np.nan)}}, "nan given"),
         ({"log_likelihood": 3}, "log_likelihood: 3 given; a mapping"),
-        ({"observed_data": {"y": ["a"]}}, "'y' is no array of real numbers"),
+        ({"observed_data": {"y": ["a"]}}, "'y' is not an array of real numbers"),
         ({"observed_data": {"y": [1.0]}}, "'pupil' has 5 labels, and y has 1"),
     ],
 )

@@ -140,7 +140,7 @@ def test_what_is_refused() -> None:
     wrong = ctypes.CFUNCTYPE(ctypes.c_int, NUMBERS, ctypes.c_size_t)(lambda y, n: 0)
     with pytest.raises(ArgumentError, match=r"const double \*s, double \*out, size_t n"):
         ScoreModel(wrong, "x0", dim=DIM)
-    with pytest.raises(ArgumentError, match="no address"):
+    with pytest.raises(ArgumentError, match="not an address"):
         ScoreModel(-5, "x0", dim=DIM)
     address = ctypes.cast(data, ctypes.c_void_p).value
     untyped = ctypes.CDLL(None).free

@@ -13,3 +13,7 @@ from fermiac.random.quasi import sobol
 from fermiac.random.stream import Stream
 
 __all__ = ["RngLike", "Stream", "key_of", "sobol"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

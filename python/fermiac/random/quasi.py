@@ -89,16 +89,16 @@ def sobol(
     References
     ----------
     .. [1] S. Joe and F. Y. Kuo (2008), "Constructing Sobol sequences with better two-dimensional
-       projections", SIAM Journal on Scientific Computing 30(5), https://doi.org/10.1137/070709359.
-    .. [2] A. B. Owen (2020), "On dropping the first Sobol' point", https://arxiv.org/abs/2008.08051.
+       projections", SIAM Journal on Scientific Computing 30(5), doi:10.1137/070709359.
+    .. [2] A. B. Owen (2020), "On dropping the first Sobol' point", arXiv:2008.08051.
     .. [3] J. Matousek (1998), "On the L2-discrepancy for anchored boxes", Journal of Complexity
-       14(4), https://doi.org/10.1006/jcom.1998.0489.
+       14(4), doi:10.1006/jcom.1998.0489.
     .. [4] A. B. Owen (1995), "Randomly permuted (t, m, s)-nets and (t, s)-sequences", in Monte
        Carlo and Quasi-Monte Carlo Methods in Scientific Computing, Lecture Notes in Statistics 106,
-       https://doi.org/10.1007/978-1-4612-2552-2_19.
+       doi:10.1007/978-1-4612-2552-2_19.
     .. [5] A. B. Owen (2003), "Variance with alternative scramblings of digital nets", ACM
        Transactions on Modeling and Computer Simulation 13(4),
-       https://doi.org/10.1145/945511.945518.
+       doi:10.1145/945511.945518.
 
     Examples
     --------

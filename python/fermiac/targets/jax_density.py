@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.validate import shown, whole
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 from fermiac.targets.density import LogDensity
@@ -34,6 +35,12 @@ class JaxDensity(LogDensity):
         ``"python"``: the interpreter calls it for a batch of points.
     names : tuple of str or None
         None.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp, fermiac as fm  # doctest: +SKIP
+    >>> f = fm.targets.from_jax(lambda x: -0.5 * jnp.sum(x**2), 3)  # doctest: +SKIP
+    >>> s = fm.mcmc.sample(f, rng=0)  # doctest: +SKIP
     """
 
     form = "python"
@@ -72,6 +79,7 @@ class JaxDensity(LogDensity):
         return f"from_jax({getattr(self._f, '__name__', shown(self._f))}, {self.dim})"
 
 
+@public
 def from_jax(log_density: Callable[[Any], Any], dim: int) -> JaxDensity:
     """Return a log-density that is written in JAX, with its gradient.
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.validate import shown
 from fermiac._base.variables import Variables
 from fermiac.errors import ArgumentError
@@ -30,6 +31,7 @@ Site = Mapping[str, Any]
 _RADIUS = 2.0
 
 
+@public
 def from_numpyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> NumPyroTarget:
     """Return the posterior of a NumPyro model as a log-density.
 

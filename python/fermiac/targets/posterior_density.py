@@ -42,6 +42,14 @@ class PosteriorDensity(LogDensity):
         Their names, where the prior, `params` or the likelihood has any.
     has_gradient : bool
         Whether both parts have a gradient.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> prior = fm.distributions.Normal(0.0, 3.0)
+    >>> target = fm.targets.posterior(fm.targets.as_target(fm.distributions.Normal(1.0)), prior)
+    >>> target.dim, target.has_gradient
+    (1, True)
     """
 
     __slots__ = ("_prior_density", "dim", "has_gradient", "log_likelihood", "names", "prior")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.validate import choice, shown
 from fermiac._base.variables import Variables
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
@@ -30,6 +31,7 @@ _BOUNDS = {"LogTransform": (0.0, math.inf), "LogOddsTransform": (0.0, 1.0)}
 _BOUNDS |= {"SimplexTransform": (0.0, 1.0), "LogExpM1": (0.0, math.inf)}
 
 
+@public
 def from_pymc(model: Any, *, backend: str = "auto") -> PyMCTarget:
     """Return the posterior of a PyMC model as a log-density.
 

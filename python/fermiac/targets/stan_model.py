@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.calls import public
 from fermiac._base.validate import shown, texts, whole
 from fermiac._base.variables import Variables
 from fermiac.errors import ArgumentError, TargetError
@@ -72,6 +73,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 }
 
 
+@public
 def from_stan(
     model: Any,
     data: Any = None,
