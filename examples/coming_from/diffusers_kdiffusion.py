@@ -11,14 +11,14 @@ weights, means, variances = [0.5, 0.3, 0.2], [[0, 0], [3, 1], [-2, 3]], [0.25, 0
 model = fm.score.GaussianMixture(weights, means, variances)
 exact = np.array(weights) @ np.array(means)
 
-# k-diffusion: get_sigmas_karras, then sample_dpmpp_2m.
+# k-diffusion: get_sigmas_karras, then sample_dpmpp_2m. The names of both libraries are known.
 n = 4000
 sigmas = fm.score.karras(20, 0.01, 80.0)
 noise = sigmas[0] * np.random.default_rng(0).normal(size=(n, 2))
-for name in ("euler", "heun", "dpmpp_2m", "unipc2"):
+for name in ("sample_euler", "sample_heun", "sample_dpmpp_2m", "UniPCMultistepScheduler"):
     x = fm.score.integrate(model, noise, sigmas, name)
     stderr = x.std(axis=0, ddof=1) / np.sqrt(n)
-    print(f"{name:>9}: mean {x.mean(axis=0).round(3)} ± {stderr.round(3)}, exact {exact}")
+    print(f"{name:>23}: mean {x.mean(axis=0).round(3)} ± {stderr.round(3)}, exact {exact}")
     assert np.all(abs(x.mean(axis=0) - exact) < 5 * stderr)
 
 
@@ -47,13 +47,19 @@ gap = abs(found.log_density - model.log_density(points, 0.05)).max()
 print(f"log-likelihood: largest difference {gap:.1e}")
 assert gap < 0.02
 
-# Guidance by a reward: the law is tilted by exp(r / alpha).
-# In a pipeline: pipe.scheduler = fm.score.DiffusersScheduler.from_config(pipe.scheduler.config)
+# In a pipeline: pipe.scheduler = fm.score.DiffusersScheduler.from_config(pipe.scheduler.config).
+# Here is the loop of a pipeline, with the network above.
 if importlib.util.find_spec("torch") and importlib.util.find_spec("diffusers"):
+    import torch
     from diffusers import DPMSolverMultistepScheduler
 
-    theirs = DPMSolverMultistepScheduler()
-    ours = fm.score.DiffusersScheduler.from_config(theirs.config)
-    theirs.set_timesteps(20)
-    ours.set_timesteps(20)
-    print(ours.timesteps, theirs.timesteps)
+    scheduler = fm.score.DiffusersScheduler.from_config(DPMSolverMultistepScheduler().config)
+    scheduler.set_timesteps(40)
+    x = torch.randn(n, 2, generator=torch.Generator().manual_seed(0)) * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        output = torch.as_tensor(unet(x.numpy(), np.full(n, float(t))), dtype=x.dtype)
+        x = scheduler.step(output, t, x).prev_sample
+    squares = x.numpy() ** 2
+    variance, stderr = squares.mean(axis=0), squares.std(axis=0, ddof=1) / np.sqrt(n)
+    print(f"in a pipeline: variance {variance} ± {stderr}, exact 4")
+    assert np.all(abs(variance - 4) < 5 * stderr)
