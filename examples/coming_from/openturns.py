@@ -61,7 +61,7 @@ measured = np.log(0.20)
 posterior = fm.targets.posterior(
     lambda **x: stats.norm.logpdf(np.log(deflection(**x)), measured, 0.05), law
 )
-z = fm.importance.evidence(posterior, law, rng=1)
+z = fm.importance.evidence(posterior, rng=1)
 print(z.sample.summary(var_names=["load", "length"]))
 truth = stats.norm.logpdf(measured, mu, np.hypot(sd, 0.05))
 table.append(("log evidence", z.log_evidence, z.log_evidence_stderr, truth))

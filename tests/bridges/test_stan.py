@@ -111,7 +111,7 @@ def test_rejected_points_are_without_density(target: Any, libraries: dict[bool, 
     assert values[1] == -np.inf
     assert np.isfinite(values[[0, 2, 3, 4]]).all()
     assert "Scale parameter is 0" in target._complaint
-    with pytest.raises(TargetError, match=r"no start with density.*Scale parameter is 0"):
+    with pytest.raises(TargetError, match=r"random starts had zero density.*Scale parameter is 0"):
         fm.mcmc.sample(target, init=_far(), rng=0)
     assert counter(libraries[True], "bs_test_messages") == 0
 

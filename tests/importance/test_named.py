@@ -79,3 +79,18 @@ def test_what_does_not_fit(f, more, message):
 def test_params_must_fit_the_law():
     with pytest.raises(ArgumentError, match="params: 1 coordinates"):
         fm.importance.expect(lambda a: a, Normal([0, 0]), params=["a"])
+
+
+def test_evidence_of_a_posterior_starts_from_its_prior():
+    prior = {"a": Normal(0.0, 2.0), "b": Normal(0.0, 2.0)}
+    posterior = fm.targets.posterior(lambda a, b: -0.5 * (a + b - 1.0) ** 2, prior)
+    z = fm.importance.evidence(posterior, n=5000, rng=0)
+    same = fm.importance.evidence(posterior, prior, n=5000, rng=0)
+    assert z.log_evidence == same.log_evidence
+    assert z.sample.names == ("a", "b")
+    exact = -0.5 / 9.0 - np.log(
+        3.0
+    )  # the density of a + b at 1, with variance 1 + 8, times sqrt(2 pi)
+    assert abs(z.log_evidence - exact) < 5 * z.log_evidence_stderr
+    with pytest.raises(ArgumentError, match="but posteriors"):
+        fm.importance.evidence(lambda x: x[:, 0], n=5000, rng=0)

@@ -106,3 +106,29 @@ def test_evaluations_for_differences_are_counted():
     given = {"n_live": 50, "max_evals": 600, "rng": 1, "sampler": "galilean", "check": False}
     r = fm.nested.sample(f, prior, gradient="finite", **given)
     assert r.n_evals == sum(calls)
+
+
+def test_a_posterior_brings_its_likelihood_and_its_prior():
+    prior = {"a": Normal(0.0, 2.0), "b": Normal(0.0, 2.0)}
+
+    def likelihood(a, b):
+        return -0.5 * (a + b - 1.0) ** 2
+
+    posterior = fm.targets.posterior(likelihood, prior)
+    r = fm.nested.sample(posterior, n_live=100, rng=0)
+    same = fm.nested.sample(likelihood, prior, n_live=100, rng=0)
+    assert (r.log_evidence, r.names) == (same.log_evidence, ("a", "b"))
+    exact = st.norm.logpdf(1.0, 0.0, 3.0) + 0.5 * np.log(2 * np.pi)
+    assert abs(r.log_evidence - exact) < 5 * r.log_evidence_stderr
+    with pytest.raises(ArgumentError, match=r"prior: .* would count twice"):
+        fm.nested.sample(posterior, prior, rng=0)
+    with pytest.raises(ArgumentError, match="dictionary of laws"):
+        fm.nested.sample(likelihood, rng=0)
+
+
+def test_a_posterior_of_points_keeps_its_names():
+    posterior = fm.targets.posterior(
+        lambda x: -0.5 * (x**2).sum(axis=1), [Normal(0.0, 2.0), Uniform(-1.0, 1.0)]
+    )
+    r = fm.nested.sample(posterior, n_live=100, names=["a", "b"], rng=0)
+    assert r.names == ("a", "b")

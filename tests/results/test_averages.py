@@ -204,7 +204,7 @@ def test_functions_take_parameters_by_name() -> None:
     assert s.expect(lambda *, mu: mu**2).mean == s.expect(lambda x: x[:, 0] ** 2).mean
     # One argument is the batch, whatever its name; arguments with defaults are none of a sample.
     assert s.expect(lambda mu, power=2: mu[:, 2] ** power).mean == np.mean(x[..., 2] ** 2)
-    with pytest.raises(fm.errors.ArgumentError, match="needs 'thetta'.*did you mean 'theta'"):
+    with pytest.raises(fm.errors.ArgumentError, match=r"needs 'thetta'.*did you mean 'theta'"):
         s.expect(lambda mu, thetta: mu)
 
 

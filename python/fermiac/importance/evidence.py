@@ -30,6 +30,7 @@ from fermiac.targets.conversion import Gradient
 from fermiac.targets.model import ModelTarget
 from fermiac.targets.models import is_model
 from fermiac.targets.named import named_law, names_of
+from fermiac.targets.posterior_density import PosteriorDensity
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -89,7 +90,8 @@ def evidence(
         quantities.
     law : Law, frozen scipy.stats law or mapping
         The law to start from, whose support holds that of the target. The prior will often do. A
-        mapping from names to laws is a `fermiac.distributions.Joint`. For a model it is a law of
+        mapping from names to laws is a `fermiac.distributions.Joint`. For a posterior of
+        `fermiac.targets.posterior` it is by default the prior. For a model it is a law of
         unconstrained points, by default a t law about the mode.
     n : int, default 50_000
         Evaluations of the target in all; at least 20 (d + 1).
@@ -218,11 +220,13 @@ def evidence(
             f"{'names' if names is not None else 'gradient'}: given with {model!r}, whose sample "
             "has names of its own and constrained draws; leave it out"
         )
+    if law is None and isinstance(found, PosteriorDensity):
+        law = found.prior
     if law is None:
         if model is None:
             raise ArgumentError(
-                "law: not given; the law to start from is needed, for all but models of PyMC, Stan "
-                "and NumPyro"
+                "law: not given; the law to start from is needed, for all but posteriors "
+                "(fermiac.targets.posterior) and models of PyMC, Stan and NumPyro"
             )
         law = start_law(model)
     law, params = named_law(law, params)

@@ -38,6 +38,7 @@ from fermiac.runs.loop import run_and_warn
 from fermiac.runs.shards import evaluated
 from fermiac.targets.conversion import Gradient
 from fermiac.targets.named import named_law, names_of
+from fermiac.targets.posterior_density import PosteriorDensity
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -104,10 +105,11 @@ def sample(
     log_likelihood : log-density, torch module, native function or callable
         As `fermiac.targets.as_target` takes it: a function takes a batch of points, shape (n, d),
         and returns (n,) values, -inf where the likelihood is 0. Constants shift `log_evidence`.
-        With `params`, or a prior by names, it takes the parameters by name. Or a model of PyMC or
+        With `params`, or a prior by names, it takes the parameters by name. Or a posterior of
+        `fermiac.targets.posterior`, which has a likelihood and a prior. Or a model of PyMC or
         NumPyro (with its data as `args` and `kwargs`), likelihood and prior in one: its points move
         in its unconstrained space, and draws are its parameters and deterministic quantities.
-    prior : law, sequence of laws, mapping, or callable; not for a model
+    prior : law, sequence of laws, mapping, or callable; not for a model or a posterior
         A law with a map from the unit cube (`fermiac.distributions.Uniform`, `Normal`, `Product`,
         ...); a list of laws, also frozen ones of scipy.stats, for the coordinates in order; a
         mapping from names of parameters to their laws, or to functions of the parameters before
@@ -282,6 +284,15 @@ def sample(
     """
     start = time.perf_counter()
     check = yes("check", check)
+    own_names = None
+    if isinstance(log_likelihood, PosteriorDensity):
+        if prior is not None:
+            raise ArgumentError(
+                "prior: given with a posterior, which has its own, so that it would count twice; "
+                "leave it out, or give posterior.log_likelihood"
+            )
+        prior, own_names = log_likelihood.prior, log_likelihood.names
+        log_likelihood = log_likelihood.log_likelihood
     given = {
         "names": names is not None,
         "params": params is not None,
@@ -304,7 +315,7 @@ def sample(
         target = as_likelihood(
             log_likelihood, mapped.dim, n_blobs[0], gradient, check, params, args, kwargs
         )
-        names = names_of(names, params)
+        names = names_of(names, params) or own_names
     limit = None if max_time is None else positive("max_time", max_time)
     doublings = as_doublings(validate)
     if surrogate is not None and checkpoint is not None:

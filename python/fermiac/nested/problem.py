@@ -121,8 +121,9 @@ def as_model(
     if model is None:
         if prior is None:
             raise ArgumentError(
-                "prior: not given; a law, a list of laws, or a function from the unit cube is "
-                "needed, for all but models of PyMC and NumPyro, which have their own"
+                "prior: not given; a law, a list or a dictionary of laws, or a function from the "
+                "unit cube is needed, for all but posteriors (fermiac.targets.posterior) and "
+                "models of PyMC and NumPyro, which have their own"
             )
         return None
     for name, is_given in {"prior": prior is not None, **others}.items():
