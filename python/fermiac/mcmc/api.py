@@ -206,7 +206,7 @@ def sample(
     ArgumentError
         For an argument outside its domain, or a kernel that needs a gradient where there is none.
     TargetError
-        If the target gives a wrong shape or +inf, if no start with density is found, or if the
+        If the target gives a wrong shape or +inf, if all random starts have zero density, or if the
         gradient is not that of the log-density.
     CheckpointError
         If the checkpoint is damaged, belongs to another run, or cannot be written.
