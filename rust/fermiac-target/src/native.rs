@@ -294,13 +294,16 @@ impl Native {
         // SAFETY: d coordinates, d slopes and one value, the rest as `new` demands.
         let code =
             unsafe { f(self.user, false, true, row.as_ptr(), value, slopes.as_mut_ptr(), place) };
-        let mut said = String::new();
-        if let (false, Some(free)) = (text.is_null(), free) {
-            // SAFETY: a message is a string of C.
-            said = unsafe { CStr::from_ptr(text) }.to_string_lossy().trim().to_owned();
-            // SAFETY: it is freed once, by the function that belongs to it.
-            unsafe { free(text) };
-        }
+        let said = match free {
+            Some(free) if !text.is_null() => {
+                // SAFETY: a message is a string of C.
+                let copy = unsafe { CStr::from_ptr(text) }.to_string_lossy().trim().to_owned();
+                // SAFETY: it is freed once, by the function that belongs to it.
+                unsafe { free(text) };
+                copy
+            }
+            _ => String::new(),
+        };
         if code != 0 {
             let what = format!("{} returned {code}", self.describe());
             self.complain(if said.is_empty() { what } else { said });
