@@ -105,8 +105,8 @@ mod tests {
     #[test]
     fn zeros_are_counted_among_the_points_of_the_law_alone() {
         // Ten points, six from a component and four from the law, in two tiles.
-        let mut batch = Batch { n: 10, counts: vec![6, 4], ..Batch::default() };
-        batch.values = vec![V::ZERO; 2];
+        let mut batch = Batch::default();
+        (batch.n, batch.counts, batch.values) = (10, vec![6, 4], vec![V::ZERO; 2]);
         batch.values[0].0 = [5.0, 0.0, 0.0, -9.0, 1.0, 1.0, 0.0, 2.0];
         batch.values[1].0[..2].copy_from_slice(&[0.0, 0.0]);
         let layout = Layout { n_laws: 1, outputs: 1, len: 1 };
@@ -115,6 +115,7 @@ mod tests {
         assert_eq!((seen.drawn(layout, 0), seen.zeros[0]), (4, 3));
         assert!(seen.is_sparse(layout, 0) && !seen.is_nothing(0));
         assert!((seen.unseen(layout, 0) - 3.0 * 9.0 / 4.0).abs() < 1e-14);
+        batch.counts = vec![10];
         seen.add(&Seen::of(layout, &batch, 0));
         assert_eq!((seen.drawn(layout, 0), seen.zeros[0]), (14, 8));
     }
