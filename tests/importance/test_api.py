@@ -108,6 +108,19 @@ def test_a_constant_integrand() -> None:
     assert plain.stderr == 0.0
 
 
+@pytest.mark.parametrize("controls", ["own", "all"])
+def test_constants_beside_other_integrands_are_exact(controls: Any) -> None:
+    e = fm.importance.expect(
+        lambda x: np.hstack([7.0 + 0 * x, np.exp(x)]),
+        fm.distributions.Normal(),
+        controls=controls,
+        rng=1,
+    )
+    assert e.mean[0] == pytest.approx(7.0, rel=1e-9)
+    assert e.stderr[0] < 1e-9
+    assert abs(e.mean[1] - np.exp(0.5)) < 5 * e.stderr[1]
+
+
 def test_several_laws_and_pairs() -> None:
     laws = [fm.distributions.Normal(m, 1.0) for m in (-1.0, 0.0, 2.0)]
     shared = fm.importance.expect(lambda x: x[:, 0] ** 2, laws, n=20_000, rng=0)

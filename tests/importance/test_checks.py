@@ -92,6 +92,59 @@ def test_a_law_out_of_reach() -> None:
     assert e.warnings == tuple(w.message.args[0] for w in caught)
 
 
+def four_branches(x: Array) -> Array:
+    """Return where a series system of four branches fails; P = 2.22279506619e-3."""
+    a, b = x[:, 0] - x[:, 1], (x[:, 0] + x[:, 1]) / math.sqrt(2)
+    curved, straight = 3 + 0.1 * a**2 - np.abs(b), 7 / math.sqrt(2) - np.abs(a)
+    return (np.minimum(curved, straight) <= 0).astype(float)
+
+
+@pytest.mark.parametrize("family", ["auto", "mixture"])
+def test_several_small_regions_are_never_missed_in_silence(family: str) -> None:
+    law = fm.distributions.MultivariateNormal(np.zeros(2), np.eye(2))
+    for seed in range(40):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fm.errors.FermiacWarning)
+            e = fm.importance.expect(four_branches, law, n=20_000, family=family, rng=seed)
+        off = abs(e.mean - 2.22279506619e-3)
+        assert off < 4.5 * e.stderr or any("field unseen" in text for text in e.warnings)
+
+
+def test_what_may_be_hidden_is_three_over_the_points_of_the_law() -> None:
+    law = fm.distributions.Normal()
+    plain = fm.importance.expect(lambda x: 5.0 * (x > 2), law, n=1_000, method="mc", rng=4)
+    assert plain.unseen[0] == pytest.approx(3 * 5.0 / 1_000, rel=1e-14)
+    # Twenty thousand points, of which the law has a first stage and its share of the others.
+    with pytest.warns(fm.errors.ConvergenceWarning, match="field unseen"):
+        given = fm.importance.expect(
+            lambda x: x[:, 0] > 3.2, law, n=20_000, defensive_base=0.05, rng=0
+        )
+    first = given.stages[0]["n_evals"]
+    assert 3 / given.unseen == pytest.approx(first + 0.05 * (20_000 - first), abs=6)
+    # The default explores.
+    with pytest.warns(fm.errors.ConvergenceWarning, match="field unseen"):
+        explored = fm.importance.expect(lambda x: x[:, 0] > 3.2, law, n=20_000, rng=0)
+    first = explored.stages[0]["n_evals"]
+    assert 3 / explored.unseen == pytest.approx(first + 0.25 * (20_000 - first), abs=6)
+
+
+@pytest.mark.parametrize("method", ["aiscv", "mc"])
+def test_integrands_that_show_their_mass_are_not_suspected(method: str) -> None:
+    box = fm.distributions.Uniform([0.0, 0.0], [1.0, 1.0])
+    peak = fm.importance.expect(
+        lambda x: np.exp(-20 * ((x - 0.4) ** 2).sum(axis=1)), box, method=method, rng=0
+    )
+    moments = fm.importance.expect(
+        fm.targets.powers([1, 2, 4]), fm.distributions.Normal(), method=method, rng=0
+    )
+    half = fm.importance.expect(
+        lambda x: x[:, 0] > 1, fm.distributions.Normal(), method=method, rng=0
+    )
+    for e in (peak, moments, half):
+        assert not e.warnings
+        assert np.all(e.unseen > 0)
+
+
 @pytest.mark.parametrize("scheme", ["amis", "pmc", "snis"])
 def test_a_target_that_is_zero_everywhere_is_announced(scheme: str) -> None:
     with pytest.warns(fm.errors.ConvergenceWarning, match="is 0 at all"):

@@ -44,14 +44,46 @@ def test_zero_entries_are_exactly_zero(method: str) -> None:
             lambda x: np.hstack([x**2, 0 * x, x**4]), law, n=4_000, method=method, rng=1
         )
     assert e.mean[1] == 0.0
-    assert e.stderr[1] == 0.0
-    assert np.all(np.asarray(e.cov)[1] == 0.0)
+    # 3 / N for |f| of size 1, N the points drawn from the law: it may be 0, or not have been met.
+    assert e.stderr[1] == e.unseen[1] > 0.0
+    if method == "mc":
+        assert e.stderr[1] == pytest.approx(3 / 4_000, rel=1e-14)
+    cov = np.asarray(e.cov)
+    assert cov[1, 1] == pytest.approx(e.stderr[1] ** 2, rel=1e-14)
+    assert np.all(cov[1, [0, 2]] == 0.0)
+    low, high = e.interval(0.95)
+    assert low[1] == 0.0
+    assert high[1] == pytest.approx(-math.log(0.05) / 3 * e.stderr[1])
+    assert low[0] < 1.0 < high[0]
     assert abs(e.mean[2] - 3) < 5 * e.stderr[2]
+
+
+def test_a_complex_value_with_a_part_that_is_zero_keeps_its_error() -> None:
+    law = fm.distributions.Normal()
+    real = fm.importance.expect(lambda x: x[:, 0] ** 2, law, n=2_000, rng=0)
+    e = fm.importance.expect(lambda x: x[:, 0] ** 2 + 0j, law, n=2_000, rng=0)
+    # The part that was never met lets the sampler explore, at a price.
+    assert e.stderr == pytest.approx(real.stderr, rel=0.3)
+    assert not e.warnings
+
+
+def test_an_event_that_was_never_met_has_a_one_sided_interval() -> None:
+    with pytest.warns(fm.errors.FermiacWarning, match=r"exactly 0: either .* never met"):
+        e = fm.importance.expect(
+            lambda x: x[:, 0] > 40, fm.distributions.Normal(), n=1_000, method="mc", rng=0
+        )
+    assert e.mean == 0.0
+    assert e.stderr == e.unseen == pytest.approx(3 / 1_000)
+    # Exactly: the probability at which no event in 1000 has the chance 1 - prob.
+    low, high = e.interval(0.99)
+    assert low == 0.0
+    assert high == pytest.approx(1 - 0.01 ** (1 / 1_000), rel=0.01)
+    assert e.transform(lambda m: 2 * m).unseen is None
 
 
 def test_scalars_in_scalars_out() -> None:
     e = fm.importance.expect(lambda x: x[:, 0], fm.distributions.Normal(), n=1_000, rng=0)
-    for value in (e.mean, e.stderr, e.cov, e.ess, e.khat):
+    for value in (e.mean, e.stderr, e.cov, e.ess, e.khat, e.unseen):
         assert isinstance(value, float)
     one = fm.importance.expect(lambda x: x, fm.distributions.Normal(), n=1_000, rng=0)
     assert one.mean.shape == one.stderr.shape == (1,)

@@ -128,7 +128,8 @@ def expect(
         The share of the sampler that is spread evenly over the components: keeps the controls
         bounded.
     defensive_base : float, default 0.05
-        The share that is drawn from the law itself: bounds the weights, whatever the tails.
+        The share that is drawn from the law itself: bounds the weights, whatever the tails. By
+        default it rises to 0.25 where `f` is 0 at most points of the law.
     keep_best : bool, default True
         Compare the last samplers on all points seen, and use the best; the published rule uses
         the last.
@@ -197,14 +198,17 @@ def expect(
     HeavyTailWarning
         If a single point makes more than a tenth of an estimate.
     ConvergenceWarning
-        If the stages contradict the final estimate.
+        If the stages contradict the final estimate. Or if `f` is 0 at most points of the law, and
+        regions that none of them met may be worth more than two errors and 5 % of an estimate; see
+        `Estimate.unseen`.
 
     Notes
     -----
     The estimate is :math:`\hat I_j = \frac1m \sum_i [v_j(X_i) - \beta_j (r_j(X_i) - 1)]` with
-    :math:`v_j = f_j \varphi_j / g`, :math:`r_j = g_j / g`, and g the sampler. The final sample is
-    fresh, and g and the :math:`\beta_j` are fixed before it is drawn: the estimates are unbiased.
-    Only sums of it are kept, so that `n` may be 1e9.
+    :math:`v_j = f_j \varphi_j / g`, :math:`r_j = g_j / g`, and g the sampler; with a share of the
+    law in g, :math:`f_j / g - 1` is a further control, so that constants are exact. The final
+    sample is fresh, and g and the coefficients are fixed before it is drawn: the estimates are
+    unbiased. Only sums of it are kept, so that `n` may be 1e9.
 
     References
     ----------
@@ -274,6 +278,8 @@ def expect(
         "full_covariance": covariance == "full",
         "on_nan": on_nan,
         "keep_draws": yes("keep_draws", keep_draws),
+        # The published rules, and a share that the user set, stand as they are.
+        "explore": chosen.explores and defensive_base is None,
         "key": key,
     }
     public = {"n": n, "method": chosen.name, **(settings if chosen.defaults else {})}

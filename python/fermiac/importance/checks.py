@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac.errors import ConvergenceWarning, FermiacWarning, HeavyTailWarning, WeightWarning
 
-__all__ = ["estimate_findings", "evidence_findings"]
+__all__ = ["estimate_findings", "evidence_findings", "nothing_met"]
 
 Findings = list[tuple[type[FermiacWarning], str]]
 
@@ -26,6 +26,18 @@ def _some(labels: tuple[str, ...], which: NDArray[np.bool_]) -> str:
     chosen = [label for label, w in zip(labels, which, strict=True) if w]
     more = f" and {len(chosen) - 5} more" if len(chosen) > 5 else ""
     return ", ".join(chosen[:5]) + more
+
+
+def nothing_met(raw: dict[str, Any], is_complex: bool) -> NDArray[np.bool_]:
+    """Return which of the J estimates rest on zeros alone.
+
+    A part of a complex value that is 0 everywhere is no reason for doubt if the other part is not.
+    """
+    zero: NDArray[np.bool_] = raw["all_zero"]
+    if is_complex:
+        zero = np.tile(zero[: zero.size // 2] & zero[zero.size // 2 :], 2)
+    nothing: NDArray[np.bool_] = zero | raw["no_weight"]
+    return nothing
 
 
 def estimate_findings(
@@ -84,26 +96,29 @@ def estimate_findings(
                 "the estimates; use method='mc', which has no such limit",
             )
         )
-    unseen = per_label(raw["no_weight"])
-    if unseen.any():
+    no_weight = per_label(raw["no_weight"])
+    if no_weight.any():
         found.append(
             (
                 WeightWarning,
-                f"the law of {_some(labels, unseen)} is 0 at every point of the final sample; its "
-                "estimate is 0 and its error 3/n, for |f| of size 1",
+                f"the law of {_some(labels, no_weight)} is 0 at every point of the final sample; "
+                "its estimate is 0 and its error 3/n, for |f| of size 1",
             )
         )
-    zero = raw["all_zero"] & ~raw["no_weight"]
-    zero = zero[: zero.size // 2] & zero[zero.size // 2 :] if is_complex else zero
+    nothing = nothing_met(raw, is_complex)
+    zero = per_label(nothing & ~raw["no_weight"])
     if zero.any():
         found.append(
             (
                 FermiacWarning,
                 f"f was 0 at every point of the final sample for {_some(labels, zero)}; the "
-                "estimate is exactly 0; if f is an indicator, its probability is below "
-                f"{3 / raw['n_final']:.2g} with 95 % confidence under the final sampler",
+                "estimate is exactly 0: either f is 0 everywhere, or the region where it is not "
+                "was never met, and no sample can tell which. For the second case the error is "
+                f"3 / N = {raw['stderr'][nothing].max():.2g}, with N points drawn from the law and "
+                "|f| of size 1: a probability is below it with 95 % confidence",
             )
         )
+    found += _unseen_findings(raw, labels, per_label(_hidden(raw) & ~nothing))
     if raw["too_few_for_all"]:
         found.append(
             (
@@ -117,6 +132,36 @@ def estimate_findings(
     if settings.get("defensive_base", 0.0) > 0:
         found += _weight_findings(raw)
     return found
+
+
+def _hidden(raw: dict[str, Any]) -> NDArray[np.bool_]:
+    """Return for which estimates more mass may be unseen than their errors say."""
+    # An integrand that is not 0 at most points of the law shows where its mass is.
+    tolerated = np.maximum(2 * raw["stderr"], 0.05 * np.abs(raw["mean"]))
+    hidden: NDArray[np.bool_] = raw["sparse"] & (raw["unseen"] > tolerated)
+    return hidden
+
+
+def _unseen_findings(
+    raw: dict[str, Any], labels: tuple[str, ...], hidden: NDArray[np.bool_]
+) -> Findings:
+    if not hidden.any():
+        return []
+    # Both parts of a complex estimate stand in their own half.
+    which = np.tile(hidden, raw["mean"].size // hidden.size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(which, raw["unseen"] / np.abs(raw["mean"]), 0.0)
+    drawn = int(raw["n_from_law"][which].min())
+    return [
+        (
+            ConvergenceWarning,
+            f"f is 0 at most of the {drawn} points drawn from the law for {_some(labels, hidden)}, "
+            f"so that regions worth up to {100 * np.nanmax(share):.3g} % of the estimate (the "
+            "field unseen) may hide where none of these points fell; their error is not in "
+            f"stderr. A region of probability p is met with chance 1 - (1 - p)^{drawn}: raise n or "
+            "defensive_base",
+        )
+    ]
 
 
 def _weight_findings(raw: dict[str, Any]) -> Findings:

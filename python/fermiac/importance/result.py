@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
-from fermiac.importance.checks import estimate_findings, evidence_findings
+from fermiac.importance.checks import estimate_findings, evidence_findings, nothing_met
 from fermiac.results import Estimate, Result, Sample
 from fermiac.results.averages import join_complex
 from fermiac.results.result import warn
@@ -151,18 +151,22 @@ def to_estimate(
     mean, stderr, cov = raw["mean"], raw["stderr"], raw["cov"]
     ess, khat = raw["ess"], raw["khat"]
     stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
-    unseen = raw["no_weight"]
-    if unseen.any():
-        # The rule of three: what has not been seen in m draws has probability below 3/m.
-        stderr[unseen] = 3 / raw["n_final"]
+    unseen, nothing = raw["unseen"], nothing_met(raw, is_complex)
+    if nothing.any():
+        # The rule of three: what has not been seen in m draws has probability below 3/m. Where the
+        # stages met no value either, |f| of size 1 stands for it.
+        drawn = np.where(raw["no_weight"], raw["n_final"], np.maximum(raw["n_from_law"], 1))
+        bound = np.where(raw["no_weight"] | (unseen == 0), 3 / drawn, unseen)
+        stderr[nothing] = unseen[nothing] = bound[nothing]
         diagonal = np.diagonal(cov) if cov.ndim == 2 else cov
-        diagonal = np.where(unseen, stderr**2, diagonal)
+        diagonal = np.where(nothing, stderr**2, diagonal)
         if cov.ndim == 2:
             np.fill_diagonal(cov, diagonal)
         else:
             cov = diagonal
     if is_complex:
         mean, stderr, cov, ess, khat = join_complex(mean, stderr, cov, ess, khat)
+        unseen = np.hypot(*np.split(unseen, 2))
         for stage in stages:
             _join_stage(stage)
     labels = names or tuple(f"E[{i}]" for i in range(mean.size))
@@ -208,6 +212,7 @@ def to_estimate(
         chosen_stage=raw["chosen_stage"] if stages else None,
         sample=sample,
         dof=float(max(raw["n_final"] - 1, 1)),
+        unseen=shape(unseen),
     )
     warn(found, estimate)
     return estimate

@@ -30,6 +30,8 @@ class Method:
     name: str
     core: str
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    #: Whether it draws more from the law where f is 0 at most of its points.
+    explores: bool = False
 
 
 _AISCV: dict[str, Any] = {
@@ -63,7 +65,7 @@ METHODS = Strategies(
     "method",
     Method,
     {
-        "aiscv": lambda: Method("aiscv", "aiscv", _AISCV),
+        "aiscv": lambda: Method("aiscv", "aiscv", _AISCV, explores=True),
         "paper": lambda: Method("paper", "aiscv", _AISCV | _PAPER),
         "mc": lambda: Method("mc", "mc"),
     },

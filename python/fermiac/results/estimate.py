@@ -75,6 +75,12 @@ class Estimate(Result):
         The final sample, with ``keep_draws=True``.
     dof : float or ndarray, shape (J,)
         The degrees of freedom of the standard errors; see `interval`.
+    unseen : float or ndarray, shape (J,), or None
+        For `fermiac.importance.expect` the mass that may hide in regions that no point met: 3 B /
+        N, with B the largest absolute value of the integrand seen and N the number of points drawn
+        from its law, over all stages (the rule of three, at 95 % confidence). It is not part of
+        `stderr`, and of no concern for integrands that are positive nearly everywhere. None for
+        other estimates.
 
     Examples
     --------
@@ -107,6 +113,7 @@ class Estimate(Result):
     chosen_stage: int | None = None
     sample: Sample | None = field(default=None)
     dof: float | Array = float("inf")
+    unseen: float | Array | None = None
 
     _layout: ClassVar[fit.Layout] = {
         "mean": fit.either(fit.single("outputs"), fit.array("fc", "outputs")),
@@ -122,6 +129,7 @@ class Estimate(Result):
         "chosen_stage": fit.maybe(fit.whole(0, below="stages")),
         "sample": fit.maybe(fit.instance("Sample")),
         "dof": fit.either(fit.real, fit.array("f", "outputs")),
+        "unseen": fit.maybe(fit.either(fit.real, fit.array("f", "outputs"))),
     }
 
     def _headline(self) -> str:
@@ -189,13 +197,18 @@ class Estimate(Result):
         importance sampling that of final points. Where it gives none they are infinite, and the
         law is normal. With 30 degrees of freedom or more the difference is below 5 %.
 
-        All intervals rest on the central limit theorem: they are too short where k-hat is large,
-        and no interval at all for a probability of which no event was seen (see the warnings).
+        All intervals rest on the central limit theorem: they are too short where k-hat is large.
+        One that `fermiac.importance.expect` gave from zeros alone is one-sided in their place: from
+        0 to -log(1 - prob) / 3 times `stderr`, the bound for the probability of an event that no
+        point met [2]_, or for a mean of values of one sign and of size 1.
 
         References
         ----------
         .. [1] Student, "The probable error of a mean", Biometrika, 1908,
            doi:10.1093/biomet/6.1.1.
+        .. [2] J. A. Hanley, A. Lippman-Hand, "If nothing goes wrong, is everything all right?
+           Interpreting zero numerators", Journal of the American Medical Association, 1983,
+           doi:10.1001/jama.1983.03330370053031.
 
         Examples
         --------
@@ -214,9 +227,14 @@ class Estimate(Result):
         finite = np.isfinite(dof)
         factor = np.where(finite, -stdtrit(np.where(finite, dof, 1.0), tail), -ndtri(tail))
         half = factor * self.stderr
+        low, high = self.mean - half, self.mean + half
+        if self.unseen is not None:
+            nothing = (np.asarray(self.mean) == 0) & (np.asarray(self.stderr) == self.unseen)
+            low = np.where(nothing, 0.0, low)
+            high = np.where(nothing, -np.log(2 * tail) / 3 * self.stderr, high)
         if np.ndim(self.mean) == 0:
-            return float(self.mean - half), float(self.mean + half)
-        return self.mean - half, self.mean + half
+            return float(low), float(high)
+        return low, high
 
     def _picture(self) -> str:
         return pictures.of_estimate(self)
@@ -424,6 +442,7 @@ class Estimate(Result):
             khat=shape(khat),
             names=names,
             dof=shape(dof),
+            unseen=None,
         )
 
     def _position(self, key: int | str) -> int:

@@ -5,6 +5,7 @@ use super::layout::{lanes, n_tiles};
 use super::moments::Moments;
 use super::problem::Batch;
 use super::proposal::Sampler;
+use super::seen::Seen;
 use fermiac_base::linalg::add_gram;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, ln_slice};
 use std::ops::Range;
@@ -34,6 +35,7 @@ pub(super) struct Part {
     pub(super) weight_square: Vec<f64>,
     /// n × J, from the first chunks alone.
     pub(super) tail: Vec<f64>,
+    pub(super) seen: Seen,
     pub(super) draws: Option<Draws>,
 }
 
@@ -48,6 +50,7 @@ impl Part {
             weight_sum: vec![0.0; shape.layout.n_laws],
             weight_square: vec![0.0; shape.layout.n_laws],
             tail: Vec::new(),
+            seen: Seen::default(),
             draws: None,
         }
     }
@@ -58,6 +61,7 @@ impl Part {
         let strata = sampler.proposal.strata();
         let mut part = Self::new(shape, strata.len());
         part.draws = shape.keep_draws.then(Draws::default);
+        part.seen = Seen::of(shape.layout, batch, sampler.proposal.bank.len());
         // In blocks whose intermediate values stay in the cache, in buffers that are used again.
         let mut filled = Filled::default();
         for start in (0..n_tiles(n)).step_by(BLOCK_TILES) {
@@ -107,6 +111,7 @@ impl Part {
             a.iter_mut().zip(b).for_each(|(a, b)| *a = a.max(*b));
         }
         self.tail.extend(other.tail);
+        self.seen.add(&other.seen);
         if let (Some(a), Some(b)) = (&mut self.draws, other.draws) {
             a.x.extend(b.x);
             a.log_weights.extend(b.log_weights);
@@ -185,6 +190,10 @@ impl Kernel for Fill<'_> {
                 if let Some(control) = sampler.controls.get(k) {
                     for (group, beta) in &control.terms {
                         let ratio = at.mixed.ratios[*group] - V::splat(1.0);
+                        z = ratio.mul_add::<FMA>(V::splat(-beta), z);
+                    }
+                    for (law, beta) in &control.laws {
+                        let ratio = weights[*law] - V::splat(1.0);
                         z = ratio.mul_add::<FMA>(V::splat(-beta), z);
                     }
                 }

@@ -7,6 +7,7 @@ use super::points::Points;
 use super::problem::{Batch, Plan, Problem};
 use super::proposal::Proposal;
 use super::proposal::{Control, Sampler};
+use super::seen::Seen;
 use super::settings::{Controls, Settings};
 use super::steps::{Adapting, Candidate, HANGING_SHARE};
 use fermiac_base::Result;
@@ -50,6 +51,7 @@ pub(crate) struct Adapted {
     pub(crate) used: usize,
     /// Whether regression on all controls was asked for but had too few points.
     pub(crate) too_few_for_all: bool,
+    pub(crate) seen: Seen,
 }
 
 pub(crate) fn adapt(
@@ -78,6 +80,8 @@ pub(crate) fn adapt(
         layout,
         points: Points::new(d, layout, stages * n_stage),
     };
+    let mut seen = Seen::default();
+    batches.iter().for_each(|batch| seen.add(&Seen::of(layout, batch, 0)));
     let none = vec![Vec::new(); layout.len];
     let (measured, table) = run.measure(&base, &none, &vec![0.0; layout.len], &batches)?;
     run.points.append(context, batches, base.clone(), table)?;
@@ -90,19 +94,28 @@ pub(crate) fn adapt(
     // The first coefficients: zero variance needs beta = the integral of the part.
     let mut betas = run.first_betas(&parts)?;
     let mut previous: Option<Vec<Fitted>> = None;
+    let mut regions = Vec::new();
+    let (mut thin, mut wide) = (vec![true; parts.len()], None);
     let mut last_two = (f64::INFINITY, f64::INFINITY);
     while candidates.len() < stages {
         let tables = run.points.tables(context)?;
-        let (mut proposal, fits, degenerate) =
-            run.fit(&tables, &parts, &candidates, previous.as_deref())?;
-        previous = Some(fits);
-        let mut table = run.points.ratios(context, &proposal)?;
+        let fit = run.fit(&tables, &parts, &candidates, previous.as_deref(), &mut regions)?;
+        let (mut proposal, degenerate) = (fit.proposal, fit.degenerate);
+        previous = Some(fit.singles);
+        thin = fit.thin;
+        proposal.base = run.base(&seen, &candidates[candidates.len() - 1].measured, used);
+        let of_parts = (&parts[..], &thin[..]);
+        let spread = &*wide.insert(fit.wide);
+        let mut table =
+            run.add_missed(&mut proposal, &tables, of_parts, &seen, spread, &mut regions)?;
         let (gap, passes) =
             run.choose_alpha(&mut proposal, &tables, &table.rho, &weights, &betas)?;
         let stage = candidates.len();
         let chunks = 0..n_stage.div_ceil(CHUNK);
         let plan = Plan { block: stage as u32, n: n_stage, chunks, densities: true, before: used };
         let batches = draw(problem, context, &proposal, &plan)?;
+        let components = proposal.bank.len();
+        batches.iter().for_each(|batch| seen.add(&Seen::of(layout, batch, components)));
         let shifts: Vec<f64> = Adapting::last_means(&candidates);
         let (measured, new) = run.measure(&proposal, &controls, &shifts, &batches)?;
         table.extend(new);
@@ -131,7 +144,14 @@ pub(crate) fn adapt(
         }
     }
     let chosen = run.choose(&candidates, &weights, last_two)?;
-    let candidate = candidates.swap_remove(chosen);
+    let mut candidate = candidates.swap_remove(chosen);
+    if let (true, Some(wide)) = (chosen > 0, &wide) {
+        // What the last stage found, too, belongs into the final sampler.
+        let tables = run.points.tables(context)?;
+        let proposal = &mut candidate.proposal;
+        proposal.base = run.base(&seen, &candidate.measured, used).max(proposal.base);
+        run.add_missed(proposal, &tables, (&parts, &thin), &seen, wide, &mut regions)?;
+    }
     let (sampler, too_few_for_all) = run.sampler(candidate, chosen)?;
     let units = problem.units()?;
     let criterion_unit = run.criterion_unit()?;
@@ -143,7 +163,7 @@ pub(crate) fn adapt(
             stage.stderr[j] *= unit;
         }
     }
-    Ok(Adapted { sampler, stages: history, chosen, used, too_few_for_all })
+    Ok(Adapted { sampler, stages: history, chosen, used, too_few_for_all, seen })
 }
 
 /// Points that fit into [`MEMORY`] with all that is kept or computed of each.

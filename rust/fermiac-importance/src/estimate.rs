@@ -6,6 +6,7 @@ use super::layout::Layout;
 use super::layout::{lanes, n_tiles};
 use super::problem::{Batch, Plan, Problem};
 use super::proposal::Sampler;
+use super::seen::Seen;
 use super::{Expectations, Stopped};
 use fermiac_base::linalg::packed;
 use fermiac_base::par::{CHUNK, Context};
@@ -24,6 +25,8 @@ pub(crate) struct Estimation<'a> {
     pub(crate) sampler: &'a Sampler,
     pub(crate) n: usize,
     pub(crate) before: usize,
+    /// What the points of the adaptation have shown.
+    pub(crate) seen: Seen,
     pub(crate) full: bool,
     pub(crate) keep_draws: bool,
 }
@@ -186,9 +189,14 @@ impl Estimation<'_> {
             .collect();
         let safe = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
         let n = total.moments.n();
+        let mut seen = self.seen.clone();
+        seen.add(&total.seen);
         let weight_mean: Vec<f64> = total.weight_sum.iter().map(|s| s / n).collect();
         let draws = total.draws.unwrap_or_default();
         Ok(Expectations {
+            unseen: (0..j).map(|k| seen.unseen(layout, k) * of_output(k)).collect(),
+            sparse: (0..j).map(|k| seen.is_sparse(layout, k)).collect(),
+            n_from_law: (0..j).map(|k| seen.drawn(layout, k)).collect(),
             n_final: n as usize,
             n_evals: self.before + n as usize,
             n_non_finite: self.problem.n_bad(),

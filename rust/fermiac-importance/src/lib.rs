@@ -31,6 +31,7 @@ mod adapt;
 mod component_bank;
 mod estimate;
 pub mod evidence;
+mod explore;
 mod fit;
 mod layout;
 mod mixture_weights;
@@ -40,6 +41,7 @@ mod problem;
 mod proposal;
 mod regress;
 mod sampler_score;
+mod seen;
 mod settings;
 mod space;
 mod stage;
@@ -55,6 +57,7 @@ pub use settings::{Controls, Family, Method, OnNan, Settings, Weights};
 use estimate::Estimation;
 use problem::Problem;
 use proposal::{Proposal, Sampler};
+use seen::Seen;
 
 /// Estimates of J expectations.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -82,6 +85,13 @@ pub struct Expectations {
     pub weight_mean: Vec<f64>,
     /// The standard errors of these means.
     pub weight_stderr: Vec<f64>,
+    /// The mass that may hide where no component reaches and no point of the law fell: 3 B over the
+    /// number of points drawn from the law, B the largest |integrand| seen.
+    pub unseen: Vec<f64>,
+    /// Whether the integrand was 0 at more than half of the points drawn from its law.
+    pub sparse: Vec<bool>,
+    /// Points drawn from the law of every expectation, over all stages and the final sample.
+    pub n_from_law: Vec<u64>,
     /// Points of the final sample.
     pub n_final: usize,
     /// Evaluations in all.
@@ -129,17 +139,17 @@ pub fn expect(
     }
     context.set_total(settings.n as u64);
     let mut adaptation = Expectations::default();
-    let (sampler, used) = match settings.method {
+    let (sampler, used, seen) = match settings.method {
         Method::MonteCarlo => {
             let proposal = Proposal::laws(problem.dim(), laws.len());
-            (Sampler { proposal, controls: Vec::new() }, 0)
+            (Sampler { proposal, controls: Vec::new() }, 0, Seen::default())
         }
         Method::Adaptive => {
             let adapted = adapt::adapt(&problem, settings, context).map_err(fail)?;
             adaptation.stages = adapted.stages;
             adaptation.chosen_stage = adapted.chosen;
             adaptation.too_few_for_all = adapted.too_few_for_all;
-            (adapted.sampler, adapted.used)
+            (adapted.sampler, adapted.used, adapted.seen)
         }
     };
     let estimation = Estimation {
@@ -147,6 +157,7 @@ pub fn expect(
         sampler: &sampler,
         n: settings.n - used,
         before: used,
+        seen,
         full: settings.full_covariance,
         keep_draws: settings.keep_draws,
     };

@@ -65,6 +65,8 @@ pub(crate) struct Tables {
     pub(crate) u: Vec<V>,
     /// f / h, the laws averaged: tiles.
     pub(crate) base: Vec<V>,
+    /// f_l / h: tiles × laws.
+    pub(crate) laws: Vec<V>,
 }
 
 impl Points {
@@ -180,6 +182,7 @@ impl Points {
         let mut all = Tables {
             u: Vec::with_capacity(self.n_tiles() * self.layout.len),
             base: Vec::with_capacity(self.n_tiles()),
+            laws: Vec::with_capacity(self.n_tiles() * self.layout.n_laws),
         };
         self.spans(
             context,
@@ -187,6 +190,7 @@ impl Points {
             |part: Tables| {
                 all.u.extend(part.u);
                 all.base.extend(part.base);
+                all.laws.extend(part.laws);
             },
         )?;
         Ok(all)
@@ -347,6 +351,7 @@ impl Kernel for FillTables<'_> {
                 sum = sum + *w;
             }
             tables.base.push(sum.map(|s| s / layout.n_laws as f64));
+            tables.laws.extend_from_slice(&weights);
             let values = &points.values[t * layout.outputs..(t + 1) * layout.outputs];
             for j in 0..layout.len {
                 tables.u.push(weights[layout.law(j)] * values[layout.output(j)]);

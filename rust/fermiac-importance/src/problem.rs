@@ -288,11 +288,15 @@ impl<'a> Problem<'a> {
         batch.counts = Proposal::allocate(strata, n, rng.uniform());
         let (x, noise) = (&mut batch.x, &mut batch.noise);
         x.resize(n * d, 0.0);
+        // Points of the laws as they are, where nothing asks for working coordinates.
+        let plain = source.bank.len() == 0 && !plan.densities;
         let mut at = 0;
         for (s, count) in batch.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
             let rows = &mut x[at * d..(at + count) * d];
             if s < source.bank.len() {
                 source.draw(s, &mut rng, noise, rows);
+            } else if plain {
+                self.laws[s].sample(&mut rng, rows)?;
             } else {
                 noise.resize(rows.len(), 0.0);
                 self.laws[s - source.bank.len()].sample(&mut rng, noise)?;
@@ -301,8 +305,11 @@ impl<'a> Problem<'a> {
             }
             at += count;
         }
-        layout::from_rows(Rows::new(x, d), &mut batch.z);
         batch.log_laws.clear();
+        if plain {
+            return Ok(batch);
+        }
+        layout::from_rows(Rows::new(x, d), &mut batch.z);
         batch.log_jacobian.clear();
         batch.log_jacobian.resize(n, 0.0);
         self.space.to_points(x, &mut batch.log_jacobian);

@@ -115,10 +115,12 @@ impl Proposal {
     }
 }
 
-/// The control of one expectation: Σ beta (g_l / g - 1).
+/// The control of one expectation: Σ beta (g_l / g - 1) + Σ beta (f_l / g - 1), over groups and
+/// over laws.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Control {
     pub(crate) terms: Vec<(usize, f64)>,
+    pub(crate) laws: Vec<(usize, f64)>,
 }
 
 /// A fixed sampler, and the controls of the expectations (none where it is empty).

@@ -15,8 +15,9 @@ use std::ops::Range;
 /// components overlap, and a regression on their differences would fit noise.
 const RCOND: f64 = 1e-2;
 
-/// The controls of all expectations on these groups of a sampler, by weighted least squares of v
-/// on r with intercept: the points count with g / h, as if drawn from the sampler.
+/// The controls of all expectations on these groups of a sampler and, where it draws from the laws,
+/// on these, by weighted least squares of v on r with intercept: the points count with g / h, as if
+/// drawn from the sampler.
 pub(crate) fn controls(
     context: &Context<'_>,
     points: &Points,
@@ -24,44 +25,81 @@ pub(crate) fn controls(
     table: &Table,
     columns: &[usize],
 ) -> Result<Vec<Control>> {
-    let width = 1 + columns.len() + points.layout.len;
+    let n_laws = if proposal.uses_laws() { points.layout.n_laws } else { 0 };
+    let width = 1 + columns.len() + n_laws + points.layout.len;
     let mut gram = vec![0.0; packed_len(width)];
     points.spans(
         context,
-        |span| dispatch(Cross { points, span, proposal, table, columns, width }),
+        |span| dispatch(Cross { points, span, proposal, table, columns, n_laws, width }),
         |part: Vec<f64>| gram.iter_mut().zip(&part).for_each(|(g, p)| *g += p),
     )?;
-    let beta = coefficients(&gram, columns.len(), points.layout.len)?;
+    let beta = coefficients(&gram, columns.len(), n_laws, points.layout.len)?;
     let of = |k: usize| {
-        let terms = columns.iter().enumerate().map(|(c, g)| (*g, beta[c * points.layout.len + k]));
-        Control { terms: terms.collect() }
+        let of_column = |c: usize| beta[c * points.layout.len + k];
+        let terms = columns.iter().enumerate().map(|(c, g)| (*g, of_column(c)));
+        let laws = (0..n_laws).map(|l| (l, of_column(columns.len() + l)));
+        Control { terms: terms.collect(), laws: laws.collect() }
     };
     Ok((0..points.layout.len).map(of).collect())
 }
 
-/// Least-squares coefficients (columns × J) from the Gram matrix of (1, r, v).
-fn coefficients(gram: &[f64], columns: usize, j: usize) -> Result<Vec<f64>> {
-    let p = 1 + columns + j;
+/// Least-squares coefficients (columns and laws × J) from the Gram matrix of (1, r of the columns, r
+/// of the laws, v).
+///
+/// The laws are eliminated first, without truncation: what is a multiple of their ratio f / g, as a
+/// constant is, becomes exact.
+fn coefficients(gram: &[f64], columns: usize, n_laws: usize, j: usize) -> Result<Vec<f64>> {
+    let p = 1 + columns + n_laws + j;
+    let size = p - 1;
     let entry = |a: usize, b: usize| gram[packed(p, a.min(b), a.max(b))];
     let total = entry(0, 0);
-    let centred =
-        |a: usize, b: usize| entry(1 + a, 1 + b) - entry(0, 1 + a) * entry(0, 1 + b) / total;
-    let norms: Vec<f64> = (0..columns).map(|c| centred(c, c).max(0.0).sqrt()).collect();
-    let inverse_norm = |c: usize| if norms[c] > 0.0 { 1.0 / norms[c] } else { 0.0 };
+    let mut centred = vec![0.0; size * size];
+    for a in 0..size {
+        for b in 0..size {
+            centred[a * size + b] = entry(1 + a, 1 + b) - entry(0, 1 + a) * entry(0, 1 + b) / total;
+        }
+    }
+    let squares: Vec<f64> = (0..columns + n_laws).map(|c| centred[c * size + c]).collect();
+    // A column that is constant, or that those before it explain, is left out.
+    let kept = |c: usize, square: f64| square > 1e-10 * squares[c] && squares[c] > 1e-14 * total;
+    let mut used = Vec::with_capacity(n_laws);
+    for law in columns..columns + n_laws {
+        let pivot = centred[law * size + law];
+        if !kept(law, pivot) {
+            continue;
+        }
+        let row = centred[law * size..(law + 1) * size].to_vec();
+        for a in (0..size).filter(|a| *a < columns || *a > law) {
+            let factor = centred[a * size + law] / pivot;
+            for (to, from) in centred[a * size..(a + 1) * size].iter_mut().zip(&row) {
+                *to -= factor * from;
+            }
+        }
+        used.push((law, row));
+    }
+    let at = |a: usize, b: usize| centred[a * size + b];
+    let inverse_norm = |c: usize| if kept(c, at(c, c)) { 1.0 / at(c, c).sqrt() } else { 0.0 };
     let mut scaled = vec![0.0; columns * columns];
     for a in 0..columns {
         for b in 0..columns {
-            scaled[a * columns + b] = centred(a, b) * inverse_norm(a) * inverse_norm(b);
+            scaled[a * columns + b] = at(a, b) * inverse_norm(a) * inverse_norm(b);
         }
     }
     let (inverse, _) = SymmetricEigen::new(&scaled, columns)?.pseudo_inverse(RCOND * RCOND);
-    let mut beta = vec![0.0; columns * j];
+    let mut beta = vec![0.0; (columns + n_laws) * j];
     for a in 0..columns {
         for b in 0..columns {
             let factor = inverse[a * columns + b] * inverse_norm(a) * inverse_norm(b);
             for k in 0..j {
-                beta[a * j + k] += factor * centred(b, columns + k);
+                beta[a * j + k] += factor * at(b, columns + n_laws + k);
             }
+        }
+    }
+    for (law, row) in used.iter().rev() {
+        let others = || (0..columns).chain(law + 1..columns + n_laws);
+        for k in 0..j {
+            let known: f64 = others().map(|c| row[c] * beta[c * j + k]).sum();
+            beta[law * j + k] = (row[columns + n_laws + k] - known) / row[*law];
         }
     }
     Ok(beta)
@@ -74,6 +112,7 @@ struct Cross<'a> {
     proposal: &'a Proposal,
     table: &'a Table,
     columns: &'a [usize],
+    n_laws: usize,
     width: usize,
 }
 
@@ -106,6 +145,10 @@ impl Kernel for Cross<'_> {
             for c in self.columns {
                 y.push(counted(rho[*c] * inverse - V::splat(1.0)));
             }
+            for log in &log_laws[..self.n_laws] {
+                let of_law = weight::<FMA>(*log, table.log_ref[t]);
+                y.push(counted(of_law * inverse - V::splat(1.0)));
+            }
             let values = &points.values[t * layout.outputs..(t + 1) * layout.outputs];
             for k in 0..layout.len {
                 let of_law = weight::<FMA>(log_laws[layout.law(k)], table.log_ref[t]);
@@ -136,7 +179,10 @@ mod tests {
                 }
             }
         }
-        let beta = coefficients(&gram, 2, 1).unwrap();
-        assert!((beta[0] - 3.0).abs() < 1e-12 && (beta[1] + 1.0).abs() < 1e-12, "{beta:?}");
+        // Two columns, or one and a law.
+        for (columns, laws) in [(2, 0), (1, 1)] {
+            let beta = coefficients(&gram, columns, laws, 1).unwrap();
+            assert!((beta[0] - 3.0).abs() < 1e-12 && (beta[1] + 1.0).abs() < 1e-12, "{beta:?}");
+        }
     }
 }

@@ -96,6 +96,10 @@ impl Kernel for Assess<'_> {
                     let ratio = rho[*group] * inverse - V::splat(1.0);
                     c = ratio.mul_add::<FMA>(V::splat(-beta), c);
                 }
+                for (law, beta) in &self.measured[j].control.laws {
+                    let ratio = of_laws[*law] - V::splat(1.0);
+                    c = ratio.mul_add::<FMA>(V::splat(-beta), c);
+                }
                 // Where the sampler never goes (w = 0) c may overflow.
                 for lane in 0..LANES {
                     c.0[lane] = if w.0[lane] > 0.0 { c.0[lane] } else { 0.0 };

@@ -90,6 +90,9 @@ pub struct Settings {
     pub defensive: f64,
     /// Share of the sampler that is drawn from the laws themselves.
     pub defensive_base: f64,
+    /// Draw a larger share from the laws, and give regions that were met components of their own,
+    /// where an integrand is 0 at most of the laws' points.
+    pub explore: bool,
     /// Use the sampler of the stage before, where the last stage turned out worse.
     pub keep_best: bool,
     /// Fall back to plain Monte Carlo where no fitted sampler is forecast to beat it.
@@ -121,6 +124,7 @@ impl Default for Settings {
             adapt_fraction: 0.5,
             defensive: 0.1,
             defensive_base: 0.05,
+            explore: true,
             keep_best: true,
             fallback: true,
             split_signs: true,

@@ -6,12 +6,17 @@ use super::points::Table;
 use super::problem::Batch;
 use super::proposal::Control;
 use super::proposal::Proposal;
+use fermiac_base::linalg::packed;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 
-/// Sums per expectation: v, |v|, v², r, r², rv for the first control, q, q², qv, rq for a second.
-const SUMS: usize = 10;
+/// The controls of an expectation at most: two groups, and its law.
+const CONTROLS: usize = 3;
+/// Sums per expectation: |v|, then v and the controls, then the upper triangle of their products.
+const SUMS: usize = 1 + (CONTROLS + 1) + (CONTROLS + 1) * (CONTROLS + 2) / 2;
+/// Points that a coefficient takes at least, for the law to be a control.
+const ENOUGH: f64 = 10.0;
 
-/// Sums over the points of a stage, about fixed shifts: v about a pilot mean, r about 1.
+/// Sums over the points of a stage, about fixed shifts: v about a pilot mean, the controls about 1.
 #[derive(Debug, Clone)]
 pub(crate) struct StageSums {
     n: f64,
@@ -53,57 +58,78 @@ impl StageSums {
         self.sums.iter_mut().zip(&other.sums).for_each(|(a, b)| *a += b);
     }
 
-    /// Estimates, coefficients and the variances that they leave.
-    pub(crate) fn measured(&self, controls: &[Vec<usize>], shifts: &[f64]) -> Vec<Measured> {
+    /// Estimates, coefficients and the variances that they leave; `use_laws` adds the law of each
+    /// expectation to its controls.
+    pub(crate) fn measured(
+        &self,
+        layout: Layout,
+        controls: &[Vec<usize>],
+        use_laws: bool,
+        shifts: &[f64],
+    ) -> Vec<Measured> {
         let n = self.n;
-        let centred = |sum: f64, a: f64, b: f64| sum - a * b / n;
-        self.sums
-            .chunks_exact(SUMS)
-            .zip(controls)
-            .zip(shifts)
-            .map(|((s, groups), shift)| {
-                let [v, abs, vv, r, rr, rv, q, qq, qv, rq] = std::array::from_fn(|i| s[i]);
-                let total = centred(vv, v, v);
-                let (srr, srv) = (centred(rr, r, r), centred(rv, r, v));
-                let (sqq, sqv) = (centred(qq, q, q), centred(qv, q, v));
-                let srq = centred(rq, r, q);
-                let constant = |square: f64| square / n <= 1e-14;
-                let beta = match groups.len() {
-                    0 => [0.0, 0.0],
-                    1 => [if constant(srr) { 0.0 } else { srv / srr }, 0.0],
-                    _ => solve_two(srr, srq, sqq, srv, sqv, constant),
-                };
-                let explained = beta[0] * srv + beta[1] * sqv;
-                let terms = groups.iter().copied().zip(beta).collect();
-                let mean = shift + (v - beta[0] * r - beta[1] * q) / n;
-                Measured {
-                    mean,
-                    mean_abs: abs / n,
-                    variance: ((total - explained) / (n - 1.0)).max(0.0),
-                    control: Control { terms },
-                }
-            })
-            .collect()
+        let use_laws = use_laws && n >= ENOUGH * (CONTROLS + 1) as f64;
+        let of = |j: usize, s: &[f64]| {
+            let first = |a: usize| s[1 + a];
+            let product = |a: usize, b: usize| {
+                s[2 + CONTROLS + packed(CONTROLS + 1, a.min(b), a.max(b))] - first(a) * first(b) / n
+            };
+            // In order of preference: where columns are collinear the later ones are left out.
+            let groups = controls[j].len().min(CONTROLS - 1);
+            let mut columns: Vec<usize> = (1..=groups).collect();
+            columns.extend(use_laws.then_some(CONTROLS));
+            let beta = solve(&columns, n, product);
+            let beta_of = |c: usize| columns.iter().position(|x| *x == c).map_or(0.0, |i| beta[i]);
+            let terms = controls[j].iter().enumerate().map(|(c, g)| (*g, beta_of(c + 1))).collect();
+            let law = beta_of(CONTROLS);
+            let laws = if law == 0.0 { Vec::new() } else { vec![(layout.law(j), law)] };
+            let (mut sum, mut rest) = (first(0), product(0, 0));
+            for (c, beta) in columns.iter().zip(&beta) {
+                sum -= beta * first(*c);
+                rest -= beta * product(*c, 0);
+            }
+            Measured {
+                mean: shifts[j] + sum / n,
+                mean_abs: s[0] / n,
+                variance: (rest / (n - 1.0)).max(0.0),
+                control: Control { terms, laws },
+            }
+        };
+        self.sums.chunks_exact(SUMS).enumerate().map(|(j, s)| of(j, s)).collect()
     }
 }
 
-/// The two coefficients, or that of one control alone where the two are collinear.
-fn solve_two(
-    srr: f64,
-    srq: f64,
-    sqq: f64,
-    srv: f64,
-    sqv: f64,
-    constant: impl Fn(f64) -> bool,
-) -> [f64; 2] {
-    let determinant = srr * sqq - srq * srq;
-    match (constant(srr), constant(sqq)) {
-        (true, true) => [0.0, 0.0],
-        (false, true) => [srv / srr, 0.0],
-        (true, false) => [0.0, sqv / sqq],
-        (false, false) if determinant <= 1e-8 * srr * sqq => [srv / srr, 0.0],
-        _ => [(srv * sqq - sqv * srq) / determinant, (sqv * srr - srv * srq) / determinant],
+/// Least-squares coefficients of variable 0 on these columns, by elimination in their order. A
+/// column that is constant, or that those before it explain, gets 0.
+fn solve(columns: &[usize], n: f64, product: impl Fn(usize, usize) -> f64) -> Vec<f64> {
+    let k = columns.len();
+    // The rows of the matrix with the right side as a last column.
+    let mut rows: Vec<Vec<f64>> = columns
+        .iter()
+        .map(|a| columns.iter().map(|b| product(*a, *b)).chain([product(*a, 0)]).collect())
+        .collect();
+    let kept = |i: usize, pivot: f64| {
+        let square = product(columns[i], columns[i]);
+        square / n > 1e-14 && pivot > 1e-8 * square
+    };
+    let mut used = vec![false; k];
+    for i in 0..k {
+        used[i] = kept(i, rows[i][i]);
+        if !used[i] {
+            continue;
+        }
+        let row = rows[i].clone();
+        for other in &mut rows[i + 1..] {
+            let factor = other[i] / row[i];
+            other.iter_mut().zip(&row).for_each(|(o, r)| *o -= factor * r);
+        }
     }
+    let mut beta = vec![0.0; k];
+    for i in (0..k).rev().filter(|i| used[*i]) {
+        let known: f64 = (i + 1..k).map(|c| rows[i][c] * beta[c]).sum();
+        beta[i] = (rows[i][k] - known) / rows[i][i];
+    }
+    beta
 }
 
 struct Collect<'a> {
@@ -134,27 +160,45 @@ impl Kernel for Collect<'_> {
             mask.0[used..LANES].fill(0.0);
             for (j, s) in sums.chunks_exact_mut(SUMS).enumerate() {
                 let absolute = values[j].map(f64::abs) * mask;
-                let v = (values[j] - V::splat(self.shifts[j])) * mask;
-                let control = |c: usize| match self.controls[j].get(c) {
-                    Some(group) => (at.mixed.ratios[*group] - V::splat(1.0)) * mask,
-                    None => V::ZERO,
-                };
-                let (r, q) = (control(0), control(1));
-                s[0] = s[0] + v;
-                s[1] = s[1] + absolute;
-                s[2] = v.mul_add::<FMA>(v, s[2]);
-                s[3] = s[3] + r;
-                s[4] = r.mul_add::<FMA>(r, s[4]);
-                s[5] = r.mul_add::<FMA>(v, s[5]);
-                if self.controls[j].len() > 1 {
-                    s[6] = s[6] + q;
-                    s[7] = q.mul_add::<FMA>(q, s[7]);
-                    s[8] = q.mul_add::<FMA>(v, s[8]);
-                    s[9] = r.mul_add::<FMA>(q, s[9]);
+                s[0] = s[0] + absolute;
+                let mut y = [V::ZERO; CONTROLS + 1];
+                y[0] = (values[j] - V::splat(self.shifts[j])) * mask;
+                for (y, group) in y[1..CONTROLS].iter_mut().zip(&self.controls[j]) {
+                    *y = (at.mixed.ratios[*group] - V::splat(1.0)) * mask;
+                }
+                y[CONTROLS] = (weights[self.layout.law(j)] - V::splat(1.0)) * mask;
+                let (first, products) = s[1..].split_at_mut(CONTROLS + 1);
+                // The second group, if there is none, has zeros alone.
+                let used = [true, !self.controls[j].is_empty(), self.controls[j].len() > 1, true];
+                let mut at = 0;
+                for a in 0..=CONTROLS {
+                    if used[a] {
+                        first[a] = first[a] + y[a];
+                        for b in a..=CONTROLS {
+                            products[at + b - a] = y[a].mul_add::<FMA>(y[b], products[at + b - a]);
+                        }
+                    }
+                    at += CONTROLS + 1 - a;
                 }
             }
         }
         let sums = sums.into_iter().map(V::sum).collect();
         (StageSums { n: self.batch.n as f64, sums }, table)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::solve;
+
+    #[test]
+    fn collinear_columns_are_left_out_and_the_others_solve() {
+        // Centred columns a, b = 2 a, c, and v = 3 a - c.
+        let (a, c) = ([1.0, -1.0, 2.0, -2.0], [0.5, 1.0, -2.0, 0.5]);
+        let v: Vec<f64> = (0..4).map(|i| 3.0 * a[i] - c[i]).collect();
+        let columns = [v.clone(), a.to_vec(), a.iter().map(|a| 2.0 * a).collect(), c.to_vec()];
+        let product = |i: usize, j: usize| (0..4).map(|k| columns[i][k] * columns[j][k]).sum();
+        let beta = solve(&[1, 2, 3], 4.0, product);
+        assert!((beta[0] - 3.0).abs() < 1e-12 && beta[1] == 0.0 && (beta[2] + 1.0).abs() < 1e-12);
     }
 }

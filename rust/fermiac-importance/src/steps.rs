@@ -2,6 +2,7 @@
 
 use super::adapt::Stage;
 use super::component_bank::{ComponentBank, Fitted};
+use super::explore::Region;
 use super::fit::{self, Moments};
 use super::layout::Layout;
 use super::mixture_weights::Objective;
@@ -43,6 +44,19 @@ pub(super) struct Candidate {
     pub(super) measured: Vec<Measured>,
 }
 
+/// The fits of a stage.
+pub(super) struct Fit {
+    pub(super) proposal: Proposal,
+    /// The single fit of every part.
+    pub(super) singles: Vec<Fitted>,
+    /// Expectations whose component could not be fitted for lack of weight.
+    pub(super) degenerate: Vec<usize>,
+    /// Whether a part had too little weight for a fit.
+    pub(super) thin: Vec<bool>,
+    /// The spread of the laws.
+    pub(super) wide: Fitted,
+}
+
 /// The state that all steps of the adaptation share.
 pub(super) struct Adapting<'a, 'b, 'c> {
     pub(super) problem: &'a Problem<'b>,
@@ -72,7 +86,9 @@ impl Adapting<'_, '_, '_> {
                 Ok(())
             },
         )?;
-        Ok((sums.measured(controls, shifts), table))
+        // Only a share of the laws bounds their weights.
+        let use_laws = proposal.n_groups() > 0 && proposal.base > 0.0;
+        Ok((sums.measured(layout, controls, use_laws, shifts), table))
     }
 
     pub(super) fn last_means(candidates: &[Candidate]) -> Vec<f64> {
@@ -161,7 +177,7 @@ impl Adapting<'_, '_, '_> {
     }
 
     /// |u|, u⁺ or u⁻ of every part, in units of its mean, and last the laws: tiles × (parts + 1).
-    fn part_weights(&self, tables: &Tables, parts: &[Part]) -> Vec<V> {
+    pub(super) fn part_weights(&self, tables: &Tables, parts: &[Part]) -> Vec<V> {
         let j = self.layout.len;
         let mut scale = vec![0.0; j];
         for tile in tables.u.chunks_exact(j) {
@@ -213,14 +229,15 @@ impl Adapting<'_, '_, '_> {
     }
 
     /// Fits a component to every part. Where the weight is too thin, the component of the stage
-    /// before stays, or the spread of the laws serves.
+    /// before stays, or the spread of the laws serves. Regions that were found keep theirs.
     pub(super) fn fit(
         &self,
         tables: &Tables,
         parts: &[Part],
         candidates: &[Candidate],
         previous: Option<&[Fitted]>,
-    ) -> Result<(Proposal, Vec<Fitted>, Vec<usize>)> {
+        regions: &mut [Region],
+    ) -> Result<Fit> {
         let (d, settings) = (self.problem.dim(), self.settings);
         let weights = self.part_weights(tables, parts);
         let mut moments = fit::moments(self.context, &self.points, &weights, parts.len() + 1)?;
@@ -239,7 +256,7 @@ impl Adapting<'_, '_, '_> {
             group: Vec::new(),
             within: Vec::new(),
             alpha: vec![1.0 / parts.len() as f64; parts.len()],
-            base: 0.0,
+            base: settings.defensive_base,
             n_laws: self.layout.n_laws,
         };
         let last = &candidates[candidates.len() - 1].proposal;
@@ -257,6 +274,7 @@ impl Adapting<'_, '_, '_> {
             };
             singles.push(fitted);
         }
+        let mut densities = Vec::with_capacity(parts.len() + regions.len());
         if settings.family == Family::Mixture {
             let weights = without_last(&weights, parts.len() + 1);
             let pairs = fit::pairs(
@@ -269,25 +287,29 @@ impl Adapting<'_, '_, '_> {
             )?;
             for (group, pair) in pairs.iter().enumerate() {
                 if thin[group] {
-                    proposal.add(group, 1.0, &singles[group])?;
+                    densities.push(Region { group, share: 1.0, fitted: singles[group].clone() });
                     continue;
                 }
                 for (share, fitted) in pair.shares.iter().zip(&pair.fitted) {
                     if *share > 1e-6 {
-                        proposal.add(group, *share, fitted)?;
+                        densities.push(Region { group, share: *share, fitted: fitted.clone() });
                     }
                 }
             }
-            proposal.normalise_groups();
         } else {
             for (group, fitted) in singles.iter().enumerate() {
-                proposal.add(group, 1.0, fitted)?;
+                densities.push(Region { group, share: 1.0, fitted: fitted.clone() });
             }
         }
-        Ok((proposal, singles, degenerate))
+        self.refine(&mut densities, regions, &weights, parts.len() + 1, &wide)?;
+        for Region { group, share, fitted } in densities.iter().chain(regions.iter()) {
+            proposal.add(*group, *share, fitted)?;
+        }
+        proposal.normalise_groups();
+        Ok(Fit { proposal, singles, degenerate, thin, wide })
     }
 
-    /// Sets the weights of the components, floor and base included; gives the certificate.
+    /// Sets the weights of the components, floor included; gives the certificate.
     pub(super) fn choose_alpha(
         &self,
         proposal: &mut Proposal,
@@ -302,13 +324,17 @@ impl Adapting<'_, '_, '_> {
             let roots: Vec<f64> = weights.iter().map(|w| w.sqrt()).collect();
             let j = self.layout.len;
             let mut a = vec![V::ZERO; self.points.n_tiles()];
-            for ((a, u), rho) in
-                a.iter_mut().zip(tables.u.chunks_exact(j)).zip(rho.chunks_exact(groups))
+            let laws = tables.laws.chunks_exact(self.layout.n_laws);
+            for (((a, u), rho), laws) in
+                a.iter_mut().zip(tables.u.chunks_exact(j)).zip(rho.chunks_exact(groups)).zip(laws)
             {
                 for (k, root) in roots.iter().enumerate() {
                     let mut rest = u[k];
                     for (group, beta) in &betas[k].terms {
                         rest = rest - rho[*group].map(|r| beta * r);
+                    }
+                    for (law, beta) in &betas[k].laws {
+                        rest = rest - laws[*law].map(|w| beta * w);
                     }
                     *a = *a + rest.map(|r| (root * r) * (root * r));
                 }
@@ -322,7 +348,6 @@ impl Adapting<'_, '_, '_> {
             (gap, passes) = (solution.gap, solution.passes);
             proposal.alpha = floor(&solution.alpha, self.settings.defensive);
         }
-        proposal.base = self.settings.defensive_base;
         Ok((gap, passes))
     }
 
@@ -383,13 +408,12 @@ impl Adapting<'_, '_, '_> {
             Controls::None => Vec::new(),
             Controls::All if groups > 1 => {
                 too_few = self.points.n < 10 * (groups + 1);
-                // Σ alpha (r - 1) is constant: one column too many, the one of largest alpha.
+                // Σ alpha (r - 1) is constant, with the laws as further terms where they have a
+                // share: one column too many, the one of largest alpha.
                 let drop =
                     (0..groups).max_by(|a, b| proposal.alpha[*a].total_cmp(&proposal.alpha[*b]));
                 let least = 0.01 / groups as f64;
-                let keep = |g: &usize| {
-                    proposal.alpha[*g] >= least && (proposal.base > 0.0 || Some(*g) != drop)
-                };
+                let keep = |g: &usize| proposal.alpha[*g] >= least && Some(*g) != drop;
                 let columns: Vec<usize> = (0..groups).filter(keep).collect();
                 if too_few || columns.is_empty() {
                     own()

@@ -52,6 +52,7 @@ fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
         adapt_fraction: entry(options, "adapt_fraction")?,
         defensive: entry(options, "defensive")?,
         defensive_base: entry(options, "defensive_base")?,
+        explore: entry(options, "explore")?,
         keep_best: entry(options, "keep_best")?,
         fallback: entry(options, "fallback")?,
         split_signs: entry(options, "split_signs")?,
@@ -115,7 +116,7 @@ fn to_dict(
     }
     arrays! { raw <- e:
         mean stderr ess khat max_share max_variance_share all_zero no_weight weight_mean
-        weight_stderr
+        weight_stderr unseen sparse n_from_law
     }
     items! { raw <- e:
         n_final n_evals n_at_bound n_non_finite chosen_stage too_few_for_all
