@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import MOST_NAMES, choice, listed, numbers, require, shown, whole, yes
+from fermiac._base.validate import choice, listed, numbers, require, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec
 from fermiac.mcmc.python_kernel import as_kernel
@@ -17,6 +17,9 @@ from fermiac.mcmc.python_kernel import as_kernel
 __all__ = ["Cycle", "Gibbs", "Mixture", "Repeat"]
 
 Array = NDArray[np.float64]
+
+#: Kernels of a composition, and coordinates of one, at most.
+_MOST_KERNELS = 2**16
 #: Coordinates of a block.
 Coordinates: TypeAlias = "int | slice | Sequence[int] | NDArray[np.intp]"
 
@@ -438,7 +441,7 @@ def _indices(key: str, place: Coordinates, dim: int) -> list[int]:
 
 
 def _some(name: str, given: Any) -> list[Any]:
-    items = None if isinstance(given, Mapping) else listed(given, MOST_NAMES)
+    items = None if isinstance(given, Mapping) else listed(given, _MOST_KERNELS)
     if items is None:
         raise ArgumentError(f"{name}: {type(given).__name__} given; a list is needed")
     if not items:

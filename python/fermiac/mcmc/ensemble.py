@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import positive, probability, shown
+from fermiac._base.validate import listed, positive, probability, shown
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec
 from fermiac.mcmc.python_kernel import as_kernel
@@ -254,9 +253,8 @@ class Ensemble(_Walkers):
 
     def __post_init__(self) -> None:
         given = self.moves
-        if isinstance(given, Kernel | str) or not isinstance(given, Iterable):
-            given = [given]
-        moves = tuple(_weighted(item) for item in given)
+        items = None if isinstance(given, Kernel) else listed(given, 1000)
+        moves = tuple(_weighted(item) for item in ([given] if items is None else items))
         if not moves:
             raise ArgumentError("moves: none given; one at least is needed")
         object.__setattr__(self, "moves", moves)
