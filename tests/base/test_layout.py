@@ -83,3 +83,9 @@ def test_a_choice_that_fails_binds_no_size() -> None:
     sizes: fit.Sizes = {}
     both(np.zeros(3), sizes)
     assert sizes == {"m": 3}
+
+
+def test_empty_arrays_have_no_endless_axes():
+    with pytest.raises(fit.Misfit, match="an empty array"):
+        fit.figures()(np.empty((0, 2**40)), {})
+    fit.figures()(np.empty((0, 3)), {})

@@ -51,6 +51,8 @@ Bound: TypeAlias = "float | str | None"
 
 #: Larger integers are no counts, and too long to be shown.
 _MOST = 2**128
+#: An axis beside one of length 0 has no length in the file, but loops would go over it.
+_MOST_BESIDE_NONE = 2**26
 _KINDS = {"b": "flags", "i": "integers", "u": "counts", "f": "real numbers", "c": "complex numbers"}
 
 
@@ -282,6 +284,8 @@ def array(
             raise Misfit(f"{value.dtype} for {' or '.join(_KINDS[kind] for kind in kinds)}")
         if shape:
             _fit(value.shape, shape, sizes)
+        if not value.size and max(value.shape, default=0) > _MOST_BESIDE_NONE:
+            raise Misfit(f"an empty array of shape {value.shape}")
         if value.size < max(least, 1):
             if least:
                 raise Misfit(f"{value.size} numbers; {least} are needed")
