@@ -301,6 +301,11 @@ class Log:
             if not (0 <= i < len(ends) and ends[i] <= start < stop <= self._batches[i].n):
                 raise fit.Misfit(f"rows {start} to {stop} of batch {i}, which are none of its own")
             ends[i] = stop
+        # What a target gives has one form; the first batch is compared with the target.
+        if len({(row[3], row[4]) for row in pieces}) > 1:
+            raise fit.Misfit("values of several forms")
+        if len({row[5] for row in pieces} - {-2}) > 1:
+            raise fit.Misfit("gradients of several forms")
         for i, start, stop, is_complex, *columns in pieces:
             if is_complex not in (0, 1) or columns[0] < -1 or columns[1] < -2:
                 raise fit.Misfit(f"values of the form {is_complex}, {columns}")
