@@ -66,7 +66,7 @@ def test_bash_completes() -> None:
 
 
 def test_zsh_reads_the_script() -> None:
-    begin = "autoload -Uz compinit && compinit -u -d /dev/null\n"
+    begin = "autoload -Uz compinit && compinit -u -D\n"  # -D: no dump file
     found = shell("zsh", 'print -r -- "$_comps[fermiac]"', begin + written("zsh"))
     assert found == ["_fermiac"]
 
