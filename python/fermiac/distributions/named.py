@@ -218,6 +218,7 @@ class _Part:
         return repr(self.law) if self.function is None else name
 
     def log_density(self, block: Array, before: Mapping[str, Array]) -> Array:
+        """Return the log-densities of rows, given the parameters that the law depends on."""
         if self.law is not None:
             return density_rows(self.law, block)
         with self.named():
@@ -228,6 +229,7 @@ class _Part:
         return np.where(outside, -np.inf, total)
 
     def from_unit(self, block: Array, before: Mapping[str, Array]) -> Array:
+        """Map rows of the unit cube, given the parameters that the law depends on."""
         if self.law is not None:
             return self.law.from_unit(block)
         with self.named():
@@ -235,6 +237,7 @@ class _Part:
             return laws.ppf(block.reshape(len(block), *self.shape)).reshape(block.shape)
 
     def sample(self, n: int, key: int, before: Mapping[str, Array]) -> Array:
+        """Draw n rows, given the parameters that the law depends on."""
         if self.law is not None:
             return sample_rows(self.law, n, key)
         u = np.asarray(Stream(key).uniform((n, math.prod(self.shape))), dtype=np.float64)
@@ -255,6 +258,7 @@ class _Part:
             raise
 
     def support(self) -> list[tuple[float, float]]:
+        """Return the bounds of every coordinate, whatever the other parameters are."""
         if self.law is not None:
             return list(self.law._support())
         return [support_of(self.kind)] * math.prod(self.shape)

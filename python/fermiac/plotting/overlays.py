@@ -1,4 +1,4 @@
-"""What plots of samples draw together: several samples, a prior, and known values."""
+"""Overlays of plots of samples: several samples, a prior, and known values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plot is given to draw: its class, the coordinates, and how many fit into a figure."""
+"""Subjects of plots: their class, their coordinates, and the most that fit into a figure."""
 
 from __future__ import annotations
 

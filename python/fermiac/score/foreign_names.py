@@ -86,7 +86,7 @@ NEAREST = {
         if name.startswith("sample_")
     },
 }
-"""What is nearest to the foreign integrators that have no equal here."""
+"""The nearest integrator here to each foreign one that has no equal."""
 _BY_SPELLING = {_folded(name): own for name, own in ALIASES.items()}
 _NEAREST_BY_SPELLING = {_folded(name): own for name, own in NEAREST.items()}
 

@@ -1,4 +1,4 @@
-//! What the points drawn from the laws themselves say about mass that no component reaches.
+//! Bounds on mass that no component reaches, from the points drawn from the laws themselves.
 //!
 //! A region that none of N points from a law fell into has a probability below 3 / N with 95 %
 //! confidence (the rule of three): with values up to B it may hide 3 B / N of an expectation.
