@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 import fermiac as fm
+from fermiac._base import store
 from fermiac.errors import ArgumentError, NumericalError
 
 Array = NDArray[np.float64]
@@ -129,7 +130,7 @@ def test_kept_samples() -> None:
 def test_intervals_of_independent_points_are_students() -> None:
     x = np.array([1.0, 2.0, 4.0, 8.0, 9.0])
     e = fm.Sample.from_arrays(x).expect(lambda x: np.hstack([x, 2 * x]))
-    np.testing.assert_allclose(e.dof, [4.0, 4.0], rtol=1e-12)
+    np.testing.assert_allclose(e.df, [4.0, 4.0], rtol=1e-12)
     low, high = e.interval(0.9)
     expected = stats.t.interval(0.9, 4, loc=x.mean(), scale=stats.sem(x))
     np.testing.assert_allclose([low[0], high[0]], expected, rtol=1e-12)
@@ -151,29 +152,29 @@ def test_degrees_of_freedom_of_the_error_models() -> None:
     weights = 0.3 * x[:, 0]
     weighted = fm.Sample.from_arrays(x, weights)
     e = weighted.expect(lambda x: x[:, 0])
-    assert e.dof == pytest.approx(weighted.ess - 1)
+    assert e.df == pytest.approx(weighted.ess - 1)
     controlled = fm.Sample.from_arrays(x, gradients=-x).expect(
         lambda x: np.sin(x[:, 0]), controls="stein"
     )
-    assert controlled.dof == pytest.approx(200 - 3)
+    assert controlled.df == pytest.approx(200 - 3)
     chains = fm.Sample.from_arrays(fm.random.Stream(0).normal((4, 500, 1)))
     e = chains.expect(lambda x: x[:, 0])
-    assert e.dof == pytest.approx(min(e.ess, 2000) - 1)
+    assert e.df == pytest.approx(min(e.ess, 2000) - 1)
     law = fm.distributions.Normal()
     prior = fm.distributions.Uniform(-5.0, 5.0)
-    assert fm.nested.sample(law, prior, n_live=50, rng=0).expect(lambda x: x[:, 0]).dof == 49
+    assert fm.nested.sample(law, prior, n_live=50, rng=0).expect(lambda x: x[:, 0]).df == 49
     plain = fm.importance.expect(lambda x: x[:, 0], law, n=500, method="mc", rng=0)
-    assert plain.dof == 499
-    z = replace(plain, dof=float("inf"))
+    assert plain.df == 499
+    z = replace(plain, df=float("inf"))
     low, high = z.interval(0.95)
     assert (high - low) / 2 == pytest.approx(1.959963984540054 * z.stderr, rel=1e-12)
 
 
 def test_functions_of_estimates_have_the_least_degrees_of_freedom() -> None:
     e = fm.Sample.from_arrays(np.arange(30.0)).expect(lambda x: np.hstack([x + 1, x**2, x]))
-    e = replace(e, dof=np.array([5.0, 9.0, 7.0]))
-    assert e.ratio(1, 2).dof == 7.0
-    np.testing.assert_array_equal(e.transform(lambda m: [m[0], m[1] + m[2]]).dof, [5.0, 7.0])
+    e = replace(e, df=np.array([5.0, 9.0, 7.0]))
+    assert e.ratio(1, 2).df == 7.0
+    np.testing.assert_array_equal(e.transform(lambda m: [m[0], m[1] + m[2]]).df, [5.0, 7.0])
 
 
 def test_intervals_refuse_what_has_none(tmp_path: Path) -> None:
@@ -186,3 +187,13 @@ def test_intervals_refuse_what_has_none(tmp_path: Path) -> None:
             e.interval(prob)  # type: ignore[arg-type]
     e.save(tmp_path / "e.safetensors")
     assert fm.Estimate.load(tmp_path / "e.safetensors").interval() == e.interval()
+
+
+def test_files_with_the_former_name_of_the_degrees_of_freedom_are_read(tmp_path):
+    e = replace(fm.Sample.from_arrays([1.0, 2.0, 4.0]).expect(lambda x: x[:, 0]), df=7.0)
+    path = tmp_path / "old.fermiac"
+    tensors: store.Tensors = {}
+    node = store.encode(e, tensors)
+    node["fields"]["dof"] = node["fields"].pop("df")
+    store.write(path, "result", node, tensors)
+    assert fm.Estimate.load(path).df == 7.0

@@ -44,6 +44,8 @@ Tensors: TypeAlias = "dict[str, NDArray[Any]]"
 _KINDS: dict[str, type] = {}
 #: Result classes that were renamed: the name in old files and the present one.
 _RENAMED = {"Nested": "NestedResult", "Optimum": "OptimizeResult", "Walk": "WalkResult"}
+#: Fields that were renamed, by class: the name in old files and the present one.
+_RENAMED_FIELDS = {"Estimate": {"dof": "df"}}
 #: NumPy types that the file format has; others are saved as bytes, with their name in the text.
 _NATIVE = {"<f8": "F64", "<i8": "I64", "<u8": "U64", "|u1": "U8"}
 #: Types as NumPy writes them; it would parse whatever else a file may hold.
@@ -269,7 +271,8 @@ def _decode_result(node: dict[str, Any], tensors: Tensors, depth: int) -> Any:
     stored = node.get("fields")
     if not isinstance(stored, dict):
         raise Misfit(f"its {name} has no fields")
-    content = {key: _decode(v, tensors, depth) for key, v in stored.items()}
+    now = _RENAMED_FIELDS.get(kind.__name__, {})
+    content = {now.get(key, key): _decode(v, tensors, depth) for key, v in stored.items()}
     known = {f.name: f for f in fields(kind) if f.init}
     unknown = sorted(content.keys() - known.keys())
     missing = sorted(key for key in known if key not in content and not _has_default(known[key]))

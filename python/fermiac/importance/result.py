@@ -211,7 +211,7 @@ def to_estimate(
         stages=tuple(stages),
         chosen_stage=raw["chosen_stage"] if stages else None,
         sample=sample,
-        dof=float(max(raw["n_final"] - 1, 1)),
+        df=float(max(raw["n_final"] - 1, 1)),
         unseen=shape(unseen),
     )
     warn(found, estimate)

@@ -275,5 +275,5 @@ def log_evidence(sample: Sample) -> Estimate:
         khat=float("nan"),
         names=("log_evidence",),
         method="stepping stones",
-        dof=max(ess - 1, 1.0),
+        df=max(ess - 1, 1.0),
     )

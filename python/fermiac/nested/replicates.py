@@ -212,7 +212,7 @@ def _nested(
         findings=tuple(findings),
         largest=largest,
         # The lineages, and the sets of the bootstrap.
-        dof=float(max(min(n_lineages, _SETS) - 1, 1)),
+        df=float(max(min(n_lineages, _SETS) - 1, 1)),
     )
 
 

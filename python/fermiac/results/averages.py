@@ -79,9 +79,9 @@ def expect(
         # Without weights skew integrands are common, so that one point must dominate as well.
         squares = (scaled - scaled.mean(axis=0)) ** 2
         heavy &= squares.max(axis=0) > _STANDS_OUT * squares.sum(axis=0)
-    rhat, dof = got.rhat, np.broadcast_to(got.dof, mean.shape)
+    rhat, df = got.rhat, np.broadcast_to(got.df, mean.shape)
     if is_complex:
-        dof = np.minimum(dof[:outputs], dof[outputs:])
+        df = np.minimum(df[:outputs], df[outputs:])
         mean, stderr, cov, ess, khat = join_complex(mean, stderr, cov, ess, khat)
         heavy = heavy[:outputs] | heavy[outputs:]
         rhat = None if rhat is None else np.fmax(rhat[:outputs], rhat[outputs:])
@@ -128,7 +128,7 @@ def expect(
         khat=shape(khat),
         names=named,
         method=method,
-        dof=shape(dof),
+        df=shape(df),
     )
     warn(found, estimate)
     return estimate

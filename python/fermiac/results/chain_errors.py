@@ -148,7 +148,7 @@ def _chains(
         findings=tuple(findings),
         rhat=rhat,
         # Controls reduce the error, and not the number of values behind it.
-        dof=degrees_of_freedom(
+        df=degrees_of_freedom(
             np.minimum(effective_size(got.variance, plain, 1 / got.squares), sample.n_draws),
             raw,
             controls,

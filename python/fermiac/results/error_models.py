@@ -63,7 +63,7 @@ class Average:
     #: R-hat of chains, 1 where the average is exact.
     rhat: Array | None = None
     #: The degrees of freedom of the errors, for intervals by Student's t.
-    dof: Array | float = np.inf
+    df: Array | float = np.inf
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def _independent(
         ess=effective_size(got.variance, error, 1 / got.squares),
         khat=np.where(exact, -np.inf, raw["khat"]),
         findings=tuple(findings),
-        dof=degrees_of_freedom(1 / got.squares, raw, controls),
+        df=degrees_of_freedom(1 / got.squares, raw, controls),
     )
 
 

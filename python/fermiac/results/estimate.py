@@ -73,8 +73,14 @@ class Estimate(Result):
         The stage whose sampler drew the final sample; stage 0 is the law itself.
     sample : Sample or None
         The final sample, with ``keep_draws=True``.
-    dof : float or ndarray, shape (J,)
+    df : float or ndarray, shape (J,)
         The degrees of freedom of the standard errors; see `interval`.
+    n_replicates : int or None
+        The number of independent replicates of the points whose spread is the standard error; None
+        where the points themselves are independent.
+    converged : bool or None
+        Whether the checks of the method passed and a tolerance that was asked for was met; None for
+        methods that have neither.
     unseen : float or ndarray, shape (J,), or None
         For `fermiac.importance.expect` the mass that may hide in regions that no point met: 3 B /
         N, with B the largest absolute value of the integrand seen and N the number of points drawn
@@ -112,7 +118,9 @@ class Estimate(Result):
     stages: tuple[Mapping[str, Any], ...] = ()
     chosen_stage: int | None = None
     sample: Sample | None = field(default=None)
-    dof: float | Array = float("inf")
+    df: float | Array = float("inf")
+    n_replicates: int | None = None
+    converged: bool | None = None
     unseen: float | Array | None = None
 
     _layout: ClassVar[fit.Layout] = {
@@ -128,7 +136,9 @@ class Estimate(Result):
         "stages": _stages,
         "chosen_stage": fit.maybe(fit.whole(0, below="stages")),
         "sample": fit.maybe(fit.instance("Sample")),
-        "dof": fit.either(fit.real, fit.array("f", "outputs")),
+        "df": fit.either(fit.real, fit.array("f", "outputs")),
+        "n_replicates": fit.maybe(fit.whole(1)),
+        "converged": fit.maybe(fit.flag),
         "unseen": fit.maybe(fit.either(fit.real, fit.array("f", "outputs"))),
     }
 
@@ -189,7 +199,7 @@ class Estimate(Result):
 
         Notes
         -----
-        They are mean ± t · stderr, with t the quantile of Student's law [1]_ with `dof` degrees of
+        They are mean ± t · stderr, with t the quantile of Student's law [1]_ with `df` degrees of
         freedom, since the standard errors are estimates too. The error model gives them: the number
         of independent points less 1, and less that of fitted controls; for weighted points (Σw)² /
         Σw² in its place, for chains the effective sample size; for nested sampling the number of
@@ -223,9 +233,9 @@ class Estimate(Result):
         tail = (1 - probability("prob", prob)) / 2
         if np.iscomplexobj(self.mean):
             raise ArgumentError("interval: the estimates are complex; take their parts in f")
-        dof = np.asarray(self.dof, dtype=float)
-        finite = np.isfinite(dof)
-        factor = np.where(finite, -stdtrit(np.where(finite, dof, 1.0), tail), -ndtri(tail))
+        df = np.asarray(self.df, dtype=float)
+        finite = np.isfinite(df)
+        factor = np.where(finite, -stdtrit(np.where(finite, df, 1.0), tail), -ndtri(tail))
         half = factor * self.stderr
         low, high = self.mean - half, self.mean + half
         if self.unseen is not None:
@@ -424,8 +434,8 @@ class Estimate(Result):
                 f"the variance of {shown(which)} is beyond the range of doubles; scale f to a "
                 "moderate size: a common factor of numerator and denominator cancels"
             )
-        known = np.broadcast_to(self.dof, jacobian.shape[1:])
-        dof = np.where(jacobian != 0, known, np.inf).min(axis=1)
+        known = np.broadcast_to(self.df, jacobian.shape[1:])
+        df = np.where(jacobian != 0, known, np.inf).min(axis=1)
         jacobian = jacobian[:, uses]
         out = jacobian @ cov[np.ix_(uses, uses)] @ jacobian.T
         stderr = np.sqrt(np.maximum(np.diag(out), 0.0))
@@ -441,7 +451,7 @@ class Estimate(Result):
             ess=shape(ess),
             khat=shape(khat),
             names=names,
-            dof=shape(dof),
+            df=shape(df),
             unseen=None,
         )
 

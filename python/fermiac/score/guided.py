@@ -182,7 +182,7 @@ def _particles(
         khat=np.where(exact, -np.inf, shapes),
         findings=tuple(findings),
         largest=np.divide(squares.max(axis=1), total, out=np.zeros_like(total), where=total > 0),
-        dof=degrees_of_freedom(lines, raw, controls),
+        df=degrees_of_freedom(lines, raw, controls),
     )
 
 

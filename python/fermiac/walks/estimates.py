@@ -150,7 +150,7 @@ def _estimate(
         khat=shape(np.full(mean.size, np.nan)),
         names=labels,
         method="mean" if settings["under"] is None else "ratio",
-        dof=float(max(walk.n_replicas - 1, 1)),
+        df=float(max(walk.n_replicas - 1, 1)),
     )
     return result, found
 
@@ -304,7 +304,7 @@ def _replicas(
     np.divide(spread, np.diag(cov), out=ess, where=np.diag(cov) > 0)
     nan = np.full(mean.size, np.nan)
     found = tuple(few_walkers(sample) + young(sample))
-    return Average(mean, cov, ess, nan, found, dof=float(max(sample.n_replicas - 1, 1)))
+    return Average(mean, cov, ess, nan, found, df=float(max(sample.n_replicas - 1, 1)))
 
 
 register("replicas", _replicas)

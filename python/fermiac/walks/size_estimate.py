@@ -109,7 +109,7 @@ def estimate_size(walk: WalkResult, gap: int) -> Estimate:
         khat=np.full(2, np.nan),
         names=("n_nodes", "n_edges"),
         method="collisions",
-        dof=float(max(n_walkers - 1, 1)),
+        df=float(max(n_walkers - 1, 1)),
     )
     warn(found, result)
     return result
