@@ -80,6 +80,16 @@ def test_error_bars_are_calibrated(name: str, settings: dict[str, Any]) -> None:
     assert np.all(np.abs(pull.mean(axis=0)) < 5 / np.sqrt(len(seeds)))
 
 
+@pytest.mark.parametrize("settings", [{}, {"family": "t", "df": 0.5}], ids=["default", "t"])
+def test_moments_that_just_exist_have_errors_that_hold(settings: dict[str, Any]) -> None:
+    """E |x|^2.5 under a Student-t with 3 degrees of freedom has no variance under the law."""
+    problem = problems.student_moments()
+    pull = pulls(problem, run(problem, range(100), n=5_000, **settings))
+    assert np.all(np.abs(pull) < 4.5)
+    assert 0.90 <= np.mean(np.abs(pull) < 2) <= 0.99
+    assert np.all(np.abs(pull.mean(axis=0)) < 0.5)
+
+
 def test_the_share_of_small_pulls_over_all_integrands() -> None:
     """|pull| < 2 for a share in [0.90, 0.99] of the estimates, over 20 seeds x all integrands."""
     inside: list[bool] = []

@@ -51,7 +51,7 @@ def f(x: Array) -> Array:
         ({"family": "cauchy"}, "family"),
         ({"covariance": "none"}, "covariance"),
         ({"on_nan": "drop"}, "on_nan"),
-        ({"family": "t", "df": 2.0}, "df: 2 given; it must be a finite number above 2"),
+        ({"family": "t", "df": 0.0}, "df: 0 given; it must be a finite number, 0.1 at least"),
         ({"df": "many"}, "df"),
         ({"n_stages": 0}, "n_stages"),
         ({"n_stages": 2.5}, "n_stages"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -123,3 +124,16 @@ def pick_freeze(xx: Array) -> Array:
 def sobol(m: Array) -> Array:
     """First-order Sobol' indices from the expectations of `pick_freeze`."""
     return (m[:6] - m[6] ** 2) / (m[7] - m[6] ** 2)
+
+
+def student_moments() -> Problem:
+    """E x^2 and E |x|^2.5 of the first coordinate of a Student-t with 3 degrees of freedom."""
+    law = fm.distributions.MultivariateT(3.0, np.zeros(2), np.eye(2))
+
+    def moment(k: float) -> float:
+        log = math.lgamma((k + 1) / 2) + math.lgamma((3 - k) / 2) - math.lgamma(1.5)
+        return float(3 ** (k / 2) / math.sqrt(math.pi) * math.exp(log))
+
+    return Problem(
+        lambda x: np.abs(x[:, :1]) ** [2.0, 2.5], law, np.array([moment(2.0), moment(2.5)])
+    )

@@ -272,7 +272,9 @@ def _decode_result(node: dict[str, Any], tensors: Tensors, depth: int) -> Any:
     if not isinstance(stored, dict):
         raise Misfit(f"its {name} has no fields")
     now = _RENAMED_FIELDS.get(kind.__name__, {})
-    content = {now.get(key, key): _decode(v, tensors, depth) for key, v in stored.items()}
+    content: dict[str, Any] = {}
+    for key, value in stored.items():
+        content[now[key] if key in now else key] = _decode(value, tensors, depth)
     known = {f.name: f for f in fields(kind) if f.init}
     unknown = sorted(content.keys() - known.keys())
     missing = sorted(key for key in known if key not in content and not _has_default(known[key]))

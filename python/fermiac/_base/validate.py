@@ -26,6 +26,7 @@ __all__ = [
     "MOST_NAMES",
     "RngLike",
     "Size",
+    "all_finite",
     "choice",
     "columns",
     "key_of",
@@ -280,9 +281,15 @@ def shape_of(size: Size) -> tuple[int, ...]:
 Array = NDArray[np.float64]
 
 
+#: Up to this size a mask is cheaper than the sum of `all_finite`.
+_SMALL = 10_000
+
+
 def numbers(name: str, given: ArrayLike) -> Array:
     """Return the argument as an aligned float64 array; NaN and booleans are errors."""
     array = _real_array(name, given, "iufO")
+    if array.size > _SMALL and all_finite(array):
+        return array
     if np.isnan(array).any():
         raise ArgumentError(f"{name}: NaN was given; numbers are needed; leave such rows out")
     return array
@@ -344,6 +351,16 @@ def require(name: str, array: Array, good: NDArray[np.bool_], needed: str) -> No
     """Raise an error if `array` is not `good` everywhere."""
     if not good.all():
         raise ArgumentError(f"{name}: {array[~good].flat[0]:g} was given; {needed}")
+
+
+def all_finite(array: NDArray[Any]) -> bool:
+    """Whether all numbers of an array are finite.
+
+    A sum is finite only if all its terms are. It reads ten gigabytes a second, several times what
+    a mask takes, and in most cases it settles the question.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
 
 
 @overload

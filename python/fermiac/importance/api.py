@@ -118,7 +118,8 @@ def expect(
         ``"auto"`` takes Gaussians where the laws are known to have no heavier tails, else
         Student-t. Coordinates that live on a half-line or an interval are mapped to the line first.
     df : float, default 8
-        Degrees of freedom of the Student-t, above 2.
+        Degrees of freedom of the Student-t, 0.1 at least. ``family="auto"`` takes 3, 1 or 0.5 in
+        their place where the weighted values have no variance otherwise (a k-hat above 0.5).
     n_stages : int, default 5
         Stages of the adaptation at most; it ends by itself once another does not pay.
     adapt_fraction : float, default 0.5

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
-from fermiac._base.validate import RngLike
+from fermiac._base.validate import RngLike, all_finite
 from fermiac.errors import ArgumentError
 from fermiac.results import Sample
 
@@ -212,7 +212,9 @@ class Chains(Sample):
 
 def known(log_densities: Array) -> Array | None:
     """Return the log-densities, or None for those of exact draws and of users' kernels."""
-    return None if np.isnan(log_densities).any() else log_densities
+    if not all_finite(log_densities) and np.isnan(log_densities).any():
+        return None
+    return log_densities
 
 
 def statistics(names: list[str], values: Array, n_points: int) -> dict[str, NDArray[Any]]:
@@ -221,13 +223,15 @@ def statistics(names: list[str], values: Array, n_points: int) -> dict[str, NDAr
     for i, name in enumerate(names):
         # A view if possible: the values may be on disk.
         array: NDArray[Any] = values[..., i]
-        if n_points > 1:
-            array = np.repeat(array, n_points, axis=0)
         kind = name.rpartition(".")[2]
         if kind in _FLAGS:
             array = array == 1.0
-        elif kind in _COUNTS and np.isfinite(array).all():
+        elif kind in _COUNTS and all_finite(array):
             array = array.astype(np.int64)
+        if n_points > 1:
+            # A view of the one state of all chains; its numbers are copied for several states.
+            lead = (len(array), n_points, *array.shape[1:])
+            array = np.broadcast_to(array[:, None], lead).reshape(-1, *array.shape[1:])
         found[name] = array
     return found
 

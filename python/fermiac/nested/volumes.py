@@ -51,14 +51,16 @@ def from_points(
     ell = _floats("log_likelihoods", raw["log_likelihoods"], n)
     births = columns["births"] = _floats("births", columns["births"], n)
     by_level = np.argsort(ell, kind="stable")
+    levels = ell[by_level]
     # Raises for points that no run can produce.
-    got = _core.nested_volumes(ell[by_level], births[by_level])
+    got = _core.nested_volumes(levels, births[by_level])
     if columns["lineages"] is None:
         columns["lineages"] = threads_of(ell, births)
     if columns["families"] is None:
         columns["families"] = columns["lineages"]
     # No lineage has two points at one level, so that the given order does not matter.
-    order = np.lexsort((columns["lineages"], ell))
+    ties = (levels[1:] == levels[:-1]).any()
+    order = np.lexsort((columns["lineages"], ell)) if ties else by_level
     chosen: dict[str, Any] = {
         k: None if v is None else np.asarray(v)[order] for k, v in columns.items()
     }

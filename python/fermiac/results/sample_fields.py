@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import labels, numbered, real_numbers, shown, taken
+from fermiac._base.validate import all_finite, labels, numbered, real_numbers, shown, taken
 from fermiac._base.variables import Variables
 from fermiac.errors import ArgumentError
 from fermiac.results.axes import checked_axes
@@ -29,7 +29,7 @@ def checked(sample: Any) -> dict[str, Any]:
     lead, d = draws.shape[:-1], draws.shape[-1]
     # Draws on disk, which may exceed the memory, are checked chain by chain.
     parts = draws if isinstance(draws, np.memmap) else (draws,)
-    if not all(np.isfinite(part).all() for part in parts):
+    if not all(all_finite(part) for part in parts):
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(draws))[0])
         raise ArgumentError(f"draws: {draws[bad]} given at {bad}; finite numbers are needed")
     out: dict[str, Any] = {"draws": draws}
@@ -147,6 +147,8 @@ def _shape(
 
 
 def _no_nan_or_inf(name: str, array: Array, hint: str) -> None:
+    if all_finite(array):
+        return
     bad = np.isnan(array) | (array == np.inf)
     if bad.any():
         at = tuple(int(i) for i in np.argwhere(bad)[0])

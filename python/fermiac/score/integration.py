@@ -384,8 +384,9 @@ def sample(
     resumed = None if log is None else log.seed
     key = resumed if rng is None and resumed is not None else key_of(rng)
     first = whole("first_row", first_row, 0, 2**48)
-    y0: Any = start_noise(key, first, n, math.prod(event)) * grid[0]
-    y0 = y0.reshape(n, *event)
+    noise = start_noise(key, first, n, math.prod(event))
+    noise *= grid[0]
+    y0: Any = noise.reshape(n, *event)
     if model.runs_on_device:
         y0 = model._to_device(y0)
     points = integrate(

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.calls import users_level
 from fermiac._base.tensors import is_tensor, like, to_numpy
-from fermiac._base.validate import numbers, shown, whole
+from fermiac._base.validate import all_finite, numbers, shown, whole
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 from fermiac.targets.torch_modules import import_torch
 
@@ -296,7 +296,7 @@ def rows_of(name: str, value: Any, dim: int | None) -> Array:
     if array.ndim != 2 or (dim is not None and array.shape[1] != dim) or array.shape[1] == 0:
         needed = "(n, d)" if dim is None else f"(n, {dim})"
         raise ArgumentError(f"{name}: shape {array.shape} was given; {needed} is needed")
-    if not np.isfinite(array).all():
+    if not all_finite(array):
         row, column = np.argwhere(~np.isfinite(array))[0]
         raise ArgumentError(
             f"{name}: {array[row, column]} was given in row {row}; finite numbers are needed; "

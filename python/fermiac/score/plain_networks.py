@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,6 +19,8 @@ from fermiac.targets.native_pointer import FORMS, form_of, pointer_of, user_data
 __all__ = ["ArrayNetwork", "NativeNetwork"]
 
 Array = NDArray[np.float64]
+#: Rows that are scaled at a time.
+_BLOCK = 4096
 
 
 class ArrayNetwork:
@@ -69,9 +71,15 @@ class ArrayNetwork:
         for at in range(0, n, size):
             rows = slice(at, min(at + size, n))
             into, time, skip, out = (column[rows] for column in columns)
-            given = self._call(y[rows] * into[:, None], time)
-            np.multiply(given, out[:, None], out=result[rows])
-            result[rows] += skip[:, None] * y[rows]
+            own, part = y[rows], result[rows]
+            # In blocks, which stay in the cache, and between which Ctrl-C is heard.
+            scaled = np.empty_like(own)
+            for b in _blocks(len(own)):
+                np.multiply(own[b], into[b, None], out=scaled[b])
+            given = self._call(scaled, time)
+            for b in _blocks(len(own)):
+                np.multiply(given[b], out[b, None], out=part[b])
+                part[b] += skip[b, None] * own[b]
         return result
 
     def _call(self, x: Array, time: Array) -> Array:
@@ -100,6 +108,12 @@ class ArrayNetwork:
     @property
     def _takes_indices(self) -> bool:
         return self.parametrisation.discrete and self.parametrisation.time_scale == 1.0
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    """Yield the rows in parts."""
+    for at in range(0, n, _BLOCK):
+        yield slice(at, min(at + _BLOCK, n))
 
 
 _PREDICTIONS = ("x0", "eps", "score")

@@ -10,6 +10,7 @@ use super::proposal::{Control, Sampler};
 use super::seen::Seen;
 use super::settings::{Controls, Settings};
 use super::steps::{Adapting, Candidate, HANGING_SHARE};
+use super::tails::Tails;
 use fermiac_base::Result;
 use fermiac_base::par::{CHUNK, Context};
 
@@ -79,18 +80,21 @@ pub(crate) fn adapt(
         context,
         layout,
         points: Points::new(d, layout, stages * n_stage),
+        tails: Tails::new(settings, &problem.laws),
     };
     let mut seen = Seen::default();
     batches.iter().for_each(|batch| seen.add(&Seen::of(layout, batch, 0)));
     let none = vec![Vec::new(); layout.len];
     let (measured, table) = run.measure(&base, &none, &vec![0.0; layout.len], &batches)?;
+    let khat = run.tails.khat(layout, &batches, &table.log_ref);
+    run.tails.descend(khat);
     run.points.append(context, batches, base.clone(), table)?;
 
     let mut weights = run.weights(&measured)?;
     let (controls, parts) = run.parts(&measured);
     let mut used = n_stage;
     let mut history = vec![run.report(&measured, &weights, used, n_stage)];
-    let mut candidates = vec![Candidate { proposal: base, measured }];
+    let mut candidates = vec![Candidate { proposal: base, measured, khat }];
     // The first coefficients: zero variance needs beta = the integral of the part.
     let mut betas = run.first_betas(&parts)?;
     let mut previous: Option<Vec<Fitted>> = None;
@@ -118,6 +122,8 @@ pub(crate) fn adapt(
         batches.iter().for_each(|batch| seen.add(&Seen::of(layout, batch, components)));
         let shifts: Vec<f64> = Adapting::last_means(&candidates);
         let (measured, new) = run.measure(&proposal, &controls, &shifts, &batches)?;
+        let khat = run.tails.khat(layout, &batches, &new.log_ref);
+        let descends = run.tails.descend(khat);
         table.extend(new);
         run.points.append(context, batches, proposal.clone(), table)?;
         used += n_stage;
@@ -132,14 +138,14 @@ pub(crate) fn adapt(
         report.alpha_gap = gap;
         report.alpha_passes = passes;
         report.degenerate = degenerate;
-        candidates.push(Candidate { proposal, measured });
+        candidates.push(Candidate { proposal, measured, khat });
         let (before, share) = run.assess(&candidates, stage - 1, &weights)?;
         let (now, _) = run.assess(&candidates, stage, &weights)?;
         last_two = (before, now);
         report.forecast = now / (settings.n - used) as f64;
         history.push(report);
         let fired = before / (settings.n - used + n_stage) as f64 <= history[stage].forecast;
-        if fired && share < HANGING_SHARE {
+        if fired && share < HANGING_SHARE && !descends {
             break;
         }
     }

@@ -11,8 +11,20 @@ use std::f64::consts::PI;
 pub(crate) enum Tail {
     /// Gaussian.
     Gaussian,
-    /// Student-t with this many degrees of freedom, scaled to the fitted covariance.
+    /// Student-t with this many degrees of freedom, scaled to the fitted covariance; with 2 or fewer,
+    /// where there is no covariance, the fitted matrix is the scale matrix itself.
     Student(f64),
+}
+
+impl Tail {
+    /// The factor from the fitted matrix of a density to its scale matrix.
+    pub(crate) fn scale_of_fit(self) -> f64 {
+        match self {
+            // A t law has covariance df/(df - 2) times its scale matrix.
+            Self::Student(df) if df > 2.0 => (df - 2.0) / df,
+            Self::Student(_) | Self::Gaussian => 1.0,
+        }
+    }
 }
 
 /// One density of a bank, as fitted.
@@ -64,11 +76,8 @@ impl ComponentBank {
     /// Adds a density; fails where the covariance is not positive definite.
     pub(crate) fn push(&mut self, fitted: &Fitted) -> Result<()> {
         let d = self.dim;
-        let mut scale = fitted.covariance.clone();
-        if let Tail::Student(df) = self.tail {
-            // A t law has covariance df/(df - 2) times its scale matrix.
-            scale.iter_mut().for_each(|s| *s *= (df - 2.0) / df);
-        }
+        let factor = self.tail.scale_of_fit();
+        let scale: Vec<f64> = fitted.covariance.iter().map(|c| c * factor).collect();
         let cholesky = Cholesky::new(&scale, d)?;
         let log_det = cholesky.log_determinant() / 2.0;
         let half_d = d as f64 / 2.0;

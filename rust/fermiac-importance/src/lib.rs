@@ -46,6 +46,7 @@ mod settings;
 mod space;
 mod stage;
 mod steps;
+mod tails;
 
 pub use adapt::Stage;
 use fermiac_base::alloc::check_room;

@@ -4,6 +4,9 @@ use super::component_bank::Tail;
 use fermiac_base::{Error, Result};
 use fermiac_target::Law;
 
+/// The draws of a Student-t with fewer degrees of freedom overflow.
+const LEAST_DF: f64 = 0.1;
+
 /// The method of the estimates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
@@ -39,11 +42,11 @@ pub enum Controls {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Family {
     /// A Gaussian where the laws are known to have no heavier tails, else a Student-t with these
-    /// degrees of freedom.
+    /// degrees of freedom, or with fewer where the weighted values have heavy tails.
     Auto(f64),
     /// A Gaussian for each expectation.
     Gaussian,
-    /// A Student-t with these degrees of freedom (> 2).
+    /// A Student-t with these degrees of freedom (> 0).
     Student(f64),
     /// A mixture of two Gaussians for each expectation.
     Mixture,
@@ -156,11 +159,11 @@ impl Settings {
         share("defensive", self.defensive, 0.0, 1.0)?;
         share("defensive_base", self.defensive_base, 0.0, 0.9)?;
         if let Family::Student(df) | Family::Auto(df) = self.family
-            && !(df > 2.0 && df.is_finite())
+            && !(df >= LEAST_DF && df.is_finite())
         {
             return Err(Error::argument(
                 "df",
-                format!("{df} given; it must be a finite number above 2"),
+                format!("{df} given; it must be a finite number, {LEAST_DF} at least"),
             ));
         }
         Ok(())

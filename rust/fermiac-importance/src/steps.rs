@@ -14,6 +14,7 @@ use super::regress;
 use super::sampler_score;
 use super::settings::{Controls, Family, Settings, Weights};
 use super::stage::{Measured, StageSums};
+use super::tails::{self, Tails};
 use fermiac_base::par::Context;
 use fermiac_base::simd::{LANES, V};
 use fermiac_base::{Error, Result};
@@ -42,6 +43,9 @@ pub(super) struct Part {
 pub(super) struct Candidate {
     pub(super) proposal: Proposal,
     pub(super) measured: Vec<Measured>,
+    /// The largest tail shape of |v| over the expectations, by its own points; -inf where it is
+    /// not looked at.
+    pub(super) khat: f64,
 }
 
 /// The fits of a stage.
@@ -64,6 +68,7 @@ pub(super) struct Adapting<'a, 'b, 'c> {
     pub(super) context: &'a Context<'c>,
     pub(super) layout: Layout,
     pub(super) points: Points,
+    pub(super) tails: Tails,
 }
 
 impl Adapting<'_, '_, '_> {
@@ -252,7 +257,7 @@ impl Adapting<'_, '_, '_> {
             parts.iter().zip(&thin).filter(|(_, t)| **t).map(|(p, _)| p.expectation).collect();
         degenerate.dedup();
         let mut proposal = Proposal {
-            bank: ComponentBank::new(d, settings.family.tail(&self.problem.laws)),
+            bank: ComponentBank::new(d, self.tails.now),
             group: Vec::new(),
             within: Vec::new(),
             alpha: vec![1.0 / parts.len() as f64; parts.len()],
@@ -262,6 +267,11 @@ impl Adapting<'_, '_, '_> {
         let last = &candidates[candidates.len() - 1].proposal;
         if last.alpha.len() == parts.len() {
             proposal.alpha.clone_from(&last.alpha);
+        }
+        if self.tails.heavy() {
+            let weights = without_last(&weights, parts.len() + 1);
+            let to = (self.tails.now, &wide, settings.diagonal);
+            moments = fit::students(self.context, &self.points, &weights, &moments, to)?;
         }
         let mut singles = Vec::with_capacity(parts.len());
         for (group, m) in moments.iter().enumerate() {
@@ -385,10 +395,12 @@ impl Adapting<'_, '_, '_> {
             return Ok(0);
         }
         let (mut chosen, mut least) = (last, now);
-        if self.settings.keep_best && last > 1 && before > 0.0 && before < least {
+        let heavier = |a: usize, b: usize| tails::heavier(candidates[a].khat, candidates[b].khat);
+        let is_better = before > 0.0 && before < least && !heavier(last - 1, last);
+        if self.settings.keep_best && last > 1 && (is_better || heavier(last, last - 1)) {
             (chosen, least) = (last - 1, before);
         }
-        if self.settings.fallback {
+        if self.settings.fallback && !heavier(0, chosen) {
             let (laws, share) = self.assess(candidates, 0, weights)?;
             if laws > 0.0 && laws < least && share < HANGING_SHARE {
                 chosen = 0;
@@ -400,7 +412,7 @@ impl Adapting<'_, '_, '_> {
     /// The sampler of a stage with its controls; and whether all controls were asked for but had
     /// too few points.
     pub(super) fn sampler(&self, candidate: Candidate, stage: usize) -> Result<(Sampler, bool)> {
-        let Candidate { proposal, measured } = candidate;
+        let Candidate { proposal, measured, .. } = candidate;
         let groups = proposal.n_groups();
         let own = || measured.iter().map(|m| m.control.clone()).collect();
         let mut too_few = false;
