@@ -402,7 +402,6 @@ CALLS = [
         "fm.privacy.detect_watermark(t, key, n_null=10**5, rng=0)",
         True,
     ),
-    Call("privacy.ExponentialKey", "", "fm.privacy.ExponentialKey(2000, 50000, rng=1)"),
     # Special functions.
     _special("exp", "x", 8 * 10**7),
     _special("erf", "x", 8 * 10**7),
