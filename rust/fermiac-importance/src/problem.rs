@@ -312,7 +312,7 @@ impl<'a> Problem<'a> {
         layout::from_rows(Rows::new(x, d), &mut batch.z);
         batch.log_jacobian.clear();
         batch.log_jacobian.resize(n, 0.0);
-        self.space.to_points(x, &mut batch.log_jacobian);
+        self.space.to_points(&batch.z, x, &mut batch.log_jacobian);
         Ok(batch)
     }
 

@@ -2,8 +2,9 @@
 //! components fit. Half-lines by a logarithm, intervals by the normal quantile.
 
 use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{exp, ln};
-use fermiac_base::special::{normal_cdf, normal_quantile};
+use fermiac_base::simd::{
+    Kernel, LANES, V, dispatch, expv, ln, normal_cdfv, normal_quantile, normal_quantile_slice,
+};
 use fermiac_target::{Law, Support};
 use std::f64::consts::PI;
 
@@ -15,8 +16,12 @@ enum Map {
     Above(f64),
     /// x = high - exp(z)
     Below(f64),
-    /// x = low + (high - low) Φ(z)
-    Between(f64, f64),
+    /// x = low + (high - low) Φ(z), with the constant of the logarithm of its slope.
+    Between {
+        low: f64,
+        high: f64,
+        log_slope: f64,
+    },
 }
 
 /// The map of all coordinates.
@@ -41,25 +46,18 @@ impl Space {
                 Support::Real => Map::Identity,
                 Support::Above(low) => Map::Above(low),
                 Support::Below(high) => Map::Below(high),
-                Support::Between(low, high) => Map::Between(low, high),
+                Support::Between(low, high) => Map::between(low, high),
             })
             .collect();
         let identity = maps.iter().all(|m| *m == Map::Identity);
         Self { maps, identity }
     }
 
-    /// Working coordinates to points, in place; adds to `log_jacobian` the logarithm of |dx/dz|
-    /// of every row.
-    pub(crate) fn to_points(&self, z: &mut [f64], log_jacobian: &mut [f64]) {
-        if self.identity {
-            return;
-        }
-        let d = self.maps.len();
-        for (row, jacobian) in z.chunks_exact_mut(d).zip(log_jacobian) {
-            for (value, map) in row.iter_mut().zip(&self.maps) {
-                *jacobian += map.log_jacobian(*value);
-                *value = map.forward(*value);
-            }
+    /// Working coordinates, in tiles and by rows, to points: replaces the rows, and adds to
+    /// `log_jacobian` the logarithm of |dx/dz| of every row.
+    pub(crate) fn to_points(&self, tiles: &[V], rows: &mut [f64], log_jacobian: &mut [f64]) {
+        if !self.identity {
+            dispatch(ToPoints { maps: &self.maps, tiles, rows, log_jacobian });
         }
     }
 
@@ -74,7 +72,18 @@ impl Space {
         for row in z.chunks_exact_mut(self.maps.len()) {
             for (value, map) in row.iter_mut().zip(&self.maps) {
                 at_bound += u64::from(map.is_at_bound(*value));
-                *value = map.backward(*value);
+                *value = map.before_quantile(*value);
+            }
+        }
+        if self.maps.iter().all(|m| matches!(m, Map::Between { .. })) {
+            normal_quantile_slice(z);
+            return at_bound;
+        }
+        for row in z.chunks_exact_mut(self.maps.len()) {
+            for (value, map) in row.iter_mut().zip(&self.maps) {
+                if matches!(map, Map::Between { .. }) {
+                    *value = normal_quantile(*value);
+                }
             }
         }
         at_bound
@@ -82,21 +91,25 @@ impl Space {
 }
 
 impl Map {
-    #[inline]
-    fn forward(self, z: f64) -> f64 {
+    fn between(low: f64, high: f64) -> Self {
+        Self::Between { low, high, log_slope: ln(high - low) - 0.5 * ln(2.0 * PI) }
+    }
+
+    /// The points of eight working coordinates.
+    #[inline(always)]
+    fn forward<const FMA: bool>(self, z: V) -> V {
         match self {
             Self::Identity => z,
             // Rounding must not put a point on the bound, where a density may be infinite.
-            Self::Above(low) => (low + exp(z)).max(low.next_up()),
-            Self::Below(high) => (high - exp(z)).min(high.next_down()),
-            Self::Between(low, high) => {
-                let width = high - low;
-                let x = if z < 0.0 {
-                    low + width * normal_cdf(z)
-                } else {
-                    high - width * normal_cdf(-z)
-                };
-                x.clamp(low.next_up(), high.next_down())
+            Self::Above(low) => expv::<FMA>(z).map(|e| (low + e).max(low.next_up())),
+            Self::Below(high) => expv::<FMA>(z).map(|e| (high - e).min(high.next_down())),
+            Self::Between { low, high, .. } => {
+                let (width, first, last) = (high - low, low.next_up(), high.next_down());
+                let tail = normal_cdfv::<FMA>(z.map(|z| -z.abs()));
+                z.zip(tail, |z, tail| {
+                    let x = if z < 0.0 { low + width * tail } else { high - width * tail };
+                    x.clamp(first, last)
+                })
             }
         }
     }
@@ -107,30 +120,63 @@ impl Map {
             Self::Identity => false,
             Self::Above(low) => x <= low.next_up(),
             Self::Below(high) => x >= high.next_down(),
-            Self::Between(low, high) => x <= low.next_up() || x >= high.next_down(),
+            Self::Between { low, high, .. } => x <= low.next_up() || x >= high.next_down(),
         }
     }
 
+    /// The working coordinate of a point, for an interval the probability of which it is the normal
+    /// quantile.
     #[inline]
-    fn backward(self, x: f64) -> f64 {
+    fn before_quantile(self, x: f64) -> f64 {
         match self {
             Self::Identity => x,
             // The smallest distance stands for a point that rounding put on the bound itself.
             Self::Above(low) => ln((x - low).max(f64::MIN_POSITIVE)),
             Self::Below(high) => ln((high - x).max(f64::MIN_POSITIVE)),
-            Self::Between(low, high) => {
+            Self::Between { low, high, .. } => {
                 let u = (x - low) / (high - low);
-                normal_quantile(u.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON / 2.0))
+                u.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON / 2.0)
             }
         }
     }
 
-    #[inline]
-    fn log_jacobian(self, z: f64) -> f64 {
+    /// log |dx/dz| of eight working coordinates, added to `sum`.
+    #[inline(always)]
+    fn add_log_jacobian<const FMA: bool>(self, z: V, sum: V) -> V {
         match self {
-            Self::Identity => 0.0,
-            Self::Above(_) | Self::Below(_) => z,
-            Self::Between(low, high) => ln(high - low) - 0.5 * (z * z + ln(2.0 * PI)),
+            Self::Identity => sum,
+            Self::Above(_) | Self::Below(_) => sum + z,
+            Self::Between { log_slope, .. } => {
+                (z * V::splat(-0.5)).mul_add::<FMA>(z, sum + V::splat(log_slope))
+            }
+        }
+    }
+}
+
+struct ToPoints<'a> {
+    maps: &'a [Map],
+    tiles: &'a [V],
+    rows: &'a mut [f64],
+    log_jacobian: &'a mut [f64],
+}
+
+impl Kernel for ToPoints<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let d = self.maps.len();
+        let blocks = self.rows.chunks_mut(LANES * d).zip(self.log_jacobian.chunks_mut(LANES));
+        for (tile, (rows, log_jacobian)) in self.tiles.chunks_exact(d).zip(blocks) {
+            let mut sum = V::ZERO;
+            for (k, (z, map)) in tile.iter().zip(self.maps).enumerate() {
+                sum = map.add_log_jacobian::<FMA>(*z, sum);
+                let x = map.forward::<FMA>(*z);
+                for (row, x) in rows.chunks_exact_mut(d).zip(x.0) {
+                    row[k] = x;
+                }
+            }
+            log_jacobian.iter_mut().zip(sum.0).for_each(|(j, s)| *j += s);
         }
     }
 }
@@ -158,17 +204,47 @@ fn bounds(s: Support) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::from_rows;
+
+    /// Points and log-slopes of working coordinates, each the coordinate of a row.
+    fn mapped(space: &Space, z: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let d = space.maps.len();
+        let (mut tiles, mut rows) = (Vec::new(), z.to_vec());
+        let mut log_jacobian = vec![0.0; z.len() / d];
+        from_rows(Rows::new(z, d), &mut tiles);
+        space.to_points(&tiles, &mut rows, &mut log_jacobian);
+        (rows, log_jacobian)
+    }
 
     #[test]
     fn maps_invert_and_their_jacobians_are_derivatives() {
-        for map in [Map::Identity, Map::Above(-2.0), Map::Below(3.0), Map::Between(-1.0, 4.0)] {
-            for z in [-2.5, -0.3, 0.0, 1.7] {
-                let h = 1e-5;
-                let slope = (map.forward(z + h) - map.forward(z - h)).abs() / (2.0 * h);
-                assert!((slope.ln() - map.log_jacobian(z)).abs() < 1e-8, "{map:?} at {z}");
-                assert!((map.backward(map.forward(z)) - z).abs() < 1e-12, "{map:?} at {z}");
+        let maps = [Map::Above(-2.0), Map::Below(3.0), Map::between(-1.0, 4.0)];
+        let all = Space { maps: [&[Map::Identity], &maps[..]].concat(), identity: false };
+        for map in maps {
+            // Eleven rows: a whole tile, and a part of one.
+            let space = Space { maps: vec![map], identity: false };
+            let z: Vec<f64> = (0..11).map(|i| 0.5 * f64::from(i) - 2.6).collect();
+            let h = 1e-5;
+            let moved = |by: f64| {
+                let z: Vec<f64> = z.iter().map(|z| z + by).collect();
+                mapped(&space, &z).0
+            };
+            let (x, log_slopes) = mapped(&space, &z);
+            for ((high, low), log_slope) in moved(h).iter().zip(moved(-h)).zip(&log_slopes) {
+                let slope = (high - low).abs() / (2.0 * h);
+                assert!((slope.ln() - log_slope).abs() < 1e-8, "{map:?}");
+            }
+            let mut back = vec![0.0; z.len()];
+            assert_eq!(space.to_working(Rows::new(&x, 1), &mut back), 0);
+            for (a, b) in z.iter().zip(&back) {
+                assert!((a - b).abs() < 1e-12, "{map:?} at {a}: {b}");
             }
         }
+        let z: Vec<f64> = (0..20).map(|i| 0.2 * f64::from(i) - 2.0).collect();
+        let (x, _) = mapped(&all, &z);
+        let mut back = vec![0.0; z.len()];
+        all.to_working(Rows::new(&x, 4), &mut back);
+        assert!(z.iter().zip(&back).all(|(a, b)| (a - b).abs() < 1e-12), "{back:?}");
     }
 
     #[test]

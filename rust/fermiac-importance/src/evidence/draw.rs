@@ -201,7 +201,7 @@ impl<'a> Problem<'a> {
         let mut z = Vec::new();
         layout::from_rows(Rows::new(&x, d), &mut z);
         let mut log_jacobian = vec![0.0; n];
-        self.space.to_points(&mut x, &mut log_jacobian);
+        self.space.to_points(&z, &mut x, &mut log_jacobian);
         let mut log_law = vec![0.0; n];
         self.law.log_density(Rows::new(&x, d), &mut log_law)?;
         if let Some(i) = log_law.iter().position(|l| l.is_nan() || *l == f64::INFINITY) {
