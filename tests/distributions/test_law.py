@@ -243,3 +243,36 @@ def test_the_number_of_threads_changes_no_bit(law):
         for n in (1, 8)
     ]
     np.testing.assert_array_equal(runs[0].mean, runs[1].mean)
+
+
+@pytest.mark.parametrize("degree", [1, 3])
+def test_polynomials_of_a_law_are_orthonormal_under_it(degree: int) -> None:
+    law = fm.distributions.Product(
+        [
+            fm.distributions.Exponential(2.0),
+            fm.distributions.StudentT(3.0),
+            fm.distributions.Uniform(-1.0, 4.0),
+        ]
+    )
+    # Gauss quadrature is exact for products of them; the second coordinate has none.
+    x, of_x = np.polynomial.laguerre.laggauss(8)
+    z, of_z = np.polynomial.legendre.leggauss(8)
+    grid = np.array([[2.0 * a, 0.3, 1.5 + 2.5 * b] for a in x for b in z])
+    weights = np.array([a * b / 2 for a in of_x for b in of_z])
+    p = law.polynomials(grid, degree)
+    # Those of one coordinate, and products of two.
+    assert p.shape == (64, {1: 2, 3: 6 + 3}[degree])
+    np.testing.assert_allclose(weights @ p, 0, atol=1e-12)
+    np.testing.assert_allclose(p.T @ (weights[:, None] * p), np.eye(p.shape[1]), atol=1e-12)
+
+
+def test_polynomials_refuse_what_they_cannot_do() -> None:
+    normal = fm.distributions.Normal(np.zeros(3))
+    for degree in (0, 21, 1.5):
+        with pytest.raises(fm.errors.ArgumentError, match="degree"):
+            normal.polynomials(np.zeros((2, 3)), degree)  # type: ignore[arg-type]
+    with pytest.raises(fm.errors.ArgumentError, match="degree: 20 given: it makes more than"):
+        fm.distributions.Normal(np.zeros(200)).polynomials(np.zeros((1, 200)), 20)
+    with pytest.raises(fm.errors.ArgumentError, match="not known"):
+        fm.distributions.StudentT(3.0).polynomials([0.5])
+    assert normal.polynomials(np.zeros((0, 3)), 2).shape == (0, 9)

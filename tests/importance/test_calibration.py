@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -10,6 +11,7 @@ import problems
 import pytest
 import reference_values as ref
 from problems import Array, Problem
+from scipy import special
 
 import fermiac as fm
 
@@ -78,6 +80,54 @@ def test_error_bars_are_calibrated(name: str, settings: dict[str, Any]) -> None:
     pull = pulls(problem, run(problem, seeds, n=10_000, **settings))
     assert 0.90 <= np.mean(np.abs(pull) < 2) <= 0.99
     assert np.all(np.abs(pull.mean(axis=0)) < 5 / np.sqrt(len(seeds)))
+
+
+def test_polynomials_as_controls_are_calibrated_and_never_worse() -> None:
+    d = 6
+    a, w = np.linspace(0.3, 1.2, d), np.linspace(0.2, 0.8, d)
+    sides = math.pi**0.5 / 2 / a * (special.erf(a * (1 - w)) + special.erf(a * w))
+    cases = [
+        # A smooth function; one of which the polynomials explain little; one that is a polynomial.
+        (
+            lambda x: np.exp(-((x - w) ** 2) @ a**2),
+            fm.distributions.Uniform(np.zeros(d), np.ones(d)),
+            np.prod(sides),
+            0.1,
+        ),
+        (
+            lambda x: np.prod(x, axis=1),
+            fm.distributions.LogNormal(np.zeros(8), 0.3),
+            math.exp(8 * 0.045),
+            1.05,
+        ),
+        (
+            lambda x: x[:, 0] ** 2 * x[:, 1] + x[:, 1] ** 2,
+            fm.distributions.MultivariateNormal(np.zeros(2), [[1.0, 0.6], [0.6, 2.0]]),
+            2.0,
+            1e-3,
+        ),
+    ]
+    for f, law, truth, gain in cases:
+        problem = Problem(f, law, np.array([truth]))
+        own = run(problem, range(60), n=8_000)
+        with_polynomials = run(problem, range(60), n=8_000, controls="polynomial")
+        pull = pulls(problem, with_polynomials)
+        assert 0.88 <= np.mean(np.abs(pull) < 2) <= 1.0
+        assert np.all(np.abs(pull) < 5)
+
+        def rms(estimates: list[fm.Estimate], truth: float = truth) -> float:
+            return float(np.sqrt(np.mean((means(estimates) - truth) ** 2)))
+
+        assert rms(with_polynomials) < gain * rms(own)
+
+
+def test_polynomials_are_refused_for_laws_that_have_none() -> None:
+    laws = [fm.distributions.Normal(), fm.distributions.Normal(1.0)]
+    with pytest.raises(fm.errors.ArgumentError, match=r"controls: .* given for 2 laws"):
+        fm.importance.expect(lambda x: x[:, 0], laws, controls="polynomial", rng=0)
+    t = fm.distributions.StudentT(5.0)
+    with pytest.raises(fm.errors.ArgumentError, match="orthogonal polynomials of this law"):
+        fm.importance.expect(lambda x: x[:, 0], t, controls="polynomial", rng=0)
 
 
 @pytest.mark.parametrize("settings", [{}, {"family": "t", "df": 0.5}], ids=["default", "t"])

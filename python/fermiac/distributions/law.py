@@ -14,6 +14,8 @@ from fermiac.errors import ArgumentError
 from fermiac.random import RngLike, Stream, key_of
 
 Array = NDArray[np.float64]
+#: The highest degree of orthogonal polynomials, and their number at most.
+_HIGHEST, _MOST_POLYNOMIALS = 20, 100_000
 
 #: What densities are with respect to: the volume of all coordinates, that of a surface such as a
 #: simplex, or the number of points.
@@ -297,6 +299,63 @@ class BuiltInLaw(Law):
             If an argument is invalid.
         """
         return self._sample_rows(whole("n", n, 0, 2**62), key_of(rng))
+
+    def polynomials(self, x: ArrayLike, degree: int = 2) -> Array:
+        """Return the polynomials that are orthonormal under the law, at points.
+
+        Parameters
+        ----------
+        x : array_like of shape (n, d)
+            Points. A one-dimensional law also takes an array of shape (n,).
+        degree : int, default 2
+            The degree at most, from 1 to 20.
+
+        Returns
+        -------
+        ndarray of shape (n, K)
+            Polynomials of one coordinate and products of those of two, in order of their degree;
+            the constant is left out. Each has mean 0 and variance 1 under the law, and any two are
+            uncorrelated, so that they can be the ``controls`` of `fermiac.Sample.expect` for draws
+            from the law.
+
+        Raises
+        ------
+        ArgumentError
+            If the law has none, `degree` is outside its domain or makes more than 100,000
+            polynomials, or the last axis of `x` has not the law's dimension.
+
+        Notes
+        -----
+        They are Hermite polynomials for normal coordinates (of the logarithm for log-normal ones),
+        Legendre for uniform and Laguerre for exponential and gamma ones [1]_. Coordinates of other
+        laws are left out. Those of a multivariate normal law are whitened by its Cholesky factor.
+
+        References
+        ----------
+        .. [1] D. Xiu, G. E. Karniadakis, "The Wiener-Askey polynomial chaos for stochastic
+           differential equations", SIAM Journal on Scientific Computing, 2002,
+           doi:10.1137/S1064827501387826.
+
+        Examples
+        --------
+        >>> import numpy as np, fermiac as fm
+        >>> law = fm.distributions.Normal(1.0, 2.0)
+        >>> law.polynomials([3.0, 1.0], degree=2).round(3).tolist()
+        [[1.0, 0.0], [0.0, -0.707]]
+        >>> s = fm.Sample.from_arrays(law.sample(1000, rng=0))
+        >>> e = s.expect(lambda x: x[:, 0] ** 2, controls=lambda x: law.polynomials(x))
+        >>> bool(abs(e.mean - 5.0) < 1e-9)
+        True
+        """
+        degree = whole("degree", degree, 1, _HIGHEST)
+        rows, _ = points(x, self.dim)
+        if self._handle is None:
+            raise ArgumentError(
+                f"law: the orthogonal polynomials of {type(self).__name__} are not known; they are "
+                "for independent normal, uniform, exponential, gamma and log-normal coordinates, "
+                "and for multivariate normal laws"
+            )
+        return self._handle.polynomials(rows, degree, _MOST_POLYNOMIALS)
 
     def _log_density_rows(self, x: Array) -> Array:
         assert self._handle is not None

@@ -57,7 +57,7 @@ def expect(
     kwargs: Mapping[str, Any] | None = None,
     method: MethodName = "aiscv",
     weights: str | ArrayLike | None = None,
-    controls: Literal["own", "all", "none"] | None = None,
+    controls: Literal["own", "all", "polynomial", "none"] | None = None,
     family: Literal["auto", "gaussian", "t", "mixture"] | None = None,
     df: float | None = None,
     n_stages: int | None = None,
@@ -110,9 +110,14 @@ def expect(
     weights : {"relative", "absolute"} or array_like, shape (J,), default "relative"
         The sampler minimises the sum of the variances of the estimates, each divided by its squared
         size (the integral of the absolute value), or as it is, or times these weights.
-    controls : {"own", "all", "none"}, default "own"
+    controls : {"own", "all", "polynomial", "none"}, default "own"
         Control each estimate by its own component, by all of them (with coefficients from a
-        regression on the points of the adaptation; often a much smaller error), or not.
+        regression on the points of the adaptation; often a much smaller error), by all and by
+        polynomials, or not. ``"polynomial"`` is for one law of independent normal, uniform,
+        exponential, gamma or log-normal coordinates (others are left out), or a multivariate normal
+        one. It takes orthonormal polynomials of one or two coordinates, up to a degree of 6 in all
+        and a tenth of the points of the adaptation; the degree of each estimate is the one that
+        leaves least of points that were held out of the fit, which may be 0.
     family : {"auto", "gaussian", "t", "mixture"}, default "auto"
         The density fitted to each product: a Gaussian, a Student-t, or a mixture of two Gaussians.
         ``"auto"`` takes Gaussians where the laws are known to have no heavier tails, else

@@ -70,7 +70,10 @@ METHODS = Strategies(
         "mc": lambda: Method("mc", "mc"),
     },
 )
-_WORDS = {"controls": ("own", "all", "none"), "family": ("auto", "gaussian", "t", "mixture")}
+_WORDS = {
+    "controls": ("own", "all", "polynomial", "none"),
+    "family": ("auto", "gaussian", "t", "mixture"),
+}
 
 
 def adaptive_settings(method: Method, given: dict[str, Any]) -> dict[str, Any]:

@@ -371,7 +371,8 @@ class Sample(SampleExports, SamplePlots, Result):
         controls : {"stein"}, callable, array_like or None, default None
             Control variates: functions with known mean zero, shape (n, m), on which `f` is
             regressed. ``"stein"`` makes them from the gradients of the log-density, which the
-            sample must have.
+            sample must have. For draws from a law of `fermiac.distributions` its ``polynomials``
+            can be given, ``lambda x: law.polynomials(x, degree=3)``.
         degree : int, default 2
             The degree of the polynomials behind the ``"stein"`` controls, of which there are
             C(d + degree, d) - 1. For a Gaussian law the average of a polynomial up to this degree

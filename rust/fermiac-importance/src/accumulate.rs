@@ -3,6 +3,7 @@
 use super::layout::{Layout, TileValues};
 use super::layout::{lanes, n_tiles};
 use super::moments::Moments;
+use super::polynomial::{Basis, Scratch};
 use super::problem::Batch;
 use super::proposal::Sampler;
 use super::seen::Seen;
@@ -170,6 +171,8 @@ impl Kernel for Fill<'_> {
         let mut sums = vec![[V::ZERO; 4]; j];
         let mut weight_sums = vec![[V::ZERO; 2]; layout.n_laws];
         let mut at = TileValues::new(proposal);
+        let mut polynomials = vec![V::ZERO; sampler.basis.as_ref().map_or(0, Basis::len)];
+        let mut scratch = Scratch::default();
         for (i, t) in self.tiles.enumerate() {
             let v = &mut filled.v[i * j..(i + 1) * j];
             let weights = &mut filled.weights[i * layout.n_laws..(i + 1) * layout.n_laws];
@@ -183,6 +186,12 @@ impl Kernel for Fill<'_> {
                 *sum = *sum + w;
                 *square = w.mul_add::<FMA>(w, *square);
             }
+            if let Some(basis) = &sampler.basis {
+                let d = proposal.bank.dim();
+                let z = &batch.z[t * d..(t + 1) * d];
+                basis.fill::<FMA>(z, &mut scratch, &mut polynomials);
+                polynomials.iter_mut().for_each(|p| *p = *p * weights[0]);
+            }
             let y = &mut filled.y[i * j..(i + 1) * j];
             for k in 0..j {
                 let (shift, inverse) = (V::splat(shape.shift[k]), inverse[k]);
@@ -191,6 +200,9 @@ impl Kernel for Fill<'_> {
                     for (group, beta) in &control.terms {
                         let ratio = at.mixed.ratios[*group] - V::splat(1.0);
                         z = ratio.mul_add::<FMA>(V::splat(-beta), z);
+                    }
+                    for (p, beta) in &control.polynomials {
+                        z = polynomials[*p].mul_add::<FMA>(V::splat(-beta), z);
                     }
                     for (law, beta) in &control.laws {
                         let ratio = weights[*law] - V::splat(1.0);

@@ -60,6 +60,7 @@ impl Estimation<'_> {
         let n_chunks = self.n.div_ceil(CHUNK);
         let densities = !self.sampler.proposal.alpha.is_empty()
             || self.problem.laws.len() > 1
+            || self.sampler.basis.is_some()
             || self.keep_draws;
         let mut plan =
             Plan { block: FINAL_BLOCK, n: self.n, chunks: 0..1, densities, before: self.before };

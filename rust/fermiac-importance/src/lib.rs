@@ -37,6 +37,7 @@ mod layout;
 mod mixture_weights;
 mod moments;
 mod points;
+mod polynomial;
 mod problem;
 mod proposal;
 mod regress;
@@ -56,6 +57,7 @@ use fermiac_target::{Integrand, Law};
 pub use settings::{Controls, Family, Method, OnNan, Settings, Weights};
 
 use estimate::Estimation;
+use polynomial::Basis;
 use problem::Problem;
 use proposal::{Proposal, Sampler};
 use seen::Seen;
@@ -134,6 +136,17 @@ pub fn expect(
         Problem::new(integrand, laws.to_vec(), settings.key, settings.on_nan).map_err(fail)?;
     settings.check(problem.dim()).map_err(fail)?;
     check_weights(settings).map_err(fail)?;
+    if settings.controls == Controls::Polynomial {
+        if laws.len() > 1 {
+            let why = format!(
+                "\"polynomial\" given for {} laws; it is for one: use \"own\" or \"all\"",
+                laws.len()
+            );
+            return Err((Error::argument("controls", why), None));
+        }
+        // Before the budget is spent.
+        Basis::new(laws[0], &problem.space, 0).map_err(fail)?;
+    }
     if settings.keep_draws {
         let numbers = problem.dim().saturating_add(laws.len());
         check_room::<f64>("n", &[settings.n, numbers]).map_err(fail)?;
@@ -143,7 +156,7 @@ pub fn expect(
     let (sampler, used, seen) = match settings.method {
         Method::MonteCarlo => {
             let proposal = Proposal::laws(problem.dim(), laws.len());
-            (Sampler { proposal, controls: Vec::new() }, 0, Seen::default())
+            (Sampler { proposal, controls: Vec::new(), basis: None }, 0, Seen::default())
         }
         Method::Adaptive => {
             let adapted = adapt::adapt(&problem, settings, context).map_err(fail)?;

@@ -1,6 +1,7 @@
 //! The sampling density: a mixture of fitted components and of the laws themselves.
 
 use super::component_bank::{ComponentBank, Fitted, Tail};
+use super::polynomial::Basis;
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, expv, lnv};
@@ -115,11 +116,12 @@ impl Proposal {
     }
 }
 
-/// The control of one expectation: Σ beta (g_l / g - 1) + Σ beta (f_l / g - 1), over groups and
-/// over laws.
+/// The control of one expectation: Σ beta (g_l / g - 1) + Σ beta p f / g + Σ beta (f_l / g - 1), over
+/// groups, polynomials and laws.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Control {
     pub(crate) terms: Vec<(usize, f64)>,
+    pub(crate) polynomials: Vec<(usize, f64)>,
     pub(crate) laws: Vec<(usize, f64)>,
 }
 
@@ -128,6 +130,8 @@ pub(crate) struct Control {
 pub(crate) struct Sampler {
     pub(crate) proposal: Proposal,
     pub(crate) controls: Vec<Control>,
+    /// The polynomials of the controls.
+    pub(crate) basis: Option<Basis>,
 }
 
 /// The values of a [`Proposal`] at the eight points of a tile.

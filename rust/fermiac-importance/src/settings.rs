@@ -34,6 +34,8 @@ pub enum Controls {
     Own,
     /// All components, by cross-fitted regression.
     All,
+    /// All components, and polynomials that are orthonormal under the law, by cross-fitted regression.
+    Polynomial,
     /// None: plain importance sampling.
     None,
 }

@@ -61,6 +61,12 @@ impl Space {
         }
     }
 
+    /// Eight values of coordinate `k`, from working ones.
+    #[inline(always)]
+    pub(crate) fn point<const FMA: bool>(&self, k: usize, z: V) -> V {
+        self.maps[k].forward::<FMA>(z)
+    }
+
     /// Points to working coordinates; gives how many values lie within rounding of a bound, where
     /// the map cannot tell them apart.
     pub(crate) fn to_working(&self, x: Rows<'_>, z: &mut [f64]) -> u64 {

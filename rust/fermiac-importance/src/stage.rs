@@ -92,7 +92,7 @@ impl StageSums {
                 mean: shifts[j] + sum / n,
                 mean_abs: s[0] / n,
                 variance: (rest / (n - 1.0)).max(0.0),
-                control: Control { terms, laws },
+                control: Control { terms, laws, ..Control::default() },
             }
         };
         self.sums.chunks_exact(SUMS).enumerate().map(|(j, s)| of(j, s)).collect()

@@ -7,10 +7,11 @@ use super::fit::{self, Moments};
 use super::layout::Layout;
 use super::mixture_weights::Objective;
 use super::points::{Points, Table, Tables};
+use super::polynomial::{self, Basis};
 use super::problem::{Batch, Problem};
 use super::proposal::Proposal;
 use super::proposal::{Control, Sampler};
-use super::regress;
+use super::regress::{self, Columns};
 use super::sampler_score;
 use super::settings::{Controls, Family, Settings, Weights};
 use super::stage::{Measured, StageSums};
@@ -416,27 +417,38 @@ impl Adapting<'_, '_, '_> {
         let groups = proposal.n_groups();
         let own = || measured.iter().map(|m| m.control.clone()).collect();
         let mut too_few = false;
+        // Σ alpha (r - 1) is constant, with the laws as further terms where they have a share: one
+        // column too many, the one of largest alpha.
+        let drop = (0..groups).max_by(|a, b| proposal.alpha[*a].total_cmp(&proposal.alpha[*b]));
+        let least = 0.01 / groups as f64;
+        let keep = |g: &usize| proposal.alpha[*g] >= least && Some(*g) != drop;
+        let kept: Vec<usize> = (0..groups).filter(keep).collect();
+        let (layout, mut basis) = (self.layout, None);
         let controls = match self.settings.controls {
             Controls::None => Vec::new(),
             Controls::All if groups > 1 => {
                 too_few = self.points.n < 10 * (groups + 1);
-                // Σ alpha (r - 1) is constant, with the laws as further terms where they have a
-                // share: one column too many, the one of largest alpha.
-                let drop =
-                    (0..groups).max_by(|a, b| proposal.alpha[*a].total_cmp(&proposal.alpha[*b]));
-                let least = 0.01 / groups as f64;
-                let keep = |g: &usize| proposal.alpha[*g] >= least && Some(*g) != drop;
-                let columns: Vec<usize> = (0..groups).filter(keep).collect();
-                if too_few || columns.is_empty() {
+                if too_few || kept.is_empty() {
                     own()
                 } else {
                     let (source, table) = self.points.source(stage)?;
-                    regress::controls(self.context, &self.points, source, table, &columns)?
+                    let columns =
+                        Columns { proposal: source, table, groups: kept, basis: None, layout };
+                    regress::controls(self.context, &self.points, &columns)?
                 }
+            }
+            Controls::Polynomial => {
+                let (source, table) = self.points.source(stage)?;
+                let all = Basis::new(self.problem.laws[0], &self.problem.space, self.points.n)?;
+                let columns =
+                    Columns { proposal: source, table, groups: kept, basis: Some(&all), layout };
+                let found = polynomial::controls(self.context, &self.points, &columns, &all)?;
+                basis = Some(all);
+                found
             }
             Controls::All | Controls::Own => own(),
         };
-        Ok((Sampler { proposal, controls }, too_few))
+        Ok((Sampler { proposal, controls, basis }, too_few))
     }
 }
 

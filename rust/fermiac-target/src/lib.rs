@@ -250,6 +250,11 @@ pub trait Law: Send + Sync {
         false
     }
 
+    /// The polynomials that are orthonormal under it, if they are known for a coordinate or more.
+    fn orthogonal(&self) -> Option<law::Families> {
+        None
+    }
+
     /// The threads on which it may run.
     fn dispatch(&self) -> Dispatch {
         Dispatch::AnyThread

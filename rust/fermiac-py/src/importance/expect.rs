@@ -38,6 +38,7 @@ fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
         controls: match entry::<String>(options, "controls")?.as_str() {
             "own" => Controls::Own,
             "all" => Controls::All,
+            "polynomial" => Controls::Polynomial,
             "none" => Controls::None,
             other => return unknown("controls", other),
         },

@@ -11,7 +11,7 @@ use fermiac_base::{Error, Result};
 use fermiac_target::density::LawDensity;
 use fermiac_target::law::{
     Count, Counts, Dirichlet, GaussianCopula, Independent, Lkj, Marginal, Mixture,
-    MultivariateNormal, MultivariateT, Product,
+    MultivariateNormal, MultivariateT, Polynomials, Product,
 };
 use fermiac_target::{Law as CoreLaw, LogDensity, Support};
 use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2};
@@ -268,6 +268,35 @@ impl Law {
             Ok(mapped)
         })?;
         matrix(py, mapped, dim)
+    }
+
+    /// The orthonormal polynomials of the law at the rows of `x`.
+    #[allow(clippy::needless_pass_by_value)]
+    fn polynomials<'py>(
+        &self,
+        py: Python<'py>,
+        x: PyReadonlyArray2<'py, f64>,
+        degree: usize,
+        most: usize,
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        let dim = self.inner.dim();
+        let x = rows(&x, dim)?;
+        let all = check(py, Polynomials::new(self.inner.as_ref(), degree, most, "law"))?;
+        if all.upto().len() <= degree {
+            let why = format!("{degree} given: it makes more than {most} polynomials");
+            return check(py, Err(Error::argument("degree", why)));
+        }
+        let n = x.data().len() / dim;
+        let mut out = check(py, table_of("x", 0.0, n, all.len()))?;
+        compute(py, 1, |context| {
+            let chunks = x.data().chunks(CHUNK * dim).zip(out.chunks_mut(CHUNK * all.len()));
+            for (x, out) in chunks {
+                context.poll()?;
+                all.evaluate(Rows::new(x, dim), out);
+            }
+            Ok(())
+        })?;
+        matrix(py, out, all.len())
     }
 }
 

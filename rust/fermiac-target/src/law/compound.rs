@@ -1,6 +1,6 @@
 //! Laws made of laws: mixtures, and products of blocks of coordinates.
 
-use super::{check_draws, check_rows};
+use super::{Families, check_draws, check_rows};
 use crate::space::with_space;
 use crate::{Dispatch, Law, Support};
 use fermiac_base::linalg::Rows;
@@ -316,6 +316,16 @@ fn add_values(sums: &mut [f64], values: &[f64]) {
 impl Law for Product {
     fn has_gaussian_tails(&self) -> bool {
         self.laws.iter().all(|law| law.has_gaussian_tails())
+    }
+
+    fn orthogonal(&self) -> Option<Families> {
+        // The coordinates of a correlated law within a product get none.
+        let of = |law: &Arc<dyn Law>| match law.orthogonal() {
+            Some(Families { whiten: None, each }) => each,
+            _ => vec![None; law.dim()],
+        };
+        let each: Vec<_> = self.laws.iter().flat_map(of).collect();
+        each.iter().any(Option::is_some).then_some(Families { whiten: None, each })
     }
 
     fn dim(&self) -> usize {

@@ -1,7 +1,7 @@
 //! A law of independent coordinates.
 
 use super::marginal::Source;
-use super::{Marginal, Tile, check_draws, densities_by_tiles};
+use super::{Families, Marginal, Tile, check_draws, densities_by_tiles};
 use crate::{Law, Support};
 use fermiac_base::linalg::Rows;
 use fermiac_base::rng::Stream;
@@ -136,6 +136,11 @@ impl Law for Independent {
             }
         }
         Ok(())
+    }
+
+    fn orthogonal(&self) -> Option<Families> {
+        let each: Vec<_> = self.marginals.iter().map(Marginal::orthogonal).collect();
+        each.iter().any(Option::is_some).then_some(Families { whiten: None, each })
     }
 
     fn support(&self) -> Vec<Support> {

@@ -3,7 +3,7 @@
 
 use super::cut::Cut;
 use super::kernels::{BetaKernel, GammaKernel, Reference, ln_ratio};
-use super::{finite, positive};
+use super::{Orthogonal, finite, positive};
 use crate::Support;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{Real, exp, ln};
@@ -492,6 +492,20 @@ impl Marginal {
             Some([low, width, high])
         } else {
             None
+        }
+    }
+
+    /// The polynomials that are orthonormal under it, if they are classical ones.
+    pub(super) fn orthogonal(&self) -> Option<Orthogonal> {
+        match (self.form, self.cut) {
+            (Form::Normal { mean, sd, .. }, None) => Some(Orthogonal::Hermite { mean, sd }),
+            (Form::LogNormal { mu, sigma, .. }, None) => Some(Orthogonal::LogHermite { mu, sigma }),
+            (Form::Uniform { low, high, .. }, None) => Some(Orthogonal::Legendre { low, high }),
+            (Form::Exponential { scale, .. }, None) => {
+                Some(Orthogonal::Laguerre { shape: 1.0, scale })
+            }
+            (Form::Gamma { shape, scale, .. }, None) => Some(Orthogonal::Laguerre { shape, scale }),
+            _ => None,
         }
     }
 

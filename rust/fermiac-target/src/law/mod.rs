@@ -16,6 +16,7 @@ mod kernels;
 mod lkj;
 mod marginal;
 mod multivariate;
+mod orthogonal;
 mod tails;
 
 pub use compound::{Mixture, Product};
@@ -26,6 +27,7 @@ pub use independent::Independent;
 pub use lkj::Lkj;
 pub use marginal::Marginal;
 pub use multivariate::{MultivariateNormal, MultivariateT};
+pub use orthogonal::{Families, Orthogonal, Polynomials};
 
 use crate::check_dim;
 use fermiac_base::linalg::Rows;

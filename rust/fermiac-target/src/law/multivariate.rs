@@ -1,7 +1,7 @@
 //! The multivariate normal and t laws.
 
 use super::ellipse::{Ellipse, Place};
-use super::{Tile, check_draws, densities_by_tiles, positive, tile_space};
+use super::{Families, Orthogonal, Tile, check_draws, densities_by_tiles, positive, tile_space};
 use crate::{Law, Support};
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, Rows};
@@ -107,6 +107,15 @@ impl Tile for NormalTile<'_> {
 impl Law for MultivariateNormal {
     fn has_gaussian_tails(&self) -> bool {
         true
+    }
+
+    fn orthogonal(&self) -> Option<Families> {
+        let Ellipse { centre, inverse, .. } = &self.ellipse;
+        let standard = Orthogonal::Hermite { mean: 0.0, sd: 1.0 };
+        Some(Families {
+            whiten: Some((centre.clone(), inverse.clone())),
+            each: vec![Some(standard); self.ellipse.dim()],
+        })
     }
 
     fn dim(&self) -> usize {
