@@ -92,7 +92,7 @@ def verdict(
                 (
                     ConvergenceWarning,
                     f"the last level of the walk for {_some(names, hidden)} has so few points that "
-                    f"regions worth up to {100 * (outcome.unseen / mean)[hidden].max():.2g} % of "
+                    f"regions worth up to {100 * (outcome.unseen[hidden] / mean[hidden]).max():.2g} % of "
                     "the estimate (the field unseen) may hide between them; raise n",
                 )
             )

@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 _STEP = 1e-4
 #: Regions of one event at most.
-MOST_REGIONS = 8
+MOST_REGIONS = 12
 #: Failure points whose directions have a smaller cosine belong to different regions, at first.
 _APART = 0.6
 #: Points of an arc that must all fail for its ends to belong to one region.

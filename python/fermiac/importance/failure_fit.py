@@ -140,8 +140,8 @@ def best_proposal(
     fixed = BASE * base
     share_heavy = HEAVY if n_heavy else 0.0
     if n_heavy:
-        fixed = fixed + HEAVY / n_heavy * scaled[:, n : n + n_heavy].sum(axis=1)
-    each = min(0.03, 0.3 / max(len(forced), 1))
+        fixed = fixed + share_heavy / n_heavy * scaled[:, n : n + n_heavy].sum(axis=1)
+    each = min(0.03, 0.2 / max(len(forced), 1))
     if forced:
         fixed = fixed + each * scaled[:, n + n_heavy :].sum(axis=1)
     free = 1 - BASE - share_heavy - each * len(forced)
@@ -161,7 +161,7 @@ def best_proposal(
     parts = [components[k] for k in own]
     weights = [free * s for s in shares[:-1]]
     parts += [*heavy, *forced]
-    weights += [HEAVY / n_heavy] * n_heavy + [each] * len(forced)
+    weights += [share_heavy / max(n_heavy, 1)] * n_heavy + [each] * len(forced)
     total = np.array(weights)
     return Proposal(dim, 1 - float(total.sum()), total, tuple(parts)), second
 

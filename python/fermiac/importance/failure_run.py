@@ -37,12 +37,13 @@ Flags = NDArray[np.bool_]
 METHODS = ("auto", "sus-is", "subset", "ce", "ice", "form", "mc")
 #: Levels of the walk, stages and probes, as shares of the budget.
 _LEVEL, _STAGE, _PROBES = 1 / 40, 0.08, 1 / 100
-_WALK, _DESIGNS = 1 / 3, 1 / 20
+_WALK, _DESIGNS = 0.3, 1 / 20
 _MOST_CE_STAGES = 30
 #: The c.o.v. of the weights that a step of the smooth indicator may have.
 _ICE_COV = 1.5
 #: The surrogate's evaluations for its mean, for each point of the final sample.
 _SURROGATE = 8
+_SURROGATE_BUDGET = 20_000
 
 
 @dataclass
@@ -98,12 +99,14 @@ class Run:
     def run(self) -> Outcome:
         """Run the method."""
         trained = self.surrogate if self.surrogate is not None else self.g
-        size = min(max(int(self.n * _LEVEL), 100), max(2**23 // self.g.dim, 100))
+        # A surrogate is cheap: it is trained on as if the budget were the usual one.
+        n = self.n if self.surrogate is None else max(self.n, _SURROGATE_BUDGET)
+        size = min(max(int(n * _LEVEL), 100), max(2**23 // self.g.dim, 100))
         if self.method == "mc":
             return self._plain()
         first = start_points(trained, size, subkey(self.key, 1), 0)
         self.training = Training(
-            trained, events_of(trained.n_columns, self.thresholds), self.n, self.key, self.gradient
+            trained, events_of(trained.n_columns, self.thresholds), n, self.key, self.gradient
         )
         self.training.first = first
         self.training.n_from_law += size
@@ -145,21 +148,21 @@ class Run:
 
     def _walk(self, size: int) -> None:
         t = self.training
-        t.walk(size, int(self.n * _WALK))
+        t.walk(size, int(t.n * _WALK))
         self.walked = True
-        arcs = self.n // 50
+        arcs = t.n // 50
         t.find_regions(arcs)
-        t.find_designs(min(int(self.n * _DESIGNS), t.budget))
-        probes = 2 ** int(math.log2(max(self.n * _PROBES, 2)))
+        t.find_designs(min(int(t.n * _DESIGNS), t.budget))
+        probes = 2 ** int(math.log2(max(t.n * _PROBES, 2)))
         if probes < t.budget:
-            t.probe(probes, min(self.n // 40, t.budget - probes))
+            t.probe(probes, min(t.n // 40, t.budget - probes))
         t.fit()
-        t.refine(int(self.n * _STAGE))
+        t.refine(int(t.n * _STAGE))
         t.find_regions(min(arcs, max(t.budget, 0)))
 
     def _form(self) -> None:
         t = self.training
-        t.find_designs(min(self.n // 4, t.budget), n_iterations=30)
+        t.find_designs(min(t.n // 4, t.budget), n_iterations=30)
         parts = tuple(
             Slab(d.direction[:, None], [Axis("normal", d.distance)]) for _, d in t.designs
         )
@@ -179,7 +182,7 @@ class Run:
         t = self.training
         assert t.first is not None
         lowest = min(e.threshold for e in t.events)
-        n_stage = 2 ** int(math.log2(max(self.n * _STAGE, 64)))
+        n_stage = 2 ** int(math.log2(max(t.n * _STAGE, 64)))
         proposal = Proposal(t.g.dim)
         u, values = t.first
         width = math.inf
@@ -216,7 +219,7 @@ class Run:
             t.n_from_law += round(proposal.base * n_stage)
         t.fit()
         t.refine(n_stage, most=1, least=1)
-        t.find_regions(min(self.n // 50, max(t.budget, 0)))
+        t.find_regions(min(t.n // 50, max(t.budget, 0)))
 
     def _subset(self, size: int) -> Outcome:
         """Walk twice: to count the levels, and with levels that use the budget."""
@@ -369,7 +372,12 @@ class Run:
         if self.control is None or len(means) < final.plan.n_replicates:
             return means, none, None
         values, beta = controlled(final, self.control[0], none)
-        return values, np.abs(beta.mean(axis=0)) * self.control[1], beta
+        shared = np.abs(beta.mean(axis=0)) * self.control[1]
+        # A surrogate that is clearly of no use is left out; a closer choice would flatter the error.
+        variance = values.var(axis=0, ddof=1) + len(means) * shared**2
+        useless = variance > 2 * means.var(axis=0, ddof=1)
+        values, shared = np.where(useless, means, values), np.where(useless, 0.0, shared)
+        return values, shared, beta
 
     def _of_final(self) -> Outcome:
         t, final = self.training, self.final
@@ -404,7 +412,7 @@ class Run:
         if self.walked and self.surrogate is None:
             second = self._of_walks().mean, self._of_walks().stderr
             walked = np.array([t.unseen(j) for j in range(events)])
-            unseen = np.where(nothing, unseen, walked)
+            unseen = np.where(nothing, unseen, np.minimum(unseen, walked))
         slopes = None
         if final.slopes is not None:
             whole = final.done == final.done.max()

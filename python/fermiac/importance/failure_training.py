@@ -26,6 +26,8 @@ Flags = NDArray[np.bool_]
 
 #: A failure point with more mean weights of failure points has a region to itself.
 HEAVY_WEIGHT = 50.0
+#: While the proposal is trained, fewer points are there to show such a region.
+_HEAVY_IN_TRAINING = 15.0
 #: Numbers of the points of one stage at most.
 _MOST_NUMBERS = 2**23
 #: The share of its points that a level of a walk counts as in the pool: chains repeat themselves.
@@ -35,8 +37,10 @@ _MOST_STAGES = 5
 _KNOWN = 0.7
 #: Dimensions up to which a single failure point gets a component.
 _MOST_FORCED = 20
+#: New regions that probes are followed to, for one event.
+_MOST_NEW = 12
 #: The share of the budget that is left to the final sample at least.
-FINAL_SHARE = 0.4
+FINAL_SHARE = 0.35
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,9 @@ class Training:
         """Return the probability that regions which no level met may have, for an event."""
         e = self.events[j]
         parts = [w.unseen(e.threshold) for w in self.walks if w.column == e.column]
-        return 1 / sum(1 / p for p in parts)
+        together = 1 / sum(1 / p for p in parts)
+        # A common event is looked for by all points that were drawn from the law.
+        return min(together, 3 / max(self.n_from_law, 1))
 
     def take(self, u: Array, values: Array, group: NDArray[np.int64] | None = None) -> None:
         """Keep the points at which some event holds; those of one group stay together."""
@@ -254,20 +260,44 @@ class Training:
             # As cosines to what is known; the walks saw regions from within.
             if len(known) and len(met):
                 met = met[(met @ known[:2000].T).max(axis=1) < _KNOWN]
-            for _ in range(3):
-                if not len(met):
+            for _ in range(_MOST_NEW):
+                if not len(met) or self.g.n_evals - begin > budget:
                     break
-                left = budget - (self.g.n_evals - begin)
-                start = met[0] * math.sqrt(square)
-                found = design.search(
-                    self.g, e.column, e.threshold, start, self._gradient_of(e.column), 4, left
-                )
                 direction = met[0]
-                if found is not None and 1e-3 < found.distance < 38:
-                    self.designs.append((j, found))
-                    self._check_new_region(j, found)
-                    direction = found.direction
-                met = met[(met @ direction < _KNOWN) & (met @ met[0] < _KNOWN)]
+                left = budget - (self.g.n_evals - begin)
+                if not self._follow(j, direction * math.sqrt(square), left):
+                    self._force(self._pulled_back(j, direction, math.sqrt(square)))
+                # Neighbours of the probe, and of what it led to, know the same region.
+                followed = self.designs[-1][1].direction if self.designs else direction
+                met = met[(met @ direction < _KNOWN) & (met @ followed < _KNOWN)]
+
+    def _follow(self, j: int, start: Array, budget: int) -> bool:
+        """Search a design point from a probe; return whether it lies in failure, and near it."""
+        e = self.events[j]
+        found = design.search(
+            self.g, e.column, e.threshold, start, self._gradient_of(e.column), 4, budget
+        )
+        if found is None or not 1e-3 < found.distance < 38:
+            return False
+        beyond = found.point * (1 + 0.02 / max(found.distance, 1.0))
+        if not float(self.g(beyond[None])[0, e.column]) <= e.threshold:
+            return False
+        self.designs.append((j, found))
+        self._force(found.point)
+        return True
+
+    def _pulled_back(self, j: int, direction: Array, radius: float) -> Array:
+        """Return the point of a ray at which failure begins, by bisection in two calls."""
+        e = self.events[j]
+        low, high = 0.0, radius
+        for _ in range(2):
+            at = np.linspace(low, high, 10)[1:-1]
+            holds = self.g(at[:, None] * direction)[:, e.column] <= e.threshold
+            # Outwards from the last point that does not fail.
+            last = int(np.flatnonzero(~holds)[-1]) if not holds.all() else -1
+            edges = [low, *at.tolist(), high]
+            low, high = edges[last + 1], edges[last + 2]
+        return high * direction
 
     def _gradient_of(self, column: int) -> Callable[[Array], Array] | None:
         of_column = self.gradient
@@ -290,7 +320,7 @@ class Training:
         direction = (point / length)[:, None]
         self._forced.append(Slab(direction, [Axis("tail", length - 0.5 / max(length, 1.0))]))
         self._forced.append(Slab(direction, [Axis("normal", length, 0.5)]))
-        del self._forced[:-12]
+        del self._forced[:-24]
 
     def fit(self) -> None:
         """Fit the proposal to all failure points."""
@@ -356,7 +386,7 @@ class Training:
             # The mean weight of failure points under the proposal: P / q(F).
             mean = math.log(mass.sum()) - _log_sum(np.log(mass) + log)
             worst = int(np.argmin(log))
-            if -log[worst] > math.log(HEAVY_WEIGHT) + mean:
+            if -log[worst] > math.log(_HEAVY_IN_TRAINING) + mean:
                 found.append(self.u[holds][worst])
         return found
 
@@ -367,7 +397,7 @@ class Training:
                 break
             assert self.proposal is not None
             before = self.forecast
-            n = 2 ** int(math.log2(n_stage))
+            n = n_stage
             replicate = len(self.drawn)
             u = np.concatenate(
                 list(self.proposal.nets(n, subkey(self.key, 2), range(replicate, replicate + 1)))

@@ -8,6 +8,7 @@ adapts to the acceptance).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +27,9 @@ SHARE = 0.1
 #: The acceptance that the correlation adapts to.
 _ACCEPTANCE = 0.44
 _MOST_LEVELS = 200
+#: The correlation of neighbouring shares, which have chains in common. Au and Beck bound it by 0 and
+#: 1; with 0 the 95 % intervals of ten levels covered 0.87, with 0.3 they cover 0.93.
+_CORRELATION = 0.3
 
 
 @dataclass
@@ -54,8 +58,9 @@ class Level:
     chains: int
     ancestors: NDArray[np.int64]
     acceptance: float = math.nan
-    #: The square of the c.o.v. of `probability`.
+    #: The square of the c.o.v. of `probability`, and that of its last factor alone.
     cov_square: float = 0.0
+    last_square: float = 0.0
 
 
 @dataclass
@@ -74,7 +79,7 @@ class Walk:
         share, square = _share(below, level.chains)
         if share == 0:
             return 0.0, math.inf
-        return level.probability * share, math.sqrt(level.cov_square + square)
+        return level.probability * share, math.sqrt(_joint(level, square))
 
     def _level_of(self, threshold: float) -> Level:
         """Return the last level whose set has all points below a threshold."""
@@ -128,7 +133,7 @@ def steps(
     key: int,
     index: int,
     first: tuple[Array, Array] | None = None,
-):  # type: ignore[no-untyped-def]
+) -> Iterator[Walk]:
     """Walk as `walk` does, into `out`; yield after each level."""
     used = 0
     if first is None:
@@ -175,7 +180,8 @@ def steps(
                 len(seeds),
                 np.tile(level.ancestors[seeds], n_steps),
                 acceptance,
-                level.cov_square + square,
+                _joint(level, square),
+                square,
             )
         )
         yield out
@@ -214,6 +220,11 @@ def _chains(
         accepted += rate
         scale = min(max(scale * math.exp((rate - _ACCEPTANCE) / math.sqrt(step)), 0.01), 2.0)
     return np.concatenate(states), np.concatenate(found), accepted / (n_steps - 1), scale
+
+
+def _joint(level: Level, square: float) -> float:
+    """Return the square of the c.o.v. of a product, of a level and of the share that follows."""
+    return level.cov_square + square + 2 * _CORRELATION * math.sqrt(level.last_square * square)
 
 
 def _share(below: NDArray[np.bool_], chains: int) -> tuple[float, float]:
