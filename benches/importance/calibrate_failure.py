@@ -16,9 +16,9 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+from benches.importance.failure_problems import PROBLEMS, Problem
 
 import fermiac as fm
-from benches.importance.failure_problems import PROBLEMS, Problem
 
 
 class Row(NamedTuple):
@@ -93,7 +93,9 @@ def main() -> None:
             f"{row.covered:>6.2f} {row.silent:>6} {row.announced:>6} {row.seconds:>6.2f}",
             flush=True,
         )
-    print(f"pooled: |pull| < 2 in {np.mean(within):.3f}, 95 % intervals cover {np.mean(covered):.3f}")
+    print(
+        f"pooled: |pull| < 2 in {np.mean(within):.3f}, 95 % intervals cover {np.mean(covered):.3f}"
+    )
 
 
 if __name__ == "__main__":

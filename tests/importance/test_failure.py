@@ -210,9 +210,7 @@ def test_breitungs_pair_is_solved_or_announced() -> None:
 
 def test_failure_that_is_never_reached_is_bounded() -> None:
     with pytest.warns(ConvergenceWarning, match="no point failed"):
-        p = fm.importance.failure_probability(
-            lambda x: 1e3 + x[:, 0] ** 2, normal(2), 3000, rng=0
-        )
+        p = fm.importance.failure_probability(lambda x: 1e3 + x[:, 0] ** 2, normal(2), 3000, rng=0)
     assert p.mean == 0
     assert not p.converged
     assert 0 < p.stderr < 0.05

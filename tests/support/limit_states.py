@@ -30,9 +30,7 @@ def normal(dim: int) -> fm.distributions.Law:
 
 
 def half_space(beta: float, dim: int) -> Problem:
-    return Problem(
-        lambda x: beta - x.sum(axis=1) / math.sqrt(dim), dim, float(stats.norm.sf(beta))
-    )
+    return Problem(lambda x: beta - x.sum(axis=1) / math.sqrt(dim), dim, float(stats.norm.sf(beta)))
 
 
 def four_branches(x: Array) -> Array:

@@ -15,7 +15,7 @@ from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import choice, real, real_numbers, whole, yes
-from fermiac._base.variables import Params, Variables
+from fermiac._base.variables import Params
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, TargetError, WorkerError
 from fermiac.importance.failure_checks import verdict
@@ -272,9 +272,7 @@ def failure_probability(
             executor=executor,
             target_factory=target_factory,
             log=log,
-            identity=lambda: identity_of(
-                "importance.failure_probability", key, [law], identity
-            ),
+            identity=lambda: identity_of("importance.failure_probability", key, [law], identity),
             n_threads=workers,
             report=shown,
             total=n,
@@ -342,9 +340,7 @@ def _tolerance(rtol: float | None, method: str) -> float | None:
         raise ArgumentError(
             f"rtol: given with method={method!r}, whose sample has one size; leave it out"
         )
-    return real(
-        "rtol", rtol, "a number above 0 and below 1 is needed", lambda value: 0 < value < 1
-    )
+    return real("rtol", rtol, "a number above 0 and below 1 is needed", lambda value: 0 < value < 1)
 
 
 def _check_names(labels: tuple[str, ...], events: int) -> None:
@@ -352,9 +348,7 @@ def _check_names(labels: tuple[str, ...], events: int) -> None:
         raise ArgumentError(f"names: {len(labels)} given for {events} events")
 
 
-def _function(
-    f: Any, what: str, dim: int, params: Any, args: Any, kwargs: Any, check: bool
-) -> Any:
+def _function(f: Any, what: str, dim: int, params: Any, args: Any, kwargs: Any, check: bool) -> Any:
     """Return a limit state as a function of batches, checked as far as it can be before a call."""
     if not (callable(f) or hasattr(f, "_integrand")) and not _is_pointer(f, dim):
         raise ArgumentError(
@@ -455,9 +449,7 @@ def _result(
         beta_stderr=shape(beta_stderr),
         regions=_regions(run),
         levels=_levels(run),
-        subset=None
-        if second is None
-        else {"mean": shape(second[0]), "stderr": shape(second[1])},
+        subset=None if second is None else {"mean": shape(second[0]), "stderr": shape(second[1])},
         looks=outcome.looks,
         sensitivities=slopes,
         gain=None if outcome.gain is None else shape(outcome.gain),

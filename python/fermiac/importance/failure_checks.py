@@ -41,7 +41,10 @@ def verdict(
     mean, stderr = outcome.mean, outcome.stderr
     if n_non_finite:
         found.append(
-            (FermiacWarning, f"{n_non_finite} values of g were not finite and counted as no failure")
+            (
+                FermiacWarning,
+                f"{n_non_finite} values of g were not finite and counted as no failure",
+            )
         )
     none = mean == 0
     if none.any():
@@ -88,11 +91,12 @@ def verdict(
         tolerated = np.maximum(2 * stderr, 0.05 * mean)
         hidden = (outcome.unseen > tolerated) & ~none & ~doubtful
         if hidden.any():
+            share = 100 * float((outcome.unseen[hidden] / mean[hidden]).max())
             found.append(
                 (
                     ConvergenceWarning,
-                    f"the last level of the walk for {_some(names, hidden)} has so few points that "
-                    f"regions worth up to {100 * (outcome.unseen[hidden] / mean[hidden]).max():.2g} % of "
+                    f"the last level of the walk for {_some(names, hidden)} has so few points "
+                    f"that regions worth up to {share:.2g} % of "
                     "the estimate (the field unseen) may hide between them; raise n",
                 )
             )
@@ -155,4 +159,5 @@ def _compare(outcome: Outcome, names: tuple[str, ...], found: Findings) -> NDArr
                 "compare runs of several seeds, and raise n",
             )
         )
-    return low | high
+    doubtful: NDArray[np.bool_] = low | high
+    return doubtful

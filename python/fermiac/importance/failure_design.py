@@ -33,10 +33,12 @@ class Design:
 
     @property
     def distance(self) -> float:
+        """The distance from the origin."""
         return float(np.linalg.norm(self.point))
 
     @property
     def direction(self) -> Array:
+        """The unit vector to the point."""
         return self.point / max(self.distance, 1e-300)
 
 
@@ -143,10 +145,10 @@ def _joined(g: LimitState, column: int, threshold: float, centres: list[Array]) 
     if not pairs or len(centres[0]) == 1:
         return centres
     points = np.concatenate([_arc(centres[i], centres[j]) for i, j in pairs])
-    failed = (g(points)[:, column] <= threshold).reshape(len(pairs), _ARC).all(axis=1)
+    failed = (g(points)[:, column] <= threshold).reshape(len(pairs), _ARC)
     root = list(range(len(centres)))
-    for (i, j), joined in zip(pairs, failed, strict=True):
-        if joined:
+    for (i, j), arc in zip(pairs, failed, strict=True):
+        if arc.all():
             low, high = sorted((root[i], root[j]))
             root = [low if r == high else r for r in root]
     return [centres[k] for k in sorted(set(root))]

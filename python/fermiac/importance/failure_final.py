@@ -39,6 +39,7 @@ class Plan:
 
     @property
     def n(self) -> int:
+        """The points of all replicates."""
         return self.n_replicates << self.powers[-1]
 
 
@@ -62,7 +63,6 @@ class Final:
     proposal : Proposal
     plan : Plan
     key : int
-    n_threads : int
     scores : callable, optional
         Gives, for points of the law, the derivatives of its log-density, (n, p).
     surrogate : callable, optional
@@ -74,7 +74,6 @@ class Final:
     proposal: Proposal
     plan: Plan
     key: int
-    n_threads: int = 1
     scores: Callable[[Array], Array] | None = None
     surrogate: LimitState | None = None
     #: Points of each replicate that are done, and sums over them: (R, J) and (R, J, p).
@@ -118,7 +117,7 @@ class Final:
             group = range(first, min(first + together, self.plan.n_replicates))
             for begin in range(start, stop, BATCH):
                 n = min(BATCH, stop - begin)
-                parts = self.proposal.nets(n, self.key, group, begin, self.n_threads)
+                parts = self.proposal.nets(n, self.key, group, begin)
                 self._take(np.concatenate(list(parts)), group, n)
 
     def _take(self, u: Array, group: range, n: int) -> None:

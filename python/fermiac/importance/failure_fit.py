@@ -128,8 +128,8 @@ def best_proposal(
         return Proposal(dim), math.inf
     relative = events[:, seen] / sizes[seen]
     importance = measure * (relative @ (1 / sizes[seen] ** POWER)) / seen.sum()
-    everything = Proposal(dim, 0.0, np.full(1, 1.0), tuple([*components, *heavy, *forced]))
-    ratios = everything.component_ratios(u)
+    everyone = (*components, *heavy, *forced)
+    ratios = Proposal(dim, 0.0, np.ones(len(everyone)), everyone).component_ratios(u)
     top = np.maximum(ratios.max(axis=1), 0.0)
     scaled = np.exp(ratios - top[:, None])
     base = np.exp(-top)
@@ -213,7 +213,8 @@ def _mixture(u: Array, weights: Array, size: int, stream: Stream) -> list[Array]
                 logs.append(math.log(mass.sum()))
         if not parts:
             return [np.ones(n)]
-        ratios = np.stack([p.log_ratio(u, None) for p in parts], axis=1) + np.array(logs)
+        together = Proposal(u.shape[1], 0.0, np.ones(len(parts)), tuple(parts))
+        ratios = together.component_ratios(u) + np.array(logs)
         ratios -= ratios.max(axis=1, keepdims=True)
         members = np.exp(ratios)
         members /= members.sum(axis=1, keepdims=True)

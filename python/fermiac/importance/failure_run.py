@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from fermiac.importance.failure_final import (
 )
 from fermiac.importance.failure_proposal import Axis, Proposal, Slab
 from fermiac.importance.failure_space import BATCH, LimitState
-from fermiac.importance.failure_training import HEAVY_WEIGHT, Region, Training
+from fermiac.importance.failure_training import HEAVY_WEIGHT, MOST_LEVEL, Region, Training
 from fermiac.importance.failure_walk import Walk, start_points, steps
 from fermiac.random import Stream
 from fermiac.special import ndtr
@@ -101,7 +100,7 @@ class Run:
         trained = self.surrogate if self.surrogate is not None else self.g
         # A surrogate is cheap: it is trained on as if the budget were the usual one.
         n = self.n if self.surrogate is None else max(self.n, _SURROGATE_BUDGET)
-        size = min(max(int(n * _LEVEL), 100), max(2**23 // self.g.dim, 100))
+        size = min(max(int(n * _LEVEL), 100), MOST_LEVEL, max(2**23 // self.g.dim, 100))
         if self.method == "mc":
             return self._plain()
         first = start_points(trained, size, subkey(self.key, 1), 0)
@@ -326,6 +325,7 @@ class Run:
     def _final(self) -> Outcome:
         t = self.training
         assert t.proposal is not None
+        t.proposal = replace(t.proposal, n_threads=self.n_threads)
         left = self.n - self.g.n_evals
         self.final = Final(
             self.g,
@@ -333,7 +333,6 @@ class Run:
             t.proposal,
             plan(left, self.rtol is not None),
             subkey(self.key, 3),
-            self.n_threads,
             self.scores,
             self.surrogate,
         )
@@ -348,9 +347,10 @@ class Run:
     def _surrogate_mean(self, left: int) -> tuple[Array, Array]:
         """Return the probabilities by the surrogate under the proposal, and their errors."""
         t = self.training
-        assert self.surrogate is not None and t.proposal is not None
+        assert self.surrogate is not None
+        assert t.proposal is not None
         more = plan(min(_SURROGATE * left, 2**62), False)
-        own = Final(self.surrogate, t.events, t.proposal, more, subkey(self.key, 6), self.n_threads)
+        own = Final(self.surrogate, t.events, t.proposal, more, subkey(self.key, 6))
         own.run()
         mean, stderr, _ = half_width(own.replicates(), LEVEL)
         return mean, stderr
@@ -373,7 +373,7 @@ class Run:
             return means, none, None
         values, beta = controlled(final, self.control[0], none)
         shared = np.abs(beta.mean(axis=0)) * self.control[1]
-        # A surrogate that is clearly of no use is left out; a closer choice would flatter the error.
+        # A surrogate of no use is left out; a closer choice would flatter the error.
         variance = values.var(axis=0, ddof=1) + len(means) * shared**2
         useless = variance > 2 * means.var(axis=0, ddof=1)
         values, shared = np.where(useless, means, values), np.where(useless, 0.0, shared)
@@ -381,7 +381,8 @@ class Run:
 
     def _of_final(self) -> Outcome:
         t, final = self.training, self.final
-        assert final is not None and t.proposal is not None
+        assert final is not None
+        assert t.proposal is not None
         means, shared, beta = self._replicates(final)
         r, events = len(means), len(t.events)
         mean, stderr, _ = half_width(means, LEVEL)
@@ -459,7 +460,8 @@ def _smooth(column: Array, weights: Array, width: float) -> tuple[Array, float, 
     """
 
     def mass_of(s: float) -> Array:
-        return weights * np.asarray(ndtr(-column / s, n_threads=1))
+        mass: Array = weights * np.asarray(ndtr(-column / s, n_threads=1))
+        return mass
 
     def spread(mass: Array) -> float:
         mean = mass.mean()

@@ -39,6 +39,7 @@ class NormalMap:
         self._affine = _affine(law)
 
     def __call__(self, u: Array) -> Array:
+        """Return the points of the law for the rows of `u`."""
         if self._affine is not None:
             loc, factor, exponent = self._affine
             x = u * factor + loc if factor.ndim == 1 else u @ factor.T + loc
@@ -67,14 +68,14 @@ class NormalMap:
 def _affine(law: Law) -> tuple[Array, Array, Flags] | None:
     """Return location, factors and which coordinates are exponentials, for normal laws."""
     if isinstance(law, MultivariateNormal):
-        factor = np.linalg.cholesky(law.cov)
+        factor = np.asarray(np.linalg.cholesky(law.cov), np.float64)
         return law.mean, factor, np.zeros(law.dim, bool)
     parts = law.laws if isinstance(law, Product) else (law,)
-    if not all(type(part) in (Normal, LogNormal) for part in parts):
-        return None
     columns = []
     for part in parts:
-        loc, scale = part._values.values()
+        if type(part) not in (Normal, LogNormal):
+            return None
+        loc, scale = part._values.values()  # type: ignore[attr-defined]
         columns.append(
             (
                 np.broadcast_to(loc, part.dim),
@@ -82,8 +83,8 @@ def _affine(law: Law) -> tuple[Array, Array, Flags] | None:
                 np.full(part.dim, type(part) is LogNormal),
             )
         )
-    loc, scale, exponent = (np.concatenate(c) for c in zip(*columns, strict=True))
-    return loc, scale, exponent
+    locs, scales, exponents = zip(*columns, strict=True)
+    return np.concatenate(locs), np.concatenate(scales), np.concatenate(exponents)
 
 
 class LimitState:
@@ -159,8 +160,8 @@ class LimitState:
         values = as_batch(y, x)
         if values.dtype.kind == "b":
             raise ArgumentError(
-                f"{self._name}: it gave bools; the value of g is needed, as the search for rare failures "
-                "follows it down; for an indicator use fermiac.importance.expect"
+                f"{self._name}: it gave bools; the value of g is needed, as the search for rare "
+                "failures follows it down; for an indicator use fermiac.importance.expect"
             )
         if values.dtype.kind == "c":
             raise TargetError(f"{self._name}: it gave complex numbers; a limit state is real")
@@ -173,8 +174,8 @@ class LimitState:
         if (values.ndim == 1) != self.scalar or table.shape[1] != self.n_columns:
             was = "(n,)" if self.scalar else f"(n, {self.n_columns})"
             raise TargetError(
-                f"{self._name}: it gave an array of shape {values.shape} for a batch of {len(x)} points, and "
-                f"{was} before; the shape must not change"
+                f"{self._name}: it gave an array of shape {values.shape} for a batch of {len(x)} "
+                f"points, and {was} before; the shape must not change"
             )
         bad = ~np.isfinite(table)
         if bad.any():

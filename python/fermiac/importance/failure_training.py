@@ -33,6 +33,8 @@ _MOST_NUMBERS = 2**23
 #: The share of its points that a level of a walk counts as in the pool: chains repeat themselves.
 _CHAIN_SHARE = 0.3
 _MOST_STAGES = 5
+#: Points of a stage, and of a level, at most: fits do not become better by more.
+_MOST_STAGE, MOST_LEVEL = 16_384, 65_536
 #: Failure points with a larger cosine to a direction know the region that lies there.
 _KNOWN = 0.7
 #: Dimensions up to which a single failure point gets a component.
@@ -105,10 +107,12 @@ class Training:
         for e in self.events:
             self._thresholds[e.column] = max(self._thresholds[e.column], e.threshold)
         self._forced: list[Component] = []
+        self._measure: tuple[tuple[int, int, int], Array] | None = None
         self._stream = Stream(subkey(self.key, 4))
 
     @property
     def columns(self) -> list[int]:
+        """The columns of g that events are of."""
         return sorted({e.column for e in self.events})
 
     @property
@@ -128,21 +132,17 @@ class Training:
             left = own - (self.g.n_evals - before)
             # What the first level of another walk costs, and each of its further ones.
             again = int(left / (1 + (1 - SHARE) * (len(walked.levels) - 1)))
-            again = min(again, max(_MOST_NUMBERS // self.g.dim, 100))
+            again = min(again, MOST_LEVEL, max(_MOST_NUMBERS // self.g.dim, 100))
             if walked.reached and again >= size // 2 and len(walked.levels) > 1:
                 first = start_points(self.g, again, subkey(self.key, 1), 2 * i + 2)
                 self.n_from_law += again
                 self._walk(column, again, left - again, 2 * i + 2, first, True)
 
-    def _walk(
-        self, column: int, size: int, budget: int, index: int, first: Any, new: bool
-    ) -> Walk:
+    def _walk(self, column: int, size: int, budget: int, index: int, first: Any, new: bool) -> Walk:
         lowest = min(e.threshold for e in self.events if e.column == column)
         walked = Walk(column)
         self.walks.append(walked)
-        for _ in steps(
-            walked, self.g, lowest, size, budget, subkey(self.key, 1), index, first
-        ):
+        for _ in steps(walked, self.g, lowest, size, budget, subkey(self.key, 1), index, first):
             level = walked.levels[-1]
             # Several columns share the first level.
             if len(walked.levels) > 1 or new:
@@ -160,9 +160,7 @@ class Training:
         mean = sum(n * p for n, (p, _) in zip(sizes, found, strict=True)) / total
         if mean == 0:
             return 0.0, math.inf
-        square = sum(
-            (n * p * cov) ** 2 for n, (p, cov) in zip(sizes, found, strict=True) if p > 0
-        )
+        square = sum((n * p * cov) ** 2 for n, (p, cov) in zip(sizes, found, strict=True) if p > 0)
         return mean, math.sqrt(square) / (total * mean)
 
     def unseen(self, j: int) -> float:
@@ -187,6 +185,9 @@ class Training:
 
     def measure(self) -> Array:
         """Return the probability that each failure point stands for, by balance weights."""
+        state = len(self.u), len(self.levels), len(self.drawn)
+        if self._measure is not None and self._measure[0] == state:
+            return self._measure[1]
         density = np.zeros(len(self.u))
         for column, level in self.levels:
             share = 1.0 if level.threshold == math.inf else _CHAIN_SHARE
@@ -195,7 +196,9 @@ class Training:
         for proposal, n in self.drawn:
             density += n * np.exp(np.minimum(proposal.log_ratio(self.u), 700.0))
         with np.errstate(divide="ignore"):
-            return np.where(density > 0, 1 / density, 0.0)
+            measure = np.where(density > 0, 1 / density, 0.0)
+        self._measure = state, measure
+        return measure
 
     def chosen(self) -> list[int]:
         """Return a few events that components are fitted to: of each column, spread evenly."""
@@ -235,7 +238,13 @@ class Training:
             left = budget - (self.g.n_evals - begin)
             e = self.events[j]
             found = design.search(
-                self.g, e.column, e.threshold, start, self._gradient_of(e.column), n_iterations, left
+                self.g,
+                e.column,
+                e.threshold,
+                start,
+                self._gradient_of(e.column),
+                n_iterations,
+                left,
             )
             if found is not None and 1e-3 < found.distance < 38:
                 self.designs.append((j, found))
@@ -336,9 +345,7 @@ class Training:
                 holds = holds & self.fold
             if holds.sum() >= 1:
                 near = [(d.direction, d.distance) for k, d in self.designs if k == j]
-                some, spread = fitting.candidates(
-                    self.u[holds], measure[holds], near, self._stream
-                )
+                some, spread = fitting.candidates(self.u[holds], measure[holds], near, self._stream)
                 components += some
                 heavy += spread
         for j, d in self.designs:
@@ -397,7 +404,7 @@ class Training:
                 break
             assert self.proposal is not None
             before = self.forecast
-            n = n_stage
+            n = min(n_stage, _MOST_STAGE)
             replicate = len(self.drawn)
             u = np.concatenate(
                 list(self.proposal.nets(n, subkey(self.key, 2), range(replicate, replicate + 1)))

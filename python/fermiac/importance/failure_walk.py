@@ -27,8 +27,8 @@ SHARE = 0.1
 #: The acceptance that the correlation adapts to.
 _ACCEPTANCE = 0.44
 _MOST_LEVELS = 200
-#: The correlation of neighbouring shares, which have chains in common. Au and Beck bound it by 0 and
-#: 1; with 0 the 95 % intervals of ten levels covered 0.87, with 0.3 they cover 0.93.
+#: The correlation of neighbouring shares, which have chains in common: between 0 and 1 by Au and
+#: Beck. With 0 the 95 % intervals of ten levels covered 0.87.
 _CORRELATION = 0.3
 
 

@@ -39,6 +39,7 @@ mod moments;
 mod points;
 mod problem;
 mod proposal;
+pub mod rare;
 mod regress;
 mod sampler_score;
 mod seen;
