@@ -114,7 +114,8 @@ def failure_probability(
     surrogate : callable or target of `fermiac.targets`, optional
         A cheap function in place of `g` for all but the final sample; its evaluations are not
         counted in `n`. The estimate stays unbiased however bad it is [6]_, and its indicator is a
-        control variate. It runs in this process.
+        control variate. It takes the points as `g` does, without `args` and `kwargs`, and runs in
+        this process.
     gradient : callable, optional
         The gradient of `g` by the points, (n, d) -> (n, d), or (n, K, d); for the search of design
         points, which takes finite differences of `g` without it. Its calls are not counted.
@@ -248,6 +249,9 @@ def failure_probability(
         )
     if gradient is not None and not callable(gradient):
         raise ArgumentError(f"gradient: {type(gradient).__name__} given; a function is needed")
+    slope = gradient
+    if gradient is not None:
+        slope = adapted(gradient, law.dim, params, args, kwargs, "gradient")
     scores = Scores(law) if sensitivities else None
     log = None if checkpoint is None else Log(checkpoint)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
@@ -288,7 +292,7 @@ def failure_probability(
         state = LimitState(evaluated, space, on_nan, count)
         cheap = None
         if surrogate is not None:
-            own = _function(surrogate, "surrogate", law.dim, params, args, kwargs, check)
+            own = _function(surrogate, "surrogate", law.dim, params, (), None, check)
             cheap = LimitState(own, space, on_nan, None, "surrogate")
         run = Run(
             state,
@@ -297,7 +301,7 @@ def failure_probability(
             n,
             key,
             tolerance,
-            _normal_gradient(gradient, space),
+            _normal_gradient(slope, space),
             cheap,
             scores,
             workers,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac.importance.failure_space import LimitState
+from fermiac.importance.failure_space import LimitState, unit_moves
 
 __all__ = ["Design", "regions_of", "search"]
 
@@ -85,8 +85,9 @@ def search(
 
 
 def _slope(g: LimitState, column: int, u: Array, value: float) -> Array:
-    values = g(u + _STEP * np.eye(u.size))[:, column]
-    slope: Array = (values - value) / _STEP
+    slope = np.empty_like(u)
+    for rows, moves in unit_moves(u.size, _STEP):
+        slope[rows] = (g(u + moves)[:, column] - value) / _STEP
     return slope
 
 

@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 
 from fermiac import _core
 from fermiac.importance.failure_proposal import Proposal
-from fermiac.importance.failure_space import BATCH, LimitState
+from fermiac.importance.failure_space import LimitState, batch_of
 from fermiac.importance.failure_training import Event
 
 __all__ = ["Final", "Plan", "plan"]
@@ -111,12 +111,12 @@ class Final:
 
     def _extend(self, start: int, stop: int) -> None:
         """Extend every replicate to `stop` points."""
-        size = stop - start
-        together = max(1, _TOGETHER // size)
+        size, most = stop - start, batch_of(self.g.dim)
+        together = max(1, min(_TOGETHER, most) // size)
         for first in range(0, self.plan.n_replicates, together):
             group = range(first, min(first + together, self.plan.n_replicates))
-            for begin in range(start, stop, BATCH):
-                n = min(BATCH, stop - begin)
+            for begin in range(start, stop, most):
+                n = min(most, stop - begin)
                 parts = self.proposal.nets(n, self.key, group, begin)
                 self._take(np.concatenate(list(parts)), group, n)
 

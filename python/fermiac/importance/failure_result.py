@@ -56,12 +56,19 @@ class FailureProbability(Estimate):
     n_surrogate_evals : int
         Evaluations of the surrogate, which are not in `n_evals`.
 
+    References
+    ----------
+    .. [1] S.-K. Au, J. L. Beck, "Estimation of small failure probabilities in high dimensions by
+       subset simulation", Probabilistic Engineering Mechanics, 2001,
+       doi:10.1016/S0266-8920(01)00019-4: the c.o.v. of levels, from the correlation of their
+       chains.
+
     Examples
     --------
     >>> import fermiac as fm
     >>> p = fm.importance.failure_probability(
     ...     fm.targets.linear([-1.0, -1.0], intercept=5.0),
-    ...     fm.distributions.Normal([0.0, 0.0], [1.0, 1.0]), n=4000, rng=0
+    ...     fm.distributions.Normal([0.0, 0.0], [1.0, 1.0]), rng=0
     ... )
     >>> p.converged, len(p.regions), round(p.beta, 2)
     (True, 1, 3.54)
@@ -207,7 +214,7 @@ class FailureProbability(Estimate):
         >>> import fermiac as fm
         >>> law = fm.distributions.Normal()
         >>> p = fm.importance.failure_probability(
-        ...     fm.targets.linear([-1.0], intercept=3.0), law, n=2000, rng=0
+        ...     fm.targets.linear([-1.0], intercept=3.0), law, rng=0
         ... )
         >>> low, high = p.interval(0.99)
         >>> low < 0.0013499 < high

@@ -21,7 +21,7 @@ from fermiac.importance.failure_final import (
     plan,
 )
 from fermiac.importance.failure_proposal import Axis, Proposal, Slab
-from fermiac.importance.failure_space import BATCH, LimitState
+from fermiac.importance.failure_space import LimitState, batch_of
 from fermiac.importance.failure_training import HEAVY_WEIGHT, MOST_LEVEL, Region, Training
 from fermiac.importance.failure_walk import Walk, start_points, steps
 from fermiac.random import Stream
@@ -273,8 +273,9 @@ class Run:
         """Count failures of independent points of the law."""
         total = np.zeros(0)
         done = 0
-        for index in range(-(-self.n // BATCH)):
-            n = min(BATCH, self.n - done)
+        most = batch_of(self.g.dim)
+        for index in range(-(-self.n // most)):
+            n = min(most, self.n - done)
             u = np.asarray(Stream(subkey(self.key, 3), index).normal((n, self.g.dim)))
             values, x = self.g.with_points(u)
             failed = (values[:, :, None] <= self.thresholds).reshape(n, -1)

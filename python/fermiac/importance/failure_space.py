@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,23 @@ from fermiac.distributions.law import Law
 from fermiac.errors import ArgumentError, CheckpointError, TargetError, WorkerError
 from fermiac.targets.callables import as_batch
 
-__all__ = ["BATCH", "LimitState", "NormalMap", "require_unit_map"]
+__all__ = ["LimitState", "NormalMap", "batch_of", "require_unit_map", "unit_moves"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: Points of one call of the function at most.
-BATCH = 65536
+#: Points, and numbers, of one call of the function at most.
+_BATCH, _NUMBERS = 65536, 2**23
 #: The largest double below 1: the quantile at 1 may be infinite.
 _MOST = 1 - 2.0**-53
 _LEAST = 2.0**-1022
+#: The step of differences of the map.
+_STEP = 1e-5
+
+
+def batch_of(dim: int) -> int:
+    """Return the number of points of this dimension that are worked on together."""
+    return min(_BATCH, max(_NUMBERS // dim, 64))
 
 
 class NormalMap:
@@ -57,11 +64,10 @@ class NormalMap:
 
     def gradient(self, u: Array, of_x: Array) -> Array:
         """Return the gradient by u of a function whose gradient by x at x(u) is `of_x`."""
-        step = 1e-5
-        points = np.concatenate([u + step * np.eye(u.size), u - step * np.eye(u.size)])
-        x = self(points)
-        jacobian = (x[: u.size] - x[u.size :]) / (2 * step)
-        slope: Array = jacobian @ of_x
+        slope = np.empty_like(u)
+        for rows, moves in unit_moves(u.size, _STEP):
+            x = self(np.concatenate([u + moves, u - moves]))
+            slope[rows] = (x[: len(moves)] - x[len(moves) :]) @ of_x / (2 * _STEP)
         return slope
 
 
@@ -85,6 +91,14 @@ def _affine(law: Law) -> tuple[Array, Array, Flags] | None:
         )
     locs, scales, exponents = zip(*columns, strict=True)
     return np.concatenate(locs), np.concatenate(scales), np.concatenate(exponents)
+
+
+def unit_moves(dim: int, step: float) -> Iterator[tuple[slice, Array]]:
+    """Give the rows of a multiple of the unit matrix, in parts that fit into memory."""
+    n = batch_of(dim)
+    for start in range(0, dim, n):
+        rows = slice(start, min(start + n, dim))
+        yield rows, step * np.eye(rows.stop - start, dim, start)
 
 
 class LimitState:
@@ -130,7 +144,8 @@ class LimitState:
 
     def __call__(self, u: Array) -> Array:
         """Return the values at the rows of `u`, shape (n, K)."""
-        parts = [self._batch(u[i : i + BATCH])[0] for i in range(0, len(u), BATCH)]
+        rows = batch_of(self.dim)
+        parts = [self._batch(u[i : i + rows])[0] for i in range(0, len(u), rows)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def with_points(self, u: Array) -> tuple[Array, Array]:

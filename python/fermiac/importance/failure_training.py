@@ -404,7 +404,7 @@ class Training:
                 break
             assert self.proposal is not None
             before = self.forecast
-            n = min(n_stage, _MOST_STAGE)
+            n = min(n_stage, _MOST_STAGE, max(_MOST_NUMBERS // self.g.dim, 100))
             replicate = len(self.drawn)
             u = np.concatenate(
                 list(self.proposal.nets(n, subkey(self.key, 2), range(replicate, replicate + 1)))
