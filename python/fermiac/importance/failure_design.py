@@ -20,6 +20,7 @@ _STEP = 1e-4
 MOST_REGIONS = 12
 #: Failure points whose directions have a smaller cosine belong to different regions, at first.
 _APART = 0.6
+_OPPOSITE = -0.9
 #: Points of an arc that must all fail for its ends to belong to one region.
 _ARC = 7
 
@@ -142,7 +143,11 @@ def regions_of(
 
 def _joined(g: LimitState, column: int, threshold: float, centres: list[Array]) -> list[Array]:
     """Join centres whose arc, at the larger of their distances, lies in failure."""
-    pairs = [(i, j) for j in range(len(centres)) for i in range(j)]
+    units = [c / max(float(np.linalg.norm(c)), 1e-300) for c in centres]
+    # There is no one arc between opposite directions; a shell joins them by others.
+    pairs = [
+        (i, j) for j in range(len(centres)) for i in range(j) if units[i] @ units[j] > _OPPOSITE
+    ]
     if not pairs or len(centres[0]) == 1:
         return centres
     points = np.concatenate([_arc(centres[i], centres[j]) for i, j in pairs])

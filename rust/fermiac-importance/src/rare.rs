@@ -16,7 +16,9 @@
 //! ```
 
 use fermiac_base::par::{CHUNK, Context};
-use fermiac_base::simd::{exp_slice, ln, ln_slice, normal_cdf, normal_quantile, normal_quantile_slice};
+use fermiac_base::simd::{
+    exp_slice, ln, ln_slice, normal_cdf, normal_quantile, normal_quantile_slice,
+};
 use fermiac_base::special::normal_ln_cdf;
 use fermiac_base::{Error, Result};
 use std::f64::consts::{PI, SQRT_2};
@@ -101,7 +103,7 @@ impl Axis {
     }
 
     /// The point of the law for the uniform number `v`, and for its normal quantile `z`.
-    fn from_unit(&self, v: f64, z: f64) -> f64 {
+    fn point(&self, v: f64, z: f64) -> f64 {
         match self.kind {
             Kind::Normal => self.loc + self.scale * z,
             // By the leading term of the tail where it is below the range of doubles.
@@ -336,7 +338,7 @@ impl Mixture {
             normal_quantile_slice(&mut points);
             for (point, v) in points.chunks_exact_mut(d).zip(rows.chunks_exact(d)) {
                 for (j, (axis, sign)) in slab.axes.iter().zip(signs).enumerate() {
-                    point[j] = sign * axis.from_unit(v[j], point[j]);
+                    point[j] = sign * axis.point(v[j], point[j]);
                 }
                 for (j, w) in reflections.chunks_exact(d).enumerate().rev() {
                     reflect(&w[j..], &mut point[j..]);
@@ -411,6 +413,7 @@ impl Polar {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn ratios(mixture: &Mixture, u: &[f64]) -> Vec<f64> {
@@ -469,9 +472,7 @@ mod tests {
         let directions = [1.0, 0.0, 0.0, 0.0, 0.6, 0.8];
         let axes = [Axis::normal(1.0, 0.5), Axis::student(0.0, 1.0)];
         mixture.push_slab(0.5, &axes, &directions).unwrap();
-        mixture
-            .push_polar(0.4, &[0.0, 0.0, 1.0], [0.5, -0.1, 0.2], &[0.0], &[-0.5, 0.3])
-            .unwrap();
+        mixture.push_polar(0.4, &[0.0, 0.0, 1.0], [0.5, -0.1, 0.2], &[0.0], &[-0.5, 0.3]).unwrap();
         let u: Vec<f64> = (0..3 * 37).map(|i| f64::from(i * 7 % 23) / 5.0 - 2.0).collect();
         let whole = ratios(&mixture, &u);
         for (row, found) in u.chunks_exact(3).zip(&whole) {
