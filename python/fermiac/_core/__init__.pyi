@@ -19,7 +19,7 @@ from fermiac._core.common import (
     store_write,
     weighted_average,
 )
-from fermiac._core.importance import importance_evidence, importance_expect
+from fermiac._core.importance import RareMixture, importance_evidence, importance_expect
 from fermiac._core.mcmc import RowStreams, Sampler
 from fermiac._core.nested import (
     GuardedDensity,
@@ -111,6 +111,7 @@ __all__ = [
     "LogDensity",
     "NestedRun",
     "Program",
+    "RareMixture",
     "RowStreams",
     "Sampler",
     "ScoreModel",

@@ -1,7 +1,7 @@
 """Types of the compiled module: importance sampling."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,3 +24,16 @@ def importance_evidence(
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
+
+@final
+class RareMixture:
+    def __new__(cls, dim: int, base: float) -> RareMixture: ...
+    def add_slab(
+        self, share: float, kinds: list[str], loc: _F, scale: _F, directions: _F
+    ) -> None: ...
+    def add_polar(
+        self, share: float, axis: _F, radial: tuple[float, float, float], edges: _F, bins: _F
+    ) -> None: ...
+    def log_ratio(self, u: _F, n_threads: int) -> _F: ...
+    def component_ratios(self, u: _F, n_threads: int) -> _F: ...
+    def slab_points(self, k: int, reflections: _F, signs: _F, v: _F, n_threads: int) -> None: ...

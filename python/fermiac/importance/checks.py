@@ -115,7 +115,8 @@ def estimate_findings(
                 "estimate is exactly 0: either f is 0 everywhere, or the region where it is not "
                 "was never met, and no sample can tell which. For the second case the error is "
                 f"3 / N = {raw['stderr'][nothing].max():.2g}, with N points drawn from the law and "
-                "|f| of size 1: a probability is below it with 95 % confidence",
+                "|f| of size 1: a probability is below it with 95 % confidence. For an indicator "
+                "of a rare event g <= t, fermiac.importance.failure_probability follows g to it",
             )
         )
     found += _unseen_findings(raw, labels, per_label(_hidden(raw) & ~nothing))
@@ -152,6 +153,9 @@ def _unseen_findings(
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(which, raw["unseen"] / np.abs(raw["mean"]), 0.0)
     drawn = int(raw["n_from_law"][which].min())
+    # The largest value that was seen is 1.
+    indicator = np.isclose(raw["unseen"] * np.maximum(raw["n_from_law"], 1), 3.0)[which].any()
+    instead = "; fermiac.importance.failure_probability is for rare events g <= t" * bool(indicator)
     return [
         (
             ConvergenceWarning,
@@ -159,7 +163,7 @@ def _unseen_findings(
             f"so that regions worth up to {100 * np.nanmax(share):.3g} % of the estimate (the "
             "field unseen) may hide where none of these points fell; their error is not in "
             f"stderr. A region of probability p is met with chance 1 - (1 - p)^{drawn}: raise n or "
-            "defensive_base",
+            f"defensive_base{instead}",
         )
     ]
 

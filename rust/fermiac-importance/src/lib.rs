@@ -40,6 +40,7 @@ mod points;
 mod polynomial;
 mod problem;
 mod proposal;
+pub mod rare;
 mod regress;
 mod sampler_score;
 mod seen;

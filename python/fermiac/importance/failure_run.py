@@ -1,0 +1,494 @@
+"""The runs of `failure_probability`: what each method does with its budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.distributions.law import subkey
+from fermiac.importance import failure_fit as fitting
+from fermiac.importance.failure_final import (
+    LEVEL,
+    MOST_LOOKS,
+    Final,
+    controlled,
+    events_of,
+    half_width,
+    plan,
+)
+from fermiac.importance.failure_proposal import Axis, Proposal, Slab
+from fermiac.importance.failure_space import LimitState, batch_of
+from fermiac.importance.failure_training import HEAVY_WEIGHT, MOST_LEVEL, Region, Training
+from fermiac.importance.failure_walk import Walk, start_points, steps
+from fermiac.random import Stream
+from fermiac.special import ndtr
+
+__all__ = ["METHODS", "Outcome", "Run"]
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+#: What the methods are: whether they walk, and the name of their first fit.
+METHODS = ("auto", "sus-is", "subset", "ce", "ice", "form", "mc")
+#: Levels of the walk, stages and probes, as shares of the budget.
+_LEVEL, _STAGE, _PROBES = 1 / 40, 0.08, 1 / 100
+_WALK, _DESIGNS = 0.3, 1 / 20
+_MOST_CE_STAGES = 30
+#: The c.o.v. of the weights that a step of the smooth indicator may have.
+_ICE_COV = 1.5
+#: The surrogate's evaluations for its mean, for each point of the final sample.
+_SURROGATE = 8
+_SURROGATE_BUDGET = 20_000
+
+
+@dataclass
+class Outcome:
+    """The numbers of a run, shape (J,) each where they are of the events."""
+
+    mean: Array
+    stderr: Array
+    cov: Array
+    df: Array
+    ess: Array
+    khat: Array
+    unseen: Array
+    n_from_law: int
+    n_replicates: int | None = None
+    looks: int = 1
+    #: Whether a tolerance was met; None where there is none.
+    met: bool | None = None
+    #: Largest weight of a failure point over the mean one, and its share of the estimate.
+    heaviest: Array | None = None
+    largest_share: Array | None = None
+    variance_share: Array | None = None
+    n_final: int = 0
+    second: tuple[Array, Array] | None = None
+    slopes: tuple[Array, Array] | None = None
+    gain: Array | None = None
+    #: Whether the run ended at once: all points failed, or g is constant.
+    certain: bool = False
+
+
+@dataclass
+class Run:
+    """One run: the state from which results, also partial ones, are made."""
+
+    g: LimitState
+    thresholds: Array
+    method: str
+    n: int
+    key: int
+    rtol: float | None = None
+    gradient: Callable[[Array, int], Array] | None = None
+    surrogate: LimitState | None = None
+    scores: Callable[[Array], Array] | None = None
+    n_threads: int = 1
+    training: Training = field(init=False)
+    final: Final | None = None
+    control: tuple[Array, Array] | None = None
+    walked: bool = False
+    counts: tuple[Array, int] | None = None
+    certain: Outcome | None = None
+    met: bool | None = None
+
+    def run(self) -> Outcome:
+        """Run the method."""
+        trained = self.surrogate if self.surrogate is not None else self.g
+        # A surrogate is cheap: it is trained on as if the budget were the usual one.
+        n = self.n if self.surrogate is None else max(self.n, _SURROGATE_BUDGET)
+        size = min(max(int(n * _LEVEL), 100), MOST_LEVEL, max(2**23 // self.g.dim, 100))
+        if self.method == "mc":
+            return self._plain()
+        first = start_points(trained, size, subkey(self.key, 1), 0)
+        self.training = Training(
+            trained, events_of(trained.n_columns, self.thresholds), n, self.key, self.gradient
+        )
+        self.training.first = first
+        self.training.n_from_law += size
+        if self.surrogate is None and self._is_certain(first[1]):
+            assert self.certain is not None
+            return self.certain
+        if self.method == "subset":
+            return self._subset(size)
+        if self.method == "form":
+            self._form()
+        elif self.method in ("ce", "ice"):
+            self._cross_entropy()
+        else:
+            self._walk(size)
+        return self._final()
+
+    def _is_certain(self, values: Array) -> bool:
+        """Tell the answer at once where all points fail, or g is constant."""
+        failed = self.training.failed(values)
+        constant = (values == values[0]).all()
+        if not (failed.all() or constant):
+            return False
+        mean = failed[0].astype(float)
+        n = len(values)
+        bound = np.full(mean.size, 3 / n)
+        self.certain = Outcome(
+            mean,
+            bound,
+            np.diag(bound**2),
+            np.full(mean.size, n - 1.0),
+            np.where(mean > 0, float(n), 0.0),
+            np.full(mean.size, np.nan),
+            bound,
+            n,
+            n_final=n,
+            certain=True,
+        )
+        return True
+
+    def _walk(self, size: int) -> None:
+        t = self.training
+        t.walk(size, int(t.n * _WALK))
+        self.walked = True
+        arcs = t.n // 50
+        t.find_regions(arcs)
+        t.find_designs(min(int(t.n * _DESIGNS), t.budget))
+        probes = 2 ** int(math.log2(max(t.n * _PROBES, 2)))
+        if probes < t.budget:
+            t.probe(probes, min(t.n // 40, t.budget - probes))
+        t.fit()
+        t.refine(int(t.n * _STAGE))
+        t.find_regions(min(arcs, max(t.budget, 0)))
+
+    def _form(self) -> None:
+        t = self.training
+        t.find_designs(min(t.n // 4, t.budget), n_iterations=30)
+        parts = tuple(
+            Slab(d.direction[:, None], [Axis("normal", d.distance)]) for _, d in t.designs
+        )
+        if parts:
+            shares = np.full(len(parts), (1 - fitting.BASE) / len(parts))
+            t.proposal = Proposal(t.g.dim, fitting.BASE, shares, parts)
+        else:
+            t.proposal = Proposal(t.g.dim)
+        assert t.first is not None
+        t.drawn.append((Proposal(t.g.dim), len(t.first[0])))
+        t.take(*t.first)
+        for j, d in t.designs:
+            t.regions.append(Region(j, d.point))
+
+    def _cross_entropy(self) -> None:
+        """Lower the threshold, or the width of a smooth indicator, to that of the event."""
+        t = self.training
+        assert t.first is not None
+        lowest = min(e.threshold for e in t.events)
+        n_stage = 2 ** int(math.log2(max(t.n * _STAGE, 64)))
+        proposal = Proposal(t.g.dim)
+        u, values = t.first
+        width = math.inf
+        for stage in range(_MOST_CE_STAGES):
+            weights = np.exp(-proposal.log_ratio(u))
+            column = values[:, 0] - lowest
+            t.drawn.append((proposal, len(u)))
+            t.take(u, values)
+            if self.method == "ce":
+                threshold = max(float(np.quantile(column, 0.1)), 0.0)
+                mass, done = weights * (column <= threshold), threshold == 0
+            else:
+                mass, width, done = _smooth(column, weights, width)
+            inside = mass > 0
+            if done or n_stage > t.budget or not inside.any():
+                break
+            fold = np.arange(inside.sum()) % 2 == 0
+            if fold.sum() < 40:
+                fold[:] = True
+            components, heavy = fitting.candidates(
+                u[inside][fold], mass[inside][fold], [], Stream(subkey(self.key, 4), stage)
+            )
+            proposal, _ = fitting.best_proposal(
+                t.g.dim,
+                u[inside],
+                mass[inside] / len(u),
+                np.ones((int(inside.sum()), 1), bool),
+                components,
+                heavy,
+            )
+            parts = proposal.nets(n_stage, subkey(self.key, 2), range(stage, stage + 1))
+            u = np.concatenate(list(parts))
+            values = t.g(u)
+            t.n_from_law += round(proposal.base * n_stage)
+        t.fit()
+        t.refine(n_stage, most=1, least=1)
+        t.find_regions(min(t.n // 50, max(t.budget, 0)))
+
+    def _subset(self, size: int) -> Outcome:
+        """Walk twice: to count the levels, and with levels that use the budget."""
+        t = self.training
+        columns = t.columns
+        share = self.n // len(columns)
+        for i, column in enumerate(columns):
+            begin = self.g.n_evals if i else 0
+            lowest = min(e.threshold for e in t.events if e.column == column)
+            pilot = Walk(column)
+            small = max(size // len(columns), 60)
+            address = (subkey(self.key, 1), 2 * i + 1)
+            for _ in steps(pilot, t.g, lowest, small, share // 4, *address, t.first):
+                pass
+            left = share - (self.g.n_evals - begin)
+            n_level = int(left / (1 + 0.9 * len(pilot.levels)))
+            n_level = min(max(n_level, 60), max(2**23 // t.g.dim, 100))
+            main = Walk(column)
+            t.walks.append(main)
+            address = (subkey(self.key, 1), 2 * i + 2)
+            t.n_from_law += n_level
+            for _ in steps(main, t.g, lowest, n_level, left, *address):
+                t.levels.append((column, main.levels[-1]))
+                t.take(main.levels[-1].u, main.levels[-1].values, None)
+        self.walked = True
+        return self._of_walks()
+
+    def _of_walks(self) -> Outcome:
+        t = self.training
+        found = np.array([t.second_opinion(j) for j in range(len(t.events))])
+        mean, cov = found[:, 0], found[:, 1]
+        none = mean == 0
+        bound = 3 / max(t.n_from_law, 1)
+        stderr = np.where(none, bound, mean * np.where(none, 1.0, cov))
+        unseen = np.array([t.unseen(j) for j in range(len(t.events))])
+        with np.errstate(divide="ignore"):
+            ess = np.where(none, 0.0, 1 / cov**2)
+        return Outcome(
+            mean,
+            stderr,
+            np.diag(stderr**2),
+            np.full(mean.size, np.inf),
+            ess,
+            np.full(mean.size, np.nan),
+            np.where(none, bound, unseen),
+            t.n_from_law,
+            n_final=sum(len(level.u) for w in t.walks for level in w.levels[-1:]),
+            second=(mean, stderr),
+        )
+
+    def _plain(self) -> Outcome:
+        """Count failures of independent points of the law."""
+        total = np.zeros(0)
+        done = 0
+        most = batch_of(self.g.dim)
+        for index in range(-(-self.n // most)):
+            n = min(most, self.n - done)
+            u = np.asarray(Stream(subkey(self.key, 3), index).normal((n, self.g.dim)))
+            values, x = self.g.with_points(u)
+            failed = (values[:, :, None] <= self.thresholds).reshape(n, -1)
+            if not total.size:
+                j = failed.shape[1]
+                total, self._products = np.zeros(j), np.zeros((j, j))
+                self._score_sums: tuple[Array, Array] | None = None
+            total = total + failed.sum(axis=0)
+            self._products += failed.T.astype(float) @ failed
+            if self.scores is not None:
+                # Sums of the scores over failures, and their squares.
+                rows = failed.any(axis=1)
+                scores = np.zeros((n, self.scores(x[:1]).shape[1]))
+                scores[rows] = self.scores(x[rows]) if rows.any() else 0.0
+                parts = failed.T @ scores, failed.T @ scores**2
+                old = self._score_sums
+                self._score_sums = parts if old is None else (old[0] + parts[0], old[1] + parts[1])
+            done += n
+            self.counts = (total, done)
+        return self._of_counts()
+
+    def _of_counts(self) -> Outcome:
+        assert self.counts is not None
+        total, n = self.counts
+        mean = total / n
+        cov = (self._products / n - np.outer(mean, mean)) / max(n - 1, 1)
+        stderr = np.sqrt(np.maximum(np.diag(cov), 0.0))
+        certain = (mean == 0) | (mean == 1)
+        stderr = np.where(certain, 3 / n, stderr)
+        cov[np.diag_indices_from(cov)] = stderr**2
+        slopes = None
+        if self.scores is not None and self._score_sums is not None:
+            first, second = (s / n for s in self._score_sums)
+            slopes = first, np.sqrt(np.maximum(second - first**2, 0.0) / max(n - 1, 1))
+        return Outcome(
+            mean,
+            stderr,
+            cov,
+            np.full(mean.size, float(max(n - 1, 1))),
+            total.astype(float),
+            np.full(mean.size, np.nan),
+            np.full(mean.size, 3 / n),
+            n,
+            n_final=n,
+            slopes=slopes,
+        )
+
+    def _final(self) -> Outcome:
+        t = self.training
+        assert t.proposal is not None
+        t.proposal = replace(t.proposal, n_threads=self.n_threads)
+        left = self.n - self.g.n_evals
+        self.final = Final(
+            self.g,
+            t.events,
+            t.proposal,
+            plan(left, self.rtol is not None),
+            subkey(self.key, 3),
+            self.scores,
+            self.surrogate,
+        )
+        if self.surrogate is not None:
+            self.control = self._surrogate_mean(left)
+        if self.rtol is None:
+            self.final.run()
+        else:
+            self.met = self.final.run(self._enough)
+        return self._of_final()
+
+    def _surrogate_mean(self, left: int) -> tuple[Array, Array]:
+        """Return the probabilities by the surrogate under the proposal, and their errors."""
+        t = self.training
+        assert self.surrogate is not None
+        assert t.proposal is not None
+        more = plan(min(_SURROGATE * left, 2**62), False)
+        own = Final(self.surrogate, t.events, t.proposal, more, subkey(self.key, 6))
+        own.run()
+        mean, stderr, _ = half_width(own.replicates(), LEVEL)
+        return mean, stderr
+
+    def _enough(self, final: Final) -> bool:
+        assert self.rtol is not None
+        means, error, _ = self._replicates(final)
+        center = means.mean(axis=0)
+        _, stderr, factor = half_width(means, LEVEL / MOST_LOOKS)
+        met = center > 0
+        met &= factor * np.sqrt(stderr**2 + error**2) <= self.rtol * center
+        # A few failures say nothing about their spread.
+        return bool((met & (final.hits >= 20)).all())
+
+    def _replicates(self, final: Final) -> tuple[Array, Array, Array | None]:
+        """Return the replicates, the error that they share, and the coefficients of a control."""
+        means = final.replicates()
+        none = np.zeros(means.shape[1])
+        if self.control is None or len(means) < final.plan.n_replicates:
+            return means, none, None
+        values, beta = controlled(final, self.control[0], none)
+        shared = np.abs(beta.mean(axis=0)) * self.control[1]
+        # A surrogate of no use is left out; a closer choice would flatter the error.
+        variance = values.var(axis=0, ddof=1) + len(means) * shared**2
+        useless = variance > 2 * means.var(axis=0, ddof=1)
+        values, shared = np.where(useless, means, values), np.where(useless, 0.0, shared)
+        return values, shared, beta
+
+    def _of_final(self) -> Outcome:
+        t, final = self.training, self.final
+        assert final is not None
+        assert t.proposal is not None
+        means, shared, beta = self._replicates(final)
+        r, events = len(means), len(t.events)
+        mean, stderr, _ = half_width(means, LEVEL)
+        stderr = np.sqrt(stderr**2 + shared**2)
+        cov = np.atleast_2d(np.cov(means.T, ddof=1)) / r
+        n = int(final.done.sum())
+        n_from_law = t.n_from_law + round(t.proposal.base * n)
+        gain = None
+        if beta is not None:
+            plain = final.replicates()
+            with np.errstate(divide="ignore", invalid="ignore"):
+                gain = np.where(stderr > 0, plain.var(axis=0, ddof=1) / r / stderr**2, 1.0)
+        nothing = final.hits == 0
+        mean = np.where(nothing, 0.0, mean)
+        # A share of the law that failed everywhere cannot be told from a constant.
+        stderr = np.where(nothing, 3 / n_from_law, stderr)
+        # Replicates that agree to the last bit are no error of 0.
+        stderr = np.maximum(stderr, np.where(nothing, 0.0, 4e-16 * np.abs(mean)))
+        cov[np.diag_indices(events)] = stderr**2
+        total = final.sums.sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ess = np.where(nothing, 0.0, total**2 / final.squares)
+            heaviest = np.where(nothing, 0.0, final.largest * final.hits / total)
+            share = np.where(nothing, 0.0, final.largest / total)
+            variance = np.where(nothing, 0.0, final.largest**2 / final.squares)
+        unseen = np.full(events, 3 / n_from_law)
+        second = None
+        if self.walked and self.surrogate is None:
+            second = self._of_walks().mean, self._of_walks().stderr
+            walked = np.array([t.unseen(j) for j in range(events)])
+            unseen = np.where(nothing, unseen, np.minimum(unseen, walked))
+        slopes = None
+        if final.slopes is not None:
+            whole = final.done == final.done.max()
+            each = final.slopes[whole] / final.done[whole, None, None]
+            slopes = each.mean(axis=0), each.std(axis=0, ddof=1) / math.sqrt(r)
+        return Outcome(
+            mean,
+            stderr,
+            cov,
+            np.full(events, r - 1.0),
+            ess,
+            final.khat(),
+            unseen,
+            n_from_law,
+            r,
+            final.looks if self.rtol is None else len(final.plan.powers),
+            self.met,
+            heaviest,
+            share,
+            variance,
+            n,
+            second,
+            slopes,
+            gain,
+        )
+
+    def partial(self) -> Outcome | None:
+        """Return what there is of an interrupted run, or None."""
+        if self.counts is not None:
+            return self._of_counts()
+        if self.final is not None and len(self.final.replicates()) >= 4:
+            return self._of_final()
+        if self.walked and self.surrogate is None:
+            outcome = self._of_walks()
+            if (outcome.mean > 0).any():
+                return outcome
+        return None
+
+
+def _smooth(column: Array, weights: Array, width: float) -> tuple[Array, float, bool]:
+    """Return masses by a smooth indicator, its width, and whether it is sharp enough.
+
+    The width is the one below the last at which the masses have the c.o.v. wanted, by bisection.
+    """
+
+    def mass_of(s: float) -> Array:
+        mass: Array = weights * np.asarray(ndtr(-column / s, n_threads=1))
+        return mass
+
+    def spread(mass: Array) -> float:
+        mean = mass.mean()
+        return float(mass.std() / mean) if mean > 0 else math.inf
+
+    failed = column <= 0
+    if failed.any():
+        ratio = np.where(failed, 1.0, 0.0) / np.maximum(
+            np.asarray(ndtr(-column / width, n_threads=1)) if width < math.inf else 1.0, 1e-300
+        )
+        if width < math.inf and spread(ratio * weights) <= _ICE_COV:
+            return weights * failed, width, True
+    scale = float(np.abs(column).max())
+    low, high = 1e-8 * scale, min(width, 10 * scale)
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        if spread(mass_of(middle)) > _ICE_COV:
+            low = middle
+        else:
+            high = middle
+    return mass_of(high), high, False
+
+
+def is_heavy(outcome: Outcome) -> Flags:
+    """Return for which events a failure point has more than 50 mean weights of them."""
+    if outcome.heaviest is None:
+        return np.zeros(outcome.mean.size, bool)
+    heavy: Flags = outcome.heaviest > HEAVY_WEIGHT
+    return heavy

@@ -1,0 +1,432 @@
+"""The training of a proposal for rare events: the walk, design points, and refinements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac.distributions.law import subkey
+from fermiac.importance import failure_design as design
+from fermiac.importance import failure_fit as fitting
+from fermiac.importance.failure_proposal import Axis, Component, Proposal, Slab
+from fermiac.importance.failure_space import LimitState
+from fermiac.importance.failure_walk import SHARE, Level, Walk, start_points, steps
+from fermiac.random import Stream, sobol
+from fermiac.special import gammainccinv, ndtri
+
+__all__ = ["Event", "Region", "Training"]
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+#: A failure point with more mean weights of failure points has a region to itself.
+HEAVY_WEIGHT = 50.0
+#: While the proposal is trained, fewer points are there to show such a region.
+_HEAVY_IN_TRAINING = 15.0
+#: Numbers of the points of one stage at most.
+_MOST_NUMBERS = 2**23
+#: The share of its points that a level of a walk counts as in the pool: chains repeat themselves.
+_CHAIN_SHARE = 0.3
+_MOST_STAGES = 5
+#: Points of a stage, and of a level, at most: fits do not become better by more.
+_MOST_STAGE, MOST_LEVEL = 16_384, 65_536
+#: Failure points with a larger cosine to a direction know the region that lies there.
+_KNOWN = 0.7
+#: Dimensions up to which a single failure point gets a component.
+_MOST_FORCED = 20
+#: New regions that probes are followed to, for one event.
+_MOST_NEW = 12
+#: The share of the budget that is left to the final sample at least.
+FINAL_SHARE = 0.35
+
+
+@dataclass(frozen=True)
+class Event:
+    """Failure: column `column` of g is at most `threshold`."""
+
+    column: int
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region of failure of one event, by its design point in standard normal space."""
+
+    event: int
+    point: Array
+
+
+@dataclass
+class Training:
+    """What is known of failure, and the proposal that follows from it.
+
+    Parameters
+    ----------
+    g : LimitState
+        The function, or its surrogate.
+    events : list of Event
+    n : int
+        The budget of evaluations, the final sample included.
+    key : int
+    gradient : callable, optional
+        Gradients of a column in standard normal space: (u, column) -> (d,).
+    """
+
+    g: LimitState
+    events: list[Event]
+    n: int
+    key: int
+    gradient: Callable[[Array, int], Array] | None = None
+    walks: list[Walk] = field(default_factory=list)
+    designs: list[tuple[int, design.Design]] = field(default_factory=list)
+    regions: list[Region] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    proposal: Proposal | None = None
+    #: The forecast c.o.v. of one weighted point of the proposal.
+    forecast: float = math.inf
+    #: Failure points, and the values of g there.
+    u: Array = field(default_factory=lambda: np.empty((0, 0)))
+    values: Array = field(default_factory=lambda: np.empty((0, 0)))
+    #: Laws that the points were drawn from: levels of walks, and proposals with their sizes.
+    levels: list[tuple[int, Level]] = field(default_factory=list)
+    drawn: list[tuple[Proposal, int]] = field(default_factory=list)
+    n_from_law: int = 0
+    #: The first points, drawn from the law.
+    first: tuple[Array, Array] | None = None
+
+    def __post_init__(self) -> None:
+        self.u = np.empty((0, self.g.dim))
+        self.fold = np.empty(0, bool)
+        self.values = np.empty((0, max(e.column for e in self.events) + 1))
+        self._thresholds = np.full(self.values.shape[1], -np.inf)
+        for e in self.events:
+            self._thresholds[e.column] = max(self._thresholds[e.column], e.threshold)
+        self._forced: list[Component] = []
+        self._measure: tuple[tuple[int, int, int], Array] | None = None
+        self._stream = Stream(subkey(self.key, 4))
+
+    @property
+    def columns(self) -> list[int]:
+        """The columns of g that events are of."""
+        return sorted({e.column for e in self.events})
+
+    @property
+    def budget(self) -> int:
+        """The evaluations that are left before those of the final sample."""
+        return int((1 - FINAL_SHARE) * self.n) - self.g.n_evals
+
+    def walk(self, n_level: int, budget: int) -> None:
+        """Walk down every column of g, once more with larger levels where the budget allows it."""
+        assert self.first is not None
+        columns = self.columns
+        for i, column in enumerate(columns):
+            before = self.g.n_evals
+            size = n_level if len(columns) == 1 else max(n_level // len(columns), 60)
+            own = budget // len(columns)
+            walked = self._walk(column, size, own, 2 * i + 1, self.first, i == 0)
+            left = own - (self.g.n_evals - before)
+            # What the first level of another walk costs, and each of its further ones.
+            again = int(left / (1 + (1 - SHARE) * (len(walked.levels) - 1)))
+            again = min(again, MOST_LEVEL, max(_MOST_NUMBERS // self.g.dim, 100))
+            if walked.reached and again >= size // 2 and len(walked.levels) > 1:
+                first = start_points(self.g, again, subkey(self.key, 1), 2 * i + 2)
+                self.n_from_law += again
+                self._walk(column, again, left - again, 2 * i + 2, first, True)
+
+    def _walk(self, column: int, size: int, budget: int, index: int, first: Any, new: bool) -> Walk:
+        lowest = min(e.threshold for e in self.events if e.column == column)
+        walked = Walk(column)
+        self.walks.append(walked)
+        for _ in steps(walked, self.g, lowest, size, budget, subkey(self.key, 1), index, first):
+            level = walked.levels[-1]
+            # Several columns share the first level.
+            if len(walked.levels) > 1 or new:
+                self.levels.append((column, level))
+                # Neighbours in a chain are alike.
+                self.take(level.u, level.values, np.arange(len(level.u)) % level.chains)
+        return walked
+
+    def second_opinion(self, j: int) -> tuple[float, float]:
+        """Return the probability of an event and its c.o.v. by the walks alone."""
+        e = self.events[j]
+        found = [w.estimate(e.threshold) for w in self.walks if w.column == e.column]
+        sizes = [len(w.levels[-1].u) for w in self.walks if w.column == e.column]
+        total = sum(sizes)
+        mean = sum(n * p for n, (p, _) in zip(sizes, found, strict=True)) / total
+        if mean == 0:
+            return 0.0, math.inf
+        square = sum((n * p * cov) ** 2 for n, (p, cov) in zip(sizes, found, strict=True) if p > 0)
+        return mean, math.sqrt(square) / (total * mean)
+
+    def unseen(self, j: int) -> float:
+        """Return the probability that regions which no level met may have, for an event."""
+        e = self.events[j]
+        parts = [w.unseen(e.threshold) for w in self.walks if w.column == e.column]
+        together = 1 / sum(1 / p for p in parts)
+        # A common event is looked for by all points that were drawn from the law.
+        return min(together, 3 / max(self.n_from_law, 1))
+
+    def take(self, u: Array, values: Array, group: NDArray[np.int64] | None = None) -> None:
+        """Keep the points at which some event holds; those of one group stay together."""
+        kept = (values[:, : len(self._thresholds)] <= self._thresholds).any(axis=1)
+        group = np.arange(len(u)) if group is None else group
+        self.fold = np.concatenate([self.fold, group[kept] % 2 == 0])
+        self.u = np.concatenate([self.u, u[kept]])
+        self.values = np.concatenate([self.values, values[kept][:, : len(self._thresholds)]])
+
+    def failed(self, values: Array) -> Flags:
+        """Return which events hold, shape (n, J)."""
+        return np.stack([values[:, e.column] <= e.threshold for e in self.events], axis=1)
+
+    def measure(self) -> Array:
+        """Return the probability that each failure point stands for, by balance weights."""
+        state = len(self.u), len(self.levels), len(self.drawn)
+        if self._measure is not None and self._measure[0] == state:
+            return self._measure[1]
+        density = np.zeros(len(self.u))
+        for column, level in self.levels:
+            share = 1.0 if level.threshold == math.inf else _CHAIN_SHARE
+            inside = self.values[:, column] <= level.threshold
+            density += share * len(level.u) / level.probability * inside
+        for proposal, n in self.drawn:
+            density += n * np.exp(np.minimum(proposal.log_ratio(self.u), 700.0))
+        with np.errstate(divide="ignore"):
+            measure = np.where(density > 0, 1 / density, 0.0)
+        self._measure = state, measure
+        return measure
+
+    def chosen(self) -> list[int]:
+        """Return a few events that components are fitted to: of each column, spread evenly."""
+        most = 8
+        if len(self.events) <= most:
+            return list(range(len(self.events)))
+        return sorted({round(x) for x in np.linspace(0, len(self.events) - 1, most)})
+
+    def find_regions(self, budget: int) -> None:
+        """Find the regions of failure of the chosen events."""
+        self.regions = []
+        chosen = self.chosen()
+        measure = self.measure()
+        for j in chosen:
+            e = self.events[j]
+            holds = self.values[:, e.column] <= e.threshold
+            if not holds.any():
+                continue
+            for point in design.regions_of(
+                self.g,
+                e.column,
+                e.threshold,
+                self.u[holds],
+                measure[holds],
+                max(budget // len(chosen), 0),
+            ):
+                self.regions.append(Region(j, point))
+
+    def find_designs(self, budget: int, n_iterations: int = 5) -> None:
+        """Search design points, from the origin and from the point of each region."""
+        starts: list[tuple[int, Array]] = []
+        for j in self.chosen():
+            starts.append((j, np.zeros(self.g.dim)))
+            starts += [(r.event, r.point) for r in self.regions if r.event == j]
+        begin = self.g.n_evals
+        for j, start in starts:
+            left = budget - (self.g.n_evals - begin)
+            e = self.events[j]
+            found = design.search(
+                self.g,
+                e.column,
+                e.threshold,
+                start,
+                self._gradient_of(e.column),
+                n_iterations,
+                left,
+            )
+            if found is not None and 1e-3 < found.distance < 38:
+                self.designs.append((j, found))
+                if not start.any():
+                    self._check_new_region(j, found)
+
+    def probe(self, n: int, budget: int) -> None:
+        """Look for regions that the walks lost, on a sphere beyond which hardly any mass lies."""
+        events = self.chosen()
+        least = min((self.second_opinion(j)[0] for j in events), default=0.0)
+        dim = self.g.dim
+        square = 2 * float(gammainccinv(dim / 2, max(least, 1e-12) / 100))
+        z = np.asarray(ndtri(sobol(n, dim, subkey(self.key, 5), n_threads=1), n_threads=1))
+        z *= math.sqrt(square) / np.sqrt((z * z).sum(axis=1, keepdims=True))
+        values = self.g(z)
+        begin = self.g.n_evals
+        for j in events:
+            e = self.events[j]
+            known = self.u[self.values[:, e.column] <= e.threshold]
+            known = known / np.maximum(np.sqrt((known * known).sum(axis=1, keepdims=True)), 1e-300)
+            met = z[values[:, e.column] <= e.threshold] / math.sqrt(square)
+            # As cosines to what is known; the walks saw regions from within.
+            if len(known) and len(met):
+                met = met[(met @ known[:2000].T).max(axis=1) < _KNOWN]
+            for _ in range(_MOST_NEW):
+                if not len(met) or self.g.n_evals - begin > budget:
+                    break
+                direction = met[0]
+                left = budget - (self.g.n_evals - begin)
+                if not self._follow(j, direction * math.sqrt(square), left):
+                    self._force(self._pulled_back(j, direction, math.sqrt(square)))
+                # Neighbours of the probe, and of what it led to, know the same region.
+                followed = self.designs[-1][1].direction if self.designs else direction
+                met = met[(met @ direction < _KNOWN) & (met @ followed < _KNOWN)]
+
+    def _follow(self, j: int, start: Array, budget: int) -> bool:
+        """Search a design point from a probe; return whether it lies in failure, and near it."""
+        e = self.events[j]
+        found = design.search(
+            self.g, e.column, e.threshold, start, self._gradient_of(e.column), 4, budget
+        )
+        if found is None or not 1e-3 < found.distance < 38:
+            return False
+        beyond = found.point * (1 + 0.02 / max(found.distance, 1.0))
+        if not float(self.g(beyond[None])[0, e.column]) <= e.threshold:
+            return False
+        self.designs.append((j, found))
+        self._force(found.point)
+        return True
+
+    def _pulled_back(self, j: int, direction: Array, radius: float) -> Array:
+        """Return the point of a ray at which failure begins, by bisection in two calls."""
+        e = self.events[j]
+        low, high = 0.0, radius
+        for _ in range(2):
+            at = np.linspace(low, high, 10)[1:-1]
+            holds = self.g(at[:, None] * direction)[:, e.column] <= e.threshold
+            # Outwards from the last point that does not fail.
+            last = int(np.flatnonzero(~holds)[-1]) if not holds.all() else -1
+            edges = [low, *at.tolist(), high]
+            low, high = edges[last + 1], edges[last + 2]
+        return high * direction
+
+    def _gradient_of(self, column: int) -> Callable[[Array], Array] | None:
+        of_column = self.gradient
+        return None if of_column is None else lambda u: of_column(u, column)
+
+    def _check_new_region(self, j: int, found: design.Design) -> None:
+        """Give a design point a component if the walk knows no failure in its direction."""
+        e = self.events[j]
+        beyond = found.point * (1 + 0.02 / max(found.distance, 1.0))
+        if not float(self.g(beyond[None])[0, e.column]) <= e.threshold:
+            return
+        holds = self.values[:, e.column] <= e.threshold
+        u = self.u[holds]
+        norms = np.maximum(np.sqrt((u * u).sum(axis=1)), 1e-300)
+        if not len(u) or float(((u @ found.direction) / norms).max()) < _KNOWN:
+            self._force(found.point)
+
+    def _force(self, point: Array) -> None:
+        length = max(float(np.linalg.norm(point)), 1e-3)
+        direction = (point / length)[:, None]
+        self._forced.append(Slab(direction, [Axis("tail", length - 0.5 / max(length, 1.0))]))
+        self._forced.append(Slab(direction, [Axis("normal", length, 0.5)]))
+        del self._forced[:-24]
+
+    def fit(self) -> None:
+        """Fit the proposal to all failure points."""
+        measure = self.measure()
+        failed = self.failed(self.values)
+        components: list[Component] = []
+        heavy: list[Component] = []
+        for j in self.chosen():
+            holds = failed[:, j]
+            # Components that were fitted to a point look better there than they are: one half of
+            # the points makes them, the other one chooses.
+            if (holds & self.fold).sum() >= 40 and (holds & ~self.fold).sum() >= 40:
+                holds = holds & self.fold
+            if holds.sum() >= 1:
+                near = [(d.direction, d.distance) for k, d in self.designs if k == j]
+                some, spread = fitting.candidates(self.u[holds], measure[holds], near, self._stream)
+                components += some
+                heavy += spread
+        for j, d in self.designs:
+            if not failed[:, j].any():
+                components.append(Slab(d.direction[:, None], [Axis("normal", d.distance)]))
+        if not len(self.u):
+            self.proposal = self._without_points(components)
+            return
+        judges = ~self.fold
+        enough = failed[judges].sum(axis=0) >= 40
+        if not enough.all():
+            judges = np.ones(len(self.fold), bool)
+        self.proposal, second = fitting.best_proposal(
+            self.g.dim,
+            self.u[judges],
+            measure[judges] * (len(judges) / judges.sum()),
+            failed[judges],
+            components,
+            heavy,
+            self._forced,
+        )
+        self.forecast = fitting.forecast(second)
+
+    def _without_points(self, components: Sequence[Component]) -> Proposal:
+        parts = [*components, *self._forced]
+        if not parts:
+            return Proposal(self.g.dim)
+        shares = np.full(len(parts), (1 - fitting.BASE) / len(parts))
+        return Proposal(self.g.dim, fitting.BASE, shares, tuple(parts))
+
+    def heavy_points(self) -> list[Array]:
+        """Return failure points, one at most for each event, that the proposal hardly covers."""
+        assert self.proposal is not None
+        found = []
+        if not len(self.u):
+            return []
+        measure = self.measure()
+        log_ratio = self.proposal.log_ratio(self.u)
+        failed = self.failed(self.values)
+        for j in range(len(self.events)):
+            holds = failed[:, j] & (measure > 0)
+            if holds.sum() < 20:
+                continue
+            mass, log = measure[holds], log_ratio[holds]
+            # The mean weight of failure points under the proposal: P / q(F).
+            mean = math.log(mass.sum()) - _log_sum(np.log(mass) + log)
+            worst = int(np.argmin(log))
+            if -log[worst] > math.log(_HEAVY_IN_TRAINING) + mean:
+                found.append(self.u[holds][worst])
+        return found
+
+    def refine(self, n_stage: int, most: int = _MOST_STAGES, least: int = 2) -> None:
+        """Draw stages from the proposal and fit it again, until nothing heavy is found."""
+        for stage in range(most):
+            if n_stage > self.budget:
+                break
+            assert self.proposal is not None
+            before = self.forecast
+            n = min(n_stage, _MOST_STAGE, max(_MOST_NUMBERS // self.g.dim, 100))
+            replicate = len(self.drawn)
+            u = np.concatenate(
+                list(self.proposal.nets(n, subkey(self.key, 2), range(replicate, replicate + 1)))
+            )
+            values = self.g(u)
+            self.n_from_law += round(self.proposal.base * n)
+            self.drawn.append((self.proposal, n))
+            self.take(u, values)
+            hits = self.failed(values).mean(axis=0)
+            self._forced = [] if stage else self._forced
+            self.fit()
+            heavy = self.heavy_points()
+            self.stages.append({"n_evals": n, "hits": hits, "forecast": self.forecast})
+            # In many dimensions the direction of a single point is mostly noise.
+            for point in heavy[:3] if self.g.dim <= _MOST_FORCED else ():
+                self._force(point)
+            if heavy:
+                self.fit()
+            elif stage + 1 >= least and self.forecast > 0.8 * before:
+                break
+
+
+def _log_sum(x: Array) -> float:
+    top = float(x.max())
+    return top + math.log(float(np.exp(x - top).sum()))
