@@ -1,15 +1,17 @@
-"""Importance sampling: many expectations from one sample, and the evidence of a density."""
+"""Importance sampling: expectations and the evidence; sensitivity of models."""
 
 from __future__ import annotations
 
 from fermiac.importance.api import expect
 from fermiac.importance.evidence import evidence
 from fermiac.importance.result import Evidence
+from fermiac.importance.sensitivity import sobol_indices
+from fermiac.importance.sensitivity_result import SobolIndices
 from fermiac.runs.background import starter as _starter
 
-__all__ = ["Evidence", "evidence", "expect", "start"]
+__all__ = ["Evidence", "SobolIndices", "evidence", "expect", "sobol_indices", "start"]
 
-start = _starter("importance", expect, evidence)
+start = _starter("importance", expect, evidence, sobol_indices)
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@ from fermiac.plotting.privacy import plot_posterior, plot_region
 from fermiac.plotting.roc import plot_roc
 from fermiac.plotting.samples import plot_marginals, plot_pairs, plot_weights
 from fermiac.plotting.score import plot_images, plot_levels, plot_schedules, plot_trajectory
+from fermiac.plotting.sensitivity import plot_indices
 from fermiac.plotting.tokens import plot_optimum
 from fermiac.plotting.walks import plot_convergence, plot_visits
 
@@ -20,6 +21,7 @@ __all__ = [
     "plot_energy",
     "plot_estimates",
     "plot_images",
+    "plot_indices",
     "plot_levels",
     "plot_live",
     "plot_marginals",
