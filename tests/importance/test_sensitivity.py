@@ -80,13 +80,13 @@ def test_the_error_is_below_that_of_scipy() -> None:
 @pytest.mark.parametrize("controls", ["auto", "none"])
 def test_intervals_cover(model: Any, at: Any, first: Array, total: Array, controls: Any) -> None:
     held: list[NDArray[np.bool_]] = []
-    for seed in range(30):
+    for seed in range(20):
         s = sobol_indices(model, at, 2_500, controls=controls, rng=seed)
         for kind, truth in (("first", first), ("total", total)):
             low, high = s.interval(0.95, kind)  # type: ignore[arg-type]
             held.append((low <= truth) & (truth <= high))
-    # Indices of one run are correlated; 30 runs of 6 or 16 have an error of about 0.02.
-    assert 0.89 < np.mean(held) < 0.995
+    # Indices of one run are correlated; 20 runs of 6 or 16 have an error of about 0.02.
+    assert 0.88 < np.mean(held) < 0.995
 
 
 def test_additive_models_have_equal_indices() -> None:
@@ -143,7 +143,8 @@ def test_dependent_inputs_are_one_group() -> None:
     s = sobol_indices(total, dependent, 2_000, groups=[[0, 2], [1]], rng=0)
     within(s, [0.75, 0.25], [0.75, 0.25])
     independent = fm.distributions.MultivariateNormal(np.zeros(3), np.diag([1.0, 4.0, 9.0]))
-    within(sobol_indices(total, independent, 2_000, rng=0), [1 / 14, 4 / 14, 9 / 14], [1 / 14, 4 / 14, 9 / 14])  # fmt: skip
+    shares = np.array([1.0, 4.0, 9.0]) / 14
+    within(sobol_indices(total, independent, 2_000, rng=0), shares, shares)
 
 
 def test_several_outputs_are_those_of_single_ones() -> None:
@@ -252,6 +253,7 @@ def test_heavy_tails_go_to_importance_sampling() -> None:
     assert plain.total_order_stderr.max() > 2 * s.total_order_stderr.max()
 
 
+@pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")
 def test_importance_sampling_by_name() -> None:
     s = sobol_indices(ISHIGAMI, CUBE, 20_000, method="iscv", rng=0)
     within(s, ISHIGAMI_FIRST, ISHIGAMI_TOTAL)
@@ -275,9 +277,9 @@ def test_all_forms_and_threads_give_the_same_bits(
 
 def test_workers_and_checkpoints_give_the_same_bits(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
-    s = sobol_indices(ISHIGAMI, CUBE, 40_000, rng=7)
+    s = sobol_indices(ISHIGAMI, CUBE, 25_000, rng=7)
     with ThreadPoolExecutor(2) as pool:
-        shared = sobol_indices(ISHIGAMI, CUBE, 40_000, rng=7, executor=pool)
+        shared = sobol_indices(ISHIGAMI, CUBE, 25_000, rng=7, executor=pool)
     np.testing.assert_array_equal(shared.total_order, s.total_order)
 
     calls = 0
@@ -290,11 +292,11 @@ def test_workers_and_checkpoints_give_the_same_bits(tmp_path: Path) -> None:
         return ISHIGAMI(x)
 
     with pytest.raises(RuntimeError, match="killed"):
-        sobol_indices(dies, CUBE, 40_000, rng=7, checkpoint=path, check=False)
-    resumed = sobol_indices(ISHIGAMI, CUBE, 40_000, checkpoint=path)
+        sobol_indices(dies, CUBE, 25_000, rng=7, checkpoint=path, check=False)
+    resumed = sobol_indices(ISHIGAMI, CUBE, 25_000, checkpoint=path)
     np.testing.assert_array_equal(resumed.total_order, s.total_order)
     with pytest.raises(CheckpointError, match="second_order"):
-        sobol_indices(ISHIGAMI, CUBE, 40_000, checkpoint=path, second_order=True)
+        sobol_indices(ISHIGAMI, CUBE, 25_000, checkpoint=path, second_order=True)
 
 
 def test_an_interrupt_hands_out_complete_replicates() -> None:

@@ -19,7 +19,12 @@ from fermiac._core.common import (
     store_write,
     weighted_average,
 )
-from fermiac._core.importance import importance_evidence, importance_expect
+from fermiac._core.importance import (
+    Polynomials,
+    importance_evidence,
+    importance_expect,
+    polynomial_folds,
+)
 from fermiac._core.mcmc import RowStreams, Sampler
 from fermiac._core.nested import (
     GuardedDensity,
@@ -110,6 +115,7 @@ __all__ = [
     "Law",
     "LogDensity",
     "NestedRun",
+    "Polynomials",
     "Program",
     "RowStreams",
     "Sampler",
@@ -140,6 +146,7 @@ __all__ = [
     "nested_simulate",
     "nested_volumes",
     "normalize_weights",
+    "polynomial_folds",
     "privacy_bootstrap",
     "privacy_gaussian",
     "privacy_intervals",

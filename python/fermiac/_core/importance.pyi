@@ -24,3 +24,27 @@ def importance_evidence(
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
+
+class Polynomials:
+    def __init__(
+        self,
+        bounded: list[bool],
+        degree: int,
+        knots: list[float],
+        mix: list[float],
+        terms: list[list[int]],
+    ) -> None: ...
+    def gram(self, u: _F, values: _F, n_threads: int) -> _F: ...
+    def crossed(
+        self,
+        a: _F,
+        b: _F,
+        groups: list[list[int]],
+        both: bool,
+        coefficients: _F,
+        n_threads: int,
+    ) -> _F: ...
+
+def polynomial_folds(
+    grams: _F, terms: int, outputs: int, sizes: list[int], n_threads: int
+) -> tuple[_F, _F]: ...

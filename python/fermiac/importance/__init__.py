@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from fermiac.importance.api import expect
 from fermiac.importance.evidence import evidence
+from fermiac.importance.fidelity_results import Multifidelity, Multilevel
+from fermiac.importance.multilevel import multilevel
 from fermiac.importance.result import Evidence
 from fermiac.importance.sensitivity import sobol_indices
 from fermiac.importance.sensitivity_result import SobolIndices
 from fermiac.runs.background import starter as _starter
 
-__all__ = ["Evidence", "SobolIndices", "evidence", "expect", "sobol_indices", "start"]
+__all__ = [
+    "Evidence",
+    "Multifidelity",
+    "Multilevel",
+    "SobolIndices",
+    "evidence",
+    "expect",
+    "multilevel",
+    "sobol_indices",
+    "start",
+]
 
-start = _starter("importance", expect, evidence, sobol_indices)
+start = _starter("importance", expect, evidence, sobol_indices, multilevel)
 
 
 def __dir__() -> list[str]:

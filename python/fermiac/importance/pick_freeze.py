@@ -14,22 +14,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac.errors import NumericalError
 from fermiac.importance.outputs import Outputs, rows_at_once
-from fermiac.importance.polynomials import FUNCTIONS, Basis, Variances, ranked_terms
+from fermiac.importance.polynomials import Basis, fold_coefficients, ranked_terms
 from fermiac.random import sobol
 
 __all__ = ["Control", "Design", "Indices", "Sums"]
 
 Array = NDArray[np.float64]
 #: Sizes of the control that are tried, and points of the fit for each of its terms at least.
-_SIZES = (6, 12, 24, 48, 96, 160, 256, 384)
+_SIZES = (6, 12, 24, 48, 96, 160, 256)
 _POINTS_PER_TERM = 5
 #: Model runs that the control is fitted to at most.
 FIT_RUNS = 2**14
 #: The largest share of the variance that a control may leave.
 _PAYS = 0.5
-#: Rows whose columns fit into a cache.
-_CACHED = 256
 
 
 @dataclass(frozen=True)
@@ -93,51 +92,7 @@ class Control:
     def values(self, design: Design, replicate: int, a: Array, b: Array) -> Array:
         """Return the control at the points of some rows, shape (runs, n, K)."""
         beta = self.coefficients[replicate]
-        out = np.empty((design.runs, len(a), beta.shape[1]))
-        for at in range(0, len(a), _CACHED):
-            rows = slice(at, at + _CACHED)
-            parts = _crossed_columns(self.basis, design, a[rows], b[rows])
-            for k, (base, which, columns) in enumerate(parts):
-                if which is None:
-                    out[k, rows] = columns.T @ beta
-                else:
-                    out[k, rows] = out[base, rows] + columns.T @ beta[which]
-        return out
-
-
-def _crossed_columns(
-    basis: Basis, design: Design, a: Array, b: Array
-) -> Iterator[tuple[int, NDArray[np.intp] | None, Array]]:
-    """Give the columns of a basis, shape (terms, n), at A and at B, then what changes between.
-
-    For a crossed point these are the number of its base (0 for A, 1 for B), the terms that
-    change, and by how much.
-    """
-    tables = [basis.table(a), basis.table(b)]
-    whole = [basis.columns(table) for table in tables]
-    for k, columns in enumerate(whole):
-        yield k, None, columns
-    for base in (0, 1) if design.both else (0,):
-        mixed = tables[base].copy()
-        for group in design.groups:
-            rows = np.concatenate([np.arange(FUNCTIONS) + i * FUNCTIONS for i in group])
-            mixed[rows] = tables[1 - base][rows]
-            which = basis.touching(group)
-            yield base, which, basis.columns(mixed, which) - whole[base][which]
-            mixed[rows] = tables[base][rows]
-
-
-def _columns(basis: Basis, design: Design, a: Array, b: Array) -> Iterator[Array]:
-    """Give the columns of a basis, shape (terms, n), at each point of the rows in turn."""
-    whole: list[Array] = []
-    for base, which, columns in _crossed_columns(basis, design, a, b):
-        if which is None:
-            whole.append(columns)
-            yield columns
-        else:
-            out = whole[base].copy()
-            out[which] += columns
-            yield out
+        return self.basis.crossed(a, b, design.groups, design.both, beta)
 
 
 def fitted_control(
@@ -165,58 +120,32 @@ def fitted_control(
     for g, group in enumerate(design.groups):
         moved = [((v[0] - v[2 + g]) ** 2).mean(axis=0) / (2 * scale) for v in values]
         shares[list(group)] = np.mean(moved, axis=0).max()
-    basis = Basis(tuple(bounded), ranked_terms(shares, bounded, sizes[-1]))
-    sizes = sorted({min(n, len(basis.terms)) for n in sizes})
-    grams, sides = [], []
-    for (a, b), v in zip(units, values, strict=True):
-        gram = np.zeros((len(basis.terms), len(basis.terms)))
-        side = np.zeros((len(basis.terms), v.shape[2]))
-        for columns, y in zip(_columns(basis, design, a, b), v, strict=True):
-            gram += columns @ columns.T
-            side += columns @ (y - centre)
-        grams.append(gram)
-        sides.append(side)
-    squares = [((v - centre) ** 2).sum(axis=(0, 1)) for v in values]
-    whole, right = np.sum(grams, axis=0), np.sum(sides, axis=0)
-    best: tuple[float, Array, Array] | None = None
-    for size in sizes:
-        found = _folds(grams, sides, whole, right, size)
-        if found is None:
-            continue
-        left = sum(
-            square - 2 * (c * side[:size]).sum(axis=0) + (c * (gram[:size, :size] @ c)).sum(axis=0)
-            for c, gram, side, square in zip(found, grams, sides, squares, strict=True)
+    basis = Basis(bounded, ranked_terms(shares, bounded, sizes[-1]))
+    count = len(basis.terms)
+    sizes = sorted({min(n, count) for n in sizes})
+    outputs = len(centre)
+    grams = [
+        basis.gram(
+            design.crossed(a, b).reshape(-1, design.law.dim),
+            ((v - centre) / np.sqrt(scale)).reshape(-1, outputs),
         )
-        residual = np.maximum(np.asarray(left), 0.0) / (runs * scale)
-        score = float(np.log(np.maximum(residual[spread > 0], 1e-30)).mean())
-        if best is None or score < best[0]:
-            best = score, found, residual
-    if best is None:
+        for (a, b), v in zip(units, values, strict=True)
+    ]
+    try:
+        left, coefficients = fold_coefficients(np.array(grams), count, outputs, sizes)
+    except NumericalError:
         return None
-    _, found, residual = best
+    residuals = left / runs
+    moving = spread > 0
+    best = int(np.argmin(np.log(np.maximum(residuals[:, moving], 1e-30)).mean(axis=1)))
+    residual, found = residuals[best], coefficients[best][:, : sizes[best]]
     # The products of a control that leaves more have heavier tails than those of the model.
     found[:, :, ~(residual < _PAYS)] = 0.0
     if not found.any():
         return None
+    found = found * np.sqrt(scale)
     found[:, 0] += centre
-    kept = Basis(basis.bounded, basis.terms[: found.shape[1]])
-    return Control(kept, found, residual)
-
-
-def _folds(
-    grams: list[Array], sides: list[Array], whole: Array, right: Array, size: int
-) -> Array | None:
-    """Return the coefficients without each replicate, None if the points do not determine them."""
-    out = []
-    for gram, side in zip(grams, sides, strict=True):
-        matrix = (whole - gram)[:size, :size]
-        ridge = 1e-10 * np.trace(matrix) / size
-        try:
-            out.append(np.linalg.solve(matrix + ridge * np.eye(size), (right - side)[:size]))
-        except np.linalg.LinAlgError:
-            return None
-    found = np.array(out)
-    return found if np.isfinite(found).all() else None
+    return Control(Basis(bounded, basis.terms[: sizes[best]]), found, residual)
 
 
 class Sums:
@@ -329,11 +258,7 @@ class Sums:
         assert self._centre is not None
         means = self._sums / self.rows
         if self.control is not None:
-            expected = [
-                _expected(self.design, self.control.basis, c, self._centre)
-                for c in self.control.coefficients
-            ]
-            means = means + np.array(expected)
+            means = means + _expected(self.design, self.control, self._centre)
         return Indices.of_means(self.design, means, self._centre)
 
 
@@ -353,21 +278,20 @@ def _products(design: Design, f: Array) -> Array:
     return np.array([*rows, *first, *total, *pairs])
 
 
-def _expected(design: Design, basis: Basis, coefficients: Array, centre: Array) -> Array:
-    """Return the expectations of the products of a control, shape (columns, K)."""
-    parts: Variances = basis.variances(coefficients, design.groups)
-    shift = coefficients[0] - centre
+def _expected(design: Design, control: Control, centre: Array) -> Array:
+    """Return the expectations of the products of a control, shape (replicates, columns, K)."""
+    parts = control.basis.variances(control.coefficients, design.groups)
+    shift = control.coefficients[:, 0] - centre
     n, square = len(design.groups), shift**2
     rows = [shift, parts.whole + square, square]
-    first = [parts.first[g] + square for g in range(n)]
-    pairs = []
+    rows += [parts.first[:, g] + square for g in range(n)]
+    rows += [parts.total[:, g] for g in range(n)]
     if design.both:
-        pairs = [
-            parts.first[i] + parts.first[j] + parts.pairs[i, j] + square
-            for i in range(n)
-            for j in range(i + 1, n)
-        ]
-    return np.array([*rows, *first, *parts.total, *pairs])
+        for i in range(n):
+            for j in range(i + 1, n):
+                closed = parts.first[:, i] + parts.first[:, j] + parts.pairs[:, i, j]
+                rows.append(closed + square)
+    return np.stack(rows, axis=1)
 
 
 @dataclass(frozen=True)

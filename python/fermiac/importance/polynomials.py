@@ -9,15 +9,18 @@ coefficients.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
-__all__ = ["FUNCTIONS", "Basis", "Line", "ranked_terms"]
+from fermiac import _core
+from fermiac._base.config import get_num_threads
+
+__all__ = ["FUNCTIONS", "Basis", "Variances", "fold_coefficients", "mixture", "ranked_terms"]
 
 Array = NDArray[np.float64]
 #: A product of functions of one coordinate each: pairs (coordinate, number of the function).
@@ -25,11 +28,11 @@ Term = tuple[tuple[int, int], ...]
 
 #: The highest degree, and the knots of the splines, as uniform numbers.
 DEGREE = 12
-_KNOTS = np.arange(1, 16) / 16
+KNOTS = np.arange(1, 16) / 16
 #: The highest degree of a product with an unbounded input.
 TAIL_DEGREE = 3
 #: Functions of one coordinate: the constant, polynomials, splines.
-FUNCTIONS = 1 + DEGREE + len(_KNOTS)
+FUNCTIONS = 1 + DEGREE + len(KNOTS)
 #: Products of two functions are of so many leading coordinates, products of three of so many.
 _PAIRS, _TRIPLES = 12, 6
 #: What a spline counts in degrees, and a further factor of a product.
@@ -38,136 +41,145 @@ _SPLINE_COST, _FACTOR_COST = 5.0, 1.0
 _LEAST_COST = 8.0
 
 
-class Line:
-    """The orthonormal functions of one coordinate, bounded or not."""
+def mixture() -> Array:
+    """Return the matrix whose row k makes the function k of a bounded coordinate.
 
-    def __init__(self, bounded: bool) -> None:
-        self._bounded = bounded
-        if not bounded:
-            return
-        # Gauss points of the intervals between knots, where all integrals of products are exact.
-        at, share = np.polynomial.legendre.leggauss(32)
-        edges = np.array([0.0, *_KNOTS, 1.0])
-        half = np.diff(edges)[:, None] / 2
-        raw = self._legendre((edges[:-1, None] + half * (1 + at)).ravel(), FUNCTIONS)
-        r = np.linalg.qr((raw * np.sqrt((half * share).ravel())).T, mode="r")
-        self._mix: Array = np.linalg.inv(r * np.sign(np.diag(r))[:, None]).T
-
-    def __call__(self, u: Array, size: int = FUNCTIONS) -> Array:
-        """Return the first functions at uniform numbers, shape (size, n)."""
-        if self._bounded:
-            out: Array = self._mix[:size, :size] @ self._legendre(u, size)
-            return out
-        return self._hermite(np.asarray(ndtri(u)), size)
-
-    def _legendre(self, u: Array, size: int) -> Array:
-        """Return polynomials and truncated lines, not yet orthonormal."""
-        t = 2.0 * u - 1.0
-        out = np.empty((max(size, 2), t.size))
-        out[0], out[1] = 1.0, t
-        for k in range(1, min(DEGREE, size - 1)):
-            out[k + 1] = ((2 * k + 1) * t * out[k] - k * out[k - 1]) / (k + 1)
-        if size > 1 + DEGREE:
-            knots = _KNOTS[: size - 1 - DEGREE, None]
-            np.maximum(u - knots, 0.0, out=out[1 + DEGREE :])
-        return out[:size]
-
-    def _hermite(self, z: Array, size: int) -> Array:
-        """Return orthonormal Hermite polynomials up to the degree that is used, else 0."""
-        out = np.zeros((max(size, 2), z.size))
-        out[0], out[1] = 1.0, z
-        for k in range(1, min(TAIL_DEGREE, size - 1)):
-            out[k + 1] = (z * out[k] - np.sqrt(k) * out[k - 1]) / np.sqrt(k + 1)
-        return out[:size]
+    The first functions are Legendre polynomials of 2 u - 1, then come truncated lines. They are
+    orthonormal by a QR decomposition at Gauss points between the knots, where all integrals of
+    products are exact.
+    """
+    at, share = np.polynomial.legendre.leggauss(32)
+    edges = np.array([0.0, *KNOTS, 1.0])
+    half = np.diff(edges)[:, None] / 2
+    nodes, weights = (edges[:-1, None] + half * (1 + at)).ravel(), (half * share).ravel()
+    raw = np.vstack(
+        [
+            np.polynomial.legendre.legvander(2 * nodes - 1, DEGREE).T,
+            np.maximum(nodes - KNOTS[:, None], 0.0),
+        ]
+    )
+    r = np.linalg.qr((raw * np.sqrt(weights)).T, mode="r")
+    mix: Array = np.linalg.inv(r * np.sign(np.diag(r))[:, None]).T
+    return np.tril(mix)
 
 
-@dataclass(frozen=True)
 class Basis:
     """Products of functions of single coordinates, the constant first.
 
-    Attributes
+    Parameters
     ----------
-    bounded : tuple of bool
+    bounded : sequence of bool
         Which coordinates have bounded inputs.
-    terms : tuple
+    terms : sequence
         The products.
     """
 
-    bounded: tuple[bool, ...]
-    terms: tuple[Term, ...]
+    def __init__(self, bounded: Sequence[bool], terms: Sequence[Term]) -> None:
+        self.bounded = tuple(bounded)
+        self.terms = tuple(terms)
+        places = [[i * FUNCTIONS + number for i, number in term] for term in self.terms]
+        self._core = _core.Polynomials(
+            list(self.bounded),
+            DEGREE,
+            KNOTS.tolist(),
+            mixture().ravel().tolist(),
+            [[*place, 0, 0, 0][:3] for place in places],
+        )
 
-    def __post_init__(self) -> None:
-        most = max((len(term) for term in self.terms), default=0)
-        places = np.zeros((max(most, 1), len(self.terms)), np.intp)
-        for j, term in enumerate(self.terms):
-            for k, (i, number) in enumerate(term):
-                places[k, j] = i * FUNCTIONS + number
-        lines = {kind: Line(kind) for kind in set(self.bounded)}
-        highest = max((number for term in self.terms for _, number in term), default=0)
-        used = sorted({i for term in self.terms for i, _ in term})
-        object.__setattr__(self, "_places", places)
-        object.__setattr__(self, "_highest", highest)
-        object.__setattr__(self, "_used", used)
-        object.__setattr__(self, "_touching", {})
-        object.__setattr__(self, "_lines", lines)
+    def gram(self, u: Array, values: Array) -> Array:
+        """Return the packed Gram matrix of the products and of columns of values.
 
-    def table(self, u: Array) -> Array:
-        """Return the functions of each coordinate at uniform numbers, (d FUNCTIONS, n)."""
-        n, dim = u.shape
-        lines: dict[bool, Line] = self._lines  # type: ignore[attr-defined]
-        out = np.ones((dim, FUNCTIONS, n))
-        size: int = self._highest + 1  # type: ignore[attr-defined]
-        for i in self._used:  # type: ignore[attr-defined]
-            out[i, :size] = lines[self.bounded[i]](u[:, i], size)
-        return out.reshape(dim * FUNCTIONS, n)
+        Parameters
+        ----------
+        u : ndarray, shape (n, d)
+            Uniform numbers.
+        values : ndarray, shape (n, K)
+        """
+        flat = np.ascontiguousarray(values).reshape(-1)
+        return self._core.gram(np.ascontiguousarray(u).reshape(-1), flat, get_num_threads())
 
-    def columns(self, table: Array, which: NDArray[np.intp] | None = None) -> Array:
-        """Return the products, or some of them, from a table, shape (terms, n)."""
-        places: NDArray[np.intp] = self._places  # type: ignore[attr-defined]
-        if which is not None:
-            places = places[:, which]
-        out: Array = table[places[0]]
-        for more in places[1:]:
-            multiplied = np.flatnonzero(more)
-            out[multiplied] *= table[more[multiplied]]
-        return out
+    def crossed(
+        self, a: Array, b: Array, groups: Sequence[Sequence[int]], both: bool, coefficients: Array
+    ) -> Array:
+        """Return the sum with coefficients (terms, K) at the points of a pick-freeze design.
 
-    def touching(self, group: tuple[int, ...]) -> NDArray[np.intp]:
-        """Return the numbers of the products that depend on a coordinate of a group."""
-        known: dict[tuple[int, ...], NDArray[np.intp]] = self._touching  # type: ignore[attr-defined]
-        if group not in known:
-            found = [j for j, term in enumerate(self.terms) if any(i in group for i, _ in term)]
-            known[group] = np.array(found, np.intp)
-        return known[group]
+        They are A, B, A with each group from B and, with `both`, B with each group from A; the
+        shape is (points, n, K).
+        """
+        values = self._core.crossed(
+            np.ascontiguousarray(a).reshape(-1),
+            np.ascontiguousarray(b).reshape(-1),
+            [list(group) for group in groups],
+            both,
+            np.ascontiguousarray(coefficients).reshape(-1),
+            get_num_threads(),
+        )
+        return values.reshape(-1, len(a), coefficients.shape[1])
 
     def variances(self, coefficients: Array, groups: Sequence[Sequence[int]]) -> Variances:
         """Return the exact parts of the variance of a sum.
 
         Parameters
         ----------
-        coefficients : ndarray, shape (terms, ...)
+        coefficients : ndarray, shape (parts, terms, K)
+            Those of several sums.
         groups : sequence of sequences of int
             The coordinates of each input.
         """
         owner = {i: g for g, group in enumerate(groups) for i in group}
-        squares = coefficients**2
-        tail = coefficients.shape[1:]
         n = len(groups)
-        first, total = np.zeros((n, *tail)), np.zeros((n, *tail))
-        pairs = np.zeros((n, n, *tail))
-        for term, square in zip(self.terms[1:], squares[1:], strict=True):
-            active = sorted({owner[i] for i, _ in term})
-            total[active] += square
-            if len(active) == 1:
-                first[active[0]] += square
-            elif len(active) == 2:
-                pairs[active[0], active[1]] += square
-        return Variances(squares[1:].sum(axis=0), first, total, pairs)
+        takes_part = np.zeros((n, len(self.terms)))
+        for j, term in enumerate(self.terms):
+            takes_part[[owner[i] for i, _ in term], j] = 1.0
+        alone = takes_part * (takes_part.sum(axis=0) == 1)
+        of_two = takes_part * (takes_part.sum(axis=0) == 2)
+        squares = coefficients**2
+        return Variances(
+            squares[:, 1:].sum(axis=1),
+            np.einsum("gj,rjk->rgk", alone, squares),
+            np.einsum("gj,rjk->rgk", takes_part, squares),
+            np.einsum("gj,hj,rjk->rghk", of_two, of_two, squares, optimize=True),
+        )
+
+
+def fold_coefficients(
+    grams: Array, terms: int, outputs: int, sizes: Sequence[int]
+) -> tuple[Array, Array]:
+    """Regress values on products, for each part of the points without its own ones.
+
+    Parameters
+    ----------
+    grams : ndarray, shape (parts, m)
+        The packed Gram matrix of each part.
+    terms, outputs : int
+    sizes : sequence of int
+        Numbers of the first products that are used.
+
+    Returns
+    -------
+    left : ndarray, shape (sizes, outputs)
+        Sums of squared residuals out of sample.
+    coefficients : ndarray, shape (sizes, parts, terms, outputs)
+        0 beyond the size.
+
+    Raises
+    ------
+    NumericalError
+        If the points do not determine the coefficients.
+    """
+    left, coefficients = _core.polynomial_folds(
+        np.ascontiguousarray(grams).reshape(-1), terms, outputs, list(sizes), get_num_threads()
+    )
+    shape = (len(sizes), len(grams), terms, outputs)
+    return left.reshape(len(sizes), outputs), coefficients.reshape(shape)
 
 
 @dataclass(frozen=True)
 class Variances:
-    """The variance of a sum, and its parts: alone, in all, and of pairs (i < j) alone."""
+    """The variances of sums, and their parts: of inputs alone, in all, and of pairs alone.
+
+    The shapes are (parts, K), (parts, d, K), (parts, d, K) and (parts, d, d, K).
+    """
 
     whole: Array
     first: Array
@@ -192,27 +204,44 @@ def ranked_terms(shares: Array, bounded: Sequence[bool], most: int) -> tuple[Ter
     extra = 0.5 * np.log2(top / np.maximum(shares, top * 2.0**-16))
     extra = np.minimum(extra, _LEAST_COST)
     order = [int(i) for i in np.argsort(extra, kind="stable")]
+    bound = 4.0
+    while True:
+        terms = _affordable(order, extra, bounded, bound)
+        if len(terms) >= most - 1 or bound > 3 * (DEGREE + _LEAST_COST):
+            return ((), *terms[: most - 1])
+        bound += 2.0
+
+
+def _affordable(
+    order: list[int], extra: Array, bounded: Sequence[bool], bound: float
+) -> list[Term]:
+    """Return the products that cost no more than a bound, the cheapest first."""
     priced: list[tuple[float, int, Term]] = []
 
+    def degrees(cost: float, whole: int, *places: int) -> range:
+        """Return the degrees of one more factor."""
+        most = DEGREE if all(bounded[i] for i in places) else TAIL_DEGREE
+        return range(1, max(min(most - whole, math.floor(bound - cost)), 0) + 1)
+
     def add(cost: float, *term: tuple[int, int]) -> None:
-        if not all(bounded[i] for i, _ in term) and sum(e for _, e in term) > TAIL_DEGREE:
-            return
         priced.append((cost, len(priced), tuple(sorted(term))))
 
     for i in order:
-        for e in range(1, DEGREE + 1):
+        for e in degrees(extra[i], 0, i):
             add(e + extra[i], (i, e))
-        for k in range(len(_KNOTS)):
-            add(_SPLINE_COST + extra[i], (i, 1 + DEGREE + k))
+        if bounded[i] and _SPLINE_COST + extra[i] <= bound:
+            for k in range(len(KNOTS)):
+                add(_SPLINE_COST + extra[i], (i, 1 + DEGREE + k))
     for i, j in combinations(order[:_PAIRS], 2):
-        for e in range(1, DEGREE):
-            for f in range(1, DEGREE + 1 - e):
-                add(e + f + _FACTOR_COST + extra[i] + extra[j], (i, e), (j, f))
+        cost = _FACTOR_COST + extra[i] + extra[j]
+        for e in degrees(cost + 1, 1, i, j):
+            for f in degrees(cost + e, e, i, j):
+                add(cost + e + f, (i, e), (j, f))
     for i, j, k in combinations(order[:_TRIPLES], 3):
-        for e in range(1, DEGREE - 1):
-            for f in range(1, DEGREE - e):
-                for g in range(1, DEGREE + 1 - e - f):
-                    cost = e + f + g + 2 * _FACTOR_COST + extra[i] + extra[j] + extra[k]
-                    add(cost, (i, e), (j, f), (k, g))
+        cost = 2 * _FACTOR_COST + extra[i] + extra[j] + extra[k]
+        for e in degrees(cost + 2, 2, i, j, k):
+            for f in degrees(cost + e + 1, e + 1, i, j, k):
+                for g in degrees(cost + e + f, e + f, i, j, k):
+                    add(cost + e + f + g, (i, e), (j, f), (k, g))
     priced.sort()
-    return ((), *(term for _, _, term in priced[: most - 1]))
+    return [term for _, _, term in priced]

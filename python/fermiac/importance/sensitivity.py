@@ -71,6 +71,8 @@ _LEAST, _MOST = 8, 15
 _LOOKS, _FIRST_RUNS = 12, 1000
 #: The share of the runs that a first look at the tail of the squared values takes.
 _PILOT = 0.1
+#: Independent points below which a tail has no shape.
+_PILOT_POINTS = 400
 #: A tail that is heavier than this, and a control that leaves more than this share of the variance,
 #: make importance sampling better: its errors were a third to a fiftieth in tests, and held.
 _HEAVY, _LEFT = 0.6, 0.005
@@ -508,6 +510,8 @@ class _Job:
         most, pilot = min(int(_PILOT * self.n), FIT_RUNS), 0
         while (self.replicates << (pilot + 1)) * self.design.runs <= most:
             pilot += 1
+        if (self.replicates << pilot) * 2 < _PILOT_POINTS:
+            return 0
         left = self.n - (self.replicates << pilot) * self.design.runs
         return pilot if left // self.design.runs >= 20 * (2 * self.design.law.dim + 1) else 0
 

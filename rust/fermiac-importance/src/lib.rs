@@ -37,6 +37,7 @@ mod layout;
 mod mixture_weights;
 mod moments;
 mod points;
+pub mod polynomials;
 mod problem;
 mod proposal;
 mod regress;
