@@ -1,10 +1,11 @@
-"""Importance sampling: expectations and the evidence; sensitivity of models."""
+"""Expectations, evidences, sensitivities of models, and models of several fidelities."""
 
 from __future__ import annotations
 
 from fermiac.importance.api import expect
 from fermiac.importance.evidence import evidence
 from fermiac.importance.fidelity_results import Multifidelity, Multilevel
+from fermiac.importance.multifidelity import multifidelity
 from fermiac.importance.multilevel import multilevel
 from fermiac.importance.result import Evidence
 from fermiac.importance.sensitivity import sobol_indices
@@ -18,12 +19,13 @@ __all__ = [
     "SobolIndices",
     "evidence",
     "expect",
+    "multifidelity",
     "multilevel",
     "sobol_indices",
     "start",
 ]
 
-start = _starter("importance", expect, evidence, sobol_indices, multilevel)
+start = _starter("importance", expect, evidence, sobol_indices, multifidelity, multilevel)
 
 
 def __dir__() -> list[str]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["multilevel"]
 
 Array = NDArray[np.float64]
-Level = Callable[[int, int, Stream], tuple[ArrayLike, ArrayLike | None]]
+Level = Callable[[int, int, Stream], Any]
 
 #: Paths of a batch, which has a stream of its own, and batches that are asked for at a time.
 _BATCH, _BATCHES = 4096, 64

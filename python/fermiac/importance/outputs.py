@@ -1,17 +1,19 @@
-"""Values of a model on batches of points: checked, counted, at most so many at a time."""
+"""Values of a model on batches of points, checked and counted; tolerances and laws of a call."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.validate import real
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.targets.callables import as_batch
 
-__all__ = ["Outputs", "rows_at_once", "with_unit_map"]
+__all__ = ["Outputs", "rows_at_once", "tolerances", "with_unit_map"]
 
 Array = NDArray[np.float64]
 #: Points of a batch at most, and numbers of their coordinates.
@@ -97,3 +99,17 @@ def with_unit_map(law: Any, by: str) -> Any:
             "fermiac.distributions.Product([...]), or by a mapping from names to laws"
         ) from error
     return law
+
+
+def tolerances(rtol: Any, atol: Any) -> tuple[float, float] | None:
+    """Return a relative and an absolute tolerance, checked; None if neither is given."""
+    if rtol is None and atol is None:
+        return None
+    needed = "a finite number, not below 0, is needed"
+    both = tuple(
+        0.0 if x is None else real(name, x, needed, lambda v: 0 <= v < math.inf)
+        for name, x in (("rtol", rtol), ("atol", atol))
+    )
+    if both == (0.0, 0.0):
+        raise ArgumentError("rtol, atol: 0 given; one of them must be positive, or neither given")
+    return both[0], both[1]

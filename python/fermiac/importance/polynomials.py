@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -41,6 +42,7 @@ _SPLINE_COST, _FACTOR_COST = 5.0, 1.0
 _LEAST_COST = 8.0
 
 
+@cache
 def mixture() -> Array:
     """Return the matrix whose row k makes the function k of a bounded coordinate.
 
@@ -60,7 +62,9 @@ def mixture() -> Array:
     )
     r = np.linalg.qr((raw * np.sqrt(weights)).T, mode="r")
     mix: Array = np.linalg.inv(r * np.sign(np.diag(r))[:, None]).T
-    return np.tril(mix)
+    mix = np.tril(mix)
+    mix.flags.writeable = False
+    return mix
 
 
 class Basis:

@@ -22,7 +22,6 @@ from fermiac._base.validate import (
     labels,
     listed,
     numbered,
-    real,
     shown,
     whole,
     yes,
@@ -38,7 +37,7 @@ from fermiac.errors import (
     WorkerError,
 )
 from fermiac.importance.api import expect
-from fermiac.importance.outputs import Outputs, rows_at_once, with_unit_map
+from fermiac.importance.outputs import Outputs, rows_at_once, tolerances, with_unit_map
 from fermiac.importance.pick_freeze import FIT_RUNS, Design, Indices, Sums
 from fermiac.importance.sensitivity_result import SobolIndices
 from fermiac.importance.settings import with_dim
@@ -314,20 +313,6 @@ def sobol_indices(
             raise
         finish(report, n, result)
     return result
-
-
-def tolerances(rtol: Any, atol: Any) -> tuple[float, float] | None:
-    """Return a relative and an absolute tolerance, checked; None if neither is given."""
-    if rtol is None and atol is None:
-        return None
-    needed = "a finite number, not below 0, is needed"
-    both = tuple(
-        0.0 if x is None else real(name, x, needed, lambda v: 0 <= v < math.inf)
-        for name, x in (("rtol", rtol), ("atol", atol))
-    )
-    if both == (0.0, 0.0):
-        raise ArgumentError("rtol, atol: 0 given; one of them must be positive, or neither given")
-    return both[0], both[1]
 
 
 def _groups(
