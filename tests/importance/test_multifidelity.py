@@ -131,13 +131,13 @@ def test_a_biased_model_does_no_harm() -> None:
 
 def test_a_tolerance_is_the_root_mean_square_error() -> None:
     errors, costs = [], []
-    for seed in range(60):
-        m = multifidelity(MODELS, UNIT, costs=COSTS, atol=2e-3, check=False, rng=seed)
+    for seed in range(30):
+        m = multifidelity(MODELS, UNIT, costs=COSTS, atol=4e-3, check=False, rng=seed)
         assert m.converged is True
-        assert float(m.stderr) <= 2e-3
+        assert float(m.stderr) <= 4e-3
         errors.append(float(m.mean) - 1 / 6)
         costs.append(m.cost)
-    assert np.sqrt(np.mean(np.square(errors))) < 1.2 * 2e-3
+    assert np.sqrt(np.mean(np.square(errors))) < 1.25 * 4e-3
     finer = multifidelity(MODELS, UNIT, costs=COSTS, rtol=1e-3, rng=0)
     assert float(finer.stderr) <= 1e-3 * abs(float(finer.mean))
     with pytest.warns(ConvergenceWarning, match=r"not met.*forecast"):

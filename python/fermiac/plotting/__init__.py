@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fermiac.plotting.chains import plot_autocorrelation, plot_energy, plot_ranks, plot_trace
 from fermiac.plotting.estimates import plot_correlation, plot_estimates, plot_stages
+from fermiac.plotting.levels import plot_multilevel
 from fermiac.plotting.nested import plot_corner, plot_live, plot_nested_trace, plot_run
 from fermiac.plotting.privacy import plot_posterior, plot_region
 from fermiac.plotting.roc import plot_roc
@@ -25,6 +26,7 @@ __all__ = [
     "plot_levels",
     "plot_live",
     "plot_marginals",
+    "plot_multilevel",
     "plot_nested_trace",
     "plot_optimum",
     "plot_pairs",
