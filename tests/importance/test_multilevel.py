@@ -207,7 +207,7 @@ def test_bad_input() -> None:
         ("n_start: 1 was given", {"n_start": 1}),
         ("costs: an array of shape", {"costs": [1.0, 2.0]}),
         ("costs: 0.0 was given", {"costs": lambda l: 0.0}),  # noqa: E741
-        ("alpha: -1.0 was given", {"alpha": -1}),
+        ("alpha: -1.0 was given; a number above 0", {"alpha": -1}),
         ("target_factory", {"target_factory": "a:b"}),
     ):
         with pytest.raises(ArgumentError, match=match):
@@ -221,15 +221,30 @@ def test_bad_input() -> None:
     [
         (lambda x: x, "a pair"),
         (lambda x: (x[1:], None), "of shape"),
-        (lambda x: (x, x[1:]), "of shape"),
         (lambda x: (x + 1j, None), "real numbers"),
         (lambda x: (x * np.nan, None), "not finite"),
-        (lambda x: (np.column_stack([x, x]), x), "must be equal"),
     ],
 )
 def test_bad_values(give: Any, match: str) -> None:
     with pytest.raises(TargetError, match=match):
         multilevel(lambda l, n, stream: give(stream.normal(n)), 0.1, rng=0)  # noqa: E741
+
+
+@pytest.mark.parametrize(
+    ("give", "match"),
+    [
+        (lambda x: (x, x[1:]), "of shape"),
+        (lambda x: (x, None), "real numbers"),
+        (lambda x: (x, np.column_stack([x, x])), "must be equal"),
+    ],
+)
+def test_bad_coarse_values(give: Any, match: str) -> None:
+    def both(l: int, n: int, stream: Stream) -> Any:  # noqa: E741
+        x = stream.normal(n)
+        return give(x) if l else (x, 7.0)
+
+    with pytest.raises(TargetError, match=match):
+        multilevel(both, 0.1, rng=0)
 
 
 def test_results_are_saved_and_printed(tmp_path: Path) -> None:

@@ -346,13 +346,18 @@ class _Job:
 
     def _evaluated(self, k: int, stage: int, start: int, stop: int) -> Array:
         step = rows_at_once(1, self._law.dim)
-        parts = []
+        out: Array | None = None
         for at in range(start, stop, step):
-            parts.append(self._models[k](self._points(stage, at, min(at + step, stop))))
+            values = self._models[k](self._points(stage, at, min(at + step, stop)))
+            if out is None:
+                # In one piece, so that what does not fit into memory is refused at once.
+                out = np.empty((stop - start, values.shape[1]))
+            out[at - start : at - start + len(values)] = values
             if self._report is not None:
                 done = sum(model.n_evals for model in self._models)
                 self._report(done, max(done, self._expected()))
-        return np.concatenate(parts)
+        assert out is not None
+        return out
 
     def _expected(self) -> int:
         runs = self._count * self._pilot
@@ -598,7 +603,7 @@ class _Job:
             scale = np.sqrt(np.outer(np.diag(whole_cov), np.diag(whole_cov)))
             correlations = np.where(scale[0] > 0, whole_cov[0] / scale[0], 0.0)
             variance = float(shares @ variances)
-            gain = float(shares @ spread) * costs[0] / spent / variance if variance > 0 else 1.0
+            gain = float(shares @ spread) * float(costs[0]) / spent / variance if variance else 1.0
             ess = np.where(variances > 0, spread / variances, np.inf)
         parents = np.full(self._count, -1)
         parents[list(plan.models)] = plan.parents

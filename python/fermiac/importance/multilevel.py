@@ -14,7 +14,7 @@ from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
-from fermiac._base.validate import positive, real_numbers, require, shown, whole, yes
+from fermiac._base.validate import positive, real, real_numbers, require, shown, whole, yes
 from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError, WorkerError
 from fermiac.importance.fidelity_results import Multilevel
 from fermiac.importance.moments import Moments
@@ -78,7 +78,7 @@ def multilevel(
     level : callable
         ``level(l, n, stream)`` returns (fine, coarse), each of shape (n,) or (n, K), for n paths:
         the quantity at level l and at level l - 1 from the same random numbers, which it draws from
-        `stream`, a `fermiac.random.Stream`. At level 0 coarse is None, or 0.
+        `stream`, a `fermiac.random.Stream`. At level 0 coarse is not used and may be None.
     atol : float or array_like, shape (K,)
         The target for the root mean square error, bias and noise together. Over many runs about
         two thirds of the errors are smaller.
@@ -200,8 +200,8 @@ def multilevel(
         "max_level": finest,
         "n_start": whole("n_start", n_start, 10, 2**40),
         "costs": _costs(costs, finest),
-        "alpha": None if alpha is None else positive("alpha", alpha),
-        "beta": None if beta is None else positive("beta", beta),
+        "alpha": None if alpha is None else _rate("alpha", alpha),
+        "beta": None if beta is None else _rate("beta", beta),
         "debias": yes("debias", debias),
     }
     labels = expectation_names(names)
@@ -246,6 +246,11 @@ def multilevel(
     return result
 
 
+def _rate(name: str, value: Any) -> float:
+    """Return a rate, for which powers of two stay within the range of doubles."""
+    return real(name, value, "a number above 0, up to 16, is needed", lambda x: 0 < x <= 16)
+
+
 def _costs(costs: Any, finest: int) -> list[float]:
     """Return the costs of a path of all levels."""
     if costs is None:
@@ -286,8 +291,8 @@ class _Batches:
                 "needed"
             )
         fine = _values(given[0], at, n, "fine")
-        nothing = at == 0 and (given[1] is None or np.ndim(given[1]) == 0)
-        coarse = np.zeros_like(fine) if nothing else _values(given[1], at, n, "coarse")
+        # There is no level below the first: what is given for it does not count.
+        coarse = np.zeros_like(fine) if at == 0 else _values(given[1], at, n, "coarse")
         if coarse.shape != fine.shape:
             raise TargetError(
                 f"level({at}, {n}, stream) gave arrays of shapes {fine.shape} and {coarse.shape}; "

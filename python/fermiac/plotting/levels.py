@@ -48,7 +48,8 @@ def plot_multilevel(estimate: Multilevel, axes: Any = None) -> NDArray[Any]:
     >>> axes = fm.importance.multilevel(level, 0.05, alpha=1.0, rng=0).plot_multilevel()
     """
     of_class("estimate", estimate, "fermiac.importance.Multilevel")
-    left, right = axes = panels(2, axes, size=(3.6, 2.8))
+    both: NDArray[Any] = panels(2, axes, size=(3.6, 2.8))
+    left, right = both
     k = int(np.argmax(estimate.level_variances[0]))
     at = np.arange(len(estimate.n_paths))
     rows = (
@@ -76,7 +77,7 @@ def plot_multilevel(estimate: Multilevel, axes: Any = None) -> NDArray[Any]:
     beside.plot(at, share, "o-", ms=4, color=ORANGE)
     beside.set_ylim(0, 1)
     beside.set_ylabel("share of the cost", color=ORANGE)
-    for ax in axes:
+    for ax in both:
         ax.set_xticks(at)
         ax.grid(color=GREY, alpha=0.2)
-    return axes
+    return both
