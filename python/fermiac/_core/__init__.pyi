@@ -19,7 +19,13 @@ from fermiac._core.common import (
     store_write,
     weighted_average,
 )
-from fermiac._core.importance import RareMixture, importance_evidence, importance_expect
+from fermiac._core.importance import (
+    Polynomials,
+    RareMixture,
+    importance_evidence,
+    importance_expect,
+    polynomial_folds,
+)
 from fermiac._core.mcmc import RowStreams, Sampler
 from fermiac._core.nested import (
     GuardedDensity,
@@ -110,6 +116,7 @@ __all__ = [
     "Law",
     "LogDensity",
     "NestedRun",
+    "Polynomials",
     "Program",
     "RareMixture",
     "RowStreams",
@@ -141,6 +148,7 @@ __all__ = [
     "nested_simulate",
     "nested_volumes",
     "normalize_weights",
+    "polynomial_folds",
     "privacy_bootstrap",
     "privacy_gaussian",
     "privacy_intervals",

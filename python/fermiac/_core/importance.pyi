@@ -37,3 +37,28 @@ class RareMixture:
     def log_ratio(self, u: _F, n_threads: int) -> _F: ...
     def component_ratios(self, u: _F, n_threads: int) -> _F: ...
     def slab_points(self, k: int, reflections: _F, signs: _F, v: _F, n_threads: int) -> None: ...
+
+@final
+class Polynomials:
+    def __init__(
+        self,
+        bounded: list[bool],
+        degree: int,
+        knots: list[float],
+        mix: list[float],
+        terms: list[list[int]],
+    ) -> None: ...
+    def gram(self, u: _F, values: _F, n_threads: int) -> _F: ...
+    def crossed(
+        self,
+        a: _F,
+        b: _F,
+        groups: list[list[int]],
+        both: bool,
+        coefficients: _F,
+        n_threads: int,
+    ) -> _F: ...
+
+def polynomial_folds(
+    grams: _F, terms: int, outputs: int, sizes: list[int], n_threads: int
+) -> tuple[_F, _F]: ...

@@ -1,4 +1,4 @@
-"""Importance sampling: expectations, rare events, and the evidence of a density."""
+"""Importance sampling: expectations, evidences, rare events, sensitivities, several fidelities."""
 
 from __future__ import annotations
 
@@ -6,19 +6,32 @@ from fermiac.importance.api import expect
 from fermiac.importance.evidence import evidence
 from fermiac.importance.failure import failure_probability
 from fermiac.importance.failure_result import FailureProbability
+from fermiac.importance.fidelity_results import Multifidelity, Multilevel
+from fermiac.importance.multifidelity import multifidelity
+from fermiac.importance.multilevel import multilevel
 from fermiac.importance.result import Evidence
+from fermiac.importance.sensitivity import sobol_indices
+from fermiac.importance.sensitivity_result import SobolIndices
 from fermiac.runs.background import starter as _starter
 
 __all__ = [
     "Evidence",
     "FailureProbability",
+    "Multifidelity",
+    "Multilevel",
+    "SobolIndices",
     "evidence",
     "expect",
     "failure_probability",
+    "multifidelity",
+    "multilevel",
+    "sobol_indices",
     "start",
 ]
 
-start = _starter("importance", expect, evidence, failure_probability)
+start = _starter(
+    "importance", expect, evidence, failure_probability, sobol_indices, multifidelity, multilevel
+)
 
 
 def __dir__() -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from fermiac.plotting.chains import plot_autocorrelation, plot_energy, plot_ranks, plot_trace
 from fermiac.plotting.estimates import plot_correlation, plot_estimates, plot_stages
+from fermiac.plotting.levels import plot_multilevel
 from fermiac.plotting.nested import plot_corner, plot_live, plot_nested_trace, plot_run
 from fermiac.plotting.privacy import plot_posterior, plot_region
 from fermiac.plotting.roc import plot_roc
 from fermiac.plotting.samples import plot_marginals, plot_pairs, plot_weights
 from fermiac.plotting.score import plot_images, plot_levels, plot_schedules, plot_trajectory
+from fermiac.plotting.sensitivity import plot_indices
 from fermiac.plotting.tokens import plot_optimum
 from fermiac.plotting.walks import plot_convergence, plot_visits
 
@@ -20,9 +22,11 @@ __all__ = [
     "plot_energy",
     "plot_estimates",
     "plot_images",
+    "plot_indices",
     "plot_levels",
     "plot_live",
     "plot_marginals",
+    "plot_multilevel",
     "plot_nested_trace",
     "plot_optimum",
     "plot_pairs",

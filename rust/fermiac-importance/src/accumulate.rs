@@ -1,9 +1,9 @@
 //! The inner loop of the final phase: from the values of a block of tiles to sums.
 
+use super::basis::{Basis, Scratch};
 use super::layout::{Layout, TileValues};
 use super::layout::{lanes, n_tiles};
 use super::moments::Moments;
-use super::polynomial::{Basis, Scratch};
 use super::problem::Batch;
 use super::proposal::Sampler;
 use super::seen::Seen;

@@ -28,6 +28,7 @@
 
 mod accumulate;
 mod adapt;
+mod basis;
 mod component_bank;
 mod estimate;
 pub mod evidence;
@@ -37,7 +38,7 @@ mod layout;
 mod mixture_weights;
 mod moments;
 mod points;
-mod polynomial;
+pub mod polynomials;
 mod problem;
 mod proposal;
 pub mod rare;
@@ -57,8 +58,8 @@ use fermiac_base::{Error, Result};
 use fermiac_target::{Integrand, Law};
 pub use settings::{Controls, Family, Method, OnNan, Settings, Weights};
 
+use basis::Basis;
 use estimate::Estimation;
-use polynomial::Basis;
 use problem::Problem;
 use proposal::{Proposal, Sampler};
 use seen::Seen;

@@ -1,7 +1,7 @@
 //! The sampling density: a mixture of fitted components and of the laws themselves.
 
+use super::basis::Basis;
 use super::component_bank::{ComponentBank, Fitted, Tail};
-use super::polynomial::Basis;
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, expv, lnv};

@@ -2,9 +2,9 @@
 //! effective importance sampling*, 2000). They come from the points of the adaptation and are fixed
 //! before the final sample is drawn, so that its estimates stay unbiased.
 
+use super::basis::{Basis, Scratch};
 use super::layout::Layout;
 use super::points::{Points, Table, relative};
-use super::polynomial::{Basis, Scratch};
 use super::proposal::{Control, Proposal, weight};
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, SymmetricEigen, add_gram, packed, packed_len};

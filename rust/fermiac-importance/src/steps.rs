@@ -1,13 +1,13 @@
 //! The steps of one adaptation stage: measure, fit, choose the weights, score the sampler.
 
 use super::adapt::Stage;
+use super::basis::{self, Basis};
 use super::component_bank::{ComponentBank, Fitted};
 use super::explore::Region;
 use super::fit::{self, Moments};
 use super::layout::Layout;
 use super::mixture_weights::Objective;
 use super::points::{Points, Table, Tables};
-use super::polynomial::{self, Basis};
 use super::problem::{Batch, Problem};
 use super::proposal::Proposal;
 use super::proposal::{Control, Sampler};
@@ -442,7 +442,7 @@ impl Adapting<'_, '_, '_> {
                 let all = Basis::new(self.problem.laws[0], &self.problem.space, self.points.n)?;
                 let columns =
                     Columns { proposal: source, table, groups: kept, basis: Some(&all), layout };
-                let found = polynomial::controls(self.context, &self.points, &columns, &all)?;
+                let found = basis::controls(self.context, &self.points, &columns, &all)?;
                 basis = Some(all);
                 found
             }

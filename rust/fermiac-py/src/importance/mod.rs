@@ -2,6 +2,7 @@
 
 mod evidence;
 mod expect;
+mod polynomials;
 mod rare;
 
 use pyo3::prelude::*;
@@ -10,5 +11,6 @@ use pyo3::prelude::*;
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     evidence::register(m)?;
     expect::register(m)?;
-    rare::register(m)
+    rare::register(m)?;
+    polynomials::register(m)
 }
