@@ -2,11 +2,13 @@
 
 mod evidence;
 mod expect;
+mod integrate;
 
 use pyo3::prelude::*;
 
 /// Adds this directory's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     evidence::register(m)?;
-    expect::register(m)
+    expect::register(m)?;
+    integrate::register(m)
 }
