@@ -24,3 +24,17 @@ def importance_evidence(
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
+
+class IntegralSampler:
+    def __init__(self, state: dict[str, Any]) -> None: ...
+    def log_density(self, x: _F) -> _F: ...
+    def map_unit(self, u: _F) -> _F: ...
+
+def importance_integrate(
+    integrand: Integrand | tuple[Callable[[_F], _F], int],
+    bounds: list[tuple[float, float]],
+    options: dict[str, Any],
+    pairs: Callable[[], bool],
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[dict[str, Any] | None, BaseException | None]: ...

@@ -194,7 +194,10 @@ fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
         },
         pilot_fraction: entry(options, "pilot_fraction")?,
         n_replicates: entry(options, "n_replicates")?,
-        scramble: Scramble::Linear,
+        scramble: match Scramble::named(&entry::<String>(options, "scramble")?) {
+            Some(scramble) => scramble,
+            None => return unknown("scramble", ""),
+        },
         tolerance: entry(options, "tolerance")?,
         sampler: sampler.map(|sampler| sampler.get().inner.clone()),
         on_nan: match entry::<String>(options, "on_nan")?.as_str() {
