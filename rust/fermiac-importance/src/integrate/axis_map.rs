@@ -9,6 +9,10 @@
 
 use fermiac_base::simd::{LANES, V, fma};
 
+/// The slopes at the ends of an axis, in units of that of their cell.
+const LEAST_END: f64 = 0.02;
+const MOST_END: f64 = 1.75;
+
 /// A monotone map of (0, 1) onto itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AxisMap {
@@ -43,16 +47,17 @@ impl AxisMap {
         };
         let inner: Vec<_> = widths.windows(2).map(|pair| at(pair[0], pair[1])).collect();
         let last = widths.len() - 1;
-        // At the ends of the axis the slope goes on as in a parabola.
-        let end = |other: f64| (2.0 - other).clamp(0.25, 1.75);
+        // At the ends of the axis it is that of the parabola through the first two cells, as of a
+        // density with a power there.
+        let end = |own: f64, next: f64| (0.5 * (3.0 - next / own)).clamp(LEAST_END, MOST_END);
         let cells = (0..widths.len())
             .map(|k| {
                 let low = k.checked_sub(1).map(|k| inner[k].1);
                 let high = (k < last).then(|| inner[k].0);
                 let (low, high) = match (low, high) {
                     (Some(low), Some(high)) => (low, high),
-                    (Some(low), None) => (low, end(low)),
-                    (None, Some(high)) => (end(high), high),
+                    (Some(low), None) => (low, end(widths[last], widths[last - 1])),
+                    (None, Some(high)) => (end(widths[0], widths[1]), high),
                     (None, None) => (1.0, 1.0),
                 };
                 Cell { start: knots[k], width: widths[k], low, high }

@@ -466,7 +466,8 @@ impl Run<'_, '_, '_> {
             })
             .collect();
         let share = |top: f64, of: f64| if of > 0.0 { top / of } else { 0.0 };
-        let is_uniform = self.last.sampler.share >= 1.0;
+        // Strata give the uniform points other weights.
+        let is_plain = self.last.sampler.share >= 1.0 || self.last.strata.is_some();
         let base_mean = |j: usize| all.base[j] / all.n_base.max(1.0);
         let variance = |j: usize| {
             let n = all.n_base.max(2.0);
@@ -500,7 +501,7 @@ impl Run<'_, '_, '_> {
             base_stderr: scaled(&mut (0..k).map(|j| variance(j).sqrt())),
             base_ess: (0..k)
                 .map(|j| {
-                    if is_uniform {
+                    if is_plain {
                         0.0
                     } else {
                         share(all.base[j] * all.base[j], all.base_squares[j])

@@ -262,21 +262,57 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         }
         let start = self.size.len();
         let w = self.draw(sampler, n)?;
-        let d = self.dim();
-        let mut y = Vec::with_capacity(w.len() * d);
-        for l in self.l[start * d..].chunks_exact(d) {
-            match &sampler.source {
-                Source::Rotated(frame, _) => {
-                    let at = |k: usize| unit_of_line(frame.back(l, k));
-                    y.extend(maps.iter().enumerate().map(|(k, map)| map.inverse(at(k)).0));
-                }
-                _ => {
-                    let at = self.region.axes.iter().zip(l).map(|(axis, l)| axis.unit(*l));
-                    y.extend(at.zip(&maps).map(|(t, map)| map.inverse(t).0));
-                }
+        let y = self.under(sampler, &maps, &self.l[start * self.dim()..]);
+        Ok(train::refined(&maps, &y, &w))
+    }
+
+    /// The coordinates under maps of points in linear coordinates.
+    fn under(&self, sampler: &Sampler, maps: &[AxisMap], l: &[f64]) -> Vec<f64> {
+        let mut y = Vec::with_capacity(l.len());
+        for l in l.chunks_exact(self.dim()) {
+            if let Source::Rotated(frame, _) = &sampler.source {
+                let at = |k: usize| unit_of_line(frame.back(l, k));
+                y.extend(maps.iter().enumerate().map(|(k, map)| map.inverse(at(k)).0));
+            } else {
+                let at = self.region.axes.iter().zip(l).map(|(axis, l)| axis.unit(*l));
+                y.extend(at.zip(maps).map(|(t, map)| map.inverse(t).0));
             }
         }
-        Ok(train::refined(&maps, &y, &w))
+        y
+    }
+
+    /// Trains the maps of a sampler once more, by points of it that are there, in linear coordinates
+    /// with the weighted sizes of their values, and by `n` more.
+    pub(super) fn polish(
+        &mut self,
+        sampler: Sampler,
+        l: &[f64],
+        sizes: &[f64],
+        n: usize,
+    ) -> Result<Sampler> {
+        let (Source::Map(maps) | Source::Rotated(_, maps)) = &sampler.source else {
+            return Ok(sampler);
+        };
+        let before = self.problem.n_evals();
+        let mut y = self.under(&sampler, maps, l);
+        let mut w = sizes.to_vec();
+        if n >= 64 {
+            let start = self.size.len();
+            // Both in the units of the first points.
+            let scale = self.scale.clone();
+            w.extend(self.draw(&sampler, n)?);
+            self.scale = scale;
+            y.extend(self.under(&sampler, maps, &self.l[start * self.dim()..]));
+        }
+        let maps = train::refined(maps, &y, &w);
+        self.report("last training", before);
+        Ok(Sampler {
+            source: match sampler.source {
+                Source::Rotated(frame, _) => Source::Rotated(frame, maps),
+                _ => Source::Map(maps),
+            },
+            ..sampler
+        })
     }
 
     /// Whether a map alone serves, so that nothing else needs to be tried. A map that is efficient

@@ -247,7 +247,6 @@ impl<'a> Problem<'a> {
             for (i, factor) in factors.into_iter().enumerate() {
                 block.placed.weight[i] *= factor;
                 block.placed.control[i] *= factor;
-                block.placed.jacobian[i] *= factor;
             }
         }
         // Only points of the region are evaluated.
