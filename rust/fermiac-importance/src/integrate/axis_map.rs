@@ -115,11 +115,13 @@ impl AxisMap {
     /// equal steps of y and as a whole of any size.
     pub(super) fn refined(&self, factors: &[f64]) -> Self {
         let n = factors.len();
-        // The density between the middles is linear, so that the new knots lie smoothly.
+        // The density between the middles is linear, so that the new knots lie smoothly; at the ends
+        // of the axis it goes on as a power.
+        let beyond = |end: f64, next: f64| end * (end / next).clamp(0.25, 4.0).sqrt();
         let edges: Vec<f64> = (0..=n)
             .map(|k| match k {
-                0 => factors[0],
-                k if k == n => factors[n - 1],
+                0 => beyond(factors[0], factors[1]),
+                k if k == n => beyond(factors[n - 1], factors[n - 2]),
                 k => f64::midpoint(factors[k - 1], factors[k]),
             })
             .collect();

@@ -297,6 +297,7 @@ pub(super) fn best(
     if chosen == 1 && net[0] * unseen[0] < CLOSE * least && random[0] < GAIN * random[1] {
         chosen = 0;
     }
+    for (i,t) in trials.iter().enumerate() { eprintln!("DBG {} net {:.2e} rand {:.2e} ratio {:.3} unseen {:.2} khat {:.2} top {:.4}", candidates[i].name, net[i], random[i], net[i]/random[i], unseen[i], khat(&mut t.sizes.clone()), t.sizes.iter().cloned().fold(0.0,f64::max)/t.sizes.iter().sum::<f64>()*t.sizes.len() as f64); }
     let trial = &trials[chosen];
     let mut sampler = candidates[chosen].sampler.clone();
     let rest = n.saturating_sub(REPLICATES * size * trials.len());

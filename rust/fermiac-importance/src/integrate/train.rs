@@ -20,23 +20,36 @@ const FLOOR: f64 = 1e-4;
 /// The strengths of the smoothing.
 const STRENGTHS: [f64; 9] = [0.0, 1.0, 30.0, 1e3, 3e4, 1e6, 3e7, 1e9, 1e11];
 
-/// The sums of the bins of one axis: points, weights, squared weights.
+/// Standard errors beyond which a bin keeps its own value, and its points at least.
+const APART: f64 = 3.5;
+const ENOUGH: f64 = 10.0;
+/// What it must differ by in any case: less is no jump.
+const JUMP: f64 = 0.25;
+
+/// The sums of the bins of one axis: points, weights, squared weights and their squares.
 #[derive(Debug, Clone, Default)]
 struct Bins {
     n: Vec<f64>,
     sum: Vec<f64>,
     squares: Vec<f64>,
+    fourth: Vec<f64>,
 }
 
 impl Bins {
     fn of(count: usize, y: impl Iterator<Item = f64>, w: &[f64]) -> Self {
         let zeros = vec![0.0; count];
-        let mut bins = Self { n: zeros.clone(), sum: zeros.clone(), squares: zeros };
+        let mut bins = Self {
+            n: zeros.clone(),
+            sum: zeros.clone(),
+            squares: zeros.clone(),
+            fourth: zeros,
+        };
         for (y, w) in y.zip(w) {
             let k = ((y * count as f64) as usize).min(count - 1);
             bins.n[k] += 1.0;
             bins.sum[k] += w;
             bins.squares[k] += w * w;
+            bins.fourth[k] += (w * w) * (w * w);
         }
         bins
     }
@@ -46,6 +59,7 @@ impl Bins {
             (&mut self.n, &other.n),
             (&mut self.sum, &other.sum),
             (&mut self.squares, &other.squares),
+            (&mut self.fourth, &other.fourth),
         ] {
             to.iter_mut().zip(from).for_each(|(a, b)| *a += b);
         }
@@ -59,6 +73,27 @@ impl Bins {
             return vec![0.0; self.n.len()];
         }
         products().map(|p| 0.5 * ln(p / mean + FLOOR)).collect()
+    }
+
+    /// Smoothed logarithms. Where the fit `keeps` jumps, a bin that is many of its errors away keeps its
+    /// own, as at an end where the density is unbounded.
+    fn smooth(&self, (strength, keeps): (f64, bool)) -> Vec<f64> {
+        let logs = self.logs();
+        let mut out = smoothed(&logs, strength);
+        if !keeps {
+            return out;
+        }
+        for (k, s) in out.iter_mut().enumerate() {
+            let (n, squares) = (self.n[k], self.squares[k]);
+            if n < ENOUGH || !(squares > 0.0) {
+                continue;
+            }
+            let spread = (n * self.fourth[k] / (squares * squares) - 1.0).max(0.01);
+            if (logs[k] - *s).abs() > (APART * 0.5 * (spread / n).sqrt()).max(JUMP) {
+                *s = logs[k];
+            }
+        }
+        out
     }
 
     /// The mean logarithm of a density, in bins, under these weights.
@@ -87,27 +122,29 @@ pub(super) fn refined(maps: &[AxisMap], y: &[f64], w: &[f64]) -> Vec<AxisMap> {
             if !(all.sum.iter().sum::<f64>() > 0.0) {
                 return map.clone();
             }
-            let strength = strength(&first, &second);
-            let density: Vec<f64> = smoothed(&all.logs(), strength).into_iter().map(exp).collect();
+            let fit = best_fit(&first, &second);
+            let density: Vec<f64> = all.smooth(fit).into_iter().map(exp).collect();
             map.refined(&density)
         })
         .collect()
 }
 
-/// The strength of smoothing under which each half says most of the other.
-fn strength(first: &Bins, second: &Bins) -> f64 {
-    let score = |strength: f64| {
-        let of = |fit: &Bins, to: &Bins| {
-            let density: Vec<f64> = smoothed(&fit.logs(), strength).into_iter().map(exp).collect();
+/// The strength of smoothing under which each half says most of the other, and whether jumps are kept.
+fn best_fit(first: &Bins, second: &Bins) -> (f64, bool) {
+    let score = |fit: (f64, bool)| {
+        let of = |from: &Bins, to: &Bins| {
+            let density: Vec<f64> = from.smooth(fit).into_iter().map(exp).collect();
             to.likelihood(&density)
         };
         of(first, second) + of(second, first)
     };
-    let mut best = (f64::NEG_INFINITY, STRENGTHS[STRENGTHS.len() - 1]);
-    for strength in STRENGTHS.into_iter().rev() {
-        let score = score(strength);
-        if score > best.0 {
-            best = (score, strength);
+    let mut best = (f64::NEG_INFINITY, (STRENGTHS[STRENGTHS.len() - 1], false));
+    for keeps in [false, true] {
+        for strength in STRENGTHS.into_iter().rev() {
+            let score = score((strength, keeps));
+            if score > best.0 {
+                best = (score, (strength, keeps));
+            }
         }
     }
     best.1
