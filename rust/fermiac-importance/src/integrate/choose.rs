@@ -13,11 +13,15 @@ use fermiac_target::diagnostics::khat;
 
 /// Replicates of a forecast.
 const REPLICATES: usize = 8;
+/// The share of what is left of the pilot that forecasts may use; the rest trains the winner.
+const TRIAL: f64 = 0.6;
 /// Points of a forecast's replicate at least.
 const LEAST: usize = 16;
 /// The tail shape of weighted values above which nets are not trusted.
 const HEAVY: f64 = 0.5;
 
+/// The tail shape of the values of the integrand above which it counts as unbounded.
+const UNBOUNDED: f64 = 0.3;
 /// Forecasts, of squared errors, within this factor are close.
 const CLOSE: f64 = 4.0;
 /// Where independent points of the uniform law have a variance above this many times that of a map,
@@ -260,7 +264,7 @@ pub(super) fn best(
     points: Points,
     per_replicate: usize,
 ) -> Result<Final> {
-    let Some(size) = trial_size(n, candidates.len()) else {
+    let Some(size) = trial_size((n as f64 * TRIAL) as usize, candidates.len()) else {
         // The map where it was trained, and nothing says that it is bad.
         let map = candidates.into_iter().nth(1).map(|c| c.sampler);
         return Ok(Final::new(
@@ -294,10 +298,18 @@ pub(super) fn best(
     // Close to each other, the uniform law where the map gains next to nothing for independent points:
     // its values are smoother, so that the errors fall faster.
     let (net, random): (Vec<f64>, Vec<f64>) = trials.iter().map(|t| t.errors(&scale)).unzip();
-    if chosen == 1 && net[0] * unseen[0] < CLOSE * least && random[0] < GAIN * random[1] {
+    // Of an unbounded integrand a few points tell little about the replicates of the uniform law.
+    let unbounded = khat(&mut trials[0].sizes.clone()) > UNBOUNDED && random[1] < random[0];
+    if chosen == 0 && unbounded {
+        chosen = 1;
+        least = net[1] * unseen[1];
+    } else if chosen == 1
+        && !unbounded
+        && net[0] * unseen[0] < CLOSE * least
+        && random[0] < GAIN * random[1]
+    {
         chosen = 0;
     }
-    for (i,t) in trials.iter().enumerate() { eprintln!("DBG {} net {:.2e} rand {:.2e} ratio {:.3} unseen {:.2} khat {:.2} top {:.4}", candidates[i].name, net[i], random[i], net[i]/random[i], unseen[i], khat(&mut t.sizes.clone()), t.sizes.iter().cloned().fold(0.0,f64::max)/t.sizes.iter().sum::<f64>()*t.sizes.len() as f64); }
     let trial = &trials[chosen];
     let mut sampler = candidates[chosen].sampler.clone();
     let rest = n.saturating_sub(REPLICATES * size * trials.len());

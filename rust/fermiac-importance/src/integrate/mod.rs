@@ -146,7 +146,7 @@ const FAIL: f64 = 0.05;
 const FIRST_LOOK: u32 = 5;
 /// Replicates of independent points, and of strata.
 const RANDOM: usize = 64;
-const STRATIFIED: usize = 16;
+const STRATIFIED: usize = 8;
 /// The part of the pilot that a single method keeps for its forecast.
 const CHECK: f64 = 0.2;
 

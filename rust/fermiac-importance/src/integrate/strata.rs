@@ -20,10 +20,9 @@ pub(super) struct Strata {
 }
 
 impl Strata {
-    /// Hypercubes for `points` points a replicate, at least two each on average, from a pilot of
-    /// `trained` points.
+    /// Hypercubes for `points` points a replicate and a pilot of `trained` points, two each at least.
     pub(super) fn new(dim: usize, points: usize, trained: usize) -> Self {
-        let most = (points / 4).min(trained / 4).max(1) as f64;
+        let most = (points / 2).min(trained / 8).max(1) as f64;
         let mut per_axis = most.powf(1.0 / dim as f64).floor().max(1.0) as usize;
         while (per_axis + 1).checked_pow(dim as u32).is_some_and(|n| n as f64 <= most) {
             per_axis += 1;
@@ -108,8 +107,8 @@ mod tests {
     #[test]
     fn points_lie_in_their_hypercubes_and_weights_sum_to_their_number() {
         let mut strata = Strata::new(2, 200, 400);
-        assert_eq!(strata.len(), 49);
-        let sums: Vec<[f64; 3]> = (0..49).map(|s| [8.0, 0.0, f64::from(s)]).collect();
+        assert_eq!(strata.len(), 100);
+        let sums: Vec<[f64; 3]> = (0..100).map(|s| [8.0, 0.0, f64::from(s)]).collect();
         let variance = strata.allocate(200, &sums);
         assert!(variance > 0.0);
         let mut u = vec![0.5; 400];

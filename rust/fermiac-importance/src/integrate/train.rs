@@ -5,7 +5,7 @@
 //! Computational Physics 27(2), with exponent ½. Its logarithm is smoothed by P. H. C. Eilers' (2003)
 //! "A perfect smoother", Analytical Chemistry 75(14), with third differences, so that no smoothing
 //! keeps every bin and the strongest leaves a parabola; the strength is chosen for each axis by the
-//! likelihood of one half of the points under the fit to the other.
+//! variance that the fit to one half of the points gives the other.
 
 use super::axis_map::AxisMap;
 use fermiac_base::simd::{exp, ln};
@@ -38,12 +38,8 @@ struct Bins {
 impl Bins {
     fn of(count: usize, y: impl Iterator<Item = f64>, w: &[f64]) -> Self {
         let zeros = vec![0.0; count];
-        let mut bins = Self {
-            n: zeros.clone(),
-            sum: zeros.clone(),
-            squares: zeros.clone(),
-            fourth: zeros,
-        };
+        let mut bins =
+            Self { n: zeros.clone(), sum: zeros.clone(), squares: zeros.clone(), fourth: zeros };
         for (y, w) in y.zip(w) {
             let k = ((y * count as f64) as usize).min(count - 1);
             bins.n[k] += 1.0;
@@ -96,11 +92,11 @@ impl Bins {
         out
     }
 
-    /// The mean logarithm of a density, in bins, under these weights.
-    fn likelihood(&self, density: &[f64]) -> f64 {
+    /// The logarithm of one over the second moment that follows from a density in bins.
+    fn gain(&self, density: &[f64]) -> f64 {
         let total: f64 = density.iter().sum();
-        let of = self.sum.iter().zip(density).map(|(s, r)| s * ln(r / total));
-        of.sum::<f64>() / self.sum.iter().sum::<f64>()
+        let moment: f64 = self.squares.iter().zip(density).map(|(s, r)| s / r).sum();
+        -ln(moment * total)
     }
 }
 
@@ -129,12 +125,13 @@ pub(super) fn refined(maps: &[AxisMap], y: &[f64], w: &[f64]) -> Vec<AxisMap> {
         .collect()
 }
 
-/// The strength of smoothing under which each half says most of the other, and whether jumps are kept.
+/// The strength of smoothing whose fit to each half gives the other the least variance, and whether
+/// jumps are kept.
 fn best_fit(first: &Bins, second: &Bins) -> (f64, bool) {
     let score = |fit: (f64, bool)| {
         let of = |from: &Bins, to: &Bins| {
             let density: Vec<f64> = from.smooth(fit).into_iter().map(exp).collect();
-            to.likelihood(&density)
+            to.gain(&density)
         };
         of(first, second) + of(second, first)
     };
