@@ -62,3 +62,18 @@ class Polynomials:
 def polynomial_folds(
     grams: _F, terms: int, outputs: int, sizes: list[int], n_threads: int
 ) -> tuple[_F, _F]: ...
+
+@final
+class IntegralSampler:
+    def __init__(self, state: dict[str, Any]) -> None: ...
+    def log_density(self, x: _F) -> _F: ...
+    def map_unit(self, u: _F) -> _F: ...
+
+def importance_integrate(
+    integrand: Integrand | tuple[Callable[[_F], _F], int],
+    bounds: list[tuple[float, float]],
+    options: dict[str, Any],
+    pairs: Callable[[], bool],
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[dict[str, Any] | None, BaseException | None]: ...

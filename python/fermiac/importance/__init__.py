@@ -1,4 +1,4 @@
-"""Importance sampling: expectations, evidences, rare events, sensitivities, several fidelities."""
+"""Importance sampling: expectations, integrals, evidences, rare events, sensitivities, fidelities."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from fermiac.importance.evidence import evidence
 from fermiac.importance.failure import failure_probability
 from fermiac.importance.failure_result import FailureProbability
 from fermiac.importance.fidelity_results import Multifidelity, Multilevel
+from fermiac.importance.integrate import integrate
 from fermiac.importance.multifidelity import multifidelity
 from fermiac.importance.multilevel import multilevel
 from fermiac.importance.result import Evidence
+from fermiac.importance.sampler import Sampler
 from fermiac.importance.sensitivity import sobol_indices
 from fermiac.importance.sensitivity_result import SobolIndices
 from fermiac.runs.background import starter as _starter
@@ -19,10 +21,12 @@ __all__ = [
     "FailureProbability",
     "Multifidelity",
     "Multilevel",
+    "Sampler",
     "SobolIndices",
     "evidence",
     "expect",
     "failure_probability",
+    "integrate",
     "multifidelity",
     "multilevel",
     "sobol_indices",
@@ -30,7 +34,14 @@ __all__ = [
 ]
 
 start = _starter(
-    "importance", expect, evidence, failure_probability, sobol_indices, multifidelity, multilevel
+    "importance",
+    expect,
+    integrate,
+    evidence,
+    failure_probability,
+    sobol_indices,
+    multifidelity,
+    multilevel,
 )
 
 

@@ -28,6 +28,7 @@ from fermiac.results.summary import Summary
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from fermiac.distributions import Law
     from fermiac.results.sample import Sample
 
 __all__ = ["Estimate"]
@@ -85,8 +86,17 @@ class Estimate(Result):
         For `fermiac.importance.expect` the mass that may hide in regions that no point met: 3 B /
         N, with B the largest absolute value of the integrand seen and N the number of points drawn
         from its law, over all stages (the rule of three, at 95 % confidence). It is not part of
-        `stderr`, and of no concern for integrands that are positive nearly everywhere. None for
-        other estimates.
+        `stderr`, and of no concern for integrands that are positive nearly everywhere. For
+        `fermiac.importance.integrate` the same, with N uniform points. None for other estimates.
+    replicates : ndarray, shape (R, J), or None
+        The means of the replicates, of which `mean` is the mean or median.
+    combine : str
+        How the replicates are combined: ``"mean"`` or ``"median"``.
+    n_looks : int or None
+        How often a run that stops by itself could look at its error; intervals are for all looks
+        together. None for other runs.
+    sampler : Law or None
+        The trained sampler, a `fermiac.importance.Sampler`, of `fermiac.importance.integrate`.
 
     Examples
     --------
@@ -122,6 +132,10 @@ class Estimate(Result):
     n_replicates: int | None = None
     converged: bool | None = None
     unseen: float | Array | None = None
+    replicates: NDArray[Any] | None = None
+    combine: str = "mean"
+    n_looks: int | None = None
+    sampler: Law | None = None
 
     _layout: ClassVar[fit.Layout] = {
         "mean": fit.either(fit.single("outputs"), fit.array("fc", "outputs")),
@@ -140,6 +154,10 @@ class Estimate(Result):
         "n_replicates": fit.maybe(fit.whole(1)),
         "converged": fit.maybe(fit.flag),
         "unseen": fit.maybe(fit.either(fit.real, fit.array("f", "outputs"))),
+        "replicates": fit.maybe(fit.array("fc", "replicates", "outputs")),
+        "combine": fit.text("mean", "median"),
+        "n_looks": fit.maybe(fit.whole(1)),
+        "sampler": fit.maybe(fit.instance("Sampler")),
     }
 
     def _headline(self) -> str:
@@ -172,6 +190,7 @@ class Estimate(Result):
                 f"{len(self.stages)} stages took {used} of them; the final sample is from the "
                 f"sampler of stage {self.chosen_stage}"
             )
+        foot += [_told(stage) for stage in self.stages if "purpose" in stage]
         foot += [f"warning: {w}" for w in self.warnings]
         means, errors, *others = columns
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -212,6 +231,10 @@ class Estimate(Result):
         0 to -log(1 - prob) / 3 times `stderr`, the bound for the probability of an event that no
         point met [2]_, or for a mean of values of one sign and of size 1.
 
+        A run that stopped at a tolerance looked at its error several times: the probability is
+        shared among its looks, `n_looks`. Intervals about the median of replicates are from their
+        order statistics, and hold with probability `prob` at least.
+
         References
         ----------
         .. [1] Student, "The probable error of a mean", Biometrika, 1908,
@@ -230,7 +253,8 @@ class Estimate(Result):
         """
         from scipy.special import ndtri, stdtrit
 
-        tail = (1 - probability("prob", prob)) / 2
+        # A run that stops by itself shares the probability among its looks.
+        tail = (1 - probability("prob", prob)) / 2 / (self.n_looks or 1)
         if np.iscomplexobj(self.mean):
             raise ArgumentError("interval: the estimates are complex; take their parts in f")
         df = np.asarray(self.df, dtype=float)
@@ -238,6 +262,10 @@ class Estimate(Result):
         factor = np.where(finite, -stdtrit(np.where(finite, df, 1.0), tail), -ndtri(tail))
         half = factor * self.stderr
         low, high = self.mean - half, self.mean + half
+        if self.combine == "median" and self.replicates is not None:
+            low, high = _of_order(self.replicates, tail)
+            if np.ndim(self.mean) == 0:
+                low, high = low[0], high[0]
         if self.unseen is not None:
             nothing = (np.asarray(self.mean) == 0) & (np.asarray(self.stderr) == self.unseen)
             low = np.where(nothing, 0.0, low)
@@ -453,6 +481,8 @@ class Estimate(Result):
             names=names,
             df=shape(df),
             unseen=None,
+            replicates=None,
+            combine="mean",
         )
 
     def _position(self, key: int | str) -> int:
@@ -482,6 +512,30 @@ class Estimate(Result):
         """Draw the correlations; see `fermiac.plotting.plot_correlation`."""
         drawn: Axes = registry.function("plotting", "plot_correlation")(self, ax)
         return drawn
+
+
+def _told(stage: Mapping[str, Any]) -> str:
+    """Return a line about a stage that says what it served."""
+    forecast = stage["forecast"]
+    said = "" if np.isnan(forecast) else f", mean squared relative error {forecast:.2g}"
+    return f"{stage['purpose']}: {stage['n_evals']} evaluations{said}"
+
+
+def _of_order(replicates: NDArray[Any], tail: float) -> tuple[Any, Any]:
+    """Return the order statistics outside which the median lies with probability 2 tail."""
+    from scipy.special import bdtr
+
+    count = len(replicates)
+    at = np.arange(count // 2)
+    fits = bdtr(at, count, 0.5) <= tail
+    if not fits.any():
+        raise ArgumentError(
+            f"prob: {1 - 2 * tail:.6g} given; an interval about the median of {count} replicates "
+            f"holds with probability {1 - 2 * bdtr(0, count, 0.5):.6g} at most: raise n_replicates"
+        )
+    ordered = np.sort(replicates, axis=0)
+    k = int(at[fits].max())
+    return ordered[k], ordered[count - 1 - k]
 
 
 def _values(name: str, function: Callable[[Array], ArrayLike], at: Array) -> Array:

@@ -34,6 +34,7 @@ mod estimate;
 pub mod evidence;
 mod explore;
 mod fit;
+pub mod integrate;
 mod layout;
 mod mixture_weights;
 mod moments;

@@ -23,14 +23,14 @@ const AXIS_STEPS: usize = 50;
 
 /// A mixture as fitted.
 #[derive(Debug, Clone)]
-pub(super) struct Mixture {
-    pub(super) shares: Vec<f64>,
-    fitted: Vec<Fitted>,
+pub(crate) struct Mixture {
+    pub(crate) shares: Vec<f64>,
+    pub(crate) fitted: Vec<Fitted>,
 }
 
 impl Mixture {
     /// Mean and covariance of the whole mixture.
-    pub(super) fn moments(&self) -> Fitted {
+    pub(crate) fn moments(&self) -> Fitted {
         let d = self.fitted[0].mean.len();
         let mut mean = vec![0.0; d];
         for (share, f) in self.shares.iter().zip(&self.fitted) {
@@ -67,26 +67,26 @@ impl Mixture {
 }
 
 /// Weighted points, and the spread towards which a fit to them is shrunk.
-pub(super) struct Fitter<'a, 'b> {
-    pub(super) context: &'a Context<'b>,
-    pub(super) dim: usize,
-    pub(super) tail: Tail,
+pub(crate) struct Fitter<'a, 'b> {
+    pub(crate) context: &'a Context<'b>,
+    pub(crate) dim: usize,
+    pub(crate) tail: Tail,
     /// tiles × d
-    pub(super) z: &'a [V],
+    pub(crate) z: &'a [V],
     /// Summing to 1: tiles.
-    pub(super) weights: &'a [V],
+    pub(crate) weights: &'a [V],
     /// How many points of equal weight these are worth.
-    pub(super) effective: f64,
+    pub(crate) effective: f64,
     /// The sampler of the points: the less weight they carry, the more of its spread a fit gets.
-    pub(super) wide: &'a Fitted,
+    pub(crate) wide: &'a Fitted,
     /// The units in which axes are compared: standard deviations of the law.
-    pub(super) units: &'a [f64],
+    pub(crate) units: &'a [f64],
 }
 
 impl Fitter<'_, '_> {
     /// The mixture of at most `most` components (of exactly as many as can be fitted up to `most`
     /// with `exact`) with the least BIC, grown by splitting.
-    pub(super) fn fit(&self, most: usize, exact: bool) -> Result<Mixture> {
+    pub(crate) fn fit(&self, most: usize, exact: bool) -> Result<Mixture> {
         let start = Mixture { shares: vec![1.0], fitted: vec![self.wide.clone()] };
         // One pass of Gaussian weights first: the mean and covariance of the points themselves.
         let gaussian = Fitter { tail: Tail::Gaussian, ..*self };

@@ -19,8 +19,8 @@
 //! precision in our tests and biased log Z by one standard error and more.
 
 mod draw;
-mod mixture;
-mod pool;
+pub(crate) mod mixture;
+pub(crate) mod pool;
 mod settings;
 mod summary;
 

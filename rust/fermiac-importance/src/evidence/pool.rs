@@ -213,18 +213,18 @@ impl Kernel for Densities<'_> {
 
 /// Weights for a fit, summing to 1.
 #[derive(Debug)]
-pub(super) struct Tempered {
-    pub(super) weights: Vec<V>,
+pub(crate) struct Tempered {
+    pub(crate) weights: Vec<V>,
     /// The power of the weights.
-    pub(super) power: f64,
+    pub(crate) power: f64,
     /// The effective sample size of the tempered weights.
-    pub(super) effective: f64,
+    pub(crate) effective: f64,
 }
 
 /// Raises weights to the largest power up to 1 at which they are worth `wanted` points: the fit is
 /// then to p^γ h^(1-γ), on the way from where the points are to where the target is. None where no
 /// weight is positive.
-pub(super) fn temper(log_weights: &[V], wanted: f64) -> Option<Tempered> {
+pub(crate) fn temper(log_weights: &[V], wanted: f64) -> Option<Tempered> {
     let largest = log_weights.iter().flat_map(|v| v.0).fold(f64::NEG_INFINITY, f64::max);
     if largest == f64::NEG_INFINITY {
         return None;

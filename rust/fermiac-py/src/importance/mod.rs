@@ -2,6 +2,7 @@
 
 mod evidence;
 mod expect;
+mod integrate;
 mod polynomials;
 mod rare;
 
@@ -11,6 +12,7 @@ use pyo3::prelude::*;
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     evidence::register(m)?;
     expect::register(m)?;
+    integrate::register(m)?;
     rare::register(m)?;
     polynomials::register(m)
 }

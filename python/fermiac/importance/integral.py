@@ -1,0 +1,361 @@
+"""The estimate of an integral from the replicates of the core, with its warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac.errors import ConvergenceWarning, FermiacWarning, HeavyTailWarning, WeightWarning
+from fermiac.importance.checks import Findings, _some
+from fermiac.importance.sampler import sampler_of
+from fermiac.results import Estimate, Sample
+from fermiac.results.averages import join_complex
+from fermiac.results.result import warn
+
+__all__ = ["to_integral"]
+
+Array = NDArray[np.float64]
+
+#: Errors by which two estimates of one run may be apart.
+_APART = 4.0
+#: Leave-one-out deviations by which one replicate may be apart from the others.
+_OUTLIER = 5.0
+#: A point is large if its value is this many times the mean.
+_LARGE = 20.0
+#: Replicates without which there is no error.
+_FEWEST = 4
+
+
+def to_integral(
+    raw: dict[str, Any],
+    settings: dict[str, Any],
+    key: int,
+    scalar: bool,
+    is_complex: bool,
+    names: tuple[str, ...] | None,
+    interrupted: bool,
+    wall_time: float,
+    coordinates: tuple[str, ...],
+) -> Estimate:
+    """Return the estimate of a run, after its warnings."""
+    means: Array = raw["replicates"]
+    count, k = means.shape
+    median = settings["combine"] == "median"
+    mean = np.median(means, axis=0) if median else means.mean(axis=0)
+    cov = _covariance(means, settings["covariance"] == "full")
+    if median:
+        stderr = _median_stderr(means)
+        cov = np.diag(stderr**2) if cov.ndim == 2 else stderr**2
+    else:
+        # Not from the covariance, whose squares may be beyond the range of doubles.
+        stderr = _deviations(means) / np.sqrt(count)
+    unseen: Array = raw["unseen"]
+    nothing = _nothing(raw["all_zero"], is_complex)
+    if count < _FEWEST:
+        stderr = np.full(k, np.inf)
+    # Equal means of values that differ are equal by chance: the error is a step of them.
+    stuck = (stderr == 0) & (raw["resolution"] > 0) & _differ(raw, means)
+    stderr = np.where(stuck, raw["resolution"] / np.sqrt(count), stderr)
+    # Rule of three: what was not met in N points has a share below 3 / N, here for |f| of size 1.
+    bound = 3 * settings_volume(raw) / max(raw["n_base"], 1.0)
+    unseen = np.where(nothing, bound, unseen)
+    stderr = np.where(nothing, bound, stderr)
+    changed = stuck | nothing
+    if changed.any():
+        np.fill_diagonal(cov, np.where(changed, stderr**2, np.diagonal(cov))) if cov.ndim == 2 else (
+            np.copyto(cov, stderr**2, where=changed)
+        )
+    ess, khat = raw["ess"], raw["khat"]
+    stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
+    replicates: NDArray[Any] = means
+    if is_complex:
+        mean, stderr, cov, ess, khat = join_complex(mean, stderr, cov, ess, khat)
+        unseen = np.hypot(*np.split(unseen, 2))
+        replicates = means[:, : k // 2] + 1j * means[:, k // 2 :]
+        for stage in stages:
+            half = stage["mean"].size // 2
+            stage["mean"] = stage["mean"][:half] + 1j * stage["mean"][half:]
+            stage["stderr"] = np.hypot(stage["stderr"][:half], stage["stderr"][half:])
+    labels = names or tuple(f"I[{i}]" for i in range(mean.size))
+    found = _findings(raw, labels, settings, is_complex, interrupted, nothing)
+    common: dict[str, Any] = {
+        "seed": key,
+        "version": _core.__version__,
+        "isa": _core.isa_level,
+        "settings": settings,
+        "n_evals": raw["n_evals"],
+        "wall_time": wall_time,
+        "status": "interrupted" if interrupted else "complete",
+    }
+    sample = None
+    if len(raw["draws"]):
+        sample = Sample(
+            **common,
+            draws=raw["draws"],
+            log_weights=raw["log_weights"],
+            names=coordinates,
+            error_model="weighted",
+        )
+
+    def shape(a: NDArray[Any]) -> Any:
+        return a.ravel()[0].item() if scalar else a
+
+    looks = raw["n_looks"]
+    result = Estimate(
+        **common,
+        warnings=tuple(text for _, text in found),
+        mean=shape(mean),
+        stderr=shape(stderr),
+        cov=shape(cov),
+        ess=shape(ess),
+        khat=shape(khat),
+        names=labels,
+        method=raw["chosen"],
+        stages=tuple(stages),
+        sample=sample,
+        df=float(max(count - 1, 1)),
+        n_replicates=count,
+        converged=bool(raw["converged"]) if looks else None,
+        unseen=shape(unseen),
+        n_looks=looks or None,
+        replicates=replicates,
+        combine=settings["combine"],
+        sampler=sampler_of(raw["sampler"], **common),
+    )
+    warn(found, result)
+    return result
+
+
+def settings_volume(raw: Mapping[str, Any]) -> float:
+    """Return the product of the lengths, or units, of the axes."""
+    return float(np.prod(np.abs(raw["sampler"]["scale"])))
+
+
+def _deviations(means: Array) -> Array:
+    """Return the standard deviations of the replicates, of values of any size."""
+    if len(means) < 2:
+        return np.full(means.shape[1], np.inf)
+    size = np.abs(means).max(axis=0)
+    size = np.where(size > 0, size, 1.0)
+    out: Array = (means / size).std(axis=0, ddof=1) * size
+    return out
+
+
+def _covariance(means: Array, full: bool) -> Array:
+    count, k = means.shape
+    if count < 2:
+        return np.full((k, k) if full else k, np.inf)
+    with np.errstate(over="ignore", under="ignore"):
+        centred = means - means.mean(axis=0)
+        if not full:
+            return np.asarray((centred**2).sum(axis=0) / (count * (count - 1)))
+        return np.asarray(centred.T @ centred / (count * (count - 1)))
+
+
+def _median_stderr(means: Array) -> Array:
+    """Return half the width of the central order statistics that hold 68 % of medians."""
+    from scipy.special import ndtr
+
+    count = len(means)
+    if count < 2:
+        return np.full(means.shape[1], np.inf)
+    spread = np.sqrt(count) / 2
+    # Positions half a spread of the binomial law below and above the middle, interpolated.
+    at = np.clip((count - 1) / 2 + np.array([-spread, spread]), 0, count - 1)
+    ordered = np.sort(means, axis=0)
+    low, high = (
+        ordered[int(p)] + (p - int(p)) * (ordered[min(int(p) + 1, count - 1)] - ordered[int(p)])
+        for p in at.tolist()
+    )
+    return np.asarray((high - low) / 2 * (0.6826894921370859 / (2 * ndtr(1.0) - 1)))
+
+
+def _differ(raw: Mapping[str, Any], means: Array) -> NDArray[np.bool_]:
+    """Return where the values differ by more than rounding."""
+    differ: NDArray[np.bool_] = raw["resolution"] * raw["n_per_replicate"] > 1e-12 * np.abs(
+        means
+    ).max(axis=0)
+    return differ
+
+
+def _nothing(zero: NDArray[np.bool_], is_complex: bool) -> NDArray[np.bool_]:
+    """Return which estimates rest on zeros alone: of a complex one both parts."""
+    if not is_complex:
+        return zero
+    half = zero.size // 2
+    return np.tile(zero[:half] & zero[half:], 2)
+
+
+def _findings(
+    raw: dict[str, Any],
+    labels: tuple[str, ...],
+    settings: Mapping[str, Any],
+    is_complex: bool,
+    interrupted: bool,
+    nothing: NDArray[np.bool_],
+) -> Findings:
+    found: Findings = []
+    means: Array = raw["replicates"]
+    count = len(means)
+    mean = means.mean(axis=0)
+    stderr = _deviations(means) / np.sqrt(count)
+    # What rounding leaves.
+    floor = 1e-12 * np.abs(mean)
+
+    def some(which: NDArray[np.bool_]) -> str:
+        half = which.size // 2
+        return _some(labels, which[:half] | which[half:] if is_complex else which)
+
+    if count < _FEWEST:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"{count} complete replicate{'s' if count > 1 else ''}: too few for an error, "
+                f"which needs {_FEWEST}; stderr is infinite",
+            )
+        )
+        return found
+    if raw["n_non_finite"]:
+        found.append(
+            (
+                FermiacWarning,
+                f"{raw['n_non_finite']} values of f were not finite and counted as 0",
+            )
+        )
+    if nothing.any():
+        found.append(
+            (
+                FermiacWarning,
+                f"f was 0 at every point of the final sample for {some(nothing)}; the estimate is "
+                "exactly 0: either f is 0 everywhere, or the region where it is not was never met, "
+                "and no sample can tell which. For the second case the error is 3 V / N, with N "
+                "uniform points, V the volume and |f| of size 1",
+            )
+        )
+    found += _tail_findings(raw, some)
+    found += _disagreements(raw, mean, stderr, floor, some)
+    # Replicates of smooth integrands have outliers too, of no harm. Those of large points are meant.
+    n = raw["n_per_replicate"] * count
+    outliers = _outliers(means, floor) & (raw["max_share"] * n > _LARGE)
+    if outliers.any():
+        found.append(
+            (
+                HeavyTailWarning,
+                f"one of the {count} replicates of {some(outliers)} is more than {_OUTLIER:g} "
+                "deviations of the others from their mean: a region that few points meet makes "
+                "much of the integral; raise n",
+            )
+        )
+    tolerated = np.maximum(2 * stderr, 0.05 * np.abs(mean))
+    hidden = (raw["zero_share"] > 0.5) & (raw["unseen"] > tolerated) & ~nothing
+    if hidden.any():
+        found.append(
+            (
+                ConvergenceWarning,
+                f"f is 0 at most of the {raw['n_base']:.0f} uniform points for {some(hidden)}, so "
+                "that regions worth up to the field unseen may hide where none of them fell; their "
+                "error is not in stderr: raise n, or give bounds that are nearer",
+            )
+        )
+    if raw["n_looks"] and not raw["converged"] and not interrupted:
+        found.append((ConvergenceWarning, _unmet(raw, settings, mean, stderr)))
+    return found
+
+
+def _tail_findings(raw: dict[str, Any], some: Any) -> Findings:
+    found: Findings = []
+    n = raw["n_per_replicate"] * len(raw["replicates"])
+    # The three signs of a heavy tail together; see the warnings of `expect`.
+    heavy = (raw["khat"] > 0.5) & (raw["max_variance_share"] > 0.1)
+    heavy &= raw["max_share"] > 0.5 / np.sqrt(n)
+    if heavy.any():
+        found.append(
+            (
+                WeightWarning,
+                f"the weighted values of {some(heavy)} have a heavy tail (k-hat up to "
+                f"{np.nanmax(raw['khat'][heavy]):.2f}) and a single point makes up to "
+                f"{100 * raw['max_variance_share'][heavy].max():.0f} % of their variance; such "
+                "error bars are too small: raise n, or remove the singularity by a substitution",
+            )
+        )
+    large = raw["max_share"] > 0.1
+    if large.any():
+        found.append(
+            (
+                HeavyTailWarning,
+                f"a single point makes {100 * raw['max_share'].max():.0f} % of the estimate of "
+                f"{some(large)}; raise n, or give bounds that are nearer to where f is large",
+            )
+        )
+    return found
+
+
+def _disagreements(
+    raw: dict[str, Any], mean: Array, stderr: Array, floor: Array, some: Any
+) -> Findings:
+    found: Findings = []
+    name = raw["chosen"].split(",")[0]
+    pilot = [s for s in raw["stages"] if s["purpose"] == f"forecast of {name}" and s["mean"].size]
+    if pilot:
+        # The error of the forecast is from few replicates: t quantiles of the level of 4 errors.
+        error = np.hypot(stderr, 2.2 * pilot[-1]["stderr"])
+        apart = np.abs(pilot[-1]["mean"] - mean) > np.maximum(_APART * error, floor)
+        if apart.any():
+            found.append(
+                (
+                    ConvergenceWarning,
+                    f"the final sample contradicts the pilot by more than {_APART:g} errors for "
+                    f"{some(apart)}; part of the mass was missed: raise n or pilot_fraction",
+                )
+            )
+    # An estimate from a handful of effective points has no error worth comparing.
+    error = np.hypot(raw["base_stderr"], stderr)
+    apart = np.abs(raw["base_mean"] - mean) > np.maximum(_APART * error, floor)
+    apart &= raw["base_ess"] > 100
+    if apart.any():
+        found.append(
+            (
+                ConvergenceWarning,
+                f"the uniform points of the sampler contradict the others by more than {_APART:g} "
+                f"errors for {some(apart)}; the sampler misses part of the mass: raise n",
+            )
+        )
+    return found
+
+
+def _outliers(means: Array, floor: Array) -> NDArray[np.bool_]:
+    """Return where one replicate is far from the mean of the others."""
+    count = len(means)
+    if count < 8:
+        return np.zeros(means.shape[1], bool)
+    size = np.abs(means).max(axis=0)
+    scaled = means / np.where(size > 0, size, 1.0)
+    total, squares = scaled.sum(axis=0), (scaled**2).sum(axis=0)
+    others = (total - scaled) / (count - 1)
+    spread = np.maximum(squares - scaled**2 - (count - 1) * others**2, 0.0) / (count - 2)
+    apart = np.abs(scaled - others) > np.maximum(_OUTLIER * np.sqrt(spread), 1e-10)
+    return np.asarray(apart.any(axis=0))
+
+
+def _unmet(
+    raw: dict[str, Any], settings: Mapping[str, Any], mean: Array, stderr: Array
+) -> str:
+    """Return the text for a tolerance that was not met, with the n that the rate forecasts."""
+    from scipy.special import stdtrit
+
+    count = len(raw["replicates"])
+    factor = -stdtrit(count - 1, 0.025 / raw["n_looks"])
+    wanted = np.maximum(settings["atol"] or 0.0, (settings["rtol"] or 0.0) * np.abs(mean))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.nanmax(np.where(raw["all_zero"], 0.0, factor * stderr / wanted))
+    # Errors of nets fall at least as fast as those of independent points, usually as n^-1.
+    power = 1.0 if raw["is_net"] else 2.0
+    needed = raw["n_evals"] * max(ratio, 1.0) ** power
+    return (
+        f"the tolerance was not met within n: the largest half-width is {ratio:.2g} times it; about "
+        f"n = {needed:.2g} evaluations are forecast to meet it"
+    )

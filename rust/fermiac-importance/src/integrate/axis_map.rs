@@ -1,0 +1,228 @@
+//! The smooth map of one axis: a monotone function of (0, 1) with a continuous density.
+//!
+//! The quantile function t(y) goes through given knots at equal steps of y, and between them it is a
+//! rational function with quadratic numerator and denominator: J. A. Gregory and R. Delbourgo (1982),
+//! "Piecewise rational quadratic interpolation to monotonic data", IMA Journal of Numerical Analysis
+//! 2(2). The slope at a knot is the harmonic mean of the slopes of its two cells, so that it is at
+//! most twice the smaller of them, and the density in a cell is never far from its mean. Unlike a
+//! cubic, it is inverted by solving one quadratic equation.
+
+use fermiac_base::simd::{LANES, V, fma};
+
+/// The slopes at the ends of an axis, in units of that of their cell.
+const LEAST_END: f64 = 0.02;
+const MOST_END: f64 = 1.75;
+
+/// A monotone map of (0, 1) onto itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AxisMap {
+    /// The images of 0, 1/K, …, 1.
+    knots: Vec<f64>,
+    cells: Vec<Cell>,
+}
+
+/// One cell: the image of its lower end, its width, and the slopes at its ends in units of the mean
+/// slope.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Cell {
+    start: f64,
+    width: f64,
+    low: f64,
+    high: f64,
+}
+
+impl AxisMap {
+    /// The identity.
+    pub(super) fn identity() -> Self {
+        Self::new(vec![0.0, 1.0])
+    }
+
+    /// Returns the map through these increasing knots, the first 0 and the last 1.
+    pub fn new(knots: Vec<f64>) -> Self {
+        let widths: Vec<f64> = knots.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        // Slopes at inner knots in units of those of the cells below and above.
+        let at = |below: f64, above: f64| {
+            let sum = below + above;
+            (2.0 * above / sum, 2.0 * below / sum)
+        };
+        let inner: Vec<_> = widths.windows(2).map(|pair| at(pair[0], pair[1])).collect();
+        let last = widths.len() - 1;
+        // At the ends of the axis it is that of the parabola through the first two cells, as of a
+        // density with a power there.
+        let end = |own: f64, next: f64| (0.5 * (3.0 - next / own)).clamp(LEAST_END, MOST_END);
+        let cells = (0..widths.len())
+            .map(|k| {
+                let low = k.checked_sub(1).map(|k| inner[k].1);
+                let high = (k < last).then(|| inner[k].0);
+                let (low, high) = match (low, high) {
+                    (Some(low), Some(high)) => (low, high),
+                    (Some(low), None) => (low, end(widths[last], widths[last - 1])),
+                    (None, Some(high)) => (end(widths[0], widths[1]), high),
+                    (None, None) => (1.0, 1.0),
+                };
+                Cell { start: knots[k], width: widths[k], low, high }
+            })
+            .collect();
+        Self { knots, cells }
+    }
+
+    /// The knots.
+    pub fn knots(&self) -> &[f64] {
+        &self.knots
+    }
+
+    /// Returns t and dt/dy at eight points.
+    #[inline(always)]
+    pub(super) fn forward<const FMA: bool>(&self, y: V) -> (V, V) {
+        let (mut t, mut slope) = (V::ZERO, V::ZERO);
+        let count = self.cells.len() as f64;
+        let last = self.cells.len() - 1;
+        for lane in 0..LANES {
+            let at = y.0[lane] * count;
+            let k = (at as usize).min(last);
+            let Cell { start, width, low, high } = self.cells[k];
+            let p = at - k as f64;
+            let rest = 1.0 - p;
+            let bump = p * rest;
+            let inverse = 1.0 / fma::<FMA>(low + high - 2.0, bump, 1.0);
+            let up = fma::<FMA>(p, p, low * bump);
+            t.0[lane] = fma::<FMA>(width * up, inverse, start);
+            let top = fma::<FMA>(high * p, p, fma::<FMA>(low * rest, rest, 2.0 * bump));
+            slope.0[lane] = count * width * top * inverse * inverse;
+        }
+        (t, slope)
+    }
+
+    /// Returns y and dt/dy at t.
+    #[inline(always)]
+    pub(super) fn inverse(&self, t: f64) -> (f64, f64) {
+        let count = self.cells.len() as f64;
+        let k = self.knots[1..self.cells.len()].partition_point(|knot| *knot <= t);
+        let Cell { start, width, low, high } = self.cells[k];
+        let share = ((t - start) / width).clamp(0.0, 1.0);
+        let bend = low + high - 2.0;
+        let (a, b) = (1.0 - low + share * bend, low - share * bend);
+        let root = (b * b + 4.0 * a * share).max(0.0).sqrt();
+        let p = if share == 0.0 { 0.0 } else { (2.0 * share / (b + root)).min(1.0) };
+        let rest = 1.0 - p;
+        let bump = p * rest;
+        let inverse = 1.0 / (1.0 + bend * bump);
+        let top = high * p * p + 2.0 * bump + low * rest * rest;
+        ((k as f64 + p) / count, count * width * top * inverse * inverse)
+    }
+
+    /// Returns the map whose density is that of this one times `factors`, given at the middles of
+    /// equal steps of y and as a whole of any size.
+    pub(super) fn refined(&self, factors: &[f64]) -> Self {
+        let n = factors.len();
+        // The density between the middles is linear, so that the new knots lie smoothly; at the ends
+        // of the axis it goes on as a power.
+        let beyond = |end: f64, next: f64| end * (end / next).clamp(0.25, 4.0).sqrt();
+        let edges: Vec<f64> = (0..=n)
+            .map(|k| match k {
+                0 => beyond(factors[0], factors[1]),
+                k if k == n => beyond(factors[n - 1], factors[n - 2]),
+                k => f64::midpoint(factors[k - 1], factors[k]),
+            })
+            .collect();
+        let masses: Vec<f64> = edges.windows(2).map(|e| f64::midpoint(e[0], e[1])).collect();
+        let total: f64 = masses.iter().sum();
+        let mut knots = Vec::with_capacity(n + 1);
+        knots.push(0.0);
+        let (mut bin, mut before) = (0, 0.0);
+        for k in 1..n {
+            let wanted = total * k as f64 / n as f64;
+            while bin + 1 < n && before + masses[bin] < wanted {
+                before += masses[bin];
+                bin += 1;
+            }
+            // p with e₀ p + (e₁ - e₀) p² / 2 = the rest of the mass.
+            let (low, high) = (edges[bin], edges[bin + 1]);
+            let rest = (wanted - before).max(0.0);
+            let root = (low * low + 2.0 * (high - low) * rest).max(0.0).sqrt();
+            let p = if rest > 0.0 { (2.0 * rest / (low + root)).min(1.0) } else { 0.0 };
+            let y = (bin as f64 + p) / n as f64;
+            knots.push(self.at(y));
+        }
+        knots.push(1.0);
+        // Rounding may bring two knots together where the density is very large.
+        for k in 1..=n {
+            if knots[k] <= knots[k - 1] {
+                knots[k] = knots[k - 1].next_up();
+            }
+        }
+        for k in (0..n).rev() {
+            if knots[k] >= knots[k + 1] {
+                knots[k] = knots[k + 1].next_down();
+            }
+        }
+        Self::new(knots)
+    }
+
+    fn at(&self, y: f64) -> f64 {
+        self.forward::<false>(V::splat(y)).0.0[0]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn some() -> AxisMap {
+        AxisMap::new(vec![0.0, 0.1, 0.15, 0.5, 0.52, 1.0])
+    }
+
+    #[test]
+    fn a_map_is_monotone_and_its_inverse_is_one() {
+        let map = some();
+        let (mut last, h) = (0.0, 1e-7);
+        for i in 1..500 {
+            let y = f64::from(i) / 500.0;
+            let (t, slope) = map.forward::<false>(V::splat(y));
+            assert!(t.0[0] > last);
+            last = t.0[0];
+            let (back, same) = map.inverse(last);
+            assert!((back - y).abs() < 1e-12, "{y} {back}");
+            assert!((same / slope.0[0] - 1.0).abs() < 1e-9);
+            let difference = (map.at(y + h) - map.at(y - h)) / (2.0 * h);
+            assert!((difference / slope.0[0] - 1.0).abs() < 1e-4, "{y}");
+        }
+        assert_eq!(map.inverse(0.0).0, 0.0);
+        assert_eq!(map.inverse(1.0).0, 1.0);
+    }
+
+    #[test]
+    fn the_density_is_continuous_and_near_its_mean_in_a_cell() {
+        let map = some();
+        for k in 1..5 {
+            let y = f64::from(k) / 5.0;
+            let (low, high) = (
+                map.forward::<false>(V::splat(y - 1e-9)),
+                map.forward::<false>(V::splat(y + 1e-9)),
+            );
+            assert!((low.1.0[0] / high.1.0[0] - 1.0).abs() < 1e-6);
+        }
+        for i in 1..1000 {
+            let y = f64::from(i) / 1000.0;
+            let cell = map.cells[(y * 5.0) as usize];
+            let slope = map.forward::<false>(V::splat(y)).1.0[0] / (5.0 * cell.width);
+            assert!((0.02..=2.01).contains(&slope), "{y} {slope}");
+        }
+    }
+
+    #[test]
+    fn refining_follows_a_density() {
+        // 3/2 · √y has quantiles q^(2/3).
+        let n = 64;
+        let factors: Vec<f64> = (0..n).map(|k| ((k as f64 + 0.5) / n as f64).sqrt()).collect();
+        let map = AxisMap::identity().refined(&factors);
+        for k in 4..n {
+            let q = k as f64 / n as f64;
+            assert!((map.knots()[k] - q.powf(2.0 / 3.0)).abs() < 2e-4);
+        }
+        // A second factor multiplies the first.
+        let twice = map.refined(&vec![1.0; n]);
+        let apart = map.knots().iter().zip(twice.knots()).map(|(a, b)| (a - b).abs());
+        assert!(apart.fold(0.0, f64::max) < 1e-12);
+    }
+}

@@ -1,0 +1,343 @@
+//! The choice among samplers by forecasts, and the check of one.
+
+use super::Step;
+use super::pilot::Pilot;
+use super::sampler::{Sampler, Source};
+use super::strata::Strata;
+use super::sums::{Replicate, means, spread, total};
+use super::sweep::{Points, Stage};
+use fermiac_base::Result;
+use fermiac_base::qmc::Scramble;
+use fermiac_base::simd::exp;
+use fermiac_target::diagnostics::khat;
+
+/// Replicates of a forecast.
+const REPLICATES: usize = 8;
+/// The share of what is left of the pilot that forecasts may use; the rest trains the winner.
+const TRIAL: f64 = 0.6;
+/// Points of a forecast's replicate at least.
+const LEAST: usize = 16;
+/// The tail shape of weighted values above which nets are not trusted.
+const HEAVY: f64 = 0.5;
+
+/// The tail shape of the values of the integrand above which it counts as unbounded.
+const UNBOUNDED: f64 = 0.3;
+/// Forecasts, of squared errors, within this factor are close.
+const CLOSE: f64 = 4.0;
+/// Where independent points of the uniform law have a variance above this many times that of a map,
+/// the map gains.
+const GAIN: f64 = 2.0;
+/// By how much strata, whose forecast is from the points that they are fitted to, must win.
+const MARGIN: f64 = 3.0;
+
+/// The sampler of the final sample, and its points.
+pub(super) struct Final {
+    pub(super) sampler: Sampler,
+    pub(super) points: Points,
+    pub(super) strata: Option<Strata>,
+    /// What the strata are adapted to: the sums of each.
+    pub(super) spread: Vec<[f64; 3]>,
+    /// The share of points that lie in the region.
+    pub(super) inside: f64,
+}
+
+impl Final {
+    pub(super) fn new(sampler: Sampler, points: Points) -> Self {
+        Self { sampler, points, strata: None, spread: Vec::new(), inside: 1.0 }
+    }
+
+    pub(super) fn name(&self) -> String {
+        let source = self.sampler.name();
+        match (self.points, &self.strata, source) {
+            (_, Some(_), _) => "stratified".into(),
+            (Points::Sobol, None, "uniform") => "sobol".into(),
+            (Points::Random, None, "uniform") => "mc".into(),
+            (Points::Sobol, None, source) => source.into(),
+            (Points::Random, None, source) => format!("{source}, random points"),
+        }
+    }
+}
+
+pub(super) struct Candidate {
+    sampler: Sampler,
+    name: &'static str,
+}
+
+impl Candidate {
+    pub(super) fn new(sampler: Sampler, name: &'static str) -> Self {
+        Self { sampler, name }
+    }
+}
+
+/// What the points of a forecast say.
+struct Trial {
+    replicates: Vec<Replicate>,
+    /// The weighted sizes of the values of all outputs, the uniform numbers behind them, and the
+    /// points in linear coordinates.
+    sizes: Vec<f64>,
+    u: Vec<f64>,
+    l: Vec<f64>,
+    /// The sizes of the values as they are.
+    plain: Vec<f64>,
+    inside: f64,
+}
+
+impl Trial {
+    fn of(
+        pilot: &mut Pilot<'_, '_, '_>,
+        sampler: &Sampler,
+        size: usize,
+        points: Points,
+    ) -> Result<Self> {
+        let number = pilot.next();
+        let stage = Stage {
+            sampler,
+            points,
+            scramble: Scramble::Linear,
+            number,
+            replicates: REPLICATES,
+            range: 0..size,
+            strata: None,
+        };
+        let mut trial = Self {
+            replicates: vec![Replicate::default(); REPLICATES],
+            sizes: Vec::new(),
+            u: Vec::new(),
+            l: Vec::new(),
+            plain: Vec::new(),
+            inside: 1.0,
+        };
+        let mut n_inside = 0;
+        let (problem, d) = (pilot.problem, sampler.dim());
+        let scale = pilot.scale().to_vec();
+        problem.sweep(
+            pilot.context,
+            &stage,
+            |block| {
+                let k = problem.outputs()?;
+                let plain: Vec<f64> = block
+                    .values
+                    .chunks_exact(k)
+                    .map(|row| {
+                        let of =
+                            |(j, v): (usize, &f64)| v * v * scale.get(j).copied().unwrap_or(1.0);
+                        row.iter().enumerate().map(of).sum::<f64>().sqrt()
+                    })
+                    .collect();
+                let weighted = |(p, w): (&f64, &f64)| if *p == 0.0 { 0.0 } else { p * w };
+                let sizes: Vec<f64> =
+                    plain.iter().zip(&block.placed.weight).map(weighted).collect();
+                let mut l = vec![0.0; block.placed.x.len()];
+                for (x, l) in block.placed.x.chunks_exact(d).zip(l.chunks_exact_mut(d)) {
+                    sampler.to_linear(x, l);
+                }
+                let inside = block.placed.inside.iter().filter(|i| **i).count();
+                Ok((Replicate::of(block, k), (sizes, plain, l), block.u.clone(), inside))
+            },
+            |r, (sums, (sizes, plain, l), u, inside)| {
+                trial.replicates[r].add(&sums);
+                trial.sizes.extend(sizes);
+                trial.plain.extend(plain);
+                trial.l.extend(l);
+                trial.u.extend(u);
+                n_inside += inside;
+                Ok(())
+            },
+        )?;
+        // Three standard errors above, so that a budget holds.
+        let n = (REPLICATES * size) as f64;
+        let share = n_inside as f64 / n;
+        trial.inside = (share + 3.0 * (share * (1.0 - share) / n).sqrt()).clamp(0.01, 1.0);
+        Ok(trial)
+    }
+
+    /// The mean squared relative errors at the size of the trial: of the replicates, and of as many
+    /// independent points.
+    fn errors(&self, scale: &[f64]) -> (f64, f64) {
+        let k = scale.len();
+        let (_, variance) = spread(&means(&self.replicates), k);
+        let all = total(&self.replicates);
+        let mean = |of: &dyn Fn(usize) -> f64| {
+            let used: Vec<f64> =
+                (0..k).filter(|j| scale[*j] > 0.0).map(|j| of(j) / (scale[j] * scale[j])).collect();
+            used.iter().sum::<f64>() / used.len().max(1) as f64
+        };
+        (mean(&|j| variance[j]), mean(&|j| all.variance(j) / all.n))
+    }
+
+    fn sizes(&self) -> Vec<f64> {
+        let all = total(&self.replicates);
+        all.abs.iter().map(|a| a / all.n).collect()
+    }
+
+    fn step(&self, purpose: String, used: usize, forecast: f64) -> Step {
+        let k = self.replicates[0].v.len();
+        let (mean, variance) = spread(&means(&self.replicates), k);
+        let n: f64 = self.replicates.iter().map(|r| r.n).sum();
+        let stderr = variance.into_iter().map(f64::sqrt).collect();
+        Step { purpose, n: n as usize, used, mean, stderr, forecast }
+    }
+}
+
+/// The points of each replicate of a forecast from `n` evaluations for `count` samplers.
+fn trial_size(n: usize, count: usize) -> Option<usize> {
+    let size = n / (REPLICATES * count);
+    (size >= LEAST).then(|| 1 << size.ilog2())
+}
+
+/// Checks a sampler by a forecast that is not compared.
+pub(super) fn checked(pilot: &mut Pilot<'_, '_, '_>, mut last: Final, n: usize) -> Result<Final> {
+    let Some(size) = trial_size(n, 1) else { return Ok(last) };
+    let trial = Trial::of(pilot, &last.sampler, size, last.points)?;
+    let forecast = trial.errors(&trial.sizes()).0;
+    let step =
+        trial.step(format!("forecast of {}", last.name()), pilot.problem.n_evals(), forecast);
+    pilot.steps.push(step);
+    last.inside = trial.inside;
+    Ok(last)
+}
+
+/// The map with strata that follow a trial.
+pub(super) fn stratified(
+    pilot: &mut Pilot<'_, '_, '_>,
+    map: Sampler,
+    n: usize,
+    points: usize,
+) -> Result<Final> {
+    let size = (n / REPLICATES).max(2);
+    let trial = Trial::of(pilot, &map, size, Points::Random)?;
+    let (strata, spread, forecast) = strata_of(&trial, &map, points);
+    let last = Final { strata: Some(strata), spread, ..Final::new(map, Points::Random) };
+    let step = trial.step("forecast of stratified".into(), pilot.problem.n_evals(), forecast);
+    pilot.steps.push(step);
+    Ok(last)
+}
+
+/// Strata for a trial, with the variance of a mean of as many points as the trial has.
+fn strata_of(trial: &Trial, map: &Sampler, points: usize) -> (Strata, Vec<[f64; 3]>, f64) {
+    let d = map.dim();
+    let mut strata = Strata::new(d, points, trial.sizes.len());
+    let mut sums = vec![[0.0; 3]; strata.len()];
+    for (u, size) in trial.u.chunks_exact(d).zip(&trial.sizes) {
+        let at = &mut sums[strata.of(u)];
+        at[0] += 1.0;
+        at[1] += size;
+        at[2] += size * size;
+    }
+    let n = trial.sizes.len();
+    let mean = trial.sizes.iter().sum::<f64>() / n as f64;
+    let variance = strata.allocate(points, &sums) * points as f64 / n as f64;
+    (strata, sums, if mean > 0.0 { variance / (mean * mean) } else { 0.0 })
+}
+
+/// By how much the second moment of each candidate, as the points of all candidates see it, exceeds
+/// what its own points see. Where a sampler missed a region, only the points of others can tell.
+fn unseen(candidates: &[Candidate], trials: &[Trial]) -> Vec<f64> {
+    let d = candidates[0].sampler.dim();
+    let count = candidates.len();
+    let mut pooled = vec![0.0; count];
+    for trial in trials {
+        for (l, plain) in trial.l.chunks_exact(d).zip(&trial.plain).filter(|(_, p)| **p > 0.0) {
+            let q: Vec<f64> = candidates.iter().map(|c| exp(c.sampler.log_linear(l))).collect();
+            let mean = q.iter().sum::<f64>() / count as f64;
+            for (sum, q) in pooled.iter_mut().zip(&q) {
+                *sum += plain / mean * (plain / q);
+            }
+        }
+    }
+    pooled
+        .iter()
+        .zip(trials)
+        .map(|(pooled, trial)| {
+            let own: f64 = trial.sizes.iter().map(|s| s * s).sum();
+            let pooled = pooled / count as f64;
+            if own > 0.0 { (pooled / own).max(1.0) } else { f64::INFINITY }
+        })
+        .collect()
+}
+
+/// The candidate with the least forecast.
+pub(super) fn best(
+    pilot: &mut Pilot<'_, '_, '_>,
+    candidates: Vec<Candidate>,
+    n: usize,
+    points: Points,
+    per_replicate: usize,
+) -> Result<Final> {
+    let Some(size) = trial_size((n as f64 * TRIAL) as usize, candidates.len()) else {
+        // The map where it was trained, and nothing says that it is bad.
+        let map = candidates.into_iter().nth(1).map(|c| c.sampler);
+        return Ok(Final::new(
+            map.unwrap_or_else(|| Sampler::uniform(pilot.region.clone())),
+            points,
+        ));
+    };
+    let mut trials = Vec::with_capacity(candidates.len());
+    for candidate in &candidates {
+        trials.push(Trial::of(pilot, &candidate.sampler, size, points)?);
+    }
+    // The size of every output, the same for all.
+    let k = pilot.problem.outputs()?;
+    let mut scale = vec![0.0; k];
+    for trial in &trials {
+        scale.iter_mut().zip(trial.sizes()).for_each(|(s, t)| *s = f64::max(*s, t));
+    }
+    let mut used = pilot.problem.n_evals() - REPLICATES * size * trials.len();
+    let unseen = unseen(&candidates, &trials);
+    let mut least = f64::INFINITY;
+    let mut chosen = 0;
+    for (i, (candidate, trial)) in candidates.iter().zip(&trials).enumerate() {
+        let (net, random) = trial.errors(&scale);
+        let error = unseen[i] * if points == Points::Sobol { net } else { random };
+        used += REPLICATES * size;
+        pilot.steps.push(trial.step(format!("forecast of {}", candidate.name), used, error));
+        if error < least {
+            (least, chosen) = (error, i);
+        }
+    }
+    // Close to each other, the uniform law where the map gains next to nothing for independent points:
+    // its values are smoother, so that the errors fall faster.
+    let (net, random): (Vec<f64>, Vec<f64>) = trials.iter().map(|t| t.errors(&scale)).unzip();
+    // Of an unbounded integrand a few points tell little about the replicates of the uniform law.
+    let unbounded = khat(&mut trials[0].sizes.clone()) > UNBOUNDED && random[1] < random[0];
+    if chosen == 0 && unbounded {
+        chosen = 1;
+        least = net[1] * unseen[1];
+    } else if chosen == 1
+        && !unbounded
+        && net[0] * unseen[0] < CLOSE * least
+        && random[0] < GAIN * random[1]
+    {
+        chosen = 0;
+    }
+    let trial = &trials[chosen];
+    let mut sampler = candidates[chosen].sampler.clone();
+    let rest = n.saturating_sub(REPLICATES * size * trials.len());
+    if points == Points::Sobol {
+        sampler = pilot.polish(sampler, &trial.l, &trial.sizes, rest)?;
+    }
+    let mut last = Final { inside: trial.inside, ..Final::new(sampler, points) };
+    if points == Points::Random {
+        return Ok(last);
+    }
+    // Where the weighted values have a heavy tail, replicate means of nets have one too: then nets do
+    // not beat independent points.
+    let map = &trials[1];
+    let heavy = khat(&mut trial.sizes.clone()) > HEAVY;
+    let (_, random) = trial.errors(&scale);
+    if !matches!(last.sampler.source, Source::Mixture(_)) && (heavy || random < least) {
+        let (strata, spread, forecast) = strata_of(map, &candidates[1].sampler, per_replicate);
+        let forecast = unseen[1] * forecast;
+        let step =
+            Step { purpose: "forecast of stratified".into(), used, forecast, ..Step::default() };
+        pilot.steps.push(step);
+        if MARGIN * forecast < least {
+            last = Final {
+                strata: Some(strata),
+                spread,
+                ..Final::new(candidates[1].sampler.clone(), Points::Random)
+            };
+        }
+    }
+    Ok(last)
+}

@@ -1,0 +1,403 @@
+//! The loop that places points, evaluates the integrand and hands on the blocks, in order.
+
+use super::sampler::{Placed, Sampler};
+use crate::settings::OnNan;
+use fermiac_base::alloc::room;
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::{CHUNK, Context};
+use fermiac_base::qmc::{Net, Scramble};
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::{Error, Result};
+use fermiac_target::{Dispatch, Integrand, RowStatus, unwritten};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// Points that are gathered into one call of a target that runs on the calling thread.
+const GATHER: usize = 16 * CHUNK;
+/// The first block of the addresses of these streams; those of `expect` are below 1000, those of
+/// `evidence` below 2²¹.
+const BLOCK: u32 = 1 << 21;
+/// The first replicate of the addresses of these nets.
+const NETS: u64 = 1 << 40;
+
+/// The uniform numbers behind the points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Points {
+    /// Scrambled Sobol' points.
+    Sobol,
+    /// Independent points.
+    Random,
+}
+
+/// The integrand with its units.
+pub(super) struct Problem<'a> {
+    pub(super) integrand: &'a dyn Integrand,
+    pub(super) key: u64,
+    pub(super) on_nan: OnNan,
+    /// One over the unit of every output, a power of two of the size of its first values: the
+    /// engine works with values near 1, whatever their scale.
+    inverse_units: OnceLock<Vec<f64>>,
+    n_bad: AtomicU64,
+    n_evals: AtomicU64,
+    spare: Mutex<Vec<Block>>,
+}
+
+/// Points of one sampler: replicates of equal size.
+pub(super) struct Stage<'a> {
+    pub(super) sampler: &'a Sampler,
+    pub(super) points: Points,
+    pub(super) scramble: Scramble,
+    /// The address of the stage.
+    pub(super) number: u32,
+    pub(super) replicates: usize,
+    /// The points of each replicate to do now.
+    pub(super) range: Range<usize>,
+    /// Strata of the unit cube, if the points lie in them.
+    pub(super) strata: Option<&'a super::strata::Strata>,
+}
+
+/// Some points of a replicate with their values.
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    pub(super) replicate: usize,
+    pub(super) placed: Placed,
+    /// The values, rows × outputs, in units: 0 outside the region.
+    pub(super) values: Vec<f64>,
+    pub(super) u: Vec<f64>,
+    x: Vec<f64>,
+    raw: Vec<f64>,
+    status: Vec<RowStatus>,
+}
+
+impl Block {
+    pub(super) fn len(&self) -> usize {
+        self.placed.weight.len()
+    }
+}
+
+impl<'a> Problem<'a> {
+    pub(super) fn new(integrand: &'a dyn Integrand, key: u64, on_nan: OnNan) -> Self {
+        Self {
+            integrand,
+            key,
+            on_nan,
+            inverse_units: OnceLock::new(),
+            n_bad: AtomicU64::new(0),
+            n_evals: AtomicU64::new(0),
+            spare: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Outputs of the integrand; known once it was called.
+    pub(super) fn outputs(&self) -> Result<usize> {
+        match self.integrand.outputs() {
+            Some(0) => Err(Error::argument("f", "it gave no output; at least one is needed")),
+            Some(k) => Ok(k),
+            None => Err(Error::Internal("the integrand was not called yet".into())),
+        }
+    }
+
+    /// The unit of every output.
+    pub(super) fn units(&self) -> Result<Vec<f64>> {
+        Ok(match self.inverse_units.get() {
+            Some(inverse) => inverse.iter().map(|u| 1.0 / u).collect(),
+            None => vec![1.0; self.outputs()?],
+        })
+    }
+
+    /// Values that were not finite and counted as zero.
+    pub(super) fn n_bad(&self) -> u64 {
+        self.n_bad.load(Ordering::Relaxed)
+    }
+
+    /// Evaluations so far.
+    pub(super) fn n_evals(&self) -> usize {
+        self.n_evals.load(Ordering::Relaxed) as usize
+    }
+
+    /// Places the points of a stage, evaluates the integrand and gives each block to `process` (on a
+    /// worker) and what that returns to `fold` (here, in order).
+    pub(super) fn sweep<T: Send>(
+        &self,
+        context: &Context<'_>,
+        stage: &Stage<'_>,
+        process: impl Fn(&Block) -> Result<T> + Sync,
+        mut fold: impl FnMut(usize, T) -> Result<()>,
+    ) -> Result<()> {
+        let nets = self.nets(context, stage)?;
+        let per = stage.range.len().div_ceil(CHUNK);
+        let count = per * stage.replicates;
+        let here = self.integrand.dispatch() == Dispatch::CallingThread;
+        let rows = |i: usize| {
+            let start = stage.range.start + i % per * CHUNK;
+            start..(start + CHUNK).min(stage.range.end)
+        };
+        let done = |block: &Block| {
+            let part = process(block);
+            part.map(|part| (block.replicate, block.x.len() / self.integrand.dim(), part))
+        };
+        let mut keep = |(replicate, evals, part): (usize, usize, T)| {
+            self.n_evals.fetch_add(evals as u64, Ordering::Relaxed);
+            context.advance(evals as u64);
+            fold(replicate, part)
+        };
+        // The first block of a run gives the units.
+        let mut first = 0;
+        if self.inverse_units.get().is_none() && !here {
+            let mut block = self.fresh();
+            self.place(stage, &nets, rows(0), 0, &mut block)?;
+            self.evaluate(&mut block)?;
+            keep(done(&block)?)?;
+            first = 1;
+        }
+        if !here {
+            return context.ordered(
+                count - first,
+                |i| {
+                    let mut block = self.fresh();
+                    let i = i + first;
+                    self.place(stage, &nets, rows(i), i / per, &mut block)?;
+                    self.evaluate(&mut block)?;
+                    let part = done(&block);
+                    self.recycle(block);
+                    part
+                },
+                |_, part| keep(part),
+            );
+        }
+        let mut start = 0;
+        while start < count {
+            let (mut end, mut points) = (start, 0);
+            while end < count && points + rows(end).len() <= GATHER {
+                points += rows(end).len();
+                end += 1;
+            }
+            let mut blocks = Vec::with_capacity(end - start);
+            context.ordered(
+                end - start,
+                |i| {
+                    let mut block = self.fresh();
+                    let i = start + i;
+                    self.place(stage, &nets, rows(i), i / per, &mut block)?;
+                    Ok(block)
+                },
+                |_, block| {
+                    blocks.push(block);
+                    Ok(())
+                },
+            )?;
+            context.poll()?;
+            self.evaluate_many(&mut blocks)?;
+            context.poll()?;
+            context.ordered(end - start, |i| done(&blocks[i]), |_, part| keep(part))?;
+            blocks.into_iter().for_each(|block| self.recycle(block));
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn fresh(&self) -> Block {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn recycle(&self, block: Block) {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(block);
+    }
+
+    fn nets(&self, context: &Context<'_>, stage: &Stage<'_>) -> Result<Vec<Net>> {
+        if stage.points == Points::Random {
+            return Ok(Vec::new());
+        }
+        let mut nets = room("n_replicates", stage.replicates)?;
+        let address = NETS + (u64::from(stage.number) << 32);
+        let dim = stage.sampler.dim();
+        context.ordered(
+            stage.replicates,
+            |r| Net::new(dim, self.key, address + r as u64, stage.scramble),
+            |_, net| {
+                nets.push(net);
+                Ok(())
+            },
+        )?;
+        Ok(nets)
+    }
+
+    fn place(
+        &self,
+        stage: &Stage<'_>,
+        nets: &[Net],
+        rows: Range<usize>,
+        replicate: usize,
+        block: &mut Block,
+    ) -> Result<()> {
+        let d = stage.sampler.dim();
+        block.replicate = replicate;
+        block.u.resize(rows.len() * d, 0.0);
+        if let Some(net) = nets.get(replicate) {
+            net.fill(rows.start as u64, &mut block.u)?;
+        } else {
+            let index = (replicate as u64) << 40 | rows.start as u64;
+            let mut stream = Stream::new(self.key, Domain::Importance, index, BLOCK + stage.number);
+            stream.fill_uniform(&mut block.u);
+        }
+        let factor = stage.strata.map(|strata| strata.place(rows, &mut block.u));
+        stage.sampler.place(&block.u, &mut block.placed);
+        if let Some(factors) = factor {
+            for (i, factor) in factors.into_iter().enumerate() {
+                block.placed.weight[i] *= factor;
+                block.placed.control[i] *= factor;
+            }
+        }
+        // Only points of the region are evaluated.
+        let placed = &block.placed;
+        block.x.clear();
+        if placed.inside.iter().all(|inside| *inside) {
+            block.x.extend_from_slice(&placed.x);
+        } else {
+            for (row, inside) in placed.x.chunks_exact(d).zip(&placed.inside) {
+                if *inside {
+                    block.x.extend_from_slice(row);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn evaluate(&self, block: &mut Block) -> Result<()> {
+        let d = self.integrand.dim();
+        let n = block.x.len() / d;
+        let (mut raw, mut status) =
+            (std::mem::take(&mut block.raw), std::mem::take(&mut block.status));
+        status.clear();
+        status.resize(n, RowStatus::Good);
+        if n > 0 {
+            self.integrand.eval(Rows::new(&block.x, d), &mut raw, &mut status)?;
+        } else {
+            raw.clear();
+        }
+        self.accept(block, &raw, &status)?;
+        (block.raw, block.status) = (raw, status);
+        Ok(())
+    }
+
+    /// One call for several blocks.
+    fn evaluate_many(&self, blocks: &mut [Block]) -> Result<()> {
+        let d = self.integrand.dim();
+        let x: Vec<f64> = blocks.iter().flat_map(|block| block.x.iter().copied()).collect();
+        let mut values = Vec::new();
+        let mut status = vec![RowStatus::Good; x.len() / d];
+        if !x.is_empty() {
+            self.integrand.eval(Rows::new(&x, d), &mut values, &mut status)?;
+        }
+        let outputs = if x.is_empty() { 0 } else { self.outputs()? };
+        let mut at = 0;
+        for block in blocks {
+            let end = at + block.x.len() / d;
+            self.accept(block, &values[at * outputs..end * outputs], &status[at..end])?;
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Checks values and brings them to units; all rows of the block get values.
+    fn accept(&self, block: &mut Block, values: &[f64], status: &[RowStatus]) -> Result<()> {
+        if values.is_empty() {
+            let k = self.integrand.outputs().unwrap_or(1);
+            block.values.clear();
+            block.values.resize(block.len() * k, 0.0);
+            return Ok(());
+        }
+        let k = self.outputs()?;
+        let units = self.inverse_units.get_or_init(|| inverse_units(values, k));
+        let n = block.placed.weight.len();
+        block.values.clear();
+        if values.len() == n * k {
+            block.values.extend_from_slice(values);
+        } else {
+            let mut rows = values.chunks_exact(k);
+            for inside in &block.placed.inside {
+                match if *inside { rows.next() } else { None } {
+                    Some(row) => block.values.extend_from_slice(row),
+                    None => block.values.resize(block.values.len() + k, 0.0),
+                }
+            }
+        }
+        if units.iter().any(|u| *u != 1.0) {
+            for row in block.values.chunks_exact_mut(k) {
+                row.iter_mut().zip(units).for_each(|(v, u)| *v *= u);
+            }
+        }
+        // Most batches need no closer check.
+        let sum: f64 = values.iter().map(|v| v * 0.0).sum();
+        if sum == 0.0 && status.iter().all(|s| *s == RowStatus::Good) {
+            return Ok(());
+        }
+        self.check(block, values, status, k)
+    }
+
+    #[cold]
+    fn check(
+        &self,
+        block: &mut Block,
+        values: &[f64],
+        status: &[RowStatus],
+        k: usize,
+    ) -> Result<()> {
+        let d = self.integrand.dim();
+        let before = self.n_evals();
+        for (i, row) in values.chunks_exact(k).enumerate() {
+            let x = &block.x[i * d..(i + 1) * d];
+            if status[i] == RowStatus::Unwritten {
+                let what = format!("a point after {before} evaluations");
+                return Err(unwritten(&self.integrand.describe(), i, &what, x));
+            }
+            let good = status[i] == RowStatus::Good;
+            let bad = row.iter().position(|value| !(good && value.is_finite()));
+            let Some(j) = bad else { continue };
+            if self.on_nan == OnNan::Raise {
+                let what = if good { row[j].to_string() } else { "refused".into() };
+                let why = format!(
+                    "the integrand is {what} (output {j}) at x = {x:?}; it must be finite: correct \
+                     it, or pass on_nan=\"zero\" to count such values as 0"
+                );
+                return Err(Error::Target { row: Some(i), why });
+            }
+        }
+        let mut rows = status.iter();
+        let mut bad = 0;
+        for (row, inside) in block.values.chunks_exact_mut(k).zip(&block.placed.inside) {
+            let good = !*inside || rows.next().is_none_or(|s| *s == RowStatus::Good);
+            for value in row {
+                if !(good && value.is_finite()) {
+                    *value = 0.0;
+                    bad += 1;
+                }
+            }
+        }
+        self.n_bad.fetch_add(bad, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// One over the powers of two of the size of the largest values of each output.
+fn inverse_units(values: &[f64], k: usize) -> Vec<f64> {
+    let mut largest = vec![0.0_f64; k];
+    for row in values.chunks_exact(k) {
+        for (l, v) in largest.iter_mut().zip(row) {
+            if v.is_finite() {
+                *l = l.max(v.abs());
+            }
+        }
+    }
+    // 2ᵉ by its bits; the inverse of a subnormal would overflow, 0 says nothing.
+    let exponent = |x: f64| f64::from_bits(x.to_bits() & 0x7ff0_0000_0000_0000);
+    largest
+        .iter()
+        .map(|l| match exponent(*l) {
+            0.0 if *l > 0.0 => 1.0 / f64::MIN_POSITIVE,
+            0.0 => 1.0,
+            unit => 1.0 / unit,
+        })
+        .collect()
+}
