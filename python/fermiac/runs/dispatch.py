@@ -287,7 +287,7 @@ class Dispatch:
             few = 1 if not self._engine.pointwise else MOST_A_WORKER if self._whole else 2
             shards = _FIRST if count is None else few * workers
             if self._plan.n_workers is None and not self._engine.in_rounds:
-                shards = max(shards, 8)  # for workers that come
+                shards = max(shards, self._engine.least_out)  # for workers that come
         else:
             shards = n_shards(self._cost * n, workers, self._per_task, self._whole)
         return -(-n // (shards * align)) * align

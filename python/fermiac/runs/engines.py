@@ -100,7 +100,8 @@ class Engine:
 
     def cancel(self, future: Any) -> None:
         """Cancel a task that is no longer needed."""
-        future.cancel()
+        with suppress(NotImplementedError):  # by Parsl
+            future.cancel()
 
     def hand_over(self, pickled: bytes) -> Any:
         """Return an argument that every worker gets once, or None to be asked by the workers."""
