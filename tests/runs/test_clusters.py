@@ -40,7 +40,7 @@ PATHS = os.pathsep.join([SUPPORT, str(Path(fm.__file__).parents[1])])
 def dask_client(**cluster: Any) -> Iterator[Any]:
     dask = pytest.importorskip("dask")
     distributed = pytest.importorskip("distributed")
-    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, **cluster}
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", **cluster}
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
         distributed.LocalCluster(**settings) as made,

@@ -148,7 +148,7 @@ class Spy(Executor):
 
     def submit(self, f: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         self.calls += 1
-        self.sent += args[1] is not None
+        self.sent += args[0][1] is not None
         return self.executor.submit(f, *args, **kwargs)
 
 
@@ -201,7 +201,7 @@ class Virtual(Executor):
     def submit(self, f: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
         with self.lock:
-            self.waiting.append((future, args[-1]))
+            self.waiting.append((future, args[0][-1]))
             self.widest = max(self.widest, len(self.waiting) + self.busy)
             self._start()
         return future

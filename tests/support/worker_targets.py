@@ -36,6 +36,7 @@ def threads_here(x: Array) -> Array:
 
 
 def identity_of_the_process(x: Array) -> Array:
+    time.sleep(0.002)  # or one process does it all
     return np.full(len(x), float(os.getpid()))
 
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from fermiac._base.progress import Report
-    from fermiac.runs.executor import Sharded
+    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
 
 __all__ = ["expect"]
@@ -75,7 +75,7 @@ def expect(
     check: bool = True,
     rng: RngLike = None,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
@@ -185,7 +185,8 @@ def expect(
     CheckpointError
         If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
     WorkerError
-        If a worker of the executor dies twice on the same points, or is not like the driver.
+        If workers of the executor are lost again and again with the same points, or are not like
+        the driver.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is an `Estimate` from the part of the final sample that
         was done, or None. A `WorkerError` has one as well.

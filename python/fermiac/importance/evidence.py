@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from fermiac._base.progress import Report
-    from fermiac.runs.executor import Sharded
+    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.density import LogDensity
     from fermiac.targets.factories import Factory
 
@@ -67,7 +67,7 @@ def evidence(
     check: bool = True,
     rng: RngLike = None,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
@@ -159,7 +159,8 @@ def evidence(
     CheckpointError
         If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
     WorkerError
-        If a worker of the executor dies twice on the same points, or is not like the driver.
+        If workers of the executor are lost again and again with the same points, or are not like
+        the driver.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is an `Evidence` from the points that were done, or None.
         It has no gradients. A `WorkerError` has one as well.

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from fermiac._base.progress import Report
     from fermiac.distributions import Law
     from fermiac.runs.checkpoint import Checkpoint
-    from fermiac.runs.executor import Sharded
+    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
     from fermiac.targets.transformed_density import Spec
 
@@ -85,7 +85,7 @@ def sample(
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     progress: bool | Report | None = None,
 ) -> Chains:
@@ -213,7 +213,8 @@ def sample(
     BudgetExhausted
         If `max_time` ends before there is a draw.
     WorkerError
-        If a worker of the executor dies twice on the same points, or is not like the driver.
+        If workers of the executor are lost again and again with the same points, or are not like
+        the driver.
     KeyboardInterrupt
         On Ctrl-C. This and every other exception has the draws of all chains so far as
         ``partial_result``, or None; an exception of the target has a note with the transition.

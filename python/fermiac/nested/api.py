@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from fermiac._base.progress import Report
     from fermiac.distributions import Law
     from fermiac.runs.checkpoint import Checkpoint
-    from fermiac.runs.executor import Sharded
+    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.density import LogDensity
     from fermiac.targets.factories import Factory
 
@@ -87,7 +87,7 @@ def sample(
     surrogate: SurrogateName | Surrogate | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
@@ -216,7 +216,8 @@ def sample(
     CheckpointError
         If the checkpoint file is damaged, belongs to another run, or cannot be written.
     WorkerError
-        If a worker of the executor dies twice on the same points, or differs from the driver.
+        If workers of the executor are lost again and again with the same points, or differ from the
+        driver.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is a `NestedResult` of the points so far, or None.
 

@@ -302,10 +302,11 @@ class Dispatch:
             if self._work is not None:
                 future = self._engine.submit(worker.in_thread, self._work, args)
             else:
-                pickled = self._enclosed(shard)
-                future = self._engine.submit(
-                    worker.run, self._digest, pickled, _core.isa_level, shard.attempt, args
-                )
+                handed = None if self._is_small else self._engine.hand_over(self._pickled)
+                pickled = self._enclosed(shard) if handed is None else None
+                call = (self._digest, pickled, _core.isa_level, shard.attempt, args)
+                more = () if handed is None else (handed,)
+                future = self._engine.submit(worker.run, call, *more)
         except BrokenExecutor:
             raise
         except RuntimeError as error:
@@ -320,13 +321,10 @@ class Dispatch:
             raise self._rubbish(f"submit gave {shown(future)} where a Future is")
         return future
 
-    def _enclosed(self, shard: Shard) -> Any:
+    def _enclosed(self, shard: Shard) -> bytes | None:
         """Return what of the work goes with a shard."""
         if self._is_small:
             return self._pickled
-        handed = self._engine.hand_over(self._pickled)
-        if handed is not None:
-            return handed
         # One answer for each worker that has asked.
         shard.sent = self._answers + len(self._have) < len(self._asked)
         self._answers += shard.sent

@@ -43,25 +43,20 @@ _KEPT = 8
 _name = ("", 0)
 
 
-def run(
-    digest: bytes, pickled: Any, isa: str, attempt: int, args: tuple[Any, ...]
-) -> tuple[Any, ...]:
+def run(call: tuple[Any, ...], handed: Any = None) -> tuple[Any, ...]:
     """Return what the work returns for one shard, or that it must be sent first.
 
     Parameters
     ----------
-    digest : bytes
-        The digest of the pickle of the work, a callable.
-    pickled : bytes, array of bytes, Stored or None
-        The pickle, if it was sent.
-    isa : str
-        The instruction-set level of the driver.
-    attempt : int
-        How often the shard was handed out before: an engine that keeps results by their arguments
-        must not give a failure again.
-    args : tuple
-        The arguments of the work.
+    call : tuple
+        One argument, as engines spend time on each: the digest of the pickle of the work, which is
+        a callable; the pickle or None; the instruction-set level of the driver; how often the
+        shard was handed out before, as an engine that keeps results by their arguments must not
+        give a failure again; the arguments of the work.
+    handed : bytes, array of bytes or Stored, optional
+        The pickle, if the engine brings it.
     """
+    digest, pickled, isa, _, args = call
     try:
         if isa != _core.isa_level:
             raise WorkerError(
@@ -71,9 +66,9 @@ def run(
             )
         work = _known.get(digest)
         if work is None:
-            if pickled is None:
+            if pickled is None and handed is None:
                 return ASKS, _me()
-            work = _known[digest] = _loaded(pickled)
+            work = _known[digest] = _loaded(pickled if handed is None else handed)
             while len(_known) > _KEPT:
                 _known.popitem(last=False)
         return in_thread(work, args)

@@ -22,7 +22,7 @@ from fermiac._base.validate import RngLike, key_of, labels, whole
 from fermiac.diagnostics.convergence import mcse
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
-from fermiac.runs.executor import Sharded
+from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import run_and_warn
 from fermiac.score.arguments import as_model, refuse_on_device
 from fermiac.score.executor_model import evaluated_model
@@ -162,7 +162,7 @@ def langevin_gibbs(
     names: Sequence[str] | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
@@ -402,7 +402,7 @@ def _run(
     *,
     n_threads: int | None,
     progress: bool | Report | None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     **how: Any,
 ) -> LangevinGibbs:

@@ -18,7 +18,7 @@ from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
 from fermiac.errors import ArgumentError, InternalError
 from fermiac.runs.checkpoint import Checkpoint, Log
-from fermiac.runs.executor import Sharded
+from fermiac.runs.executor import ExecutorLike
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import (
     Call,
@@ -57,7 +57,7 @@ def integrate(
     callback: Callable[[int, float, Any], object] | None = None,
     return_trajectory: bool = False,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
@@ -188,7 +188,7 @@ def _run(
     call: Call,
     callback: Callable[[int, float, Any], object] | None,
     keep_path: bool,
-    executor: Executor | Sharded | None,
+    executor: ExecutorLike | None,
     target_factory: str | Factory | None,
     report: Report | None,
 ) -> Any:
@@ -301,7 +301,7 @@ def sample(
     return_trajectory: bool = False,
     as_tensor: bool = False,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
