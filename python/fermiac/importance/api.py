@@ -36,7 +36,6 @@ from fermiac.targets.conversion import adapted, as_integrand, compared
 from fermiac.targets.named import named_law
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
     from os import PathLike
 
     from fermiac._base.progress import Report
@@ -158,8 +157,9 @@ def expect(
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : concurrent.futures.Executor or Sharded, optional
-        The executor whose workers evaluate `f`; see `fermiac.runs.executor.Sharded`.
+    executor : object, optional
+        The engine whose workers evaluate `f`: a `concurrent.futures.Executor`, a dask Client,
+        the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns `f`, for workers of an executor to which it
         cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.

@@ -40,7 +40,6 @@ from fermiac.targets.named import names_of
 from fermiac.targets.transformed_density import TransformedDensity, support_blocks, transformed
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
     from os import PathLike
 
     from fermiac._base.progress import Report
@@ -185,8 +184,8 @@ def sample(
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : concurrent.futures.Executor or Sharded, optional
-        An executor whose workers evaluate the target, for the points of all chains at a time; it
+    executor : object, optional
+        An engine whose workers evaluate the target, for the points of all chains at a time; it
         pays for slow targets. See `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns the target, for workers of an executor if the

@@ -41,7 +41,6 @@ from fermiac.targets.named import named_law, names_of
 from fermiac.targets.posterior_density import PosteriorDensity
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
     from os import PathLike
 
     from fermiac._base.progress import Report
@@ -179,8 +178,9 @@ def sample(
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : concurrent.futures.Executor or Sharded, optional
-        An executor whose workers evaluate the likelihood; see `fermiac.runs.executor.Sharded`.
+    executor : object, optional
+        The engine whose workers evaluate the likelihood: a `concurrent.futures.Executor`, a dask Client,
+        the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns the likelihood, for workers to which it
         cannot be sent; see `fermiac.targets.factory`.

@@ -22,8 +22,6 @@ from fermiac.runs.loop import View
 from fermiac.runs.shards import evaluated
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from fermiac._base.progress import Report
     from fermiac.errors import FermiacWarning
     from fermiac.nested.job import Job

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -249,7 +248,7 @@ def langevin_gibbs(
         The seed. The noise of a chain depends on the seed, the chain and the sweep alone.
     n_threads : int, optional
         Threads for a model that runs in Rust. They do not change the result.
-    executor : Executor, optional
+    executor : object, optional
         Workers that denoise, each a part of the chains.
     target_factory : str or Factory, optional
         ``"module:function"`` that makes the model in a worker, if it cannot be pickled.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from os import PathLike
 from typing import Any, Literal
 
@@ -103,7 +102,7 @@ def integrate(
         Return the points at all levels instead of the last.
     n_threads : int, optional
         Threads for a model that runs in Rust. They do not change the result.
-    executor : Executor, optional
+    executor : object, optional
         Workers that evaluate the model, each on a part of the rows.
     target_factory : str or Factory, optional
         ``"module:function"`` that makes the model in a worker, where it cannot be pickled.
