@@ -123,6 +123,8 @@ def process_pool(tmp_path: Path) -> Iterator[Any]:
 @contextmanager
 def dask(tmp_path: Path) -> Iterator[Any]:
     with dask_client() as client:
+        # A cluster of a fixed size may end with no worker at all, without fermiac as well.
+        client.cluster.adapt(minimum=2, maximum=2)
         yield client
 
 

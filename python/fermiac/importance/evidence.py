@@ -132,8 +132,8 @@ def evidence(
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     executor : object, optional
-        The engine whose workers evaluate the target: a `concurrent.futures.Executor`, a dask Client,
-        the module ray and others; see `fermiac.runs.executor.Sharded`.
+        The engine whose workers evaluate the target: a `concurrent.futures.Executor`, a dask
+        Client, the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns the target, for workers of an executor to
         which it cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.

@@ -179,8 +179,8 @@ def sample(
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     executor : object, optional
-        The engine whose workers evaluate the likelihood: a `concurrent.futures.Executor`, a dask Client,
-        the module ray and others; see `fermiac.runs.executor.Sharded`.
+        The engine whose workers evaluate the likelihood: a `concurrent.futures.Executor`, a dask
+        Client, the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns the likelihood, for workers to which it
         cannot be sent; see `fermiac.targets.factory`.
