@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from fermiac import _core
 from fermiac._base.validate import shown
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.results.merging import disagreement, provenance, shares
 from fermiac.results.result import warn
 
@@ -65,7 +65,16 @@ def merge_evidences(
     squares = math.fsum(w**2)
     ess = math.fsum(w) ** 2 / squares if squares > 0 else 0.0
     means = scaled[:, None]
-    found = disagreement(["log Z"], means, means * relative[:, None], np.array([whole]))
+    found = disagreement(["log Z"], means, means * relative[:, None])
+    missed = int((logs == -math.inf).sum())
+    if missed:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"{missed} of {len(runs)} runs met no point with density; their zeros belong to "
+                "the mean, but its error knows nothing of them: raise n of each",
+            )
+        )
     result = replace(
         first,
         **{**common, "warnings": (*common["warnings"], *(text for _, text in found))},

@@ -125,15 +125,21 @@ def _sum(column: Array) -> float:
     return math.fsum(column) if np.isfinite(column).all() else float(column.sum())
 
 
-def disagreement(names: Sequence[str], means: Array, errors: Array, mean: Array) -> list[Finding]:
-    """Return the warning that independent runs differ by more than their errors allow."""
+def disagreement(names: Sequence[str], means: Array, errors: Array) -> list[Finding]:
+    """Return the warning that independent runs differ by more than their errors allow.
+
+    The test is that of homogeneity: the squares of the differences from the mean with weights by
+    the errors, which is that of a test alone.
+    """
     from scipy.special import chdtrc
 
+    scale = np.where(errors > 0, errors, np.inf).min(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.abs(means - mean) ** 2 / errors**2
-    terms = np.where(errors > 0, terms, 0.0)
-    apart = chdtrc(max(len(means) - 1, 1), terms.sum(axis=0)) < _APART
-    if len(means) < 2 or not apart.any():
+        precision = np.where(errors > 0, (scale / errors) ** 2, 0.0)
+        mean = (precision * means).sum(axis=0) / precision.sum(axis=0)
+        terms = precision * (np.abs(means - mean) / scale) ** 2
+    apart = chdtrc(np.maximum((errors > 0).sum(axis=0) - 1, 1), terms.sum(axis=0)) < _APART
+    if not apart.any():
         return []
     some = ", ".join(names[j] for j in np.flatnonzero(apart)[:3])
     return [
@@ -197,7 +203,7 @@ def merge_estimates(
     khat = np.where(np.isnan(khats).all(axis=0), np.nan, np.fmax.reduce(khats))
     replicates = [run.n_replicates for run in runs]
     checked = [run.converged for run in runs]
-    found = disagreement(first.names, means, errors, mean)
+    found = disagreement(first.names, means, errors)
 
     def shape(array: Any) -> Any:
         return np.ravel(array)[0].item() if np.ndim(first.mean) == 0 else array
