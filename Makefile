@@ -37,7 +37,7 @@ export PYO3_PYTHON := $(CURDIR)/$(PY)
 .DELETE_ON_ERROR:
 .SUFFIXES:
 .PHONY: help dev build demo demo-torch test test-torch check check-rust check-python bench bench-smoke \
-	test-bridges calibrate docs fuzz fuzz-processes miri asan audit sdist dist-check fmt clean \
+	test-bridges test-cluster calibrate docs fuzz fuzz-processes miri asan audit sdist dist-check fmt clean \
 	need-cargo need-python
 
 help: ## List the targets
@@ -54,7 +54,7 @@ demo-torch: $(BUILT) $(STAMP)-torch ## The same with PyTorch (3 GB), which it in
 	$(MAKE) --no-print-directory demo
 
 test: $(BUILT) $(STAMP)-test $(STAMP)-arviz $(STAMP)-plot $(STAMP)-progress ## Run the Python tests (without those that need PyTorch)
-	$(PY) -m pytest -m "not torch and not bridges" -n $(JOBS) $(ARGS)
+	$(PY) -m pytest -m "not torch and not bridges and not cluster" -n $(JOBS) $(ARGS)
 
 test-torch: $(BUILT) $(STAMP)-test ## Run the tests that need PyTorch, and install it if there are any
 	@if [ -z "$(TORCH_TESTS)" ]; then \
@@ -76,6 +76,20 @@ $(BRIDGES)/.stamp: pyproject.toml | need-python
 
 test-bridges: $(BUILT) $(BRIDGES)/.stamp ## Run the tests with models of PyMC, Stan's interface, NumPyro and JAX
 	PYTHONPATH=python $(BRIDGES)/bin/python -m pytest -q -m bridges tests/bridges $(ARGS)
+
+# So do the engines of executors, each of which is optional.
+CLUSTER := .venv-cluster
+$(CLUSTER)/.stamp: pyproject.toml | need-python
+	$(if $(UV),$(UV) venv --quiet --clear --seed --python "$$(command -v $(PYTHON))" $(CLUSTER),$(PYTHON) -m venv --clear $(CLUSTER))
+	@$(CLUSTER)/bin/python -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*project["dependencies"], *project["optional-dependencies"]["cluster"], sep="\n")' \
+		> $(CLUSTER)/requirements.txt
+	$(subst $(PY),$(CLUSTER)/bin/python,$(PIP)) -r $(CLUSTER)/requirements.txt
+	@touch $@
+
+# Engines leave files and sockets to the collector.
+test-cluster: $(BUILT) $(CLUSTER)/.stamp ## Run the tests with dask, Ray, MPI, Parsl and other engines, on this machine
+	PYTHONPATH=python $(CLUSTER)/bin/python -m pytest -q -m cluster -p no:unraisableexception tests $(ARGS)
 
 check: check-rust check-python ## Everything that must pass before a change is merged
 	$(MAKE) --no-print-directory test
@@ -172,7 +186,7 @@ fmt: $(STAMP)-dev ## Format the code and apply automatic fixes
 	$(PY) -m ruff format $(RUFF_PATHS)
 
 clean: ## Remove all build outputs and .venv
-	rm -rf .venv $(BRIDGES) target dist demo docs/_build docs/pictures docs/project docs/reference \
+	rm -rf .venv $(BRIDGES) $(CLUSTER) target dist demo docs/_build docs/pictures docs/project docs/reference \
 		.benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	rm -f python/fermiac/_core*.so python/fermiac/_core*.pyd
 	find python tests benches examples -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -19,7 +19,7 @@ from fermiac._base import registry as _registry
 from fermiac._base.config import get_num_threads, isa_level, set_num_threads
 from fermiac._base.validate import suggestion as _suggestion
 from fermiac._core import __version__
-from fermiac.results import Estimate, Result, Sample, load
+from fermiac.results import Estimate, Result, Sample, load, merge
 from fermiac.runs.background import Run, start
 from fermiac.runs.checkpoint import Checkpoint
 
@@ -56,6 +56,7 @@ __all__ = [
     "isa_level",
     "load",
     "mcmc",
+    "merge",
     "nested",
     "plotting",
     "privacy",

@@ -28,7 +28,10 @@ def test_a_worker_that_dies_once(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_always_dies() -> None:
-    with spawned(1) as executor, pytest.raises(WorkerError, match="died twice on rows 0 to") as e:
+    with (
+        spawned(1) as executor,
+        pytest.raises(WorkerError, match=r"was lost 4 times in a row with rows \d+ to") as e,
+    ):
         expect(targets.dies, executor=executor)
     assert e.value.partial_result is None
     assert isinstance(e.value.__cause__, BrokenProcessPool)
@@ -51,24 +54,31 @@ class Loses(Executor):
         return future
 
 
-def of_dask(name: str) -> Exception:
-    """An exception as dask's, whose own need different arguments in every version."""
-    return type(name, (Exception,), {"__module__": "distributed.scheduler"})("task")
+def of_engine(module: str, name: str) -> Exception:
+    """An exception as an engine's, whose own need different arguments in every version."""
+    return type(name, (Exception,), {"__module__": module})("task")
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        of_dask("KilledWorker"),
-        of_dask("FutureCancelledError"),
+        of_engine("distributed.scheduler", "KilledWorker"),
+        of_engine("distributed.client", "FutureCancelledError"),
         CancelledError(),
         BrokenProcessPool(),
+        of_engine("ray.exceptions", "WorkerCrashedError"),
+        of_engine("ray.exceptions", "OwnerDiedError"),
+        of_engine("ray.exceptions", "OutOfMemoryError"),
+        of_engine("parsl.executors.high_throughput.errors", "WorkerLost"),
+        of_engine("parsl.executors.high_throughput.errors", "ManagerLost"),
+        of_engine("submitit.core.utils", "UncompletedJobError"),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_lost_shards_are_tried_once_more(error: Exception) -> None:
-    assert same(expect(targets.moments, executor=Loses(error, 1)), expect(targets.moments))
-    with pytest.raises(WorkerError, match="died twice") as caught:
+def test_lost_shards_are_tried_three_times_more(error: Exception) -> None:
+    for times in (1, 3):
+        assert same(expect(targets.moments, executor=Loses(error, times)), expect(targets.moments))
+    with pytest.raises(WorkerError, match="was lost 4 times in a row") as caught:
         expect(targets.moments, executor=Loses(error, 1000))
     assert caught.value.__cause__ is error
     assert not any("the integrand" in note for note in getattr(caught.value, "__notes__", ()))
@@ -120,3 +130,19 @@ def test_a_worker_at_another_level_is_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_a_worker_that_is_interrupted_is_a_worker_lost() -> None:
     executor = Loses(KeyboardInterrupt(), 1)  # type: ignore[arg-type]
     assert same(expect(targets.moments, executor=executor), expect(targets.moments))
+
+
+def test_losses_that_only_the_user_knows() -> None:
+    class Preempted(Exception):
+        pass
+
+    error = Preempted("the machine is needed elsewhere")
+    with pytest.raises(Preempted):
+        expect(targets.moments, executor=Loses(error, 1))
+    executor = fm.executor.Sharded(Loses(error, 3), lost=(Preempted,))
+    assert same(expect(targets.moments, executor=executor), expect(targets.moments))
+    with pytest.raises(WorkerError, match="was lost once with rows"):
+        expect(
+            targets.moments,
+            executor=fm.executor.Sharded(Loses(error, 1), lost=[Preempted], retries=0),
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def threads_here(x: Array) -> Array:
 
 
 def identity_of_the_process(x: Array) -> Array:
+    time.sleep(0.002)  # or one process does it all
     return np.full(len(x), float(os.getpid()))
 
 
@@ -134,3 +136,35 @@ def make_torch() -> Any:
 
 def make_nothing() -> None:
     return None
+
+
+class Slow:
+    """Moments that take some seconds a row, and mark which processes were at work, and when."""
+
+    def __init__(self, seconds: float, folder: Path | None = None) -> None:
+        self.seconds = seconds
+        self.folder = folder
+
+    def __call__(self, x: Array) -> Array:
+        if self.folder is not None:
+            with open(self.folder / str(os.getpid()), "a") as file:
+                file.write(f"{time.time()}\n")
+        time.sleep(self.seconds * len(x))
+        return moments(x)
+
+
+class Heavy:
+    """A target of some megabytes that marks each time that it is loaded."""
+
+    def __init__(self, megabytes: int, folder: Path) -> None:
+        self.table = np.zeros(megabytes << 17)
+        self.folder = folder
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        name = f"{os.getpid()}-{time.monotonic_ns()}"
+        (self.folder / name).touch()
+
+    def __call__(self, x: Array) -> Array:
+        time.sleep(0.002)
+        return moments(x) + self.table[0]

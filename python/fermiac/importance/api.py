@@ -36,11 +36,10 @@ from fermiac.targets.conversion import adapted, as_integrand, compared
 from fermiac.targets.named import named_law
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
     from os import PathLike
 
     from fermiac._base.progress import Report
-    from fermiac.runs.executor import Sharded
+    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
 
 __all__ = ["expect"]
@@ -75,7 +74,7 @@ def expect(
     check: bool = True,
     rng: RngLike = None,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
@@ -163,8 +162,9 @@ def expect(
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : concurrent.futures.Executor or Sharded, optional
-        The executor whose workers evaluate `f`; see `fermiac.runs.executor.Sharded`.
+    executor : object, optional
+        The engine whose workers evaluate `f`: a `concurrent.futures.Executor`, a dask Client,
+        the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns `f`, for workers of an executor to which it
         cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
@@ -190,7 +190,8 @@ def expect(
     CheckpointError
         If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
     WorkerError
-        If a worker of the executor dies twice on the same points, or is not like the driver.
+        If workers of the executor are lost again and again with the same points, or are not like
+        the driver.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is an `Estimate` from the part of the final sample that
         was done, or None. A `WorkerError` has one as well.

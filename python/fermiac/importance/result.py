@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
@@ -134,6 +134,54 @@ class Evidence(Result):
             foot=[*foot, *(f"warning: {w}" for w in self.warnings)],
             figures=self._figures(),
         )
+
+    def merge(self, *others: Evidence, weights: ArrayLike | None = None) -> Evidence:
+        """Join evidences of the same target from independent calls into one.
+
+        Parameters
+        ----------
+        *others : Evidence
+            Evidences of the same target, from other seeds.
+        weights : array_like, shape (K,), optional
+            The weight of each, this one first; they must have been fixed before the calls. By
+            default the numbers of points that the calls asked for.
+
+        Returns
+        -------
+        Evidence
+            Z is the weighted mean of the Z of all calls, whose order changes no bit of it;
+            `sample` has the points of all of them, with weights whose mean is Z. `stages` are
+            those of all calls, and ``settings["seeds"]`` lists the seeds.
+
+        Raises
+        ------
+        ArgumentError
+            If the evidences do not match, two have the same seed, or no weights were fixed: a run
+            was interrupted, or does not say how many points were asked for.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the evidences differ by more than their errors allow.
+
+        Notes
+        -----
+        Each Z is unbiased, and so is their mean, since its weights do not depend on them. The
+        mean of log Z would be biased, and so would be weights by the errors, which follow Z.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> law = fm.distributions.Normal()
+        >>> f = lambda x: law.log_density(x) + 3.0
+        >>> a, b = (fm.importance.evidence(f, law, n=2000, rng=k) for k in (1, 2))
+        >>> z = a.merge(b)
+        >>> bool(abs(z.log_evidence - 3) < 5 * z.log_evidence_stderr + 1e-12), z.n_evals
+        (True, 4000)
+        """
+        from fermiac.importance.merging import merge_evidences
+
+        return merge_evidences(self, others, weights)
 
 
 def to_estimate(

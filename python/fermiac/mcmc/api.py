@@ -40,13 +40,12 @@ from fermiac.targets.named import names_of
 from fermiac.targets.transformed_density import TransformedDensity, support_blocks, transformed
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
     from os import PathLike
 
     from fermiac._base.progress import Report
     from fermiac.distributions import Law
     from fermiac.runs.checkpoint import Checkpoint
-    from fermiac.runs.executor import Sharded
+    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
     from fermiac.targets.transformed_density import Spec
 
@@ -85,7 +84,7 @@ def sample(
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     progress: bool | Report | None = None,
 ) -> Chains:
@@ -185,8 +184,8 @@ def sample(
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : concurrent.futures.Executor or Sharded, optional
-        An executor whose workers evaluate the target, for the points of all chains at a time; it
+    executor : object, optional
+        An engine whose workers evaluate the target, for the points of all chains at a time; it
         pays for slow targets. See `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns the target, for workers of an executor if the
@@ -213,7 +212,8 @@ def sample(
     BudgetExhausted
         If `max_time` ends before there is a draw.
     WorkerError
-        If a worker of the executor dies twice on the same points, or is not like the driver.
+        If workers of the executor are lost again and again with the same points, or are not like
+        the driver.
     KeyboardInterrupt
         On Ctrl-C. This and every other exception has the draws of all chains so far as
         ``partial_result``, or None; an exception of the target has a note with the transition.

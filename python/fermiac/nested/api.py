@@ -41,13 +41,12 @@ from fermiac.targets.named import named_law, names_of
 from fermiac.targets.posterior_density import PosteriorDensity
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
     from os import PathLike
 
     from fermiac._base.progress import Report
     from fermiac.distributions import Law
     from fermiac.runs.checkpoint import Checkpoint
-    from fermiac.runs.executor import Sharded
+    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.density import LogDensity
     from fermiac.targets.factories import Factory
 
@@ -87,7 +86,7 @@ def sample(
     surrogate: SurrogateName | Surrogate | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
@@ -179,8 +178,9 @@ def sample(
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : concurrent.futures.Executor or Sharded, optional
-        An executor whose workers evaluate the likelihood; see `fermiac.runs.executor.Sharded`.
+    executor : object, optional
+        The engine whose workers evaluate the likelihood: a `concurrent.futures.Executor`, a dask
+        Client, the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns the likelihood, for workers to which it
         cannot be sent; see `fermiac.targets.factory`.
@@ -216,7 +216,8 @@ def sample(
     CheckpointError
         If the checkpoint file is damaged, belongs to another run, or cannot be written.
     WorkerError
-        If a worker of the executor dies twice on the same points, or differs from the driver.
+        If workers of the executor are lost again and again with the same points, or differ from the
+        driver.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is a `NestedResult` of the points so far, or None.
 

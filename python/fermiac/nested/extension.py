@@ -22,12 +22,10 @@ from fermiac.runs.loop import View
 from fermiac.runs.shards import evaluated
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from fermiac._base.progress import Report
     from fermiac.errors import FermiacWarning
     from fermiac.nested.job import Job
-    from fermiac.runs.executor import Sharded
+    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
 
 __all__ = ["extend"]
@@ -47,7 +45,7 @@ def extend(
     max_iter: int | None = None,
     max_time: float | None = None,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     progress: bool | Report | None = None,
 ) -> NestedResult:

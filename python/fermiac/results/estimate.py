@@ -485,6 +485,59 @@ class Estimate(Result):
             combine="mean",
         )
 
+    def merge(self, *others: Estimate, weights: ArrayLike | None = None) -> Estimate:
+        """Join estimates of the same expectations from independent calls into one.
+
+        Parameters
+        ----------
+        *others : Estimate
+            Estimates with the same names and method, from other seeds.
+        weights : array_like, shape (K,), optional
+            The weight of each estimate, this one first; they must have been fixed before the
+            calls. By default the numbers of points that the calls asked for.
+
+        Returns
+        -------
+        Estimate
+            The weighted mean, with the errors of independent terms. `ess` is that of runs with
+            values of one size, `khat` the largest, `df` by Welch and Satterthwaite;
+            ``settings["seeds"]`` lists the seeds. The order of the estimates changes no bit.
+            `stages` and `sample` are left out.
+
+        Raises
+        ------
+        ArgumentError
+            If the estimates do not match, two have the same seed, or no weights were fixed: a run
+            was interrupted, or does not say how many points were asked for.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the estimates differ by more than their errors allow.
+
+        Notes
+        -----
+        Weights that were fixed in advance leave the mean unbiased. Weights by 1 / stderr² do not:
+        where a run has missed a part of the mass, both its estimate and its error are small [1]_.
+
+        References
+        ----------
+        .. [1] A. B. Owen, Y. Zhou, "The square root rule for adaptive importance sampling", ACM
+           Transactions on Modeling and Computer Simulation, 2020, doi:10.1145/3350426.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> law = fm.distributions.Normal()
+        >>> a, b = (fm.importance.expect(lambda x: x**2, law, n=4000, rng=k) for k in (1, 2))
+        >>> e = a.merge(b)
+        >>> bool(e.stderr < min(a.stderr, b.stderr)), e.settings["seeds"]
+        (True, (1, 2))
+        """
+        from fermiac.results.merging import merge_estimates
+
+        return merge_estimates(self, others, weights)
+
     def _position(self, key: int | str) -> int:
         n = len(self.names)
         if isinstance(key, str):

@@ -7,7 +7,6 @@ Executors and checkpoints are therefore wrappers of the target, the same for eve
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -18,7 +17,7 @@ from fermiac._base.config import threads
 from fermiac._base.progress import Report
 from fermiac.runs import worker
 from fermiac.runs.checkpoint import Arrays, Log, join
-from fermiac.runs.executor import Sharded, Shards
+from fermiac.runs.executor import ExecutorLike, Shards
 from fermiac.targets.density import LogDensity
 from fermiac.targets.factories import Factory, as_factory
 from fermiac.targets.finite import FiniteDensity, unwrapped
@@ -41,7 +40,7 @@ class _Pieces(Protocol):
 def evaluation(
     target: Any,
     *,
-    executor: Executor | Sharded | None,
+    executor: ExecutorLike | None,
     target_factory: str | Factory | None,
     log: Log | None,
     identity: Callable[[], Mapping[str, Any]],
@@ -58,7 +57,8 @@ def evaluation(
     Parameters
     ----------
     target : callable or LogDensity
-    executor : Executor or Sharded, optional
+    executor : object, optional
+        What `fermiac.executor.Sharded` takes, or one.
     target_factory : str or Factory, optional
         The function that makes the target in the workers.
     log : Log, optional
@@ -114,7 +114,7 @@ def evaluation(
 @contextmanager
 def evaluated(
     target: Any,
-    executor: Executor | Sharded | None,
+    executor: ExecutorLike | None,
     target_factory: str | Factory | None,
     workers: int,
     report: Report | None,

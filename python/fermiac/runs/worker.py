@@ -1,12 +1,17 @@
-"""Evaluation of one shard of a batch in a worker of an executor."""
+"""The work on one shard in a worker of an engine."""
 
 from __future__ import annotations
 
 import os
 import pickle
 import platform
+import tempfile
+import time
 import traceback
+import uuid
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -19,56 +24,113 @@ from fermiac.targets.callables import as_batch
 from fermiac.targets.density import LogDensity
 from fermiac.targets.factories import Factory
 
-__all__ = ["RETRIED", "WITH_TARGET", "direct", "evaluate", "in_thread"]
+__all__ = ["ASKS", "DONE", "FAILED", "Points", "Stored", "direct", "in_thread", "run"]
 
 Array = NDArray[np.float64]
 
-#: Flags of an attempt.
-RETRIED, WITH_TARGET = 1, 2
+#: The first entry of what a worker returns. The second is its name, the others are:
+#: of `DONE` the seconds that it took and what the work returned;
+DONE = "done"
+#: of `FAILED` the exception of the work, which some engines would wrap or take for a lost worker;
+FAILED = "failed"
+#: of `ASKS` nothing: the work must be sent first.
+ASKS = "asks"
 
-#: The targets that this process has seen last, by the digest of their pickles.
-_targets: OrderedDict[bytes, Any] = OrderedDict()
+#: The work that this process has seen last, by the digest of its pickle.
+_known: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
 _KEPT = 8
+#: The name of this process and the process that it is the name of, for after a fork.
+_name = ("", 0)
 
 
-def evaluate(
-    digest: bytes,
-    pickled: bytes | None,
-    isa: str,
-    x: Array,
-    with_gradient: bool | None,
-    attempt: int,
-) -> tuple[NDArray[Any], ...] | None:
-    """Return the values at the rows of `x`, or None if the target must be sent first.
+def run(call: tuple[Any, ...], handed: Any = None) -> tuple[Any, ...]:
+    """Return what the work returns for one shard, or that it must be sent first.
 
-    `with_gradient` is None for an integrand, and a flag for a log-density.
+    Parameters
+    ----------
+    call : tuple
+        One argument, as engines spend time on each: the digest of the pickle of the work, which is
+        a callable; the pickle or None; the instruction-set level of the driver; how often the
+        shard was handed out before, as an engine that keeps results by their arguments must not
+        give a failure again; the arguments of the work.
+    handed : bytes, array of bytes or Stored, optional
+        The pickle, if the engine brings it.
     """
-    if isa != _core.isa_level:
-        raise WorkerError(
-            f"{_here()} runs at the level {_core.isa_level!r}, the driver at {isa!r}: their values "
-            "could differ in the last bits; set the environment variable FERMIAC_ISA to the lower "
-            "level for the driver and all workers"
-        )
-    target = _targets.get(digest)
-    if target is None:
-        if pickled is None:
-            return None
-        try:
-            target = pickle.loads(pickled)
-        except Exception as error:
-            raise ArgumentError(
-                f"executor: {_here()} cannot load the target ({type(error).__name__}: {error}); "
-                "the modules that define it must be importable there; see also target_factory="
-            ) from error
-        _targets[digest] = target
-        while len(_targets) > _KEPT:
-            _targets.popitem(last=False)
-    # Unpickled arrays may be read-only, and the user's function may write to its batch.
+    digest, pickled, isa, _, args = call
     try:
-        with threads(1):
-            return direct(target, np.require(x, np.float64, ["C", "W"]), with_gradient)
+        if isa != _core.isa_level:
+            raise WorkerError(
+                f"{_here()} runs at the level {_core.isa_level!r}, the driver at {isa!r}: their "
+                "values could differ in the last bits; set the environment variable FERMIAC_ISA to "
+                "the lower level for the driver and all workers"
+            )
+        work = _known.get(digest)
+        if work is None:
+            if pickled is None and handed is None:
+                return ASKS, _me()
+            work = _known[digest] = _loaded(pickled if handed is None else handed)
+            while len(_known) > _KEPT:
+                _known.popitem(last=False)
+        return in_thread(work, args)
     except Exception as error:
-        raise _portable(error) from None
+        return FAILED, _me(), _portable(error)
+
+
+def in_thread(work: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what the work returns for one shard in this process."""
+    start = time.perf_counter()
+    with threads(1):
+        value = work(*args)
+    return DONE, _me(), time.perf_counter() - start, value
+
+
+def _loaded(pickled: Any) -> Callable[..., Any]:
+    try:
+        given = pickled.read() if isinstance(pickled, Stored) else pickled
+        work: Callable[..., Any] = pickle.loads(given)
+    except Exception as error:
+        raise ArgumentError(
+            f"executor: {_here()} cannot load the target ({type(error).__name__}: {error}); the "
+            "modules that define it must be importable there; see also target_factory="
+        ) from error
+    return work
+
+
+class Stored:
+    """The pickle of some work in a file that all workers of this machine read."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    @classmethod
+    def written(cls, pickled: bytes) -> Stored:
+        """Return the pickle in a file of its own."""
+        descriptor, path = tempfile.mkstemp(prefix="fermiac-", suffix=".pickle")
+        with open(descriptor, "wb") as file:
+            file.write(pickled)
+        return cls(path)
+
+    def read(self) -> bytes:
+        """Return the pickle."""
+        with open(self._path, "rb") as file:
+            return file.read()
+
+    def remove(self) -> None:
+        """Remove the file; workers that have read it keep the work."""
+        with suppress(OSError):
+            os.unlink(self._path)
+
+
+class Points:
+    """The values of a target at some points, as the work of a shard."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __call__(self, x: Array, with_gradient: bool | None) -> tuple[NDArray[Any], ...]:
+        """Return the values; `with_gradient` is None for an integrand, a flag for a density."""
+        # Unpickled arrays may be read-only, and the user's function may write to its batch.
+        return direct(self._target, np.require(x, np.float64, ["C", "W"]), with_gradient)
 
 
 def direct(target: Any, x: Array, with_gradient: bool | None) -> tuple[NDArray[Any], ...]:
@@ -87,23 +149,25 @@ def direct(target: Any, x: Array, with_gradient: bool | None) -> tuple[NDArray[A
     return (values.copy(),) if gradients is None else (values.copy(), gradients.copy())
 
 
-def in_thread(target: Any, x: Array, with_gradient: bool | None) -> tuple[NDArray[Any], ...]:
-    """Return the values in a worker that is a thread of the driver."""
-    with threads(1):
-        return direct(target, x, with_gradient)
-
-
 def _portable(error: Exception) -> Exception:
-    """Return the exception if it can be pickled, else one with its text."""
+    """Return the exception with its traceback in a note; its text if it cannot travel."""
+    text = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        text = "".join(traceback.format_exception(error))
         return TargetError(
             f"the target raised {type(error).__name__}, which cannot be pickled: {error}\n{text}"
         )
-    error.add_note(f"in {_here()}")
+    error.add_note(f"in {_here()}:\n{text}".rstrip())
     return error
+
+
+def _me() -> str:
+    """Return the name of this process, which no other process has."""
+    global _name
+    if _name[1] != os.getpid():
+        _name = (uuid.uuid4().hex, os.getpid())
+    return _name[0]
 
 
 def _here() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from fermiac._base.progress import Report
 from fermiac.errors import ArgumentError
 from fermiac.runs.checkpoint import Log
-from fermiac.runs.executor import Sharded
+from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.shards import evaluation
 from fermiac.score.model import Model
 from fermiac.targets.factories import Factory, as_factory
@@ -60,7 +59,7 @@ def evaluated_model(
     model: Model,
     dim: int,
     *,
-    executor: Executor | Sharded | None,
+    executor: ExecutorLike | None,
     target_factory: str | Factory | None,
     log: Log | None,
     identity: Callable[[], Mapping[str, Any]],

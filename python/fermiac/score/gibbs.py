@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from functools import partial
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -22,7 +21,7 @@ from fermiac._base.validate import RngLike, key_of, labels, whole
 from fermiac.diagnostics.convergence import mcse
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
-from fermiac.runs.executor import Sharded
+from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import run_and_warn
 from fermiac.score.arguments import as_model, refuse_on_device
 from fermiac.score.executor_model import evaluated_model
@@ -162,7 +161,7 @@ def langevin_gibbs(
     names: Sequence[str] | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
@@ -249,7 +248,7 @@ def langevin_gibbs(
         The seed. The noise of a chain depends on the seed, the chain and the sweep alone.
     n_threads : int, optional
         Threads for a model that runs in Rust. They do not change the result.
-    executor : Executor, optional
+    executor : object, optional
         Workers that denoise, each a part of the chains.
     target_factory : str or Factory, optional
         ``"module:function"`` that makes the model in a worker, if it cannot be pickled.
@@ -402,7 +401,7 @@ def _run(
     *,
     n_threads: int | None,
     progress: bool | Report | None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     **how: Any,
 ) -> LangevinGibbs:

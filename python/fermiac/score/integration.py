@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from os import PathLike
 from typing import Any, Literal
 
@@ -18,7 +17,7 @@ from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
 from fermiac.errors import ArgumentError, InternalError
 from fermiac.runs.checkpoint import Checkpoint, Log
-from fermiac.runs.executor import Sharded
+from fermiac.runs.executor import ExecutorLike
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import (
     Call,
@@ -57,7 +56,7 @@ def integrate(
     callback: Callable[[int, float, Any], object] | None = None,
     return_trajectory: bool = False,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
@@ -103,7 +102,7 @@ def integrate(
         Return the points at all levels instead of the last.
     n_threads : int, optional
         Threads for a model that runs in Rust. They do not change the result.
-    executor : Executor, optional
+    executor : object, optional
         Workers that evaluate the model, each on a part of the rows.
     target_factory : str or Factory, optional
         ``"module:function"`` that makes the model in a worker, where it cannot be pickled.
@@ -188,7 +187,7 @@ def _run(
     call: Call,
     callback: Callable[[int, float, Any], object] | None,
     keep_path: bool,
-    executor: Executor | Sharded | None,
+    executor: ExecutorLike | None,
     target_factory: str | Factory | None,
     report: Report | None,
 ) -> Any:
@@ -301,7 +300,7 @@ def sample(
     return_trajectory: bool = False,
     as_tensor: bool = False,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,

@@ -1,0 +1,175 @@
+"""The coordinator's processor time for a task: our own, and beside engines that are installed.
+
+``python -m benches.cluster`` prints the time of the driver's thread for one shard, with 10 and with
+10,000 virtual workers that take no processor; what the virtual engine itself takes is subtracted.
+``--engines`` adds the processor time of the whole driver process for one task with a process pool,
+loky, dask and Ray, two workers each, where they are installed, beside that of the bare engine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+
+from fermiac.runs import worker
+from fermiac.runs.dispatch import Dispatch, Plan
+from fermiac.runs.engines import engine_of
+
+
+class Virtual(Executor):
+    """Workers that are all busy: the oldest task ends when two for each of them are out."""
+
+    def __init__(self, n_workers: int, n_tasks: int) -> None:
+        self._max_workers = n_workers
+        self._n_tasks = n_tasks
+        self._out: deque[Future[Any]] = deque()
+        self._full = SimpleQueue[bool]()
+        self._submitted = 0
+        threading.Thread(target=self._end, daemon=True).start()
+
+    def submit(self, f: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self._out.append(future)
+        self._submitted += 1
+        if len(self._out) >= 2 * self._max_workers or self._submitted == self._n_tasks:
+            self._full.put(True)
+        return future
+
+    def _end(self) -> None:
+        done = 0
+        value = (np.zeros(1),)
+        while done < self._n_tasks:
+            self._full.get()
+            last = self._submitted == self._n_tasks
+            while self._out and (last or len(self._out) >= 2 * self._max_workers):
+                self._out.popleft().set_result((worker.DONE, "a", 1.0, value))
+                done += 1
+
+
+def virtual(n_workers: int, n_tasks: int) -> tuple[float, float]:
+    """The driver's seconds for a task, with us and without."""
+    x = np.zeros((n_tasks, 4))
+    dispatch = Dispatch(
+        engine_of(Virtual(n_workers, n_tasks)), Plan(rows=1), np.sum, lambda done: None
+    )
+    start = time.thread_time()
+    for _ in dispatch(n_tasks, lambda a, b: (x[a:b].copy(), None), lambda *_: None):
+        pass
+    ours = time.thread_time() - start
+    engine = Virtual(n_workers, n_tasks)
+    done = SimpleQueue[Future[Any]]()
+    start = time.thread_time()
+    for _ in range(n_tasks):
+        engine.submit(np.sum).add_done_callback(done.put)
+    for _ in range(n_tasks):
+        done.get()
+    bare = time.thread_time() - start
+    return ours / n_tasks, bare / n_tasks
+
+
+def values(x: Any, with_gradient: Any = None) -> Any:
+    return (x[:, 0],)
+
+
+def real(executor: Any, n_tasks: int) -> tuple[float, float]:
+    """The driver process's seconds for a task, with us and without."""
+    x = np.zeros((n_tasks, 4))
+
+    def ours() -> None:
+        dispatch = Dispatch(engine_of(executor), Plan(rows=1), values, lambda done: None)
+        for _ in dispatch(n_tasks, lambda a, b: (x[a:b].copy(), None), lambda *_: None):
+            pass
+
+    def bare() -> None:
+        engine = engine_of(executor)
+        done = SimpleQueue[Future[Any]]()
+        limit = max(engine.least_out, 4)
+        for i in range(n_tasks):
+            engine.submit(values, x[i : i + 1]).add_done_callback(done.put)
+            if i >= limit:
+                done.get().result()
+        for _ in range(min(limit, n_tasks)):
+            done.get().result()
+
+    return timed(ours) / n_tasks, timed(bare) / n_tasks
+
+
+def timed(call: Callable[[], None]) -> float:
+    call()
+    best = float("inf")
+    for _ in range(3):
+        start = time.process_time()
+        call()
+        best = min(best, time.process_time() - start)
+    return best
+
+
+@contextmanager
+def processes() -> Iterator[Any]:
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as executor:
+        yield executor
+
+
+@contextmanager
+def loky() -> Iterator[Any]:
+    from loky import ProcessPoolExecutor as Pool
+
+    executor = Pool(2)
+    yield executor
+    executor.shutdown()
+
+
+@contextmanager
+def dask() -> Iterator[Any]:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def ray() -> Iterator[Any]:
+    import ray as module
+
+    module.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield module
+    module.shutdown()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tasks", type=int, default=30_000)
+    parser.add_argument("--engines", action="store_true")
+    given = parser.parse_args()
+    print("| virtual workers | tasks | own, µs a task | bare executor, µs |\n|---|---|---|---|")
+    for n_workers in (10, 10_000):
+        pairs = [virtual(n_workers, given.tasks) for _ in range(3)]
+        ours, bare = min(a for a, _ in pairs), min(b for _, b in pairs)
+        print(f"| {n_workers} | {given.tasks} | {1e6 * (ours - bare):.1f} | {1e6 * bare:.1f} |")
+    if not given.engines:
+        return
+    print("\n| engine | with fermiac, µs a task | bare, µs | ratio |\n|---|---|---|---|")
+    for start in (processes, loky, dask, ray):
+        try:
+            with start() as executor:
+                ours, bare = real(executor, 1000)
+        except ImportError:
+            continue
+        print(f"| {start.__name__} | {1e6 * ours:.0f} | {1e6 * bare:.0f} | {ours / bare:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

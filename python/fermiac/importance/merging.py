@@ -1,0 +1,92 @@
+"""Merging of evidences from independent calls."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fermiac import _core
+from fermiac._base.validate import shown
+from fermiac.errors import ArgumentError, ConvergenceWarning
+from fermiac.results.merging import disagreement, provenance, shares
+from fermiac.results.result import warn
+
+if TYPE_CHECKING:
+    from fermiac.importance.result import Evidence
+
+__all__ = ["merge_evidences"]
+
+
+def merge_evidences(
+    first: Evidence, others: tuple[Evidence, ...], weights: ArrayLike | None
+) -> Evidence:
+    """Return the evidence of `Evidence.merge`."""
+    runs = (first, *others)
+    for i, run in enumerate(runs):
+        if not isinstance(run, type(first)):
+            raise ArgumentError(f"merge: {shown(run)} given; evidences are needed")
+        if run.sample.draws.shape[1:] != first.sample.draws.shape[1:]:
+            raise ArgumentError(
+                f"merge: the points of evidence {i} have the shape {run.sample.draws.shape[1:]}, "
+                f"those of evidence 0 {first.sample.draws.shape[1:]}; evidences of one target can "
+                "be merged"
+            )
+    common = provenance("merge", runs)
+    share = shares("merge", runs, weights)
+    logs = np.array([run.log_evidence for run in runs])
+    top = float(logs.max())
+    scaled = np.exp(logs - top) if top > -math.inf else np.zeros(len(runs))
+    parts = share * scaled
+    whole = math.fsum(parts)
+    relative = np.array([run.log_evidence_stderr for run in runs])
+    error, log_evidence = float(relative.max()), -math.inf
+    if whole > 0:
+        log_evidence = top + math.log(whole)
+        # A run that met no mass has no relative error, and no part in the mean.
+        terms = np.where(parts > 0, parts * relative, 0.0)
+        error = math.sqrt(math.fsum(terms**2)) / whole
+    sizes = [run.sample.n_draws for run in runs]
+    weighted = []
+    for run, part in zip(runs, share, strict=True):
+        logw = run.sample.log_weights
+        assert logw is not None
+        # So that the mean of all weights is the merged evidence.
+        weighted.append(
+            replace(run.sample, log_weights=logw + math.log(part * sum(sizes) / run.sample.n_draws))
+        )
+    sample = weighted[0].merge(*weighted[1:]) if others else first.sample
+    logw = sample.log_weights
+    assert logw is not None
+    w = np.exp(logw - logw.max()) if logw.max() > -math.inf else np.zeros(len(logw))
+    squares = math.fsum(w**2)
+    ess = math.fsum(w) ** 2 / squares if squares > 0 else 0.0
+    means = scaled[:, None]
+    found = disagreement(["log Z"], means, means * relative[:, None])
+    missed = int((logs == -math.inf).sum())
+    if missed:
+        found.append(
+            (
+                ConvergenceWarning,
+                f"{missed} of {len(runs)} runs met no point with density; their zeros belong to "
+                "the mean, but its error knows nothing of them: raise n of each",
+            )
+        )
+    result = replace(
+        first,
+        **{**common, "warnings": (*common["warnings"], *(text for _, text in found))},
+        log_evidence=log_evidence,
+        log_evidence_stderr=error,
+        ess=ess,
+        khat=float(_core.khat(w)) if squares > 0 else math.nan,
+        converged=common["status"] == "complete"
+        and not found
+        and ess >= 10 * (sample.draws.shape[-1] + 1),
+        stages=tuple(stage for run in runs for stage in run.stages),
+        sample=sample,
+    )
+    warn(found, result)
+    return result

@@ -1,0 +1,426 @@
+"""Work on a range of units, cut into shards that the workers of an engine take.
+
+A unit is a row of a batch, a chain, a replicate. Shards are pure, so that a lost one is tried anew,
+and their sizes follow what the units cost: no size changes a result.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Future
+from dataclasses import dataclass
+from hashlib import blake2b
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from fermiac import _core
+from fermiac._base.validate import shown
+from fermiac.errors import ArgumentError, WorkerError
+from fermiac.runs import worker
+from fermiac.runs.cutting import MOST_A_WORKER, n_shards
+from fermiac.runs.engines import Engine
+
+__all__ = ["Dispatch", "Plan", "Tick"]
+
+#: Called with the units that are done; may raise to end the run.
+Tick = Callable[[int], object]
+
+#: Longer pickles are sent to each worker once, and not with every shard.
+_SMALL = 1 << 14
+#: Seconds between two looks at progress and cancellation.
+_TICK = 0.1
+#: Seconds between two questions for the number of workers, and between two looks at futures whose
+#: end was not told.
+_ASK = 0.5
+#: Seconds that a shard waits whose worker has to be sent the work, once enough of it is under way.
+_PAUSE = 0.05
+#: Tasks of which the mean is the coordinator's time for one, what it is taken for before, and the
+#: longest that is believed: the time of this process may hold that of work that it does itself.
+_MEASURED, _GUESS, _LONGEST = 32, 1e-3, 5e-3
+#: Shards of the first cut for an engine that does not tell how many workers it has.
+_FIRST = 64
+#: Tasks that are out at most.
+_MOST_OUT = 2**16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the user says of an engine; see `fermiac.executor.Sharded`."""
+
+    n_workers: int | None = None
+    rows: int | None = None
+    retries: int = 3
+    lost: tuple[type[BaseException], ...] = ()
+
+
+class Shard:
+    """Some units on their way to a worker."""
+
+    __slots__ = ("attempt", "losses", "sent", "start", "stop")
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.start, self.stop = start, stop
+        self.attempt = self.losses = 0
+        #: Whether the work itself went with it.
+        self.sent = False
+
+
+class Dispatch:
+    """One function on the workers of an engine, for the length of one run.
+
+    Parameters
+    ----------
+    engine : Engine
+    plan : Plan
+    work : callable
+        What is done with the arguments of a shard. It is sent to every worker once.
+    tick : callable
+        See `Tick`.
+    unit : str
+        The plural of what is counted, for messages.
+    whole : bool, default False
+        Whether shards are parts of a whole call, which may take long, and not points of a batch.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        plan: Plan,
+        work: Callable[..., Any],
+        tick: Tick,
+        unit: str = "rows",
+        whole: bool = False,
+    ) -> None:
+        if not (whole or engine.pointwise):
+            raise ArgumentError(
+                f"executor: {engine.name} starts a job for every task, which takes seconds, and "
+                "this call sends every batch of points; give it to a call that sends whole runs, "
+                "chains or rows, or cut the call yourself into jobs (see the page Past one machine)"
+            )
+        self._engine, self._plan, self._tick = engine, plan, tick
+        self._unit, self._whole = unit, whole
+        # Threads share the object itself.
+        self._work = work if engine.shares_memory else None
+        self._pickled = b"" if self._work is not None else _pickle(work)
+        self._digest = blake2b(self._pickled, digest_size=16).digest()
+        self._is_small = len(self._pickled) <= _SMALL
+        # Workers that have asked for the work, that have it, and answers that are under way.
+        self._asked: set[str] = set()
+        self._have: set[str] = set()
+        self._answers = 0
+        self._workers: int | None = None
+        self._asked_at = -math.inf
+        self._out = engine.least_out  # where the engine does not tell
+        self._cost = math.nan  # seconds of a unit
+        self._tasks, self._spent, self._began = 0, 0.0, 0.0
+        self._per_task = _GUESS
+        self._ticked = time.monotonic()
+
+    def close(self) -> None:
+        """Give back what the engine made for the run."""
+        self._engine.close()
+
+    def __call__(
+        self,
+        n: int,
+        arguments: Callable[[int, int], tuple[Any, ...]],
+        check: Callable[[Any, int, int], str | None],
+        align: int = 1,
+    ) -> Iterator[tuple[int, int, Any]]:
+        """Give (start, stop, value) of every shard, in the order in which they are done.
+
+        Parameters
+        ----------
+        n : int
+            The number of units.
+        arguments : callable
+            Returns the arguments of the work for the units from a start to a stop.
+        check : callable
+            Returns what is wrong with a value for these units, or None.
+        align : int, default 1
+            The starts of shards are multiples of it.
+        """
+        done: SimpleQueue[Future[Any]] = SimpleQueue()
+        running: dict[Future[Any], Shard] = {}
+        again: list[Shard] = []
+        paused: list[tuple[float, Shard]] = []
+        at = n_done = 0
+        swept = time.monotonic()
+        full: tuple[float, float, int] | None = None  # see `_widen`
+        self._began = self._clock()
+        try:
+            while at < n or again or paused or running:
+                while paused and paused[0][0] <= time.monotonic():
+                    again.append(paused.pop(0)[1])
+                limit = self._limit()
+                while (at < n or again) and len(running) + len(paused) < limit:
+                    if again:
+                        shard = again.pop()
+                    else:
+                        stop = min(n, at + self._size(n, align))
+                        shard, at = Shard(at, stop), stop
+                    try:
+                        future = self._submit(shard, arguments)
+                    except Exception as error:
+                        if not self._is_lost(error):
+                            raise
+                        again.append(self._lost(shard, n, error))
+                        continue
+                    running[future] = shard
+                    future.add_done_callback(done.put)
+                    if not done.empty():
+                        break  # the sizes of the next follow its time
+                self._engine.start()
+                if full is None and self._count() is None and len(running) >= limit:
+                    full = (time.monotonic(), 0.0, 0)
+                ended = _drained(done, self._wait(paused))
+                now = time.monotonic()
+                if ended:
+                    swept = now
+                elif now - swept > _ASK:  # the end of a future may not have been told
+                    swept = now
+                    ended = [future for future in running if future.done()]
+                if now - self._ticked >= _TICK / 2 or not ended:
+                    self._ticked = now
+                    self._tick(n_done)
+                # In the order of the units: of several failures the first is raised.
+                shards = [(running.pop(f), f) for f in ended if f in running]
+                if len(shards) > 1:
+                    shards.sort(key=lambda pair: pair[0].start)
+                for shard, future in shards:
+                    got = self._result(future, shard, n)
+                    if got is None:  # the shard was lost
+                        again.append(shard)
+                        continue
+                    if got[0] == worker.ASKS:
+                        # The next answers go out at once, and then the workers need time for them.
+                        if self._answers + len(self._have) >= len(self._asked):
+                            paused.append((time.monotonic() + _PAUSE, shard))
+                        else:
+                            again.append(shard)
+                        continue
+                    seconds, value = got[2], got[3]
+                    wrong = check(value, shard.start, shard.stop)
+                    if wrong is not None:
+                        raise self._rubbish(
+                            f"a worker gave {shown(value)} for {self._place(shard)} where "
+                            f"{wrong} is"
+                        )
+                    n_done += shard.stop - shard.start
+                    self._learn(seconds / (shard.stop - shard.start))
+                    if full is not None:
+                        full = self._widen(full, seconds, limit)
+                    self._tasks += 1
+                    if self._tasks % _MEASURED == 0:
+                        self._measure()
+                    yield shard.start, shard.stop, value
+        finally:
+            self._measure()
+            for future in running:
+                self._engine.cancel(future)
+
+    def _wait(self, paused: list[tuple[float, Shard]]) -> float:
+        """Return the seconds to wait for a shard at most."""
+        return min(_TICK, max(0.0, paused[0][0] - time.monotonic())) if paused else _TICK
+
+    def _clock(self) -> float:
+        """Return the processor time of the coordinator, threads of the engine included."""
+        return time.thread_time() if self._engine.shares_memory else time.process_time()
+
+    def _measure(self) -> None:
+        """Find the coordinator's time for one shard."""
+        now = self._clock()
+        self._spent += now - self._began
+        self._began = now
+        if self._tasks >= _MEASURED:
+            self._per_task = min(max(self._spent / self._tasks, 1e-5), _LONGEST)
+
+    def _count(self) -> int | None:
+        """Return the number of workers now, if it is known."""
+        if self._plan.n_workers is not None:
+            return self._plan.n_workers
+        now = time.monotonic()
+        if now - self._asked_at > _ASK:
+            self._workers = self._engine.n_workers()
+            self._asked_at = time.monotonic()
+        return self._workers
+
+    def _limit(self) -> int:
+        """Return how many shards may be out."""
+        count = self._count()
+        if self._plan.n_workers is not None:
+            return 2 * self._plan.n_workers
+        if count is None:
+            return self._out
+        return min(max(self._engine.least_out, 2 * count), _MOST_OUT)
+
+    def _widen(
+        self, full: tuple[float, float, int], seconds: float, limit: int
+    ) -> tuple[float, float, int] | None:
+        """Adapt the number of shards that are out to the workers that seem to be there.
+
+        `full` has the time since which as many as allowed are out, and the seconds and the number
+        of shards that came back since.
+        """
+        since, busy, count = full[0], full[1] + seconds, full[2] + 1
+        if count < limit:
+            return since, busy, count
+        working = busy / max(time.monotonic() - since, 1e-9)
+        # Workers that are busy with a third of it may be joined by others.
+        if working > limit / 3:
+            self._out = min(2 * limit, _MOST_OUT)
+        elif working < limit / 8:
+            self._out = max(limit // 2, self._engine.least_out)
+        return None
+
+    def _size(self, n: int, align: int) -> int:
+        """Return how many units the next shard has."""
+        if self._plan.rows is not None:
+            return max(align, self._plan.rows // align * align)
+        count = self._count()
+        workers = max(1, self._out // 2 if count is None else count)
+        if math.isnan(self._cost):
+            # The first tell what a unit costs: of whole calls small ones, which lose no time.
+            few = 1 if not self._engine.pointwise else MOST_A_WORKER if self._whole else 2
+            shards = _FIRST if count is None else few * workers
+            if self._plan.n_workers is None and not self._engine.in_rounds:
+                shards = max(shards, self._engine.least_out)  # for workers that come
+        else:
+            shards = n_shards(self._cost * n, workers, self._per_task, self._whole)
+        return -(-n // (shards * align)) * align
+
+    def _learn(self, cost: float) -> None:
+        """Take the seconds of a unit into account."""
+        self._cost = cost if math.isnan(self._cost) else 0.8 * self._cost + 0.2 * cost
+
+    def _submit(self, shard: Shard, arguments: Callable[[int, int], tuple[Any, ...]]) -> Any:
+        args = arguments(shard.start, shard.stop)
+        try:
+            if self._work is not None:
+                future = self._engine.submit(worker.in_thread, self._work, args)
+            else:
+                handed = None if self._is_small else self._engine.hand_over(self._pickled)
+                pickled = self._enclosed(shard) if handed is None else None
+                call = (self._digest, pickled, _core.isa_level, shard.attempt, args)
+                more = () if handed is None else (handed,)
+                future = self._engine.submit(worker.run, call, *more)
+        except BrokenExecutor:
+            raise
+        except RuntimeError as error:
+            if self._is_lost(error):
+                raise
+            raise WorkerError(
+                f"{self._engine.name} takes no work ({error}); it must stay open until the run "
+                "has ended"
+            ) from error
+        shard.attempt += 1
+        if not isinstance(future, Future):
+            raise self._rubbish(f"submit gave {shown(future)} where a Future is")
+        return future
+
+    def _enclosed(self, shard: Shard) -> bytes | None:
+        """Return what of the work goes with a shard."""
+        if self._is_small:
+            return self._pickled
+        # One answer for each worker that has asked.
+        shard.sent = self._answers + len(self._have) < len(self._asked)
+        self._answers += shard.sent
+        return self._pickled if shard.sent else None
+
+    def _result(self, future: Future[Any], shard: Shard, n: int) -> tuple[Any, ...] | None:
+        """Return what a worker returned, None if it was lost; raise what the work raised."""
+        if shard.sent:
+            self._answers -= 1
+            shard.sent = False
+        # Not by `result`, whose KeyboardInterrupt may be that of this process.
+        error: BaseException | None
+        try:
+            error = future.exception()
+        except CancelledError as cancelled:
+            error = cancelled
+        if error is not None:
+            if not self._is_lost(error):
+                self._note(error, shard, n)
+                raise error
+            self._lost(shard, n, error)
+            return None
+        got: Any = future.result()
+        if isinstance(got, tuple) and len(got) > 1:
+            kind, name = got[:2]
+            if kind == worker.DONE and len(got) == 4:
+                shard.losses = 0
+                self._have.add(name)
+                self._asked.add(name)
+                return got
+            if kind == worker.ASKS and not self._is_small:
+                self._have.discard(name)  # it may have forgotten the work
+                self._asked.add(name)
+                return got
+            if kind == worker.FAILED and isinstance(got[-1], BaseException):
+                self._note(got[-1], shard, n)
+                raise got[-1]
+        raise self._rubbish(
+            f"a worker gave {shown(got)} for {self._place(shard)} where a result is"
+        )
+
+    def _is_lost(self, error: BaseException) -> bool:
+        return isinstance(error, self._plan.lost) or self._engine.is_lost(error)
+
+    def _lost(self, shard: Shard, n: int, error: BaseException) -> Shard:
+        """Make ready for another attempt at a shard."""
+        shard.losses += 1
+        if shard.losses > self._plan.retries:
+            times = "once" if shard.losses == 1 else f"{shard.losses} times in a row"
+            raise WorkerError(
+                f"a worker of {self._engine.name} was lost {times} with {self._place(shard)} of "
+                f"{n} ({type(error).__name__}: {error}); look for its own message: a crash of "
+                "native code, the system's out-of-memory killer, os._exit, or a script whose pool "
+                "is not started under `if __name__ == '__main__':`"
+            ) from error
+        self._engine.recover(error)
+        # The workers that have the work may be gone, and others ask again.
+        self._have.clear()
+        self._asked.clear()
+        return shard
+
+    def _place(self, shard: Shard) -> str:
+        return f"{self._unit} {shard.start} to {shard.stop - 1}"
+
+    def _rubbish(self, what: str) -> WorkerError:
+        return WorkerError(
+            f"{self._engine.name}: {what} needed; it must run the function that it is given, and "
+            "return what that returns"
+        )
+
+    def _note(self, error: BaseException, shard: Shard, n: int) -> None:
+        error.add_note(f"raised in a worker of {self._engine.name}, {self._place(shard)} of {n}")
+
+
+def _drained(done: SimpleQueue[Future[Any]], seconds: float) -> list[Future[Any]]:
+    """Return the futures that are done, and wait for the first."""
+    ended: list[Future[Any]] = []
+    try:
+        ended.append(done.get(timeout=seconds))
+        while True:
+            ended.append(done.get_nowait())
+    except Empty:
+        return ended
+
+
+def _pickle(work: Any) -> bytes:
+    try:
+        from cloudpickle import dumps
+    except ImportError:
+        from pickle import dumps
+    try:
+        return bytes(dumps(work, pickle.HIGHEST_PROTOCOL))
+    except Exception as error:
+        kind = type(getattr(work, "_target", work)).__name__
+        raise ArgumentError(
+            f"executor: the target, a {kind}, cannot be sent to the workers "
+            f"({type(error).__name__}: {error}); define it at the top of a module, or let each "
+            'worker build it: target_factory="module:function", a function that returns it'
+        ) from error

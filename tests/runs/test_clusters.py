@@ -1,0 +1,274 @@
+"""Engines that are installed beside fermiac, with two workers on this machine.
+
+`make test-cluster` runs them in an environment of their own. A test is skipped where its engine is
+not installed. FERMIAC_TEST_KILLS says how many workers are killed in turn.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import worker_targets as targets
+from executor_help import expect, same, spawned
+
+import fermiac as fm
+
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.timeout(300),
+    # Engines leave sockets and processes to the collector, and warn of their own settings.
+    pytest.mark.filterwarnings("ignore"),
+]
+SUPPORT = str(Path(targets.__file__).parent)
+PATHS = os.pathsep.join([SUPPORT, str(Path(fm.__file__).parents[1])])
+
+
+@contextmanager
+def dask_client(**cluster: Any) -> Iterator[Any]:
+    dask = pytest.importorskip("dask")
+    distributed = pytest.importorskip("distributed")
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", **cluster}
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(**settings) as made,
+        distributed.Client(made) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def ray_module(tmp_path: Path) -> Iterator[Any]:
+    ray = pytest.importorskip("ray")
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": PATHS}},
+        object_store_memory=200 << 20,
+        _node_ip_address="127.0.0.1",
+    )
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def loky_executor(tmp_path: Path) -> Iterator[Any]:
+    loky = pytest.importorskip("loky")
+    yield loky.get_reusable_executor(max_workers=2, timeout=60)
+    loky.get_reusable_executor().shutdown(kill_workers=True)
+
+
+@contextmanager
+def plain_loky(tmp_path: Path) -> Iterator[Any]:
+    loky = pytest.importorskip("loky")
+    executor = loky.ProcessPoolExecutor(max_workers=2)
+    yield executor
+    executor.shutdown(kill_workers=True)
+
+
+@contextmanager
+def parsl_executor(tmp_path: Path) -> Iterator[Any]:
+    pytest.importorskip("parsl")
+    from parsl import Config, HighThroughputExecutor
+    from parsl.concurrent import ParslPoolExecutor
+    from parsl.providers import LocalProvider
+
+    config = Config(
+        [
+            HighThroughputExecutor(
+                max_workers_per_node=2,
+                address="127.0.0.1",
+                provider=LocalProvider(init_blocks=1, max_blocks=1),
+            )
+        ],
+        run_dir=str(tmp_path),
+    )
+    with ParslPoolExecutor(config) as executor:
+        yield executor
+
+
+@contextmanager
+def joblib_generator(tmp_path: Path) -> Iterator[Any]:
+    joblib = pytest.importorskip("joblib")
+    yield joblib.Parallel(n_jobs=2, return_as="generator_unordered")
+
+
+@contextmanager
+def joblib_list(tmp_path: Path) -> Iterator[Any]:
+    joblib = pytest.importorskip("joblib")
+    yield joblib.Parallel(n_jobs=2)
+
+
+@contextmanager
+def process_pool(tmp_path: Path) -> Iterator[Any]:
+    with spawned(2) as executor:
+        yield executor
+
+
+@contextmanager
+def dask(tmp_path: Path) -> Iterator[Any]:
+    with dask_client() as client:
+        # A cluster of a fixed size may end with no worker at all, without fermiac as well.
+        client.cluster.adapt(minimum=2, maximum=2)
+        yield client
+
+
+@contextmanager
+def schwimmbad_pool(tmp_path: Path) -> Iterator[Any]:
+    schwimmbad = pytest.importorskip("schwimmbad")
+    with schwimmbad.MultiPool(2) as pool:
+        yield pool
+
+
+ENGINES: list[Callable[[Path], Any]] = [
+    process_pool, dask, ray_module, loky_executor, plain_loky, parsl_executor, joblib_generator,
+    joblib_list, schwimmbad_pool,
+]  # fmt: skip
+#: Those that go on after a worker was killed.
+RECOVER = [process_pool, dask, ray_module, loky_executor, plain_loky, parsl_executor]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any) -> None:
+    """Workers that are not started by this process import the targets; ray writes to no home."""
+    monkeypatch.setenv("PYTHONPATH", PATHS)
+    monkeypatch.setenv("HOME", str(tmp_path_factory.getbasetemp()))
+    scripts = str(Path(sys.executable).parent)
+    monkeypatch.setenv("PATH", os.pathsep.join([scripts, os.environ["PATH"]]))
+
+
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.__name__)
+def test_bits_errors_and_large_targets(engine: Any, tmp_path: Path) -> None:
+    (tmp_path / "loads").mkdir()
+    local = expect(targets.moments)
+    with engine(tmp_path) as executor:
+        assert same(expect(targets.moments, executor=executor), local)
+        for n_workers, rows in [(1, None), (8, None), (None, 97)]:
+            shards = fm.executor.Sharded(executor, n_workers, rows)
+            assert same(expect(targets.moments, executor=shards), local)
+        heavy = targets.Heavy(50, tmp_path / "loads")
+        assert same(expect(heavy, executor=executor), local)
+        with pytest.raises(RuntimeError, match="too high") as caught:
+            expect(targets.FailsAbove(2.0), executor=executor)
+        assert any("rows " in note for note in caught.value.__notes__)
+        assert same(expect(targets.moments, executor=executor), local)
+    assert 1 <= len(list((tmp_path / "loads").iterdir())) <= 4
+
+
+@pytest.mark.parametrize("engine", RECOVER, ids=lambda engine: engine.__name__)
+def test_killed_workers(engine: Any, tmp_path: Path) -> None:
+    local = expect(targets.moments, n=400, method="mc")
+    rng = np.random.default_rng(0)
+    with engine(tmp_path) as executor:
+        for i in range(int(os.environ.get("FERMIAC_TEST_KILLS", "2"))):
+            folder = tmp_path / f"seen-{i}"
+            folder.mkdir()
+            stop = threading.Thread(target=kill_one, args=(folder, rng.uniform(0.0, 0.5)))
+            stop.start()
+            slow = targets.Slow(0.005, folder)
+            given = executor
+            if engine in (process_pool, plain_loky) and i:
+                with engine(tmp_path) as given:  # the one before is broken for its user
+                    got = expect(slow, n=400, method="mc", executor=given)
+            else:
+                got = expect(slow, n=400, method="mc", executor=given)
+            assert same(got, local)
+            stop.join()
+
+
+def kill_one(folder: Path, seconds: float) -> None:
+    """Kill a process that works, some time after it was seen first."""
+    while not list(folder.iterdir()):
+        time.sleep(0.01)
+    time.sleep(seconds)
+    os.kill(int(next(folder.iterdir()).name), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(("first", "then"), [(0, 3), (1, 3), (3, 1)])
+def test_a_dask_cluster_that_grows_or_shrinks(first: int, then: int, tmp_path: Path) -> None:
+    with dask_client(n_workers=first) as client:
+        timer = threading.Timer(0.5, lambda: client.cluster.scale(then))
+        timer.start()
+        slow = targets.Slow(0.02, tmp_path)
+        start = time.time()
+        assert same(
+            expect(slow, n=1500, method="mc", executor=client),
+            expect(targets.moments, n=1500, method="mc"),
+        )
+        middle = (start + time.time()) / 2
+        timer.join()
+    late = [f.name for f in tmp_path.iterdir() if float(f.read_text().split()[-1]) > middle]
+    assert len(late) == then if then > first else len(late) >= 1
+
+
+def test_an_adaptive_dask_cluster(tmp_path: Path) -> None:
+    with dask_client(n_workers=0) as client:
+        client.cluster.adapt(minimum=0, maximum=3)
+        got = expect(targets.Slow(0.002, tmp_path), executor=client)
+    assert same(got, expect(targets.moments))
+
+
+def test_submitit_takes_no_points(tmp_path: Path) -> None:
+    submitit = pytest.importorskip("submitit")
+    executor = submitit.AutoExecutor(folder=tmp_path, cluster="local")
+    with pytest.raises(fm.errors.ArgumentError, match="starts a job for every task"):
+        expect(targets.moments, executor=executor)
+
+
+MPI = """
+    import sys
+    from mpi4py.futures import MPIPoolExecutor, MPICommExecutor
+    import worker_targets as targets
+    from executor_help import expect, same
+    import fermiac as fm
+
+    def main():
+        local = expect(targets.moments)
+        with MPIPoolExecutor() as executor:
+            assert fm.executor.Sharded(executor).n_workers == 2
+            assert same(expect(targets.moments, executor=executor), local)
+            assert same(expect(targets.Large(), executor=executor), expect(targets.Large()))
+        print("equal bits", flush=True)
+
+    def common():
+        with MPICommExecutor() as executor:
+            if executor is not None:
+                assert same(expect(targets.moments, executor=executor), expect(targets.moments))
+                print("equal bits", flush=True)
+
+    if __name__ == "__main__":
+        common() if "common" in sys.argv else main()
+"""
+
+
+@pytest.mark.parametrize("how", ["pool", "common"])
+def test_mpi(how: str, tmp_path: Path) -> None:
+    pytest.importorskip("mpi4py")
+    mpirun = shutil.which("mpirun")
+    if mpirun is None:
+        pytest.skip("no mpirun")
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(MPI))
+    root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
+    module = ["-m", "mpi4py.futures"] if how == "pool" else ["-m", "mpi4py"]
+    done = subprocess.run(
+        [mpirun, *root, "--oversubscribe", "-n", "3", sys.executable, *module, str(script), how],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n").count("equal bits") == 1

@@ -1,0 +1,294 @@
+"""Engines without a package of their own: pools, and executors made for the tests."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import worker_targets as targets
+from executor_help import expect, same, spawned
+
+import fermiac as fm
+from fermiac.errors import ArgumentError, WorkerError
+from fermiac.runs import worker
+from fermiac.runs.cutting import n_shards
+from fermiac.runs.dispatch import Dispatch, Plan
+from fermiac.runs.engines import engine_of
+
+
+class MapOnly:
+    """What has a method `map` alone, as the pools of schwimmbad."""
+
+    size = 2
+
+    def map(self, f: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        with ThreadPoolExecutor(2) as pool:
+            return list(pool.map(f, items))
+
+
+class ForgetsOne(MapOnly):
+    def map(self, f: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+        return super().map(f, items)[:-1]
+
+
+def test_no_engine_is_imported() -> None:
+    code = (
+        "import sys, fermiac as fm; fm.executor.Sharded; print([m for m in ('dask', 'distributed', "
+        "'ray', 'joblib', 'loky', 'parsl', 'submitit', 'mpi4py', 'multiprocessing.pool') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Any]:
+    with multiprocessing.get_context("spawn").Pool(2) as made:
+        yield made
+
+
+def test_a_pool_of_multiprocessing(pool: Any) -> None:
+    assert fm.executor.Sharded(pool).n_workers == 2
+    assert same(expect(targets.moments, executor=pool), expect(targets.moments))
+    assert same(expect(targets.Large(), executor=pool), expect(targets.Large()))
+    with pytest.raises(RuntimeError, match="too high") as caught:
+        expect(targets.FailsAbove(2.0), executor=pool)
+    assert "raised in a worker of Pool, rows " in "\n".join(caught.value.__notes__)
+
+
+def test_a_pool_of_threads_shares_the_target() -> None:
+    lock = threading.Lock()
+
+    def locked(x: Any) -> Any:
+        with lock:
+            return targets.moments(x)
+
+    with ThreadPool(2) as threads:
+        assert same(expect(locked, executor=threads), expect(targets.moments))
+    with pytest.raises(WorkerError, match="it must stay open until the run has ended"):
+        expect(locked, executor=threads)
+
+
+def test_an_object_with_map_alone() -> None:
+    assert fm.executor.Sharded(MapOnly()).n_workers == 2
+    assert same(expect(targets.moments, executor=MapOnly()), expect(targets.moments))
+    with pytest.raises(RuntimeError, match="gave no result for 1 of"):
+        expect(targets.moments, executor=ForgetsOne())
+
+
+def module_ray(initialised: bool) -> Any:
+    """The part of ray that is used, with threads for its workers."""
+    ray: Any = ModuleType("ray")
+    ray.threads = ThreadPoolExecutor(2)
+    ray.puts = 0
+
+    class Reference:
+        def __init__(self, future: Future[Any]) -> None:
+            self._future = future
+
+        def future(self) -> Future[Any]:
+            return self._future
+
+    def put(value: Any) -> Any:
+        ray.puts += 1
+        return value
+
+    def remote(function: Any) -> Any:
+        class Remote:
+            @staticmethod
+            def remote(*args: Any) -> Reference:
+                return Reference(ray.threads.submit(function, *args))
+
+        return Remote
+
+    ray.put, ray.remote = put, remote
+    ray.is_initialized = lambda: initialised
+    ray.cluster_resources = lambda: {"CPU": 2.0}
+    ray.cancel = lambda reference: reference._future.cancel()
+    return ray
+
+
+def test_the_module_ray() -> None:
+    with pytest.raises(ArgumentError, match=r"call ray\.init\(\) first"):
+        expect(targets.moments, executor=module_ray(False))
+    ray = module_ray(True)
+    assert repr(fm.executor.Sharded(ray)) == "Sharded(ray, n_workers=2, rows=None)"
+    assert same(expect(targets.moments, executor=ray), expect(targets.moments))
+    assert ray.puts == 0
+    assert same(expect(targets.Large(), executor=ray), expect(targets.Large()))
+    assert ray.puts == 1
+    ray.threads.shutdown()
+
+
+def test_jobs_are_not_for_single_points() -> None:
+    kind = type("Executor", (), {"__module__": "submitit.core.core"})
+    with pytest.raises(ArgumentError, match="starts a job for every task, which takes seconds"):
+        expect(targets.moments, executor=kind())
+
+
+class Spy(Executor):
+    """Counts how often the work itself is sent."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self._max_workers = executor._max_workers  # type: ignore[attr-defined]
+        self.sent = self.calls = 0
+
+    def submit(self, f: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.calls += 1
+        self.sent += args[0][1] is not None
+        return self.executor.submit(f, *args, **kwargs)
+
+
+def test_a_large_target_is_sent_to_workers_that_ask(tmp_path: Path) -> None:
+    with spawned(2) as executor:
+        spy = Spy(executor)
+        got = expect(targets.Heavy(5, tmp_path), executor=fm.executor.Sharded(spy, rows=50))
+        assert same(got, expect(targets.moments))
+    assert spy.calls > 50
+    # An answer may reach a worker that has the work by now; it is then sent again.
+    assert spy.sent <= 4
+    assert len(list(tmp_path.iterdir())) <= 2
+
+
+class Weighed(ProcessPoolExecutor):
+    """Weighs what goes to its processes."""
+
+    heaviest = 0
+
+    def submit(self, f: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.heaviest = max(self.heaviest, len(pickle.dumps((f, args))))
+        return super().submit(f, *args, **kwargs)
+
+
+def test_processes_of_this_machine_read_a_large_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loads").mkdir()
+    (tmp_path / "files").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "files"))
+    with Weighed(2, multiprocessing.get_context("spawn")) as executor:
+        got = expect(targets.Heavy(5, tmp_path / "loads"), executor=executor)
+    assert same(got, expect(targets.moments))
+    assert executor.heaviest < 200_000
+    assert len(list((tmp_path / "loads").iterdir())) <= 2
+    assert not list((tmp_path / "files").iterdir())
+
+
+class Virtual(Executor):
+    """Workers that take some time and no processor; their number may change."""
+
+    def __init__(self, n_workers: int, seconds: float, tells: bool) -> None:
+        self.n, self.seconds = n_workers, seconds
+        self.waiting: list[Any] = []
+        self.busy = self.most = self.widest = 0
+        self.lock = threading.Lock()
+        if tells:
+            type(self)._max_workers = property(lambda self: self.n)  # type: ignore[attr-defined]
+
+    def submit(self, f: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        with self.lock:
+            self.waiting.append((future, args[0][-1]))
+            self.widest = max(self.widest, len(self.waiting) + self.busy)
+            self._start()
+        return future
+
+    def _start(self) -> None:
+        while self.waiting and self.busy < self.n:
+            future, args = self.waiting.pop(0)
+            self.busy += 1
+            self.most = max(self.most, self.busy)
+            seconds = self.seconds * (args[1] - args[0])
+            timer = threading.Timer(seconds, self._end, (future, seconds, args))
+            timer.daemon = True
+            timer.start()
+
+    def _end(self, future: Future[Any], seconds: float, args: Any) -> None:
+        future.set_result((worker.DONE, "a", seconds, args))
+        with self.lock:
+            self.busy -= 1
+            self._start()
+
+
+class Told(Virtual):
+    pass
+
+
+def dispatched(
+    executor: Executor, n: int, plan: Plan | None = None, align: int = 1, **settings: Any
+) -> Any:
+    """The shards of a range of units, in order."""
+    work = Dispatch(
+        engine_of(executor), plan or Plan(), targets.moments, lambda done: None, **settings
+    )
+    shards = [(a, b) for a, b, _ in work(n, lambda a, b: (a, b), lambda *_: None, align)]
+    shards.sort()
+    assert [a for a, _ in shards[1:]] == [b for _, b in shards[:-1]]
+    assert (shards[0][0], shards[-1][1]) == (0, n)
+    return shards
+
+
+def test_workers_that_are_not_told_are_found() -> None:
+    executor = Virtual(40, 0.02, tells=False)
+    dispatched(executor, 600, Plan(rows=1))
+    assert executor.most == 40
+    assert executor.widest <= 256
+
+
+def test_workers_that_come_get_work() -> None:
+    executor = Told(1, 0.02, tells=True)
+    threading.Timer(0.5, lambda: setattr(executor, "n", 8)).start()
+    start = time.monotonic()
+    dispatched(executor, 400, Plan(rows=2))
+    assert executor.most == 8
+    assert time.monotonic() - start < 6.0
+
+
+def test_shards_of_whole_calls_start_small_and_are_aligned() -> None:
+    shards = dispatched(Told(4, 1e-6, tells=True), 6400, whole=True, align=64)
+    assert all(a % 64 == 0 for a, _ in shards)
+    assert 4 <= len(shards) <= 80
+
+
+def test_numbers_of_shards() -> None:
+    # Cheap batches are not cut, however many workers there are.
+    assert n_shards(1e-3, 10_000, 1e-3, False) == 2
+    # Work that keeps everybody busy is cut finely, and no finer than the coordinator can hand out.
+    assert n_shards(1e6, 10, 1e-3, False) == 200
+    assert n_shards(1e6, 10_000, 1e-3, False) == 50_000
+    assert n_shards(float("inf"), 4, 1e-3, False) == 80
+    # Between the two, each shard takes as long as the coordinator needs for all of them, twice.
+    few = n_shards(65_536 * 0.1, 10_000, 1e-3, False)
+    assert few == pytest.approx(np.sqrt(6553.6 / 2e-3), rel=1e-2)
+    # Whole calls: a shard a worker where they are short, 10 s or 2 W s where they are long.
+    assert n_shards(8.0, 16, 1e-3, True) == 16
+    assert n_shards(1000.0, 16, 1e-3, True) == 100
+    assert n_shards(1e9, 10_000, 2.4e-3, True) == 200_000
+
+
+def test_an_executor_that_never_tells_of_an_end() -> None:
+    class Silent(Future):  # type: ignore[type-arg]
+        def add_done_callback(self, fn: Any) -> None:
+            pass
+
+    class Quiet(Executor):
+        def submit(self, f: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            future = Silent()
+            future.set_result(f(*args, **kwargs))
+            return future
+
+    got = expect(targets.moments, method="mc", executor=Quiet())
+    assert same(got, expect(targets.moments, method="mc"))
