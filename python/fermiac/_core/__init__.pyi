@@ -48,6 +48,13 @@ from fermiac._core.privacy import (
     watermark_numbers,
     watermark_transform_key,
 )
+from fermiac._core.resample import (
+    resample_bootstrap,
+    resample_evaluate,
+    resample_leave_one_out,
+    resample_rows,
+    resample_weights,
+)
 from fermiac._core.score import (
     GaussianMixture,
     GibbsRun,
@@ -150,7 +157,12 @@ __all__ = [
     "privacy_roc",
     "privacy_split",
     "privacy_stream",
+    "resample_bootstrap",
+    "resample_evaluate",
     "resample_indices",
+    "resample_leave_one_out",
+    "resample_rows",
+    "resample_weights",
     "score_adaptive",
     "score_brownian",
     "score_choose_tokens",
