@@ -50,9 +50,15 @@ from fermiac._core.privacy import (
 )
 from fermiac._core.resample import (
     resample_bootstrap,
+    resample_choices,
+    resample_coefficients,
     resample_evaluate,
+    resample_exceedances,
     resample_leave_one_out,
+    resample_permute,
+    resample_rank_law,
     resample_rows,
+    resample_tails,
     resample_weights,
 )
 from fermiac._core.score import (
@@ -158,10 +164,16 @@ __all__ = [
     "privacy_split",
     "privacy_stream",
     "resample_bootstrap",
+    "resample_choices",
+    "resample_coefficients",
     "resample_evaluate",
+    "resample_exceedances",
     "resample_indices",
     "resample_leave_one_out",
+    "resample_permute",
+    "resample_rank_law",
     "resample_rows",
+    "resample_tails",
     "resample_weights",
     "score_adaptive",
     "score_brownian",

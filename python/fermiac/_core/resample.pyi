@@ -41,3 +41,47 @@ def resample_rows(
 def resample_weights(
     scheme: Mapping[str, Any], first: int, n: int, key: int, n_threads: int
 ) -> _F: ...
+def resample_permute(
+    kind: str,
+    blocks: Sequence[int],
+    firsts: Sequence[int],
+    x: _F | None,
+    y: _F,
+    first: int,
+    n: int,
+    key: int,
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> _F: ...
+def resample_coefficients(
+    kind: str,
+    blocks: Sequence[int],
+    firsts: Sequence[int],
+    x: _F | None,
+    first: int,
+    n: int,
+    key: int,
+    n_threads: int,
+) -> _F: ...
+def resample_exceedances(
+    kind: str,
+    blocks: Sequence[int],
+    firsts: Sequence[int],
+    x: _F | None,
+    data: _F,
+    observed: _F,
+    shifts: _F,
+    scales: _F,
+    squares: _F,
+    absolute: bool,
+    tolerance: float,
+    n: int,
+    key: int,
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.uint64], _F]: ...
+def resample_rank_law(scores: Sequence[int], first: int | None = None) -> _F: ...
+def resample_tails(
+    kind: str, x: _F | None, y: _F, first: int, observed: float, near: float
+) -> tuple[float, float]: ...
+def resample_choices(costs: _F, budget: float, most: int) -> int | None: ...

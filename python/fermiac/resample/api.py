@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
@@ -16,16 +15,9 @@ from fermiac.resample.data import SCHEMES, Labels, OnNan, SchemeName, take
 from fermiac.resample.intervals import METHODS, MethodName
 from fermiac.resample.problem import Problem
 from fermiac.resample.result import Bootstrap
-from fermiac.resample.statistics import STATISTICS, Statistic, StatisticName
+from fermiac.resample.statistics import Statistic, StatisticName, resolved
 
-__all__ = ["bootstrap", "resolved"]
-
-
-def resolved(given: Any) -> Statistic | None:
-    """Return a named statistic, or None for a callable."""
-    if callable(given) and not isinstance(given, Statistic | type):
-        return None
-    return STATISTICS.resolve(given)
+__all__ = ["bootstrap"]
 
 
 @public
@@ -171,9 +163,7 @@ def bootstrap(
     known = None if exact is None else yes("exact", exact)
     limit = None if tolerance is None else positive("tolerance", tolerance)
     key = key_of(rng)
-    data = take(
-        x, statistic=chosen, paired=paired, strata=strata, clusters=clusters, on_nan=on_nan
-    )
+    data = take(x, statistic=chosen, paired=paired, strata=strata, clusters=clusters, on_nan=on_nan)
     if chosen is not None:
         for argument, value in (("weights", weighted or None), ("batch", rows)):
             if value is not None:
@@ -218,6 +208,3 @@ def bootstrap(
         settings=settings,
         tolerance=limit,
     )
-
-
-Alternative = Literal["two-sided", "less", "greater"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -18,9 +19,10 @@ __all__ = ["Function", "StatisticFunction"]
 
 Array = NDArray[np.float64]
 StatisticFunction: TypeAlias = Callable[..., Any]
-"""``f(batch)``, where the batch has the shape (b, n) or (b, n, d) and the values (b,) or (b, k); for
-several samples ``f(batch, batch, ...)``; with ``weights=True`` ``f(x, ..., weights)`` with weights of
-the shape (b, n)."""
+"""``f(batch)``, where the batch has the shape (b, n) or (b, n, d) and the values (b,) or (b, k).
+
+For several samples ``f(batch, batch, ...)``; with ``weights=True`` ``f(x, ..., weights)`` with
+weights of the shape (b, n)."""
 #: Numbers of a batch, so that it stays in the cache and Ctrl-C is answered.
 _NUMBERS = 2**20
 #: Functions of NumPy that take their axis as an argument, which is why they are refused.
@@ -62,7 +64,9 @@ class Function:
                 "axis=1)"
             )
         made = cls(f, weighted, batch, data)
-        first = made._called(np.ones((1, data.units.n)) if weighted else np.arange(data.units.n)[None])
+        first = made._called(
+            np.ones((1, data.units.n)) if weighted else np.arange(data.units.n)[None]
+        )
         many = first.ndim == 2
         return cls(f, weighted, batch, data, many, first.shape[1] if many else 1), first.reshape(-1)
 
@@ -118,13 +122,13 @@ class Function:
         """Return replicates `first` to `first` + n - 1, at most a batch of them."""
         options = self.data.units.core(scheme)
         if self.weighted:
-            flat = _core.resample_weights(options, first, n, key, n_threads)
-            return self.values(flat.reshape(n, -1))
+            drawn = _core.resample_weights(options, first, n, key, n_threads)
+            return self.values(drawn.reshape(n, -1))
         flat, starts = _core.resample_rows(options, first, n, key, n_threads)
         if flat.size == n * self.data.units.n and (np.diff(starts) == self.data.units.n).all():
             return self.values(flat.reshape(n, -1))
         # Clusters of several sizes make resamples of several sizes.
-        parts = [self.values(flat[None, a:b]) for a, b in zip(starts, starts[1:], strict=False)]
+        parts = [self.values(flat[None, a:b]) for a, b in itertools.pairwise(starts)]
         return np.concatenate(parts)
 
     def leave_one_out(self) -> Array:
@@ -156,7 +160,7 @@ class Function:
         values = np.asarray(self.f(*arguments), dtype=np.float64).reshape(-1)
         if values.size != self.width:
             raise TargetError(
-                f"statistic: it returned {values.size} values for a resample of fewer observations; "
+                f"statistic: it returned {values.size} values for fewer observations; "
                 f"{self.width} are needed"
             )
         return values[None]

@@ -177,9 +177,7 @@ def _sample(name: str, given: Any) -> Array:
     return array
 
 
-def _shaped(
-    samples: list[Array], statistic: Statistic, paired: bool
-) -> tuple[list[Array], bool]:
+def _shaped(samples: list[Array], statistic: Statistic, paired: bool) -> tuple[list[Array], bool]:
     """Return the samples in the shapes that a statistic takes."""
     shapes = ", ".join(str(sample.shape) for sample in samples)
     name = statistic.name
@@ -217,7 +215,7 @@ def _kept(name: str, sample: Array, policy: str) -> NDArray[np.bool_]:
         )
     if np.isinf(sample).any():
         raise ArgumentError(f"{name}: an infinity given; finite numbers are needed")
-    return ~rows
+    return np.asarray(~rows)
 
 
 def _labels(name: str, given: Any, sizes: list[int]) -> Codes | None:

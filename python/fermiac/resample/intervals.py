@@ -198,9 +198,7 @@ def _bca(output: Output, tail: float) -> tuple[Ends, Method]:
         )
         instead: Method = "percentile" if output.q is None or output.sample is None else "order"
         output.warn(f"{what}, so that BCa has no meaning; the interval is that of {instead!r}")
-        return (
-            _order(output, tail) if instead == "order" else _percentile(output, tail)
-        ), instead
+        return (_order(output, tail) if instead == "order" else _percentile(output, tail)), instead
     z0 = float(ndtri(share))
     found = []
     for z in (float(ndtri(tail)), -float(ndtri(tail))):
@@ -287,7 +285,8 @@ def _apart(output: Output, tail: float) -> Ends:
 
 def _order(output: Output, tail: float) -> Ends:
     """Return the interval between order statistics, interpolated for the exact probability."""
-    assert output.sample is not None and output.q is not None
+    assert output.sample is not None
+    assert output.q is not None
     x = np.sort(output.sample)
     low, high = _lower_end(x, output.q, tail), -_lower_end(-x[::-1], 1 - output.q, tail)
     if not (math.isfinite(low) and math.isfinite(high)):

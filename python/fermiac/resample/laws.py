@@ -1,4 +1,4 @@
-"""Laws of resampled statistics that are known exactly: of means, of their differences, of quantiles.
+"""Exact laws of resampled statistics: of means, of their differences, of quantiles.
 
 The law of a resampled sum is a convolution of empirical laws. It is enumerated for few
 observations, and else computed by Fourier transforms of the data on a fine circle.
@@ -130,7 +130,7 @@ def _transformed(parts: list[Array], mean: float, sd: float) -> KnownLaw:
         product = factor if product is None else product * factor
     masses = np.roll(irfft(product, _CELLS), _CELLS // 2)
     reached = np.maximum.accumulate(np.cumsum(masses))
-    edges = mean + (np.arange(_CELLS) - _CELLS // 2 + 0.5) * cell
+    edges = mean + np.arange(0.5 - _CELLS // 2, _CELLS // 2, 1.0) * cell
     return _Circle(edges, np.clip(reached / reached[-1], 0.0, 1.0), mean, sd)
 
 

@@ -74,16 +74,17 @@ def _product(data: Data, statistic: Statistic, whole: Full, columns: list[Array]
     factor = n / (n - 1)
     xy = x @ y - factor * x * y
     if statistic.core == "cov":
-        return (xy / (n - 2))[:, None]
+        return np.asarray(xy / (n - 2))[:, None]
     xx, yy = x @ x - factor * x * x, y @ y - factor * y * y
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.clip(xy / np.sqrt(np.maximum(xx, 0) * np.maximum(yy, 0)), -1, 1)[:, None]
+        root = np.sqrt(np.maximum(xx, 0) * np.maximum(yy, 0))
+        return np.asarray(np.clip(xy / root, -1, 1))[:, None]
 
 
 def _ratio(data: Data, statistic: Statistic, whole: Full, columns: list[Array]) -> Array:
     x, y = columns
     with np.errstate(divide="ignore", invalid="ignore"):
-        return ((x.sum() - x) / (y.sum() - y))[:, None]
+        return np.asarray((x.sum() - x) / (y.sum() - y))[:, None]
 
 
 def _quantile(data: Data, statistic: Statistic, whole: Full, columns: list[Array]) -> Array:
@@ -100,7 +101,7 @@ def _quantile(data: Data, statistic: Statistic, whole: Full, columns: list[Array
         def rest(j: int, ordered: Array = ordered, at: NDArray[np.int64] = at) -> Array:
             """Return the value at place j without the value at each place."""
             j = min(j, ordered.size - 2)
-            return np.where(at > j, ordered[j], ordered[j + 1])
+            return np.asarray(np.where(at > j, ordered[j], ordered[j + 1]))
 
         low, high = rest(k), rest(k + 1)
         values = np.empty(n)

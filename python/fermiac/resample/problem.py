@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
-from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, FermiacWarning, HeavyTailWarning
 from fermiac.resample.callables import Function
 from fermiac.resample.data import Data, take, units_of
@@ -360,7 +359,7 @@ class Problem:
         settings: Mapping[str, Any],
         tolerance: float | None = None,
     ) -> Bootstrap:
-        """Draw replicates up to a total, after those of an earlier result, and return the result."""
+        """Return the result of replicates up to a total, after those of an earlier result."""
         workers = resolve_threads(n_threads)
         name = cast(MethodName, method)
         chosen = self.choose(name)
@@ -393,8 +392,8 @@ class Problem:
                 if stopped is not None and len(values) < 2:
                     stopped.partial_result = None  # type: ignore[attr-defined]
                     raise stopped
-                use_law = not len(values) or self.exact is not False
-                outputs = [self.output(j, values, errors, use_law) for j in range(k)]
+                # With replicates at hand all figures are theirs.
+                outputs = [self.output(j, values, errors, not len(values)) for j in range(k)]
                 found_interval = self.intervals(values, errors, name, prob, outputs)
                 worst = float(np.nanmax(found_interval.mc_error, initial=0.0))
                 if stopped is not None or tolerance is None or worst <= tolerance or not wanted:
@@ -430,8 +429,6 @@ class Problem:
                 FermiacWarning,
                 f"{self.name!r} is not defined in {lost} resamples, which were left out",
             ))  # fmt: skip
-        if not self.scalar or self.full.values.size == 1:
-            pass
         sds = np.array([o.sd() if o.law is not None or o.values.size > 1 else np.nan
                         for o in outputs])  # fmt: skip
         means = np.array([o.law.mean if o.law is not None
@@ -486,8 +483,3 @@ def _tail(x: Array) -> float:
             shapes.append(_core.khat(np.log(positive)))
     finite = [s for s in shapes if math.isfinite(s)]
     return max(finite, default=-math.inf)
-
-
-def unknown(statistic: Any) -> str:
-    """Return a statistic for a message."""
-    return shown(statistic)

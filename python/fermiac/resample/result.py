@@ -139,7 +139,10 @@ class Bootstrap(Result):
         rows = [
             f"{e:.6g} ± {s:.2g} [{a:.6g}, {b:.6g}]"
             for e, s, a, b in zip(
-                *(np.atleast_1d(c)[:3] for c in (self.estimate, self.stderr, self.lower, self.upper)),
+                *(
+                    np.atleast_1d(c)[:3]
+                    for c in (self.estimate, self.stderr, self.lower, self.upper)
+                ),
                 strict=True,
             )
         ]
@@ -166,7 +169,8 @@ class Bootstrap(Result):
             )
         if np.ndim(self.estimate) == 0:
             return float(np.var(self.replicates, ddof=1))
-        return np.asarray(np.cov(self.replicates, rowvar=False)).reshape(2 * (len(np.atleast_1d(self.estimate)),))  # fmt: skip
+        k = np.size(self.estimate)
+        return np.asarray(np.cov(self.replicates, rowvar=False)).reshape(k, k)
 
     def interval(self, prob: float | None = None, method: MethodName = "auto") -> Interval:
         """Return another interval from the same replicates.

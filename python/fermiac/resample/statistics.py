@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ __all__ = [
     "StatisticName",
     "TrimmedMean",
     "named",
+    "resolved",
 ]
 
 Array = NDArray[np.float64]
@@ -223,9 +224,17 @@ STATISTICS: Strategies[Statistic] = Strategies(
 )
 
 
+def resolved(given: Any) -> Statistic | None:
+    """Return a named statistic, or None for a callable."""
+    if callable(given) and not isinstance(given, Statistic | type):
+        return None
+    return STATISTICS.resolve(given)
+
+
 def named(name: str, core: str, parameters: tuple[float, ...]) -> Statistic:
     """Return the statistic of a saved result."""
-    if name in STATISTICS.names and name not in ("median", "trimmed_mean"):
-        return STATISTICS.resolve(name)
-    made = {"quantile": Quantile, "trimmed_mean": TrimmedMean}[core](*parameters)
-    return cast(Statistic, STATISTICS.resolve("median")) if name == "median" else made
+    if core == "quantile" and name != "median":
+        return Quantile(*parameters)
+    if core == "trimmed_mean":
+        return TrimmedMean(*parameters)
+    return STATISTICS.resolve(name)

@@ -78,6 +78,11 @@ pub fn choices(costs: &[f64], budget: f64, most: u64) -> Option<u64> {
         }
         true
     }
+    // All choices of the cheapest fit if they fit together; so the recursion is never deep.
+    let deep = (u64::BITS - most.leading_zeros()) as usize;
+    if costs.len() >= deep && costs[..deep].iter().sum::<f64>() <= budget {
+        return None;
+    }
     let mut count = 1;
     go_on(costs, 0, budget, &mut count, most).then_some(count)
 }

@@ -15,10 +15,14 @@
 //! # Ok::<(), fermiac_base::Error>(())
 //! ```
 
+mod exact;
+mod permute;
 mod replicates;
 mod scheme;
 mod statistic;
 
+pub use exact::{Tails, choices, group_law, group_tails, pair_tails, sign_law, sign_tails};
+pub use permute::{Columns, Design, Exceedances, Permutations, coefficients, exceedances, sums};
 pub use replicates::{Replicates, bootstrap, evaluate, leave_one_out, stream};
 pub use scheme::{Draw, Law, Scheme};
 pub use statistic::{Statistic, Statistics, statistics};

@@ -3,7 +3,7 @@
 //! The coefficients are 0 and 1 for two groups, -1 and 1 for signs, and the values of the other
 //! variable for pairs.
 
-use fermiac_base::alloc::{room, vec_of};
+use fermiac_base::alloc::{room, table_room, vec_of};
 use fermiac_base::par::{Context, pause};
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::{Error, Result};
@@ -214,6 +214,32 @@ pub fn sums(
     Ok(all)
 }
 
+/// The coefficients of permutations `first` to `first + n - 1`, one after the other. For pairs they
+/// are the values in another order.
+pub fn coefficients(
+    permutations: &Permutations,
+    first: u64,
+    n: usize,
+    key: u64,
+    context: &Context<'_>,
+) -> Result<Vec<f64>> {
+    let mut all = table_room("batch", n, permutations.n())?;
+    context.ordered_apart(
+        n,
+        permutations.n(),
+        |i| {
+            let mut room = permutations.room()?;
+            permutations.draw(&mut stream(key, first + i as u64), &mut room);
+            Ok(room.values)
+        },
+        |_, row| {
+            all.extend(row);
+            Ok(())
+        },
+    )?;
+    Ok(all)
+}
+
 /// Σ x in four interleaved parts.
 fn total(x: &[f64]) -> f64 {
     let mut parts = [0.0; 4];
@@ -352,7 +378,12 @@ fn panel(
 
 impl Exceedances {
     /// Adds the counts of a panel of columns, which follow the counted ones.
-    fn count(&mut self, columns: &Columns<'_>, panel: std::ops::Range<usize>, sums: &[[f64; PANEL]]) {
+    fn count(
+        &mut self,
+        columns: &Columns<'_>,
+        panel: std::ops::Range<usize>,
+        sums: &[[f64; PANEL]],
+    ) {
         for (sum, largest) in sums.iter().zip(&mut self.maxima) {
             for (s, j) in sum.iter().zip(panel.clone()) {
                 let mut t = (s - columns.shifts[j]) * columns.scales[j];

@@ -45,11 +45,8 @@ impl Worker {
     ) {
         let Self { draw, influence, room } = self;
         for statistic in statistics {
-            let with_error = if errors {
-                statistic.influence(&draw.weights, influence, room)
-            } else {
-                None
-            };
+            let with_error =
+                if errors { statistic.influence(&draw.weights, influence, room) } else { None };
             if let Some(value) = with_error {
                 to.values.push(value);
                 to.stderrs.push(scheme.stderr(draw, influence));

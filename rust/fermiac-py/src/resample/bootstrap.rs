@@ -173,7 +173,11 @@ fn resample_rows<'py>(
             scheme.n(),
             |i| {
                 let mut row = room("x", scheme.n())?;
-                scheme.draw_indices(&mut stream(key, first + i as u64), &mut scheme.room()?, &mut row);
+                scheme.draw_indices(
+                    &mut stream(key, first + i as u64),
+                    &mut scheme.room()?,
+                    &mut row,
+                );
                 Ok(row)
             },
             |_, row| {

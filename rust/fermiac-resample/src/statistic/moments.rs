@@ -139,11 +139,7 @@ impl Product {
     }
 
     fn of(&self, [total, _, _, xx, yy, xy]: [f64; 6]) -> f64 {
-        if self.correlation {
-            (xy / (xx * yy).sqrt()).clamp(-1.0, 1.0)
-        } else {
-            xy / (total - 1.0)
-        }
+        if self.correlation { (xy / (xx * yy).sqrt()).clamp(-1.0, 1.0) } else { xy / (total - 1.0) }
     }
 }
 

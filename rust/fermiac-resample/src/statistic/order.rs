@@ -132,11 +132,8 @@ impl Statistic for Deviation {
         let median = data.quantile(weights, 0.5);
         let total: f64 = weights.iter().sum();
         let place = if data.whole { (total - 1.0) * 0.5 } else { total * 0.5 * (1.0 - 1e-13) };
-        let (at, share) = if data.whole {
-            (place.floor(), place - place.floor())
-        } else {
-            (place, 0.0)
-        };
+        let (at, share) =
+            if data.whole { (place.floor(), place - place.floor()) } else { (place, 0.0) };
         // From the median outwards, the nearer of both neighbours is next.
         let mut above = data.x.partition_point(|x| *x <= median);
         let mut below = above;
@@ -150,7 +147,11 @@ impl Statistic for Deviation {
                 (Some(l), None) => (l, below - 1),
                 (None, None) => return low.unwrap_or(f64::NAN),
             };
-            if k < below { below -= 1 } else { above += 1 }
+            if k < below {
+                below -= 1
+            } else {
+                above += 1
+            }
             if weights[k] == 0.0 {
                 continue;
             }
