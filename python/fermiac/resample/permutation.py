@@ -637,7 +637,7 @@ def _of_function(
     )  # fmt: skip
     observed = float(called(first_row)[0])
     batch = rows or max(1, min(4096, 2**20 // len(y)))
-    parts = []
+    null = np.empty(n)
     for done in range(0, n, batch):
         now = min(batch, n - done)
         core_kind, x = ("signs", None) if kind == "signs" else ("pairs", place)
@@ -645,10 +645,9 @@ def _of_function(
         drawn = flat.reshape(now, -1)
         if kind == "groups":
             drawn = _assigned(drawn, inside)
-        parts.append(called(drawn))
+        null[done : done + now] = called(drawn)
         if report is not None:
             report(done + now, n)
-    null = np.concatenate(parts)
     near = _SAME * max(abs(observed), float(np.abs(null).max()))
     upper, lower = int((null >= observed - near).sum()), int((null <= observed + near).sum())
     fields = _sampled(observed, upper, lower, side, n, null)

@@ -28,8 +28,9 @@ from fermiac.results.result import Finding, warn
 __all__ = ["Intervals", "Problem"]
 
 Array = NDArray[np.float64]
-#: Observations from which on the tail of a sample is judged, and the shape that is heavy.
-_FROM, _HEAVY = 100, 0.7
+#: Observations from which on the tail of a sample is judged, the shape that is too heavy for a
+#: variance, and the least that is too heavy for any moment: estimates of shapes are rough.
+_FROM, _HEAVY, _LEAST_HEAVY = 100, 0.7, 0.5
 #: Observations below which intervals are not to be relied on.
 _FEW = 10
 
@@ -71,7 +72,8 @@ class Problem:
                 )
         units = units_of(sizes, result.strata, result.clusters)
         data = replace(data, strata=result.strata, clusters=result.clusters, units=units)
-        return cls(data, statistic, result.scheme, bool(result.settings.get("exact")) or None)
+        exact = result.settings.get("exact")
+        return cls(data, statistic, result.scheme, exact if isinstance(exact, bool) else None)
 
     @property
     def name(self) -> str:
@@ -300,7 +302,7 @@ class Problem:
                     if len(column) < _FROM:
                         continue
                     shape = _tail(column)
-                    if shape * moment > 2 * _HEAVY:
+                    if shape > max(2 * _HEAVY / moment, _LEAST_HEAVY):
                         found.append((
                             HeavyTailWarning,
                             f"the tail of the data has the shape {shape:.2f}, so that its moments "
@@ -330,20 +332,20 @@ class Problem:
             )
             values = flat.reshape(-1, k)
             return values, spread.reshape(-1, k) if errors else None, error
-        parts: list[Array] = [np.empty((0, k))]
+        values = np.empty((n, k))
         done, stopped = 0, None
         try:
             while done < n:
                 now = min(self.statistic.rows, n - done)
-                parts.append(
-                    self.statistic.replicates(self.scheme, first + done, now, key, workers)
+                values[done : done + now] = self.statistic.replicates(
+                    self.scheme, first + done, now, key, workers
                 )
                 done += now
                 if report is not None:
                     report(done, n)
         except KeyboardInterrupt as error:
             stopped = error
-        return np.concatenate(parts), None, stopped
+        return values[:done], None, stopped
 
     def run(
         self,
@@ -480,6 +482,6 @@ def _tail(x: Array) -> float:
     for side in (d, -d):
         positive = side[side > 0]
         if positive.size >= 50:
-            shapes.append(_core.khat(np.log(positive)))
+            shapes.append(_core.khat(np.ascontiguousarray(positive)))
     finite = [s for s in shapes if math.isfinite(s)]
     return max(finite, default=-math.inf)

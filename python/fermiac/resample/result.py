@@ -84,9 +84,9 @@ class Bootstrap(Result):
     --------
     >>> import fermiac as fm
     >>> mice = [94.0, 197.0, 16.0, 38.0, 99.0, 141.0, 23.0]
-    >>> r = fm.resample.bootstrap(mice, "mean", method="bca", rng=0)
+    >>> r = fm.resample.bootstrap(mice, "median", rng=0)
     >>> round(r.stderr, 6), r.exact, r.replicates.size
-    (23.363523, True, 0)
+    (37.834674, True, 0)
     """
 
     statistic: str

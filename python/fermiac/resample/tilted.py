@@ -2,8 +2,8 @@
 
 Under a tilt θ with Σ d tanh(θ d) = t the observed sum t is the mean of the sum S of random signs,
 and P(S >= t) = exp(K(θ) - θ t) E[exp(-θ (S - t)); S >= t] with K(θ) = Σ ln cosh(θ d). The
-expectation is of the order of one over the tilted standard deviation, so that the series keeps its relative
-accuracy.
+expectation is of the order of one over the tilted standard deviation, so that the series keeps its
+relative accuracy.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 __all__ = ["log_upper_tail"]
 
 Array = NDArray[np.float64]
-#: Terms of the series at most, the width of the circle in tilted standard deviations, and the
-#: size of a characteristic function that no longer counts.
-_TERMS, _WIDTH, _NOTHING = 4096, 24.0, 1e-18
+#: Terms of the series at most, and the width of the circle in tilted standard deviations.
+_TERMS, _WIDTH = 4096, 24.0
+#: The share of the sum that no longer counts, and the blocks below it that end the series.
+_NOTHING, _QUIET = 1e-6, 2
 #: Terms of a block.
 _BLOCK = 64
 
@@ -38,11 +39,9 @@ def log_upper_tail(d: Array, t: float) -> float | None:
     x = theta * d
     tilted = d * np.tanh(x)
     variance = float(((d - tilted) * (d + tilted)).sum())
-    # The tilted sum must be far from its largest value, in its own standard deviations.
-    if variance <= 0 or ((d.sum() - t) < 6 * math.sqrt(variance) and variance < 25 * d.max() ** 2):
+    if variance <= 0:
         return None
-    sd = math.sqrt(variance)
-    width = _WIDTH * sd
+    width = _WIDTH * math.sqrt(variance)
     ln_cosh = np.abs(x) + np.log1p(np.exp(-2 * np.abs(x))) - math.log(2)
     scale = float(ln_cosh.sum()) - theta * t
     found = _log_expectation(d, np.tanh(x), theta, t, width)
@@ -88,6 +87,7 @@ def _log_expectation(d: Array, tanh: Array, theta: float, t: float, width: float
         return np.asarray((1 - np.exp(-rate * half)) / rate / width)
 
     total = -math.expm1(-theta * half) / theta / width if theta > 0 else 0.5
+    quiet = 0
     for first in range(1, _TERMS + 1, _BLOCK):
         w = np.arange(first, first + _BLOCK, dtype=np.float64) * (2 * math.pi / width)
         angles = np.outer(w, d)
@@ -96,7 +96,10 @@ def _log_expectation(d: Array, tanh: Array, theta: float, t: float, width: float
         size = 0.5 * np.log(np.maximum(cos**2 + (tanh * sin) ** 2, 1e-300)).sum(1)
         phase = np.arctan2(tanh * sin, cos).sum(1) - w * t
         value = np.exp(size) * np.exp(1j * phase)
-        total += 2 * float((value * factor(w)).real.sum())
-        if size.max() < math.log(_NOTHING):
+        terms = 2 * (value * factor(w)).real
+        total += float(terms.sum())
+        # What follows is as small as this block, and of changing sign.
+        quiet = quiet + 1 if float(np.abs(terms).sum()) < _NOTHING * abs(total) else 0
+        if quiet == _QUIET:
             return math.log(total) if total > 0 else None
     return None
