@@ -34,9 +34,6 @@ def test_tiny_p_values_have_relative_accuracy() -> None:
     found = log_upper_tail(d, float(d @ signs) - 1)
     assert found is not None
     assert found == pytest.approx(known.log_pvalue, abs=1e-4)
-    rough = permutation_test(d * signs + 1e-7 * np.sqrt(d), alternative="greater")
-    assert rough.method == "series"
-    assert rough.log_pvalue == pytest.approx(known.log_pvalue, abs=0.01)
 
 
 def test_few_outcomes_are_counted() -> None:

@@ -300,17 +300,24 @@ def _order(output: Output, tail: float) -> Ends:
 
 def _lower_end(x: Array, q: float, tail: float) -> float:
     """Return the lower end, -inf where the least observation is above the quantile too often."""
-    from scipy.special import bdtr
+    from scipy.special import bdtr, bdtrik
 
     n = x.size
-    # P(x_(r) > quantile), rising with r from 1.
-    above = np.asarray(bdtr(np.arange(n, dtype=float), n, q))
-    r = int(np.searchsorted(above, tail, "right"))
-    if r == 0:
+
+    def above(r: int) -> float:
+        """Return P(x_(r) > quantile), which rises with r from 1."""
+        return float(bdtr(r - 1.0, n, q))
+
+    if above(1) > tail:
         return -math.inf
+    r = min(max(int(bdtrik(tail, n, q)) + 1, 1), n - 1)
+    while r > 1 and above(r) > tail:
+        r -= 1
+    while r < n and above(r + 1) <= tail:
+        r += 1
     if r == n:
         return float(x[-1])
-    here, there = float(above[r - 1]), float(above[r])
+    here, there = above(r), above(r + 1)
     if here == tail:
         return float(x[r - 1])
     odds = r * (1 - q) * (there - tail) / ((n - r) * q * (tail - here))

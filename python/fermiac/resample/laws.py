@@ -22,7 +22,7 @@ _CELLS, _WIDTH = 2**16, 20.0
 #: Outcomes that are enumerated at most, and observations of a sample at most.
 _MOST_OUTCOMES, _FEW = 10**6, 8
 #: Standard deviations of an index beyond which an order statistic is not found.
-_REACH = 10.0
+_REACH = 9.0
 
 
 class KnownLaw(Protocol):
@@ -129,9 +129,11 @@ def _transformed(parts: list[Array], mean: float, sd: float) -> KnownLaw:
         factor = _power(rfft(_spread(d / cell) / d.size), d.size)
         product = factor if product is None else product * factor
     masses = np.roll(irfft(product, _CELLS), _CELLS // 2)
-    reached = np.maximum.accumulate(np.cumsum(masses))
+    reached = np.cumsum(masses)
+    np.maximum.accumulate(reached, out=reached)
+    reached /= reached[-1]
     edges = mean + np.arange(0.5 - _CELLS // 2, _CELLS // 2, 1.0) * cell
-    return _Circle(edges, np.clip(reached / reached[-1], 0.0, 1.0), mean, sd)
+    return _Circle(edges, reached, mean, sd)
 
 
 def _spread(places: Array) -> Array:
@@ -148,9 +150,13 @@ def _spread(places: Array) -> Array:
         -(f + 1) * f * (f - 2) / 2,
         (f + 1) * f * (f - 1) / 6,
     )
-    counts = np.zeros(_CELLS)
+    lowest = int(first.min())
+    size = int(first.max()) - lowest + 4
+    near = np.zeros(size)
     for k, weight in enumerate(weights):
-        counts += np.bincount((first + k) % _CELLS, weight, _CELLS)
+        near[k : size - 3 + k] += np.bincount(first - lowest, weight, size - 3)
+    counts = np.zeros(_CELLS)
+    counts[np.arange(lowest, lowest + size) % _CELLS] = near
     return counts
 
 
