@@ -352,6 +352,22 @@ CALLS = [
         "e = fm.random.Stream(1).integers(10**6, size=(10**7, 2))",
         "fm.walks.write_csr(folder + '/g', e, overwrite=True)",
     ),
+    # Resampling.
+    Call(
+        "resample.bootstrap",
+        f"x = {DRAWS}(10**6)",
+        "fm.resample.bootstrap(x, n_resamples=2000, rng=0)",
+    ),
+    Call(
+        "resample.bootstrap of a callable",
+        f"x = {DRAWS}(10**4)",
+        "fm.resample.bootstrap(x, lambda b: b.mean(1), n_resamples=10**5, rng=0)",
+    ),
+    Call(
+        "resample.permutation_test",
+        f"a, b = {DRAWS}(10**5), {DRAWS}(10**5)",
+        "fm.resample.permutation_test((a, b), n_resamples=10**5, rng=0)",
+    ),
     # Privacy.
     Call(
         "privacy.epsilon_posterior quantile",

@@ -119,6 +119,27 @@ def _importance() -> Any:
     return _nested().importance
 
 
+@_result("Bootstrap")
+def _bootstrap() -> Any:
+    x = np.arange(24.0).reshape(12, 2) ** 2
+    strata, clusters = np.arange(12) // 6, np.arange(12) // 2
+    return fm.resample.bootstrap(
+        x, "mean", n_resamples=9, strata=strata, clusters=clusters, method="percentile", rng=0
+    )
+
+
+@_result("Jackknife")
+def _jackknife() -> Any:
+    return fm.resample.jackknife((SIX, SIX**2), "pearson")
+
+
+@_result("PermutationTest")
+def _permutation() -> Any:
+    return fm.resample.permutation_test(
+        np.arange(20.0).reshape(10, 2), adjust="max-t", n_resamples=9, rng=0
+    )
+
+
 @_result("EpsilonPosterior")
 def _epsilon() -> Any:
     return fm.privacy.epsilon_posterior([40, 30], 10, 10, 40, delta=1e-5)

@@ -31,7 +31,7 @@ RUN = (
     "docs/start.md",
     *(
         f"docs/tutorials/{domain}.md"
-        for domain in ("importance", "mcmc", "nested", "privacy", "score", "walks")
+        for domain in ("importance", "mcmc", "nested", "privacy", "resample", "score", "walks")
     ),
 )
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -19,7 +19,7 @@ LAYERS = [
     {"diagnostics"},
     {"results"},
     {"runs"},
-    {"importance", "mcmc", "nested", "privacy", "score", "walks"},
+    {"importance", "mcmc", "nested", "privacy", "resample", "score", "walks"},
     {"plotting"},
     {"cli"},
 ]

@@ -48,6 +48,15 @@ CASES = """
         "nested.simulate": lambda n: run.simulate(n),
         "resample": lambda n: run.resample(n),
         "roc.bootstrap": lambda n: fm.privacy.roc([3, 5, 6], [1, 2, 4]).bootstrap(n=n),
+        "n_resamples": lambda n: fm.resample.bootstrap(
+            np.arange(12.0), n_resamples=n, exact=False, method="percentile"
+        ),
+        "n_resamples of a callable": lambda n: fm.resample.bootstrap(
+            np.arange(12.0), slope, n_resamples=n, batch=n
+        ),
+        "permutations": lambda n: fm.resample.permutation_test(
+            np.arange(50.0) ** 0.5, exact=False, n_resamples=n
+        ),
         "InverseTransformKey n": lambda n: fm.privacy.InverseTransformKey(n, 9, rng=0),
         "InverseTransformKey size": lambda n: fm.privacy.InverseTransformKey(9, n, rng=0),
         "n_null": lambda n: fm.privacy.detect_watermark(

@@ -24,12 +24,22 @@ from fermiac.runs.background import Run, start
 from fermiac.runs.checkpoint import Checkpoint
 
 if _TYPE_CHECKING:
-    from fermiac import importance, mcmc, nested, plotting, privacy, score, special, walks
+    from fermiac import (
+        importance,
+        mcmc,
+        nested,
+        plotting,
+        privacy,
+        resample,
+        score,
+        special,
+        walks,
+    )
     from fermiac.runs import executor
 
 _config.check_isa()
 
-_DOMAINS = ("importance", "mcmc", "nested", "privacy", "score", "walks")
+_DOMAINS = ("importance", "mcmc", "nested", "privacy", "resample", "score", "walks")
 #: Modules that are imported on first use.
 _LAZY = {name: f"fermiac.{name}" for name in (*_DOMAINS, "plotting", "special")} | {
     "executor": "fermiac.runs.executor"
@@ -61,6 +71,7 @@ __all__ = [
     "plotting",
     "privacy",
     "random",
+    "resample",
     "score",
     "set_num_threads",
     "special",

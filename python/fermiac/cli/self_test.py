@@ -106,6 +106,17 @@ def _privacy() -> list[Answer]:
     ]
 
 
+def _resample() -> list[Answer]:
+    mice = [94.0, 197.0, 16.0, 38.0, 99.0, 141.0, 23.0]
+    r = fm.resample.bootstrap(mice, "mean", method="bca", rng=0)
+    maize = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
+    p = float(fm.resample.permutation_test(maize).pvalue)
+    return [
+        Answer("upper end of a mean by BCa", float(r.upper), 968 / 7, 1e-12),
+        Answer("p-value of Darwin's maize", p, 1726 / 32768, 1e-15),
+    ]
+
+
 def _score() -> list[Answer]:
     model = fm.score.GaussianMixture([1.0], [[1.0, 2.0]], [0.25 * np.eye(2)])
     sigmas = np.append(np.geomspace(10.0, 0.01, 80), 0.0)
@@ -146,6 +157,7 @@ CHECKS: dict[str, Callable[[], list[Answer]]] = {
     "walks": _walks,
     "nested": _nested,
     "privacy": _privacy,
+    "resample": _resample,
     "score": _score,
     "threads": _threads,
     "files": _files,

@@ -9,6 +9,7 @@ mod importance;
 mod mcmc;
 mod nested;
 mod privacy;
+mod resample;
 mod score;
 mod targets;
 mod walks;
@@ -41,6 +42,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     mcmc::register(m)?;
     nested::register(m)?;
     privacy::register(m)?;
+    resample::register(m)?;
     score::register(m)?;
     walks::register(m)
 }

@@ -1,5 +1,5 @@
 //! Monte Carlo and statistics: MCMC, importance sampling, nested sampling, score models, random
-//! walks and differential privacy on one set of laws, targets and random streams.
+//! walks, differential privacy and resampling on one set of laws, targets and random streams.
 //!
 //! A target is a Rust function or a built-in density, and a run is one call. This program samples
 //! a normal law with mean 1 and standard deviation 2 by the No-U-Turn sampler:
@@ -33,6 +33,7 @@
 //! | [`mcmc`] | [`mcmc::sample`] | Markov chain Monte Carlo over many chains |
 //! | [`nested`] | [`nested::sample`] | evidence and posterior by nested sampling |
 //! | [`privacy`] | [`privacy::posterior::Posterior::epsilon`] | epsilon posteriors, audits |
+//! | [`resample`] | [`resample::bootstrap`] | replicates of statistics, permutation tests |
 //! | [`score`] | [`score::sample`] | integrators and samplers of score models |
 //! | [`walks`] | [`walks::walk`] | random walks on graphs, with and without memory |
 //!
@@ -46,6 +47,7 @@ pub use fermiac_importance as importance;
 pub use fermiac_mcmc as mcmc;
 pub use fermiac_nested as nested;
 pub use fermiac_privacy as privacy;
+pub use fermiac_resample as resample;
 pub use fermiac_score as score;
 pub use fermiac_target as target;
 pub use fermiac_target::{controls, diagnostics};

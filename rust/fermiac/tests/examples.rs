@@ -17,6 +17,7 @@ examples!(
     mcmc "../examples/mcmc.rs",
     nested "../examples/nested.rs",
     privacy "../examples/privacy.rs",
+    resample "../examples/resample.rs",
     score "../examples/score.rs",
     walks "../examples/walks.rs"
 );

@@ -1,0 +1,30 @@
+"""Resampling: bootstrap intervals, jackknife, permutation tests, exact where the law is known."""
+
+from __future__ import annotations
+
+from fermiac.resample.api import bootstrap
+from fermiac.resample.jackknife import Jackknife, jackknife
+from fermiac.resample.permutation import PermutationTest, permutation_test
+from fermiac.resample.result import Bootstrap, Interval
+from fermiac.resample.statistics import Quantile, Statistic, TrimmedMean
+from fermiac.runs.background import starter as _starter
+
+__all__ = [
+    "Bootstrap",
+    "Interval",
+    "Jackknife",
+    "PermutationTest",
+    "Quantile",
+    "Statistic",
+    "TrimmedMean",
+    "bootstrap",
+    "jackknife",
+    "permutation_test",
+    "start",
+]
+
+start = _starter("resample", bootstrap, permutation_test)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

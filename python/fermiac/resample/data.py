@@ -1,0 +1,277 @@
+"""Samples, strata and clusters: checks of the data, and the scheme that draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base.validate import all_finite, choice, listed, real_numbers, shown, taken, yes
+from fermiac.errors import ArgumentError
+from fermiac.resample.statistics import Statistic
+
+__all__ = ["MOST_SAMPLES", "SCHEMES", "Data", "Labels", "OnNan", "SchemeName", "Units", "take"]
+
+Array = NDArray[np.float64]
+Codes = NDArray[np.int64]
+Labels: TypeAlias = "ArrayLike | tuple[ArrayLike, ...] | None"
+"""A label for each observation; for several independent samples a tuple of them."""
+SchemeName: TypeAlias = Literal["iid", "bayesian"]
+OnNan: TypeAlias = Literal["raise", "omit"]
+SCHEMES: tuple[SchemeName, ...] = ("iid", "bayesian")
+MOST_SAMPLES = 64
+
+
+@dataclass(frozen=True)
+class Units:
+    """What is drawn: observations or clusters, within strata."""
+
+    #: The first unit of each stratum, and the number of units.
+    strata: Codes
+    #: The observations of the units one after the other, and where those of each begin. None where
+    #: unit i is observation i, or where each unit is one observation.
+    members: Codes | None
+    starts: Codes | None
+    n: int
+
+    @property
+    def sizes(self) -> Codes:
+        """The number of units of each stratum."""
+        return np.diff(self.strata)
+
+    @property
+    def single(self) -> bool:
+        """Whether each unit is one observation."""
+        return self.starts is None
+
+    def core(self, scheme: str) -> dict[str, Any]:
+        """Return the scheme as the core takes it."""
+        law = "dirichlet" if scheme == "bayesian" else "counts"
+        return {
+            "law": law,
+            "strata": self.strata,
+            "members": self.members,
+            "starts": self.starts,
+            "n": self.n,
+        }
+
+
+@dataclass(frozen=True)
+class Data:
+    """Checked samples, and the units that are drawn from them."""
+
+    samples: tuple[Array, ...]
+    paired: bool
+    #: Codes of the strata and of the clusters of all observations, sample after sample.
+    strata: Codes | None
+    clusters: Codes | None
+    units: Units
+
+    @property
+    def plain(self) -> bool:
+        """Whether observations are drawn from whole samples."""
+        return self.strata is None and self.clusters is None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The number of observations of each sample."""
+        return tuple(len(sample) for sample in self.samples)
+
+    def columns(self, statistic: Statistic) -> list[Array]:
+        """Return the columns of a statistic, as the core takes them."""
+        if statistic.kind == "two":
+            first, second = self.samples
+            labels = np.repeat([1.0, 0.0], [len(first), len(second)])
+            return [np.concatenate([first, second]), labels]
+        return [
+            np.ascontiguousarray(column)
+            for sample in self.samples
+            for column in (sample.T if sample.ndim > 1 else (sample,))
+        ]
+
+    def rows(self, index: Codes) -> tuple[Array, ...]:
+        """Return the samples at indices of observations, whose last axis is that of a replicate."""
+        if self.paired or len(self.samples) == 1:
+            return tuple(sample[index] for sample in self.samples)
+        edges = np.cumsum([0, *self.sizes])
+        parts, at = [], 0
+        for sample, first in zip(self.samples, edges, strict=False):
+            parts.append(sample[index[..., at : at + len(sample)] - first])
+            at += len(sample)
+        return tuple(parts)
+
+    def saved(self) -> Mapping[str, Any]:
+        """Return the fields of a result that hold the data."""
+        return {
+            "data": self.samples,
+            "paired": self.paired,
+            "strata": self.strata,
+            "clusters": self.clusters,
+        }
+
+
+def take(
+    x: Any,
+    *,
+    statistic: Statistic | None,
+    paired: Any = False,
+    strata: Any = None,
+    clusters: Any = None,
+    on_nan: OnNan = "raise",
+) -> Data:
+    """Return checked data; a statistic that is None is a callable, which takes any shape."""
+    paired = yes("paired", paired)
+    policy = choice("on_nan", on_nan, ("raise", "omit"))
+    given = list(x) if isinstance(x, tuple) else [x]
+    if not 1 <= len(given) <= MOST_SAMPLES:
+        raise ArgumentError(
+            f"x: a tuple of {len(given)} samples given; 1 to {MOST_SAMPLES} are needed"
+        )
+    if len(given) == 1:
+        paired = False
+    names = ["x"] if len(given) == 1 else [f"x[{i}]" for i in range(len(given))]
+    samples = [_sample(name, sample) for name, sample in zip(names, given, strict=True)]
+    if statistic is not None:
+        samples, paired = _shaped(samples, statistic, paired)
+    sizes = [len(sample) for sample in samples]
+    if paired and len(set(sizes)) > 1:
+        raise ArgumentError(
+            f"x: paired samples of {' and '.join(map(str, sizes))} observations given; as many in "
+            "each are needed"
+        )
+    n_labels = [sizes[0]] if paired else sizes
+    levels = _labels("strata", strata, n_labels)
+    groups = _labels("clusters", clusters, n_labels)
+    keep = [_kept(name, sample, policy) for name, sample in zip(names, samples, strict=False)]
+    if any(not rows.all() for rows in keep):
+        if paired:
+            keep = [np.logical_and.reduce(keep)] * len(keep)
+        samples = [sample[rows] for sample, rows in zip(samples, keep, strict=True)]
+        everywhere = keep[0] if paired else np.concatenate(keep)
+        levels = None if levels is None else levels[everywhere]
+        groups = None if groups is None else groups[everywhere]
+    least = 2 if statistic is None else statistic.least
+    for name, sample in zip(names, samples, strict=False):
+        if len(sample) < least:
+            of = f" for {statistic.name!r}" if statistic is not None else ""
+            raise ArgumentError(
+                f"{name}: {len(sample)} observations given; {least} are needed at least{of}"
+            )
+    if statistic is not None and statistic.core == "ratio_of_means" and not samples[1].any():
+        raise ArgumentError("x: all denominators are zero; others are needed")
+    units = units_of([len(samples[0])] if paired else [len(s) for s in samples], levels, groups)
+    return Data(tuple(samples), paired, levels, groups, units)
+
+
+def _sample(name: str, given: Any) -> Array:
+    """Return one sample as an array with observations on its first axis."""
+    array = real_numbers(name, given)
+    if array.ndim == 0 or array.size == 0:
+        raise ArgumentError(
+            f"{name}: an array of shape {array.shape} given; (n,) or (n, d) is needed, with "
+            "observations on the first axis"
+        )
+    return array
+
+
+def _shaped(samples: list[Array], statistic: Statistic, paired: bool) -> tuple[list[Array], bool]:
+    """Return the samples in the shapes that a statistic takes."""
+    shapes = ", ".join(str(sample.shape) for sample in samples)
+    name = statistic.name
+    if statistic.kind == "one":
+        if len(samples) != 1 or samples[0].ndim > 2:
+            raise ArgumentError(
+                f"x: samples of shapes {shapes} given; {name!r} takes one sample, of shape (n,) or "
+                "(n, d)"
+            )
+        return samples, False
+    if len(samples) == 1 and statistic.kind == "pairs" and samples[0].shape[1:] == (2,):
+        samples = [np.ascontiguousarray(column) for column in samples[0].T]
+    if len(samples) != 2 or any(sample.ndim != 1 for sample in samples):
+        needed = "pairs: (x, y) or an array of shape (n, 2)"
+        if statistic.kind == "two":
+            needed = "two samples: (a, b), each of shape (n,)"
+        raise ArgumentError(f"x: samples of shapes {shapes} given; {name!r} takes {needed}")
+    if statistic.kind == "two" and paired:
+        raise ArgumentError(
+            f"paired: True given with {name!r}, which takes two independent samples; for pairs "
+            "give their differences to 'mean'"
+        )
+    return samples, statistic.kind == "pairs"
+
+
+def _kept(name: str, sample: Array, policy: str) -> NDArray[np.bool_]:
+    """Return the observations that are kept; NaN and infinities are errors."""
+    if all_finite(sample):
+        return np.ones(len(sample), bool)
+    rows = np.isnan(sample.reshape(len(sample), -1)).any(1)
+    if policy == "raise" and rows.any():
+        raise ArgumentError(
+            f'{name}: NaN in {int(rows.sum())} observations; numbers are needed, or on_nan="omit" '
+            "to leave them out"
+        )
+    if np.isinf(sample).any():
+        raise ArgumentError(f"{name}: an infinity given; finite numbers are needed")
+    return np.asarray(~rows)
+
+
+def _labels(name: str, given: Any, sizes: list[int]) -> Codes | None:
+    """Return the codes of labels, other ones for each sample."""
+    if given is None:
+        return None
+    parts = list(given) if isinstance(given, tuple) and len(sizes) > 1 else [given]
+    if len(parts) != len(sizes):
+        raise ArgumentError(
+            f"{name}: labels for {len(parts)} samples given; a tuple of {len(sizes)} is needed"
+        )
+    codes, first = [], 0
+    for part, size in zip(parts, sizes, strict=True):
+        items = part if hasattr(part, "dtype") else listed(part, 2**40)
+        labels = taken(name, items if items is not None else part)
+        if labels.shape != (size,) or labels.dtype.kind not in "biufUSO":
+            raise ArgumentError(
+                f"{name}: {shown(part)} given; a label for each of {size} observations is needed"
+            )
+        if labels.dtype.kind == "O":
+            labels = np.array([repr(label) for label in labels.tolist()])
+        if labels.dtype.kind == "f" and np.isnan(labels).any():
+            raise ArgumentError(f"{name}: NaN given; a label for each observation is needed")
+        own = np.unique(labels, return_inverse=True)[1].reshape(-1).astype(np.int64) + first
+        codes.append(own)
+        first = int(own.max()) + 1
+    return np.concatenate(codes)
+
+
+def units_of(sizes: list[int], levels: Codes | None, groups: Codes | None) -> Units:
+    """Return the units of samples of these sizes, with strata and clusters by their codes."""
+    n = sum(sizes)
+    if levels is None and groups is None:
+        return Units(np.cumsum([0, *sizes], dtype=np.int64), None, None, n)
+    level = np.repeat(np.arange(len(sizes)), sizes) if levels is None else levels
+    level = np.unique(level, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    if groups is None:
+        order = np.argsort(level, kind="stable")
+        strata = np.cumsum([0, *np.bincount(level)], dtype=np.int64)
+        _refuse_single("strata", np.diff(strata), "stratum")
+        return Units(strata, order.astype(np.int64), None, n)
+    order = np.lexsort((groups, level))
+    ordered, own = groups[order], level[order]
+    new = np.append(True, (ordered[1:] != ordered[:-1]) | (own[1:] != own[:-1]))
+    starts = np.append(np.flatnonzero(new), n).astype(np.int64)
+    if len(starts) - 1 > len(np.unique(groups)):
+        raise ArgumentError("clusters: a cluster lies in several strata; each must lie in one")
+    strata = np.cumsum([0, *np.bincount(own[starts[:-1]])], dtype=np.int64)
+    _refuse_single("clusters", np.diff(strata), "sample or stratum")
+    return Units(strata, order.astype(np.int64), starts, n)
+
+
+def _refuse_single(name: str, sizes: Codes, of: str) -> None:
+    if sizes.min() < 2:
+        what = "observation" if name == "strata" else "cluster"
+        raise ArgumentError(
+            f"{name}: a {of} with one {what} given, whose variance is not known; two are needed in "
+            "each at least"
+        )

@@ -1,0 +1,292 @@
+"""Exact laws of resampled statistics: of means, of their differences, of quantiles.
+
+The law of a resampled sum is a convolution of empirical laws. It is enumerated for few
+observations, and else computed by Fourier transforms of the data on a fine circle.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import combinations_with_replacement
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["KnownLaw", "law_of_mean", "law_of_quantile"]
+
+Array = NDArray[np.float64]
+#: Cells of the circle, and its width in standard deviations of the sum.
+_CELLS, _WIDTH = 2**16, 20.0
+#: Outcomes that are enumerated at most, and observations of a sample at most.
+_MOST_OUTCOMES, _FEW = 10**6, 8
+#: Standard deviations of an index beyond which an order statistic is not found.
+_REACH = 9.0
+
+
+class KnownLaw(Protocol):
+    """The law of a resampled statistic."""
+
+    mean: float
+    sd: float
+
+    def below(self, value: float) -> float:
+        """Return P(θ* < value) + P(θ* = value) / 2."""
+        ...
+
+    def quantile(self, p: float) -> float:
+        """Return the smallest value that θ* does not exceed with probability `p`."""
+        ...
+
+
+class _Atoms:
+    """A law with few outcomes."""
+
+    def __init__(self, values: Array, weights: Array) -> None:
+        order = np.argsort(values)
+        self._values, weights = values[order], weights[order] / weights.sum()
+        self._reached = np.cumsum(weights)
+        self.mean = float(self._values @ weights)
+        self.sd = math.sqrt(float((self._values - self.mean) ** 2 @ weights))
+        # Sums of one outcome in different orders differ by their rounding.
+        self._same = 1e-12 * max(float(np.abs(values).max()), 1e-300)
+
+    def below(self, value: float) -> float:
+        reached = np.append(0.0, self._reached)
+        low, high = np.searchsorted(self._values, (value - self._same, value + self._same))
+        return 0.5 * float(reached[low] + reached[high])
+
+    def quantile(self, p: float) -> float:
+        at = int(np.searchsorted(self._reached, p * (1 - 1e-12)))
+        return float(self._values[min(at, self._values.size - 1)])
+
+
+class _Circle:
+    """A law on the cells of a circle."""
+
+    def __init__(self, edges: Array, reached: Array, mean: float, sd: float) -> None:
+        self._edges, self._reached = edges, reached
+        self.mean, self.sd = mean, sd
+
+    def below(self, value: float) -> float:
+        return float(np.interp(value, self._edges, self._reached))
+
+    def quantile(self, p: float) -> float:
+        return float(np.interp(p, self._reached, self._edges))
+
+
+class _Point:
+    """The law of a statistic that never changes."""
+
+    sd = 0.0
+
+    def __init__(self, value: float) -> None:
+        self.mean = value
+
+    def below(self, value: float) -> float:
+        return 0.5 if value == self.mean else float(value > self.mean)
+
+    def quantile(self, p: float) -> float:
+        return self.mean
+
+
+def law_of_mean(parts: list[Array]) -> KnownLaw:
+    """Return the law of the sum of draws, as many from each part as it has values."""
+    mean = math.fsum(float(part.sum()) for part in parts)
+    variance = sum(float(((part - part.mean()) ** 2).sum()) for part in parts)
+    if variance == 0.0:
+        return _Point(mean)
+    outcomes = math.prod(math.comb(2 * p.size - 1, p.size) if p.size <= _FEW else 10**9
+                         for p in parts)  # fmt: skip
+    if outcomes <= _MOST_OUTCOMES:
+        return _enumerated(parts)
+    return _transformed(parts, mean, math.sqrt(variance))
+
+
+def _enumerated(parts: list[Array]) -> KnownLaw:
+    values, weights = np.zeros(1), np.ones(1)
+    for part in parts:
+        n = part.size
+        drawn = np.array(list(combinations_with_replacement(range(n), n)))
+        counts = (drawn[:, :, None] == np.arange(n)).sum(1)
+        factorials = np.array([math.factorial(k) for k in range(n + 1)], float)
+        ways = factorials[n] / factorials[counts].prod(1)
+        sums = (part[drawn]).sum(1)
+        values = (values[:, None] + sums).ravel()
+        weights = (weights[:, None] * (ways / float(n) ** n)).ravel()
+    return _Atoms(values, weights)
+
+
+def _transformed(parts: list[Array], mean: float, sd: float) -> KnownLaw:
+    from scipy.fft import irfft, rfft
+
+    deviations = [part - part.mean() for part in parts]
+    width = _WIDTH * sd + 2 * max(float(np.abs(d).max()) for d in deviations)
+    cell = width / _CELLS
+    product: NDArray[np.complex128] | None = None
+    for d in deviations:
+        factor = _power(rfft(_spread(d / cell) / d.size), d.size)
+        product = factor if product is None else product * factor
+    masses = np.roll(irfft(product, _CELLS), _CELLS // 2)
+    reached = np.cumsum(masses)
+    np.maximum.accumulate(reached, out=reached)
+    reached /= reached[-1]
+    edges = mean + np.arange(0.5 - _CELLS // 2, _CELLS // 2, 1.0) * cell
+    return _Circle(edges, reached, mean, sd)
+
+
+def _spread(places: Array) -> Array:
+    """Return the counts of cells, each place split over four of them by cubic weights.
+
+    The split keeps the first three moments.
+    """
+    base = np.floor(places)
+    f = places - base
+    first = base.astype(np.int64) - 1
+    weights = (
+        -f * (f - 1) * (f - 2) / 6,
+        (f + 1) * (f - 1) * (f - 2) / 2,
+        -(f + 1) * f * (f - 2) / 2,
+        (f + 1) * f * (f - 1) / 6,
+    )
+    lowest = int(first.min())
+    size = int(first.max()) - lowest + 4
+    near = np.zeros(size)
+    for k, weight in enumerate(weights):
+        near[k : size - 3 + k] += np.bincount(first - lowest, weight, size - 3)
+    counts = np.zeros(_CELLS)
+    counts[np.arange(lowest, lowest + size) % _CELLS] = near
+    return counts
+
+
+def _power(x: NDArray[np.complex128], n: int) -> NDArray[np.complex128]:
+    """Return x to the n-th power by squaring."""
+    result: NDArray[np.complex128] | None = None
+    while n:
+        if n & 1:
+            result = x.copy() if result is None else result * x
+        n >>= 1
+        if n:
+            x = x * x
+    assert result is not None
+    return result
+
+
+class _Order:
+    """The law of a quantile: of a line between two neighbouring order statistics of a resample.
+
+    The k-th of n draws has an index of at most i with probability I(k, n - k + 1) at i / n. The
+    joint law of two neighbours is a product of a function of i and one of j for i < j.
+    """
+
+    def __init__(self, x: Array, q: float) -> None:
+        from scipy.special import betainc, gammaln
+
+        n = x.size
+        place = (n - 1) * q
+        k = min(int(place), n - 1)
+        self._share = place - k
+        k += 1
+        reach = _REACH * math.sqrt(k * (n - k + 1) / n) + _REACH
+        low, high = max(int(k - reach), 0), min(int(k + reach) + 1, n)
+        at = np.arange(low, high + 1)
+        #: Indices from 1 that are not beyond reach, and their values.
+        self._i = at[1:]
+        self._x = x[low:high]
+        reached = betainc(k, n - k + 1, at / n)
+        self._mass = np.diff(reached)
+        if not self._share:
+            self.mean, self.sd = _moments(self._mass, self._x, 0.0)
+            return
+        self._n, self._k = n, k
+        self._ways = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+        i = self._i
+        with np.errstate(divide="ignore"):
+            self._shrink = np.exp(k * (np.log(np.maximum(i - 1, 0)) - np.log(i)))
+            # ln of (1 - (j - 1) / n)^(n - k) - (1 - j / n)^(n - k)
+            before, after = (n - k) * np.log1p(-(i - 1) / n), (n - k) * np.log1p(-i / n)
+            self._tail = before + np.log(-np.expm1(after - before))
+            alone = self._ways + k * np.log(i / n) + after
+        #: The probability that only the lower one has the index, and that both have it.
+        self._lower_only = np.exp(alone) * (1 - self._shrink)
+        self._both = np.maximum(self._mass - self._lower_only, 0.0)
+        self._find_moments(reached)
+
+    def _find_moments(self, reached: Array) -> None:
+        """Set the mean and the standard deviation."""
+        from scipy.special import betainc
+
+        g, x, n, k = self._share, self._x, self._n, self._k
+        upper = np.diff(betainc(k + 1, n - k, np.append(self._i[0] - 1, self._i) / n))
+        centre = float(self._mass @ x)
+        d = x - centre
+        # The mean of the lower one below each index, weighted by its law.
+        below, means = 0.0, np.empty(d.size)
+        for j in range(d.size):
+            means[j] = below
+            below = below * self._shrink[j] + (1 - self._shrink[j]) * d[j]
+        together = self._below(self._i - 1)
+        product = float((self._both * d * d).sum() + (together * means * d).sum())
+        low, high = float(self._mass @ d), float(upper @ d)
+        mean = (1 - g) * low + g * high
+        second = (
+            (1 - g) ** 2 * float(self._mass @ d**2)
+            + 2 * g * (1 - g) * product
+            + g * g * float(upper @ d**2)
+        )
+        self.mean, self.sd = centre + mean, math.sqrt(max(second - mean * mean, 0.0))
+
+    def _below(self, last: NDArray[np.int64]) -> Array:
+        """Return P(lower one at most at index last[j], upper one at j), where last[j] < j."""
+        with np.errstate(divide="ignore"):
+            logs = self._ways + self._k * np.log(np.maximum(last, 0) / self._n) + self._tail
+        return np.where(last > 0, np.exp(logs), 0.0)
+
+    def _reached(self, value: float, side: str) -> float:
+        """Return P(θ* <= value), or P(θ* < value) with the side "left"."""
+        g, x = self._share, self._x
+        if not g:
+            at = int(np.searchsorted(x, value, "right" if side == "right" else "left"))
+            return float(self._mass[:at].sum())
+        rest = (value - g * x) / (1 - g)
+        first = int(self._i[0]) - 1
+        last = np.searchsorted(x, rest, "right" if side == "right" else "left") + first
+        both = self._both[x <= value] if side == "right" else self._both[x < value]
+        inside = np.minimum(last, self._i - 1)
+        return float(self._below(inside).sum() + both.sum())
+
+    def below(self, value: float) -> float:
+        return 0.5 * (self._reached(value, "left") + self._reached(value, "right"))
+
+    def quantile(self, p: float) -> float:
+        if not self._share:
+            at = int(np.searchsorted(np.cumsum(self._mass), p * (1 - 1e-12)))
+            return float(self._x[min(at, self._x.size - 1)])
+        return _solved(lambda v: self._reached(v, "right"), p, self._x[0], self._x[-1])
+
+
+def _moments(mass: Array, x: Array, start: float) -> tuple[float, float]:
+    mean = float(mass @ x) / float(mass.sum())
+    return mean, math.sqrt(float(mass @ (x - mean) ** 2) / float(mass.sum()))
+
+
+def _solved(reached: Callable[[float], float], p: float, low: float, high: float) -> float:
+    """Return the smallest value that is reached with probability `p`."""
+    for _ in range(100):
+        middle = 0.5 * (low + high)
+        if not low < middle < high:
+            break
+        if reached(middle) >= p:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def law_of_quantile(x: Array, q: float) -> KnownLaw:
+    """Return the law of the quantile of a resample of `x`."""
+    ordered = np.sort(x)
+    if ordered[0] == ordered[-1]:
+        return _Point(float(ordered[0]))
+    return _Order(ordered, q)

@@ -1,0 +1,367 @@
+"""The result of the bootstrap."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._base import layout as fit
+from fermiac._base import registry
+from fermiac._base.progress import Report
+from fermiac._base.validate import choice, probability, real_numbers, shown, whole
+from fermiac.errors import ArgumentError
+from fermiac.resample.intervals import METHODS, MethodName
+from fermiac.results.result import Result
+from fermiac.results.summary import Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fermiac.resample.problem import Problem
+
+__all__ = ["Bootstrap", "Interval"]
+
+Array = NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """A confidence interval."""
+
+    low: float | Array
+    high: float | Array
+
+
+_NUMBERS = fit.either(fit.single("outputs"), fit.array("f", "outputs"))
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Bootstrap(Result):
+    """A statistic with its standard error and confidence interval, by the bootstrap.
+
+    Attributes
+    ----------
+    statistic : str
+        The name of the statistic, or ``"function"``.
+    estimate : float or ndarray, shape (k,)
+        The statistic of the data; a number where it has a single output.
+    stderr : float or ndarray, shape (k,)
+        The standard deviation of the resampled statistic.
+    bias : float or ndarray, shape (k,)
+        The mean of the resampled statistic less the estimate.
+    lower, upper : float or ndarray, shape (k,)
+        The ends of the interval.
+    prob : float
+        Its confidence.
+    method : str
+        The method that gave it; of several outputs with several methods, all of them.
+    mc_error : ndarray, shape (2,) or (2, k)
+        The Monte Carlo errors (standard deviations) of the ends, 0 where the law is exact.
+    replicates : ndarray, shape (n_resamples,) or (n_resamples, k)
+        The resampled statistic; empty where the law is known and nothing was drawn.
+    replicate_stderrs : ndarray or None
+        The standard error of each replicate by the influence function, for ``"studentised"``.
+    exact : bool
+        Whether stderr, bias and ends are from the exact law of the resampled statistic.
+    scheme : str
+        The scheme of the resampling.
+    n_resamples : int
+        The number of replicates.
+    data : tuple of ndarray
+        The samples.
+    paired : bool
+        Whether the samples share their indices.
+    strata, clusters : ndarray or None
+        Codes of the strata and clusters of the observations.
+    parameters : tuple of float
+        The parameters of the statistic.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> mice = [94.0, 197.0, 16.0, 38.0, 99.0, 141.0, 23.0]
+    >>> r = fm.resample.bootstrap(mice, "median", rng=0)
+    >>> round(r.stderr, 6), r.exact, r.replicates.size
+    (37.834674, True, 0)
+    """
+
+    statistic: str
+    estimate: float | Array
+    stderr: float | Array
+    bias: float | Array
+    lower: float | Array
+    upper: float | Array
+    prob: float
+    method: str
+    mc_error: Array
+    replicates: Array
+    replicate_stderrs: Array | None
+    exact: bool
+    scheme: str
+    n_resamples: int
+    data: tuple[Array, ...]
+    paired: bool
+    strata: NDArray[np.int64] | None
+    clusters: NDArray[np.int64] | None
+    core: str
+    parameters: tuple[float, ...]
+    #: The statistic with its data, None for a loaded result, which makes it again.
+    _problem: Problem | None = field(default=None, init=False)
+
+    _layout: ClassVar[fit.Layout] = {
+        "statistic": fit.text(),
+        "estimate": _NUMBERS,
+        "stderr": _NUMBERS,
+        "bias": _NUMBERS,
+        "lower": _NUMBERS,
+        "upper": _NUMBERS,
+        "prob": fit.real,
+        "method": fit.text(),
+        "mc_error": fit.array("f", 2, "*outputs"),
+        "replicates": fit.array("f", "*rows"),
+        "replicate_stderrs": fit.maybe(fit.array("f", "*rows")),
+        "exact": fit.flag,
+        "scheme": fit.text("iid", "bayesian"),
+        "n_resamples": fit.whole(0),
+        "data": fit.listed(fit.array("f"), least=1),
+        "paired": fit.flag,
+        "strata": fit.maybe(fit.array("i", "*codes")),
+        "clusters": fit.maybe(fit.array("i", "*groups")),
+        "core": fit.text(),
+        "parameters": fit.listed(fit.real),
+    }
+
+    def _headline(self) -> str:
+        rows = [
+            f"{e:.6g} ± {s:.2g} [{a:.6g}, {b:.6g}]"
+            for e, s, a, b in zip(
+                *(
+                    np.atleast_1d(c)[:3]
+                    for c in (self.estimate, self.stderr, self.lower, self.upper)
+                ),
+                strict=True,
+            )
+        ]
+        k = np.size(self.estimate)
+        more = f", … ({k} in all)" if k > 3 else ""
+        return (
+            f"Bootstrap: {self.statistic} = {', '.join(rows)}{more} "
+            f"({100 * self.prob:.6g} %, {self.method})"
+        )
+
+    @property
+    def confidence_interval(self) -> Interval:
+        """The ends as a pair with `low` and `high`, as SciPy has them."""
+        return Interval(self.lower, self.upper)
+
+    @property
+    def cov(self) -> float | Array:
+        """The covariance of the replicates, of shape (k, k), or their variance."""
+        if len(self.replicates) < 2:
+            if np.ndim(self.estimate) == 0:
+                return float(self.stderr) ** 2
+            raise ArgumentError(
+                "cov: there are no replicates, as the law is known exactly; extend the result first"
+            )
+        if np.ndim(self.estimate) == 0:
+            return float(np.var(self.replicates, ddof=1))
+        k = np.size(self.estimate)
+        return np.asarray(np.cov(self.replicates, rowvar=False)).reshape(k, k)
+
+    def interval(self, prob: float | None = None, method: MethodName = "auto") -> Interval:
+        """Return another interval from the same replicates.
+
+        Parameters
+        ----------
+        prob : float, optional
+            Its confidence, above 0 and below 1. Default: that of the result.
+        method : str, default "auto"
+            A method of `fermiac.resample.bootstrap`.
+
+        Returns
+        -------
+        Interval
+            With ``low`` and ``high``.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is outside its domain, the statistic has no such interval, or it needs
+            replicates and there are none.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> x = fm.random.Stream(1).exponential(30)
+        >>> r = fm.resample.bootstrap(x, "mean", rng=0)
+        >>> low, high = r.interval(0.9, "bca")
+        >>> r.lower < low < high < r.upper
+        True
+        """
+        level = self.prob if prob is None else probability("prob", prob)
+        name = choice("method", method, METHODS)
+        made = self._again().intervals(self.replicates, self.replicate_stderrs, name, level, None)
+        return Interval(made.lower, made.upper)
+
+    def extend(
+        self,
+        n_resamples: int,
+        *,
+        n_threads: int | None = None,
+        progress: bool | Report | None = None,
+    ) -> Bootstrap:
+        """Return the result with more replicates, the bits of a single call with their sum.
+
+        Parameters
+        ----------
+        n_resamples : int
+            The number of replicates that are added.
+        n_threads : int, optional
+            Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+        progress : bool or callable, optional
+            True for a progress bar, or a function of (done, total).
+
+        Returns
+        -------
+        Bootstrap
+            Its ends are from the replicates where the statistic has no exact law.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is outside its domain, or the result was loaded and its statistic is a
+            function, which no file holds.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> x = fm.random.Stream(1).exponential(30)
+        >>> a = fm.resample.bootstrap(x, "mean", n_resamples=100, rng=0).extend(100)
+        >>> b = fm.resample.bootstrap(x, "mean", n_resamples=200, rng=0)
+        >>> bool((a.replicates == b.replicates).all()), a.upper == b.upper
+        (True, True)
+        """
+        more = whole("n_resamples", n_resamples, 1, 2**40)
+        problem = self._again()
+        return problem.run(
+            n_total=self.n_resamples + more,
+            start=self,
+            prob=self.prob,
+            method=str(self.settings["method"]),
+            key=self.seed or 0,
+            n_threads=n_threads,
+            progress=progress,
+            began=time.perf_counter(),
+            settings={**self.settings, "n_resamples": self.n_resamples + more},
+        )
+
+    def transform(self, g: Callable[[Any], Any]) -> Bootstrap:
+        """Return a function of the statistic, from the same replicates.
+
+        Parameters
+        ----------
+        g : callable
+            ``g(values)`` takes values of shape (b,) or (b, k) and returns (b,) or (b, m).
+
+        Returns
+        -------
+        Bootstrap
+            With a percentile interval, which any rising or falling function carries over.
+
+        Raises
+        ------
+        ArgumentError
+            If there are no replicates, or `g` returns another number of values.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> x = fm.random.Stream(1).normal(40)
+        >>> r = fm.resample.bootstrap(x, "sd", method="percentile", rng=0)
+        >>> v = r.transform(lambda sd: sd**2)
+        >>> abs(v.upper - r.upper**2) < 1e-12
+        True
+        """
+        if not len(self.replicates):
+            raise ArgumentError(
+                "transform: there are no replicates, as the law is known exactly; extend the "
+                "result first"
+            )
+        whole_ = np.asarray(self.estimate)[None]
+        values = real_numbers("g", g(self.replicates.copy()))
+        point = real_numbers("g", g(whole_))
+        b = len(self.replicates)
+        if values.shape[:1] != (b,) or values.ndim > 2 or point.shape != (1, *values.shape[1:]):
+            raise ArgumentError(
+                f"g: values of shape {values.shape} came back for {b} replicates; ({b},) or "
+                f"({b}, m) is needed"
+            )
+        tail = round((1 - self.prob) / 2, 15)
+        low, high = (_column(values, p) for p in (tail, 1 - tail))
+        error = np.sqrt(tail * (1 - tail) / b)
+        mc = [
+            0.5 * (_column(values, min(p + error, 1.0)) - _column(values, max(p - error, 0.0)))
+            for p in (tail, 1 - tail)
+        ]
+        unwrap = (lambda a: float(a[0])) if values.ndim == 1 else np.asarray
+        return replace(
+            self,
+            statistic="function",
+            estimate=unwrap(np.atleast_1d(point[0])),
+            stderr=unwrap(np.atleast_1d(np.std(values, axis=0, ddof=1))),
+            bias=unwrap(np.atleast_1d(values.mean(0) - point[0])),
+            lower=unwrap(np.atleast_1d(low)),
+            upper=unwrap(np.atleast_1d(high)),
+            method="percentile",
+            mc_error=np.asarray(mc),
+            replicates=values,
+            replicate_stderrs=None,
+            exact=False,
+            core="",
+            parameters=(),
+        )
+
+    def summary(self) -> Summary:
+        """Return a table: estimate, standard error, bias, ends and their Monte Carlo errors."""
+        columns = {
+            "estimate": self.estimate,
+            "stderr": self.stderr,
+            "bias": self.bias,
+            "lower": self.lower,
+            "upper": self.upper,
+            "lower_error": self.mc_error[0],
+            "upper_error": self.mc_error[1],
+        }
+        numbers = {name: np.atleast_1d(np.asarray(c, float)) for name, c in columns.items()}
+        k = numbers["estimate"].size
+        names = (self.statistic,) if k == 1 else tuple(f"{self.statistic}[{j}]" for j in range(k))
+        how = "exact law" if self.exact else f"{self.n_resamples} resamples"
+        foot = [f"method {self.method} at {self.prob:.6g}, {how}, seed {self.seed}"]
+        foot += [f"warning: {w}" for w in self.warnings]
+        return Summary(names, numbers, foot=foot)
+
+    def plot(self, ax: Axes | None = None, output: int = 0) -> Axes:
+        """Draw the replicates with the interval; see `fermiac.plotting.plot_bootstrap`."""
+        drawn: Axes = registry.function("plotting", "plot_bootstrap")(self, ax, output)
+        return drawn
+
+    def _again(self) -> Problem:
+        """Return the statistic with its data."""
+        if self._problem is not None:
+            return self._problem
+        from fermiac.resample.problem import Problem
+
+        if not self.core:
+            raise ArgumentError(
+                f"the statistic {shown(self.statistic)} is a function, which the result does not "
+                "have any more; call fermiac.resample.bootstrap again"
+            )
+        return Problem.loaded(self)
+
+
+def _column(values: Array, p: float) -> Any:
+    return np.quantile(values, p, axis=0, method="weibull")

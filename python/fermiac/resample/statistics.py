@@ -1,0 +1,240 @@
+"""The named statistics: what data they take, and on which scale their intervals are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._base.calls import public_class
+from fermiac._base.strategies import Strategies
+from fermiac._base.validate import probability, real
+
+__all__ = [
+    "SCALES",
+    "STATISTICS",
+    "Kind",
+    "Quantile",
+    "Scale",
+    "Statistic",
+    "StatisticName",
+    "TrimmedMean",
+    "named",
+    "resolved",
+]
+
+Array = NDArray[np.float64]
+StatisticName: TypeAlias = Literal[
+    "mean",
+    "var",
+    "sd",
+    "median",
+    "iqr",
+    "mad",
+    "trimmed_mean",
+    "skewness",
+    "kurtosis",
+    "pearson",
+    "cov",
+    "ratio_of_means",
+    "auc",
+    "mean_difference",
+    "mean_ratio",
+    "cohen_d",
+    "welch_t",
+]
+#: The samples of a statistic: one, whose columns are outputs; two columns of pairs; two samples.
+Kind: TypeAlias = Literal["one", "pairs", "two"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A scale on which the error of a statistic depends little on its value."""
+
+    name: str
+    to: Callable[[Array], Array]
+    back: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
+
+
+def _same(x: Array) -> Array:
+    return x
+
+
+SCALES = {
+    scale.name: scale
+    for scale in (
+        Scale("identity", _same, _same, np.ones_like),
+        Scale("log", np.log, np.exp, lambda x: 1 / x),
+        Scale("artanh", np.arctanh, np.tanh, lambda x: 1 / (1 - x * x)),
+        Scale(
+            "logit",
+            lambda x: np.log(x) - np.log1p(-x),
+            lambda y: 1 / (1 + np.exp(-y)),
+            lambda x: 1 / (x * (1 - x)),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A named statistic, which the core computes from data and weights.
+
+    Parameters
+    ----------
+    name : str
+        Its name.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> isinstance(fm.resample.Quantile(0.9), fm.resample.Statistic)
+    True
+    """
+
+    name: str
+    core: str = field(repr=False, default="")
+    parameters: tuple[float, ...] = ()
+    kind: Kind = field(repr=False, default="one")
+    scale: str = field(repr=False, default="identity")
+    #: Whether its studentised interval is the default.
+    studentised: bool = field(repr=False, default=False)
+    #: The highest moment of the data that must be finite for a standard error.
+    moment: int = field(repr=False, default=0)
+    #: The fewest observations of a sample.
+    least: int = field(repr=False, default=2)
+
+    @property
+    def quantile(self) -> float | None:
+        """The probability of a quantile, None for other statistics."""
+        return self.parameters[0] if self.core == "quantile" else None
+
+
+@dataclass(frozen=True, init=False)
+class Quantile(Statistic):
+    """A quantile of a sample: a straight line between neighbours, type 7 of Hyndman and Fan [1]_.
+
+    Parameters
+    ----------
+    q : float
+        The probability, above 0 and below 1.
+
+    Raises
+    ------
+    ArgumentError
+        If `q` is outside its domain.
+
+    References
+    ----------
+    .. [1] R. J. Hyndman, Y. Fan, "Sample quantiles in statistical packages", The American
+       Statistician, 1996, doi:10.1080/00031305.1996.10473566.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(1).exponential(200)
+    >>> r = fm.resample.bootstrap(x, fm.resample.Quantile(0.9), rng=0)
+    >>> r.lower < r.estimate < r.upper
+    True
+    """
+
+    def __init__(self, q: float) -> None:
+        at = probability("q", q)
+        super().__init__(f"quantile({at:g})", "quantile", (at,))
+
+
+@dataclass(frozen=True, init=False)
+class TrimmedMean(Statistic):
+    """The mean without a share of the observations at either end [1]_.
+
+    Parameters
+    ----------
+    share : float, default 0.1
+        The share that is cut off at each end, from 0 to less than 0.5; n times it is rounded down.
+
+    Raises
+    ------
+    ArgumentError
+        If `share` is outside its domain.
+
+    References
+    ----------
+    .. [1] J. W. Tukey, D. H. McLaughlin, "Less vulnerable confidence and significance procedures
+       for location based on a single sample", Sankhya A, 1963.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = [1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 99.0]
+    >>> round(fm.resample.jackknife(x, fm.resample.TrimmedMean(0.1)).estimate, 4)
+    3.8125
+    """
+
+    def __init__(self, share: float = 0.1) -> None:
+        cut = real("share", share, "a number from 0 to less than 0.5 is needed",
+                   lambda s: 0 <= s < 0.5)  # fmt: skip
+        super().__init__(f"trimmed_mean({cut:g})", "trimmed_mean", (cut,), "one", "identity",
+                         False, 2, 3)  # fmt: skip
+
+
+for _kind in (Quantile, TrimmedMean):
+    public_class(_kind)
+
+
+def _statistic(
+    name: str,
+    kind: Kind = "one",
+    scale: str = "identity",
+    studentised: bool = True,
+    moment: int = 2,
+    least: int = 2,
+) -> Callable[[], Statistic]:
+    made = Statistic(name, name, (), kind, scale, studentised, moment, least)
+    return lambda: made
+
+
+_MEDIAN = Statistic("median", "quantile", (0.5,))
+STATISTICS: Strategies[Statistic] = Strategies(
+    "statistic",
+    Statistic,
+    {
+        "mean": _statistic("mean"),
+        "var": _statistic("var", scale="log", moment=4, least=3),
+        "sd": _statistic("sd", scale="log", moment=4, least=3),
+        "median": lambda: _MEDIAN,
+        "iqr": _statistic("iqr", studentised=False, moment=0, least=4),
+        "mad": _statistic("mad", studentised=False, moment=0, least=4),
+        "trimmed_mean": TrimmedMean,
+        "skewness": _statistic("skewness", studentised=False, moment=6, least=4),
+        "kurtosis": _statistic("kurtosis", studentised=False, moment=8, least=4),
+        "pearson": _statistic("pearson", "pairs", "artanh", least=4, moment=4),
+        "cov": _statistic("cov", "pairs", least=3, moment=4),
+        "ratio_of_means": _statistic("ratio_of_means", "pairs"),
+        "auc": _statistic("auc", "two", "logit", moment=0),
+        "mean_difference": _statistic("mean_difference", "two"),
+        "mean_ratio": _statistic("mean_ratio", "two", studentised=False),
+        "cohen_d": _statistic("cohen_d", "two", studentised=False, moment=4),
+        "welch_t": _statistic("welch_t", "two", studentised=False, moment=4),
+    },
+    "fermiac.resample.Quantile(0.9)",
+)
+
+
+def resolved(given: Any) -> Statistic | None:
+    """Return a named statistic, or None for a callable."""
+    if callable(given) and not isinstance(given, Statistic | type):
+        return None
+    return STATISTICS.resolve(given)
+
+
+def named(name: str, core: str, parameters: tuple[float, ...]) -> Statistic:
+    """Return the statistic of a saved result."""
+    if core == "quantile" and name != "median":
+        return Quantile(*parameters)
+    if core == "trimmed_mean":
+        return TrimmedMean(*parameters)
+    return STATISTICS.resolve(name)

@@ -1,0 +1,289 @@
+//! Schemes: how the weights of the observations are drawn in each replicate.
+
+use fermiac_base::alloc::{room, vec_of};
+use fermiac_base::par::pause;
+use fermiac_base::rng::Stream;
+use fermiac_base::{Error, Result};
+
+/// Words that are drawn at once, so that they stay in the cache.
+const WORDS: usize = 2048;
+
+/// The law of the weights of the units of a stratum, which sum to their number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Law {
+    /// Counts of draws with replacement.
+    Counts,
+    /// n E / ΣE with exponential E, the Bayesian bootstrap.
+    Dirichlet,
+}
+
+/// The units that are drawn: observations or clusters of them, within strata.
+#[derive(Debug, Clone)]
+pub struct Scheme {
+    law: Law,
+    /// The first unit of each stratum, and the number of units.
+    strata: Vec<usize>,
+    members: Members,
+    n: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Members {
+    /// Unit i is observation i.
+    Same,
+    /// Unit i is this observation.
+    One(Vec<u32>),
+    /// The observations of all units, and where those of each begin.
+    Many(Vec<u32>, Vec<usize>),
+}
+
+/// The weights of a replicate, and buffers that replicates share.
+#[derive(Debug)]
+pub struct Draw {
+    /// The weights of the observations.
+    pub weights: Vec<f64>,
+    units: Vec<f64>,
+    counts: Vec<u32>,
+    words: Vec<u64>,
+}
+
+/// Calls `take` with `n` numbers below `size`, drawn by blocks.
+#[inline(always)]
+fn each_below(
+    stream: &mut Stream,
+    words: &mut Vec<u64>,
+    size: usize,
+    n: usize,
+    mut take: impl FnMut(usize),
+) {
+    let mut left = n;
+    while left > 0 {
+        let now = left.min(WORDS);
+        words.resize(now, 0);
+        stream.fill_u64(words);
+        for word in &*words {
+            // The bias is below size / 2⁶⁴.
+            take(((u128::from(*word) * size as u128) >> 64) as usize);
+        }
+        left -= now;
+        pause();
+    }
+}
+
+impl Scheme {
+    /// `strata` has the first unit of each stratum, and the number of units at its end. Unit i has
+    /// the observations `members[starts[i]..starts[i + 1]]`, or `members[i]` alone without `starts`,
+    /// or observation i without `members`. There are `n` observations.
+    pub fn new(
+        law: Law,
+        strata: Vec<usize>,
+        members: Option<Vec<u32>>,
+        starts: Option<Vec<usize>>,
+        n: usize,
+    ) -> Result<Self> {
+        let units = strata.last().copied().unwrap_or(0);
+        let wrong = |why: &str| Err(Error::Internal(format!("a scheme with {why}")));
+        if strata.len() < 2 || strata[0] != 0 || strata.windows(2).any(|s| s[0] >= s[1]) {
+            return wrong("empty strata");
+        }
+        if u32::try_from(n).is_err() {
+            let why = format!("{n} observations were given; fewer than 2^32 are needed");
+            return Err(Error::argument("x", why));
+        }
+        let members = match (members, starts) {
+            (None, _) if units == n => Members::Same,
+            (Some(one), None) if one.len() == units => Members::One(one),
+            (Some(many), Some(starts))
+                if starts.len() == units + 1
+                    && starts[0] == 0
+                    && starts[units] == many.len()
+                    && starts.windows(2).all(|s| s[0] <= s[1]) =>
+            {
+                Members::Many(many, starts)
+            }
+            _ => return wrong("members that do not fit"),
+        };
+        if let Members::One(list) | Members::Many(list, _) = &members
+            && list.iter().any(|i| *i as usize >= n)
+        {
+            return wrong("members that are no observations");
+        }
+        Ok(Self { law, strata, members, n })
+    }
+
+    /// The number of observations.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// The number of units.
+    pub fn units(&self) -> usize {
+        self.strata[self.strata.len() - 1]
+    }
+
+    /// Whether the weights are whole numbers.
+    pub fn is_whole(&self) -> bool {
+        self.law == Law::Counts
+    }
+
+    /// Returns the buffers of replicates.
+    pub fn room(&self) -> Result<Draw> {
+        Ok(Draw {
+            weights: vec_of("x", 0.0, self.n)?,
+            units: vec_of("x", 0.0, self.units())?,
+            counts: vec_of("x", 0, self.units())?,
+            words: room("x", WORDS)?,
+        })
+    }
+
+    /// Draws the weights of a replicate.
+    pub fn draw(&self, stream: &mut Stream, draw: &mut Draw) {
+        let Draw { units, counts, words, .. } = draw;
+        if self.law == Law::Counts {
+            counts.fill(0);
+            for s in self.strata.windows(2) {
+                let stratum = &mut counts[s[0]..s[1]];
+                let size = stratum.len();
+                each_below(stream, words, size, size, |i| stratum[i] += 1);
+            }
+            for (unit, count) in units.iter_mut().zip(&*counts) {
+                *unit = f64::from(*count);
+            }
+        } else {
+            stream.fill_exponential(units);
+            for s in self.strata.windows(2) {
+                let stratum = &mut units[s[0]..s[1]];
+                let share = stratum.len() as f64 / stratum.iter().sum::<f64>();
+                stratum.iter_mut().for_each(|unit| *unit *= share);
+            }
+        }
+        self.spread(draw);
+    }
+
+    /// Gives all units but one the weight 1, and that one 0.
+    pub fn leave_out(&self, unit: usize, draw: &mut Draw) {
+        draw.units.fill(1.0);
+        draw.units[unit] = 0.0;
+        self.spread(draw);
+    }
+
+    /// Sets the weights of the observations from those of their units.
+    fn spread(&self, draw: &mut Draw) {
+        let Draw { weights, units, .. } = draw;
+        match &self.members {
+            Members::Same => weights.copy_from_slice(units),
+            Members::One(list) => {
+                for (i, unit) in list.iter().zip(&*units) {
+                    weights[*i as usize] = *unit;
+                }
+            }
+            Members::Many(list, starts) => {
+                for (bounds, unit) in starts.windows(2).zip(&*units) {
+                    for i in &list[bounds[0]..bounds[1]] {
+                        weights[*i as usize] = *unit;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the observations of a replicate, one after the other; clusters are written whole.
+    pub fn draw_indices(&self, stream: &mut Stream, draw: &mut Draw, out: &mut Vec<i64>) {
+        for s in self.strata.windows(2) {
+            let size = s[1] - s[0];
+            each_below(stream, &mut draw.words, size, size, |i| match &self.members {
+                Members::Same => out.push((s[0] + i) as i64),
+                Members::One(list) => out.push(i64::from(list[s[0] + i])),
+                Members::Many(list, starts) => {
+                    let bounds = starts[s[0] + i]..starts[s[0] + i + 1];
+                    out.extend(list[bounds].iter().map(|i| i64::from(*i)));
+                }
+            });
+        }
+    }
+
+    /// The standard error of a statistic at the drawn weights, from the influence of each
+    /// observation: √Σ n/(n-1) Σ w (U - Ū)² over strata of n units with influences U.
+    pub fn stderr(&self, draw: &Draw, influence: &[f64]) -> f64 {
+        let mut variance = 0.0;
+        for s in self.strata.windows(2) {
+            let (first, n) = (s[0], (s[1] - s[0]) as f64);
+            let weights = &draw.units[s[0]..s[1]];
+            let (sum, squares) = match &self.members {
+                Members::Same => sums(weights, |i| influence[first + i]),
+                Members::One(list) => sums(weights, |i| influence[list[first + i] as usize]),
+                Members::Many(list, starts) => sums(weights, |i| {
+                    let members = &list[starts[first + i]..starts[first + i + 1]];
+                    members.iter().map(|i| influence[*i as usize]).sum()
+                }),
+            };
+            variance += (squares - sum * sum / n).max(0.0) * (n / (n - 1.0).max(1.0));
+        }
+        variance.sqrt()
+    }
+}
+
+/// (Σ w u, Σ w u²), in four interleaved parts.
+#[inline(always)]
+fn sums(weights: &[f64], value: impl Fn(usize) -> f64) -> (f64, f64) {
+    let (mut one, mut two) = ([0.0; 4], [0.0; 4]);
+    let (groups, rest) = weights.as_chunks::<4>();
+    for (g, group) in groups.iter().enumerate() {
+        for l in 0..4 {
+            let u = value(4 * g + l);
+            one[l] += group[l] * u;
+            two[l] += group[l] * u * u;
+        }
+    }
+    for (k, w) in rest.iter().enumerate() {
+        let u = value(4 * groups.len() + k);
+        one[k] += w * u;
+        two[k] += w * u * u;
+    }
+    (one.iter().sum(), two.iter().sum())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use fermiac_base::rng::Domain;
+
+    #[test]
+    fn indices_and_weights_are_of_one_draw() {
+        let schemes = [
+            Scheme::new(Law::Counts, vec![0, 7], None, None, 7).unwrap(),
+            Scheme::new(Law::Counts, vec![0, 3, 7], Some(vec![6, 0, 2, 1, 3, 4, 5]), None, 7)
+                .unwrap(),
+            Scheme::new(
+                Law::Counts,
+                vec![0, 3],
+                Some(vec![0, 1, 2, 3, 4, 5, 6]),
+                Some(vec![0, 2, 3, 7]),
+                7,
+            )
+            .unwrap(),
+        ];
+        for scheme in schemes {
+            let mut draw = scheme.room().unwrap();
+            for b in 0..20 {
+                scheme.draw(&mut Stream::new(1, Domain::User, b, 0), &mut draw);
+                let mut indices = Vec::new();
+                let mut stream = Stream::new(1, Domain::User, b, 0);
+                scheme.draw_indices(&mut stream, &mut scheme.room().unwrap(), &mut indices);
+                let mut counts = vec![0.0; 7];
+                indices.iter().for_each(|i| counts[*i as usize] += 1.0);
+                assert_eq!(counts, draw.weights);
+            }
+        }
+    }
+
+    #[test]
+    fn bayesian_weights_sum_to_the_number() {
+        let scheme = Scheme::new(Law::Dirichlet, vec![0, 2, 5], None, None, 5).unwrap();
+        let mut draw = scheme.room().unwrap();
+        scheme.draw(&mut Stream::new(1, Domain::User, 0, 0), &mut draw);
+        assert!((draw.weights[..2].iter().sum::<f64>() - 2.0).abs() < 1e-14);
+        assert!((draw.weights[2..].iter().sum::<f64>() - 3.0).abs() < 1e-14);
+    }
+}

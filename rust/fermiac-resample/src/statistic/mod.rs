@@ -1,0 +1,115 @@
+//! Statistics as functions of weights, with the influence of each observation.
+
+mod area;
+mod moments;
+mod order;
+mod two_samples;
+
+use fermiac_base::{Error, Result};
+
+/// A statistic of data with a weight for each observation, none of them negative.
+///
+/// Counts, weights of the Bayesian bootstrap and weights of 0 and 1 share one text.
+pub trait Statistic: Send + Sync {
+    /// The value at these weights; NaN where it is not defined.
+    fn value(&self, weights: &[f64], room: &mut Vec<f64>) -> f64;
+
+    /// The value, and in `out` the influence of each observation divided by the sum of the weights of
+    /// its sample: the derivative of the value by its weight with that sum held fixed. None for a
+    /// statistic without an influence function.
+    fn influence(&self, weights: &[f64], out: &mut [f64], room: &mut Vec<f64>) -> Option<f64> {
+        let _ = (weights, out, room);
+        None
+    }
+}
+
+/// A statistic with its data, by name: one for each output.
+pub type Statistics = Vec<Box<dyn Statistic>>;
+
+/// Returns the statistic `name` of these columns.
+///
+/// Statistics of one sample have an output for each column. Those of pairs have two columns, and
+/// those of two samples one column of both samples and a second one that is 1 for the first sample
+/// and 0 for the second. `whole` says whether the weights are whole numbers.
+pub fn statistics(
+    name: &str,
+    parameters: &[f64],
+    columns: &[&[f64]],
+    whole: bool,
+) -> Result<Statistics> {
+    let each = |make: &dyn Fn(&[f64]) -> Box<dyn Statistic>| {
+        Ok(columns.iter().map(|column| make(column)).collect())
+    };
+    let wrong = || Err(Error::Internal(format!("the statistic {name} is not called like this")));
+    if columns.is_empty() || columns.iter().any(|c| c.len() != columns[0].len()) {
+        return wrong();
+    }
+    match (name, parameters, columns) {
+        ("mean", [], _) => each(&|x| Box::new(moments::Mean::new(x))),
+        ("var", [], _) => each(&|x| Box::new(moments::Variance::new(x, false))),
+        ("sd", [], _) => each(&|x| Box::new(moments::Variance::new(x, true))),
+        ("skewness", [], _) => each(&|x| Box::new(moments::Shape::new(x, false))),
+        ("kurtosis", [], _) => each(&|x| Box::new(moments::Shape::new(x, true))),
+        ("quantile", [q], _) => each(&|x| Box::new(order::Quantile::new(x, *q, whole))),
+        ("iqr", [], _) => each(&|x| Box::new(order::Range::new(x, whole))),
+        ("mad", [], _) => each(&|x| Box::new(order::Deviation::new(x, whole))),
+        ("trimmed_mean", [share], _) => each(&|x| Box::new(order::Trimmed::new(x, *share))),
+        ("pearson", [], [x, y]) => Ok(vec![Box::new(moments::Product::new(x, y, true))]),
+        ("cov", [], [x, y]) => Ok(vec![Box::new(moments::Product::new(x, y, false))]),
+        ("ratio_of_means", [], [x, y]) => Ok(vec![Box::new(moments::Ratio::new(x, y))]),
+        ("auc", [], [x, first]) => Ok(vec![Box::new(area::Area::new(x, first))]),
+        ("mean_difference", [], [x, first]) => {
+            Ok(vec![Box::new(two_samples::Means::new(x, first, two_samples::Form::Difference))])
+        }
+        ("mean_ratio", [], [x, first]) => {
+            Ok(vec![Box::new(two_samples::Means::new(x, first, two_samples::Form::Ratio))])
+        }
+        ("cohen_d", [], [x, first]) => {
+            Ok(vec![Box::new(two_samples::Means::new(x, first, two_samples::Form::Cohen))])
+        }
+        ("welch_t", [], [x, first]) => {
+            Ok(vec![Box::new(two_samples::Means::new(x, first, two_samples::Form::Welch))])
+        }
+        _ => wrong(),
+    }
+}
+
+/// Σ w f(i) for `K` functions, in four interleaved parts.
+#[inline(always)]
+fn weighted<const K: usize>(weights: &[f64], values: impl Fn(usize) -> [f64; K]) -> [f64; K] {
+    let mut parts = [[0.0; K]; 4];
+    let (groups, rest) = weights.as_chunks::<4>();
+    for (g, group) in groups.iter().enumerate() {
+        for l in 0..4 {
+            let v = values(4 * g + l);
+            for k in 0..K {
+                parts[l][k] += group[l] * v[k];
+            }
+        }
+    }
+    for (l, w) in rest.iter().enumerate() {
+        let v = values(4 * groups.len() + l);
+        for k in 0..K {
+            parts[l][k] += w * v[k];
+        }
+    }
+    std::array::from_fn(|k| (parts[0][k] + parts[1][k]) + (parts[2][k] + parts[3][k]))
+}
+
+/// The data less their mean, and the mean.
+fn centred(x: &[f64]) -> (Vec<f64>, f64) {
+    let n = x.len() as f64;
+    let rough = x.iter().sum::<f64>() / n;
+    // A second pass takes away the rounding of the first.
+    let mean = rough + x.iter().map(|v| v - rough).sum::<f64>() / n;
+    (x.iter().map(|v| v - mean).collect(), mean)
+}
+
+/// The observations in the order of their values.
+fn sorted(x: &[f64]) -> Vec<u32> {
+    use fermiac_base::par::{pause, pausing};
+    let mut order: Vec<u32> = (0..x.len() as u32).collect();
+    pause();
+    order.sort_by(pausing(|a: &u32, b: &u32| x[*a as usize].total_cmp(&x[*b as usize])));
+    order
+}

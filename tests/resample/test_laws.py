@@ -1,0 +1,92 @@
+"""Exact laws against enumeration of all resamples."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fermiac as fm
+from fermiac.resample import laws
+
+Array = NDArray[np.float64]
+
+
+def resamples(x: Array) -> Array:
+    """All resamples of a sample, a row each."""
+    return x[np.array(list(product(range(x.size), repeat=x.size)))]
+
+
+@pytest.mark.parametrize("q", [0.2, 0.5, 0.77, 0.9])
+@pytest.mark.parametrize("n", [4, 5, 6])
+def test_quantiles_of_few_observations(n: int, q: float) -> None:
+    x = np.round(fm.random.Stream(n).exponential(n), 2)
+    known = np.quantile(resamples(x), q, axis=1)
+    law = laws.law_of_quantile(x, q)
+    assert law.mean == pytest.approx(known.mean(), rel=1e-11)
+    assert law.sd == pytest.approx(known.std(), rel=1e-11)
+    for value in np.unique(known)[::7]:
+        below = (known < value - 1e-9).mean() + 0.5 * (np.abs(known - value) < 1e-9).mean()
+        near = 0.5 * (law.below(value - 1e-9) + law.below(value + 1e-9))
+        assert near == pytest.approx(below, abs=1e-9)
+    for p in (0.013, 0.3, 0.52, 0.991):
+        ordered = np.sort(known)
+        at = int(np.ceil(p * ordered.size - 1e-9)) - 1
+        assert law.quantile(p) == pytest.approx(ordered[at], abs=1e-9)
+
+
+def test_quantiles_of_many_observations() -> None:
+    x = fm.random.Stream(3).normal(400)
+    drawn = fm.resample.bootstrap(
+        x, fm.resample.Quantile(0.3), exact=False, n_resamples=20_000, method="percentile", rng=0
+    )
+    law = laws.law_of_quantile(x, 0.3)
+    assert law.sd == pytest.approx(drawn.stderr, rel=0.03)
+    assert law.mean == pytest.approx(drawn.replicates.mean(), abs=5 * law.sd / np.sqrt(20_000))
+    for p in (0.025, 0.5, 0.975):
+        assert np.mean(drawn.replicates <= law.quantile(p)) == pytest.approx(p, abs=0.012)
+
+
+def test_means_of_few_observations_are_enumerated() -> None:
+    x = np.array([1.0, 4.0, 4.0, 7.5, 9.0])
+    known = resamples(x).mean(1)
+    law = laws.law_of_mean([x / 5])
+    assert law.mean == pytest.approx(known.mean(), rel=1e-14)
+    assert law.sd == pytest.approx(known.std(), rel=1e-12)
+    for value in np.unique(np.round(known, 9))[::11]:
+        below = (known < value - 1e-7).mean() + 0.5 * (np.abs(known - value) < 1e-7).mean()
+        near = 0.5 * (law.below(value - 1e-7) + law.below(value + 1e-7))
+        assert near == pytest.approx(below, abs=1e-12)
+
+
+def test_the_transform_meets_enumeration() -> None:
+    x, y = fm.random.Stream(1).exponential(8), fm.random.Stream(2).exponential(7)
+    for parts in ([x / 8], [x / 8, -y / 7]):
+        if len(parts) == 1:
+            known = laws._enumerated(parts)
+        else:
+            # Too many outcomes for arrays of all; the halves are joined by sorting.
+            known = laws._enumerated([p[:5] for p in parts])
+            parts = [p[:5] for p in parts]
+        mean = sum(float(p.sum()) for p in parts)
+        sd = float(np.sqrt(sum(((p - p.mean()) ** 2).sum() for p in parts)))
+        found = laws._transformed(parts, mean, sd)
+        # Smearing over cells misses atoms of few observations by some thousandths.
+        for p in (0.025, 0.3, 0.5, 0.975):
+            assert known.below(found.quantile(p)) == pytest.approx(p, abs=0.006)
+
+
+def test_the_normal_limit_of_means() -> None:
+    x = fm.random.Stream(1).normal(20_000)
+    law = laws.law_of_mean([x / x.size])
+    sd = x.std() / np.sqrt(x.size)
+    assert law.sd == pytest.approx(sd, rel=1e-9)
+    for p, z in ((0.025, -1.959963985), (0.5, 0.0), (0.975, 1.959963985)):
+        assert (law.quantile(p) - x.mean()) / sd == pytest.approx(z, abs=2e-3)
+
+
+def test_laws_of_constants() -> None:
+    assert laws.law_of_mean([np.full(9, 1 / 9)]).sd == 0.0
+    assert laws.law_of_quantile(np.full(9, 2.0), 0.3).quantile(0.1) == 2.0

@@ -1,0 +1,74 @@
+"""Results of resampling: files, extension after loading, tables, other intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fermiac as fm
+from fermiac.errors import ArgumentError
+
+X = np.asarray(fm.random.Stream(1).exponential(30))
+
+
+def test_loaded_results_are_extended_to_the_same_bits(tmp_path: Path) -> None:
+    levels = np.arange(30) % 3
+    for k, (x, statistic, more) in enumerate((
+        (X, "mean", {}),
+        (X, fm.resample.Quantile(0.3), {"exact": False, "method": "bca"}),
+        ((X, X**2), "pearson", {}),
+        ((X[:10], X[10:]), "auc", {}),
+        (X, "median", {"strata": levels, "exact": False, "method": "percentile"}),
+        (np.stack([X, X**2], 1), "sd", {"clusters": levels + 10 * (np.arange(30) // 3)}),
+    )):  # fmt: skip
+        r = fm.resample.bootstrap(x, statistic, n_resamples=50, rng=1, **more)
+        path = tmp_path / f"{k}.safetensors"
+        r.save(path)
+        again = fm.load(path)
+        assert isinstance(again, fm.resample.Bootstrap)
+        assert np.array_equal(again.replicates, r.replicates)
+        a, b = r.extend(30), again.extend(30)
+        assert np.array_equal(a.replicates, b.replicates)
+        assert np.array_equal(a.upper, b.upper)
+        ours, theirs = r.interval(0.8, "percentile"), again.interval(0.8, "percentile")
+        assert np.array_equal(ours.low, theirs.low)
+
+
+def test_functions_are_not_loaded(tmp_path: Path) -> None:
+    r = fm.resample.bootstrap(X, lambda b: b.max(1), n_resamples=50, method="percentile", rng=1)
+    r.save(tmp_path / "r.safetensors")
+    again = fm.resample.Bootstrap.load(tmp_path / "r.safetensors")
+    with pytest.raises(ArgumentError, match="function"):
+        again.extend(5)
+    with pytest.raises(ArgumentError, match="function"):
+        r.transform(np.log).interval()
+
+
+def test_other_intervals() -> None:
+    r = fm.resample.bootstrap(X, "mean", n_resamples=500, rng=1)
+    assert r.interval() == (r.lower, r.upper)
+    assert r.interval(0.5).low > r.lower
+    for method in ("percentile", "basic", "normal", "expanded", "bca"):
+        low, high = r.interval(0.9, method)
+        assert low < r.estimate < high
+    known = fm.resample.bootstrap(X, "mean", method="percentile", rng=1)
+    with pytest.raises(ArgumentError, match="no standard errors"):
+        known.interval(0.9, "studentised")
+    with pytest.raises(ArgumentError, match="order"):
+        r.interval(0.9, "order")
+    with pytest.raises(ArgumentError, match="no replicates"):
+        known.transform(np.log)
+
+
+def test_tables_and_texts() -> None:
+    r = fm.resample.bootstrap(np.stack([X, X**2], 1), "mean", n_resamples=50, rng=1)
+    assert "lower_error" in str(r.summary())
+    assert r.summary().names == ("mean[0]", "mean[1]")
+    assert repr(r).startswith("Bootstrap: mean = ")
+    assert r.to_dict()["n_resamples"] == 50
+    p = fm.resample.permutation_test(X - 1)
+    assert "exact" in repr(p)
+    assert str(p.summary())
+    assert "0" in str(fm.resample.jackknife(X, "sd").summary())
