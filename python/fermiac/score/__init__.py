@@ -23,7 +23,8 @@ from fermiac.score.gibbs_settings import (
     OUStep,
     ScaledStep,
 )
-from fermiac.score.guided import Guided
+from fermiac.score.guidance import Guidance, GuidedModel, guided
+from fermiac.score.guided_result import Guided
 from fermiac.score.integration import integrate, sample
 from fermiac.score.integrator import Integrator, Langevin
 from fermiac.score.intrinsic import IntrinsicDimension, intrinsic_dimension
@@ -46,7 +47,9 @@ __all__ = [
     "Empirical",
     "Gaussian",
     "GaussianMixture",
+    "Guidance",
     "Guided",
+    "GuidedModel",
     "Integrator",
     "IntrinsicDimension",
     "Langevin",
@@ -70,6 +73,7 @@ __all__ = [
     "Unmasked",
     "exponential",
     "first_hitting",
+    "guided",
     "integrate",
     "intrinsic_dimension",
     "karras",

@@ -30,7 +30,7 @@ from fermiac._base.validate import (
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import warn
 from fermiac.score.arguments import as_model, range_of
-from fermiac.score.guided import Guided, collapse, log_normalizer_of
+from fermiac.score.guided_result import Guided, collapse, log_normalizer_of
 from fermiac.score.integration import event_of
 from fermiac.score.model import Model
 from fermiac.score.noise import CHOICE, INTEGRATE, START, TRAIN
