@@ -36,6 +36,7 @@ from fermiac.score.network import ScoreModel
 from fermiac.score.reward_sampling import svdd
 from fermiac.score.schedule_search import searched
 from fermiac.score.schedules import exponential, karras, poly_t, polyexponential, vp_uniform
+from fermiac.score.steering import sample_power, steer
 from fermiac.score.stepping import Stepper, stepper
 from fermiac.score.training import TrainedScore, Training, load_score, train_score
 
@@ -83,8 +84,10 @@ __all__ = [
     "poly_t",
     "polyexponential",
     "sample",
+    "sample_power",
     "searched",
     "start",
+    "steer",
     "stepper",
     "svdd",
     "train_noise_classifier",
@@ -100,7 +103,9 @@ start = _starter(
     langevin_gibbs,
     log_likelihood,
     sample,
+    sample_power,
     searched,
+    steer,
     svdd,
     train_noise_classifier,
     train_score,
