@@ -140,6 +140,15 @@ class Model:
         """Return D and tr ∂D/∂y."""
         raise ArgumentError(f"model: {type(self).__name__} has no derivative")
 
+    @property
+    def has_vjp(self) -> bool:
+        """Whether the model knows the products of its derivative with vectors."""
+        return False
+
+    def _vjp(self, y: Array, sigma: Array, vectors: Array) -> Array:
+        """Return (∂D/∂y)ᵀ v for a vector v of each row, (n, d)."""
+        raise ArgumentError(f"model: {type(self).__name__} has no derivative")
+
     def _core(self, dim: int) -> Any:
         """Return the model in its form for the bindings: a handle, or callables."""
         return (

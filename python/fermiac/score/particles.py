@@ -126,6 +126,8 @@ class Moves(Protocol):
     #: The model whose values tell a resumed run that nothing has changed.
     model: Model
     n_evals: int
+    #: Normal numbers of a step, as multiples of the coordinates.
+    n_normals: int = 1
 
     def begin(self, z: Array, s: float) -> tuple[Array, Array, dict[str, Array]]:
         """Return the points at the highest level, their log-weights and what goes with them."""
@@ -203,7 +205,7 @@ class Run:
     def _stepped(self, cloud: Cloud) -> Cloud:
         (n, d), i = self._shape, cloud.level
         s, to = float(self.grid[i]), float(self.grid[i + 1])
-        z = _core.score_noise(self.key, INTEGRATE, 0, n, i, d, 0)[0]
+        z = _core.score_noise(self.key, INTEGRATE, 0, n, i, d * self._moves.n_normals, 0)[0]
         y, factors, carried = self._moves.step(s, to, cloud.y, cloud.carried, z)
         log_weights = _weights(cloud.log_weights + factors, to)
         ess = ess_of(log_weights)

@@ -20,6 +20,7 @@ from fermiac._base.validate import (
     choice,
     labels,
     numbers,
+    positive,
     probability,
     real,
     shown,
@@ -38,14 +39,23 @@ from fermiac.score.particles import Cloud, Moves, Run, denoised_at, log_normal
 from fermiac.score.rewards import checked
 from fermiac.score.schedules import ScheduleName, schedule_of
 
-__all__ = ["Tilted", "levels_of", "run_particles", "sample_power", "steer"]
+__all__ = [
+    "STEPS_BIAS",
+    "Schedule",
+    "Tilted",
+    "exactly",
+    "levels_of",
+    "run_particles",
+    "sample_power",
+    "steer",
+]
 
 Array = NDArray[np.float64]
 Carried = Mapping[str, Array]
 Potential = Callable[[Array, Array, float], ArrayLike]
 Schedule = str | ArrayLike | Callable[[int, float, float], ArrayLike]
 
-_STEPS_BIAS = (
+STEPS_BIAS = (
     "the steps of the model are weighted as if they had its own law, which holds for many short "
     "steps; a model with a log-density has exact weights"
 )
@@ -161,11 +171,16 @@ def _less(value: Array, before: Array) -> Array:
 
 
 class _Power(Moves):
-    """Particles of a product of powers of laws."""
+    """Particles of a product of powers of laws.
 
-    def __init__(self, models: Sequence[Model], exponents: Array, exact: bool) -> None:
+    With the scores g of the product at a level and a fall a of the squared level, a step is
+    y + a (1 + c) g / 2 + √(c a) z: the reverse stochastic equation for c = 1, and a Langevin move
+    of the product on top of it for larger c.
+    """
+
+    def __init__(self, models: Sequence[Model], exponents: Array, exact: bool, c: float) -> None:
         self.model, self._models = models[0], models
-        self._exponents, self._exact = exponents, exact
+        self._exponents, self._exact, self._c = exponents, exact, c
         self._total = float(exponents.sum())
         self.n_evals = 0
 
@@ -173,38 +188,53 @@ class _Power(Moves):
         """Return noise of variance s² / Σw, weighted towards the product at the first level."""
         spread = s / math.sqrt(self._total)
         y = spread * z
+        total, squares = self._scores(y, s)
         if self._exact:
             density = self._log_density(y, s)
-            return y, density - log_normal(z, spread), {"density": density}
+            return y, density - log_normal(z, spread), {"density": density, "score": total}
         # Without densities every law counts as N(0, s²) at the highest level.
         d = z.shape[1]
         own = -0.5 * d * self._total * math.log(2 * math.pi * s**2)
         log_weight = own + 0.5 * d * math.log(2 * math.pi * spread**2)
-        return y, np.full(len(y), log_weight), {}
+        return y, np.full(len(y), log_weight), {"score": total, "squares": squares}
 
     def step(
         self, s: float, to: float, y: Array, carried: Carried, z: Array
     ) -> tuple[Array, Array, dict[str, Array]]:
-        """Return the next points, by Euler-Maruyama steps with the sum of the scores."""
-        variance = s**2 - to**2
-        slopes = [(denoised_at(model, y, s) - y) / s**2 for model in self._models]
-        self.n_evals += len(y) * len(slopes)
-        total = sum(w * slope for w, slope in zip(self._exponents, slopes, strict=True))
-        if self._exact:
-            # The noise of a product of Σw laws has the variance s² / Σw, and steps in it are exact
-            # for points far below the noise.
-            spread = math.sqrt(variance / self._total)
-            moved = y + variance / self._total * total + spread * z
-            density = self._log_density(moved, to)
-            back = log_normal((moved - y) / spread, spread) - log_normal(z, spread)
-            return moved, density - carried["density"] + back, {"density": density}
-        squares = sum(
-            w * np.square(slope).sum(axis=1)
-            for w, slope in zip(self._exponents, slopes, strict=True)
-        )
-        factor = 0.5 * variance * (np.square(total).sum(axis=1) - squares)
-        noise = math.sqrt(variance) * z if to > 0 else 0.0
-        return y + variance * total + noise, factor, {}
+        """Return the next points, and the factors of their weights."""
+        total, c = carried["score"], self._c if to > 0 else 1.0
+        if not self._exact:
+            variance = s**2 - to**2
+            # Near the product's own noise, of variance s² / Σw.
+            c /= max(1.0, self._total)
+            factor = 0.5 * variance * (np.square(total).sum(axis=1) - carried["squares"])
+            if to == 0:
+                return y + variance * total, factor, {}
+            moved = y + 0.5 * variance * (1 + c) * total + math.sqrt(c * variance) * z
+            now, squares = self._scores(moved, to)
+            return moved, factor, {"score": now, "squares": squares}
+        # The noise of the product has the variance s² / Σw, so that steps are right far below it.
+        variance = (s**2 - to**2) / self._total
+        spread = math.sqrt(c * variance)
+        moved = y + 0.5 * variance * (1 + c) * total + spread * z
+        density = self._log_density(moved, to)
+        made = {"density": density}
+        away = y - moved
+        if to > 0:
+            made["score"] = self._scores(moved, to)[0]
+            away = away - 0.5 * variance * (c - 1) * made["score"]
+        back = log_normal(away / spread, spread) - log_normal(z, spread)
+        return moved, density - carried["density"] + back, made
+
+    def _scores(self, y: Array, s: float) -> tuple[Array, Array]:
+        """Return Σ w ∇ and Σ w |∇|² of the scores ∇ of the laws."""
+        total, squares = np.zeros_like(y), np.zeros(len(y))
+        for w, model in zip(self._exponents, self._models, strict=True):
+            slope = (denoised_at(model, y, s) - y) / s**2
+            total += w * slope
+            squares += w * np.square(slope).sum(axis=1)
+        self.n_evals += len(y) * len(self._models)
+        return total, squares
 
     def _log_density(self, y: Array, s: float) -> Array:
         points, level = np.ascontiguousarray(y), np.array([s])
@@ -230,6 +260,8 @@ def run_particles(
     identity: Mapping[str, Any],
     settings: Mapping[str, Any],
     bias: Sequence[str],
+    mode: str = "particles",
+    weighted: bool = True,
     finished: Callable[[Array], Mapping[str, Any]] = lambda draws: {},
 ) -> Guided:
     """Run particles, and return them as a sample."""
@@ -239,30 +271,33 @@ def run_particles(
     run = Run(moves, grid, shape, share, rng, checkpoint, {"method": label, **identity})
 
     def result(cloud: Cloud, status: str) -> Guided:
-        total, stderr = log_normalizer_of(cloud.log_total, cloud.log_weights, cloud.ancestors)
+        total, stderr = float("nan"), float("nan")
+        if weighted:
+            total, stderr = log_normalizer_of(cloud.log_total, cloud.log_weights, cloud.ancestors)
         draws = cloud.y if status == "complete" else cloud.carried.get("denoised", cloud.y)
+        fields = {"rewards": cloud.carried.get("value", np.zeros(shape[0])), **finished(draws)}
+        kind = "particles" if cloud.n_resamplings else "weighted"
         return Guided(
             seed=run.key,
             version=_core.__version__,
             isa=_core.isa_level,
             draws=np.ascontiguousarray(draws),
-            log_weights=cloud.log_total + cloud.log_weights,
-            error_model="particles" if cloud.n_resamplings else "weighted",
-            rewards=cloud.carried.get("value", np.zeros(shape[0])),
+            log_weights=cloud.log_total + cloud.log_weights if weighted else None,
+            error_model=kind if weighted else "iid",
             log_normalizer=total,
             log_normalizer_stderr=stderr,
-            ess_history=np.array(cloud.ess),
+            ess_history=np.array(cloud.ess) if weighted else np.empty(0),
             sigmas=grid,
             ancestors=cloud.ancestors,
             n_resamplings=cloud.n_resamplings,
-            mode="particles",
+            mode=mode,
             bias=tuple(bias),
             names=wanted,
             n_evals=moves.n_evals,
             settings={**settings, "ess_threshold": share},
             status=status,
             wall_time=time.perf_counter() - start,
-            **finished(draws),
+            **fields,
         )
 
     with (
@@ -284,7 +319,7 @@ def run_particles(
     return made
 
 
-def _exactly(correct: bool | None, models: Sequence[Model]) -> bool:
+def exactly(correct: bool | None, models: Sequence[Model]) -> bool:
     """Return whether weights are exact, which needs the log-densities of all models."""
     known = all(model.has_log_density for model in models)
     if correct is None:
@@ -422,7 +457,7 @@ def steer(
     led = None if proposal is None else as_model(proposal)._shaped(event)
     if led is not None and led.dim not in (None, d):
         raise ArgumentError(f"proposal: a model of {led.dim} coordinates was given; {d} are needed")
-    exact = _exactly(correct, [model])
+    exact = exactly(correct, [model])
     wanted = _base(base, exact)
     choice("kind", kind, ("difference", "max", "sum"))
     grid = levels_of(model, n_steps, schedule, sigma_range)
@@ -451,7 +486,7 @@ def steer(
         checkpoint=checkpoint,
         identity=settings,
         settings=settings,
-        bias=() if exact else (_STEPS_BIAS,),
+        bias=() if exact else (STEPS_BIAS,),
     )
 
 
@@ -472,6 +507,7 @@ def sample_power(
     n_steps: int = 100,
     schedule: ScheduleName | Schedule = "karras",
     sigma_range: tuple[float, float] | None = None,
+    noise: float | None = None,
     correct: bool | None = None,
     ess_threshold: float = 0.5,
     names: Sequence[str] | None = None,
@@ -504,6 +540,10 @@ def sample_power(
         Steps, including the one to level 0.
     schedule, sigma_range, ess_threshold, names, rng, n_threads, progress, checkpoint
         As for `steer`.
+    noise : float, optional
+        The variance c of the noise of a step, in units of that of the reverse stochastic equation.
+        More than 1 adds Langevin moves of the product to the steps, at no cost, which keeps the
+        weights even. By default a fifteenth of `n_steps`, from 1 to 4.
     correct : bool, optional
         Weights that are exact for steps of any length, by the log-densities of the models; by
         default if they have them. Otherwise the weights have an error of the order of the steps.
@@ -529,7 +569,8 @@ def sample_power(
     Notes
     -----
     With exponents :math:`w_i`, scores :math:`\nabla_i` and a step of a in the square of the level,
-    particles without densities gain the log-weight
+    particles without densities move by :math:`\tfrac12 a (1 + c) \sum_i w_i\nabla_i` and noise of
+    variance c a, and gain the log-weight
     :math:`\tfrac12 a(\|\sum_i w_i\nabla_i\|^2 - \sum_i w_i\|\nabla_i\|^2)`; for guidance it is
     :math:`\tfrac12 w(w-1)\,a\,\|\nabla_c - \nabla_u\|^2`.
 
@@ -558,16 +599,17 @@ def sample_power(
     models = [each._shaped(event) for each in models]
     d = math.prod(event)
     count = whole("n", n, 1, 2**40)
-    exact = _exactly(correct, models)
+    exact = exactly(correct, models)
     if sigma_range is None and (isinstance(schedule, str) or callable(schedule)):
         ranges = [each._sampling_range() for each in models]
         sigma_range = (min(r[0] for r in ranges), max(r[1] for r in ranges))
     grid = levels_of(models[0], n_steps, schedule, sigma_range)
     for each in models[1:]:
         grid = each._within(grid)
-    settings = {"exponents": exponents.tolist(), "correct": exact}
+    c = min(max(len(grid) / 15, 1.0), 4.0) if noise is None else positive("noise", noise)
+    settings = {"exponents": exponents.tolist(), "correct": exact, "noise": c}
     return run_particles(
-        _Power(models, exponents, exact),
+        _Power(models, exponents, exact, c),
         grid,
         (count, d),
         label="sample_power",
