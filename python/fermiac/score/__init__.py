@@ -23,32 +23,55 @@ from fermiac.score.gibbs_settings import (
     OUStep,
     ScaledStep,
 )
-from fermiac.score.guided import Guided
+from fermiac.score.guidance import Guidance, GuidedModel, guided
+from fermiac.score.guided_result import Guided
 from fermiac.score.integration import integrate, sample
 from fermiac.score.integrator import Integrator, Langevin
 from fermiac.score.intrinsic import IntrinsicDimension, intrinsic_dimension
+from fermiac.score.inverse import observed, posterior
+from fermiac.score.inverse_methods import (
+    DAPS,
+    DDRM,
+    DPS,
+    TMPD,
+    DiffPIR,
+    InverseMethod,
+    Particles,
+    PiGDM,
+    RePaint,
+)
 from fermiac.score.likelihood import Likelihood, log_likelihood
 from fermiac.score.masked import Unmasked, first_hitting
 from fermiac.score.methods import *  # noqa: F403  # the table of integrators exports its classes
 from fermiac.score.model import Model
 from fermiac.score.network import ScoreModel
+from fermiac.score.observations import Linear, Measured, Observation
 from fermiac.score.reward_sampling import svdd
 from fermiac.score.schedule_search import searched
 from fermiac.score.schedules import exponential, karras, poly_t, polyexponential, vp_uniform
+from fermiac.score.steering import sample_power, steer
 from fermiac.score.stepping import Stepper, stepper
 from fermiac.score.training import TrainedScore, Training, load_score, train_score
 
 __all__ = [
+    "DAPS",
+    "DDRM",
+    "DPS",
+    "TMPD",
     "Adaptive",
     "Calibration",
     "ClassifierTraining",
+    "DiffPIR",
     "DiffusersScheduler",
     "Empirical",
     "Gaussian",
     "GaussianMixture",
+    "Guidance",
     "Guided",
+    "GuidedModel",
     "Integrator",
     "IntrinsicDimension",
+    "InverseMethod",
     "Langevin",
     "LangevinGibbs",
     "LangevinStep",
@@ -56,10 +79,16 @@ __all__ = [
     "LevelHistogram",
     "LevelRegression",
     "Likelihood",
+    "Linear",
+    "Measured",
     "Model",
     "NoiseClassifier",
     "OUStep",
+    "Observation",
     "PartialSolution",
+    "Particles",
+    "PiGDM",
+    "RePaint",
     "ScaledStep",
     "ScoreModel",
     "Solution",
@@ -70,17 +99,22 @@ __all__ = [
     "Unmasked",
     "exponential",
     "first_hitting",
+    "guided",
     "integrate",
     "intrinsic_dimension",
     "karras",
     "langevin_gibbs",
     "load_score",
     "log_likelihood",
+    "observed",
     "poly_t",
     "polyexponential",
+    "posterior",
     "sample",
+    "sample_power",
     "searched",
     "start",
+    "steer",
     "stepper",
     "svdd",
     "train_noise_classifier",
@@ -95,8 +129,11 @@ start = _starter(
     integrate,
     langevin_gibbs,
     log_likelihood,
+    posterior,
     sample,
+    sample_power,
     searched,
+    steer,
     svdd,
     train_noise_classifier,
     train_score,

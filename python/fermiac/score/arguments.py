@@ -51,12 +51,22 @@ __all__ = [
 Array = NDArray[np.float64]
 
 
-def as_model(given: object) -> Model:
-    """Return the score model that was given, or refuse it."""
+def as_model(given: object, in_order: bool = False) -> Model:
+    """Return the score model that was given, or refuse it.
+
+    A caller that does not ask for all rows in their order, one evaluation after the other, cannot
+    have models that need it.
+    """
     if not isinstance(given, Model):
         raise ArgumentError(
             f"model: {type(given).__name__} given; a score model is needed: one of fermiac.score, "
             "or ScoreModel(...) of a network or function"
+        )
+    if given._needs_order and not in_order:
+        raise ArgumentError(
+            "model: it has a scale or a condition for each row, or a momentum, and needs all rows "
+            "in their order; integrate, sample and stepper on a fixed grid have them, without an "
+            "executor"
         )
     return given
 
@@ -224,17 +234,19 @@ class Call:
         n_threads: int | None,
         checkpoint: str | PathLike[str] | Checkpoint | None = None,
     ) -> None:
-        model = as_model(model)
-        self.given = y0 = points_of("y0", y0)
-        self.event = tuple(y0.shape[1:])
-        self.model = model._shaped(self.event)
         self.integrator = INTEGRATORS.resolve(integrator)
         self.adaptive = isinstance(self.integrator, Adaptive)
+        model = as_model(model, in_order=not self.adaptive)
+        self.given = y0 = points_of("y0", y0)
+        self.event = tuple(y0.shape[1:])
+        self.model = model._shaped(self.event)._begun()
         # Adaptive steps run in the core, wherever the model is.
         self.on_device = self.model.runs_on_device and not self.adaptive
         n = len(y0)
         self.tensor = y0.reshape(n, math.prod(self.event))
         self.grid = self._grid(sigmas, n)
+        if isinstance(self.integrator, Integrator) and self.integrator._pairs():
+            self.model = self.model._plus_plus(self.grid)
         if isinstance(self.integrator, Adaptive):
             self._adaptive_grid()
         elif self.grid.size:

@@ -278,6 +278,11 @@ class DiffusersScheduler:
         threshold: float | Threshold | None = None,
     ) -> None:
         self.integrator = FIXED_GRID.resolve(integrator)
+        if self.integrator._pairs():
+            raise ArgumentError(
+                f"integrator: {shown(integrator)} was given; cfg_pp needs both denoisers of a "
+                "pipeline, which a scheduler does not see; leave it out"
+            )
         choice("prediction_type", prediction_type, tuple(_PREDICTIONS))
         table = table_of(
             num_train_timesteps,

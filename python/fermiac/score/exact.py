@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 
 #: The least work, in rows times components times coordinates, for more than one thread.
 _SMALL = 1 << 17
+#: The most numbers of derivatives at a time.
+_MATRICES = 1 << 22
 
 
 class _Exact(Built, Model):
@@ -79,6 +81,25 @@ class _Exact(Built, Model):
     def _with_trace(self, y: Array, sigma: Array) -> tuple[Array, Array]:
         both = self._handle.denoise_with_trace(y, sigma, self._threads(len(y)))
         return np.ascontiguousarray(both[:, :-1]), both[:, -1].copy()
+
+    @property
+    def has_vjp(self) -> bool:
+        """Whether the model knows the products of its derivative with vectors: True."""
+        return True
+
+    def _vjp(self, y: Array, sigma: Array, vectors: Array) -> Array:
+        d = self.dim
+        made = np.empty_like(y)
+        # The matrices of some rows at a time.
+        size = max(1, _MATRICES // (d * d))
+        for at in range(0, len(y), size):
+            rows = slice(at, at + size)
+            levels = sigma if sigma.size == 1 else sigma[rows]
+            part = np.ascontiguousarray(y[rows])
+            flat = self._mixture.jacobian(part, levels, self._threads(len(part), d))
+            matrices = flat.reshape(len(part), d, d)
+            made[rows] = (matrices @ vectors[rows][..., None])[..., 0]
+        return made
 
     def level_log_density(self, y: Any, levels: ArrayLike) -> Any:
         """Return the log-density of every point at every level.

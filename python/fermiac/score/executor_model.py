@@ -75,6 +75,12 @@ def evaluated_model(
         with model._held():
             yield model._core(dim), report
         return
+    if model._needs_run or (model._needs_order and executor is not None):
+        raise ArgumentError(
+            f"{'executor' if executor is not None else 'checkpoint'}: given for a model that needs "
+            "all rows in their order, or those of the steps before; leave it out; a stepper can be "
+            "saved"
+        )
     factory = None
     if target_factory is not None:
         given = as_factory(target_factory)

@@ -673,6 +673,10 @@ def _integrator(
             f"{name}: {shown(given)} was given, whose norms are averages over all rows; chains do "
             "not depend on each other: use norm='level'"
         )
+    if chosen._pairs():
+        raise ArgumentError(
+            f"{name}: {shown(given)} was given, a rule for one grid of all rows; leave cfg_pp out"
+        )
     # Grids begin at the level of a chain, at most at the highest level that gets noise.
     top = chosen._most_churned(high)
     if chosen.needs_noise and top > 0:

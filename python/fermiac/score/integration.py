@@ -370,7 +370,7 @@ def sample(
     >>> bool(abs((x > 0).mean() - 0.7) < 0.03)
     True
     """
-    model = as_model(model)
+    model = as_model(model, in_order=True)
     home = model._home() if yes("as_tensor", as_tensor) else None
     n = whole("n", n, 0, 2**40)
     event = event_of(model, dim)

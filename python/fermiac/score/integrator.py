@@ -175,6 +175,10 @@ class Integrator(AnyIntegrator):
     def _is_stochastic(self) -> bool:
         return False
 
+    def _pairs(self) -> bool:
+        """Whether its rule needs both denoisers of a guided model."""
+        return False
+
     def _most_churned(self, top: float) -> float:
         """Return the highest level up to `top` at which a step adds noise before it goes down."""
         return top

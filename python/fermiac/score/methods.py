@@ -321,6 +321,12 @@ class Euler(Integrator):
 
     It is what DDIM [1]_ and the first-order DPM-Solver [2]_ come to. One evaluation a step.
 
+    Parameters
+    ----------
+    cfg_pp : bool, default False
+        The rule of CFG++ [3]_ for guided models with scales from 0 to 1: noise is predicted without
+        guidance, D_u for the slope and the guided D for the point it leads to.
+
     Other Parameters
     ----------------
     start, lower_order_final, langevin
@@ -332,6 +338,8 @@ class Euler(Integrator):
        arXiv:2010.02502.
     .. [2] C. Lu, Y. Zhou, F. Bao, J. Chen, C. Li, J. Zhu, "DPM-Solver: a fast ODE solver for
        diffusion probabilistic model sampling in around 10 steps", 2022, arXiv:2206.00927.
+    .. [3] H. Chung, J. Kim, G. Y. Park, H. Nam, J. C. Ye, "CFG++: manifold-constrained classifier
+       free guidance for diffusion models", 2024, arXiv:2406.08070.
 
     Examples
     --------
@@ -341,6 +349,18 @@ class Euler(Integrator):
     """
 
     method = "euler"
+    cfg_pp: bool = False
+
+    def _check(self) -> None:
+        yes("cfg_pp", self.cfg_pp)
+        if self.cfg_pp and self.langevin is not None:
+            raise ArgumentError("langevin: given with cfg_pp, another rule; leave one of them out")
+
+    def _pairs(self) -> bool:
+        return self.cfg_pp
+
+    def _method(self) -> tuple[str, dict[str, Any]]:
+        return self.method, {}
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,10 @@ class Model:
     runs_on_device: bool = False
     #: Whether levels beyond `sigma_range` are moved to its ends, with a warning.
     clamp: bool = False
+    #: Whether rows must come all together and in their order, call by call.
+    _needs_order: bool = False
+    #: Whether a value depends on those of the run before it.
+    _needs_run: bool = False
 
     @property
     def _event(self) -> tuple[int, ...] | None:
@@ -76,6 +80,24 @@ class Model:
     def _shaped(self, event: tuple[int, ...]) -> Model:
         """Return the model for points of this shape; most models take rows of numbers."""
         return self
+
+    def _begun(self) -> Model:
+        """Return the model at the start of a run, with its memory empty; most have none."""
+        return self
+
+    def _kept(self) -> Array | None:
+        """Return the memory of a run."""
+        return None
+
+    def _restore(self, kept: Array | None) -> None:
+        """Take the memory of a run that goes on."""
+
+    def _plus_plus(self, grid: Array) -> Model:
+        """Return the model whose Euler steps along a grid are those of CFG++."""
+        raise ArgumentError(
+            f"integrator: cfg_pp was given for a {type(self).__name__}; it is the rule of guided "
+            "models: make one with fermiac.score.guided, or leave it out"
+        )
 
     def _held(self) -> AbstractContextManager[None]:
         """Return a context in which many calls of the model share their preparation."""
@@ -116,6 +138,15 @@ class Model:
 
     def _with_trace(self, y: Array, sigma: Array) -> tuple[Array, Array]:
         """Return D and tr ∂D/∂y."""
+        raise ArgumentError(f"model: {type(self).__name__} has no derivative")
+
+    @property
+    def has_vjp(self) -> bool:
+        """Whether the model knows the products of its derivative with vectors."""
+        return False
+
+    def _vjp(self, y: Array, sigma: Array, vectors: Array) -> Array:
+        """Return (∂D/∂y)ᵀ v for a vector v of each row, (n, d)."""
         raise ArgumentError(f"model: {type(self).__name__} has no derivative")
 
     def _core(self, dim: int) -> Any:

@@ -468,6 +468,18 @@ class ScoreModel(Model):
         """Return D and pᵀ (∂D/∂y) p, for a probe p of each row."""
         return self.network.with_probe(y, sigma, probes) if len(y) else (y.copy(), np.zeros(0))
 
+    @property
+    def has_vjp(self) -> bool:
+        """Whether the model knows the products of its derivative: torch modules do."""
+        inner = self._network
+        return inner.has_vjp if isinstance(inner, Model) else self.form == "torch"
+
+    def _vjp(self, y: Array, sigma: Array, vectors: Array) -> Array:
+        inner = self._network
+        if isinstance(inner, Model):
+            return inner._vjp(y, sigma, vectors)
+        return self.network.with_product(y, sigma, vectors)[1] if len(y) else y.copy()
+
     def _core(self, dim: int) -> Any:
         inner = self._network
         if isinstance(inner, Model):

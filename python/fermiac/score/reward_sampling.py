@@ -30,10 +30,11 @@ from fermiac._base.validate import (
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import warn
 from fermiac.score.arguments import as_model, range_of
-from fermiac.score.guided import Guided, collapse, log_normalizer_of
+from fermiac.score.guided_result import Guided, collapse, log_normalizer_of
 from fermiac.score.integration import event_of
 from fermiac.score.model import Model
 from fermiac.score.noise import CHOICE, INTEGRATE, START, TRAIN
+from fermiac.score.particles import ess_of, log_normal, resampled_rows
 from fermiac.score.rewards import PosteriorMean, Regression, Reward, UserValue, Value, host
 from fermiac.score.schedules import schedule_of
 from fermiac.targets.torch_target import import_torch
@@ -115,11 +116,11 @@ class Paths:
         potentials = self._potentials(values)
         log_weights = potentials.copy()
         if target.correct:
-            log_weights += target.model.log_density(y, s) - _log_normal(z, s)
+            log_weights += target.model.log_density(y, s) - log_normal(z, s)
         state = State(
             y, denoised, values, potentials, log_weights, 0.0, np.arange(target.n, dtype=np.int64)
         )
-        self.state = replace(state, ess=(_ess(log_weights),))
+        self.state = replace(state, ess=(ess_of(log_weights),))
 
     def step(self, i: int) -> None:
         """Go from level i to the next: candidates, a choice among them, and resampling."""
@@ -138,7 +139,7 @@ class Paths:
         if target.correct:
             step = (candidates.reshape(n, m, d) - state.y[:, None, :]) / np.sqrt(s**2 - to**2)
             ratio = target.model.log_density(candidates, to).reshape(n, m)
-            ratio += _log_normal(step, np.sqrt(s**2 - to**2)) - _log_normal(z, spread)
+            ratio += log_normal(step, np.sqrt(s**2 - to**2)) - log_normal(z, spread)
             scores = scores + ratio - target.model.log_density(state.y, s)[:, None]
         uniforms = _core.score_noise(target.key, CHOICE, 0, n, i, 0, 1)[1][:, 0]
         chosen, log_mean, effective = _choose(
@@ -155,7 +156,7 @@ class Paths:
             log_weights=state.log_weights + log_mean - state.potentials,
             candidate_ess=(*state.candidate_ess, effective),
         )
-        ess = _ess(new.log_weights)
+        ess = ess_of(new.log_weights)
         if target.particles and ess < target.ess_threshold * n and n > 1:
             new = self._resampled(new, i)
         self.state = replace(new, ess=(*new.ess, ess))
@@ -166,15 +167,12 @@ class Paths:
         assert state is not None
         rewards = reward(state.denoised)
         log_weights = state.log_weights + self._potentials(rewards) - state.potentials
-        ended = replace(state, log_weights=log_weights, ess=(*state.ess, _ess(log_weights)))
+        ended = replace(state, log_weights=log_weights, ess=(*state.ess, ess_of(log_weights)))
         return replace(ended, values=rewards), rewards
 
     def _resampled(self, state: State, i: int) -> State:
         target = self._target
-        weights, log_mean = _core.normalize_weights(state.log_weights)
-        # An address after those of the points.
-        word = _core.score_noise(target.key, CHOICE, target.n, 1, i, 0, 1)[1][0, 0]
-        rows = _core.resample_indices(weights, target.n, "systematic", int(word * 2.0**53))
+        rows, log_mean = resampled_rows(target.key, state.log_weights, i)
         return replace(
             state,
             y=self._take(state.y, rows),
@@ -241,16 +239,6 @@ def _choose(scores: Array, uniforms: Array, best: bool) -> tuple[Ints, Array, fl
     chosen = (reached <= (uniforms * total)[:, None]).sum(axis=1)
     effective = float(np.mean(total**2 / (weights**2).sum(axis=1)))
     return np.minimum(chosen, m - 1), top[:, 0] + np.log(total / m), effective
-
-
-def _log_normal(z: Array, spread: float) -> Array:
-    """Return the log-density of N(0, spread² I) at spread z."""
-    scale = math.log(math.sqrt(2 * math.pi) * spread)
-    return np.asarray(-0.5 * np.square(z).sum(axis=-1) - z.shape[-1] * scale)
-
-
-def _ess(log_weights: Array) -> float:
-    return float(1 / np.sum(_core.normalize_weights(log_weights)[0] ** 2))
 
 
 @public

@@ -62,8 +62,8 @@ class Reward:
         return tensor if own is None else tensor.to(own)
 
 
-def checked(name: str, got: Any, n: int) -> Array:
-    """Return the values of a user's function, which must be (n,) finite numbers."""
+def checked(name: str, got: Any, n: int, minus_infinity: bool = False) -> Array:
+    """Return the values of a user's function, (n,) finite numbers, or minus infinity if allowed."""
     try:
         if got.is_complex() if is_tensor(got) else np.iscomplexobj(got):
             raise TypeError
@@ -76,8 +76,9 @@ def checked(name: str, got: Any, n: int) -> Array:
     if array.shape not in ((n,), (n, 1)):
         raise TargetError(f"{name}: shape {array.shape} came back; ({n},) is needed")
     array = array.reshape(n)
-    if not np.isfinite(array).all():
-        row = int(np.argmin(np.isfinite(array)))
+    good = np.isfinite(array) | (minus_infinity & (array == -np.inf))
+    if not good.all():
+        row = int(np.argmin(good))
         raise TargetError(
             f"{name}: {array[row]} came back for row {row}; finite numbers are needed; where a "
             "reward forbids points, give them a low one"

@@ -35,6 +35,7 @@ _NODE: fit.Layout = {
 _TENSORS: fit.Layout = {
     "state": fit.array("i", "words", bits=64),
     "probe": fit.array("f", "points", "d"),
+    "kept": fit.array("f", "rows", "columns"),
 }
 
 
@@ -82,8 +83,12 @@ class Stepper:
         call = self._call
         y = call.y[:_VERIFIED].copy()
         levels = np.broadcast_to(call.grid[..., 0].reshape(-1)[:_VERIFIED], len(y)).copy()
-        with call.model._held():
-            return np.asarray(call.model._denoise(y, levels), dtype=np.float64)
+        # A model that has one scale for each row knows no three rows.
+        if call.model._needs_order:
+            y, levels = call.y.copy(), np.broadcast_to(call.grid[..., 0], len(call.y)).copy()
+        model = call.model._begun()
+        with model._held():
+            return np.asarray(model._denoise(y, levels), dtype=np.float64)[:_VERIFIED]
 
     def step(self) -> Any:
         """Make the next step.
@@ -139,7 +144,9 @@ class Stepper:
         """
         node = {"identity": self._call.identity(), "step": self.step_index}
         words = np.array(self._run.save(), dtype=np.uint64).view(np.int64)
-        store.write(path, _KIND, node, {"state": words, "probe": self._probed()})
+        kept = self._call.model._kept()
+        kept = np.empty((0, 0)) if kept is None else kept
+        store.write(path, _KIND, node, {"state": words, "probe": self._probed(), "kept": kept})
 
     def load(self, path: str | os.PathLike[str], verify: bool = True) -> Stepper:
         """Resume a run with the same arguments from its file; without `rng`, take its seed too.
@@ -192,6 +199,10 @@ class Stepper:
         with store.decoding(path):
             run.restore(tensors["state"].view(np.uint64).tolist())
         self._run, self.step_index = run, int(node["step"])
+        memory = tensors["kept"]
+        if memory.size and memory.shape != self._call.y.shape:
+            raise CheckpointError(f"{os.fspath(path)}: it is damaged: its memory does not fit")
+        self._call.model._restore(memory if memory.size else None)
         return self
 
     def __repr__(self) -> str:

@@ -120,6 +120,17 @@ class TorchNetwork:
 
         return self._differentiate(y, sigma, derive)
 
+    def with_product(self, y: Array, sigma: Array, vectors: Array) -> tuple[Array, Array]:
+        """Return D and (∂D/∂y)ᵀ v for a vector v of each row, by one backward pass."""
+        torch = sys.modules["torch"]
+        all_vectors = self._tensor(vectors)
+
+        def derive(denoised: Any, points: Any, rows: slice) -> Any:
+            (product,) = torch.autograd.grad(denoised, points, all_vectors[rows])
+            return product
+
+        return self._differentiate(y, sigma, derive)
+
     def _differentiate(
         self, y: Array, sigma: Array, derive: Callable[[Any, Any, slice], Any]
     ) -> tuple[Array, Array]:

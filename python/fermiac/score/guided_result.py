@@ -63,7 +63,11 @@ class Guided(Sample):
     n_resamplings : int
         The number of resamplings of the particles.
     mode : str
-        ``"candidates"`` or ``"particles"``.
+        ``"candidates"``, ``"particles"``, or the method of a posterior.
+    bias : tuple of str
+        The reasons for which the law of the points, with their weights, differs from the target.
+    residuals : ndarray, shape (n, m)
+        For draws given an observation, what was observed less what the points predict.
 
     References
     ----------
@@ -98,6 +102,8 @@ class Guided(Sample):
     ancestors: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     n_resamplings: int = 0
     mode: str = "candidates"
+    bias: tuple[str, ...] = ()
+    residuals: Array = field(default_factory=lambda: np.empty((0, 0)))
 
     _layout: ClassVar[fit.Layout] = {
         "draws": fit.array("fiu", "n", "d", finite=True, least=1),
@@ -111,7 +117,24 @@ class Guided(Sample):
         "ancestors": fit.array("i", "n", low=0, below="n"),
         "n_resamplings": fit.whole(0),
         "mode": fit.text(),
+        "bias": fit.texts,
+        "residuals": fit.array("f", "points", "m"),
     }
+
+    @property
+    def is_biased(self) -> bool:
+        """Whether the law of the points is known to differ from the target: see `bias`."""
+        return bool(self.bias)
+
+    @property
+    def log_evidence(self) -> float:
+        """For draws given an observation, the log-density of the observation."""
+        return self.log_normalizer
+
+    @property
+    def log_evidence_stderr(self) -> float:
+        """Its standard error."""
+        return self.log_normalizer_stderr
 
     def _headline(self) -> str:
         mean = float(self._weights() @ self.rewards)
@@ -193,7 +216,8 @@ def few_lines(lines: float, n: int) -> str:
     """Return the warning of particles with too few lines of descent."""
     return (
         f"the {n} particles descend from {lines:.1f} effective starting points, too few to tell an "
-        "error; use more particles, a larger alpha, or values nearer to the exact ones"
+        "error; use more particles or steps, a flatter target (a larger alpha), or values nearer "
+        "to the exact ones"
     )
 
 

@@ -1,0 +1,134 @@
+"""Classifiers of noisy points with the gradients of their logarithms."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._base.tensors import to_numpy
+from fermiac._base.validate import shown
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.score.rewards import checked
+from fermiac.targets.torch_modules import evaluating
+
+__all__ = ["Classifier", "checked_rows"]
+
+Array = NDArray[np.float64]
+#: Points at which a gradient is compared with differences.
+_COMPARED = 3
+#: The step of the differences, relative to the size of a point and its level.
+_STEP = 1e-5
+#: The largest difference, relative to the size of the gradients.
+_TOLERANCE = 1e-3
+
+
+class Classifier:
+    """The gradient of the logarithm of a class's probability."""
+
+    def __init__(self, function: Any, gradient: Any) -> None:
+        torch = sys.modules.get("torch")
+        self._module = torch is not None and isinstance(function, torch.nn.Module)
+        if gradient is None and not self._module:
+            raise ArgumentError(
+                "gradient: not given for a classifier; give a function of y and sigma, or True if "
+                "the classifier returns the pair of value and gradient"
+            )
+        if gradient is not None and gradient is not True and not callable(gradient):
+            raise ArgumentError(
+                f"gradient: {shown(gradient)} was given; a function of y and sigma, or True, is "
+                "needed"
+            )
+        self._function, self._gradient = function, gradient
+        self._event: tuple[int, ...] | None = None
+        self._compared = False
+
+    def shaped(self, event: tuple[int, ...]) -> Classifier:
+        """Return the classifier for points of a shape."""
+        made = copy.copy(self)
+        made._event = event
+        return made
+
+    def __call__(self, y: Array, sigma: Array) -> Array:
+        """Return the gradients, (n, d), at points and their levels, (n,)."""
+        gradient = self._both(y, sigma)[1]
+        if not self._compared and len(y):
+            self._compare(y[:_COMPARED], sigma[:_COMPARED], gradient[:_COMPARED])
+            self._compared = True
+        return gradient
+
+    def _both(self, y: Array, sigma: Array) -> tuple[Array, Array]:
+        points = y if self._event is None else y.reshape(len(y), *self._event)
+        try:
+            if self._module and self._gradient is None:
+                value, gradient = self._differentiated(points, sigma)
+            elif self._gradient is True:
+                value, gradient = _pair(self._function(points.copy(), sigma))
+            else:
+                value = self._function(points.copy(), sigma)
+                gradient = self._gradient(points.copy(), sigma)
+        except Exception as error:
+            if not isinstance(error, TargetError):
+                error.add_note(f"in the classifier of {len(y)} points")
+            raise
+        return checked("classifier", value, len(y)), checked_rows("gradient", gradient, y.shape)
+
+    def _differentiated(self, points: Array, sigma: Array) -> tuple[Any, Any]:
+        torch = sys.modules["torch"]
+        own = next(self._function.parameters(), None)
+        with evaluating(self._function), torch.enable_grad():
+            leaf = torch.as_tensor(points)
+            leaf = (leaf if own is None else leaf.to(own)).clone().requires_grad_(True)
+            value = self._function(leaf, torch.as_tensor(sigma).to(leaf))
+            (gradient,) = torch.autograd.grad(value.sum(), leaf)
+        return value.detach(), gradient
+
+    def _compare(self, y: Array, sigma: Array, gradient: Array) -> None:
+        """Refuse a gradient that is not that of the classifier."""
+        d = y.shape[1]
+        direction = np.where(np.arange(d) % 2 == 0, 1.0, -1.0) / np.sqrt(d)
+        size = np.sqrt(np.square(y).mean(axis=1)) + sigma
+        step = (_STEP ** (1 / 3) if self._module else _STEP) * size
+        moves = step[:, None] * direction
+        up, down = self._both(y + moves, sigma)[0], self._both(y - moves, sigma)[0]
+        slope, told = (up - down) / (2 * step), gradient @ direction
+        scale = np.abs(told).max() + np.sqrt(np.square(gradient).sum(axis=1)).max()
+        tolerance = (0.05 if self._module else _TOLERANCE) * scale
+        tolerance += 1e-9 * (np.abs(up) + np.abs(down)).max() / step.min()
+        bad = np.abs(slope - told) > tolerance
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise TargetError(
+                f"gradient: along one direction it is {told[row]:.6g} in row {row} at level "
+                f"{sigma[row]:g}, where differences of the classifier give {slope[row]:.6g}"
+            )
+
+
+def _pair(given: Any) -> tuple[Any, Any]:
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise TargetError(
+            f"classifier: it gave a {type(given).__name__}; with gradient=True the pair of value, "
+            "(n,), and gradient, (n, d), is needed"
+        )
+    return given[0], given[1]
+
+
+def checked_rows(name: str, given: Any, shape: tuple[int, ...]) -> Array:
+    """Return what a user's function gave, which must be finite numbers (n, d)."""
+    try:
+        array = np.asarray(to_numpy(given), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TargetError(
+            f"{name}: a {type(given).__name__} came back that is not an array of real numbers; "
+            f"shape {shape} is needed"
+        ) from None
+    if array.size != np.prod(shape) or len(array) != shape[0]:
+        raise TargetError(f"{name}: shape {array.shape} came back; {shape} is needed")
+    array = array.reshape(shape)
+    if not np.isfinite(array).all():
+        row = int(np.argmin(np.isfinite(array).all(axis=1)))
+        raise TargetError(f"{name}: a number that is not finite came back for row {row}")
+    return array

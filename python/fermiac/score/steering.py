@@ -1,0 +1,662 @@
+"""Weighted particles: tilted laws, powers and products of the laws of score models."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from os import PathLike
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base.calls import public
+from fermiac._base.config import resolve_threads, threads
+from fermiac._base.progress import Report, finish, reporter
+from fermiac._base.validate import (
+    RngLike,
+    choice,
+    labels,
+    numbers,
+    positive,
+    probability,
+    real,
+    shown,
+    whole,
+    yes,
+)
+from fermiac.errors import ArgumentError
+from fermiac.results.result import warn
+from fermiac.runs.checkpoint import Checkpoint
+from fermiac.score.arguments import as_model, range_of
+from fermiac.score.class_gradients import checked_rows
+from fermiac.score.guided_result import Guided, collapse, log_normalizer_of
+from fermiac.score.integration import event_of
+from fermiac.score.model import Model
+from fermiac.score.particles import Cloud, Moves, Run, denoised_at, log_normal
+from fermiac.score.rewards import checked
+from fermiac.score.schedules import ScheduleName, schedule_of
+
+__all__ = [
+    "STEPS_BIAS",
+    "Schedule",
+    "Tilted",
+    "exactly",
+    "levels_of",
+    "run_particles",
+    "sample_power",
+    "steer",
+]
+
+Array = NDArray[np.float64]
+Carried = Mapping[str, Array]
+Potential = Callable[[Array, Array, float], ArrayLike]
+Schedule = str | ArrayLike | Callable[[int, float, float], ArrayLike]
+
+STEPS_BIAS = (
+    "the steps of the model are weighted as if they had its own law, which holds for many short "
+    "steps; a model with a log-density has exact weights"
+)
+
+
+def levels_of(
+    model: Model, n_steps: int, schedule: Schedule, sigma_range: tuple[float, float] | None
+) -> Array:
+    """Return the falling levels of a call, the last of them 0."""
+    if isinstance(schedule, str) or callable(schedule):
+        steps = whole("n_steps", n_steps, 2, 10**6)
+        grid = schedule_of(schedule, steps, *range_of(model, sigma_range), True)
+    else:
+        grid = np.atleast_1d(numbers("schedule", schedule))
+        if grid.ndim == 1 and grid.size and grid[-1] != 0:
+            grid = np.append(grid, 0.0)
+    if grid.ndim != 1 or grid.size < 3 or not np.isfinite(grid).all() or (np.diff(grid) >= 0).any():
+        raise ArgumentError(
+            f"schedule: {shown(grid.tolist())} was given; two or more positive, finite, falling "
+            "levels are needed"
+        )
+    return model._within(grid)
+
+
+class Tilted(Moves):
+    """Particles of a law times the exponential of a potential."""
+
+    def __init__(
+        self,
+        model: Model,
+        potential: Callable[[Array, Array, float], Array],
+        gradient: Callable[[Array, Array, float], Array] | None,
+        *,
+        proposal: Model | None = None,
+        kind: str = "difference",
+        base: str = "ancestral",
+        correct: bool = False,
+    ) -> None:
+        self.model, self.n_evals = model, 0
+        self._potential, self._gradient = potential, gradient
+        self._proposal, self._kind = proposal, kind
+        self._ancestral, self._correct = base == "ancestral", correct
+
+    def begin(self, z: Array, s: float) -> tuple[Array, Array, dict[str, Array]]:
+        """Return points of pure noise, weighted by their potentials."""
+        y = s * z
+        denoised = self._denoised(y, s)
+        value = self._potential(y, denoised, s)
+        carried = {"denoised": denoised, "value": value}
+        log_weights = self._factor(value, {}, carried)
+        if self._correct:
+            carried["density"] = self._log_density(y, s)
+            log_weights = log_weights + carried["density"] - log_normal(z, s)
+        return y, log_weights, carried
+
+    def step(
+        self, s: float, to: float, y: Array, carried: Carried, z: Array
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """Return the points of the next level; at 0 the denoised ones."""
+        denoised = carried["denoised"]
+        if to == 0:
+            value = self._potential(denoised, denoised, 0.0)
+            last = {"denoised": denoised, "value": value}
+            spent = carried["spent"] if "spent" in carried else carried["value"]
+            return denoised, _less(value, spent), last
+        variance = s**2 - to**2
+        spread = math.sqrt(variance) * (to / s if self._ancestral else 1.0)
+        mean = denoised + (to / s) ** 2 * (y - denoised)
+        start = mean
+        if self._proposal is not None:
+            led = denoised_at(self._proposal, y, s)
+            self.n_evals += len(y)
+            start = led + (to / s) ** 2 * (y - led)
+        if self._gradient is not None:
+            start = start + variance * self._gradient(y, denoised, s)
+        moved = start + spread * z
+        now = self._denoised(moved, to)
+        value = self._potential(moved, now, to)
+        made = {"denoised": now, "value": value}
+        factor = self._factor(value, carried, made)
+        if self._correct:
+            made["density"] = self._log_density(moved, to)
+            back = log_normal((moved - y) / math.sqrt(variance), math.sqrt(variance))
+            factor = factor + made["density"] - carried["density"] + back - log_normal(z, spread)
+        elif start is not mean:
+            factor = factor + log_normal((moved - mean) / spread, spread) - log_normal(z, spread)
+        return moved, factor, made
+
+    def _factor(self, value: Array, before: Carried, made: dict[str, Array]) -> Array:
+        """Return the factor of the weights of a level, as the levels combine."""
+        if self._kind == "difference":
+            return _less(value, before["value"]) if before else value
+        if self._kind == "max":
+            reached = np.maximum(before["reached"], value) if before else value
+        else:
+            reached = before["reached"] + value if before else value
+        made["reached"] = reached
+        made["spent"] = (before["spent"] if before else 0.0) + reached
+        return reached
+
+    def _denoised(self, y: Array, s: float) -> Array:
+        self.n_evals += len(y)
+        return denoised_at(self.model, y, s)
+
+    def _log_density(self, y: Array, s: float) -> Array:
+        return np.asarray(self.model._log_density(np.ascontiguousarray(y), np.array([s])))
+
+
+def _less(value: Array, before: Array) -> Array:
+    """Return the difference, 0 for particles that were excluded before and have no weight."""
+    out = before == -np.inf
+    return np.where(out, 0.0, value - np.where(out, 0.0, before))
+
+
+class _Power(Moves):
+    """Particles of a product of powers of laws.
+
+    With the scores g of the product at a level and a fall a of the squared level, a step is
+    y + a (1 + c) g / 2 + √(c a) z: the reverse stochastic equation for c = 1, and a Langevin move
+    of the product on top of it for larger c.
+    """
+
+    def __init__(self, models: Sequence[Model], exponents: Array, exact: bool, c: float) -> None:
+        self.model, self._models = models[0], models
+        self._exponents, self._exact, self._c = exponents, exact, c
+        self._total = float(exponents.sum())
+        self.n_evals = 0
+
+    def begin(self, z: Array, s: float) -> tuple[Array, Array, dict[str, Array]]:
+        """Return noise of variance s² / Σw, weighted towards the product at the first level."""
+        spread = s / math.sqrt(self._total)
+        y = spread * z
+        total, squares = self._scores(y, s)
+        if self._exact:
+            density = self._log_density(y, s)
+            return y, density - log_normal(z, spread), {"density": density, "score": total}
+        # Without densities every law counts as N(0, s²) at the highest level.
+        d = z.shape[1]
+        own = -0.5 * d * self._total * math.log(2 * math.pi * s**2)
+        log_weight = own + 0.5 * d * math.log(2 * math.pi * spread**2)
+        return y, np.full(len(y), log_weight), {"score": total, "squares": squares}
+
+    def step(
+        self, s: float, to: float, y: Array, carried: Carried, z: Array
+    ) -> tuple[Array, Array, dict[str, Array]]:
+        """Return the next points, and the factors of their weights."""
+        total, c = carried["score"], self._c if to > 0 else 1.0
+        if not self._exact:
+            variance = s**2 - to**2
+            # Near the product's own noise, of variance s² / Σw.
+            c /= max(1.0, self._total)
+            factor = 0.5 * variance * (np.square(total).sum(axis=1) - carried["squares"])
+            if to == 0:
+                return y + variance * total, factor, {}
+            moved = y + 0.5 * variance * (1 + c) * total + math.sqrt(c * variance) * z
+            now, squares = self._scores(moved, to)
+            return moved, factor, {"score": now, "squares": squares}
+        # The noise of the product has the variance s² / Σw, so that steps are right far below it.
+        variance = (s**2 - to**2) / self._total
+        spread = math.sqrt(c * variance)
+        moved = y + 0.5 * variance * (1 + c) * total + spread * z
+        density = self._log_density(moved, to)
+        made = {"density": density}
+        away = y - moved
+        if to > 0:
+            made["score"] = self._scores(moved, to)[0]
+            away = away - 0.5 * variance * (c - 1) * made["score"]
+        back = log_normal(away / spread, spread) - log_normal(z, spread)
+        return moved, density - carried["density"] + back, made
+
+    def _scores(self, y: Array, s: float) -> tuple[Array, Array]:
+        """Return Σ w ∇ and Σ w |∇|² of the scores ∇ of the laws."""
+        total, squares = np.zeros_like(y), np.zeros(len(y))
+        for w, model in zip(self._exponents, self._models, strict=True):
+            slope = (denoised_at(model, y, s) - y) / s**2
+            total += w * slope
+            squares += w * np.square(slope).sum(axis=1)
+        self.n_evals += len(y) * len(self._models)
+        return total, squares
+
+    def _log_density(self, y: Array, s: float) -> Array:
+        points, level = np.ascontiguousarray(y), np.array([s])
+        parts = [
+            w * model._log_density(points, level)
+            for w, model in zip(self._exponents, self._models, strict=True)
+        ]
+        return np.asarray(sum(parts))
+
+
+def run_particles(
+    moves: Moves,
+    grid: Array,
+    shape: tuple[int, int],
+    *,
+    label: str,
+    names: Sequence[str] | None,
+    ess_threshold: float,
+    rng: RngLike,
+    n_threads: int | None,
+    progress: bool | Report | None,
+    checkpoint: str | PathLike[str] | Checkpoint | None,
+    identity: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    bias: Sequence[str],
+    mode: str = "particles",
+    weighted: bool = True,
+    finished: Callable[[Array], Mapping[str, Any]] = lambda draws: {},
+) -> Guided:
+    """Run particles, and return them as a sample."""
+    start = time.perf_counter()
+    share = probability("ess_threshold", ess_threshold, zero=True, one=True)
+    wanted = labels(names, shape[1])
+    run = Run(moves, grid, shape, share, rng, checkpoint, {"method": label, **identity})
+
+    def result(cloud: Cloud, status: str) -> Guided:
+        total, stderr = float("nan"), float("nan")
+        if weighted:
+            total, stderr = log_normalizer_of(cloud.log_total, cloud.log_weights, cloud.ancestors)
+        draws = cloud.y if status == "complete" else cloud.carried.get("denoised", cloud.y)
+        fields = {"rewards": cloud.carried.get("value", np.zeros(shape[0])), **finished(draws)}
+        kind = "particles" if cloud.n_resamplings else "weighted"
+        return Guided(
+            seed=run.key,
+            version=_core.__version__,
+            isa=_core.isa_level,
+            draws=np.ascontiguousarray(draws),
+            log_weights=cloud.log_total + cloud.log_weights if weighted else None,
+            error_model=kind if weighted else "iid",
+            log_normalizer=total,
+            log_normalizer_stderr=stderr,
+            ess_history=np.array(cloud.ess) if weighted else np.empty(0),
+            sigmas=grid,
+            ancestors=cloud.ancestors,
+            n_resamplings=cloud.n_resamplings,
+            mode=mode,
+            bias=tuple(bias),
+            names=wanted,
+            n_evals=moves.n_evals,
+            settings={**settings, "ess_threshold": share},
+            status=status,
+            wall_time=time.perf_counter() - start,
+            **fields,
+        )
+
+    with (
+        threads(resolve_threads(n_threads)),
+        moves.model._held(),
+        reporter(progress, label, "steps") as report,
+    ):
+        try:
+            cloud = run.run(report)
+        except KeyboardInterrupt as stop:
+            at = run.cloud
+            stop.partial_result = None if at is None else result(at, "interrupted")  # type: ignore[attr-defined]
+            raise
+        made = result(cloud, "complete")
+        finish(report, run.n_steps, made)
+    found = collapse(made)
+    object.__setattr__(made, "warnings", tuple(text for _, text in found))
+    warn(found, made)
+    return made
+
+
+def exactly(correct: bool | None, models: Sequence[Model]) -> bool:
+    """Return whether weights are exact, which needs the log-densities of all models."""
+    known = all(model.has_log_density for model in models)
+    if correct is None:
+        return known
+    if yes("correct", correct) and not known:
+        raise ArgumentError(
+            "correct: True was given for a model without a log-density; leave it out, and take "
+            "many steps"
+        )
+    return correct
+
+
+@public
+def steer(
+    model: Model,
+    potential: Potential,
+    n: int,
+    dim: int | Sequence[int] | None = None,
+    *,
+    gradient: Potential | None = None,
+    proposal: Model | None = None,
+    kind: Literal["difference", "max", "sum"] = "difference",
+    n_steps: int = 100,
+    schedule: ScheduleName | Schedule = "karras",
+    sigma_range: tuple[float, float] | None = None,
+    base: Literal["ancestral", "euler_maruyama"] | None = None,
+    correct: bool | None = None,
+    ess_threshold: float = 0.5,
+    names: Sequence[str] | None = None,
+    rng: RngLike = None,
+    n_threads: int | None = None,
+    progress: bool | Report | None = None,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
+) -> Guided:
+    r"""Draw weighted particles of a score model times the exponential of a potential.
+
+    The target is :math:`p(x)\,e^{g(x, x, 0)}`, where g is the potential. On the way particles at
+    noise level s are weighted by :math:`g(y, D(y, s), s)`, and resampled when their effective
+    number is small [1]_. The target does not depend on the potential at levels above 0.
+
+    Parameters
+    ----------
+    model : Model
+        The score model.
+    potential : callable
+        The potential g: a function of noisy points y (n, d), their denoised points (n, d) and the
+        level, which returns (n,) numbers below infinity. Minus infinity excludes a particle for
+        good.
+    n : int
+        The number of particles.
+    dim : int or sequence of int, optional
+        Coordinates of a point, if the model does not determine it.
+    gradient : callable, optional
+        The gradient of g by y, that of the denoised point included, a function of the same
+        arguments that returns (n, d). Steps then follow it, and the weights account for that [2]_.
+    proposal : Model, optional
+        A model whose steps the particles take, as one of `guided`; the weights account for it.
+    kind : {"difference", "max", "sum"}, default "difference"
+        The weights on the way: the exponential of the potential, of its largest value so far, or of
+        the sum so far, once for each level [1]_.
+    n_steps : int, default 100
+        Steps, including the one to level 0, which takes the mean of the data behind the points.
+    schedule : str, callable or array_like, default "karras"
+        The schedule of the levels, as for `fermiac.score.svdd`.
+    sigma_range : tuple of float, optional
+        The lowest and the highest level; by default those of the model.
+    base : {"ancestral", "euler_maruyama"}, optional
+        The step of the model: drawn as if the data behind a point were at their mean, or with the
+        noise of the whole step; the second by default if the weights are exact.
+    correct : bool, optional
+        Weights that are exact for steps of any length, by the log-density of the model; by default
+        if it has one.
+    ess_threshold : float, default 0.5
+        Particles are resampled if their effective number falls below this share of `n`.
+    names : sequence of str, optional
+        Names of the coordinates.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed. An int in [0, 2**64) is the key itself.
+    n_threads : int, optional
+        Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    progress : bool or callable, optional
+        Show a bar (default: terminals, notebooks), or call this with (done, total) steps.
+    checkpoint : path or Checkpoint, optional
+        A file that keeps the particles; the same call resumes from it with the same bits.
+
+    Returns
+    -------
+    Guided
+        The particles and their weights; `rewards` are their potentials, `log_normalizer` the
+        logarithm of :math:`E\,e^{g(x, x, 0)}`. Without exact weights `bias` says so.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is invalid.
+    TargetError
+        If a function returns another shape, NaN or infinity, or all weights are 0.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` has the particles so far, denoised.
+
+    Warns
+    -----
+    WeightWarning
+        If the particles descend from too few starting points for their errors.
+
+    References
+    ----------
+    .. [1] R. Singhal et al., "A general framework for inference-time scaling and steering of
+       diffusion models", 2025, arXiv:2501.06848.
+    .. [2] L. Wu, B. L. Trippe, C. A. Naesseth, D. M. Blei, J. P. Cunningham, "Practical and
+       asymptotically exact conditional sampling in diffusion models", 2023, arXiv:2306.17775.
+
+    Examples
+    --------
+    Standard normal data and the potential 2x: the target is N(2, 1), and :math:`E\,e^{2x} = e^2`.
+
+    >>> import fermiac as fm
+    >>> normal = fm.score.Gaussian([0.0], 1.0)
+    >>> s = fm.score.steer(normal, lambda y, x, sigma: 2 * x[:, 0], 4000, n_steps=40, rng=0)
+    >>> e = s.expect(lambda x: x)
+    >>> bool(abs(e.mean[0] - 2) < 5 * e.stderr[0]), s.bias
+    (True, ())
+    """
+    model = as_model(model)
+    event = event_of(model, dim)
+    model = model._shaped(event)
+    d = math.prod(event)
+    count = whole("n", n, 1, 2**40)
+    for name, given in (("potential", potential), ("gradient", gradient)):
+        if not callable(given) and (name == "potential" or given is not None):
+            raise ArgumentError(
+                f"{name}: {shown(given)} was given; a function of noisy points, denoised points "
+                "and their level is needed"
+            )
+    led = None if proposal is None else as_model(proposal)._shaped(event)
+    if led is not None and led.dim not in (None, d):
+        raise ArgumentError(f"proposal: a model of {led.dim} coordinates was given; {d} are needed")
+    exact = exactly(correct, [model])
+    wanted = _base(base, exact)
+    choice("kind", kind, ("difference", "max", "sum"))
+    grid = levels_of(model, n_steps, schedule, sigma_range)
+    moves = Tilted(
+        model,
+        lambda y, x, s: checked("potential", potential(y, x, s), len(y), minus_infinity=True),
+        None
+        if gradient is None
+        else lambda y, x, s: checked_rows("gradient", gradient(y, x, s), y.shape),
+        proposal=led,
+        kind=kind,
+        base=wanted,
+        correct=exact,
+    )
+    settings = {"kind": kind, "base": wanted, "correct": exact, "guided": gradient is not None}
+    return run_particles(
+        moves,
+        grid,
+        (count, d),
+        label="steer",
+        names=names,
+        ess_threshold=ess_threshold,
+        rng=rng,
+        n_threads=n_threads,
+        progress=progress,
+        checkpoint=checkpoint,
+        identity=settings,
+        settings=settings,
+        bias=() if exact else (STEPS_BIAS,),
+    )
+
+
+def _base(base: str | None, exact: bool) -> str:
+    if base is None:
+        return "euler_maruyama" if exact else "ancestral"
+    return choice("base", base, ("ancestral", "euler_maruyama"))
+
+
+@public
+def sample_power(
+    model: Model | Sequence[Model],
+    unconditional: Model | None,
+    w: ArrayLike,
+    n: int,
+    dim: int | Sequence[int] | None = None,
+    *,
+    n_steps: int = 100,
+    schedule: ScheduleName | Schedule = "karras",
+    sigma_range: tuple[float, float] | None = None,
+    noise: float | None = None,
+    correct: bool | None = None,
+    ess_threshold: float = 0.5,
+    names: Sequence[str] | None = None,
+    rng: RngLike = None,
+    n_threads: int | None = None,
+    progress: bool | Report | None = None,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
+) -> Guided:
+    r"""Draw weighted particles of products of powers of the laws of score models.
+
+    With two models the target is :math:`p_c^w\,p_u^{1-w}`, the law that classifier-free guidance
+    does not draw from; with one and None, :math:`p^w`; with a list of models and one exponent for
+    each, :math:`\prod_i p_i^{w_i}`. Particles take the steps of the summed scores, and weights
+    correct for the difference [1]_.
+
+    Parameters
+    ----------
+    model : Model or sequence of Model
+        The conditional model; the only one; or all factors.
+    unconditional : Model or None
+        The model with the exponent 1 - w; None for a power or a product.
+    w : float or array_like
+        The exponent; for a product one for each model. Their sum must be positive, and the product
+        must have a finite integral.
+    n : int
+        The number of particles.
+    dim : int or sequence of int, optional
+        Coordinates of a point, if the models do not determine it.
+    n_steps : int, default 100
+        Steps, including the one to level 0.
+    schedule, sigma_range, ess_threshold, names, rng, n_threads, progress, checkpoint
+        As for `steer`.
+    noise : float, optional
+        The variance c of the noise of a step, in units of that of the reverse stochastic equation.
+        More than 1 adds Langevin moves of the product to the steps, at no cost, which keeps the
+        weights even. By default a fifteenth of `n_steps`, from 1 to 4.
+    correct : bool, optional
+        Weights that are exact for steps of any length, by the log-densities of the models; by
+        default if they have them. Otherwise the weights have an error of the order of the steps.
+
+    Returns
+    -------
+    Guided
+        The particles and their weights. `log_normalizer` is the logarithm of the integral of the
+        product. Without exact weights `bias` says so.
+
+    Raises
+    ------
+    ArgumentError, TargetError, KeyboardInterrupt
+        As for `steer`.
+    NumericalError
+        If a law has no density at level 0.
+
+    Warns
+    -----
+    WeightWarning
+        As for `steer`.
+
+    Notes
+    -----
+    With exponents :math:`w_i`, scores :math:`\nabla_i` and a step of a in the square of the level,
+    particles without densities move by :math:`\tfrac12 a (1 + c) \sum_i w_i\nabla_i` and noise of
+    variance c a, and gain the log-weight
+    :math:`\tfrac12 a(\|\sum_i w_i\nabla_i\|^2 - \sum_i w_i\|\nabla_i\|^2)`; for guidance it is
+    :math:`\tfrac12 w(w-1)\,a\,\|\nabla_c - \nabla_u\|^2`.
+
+    References
+    ----------
+    .. [1] M. Skreta et al., "Feynman-Kac correctors in diffusion: annealing, guidance, and product
+       of experts", 2025, arXiv:2503.02819.
+
+    Examples
+    --------
+    N(0, 1) N(1, 1) is N(1/2, 1/2) up to a factor, the density of N(0, 2) at 1:
+
+    >>> import fermiac as fm
+    >>> laws = [fm.score.Gaussian([0.0], 1.0), fm.score.Gaussian([1.0], 1.0)]
+    >>> s = fm.score.sample_power(laws, None, [1.0, 1.0], 4000, n_steps=50, rng=0)
+    >>> e = s.expect(lambda x: x)
+    >>> bool(abs(e.mean[0] - 0.5) < 5 * e.stderr[0])
+    True
+    >>> bool(abs(s.log_normalizer + 1.5155) < 5 * s.log_normalizer_stderr)
+    True
+    """
+    models, exponents = _factors(model, unconditional, w)
+    event = event_of(models[0], dim)
+    for each in models[1:]:
+        event_of(each, event)
+    models = [each._shaped(event) for each in models]
+    d = math.prod(event)
+    count = whole("n", n, 1, 2**40)
+    exact = exactly(correct, models)
+    if sigma_range is None and (isinstance(schedule, str) or callable(schedule)):
+        ranges = [each._sampling_range() for each in models]
+        sigma_range = (min(r[0] for r in ranges), max(r[1] for r in ranges))
+    grid = levels_of(models[0], n_steps, schedule, sigma_range)
+    for each in models[1:]:
+        grid = each._within(grid)
+    c = min(max(len(grid) / 15, 1.0), 4.0) if noise is None else positive("noise", noise)
+    settings = {"exponents": exponents.tolist(), "correct": exact, "noise": c}
+    return run_particles(
+        _Power(models, exponents, exact, c),
+        grid,
+        (count, d),
+        label="sample_power",
+        names=names,
+        ess_threshold=ess_threshold,
+        rng=rng,
+        n_threads=n_threads,
+        progress=progress,
+        checkpoint=checkpoint,
+        identity=settings,
+        settings=settings,
+        bias=()
+        if exact
+        else (
+            "the weights, without log-densities, have an error of the order of the steps; more of "
+            "them reduce it",
+        ),
+    )
+
+
+def _factors(model: Any, unconditional: Any, w: Any) -> tuple[list[Model], Array]:
+    """Return the models and their exponents."""
+    if isinstance(model, (list, tuple)):
+        if unconditional is not None:
+            raise ArgumentError(
+                "unconditional: given with a list of models; put it into the list, or leave it out"
+            )
+        models = [as_model(each) for each in model]
+        exponents = np.atleast_1d(numbers("w", w))
+        if not models or exponents.shape != (len(models),):
+            raise ArgumentError(
+                f"w: shape {exponents.shape} was given for {len(models)} models; one exponent for "
+                "each is needed"
+            )
+    elif unconditional is None:
+        models, exponents = [as_model(model)], np.array([_exponent(w)])
+    else:
+        scale = _exponent(w)
+        models, exponents = [as_model(model), as_model(unconditional)], np.array([scale, 1 - scale])
+    total = float(exponents.sum())
+    if not (np.isfinite(exponents).all() and 0 < total < math.inf):
+        raise ArgumentError(
+            f"w: {shown(w)} was given, exponents with the sum {total:g}; finite ones with a "
+            "positive sum are needed"
+        )
+    return models, exponents
+
+
+def _exponent(w: Any) -> float:
+    return real("w", w, "a finite number is needed", math.isfinite)
