@@ -239,7 +239,7 @@ def scenes() -> list[Callable[[], object]]:
         lambda: fm.privacy.audit_one_run(50, 30, 25, delta=1e-5),
         lambda: fm.privacy.detect_watermark(np.arange(8), key, n_null=4, rng=0),
         lambda: fm.privacy.InverseTransformKey(16, 8, rng=0),
-        lambda: fm.privacy.gdp_epsilon(1e-5, 1.0),
+        lambda: fm.privacy.gdp_epsilon(1e-5, mu=1.0),
         lambda: score.sample(mixture, 4, dim=2, n_steps=4, sigma_range=(0.1, 10.0), rng=0),
         lambda: score.Adaptive(rtol=1e-2).solve(mixture, points, [4.0, 0.5]),
         lambda: mixture.log_density(points, 0.5),
