@@ -247,10 +247,10 @@ def sample(
     The warm-up has windows of 10, 20, 40 and so on transitions, which adapt the metric and the step
     size [1]_; its last quarter adapts the step size alone. Without `n_warmup`, that of `NUTS` ends
     soon after a window of 80 or more transitions with draws enough (320, and three for two
-    coordinates, of all chains), without divergences, and with chains that agree: the variance of their means is
-    below a fifth of that within them, and their variances of draws and gradients are alike. It
-    needs two chains or more, and `pool`. Kernels without gradients adapt the metric from transition
-    75 to the 50th before the end, in windows of 25, 50, 100 and so on.
+    coordinates, of all chains), without divergences, and with chains that agree: the variance of
+    their means is below a fifth of that within them, and their variances of draws and gradients are
+    alike. It needs two chains or more, and `pool`. Kernels without gradients adapt the metric from
+    transition 75 to the 50th before the end, in windows of 25, 50, 100 and so on.
 
     References
     ----------
