@@ -80,12 +80,14 @@ class Setting(NamedTuple):
     @property
     def claim(self) -> float:
         """The epsilon at DELTA."""
-        return float(fm.privacy.gdp_epsilon(DELTA, self.mu)) if self.sigma else float(np.inf)
+        return float(fm.privacy.gdp_epsilon(DELTA, mu=self.mu)) if self.sigma else float(np.inf)
 
 
 def settings(n_steps: int = 20) -> list[Setting]:
     """Return settings without noise, with noise for epsilon 8 and 1, and with a bug."""
-    sigma = [float(np.sqrt(n_steps) / fm.privacy.gdp_mu(epsilon, DELTA)) for epsilon in (8.0, 1.0)]
+    sigma = [
+        float(np.sqrt(n_steps) / fm.privacy.gdp_mu(epsilon, delta=DELTA)) for epsilon in (8.0, 1.0)
+    ]
     return [
         Setting("no noise", 2 * n_steps, 0.7),
         Setting("epsilon 8", n_steps, 4.0, sigma[0]),

@@ -384,7 +384,7 @@ CALLS = [
         "c = np.arange(1, 10**5 + 1.0)",
         "fm.privacy.epsilon_interval(c, 3, 50, 400)",
     ),
-    Call("privacy.gdp_mu", "e = np.linspace(0.1, 9, 10**7)", "fm.privacy.gdp_mu(e, 1e-5)"),
+    Call("privacy.gdp_mu", "e = np.linspace(0.1, 9, 10**7)", "fm.privacy.gdp_mu(e, delta=1e-5)"),
     Call(
         "privacy.audit_scores clusters",
         f"a, b = {DRAWS}(10**6) + 1, {DRAWS}(10**6); c = np.arange(10**6) // 4",

@@ -44,7 +44,7 @@ def scipy_curve(m: int, r: int, v: int) -> float:
             hit, miss = min(1.0, hit + i / (r - i) * (new - miss)), new
         return float(hit + miss - r / m)
 
-    return float(fm.privacy.gdp_epsilon(DELTA, brentq(excess, 0.0, 20.0, xtol=1e-12)))
+    return float(fm.privacy.gdp_epsilon(DELTA, mu=brentq(excess, 0.0, 20.0, xtol=1e-12)))
 
 
 def ours(method: str) -> Bound:

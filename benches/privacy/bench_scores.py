@@ -56,7 +56,7 @@ def _fermiac(errors: Array, n: Array, **keywords: Any) -> tuple[Any, Any]:
     i = fm.privacy.epsilon_interval(
         n - errors[0], errors[1], errors[0], n - errors[1], direction="attack", **keywords
     )
-    return i.lower, i.upper
+    return i.epsilon_lower, i.epsilon_upper
 
 
 INTERVALS: dict[str, Callable[[Array, Array], tuple[Any, Any]]] = {

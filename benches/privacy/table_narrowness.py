@@ -48,7 +48,7 @@ def intervals(counts: tuple[int, int, int, int]) -> list[tuple[float, float]]:
     found = [fm.privacy.epsilon_posterior(*counts, delta=DELTA).interval(PROB)]
     for method in ("clopper-pearson", "jeffreys"):
         box = fm.privacy.epsilon_interval(*counts, delta=DELTA, prob=PROB, method=method)
-        found.append((box.lower, box.upper))
+        found.append((box.epsilon_lower, box.epsilon_upper))
     return found
 
 

@@ -41,7 +41,7 @@ print(posterior)
 print(interval)
 print(f"posterior {posterior.mean:.4f} ± {posterior.std:.4f}, exact {attack_epsilon:.4f}")
 assert abs(posterior.mean - attack_epsilon) < 5 * posterior.std
-assert interval.lower < attack_epsilon < interval.upper
+assert interval.epsilon_lower < attack_epsilon < interval.epsilon_upper
 
 # Bounds from the scores: the lower bound is below the truth, with 95 % confidence.
 audit = fm.privacy.audit_scores(members, others, delta=delta, rng=0)

@@ -35,7 +35,7 @@ def test_privacy_and_composition() -> None:
     few = LaplaceAnswers(1000, epsilon=5.0, budget=2, rng=0)
     assert few.epsilon(delta) == few.epsilon() == 10
     normal = GaussianAnswers(1000, rho=0.5, budget=4, rng=0)
-    assert normal.epsilon(1e-5) == fm.privacy.gdp_epsilon(1e-5, 2.0)
+    assert normal.epsilon(1e-5) == fm.privacy.gdp_epsilon(1e-5, mu=2.0)
 
 
 def test_certificates() -> None:

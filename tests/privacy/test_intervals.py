@@ -41,8 +41,8 @@ def test_boxes_meet_reference_values(
     method: str, counts: tuple[int, ...], delta: float, lower: float, upper: float
 ) -> None:
     i = epsilon_interval(*counts, delta=delta, method=method)
-    assert i.lower == pytest.approx(lower, abs=1e-9)
-    assert i.upper == pytest.approx(upper, abs=1e-9)
+    assert i.epsilon_lower == pytest.approx(lower, abs=1e-9)
+    assert i.epsilon_upper == pytest.approx(upper, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_boxes_meet_reference_values(
 )
 def test_boxes_of_symmetric_attacks(n: int, errors: int, lower: float, upper: float) -> None:
     i = epsilon_interval(n - errors, errors, errors, n - errors, delta=1e-5)
-    assert (i.lower, i.upper) == pytest.approx((lower, upper), abs=5.1e-4)
+    assert (i.epsilon_lower, i.epsilon_upper) == pytest.approx((lower, upper), abs=5.1e-4)
 
 
 def limits(k: Array, n: Array, tail: float, method: str) -> tuple[Array, Array]:
@@ -91,12 +91,12 @@ def test_the_ends_are_the_extremes_over_the_box(method: str, direction: str, del
     share = np.linspace(0, 1, 81)[:, None]
     on_x, on_y = (low + share * (high - low) for low, high in (x, y))
     eps = np.log(np.maximum(1, ratios(direction, on_x[:, None], on_y[None], delta)))
-    np.testing.assert_allclose(i.upper, eps.max((0, 1)), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(i.epsilon_upper, eps.max((0, 1)), rtol=1e-9, atol=1e-9)
     # Between the grid's points the border where nothing is said may pass: 0 is then just missed.
     least = eps.min((0, 1))
-    assert np.all(i.lower <= least + 1e-9)
-    off = np.abs(i.lower - least) > 1e-9
-    assert np.all(i.lower[off] == 0)
+    assert np.all(i.epsilon_lower <= least + 1e-9)
+    off = np.abs(i.epsilon_lower - least) > 1e-9
+    assert np.all(i.epsilon_lower[off] == 0)
     assert np.all(least[off] < 0.1)
 
 
@@ -108,8 +108,8 @@ def test_coverage_by_enumeration(n1: int, n0: int, direction: str) -> None:
     fn, fp = np.meshgrid(np.arange(n1 + 1), np.arange(n0 + 1), indexing="ij")
     table = (n1 - fn, fp, fn, n0 - fp)
     two = epsilon_interval(*table, prob=1 - alpha, direction=direction)
-    low = epsilon_interval(*table, prob=1 - alpha, kind="lower", direction=direction).lower
-    high = epsilon_interval(*table, prob=1 - alpha, kind="upper", direction=direction).upper
+    low = epsilon_interval(*table, prob=1 - alpha, kind="lower", direction=direction).epsilon_lower
+    high = epsilon_interval(*table, prob=1 - alpha, kind="upper", direction=direction).epsilon_upper
     for x in np.linspace(0.01, 0.99, 15):
         for y in np.unique([1 - x, 0.5 * (1 - x), (1 - x) / 20, 1 - 2 * x, 1 - 20 * x]):
             if not 0 < y < 1:
@@ -118,7 +118,10 @@ def test_coverage_by_enumeration(n1: int, n0: int, direction: str) -> None:
             eps = epsilon_of_rates(x, y, direction=direction)
             assert p[low > eps + 1e-9].sum() <= alpha
             assert p[high < eps - 1e-9].sum() <= alpha
-            assert p[(two.lower > eps + 1e-9) | (two.upper < eps - 1e-9)].sum() <= alpha
+            assert (
+                p[(two.epsilon_lower > eps + 1e-9) | (two.epsilon_upper < eps - 1e-9)].sum()
+                <= alpha
+            )
 
 
 @pytest.mark.parametrize("delta", [0.0, 0.05])
@@ -130,10 +133,13 @@ def test_katz_is_the_delta_method(delta: float) -> None:
     se = np.sqrt(tpr * (1 - tpr) / 100 / (tpr - delta) ** 2 + (1 - fpr) / fpr / 200)
     z = stats.norm.isf(0.05)
     i = epsilon_interval(tp, fp, fn, tn, delta=delta, method="katz-log")
-    assert i.lower == pytest.approx(np.log(ratio) - z * se, rel=1e-12)
-    assert i.upper == pytest.approx(np.log(ratio) + z * se, rel=1e-12)
+    assert i.epsilon_lower == pytest.approx(np.log(ratio) - z * se, rel=1e-12)
+    assert i.epsilon_upper == pytest.approx(np.log(ratio) + z * se, rel=1e-12)
     one = epsilon_interval(tp, fp, fn, tn, delta=delta, method="katz-log", kind="lower", prob=0.95)
-    assert (one.lower, one.upper) == (pytest.approx(i.lower, rel=1e-12), np.inf)
+    assert (one.epsilon_lower, one.epsilon_upper) == (
+        pytest.approx(i.epsilon_lower, rel=1e-12),
+        np.inf,
+    )
     # Katz's own variance, 1/tp - 1/members + 1/fp - 1/non-members.
     if delta == 0:
         assert se**2 == pytest.approx(1 / tp - 1 / 100 + 1 / fp - 1 / 200)
@@ -141,13 +147,13 @@ def test_katz_is_the_delta_method(delta: float) -> None:
 
 def test_without_errors_only_the_lower_end_is_finite() -> None:
     i = epsilon_interval(1000, 20, 0, 980, delta=1e-5)
-    assert i.lower > 2
-    assert i.upper == np.inf
+    assert i.epsilon_lower > 2
+    assert i.epsilon_upper == np.inf
     # Closed form: the limit above a rate without errors is 1 - tail^(1/n).
     one = epsilon_interval(50, 0, 0, 50, kind="lower", prob=0.95)
     rate = 1 - 0.025 ** (1 / 50)
-    assert one.lower == pytest.approx(np.log((1 - rate) / rate), rel=1e-12)
-    assert epsilon_interval(50, 0, 0, 50, method="katz-log").upper == np.inf
+    assert one.epsilon_lower == pytest.approx(np.log((1 - rate) / rate), rel=1e-12)
+    assert epsilon_interval(50, 0, 0, 50, method="katz-log").epsilon_upper == np.inf
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -158,11 +164,11 @@ def test_symmetries_and_empty_tables(method: str) -> None:
     flipped = epsilon_interval(fn, tn, tp, fp, method=method, delta=1e-3)
     swapped = epsilon_interval(tn, fn, fp, tp, method=method, delta=1e-3)
     for other in (flipped, swapped):
-        np.testing.assert_allclose(i.lower, other.lower, rtol=1e-12, atol=1e-13)
-        np.testing.assert_allclose(i.upper, other.upper, rtol=1e-12, atol=1e-13)
-    assert np.all(i.lower <= i.upper)
+        np.testing.assert_allclose(i.epsilon_lower, other.epsilon_lower, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(i.epsilon_upper, other.epsilon_upper, rtol=1e-12, atol=1e-13)
+    assert np.all(i.epsilon_lower <= i.epsilon_upper)
     none = epsilon_interval(0, 3, 0, 4, method=method)
-    assert (none.lower, none.upper) == (0.0, np.inf)
+    assert (none.epsilon_lower, none.epsilon_upper) == (0.0, np.inf)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -177,25 +183,31 @@ def test_bits_do_not_depend_on_batch_or_threads(
         for n in thread_counts
     ]
     for run in runs[1:]:
-        np.testing.assert_array_equal(run.lower, runs[0].lower)
-        np.testing.assert_array_equal(run.upper, runs[0].upper)
+        np.testing.assert_array_equal(run.epsilon_lower, runs[0].epsilon_lower)
+        np.testing.assert_array_equal(run.epsilon_upper, runs[0].epsilon_upper)
     for k in (0, 4095, 4096, 9000):
         one = epsilon_interval(*table[:, k], delta=delta[k], prob=prob[k], method=method)
-        assert (one.lower, one.upper) == (runs[0].lower[k], runs[0].upper[k])
-        assert isinstance(one.lower, float)
+        assert (one.epsilon_lower, one.epsilon_upper) == (
+            runs[0].epsilon_lower[k],
+            runs[0].epsilon_upper[k],
+        )
+        assert isinstance(one.epsilon_lower, float)
 
 
 def test_arguments_broadcast_and_kinds_fit_together() -> None:
     i = epsilon_interval([[40], [400]], 10, 10, 90, delta=[0.0, 1e-3, 0.1], prob=0.9)
-    assert i.lower.shape == (2, 3)
+    assert i.epsilon_lower.shape == (2, 3)
     low = epsilon_interval(
         [[40], [400]], 10, 10, 90, delta=[0.0, 1e-3, 0.1], prob=0.95, kind="lower"
     )
-    np.testing.assert_allclose(low.lower, i.lower, rtol=1e-12)
-    assert np.all(low.upper == np.inf)
+    np.testing.assert_allclose(low.epsilon_lower, i.epsilon_lower, rtol=1e-12)
+    assert np.all(low.epsilon_upper == np.inf)
     high = epsilon_interval(400, 10, 10, 90, prob=0.95, kind="upper")
-    assert (high.lower, high.upper) == (0.0, pytest.approx(i.upper[1, 0], rel=1e-12))
-    assert epsilon_interval(np.zeros((0, 2)), 1, 1, 1).lower.shape == (0, 2)
+    assert (high.epsilon_lower, high.epsilon_upper) == (
+        0.0,
+        pytest.approx(i.epsilon_upper[1, 0], rel=1e-12),
+    )
+    assert epsilon_interval(np.zeros((0, 2)), 1, 1, 1).epsilon_lower.shape == (0, 2)
     assert "intervals within" in repr(i)
     assert len(repr(i).splitlines()) <= 6
     assert "0 intervals" in repr(epsilon_interval([], 1, 1, 1))
@@ -219,7 +231,7 @@ def test_gdp_bound_is_its_formula() -> None:
     expected = np.maximum(0, stats.norm.isf(y) - stats.norm.ppf(x))
     b = gdp_bound(n1 - fn, fp, fn, n0 - fp, delta=1e-5)
     np.testing.assert_allclose(b.mu_lower, expected, rtol=1e-9, atol=1e-12)
-    np.testing.assert_array_equal(b.epsilon_lower, fm.privacy.gdp_epsilon(1e-5, b.mu_lower))
+    np.testing.assert_array_equal(b.epsilon_lower, fm.privacy.gdp_epsilon(1e-5, mu=b.mu_lower))
     assert np.all(np.asarray(b.epsilon_lower)[b.mu_lower == 0] == 0)
 
 
@@ -270,6 +282,8 @@ def test_intervals_of_the_posterior(kind: str, of_posterior: str) -> None:
     table = ([400, 40], [100, 10], [100, 0], [400, 40])
     found = fm.privacy.epsilon_interval(*table, delta=1e-5, method="bayes", kind=kind)
     known = fm.privacy.epsilon_posterior(*table, delta=1e-5).interval(0.9, kind=of_posterior)
-    np.testing.assert_array_equal((found.lower, found.upper), known)
+    np.testing.assert_array_equal((found.epsilon_lower, found.epsilon_upper), known)
     box = fm.privacy.epsilon_interval(*table, delta=1e-5, method="jeffreys", kind=kind)
-    assert ((box.lower <= found.lower) & (found.upper <= box.upper)).all()
+    assert (
+        (box.epsilon_lower <= found.epsilon_lower) & (found.epsilon_upper <= box.epsilon_upper)
+    ).all()

@@ -130,7 +130,7 @@ CURVE = [((1000, 100, 95), 3.32330), ((1000, 1000, 600), 0.58354), ((2000, 300, 
 def test_published_curve_bounds(counts, bound) -> None:
     audit = audit_one_run(*counts, delta=1e-5, method="f-dp")
     assert audit.epsilon_lower == pytest.approx(bound, abs=1e-5)
-    assert gdp_mu(audit.epsilon_lower, 1e-5) == pytest.approx(audit.mu_lower, rel=1e-12)
+    assert gdp_mu(audit.epsilon_lower, delta=1e-5) == pytest.approx(audit.mu_lower, rel=1e-12)
     assert audit.p_value(audit.epsilon_lower) == pytest.approx(0.05, rel=1e-9)
 
 
@@ -171,7 +171,7 @@ def test_curve_valid_for_gaussian_canaries() -> None:
     # Each canary leaks by N(±mu/2, 1): mu-GDP, guessed by the sign, or by the clearest scores.
     rng = np.random.default_rng(3)
     m, mu, delta, trials = 200, 1.0, 1e-5, 1500
-    epsilon = fm.privacy.gdp_epsilon(delta, mu)
+    epsilon = fm.privacy.gdp_epsilon(delta, mu=mu)
     sides = rng.choice([-1.0, 1.0], (trials, m))
     scores = rng.normal(sides * mu / 2)
     order = np.argsort(-np.abs(scores), axis=1)

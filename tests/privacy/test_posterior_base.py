@@ -55,7 +55,7 @@ def test_draws_agree(direction: str) -> None:
         # At 0 a double cannot tell an atom from values that round to it.
         error = np.sqrt(f * (1 - f) / size) + 1e-6
         assert (np.abs(share - f) < 5 * error).all()
-    for value, moment in ((draws, p.mean), ((draws - p.mean) ** 2, p.var)):
+    for value, moment in ((draws, p.mean), ((draws - p.mean) ** 2, p.variance)):
         assert (np.abs(value.mean(0) - moment) < 5 * value.std(0) / math.sqrt(size)).all()
 
 

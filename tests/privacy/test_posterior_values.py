@@ -71,7 +71,7 @@ def test_moments(tables: dict[str, Table]) -> None:
     table = tables["moments"]
     p = fm.privacy.epsilon_posterior(**attack(table), delta=table["delta"])
     np.testing.assert_allclose(p.mean, table["mean"], rtol=1e-9)
-    np.testing.assert_allclose(p.var, table["variance"], rtol=1e-8)
+    np.testing.assert_allclose(p.variance, table["variance"], rtol=1e-8)
 
 
 @pytest.mark.parametrize(("sides", "direction"), [(1, "attack"), (2, "both")])

@@ -35,7 +35,7 @@ def test_bounds_of_the_posterior() -> None:
     law = fm.privacy.epsilon_posterior(**counts, delta=1e-3, direction="attack")
     assert (a.epsilon_lower, a.epsilon_upper) == (law.ppf(0.05), law.ppf(0.95))
     box = epsilon_interval(**counts, delta=1e-3, prob=0.95, kind="lower", direction="attack")
-    assert a.epsilon_lower > box.lower
+    assert a.epsilon_lower > box.epsilon_lower
     # The held-out choice is that of the box under the same prior; the bound is the posterior's.
     one, other = (
         audit_scores(members, nonmembers, method=name, rng=4) for name in ("bayes", "jeffreys")

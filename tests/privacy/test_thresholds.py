@@ -28,8 +28,8 @@ def test_explicit_thresholds_give_the_interval_of_their_counts() -> None:
         assert a.counts == {"tp": tp, "fp": fp, "fn": 200 - tp, "tn": 207 - fp}
         table = (tp, fp, 200 - tp, 207 - fp)
         keywords: Any = {"delta": 1e-4, "prob": 0.95, "direction": direction}
-        low = epsilon_interval(*table, kind="lower", **keywords).lower
-        high = epsilon_interval(*table, kind="upper", **keywords).upper
+        low = epsilon_interval(*table, kind="lower", **keywords).epsilon_lower
+        high = epsilon_interval(*table, kind="upper", **keywords).epsilon_upper
         assert (a.epsilon_lower, a.epsilon_upper) == (pytest.approx(low), pytest.approx(high))
         assert a.valid
         assert a.seed is None
@@ -66,7 +66,7 @@ def test_bonferroni_leaves_the_threshold_out() -> None:
             table = (tp, fp, parts[0].size - tp, parts[1].size - fp)
             prob = 1 - 0.05 / (members.size + nonmembers.size + 1)
             one = epsilon_interval(*table, prob=prob, kind="lower", direction="attack")
-            best = max(best, float(one.lower))
+            best = max(best, float(one.epsilon_lower))
     assert a.epsilon_lower == pytest.approx(best, rel=1e-9)
     assert best > 0
     assert sum(a.counts.values()) == members.size + nonmembers.size - 1

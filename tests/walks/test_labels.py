@@ -411,3 +411,15 @@ def test_values_of_a_table_go_by_its_index() -> None:
         w.expect(pandas.Series(ARRAY, index=list("aabc")))
     shuffled = pandas.Series(ARRAY[[2, 0, 3, 1]], index=[2, 0, 3, 1])
     assert same(run(BARE).expect(shuffled), w.expect(ARRAY))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+@pytest.mark.parametrize("record", ["visits", "path"])
+def test_tables_have_the_labels(library: str, record: str) -> None:
+    pytest.importorskip(library)
+    g = Graph.from_edges([("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")])
+    w = fm.walks.walk(g, "none", "srw", init="d", n_steps=5, n_walkers=2, rng=0, record=record)
+    table = w.to_dataframe(library=library)
+    assert list(table["label"]) == g.nodes[w.draws.reshape(-1).astype(int)].tolist()
+    plain = fm.walks.walk(np.array([[0, 1], [1, 2], [2, 0]]), n_steps=5, record=record)
+    assert "label" not in plain.to_dataframe(library=library)

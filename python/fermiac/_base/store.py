@@ -45,7 +45,10 @@ _KINDS: dict[str, type] = {}
 #: Result classes that were renamed: the name in old files and the present one.
 _RENAMED = {"Nested": "NestedResult", "Optimum": "OptimizeResult", "Walk": "WalkResult"}
 #: Fields that were renamed, by class: the name in old files and the present one.
-_RENAMED_FIELDS = {"Estimate": {"dof": "df"}}
+_RENAMED_FIELDS = {
+    "Estimate": {"dof": "df"},
+    "EpsilonInterval": {"lower": "epsilon_lower", "upper": "epsilon_upper"},
+}
 #: NumPy types that the file format has; others are saved as bytes, with their name in the text.
 _NATIVE = {"<f8": "F64", "<i8": "I64", "<u8": "U64", "|u1": "U8"}
 #: Types as NumPy writes them; it would parse whatever else a file may hold.

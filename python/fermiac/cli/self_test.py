@@ -99,7 +99,7 @@ def _privacy() -> list[Answer]:
         Answer("P(epsilon > 1) without data", float(p.prob_above(1.0)), math.exp(-1) / 2, 1e-13),
         Answer(
             "delta of mu = 1 at epsilon 0",
-            float(fm.privacy.gdp_delta(0.0, 1.0)),
+            float(fm.privacy.gdp_delta(0.0, mu=1.0)),
             math.erf(math.sqrt(0.125)),
             1e-14,
         ),

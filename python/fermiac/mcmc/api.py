@@ -54,6 +54,9 @@ __all__ = ["sample"]
 Array = NDArray[np.float64]
 Function = Callable[..., ArrayLike]
 
+#: The transitions of a warm-up, at most where it may end early.
+_WARMUP = 1000
+
 
 @public
 def sample(
@@ -69,7 +72,7 @@ def sample(
     names: Sequence[str] | None = None,
     transforms: Spec | Literal["auto"] | None = None,
     n_chains: int = 4,
-    n_warmup: int = 1000,
+    n_warmup: int | None = None,
     n_draws: int = 1000,
     thin: int = 1,
     pool: bool = True,
@@ -142,8 +145,10 @@ def sample(
         and draws are constrained.
     n_chains : int, default 4
         The number of chains.
-    n_warmup : int, default 1000
-        The number of warm-up transitions of a chain, whose draws are not kept.
+    n_warmup : int, optional
+        The number of warm-up transitions of a chain, whose draws are not kept; by default 1000, or
+        less with `NUTS` where the chains agree early (see the notes). ``settings["n_warmup"]`` of
+        the result has the number that were made.
     n_draws : int, default 1000
         The number of draws of a chain that are kept.
     thin : int, default 1
@@ -240,8 +245,12 @@ def sample(
     otherwise chains may differ in other batches.
 
     The warm-up has windows of 10, 20, 40 and so on transitions, which adapt the metric and the step
-    size [1]_; its last quarter adapts the step size alone. Kernels without gradients adapt the
-    metric from transition 75 to the 50th before the end, in windows of 25, 50, 100 and so on.
+    size [1]_; its last quarter adapts the step size alone. Without `n_warmup`, that of `NUTS` ends
+    soon after a window of 80 or more transitions with draws enough (320, and three for two
+    coordinates, of all chains), without divergences, and with chains that agree: the variance of
+    their means is below a fifth of that within them, and their variances of draws and gradients are
+    alike. It needs two chains or more, and `pool`. Kernels without gradients adapt the metric from
+    transition 75 to the 50th before the end, in windows of 25, 50, 100 and so on.
 
     References
     ----------
@@ -299,7 +308,8 @@ def sample(
     _require_gradient(kernel, target)
     settings = Settings(
         n_chains=whole("n_chains", n_chains, 1, 10**6),
-        n_warmup=whole("n_warmup", n_warmup, 0, 2**40),
+        n_warmup=_WARMUP if n_warmup is None else whole("n_warmup", n_warmup, 0, 2**40),
+        early=n_warmup is None and isinstance(kernel, NUTS),
         n_draws=whole("n_draws", n_draws, 1, 2**40),
         thin=whole("thin", thin, 1, 2**40),
         pool=yes("pool", pool),

@@ -217,9 +217,12 @@ def open(path: str | PathLike[str], verify: Verify = "sample") -> Chains:
             )
     more: dict[str, Any] = {}
     if warmup is not None and index["n_warmup"] == index["settings"]["n_warmup"]:
-        more["warmup_stats"] = statistics(names, warmup, n_points)
+        # A warm-up that ended early has left rows empty.
+        made = index["n_warmup"]
+        more["warmup_stats"] = statistics(names, warmup[:, :made], n_points)
         if not (folder / "unconstrained.npy").exists():
-            more["warmup_draws"] = found("warmup_draws", "chains", "warmup", "d")
+            of_chains = found("warmup_draws", "chains", "warmup", "d")
+            more["warmup_draws"] = None if of_chains is None else of_chains[:, :made]
     kept = ("seed", "version", "isa", "settings", "n_evals", "wall_time", "status")
     fields = {
         **{name: index[name] for name in kept if name in index},

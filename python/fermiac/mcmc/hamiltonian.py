@@ -24,21 +24,26 @@ class NUTS(GradientKernel):
 
     Parameters
     ----------
-    target_accept : float, default 0.9
-        The mean acceptance rate along trajectories to which the step size is adapted. The rate of
-        the draws is close to it; programs with the adaptation of [1]_ accept at about 0.9 for a
-        target of 0.8. More, such as 0.99, means smaller steps and fewer divergences; less is
-        faster on nearly normal densities.
+    target_accept : float, optional
+        The mean acceptance rate along trajectories to which the step size is adapted; by default
+        0.8, and halfway to 1 after each window of the warm-up of 80 or more transitions in which a
+        trajectory diverged: 0.9, 0.95, 0.975, 0.98. A number that is given is kept. The rate of the
+        draws is close to it; programs with the adaptation of [1]_ accept at about 0.9 for a target
+        of 0.8. More, such as 0.99, means smaller steps and fewer divergences; less is faster on
+        nearly normal densities.
     max_depth : int, default 10
         The largest number of doublings, from 1 to 30: a transition takes at most
-        ``2**max_depth - 1`` gradients.
+        ``2**max_depth - 1`` gradients; in the first three windows of the warm-up at most 31, 63 and
+        127.
     step_size : float, optional
         The step size, in the units of the metric; by default it is adapted to `target_accept`.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         The part of the inverse metric :math:`M^{-1}` that is learned: none, its diagonal, all of it
-        (up to 2000 coordinates), or a diagonal with up to 50 directions in which it is not enough
-        (``"auto"``: all up to 200 coordinates, directions above); or fixed variances (d,) or a
-        fixed covariance (d, d).
+        (up to 2000 coordinates), or a diagonal with up to 50 directions in which it is not enough;
+        or fixed variances (d,) or a fixed covariance (d, d). ``"auto"``: up to 200 coordinates that
+        of the three for which the spectrum of the whole matrix predicts the least cost of
+        trajectories, where a gradient counts as 100 multiplications a coordinate; above them a
+        diagonal with the directions that are worth their cost.
     estimator : {"gradients", "draws"}, default "gradients"
         The source of the metric: draws and their gradients, by the matrix with the least Fisher
         divergence, or the covariance of the draws alone.
@@ -75,6 +80,7 @@ class NUTS(GradientKernel):
     (4, 1000, 10)
     """
 
+    target_accept: float | None = None
     max_depth: int = 10
     estimator: str = "gradients"
 
@@ -84,9 +90,13 @@ class NUTS(GradientKernel):
         choice("estimator", self.estimator, _ESTIMATORS)
 
     def _spec(self, dim: int, oracles: Oracles) -> Spec:
+        step, accept, metric = self._tuning(dim, self.estimator == "gradients")
+        if isinstance(self.metric, str) and self.metric == "auto" and self.estimator == "gradients":
+            metric = ("auto", None)
         return "nuts", {
-            "tuning": self._tuning(dim, self.estimator == "gradients"),
+            "tuning": (step, accept, metric),
             "max_depth": self.max_depth,
+            "raising": self.target_accept is None,
         }
 
 

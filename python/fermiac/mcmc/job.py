@@ -35,6 +35,8 @@ class Settings:
 
     n_chains: int
     n_warmup: int
+    #: Whether the warm-up ends early where the chains agree.
+    early: bool = False
     n_draws: int
     thin: int
     pool: bool
@@ -95,6 +97,7 @@ class Job:
             settings.warmup(self.kernel.needs_gradient),
             settings.pool,
             self.key,
+            early=settings.early,
         )
         return sampler, oracles
 

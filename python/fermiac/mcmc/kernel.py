@@ -49,6 +49,8 @@ Spec = tuple[str, dict[str, Any]]
 
 #: The first step size that a search tries, in the units of the metric.
 _FIRST_STEP = 1.0
+#: The acceptance rate to which the step size is adapted by default.
+_ACCEPT = 0.8
 #: The largest number of coordinates for which a whole covariance is learned by default.
 _DENSE = 200
 #: The largest number for which it is learned at all: its factor would cost more than most targets.
@@ -328,13 +330,15 @@ class GradientKernel(Kernel):
     needs_gradient: ClassVar[bool] = True
 
     step_size: float | None = None
-    target_accept: float = 0.9
+    #: None: the rate of `_ACCEPT`, which divergences may raise.
+    target_accept: float | None = 0.9
     metric: str | ArrayLike = "auto"
 
     def __post_init__(self) -> None:
         if self.step_size is not None:
             positive("step_size", self.step_size)
-        probability("target_accept", self.target_accept)
+        if self.target_accept is not None:
+            probability("target_accept", self.target_accept)
 
     def _tuning(
         self, dim: int, gradients: bool = True
@@ -342,7 +346,8 @@ class GradientKernel(Kernel):
         """Return the step size, the acceptance rate that it is adapted to, and the metric."""
         metric = metric_spec(self.metric, dim, gradients=gradients)
         if self.step_size is None:
-            return _FIRST_STEP, self.target_accept, metric
+            accept = _ACCEPT if self.target_accept is None else self.target_accept
+            return _FIRST_STEP, accept, metric
         return self.step_size, None, metric
 
 

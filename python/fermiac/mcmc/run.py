@@ -117,6 +117,7 @@ class ChainLoop(RunLoop[Chains]):
     def settle(self) -> None:
         """Read from the core where the chains stand, and what they have evaluated."""
         self._done = self.sampler.n_done
+        self._skipped = self.sampler.n_skipped
         self._evals = self.sampler.n_evals
         self._more_evals = self.job.target._more_evals - self.before
 
@@ -178,7 +179,7 @@ class ChainLoop(RunLoop[Chains]):
             {
                 **self._provenance(status),
                 "n_draws": n,
-                "n_warmup": min(min(self._done), self.job.settings.n_warmup),
+                "n_warmup": self._n_warmed(),
                 "names": list(self.job.names),
                 "stat_names": self.sampler.stat_names,
                 "n_points": self.sampler.n_points,
@@ -202,7 +203,8 @@ class ChainLoop(RunLoop[Chains]):
     def _filled(self) -> dict[str, Any]:
         """Return the filled part of the arrays in memory."""
         done, s = max(self.sampler.n_done), self.job.settings
-        ends = {True: min(done, s.n_warmup), False: max(done - s.n_warmup, 0) // s.thin}
+        warmed = min(done, s.n_warmup) - self._skipped
+        ends = {True: warmed, False: max(done - s.n_warmup, 0) // s.thin}
         return {
             name: array[:, : ends[name.startswith("warmup")]]
             for name, array in self.arrays.named().items()
@@ -218,6 +220,10 @@ class ChainLoop(RunLoop[Chains]):
                     state, {f"array.{name}": fit.array("f", *array.shape, finite=name in _FINITE)}
                 )
                 array[...] = state[f"array.{name}"]
+
+    def _n_warmed(self) -> int:
+        """Return the number of transitions of the warm-up that all chains have made."""
+        return min(min(self._done), self.job.settings.n_warmup) - self._skipped
 
     def _n(self) -> int:
         """Return the number of draws that all chains have."""
@@ -267,7 +273,7 @@ class ChainLoop(RunLoop[Chains]):
         n, job, arrays = min(self._done), self.job, self.arrays
         if n == 0 or arrays.first:
             return None
-        kept = min(n, job.settings.n_warmup)
+        kept = self._n_warmed()
         n_points, names = self.sampler.n_points, self.sampler.stat_names
         x, log_densities = self.sampler.points()
         more: dict[str, Any] = {}
@@ -290,6 +296,8 @@ class ChainLoop(RunLoop[Chains]):
 
     def _provenance(self, status: str) -> dict[str, Any]:
         settings = {**self.job.settings.to_dict(), **self.job.kernel._settings()}
+        del settings["early"]
+        settings["n_warmup"] -= self._skipped
         if self.job.space is not None:
             settings["transforms"] = self.job.space._space
             settings[OTHER_SPACE] = "of unconstrained points"
@@ -322,8 +330,9 @@ class ChainLoop(RunLoop[Chains]):
             log_densities = None if log_densities is None else log_densities.copy()
             gradients = None if gradients is None else gradients.copy()
         if arrays.warmup_stats is not None and arrays.warmup_draws is not None:
-            more["warmup_stats"] = statistics(names, arrays.warmup_stats, n_points)
-            more["warmup_draws"] = job.shown(arrays.warmup_draws)
+            kept = self._n_warmed()
+            more["warmup_stats"] = statistics(names, arrays.warmup_stats[:, :kept], n_points)
+            more["warmup_draws"] = job.shown(arrays.warmup_draws[:, :kept])
         made = Chains(
             **self._provenance(status),
             draws=draws,

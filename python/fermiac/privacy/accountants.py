@@ -192,7 +192,7 @@ class EpsilonGap(Result):
     --------
     >>> import fermiac as fm
     >>> p = fm.privacy.epsilon_posterior(400, 100, 100, 400, delta=1e-5)
-    >>> found = fm.privacy.compare(p, fm.privacy.gdp_epsilon(1e-5, 1.0))
+    >>> found = fm.privacy.compare(p, fm.privacy.gdp_epsilon(1e-5, mu=1.0))
     >>> bool(found.gap > 0), bool(found.prob_above < 1e-3)
     (True, True)
     """
@@ -270,7 +270,7 @@ def compare(
 
     >>> import fermiac as fm
     >>> p = fm.privacy.epsilon_posterior(400, 100, 100, 400, delta=1e-5)
-    >>> fm.privacy.compare(p, fm.privacy.gdp_epsilon(1e-5, 1.0))
+    >>> fm.privacy.compare(p, fm.privacy.gdp_epsilon(1e-5, mu=1.0))
     EpsilonGap: 3.09227, from 1.28491 (probability 0.95) to 4.37718 at delta 1e-05
       probability of more: ...
     """

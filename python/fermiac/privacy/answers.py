@@ -329,7 +329,7 @@ class GaussianAnswers(_NoisyAnswers):
         >>> round(mechanism.epsilon(1e-5), 10)
         9.9972561464
         """
-        return float(gdp_epsilon(single("delta", delta), math.sqrt(2 * self._rho)))
+        return float(gdp_epsilon(single("delta", delta), mu=math.sqrt(2 * self._rho)))
 
     def certificate(self, tau: float) -> float | None:
         r"""Bound the probability that a query chosen by the answers is far off on the data.

@@ -16,7 +16,7 @@ __all__ = ["gdp_delta", "gdp_epsilon", "gdp_mu"]
 
 
 @public
-def gdp_delta(epsilon: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None) -> Any:
+def gdp_delta(epsilon: ArrayLike, *, mu: ArrayLike, n_threads: int | None = None) -> Any:
     r"""Return the delta at which mu-GDP is (epsilon, delta)-differential privacy.
 
     A mechanism is :math:`\mu`-GDP if telling its outputs on neighbouring data apart is no easier
@@ -53,7 +53,7 @@ def gdp_delta(epsilon: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None
     Examples
     --------
     >>> import fermiac as fm
-    >>> f"{fm.privacy.gdp_delta(4.377178095670, 1.0):.6e}"
+    >>> f"{fm.privacy.gdp_delta(4.377178095670, mu=1.0):.6e}"
     '1.000000e-05'
     """
     x = at_least_zero("epsilon", epsilon)
@@ -62,7 +62,7 @@ def gdp_delta(epsilon: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None
 
 
 @public
-def gdp_epsilon(delta: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None) -> Any:
+def gdp_epsilon(delta: ArrayLike, *, mu: ArrayLike, n_threads: int | None = None) -> Any:
     """Return the epsilon at which mu-GDP is (epsilon, delta)-differential privacy.
 
     Parameters
@@ -77,8 +77,8 @@ def gdp_epsilon(delta: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None
     Returns
     -------
     float or numpy.ndarray
-        The inverse of `gdp_delta`: 0 where `delta` is ``gdp_delta(0, mu)`` or more, infinite where
-        `delta` is 0 and `mu` is not.
+        The inverse of `gdp_delta`: 0 where `delta` is ``gdp_delta(0, mu=mu)`` or more, infinite
+        where `delta` is 0 and `mu` is not.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def gdp_epsilon(delta: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None
     Examples
     --------
     >>> import fermiac as fm
-    >>> fm.privacy.gdp_epsilon(1e-5, [0.5, 1.0, 2.0]).round(10).tolist()
+    >>> fm.privacy.gdp_epsilon(1e-5, mu=[0.5, 1.0, 2.0]).round(10).tolist()
     [1.9930914044, 4.3771780957, 9.9972561464]
     """
     x = fraction("delta", delta, zero=True, one=True)
@@ -102,7 +102,7 @@ def gdp_epsilon(delta: ArrayLike, mu: ArrayLike, *, n_threads: int | None = None
 
 
 @public
-def gdp_mu(epsilon: ArrayLike, delta: ArrayLike, *, n_threads: int | None = None) -> Any:
+def gdp_mu(epsilon: ArrayLike, *, delta: ArrayLike, n_threads: int | None = None) -> Any:
     """Return the mu at which mu-GDP is (epsilon, delta)-differential privacy.
 
     Parameters
@@ -133,7 +133,7 @@ def gdp_mu(epsilon: ArrayLike, delta: ArrayLike, *, n_threads: int | None = None
     Examples
     --------
     >>> import fermiac as fm
-    >>> round(fm.privacy.gdp_mu(4.377178095670, 1e-5), 10)
+    >>> round(fm.privacy.gdp_mu(4.377178095670, delta=1e-5), 10)
     1.0
     """
     x = at_least_zero("epsilon", epsilon)

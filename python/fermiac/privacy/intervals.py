@@ -34,9 +34,9 @@ class EpsilonInterval(Result):
 
     Attributes
     ----------
-    lower : float or ndarray
+    epsilon_lower : float or ndarray
         The lower ends; 0 where only the upper is asked for.
-    upper : float or ndarray
+    epsilon_upper : float or ndarray
         The upper ends; +inf where only the lower is asked for, or the counts allow no bound.
     prob : float or ndarray
         The probability of the interval.
@@ -50,16 +50,16 @@ class EpsilonInterval(Result):
     EpsilonInterval: 0.675873 to 2.19387 (two-sided 90 %, clopper-pearson)
     """
 
-    lower: float | Array
-    upper: float | Array
+    epsilon_lower: float | Array
+    epsilon_upper: float | Array
     prob: float | Array
     kind: str
     method: str
     direction: str
 
     _layout: ClassVar[fit.Layout] = {
-        "lower": fit.figures("*shape"),
-        "upper": fit.figures("*shape"),
+        "epsilon_lower": fit.figures("*shape"),
+        "epsilon_upper": fit.figures("*shape"),
         "prob": fit.figures(),
         "kind": fit.text(),
         "method": fit.text(),
@@ -68,13 +68,15 @@ class EpsilonInterval(Result):
 
     def _headline(self) -> str:
         how = f"{self.kind} {_percent(self.prob)}, {self.method}"
-        if np.ndim(self.lower):
+        if np.ndim(self.epsilon_lower):
             least, most = (
-                (np.min(self.lower), np.max(self.upper)) if np.size(self.lower) else (0, 0)
+                (np.min(self.epsilon_lower), np.max(self.epsilon_upper))
+                if np.size(self.epsilon_lower)
+                else (0, 0)
             )
-            ends = f"{np.size(self.lower)} intervals within {least:.6g} to {most:.6g}"
+            ends = f"{np.size(self.epsilon_lower)} intervals within {least:.6g} to {most:.6g}"
         else:
-            ends = f"{self.lower:.6g} to {self.upper:.6g}"
+            ends = f"{self.epsilon_lower:.6g} to {self.epsilon_upper:.6g}"
         return f"EpsilonInterval: {ends} ({how})"
 
 
@@ -167,10 +169,10 @@ def epsilon_interval(
     --------
     >>> import fermiac as fm
     >>> i = fm.privacy.epsilon_interval(400, 100, 100, 400, delta=1e-5)
-    >>> round(i.lower, 6), round(i.upper, 6)
+    >>> round(i.epsilon_lower, 6), round(i.epsilon_upper, 6)
     (1.164811, 1.615678)
     >>> many = fm.privacy.epsilon_interval([40, 400], [10, 100], [10, 100], [40, 400], kind="lower")
-    >>> many.lower.round(4)
+    >>> many.epsilon_lower.round(4)
     array([0.7741, 1.1986])
     """
     began = time.perf_counter()
@@ -201,8 +203,8 @@ def epsilon_interval(
         "method": method,
     }
     return EpsilonInterval(
-        lower=lower,
-        upper=upper,
+        epsilon_lower=lower,
+        epsilon_upper=upper,
         prob=unwrapped(of_prob),
         kind=kind,
         method=method,
@@ -358,7 +360,7 @@ def gdp_bound(
     of_delta = None if delta is None else fraction("delta", delta)
     epsilon_lower = None
     if of_delta is not None:
-        epsilon_lower = gdp_epsilon(of_delta, mu_lower, n_threads=n_threads)
+        epsilon_lower = gdp_epsilon(of_delta, mu=mu_lower, n_threads=n_threads)
     return GdpBound(
         mu_lower=mu_lower,
         epsilon_lower=epsilon_lower,

@@ -256,7 +256,7 @@ class MuPosterior(Posterior):
 
         Epsilon rises with mu, so that they are the epsilons of the quantiles of mu.
         """
-        return gdp_epsilon(fraction("delta", delta), np.maximum(self.ppf(q), 1.0e-300))
+        return gdp_epsilon(fraction("delta", delta), mu=np.maximum(self.ppf(q), 1.0e-300))
 
 
 @public

@@ -264,7 +264,7 @@ class Posterior(Result):
         return unwrapped(self._moments[..., 0])
 
     @property
-    def var(self) -> Any:
+    def variance(self) -> Any:
         """The variance, the atom at 0 included."""
         return unwrapped(self._moments[..., 1])
 

@@ -31,7 +31,8 @@ class SampleExports:
         -------
         pandas.DataFrame or polars.DataFrame
             The columns ``chain`` for chains, ``draw``, ``log_weight`` for a weighted sample (one
-            for each law), and one for each coordinate. `from_arrays` reads such a table.
+            for each law), and one for each coordinate. `from_arrays` reads such a table. Walks on a
+            graph with labels have a column ``label`` beside the number of the node.
 
         Raises
         ------
@@ -50,6 +51,10 @@ class SampleExports:
         1     1  3.0  4.0
         """
         return tables.sample_frame(cast("Sample", self), library)
+
+    def _more_columns(self) -> dict[str, list[Any]]:
+        """Return further columns of `to_dataframe`."""
+        return {}
 
     def to_xarray(self) -> Any:
         """Convert the sample to a dataset of xarray, with the dimensions chain and draw.

@@ -35,6 +35,7 @@ def sample_frame(sample: Sample, library: str | None) -> Any:
             columns["log_weight"] = each[:, 0]
         else:
             columns |= {f"log_weight[{j}]": each[:, j] for j in range(each.shape[1])}
+    columns |= sample._more_columns()
     refuse_axes(sample._labels, ("chain", *columns))
     points = sample.draws.reshape(-1, sample.dim)
     columns |= {name: points[:, j] for j, name in enumerate(sample._labels)}

@@ -226,6 +226,12 @@ class WalkData(Sample):
         names = self._names
         return array_of(names) if isinstance(names, tuple) else names
 
+    def _more_columns(self) -> dict[str, list[Any]]:
+        labels = self._node_labels
+        if labels is None:
+            return {}
+        return {"label": labels[self.draws.reshape(-1).astype(np.int64)].tolist()}
+
     @property
     def record(self) -> str:
         """What the walk kept: ``"visits"``, ``"path"`` or ``"none"``."""

@@ -208,7 +208,7 @@ fn plan(n_warmup: u64, gradients: bool) -> Plan {
     } else {
         windows(n_warmup, 75, 25, 50)
     };
-    Plan { warmup, pool: true }
+    Plan { warmup, pool: true, early: false }
 }
 
 /// Returns a starting point with finite density for each chain, and the evaluations that it took.

@@ -2,6 +2,11 @@
 
 use crate::kernel::Phase;
 
+/// The transitions that adapt the step size alone at the end of a warm-up that ends early: this
+/// number, or this part of those before.
+const LEAST_STEP: u64 = 50;
+const STEP_SHARE: u64 = 3;
+
 /// The transitions between two barriers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
@@ -18,6 +23,8 @@ pub struct Plan {
     pub warmup: Vec<Segment>,
     /// Whether the metric and the final step size are shared by all chains.
     pub pool: bool,
+    /// Whether the warm-up ends early where the chains agree.
+    pub early: bool,
 }
 
 impl Plan {
@@ -25,6 +32,19 @@ impl Plan {
     pub fn segment(&self, at: usize) -> Segment {
         let sampling = Segment { end: u64::MAX, phase: Phase::Sample };
         self.warmup.get(at).copied().unwrap_or(sampling)
+    }
+
+    /// Ends the warm-up soon after a window: with a segment that adapts the step size alone.
+    /// Returns the number of transitions that are left out.
+    pub(super) fn end_after(&mut self, at: usize) -> u64 {
+        let (before, end) = (self.n_warmup(), self.segment(at).end);
+        let last = LEAST_STEP.max(end / STEP_SHARE);
+        if before <= end + last {
+            return 0;
+        }
+        self.warmup.truncate(at + 1);
+        self.warmup.push(Segment { end: end + last, phase: Phase::AdaptStep });
+        before - end - last
     }
 
     /// The number of transitions of the warm-up.

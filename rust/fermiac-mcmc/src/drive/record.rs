@@ -77,6 +77,13 @@ impl<'a> Record<'a> {
 }
 
 impl Track<'_> {
+    /// Moves a record that starts at transition `after` or later by transitions that are left out.
+    pub(super) fn shift(&mut self, after: u64, skipped: u64) {
+        if self.first >= after {
+            self.first -= skipped;
+        }
+    }
+
     /// Keeps the outcome of transition `t`, counted from 0, if there is a slot for it.
     #[inline]
     pub(super) fn keep(&mut self, t: u64, kernel: &dyn Kernel) {

@@ -6,7 +6,7 @@ use super::lock_step::lock_step;
 use super::oracle::Oracle;
 use super::plan::Plan;
 use super::record::Record;
-use crate::kernel::{Kernel, Phase, Window};
+use crate::kernel::{Kernel, Phase, StepSize, Window};
 use fermiac_base::alloc::check_room;
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
@@ -36,12 +36,21 @@ pub enum Progress {
     Paused,
 }
 
+/// The transitions of a window from which the warm-up may end, and divergences count.
+const LONG: u64 = 80;
+/// The draws of all chains, and those for each coordinate, that a window needs to be the last.
+const ENOUGH: f64 = 320.0;
+const LEAST_PER_COORDINATE: f64 = 1.5;
+
 /// The chains of a run.
 pub struct Sampler {
     chains: Vec<Chain>,
     plan: Plan,
     key: u64,
     segment: usize,
+    /// The transitions of the warm-up that were left out, and the window after which.
+    skipped: u64,
+    last_window: usize,
 }
 
 impl Sampler {
@@ -70,7 +79,7 @@ impl Sampler {
                 Chain::new(kernel, key, index)
             })
             .collect();
-        let mut sampler = Self { chains, plan, key, segment: 0 };
+        let mut sampler = Self { chains, plan, key, segment: 0, skipped: 0, last_window: 0 };
         sampler.enter();
         Ok(sampler)
     }
@@ -85,12 +94,20 @@ impl Sampler {
         self.chains.get_mut(chain).map(|chain| &mut chain.stream)
     }
 
+    /// The number of transitions of the warm-up that were left out because the chains agreed. They
+    /// are not counted as made.
+    pub fn n_skipped(&self) -> u64 {
+        self.skipped
+    }
+
     /// The number of transitions that all chains have made.
     pub fn n_done(&self) -> u64 {
         self.chains.iter().map(|chain| chain.done).min().unwrap_or(0)
     }
 
     /// Runs every chain until it has made `until` transitions in all, at most for `budget`.
+    /// Transitions that were left out of the warm-up count as made here, and in `record`: a record
+    /// that starts after the planned warm-up starts after the real one.
     ///
     /// After an error all chains can continue from where they are.
     pub fn run(
@@ -106,20 +123,27 @@ impl Sampler {
         let (n_points, dim) = (first.kernel.n_points(), first.kernel.dim());
         let n_stats = first.kernel.stat_names().len();
         let mut tracks = record.split(self.chains.len(), n_points, dim, n_stats)?;
+        let (planned, before) = (self.plan.n_warmup() + self.skipped, self.skipped);
+        tracks.iter_mut().for_each(|track| track.shift(planned, before));
         let deadline = budget.and_then(|budget| Instant::now().checked_add(budget));
         let free = self.is_free(oracles, driver, context);
         loop {
             let segment = self.plan.segment(self.segment);
-            let goal = until.min(segment.end);
+            let most = until.saturating_sub(if until >= planned { self.skipped } else { 0 });
+            let goal = most.min(segment.end);
             let run = if free { free_run } else { lock_step };
             run(&mut self.chains, &mut tracks, oracles, goal, deadline, context)?;
             if self.n_done() < goal {
                 return Ok(Progress::Paused);
             }
             if goal == segment.end && self.segment < self.plan.warmup.len() {
-                self.cross(segment.phase);
+                let skipped = self.cross(segment.phase);
+                if skipped > 0 {
+                    tracks.iter_mut().for_each(|track| track.shift(planned, skipped));
+                    context.advance(skipped * self.chains.len() as u64);
+                }
             }
-            if goal == until {
+            if goal == most {
                 return Ok(Progress::Reached);
             }
         }
@@ -148,15 +172,61 @@ impl Sampler {
     }
 
     /// Passes the barrier at the end of a segment.
-    fn cross(&mut self, phase: Phase) {
+    ///
+    /// Returns the number of transitions of the warm-up that are left out from now on.
+    fn cross(&mut self, phase: Phase) -> u64 {
+        let mut skipped = 0;
         if phase == Phase::AdaptMetric {
+            if self.is_settled() {
+                skipped = self.plan.end_after(self.segment);
+            }
             self.adapt_metrics();
+        }
+        if skipped > 0 {
+            (self.skipped, self.last_window) = (skipped, self.segment);
         }
         self.segment += 1;
         self.enter();
         if self.plan.pool && self.segment == self.plan.warmup.len() {
             self.share_steps();
         }
+        skipped
+    }
+
+    /// The number of transitions of the window that ends.
+    fn window_len(&self) -> u64 {
+        let end = self.plan.segment(self.segment).end;
+        end - self.segment.checked_sub(1).map_or(0, |at| self.plan.segment(at).end)
+    }
+
+    /// Whether the warm-up may end with this window: it is long enough for the metric, no
+    /// trajectory diverged, and the chains agree.
+    fn is_settled(&mut self) -> bool {
+        if !self.plan.early || !self.plan.pool || self.window_len() < LONG {
+            return false;
+        }
+        let mut diverged = 0;
+        for chain in &mut self.chains {
+            chain.kernel.visit_steps(&mut |step| diverged += step.divergences());
+        }
+        let mut windows: Vec<Vec<Window>> = Vec::new();
+        for chain in &mut self.chains {
+            let mut at = 0;
+            chain.kernel.visit_scales(&mut |scale| {
+                if windows.len() == at {
+                    windows.push(Vec::new());
+                }
+                windows[at].push(scale.window().clone());
+                at += 1;
+            });
+        }
+        diverged == 0
+            && windows.iter().all(|of| {
+                let of: Vec<&Window> = of.iter().collect();
+                let n: f64 = of.iter().map(|window| window.len()).sum();
+                let dim = of.first().map_or(0, |window| window.dim());
+                n >= LEAST_PER_COORDINATE * dim as f64 && n >= ENOUGH && Window::agree(&of)
+            })
     }
 
     /// Adapts the metrics to the windows of all chains together, or of each chain.
@@ -175,8 +245,14 @@ impl Sampler {
                 });
             }
         }
+        let is_long = self.window_len() >= LONG;
+        let mut own = vec![0; self.chains.len()];
+        for (chain, own) in self.chains.iter_mut().zip(&mut own) {
+            chain.kernel.visit_steps(&mut |step| *own += step.divergences());
+        }
+        let together: usize = own.iter().sum();
         let shared: Vec<_> = merged.iter().map(|window| window.metric().map(Arc::new)).collect();
-        for chain in &mut self.chains {
+        for (i, chain) in self.chains.iter_mut().enumerate() {
             let mut at = 0;
             chain.kernel.visit_scales(&mut |scale| {
                 let metric = match shared.get(at) {
@@ -186,7 +262,11 @@ impl Sampler {
                 scale.adopt(metric);
                 at += 1;
             });
+            let diverged = if pool { together } else { own[i] };
             chain.kernel.rescaled();
+            if is_long && diverged > 0 {
+                chain.kernel.visit_steps(&mut StepSize::raise);
+            }
         }
     }
 
@@ -236,6 +316,14 @@ impl Sampler {
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.word(&mut self.key)?;
         codec.count(&mut self.segment)?;
+        codec.count(&mut self.last_window)?;
+        let mut skipped = self.skipped;
+        codec.word(&mut skipped)?;
+        if codec.is_reading() && skipped != self.skipped {
+            codec.require(self.skipped == 0 && self.last_window < self.plan.warmup.len())?;
+            self.skipped = self.plan.end_after(self.last_window);
+            codec.require(self.skipped == skipped)?;
+        }
         for chain in &mut self.chains {
             chain.persist(codec)?;
         }

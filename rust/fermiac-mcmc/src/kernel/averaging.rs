@@ -55,6 +55,16 @@ impl DualAveraging {
         exp(self.log_step)
     }
 
+    /// The number of updates since the last restart.
+    pub fn n(&self) -> f64 {
+        self.n
+    }
+
+    /// Halves the distance of the target to 1, up to `most`.
+    pub fn raise(&mut self, most: f64) {
+        self.target = (0.5 + 0.5 * self.target).min(most.max(self.target));
+    }
+
     /// The logarithm of the step size to keep.
     pub fn log_average(&self) -> f64 {
         if self.n == 0.0 { self.log_step } else { self.log_average }

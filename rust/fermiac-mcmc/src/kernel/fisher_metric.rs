@@ -1,12 +1,19 @@
 //! The metric of least Fisher divergence between draws and gradients, from moments or from rows.
 
 use fermiac_base::linalg::{Cholesky, SymmetricEigen};
+use fermiac_base::simd::{exp, ln};
 use fermiac_base::{Error, Result};
 
 /// The largest number of directions of a low-rank metric.
 const MOST_DIRECTIONS: usize = 50;
 /// Directions with a variance within this factor of 1 are left out.
 const NEGLIGIBLE: f64 = 1.3;
+/// The cost of a step beside the products with the metric, in multiplications per coordinate: that of
+/// a gradient of a typical model. It is a constant and not measured, as the draws must not depend on
+/// a clock.
+const STEP_COST: f64 = 100.0;
+/// The cost of a direction of a low-rank metric in both products of a step.
+const DIRECTION_COST: f64 = 4.0;
 /// Directions of the span of the rows with a smaller share of the largest are rounding errors.
 const NOISE: f64 = 1e-12;
 
@@ -65,12 +72,14 @@ pub(super) struct Directions {
 }
 
 /// The directions in which centred rows of draws and of gradients differ most from variance 1. The
-/// identity counts as `ridge` rows of each.
+/// identity counts as `ridge` rows of each. With `sparing` only the directions that are predicted to
+/// save more than they cost.
 pub(super) fn directions(
     draws: &[f64],
     slopes: &[f64],
     dim: usize,
     ridge: f64,
+    sparing: bool,
 ) -> Result<Directions> {
     let n = draws.len() / dim;
     let basis = if 2 * n < dim { Some(Basis::new(draws, slopes, dim)?) } else { None };
@@ -91,14 +100,13 @@ pub(super) fn directions(
     };
     let matrix = geometric_mean(&moments(draws, 0), &moments(slopes, n), rank)?;
     let eigen = SymmetricEigen::new(&matrix, rank)?;
-    let mut chosen: Vec<usize> = (0..rank)
-        .filter(|&k| {
-            !(1.0 / NEGLIGIBLE..=NEGLIGIBLE).contains(&eigen.values[k]) && eigen.values[k] > 0.0
-        })
-        .collect();
-    let far = |k: &usize| eigen.values[*k].max(1.0 / eigen.values[*k]);
-    chosen.sort_by(|a, b| far(b).total_cmp(&far(a)));
-    chosen.truncate(MOST_DIRECTIONS);
+    let mut chosen = farthest(&eigen.values);
+    if sparing {
+        chosen.truncate(Selection::new(&eigen.values, dim).chosen.len());
+    } else {
+        chosen.retain(|&k| !(1.0 / NEGLIGIBLE..=NEGLIGIBLE).contains(&eigen.values[k]));
+        chosen.truncate(MOST_DIRECTIONS);
+    }
     let mut vectors = Vec::with_capacity(chosen.len() * dim);
     for &k in &chosen {
         let coordinates: Vec<f64> = (0..rank).map(|i| eigen.vectors[i * rank + k]).collect();
@@ -109,6 +117,72 @@ pub(super) fn directions(
     }
     let gains = chosen.iter().map(|&k| eigen.values[k].sqrt() - 1.0).collect();
     Ok(Directions { vectors, gains })
+}
+
+/// The reduction of a covariance Σ, in units in which all coordinates have about variance 1, to a
+/// multiple of the identity and some directions; `None` if the whole matrix is predicted to cost
+/// less.
+pub(super) fn reduced(matrix: &[f64], dim: usize) -> Result<Option<(f64, Directions)>> {
+    let eigen = SymmetricEigen::new(matrix, dim)?;
+    let values = &eigen.values;
+    if values.iter().any(|value| *value <= 0.0) {
+        return Ok(None);
+    }
+    let mean = exp(values.iter().map(|value| ln(*value)).sum::<f64>() / dim as f64);
+    let relative: Vec<f64> = values.iter().map(|value| value / mean).collect();
+    let Selection { chosen, cost } = Selection::new(&relative, dim);
+    if cost >= STEP_COST + dim as f64 {
+        return Ok(None);
+    }
+    let vectors = chosen
+        .iter()
+        .flat_map(|&k| (0..dim).map(move |i| (i, k)))
+        .map(|(i, k)| eigen.vectors[i * dim + k]);
+    let vectors = vectors.collect();
+    let gains = chosen.iter().map(|&k| relative[k].sqrt() - 1.0).collect();
+    Ok(Some((mean, Directions { vectors, gains })))
+}
+
+/// The directions that a low-rank metric keeps.
+struct Selection {
+    /// The positions of their variances, the farthest from 1 first.
+    chosen: Vec<usize>,
+    /// The predicted cost of a unit of trajectory per coordinate.
+    cost: f64,
+}
+
+impl Selection {
+    /// The selection of least predicted cost, from variances of which all further ones up to `dim`
+    /// are 1.
+    ///
+    /// A step costs more with each direction. Without the rest, the step size falls as
+    /// (mean λ⁻²)^-¼, with the energy errors of leapfrog steps, and trajectories must be longer by
+    /// the root of the largest λ.
+    fn new(values: &[f64], dim: usize) -> Self {
+        let mut order = farthest(values);
+        let n = order.len().min(MOST_DIRECTIONS);
+        let (mut best, mut least) = (0, f64::INFINITY);
+        for k in 0..=n {
+            let rest = order[k..].iter().map(|&k| values[k]);
+            let excess: f64 = rest.clone().map(|value| 1.0 / (value * value) - 1.0).sum();
+            let shorter = (1.0 + excess / dim as f64).sqrt().sqrt();
+            let longer = rest.fold(1.0, f64::max).sqrt();
+            let cost = (STEP_COST + DIRECTION_COST * k as f64) * shorter * longer;
+            if cost < least {
+                (best, least) = (k, cost);
+            }
+        }
+        order.truncate(best);
+        Self { chosen: order, cost: least }
+    }
+}
+
+/// The positions of the positive values, the farthest from 1 first.
+fn farthest(values: &[f64]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..values.len()).filter(|&k| values[k] > 0.0).collect();
+    let far = |k: &usize| values[*k].max(1.0 / values[*k]);
+    order.sort_by(|a, b| far(b).total_cmp(&far(a)));
+    order
 }
 
 /// An orthonormal basis of the span of the rows, as linear combinations of them.
@@ -239,7 +313,8 @@ mod tests {
         // coordinates.
         for (n, least, most) in [(15, 0.9, 1.0), (100, 0.9999, 1e-3)] {
             let ([draws, slopes], spikes) = spiked(n);
-            let Directions { vectors, gains } = directions(&draws, &slopes, DIM, 1e-6).unwrap();
+            let Directions { vectors, gains } =
+                directions(&draws, &slopes, DIM, 1e-6, false).unwrap();
             let by = |a: &usize, b: &usize| gains[*a].total_cmp(&gains[*b]);
             let ends = [(0..gains.len()).max_by(by), (0..gains.len()).min_by(by)];
             for ((u, variance), k) in spikes.iter().zip(ends.map(Option::unwrap)) {

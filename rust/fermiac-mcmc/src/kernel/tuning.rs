@@ -14,6 +14,12 @@ const MOST_TRIES: usize = 100;
 /// is kept instead of searched for.
 const SEARCHES: usize = 3;
 
+/// The transitions after a restart of the step size in which divergences do not count: its first
+/// values are guesses.
+const SETTLING: f64 = 20.0;
+/// The largest acceptance rate to which divergences raise the target.
+const MOST_ACCEPT: f64 = 0.98;
+
 /// The adaptation of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
@@ -29,6 +35,9 @@ pub enum MetricKind {
     Dense,
     /// To these variances, and the directions in which they are not enough.
     LowRank,
+    /// As `Dense` up to 200 coordinates, as `LowRank` above, reduced to fewer directions or to none
+    /// where that is predicted to cost less.
+    Auto,
 }
 
 impl MetricKind {
@@ -39,7 +48,7 @@ impl MetricKind {
 
     /// Whether gradients are used.
     pub fn uses_gradients(self) -> bool {
-        matches!(self, Self::Diagonal | Self::Dense | Self::LowRank)
+        matches!(self, Self::Diagonal | Self::Dense | Self::LowRank | Self::Auto)
     }
 }
 
@@ -125,6 +134,10 @@ pub struct StepSize {
     tries: usize,
     /// The number of metric changes.
     changes: usize,
+    /// Whether divergences raise the target acceptance rate, and how many there were since the last
+    /// metric change, without those of the first transitions.
+    raising: bool,
+    divergences: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -171,6 +184,41 @@ impl StepSize {
             factor: 0.0,
             tries: 0,
             changes: 0,
+            raising: false,
+            divergences: 0,
+        }
+    }
+
+    /// A step size whose target acceptance rate is raised after divergences.
+    #[must_use]
+    pub fn raising(self) -> Self {
+        Self { raising: true, ..self }
+    }
+
+    /// The number of metric changes while the step size adapts; `None` if it does not.
+    #[inline]
+    pub fn changes(&self) -> Option<usize> {
+        (self.adapt.is_some() && self.phase != Phase::Sample).then_some(self.changes)
+    }
+
+    /// Takes in that the trajectory of a transition diverged.
+    pub fn observe_divergence(&mut self) {
+        if let Some(Adapt::Averaging(averaging)) = &self.adapt
+            && averaging.n() > SETTLING
+        {
+            self.divergences += 1;
+        }
+    }
+
+    /// The divergences since the last metric change, without those of the first transitions.
+    pub fn divergences(&self) -> usize {
+        self.divergences
+    }
+
+    /// Halves the distance of the target acceptance rate to 1, if that is allowed.
+    pub fn raise(&mut self) {
+        if let (true, Some(Adapt::Averaging(averaging))) = (self.raising, &mut self.adapt) {
+            averaging.raise(MOST_ACCEPT);
         }
     }
 
@@ -212,6 +260,7 @@ impl StepSize {
 
     /// Follows a change of the metric.
     pub fn rescaled(&mut self) {
+        self.divergences = 0;
         match &mut self.adapt {
             Some(Adapt::Averaging(_)) if self.changes < SEARCHES => {
                 self.changes += 1;
@@ -296,6 +345,7 @@ impl StepSize {
         codec.number(&mut self.factor)?;
         codec.count(&mut self.tries)?;
         codec.count(&mut self.changes)?;
+        codec.count(&mut self.divergences)?;
         self.phase.persist(codec)?;
         match &mut self.adapt {
             Some(Adapt::Averaging(averaging)) => averaging.persist(codec),

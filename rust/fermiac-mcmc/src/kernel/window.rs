@@ -1,6 +1,6 @@
 //! The moments of the draws in a window of the warm-up, and the metric that they give.
 
-use super::fisher_metric::{Directions, directions, geometric_mean};
+use super::fisher_metric::{Directions, directions, geometric_mean, reduced};
 use super::{Metric, MetricKind};
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, packed_start};
@@ -16,6 +16,13 @@ const PRIOR_VARIANCE: f64 = 1e-3;
 const RIDGE: f64 = 1e-3;
 /// The number of draws of a window that are kept.
 const MOST_ROWS: usize = 128;
+/// Chains agree while the variance of their means is below this share of the variance within them
+/// (R-hat below 1.1), and their variances are within these factors of the mean one.
+const MOST_BETWEEN: f64 = 0.2;
+const LEAST_SHARE: f64 = 0.2;
+const MOST_SHARE: f64 = 2.5;
+/// The most coordinates of which the whole matrix is learned, if the kind of the metric is chosen.
+const MOST_DENSE: usize = 200;
 /// The bounds of variances.
 const BOUNDS: (f64, f64) = (1e-20, 1e20);
 
@@ -24,6 +31,8 @@ const BOUNDS: (f64, f64) = (1e-20, 1e20);
 pub struct Window {
     dim: usize,
     dense: bool,
+    /// Whether a dense metric is reduced where that pays.
+    reduces: bool,
     n: f64,
     draws: Moments,
     gradients: Option<Moments>,
@@ -159,10 +168,12 @@ impl Kernel for AddOuter<'_> {
 impl Window {
     /// An empty window for a metric of this kind.
     pub fn new(dim: usize, kind: MetricKind) -> Self {
-        let dense = kind.is_dense();
+        let reduces = kind == MetricKind::Auto;
+        let dense = if reduces { dim <= MOST_DENSE } else { kind.is_dense() };
         let gradients = kind.uses_gradients().then(|| Moments::new(dim, dense));
-        let rows = (kind == MetricKind::LowRank).then(Rows::new);
-        Self { dim, dense, n: 0.0, draws: Moments::new(dim, dense), gradients, rows }
+        let rows = (kind == MetricKind::LowRank || (reduces && !dense)).then(Rows::new);
+        let draws = Moments::new(dim, dense);
+        Self { dim, dense, reduces, n: 0.0, draws, gradients, rows }
     }
 
     /// The number of coordinates.
@@ -216,6 +227,34 @@ impl Window {
         self.n += other.n;
     }
 
+    /// Whether the draws of chains are of one law, as far as their means and variances show: the
+    /// variance of the means is small beside that of the draws, and no chain has far less or more
+    /// variance than the others, of the draws or of the gradients.
+    pub fn agree(windows: &[&Self]) -> bool {
+        let Some(first) = windows.first() else { return false };
+        if windows.len() < 2 || windows.iter().any(|window| window.n < 4.0) {
+            return false;
+        }
+        let n = windows.len() as f64;
+        let alike = |i: usize, of: &dyn Fn(&Self) -> &Moments, means: bool| {
+            let variance = |w: &&Self| of(w).squares(i, w.dense) / (w.n - 1.0);
+            let within = windows.iter().map(variance).sum::<f64>() / n;
+            let mean = windows.iter().map(|w| of(w).mean[i]).sum::<f64>() / n;
+            let between =
+                windows.iter().map(|w| (of(w).mean[i] - mean).powi(2)).sum::<f64>() / (n - 1.0);
+            let even = windows.iter().all(|w| {
+                let share = variance(w) / within;
+                share > LEAST_SHARE && share < MOST_SHARE
+            });
+            even && (!means || between < MOST_BETWEEN * within)
+        };
+        (0..first.dim).all(|i| {
+            alike(i, &|w| &w.draws, true)
+                && (first.gradients.is_none()
+                    || alike(i, &|w| w.gradients.as_ref().unwrap_or(&w.draws), false))
+        })
+    }
+
     /// Clears the window.
     pub fn clear(&mut self) {
         self.n = 0.0;
@@ -246,9 +285,9 @@ impl Window {
                 self.shrunk_covariance().map_or_else(|_| self.fallback(), |c| Metric::dense(&c))
             }
             (Some(gradients), false) => Metric::Diagonal(self.fisher_deviations(gradients)),
-            (Some(gradients), true) => self
-                .fisher_covariance(gradients)
-                .map_or_else(|_| self.fallback(), |c| Metric::dense(&c)),
+            (Some(gradients), true) => {
+                self.fisher_covariance(gradients).unwrap_or_else(|_| self.fallback())
+            }
         };
         Some(metric)
     }
@@ -297,9 +336,13 @@ impl Window {
             .collect()
     }
 
-    fn fisher_covariance(&self, gradients: &Moments) -> Result<Cholesky> {
+    fn fisher_covariance(&self, gradients: &Moments) -> Result<Metric> {
         let dim = self.dim;
         let sd = self.fisher_deviations(gradients);
+        if self.reduces && self.n < dim as f64 {
+            // The spectrum of the whole matrix is that of the noise.
+            return Ok(Metric::Diagonal(sd));
+        }
         // Both have about the same diagonal in these units.
         let scaled = |sums: &[f64], inverse: bool| {
             let mut matrix = square(sums, dim);
@@ -312,10 +355,20 @@ impl Window {
         };
         let (draws, slopes) = (scaled(&self.draws.sums, true), scaled(&gradients.sums, false));
         let mut matrix = geometric_mean(&draws, &slopes, dim)?;
+        if self.reduces
+            && let Some((scale, Directions { vectors, gains })) = reduced(&matrix, dim)?
+        {
+            let sd: Vec<f64> = sd.iter().map(|sd| sd * scale.sqrt()).collect();
+            return Ok(if gains.is_empty() {
+                Metric::Diagonal(sd)
+            } else {
+                Metric::LowRank { sd, vectors, gains }
+            });
+        }
         for (k, entry) in matrix.iter_mut().enumerate() {
             *entry *= sd[k / dim] * sd[k % dim];
         }
-        Cholesky::new(&matrix, dim)
+        Ok(Metric::dense(&Cholesky::new(&matrix, dim)?))
     }
 
     /// The metric with the deviations of the moments and the directions of the rows.
@@ -336,8 +389,12 @@ impl Window {
         };
         let draws = pick(&rows.draws, &self.draws.mean, true);
         let slopes = pick(&rows.gradients, &gradients.mean, false);
-        let Directions { vectors, gains } = directions(&draws, &slopes, dim, RIDGE)?;
-        Ok(Metric::LowRank { sd, vectors, gains })
+        let Directions { vectors, gains } = directions(&draws, &slopes, dim, RIDGE, self.reduces)?;
+        Ok(if gains.is_empty() {
+            Metric::Diagonal(sd)
+        } else {
+            Metric::LowRank { sd, vectors, gains }
+        })
     }
 
     pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {

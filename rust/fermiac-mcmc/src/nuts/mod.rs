@@ -31,6 +31,10 @@ pub struct Nuts {
     stats: [f64; 8],
 }
 
+/// The largest depths in the first windows of the warm-up, whose metrics are guesses: trajectories
+/// that are long because the metric is bad cost much and show little.
+const FIRST_DEPTHS: [usize; 3] = [5, 6, 7];
+
 const STATS: [&str; 8] = [
     "acceptance_rate",
     "energy",
@@ -70,6 +74,9 @@ impl Nuts {
             f64::from(self.tree.depth() == self.max_depth),
             self.step.get(),
         ];
+        if self.tree.diverging {
+            self.step.observe_divergence();
+        }
         self.step.observe(accept);
         let current = self.tree.current();
         self.scale.observe(&current.x, &current.gradient);
@@ -120,7 +127,11 @@ impl Kernel for Nuts {
                 self.start(stream);
             }
             Stage::Moving => {
-                if self.tree.grow(self.scale.metric(), self.max_depth, stream) == Growth::Ended {
+                let depth =
+                    self.max_depth.min(self.step.changes().map_or(usize::MAX, |n| {
+                        FIRST_DEPTHS.get(n).copied().unwrap_or(usize::MAX)
+                    }));
+                if self.tree.grow(self.scale.metric(), depth, stream) == Growth::Ended {
                     self.finish();
                     return Ok(Step::Done);
                 }

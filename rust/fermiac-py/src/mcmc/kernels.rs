@@ -64,6 +64,7 @@ impl<'py> FromPyObject<'_, 'py> for MetricSpec {
             "diagonal" => MetricKind::Diagonal,
             "dense" => MetricKind::Dense,
             "low_rank" => MetricKind::LowRank,
+            "auto" => MetricKind::Auto,
             other => return Err(unknown("metric", other)),
         };
         let Some(start) = start else { return Ok(Self(kind, Metric::Unit)) };
@@ -148,6 +149,7 @@ fn hmc(options: &Bound<'_, PyAny>, dim: usize) -> Made {
 
 fn nuts(options: &Bound<'_, PyAny>, dim: usize) -> Made {
     let Tuning(step, metric) = entry(options, "tuning")?;
+    let step = if entry(options, "raising")? { step.raising() } else { step };
     Ok(Box::new(Nuts::new(step, entry(options, "max_depth")?, metric.scale(dim))))
 }
 

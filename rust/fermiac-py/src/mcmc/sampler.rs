@@ -45,9 +45,9 @@ impl PySampler {
 impl PySampler {
     /// Makes chains that start at the rows of `x0`; chain `i` has the address `first + i`. The
     /// warm-up is (transitions, and of these the initial ones, the first window, the last ones), as
-    /// `fermiac_mcmc::drive::windows` takes them.
+    /// `fermiac_mcmc::drive::windows` takes them; it is shorter where the chains agree `early`.
     #[new]
-    #[pyo3(signature = (spec, dim, x0, warmup, pool, key, first=0))]
+    #[pyo3(signature = (spec, dim, x0, warmup, pool, key, first=0, early=false))]
     fn new(
         py: Python<'_>,
         spec: &Bound<'_, PyAny>,
@@ -57,11 +57,12 @@ impl PySampler {
         pool: bool,
         key: u64,
         first: u64,
+        early: bool,
     ) -> PyResult<Self> {
         let kernel = kernel(spec, dim)?;
         let (n, initial, window, last) = warmup;
         let warmup = windows(n, initial, window, last);
-        let plan = Plan { warmup, pool };
+        let plan = Plan { warmup, pool, early };
         let sampler = Sampler::new(kernel.as_ref(), x0.as_slice()?, plan, key, first);
         Ok(Self {
             inner: Mutex::new(check(py, sampler)?),
@@ -124,7 +125,7 @@ impl PySampler {
         let outcome = enter_whole(py, n_threads, progress.as_ref(), &raised, |context| {
             let mut sampler = self.lock();
             context.set_total(total);
-            context.advance(sampler.chains().iter().map(Chain::n_done).sum());
+            context.advance(made(&sampler).sum());
             sampler.run(&oracles, until, record, budget, driver, context)
         });
         Ok(match outcome {
@@ -157,10 +158,16 @@ impl PySampler {
         self.is_biased
     }
 
-    /// The transitions made by each chain.
+    /// The transitions made by each chain, and those that were left out of its warm-up.
     #[getter]
     fn n_done(&self) -> Vec<u64> {
-        self.lock().chains().iter().map(Chain::n_done).collect()
+        made(&self.lock()).collect()
+    }
+
+    /// The transitions that were left out of the warm-up.
+    #[getter]
+    fn n_skipped(&self) -> u64 {
+        self.lock().n_skipped()
     }
 
     /// The evaluations of the target, and those that failed or gave NaN.
@@ -227,6 +234,11 @@ impl PySampler {
         let mut codec = Codec::reader(words.as_slice()?.to_vec());
         check(py, decoded(|| self.lock().persist(&mut codec)))
     }
+}
+
+/// The transitions of each chain, with those that were left out.
+fn made(sampler: &Sampler) -> impl Iterator<Item = u64> + '_ {
+    sampler.chains().iter().map(|chain| chain.n_done() + sampler.n_skipped())
 }
 
 fn no_chain() -> PyErr {

@@ -1,0 +1,154 @@
+"""Warm-ups of NUTS that end early, the metric of least cost, acceptance after divergences."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from mcmc_help import assert_same, driver
+
+import fermiac as fm
+from fermiac.errors import BudgetExhausted
+
+DIM = 5
+SD = np.array([0.1, 0.5, 1.0, 3.0, 20.0])
+
+
+def slope(x: Any) -> Any:
+    return -x / SD**2
+
+
+def pair(x: Any) -> tuple[Any, Any]:
+    return -0.5 * ((x / SD) ** 2).sum(axis=1), slope(x)
+
+
+def sample(target: Any = None, **keywords: Any) -> fm.mcmc.Chains:
+    if target is None:
+        target = fm.targets.gaussian(np.zeros(DIM), np.diag(SD**-2.0))
+    keywords = {"n_draws": 300, "rng": 4, "progress": False} | keywords
+    return fm.mcmc.sample(target, **keywords)
+
+
+@pytest.fixture(scope="module")
+def whole() -> fm.mcmc.Chains:
+    return sample(keep_warmup=True)
+
+
+def test_chains_that_agree_end_the_warm_up(whole: fm.mcmc.Chains) -> None:
+    # The windows end at 10, 30, 70 and 150; the step size alone takes 50 more.
+    assert whole.settings["n_warmup"] == 200
+    assert whole.warmup_draws is not None
+    assert whole.warmup_draws.shape == (4, 200, DIM)
+    assert whole.warmup_stats["n_steps"].shape == (4, 200)
+    # The same as the warm-up of 200 that is asked for, whose windows are the same.
+    assert_same(sample(n_warmup=200), sample())
+    assert sample(n_warmup=1000).settings["n_warmup"] == 1000
+
+
+@pytest.mark.parametrize("name", ["free", "lock"])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_it_ends_alike_for_all_drivers_and_threads(
+    whole: fm.mcmc.Chains, name: str, n_threads: int
+) -> None:
+    with driver(name):
+        assert_same(whole, sample(n_threads=n_threads, keep_warmup=True))
+
+
+def test_it_is_resumed_and_extended(whole: fm.mcmc.Chains, tmp_path: Path) -> None:
+    def density(x: Any) -> tuple[Any, Any]:
+        nonlocal calls
+        calls += 1
+        if calls == last:
+            raise KeyboardInterrupt
+        return pair(x)
+
+    calls, last = 0, -1
+    straight = sample(density, dim=DIM, gradient=True, keep_warmup=True)
+    total = calls
+    for share in (0.2, 0.45, 0.8):
+        calls, last = 0, int(share * total)
+        keywords: Any = {"checkpoint": tmp_path / f"{share}", "keep_warmup": True}
+        with pytest.raises(KeyboardInterrupt):
+            sample(density, dim=DIM, gradient=True, **keywords)
+        calls, last = 0, -1
+        again = sample(density, dim=DIM, gradient=True, **keywords)
+        assert_same(straight, again)
+    longer = fm.mcmc.extend(sample(n_draws=200), 100)
+    np.testing.assert_array_equal(longer.draws, whole.draws)
+
+
+def test_it_is_read_from_a_folder(whole: fm.mcmc.Chains, tmp_path: Path) -> None:
+    sample(keep_warmup=True, path=tmp_path / "run")
+    read = fm.mcmc.open(tmp_path / "run")
+    assert read.settings["n_warmup"] == 200
+    np.testing.assert_array_equal(read.draws, whole.draws)
+    np.testing.assert_array_equal(read.warmup_draws, whole.warmup_draws)
+
+
+def test_chains_that_disagree_take_the_whole_warm_up() -> None:
+    apart = fm.targets.as_target(
+        lambda x: np.logaddexp(-0.5 * ((x - 8) ** 2).sum(1), -0.5 * ((x + 8) ** 2).sum(1)),
+        2,
+        gradient=lambda x: -x + 8 * np.tanh(8 * x.sum(axis=1))[:, None],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for keywords in ({"init": [[8.0, 8.0]] * 2 + [[-8.0, -8.0]] * 2}, {"n_chains": 1}):
+            s = sample(apart, **keywords, n_draws=50)
+            assert s.settings["n_warmup"] == 1000
+    alone = sample(pool=False, n_draws=50)
+    assert alone.settings["n_warmup"] == 1000
+    assert sample(kernel=fm.mcmc.HMC(), n_draws=50).settings["n_warmup"] == 1000
+
+
+def test_a_warm_up_without_a_draw_may_run_out_of_time() -> None:
+    with pytest.raises(BudgetExhausted):
+        sample(max_time=1e-9)
+
+
+def metric_of(cov: Any) -> np.ndarray[Any, Any]:
+    target = fm.targets.gaussian(np.zeros(len(cov)), np.linalg.inv(cov))
+    return np.asarray(sample(target, n_draws=10).adaptation["inverse_metrics"][0])
+
+
+def test_the_metric_is_the_one_of_least_cost() -> None:
+    dim = 60
+    deviations = np.geomspace(0.1, 10.0, dim)
+    metric = metric_of(np.diag(deviations**2))
+    assert metric.shape == (dim,)
+    np.testing.assert_allclose(metric, deviations**2, rtol=1e-6)
+    # A single long direction in many coordinates; core and user see the variances.
+    shared = np.full((dim, dim), 0.9) + 0.1 * np.eye(dim)
+    assert metric_of(shared).shape == (dim,)
+    ar = 0.95 ** np.abs(np.subtract.outer(np.arange(dim), np.arange(dim)))
+    dense = metric_of(ar)
+    np.testing.assert_allclose(dense, ar, atol=1e-3)  # a ridge of 1e-3 draws is added
+
+
+def test_divergences_raise_the_acceptance() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        schools = fm.targets.eight_schools(centered=True)
+        plain = sample(schools, n_draws=500, rng=1)
+        fixed = sample(schools, n_draws=500, rng=1, kernel=fm.mcmc.NUTS(target_accept=0.8))
+    assert plain.stats["acceptance_rate"].mean() > 0.88
+    assert fixed.stats["acceptance_rate"].mean() < 0.85
+    assert plain.stats["diverging"].mean() < fixed.stats["diverging"].mean()
+    calm = sample(kernel=fm.mcmc.NUTS())
+    assert 0.75 < calm.stats["acceptance_rate"].mean() < 0.87
+
+
+def test_means_and_squares_have_honest_errors() -> None:
+    cov = 0.9 ** np.abs(np.subtract.outer(np.arange(20), np.arange(20)))
+    target = fm.targets.gaussian(np.zeros(20), np.linalg.inv(cov))
+    pulls = []
+    for seed in range(40):
+        s = sample(target, rng=100 + seed, n_draws=1000)
+        e = s.expect(lambda x: np.concatenate([x, x * x], axis=1))
+        pulls.append((e.mean - np.repeat([0.0, 1.0], 20)) / e.stderr)
+    share = float((np.abs(pulls) < 2).mean())
+    assert 0.93 < share < 0.975, share
+    assert np.abs(np.mean(pulls, axis=0)).max() * np.sqrt(40) < 4.5
