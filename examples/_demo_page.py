@@ -41,6 +41,18 @@ STORIES = {
         "importance",
         {"beam_expectations.png": "Errors of the 100 means, and the gain over separate runs."},
     ),
+    "integrals": Story(
+        "A narrow peak in five correlated coordinates, a failure with four causes, the inputs that "
+        "a beam's deflection depends on, and the price of an option from paths of several "
+        "finenesses.",
+        "All answers are exact; the two rows of P are two independent opinions of one run.",
+        "importance",
+        {
+            "branches.png": "Regions of failure, with their shares, and the levels of the walk.",
+            "beam_indices.png": "Shares of the inputs in the variance, alone and in all, ± 95 %.",
+            "option_levels.png": "Variances and paths by level: most paths are coarse and cheap.",
+        },
+    ),
     "schools": Story(
         "Eight schools tried the same course; how much do their effects differ? Importance "
         "sampling in ten dimensions gives the evidence and the posterior means from one run.",

@@ -165,6 +165,32 @@ def stage_history(path: Path, runs: Mapping[str, Any]) -> None:
     _save(figure, path)
 
 
+def failure(path: Path, g: Callable[[Array], Array], estimate: Any) -> None:
+    """Draw the regions of failure of a plane, their shares, and the levels of the walk."""
+    line = np.linspace(-6.0, 6.0, 241)
+    x, y = np.meshgrid(line, line)
+    values = g(np.column_stack([x.ravel(), y.ravel()])).reshape(x.shape)
+    figure, axes = plt.subplots(figsize=(6, 5.6), layout="constrained")
+    axes.contourf(x, y, values, levels=[-np.inf, 0.0], colors=[ORANGE], alpha=0.3)
+    levels = sorted({level["threshold"] for level in estimate.levels if level["threshold"] > 0})
+    lines = axes.contour(x, y, values, levels=[0.0, *levels], colors=BLUE, linewidths=0.9)
+    axes.clabel(lines, fmt="%.2g", fontsize=8)
+    for region in estimate.regions:
+        at = region["point"]
+        axes.plot(*at, "k*", ms=11)
+        axes.annotate(
+            f"{region['weight']:.0%}", at, xytext=(7, 5), textcoords="offset points", fontsize=10
+        )
+    axes.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$")
+    walked = estimate.subset
+    axes.set_title(
+        f"P = {estimate.mean:.3e} ± {estimate.stderr:.0e}; "
+        f"the walk says {walked['mean']:.2e} ± {walked['stderr']:.0e}",
+        fontsize=10,
+    )
+    _save(figure, path)
+
+
 def schools(
     path: Path,
     data: tuple[Array, Array],

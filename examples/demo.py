@@ -1,4 +1,4 @@
-"""Demo of expectations, evidences, chains, walks, nested sampling, audits and score models.
+"""Demo of integrals, evidences, chains, walks, nested sampling, audits and score models.
 
 ``python examples/demo.py --out demo`` prints one table, and writes its pictures, results.json and a
 page with all of them, index.html.
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 import _demo_beam as beam
 import _demo_chains as chains
+import _demo_integrals as integrals
 import _demo_nested as nested
 import _demo_oring as oring
 import _demo_page as page
@@ -451,6 +452,7 @@ def main() -> None:
     tasks: dict[str, Callable[[], Section]] = {
         "oring": kept("O-ring distress", run_oring),
         "beam": kept("Beam, 100 laws", run_beam),
+        "integrals": lambda: integrals.run(out, SEED, N_REPEATS),
         "schools": lambda: run_schools(out),
         "chains": lambda: run_chains(out),
         "regression": lambda: run_regression(out),
