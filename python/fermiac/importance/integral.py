@@ -24,8 +24,11 @@ Array = NDArray[np.float64]
 _APART = 4.0
 #: Leave-one-out deviations by which one replicate may be apart from the others.
 _OUTLIER = 5.0
-#: A point is large if its value is this many times the mean.
+#: Replicates of nets have outliers that do no harm. Those that single points make are meant: there
+#: is a point of this many times the mean, and they are apart by this many of the steps of a mean that
+#: it makes.
 _LARGE = 20.0
+_STEPS = 0.3
 #: Replicates without which there is no error.
 _FEWEST = 4
 
@@ -61,14 +64,10 @@ def to_integral(
     stuck = (stderr == 0) & (raw["resolution"] > 0) & _differ(raw, means)
     stderr = np.where(stuck, raw["resolution"] / np.sqrt(count), stderr)
     # Rule of three: what was not met in N points has a share below 3 / N, here for |f| of size 1.
-    bound = 3 * settings_volume(raw) / max(raw["n_base"], 1.0)
+    bound = 3 * _volume(raw) / max(raw["n_base"], 1.0)
     unseen = np.where(nothing, bound, unseen)
     stderr = np.where(nothing, bound, stderr)
-    changed = stuck | nothing
-    if changed.any():
-        np.fill_diagonal(cov, np.where(changed, stderr**2, np.diagonal(cov))) if cov.ndim == 2 else (
-            np.copyto(cov, stderr**2, where=changed)
-        )
+    _put_variances(cov, stderr, stuck | nothing)
     ess, khat = raw["ess"], raw["khat"]
     stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
     replicates: NDArray[Any] = means
@@ -130,7 +129,14 @@ def to_integral(
     return result
 
 
-def settings_volume(raw: Mapping[str, Any]) -> float:
+def _put_variances(cov: Array, stderr: Array, which: NDArray[np.bool_]) -> None:
+    """Write squares of some errors into the variances."""
+    rows = np.flatnonzero(which)
+    with np.errstate(over="ignore", under="ignore"):
+        cov[(rows, rows) if cov.ndim == 2 else (rows,)] = stderr[rows] ** 2
+
+
+def _volume(raw: Mapping[str, Any]) -> float:
     """Return the product of the lengths, or units, of the axes."""
     return float(np.prod(np.abs(raw["sampler"]["scale"])))
 
@@ -238,9 +244,8 @@ def _findings(
         )
     found += _tail_findings(raw, some)
     found += _disagreements(raw, mean, stderr, floor, some)
-    # Replicates of smooth integrands have outliers too, of no harm. Those of large points are meant.
-    n = raw["n_per_replicate"] * count
-    outliers = _outliers(means, floor) & (raw["max_share"] * n > _LARGE)
+    outliers = _outliers(means, np.maximum(_STEPS * raw["resolution"], floor))
+    outliers &= raw["max_share"] * raw["n_per_replicate"] * count > _LARGE
     if outliers.any():
         found.append(
             (
@@ -327,8 +332,8 @@ def _disagreements(
     return found
 
 
-def _outliers(means: Array, floor: Array) -> NDArray[np.bool_]:
-    """Return where one replicate is far from the mean of the others."""
+def _outliers(means: Array, least: Array) -> NDArray[np.bool_]:
+    """Return where one replicate is far from the mean of the others, by `least` at least."""
     count = len(means)
     if count < 8:
         return np.zeros(means.shape[1], bool)
@@ -337,7 +342,8 @@ def _outliers(means: Array, floor: Array) -> NDArray[np.bool_]:
     total, squares = scaled.sum(axis=0), (scaled**2).sum(axis=0)
     others = (total - scaled) / (count - 1)
     spread = np.maximum(squares - scaled**2 - (count - 1) * others**2, 0.0) / (count - 2)
-    apart = np.abs(scaled - others) > np.maximum(_OUTLIER * np.sqrt(spread), 1e-10)
+    bound = np.maximum(_OUTLIER * np.sqrt(spread), least / np.where(size > 0, size, 1.0))
+    apart = np.abs(scaled - others) > bound
     return np.asarray(apart.any(axis=0))
 
 

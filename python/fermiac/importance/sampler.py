@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -112,7 +112,7 @@ class Sampler(Law, Result):
     def __post_init__(self) -> None:
         try:
             made = _core.IntegralSampler(self._state())
-        except ArgumentError as error:
+        except (ArgumentError, OverflowError, TypeError) as error:
             raise CheckpointError(f"the sampler cannot be used: {error}") from error
         object.__setattr__(self, "_made", made)
         object.__setattr__(self, "dim", self.origin.size)
@@ -124,7 +124,7 @@ class Sampler(Law, Result):
         return {**state, "ends": list(self.ends)}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        state = {field.name: getattr(self, field.name) for field in fields(self)}
         return _rebuilt, (state,)
 
     def log_density(self, x: ArrayLike) -> Array:
@@ -277,5 +277,4 @@ def _grid(dim: int) -> Array:
 
 def sampler_of(state: Mapping[str, Any], **provenance: Any) -> Sampler:
     """Return a sampler from the fields that the core gives."""
-    fields = {**state, "ends": tuple(state["ends"])}
-    return Sampler(**fields, **provenance)
+    return Sampler(**{**state, "ends": tuple(state["ends"])}, **provenance)
