@@ -47,10 +47,11 @@ def unit(dim: int) -> Array:
 
 
 def genz(family: str, dim: int) -> Integral:
-    """Return a member of a family of A. Genz (1984), "Testing multidimensional integration
-    routines", in Tools, Methods and Languages for Scientific and Engineering Computation.
+    """Return a member of a family of Genz (1984).
 
-    Its parameters are fixed numbers without order, locations between 0.1 and 0.9.
+    Its parameters are fixed numbers without order, locations between 0.1 and 0.9. The families are
+    of "Testing multidimensional integration routines", in Tools, Methods and Languages for
+    Scientific and Engineering Computation.
     """
     places = np.arange(1, 2 * dim + 1) * 0.6180339887498949 % 1.0
     a, w = 0.2 + places[:dim], 0.1 + 0.8 * places[dim:]

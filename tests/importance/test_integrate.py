@@ -276,9 +276,7 @@ def test_a_killed_run_goes_on(tmp_path: Path, stop: int) -> None:
         return problem.f(x)
 
     with pytest.raises(RuntimeError, match="killed"):
-        fm.importance.integrate(
-            dies, problem.bounds, 200_000, method="map", rng=0, checkpoint=kept
-        )
+        fm.importance.integrate(dies, problem.bounds, 200_000, method="map", rng=0, checkpoint=kept)
     again = run(problem, n=200_000, method="map", checkpoint=kept)
     assert again.mean == whole.mean
     assert again.stderr == whole.stderr
@@ -415,7 +413,9 @@ def test_draws_of_random_points_are_kept() -> None:
     )
     assert e.sample is not None
     weighted = np.exp(e.sample.log_weights) * gauss(e.sample.draws)
-    assert abs(weighted.mean() - e.mean) < 6 * e.stderr + 6 * weighted.std() / np.sqrt(len(weighted))
+    assert abs(weighted.mean() - e.mean) < 6 * e.stderr + 6 * weighted.std() / np.sqrt(
+        len(weighted)
+    )
 
 
 def test_results_are_saved(tmp_path: Path) -> None:

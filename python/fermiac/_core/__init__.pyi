@@ -19,7 +19,12 @@ from fermiac._core.common import (
     store_write,
     weighted_average,
 )
-from fermiac._core.importance import importance_evidence, importance_expect
+from fermiac._core.importance import (
+    IntegralSampler,
+    importance_evidence,
+    importance_expect,
+    importance_integrate,
+)
 from fermiac._core.mcmc import RowStreams, Sampler
 from fermiac._core.nested import (
     GuardedDensity,
@@ -106,6 +111,7 @@ __all__ = [
     "GibbsRun",
     "Graph",
     "GuardedDensity",
+    "IntegralSampler",
     "Integrand",
     "Law",
     "LogDensity",
@@ -128,6 +134,7 @@ __all__ = [
     "diagnostics_psis",
     "importance_evidence",
     "importance_expect",
+    "importance_integrate",
     "isa_level",
     "isa_levels",
     "khat",

@@ -63,6 +63,10 @@ def to_integral(
     # Equal means of values that differ are equal by chance: the error is a step of them.
     stuck = (stderr == 0) & (raw["resolution"] > 0) & _differ(raw, means)
     stderr = np.where(stuck, raw["resolution"] / np.sqrt(count), stderr)
+    # Of one axis, replicates may agree by chance on how many points lie beyond a jump.
+    steps = raw["jump"] / np.sqrt(count) if raw["is_net"] else 0.0
+    stuck |= stderr < steps
+    stderr = np.maximum(stderr, steps)
     # Rule of three: what was not met in N points has a share below 3 / N, here for |f| of size 1.
     bound = 3 * _volume(raw) / max(raw["n_base"], 1.0)
     unseen = np.where(nothing, bound, unseen)
@@ -287,6 +291,17 @@ def _tail_findings(raw: dict[str, Any], some: Any) -> Findings:
                 "error bars are too small: raise n, or remove the singularity by a substitution",
             )
         )
+    unbounded = (raw["khat"] > 0.4) & (raw["max_share"] * n > _LARGE) & ~heavy
+    if raw["is_net"] and unbounded.any():
+        found.append(
+            (
+                WeightWarning,
+                f"the weighted values of {some(unbounded)} look unbounded (k-hat up to "
+                f"{np.nanmax(raw['khat'][unbounded]):.2f}); means of nets then have a heavy tail, and "
+                "errors from few of them may be too small: use method='stratified', or remove the "
+                "singularity by a substitution",
+            )
+        )
     large = raw["max_share"] > 0.1
     if large.any():
         found.append(
@@ -347,9 +362,7 @@ def _outliers(means: Array, least: Array) -> NDArray[np.bool_]:
     return np.asarray(apart.any(axis=0))
 
 
-def _unmet(
-    raw: dict[str, Any], settings: Mapping[str, Any], mean: Array, stderr: Array
-) -> str:
+def _unmet(raw: dict[str, Any], settings: Mapping[str, Any], mean: Array, stderr: Array) -> str:
     """Return the text for a tolerance that was not met, with the n that the rate forecasts."""
     from scipy.special import stdtrit
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -93,6 +93,7 @@ class Sampler(Law, Result):
     parts: NDArray[np.int64]
     means: Array
     covariances: Array
+    _made: _core.IntegralSampler = field(init=False, repr=False, compare=False)
 
     _layout: ClassVar[fit.Layout] = {
         "kind": fit.text(*_KINDS),
@@ -124,7 +125,7 @@ class Sampler(Law, Result):
         return {**state, "ends": list(self.ends)}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = {field.name: getattr(self, field.name) for field in fields(self)}
+        state = {own.name: getattr(self, own.name) for own in fields(self) if own.init}
         return _rebuilt, (state,)
 
     def log_density(self, x: ArrayLike) -> Array:
@@ -146,7 +147,8 @@ class Sampler(Law, Result):
             If the last axis has not the dimension of the sampler.
         """
         rows, shape = points(x, self.dim)
-        return self._made.log_density(rows).reshape(shape)[()]  # type: ignore[no-any-return]
+        density: Array = self._made.log_density(rows).reshape(shape)[()]
+        return density
 
     def from_unit(self, u: Array) -> Array:
         """Map points of the unit cube to points of the sampler.
@@ -167,7 +169,8 @@ class Sampler(Law, Result):
         """
         rows, shape = points(unit_points("u", u), self.dim)
         inner = np.clip(rows, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
-        return self._made.map_unit(np.ascontiguousarray(inner)).reshape(*shape, self.dim)
+        x: Array = self._made.map_unit(np.ascontiguousarray(inner)).reshape(*shape, self.dim)
+        return x
 
     def sample(self, n: int, rng: RngLike = None) -> Array:
         """Draw independent points.
