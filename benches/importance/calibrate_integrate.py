@@ -2,8 +2,8 @@
 
 For every integral of `integrals.rows` and every method it prints the root mean square of the
 relative error over seeds, the share of pulls below 2 (by the t law of the error), the mean pull,
-and how many runs were beyond 5 errors without a warning. The last columns are what ``method="auto"``
-chose, and its regret: its error over the least of all methods.
+and how many runs were beyond 5 errors without a warning, of those with one. The last columns are
+what ``method="auto"`` chose, and its regret: its error over the least of all methods.
 
 ``python -m benches.importance.calibrate_integrate --seeds 50`` prints the table; `--peers` adds
 vegas and SciPy's ``qmc_quad`` where they are installed.

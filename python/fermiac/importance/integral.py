@@ -25,8 +25,8 @@ _APART = 4.0
 #: Leave-one-out deviations by which one replicate may be apart from the others.
 _OUTLIER = 5.0
 #: Replicates of nets have outliers that do no harm. Those that single points make are meant: there
-#: is a point of this many times the mean, and they are apart by this many of the steps of a mean that
-#: it makes.
+#: is a point of this many times the mean, and they are apart by this many of the steps of a mean
+#: that it makes.
 _LARGE = 20.0
 _STEPS = 0.3
 #: Replicates without which there is no error.
@@ -297,9 +297,9 @@ def _tail_findings(raw: dict[str, Any], some: Any) -> Findings:
             (
                 WeightWarning,
                 f"the weighted values of {some(unbounded)} look unbounded (k-hat up to "
-                f"{np.nanmax(raw['khat'][unbounded]):.2f}); means of nets then have a heavy tail, and "
-                "errors from few of them may be too small: use method='stratified', or remove the "
-                "singularity by a substitution",
+                f"{np.nanmax(raw['khat'][unbounded]):.2f}); means of nets then have a heavy tail, "
+                "and errors from few of them may be too small: use method='stratified', or remove "
+                "the singularity by a substitution",
             )
         )
     large = raw["max_share"] > 0.1
@@ -375,6 +375,6 @@ def _unmet(raw: dict[str, Any], settings: Mapping[str, Any], mean: Array, stderr
     power = 1.0 if raw["is_net"] else 2.0
     needed = raw["n_evals"] * max(ratio, 1.0) ** power
     return (
-        f"the tolerance was not met within n: the largest half-width is {ratio:.2g} times it; about "
-        f"n = {needed:.2g} evaluations are forecast to meet it"
+        f"the tolerance was not met within n: the largest half-width is {ratio:.2g} times it; "
+        f"about n = {needed:.2g} evaluations are forecast to meet it"
     )

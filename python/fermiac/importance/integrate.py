@@ -98,11 +98,12 @@ def integrate(
         The parameters that `f` takes by name, and further arguments of it; see
         `fermiac.targets.as_target`.
     method : {"auto", "sobol", "map", "mixture", "rotated", "stratified", "mc"}, default "auto"
-        ``"sobol"``: Sobol' points of the box. ``"map"``: a smooth map of every axis that puts points
-        where f is large, as in vegas. ``"mixture"``: a mixture of Student-t densities, for peaks
-        and correlated coordinates. ``"rotated"``: a map of every principal axis. ``"stratified"``:
-        hypercubes of the map with adapted numbers of random points, as in vegas+, for rough
-        integrands. ``"mc"``: random points of the box. ``"auto"``: the best of all by forecast.
+        ``"sobol"``: Sobol' points of the box. ``"map"``: a smooth map of every axis that puts
+        points where f is large, as in vegas. ``"mixture"``: a mixture of Student-t densities, for
+        peaks and correlated coordinates. ``"rotated"``: a map of every principal axis.
+        ``"stratified"``: hypercubes of the map with adapted numbers of random points, as in vegas+,
+        for rough integrands. ``"mc"``: random points of the box. ``"auto"``: the best of all by
+        forecast.
     rtol, atol : float, optional
         Stop as soon as the half-width of the 95 % interval of every estimate is at most the larger
         of `atol` and `rtol` times its absolute value; `n` is then the most that may be used. An

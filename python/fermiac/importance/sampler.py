@@ -263,6 +263,16 @@ class Sampler(Law, Result):
         drawn: Axes = registry.function("plotting", "plot_sampler")(self, ax, axes)
         return drawn
 
+    def _points_of(self, axis: int, t: float) -> float:
+        """Return the coordinate at a point t of (0, 1), of the region as it is."""
+        a, s, ends = float(self.origin[axis]), float(self.scale[axis]), self.ends[axis]
+        if ends == "finite":
+            return a + s * t
+        if t in (0.0, 1.0):
+            return float("inf")
+        u = 2 * t - 1
+        return a + s * (t / (1 - t) if ends == "half" else u / (1 - u * u))
+
     def _maps(self) -> list[Array]:
         """Return the knots of each map, in (0, 1)."""
         return np.split(self.knots, np.cumsum(self.n_knots)[:-1]) if self.n_knots.size else []
