@@ -64,8 +64,16 @@ class Sampler(Law, Result):
 
     Notes
     -----
-    Mixtures and rotated maps have mass outside a bounded region: their densities are normalised
+    The maps are those of vegas [1]_, with a rational quadratic between their knots [2]_ in place of a
+    line. Mixtures and rotated maps have mass outside a bounded region: their densities are normalised
     over the whole space, and the integrand counts as 0 outside the region.
+
+    References
+    ----------
+    .. [1] G. P. Lepage, "Adaptive multidimensional integration: VEGAS enhanced", Journal of
+       Computational Physics, 2021, arXiv:2009.05112.
+    .. [2] J. A. Gregory, R. Delbourgo, "Piecewise rational quadratic interpolation to monotonic
+       data", IMA Journal of Numerical Analysis, 1982, doi:10.1093/imanum/2.2.123.
 
     Examples
     --------
