@@ -20,10 +20,12 @@ from fermiac._core.common import (
     weighted_average,
 )
 from fermiac._core.importance import (
+    IntegralSampler,
     Polynomials,
     RareMixture,
     importance_evidence,
     importance_expect,
+    importance_integrate,
     polynomial_folds,
 )
 from fermiac._core.mcmc import RowStreams, Sampler
@@ -125,6 +127,7 @@ __all__ = [
     "GibbsRun",
     "Graph",
     "GuardedDensity",
+    "IntegralSampler",
     "Integrand",
     "Law",
     "LogDensity",
@@ -149,6 +152,7 @@ __all__ = [
     "diagnostics_psis",
     "importance_evidence",
     "importance_expect",
+    "importance_integrate",
     "isa_level",
     "isa_levels",
     "khat",

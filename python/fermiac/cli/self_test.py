@@ -64,7 +64,11 @@ def _special() -> list[Answer]:
 
 def _importance() -> list[Answer]:
     e = fm.importance.expect(lambda x: x[:, 0] ** 2, fm.distributions.Normal(), n=20_000, rng=0)
-    return [Answer("E[x²] of a normal law", float(e.mean), 1.0, _Z * float(e.stderr))]
+    area = fm.importance.integrate(lambda x: x[:, 0] * x[:, 1], (0, 2), dim=2, n=10_000, rng=0)
+    return [
+        Answer("E[x²] of a normal law", float(e.mean), 1.0, _Z * float(e.stderr)),
+        Answer("∫ x y over a square", float(area.mean), 4.0, _Z * float(area.stderr) + 1e-12),
+    ]
 
 
 def _mcmc() -> list[Answer]:

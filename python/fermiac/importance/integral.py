@@ -24,8 +24,11 @@ Array = NDArray[np.float64]
 _APART = 4.0
 #: Leave-one-out deviations by which one replicate may be apart from the others.
 _OUTLIER = 5.0
-#: A point is large if its value is this many times the mean.
+#: Replicates of nets have outliers that do no harm. Those that single points make are meant: there
+#: is a point of this many times the mean, and they are apart by this many of the steps of a mean
+#: that it makes.
 _LARGE = 20.0
+_STEPS = 0.3
 #: Replicates without which there is no error.
 _FEWEST = 4
 
@@ -60,15 +63,15 @@ def to_integral(
     # Equal means of values that differ are equal by chance: the error is a step of them.
     stuck = (stderr == 0) & (raw["resolution"] > 0) & _differ(raw, means)
     stderr = np.where(stuck, raw["resolution"] / np.sqrt(count), stderr)
+    # Of one axis, replicates may agree by chance on how many points lie beyond a jump.
+    steps = raw["jump"] / np.sqrt(count) if raw["is_net"] else 0.0
+    stuck |= stderr < steps
+    stderr = np.maximum(stderr, steps)
     # Rule of three: what was not met in N points has a share below 3 / N, here for |f| of size 1.
-    bound = 3 * settings_volume(raw) / max(raw["n_base"], 1.0)
+    bound = 3 * _volume(raw) / max(raw["n_base"], 1.0)
     unseen = np.where(nothing, bound, unseen)
     stderr = np.where(nothing, bound, stderr)
-    changed = stuck | nothing
-    if changed.any():
-        np.fill_diagonal(cov, np.where(changed, stderr**2, np.diagonal(cov))) if cov.ndim == 2 else (
-            np.copyto(cov, stderr**2, where=changed)
-        )
+    _put_variances(cov, stderr, stuck | nothing)
     ess, khat = raw["ess"], raw["khat"]
     stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
     replicates: NDArray[Any] = means
@@ -130,7 +133,14 @@ def to_integral(
     return result
 
 
-def settings_volume(raw: Mapping[str, Any]) -> float:
+def _put_variances(cov: Array, stderr: Array, which: NDArray[np.bool_]) -> None:
+    """Write squares of some errors into the variances."""
+    rows = np.flatnonzero(which)
+    with np.errstate(over="ignore", under="ignore"):
+        cov[(rows, rows) if cov.ndim == 2 else (rows,)] = stderr[rows] ** 2
+
+
+def _volume(raw: Mapping[str, Any]) -> float:
     """Return the product of the lengths, or units, of the axes."""
     return float(np.prod(np.abs(raw["sampler"]["scale"])))
 
@@ -238,9 +248,8 @@ def _findings(
         )
     found += _tail_findings(raw, some)
     found += _disagreements(raw, mean, stderr, floor, some)
-    # Replicates of smooth integrands have outliers too, of no harm. Those of large points are meant.
-    n = raw["n_per_replicate"] * count
-    outliers = _outliers(means, floor) & (raw["max_share"] * n > _LARGE)
+    outliers = _outliers(means, np.maximum(_STEPS * raw["resolution"], floor))
+    outliers &= raw["max_share"] * raw["n_per_replicate"] * count > _LARGE
     if outliers.any():
         found.append(
             (
@@ -280,6 +289,17 @@ def _tail_findings(raw: dict[str, Any], some: Any) -> Findings:
                 f"{np.nanmax(raw['khat'][heavy]):.2f}) and a single point makes up to "
                 f"{100 * raw['max_variance_share'][heavy].max():.0f} % of their variance; such "
                 "error bars are too small: raise n, or remove the singularity by a substitution",
+            )
+        )
+    unbounded = (raw["khat"] > 0.4) & (raw["max_share"] * n > _LARGE) & ~heavy
+    if raw["is_net"] and unbounded.any():
+        found.append(
+            (
+                WeightWarning,
+                f"the weighted values of {some(unbounded)} look unbounded (k-hat up to "
+                f"{np.nanmax(raw['khat'][unbounded]):.2f}); means of nets then have a heavy tail, "
+                "and errors from few of them may be too small: use method='stratified', or remove "
+                "the singularity by a substitution",
             )
         )
     large = raw["max_share"] > 0.1
@@ -327,8 +347,8 @@ def _disagreements(
     return found
 
 
-def _outliers(means: Array, floor: Array) -> NDArray[np.bool_]:
-    """Return where one replicate is far from the mean of the others."""
+def _outliers(means: Array, least: Array) -> NDArray[np.bool_]:
+    """Return where one replicate is far from the mean of the others, by `least` at least."""
     count = len(means)
     if count < 8:
         return np.zeros(means.shape[1], bool)
@@ -337,13 +357,12 @@ def _outliers(means: Array, floor: Array) -> NDArray[np.bool_]:
     total, squares = scaled.sum(axis=0), (scaled**2).sum(axis=0)
     others = (total - scaled) / (count - 1)
     spread = np.maximum(squares - scaled**2 - (count - 1) * others**2, 0.0) / (count - 2)
-    apart = np.abs(scaled - others) > np.maximum(_OUTLIER * np.sqrt(spread), 1e-10)
+    bound = np.maximum(_OUTLIER * np.sqrt(spread), least / np.where(size > 0, size, 1.0))
+    apart = np.abs(scaled - others) > bound
     return np.asarray(apart.any(axis=0))
 
 
-def _unmet(
-    raw: dict[str, Any], settings: Mapping[str, Any], mean: Array, stderr: Array
-) -> str:
+def _unmet(raw: dict[str, Any], settings: Mapping[str, Any], mean: Array, stderr: Array) -> str:
     """Return the text for a tolerance that was not met, with the n that the rate forecasts."""
     from scipy.special import stdtrit
 
@@ -356,6 +375,6 @@ def _unmet(
     power = 1.0 if raw["is_net"] else 2.0
     needed = raw["n_evals"] * max(ratio, 1.0) ** power
     return (
-        f"the tolerance was not met within n: the largest half-width is {ratio:.2g} times it; about "
-        f"n = {needed:.2g} evaluations are forecast to meet it"
+        f"the tolerance was not met within n: the largest half-width is {ratio:.2g} times it; "
+        f"about n = {needed:.2g} evaluations are forecast to meet it"
     )

@@ -98,11 +98,12 @@ def integrate(
         The parameters that `f` takes by name, and further arguments of it; see
         `fermiac.targets.as_target`.
     method : {"auto", "sobol", "map", "mixture", "rotated", "stratified", "mc"}, default "auto"
-        ``"sobol"``: Sobol' points of the box. ``"map"``: a smooth map of every axis that puts points
-        where f is large, as in vegas. ``"mixture"``: a mixture of Student-t densities, for peaks and
-        correlated coordinates. ``"rotated"``: a map of every principal axis. ``"stratified"``:
-        hypercubes of the map with adapted numbers of random points, as in vegas+, for rough
-        integrands. ``"mc"``: random points of the box. ``"auto"``: the best of all by forecast.
+        ``"sobol"``: Sobol' points of the box. ``"map"``: a smooth map of every axis that puts
+        points where f is large, as in vegas. ``"mixture"``: a mixture of Student-t densities, for
+        peaks and correlated coordinates. ``"rotated"``: a map of every principal axis.
+        ``"stratified"``: hypercubes of the map with adapted numbers of random points, as in vegas+,
+        for rough integrands. ``"mc"``: random points of the box. ``"auto"``: the best of all by
+        forecast.
     rtol, atol : float, optional
         Stop as soon as the half-width of the 95 % interval of every estimate is at most the larger
         of `atol` and `rtol` times its absolute value; `n` is then the most that may be used. An
@@ -177,12 +178,12 @@ def integrate(
     -----
     ConvergenceWarning
         If the final sample contradicts the pilot, or the uniform points of the sampler the others,
-        by more than 4 errors; if a tolerance was not met; or if `f` is 0 at most points, and regions
-        that none of them met may be worth more than two errors and 5 % of an estimate.
+        by more than 4 errors; if a tolerance was not met; or if `f` is 0 at most points, and
+        regions that none of them met may be worth more than two errors and 5 % of an estimate.
     WeightWarning
         If the tail of the weighted values is so heavy that the error fails: a k-hat above 0.5, and
         one point that makes more than a tenth of the variance and moves the estimate by more than
-        half of 1/sqrt(n).
+        half of 1/sqrt(n). Or, with Sobol' points, if the values look unbounded.
     HeavyTailWarning
         If a single point makes more than a tenth of an estimate, or one replicate is more than 5
         deviations of the others from their mean.
@@ -370,8 +371,8 @@ def _box(bounds: Any, dim: int | None, sampler: Any) -> NDArray[np.float64]:
         )
         if not same:
             raise ArgumentError(
-                f"sampler: it was trained for the bounds {shown(trained.tolist())}; {shown(box.tolist())} "
-                "given"
+                f"sampler: it was trained for the bounds {shown(trained.tolist())}; "
+                f"{shown(box.tolist())} given"
             )
     return box
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -64,8 +64,16 @@ class Sampler(Law, Result):
 
     Notes
     -----
-    Mixtures and rotated maps have mass outside a bounded region: their densities are normalised
+    The maps are those of vegas [1]_, with a rational quadratic between their knots [2]_ in place of a
+    line. Mixtures and rotated maps have mass outside a bounded region: their densities are normalised
     over the whole space, and the integrand counts as 0 outside the region.
+
+    References
+    ----------
+    .. [1] G. P. Lepage, "Adaptive multidimensional integration: VEGAS enhanced", Journal of
+       Computational Physics, 2021, arXiv:2009.05112.
+    .. [2] J. A. Gregory, R. Delbourgo, "Piecewise rational quadratic interpolation to monotonic
+       data", IMA Journal of Numerical Analysis, 1982, doi:10.1093/imanum/2.2.123.
 
     Examples
     --------
@@ -93,6 +101,7 @@ class Sampler(Law, Result):
     parts: NDArray[np.int64]
     means: Array
     covariances: Array
+    _made: _core.IntegralSampler = field(init=False, repr=False, compare=False)
 
     _layout: ClassVar[fit.Layout] = {
         "kind": fit.text(*_KINDS),
@@ -112,7 +121,7 @@ class Sampler(Law, Result):
     def __post_init__(self) -> None:
         try:
             made = _core.IntegralSampler(self._state())
-        except ArgumentError as error:
+        except (ArgumentError, OverflowError, TypeError) as error:
             raise CheckpointError(f"the sampler cannot be used: {error}") from error
         object.__setattr__(self, "_made", made)
         object.__setattr__(self, "dim", self.origin.size)
@@ -124,7 +133,7 @@ class Sampler(Law, Result):
         return {**state, "ends": list(self.ends)}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        state = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        state = {own.name: getattr(self, own.name) for own in fields(self) if own.init}
         return _rebuilt, (state,)
 
     def log_density(self, x: ArrayLike) -> Array:
@@ -146,7 +155,8 @@ class Sampler(Law, Result):
             If the last axis has not the dimension of the sampler.
         """
         rows, shape = points(x, self.dim)
-        return self._made.log_density(rows).reshape(shape)[()]  # type: ignore[no-any-return]
+        density: Array = self._made.log_density(rows).reshape(shape)[()]
+        return density
 
     def from_unit(self, u: Array) -> Array:
         """Map points of the unit cube to points of the sampler.
@@ -167,7 +177,8 @@ class Sampler(Law, Result):
         """
         rows, shape = points(unit_points("u", u), self.dim)
         inner = np.clip(rows, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
-        return self._made.map_unit(np.ascontiguousarray(inner)).reshape(*shape, self.dim)
+        x: Array = self._made.map_unit(np.ascontiguousarray(inner)).reshape(*shape, self.dim)
+        return x
 
     def sample(self, n: int, rng: RngLike = None) -> Array:
         """Draw independent points.
@@ -260,6 +271,16 @@ class Sampler(Law, Result):
         drawn: Axes = registry.function("plotting", "plot_sampler")(self, ax, axes)
         return drawn
 
+    def _points_of(self, axis: int, t: float) -> float:
+        """Return the coordinate at a point t of (0, 1), of the region as it is."""
+        a, s, ends = float(self.origin[axis]), float(self.scale[axis]), self.ends[axis]
+        if ends == "finite":
+            return a + s * t
+        if t in (0.0, 1.0):
+            return float("inf")
+        u = 2 * t - 1
+        return a + s * (t / (1 - t) if ends == "half" else u / (1 - u * u))
+
     def _maps(self) -> list[Array]:
         """Return the knots of each map, in (0, 1)."""
         return np.split(self.knots, np.cumsum(self.n_knots)[:-1]) if self.n_knots.size else []
@@ -277,5 +298,4 @@ def _grid(dim: int) -> Array:
 
 def sampler_of(state: Mapping[str, Any], **provenance: Any) -> Sampler:
     """Return a sampler from the fields that the core gives."""
-    fields = {**state, "ends": tuple(state["ends"])}
-    return Sampler(**fields, **provenance)
+    return Sampler(**{**state, "ends": tuple(state["ends"])}, **provenance)

@@ -9,6 +9,7 @@ from fermiac.plotting.levels import plot_multilevel
 from fermiac.plotting.nested import plot_corner, plot_live, plot_nested_trace, plot_run
 from fermiac.plotting.privacy import plot_posterior, plot_region
 from fermiac.plotting.roc import plot_roc
+from fermiac.plotting.samplers import plot_sampler
 from fermiac.plotting.samples import plot_marginals, plot_pairs, plot_weights
 from fermiac.plotting.score import plot_images, plot_levels, plot_schedules, plot_trajectory
 from fermiac.plotting.sensitivity import plot_indices
@@ -37,6 +38,7 @@ __all__ = [
     "plot_region",
     "plot_roc",
     "plot_run",
+    "plot_sampler",
     "plot_schedules",
     "plot_stages",
     "plot_trace",

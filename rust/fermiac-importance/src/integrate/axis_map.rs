@@ -19,6 +19,8 @@ pub struct AxisMap {
     /// The images of 0, 1/K, …, 1.
     knots: Vec<f64>,
     cells: Vec<Cell>,
+    /// For equal parts of (0, 1): the cell of the lower end, and how many knots there are inside.
+    guide: Vec<(u32, u32)>,
 }
 
 /// One cell: the image of its lower end, its width, and the slopes at its ends in units of the mean
@@ -50,7 +52,7 @@ impl AxisMap {
         // At the ends of the axis it is that of the parabola through the first two cells, as of a
         // density with a power there.
         let end = |own: f64, next: f64| (0.5 * (3.0 - next / own)).clamp(LEAST_END, MOST_END);
-        let cells = (0..widths.len())
+        let cells: Vec<Cell> = (0..widths.len())
             .map(|k| {
                 let low = k.checked_sub(1).map(|k| inner[k].1);
                 let high = (k < last).then(|| inner[k].0);
@@ -63,7 +65,14 @@ impl AxisMap {
                 Cell { start: knots[k], width: widths[k], low, high }
             })
             .collect();
-        Self { knots, cells }
+        let parts = 4 * cells.len();
+        let mut guide = Vec::with_capacity(parts);
+        let below = |t: f64| knots[1..=last].partition_point(|knot| *knot <= t);
+        for part in 0..parts {
+            let [low, high] = [part, part + 1].map(|end| below(end as f64 / parts as f64));
+            guide.push((low as u32, (high - low) as u32));
+        }
+        Self { knots, cells, guide }
     }
 
     /// The knots.
@@ -77,18 +86,30 @@ impl AxisMap {
         let (mut t, mut slope) = (V::ZERO, V::ZERO);
         let count = self.cells.len() as f64;
         let last = self.cells.len() - 1;
+        // Three loops: the middle one alone is not one over vectors.
+        let (mut p, mut at) = (V::ZERO, [0; LANES]);
         for lane in 0..LANES {
-            let at = y.0[lane] * count;
-            let k = (at as usize).min(last);
-            let Cell { start, width, low, high } = self.cells[k];
-            let p = at - k as f64;
+            let y = y.0[lane] * count;
+            at[lane] = (y as u32).min(last as u32);
+            p.0[lane] = y - f64::from(at[lane]);
+        }
+        let (mut start, mut width, mut low, mut high) = (V::ZERO, V::ZERO, V::ZERO, V::ZERO);
+        for lane in 0..LANES {
+            let cell = self.cells[at[lane] as usize];
+            start.0[lane] = cell.start;
+            width.0[lane] = cell.width;
+            low.0[lane] = cell.low;
+            high.0[lane] = cell.high;
+        }
+        for lane in 0..LANES {
+            let (p, low, high) = (p.0[lane], low.0[lane], high.0[lane]);
             let rest = 1.0 - p;
             let bump = p * rest;
             let inverse = 1.0 / fma::<FMA>(low + high - 2.0, bump, 1.0);
-            let up = fma::<FMA>(p, p, low * bump);
-            t.0[lane] = fma::<FMA>(width * up, inverse, start);
+            let scaled = width.0[lane] * inverse;
+            t.0[lane] = fma::<FMA>(scaled, fma::<FMA>(p, p, low * bump), start.0[lane]);
             let top = fma::<FMA>(high * p, p, fma::<FMA>(low * rest, rest, 2.0 * bump));
-            slope.0[lane] = count * width * top * inverse * inverse;
+            slope.0[lane] = count * scaled * top * inverse;
         }
         (t, slope)
     }
@@ -97,7 +118,15 @@ impl AxisMap {
     #[inline(always)]
     pub(super) fn inverse(&self, t: f64) -> (f64, f64) {
         let count = self.cells.len() as f64;
-        let k = self.knots[1..self.cells.len()].partition_point(|knot| *knot <= t);
+        // The cell is among those that the bucket of t touches.
+        let bucket = ((t * self.guide.len() as f64) as usize).min(self.guide.len() - 1);
+        let (mut k, mut length) = self.guide[bucket];
+        while length > 0 {
+            let half = length.div_ceil(2);
+            k += if self.knots[(k + half) as usize] <= t { half } else { 0 };
+            length -= half;
+        }
+        let k = k as usize;
         let Cell { start, width, low, high } = self.cells[k];
         let share = ((t - start) / width).clamp(0.0, 1.0);
         let bend = low + high - 2.0;

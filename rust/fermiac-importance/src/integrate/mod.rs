@@ -103,6 +103,8 @@ pub struct Integral {
     pub max_variance_share: Vec<f64>,
     /// The range of v over the points of a replicate: the least step of its mean, 0 for a constant.
     pub resolution: Vec<f64>,
+    /// Of one axis: what a jump of the integrand makes of the mean of a replicate.
+    pub jump: Vec<f64>,
     /// Whether the integrand was 0 at every point of the final sample.
     pub all_zero: Vec<bool>,
     /// The estimates from the share of the uniform law alone, their errors, and what it is worth.
@@ -144,6 +146,8 @@ const LOOKS: usize = 12;
 const FAIL: f64 = 0.05;
 /// Points of a replicate at the first look, at least.
 const FIRST_LOOK: u32 = 5;
+/// The deviation of what a point at a jump makes of a mean, at most, in steps of it.
+const JUMP: f64 = 0.5;
 /// Replicates of independent points, and of strata.
 const RANDOM: usize = 64;
 const STRATIFIED: usize = 8;
@@ -424,7 +428,9 @@ impl Run<'_, '_, '_> {
             let zero = all.abs[j] == 0.0;
             // A spread of 0 of values that differ is no error of 0.
             let least = (all.high[j] - all.low[j]) / all.n;
-            let error = variance[j].sqrt().max(if variance[j] == 0.0 { least } else { 0.0 });
+            let jump = JUMP * all.jump[j] * (replicates.len() as f64).sqrt() / all.n;
+            let least = if variance[j] == 0.0 { least } else { jump };
+            let error = variance[j].sqrt().max(least);
             (scale * mean[j], factor * scale * error, zero)
         };
         let met = |mean: f64, error: f64, zero: bool| {
@@ -496,6 +502,7 @@ impl Run<'_, '_, '_> {
                 })
                 .collect(),
             resolution: scaled(&mut (0..k).map(|j| (all.high[j] - all.low[j]) / size as f64)),
+            jump: scaled(&mut (0..k).map(|j| JUMP * all.jump[j] / size as f64)),
             all_zero: all.abs.iter().map(|a| *a == 0.0).collect(),
             base_mean: scaled(&mut (0..k).map(base_mean)),
             base_stderr: scaled(&mut (0..k).map(|j| variance(j).sqrt())),

@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn points_lie_in_their_hypercubes_and_weights_sum_to_their_number() {
-        let mut strata = Strata::new(2, 200, 400);
+        let mut strata = Strata::new(2, 200, 800);
         assert_eq!(strata.len(), 100);
         let sums: Vec<[f64; 3]> = (0..100).map(|s| [8.0, 0.0, f64::from(s)]).collect();
         let variance = strata.allocate(200, &sums);

@@ -32,7 +32,13 @@ pub(super) struct Replicate {
     pub(super) base: Vec<f64>,
     pub(super) base_squares: Vec<f64>,
     pub(super) size: Vec<f64>,
+    /// Of one axis: the largest step of v between neighbours, where it is no part of a slope. Replicates
+    /// may agree by chance to far less than what such a step makes of their means.
+    pub(super) jump: Vec<f64>,
 }
+
+/// A step is this many times the mean one.
+const STEEP: f64 = 50.0;
 
 impl Replicate {
     /// The sums of a block of `k` outputs.
@@ -51,6 +57,7 @@ impl Replicate {
             base: zeros(),
             base_squares: zeros(),
             size: zeros(),
+            jump: if block.is_first && block.dim() == 1 { jumps(block, k) } else { zeros() },
             ..Self::default()
         };
         let placed = &block.placed;
@@ -106,6 +113,7 @@ impl Replicate {
             (&mut self.largest, &other.largest),
             (&mut self.high, &other.high),
             (&mut self.size, &other.size),
+            (&mut self.jump, &other.jump),
         ] {
             to.iter_mut().zip(from).for_each(|(a, b)| *a = a.max(*b));
         }
@@ -133,6 +141,25 @@ impl Replicate {
     pub(super) fn ess(&self, j: usize) -> f64 {
         if self.squares[j] > 0.0 { self.abs[j] * self.abs[j] / self.squares[j] } else { 0.0 }
     }
+}
+
+/// The largest step of every output between neighbours on the only axis, 0 if it is like the others.
+fn jumps(block: &Block, k: usize) -> Vec<f64> {
+    let n = block.len();
+    let mut order: Vec<usize> = (0..n).collect();
+    order.sort_by(|a, b| block.placed.x[*a].total_cmp(&block.placed.x[*b]));
+    (0..k)
+        .map(|j| {
+            let at = |i: usize| {
+                let value = block.values[i * k + j];
+                if value == 0.0 { 0.0 } else { block.placed.weight[i] * value }
+            };
+            let steps = order.windows(2).map(|pair| (at(pair[1]) - at(pair[0])).abs());
+            let (largest, sum) = steps.fold((0.0, 0.0), |(l, s), d| (f64::max(l, d), s + d));
+            let mean = sum / n as f64;
+            if largest > STEEP.min(n as f64 / 8.0) * mean { largest } else { 0.0 }
+        })
+        .collect()
 }
 
 /// The sum of replicates.

@@ -61,6 +61,8 @@ pub(super) struct Stage<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Block {
     pub(super) replicate: usize,
+    /// Whether it is the first of the replicate.
+    pub(super) is_first: bool,
     pub(super) placed: Placed,
     /// The values, rows × outputs, in units: 0 outside the region.
     pub(super) values: Vec<f64>,
@@ -73,6 +75,10 @@ pub(super) struct Block {
 impl Block {
     pub(super) fn len(&self) -> usize {
         self.placed.weight.len()
+    }
+
+    pub(super) fn dim(&self) -> usize {
+        self.placed.x.len() / self.len()
     }
 }
 
@@ -233,6 +239,7 @@ impl<'a> Problem<'a> {
     ) -> Result<()> {
         let d = stage.sampler.dim();
         block.replicate = replicate;
+        block.is_first = rows.start == 0;
         block.u.resize(rows.len() * d, 0.0);
         if let Some(net) = nets.get(replicate) {
             net.fill(rows.start as u64, &mut block.u)?;

@@ -247,7 +247,7 @@ fn to_dict(py: Python<'_>, e: Integral, dim: usize) -> PyResult<Bound<'_, PyDict
     let count = e.replicates.len() / k;
     raw.set_item("replicates", e.replicates.into_pyarray(py).reshape([count, k])?)?;
     arrays! { raw <- e:
-        ess khat max_share max_variance_share resolution all_zero base_mean base_stderr base_ess
+        ess khat max_share max_variance_share resolution jump all_zero base_mean base_stderr base_ess
         zero_share unseen log_weights
     }
     items! { raw <- e:
