@@ -520,6 +520,7 @@ def _regions(run: Run) -> tuple[dict[str, Any], ...]:
         points = np.stack([r.point for r in training.regions if r.event == j][:MOST_REGIONS])
         centres = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-300)
         nearest = (u @ centres.T).argmax(axis=1)
+        total = float(mass.sum())
         for k, point in enumerate(points):
             near = [
                 d.point
@@ -534,7 +535,8 @@ def _regions(run: Run) -> tuple[dict[str, Any], ...]:
             found.append(
                 {
                     "event": j,
-                    "weight": float(mass[nearest == k].sum() / mass.sum()),
+                    # Design points that no failure point was met at are taken for equal.
+                    "weight": float(mass[nearest == k].sum()) / total if total else 1 / len(points),
                     "point": run.g.space(best[None])[0],
                     "normal_point": best,
                     "importance": square / max(float(square.sum()), 1e-300),
