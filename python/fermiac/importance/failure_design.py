@@ -59,6 +59,8 @@ def search(
     boundary itself by a secant. None where a slope vanishes at the start.
     """
     first = g.n_evals
+    if budget < 3 + (g.dim if gradient is None else 0):
+        return None
     u = start
     value = float(g(u[None])[0, column]) - threshold
     best: Array | None = None

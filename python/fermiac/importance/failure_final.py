@@ -109,7 +109,7 @@ class Final:
 
     def _extend(self, start: int, stop: int) -> None:
         """Extend every replicate to `stop` points."""
-        size, most = stop - start, batch_of(self.g.dim)
+        size, most = stop - start, batch_of(max(self.g.dim, len(self.events)))
         together = max(1, min(_TOGETHER, most) // size)
         for first in range(0, self.plan.n_replicates, together):
             group = range(first, min(first + together, self.plan.n_replicates))

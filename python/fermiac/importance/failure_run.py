@@ -24,7 +24,13 @@ from fermiac.importance.failure_final import (
 )
 from fermiac.importance.failure_proposal import Axis, Proposal, Slab
 from fermiac.importance.failure_space import LimitState, batch_of
-from fermiac.importance.failure_training import HEAVY_WEIGHT, MOST_LEVEL, Region, Training
+from fermiac.importance.failure_training import (
+    HEAVY_WEIGHT,
+    MOST_LEVEL,
+    MOST_STAGE,
+    Region,
+    Training,
+)
 from fermiac.importance.failure_walk import Walk, start_points, steps
 from fermiac.random import Stream
 from fermiac.special import ndtr
@@ -111,6 +117,11 @@ class Run:
         if self.surrogate is not None:
             self.g.on_first(self._check_surrogate)
         first = start_points(trained, size, subkey(self.key, 1), 0)
+        if self.method in ("ce", "ice") and trained.n_columns > 1:
+            raise ArgumentError(
+                f"method={self.method!r}: g gives {trained.n_columns} numbers for a point, and "
+                "this method follows one; use method='auto', or a call for each"
+            )
         self.training = Training(
             trained, events_of(trained.n_columns, self.thresholds), n, self.key, self.gradient
         )
@@ -196,7 +207,8 @@ class Run:
         t = self.training
         assert t.first is not None
         lowest = min(e.threshold for e in t.events)
-        n_stage = 2 ** int(math.log2(max(t.n * _STAGE, 64)))
+        most = min(MOST_STAGE, max(2**23 // t.g.dim, 128))
+        n_stage = 2 ** int(math.log2(min(max(t.n * _STAGE, 64), most)))
         proposal = Proposal(t.g.dim)
         u, values = t.first
         width = math.inf
@@ -288,7 +300,7 @@ class Run:
         """Count failures of independent points of the law."""
         total = np.zeros(0)
         done = 0
-        most = batch_of(self.g.dim)
+        most = batch_of(max(self.g.dim, self.thresholds.size))
         for index in range(-(-self.n // most)):
             n = min(most, self.n - done)
             u = np.asarray(Stream(subkey(self.key, 3), index).normal((n, self.g.dim)))
