@@ -479,6 +479,21 @@ def test_bad_arguments_are_refused(change: dict[str, Any], match: str) -> None:
         fm.importance.failure_probability(g, law, rng=0, **given)
 
 
+def test_a_surrogate_has_as_many_columns_as_g() -> None:
+    with pytest.raises(ArgumentError, match="surrogate: it gives 2 numbers"):
+        fm.importance.failure_probability(
+            half_space(2, 2).g, normal(2), 2000, surrogate=lambda x: 2 - x, rng=0
+        )
+
+
+def test_probabilities_of_any_size() -> None:
+    """Squares of such numbers are below the range of doubles."""
+    p = run(Problem(lambda x: 30 - x[:, 0], 2, 0.0), 5000, 0, method="form")
+    exact = stats.norm.sf(30)
+    assert abs(p.mean - exact) < 5 * p.stderr < 0.2 * exact
+    assert p.ess > 100
+
+
 def test_bools_are_refused() -> None:
     with pytest.raises(ArgumentError, match=r"bools; .* use fermiac\.importance\.expect"):
         fm.importance.failure_probability(lambda x: x[:, 0] > 3, normal(2), 2000, rng=0)

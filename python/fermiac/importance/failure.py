@@ -49,7 +49,7 @@ FailureMethod: TypeAlias = Literal["auto", "sus-is", "subset", "ce", "ice", "for
 
 #: Evaluations at least, where the method trains anything.
 _LEAST = 500
-_MOST_THRESHOLDS = 10_000
+_MOST_EVENTS = 2000
 
 
 @public
@@ -311,9 +311,8 @@ def failure_probability(
             took = time.perf_counter() - start_time
             return _result(run, outcome, settings, labels, scores, levels, stopped, took)
 
+        state.on_first(lambda k: _check_events(labels, k * levels.size))
         try:
-            if labels is not None:
-                state.on_first(lambda k: _check_names(labels, k * levels.size))
             outcome = run.run()
         except (KeyboardInterrupt, WorkerError) as stop:
             partial = run.partial()
@@ -327,10 +326,10 @@ def failure_probability(
 
 def _thresholds(given: ArrayLike) -> Array:
     levels = real_numbers("thresholds", given)
-    if levels.ndim > 1 or not 1 <= levels.size <= _MOST_THRESHOLDS:
+    if levels.ndim > 1 or not 1 <= levels.size <= _MOST_EVENTS:
         raise ArgumentError(
             f"thresholds: an array of shape {levels.shape} given; one number or a vector of them, "
-            f"{_MOST_THRESHOLDS} at most, is needed"
+            f"{_MOST_EVENTS} at most, is needed"
         )
     if not np.isfinite(levels).all():
         raise ArgumentError("thresholds: they hold NaN or infinities; finite numbers are needed")
@@ -347,8 +346,13 @@ def _tolerance(rtol: float | None, method: str) -> float | None:
     return real("rtol", rtol, "a number above 0 and below 1 is needed", lambda value: 0 < value < 1)
 
 
-def _check_names(labels: tuple[str, ...], events: int) -> None:
-    if len(labels) != events:
+def _check_events(labels: tuple[str, ...] | None, events: int) -> None:
+    if events > _MOST_EVENTS:
+        raise ArgumentError(
+            f"thresholds: with the outputs of g they make {events} events; {_MOST_EVENTS} at most "
+            "share one sample"
+        )
+    if labels is not None and len(labels) != events:
         raise ArgumentError(f"names: {len(labels)} given for {events} events")
 
 
@@ -520,6 +524,7 @@ def _regions(run: Run) -> tuple[dict[str, Any], ...]:
         points = np.stack([r.point for r in training.regions if r.event == j][:MOST_REGIONS])
         centres = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-300)
         nearest = (u @ centres.T).argmax(axis=1)
+        total = float(mass.sum())
         for k, point in enumerate(points):
             near = [
                 d.point
@@ -534,7 +539,8 @@ def _regions(run: Run) -> tuple[dict[str, Any], ...]:
             found.append(
                 {
                     "event": j,
-                    "weight": float(mass[nearest == k].sum() / mass.sum()),
+                    # Design points that no failure point was met at are taken for equal.
+                    "weight": float(mass[nearest == k].sum()) / total if total else 1 / len(points),
                     "point": run.g.space(best[None])[0],
                     "normal_point": best,
                     "importance": square / max(float(square.sum()), 1e-300),

@@ -21,6 +21,7 @@ MOST_REGIONS = 12
 #: Failure points whose directions have a smaller cosine belong to different regions, at first.
 _APART = 0.6
 _OPPOSITE = -0.9
+_MOST_STARTS = 60
 #: Points of an arc that must all fail for its ends to belong to one region.
 _ARC = 7
 
@@ -58,6 +59,8 @@ def search(
     boundary itself by a secant. None where a slope vanishes at the start.
     """
     first = g.n_evals
+    if budget < 3 + (g.dim if gradient is None else 0):
+        return None
     u = start
     value = float(g(u[None])[0, column]) - threshold
     best: Array | None = None
@@ -130,7 +133,10 @@ def regions_of(
     centres: list[Array] = []
     total = weights.sum()
     directions = u / np.maximum(norms, 1e-300)[:, None]
-    while left.any() and len(centres) < MOST_REGIONS:
+    # In many dimensions most points are far from each other in direction.
+    for _ in range(_MOST_STARTS):
+        if not left.any() or len(centres) == MOST_REGIONS:
+            break
         index = np.flatnonzero(left)[int(np.argmin(norms[left]))]
         near = directions @ directions[index] > _APART
         if weights[near & left].sum() >= 1e-3 * total:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from fermiac.importance.failure_proposal import Proposal
 from fermiac.importance.failure_space import LimitState, batch_of
 from fermiac.importance.failure_training import Event
 
-__all__ = ["Final", "Plan", "plan"]
+__all__ = ["Final", "Plan", "controlled", "events_of", "half_width", "plan", "relative"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -84,6 +83,7 @@ class Final:
         r, j = self.plan.n_replicates, len(self.events)
         self.done = np.zeros(r, np.int64)
         self.sums = np.zeros((r, j))
+        #: Sums of squares, in units of the square of the largest value.
         self.squares = np.zeros(j)
         self.largest = np.zeros(j)
         self.hits = np.zeros(j, np.int64)
@@ -94,8 +94,6 @@ class Final:
         self.products = np.zeros((r, j))
         self.kept: list[tuple[Array, Flags]] = []
         self._n_kept = 0
-        #: The heaviest failure point of each event.
-        self.heaviest = np.full((j, self.g.dim), np.nan)
         self.looks = 0
 
     def run(self, enough: Callable[[Final], bool] | None = None) -> bool:
@@ -111,7 +109,7 @@ class Final:
 
     def _extend(self, start: int, stop: int) -> None:
         """Extend every replicate to `stop` points."""
-        size, most = stop - start, batch_of(self.g.dim)
+        size, most = stop - start, batch_of(max(self.g.dim, len(self.events)))
         together = max(1, min(_TOGETHER, most) // size)
         for first in range(0, self.plan.n_replicates, together):
             group = range(first, min(first + together, self.plan.n_replicates))
@@ -128,11 +126,11 @@ class Final:
         shape = (len(group), n, len(self.events))
         rows = slice(group.start, group.stop)
         self.sums[rows] += v.reshape(shape).sum(axis=1)
-        self.squares += (v * v).sum(axis=0)
-        top = v.argmax(axis=0)
-        for j, i in enumerate(top):
-            if v[i, j] > self.largest[j]:
-                self.largest[j], self.heaviest[j] = v[i, j], u[i]
+        # In units of the largest, as squares of 1e-160 are below the doubles.
+        largest = np.maximum(self.largest, v.max(axis=0))
+        unit = np.where(largest > 0, largest, 1.0)
+        self.squares = self.squares * (self.largest / unit) ** 2 + ((v / unit) ** 2).sum(axis=0)
+        self.largest = largest
         self.hits += failed.sum(axis=0)
         any_failed = failed.any(axis=1)
         if self._n_kept < _MOST_KEPT:
@@ -180,7 +178,16 @@ def half_width(means: Array, level: float) -> tuple[Array, Array, float]:
     """Return the means of replicates, their standard errors, and Student's factor."""
     r = len(means)
     factor = float(-stdtrit(r - 1, level / 2))
-    return means.mean(axis=0), means.std(axis=0, ddof=1) / math.sqrt(r), factor
+    scaled, scale = relative(means)
+    stderr = scale * (scaled.std(axis=0, ddof=1) / math.sqrt(r))
+    return means.mean(axis=0), stderr, factor
+
+
+def relative(means: Array) -> tuple[Array, Array]:
+    """Return replicates in units of their largest: squares of 1e-160 are below the doubles."""
+    scale = np.abs(means).max(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    return means / scale, scale
 
 
 def controlled(final: Final, mean: Array, stderr: Array) -> tuple[Array, Array]:
@@ -205,8 +212,3 @@ def controlled(final: Final, mean: Array, stderr: Array) -> tuple[Array, Array]:
 def events_of(columns: int, thresholds: Array) -> list[Event]:
     """Return the events of all columns and thresholds, column by column."""
     return [Event(k, float(t)) for k in range(columns) for t in thresholds]
-
-
-def options(final: Final) -> dict[str, Any]:
-    """Return what a stage says of the final sample."""
-    return {"n_evals": int(final.done.sum()), "hits": final.hits / max(int(final.done.sum()), 1)}

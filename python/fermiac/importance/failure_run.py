@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.distributions.law import subkey
+from fermiac.errors import ArgumentError
 from fermiac.importance import failure_fit as fitting
 from fermiac.importance.failure_final import (
     LEVEL,
@@ -19,10 +20,17 @@ from fermiac.importance.failure_final import (
     events_of,
     half_width,
     plan,
+    relative,
 )
 from fermiac.importance.failure_proposal import Axis, Proposal, Slab
 from fermiac.importance.failure_space import LimitState, batch_of
-from fermiac.importance.failure_training import HEAVY_WEIGHT, MOST_LEVEL, Region, Training
+from fermiac.importance.failure_training import (
+    HEAVY_WEIGHT,
+    MOST_LEVEL,
+    MOST_STAGE,
+    Region,
+    Training,
+)
 from fermiac.importance.failure_walk import Walk, start_points, steps
 from fermiac.random import Stream
 from fermiac.special import ndtr
@@ -42,7 +50,8 @@ _MOST_CE_STAGES = 30
 _ICE_COV = 1.5
 #: The surrogate's evaluations for its mean, for each point of the final sample.
 _SURROGATE = 8
-_SURROGATE_BUDGET = 20_000
+#: A usual budget, for the training.
+_USUAL = 20_000
 
 
 @dataclass
@@ -99,11 +108,20 @@ class Run:
         """Run the method."""
         trained = self.surrogate if self.surrogate is not None else self.g
         # A surrogate is cheap: it is trained on as if the budget were the usual one.
-        n = self.n if self.surrogate is None else max(self.n, _SURROGATE_BUDGET)
+        n = self.n if self.surrogate is None else max(self.n, _USUAL)
+        # With a tolerance n is a cap, of which most may not be needed.
+        n = n if self.rtol is None else min(n, 2 * _USUAL)
         size = min(max(int(n * _LEVEL), 100), MOST_LEVEL, max(2**23 // self.g.dim, 100))
         if self.method == "mc":
             return self._plain()
+        if self.surrogate is not None:
+            self.g.on_first(self._check_surrogate)
         first = start_points(trained, size, subkey(self.key, 1), 0)
+        if self.method in ("ce", "ice") and trained.n_columns > 1:
+            raise ArgumentError(
+                f"method={self.method!r}: g gives {trained.n_columns} numbers for a point, and "
+                "this method follows one; use method='auto', or a call for each"
+            )
         self.training = Training(
             trained, events_of(trained.n_columns, self.thresholds), n, self.key, self.gradient
         )
@@ -121,6 +139,14 @@ class Run:
         else:
             self._walk(size)
         return self._final()
+
+    def _check_surrogate(self, columns: int) -> None:
+        assert self.surrogate is not None
+        if columns != self.surrogate.n_columns:
+            raise ArgumentError(
+                f"surrogate: it gives {self.surrogate.n_columns} numbers for a point where g gives "
+                f"{columns}; as many are needed"
+            )
 
     def _is_certain(self, values: Array) -> bool:
         """Tell the answer at once where all points fail, or g is constant."""
@@ -181,7 +207,8 @@ class Run:
         t = self.training
         assert t.first is not None
         lowest = min(e.threshold for e in t.events)
-        n_stage = 2 ** int(math.log2(max(t.n * _STAGE, 64)))
+        most = min(MOST_STAGE, max(2**23 // t.g.dim, 128))
+        n_stage = 2 ** int(math.log2(min(max(t.n * _STAGE, 64), most)))
         proposal = Proposal(t.g.dim)
         u, values = t.first
         width = math.inf
@@ -273,7 +300,7 @@ class Run:
         """Count failures of independent points of the law."""
         total = np.zeros(0)
         done = 0
-        most = batch_of(self.g.dim)
+        most = batch_of(max(self.g.dim, self.thresholds.size))
         for index in range(-(-self.n // most)):
             n = min(most, self.n - done)
             u = np.asarray(Stream(subkey(self.key, 3), index).normal((n, self.g.dim)))
@@ -362,7 +389,7 @@ class Run:
         center = means.mean(axis=0)
         _, stderr, factor = half_width(means, LEVEL / MOST_LOOKS)
         met = center > 0
-        met &= factor * np.sqrt(stderr**2 + error**2) <= self.rtol * center
+        met &= factor * np.hypot(stderr, error) <= self.rtol * center
         # A few failures say nothing about their spread.
         return bool((met & (final.hits >= 20)).all())
 
@@ -375,8 +402,8 @@ class Run:
         values, beta = controlled(final, self.control[0], none)
         shared = np.abs(beta.mean(axis=0)) * self.control[1]
         # A surrogate of no use is left out; a closer choice would flatter the error.
-        variance = values.var(axis=0, ddof=1) + len(means) * shared**2
-        useless = variance > 2 * means.var(axis=0, ddof=1)
+        own, plain = half_width(values, LEVEL)[1], half_width(means, LEVEL)[1]
+        useless = np.hypot(own, shared) > math.sqrt(2) * plain
         values, shared = np.where(useless, means, values), np.where(useless, 0.0, shared)
         return values, shared, beta
 
@@ -387,15 +414,16 @@ class Run:
         means, shared, beta = self._replicates(final)
         r, events = len(means), len(t.events)
         mean, stderr, _ = half_width(means, LEVEL)
-        stderr = np.sqrt(stderr**2 + shared**2)
-        cov = np.atleast_2d(np.cov(means.T, ddof=1)) / r
+        stderr = np.hypot(stderr, shared)
+        scaled, scale = relative(means)
+        cov = np.atleast_2d(np.cov(scaled.T, ddof=1)) / r * np.outer(scale, scale)
         n = int(final.done.sum())
         n_from_law = t.n_from_law + round(t.proposal.base * n)
         gain = None
         if beta is not None:
-            plain = final.replicates()
+            plain = half_width(final.replicates(), LEVEL)[1]
             with np.errstate(divide="ignore", invalid="ignore"):
-                gain = np.where(stderr > 0, plain.var(axis=0, ddof=1) / r / stderr**2, 1.0)
+                gain = np.where(stderr > 0, (plain / stderr) ** 2, 1.0)
         nothing = final.hits == 0
         mean = np.where(nothing, 0.0, mean)
         # A share of the law that failed everywhere cannot be told from a constant.
@@ -405,10 +433,10 @@ class Run:
         cov[np.diag_indices(events)] = stderr**2
         total = final.sums.sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            ess = np.where(nothing, 0.0, total**2 / final.squares)
+            ess = np.where(nothing, 0.0, (total / final.largest) ** 2 / final.squares)
             heaviest = np.where(nothing, 0.0, final.largest * final.hits / total)
             share = np.where(nothing, 0.0, final.largest / total)
-            variance = np.where(nothing, 0.0, final.largest**2 / final.squares)
+            variance = np.where(nothing, 0.0, 1 / final.squares)
         unseen = np.full(events, 3 / n_from_law)
         second = None
         if self.walked and self.surrogate is None:

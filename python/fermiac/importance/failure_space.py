@@ -131,7 +131,7 @@ class LimitState:
         self._skip = on_nan == "zero"
         self._report = report
         self._name = name
-        self._first: Callable[[int], object] | None = None
+        self._first: list[Callable[[int], object]] = []
         self.n_evals = 0
         self.n_non_finite = 0
         #: The form of the values, known after the first call.
@@ -140,7 +140,7 @@ class LimitState:
 
     def on_first(self, call: Callable[[int], object]) -> None:
         """Let a function be called with the number of columns, before the budget is spent."""
-        self._first = call
+        self._first.append(call)
 
     def __call__(self, u: Array) -> Array:
         """Return the values at the rows of `u`, shape (n, K)."""
@@ -183,8 +183,8 @@ class LimitState:
         if self.scalar is None:
             self.scalar = values.ndim == 1
             self.n_columns = 1 if self.scalar else values.shape[1]
-            if self._first is not None:
-                self._first(self.n_columns)
+            for call in self._first:
+                call(self.n_columns)
         table = np.array(values, np.float64).reshape(len(x), -1)
         if (values.ndim == 1) != self.scalar or table.shape[1] != self.n_columns:
             was = "(n,)" if self.scalar else f"(n, {self.n_columns})"

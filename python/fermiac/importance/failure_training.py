@@ -34,7 +34,7 @@ _MOST_NUMBERS = 2**23
 _CHAIN_SHARE = 0.3
 _MOST_STAGES = 5
 #: Points of a stage, and of a level, at most: fits do not become better by more.
-_MOST_STAGE, MOST_LEVEL = 16_384, 65_536
+MOST_STAGE, MOST_LEVEL = 16_384, 65_536
 #: Failure points with a larger cosine to a direction know the region that lies there.
 _KNOWN = 0.7
 #: Dimensions up to which a single failure point gets a component.
@@ -404,7 +404,7 @@ class Training:
                 break
             assert self.proposal is not None
             before = self.forecast
-            n = min(n_stage, _MOST_STAGE, max(_MOST_NUMBERS // self.g.dim, 100))
+            n = min(n_stage, MOST_STAGE, max(_MOST_NUMBERS // self.g.dim, 100))
             replicate = len(self.drawn)
             u = np.concatenate(
                 list(self.proposal.nets(n, subkey(self.key, 2), range(replicate, replicate + 1)))

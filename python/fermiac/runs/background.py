@@ -301,10 +301,11 @@ def start(verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     Parameters
     ----------
     verb : function
-        The function to call, one that may run long: ``expect`` or ``evidence`` of
-        `fermiac.importance`, ``sample`` or ``extend`` of `fermiac.mcmc` or `fermiac.nested`,
-        ``walk``, ``extend`` or ``optimize`` of `fermiac.walks`, or of `fermiac.score` one that
-        samples, integrates, searches or trains. The ``start`` of a domain takes its name too.
+        The function to call, one that may run long: ``expect``, ``evidence`` or
+        ``failure_probability`` of `fermiac.importance`, ``sample`` or ``extend`` of
+        `fermiac.mcmc` or `fermiac.nested`, ``walk``, ``extend`` or ``optimize`` of
+        `fermiac.walks`, or of `fermiac.score` one that samples, integrates, searches or trains.
+        The ``start`` of a domain takes its name too.
     *args, **kwargs
         Its arguments. A callable ``progress`` is called on the thread of the run.
 
