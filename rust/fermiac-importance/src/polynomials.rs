@@ -184,7 +184,7 @@ impl Polynomials {
             if self.bounded[i] {
                 self.legendre::<FMA>(u, most, raw);
                 for k in 1..=most {
-                    let row = &self.mix[k * size..k * size + k + 1];
+                    let row = &self.mix[k * size..][..=k];
                     let mut sum = V::ZERO;
                     for (&m, &r) in row.iter().zip(raw.iter()) {
                         sum = V::splat(m).mul_add::<FMA>(r, sum);
@@ -401,7 +401,9 @@ pub fn folds(
     };
     context.ordered(
         parts,
-        |r| Fold { whole: &whole, own: &grams[r * each..(r + 1) * each], terms, outputs }.fit(sizes),
+        |r| {
+            Fold { whole: &whole, own: &grams[r * each..(r + 1) * each], terms, outputs }.fit(sizes)
+        },
         |r, (left, coefficients)| {
             out.left.iter_mut().zip(&left).for_each(|(l, x)| *l += x);
             for (s, part) in coefficients.chunks_exact(block).enumerate() {
