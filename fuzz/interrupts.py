@@ -133,6 +133,29 @@ CALLS = [
         True,
     ),
     Call(
+        "importance.sobol_indices",
+        "law = d.Uniform(np.zeros(8), np.ones(8)); g = fm.targets.g_function(np.arange(8.0))",
+        "fm.importance.sobol_indices(g, law, n=10**8, rng=0)",
+        True,
+    ),
+    Call(
+        "importance.sobol_indices of 60 inputs",
+        "law = d.Normal(np.zeros(60)); g = fm.targets.linear(np.ones(60))",
+        "fm.importance.sobol_indices(lambda x: np.sin(g(x)), law, n=10**7, rng=0)",
+        True,
+    ),
+    Call(
+        "importance.multifidelity",
+        "m = [fm.targets.powers(5), fm.targets.powers(4)]; law = d.Uniform(0.0, 1.0)",
+        "fm.importance.multifidelity(m, law, 10**7, [1.0, 0.1], rng=0)",
+    ),
+    Call(
+        "importance.multilevel",
+        "level = lambda l, n, s: (s.normal(n), s.normal(n) if l else None)",
+        "fm.importance.multilevel(level, 1e-4, alpha=1.0, rng=0)",
+        True,
+    ),
+    Call(
         "importance.evidence",
         f"{GAUSS}; law = d.Normal(np.zeros(20), 2.0)",
         "fm.importance.evidence(target, law, n=3 * 10**6, rng=0)",

@@ -145,6 +145,29 @@ def _evidence(kept: Any, folder: Path) -> Any:
     return fm.importance.evidence(_banana, law, n=20_000, rng=2, checkpoint=kept)
 
 
+def _indices(kept: Any, folder: Path) -> Any:
+    kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=100)
+    law = fm.distributions.Uniform([0.0, 0.0], [1.0, 1.0])
+    return fm.importance.sobol_indices(_square, law, n=20_000, rng=3, checkpoint=kept)
+
+
+def _fidelities(kept: Any, folder: Path) -> Any:
+    kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=100)
+    models, law = [_square, _banana], fm.distributions.Normal([0.0, 0.0])
+    return fm.importance.multifidelity(models, law, 3_000, [1.0, 0.1], rng=4, checkpoint=kept)
+
+
+def _levels(kept: Any, folder: Path) -> Any:
+    kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=1)
+    return fm.importance.multilevel(_level, 0.01, rng=5, checkpoint=kept)
+
+
+def _level(at: int, n: int, stream: Any) -> Any:
+    time.sleep(0.01)
+    x, y = stream.normal(n), stream.normal(n)
+    return x + 2.0**-at * y, x if at else None
+
+
 def _gibbs(kept: Any, folder: Path) -> Any:
     return fm.score.langevin_gibbs(
         _Slow(), n_chains=8, n_draws=10, n_warmup=5, levels=[2.0, 1.0, 0.5], n_skip=2, n_denoise=4,
@@ -175,6 +198,9 @@ def _runs() -> dict[str, Run]:
         "importance.expect": _expect(),
         "importance.expect plain": _expect(method="mc"),
         "importance.evidence": _evidence,
+        "importance.sobol_indices": _indices,
+        "importance.multifidelity": _fidelities,
+        "importance.multilevel": _levels,
         **{
             f"mcmc {kernel}": _mcmc(kernel)
             for kernel in ("rwm", "mala", "hmc", "nuts", "slice", "stretch", "barker", "mclmc")

@@ -87,6 +87,27 @@ def _evidence() -> Any:
     return fm.importance.evidence(LAW.log_density, BOX, n=200, rng=0)
 
 
+@_result("SobolIndices")
+def _indices() -> Any:
+    f = fm.targets.linear([1.0, 2.0])
+    return fm.importance.sobol_indices(f, LAW, n=200, second_order=True, rng=0)
+
+
+@_result("Multifidelity")
+def _fidelities() -> Any:
+    models = [fm.targets.linear([1.0, 2.0]), fm.targets.linear([1.0, 1.0])]
+    return fm.importance.multifidelity(models, LAW, 200, [1.0, 0.1], rng=0)
+
+
+@_result("Multilevel")
+def _levels() -> Any:
+    def level(at: int, n: int, stream: Any) -> Any:
+        x, y = stream.normal(n), stream.normal(n)
+        return x + 2.0**-at * y, x if at else None
+
+    return fm.importance.multilevel(level, 0.1, alpha=1.0, rng=0)
+
+
 @_result("Sample")
 def _sample() -> Any:
     x = np.random.default_rng(0).normal(size=(20, 2))

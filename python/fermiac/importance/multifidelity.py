@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -292,6 +293,23 @@ class _Models:
         return self._models[int(x[0, 0])](np.ascontiguousarray(x[:, 1:]))
 
 
+@dataclass(frozen=True)
+class _Found:
+    """An estimate: means, covariance, degrees of freedom, weights, variances of the truth."""
+
+    mean: Array
+    cov: Array
+    df: Array
+    coefficients: Array
+    truth: Array
+
+
+def _blocks(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """Give the ranges of moderate blocks of points."""
+    for at in range(start, stop, 2**16):
+        yield at, min(at + 2**16, stop)
+
+
 class _Job:
     """The state of one call."""
 
@@ -321,7 +339,9 @@ class _Job:
         self._models = [
             Outputs(self._of(k), settings["on_nan"], f"models[{k}]") for k in range(count)
         ]
-        self._values: list[list[Array]] = [[] for _ in range(count)]
+        self._values: list[Array] = []
+        #: What the last complete round gave.
+        self._found: _Found | None = None
         self._pilot = 0
         self._plan: Allocation | None = None
         self._covs: Array | None = None
@@ -344,7 +364,10 @@ class _Job:
         ]
         return np.vstack(blocks)[start - first * _BLOCK : stop - first * _BLOCK]
 
-    def _evaluated(self, k: int, stage: int, start: int, stop: int) -> Array:
+    def _evaluated(
+        self, k: int, stage: int, start: int, stop: int, centre: Array | float = 0.0
+    ) -> Array:
+        """Return the values of a model at some points, less a centre."""
         step = rows_at_once(1, self._law.dim)
         out: Array | None = None
         for at in range(start, stop, step):
@@ -352,7 +375,7 @@ class _Job:
             if out is None:
                 # In one piece, so that what does not fit into memory is refused at once.
                 out = np.empty((stop - start, values.shape[1]))
-            out[at - start : at - start + len(values)] = values
+            out[at - start : at - start + len(values)] = values - centre
             if self._report is not None:
                 done = sum(model.n_evals for model in self._models)
                 self._report(done, max(done, self._expected()))
@@ -384,6 +407,7 @@ class _Job:
             )
         outputs = pilot[0].shape[1]
         self._centres = np.array([v.mean(axis=0) for v in pilot])
+        self._values = [np.empty((0, outputs)) for _ in range(self._count)]
         table = np.stack([v - v.mean(axis=0) for v in pilot], axis=1)  # (n, M, K)
         covs = np.einsum("nik,njk->kij", table, table) / (self._pilot - 1)
         size = np.abs(pilot[0]).mean(axis=0)
@@ -486,11 +510,15 @@ class _Job:
         return sizes
 
     def _sample(self, sizes: NDArray[np.int64]) -> None:
-        """Run the models up to so many points of the final sample."""
+        """Run the models up to so many points of the final sample, and estimate."""
+        assert self._centres is not None
         for k in range(self._count):
-            have = sum(len(part) for part in self._values[k])
+            have = len(self._values[k])
             if sizes[k] > have:
-                self._values[k].append(self._evaluated(k, 1, have, int(sizes[k])))
+                # Less the means of the pilot, so that large values lose no digits.
+                more = self._evaluated(k, 1, have, int(sizes[k]), self._centres[k])
+                self._values[k] = np.concatenate([self._values[k], more]) if have else more
+        self._found = self._estimate(sizes)
         self._sizes = sizes
 
     def _to_tolerance(self, most: float) -> None:
@@ -514,7 +542,8 @@ class _Job:
             before = self._sizes
             sizes = self._for_cost(cost)
             self._sample(sizes if before is None else np.maximum(sizes, before))
-            mean, variances, *_ = self._estimate()
+            assert self._found is not None
+            mean, variances = self._found.mean, np.diag(self._found.cov)
             rtol, atol = self._tolerance
             allowed = np.maximum(atol, rtol * np.abs(mean))
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -534,12 +563,12 @@ class _Job:
             )
         )
 
-    def _estimate(self) -> tuple[Array, Array, Array, Array, Array]:
-        """Return means, variances, their covariance, degrees of freedom and weights (M, K)."""
-        plan, sizes = self._plan, self._sizes
+    def _estimate(self, sizes: NDArray[np.int64]) -> _Found:
+        """Return the estimate from the values of all models up to these sizes."""
+        plan = self._plan
         assert plan is not None
-        assert sizes is not None
         assert self._covs is not None
+        assert self._centres is not None
         outputs = len(self._covs)
         own = sizes[list(plan.models)].astype(float)
         shared = sizes[list(plan.parents)].astype(float)
@@ -552,52 +581,59 @@ class _Job:
         for k in range(outputs):
             if models and self._covs[k][0, 0] > 0:
                 alpha[models, k] = coefficients(self._covs[k], models, own, shared)
-        # Less the means of the pilot, so that large values lose no digits.
-        assert self._centres is not None
-        values = [
-            np.concatenate(v) - centre if v else np.empty((0, outputs))
-            for v, centre in zip(self._values, self._centres, strict=True)
-        ]
-        edges = np.unique(np.concatenate([[0], sizes[[0, *models]]]))
-        mean, cov = self._centres[0].copy(), np.zeros((outputs, outputs))
-        each = []
-        for low, high in pairwise(edges):
-            part = np.zeros((high - low, outputs))
+
+        def part(low: int, high: int) -> Array:
+            """Return what some points of one segment add, shape (n, K)."""
+            out = np.zeros((high - low, outputs))
             if high <= sizes[0]:
-                part += values[0][low:high] / sizes[0]
+                out += self._values[0][low:high] / sizes[0]
             for k, p in zip(models, parents, strict=True):
                 if high <= sizes[k]:
                     weight = (high <= sizes[p]) / sizes[p] - 1 / sizes[k]
-                    part += alpha[k] * weight * values[k][low:high]
-            mean += part.sum(axis=0)
-            d = part - part.mean(axis=0)
-            n = len(part)
-            own_cov = d.T @ d * (n / (n - 1))
-            cov += own_cov
-            each.append((np.diag(own_cov), n - 1))
-        variances = np.diag(cov).copy()
-        noise = np.sum([v**2 / n for v, n in each], axis=0)
+                    out += alpha[k] * weight * self._values[k][low:high]
+            return out
+
+        edges = np.unique(np.concatenate([[0], sizes[[0, *models]]])).tolist()
+        mean, cov = self._centres[0].copy(), np.zeros((outputs, outputs))
+        noise = np.zeros(outputs)
+        for low, high in pairwise(edges):
+            n = high - low
+            # In blocks, so that an interrupt need not wait.
+            centre = sum(part(*block).sum(axis=0) for block in _blocks(low, high)) / n
+            square = np.zeros((outputs, outputs))
+            for block in _blocks(low, high):
+                d = part(*block) - centre
+                square += d.T @ d
+            mean += n * centre
+            square *= n / (n - 1)
+            cov += square
+            noise += np.diag(square) ** 2 / (n - 1)
+        variances = np.diag(cov)
         df = np.where(noise > 0, variances**2 / np.where(noise > 0, noise, 1.0), np.inf)
-        return mean, variances, cov, df, alpha
+        spread = sum((self._values[0][a:b] ** 2).sum(axis=0) for a, b in _blocks(0, int(sizes[0])))
+        offset = sum(self._values[0][a:b].sum(axis=0) for a, b in _blocks(0, int(sizes[0])))
+        truth = np.maximum(spread - offset**2 / sizes[0], 0.0) / (sizes[0] - 1)
+        return _Found(mean, cov, df, alpha, truth)
 
     def result(self, status: str) -> Multifidelity | None:
         """Return the result of the rounds that are complete, None if there is none."""
         plan, sizes, costs = self._plan, self._sizes, self._costs
-        if plan is None or sizes is None or costs is None or self._covs is None:
+        found = self._found
+        if plan is None or sizes is None or costs is None or found is None:
             return None
         assert self._weights is not None
-        mean, variances, cov, df, alpha = self._estimate()
+        assert self._covs is not None
+        mean, cov, variances = found.mean, found.cov, np.diag(found.cov)
         lost = sum(model.n_non_finite for model in self._models)
         if lost:
             self.findings.append(
                 (FermiacWarning, f"{lost} values of the models were not finite and counted as 0")
             )
         stderr = np.sqrt(variances)
-        used = np.array([sum(len(v) for v in part) for part in self._values])
+        used = np.where(sizes > 0, sizes, 0)
         runs = np.array([model.n_evals for model in self._models])
         spent = float(runs @ costs)
-        truth = np.concatenate(self._values[0])
-        spread = truth.var(axis=0, ddof=1)
+        spread = found.truth
         shares, whole_cov = self._weights, np.einsum("k,kij->ij", self._weights, self._covs)
         with np.errstate(divide="ignore", invalid="ignore"):
             scale = np.sqrt(np.outer(np.diag(whole_cov), np.diag(whole_cov)))
@@ -630,14 +666,14 @@ class _Job:
             khat=shape(np.full(len(mean), np.nan)),
             names=self._names or tuple(f"E[{k}]" for k in range(len(mean))),
             method=plan.method,
-            df=shape(df),
+            df=shape(found.df),
             converged=self._converged,
             n_runs=used,
             n_pilot=self._pilot,
             costs=costs,
             cost=spent,
             correlations=correlations,
-            coefficients=alpha,
+            coefficients=found.coefficients,
             parents=parents,
             gain_forecast=float(plain / plan.product) if plan.product > 0 else 1.0,
             gain=gain,

@@ -182,6 +182,8 @@ class Sums:
 
     def grow(self, rows: int) -> None:
         """Evaluate the model at the rows of all replicates up to a number of them."""
+        if rows <= self.rows:
+            return
         few = rows * self.replicates * self.design.runs <= FIT_RUNS
         if self._sums is None or few:
             self._grow_kept(rows)

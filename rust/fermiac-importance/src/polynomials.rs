@@ -184,7 +184,7 @@ impl Polynomials {
             if self.bounded[i] {
                 self.legendre::<FMA>(u, most, raw);
                 for k in 1..=most {
-                    let row = &self.mix[k * size..k * size + k + 1];
+                    let row = &self.mix[k * size..][..=k];
                     let mut sum = V::ZERO;
                     for (&m, &r) in row.iter().zip(raw.iter()) {
                         sum = V::splat(m).mul_add::<FMA>(r, sum);
