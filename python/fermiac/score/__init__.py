@@ -33,6 +33,7 @@ from fermiac.score.methods import *  # noqa: F403  # the table of integrators ex
 from fermiac.score.model import Model
 from fermiac.score.network import ScoreModel
 from fermiac.score.reward_sampling import svdd
+from fermiac.score.rows import Rows
 from fermiac.score.schedule_search import searched
 from fermiac.score.schedules import exponential, karras, poly_t, polyexponential, vp_uniform
 from fermiac.score.stepping import Stepper, stepper
@@ -60,6 +61,7 @@ __all__ = [
     "NoiseClassifier",
     "OUStep",
     "PartialSolution",
+    "Rows",
     "ScaledStep",
     "ScoreModel",
     "Solution",
