@@ -24,6 +24,7 @@ PAGES = (
     "docs/walks.md",
     "docs/score.md",
     "docs/howto.md",
+    "docs/cluster.md",
     "docs/warnings.md",
 )
 #: Pages that the site runs when it is built.

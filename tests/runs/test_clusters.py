@@ -272,3 +272,101 @@ def test_mpi(how: str, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.split("\n").count("equal bits") == 1
+
+
+SCRIPTS = Path(__file__).parents[2] / "examples" / "cluster"
+#: What the scripts print: the same bits with every engine.
+SAID = "log Z = -2.851 ± 0.051, exact -2.767"
+
+
+@pytest.mark.parametrize(
+    ("script", "package", "times"),
+    [
+        ("process_pool", "fermiac", 1),
+        ("dask_cluster", "distributed", 1),
+        ("ray_cluster", "ray", 1),
+        ("mpi", "mpi4py", 1),
+        ("loky_joblib", "joblib", 2),
+        ("parsl_pool", "parsl", 1),
+        ("submitit_jobs", "submitit", 1),
+        ("job_array", "fermiac", 1),
+    ],
+)
+def test_the_scripts_of_the_documentation(
+    script: str, package: str, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(package)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SCRIPTS), os.environ["PYTHONPATH"]]))
+    monkeypatch.chdir(tmp_path)
+    path = str(SCRIPTS / f"{script}.py")
+    commands = [[sys.executable, path]]
+    if script == "mpi":
+        commands = [[*mpirun(), sys.executable, "-m", "mpi4py.futures", path]]
+    if script == "job_array":
+        monkeypatch.setenv("SLURM_ARRAY_TASK_COUNT", "4")
+        commands = [[sys.executable, path, "store"]] * 4 + [
+            [sys.executable, path, "store", "merge"]
+        ]
+    said = ""
+    for i, command in enumerate(commands):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(i))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr
+        said += done.stdout
+    assert said.count(SAID) == times, said
+
+
+def mpirun() -> list[str]:
+    found = shutil.which("mpirun")
+    if found is None:
+        pytest.skip("no mpirun")
+    root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
+    return [found, *root, "--oversubscribe", "-n", "3"]
+
+
+def test_a_job_that_was_killed_goes_on_from_its_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under MPI one lost rank ends all; the next job makes what is missing."""
+    pytest.importorskip("mpi4py")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SCRIPTS), os.environ["PYTHONPATH"]]))
+    store = tmp_path / "store"
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        textwrap.dedent(
+            """
+            import os, signal, sys, time
+            from mpi4py.futures import MPIPoolExecutor
+            import problem
+
+            fast = problem.log_likelihood
+
+            def slow(x):
+                time.sleep(0.002)
+                return fast(x)
+
+            if __name__ == "__main__":
+                problem.log_likelihood = slow
+                with MPIPoolExecutor() as executor:
+                    problem.solve(executor=executor, store=sys.argv[1])
+            """
+        )
+    )
+    run = [*mpirun(), sys.executable, "-m", "mpi4py.futures", str(slow), str(store)]
+    job = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    until = time.monotonic() + 60
+    while len(list(store.glob("*.safetensors"))) < 2 and time.monotonic() < until:
+        time.sleep(0.02)
+    workers = subprocess.run(
+        ["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=False
+    ).stdout.split()
+    os.kill(int(workers[-1]), signal.SIGKILL)
+    job.communicate(timeout=60)
+    assert job.returncode != 0
+    there = {path.name: path.stat().st_mtime_ns for path in store.glob("*.safetensors")}
+    assert 2 <= len(there) < 8
+    script = str(SCRIPTS / "mpi.py")
+    command = [*mpirun(), sys.executable, "-m", "mpi4py.futures", script, str(store)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert SAID in done.stdout, done.stderr
+    assert all((store / name).stat().st_mtime_ns == at for name, at in there.items())

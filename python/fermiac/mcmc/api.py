@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
-from fermiac._base.validate import labels, positive, shown, whole, yes
+from fermiac._base.validate import choice, labels, positive, shown, whole, yes
 from fermiac._base.variables import Params, Variables
 from fermiac.distributions.law import refuse_points
 from fermiac.errors import ArgumentError
@@ -23,6 +23,14 @@ from fermiac.mcmc.init import check_gradient as compare
 from fermiac.mcmc.init import starts
 from fermiac.mcmc.job import Arrays, Job, Settings
 from fermiac.mcmc.kernel import Kernel, KernelName, NoDensity
+from fermiac.mcmc.parts import (
+    CHAINS,
+    OF_CALL,
+    SHARDS,
+    ShardsName,
+    sample_chains,
+    takes_whole,
+)
 from fermiac.mcmc.python_kernel import UserKernel, as_kernel
 from fermiac.mcmc.result import Chains
 from fermiac.mcmc.run import ChainLoop
@@ -46,6 +54,7 @@ if TYPE_CHECKING:
     from fermiac.distributions import Law
     from fermiac.runs.checkpoint import Checkpoint
     from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
     from fermiac.targets.factories import Factory
     from fermiac.targets.transformed_density import Spec
 
@@ -89,6 +98,9 @@ def sample(
     n_threads: int | None = None,
     executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
+    shards: ShardsName = "auto",
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> Chains:
     r"""Draw from a density by Markov chains.
@@ -195,6 +207,17 @@ def sample(
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns the target, for workers of an executor if the
         target cannot be pickled; see `fermiac.targets.factory`. Not used without an executor.
+    shards : {"auto", "points", "whole"}, default "auto"
+        What the workers of an executor get: points of all chains at a time, or whole chains, which
+        do not wait for each other. Whole chains need ``pool=False`` and a kernel that moves each
+        chain by itself, and no `stop`, `max_time`, `path` or `checkpoint`; ``"auto"`` takes them
+        where they can be had. They come without the state for `extend`.
+    part : tuple of int, optional
+        With ``pool=False``: (i, n) makes the chains of part i of n, from 0 on, for jobs that know
+        nothing of each other; `fermiac.merge` of the parts has the draws of the whole call.
+    store : str or path-like, optional
+        With ``pool=False``: a folder in which every chain is kept as it is done, by the process
+        that made it. Chains that are there are not made again.
     progress : bool or callable, optional
         Show a progress bar (default: terminals, notebooks) with the current R-hat, or call this
         with (done, total) transitions of all chains, about ten times a second.
@@ -292,8 +315,22 @@ def sample(
     >>> s.names
     ('mu', 'theta[0]', 'theta[1]', 'theta[2]')
     """
-    start = time.perf_counter()
     kernel = NUTS() if kernel is None else as_kernel(kernel)
+    given = {name: value for name, value in locals().items() if name not in OF_CALL}
+    how = choice("shards", shards, SHARDS)
+    if part is not None or store is not None or takes_whole(how, executor, given):
+        return sample_chains(
+            log_density,
+            given,
+            how=how,
+            part=part,
+            store=store,
+            rng=rng,
+            executor=executor,
+            target_factory=target_factory,
+            progress=progress,
+        )
+    start = time.perf_counter()
     target: LogDensity
     check = yes("check", check)
     if log_density is None:
@@ -352,6 +389,8 @@ def sample(
             key=key_of(rng) if kept is None else kept.key(rng),
             names=named or (),
             space=space,
+            first=CHAINS.get()[0],
+            n_all=CHAINS.get()[1],
         )
         if kept is not None:
             kept.begin(identity_of(job, path is not None))
@@ -363,7 +402,7 @@ def sample(
             x0, n_evals = starts(init, job)
             n_evals = n_evals if kernel.needs_density else 0
             kernel._check_starts(x0)
-            if comparing:
+            if comparing and job.first == 0:
                 used = kernel._uses_gradient(job.target.dim, job.oracles())
                 n_evals += compare(job.target, x0[0], used)
             origin = Origin.of(job, x0, n_evals, kept is not None)

@@ -47,13 +47,16 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
     Given points are checked; random ones are drawn again where the density is 0. Given points, and
     those of a law, are constrained as the draws; those returned are unconstrained.
     """
-    target, space, n_chains, key = job.target, job.space, job.settings.n_chains, job.key
+    target, space, key = job.target, job.space, job.key
+    # Points are those of all chains of the call, of which these may be some.
+    n_chains = job.settings.n_chains if job.n_all is None else job.n_all
     needs_gradient = job.kernel.needs_gradient
     if init is None or isinstance(init, str):
         return _named(init, job)
     if _is_law(init):
         law = as_law(init, "init")
-        return _drawn(_from_law(law, space, target.dim, n_chains, key), target, needs_gradient)
+        draw = _from_law(law, space, target.dim, n_chains, key)
+        return _drawn(lambda attempt: draw(attempt)[job.rows], target, needs_gradient)
     points = _called(init, n_chains, key) if callable(init) else init
     if isinstance(points, Mapping) and job.model is not None:
         points, space = job.model.unconstrain(points), None
@@ -68,6 +71,7 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
             f"init: an array of shape {np.shape(points)} given; one point for every chain, "
             f"({n_chains}, {dim}), or one for all, ({dim},), is needed"
         )
+    x = x[job.rows]
     x = np.ascontiguousarray(x if space is None else space.unconstrain(x))
     values, gradients = _evaluated(target, x, needs_gradient)
     bad = np.flatnonzero(~_usable(values, gradients))
@@ -80,7 +84,7 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
             None if gradients is None else gradients[i],
             "give points inside the support",
         )
-    return x, n_chains
+    return x, len(x)
 
 
 def _named(init: str | None, job: Job) -> tuple[Array, int]:
@@ -99,7 +103,7 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
             f"init: {name!r} climbs along the gradient, which this log-density does not have; "
             f"{WITH_GRADIENT}; or give another init"
         )
-    streams = [_core.Stream.start(job.key, i) for i in range(n_chains)]
+    streams = [_core.Stream.start(job.key, job.first + i) for i in range(n_chains)]
     oracles = job.oracles()
 
     def uniform() -> Array:

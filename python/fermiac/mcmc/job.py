@@ -73,6 +73,9 @@ class Job:
     names: tuple[str, ...]
     #: The constrained space of the draws, if chains move in an unconstrained one.
     space: TransformedDensity | ModelTarget | None
+    #: The address of the first chain, and the chains of the call, if these are some of them.
+    first: int = 0
+    n_all: int | None = None
 
     @property
     def model(self) -> ModelTarget | None:
@@ -97,9 +100,15 @@ class Job:
             settings.warmup(self.kernel.needs_gradient),
             settings.pool,
             self.key,
+            self.first,
             early=settings.early,
         )
         return sampler, oracles
+
+    @property
+    def rows(self) -> slice:
+        """The chains among those of the call."""
+        return slice(self.first, self.first + self.settings.n_chains)
 
     def support(self) -> list[tuple[float, float]]:
         """Return the bounds of the coordinates of a draw, as far as they are known."""

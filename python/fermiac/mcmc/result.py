@@ -15,6 +15,7 @@ from fermiac._base import layout as fit
 from fermiac._base.validate import RngLike, all_finite
 from fermiac.errors import ArgumentError
 from fermiac.results import Sample
+from fermiac.results.result import Finding
 
 if TYPE_CHECKING:
     from fermiac.targets.model import ModelTarget
@@ -88,6 +89,39 @@ class Chains(Sample):
             )
         ),
     }
+
+    def merge(self, *others: Sample) -> Sample:
+        """Join independent chains of the same target, or parts of one call, into one sample.
+
+        Parameters
+        ----------
+        *others : Sample
+            Chains of the same length. Parts of one call, made by ``part=`` of
+            `fermiac.mcmc.sample`, give what the call gives, without the state for `extend`.
+
+        Returns
+        -------
+        Chains, or Sample for chains of several calls
+            All chains; see `fermiac.Sample.merge`.
+
+        Raises
+        ------
+        ArgumentError
+            If the samples do not match, or hold the same chains.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the chains, taken together, have not converged or have diverged.
+        """
+        from fermiac.mcmc.parts import merged
+
+        return merged(self, others) or super().merge(*others)
+
+    def _missing(self) -> list[Finding]:
+        from fermiac.mcmc.parts import missing_chains
+
+        return missing_chains(self)
 
     def with_log_likelihood(self) -> Chains:
         """Return the same chains with the log-likelihoods by observation, for a model.

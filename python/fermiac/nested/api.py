@@ -22,6 +22,7 @@ from fermiac.nested.job import BOUNDS, BoundName, job_of
 from fermiac.nested.problem import Prior, as_blobs, as_likelihood, as_model, as_prior
 from fermiac.nested.result import NestedResult
 from fermiac.nested.run import KIND
+from fermiac.nested.runs import sample_runs
 from fermiac.nested.samplers import (
     SAMPLERS,
     Sampler,
@@ -47,11 +48,16 @@ if TYPE_CHECKING:
     from fermiac.distributions import Law
     from fermiac.runs.checkpoint import Checkpoint
     from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
     from fermiac.targets.density import LogDensity
     from fermiac.targets.factories import Factory
 
 __all__ = ["sample"]
 
+#: Arguments of a call with several runs that are none of a run.
+_OF_RUNS = (
+    "log_likelihood", "runs", "part", "store", "rng", "executor", "target_factory", "progress",
+)  # fmt: skip
 Array = NDArray[np.float64]
 Function = Callable[..., ArrayLike]
 
@@ -84,6 +90,9 @@ def sample(
     max_time: float | None = None,
     max_init_blocks: int = 1000,
     surrogate: SurrogateName | Surrogate | None = None,
+    runs: int | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
     executor: ExecutorLike | None = None,
@@ -174,8 +183,19 @@ def sample(
     surrogate : {"two-pass", "switch"} or Surrogate, optional
         Sample a surrogate of an expensive likelihood, and correct for its errors; see `Surrogate`.
         Limits then apply to the run on the surrogate, except `max_time`.
+    runs : int, optional
+        Make this number of independent runs with `n_live` points each, and merge them: the error
+        is about that of one run with all their points. With an `executor` its workers make whole
+        runs, and do not wait for each other. Narrow modes that `n_live` points miss stay missed.
+    part : tuple of int, optional
+        With `runs`: (i, n) makes the runs of part i of n, from 0 on, for jobs that know nothing of
+        each other; `fermiac.merge` of the parts has the bits of the whole call.
+    store : str or path-like, optional
+        With `runs`: a folder in which every run is kept as it is done, by the process that made
+        it. Runs that are there are not made again; `fermiac.merge` of the folder merges them.
     rng : None, int, numpy SeedSequence or Generator, default None
-        The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
+        The seed. An int in [0, 2**64) is the key itself; None takes one from the system. Run k of
+        several has a key that is made of the seed and k.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     executor : object, optional
@@ -271,6 +291,15 @@ def sample(
     >>> bool(abs(e.mean - 1) < 5 * e.stderr)
     True
 
+    Four runs of their own, which the workers of an executor could make:
+
+    >>> def f(x):
+    ...     return -0.5 * (x**2).sum(axis=1)
+    >>> r = fm.nested.sample(f, prior, n_live=100, runs=4, rng=0)
+    >>> parts = [fm.nested.sample(f, prior, n_live=100, runs=4, part=(i, 2), rng=0) for i in (0, 1)]
+    >>> r.n_live, fm.merge(parts).log_evidence == r.log_evidence
+    (400, True)
+
     Parameters by name, one with a prior that depends on another:
 
     >>> Normal, Gamma = fm.distributions.Normal, fm.distributions.Gamma
@@ -283,6 +312,22 @@ def sample(
     >>> r.names
     ('tau', 'theta[0]', 'theta[1]')
     """
+    if runs is not None:
+        given = {name: value for name, value in locals().items() if name not in _OF_RUNS}
+        return sample_runs(
+            log_likelihood,
+            given,
+            runs=runs,
+            part=part,
+            store=store,
+            rng=rng,
+            executor=executor,
+            target_factory=target_factory,
+            progress=progress,
+        )
+    for name, value in (("part", part), ("store", store)):
+        if value is not None:
+            raise ArgumentError(f"{name}: given without runs=, the number of independent runs")
     start = time.perf_counter()
     check = yes("check", check)
     own_names = None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fermiac._base.validate import RngLike, key_of, whole
 from fermiac.errors import ArgumentError
 from fermiac.nested.result import NestedResult
+from fermiac.nested.runs import address_of, in_order, joint_rank_z
 from fermiac.nested.volumes import from_points, kept, points_of
 from fermiac.random import Stream
 from fermiac.results import reweight
@@ -23,9 +24,11 @@ _PART = "part_of"
 
 def merge(first: NestedResult, others: tuple[Sample, ...]) -> NestedResult:
     """Return the runs merged into one; see `NestedResult.merge`."""
-    samples = (first, *others)
-    seeds = reweight.comparable(samples)
+    samples: list[Sample] = [first, *others]
     runs = [run for run in samples if isinstance(run, NestedResult)]
+    if len(runs) == len(samples):
+        samples = [*(runs := in_order(runs))]
+    seeds = reweight.comparable(samples)
     _check(runs)
     raws = [points_of(run) for run in runs]
     origins = [_origin(run, i) for i, run in enumerate(runs)]
@@ -181,8 +184,17 @@ def _provenance(
         # All parts of one run are that run.
         names = ("seed", "settings", "rank_z", "rank_p_value", "trace")
         return {**out, **{name: part[name] for name in names}}
-    settings = {k: v for k, v in first.settings.items() if k not in (_PART, "part")}
+    settings = {k: v for k, v in first.settings.items() if k not in (_PART, "part", reweight.PARTS)}
     n_live = sum(run.n_live for run in runs)
+    address = address_of(runs)
+    if address is not None:
+        settings |= {"n_live": n_live, "seeds": seeds, reweight.PARTS: address}
+        return {
+            **out,
+            "seed": address["seed"],
+            "settings": settings,
+            "rank_z": joint_rank_z(address),
+        }
     # Without bias each is standard normal.
     rank_z = float(np.sum([run.rank_z for run in runs]) / np.sqrt(len(runs)))
     return {**out, "settings": {**settings, "n_live": n_live, "seeds": seeds}, "rank_z": rank_z}

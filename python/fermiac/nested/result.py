@@ -16,6 +16,7 @@ from fermiac._base import registry
 from fermiac._base.validate import RngLike, choice, key_of, whole
 from fermiac.nested import replicates
 from fermiac.results import averages
+from fermiac.results.result import Finding
 from fermiac.results.sample import Sample
 from fermiac.results.sample_plots import Columns, Names, Truths
 from fermiac.results.summary import Summary
@@ -354,6 +355,11 @@ class NestedResult(Sample):
         from fermiac.nested import volumes
 
         return volumes.reweight(self, new, old)
+
+    def _missing(self) -> list[Finding]:
+        from fermiac.nested.runs import missing_runs
+
+        return missing_runs(self)
 
     def merge(self, *others: Sample) -> NestedResult:
         """Merge independent runs on the same problem into one with all their live points.

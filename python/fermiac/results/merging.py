@@ -256,6 +256,8 @@ def merge(results: Iterable[Any] | str | os.PathLike[str]) -> Any:
     -----
     ConvergenceWarning
         If the results differ by more than their errors allow.
+    FermiacWarning
+        If parts of a call are missing; the text says which.
 
     Examples
     --------
@@ -284,4 +286,6 @@ def merge(results: Iterable[Any] | str | os.PathLike[str]) -> Any:
             f"results: {shown(loaded[0])} given, which has no method merge; samples, chains, "
             "nested runs, estimates and evidences have one"
         )
-    return join(*loaded[1:]) if len(loaded) > 1 else loaded[0]
+    merged: Any = join(*loaded[1:]) if len(loaded) > 1 else loaded[0]
+    warn(merged._missing(), merged)
+    return merged

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings as _warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self, TypeAlias
 
@@ -18,7 +20,7 @@ from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
 from fermiac.results import html
 from fermiac.results.summary import Summary, of_figures
 
-__all__ = ["Finding", "Result", "load", "warn"]
+__all__ = ["Finding", "Result", "load", "quiet", "warn"]
 
 Finding: TypeAlias = tuple[type[FermiacWarning], str]
 """A doubt about a result: the category and the text of a warning."""
@@ -111,6 +113,10 @@ class Result:
             more = len(self.warnings) - 2
             lines.append(f"  and {more} more warning{'s' if more > 1 else ''}")
         return "\n".join(lines)
+
+    def _missing(self) -> list[Finding]:
+        """Return the warning that parts of the call are missing, if it was cut into parts."""
+        return []
 
     def _repr_html_(self) -> str:
         """Return the repr with a small picture, for notebooks."""
@@ -256,8 +262,24 @@ def load(path: str | os.PathLike[str]) -> Result:
     return _read(path)
 
 
+#: Whether warnings are only kept in results, as those of the parts of a call are.
+_quiet: ContextVar[bool] = ContextVar("fermiac_quiet", default=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave the warnings of results to those who join them; results keep the texts."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
 def warn(found: Iterable[Finding], result: Result) -> None:
     """Give the warnings, which carry the result, at the line of the user."""
+    if _quiet.get():
+        return
     level = users_level()
     for category, text in found:
         warning = category(text)

@@ -31,9 +31,15 @@ _METHODS = ("systematic", "stratified", "multinomial", "residual")
 _PART = 1 << 20
 
 
+#: The setting of a part of a call that says of which call it is which part.
+PARTS = "parts_of"
+
+
 def seeds(sample: Sample) -> tuple[int, ...]:
     """Return the seeds of all streams that the points of a sample came from."""
     listed: Sequence[int] = sample.settings.get("seeds", ())
+    if listed and PARTS in sample.settings:
+        return tuple(listed)  # the seed is that of the call, whose parts have keys of their own
     own = () if sample.seed is None or sample.seed in listed else (sample.seed,)
     return (*listed, *own)
 

@@ -47,6 +47,7 @@ from fermiac.score.model import Model
 from fermiac.score.network import ScoreModel
 from fermiac.score.observations import Linear, Measured, Observation
 from fermiac.score.reward_sampling import svdd
+from fermiac.score.rows import Rows
 from fermiac.score.schedule_search import searched
 from fermiac.score.schedules import exponential, karras, poly_t, polyexponential, vp_uniform
 from fermiac.score.steering import sample_power, steer
@@ -89,6 +90,7 @@ __all__ = [
     "Particles",
     "PiGDM",
     "RePaint",
+    "Rows",
     "ScaledStep",
     "ScoreModel",
     "Solution",

@@ -18,6 +18,7 @@ from fermiac._base.validate import RngLike, choice, key_of, shown, whole, yes
 from fermiac.errors import ArgumentError, InternalError
 from fermiac.runs.checkpoint import Checkpoint, Log
 from fermiac.runs.executor import ExecutorLike
+from fermiac.runs.parts import Part
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import (
     Call,
@@ -32,6 +33,7 @@ from fermiac.score.integrator import AnyIntegrator, Integrator
 from fermiac.score.methods import INTEGRATORS, IntegratorName
 from fermiac.score.model import Model, reserve
 from fermiac.score.noise import START
+from fermiac.score.rows import OF_CALL, sample_rows
 from fermiac.score.schedules import ScheduleName, schedule_of
 from fermiac.targets.factories import Factory
 from fermiac.targets.torch_modules import import_torch
@@ -302,6 +304,8 @@ def sample(
     n_threads: int | None = None,
     executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
 ) -> Any:
@@ -338,11 +342,19 @@ def sample(
         float64 on the CPU.
     executor, target_factory, checkpoint, progress
         As for `integrate`.
+    part : tuple of int, optional
+        (i, n) makes the rows of part i of n, from 0 on, for jobs that know nothing of each other,
+        as one for each card; `fermiac.merge` of the parts has the rows of the whole call.
+    store : str or path-like, optional
+        A folder in which blocks of rows are kept as they are done, by the process that made them.
+        Blocks that are there are not made again. With `part` or `store` the workers of an
+        `executor` make whole blocks.
 
     Returns
     -------
     ndarray or torch.Tensor, shape (n, d) or (n, *dim)
-        The points; a tensor with `as_tensor`, or if the loop of the model runs on its device.
+        The points; a tensor with `as_tensor`, or if the loop of the model runs on its device. With
+        `part` or `store` a `Rows`, whose ``array`` has the points.
 
     Raises
     ------
@@ -370,6 +382,20 @@ def sample(
     >>> bool(abs((x > 0).mean() - 0.7) < 0.03)
     True
     """
+    if part is not None or store is not None:
+        given = {name: value for name, value in locals().items() if name not in OF_CALL}
+        return sample_rows(
+            model,
+            n,
+            given,
+            first_row=first_row,
+            part=part,
+            store=store,
+            rng=rng,
+            executor=executor,
+            target_factory=target_factory,
+            progress=progress,
+        )
     model = as_model(model, in_order=True)
     home = model._home() if yes("as_tensor", as_tensor) else None
     n = whole("n", n, 0, 2**40)

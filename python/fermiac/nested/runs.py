@@ -1,0 +1,206 @@
+"""Several independent runs of nested sampling as one call, on workers or here, and their merge."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fermiac._base.progress import finish, reporter
+from fermiac._base.validate import RngLike, key_of, shown, whole
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
+from fermiac.nested.result import NestedResult
+from fermiac.results.merging import disagreement
+from fermiac.results.result import Finding, warn
+from fermiac.results.reweight import PARTS
+from fermiac.runs.parts import Part, Store, computed, identity_of_call, part_of
+from fermiac.targets.factories import Factory, as_factory
+
+if TYPE_CHECKING:
+    from fermiac._base.progress import Report
+    from fermiac.runs.executor import ExecutorLike
+
+__all__ = [
+    "address_of",
+    "in_order",
+    "joint_rank_z",
+    "key_of_run",
+    "missing_runs",
+    "sample_runs",
+]
+
+#: Runs of a call at most.
+_MOST = 2**24
+#: Keeps the keys of runs apart from those of other derived streams.
+_WORD = 0x72756E73
+#: Arguments of one run that a call with several has no use for.
+_REFUSED = {"checkpoint": None, "surrogate": None, "validate": False}
+
+
+def key_of_run(seed: int, run: int) -> int:
+    """Return the key of a run of a call."""
+    words = np.random.SeedSequence([seed, _WORD, run]).generate_state(1, np.uint64)
+    return int(words[0])
+
+
+class _Run:
+    """One run of a call, as the work of a unit."""
+
+    def __init__(self, target: Any, settings: Mapping[str, Any], seed: int, n_runs: int) -> None:
+        self._target, self._settings = target, dict(settings)
+        self._seed, self._n_runs = seed, n_runs
+
+    def __call__(self, run: int) -> NestedResult:
+        """Return the run of this number."""
+        from fermiac.nested.api import sample
+
+        result = sample(
+            self._target, **self._settings, rng=key_of_run(self._seed, run), progress=False
+        )
+        address = {
+            "seed": self._seed,
+            "n_runs": self._n_runs,
+            "runs": (run,),
+            "rank_z": (result.rank_z,),
+        }
+        return replace(result, settings={**result.settings, PARTS: address})
+
+
+def sample_runs(
+    target: Any,
+    settings: dict[str, Any],
+    *,
+    runs: int,
+    part: Part | None,
+    store: str | os.PathLike[str] | None,
+    rng: RngLike,
+    executor: ExecutorLike | None,
+    target_factory: str | Factory | None,
+    progress: bool | Report | None,
+) -> NestedResult:
+    """Return the merged runs of a call; see `fermiac.nested.sample`."""
+    n_runs = whole("runs", runs, 1, _MOST)
+    for name, default in _REFUSED.items():
+        if settings.pop(name) not in (default, 0):
+            more = "; store= keeps finished runs" if name == "checkpoint" else ""
+            raise ArgumentError(f"{name}: given with runs={n_runs}, which have none{more}")
+    if store is not None and rng is None:
+        raise ArgumentError("store: given without rng=, so that no later call finds its runs")
+    units, key = part_of(part, n_runs), key_of(rng)
+    kept = None
+    if store is not None:
+        digest = identity_of_call("nested.sample", settings, key)
+        kept = Store(store, digest, n_runs)
+    if target_factory is not None:
+        target = as_factory(target_factory)
+    work = _Run(target, settings, key, n_runs)
+    done: dict[int, NestedResult] = {}
+    with reporter(progress, "nested", "runs") as report:
+
+        def tick(n: int) -> None:
+            if report is not None and n < len(units):
+                report(n, len(units))
+
+        try:
+            pieces = computed(work, units, executor=executor, store=kept, tick=tick, name="runs")
+            for unit, result in pieces:
+                assert isinstance(result, NestedResult)
+                done[unit] = result
+        except BaseException as error:
+            error.partial_result = None  # type: ignore[attr-defined]
+            if done:
+                partial = replace(_joined(done), status="interrupted")
+                error.partial_result = partial  # type: ignore[attr-defined]
+            raise
+        result = _joined(done)
+        finish(report, len(units), result)
+    found = _findings([done[unit] for unit in units])
+    if found:
+        texts = tuple(text for _, text in found)
+        result = replace(result, warnings=(*result.warnings, *texts))
+        warn(found, result)
+    return result
+
+
+def _joined(done: Mapping[int, NestedResult]) -> NestedResult:
+    first, *others = (done[unit] for unit in sorted(done))
+    return first.merge(*others)
+
+
+def _findings(runs: list[NestedResult]) -> list[Finding]:
+    """Return the warnings of the runs of a call, taken together."""
+    found: list[Finding] = []
+    doubtful = [run for run in runs if run.warnings]
+    if doubtful:
+        text = doubtful[0].warnings[0]
+        found.append(
+            (
+                ConvergenceWarning,
+                f"{len(doubtful)} of {len(runs)} runs gave warnings; the first: {text}",
+            )
+        )
+    values = np.array([[run.log_evidence] for run in runs])
+    errors = np.array([[run.log_evidence_stderr] for run in runs])
+    if np.isfinite(values).all() and np.isfinite(errors).all():
+        found += [
+            (kind, text.replace("raise n of each", "raise n_live"))
+            for kind, text in disagreement(["log Z"], values, errors)
+        ]
+    return found
+
+
+def in_order(runs: list[NestedResult]) -> list[NestedResult]:
+    """Return runs of one call in the order of their numbers, others as they are."""
+    calls = {_call(run) for run in runs}
+    if len(calls) > 1 or None in calls:
+        return runs
+    return sorted(runs, key=lambda run: int(run.settings[PARTS]["runs"][0]))
+
+
+def _call(run: NestedResult) -> tuple[int, int] | None:
+    """Return the seed and the number of runs of the call that a run belongs to."""
+    address = run.settings.get(PARTS)
+    return None if address is None else (int(address["seed"]), int(address["n_runs"]))
+
+
+def address_of(runs: list[NestedResult]) -> dict[str, Any] | None:
+    """Return the address of merged runs of one call, None for others."""
+    calls = {_call(run) for run in runs}
+    call = calls.pop()
+    if calls or call is None:
+        return None
+    parts = [run.settings[PARTS] for run in runs]
+    numbers = [int(number) for part in parts for number in part["runs"]]
+    rank_z = [float(z) for part in parts for z in part["rank_z"]]
+    order = np.argsort(numbers, kind="stable")
+    return {
+        "seed": call[0],
+        "n_runs": call[1],
+        "runs": tuple(numbers[i] for i in order),
+        "rank_z": tuple(rank_z[i] for i in order),
+    }
+
+
+def joint_rank_z(address: Mapping[str, Any]) -> float:
+    """Return the statistic of all runs; that of each is standard normal without bias."""
+    return math.fsum(address["rank_z"]) / math.sqrt(len(address["rank_z"]))
+
+
+def missing_runs(result: NestedResult) -> list[Finding]:
+    """Return the warning that runs of a call are missing."""
+    address = result.settings.get(PARTS)
+    if address is None or len(address["runs"]) == address["n_runs"]:
+        return []
+    left = sorted(set(range(int(address["n_runs"]))) - {int(k) for k in address["runs"]})
+    more = ", ..." if len(left) > 10 else ""
+    return [
+        (
+            FermiacWarning,
+            f"{len(left)} of {address['n_runs']} runs are missing: "
+            f"{shown(left[:10], 200)[1:-1]}{more}; the error is that of the others",
+        )
+    ]

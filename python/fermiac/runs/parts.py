@@ -1,0 +1,191 @@
+"""Calls that are cut into independent units: whole units on workers, parts of a call, and a store.
+
+A unit has an address, its number, which its random streams are made of. So it is the same wherever
+and whenever it is computed, and parts of a call, made by jobs that know nothing of each other, add
+up to the call.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from fermiac import _core
+from fermiac._base.validate import path_of, shown, whole
+from fermiac.errors import ArgumentError, CheckpointError
+from fermiac.results import Result, load
+from fermiac.results.result import quiet
+from fermiac.runs.dispatch import Dispatch, Tick
+from fermiac.runs.engines import engine_of
+from fermiac.runs.executor import ExecutorLike, Sharded
+
+__all__ = ["Part", "Store", "computed", "identity_of_call", "part_of"]
+
+Part: TypeAlias = tuple[int, int]
+"""Which part of a call: (i, n) is the part i, counted from 0, of n."""
+
+#: Parts of a call at most.
+_MOST_PARTS = 2**40
+
+
+def part_of(part: Part | None, n_units: int) -> range:
+    """Return the units of a part of a call; all of them for None."""
+    if part is None:
+        return range(n_units)
+    given: object = part
+    if not isinstance(given, tuple | list) or len(given) != 2:
+        raise ArgumentError(
+            f"part: {shown(part)} given; a pair (i, n) is needed, the part i of n, from 0 on"
+        )
+    n = whole("part: the number of parts", part[1], 1, _MOST_PARTS)
+    i = whole("part: the number of this part", part[0], 0, n - 1)
+    units = range(i * n_units // n, (i + 1) * n_units // n)
+    if not units:
+        raise ArgumentError(
+            f"part: {(i, n)} given, but the call has {n_units} units alone, so that this part is "
+            "empty; give as many parts at most"
+        )
+    return units
+
+
+def identity_of_call(method: str, settings: Mapping[str, Any], seed: int) -> str:
+    """Return a digest of what a unit depends on beside its number, the target excepted."""
+    known = {name: _portable(value) for name, value in sorted(settings.items())}
+    text = json.dumps([method, _core.__version__, _core.isa_level, seed, known])
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _portable(value: Any) -> str:
+    """Return a text of a setting without the places of objects in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+class Store:
+    """A folder with one file for each unit of a call, written by the process that computed it.
+
+    Two calls at once do no harm: files are written under another name first, and a unit is the same
+    whoever computes it.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], digest: str, n_units: int) -> None:
+        self.folder = Path(path_of("store", folder))
+        self.digest, self.n_units = digest, n_units
+
+    def path(self, unit: int) -> Path:
+        """Return the file of a unit."""
+        return self.folder / f"{self.digest}-{unit:09d}-of-{self.n_units}.safetensors"
+
+    def begin(self) -> None:
+        """Make the folder, which may hold units of this call alone."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            names = [path.name for path in self.folder.glob("*.safetensors")]
+        except OSError as error:
+            raise CheckpointError(f"store: {shown(os.fspath(self.folder))}: {error}") from error
+        foreign = next((name for name in names if not name.startswith(self.digest)), None)
+        if foreign is not None:
+            raise CheckpointError(
+                f"store: {shown(os.fspath(self.folder))} holds {foreign}, which belongs to another "
+                "call (its settings, seed, version or instruction-set level differ), or to none; "
+                "take another folder"
+            )
+
+    def missing(self, units: Sequence[int]) -> list[int]:
+        """Return the units that are not there."""
+        there = {path.name for path in self.folder.glob("*.safetensors")}
+        return [unit for unit in units if self.path(unit).name not in there]
+
+
+class _Kept:
+    """Work whose results are written to the store by the process that computes them."""
+
+    def __init__(self, work: Callable[[int], Result], store: Store) -> None:
+        self.work, self.store = work, store
+
+    def __call__(self, unit: int) -> None:
+        """Compute a unit and write it."""
+        self.work(unit).save(self.store.path(unit))
+
+
+class _Units:
+    """Some units, as the work of a shard."""
+
+    def __init__(self, work: Callable[[int], Any]) -> None:
+        self._target = work
+
+    def __call__(self, units: tuple[int, ...]) -> list[Any]:
+        """Return the results of units; their warnings belong to the whole."""
+        with quiet():
+            return [self._target(unit) for unit in units]
+
+
+def computed(
+    work: Callable[[int], Result],
+    units: Sequence[int],
+    *,
+    executor: ExecutorLike | None,
+    store: Store | None,
+    tick: Tick,
+    name: str,
+) -> Iterator[tuple[int, Result]]:
+    """Give every unit with its result, in the order in which they are done.
+
+    Parameters
+    ----------
+    work : callable
+        Returns the result of a unit. It is pickled for an executor.
+    units : sequence of int
+    executor : object, optional
+        What `fermiac.executor.Sharded` takes; without one they are computed here, in order.
+    store : Store, optional
+        Where finished units are, and are kept.
+    tick : callable
+        Called with the number of units that are done.
+    name : str
+        The plural of the units, for messages.
+    """
+    left, does = list(units), work
+    if store is not None:
+        store.begin()
+        left = store.missing(units)
+        there = set(left)
+        for unit in units:
+            if unit not in there:
+                yield unit, load(store.path(unit))
+        does = _Kept(work, store)  # type: ignore[assignment]
+    before = len(units) - len(left)
+    for unit, result in _made(does, left, executor, lambda n: tick(before + n), name):
+        yield unit, load(store.path(unit)) if store is not None else result
+
+
+def _made(
+    work: Callable[[int], Any],
+    units: list[int],
+    executor: ExecutorLike | None,
+    tick: Tick,
+    name: str,
+) -> Iterator[tuple[int, Any]]:
+    run = _Units(work)
+    if executor is None:
+        for i, unit in enumerate(units):
+            tick(i)
+            yield unit, run((unit,))[0]
+        tick(len(units))
+        return
+    given = executor if isinstance(executor, Sharded) else Sharded(executor)
+    dispatch = Dispatch(engine_of(given.executor), given._plan, run, tick, name, whole=True)
+
+    def check(got: Any, start: int, stop: int) -> str | None:
+        good = isinstance(got, list) and len(got) == stop - start
+        return None if good else f"a list of {stop - start} results"
+
+    with closing(dispatch):
+        for start, stop, got in dispatch(len(units), lambda a, b: (tuple(units[a:b]),), check):
+            yield from zip(units[start:stop], got, strict=True)
+        tick(len(units))

@@ -1,0 +1,243 @@
+"""Rows of a call of `fermiac.score.sample` as parts: on workers, by jobs, and in a store."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac import _core
+from fermiac._base import layout as fit
+from fermiac._base.progress import finish, reporter
+from fermiac._base.validate import RngLike, key_of, shown, whole
+from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.results import Result
+from fermiac.results.result import Finding
+from fermiac.results.reweight import PARTS
+from fermiac.runs.parts import Part, Store, computed, identity_of_call, part_of
+from fermiac.targets.factories import Factory, as_factory
+
+if TYPE_CHECKING:
+    from fermiac._base.progress import Report
+    from fermiac.runs.executor import ExecutorLike
+
+__all__ = ["OF_CALL", "Rows", "sample_rows"]
+
+#: Arguments of the call that are none of a block of its rows.
+OF_CALL = (
+    "model", "n", "rng", "first_row", "executor", "target_factory", "part", "store", "progress",
+)  # fmt: skip
+#: What speaks of all rows, or is no array of points.
+_REFUSED = {"checkpoint": None, "callback": None, "return_trajectory": False, "as_tensor": False}
+#: Blocks of a call at least, if it has as many rows, and rows of a block at most.
+_BLOCKS, _LARGEST = 256, 4096
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class Rows(Result):
+    """Some rows of a call, with their address.
+
+    Attributes
+    ----------
+    array : ndarray, shape (m, ...)
+        The rows.
+    blocks : tuple of (int, int)
+        The rows of the call that they are, as starts and stops.
+    n_rows : int
+        The rows of the whole call.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> m = fm.score.GaussianMixture([0.3, 0.7], [[-2.0], [2.0]], [0.04, 0.04])
+    >>> parts = [
+    ...     fm.score.sample(m, 100, sigma_range=(0.01, 50.0), rng=0, part=(i, 3)) for i in range(3)
+    ... ]
+    >>> x = fm.score.sample(m, 100, sigma_range=(0.01, 50.0), rng=0)
+    >>> bool((fm.merge(parts).array == x).all())
+    True
+    """
+
+    array: NDArray[np.float64]
+    blocks: tuple[tuple[int, int], ...]
+    n_rows: int
+
+    _layout: ClassVar[fit.Layout] = {
+        "array": fit.array("f"),
+        "blocks": fit.listed(fit.listed(fit.whole(0)), least=1),
+        "n_rows": fit.whole(0),
+    }
+
+    def _headline(self) -> str:
+        return f"Rows: {len(self.array)} of {self.n_rows}, of shape {self.array.shape[1:]}"
+
+    def merge(self, *others: Rows) -> Rows:
+        """Join parts of one call.
+
+        Parameters
+        ----------
+        *others : Rows
+            Other rows of the same call.
+
+        Returns
+        -------
+        Rows
+            All of them, in the order of the call.
+
+        Raises
+        ------
+        ArgumentError
+            If parts are of different calls, or hold the same rows.
+        """
+        parts = (self, *others)
+        for i, part in enumerate(parts):
+            if not isinstance(part, type(self)):
+                raise ArgumentError(f"merge: {shown(part)} given; rows of one call are needed")
+            own, given = self._call(), part._call()
+            if own != given or part.array.shape[1:] != self.array.shape[1:]:
+                raise ArgumentError(
+                    f"merge: part {i} is of another call than part 0 ({shown(given)} and "
+                    f"{shown(own)})"
+                )
+        pieces = []
+        for part in parts:
+            at = 0
+            for start, stop in part.blocks:
+                pieces.append((int(start), int(stop), part.array[at : at + stop - start]))
+                at += stop - start
+        pieces.sort(key=lambda piece: piece[0])
+        blocks: list[tuple[int, int]] = []
+        for start, stop, _ in pieces:
+            if blocks and start < blocks[-1][1]:
+                raise ArgumentError(f"merge: two parts hold row {start} of the call")
+            if blocks and start == blocks[-1][1]:
+                blocks[-1] = (blocks[-1][0], stop)
+            else:
+                blocks.append((start, stop))
+        return replace(
+            self,
+            array=np.concatenate([rows for _, _, rows in pieces]),
+            blocks=tuple(blocks),
+            wall_time=sum(part.wall_time for part in parts),
+            warnings=tuple(dict.fromkeys(text for part in parts for text in part.warnings)),
+        )
+
+    def _call(self) -> tuple[Any, ...]:
+        return self.seed, self.n_rows, self.settings.get(PARTS), self.version, self.isa
+
+    def _missing(self) -> list[Finding]:
+        ends = [0, *(int(end) for block in self.blocks for end in block), self.n_rows]
+        gaps = [(a, b) for a, b in zip(ends[::2], ends[1::2], strict=True) if a < b]
+        if not gaps:
+            return []
+        n = sum(b - a for a, b in gaps)
+        text = ", ".join(f"{a} to {b - 1}" for a, b in gaps[:5])
+        more = ", ..." if len(gaps) > 5 else ""
+        return [(FermiacWarning, f"{n} of {self.n_rows} rows are missing: {text}{more}")]
+
+
+class _Block:
+    """A block of rows, as the work of a unit."""
+
+    def __init__(
+        self, model: Any, settings: Mapping[str, Any], seed: int, first: int, n: int, size: int
+    ) -> None:
+        self._target, self._settings, self._seed = model, dict(settings), seed
+        self._first, self._n, self._size = first, n, size
+        self._call = identity_of_call("score.sample", self._settings, seed)
+
+    def __call__(self, block: int) -> Rows:
+        """Return the block of this number."""
+        return self.rows(block * self._size, min((block + 1) * self._size, self._n))
+
+    def rows(self, start: int, stop: int) -> Rows:
+        """Return some rows."""
+        from fermiac.score.integration import sample
+
+        began = time.perf_counter()
+        model = self._target._made() if isinstance(self._target, Factory) else self._target
+        points = sample(
+            model,
+            stop - start,
+            **self._settings,
+            rng=self._seed,
+            first_row=self._first + start,
+            progress=False,
+        )
+        return Rows(
+            seed=self._seed,
+            version=_core.__version__,
+            isa=_core.isa_level,
+            settings={PARTS: self._call, "first_row": self._first},
+            n_evals=0,
+            wall_time=time.perf_counter() - began,
+            array=np.asarray(points, dtype=np.float64),
+            blocks=((start, stop),),
+            n_rows=self._n,
+        )
+
+
+def sample_rows(
+    model: Any,
+    n: Any,
+    settings: dict[str, Any],
+    *,
+    first_row: Any,
+    part: Part | None,
+    store: str | os.PathLike[str] | None,
+    rng: RngLike,
+    executor: ExecutorLike | None,
+    target_factory: str | Factory | None,
+    progress: bool | Report | None,
+) -> Any:
+    """Return rows of a call, made in blocks; see `fermiac.score.sample`."""
+    for name, default in _REFUSED.items():
+        if settings.pop(name) not in (default, None):
+            raise ArgumentError(f"{name}: given with part= or store=, whose rows are arrays alone")
+    if store is not None and rng is None:
+        raise ArgumentError("store: given without rng=, so that no later call finds its rows")
+    n, key = whole("n", n, 1, 2**40), key_of(rng)
+    first = whole("first_row", first_row, 0, 2**48)
+    size = min(1 << max(-(-n // _BLOCKS) - 1, 0).bit_length(), _LARGEST)
+    target = model
+    if target_factory is not None and executor is not None:
+        target = as_factory(target_factory)
+    work = _Block(target, settings, key, first, n, size)
+    if executor is None and store is None:
+        rows = part_of(part, n)
+        return work.rows(rows.start, rows.stop)
+    units = part_of(part, -(-n // size))
+    kept = None
+    if store is not None:
+        digest = identity_of_call("score.sample", {**settings, "n": n, "first_row": first}, key)
+        kept = Store(store, digest, -(-n // size))
+    done: dict[int, Rows] = {}
+    with reporter(progress, "sample", "blocks") as report:
+
+        def tick(count: int) -> None:
+            if report is not None and count < len(units):
+                report(count, len(units))
+
+        try:
+            pieces = computed(
+                work, units, executor=executor, store=kept, tick=tick, name="blocks of rows"
+            )
+            for unit, piece in pieces:
+                assert isinstance(piece, Rows)
+                done[unit] = piece
+        except BaseException as error:
+            error.partial_result = None  # type: ignore[attr-defined]
+            if done:
+                one, *more = done.values()
+                partial = replace(one.merge(*more), status="interrupted")
+                error.partial_result = partial  # type: ignore[attr-defined]
+            raise
+        one, *more = done.values()
+        result = one.merge(*more)
+        finish(report, len(units), result)
+    return result
