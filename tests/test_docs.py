@@ -18,6 +18,7 @@ PAGES = (
     "README.md",
     "docs/importance.md",
     "docs/privacy.md",
+    "docs/resample.md",
     "docs/mcmc.md",
     "docs/nested.md",
     "docs/results.md",

@@ -82,19 +82,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Statistic:
-    """A named statistic, which the core computes from data and weights.
-
-    Parameters
-    ----------
-    name : str
-        Its name.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> isinstance(fm.resample.Quantile(0.9), fm.resample.Statistic)
-    True
-    """
+    """A named statistic, which the core computes from data and weights."""
 
     name: str
     core: str = field(repr=False, default="")
@@ -163,8 +151,8 @@ class TrimmedMean(Statistic):
 
     References
     ----------
-    .. [1] J. W. Tukey, D. H. McLaughlin, "Less vulnerable confidence and significance procedures
-       for location based on a single sample", Sankhya A, 1963.
+    .. [1] S. M. Stigler, "The asymptotic distribution of the trimmed mean", Annals of Statistics,
+       1973, doi:10.1214/aos/1176342412.
 
     Examples
     --------
