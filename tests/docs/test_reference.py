@@ -34,6 +34,7 @@ METHODS = {
         "State", "StopWhen",
     },
     "fermiac.nested": {"start", "Sampler", "SurrogateReport"},
+    "fermiac.evaluate": {"AreaDifference", "AreaEstimate", "ModelTest"},
     "fermiac.resample": {
         "start", "Bootstrap", "Interval", "Jackknife", "PermutationTest",
     },

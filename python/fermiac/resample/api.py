@@ -65,8 +65,9 @@ def bootstrap(
         widened for few observations; ``"bca"`` [3]_; ``"studentised"``, from the standard error of
         each resample on a scale that stabilises the variance (log for variances, artanh for
         correlations, logit for areas); ``"order"``, between order statistics, for quantiles [4]_
-        [5]_; ``"wilson"`` [6]_, for means of zeros and ones and for accuracies. ``"auto"`` takes ``"order"`` for
-        quantiles, ``"wilson"`` for proportions, ``"studentised"`` where it holds, else ``"bca"``.
+        [5]_; ``"wilson"`` [6]_, for means of zeros and ones and for accuracies. ``"auto"`` takes
+        ``"order"`` for quantiles, ``"wilson"`` for proportions, ``"studentised"`` where it holds,
+        else ``"bca"``.
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
     paired : bool, default False

@@ -164,8 +164,8 @@ def take(
         for name, sample in zip(names, samples, strict=False):
             if not ((sample == 0) | (sample == 1)).all():
                 raise ArgumentError(
-                    f"{name}: {statistic.name!r} takes pairs (truth, guess) of 0 and 1, or False and "
-                    "True"
+                    f"{name}: {statistic.name!r} takes pairs (truth, guess) of 0 and 1, or False "
+                    "and True"
                 )
     if statistic is not None and statistic.core == "ratio_of_means" and not samples[1].any():
         raise ArgumentError("x: all denominators are zero; others are needed")
