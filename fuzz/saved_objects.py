@@ -140,6 +140,22 @@ def _importance() -> Any:
     return _nested().importance
 
 
+@_result("AreaEstimate")
+def _areas() -> Any:
+    return fm.evaluate.auc([1, 1, 1, 0, 0, 0], np.stack([SIX, SIX[::-1] ** 2], axis=1))
+
+
+@_result("AreaDifference")
+def _area_difference() -> Any:
+    y = [1, 0, 1, 0, 1, 0]
+    return fm.evaluate.auc_difference(y, [3.0, 1.0, 2.0, 4.0, 6.0, 5.0], SIX)
+
+
+@_result("ModelTest")
+def _model_test() -> Any:
+    return fm.evaluate.mcnemar([[7, 2], [3, 4]])
+
+
 @_result("Bootstrap")
 def _bootstrap() -> Any:
     x = np.arange(24.0).reshape(12, 2) ** 2

@@ -17,7 +17,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
     "docs/importance.md",
+    "docs/evaluate.md",
     "docs/privacy.md",
+    "docs/resample.md",
     "docs/mcmc.md",
     "docs/nested.md",
     "docs/results.md",
@@ -32,7 +34,7 @@ RUN = (
     "docs/start.md",
     *(
         f"docs/tutorials/{domain}.md"
-        for domain in ("importance", "mcmc", "nested", "privacy", "resample", "score", "walks")
+        for domain in ("evaluate", "importance", "mcmc", "nested", "privacy", "resample", "score", "walks")
     ),
 )
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

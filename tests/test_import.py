@@ -10,7 +10,7 @@ from child_processes import child, output
 
 import fermiac as fm
 
-DOMAINS = ("importance", "mcmc", "nested", "privacy", "resample", "score", "walks")
+DOMAINS = ("evaluate", "importance", "mcmc", "nested", "privacy", "resample", "score", "walks")
 LAZY = (*DOMAINS, "executor", "plotting", "special")
 
 

@@ -19,7 +19,7 @@ LAYERS = [
     {"diagnostics"},
     {"results"},
     {"runs"},
-    {"importance", "mcmc", "nested", "privacy", "resample", "score", "walks"},
+    {"evaluate", "importance", "mcmc", "nested", "privacy", "resample", "score", "walks"},
     {"plotting"},
     {"cli"},
 ]

@@ -25,6 +25,7 @@ from fermiac.runs.checkpoint import Checkpoint
 
 if _TYPE_CHECKING:
     from fermiac import (
+        evaluate,
         importance,
         mcmc,
         nested,
@@ -39,7 +40,7 @@ if _TYPE_CHECKING:
 
 _config.check_isa()
 
-_DOMAINS = ("importance", "mcmc", "nested", "privacy", "resample", "score", "walks")
+_DOMAINS = ("evaluate", "importance", "mcmc", "nested", "privacy", "resample", "score", "walks")
 #: Modules that are imported on first use.
 _LAZY = {name: f"fermiac.{name}" for name in (*_DOMAINS, "plotting", "special")} | {
     "executor": "fermiac.runs.executor"
@@ -60,6 +61,7 @@ __all__ = [
     "diagnostics",
     "distributions",
     "errors",
+    "evaluate",
     "executor",
     "get_num_threads",
     "importance",

@@ -34,6 +34,10 @@ METHODS = {
         "State", "StopWhen",
     },
     "fermiac.nested": {"start", "Sampler", "SurrogateReport"},
+    "fermiac.evaluate": {"AreaDifference", "AreaEstimate", "ModelTest"},
+    "fermiac.resample": {
+        "start", "Bootstrap", "Interval", "Jackknife", "PermutationTest",
+    },
     "fermiac.score": {
         "integrators", "load_score", "start", "Calibration", "ClassifierTraining", "Integrator",
         "IntrinsicDimension", "LangevinGibbs", "LevelEstimate", "LevelHistogram", "LevelRegression",

@@ -225,6 +225,61 @@ def test_forms_of_a_statistic_agree() -> None:
         assert ours.estimate == pytest.approx(other.estimate, rel=1e-12)
 
 
+def _cells(truth: Array, guess: Array) -> tuple[Any, Any, Any, Any]:
+    tp, fp = (truth * guess).sum(1), ((1 - truth) * guess).sum(1)
+    fn, tn = (truth * (1 - guess)).sum(1), ((1 - truth) * (1 - guess)).sum(1)
+    return tp, fp, fn, tn
+
+
+def _mcc(truth: Array, guess: Array) -> Any:
+    tp, fp, fn, tn = _cells(truth, guess)
+    return (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+
+
+def _kappa(truth: Array, guess: Array) -> Any:
+    tp, fp, fn, tn = _cells(truth, guess)
+    n = tp + fp + fn + tn
+    chance = ((tp + fp) * (tp + fn) + (fn + tn) * (fp + tn)) / n**2
+    return ((tp + tn) / n - chance) / (1 - chance)
+
+
+def _spearman(x: Array, y: Array) -> Any:
+    from scipy.stats import spearmanr
+
+    return [spearmanr(a, b).statistic for a, b in zip(x, y, strict=True)]
+
+
+def test_statistics_of_confusion_tables_and_ranks() -> None:
+    stream = fm.random.Stream(8)
+    truth = np.asarray(stream.uniform(60) < 0.5, float)
+    guess = np.where(stream.uniform(60) < 0.8, truth, 1 - truth)
+    functions: dict[str, Any] = {
+        "accuracy": lambda t, g: (t == g).mean(1),
+        "precision": lambda t, g: _cells(t, g)[0] / g.sum(1),
+        "recall": lambda t, g: _cells(t, g)[0] / t.sum(1),
+        "f1": lambda t, g: 2 * _cells(t, g)[0] / (t.sum(1) + g.sum(1)),
+        "mcc": _mcc,
+        "kappa": _kappa,
+    }
+    common: dict[str, Any] = {"n_resamples": 40, "rng": 2, "method": "percentile"}
+    for name, function in functions.items():
+        ours = bootstrap((truth, guess), name, exact=False, **common)
+        other = bootstrap((truth, guess), function, paired=True, **common)
+        np.testing.assert_allclose(ours.replicates, other.replicates, rtol=1e-12)
+        r = bootstrap((truth, guess), name, rng=0, n_resamples=2000)
+        assert r.method == ("wilson" if name == "accuracy" else "studentised")
+        assert r.lower < r.estimate < r.upper
+        j = fm.resample.jackknife((truth, guess), name)
+        rough = 59 * (j.estimate - j.values)
+        np.testing.assert_allclose(rough, j.influence, atol=0.05 * np.abs(rough).max())
+    x, y = np.round(draws(25), 1), np.round(draws(25, seed=2), 1)
+    ours = bootstrap((x, y), "spearman", **common)
+    other = bootstrap((x, y), _spearman, paired=True, **common)
+    np.testing.assert_allclose(ours.replicates, other.replicates, rtol=1e-12)
+    with pytest.raises(ArgumentError, match="truth"):
+        bootstrap((x, y), "f1", rng=0)
+
+
 def test_columns_share_their_resamples() -> None:
     x = np.stack([draws(30), draws(30, seed=2)], axis=1)
     r = bootstrap(x, "mean", n_resamples=200, exact=False, rng=1)

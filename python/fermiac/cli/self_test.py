@@ -121,6 +121,14 @@ def _resample() -> list[Answer]:
     ]
 
 
+def _evaluate() -> list[Answer]:
+    y = [1, 1, 1, 1, 0, 0, 0, 0, 0]
+    first = [0.9, 0.8, 0.35, 0.6, 0.1, 0.4, 0.35, 0.7, 0.2]
+    second = [0.7, 0.9, 0.3, 0.5, 0.6, 0.4, 0.1, 0.3, 0.55]
+    p = fm.evaluate.auc_difference(y, first, second).pvalue
+    return [Answer("p-value of two areas", p, 0.5856345253, 1e-9)]
+
+
 def _score() -> list[Answer]:
     model = fm.score.GaussianMixture([1.0], [[1.0, 2.0]], [0.25 * np.eye(2)])
     sigmas = np.append(np.geomspace(10.0, 0.01, 80), 0.0)
@@ -162,6 +170,7 @@ CHECKS: dict[str, Callable[[], list[Answer]]] = {
     "nested": _nested,
     "privacy": _privacy,
     "resample": _resample,
+    "evaluate": _evaluate,
     "score": _score,
     "threads": _threads,
     "files": _files,

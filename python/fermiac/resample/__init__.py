@@ -6,7 +6,7 @@ from fermiac.resample.api import bootstrap
 from fermiac.resample.jackknife import Jackknife, jackknife
 from fermiac.resample.permutation import PermutationTest, permutation_test
 from fermiac.resample.result import Bootstrap, Interval
-from fermiac.resample.statistics import Quantile, Statistic, TrimmedMean
+from fermiac.resample.statistics import Quantile, TrimmedMean
 from fermiac.runs.background import starter as _starter
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "Jackknife",
     "PermutationTest",
     "Quantile",
-    "Statistic",
     "TrimmedMean",
     "bootstrap",
     "jackknife",

@@ -51,11 +51,13 @@ def bootstrap(
     statistic : str, Statistic or callable, default "mean"
         Of one sample: ``"mean"``, ``"var"``, ``"sd"``, ``"median"``, ``"iqr"``, ``"mad"``,
         ``"trimmed_mean"``, ``"skewness"``, ``"kurtosis"``, `Quantile`, `TrimmedMean`; each column
-        is an output. Of pairs ``(x, y)``: ``"pearson"``, ``"cov"``, ``"ratio_of_means"``. Of two
-        samples ``(a, b)``: ``"mean_difference"``, ``"mean_ratio"``, ``"cohen_d"``, ``"welch_t"``,
-        and ``"auc"``, the probability that an observation of a is above one of b. A callable takes
-        a batch of resamples, ``f(batch)`` with shape (b, n) or (b, n, d), several for several
-        samples, and returns (b,) or (b, k).
+        is an output. Of pairs ``(x, y)``: ``"pearson"``, ``"spearman"``, ``"cov"``,
+        ``"ratio_of_means"``. Of pairs (truth, guess) of 0 and 1: ``"accuracy"``, ``"precision"``,
+        ``"recall"``, ``"f1"``, ``"mcc"``, ``"kappa"``. Of two samples ``(a, b)``:
+        ``"mean_difference"``, ``"mean_ratio"``, ``"cohen_d"``, ``"welch_t"``, and ``"auc"``, the
+        probability that an observation of a is above one of b. A callable takes a batch of
+        resamples, ``f(batch)`` with shape (b, n) or (b, n, d), several for several samples, and
+        returns (b,) or (b, k).
     n_resamples : int, default 9999
         The number of resamples. None is drawn where the law of the statistic is known.
     method : str, default "auto"
@@ -63,8 +65,9 @@ def bootstrap(
         widened for few observations; ``"bca"`` [3]_; ``"studentised"``, from the standard error of
         each resample on a scale that stabilises the variance (log for variances, artanh for
         correlations, logit for areas); ``"order"``, between order statistics, for quantiles [4]_
-        [5]_; ``"wilson"`` [6]_, for means of zeros and ones. ``"auto"`` takes ``"order"`` for
-        quantiles, ``"wilson"`` for proportions, ``"studentised"`` where it holds, else ``"bca"``.
+        [5]_; ``"wilson"`` [6]_, for means of zeros and ones and for accuracies. ``"auto"`` takes
+        ``"order"`` for quantiles, ``"wilson"`` for proportions, ``"studentised"`` where it holds,
+        else ``"bca"``.
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
     paired : bool, default False
@@ -135,7 +138,7 @@ def bootstrap(
     .. [4] T. P. Hettmansperger, S. J. Sheather, "Confidence intervals based on interpolated order
        statistics", Statistics & Probability Letters, 1986, doi:10.1016/0167-7152(86)90021-0.
     .. [5] J. Nyblom, "Note on interpolated order statistics", Statistics & Probability Letters,
-       1992, doi:10.1016/0167-7152(92)90076-H.
+       1992.
     .. [6] E. B. Wilson, "Probable inference, the law of succession, and statistical inference",
        Journal of the American Statistical Association, 1927, doi:10.1080/01621459.1927.10502953.
     .. [7] D. B. Rubin, "The Bayesian bootstrap", Annals of Statistics, 1981,

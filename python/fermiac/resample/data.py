@@ -160,6 +160,13 @@ def take(
             raise ArgumentError(
                 f"{name}: {len(sample)} observations given; {least} are needed at least{of}"
             )
+    if statistic is not None and statistic.of_cells:
+        for name, sample in zip(names, samples, strict=False):
+            if not ((sample == 0) | (sample == 1)).all():
+                raise ArgumentError(
+                    f"{name}: {statistic.name!r} takes pairs (truth, guess) of 0 and 1, or False "
+                    "and True"
+                )
     if statistic is not None and statistic.core == "ratio_of_means" and not samples[1].any():
         raise ArgumentError("x: all denominators are zero; others are needed")
     units = units_of([len(samples[0])] if paired else [len(s) for s in samples], levels, groups)
@@ -229,7 +236,7 @@ def _labels(name: str, given: Any, sizes: list[int]) -> Codes | None:
         )
     codes, first = [], 0
     for part, size in zip(parts, sizes, strict=True):
-        items = part if hasattr(part, "dtype") else listed(part, 2**40)
+        items = part if hasattr(part, "dtype") else listed(part, size)
         labels = taken(name, items if items is not None else part)
         if labels.shape != (size,) or labels.dtype.kind not in "biufUSO":
             raise ArgumentError(

@@ -17,7 +17,7 @@ from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
-from fermiac._base.validate import RngLike, choice, key_of, whole, yes
+from fermiac._base.validate import RngLike, choice, key_of, taken, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.resample import permutation_laws as laws
 from fermiac.resample.data import Data, Labels, OnNan, take
@@ -333,7 +333,7 @@ def _codes(data: Data, kind: str, blocks: Any) -> NDArray[np.int64] | None:
     parts = list(blocks) if isinstance(blocks, tuple) and len(sizes) > 1 else [blocks]
     labels: list[Any] = []
     for part, size in zip(parts, sizes, strict=False):
-        array = np.asarray(part)
+        array = taken("blocks", part)
         if array.shape != (size,):
             labels = []
             break

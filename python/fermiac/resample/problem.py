@@ -176,7 +176,7 @@ class Problem:
             )
         refused = {
             "order": None if quantile and data.plain else "quantiles of whole samples",
-            "wilson": None if self._is_proportion() else "means of zeros and ones",
+            "wilson": None if self._is_proportion() else "means of zeros and ones, and accuracies",
             "studentised": None if influence else "statistics with an influence function: 'mean', "
             "'var', 'sd', 'pearson', 'auc' and others",
         }  # fmt: skip
@@ -188,12 +188,10 @@ class Problem:
         return name
 
     def _is_proportion(self) -> bool:
-        if not (
-            isinstance(self.statistic, Statistic)
-            and self.statistic.core == "mean"
-            and self.data.plain
-        ):
+        if not (isinstance(self.statistic, Statistic) and self.data.plain):
             return False
+        if self.statistic.core != "mean":
+            return self.statistic.core == "accuracy"
         sample = self.data.samples[0]
         return bool(((sample == 0) | (sample == 1)).all())
 

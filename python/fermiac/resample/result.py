@@ -30,7 +30,20 @@ Array = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """A confidence interval."""
+    """A confidence interval.
+
+    Attributes
+    ----------
+    low, high : float or ndarray, shape (k,)
+        Its ends.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> low, high = fm.resample.bootstrap([0, 1, 1, 0, 1, 1], "mean", rng=0).confidence_interval
+    >>> round(low, 4), round(high, 4)
+    (0.3, 0.9032)
+    """
 
     low: float | Array
     high: float | Array
@@ -286,6 +299,8 @@ class Bootstrap(Result):
         >>> abs(v.upper - r.upper**2) < 1e-12
         True
         """
+        if not callable(g):
+            raise ArgumentError(f"g: {shown(g)} given; a callable is needed")
         if not len(self.replicates):
             raise ArgumentError(
                 "transform: there are no replicates, as the law is known exactly; extend the "

@@ -27,6 +27,8 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+#: Statistics of a confusion table.
+CELLS = ("accuracy", "precision", "recall", "f1", "mcc", "kappa")
 StatisticName: TypeAlias = Literal[
     "mean",
     "var",
@@ -38,8 +40,15 @@ StatisticName: TypeAlias = Literal[
     "skewness",
     "kurtosis",
     "pearson",
+    "spearman",
     "cov",
     "ratio_of_means",
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "mcc",
+    "kappa",
     "auc",
     "mean_difference",
     "mean_ratio",
@@ -82,19 +91,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Statistic:
-    """A named statistic, which the core computes from data and weights.
-
-    Parameters
-    ----------
-    name : str
-        Its name.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> isinstance(fm.resample.Quantile(0.9), fm.resample.Statistic)
-    True
-    """
+    """A named statistic, which the core computes from data and weights."""
 
     name: str
     core: str = field(repr=False, default="")
@@ -107,6 +104,11 @@ class Statistic:
     moment: int = field(repr=False, default=0)
     #: The fewest observations of a sample.
     least: int = field(repr=False, default=2)
+
+    @property
+    def of_cells(self) -> bool:
+        """Whether it is a statistic of a confusion table."""
+        return self.core in CELLS
 
     @property
     def quantile(self) -> float | None:
@@ -163,8 +165,8 @@ class TrimmedMean(Statistic):
 
     References
     ----------
-    .. [1] J. W. Tukey, D. H. McLaughlin, "Less vulnerable confidence and significance procedures
-       for location based on a single sample", Sankhya A, 1963.
+    .. [1] S. M. Stigler, "The asymptotic distribution of the trimmed mean", Annals of Statistics,
+       1973, doi:10.1214/aos/1176342412.
 
     Examples
     --------
@@ -212,6 +214,18 @@ STATISTICS: Strategies[Statistic] = Strategies(
         "skewness": _statistic("skewness", studentised=False, moment=6, least=4),
         "kurtosis": _statistic("kurtosis", studentised=False, moment=8, least=4),
         "pearson": _statistic("pearson", "pairs", "artanh", least=4, moment=4),
+        "spearman": _statistic("spearman", "pairs", studentised=False, least=4, moment=0),
+        **{
+            name: _statistic(name, "pairs", scale, moment=0, least=4)
+            for name, scale in (
+                ("accuracy", "logit"),
+                ("precision", "logit"),
+                ("recall", "logit"),
+                ("f1", "logit"),
+                ("mcc", "artanh"),
+                ("kappa", "artanh"),
+            )
+        },
         "cov": _statistic("cov", "pairs", least=3, moment=4),
         "ratio_of_means": _statistic("ratio_of_means", "pairs"),
         "auc": _statistic("auc", "two", "logit", moment=0),

@@ -1,8 +1,10 @@
 //! Statistics as functions of weights, with the influence of each observation.
 
 mod area;
+mod cells;
 mod moments;
 mod order;
+mod ranks;
 mod two_samples;
 
 use fermiac_base::{Error, Result};
@@ -57,6 +59,18 @@ pub fn statistics(
         ("pearson", [], [x, y]) => Ok(vec![Box::new(moments::Product::new(x, y, true))]),
         ("cov", [], [x, y]) => Ok(vec![Box::new(moments::Product::new(x, y, false))]),
         ("ratio_of_means", [], [x, y]) => Ok(vec![Box::new(moments::Ratio::new(x, y))]),
+        ("spearman", [], [x, y]) => Ok(vec![Box::new(ranks::Spearman::new(x, y))]),
+        ("accuracy" | "precision" | "recall" | "f1" | "mcc" | "kappa", [], [truth, guess]) => {
+            let form = match name {
+                "accuracy" => cells::Form::Accuracy,
+                "precision" => cells::Form::Precision,
+                "recall" => cells::Form::Recall,
+                "f1" => cells::Form::F1,
+                "mcc" => cells::Form::Mcc,
+                _ => cells::Form::Kappa,
+            };
+            Ok(vec![Box::new(cells::Cells::new(truth, guess, form))])
+        }
         ("auc", [], [x, first]) => Ok(vec![Box::new(area::Area::new(x, first))]),
         ("mean_difference", [], [x, first]) => {
             Ok(vec![Box::new(two_samples::Means::new(x, first, two_samples::Form::Difference))])

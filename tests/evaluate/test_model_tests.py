@@ -1,0 +1,92 @@
+"""Tests of models: reference values, level."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fermiac as fm
+from fermiac.errors import ArgumentError
+from fermiac.evaluate import cochran_q, five_by_two_cv, mcnemar, resampled_ttest
+
+
+def test_reference_values() -> None:
+    table = [[794, 86], [150, 570]]
+    assert mcnemar(table, method="exact").pvalue == pytest.approx(3.71593614e-5, rel=1e-8)
+    assert mcnemar(table).pvalue == pytest.approx(2.89338952e-5, rel=1e-8)
+    assert mcnemar(table, method="chi2").statistic == pytest.approx(64**2 / 236)
+    rows = ["110", "111", "100", "110", "010", "111", "100", "110", "111", "000"]
+    q = cochran_q([[int(c) for c in row] for row in rows])
+    assert q.statistic == pytest.approx(7.0, rel=1e-14)
+    assert q.pvalue == pytest.approx(0.0301973834, abs=1e-10)
+
+
+def test_tables_without_difference() -> None:
+    for method in ("mid-p", "exact", "chi2"):
+        assert mcnemar([[5, 0], [0, 5]], method=method).pvalue == 1.0
+        assert mcnemar([[5, 3], [3, 5]], method=method).pvalue == 1.0
+    assert cochran_q([[1, 1], [0, 0]]).pvalue == 1.0
+
+
+def test_cochran_of_two_models_is_mcnemar() -> None:
+    stream = fm.random.Stream(1)
+    right = np.asarray(stream.uniform((80, 2)) < [0.7, 0.5], int)
+    a, b = right.T
+    table = [[(a & b).sum(), (a & ~b & 1).sum()], [(~a & b & 1).sum(), ((1 - a) & (1 - b)).sum()]]
+    assert cochran_q(right).pvalue == pytest.approx(mcnemar(table, method="chi2").pvalue)
+
+
+def test_equal_models_are_rejected_at_the_level() -> None:
+    found: dict[str, list[float]] = {"mid-p": [], "exact": [], "cochran": []}
+    for key in range(600):
+        right = np.asarray(fm.random.Stream(key).uniform((100, 3)) < 0.7)
+        a, b = right[:, 0], right[:, 1]
+        table = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+        for method in ("mid-p", "exact"):
+            found[method].append(mcnemar(table, method=method).pvalue)
+        found["cochran"].append(cochran_q(right).pvalue)
+    level = {name: np.mean(np.array(p) <= 0.05) for name, p in found.items()}
+    # Three standard errors of a level of 0.05 in 600 data sets are 0.027.
+    assert 0.02 < level["mid-p"] < 0.077
+    assert level["exact"] < 0.077
+    assert level["exact"] <= level["mid-p"]
+    assert 0.02 < level["cochran"] < 0.077
+
+
+def test_splits() -> None:
+    from scipy.stats import ttest_1samp
+
+    d = np.array([0.02, 0.01, 0.03, -0.01, 0.02, 0.04, 0.0, 0.01, 0.03, 0.02])
+    t = resampled_ttest(d, test_train_ratio=1 / 9)
+    plain = ttest_1samp(d, 0.0)
+    assert t.statistic == pytest.approx(plain.statistic / np.sqrt(1 + 10 / 9))
+    folds = d.reshape(5, 2)
+    spread = ((folds - folds.mean(1, keepdims=True)) ** 2).sum(1)
+    f = five_by_two_cv(folds)
+    assert f.statistic == pytest.approx((folds**2).sum() / (2 * spread.sum()))
+    t = five_by_two_cv(folds, method="t")
+    assert t.statistic == pytest.approx(folds[0, 0] / np.sqrt(spread.mean()))
+    zero = np.zeros((5, 2))
+    assert five_by_two_cv(zero, method="t").pvalue == 1.0
+    assert five_by_two_cv(zero).pvalue == 1.0
+    assert resampled_ttest(zero[:, 0], test_train_ratio=0.1).pvalue == 1.0
+
+
+@pytest.mark.parametrize(
+    ("call", "argument"),
+    [
+        (mcnemar, [[1, 2]]),
+        (mcnemar, [[1, 2], [3, -1]]),
+        (mcnemar, [[1, 2], [3, 0.5]]),
+        (cochran_q, [[1], [0]]),
+        (cochran_q, [[1, 2], [0, 1]]),
+        (five_by_two_cv, [1.0, 2.0]),
+        (lambda d: resampled_ttest(d, test_train_ratio=0.1), [1.0]),
+        (lambda d: resampled_ttest(d, test_train_ratio=-0.1), [1.0, 2.0]),
+    ],
+)
+def test_wrong_arguments(call: Any, argument: Any) -> None:
+    with pytest.raises(ArgumentError):
+        call(argument)
