@@ -14,6 +14,8 @@ from fermiac.score.classifier import (
 )
 from fermiac.score.diffusers_scheduler import DiffusersScheduler
 from fermiac.score.exact import Empirical, Gaussian, GaussianMixture
+from fermiac.score.flow_times import FlowTimes, flow_shift
+from fermiac.score.flows import PartialTransport, transport
 from fermiac.score.gibbs import langevin_gibbs
 from fermiac.score.gibbs_result import LangevinGibbs, LevelHistogram
 from fermiac.score.gibbs_settings import (
@@ -27,6 +29,7 @@ from fermiac.score.guidance import Guidance, GuidedModel, guided
 from fermiac.score.guided_result import Guided
 from fermiac.score.integration import integrate, sample
 from fermiac.score.integrator import Integrator, Langevin
+from fermiac.score.interpolants import ExactInterpolant, FlowModel, Interpolant
 from fermiac.score.intrinsic import IntrinsicDimension, intrinsic_dimension
 from fermiac.score.inverse import observed, posterior
 from fermiac.score.inverse_methods import (
@@ -64,12 +67,16 @@ __all__ = [
     "DiffPIR",
     "DiffusersScheduler",
     "Empirical",
+    "ExactInterpolant",
+    "FlowModel",
+    "FlowTimes",
     "Gaussian",
     "GaussianMixture",
     "Guidance",
     "Guided",
     "GuidedModel",
     "Integrator",
+    "Interpolant",
     "IntrinsicDimension",
     "InverseMethod",
     "Langevin",
@@ -86,6 +93,7 @@ __all__ = [
     "OUStep",
     "Observation",
     "PartialSolution",
+    "PartialTransport",
     "Particles",
     "PiGDM",
     "RePaint",
@@ -99,6 +107,7 @@ __all__ = [
     "Unmasked",
     "exponential",
     "first_hitting",
+    "flow_shift",
     "guided",
     "integrate",
     "intrinsic_dimension",
@@ -119,6 +128,7 @@ __all__ = [
     "svdd",
     "train_noise_classifier",
     "train_score",
+    "transport",
     "vp_uniform",
 ]
 __all__ += methods.__all__
@@ -137,6 +147,7 @@ start = _starter(
     svdd,
     train_noise_classifier,
     train_score,
+    transport,
 )
 
 
