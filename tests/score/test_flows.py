@@ -117,6 +117,9 @@ def test_noise_has_addresses() -> None:
     whole = fm.score.transport(flow, x0, 20, 0.3, rng=5)
     part = fm.score.transport(flow, x0[6:], 20, 0.3, rng=5, first_row=6)
     np.testing.assert_allclose(part, whole[6:], rtol=1e-10)
+    path = fm.score.transport(flow, x0, 20, 0.3, return_trajectory=True, rng=5)
+    assert path.shape == (21, 10, 2)
+    np.testing.assert_array_equal(path[[0, -1]], [x0, whole])
     assert np.round(whole[0], 8).tolist() == PINNED
 
 

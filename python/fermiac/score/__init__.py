@@ -15,6 +15,7 @@ from fermiac.score.classifier import (
 from fermiac.score.diffusers_scheduler import DiffusersScheduler
 from fermiac.score.exact import Empirical, Gaussian, GaussianMixture
 from fermiac.score.flow_times import FlowTimes, flow_shift
+from fermiac.score.flow_training import TrainedFlow, reflow, train_flow
 from fermiac.score.flows import PartialTransport, transport
 from fermiac.score.gibbs import langevin_gibbs
 from fermiac.score.gibbs_result import LangevinGibbs, LevelHistogram
@@ -102,6 +103,7 @@ __all__ = [
     "Solution",
     "Stepper",
     "Threshold",
+    "TrainedFlow",
     "TrainedScore",
     "Training",
     "Unmasked",
@@ -119,6 +121,7 @@ __all__ = [
     "poly_t",
     "polyexponential",
     "posterior",
+    "reflow",
     "sample",
     "sample_power",
     "searched",
@@ -126,6 +129,7 @@ __all__ = [
     "steer",
     "stepper",
     "svdd",
+    "train_flow",
     "train_noise_classifier",
     "train_score",
     "transport",
@@ -145,6 +149,7 @@ start = _starter(
     searched,
     steer,
     svdd,
+    train_flow,
     train_noise_classifier,
     train_score,
     transport,

@@ -53,6 +53,7 @@ def transport(
     reverse: bool = False,
     *,
     return_log_change: bool = False,
+    return_trajectory: bool = False,
     rng: RngLike = None,
     first_row: int = 0,
     progress: bool | Report | None = None,
@@ -79,6 +80,8 @@ def transport(
     return_log_change : bool, default False
         Return the change of log-density along each path too, minus the integral of the divergence.
         Needs a model with a divergence, and no diffusion.
+    return_trajectory : bool, default False
+        Return the points at all times instead of the last, (n_steps + 1, n, d).
     rng : int, SeedSequence, Generator or None
         The seed of the noise. The noise of a row depends on the seed, the row and the step alone.
     first_row : int, default 0
@@ -88,7 +91,7 @@ def transport(
 
     Returns
     -------
-    ndarray, shape (n, d)
+    ndarray, shape (n, d), or (n_steps + 1, n, d) with `return_trajectory`
         The points; with `return_log_change` a pair of them and of the changes, (n,).
 
     Raises
@@ -138,11 +141,12 @@ def transport(
         raise ArgumentError(
             "return_log_change: it needs a model with a divergence, and no diffusion"
         )
+    keep_path = yes("return_trajectory", return_trajectory)
     key, first = key_of(rng), whole("first_row", first_row, 0, 2**48)
     times = np.linspace(0.0, 1.0, n + 1)
     if backwards:
         times = times[::-1]
-    change = np.zeros(len(x))
+    change, path = np.zeros(len(x)), [x]
     with reporter(progress, "transport", "steps") as report:
         at = float(times[0])
         try:
@@ -155,12 +159,15 @@ def transport(
                     z = _core.score_noise(key, INTEGRATE, first, len(x), i, x.shape[1], 0)[0]
                     x = _maruyama(model, x, t, to, amount, z)
                 at = to
+                if keep_path:
+                    path.append(x)
                 if report is not None:
                     report(i + 1, n)
         except KeyboardInterrupt as stop:
             stop.partial_result = PartialTransport(x, at)  # type: ignore[attr-defined]
             raise
-        result = (x, change) if with_change else x
+        points = np.stack(path) if keep_path else x
+        result = (points, change) if with_change else points
         finish(report, n, result)
     return result
 
