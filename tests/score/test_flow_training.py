@@ -14,7 +14,13 @@ from fermiac.errors import ArgumentError
 Array = NDArray[np.float64]
 FIRST = fm.score.Gaussian([0.0, 0.0], 0.2)
 LAST = fm.score.GaussianMixture([0.5, 0.5], [[2.0, 1.5], [2.0, -1.5]], 0.1)
-SMALL: dict[str, Any] = {"width": 32, "n_blocks": 2, "n_steps": 400, "batch_size": 128, "learning_rate": 3e-3}
+SMALL: dict[str, Any] = {
+    "width": 32,
+    "n_blocks": 2,
+    "n_steps": 400,
+    "batch_size": 128,
+    "learning_rate": 3e-3,
+}
 
 
 def bend(flow: Any, x0: Array) -> float:
