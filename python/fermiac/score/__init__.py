@@ -14,6 +14,9 @@ from fermiac.score.classifier import (
 )
 from fermiac.score.diffusers_scheduler import DiffusersScheduler
 from fermiac.score.exact import Empirical, Gaussian, GaussianMixture
+from fermiac.score.flow_times import FlowTimes, flow_shift
+from fermiac.score.flow_training import TrainedFlow, reflow, train_flow
+from fermiac.score.flows import PartialTransport, transport
 from fermiac.score.gibbs import langevin_gibbs
 from fermiac.score.gibbs_result import LangevinGibbs, LevelHistogram
 from fermiac.score.gibbs_settings import (
@@ -27,6 +30,7 @@ from fermiac.score.guidance import Guidance, GuidedModel, guided
 from fermiac.score.guided_result import Guided
 from fermiac.score.integration import integrate, sample
 from fermiac.score.integrator import Integrator, Langevin
+from fermiac.score.interpolants import ExactInterpolant, FlowModel, Interpolant
 from fermiac.score.intrinsic import IntrinsicDimension, intrinsic_dimension
 from fermiac.score.inverse import observed, posterior
 from fermiac.score.inverse_methods import (
@@ -65,12 +69,16 @@ __all__ = [
     "DiffPIR",
     "DiffusersScheduler",
     "Empirical",
+    "ExactInterpolant",
+    "FlowModel",
+    "FlowTimes",
     "Gaussian",
     "GaussianMixture",
     "Guidance",
     "Guided",
     "GuidedModel",
     "Integrator",
+    "Interpolant",
     "IntrinsicDimension",
     "InverseMethod",
     "Langevin",
@@ -87,6 +95,7 @@ __all__ = [
     "OUStep",
     "Observation",
     "PartialSolution",
+    "PartialTransport",
     "Particles",
     "PiGDM",
     "RePaint",
@@ -96,11 +105,13 @@ __all__ = [
     "Solution",
     "Stepper",
     "Threshold",
+    "TrainedFlow",
     "TrainedScore",
     "Training",
     "Unmasked",
     "exponential",
     "first_hitting",
+    "flow_shift",
     "guided",
     "integrate",
     "intrinsic_dimension",
@@ -112,6 +123,7 @@ __all__ = [
     "poly_t",
     "polyexponential",
     "posterior",
+    "reflow",
     "sample",
     "sample_power",
     "searched",
@@ -119,8 +131,10 @@ __all__ = [
     "steer",
     "stepper",
     "svdd",
+    "train_flow",
     "train_noise_classifier",
     "train_score",
+    "transport",
     "vp_uniform",
 ]
 __all__ += methods.__all__
@@ -137,8 +151,10 @@ start = _starter(
     searched,
     steer,
     svdd,
+    train_flow,
     train_noise_classifier,
     train_score,
+    transport,
 )
 
 

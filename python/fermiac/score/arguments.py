@@ -31,6 +31,7 @@ from fermiac._base.validate import (
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import Checkpoint, Log
 from fermiac.score.adaptive import Adaptive
+from fermiac.score.flow_times import FlowTimes
 from fermiac.score.integrator import AnyIntegrator, Integrator
 from fermiac.score.methods import INTEGRATORS
 from fermiac.score.model import SLACK, Model, points_of, rows_of
@@ -272,6 +273,10 @@ class Call:
         self.y = np.empty((0, 0)) if self.on_device else rows_of("y0", self.tensor, model.dim)
 
     def _grid(self, sigmas: ArrayLike, n: int) -> Array:
+        if isinstance(sigmas, FlowTimes):
+            raise ArgumentError(
+                "sigmas: times of a flow model were given; noise levels are needed: pass .levels"
+            )
         grid = np.ascontiguousarray(numbers("sigmas", to_numpy(sigmas)))
         if grid.ndim not in (1, 2) or grid.shape[-1] < 2 or (grid.ndim == 2 and len(grid) != n):
             raise ArgumentError(

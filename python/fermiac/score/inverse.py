@@ -282,6 +282,8 @@ def observed(
     ----------
     .. [1] J. Song, A. Vahdat, M. Mardani, J. Kautz, "Pseudoinverse-guided diffusion models for
        inverse problems", ICLR, 2023, https://openreview.net/forum?id=9_gsMA8MRKQ.
+    .. [2] B. Boys, M. Girolami, J. Pidstrigach, S. Reich, A. Mosca, O. D. Akyildiz, "Tweedie moment
+       projected diffusions for inverse problems", 2023, arXiv:2310.06721.
 
     Examples
     --------

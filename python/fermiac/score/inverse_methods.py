@@ -45,6 +45,11 @@ class InverseMethod:
 
     An argument that takes a method also takes its name.
 
+    References
+    ----------
+    .. [1] H. Chung, J. Kim, M. T. McCann, M. L. Klasky, J. C. Ye, "Diffusion posterior sampling for
+       general noisy inverse problems", ICLR, 2023, arXiv:2209.14687.
+
     Examples
     --------
     >>> import fermiac as fm
@@ -222,6 +227,8 @@ class PiGDM(InverseMethod):
     ----------
     .. [1] J. Song, A. Vahdat, M. Mardani, J. Kautz, "Pseudoinverse-guided diffusion models for
        inverse problems", ICLR, 2023, https://openreview.net/forum?id=9_gsMA8MRKQ.
+    .. [2] A. Pokle, M. J. Muckley, R. T. Q. Chen, B. Karrer, "Training-free linear image inverses
+       via flows", 2023, arXiv:2310.04432.
 
     Examples
     --------

@@ -26,6 +26,11 @@ Array = NDArray[np.float64]
 class Observation:
     """Base class of the observations.
 
+    References
+    ----------
+    .. [1] B. Kawar, M. Elad, S. Ermon, J. Song, "Denoising diffusion restoration models", 2022,
+       arXiv:2201.11793.
+
     Examples
     --------
     >>> import fermiac as fm
@@ -73,8 +78,8 @@ class Linear(Observation):
 
     References
     ----------
-    .. [1] J. Song, A. Vahdat, M. Mardani, J. Kautz, "Pseudoinverse-guided diffusion models for
-       inverse problems", ICLR, 2023, https://openreview.net/forum?id=9_gsMA8MRKQ.
+    .. [1] B. Kawar, M. Elad, S. Ermon, J. Song, "Denoising diffusion restoration models", 2022,
+       arXiv:2201.11793.
 
     Examples
     --------

@@ -463,10 +463,14 @@ def steer(
     grid = levels_of(model, n_steps, schedule, sigma_range)
     moves = Tilted(
         model,
-        lambda y, x, s: checked("potential", potential(y, x, s), len(y), minus_infinity=True),
+        lambda y, x, s: checked(
+            "potential", _called("potential", potential, y, x, s), len(y), minus_infinity=True
+        ),
         None
         if gradient is None
-        else lambda y, x, s: checked_rows("gradient", gradient(y, x, s), y.shape),
+        else lambda y, x, s: checked_rows(
+            "gradient", _called("gradient", gradient, y, x, s), y.shape
+        ),
         proposal=led,
         kind=kind,
         base=wanted,
@@ -488,6 +492,15 @@ def steer(
         settings=settings,
         bias=() if exact else (STEPS_BIAS,),
     )
+
+
+def _called(name: str, function: Potential, y: Array, x: Array, s: float) -> ArrayLike:
+    """Return what a user's function gives; it may write to its copies."""
+    try:
+        return function(y.copy(), x.copy(), s)
+    except Exception as error:
+        error.add_note(f"in the {name} of {len(y)} points at level {s:g}")
+        raise
 
 
 def _base(base: str | None, exact: bool) -> str:

@@ -1,0 +1,196 @@
+"""Tables of what steered draws miss: guidance, and draws given an observation, on exact laws.
+
+``python -m benches.score.table_steering`` prints both tables of the documentation. The laws are
+mixtures of normal laws, so that every tilted law and every posterior is known: by quadrature in one
+dimension, in closed form for a linear observation. It takes a few minutes on one core.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fermiac as fm
+
+Array = NDArray[np.float64]
+
+#: Guidance: the models and the range of the levels.
+WIDE, NARROW = fm.score.Gaussian([0.0], 1.0), fm.score.Gaussian([1.0], 0.25)
+TWO = fm.score.GaussianMixture([0.5, 0.5], [[-2.0], [1.0]], 0.25)
+FOUR = fm.score.GaussianMixture([0.25] * 4, [[-2.0], [1.0], [2.5], [4.0]], 0.25)
+RANGE = 0.01, 80.0
+N_GUIDED, N_PARTICLES = 20_000, 20_000
+#: Posteriors: coordinates, modes and numbers observed.
+PROBLEMS = ((2, 3, 1), (8, 6, 3), (64, 6, 3))
+N_DRAWS, N_STEPS, N_SEEDS = 1000, 100, 3
+NOISE = 0.3
+METHODS: dict[str, tuple[Any, int]] = {
+    "DPS, ζ = 0.3": (fm.score.DPS(0.3), 1),
+    "DPS, ζ = 1": (fm.score.DPS(1.0), 1),
+    "ΠGDM": (fm.score.PiGDM(), 1),
+    "TMPD": (fm.score.TMPD(), 1),
+    "DDRM": (fm.score.DDRM(), 1),
+    "DAPS": (fm.score.DAPS(), 5),
+    "DiffPIR": (fm.score.DiffPIR(), 1),
+    "particles": (fm.score.Particles(), 1),
+}
+
+
+def tilted(conditional: Any, unconditional: Any, w: float) -> tuple[float, float, float]:
+    """Return the left mode's weight, the mean and the sd of p_c^w p_u^(1-w), by quadrature."""
+    x = np.linspace(-15.0, 15.0, 60_001)
+    log_density = w * conditional.log_density(x[:, None], 0.0)
+    log_density += (1 - w) * unconditional.log_density(x[:, None], 0.0)
+    p = np.exp(log_density - log_density.max())
+    p /= p.sum()
+    mean = float(p @ x)
+    return float(p[x < -0.5].sum()), mean, math.sqrt(float(p @ (x - mean) ** 2))
+
+
+def guided(conditional: Any, unconditional: Any, w: float) -> tuple[float, float, float]:
+    """Return the same numbers of draws of classifier-free guidance."""
+    model = fm.score.guided(conditional, unconditional, scale=w)
+    x = fm.score.sample(model, N_GUIDED, 1, 100, "heun", sigma_range=RANGE, rng=0)[:, 0]
+    return float(np.mean(x < -0.5)), float(x.mean()), float(x.std())
+
+
+def weighted(conditional: Any, unconditional: Any, w: float) -> tuple[Array, Array]:
+    """Return the left mode's weight, the mean and the sd of weighted particles, with errors."""
+    with warnings.catch_warnings():
+        # Averages of an indicator over uneven lines have heavy tails, which is told.
+        warnings.simplefilter("ignore", fm.errors.FermiacWarning)
+        s = fm.score.sample_power(
+            conditional, unconditional, w, N_PARTICLES, sigma_range=RANGE, rng=0, progress=False
+        )
+        mean = s.expect(lambda x: x).mean[0]
+        e = s.expect(lambda x: np.column_stack([x < -0.5, x, (x - mean) ** 2]))
+    sd = math.sqrt(e.mean[2])
+    errors = [*e.stderr[:2], e.stderr[2] / (2 * sd)]
+    return np.array([*e.mean[:2], sd]), np.array(errors)
+
+
+def guidance_table() -> str:
+    """Return the table of guidance in Markdown."""
+    lines = [
+        "| laws, scale | | exact | guidance | `sample_power` |",
+        "|---|---|---|---|---|",
+    ]
+    names = ("left mode", "mean", "sd")
+    for laws, pair, shown in (
+        ("N(1, ¼) against N(0, 1)", (NARROW, WIDE), (1, 2)),
+        ("two modes against four", (TWO, FOUR), (0, 1, 2)),
+    ):
+        for w in (2.0, 4.0):
+            exact, wrong = tilted(*pair, w), guided(*pair, w)
+            found, errors = weighted(*pair, w)
+            for i in shown:
+                lines.append(
+                    f"| {laws}, {w:g} | {names[i]} | {exact[i]:.3f} | {wrong[i]:.3f} | "
+                    f"{found[i]:.3f} ± {errors[i]:.3f} |"
+                )
+    return "\n".join(lines)
+
+
+def problem(d: int, k: int, m: int) -> tuple[Any, Any, Array]:
+    """Return a mixture, an observation and what was observed.
+
+    It is the first of a sequence of random problems whose posterior has two modes, or three of as
+    many modes or more, with at least a tenth of the weight each.
+    """
+    wanted = 2 if k < 6 else 3
+    seed = 0
+    while True:
+        rng = np.random.default_rng(seed)
+        means = 2.0 * rng.standard_normal((k, d)) / math.sqrt(d / 2)
+        weights = rng.dirichlet(np.full(k, 5.0))
+        model = fm.score.GaussianMixture(weights, means, 0.1 + 0.3 * rng.random((k, d)))
+        o = fm.score.Linear(rng.standard_normal((m, d)) / math.sqrt(2), noise=NOISE)
+        truth = model.sample(1, rng=seed)[0]
+        y = o.matrix @ truth + NOISE * rng.standard_normal(m)
+        if np.count_nonzero(o.posterior_of(model, y)[0].weights > 0.1) >= wanted:
+            return model, o, y
+        seed += 1
+
+
+def errors_of(law: Any, x: Array, w: Array, seed: int) -> tuple[Array, float, float, float]:
+    """Return mode weights, the error of the mean, the ratio of sds and the sliced distance."""
+    modes = w @ law.responsibilities(x, 0.0)
+    exact = law.sample(4000, rng=100 + seed)
+    mean = w @ x
+    away = float(np.linalg.norm(mean - law.weights @ law.means))
+    spread = math.sqrt(float(w @ np.square(x - mean).sum(axis=1)))
+    ratio = spread / math.sqrt(float(np.square(exact - exact.mean(axis=0)).sum(axis=1).mean()))
+    axes = np.random.default_rng(0).standard_normal((x.shape[1], 64))
+    axes /= np.linalg.norm(axes, axis=0)
+    # As many points of equal weight, along each axis.
+    at = (np.arange(1000) + 0.5) / 1000
+    far = []
+    for axis in axes.T:
+        order = np.argsort(x @ axis)
+        reached = np.cumsum(w[order])
+        rows = order[np.minimum(np.searchsorted(reached, at), len(order) - 1)]
+        far.append((x[rows] @ axis - np.quantile(exact @ axis, at)) ** 2)
+    return modes, away, ratio, math.sqrt(float(np.mean(far)))
+
+
+def posterior_table() -> str:
+    """Return the table of posteriors in Markdown."""
+    lines = [
+        "| d | method | calls of the model | modes | error of the mean | sd / exact | distance |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for d, k, m in PROBLEMS:
+        model, o, y = problem(d, k, m)
+        law, _ = o.posterior_of(model, y)
+        shown = np.argsort(-law.weights)[: 2 if k < 6 else 3]
+
+        def row(name: str, calls: int, draw: Callable[[int], tuple[Array, Array]]) -> str:
+            found = [errors_of(law, *draw(seed), seed) for seed in range(N_SEEDS)]  # noqa: B023
+            modes, *rest = (np.mean([f[i] for f in found], axis=0) for i in range(4))
+            # The weights themselves stand in the row of exact draws.
+            modes = modes if calls else law.weights  # noqa: B023
+            words = " ".join(f"{modes[j]:.3f}".lstrip("0") for j in shown)  # noqa: B023
+            figures = " | ".join(f"{x:.2f}" for x in rest)
+            return f"| {d} | {name} | {calls or ''} | {words} | {figures} |"  # noqa: B023
+
+        def exact(seed: int) -> tuple[Array, Array]:
+            return law.sample(N_DRAWS, rng=seed), np.full(N_DRAWS, 1 / N_DRAWS)  # noqa: B023
+
+        lines.append(row("exact draws", 0, exact))
+        for name, (method, calls) in METHODS.items():
+
+            def draw(seed: int, method: Any = method) -> tuple[Array, Array]:
+                particles = isinstance(method, fm.score.Particles)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", fm.errors.WeightWarning)
+                    s = fm.score.posterior(
+                        model,  # noqa: B023
+                        o,  # noqa: B023
+                        y,  # noqa: B023
+                        2 * N_DRAWS if particles else N_DRAWS,
+                        method=method,
+                        n_steps=N_STEPS,
+                        sigma_range=(0.01, 40.0),
+                        rng=seed,
+                        progress=False,
+                    )
+                weights = (
+                    np.full(N_DRAWS, 1 / N_DRAWS)
+                    if s.log_weights is None
+                    else np.exp(s.log_weights - np.logaddexp.reduce(s.log_weights))
+                )
+                return s.draws, weights
+
+            lines.append(row(name, calls * N_STEPS, draw))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(guidance_table())
+    print()
+    print(posterior_table())
