@@ -15,6 +15,7 @@ from fermiac._base import layout as fit
 from fermiac._base.validate import RngLike
 from fermiac.errors import ArgumentError
 from fermiac.results import Sample
+from fermiac.results.arviz import MOST_NUMBERS
 
 if TYPE_CHECKING:
     from fermiac.targets.model import ModelTarget
@@ -23,8 +24,6 @@ __all__ = ["Chains", "adaptation", "known", "statistics"]
 
 Array = NDArray[np.float64]
 
-#: Log-likelihoods that are computed for ArviZ without being asked for: 100 MB at most.
-_MOST_NUMBERS = 12_500_000
 #: Draws from the prior of a model.
 _PRIOR_DRAWS = 1000
 #: The statistics that are flags, and those that are counts.
@@ -186,7 +185,7 @@ class Chains(Sample):
                 return None
             model, points = source
             size = sum(map(math.prod, model.log_likelihood_shapes.values()))
-            if size * points.shape[0] * points.shape[1] > _MOST_NUMBERS:
+            if size * points.shape[0] * points.shape[1] > MOST_NUMBERS:
                 return None
         model, points = self._model_and_points("log_likelihood")
         return dict(model.log_likelihood(points))
