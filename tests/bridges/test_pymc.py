@@ -207,6 +207,27 @@ def test_evidence_by_two_methods() -> None:
         fm.nested.sample(fm.targets.from_pymc(model), lambda u: u)
 
 
+def test_evidence_and_nested_points_go_to_arviz(model: Any, chains: Any) -> None:
+    import arviz as az
+
+    loo = az.loo(chains.to_arviz())
+    name = "elpd_loo" if "elpd_loo" in dir(loo) else "elpd"
+    sigma = np.array([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
+    nested = fm.nested.sample(model, n_live=200, rng=0)
+    for s in (nested, fm.importance.evidence(model, rng=0).sample):
+        data = s.to_arviz()
+        # Of the resampled points, in their order.
+        theta = s.resample(rng=0)["theta"]
+        wanted = -0.5 * ((Y - theta) / sigma) ** 2 - np.log(sigma) - 0.5 * np.log(2 * np.pi)
+        found = data["log_likelihood"]["y"]
+        np.testing.assert_allclose(found.values[0], wanted, rtol=1e-6, atol=1e-6)
+        assert found.dims == ("chain", "draw", "school")
+        assert "log_likelihood" not in s.to_arviz(log_likelihood=False)
+        assert abs(getattr(az.loo(data), name) - getattr(loo, name)) < 1.0
+    with pytest.raises(ArgumentError, match="does not know its model"):
+        nested.resample(rng=0).to_arviz(log_likelihood=True)
+
+
 def test_priors_follow_their_laws() -> None:
     with pm.Model() as model:
         mu = pm.Normal("mu", 1.0, 2.0)

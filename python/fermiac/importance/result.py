@@ -309,6 +309,7 @@ def to_evidence(
         **labelled,
         error_model="weighted",
     )
+    object.__setattr__(sample, "_model", model)
     result = Evidence(
         **common,
         log_evidence=raw["log_evidence"],

@@ -16,6 +16,7 @@ from fermiac._base.validate import RngLike, all_finite
 from fermiac.errors import ArgumentError
 from fermiac.results import Sample
 from fermiac.results.result import Finding
+from fermiac.results.arviz import MOST_NUMBERS
 
 if TYPE_CHECKING:
     from fermiac.targets.model import ModelTarget
@@ -24,8 +25,6 @@ __all__ = ["Chains", "adaptation", "known", "statistics"]
 
 Array = NDArray[np.float64]
 
-#: Log-likelihoods that are computed for ArviZ without being asked for: 100 MB at most.
-_MOST_NUMBERS = 12_500_000
 #: Draws from the prior of a model.
 _PRIOR_DRAWS = 1000
 #: The statistics that are flags, and those that are counts.
@@ -220,7 +219,7 @@ class Chains(Sample):
                 return None
             model, points = source
             size = sum(map(math.prod, model.log_likelihood_shapes.values()))
-            if size * points.shape[0] * points.shape[1] > _MOST_NUMBERS:
+            if size * points.shape[0] * points.shape[1] > MOST_NUMBERS:
                 return None
         model, points = self._model_and_points("log_likelihood")
         return dict(model.log_likelihood(points))

@@ -128,6 +128,7 @@ def importance_of(run: _core.NestedRun, job: Job, n_threads: int) -> ImportanceE
         **job.labelled(),
         error_model="weighted",
     )
+    object.__setattr__(sample, "_model", job.model)
     return ImportanceEvidence(
         **common,
         log_evidence=raw["log_evidence"],

@@ -446,7 +446,7 @@ class NestedResult(Sample):
         resample: bool = True,
         n: int | None = None,
         rng: RngLike = 0,
-        log_likelihood: Mapping[str, ArrayLike] | None = None,
+        log_likelihood: Mapping[str, ArrayLike] | bool | None = None,
         observed_data: Mapping[str, ArrayLike] | None = None,
         prior: Sample | Mapping[str, ArrayLike] | None = None,
     ) -> Any:

@@ -173,7 +173,7 @@ class NestedLoop(RunLoop[NestedResult]):
     def _made(self, status: str, converged: bool) -> NestedResult:
         info, job = self.info, self.job
         wall = self.elapsed
-        return from_points(
+        made = from_points(
             job.shown(self.points()),
             **job.labelled(),
             seed=job.key,
@@ -188,6 +188,8 @@ class NestedLoop(RunLoop[NestedResult]):
             timings={"target": info["seconds"], "total": wall},
             importance=None if status == "running" else self._importance(),
         )
+        object.__setattr__(made, "_model", job.model)
+        return made
 
     def _settings(self) -> dict[str, Any]:
         settings = self.job.settings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,9 +22,12 @@ from fermiac.results.tables import by_chain, refuse_axes
 if TYPE_CHECKING:
     from fermiac.results.sample import Sample
 
-__all__ = ["to_arviz"]
+__all__ = ["MOST_NUMBERS", "to_arviz"]
 
 Array = NDArray[np.float64]
+
+#: Log-likelihoods that are computed for ArviZ without being asked for: 100 MB at most.
+MOST_NUMBERS = 12_500_000
 
 
 def to_arviz(
@@ -42,10 +46,13 @@ def to_arviz(
     except ImportError as error:
         raise ImportError("to_arviz needs ArviZ: pip install 'fermiac[arviz]'") from error
     refuse_axes(sample.variables.shapes, ("chain", "draw"))
-    if log_likelihood is not None:
+    wanted = log_likelihood if isinstance(log_likelihood, bool) else None
+    if wanted is False:
+        log_likelihood = {}
+    source = sample
+    if log_likelihood is not None and wanted is not True:
         given = log_likelihoods(log_likelihood, sample.draws.shape[:-1])
         sample = replace(sample, log_likelihood=given)
-    source = sample
     if yes("resample", resample) and sample.log_weights is not None:
         if error_model_of(sample).of_chains:
             raise ArgumentError(
@@ -53,13 +60,17 @@ def to_arviz(
                 "resample=False, which puts the log-weights into sample_stats"
             )
         sample = sample.resample(n, rng=rng)
+    by_observation = sample.log_likelihood
+    if wanted is True or (log_likelihood is None and not by_observation):
+        # After the resampling, which leaves fewer points.
+        by_observation = _of_model(source, sample.draws, wanted)
     warmup = getattr(sample, "warmup_draws", None)
     known = {"lp": sample.log_densities, "log_weight": sample.log_weights}
     stats = {k: by_chain(sample, v) for k, v in known.items() if v is not None}
     groups = {
         "posterior": _variables(sample, sample.draws),
         "sample_stats": stats | _renamed(sample.stats),
-        "log_likelihood": {k: by_chain(sample, v) for k, v in sample.log_likelihood.items()},
+        "log_likelihood": {k: by_chain(sample, v) for k, v in by_observation.items()},
         "observed_data": dict(
             sample.observed_data if observed_data is None else observations(observed_data)
         ),
@@ -89,6 +100,32 @@ def to_arviz(
     data.attrs.update(attributes)
     data["posterior"].attrs.update(attributes)
     return data
+
+
+def _of_model(source: Sample, draws: Array, wanted: bool | None) -> Mapping[str, Array]:
+    """Return the log-likelihoods by observation of the draws of a model, if it tells them.
+
+    Unless they are wanted, those that are large or cannot be computed are left out.
+    """
+    model = getattr(source, "_model", None)
+    if model is None:
+        if wanted:
+            raise ArgumentError(
+                "log_likelihood: True given for a sample that does not know its model; what a call "
+                "returned for a model of PyMC, Stan or NumPyro, in this process, does"
+            )
+        return {}
+    size = sum(map(math.prod, model.log_likelihood_shapes.values()))
+    if not wanted and size * math.prod(draws.shape[:-1]) > MOST_NUMBERS:
+        return {}
+    try:
+        found: Mapping[str, Array] = model.log_likelihood(model.unconstrain(draws))
+    except ArgumentError:
+        # A point at a bound of its prior has no unconstrained one.
+        if wanted:
+            raise
+        return {}
+    return found
 
 
 def _renamed(stats: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -86,7 +86,7 @@ class SampleExports:
         resample: bool = True,
         n: int | None = None,
         rng: RngLike = 0,
-        log_likelihood: Mapping[str, ArrayLike] | None = None,
+        log_likelihood: Mapping[str, ArrayLike] | bool | None = None,
         observed_data: Mapping[str, ArrayLike] | None = None,
         prior: Sample | Mapping[str, ArrayLike] | None = None,
     ) -> Any:
@@ -101,9 +101,11 @@ class SampleExports:
             The number of points after resampling; see `resample`.
         rng : None, int, numpy SeedSequence or Generator, default 0
             The seed of the resampling.
-        log_likelihood : mapping of str to array_like, (n, ...) or (chains, n, ...), optional
+        log_likelihood : mapping of str to array_like, (n, ...) or (chains, n, ...), or bool
             Log-likelihoods by observation; by default `Sample.log_likelihood`. With them
-            ``arviz.loo`` and ``arviz.compare`` work.
+            ``arviz.loo`` and ``arviz.compare`` work. Those of a model of PyMC, Stan or NumPyro are
+            computed after the resampling, if they take at most 100 MB or this is True; False leaves
+            them out.
         observed_data : mapping of str to array_like, optional
             The data; by default `Sample.observed_data`.
         prior : Sample or mapping of str to array_like, optional
@@ -124,7 +126,8 @@ class SampleExports:
         ------
         ArgumentError
             If chains have weights and are to be resampled, a variable has the name of an axis, or
-            the arrays of a group do not fit the draws.
+            the arrays of a group do not fit the draws; if log-likelihoods are asked for by True and
+            there is no model that tells them.
         ImportError
             If ArviZ is not installed.
 
