@@ -76,6 +76,18 @@ def test_expect_has_the_same_bits_in_all_forms(make: Make) -> None:
     np.testing.assert_array_equal(e.stderr, same.stderr)
 
 
+@pytest.mark.parametrize("make", INTEGRANDS)
+def test_integrate(make: Make, thread_counts: tuple[int, ...]) -> None:
+    options: Any = {"n": 20_000, "rng": 2}
+    e = fm.importance.integrate(make(), (-1, 2), dim=DIM, **options)
+    same = fm.importance.integrate(moments, (-1, 2), dim=DIM, **options)
+    np.testing.assert_array_equal(e.mean, same.mean)
+    np.testing.assert_array_equal(e.stderr, same.stderr)
+    for n_threads in thread_counts[1:]:
+        again = fm.importance.integrate(make(), (-1, 2), dim=DIM, n_threads=n_threads, **options)
+        np.testing.assert_array_equal(again.mean, e.mean)
+
+
 def start() -> Any:
     """A law that is wider than the density, and elsewhere."""
     return fm.distributions.Normal(np.zeros(DIM), 4.0)

@@ -64,9 +64,9 @@ class Sampler(Law, Result):
 
     Notes
     -----
-    The maps are those of vegas [1]_, with a rational quadratic between their knots [2]_ in place of a
-    line. Mixtures and rotated maps have mass outside a bounded region: their densities are normalised
-    over the whole space, and the integrand counts as 0 outside the region.
+    The maps are those of vegas [1]_, with a rational quadratic between their knots [2]_ in place of
+    a line. Mixtures and rotated maps have mass outside a bounded region: their densities are
+    normalised over the whole space, and the integrand counts as 0 outside the region.
 
     References
     ----------

@@ -232,12 +232,20 @@ fn strata_of(trial: &Trial, map: &Sampler, points: usize) -> (Strata, Vec<[f64; 
 
 /// By how much the second moment of each candidate, as the points of all candidates see it, exceeds
 /// what its own points see. Where a sampler missed a region, only the points of others can tell.
-fn unseen(candidates: &[Candidate], trials: &[Trial]) -> Vec<f64> {
+fn unseen(
+    pilot: &Pilot<'_, '_, '_>,
+    candidates: &[Candidate],
+    trials: &[Trial],
+) -> Result<Vec<f64>> {
     let d = candidates[0].sampler.dim();
     let count = candidates.len();
     let mut pooled = vec![0.0; count];
     for trial in trials {
-        for (l, plain) in trial.l.chunks_exact(d).zip(&trial.plain).filter(|(_, p)| **p > 0.0) {
+        let rows = trial.l.chunks_exact(d).zip(&trial.plain).enumerate();
+        for (i, (l, plain)) in rows.filter(|(_, (_, p))| **p > 0.0) {
+            if i % 256 == 0 {
+                pilot.context.poll()?;
+            }
             let q: Vec<f64> = candidates.iter().map(|c| exp(c.sampler.log_linear(l))).collect();
             let mean = q.iter().sum::<f64>() / count as f64;
             for (sum, q) in pooled.iter_mut().zip(&q) {
@@ -245,7 +253,7 @@ fn unseen(candidates: &[Candidate], trials: &[Trial]) -> Vec<f64> {
             }
         }
     }
-    pooled
+    let ratios = pooled
         .iter()
         .zip(trials)
         .map(|(pooled, trial)| {
@@ -253,7 +261,8 @@ fn unseen(candidates: &[Candidate], trials: &[Trial]) -> Vec<f64> {
             let pooled = pooled / count as f64;
             if own > 0.0 { (pooled / own).max(1.0) } else { f64::INFINITY }
         })
-        .collect()
+        .collect();
+    Ok(ratios)
 }
 
 /// The candidate with the least forecast.
@@ -283,7 +292,7 @@ pub(super) fn best(
         scale.iter_mut().zip(trial.sizes()).for_each(|(s, t)| *s = f64::max(*s, t));
     }
     let mut used = pilot.problem.n_evals() - REPLICATES * size * trials.len();
-    let unseen = unseen(&candidates, &trials);
+    let unseen = unseen(pilot, &candidates, &trials)?;
     let mut least = f64::INFINITY;
     let mut chosen = 0;
     for (i, (candidate, trial)) in candidates.iter().zip(&trials).enumerate() {
