@@ -455,7 +455,8 @@ def _result(
         unseen=shape(outcome.unseen),
         beta=shape(beta),
         beta_stderr=shape(beta_stderr),
-        regions=_regions(run),
+        # An interrupt is answered at once, without the weights of regions.
+        regions=() if interrupted else _regions(run),
         levels=_levels(run),
         subset=None if second is None else {"mean": shape(second[0]), "stderr": shape(second[1])},
         looks=outcome.looks,

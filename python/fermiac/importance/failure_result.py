@@ -37,7 +37,8 @@ class FailureProbability(Estimate):
         failure points that were met while the sampler was trained), ``point`` (the design point,
         in the coordinates of the law), ``normal_point`` (the same in standard normal space) and
         ``importance`` (the squared direction cosines of `normal_point`, whose sum is 1: which
-        coordinates matter). At most 8 events and 12 regions of each are listed.
+        coordinates matter). At most 8 events and 12 regions
+        of each are listed, and none of an interrupted run.
     levels : tuple of dict
         The levels of the walks: ``column`` of g, ``walk``, ``threshold``, ``probability`` and its
         ``cov`` (standard error over value), ``acceptance`` of the proposals, ``n`` points, and

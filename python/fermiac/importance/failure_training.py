@@ -34,7 +34,7 @@ _MOST_NUMBERS = 2**23
 _CHAIN_SHARE = 0.3
 _MOST_STAGES = 5
 #: Points of a stage, and of a level, at most: fits do not become better by more.
-MOST_STAGE, MOST_LEVEL = 16_384, 65_536
+MOST_STAGE, MOST_LEVEL = 16_384, 32_768
 #: Failure points with a larger cosine to a direction know the region that lies there.
 _KNOWN = 0.7
 #: Dimensions up to which a single failure point gets a component.
