@@ -1,7 +1,7 @@
 """Types of the compiled module: importance sampling."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,16 @@ def importance_evidence(
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
 
+@final
 class Polynomials:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         bounded: list[bool],
         degree: int,
         knots: list[float],
         mix: list[float],
         terms: list[list[int]],
-    ) -> None: ...
+    ) -> Polynomials: ...
     def gram(self, u: _F, values: _F, n_threads: int) -> _F: ...
     def crossed(
         self,
