@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,18 @@ def test_a_part_is_saved_and_loaded(whole: Any, tmp_path: Path) -> None:
 def test_hostile_arguments(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         runs(**given)
+
+
+def test_a_handle_ends_a_run_in_the_middle() -> None:
+    run = fm.start(
+        fm.nested.sample, targets.slow_bowl, PRIOR, n_live=50, runs=3, rng=0, n_threads=1
+    )
+    assert not run.wait(timeout=0.5)
+    assert run.inspect() is None
+    start = time.monotonic()
+    assert run.abort(timeout=20) is None
+    assert time.monotonic() - start < 5
+    assert run.state == "aborted"
 
 
 def test_warnings_are_given_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -38,3 +39,9 @@ def interrupts_after(n: int) -> Callable[[int, int], None]:
 def slope(x: Any) -> Any:
     """Return the gradient of the bowl."""
     return -x
+
+
+def slow_bowl(x: Any) -> Any:
+    """Return the same, after a while."""
+    time.sleep(0.05)
+    return bowl(x)

@@ -69,6 +69,8 @@ def _obstacle(given: Mapping[str, Any]) -> str | None:
 class _Chain:
     """One chain of a call, as the work of a unit."""
 
+    progress: bool | Report = False
+
     def __init__(self, target: Any, settings: Mapping[str, Any], seed: int) -> None:
         self._target, self._settings, self._seed = target, dict(settings), seed
 
@@ -84,7 +86,7 @@ class _Chain:
                 **{**self._settings, "n_chains": 1, "keep_state": False},
                 rng=self._seed,
                 shards="points",
-                progress=False,
+                progress=self.progress,
             )
         finally:
             CHAINS.reset(token)

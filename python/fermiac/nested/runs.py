@@ -50,6 +50,8 @@ def key_of_run(seed: int, run: int) -> int:
 class _Run:
     """One run of a call, as the work of a unit."""
 
+    progress: bool | Report = False
+
     def __init__(self, target: Any, settings: Mapping[str, Any], seed: int, n_runs: int) -> None:
         self._target, self._settings = target, dict(settings)
         self._seed, self._n_runs = seed, n_runs
@@ -59,7 +61,7 @@ class _Run:
         from fermiac.nested.api import sample
 
         result = sample(
-            self._target, **self._settings, rng=key_of_run(self._seed, run), progress=False
+            self._target, **self._settings, rng=key_of_run(self._seed, run), progress=self.progress
         )
         address = {
             "seed": self._seed,

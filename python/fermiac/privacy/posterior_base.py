@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,12 +33,13 @@ from fermiac.results import html
 from fermiac.results.intervals import KINDS, probabilities
 from fermiac.results.result import Result, warn
 from fermiac.results.summary import Summary
+from fermiac.runs.executor import ExecutorLike, require_executor, rows_by
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-__all__ = ["Posterior", "laws"]
+__all__ = ["Posterior", "laws", "on"]
 
 _KINDS = ("equal", "hpd", "lower", "upper")
 _PRIORS = {"jeffreys": 0.5, "joint-dirichlet": 0.5, "uniform": 1.0}
@@ -87,6 +88,27 @@ def laws(
     }
 
 
+class _Query:
+    """A query at some rows, as the work of a shard."""
+
+    def __init__(self, query: str, measure: str, direction: str) -> None:
+        self._target = (query, measure, direction)
+
+    def __call__(self, flat: list[Array], n: int) -> Array:
+        """Return the answers, one row after the other."""
+        return _core.privacy_posterior(*self._target, flat, n, 1)
+
+
+P = TypeVar("P", bound="Posterior")
+
+
+def on(executor: ExecutorLike | None, posterior: P) -> P:
+    """Return a posterior whose rows are computed by the workers of an executor."""
+    if executor is not None:
+        object.__setattr__(posterior, "_rows_by", require_executor(executor))
+    return posterior
+
+
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Posterior(Result):
     """The posterior of a measure of privacy: a law on the numbers from 0 up.
@@ -118,6 +140,11 @@ class Posterior(Result):
     }
 
     @property
+    def _executor(self) -> ExecutorLike | None:
+        """What computes rows; it belongs to this process, and so neither to fields nor files."""
+        return getattr(self, "_rows_by", None)
+
+    @property
     def _given(self) -> Array:
         """The number at which the measure is taken."""
         return np.zeros(())
@@ -138,9 +165,13 @@ class Posterior(Result):
         threads = resolve_threads(self.n_threads)
         # Rows take tens of microseconds each: only many of them are worth a bar.
         with reporter(None if n > 20_000 else False, self._measure, "rows") as report:
-            out = _core.privacy_posterior(
-                query, self._measure, self.direction, flat, n, threads, report
-            )
+            if self._executor is None:
+                out = _core.privacy_posterior(
+                    query, self._measure, self.direction, flat, n, threads, report
+                )
+            else:
+                work = _Query(query, self._measure, self.direction)
+                out = rows_by(work, flat, n, width, self._executor, report)
         return unwrapped(out.reshape(shape)) if width == 1 else out.reshape(*shape, width)
 
     def cdf(self, x: ArrayLike) -> Any:

@@ -20,7 +20,7 @@ from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
 from fermiac.results import html
 from fermiac.results.summary import Summary, of_figures
 
-__all__ = ["Finding", "Result", "load", "quiet", "warn"]
+__all__ = ["Finding", "Result", "is_quiet", "load", "quiet", "warn"]
 
 Finding: TypeAlias = tuple[type[FermiacWarning], str]
 """A doubt about a result: the category and the text of a warning."""
@@ -274,6 +274,11 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         _quiet.reset(token)
+
+
+def is_quiet() -> bool:
+    """Whether the present call is a part of another one."""
+    return _quiet.get()
 
 
 def warn(found: Iterable[Finding], result: Result) -> None:

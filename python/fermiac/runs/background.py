@@ -14,6 +14,7 @@ from typing import Any
 from fermiac._base.registry import load_domains
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
+from fermiac.results.result import is_quiet
 
 __all__ = ["Run", "start", "starter", "watch"]
 
@@ -267,7 +268,7 @@ _running: contextvars.ContextVar[Run | None] = contextvars.ContextVar("fermiac_r
 def watch(view: Callable[[], Any]) -> bool:
     """Let the handle of the present call show what `view` returns; return whether there is one."""
     run = _running.get()
-    if run is None or run._view is not None:
+    if run is None or run._view is not None or is_quiet():
         return False  # no handle, or that of a call around this one
     run._view = view
     return True

@@ -8,12 +8,14 @@ point does not depend on the batch that it comes in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.calls import public
+from fermiac._base.progress import Report
 from fermiac._base.validate import listed, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.runs import worker
@@ -171,8 +173,55 @@ class Shards:
         )
 
 
+def require_executor(executor: Any) -> Sharded:
+    """Return what was given as ``executor=``, checked."""
+    return executor if isinstance(executor, Sharded) else Sharded(executor)
+
+
+def rows_by(
+    work: Callable[[list[Array], int], Array],
+    columns: list[Array],
+    n: int,
+    width: int,
+    executor: Any,
+    report: Report | None,
+) -> Array:
+    """Return the values of a function at rows of columns, computed by workers.
+
+    Parameters
+    ----------
+    work : callable
+        Takes columns, each of one entry or of one for each row, and the number of rows; returns
+        `width` numbers for each row.
+    columns : list of ndarray
+    n, width : int
+    executor : object
+        What `fermiac.executor.Sharded` takes, or one.
+    report : callable, optional
+    """
+    out = np.empty(n * width)
+
+    def tick(done: int) -> None:
+        if report is not None:
+            report(done, n)
+
+    def part(start: int, stop: int) -> tuple[Any, ...]:
+        rows = [column if column.size == 1 else column[start:stop].copy() for column in columns]
+        return rows, stop - start
+
+    def check(got: Any, start: int, stop: int) -> str | None:
+        good = isinstance(got, np.ndarray) and got.size == (stop - start) * width
+        return None if good else f"an array of {(stop - start) * width} numbers"
+
+    dispatch = _dispatch(executor, work, tick, whole=True)
+    with closing(dispatch):
+        for start, stop, got in dispatch(n, part, check):
+            out[start * width : stop * width] = got.reshape(-1)
+    return out
+
+
 def _dispatch(executor: Any, work: Callable[..., Any], tick: Tick, *, whole: bool) -> Dispatch:
-    given = executor if isinstance(executor, Sharded) else Sharded(executor)
+    given = require_executor(executor)
     return Dispatch(engine_of(given.executor), given._plan, work, tick, whole=whole)
 
 

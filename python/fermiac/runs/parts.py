@@ -139,7 +139,8 @@ def computed(
     Parameters
     ----------
     work : callable
-        Returns the result of a unit. It is pickled for an executor.
+        Returns the result of a unit. It is pickled for an executor. Without one its attribute
+        `progress` is a callback that it calls while it works, so that a handle can end it.
     units : sequence of int
     executor : object, optional
         What `fermiac.executor.Sharded` takes; without one they are computed here, in order.
@@ -175,6 +176,8 @@ def _made(
     if executor is None:
         for i, unit in enumerate(units):
             tick(i)
+            unwrapped: Any = work.work if isinstance(work, _Kept) else work
+            unwrapped.progress = lambda _done, _total, i=i: tick(i)
             yield unit, run((unit,))[0]
         tick(len(units))
         return

@@ -144,6 +144,8 @@ class Rows(Result):
 class _Block:
     """A block of rows, as the work of a unit."""
 
+    progress: bool | Report = False
+
     def __init__(
         self, model: Any, settings: Mapping[str, Any], seed: int, first: int, n: int, size: int
     ) -> None:
@@ -167,7 +169,7 @@ class _Block:
             **self._settings,
             rng=self._seed,
             first_row=self._first + start,
-            progress=False,
+            progress=self.progress,
         )
         return Rows(
             seed=self._seed,
@@ -210,6 +212,7 @@ def sample_rows(
     work = _Block(target, settings, key, first, n, size)
     if executor is None and store is None:
         rows = part_of(part, n)
+        work.progress = progress if callable(progress) else False
         return work.rows(rows.start, rows.stop)
     units = part_of(part, -(-n // size))
     kept = None
