@@ -148,12 +148,12 @@ pub fn evaluate(
     weights: &[f64],
 ) -> Result<Vec<(f64, Option<Vec<f64>>)>> {
     let mut room = Vec::new();
-    let mut one = |statistic: &Box<dyn Statistic>| {
+    let mut one = |statistic: &dyn Statistic| {
         let mut influence = vec_of("x", 0.0, weights.len())?;
         Ok(match statistic.influence(weights, &mut influence, &mut room) {
             Some(value) => (value, Some(influence)),
             None => (statistic.value(weights, &mut room), None),
         })
     };
-    statistics.iter().map(&mut one).collect()
+    statistics.iter().map(|statistic| one(statistic.as_ref())).collect()
 }

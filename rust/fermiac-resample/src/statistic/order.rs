@@ -148,9 +148,9 @@ impl Statistic for Deviation {
                 (None, None) => return low.unwrap_or(f64::NAN),
             };
             if k < below {
-                below -= 1
+                below -= 1;
             } else {
-                above += 1
+                above += 1;
             }
             if weights[k] == 0.0 {
                 continue;
