@@ -312,6 +312,24 @@ CALLS = [
         "sc.intrinsic_dimension(model, x)",
     ),
     Call("score.svdd", MIXED, "sc.svdd(model, lambda x: x[:, 0], 50000, 16, rng=0)", True),
+    Call(
+        "score.posterior",
+        f"{MIXED}; o = sc.Linear(np.eye(16)[:4], 0.3)",
+        "sc.posterior(model, o, np.ones(4), 20000, method='particles', n_steps=500, rng=0)",
+        True,
+    ),
+    Call(
+        "score.sample_power",
+        MIXED,
+        "sc.sample_power(model, None, 2.0, 50000, n_steps=1000, rng=0)",
+        True,
+    ),
+    Call(
+        "score.transport",
+        f"{MIXED}; flow = sc.ExactInterpolant(model, model)",
+        "sc.transport(flow, np.zeros((20000, 16)), 1000)",
+        True,
+    ),
     Call("score.searched", MIXED, "sc.searched(model, 20, rng=0, n_trials=10**5)"),
     Call(
         "score.train_score",

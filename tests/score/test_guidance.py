@@ -288,3 +288,45 @@ def test_an_overflow_names_row_level_and_scale() -> None:
 def test_refusals(call: Any, message: str) -> None:
     with pytest.raises(ArgumentError, match=message):
         call()
+
+
+@pytest.mark.torch
+def test_torch_networks_and_classifiers() -> None:
+    torch = pytest.importorskip("torch")
+
+    class Network(torch.nn.Module):  # type: ignore[misc]
+        """The noise of normal data about a mean by the class."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            means = torch.tensor([[0.0, 0.5], [1.0, -1.0]], dtype=torch.float64)
+            self.means = torch.nn.Parameter(means)
+            self.sizes: list[int] = []
+
+        def forward(self, x: Any, t: Any, c: Any) -> Any:
+            self.sizes.append(len(x))
+            return (x - self.means[c.long()]) * (t / (1 + t**2))[:, None]
+
+    network = Network()
+    c, u = fm.score.Gaussian([1.0, -1.0], 1.0), fm.score.Gaussian([0.0, 0.5], 1.0)
+    y0, grid = points(10), fm.score.karras(5, 0.1, 10.0)
+    wanted = fm.score.integrate(fm.score.guided(c, u, scale=3.0), y0, grid)
+    one = fm.score.guided(network, condition=1, null=0, scale=3.0)
+    np.testing.assert_allclose(fm.score.integrate(one, y0, grid), wanted, rtol=1e-10)
+    assert network.sizes == [20] * 5
+    labels, null = torch.ones(10, dtype=torch.int64), torch.tensor(0)
+    rows = fm.score.guided(network, condition=labels, null=null, scale=3.0, max_batch=6)
+    found = fm.score.integrate(rows, torch.as_tensor(y0), grid)
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-10)
+
+    class LogClass(torch.nn.Module):  # type: ignore[misc]
+        """The logarithm of a probability with a known gradient."""
+
+        def forward(self, y: Any, sigma: Any) -> Any:
+            return torch.nn.functional.logsigmoid(2 * y[:, 0] / (1 + sigma))
+
+    led = fm.score.guided(u, classifier=LogClass(), scale=2.0)
+    y = points(6)
+    slope = 2 / 1.5 / (1 + np.exp(2 * y[:, 0] / 1.5))
+    wanted = u.denoise(y, 0.5) + 2.0 * 0.25 * slope[:, None] * [1.0, 0.0]
+    np.testing.assert_allclose(led.denoise(y, 0.5), wanted, rtol=1e-9)

@@ -224,3 +224,25 @@ def test_impossible_observations_are_told() -> None:
     never = fm.score.Measured(lambda x: x, lambda f, y: np.full(len(f), -np.inf))
     with pytest.raises(TargetError, match="all 50 are 0"):
         given(MODEL, never, 1.0, "particles", n=50, n_steps=5)
+
+
+@pytest.mark.torch
+def test_products_with_the_derivative_of_a_torch_module() -> None:
+    torch = pytest.importorskip("torch")
+    cov = np.array(LAW.covariance)
+
+    class Network(torch.nn.Module):  # type: ignore[misc]
+        """The denoised points of the normal law."""
+
+        def forward(self, y: Any, s: Any) -> Any:
+            mean, c = torch.tensor(LAW.mean.tolist()).double(), torch.tensor(cov)
+            noisy = c + s[:, None, None] ** 2 * torch.eye(3, dtype=torch.float64)
+            away = torch.linalg.solve(noisy, (y - mean)[..., None])
+            return mean + (c @ away)[..., 0]
+
+    network = fm.score.ScoreModel(Network(), "x0", dim=3, dtype=torch.float64, max_batch=7)
+    y = [1.5, -0.5]
+    for method in ("dps", "tmpd", fm.score.PiGDM(prior_variance=0.7)):
+        found = given(network, ROWS, y, method, n=20, n_steps=12).draws
+        wanted = given(LAW, ROWS, y, method, n=20, n_steps=12).draws
+        np.testing.assert_allclose(found, wanted, rtol=1e-7, atol=1e-8)

@@ -137,8 +137,11 @@ class Guided(Sample):
         return self.log_normalizer_stderr
 
     def _headline(self) -> str:
-        mean = float(self._weights() @ self.rewards)
-        lines = [super()._headline(), f"  {self.mode}, mean reward {mean:.4g}"]
+        lines = [super()._headline(), f"  {self.mode}"]
+        if self.rewards.any():
+            lines[1] += f", mean reward {float(self._weights() @ self.rewards):.4g}"
+        if self.bias:
+            lines[1] += ", biased: see `bias`"
         if np.isfinite(self.log_normalizer):
             error = self.log_normalizer_stderr
             lines.append(f"  log normaliser {self.log_normalizer:.4g} +- {error:.2g}")

@@ -257,14 +257,17 @@ class PiGDM(InverseMethod):
 
 
 class _Pulled(_Plain):
+    def __init__(self, model: Model, observation: Any, observed: Any, settings: Any) -> None:
+        super().__init__(model, observation, observed, settings)
+        self._variance = prior_variance_of(model, getattr(settings, "prior_variance", None))
+
     def _moved(self, s: float, to: float, y: Array, z: Array) -> Array:
         denoised = self._denoised(y, s)
         moved = denoised + s**2 * self._gradient(y, denoised, s)
         return _ancestral(y, moved, s, to, z, self._of.eta)
 
     def _gradient(self, y: Array, denoised: Array, s: float) -> Array:
-        variance = prior_variance_of(self.model, self._of.prior_variance)
-        return pulled(self.model, self._o, self._y, y, denoised, s, variance)
+        return pulled(self.model, self._o, self._y, y, denoised, s, self._variance)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,8 @@ class Linear(Observation):
     Parameters
     ----------
     matrix : array_like of shape (m, d) or (d,), or scipy.sparse.linalg.LinearOperator
-        The matrix A. A mask of booleans, in the shape of a point, observes where it is True.
+        The matrix A; an operator is written out as one. A mask of booleans, in the shape of a
+        point, observes where it is True.
     noise : float
         The standard deviation σ of the noise.
 

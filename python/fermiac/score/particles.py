@@ -19,7 +19,7 @@ from fermiac._base.progress import Report
 from fermiac._base.validate import RngLike, key_of
 from fermiac.errors import TargetError
 from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
-from fermiac.score.model import Model
+from fermiac.score.model import Model, reserve
 from fermiac.score.noise import CHOICE, INTEGRATE, START
 
 __all__ = [
@@ -178,6 +178,7 @@ class Run:
     def run(self, report: Report | None) -> Cloud:
         """Move to the last level, and return the particles there."""
         n, d = self._shape
+        reserve(n, d * self._moves.n_normals)
         if self._kept is not None:
             self._prepare()
         try:
