@@ -95,6 +95,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_warm_up_may_end_after_a_window() {
+        let mut plan = Plan { warmup: windows(1000, 0, 10, 250), pool: true, early: true };
+        let ends: Vec<u64> = plan.warmup.iter().map(|segment| segment.end).collect();
+        assert_eq!(ends, [10, 30, 70, 150, 310, 750, 1000]);
+        // Too little would be left out after the last window.
+        assert_eq!(plan.clone().end_after(5), 0);
+        assert_eq!(plan.end_after(3), 800);
+        assert_eq!(plan.n_warmup(), 200);
+        assert_eq!(plan.segment(4), Segment { end: 200, phase: Phase::AdaptStep });
+        assert_eq!(plan.segment(5).phase, Phase::Sample);
+    }
+
+    #[test]
     fn windows_are_those_of_stan() {
         let cases: [(u64, u64, &[u64]); 6] = [
             (100, 15, &[90]),

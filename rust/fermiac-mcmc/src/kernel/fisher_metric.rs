@@ -308,6 +308,26 @@ mod tests {
     }
 
     #[test]
+    fn a_covariance_is_reduced_where_that_costs_less() {
+        let dim = 60;
+        let matrix = |entry: &dyn Fn(usize, usize) -> f64| -> Vec<f64> {
+            (0..dim * dim).map(|k| entry(k / dim, k % dim)).collect()
+        };
+        let plain = matrix(&|i, j| if i == j { 4.0 } else { 0.0 });
+        let (scale, Directions { gains, .. }) = reduced(&plain, dim).unwrap().unwrap();
+        assert!(gains.is_empty() && (scale - 4.0).abs() < 1e-12);
+        // One long direction beside a short spectrum.
+        let shared = matrix(&|i, j| if i == j { 1.0 } else { 0.9 });
+        let (scale, Directions { vectors, gains }) = reduced(&shared, dim).unwrap().unwrap();
+        assert_eq!((gains.len(), vectors.len()), (1, dim));
+        let long = scale * (gains[0] + 1.0).powi(2);
+        assert!((long - (0.1 + 60.0 * 0.9)).abs() < 1e-9, "{long}");
+        // Many scales need the whole matrix.
+        let many = matrix(&|i, j| 0.95_f64.powi((i as i32 - j as i32).abs()));
+        assert!(reduced(&many, dim).unwrap().is_none());
+    }
+
+    #[test]
     fn rows_find_the_directions() {
         // Roughly from few rows, in their span; without an error from more than there are
         // coordinates.

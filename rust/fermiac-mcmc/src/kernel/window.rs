@@ -420,3 +420,35 @@ fn square(packed: &[f64], dim: usize) -> Vec<f64> {
     };
     (0..dim * dim).map(entry).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fermiac_base::rng::{Domain, Stream};
+
+    /// Windows of four chains of normal draws with these deviations and means.
+    fn windows(deviations: [f64; 4], means: [f64; 4]) -> Vec<Window> {
+        let mut windows = Vec::new();
+        for (index, (sd, mean)) in deviations.into_iter().zip(means).enumerate() {
+            let mut stream = Stream::new(2, Domain::Chain, index as u64, 0);
+            let mut window = Window::new(3, MetricKind::Auto);
+            for _ in 0..200 {
+                let mut x = [0.0; 3];
+                stream.fill_normal(&mut x);
+                let gradient = x.map(|x| -x / sd);
+                window.push(&x.map(|x| mean + sd * x), &gradient);
+            }
+            windows.push(window);
+        }
+        windows
+    }
+
+    #[test]
+    fn chains_of_one_law_agree() {
+        let agree = |windows: Vec<Window>| Window::agree(&windows.iter().collect::<Vec<_>>());
+        assert!(agree(windows([1.0; 4], [0.0; 4])));
+        assert!(!agree(windows([1.0; 4], [0.0, 0.0, 0.0, 2.0])));
+        assert!(!agree(windows([1.0, 1.0, 1.0, 4.0], [0.0; 4])));
+        assert!(!agree(windows([1.0; 4], [0.0; 4]).split_off(3)));
+    }
+}
