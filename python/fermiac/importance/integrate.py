@@ -351,7 +351,7 @@ def _box(bounds: Any, dim: int | None, sampler: Any) -> NDArray[np.float64]:
         dim = whole("dim", dim, 1, _MOST_AXES)
         if box.shape == (2,):
             box = np.tile(box, (dim, 1))
-        elif len(box) != dim:
+        elif box.ndim == 0 or len(box) != dim:
             raise ArgumentError(f"dim: {dim} given for bounds of shape {box.shape}")
     if box.ndim != 2 or box.shape[1] != 2 or not 1 <= len(box) <= _MOST_AXES:
         raise ArgumentError(

@@ -328,12 +328,12 @@ impl Run<'_, '_, '_> {
         let mut kept = Kept::default();
         let Some(tolerance) = self.settings.tolerance else {
             return match self.sweep(0..size, &mut replicates, &mut kept) {
-                Ok(()) => Ok(self.report(replicates, size, kept, 0, true)),
+                Ok(()) => Ok(self.report(&replicates, size, kept, 0, true)),
                 Err(error) => {
                     replicates.retain(|r| r.n as usize == size);
                     let some = !replicates.is_empty();
                     let partial =
-                        some.then(|| Box::new(self.report(replicates, size, kept, 0, false)));
+                        some.then(|| Box::new(self.report(&replicates, size, kept, 0, false)));
                     Err((error, partial))
                 }
             };
@@ -346,15 +346,15 @@ impl Run<'_, '_, '_> {
             let before = replicates.clone();
             if let Err(error) = self.sweep(done..next, &mut replicates, &mut kept) {
                 let partial = (done > 0)
-                    .then(|| Box::new(self.report(before, done, Kept::default(), looks, false)));
+                    .then(|| Box::new(self.report(&before, done, Kept::default(), looks, false)));
                 return Err((error, partial));
             }
             done = next;
             if self.is_met(&replicates, tolerance, looks, pairs()).map_err(fail)? {
-                return Ok(self.report(replicates, done, kept, looks, true));
+                return Ok(self.report(&replicates, done, kept, looks, true));
             }
         }
-        Ok(self.report(replicates, done, kept, looks, false))
+        Ok(self.report(&replicates, done, kept, looks, false))
     }
 
     fn sweep(
@@ -451,13 +451,13 @@ impl Run<'_, '_, '_> {
 
     fn report(
         self,
-        replicates: Vec<Replicate>,
+        replicates: &[Replicate],
         size: usize,
         kept: Kept,
         n_looks: usize,
         converged: bool,
     ) -> Integral {
-        let all = total(&replicates);
+        let all = total(replicates);
         let k = all.v.len();
         let volume = self.last.sampler.region.volume();
         let units = self.problem.units().unwrap_or_else(|_| vec![1.0; k]);
@@ -486,7 +486,7 @@ impl Run<'_, '_, '_> {
             }
         }
         Integral {
-            replicates: scaled(&mut means(&replicates).into_iter()),
+            replicates: scaled(&mut means(replicates).into_iter()),
             n_outputs: k,
             n_per_replicate: size,
             is_net: self.last.points == Points::Sobol,

@@ -34,7 +34,8 @@ impl Axis {
             (false, true) => Self { origin: high, scale: -1.0, ends: Ends::Half },
             (false, false) => Self { origin: 0.0, scale: 1.0, ends: Ends::Infinite },
         };
-        if !(low < high) || !axis.scale.is_finite() {
+        let rises = low < high;
+        if !rises || !axis.scale.is_finite() {
             let why = format!("axis {j} runs from {low} to {high}; low < high is needed");
             return Err(Error::argument("bounds", why));
         }

@@ -63,7 +63,7 @@ impl Frame {
         let d = mean.len();
         let eigen = SymmetricEigen::new(covariance, d)?;
         let largest = eigen.values[d - 1];
-        if !(largest > 0.0) {
+        if largest.is_nan() || largest <= 0.0 {
             return Err(Error::Numerical("a covariance has no positive eigenvalue".into()));
         }
         let mut factor = vec![0.0; d * d];

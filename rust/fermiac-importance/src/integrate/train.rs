@@ -17,6 +17,8 @@ const MOST: usize = 512;
 const LEAST: usize = 8;
 /// The least mean square of a bin relative to that of all.
 const FLOOR: f64 = 1e-4;
+/// The third difference.
+const THIRD: [f64; 4] = [-1.0, 3.0, -3.0, 1.0];
 /// The strengths of the smoothing.
 const STRENGTHS: [f64; 9] = [0.0, 1.0, 30.0, 1e3, 3e4, 1e6, 3e7, 1e9, 1e11];
 
@@ -65,7 +67,7 @@ impl Bins {
     fn logs(&self) -> Vec<f64> {
         let products = || self.n.iter().zip(&self.squares).map(|(n, s)| n * s);
         let mean = products().sum::<f64>() / self.n.len() as f64;
-        if !(mean > 0.0) {
+        if !mean.is_finite() || mean <= 0.0 {
             return vec![0.0; self.n.len()];
         }
         products().map(|p| 0.5 * ln(p / mean + FLOOR)).collect()
@@ -81,7 +83,7 @@ impl Bins {
         }
         for (k, s) in out.iter_mut().enumerate() {
             let (n, squares) = (self.n[k], self.squares[k]);
-            if n < ENOUGH || !(squares > 0.0) {
+            if n < ENOUGH || squares <= 0.0 {
                 continue;
             }
             let spread = (n * self.fourth[k] / (squares * squares) - 1.0).max(0.01);
@@ -115,7 +117,7 @@ pub(super) fn refined(maps: &[AxisMap], y: &[f64], w: &[f64]) -> Vec<AxisMap> {
             let (first, second) = (axis(j, 0, half), axis(j, half, w.len()));
             let mut all = first.clone();
             all.add(&second);
-            if !(all.sum.iter().sum::<f64>() > 0.0) {
+            if all.sum.iter().sum::<f64>() <= 0.0 {
                 return map.clone();
             }
             let fit = best_fit(&first, &second);
@@ -155,7 +157,6 @@ fn smoothed(logs: &[f64], strength: f64) -> Vec<f64> {
     }
     // The matrix is banded: entry (i, i + k) at band[i][k].
     let mut band = vec![[1.0, 0.0, 0.0, 0.0]; n];
-    const THIRD: [f64; 4] = [-1.0, 3.0, -3.0, 1.0];
     for i in 0..n - 3 {
         for a in 0..4 {
             for b in a..4 {
@@ -223,10 +224,8 @@ mod tests {
         for _ in 0..4 {
             let (mut y, mut w) = (Vec::new(), Vec::new());
             for i in 1..n {
-                let u = [
-                    (i as f64 * 0.618_033_988_749_895).fract(),
-                    (i as f64 * 0.754_877_666_246_693).fract(),
-                ];
+                let i = f64::from(i);
+                let u = [(i * 0.618_033_988_749_895).fract(), (i * 0.754_877_666_246_693).fract()];
                 let mut value = 1.0;
                 for (map, u) in maps.iter().zip(u) {
                     let (t, slope) = map.forward::<false>(fermiac_base::simd::V::splat(u));
