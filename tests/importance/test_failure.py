@@ -522,6 +522,17 @@ def test_values_that_are_not_finite(value: float) -> None:
     assert abs(p.mean - stats.norm.sf(3)) < 5 * p.stderr
 
 
+@pytest.mark.parametrize("method", ["auto", "subset", "ce", "ice", "form", "mc"])
+def test_values_that_count_as_no_failure(method: str) -> None:
+    def g(x: Array) -> Array:
+        return np.where((x[:, 0] < 0) | (abs(x[:, 1]) > 1.5), math.nan, 2.5 - x[:, 0])
+
+    exact = stats.norm.sf(2.5) * (1 - 2 * stats.norm.sf(1.5))
+    # NumPy's warnings of overflows would be errors here.
+    p = run(Problem(g, 2, exact), 10_000, 0, method=method, on_nan="zero")
+    assert abs(p.mean - exact) < 5 * p.stderr
+
+
 @pytest.mark.parametrize(
     ("g", "match"),
     [

@@ -20,7 +20,7 @@ from fermiac.importance.failure_proposal import Axis, Polar, Proposal, Slab
 from fermiac.importance.failure_run import Outcome
 from fermiac.importance.failure_scores import Scores
 from fermiac.importance.failure_space import LimitState, NormalMap
-from fermiac.importance.failure_walk import Walk, start_points, walk
+from fermiac.importance.failure_walk import Walk, start_points, steps
 
 DIM = 6
 
@@ -112,12 +112,19 @@ def test_threads_and_blocks_do_not_change_bits() -> None:
     np.testing.assert_array_equal(one.log_ratio(u[:7]), one.log_ratio(u)[:7])
 
 
+def walk(g: LimitState, n_level: int, budget: int, key: int) -> Walk:
+    out = Walk(0)
+    for so_far in steps(out, g, 0.0, n_level, budget, key, 0):
+        assert so_far is out
+    return out
+
+
 # --- walks ---------------------------------------------------------------------------------------
 
 
 def test_a_walk_gives_the_half_space() -> None:
     g = limit_state("half-space 3")
-    found = walk(g, 0, 0.0, 2000, 20_000, 1, 0)
+    found = walk(g, 2000, 20_000, 1)
     assert found.reached
     p, cov = found.estimate(0.0)
     assert abs(math.log(p / stats.norm.sf(3))) < 4 * cov
@@ -136,7 +143,7 @@ def test_a_walk_gives_the_half_space() -> None:
 
 def test_chains_keep_the_conditional_law() -> None:
     g = limit_state("half-space 3")
-    level = walk(g, 0, 0.0, 20_000, 10**6, 2, 0).levels[-1]
+    level = walk(g, 20_000, 10**6, 2).levels[-1]
     c = level.u.sum(axis=1) / math.sqrt(10)
     bound = 3 - level.threshold
     exact = stats.truncnorm(bound, np.inf)
@@ -147,10 +154,9 @@ def test_chains_keep_the_conditional_law() -> None:
 
 def test_a_walk_ends_where_g_is_flat() -> None:
     g = LimitState(lambda x: np.ones(len(x)), NormalMap(normal(2), 1), "raise", None)
-    found = walk(g, 0, 0.0, 200, 10_000, 0, 0)
+    found = walk(g, 200, 10_000, 0)
     assert not found.reached
     assert g.n_evals == 200
-    assert isinstance(found, Walk)
 
 
 # --- fits and design points ----------------------------------------------------------------------

@@ -69,7 +69,8 @@ def search(
         if g.n_evals - first + (g.dim if gradient is None else 0) + 2 > budget:
             break
         slope = gradient(u) if gradient is not None else _slope(g, column, u, value + threshold)
-        square = float(slope @ slope)
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = float(slope @ slope)
         if not math.isfinite(square) or square <= 1e-300:
             break
         new = slope * ((slope @ u - value) / square)
@@ -91,7 +92,10 @@ def search(
 def _slope(g: LimitState, column: int, u: Array, value: float) -> Array:
     slope = np.empty_like(u)
     for rows, moves in unit_moves(u.size, _STEP):
-        slope[rows] = (g(u + moves)[:, column] - value) / _STEP
+        values = g(u + moves)[:, column]
+        # Values that were not finite are the largest double here.
+        with np.errstate(over="ignore"):
+            slope[rows] = (values - value) / _STEP
     return slope
 
 

@@ -218,7 +218,8 @@ class Run:
             t.drawn.append((proposal, len(u)))
             t.take(u, values)
             if self.method == "ce":
-                threshold = max(float(np.quantile(column, 0.1)), 0.0)
+                lowest_tenth = np.partition(column, len(column) // 10)[len(column) // 10]
+                threshold = max(float(lowest_tenth), 0.0)
                 mass, done = weights * (column <= threshold), threshold == 0
             else:
                 mass, width, done = _smooth(column, weights, width)
@@ -489,7 +490,8 @@ def _smooth(column: Array, weights: Array, width: float) -> tuple[Array, float, 
     """
 
     def mass_of(s: float) -> Array:
-        mass: Array = weights * np.asarray(ndtr(-column / s, n_threads=1))
+        with np.errstate(over="ignore"):
+            mass: Array = weights * np.asarray(ndtr(-column / s, n_threads=1))
         return mass
 
     def spread(mass: Array) -> float:
@@ -498,12 +500,14 @@ def _smooth(column: Array, weights: Array, width: float) -> tuple[Array, float, 
 
     failed = column <= 0
     if failed.any():
-        ratio = np.where(failed, 1.0, 0.0) / np.maximum(
-            np.asarray(ndtr(-column / width, n_threads=1)) if width < math.inf else 1.0, 1e-300
-        )
-        if width < math.inf and spread(ratio * weights) <= _ICE_COV:
-            return weights * failed, width, True
-    scale = float(np.abs(column).max())
+        if width < math.inf:
+            # Of the weights of the failures over those that the last fit was made with.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratio = np.where(failed, weights * weights / mass_of(width), 0.0)
+            if spread(ratio) <= _ICE_COV:
+                return weights * failed, width, True
+    # Values that were not finite are the largest double here.
+    scale = float(np.abs(column[np.abs(column) < 1e300]).max(initial=1e-300))
     low, high = 1e-8 * scale, min(width, 10 * scale)
     for _ in range(60):
         middle = math.sqrt(low * high)

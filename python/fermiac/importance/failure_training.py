@@ -274,10 +274,12 @@ class Training:
                     break
                 direction = met[0]
                 left = budget - (self.g.n_evals - begin)
-                if not self._follow(j, direction * math.sqrt(square), left):
+                followed = direction
+                if self._follow(j, direction * math.sqrt(square), left):
+                    followed = self.designs[-1][1].direction
+                else:
                     self._force(self._pulled_back(j, direction, math.sqrt(square)))
                 # Neighbours of the probe, and of what it led to, know the same region.
-                followed = self.designs[-1][1].direction if self.designs else direction
                 met = met[(met @ direction < _KNOWN) & (met @ followed < _KNOWN)]
 
     def _follow(self, j: int, start: Array, budget: int) -> bool:
@@ -325,6 +327,7 @@ class Training:
             self._force(found.point)
 
     def _force(self, point: Array) -> None:
+        """Give a point components of its own, in the next fits."""
         length = max(float(np.linalg.norm(point)), 1e-3)
         direction = (point / length)[:, None]
         self._forced.append(Slab(direction, [Axis("tail", length - 0.5 / max(length, 1.0))]))

@@ -18,7 +18,7 @@ from fermiac.importance.failure_space import LimitState
 from fermiac.random import Stream, sobol
 from fermiac.special import ndtri
 
-__all__ = ["Level", "Walk", "walk"]
+__all__ = ["Level", "Walk", "start_points", "steps"]
 
 Array = NDArray[np.float64]
 
@@ -91,22 +91,23 @@ class Walk:
         return 3 * level.probability / len(level.u)
 
 
-def walk(
+def steps(
+    out: Walk,
     g: LimitState,
-    column: int,
     lowest: float,
     n_level: int,
     budget: int,
     key: int,
     index: int,
     first: tuple[Array, Array] | None = None,
-) -> Walk:
+) -> Iterator[Walk]:
     """Walk down a column of g until a tenth of the points are at most `lowest`.
 
     Parameters
     ----------
+    out : Walk
+        Takes the levels; it is yielded after each.
     g : LimitState
-    column : int
     lowest : float
         The lowest threshold.
     n_level : int
@@ -118,23 +119,6 @@ def walk(
     first : tuple of ndarray, optional
         The points of the first level and their values, if they are known.
     """
-    out = Walk(column)
-    for _ in steps(out, g, lowest, n_level, budget, key, index, first):
-        pass
-    return out
-
-
-def steps(
-    out: Walk,
-    g: LimitState,
-    lowest: float,
-    n_level: int,
-    budget: int,
-    key: int,
-    index: int,
-    first: tuple[Array, Array] | None = None,
-) -> Iterator[Walk]:
-    """Walk as `walk` does, into `out`; yield after each level."""
     used = 0
     if first is None:
         first = start_points(g, n_level, key, index)
