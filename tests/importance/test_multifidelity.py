@@ -160,6 +160,7 @@ def test_several_outputs() -> None:
     assert m.coefficients.shape == (3, 2)
     ratio = m.ratio("b", "a")
     assert abs(float(ratio.mean) - 6e3 * (np.e - 1)) < 5 * float(ratio.stderr)
+    assert type(ratio) is fm.Estimate
 
 
 def test_constant_models() -> None:
