@@ -167,6 +167,20 @@ def test_several_outputs_are_those_of_single_ones() -> None:
     np.testing.assert_array_equal(single.total_order[0], plain.total_order)
 
 
+def test_outputs_of_any_size_stand_side_by_side() -> None:
+    scale = np.array([1.0, 1e-300, 1e300, 0.0])
+
+    def f(x: Array) -> Array:
+        return ISHIGAMI(x)[:, None] * scale
+
+    with pytest.warns(ConvergenceWarning, match="output 3 was constant"):
+        s = sobol_indices(f, CUBE, 2_000, rng=0)
+    for k in range(3):
+        assert (np.abs(s.total_order[k] - ISHIGAMI_TOTAL) < 5 * s.total_order_stderr[k]).all()
+        assert s.mean[k] / scale[k] == pytest.approx(3.5, abs=0.05)  # type: ignore[index]
+    assert s.variance[3] == 0.0  # type: ignore[index]
+
+
 def test_the_cantilever() -> None:
     beam = fm.distributions.Product(
         [
