@@ -419,3 +419,13 @@ def test_points_of_a_design() -> None:
     np.testing.assert_array_equal(crossed[3][:, :1], a[:, :1])
     np.testing.assert_array_equal(crossed[4][:, 0], a[:, 0])
     np.testing.assert_array_equal(crossed[4][:, 1:], b[:, 1:])
+
+
+def test_pinned_values() -> None:
+    # They change only with a note under Value-breaking in the changelog.
+    s = sobol_indices(ISHIGAMI, CUBE, 500, controls="none", rng=0)
+    pinned = [0.5497561567716938, 0.5125805272331408, 0.2963917462512045]
+    np.testing.assert_allclose(s.total_order, pinned, rtol=1e-11)
+    s = sobol_indices(ISHIGAMI, CUBE, 500, rng=0)
+    pinned = [0.35696516748463947, 0.4159421782617647, -0.02254860420671395]
+    np.testing.assert_allclose(s.first_order, pinned, rtol=1e-7)
