@@ -160,6 +160,7 @@ def test_several_outputs() -> None:
     assert m.coefficients.shape == (3, 2)
     ratio = m.ratio("b", "a")
     assert abs(float(ratio.mean) - 6e3 * (np.e - 1)) < 5 * float(ratio.stderr)
+    assert type(ratio) is fm.Estimate
 
 
 def test_constant_models() -> None:
@@ -281,3 +282,10 @@ def test_results_are_saved_and_printed(tmp_path: Path) -> None:
     assert again.mean == m.mean
     np.testing.assert_array_equal(again.n_runs, m.n_runs)
     assert "gain over plain Monte Carlo" in str(m.summary())
+
+
+def test_pinned_values() -> None:
+    # They change only with a note under Value-breaking in the changelog.
+    m = multifidelity(MODELS, UNIT, 300, COSTS, method="mfmc", rng=0)
+    assert m.mean == pytest.approx(0.1671446650489611, rel=1e-9)
+    assert m.n_runs.tolist() == [127, 798, 3749, 16122, 90374]

@@ -270,3 +270,10 @@ def test_moments_are_those_of_all_values() -> None:
     np.testing.assert_allclose(merged.variance, x.var(axis=0, ddof=1))
     assert (merged.kurtosis > 3).all()
     assert Moments.none(1).kurtosis == 0
+
+
+def test_pinned_values() -> None:
+    # They change only with a note under Value-breaking in the changelog.
+    assert multilevel(geometric(1.0, 2.0), 0.05, rng=0).mean == pytest.approx(
+        0.9714218434225401, rel=1e-11
+    )

@@ -167,6 +167,20 @@ def test_several_outputs_are_those_of_single_ones() -> None:
     np.testing.assert_array_equal(single.total_order[0], plain.total_order)
 
 
+def test_outputs_of_any_size_stand_side_by_side() -> None:
+    scale = np.array([1.0, 1e-300, 1e300, 0.0])
+
+    def f(x: Array) -> Array:
+        return ISHIGAMI(x)[:, None] * scale
+
+    with pytest.warns(ConvergenceWarning, match="output 3 was constant"):
+        s = sobol_indices(f, CUBE, 2_000, rng=0)
+    for k in range(3):
+        assert (np.abs(s.total_order[k] - ISHIGAMI_TOTAL) < 5 * s.total_order_stderr[k]).all()
+        assert s.mean[k] / scale[k] == pytest.approx(3.5, abs=0.05)  # type: ignore[index]
+    assert s.variance[3] == 0.0  # type: ignore[index]
+
+
 def test_the_cantilever() -> None:
     beam = fm.distributions.Product(
         [
@@ -405,3 +419,13 @@ def test_points_of_a_design() -> None:
     np.testing.assert_array_equal(crossed[3][:, :1], a[:, :1])
     np.testing.assert_array_equal(crossed[4][:, 0], a[:, 0])
     np.testing.assert_array_equal(crossed[4][:, 1:], b[:, 1:])
+
+
+def test_pinned_values() -> None:
+    # They change only with a note under Value-breaking in the changelog.
+    s = sobol_indices(ISHIGAMI, CUBE, 500, controls="none", rng=0)
+    pinned = [0.5497561567716938, 0.5125805272331408, 0.2963917462512045]
+    np.testing.assert_allclose(s.total_order, pinned, rtol=1e-11)
+    s = sobol_indices(ISHIGAMI, CUBE, 500, rng=0)
+    pinned = [0.35696516748463947, 0.4159421782617647, -0.02254860420671395]
+    np.testing.assert_allclose(s.first_order, pinned, rtol=1e-7)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,8 +18,16 @@ __all__ = ["Multifidelity", "Multilevel"]
 Array = NDArray[np.float64]
 
 
+class _Own(Estimate):
+    """An estimate whose functions, by `ratio` and `transform`, are plain estimates."""
+
+    def _derived(self, *arguments: Any) -> Estimate:
+        own = {f.name: getattr(self, f.name) for f in fields(Estimate) if f.init}
+        return Estimate(**own)._derived(*arguments)
+
+
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Multilevel(Estimate):
+class Multilevel(_Own):
     """An expectation as a sum of differences between levels of refinement.
 
     `stderr` is the statistical error alone. The error of the last level is estimated by `bias`.
@@ -109,7 +117,7 @@ class Multilevel(Estimate):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class Multifidelity(Estimate):
+class Multifidelity(_Own):
     """An expectation of a model from runs of it and of cheaper models.
 
     Attributes

@@ -8,7 +8,7 @@ come from nets in 2 d dimensions, in independent replicates.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -176,6 +176,8 @@ class Sums:
         self._report = report
         self._centre: Array | None = None
         self._sums: Array | None = None
+        # Powers of two that bring the outputs to a size whose square is within range.
+        self._scale: Array | None = None
         # The rows that the control is fitted to, of each replicate.
         self._units: list[tuple[Array, Array]] = []
         self._values: list[Array] = []
@@ -203,6 +205,9 @@ class Sums:
             a, b = (np.concatenate([u[k] for u, _ in parts]) for k in (0, 1))
             units.append((a, b))
             values.append(np.concatenate([y for _, y in parts], axis=1))
+        if self._scale is None:
+            self._scale = _scale_of(values)
+            values = [v * self._scale for v in values]
         centre = np.mean([v[:2].mean(axis=(0, 1)) for v in values], axis=0)
         deviations = [((v[:2] - centre) ** 2).reshape(-1, len(centre)) for v in values]
         control = None
@@ -228,7 +233,8 @@ class Sums:
         points = self.design.crossed(a, b)
         y = self._model(points.reshape(-1, dim))
         self._report()
-        return y.reshape(self.design.runs, len(a), -1)
+        y = y.reshape(self.design.runs, len(a), -1)
+        return y if self._scale is None else y * self._scale
 
     def _added(self, replicate: int, rows: int) -> Array:
         assert self._centre is not None
@@ -261,7 +267,17 @@ class Sums:
         means = self._sums / self.rows
         if self.control is not None:
             means = means + _expected(self.design, self.control, self._centre)
-        return Indices.of_means(self.design, means, self._centre)
+        assert self._scale is not None
+        return Indices.of_means(self.design, means, self._centre).times(1 / self._scale)
+
+
+def _scale_of(values: list[Array]) -> Array:
+    """Return the power of two for each output that brings its deviations to a size of about 1."""
+    low = np.min([v.min(axis=(0, 1)) for v in values], axis=0)
+    high = np.max([v.max(axis=(0, 1)) for v in values], axis=0)
+    _, exponents = np.frexp(high / 2 - low / 2)
+    out: Array = np.ldexp(1.0, -np.clip(exponents, -1000, 1000))
+    return out
 
 
 def _products(design: Design, f: Array) -> Array:
@@ -315,6 +331,17 @@ class Indices:
     mean_stderr: Array
     variance: Array
     variance_stderr: Array
+
+    def times(self, factor: Array) -> Indices:
+        """Return the indices of the outputs times a factor each."""
+        with np.errstate(over="ignore", under="ignore"):
+            return replace(
+                self,
+                mean=self.mean * factor,
+                mean_stderr=self.mean_stderr * factor,
+                variance=self.variance * factor * factor,
+                variance_stderr=self.variance_stderr * factor * factor,
+            )
 
     @classmethod
     def of_means(cls, design: Design, means: Array, centre: Array) -> Indices:
