@@ -1,7 +1,7 @@
 """Bootstrap and permutation tests on one thread, beside SciPy.
 
-``pytest benches/resample/bench.py --benchmark-group-by=group``. ``python -m benches.resample.bench``
-prints CPU times and their ratios. Each row's extra_info has the difference of the upper end to
+``pytest benches/resample/bench.py --benchmark-group-by=group``, or ``python -m
+benches.resample.bench``, which prints CPU times and their ratios. Each row's extra_info has the difference of the upper end to
 that of SciPy, in standard errors, which has the noise of SciPy's resamples.
 """
 
