@@ -34,7 +34,16 @@ RUN = (
     "docs/start.md",
     *(
         f"docs/tutorials/{domain}.md"
-        for domain in ("evaluate", "importance", "mcmc", "nested", "privacy", "resample", "score", "walks")
+        for domain in (
+            "evaluate",
+            "importance",
+            "mcmc",
+            "nested",
+            "privacy",
+            "resample",
+            "score",
+            "walks",
+        )
     ),
 )
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -1,8 +1,10 @@
 """Bootstrap and permutation tests on one thread, beside SciPy.
 
-``pytest benches/resample/bench.py --benchmark-group-by=group``. ``python -m benches.resample.bench``
-prints CPU times and their ratios. Each row's extra_info has the difference of the upper end to
-that of SciPy, in standard errors, which has the noise of SciPy's resamples.
+``pytest benches/resample/bench.py --benchmark-group-by=group``, or ``python -m
+benches.resample.bench``, which prints CPU times and their ratios.
+
+Each row's extra_info has the difference of the upper end to that of SciPy, in standard errors,
+which has the noise of SciPy's resamples. SciPy's times are scaled where it takes fewer resamples.
 """
 
 from __future__ import annotations
