@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from benches.score import peers as peers
 from benches.score import table as table
+from benches.score import table_steering as steering
 from benches.score.peers import Run
 from benches.score.problems import NETWORK_DIM, karras, network, start, timed
 
@@ -255,6 +256,26 @@ def bench_likelihood(benchmark: Any, name: str) -> None:
         "rms_error": short(float(np.sqrt(np.mean((found - exact) ** 2)))),
         "calls": calls,
     }
+
+
+@pytest.mark.parametrize("name", steering.METHODS)
+def bench_posterior(benchmark: Any, name: str) -> None:
+    """Record the distance of the draws to the exact posterior; exact draws are 0.04 apart."""
+    n = 2000 if benchmark.enabled else 50
+    model, o, y = steering.problem(8, 6, 3)
+    law, _ = o.posterior_of(model, y)
+    benchmark.group = f"score: {n} draws given 3 numbers, d=8, {steering.N_STEPS} steps, 1 thread"
+    method, calls = steering.METHODS[name]
+
+    def run(seed: int) -> Any:
+        return fm.score.posterior(
+            model, o, y, n, method=method, n_steps=steering.N_STEPS, sigma_range=(0.01, 40.0),
+            rng=seed, n_threads=1, progress=False,
+        )  # fmt: skip
+
+    last = measure(benchmark, run, 1, 3)[-1]
+    *_, away = steering.errors_of(law, last.draws, last._weights(), 0)
+    benchmark.extra_info |= {"sliced_w2": short(away), "calls": calls * steering.N_STEPS}
 
 
 def test_the_mixture_in_torch_is_the_mixture() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -214,6 +215,26 @@ def test_bits_over_threads_and_after_a_stop(tmp_path: Any) -> None:
         fm.score.sample_power(
             FOUR, TWO, 2.0, 5000, n_steps=20, sigma_range=RANGE, rng=6, checkpoint=file
         )
+
+
+def test_executors_give_the_bits_of_a_local_run() -> None:
+    def run(**options: Any) -> Any:
+        return fm.score.sample_power(
+            TWO, FOUR, 2.0, 200, n_steps=6, sigma_range=RANGE, rng=6, **options
+        )
+
+    def tilted(**options: Any) -> Any:
+        guided = fm.score.guided(TWO, FOUR, scale=1.5)
+        return fm.score.steer(
+            TWO, potential, 200, n_steps=6, sigma_range=RANGE, rng=6, proposal=guided, **options
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        sharded = fm.executor.Sharded(pool, rows=64)
+        for call in (run, tilted):
+            near, far = call(), call(executor=sharded)
+            np.testing.assert_array_equal(far.draws, near.draws)
+            np.testing.assert_array_equal(far.log_weights, near.log_weights)
 
 
 def test_results_are_kept(tmp_path: Any) -> None:

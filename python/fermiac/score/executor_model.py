@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from fermiac.runs.shards import evaluation
 from fermiac.score.model import Model
 from fermiac.targets.factories import Factory, as_factory
 
-__all__ = ["evaluated_model"]
+__all__ = ["evaluated_model", "sharded_model"]
 
 Array = NDArray[np.float64]
 
@@ -103,3 +104,50 @@ def evaluated_model(
             return np.ascontiguousarray(values)
 
         yield (denoise, dim, None, None), shown
+
+
+class _Sharded(Model):
+    """A model whose denoised points come from workers, and all else from this process."""
+
+    def __init__(self, model: Model, denoise: Callable[[Array, Array], Array]) -> None:
+        self._inner, self._call = model, denoise
+        self.dim, self.sigma_range = model.dim, model.sigma_range
+
+    def _denoise(self, y: Array, sigma: Array) -> Array:
+        return self._call(y, sigma)
+
+    @property
+    def has_log_density(self) -> bool:
+        return self._inner.has_log_density
+
+    def _log_density(self, y: Array, sigma: Array) -> Array:
+        return self._inner._log_density(y, sigma)
+
+    @property
+    def has_vjp(self) -> bool:
+        return self._inner.has_vjp
+
+    def _vjp(self, y: Array, sigma: Array, vectors: Array) -> Array:
+        return self._inner._vjp(y, sigma, vectors)
+
+    def _held(self) -> AbstractContextManager[None]:
+        return self._inner._held()
+
+
+@contextmanager
+def sharded_model(
+    model: Model, dim: int, executor: Executor | Sharded, n_threads: int
+) -> Iterator[Model]:
+    """Return a model whose denoised points come from the workers of an executor."""
+    with evaluated_model(
+        model,
+        dim,
+        executor=executor,
+        target_factory=None,
+        log=None,
+        identity=dict,
+        n_threads=n_threads,
+        report=None,
+        total=0,
+    ) as (core, _):
+        yield _Sharded(model, core[0])

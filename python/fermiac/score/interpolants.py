@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import choice, positive, shown, whole, yes
+from fermiac._base.validate import choice, numbers, positive, real, require, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.score.class_gradients import checked_rows
 from fermiac.score.exact import Gaussian, GaussianMixture
+from fermiac.score.model import rows_of
 from fermiac.score.observations import parts_of
 from fermiac.score.rewards import checked
 
@@ -84,7 +85,7 @@ class Interpolant:
 
     def factors(self, t: Any) -> tuple[Any, Any, Any]:
         """Return α, β and γ at times."""
-        t = np.asarray(t, dtype=np.float64)
+        t = _times(t)
         if self.path == "linear":
             alpha, beta = 1.0 - t, t
         elif self.path == "trigonometric":
@@ -105,7 +106,7 @@ class Interpolant:
 
     def slopes(self, t: Any) -> tuple[Any, Any, Any]:
         """Return α', β' and γ γ' at times; γ' alone is infinite at the ends of a bridge."""
-        t = np.asarray(t, dtype=np.float64)
+        t = _times(t)
         if self.path == "linear":
             alpha, beta = -np.ones_like(t), np.ones_like(t)
         elif self.path == "trigonometric":
@@ -125,6 +126,17 @@ class Interpolant:
         else:
             both = self.scale**2 * np.sin(math.pi * t) ** 2 * math.pi * np.sin(2 * math.pi * t)
         return alpha, beta, both
+
+
+def _times(t: Any) -> Array:
+    """Return times from 0 to 1 as an array."""
+    times = numbers("t", t)
+    require("t", times, (times >= 0) & (times <= 1), "times from 0 to 1 are needed")
+    return times
+
+
+def _inside(t: float) -> bool:
+    return 0 <= t <= 1
 
 
 class FlowModel:
@@ -326,19 +338,26 @@ class ExactInterpolant(FlowModel):
 
     def velocity(self, x: Any, t: float) -> Array:
         """Return the velocity b(x, t) of points (n, d) at a time."""
-        return self._velocity(np.asarray(x, dtype=np.float64), float(t))
+        points, time = self._asked(x, t)
+        return self._velocity(points, time)
 
     def score(self, x: Any, t: float) -> Array:
         """Return the score of the law at a time, at points (n, d)."""
-        return np.asarray(self._score(np.asarray(x, dtype=np.float64), float(t)))
+        points, time = self._asked(x, t)
+        return np.asarray(self._score(points, time))
 
     def log_density(self, x: Any, t: float) -> Array:
         """Return the log-density of the law at a time, at points (n, d)."""
-        return self._parts(np.asarray(x, dtype=np.float64), float(t))[3]
+        points, time = self._asked(x, t)
+        return self._parts(points, time)[3]
 
     def divergence(self, x: Any, t: float) -> Array:
         """Return the divergence of the velocity at points (n, d) at a time."""
-        return self._divergence(np.asarray(x, dtype=np.float64), float(t))
+        points, time = self._asked(x, t)
+        return self._divergence(points, time)
+
+    def _asked(self, x: Any, t: Any) -> tuple[Array, float]:
+        return rows_of("x", x, self.dim), real("t", t, "a time from 0 to 1 is needed", _inside)
 
     def _by_rows(self, which: int) -> Field:
         def call(x: Array, t: Array) -> Array:

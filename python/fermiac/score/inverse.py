@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from os import PathLike
 from typing import Any, Literal, TypeAlias
 
@@ -15,6 +16,7 @@ from fermiac._base.progress import Report
 from fermiac._base.validate import RngLike, choice, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.runs.checkpoint import Checkpoint
+from fermiac.runs.executor import Sharded
 from fermiac.score.arguments import as_model
 from fermiac.score.guided_result import Guided
 from fermiac.score.integration import event_of
@@ -57,6 +59,7 @@ def posterior(
     n_threads: int | None = None,
     progress: bool | Report | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    executor: Executor | Sharded | None = None,
 ) -> Guided:
     r"""Draw from a score model given an observation.
 
@@ -83,7 +86,7 @@ def posterior(
         torch modules have.
     n_steps : int, default 100
         Steps, including the one to level 0.
-    schedule, sigma_range, names, rng, n_threads, progress, checkpoint
+    schedule, sigma_range, names, rng, n_threads, progress, checkpoint, executor
         As for `steer`.
 
     Returns
@@ -173,6 +176,7 @@ def posterior(
         n_threads=n_threads,
         progress=progress,
         checkpoint=checkpoint,
+        executor=executor,
         identity=identity,
         settings={"method": repr(chosen)},
         bias=bias,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from os import PathLike
@@ -128,6 +128,10 @@ class Moves(Protocol):
     n_evals: int
     #: Normal numbers of a step, as multiples of the coordinates.
     n_normals: int = 1
+
+    def over(self, replaced: Callable[[Model], Model]) -> None:
+        """Replace the models that denoise points."""
+        self.model = replaced(self.model)
 
     def begin(self, z: Array, s: float) -> tuple[Array, Array, dict[str, Array]]:
         """Return the points at the highest level, their log-weights and what goes with them."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
 from os import PathLike
 from typing import Any, Literal
 
@@ -30,8 +32,10 @@ from fermiac._base.validate import (
 from fermiac.errors import ArgumentError
 from fermiac.results.result import warn
 from fermiac.runs.checkpoint import Checkpoint
+from fermiac.runs.executor import Sharded
 from fermiac.score.arguments import as_model, range_of
 from fermiac.score.class_gradients import checked_rows
+from fermiac.score.executor_model import sharded_model
 from fermiac.score.guided_result import Guided, collapse, log_normalizer_of
 from fermiac.score.integration import event_of
 from fermiac.score.model import Model
@@ -98,6 +102,12 @@ class Tilted(Moves):
         self._potential, self._gradient = potential, gradient
         self._proposal, self._kind = proposal, kind
         self._ancestral, self._correct = base == "ancestral", correct
+
+    def over(self, replaced: Callable[[Model], Model]) -> None:
+        """Replace the models that denoise points."""
+        self.model = replaced(self.model)
+        if self._proposal is not None:
+            self._proposal = replaced(self._proposal)
 
     def begin(self, z: Array, s: float) -> tuple[Array, Array, dict[str, Array]]:
         """Return points of pure noise, weighted by their potentials."""
@@ -184,6 +194,11 @@ class _Power(Moves):
         self._total = float(exponents.sum())
         self.n_evals = 0
 
+    def over(self, replaced: Callable[[Model], Model]) -> None:
+        """Replace the models that denoise points."""
+        self._models = [replaced(model) for model in self._models]
+        self.model = self._models[0]
+
     def begin(self, z: Array, s: float) -> tuple[Array, Array, dict[str, Array]]:
         """Return noise of variance s² / Σw, weighted towards the product at the first level."""
         spread = s / math.sqrt(self._total)
@@ -257,6 +272,7 @@ def run_particles(
     n_threads: int | None,
     progress: bool | Report | None,
     checkpoint: str | PathLike[str] | Checkpoint | None,
+    executor: Executor | Sharded | None,
     identity: Mapping[str, Any],
     settings: Mapping[str, Any],
     bias: Sequence[str],
@@ -301,10 +317,15 @@ def run_particles(
         )
 
     with (
-        threads(resolve_threads(n_threads)),
+        threads(workers := resolve_threads(n_threads)),
+        ExitStack() as stack,
         moves.model._held(),
         reporter(progress, label, "steps") as report,
     ):
+        if executor is not None:
+            moves.over(
+                lambda model: stack.enter_context(sharded_model(model, shape[1], executor, workers))
+            )
         try:
             cloud = run.run(report)
         except KeyboardInterrupt as stop:
@@ -353,6 +374,7 @@ def steer(
     n_threads: int | None = None,
     progress: bool | Report | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    executor: Executor | Sharded | None = None,
 ) -> Guided:
     r"""Draw weighted particles of a score model times the exponential of a potential.
 
@@ -404,6 +426,8 @@ def steer(
         Show a bar (default: terminals, notebooks), or call this with (done, total) steps.
     checkpoint : path or Checkpoint, optional
         A file that keeps the particles; the same call resumes from it with the same bits.
+    executor : Executor, optional
+        Workers that denoise the points, each a part of them. The results are those of a local run.
 
     Returns
     -------
@@ -488,6 +512,7 @@ def steer(
         n_threads=n_threads,
         progress=progress,
         checkpoint=checkpoint,
+        executor=executor,
         identity=settings,
         settings=settings,
         bias=() if exact else (STEPS_BIAS,),
@@ -528,6 +553,7 @@ def sample_power(
     n_threads: int | None = None,
     progress: bool | Report | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    executor: Executor | Sharded | None = None,
 ) -> Guided:
     r"""Draw weighted particles of products of powers of the laws of score models.
 
@@ -551,7 +577,7 @@ def sample_power(
         Coordinates of a point, if the models do not determine it.
     n_steps : int, default 100
         Steps, including the one to level 0.
-    schedule, sigma_range, ess_threshold, names, rng, n_threads, progress, checkpoint
+    schedule, sigma_range, ess_threshold, names, rng, n_threads, progress, checkpoint, executor
         As for `steer`.
     noise : float, optional
         The variance c of the noise of a step, in units of that of the reverse stochastic equation.
@@ -632,6 +658,7 @@ def sample_power(
         n_threads=n_threads,
         progress=progress,
         checkpoint=checkpoint,
+        executor=executor,
         identity=settings,
         settings=settings,
         bias=()
