@@ -110,7 +110,7 @@ def run(out: Path, seed: int, n_repeats: int) -> Section:
         out / "option_levels.png", price.plot_multilevel(), "Option: variance and cost by level", {}
     )
     finest = 2.0 ** (len(price.n_paths) - 1)
-    plain = price.level_variances[0] / price.stderr**2 * finest
+    plain = float(np.ravel(price.level_variances[0])[0]) / price.stderr**2 * finest
     notes = [
         f"Over {n_repeats} seeds {share:.0%} of the errors of the peak and of the probability lie "
         "within two standard errors. The integral chose the method "
