@@ -42,7 +42,7 @@ METHODS = {
         "integrators", "load_score", "start", "Calibration", "ClassifierTraining", "Integrator",
         "IntrinsicDimension", "LangevinGibbs", "LevelEstimate", "LevelHistogram", "LevelRegression",
         "Likelihood", "Model", "NoiseClassifier", "Observation", "PartialSolution",
-        "PartialTransport", "Solution", "Stepper", "TrainedScore", "Training", "Unmasked",
+        "PartialTransport", "Rows", "Solution", "Stepper", "TrainedScore", "Training", "Unmasked",
     },
     "fermiac.walks": {
         "as_graph", "extend", "open_csr", "start", "write_csr", "BaseChain", "Components", "Crawl",
