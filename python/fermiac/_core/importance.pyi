@@ -1,7 +1,7 @@
 """Types of the compiled module: importance sampling."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,9 @@ def importance_evidence(
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
 
+@final
 class IntegralSampler:
-    def __init__(self, state: dict[str, Any]) -> None: ...
+    def __new__(cls, state: dict[str, Any]) -> IntegralSampler: ...
     def log_density(self, x: _F) -> _F: ...
     def map_unit(self, u: _F) -> _F: ...
 
