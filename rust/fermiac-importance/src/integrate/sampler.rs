@@ -493,18 +493,20 @@ impl Work {
         x: &mut [f64],
     ) -> Tile {
         let mut slopes = V::splat(1.0);
+        // Of eight points of a net one is from the uniform law.
+        let (mut uniform, mut count) = ([0; LANES], 0);
+        for (lane, part) in parts.iter().enumerate() {
+            uniform[count.min(LANES - 1)] = lane;
+            count += usize::from(*part == 0);
+        }
         for (t, map) in self.t.iter_mut().zip(maps) {
-            let (at, slope) = map.forward::<FMA>(*t);
-            let mut own = slope;
-            let mut moved = at;
-            for lane in 0..LANES {
-                if parts[lane] == 0 {
-                    moved.0[lane] = t.0[lane];
-                    own.0[lane] = map.inverse(t.0[lane]).1;
-                }
+            let (mut at, mut slope) = map.forward::<FMA>(*t);
+            for lane in &uniform[..count] {
+                at.0[*lane] = t.0[*lane];
+                slope.0[*lane] = map.inverse(t.0[*lane]).1;
             }
-            *t = moved;
-            slopes = slopes * own;
+            *t = at;
+            slopes = slopes * slope;
         }
         let jacobian = sampler.region.place(&self.t, lanes, x);
         Tile { jacobian, ratio: V::splat(1.0) / slopes }

@@ -291,7 +291,8 @@ impl<'a> Problem<'a> {
     /// One call for several blocks.
     fn evaluate_many(&self, blocks: &mut [Block]) -> Result<()> {
         let d = self.integrand.dim();
-        let x: Vec<f64> = blocks.iter().flat_map(|block| block.x.iter().copied()).collect();
+        let mut x = Vec::with_capacity(blocks.iter().map(|block| block.x.len()).sum());
+        blocks.iter().for_each(|block| x.extend_from_slice(&block.x));
         let mut values = Vec::new();
         let mut status = vec![RowStatus::Good; x.len() / d];
         if !x.is_empty() {
