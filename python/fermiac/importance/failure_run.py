@@ -502,7 +502,7 @@ def _smooth(column: Array, weights: Array, width: float) -> tuple[Array, float, 
     if failed.any():
         if width < math.inf:
             # Of the weights of the failures over those that the last fit was made with.
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 ratio = np.where(failed, weights * weights / mass_of(width), 0.0)
             if spread(ratio) <= _ICE_COV:
                 return weights * failed, width, True
