@@ -46,8 +46,9 @@ METHODS = ("auto", "sus-is", "subset", "ce", "ice", "form", "mc")
 _LEVEL, _STAGE, _PROBES = 1 / 40, 0.08, 1 / 100
 _WALK, _DESIGNS = 0.3, 1 / 20
 _MOST_CE_STAGES = 30
-#: The c.o.v. of the weights that a step of the smooth indicator may have.
-_ICE_COV = 1.5
+#: The c.o.v. of the weights that a step of the smooth indicator may have. The published 1.5 is for
+#: proposals without a share of the law, whose points have weights up to 20 here.
+_ICE_COV = 3.0
 #: The surrogate's evaluations for its mean, for each point of the final sample.
 _SURROGATE = 8
 #: A usual budget, for the training.
@@ -502,7 +503,7 @@ def _smooth(column: Array, weights: Array, width: float) -> tuple[Array, float, 
     if failed.any():
         if width < math.inf:
             # Of the weights of the failures over those that the last fit was made with.
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 ratio = np.where(failed, weights * weights / mass_of(width), 0.0)
             if spread(ratio) <= _ICE_COV:
                 return weights * failed, width, True
