@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import nested_targets
 import numpy as np
 import pytest
 import worker_targets as targets
@@ -163,11 +164,58 @@ def test_bits_errors_and_large_targets(engine: Any, tmp_path: Path) -> None:
             assert same(expect(targets.moments, executor=shards), local)
         heavy = targets.Heavy(50, tmp_path / "loads")
         assert same(expect(heavy, executor=executor), local)
+        built_in = fm.targets.powers([[1, 1], [0, 4]])
+        assert same(expect(built_in, executor=executor), expect(built_in))
         with pytest.raises(RuntimeError, match="too high") as caught:
             expect(targets.FailsAbove(2.0), executor=executor)
         assert any("rows " in note for note in caught.value.__notes__)
         assert same(expect(targets.moments, executor=executor), local)
     assert 1 <= len(list((tmp_path / "loads").iterdir())) <= 4
+
+
+def whole_calls(**given: Any) -> list[Any]:
+    """Arrays of the calls whose parts are whole runs, chains, rows."""
+    runs = fm.nested.sample(nested_targets.bowl, PRIOR, n_live=40, runs=5, rng=1, **given)
+    chains = fm.mcmc.sample(
+        nested_targets.bowl, 2, nested_targets.slope, kernel="mala", n_chains=5, n_warmup=50,
+        n_draws=50, pool=False, rng=1, **given,
+    )  # fmt: skip
+    rows = fm.score.sample(
+        MODEL, 700, n_steps=5, sigma_range=(0.01, 50.0), rng=1, part=(0, 1), **given
+    )
+    p = fm.privacy.epsilon_posterior(np.arange(1.0, 20.0), 5, 3, 9, **given)
+    return [
+        runs.draws,
+        runs.log_weights,
+        chains.draws,
+        chains.log_densities,
+        rows.array,
+        p.ppf(0.5),
+    ]
+
+
+PRIOR = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
+MODEL = fm.score.GaussianMixture([0.3, 0.7], [[-2.0, 0.0], [2.0, 1.0]], [0.04, 0.04])
+
+
+@contextmanager
+def submitit_executor(tmp_path: Path) -> Iterator[Any]:
+    submitit = pytest.importorskip("submitit")
+    executor = submitit.AutoExecutor(folder=tmp_path / "jobs", cluster="local")
+    executor.update_parameters(timeout_min=5)
+    yield fm.executor.Sharded(executor, n_workers=2)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "engine", [*ENGINES, submitit_executor], ids=lambda engine: engine.__name__
+)
+def test_whole_parts(engine: Any, tmp_path: Path) -> None:
+    local = whole_calls()
+    with engine(tmp_path) as executor:
+        there = whole_calls(executor=executor)
+    for a, b in zip(local, there, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("engine", RECOVER, ids=lambda engine: engine.__name__)

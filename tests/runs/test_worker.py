@@ -16,6 +16,7 @@ from executor_help import LAW, expect, same, spawned
 import fermiac as fm
 from fermiac import _core
 from fermiac.errors import WorkerError
+from fermiac.runs import worker
 
 
 def test_a_worker_that_dies_once(tmp_path: Path) -> None:
@@ -130,6 +131,16 @@ def test_a_worker_at_another_level_is_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_a_worker_that_is_interrupted_is_a_worker_lost() -> None:
     executor = Loses(KeyboardInterrupt(), 1)  # type: ignore[arg-type]
     assert same(expect(targets.moments, executor=executor), expect(targets.moments))
+
+
+def test_points_at_odd_places_of_a_message() -> None:
+    buffer = np.zeros(8 * 6 + 1, np.uint8)
+    x = buffer[1:].view(np.float64).reshape(3, 2)
+    x[:] = 0.5
+    x.flags.writeable = False
+    assert not x.flags.aligned
+    (values,) = worker.Points(fm.targets.powers([[1, 1]]))(x, None)
+    np.testing.assert_array_equal(values.ravel(), [0.25] * 3)
 
 
 def test_losses_that_only_the_user_knows() -> None:

@@ -361,7 +361,8 @@ def sample(
         target = as_likelihood(
             log_likelihood, mapped.dim, n_blobs[0], gradient, check, params, args, kwargs
         )
-        names = names_of(names, params) or own_names
+        named = names_of(names, params)
+        names = own_names if named is None else named
     limit = None if max_time is None else positive("max_time", max_time)
     doublings = as_doublings(validate)
     if surrogate is not None and checkpoint is not None:

@@ -17,7 +17,7 @@ from fermiac.nested.result import NestedResult
 from fermiac.results.merging import disagreement
 from fermiac.results.result import Finding, warn
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, Store, computed, identity_of_call, part_of
+from fermiac.runs.parts import Part, Store, computed, identity_of_call, is_default, part_of
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def sample_runs(
     """Return the merged runs of a call; see `fermiac.nested.sample`."""
     n_runs = whole("runs", runs, 1, _MOST)
     for name, default in _REFUSED.items():
-        if settings.pop(name) not in (default, 0):
+        if not is_default(settings.pop(name), default):
             more = "; store= keeps finished runs" if name == "checkpoint" else ""
             raise ArgumentError(f"{name}: given with runs={n_runs}, which have none{more}")
     if store is not None and rng is None:

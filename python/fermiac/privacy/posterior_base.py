@@ -96,7 +96,9 @@ class _Query:
 
     def __call__(self, flat: list[Array], n: int) -> Array:
         """Return the answers, one row after the other."""
-        return _core.privacy_posterior(*self._target, flat, n, 1)
+        # Some engines lay arrays where they fall in their messages.
+        aligned = [np.require(column, np.float64, ["C", "A"]) for column in flat]
+        return _core.privacy_posterior(*self._target, aligned, n, 1)
 
 
 P = TypeVar("P", bound="Posterior")

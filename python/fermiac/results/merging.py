@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.calls import public
-from fermiac._base.validate import listed, real_numbers, shown
+from fermiac._base.validate import listed, path_of, real_numbers, shown
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.results.result import Finding, Result, load, warn
 
@@ -24,8 +24,8 @@ __all__ = ["merge", "merge_estimates", "provenance", "shares"]
 
 Array = NDArray[np.float64]
 
-#: Results that one call merges at most.
-_MOST = 2**24
+#: Results that one call merges at most: an iterable that gives more is taken for endless.
+_MOST = 2**20
 #: Runs that agree differ by more than this with a probability below one in a million.
 _APART = 1e-6
 
@@ -269,7 +269,7 @@ def merge(results: Iterable[Any] | str | os.PathLike[str]) -> Any:
     (16000, True)
     """
     if isinstance(results, str | os.PathLike):
-        folder = Path(results)
+        folder = Path(path_of("results", results))
         if not folder.is_dir():
             raise ArgumentError(f"results: {shown(os.fspath(folder))} is no folder of results")
         given: list[Any] | None = sorted(folder.glob("*.safetensors"))

@@ -25,7 +25,7 @@ from fermiac.runs.dispatch import Dispatch, Tick
 from fermiac.runs.engines import engine_of
 from fermiac.runs.executor import ExecutorLike, Sharded
 
-__all__ = ["Part", "Store", "computed", "identity_of_call", "part_of"]
+__all__ = ["Part", "Store", "computed", "identity_of_call", "is_default", "part_of"]
 
 Part: TypeAlias = tuple[int, int]
 """Which part of a call: (i, n) is the part i, counted from 0, of n."""
@@ -64,6 +64,11 @@ def identity_of_call(method: str, settings: Mapping[str, Any], seed: int) -> str
 def _portable(value: Any) -> str:
     """Return a text of a setting without the places of objects in memory."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def is_default(value: Any, default: Any) -> bool:
+    """Return whether an argument was left as it is, of whatever type it may be."""
+    return value is default or (isinstance(value, bool | int) and value == default)
 
 
 class Store:

@@ -129,8 +129,9 @@ class Points:
 
     def __call__(self, x: Array, with_gradient: bool | None) -> tuple[NDArray[Any], ...]:
         """Return the values; `with_gradient` is None for an integrand, a flag for a density."""
-        # Unpickled arrays may be read-only, and the user's function may write to its batch.
-        return direct(self._target, np.require(x, np.float64, ["C", "W"]), with_gradient)
+        # Unpickled arrays may be read-only or lie at odd places of a message, and the user's
+        # function may write to its batch.
+        return direct(self._target, np.require(x, np.float64, ["C", "A", "W"]), with_gradient)
 
 
 def direct(target: Any, x: Array, with_gradient: bool | None) -> tuple[NDArray[Any], ...]:

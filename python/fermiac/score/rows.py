@@ -19,7 +19,7 @@ from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.results import Result
 from fermiac.results.result import Finding
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, Store, computed, identity_of_call, part_of
+from fermiac.runs.parts import Part, Store, computed, identity_of_call, is_default, part_of
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def sample_rows(
 ) -> Any:
     """Return rows of a call, made in blocks; see `fermiac.score.sample`."""
     for name, default in _REFUSED.items():
-        if settings.pop(name) not in (default, None):
+        if not is_default(settings.pop(name), default):
             raise ArgumentError(f"{name}: given with part= or store=, whose rows are arrays alone")
     if store is not None and rng is None:
         raise ArgumentError("store: given without rng=, so that no later call finds its rows")
