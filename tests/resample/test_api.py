@@ -364,6 +364,12 @@ def test_doubts_are_told() -> None:
     with pytest.warns(FermiacWarning, match="no finite end|open"):
         r = bootstrap([1.0, 2.0, 3.0], "median", rng=0)
     assert (r.lower, r.upper) == (-np.inf, np.inf)
+    r = quietly(([1.0, 2, 3, 4], [2.0, 1, 4, 3]), "pearson", n_resamples=999, rng=0)
+    assert any("that of BCa was taken" in text for text in r.warnings)
+    assert r.lower < r.estimate < r.upper
+    r = quietly([1.0, 2.0], "mean", rng=0)
+    assert any("infinite" in text for text in r.warnings)
+    assert (r.lower, r.upper) == (-np.inf, np.inf)
     stream = fm.random.Stream(1)
     with pytest.warns(HeavyTailWarning):
         bootstrap(stream.normal(2000) / stream.normal(2000), "mean", rng=0)

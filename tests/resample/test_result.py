@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,14 @@ def test_functions_are_not_loaded(tmp_path: Path) -> None:
         again.extend(5)
     with pytest.raises(ArgumentError, match="function"):
         r.transform(np.log).interval()
+
+
+def test_pickled_results_are_extended() -> None:
+    r = fm.resample.bootstrap(X, "mean", n_resamples=50, rng=1)
+    again = pickle.loads(pickle.dumps(r))
+    assert np.array_equal(again.extend(20).replicates, r.extend(20).replicates)
+    r = fm.resample.bootstrap(X, lambda b: b.max(1), n_resamples=50, method="percentile", rng=1)
+    assert pickle.loads(pickle.dumps(r)).upper == r.upper
 
 
 def test_other_intervals() -> None:

@@ -135,7 +135,14 @@ def ends(output: Output, method: Method, prob: float) -> tuple[Ends, Method]:
         )
         return Ends(output.estimate, output.estimate), method
     if method == "studentised":
-        return _studentised(output, tail), method
+        found = _studentised(output, tail)
+        if found is not None:
+            return found, method
+        output.warn(
+            "the estimate has no standard error on its scale, so that there is no studentised "
+            "interval; that of BCa was taken"
+        )
+        return _bca(output, tail)
     if method == "bca":
         return _bca(output, tail)
     return _PLAIN[method](output, tail), method
@@ -223,8 +230,8 @@ def _bca_noise(output: Output, p: float, share: float, z0: float, w: float, bend
     return _noise(output.ordered, p, math.sqrt(max(variance, 0.0) / output.values.size))
 
 
-def _studentised(output: Output, tail: float) -> Ends:
-    """Return the bootstrap-t interval on the stabilising scale."""
+def _studentised(output: Output, tail: float) -> Ends | None:
+    """Return the bootstrap-t interval on the stabilising scale, None without a standard error."""
     assert output.errors is not None
     scale, estimate, own = output.scale, output.estimate, output.stderr
     values, errors = output.values, output.errors
@@ -245,8 +252,7 @@ def _studentised(output: Output, tail: float) -> Ends:
         t[flat] = np.where(away[flat] == 0, 0.0, np.sign(away[flat]) * np.inf)
     t = np.sort(t[~np.isnan(t)])
     if not (t.size and math.isfinite(to) and own > 0):
-        output.warn("the standard error is zero, so that there is no studentised interval")
-        return Ends(output.estimate, output.estimate)
+        return None
 
     def back(at: float) -> float:
         with np.errstate(all="ignore"):
