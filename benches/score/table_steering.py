@@ -1,6 +1,6 @@
 """Tables of what steered draws miss: guidance, and draws given an observation, on exact laws.
 
-``python -m benches.score.table_steering`` prints both tables of the documentation. The laws are
+``python -m benches.score.table_steering`` prints the tables of the documentation. The laws are
 mixtures of normal laws, so that every tilted law and every posterior is known: by quadrature in one
 dimension, in closed form for a linear observation. It takes a few minutes on one core.
 """
@@ -25,6 +25,15 @@ TWO = fm.score.GaussianMixture([0.5, 0.5], [[-2.0], [1.0]], 0.25)
 FOUR = fm.score.GaussianMixture([0.25] * 4, [[-2.0], [1.0], [2.5], [4.0]], 0.25)
 RANGE = 0.01, 80.0
 N_GUIDED, N_PARTICLES = 20_000, 20_000
+#: Rules of guidance, and the integrators that they are used with.
+VARIANTS: tuple[tuple[str, Any, Any], ...] = (
+    ("guidance", fm.score.Guidance(4.0), "heun"),
+    ("interval 0.3 to 2", fm.score.Guidance(4.0, interval=(0.3, 2.0)), "heun"),
+    ("APG, norm 1", fm.score.Guidance(4.0, norm=1.0, parallel=0.0, momentum=-0.5), "euler"),
+    ("CFG-Zero*", fm.score.Guidance(4.0, zero_star=True), "heun"),
+    ("guidance", fm.score.Guidance(0.6), "heun"),
+    ("CFG++", fm.score.Guidance(0.6), fm.score.Euler(cfg_pp=True)),
+)
 #: Posteriors: coordinates, modes and numbers observed.
 PROBLEMS = ((2, 3, 1), (8, 6, 3), (64, 6, 3))
 N_DRAWS, N_STEPS, N_SEEDS = 1000, 100, 3
@@ -93,6 +102,34 @@ def guidance_table() -> str:
                     f"| {laws}, {w:g} | {names[i]} | {exact[i]:.3f} | {wrong[i]:.3f} | "
                     f"{found[i]:.3f} ± {errors[i]:.3f} |"
                 )
+    return "\n".join(lines)
+
+
+def beside(law: Any) -> Any:
+    """Return a law of one coordinate beside a second one of N(0, ¼)."""
+    means = np.column_stack([law.means[:, 0], np.zeros(len(law.means))])
+    return fm.score.GaussianMixture(law.weights, means, law.covariances)
+
+
+def variants_table() -> str:
+    """Return the table of the rules of guidance in Markdown, two modes against four."""
+    lines = [
+        "| rule, scale | left mode | mean | sd | sd of the other coordinate |",
+        "|---|---|---|---|---|",
+    ]
+    conditional, unconditional = beside(TWO), beside(FOUR)
+    for w in (4.0, 0.6):
+        mode, mean, sd = tilted(TWO, FOUR, w)
+        lines.append(f"| exact, {w:g} | {mode:.3f} | {mean:.3f} | {sd:.3f} | 0.500 |")
+        for name, rule, integrator in VARIANTS:
+            if rule.scale != w:
+                continue
+            model = fm.score.guided(conditional, unconditional, rule)
+            x = fm.score.sample(
+                model, N_GUIDED // 4, 2, 100, integrator, sigma_range=RANGE, rng=0, progress=False
+            )
+            figures = (np.mean(x[:, 0] < -0.5), x[:, 0].mean(), *x.std(axis=0))
+            lines.append(f"| {name}, {w:g} | {' | '.join(f'{f:.3f}' for f in figures)} |")
     return "\n".join(lines)
 
 
@@ -192,5 +229,7 @@ def posterior_table() -> str:
 
 if __name__ == "__main__":
     print(guidance_table())
+    print()
+    print(variants_table())
     print()
     print(posterior_table())

@@ -32,7 +32,15 @@ from fermiac.score.model import Model
 from fermiac.score.observations import Linear, Observation
 from fermiac.score.particles import Moves, digest
 from fermiac.score.schedules import ScheduleName
-from fermiac.score.steering import STEPS_BIAS, Schedule, Tilted, exactly, levels_of, run_particles
+from fermiac.score.steering import (
+    STEPS_BIAS,
+    Schedule,
+    Tilted,
+    exactly,
+    levels_of,
+    noise_of,
+    run_particles,
+)
 
 __all__ = ["observed", "posterior"]
 
@@ -149,7 +157,7 @@ def posterior(
     grid = levels_of(model, n_steps, schedule, sigma_range)
     particles = isinstance(chosen, Particles)
     moves, bias = (
-        _particles(chosen, model, observation, seen)
+        _particles(chosen, model, observation, seen, noise_of(grid))
         if isinstance(chosen, Particles)
         else (chosen._moves(model, observation, seen, d), (chosen.flaw,))
     )
@@ -185,7 +193,7 @@ def posterior(
 
 
 def _particles(
-    chosen: Particles, model: Model, observation: Observation, seen: Any
+    chosen: Particles, model: Model, observation: Observation, seen: Any, noise: float
 ) -> tuple[Moves, tuple[str, ...]]:
     """Return the particles of an observation, and their bias."""
     exact = exactly(chosen.correct, [model])
@@ -206,7 +214,7 @@ def _particles(
             return pulled(model, linear, seen, y, x, s, variance)
 
     base = "euler_maruyama" if exact else "ancestral"
-    moves = Tilted(model, potential, gradient, base=base, correct=exact)
+    moves = Tilted(model, potential, gradient, base=base, correct=exact, noise=noise)
     return moves, () if exact else (STEPS_BIAS,)
 
 

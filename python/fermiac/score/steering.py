@@ -49,6 +49,7 @@ __all__ = [
     "Tilted",
     "exactly",
     "levels_of",
+    "noise_of",
     "run_particles",
     "sample_power",
     "steer",
@@ -97,8 +98,11 @@ class Tilted(Moves):
         kind: str = "difference",
         base: str = "ancestral",
         correct: bool = False,
+        noise: float = 1.0,
     ) -> None:
         self.model, self.n_evals = model, 0
+        #: Langevin moves of the tilted law come on top of exact steps along its own score.
+        self._c = noise if correct and gradient is not None and proposal is None else 1.0
         self._potential, self._gradient = potential, gradient
         self._proposal, self._kind = proposal, kind
         self._ancestral, self._correct = base == "ancestral", correct
@@ -116,6 +120,8 @@ class Tilted(Moves):
         value = self._potential(y, denoised, s)
         carried = {"denoised": denoised, "value": value}
         log_weights = self._factor(value, {}, carried)
+        if self._gradient is not None:
+            carried["slope"] = self._gradient(y, denoised, s)
         if self._correct:
             carried["density"] = self._log_density(y, s)
             log_weights = log_weights + carried["density"] - log_normal(z, s)
@@ -132,7 +138,7 @@ class Tilted(Moves):
             spent = carried["spent"] if "spent" in carried else carried["value"]
             return denoised, _less(value, spent), last
         variance = s**2 - to**2
-        spread = math.sqrt(variance) * (to / s if self._ancestral else 1.0)
+        spread = math.sqrt(self._c * variance) * (to / s if self._ancestral else 1.0)
         mean = denoised + (to / s) ** 2 * (y - denoised)
         start = mean
         if self._proposal is not None:
@@ -140,16 +146,25 @@ class Tilted(Moves):
             self.n_evals += len(y)
             start = led + (to / s) ** 2 * (y - led)
         if self._gradient is not None:
-            start = start + variance * self._gradient(y, denoised, s)
+            start = start + variance * carried["slope"]
+        # What a Langevin move of the tilted law adds: half of its score for more noise.
+        more = 0.5 * (self._c - 1.0) * variance
+        if more:
+            start = start + more * ((denoised - y) / s**2 + carried["slope"])
         moved = start + spread * z
         now = self._denoised(moved, to)
         value = self._potential(moved, now, to)
         made = {"denoised": now, "value": value}
         factor = self._factor(value, carried, made)
+        if self._gradient is not None:
+            made["slope"] = self._gradient(moved, now, to)
         if self._correct:
             made["density"] = self._log_density(moved, to)
-            back = log_normal((moved - y) / math.sqrt(variance), math.sqrt(variance))
-            factor = factor + made["density"] - carried["density"] + back - log_normal(z, spread)
+            away, back = y - moved, math.sqrt(self._c * variance)
+            if more:
+                away = away - more * ((now - moved) / to**2 + made["slope"])
+            factor = factor + made["density"] - carried["density"]
+            factor = factor + log_normal(away / back, back) - log_normal(z, spread)
         elif start is not mean:
             factor = factor + log_normal((moved - mean) / spread, spread) - log_normal(z, spread)
         return moved, factor, made
@@ -258,6 +273,11 @@ class _Power(Moves):
             for w, model in zip(self._exponents, self._models, strict=True)
         ]
         return np.asarray(sum(parts))
+
+
+def noise_of(grid: Array) -> float:
+    """Return the noise of steps with Langevin moves: more would be unstable with long steps."""
+    return min(max(len(grid) / 15, 1.0), 4.0)
 
 
 def run_particles(
@@ -396,7 +416,8 @@ def steer(
         Coordinates of a point, if the model does not determine it.
     gradient : callable, optional
         The gradient of g by y, that of the denoised point included, a function of the same
-        arguments that returns (n, d). Steps then follow it, and the weights account for that [2]_.
+        arguments that returns (n, d). Steps then follow it, and the weights account for that [2]_;
+        exact ones of Euler-Maruyama steps also have Langevin moves, as of `sample_power`.
     proposal : Model, optional
         A model whose steps the particles take, as one of `guided`; the weights account for it.
     kind : {"difference", "max", "sum"}, default "difference"
@@ -499,6 +520,7 @@ def steer(
         kind=kind,
         base=wanted,
         correct=exact,
+        noise=1.0 if wanted == "ancestral" else noise_of(grid),
     )
     settings = {"kind": kind, "base": wanted, "correct": exact, "guided": gradient is not None}
     return run_particles(
@@ -645,7 +667,7 @@ def sample_power(
     grid = levels_of(models[0], n_steps, schedule, sigma_range)
     for each in models[1:]:
         grid = each._within(grid)
-    c = min(max(len(grid) / 15, 1.0), 4.0) if noise is None else positive("noise", noise)
+    c = noise_of(grid) if noise is None else positive("noise", noise)
     settings = {"exponents": exponents.tolist(), "correct": exact, "noise": c}
     return run_particles(
         _Power(models, exponents, exact, c),
