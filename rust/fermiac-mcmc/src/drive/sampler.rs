@@ -6,7 +6,7 @@ use super::lock_step::lock_step;
 use super::oracle::Oracle;
 use super::plan::Plan;
 use super::record::Record;
-use crate::kernel::{Kernel, Phase, StepSize, Window};
+use crate::kernel::{Kernel, Phase, Window};
 use fermiac_base::alloc::check_room;
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
@@ -207,7 +207,7 @@ impl Sampler {
         }
         let mut diverged = 0;
         for chain in &mut self.chains {
-            chain.kernel.visit_steps(&mut |step| diverged += step.divergences());
+            chain.kernel.visit_steps(&mut |step| diverged += step.strains()[1]);
         }
         let mut windows: Vec<Vec<Window>> = Vec::new();
         for chain in &mut self.chains {
@@ -246,11 +246,11 @@ impl Sampler {
             }
         }
         let is_long = self.window_len() >= LONG;
-        let mut own = vec![0; self.chains.len()];
+        let mut own = vec![[0; 2]; self.chains.len()];
         for (chain, own) in self.chains.iter_mut().zip(&mut own) {
-            chain.kernel.visit_steps(&mut |step| *own += step.divergences());
+            chain.kernel.visit_steps(&mut |step| *own = add(*own, step.strains()));
         }
-        let together: usize = own.iter().sum();
+        let together = own.iter().fold([0; 2], |sum, own| add(sum, *own));
         let shared: Vec<_> = merged.iter().map(|window| window.metric().map(Arc::new)).collect();
         for (i, chain) in self.chains.iter_mut().enumerate() {
             let mut at = 0;
@@ -262,10 +262,10 @@ impl Sampler {
                 scale.adopt(metric);
                 at += 1;
             });
-            let diverged = if pool { together } else { own[i] };
+            let strains = if pool { together } else { own[i] };
             chain.kernel.rescaled();
-            if is_long && diverged > 0 {
-                chain.kernel.visit_steps(&mut StepSize::raise);
+            if is_long {
+                chain.kernel.visit_steps(&mut |step| step.raise(strains));
             }
         }
     }
@@ -329,4 +329,8 @@ impl Sampler {
         }
         codec.finish()
     }
+}
+
+fn add(a: [usize; 2], b: [usize; 2]) -> [usize; 2] {
+    [a[0] + b[0], a[1] + b[1]]
 }

@@ -17,8 +17,9 @@ const SEARCHES: usize = 3;
 /// The transitions after a restart of the step size in which divergences do not count: its first
 /// values are guesses.
 const SETTLING: f64 = 20.0;
-/// The largest acceptance rate to which divergences raise the target.
+/// The largest acceptance rates to which divergences, and large energy errors, raise the target.
 const MOST_ACCEPT: f64 = 0.98;
+const STRAINED_ACCEPT: f64 = 0.88;
 
 /// The adaptation of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,10 +135,11 @@ pub struct StepSize {
     tries: usize,
     /// The number of metric changes.
     changes: usize,
-    /// Whether divergences raise the target acceptance rate, and how many there were since the last
-    /// metric change, without those of the first transitions.
+    /// Whether divergences and large energy errors raise the target acceptance rate, and how many
+    /// transitions had them since the last metric change, without the first ones.
     raising: bool,
     divergences: usize,
+    strains: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -186,10 +188,11 @@ impl StepSize {
             changes: 0,
             raising: false,
             divergences: 0,
+            strains: 0,
         }
     }
 
-    /// A step size whose target acceptance rate is raised after divergences.
+    /// A step size whose target acceptance rate is raised after divergences and large energy errors.
     #[must_use]
     pub fn raising(self) -> Self {
         Self { raising: true, ..self }
@@ -201,24 +204,32 @@ impl StepSize {
         (self.adapt.is_some() && self.phase != Phase::Sample).then_some(self.changes)
     }
 
-    /// Takes in that the trajectory of a transition diverged.
-    pub fn observe_divergence(&mut self) {
+    /// Takes in that the trajectory of a transition had a large energy error, or diverged.
+    pub fn observe_strain(&mut self, diverged: bool) {
         if let Some(Adapt::Averaging(averaging)) = &self.adapt
             && averaging.n() > SETTLING
         {
-            self.divergences += 1;
+            self.strains += 1;
+            self.divergences += usize::from(diverged);
         }
     }
 
-    /// The divergences since the last metric change, without those of the first transitions.
-    pub fn divergences(&self) -> usize {
-        self.divergences
+    /// The transitions with a large energy error, and those that diverged, since the last metric
+    /// change, without the first ones.
+    pub fn strains(&self) -> [usize; 2] {
+        [self.strains, self.divergences]
     }
 
-    /// Halves the distance of the target acceptance rate to 1, if that is allowed.
-    pub fn raise(&mut self) {
-        if let (true, Some(Adapt::Averaging(averaging))) = (self.raising, &mut self.adapt) {
+    /// Raises the target acceptance rate, if that is allowed: after divergences by half of its
+    /// distance to 1, after large energy errors to 0.88 at least.
+    pub fn raise(&mut self, [strains, divergences]: [usize; 2]) {
+        let (true, Some(Adapt::Averaging(averaging))) = (self.raising, &mut self.adapt) else {
+            return;
+        };
+        if divergences > 0 {
             averaging.raise(MOST_ACCEPT);
+        } else if strains > 0 {
+            averaging.raise(STRAINED_ACCEPT);
         }
     }
 
@@ -260,7 +271,7 @@ impl StepSize {
 
     /// Follows a change of the metric.
     pub fn rescaled(&mut self) {
-        self.divergences = 0;
+        (self.strains, self.divergences) = (0, 0);
         match &mut self.adapt {
             Some(Adapt::Averaging(_)) if self.changes < SEARCHES => {
                 self.changes += 1;
@@ -345,6 +356,7 @@ impl StepSize {
         codec.number(&mut self.factor)?;
         codec.count(&mut self.tries)?;
         codec.count(&mut self.changes)?;
+        codec.count(&mut self.strains)?;
         codec.count(&mut self.divergences)?;
         self.phase.persist(codec)?;
         match &mut self.adapt {

@@ -74,8 +74,8 @@ impl Nuts {
             f64::from(self.tree.depth() == self.max_depth),
             self.step.get(),
         ];
-        if self.tree.diverging {
-            self.step.observe_divergence();
+        if self.tree.strained {
+            self.step.observe_strain(self.tree.diverging);
         }
         self.step.observe(accept);
         let current = self.tree.current();

@@ -16,6 +16,9 @@ use fermiac_base::store::Codec;
 
 /// A state whose log-weight is above this becomes the new reference of all weights.
 const REBASE: f64 = 500.0;
+/// Energy errors above this do not occur on nearly normal targets at usual acceptance rates. They
+/// show a region that is too curved for the step size before trajectories diverge there.
+const STRAINED: f64 = 10.0;
 
 /// A part of the trajectory: 2^depth states.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -72,6 +75,8 @@ pub(super) struct Tree {
     accept_sum: f64,
     pub(super) n_steps: usize,
     pub(super) diverging: bool,
+    /// Whether the energy error passed `STRAINED`.
+    pub(super) strained: bool,
 }
 
 impl Tree {
@@ -95,6 +100,7 @@ impl Tree {
             accept_sum: 0.0,
             n_steps: 0,
             diverging: false,
+            strained: false,
         }
     }
 
@@ -136,7 +142,8 @@ impl Tree {
         self.whole = Node { depth: 0, begin: m, end: m, sum: m, sample: current, weight: 1.0 };
         (self.head, self.tail) = (current, current);
         self.step = step;
-        (self.accept_sum, self.n_steps, self.diverging) = (0.0, 0, false);
+        (self.accept_sum, self.n_steps) = (0.0, 0);
+        (self.diverging, self.strained) = (false, false);
         self.choose_side(stream);
     }
 
@@ -184,6 +191,7 @@ impl Tree {
     ) -> Growth {
         let error = self.land(metric);
         self.n_steps += 1;
+        self.strained |= error > STRAINED;
         if error > DIVERGENT {
             self.diverging = true;
             return Growth::Ended;
@@ -311,6 +319,7 @@ impl Tree {
         {
             codec.number(number)?;
         }
-        codec.flag(&mut self.diverging)
+        codec.flag(&mut self.diverging)?;
+        codec.flag(&mut self.strained)
     }
 }
