@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
     not (ROOT / "pyproject.toml").exists(), reason="the files of the project are not here"
 )
 #: The extras of developers; all others are for users.
-OF_DEVELOPERS = {"test", "demo", "bench", "dev", "docs", "bridges"}
+OF_DEVELOPERS = {"cluster", "test", "demo", "bench", "dev", "docs", "bridges"}
 
 
 def project() -> dict[str, Any]:

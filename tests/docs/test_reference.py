@@ -37,7 +37,7 @@ METHODS = {
     "fermiac.score": {
         "integrators", "load_score", "start", "Calibration", "ClassifierTraining", "Integrator",
         "IntrinsicDimension", "LangevinGibbs", "LevelEstimate", "LevelHistogram", "LevelRegression",
-        "Likelihood", "Model", "NoiseClassifier", "PartialSolution", "Solution", "Stepper",
+        "Likelihood", "Model", "NoiseClassifier", "PartialSolution", "Rows", "Solution", "Stepper",
         "TrainedScore", "Training", "Unmasked",
     },
     "fermiac.walks": {
