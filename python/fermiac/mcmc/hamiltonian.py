@@ -28,10 +28,9 @@ class NUTS(GradientKernel):
         The mean acceptance rate along trajectories to which the step size is adapted; by default
         0.8, raised after windows of the warm-up of 80 or more transitions: to 0.88 if the energy
         error of a trajectory passed 10, and halfway to 1 (at most 0.98) if one diverged. A number
-        that is given is kept. The rate of the
-        draws is close to it; programs with the adaptation of [1]_ accept at about 0.9 for a target
-        of 0.8. More, such as 0.99, means smaller steps and fewer divergences; less is faster on
-        nearly normal densities.
+        that is given is kept. The rate of the draws is close to it; programs with the adaptation of
+        [1]_ accept at about 0.9 for a target of 0.8. More, such as 0.99, means smaller steps and
+        fewer divergences; less is faster on nearly normal densities.
     max_depth : int, default 10
         The largest number of doublings, from 1 to 30: a transition takes at most
         ``2**max_depth - 1`` gradients; in the first three windows of the warm-up at most 31, 63 and
