@@ -1,4 +1,4 @@
-"""Importance sampling: expectations, integrals, evidences, rare events, sensitivities, fidelities."""
+"""Importance sampling: expectations, integrals, evidences, rare events and sensitivities."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from fermiac._base import layout as fit
 from fermiac._base.validate import RngLike, all_finite
 from fermiac.errors import ArgumentError
 from fermiac.results import Sample
-from fermiac.results.result import Finding
 from fermiac.results.arviz import MOST_NUMBERS
+from fermiac.results.result import Finding
 
 if TYPE_CHECKING:
     from fermiac.targets.model import ModelTarget

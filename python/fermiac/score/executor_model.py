@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -136,7 +135,7 @@ class _Sharded(Model):
 
 @contextmanager
 def sharded_model(
-    model: Model, dim: int, executor: Executor | Sharded, n_threads: int
+    model: Model, dim: int, executor: ExecutorLike, n_threads: int
 ) -> Iterator[Model]:
     """Return a model whose denoised points come from the workers of an executor."""
     with evaluated_model(
