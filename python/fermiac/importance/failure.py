@@ -34,11 +34,10 @@ from fermiac.targets.conversion import adapted, as_integrand, compared
 from fermiac.targets.named import named_law
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
     from os import PathLike
 
     from fermiac._base.progress import Report
-    from fermiac.runs.executor import Sharded
+    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
 
 __all__ = ["failure_probability"]
@@ -72,7 +71,7 @@ def failure_probability(
     check: bool = True,
     rng: RngLike = None,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
@@ -137,8 +136,9 @@ def failure_probability(
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : concurrent.futures.Executor or Sharded, optional
-        The executor whose workers evaluate `g`; see `fermiac.runs.executor.Sharded`.
+    executor : object, optional
+        The engine whose workers evaluate `g`: a `concurrent.futures.Executor`, a dask Client,
+        the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns `g`, for workers of an executor to which it
         cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.

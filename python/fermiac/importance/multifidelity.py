@@ -33,10 +33,9 @@ from fermiac.targets.conversion import adapted, as_integrand, compared
 from fermiac.targets.named import named_law
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
     from os import PathLike
 
-    from fermiac.runs.executor import Sharded
+    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
 
 __all__ = ["multifidelity"]
@@ -78,7 +77,7 @@ def multifidelity(
     check: bool = True,
     rng: RngLike = None,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
@@ -130,8 +129,9 @@ def multifidelity(
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
-    executor : concurrent.futures.Executor or Sharded, optional
-        The executor whose workers run the models; see `fermiac.runs.executor.Sharded`.
+    executor : object, optional
+        The engine whose workers run the models: a `concurrent.futures.Executor`, a dask Client,
+        the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns a function of rows (number of the model,
         point), for workers of an executor to which the models cannot be sent; see

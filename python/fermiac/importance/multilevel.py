@@ -25,10 +25,9 @@ from fermiac.runs.checkpoint import Checkpoint, Log
 from fermiac.runs.shards import evaluation
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
     from os import PathLike
 
-    from fermiac.runs.executor import Sharded
+    from fermiac.runs.executor import ExecutorLike
     from fermiac.targets.factories import Factory
 
 __all__ = ["multilevel"]
@@ -63,7 +62,7 @@ def multilevel(
     names: Sequence[str] | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
@@ -100,8 +99,9 @@ def multilevel(
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Not used by a `level` in Python; see `fermiac.set_num_threads`.
-    executor : concurrent.futures.Executor or Sharded, optional
-        The executor whose workers run `level`; see `fermiac.runs.executor.Sharded`.
+    executor : object, optional
+        The engine whose workers run `level`: a `concurrent.futures.Executor`, a dask Client,
+        the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         Not supported here: `level` must be a function that can be sent to the workers.
     checkpoint : str, path-like or Checkpoint, optional

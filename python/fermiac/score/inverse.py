@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from os import PathLike
 from typing import Any, Literal, TypeAlias
 
@@ -16,7 +15,7 @@ from fermiac._base.progress import Report
 from fermiac._base.validate import RngLike, choice, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.runs.checkpoint import Checkpoint
-from fermiac.runs.executor import Sharded
+from fermiac.runs.executor import ExecutorLike
 from fermiac.score.arguments import as_model
 from fermiac.score.guided_result import Guided
 from fermiac.score.integration import event_of
@@ -67,7 +66,7 @@ def posterior(
     n_threads: int | None = None,
     progress: bool | Report | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
 ) -> Guided:
     r"""Draw from a score model given an observation.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
 from contextlib import ExitStack
 from os import PathLike
 from typing import Any, Literal
@@ -32,7 +31,7 @@ from fermiac._base.validate import (
 from fermiac.errors import ArgumentError
 from fermiac.results.result import warn
 from fermiac.runs.checkpoint import Checkpoint
-from fermiac.runs.executor import Sharded
+from fermiac.runs.executor import ExecutorLike
 from fermiac.score.arguments import as_model, range_of
 from fermiac.score.class_gradients import checked_rows
 from fermiac.score.executor_model import sharded_model
@@ -292,7 +291,7 @@ def run_particles(
     n_threads: int | None,
     progress: bool | Report | None,
     checkpoint: str | PathLike[str] | Checkpoint | None,
-    executor: Executor | Sharded | None,
+    executor: ExecutorLike | None,
     identity: Mapping[str, Any],
     settings: Mapping[str, Any],
     bias: Sequence[str],
@@ -394,7 +393,7 @@ def steer(
     n_threads: int | None = None,
     progress: bool | Report | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
 ) -> Guided:
     r"""Draw weighted particles of a score model times the exponential of a potential.
 
@@ -575,7 +574,7 @@ def sample_power(
     n_threads: int | None = None,
     progress: bool | Report | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
-    executor: Executor | Sharded | None = None,
+    executor: ExecutorLike | None = None,
 ) -> Guided:
     r"""Draw weighted particles of products of powers of the laws of score models.
 
