@@ -26,7 +26,7 @@ __all__ = ["as_array", "by_chain", "from_frame", "refuse_axes", "sample_frame", 
 def sample_frame(sample: Sample, library: str | None) -> Any:
     """Return the table of `Sample.to_dataframe`."""
     chains, n = chain_shape(sample)
-    columns: dict[str, NDArray[Any]] = {"draw": np.tile(np.arange(n), chains)}
+    columns: dict[str, Any] = {"draw": np.tile(np.arange(n), chains)}
     if sample.draws.ndim == 3:
         columns = {"chain": np.repeat(np.arange(chains), n), **columns}
     if sample.log_weights is not None:
