@@ -98,7 +98,7 @@ def test_it_is_frozen_in_its_parameters():
 
 def test_chains_and_priors_take_it():
     law = d.GaussianCopula([d.Gumbel(), d.Logistic()], [[1.0, 0.6], [0.6, 1.0]])
-    s = fm.mcmc.sample(law, n_draws=2000, rng=0)
+    s = fm.mcmc.sample(law, kernel=fm.mcmc.NUTS(target_accept=0.9), n_draws=2000, rng=0)
     e = s.expect(lambda x: x)
     assert (np.abs(e.mean - law.mean) < 5 * e.stderr).all()
     r = fm.nested.sample(lambda x: -0.5 * (x**2).sum(axis=1), law, n_live=50, dlogz=0.5, rng=0)
