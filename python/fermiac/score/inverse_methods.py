@@ -164,7 +164,7 @@ def matched(model: Model, o: Linear, observed: Array, y: Array, denoised: Array,
 class DPS(InverseMethod):
     """Diffusion posterior sampling [1]_: steps of the model, and down the slope of the residual.
 
-    A step is y ← ancestral(y) - ζ ∇_y |y_obs - A D(y)|.
+    A step is y ← ancestral(y) - ζ ∇_y r, with r the norm of y_obs - A D(y).
 
     Parameters
     ----------
