@@ -27,6 +27,8 @@ Coordinates: TypeAlias = "int | slice | Sequence[int] | NDArray[np.intp]"
 class Composite(Kernel):
     """Base class of the compositions: parts, each with a name and coordinates."""
 
+    _moves_finitely: ClassVar[bool] = False
+
     needs_volume: ClassVar[bool] = False
     _with_prior: ClassVar[bool] = False
 

@@ -144,6 +144,8 @@ class Kernel:
 
     #: Whether it uses gradients of the target.
     needs_gradient: ClassVar[bool] = False
+    #: Whether it moves to finite points alone; not known of kernels that users write.
+    _moves_finitely: ClassVar[bool] = True
     #: Whether it uses the log-density at all.
     needs_density: ClassVar[bool] = True
     #: Whether the density must be one over all coordinates: no law of counts, or of a simplex.

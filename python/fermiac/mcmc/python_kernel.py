@@ -86,6 +86,8 @@ class PythonKernel(Kernel):
     (4, 2000, 2)
     """
 
+    _moves_finitely: ClassVar[bool] = False
+
     can_be_tempered: ClassVar[bool] = False
     needs_volume: ClassVar[bool] = False
 

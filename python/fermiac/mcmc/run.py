@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from fermiac.mcmc.job import Arrays, Job
 from fermiac.mcmc.result import Chains, adaptation, known, statistics
 from fermiac.results.bounds import bounds_setting
 from fermiac.results.sample import OTHER_SPACE
+from fermiac.results.sample_fields import finite_draws
 from fermiac.runs.loop import Budget, RunLoop
 
 if TYPE_CHECKING:
@@ -333,16 +335,18 @@ class ChainLoop(RunLoop[Chains]):
             kept = self._n_warmed()
             more["warmup_stats"] = statistics(names, arrays.warmup_stats[:, :kept], n_points)
             more["warmup_draws"] = job.shown(arrays.warmup_draws[:, :kept])
-        made = Chains(
-            **self._provenance(status),
-            draws=draws,
-            log_densities=log_densities,
-            gradients=gradients,
-            **job.labelled(),
-            error_model="chains",
-            stats=statistics(names, arrays.stats[:, :n], n_points),
-            **more,
-        )
+        known_finite = status == "interrupted" and job.kernel._moves_finitely
+        with finite_draws() if known_finite else nullcontext():
+            made = Chains(
+                **self._provenance(status),
+                draws=draws,
+                log_densities=log_densities,
+                gradients=gradients,
+                **job.labelled(),
+                error_model="chains",
+                stats=statistics(names, arrays.stats[:, :n], n_points),
+                **more,
+            )
         if job.model is not None:
             object.__setattr__(made, "_source", (job.model, arrays.draws[:, :n]))
         return made

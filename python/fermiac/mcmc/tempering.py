@@ -93,6 +93,8 @@ class Tempered(Kernel):
     True
     """
 
+    _moves_finitely: ClassVar[bool] = False
+
     can_be_tempered: ClassVar[bool] = False
 
     kernel: Any

@@ -62,7 +62,7 @@ def from_points(
     ties = (levels[1:] == levels[:-1]).any()
     order = np.lexsort((columns["lineages"], ell)) if ties else by_level
     chosen: dict[str, Any] = {
-        k: None if v is None else np.asarray(v)[order] for k, v in columns.items()
+        k: None if v is None else np.take(v, order, axis=0) for k, v in columns.items()
     }
     by_observation = raw.get("log_likelihood") or {}
     ell, target = ell[order], chosen.pop("log_densities")
