@@ -133,6 +133,22 @@ CALLS = [
         True,
     ),
     Call(
+        "importance.integrate",
+        "g = fm.targets.g_function(np.arange(8.0)); box = [(0.0, 1.0)] * 8",
+        "fm.importance.integrate(g, box, n=10**9, rng=0)",
+    ),
+    Call(
+        "importance.integrate callable",
+        "box = [(0.0, 1.0)] * 8",
+        "fm.importance.integrate(lambda x: np.cos(x.sum(axis=1)), box, n=10**8, rng=0)",
+        True,
+    ),
+    Call(
+        "importance.failure_probability",
+        "law = d.Normal(np.zeros(10)); g = lambda x: 12.0 - x.sum(axis=1)",
+        "fm.importance.failure_probability(g, law, n=10**7, rng=0)",
+    ),
+    Call(
         "importance.sobol_indices",
         "law = d.Uniform(np.zeros(8), np.ones(8)); g = fm.targets.g_function(np.arange(8.0))",
         "fm.importance.sobol_indices(g, law, n=10**8, rng=0)",
@@ -479,7 +495,7 @@ CALLS = [
 ]
 
 CHILD = """
-import json, signal, sys, tempfile, time, warnings
+import gc, json, signal, sys, tempfile, time, warnings
 import numpy as np
 import fermiac as fm
 from fermiac import diagnostics as dg, distributions as d, score as sc, special as sp
@@ -511,6 +527,8 @@ for line in sys.stdin:
         done=done, took=ended - begun, ended=ended, used=used, partial=partial is not None
     )
     error = partial = None
+    # To free the last result is not part of the next interrupt.
+    gc.collect()
     print(json.dumps(out), flush=True)
 """
 
