@@ -123,7 +123,7 @@ def run(out: Path, seed: int, n_repeats: int) -> Section:
     record = {
         "share_within_two_stderr": share,
         "integral_method": integral.method,
-        "regions": [{**region} for region in failure.regions],
+        "regions": [{k: np.asarray(v).tolist() for k, v in r.items()} for r in failure.regions],
         "total_order": indices.total_order.tolist(),
         "paths": price.n_paths.tolist(),
         "warnings": [*integral.warnings, *failure.warnings, *price.warnings],
