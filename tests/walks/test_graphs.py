@@ -315,3 +315,8 @@ def test_arguments_are_checked() -> None:
     ):
         with pytest.raises(ArgumentError):
             make()
+
+
+def test_a_grid_refuses_an_array_without_axes_that_is_no_flag() -> None:
+    with pytest.raises(fm.errors.ArgumentError, match="periodic"):
+        fm.walks.graphs.grid((3, 4), periodic=np.array(None))  # type: ignore[arg-type]

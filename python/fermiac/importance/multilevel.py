@@ -335,6 +335,7 @@ class _LevelSums:
 
     @property
     def n(self) -> int:
+        """The number of paths."""
         return int(self.difference.n)
 
 

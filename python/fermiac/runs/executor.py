@@ -27,7 +27,7 @@ __all__ = ["Sharded"]
 
 Array = NDArray[np.float64]
 ExecutorLike: TypeAlias = Any
-"""What ``executor=`` takes; see `fermiac.runs.engines.engine_of`."""
+"""The type of ``executor=`` arguments; see `fermiac.runs.engines.engine_of`."""
 
 #: Kinds of exceptions at most that a user may add.
 _MOST_LOST = 1000

@@ -28,7 +28,7 @@ from fermiac.runs.executor import ExecutorLike, Sharded
 __all__ = ["Part", "Store", "computed", "identity_of_call", "is_default", "part_of"]
 
 Part: TypeAlias = tuple[int, int]
-"""Which part of a call: (i, n) is the part i, counted from 0, of n."""
+"""A part of a call: (i, n) is part i of n, counted from 0."""
 
 #: Parts of a call at most.
 _MOST_PARTS = 2**40

@@ -60,9 +60,8 @@ def grid(shape: int | Sequence[int], *, periodic: bool | Sequence[bool] = False)
     lengths: Any = shape if many else [shape]
     sides = [whole("shape", side, 1, _MOST) for side in lengths]
     n = whole("shape", int(np.prod(sides, dtype=object)), 1, _MOST)
-    given: Any = (
-        periodic if isinstance(periodic, Sequence | np.ndarray) else [periodic] * len(sides)
-    )
+    several = isinstance(periodic, Sequence) or (isinstance(periodic, np.ndarray) and periodic.ndim)
+    given: Any = periodic if several else [periodic] * len(sides)
     closed = [yes("periodic", side) for side in given]
     if len(closed) != len(sides):
         raise ArgumentError(f"periodic: {len(closed)} given for {len(sides)} axes")
