@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from attacks import tied
@@ -189,3 +191,9 @@ def test_degenerate_bootstraps() -> None:
     for fpr in (None, 1.0, -0.1, [0.1, 0.2]):
         with pytest.raises(ArgumentError, match="fpr"):
             c.bootstrap("tpr_at_fpr", fpr=fpr)  # type: ignore[arg-type]
+
+
+def test_counts_beyond_a_machine_word_have_an_advantage() -> None:
+    curve = roc([3.0, 5, 6], [1.0, 2, 4])
+    assert curve.advantage == 2 / 3
+    assert dataclasses.replace(curve, n_members=2**64).advantage < 1e-18

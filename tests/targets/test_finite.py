@@ -145,3 +145,8 @@ def test_evidence_counts_the_points_of_gradients():
     assert z.log_evidence == plain.log_evidence
     assert z.n_evals == plain.n_evals + 5 * len(z.sample.draws)
     np.testing.assert_allclose(z.sample.gradients, -z.sample.draws, atol=1e-8)
+
+
+def test_differences_of_something_else_are_refused():
+    with pytest.raises(ArgumentError, match="a function was given; a log-density is needed"):
+        finite.FiniteDensity(lambda x: x)

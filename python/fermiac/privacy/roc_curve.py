@@ -155,8 +155,10 @@ class RocCurve(Result):
     @property
     def advantage(self) -> float:
         """The largest TPR - FPR; for the bound by epsilon see `fermiac.privacy.advantage_bound`."""
-        rise = self.tp * self.n_nonmembers - self.fp * self.n_members
-        return float(rise.max() / (self.n_members * self.n_nonmembers))
+        # Products of counts are exact below 2**53.
+        members, nonmembers = float(self.n_members), float(self.n_nonmembers)
+        rise = self.tp * nonmembers - self.fp * members
+        return float(rise.max() / (members * nonmembers))
 
     @property
     def accuracy(self) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac.errors import ArgumentError
 from fermiac.targets.density import LogDensity
 
 __all__ = ["WITH_GRADIENT", "FiniteDensity", "central_differences", "unwrapped"]
@@ -43,6 +44,11 @@ class FiniteDensity(LogDensity):
     _autodiff = True  # differences need no comparison with differences
 
     def __init__(self, source: LogDensity) -> None:
+        if not isinstance(source, LogDensity):
+            raise ArgumentError(
+                f"source: a {type(source).__name__} was given; a log-density is needed, such as "
+                "as_target makes of a callable"
+            )
         self.source = source
         self.dim = source.dim
         self.form = source.form
