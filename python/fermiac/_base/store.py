@@ -1,7 +1,8 @@
 """Files of results and checkpoints: tensors and JSON, without pickle.
 
-The digest of a file finds accidents. It is no signature: whoever can write the file can make it
-right again. So what a file says is checked before it is used, and an error is a `CheckpointError`.
+The digest of a file detects accidental damage. It is not a signature: a program that can write the
+file can also write a matching digest. The contents of a file are therefore checked before use, and
+an error is a `CheckpointError`.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def read(path: PathLike, kind: str) -> tuple[Any, Tensors]:
 
 
 def parsed(text: str, file: PathLike) -> Any:
-    """Return what a text in JSON says."""
+    """Return the value of a text in JSON."""
     try:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -97,7 +98,7 @@ def _refuse(name: str) -> None:
 
 @contextmanager
 def decoding(file: PathLike) -> Iterator[None]:
-    """Turn errors of a decoder into a `CheckpointError`, where its checks have missed something."""
+    """Turn errors of a decoder that its checks have missed into a `CheckpointError`."""
     try:
         yield
     except CheckpointError:
@@ -114,7 +115,7 @@ def decoding(file: PathLike) -> Iterator[None]:
 
 
 def fit(content: Any, layout: Layout, file: PathLike, sizes: Sizes | None = None) -> None:
-    """Raise a `CheckpointError` unless what a file holds has all fields of a layout, and fits."""
+    """Raise a `CheckpointError` unless the contents of a file match a layout."""
     with decoding(file):
         if not isinstance(content, Mapping):
             raise Misfit(f"a {type(content).__name__} for a mapping")
@@ -320,7 +321,7 @@ _DECODERS: dict[str, Callable[[dict[str, Any], Tensors, int], Any]] = {
 
 
 def _known(name: str) -> type | None:
-    """Return the class of this name, now or in old files; an unknown name imports all domains."""
+    """Return the class of a name or a former name; an unknown name imports all domains."""
     if name not in _KINDS:
         registry.load_domains()
     return _KINDS.get(_RENAMED.get(name, name)) or _KINDS.get(name)

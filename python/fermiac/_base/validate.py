@@ -109,10 +109,10 @@ def suggestion(word: str, known: list[str]) -> str:
 
 
 def listed(given: Any, most: int) -> list[Any] | None:
-    """Return the items of an iterable, or None if it is none or has more than `most`.
+    """Return the items of an iterable; None for other objects, or for more than `most` items.
 
-    Text is no iterable here, nor is what fails when it is asked for its items. An endless iterable
-    is left after `most` + 1 items.
+    Text does not count as an iterable here, nor does an object that raises an error when its items
+    are read. An endless iterable is read only up to `most` + 1 items.
     """
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         return None
@@ -298,7 +298,7 @@ def numbers(name: str, given: ArrayLike) -> Array:
 def real_numbers(name: str, given: ArrayLike, *, copy: bool | None = True) -> Array:
     """Return the argument as an aligned, C-contiguous float64 array, which may hold NaN.
 
-    With ``copy=None`` an array that is one already is returned itself.
+    With ``copy=None`` a suitable array is returned itself.
     """
     array = np.require(_real_array(name, given, "biufO"), requirements=["C"])
     # What was given may be a view of other memory, as an object with __array__ gives.
@@ -306,7 +306,7 @@ def real_numbers(name: str, given: ArrayLike, *, copy: bool | None = True) -> Ar
 
 
 def taken(name: str, given: Any) -> NDArray[Any]:
-    """Return the argument as an aligned array of any type, but none that NumPy has to guess."""
+    """Return the argument as an aligned array of any type except those that NumPy has to guess."""
     value = plain(name, given)
     try:
         array: NDArray[Any] = np.asanyarray(value)
@@ -356,8 +356,8 @@ def require(name: str, array: Array, good: NDArray[np.bool_], needed: str) -> No
 def all_finite(array: NDArray[Any]) -> bool:
     """Whether all numbers of an array are finite.
 
-    A sum is finite only if all its terms are. It reads ten gigabytes a second, several times what
-    a mask takes, and in most cases it settles the question.
+    A sum is finite only if all its terms are. A sum reads ten gigabytes per second, several times
+    the speed of a mask, and in most cases it answers the question.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
@@ -417,7 +417,7 @@ def columns(call: str, **arrays: Array) -> tuple[list[Array], tuple[int, ...], i
 
 
 def unwrapped(array: NDArray[Any]) -> Any:
-    """Return a number for an array without axes, and any other array as it is."""
+    """Return an array without axes as a number, and any other array unchanged."""
     return array.item() if array.ndim == 0 else array
 
 

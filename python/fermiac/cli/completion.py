@@ -61,7 +61,7 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[Option]:
 
 
 def _first_sentence(text: str) -> str:
-    """Return a help text up to its first semicolon, without characters that shells treat apart."""
+    """Return a help text up to its first semicolon, without special characters of shells."""
     kept = text.partition(";")[0].partition(". ")[0]
     return "".join(c for c in kept if c not in "'\"`$\\[]:")
 

@@ -39,7 +39,7 @@ class Refused(Exception):
 
 
 def number_of(name: str, text: str, needed: str = "a number is") -> float:
-    """Return `text` as a number; `name` is for the message if it is none."""
+    """Return `text` as a number; an error message uses `name`."""
     number = math.nan
     # float() also accepts 1_000 and the digits of all scripts.
     if text.isascii() and "_" not in text:

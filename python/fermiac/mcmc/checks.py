@@ -38,7 +38,7 @@ def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
 
 
 def _late(draws: NDArray[np.float64]) -> int:
-    """Return the number of walkers (w, n, d) that start far from where the others ever go."""
+    """Return the number of walkers (w, n, d) that start far from all points of the others."""
     settled = draws[:, draws.shape[1] // 2 :]
     centre = np.median(settled, axis=(0, 1))
     reach = np.median(np.abs(settled - centre).max(axis=1), axis=0)

@@ -144,7 +144,7 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
 
 
 def _outside(result: NestedResult) -> list[Finding]:
-    """Return the warning about points above the level outside of the bound, if they are many."""
+    """Return the warning about many points outside the bound that are above the level."""
     trace = result.trace
     left_out = LEFT_OUT.get(result.settings.get("bound", ""))
     if left_out is None or "missed" not in trace:
@@ -167,7 +167,7 @@ def _outside(result: NestedResult) -> list[Finding]:
 
 
 def _memory(result: NestedResult) -> float:
-    """Return the correlation of the ends of chains with their starts if it is too high, else 0."""
+    """Return the correlation of ends and starts of chains if it is too high, else 0."""
     memory = result.trace.get("correlation", np.empty(0))
     chained = np.isfinite(memory)
     if not chained.any():

@@ -1,4 +1,4 @@
-"""Dynamic nested sampling: a first run, and batches of points where they are worth most."""
+"""Dynamic nested sampling: a first run, and batches of points where they gain most."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _SHORT = {
 
 
 def as_dynamic(given: bool | Dynamic) -> Dynamic | None:
-    """Return what the argument ``dynamic`` stands for."""
+    """Return the settings that the argument ``dynamic`` stands for."""
     if isinstance(given, Dynamic):
         return given
     if not isinstance(given, bool):
@@ -65,8 +65,8 @@ def loop_of(job: Job, **more: Any) -> NestedLoop:
 class DynamicLoop(NestedLoop):
     """The loop of a first run and of batches, which are runs that add points to it.
 
-    Its state is the points of the runs that have ended, a few figures of each, and the run under
-    way. Where that began, and what is to come, follows from these.
+    Its state consists of the points of the finished runs, a few figures of each, and the current
+    run. The start of the current run and all later batches follow from these.
     """
 
     def __init__(self, job: Job, **more: Any) -> None:
@@ -85,7 +85,7 @@ class DynamicLoop(NestedLoop):
         return len(self._notes["low"])
 
     def _read(self) -> dict[str, Any]:
-        """Read from the core how the run under way stands, and add those before it."""
+        """Read the state of the current run from the core, and add the runs before it."""
         state = self.core.state()
         for name in _COUNTS:
             kind = type(state[name])
@@ -121,7 +121,7 @@ class DynamicLoop(NestedLoop):
         return {**super()._settings(), "dynamic": asdict(self._aim), "runs": runs}
 
     def note(self) -> str:
-        """Return the evidence so far; in a batch, how near the targets are."""
+        """Return the evidence so far and, in a batch, the distance from the targets."""
         if not self._n_runs:
             return super().note()
         ess, stderr = (self._notes[name][-1] for name in ("ess", "stderr"))
@@ -158,7 +158,7 @@ class DynamicLoop(NestedLoop):
         return True
 
     def _enough(self, ess: float, stderr: float) -> str:
-        """Return why no batch is to follow, or "" if one is."""
+        """Return the reason why no batch follows, or "" if one does."""
         aim, job, notes = self._aim, self.job, self._notes
         if aim.measure(ess, stderr) <= 1:
             return "targets"
@@ -212,7 +212,7 @@ class DynamicLoop(NestedLoop):
         )
 
     def state(self) -> dict[str, Any]:
-        """Return the run under way, and the points and figures of those that have ended."""
+        """Return the current run, and the points and figures of the finished ones."""
         tensors = super().state()
         for tag, arrays in ((_POINTS, self._ended or {}), (_TRACE, self._traces)):
             tensors.update({tag + name: np.asarray(values) for name, values in arrays.items()})
@@ -220,7 +220,7 @@ class DynamicLoop(NestedLoop):
         return tensors
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go where another loop stood, which may have had no batches."""
+        """Continue from the state of another loop, which may have had no batches."""
         if "notes" in state:
             rows = state["notes"].tolist()
             self._notes = dict(zip(_NOTES, rows, strict=True))

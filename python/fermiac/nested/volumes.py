@@ -172,7 +172,7 @@ def kept(result: NestedResult) -> dict[str, Any]:
 
 
 def sensitivities(log_x: Array, ell: Array, log_z: float) -> Array:
-    """Return the derivatives of log Z by the log prior masses left above the points.
+    """Return the derivatives of log Z by the log prior masses that remain above the points.
 
     The trapezoid rule, summed by parts, is the sum of these masses times half the difference of the
     likelihoods of the next point and of the one before.

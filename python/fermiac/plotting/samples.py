@@ -297,7 +297,7 @@ def _label_axes(ax: Axes, names: tuple[str, ...], i: int, j: int) -> None:
 def _name_lines(
     corner: Axes, some: list[Layer], known: Array, has_prior: bool, has_diverged: bool
 ) -> None:
-    """Say in the empty corner of a grid of pairs what its lines and dots are."""
+    """Explain the lines and dots in the empty corner of a grid of pairs."""
     from matplotlib.lines import Line2D
 
     dots = Line2D([], [], color=RED, ls="", marker=".", label="divergent transitions")

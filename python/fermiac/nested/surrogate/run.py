@@ -1,4 +1,4 @@
-"""Runs with a surrogate: pilot, training, judgement, run, audit, correction."""
+"""Runs with a surrogate: pilot run, training, test, main run, audit, correction."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run_surrogate(
     max_time: float | None,
     report: Report | None,
 ) -> NestedResult:
-    """Return a run with a surrogate, or one without it where it is refused; warn."""
+    """Return a run with a surrogate, or without one, and with a warning, if it is refused."""
     if job.dynamic is not None or job.sampler._keeps_points:
         other = "dynamic" if job.dynamic is not None else "importance=True"
         raise ArgumentError(
@@ -112,7 +112,7 @@ def _two_pass(work: Work, found: Search | None) -> tuple[NestedResult, list[Find
 
 
 def _in_frame(model: Model, frame: Frame) -> Any:
-    """Return a surrogate on the cube of a frame; where it is not trusted, the likelihood."""
+    """Return a surrogate on the cube of a frame, with the likelihood where it is not trusted."""
     if not isinstance(frame, Mixture):
         return model.handle
 
@@ -143,7 +143,7 @@ def _biased(options: Surrogate) -> list[Finding]:
 
 
 def _plain(work: Work, reason: str) -> tuple[NestedResult, list[Finding]]:
-    """Return, to the bit, the run that there would be without a surrogate."""
+    """Return the run without a surrogate, with the same bits as a plain call."""
     with work.stage("plain"):
         loop = NestedLoop(
             work.job,
@@ -174,7 +174,7 @@ def _plain(work: Work, reason: str) -> tuple[NestedResult, list[Finding]]:
 
 
 def _thrift(result: NestedResult) -> list[Finding]:
-    """Return a warning where the likelihood is too cheap for a surrogate."""
+    """Return a warning if the likelihood is too cheap for a surrogate."""
     assert result.surrogate is not None
     call = result.surrogate.timings["call"]
     if call >= _CHEAP:
