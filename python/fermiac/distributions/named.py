@@ -59,9 +59,11 @@ class Joint(Law):
         If there is no law, a value is neither a law nor a function, a function has an argument that
         is not an earlier parameter, or it does not return a law of the right shape.
 
-    Notes ----- Functions are called twice when the law is made, with two and with three rows, to
-    learn the shape. Afterwards they are called once for each batch of points, with only those rows
-    that are inside the support of the earlier parameters.
+    Notes
+    -----
+    Functions are called twice when the law is made, with two and with three rows, to learn the
+    shape. Afterwards they are called once for each batch of points, with only those rows that are
+    inside the support of the earlier parameters.
 
     The map from the unit cube applies the laws in order, so `fermiac.nested.sample` accepts any
     joint law whose parts have such maps. A joint law of independent built-in laws runs in Rust and

@@ -29,9 +29,9 @@ def _some(labels: tuple[str, ...], which: NDArray[np.bool_]) -> str:
 
 
 def nothing_met(raw: dict[str, Any], is_complex: bool) -> NDArray[np.bool_]:
-    """Return which of the J estimates rest on zeros alone.
+    """Return which of the J estimates come from zeros alone.
 
-    A part of a complex value that is 0 everywhere is no reason for doubt if the other part is not.
+    A real or imaginary part that is 0 everywhere is no reason for doubt if the other part is not.
     """
     zero: NDArray[np.bool_] = raw["all_zero"]
     if is_complex:
@@ -136,7 +136,7 @@ def estimate_findings(
 
 
 def _hidden(raw: dict[str, Any]) -> NDArray[np.bool_]:
-    """Return for which estimates more mass may be unseen than their errors say."""
+    """Return the estimates for which more mass may be unseen than their errors allow for."""
     # An integrand that is not 0 at most points of the law shows where its mass is.
     tolerated = np.maximum(2 * raw["stderr"], 0.05 * np.abs(raw["mean"]))
     hidden: NDArray[np.bool_] = raw["sparse"] & (raw["unseen"] > tolerated)

@@ -1,4 +1,4 @@
-"""The verdict on a failure probability: whether it can be relied on, and the warnings."""
+"""Checks of failure probabilities: convergence, warnings, comparison of both estimates."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def _some(names: tuple[str, ...], which: NDArray[np.bool_]) -> str:
 def verdict(
     outcome: Outcome, names: tuple[str, ...], settings: dict[str, Any], n_non_finite: int
 ) -> tuple[bool, Findings]:
-    """Return whether a run converged, and its warnings; a wrong estimate gives way to the walk's.
+    """Return whether a run converged, and its warnings; replace estimates that missed regions.
 
-    Where the walk alone finds much more than the final sample, the sampler missed regions, and the
-    estimate of the walk stands. Where it finds much less, the walk lost regions that the sampler
-    has; importance sampling does not invent mass, and its estimate stands.
+    If the walk finds much more probability than the final sample, the sampler missed regions, and
+    the estimate of the walk is used. If it finds much less, the walk lost regions that the sampler
+    has. Importance sampling does not invent probability, so its estimate is kept.
     """
     found: Findings = []
     mean, stderr = outcome.mean, outcome.stderr
@@ -117,7 +117,7 @@ def verdict(
 
 
 def _compare(outcome: Outcome, names: tuple[str, ...], found: Findings) -> NDArray[np.bool_]:
-    """Compare both opinions, and replace estimates that are too small."""
+    """Compare both estimates, and replace those that are too small."""
     assert outcome.second is not None
     walked, error = outcome.second
     mean, stderr = outcome.mean, outcome.stderr

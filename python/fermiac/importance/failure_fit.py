@@ -2,7 +2,7 @@
 
 Many components are fitted: Gaussian ones with few directions, normal tails beyond design points,
 and polar ones. Their shares then minimise the second moment of the weights over the points, which
-is a convex problem; components that do not pay get none.
+is a convex problem. Useless components get a share of 0.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def candidates(
     ----------
     u : ndarray, shape (n, d)
     weights : ndarray, shape (n,)
-        Of any sum.
+        Weights of the points; any positive sum.
     designs : sequence of (direction, distance)
         Unit vectors, and the distances of the design points along them.
     stream : Stream
@@ -102,14 +102,14 @@ def best_proposal(
     ----------
     dim : int
     u : ndarray, shape (n, d)
-        Points at which some event holds.
+        Points at which at least one event holds.
     measure : ndarray, shape (n,)
         The probability of the law that each point stands for.
     failed : ndarray, shape (n, J)
         Which events hold.
     components, heavy : list of Component
     forced : sequence of Component
-        Components that get a share of 3 % each at least, at regions of which little is known.
+        Components that get a share of at least 3 % each, for regions with few points.
 
     Returns
     -------
@@ -167,7 +167,7 @@ def best_proposal(
 
 
 def forecast(second: float) -> float:
-    """Return the c.o.v. of one weighted point from the relative second moment."""
+    """Return the coefficient of variation of one weighted point from the relative second moment."""
     return math.sqrt(max(second - 1, 0.0))
 
 
@@ -230,7 +230,7 @@ def _moments(u: Array, mass: Array) -> tuple[Array, Array, float]:
 
 
 def _gaussian(u: Array, mass: Array) -> Slab:
-    """Return a Gaussian component with few directions, for points of these masses."""
+    """Return a Gaussian component with few directions, for weighted points."""
     dim = u.shape[1]
     if dim > _MOST_EIGEN:
         mean = u.T @ mass / mass.sum()

@@ -1,4 +1,4 @@
-"""The runs of `failure_probability`: what each method does with its budget."""
+"""The runs of `failure_probability`: the budgets and steps of its methods."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ _USUAL = 20_000
 
 @dataclass
 class Outcome:
-    """The numbers of a run, shape (J,) each where they are of the events."""
+    """The numbers of a run, of shape (J,) for those that belong to the events."""
 
     mean: Array
     stderr: Array
@@ -150,7 +150,7 @@ class Run:
             )
 
     def _is_certain(self, values: Array) -> bool:
-        """Tell the answer at once where all points fail, or g is constant."""
+        """Set the answer at once if all points fail or g is constant."""
         failed = self.training.failed(values)
         constant = (values == values[0]).all()
         if not (failed.all() or constant):
@@ -250,7 +250,7 @@ class Run:
         t.find_regions(min(t.n // 50, max(t.budget, 0)))
 
     def _subset(self, size: int) -> Outcome:
-        """Walk twice: to count the levels, and with levels that use the budget."""
+        """Run subset simulation twice: to count the levels, and with levels that use the budget."""
         t = self.training
         columns = t.columns
         share = self.n // len(columns)
@@ -472,7 +472,7 @@ class Run:
         )
 
     def partial(self) -> Outcome | None:
-        """Return what there is of an interrupted run, or None."""
+        """Return the result so far of an interrupted run, or None."""
         if self.counts is not None:
             return self._of_counts()
         if self.final is not None and len(self.final.replicates()) >= 4:
@@ -487,7 +487,8 @@ class Run:
 def _smooth(column: Array, weights: Array, width: float) -> tuple[Array, float, bool]:
     """Return masses by a smooth indicator, its width, and whether it is sharp enough.
 
-    The width is the one below the last at which the masses have the c.o.v. wanted, by bisection.
+    Bisection finds the width, below the last one, at which the masses have the wanted coefficient
+    of variation.
     """
 
     def mass_of(s: float) -> Array:
@@ -520,7 +521,7 @@ def _smooth(column: Array, weights: Array, width: float) -> tuple[Array, float, 
 
 
 def is_heavy(outcome: Outcome) -> Flags:
-    """Return for which events a failure point has more than 50 mean weights of them."""
+    """Return the events of which a failure point has more than 50 times the mean weight."""
     if outcome.heaviest is None:
         return np.zeros(outcome.mean.size, bool)
     heavy: Flags = outcome.heaviest > HEAVY_WEIGHT

@@ -63,7 +63,7 @@ class Region:
 
 @dataclass
 class Training:
-    """What is known of failure, and the proposal that follows from it.
+    """The failure points so far, and the proposal that is fitted to them.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class Training:
         return int((1 - FINAL_SHARE) * self.n) - self.g.n_evals
 
     def walk(self, n_level: int, budget: int) -> None:
-        """Walk down every column of g, once more with larger levels where the budget allows it."""
+        """Walk down every column of g, and once more with larger levels if the budget allows it."""
         assert self.first is not None
         columns = self.columns
         for i, column in enumerate(columns):
@@ -152,7 +152,7 @@ class Training:
         return walked
 
     def second_opinion(self, j: int) -> tuple[float, float]:
-        """Return the probability of an event and its c.o.v. by the walks alone."""
+        """Return the probability of an event and its coefficient of variation, by the walks."""
         e = self.events[j]
         found = [w.estimate(e.threshold) for w in self.walks if w.column == e.column]
         sizes = [len(w.levels[-1].u) for w in self.walks if w.column == e.column]
@@ -164,7 +164,7 @@ class Training:
         return mean, math.sqrt(square) / (total * mean)
 
     def unseen(self, j: int) -> float:
-        """Return the probability that regions which no level met may have, for an event."""
+        """Return a bound on the probability of regions that no level met, for an event."""
         e = self.events[j]
         parts = [w.unseen(e.threshold) for w in self.walks if w.column == e.column]
         together = 1 / sum(1 / p for p in parts)
@@ -172,7 +172,7 @@ class Training:
         return min(together, 3 / max(self.n_from_law, 1))
 
     def take(self, u: Array, values: Array, group: NDArray[np.int64] | None = None) -> None:
-        """Keep the points at which some event holds; those of one group stay together."""
+        """Store the points at which some event holds; those of one group stay together."""
         kept = (values[:, : len(self._thresholds)] <= self._thresholds).any(axis=1)
         group = np.arange(len(u)) if group is None else group
         self.fold = np.concatenate([self.fold, group[kept] % 2 == 0])
@@ -228,7 +228,7 @@ class Training:
                 self.regions.append(Region(j, point))
 
     def find_designs(self, budget: int, n_iterations: int = 5) -> None:
-        """Search design points, from the origin and from the point of each region."""
+        """Search for design points, from the origin and from the point of each region."""
         starts: list[tuple[int, Array]] = []
         for j in self.chosen():
             starts.append((j, np.zeros(self.g.dim)))
@@ -252,7 +252,7 @@ class Training:
                     self._check_new_region(j, found)
 
     def probe(self, n: int, budget: int) -> None:
-        """Look for regions that the walks lost, on a sphere beyond which hardly any mass lies."""
+        """Look for regions that the walks lost, on a sphere with almost no mass outside."""
         events = self.chosen()
         least = min((self.second_opinion(j)[0] for j in events), default=0.0)
         dim = self.g.dim
@@ -283,7 +283,7 @@ class Training:
                 met = met[(met @ direction < _KNOWN) & (met @ followed < _KNOWN)]
 
     def _follow(self, j: int, start: Array, budget: int) -> bool:
-        """Search a design point from a probe; return whether it lies in failure, and near it."""
+        """Search for a design point from a probe; return whether it fails and is near the probe."""
         e = self.events[j]
         found = design.search(
             self.g, e.column, e.threshold, start, self._gradient_of(e.column), 4, budget
@@ -327,7 +327,7 @@ class Training:
             self._force(found.point)
 
     def _force(self, point: Array) -> None:
-        """Give a point components of its own, in the next fits."""
+        """Give a point its own components in the next fits."""
         length = max(float(np.linalg.norm(point)), 1e-3)
         direction = (point / length)[:, None]
         self._forced.append(Slab(direction, [Axis("tail", length - 0.5 / max(length, 1.0))]))
@@ -380,7 +380,7 @@ class Training:
         return Proposal(self.g.dim, fitting.BASE, shares, tuple(parts))
 
     def heavy_points(self) -> list[Array]:
-        """Return failure points, one at most for each event, that the proposal hardly covers."""
+        """Return at most one failure point for each event that the proposal hardly covers."""
         assert self.proposal is not None
         found = []
         if not len(self.u):

@@ -134,7 +134,7 @@ def to_integral(
 
 
 def _put_variances(cov: Array, stderr: Array, which: NDArray[np.bool_]) -> None:
-    """Write squares of some errors into the variances."""
+    """Replace some variances by squared errors."""
     rows = np.flatnonzero(which)
     with np.errstate(over="ignore", under="ignore"):
         cov[(rows, rows) if cov.ndim == 2 else (rows,)] = stderr[rows] ** 2
@@ -167,7 +167,7 @@ def _covariance(means: Array, full: bool) -> Array:
 
 
 def _median_stderr(means: Array) -> Array:
-    """Return half the width of the central order statistics that hold 68 % of medians."""
+    """Return half the width of the central order statistics that contain 68 % of medians."""
     from scipy.special import ndtr
 
     count = len(means)
@@ -193,7 +193,7 @@ def _differ(raw: Mapping[str, Any], means: Array) -> NDArray[np.bool_]:
 
 
 def _nothing(zero: NDArray[np.bool_], is_complex: bool) -> NDArray[np.bool_]:
-    """Return which estimates rest on zeros alone: of a complex one both parts."""
+    """Return the estimates that come from zeros alone (for complex ones in both parts)."""
     if not is_complex:
         return zero
     half = zero.size // 2
@@ -348,7 +348,7 @@ def _disagreements(
 
 
 def _outliers(means: Array, least: Array) -> NDArray[np.bool_]:
-    """Return where one replicate is far from the mean of the others, by `least` at least."""
+    """Return where one replicate is at least `least` away from the mean of the others."""
     count = len(means)
     if count < 8:
         return np.zeros(means.shape[1], bool)

@@ -1,8 +1,8 @@
 """Pick-freeze designs: replicates of Sobol' points, their sums, and the indices from them.
 
-A row of the design is a pair (A, B) of independent points of a law, and for each input the point A
-with this input taken from B; with second-order indices also B with the input taken from A. Rows
-come from nets in 2 d dimensions, in independent replicates.
+A row of the design has a pair (A, B) of independent points of a law. For each input it also has the
+point A with this input taken from B and, for second-order indices, B with the input taken from A.
+Rows come from nets in 2 d dimensions, in independent replicates.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PAYS = 0.5
 
 @dataclass(frozen=True)
 class Design:
-    """What the rows of a design are.
+    """The layout of the rows of a design.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Design:
 
 
 class Control:
-    """Polynomials fitted to the model, for each replicate by the points of the others."""
+    """Polynomials fitted to the model, for each replicate from the points of the others."""
 
     def __init__(self, basis: Basis, coefficients: Array, residual: Array) -> None:
         self.basis = basis
@@ -98,7 +98,7 @@ class Control:
 def fitted_control(
     design: Design, bounded: Sequence[bool], units: list[tuple[Array, Array]], values: list[Array]
 ) -> Control | None:
-    """Return the control that leaves the least variance out of sample, None if none pays.
+    """Return the control with the least residual variance out of sample, None if none helps.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ class Sums:
         self.rows = rows
 
     def _grow_kept(self, rows: int) -> None:
-        """Evaluate rows and keep them, set the centre of the values and fit the control."""
+        """Evaluate rows and store them, set the centre of the values and fit the control."""
         units, values = [], []
         for r in range(self.replicates):
             parts = [(u, self._evaluated(u)) for u in self._blocks(r, self.rows, rows)]
@@ -253,7 +253,7 @@ class Sums:
         centre: Array,
         control: Control | None,
     ) -> Array:
-        """Return the sums of some rows, less those of the control, shape (columns, K)."""
+        """Return the sums of some rows minus those of the control, shape (columns, K)."""
         out = _products(self.design, values - centre)
         if control is not None:
             p = control.values(self.design, replicate, a, b)
@@ -333,7 +333,7 @@ class Indices:
     variance_stderr: Array
 
     def times(self, factor: Array) -> Indices:
-        """Return the indices of the outputs times a factor each."""
+        """Return the indices of the outputs, each times a factor."""
         with np.errstate(over="ignore", under="ignore"):
             return replace(
                 self,

@@ -1,4 +1,4 @@
-"""The gap between the epsilon of an accountant and the epsilon that an attack shows."""
+"""The gap between the epsilon of an accountant and the epsilon of an attack."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _known(number: float) -> bool:
 
 
 def _bound(given: object) -> float:
-    """Return the upper bound that an accountant gave: of a triple the last."""
+    """Return the upper bound from an accountant's answer: the last number of a triple."""
     if isinstance(given, tuple | list):
         if len(given) != 3:
             raise ArgumentError(
@@ -97,7 +97,7 @@ def _bound(given: object) -> float:
 
 
 def _ask(source: Any, delta: float, compositions: int | Sequence[int] | None) -> object:
-    """Return the bound at delta of a source that is no number."""
+    """Return the bound at delta of a source that is not a number."""
     if isinstance(source, type):
         raise ArgumentError(f"source: the class {source.__name__} was given; {_KINDS}")
     if callable(getattr(source, "get_epsilon_for_delta", None)):
@@ -128,14 +128,14 @@ def epsilon_upper(
     Parameters
     ----------
     source : number, tuple, accountant or callable
-        A number is the bound itself. Of a tuple (lower, estimate, upper), which prv_accountant
-        gives, the last number is the bound. A ``PrivacyLossDistribution`` of dp_accounting is
-        asked by ``get_epsilon_for_delta(delta)``, an accountant of it (``RdpAccountant``,
+        A number is the bound itself. In a tuple (lower, estimate, upper), as from prv_accountant,
+        the last number is the bound. Other sources are called: a ``PrivacyLossDistribution`` of
+        dp_accounting by ``get_epsilon_for_delta(delta)``, its accountants (``RdpAccountant``,
         ``PLDAccountant``) by ``get_epsilon(delta)``, a ``PRVAccountant`` of prv_accountant by
         ``compute_epsilon(delta, compositions)``. For anything else, give a function of delta that
         returns the number or the tuple.
     delta : float
-        From 0, below 1. A number or a tuple has to be the bound at this delta.
+        In [0, 1). A number or a tuple must be the bound at this delta.
     compositions : int or sequence of int, optional
         The number of compositions of each mechanism of a ``PRVAccountant`` with itself; no other
         source needs it.
@@ -143,13 +143,13 @@ def epsilon_upper(
     Returns
     -------
     float
-        Epsilon, at least 0; infinite where nothing is promised. `RdpAccountant` and `PRVAccountant`
-        give bounds that are not tight.
+        Epsilon, at least 0; infinite if there is no guarantee. The bounds of `RdpAccountant` and
+        `PRVAccountant` are not tight.
 
     Raises
     ------
     ArgumentError
-        If `source` is none of these, if it gives a negative number, NaN or no number, if `delta`
+        If `source` is none of these, if its bound is negative, NaN or not a number, if `delta`
         is not in [0, 1), or if `compositions` are missing.
 
     Examples
@@ -178,9 +178,9 @@ class EpsilonGap(Result):
     epsilon_upper : float or numpy.ndarray
         The bound of the accountant.
     epsilon_lower : float or numpy.ndarray
-        The value that epsilon exceeds with probability `prob`, by the posterior.
+        The value that epsilon exceeds with posterior probability `prob`.
     gap : float or numpy.ndarray
-        `epsilon_upper` - `epsilon_lower`. Negative where the attack contradicts the promise.
+        `epsilon_upper` - `epsilon_lower`. It is negative if the attack contradicts the guarantee.
     prob_above : float or numpy.ndarray
         The posterior probability of more than `epsilon_upper`.
     delta : float or numpy.ndarray
@@ -237,10 +237,11 @@ def compare(
     prob: float = 0.95,
     compositions: int | Sequence[int] | None = None,
 ) -> EpsilonGap:
-    """Compare what an attack shows of epsilon with what an accountant promises.
+    """Compare the epsilon that an attack shows with the epsilon that an accountant guarantees.
 
-    A wide gap means that the attack or the accounting is weak. Below zero the attack contradicts
-    the promise with probability `prob`: a defect of the implementation or of the accounting.
+    A wide gap means that the attack or the accounting is weak. If the gap is negative, the attack
+    contradicts the guarantee with probability `prob`: the implementation or the accounting is
+    wrong.
 
     Parameters
     ----------
@@ -266,7 +267,7 @@ def compare(
 
     Examples
     --------
-    The tight epsilon of the Gaussian mechanism with as much noise as sensitivity, beside an attack:
+    The tight epsilon of the Gaussian mechanism with noise equal to the sensitivity, and an attack:
 
     >>> import fermiac as fm
     >>> p = fm.privacy.epsilon_posterior(400, 100, 100, 400, delta=1e-5)

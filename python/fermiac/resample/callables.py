@@ -1,4 +1,4 @@
-"""Statistics that are functions of the user: of batches of resamples, or of data and weights."""
+"""Statistics given by users' functions of batches of resamples, or of data and weights."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Function:
         return max(1, min(4096, _NUMBERS // numbers))
 
     def replicates(self, scheme: str, first: int, n: int, key: int, n_threads: int) -> Array:
-        """Return replicates `first` to `first` + n - 1, at most a batch of them."""
+        """Return replicates `first` to `first` + n - 1, which are at most one batch."""
         options = self.data.units.core(scheme)
         if self.weighted:
             drawn = _core.resample_weights(options, first, n, key, n_threads)

@@ -27,7 +27,7 @@ MOST_SAMPLES = 64
 
 @dataclass(frozen=True)
 class Units:
-    """What is drawn: observations or clusters, within strata."""
+    """The units of resampling: observations or clusters, within strata."""
 
     #: The first unit of each stratum, and the number of units.
     strata: Codes
@@ -226,7 +226,7 @@ def _kept(name: str, sample: Array, policy: str) -> NDArray[np.bool_]:
 
 
 def _labels(name: str, given: Any, sizes: list[int]) -> Codes | None:
-    """Return the codes of labels, other ones for each sample."""
+    """Return the codes of labels, different for each sample."""
     if given is None:
         return None
     parts = list(given) if isinstance(given, tuple) and len(sizes) > 1 else [given]

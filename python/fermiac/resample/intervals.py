@@ -99,12 +99,12 @@ class Output:
         return float(np.std(self.values, ddof=1))
 
     def warn(self, text: str) -> None:
-        """Add a doubt."""
+        """Add a reason for doubt."""
         self.found.append((FermiacWarning, f"{self.name}: {text}"))
 
 
 def _quantile(ordered: Array, p: float) -> float:
-    """Return the value at place p (B + 1) of B values in order, by a straight line."""
+    """Return the value at position p (B + 1) of B ordered values, by linear interpolation."""
     place = min(max(p * (ordered.size + 1) - 1, 0.0), ordered.size - 1.0)
     k = int(place)
     low, high = float(ordered[k]), float(ordered[min(k + 1, ordered.size - 1)])
@@ -305,7 +305,7 @@ def _order(output: Output, tail: float) -> Ends:
 
 
 def _lower_end(x: Array, q: float, tail: float) -> float:
-    """Return the lower end, -inf where the least observation is above the quantile too often."""
+    """Return the lower end; -inf if the least observation is too often above the quantile."""
     from scipy.special import bdtr, bdtrik
 
     n = x.size

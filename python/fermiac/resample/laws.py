@@ -1,7 +1,7 @@
 """Exact laws of resampled statistics: of means, of their differences, of quantiles.
 
-The law of a resampled sum is a convolution of empirical laws. It is enumerated for few
-observations, and else computed by Fourier transforms of the data on a fine circle.
+The law of a resampled sum is a convolution of empirical laws. For few observations it is
+enumerated; otherwise it is computed by Fourier transforms of the data on a fine periodic grid.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class _Point:
 
 
 def law_of_mean(parts: list[Array]) -> KnownLaw:
-    """Return the law of the sum of draws, as many from each part as it has values."""
+    """Return the law of the sum of draws; from each part as many draws as it has values."""
     mean = math.fsum(float(part.sum()) for part in parts)
     variance = sum(float(((part - part.mean()) ** 2).sum()) for part in parts)
     if variance == 0.0:
@@ -137,7 +137,7 @@ def _transformed(parts: list[Array], mean: float, sd: float) -> KnownLaw:
 
 
 def _spread(places: Array) -> Array:
-    """Return the counts of cells, each place split over four of them by cubic weights.
+    """Return the counts of cells; each value is split over four cells with cubic weights.
 
     The split keeps the first three moments.
     """
@@ -174,10 +174,10 @@ def _power(x: NDArray[np.complex128], n: int) -> NDArray[np.complex128]:
 
 
 class _Order:
-    """The law of a quantile: of a line between two neighbouring order statistics of a resample.
+    """The law of a quantile, interpolated between two order statistics of a resample.
 
-    The k-th of n draws has an index of at most i with probability I(k, n - k + 1) at i / n. The
-    joint law of two neighbours is a product of a function of i and one of j for i < j.
+    The k-th of n ordered draws has an index of at most i with probability I(k, n - k + 1) at i / n.
+    The joint law of two neighbours is a product of a function of i and one of j for i < j.
     """
 
     def __init__(self, x: Array, q: float) -> None:

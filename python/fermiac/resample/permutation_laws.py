@@ -65,7 +65,7 @@ class Problem:
         return (self.observed - self.shift) * self.factor
 
     def show(self, sums: Array) -> Array:
-        """Return sums as statistics."""
+        """Convert sums to statistics."""
         return (sums - self.shift) * self.factor
 
 
@@ -142,7 +142,7 @@ def _of_signs(y: Array, name: str) -> Problem:
 
 
 def _whole(values: Array) -> tuple[NDArray[np.int64], float] | None:
-    """Return whole scores and their unit, for values on a lattice: whole, halves or decimals."""
+    """Return integer scores and their unit, for multiples of 1, 1/2 or a power of 0.1."""
     largest = float(np.abs(values).max())
     for factor in _FACTORS:
         scaled = values * factor
@@ -236,10 +236,10 @@ def _sign_tails(problem: Problem) -> LogTails | None:
 
 
 def _small_tail(d: Array, size: float, near: float, step: float) -> tuple[float | None, str]:
-    """Return ln P(Σ ±d >= size) and how it was found.
+    """Return ln P(Σ ±d >= size) and the method that gave it.
 
-    Sums on a lattice are `step` times whole numbers of one parity; a smooth law takes the place of
-    theirs if it starts half a gap below.
+    Sums on a lattice are `step` times integers of one parity. A smooth law approximates theirs if
+    it starts half a gap below.
     """
     costs = np.sort(2 * d)
     count = _core.resample_choices(costs, float(d.sum()) - size + near, _MOST_CHOICES)

@@ -154,7 +154,7 @@ class Problem:
         return law_of_mean(np.split(ordered, data.units.strata[1:-1]))
 
     def choose(self, name: MethodName) -> Method:
-        """Return the method of an interval, for ``"auto"`` the one that holds."""
+        """Return the method of an interval; for ``"auto"`` a valid one."""
         statistic, data = self.statistic, self.data
         native = isinstance(statistic, Statistic)
         quantile = isinstance(statistic, Statistic) and statistic.quantile is not None
@@ -282,7 +282,7 @@ class Problem:
         return Intervals(lower, upper, mc, ", ".join(dict.fromkeys(methods)), exact, found)
 
     def doubts(self, method: Method) -> list[Finding]:
-        """Return the doubts that the data give."""
+        """Return the reasons for doubt in the data."""
         found: list[Finding] = []
         data, statistic = self.data, self.statistic
         n = int(min(data.units.sizes))
@@ -313,7 +313,7 @@ class Problem:
     def draw(
         self, first: int, n: int, errors: bool, key: int, workers: int, report: Report | None
     ) -> tuple[Array, Array | None, BaseException | None]:
-        """Return replicates and their standard errors, and what stopped them."""
+        """Return replicates and their standard errors, and the reason for the end."""
         k = self.full.values.size
         if isinstance(self.statistic, Statistic):
             flat, spread, error = _core.resample_bootstrap(
@@ -474,7 +474,7 @@ class Problem:
 
 
 def _tail(x: Array) -> float:
-    """Return the larger shape of the two tails of a sample, -inf where it has none."""
+    """Return the larger shape of the two tails of a sample; -inf if it has no tail."""
     d = x - np.median(x)
     shapes = []
     for side in (d, -d):

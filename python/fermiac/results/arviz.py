@@ -1,4 +1,4 @@
-"""Conversion of samples to ArviZ, for its version 1 and the versions before."""
+"""Conversion of samples to ArviZ, version 1 and earlier versions."""
 
 from __future__ import annotations
 
@@ -103,9 +103,9 @@ def to_arviz(
 
 
 def _of_model(source: Sample, draws: Array, wanted: bool | None) -> Mapping[str, Array]:
-    """Return the log-likelihoods by observation of the draws of a model, if it tells them.
+    """Return the log-likelihoods by observation of the draws of a model, if it provides them.
 
-    Unless they are wanted, those that are large or cannot be computed are left out.
+    Unless requested, log-likelihoods that are large or cannot be computed are left out.
     """
     model = getattr(source, "_model", None)
     if model is None:
@@ -129,7 +129,7 @@ def _of_model(source: Sample, draws: Array, wanted: bool | None) -> Mapping[str,
 
 
 def _renamed(stats: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the statistics under the names of ArviZ's schema; a prefix of a block stays."""
+    """Return the statistics under the names of ArviZ's schema; prefixes of blocks are kept."""
     ours = re.compile(r"(^|\.)reached_max_depth$")
     return {ours.sub(r"\1reached_max_tree_depth", name): array for name, array in stats.items()}
 

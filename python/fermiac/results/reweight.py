@@ -45,7 +45,7 @@ def seeds(sample: Sample) -> tuple[int, ...]:
 
 
 def provenance(sample: Sample) -> dict[str, Any]:
-    """Return the fields that say where a sample comes from, and those that name its parts."""
+    """Return the fields of a sample's provenance, and those that name its parts."""
     return {
         "version": sample.version,
         "isa": sample.isa,
@@ -172,7 +172,7 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
 
 
 def log_densities(sample: Sample, of: Any, used: NDArray[np.bool_], name: str) -> Array:
-    """Return log-densities at all points, checked at those with weight."""
+    """Return log-densities at all points; those of points with weight are checked."""
     what = f"the {name} log-density"
     n = sample.n_draws
     if isinstance(of, np.ndarray | list | tuple):
@@ -278,7 +278,7 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
         return values.pop() if len(values) == 1 else "mixed"
 
     def side_by_side(name: str) -> dict[str, NDArray[Any]]:
-        """Return the arrays that all samples have with the same axes after the first."""
+        """Return the arrays that all samples have, joined, if their later axes are equal."""
         each = [getattr(sample, name) for sample in samples]
         return {
             key: np.concatenate([stats[key] for stats in each])

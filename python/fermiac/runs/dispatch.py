@@ -1,7 +1,7 @@
-"""Work on a range of units, cut into shards that the workers of an engine take.
+"""Work on a range of units, cut into shards for the workers of an engine.
 
-A unit is a row of a batch, a chain, a replicate. Shards are pure, so that a lost one is tried anew,
-and their sizes follow what the units cost: no size changes a result.
+A unit is a row of a batch, a chain, or a replicate. Shards have no side effects, so a lost one can
+be repeated. Their sizes follow the cost of the units and never change a result.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _MOST_OUT = 2**16
 
 @dataclass(frozen=True)
 class Plan:
-    """What the user says of an engine; see `fermiac.executor.Sharded`."""
+    """The user's settings of an engine; see `fermiac.executor.Sharded`."""
 
     n_workers: int | None = None
     rows: int | None = None
@@ -57,7 +57,7 @@ class Plan:
 
 
 class Shard:
-    """Some units on their way to a worker."""
+    """Some units that a worker is processing."""
 
     __slots__ = ("attempt", "losses", "sent", "start", "stop")
 
@@ -76,11 +76,11 @@ class Dispatch:
     engine : Engine
     plan : Plan
     work : callable
-        What is done with the arguments of a shard. It is sent to every worker once.
+        The function of the arguments of a shard. It is sent to every worker once.
     tick : callable
         See `Tick`.
     unit : str
-        The plural of what is counted, for messages.
+        The plural name of the units, for messages.
     whole : bool, default False
         Whether shards are parts of a whole call, which may take long, and not points of a batch.
     """
@@ -120,7 +120,7 @@ class Dispatch:
         self._ticked = time.monotonic()
 
     def close(self) -> None:
-        """Give back what the engine made for the run."""
+        """Release the resources of the engine."""
         self._engine.close()
 
     def __call__(
@@ -130,18 +130,18 @@ class Dispatch:
         check: Callable[[Any, int, int], str | None],
         align: int = 1,
     ) -> Iterator[tuple[int, int, Any]]:
-        """Give (start, stop, value) of every shard, in the order in which they are done.
+        """Yield (start, stop, value) of every shard, in the order of completion.
 
         Parameters
         ----------
         n : int
             The number of units.
         arguments : callable
-            Returns the arguments of the work for the units from a start to a stop.
+            A function that returns the arguments of the work for the units from a start to a stop.
         check : callable
-            Returns what is wrong with a value for these units, or None.
+            A function that returns the defect of a value for these units as text, or None.
         align : int, default 1
-            The starts of shards are multiples of it.
+            The starts of shards are multiples of this number.
         """
         done: SimpleQueue[Future[Any]] = SimpleQueue()
         running: dict[Future[Any], Shard] = {}
@@ -223,15 +223,15 @@ class Dispatch:
                 self._engine.cancel(future)
 
     def _wait(self, paused: list[tuple[float, Shard]]) -> float:
-        """Return the seconds to wait for a shard at most."""
+        """Return the largest number of seconds to wait for a shard."""
         return min(_TICK, max(0.0, paused[0][0] - time.monotonic())) if paused else _TICK
 
     def _clock(self) -> float:
-        """Return the processor time of the coordinator, threads of the engine included."""
+        """Return the processor time of the coordinator, including threads of the engine."""
         return time.thread_time() if self._engine.shares_memory else time.process_time()
 
     def _measure(self) -> None:
-        """Find the coordinator's time for one shard."""
+        """Measure the coordinator's time for one shard."""
         now = self._clock()
         self._spent += now - self._began
         self._began = now
@@ -249,7 +249,7 @@ class Dispatch:
         return self._workers
 
     def _limit(self) -> int:
-        """Return how many shards may be out."""
+        """Return the largest number of shards that may be submitted at once."""
         count = self._count()
         if self._plan.n_workers is not None:
             return 2 * self._plan.n_workers
@@ -260,10 +260,10 @@ class Dispatch:
     def _widen(
         self, full: tuple[float, float, int], seconds: float, limit: int
     ) -> tuple[float, float, int] | None:
-        """Adapt the number of shards that are out to the workers that seem to be there.
+        """Adapt the number of submitted shards to the apparent number of workers.
 
-        `full` has the time since which as many as allowed are out, and the seconds and the number
-        of shards that came back since.
+        `full` has the time at which the limit was reached, and the seconds and the number of the
+        shards that returned since then.
         """
         since, busy, count = full[0], full[1] + seconds, full[2] + 1
         if count < limit:
@@ -277,7 +277,7 @@ class Dispatch:
         return None
 
     def _size(self, n: int, align: int) -> int:
-        """Return how many units the next shard has."""
+        """Return the number of units of the next shard."""
         if self._plan.rows is not None:
             return max(align, self._plan.rows // align * align)
         count = self._count()
@@ -293,7 +293,7 @@ class Dispatch:
         return -(-n // (shards * align)) * align
 
     def _learn(self, cost: float) -> None:
-        """Take the seconds of a unit into account."""
+        """Update the seconds per unit."""
         self._cost = cost if math.isnan(self._cost) else 0.8 * self._cost + 0.2 * cost
 
     def _submit(self, shard: Shard, arguments: Callable[[int, int], tuple[Any, ...]]) -> Any:
@@ -322,7 +322,7 @@ class Dispatch:
         return future
 
     def _enclosed(self, shard: Shard) -> bytes | None:
-        """Return what of the work goes with a shard."""
+        """Return the pickle of the work if it must go with a shard, else None."""
         if self._is_small:
             return self._pickled
         # One answer for each worker that has asked.
@@ -331,7 +331,7 @@ class Dispatch:
         return self._pickled if shard.sent else None
 
     def _result(self, future: Future[Any], shard: Shard, n: int) -> tuple[Any, ...] | None:
-        """Return what a worker returned, None if it was lost; raise what the work raised."""
+        """Return the value of a worker, None if it was lost; raise the exception of the work."""
         if shard.sent:
             self._answers -= 1
             shard.sent = False
@@ -370,7 +370,7 @@ class Dispatch:
         return isinstance(error, self._plan.lost) or self._engine.is_lost(error)
 
     def _lost(self, shard: Shard, n: int, error: BaseException) -> Shard:
-        """Make ready for another attempt at a shard."""
+        """Prepare another attempt at a shard."""
         shard.losses += 1
         if shard.losses > self._plan.retries:
             times = "once" if shard.losses == 1 else f"{shard.losses} times in a row"
@@ -400,7 +400,7 @@ class Dispatch:
 
 
 def _drained(done: SimpleQueue[Future[Any]], seconds: float) -> list[Future[Any]]:
-    """Return the futures that are done, and wait for the first."""
+    """Wait for the first future, and return those that are done."""
     ended: list[Future[Any]] = []
     try:
         ended.append(done.get(timeout=seconds))

@@ -44,17 +44,17 @@ _name = ("", 0)
 
 
 def run(call: tuple[Any, ...], handed: Any = None) -> tuple[Any, ...]:
-    """Return what the work returns for one shard, or that it must be sent first.
+    """Return the value of the work for one shard, or a request to send the work first.
 
     Parameters
     ----------
     call : tuple
-        One argument, as engines spend time on each: the digest of the pickle of the work, which is
-        a callable; the pickle or None; the instruction-set level of the driver; how often the
-        shard was handed out before, as an engine that keeps results by their arguments must not
-        give a failure again; the arguments of the work.
+        A single argument, since each one costs time in an engine. It has the digest of the pickle
+        of the work, which is a callable; the pickle or None; the instruction-set level of the
+        driver; the number of earlier attempts at the shard, so that an engine that caches results
+        does not return a failure again; and the arguments of the work.
     handed : bytes, array of bytes or Stored, optional
-        The pickle, if the engine brings it.
+        The pickle, if the engine provides it.
     """
     digest, pickled, isa, _, args = call
     try:
@@ -77,7 +77,7 @@ def run(call: tuple[Any, ...], handed: Any = None) -> tuple[Any, ...]:
 
 
 def in_thread(work: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what the work returns for one shard in this process."""
+    """Return the value of the work for one shard, in this process."""
     start = time.perf_counter()
     with threads(1):
         value = work(*args)
@@ -151,7 +151,7 @@ def direct(target: Any, x: Array, with_gradient: bool | None) -> tuple[NDArray[A
 
 
 def _portable(error: Exception) -> Exception:
-    """Return the exception with its traceback in a note; its text if it cannot travel."""
+    """Return the exception with its traceback in a note; only its text if it cannot be pickled."""
     text = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))
@@ -164,7 +164,7 @@ def _portable(error: Exception) -> Exception:
 
 
 def _me() -> str:
-    """Return the name of this process, which no other process has."""
+    """Return a unique name of this process."""
     global _name
     if _name[1] != os.getpid():
         _name = (uuid.uuid4().hex, os.getpid())

@@ -42,7 +42,7 @@ _SAVED: fit.Layout = {
 class Calibration(NamedTuple):
     """The calibration of a classifier, the result of `NoiseClassifier.calibration`.
 
-    For a calibrated classifier the share of its posterior below the true level is uniform.
+    For a calibrated classifier the posterior probability below the true level is uniform.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class ClassifierTraining(Result):
     accuracy : float
         The share of held-out points whose most likely level is the true one.
     ranks : ndarray, shape (n_probes,)
-        The share of the posterior below the true level, for `NoiseClassifier.calibration`.
+        The posterior probability below the true level, for `NoiseClassifier.calibration`.
     pulls : ndarray, shape (n_probes,)
         (log s - its posterior mean) / its posterior standard deviation.
     n_parameters : int
@@ -130,7 +130,7 @@ class ClassifierTraining(Result):
 
 
 def calibration(report: ClassifierTraining, n_bins: int) -> Calibration:
-    """Return the distribution of true levels in their posteriors, in bins of the share below."""
+    """Return the distribution of the posterior probabilities below the true levels, in bins."""
     n = len(report.ranks)
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     ordered, steps = np.sort(report.ranks), np.arange(n + 1) / n
@@ -352,7 +352,7 @@ class NoiseClassifier:
         Raises
         ------
         ArgumentError
-            If the network is not the built-in one. For your own module keep the ``state_dict``.
+            If the network is not the built-in one. For your own module, save its ``state_dict``.
         CheckpointError
             If the file cannot be written.
         """
@@ -494,8 +494,8 @@ def train_noise_classifier(
         multilayer perceptron.
     target : str
         ``"classify"``: a logit for each level. ``"regress"``: mean and standard deviation of log s,
-        a normal law over the levels. This has fewer outputs, and suits posteriors with one mode, as
-        in many dimensions.
+        a normal law over the levels. This has fewer outputs, and suits unimodal posteriors, as in
+        many dimensions.
     n_steps, batch_size : int
         The number of steps, and of noisy points in each.
     learning_rate : float
@@ -504,7 +504,7 @@ def train_noise_classifier(
     ema : float
         The decay of the averaged weights of the network; 0 for the last weights.
     validation_fraction : float
-        The share of rows that is held out, for the report; with 0 the report uses fresh noise on
+        The share of rows that is held out, for the report; with 0 the report uses new noise on
         training data.
     event_shape : tuple of int, optional
         The shape of a row as input of the module; by default that of the rows of the data.
@@ -515,9 +515,9 @@ def train_noise_classifier(
     rng : int, SeedSequence, Generator or None
         The seed of all random numbers.
     checkpoint : path or Checkpoint, optional
-        A file that keeps the training, and from which it resumes: see `fermiac.Checkpoint`. A
-        training that was stopped and resumed has the bits of one that was not. Within a step
-        nothing is written, so that Ctrl-C may lose the steps after the last writing.
+        A file in which the training is saved and from which it resumes: see `fermiac.Checkpoint`. A
+        training that was stopped and resumed has the same bits as one without a break. Nothing is
+        written within a step, so Ctrl-C may lose the steps since the last write.
     progress : bool or callable, optional
         Whether to show a bar; see the other functions.
 

@@ -1,4 +1,4 @@
-"""Networks with a condition: one batch for the condition and for none."""
+"""Networks with a condition: one batch with the condition and without it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Call:
 
 
 class Conditioned:
-    """A network with its condition and the one without content."""
+    """A network with its condition and the null condition."""
 
     def __init__(
         self, network: Any, condition: Any, null: Any, arguments: Mapping[str, Any]
@@ -92,7 +92,7 @@ class Conditioned:
         return self._asked(y, sigma, self._of(self._condition, len(y), self.one_per_row))
 
     def both(self, y: Array, sigma: Array, asked: Flags) -> tuple[Array, Array]:
-        """Return the denoised points of the condition, and of none for some rows."""
+        """Return the denoised points with the condition, and without it for some rows."""
         n, some = len(y), np.ascontiguousarray(y[asked])
         levels = np.broadcast_to(sigma, n)
         mine = self._of(self._condition, n, self.one_per_row)

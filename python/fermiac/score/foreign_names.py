@@ -1,4 +1,4 @@
-"""Names that diffusers, k-diffusion and programs above them have for the integrators."""
+"""Names of the integrators in diffusers, k-diffusion and programs built on them."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _WITHOUT_EQUAL = {
 
 
 def _folded(name: str) -> str:
-    """Return a name without the differences of its spelling."""
+    """Return a name without variations of its spelling."""
     return name.strip().lower().replace("++", "pp").replace(" ", "_").replace("-", "_")
 
 

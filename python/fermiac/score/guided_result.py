@@ -40,7 +40,7 @@ class Guided(Sample):
     r"""A sample of points guided by a reward.
 
     Candidates give points of equal weight (error model ``"iid"``). Particles give weighted points,
-    with the error model ``"particles"`` if some have ancestors in common, else ``"weighted"``.
+    with the error model ``"particles"`` if some share ancestors, else ``"weighted"``.
 
     Attributes
     ----------
@@ -53,7 +53,8 @@ class Guided(Sample):
         Its standard error.
     ess_history : ndarray, shape (n_steps + 1,)
         The effective sample size of the weights at the start, after each step (before resampling)
-        and at the end. With candidates, that of the weights that would correct for their number.
+        and at the end. With candidates, the effective sample size of the weights that would correct
+        for their number.
     candidate_ess : ndarray, shape (n_steps - 1,)
         The effective number of the candidates of a point, averaged over the points.
     sigmas : ndarray, shape (n_steps + 1,)

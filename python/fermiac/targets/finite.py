@@ -30,7 +30,7 @@ _MOST = 2**22
 
 
 class FiniteDensity(LogDensity):
-    """A log-density whose gradient is made of central differences of its values.
+    """A log-density whose gradient consists of central differences of its values.
 
     Parameters
     ----------
@@ -82,8 +82,8 @@ class FiniteDensity(LogDensity):
 def central_differences(values: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
     """Return the values of a function at points, and its slopes by central differences.
 
-    Where one of the two neighbours has no density, the slope is that to the other; 0 where neither
-    has. All points of a batch are evaluated in one call, up to 2**22 numbers.
+    If the density is 0 at one of the two neighbours, the slope is one-sided; if it is 0 at both,
+    the slope is 0. All points of a batch are evaluated in one call, up to 2**22 numbers.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""C functions around functions that numba has compiled, for `fermiac.targets.native`."""
+"""C functions that wrap functions compiled by numba, for `fermiac.targets.native`."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def point_gradient(
     Parameters
     ----------
     evaluate : numba function
-        Takes a point (dim,) and the arrays of `data`; returns a tuple of one array, the value and
-        then the gradient.
+        A function of a point (dim,) and the arrays of `data` that returns a tuple of one array, the
+        value followed by the gradient.
     data : sequence of ndarray
         Arrays in C order; they are kept as long as the function.
     dim : int
@@ -89,7 +89,8 @@ def point_gradient(
 def rows(evaluate: Callable[..., Any], data: Sequence[NDArray[Any]], name: str) -> Any:
     """Return a cfunc of many points with some numbers for each, of the form ``"outputs"``.
 
-    As `point_gradient`, but `evaluate` returns a tuple of one array, the numbers of a row.
+    The arguments are as for `point_gradient`, but `evaluate` returns a tuple of one array, the
+    numbers of a row.
     """
     types = _numba().types
     numbers = types.CPointer(types.double)
