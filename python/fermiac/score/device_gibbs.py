@@ -397,7 +397,7 @@ class DeviceChains:
         )
 
     def _grid(self, levels: Array, n_steps: int) -> Array:
-        """Return a grid for each level: from the level (or a little above the end) to the end and to 0."""
+        """Return a grid for each level: from it (or a little above the end) to the end and to 0."""
         end, root = self._settings.sigma_end, 1.0 / self._settings.rho
         start = np.maximum(levels, end * (1.0 + _ABOVE))[:, None]
         share = np.linspace(0.0, 1.0, n_steps) if n_steps > 1 else np.zeros(1)
@@ -419,7 +419,7 @@ def _rates(step: tuple[str, float], sigma: Any) -> tuple[Any, Any]:
 
 
 def _passed(place: Any, last: int, ends: Any, passages: Any) -> tuple[Any, Any]:
-    """Return the end of the levels that each chain reached last, and the passages between ends."""
+    """Return the end of the levels reached last, and the passages between the ends."""
     torch = sys.modules["torch"]
     if last == 0:
         return ends, passages

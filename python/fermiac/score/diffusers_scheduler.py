@@ -201,7 +201,7 @@ class DiffusersScheduler:
     timesteps : torch.Tensor
         The times of the evaluations; before `set_timesteps`, those of the table.
     sigmas : torch.Tensor
-        The levels of the steps, the last of which is 0; before `set_timesteps`, those of the table.
+        The levels of the steps, of which the last is 0; at first those of the table.
     init_noise_sigma : float
         1.
     order : int
@@ -383,7 +383,7 @@ class DiffusersScheduler:
 
     @property
     def sigmas(self) -> Any:
-        """The levels of the steps, the last of which is 0; before `set_timesteps`, those of the table."""
+        """The levels of the steps, of which the last is 0; at first those of the table."""
         if self._sigmas is None:
             torch, logs = import_torch(), self._parametrisation.log_levels
             assert logs is not None

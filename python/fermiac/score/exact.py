@@ -75,7 +75,7 @@ class _Exact(Built, Model):
 
     @property
     def has_trace(self) -> bool:
-        """Whether the model knows the trace of its derivative: True."""
+        """Whether the model provides the trace of its derivative: True."""
         return True
 
     def _with_trace(self, y: Array, sigma: Array) -> tuple[Array, Array]:
@@ -84,7 +84,7 @@ class _Exact(Built, Model):
 
     @property
     def has_vjp(self) -> bool:
-        """Whether the model knows the products of its derivative with vectors: True."""
+        """Whether the model provides the products of its derivative with vectors: True."""
         return True
 
     def _vjp(self, y: Array, sigma: Array, vectors: Array) -> Array:

@@ -120,7 +120,7 @@ _PREDICTIONS = ("x0", "eps", "score")
 
 
 class NativeNetwork:
-    """A C function of points and levels, called by the threads of the core; it has no pickle."""
+    """A C function of points and levels, called by the threads of the core, without a pickle."""
 
     form = "native"
 

@@ -38,7 +38,7 @@ _MAX_BASIS = 3000
 
 
 def dense(chain: Chain, method: str) -> bool:
-    """Return whether to factor full matrices."""
+    """Return whether full matrices are factored."""
     if method == "dense" and chain.n_states > LARGEST:
         raise ArgumentError(
             f"method: 'dense' for {chain.n_states} states, whose matrix takes "
@@ -50,7 +50,7 @@ def dense(chain: Chain, method: str) -> bool:
 def spectrum(chain: NodeChain, f: Array) -> tuple[Array, Array]:
     """Return the eigenvalues of P, and its left eigenvectors times the columns of f.
 
-    The eigenvalue 1 is returned as 0 with products of 0, as functions are centred.
+    The eigenvalue 1 is returned as 0 with products of 0, since functions are centred.
     """
     root = np.sqrt(chain.mu)
     matrix = chain.symmetric().toarray() - np.multiply.outer(root, root)
@@ -72,8 +72,8 @@ def _quadrature(chain: NodeChain, scaled: Array) -> tuple[Array, Array]:
     """Return nodes l and products B whose sums of g(l) B B^T are those over the whole spectrum.
 
     This is Gauss quadrature with respect to the spectral measure of the centred functions, by the
-    block Lanczos method with full orthogonalisation. It has converged for smooth g when it has for
-    the sharpest one, (1 + l) / (1 - l).
+    block Lanczos method with full orthogonalisation. If it has converged for the sharpest function,
+    (1 + l) / (1 - l), it has converged for smoother ones.
     """
     s, v = chain.symmetric(), np.sqrt(chain.mu)
     start = scaled - np.multiply.outer(v, v @ scaled)
@@ -116,7 +116,7 @@ def _quadrature(chain: NodeChain, scaled: Array) -> tuple[Array, Array]:
 
 
 def _orthonormal(columns: Array, floor: float) -> tuple[Array, int]:
-    """Return an orthonormal basis of the columns without those that nearly vanish, and its size."""
+    """Return an orthonormal basis of the columns, without almost vanishing ones, and its size."""
     q, r, _ = linalg.qr(columns, mode="economic", pivoting=True)
     size = np.abs(np.diagonal(r))
     keep = int((size > max(floor, 1e-13 * size.max(initial=0.0))).sum())
@@ -149,9 +149,9 @@ def repelled_covariance(
 def late_share(pull: Any, n: int, burned: int) -> Any:
     """Return the variance of an average over the steps after `burned` of n, over V.
 
-    Let the history pull a mode back with the strength p. Its sum S over n steps follows
-    dS = -p S dn / n + noise. The variance of S is V n, and the covariance of the sums over m and
-    over n steps is V m (m / n)^p.
+    If the history pulls a mode back with the strength p, its sum S over n steps follows dS = -p S
+    dn / n + noise. The variance of S is V n, and the covariance of the sums over m and n steps is V
+    m (m / n)^p.
     """
     m = float(burned)
     return (n + m - 2.0 * m * (m / n) ** np.asarray(pull)) / (n - m) ** 2

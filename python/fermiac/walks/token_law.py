@@ -23,8 +23,8 @@ Array = NDArray[np.float64]
 class Modes:
     """Independent modes of the visit measure, each a row.
 
-    Mode k decays at the rate 1 + alpha `pull`, driven by noise of the strength `noise`; the token
-    feels it through the row `force`.
+    Mode k decays at the rate 1 + alpha `pull`, and is driven by noise of the strength `noise`. It
+    acts on the token through the row `force`.
     """
 
     pull: Array
@@ -33,7 +33,7 @@ class Modes:
 
 
 def modes_of(chain: Chain, gradients: Array, kernel: HistoryKernel, method: str) -> Modes:
-    """Return the modes: of the spectrum, or as many as parameters if all are pulled alike."""
+    """Return the modes: of the spectrum, or one for each parameter if all have the same pull."""
     if kernel.by_modes and isinstance(chain, NodeChain):
         values, force = poisson.modes(chain, gradients, method)
         felt = np.abs(force).max(axis=1) > 1e-15 * np.abs(force).max(initial=0.0)
@@ -95,10 +95,10 @@ def recursion(
     exponents: tuple[float, float, float],
     times: NDArray[np.int64],
 ) -> Array:
-    """Return second moments of theta_n - theta* at rising times, by the linear recursion.
+    """Return second moments of theta_n - theta* at increasing times, by the linear recursion.
 
     The state is the second moment s of the token, its covariance x with the modes, and the diagonal
-    second moments y of the modes. Large steps of the modes are implicit, as explicit ones would
+    second moments y of the modes. Large steps of the modes are implicit, since explicit steps would
     oscillate and grow.
     """
     a, b, c = exponents

@@ -1,4 +1,4 @@
-"""Tests of convergence of averages: of the histories, and of the first part against the whole."""
+"""Tests of the convergence of averages: of histories, and of the first part against the whole."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Marks:
 
     @staticmethod
     def after(counted: int) -> int:
-        """Return the step of the first mark after so many steps."""
+        """Return the step of the first mark after a number of steps."""
         return max(_FIRST, 1 << int(counted).bit_length())
 
     @staticmethod
@@ -133,17 +133,17 @@ def early_average(
 
 
 def early_average_of_sums(walk: WalkResult) -> tuple[int, Array] | None:
-    """Return the same for the function of a walk that kept no visits."""
+    """Return the same for the function of a walk without recorded visits."""
     early = _early(walk)
     return None if early is None else (early[0], early[1] / (early[0] * walk.n_walkers))
 
 
 def _times(walk: WalkResult, steps: int) -> float:
-    """Return a bound of the variance of averages over the first steps, over that of all steps.
+    """Return a bound of the ratio of the variances of averages over the first and over all steps.
 
-    With a history, sums over n steps have a variance of the order of n, sums over the n steps
-    after a burn-in of m one of the order of n + 2 m, and sums of superefficient kernels a constant
-    one.
+    With a history, sums over n steps have a variance of the order of n, and sums over the n steps
+    after a burn-in of m steps one of the order of n + 2 m. Sums of superefficient kernels have a
+    constant variance.
     """
     n, settings = walk._n_counted, walk.settings
     times = n / steps
@@ -192,7 +192,7 @@ def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
 
 
 def _missed(walk: WalkData) -> float:
-    """Return the mean share of the law at nodes that a walker did not meet; 0 where not known."""
+    """Return the mean share of the law at nodes that a walker did not visit; 0 if unknown."""
     if walk.record == "none" or walk._shares_history:
         return 0.0
     visits = walk._visits
@@ -217,12 +217,12 @@ def _noise(walk: WalkData) -> float | None:
 
 
 def remaining(walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: Array) -> Array:
-    """Return the bias that is left in averages, as far as the first part of the walk shows it.
+    """Return the remaining bias of averages, as far as the first part of the walk shows it.
 
-    Where it falls like 1 / n, what is left is the difference of the first part and the whole, over
-    the ratio of their lengths minus 1. Of the square of the difference only the part counts that
-    exceeds what chance explains. Kernels without randomness have no other error than this one, of
-    which four times the whole difference is a bound: it falls more slowly where walks mix slowly.
+    If the bias falls like 1 / n, it is the difference between the first part and the whole, divided
+    by the ratio of their lengths minus 1. Only the part of the squared difference that exceeds
+    chance counts. For kernels without randomness the bias is the only error, and four times the
+    whole difference is a bound, since the bias falls more slowly if walks mix slowly.
     """
     steps, before = early
     moved = before - mean
@@ -239,7 +239,7 @@ def remaining(walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: A
 
 
 def _limit(walk: WalkResult, deviations: float) -> float:
-    """Return how many estimated standard deviations so many true ones are; few replicas err."""
+    """Return true standard deviations in estimated ones, which are noisy for few replicas."""
     return float(stdtrit(max(walk.n_replicas - 1, 1), ndtr(deviations)))
 
 
