@@ -57,7 +57,7 @@ def check(folder: Path, known: Any, names: Iterable[str], verify: str) -> None:
         fit.require({"files": known}, {"files": _FACTS})
         for name in names:
             if name not in known:
-                raise fit.Misfit(f"its index does not know {name}.npy")
+                raise fit.Misfit(f"its index has no entry {name}.npy")
             _compare(folder / f"{name}.npy", known[name], verify)
 
 

@@ -220,14 +220,14 @@ def _text(node: Any) -> str:
 
 def _decode_float(node: dict[str, Any], tensors: Tensors, depth: int) -> float:
     if node["float"] not in ("nan", "inf", "-inf"):
-        raise Misfit("a number that is none")
+        raise Misfit("a value that is not a number")
     return float(node["float"])
 
 
 def _decode_complex(node: dict[str, Any], tensors: Tensors, depth: int) -> complex:
     parts = [_decode(part, tensors, depth) for part in _items(node["complex"], 2)]
     if not all(isinstance(part, float) for part in parts):
-        raise Misfit("a complex number that is none")
+        raise Misfit("a value that is not a complex number")
     return complex(*parts)
 
 

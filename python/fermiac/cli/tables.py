@@ -173,7 +173,7 @@ def read_scores(path: Path) -> list[float]:
                     bad.append(str(error))
     if bad:
         more = f"\nand {len(bad) - 10} more" if len(bad) > 10 else ""
-        raise Refused("\n".join(bad[:10]) + more + "\nnothing was computed: mend these lines")
+        raise Refused("\n".join(bad[:10]) + more + "\nnothing was computed: fix these lines")
     if not numbers:
         raise Refused(f"{path}: no score in it; one number a line is needed")
     return numbers

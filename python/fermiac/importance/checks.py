@@ -204,7 +204,7 @@ def _stage_findings(
         found.append(
             (
                 ConvergenceWarning,
-                f"the final sample contradicts the stage that its sampler was chosen by, for "
+                f"the final sample contradicts the stage from which its sampler was chosen, for "
                 f"{_some(labels, apart)}; part of the mass was missed: raise n, or try "
                 "family='mixture'",
             )
@@ -242,8 +242,8 @@ def evidence_findings(raw: dict[str, Any], settings: dict[str, Any]) -> Findings
         found.append(
             (
                 ConvergenceWarning,
-                "the adaptation ended on its way to the target (its last fit was to the weights to "
-                f"the power {fits[-1]:.2g}); the estimate may miss most of the mass: raise n or "
+                "the adaptation ended before it reached the target (its last fit used the weights "
+                f"to the power {fits[-1]:.2g}); the estimate may miss most of the mass: raise n or "
                 "n_stages, or start from a law nearer to the target",
             )
         )

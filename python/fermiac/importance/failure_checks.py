@@ -51,8 +51,8 @@ def verdict(
         found.append(
             (
                 ConvergenceWarning,
-                f"no point failed for {_some(names, none)}; either g never gets there, or the "
-                "region was not met, and no sample can tell which. The error 3 / N = "
+                f"no point failed for {_some(names, none)}; either g never reaches the threshold, "
+                f"or no point met the region, and no sample can tell which. The error 3 / N = "
                 f"{stderr[none].max():.2g}, with N points drawn from the law, bounds the "
                 "probability with 95 % confidence; raise n",
             )
@@ -68,7 +68,7 @@ def verdict(
             (
                 ConvergenceWarning,
                 f"a failure point of {_some(names, heavy)} has up to "
-                f"{np.max(outcome.heaviest[heavy]):.0f} mean weights of such points, so that the "  # type: ignore[index]
+                f"{np.max(outcome.heaviest[heavy]):.0f} times the mean weight of such points: the "  # type: ignore[index]
                 "sampler misses a part of the failure region; raise n",
             )
         )

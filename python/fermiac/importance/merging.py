@@ -71,8 +71,8 @@ def merge_evidences(
         found.append(
             (
                 ConvergenceWarning,
-                f"{missed} of {len(runs)} runs met no point with density; their zeros belong to "
-                "the mean, but its error knows nothing of them: raise n of each",
+                f"{missed} of {len(runs)} runs met no point with density; their zeros count in "
+                f"the mean, but its error does not include them: raise n of each",
             )
         )
     result = replace(

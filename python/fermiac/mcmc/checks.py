@@ -29,8 +29,8 @@ def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
             0,
             (
                 ConvergenceWarning,
-                f"{late} of {len(some.draws)} walkers start {_LATE:g} times farther out than the "
-                "others ever go: they have arrived late, or not at all, and averages are wrong; "
+                f"{late} of {len(some.draws)} walkers start {_LATE:g} times farther out than all "
+                f"points of the others: they arrived late, or not at all, and averages are wrong; "
                 "give a longer warm-up, or starts nearer to the bulk (init=)",
             ),
         )

@@ -383,9 +383,9 @@ class NoDensity(LogDensity):
     def __init__(self, kernel: Kernel, dim: int | None) -> None:
         if kernel.needs_density:
             raise ArgumentError(
-                f"log_density: None given, but {type(kernel).__name__} asks for it; only a "
-                "composition of Conditional draws (or of Discrete blocks with log_probabilities) "
-                "goes without"
+                f"log_density: None given, but {type(kernel).__name__} needs it; only a "
+                f"composition of Conditional draws (or of Discrete blocks with log_probabilities) "
+                f"works without it"
             )
         if dim is None:
             raise ArgumentError("dim: not given; it is needed without a log-density")

@@ -59,11 +59,11 @@ def takes_whole(how: str, executor: ExecutorLike | None, given: Mapping[str, Any
 def _obstacle(given: Mapping[str, Any]) -> str | None:
     """Return the reason why the chains of a call are not independent units, or None."""
     if given["pool"] is not False:
-        return "pool: chains that learn from each other cannot be made apart; give pool=False"
+        return "pool: chains that adapt to pooled draws cannot be made separately; give pool=False"
     if given["kernel"]._n_points(2) > 1:
         return f"kernel: {type(given['kernel']).__name__} moves all chains together"
     name = next((name for name in _TOGETHER if given[name] is not None), None)
-    return None if name is None else f"{name}: given, which speaks of all chains"
+    return None if name is None else f"{name}: given, which applies to all chains"
 
 
 class _Chain:

@@ -236,9 +236,8 @@ class Chains(Sample):
         source = getattr(self, "_source", None)
         if source is None:
             raise ArgumentError(
-                f"{name}: asked of chains that do not know their model; those that "
-                "fermiac.mcmc.sample returned for a model of PyMC, Stan or NumPyro, in this "
-                "process, do"
+                f"{name}: the model of these chains is not known; chains that fermiac.mcmc.sample "
+                f"returned for a model of PyMC, Stan or NumPyro in this process are needed"
             )
         model, points = source
         return model, points

@@ -291,7 +291,7 @@ class ChainLoop(RunLoop[Chains]):
             adaptation=adaptation(self.sampler.adaptation(), job.target.dim),
             warnings=(
                 f"interrupted after {n} transitions, in a warm-up of {job.settings.n_warmup}: the "
-                "draws are the points where the chains stood, and no sample of the target",
+                f"draws are the last points of the chains, not a sample of the target",
             ),
             **more,
         )
@@ -360,8 +360,8 @@ class ChainLoop(RunLoop[Chains]):
             found.append(
                 (
                     ConvergenceWarning,
-                    f"at {refused} of {n} points the target failed or gave NaN, and they were "
-                    "taken for points without density; give -inf where the density is 0, and look "
+                    f"at {refused} of {n} points the target failed or gave NaN, and they counted "
+                    f"as points of zero density; give -inf where the density is 0, and look "
                     f"for overflows elsewhere{f' (last message: {said})' if said else ''}",
                 )
             )
@@ -371,8 +371,8 @@ class ChainLoop(RunLoop[Chains]):
                 (
                     ConvergenceWarning,
                     f"max_time: the run ended after {self.max_time:g} s with {self._n()} of "
-                    f"{s.n_draws} draws of each chain; where a clock ends a run, its length is not "
-                    "reproducible",
+                    f"{s.n_draws} draws of each chain; the length of a run that ends by time is "
+                    f"not reproducible",
                 )
             )
         elif self.stop is not None and not self.stopped:

@@ -151,7 +151,8 @@ class Tempered(Kernel):
         if len(oracles) != before:
             raise ArgumentError(
                 f"kernel: {type(self.kernel).__name__} has parts beside the log-density (exact "
-                "draws, tables), which hold at one temperature alone; temper a kernel without them"
+                "draws, tables), which are valid at one temperature only; temper a kernel without "
+                "them"
             )
         reference = self._reference(oracles.target)
         return "tempered", {

@@ -54,7 +54,7 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
         found.append(
             (
                 ConvergenceWarning,
-                f"new points did not come in at random ranks (z = {z:.1f}): they are not uniform "
+                f"the ranks of new points are not uniform (z = {z:.1f}): they are not uniform "
                 "above the level, and the evidence is probably wrong; use longer chains (for "
                 "instance sampler=fermiac.nested.Slice(n_slices=...)) or a wider bound",
             )
@@ -63,7 +63,7 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
         found.append(
             (
                 ConvergenceWarning,
-                "in a part of the run new points did not come in at random ranks (p = "
+                "in a part of the run the ranks of new points are not uniform (p = "
                 f"{result.rank_p_value:.1e}): they were not uniform above the level there; use "
                 "longer chains or a wider bound",
             )
@@ -99,7 +99,8 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
                     ConvergenceWarning,
                     f"all points together give log Z = {other.log_evidence:.6g}, which differs by "
                     f"{abs(apart) / error:.1f} standard errors from that of the run: a bound cut "
-                    "off what lies above the level, or few points carry the weights; raise n_live, "
+                    f"off a part of the region above the level, or few points dominate the "
+                    f"weights; raise n_live, "
                     "or enlarge the bound (Uniform(enlarge=...))",
                 )
             )
@@ -109,8 +110,9 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
         found.append(
             (
                 ConvergenceWarning,
-                f"families of points disagree about log Z by {drift:.2g}, where its error is said "
-                f"to be {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise n_live",
+                f"families of points disagree about log Z by {drift:.2g}, while its standard "
+                f"error is {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise "
+                f"n_live",
             )
         )
     # A bound that the run left for chains is not warned of; rejection has no tries.
@@ -129,15 +131,15 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
             (
                 FermiacWarning,
                 f"the log-likelihood was finite and below -1e200 at {state['n_coded']} points: a "
-                "number that stands for 'impossible' makes a plateau of them; give -inf instead",
+                "number that stands for 'impossible' creates a plateau; give -inf instead",
             )
         )
     if state["n_nan"]:
         found.append(
             (
                 FermiacWarning,
-                f"the log-likelihood was NaN at {state['n_nan']} points, which were taken for "
-                "impossible (on_nan='-inf')",
+                f"the log-likelihood was NaN at {state['n_nan']} points, which counted as "
+                f"impossible (on_nan='-inf')",
             )
         )
     return found
@@ -193,5 +195,5 @@ def _ended(result: NestedResult, state: dict[str, Any], max_time: float | None) 
     return (
         f"the run ended by {what} before it had converged: log Z can still grow by "
         f"{state['remaining']:.2g}; the live points are included, but the errors do not include "
-        "what was not reached; continue with extend(), or raise the limit"
+        f"the missing part; continue with extend(), or raise the limit"
     )

@@ -156,7 +156,7 @@ def _nested(
     if not isinstance(sample, NestedResult):
         raise ArgumentError(
             f"error_model: 'nested' given for a {type(sample).__name__}; it is that of "
-            "fermiac.nested.NestedResult, which knows when its points were born"
+            "fermiac.nested.NestedResult, which has the births of its points"
         )
     weights = sample._weights(law)
     got = regressed(sample, values, controls, weights, n_threads)
@@ -186,8 +186,8 @@ def _nested(
         findings.append(
             (
                 ConvergenceWarning,
-                f"{n_lineages} lineages of live points are too few to be drawn anew: the error is "
-                "that of independent points with the noise of the prior masses beside it; use at "
+                f"{n_lineages} lineages of live points are too few for a bootstrap: the error is "
+                f"that of independent points plus the noise of the prior masses; use at "
                 f"least {_LEAST_LINEAGES} live points",
             )
         )

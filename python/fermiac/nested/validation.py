@@ -149,8 +149,8 @@ class Repeats:
                 for n_slices, log_z, stderr, _ in self._rows
             )
             text = (
-                "the evidence still changes where chains are made longer, so that it cannot be "
-                f"trusted; log Z by the moves of a chain is {runs}. Start from longer chains"
+                "the evidence still changes when chains are made longer, so it cannot be trusted; "
+                f"log Z by the moves of a chain is {runs}. Start from longer chains"
             )
             found.append((ConvergenceWarning, text))
         return found

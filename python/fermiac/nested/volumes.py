@@ -136,7 +136,7 @@ def reweight(result: NestedResult, new: Any, old: Any) -> NestedResult:
             row = int(np.argmax(impossible))
             raise ArgumentError(
                 f"old: its density is 0 at point {row}, x = {result._points[row][:6]}, where the "
-                "new one is not; this is not the density that the new one takes the place of"
+                "new one is not; it is not the density that the new one replaces"
             )
         lives = target > -np.inf
         change = np.where(lives, target, 0.0) - np.where(lives, present, 0.0)

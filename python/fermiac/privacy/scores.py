@@ -465,7 +465,7 @@ def audit_scores(
     for rate, effect in (found.effects or {}).items():
         if effect["effect"] > LARGE_EFFECT and not cluster_adjust:
             notes.append(
-                f"the errors of the {rate} go together within models (correlation "
+                f"the errors of the {rate} are correlated within models (correlation "
                 f"{effect['rho']:.2g}, design effect {effect['effect']:.3g}); cluster_adjust=True "
                 "takes that into account"
             )

@@ -130,8 +130,8 @@ def ends(output: Output, method: Method, prob: float) -> tuple[Ends, Method]:
         return _apart(output, tail), "studentised"
     if output.constant:
         output.warn(
-            "the statistic is the same in all resamples, so that the interval is a point without "
-            "meaning; more observations, or others, are needed"
+            "the statistic is the same in all resamples, so that the interval is a meaningless "
+            "point; more observations, or others, are needed"
         )
         return Ends(output.estimate, output.estimate), method
     if method == "studentised":

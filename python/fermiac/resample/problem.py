@@ -291,8 +291,8 @@ class Problem:
             what = "observations" if data.units.single else "clusters"
             found.append((
                 FermiacWarning,
-                f"{n} {what} are few for an interval of {self.name!r}: it may hold less often than "
-                "it says",
+                f"{n} {what} are few for an interval of {self.name!r}: its coverage may be below "
+                f"the nominal one",
             ))  # fmt: skip
         if moment and method not in ("order", "wilson"):
             for sample in data.samples:

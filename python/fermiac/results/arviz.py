@@ -56,7 +56,7 @@ def to_arviz(
     if yes("resample", resample) and sample.log_weights is not None:
         if error_model_of(sample).of_chains:
             raise ArgumentError(
-                "resample: chains with weights given, of which resampling makes no chains; give "
+                "resample: chains with weights given, and resampled draws are not chains; give "
                 "resample=False, which puts the log-weights into sample_stats"
             )
         sample = sample.resample(n, rng=rng)
@@ -111,8 +111,8 @@ def _of_model(source: Sample, draws: Array, wanted: bool | None) -> Mapping[str,
     if model is None:
         if wanted:
             raise ArgumentError(
-                "log_likelihood: True given for a sample that does not know its model; what a call "
-                "returned for a model of PyMC, Stan or NumPyro, in this process, does"
+                "log_likelihood: True given for a sample whose model is not known; a result for a "
+                "model of PyMC, Stan or NumPyro from this process is needed"
             )
         return {}
     size = sum(map(math.prod, model.log_likelihood_shapes.values()))

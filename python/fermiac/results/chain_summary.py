@@ -156,8 +156,8 @@ def findings(sample: Sample) -> tuple[Finding, ...]:
             found.append(
                 _finding(
                     f"{_count(diverging)} of {diverging.size} transitions{_in(block)} ({part}) "
-                    "diverged: where the density is most curved it was not explored, and averages "
-                    "may be biased; raise the target acceptance of the kernel, or reparametrise "
+                    "diverged: regions of high curvature were not explored, and averages may be "
+                    "biased; raise the target acceptance of the kernel, or reparametrise "
                     "(scales by their logarithm, hierarchies non-centred)"
                 )
             )

@@ -64,8 +64,8 @@ def resample(sample: Sample, n: int | None, rng: RngLike, method: str) -> Sample
     method = choice("method", method, _METHODS)
     if error_model_of(sample).of_chains:
         raise ArgumentError(
-            "the draws of chains depend on each other; resampled, they would pass for independent "
-            f"ones: thin them and make a sample of draws.reshape(-1, {sample.dim}) first"
+            "the draws of chains depend on each other; resampled draws would look independent: "
+            f"thin them and make a sample of draws.reshape(-1, {sample.dim}) first"
         )
     weights = sample._weights()
     size = max(1, round(1 / float(np.sum(weights**2)))) if n is None else n
@@ -143,7 +143,7 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
     found: list[Finding] = []
     if not lives.any():
         raise ArgumentError(
-            "new: its density is 0 at every draw; draw from a law that reaches where it is not"
+            "new: its density is 0 at every draw; draw from a law with mass where it is not 0"
         )
     khat = _core.khat(_core.normalize_weights(log_weights)[0])
     limit = khat_threshold(max(sample.n_draws, 2))

@@ -300,7 +300,7 @@ class Log:
         at, ends = 0, [0] * len(self._batches)
         for i, start, stop in sorted(row[:3] for row in pieces):
             if not (0 <= i < len(ends) and ends[i] <= start < stop <= self._batches[i].n):
-                raise fit.Misfit(f"rows {start} to {stop} of batch {i}, which are none of its own")
+                raise fit.Misfit(f"rows {start} to {stop} of batch {i}, which it does not have")
             ends[i] = stop
         # What a target gives has one form; the first batch is compared with the target.
         if len({(row[3], row[4]) for row in pieces}) > 1:

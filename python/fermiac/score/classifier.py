@@ -399,8 +399,8 @@ class NoiseClassifier:
     def _trained(self) -> ClassifierTraining:
         if self.training is None:
             raise ArgumentError(
-                "training: this classifier was not trained by train_noise_classifier, so that "
-                "nothing is known of how well it does"
+                "training: this classifier was not trained by train_noise_classifier, so that its "
+                "quality is not known"
             )
         return self.training
 

@@ -41,7 +41,9 @@ class _Call:
         # A large batch comes in parts.
         part = given[self._at : self._at + len(x)]
         if len(part) != len(x):
-            raise TargetError("condition: the network was asked for more rows than it was told of")
+            raise TargetError(
+                "condition: the network was called for more rows than there are conditions"
+            )
         if is_tensor(x):
             part = sys.modules["torch"].as_tensor(part).to(x.device)
         out = self._network(x, t, part)

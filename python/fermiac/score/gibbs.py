@@ -101,7 +101,8 @@ def steps_too_few(result: LangevinGibbs, model: Model, settings: GibbsSettings) 
     what = f"{name}²" if power else name
     return (
         f"denoiser: twice the steps would move the average of {what} by {-shift[power, at]:.2g}, "
-        f"{size[power, at]:.1f} of its standard errors, which do not hold that; raise n_denoise "
+        f"{size[power, at]:.1f} times its standard error, which does not include this; raise "
+        f"n_denoise "
         f"above {settings.n_denoise}, or take a denoiser of higher order"
     )
 

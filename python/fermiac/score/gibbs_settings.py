@@ -503,8 +503,8 @@ def biases(settings: GibbsSettings) -> tuple[str, ...]:
     found = []
     if settings.metropolis is None:
         found.append(
-            "moves: every one is accepted, so that the law of the levels, and a little that of the "
-            "points, is off by what a step of this size makes; metropolis= corrects it"
+            "moves: all are accepted, so that the law of the levels, and slightly that of the "
+            "points, has the error of a step of this size; metropolis= corrects it"
         )
     elif settings.metropolis == "score":
         found.append(
@@ -516,10 +516,11 @@ def biases(settings: GibbsSettings) -> tuple[str, ...]:
     ):
         found.append("levels: they are estimated, not drawn, which matters in few dimensions")
     elif settings.predictor == "regression":
-        found.append("levels: their law given a point is taken for log-normal")
+        found.append("levels: their law given a point is assumed to be log-normal")
     if settings.select == "min":
         found.append(
-            "windows: the state of the least level is taken, which conditions on the path of the "
+            "windows: the state with the lowest level is taken, which conditions on the path of "
+            "the "
             "levels"
         )
     return tuple(found)

@@ -222,8 +222,9 @@ class GuidedModel(Model):
         if not callable(scale) and (np.asarray(scale) == 1).all():
             return ()
         return (
-            "the guided field is no score of noisy points of the tilted law: scales above 1 give "
-            "modes too narrow and too much weight to modes far from the unconditional law",
+            "the guided field is not the score of the tilted law with noise: scales above 1 give "
+            "modes that are too narrow, and too much weight to modes far from the unconditional "
+            "law",
         )
 
     def _begun(self) -> GuidedModel:

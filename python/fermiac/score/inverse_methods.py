@@ -186,8 +186,8 @@ class DPS(InverseMethod):
     step: float = 1.0
     name: ClassVar[str] = "dps"
     flaw: ClassVar[str] = (
-        "DPS follows the residual of the mean by steps of a chosen length: spreads and modes are "
-        "those of the length, not of the posterior"
+        "DPS follows the residual of the mean with steps of a chosen size: spreads and weights of "
+        "modes depend on that size, not on the posterior"
     )
     derives: ClassVar[bool] = True
 
@@ -241,7 +241,7 @@ class PiGDM(InverseMethod):
     eta: float = 1.0
     name: ClassVar[str] = "pigdm"
     flaw: ClassVar[str] = (
-        "PiGDM takes one variance for the data behind every point: spreads are wrong, and modes "
+        "PiGDM assumes one variance for the data behind every point: spreads are wrong, and modes "
         "get wrong weights"
     )
     derives: ClassVar[bool] = True
@@ -296,7 +296,8 @@ class TMPD(InverseMethod):
     eta: float = 1.0
     name: ClassVar[str] = "tmpd"
     flaw: ClassVar[str] = (
-        "TMPD takes the data behind a point as normal, which holds for one normal law alone; modes "
+        "TMPD assumes that the data behind a point are normal, which is true only for one normal "
+        "law; modes "
         "get wrong weights"
     )
     derives: ClassVar[bool] = True
@@ -428,8 +429,8 @@ class DAPS(InverseMethod):
     rate: float = 0.1
     name: ClassVar[str] = "daps"
     flaw: ClassVar[str] = (
-        "DAPS takes the data behind a point as normal with the variance of the level about one "
-        "solution: modes get wrong weights"
+        "DAPS assumes that the data behind a point are normal about one solution, with the "
+        "variance of the level: modes get wrong weights"
     )
 
     def __post_init__(self) -> None:
@@ -504,7 +505,8 @@ class DiffPIR(InverseMethod):
     zeta: float = 0.3
     name: ClassVar[str] = "diffpir"
     flaw: ClassVar[str] = (
-        "DiffPIR moves to the best point, and draws none given the observation: spreads are too "
+        "DiffPIR moves to the best point instead of drawing one given the observation: spreads "
+        "are too "
         "narrow and modes wrong"
     )
 
@@ -550,8 +552,8 @@ class RePaint(InverseMethod):
     n_repeats: int = 10
     name: ClassVar[str] = "inpaint"
     flaw: ClassVar[str] = (
-        "RePaint joins observed and other coordinates that were drawn apart; repeats reduce the "
-        "error, and do not remove it"
+        "RePaint joins observed and other coordinates that were drawn separately; repeats reduce "
+        "the error, but do not remove it"
     )
 
     def __post_init__(self) -> None:

@@ -60,8 +60,8 @@ Potential = Callable[[Array, Array, float], ArrayLike]
 Schedule = str | ArrayLike | Callable[[int, float, float], ArrayLike]
 
 STEPS_BIAS = (
-    "the steps of the model are weighted as if they had its own law, which holds for many short "
-    "steps; a model with a log-density has exact weights"
+    "the steps of the model are weighted as if they had its own law, which is accurate only for "
+    "many short steps; a model with a log-density has exact weights"
 )
 
 

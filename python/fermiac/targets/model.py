@@ -222,9 +222,7 @@ class ModelTarget(LogDensity):
             If the shape is wrong, or the model has no likelihood by observation.
         """
         if not self._pointwise.dim:
-            raise ArgumentError(
-                f"log_likelihood: {self!r} does not tell the log-likelihood of each observation"
-            )
+            raise ArgumentError(f"log_likelihood: {self!r} has no log-likelihood by observation")
         points, lead = self._rows("x", x, self.dim)
         values = self._by_observation(points).reshape(*lead, self._pointwise.dim)
         return self._pointwise.split(values)

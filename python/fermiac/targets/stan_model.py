@@ -339,7 +339,7 @@ class StanTarget(ModelTarget):
 
     def _refuse(self) -> NoReturn:
         raise ArgumentError(
-            "prior: a Stan model does not tell its prior and its likelihood apart, which nested "
+            "prior: a Stan model does not separate its prior and its likelihood, which nested "
             "sampling needs; use fermiac.importance.evidence for its evidence, or "
             "fermiac.mcmc.sample for its posterior"
         )

@@ -480,7 +480,7 @@ def _notes(job: Job) -> list[str]:
     if alternates and job.law is not None and job.graph.components.bipartite.all():
         return [
             "the graph is bipartite, so that a walk without repellence is at one side in every "
-            "second step; averages are right, but the law of the last node never settles: "
-            "fm.walks.Lazy(base) does"
+            "second step; averages are right, but the law of the last node does not converge; "
+            "with fm.walks.Lazy(base) it does"
         ]
     return []

@@ -58,7 +58,8 @@ def spectrum(chain: NodeChain, f: Array) -> tuple[Array, Array]:
     if not 1.0 - values[-1] > _LEAST_GAP:
         raise NumericalError(
             f"the chain mixes too slowly: its spectral gap, {1.0 - values[-1]:.1g}, is not above "
-            "the rounding of its eigenvalues; its averages settle in no time that could be walked"
+            "the rounding of its eigenvalues; its averages do not converge in a feasible number "
+            "of steps"
         )
     return values, vectors.T @ _scaled(chain, f)
 
@@ -108,7 +109,7 @@ def _quadrature(chain: NodeChain, scaled: Array) -> tuple[Array, Array]:
             before = now
         if m + left > most:
             raise NumericalError(
-                f"the spectrum that the token feels was not found with {m} vectors: the chain of "
+                f"the spectrum that acts on the token was not found with {m} vectors: the chain of "
                 f"{len(v)} nodes mixes too slowly, or the parameters are too many; take "
                 "method='dense', the kernel 'hdt', or fewer parameters"
             )

@@ -412,8 +412,8 @@ class WalkResult(WalkData):
     ) -> NoReturn:
         """Not for walks: resampled nodes would look independent."""
         raise ArgumentError(
-            "resample: the steps of a walker depend on each other, and resampled nodes would pass "
-            "for independent ones; numpy's choice(n_nodes, p=visits / visits.sum()) draws them"
+            "resample: the steps of a walker depend on each other, and resampled nodes would look "
+            "independent; numpy's choice(n_nodes, p=visits / visits.sum()) draws them"
         )
 
     def reweight(self, new: Any, *, old: Any = None) -> NoReturn:
@@ -431,7 +431,7 @@ class WalkResult(WalkData):
             Without paths, since ArviZ has no visits.
         """
         if self.paths is None:
-            raise ArgumentError("to_arviz: ArviZ knows no visits; walk with record='path'")
+            raise ArgumentError("to_arviz: ArviZ has no visits; walk with record='path'")
         return super().to_arviz(resample=resample, n=n, rng=rng, **groups)
 
     def plot_visits(self, ax: Axes | None = None) -> Axes:

@@ -161,7 +161,7 @@ def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
     if walk.burn_in < needed:
         each = walk.n_steps * _sharing(walk) / walk.n_nodes
         text = (
-            f"the histories of the walkers were young: they settle in about {needed} steps, and "
+            f"the histories of the walkers had not settled: that takes about {needed} steps, and "
             f"the average begins after {walk.burn_in} of {walk.n_steps} ({each:.3g} per node). It "
             "is biased towards nodes that are reached first, and the standard error does not "
             f"include this bias; use n_steps={2 * needed} or more with burn_in='auto', or "
@@ -172,8 +172,8 @@ def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
     if missed > _MISSED:
         text = (
             f"after the burn-in a walker met only {1.0 - missed:.0%} of the graph, by the weights "
-            "of its nodes: walks mix slowly here, each history knows a part of the graph only, and "
-            "the error does not include the bias of that; take more steps, or kernel='none'"
+            "of its nodes: walks mix slowly here, each history covers only a part of the graph, "
+            "and the error does not include the resulting bias; take more steps, or kernel='none'"
         )
         return [(ConvergenceWarning, text)]
     if not walk.settings.get("kinked") or walk.n_replicas < 2:

@@ -167,7 +167,7 @@ def _plain(work: Work, reason: str) -> tuple[NestedResult, list[Finding]]:
         object.__setattr__(result, name, value)
     text = (
         f"the surrogate was refused: {reason}; the result is that of the plain run, after "
-        f"{work.truth.n} evaluations in vain. Give it more points (a smaller start_dlogz, a larger "
+        f"{work.truth.n} wasted evaluations. Give it more points (a smaller start_dlogz, a larger "
         "pilot_live), or leave it out"
     )
     return result, [(ConvergenceWarning, text), *loop.findings(result)]
@@ -183,7 +183,7 @@ def _thrift(result: NestedResult) -> list[Finding]:
     return [
         (
             FermiacWarning,
-            f"an evaluation of the likelihood takes {1e6 * call:.2g} us, too little for a "
-            f"surrogate to pay, whose training took {training:.2g} s; leave it out",
+            f"an evaluation of the likelihood takes {1e6 * call:.2g} us, too little for a gain "
+            f"from a surrogate, whose training took {training:.2g} s; leave it out",
         )
     ]
