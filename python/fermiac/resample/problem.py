@@ -303,9 +303,9 @@ class Problem:
                     if shape > max(2 * _HEAVY / moment, _LEAST_HEAVY):
                         found.append((
                             HeavyTailWarning,
-                            f"the tail of the data has the shape {shape:.2f}, so that its moments "
-                            f"of order {moment} may not exist, which {self.name!r} needs; use "
-                            "'median' or 'trimmed_mean'",
+                            f"{self.name!r} needs moments of order {moment}, which may not exist: "
+                            f"the tail of the data has the shape {shape:.2f}; use 'median' or "
+                            "'trimmed_mean'",
                         ))  # fmt: skip
                         return found
         return found
