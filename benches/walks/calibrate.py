@@ -10,7 +10,8 @@ walkers the expected ``held`` is 0.936 (Student's t with 15 degrees of freedom).
 ``held`` then falls below 0.90 by chance in one row in 27. A row that is not right is therefore
 repeated with four times as many new seeds.
 
-``python -m benches.walks.calibrate`` prints the table in about an hour; ``--graphs`` selects graphs.
+``python -m benches.walks.calibrate`` prints the table in about an hour; ``--graphs`` selects
+graphs.
 """
 
 from __future__ import annotations

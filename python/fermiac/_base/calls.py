@@ -16,7 +16,7 @@ __all__ = ["FOREIGN", "public", "public_class", "users_level"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Arguments, the first of which a function has counts, and the words of other libraries for them.
+#: Names of arguments in other libraries. Of several keys the first that the function has is meant.
 _WORDS = {
     "rng": "seed random_state random_seed rng_key prng_key key generator rstate",
     "n_chains n_walkers": "nwalkers n_walkers num_walkers walkers chains nchains num_chains",
@@ -71,7 +71,7 @@ _WORDS = {
     "args": "fargs logl_args model_args",
     "kwargs": "fun_kwargs kwds logl_kwargs model_kwargs",
 }
-#: For each word of other libraries the arguments that mean the same here.
+#: For each name in other libraries, the arguments with the same meaning here.
 FOREIGN: dict[str, tuple[str, ...]] = {}
 for _ours, _theirs in _WORDS.items():
     for _word in _theirs.split():

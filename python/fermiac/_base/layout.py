@@ -49,9 +49,10 @@ Layout: TypeAlias = "Mapping[str, Check]"
 """The checks of the fields of an object."""
 Bound: TypeAlias = "float | str | None"
 
-#: Larger integers are no counts, and too long to be shown.
+#: Larger integers cannot be counts, and are too long to show.
 _MOST = 2**128
-#: An axis beside one of length 0 has no length in the file, but loops would go over it.
+#: The longest axis of an array without elements: it takes no room in the file, but loops run over
+#: it.
 _MOST_BESIDE_NONE = 2**26
 _KINDS = {"b": "flags", "i": "integers", "u": "counts", "f": "real numbers", "c": "complex numbers"}
 

@@ -50,12 +50,12 @@ _RENAMED_FIELDS = {
     "Estimate": {"dof": "df"},
     "EpsilonInterval": {"lower": "epsilon_lower", "upper": "epsilon_upper"},
 }
-#: NumPy types that the file format has; others are saved as bytes, with their name in the text.
+#: NumPy types of the file format; others are saved as bytes, with the name of the type in the text.
 _NATIVE = {"<f8": "F64", "<i8": "I64", "<u8": "U64", "|u1": "U8"}
-#: Types as NumPy writes them; it would parse whatever else a file may hold.
+#: The accepted names of types; NumPy would parse any other text in a file, too.
 _CODE = re.compile(r"\|[biu]1|<[iu][248]|<f(2|4|8|12|16)|<c(8|16)")
 _DTYPES = {name: dtype for dtype, name in _NATIVE.items()}
-#: Levels of lists and mappings in each other; results have fewer than ten.
+#: The deepest nesting of lists and mappings; results have fewer than ten levels.
 _DEEPEST = 100
 
 

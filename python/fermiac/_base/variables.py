@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
 #: The types of ``params=``; see `Variables.of_params`.
 Params: TypeAlias = "Mapping[str, int | Sequence[int] | None] | Sequence[str] | Variables"
 
-#: The axes of a variable at most; a batch of it has one more, and NumPy an end.
+#: The most axes of a variable; a batch has one more, and NumPy has a limit.
 _MOST_AXES = 30
 _INDEXED = re.compile(r"(.+?)\[(\d+(?:, ?\d+)*)\]")
 
@@ -60,7 +60,7 @@ class Variables:
         while start < len(names):
             base, shape = _block(names, start)
             if shape and (sizes[base] != math.prod(shape) or base in known):
-                base, shape = names[start], ()  # other parts of it stand elsewhere
+                base, shape = names[start], ()  # its other elements are not adjacent
             shapes[base] = shape
             start += math.prod(shape)
         return cls(shapes)

@@ -24,7 +24,7 @@ from fermiac.distributions.univariate import UnivariateLaw
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.random import Stream
 
-#: An iterable that gives more laws is taken for endless.
+#: A longer iterable of laws is assumed to be endless.
 _MOST_LAWS = 2**20
 
 
@@ -115,7 +115,7 @@ class Product(BuiltInLaw):
             return super()._log_density_rows(x)
         blocks = zip(self.laws, self._blocks(x), strict=True)
         values = np.stack([density_rows(law, block) for law, block in blocks])
-        # Outside in one block is outside, however large the density of another.
+        # A point outside the support of one block is outside, even if another density is infinite.
         outside = (values == -np.inf).any(axis=0) & ~np.isnan(values).any(axis=0)
         total: Array = np.where(outside, 0.0, values).sum(axis=0)
         return np.where(outside, -np.inf, total)

@@ -321,7 +321,7 @@ def _conditional(
         told = laws[-1].shape[1:]
         if shape is None:
             shape = told
-        laws[-1]._parameters((n, *shape))  # refuses what does not broadcast
+        laws[-1]._parameters((n, *shape))  # refuses shapes that do not broadcast
     return _Part(name, shape or (), None, function, depends, laws[0]._kind)
 
 

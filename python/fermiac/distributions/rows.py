@@ -91,7 +91,7 @@ class RowLaws:
             values = [float(np.broadcast_to(a, shape).ravel()[row]) for a in arrays.values()]
             _core.Law.independent(
                 [(self._kind, values, None)]
-            )  # raises the error of these parameters
+            )  # raises the error for invalid parameters
         return arrays
 
     def _one_by_one(self, x: Array, evaluate: Callable[[_core.Law, Array], Array]) -> Array:

@@ -125,7 +125,7 @@ def _moments(law: _core.Law) -> tuple[float, float]:
         return (infinite[0] if len(infinite) == 1 else np.nan), np.nan
     edges = law.from_unit(np.array(_EDGES)[:, None])[:, 0]
     scale = edges[-3] - edges[2]
-    if scale == 0.0:  # an interval of few doubles
+    if scale == 0.0:  # an interval with only a few doubles
         return float(edges[4]), 0.0
 
     def moment(centre: float, power: int) -> float:
@@ -141,7 +141,7 @@ def _moments(law: _core.Law) -> tuple[float, float]:
         return float(sum(parts) * scale**power)
 
     with warnings.catch_warnings():
-        # Of rounding, which limits the accuracy before the tolerance does.
+        # Ignore warnings about rounding, which limits the accuracy before the tolerance does.
         warnings.simplefilter("ignore")
         middle = float(edges[4])
         mean = middle + moment(middle, 1)
@@ -157,5 +157,6 @@ def _tail_power(law: _core.Law, end: float) -> float:
     near, beyond = law.log_density(far)
     if beyond == -np.inf:
         return np.inf
-    # The density falls with one power more; rounding must not decide at whole powers.
+    # The density has one power more than the tail. The margin keeps rounding from deciding at
+    # integers.
     return float((near - beyond) / (10.0 * np.log(10.0))) - 1.0 - 1e-9

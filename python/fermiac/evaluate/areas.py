@@ -345,7 +345,7 @@ def auc_difference(
     areas, cov = _delong(flags, np.hstack(columns))
     difference = float(areas[0] - areas[1])
     variance = float(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
-    # What rounding leaves of a variance that is zero.
+    # A variance this small is rounding error of zero.
     error = math.sqrt(variance) if variance > 1e-15 * float(np.trace(cov)) else 0.0
     found: list[Finding] = []
     if error == 0:

@@ -193,7 +193,7 @@ def cochran_q(right: ArrayLike) -> ModelTest:
     k = x.shape[1]
     models, examples = x.sum(0), x.sum(1)
     spread = float((examples * (k - examples)).sum())
-    # Without examples that tell the models apart there is nothing to test.
+    # Without examples on which the models differ the statistic is 0.
     q = (k - 1) * k * float(((models - models.mean()) ** 2).sum()) / spread if spread else 0.0
     return ModelTest(
         name="Cochran's Q",

@@ -20,11 +20,11 @@ __all__ = ["Allocation", "allocate", "coefficients", "mfmc", "variance"]
 
 Array = NDArray[np.float64]
 
-#: Correlations are taken no closer to 1, so that no ratio is infinite.
+#: The largest correlation, so that no ratio is infinite.
 _CLOSEST = 1 - 1e-10
 #: The largest ratio of the runs of a model to those of its parent, and steps of the search.
 _RATIO, _STEPS = 1e7, 25
-#: Subsets whose star is optimised, and models of which all subsets are tried.
+#: The number of subsets whose star is optimised, and of models up to which all subsets are tried.
 _STARS, _ALL = 3, 10
 
 
@@ -194,7 +194,7 @@ def _promising(cov: Array, costs: Array, subsets: list[tuple[int, ...]]) -> list
         unit = cov[places[:, :, None], places[:, None, :]] / (scale[:, :, None] * scale[:, None])
         solved = np.linalg.solve(unit + 1e-10 * np.eye(size), right[..., None])[..., 0]
         explained = np.minimum((right * solved).sum(axis=1) / cov[0, 0], _CLOSEST)
-        # As if the whole set were one model with the sum of the costs.
+        # Score a set as a single model with the sum of the costs.
         product = np.sqrt(costs[0] * (1 - explained))
         product += np.sqrt(costs[places].sum(axis=1) * np.maximum(explained, 0.0))
         scores += zip(product.tolist(), same, strict=True)

@@ -287,7 +287,7 @@ def expect(
         "full_covariance": covariance == "full",
         "on_nan": on_nan,
         "keep_draws": yes("keep_draws", keep_draws),
-        # The published rules, and a share that the user set, stand as they are.
+        # The published methods and a share set by the user exclude exploration.
         "explore": chosen.explores and defensive_base is None,
         "key": key,
     }
@@ -296,7 +296,7 @@ def expect(
     f = adapted(f, laws[0].dim, params, args, kwargs)
     if yes("check", check):
         f = compared(f)
-    as_integrand(f, laws[0].dim, first)  # before a checkpoint is made for it
+    as_integrand(f, laws[0].dim, first)  # raises before a checkpoint is made
     workers = resolve_threads(n_threads)
     with (
         reporter(progress, "expect", "evaluations") as shown,

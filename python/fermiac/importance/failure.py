@@ -457,7 +457,7 @@ def _result(
         unseen=shape(outcome.unseen),
         beta=shape(beta),
         beta_stderr=shape(beta_stderr),
-        # An interrupt is answered at once, without the weights of regions.
+        # After an interrupt return at once, without the weights of regions.
         regions=() if interrupted else _regions(run),
         levels=_levels(run),
         subset=None if second is None else {"mean": shape(second[0]), "stderr": shape(second[1])},
@@ -542,7 +542,7 @@ def _regions(run: Run) -> tuple[dict[str, Any], ...]:
             found.append(
                 {
                     "event": j,
-                    # Design points that no failure point was met at are taken for equal.
+                    # Without failure points all design points have equal weights.
                     "weight": float(mass[nearest == k].sum()) / total if total else 1 / len(points),
                     "point": run.g.space(best[None])[0],
                     "normal_point": best,

@@ -16,9 +16,9 @@ __all__ = ["verdict"]
 Array = NDArray[np.float64]
 Findings = list[tuple[type[FermiacWarning], str]]
 
-#: Combined errors on the log scale by which two opinions may differ.
+#: Combined standard errors, on the log scale, by which two estimates may differ.
 _APART = 4.0
-#: The least c.o.v. of a second opinion: that of chains is too small where they never moved.
+#: The least c.o.v. of the second estimate: chains that never moved give too small a value.
 _LEAST_COV = 0.05
 
 
@@ -126,7 +126,7 @@ def _compare(outcome: Outcome, names: tuple[str, ...], found: Findings) -> NDArr
         difference = np.log(walked) - np.log(mean)
         spread = np.sqrt((stderr / mean) ** 2 + np.maximum(error / walked, _LEAST_COV) ** 2)
         apart = both & (np.abs(difference) > _APART * spread)
-    # The walk met failures that the final sample did not.
+    # The walk found failures, and the final sample did not.
     missed = (mean == 0) & (walked > 0)
     low = (apart & (difference > 0)) | missed
     high = apart & ~low

@@ -22,7 +22,7 @@ MOST_REGIONS = 12
 _APART = 0.6
 _OPPOSITE = -0.9
 _MOST_STARTS = 60
-#: Points of an arc that must all fail for its ends to belong to one region.
+#: The number of points on an arc; if all fail, its ends belong to one region.
 _ARC = 7
 
 
@@ -74,7 +74,7 @@ def search(
         if not math.isfinite(square) or square <= 1e-300:
             break
         new = slope * ((slope @ u - value) / square)
-        # The law has no mass farther out.
+        # The law has no mass beyond this radius.
         length = float(np.linalg.norm(new))
         if length > 40:
             new = new * (40 / length)
@@ -154,7 +154,7 @@ def regions_of(
 def _joined(g: LimitState, column: int, threshold: float, centres: list[Array]) -> list[Array]:
     """Join centres whose arc, at the larger of their distances, lies in failure."""
     units = [c / max(float(np.linalg.norm(c)), 1e-300) for c in centres]
-    # There is no one arc between opposite directions; a shell joins them by others.
+    # The arc between opposite directions is not unique; such centres are joined through others.
     pairs = [
         (i, j) for j in range(len(centres)) for i in range(j) if units[i] @ units[j] > _OPPOSITE
     ]

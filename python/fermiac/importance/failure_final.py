@@ -24,7 +24,7 @@ Flags = NDArray[np.bool_]
 _MOST_KEPT = 2**22
 #: Points of small replicates that are evaluated together.
 _TOGETHER = 16384
-#: Looks at a tolerance at most; each has the level 0.05 / 12.
+#: The most checks of a tolerance; each has the level 0.05 / 12.
 MOST_LOOKS = 12
 LEVEL = 0.05
 
@@ -126,7 +126,7 @@ class Final:
         shape = (len(group), n, len(self.events))
         rows = slice(group.start, group.stop)
         self.sums[rows] += v.reshape(shape).sum(axis=1)
-        # In units of the largest, as squares of 1e-160 are below the doubles.
+        # In units of the largest value, because squares of 1e-160 underflow.
         largest = np.maximum(self.largest, v.max(axis=0))
         unit = np.where(largest > 0, largest, 1.0)
         self.squares = self.squares * (self.largest / unit) ** 2 + ((v / unit) ** 2).sum(axis=0)

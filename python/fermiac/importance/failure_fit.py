@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 #: The share of the law itself, and that of heavy-tailed components.
 BASE = 0.05
 HEAVY = 0.12
-#: Shares minimise the moment of the weights of this order plus 1: the third moment punishes points
+#: Shares minimise the moment of the weights of this order plus 1. The third moment penalises points
 #: that are hardly covered, at little cost in variance.
 POWER = 2
 #: Points that components are fitted to at most.
@@ -133,7 +133,7 @@ def best_proposal(
     top = np.maximum(ratios.max(axis=1), 0.0)
     scaled = np.exp(ratios - top[:, None])
     base = np.exp(-top)
-    # The points where the ratio is large matter less by as much.
+    # The normalisation of the ratios also scales the importance of points.
     second_moment = measure * (relative @ (1 / sizes[seen])) / seen.sum() * base
     importance = importance * base**POWER
     n, n_heavy = len(components), len(heavy)
@@ -145,7 +145,7 @@ def best_proposal(
     if forced:
         fixed = fixed + each * scaled[:, n + n_heavy :].sum(axis=1)
     free = 1 - BASE - share_heavy - each * len(forced)
-    # The law itself may get more than its fixed share.
+    # The last component is the law, which may get more than its fixed share.
     columns = np.column_stack([scaled[:, :n], base])
     shares = np.full(n + 1, 1 / (n + 1))
     alive = np.arange(n + 1)
@@ -258,7 +258,7 @@ def _directions(cov: Array, effective: float) -> tuple[Array, Array]:
     low, high = max(1 - spread, 0.0) ** 2, (1 + spread) ** 2
     used = (values < 0.95 * low) | (values > 1.05 * high) if spread < 1 else values < 0.5
     kept = values[used]
-    # Shrunk towards 1, as if a few points of the law were among them.
+    # Shrunk towards 1, like with two additional points of the law.
     shrunk = (effective * np.maximum(kept, 1e-6) + 2) / (effective + 2)
     return vectors[:, used], np.clip(shrunk, 1e-6, 25.0)
 
@@ -297,7 +297,7 @@ def _with_tail(u: Array, mass: Array, direction: Array, bound: float) -> list[Co
         return [plain]
     across = u - np.outer(u @ direction, direction)
     mean, cov, effective = _moments(across, mass)
-    # The law along the direction itself is not of this kind.
+    # Variance 1 along the direction, which has its own distribution.
     cov = cov + np.outer(direction, direction)
     directions, variances = _directions(cov, effective)
     aligned = np.abs(direction @ directions) < 0.5

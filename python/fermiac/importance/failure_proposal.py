@@ -123,7 +123,7 @@ class Polar:
         mass = np.exp(log_density - log_density.max())
         cumulative = np.concatenate([[0.0], np.cumsum(mass)]) / mass.sum()
         inner = np.interp(np.linspace(0, 1, _BINS + 1)[1:-1], cumulative, fine)
-        # No bin has 0 inside: each is measured by the tail that it lies in.
+        # 0 is an edge, so each bin is measured in its own tail.
         self._edges = np.unique(np.concatenate([[-1.0, 0.0], inner, [1.0]]))
         at = 0.5 * (1 + self._edges)
         self._upper = self._edges >= 0
@@ -133,7 +133,7 @@ class Polar:
         self._last = np.where(self._edges[1:] == 0, 0.5, self._first[1:])
         uniform = np.abs(self._last - self._first[:-1])
         chances = np.diff(np.interp(self._edges, fine, cumulative))
-        # A bin that a uniform direction cannot meet is left out.
+        # A bin without probability for uniform directions gets none.
         self._chances = np.where(uniform > 1e-280, np.maximum(chances, 1e-12), 0.0)
         self._chances /= self._chances.sum()
         self._steps = np.concatenate([[0.0], np.cumsum(self._chances)])

@@ -48,8 +48,9 @@ class Scores:
             try:
                 up, down = rebuild(value + step), rebuild(value - step)
             except ArgumentError:
-                continue  # at the end of its domain
-            # A moving bound of the support adds a term that no derivative of the density has.
+                continue  # the step leaves the domain of the parameter
+            # If a bound of the support moves, the derivative has a term that the density does not
+            # give.
             if up._support() != law._support() or down._support() != law._support():
                 continue
             self.names.append(name)

@@ -24,18 +24,18 @@ __all__ = ["Event", "Region", "Training"]
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: A failure point with more mean weights of failure points has a region to itself.
+#: A failure point whose weight is more than this many times the mean gets its own region.
 HEAVY_WEIGHT = 50.0
-#: While the proposal is trained, fewer points are there to show such a region.
+#: The same during training, where there are fewer points.
 _HEAVY_IN_TRAINING = 15.0
 #: Numbers of the points of one stage at most.
 _MOST_NUMBERS = 2**23
-#: The share of its points that a level of a walk counts as in the pool: chains repeat themselves.
+#: The weight of points of subset simulation in the pool, because points of a chain are correlated.
 _CHAIN_SHARE = 0.3
 _MOST_STAGES = 5
-#: Points of a stage, and of a level, at most: fits do not become better by more.
+#: The most points of a stage, and of a level: more points do not improve the fits.
 MOST_STAGE, MOST_LEVEL = 16_384, 32_768
-#: Failure points with a larger cosine to a direction know the region that lies there.
+#: A region is known if the cosine between its direction and that of a failure point is larger.
 _KNOWN = 0.7
 #: Dimensions up to which a single failure point gets a component.
 _MOST_FORCED = 20
@@ -130,7 +130,8 @@ class Training:
             own = budget // len(columns)
             walked = self._walk(column, size, own, 2 * i + 1, self.first, i == 0)
             left = own - (self.g.n_evals - before)
-            # What the first level of another walk costs, and each of its further ones.
+            # The size of a second walk: its first level costs a full level, the others a share of
+            # it.
             again = int(left / (1 + (1 - SHARE) * (len(walked.levels) - 1)))
             again = min(again, MOST_LEVEL, max(_MOST_NUMBERS // self.g.dim, 100))
             if walked.reached and again >= size // 2 and len(walked.levels) > 1:
@@ -147,7 +148,7 @@ class Training:
             # Several columns share the first level.
             if len(walked.levels) > 1 or new:
                 self.levels.append((column, level))
-                # Neighbours in a chain are alike.
+                # Points of a chain are correlated, so they belong to one group.
                 self.take(level.u, level.values, np.arange(len(level.u)) % level.chains)
         return walked
 
@@ -266,7 +267,7 @@ class Training:
             known = self.u[self.values[:, e.column] <= e.threshold]
             known = known / np.maximum(np.sqrt((known * known).sum(axis=1, keepdims=True)), 1e-300)
             met = z[values[:, e.column] <= e.threshold] / math.sqrt(square)
-            # As cosines to what is known; the walks saw regions from within.
+            # Compare by cosines with known failure points.
             if len(known) and len(met):
                 met = met[(met @ known[:2000].T).max(axis=1) < _KNOWN]
             for _ in range(_MOST_NEW):
@@ -279,7 +280,7 @@ class Training:
                     followed = self.designs[-1][1].direction
                 else:
                     self._force(self._pulled_back(j, direction, math.sqrt(square)))
-                # Neighbours of the probe, and of what it led to, know the same region.
+                # Failure points near the probe or its design point belong to the same region.
                 met = met[(met @ direction < _KNOWN) & (met @ followed < _KNOWN)]
 
     def _follow(self, j: int, start: Array, budget: int) -> bool:
@@ -342,8 +343,8 @@ class Training:
         heavy: list[Component] = []
         for j in self.chosen():
             holds = failed[:, j]
-            # Components that were fitted to a point look better there than they are: one half of
-            # the points makes them, the other one chooses.
+            # Components look too good at the points that they were fitted to. One half of the
+            # points therefore makes the components, and the other half chooses among them.
             if (holds & self.fold).sum() >= 40 and (holds & ~self.fold).sum() >= 40:
                 holds = holds & self.fold
             if holds.sum() >= 1:

@@ -20,16 +20,15 @@ __all__ = ["to_integral"]
 
 Array = NDArray[np.float64]
 
-#: Errors by which two estimates of one run may be apart.
+#: The largest difference of two estimates of one run, in standard errors.
 _APART = 4.0
-#: Leave-one-out deviations by which one replicate may be apart from the others.
+#: The largest difference of one replicate from the others, in leave-one-out standard deviations.
 _OUTLIER = 5.0
-#: Replicates of nets have outliers that do no harm. Those that single points make are meant: there
-#: is a point of this many times the mean, and they are apart by this many of the steps of a mean
-#: that it makes.
+#: Replicates of nets have harmless outliers. An outlier counts if it comes from a single point: a
+#: value this many times the mean, which explains at least this share of the difference.
 _LARGE = 20.0
 _STEPS = 0.3
-#: Replicates without which there is no error.
+#: The fewest replicates for a standard error.
 _FEWEST = 4
 
 
@@ -60,14 +59,15 @@ def to_integral(
     nothing = _nothing(raw["all_zero"], is_complex)
     if count < _FEWEST:
         stderr = np.full(k, np.inf)
-    # Equal means of values that differ are equal by chance: the error is a step of them.
+    # Equal means of varying values are equal by chance; the error is then one step of the mean.
     stuck = (stderr == 0) & (raw["resolution"] > 0) & _differ(raw, means)
     stderr = np.where(stuck, raw["resolution"] / np.sqrt(count), stderr)
-    # Of one axis, replicates may agree by chance on how many points lie beyond a jump.
+    # In one dimension replicates may have equal numbers of points beyond a jump by chance.
     steps = raw["jump"] / np.sqrt(count) if raw["is_net"] else 0.0
     stuck |= stderr < steps
     stderr = np.maximum(stderr, steps)
-    # Rule of three: what was not met in N points has a share below 3 / N, here for |f| of size 1.
+    # Rule of three: an event without a hit in N points has a probability below 3 / N; |f| is taken
+    # as 1.
     bound = 3 * _volume(raw) / max(raw["n_base"], 1.0)
     unseen = np.where(nothing, bound, unseen)
     stderr = np.where(nothing, bound, stderr)
@@ -332,7 +332,7 @@ def _disagreements(
                     f"{some(apart)}; part of the mass was missed: raise n or pilot_fraction",
                 )
             )
-    # An estimate from a handful of effective points has no error worth comparing.
+    # With a few effective points the error is too rough for a comparison.
     error = np.hypot(raw["base_stderr"], stderr)
     apart = np.abs(raw["base_mean"] - mean) > np.maximum(_APART * error, floor)
     apart &= raw["base_ess"] > 100

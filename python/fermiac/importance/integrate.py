@@ -294,7 +294,7 @@ def integrate(
     f = adapted(f, d, params, args, kwargs)
     if yes("check", check):
         f = compared(f)
-    as_integrand(f, d, first)  # before a checkpoint is made for it
+    as_integrand(f, d, first)  # raises before a checkpoint is made
     workers = resolve_threads(n_threads)
     with (
         reporter(progress, "integrate", "evaluations") as shown_bar,

@@ -46,8 +46,8 @@ Array = NDArray[np.float64]
 _MODELS = 64
 #: Points that share a key of the law.
 _BLOCK = 1024
-#: The share of the budget for the pilot, its runs at least and at most, and the share up to which
-#: the least may go.
+#: The share of the budget for the pilot, its fewest and most runs, and the share that the fewest
+#: runs may take.
 _PILOT, _LEAST, _MOST, _LARGEST = 0.1, 20, 1000, 0.4
 #: Pilot runs without a budget.
 _UNKNOWN = 100
@@ -340,7 +340,7 @@ class _Job:
             Outputs(self._of(k), settings["on_nan"], f"models[{k}]") for k in range(count)
         ]
         self._values: list[Array] = []
-        #: What the last complete round gave.
+        #: The result of the last complete round.
         self._found: _Found | None = None
         self._pilot = 0
         self._plan: Allocation | None = None
@@ -373,7 +373,7 @@ class _Job:
         for at in range(start, stop, step):
             values = self._models[k](self._points(stage, at, min(at + step, stop)))
             if out is None:
-                # In one piece, so that what does not fit into memory is refused at once.
+                # One allocation, so that a size that exceeds the memory is refused at once.
                 out = np.empty((stop - start, values.shape[1]))
             out[at - start : at - start + len(values)] = values - centre
             if self._report is not None:
@@ -438,7 +438,7 @@ class _Job:
         """Run all models at the points of the pilot; measure the costs if they are not known."""
         given, costs = self._settings["n_pilot"], self._costs
         if costs is None:
-            # A few runs for the costs; the second ones, as the first may compile.
+            # Time the second runs, because the first may include compilation.
             seconds = []
             for k in range(self._count):
                 self._evaluated(k, 0, 0, 2)
@@ -515,7 +515,7 @@ class _Job:
         for k in range(self._count):
             have = len(self._values[k])
             if sizes[k] > have:
-                # Less the means of the pilot, so that large values lose no digits.
+                # Centred by the means of the pilot, so that large values lose no digits.
                 more = self._evaluated(k, 1, have, int(sizes[k]), self._centres[k])
                 self._values[k] = np.concatenate([self._values[k], more]) if have else more
         self._found = self._estimate(sizes)
@@ -598,7 +598,7 @@ class _Job:
         noise = np.zeros(outputs)
         for low, high in pairwise(edges):
             n = high - low
-            # In blocks, so that an interrupt need not wait.
+            # In blocks, so that an interrupt is handled soon.
             centre = sum(part(*block).sum(axis=0) for block in _blocks(low, high)) / n
             square = np.zeros((outputs, outputs))
             for block in _blocks(low, high):

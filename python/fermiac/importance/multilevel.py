@@ -35,7 +35,7 @@ __all__ = ["multilevel"]
 Array = NDArray[np.float64]
 Level = Callable[[int, int, Stream], Any]
 
-#: Paths of a batch, which has a stream of its own, and batches that are asked for at a time.
+#: Paths of a batch, which has its own stream, and batches requested at a time.
 _BATCH, _BATCHES = 4096, 64
 #: Numbers of a batch for each output: the moments of the difference, and means and sums of squares
 #: of fine and coarse values.
@@ -291,7 +291,7 @@ class _Batches:
                 "needed"
             )
         fine = _values(given[0], at, n, "fine")
-        # There is no level below the first: what is given for it does not count.
+        # There is no level below the first, so its coarse values are ignored.
         coarse = np.zeros_like(fine) if at == 0 else _values(given[1], at, n, "coarse")
         if coarse.shape != fine.shape:
             raise TargetError(
@@ -519,7 +519,7 @@ class _Job:
             )
         count = self._settings["max_level"] + 1
         falls = 2.0 ** (-(self._beta + gamma) / 2 * np.arange(count))
-        # The first levels by what was seen, the others by the rates.
+        # The first levels by their measured variances, the others by the estimated rates.
         seen = [s.difference.variance + s.difference.mean**2 for s in pilot._levels]
         squares = np.array([(x / self._atol**2).max() for x in seen])
         seen_chances = np.sqrt(squares / np.array(self._costs[: len(squares)]))
@@ -529,7 +529,7 @@ class _Job:
         tail = chances[-1] * falls[1] / (1 - falls[1])
         self._chances = chances / (chances.sum() + tail)
         self._levels = [_LevelSums(len(pilot._levels[0].difference.mean)) for _ in range(count)]
-        # The pilot's batches stay in their streams.
+        # The streams of the pilot's batches are not used again.
         for own, first in zip(self._levels, pilot._levels, strict=False):
             own.batches = first.batches
         n = max(int(min(np.ceil((squares / self._chances[: len(squares)]).sum()), 2.0**61)), start)

@@ -27,7 +27,7 @@ _SIZES = (6, 12, 24, 48, 96, 160, 256)
 _POINTS_PER_TERM = 5
 #: Model runs that the control is fitted to at most.
 FIT_RUNS = 2**14
-#: The largest share of the variance that a control may leave.
+#: The largest share of the variance that a useful control leaves.
 _PAYS = 0.5
 
 
@@ -139,7 +139,7 @@ def fitted_control(
     moving = spread > 0
     best = int(np.argmin(np.log(np.maximum(residuals[:, moving], 1e-30)).mean(axis=1)))
     residual, found = residuals[best], coefficients[best][:, : sizes[best]]
-    # The products of a control that leaves more have heavier tails than those of the model.
+    # The products of a poor control have heavier tails than those of the model.
     found[:, :, ~(residual < _PAYS)] = 0.0
     if not found.any():
         return None
@@ -217,7 +217,7 @@ class Sums:
             self._sum(r, *u, v, centre, control)
             for r, (u, v) in enumerate(zip(units, values, strict=True))
         ]
-        # All at once, so that an interrupt leaves sums of one control.
+        # All are set together, so that after an interrupt the sums belong to one control.
         self._centre, self.control, self._sums = centre, control, np.array(sums)
         self.squares, self._units, self._values = np.concatenate(deviations), units, values
 
@@ -352,9 +352,9 @@ class Indices:
         variance = square - mean**2
         safe = np.where(variance > 0, variance, np.nan)
         total = q[3 + n : 3 + 2 * n] / safe
-        # The mean of the product of independent points is close to the squared mean. Its noise is
-        # that of the crossed product where the input matters little, and has none of it where
-        # nothing else does: the share between the two is 1 - total.
+        # The mean product of independent points estimates the squared mean. Its noise equals that
+        # of the crossed product if the input has no effect, and is independent of it if only this
+        # input has an effect. The coefficient between these cases is 1 - total.
         share = np.clip(1 - np.nan_to_num(total), 0, 1)
         pairs = [(i, j) for i in range(n) for j in range(i + 1, n)] if design.both else []
 

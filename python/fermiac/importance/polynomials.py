@@ -34,11 +34,11 @@ KNOTS = np.arange(1, 16) / 16
 TAIL_DEGREE = 3
 #: Functions of one coordinate: the constant, polynomials, splines.
 FUNCTIONS = 1 + DEGREE + len(KNOTS)
-#: Products of two functions are of so many leading coordinates, products of three of so many.
+#: Products of two functions use this many leading coordinates, and products of three this many.
 _PAIRS, _TRIPLES = 12, 6
-#: What a spline counts in degrees, and a further factor of a product.
+#: The cost of a spline, and of a further factor of a product, in degrees.
 _SPLINE_COST, _FACTOR_COST = 5.0, 1.0
-#: The most that a coordinate of little variance counts, in degrees.
+#: The largest cost of a coordinate with little variance, in degrees.
 _LEAST_COST = 8.0
 
 

@@ -204,8 +204,8 @@ def to_estimate(
     stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
     unseen, nothing = raw["unseen"], nothing_met(raw, is_complex)
     if nothing.any():
-        # The rule of three: what has not been seen in m draws has probability below 3/m. Where the
-        # stages met no value either, |f| of size 1 stands for it.
+        # The rule of three: an event without a hit in m draws has a probability below 3/m. If the
+        # stages have no value other than 0 either, |f| is taken as 1.
         drawn = np.where(raw["no_weight"], raw["n_final"], np.maximum(raw["n_from_law"], 1))
         bound = np.where(raw["no_weight"] | (unseen == 0), 3 / drawn, unseen)
         stderr[nothing] = unseen[nothing] = bound[nothing]

@@ -234,7 +234,7 @@ class Sampler(Law, Result):
         -------
         Summary
         """
-        # A net of fixed points is enough for quartiles, and gives the same ones each time.
+        # A net of fixed points suffices for quartiles, and gives the same result each time.
         net = _grid(self.dim)
         low, middle, high = np.quantile(self.from_unit(net), [0.25, 0.5, 0.75], axis=0)
         bounds = np.array(self._bounds())

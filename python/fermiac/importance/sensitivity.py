@@ -69,14 +69,14 @@ _LEAST, _MOST = 8, 15
 _LOOKS, _FIRST_RUNS = 12, 1000
 #: The share of the runs that a first look at the tail of the squared values takes.
 _PILOT = 0.1
-#: Independent points below which a tail has no shape.
+#: The fewest independent points for the shape of a tail.
 _PILOT_POINTS = 400
-#: A tail that is heavier than this, and a control that leaves more than this share of the variance,
-#: make importance sampling better: its errors were a third to a fiftieth in tests, and held.
+#: Importance sampling is used for a tail heavier than this, with a control that leaves more than
+#: this share of the variance. In tests its errors were valid, and a third to a fiftieth as large.
 _HEAVY, _LEFT = 0.6, 0.005
-#: The share of the squares that one point of a heavy tail makes.
+#: The share of the sum of squares from one point that indicates a heavy tail.
 _DOMINATES = 0.1
-#: Expectations that importance sampling is asked for at most.
+#: The most expectations of one run of importance sampling.
 _EXPECTATIONS = 200
 
 
@@ -288,7 +288,7 @@ def sobol_indices(
     f = adapted(model, law.dim, params, args, kwargs, "model")
     if yes("check", check):
         f = compared(f, "the model")
-    as_integrand(f, law.dim)  # refuses what is none before a checkpoint is made for it
+    as_integrand(f, law.dim)  # raises before a checkpoint is made
     with (
         reporter(progress, "sobol_indices", "evaluations") as shown_progress,
         evaluation(
@@ -519,7 +519,7 @@ class _Job:
         values = found.values[:, : 2 * count]
         errors = np.sqrt(np.diagonal(found.cov, axis1=1, axis2=2))[:, : 2 * count]
         factor = -stdtrit(self.replicates - 1, 0.025 / _LOOKS)
-        # An output that is constant has no indices that could be precise.
+        # A constant output has no indices, and is not part of the test.
         known = np.isfinite(values).all(axis=1)
         largest = np.abs(values[known, count:]).max(axis=1, initial=0.0)
         allowed = np.maximum(atol, rtol * largest)

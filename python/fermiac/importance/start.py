@@ -19,7 +19,7 @@ _ITERATIONS = 500
 #: Degrees of freedom, and the factor of the covariance at the mode.
 _DF = 5.0
 _WIDER = 2.0
-#: Deviations at the mode lie between these, and are this where it has none.
+#: The limits of the standard deviations at the mode, and the value if there are none.
 _LEAST, _MOST, _DEFAULT = 1e-4, 10.0, 1.5
 #: The share of the wide law about the initial point.
 _WIDE_SHARE = 0.2

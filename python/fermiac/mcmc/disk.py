@@ -35,7 +35,7 @@ _CONTENT: fit.Layout = {
     "seed": fit.whole(0, 2**64 - 1),
     "status": fit.text("running", "complete", "interrupted"),
 }
-#: What a file system says that cannot take room in advance.
+#: The errors of a file system that cannot allocate room in advance.
 _NO_SUCH_CALL = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 

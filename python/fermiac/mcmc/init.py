@@ -48,7 +48,7 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
     points from a law are constrained, as the draws are; the returned points are unconstrained.
     """
     target, space, key = job.target, job.space, job.key
-    # Points are those of all chains of the call, of which these may be some.
+    # Points are for all chains of the call; this job may run only some of them.
     n_chains = job.settings.n_chains if job.n_all is None else job.n_all
     needs_gradient = job.kernel.needs_gradient
     if init is None or isinstance(init, str):
@@ -115,7 +115,7 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
     def jitter(_attempt: int) -> Array:
         out = _RADIUS * (2 * uniform() - 1)
         if job.model is not None:
-            # A model knows about which point its chains should start.
+            # Start near the initial point of the model.
             out = job.model.initial_point + job.model._radius / _RADIUS * out
         job.kernel._place_starts(out, oracles)
         return out
@@ -266,7 +266,7 @@ def _differences(
     size = np.sum(np.abs(directions * scale * gradient), axis=1)
     with np.errstate(invalid="ignore"):
         off = np.abs(slopes - wanted) > _TOLERANCE * (size + 1e-3) + noise
-    # Next to a wall there are no finite differences.
+    # At a bound of the support differences are not finite.
     off &= np.isfinite(slopes)
     each = np.sum(directions * scale, axis=1)
     return off.all(axis=0), slopes[-1] / np.where(each == 0, 1.0, each)

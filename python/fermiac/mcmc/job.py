@@ -20,12 +20,12 @@ __all__ = ["Arrays", "Job", "Settings"]
 
 Array = NDArray[np.float64]
 
-#: With gradients the windows start at once, as gradients show the scales of the coordinates long
-#: before the chains have arrived. The first window, and the last transitions, which adapt the step
-#: size alone, as a share and at least.
+#: The first window, and the last transitions, which adapt only the step size, as a share and at
+#: least. With gradients the windows start at once: gradients show the scales of the coordinates
+#: long before the chains reach the typical set.
 _FIRST, _LAST, _LEAST = 10, 0.25, 10
-#: Without gradients the draws show the scales only after the chains have arrived: the windows of
-#: Stan.
+#: Without gradients the draws show the scales only after the chains reach the typical set: the
+#: windows of Stan.
 _WITHOUT = (75, 25, 50)
 
 
@@ -220,7 +220,7 @@ def _shapes(job: Job, sampler: _core.Sampler, first: int) -> dict[str, tuple[int
     s, dim = job.settings, job.target.dim
     chains, draws = s.n_chains, s.n_draws - first
     groups, n_stats = chains // sampler.n_points, len(sampler.stat_names)
-    # Gradients at unconstrained points are of no use with constrained draws.
+    # Gradients at unconstrained points do not belong to constrained draws.
     gradients = s.keep_gradients and sampler.gives_gradient and job.space is None
     warmup = s.keep_warmup and not first
     return {

@@ -41,11 +41,11 @@ SHARDS: tuple[str, ...] = get_args(ShardsName)
 
 #: The address of the first chain of the present call, and the chains of the call around it.
 CHAINS: ContextVar[tuple[int, int | None]] = ContextVar("fermiac_chains", default=(0, None))
-#: Arguments of the call that are none of one of its chains.
+#: Arguments of the call that a single chain does not take.
 OF_CALL = (
     "log_density", "rng", "executor", "target_factory", "shards", "part", "store", "progress",
 )  # fmt: skip
-#: Arguments that speak of all chains.
+#: Arguments that concern all chains together.
 _TOGETHER = ("stop", "max_time", "path", "checkpoint")
 
 

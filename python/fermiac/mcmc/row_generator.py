@@ -337,7 +337,7 @@ def _rows(name: str, array: Array, n: int, more: int) -> Array:
 def _between(low: Array, high: Array, u: Array) -> Array:
     """Return the quantile `u` of a standard normal number in (low, high), with low <= -high."""
     top, bottom = special.log_ndtr(high), special.log_ndtr(low)
-    # log((1 - u) P(low) + u P(high)), below P(high) by what is left of it.
+    # log((1 - u) P(low) + u P(high)), relative to log P(high).
     share = special.exp(bottom - top)
     return _quantile(top + special.log(share + u * (1 - share)))
 

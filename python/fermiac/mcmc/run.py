@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DRIVER", "ChainLoop"]
 
-#: What evaluates the chains' requests, "auto", "free" or "lock"; for tests, as all give one result.
+#: The driver of the chains, "auto", "free" or "lock"; for tests, since all give the same result.
 DRIVER: ContextVar[str] = ContextVar("fermiac_mcmc_driver", default="auto")
-#: Numbers of which the R-hat of a progress bar is computed, at most.
+#: The most numbers used for the R-hat of a progress bar.
 _GLANCE = 200_000
 #: The share of evaluations that fail above which a run warns.
 _MOST_REFUSED = 0.5

@@ -120,7 +120,7 @@ class Volumes:
             low = float(self.ell[first])
             if np.count_nonzero((births <= low) & (self.ell > low)) >= n_least:
                 return low, high
-            # Few points are alive on a plateau, or at the end of the run.
+            # On a plateau, or at the end of the run, there are few live points.
             first = min(int(np.searchsorted(self.ell, low)) - 1, first - n_least)
         return -np.inf, high
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sample"]
 
-#: Arguments of a call with several runs that are none of a run.
+#: Arguments of a call with several runs that a single run does not take.
 _OF_RUNS = (
     "log_likelihood", "runs", "part", "store", "rng", "executor", "target_factory", "progress",
 )  # fmt: skip
@@ -416,7 +416,7 @@ def sample(
         make = partial(loop_of, workers=workers, checkpoint=kept, max_time=limit, report=report)
         repeats = Repeats(job, make, doublings, start=start, checkpoint=kept)
         result = run_and_warn(repeats.run, repeats.findings)
-        # Of gradients by differences: the core knows nothing of them.
+        # Evaluations for gradients by differences, which the core does not count.
         n_evals = result.n_evals + getattr(evaluator, "_more_evals", 0)
         object.__setattr__(result, "n_evals", n_evals)
         return result

@@ -22,7 +22,8 @@ _RANKS = 4.0
 _UNLIKELY = 1e-5
 #: The least share of chains that end away from their starts.
 _MOVED = 0.5
-#: The largest correlation of ends with starts without a warning; tuned chains aim at 0.2.
+#: The largest correlation of the ends of chains with their starts without a warning. Chains of
+#: adapted length aim at 0.2.
 _MEMORY = 0.35
 _MEMORY_TUNED = 0.6
 #: The largest ratio of the error by families to that by simulation without a warning.
@@ -31,9 +32,8 @@ _DRIFT = 1.6
 _MOST_POINTS = 200_000
 #: The largest factor by which the bootstrap enlarges a bound without a warning.
 _LOOSE = 3.0
-#: The share of the level set that lies just outside of a right bound, times the number of live
-#: points: the bound reaches as far as its farthest point, and balls follow every point.
-#: `benches/nested/guard.py` compares it with what is found.
+#: The share of the level set just outside of a good bound, times the number of live points. A bound
+#: reaches to its farthest point, so it is never zero; `benches/nested/guard.py` measures it.
 LEFT_OUT = {"multi": 0.25, "single": 0.25, "friends": 0.5}
 #: The probability of as many batches with points above the level outside of the bound, and their
 #: number, without a warning.
@@ -155,7 +155,7 @@ def _outside(result: NestedResult) -> list[Finding]:
         float(np.sum(trace[name])) for name in ("probes", "missed", "expected")
     )
     by_chance = left_out / result.n_live * expected
-    # Points of one batch count once: one poor bound may have left out all of them.
+    # Each batch counts once: a single poor bound may have left out all of its points.
     n_batches = np.count_nonzero(trace["missed"])
     if n_batches <= _FEW_BATCHES or gammainc(n_batches, by_chance) > _CHANCE:
         return []
@@ -174,7 +174,7 @@ def _memory(result: NestedResult) -> float:
     chained = np.isfinite(memory)
     if not chained.any():
         return 0.0
-    # A run that tunes its chains corrects them some batches late.
+    # A run that adapts the length of its chains reacts after some batches.
     most = _MEMORY_TUNED if result.settings.get("tuned") else _MEMORY
     typical = float(np.median(memory[chained]))
     return typical if typical > most else 0.0

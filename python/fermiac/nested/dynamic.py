@@ -25,8 +25,8 @@ _COUNTS = ("n_evals", "n_batches", "n_stuck", "n_nan", "n_coded", "seconds")
 _NOTES = (*_COUNTS, "n_points", "rank_z", "radius_scale", "low", "high", "ess", "stderr")
 _POINTS = "points."
 _TRACE = "trace."
-#: A batch gained nothing where the targets came nearer by less than this share of what as many
-#: points anywhere would have brought them.
+#: The least progress of a batch towards the targets, relative to that of as many points placed
+#: anywhere.
 _GAIN = 0.1
 _REACHED = (
     "the effective sample size is {ess:.0f} (target {aim.target_ess:.0f}), the error of log Z "
@@ -94,11 +94,11 @@ class DynamicLoop(NestedLoop):
         n = np.array([*self._notes["n_points"], state["n_points"]])
         known = np.isfinite(z) & (n > 0)
         if known.any():
-            # Each is a standard normal number, and tells the more the more points it is of.
+            # Each is a standard normal number, weighted by the square root of its number of points.
             root = np.sqrt(n[known])
             state["rank_z"] = float(root @ z[known] / np.sqrt(root @ root))
         if self._n_runs:
-            state["rank_p_value"] = float("nan")  # of one run of several
+            state["rank_p_value"] = float("nan")  # defined for a single run only
         state["n_points"] = int(n.sum())
         state["radius_scale"] = max(*self._notes["radius_scale"], state["radius_scale"], 0.0)
         return state
@@ -151,7 +151,7 @@ class DynamicLoop(NestedLoop):
         self.core = self._begun(volumes)
         self.settle()
         if self.report is not None:
-            # Runs may be too short to report; whoever pauses or aborts does it here.
+            # Runs may be too short to report themselves. Pausing and aborting happen here.
             done = self.evals_before + self._evals_ended
             self._expected = max(int(done * self._aim.measure(ess, stderr)), done + 1)
             self.report(done, self._expected)
@@ -168,7 +168,8 @@ class DynamicLoop(NestedLoop):
                 return name
         if aim.max_batches is not None and self._n_runs >= aim.max_batches:
             return "max_batches"
-        # A batch that finds a mode sets the targets farther off, and the next one gains much.
+        # A batch that finds a mode increases the distance to the targets, and the next one reduces
+        # it much.
         measures = [aim.measure(*both) for both in zip(notes["ess"], notes["stderr"], strict=True)]
         measures.append(aim.measure(ess, stderr))
         sizes = np.cumsum([*notes["n_points"], self.core.state()["n_points"]])
@@ -238,7 +239,8 @@ class DynamicLoop(NestedLoop):
 
     def findings(self, result: NestedResult) -> list[tuple[type[FermiacWarning], str]]:
         """Return the warnings that the result carries."""
-        # The rest of the batch under way says nothing of the evidence, which the first run had.
+        # The remainder of an unfinished batch does not affect the evidence, which comes from the
+        # first run.
         why = self._why if self._why in _SHORT or not self._n_runs else "limit"
         short = _SHORT.get(why, "").format(
             how=self._ended_by(), ess=result.ess, stderr=result.log_evidence_stderr, aim=self._aim

@@ -285,7 +285,7 @@ def read_dead_birth(path: str | os.PathLike[str]) -> NestedResult:
     rows = _table(root + _ENDING)
     live = f"{root}_phys_live-birth.txt"
     if os.path.exists(live) and os.path.getsize(live):
-        # Of a finished run they are among the dead points as well.
+        # In a finished run these points are also among the dead points.
         rows = np.unique(np.concatenate([rows, _table(live)]), axis=0)
     draws, ell, births = rows[:, :-2], rows[:, -2], rows[:, -1]
     names: tuple[str, ...] = ()

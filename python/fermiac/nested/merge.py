@@ -196,6 +196,6 @@ def _provenance(
             "settings": settings,
             "rank_z": joint_rank_z(address),
         }
-    # Without bias each is standard normal.
+    # Each is standard normal if there is no bias.
     rank_z = float(np.sum([run.rank_z for run in runs]) / np.sqrt(len(runs)))
     return {**out, "settings": {**settings, "n_live": n_live, "seeds": seeds}, "rank_z": rank_z}

@@ -187,7 +187,7 @@ def _evidence(log_x: Array, log_w: Array, ell: Array, alive: NDArray[np.int64]) 
     weights, log_mean = _core.normalize_weights(log_w + ell)
     log_z = log_mean + float(np.log(len(ell)))
     used = weights > 0
-    # The shrinkage at a death scales all masses from there on.
+    # The shrinkage at a death scales all later masses.
     onwards = np.cumsum(sensitivities(log_x, ell, log_z)[::-1])[::-1]
     return {
         "log_evidence": log_z,

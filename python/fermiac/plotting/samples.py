@@ -406,7 +406,7 @@ def _scale(excess: Array, khat: float) -> float:
             return 1e300
         return float(log_scale * excess.size + (1 + 1 / khat) * np.log(z).sum())
 
-    # A tail with negative k-hat ends, but not before the largest point.
+    # A tail with negative k-hat has an end, at or beyond the largest point.
     low = np.log(max(-khat * excess.max() * (1 + 1e-9), 1e-6 * excess.mean()))
     found = minimize_scalar(
         minus_log_likelihood, bounds=(low, np.log(excess.mean()) + 5), method="bounded"

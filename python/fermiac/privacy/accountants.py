@@ -104,7 +104,7 @@ def _ask(source: Any, delta: float, compositions: int | Sequence[int] | None) ->
         return source.get_epsilon_for_delta(delta)
     if callable(getattr(source, "get_epsilon", None)):
         return source.get_epsilon(delta)
-    # An accountant without compute_delta has a delta of its own, which may be another one.
+    # An accountant without compute_delta has its own delta, which may differ.
     if callable(getattr(source, "compute_epsilon", None)) and hasattr(source, "compute_delta"):
         if compositions is None:
             raise ArgumentError(
@@ -165,7 +165,7 @@ def epsilon_upper(
     bound = _bound(source if plain else _ask(source, at, compositions))
     if plain and bound < 0:
         raise ArgumentError(f"source: {bound:g} was given; an epsilon of 0 or more is needed")
-    # Where delta is large, accountants may give a negative epsilon: then 0 holds as well.
+    # For a large delta accountants may give a negative epsilon; then 0 is valid too.
     return max(bound, 0.0)
 
 
@@ -287,7 +287,7 @@ def compare(
         np.asarray(v, np.float64) for v in (posterior.ppf(1 - share), posterior.delta)
     )
     lower, deltas = np.broadcast_arrays(quantiles, delta)
-    # Accountants are slow: each delta is asked for once.
+    # Accountants are slow, so each delta is computed once.
     each, where = np.unique(deltas, return_inverse=True)
     bounds = np.array([epsilon_upper(source, float(d), compositions=compositions) for d in each])
     upper: Array = bounds[where].reshape(lower.shape)

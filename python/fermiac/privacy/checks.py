@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-#: A count at most: doubles do not tell whole numbers apart much beyond.
+#: The largest count: far beyond it doubles do not distinguish integers.
 MOST = 1.0e15
 R = TypeVar("R", bound=Result)
 

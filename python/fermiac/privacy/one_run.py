@@ -20,7 +20,7 @@ from fermiac.results.result import Result
 
 __all__ = ["OneRunAudit", "audit_one_run", "audit_one_run_scores", "guesses_from_scores"]
 
-#: The methods, and the most guesses that each takes: with them it works for about a second.
+#: The methods, and the most guesses of each, which take about a second.
 Method: TypeAlias = Literal["binomial", "f-dp"]
 _METHODS = {"binomial": 1e12, "f-dp": 1e7}
 
@@ -314,7 +314,7 @@ def guesses_from_scores(
     flat, shape, _ = columns("guesses_from_scores", n_high=high, n_low=low)
     guesses = flat[0] + flat[1]
     require("n_high + n_low", guesses, guesses <= len(x), f"there are only {len(x)} canaries")
-    # Among equal scores the wrong guesses come first.
+    # Ties are counted as wrong guesses first.
     right_high = np.concatenate([[0], np.cumsum(inside[_ordered(-x, inside)])])
     right_low = np.concatenate([[0], np.cumsum(~inside[_ordered(x, ~inside)])])
     right = right_high[flat[0].astype(np.int64)] + right_low[flat[1].astype(np.int64)]

@@ -43,7 +43,7 @@ __all__ = ["Posterior", "laws", "on"]
 
 _KINDS = ("equal", "hpd", "lower", "upper")
 _PRIORS = {"jeffreys": 0.5, "joint-dirichlet": 0.5, "uniform": 1.0}
-#: A smaller parameter gives rates beyond the range of doubles more than 1e-15 of the mass.
+#: With a smaller parameter, rates beyond the range of doubles have more than 1e-15 of the mass.
 _LEAST = 0.05
 #: The first stream of `Posterior.sample_rates`.
 _STREAM = 2**32
@@ -96,7 +96,7 @@ class _Query:
 
     def __call__(self, flat: list[Array], n: int) -> Array:
         """Return the answers, row by row."""
-        # Some engines lay arrays where they fall in their messages.
+        # Arrays in the messages of some engines are not aligned.
         aligned = [np.require(column, np.float64, ["C", "A"]) for column in flat]
         return _core.privacy_posterior(*self._target, aligned, n, 1)
 
@@ -165,7 +165,7 @@ class Posterior(Result):
     def _ask(self, query: str, value: Array, width: int = 1) -> Any:
         flat, shape, n = columns(query, **self._laws, given=self._given, value=value)
         threads = resolve_threads(self.n_threads)
-        # Rows take tens of microseconds each: only many of them are worth a bar.
+        # A row takes tens of microseconds, so only many rows need a progress bar.
         with reporter(None if n > 20_000 else False, self._measure, "rows") as report:
             if self._executor is None:
                 out = _core.privacy_posterior(

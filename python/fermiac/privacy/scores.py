@@ -172,7 +172,8 @@ class Auditor(NamedTuple):
     """The settings of an audit."""
 
     bound: Bound
-    #: The bound that chooses the threshold where any choice is valid: held out, or corrected.
+    #: The bound that chooses the threshold if any choice is valid, because it is held out or
+    #: corrected.
     guide: Bound
     delta: float
     direction: str
@@ -241,7 +242,7 @@ class Auditor(NamedTuple):
             others = self._first(len(data.nonmembers), frac, index, 1)
         else:
             first, second = data.clusters
-            # By kinds of models, so that each part has scores of both.
+            # Split each kind of models, so that both parts have member and non-member scores.
             of_some, of_others = np.unique(first), np.unique(second)
             chosen = np.zeros(max(first.max(), second.max()) + 1, bool)
             shared = np.intersect1d(of_some, of_others)
@@ -272,7 +273,7 @@ class Auditor(NamedTuple):
         each = alpha / (curve.n_members + curve.n_nonmembers + 1)
         tp, fp = curve.tp.astype(np.float64), curve.fp.astype(np.float64)
         fn, tn = curve.n_members - tp, curve.n_nonmembers - fp
-        # Of the scores at a threshold, a member or a non-member is left out.
+        # Leave out one of the scores at a threshold, either a member or a non-member.
         some, others = np.flatnonzero(np.diff(tp)) + 1, np.flatnonzero(np.diff(fp)) + 1
         rows = np.concatenate([some, others])
         table = (

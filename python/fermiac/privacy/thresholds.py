@@ -152,7 +152,7 @@ class MultiSplit(Threshold):
 
     def _bound(self, audit: Auditor, data: Scores, alpha: float) -> Bounded:
         found = [audit.held_out(data, self.frac, i, alpha / 2) for i in range(self.k)]
-        # No more than half of them, rounded up, are as large.
+        # At most half of the bounds, rounded up, are as large as this one.
         return sorted(found, key=lambda f: f.lower)[self.k // 2]
 
 

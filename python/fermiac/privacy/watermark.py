@@ -270,7 +270,7 @@ def detect_watermark(
         rows, error = _align(key, texts, settings, seed, n_threads, report)
         if error is not None:
             if isinstance(error, KeyboardInterrupt):
-                # A text is done when its null keys are; of a single one, some will do.
+                # A text is finished if all its null keys are; for a single text some suffice.
                 enough = settings["n_null"] if many else min(1, settings["n_null"])
                 done = [row for row in rows if row[3].size >= enough]
                 partial = result(done, "interrupted") if done else None
@@ -382,7 +382,7 @@ def _settings(
     if choice("rank_norm", rank_norm, _NORMS) == "last" and key.vocab_size == 1:
         raise ArgumentError("rank_norm: 'last' given for a vocabulary of one token; use 'size'")
     if gamma is not None:
-        # Beside a larger number the costs of tokens would be lost.
+        # With a larger number the costs of tokens would be rounded away.
         needed = "a number from -1e6 to 1e6, or None, is needed"
         gamma = real("gamma", gamma, needed, lambda x: abs(x) <= 1e6)
     return {

@@ -11,7 +11,7 @@ from fermiac._base.validate import RngLike, choice, key_of, shape_of, whole
 
 __all__ = ["sobol"]
 
-#: The points of one sequence: an index has 52 binary digits, as a coordinate has.
+#: The number of points of a sequence: an index has 52 binary digits, like a coordinate.
 _MOST = 2**52
 _SCRAMBLES = ("linear", "owen", "shift")
 

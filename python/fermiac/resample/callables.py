@@ -23,7 +23,7 @@ StatisticFunction: TypeAlias = Callable[..., Any]
 
 For several samples ``f(batch, batch, ...)``; with ``weights=True`` ``f(x, ..., weights)`` with
 weights of the shape (b, n)."""
-#: Numbers of a batch, so that it stays in the cache and Ctrl-C is answered.
+#: Numbers in a batch: it stays in the cache, and Ctrl-C is handled soon.
 _NUMBERS = 2**20
 #: Functions of NumPy that take their axis as an argument, which is why they are refused.
 _OF_NUMPY = {

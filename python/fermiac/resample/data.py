@@ -31,8 +31,8 @@ class Units:
 
     #: The first unit of each stratum, and the number of units.
     strata: Codes
-    #: The observations of the units one after the other, and where those of each begin. None where
-    #: unit i is observation i, or where each unit is one observation.
+    #: The observations unit by unit, and the first of each unit. None if unit i is observation i,
+    #: or if each unit is one observation.
     members: Codes | None
     starts: Codes | None
     n: int

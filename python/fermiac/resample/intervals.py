@@ -211,7 +211,7 @@ def _bca(output: Output, tail: float) -> tuple[Ends, Method]:
     for z in (float(ndtri(tail)), -float(ndtri(tail))):
         w = z0 + z
         bend = 1 - a * w
-        # Beyond the pole the correction has no meaning; the end of the replicates is taken.
+        # Beyond the pole the correction is undefined; use the end of the replicates.
         p = float(ndtr(z0 + w / bend)) if bend > 0 else float(w > 0)
         found.append((output.quantile(p), _bca_noise(output, p, share, z0, w, bend)))
     (low, low_error), (high, high_error) = found
@@ -247,7 +247,7 @@ def _studentised(output: Output, tail: float) -> Ends | None:
         spread = errors * scale.slope(values)
         own = own * float(scale.slope(point))
         t = away / spread
-        # Resamples without spread count as infinitely far, or as the estimate itself.
+        # Resamples with zero spread count as infinite, or as equal to the estimate.
         flat = (errors == 0) | ~np.isfinite(t)
         t[flat] = np.where(away[flat] == 0, 0.0, np.sign(away[flat]) * np.inf)
     t = np.sort(t[~np.isnan(t)])

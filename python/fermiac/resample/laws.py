@@ -19,9 +19,9 @@ __all__ = ["KnownLaw", "law_of_mean", "law_of_quantile"]
 Array = NDArray[np.float64]
 #: Cells of the circle, and its width in standard deviations of the sum.
 _CELLS, _WIDTH = 2**16, 20.0
-#: Outcomes that are enumerated at most, and observations of a sample at most.
+#: The most outcomes to enumerate, and the most observations of a sample.
 _MOST_OUTCOMES, _FEW = 10**6, 8
-#: Standard deviations of an index beyond which an order statistic is not found.
+#: Standard deviations of its index beyond which an order statistic is negligible.
 _REACH = 9.0
 
 
@@ -191,7 +191,7 @@ class _Order:
         reach = _REACH * math.sqrt(k * (n - k + 1) / n) + _REACH
         low, high = max(int(k - reach), 0), min(int(k + reach) + 1, n)
         at = np.arange(low, high + 1)
-        #: Indices from 1 that are not beyond reach, and their values.
+        #: The indices within reach, from 1, and their values.
         self._i = at[1:]
         self._x = x[low:high]
         reached = betainc(k, n - k + 1, at / n)
@@ -208,7 +208,7 @@ class _Order:
             before, after = (n - k) * np.log1p(-(i - 1) / n), (n - k) * np.log1p(-i / n)
             self._tail = before + np.log(-np.expm1(after - before))
             alone = self._ways + k * np.log(i / n) + after
-        #: The probability that only the lower one has the index, and that both have it.
+        #: The probability that only the lower order statistic has the index, and that both have it.
         self._lower_only = np.exp(alone) * (1 - self._shrink)
         self._both = np.maximum(self._mass - self._lower_only, 0.0)
         self._find_moments(reached)
@@ -221,7 +221,7 @@ class _Order:
         upper = np.diff(betainc(k + 1, n - k, np.append(self._i[0] - 1, self._i) / n))
         centre = float(self._mass @ x)
         d = x - centre
-        # The mean of the lower one below each index, weighted by its law.
+        # The weighted mean of the lower order statistic below each index.
         below, means = 0.0, np.empty(d.size)
         for j in range(d.size):
             means[j] = below

@@ -488,7 +488,7 @@ def _of_columns(
     squares = np.empty(0)
     shifts = np.array([problem.centre for problem in problems])
     if design.kind == "signs":
-        # |Σ ±d| is turned into a t statistic, a rising function of it.
+        # |Σ ±d| is converted to a t statistic, an increasing function of it.
         total = (y**2).sum(0)
         scales = np.full(y.shape[1], 1 / math.sqrt(len(y)))
         squares = total
@@ -530,7 +530,7 @@ def _of_counts(
 ) -> dict[str, Any]:
     at_least, _, largest, maxima = raw
     back = np.argsort(order, kind="stable")
-    # The sizes of two-sided statistics are counted, so that both tails are in one count.
+    # Absolute values of two-sided statistics are counted, so one count has both tails.
     fields = _sampled(shown, at_least[back], at_least[back], "greater", n, np.empty(0))
     if adjusted:
         # A column further down the order cannot have a smaller p-value than those above it.

@@ -26,7 +26,7 @@ _MOST_CHOICES = 10**6
 _SAME = 1e-12
 #: Factors that may make values whole.
 _FACTORS = (1.0, 2.0, 10.0, 20.0, 100.0, 1000.0, 10_000.0, 100_000.0)
-#: Probabilities above this have all their digits in a law whose least terms vanish.
+#: Probabilities above this are accurate although the least terms of the law underflow.
 _TINY = 1e-250
 
 
@@ -228,7 +228,7 @@ def _sign_tails(problem: Problem) -> LogTails | None:
     if tail is None:
         return None
     small = math.exp(tail)
-    # The other tail has the outcomes that are equal as well, which do not count beside it.
+    # The other tail also has the outcomes equal to the observed one, which are negligible there.
     large = min(max(1.0 - small, small), 1.0)
     pair = (small, large) if problem.observed >= 0 else (large, small)
     logs = (tail, math.log(large)) if problem.observed >= 0 else (math.log(large), tail)

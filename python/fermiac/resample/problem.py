@@ -392,7 +392,7 @@ class Problem:
                 if stopped is not None and len(values) < 2:
                     stopped.partial_result = None  # type: ignore[attr-defined]
                     raise stopped
-                # With replicates at hand all figures are theirs.
+                # If there are replicates, all figures are computed from them.
                 outputs = [self.output(j, values, errors, not len(values)) for j in range(k)]
                 found_interval = self.intervals(values, errors, name, prob, outputs)
                 worst = float(np.nanmax(found_interval.mc_error, initial=0.0))
@@ -435,7 +435,7 @@ class Problem:
                           else o.values.mean() if o.values.size else np.nan
                           for o in outputs])  # fmt: skip
         bias = means - self.full.values
-        # What rounding leaves of a bias that is zero.
+        # A bias this small is rounding error of zero.
         bias[np.abs(bias) < 1e-13 * (np.abs(self.full.values) + sds)] = 0.0
         one: Callable[[Array], Any] = (lambda a: float(a[0])) if self.scalar else np.asarray
         native = self.statistic if isinstance(self.statistic, Statistic) else None

@@ -98,7 +98,7 @@ def _log_expectation(d: Array, tanh: Array, theta: float, t: float, width: float
         value = np.exp(size) * np.exp(1j * phase)
         terms = 2 * (value * factor(w)).real
         total += float(terms.sum())
-        # What follows is as small as this block, and of changing sign.
+        # The remaining terms are as small as this block, with alternating signs.
         quiet = quiet + 1 if float(np.abs(terms).sum()) < _NOTHING * abs(total) else 0
         if quiet == _QUIET:
             return math.log(total) if total > 0 else None

@@ -128,7 +128,7 @@ def _chains(
         )["parts"].reshape(parts.shape)
         plain = _squared_errors(plain_parts, coupled, n_threads)
         size = float(effective_size(got.variance, plain, 1 / got.squares).min())
-        # The drift of the core takes draws as independent, which overstates it for slow chains.
+        # The drift from the core assumes independent draws, which overstates it for slow chains.
         if raw["drift"] > DRIFT:
             drift = _drift(sample, controls, law, n_threads)
             if drift > DRIFT:
@@ -148,7 +148,7 @@ def _chains(
         khat=np.where(exact, -np.inf, raw["khat"]),
         findings=tuple(findings),
         rhat=rhat,
-        # Controls reduce the error, and not the number of values behind it.
+        # Controls reduce the error, but not the effective number of values.
         df=degrees_of_freedom(
             np.minimum(effective_size(got.variance, plain, 1 / got.squares), sample.n_draws),
             raw,

@@ -57,8 +57,8 @@ class Average:
     ess: Array
     khat: Array
     findings: tuple[Finding, ...] = ()
-    #: The largest share of a squared error that comes from one independent part, where the parts
-    #: are not the points.
+    #: The largest share of one independent part in a squared error, if the parts are not single
+    #: points.
     largest: Array | None = None
     #: R-hat of chains, 1 where the average is exact.
     rhat: Array | None = None

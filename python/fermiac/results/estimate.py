@@ -256,7 +256,7 @@ class Estimate(Result):
         """
         from scipy.special import ndtri, stdtrit
 
-        # A run that stops by itself shares the probability among its looks.
+        # A run with a tolerance divides the error probability among its checks.
         tail = (1 - probability("prob", prob)) / 2 / (self.n_looks or 1)
         if np.iscomplexobj(self.mean):
             raise ArgumentError("interval: the estimates are complex; take their parts in f")
@@ -426,8 +426,8 @@ class Estimate(Result):
         return self._derived(np.atleast_1d(value), slopes, value.ndim == 0, tuple(names), ess, khat)
 
     def _differences(self, g: Callable[[Array], ArrayLike], at: Array, value: Array) -> Array:
-        # The step balances truncation and rounding on the scale of the value. It is not below a
-        # small part of the error, on whose scale g must be smooth anyway.
+        # The step balances truncation and rounding at the scale of the value. It is at least a
+        # small part of the standard error, because g must be smooth on that scale anyway.
         scale = np.abs(at)
         scale[scale == 0] = 1.0
         step = np.maximum(np.cbrt(np.finfo(float).eps) * scale, 1e-3 * np.atleast_1d(self.stderr))

@@ -24,7 +24,7 @@ __all__ = ["merge", "merge_estimates", "provenance", "shares"]
 
 Array = NDArray[np.float64]
 
-#: Results that one call merges at most: an iterable that gives more is taken for endless.
+#: The most results of one call: a longer iterable is assumed to be endless.
 _MOST = 2**20
 #: Runs that agree differ by more than this with a probability below one in a million.
 _APART = 1e-6
@@ -184,7 +184,7 @@ def merge_estimates(
     unseen = None
     if all(run.unseen is not None for run in runs):
         bounds = np.array([np.atleast_1d(np.asarray(run.unseen)) for run in runs])
-        # As many points as all runs together, of the largest size that one of them has seen.
+        # The bound for the points of all runs together, with the largest size seen in any run.
         unseen = (share[:, None] * bounds).max(axis=0)
         nothing = ((means == 0) & (errors == bounds)).all(axis=0)
         stderr = np.where(nothing, unseen, stderr)

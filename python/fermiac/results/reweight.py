@@ -31,7 +31,7 @@ _METHODS = ("systematic", "stratified", "multinomial", "residual")
 _PART = 1 << 20
 
 
-#: The setting of a part of a call that says of which call it is which part.
+#: The setting of a part that identifies the call and the number of the part.
 PARTS = "parts_of"
 
 
@@ -39,7 +39,7 @@ def seeds(sample: Sample) -> tuple[int, ...]:
     """Return the seeds of all streams that the points of a sample came from."""
     listed: Sequence[int] = sample.settings.get("seeds", ())
     if listed and PARTS in sample.settings:
-        return tuple(listed)  # the seed is that of the call, whose parts have keys of their own
+        return tuple(listed)  # all parts have the seed of the call, but different keys
     own = () if sample.seed is None or sample.seed in listed else (sample.seed,)
     return (*listed, *own)
 

@@ -278,7 +278,7 @@ def watch(view: Callable[[], Any]) -> bool:
 _live: weakref.WeakSet[Run] = weakref.WeakSet()
 
 if hasattr(os, "register_at_fork"):
-    # The threads of the runs are not in the child, and their locks may be held for ever.
+    # The child has none of the threads of the runs, and their locks may be held forever.
     os.register_at_fork(after_in_child=_live.clear)
 
 

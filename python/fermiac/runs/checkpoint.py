@@ -198,13 +198,13 @@ class Log:
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Check that the file belongs to this run, or make it."""
-        # As the file gives it back; JSON has no NaN and infinities.
+        # In the form that the file returns; JSON has no NaN and infinities.
         given = json.loads(json.dumps(identity), parse_constant=str)
         if self.resumed:
             _require_same_run(self._path, given, self._identity)
         self._identity = given
         if not self.resumed:
-            # A path that cannot be written is found now and not after hours.
+            # Detect a path that cannot be written now, not after hours.
             self.flush("running")
 
     def next(self, x: Array, with_gradient: bool | None) -> Batch:
@@ -302,7 +302,7 @@ class Log:
             if not (0 <= i < len(ends) and ends[i] <= start < stop <= self._batches[i].n):
                 raise fit.Misfit(f"rows {start} to {stop} of batch {i}, which it does not have")
             ends[i] = stop
-        # What a target gives has one form; the first batch is compared with the target.
+        # All batches have the same form, so the first one is compared with the target.
         if len({(row[3], row[4]) for row in pieces}) > 1:
             raise fit.Misfit("values of several forms")
         if len({row[5] for row in pieces} - {-2}) > 1:
@@ -343,7 +343,7 @@ def identity_of(
 
 
 def _describe(law: Law) -> str:
-    # By what it does, as laws of the user's own have no parameters that could be compared.
+    # Compare values, because user-defined laws have no parameters to compare.
     x = np.asarray(law.sample(8, rng=0), dtype=np.float64)
     values = np.asarray(law.log_density(x), dtype=np.float64)
     digest = blake2b(x.tobytes() + values.tobytes(), digest_size=8).hexdigest()
@@ -371,7 +371,7 @@ class RunCheckpoint:
         self.elapsed = 0.0
         #: The state of the run that is resumed, until it is taken; empty if there is none.
         self.stored: dict[str, Any] = {}
-        #: What is written beside the state of a loop.
+        #: Further data in the file, besides the state of the loop.
         self.beside: dict[str, Any] = {}
         self._written = time.monotonic()
         self._cost = 0.0

@@ -8,7 +8,8 @@ __all__ = ["LEAST_WHOLE", "MOST_A_WORKER", "n_shards"]
 
 #: Shards a worker at most.
 MOST_A_WORKER = 20
-#: Seconds that a whole shard takes at least, where the call is longer than that on all workers.
+#: The least duration in seconds of a shard of whole units, if the call takes longer than that on
+#: all workers.
 LEAST_WHOLE = 10.0
 
 
@@ -34,7 +35,7 @@ def n_shards(seconds: float, n_workers: int, per_task: float, whole: bool) -> in
     if whole:
         shard = max(LEAST_WHOLE, n_workers * spare)
         return min(max(n_workers, _floor(seconds / shard)), MOST_A_WORKER * n_workers)
-    few = math.sqrt(seconds / spare)  # each takes as long as the coordinator needs for all
+    few = math.sqrt(seconds / spare)  # each takes as long as the coordinator needs for all of them
     wanted = few if few < n_workers else seconds / (n_workers * spare)
     return max(2, min(_floor(wanted), MOST_A_WORKER * n_workers))
 

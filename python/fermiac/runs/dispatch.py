@@ -30,19 +30,20 @@ Tick = Callable[[int], object]
 
 #: Longer pickles are sent to each worker once, and not with every shard.
 _SMALL = 1 << 14
-#: Seconds between two looks at progress and cancellation.
+#: Seconds between two checks of progress and cancellation.
 _TICK = 0.1
-#: Seconds between two questions for the number of workers, and between two looks at futures whose
-#: end was not told.
+#: Seconds between two requests for the number of workers, and between two checks of futures without
+#: a notice of their end.
 _ASK = 0.5
-#: Seconds that a shard waits whose worker has to be sent the work, once enough of it is under way.
+#: Seconds that a shard waits for a worker without the work, if enough copies of the work are in
+#: transit.
 _PAUSE = 0.05
-#: Tasks of which the mean is the coordinator's time for one, what it is taken for before, and the
-#: longest that is believed: the time of this process may hold that of work that it does itself.
+#: The number of tasks for the mean time of the coordinator per task, the value before, and the
+#: largest value: the time of this process may include work that it does itself.
 _MEASURED, _GUESS, _LONGEST = 32, 1e-3, 5e-3
-#: Shards of the first cut for an engine that does not tell how many workers it has.
+#: The number of first shards for an engine that does not report its number of workers.
 _FIRST = 64
-#: Tasks that are out at most.
+#: The most submitted tasks.
 _MOST_OUT = 2**16
 
 
@@ -64,7 +65,7 @@ class Shard:
     def __init__(self, start: int, stop: int) -> None:
         self.start, self.stop = start, stop
         self.attempt = self.losses = 0
-        #: Whether the work itself went with it.
+        #: Whether the work itself was sent with the shard.
         self.sent = False
 
 
@@ -107,13 +108,14 @@ class Dispatch:
         self._pickled = b"" if self._work is not None else _pickle(work)
         self._digest = blake2b(self._pickled, digest_size=16).digest()
         self._is_small = len(self._pickled) <= _SMALL
-        # Workers that have asked for the work, that have it, and answers that are under way.
+        # Workers that requested the work, workers that have it, and the number of copies in
+        # transit.
         self._asked: set[str] = set()
         self._have: set[str] = set()
         self._answers = 0
         self._workers: int | None = None
         self._asked_at = -math.inf
-        self._out = engine.least_out  # where the engine does not tell
+        self._out = engine.least_out  # if the engine does not report its number of workers
         self._cost = math.nan  # seconds of a unit
         self._tasks, self._spent, self._began = 0, 0.0, 0.0
         self._per_task = _GUESS
@@ -180,7 +182,7 @@ class Dispatch:
                 now = time.monotonic()
                 if ended:
                     swept = now
-                elif now - swept > _ASK:  # the end of a future may not have been told
+                elif now - swept > _ASK:  # there may be no notice of the end of a future
                     swept = now
                     ended = [future for future in running if future.done()]
                 if now - self._ticked >= _TICK / 2 or not ended:
@@ -196,7 +198,8 @@ class Dispatch:
                         again.append(shard)
                         continue
                     if got[0] == worker.ASKS:
-                        # The next answers go out at once, and then the workers need time for them.
+                        # The next copies are sent at once; then the workers need time to receive
+                        # them.
                         if self._answers + len(self._have) >= len(self._asked):
                             paused.append((time.monotonic() + _PAUSE, shard))
                         else:
@@ -269,7 +272,7 @@ class Dispatch:
         if count < limit:
             return since, busy, count
         working = busy / max(time.monotonic() - since, 1e-9)
-        # Workers that are busy with a third of it may be joined by others.
+        # If workers are busy with a third of the limit, more workers may be available.
         if working > limit / 3:
             self._out = min(2 * limit, _MOST_OUT)
         elif working < limit / 8:
@@ -283,7 +286,8 @@ class Dispatch:
         count = self._count()
         workers = max(1, self._out // 2 if count is None else count)
         if math.isnan(self._cost):
-            # The first tell what a unit costs: of whole calls small ones, which lose no time.
+            # The first shards measure the cost of a unit. Shards of whole units are small, which
+            # costs no time.
             few = 1 if not self._engine.pointwise else MOST_A_WORKER if self._whole else 2
             shards = _FIRST if count is None else few * workers
             if self._plan.n_workers is None and not self._engine.in_rounds:
@@ -325,7 +329,7 @@ class Dispatch:
         """Return the pickle of the work if it must go with a shard, else None."""
         if self._is_small:
             return self._pickled
-        # One answer for each worker that has asked.
+        # One copy for each worker that requested the work.
         shard.sent = self._answers + len(self._have) < len(self._asked)
         self._answers += shard.sent
         return self._pickled if shard.sent else None
@@ -356,7 +360,7 @@ class Dispatch:
                 self._asked.add(name)
                 return got
             if kind == worker.ASKS and not self._is_small:
-                self._have.discard(name)  # it may have forgotten the work
+                self._have.discard(name)  # the worker may have dropped the work
                 self._asked.add(name)
                 return got
             if kind == worker.FAILED and isinstance(got[-1], BaseException):
@@ -381,7 +385,7 @@ class Dispatch:
                 "is not started under `if __name__ == '__main__':`"
             ) from error
         self._engine.recover(error)
-        # The workers that have the work may be gone, and others ask again.
+        # Workers that have the work may be lost, and others request it again.
         self._have.clear()
         self._asked.clear()
         return shard

@@ -43,12 +43,12 @@ _LOST = {
         "OwnerDiedError",
         "WorkerCrashedError",
     },
-    # What the work itself raises comes back as a value, so that this is a job that was lost.
+    # Exceptions of the work are returned as values, so these errors mean that a job was lost.
     "submitit": {"FailedJobError", "UncompletedJobError"},
 }
 #: Seconds between two looks at the jobs of a batch system.
 _POLL = 0.2
-#: Jobs of an array of a batch system, which does not tell how many run at once.
+#: Jobs in an array of a batch system, which does not report how many run at once.
 _JOBS = 64
 _NEEDED = (
     "a concurrent.futures.Executor is needed, a dask Client, the module ray after ray.init(), a "
@@ -109,7 +109,7 @@ class Engine:
 
     def is_lost(self, error: BaseException) -> bool:
         """Return whether the worker failed, and not the work."""
-        # Ctrl-C reaches the workers too, also where the driver only ends its waiting for a run.
+        # Ctrl-C also interrupts the workers, even if the driver only stops waiting for a run.
         if isinstance(error, BrokenExecutor | CancelledError | KeyboardInterrupt):
             return True
         return any(
@@ -150,7 +150,7 @@ class _Local(_Futures):
 
     def hand_over(self, pickled: bytes) -> Any:
         if self._stored is None:
-            with suppress(OSError):  # a full disk: the workers ask for it instead
+            with suppress(OSError):  # on a full disk the workers request it instead
                 self._stored = Stored.written(pickled)
         return self._stored
 
@@ -239,8 +239,8 @@ class _Dask(_Futures):
         return int(sum(self._client.ncores().values()))
 
     def hand_over(self, pickled: bytes) -> Any:
-        # A result of a task is made again when its worker is lost, and workers fetch it from each
-        # other; scattered data needs workers that are there already, and is gone with them.
+        # The result of a task is computed again when its worker is lost, and workers get it from
+        # each other. Scattered data needs existing workers, and is lost with them.
         if self._handed is None or self._handed.status not in ("pending", "finished"):
             import warnings
 

@@ -20,7 +20,7 @@ __all__ = ["Budget", "RunLoop", "View", "run_and_warn"]
 
 R = TypeVar("R", bound=Result)
 
-#: Seconds of a slice of a run that somebody watches, and the age at which a view is renewed.
+#: Seconds of a slice of a run that is being inspected, and the age at which a view is renewed.
 _TICK, _AGED = 1.0, 0.9
 #: Seconds of a slice whose length is counted in steps: longer ones are halved, and those of less
 #: than half are doubled.
@@ -220,7 +220,8 @@ class RunLoop(ABC, Generic[R]):
             self._keep(error, is_ready)
             resumed = self.checkpoint is not None and self.checkpoint.resumed
             if self.checkpoint is not None and resumed and isinstance(error, InternalError):
-                # The likelier of two causes: a state that its checks let pass.
+                # The more likely cause is an invalid state in the file that the checks did not
+                # detect.
                 raise CheckpointError(
                     f"{self.checkpoint.path}: the run could not go on from it: {error}"
                 ) from error
@@ -300,7 +301,7 @@ class RunLoop(ABC, Generic[R]):
         try:
             if is_known:
                 self.settle()
-                # First, as the draws are at hand where they cannot be written.
+                # First, so that the draws are available even if they cannot be written.
                 partial = self.snapshot("interrupted")
             elif is_ready:
                 partial = self.salvage()
@@ -328,7 +329,8 @@ def run_and_warn(
         object.__setattr__(result, "warnings", tuple(text for _, text in found))
         warn(found, result)
     except BaseException as error:
-        # Ctrl-C while the result is judged, or a warning that is an error, costs none of it.
+        # Ctrl-C during the checks of the result, or a warning turned into an error, keeps the
+        # result.
         if result is not None:
             error.partial_result = result  # type: ignore[attr-defined]
         raise

@@ -29,7 +29,7 @@ __all__ = ["Part", "Store", "computed", "identity_of_call", "is_default", "part_
 Part: TypeAlias = tuple[int, int]
 """A part of a call: (i, n) is part i of n, counted from 0."""
 
-#: Parts of a call at most.
+#: The most parts of a call.
 _MOST_PARTS = 2**40
 
 

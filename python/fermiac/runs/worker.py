@@ -28,18 +28,18 @@ __all__ = ["ASKS", "DONE", "FAILED", "Points", "Stored", "direct", "in_thread", 
 
 Array = NDArray[np.float64]
 
-#: The first entry of what a worker returns. The second is its name, the others are:
-#: of `DONE` the seconds that it took and what the work returned;
+#: The first entry of the tuple that a worker returns. The second is its name. The others are:
+#: for `DONE` the time in seconds and the value of the work;
 DONE = "done"
-#: of `FAILED` the exception of the work, which some engines would wrap or take for a lost worker;
+#: for `FAILED` the exception of the work, which some engines would wrap or treat as a lost worker;
 FAILED = "failed"
-#: of `ASKS` nothing: the work must be sent first.
+#: for `ASKS` nothing: the work must be sent first.
 ASKS = "asks"
 
-#: The work that this process has seen last, by the digest of its pickle.
+#: The last work that this process received, by the digest of its pickle.
 _known: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
 _KEPT = 8
-#: The name of this process and the process that it is the name of, for after a fork.
+#: The name of this process and the process id that it belongs to, which differs after a fork.
 _name = ("", 0)
 
 
@@ -129,8 +129,8 @@ class Points:
 
     def __call__(self, x: Array, with_gradient: bool | None) -> tuple[NDArray[Any], ...]:
         """Return the values; `with_gradient` is None for an integrand, a flag for a density."""
-        # Unpickled arrays may be read-only or lie at odd places of a message, and the user's
-        # function may write to its batch.
+        # Unpickled arrays may be read-only or unaligned, and the user's function may write to its
+        # batch.
         return direct(self._target, np.require(x, np.float64, ["C", "A", "W"]), with_gradient)
 
 

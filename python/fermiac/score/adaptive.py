@@ -21,7 +21,7 @@ __all__ = ["Adaptive", "Solution", "integrate_adaptive"]
 
 Array = NDArray[np.float64]
 
-#: Below it rounding decides which steps are accepted.
+#: Below this tolerance rounding decides which steps are accepted.
 _MIN_RTOL = 1e-14
 
 
@@ -224,6 +224,6 @@ def integrate_adaptive(
         core, y, levels, options, trace, return_trajectory, n_threads, report
     )
     if on_nan is None and isinstance(error, TargetError):
-        # The core's advice names an argument that the call does not have.
+        # The advice of the core names an argument that this call does not have.
         error.args = (str(error).partition(", or on_nan=")[0], *error.args[1:])
     return raw, error

@@ -53,12 +53,13 @@ class Calibration(NamedTuple):
     True
     """
 
-    #: The ends of equal bins of that share, (n_bins + 1,).
+    #: The edges of equal bins of the ranks, (n_bins + 1,).
     edges: Array
-    #: The shares of held-out points in the bins, (n_bins,), 1 / n_bins if calibrated; their errors.
+    #: The shares of held-out points in the bins, (n_bins,), 1 / n_bins if calibrated, and their
+    #: errors.
     shares: Array
     stderr: Array
-    #: The largest distance of the distribution function of the shares from the uniform one.
+    #: The largest distance of the distribution function of the ranks from the uniform one.
     distance: float
     #: Mean and standard deviation of (log s - its posterior mean) / its posterior sd: 0 and 1.
     pull_mean: float
@@ -164,7 +165,7 @@ def held_out_statistics(
     order = np.argsort(levels, kind="stable")
     below = np.cumsum(np.exp(log_p[:, order]), axis=1)[np.arange(n), np.argsort(order)[k]]
     mean, sd = moments(logits, levels)
-    # Within the share of the true level the rank is uniform.
+    # The rank is uniform within the probability of the true level.
     within = fitting.uniforms(key, n, fitting.RANKS)
     return {
         "cross_entropy": float(-own.mean()),

@@ -38,7 +38,7 @@ class _Call:
         given = self._conditions
         if not _is_array(given):
             return self._network(x, t, given)
-        # A large batch comes in parts.
+        # A large batch is evaluated in parts.
         part = given[self._at : self._at + len(x)]
         if len(part) != len(x):
             raise TargetError(

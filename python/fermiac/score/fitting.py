@@ -204,7 +204,7 @@ def fit(
             stored = partial(training_checkpoint.state_of, state, plan.losses)
             checkpoint.write(stored, time.perf_counter() - start)
 
-    #: Whether the state lies between two steps, from which a training can be resumed.
+    #: Whether the state is that between two steps, from which a training can be resumed.
     settled = bool(plan.losses)
     try:
         with reporter(progress, label, "step") as report, torch.enable_grad():
@@ -222,7 +222,8 @@ def fit(
                         f"{plan.learning_rate:g} may help, or a larger lower end of the levels"
                     )
                 optimizer.step(plan.learning_rate * _relative_rate(step, plan.n_steps))
-                # Early weights are forgotten sooner, so that few steps have an average too.
+                # Early weights have a faster decay, so that the average is useful after a few steps
+                # too.
                 decay = min(plan.ema, (1 + step) / (10 + step))
                 with torch.no_grad():
                     torch._foreach_lerp_(averages, parameters, 1 - decay)

@@ -15,11 +15,11 @@ from fermiac.errors import ArgumentError
 __all__ = ["FlowTimes", "flow_shift"]
 
 Array = NDArray[np.float64]
-#: The level that stands for time 1, which is pure noise: x_t = (x + s z) / (1 + s) differs from z
-#: by a millionth.
+#: The level used for time 1, which is pure noise: there x_t = (x + s z) / (1 + s) differs from z by
+#: a millionth.
 _TOP = 1e6
-#: Tokens of an image and the logarithms of their shifts, between which published schedules go
-#: along a straight line.
+#: Numbers of tokens of an image and the logarithms of their shifts; published schedules interpolate
+#: linearly between them.
 _TOKENS, _LOG_SHIFTS = (256, 4096), (0.5, 1.15)
 
 

@@ -51,7 +51,7 @@ _OTHERS = {
     "dpm++ 3m sde": "dpmpp_3m_sde",
     "unipc": "unipc2",
 }
-#: Samplers without an equal here, and what is nearest to them.
+#: Samplers without an equivalent, and the nearest ones.
 _WITHOUT_EQUAL = {
     "sample_dpm_2_ancestral": "ancestral",
     "sample_dpm_adaptive": "rk45",

@@ -51,11 +51,11 @@ if TYPE_CHECKING:
 __all__ = ["extension", "langevin_gibbs", "steps_too_few", "warnings_of"]
 
 Array = NDArray[np.float64]
-#: Draws that are denoised again, as a share and at most; the most coordinates compared.
+#: Draws to denoise again, as a share and at most, and the most coordinates to compare.
 _SHARE, _MOST_DRAWS, _MOST_COORDINATES = 1 / 16, 4096, 64
 #: The fewest draws of a chain from which an error is estimated.
 _MIN_DRAWS = 4
-#: A warning needs a shift of this many errors of the average, and of its own errors.
+#: A warning needs a shift above this many standard errors of the average, and this many of its own.
 _HARMFUL, _CLEAR = 1.0, 4.0
 #: Levels below this many times the end count as the end.
 _NEAR = 1.05
@@ -74,7 +74,7 @@ def steps_too_few(result: LangevinGibbs, model: Model, settings: GibbsSettings) 
     n_chains, n_draws, dim = draws.shape
     if n_draws < _MIN_DRAWS:
         return None
-    # Paths of noise are expensive.
+    # Use fewer draws if the denoiser needs paths of noise, which are expensive.
     most = _MOST_DRAWS // 8 if settings.denoiser.needs_noise else _MOST_DRAWS
     n = min(max(int(n_chains * n_draws * _SHARE), 16), most, n_chains * n_draws)
     # The draws are spread over all chains and windows.
@@ -82,7 +82,7 @@ def steps_too_few(result: LangevinGibbs, model: Model, settings: GibbsSettings) 
     x, s = draws.reshape(-1, dim)[which], sigma.reshape(-1)[which]
     y = x + s[:, None] * _core.score_noise(settings.key, PROBE, 0, n, _DRAW, dim, 0)[0]
     seen = np.unique(np.linspace(0, dim - 1, min(dim, _MOST_COORDINATES)).astype(int))
-    # Steps that begin at the end are short in any number.
+    # At levels near the end the steps are short, whatever their number.
     far = s > _NEAR * settings.sigma_end
     moved = np.zeros((2, n, len(seen)))
     if far.any():
@@ -92,7 +92,7 @@ def steps_too_few(result: LangevinGibbs, model: Model, settings: GibbsSettings) 
     noise = moved.std(axis=1, ddof=1) / np.sqrt(n)
     errors = np.array([[_error(draws[..., j] ** p) for j in seen] for p in (1, 2)])
     clear = np.abs(shift) > _CLEAR * noise
-    # Chains that all stand still have an error of 0.
+    # If no chain moves the error is 0.
     size = np.divide(np.abs(shift), errors, out=np.zeros_like(errors), where=clear & (errors > 0))
     power, at = np.unravel_index(np.argmax(size), size.shape)
     if not size[power, at] > _HARMFUL:

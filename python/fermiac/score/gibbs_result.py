@@ -317,7 +317,8 @@ def findings(result: LangevinGibbs) -> list[tuple[type[FermiacWarning], str]]:
 def _drift(logs: Array) -> tuple[float, float]:
     """Return the shift of the mean of log σ over the second half of a run, and its error."""
     half, last = logs.shape[1] // 2, logs.shape[1] - logs.shape[1] // 4
-    # The middles of the third and the fourth quarter are half of that half apart.
+    # The centres of the third and the fourth quarter are a quarter of the run apart, so double
+    # their difference.
     moved = 2 * (logs[:, last:].mean(axis=1) - logs[:, half:last].mean(axis=1))
     if len(moved) < 2:
         return float(moved.mean()), 0.0

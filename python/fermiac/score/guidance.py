@@ -203,7 +203,7 @@ class GuidedModel(Model):
         #: The sum of the differences of a run with momentum, once it began.
         self._sum: Array | None = None
         self._runs = False
-        #: The levels after those of a grid, for the rule of CFG++.
+        #: The next level after each level of the grid, for CFG++.
         self._after: tuple[Array, Array] | None = None
         if guidance.interval is not None and self.sigma_range is not None:
             low, high = self.sigma_range
@@ -299,7 +299,7 @@ class GuidedModel(Model):
     ) -> Array:
         """Return the guided points of rows, all of which are guided."""
         g = self.guidance
-        # What overflows is reported with its scale.
+        # Overflows are reported with the guidance scale.
         with np.errstate(over="ignore", invalid="ignore"):
             if g.zero_star:
                 return _zero_star(y, s, given, other, scale, g.zero_above)

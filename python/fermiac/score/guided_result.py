@@ -27,7 +27,7 @@ __all__ = ["Guided", "effective_lines", "log_normalizer_of"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-#: The fewest lines of descent from which an error can be estimated.
+#: The fewest ancestral lines from which an error can be estimated.
 LEAST_LINES = 10.0
 
 

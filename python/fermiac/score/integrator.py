@@ -122,7 +122,7 @@ class Integrator(AnyIntegrator):
                 "is needed"
             )
         self._check()
-        # The compiler checks the ranges.
+        # The core checks the ranges.
         self._program(np.array([2.0, 1.0]))
 
     @property

@@ -27,7 +27,7 @@ from fermiac.score.traces import require_smooth, slope, traces_of
 __all__ = ["IntrinsicDimension", "intrinsic_dimension"]
 
 Array = NDArray[np.float64]
-#: The draw of the noise on points at the first level of a call; those before are for probes.
+#: The number of the noise draw at the first level of a call; lower numbers are for probes.
 _NOISE = 1 << 20
 #: The most coordinates with derivatives along each.
 _FEW = 32
@@ -35,7 +35,7 @@ _FEW = 32
 _PLATEAU = 3
 #: The default levels: their number, and their ends as shares of the spread of the data.
 _LEVELS = (16, 1e-3, 0.5)
-#: Slopes of a curve, in dimensions per unit of log sigma, that count as flat.
+#: The largest slope of a flat curve, in dimensions per unit of log sigma.
 _FLAT = 0.02
 #: Rows whose derivatives are in memory at once.
 _ROWS = 256
@@ -373,12 +373,12 @@ def _plateau(levels: Array, curve: Array) -> tuple[int, int]:
     if n <= _PLATEAU:
         return 0, n
     stretches = [(i, i + _PLATEAU) for i in range(n - _PLATEAU + 1)]
-    # The curve is also flat at high levels, near a trace of 0.
+    # At high levels, where the trace is near 0, the curve is flat too.
     stretches = [(a, b) for a, b in stretches if curve[a:b].mean() >= 0.5] or stretches
     slopes = [np.ptp(curve[a:b]) / np.log(levels[a] / levels[b - 1]) for a, b in stretches]
     bound = max(min(slopes), _FLAT)
     first, last = max(s for s, tilt in zip(stretches, slopes, strict=True) if tilt <= bound)
-    # Neighbouring levels that are as flat belong to it.
+    # Neighbouring levels where the curve is as flat belong to the plateau.
     while first > 0 and abs(curve[first - 1] - curve[first]) <= bound * np.log(
         levels[first - 1] / levels[first]
     ):

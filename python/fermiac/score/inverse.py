@@ -202,7 +202,7 @@ def _particles(
     def potential(y: Array, x: Array, s: float) -> Array:
         if linear is None:
             return observation._log_likelihood(x, seen)
-        # The data behind a point are known up to this variance.
+        # The variance of the data given a noisy point.
         spread = variance * s**2 / (variance + s**2)
         return linear._log_normal(linear._residuals(x, seen), spread)
 

@@ -59,7 +59,7 @@ class InverseMethod:
 
     #: The name of the method.
     name: ClassVar[str] = ""
-    #: What is wrong with its draws.
+    #: The bias of its draws.
     flaw: ClassVar[str] = ""
     #: Whether it needs the derivative of the model.
     derives: ClassVar[bool] = False
@@ -385,7 +385,8 @@ class _Spectral(_Plain):
         eta, share = self._of.eta, self._of.eta_observed
         rest = math.sqrt(1 - eta**2) * to
         known = self._noise <= to
-        # Where nothing is seen the noise of the point goes on, elsewhere that of the observation.
+        # Unobserved directions continue with the noise of the point, the others with that of the
+        # observation.
         with np.errstate(invalid="ignore"):
             told = (self._told - mean) / self._noise
         slope = np.where(self._seen, told, (y @ self._v - mean) / s)
@@ -472,7 +473,8 @@ class _Decoupled(_Plain):
             for k in range(self._of.n_langevin):
                 noise = z[:, (k + 1) * d : (k + 2) * d]
                 slope = (x - drawn) / s**2 + self._o._gradient(drawn, self._y)
-                # Bounded moves: a likelihood far sharper than the level would throw points out.
+                # Moves are bounded, because a likelihood far sharper than the level would make
+                # points diverge.
                 move = np.clip(size * slope, -s, s)
                 drawn = drawn + move + math.sqrt(2 * size) * noise
         return np.asarray(drawn + to * z[:, :d])
@@ -572,7 +574,7 @@ class RePaint(InverseMethod):
 class _Repeated(_Plain):
     def __init__(self, model: Model, observation: Linear, observed: Array, settings: Any) -> None:
         super().__init__(model, observation, observed, settings)
-        # Noise of the step and the one back up.
+        # Noise for each step and for the step back up.
         self.n_normals = 2 * settings.n_repeats
 
     def _moved(self, s: float, to: float, y: Array, z: Array) -> Array:
@@ -582,7 +584,7 @@ class _Repeated(_Plain):
         for k in range(last + 1):
             noise, back = (z[:, j * d : (j + 1) * d] for j in (2 * k, 2 * k + 1))
             moved = _ancestral(y, self._denoised(y, s), s, to, noise)
-            # The noise of the observation is part of that of the level.
+            # The noise of the observation counts as part of the noise of the level.
             moved[:, mask] = self._y + spread * noise[:, mask]
             if k == last or to == 0:
                 return moved

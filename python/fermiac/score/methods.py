@@ -207,7 +207,7 @@ class GHVB(Integrator):
         """The β that is used."""
         if self.beta is not None:
             return float(self.beta)
-        # As of the decimal that was written: 1.8 - 1 is 0.8.
+        # Rounded as a decimal number: 1.8 - 1 is 0.8.
         return round(float(self.order) % 1, 12) or 1.0
 
     def _check(self) -> None:

@@ -408,7 +408,7 @@ class ScoreModel(Model):
         if some is None:
             denoised: Array = self._inner(y, sigma)
             return denoised
-        # A point without noise is its own mean, and networks have no such level.
+        # A point without noise is its own mean; networks are not trained at level 0.
         result = y.copy()
         if some.any():
             result[some] = self._inner(y[some], sigma if sigma.size == 1 else sigma[some])

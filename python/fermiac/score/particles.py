@@ -123,7 +123,7 @@ class Cloud:
 class Moves(Protocol):
     """The law of particles: their start, their moves, and the factors of their weights."""
 
-    #: The model whose values tell a resumed run that nothing has changed.
+    #: The model whose values are compared in a resumed run.
     model: Model
     n_evals: int
     #: Normal numbers of a step, as multiples of the coordinates.
@@ -217,7 +217,7 @@ class Run:
         moved = replace(
             cloud, y=y, log_weights=log_weights, carried=carried, ess=(*cloud.ess, ess), level=i + 1
         )
-        # The last weights stay, for the averages over the particles.
+        # No resampling after the last step: averages over the particles use the weights.
         if i + 1 < self.n_steps and n > 1 and ess < self._share * n:
             return moved.kept(*resampled_rows(self.key, log_weights, i))
         return moved

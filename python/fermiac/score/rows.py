@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["OF_CALL", "Rows", "sample_rows"]
 
-#: Arguments of the call that are none of a block of its rows.
+#: Arguments of the call that a block of rows does not take.
 OF_CALL = (
     "model", "n", "rng", "first_row", "executor", "target_factory", "part", "store", "progress",
 )  # fmt: skip
-#: What speaks of all rows, or is no array of points.
+#: Arguments that concern all rows, or that change the type of the result.
 _REFUSED = {"checkpoint": None, "callback": None, "return_trajectory": False, "as_tensor": False}
-#: Blocks of a call at least, if it has as many rows, and rows of a block at most.
+#: The fewest blocks of a call, if it has as many rows, and the most rows of a block.
 _BLOCKS, _LARGEST = 256, 4096
 
 

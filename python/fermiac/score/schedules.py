@@ -296,6 +296,6 @@ def _grid(
     def spread(n_steps: int, low: float, high: float) -> Array:
         return _core.score_grid(kind, n_steps, low, high, number(*power), betas)
 
-    # One step to 0 needs no level in between, but its arguments are checked nevertheless.
+    # A single step to 0 has no levels in between, but the arguments are checked.
     spread(1, low, high)
     return schedule_of(spread, n, low, high, zero)

@@ -100,7 +100,7 @@ class Tilted(Moves):
         noise: float = 1.0,
     ) -> None:
         self.model, self.n_evals = model, 0
-        #: Langevin moves of the tilted law come on top of exact steps along its own score.
+        #: Langevin moves of the tilted law are combined with exact steps along its own score.
         self._c = noise if correct and gradient is not None and proposal is None else 1.0
         self._potential, self._gradient = potential, gradient
         self._proposal, self._kind = proposal, kind
@@ -146,7 +146,7 @@ class Tilted(Moves):
             start = led + (to / s) ** 2 * (y - led)
         if self._gradient is not None:
             start = start + variance * carried["slope"]
-        # What a Langevin move of the tilted law adds: half of its score for more noise.
+        # A Langevin move of the tilted law adds noise, and half of that variance times the score.
         more = 0.5 * (self._c - 1.0) * variance
         if more:
             start = start + more * ((denoised - y) / s**2 + carried["slope"])
@@ -242,7 +242,8 @@ class _Power(Moves):
             moved = y + 0.5 * variance * (1 + c) * total + math.sqrt(c * variance) * z
             now, squares = self._scores(moved, to)
             return moved, factor, {"score": now, "squares": squares}
-        # The noise of the product has the variance s² / Σw, so that steps are right far below it.
+        # The noise of the product has the variance s² / Σw, so steps are accurate if they are far
+        # below it.
         variance = (s**2 - to**2) / self._total
         spread = math.sqrt(c * variance)
         moved = y + 0.5 * variance * (1 + c) * total + spread * z

@@ -83,7 +83,7 @@ class Stepper:
         call = self._call
         y = call.y[:_VERIFIED].copy()
         levels = np.broadcast_to(call.grid[..., 0].reshape(-1)[:_VERIFIED], len(y)).copy()
-        # A model that has one scale for each row knows no three rows.
+        # A model with one scale for each row cannot evaluate only the first rows.
         if call.model._needs_order:
             y, levels = call.y.copy(), np.broadcast_to(call.grid[..., 0], len(call.y)).copy()
         model = call.model._begun()

@@ -239,7 +239,7 @@ class TorchNetwork:
                             "dtype=torch.float32, or with modules="
                         )
                 raise
-        # Without the exception its memory is free.
+        # The memory is free after the exception is deleted.
         self._limit = size // 2
         if device.startswith("cuda"):
             sys.modules["torch"].cuda.empty_cache()
@@ -311,7 +311,7 @@ class TorchNetwork:
         torch = sys.modules["torch"]
         if self.parametrisation.discrete and self.parametrisation.time_scale == 1.0:
             return torch.int64
-        # Half precision would leave a few hundred different times.
+        # Half precision has only a few hundred different times.
         return self.dtype if self.dtype.itemsize >= 4 else torch.float32
 
 

@@ -52,9 +52,9 @@ class LogDensity:
     form: str
     names: tuple[str, ...] | None = None
     log_evidence: float | None = None
-    #: Evaluations of the target beside the one that is counted for each point.
+    #: Evaluations of the target in addition to one for each point.
     _more_evals: int = 0
-    #: Whether the gradient is derived from the log-density by a program, so that it needs no check.
+    #: Whether the gradient comes from automatic differentiation, so that it needs no check.
     _autodiff: bool = False
 
     @property

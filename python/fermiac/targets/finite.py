@@ -41,7 +41,7 @@ class FiniteDensity(LogDensity):
     __slots__ = ("_more_evals", "dim", "form", "log_evidence", "names", "source")
 
     has_gradient = True
-    _autodiff = True  # differences need no comparison with differences
+    _autodiff = True  # a gradient by differences needs no check by differences
 
     def __init__(self, source: LogDensity) -> None:
         if not isinstance(source, LogDensity):
@@ -54,7 +54,7 @@ class FiniteDensity(LogDensity):
         self.form = source.form
         self.names = source.names
         self.log_evidence = source.log_evidence
-        #: Evaluations beside the one that is counted for each point.
+        #: Evaluations in addition to one for each point.
         self._more_evals = 0
 
     def __repr__(self) -> str:

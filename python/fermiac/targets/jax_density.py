@@ -53,7 +53,7 @@ class JaxDensity(LogDensity):
         self._f = log_density
         self._values = padded(jax.jit(jax.vmap(log_density)))
         both = jax.jit(jax.vmap(jax.value_and_grad(log_density)))
-        # One array for both, so that there is one batch to cut.
+        # One array for both, so that a single batch is divided.
         numpy = jax.numpy
 
         def joined(x: Any) -> Any:
@@ -68,7 +68,7 @@ class JaxDensity(LogDensity):
             values, slopes = np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1:])
         else:
             values, slopes = self._values(x), None
-        # An overflow is a point that cannot be evaluated.
+        # An overflow means that the point cannot be evaluated.
         values[values == math.inf] = math.nan
         return values, slopes
 

@@ -266,12 +266,12 @@ class ModelTarget(LogDensity):
         return {
             "names": self.names,
             "coords": self.coords,
-            # Those that do not fit, as of transposed data, are left out.
+            # Dimensions that do not fit, for example of transposed data, are omitted.
             "dims": {k: v for k, v in self.dims.items() if len(v) == len(shapes[k])},
             "observed_data": self.observed_data,
         }
 
-    # What the libraries differ in.
+    # The parts that depend on the library.
 
     #: The names of the parameters; all other variables are deterministic.
     _parameters: tuple[str, ...] = ()

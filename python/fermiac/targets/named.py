@@ -95,7 +95,7 @@ class Bound:
     def _plan(self) -> tuple[tuple[str, ...], dict[str, Any]]:
         try:
             parameters = inspect.signature(self.f).parameters
-        except (TypeError, ValueError):  # of a function that is not written in Python
+        except (TypeError, ValueError):  # the function is not written in Python
             if self.variables is not None and self.args:
                 raise self._error(
                     "args= cannot be told from the parameters, as the function has no signature; "
@@ -185,7 +185,7 @@ def by_name(f: Callable[..., Any], variables: Variables, what: str) -> Callable[
     """
     try:
         parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):  # of a function that is not written in Python
+    except (TypeError, ValueError):  # the function is not written in Python
         return f
     needed = [
         p

@@ -457,7 +457,8 @@ def _ctypes_spelling(kind: Any) -> str:
         return "void *"
     is_type: bool = isinstance(kind, type)
     if not is_type:
-        return str(getattr(kind, "__name__", type(kind).__name__))  # converts, by a rule of its own
+        # The argument type converts by its own rule.
+        return str(getattr(kind, "__name__", type(kind).__name__))
     if issubclass(kind, ctypes.c_void_p) and getattr(kind, "_dtype_", None) is not None:
         # numpy.ctypeslib.ndpointer
         name = kind._dtype_.name
@@ -554,7 +555,7 @@ _SIZES = {
     "uint64_t": 8,
 }
 
-#: Words that are part of a type, never the name of an argument.
+#: Words of C types, which are never names of arguments.
 _KEYWORDS = frozenset(
     "char short int long unsigned float double complex _Complex void bool _Bool".split()
 )
@@ -572,7 +573,7 @@ def _normal(signature: str) -> tuple[str, ...] | None:
     if parts is None or len(parts) < 3:
         return parts
     if parts[-1] == "char**" and parts[1].endswith("*"):
-        return (parts[0], "void*", *parts[2:])  # a model: any pointer will do
+        return (parts[0], "void*", *parts[2:])  # a model may be any pointer
     if parts[-1].endswith("*"):
         return (*parts[:-1], "void*")  # user data, likewise
     return parts
@@ -613,7 +614,7 @@ def user_data_of(data: Any) -> tuple[int, Any]:
     if type(data).__module__ == "_cffi_backend" and "CData" in type(data).__name__:
         return _cffi_address(data), data
     if isinstance(data, np.integer):
-        # It is a number and a buffer of eight bytes, and either may be meant.
+        # The value is a number and also a buffer of eight bytes, so its meaning is ambiguous.
         raise ArgumentError(
             f"user_data: {type(data).__name__} given; int(value) is an address, "
             "numpy.array([value]) a buffer"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 __all__ = ["point_gradient", "pointer_at", "rows"]
 
-#: What is compiled around a function that returns the value and then the gradient in one array: the
-#: status is 1 where they are no numbers, 2 after an exception.
+#: The wrapper of a function that returns the value and then the gradient in one array. The status
+#: is 1 if a number is not finite, 2 after an exception.
 _POINT_GRADIENT = """
 def evaluate_one(x, gradient, value):
     (found,) = evaluate(x{data})
@@ -141,10 +141,11 @@ def _compiled(
         parts.append(f", carray(at(address{i}), shape{i}, type{i})")
     exec(text.format(data="".join(parts), name=name), scope)
     with warnings.catch_warnings():
-        # numba tells what it cannot cache, and which operations call the interpreter.
+        # numba warns about functions that it cannot cache, and operations that call the
+        # interpreter.
         warnings.simplefilter("ignore")
         made = numba.cfunc(signature)(scope[name])
-    made.data = tuple(data)  # as long as the function may be called
+    made.data = tuple(data)  # kept alive while the function may be called
     return made
 
 

@@ -151,7 +151,7 @@ class Compiler:
     def _compiled(self, point: Any, graph: Any, mode: Any) -> Any:
         pymc: Any = importlib.import_module("pymc.pytensorf")
         with self._model, warnings.catch_warnings():
-            # Operations that call the interpreter are named; they work.
+            # Operations that call the interpreter are valid, and are named in a warning.
             warnings.simplefilter("ignore")
             return pymc.compile(
                 [point], [graph], mode=mode, on_unused_input="ignore", trust_input=True
@@ -217,6 +217,6 @@ class Joined(LogDensity):
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         found = np.asarray(self._program(x), dtype=np.float64)
         values = np.ascontiguousarray(found[:, 0])
-        # An overflow is a point that the model cannot be evaluated at.
+        # An overflow means that the model cannot be evaluated at the point.
         values[values == math.inf] = math.nan
         return values, np.ascontiguousarray(found[:, 1:]) if with_gradient else None

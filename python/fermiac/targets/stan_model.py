@@ -240,7 +240,8 @@ class StanTarget(ModelTarget):
         columns = _columns(handle.text("bs_param_names", True, True))
         own = _columns(handle.text("bs_param_names", False, False))
         self._parameters = tuple(own)
-        #: Where each coordinate of a parameter stands for Stan, which has the first index fastest.
+        #: The positions of the coordinates of parameters in Stan, where the first index varies
+        #: fastest.
         self._order = np.concatenate([c.ravel() for c in own.values()])
         kept = {k: c for k, c in columns.items() if k not in log_likelihood}
         chosen = {k: c for k, c in columns.items() if k in log_likelihood}

@@ -111,7 +111,7 @@ class TorchTarget(LogDensity):
                 size = n - at if self._limit is None else min(self._limit, n - at)
                 part = self._attempt(x[at : at + size], with_gradient)
                 if part is None:
-                    # The memory is free again only now that the exception is gone.
+                    # The memory is free only after the exception is deleted.
                     self._limit = size // 2
                     if self.device.startswith("cuda"):
                         self._torch.cuda.empty_cache()

@@ -271,7 +271,7 @@ def walk(
         "history": history != "private",
         "memory_size": memory_size is not None,
     }
-    # A setting of the history is for a walk that has one.
+    # A setting of the history excludes the plain walk.
     free = is_auto(kernel) and not any(is_set.values())
     strategy = Plain() if free else kernel_of(kernel, alpha, known=WALK_KERNELS)
     own_base: Base = strategy.default_base if is_auto(base) else base  # type: ignore[assignment]

@@ -51,9 +51,9 @@ class BaseChain:
     (True, 'mhrw')
     """
 
-    #: The string that stands for the chain with its default settings.
+    #: The name of the chain with its default settings.
     name: ClassVar[str]
-    #: The stationary law in words, where the chain has one of its own; None: it takes any target.
+    #: The description of a fixed stationary law; None if the chain takes any target.
     own_law: ClassVar[str | None] = None
     #: Whether the stationary law has a closed form.
     has_closed_law: ClassVar[bool] = True
@@ -69,9 +69,9 @@ class BaseChain:
     uses_weights: ClassVar[bool] = False
     #: Whether every step goes along an edge.
     always_moves: ClassVar[bool] = False
-    #: Whether a step asks for the neighbourhood of the walker alone, so that crawls can make it.
+    #: Whether a step needs only the neighbourhood of the walker, so that crawls can make it.
     local: ClassVar[bool] = True
-    #: Whether the acceptance is smooth, so that noise of the target counts in second order only.
+    #: Whether the acceptance is smooth, so that noise of the target acts only in second order.
     is_smooth: ClassVar[bool] = False
 
     @property
@@ -513,7 +513,7 @@ class Lazy(BaseChain):
         put = object.__setattr__
         put(self, "base", inner.spec)
         put(self, "eps", probability("eps", self.eps, zero=True))
-        # All facts but the name are those of the chain that moves.
+        # All attributes except the name are those of the inner chain.
         for fact in BaseChain.__annotations__:
             if fact != "name":
                 put(self, fact, getattr(inner, fact))

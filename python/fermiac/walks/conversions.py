@@ -145,7 +145,7 @@ def of_edges(
     if plain_weights and summed is not None and (summed == 1).all():
         summed = None
     names = labels_module.take(labels, n_nodes)
-    # The rows are valid; this pass collects facts about them.
+    # The rows are valid; this pass collects their properties.
     found = _core.Graph(rows.indptr, rows.indices).survey(True, False, threads)
     known: dict[str, Any] = dict(zip(("sorted", "repeated", "loops"), found, strict=True))
     if not one_way:
@@ -220,7 +220,7 @@ def _column(frame: Any, name: str, column: Any) -> NDArray[Any]:
     columns = list(frame.columns)
     try:
         values = np.asarray(frame[column]) if column in columns else None
-    except (TypeError, ValueError):  # of what is no name, an array for instance
+    except (TypeError, ValueError):  # not a name, for instance an array
         values = None
     if values is None or values.ndim != 1:
         raise ArgumentError(
@@ -253,7 +253,7 @@ def of_scipy(
             raise ArgumentError("matrix: entries that are False are stored; eliminate_zeros()")
         weights = None
     else:
-        # The first entry saves weighted graphs the pass.
+        # The first entry decides for most weighted graphs, without the pass.
         plain = not rows.nnz or (rows.data[0] == 1 and (rows.data == 1).all())
         weights = None if plain else rows.data
     graph = Graph(

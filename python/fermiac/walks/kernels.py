@@ -125,7 +125,7 @@ class HistoryKernel:
     (True, 'srrw')
     """
 
-    #: The string that stands for the kernel with its default settings.
+    #: The name of the kernel with its default settings.
     name: ClassVar[str]
     #: Whether a strength alpha repels walkers from where they have been.
     repels: ClassVar[bool] = False
@@ -133,7 +133,8 @@ class HistoryKernel:
     avoids: ClassVar[bool] = False
     #: Whether steps depend on the visits of the walker.
     uses_history: ClassVar[bool] = False
-    #: Whether history is a measure that is compared with the target; it can forget.
+    #: Whether the history is a measure that is compared with the target, and can forget early
+    #: visits.
     has_measure: ClassVar[bool] = False
     #: Whether a step weighs all neighbours.
     scans: ClassVar[bool] = False
@@ -153,7 +154,7 @@ class HistoryKernel:
     ends: ClassVar[bool] = False
     #: Whether the stationary law has a closed form.
     has_closed_law: ClassVar[bool] = True
-    #: Whether a step asks for the neighbourhood of the walker alone, so that crawls can make it.
+    #: Whether a step needs only the neighbourhood of the walker, so that crawls can make it.
     local: ClassVar[bool] = False
     #: Whether steps are those of the base chain.
     is_base: ClassVar[bool] = False
@@ -465,7 +466,7 @@ _EXAMPLE = "fermiac.walks.SRRW(alpha=5)"
 
 #: All kernels by name.
 KERNELS: Strategies[HistoryKernel] = Strategies("kernel", HistoryKernel, _BY_NAME, _EXAMPLE)
-#: The same, with the choice that walks make for themselves.
+#: The same, with "auto".
 WALK_KERNELS: Strategies[HistoryKernel] = Strategies(
     "kernel", HistoryKernel, {"auto": HDT, **_BY_NAME}, _EXAMPLE
 )

@@ -17,9 +17,9 @@ __all__ = ["Labels", "array_of", "lookup", "number_of", "numbered", "numbers_of"
 Labels: TypeAlias = "NDArray[np.int64] | NDArray[np.object_]"
 """The labels of all nodes, shape (n_nodes,)."""
 
-#: The types of numbers that are no names of the ends of edges.
+#: Types that cannot be labels of nodes in edges.
 _NO_NAMES = (float, complex, np.inexact, np.datetime64, np.timedelta64, np.void)
-#: The types of labels that files hold, beside tuples of them.
+#: The types of labels in files, besides tuples of them.
 _STORED = (str, int, float, bool, np.generic)
 
 
@@ -31,7 +31,7 @@ def take(labels: Any, n: int | None) -> tuple[Any, ...] | None:
         raise ArgumentError("labels: one text was given; a sequence of names is needed")
     try:
         given = tuple(labels.tolist() if isinstance(labels, np.ndarray) else labels)
-    except Exception as error:  # of what is no iterable, or of an iterator that fails
+    except Exception as error:  # not an iterable, or an iterator that fails
         raise ArgumentError(
             f"labels: {shown(labels)} was given; a sequence of names is needed ({error})"
         ) from error

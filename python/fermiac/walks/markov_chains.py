@@ -46,7 +46,7 @@ class NodeChain:
         matrix = sparse.csr_array((moves[away], (rows[away], columns[away])), shape=(n, n))
         stay = np.maximum(1.0 - np.asarray(matrix.sum(axis=1)).reshape(-1), 0.0)
         if always_moves:
-            # Only loops make it stay; what else is missing in the sums is rounding.
+            # Only loops make it stay; any other deficit of the sums is rounding.
             stay = np.bincount(rows[~away], moves[~away], n)
         stay = laziness + (1.0 - laziness) * stay
         matrix = sparse.csr_array((1.0 - laziness) * matrix + sparse.diags_array(stay))
@@ -163,7 +163,7 @@ class EdgeChain:
         own = r == k
         value[own] -= (self._shares * self._others / self.accept)[r[own]]
         value /= (degrees * self._leave)[self._rows[r]]
-        # Where a walk cannot go back, what is left is rounding.
+        # If a walk cannot go back, any remainder is rounding.
         value[own & (value < 1e-12)] = 0.0
         size = (self.n_states, self.n_states)
         matrix = sparse.csr_array((value, (self.reverse[r], k)), shape=size)

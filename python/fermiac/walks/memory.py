@@ -16,7 +16,7 @@ __all__ = ["memory_of", "require_room"]
 _BLOCK = 8
 #: Bytes per visited node, at most, of hashed histories and of those of the last nodes.
 _CELL, _LINK = 32, 40
-#: Tables are faster: histories are hashed only where tables are so many times larger.
+#: Tables are faster. Histories are hashed only if tables would be this many times larger.
 _WASTE = 4
 
 

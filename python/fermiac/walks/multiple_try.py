@@ -14,7 +14,7 @@ __all__ = ["acceptances"]
 
 Array = NDArray[np.float64]
 
-#: Atoms of discrete laws, and edges, at most: a few seconds.
+#: The most atoms of discrete laws, and the most edges, which take a few seconds.
 _ATOMS = 4_000_000
 _EDGES = 200_000
 

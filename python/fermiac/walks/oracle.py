@@ -36,9 +36,9 @@ Ids = NDArray[np.int64]
 Neighbors: TypeAlias = "Callable[[Ids], tuple[ArrayLike, ArrayLike] | Sequence[ArrayLike]]"
 """A function that returns the neighbours of nodes; see `Oracle`."""
 
-#: In place of a graph of which nothing is known.
+#: A placeholder for the unknown graph.
 _ANY = Graph.from_csr([0, 1, 2], [1, 0])
-#: With so many steps of a walker for each node, history leaves little bias.
+#: With this many steps of a walker per node, the history leaves little bias.
 _FEW = 100
 
 
@@ -489,7 +489,7 @@ def crawl(
         burned = whole("burn_in", burn_in, 0, steps - 1)
     if burned:
         crawler._burn(burned, progress)
-    # What `run` cannot do, it refuses.
+    # `run` refuses the settings that it does not support.
     return crawler.run(
         steps - burned,
         record=record,  # type: ignore[arg-type]

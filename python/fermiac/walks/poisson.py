@@ -27,10 +27,10 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-#: Up to so many states full matrices are as fast; above, iterations are faster, and as exact.
+#: Up to this many states dense matrices are as fast; above, iterations are faster, and as accurate.
 DENSE = 500
 LARGEST = 20_000
-#: Gaps have errors of about 1e-15, which leaves three digits of this one.
+#: The least gap: the error of about 1e-15 leaves three digits of it.
 _LEAST_GAP = 1e-12
 #: The largest numbers of entries and of vectors of a Lanczos basis.
 _BASIS_NUMBERS = 200_000_000
@@ -174,7 +174,7 @@ def fast_covariance(chain: NodeChain, f: Array, alpha: float, method: str) -> Ar
         values, b = spectrum(chain, f)
         up = 1 + values
         return _summed(b, up / ((1 - values) * (1 + alpha * up) ** 2))
-    # The error of this solution counts at first order.
+    # The error of this solution acts in first order.
     scaled = _solve(chain, _scaled(chain, f), 1 + alpha, alpha, 1e-13)
     return _symmetrised(scaled.T @ (2 * _solve(chain, scaled, 1.0, -1.0) - scaled))
 
@@ -304,7 +304,7 @@ def _of_edges(chain: EdgeChain, f: Array, full: bool) -> Array:
         symmetric = _operator(len(root), lambda x: x[reverse] - jump(x))
 
         def solve(b: Array) -> tuple[Array, float]:
-            # The first is faster; the second only fails by rounding.
+            # The first solver is faster; the second fails only by rounding.
             with np.errstate(all="ignore"):
                 x, left = _refined(ahead, b, iterative.bicgstab, 1e-12, 5000)
             if left < 1e-11:
@@ -312,6 +312,6 @@ def _of_edges(chain: EdgeChain, f: Array, full: bool) -> Array:
             return _refined(symmetric, b[reverse], iterative.minres, 1e-12, 20 * len(b) + 1000)
 
         g = _columns(root[:, None] * h, solve) / root[:, None]
-    # The flow is that of steps when weighed by the holding times, whose mean it has as its sum.
+    # The flow is that of the steps, weighted by the holding times; its sum is their mean.
     cross = h.T @ (flow[:, None] * g) * (chain.flow.sum() * (1.0 - chain.eps))
     return _symmetrised(2 * cross - centred.T @ (chain.mu[:, None] * centred))

@@ -238,7 +238,7 @@ def _sorted(shards: ArrayLike, n: int) -> tuple[NDArray[np.intp] | None, NDArray
             f"({n},), or where the rows of each node begin, and the end, are needed"
         )
     nodes = given.astype(np.int64)
-    # As nodes of rows these would leave a node without rows.
+    # Used as the nodes of rows, these values would leave a node without rows.
     if nodes[0] == 0 and nodes[-1] == n and len(nodes) > 1:
         return None, nodes
     if len(nodes) != n or nodes.min() < 0:

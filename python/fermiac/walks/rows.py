@@ -250,7 +250,7 @@ class Rows:
         return self.n_nodes
 
     def __repr__(self) -> str:
-        # A repr reads no row, as rows may be on a disk.
+        # A repr reads no row, because rows may be on disk.
         if self.directed or "loops" in self._known:
             size = f"{self.n_edges} {'arcs' if self.directed else 'edges'}"
         else:

@@ -191,7 +191,7 @@ class WalkLoop(RunLoop[WalkResult]):
         if until == job.burn_in and job.record == "visits":
             self.burned = self._visits(state_of(self.walkers))
         counted = until - job.burn_in
-        # Only the last two are needed, and to sum all histories takes its time.
+        # Only the last two marks are needed, and summing all histories takes time.
         late = self.stop is not None or 4 * counted > job.n_steps - job.burn_in
         if self._marks_visits and late and Marks.are_at(counted):
             self._mark(counted)
@@ -330,7 +330,7 @@ def walk_to(
     error: BaseException | None
     reached, error = walkers.run(*how, report)
     if error is not None and not reached and not isinstance(error, InternalError):
-        # The way to the same step takes a moment, and then there is something to show.
+        # Repeating the walk up to this step is fast, and gives a partial result.
         _, second = walkers.run(*how, None)
         if second is not None:
             raise second
@@ -362,7 +362,7 @@ def identity_of(job: Job, f: NodeFunction | None = None) -> dict[str, Any]:
     its first values.
     """
     settings = job.to_dict()
-    # Of the steps, and of what follows from the other settings.
+    # These depend on the number of steps, or follow from the other settings.
     for name in ("n_steps", "settling", "kinked", "chosen"):
         del settings[name]
     graph = job.graph

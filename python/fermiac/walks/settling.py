@@ -24,18 +24,19 @@ if TYPE_CHECKING:
 
 __all__ = ["AUTO", "burn_in_of", "is_auto", "mean_sojourn", "pays", "settling_of"]
 
-#: What stands for a choice by the steps per node.
+#: The name of the automatic choice by the steps per node.
 AUTO = "auto"
 #: Nodes at which the mean sojourn is estimated.
 _SOME = 2**12
-#: Settling times were measured with so many walkers on so many nodes. More of both make errors
-#: smaller against the bias that is left, so that it matters for longer.
+#: The product of walkers and nodes at which settling times were measured. With a larger product the
+#: error is smaller relative to the remaining bias, which then matters for longer.
 _MEASURED = 64 * 1000
-#: A walk of so many settling times has a history by default: the burn-in is a quarter of it then.
+#: A walk of at least this many settling times has a history by default; the burn-in is then a
+#: quarter of it.
 _LONG = 8
 #: Burn-ins are at least this share of a walk, and at most half.
 _SHARE = 16
-#: The largest mean degree at which a scan of all neighbours is worth its time.
+#: The largest mean degree for a kernel that scans all neighbours.
 _DENSE = 32.0
 
 

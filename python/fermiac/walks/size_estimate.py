@@ -41,7 +41,7 @@ def estimate_size(walk: WalkResult, gap: int) -> Estimate:
     nodes = walk.visited
     table = np.ones(walk.n_nodes)
     table[nodes] = walk._law_at(nodes)
-    # All pairs of steps, less those of one walker that are too near.
+    # All pairs of steps, except those of one walker that are too close.
     sums = np.array([table[path].sum() for path in paths])
     inverse = np.array([(1.0 / table[path]).sum() for path in paths])
     near_ratio, near_meet = np.zeros(n_walkers), np.zeros(n_walkers)

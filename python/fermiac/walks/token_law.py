@@ -39,7 +39,7 @@ def modes_of(chain: Chain, gradients: Array, kernel: HistoryKernel, method: str)
         felt = np.abs(force).max(axis=1) > 1e-15 * np.abs(force).max(initial=0.0)
         values, force = values[felt], force[felt]
         return Modes(1 + values, np.maximum(1 + values, 0.0) / (1 - values), force)
-    # The history pulls all modes alike, and the token feels d combinations of them.
+    # The history acts equally on all modes, so d combinations of them suffice for the token.
     strength, directions = linalg.eigh(poisson.base_covariance(chain, gradients, method))
     force = (directions * np.sqrt(np.maximum(strength, 0.0))).T
     return Modes(np.ones(len(force)), np.ones(len(force)), force)
@@ -69,7 +69,8 @@ def limit(
     e = 1.0 if b == 1.0 else 0.0
     rate = 1 + alpha * modes.pull
     own = modes.noise / (2 * rate - e)
-    # Each mode's covariance with the token over c, a column: (rate - e - c drift) x = source.
+    # The covariance of each mode with the token, divided by c, is a column x: (rate - e - c drift)
+    # x = source.
     source = modes.force * (modes.noise - alpha * modes.pull * own)[:, None]
     left = (rate - e)[:, None, None] * np.eye(len(drift)) - c * drift
     cross = np.linalg.solve(left, source[:, :, None])[:, :, 0]

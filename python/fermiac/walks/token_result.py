@@ -39,7 +39,7 @@ class Trace(NamedTuple):
     """The objective there, shape (n_tokens, n_records), or None."""
 
 
-#: The places of walkers and tokens, and the paths that the tokens follow next.
+#: The positions of walkers and tokens, and the next paths of the tokens.
 PLACES: fit.Layout = {
     "walkers": WALKERS,
     "tokens": fit.array("u", "token_words", least=1),

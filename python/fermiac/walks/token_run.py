@@ -77,7 +77,7 @@ class TokenLoop(RunLoop[OptimizeResult]):
         self.total = job.n_walkers * job.n_steps
         self._walkers = job.walkers()
         self._start = job.n_steps - n_steps
-        # The last step has a record of its own where it is none of the others.
+        # The last step is recorded in addition if it is not a multiple of the interval.
         self._trace = np.empty((len(theta), -(-n_steps // every) + 1, theta.shape[1]))
         #: Paths that tokens follow, and the step before them.
         self._kind = np.uint32 if job.graph.n_nodes <= 2**32 else np.uint64

@@ -35,15 +35,15 @@ Array = NDArray[np.float64]
 _FIRST = 64
 #: Differences of so many standard deviations are significant.
 _SIGNIFICANT = 3.0
-#: Differences of so many count as a bias, and are added to the error.
+#: Differences of this many standard deviations count as a bias, and are added to the error.
 _NOTABLE = 2.0
-#: The share of the law that a walker may miss, where its history is to hold all of it.
+#: The share of the law that a walker may miss, if its history must cover the law.
 _MISSED = 0.05
 #: With Metropolis' acceptance the bias is of the order of the error until alpha times the relative
 #: spread of the visits to a node is below this.
 _QUIET = 0.12
 
-#: Accept the sums of a function over the steps of each walker, and marks of a walk.
+#: Layouts of the sums of a function over the steps of each walker, and of marks of a walk.
 SUMS = fit.array("f", "walkers", "outputs")
 MARKS = fit.record(
     {
@@ -212,7 +212,7 @@ def _noise(walk: WalkData) -> float | None:
     law = walk._shares()[walk._reachable]
     counted = float(np.sqrt(law @ walk._spread**2))
     share = walk.burn_in / walk.n_steps
-    # Visits after a burn-in vary more than all of them.
+    # Visits after a burn-in have a larger spread than all visits.
     return walk._alpha * counted * (1.0 - share) / math.sqrt(1.0 + share)
 
 
@@ -231,7 +231,7 @@ def remaining(walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: A
     if not np.isfinite(stderr).all():
         return np.zeros_like(mean)
     if walk._kernel.is_superefficient:
-        # Their bias is of the order of the spread for ever, and the difference that of both.
+        # Their bias always has the order of the spread, and the difference has the order of both.
         return moved * (steps / walk._n_counted)
     chance = _limit(walk, _NOTABLE) * stderr * np.sqrt(1.0 + _times(walk, steps))
     excess = np.sqrt(np.maximum(moved**2 - chance**2, 0.0))

@@ -154,7 +154,7 @@ def asymptotic_variance(
         matrix = poisson.base_covariance(chain, columns, method) / (2 * repellence + constant)
     if yes("covariance", covariance) and values.ndim == 2:
         return matrix
-    # Only rounding makes them negative.
+    # Negative variances are rounding errors.
     variances = np.maximum(np.diagonal(matrix), 0.0)
     return variances if values.ndim == 2 else float(variances[0])
 

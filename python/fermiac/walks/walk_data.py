@@ -196,7 +196,7 @@ class WalkData(Sample):
             put(self, "draws", np.empty((0, 1)))
 
     def _picture(self) -> str:
-        return ""  # a histogram of the numbers of nodes says nothing
+        return ""  # a histogram of node numbers is useless
 
     def __getstate__(self) -> dict[str, Any]:
         # The function of the user and the description of the walk stay in the process.

@@ -36,8 +36,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-#: Errors are clipped at this distance from their median, in nats; a standard deviation is dominated
-#: by the tail otherwise, which has a test of its own.
+#: Errors are clipped at this distance from their median, in nats. Otherwise the tail, which has its
+#: own test, would dominate the standard deviation.
 _FAR = 1.5
 #: The least effective share of the fresh points after reweighting.
 _LEAST_ESS = 0.5
@@ -48,7 +48,7 @@ _NEAR, _ABOVE = 10.0, 3.0
 _TRIES = 30
 #: The tail shape of the ratios from which on the correction is unreliable.
 _KHAT = 0.7
-#: The share of the effective sample size below which a correction is warned of.
+#: The relative effective sample size below which the correction gives a warning.
 _ESS = 0.3
 #: Draws of the posterior from which the tail shape of the ratios is estimated.
 _DRAWS = 4000

@@ -43,7 +43,7 @@ _FREEDOM, _WIDER = 5, 2.0
 _LEAST = 1e-3
 #: The ensemble is trusted where its spread is below this, in nats.
 _SPREAD = 1.0
-#: A value is taken to lie within so many spreads of the mean.
+#: A value is assumed to lie within this many spreads of the mean.
 _SURE = 3.0
 #: A region of the core reaches this many nats below the best point.
 _DEPTH = 30.0
