@@ -1,15 +1,17 @@
-"""Calibration of walks: the errors of all kernels against the plain walk's, and their coverage.
+"""Errors and coverage of all walk kernels, compared with the plain walk.
 
-Each cell walks with the defaults of a kernel on a graph, for a number of steps per node and several
-seeds, and averages three functions: the degree, one half of the nodes, and noise. ``rms`` is the
-largest ratio of a root mean square error to that of the plain walk with the same seeds, ``held``
-the share of the averages that are within two errors of the truth, ``warned`` the share of the seeds
-with a typed warning. A cell is right where nine in ten averages hold, or 95 % of the seeds are
-warned; for ``auto`` the ratio must be at most 1.10 as well. With 16 walkers 0.936 are to hold
-(Student's t with 15 degrees of freedom). Of 120 averages fewer than 0.90 then do by chance in one
-cell in 27, so a cell that is not right is walked again with four times as many seeds, all new.
+Each row runs a kernel with its default settings on a graph, for a number of steps per node and
+several seeds. It averages three functions: the degree, the indicator of one half of the nodes, and
+noise. ``rms`` is the root mean square error divided by that of the plain walk with the same seeds,
+the largest of the three. ``held`` is the share of the averages within two standard errors of the
+truth. ``warned`` is the share of the seeds with a typed warning. A row is ``right`` if ``held`` is
+at least 0.90, or ``warned`` at least 0.95; for ``auto``, ``rms`` must also be at most 1.10. With 16
+walkers the expected ``held`` is 0.936 (Student's t with 15 degrees of freedom). With 120 averages
+``held`` then falls below 0.90 by chance in one row in 27. A row that is not right is therefore
+repeated with four times as many new seeds.
 
-``python -m benches.walks.calibrate`` prints the table, in an hour; ``--graphs`` restricts it.
+``python -m benches.walks.calibrate`` prints the table in about an hour; ``--graphs`` selects
+graphs.
 """
 
 from __future__ import annotations
@@ -31,14 +33,14 @@ import fermiac as fm
 Array = NDArray[np.float64]
 Graph = fm.walks.Graph
 
-#: The law of averages is that of the base; all others are compared with the plain walk.
+#: Each kernel is compared with the plain walk, the first.
 KERNELS = ("none", "auto", "hdt", "srrw", "tsaw", "rotor")
-#: Averages of nine in ten seeds are to hold, or so many seeds are to be warned.
+#: The least coverage, or the least share of warned seeds, and the largest ratio of errors.
 HELD, WARNED, WORSE = 0.9, 0.95, 1.10
 
 
 def star_like(n: int) -> Graph:
-    """Return a ring of hubs, one for each hundred nodes, each with leaves of its own."""
+    """Return a ring of hubs, one for every hundred nodes, each with its own leaves."""
     hubs = n // 100
     ring = [[i, (i + 1) % hubs] for i in range(hubs)]
     leaves = [[i, i % hubs] for i in range(hubs, n)]
@@ -79,7 +81,7 @@ class Row(NamedTuple):
     warned: float
 
     def is_right(self, kernel: str) -> bool:
-        """Return whether the figures are as they must be."""
+        """Return whether the figures pass the limits above."""
         better = self.rms <= WORSE or kernel != "auto"
         return better and (self.held >= HELD or self.warned >= WARNED)
 
@@ -91,7 +93,7 @@ def cells(graphs: Collection[str]) -> Iterator[Cell]:
             yield Cell(graph, 1000, each, 64)
         for each in (100, 300, 1000):
             yield Cell(graph, 1000, each, 16)
-        # Where degrees differ most, large graphs are walked for longer.
+        # Large power-law graphs, whose degrees differ most, get longer walks.
         more = 5 if graph == "power-law" else 1
         for n_nodes, most in ((10_000, 20 * more), (50_000, 4 * more)):
             for each in (0.2, 2, 20, 100):
@@ -103,7 +105,7 @@ def cells(graphs: Collection[str]) -> Iterator[Cell]:
 
 
 def functions(graph: Graph) -> Array:
-    """Return the functions of the nodes that are averaged; constants are left out."""
+    """Return the functions of the nodes to average, without constant ones."""
     n = graph.n_nodes
     noise = np.random.default_rng(5).normal(size=n)
     columns = [graph.degrees.astype(float), (np.arange(n) < n // 2) * 1.0, noise]
@@ -113,7 +115,7 @@ def functions(graph: Graph) -> Array:
 def measure(
     cell: Cell, seeds: range, n_threads: int, kernels: Collection[str] = KERNELS
 ) -> Iterator[tuple[str, Row]]:
-    """Yield the figures of kernels in a cell, after those of the plain walk, which comes first."""
+    """Yield the figures of the kernels in a cell; the first is the plain walk."""
     graph = GRAPHS[cell.graph](cell.n_nodes)
     values = functions(graph)
     n_steps = max(round(cell.each * graph.n_nodes), 2)
@@ -167,7 +169,7 @@ def table(graphs: Collection[str], n_seeds: int, n_threads: int) -> Iterator[str
             yield line(cell, kernel, row, n)
     minutes = (time.process_time() - start) / 60
     yield ""
-    yield f"{total - wrong} of {total} cells are right; {minutes:.1f} CPU minutes."
+    yield f"{total - wrong} of {total} rows are right; {minutes:.1f} CPU minutes."
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 The evidence picks the degree of a polynomial
 =============================================
 
-Log-evidences of six models beside their closed form.
+Log-evidences of six models, compared with their closed form.
 """
 
 import matplotlib.pyplot as plt

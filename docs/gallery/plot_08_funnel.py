@@ -2,7 +2,8 @@
 Neal's funnel, centred and not
 ==============================
 
-NUTS cannot enter the neck of a funnel. Divergences say so. The other parametrisation has no neck.
+NUTS cannot enter the neck of a funnel, which divergences show. The other parametrisation has no
+neck.
 """
 
 import warnings

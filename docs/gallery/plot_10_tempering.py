@@ -2,7 +2,7 @@
 Two distant modes by tempering
 ==============================
 
-Plain chains stay in the mode where they start, and no diagnostic can see it. Tempered ones find the
+Plain chains stay in the mode where they start, and no diagnostic shows it. Tempered chains find the
 right share of each mode.
 """
 

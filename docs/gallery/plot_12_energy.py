@@ -2,7 +2,7 @@
 Energies of Hamiltonian chains
 ==============================
 
-The spread of the energy must be reached by its changes from draw to draw.
+Changes of the energy between draws, compared with the spread of the energy that they must explore.
 """
 
 import fermiac as fm

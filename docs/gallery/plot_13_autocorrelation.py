@@ -2,7 +2,7 @@
 Autocorrelations of a random walk
 =================================
 
-How long chains remember, for two coordinates of different scale.
+Autocorrelations of two coordinates with different scales.
 """
 
 import fermiac as fm

@@ -2,7 +2,7 @@
 The adaptation of a sampler, stage by stage
 ===========================================
 
-The variance that each stage forecasts, for a product with two humps.
+The forecast variance at each stage, for a product with two humps.
 """
 
 import numpy as np

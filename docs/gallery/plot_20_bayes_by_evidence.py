@@ -2,7 +2,7 @@
 A posterior by adaptive importance sampling
 ===========================================
 
-A beam is measured: its stiffness and width become dependent.
+The stiffness and the width of a beam become dependent after a measurement.
 """
 
 import fermiac as fm

@@ -1,6 +1,6 @@
 """
-How much repellence?
-====================
+The strength of repellence
+==========================
 
 Asymptotic variances from theory, against the strength of the history.
 """

@@ -2,7 +2,7 @@
 Visits to the nodes
 ===================
 
-How often each node of a small-world graph was visited, beside the target.
+The share of visits to each node of a small-world graph, compared with the target.
 """
 
 import fermiac as fm

@@ -2,7 +2,7 @@
 Chains over noise levels
 ========================
 
-The levels that chains visit, beside the law that they should have.
+The visited levels of chains, compared with their exact law.
 """
 
 import fermiac as fm

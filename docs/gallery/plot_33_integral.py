@@ -2,8 +2,8 @@
 The map of an integral
 ======================
 
-The grid of the map that a pilot trained, over the integrand, and the error against the number of
-evaluations beside that of random points.
+The grid of the trained map over the integrand, and the error against the number of evaluations,
+compared with random points.
 """
 
 import matplotlib.pyplot as plt

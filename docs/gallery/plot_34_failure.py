@@ -2,8 +2,8 @@
 A failure probability
 =====================
 
-The series system of four branches: the levels of the walk, the regions that were found, and the
-probabilities that the walk and the final sample give.
+The series system of four branches: the levels of subset simulation, the regions found, and the
+probabilities from subset simulation and from the final sample.
 """
 
 import matplotlib.pyplot as plt

@@ -2,7 +2,7 @@
 Sobol' indices of a beam
 ========================
 
-Which inputs the variance of a cantilever's displacement comes from, with 95 % intervals.
+The shares of the inputs in the variance of a cantilever's displacement, with 95 % intervals.
 """
 
 import fermiac as fm

@@ -1,8 +1,8 @@
 """
-What guidance misses
+The bias of guidance
 ====================
 
-Guidance with scale 4 against the law that it is meant for, and weighted particles of that law.
+Guidance with scale 4, its intended law, and weighted particles of that law.
 """
 
 import matplotlib.pyplot as plt

@@ -2,7 +2,7 @@
 From one law to another
 =======================
 
-Paths of the exact flow between two mixtures, without noise and with it.
+Paths of the exact flow between two mixtures, without and with noise.
 """
 
 import matplotlib.pyplot as plt

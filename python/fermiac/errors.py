@@ -58,7 +58,7 @@ class ArgumentError(FermiacError, ValueError):
 
 
 class CallError(ArgumentError, TypeError):
-    """A call has an argument that the function does not know, too many of them, or too few.
+    """A call has an argument that the function does not have, or too many or too few arguments.
 
     Examples
     --------
@@ -85,7 +85,7 @@ class RangeError(ArgumentError):
 
 
 class UnknownNameError(ArgumentError, KeyError):
-    """There is no parameter of this name; the message has the nearest.
+    """There is no parameter of this name; the message suggests the nearest one.
 
     Examples
     --------
@@ -102,7 +102,7 @@ class UnknownNameError(ArgumentError, KeyError):
 
 
 class MemoryLimitError(ArgumentError, MemoryError):
-    """A call needs more memory than there is; nothing was computed.
+    """A call needs more memory than is available; nothing was computed.
 
     Examples
     --------
@@ -118,7 +118,7 @@ class BudgetExhausted(FermiacError, RuntimeError):
     """A mechanism has returned all the answers that its budget allows.
 
     If the budget ends within a query of several columns, the attribute `partial_result` is the
-    `Answer` for the columns before; otherwise it is None.
+    `Answer` for the columns that were answered; otherwise it is None.
 
     Examples
     --------
@@ -137,8 +137,8 @@ class BudgetExhausted(FermiacError, RuntimeError):
 class TargetError(FermiacError, RuntimeError, ValueError):
     """A target (density, integrand, law) returned unusable values.
 
-    Examples are a wrong shape or type, a NaN, an infinity where it is not allowed, and a native
-    target that failed.
+    Examples are a wrong shape or type, a NaN, an infinity that is not allowed, and a native target
+    that failed.
 
     Examples
     --------
@@ -236,8 +236,8 @@ class InternalError(FermiacError, RuntimeError):
 class FermiacWarning(UserWarning):
     """Base class of all warnings that fermiac gives.
 
-    The attribute `result` is the result that a warning is about, or None. With warnings turned
-    into errors the work of a run is therefore not lost.
+    The attribute `result` is the result that a warning is about, or None. The work of a run is
+    therefore not lost if warnings are turned into errors.
 
     Examples
     --------
@@ -320,7 +320,7 @@ class HeavyTailWarning(WeightWarning):
 
 
 class ClusterWarning(FermiacWarning):
-    """Scores of one model are correlated, so that counts are worth less than they seem.
+    """Scores of one model are correlated, so counts contain less information than independent ones.
 
     Examples
     --------

@@ -2,16 +2,16 @@
 
 The names are those of SciPy; SciPy has no ``log_`` forms of the incomplete functions. Arguments
 broadcast. Numbers return a number and arrays an array, always in double precision: float32 is
-converted first. Anything but numbers, masked values and shapes that do not broadcast raise an
-`ArgumentError`. Outside its domain a function returns NaN, as in SciPy: for probabilities outside
-[0, 1], for arguments of incomplete functions below their range, and for parameters that are not
-positive and finite.
+converted first. Values that are not numbers, masked values and shapes that do not broadcast raise
+an `ArgumentError`. Outside its domain a function returns NaN, as in SciPy: for probabilities
+outside [0, 1], for arguments of incomplete functions below their range, and for parameters that are
+not positive and finite.
 
 Relative errors: 1.5 units in the last place for `exp`, `log`, `erf`, `erfc`, `ndtr` and `ndtri`;
 about 1e-15 for `digamma` and the logarithms of gamma and beta functions (absolute errors near
 zeros of a logarithm and below zero); about 1e-14 for the smaller tail of the incomplete functions,
-plus a few roundings times the condition number x f(x) / tail, f the density. The larger tail is
-accurate to the last place, so that both sum to 1. The incomplete beta function follows
+plus a few roundings times the condition number x f(x) / tail, where f is the density. The larger
+tail is accurate to the last place, so the two tails sum to 1. The incomplete beta function follows
 Algorithm 708 [1]_.
 
 References

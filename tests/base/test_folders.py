@@ -40,7 +40,7 @@ def test_changed_bytes(folder: tuple[Path, dict[str, Any]], at: int, seen: tuple
 
 def test_lengths_and_missing_files(folder: tuple[Path, dict[str, Any]]) -> None:
     path, known = folder
-    with pytest.raises(CheckpointError, match=r"its index does not know other\.npy"):
+    with pytest.raises(CheckpointError, match=r"its index has no entry other\.npy"):
         folders.check(path, known, ["other"], "none")
     with pytest.raises(CheckpointError, match="it is damaged: files: short"):
         folders.check(path, {**known, "short": 3}, ["long"], "none")

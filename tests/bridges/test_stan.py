@@ -209,7 +209,7 @@ def test_a_model_of_the_package_is_taken_as_it_is(
     np.testing.assert_array_equal(s.draws, same.draws)
     with pytest.raises(ArgumentError, match="has its own"):
         fm.targets.from_stan(StanModel(), DATA)
-    with pytest.raises(ArgumentError, match="prior and its likelihood apart"):
+    with pytest.raises(ArgumentError, match="does not separate its prior and its likelihood"):
         fm.nested.sample(StanModel())
     z = fm.importance.evidence(StanModel(), n=4000, rng=0)
     assert z.sample.names[:2] == ("mu", "tau")
@@ -228,7 +228,7 @@ def test_workers_load_the_library_themselves(target: Any) -> None:
 def test_log_likelihoods_by_other_names(libraries: dict[bool, Path]) -> None:
     plain = fm.targets.from_stan(libraries[True], DATA, log_likelihood=())
     assert "log_lik" in plain.shapes
-    with pytest.raises(ArgumentError, match="does not tell"):
+    with pytest.raises(ArgumentError, match="has no log-likelihood by observation"):
         plain.log_likelihood(X)
     named = fm.targets.from_stan(
         libraries[True], DATA, coords={"school": list("ABCDEFGH")}, dims={"theta": ["school"]}

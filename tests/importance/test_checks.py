@@ -159,7 +159,7 @@ def test_a_target_that_is_zero_everywhere_is_announced(scheme: str) -> None:
 
 
 def test_a_budget_that_does_not_reach_the_target_is_announced() -> None:
-    with pytest.warns(fm.errors.ConvergenceWarning, match="on its way to the target"):
+    with pytest.warns(fm.errors.ConvergenceWarning, match="before it reached the target"):
         z = run_evidence(narrow(), n=1000, rng=0)
     assert not z.converged
     assert z.stages[-2]["power"] < 1

@@ -328,7 +328,7 @@ def test_other_bad_compositions() -> None:
         mcmc.Gibbs([mcmc.RWM()])  # type: ignore[list-item]
     with pytest.raises(ArgumentError, match=r"the class RWM was given"):
         mcmc.Gibbs([("x", mcmc.RWM)])  # type: ignore[list-item]
-    with pytest.raises(ArgumentError, match="asks for it"):
+    with pytest.raises(ArgumentError, match="needs it"):
         mcmc.sample(None, 2, kernel=mcmc.RWM())
     with pytest.raises(ArgumentError, match="dim"):
         mcmc.sample(None, kernel=exact(0))

@@ -116,7 +116,7 @@ def test_warnings_are_about_all_chains() -> None:
     ("given", "message"),
     [
         ({"part": (0, 2), "pool": True}, "give pool=False; part= needs chains"),
-        ({"store": "x", "max_time": 3.0}, "max_time: given, which speaks of all chains"),
+        ({"store": "x", "max_time": 3.0}, "max_time: given, which applies to all chains"),
         ({"part": (0, 2), "kernel": "stretch"}, "moves all chains together"),
         ({"part": (0, 7)}, "this part is empty"),
         ({"part": (2, 2)}, "part"),

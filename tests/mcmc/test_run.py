@@ -225,7 +225,7 @@ def test_ctrl_c_in_the_warmup_gives_the_points(keep_warmup: bool, tmp_path: Path
     partial = caught.value.partial_result  # type: ignore[attr-defined]
     assert partial.status == "interrupted"
     assert partial.draws.shape == (4, 1, 2)
-    assert "no sample of the target" in partial.warnings[0]
+    assert "not a sample of the target" in partial.warnings[0]
     assert len(partial.adaptation["step_sizes"]) == 4
     np.testing.assert_array_equal(
         partial.log_densities, -0.5 * np.sum(partial.draws**2, axis=2), strict=True

@@ -88,7 +88,7 @@ def test_nan_as_impossible(sampler: str) -> None:
         n_nan += int(wrong.sum())
         return np.where(wrong, np.nan, formula(x))
 
-    with pytest.warns(FermiacWarning, match=r"NaN at \d+ points, which were taken for") as caught:
+    with pytest.warns(FermiacWarning, match=r"NaN at \d+ points, which counted as") as caught:
         r = run(values, on_nan="-inf", sampler=sampler)
     assert f"NaN at {n_nan} points" in str(caught[0].message)
     expected = run(lambda x: np.where(x[:, 0] < 0, -np.inf, formula(x)), sampler=sampler)

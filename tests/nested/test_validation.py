@@ -36,7 +36,7 @@ def test_chains_that_are_too_short_are_found_out() -> None:
     for seed in range(6):
         r = run(target=TEN, prior=BOX, sampler=Slice(n_slices=1), rng=seed)
         np.testing.assert_array_equal(r.validation["n_slices"], [1, 2, 4, 8, 16])
-        told += any("still changes where chains are made longer" in text for text in r.warnings)
+        told += any("still changes when chains are made longer" in text for text in r.warnings)
         # The last is the best, and is what comes back.
         assert r.log_evidence == r.validation["log_evidence"][-1]
         assert r.n_evals == r.validation["n_evals"][-1]

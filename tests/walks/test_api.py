@@ -15,7 +15,7 @@ from fermiac.walks import memory
 
 # These walks are about the estimators and the machinery, on histories as young as they are.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:the histories of the walkers were young"),
+    pytest.mark.filterwarnings("ignore:the histories of the walkers had not settled"),
     pytest.mark.filterwarnings("ignore:the history is still noisy"),
 ]
 

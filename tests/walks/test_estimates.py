@@ -16,7 +16,7 @@ from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, Ta
 
 # These walks are about the estimators and the machinery, on histories as young as they are.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:the histories of the walkers were young"),
+    pytest.mark.filterwarnings("ignore:the histories of the walkers had not settled"),
     pytest.mark.filterwarnings("ignore:the history is still noisy"),
 ]
 
@@ -240,14 +240,14 @@ def test_what_repellence_forbids() -> None:
     for method in ("batch", "overlapping"):
         with pytest.raises(ArgumentError, match="walk with history"):
             w.stderr(BELOW, method)
-    with pytest.raises(ArgumentError, match="meets itself too seldom"):
+    with pytest.raises(ArgumentError, match="has too few collisions"):
         w.estimate_size()
     still = walk(BARBELL, "hdt", "mhda", 0.0, record="path")
     assert still.stderr(BELOW, "batch") > 0
     path = fm.walks.as_graph([[i, i + 1] for i in range(99)])
     starts = [10, 30, 50, 70]
     lost = walk(path, "none", "mhrw", n_steps=1, n_walkers=4, init=starts, record="path")
-    with pytest.warns(ConvergenceWarning, match="no two steps met"):
+    with pytest.warns(ConvergenceWarning, match="there was no collision"):
         assert np.isinf(lost.estimate_size().mean).all()
 
 

@@ -13,7 +13,7 @@ from fermiac.errors import ArgumentError
 
 # These walks are about the estimators and the machinery, on histories as young as they are.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:the histories of the walkers were young"),
+    pytest.mark.filterwarnings("ignore:the histories of the walkers had not settled"),
     pytest.mark.filterwarnings("ignore:the history is still noisy"),
 ]
 

@@ -90,12 +90,12 @@ def test_sojourns() -> None:
 def test_young_histories_warn(kernel: str, each: float) -> None:
     for seed in range(3):
         w = fm.walks.walk(POWER, kernel, n_steps=int(1000 * each), n_walkers=16, rng=seed)
-        with pytest.warns(ConvergenceWarning, match="were young"):
+        with pytest.warns(ConvergenceWarning, match="had not settled"):
             w.expect(POWER.degrees)
 
 
 def test_a_burn_in_that_is_too_short_warns() -> None:
-    with pytest.warns(ConvergenceWarning, match="were young"):
+    with pytest.warns(ConvergenceWarning, match="had not settled"):
         walk(KARATE, "srrw", n_steps=20_000, burn_in=100).expect(np.arange(34) < 17)
 
 

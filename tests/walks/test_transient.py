@@ -61,7 +61,7 @@ def test_few_walkers_do_not_warn_by_chance() -> None:
     assert found <= 2
 
 
-@pytest.mark.filterwarnings("ignore:the histories of the walkers were young")
+@pytest.mark.filterwarnings("ignore:the histories of the walkers had not settled")
 @pytest.mark.parametrize(("kernel", "base"), [("tsaw", "mhrw"), ("rotor", "srw")])
 def test_the_start_of_walks_with_errors_of_order_one_over_n(kernel: str, base: str) -> None:
     law = DEGREE if base == "srw" else np.ones(40)

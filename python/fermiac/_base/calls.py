@@ -1,4 +1,4 @@
-"""Public calls: what is said of arguments that a function does not know, and whose line it is."""
+"""Public functions and classes: helpful errors for wrong calls, and stack levels of warnings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["FOREIGN", "public", "public_class", "users_level"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Arguments, the first of which a function has counts, and the words of other libraries for them.
+#: Names of arguments in other libraries. Of several keys the first that the function has is meant.
 _WORDS = {
     "rng": "seed random_state random_seed rng_key prng_key key generator rstate",
     "n_chains n_walkers": "nwalkers n_walkers num_walkers walkers chains nchains num_chains",
@@ -71,7 +71,7 @@ _WORDS = {
     "args": "fargs logl_args model_args",
     "kwargs": "fun_kwargs kwds logl_kwargs model_kwargs",
 }
-#: For each word of other libraries the arguments that mean the same here.
+#: For each name in other libraries, the arguments with the same meaning here.
 FOREIGN: dict[str, tuple[str, ...]] = {}
 for _ours, _theirs in _WORDS.items():
     for _word in _theirs.split():
@@ -97,11 +97,11 @@ _SETTINGS: dict[str, tuple[str, str]] = {
 
 
 def public(function: Callable[P, R]) -> Callable[P, R]:
-    """Return a public function whose wrong calls say which argument was meant.
+    """Return a public function whose errors about wrong calls name the argument that was meant.
 
     A call that does not fit the signature raises a `CallError`, which is a TypeError as that of
-    Python, with the argument that a word of another library stands for. Signature, name and
-    docstring are those of the function.
+    Python; its message names the argument here that a word of another library stands for.
+    Signature, name and docstring stay those of the function.
     """
 
     @wraps(function)
@@ -118,12 +118,12 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def public_class(kind: type[Any]) -> None:
-    """Let wrong arguments of a class be explained as those of a public function."""
+    """Give a class the same errors about wrong arguments as a public function."""
     kind.__init__ = public(kind.__init__)
 
 
 def users_level() -> int:
-    """Return the ``stacklevel`` at which a warning of the caller is one of the user's line."""
+    """Return the ``stacklevel`` that makes a warning of the caller point to the user's line."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and _is_own(frame.f_globals):
         level, frame = level + 1, frame.f_back
@@ -163,7 +163,7 @@ def _explained(
 
 
 def _told(word: str, parameters: list[str]) -> str:
-    """Return what is said of a keyword that a function does not know."""
+    """Return the message about a keyword that a function does not have."""
     lower = word.lower()
     if lower in _SETTINGS and _SETTINGS[lower][0] in parameters:
         return _SETTINGS[lower][1].format(word)

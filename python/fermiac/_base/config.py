@@ -110,7 +110,7 @@ def resolve_threads(n_threads: int | None) -> int:
 
 
 def threads_for(n_rows: int) -> int:
-    """Return the number of threads for `n_rows` rows: one where they make a single chunk."""
+    """Return the number of threads for `n_rows` rows: one if they make a single chunk."""
     return 1 if n_rows <= _core.CHUNK else get_num_threads()
 
 
@@ -134,7 +134,7 @@ def isa_level() -> str:
 
 
 def check_isa() -> None:
-    """Raise an error if ``FERMIAC_ISA`` is no level, or one that is not available here."""
+    """Raise an error if ``FERMIAC_ISA`` is not a level, or not one of this machine."""
     wanted = os.environ.get("FERMIAC_ISA", "")
     if not wanted or wanted == _core.isa_level:
         return

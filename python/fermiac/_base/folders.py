@@ -1,8 +1,9 @@
 """Folders of NumPy files: sizes and digests in an index, and arrays that are mapped into memory.
 
-A digest finds accidents, as that of a single file does; whoever can write the folder can make it
-right again. A file that becomes shorter while it is mapped ends the process by a signal (SIGBUS)
-when the missing part is read: nobody but its run may write to a folder that is open.
+A digest detects accidental damage, like the digest of a single file. It is no protection against
+someone who can write to the folder. A file that becomes shorter while it is mapped ends the process
+by a signal (SIGBUS) when the missing part is read: only its own run may write to a folder that is
+open.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def facts(folder: Path, names: Iterable[str]) -> dict[str, Any]:
 
 
 def check(folder: Path, known: Any, names: Iterable[str], verify: str) -> None:
-    """Compare arrays with what an index says of them.
+    """Compare arrays with their entries in an index.
 
     Raises
     ------
@@ -56,7 +57,7 @@ def check(folder: Path, known: Any, names: Iterable[str], verify: str) -> None:
         fit.require({"files": known}, {"files": _FACTS})
         for name in names:
             if name not in known:
-                raise fit.Misfit(f"its index does not know {name}.npy")
+                raise fit.Misfit(f"its index has no entry {name}.npy")
             _compare(folder / f"{name}.npy", known[name], verify)
 
 

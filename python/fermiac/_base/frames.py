@@ -16,9 +16,9 @@ _LIBRARIES = ("pandas", "polars")
 
 
 def column_names(given: Any) -> tuple[str, ...] | None:
-    """Return the names of the columns of a DataFrame; None for other objects, or other names.
+    """Return the names of the columns of a DataFrame; None for other objects or names.
 
-    Pandas and polars have the same attribute, so that neither is imported.
+    The attribute is the same in pandas and polars, so neither is imported.
     """
     if isinstance(given, np.ndarray | list | tuple) or getattr(given, "ndim", 2) != 2:
         return None
@@ -32,7 +32,7 @@ def column_names(given: Any) -> tuple[str, ...] | None:
 
 
 def dataframe(columns: dict[str, Any], library: str | None) -> Any:
-    """Return columns as a DataFrame of a library; by default of the one that is imported or there.
+    """Return columns as a DataFrame of the named library, by default one that is available.
 
     Pandas comes first.
     """

@@ -1,9 +1,9 @@
 """Layouts of saved objects: the types, shapes and bounds that the fields of a file must have.
 
 A class names the check of each of its fields in ``_layout``. The checks of one object share the
-sizes of its arrays: a size is bound where its name is met first and must be the same afterwards.
-Whoever can write a file can make its digest right, so that indices are only used once they are
-known to lie within their arrays.
+sizes of its arrays: a size is fixed at the first use of its name and must be the same afterwards.
+A digest does not prove who wrote a file. Indices are therefore used only after a check that they
+lie within their arrays.
 """
 
 from __future__ import annotations
@@ -49,19 +49,20 @@ Layout: TypeAlias = "Mapping[str, Check]"
 """The checks of the fields of an object."""
 Bound: TypeAlias = "float | str | None"
 
-#: Larger integers are no counts, and too long to be shown.
+#: Larger integers cannot be counts, and are too long to show.
 _MOST = 2**128
-#: An axis beside one of length 0 has no length in the file, but loops would go over it.
+#: The longest axis of an array without elements: it takes no room in the file, but loops run over
+#: it.
 _MOST_BESIDE_NONE = 2**26
 _KINDS = {"b": "flags", "i": "integers", "u": "counts", "f": "real numbers", "c": "complex numbers"}
 
 
 class Misfit(Exception):
-    """What is wrong with a value, for the message of an error."""
+    """The defect of a value, as text for an error message."""
 
 
 def require(content: Mapping[str, Any], layout: Layout, sizes: Sizes | None = None) -> None:
-    """Raise `Misfit` unless all fields of a layout are there and fit; others may be anything."""
+    """Raise `Misfit` unless all fields of a layout are valid; other fields are ignored."""
     known: Sizes = {} if sizes is None else sizes
     for name, check in layout.items():
         if name not in content:
@@ -101,7 +102,7 @@ def scalar(value: Any, sizes: Sizes) -> None:
 
 
 def single(name: str) -> Check:
-    """Accept one number where the size of this name is 1."""
+    """Accept one number if the size of this name is 1."""
 
     def check(value: Any, sizes: Sizes) -> None:
         scalar(value, sizes)
@@ -151,7 +152,7 @@ def text(*choices: str) -> Check:
 
 
 def maybe(check: Check) -> Check:
-    """Accept None, and what another check accepts."""
+    """Accept None, and every value that another check accepts."""
 
     def optional(value: Any, sizes: Sizes) -> None:
         if value is not None:
@@ -161,7 +162,7 @@ def maybe(check: Check) -> Check:
 
 
 def either(*checks: Check) -> Check:
-    """Accept what one of some checks accepts; the message is that of the last."""
+    """Accept a value that at least one check accepts; the message is that of the last check."""
 
     def check(value: Any, sizes: Sizes) -> None:
         for one in checks[:-1]:
@@ -176,7 +177,7 @@ def either(*checks: Check) -> Check:
 
 
 def listed(check: Check, count: str | None = None, least: int = 0) -> Check:
-    """Accept a list or tuple of what another check accepts; its length is the size of a name."""
+    """Accept a list or tuple whose items pass another check; its length is the size of a name."""
 
     def of_all(value: Any, sizes: Sizes) -> None:
         if not isinstance(value, list | tuple):
@@ -196,7 +197,7 @@ texts = listed(text())
 
 
 def mapping(check: Check = anything) -> Check:
-    """Accept a mapping from strings to what another check accepts."""
+    """Accept a mapping from strings to values that pass another check."""
 
     def of_all(value: Any, sizes: Sizes) -> None:
         _is_mapping(value)
@@ -214,11 +215,11 @@ def record(
     Parameters
     ----------
     fields, optional : mapping of str to callable
-        The checks of the fields that it must have, and of those that it may have.
+        The checks of the required fields, and those of the optional fields.
     own : tuple of str
         Sizes that belong to this mapping alone.
     rest : bool
-        Whether it may have others.
+        Whether other fields are allowed.
     """
     more = {} if optional is None else optional
 
@@ -266,15 +267,15 @@ def array(
         Sizes of its axes: numbers, names, names with 1 more like ``"n+1"``. A name that begins
         with ``*`` stands for any number of axes. Without any, all shapes are accepted.
     low, high, below : float or str, optional
-        Limits of its numbers, or names of sizes. NaN is within no limits.
+        Limits of its numbers, or names of sizes. NaN violates every limit.
     finite : bool
         Whether all numbers must be finite.
     rising : bool
-        Whether they must not fall along the last axis.
+        Whether the numbers must be nondecreasing along the last axis.
     least : int
-        The least number of them.
+        The least number of entries.
     bits : int
-        The least number of bits of one.
+        The least number of bits of an entry.
     """
 
     def check(value: Any, sizes: Sizes) -> None:
@@ -372,7 +373,7 @@ def _size(name: str, sizes: Sizes) -> int:
 def _within(
     values: np.ndarray[Any, Any], low: float | None, high: float | None, below: float | None
 ) -> None:
-    """Raise `Misfit` if a number is outside of limits."""
+    """Raise `Misfit` if a number is outside its limits."""
     if low is not None and not (values >= low).all():
         raise Misfit(f"a number below {low}, or NaN")
     if high is not None and not (values <= high).all():

@@ -26,7 +26,7 @@ _TIMED = ("<magic-timeit>", "<timeit-src>")
 class _Bar:
     """A callback (done, total) that draws a bar.
 
-    A bar that nobody asked for is not drawn by code that is being timed.
+    Unless the user asked for a bar, code that is being timed draws none.
     """
 
     def __init__(self, label: str, unit: str, asked: bool = True) -> None:
@@ -97,7 +97,7 @@ def reporter(progress: bool | Report | None, label: str, unit: str) -> Iterator[
 
 
 def _is_watched() -> bool:
-    """Return whether somebody sees what is written: on a terminal, or in a notebook."""
+    """Return whether the output is visible: on a terminal, or in a notebook."""
     # A program without a console has no sys.stderr.
     return sys.stderr is not None and (sys.stderr.isatty() or _is_in_notebook())
 
@@ -110,7 +110,7 @@ def _is_in_notebook() -> bool:
 
 
 def _is_timed() -> bool:
-    """Return whether %timeit or timeit makes the call, whose bars would pile up."""
+    """Return whether %timeit or timeit makes the call; its bars would pile up."""
     frame = sys._getframe()
     while frame is not None:
         if frame.f_code.co_filename in _TIMED:
@@ -136,7 +136,7 @@ def annotate(report: Report | None, note: str) -> None:
 
 
 def finish(report: Report | None, total: int, result: object) -> None:
-    """Report the end of a call; an interrupt at this point carries the whole result."""
+    """Report the end of a call; an interrupt at this moment carries the whole result."""
     if report is not None:
         try:
             report(total, total)

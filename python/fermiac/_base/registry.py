@@ -23,7 +23,7 @@ def register(modules: Mapping[str, str], domains: Iterable[str]) -> None:
 
 
 def function(group: str, name: str) -> Callable[..., Any]:
-    """Return a function of a registered group, and import its module if need be."""
+    """Return a function of a registered group; its module is imported if necessary."""
     found: Callable[..., Any] = getattr(import_module(_MODULES[group]), name)
     return found
 

@@ -1,7 +1,8 @@
 """Files of results and checkpoints: tensors and JSON, without pickle.
 
-The digest of a file finds accidents. It is no signature: whoever can write the file can make it
-right again. So what a file says is checked before it is used, and an error is a `CheckpointError`.
+The digest of a file detects accidental damage. It is not a signature: a program that can write the
+file can also write a matching digest. The contents of a file are therefore checked before use, and
+an error is a `CheckpointError`.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ _RENAMED_FIELDS = {
     "Estimate": {"dof": "df"},
     "EpsilonInterval": {"lower": "epsilon_lower", "upper": "epsilon_upper"},
 }
-#: NumPy types that the file format has; others are saved as bytes, with their name in the text.
+#: NumPy types of the file format; others are saved as bytes, with the name of the type in the text.
 _NATIVE = {"<f8": "F64", "<i8": "I64", "<u8": "U64", "|u1": "U8"}
-#: Types as NumPy writes them; it would parse whatever else a file may hold.
+#: The accepted names of types; NumPy would parse any other text in a file, too.
 _CODE = re.compile(r"\|[biu]1|<[iu][248]|<f(2|4|8|12|16)|<c(8|16)")
 _DTYPES = {name: dtype for dtype, name in _NATIVE.items()}
-#: Levels of lists and mappings in each other; results have fewer than ten.
+#: The deepest nesting of lists and mappings; results have fewer than ten levels.
 _DEEPEST = 100
 
 
@@ -84,7 +85,7 @@ def read(path: PathLike, kind: str) -> tuple[Any, Tensors]:
 
 
 def parsed(text: str, file: PathLike) -> Any:
-    """Return what a text in JSON says."""
+    """Return the value of a text in JSON."""
     try:
         return json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
@@ -97,7 +98,7 @@ def _refuse(name: str) -> None:
 
 @contextmanager
 def decoding(file: PathLike) -> Iterator[None]:
-    """Turn errors of a decoder into a `CheckpointError`, where its checks have missed something."""
+    """Turn errors of a decoder that its checks have missed into a `CheckpointError`."""
     try:
         yield
     except CheckpointError:
@@ -114,7 +115,7 @@ def decoding(file: PathLike) -> Iterator[None]:
 
 
 def fit(content: Any, layout: Layout, file: PathLike, sizes: Sizes | None = None) -> None:
-    """Raise a `CheckpointError` unless what a file holds has all fields of a layout, and fits."""
+    """Raise a `CheckpointError` unless the contents of a file match a layout."""
     with decoding(file):
         if not isinstance(content, Mapping):
             raise Misfit(f"a {type(content).__name__} for a mapping")
@@ -219,14 +220,14 @@ def _text(node: Any) -> str:
 
 def _decode_float(node: dict[str, Any], tensors: Tensors, depth: int) -> float:
     if node["float"] not in ("nan", "inf", "-inf"):
-        raise Misfit("a number that is none")
+        raise Misfit("a value that is not a number")
     return float(node["float"])
 
 
 def _decode_complex(node: dict[str, Any], tensors: Tensors, depth: int) -> complex:
     parts = [_decode(part, tensors, depth) for part in _items(node["complex"], 2)]
     if not all(isinstance(part, float) for part in parts):
-        raise Misfit("a complex number that is none")
+        raise Misfit("a value that is not a complex number")
     return complex(*parts)
 
 
@@ -320,7 +321,7 @@ _DECODERS: dict[str, Callable[[dict[str, Any], Tensors, int], Any]] = {
 
 
 def _known(name: str) -> type | None:
-    """Return the class of this name, now or in old files; an unknown name imports all domains."""
+    """Return the class of a name or a former name; an unknown name imports all domains."""
     if name not in _KINDS:
         registry.load_domains()
     return _KINDS.get(_RENAMED.get(name, name)) or _KINDS.get(name)

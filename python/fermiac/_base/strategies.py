@@ -25,7 +25,7 @@ class Strategies(Generic[T]):
     makers : mapping of str to callable
         For each name the function that makes its object; it is called when the name is given.
     example : str, optional
-        An object as users write it, for messages; none where names alone are given.
+        An object as users write it, for messages; none if only names are accepted.
     """
 
     def __init__(

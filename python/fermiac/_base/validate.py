@@ -60,7 +60,7 @@ Size: TypeAlias = "int | Sequence[int]"
 """The shape of an array."""
 
 
-#: What an array holds that is refused, by the kind of its type.
+#: The refused contents of an array, by the kind of its type.
 _KINDS = {
     "b": "booleans were",
     "c": "complex numbers were",
@@ -71,7 +71,7 @@ _KINDS = {
     "T": "text was",
     "V": "records were",
 }
-#: Elements of arrays of objects that have a float, but are no real numbers.
+#: Elements of object arrays that can be converted to floats, but are not real numbers.
 _NO_NUMBERS = (
     str,
     bytes,
@@ -82,7 +82,7 @@ _NO_NUMBERS = (
     np.timedelta64,
     np.flexible,
 )
-#: Names of one thing at most: an iterable that gives more is taken for endless.
+#: The most names of one object: a longer iterable is assumed to be endless.
 MOST_NAMES = 2**20
 #: The longest container whose repr is written in full before it is cut.
 _LONGEST = 1000
@@ -109,10 +109,10 @@ def suggestion(word: str, known: list[str]) -> str:
 
 
 def listed(given: Any, most: int) -> list[Any] | None:
-    """Return the items of an iterable, or None if it is none or has more than `most`.
+    """Return the items of an iterable; None for other objects, or for more than `most` items.
 
-    Text is no iterable here, nor is what fails when it is asked for its items. An endless iterable
-    is left after `most` + 1 items.
+    Text does not count as an iterable here, nor does an object that raises an error when its items
+    are read. An endless iterable is read only up to `most` + 1 items.
     """
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         return None
@@ -270,7 +270,8 @@ def shape_of(size: Size) -> tuple[int, ...]:
     """Return `size` as the shape of an array."""
     sizes = size if isinstance(size, (tuple, list)) else (size,)
     shape = tuple(whole("size", n, 0, 2**63 - 1) for n in sizes)
-    # NumPy raises a MemoryError for what it cannot hold, but a ValueError for what it cannot count.
+    # NumPy raises a MemoryError for arrays that are too large, but a ValueError beyond its largest
+    # size.
     if math.prod(n for n in shape if n) > sys.maxsize // 8:
         raise MemoryLimitError(
             f"size: {size!r:.80} was given, more numbers than there are addresses; ask for fewer"
@@ -298,15 +299,15 @@ def numbers(name: str, given: ArrayLike) -> Array:
 def real_numbers(name: str, given: ArrayLike, *, copy: bool | None = True) -> Array:
     """Return the argument as an aligned, C-contiguous float64 array, which may hold NaN.
 
-    With ``copy=None`` an array that is one already is returned itself.
+    With ``copy=None`` a suitable array is returned itself.
     """
     array = np.require(_real_array(name, given, "biufO"), requirements=["C"])
-    # What was given may be a view of other memory, as an object with __array__ gives.
+    # The argument may share memory, for example if an object with __array__ returned a view.
     return array.copy() if copy and (array is given or array.base is not None) else array
 
 
 def taken(name: str, given: Any) -> NDArray[Any]:
-    """Return the argument as an aligned array of any type, but none that NumPy has to guess."""
+    """Return the argument as an aligned array of any type except those that NumPy has to guess."""
     value = plain(name, given)
     try:
         array: NDArray[Any] = np.asanyarray(value)
@@ -320,7 +321,7 @@ def taken(name: str, given: Any) -> NDArray[Any]:
 
 def _real_array(name: str, given: Any, kinds: str) -> Array:
     """Return the argument as an aligned float64 array, if its type is of one of the kinds."""
-    # What needs no check, since small calls would spend more time on the checks than in the core.
+    # Common types skip the checks, which would take longer than the core in small calls.
     if type(given) is float or (type(given) is int and -(2**53) <= given <= 2**53):
         return np.asarray(given, np.float64)
     if type(given) is np.ndarray and given.dtype == np.float64 and given.flags.aligned:
@@ -356,8 +357,8 @@ def require(name: str, array: Array, good: NDArray[np.bool_], needed: str) -> No
 def all_finite(array: NDArray[Any]) -> bool:
     """Whether all numbers of an array are finite.
 
-    A sum is finite only if all its terms are. It reads ten gigabytes a second, several times what
-    a mask takes, and in most cases it settles the question.
+    A sum is finite only if all its terms are. A sum reads ten gigabytes per second, several times
+    the speed of a mask, and in most cases it answers the question.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
@@ -417,7 +418,7 @@ def columns(call: str, **arrays: Array) -> tuple[list[Array], tuple[int, ...], i
 
 
 def unwrapped(array: NDArray[Any]) -> Any:
-    """Return a number for an array without axes, and any other array as it is."""
+    """Return an array without axes as a number, and any other array unchanged."""
     return array.item() if array.ndim == 0 else array
 
 

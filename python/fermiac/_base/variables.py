@@ -1,8 +1,9 @@
-"""Named parameters: the shapes of variables, and their places among the coordinates of a point.
+"""Named parameters: the shapes of variables, and their positions among the coordinates of a point.
 
-A point of a model is a row of numbers, its parameters have names and shapes. The names of the
-coordinates tell both: ``mu`` is a scalar, ``theta[0]`` and ``theta[1]`` are a vector, ``m[0, 0]``,
-``m[0, 1]`` and so on a matrix in C order. So a list of names is all that has to be kept.
+A point of a model is a row of numbers; the parameters have names and shapes. The names of the
+coordinates encode both: ``mu`` is a scalar, ``theta[0]`` and ``theta[1]`` are a vector, ``m[0,
+0]``, ``m[0, 1]`` and so on are a matrix in C order. A list of names is therefore all that has to be
+kept.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Array = NDArray[np.float64]
 #: The types of ``params=``; see `Variables.of_params`.
 Params: TypeAlias = "Mapping[str, int | Sequence[int] | None] | Sequence[str] | Variables"
 
-#: The axes of a variable at most; a batch of it has one more, and NumPy an end.
+#: The most axes of a variable; a batch has one more, and NumPy has a limit.
 _MOST_AXES = 30
 _INDEXED = re.compile(r"(.+?)\[(\d+(?:, ?\d+)*)\]")
 
@@ -47,7 +48,7 @@ class Variables:
 
     @classmethod
     def of_names(cls, names: Iterable[str]) -> Variables:
-        """Return the variables that the names of coordinates tell.
+        """Return the variables that the names of coordinates describe.
 
         Indexed names that are not complete, or not in C order and side by side, stay scalars.
         """
@@ -59,7 +60,7 @@ class Variables:
         while start < len(names):
             base, shape = _block(names, start)
             if shape and (sizes[base] != math.prod(shape) or base in known):
-                base, shape = names[start], ()  # other parts of it stand elsewhere
+                base, shape = names[start], ()  # its other elements are not adjacent
             shapes[base] = shape
             start += math.prod(shape)
         return cls(shapes)
@@ -72,14 +73,15 @@ class Variables:
         ----------
         params : mapping, sequence of str or Variables
             The shape of each variable by its name: None or () for a scalar, a length, or lengths of
-            axes. Of a sequence of names all are scalars.
+            axes. The variables of a sequence of names are scalars.
         argument : str
             The name of the argument, for messages.
 
         Raises
         ------
         ArgumentError
-            If it is something else, empty, a name occurs twice, or there are too many coordinates.
+            If `params` is of another type or empty, a name occurs twice, or there are too many
+            coordinates.
         """
         if isinstance(params, cls):
             return params
@@ -130,7 +132,7 @@ class Variables:
         Raises
         ------
         UnknownNameError
-            If there is no such name; the message has the nearest.
+            If there is no such name; the message suggests the nearest one.
         """
         if name in self.places:
             return x[..., self.places[name]].reshape((*x.shape[:-1], *self.shapes[name]))
@@ -142,7 +144,7 @@ class Variables:
         Raises
         ------
         UnknownNameError
-            If there is no such name; the message has the nearest.
+            If there is no such name; the message suggests the nearest one.
         """
         if name in self.places:
             place = self.places[name]
@@ -163,7 +165,7 @@ class Variables:
         Raises
         ------
         ArgumentError
-            If a name is unknown or a coordinate comes twice, or if there is no name.
+            If a name is unknown, a coordinate occurs twice, or no name is given.
         """
         if names is None:
             return list(range(self.dim))
@@ -183,7 +185,7 @@ class Variables:
         return {name: self.pick(x, name) for name in self.shapes}
 
     def join(self, values: Mapping[str, ArrayLike], what: str = "values") -> Array:
-        """Return points (..., d) of the values of all variables, (..., *shape) each.
+        """Return points (..., d) from the values of all variables, each of shape (..., *shape).
 
         Raises
         ------
@@ -218,7 +220,7 @@ class Variables:
 
 
 def _name(argument: str, name: object) -> str:
-    """Return the name of a variable, which must not look like that of a coordinate."""
+    """Return the name of a variable, which must not look like the name of a coordinate."""
     if not isinstance(name, str) or not name or "[" in name:
         raise ArgumentError(
             f"{argument}: {shown(name)} was given as a name; text without brackets is needed"
@@ -245,7 +247,7 @@ def _names(base: str, shape: Sequence[int]) -> list[str]:
 
 
 def _block(names: list[str], start: int) -> tuple[str, tuple[int, ...]]:
-    """Return the variable that begins at a coordinate; a scalar where no complete array does."""
+    """Return the variable that begins at a coordinate: a complete array, else a scalar."""
     match = _INDEXED.fullmatch(names[start])
     if match is None or set(match[2]) - set("0, "):
         return names[start], ()

@@ -170,8 +170,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     scores = epsilon.add_argument_group(
         "scores",
-        "A lower bound by --method, which is too large with probability --alpha at most. The "
-        "posterior as well, if the threshold does not depend on the scores that are counted.",
+        "Print a lower bound by --method, which is too large with probability at most --alpha, "
+        "and the posterior if the threshold does not depend on the counted scores.",
     )
     scores.add_argument(
         "--scores",
@@ -209,8 +209,8 @@ def _parser() -> argparse.ArgumentParser:
     epsilon.add_argument(
         "--direction",
         choices=("both", "attack", "forward", "reverse"),
-        help="the ratios of rates that count: both, the attack and the attack with its answers "
-        "flipped (default for counts); attack, the attack alone (default for scores, whose "
+        help="the ratios of rates that are included: both, the attack and the attack with flipped "
+        "answers (default for counts); attack, the attack alone (default for scores, whose "
         "direction is known beforehand, so that the bound is proven); forward, true positives over "
         "false positives; reverse, true negatives over false negatives",
     )
@@ -229,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
         "completion",
         allow_abbrev=False,
         help="completion script for a shell",
-        description="Print the completion script for a shell; its first lines say where it goes.",
+        description="Print the completion script for a shell; its first lines say where to put it.",
     )
     completed.add_argument("shell", choices=tuple(SHELLS), help="the shell")
     return parser

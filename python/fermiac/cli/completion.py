@@ -61,7 +61,7 @@ def _options(parser: argparse.ArgumentParser) -> Iterator[Option]:
 
 
 def _first_sentence(text: str) -> str:
-    """Return a help text up to its first semicolon, without characters that shells treat apart."""
+    """Return a help text up to its first semicolon, without special characters of shells."""
     kept = text.partition(";")[0].partition(". ")[0]
     return "".join(c for c in kept if c not in "'\"`$\\[]:")
 
@@ -166,7 +166,7 @@ def fish(parser: argparse.ArgumentParser) -> str:
         for option in command.options:
             value = f"-a '{' '.join(option.choices)}'" if option.choices else ""
             if option.flags and option.n_words:
-                # A word has to follow: a file, or nothing but one of the choices.
+                # A word must follow: a file, or one of the choices only.
                 value = "-r -F" if option.files else f"-x {value}".strip()
             parts = [inside, _fish_flags(option), value, f"-d '{option.help}'"]
             lines.append(" ".join(part for part in parts if part))

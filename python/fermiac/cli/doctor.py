@@ -70,7 +70,7 @@ def doctor(options: argparse.Namespace) -> int:
 
 
 def _report() -> dict[str, Any]:
-    """Return what is known without a computation."""
+    """Return the facts that need no computation."""
     problems: list[str] = []
     try:
         n_threads = get_num_threads()

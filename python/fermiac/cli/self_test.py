@@ -21,7 +21,7 @@ _Z = 5.0
 
 
 class Answer(NamedTuple):
-    """What was computed, beside what is known, and how far apart they may be."""
+    """A computed number, the known answer, and the largest difference allowed."""
 
     what: str
     got: float
@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
     @property
     def is_right(self) -> bool:
-        """Whether the two are near enough."""
+        """Whether the difference is small enough."""
         return abs(self.got - self.known) <= self.allowed
 
     def __str__(self) -> str:

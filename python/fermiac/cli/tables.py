@@ -39,7 +39,7 @@ class Refused(Exception):
 
 
 def number_of(name: str, text: str, needed: str = "a number is") -> float:
-    """Return `text` as a number; `name` is for the message if it is none."""
+    """Return `text` as a number; an error message uses `name`."""
     number = math.nan
     # float() also accepts 1_000 and the digits of all scripts.
     if text.isascii() and "_" not in text:
@@ -173,7 +173,7 @@ def read_scores(path: Path) -> list[float]:
                     bad.append(str(error))
     if bad:
         more = f"\nand {len(bad) - 10} more" if len(bad) > 10 else ""
-        raise Refused("\n".join(bad[:10]) + more + "\nnothing was computed: mend these lines")
+        raise Refused("\n".join(bad[:10]) + more + "\nnothing was computed: fix these lines")
     if not numbers:
         raise Refused(f"{path}: no score in it; one number a line is needed")
     return numbers

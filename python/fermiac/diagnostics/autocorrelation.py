@@ -53,8 +53,8 @@ def autocorr_time(x: ArrayLike, *, window: float = WINDOW, n_threads: int | None
 
     Notes
     -----
-    :math:`\tau = 1 + 2 \sum_{t=1}^{M} \rho(t)`, ρ the mean of the autocorrelations of the walkers,
-    each about its own mean, and M the least lag with :math:`M \ge c \tau(M)`.
+    :math:`\tau = 1 + 2 \sum_{t=1}^{M} \rho(t)`, where ρ is the mean of the autocorrelations of the
+    walkers, each about its own mean, and M is the least lag with :math:`M \ge c \tau(M)`.
 
     References
     ----------

@@ -60,10 +60,10 @@ def rhat(x: ArrayLike, *, method: str = "rank", n_threads: int | None = None) ->
 
     Notes
     -----
-    With m chains (or halves) of n draws, W the mean of their variances and B / n the variance of
-    their means, :math:`\hat R = \sqrt{(n - 1) / n + B / (n W)}`. The normal score of the value
-    of rank r among S is :math:`\Phi^{-1}((r - 3/8) / (S + 1/4))`; equal values share a rank. The
-    middle one of an odd number of draws is in neither half.
+    Let m chains (or halves) have n draws each, W be the mean of their variances and B / n the
+    variance of their means. Then :math:`\hat R = \sqrt{(n - 1) / n + B / (n W)}`. The normal score
+    of the value of rank r among S is :math:`\Phi^{-1}((r - 3/8) / (S + 1/4))`; equal values share a
+    rank. If the number of draws is odd, the middle draw is in neither half.
 
     References
     ----------
@@ -127,10 +127,10 @@ def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9, n_threads: int | 
 
     Notes
     -----
-    It is S over the integrated autocorrelation time. The autocorrelations combine the
+    It is S divided by the integrated autocorrelation time. The autocorrelations combine the
     autocovariances within the chains with the variance between them, and are summed over Geyer's
-    initial monotone sequence. Short lags are computed directly, where that is faster than a
-    Fourier transform.
+    initial monotone sequence. Short lags are computed directly if that is faster than a Fourier
+    transform.
 
     References
     ----------
@@ -231,9 +231,9 @@ def bfmi(energy: ArrayLike, *, n_threads: int | None = None) -> Any:
     Returns
     -------
     ndarray, shape (chains,), or float
-        The mean square of the changes of the energy over its variance, chain by chain. Below 0.3
-        the momenta change the energy too little to reach the tails. NaN if the energy is constant,
-        or for fewer than 4 draws.
+        The mean square of the changes of the energy divided by its variance, for each chain. Below
+        0.3 the momenta change the energy too little to reach the tails. NaN if the energy is
+        constant, or for fewer than 4 draws.
 
     Raises
     ------

@@ -37,8 +37,8 @@ def psis(
         cross-validation these are the negative pointwise log-likelihoods. Each column is a
         separate set of weights.
     r_eff : float or array_like, shape (columns,), default 1
-        The effective sample size of the draws over their number: 1 for independent draws, less for
-        a Markov chain. The tail is longer for a smaller value.
+        The effective sample size of the draws divided by their number: 1 for independent draws,
+        less for a Markov chain. The tail is longer for a smaller value.
     normalize : bool, default True
         Make the weights of each column sum to 1; False keeps the scale of the ratios.
     n_threads : int, optional
@@ -50,10 +50,10 @@ def psis(
         Logarithms of the smoothed weights.
     khat : float or ndarray, shape (columns,)
         The shape: the fitted tail has moments of order below 1 / k-hat. Averages are unreliable
-        above `khat_threshold`, and their mean does not exist above 1. -inf where all weights of
-        the tail are equal. NaN where no Pareto law is fitted: for fewer than 30 values, or where a
-        quarter of the tail lies at its lower end, as when most weights are 0. In these cases
-        nothing is smoothed.
+        above `khat_threshold`, and their mean does not exist above 1. The shape is -inf if all
+        weights of the tail are equal. It is NaN if no Pareto law is fitted: for fewer than 30
+        values, or if a quarter of the tail lies at its lower end, as when most weights are 0. In
+        these cases nothing is smoothed.
 
     Raises
     ------
@@ -64,8 +64,8 @@ def psis(
     Notes
     -----
     The fit is the empirical Bayes estimate of [2]_ with the weak prior for the shape of [1]_ (ten
-    observations at 0.5). A tail is a fifth of the values where n r_eff is at most 225, and five
-    values at least.
+    observations at 0.5). The tail is a fifth of the values if n r_eff is at most 225, and never
+    fewer than five values.
 
     References
     ----------

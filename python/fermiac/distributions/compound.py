@@ -24,7 +24,7 @@ from fermiac.distributions.univariate import UnivariateLaw
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.random import Stream
 
-#: An iterable that gives more laws is taken for endless.
+#: A longer iterable of laws is assumed to be endless.
 _MOST_LAWS = 2**20
 
 
@@ -59,7 +59,7 @@ def moments(laws: tuple[Law, ...], name: str) -> Array:
 
 
 def common_measure(laws: tuple[Law, ...]) -> Measure:
-    """Return what densities of points with a part from each law are with respect to."""
+    """Return the reference measure of the joint density of points with a part from each law."""
     return next((law._measure() for law in laws if law._measure() != "volume"), "volume")
 
 
@@ -69,13 +69,13 @@ class Product(BuiltInLaw):
     Parameters
     ----------
     laws : iterable of laws
-        Of any dimensions; frozen scipy.stats laws are taken too. The coordinates are theirs, one
-        law after the other.
+        Laws of any dimensions, frozen scipy.stats laws included. The coordinates are those of the
+        laws in this order.
 
     Raises
     ------
     ArgumentError
-        If it is empty or something in it is no law.
+        If `laws` is empty or an item is not a law.
 
     Examples
     --------
@@ -115,7 +115,7 @@ class Product(BuiltInLaw):
             return super()._log_density_rows(x)
         blocks = zip(self.laws, self._blocks(x), strict=True)
         values = np.stack([density_rows(law, block) for law, block in blocks])
-        # Outside in one block is outside, however large the density of another.
+        # A point outside the support of one block is outside, even if another density is infinite.
         outside = (values == -np.inf).any(axis=0) & ~np.isnan(values).any(axis=0)
         total: Array = np.where(outside, 0.0, values).sum(axis=0)
         return np.where(outside, -np.inf, total)
@@ -141,7 +141,7 @@ class Product(BuiltInLaw):
         Raises
         ------
         ArgumentError
-            If a law has no such map, the shape is another, or a number is not in [0, 1].
+            If a law has no such map, the shape is wrong, or a number is not in [0, 1].
         """
         rows, shape = points(unit_points("u", u), self.dim)
         blocks = zip(self.laws, self._blocks(rows), strict=True)
@@ -168,9 +168,9 @@ class Mixture(BuiltInLaw):
     Parameters
     ----------
     weights : array_like of shape (k,)
-        Not negative, with a sum above 0 (they are divided by it).
+        Nonnegative numbers with a positive sum, by which they are divided.
     laws : iterable of k laws
-        Frozen scipy.stats laws are taken too.
+        Frozen scipy.stats laws are accepted too.
 
     Raises
     ------
@@ -262,7 +262,7 @@ class Mixture(BuiltInLaw):
         Raises
         ------
         ArgumentError
-            If a component has no distribution function: laws of several coordinates have none.
+            If a component has no distribution function. Laws of several coordinates have none.
         """
         parts = [w * np.asarray(law.cdf(x)) for w, law in self._weighted()]
         return np.asarray(np.sum(parts, axis=0), dtype=np.float64)[()]
@@ -289,7 +289,7 @@ class Mixture(BuiltInLaw):
 
 
 def density_rows(law: Law, x: Array) -> Array:
-    """Return a law's log-densities, its answer checked where the law is not built in."""
+    """Return a law's log-densities, which are checked if the law is not built in."""
     values = np.asarray(law.log_density(x), dtype=np.float64)
     if values.shape != (len(x),):
         raise TargetError(
@@ -300,7 +300,7 @@ def density_rows(law: Law, x: Array) -> Array:
 
 
 def sample_rows(law: Law, n: int, key: int) -> Array:
-    """Return draws of a law, its answer checked where the law is not built in."""
+    """Return draws of a law, which are checked if the law is not built in."""
     draws = np.asarray(law.sample(n, rng=key), dtype=np.float64)
     if draws.shape != (n, law.dim):
         raise TargetError(

@@ -22,7 +22,7 @@ class Dirichlet(BuiltInLaw):
     Parameters
     ----------
     concentration : array_like of shape (k,)
-        The parameters :math:`a_j`: two or more numbers above 0. With ones the law is uniform.
+        The parameters :math:`a_j`: two or more numbers above 0. If all are 1, the law is uniform.
 
     Raises
     ------
@@ -31,9 +31,9 @@ class Dirichlet(BuiltInLaw):
 
     Notes
     -----
-    A point has all k coordinates. The density is one in the first k - 1 of them, and 0 where the
-    sum differs from 1 by more than 1e-6, so that a point may be one in single precision. Markov
-    chains need ``transforms=fermiac.targets.transforms.simplex(k)``.
+    A point has all k coordinates. The density is with respect to the first k - 1 of them. It is 0
+    if the sum differs from 1 by more than 1e-6, a tolerance that admits points in single precision.
+    Markov chains need ``transforms=fermiac.targets.transforms.simplex(k)``.
 
     Examples
     --------
@@ -56,10 +56,10 @@ class Dirichlet(BuiltInLaw):
         self._freeze(values.size, handle, concentration=values)
 
     def from_unit(self, u: ArrayLike) -> Array:
-        """Map points of the unit cube by breaking a stick.
+        """Map points of the unit cube by stick breaking.
 
-        Coordinate j takes a share of what the coordinates before it leave, by the quantile of its
-        beta law, and the last coordinate takes the rest.
+        Coordinate j takes a share of the remainder after the coordinates before it; the share is
+        the quantile of a beta law. The last coordinate takes the rest.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class Dirichlet(BuiltInLaw):
         Raises
         ------
         ArgumentError
-            If the shape is another, or a number is not in [0, 1].
+            If the shape is wrong, or a number is not in [0, 1].
         """
         return _mapped(self, u)
 
@@ -94,11 +94,11 @@ class Dirichlet(BuiltInLaw):
 
 
 class LKJ(BuiltInLaw):
-    r"""The law of correlation matrices of Lewandowski, Kurowicka and Joe, by Cholesky factors.
+    r"""The Lewandowski-Kurowicka-Joe law of correlation matrices, by Cholesky factors.
 
     The density of the correlation matrix R is proportional to :math:`\det(R)^{\eta - 1}` [1]_. A
-    point has the entries below the diagonal of the factor L of :math:`R = L L^T`, row by row: they
-    determine L, whose rows have length 1.
+    point holds the entries below the diagonal of the Cholesky factor L, :math:`R = L L^T`, row by
+    row. They determine L, since its rows have length 1.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class LKJ(BuiltInLaw):
 
     Notes
     -----
-    The density is one in the coordinates of a point. Markov chains need
+    The density is with respect to the coordinates of a point. Markov chains need
     ``transforms=fermiac.targets.transforms.cholesky_corr(size)``.
 
     References
@@ -155,7 +155,7 @@ class LKJ(BuiltInLaw):
         Raises
         ------
         ArgumentError
-            If the shape is another, or a number is not in [0, 1].
+            If the shape is wrong, or a number is not in [0, 1].
         """
         return _mapped(self, u)
 
@@ -169,12 +169,13 @@ class LKJ(BuiltInLaw):
         Returns
         -------
         ndarray of shape (..., size, size)
-            Lower triangular, with rows of length 1; NaN on the diagonal of a point outside.
+            Lower triangular, with rows of length 1. The diagonal is NaN for a point outside the
+            support.
 
         Raises
         ------
         ArgumentError
-            If the last axis has not the law's dimension.
+            If the last axis does not have the law's dimension.
         """
         rows, shape = points(x, self.dim)
         size: int = self._values["size"]
@@ -200,7 +201,7 @@ class LKJ(BuiltInLaw):
         Raises
         ------
         ArgumentError
-            If the last axis has not the law's dimension.
+            If the last axis does not have the law's dimension.
         """
         factor = self.cholesky(x)
         return np.asarray(factor @ np.swapaxes(factor, -1, -2))

@@ -1,4 +1,4 @@
-"""Dependent coordinates of any univariate laws, by a Gaussian copula."""
+"""Dependent coordinates with any univariate laws, by a Gaussian copula."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from fermiac.errors import ArgumentError
 class GaussianCopula(BuiltInLaw):
     r"""Dependent coordinates, each with its own law, by the normal scores of a correlation matrix.
 
-    It is the law of :math:`F_j^{-1}(\Phi(z_j))` for a normal vector z with mean 0 and this
-    correlation matrix; :math:`F_j` is the distribution function of coordinate j [1]_.
+    It is the law of the vector with coordinates :math:`F_j^{-1}(\Phi(z_j))`, where z is normal with
+    mean 0 and this correlation matrix, and :math:`F_j` is the distribution function of coordinate j
+    [1]_.
 
     Parameters
     ----------
     laws : iterable of univariate laws
-        The laws of the coordinates: of this package, or of scipy.stats if they have their
-        counterpart here. A law of d independent coordinates gives d of them.
+        The laws of the coordinates, from this package or from scipy.stats if this package has the
+        same law. A law of d independent coordinates stands for d laws.
     correlation : array_like of shape (d, d)
         The correlations of the normal scores: symmetric, positive definite, 1 on the diagonal. They
-        are not those of the coordinates; their rank correlations are
+        are not the correlations of the coordinates. The rank correlations of the coordinates are
         ``6 / pi * arcsin(correlation / 2)``.
 
     Raises
     ------
     ArgumentError
-        If a law is no univariate one, or the matrix is no correlation matrix.
+        If a law is not univariate, or the matrix is not a correlation matrix.
 
     References
     ----------
@@ -84,7 +85,7 @@ class GaussianCopula(BuiltInLaw):
         return np.array(self._values["correlation"])
 
     def from_unit(self, u: ArrayLike) -> Array:
-        """Map points of the unit cube: by L times normal quantiles, and each law's quantile.
+        """Map points of the unit cube: normal quantiles z, then L z, then each law's quantiles.
 
         L is the Cholesky factor of the correlation matrix.
 

@@ -18,10 +18,10 @@ from fermiac.errors import ArgumentError
 class DiscreteLaw(BuiltInLaw):
     """A law of counts, or independent counts of one kind.
 
-    ``log_density`` is the logarithm of the probability, and -inf where a coordinate is no whole
-    number. ``from_unit`` maps a uniform number to the least count whose distribution function is
-    not below it. Such a law can be a prior of nested sampling and a law of plain Monte Carlo;
-    methods that need a density refuse it.
+    ``log_density`` is the logarithm of the probability, and -inf if a coordinate is not a whole
+    number. ``from_unit`` maps a uniform number u to the least count whose distribution function is
+    at least u. Such a law can be a prior of nested sampling and a law of plain Monte Carlo. Methods
+    that need a density refuse it.
     """
 
     _mean: ClassVar[Callable[..., Array]]
@@ -108,7 +108,7 @@ class DiscreteLaw(BuiltInLaw):
         return self._handle.from_unit(rows).reshape((*shape, self.dim))
 
     def logpmf(self, x: ArrayLike) -> Array:
-        """Return log-probabilities: `log_density` under its name in scipy.stats.
+        """Return log-probabilities: `log_density` under the name that scipy.stats uses.
 
         Parameters
         ----------
@@ -121,7 +121,7 @@ class DiscreteLaw(BuiltInLaw):
         return self.log_density(x)
 
     def pmf(self, x: ArrayLike) -> Array:
-        """Return probabilities, exp(`log_density`), under their name in scipy.stats.
+        """Return probabilities, exp(`log_density`), under the name that scipy.stats uses.
 
         Parameters
         ----------
@@ -196,7 +196,7 @@ class NegativeBinomial(DiscreteLaw):
     Parameters
     ----------
     n : float or array_like of shape (d,)
-        Successes, above 0; it need not be whole.
+        Number of successes, above 0; it may be fractional.
     p : float or array_like of shape (d,)
         Probability of a success, above 0 and up to 1.
 
@@ -225,7 +225,7 @@ class Categorical(DiscreteLaw):
     Parameters
     ----------
     p : array_like of shape (k,)
-        Their probabilities: not negative, with a sum above 0 (they are divided by it).
+        The probabilities: nonnegative numbers with a positive sum, by which they are divided.
 
     Raises
     ------

@@ -25,9 +25,9 @@ Measure: TypeAlias = Literal["volume", "surface", "counting"]
 class Law:
     """A probability law on points of ``dim`` coordinates.
 
-    Subclass it to bring a law of your own: set ``dim``, define ``log_density``, and define one of
-    ``from_unit`` (draws are then made from it) and ``sample``. ``pdf``, ``logpdf`` and ``rvs`` are
-    other names of these, those of scipy.stats.
+    Subclass it to define your own law: set ``dim``, define ``log_density``, and define either
+    ``from_unit`` (from which draws are then made) or ``sample``. ``pdf``, ``logpdf`` and ``rvs``
+    are aliases with the names of scipy.stats.
 
     Attributes
     ----------
@@ -134,8 +134,8 @@ class Law:
         Raises
         ------
         ArgumentError
-            If the law has no distribution function: it has more than one coordinate, or does not
-            define it.
+            If the law has no distribution function, because it has more than one coordinate or does
+            not define one.
         """
         raise ArgumentError(
             f"{type(self).__name__} has no distribution function; univariate laws of "
@@ -175,7 +175,7 @@ class Law:
         Parameters
         ----------
         x : array_like of shape (..., d)
-            As `log_density` takes it.
+            Points, as for `log_density`.
 
         Returns
         -------
@@ -189,7 +189,7 @@ class Law:
         Parameters
         ----------
         x : array_like of shape (..., d)
-            As `log_density` takes it.
+            Points, as for `log_density`.
 
         Returns
         -------
@@ -211,7 +211,7 @@ class Law:
         Returns
         -------
         ndarray of shape (size, d)
-            One row a point, also for one coordinate.
+            One row for each point, also for laws of one coordinate.
         """
         return self.sample(size, rng=random_state)
 
@@ -315,14 +315,14 @@ class BuiltInLaw(Law):
         ndarray of shape (n, K)
             Polynomials of one coordinate and products of those of two, in order of their degree;
             the constant is left out. Each has mean 0 and variance 1 under the law, and any two are
-            uncorrelated, so that they can be the ``controls`` of `fermiac.Sample.expect` for draws
-            from the law.
+            uncorrelated. They can therefore be the ``controls`` of `fermiac.Sample.expect` for
+            draws from the law.
 
         Raises
         ------
         ArgumentError
-            If the law has none, `degree` is outside its domain or makes more than 100,000
-            polynomials, or the last axis of `x` has not the law's dimension.
+            If the law has no such polynomials, `degree` is out of range or makes more than 100,000
+            polynomials, or the last axis of `x` does not have the law's dimension.
 
         Notes
         -----
@@ -413,9 +413,9 @@ def unit_points(name: str, u: object) -> Array:
 
 
 def refuse_points(name: str, measure: Measure, by: str, instead: str) -> None:
-    """Raise an error if densities are not with respect to the volume of all coordinates.
+    """Raise an error if the density is not with respect to Lebesgue measure in all coordinates.
 
-    `by` needs that, and `instead` says what to do.
+    `by` names the method that needs it, and `instead` says what to do.
     """
     if measure == "volume":
         return

@@ -54,7 +54,7 @@ class MultivariateNormal(BuiltInLaw):
         self._freeze(centre.size, handle, mean=centre, cov=matrix)
 
     def from_unit(self, u: ArrayLike) -> Array:
-        """Map points of the unit cube to mean + L z, z the normal quantiles of the coordinates.
+        """Map points of the unit cube to mean + L z, with normal quantiles z of the coordinates.
 
         Parameters
         ----------

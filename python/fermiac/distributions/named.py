@@ -34,37 +34,40 @@ class Joint(Law):
     Parameters
     ----------
     laws : mapping of str to law or callable
-        The law of each parameter, also a frozen one of scipy.stats: of one coordinate for a number,
-        of k coordinates for a vector of length k. Or a function that takes some of the parameters
-        before it by name, arrays of shapes (n, \*shape), and returns the law for each of the n
-        rows: ``lambda mu, tau: Normal.rows(mu[:, None], tau[:, None])`` with parameters that
-        broadcast to (n, k) for a vector, or (n,) for a number; ``Normal(mu, tau)`` of n coordinates
-        for a number too; or a law of one coordinate that is that of all rows.
+        The law of each parameter, or a function that returns it. A law has one coordinate for a
+        number and k coordinates for a vector of length k; frozen laws of scipy.stats are accepted.
+        A function takes some of the earlier parameters by name, as arrays of shapes (n, \*shape),
+        and returns the laws of the n rows. For a vector these are ``lambda mu, tau:
+        Normal.rows(mu[:, None], tau[:, None])``, with parameters that broadcast to (n, k); for a
+        number the parameters broadcast to (n,), and ``Normal(mu, tau)`` of n coordinates will do.
+        The function may also return a law of one coordinate, which then holds for all rows.
     shapes : mapping of str to int or tuple of int, optional
-        Shapes of parameters, where the laws do not tell them. The coordinates of a law of one
-        coordinate, or of laws of rows of shape (n, 1), are then independent copies; those of a law
-        of k coordinates are laid out in C order.
+        Shapes of parameters that the laws do not determine. For a law of one coordinate, or laws of
+        rows of shape (n, 1), the entries are independent copies. The coordinates of a law of k
+        coordinates are laid out in C order.
 
     Attributes
     ----------
     dim : int
         The number of coordinates.
     names : tuple of str
-        Their names: ``mu``, ``theta[0]``, ``theta[1]``, ...
+        The names of the coordinates: ``mu``, ``theta[0]``, ``theta[1]``, ...
 
     Raises
     ------
     ArgumentError
-        If there is no law, a value is neither a law nor a function, a function asks for something
-        that is no parameter before it, or returns no law of the shape.
+        If there is no law, a value is neither a law nor a function, a function has an argument that
+        is not an earlier parameter, or it does not return a law of the right shape.
 
-    Notes ----- Functions are called twice when the law is made, with two and with three rows, to
-    learn the shape. Afterwards they are called once for each batch of points, with the rows alone
-    that the parameters before allow.
+    Notes
+    -----
+    Functions are called twice when the law is made, with two and with three rows, to learn the
+    shape. Afterwards they are called once for each batch of points, with only those rows that are
+    inside the support of the earlier parameters.
 
-    The map from the unit cube applies the laws in order, so `fermiac.nested.sample` takes any
-    joint law whose parts have such maps. A joint law of independent built-in laws runs in Rust,
-    with the bits of their `Product`; one with functions has no gradient.
+    The map from the unit cube applies the laws in order, so `fermiac.nested.sample` accepts any
+    joint law whose parts have such maps. A joint law of independent built-in laws runs in Rust and
+    gives the same bits as their `Product`. A joint law with functions has no gradient.
 
     Examples
     --------
@@ -140,7 +143,8 @@ class Joint(Law):
         Raises
         ------
         ArgumentError
-            If the last axis has not the law's dimension, or a function gives no law of the rows.
+            If the last axis does not have the law's dimension, or a function does not return laws
+            of the rows.
         """
         rows, shape = points(x, self.dim)
         if self._handle is not None:
@@ -250,7 +254,7 @@ class _Part:
 
     @contextmanager
     def named(self) -> Iterator[None]:
-        """Say in errors about parameters of a law which law it is."""
+        """Name the law in errors about its parameters."""
         try:
             yield
         except ArgumentError as error:
@@ -258,14 +262,14 @@ class _Part:
             raise
 
     def support(self) -> list[tuple[float, float]]:
-        """Return the bounds of every coordinate, whatever the other parameters are."""
+        """Return bounds of every coordinate that hold for all values of the other parameters."""
         if self.law is not None:
             return list(self.law._support())
         return [support_of(self.kind)] * math.prod(self.shape)
 
 
 def _is_function(given: Any) -> bool:
-    """Return whether something is a function, and no law, which may be callable too."""
+    """Return whether a value is a function and not a law, since laws may be callable too."""
     frozen = type(given).__module__.startswith("scipy.stats")
     return callable(given) and not isinstance(given, Law | type) and not frozen
 
@@ -305,7 +309,7 @@ def _conditional(
     shape: tuple[int, ...] | None,
     parts: list[_Part],
 ) -> _Part:
-    """Return the part of a function, which is called to learn its shape."""
+    """Return the part that a function defines; the function is called to learn its shape."""
     depends = _asked(name, function, [part.name for part in parts])
     laws = []
     for n in (2, 3):
@@ -317,7 +321,7 @@ def _conditional(
         told = laws[-1].shape[1:]
         if shape is None:
             shape = told
-        laws[-1]._parameters((n, *shape))  # refuses what does not broadcast
+        laws[-1]._parameters((n, *shape))  # refuses shapes that do not broadcast
     return _Part(name, shape or (), None, function, depends, laws[0]._kind)
 
 

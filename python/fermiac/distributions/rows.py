@@ -70,7 +70,7 @@ class RowLaws:
             return np.asarray(known(u, **parameters), dtype=np.float64)
 
     def _parameters(self, shape: tuple[int, ...]) -> dict[str, Array]:
-        """Return the parameters, each of which broadcasts to the shape, checked."""
+        """Return the checked parameters, each of which broadcasts to the shape."""
         arrays = {}
         for name, array in self._arrays.items():
             if array.ndim and array.ndim < len(shape):  # one for each row
@@ -91,7 +91,7 @@ class RowLaws:
             values = [float(np.broadcast_to(a, shape).ravel()[row]) for a in arrays.values()]
             _core.Law.independent(
                 [(self._kind, values, None)]
-            )  # raises the error of these parameters
+            )  # raises the error for invalid parameters
         return arrays
 
     def _one_by_one(self, x: Array, evaluate: Callable[[_core.Law, Array], Array]) -> Array:
@@ -110,12 +110,12 @@ class RowLaws:
 
 
 def support_of(kind: str) -> tuple[float, float]:
-    """Return the bounds that a law has whatever its parameters; infinite where there are none."""
+    """Return bounds of the support for all parameters of a law; infinite if there are none."""
     return _SUPPORTS.get(kind, (-np.inf, np.inf))
 
 
 def _is_valid(kind: str, arrays: dict[str, Array]) -> NDArray[np.bool_]:
-    """Return where the parameters are those of a law; for unknown kinds the core tells later."""
+    """Return where the parameters are valid; the core checks those of unknown kinds later."""
     if kind not in _LOG_DENSITIES:
         return np.array(True)
     good = np.array(True)
@@ -143,7 +143,7 @@ _SUPPORTS = {
 
 
 def _power(exponent: Array, log: Array) -> Array:
-    """Return exponent * log, 0 where the exponent is 0 though the logarithm is infinite."""
+    """Return exponent * log, with 0 for an exponent of 0 even if the logarithm is infinite."""
     return np.where(exponent == 0.0, 0.0, exponent * log)
 
 

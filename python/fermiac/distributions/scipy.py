@@ -1,4 +1,4 @@
-"""Objects as laws: `as_law`, and the distributions of scipy.stats, frozen ones and objects."""
+"""Conversion of objects to laws: `as_law`, and the distributions of scipy.stats."""
 
 from __future__ import annotations
 
@@ -142,11 +142,11 @@ def as_law(obj: object, name: str = "law") -> Law:
     Parameters
     ----------
     obj : Law or scipy.stats distribution
-        A frozen distribution (``scipy.stats.norm(0, 1)``) or a distribution object
-        (``scipy.stats.Normal()``, what ``scipy.stats.make_distribution`` makes, and what
-        arithmetic makes of them). One that is built in here becomes the built-in law; any other
-        univariate continuous distribution is wrapped (its ``logpdf`` and ``ppf`` or ``icdf`` are
-        called).
+        A frozen distribution (``scipy.stats.norm(0, 1)``) or a distribution object:
+        ``scipy.stats.Normal()``, a result of ``scipy.stats.make_distribution``, or arithmetic with
+        such objects. A distribution that fermiac has too becomes the built-in law. Any other
+        univariate continuous distribution is wrapped, and its ``logpdf`` and its ``ppf`` or
+        ``icdf`` are called.
     name : str, default "law"
         The argument's name, for the error message.
 
@@ -157,7 +157,7 @@ def as_law(obj: object, name: str = "law") -> Law:
     Raises
     ------
     ArgumentError
-        If it is none of these, for instance a discrete distribution, or a list (use `Product`).
+        If `obj` is none of these, for instance a discrete distribution or a list (use `Product`).
 
     Examples
     --------

@@ -29,8 +29,8 @@ class Truncated(UnivariateLaw):
     Parameters
     ----------
     law : univariate law
-        Of this package, or one of scipy.stats that has its counterpart here. A law of d independent
-        coordinates is truncated coordinate by coordinate.
+        A law of this package, or one of scipy.stats that this package has too. A law of d
+        independent coordinates is truncated coordinate by coordinate.
     low : float or array_like of shape (d,), default -inf
     high : float or array_like of shape (d,), default inf
         Above ``low``. A law of one coordinate with d bounds gives d independent coordinates.
@@ -38,13 +38,13 @@ class Truncated(UnivariateLaw):
     Raises
     ------
     ArgumentError
-        If the law is no univariate one, an interval is empty, or it holds no probability.
+        If the law is not univariate, an interval is empty, or it has probability 0.
 
     Notes
     -----
-    Masses are computed from the tail on the interval's side of the median, by its logarithm, and
-    those of narrow intervals by quadrature of the density. So an interval may lie as far out as
-    the logarithm of its mass is a number.
+    The probability of an interval is computed on the logarithmic scale, from the tail on its side
+    of the median; that of a narrow interval by quadrature of the density. An interval may therefore
+    lie so far in a tail that its probability underflows, as long as the logarithm is finite.
 
     Examples
     --------
@@ -93,7 +93,7 @@ class Truncated(UnivariateLaw):
 
     @property
     def mean(self) -> float | Array:
-        """The mean, by quadrature; infinite where a tail makes it so, NaN where both do."""
+        """The mean, by quadrature; infinite if one tail makes it infinite, NaN if both tails do."""
         return self._moments(lambda law: _moments(law)[0])
 
     @property
@@ -107,7 +107,7 @@ class Truncated(UnivariateLaw):
 
 
 def _cut(whole: Marginal, low: float, high: float) -> Marginal:
-    """Return a marginal that is restricted to an interval, and to the one that it had."""
+    """Return a marginal restricted to an interval in addition to the interval that it had."""
     name, parameters, known = whole
     if known is not None:
         low, high = max(low, known[0]), min(high, known[1])
@@ -125,7 +125,7 @@ def _moments(law: _core.Law) -> tuple[float, float]:
         return (infinite[0] if len(infinite) == 1 else np.nan), np.nan
     edges = law.from_unit(np.array(_EDGES)[:, None])[:, 0]
     scale = edges[-3] - edges[2]
-    if scale == 0.0:  # an interval of few doubles
+    if scale == 0.0:  # an interval with only a few doubles
         return float(edges[4]), 0.0
 
     def moment(centre: float, power: int) -> float:
@@ -141,7 +141,7 @@ def _moments(law: _core.Law) -> tuple[float, float]:
         return float(sum(parts) * scale**power)
 
     with warnings.catch_warnings():
-        # Of rounding, which limits the accuracy before the tolerance does.
+        # Ignore warnings about rounding, which limits the accuracy before the tolerance does.
         warnings.simplefilter("ignore")
         middle = float(edges[4])
         mean = middle + moment(middle, 1)
@@ -157,5 +157,6 @@ def _tail_power(law: _core.Law, end: float) -> float:
     near, beyond = law.log_density(far)
     if beyond == -np.inf:
         return np.inf
-    # The density falls with one power more; rounding must not decide at whole powers.
+    # The density has one power more than the tail. The margin keeps rounding from deciding at
+    # integers.
     return float((near - beyond) / (10.0 * np.log(10.0))) - 1.0 - 1e-9

@@ -57,14 +57,14 @@ class UnivariateLaw(BuiltInLaw):
 
         Parameters
         ----------
-        *args, **kwargs : array_like
-            The parameters of the law, by position or by name, as the class takes them: arrays that
+        *args, **kwargs : array_like The parameters of the class, by position or by name: arrays
+        that
             broadcast to (n, ...), one law for each of n rows and for each coordinate of a row.
 
         Returns
         -------
         RowLaws
-            What the functions of a `Joint` return.
+            The laws, for the return value of a function of a `Joint`.
 
         Raises
         ------
@@ -355,7 +355,7 @@ class Gamma(UnivariateLaw):
     shape : float or array_like of shape (d,)
         Above 0.
     scale : float or array_like of shape (d,), default 1
-        Above 0 (one over the rate).
+        Above 0 (the inverse of the rate).
 
     Raises
     ------
@@ -409,7 +409,7 @@ class Exponential(UnivariateLaw):
     Parameters
     ----------
     scale : float or array_like of shape (d,), default 1
-        The mean, above 0 (one over the rate).
+        The mean, above 0 (the inverse of the rate).
 
     Raises
     ------

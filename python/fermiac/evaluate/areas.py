@@ -31,7 +31,7 @@ class AreaEstimate(Result):
     Attributes
     ----------
     auc : float or ndarray, shape (k,)
-        The areas: the share of pairs in which the positive has the larger score, ties by half.
+        The areas: the share of pairs in which the positive has the larger score; a tie counts half.
     stderr : float or ndarray, shape (k,)
         Their standard errors.
     cov : ndarray, shape (k, k)
@@ -95,11 +95,11 @@ class AreaDifference(Result):
     Attributes
     ----------
     difference : float
-        The area of the first model less that of the second.
+        The area of the first model minus that of the second.
     stderr : float
         Its standard error.
     statistic, pvalue : float
-        The difference over its error, and the two-sided p-value by the normal law.
+        The difference divided by its standard error, and the two-sided normal p-value.
     lower, upper : float
         The ends of its interval.
     prob : float
@@ -214,13 +214,14 @@ def auc(y: ArrayLike, s: ArrayLike, *, prob: float = 0.95) -> AreaEstimate:
     Warns
     -----
     FermiacWarning
-        If an area is 0 or 1: its standard error is 0, and the interval is from the probability
+        If an area is 0 or 1. Its standard error is 0, and the interval comes from the probability
         that the classes do not overlap.
 
     Notes
     -----
-    The interval is symmetric on the logit of the area with half a win added. For few examples that
-    of ``fermiac.resample.bootstrap((positive, negative), "auc")`` holds better.
+    The interval is symmetric on the logit scale, with half a win added to the area. For few
+    examples the interval of ``fermiac.resample.bootstrap((positive, negative), "auc")`` has better
+    coverage.
 
     References
     ----------
@@ -311,11 +312,11 @@ def auc_difference(
     Warns
     -----
     FermiacWarning
-        If the standard error is 0, as for models that order the examples alike.
+        If the standard error is 0, as for two models that rank the examples identically.
 
     Notes
     -----
-    It is a test of two fitted models on examples that neither was fitted to.
+    The test compares two fitted models on examples that were used to fit neither of them.
 
     References
     ----------
@@ -344,7 +345,7 @@ def auc_difference(
     areas, cov = _delong(flags, np.hstack(columns))
     difference = float(areas[0] - areas[1])
     variance = float(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
-    # What rounding leaves of a variance that is zero.
+    # A variance this small is rounding error of zero.
     error = math.sqrt(variance) if variance > 1e-15 * float(np.trace(cov)) else 0.0
     found: list[Finding] = []
     if error == 0:

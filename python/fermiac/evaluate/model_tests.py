@@ -36,9 +36,9 @@ class ModelTest(Result):
     statistic : float
         Its statistic.
     pvalue : float
-        Its two-sided p-value.
+        Its p-value, two-sided.
     df : float
-        The degrees of freedom of its law; infinite where it has none.
+        The degrees of freedom of its reference law; infinite if it has none.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def mcnemar(table: ArrayLike, *, method: McNemarMethod = "mid-p") -> ModelTest:
     Raises
     ------
     ArgumentError
-        If the table is none of counts.
+        If the table does not hold counts.
 
     References
     ----------
@@ -167,7 +167,7 @@ def cochran_q(right: ArrayLike) -> ModelTest:
     Raises
     ------
     ArgumentError
-        If there are not two models and one example, or other numbers than 0 and 1.
+        If there are fewer than two models or no example, or a number other than 0 and 1.
 
     References
     ----------
@@ -193,7 +193,7 @@ def cochran_q(right: ArrayLike) -> ModelTest:
     k = x.shape[1]
     models, examples = x.sum(0), x.sum(1)
     spread = float((examples * (k - examples)).sum())
-    # Without examples that tell the models apart there is nothing to test.
+    # Without examples on which the models differ the statistic is 0.
     q = (k - 1) * k * float(((models - models.mean()) ** 2).sum()) / spread if spread else 0.0
     return ModelTest(
         name="Cochran's Q",
@@ -232,9 +232,9 @@ def resampled_ttest(differences: ArrayLike, *, test_train_ratio: float) -> Model
     Parameters
     ----------
     differences : array_like, shape (k,)
-        The score of the first learner less that of the second, for each of k splits.
+        The score of the first learner minus that of the second, for each of k splits.
     test_train_ratio : float
-        The number of test examples over that of training examples: 1/9 for ten folds.
+        The number of test examples divided by that of training examples: 1/9 for ten folds.
 
     Returns
     -------
@@ -248,9 +248,9 @@ def resampled_ttest(differences: ArrayLike, *, test_train_ratio: float) -> Model
 
     Notes
     -----
-    Training sets of random splits overlap, so that scores are correlated, and the plain t-test
-    rejects equal learners far too often. The variance is multiplied by 1 / k + n_test / n_train
-    here in place of 1 / k.
+    Training sets of random splits overlap, so scores are correlated, and the plain t-test rejects
+    equal learners far too often. The variance is therefore multiplied by 1 / k + n_test / n_train
+    instead of 1 / k.
 
     References
     ----------
@@ -285,7 +285,7 @@ def five_by_two_cv(differences: ArrayLike, *, method: FiveByTwo = "f") -> ModelT
     Parameters
     ----------
     differences : array_like, shape (5, 2)
-        The score of the first learner less that of the second, for each fold of each repetition.
+        The score of the first learner minus that of the second, for each fold of each repetition.
     method : {"f", "t"}, default "f"
         The F test of all ten differences [2]_, or the t test of the first [1]_.
 

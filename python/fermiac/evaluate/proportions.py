@@ -63,7 +63,7 @@ def _jeffreys(x: Array, n: Array, tail: float) -> tuple[Array, Array]:
 
 
 def _mid_p(x: Array, n: Array, tail: float) -> tuple[Array, Array]:
-    """Return the proportions at which the mid-p tails are those of the interval."""
+    """Return the proportions at which each mid-p tail has the probability `tail`."""
     from scipy.special import bdtr
 
     trials = n.astype(np.int64)
@@ -107,10 +107,10 @@ def proportion_interval(
     n : array_like
         Whole numbers of trials; both broadcast.
     method : str, default "wilson"
-        ``"wilson"`` [1]_, the score interval; ``"clopper-pearson"`` [2]_, which holds for every
-        proportion; ``"mid-p"``, with half of the probability of the observed count; ``"jeffreys"``
-        and ``"agresti-coull"`` [3]_; ``"normal"``, for comparison: it does not hold for few trials
-        and small proportions.
+        ``"wilson"`` [1]_ is the score interval. ``"clopper-pearson"`` [2]_ has at least its nominal
+        coverage for every proportion. ``"mid-p"`` counts half of the probability of the observed
+        count. ``"jeffreys"`` and ``"agresti-coull"`` are in [3]_. ``"normal"`` is for comparison:
+        its coverage is too low for few trials and small proportions.
     prob : float, default 0.95
         The confidence, above 0 and below 1.
 

@@ -1,4 +1,4 @@
-"""The common fields of results that evaluate no target and draw nothing."""
+"""The common fields of results that need no target and no random numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["provenance"]
 
 
 def provenance(settings: Mapping[str, Any], began: float) -> Any:
-    """Return the fields of a result whose call began at a time of `time.perf_counter`."""
+    """Return the fields of a result of a call that began at this `time.perf_counter`."""
     return {
         "seed": None,
         "version": _core.__version__,

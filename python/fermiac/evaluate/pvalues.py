@@ -27,12 +27,13 @@ def adjust(p: ArrayLike, method: Method = "holm", *, cut: float = 0.5) -> Array:
     p : array_like, shape (m,)
         The p-values, from 0 to 1.
     method : str, default "holm"
-        For the probability of any false rejection: ``"holm"`` [1]_, ``"bonferroni"``, both for any
-        dependence; ``"sidak"`` and ``"hochberg"`` [2]_ for independent tests. For the expected
-        share of false rejections: ``"bh"`` [3]_ for independent tests, ``"by"`` [4]_ for any
-        dependence, ``"storey"`` [5]_, which estimates the share of true hypotheses.
+        Methods that control the probability of any false rejection: ``"holm"`` [1]_ and
+        ``"bonferroni"`` under any dependence, ``"sidak"`` and ``"hochberg"`` [2]_ for independent
+        tests. Methods that control the expected share of false rejections: ``"bh"`` [3]_ for
+        independent tests, ``"by"`` [4]_ under any dependence, and ``"storey"`` [5]_, which
+        estimates the share of true hypotheses.
     cut : float, default 0.5
-        The p-value above which Storey's method takes hypotheses for true.
+        The p-value above which Storey's method counts hypotheses as true.
 
     Returns
     -------

@@ -1,10 +1,10 @@
-"""Allocations of runs to models of several fidelities, and the variances that they forecast.
+"""Allocations of runs to models of several fidelities, and the forecasts of their variances.
 
-All models run on leading points of one sequence: model k on the first N_k. The estimate is the mean
-of the first model plus, for each other, a weight times the difference of its means over the points
-of its parent and over its own. With the first model as every parent this is the approximate control
-variate of many models; with a chain of parents in the order of the correlations it is multifidelity
-Monte Carlo.
+All models run on the leading points of one sequence: model k on the first N_k. The estimate is the
+mean of the first model plus a term for each other model. The term is a weight times the difference
+of two means of this model: over the points of its parent, and over its own points. If the first
+model is every parent, these are approximate control variates; if the parents form a chain in the
+order of the correlations, it is multifidelity Monte Carlo.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ __all__ = ["Allocation", "allocate", "coefficients", "mfmc", "variance"]
 
 Array = NDArray[np.float64]
 
-#: Correlations are taken no closer to 1, so that no ratio is infinite.
+#: The largest correlation, so that no ratio is infinite.
 _CLOSEST = 1 - 1e-10
 #: The largest ratio of the runs of a model to those of its parent, and steps of the search.
 _RATIO, _STEPS = 1e7, 25
-#: Subsets whose star is optimised, and models of which all subsets are tried.
+#: The number of subsets whose star is optimised, and of models up to which all subsets are tried.
 _STARS, _ALL = 3, 10
 
 
 @dataclass(frozen=True)
 class Allocation:
-    """Ratios of runs, and what they forecast.
+    """Ratios of runs, and the forecast variance.
 
     Attributes
     ----------
@@ -41,9 +41,9 @@ class Allocation:
     parents : tuple of int
         Their parents.
     ratios : ndarray
-        Their runs over those of the first model.
+        Their numbers of runs divided by that of the first model.
     product : float
-        The variance times the cost: that of any cost is this over the cost.
+        The variance times the cost; divided by a cost it gives the variance at that cost.
     """
 
     method: str
@@ -56,8 +56,8 @@ class Allocation:
 def _parts(cov: Array, models: Sequence[int], own: Array, shared: Array) -> tuple[Array, Array]:
     """Return the covariances of the differences, and those with the mean of the first model.
 
-    `own` and `shared` are the numbers of points of each difference, with any leading axes, over
-    those of the first model.
+    `own` and `shared` are the numbers of points of each difference, with any leading axes, divided
+    by that of the first model.
     """
     m = list(models)
 
@@ -71,7 +71,7 @@ def _parts(cov: Array, models: Sequence[int], own: Array, shared: Array) -> tupl
 
 
 def coefficients(cov: Array, models: Sequence[int], own: Array, shared: Array) -> Array:
-    """Return the weights of the differences that make the variance least."""
+    """Return the weights of the differences that minimise the variance."""
     between, with_first = _parts(cov, models, own, shared)
     scale = np.sqrt(np.maximum(np.diagonal(between), 1e-300))
     matrix = between / np.outer(scale, scale) + 1e-12 * np.eye(len(scale))
@@ -98,7 +98,7 @@ def mfmc(cov: Array, costs: Array, models: Sequence[int]) -> Allocation | None:
     cov : ndarray, shape (M, M)
     costs : ndarray, shape (M,)
     models : sequence of int
-        Those that are used after the first, by falling correlation.
+        The models that are used after the first, by falling correlation.
     """
     squares = cov[0, list(models)] ** 2 / (cov[0, 0] * np.diag(cov)[list(models)])
     squares = np.minimum(squares, _CLOSEST)
@@ -157,7 +157,7 @@ def allocate(cov: Array, costs: Array, method: str = "auto", pilot: float = np.i
     costs : ndarray, shape (M,)
     method : {"auto", "mfmc", "acv", "mc"}
     pilot : float
-        The points that the covariance is from: weights from few points add to the variance.
+        The number of points behind the covariance: weights from few points add to the variance.
     """
     plain = Allocation("mc", (), (), np.empty(0), float(cov[0, 0] * costs[0]))
     spread = np.diag(cov) > 0
@@ -194,7 +194,7 @@ def _promising(cov: Array, costs: Array, subsets: list[tuple[int, ...]]) -> list
         unit = cov[places[:, :, None], places[:, None, :]] / (scale[:, :, None] * scale[:, None])
         solved = np.linalg.solve(unit + 1e-10 * np.eye(size), right[..., None])[..., 0]
         explained = np.minimum((right * solved).sum(axis=1) / cov[0, 0], _CLOSEST)
-        # As if the whole set were one model with the sum of the costs.
+        # Score a set as a single model with the sum of the costs.
         product = np.sqrt(costs[0] * (1 - explained))
         product += np.sqrt(costs[places].sum(axis=1) * np.maximum(explained, 0.0))
         scores += zip(product.tolist(), same, strict=True)

@@ -82,8 +82,8 @@ def expect(
     r"""Estimate the expectations of several functions, or under several laws, from one sample.
 
     For integrands :math:`\varphi_j` and laws :math:`f_j`, densities are fitted to the products
-    :math:`f_j \varphi_j`; points are drawn from a mixture of them, whose components also serve as
-    control variates. The variance of every estimate would vanish if every fit were perfect.
+    :math:`f_j \varphi_j`. Points are drawn from a mixture of these densities, whose components also
+    serve as control variates. With perfect fits the variance of every estimate would be 0.
 
     Parameters
     ----------
@@ -98,58 +98,60 @@ def expect(
         or one for each. Laws of independent coordinates make one law by
         `fermiac.distributions.Product`.
     n : int, default 20_000
-        Evaluations of `f` in all, adaptation included; at least 20 (d + 1).
+        The total number of evaluations of `f`, adaptation included; at least 20 (d + 1).
     params, args, kwargs
         The parameters that `f` takes by name, by default those of `law`, and further arguments of
         `f`; see `fermiac.targets.as_target`.
     method : {"aiscv", "paper", "mc"}, default "aiscv"
-        ``"aiscv"``: adaptive importance sampling with control variates. ``"paper"``: the same by
-        the published rules (each stage scored by its own points, no floor, no share of the law, no
-        fallback). ``"mc"``: plain Monte Carlo.
+        ``"aiscv"``: adaptive importance sampling with control variates. ``"paper"``: the same
+        method with the published rules (each stage is scored by its own points; no floor, no share
+        of the law and no fallback). ``"mc"``: plain Monte Carlo.
     weights : {"relative", "absolute"} or array_like, shape (J,), default "relative"
-        The sampler minimises the sum of the variances of the estimates, each divided by its squared
-        size (the integral of the absolute value), or as it is, or times these weights.
+        The sampler minimises a weighted sum of the variances of the estimates. ``"relative"``
+        divides each variance by the square of the integral of the absolute value, ``"absolute"``
+        adds the variances, and an array gives the weights.
     controls : {"own", "all", "polynomial", "none"}, default "own"
-        Control each estimate by its own component, by all of them (with coefficients from a
-        regression on the points of the adaptation; often a much smaller error), by all and by
-        polynomials, or not. ``"polynomial"`` is for one law of independent normal, uniform,
-        exponential, gamma or log-normal coordinates (others are left out), or a multivariate normal
-        one. It takes orthonormal polynomials of one or two coordinates, up to a degree of 6 in all
-        and a tenth of the points of the adaptation; the degree of each estimate is the one that
-        leaves least of points that were held out of the fit, which may be 0.
+        The control variates of each estimate: its own component; all components (with coefficients
+        from a regression on the points of the adaptation; often a much smaller error); all
+        components and polynomials; or none. ``"polynomial"`` is for one law of independent normal,
+        uniform, exponential, gamma or log-normal coordinates (others are left out), or a
+        multivariate normal law. It uses orthonormal polynomials of one or two coordinates up to a
+        total degree of 6; their number is at most a tenth of the points of the adaptation. The
+        degree for each estimate minimises the residual on held-out points; it may be 0.
     family : {"auto", "gaussian", "t", "mixture"}, default "auto"
         The density fitted to each product: a Gaussian, a Student-t, or a mixture of two Gaussians.
-        ``"auto"`` takes Gaussians where the laws are known to have no heavier tails, else
-        Student-t. Coordinates that live on a half-line or an interval are mapped to the line first.
+        ``"auto"`` takes Gaussians if the laws are known to have no heavier tails, else Student-t.
+        Coordinates on a half-line or an interval are first mapped to the real line.
     df : float, default 8
-        Degrees of freedom of the Student-t, 0.1 at least. ``family="auto"`` takes 3, 1 or 0.5 in
-        their place where the weighted values have no variance otherwise (a k-hat above 0.5).
+        Degrees of freedom of the Student-t, at least 0.1. ``family="auto"`` takes 3, 1 or 0.5
+        instead if the weighted values would have no variance otherwise (a k-hat above 0.5).
     n_stages : int, default 5
-        Stages of the adaptation at most; it ends by itself once another does not pay.
+        The largest number of adaptation stages. The adaptation ends earlier once a further stage
+        does not pay.
     adapt_fraction : float, default 0.5
-        The share of `n` that the adaptation may use (of a million points at most, or fewer where
-        they would take more than 256 MiB; all others go to the final sample).
+        The share of `n` that the adaptation may use, at most a million points or 256 MiB. All other
+        points go to the final sample.
     defensive : float, default 0.1
-        The share of the sampler that is spread evenly over the components: keeps the controls
+        The share of the sampler that is spread evenly over the components. It keeps the controls
         bounded.
     defensive_base : float, default 0.05
-        The share that is drawn from the law itself: bounds the weights, whatever the tails. By
-        default it rises to 0.25 where `f` is 0 at most points of the law.
+        The share that is drawn from the law itself. It bounds the weights for any tails. The
+        default rises to 0.25 if `f` is 0 at most points of the law.
     keep_best : bool, default True
-        Compare the last samplers on all points seen, and use the best; the published rule uses
-        the last.
+        Compare the last samplers on all points so far, and use the best one. The published rule
+        uses the last one.
     fallback : bool, default True
-        Sample the law itself where no fitted sampler is forecast to be better.
+        Sample the law itself if no fitted sampler is forecast to be better.
     split_signs : bool, default True
         Give an integrand that changes sign one component for each sign.
     diagonal : bool, default False
-        Fit variances only.
+        Fit variances only, without correlations.
     covariance : {"full", "diag"}, default "full"
         Compute the J x J covariance of the estimates, or only the J variances (for J in the
         thousands).
     on_nan : {"raise", "zero"}, default "raise"
         NaN and infinities from `f` stop the run with an error that names the first point, or count
-        as 0 with a warning. Where every law is 0 they never matter.
+        as 0 with a warning. Points where every law is 0 are ignored.
     names : sequence of str, optional
         Names of the J expectations, for tables and for `Estimate.ratio`.
     keep_draws : bool, default False
@@ -166,8 +168,8 @@ def expect(
         The engine whose workers evaluate `f`: a `concurrent.futures.Executor`, a dask Client,
         the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
-        ``"module:function"``, a function that returns `f`, for workers of an executor to which it
-        cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
+        ``"module:function"``: a function that returns `f`, for workers of an executor if `f` cannot
+        be pickled; see `fermiac.targets.factory`. Without an executor it is not used.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of `f`, and from which a run that was killed is resumed; see
         `fermiac.Checkpoint`.
@@ -190,8 +192,8 @@ def expect(
     CheckpointError
         If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
     WorkerError
-        If workers of the executor are lost again and again with the same points, or are not like
-        the driver.
+        If workers of the executor are lost repeatedly with the same points, or do not match the
+        driver.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is an `Estimate` from the part of the final sample that
         was done, or None. A `WorkerError` has one as well.
@@ -199,23 +201,23 @@ def expect(
     Warns
     -----
     WeightWarning
-        If the tail of the weighted values is so heavy that the error bar fails: a k-hat above 0.5,
-        and one point that makes more than a tenth of the variance and moves the estimate by more
-        than half of 1/sqrt(n). Or if a component could not be fitted.
+        If the tail of the weighted values is too heavy for the error bar: k-hat is above 0.5, and
+        one point contributes more than a tenth of the variance and moves the estimate by more than
+        half of 1/sqrt(n). Also if a component could not be fitted.
     HeavyTailWarning
-        If a single point makes more than a tenth of an estimate.
+        If a single point contributes more than a tenth of an estimate.
     ConvergenceWarning
-        If the stages contradict the final estimate. Or if `f` is 0 at most points of the law, and
-        regions that none of them met may be worth more than two errors and 5 % of an estimate; see
-        `Estimate.unseen`.
+        If the stages contradict the final estimate. Also if `f` is 0 at most points of the law, and
+        regions that no point met may contribute more than two standard errors and 5 % of an
+        estimate; see `Estimate.unseen`.
 
     Notes
     -----
     The estimate is :math:`\hat I_j = \frac1m \sum_i [v_j(X_i) - \beta_j (r_j(X_i) - 1)]` with
-    :math:`v_j = f_j \varphi_j / g`, :math:`r_j = g_j / g`, and g the sampler; with a share of the
-    law in g, :math:`f_j / g - 1` is a further control, so that constants are exact. The final
-    sample is fresh, and g and the coefficients are fixed before it is drawn: the estimates are
-    unbiased. Only sums of it are kept, so that `n` may be 1e9.
+    :math:`v_j = f_j \varphi_j / g` and :math:`r_j = g_j / g`, where g is the sampler. If the law
+    has a share in g, :math:`f_j / g - 1` is a further control, which makes constants exact. The
+    final sample is new, and g and the coefficients are fixed before it is drawn, so the estimates
+    are unbiased. Only sums over the final sample are stored, so `n` may be 1e9.
 
     References
     ----------
@@ -285,7 +287,7 @@ def expect(
         "full_covariance": covariance == "full",
         "on_nan": on_nan,
         "keep_draws": yes("keep_draws", keep_draws),
-        # The published rules, and a share that the user set, stand as they are.
+        # The published methods and a share set by the user exclude exploration.
         "explore": chosen.explores and defensive_base is None,
         "key": key,
     }
@@ -294,7 +296,7 @@ def expect(
     f = adapted(f, laws[0].dim, params, args, kwargs)
     if yes("check", check):
         f = compared(f)
-    as_integrand(f, laws[0].dim, first)  # before a checkpoint is made for it
+    as_integrand(f, laws[0].dim, first)  # raises before a checkpoint is made
     workers = resolve_threads(n_threads)
     with (
         reporter(progress, "expect", "evaluations") as shown,

@@ -29,9 +29,9 @@ def _some(labels: tuple[str, ...], which: NDArray[np.bool_]) -> str:
 
 
 def nothing_met(raw: dict[str, Any], is_complex: bool) -> NDArray[np.bool_]:
-    """Return which of the J estimates rest on zeros alone.
+    """Return which of the J estimates come from zeros alone.
 
-    A part of a complex value that is 0 everywhere is no reason for doubt if the other part is not.
+    A real or imaginary part that is 0 everywhere is no reason for doubt if the other part is not.
     """
     zero: NDArray[np.bool_] = raw["all_zero"]
     if is_complex:
@@ -54,10 +54,10 @@ def estimate_findings(
         half = which.size // 2
         return which[:half] | which[half:] if is_complex else which
 
-    # No sign suffices by itself. A mixture with a share of the law bounds the weights, and the tail
-    # that k-hat sees then ends; a sample with a narrow bulk may owe its small variance to one
-    # point. But where the variance is infinite, the largest point is a larger share of the sum
-    # than 1/sqrt(n), too. Together they mark the runs whose error bars fail, and hardly any other.
+    # No criterion suffices alone. A mixture with a share of the law bounds the weights, so the tail
+    # that k-hat measures is cut off. In a sample with a narrow bulk one point may dominate a small
+    # variance. If the variance is infinite, however, the share of the largest point in the sum also
+    # exceeds 1/sqrt(n). Together the criteria find the runs with invalid errors, and few others.
     plain = not raw["stages"]
     heavy_tail = (raw["khat"] > 0.5) & (raw["max_variance_share"] > 0.1)
     bad = per_label(heavy_tail & (raw["max_share"] > 0.5 / math.sqrt(raw["n_final"])))
@@ -129,15 +129,15 @@ def estimate_findings(
             )
         )
     found += _stage_findings(raw, labels, per_label)
-    # A share of the law bounds the weights; without one their mean is not to be relied on.
+    # A share of the law bounds the weights; without it their mean is unreliable.
     if settings.get("defensive_base", 0.0) > 0:
         found += _weight_findings(raw)
     return found
 
 
 def _hidden(raw: dict[str, Any]) -> NDArray[np.bool_]:
-    """Return for which estimates more mass may be unseen than their errors say."""
-    # An integrand that is not 0 at most points of the law shows where its mass is.
+    """Return the estimates for which more mass may be unseen than their errors allow for."""
+    # If the integrand is not 0 at most points of the law, the points show where its mass is.
     tolerated = np.maximum(2 * raw["stderr"], 0.05 * np.abs(raw["mean"]))
     hidden: NDArray[np.bool_] = raw["sparse"] & (raw["unseen"] > tolerated)
     return hidden
@@ -148,12 +148,12 @@ def _unseen_findings(
 ) -> Findings:
     if not hidden.any():
         return []
-    # Both parts of a complex estimate stand in their own half.
+    # The real and the imaginary parts are the two halves of the arrays.
     which = np.tile(hidden, raw["mean"].size // hidden.size)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(which, raw["unseen"] / np.abs(raw["mean"]), 0.0)
     drawn = int(raw["n_from_law"][which].min())
-    # The largest value that was seen is 1.
+    # The largest observed value is 1, so f may be an indicator.
     indicator = np.isclose(raw["unseen"] * np.maximum(raw["n_from_law"], 1), 3.0)[which].any()
     instead = "; fermiac.importance.failure_probability is for rare events g <= t" * bool(indicator)
     return [
@@ -197,14 +197,14 @@ def _stage_findings(
     difference = np.abs(chosen["mean"] - raw["mean"])
     # Below this the difference is rounding.
     apart = difference > np.maximum(6 * stage_error, 1e-12 * np.abs(raw["mean"]))
-    # A stage with a handful of effective points has no error bar worth comparing.
+    # With a few effective points the error of a stage is too rough for a comparison.
     apart &= raw["ess"] > 100
     apart = per_label(apart & (stage_error > 0))
     if apart.any():
         found.append(
             (
                 ConvergenceWarning,
-                f"the final sample contradicts the stage that its sampler was chosen by, for "
+                f"the final sample contradicts the stage from which its sampler was chosen, for "
                 f"{_some(labels, apart)}; part of the mass was missed: raise n, or try "
                 "family='mixture'",
             )
@@ -242,12 +242,12 @@ def evidence_findings(raw: dict[str, Any], settings: dict[str, Any]) -> Findings
         found.append(
             (
                 ConvergenceWarning,
-                "the adaptation ended on its way to the target (its last fit was to the weights to "
-                f"the power {fits[-1]:.2g}); the estimate may miss most of the mass: raise n or "
+                "the adaptation ended before it reached the target (its last fit used the weights "
+                f"to the power {fits[-1]:.2g}); the estimate may miss most of the mass: raise n or "
                 "n_stages, or start from a law nearer to the target",
             )
         )
-        # The state of the weights follows from that.
+        # Bad weights are then a consequence.
         return found
     if not raw["converged"]:
         found.append(
@@ -258,9 +258,9 @@ def evidence_findings(raw: dict[str, Any], settings: dict[str, Any]) -> Findings
                 + (", or use scheme='amis'" if settings["scheme"] == "snis" else ""),
             )
         )
-    # k-hat alone misfires where weights are bounded but uneven. Where the variance is infinite the
-    # largest point keeps its share of it, however many there are. Where most weights are 0 there is
-    # no k-hat (NaN), and the share is the only sign.
+    # k-hat alone gives false alarms for bounded but uneven weights. If the variance is infinite,
+    # the share of the largest point does not fall with the number of points. If most weights are 0
+    # there is no k-hat (NaN), and only the share is used.
     khat, share = raw["khat"], raw["max_variance_share"]
     if not khat <= 0.5 and share > 0.05:
         shape = "has no fit, since most weights are 0," if np.isnan(khat) else f"is {khat:.2f},"

@@ -73,54 +73,55 @@ def evidence(
 ) -> Evidence:
     r"""Estimate the evidence of an unnormalised density, and draw weighted points from it.
 
-    Starting from a law, mixtures are fitted to the weighted points stage by stage; while the
-    weights are uneven they are tempered for the fit, so that the sampler moves to a target that is
-    far narrower than the law, or elsewhere. A final stage takes the rest of the budget, half of it
-    at least, and the estimate is from that stage alone.
+    Starting from a law, mixtures are fitted to the weighted points stage by stage. Uneven weights
+    are tempered for the fit, so that the sampler can move to a target that is far narrower than the
+    law, or lies elsewhere. A final stage takes the rest of the budget, at least half of it, and the
+    estimate comes from that stage alone.
 
     Parameters
     ----------
     log_density : log-density, law, or callable
-        The target, as `fermiac.targets.as_target` takes it: a function takes a batch of points,
-        shape (n, d), and gives (n,), -inf where the density is 0. It need not be normalised. For a
-        posterior: log-prior plus log-likelihood. With `params`, or a `law` that names its
-        coordinates, a Python function takes the parameters by name. Or a model of PyMC, Stan or
-        NumPyro: its points are unconstrained, and the sample has its parameters and deterministic
-        quantities.
+        The target, in any form that `fermiac.targets.as_target` accepts. A function takes a batch
+        of points, shape (n, d), and returns (n,) values, -inf where the density is 0. The density
+        need not be normalised; for a posterior it is log-prior plus log-likelihood. With `params`,
+        or a `law` that names its coordinates, a Python function takes the parameters by name. The
+        target may also be a model of PyMC, Stan or NumPyro: its points are unconstrained, and the
+        sample has its parameters and deterministic quantities.
     law : Law, frozen scipy.stats law or mapping
-        The law to start from, whose support holds that of the target. The prior will often do. A
-        mapping from names to laws is a `fermiac.distributions.Joint`. For a posterior of
-        `fermiac.targets.posterior` it is by default the prior. For a model it is a law of
-        unconstrained points, by default a t law about the mode.
+        The law to start from. Its support must contain that of the target; the prior is often
+        suitable. A mapping from names to laws is a `fermiac.distributions.Joint`. For a posterior
+        of `fermiac.targets.posterior` the default is the prior. For a model it is a law of
+        unconstrained points, by default a t law around the mode.
     n : int, default 50_000
-        Evaluations of the target in all; at least 20 (d + 1).
+        The total number of evaluations of the target; at least 20 (d + 1).
     gradient : None, True, "finite" or callable, default None
-        As in `fermiac.targets.as_target`; True if the target gives a pair (value, gradient), or is
-        one that has its own. With it the sample carries gradients, for
-        ``sample.expect(f, controls="stein")``, at one more evaluation of each of its points, or
-        2 d + 1 with ``"finite"``.
+        The gradient, as in `fermiac.targets.as_target`; True if the target returns a pair (value,
+        gradient) or has its own gradient. The sample then has gradients, for ``sample.expect(f,
+        controls="stein")``. They cost one further evaluation of each of its points, or 2 d + 1 with
+        ``"finite"``.
     params, args, kwargs
-        The parameters that the target takes by name, by default those of `law`, and further
-        arguments of it; see `fermiac.targets.as_target`. The sample has the names.
+        The parameters that the target takes by name, by default those of `law`, and its further
+        arguments; see `fermiac.targets.as_target`. The sample has these names.
     scheme : {"amis", "pmc", "snis"}, default "amis"
         The adaptation of the sampler. ``"amis"``, adaptive multiple importance sampling: fits use
         all points of all stages, weighted by the mixture of all samplers. ``"pmc"``, population
         Monte Carlo: fits use the newest stage, weighted by its own sampler, in the end by one
-        Rao-Blackwellised update a stage. ``"snis"``: plain importance sampling from the law.
+        Rao-Blackwellised update per stage. ``"snis"``: plain importance sampling from the law.
     n_components : int, optional
-        Components of the mixture; by default as many as the Bayesian information criterion asks
-        for, from 1 to 5.
+        The number of components of the mixture; by default the number from 1 to 5 with the best
+        Bayesian information criterion.
     n_stages : int, default 20
-        Adaptation stages at most. Each takes an even share of half of the budget (but 10 (d + 1)
-        points at least and 16384 at most), half as much again from one to the next once the fits
-        have reached the target. The adaptation ends by itself once another stage does not pay.
+        The largest number of adaptation stages. Each takes an equal share of half of the budget,
+        but at least 10 (d + 1) and at most 16384 points. Once the fits have reached the target,
+        each stage is half as large again as the one before. The adaptation ends earlier once a
+        further stage does not pay.
     family : {"t", "gaussian"}, default "t"
         The components.
     df : float, default 8
         Degrees of freedom of Student-t components, above 2.
     defensive : float, default 0.1
-        The share of every fitted sampler that is drawn from the law: no weight then exceeds
-        density / law over `defensive`. From 0 to 0.9.
+        The share of every fitted sampler that is drawn from the law, from 0 to 0.9. No weight then
+        exceeds density / law divided by `defensive`.
     names : sequence of str, optional
         Names of the coordinates, for the sample.
     check : bool, default True
@@ -135,8 +136,8 @@ def evidence(
         The engine whose workers evaluate the target: a `concurrent.futures.Executor`, a dask
         Client, the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
-        ``"module:function"``, a function that returns the target, for workers of an executor to
-        which it cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
+        ``"module:function"``: a function that returns the target, for workers of an executor if it
+        cannot be pickled; see `fermiac.targets.factory`. Without an executor it is not used.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of the target, and from which a run that was killed is
         resumed; see `fermiac.Checkpoint`.
@@ -168,31 +169,33 @@ def evidence(
     Warns
     -----
     ConvergenceWarning
-        If no point with density was found, if the adaptation ended on its way to the target, or if
-        the law has mass that doubles cannot resolve at a bound of its support.
+        If no point with positive density was found, if the adaptation ended before it reached the
+        target, or if the law has mass at a bound of its support that double precision cannot
+        resolve.
     WeightWarning
-        If k-hat is above 0.5 (or NaN, most weights being 0) and a single point makes more than 5 %
-        of the variance, or if the weights are worth fewer than 10 (d + 1) points.
+        If k-hat is above 0.5 (or NaN, because most weights are 0) and a single point contributes
+        more than 5 % of the variance. Also if the effective sample size is below 10 (d + 1).
 
     Notes
     -----
     The estimate of Z is the mean of the weights :math:`w_i = \tilde p(x_i) / q(x_i)` of the final
-    stage, whose sampler q is fixed before its points are drawn: it is unbiased. The components of
-    q are strata of fixed size; the error is that of the strata, by the delta method. The published
-    schemes also count the points of the adaptation. The fits follow those points, and log Z was
-    then low by 0.8 to 1.7 standard errors in tests in ten dimensions, at no gain in precision.
+    stage. Its sampler q is fixed before its points are drawn, so the estimate is unbiased. The
+    components of q are strata of fixed size; the error is that of the strata, by the delta method.
+    The published schemes also use the points of the adaptation. Since the fits depend on those
+    points, log Z was then too low by 0.8 to 1.7 standard errors in tests in ten dimensions, without
+    a gain in precision.
 
-    A fit uses the weights to the largest power up to 1 at which they are worth 10 (d + 1) points
-    and a tenth of a stage. Coordinates that live on a half-line or an interval are mapped to the
-    line. The bits are the same on any number of threads.
+    A fit uses the weights raised to the largest power up to 1 at which their effective sample size
+    is at least 10 (d + 1) and a tenth of a stage. Coordinates on a half-line or an interval are
+    mapped to the real line. The bits are the same on any number of threads.
 
     Modes missed by the initial sample are not detected, and their mass is missing. Adaptation
-    follows the mass that the first stage finds. A further mode that is narrow beside the law gets
-    next to no points and is found by luck alone: of two modes of equal mass in five dimensions, 0.5
-    and 1 wide under a law that is 4 wide, the narrow one was missed without a warning in more than
-    a third of the runs with the default `n`. Start from a law with mass at every mode that is
-    suspected, for instance a `fermiac.distributions.Mixture` about the maxima of the density, and
-    compare runs of several seeds and budgets.
+    follows the mass that the first stage finds. A further mode that is narrow compared with the law
+    gets almost no points, and is found only by chance. A test had two modes of equal mass in five
+    dimensions, with widths 0.5 and 1 under a law of width 4: the narrow mode was missed without a
+    warning in more than a third of the runs with the default `n`. Start from a law with mass at
+    every suspected mode, for instance a `fermiac.distributions.Mixture` around the maxima of the
+    density, and compare runs with several seeds and budgets.
 
     References
     ----------
@@ -290,7 +293,7 @@ def evidence(
 
 
 def _gradients(target: LogDensity, draws: Array) -> Array:
-    """Return the gradients at the final sample, in batches as large as those of the run."""
+    """Return the gradients at the final sample, in batches of the size of the run's."""
     batch = 16 * _core.CHUNK
     parts = range(0, len(draws), batch)
     return np.vstack([target.log_density_and_gradient(draws[i : i + batch])[1] for i in parts])

@@ -78,55 +78,56 @@ def failure_probability(
 ) -> FailureProbability:
     r"""Estimate the probability of a rare event, P(g(X) <= t).
 
-    A walk goes down the values of g until failure is common [1]_ [2]_. Mixtures of Gaussian laws,
-    of normal tails beyond design points, and of von Mises-Fisher-Nakagami laws [3]_ are fitted to
-    the failure points that it met, and refined by their own points [4]_. The estimate is from a
-    fresh sample of that mixture, with randomised Sobol' points, and is unbiased. The walk has an
-    estimate of its own, which is compared with it.
+    Subset simulation goes to lower and lower values of g until failure is common [1]_ [2]_; here it
+    is called the walk. Mixtures of Gaussian laws, of normal tails beyond design points, and of von
+    Mises-Fisher-Nakagami laws [3]_ are fitted to its failure points, and refined with points of
+    their own [4]_. The estimate is unbiased: it comes from a new sample of the mixture, with
+    randomised Sobol' points. It is compared with the estimate of the walk.
 
     Parameters
     ----------
     g : callable or target of `fermiac.targets`
         The limit state. Takes a batch of points, shape (n, d), and returns shape (n,), or (n, K)
-        for K limit states: real values, which say how far from failure a point is. With `params`,
+        for K limit states: real values that measure how far a point is from failure. With `params`,
         or a `law` that names its coordinates, it takes the parameters by name.
     law : Law, frozen scipy.stats law or mapping
-        The law of the points, one with a map from the unit cube: a univariate law, a product or a
-        Gaussian copula of such laws, `fermiac.distributions.MultivariateNormal`, or a law of your
+        The law of the points, which needs a map from the unit cube: a univariate law, a product or
+        a Gaussian copula of such laws, `fermiac.distributions.MultivariateNormal`, or a law of your
         own that defines ``from_unit``.
     n : int, default 10_000
-        Evaluations of `g` in all; at least 20 (d + 1), and 500.
+        The total number of evaluations of `g`; at least 20 (d + 1) and at least 500.
     thresholds : float or array_like of shape (T,), default 0.0
         Failure is g <= threshold. All thresholds and all K outputs are events of one sample: J = K
         T of them, output by output.
     method : {"auto", "sus-is", "subset", "ce", "ice", "form", "mc"}, default "auto"
-        ``"auto"`` and ``"sus-is"``: the method above. ``"subset"``: subset simulation alone, its
-        walk made as long as `n` allows. ``"ce"``: the cross-entropy method, where each stage fits
-        to the lowest tenth of its values. ``"ice"``: the improved cross-entropy method, where a
-        smooth indicator becomes sharper from stage to stage [5]_. ``"form"``: importance sampling
-        about the design points that are found from the origin. ``"mc"``: plain Monte Carlo. Only
-        the first two have a second opinion.
+        ``"auto"`` and ``"sus-is"``: the method above. ``"subset"``: subset simulation alone, as
+        long as `n` allows. ``"ce"``: the cross-entropy method, in which each stage fits to the
+        lowest tenth of its values. ``"ice"``: the improved cross-entropy method, in which a smooth
+        indicator becomes sharper from stage to stage [5]_. ``"form"``: importance sampling around
+        the design points that are found from the origin. ``"mc"``: plain Monte Carlo. Only the
+        first two compare their result with a second estimate.
     rtol : float, optional
         Stop when the half-width of the 95 % interval of every event is at most `rtol` times its
-        probability; `n` is then the cap. The error is looked at when the points have doubled, 12
-        times at most, at levels whose sum is 0.05.
+        probability; `n` is then an upper limit. The error is checked each time the number of points
+        has doubled, at most 12 times, at levels whose sum is 0.05.
     surrogate : callable or target of `fermiac.targets`, optional
-        A cheap function in place of `g` for all but the final sample; its evaluations are not
-        counted in `n`. The estimate stays unbiased however bad it is [6]_, and its indicator is a
-        control variate. It takes the points as `g` does, without `args` and `kwargs`, and runs in
-        this process.
+        A cheap function that replaces `g` except in the final sample; its evaluations do not count
+        in `n`. The estimate stays unbiased for any surrogate [6]_, and the indicator of the
+        surrogate is a control variate. It takes the same points as `g`, without `args` and
+        `kwargs`, and runs in this process.
     gradient : callable, optional
-        The gradient of `g` by the points, (n, d) -> (n, d), or (n, K, d); for the search of design
-        points, which takes finite differences of `g` without it. Its calls are not counted.
+        The gradient of `g` with respect to the points, (n, d) -> (n, d), or (n, K, d), for the
+        search for design points. Without it the search takes finite differences of `g`. Its calls
+        are not counted.
     sensitivities : bool, default False
-        Also estimate the derivatives of the probabilities by the parameters of a built-in law, on
-        the same sample.
+        Also estimate the derivatives of the probabilities with respect to the parameters of a
+        built-in law, from the same sample.
     params, args, kwargs
         The parameters that `g` takes by name, by default those of `law`, and further arguments of
         `g`; see `fermiac.targets.as_target`.
     on_nan : {"raise", "zero"}, default "raise"
         NaN and infinities from `g` stop the run with an error that names the point, or count as no
-        failure, with a warning.
+        failure and give a warning.
     names : sequence of str, optional
         Names of the J events.
     check : bool, default True
@@ -140,7 +141,7 @@ def failure_probability(
         The engine whose workers evaluate `g`: a `concurrent.futures.Executor`, a dask Client,
         the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
-        ``"module:function"``, a function that returns `g`, for workers of an executor to which it
+        ``"module:function"``: a function that returns `g`, for workers of an executor to which it
         cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of `g`, and from which a run that was killed is resumed; see
@@ -153,48 +154,49 @@ def failure_probability(
     -------
     FailureProbability
         ``mean``, ``stderr``, ``interval``, ``beta``, ``converged``, ``regions``, ``levels``,
-        ``subset`` (the second opinion), ``sensitivities``, ``warnings``.
+        ``subset`` (the second estimate), ``sensitivities``, ``warnings``.
 
     Raises
     ------
     ArgumentError
-        For an argument outside its domain; if the law has no map from the unit cube; if `g` gives
-        bools, which show no way to failure.
+        For an argument outside its domain; if the law has no map from the unit cube; if `g` returns
+        bools, which do not measure the distance from failure.
     TargetError
         If `g` gives a wrong shape or type, a NaN or an infinity.
     CheckpointError
         If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
     WorkerError
-        If a worker of the executor dies twice on the same points, or is not like the driver.
+        If a worker of the executor dies twice on the same points, or does not match the driver.
     KeyboardInterrupt
-        On Ctrl-C; its ``partial_result`` is a `FailureProbability` from the replicates that were
-        done, four at least, or from the walk, or None. A `WorkerError` has one as well.
+        On Ctrl-C. Its ``partial_result`` is a `FailureProbability` from the finished replicates (at
+        least four), or from the walk, or None. A `WorkerError` has one as well.
 
     Warns
     -----
     ConvergenceWarning
-        If both opinions differ by more than 4 errors on the log scale, if a failure point has more
-        than 50 mean weights, if more may be unseen than the error says, if no point failed, or if
-        `rtol` was not reached. ``converged`` is then False.
+        If the two estimates differ by more than 4 standard errors on the log scale, if a failure
+        point has more than 50 times the mean weight, if more probability may be unseen than the
+        error allows for, if no point failed, or if `rtol` was not reached. ``converged`` is then
+        False.
     WeightWarning
         If the weights of failure points have a heavy tail.
 
     Notes
     -----
-    All work is in standard normal space, x = F⁻¹(Φ(u)) by the law's ``from_unit``, exactly linear
-    for normal laws. For other laws a coordinate beyond 8.2 standard deviations is cut to 8.2, since
-    doubles below 1 have no digits there.
+    The method works in standard normal space: x = F⁻¹(Φ(u)) by the law's ``from_unit``, which is
+    exactly linear for normal laws. For other laws a coordinate beyond 8.2 standard deviations is
+    set to 8.2, since Φ(u) rounds to 1 beyond.
 
     With :math:`r = q / \phi` for the mixture q, the estimate is the mean of
-    :math:`1\{g \le t\} / r(U)` over R independent replicates of scrambled Sobol' points of q, and
-    the error that of their mean, with R - 1 degrees of freedom. The law itself has a share of 0.05
-    in q at least, heavy-tailed components have 0.12.
+    :math:`1\{g \le t\} / r(U)` over R independent replicates of scrambled Sobol' points of q. The
+    error is that of the mean of the replicates, with R - 1 degrees of freedom. The law itself has a
+    share of at least 0.05 in q, and heavy-tailed components have 0.12.
 
-    Where the walk finds much more than the sample does, the sampler missed a region, and the
-    estimate is that of the walk. Where it finds much less, the walk lost a region, and the sample
-    stands. Both are announced. Regions that neither of them met are missing without a sign:
-    ``unseen`` bounds what may hide between the points of the walk, as long as its levels lead to
-    all of failure.
+    If the walk finds much more probability than the final sample, the sampler missed a region, and
+    the estimate is that of the walk. If it finds much less, the walk lost a region, and the
+    estimate of the sample is kept. Both cases give a warning. Regions missed by both are not
+    detected. ``unseen`` bounds the probability that may hide between the points of the walk,
+    provided that its levels lead to the whole failure region.
 
     References
     ----------
@@ -209,7 +211,7 @@ def failure_probability(
        doi:10.1016/j.ress.2019.106564.
     .. [4] A. Owen, Y. Zhou, "Safe and effective importance sampling", Journal of the American
        Statistical Association, 2000, doi:10.1080/01621459.2000.10473909.
-    .. [5] I. Papaioannou, S. Geyer, D. Straub, as above: the smooth approximation of the indicator.
+    .. [5] The smooth approximation of the indicator in [3]_.
     .. [6] B. Peherstorfer, T. Cui, Y. Marzouk, K. Willcox, "Multifidelity importance sampling",
        Computer Methods in Applied Mechanics and Engineering, 2016,
        doi:10.1016/j.cma.2015.12.002.
@@ -357,7 +359,7 @@ def _check_events(labels: tuple[str, ...] | None, events: int) -> None:
 
 
 def _function(f: Any, what: str, dim: int, params: Any, args: Any, kwargs: Any, check: bool) -> Any:
-    """Return a limit state as a function of batches, checked as far as it can be before a call."""
+    """Return a limit state as a function of batches, with the checks that need no call."""
     if not (callable(f) or hasattr(f, "_integrand")) and not _is_pointer(f, dim):
         raise ArgumentError(
             f"{what}: {type(f).__name__} given; a function from (n, {dim}) to (n,) or (n, K), or a "
@@ -455,7 +457,7 @@ def _result(
         unseen=shape(outcome.unseen),
         beta=shape(beta),
         beta_stderr=shape(beta_stderr),
-        # An interrupt is answered at once, without the weights of regions.
+        # After an interrupt return at once, without the weights of regions.
         regions=() if interrupted else _regions(run),
         levels=_levels(run),
         subset=None if second is None else {"mean": shape(second[0]), "stderr": shape(second[1])},
@@ -540,7 +542,7 @@ def _regions(run: Run) -> tuple[dict[str, Any], ...]:
             found.append(
                 {
                     "event": j,
-                    # Design points that no failure point was met at are taken for equal.
+                    # Without failure points all design points have equal weights.
                     "weight": float(mass[nearest == k].sum()) / total if total else 1 / len(points),
                     "point": run.g.space(best[None])[0],
                     "normal_point": best,

@@ -1,4 +1,4 @@
-"""The verdict on a failure probability: whether it can be relied on, and the warnings."""
+"""Checks of failure probabilities: convergence, warnings, comparison of both estimates."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["verdict"]
 Array = NDArray[np.float64]
 Findings = list[tuple[type[FermiacWarning], str]]
 
-#: Combined errors on the log scale by which two opinions may differ.
+#: Combined standard errors, on the log scale, by which two estimates may differ.
 _APART = 4.0
-#: The least c.o.v. of a second opinion: that of chains is too small where they never moved.
+#: The least c.o.v. of the second estimate: chains that never moved give too small a value.
 _LEAST_COV = 0.05
 
 
@@ -31,11 +31,11 @@ def _some(names: tuple[str, ...], which: NDArray[np.bool_]) -> str:
 def verdict(
     outcome: Outcome, names: tuple[str, ...], settings: dict[str, Any], n_non_finite: int
 ) -> tuple[bool, Findings]:
-    """Return whether a run converged, and its warnings; a wrong estimate gives way to the walk's.
+    """Return whether a run converged, and its warnings; replace estimates that missed regions.
 
-    Where the walk alone finds much more than the final sample, the sampler missed regions, and the
-    estimate of the walk stands. Where it finds much less, the walk lost regions that the sampler
-    has; importance sampling does not invent mass, and its estimate stands.
+    If the walk finds much more probability than the final sample, the sampler missed regions, and
+    the estimate of the walk is used. If it finds much less, the walk lost regions that the sampler
+    has. Importance sampling does not invent probability, so its estimate is kept.
     """
     found: Findings = []
     mean, stderr = outcome.mean, outcome.stderr
@@ -51,8 +51,8 @@ def verdict(
         found.append(
             (
                 ConvergenceWarning,
-                f"no point failed for {_some(names, none)}; either g never gets there, or the "
-                "region was not met, and no sample can tell which. The error 3 / N = "
+                f"no point failed for {_some(names, none)}; either g never reaches the threshold, "
+                f"or no point met the region, and no sample can tell which. The error 3 / N = "
                 f"{stderr[none].max():.2g}, with N points drawn from the law, bounds the "
                 "probability with 95 % confidence; raise n",
             )
@@ -68,7 +68,7 @@ def verdict(
             (
                 ConvergenceWarning,
                 f"a failure point of {_some(names, heavy)} has up to "
-                f"{np.max(outcome.heaviest[heavy]):.0f} mean weights of such points, so that the "  # type: ignore[index]
+                f"{np.max(outcome.heaviest[heavy]):.0f} times the mean weight of such points: the "  # type: ignore[index]
                 "sampler misses a part of the failure region; raise n",
             )
         )
@@ -117,7 +117,7 @@ def verdict(
 
 
 def _compare(outcome: Outcome, names: tuple[str, ...], found: Findings) -> NDArray[np.bool_]:
-    """Compare both opinions, and replace estimates that are too small."""
+    """Compare both estimates, and replace those that are too small."""
     assert outcome.second is not None
     walked, error = outcome.second
     mean, stderr = outcome.mean, outcome.stderr
@@ -126,7 +126,7 @@ def _compare(outcome: Outcome, names: tuple[str, ...], found: Findings) -> NDArr
         difference = np.log(walked) - np.log(mean)
         spread = np.sqrt((stderr / mean) ** 2 + np.maximum(error / walked, _LEAST_COV) ** 2)
         apart = both & (np.abs(difference) > _APART * spread)
-    # The walk met failures that the final sample did not.
+    # The walk found failures, and the final sample did not.
     missed = (mean == 0) & (walked > 0)
     low = (apart & (difference > 0)) | missed
     high = apart & ~low

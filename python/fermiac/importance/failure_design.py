@@ -22,13 +22,13 @@ MOST_REGIONS = 12
 _APART = 0.6
 _OPPOSITE = -0.9
 _MOST_STARTS = 60
-#: Points of an arc that must all fail for its ends to belong to one region.
+#: The number of points on an arc; if all fail, its ends belong to one region.
 _ARC = 7
 
 
 @dataclass(frozen=True)
 class Design:
-    """A point on the boundary of failure, and whether the search for it settled."""
+    """A point on the boundary of failure, and whether the search for it converged."""
 
     point: Array
     settled: bool
@@ -53,10 +53,10 @@ def search(
     n_iterations: int,
     budget: int,
 ) -> Design | None:
-    """Search a design point from a start (the iteration of Hasofer, Lind, Rackwitz and Fiessler).
+    """Search for a design point from a start (Hasofer-Lind-Rackwitz-Fiessler iteration).
 
     Each step goes to the nearest point of the linearised boundary, and then along the ray to the
-    boundary itself by a secant. None where a slope vanishes at the start.
+    boundary itself by a secant. None if the slope vanishes at the start.
     """
     first = g.n_evals
     if budget < 3 + (g.dim if gradient is None else 0):
@@ -74,7 +74,7 @@ def search(
         if not math.isfinite(square) or square <= 1e-300:
             break
         new = slope * ((slope @ u - value) / square)
-        # The law has no mass farther out.
+        # The law has no mass beyond this radius.
         length = float(np.linalg.norm(new))
         if length > 40:
             new = new * (40 / length)
@@ -102,7 +102,7 @@ def _slope(g: LimitState, column: int, u: Array, value: float) -> Array:
 def _onto(
     g: LimitState, column: int, threshold: float, u: Array, value: float
 ) -> tuple[Array, float]:
-    """Return the point of a ray where failure begins, near u, by one secant step."""
+    """Return the point near u where failure begins on a ray, by one secant step."""
     if not u.any():
         return u, value
     change = 0.02 if value > 0 else -0.02
@@ -120,7 +120,7 @@ def _onto(
 def regions_of(
     g: LimitState, column: int, threshold: float, u: Array, weights: Array, budget: int
 ) -> list[Array]:
-    """Return the least failure point of each region, by directions and connecting arcs.
+    """Return the nearest failure point of each region, by directions and connecting arcs.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def regions_of(
 def _joined(g: LimitState, column: int, threshold: float, centres: list[Array]) -> list[Array]:
     """Join centres whose arc, at the larger of their distances, lies in failure."""
     units = [c / max(float(np.linalg.norm(c)), 1e-300) for c in centres]
-    # There is no one arc between opposite directions; a shell joins them by others.
+    # The arc between opposite directions is not unique; such centres are joined through others.
     pairs = [
         (i, j) for j in range(len(centres)) for i in range(j) if units[i] @ units[j] > _OPPOSITE
     ]

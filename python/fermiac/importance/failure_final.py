@@ -1,4 +1,4 @@
-"""The final sample of a proposal: replicates of Sobol' points, and what is summed over them."""
+"""The final sample of a proposal: replicates of Sobol' points, and sums over them."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ Flags = NDArray[np.bool_]
 _MOST_KEPT = 2**22
 #: Points of small replicates that are evaluated together.
 _TOGETHER = 16384
-#: Looks at a tolerance at most; each has the level 0.05 / 12.
+#: The most checks of a tolerance; each has the level 0.05 / 12.
 MOST_LOOKS = 12
 LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The replicates of a final sample, and the sizes 2**m at which its error is looked at."""
+    """The replicates of a final sample, and the sizes 2**m at which its error is checked."""
 
     n_replicates: int
     powers: tuple[int, ...]
 
     @property
     def n(self) -> int:
-        """The points of all replicates."""
+        """The total number of points in all replicates."""
         return self.n_replicates << self.powers[-1]
 
 
@@ -63,9 +63,9 @@ class Final:
     plan : Plan
     key : int
     scores : callable, optional
-        Gives, for points of the law, the derivatives of its log-density, (n, p).
+        Returns the derivatives of the log-density of the law at its points, (n, p).
     surrogate : callable, optional
-        A limit state in place of g whose indicator is a control.
+        A cheaper limit state whose indicator is a control variate.
     """
 
     g: LimitState
@@ -97,7 +97,7 @@ class Final:
         self.looks = 0
 
     def run(self, enough: Callable[[Final], bool] | None = None) -> bool:
-        """Draw the sample, in nested parts; return whether `enough` was so before the end."""
+        """Draw the sample in nested parts; return whether `enough` became true before the end."""
         start = 0
         for look, power in enumerate(self.plan.powers):
             self._extend(start, 1 << power)
@@ -126,7 +126,7 @@ class Final:
         shape = (len(group), n, len(self.events))
         rows = slice(group.start, group.stop)
         self.sums[rows] += v.reshape(shape).sum(axis=1)
-        # In units of the largest, as squares of 1e-160 are below the doubles.
+        # In units of the largest value, because squares of 1e-160 underflow.
         largest = np.maximum(self.largest, v.max(axis=0))
         unit = np.where(largest > 0, largest, 1.0)
         self.squares = self.squares * (self.largest / unit) ** 2 + ((v / unit) ** 2).sum(axis=0)
@@ -184,17 +184,17 @@ def half_width(means: Array, level: float) -> tuple[Array, Array, float]:
 
 
 def relative(means: Array) -> tuple[Array, Array]:
-    """Return replicates in units of their largest: squares of 1e-160 are below the doubles."""
+    """Return replicates in units of their largest, since squares of 1e-160 underflow."""
     scale = np.abs(means).max(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
     return means / scale, scale
 
 
 def controlled(final: Final, mean: Array, stderr: Array) -> tuple[Array, Array]:
-    """Return the replicates with the control taken off, and its coefficients.
+    """Return the replicates minus the control, and its coefficients.
 
-    The coefficient of a replicate is from the points of the others, so that no estimate depends on
-    a coefficient of its own points.
+    The coefficient of a replicate comes from the points of the others, so that it does not depend
+    on the replicate.
     """
     n = final.done[0]
     total_c, total_v = final.control.sum(axis=0), final.sums.sum(axis=0)

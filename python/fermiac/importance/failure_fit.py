@@ -2,7 +2,7 @@
 
 Many components are fitted: Gaussian ones with few directions, normal tails beyond design points,
 and polar ones. Their shares then minimise the second moment of the weights over the points, which
-is a convex problem; components that do not pay get none.
+is a convex problem. Useless components get a share of 0.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 #: The share of the law itself, and that of heavy-tailed components.
 BASE = 0.05
 HEAVY = 0.12
-#: Shares minimise the moment of the weights of this order plus 1: the third moment punishes points
+#: Shares minimise the moment of the weights of this order plus 1. The third moment penalises points
 #: that are hardly covered, at little cost in variance.
 POWER = 2
 #: Points that components are fitted to at most.
@@ -47,7 +47,7 @@ def candidates(
     ----------
     u : ndarray, shape (n, d)
     weights : ndarray, shape (n,)
-        Of any sum.
+        Weights of the points; any positive sum.
     designs : sequence of (direction, distance)
         Unit vectors, and the distances of the design points along them.
     stream : Stream
@@ -102,14 +102,14 @@ def best_proposal(
     ----------
     dim : int
     u : ndarray, shape (n, d)
-        Points at which some event holds.
+        Points at which at least one event holds.
     measure : ndarray, shape (n,)
         The probability of the law that each point stands for.
     failed : ndarray, shape (n, J)
         Which events hold.
     components, heavy : list of Component
     forced : sequence of Component
-        Components that get a share of 3 % each at least, at regions of which little is known.
+        Components that get a share of at least 3 % each, for regions with few points.
 
     Returns
     -------
@@ -133,7 +133,7 @@ def best_proposal(
     top = np.maximum(ratios.max(axis=1), 0.0)
     scaled = np.exp(ratios - top[:, None])
     base = np.exp(-top)
-    # The points where the ratio is large matter less by as much.
+    # The normalisation of the ratios also scales the importance of points.
     second_moment = measure * (relative @ (1 / sizes[seen])) / seen.sum() * base
     importance = importance * base**POWER
     n, n_heavy = len(components), len(heavy)
@@ -145,7 +145,7 @@ def best_proposal(
     if forced:
         fixed = fixed + each * scaled[:, n + n_heavy :].sum(axis=1)
     free = 1 - BASE - share_heavy - each * len(forced)
-    # The law itself may get more than its fixed share.
+    # The last component is the law, which may get more than its fixed share.
     columns = np.column_stack([scaled[:, :n], base])
     shares = np.full(n + 1, 1 / (n + 1))
     alive = np.arange(n + 1)
@@ -167,7 +167,7 @@ def best_proposal(
 
 
 def forecast(second: float) -> float:
-    """Return the c.o.v. of one weighted point from the relative second moment."""
+    """Return the coefficient of variation of one weighted point from the relative second moment."""
     return math.sqrt(max(second - 1, 0.0))
 
 
@@ -230,7 +230,7 @@ def _moments(u: Array, mass: Array) -> tuple[Array, Array, float]:
 
 
 def _gaussian(u: Array, mass: Array) -> Slab:
-    """Return a Gaussian component with few directions, for points of these masses."""
+    """Return a Gaussian component with few directions, for weighted points."""
     dim = u.shape[1]
     if dim > _MOST_EIGEN:
         mean = u.T @ mass / mass.sum()
@@ -258,7 +258,7 @@ def _directions(cov: Array, effective: float) -> tuple[Array, Array]:
     low, high = max(1 - spread, 0.0) ** 2, (1 + spread) ** 2
     used = (values < 0.95 * low) | (values > 1.05 * high) if spread < 1 else values < 0.5
     kept = values[used]
-    # Shrunk towards 1, as if a few points of the law were among them.
+    # Shrunk towards 1, like with two additional points of the law.
     shrunk = (effective * np.maximum(kept, 1e-6) + 2) / (effective + 2)
     return vectors[:, used], np.clip(shrunk, 1e-6, 25.0)
 
@@ -297,7 +297,7 @@ def _with_tail(u: Array, mass: Array, direction: Array, bound: float) -> list[Co
         return [plain]
     across = u - np.outer(u @ direction, direction)
     mean, cov, effective = _moments(across, mass)
-    # The law along the direction itself is not of this kind.
+    # Variance 1 along the direction, which has its own distribution.
     cov = cov + np.outer(direction, direction)
     directions, variances = _directions(cov, effective)
     aligned = np.abs(direction @ directions) < 0.5

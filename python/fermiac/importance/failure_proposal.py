@@ -1,8 +1,8 @@
-"""Proposals for rare events: mixtures of laws that differ from the normal one in few directions.
+"""Proposals for rare events: mixtures of laws that differ from the normal law in few directions.
 
 Every density is kept as its ratio to the standard normal one. The ratio depends on a few
-projections of a point, or on its norm and one angle, so that neither its cost nor its rounding
-grows with the dimension. The core computes ratios and points.
+projections of a point, or on its norm and one angle. Its rounding errors therefore do not grow with
+the dimension. The core computes ratios and points.
 """
 
 from __future__ import annotations
@@ -89,10 +89,10 @@ class Slab:
 
 
 class Polar:
-    """A direction about an axis, and a squared norm of a gamma law.
+    """A random direction about an axis, and a squared norm with a gamma law.
 
-    The cosine to the axis has a von Mises-Fisher law up to the bins of a table; within a bin it is
-    that of a uniform direction, so that the density is exact.
+    The cosine of the angle to the axis has a von Mises-Fisher law, discretised to the bins of a
+    table. Within a bin it is that of a uniform direction, which makes the density exact.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Polar:
     kappa : float
         The concentration of the direction; 0 for a uniform one.
     shape, scale : float
-        Of the gamma law of the squared norm.
+        The parameters of the gamma law of the squared norm.
     """
 
     extra = 2
@@ -123,7 +123,7 @@ class Polar:
         mass = np.exp(log_density - log_density.max())
         cumulative = np.concatenate([[0.0], np.cumsum(mass)]) / mass.sum()
         inner = np.interp(np.linspace(0, 1, _BINS + 1)[1:-1], cumulative, fine)
-        # No bin has 0 inside: each is measured by the tail that it lies in.
+        # 0 is an edge, so each bin is measured in its own tail.
         self._edges = np.unique(np.concatenate([[-1.0, 0.0], inner, [1.0]]))
         at = 0.5 * (1 + self._edges)
         self._upper = self._edges >= 0
@@ -133,7 +133,7 @@ class Polar:
         self._last = np.where(self._edges[1:] == 0, 0.5, self._first[1:])
         uniform = np.abs(self._last - self._first[:-1])
         chances = np.diff(np.interp(self._edges, fine, cumulative))
-        # A bin that a uniform direction cannot meet is left out.
+        # A bin without probability for uniform directions gets none.
         self._chances = np.where(uniform > 1e-280, np.maximum(chances, 1e-12), 0.0)
         self._chances /= self._chances.sum()
         self._steps = np.concatenate([[0.0], np.cumsum(self._chances)])
@@ -171,7 +171,7 @@ class Polar:
         return points
 
     def _cosines(self, v: Array, n_threads: int) -> Array:
-        """Return cosines to the axis: a bin, and the place of a uniform direction in it."""
+        """Return cosines of the angle to the axis, by a bin and a position in it."""
         bins = np.searchsorted(self._steps, v, side="right") - 1
         bins = np.clip(bins, 0, len(self._chances) - 1)
         inside = np.clip((v - self._steps[bins]) / self._chances[bins], 0.0, 1.0)
@@ -222,7 +222,7 @@ class Proposal:
 
     @property
     def unit_dim(self) -> int:
-        """The uniform numbers that one point takes: for the label, and for the components."""
+        """The number of uniform numbers for one point: for its label and for its component."""
         return 1 + self.dim + max((c.extra for c in self.components), default=0)
 
     def log_ratio(self, u: Array) -> Array:

@@ -21,41 +21,41 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class FailureProbability(Estimate):
-    """The probabilities of rare events, with what was found on the way.
+    """The probabilities of rare events, with failure regions, levels and warnings.
 
-    It has all fields of `fermiac.Estimate`, for J events: of every output of g, and for every
-    threshold.
+    It has all fields of `fermiac.Estimate`, for J events: each output of g with each threshold.
 
     Attributes
     ----------
     beta : float or ndarray, shape (J,)
-        The reliability index -Φ⁻¹(p); infinite where no failure was met.
+        The reliability index -Φ⁻¹(p); infinite if no failure was found.
     beta_stderr : float or ndarray, shape (J,)
         Its standard error, by the delta method.
     regions : tuple of dict
         The regions of failure of each event: ``event`` (its position), ``weight`` (the share of the
-        failure points that were met while the sampler was trained), ``point`` (the design point,
+        failure points found during the training of the sampler), ``point`` (the design point,
         in the coordinates of the law), ``normal_point`` (the same in standard normal space) and
-        ``importance`` (the squared direction cosines of `normal_point`, whose sum is 1: which
-        coordinates matter). At most 8 events and 12 regions
-        of each are listed, and none of an interrupted run.
+        ``importance`` (the squared direction cosines of `normal_point`, with sum 1: the importance
+        of the coordinates). At most 8 events and 12 regions of each are listed, and none for an
+        interrupted run.
     levels : tuple of dict
         The levels of the walks: ``column`` of g, ``walk``, ``threshold``, ``probability`` and its
-        ``cov`` (standard error over value), ``acceptance`` of the proposals, ``n`` points, and
-        ``n_ancestors``, the points of the first level that those of this one descend from.
+        ``cov`` (standard error divided by the value), ``acceptance`` of the proposals, ``n``
+        points, and ``n_ancestors``, the number of points of the first level with descendants in
+        this level.
     subset : mapping or None
-        The second opinion, by the walks alone: ``mean`` and ``stderr``. None for methods that do
-        not walk, and with a surrogate, whose walk is of another event.
+        The second estimate, from subset simulation alone: ``mean`` and ``stderr``. None for methods
+        without subset simulation, and with a surrogate, for which the walk concerns another event.
     looks : int
-        How often the error was compared with `rtol`; `interval` allows for it.
+        The number of times the error was compared with `rtol`; `interval` allows for it.
     sensitivities : tuple of dict or None
         With ``sensitivities=True``, for each parameter of the law: ``parameter``, ``value``,
-        ``derivative`` of the probabilities by it, and its ``stderr``.
+        ``derivative`` of the probabilities with respect to it, and its ``stderr``.
     gain : float, ndarray of shape (J,), or None
-        With a surrogate, the variance of the estimate without the control by the surrogate over
-        that with it.
+        With a surrogate: the variance of the estimate without the control by the surrogate, divided
+        by the variance with it.
     n_surrogate_evals : int
-        Evaluations of the surrogate, which are not in `n_evals`.
+        The number of evaluations of the surrogate, which are not in `n_evals`.
 
     References
     ----------
@@ -149,7 +149,7 @@ class FailureProbability(Estimate):
         return f"FailureProbability: {', '.join(rows)}{more}{state}"
 
     def summary(self) -> Summary:
-        """Return a table: event, probability, standard error, relative error, β, second opinion."""
+        """Return a table: event, probability, standard and relative error, β, second estimate."""
         mean, stderr, beta = (np.atleast_1d(x) for x in (self.mean, self.stderr, self.beta))
         blank = np.full(mean.size, np.nan)
         walked = blank if self.subset is None else np.atleast_1d(self.subset["mean"])
@@ -204,11 +204,11 @@ class FailureProbability(Estimate):
 
         Notes
         -----
-        They are symmetric on the log scale, p exp(± t stderr / p), with t the quantile of
+        They are symmetric on the log scale, p exp(± t stderr / p), where t is the quantile of
         Student's law with `df` degrees of freedom. After a run that stopped at a tolerance, the
-        error probability is divided by the number of looks. Where no point failed, or every one
-        did, the interval is one-sided, by the chance that none of N points of the law shows an
-        event of that probability; `stderr` is 3 / N there.
+        error probability is divided by the number of checks. If no point failed, or all points did,
+        the interval is one-sided: its bound is the probability at which N points of the law would
+        still show no event; `stderr` is then 3 / N.
 
         Examples
         --------

@@ -1,4 +1,4 @@
-"""The runs of `failure_probability`: what each method does with its budget."""
+"""The runs of `failure_probability`: the budgets and steps of its methods."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ __all__ = ["METHODS", "Outcome", "Run"]
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: What the methods are: whether they walk, and the name of their first fit.
+#: The names of the methods.
 METHODS = ("auto", "sus-is", "subset", "ce", "ice", "form", "mc")
 #: Levels of the walk, stages and probes, as shares of the budget.
 _LEVEL, _STAGE, _PROBES = 1 / 40, 0.08, 1 / 100
 _WALK, _DESIGNS = 0.3, 1 / 20
 _MOST_CE_STAGES = 30
-#: The c.o.v. of the weights that a step of the smooth indicator may have. The published 1.5 is for
-#: proposals without a share of the law, whose points have weights up to 20 here.
+#: The largest c.o.v. of the weights in a step of the smooth indicator. The published 1.5 is for
+#: proposals without a share of the law; here points of the law have weights up to 20.
 _ICE_COV = 3.0
 #: The surrogate's evaluations for its mean, for each point of the final sample.
 _SURROGATE = 8
@@ -57,7 +57,7 @@ _USUAL = 20_000
 
 @dataclass
 class Outcome:
-    """The numbers of a run, shape (J,) each where they are of the events."""
+    """The numbers of a run, of shape (J,) for those that belong to the events."""
 
     mean: Array
     stderr: Array
@@ -108,9 +108,9 @@ class Run:
     def run(self) -> Outcome:
         """Run the method."""
         trained = self.surrogate if self.surrogate is not None else self.g
-        # A surrogate is cheap: it is trained on as if the budget were the usual one.
+        # A surrogate is cheap, so the training uses at least the usual budget.
         n = self.n if self.surrogate is None else max(self.n, _USUAL)
-        # With a tolerance n is a cap, of which most may not be needed.
+        # With a tolerance n is only an upper limit, so the training budget is limited.
         n = n if self.rtol is None else min(n, 2 * _USUAL)
         size = min(max(int(n * _LEVEL), 100), MOST_LEVEL, max(2**23 // self.g.dim, 100))
         if self.method == "mc":
@@ -150,7 +150,7 @@ class Run:
             )
 
     def _is_certain(self, values: Array) -> bool:
-        """Tell the answer at once where all points fail, or g is constant."""
+        """Set the answer at once if all points fail or g is constant."""
         failed = self.training.failed(values)
         constant = (values == values[0]).all()
         if not (failed.all() or constant):
@@ -250,7 +250,7 @@ class Run:
         t.find_regions(min(t.n // 50, max(t.budget, 0)))
 
     def _subset(self, size: int) -> Outcome:
-        """Walk twice: to count the levels, and with levels that use the budget."""
+        """Run subset simulation twice: to count the levels, and with levels that use the budget."""
         t = self.training
         columns = t.columns
         share = self.n // len(columns)
@@ -392,7 +392,7 @@ class Run:
         _, stderr, factor = half_width(means, LEVEL / MOST_LOOKS)
         met = center > 0
         met &= factor * np.hypot(stderr, error) <= self.rtol * center
-        # A few failures say nothing about their spread.
+        # With few failures the error estimate is unreliable.
         return bool((met & (final.hits >= 20)).all())
 
     def _replicates(self, final: Final) -> tuple[Array, Array, Array | None]:
@@ -403,7 +403,7 @@ class Run:
             return means, none, None
         values, beta = controlled(final, self.control[0], none)
         shared = np.abs(beta.mean(axis=0)) * self.control[1]
-        # A surrogate of no use is left out; a closer choice would flatter the error.
+        # A useless surrogate is not used. A threshold nearer to 1 would make the error too small.
         own, plain = half_width(values, LEVEL)[1], half_width(means, LEVEL)[1]
         useless = np.hypot(own, shared) > math.sqrt(2) * plain
         values, shared = np.where(useless, means, values), np.where(useless, 0.0, shared)
@@ -428,9 +428,9 @@ class Run:
                 gain = np.where(stderr > 0, (plain / stderr) ** 2, 1.0)
         nothing = final.hits == 0
         mean = np.where(nothing, 0.0, mean)
-        # A share of the law that failed everywhere cannot be told from a constant.
+        # Without any failure the error is the rule of three for the points from the law.
         stderr = np.where(nothing, 3 / n_from_law, stderr)
-        # Replicates that agree to the last bit are no error of 0.
+        # Replicates that agree in all bits still have a rounding error.
         stderr = np.maximum(stderr, np.where(nothing, 0.0, 4e-16 * np.abs(mean)))
         cov[np.diag_indices(events)] = stderr**2
         total = final.sums.sum(axis=0)
@@ -472,7 +472,7 @@ class Run:
         )
 
     def partial(self) -> Outcome | None:
-        """Return what there is of an interrupted run, or None."""
+        """Return the result so far of an interrupted run, or None."""
         if self.counts is not None:
             return self._of_counts()
         if self.final is not None and len(self.final.replicates()) >= 4:
@@ -487,7 +487,8 @@ class Run:
 def _smooth(column: Array, weights: Array, width: float) -> tuple[Array, float, bool]:
     """Return masses by a smooth indicator, its width, and whether it is sharp enough.
 
-    The width is the one below the last at which the masses have the c.o.v. wanted, by bisection.
+    Bisection finds the width, below the last one, at which the masses have the wanted coefficient
+    of variation.
     """
 
     def mass_of(s: float) -> Array:
@@ -502,7 +503,7 @@ def _smooth(column: Array, weights: Array, width: float) -> tuple[Array, float, 
     failed = column <= 0
     if failed.any():
         if width < math.inf:
-            # Of the weights of the failures over those that the last fit was made with.
+            # The weights of the failures, divided by those of the last fit.
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 ratio = np.where(failed, weights * weights / mass_of(width), 0.0)
             if spread(ratio) <= _ICE_COV:
@@ -520,7 +521,7 @@ def _smooth(column: Array, weights: Array, width: float) -> tuple[Array, float, 
 
 
 def is_heavy(outcome: Outcome) -> Flags:
-    """Return for which events a failure point has more than 50 mean weights of them."""
+    """Return the events of which a failure point has more than 50 times the mean weight."""
     if outcome.heaviest is None:
         return np.zeros(outcome.mean.size, bool)
     heavy: Flags = outcome.heaviest > HEAVY_WEIGHT

@@ -1,4 +1,4 @@
-"""Derivatives of log-densities by the parameters of built-in laws."""
+"""Derivatives of log-densities with respect to the parameters of built-in laws."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_COVARIANCES = 20
 
 
 class Scores:
-    """The derivatives of a law's log-density by its parameters, at points.
+    """The derivatives of a law's log-density with respect to its parameters, at points.
 
     Central differences of the log-density: exact to about nine digits, for any built-in law.
 
@@ -35,8 +35,8 @@ class Scores:
     Raises
     ------
     ArgumentError
-        If the law is another, or the support of the law depends on all of its parameters, so that
-        probabilities are no averages of such derivatives.
+        For any other law, or if the support of the law depends on all of its parameters; the
+        derivatives of probabilities are then no averages of these derivatives.
     """
 
     def __init__(self, law: Law) -> None:
@@ -48,8 +48,9 @@ class Scores:
             try:
                 up, down = rebuild(value + step), rebuild(value - step)
             except ArgumentError:
-                continue  # at the end of its domain
-            # A moving bound of the support adds a term that no derivative of the density has.
+                continue  # the step leaves the domain of the parameter
+            # If a bound of the support moves, the derivative has a term that the density does not
+            # give.
             if up._support() != law._support() or down._support() != law._support():
                 continue
             self.names.append(name)
@@ -72,7 +73,7 @@ class Scores:
 
 
 def _parameters(law: Law, prefix: str) -> Iterator[tuple[str, float, Rebuild]]:
-    """Give the name, the value, and the law with another value, of each parameter."""
+    """Yield for each parameter its name, its value, and the law as a function of the value."""
     if isinstance(law, UnivariateLaw):
         yield from _numbers(law, prefix, list(law._values))
     elif isinstance(law, MultivariateNormal):

@@ -29,14 +29,14 @@ _STEP = 1e-5
 
 
 def batch_of(dim: int) -> int:
-    """Return the number of points of this dimension that are worked on together."""
+    """Return the number of points of this dimension in a batch."""
     return min(_BATCH, max(_NUMBERS // dim, 64))
 
 
 class NormalMap:
     """The map of standard normal points to points of a law: from_unit(Phi(u)).
 
-    Normal and lognormal laws are mapped without the detour, which has no digits beyond 8.2.
+    Normal and log-normal laws are mapped directly, since Phi(u) rounds to 1 beyond 8.2.
     """
 
     def __init__(self, law: Law, n_threads: int) -> None:
@@ -63,7 +63,7 @@ class NormalMap:
         return np.ascontiguousarray(x)
 
     def gradient(self, u: Array, of_x: Array) -> Array:
-        """Return the gradient by u of a function whose gradient by x at x(u) is `of_x`."""
+        """Return the gradient with respect to u of a function with the gradient `of_x` at x(u)."""
         slope = np.empty_like(u)
         for rows, moves in unit_moves(u.size, _STEP):
             x = self(np.concatenate([u + moves, u - moves]))
@@ -94,7 +94,7 @@ def _affine(law: Law) -> tuple[Array, Array, Flags] | None:
 
 
 def unit_moves(dim: int, step: float) -> Iterator[tuple[slice, Array]]:
-    """Give the rows of a multiple of the unit matrix, in parts that fit into memory."""
+    """Yield the rows of a multiple of the unit matrix, in parts that fit into memory."""
     n = batch_of(dim)
     for start in range(0, dim, n):
         rows = slice(start, min(start + n, dim))
@@ -112,9 +112,9 @@ class LimitState:
     on_nan : {"raise", "zero"}
         Values that are not finite are errors, or count as no failure.
     report : callable or None
-        Is called with the number of evaluations.
+        A function that is called with the number of evaluations.
     name : str
-        The argument that the function was given as, for messages.
+        The name of the function's argument, for messages.
     """
 
     def __init__(

@@ -24,18 +24,18 @@ __all__ = ["Event", "Region", "Training"]
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: A failure point with more mean weights of failure points has a region to itself.
+#: A failure point whose weight is more than this many times the mean gets its own region.
 HEAVY_WEIGHT = 50.0
-#: While the proposal is trained, fewer points are there to show such a region.
+#: The same during training, where there are fewer points.
 _HEAVY_IN_TRAINING = 15.0
 #: Numbers of the points of one stage at most.
 _MOST_NUMBERS = 2**23
-#: The share of its points that a level of a walk counts as in the pool: chains repeat themselves.
+#: The weight of points of subset simulation in the pool, because points of a chain are correlated.
 _CHAIN_SHARE = 0.3
 _MOST_STAGES = 5
-#: Points of a stage, and of a level, at most: fits do not become better by more.
+#: The most points of a stage, and of a level: more points do not improve the fits.
 MOST_STAGE, MOST_LEVEL = 16_384, 32_768
-#: Failure points with a larger cosine to a direction know the region that lies there.
+#: A region is known if the cosine between its direction and that of a failure point is larger.
 _KNOWN = 0.7
 #: Dimensions up to which a single failure point gets a component.
 _MOST_FORCED = 20
@@ -63,7 +63,7 @@ class Region:
 
 @dataclass
 class Training:
-    """What is known of failure, and the proposal that follows from it.
+    """The failure points so far, and the proposal that is fitted to them.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ class Training:
         return int((1 - FINAL_SHARE) * self.n) - self.g.n_evals
 
     def walk(self, n_level: int, budget: int) -> None:
-        """Walk down every column of g, once more with larger levels where the budget allows it."""
+        """Walk down every column of g, and once more with larger levels if the budget allows it."""
         assert self.first is not None
         columns = self.columns
         for i, column in enumerate(columns):
@@ -130,7 +130,8 @@ class Training:
             own = budget // len(columns)
             walked = self._walk(column, size, own, 2 * i + 1, self.first, i == 0)
             left = own - (self.g.n_evals - before)
-            # What the first level of another walk costs, and each of its further ones.
+            # The size of a second walk: its first level costs a full level, the others a share of
+            # it.
             again = int(left / (1 + (1 - SHARE) * (len(walked.levels) - 1)))
             again = min(again, MOST_LEVEL, max(_MOST_NUMBERS // self.g.dim, 100))
             if walked.reached and again >= size // 2 and len(walked.levels) > 1:
@@ -147,12 +148,12 @@ class Training:
             # Several columns share the first level.
             if len(walked.levels) > 1 or new:
                 self.levels.append((column, level))
-                # Neighbours in a chain are alike.
+                # Points of a chain are correlated, so they belong to one group.
                 self.take(level.u, level.values, np.arange(len(level.u)) % level.chains)
         return walked
 
     def second_opinion(self, j: int) -> tuple[float, float]:
-        """Return the probability of an event and its c.o.v. by the walks alone."""
+        """Return the probability of an event and its coefficient of variation, by the walks."""
         e = self.events[j]
         found = [w.estimate(e.threshold) for w in self.walks if w.column == e.column]
         sizes = [len(w.levels[-1].u) for w in self.walks if w.column == e.column]
@@ -164,7 +165,7 @@ class Training:
         return mean, math.sqrt(square) / (total * mean)
 
     def unseen(self, j: int) -> float:
-        """Return the probability that regions which no level met may have, for an event."""
+        """Return a bound on the probability of regions that no level met, for an event."""
         e = self.events[j]
         parts = [w.unseen(e.threshold) for w in self.walks if w.column == e.column]
         together = 1 / sum(1 / p for p in parts)
@@ -172,7 +173,7 @@ class Training:
         return min(together, 3 / max(self.n_from_law, 1))
 
     def take(self, u: Array, values: Array, group: NDArray[np.int64] | None = None) -> None:
-        """Keep the points at which some event holds; those of one group stay together."""
+        """Store the points at which some event holds; those of one group stay together."""
         kept = (values[:, : len(self._thresholds)] <= self._thresholds).any(axis=1)
         group = np.arange(len(u)) if group is None else group
         self.fold = np.concatenate([self.fold, group[kept] % 2 == 0])
@@ -228,7 +229,7 @@ class Training:
                 self.regions.append(Region(j, point))
 
     def find_designs(self, budget: int, n_iterations: int = 5) -> None:
-        """Search design points, from the origin and from the point of each region."""
+        """Search for design points, from the origin and from the point of each region."""
         starts: list[tuple[int, Array]] = []
         for j in self.chosen():
             starts.append((j, np.zeros(self.g.dim)))
@@ -252,7 +253,7 @@ class Training:
                     self._check_new_region(j, found)
 
     def probe(self, n: int, budget: int) -> None:
-        """Look for regions that the walks lost, on a sphere beyond which hardly any mass lies."""
+        """Look for regions that the walks lost, on a sphere with almost no mass outside."""
         events = self.chosen()
         least = min((self.second_opinion(j)[0] for j in events), default=0.0)
         dim = self.g.dim
@@ -266,7 +267,7 @@ class Training:
             known = self.u[self.values[:, e.column] <= e.threshold]
             known = known / np.maximum(np.sqrt((known * known).sum(axis=1, keepdims=True)), 1e-300)
             met = z[values[:, e.column] <= e.threshold] / math.sqrt(square)
-            # As cosines to what is known; the walks saw regions from within.
+            # Compare by cosines with known failure points.
             if len(known) and len(met):
                 met = met[(met @ known[:2000].T).max(axis=1) < _KNOWN]
             for _ in range(_MOST_NEW):
@@ -279,11 +280,11 @@ class Training:
                     followed = self.designs[-1][1].direction
                 else:
                     self._force(self._pulled_back(j, direction, math.sqrt(square)))
-                # Neighbours of the probe, and of what it led to, know the same region.
+                # Failure points near the probe or its design point belong to the same region.
                 met = met[(met @ direction < _KNOWN) & (met @ followed < _KNOWN)]
 
     def _follow(self, j: int, start: Array, budget: int) -> bool:
-        """Search a design point from a probe; return whether it lies in failure, and near it."""
+        """Search for a design point from a probe; return whether it fails and is near the probe."""
         e = self.events[j]
         found = design.search(
             self.g, e.column, e.threshold, start, self._gradient_of(e.column), 4, budget
@@ -327,7 +328,7 @@ class Training:
             self._force(found.point)
 
     def _force(self, point: Array) -> None:
-        """Give a point components of its own, in the next fits."""
+        """Give a point its own components in the next fits."""
         length = max(float(np.linalg.norm(point)), 1e-3)
         direction = (point / length)[:, None]
         self._forced.append(Slab(direction, [Axis("tail", length - 0.5 / max(length, 1.0))]))
@@ -342,8 +343,8 @@ class Training:
         heavy: list[Component] = []
         for j in self.chosen():
             holds = failed[:, j]
-            # Components that were fitted to a point look better there than they are: one half of
-            # the points makes them, the other one chooses.
+            # Components look too good at the points that they were fitted to. One half of the
+            # points therefore makes the components, and the other half chooses among them.
             if (holds & self.fold).sum() >= 40 and (holds & ~self.fold).sum() >= 40:
                 holds = holds & self.fold
             if holds.sum() >= 1:
@@ -380,7 +381,7 @@ class Training:
         return Proposal(self.g.dim, fitting.BASE, shares, tuple(parts))
 
     def heavy_points(self) -> list[Array]:
-        """Return failure points, one at most for each event, that the proposal hardly covers."""
+        """Return at most one failure point for each event that the proposal hardly covers."""
         assert self.proposal is not None
         found = []
         if not len(self.u):

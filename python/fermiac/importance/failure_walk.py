@@ -27,8 +27,8 @@ SHARE = 0.1
 #: The acceptance that the correlation adapts to.
 _ACCEPTANCE = 0.44
 _MOST_LEVELS = 200
-#: The correlation of neighbouring shares, which have chains in common: between 0 and 1 by Au and
-#: Beck. With 0 the 95 % intervals of ten levels covered 0.87.
+#: The correlation of the estimated shares of neighbouring levels, which have common chains; Au and
+#: Beck give bounds of 0 and 1. With 0 the coverage of 95 % intervals over ten levels was 0.87.
 _CORRELATION = 0.3
 
 
@@ -41,7 +41,7 @@ class Level:
     threshold : float
         Infinite for the first level.
     probability : float
-        That of the set of this level.
+        The probability of the set of this level.
     u, values : ndarray, shapes (n, d) and (n, K)
     chains : int
         The chains of the level; point i belongs to chain i modulo `chains`.
@@ -73,7 +73,7 @@ class Walk:
     reached: bool = False
 
     def estimate(self, threshold: float) -> tuple[float, float]:
-        """Return the probability that g is at most a threshold, and its c.o.v."""
+        """Return P(g <= threshold) and its coefficient of variation."""
         level = self._level_of(threshold)
         below = level.values[:, self.column] <= threshold
         share, square = _share(below, level.chains)
@@ -86,7 +86,7 @@ class Walk:
         return [level for level in self.levels if level.threshold >= threshold][-1]
 
     def unseen(self, threshold: float) -> float:
-        """Return the probability that the points of the level of a threshold may have missed."""
+        """Return a bound on the probability that the points of a threshold's level missed."""
         level = self._level_of(threshold)
         return 3 * level.probability / len(level.u)
 
@@ -106,7 +106,7 @@ def steps(
     Parameters
     ----------
     out : Walk
-        Takes the levels; it is yielded after each.
+        The walk that gets the levels; it is yielded after each of them.
     g : LimitState
     lowest : float
         The lowest threshold.
@@ -145,7 +145,7 @@ def steps(
         share, square = _share(kept, level.chains)
         seeds = np.flatnonzero(kept)
         stream = Stream(key, index, len(out.levels))
-        # Chains in a random order, so that those cut off below are any of them.
+        # A random order, so that the seeds that are dropped are a random subset.
         if len(seeds) > n_level // 2:
             order = np.argsort(stream.uniform(len(seeds)), kind="stable")
             seeds = np.sort(seeds[order[: max(n_seeds, 1)]])
@@ -172,7 +172,7 @@ def steps(
 
 
 def start_points(g: LimitState, n: int, key: int, index: int) -> tuple[Array, Array]:
-    """Return the points of a first level, quasi-random ones, and their values."""
+    """Return the quasi-random points of a first level, and their values."""
     u = np.asarray(ndtri(sobol(n, g.dim, key, replicate=index, n_threads=1), n_threads=1))
     return u, g(u)
 
@@ -207,12 +207,12 @@ def _chains(
 
 
 def _joint(level: Level, square: float) -> float:
-    """Return the square of the c.o.v. of a product, of a level and of the share that follows."""
+    """Return the squared coefficient of variation of the product of a level and the next share."""
     return level.cov_square + square + 2 * _CORRELATION * math.sqrt(level.last_square * square)
 
 
 def _share(below: NDArray[np.bool_], chains: int) -> tuple[float, float]:
-    """Return the share of a level, and the square of its c.o.v. (Au and Beck 2001)."""
+    """Return the share of a level, and its squared coefficient of variation (Au and Beck 2001)."""
     n = below.size
     p = float(below.mean())
     if p in (0.0, 1.0):

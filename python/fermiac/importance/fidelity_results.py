@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 class _Own(Estimate):
-    """An estimate whose functions, by `ratio` and `transform`, are plain estimates."""
+    """An estimate for which `ratio` and `transform` return plain estimates."""
 
     def _derived(self, *arguments: Any) -> Estimate:
         own = {f.name: getattr(self, f.name) for f in fields(Estimate) if f.init}
@@ -39,7 +39,8 @@ class Multilevel(_Own):
     level_means, level_variances : ndarray, shape (L, J)
         The mean and the variance of the difference of each level.
     level_kurtosis : ndarray, shape (L, J)
-        Its kurtosis: above 100 variances, and so the numbers of paths, are in doubt.
+        The kurtosis of the difference. Above 100 the variances, and so the numbers of paths, are in
+        doubt.
     level_costs : ndarray, shape (L,)
         The cost of a path of each level.
     cost : float
@@ -47,8 +48,8 @@ class Multilevel(_Own):
     bias : float or ndarray, shape (J,)
         The estimated error of the last level; 0 with ``debias=True``.
     alpha, beta, gamma : float
-        The rates by which, from level to level, means and variances of differences fall, and costs
-        rise: like 2^(-alpha l), 2^(-beta l) and 2^(gamma l).
+        The rates of the levels l: the means of differences fall like 2^(-alpha l), their variances
+        like 2^(-beta l), and costs grow like 2^(gamma l).
 
     Examples
     --------
@@ -123,25 +124,25 @@ class Multifidelity(_Own):
     Attributes
     ----------
     n_runs : ndarray of int, shape (M,)
-        The runs of each model in the final sample; 0 for one that was dropped.
+        The runs of each model in the final sample; 0 for a dropped model.
     n_pilot : int
         The runs of every model in the pilot.
     costs : ndarray, shape (M,)
         The cost of a run of each model.
     cost : float
-        The cost of all runs, those of the pilot included.
+        The cost of all runs, including the pilot.
     correlations : ndarray, shape (M,)
-        The correlation of each model with the first in the pilot; of several outputs, their mean
-        weighted as the allocation was.
+        The correlation of each model with the first in the pilot. With several outputs it is their
+        mean with the weights of the allocation.
     coefficients : ndarray, shape (M, J)
-        The weight of each model's difference of means; those of the first are 1.
+        The weight of each model's difference of means; the first model has the weight 1.
     parents : ndarray of int, shape (M,)
-        The model whose runs a model shares; -1 for the first and for one that was dropped.
+        The model whose runs a model shares; -1 for the first and for dropped models.
     gain_forecast : float
-        The variance of plain Monte Carlo at the same cost over that of this estimate, as the pilot
-        forecast it, without the cost of the pilot.
+        The variance of plain Monte Carlo at the same cost divided by that of this estimate, as
+        forecast by the pilot and without its cost.
     gain : float
-        The same from the final sample, with the cost of the pilot.
+        The same ratio from the final sample, with the cost of the pilot.
 
     Examples
     --------

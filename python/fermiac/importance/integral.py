@@ -20,16 +20,15 @@ __all__ = ["to_integral"]
 
 Array = NDArray[np.float64]
 
-#: Errors by which two estimates of one run may be apart.
+#: The largest difference of two estimates of one run, in standard errors.
 _APART = 4.0
-#: Leave-one-out deviations by which one replicate may be apart from the others.
+#: The largest difference of one replicate from the others, in leave-one-out standard deviations.
 _OUTLIER = 5.0
-#: Replicates of nets have outliers that do no harm. Those that single points make are meant: there
-#: is a point of this many times the mean, and they are apart by this many of the steps of a mean
-#: that it makes.
+#: Replicates of nets have harmless outliers. An outlier counts if it comes from a single point: a
+#: value this many times the mean, which explains at least this share of the difference.
 _LARGE = 20.0
 _STEPS = 0.3
-#: Replicates without which there is no error.
+#: The fewest replicates for a standard error.
 _FEWEST = 4
 
 
@@ -60,14 +59,15 @@ def to_integral(
     nothing = _nothing(raw["all_zero"], is_complex)
     if count < _FEWEST:
         stderr = np.full(k, np.inf)
-    # Equal means of values that differ are equal by chance: the error is a step of them.
+    # Equal means of varying values are equal by chance; the error is then one step of the mean.
     stuck = (stderr == 0) & (raw["resolution"] > 0) & _differ(raw, means)
     stderr = np.where(stuck, raw["resolution"] / np.sqrt(count), stderr)
-    # Of one axis, replicates may agree by chance on how many points lie beyond a jump.
+    # In one dimension replicates may have equal numbers of points beyond a jump by chance.
     steps = raw["jump"] / np.sqrt(count) if raw["is_net"] else 0.0
     stuck |= stderr < steps
     stderr = np.maximum(stderr, steps)
-    # Rule of three: what was not met in N points has a share below 3 / N, here for |f| of size 1.
+    # Rule of three: an event without a hit in N points has a probability below 3 / N; |f| is taken
+    # as 1.
     bound = 3 * _volume(raw) / max(raw["n_base"], 1.0)
     unseen = np.where(nothing, bound, unseen)
     stderr = np.where(nothing, bound, stderr)
@@ -134,7 +134,7 @@ def to_integral(
 
 
 def _put_variances(cov: Array, stderr: Array, which: NDArray[np.bool_]) -> None:
-    """Write squares of some errors into the variances."""
+    """Replace some variances by squared errors."""
     rows = np.flatnonzero(which)
     with np.errstate(over="ignore", under="ignore"):
         cov[(rows, rows) if cov.ndim == 2 else (rows,)] = stderr[rows] ** 2
@@ -167,7 +167,7 @@ def _covariance(means: Array, full: bool) -> Array:
 
 
 def _median_stderr(means: Array) -> Array:
-    """Return half the width of the central order statistics that hold 68 % of medians."""
+    """Return half the width of the central order statistics that contain 68 % of medians."""
     from scipy.special import ndtr
 
     count = len(means)
@@ -193,7 +193,7 @@ def _differ(raw: Mapping[str, Any], means: Array) -> NDArray[np.bool_]:
 
 
 def _nothing(zero: NDArray[np.bool_], is_complex: bool) -> NDArray[np.bool_]:
-    """Return which estimates rest on zeros alone: of a complex one both parts."""
+    """Return the estimates that come from zeros alone (for complex ones in both parts)."""
     if not is_complex:
         return zero
     half = zero.size // 2
@@ -332,7 +332,7 @@ def _disagreements(
                     f"{some(apart)}; part of the mass was missed: raise n or pilot_fraction",
                 )
             )
-    # An estimate from a handful of effective points has no error worth comparing.
+    # With a few effective points the error is too rough for a comparison.
     error = np.hypot(raw["base_stderr"], stderr)
     apart = np.abs(raw["base_mean"] - mean) > np.maximum(_APART * error, floor)
     apart &= raw["base_ess"] > 100
@@ -348,7 +348,7 @@ def _disagreements(
 
 
 def _outliers(means: Array, least: Array) -> NDArray[np.bool_]:
-    """Return where one replicate is far from the mean of the others, by `least` at least."""
+    """Return where one replicate is at least `least` away from the mean of the others."""
     count = len(means)
     if count < 8:
         return np.zeros(means.shape[1], bool)

@@ -77,8 +77,8 @@ def integrate(
 ) -> Estimate:
     r"""Integrate one function, or several, over a box.
 
-    A pilot trains samplers; the estimate is from fresh Sobol' points of the best of them. Its error
-    is from the spread of independently scrambled replicates of these points.
+    A pilot trains samplers. The estimate comes from new Sobol' points of the best of them, and its
+    error from the spread of independently scrambled replicates of these points.
 
     Parameters
     ----------
@@ -87,42 +87,43 @@ def integrate(
         may be complex. It is called with up to 65536 points at a time, on the calling thread;
         built-in and native integrands (a numba cfunc, for instance) run on all threads.
     bounds : array_like, shape (d, 2)
-        The lower and the upper bound of every axis; either may be infinite. Or one pair for all
+        The lower and the upper bound of every axis, each finite or infinite; or one pair for all
         axes, with `dim`.
     n : int, default 100_000
-        Evaluations of `f` at most, those of the pilot included; at least 20 (d + 1).
+        The largest number of evaluations of `f`, including the pilot; at least 20 (d + 1).
     dim : int, optional
-        The number of axes, where `bounds` is one pair.
+        The number of axes, if `bounds` is one pair.
     params, args, kwargs
-        The parameters that `f` takes by name, and further arguments of it; see
+        The parameters that `f` takes by name, and its further arguments; see
         `fermiac.targets.as_target`.
     method : {"auto", "sobol", "map", "mixture", "rotated", "stratified", "mc"}, default "auto"
         ``"sobol"``: Sobol' points of the box. ``"map"``: a smooth map of every axis that puts
         points where f is large, as in vegas. ``"mixture"``: a mixture of Student-t densities, for
         peaks and correlated coordinates. ``"rotated"``: a map of every principal axis.
         ``"stratified"``: hypercubes of the map with adapted numbers of random points, as in vegas+,
-        for rough integrands. ``"mc"``: random points of the box. ``"auto"``: the best of all by
-        forecast.
+        for rough integrands. ``"mc"``: random points of the box. ``"auto"``: the method with the
+        best forecast.
     rtol, atol : float, optional
         Stop as soon as the half-width of the 95 % interval of every estimate is at most the larger
-        of `atol` and `rtol` times its absolute value; `n` is then the most that may be used. An
-        estimate from zeros alone is exempt.
+        of `atol` and `rtol` times its absolute value; `n` is then an upper limit. The rule does not
+        apply to an estimate from zeros alone.
     points : {"sobol", "random"}, default "sobol"
-        The uniform numbers behind the points.
+        The uniform numbers from which the points are made.
     scramble : {"linear", "owen"}, default "linear"
         The scramble of Sobol' points; see `fermiac.random.sobol`.
     n_replicates : int, optional
-        The number of replicates, 2 or more; by default 8 to 15, or 16 to 31 where fewer than 4096
-        points are left for the final sample; 64 for random points.
+        The number of replicates, at least 2. By default it is 8 to 15; 16 to 31 if fewer than 4096
+        points are left for the final sample; and 64 for random points.
     sampler : Sampler, optional
-        The sampler of an earlier run, as `Estimate.sampler` gives it. By default nothing more is
-        trained.
+        The sampler of an earlier run, from `Estimate.sampler`. By default it is not trained
+        further.
     pilot_fraction : float, optional
-        The share of `n` for the pilot (of 262144 points at most), from 0 to 0.9; by default 0.2, or
-        0 with a `sampler`, which it trains further.
+        The share of `n` for the pilot, from 0 to 0.9 and at most 262144 points; by default 0.2, or
+        0 with a `sampler`. With a `sampler` the pilot trains it further.
     combine : {"mean", "median"}, default "mean"
         The estimate is the mean or the median of the replicates. The median converges faster for
-        smooth integrands [5]_ with the linear scramble, where few replicates are far off.
+        smooth integrands [5]_ with the linear scramble, for which only few replicates have a large
+        error.
     covariance : {"full", "diag"}, default "full"
         Compute the J x J covariance of the estimates, or only the J variances.
     on_nan : {"raise", "zero"}, default "raise"
@@ -157,8 +158,8 @@ def integrate(
     -------
     Estimate
         ``mean``, ``stderr``, ``interval``, ``cov``, ``n_replicates``, ``df``, ``converged`` (with a
-        tolerance), ``method`` (what was chosen), ``sampler``, ``stages`` with the forecasts, and
-        ``summary()``.
+        tolerance), ``method`` (the method that was chosen), ``sampler``, ``stages`` with the
+        forecasts, and ``summary()``.
 
     Raises
     ------
@@ -177,28 +178,30 @@ def integrate(
     Warns
     -----
     ConvergenceWarning
-        If the final sample contradicts the pilot, or the uniform points of the sampler the others,
-        by more than 4 errors; if a tolerance was not met; or if `f` is 0 at most points, and
-        regions that none of them met may be worth more than two errors and 5 % of an estimate.
+        If the final sample contradicts the pilot, or the uniform points of the sampler contradict
+        the others, by more than 4 standard errors; if a tolerance was not met; or if `f` is 0 at
+        most points, and regions that no point met may contribute more than two standard errors and
+        5 % of an estimate.
     WeightWarning
-        If the tail of the weighted values is so heavy that the error fails: a k-hat above 0.5, and
-        one point that makes more than a tenth of the variance and moves the estimate by more than
-        half of 1/sqrt(n). Or, with Sobol' points, if the values look unbounded.
+        If the tail of the weighted values is too heavy for the error bar: k-hat is above 0.5, and
+        one point contributes more than a tenth of the variance and moves the estimate by more than
+        half of 1/sqrt(n). Also, with Sobol' points, if the values look unbounded.
     HeavyTailWarning
-        If a single point makes more than a tenth of an estimate, or one replicate is more than 5
-        deviations of the others from their mean.
+        If a single point contributes more than a tenth of an estimate, or one replicate is more
+        than 5 standard deviations of the others from their mean.
 
     Notes
     -----
     The estimate is :math:`\hat I = \frac1R \sum_r \frac1P \sum_i [v(X_{ri}) - \beta_r c(X_{ri})]`
-    with :math:`v = f / q`, q the density of the sampler, and the control :math:`c = q_1 / q - 1` of
-    mean 0, q_1 the trained part of q. Its coefficient in a replicate is that of a regression on the
-    other replicates, so that the estimate is unbiased. One point in eight is from the uniform law
-    (on infinite axes an image of it), which bounds v; the control takes back what that costs where
-    the training is good. The points of the pilot never enter the estimate.
+    with :math:`v = f / q`, where q is the density of the sampler. The control :math:`c = q_1 / q -
+    1`, where q_1 is the trained part of q, has mean 0. Its coefficient in a replicate comes from a
+    regression on the other replicates, so the estimate is unbiased. One point in eight is drawn
+    from the uniform law (on infinite axes from an image of it), which bounds v. The control
+    compensates for the loss of precision if the training is good. The points of the pilot never
+    enter the estimate.
 
-    Errors are honest where the points met the mass. A region that neither the uniform points nor
-    the trained sampler met is missing, and no error says so.
+    The errors are reliable if the points met all of the mass. A region that is missed both by the
+    uniform points and by the trained sampler is not detected.
 
     References
     ----------
@@ -291,7 +294,7 @@ def integrate(
     f = adapted(f, d, params, args, kwargs)
     if yes("check", check):
         f = compared(f)
-    as_integrand(f, d, first)  # before a checkpoint is made for it
+    as_integrand(f, d, first)  # raises before a checkpoint is made
     workers = resolve_threads(n_threads)
     with (
         reporter(progress, "integrate", "evaluations") as shown_bar,
@@ -405,7 +408,7 @@ def _tolerance(rtol: Any, atol: Any) -> tuple[float, float] | None:
 def _identity(
     key: int, box: NDArray[np.float64], public: Mapping[str, Any], sampler: Sampler | None
 ) -> dict[str, Any]:
-    """Return what makes a run the same run: a flat mapping of JSON's types."""
+    """Return the identity of a run: a flat mapping with types of JSON."""
     trained = None if sampler is None else repr([part.tolist() for part in _parts(sampler)])
     return {
         "version": _core.__version__,

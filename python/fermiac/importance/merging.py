@@ -46,7 +46,7 @@ def merge_evidences(
     error, log_evidence = float(relative.max()), -math.inf
     if whole > 0:
         log_evidence = top + math.log(whole)
-        # A run that met no mass has no relative error, and no part in the mean.
+        # A run without mass has no relative error, and does not contribute to the mean.
         terms = np.where(parts > 0, parts * relative, 0.0)
         error = math.sqrt(math.fsum(terms**2)) / whole
     sizes = [run.sample.n_draws for run in runs]
@@ -54,7 +54,7 @@ def merge_evidences(
     for run, part in zip(runs, share, strict=True):
         logw = run.sample.log_weights
         assert logw is not None
-        # So that the mean of all weights is the merged evidence.
+        # The mean of all weights becomes the merged evidence.
         weighted.append(
             replace(run.sample, log_weights=logw + math.log(part * sum(sizes) / run.sample.n_draws))
         )
@@ -71,8 +71,8 @@ def merge_evidences(
         found.append(
             (
                 ConvergenceWarning,
-                f"{missed} of {len(runs)} runs met no point with density; their zeros belong to "
-                "the mean, but its error knows nothing of them: raise n of each",
+                f"{missed} of {len(runs)} runs met no point with density; their zeros count in "
+                f"the mean, but its error does not include them: raise n of each",
             )
         )
     result = replace(

@@ -68,7 +68,7 @@ class Moments:
 
     @property
     def kurtosis(self) -> Array:
-        """The fourth central moment over the squared variance, 0 where there is no variance."""
+        """The fourth central moment divided by the squared variance; 0 if the variance is 0."""
         spread = self.m2 > 0
         square = np.where(spread, self.m2, 1.0)
         # In two steps, since the square of a small sum may be 0.

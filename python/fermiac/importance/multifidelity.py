@@ -46,8 +46,8 @@ Array = NDArray[np.float64]
 _MODELS = 64
 #: Points that share a key of the law.
 _BLOCK = 1024
-#: The share of the budget for the pilot, its runs at least and at most, and the share up to which
-#: the least may go.
+#: The share of the budget for the pilot, its fewest and most runs, and the share that the fewest
+#: runs may take.
 _PILOT, _LEAST, _MOST, _LARGEST = 0.1, 20, 1000, 0.4
 #: Pilot runs without a budget.
 _UNKNOWN = 100
@@ -91,22 +91,22 @@ def multifidelity(
     Parameters
     ----------
     models : sequence of callables or targets of `fermiac.targets`
-        The first is the model whose expectation is wanted. Each takes a batch of points, shape (n,
-        d), and returns shape (n,), or (n, K), the same for all. With `params`, or a `law` that
-        names its coordinates, they take the parameters by name.
+        The models. The expectation of the first one is estimated. Each takes a batch of points,
+        shape (n, d), and returns shape (n,) or (n, K), the same for all. With `params`, or a `law`
+        that names its coordinates, they take the parameters by name.
     law : Law, frozen scipy.stats law or mapping
         The law of the points. A mapping from names to laws is a `fermiac.distributions.Joint`.
     n : int, optional
-        The budget, as the cost of so many runs of the first model, pilot included. One of `n`,
-        `cost`, `rtol` and `atol` is needed.
+        The budget, as an equivalent number of runs of the first model, including the pilot. One of
+        `n`, `cost`, `rtol` and `atol` is needed.
     costs : array_like, shape (M,), optional
-        The cost of a run of each model. By default the time that it takes in the pilot; the result
-        is then another one each time, even with the same `rng`.
+        The cost of a run of each model; by default the time that it takes in the pilot. With the
+        default the result differs from call to call, even with the same `rng`.
     cost : float, optional
-        The budget in the unit of `costs`, in place of `n`.
+        The budget in the unit of `costs`, instead of `n`.
     rtol, atol : float, optional
         The target for the root mean square error, ``max(atol, rtol * abs(mean))``, of each output.
-        Then `n` or `cost`, if given, are the most that may be spent.
+        `n` or `cost`, if given, is then an upper limit.
     params, args, kwargs
         The parameters that the models take by name, by default those of `law`, and further
         arguments of all of them; see `fermiac.targets.as_target`.
@@ -134,7 +134,7 @@ def multifidelity(
         the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``, a function that returns a function of rows (number of the model,
-        point), for workers of an executor to which the models cannot be sent; see
+        point), for workers of an executor if the models cannot be pickled; see
         `fermiac.targets.factory`. Without an executor it is not used.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of the models, and from which a run that was killed is resumed;
@@ -150,7 +150,7 @@ def multifidelity(
     Raises
     ------
     ArgumentError
-        For an argument outside its domain, and for a budget that does not pay for a pilot.
+        For an argument outside its domain, and for a budget that is too small for a pilot.
     TargetError
         If a model gives a wrong shape or type, a NaN or an infinity.
     CheckpointError
@@ -158,8 +158,8 @@ def multifidelity(
     WorkerError
         If a worker of the executor dies twice on the same points, or is not like the driver.
     KeyboardInterrupt
-        On Ctrl-C; its ``partial_result`` is the `Multifidelity` of the last round that was
-        complete, or None. A `WorkerError` has one as well.
+        On Ctrl-C; its ``partial_result`` is the `Multifidelity` of the last complete round, or
+        None. A `WorkerError` has one as well.
 
     Warns
     -----
@@ -169,15 +169,15 @@ def multifidelity(
     Notes
     -----
     With :math:`\bar f_k(N)` the mean of model k over the first N points, the estimate is
-    :math:`\bar f_0(N_0) + \sum_k \alpha_k [\bar f_k(N_{p(k)}) - \bar f_k(N_k)]`, p(k) the parent of
-    model k. In a chain the optimal numbers are :math:`N_k / N_0 = \sqrt{c_0 (\rho_k^2 -
-    \rho_{k+1}^2) / (c_k (1 - \rho_1^2))}` [1]_; models that break its conditions are dropped, by
-    trying all subsets of ten models. Around the first model [2]_ [3]_ the numbers are found by a
-    projected Newton search. The coefficients are from the pilot alone, whose points are not used
-    again, so that the estimate is unbiased.
+    :math:`\bar f_0(N_0) + \sum_k \alpha_k [\bar f_k(N_{p(k)}) - \bar f_k(N_k)]`, where p(k) is the
+    parent of model k. In a chain the optimal numbers are :math:`N_k / N_0 = \sqrt{c_0 (\rho_k^2 -
+    \rho_{k+1}^2) / (c_k (1 - \rho_1^2))}` [1]_. Models that violate its conditions are dropped, by
+    a search over all subsets of ten models. With the first model as every parent [2]_ [3]_ the
+    numbers are found by a projected Newton search. The coefficients come from the pilot alone,
+    whose points are not used again, so the estimate is unbiased.
 
-    The standard error is from the final sample: points that the same models have seen are
-    independent with equal laws, and the estimate is a sum over such segments.
+    The standard error comes from the final sample. Points that were evaluated by the same models
+    are independent and identically distributed, and the estimate is a sum over such segments.
 
     References
     ----------
@@ -340,7 +340,7 @@ class _Job:
             Outputs(self._of(k), settings["on_nan"], f"models[{k}]") for k in range(count)
         ]
         self._values: list[Array] = []
-        #: What the last complete round gave.
+        #: The result of the last complete round.
         self._found: _Found | None = None
         self._pilot = 0
         self._plan: Allocation | None = None
@@ -356,7 +356,7 @@ class _Job:
         return lambda x: self._target(np.column_stack([np.full(len(x), float(k)), x]))
 
     def _points(self, stage: int, start: int, stop: int) -> Array:
-        """Return points of a stage, the same whatever they are asked for together with."""
+        """Return points of a stage, which do not depend on the size of the request."""
         first, last = start // _BLOCK, -(-stop // _BLOCK)
         blocks = [
             np.asarray(self._law.sample(_BLOCK, rng=subkey(self._key, 2 * b + stage)), np.float64)
@@ -367,13 +367,13 @@ class _Job:
     def _evaluated(
         self, k: int, stage: int, start: int, stop: int, centre: Array | float = 0.0
     ) -> Array:
-        """Return the values of a model at some points, less a centre."""
+        """Return the values of a model at some points, minus a centre."""
         step = rows_at_once(1, self._law.dim)
         out: Array | None = None
         for at in range(start, stop, step):
             values = self._models[k](self._points(stage, at, min(at + step, stop)))
             if out is None:
-                # In one piece, so that what does not fit into memory is refused at once.
+                # One allocation, so that a size that exceeds the memory is refused at once.
                 out = np.empty((stop - start, values.shape[1]))
             out[at - start : at - start + len(values)] = values - centre
             if self._report is not None:
@@ -438,7 +438,7 @@ class _Job:
         """Run all models at the points of the pilot; measure the costs if they are not known."""
         given, costs = self._settings["n_pilot"], self._costs
         if costs is None:
-            # A few runs for the costs; the second ones, as the first may compile.
+            # Time the second runs, because the first may include compilation.
             seconds = []
             for k in range(self._count):
                 self._evaluated(k, 0, 0, 2)
@@ -501,7 +501,7 @@ class _Job:
         return self._spaced(sizes)
 
     def _spaced(self, sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return sizes of which no two are 1 apart."""
+        """Return sizes no two of which differ by 1."""
         last = 0
         for k in np.argsort(sizes, kind="stable"):
             if sizes[k] and sizes[k] - last == 1:
@@ -510,12 +510,12 @@ class _Job:
         return sizes
 
     def _sample(self, sizes: NDArray[np.int64]) -> None:
-        """Run the models up to so many points of the final sample, and estimate."""
+        """Run the models up to these numbers of points of the final sample, and estimate."""
         assert self._centres is not None
         for k in range(self._count):
             have = len(self._values[k])
             if sizes[k] > have:
-                # Less the means of the pilot, so that large values lose no digits.
+                # Centred by the means of the pilot, so that large values lose no digits.
                 more = self._evaluated(k, 1, have, int(sizes[k]), self._centres[k])
                 self._values[k] = np.concatenate([self._values[k], more]) if have else more
         self._found = self._estimate(sizes)
@@ -583,7 +583,7 @@ class _Job:
                 alpha[models, k] = coefficients(self._covs[k], models, own, shared)
 
         def part(low: int, high: int) -> Array:
-            """Return what some points of one segment add, shape (n, K)."""
+            """Return the contribution of some points of one segment, shape (n, K)."""
             out = np.zeros((high - low, outputs))
             if high <= sizes[0]:
                 out += self._values[0][low:high] / sizes[0]
@@ -598,7 +598,7 @@ class _Job:
         noise = np.zeros(outputs)
         for low, high in pairwise(edges):
             n = high - low
-            # In blocks, so that an interrupt need not wait.
+            # In blocks, so that an interrupt is handled soon.
             centre = sum(part(*block).sum(axis=0) for block in _blocks(low, high)) / n
             square = np.zeros((outputs, outputs))
             for block in _blocks(low, high):

@@ -35,7 +35,7 @@ __all__ = ["multilevel"]
 Array = NDArray[np.float64]
 Level = Callable[[int, int, Stream], Any]
 
-#: Paths of a batch, which has a stream of its own, and batches that are asked for at a time.
+#: Paths of a batch, which has its own stream, and batches requested at a time.
 _BATCH, _BATCHES = 4096, 64
 #: Numbers of a batch for each output: the moments of the difference, and means and sums of squares
 #: of fine and coarse values.
@@ -79,19 +79,19 @@ def multilevel(
         the quantity at level l and at level l - 1 from the same random numbers, which it draws from
         `stream`, a `fermiac.random.Stream`. At level 0 coarse is not used and may be None.
     atol : float or array_like, shape (K,)
-        The target for the root mean square error, bias and noise together. Over many runs about
-        two thirds of the errors are smaller.
+        The target for the root mean square error, which includes bias and noise. Over many runs
+        about two thirds of the errors are smaller.
     max_level : int, default 12
         The finest level that may be used, from 2 to 60.
     n_start : int, default 1000
-        Paths of a level when it is used first.
+        The number of paths in the first batch of a level.
     costs : callable or sequence of float, optional
         The cost of a path of each level, ``costs(l)`` or ``costs[l]``; 2**l by default.
     alpha, beta : float, optional
-        The rates, if they are known, by which means and variances of differences fall, like
-        2**(-alpha l) and 2**(-beta l); estimated by default, as 0.5 at least.
+        The rates, if they are known, at which the means and variances of differences fall: like
+        2**(-alpha l) and 2**(-beta l). By default they are estimated, as at least 0.5.
     debias : bool, default False
-        Draw the level of each path at random, without a finest one: there is no bias then. It
+        Draw the level of each path at random, without a finest level, which leaves no bias. It
         needs beta above gamma, the rate of the costs.
     names : sequence of str, optional
         Names of the K outputs.
@@ -103,7 +103,7 @@ def multilevel(
         The engine whose workers run `level`: a `concurrent.futures.Executor`, a dask Client,
         the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
-        Not supported here: `level` must be a function that can be sent to the workers.
+        Not supported here: `level` must be a function that can be pickled.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the sums of all batches, and from which a run that was killed is resumed;
         see `fermiac.Checkpoint`.
@@ -119,13 +119,13 @@ def multilevel(
     Raises
     ------
     ArgumentError
-        For an argument outside its domain, and for ``debias=True`` where beta is not above gamma.
+        For an argument outside its domain, and for ``debias=True`` if beta is not above gamma.
     TargetError
         If `level` gives a wrong shape or type, a NaN or an infinity.
     CheckpointError
         If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
     WorkerError
-        If a worker of the executor dies twice on the same batch, or is not like the driver.
+        If a worker of the executor dies twice on the same batch, or does not match the driver.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is a `Multilevel` from the batches that were done, or
         None. A `WorkerError` has one as well.
@@ -134,21 +134,21 @@ def multilevel(
     -----
     ConvergenceWarning
         If the bias is above its share of `atol` at `max_level`; if alpha is below 0.5, so that the
-        bias cannot be judged; if the kurtosis of a difference is above 100, so that its variance
-        is in doubt; or if the coarse values of a level have another mean than the fine values of
-        the level below, which is a fault in `level`.
+        bias cannot be judged; if the kurtosis of a difference is above 100, so that its variance is
+        in doubt; or if the mean of the coarse values of a level differs from that of the fine
+        values of the level below, which is an error in `level`.
 
     Notes
     -----
-    Paths are allotted as :math:`N_l \propto \sqrt{V_l / C_l}`, with the variances V of the
+    Paths are allocated as :math:`N_l \propto \sqrt{V_l / C_l}`, with the variances V of the
     differences and the costs C, so that the variance is half of ``atol**2``. A level is added while
     the bias, :math:`\max_{i \le 2} |m_{L-i}| 2^{-\alpha i} / (2^\alpha - 1)` with the means m of
     the last differences, is above ``atol / sqrt(2)`` [1]_ [2]_. Batch b of level l draws from the
-    stream of the address (key, b, l).
+    stream with the address (key, b, l).
 
     With ``debias=True`` the level of a path is random, with probabilities
     :math:`p_l \propto 2^{-(\beta + \gamma) l / 2}`, and the estimate is the mean of the difference
-    over its probability [3]_. It is unbiased, at a larger variance.
+    divided by its probability [3]_. It is unbiased, but has a larger variance.
 
     References
     ----------
@@ -291,7 +291,7 @@ class _Batches:
                 "needed"
             )
         fine = _values(given[0], at, n, "fine")
-        # There is no level below the first: what is given for it does not count.
+        # There is no level below the first, so its coarse values are ignored.
         coarse = np.zeros_like(fine) if at == 0 else _values(given[1], at, n, "coarse")
         if coarse.shape != fine.shape:
             raise TargetError(
@@ -373,7 +373,7 @@ class _Job:
         return sum(one.n for one in self._levels)
 
     def _draw(self, wanted: Sequence[float]) -> None:
-        """Draw paths of the levels until each has so many."""
+        """Draw paths of the levels until each has the required number."""
         if not all(math.isfinite(n) and n < 2**62 for n in wanted):
             raise ArgumentError(
                 f"atol: {self._settings['atol']} given; more paths would be needed than can be "
@@ -391,7 +391,7 @@ class _Job:
                     self._report(min(self.paths, total), total)
 
     def _rows(self, at: int, missing: int) -> Iterator[tuple[int, int, int]]:
-        """Give some rows of batches that are missing at a level."""
+        """Yield some rows of batches that are missing at a level."""
         first = self._levels[at].batches if at < len(self._levels) else 0
         for k in range(_BATCHES):
             if missing <= 0:
@@ -423,7 +423,7 @@ class _Job:
         sums.batches += len(rows)
 
     def _begin(self, outputs: int, scalar: bool) -> None:
-        """Set what is known after the first batch."""
+        """Set the number of outputs after the first batch."""
         if self._atol.size not in (1, outputs):
             raise ArgumentError(f"atol: {self._atol.size} numbers given for {outputs} outputs")
         if self._names is not None and len(self._names) != outputs:
@@ -434,7 +434,8 @@ class _Job:
     def _scaled(self) -> tuple[Array, Array]:
         """Return the largest mean and variance of each level, in units of the tolerance.
 
-        A mean is taken one standard error larger: one that is small by chance would end the run.
+        One standard error is added to each mean, since a mean that is small by chance would end the
+        run.
         """
         noise = [np.sqrt(s.difference.variance / max(s.n, 1)) for s in self._levels]
         means = [
@@ -518,7 +519,7 @@ class _Job:
             )
         count = self._settings["max_level"] + 1
         falls = 2.0 ** (-(self._beta + gamma) / 2 * np.arange(count))
-        # The first levels by what was seen, the others by the rates.
+        # The first levels by their measured variances, the others by the estimated rates.
         seen = [s.difference.variance + s.difference.mean**2 for s in pilot._levels]
         squares = np.array([(x / self._atol**2).max() for x in seen])
         seen_chances = np.sqrt(squares / np.array(self._costs[: len(squares)]))
@@ -528,7 +529,7 @@ class _Job:
         tail = chances[-1] * falls[1] / (1 - falls[1])
         self._chances = chances / (chances.sum() + tail)
         self._levels = [_LevelSums(len(pilot._levels[0].difference.mean)) for _ in range(count)]
-        # The pilot's batches stay in their streams.
+        # The streams of the pilot's batches are not used again.
         for own, first in zip(self._levels, pilot._levels, strict=False):
             own.batches = first.batches
         n = max(int(min(np.ceil((squares / self._chances[: len(squares)]).sum()), 2.0**61)), start)

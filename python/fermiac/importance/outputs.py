@@ -84,12 +84,12 @@ class Outputs:
 
 
 def rows_at_once(points_per_row: int, dim: int) -> int:
-    """Return how many rows of a design make a batch of a moderate size."""
+    """Return the number of rows of a design in a batch of moderate size."""
     return max(1, min(_POINTS, _NUMBERS // dim) // points_per_row)
 
 
 def with_unit_map(law: Any, by: str) -> Any:
-    """Return a law that has a map from the unit cube, else raise an error that says what has."""
+    """Return a law with a map from the unit cube, else raise an error that names such laws."""
     try:
         law.from_unit(np.full((1, law.dim), 0.5))
     except ArgumentError as error:

@@ -1,8 +1,8 @@
 """Pick-freeze designs: replicates of Sobol' points, their sums, and the indices from them.
 
-A row of the design is a pair (A, B) of independent points of a law, and for each input the point A
-with this input taken from B; with second-order indices also B with the input taken from A. Rows
-come from nets in 2 d dimensions, in independent replicates.
+A row of the design has a pair (A, B) of independent points of a law. For each input it also has the
+point A with this input taken from B and, for second-order indices, B with the input taken from A.
+Rows come from nets in 2 d dimensions, in independent replicates.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _SIZES = (6, 12, 24, 48, 96, 160, 256)
 _POINTS_PER_TERM = 5
 #: Model runs that the control is fitted to at most.
 FIT_RUNS = 2**14
-#: The largest share of the variance that a control may leave.
+#: The largest share of the variance that a useful control leaves.
 _PAYS = 0.5
 
 
 @dataclass(frozen=True)
 class Design:
-    """What the rows of a design are.
+    """The layout of the rows of a design.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Design:
 
 
 class Control:
-    """Polynomials fitted to the model, for each replicate by the points of the others."""
+    """Polynomials fitted to the model, for each replicate from the points of the others."""
 
     def __init__(self, basis: Basis, coefficients: Array, residual: Array) -> None:
         self.basis = basis
@@ -98,7 +98,7 @@ class Control:
 def fitted_control(
     design: Design, bounded: Sequence[bool], units: list[tuple[Array, Array]], values: list[Array]
 ) -> Control | None:
-    """Return the control that leaves the least variance out of sample, None if none pays.
+    """Return the control with the least residual variance out of sample, None if none helps.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def fitted_control(
     moving = spread > 0
     best = int(np.argmin(np.log(np.maximum(residuals[:, moving], 1e-30)).mean(axis=1)))
     residual, found = residuals[best], coefficients[best][:, : sizes[best]]
-    # The products of a control that leaves more have heavier tails than those of the model.
+    # The products of a poor control have heavier tails than those of the model.
     found[:, :, ~(residual < _PAYS)] = 0.0
     if not found.any():
         return None
@@ -196,7 +196,7 @@ class Sums:
         self.rows = rows
 
     def _grow_kept(self, rows: int) -> None:
-        """Evaluate rows and keep them, set the centre of the values and fit the control."""
+        """Evaluate rows and store them, set the centre of the values and fit the control."""
         units, values = [], []
         for r in range(self.replicates):
             parts = [(u, self._evaluated(u)) for u in self._blocks(r, self.rows, rows)]
@@ -217,7 +217,7 @@ class Sums:
             self._sum(r, *u, v, centre, control)
             for r, (u, v) in enumerate(zip(units, values, strict=True))
         ]
-        # All at once, so that an interrupt leaves sums of one control.
+        # All are set together, so that after an interrupt the sums belong to one control.
         self._centre, self.control, self._sums = centre, control, np.array(sums)
         self.squares, self._units, self._values = np.concatenate(deviations), units, values
 
@@ -253,7 +253,7 @@ class Sums:
         centre: Array,
         control: Control | None,
     ) -> Array:
-        """Return the sums of some rows, less those of the control, shape (columns, K)."""
+        """Return the sums of some rows minus those of the control, shape (columns, K)."""
         out = _products(self.design, values - centre)
         if control is not None:
             p = control.values(self.design, replicate, a, b)
@@ -333,7 +333,7 @@ class Indices:
     variance_stderr: Array
 
     def times(self, factor: Array) -> Indices:
-        """Return the indices of the outputs times a factor each."""
+        """Return the indices of the outputs, each times a factor."""
         with np.errstate(over="ignore", under="ignore"):
             return replace(
                 self,
@@ -352,9 +352,9 @@ class Indices:
         variance = square - mean**2
         safe = np.where(variance > 0, variance, np.nan)
         total = q[3 + n : 3 + 2 * n] / safe
-        # The mean of the product of independent points is close to the squared mean. Its noise is
-        # that of the crossed product where the input matters little, and has none of it where
-        # nothing else does: the share between the two is 1 - total.
+        # The mean product of independent points estimates the squared mean. Its noise equals that
+        # of the crossed product if the input has no effect, and is independent of it if only this
+        # input has an effect. The coefficient between these cases is 1 - total.
         share = np.clip(1 - np.nan_to_num(total), 0, 1)
         pairs = [(i, j) for i in range(n) for j in range(i + 1, n)] if design.both else []
 

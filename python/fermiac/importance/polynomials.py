@@ -2,8 +2,8 @@
 
 A model of independent inputs is a function of uniform numbers. It is approximated by a sum of
 products of orthonormal functions of one coordinate each: Legendre polynomials and splines with 15
-knots of a bounded input, Hermite polynomials of the normal score of an unbounded one. The mean of
-the sum is its first coefficient, and every part of its variance is a sum of squares of
+knots for a bounded input, and Hermite polynomials of the normal score for an unbounded one. The
+mean of the sum is its first coefficient, and every part of its variance is a sum of squared
 coefficients.
 """
 
@@ -34,19 +34,19 @@ KNOTS = np.arange(1, 16) / 16
 TAIL_DEGREE = 3
 #: Functions of one coordinate: the constant, polynomials, splines.
 FUNCTIONS = 1 + DEGREE + len(KNOTS)
-#: Products of two functions are of so many leading coordinates, products of three of so many.
+#: Products of two functions use this many leading coordinates, and products of three this many.
 _PAIRS, _TRIPLES = 12, 6
-#: What a spline counts in degrees, and a further factor of a product.
+#: The cost of a spline, and of a further factor of a product, in degrees.
 _SPLINE_COST, _FACTOR_COST = 5.0, 1.0
-#: The most that a coordinate of little variance counts, in degrees.
+#: The largest cost of a coordinate with little variance, in degrees.
 _LEAST_COST = 8.0
 
 
 @cache
 def mixture() -> Array:
-    """Return the matrix whose row k makes the function k of a bounded coordinate.
+    """Return the matrix whose row k gives function k of a bounded coordinate.
 
-    The first functions are Legendre polynomials of 2 u - 1, then come truncated lines. They are
+    The first functions are Legendre polynomials of 2 u - 1, followed by truncated lines. They are
     orthonormal by a QR decomposition at Gauss points between the knots, where all integrals of
     products are exact.
     """
@@ -107,8 +107,8 @@ class Basis:
     ) -> Array:
         """Return the sum with coefficients (terms, K) at the points of a pick-freeze design.
 
-        They are A, B, A with each group from B and, with `both`, B with each group from A; the
-        shape is (points, n, K).
+        The points are A, B, A with each group from B and, with `both`, B with each group from A.
+        The shape is (points, n, K).
         """
         values = self._core.crossed(
             np.ascontiguousarray(a).reshape(-1),
@@ -126,7 +126,7 @@ class Basis:
         Parameters
         ----------
         coefficients : ndarray, shape (parts, terms, K)
-            Those of several sums.
+            The coefficients of several sums.
         groups : sequence of sequences of int
             The coordinates of each input.
         """
@@ -149,7 +149,7 @@ class Basis:
 def fold_coefficients(
     grams: Array, terms: int, outputs: int, sizes: Sequence[int]
 ) -> tuple[Array, Array]:
-    """Regress values on products, for each part of the points without its own ones.
+    """Regress values on products, for each part of the points from all other parts.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def fold_coefficients(
 
 @dataclass(frozen=True)
 class Variances:
-    """The variances of sums, and their parts: of inputs alone, in all, and of pairs alone.
+    """The variances of sums and their parts: first-order, total, and second-order.
 
     The shapes are (parts, K), (parts, d, K), (parts, d, K) and (parts, d, d, K).
     """
@@ -192,15 +192,16 @@ class Variances:
 
 
 def ranked_terms(shares: Array, bounded: Sequence[bool], most: int) -> tuple[Term, ...]:
-    """Return products in the order in which they are worth their cost, the constant first.
+    """Return products in the order of their benefit for their cost, the constant first.
 
     Parameters
     ----------
     shares : ndarray, shape (d,)
-        A rough total index of each coordinate. Those of small ones count as of a higher degree.
+        A rough total index of each coordinate. Coordinates with small indices count as of higher
+        degree.
     bounded : sequence of bool, length d
-        Which coordinates are bounded. Polynomials of others of a high degree follow the points so
-        closely that what is left lies beyond them, where no error bar sees it.
+        Which coordinates are bounded. In unbounded coordinates, polynomials of high degree follow
+        the points so closely that the residual lies beyond all points, where no error bar shows it.
     most : int
         The largest number of products.
     """

@@ -1,4 +1,4 @@
-"""The results of importance sampling: `Evidence`, and both results from the numbers of the core."""
+"""The results of importance sampling: `Evidence`, and conversion of the numbers of the core."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Evidence(Result):
     Attributes
     ----------
     log_evidence : float
-        log Z, Z the integral of the density; -inf where no point with density was found.
+        log Z, where Z is the integral of the density; -inf if no point with positive density was
+        found.
     log_evidence_stderr : float
         Its standard error: the relative standard error of the estimate of Z.
     ess : float
@@ -39,22 +40,23 @@ class Evidence(Result):
     khat : float
         The tail shape of the weights; see `fermiac.diagnostics.psis`.
     converged : bool
-        Whether the weights are worth 10 (d + 1) points or more.
+        Whether the effective sample size is at least 10 (d + 1).
     scheme : str
-        How the sampler adapted: ``"amis"``, ``"pmc"`` or ``"snis"``.
+        The adaptation of the sampler: ``"amis"``, ``"pmc"`` or ``"snis"``.
     stages : tuple of dict
-        Stage by stage, the final one last: ``n_evals``, ``used``, ``shares`` of the components of
-        its sampler (none for the law), ``log_evidence`` and ``efficiency`` (ESS per evaluation) of
-        its own points alone, and of the fit that followed the ``power`` of its weights (1 for a fit
-        to the target itself) and its ESS ``fit_ess``.
+        The stages, the final one last: ``n_evals``, ``used``, ``shares`` of the components of its
+        sampler (none for the law), ``log_evidence`` and ``efficiency`` (ESS per evaluation) of its
+        own points alone. For the fit that followed: the ``power`` of its weights (1 for a fit to
+        the target itself) and its ESS ``fit_ess``.
     sample : Sample
-        The points of the final stage, in the law's space, with log-weights on their absolute scale:
-        the logarithm of the mean of their exponentials is `log_evidence`.
+        The points of the final stage, in the space of the law, with log-weights on an absolute
+        scale: the logarithm of the mean of their exponentials is `log_evidence`.
 
     Examples
     --------
-    Two runs with seeds of their own, so that their errors add up, give the logarithm of a Bayes
-    factor. Of the widths 1 and 10 of a prior, the data y = 0.5 with an error of 1 prefer 1:
+    Two runs with different seeds, whose errors are independent, give the logarithm of a Bayes
+    factor. The observation y = 0.5 with an error of 1 prefers a prior of width 1 to one of width
+    10:
 
     >>> import numpy as np, fermiac as fm
     >>> def run(width, seed):
@@ -143,21 +145,21 @@ class Evidence(Result):
         *others : Evidence
             Evidences of the same target, from other seeds.
         weights : array_like, shape (K,), optional
-            The weight of each, this one first; they must have been fixed before the calls. By
-            default the numbers of points that the calls asked for.
+            The weights of the evidences, this one first. They must have been fixed before the
+            calls. The default is the requested number of points of each call.
 
         Returns
         -------
         Evidence
-            Z is the weighted mean of the Z of all calls, whose order changes no bit of it;
-            `sample` has the points of all of them, with weights whose mean is Z. `stages` are
-            those of all calls, and ``settings["seeds"]`` lists the seeds.
+            Z is the weighted mean of the Z of all calls; their order changes no bit of it. `sample`
+            has the points of all calls, with weights whose mean is Z. `stages` are those of all
+            calls, and ``settings["seeds"]`` lists the seeds.
 
         Raises
         ------
         ArgumentError
-            If the evidences do not match, two have the same seed, or no weights were fixed: a run
-            was interrupted, or does not say how many points were asked for.
+            If the evidences do not match, two have the same seed, or no weights were fixed, because
+            a run was interrupted or its requested number of points is not known.
 
         Warns
         -----
@@ -166,8 +168,9 @@ class Evidence(Result):
 
         Notes
         -----
-        Each Z is unbiased, and so is their mean, since its weights do not depend on them. The
-        mean of log Z would be biased, and so would be weights by the errors, which follow Z.
+        Each Z is unbiased, and so is their mean, since its weights do not depend on them. The mean
+        of log Z would be biased. So would a mean with weights from the errors, which are correlated
+        with Z.
 
         Examples
         --------
@@ -201,8 +204,8 @@ def to_estimate(
     stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
     unseen, nothing = raw["unseen"], nothing_met(raw, is_complex)
     if nothing.any():
-        # The rule of three: what has not been seen in m draws has probability below 3/m. Where the
-        # stages met no value either, |f| of size 1 stands for it.
+        # The rule of three: an event without a hit in m draws has a probability below 3/m. If the
+        # stages have no value other than 0 either, |f| is taken as 1.
         drawn = np.where(raw["no_weight"], raw["n_final"], np.maximum(raw["n_from_law"], 1))
         bound = np.where(raw["no_weight"] | (unseen == 0), 3 / drawn, unseen)
         stderr[nothing] = unseen[nothing] = bound[nothing]

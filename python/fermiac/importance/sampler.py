@@ -1,4 +1,4 @@
-"""Trained samplers of integrals, as laws that can be kept and used again."""
+"""Trained samplers of integrals, as laws that can be saved and used again."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _ENDS = ("finite", "half", "infinite")
 class Sampler(Law, Result):
     """A sampler that `fermiac.importance.integrate` trained: a law on the region of the integral.
 
-    It is a law like those of `fermiac.distributions`, so that it can be given wherever a law is
-    taken, and to `integrate` as ``sampler=``.
+    It is a law like those of `fermiac.distributions`. It can be given wherever a law is accepted,
+    and to `integrate` as ``sampler=``.
 
     Attributes
     ----------
@@ -45,18 +45,18 @@ class Sampler(Law, Result):
     dim : int
         Coordinates of a point.
     share : float
-        The share of the uniform law in it. On an axis without end that is the law of c + s u /
-        (1 - u^2) with u uniform on (-1, 1), on a half-line that of a + s u / (1 - u).
+        The share of the uniform law. On an infinite axis this is the law of c + s u / (1 - u^2)
+        with u uniform on (-1, 1); on a half-line that of a + s u / (1 - u).
     ends : tuple of str
-        What the axes are: ``"finite"``, ``"half"`` or ``"infinite"``.
+        The kinds of the axes: ``"finite"``, ``"half"`` or ``"infinite"``.
     origin, scale : ndarray, shape (dim,)
-        Their ends a, or middles c, and their lengths or units s.
+        The ends a or middles c of the axes, and their lengths or units s.
     knots, n_knots : ndarray
-        The knots of the maps, one after the other, and how many there are for each axis.
+        The knots of the maps, one map after the other, and the number of knots for each axis.
     centre : ndarray, shape (dim,) or (0,)
         The origin of a rotated frame, in units of the axes.
     axes : ndarray, shape (dim * dim,) or (0,)
-        The axes of the frame, the columns of a matrix that is given by rows.
+        The axes of the frame: the columns of a matrix, in row-major order.
     parts : ndarray of int, shape (k,)
         The shares of the components of a mixture, in 64ths.
     means, covariances : ndarray, shapes (k, dim) and (k, dim, dim)
@@ -64,8 +64,8 @@ class Sampler(Law, Result):
 
     Notes
     -----
-    The maps are those of vegas [1]_, with a rational quadratic between their knots [2]_ in place of
-    a line. Mixtures and rotated maps have mass outside a bounded region: their densities are
+    The maps are those of vegas [1]_, with rational quadratics between their knots [2]_ instead of
+    lines. Mixtures and rotated maps have mass outside a bounded region: their densities are
     normalised over the whole space, and the integrand counts as 0 outside the region.
 
     References
@@ -152,7 +152,7 @@ class Sampler(Law, Result):
         Raises
         ------
         ArgumentError
-            If the last axis has not the dimension of the sampler.
+            If the last axis does not have the dimension of the sampler.
         """
         rows, shape = points(x, self.dim)
         density: Array = self._made.log_density(rows).reshape(shape)[()]
@@ -164,7 +164,7 @@ class Sampler(Law, Result):
         Parameters
         ----------
         u : array_like of shape (n, d)
-            Uniform numbers. The first coordinate chooses the part of the sampler as well.
+            Uniform numbers. The first coordinate also chooses the part of the sampler.
 
         Returns
         -------
@@ -173,7 +173,8 @@ class Sampler(Law, Result):
         Raises
         ------
         ArgumentError
-            If a number is not in [0, 1], or the last axis has not the dimension of the sampler.
+            If a number is not in [0, 1], or the last axis does not have the dimension of the
+            sampler.
         """
         rows, shape = points(unit_points("u", u), self.dim)
         inner = np.clip(rows, np.finfo(float).tiny, 1 - np.finfo(float).epsneg)
@@ -233,7 +234,7 @@ class Sampler(Law, Result):
         -------
         Summary
         """
-        # A net of fixed points is enough for quartiles, and gives the same ones each time.
+        # A net of fixed points suffices for quartiles, and gives the same result each time.
         net = _grid(self.dim)
         low, middle, high = np.quantile(self.from_unit(net), [0.25, 0.5, 0.75], axis=0)
         bounds = np.array(self._bounds())
@@ -272,7 +273,7 @@ class Sampler(Law, Result):
         return drawn
 
     def _points_of(self, axis: int, t: float) -> float:
-        """Return the coordinate at a point t of (0, 1), of the region as it is."""
+        """Return the coordinate in the original region at a point t of (0, 1)."""
         a, s, ends = float(self.origin[axis]), float(self.scale[axis]), self.ends[axis]
         if ends == "finite":
             return a + s * t

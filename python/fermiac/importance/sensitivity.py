@@ -1,4 +1,4 @@
-"""The call that estimates Sobol' indices: which inputs of a model its variance comes from."""
+"""The call that estimates Sobol' indices: the shares of a model's variance by input."""
 
 from __future__ import annotations
 
@@ -69,14 +69,14 @@ _LEAST, _MOST = 8, 15
 _LOOKS, _FIRST_RUNS = 12, 1000
 #: The share of the runs that a first look at the tail of the squared values takes.
 _PILOT = 0.1
-#: Independent points below which a tail has no shape.
+#: The fewest independent points for the shape of a tail.
 _PILOT_POINTS = 400
-#: A tail that is heavier than this, and a control that leaves more than this share of the variance,
-#: make importance sampling better: its errors were a third to a fiftieth in tests, and held.
+#: Importance sampling is used for a tail heavier than this, with a control that leaves more than
+#: this share of the variance. In tests its errors were valid, and a third to a fiftieth as large.
 _HEAVY, _LEFT = 0.6, 0.005
-#: The share of the squares that one point of a heavy tail makes.
+#: The share of the sum of squares from one point that indicates a heavy tail.
 _DOMINATES = 0.1
-#: Expectations that importance sampling is asked for at most.
+#: The most expectations of one run of importance sampling.
 _EXPECTATIONS = 200
 
 
@@ -109,7 +109,7 @@ def sobol_indices(
     r"""Estimate the Sobol' indices of a model: the shares of its variance by input.
 
     The index of first order of an input is the share of the variance that the input explains alone.
-    Its total index is the share that is left when all other inputs are known. For an additive model
+    Its total index is the share that remains when all other inputs are known. For an additive model
     the two are equal.
 
     Parameters
@@ -123,8 +123,8 @@ def sobol_indices(
         It needs a map from the unit cube, as univariate laws, products and Gaussian laws have. A
         mapping from names to laws is a `fermiac.distributions.Joint`.
     n : int, default 20_000
-        Runs of the model at most, all counted: one row of the design takes d + 2 of them, or 2 d +
-        2 with `second_order`. At least 16 rows.
+        The largest number of model runs, all included. A row of the design takes d + 2 runs, or 2 d
+        + 2 with `second_order`; at least 16 rows are needed.
     params, args, kwargs
         The inputs that `model` takes by name, by default those of `law`, and further arguments;
         see `fermiac.targets.as_target`.
@@ -133,20 +133,20 @@ def sobol_indices(
         of points, for models whose variance comes from rare inputs. ``"auto"``: Sobol' points,
         unless the first tenth of the runs shows that the squared values have a heavy tail.
     second_order : bool, default False
-        Estimate the indices of all pairs of inputs too.
+        Also estimate the indices of all pairs of inputs.
     groups : sequence or mapping, optional
         The coordinates of each input, by number or name: ``[[0, 1], [2]]`` or ``{"load": [0, 1],
-        "size": [2]}``. Each coordinate must be in one group. Inputs that depend on each other
-        belong into one group.
+        "size": [2]}``. Each coordinate must be in exactly one group. Dependent inputs must be in
+        the same group.
     rtol, atol : float, optional
-        Stop once all 95 % intervals of first and total indices reach no further than ``max(atol,
-        rtol * t)`` from the estimate, with t the largest total index of the output. By default all
-        of `n` is used.
+        Stop once the half-widths of all 95 % intervals of first-order and total indices are at most
+        ``max(atol, rtol * t)``, where t is the largest total index of the output. By default all of
+        `n` is used.
     controls : {"auto", "none"}, default "auto"
-        Fit polynomials to the model, whose indices are known, and estimate the difference; or do
-        without. See the notes.
+        ``"auto"`` fits polynomials with known indices to the model and estimates only the
+        difference; see the notes. ``"none"`` does not.
     n_replicates : int, optional
-        Independent replicates of the points, from 2 to 1024: by default from 8 to 15.
+        The number of independent replicates of the points, from 2 to 1024; by default 8 to 15.
     on_nan : {"raise", "zero"}, default "raise"
         NaN and infinities from `model` stop the run with an error that names the first point, or
         count as 0 with a warning.
@@ -163,8 +163,8 @@ def sobol_indices(
         The engine whose workers run `model`: a `concurrent.futures.Executor`, a dask Client,
         the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
-        ``"module:function"``, a function that returns `model`, for workers of an executor to which
-        it cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
+        ``"module:function"``: a function that returns `model`, for workers of an executor if it
+        cannot be pickled; see `fermiac.targets.factory`. Without an executor it is not used.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of `model`, and from which a run that was killed is resumed;
         see `fermiac.Checkpoint`.
@@ -189,8 +189,8 @@ def sobol_indices(
     WorkerError
         If a worker of the executor dies twice on the same points, or is not like the driver.
     KeyboardInterrupt
-        On Ctrl-C; its ``partial_result`` is a `SobolIndices` from the largest power of two of rows
-        that all replicates have, or None. A `WorkerError` has one as well.
+        On Ctrl-C; its ``partial_result`` is a `SobolIndices` from the rows that all replicates
+        have, reduced to a power of two, or None. A `WorkerError` has one as well.
 
     Warns
     -----
@@ -201,23 +201,23 @@ def sobol_indices(
 
     Notes
     -----
-    Rows of the design are pairs (A, B) of independent points, and A with one input taken from B
-    [1]_: :math:`A_B^i`. With the centred model f and its variance V, the index of first order is
-    the mean of :math:`f(B) f(A_B^i) - w f(A) f(B) - (1 - w) m^2` over V, m the mean of f. With w =
-    1 this is the estimator of [1]_, with w = 0 that of [2]_; w = 1 - total index is close to the
-    best. The total index is the mean of :math:`(f(A) - f(A_B^i))^2 / 2` over V [3]_.
+    A row of the design has a pair (A, B) of independent points, and the points :math:`A_B^i`, which
+    are A with input i taken from B [1]_. Let f be the centred model with variance V and mean m. The
+    first-order index is the mean of :math:`f(B) f(A_B^i) - w f(A) f(B) - (1 - w) m^2` divided by V.
+    With w = 1 this is the estimator of [1]_, with w = 0 that of [2]_; w = 1 - total index is close
+    to optimal. The total index is the mean of :math:`(f(A) - f(A_B^i))^2 / 2` divided by V [3]_.
 
     The rows are those of 8 to 15 independently scrambled Sobol' nets in 2 d dimensions, and the
     standard errors come from the spread of these replicates, by the delta method for the ratio.
-    Each replicate uses a polynomial (or a sum of splines and polynomials) that is fitted to the
-    values of the other replicates, so that it is independent of the points: the products of the
-    polynomial are subtracted from those of the model, and their exact expectations are added back.
-    A control never changes what is estimated, only the error. Its size is the one that leaves the
-    least variance out of sample.
+    Each replicate uses a polynomial (or a sum of splines and polynomials) as a control. It is
+    fitted to the values of the other replicates, so it is independent of the points. The products
+    of the polynomial are subtracted from those of the model, and their exact expectations are added
+    back. A control changes the error, but never the estimated quantity. Its size minimises the
+    residual variance out of sample.
 
-    Estimates of an index that is 0 are next to 0 and about half of them are negative: they are
-    unbiased, and are not cut off, since this would bias them and leave their intervals without
-    meaning. Judge them by `SobolIndices.interval`.
+    Estimates of an index that is 0 are close to 0, and about half of them are negative. They are
+    unbiased and are not set to 0, since that would bias them and invalidate their intervals. Use
+    `SobolIndices.interval` to judge them.
 
     References
     ----------
@@ -288,7 +288,7 @@ def sobol_indices(
     f = adapted(model, law.dim, params, args, kwargs, "model")
     if yes("check", check):
         f = compared(f, "the model")
-    as_integrand(f, law.dim)  # refuses what is none before a checkpoint is made for it
+    as_integrand(f, law.dim)  # raises before a checkpoint is made
     with (
         reporter(progress, "sobol_indices", "evaluations") as shown_progress,
         evaluation(
@@ -368,7 +368,7 @@ def _place(item: Any, names: tuple[str, ...]) -> int:
 def _refuse_dependence(
     law: Law, groups: tuple[tuple[int, ...], ...], names: tuple[str, ...]
 ) -> None:
-    """Raise an error if a coordinate of a law moves with the uniform numbers of another group."""
+    """Raise an error if a coordinate of a law depends on the uniform numbers of another group."""
     from fermiac.random import sobol
 
     u = sobol(64, 2 * law.dim, 0)
@@ -464,7 +464,7 @@ class _Job:
         return result
 
     def _by_points(self) -> bool:
-        """Evaluate all rows of Sobol' points, or return False where they are not the method."""
+        """Evaluate all rows of Sobol' points; return False if another method is better."""
         assert self.replicates is not None
         support = self.design.law._support()
         bounded = [bool(np.isfinite(low) and np.isfinite(high)) for low, high in support]
@@ -487,7 +487,7 @@ class _Job:
         return True
 
     def _pilot(self) -> int:
-        """Return the level of a first look at the tail, 0 for none."""
+        """Return the level of a first check of the tail, 0 for none."""
         free = self.settings["n_replicates"] is None and self.tolerance is None
         if self.method != "auto" or self.design.both or not free:
             return 0
@@ -501,7 +501,7 @@ class _Job:
         return pilot if left // self.design.runs >= 20 * (2 * self.design.law.dim + 1) else 0
 
     def _is_heavy(self, sums: Sums) -> bool:
-        """Return whether the variance comes from points too rare for error bars to hold."""
+        """Return whether the variance comes from points that are too rare for valid error bars."""
         assert sums.squares is not None
         left = 1.0 if sums.control is None else float(sums.control.residual.max())
         return left > _LEFT and _tail(sums.squares) > _HEAVY
@@ -519,7 +519,7 @@ class _Job:
         values = found.values[:, : 2 * count]
         errors = np.sqrt(np.diagonal(found.cov, axis1=1, axis2=2))[:, : 2 * count]
         factor = -stdtrit(self.replicates - 1, 0.025 / _LOOKS)
-        # An output that is constant has no indices that could be precise.
+        # A constant output has no indices, and is not part of the test.
         known = np.isfinite(values).all(axis=1)
         largest = np.abs(values[known, count:]).max(axis=1, initial=0.0)
         allowed = np.maximum(atol, rtol * largest)
@@ -592,7 +592,7 @@ class _Job:
         )
 
     def result(self, status: str) -> SobolIndices | None:
-        """Return the result from what was done so far, None if there is nothing yet."""
+        """Return the result so far, None if there is none."""
         self.findings = []
         by_weights = self.weighted is not None
         if by_weights:
@@ -717,9 +717,9 @@ def _as_partial(job: _Job) -> Any:
 def _tail(squares: Array) -> float:
     """Return the largest k-hat of the squared values of an output that a few points dominate.
 
-    No sign suffices by itself, as for the weighted values of `expect`: the tail has a shape that is
-    heavy, one point makes much of the sum of squares of the values, and more than a random point
-    can. -inf where there is no such output.
+    As for the weighted values of `expect`, no sign suffices by itself: the tail shape is heavy, and
+    one point contributes much of the sum of squared values, more than a random point can. -inf if
+    there is no such output.
     """
     worst = -math.inf
     for column in squares.T:

@@ -37,16 +37,16 @@ class SobolIndices(Result):
     Attributes
     ----------
     first_order, total_order : ndarray, shape (d,) or (K, d)
-        The share of the variance that an input explains alone, and the share that it has a part in.
-        One row for each output of a model that gives shape (n, K). Estimates of small indices may
-        be negative; see the notes of `fermiac.importance.sobol_indices`.
+        The share of the variance that an input explains alone, and the share in which it is
+        involved. One row for each output of a model that gives shape (n, K). Estimates of small
+        indices may be negative; see the notes of `fermiac.importance.sobol_indices`.
     first_order_stderr, total_order_stderr : ndarray, shape (d,) or (K, d)
         Their standard errors.
     first_order_cov, total_order_cov : ndarray, shape (d, d) or (K, d, d)
         Their covariances between inputs.
     second_order, second_order_stderr : ndarray, shape (d, d) or (K, d, d), or None
-        The share that two inputs explain together and neither alone, symmetric, with NaN on the
-        diagonal; None unless they were asked for.
+        The share that two inputs explain together beyond each alone. The matrix is symmetric, with
+        NaN on the diagonal; None unless requested.
     mean, mean_stderr, variance, variance_stderr : float, or ndarray of shape (K,)
         The mean and the variance of the model, and their standard errors.
     names : tuple of str
@@ -58,11 +58,11 @@ class SobolIndices(Result):
     n_replicates : int or None
         The number of independent replicates of the points; None for importance sampling.
     converged : bool or None
-        Whether the tolerance was met; None where none was given.
+        Whether the tolerance was met; None without a tolerance.
     n_looks : int
-        Looks at the data that the confidence of `interval` is shared among: 1 without a tolerance.
+        The number of checks that share the error probability of `interval`; 1 without a tolerance.
     residual : float, or ndarray of shape (K,)
-        The share of the variance that the fitted polynomials leave; 1 where there are none.
+        The share of the variance that the fitted polynomials do not explain; 1 without polynomials.
 
     Examples
     --------
@@ -183,9 +183,9 @@ class SobolIndices(Result):
 
         Notes
         -----
-        They are index ± t · stderr, with t the quantile of Student's law [1]_ with `df` degrees of
-        freedom. They may reach below 0, as unbiased estimates of indices next to 0 do. After a stop
-        by a tolerance the confidence that is missing is shared by all `n_looks` looks.
+        They are index ± t · stderr, where t is the quantile of Student's law [1]_ with `df` degrees
+        of freedom. They may extend below 0, since the estimates are unbiased. After a stop by a
+        tolerance the error probability is shared by all `n_looks` checks.
 
         References
         ----------
@@ -221,7 +221,7 @@ class SobolIndices(Result):
         return values - factor * errors, values + factor * errors
 
     def ranking(self, output: int = 0) -> Summary:
-        """Return the inputs by their total index, with the probability of each place.
+        """Return the inputs by their total index, with the probability of each rank.
 
         Parameters
         ----------
@@ -232,8 +232,8 @@ class SobolIndices(Result):
         -------
         Summary
             A table whose rows are the inputs, the largest total index first. Its columns are
-            ``total``, ``stderr`` and ``probability``, that the index is larger than that of the
-            next row; NaN in the last one.
+            ``total``, ``stderr`` and ``probability``: the probability that the index is larger than
+            that of the next row, NaN in the last row.
 
         Raises
         ------
@@ -242,9 +242,9 @@ class SobolIndices(Result):
 
         Notes
         -----
-        The probability is that of Student's law for the difference of the two estimates, with its
-        standard error from their covariance: one half says that the order of two neighbours is not
-        known.
+        The probability follows from Student's law for the difference of the two estimates, with its
+        standard error from their covariance. A probability of one half means that the order of two
+        neighbours is unknown.
 
         Examples
         --------

@@ -25,7 +25,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Method:
-    """A method of `expect`: the defaults of its adaptive settings, none where nothing adapts."""
+    """A method of `expect`: the defaults of its adaptive settings, if it adapts."""
 
     name: str
     core: str
@@ -128,10 +128,10 @@ def as_laws(law: Any) -> list[Law]:
 
 
 def refuse_product(f: Any, laws: list[Law], error: BaseException) -> None:
-    """Raise an error that names `Product` if several laws were given for one of more coordinates.
+    """Raise an error that suggests `Product` if several laws were meant as one law.
 
-    It is called after `f` failed with `error`: if it works on points with a coordinate for each
-    law, these are the points that it was written for.
+    It is called after `f` failed with `error`. If `f` works on points with a coordinate for each
+    law, it was written for such points.
     """
     if len(laws) < 2 or not isinstance(error, Exception) or not callable(f):
         return

@@ -1,4 +1,4 @@
-"""Laws from which the evidence of a model starts: about its mode, with heavy tails."""
+"""Initial laws for the evidence of a model: around its mode, with heavy tails."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ITERATIONS = 500
 #: Degrees of freedom, and the factor of the covariance at the mode.
 _DF = 5.0
 _WIDER = 2.0
-#: Deviations at the mode lie between these, and are this where it has none.
+#: The limits of the standard deviations at the mode, and the value if there are none.
 _LEAST, _MOST, _DEFAULT = 1e-4, 10.0, 1.5
 #: The share of the wide law about the initial point.
 _WIDE_SHARE = 0.2
@@ -28,9 +28,9 @@ _WIDE_SHARE = 0.2
 def start_law(model: ModelTarget) -> Law:
     """Return a law over the unconstrained points of a model, wider than its posterior near a mode.
 
-    Eight tenths are a t law about the mode to which L-BFGS climbs from the initial point, with
-    twice the covariance of the curvature there. The rest is a wide t law about the initial point,
-    and all of it where there is no mode.
+    Eight tenths are a t law around the mode that L-BFGS reaches from the initial point, with twice
+    the covariance from the curvature there. The rest is a wide t law around the initial point. If
+    there is no mode, the whole law is this wide t law.
     """
     first = model.initial_point
     wide = MultivariateT(_DF, first, _DEFAULT**2 * np.eye(model.dim))
@@ -66,7 +66,7 @@ def _mode(model: ModelTarget, first: Array) -> Array | None:
 
 
 def _covariance(model: ModelTarget, x: Array) -> Array:
-    """Return the inverse of the curvature at a mode, with its deviations inside their limits."""
+    """Return the inverse of the curvature at a mode, with standard deviations within limits."""
     dim = model.dim
     step = 1e-4
     ends = np.concatenate([x + step * np.eye(dim), x - step * np.eye(dim)])

@@ -111,20 +111,22 @@ def sample(
     Parameters
     ----------
     log_density : log-density, law, or callable
-        The target, as `fermiac.targets.as_target` takes it: a function of a batch of points, shape
-        (n, d), that returns (n,), -inf where the density is 0. It need not be normalised. With
-        `params` it takes the parameters by name. Functions in Python and torch modules are called
-        with the points of all chains at once, on the calling thread; built-in and native targets
-        run on all threads. Or a model of PyMC, Bambi, BridgeStan or NumPyro (with its data as
-        `args` and `kwargs`); its draws are constrained, with deterministic quantities (see
-        `fermiac.targets.from_pymc`, `from_stan` and `from_numpyro`).
+        The target, in any form that `fermiac.targets.as_target` accepts. Usually it is a function
+        of a batch of points, shape (n, d), that returns an array (n,), with -inf where the density
+        is 0. It need not be normalised. With `params` it takes the parameters by name. Functions in
+        Python and torch modules are called with the points of all chains at once, on the calling
+        thread; built-in and native targets run on all threads. The target may also be a model of
+        PyMC, Bambi, BridgeStan or NumPyro (with its data as `args` and `kwargs`). Its draws are
+        constrained and include the deterministic quantities (see `fermiac.targets.from_pymc`,
+        `from_stan` and `from_numpyro`).
     dim : int, optional
-        Coordinates of a point. Laws and targets of `fermiac.targets` know theirs, and `params`
-        tells it.
+        The number of coordinates of a point. It is not needed for laws, for targets of
+        `fermiac.targets` or with `params`.
     gradient : None, True, "finite" or callable, default None
         A function that returns the gradients, (n, d); or True if `log_density` returns a pair
-        (values, gradients). ``"finite"``: central differences, at 2 d + 1 evaluations for each
-        gradient, which `n_evals` counts; see `fermiac.targets.as_target` for their error.
+        (values, gradients). ``"finite"`` takes central differences, at a cost of 2 d + 1
+        evaluations for each gradient, which `n_evals` counts; see `fermiac.targets.as_target` for
+        their error.
     params : mapping or sequence of str, optional
         The parameters that `log_density` and `gradient` take by name, and their shapes: ``{"mu":
         (), "theta": 8}``, for arguments (n,) and (n, 8), or a sequence of names of scalars; see
@@ -132,92 +134,94 @@ def sample(
     args : tuple, default ()
         Further arguments of `log_density` and `gradient`.
     kwargs : mapping, optional
-        Further arguments of them by name.
+        Further keyword arguments of `log_density` and `gradient`.
     kernel : Kernel or str, default NUTS()
         The kernel of the chains, or the name of one with default settings: ``"nuts"``, ``"hmc"``,
         ``"mala"``, ``"barker"``, ``"underdamped"``, ``"mclmc"``, ``"ula"``, ``"rwm"``,
         ``"slice"``, ``"stretch"``, ``"de"`` or ``"de_snooker"``.
     init : str, array_like, mapping, law or callable, default "jitter"
-        The starts of the chains. ``"jitter"``: uniform in (-2, 2) in every coordinate, drawn again
-        up to 100 times where the density is 0; ``"mode"``: near the mode to which L-BFGS climbs
-        from there, with a spread of a tenth of the deviations; ``"pathfinder"``: a draw from the
-        best of the normal laws along that climb [2]_. A law, such as the prior: draws from it.
-        Points, (n_chains, d) or (d,); or a mapping from names of parameters to their values, of
-        their shapes or with an axis of length n_chains before. A callable, ``init(n)`` or ``init(n,
-        rng)`` with a `fermiac.random.Stream`, that returns them. With `transforms` points are
-        constrained, and so are the values for a model. For a model ``"prior"`` is draws from its
-        prior, and ``"jitter"`` is about its initial point.
+        The starts of the chains. ``"jitter"`` draws each coordinate uniformly from (-2, 2), up to
+        100 times if the density is 0. ``"mode"`` starts near the mode that L-BFGS reaches from
+        there, with a spread of a tenth of the standard deviations. ``"pathfinder"`` draws from the
+        best normal approximation along the path of L-BFGS [2]_. A law, such as the prior, gives
+        independent draws. Points have shape (n_chains, d) or (d,). A mapping from names of
+        parameters gives their values, each of the parameter's shape, optionally with a leading axis
+        of length n_chains. A callable ``init(n)`` or ``init(n, rng)``, with a
+        `fermiac.random.Stream`, returns points. With `transforms`, and for a model, points and
+        values are constrained. For a model ``"prior"`` draws from its prior, and ``"jitter"``
+        starts around its initial point.
     names : sequence of str, optional
         Names of the coordinates; by default those of `params` or of the target. ``"theta[0]"``,
         ``"theta[1]"``, ... are the parts of one parameter ``theta``.
     transforms : sequence, mapping, Transform or "auto", optional
-        Constraints of the parameters, as `fermiac.targets.transformed` takes them, ``{"sigma":
-        "log"}`` for instance; ``"auto"``, those of the bounds of a law, or of the prior of a
-        `fermiac.targets.posterior`: chains move in the unconstrained space, with the log-Jacobian,
-        and draws are constrained.
+        Constraints of the parameters, as for `fermiac.targets.transformed`, for instance
+        ``{"sigma": "log"}``. ``"auto"`` takes the bounds of a law, or those of the prior of a
+        `fermiac.targets.posterior`. The chains move in the unconstrained space, with the
+        log-Jacobian, and the draws are constrained.
     n_chains : int, default 4
         The number of chains.
     n_warmup : int, optional
-        The number of warm-up transitions of a chain, whose draws are not kept; by default 1000, or
-        less with `NUTS` where the chains agree early (see the notes). ``settings["n_warmup"]`` of
-        the result has the number that were made.
+        The number of warm-up transitions of a chain, whose draws are not kept. The default is 1000;
+        with `NUTS` the warm-up ends earlier if the chains agree early (see the notes).
+        ``settings["n_warmup"]`` of the result is the number that were made.
     n_draws : int, default 1000
         The number of draws of a chain that are kept.
     thin : int, default 1
         The number of transitions for each draw that is kept.
     pool : bool, default True
-        Adapt all chains to the draws of all. Without it the draws of a chain do not depend on the
-        number of chains.
+        Adapt every chain to the pooled draws of all chains. With False the draws of a chain do not
+        depend on the number of chains.
     keep_warmup : bool, default False
         Keep draws and statistics of the warm-up.
     keep_gradients : bool, default True
-        Keep the gradients at the draws, where the kernel uses them, for
-        ``expect(..., controls="stein")``. They take as much memory as the draws. With `transforms`
-        there are none: those of the constrained density are no valid controls at bounds. To have
-        them, sample ``fermiac.targets.transformed(...)``, whose draws stay unconstrained.
+        Keep the gradients at the draws, if the kernel uses gradients, for ``expect(...,
+        controls="stein")``. They take as much memory as the draws. With `transforms` no gradients
+        are kept, because gradients of the constrained density are not valid controls at bounds. To
+        keep them, sample ``fermiac.targets.transformed(...)``, whose draws stay unconstrained.
     keep_state : bool, default True
         Keep the state from which `extend` continues.
     stop : StopWhen, optional
         A rule that ends the run before `n_draws`.
     max_time : float, optional
-        The seconds after which the run ends, with the draws that all chains have. Their number is
-        not reproducible.
+        The time in seconds after which the run ends, with the draws that all chains have. The
+        number of draws is then not reproducible.
     check_gradient : bool, optional
-        Compare the gradient at the first start with differences, at the cost of five evaluations,
-        in the coordinates that use it. By default for targets in Python and native ones.
+        Compare the gradient at the first start with differences, in the coordinates that use it, at
+        a cost of five evaluations. The default is True for targets in Python and native targets.
     check : bool, default True
         Compare a batch of two points with the two points alone at the first call of a target
         in Python, at the cost of three calls that are not counted; see
         `fermiac.targets.as_target`.
     path : str or path-like, optional
         A new folder for the draws: they are written to files ``draws.npy``, ``log_densities.npy``
-        and so on as they come, and memory stays small. Space for all `n_draws` is reserved on the
-        disk at the start. `open` reads them, also during the run.
+        and so on during the run, which keeps memory small. Space for all `n_draws` is reserved on
+        the disk at the start. `open` reads the files, also during the run.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the state of all chains, and the draws unless they are under `path`. The
-        same call resumes a run that was killed, to the same bits, and with a larger `n_draws`
-        extends a finished one. `init` and `check_gradient` are used only at the first start.
+        same call resumes a run that was killed, with the same bits; with a larger `n_draws` it
+        extends a finished run. `init` and `check_gradient` are used only at the first start.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     executor : object, optional
-        An engine whose workers evaluate the target, for the points of all chains at a time; it
-        pays for slow targets. See `fermiac.runs.executor.Sharded`.
+        An engine whose workers evaluate the target, for the points of all chains at a time. It is
+        worthwhile for slow targets. See `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
-        ``"module:function"``, a function that returns the target, for workers of an executor if the
-        target cannot be pickled; see `fermiac.targets.factory`. Not used without an executor.
+        ``"module:function"``: a function that returns the target, for the workers of an executor if
+        the target cannot be pickled; see `fermiac.targets.factory`. It is not used without an
+        executor.
     shards : {"auto", "points", "whole"}, default "auto"
-        What the workers of an executor get: points of all chains at a time, or whole chains, which
-        do not wait for each other. Whole chains need ``pool=False`` and a kernel that moves each
-        chain by itself, and no `stop`, `max_time`, `path` or `checkpoint`; ``"auto"`` takes them
-        where they can be had. They come without the state for `extend`.
+        The units of work of an executor: points of all chains at a time, or whole chains, which do
+        not wait for each other. Whole chains need ``pool=False``, a kernel that moves each chain by
+        itself, and no `stop`, `max_time`, `path` or `checkpoint`; their result has no state for
+        `extend`. ``"auto"`` takes whole chains if these conditions hold.
     part : tuple of int, optional
-        With ``pool=False``: (i, n) makes the chains of part i of n, from 0 on, for jobs that know
-        nothing of each other; `fermiac.merge` of the parts has the draws of the whole call.
+        With ``pool=False``: (i, n) makes the chains of part i of n, counted from 0, for independent
+        jobs. `fermiac.merge` of the parts has the draws of the whole call.
     store : str or path-like, optional
-        With ``pool=False``: a folder in which every chain is kept as it is done, by the process
-        that made it. Chains that are there are not made again.
+        With ``pool=False``: a folder to which each process writes its finished chains. Chains that
+        are already in the folder are not made again.
     progress : bool or callable, optional
         Show a progress bar (default: terminals, notebooks) with the current R-hat, or call this
         with (done, total) transitions of all chains, about ten times a second.
@@ -231,48 +235,49 @@ def sample(
     Raises
     ------
     ArgumentError
-        For an argument outside its domain, or a kernel that needs a gradient where there is none.
+        For an argument outside its domain, or if the kernel needs a gradient and there is none.
     TargetError
-        If the target gives a wrong shape or +inf, if all random starts have zero density, or if the
-        gradient is not that of the log-density.
+        If the target returns a wrong shape or +inf, if all random starts have zero density, or if
+        the gradient does not agree with the log-density.
     CheckpointError
         If the checkpoint is damaged, belongs to another run, or cannot be written.
     BudgetExhausted
-        If `max_time` ends before there is a draw.
+        If `max_time` ends before the first draw.
     WorkerError
         If workers of the executor are lost again and again with the same points, or are not like
         the driver.
     KeyboardInterrupt
         On Ctrl-C. This and every other exception has the draws of all chains so far as
         ``partial_result``, or None; an exception of the target has a note with the transition.
-        In the warm-up ``partial_result`` has one draw of each chain, the point where it stood
-        (starts for another run), the ``adaptation`` so far, the warm-up so far with
-        ``keep_warmup=True``, and a warning that it is no sample of the target.
+        During the warm-up ``partial_result`` has one draw of each chain, its current point, which
+        can start another run. It also has the ``adaptation`` so far, the warm-up so far with
+        ``keep_warmup=True``, and a warning that it is not a sample of the target.
 
     Warns
     -----
     ConvergenceWarning
-        If the chains have not mixed, by R-hat, effective sample sizes, divergences, energies or
-        acceptance (for an ensemble by its autocorrelation time); of more than 8 million numbers
-        only evenly spread coordinates are checked. If `stop` was not met, or `max_time` ended the
-        run; or if the target failed at most points.
+        If the chains have not mixed, judged by R-hat, effective sample sizes, divergences, energies
+        or acceptance (for an ensemble by its autocorrelation time). With more than 8 million
+        numbers only evenly spread coordinates are checked. Also if `stop` was not met, if
+        `max_time` ended the run, or if the target failed at most points.
 
     Notes
     -----
     Points at which the target gives NaN, or a native target fails, count as points without density.
 
     Each chain has its own stream of random numbers, and chains share information only at the
-    barriers between the windows of the warm-up. So the draws do not depend on threads, progress
-    bars, executors, on what is kept or where, nor on interruptions. A target in Python or torch
-    must give each row a value that does not depend on the other rows, as most do up to rounding;
-    otherwise chains may differ in other batches.
+    barriers between the windows of the warm-up. The draws therefore do not depend on threads,
+    progress bars, executors, interruptions, or on which arrays are kept and where. The value that a
+    target in Python or torch gives to a row must not depend on the other rows (for most targets
+    this holds up to rounding). Otherwise the chains may depend on the batches.
 
     The warm-up has windows of 10, 20, 40 and so on transitions, which adapt the metric and the step
-    size [1]_; its last quarter adapts the step size alone. Without `n_warmup`, that of `NUTS` ends
-    soon after a window of 80 or more transitions with draws enough (320, and three for two
-    coordinates, of all chains), without divergences, and with chains that agree: the variance of
-    their means is below a fifth of that within them, and their variances of draws and gradients are
-    alike. It needs two chains or more, and `pool`. Kernels without gradients adapt the metric from
+    size [1]_; its last quarter adapts the step size alone. Without `n_warmup`, the warm-up of
+    `NUTS` ends soon after the first window of 80 or more transitions that meets three conditions.
+    All chains together have enough draws in it (at least 320, and 1.5 times the number of
+    coordinates), none diverged, and the chains agree: the variance of their means is below a fifth
+    of the variance within them, and their variances of draws and gradients are similar. An early
+    end needs at least two chains, and `pool`. Kernels without gradients adapt the metric from
     transition 75 to the 50th before the end, in windows of 25, 50, 100 and so on.
 
     References
@@ -298,7 +303,7 @@ def sample(
     >>> bool(np.all(abs(s.draws.mean(axis=(0, 1)) - 1) < 0.1))
     True
 
-    A scale that is positive, by its logarithm:
+    A positive scale, sampled by its logarithm:
 
     >>> gamma = fm.distributions.Gamma(3.0)
     >>> s = fm.mcmc.sample(
@@ -428,7 +433,7 @@ def sample(
 
 
 def _require_volume(kernel: Kernel, target: LogDensity, is_moved: bool) -> None:
-    """Raise an error for a law of points that a continuous kernel never meets."""
+    """Raise an error for a law without a density in all coordinates."""
     measure = target._measure()
     if measure == "surface" and is_moved:
         return

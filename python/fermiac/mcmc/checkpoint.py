@@ -46,7 +46,7 @@ class Origin:
 
     @classmethod
     def of(cls, job: Job, x0: Array, n_evals: int, resumable: bool) -> Origin:
-        """Return that of a run that starts at the rows of `x0`."""
+        """Return the origin of a run that starts at the rows of `x0`."""
         rows = x0[: _VERIFIED if resumable else 0].copy()
         values = np.empty(0)
         if resumable:
@@ -55,7 +55,7 @@ class Origin:
 
     @classmethod
     def restored(cls, checkpoint: RunCheckpoint, job: Job) -> Origin:
-        """Return that of the run that is resumed; the target must still be the same."""
+        """Return the origin of a resumed run; the target must still be the same."""
         stored = checkpoint.stored
         checkpoint.fit(stored, _ORIGIN, d=job.target.dim)
         origin = cls(**{name: stored[name] for name in ("x0", "values", "n_evals")})
@@ -69,12 +69,12 @@ class Origin:
 
     @property
     def digest(self) -> str:
-        """The digest by which a folder of draws and a checkpoint are known to be of one run."""
+        """The digest that shows that a folder of draws and a checkpoint belong to the same run."""
         return blake2b(self.x0.tobytes() + self.values.tobytes(), digest_size=8).hexdigest()
 
 
 def restore_sampler(checkpoint: RunCheckpoint, sampler: _core.Sampler, job: Job) -> None:
-    """Bring chains to where the run that is resumed had them."""
+    """Restore the chains of a resumed run."""
     with checkpoint.decoding():
         sampler.load(checkpoint.stored["words"])
     end = job.settings.transition(job.settings.n_draws)

@@ -29,8 +29,8 @@ def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
             0,
             (
                 ConvergenceWarning,
-                f"{late} of {len(some.draws)} walkers start {_LATE:g} times farther out than the "
-                "others ever go: they have arrived late, or not at all, and averages are wrong; "
+                f"{late} of {len(some.draws)} walkers start {_LATE:g} times farther out than all "
+                f"points of the others: they arrived late, or not at all, and averages are wrong; "
                 "give a longer warm-up, or starts nearer to the bulk (init=)",
             ),
         )
@@ -38,7 +38,7 @@ def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
 
 
 def _late(draws: NDArray[np.float64]) -> int:
-    """Return the number of walkers (w, n, d) that start far from where the others ever go."""
+    """Return the number of walkers (w, n, d) that start far from all points of the others."""
     settled = draws[:, draws.shape[1] // 2 :]
     centre = np.median(settled, axis=(0, 1))
     reach = np.median(np.abs(settled - centre).max(axis=1), axis=0)

@@ -87,12 +87,12 @@ class Composite(Kernel):
 
 @dataclass(frozen=True, eq=False)
 class Gibbs(Composite):
-    r"""Kernels of blocks of coordinates that take turns, each with the others held.
+    r"""Kernels of blocks of coordinates that take turns, each with the other blocks held fixed.
 
-    Any kernel may move a block, by the log-density of its coordinates given the others, which is
-    that of the whole point. The density that one block has computed is passed on to the next, so
-    that no point is evaluated twice. After an exact draw (`Conditional`) the density is evaluated
-    only if a kernel that needs it comes next.
+    Any kernel may move a block. The log-density of a block given the others is that of the whole
+    point, up to a constant. A density that one block has computed is passed on to the next, so no
+    point is evaluated twice. After an exact draw (`Conditional`) the density is evaluated only if
+    the next kernel needs it.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ class Gibbs(Composite):
     blocks : dict, optional
         The coordinates of every name: a number, a slice or a list of numbers.
     scan : {"systematic", "random", "palindrome"}, default "systematic"
-        The blocks in order; as many blocks drawn at random by `weights`; or in order and back,
-        which is reversible if all kernels are.
+        The order of the blocks in a scan: in order; as many blocks drawn at random by `weights`; or
+        in order and back, which is reversible if all kernels are.
     weights : sequence of float, optional
         The weights of the random scan; equal by default.
     sweeps : int, default 1
@@ -115,14 +115,15 @@ class Gibbs(Composite):
     Raises
     ------
     ArgumentError
-        If an argument is outside its domain; by `sample`, which knows the coordinates, if one is in
-        no block, or in two without `overlap`.
+        If an argument is outside its domain. `sample` raises it if a coordinate is in no block, or
+        in two blocks without `overlap`.
 
     Notes
     -----
     Statistics have the names of the blocks as prefixes: ``"x.acceptance_rate"``, of the last turn
-    of the block. A sample has log-densities if a transition ends with a block that knows them, or
-    always begins with one that needs them; it has gradients if it begins with one that needs them.
+    of the block. A sample has log-densities if a transition ends with a block that computes them,
+    or always begins with a block that needs them. It has gradients if a transition begins with a
+    block that needs them.
 
     A kernel without Metropolis correction (`ULA`) makes the whole composition inexact.
 
@@ -136,7 +137,7 @@ class Gibbs(Composite):
 
     Examples
     --------
-    Nine normal numbers whose variance has an inverse gamma law:
+    Nine normal coordinates whose variance has an inverse gamma law:
 
     >>> import numpy as np
     >>> import fermiac as fm
@@ -246,7 +247,7 @@ class Cycle(Composite):
     Raises
     ------
     ArgumentError
-        If there is none.
+        If there are no kernels.
 
     References
     ----------
@@ -292,7 +293,7 @@ class Mixture(Composite):
     Raises
     ------
     ArgumentError
-        If there is none, or a weight is not above 0.
+        If there are no kernels, or a weight is not above 0.
 
     References
     ----------
@@ -342,7 +343,7 @@ class Repeat(Composite):
     Raises
     ------
     ArgumentError
-        If `times` is not a whole number from 1 on.
+        If `times` is not a whole number of at least 1.
 
     Examples
     --------

@@ -30,10 +30,10 @@ class Conditional(Kernel):
     Parameters
     ----------
     draw : callable (x, rng) -> (n, b) or (n,)
-        Takes the points of the chains of a batch, (n, d) with all coordinates (constrained ones if
-        there are `transforms`), and a `RowGenerator` of n rows; returns the new coordinates of the
-        block, (n, b), or (n,) for one. It must take all random numbers from `rng`; then the draws
-        of a chain do not depend on the others.
+        Takes the points of the chains of a batch, (n, d) with all coordinates (constrained if there
+        are `transforms`), and a `RowGenerator` of n rows. Returns the new coordinates of the block,
+        (n, b), or (n,) for one coordinate. It must take all random numbers from `rng`; the draws of
+        a chain then do not depend on the other chains.
 
     Raises
     ------
@@ -55,7 +55,7 @@ class Conditional(Kernel):
 
     Examples
     --------
-    The coordinates of a normal law with correlation 0.5, one given the other:
+    The two coordinates of a normal law with correlation 0.5, each drawn given the other:
 
     >>> import fermiac as fm
     >>> def draw(i):
@@ -96,7 +96,7 @@ def adapter(draw: Draw, oracles: Oracles, what: str) -> tuple[_Adapter, int, int
 
 
 class _Adapter:
-    """A user's draw as the core calls it."""
+    """Adapter of a user's draw for the core."""
 
     def __init__(self, draw: Draw, target: LogDensity, block: NDArray[np.intp], what: str) -> None:
         self._draw = draw

@@ -1,7 +1,7 @@
 """Exact draws of blocks from laws whose parameters are a function of the other coordinates.
 
 The parameters of a law are given by one function of the points of the chains of a batch, (n, d). It
-returns them as a tuple (a single parameter without one). Each is a number, an array (n,) for all
+returns them as a tuple; a single parameter needs no tuple. Each is a number, an array (n,) for all
 coordinates of the block, or (n, b) with a column for each.
 """
 
@@ -103,7 +103,7 @@ def _columns(given: list[ArrayLike]) -> list[ArrayLike]:
 
 
 class Normal(Law):
-    """Normal numbers by (mean, standard deviation).
+    """Normal numbers with parameters (mean, standard deviation).
 
     Examples
     --------
@@ -124,7 +124,7 @@ class Normal(Law):
 
 
 class TruncatedNormal(Law):
-    """Normal numbers between bounds, by (mean, standard deviation, low, high).
+    """Normal numbers between bounds, with parameters (mean, standard deviation, low, high).
 
     Examples
     --------
@@ -144,7 +144,7 @@ class TruncatedNormal(Law):
 
 
 class Gamma(Law):
-    """Gamma numbers by (shape, scale): mean shape times scale (1 / rate).
+    """Gamma numbers with parameters (shape, scale): mean shape times scale (1 / rate).
 
     Examples
     --------
@@ -163,11 +163,11 @@ class Gamma(Law):
 
 
 class InverseGamma(Law):
-    """Inverse gamma numbers by (shape, scale), density x**(-shape - 1) exp(-scale / x).
+    """Inverse gamma numbers, (shape, scale): density x**(-shape - 1) exp(-scale / x).
 
     Examples
     --------
-    The variance of normal numbers, and their mean:
+    The variance and the mean of normal data:
 
     >>> import numpy as np
     >>> import fermiac as fm
@@ -194,7 +194,7 @@ class InverseGamma(Law):
 
 
 class Beta(Law):
-    """Beta numbers by (a, b): density x**(a - 1) (1 - x)**(b - 1).
+    """Beta numbers with parameters (a, b): density x**(a - 1) (1 - x)**(b - 1).
 
     Examples
     --------
@@ -213,7 +213,7 @@ class Beta(Law):
 
 
 class Dirichlet(Law):
-    """Dirichlet numbers, which fill the block, by concentrations (n, b) or (b,).
+    """A Dirichlet vector that fills the block, with concentrations (n, b) or (b,).
 
     Examples
     --------
@@ -231,7 +231,7 @@ class Dirichlet(Law):
 
 
 class MultivariateNormal(Law):
-    """A normal block by (shift, precision): mean P⁻¹ s and covariance P⁻¹.
+    """A normal block with parameters (shift s, precision P): mean P⁻¹ s, covariance P⁻¹.
 
     The log-density of the block is sᵀx - xᵀPx/2: the shifts and precisions of independent normal
     terms add up. Shapes (n, b) or (b,), and (n, b, b) or (b, b).
@@ -265,9 +265,9 @@ class MultivariateNormal(Law):
 
 
 class Categorical(Law):
-    """A number 0, 1, ..., k - 1 by log-weights (n, k) or (k,).
+    """A number 0, 1, ..., k - 1 with log-weights (n, k) or (k,).
 
-    The weights need not sum to 1, and may be 0: -inf here.
+    The weights need not sum to 1. A weight of 0 has the log-weight -inf.
 
     Examples
     --------

@@ -26,7 +26,8 @@ class Discrete(Kernel):
     Parameters
     ----------
     support : array_like of shape (k,) or (k, b)
-        The states: numbers for one coordinate, or one row for each joint state of several.
+        The states: numbers for one coordinate, or one row for each joint state of several
+        coordinates.
     log_probabilities : callable (n, d) -> (n, k), optional
         Log-probabilities of all states, up to a constant for each row, given the other coordinates
         of n whole points. By default the log-density is evaluated at every state.
@@ -37,14 +38,14 @@ class Discrete(Kernel):
     Raises
     ------
     ArgumentError
-        If the support is empty, or names a state twice.
+        If the support is empty or has a state twice.
     TargetError
-        In a run: if a log-probability is NaN or +inf, or all are -inf.
+        In a run: if a log-probability is NaN or +inf, or if all are -inf.
 
     Notes
     -----
-    The statistic ``changed`` is 1 where the state has changed. A chain that starts outside of the
-    support moves to it at its first turn; random starts are on the support.
+    The statistic ``changed`` is 1 if the state has changed. A chain that starts outside the support
+    moves into it at its first turn; random starts are in the support.
 
     References
     ----------
@@ -134,7 +135,7 @@ class Discrete(Kernel):
 
 
 class _Table:
-    """A user's table of log-probabilities as the core calls it."""
+    """Adapter of a user's table of log-probabilities for the core."""
 
     def __init__(self, f: Callable[[Array], ArrayLike], n_states: int) -> None:
         self._f = f

@@ -35,15 +35,15 @@ _CONTENT: fit.Layout = {
     "seed": fit.whole(0, 2**64 - 1),
     "status": fit.text("running", "complete", "interrupted"),
 }
-#: What a file system says that cannot take room in advance.
+#: The errors of a file system that cannot allocate room in advance.
 _NO_SUCH_CALL = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 class Folder:
-    """The folder of a run. Each array is a file; the index says how much of them is filled."""
+    """The folder of a run: a file for each array, and an index with the filled lengths."""
 
     def __init__(self, path: str | os.PathLike[str], origin: str | None) -> None:
-        """Take a folder for a run: a new one, or that of the run of this origin, to resume it."""
+        """Open the folder of a run, which is new or the one of the resumed run."""
         self.path = Path(path_of("path", path)).absolute()
         self.resumed = origin is not None
         self._maps: list[Array] = []
@@ -66,7 +66,7 @@ class Folder:
             raise CheckpointError(f"{self.path}: it could not be made: {error}") from error
 
     def array(self, name: str, shape: tuple[int, ...]) -> Array:
-        """The array of a name: made, or mapped again, and made longer where it is too short."""
+        """Return the array of a name: created, or mapped again and lengthened if necessary."""
         file = self.path / f"{name}.npy"
         try:
             if self.resumed and file.exists():
@@ -90,12 +90,12 @@ class Folder:
         return found
 
     def flush(self) -> None:
-        """Bring what was written to the disk."""
+        """Flush all arrays to the disk."""
         for array in self._maps:
             array.flush()  # type: ignore[attr-defined]  # a memmap
 
     def index(self, content: dict[str, Any]) -> None:
-        """Write the index, as a whole or not at all; that of a run that has ended, with digests."""
+        """Write the index, as a whole or not at all; for a finished run with digests."""
         new = self.path / f".{_INDEX}.tmp"
         if content["status"] != "running":
             self.flush()
@@ -108,7 +108,7 @@ class Folder:
             raise CheckpointError(f"{self.path}: its index was not written: {error}") from error
 
     def discard(self) -> None:
-        """Remove what a call that came to nothing has made."""
+        """Remove the files of a call that failed before its first draw."""
         for file in (*self.path.glob("*.npy"), self.path / _INDEX):
             file.unlink(missing_ok=True)
         if not any(self.path.iterdir()):
@@ -116,7 +116,7 @@ class Folder:
 
 
 def read_index(path: Path) -> dict[str, Any]:
-    """What the index of a folder says."""
+    """Return the contents of the index of a folder."""
     try:
         content = store.parsed((path / _INDEX).read_text(), path / _INDEX)
     except FileNotFoundError:
@@ -135,7 +135,7 @@ def read_index(path: Path) -> dict[str, Any]:
 
 
 def read_array(path: Path, name: str, shape: tuple[int | str, ...], sizes: fit.Sizes) -> Array:
-    """An array of this shape, mapped; it has room for more draws than those of `sizes`."""
+    """Return a mapped array of this shape; the file may have room for more draws than `sizes`."""
     file = path / f"{name}.npy"
     found = mapped(file)
     with store.decoding(file):
@@ -149,7 +149,7 @@ def read_array(path: Path, name: str, shape: tuple[int | str, ...], sizes: fit.S
 
 
 def _require_rows(file: Path, found: NDArray[Any], shape: tuple[int, ...]) -> None:
-    """Refuse an array that is not that of this run, but for the number of its slots."""
+    """Refuse an array that is not of this run; the number of its slots may differ."""
     parts = [(of[:1], of[2:]) for of in (found.shape, shape)]
     if found.dtype != np.float64 or found.ndim != len(shape) or parts[0] != parts[1]:
         raise CheckpointError(
@@ -158,10 +158,9 @@ def _require_rows(file: Path, found: NDArray[Any], shape: tuple[int, ...]) -> No
 
 
 def _made(file: Path, shape: tuple[int, ...]) -> Array:
-    """A new array, whose room on the disk is taken now.
+    """Return a new array whose space on the disk is allocated now.
 
-    A file with holes would end the process by a signal, where the disk is full once they are to be
-    filled.
+    A sparse file would end the process by a signal if the disk is full when its holes are written.
     """
     made: Array = open_memmap(file, mode="w+", dtype=np.float64, shape=shape)
     if hasattr(os, "posix_fallocate"):
@@ -176,7 +175,7 @@ def _made(file: Path, shape: tuple[int, ...]) -> Array:
 
 
 def _lengthened(file: Path, found: Array, shape: tuple[int, ...]) -> Array:
-    """A file with more slots a chain, or fewer; the old one is replaced once it is written."""
+    """Write a file with another number of slots per chain, and then replace the old one."""
     new = file.with_name(f".{file.name}.tmp")
     made = _made(new, shape)
     n = min(found.shape[1], shape[1])

@@ -1,4 +1,4 @@
-"""Ensembles of walkers that move by the positions of each other."""
+"""Ensembles of walkers whose moves use each other's positions."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ class _Walkers(Kernel):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stretch(_Walkers):
-    r"""The affine-invariant ensemble by stretch moves.
+    r"""The affine-invariant ensemble with stretch moves.
 
     `n_chains` of `fermiac.mcmc.sample` is the number of walkers, even and at least twice the
-    dimension. In a transition a random half of them moves, then the other half: walker x to
-    :math:`y = a + z (x - a)`, with a walker a of the half that does not move and z between 1/a and
-    a with a density proportional to :math:`1/\sqrt z`, accepted with probability
-    :math:`\min(1, z^{d-1} p(y)/p(x))`. Each half is one batch for the density.
+    dimension. In a transition a random half of them moves, then the other half. A walker x proposes
+    :math:`y = w + z (x - w)`, where w is a walker of the half that does not move, and z lies
+    between 1/a and a with a density proportional to :math:`1/\sqrt z`. It is accepted with
+    probability :math:`\min(1, z^{d-1} p(y)/p(x))`. Each half is one batch for the density.
 
     Parameters
     ----------
@@ -77,13 +77,13 @@ class Stretch(_Walkers):
 
     Notes
     -----
-    The walkers depend on each other, so that their R-hat means nothing. `summary` shows the
+    The walkers depend on each other, so their R-hat is meaningless. `summary` shows the
     autocorrelation time τ instead (`fermiac.diagnostics.autocorr_time`), and a run shorter than
     50 τ gives a warning. Standard errors use the larger of τ and the autocorrelation time of the
     ensemble averages, which includes the dependence. Statistics are those of the whole ensemble,
     the same for each walker: ``acceptance_rate``, the mean acceptance probability; ``accepted``,
-    the share of walkers that moved; ``move``, the index of the move. Nothing is adapted; the
-    warm-up is for the way to the bulk of the density.
+    the share of walkers that moved; ``move``, the index of the move. Nothing is adapted. The
+    warm-up only brings the walkers to the bulk of the density.
 
     References
     ----------
@@ -115,7 +115,7 @@ class Stretch(_Walkers):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DE(_Walkers):
-    r"""The ensemble by differential evolution.
+    r"""The ensemble with moves by differential evolution.
 
     Walker x moves to :math:`y = x + g (a - b)`, with walkers a and b of the half that does not move
     (see `Stretch`).
@@ -127,12 +127,12 @@ class DE(_Walkers):
     spread : float, default 1e-5
         The relative standard deviation of g.
     jump : float, default 0.1
-        The probability of a mean of 1 instead, below 1, which leads from mode to mode.
+        The probability, below 1, of moves with a mean of 1 instead, which jump between modes.
 
     Raises
     ------
     ArgumentError
-        If an argument is outside its domain; by `fermiac.mcmc.sample` as of `Stretch`, and for
+        If an argument is outside its domain; by `fermiac.mcmc.sample` as for `Stretch`, and for
         fewer than four walkers.
 
     References
@@ -173,7 +173,7 @@ class DE(_Walkers):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DESnooker(_Walkers):
-    r"""The ensemble by the snooker update of differential evolution.
+    r"""The ensemble with the snooker update of differential evolution.
 
     Walker x moves along the line through a, by `factor` times the projection of b - c on it, with
     walkers a, b and c of the half that does not move (see `Stretch`). It is for mixtures with
@@ -187,7 +187,7 @@ class DESnooker(_Walkers):
     Raises
     ------
     ArgumentError
-        If `factor` is not positive; by `fermiac.mcmc.sample` as of `Stretch`, and for fewer than
+        If `factor` is not positive; by `fermiac.mcmc.sample` as for `Stretch`, and for fewer than
         six walkers.
 
     References
@@ -228,7 +228,7 @@ class Ensemble(_Walkers):
     Raises
     ------
     ArgumentError
-        If a move is not of an ensemble, or a weight is not positive.
+        If a move is not an ensemble move, or a weight is not positive.
 
     References
     ----------

@@ -46,9 +46,9 @@ def extend(
     Parameters
     ----------
     chains : Chains
-        What `sample` or `extend` returned in this process, with ``keep_state=True``.
+        The result of `sample` or `extend` in this process, with ``keep_state=True``.
     n_draws : int
-        How many draws each chain is to have more.
+        The number of further draws of each chain.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     progress : bool or callable, optional
@@ -57,15 +57,15 @@ def extend(
     Returns
     -------
     Chains
-        All draws, those of `chains` first: to the last bit what `sample` would have given with as
+        All draws, those of `chains` first. They have the same bits as one call of `sample` with as
         many draws.
 
     Raises
     ------
     ArgumentError
-        If the sample does not know its target or its state: it was loaded from a file, cut or
-        reweighted, or its run was interrupted. A run that is to outlive its process needs
-        ``checkpoint=``: the same call with a larger ``n_draws`` makes it longer.
+        If the sample does not have its target or its state, because it was loaded from a file, cut
+        or reweighted, or its run was interrupted. To extend a run in another process, give
+        ``checkpoint=`` and repeat the call with a larger ``n_draws``.
     KeyboardInterrupt
         On Ctrl-C, with the draws so far as its ``partial_result``.
 
@@ -152,22 +152,23 @@ def _joined(first: Chains, part: Chains) -> Chains:
 
 @public
 def open(path: str | PathLike[str], verify: Verify = "sample") -> Chains:
-    """Open the folder of a run, its draws mapped into memory.
+    """Open the folder of a run; its draws are mapped into memory.
 
     Parameters
     ----------
     path : str or path-like
-        What was given as ``path=`` of `sample`. The run may be going on, in another process too.
+        The folder that was ``path=`` of `sample`. The run may still be in progress, also in another
+        process.
     verify : {"full", "sample", "none"}, default "sample"
-        How much of the files of a run that has ended is compared with the digests in its index:
-        all of each; its length and 64 parts of it; or its length alone.
+        The check of the files of a finished run against the digests in its index: the whole of each
+        file; its length and 64 parts of it; or its length alone.
 
     Returns
     -------
     Chains
-        The draws that all chains had when the index of the folder was last written, about a
-        second ago of a run that goes on. Their arrays are read from the files as they are used.
-        With `transforms` the draws of the warm-up are not among them: the files have them
+        The draws that all chains had when the index of the folder was last written. A run in
+        progress writes it about once a second. Arrays are read from the files when they are used.
+        With `transforms` the result has no draws of the warm-up, since the files have them
         unconstrained.
 
     Raises

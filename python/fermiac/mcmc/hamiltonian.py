@@ -1,4 +1,4 @@
-"""Hamiltonian kernels: the No-U-Turn sampler, and trajectories of given length."""
+"""Hamiltonian kernels: the No-U-Turn sampler, and trajectories of fixed length."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ _ESTIMATORS = ("gradients", "draws")
 class NUTS(GradientKernel):
     r"""The No-U-Turn sampler: Hamiltonian trajectories that double until they turn back.
 
-    The multinomial form: the next point is drawn from all states of the trajectory in proportion
-    to :math:`e^{-H}`, with a preference for the last half. The warm-up adapts the step size, and
-    learns the inverse metric :math:`M^{-1}` from draws and their gradients.
+    This is the multinomial form: the next point is drawn from all states of the trajectory in
+    proportion to :math:`e^{-H}`, with a preference for the last half. The warm-up adapts the step
+    size, and learns the inverse metric :math:`M^{-1}` from draws and their gradients.
 
     Parameters
     ----------
     target_accept : float, optional
         The mean acceptance rate along trajectories to which the step size is adapted; by default
-        0.8, raised after windows of the warm-up of 80 or more transitions: to 0.88 if the energy
-        error of a trajectory passed 10, and halfway to 1 (at most 0.98) if one diverged. A number
-        that is given is kept. The rate of the draws is close to it; programs with the adaptation of
-        [1]_ accept at about 0.9 for a target of 0.8. More, such as 0.99, means smaller steps and
-        fewer divergences; less is faster on nearly normal densities.
+        0.8. The default is raised after warm-up windows of 80 or more transitions: to 0.88 if the
+        energy error of a trajectory exceeded 10, and halfway to 1 (at most 0.98) if one diverged. A
+        given number is kept. The acceptance rate of the draws is close to the target; programs with
+        the adaptation of [1]_ accept at about 0.9 for a target of 0.8. A larger target, such as
+        0.99, means smaller steps and fewer divergences. A smaller one is faster on nearly normal
+        densities.
     max_depth : int, default 10
         The largest number of doublings, from 1 to 30: a transition takes at most
         ``2**max_depth - 1`` gradients; in the first three windows of the warm-up at most 31, 63 and
@@ -39,14 +40,15 @@ class NUTS(GradientKernel):
         The step size, in the units of the metric; by default it is adapted to `target_accept`.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         The part of the inverse metric :math:`M^{-1}` that is learned: none, its diagonal, all of it
-        (up to 2000 coordinates), or a diagonal with up to 50 directions in which it is not enough;
-        or fixed variances (d,) or a fixed covariance (d, d). ``"auto"``: up to 200 coordinates that
-        of the three for which the spectrum of the whole matrix predicts the least cost of
-        trajectories, where a gradient counts as 100 multiplications a coordinate; above them a
-        diagonal with the directions that are worth their cost.
+        (up to 2000 coordinates), or a diagonal plus a correction in up to 50 directions (low rank).
+        An array gives fixed variances (d,) or a fixed covariance (d, d). ``"auto"``, up to 200
+        coordinates, takes the one of the last three with the least cost of trajectories as
+        predicted from the spectrum of the whole matrix; a gradient counts as 100 multiplications
+        per coordinate. For more coordinates it takes the diagonal plus those directions that are
+        worth their cost.
     estimator : {"gradients", "draws"}, default "gradients"
-        The source of the metric: draws and their gradients, by the matrix with the least Fisher
-        divergence, or the covariance of the draws alone.
+        The source of the metric: draws and their gradients, by minimising the Fisher divergence, or
+        the covariance of the draws alone.
 
     Raises
     ------
@@ -102,11 +104,11 @@ class NUTS(GradientKernel):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HMC(GradientKernel):
-    r"""Hamiltonian Monte Carlo with trajectories of given length.
+    r"""Hamiltonian Monte Carlo with trajectories of fixed length.
 
-    A fresh momentum :math:`p \sim N(0, M)`, leapfrog steps of size :math:`\epsilon`, and the end of
-    the trajectory accepted with probability :math:`\min(1, e^{-\Delta H})`. One step of size
-    :math:`\sqrt{h}` is `MALA`.
+    A transition draws a momentum :math:`p \sim N(0, M)` and makes leapfrog steps of size
+    :math:`\epsilon`. The end of the trajectory is accepted with probability :math:`\min(1,
+    e^{-\Delta H})`. With one step of size :math:`\sqrt{h}` it is `MALA`.
 
     Parameters
     ----------
@@ -114,11 +116,11 @@ class HMC(GradientKernel):
         The number of leapfrog steps in a trajectory; by default it follows from
         `trajectory_length`.
     trajectory_length : float, default π/2
-        The length of a trajectory, as a time in the units of the metric: π/2 is a quarter of a
-        turn where the metric has made the target round. It takes at most 1024 steps.
+        The length of a trajectory, as a time in the units of the metric. π/2 is a quarter of a
+        period if the metric has made the target isotropic. A trajectory has at most 1024 steps.
     jitter : float, default 0.2
-        The share, from 0 to 1, by which trajectories vary in length, uniformly to both sides: in
-        their number of steps with `trajectory_length`, in their step size with `n_steps`.
+        The relative variation of the length of trajectories, from 0 to 1, uniform to both sides. It
+        changes the number of steps with `trajectory_length`, and the step size with `n_steps`.
     target_accept : float, default 0.8
         The acceptance rate to which the step size is adapted.
     step_size : float, optional

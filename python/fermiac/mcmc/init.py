@@ -44,11 +44,11 @@ _TOLERANCE = 1e-4
 def starts(init: Any, job: Job) -> tuple[Array, int]:
     """Return the first point of every chain, (n_chains, d), and the number of evaluations.
 
-    Given points are checked; random ones are drawn again where the density is 0. Given points, and
-    those of a law, are constrained as the draws; those returned are unconstrained.
+    Given points are checked; random points are drawn again if the density is 0. Given points and
+    points from a law are constrained, as the draws are; the returned points are unconstrained.
     """
     target, space, key = job.target, job.space, job.key
-    # Points are those of all chains of the call, of which these may be some.
+    # Points are for all chains of the call; this job may run only some of them.
     n_chains = job.settings.n_chains if job.n_all is None else job.n_all
     needs_gradient = job.kernel.needs_gradient
     if init is None or isinstance(init, str):
@@ -115,7 +115,7 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
     def jitter(_attempt: int) -> Array:
         out = _RADIUS * (2 * uniform() - 1)
         if job.model is not None:
-            # A model knows about which point its chains should start.
+            # Start near the initial point of the model.
             out = job.model.initial_point + job.model._radius / _RADIUS * out
         job.kernel._place_starts(out, oracles)
         return out
@@ -133,7 +133,7 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
 
 
 def _by_name(values: Mapping[Any, Any], job: Job) -> Array:
-    """Return the points of values of parameters."""
+    """Return points from the values of parameters."""
     if not job.names:
         raise ArgumentError(
             "init: values by name given, but the parameters have no names; give params= or names="
@@ -170,7 +170,7 @@ def _called(init: Callable[..., Any], n_chains: int, key: int) -> Any:
 
 
 def _drawn(draw: Draw, target: LogDensity, needs_gradient: bool) -> tuple[Array, int]:
-    """Draw the start of each chain, again where the density is 0."""
+    """Draw the start of each chain, again if the density is 0."""
     x = np.ascontiguousarray(draw(0))
     left, n_evals = np.arange(len(x)), 0
     for attempt in range(1, _TRIES + 1):
@@ -224,8 +224,8 @@ def _short(x: Array) -> str:
 def check_gradient(target: LogDensity, x: Array, used: NDArray[np.bool_]) -> int:
     """Compare the gradient at a point with differences, and return the number of evaluations.
 
-    One random direction shows whether it is right. Only if it is not, all coordinates that are
-    `used` are compared; a density need not be smooth in others.
+    The slope in one random direction is compared first. Only if it is wrong, all coordinates that
+    are `used` are compared; the density need not be smooth in the others.
     """
     direction = np.random.default_rng(0).choice([-1.0, 1.0], size=(1, len(x))) * used
     _, gradients = _evaluated(target, x[None], True)
@@ -266,7 +266,7 @@ def _differences(
     size = np.sum(np.abs(directions * scale * gradient), axis=1)
     with np.errstate(invalid="ignore"):
         off = np.abs(slopes - wanted) > _TOLERANCE * (size + 1e-3) + noise
-    # Next to a wall there are no finite differences.
+    # At a bound of the support differences are not finite.
     off &= np.isfinite(slopes)
     each = np.sum(directions * scale, axis=1)
     return off.all(axis=0), slopes[-1] / np.where(each == 0, 1.0, each)

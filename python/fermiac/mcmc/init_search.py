@@ -1,4 +1,4 @@
-"""Starts near the bulk of a density: near a mode, or from normal laws on the way to it."""
+"""Starts near the bulk of a density: near a mode, or from normal approximations along a climb."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def approach(
 ) -> tuple[Array, int]:
     """Return better starts, one climb per chain, and the number of evaluations.
 
-    ``"mode"``: near the end of the climb. ``"pathfinder"``: a draw from the normal law on the way
-    that diverges least from the target.
+    ``"mode"``: near the end of the climb. ``"pathfinder"``: a draw from the normal law along the
+    path with the least divergence from the target.
 
     References
     ----------

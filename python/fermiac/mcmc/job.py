@@ -20,12 +20,12 @@ __all__ = ["Arrays", "Job", "Settings"]
 
 Array = NDArray[np.float64]
 
-#: With gradients the windows start at once, as gradients show the scales of the coordinates long
-#: before the chains have arrived. The first window, and the last transitions, which adapt the step
-#: size alone, as a share and at least.
+#: The first window, and the last transitions, which adapt only the step size, as a share and at
+#: least. With gradients the windows start at once: gradients show the scales of the coordinates
+#: long before the chains reach the typical set.
 _FIRST, _LAST, _LEAST = 10, 0.25, 10
-#: Without gradients the draws show the scales only after the chains have arrived: the windows of
-#: Stan.
+#: Without gradients the draws show the scales only after the chains reach the typical set: the
+#: windows of Stan.
 _WITHOUT = (75, 25, 50)
 
 
@@ -46,15 +46,15 @@ class Settings:
     def warmup(self, gradients: bool) -> tuple[int, int, int, int]:
         """Return the warm-up of a kernel with or without gradients.
 
-        It is the number of transitions, and of these the initial ones, those of the first window
-        and the last ones; the windows between learn the metric.
+        It consists of the number of transitions, and the numbers of initial, first-window and final
+        transitions among them. The windows in between learn the metric.
         """
         if not gradients:
             return (self.n_warmup, *_WITHOUT)
         return self.n_warmup, 0, _FIRST, max(int(_LAST * self.n_warmup), _LEAST)
 
     def transition(self, n_draws: int) -> int:
-        """Return the number of transitions of a chain with so many draws."""
+        """Return the number of transitions of a chain with this number of draws."""
         return self.n_warmup + n_draws * self.thin
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Job:
 
     @property
     def rows(self) -> slice:
-        """The chains among those of the call."""
+        """The indices of the chains among those of the call."""
         return slice(self.first, self.first + self.settings.n_chains)
 
     def support(self) -> list[tuple[float, float]]:
@@ -115,7 +115,7 @@ class Job:
         return self.target._support() if self.space is None else self.space._constrained_support()
 
     def labelled(self) -> dict[str, Any]:
-        """Return the fields by which the result names its parts."""
+        """Return the fields of the result that name its parts."""
         return {"names": self.names} if self.model is None else self.model._labelled
 
     def shown(self, draws: Array) -> Array:
@@ -134,7 +134,7 @@ class Arrays:
     def __init__(
         self, job: Job, sampler: _core.Sampler, folder: Folder | None, first: int = 0
     ) -> None:
-        """Allocate the arrays; the `first` draws of each chain are kept elsewhere."""
+        """Allocate the arrays; the `first` draws of each chain are stored elsewhere."""
         self.job = job
         self.folder = folder
         self.first = first
@@ -167,7 +167,7 @@ class Arrays:
         return {name: array for name, array in each.items() if array is not None}
 
     def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Yield the transition up to which chains run, and the record of it."""
+        """Yield the transition up to which the chains run, and its record."""
         s = self.job.settings
         if s.n_warmup and not self.first:
             warmup = {
@@ -220,7 +220,7 @@ def _shapes(job: Job, sampler: _core.Sampler, first: int) -> dict[str, tuple[int
     s, dim = job.settings, job.target.dim
     chains, draws = s.n_chains, s.n_draws - first
     groups, n_stats = chains // sampler.n_points, len(sampler.stat_names)
-    # Gradients at unconstrained points are of no use with constrained draws.
+    # Gradients at unconstrained points do not belong to constrained draws.
     gradients = s.keep_gradients and sampler.gives_gradient and job.space is None
     warmup = s.keep_warmup and not first
     return {

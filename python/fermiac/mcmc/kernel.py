@@ -58,9 +58,9 @@ _MOST_DENSE = 2000
 
 
 class Oracles(list[tuple[str, Any]]):
-    """The oracles that the kernels of a run may ask: the target, and those that kernels add.
+    """The oracles that the kernels of a run may call: the target, and those that kernels add.
 
-    Each is a pair of its kind, ``"density"``, ``"table"`` or ``"draw"``, and what answers.
+    Each is a pair: its kind (``"density"``, ``"table"`` or ``"draw"``) and the object that answers.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Oracles(list[tuple[str, Any]]):
         self.coordinates = np.arange(target.dim)
 
     def add(self, kind: str, oracle: Any) -> int:
-        """Add an oracle that is asked with all coordinates, and return its position."""
+        """Add an oracle that gets all coordinates, and return its position."""
         self.append((kind, oracle))
         return len(self) - 1
 
@@ -96,15 +96,15 @@ class Oracles(list[tuple[str, Any]]):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class State:
-    """The state of a single chain, of `Kernel.init` and `Kernel.step`. It never changes.
+    """The state of a single chain, from `Kernel.init` and `Kernel.step`. It is immutable.
 
     Attributes
     ----------
     x : ndarray of shape (d,)
     log_density : float
-        NaN where the kernel does not know it.
+        NaN if the kernel does not compute it.
     gradient : ndarray of shape (d,) or None
-        The gradient where the kernel knows it.
+        The gradient, if the kernel computes it.
 
     Examples
     --------
@@ -154,12 +154,12 @@ class Kernel:
     can_be_tempered: ClassVar[bool] = True
 
     def init(self, target: Any, x0: ArrayLike) -> State:
-        """Start a single chain, to be moved by `step`: for algorithms of your own.
+        """Start a single chain that `step` moves, as a building block of your own algorithms.
 
         Parameters
         ----------
         target : LogDensity, callable or law
-            As `fermiac.targets.as_target` takes it.
+            Any form that `fermiac.targets.as_target` accepts.
         x0 : array_like of shape (d,)
             The start of the chain.
 
@@ -171,7 +171,7 @@ class Kernel:
         Raises
         ------
         ArgumentError
-            If `x0` is no point, or the kernel cannot move this target.
+            If `x0` is not a point, or the kernel cannot sample this target.
         TargetError
             If the density is 0 at `x0`.
 
@@ -213,14 +213,14 @@ class Kernel:
         )
 
     def step(self, rng: Stream, state: State) -> tuple[State, dict[str, float]]:
-        """Make one transition without adaptation; `sample` makes many, and far faster.
+        """Make one transition without adaptation; `sample` is much faster for many transitions.
 
         Parameters
         ----------
         rng : Stream
-            It moves on.
+            The random stream, which advances.
         state : State
-            The state that `init` or `step` returned; it stays as it is.
+            A state from `init` or `step`; it is not changed.
 
         Returns
         -------
@@ -283,7 +283,7 @@ class Kernel:
         )
 
     def __hash__(self) -> int:
-        """Return the hash of the fields that are numbers or names; others may not have one."""
+        """Return the hash of the fields that are numbers or names; others may have no hash."""
         plain = (v for _, v in self._fields() if isinstance(v, str | int | float | None))
         return hash((type(self), *plain))
 
@@ -292,11 +292,11 @@ class Kernel:
         raise NotImplementedError
 
     def _n_points(self, n_chains: int) -> int:
-        """Return how many chains are one state of the kernel: all of them for an ensemble."""
+        """Return the number of chains in one state of the kernel: all of them for an ensemble."""
         return 1
 
     def _check_part(self) -> None:
-        """Refuse to be a part of another kernel."""
+        """Raise an error if the kernel cannot be a part of another one."""
         if self._n_points(2) != 1:
             raise ArgumentError(
                 f"kernel: {type(self).__name__} moves several points at a time; a part of another "
@@ -307,11 +307,11 @@ class Kernel:
         """Refuse starts (n_chains, d) that the kernel cannot use."""
 
     def _adds_prior(self) -> bool:
-        """Return whether it samples the target times a prior, which other kernels would miss."""
+        """Return whether the kernel multiplies the target by a prior."""
         return False
 
     def _uses_gradient(self, dim: int, oracles: Oracles) -> NDArray[np.bool_]:
-        """Return which coordinates of the gradient it uses."""
+        """Return the coordinates of the gradient that it uses."""
         return np.full(dim, self.needs_gradient)
 
     def _place_starts(self, x: Array, oracles: Oracles) -> None:
@@ -354,7 +354,7 @@ class GradientKernel(Kernel):
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Return whether two fields are equal, with the arrays in them."""
+    """Return whether two fields are equal, including the arrays in them."""
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return type(a) is type(b) and np.array_equal(a, b)
     if isinstance(a, list | tuple) and isinstance(b, list | tuple):
@@ -383,9 +383,9 @@ class NoDensity(LogDensity):
     def __init__(self, kernel: Kernel, dim: int | None) -> None:
         if kernel.needs_density:
             raise ArgumentError(
-                f"log_density: None given, but {type(kernel).__name__} asks for it; only a "
-                "composition of Conditional draws (or of Discrete blocks with log_probabilities) "
-                "goes without"
+                f"log_density: None given, but {type(kernel).__name__} needs it; only a "
+                f"composition of Conditional draws (or of Discrete blocks with log_probabilities) "
+                f"works without it"
             )
         if dim is None:
             raise ArgumentError("dim: not given; it is needed without a log-density")

@@ -22,7 +22,7 @@ class RWM(Kernel):
     Parameters
     ----------
     scale : float, optional
-        The scale s; by default it is adapted to `target_accept`, from 2.38/√d on.
+        The scale s; by default it is adapted to `target_accept`, starting from 2.38/√d.
     target_accept : float, optional
         The acceptance rate to which the scale is adapted; by default 0.44 in one dimension, 0.35 in
         two to four, and 0.234 above.
@@ -85,12 +85,12 @@ class MALA(GradientKernel):
         The acceptance rate to which the step size is adapted.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         The part of the inverse metric :math:`M^{-1}` that is learned from draws and their
-        gradients: none, its diagonal, all of it, or a diagonal with up to 50 directions in which it
-        is not enough (``"auto"``: all up to 200 coordinates, directions above); or fixed variances
-        (d,) or a fixed covariance (d, d).
+        gradients: none, its diagonal, all of it, or a diagonal plus a correction in up to 50
+        directions (low rank). ``"auto"`` learns all of it up to 200 coordinates, and the low-rank
+        form above. An array gives fixed variances (d,) or a fixed covariance (d, d).
     truncate : float, optional
-        Cut the length of :math:`L^\top \nabla \log p` to this, for gradients that grow faster than
-        linearly. The correction accounts for it, so that the target is kept.
+        The largest length of :math:`L^\top \nabla \log p`, for gradients that grow faster than
+        linearly. The Metropolis correction accounts for it, so the target does not change.
 
     Raises
     ------
@@ -134,8 +134,8 @@ class ULA(GradientKernel):
     r"""The unadjusted Langevin algorithm: the proposals of `MALA`, all of them accepted.
 
     Its draws follow the target up to a bias of order h, which no number of draws removes. While the
-    warm-up adapts the step size, proposals are corrected as in `MALA`. Later those that a
-    correction would accept with a probability below e⁻¹⁰⁰⁰ are rejected, so that no chain escapes.
+    warm-up adapts the step size, proposals are corrected as in `MALA`. Afterwards only proposals
+    with an acceptance probability below e⁻¹⁰⁰⁰ are rejected, so that no chain escapes.
 
     Parameters
     ----------
@@ -143,11 +143,11 @@ class ULA(GradientKernel):
         √h, in the units of the metric; by default it is adapted so that `MALA` would accept at the
         rate `target_accept`.
     target_accept : float, default 0.9
-        That acceptance rate.
+        The acceptance rate of `MALA` at the adapted step size.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
     tamed : bool, default False
-        Divide the drift by 1 + (h/2) times its length: for gradients that grow faster than
+        Divide the drift by 1 + (h/2) times its length, for gradients that grow faster than
         linearly.
 
     Raises
@@ -192,8 +192,8 @@ class Barker(GradientKernel):
     With :math:`w = \sqrt{h}\, \xi` and :math:`F = L^\top \nabla \log p`, proposals are
     :math:`y = x + L (b_i w_i)_i`, where :math:`b_i` is 1 with probability
     :math:`1 / (1 + e^{-w_i F_i})`, else -1. A large gradient changes the signs of a step but not
-    its length, so the kernel tolerates step sizes that are far too large, and unbounded gradients,
-    better than `MALA`; where both work well it mixes more slowly.
+    its length. The kernel therefore tolerates unbounded gradients, and step sizes that are far too
+    large, better than `MALA`. If both work well, it mixes more slowly.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ __all__ = ["MCLMC"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MCLMC(GradientKernel):
-    r"""Microcanonical Langevin Monte Carlo: constant speed, in a direction that gradients bend.
+    r"""Microcanonical Langevin Monte Carlo: constant speed, in a direction that gradients turn.
 
     With :math:`x = L z`, a point moves at speed 1 in z along a direction u that follows
     :math:`\dot u = (I - u u^\top) L^\top \nabla \log p(x) / (d - 1)`, in steps of the minimal-norm
@@ -30,10 +30,10 @@ class MCLMC(GradientKernel):
         correlation times of the last 512 draws of each window (to 0.4 of them without the
         adjustment).
     adjusted : bool, default False
-        Accept or reject trajectories, each in a new direction and of uniform length, by their
-        energy errors: the draws then follow the target exactly. Without it a transition is one
-        step, which is rejected only if its energy error is above 1000, and the draws follow the
-        target up to a bias: with the default step size, variances 2 % too small for a normal law.
+        Accept or reject whole trajectories by their energy errors; each has a new direction and a
+        uniformly drawn length. The draws then follow the target exactly. Without the adjustment a
+        transition is one step, which is rejected only if its energy error is above 1000, and the
+        draws have a bias: with the default step size, variances of a normal law are 2 % too small.
     target_accept : float, default 0.9
         The acceptance rate to which the step size of adjusted trajectories is adapted.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
@@ -42,8 +42,8 @@ class MCLMC(GradientKernel):
     Raises
     ------
     ArgumentError
-        If an argument is outside its domain. A target of one coordinate is refused when it is
-        sampled: there is no direction to bend.
+        If an argument is outside its domain. `sample` refuses a target of one coordinate, in which
+        there is no direction to turn.
 
     References
     ----------

@@ -41,11 +41,11 @@ SHARDS: tuple[str, ...] = get_args(ShardsName)
 
 #: The address of the first chain of the present call, and the chains of the call around it.
 CHAINS: ContextVar[tuple[int, int | None]] = ContextVar("fermiac_chains", default=(0, None))
-#: Arguments of the call that are none of one of its chains.
+#: Arguments of the call that a single chain does not take.
 OF_CALL = (
     "log_density", "rng", "executor", "target_factory", "shards", "part", "store", "progress",
 )  # fmt: skip
-#: Arguments that speak of all chains.
+#: Arguments that concern all chains together.
 _TOGETHER = ("stop", "max_time", "path", "checkpoint")
 
 
@@ -57,17 +57,17 @@ def takes_whole(how: str, executor: ExecutorLike | None, given: Mapping[str, Any
 
 
 def _obstacle(given: Mapping[str, Any]) -> str | None:
-    """Return why the chains of a call are no units, or None."""
+    """Return the reason why the chains of a call are not independent units, or None."""
     if given["pool"] is not False:
-        return "pool: chains that learn from each other cannot be made apart; give pool=False"
+        return "pool: chains that adapt to pooled draws cannot be made separately; give pool=False"
     if given["kernel"]._n_points(2) > 1:
         return f"kernel: {type(given['kernel']).__name__} moves all chains together"
     name = next((name for name in _TOGETHER if given[name] is not None), None)
-    return None if name is None else f"{name}: given, which speaks of all chains"
+    return None if name is None else f"{name}: given, which applies to all chains"
 
 
 class _Chain:
-    """One chain of a call, as the work of a unit."""
+    """One chain of a call, as a unit of work."""
 
     progress: bool | Report = False
 
@@ -75,7 +75,7 @@ class _Chain:
         self._target, self._settings, self._seed = target, dict(settings), seed
 
     def __call__(self, chain: int) -> Chains:
-        """Return the chain of this number."""
+        """Return the chain with this number."""
         from fermiac.mcmc.api import sample
 
         n_chains = self._settings["n_chains"]
@@ -161,7 +161,7 @@ def _numbers(part: Chains) -> tuple[int, ...]:
 
 
 def merged(first: Chains, others: Sequence[Sample]) -> Chains | None:
-    """Return the chains of parts of one call, None for samples that are none."""
+    """Return the merged chains of parts of one call; None for other samples."""
     parts = [part for part in (first, *others) if isinstance(part, Chains)]
     calls = {_call(part) for part in parts}
     if len(parts) <= len(others) or len(calls) > 1 or None in calls:
@@ -230,13 +230,13 @@ def _joined(parts: Sequence[Chains]) -> Chains:
 
 
 def _unjudged(part: Chains) -> Chains:
-    """Return a part without the warnings about its chains, which those about all replace."""
+    """Return a part without the warnings about its chains; those about all chains replace them."""
     own = {text for _, text in findings(part)}
     return replace(part, warnings=tuple(text for text in part.warnings if text not in own))
 
 
 def _judged(chains: Chains) -> tuple[Chains, list[Finding]]:
-    """Return chains with the warnings about all of them, and these."""
+    """Return chains with the warnings about all of them, and further ones."""
     about = findings(chains)
     found = list(about)
     if chains.warnings:

@@ -34,19 +34,18 @@ class UserKernel(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PythonKernel(Kernel):
-    """A kernel written in Python, one chain at a time: slow, for trying ideas out.
+    """A kernel written in Python that moves one chain at a time: slow, for experiments.
 
-    An object with these two methods is accepted wherever a kernel is; this class need not be
-    named.
+    An object with these two methods is accepted as a kernel without this class.
 
-    - ``init(target, x0) -> state``: `target` is the log-density (`fermiac.targets.as_target` says
-      how it is called), of the block given the other coordinates in a `Gibbs` composition; `x0` is
-      a point, (d,).
-    - ``step(rng, state) -> (state, info)``: `rng` is a `fermiac.random.Stream`, the chain's own;
-      `info` is not kept. The point of a state is its attribute `x` or `position`, its item
-      ``"x"``, its first element if it is a tuple, or the state itself.
+    - ``init(target, x0) -> state``: `target` is the log-density (see `fermiac.targets.as_target`
+      for its calls); in a `Gibbs` composition it is that of the block given the other coordinates.
+      `x0` is a point, (d,).
+    - ``step(rng, state) -> (state, info)``: `rng` is the `fermiac.random.Stream` of the chain;
+      `info` is not kept. The point of a state is its attribute `x` or `position`, its item ``"x"``,
+      its first element if it is a tuple, or the state itself.
 
-    Every chain has a shallow copy of the object, so that `init` may keep the target in it. When
+    Every chain has its own shallow copy of the object, so `init` may store the target in it. When
     another block has moved, `init` is called again before the next step. The log-densities of the
     draws are not known, and evaluations are not counted. A checkpoint does not keep the states:
     `init` is called again when the run is resumed.
@@ -54,14 +53,14 @@ class PythonKernel(Kernel):
     Parameters
     ----------
     kernel : object
-        An object with these methods.
+        An object with the methods `init` and `step`.
 
     Raises
     ------
     ArgumentError
-        If `kernel` has no such methods.
+        If `kernel` lacks one of the methods.
     TargetError
-        In a run: if a state has no point, or one of another shape or that is not finite.
+        In a run: if a state has no point, or a point of another shape or that is not finite.
 
     Examples
     --------
@@ -109,7 +108,7 @@ class PythonKernel(Kernel):
 
 
 def as_kernel(given: Any, argument: str = "kernel") -> Kernel:
-    """Return the kernel that was given: an object, the name of one, or a user's object."""
+    """Return the kernel for an object, a name, or a user's object."""
     # The table of names imports the compositions, which import this function.
     from fermiac.mcmc.kernels import STRATEGIES
 
@@ -123,7 +122,7 @@ def _is_user_kernel(kernel: Any) -> bool:
 
 
 class _Held(LogDensity):
-    """The density of a block, with the other coordinates held."""
+    """The density of a block, with the other coordinates held fixed."""
 
     __slots__ = ("_block", "_target", "_x", "dim", "has_gradient")
 
@@ -141,7 +140,7 @@ class _Held(LogDensity):
 
 
 class _Adapter:
-    """A user's kernel as the core calls it."""
+    """Adapter of a user's kernel for the core."""
 
     def __init__(self, kernel: UserKernel, target: LogDensity, block: NDArray[np.intp]) -> None:
         self._kernel, self._target, self._block = kernel, target, block

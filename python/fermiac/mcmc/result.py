@@ -41,7 +41,7 @@ class Chains(Sample):
     Attributes
     ----------
     draws : ndarray, shape (chains, draws, d)
-        The draws, of constrained parameters where the call had ``transforms``.
+        The draws, of the constrained parameters if the call had ``transforms``.
     log_densities : ndarray, shape (chains, draws)
         The log-density at the draws; with ``transforms`` that of the unconstrained density.
     gradients : ndarray, shape (chains, draws, d), or None
@@ -49,12 +49,12 @@ class Chains(Sample):
     stats : mapping of str to ndarray, shape (chains, draws)
         The statistics of each transition: ``acceptance_rate``, ``diverging``, ...
     warmup_stats : mapping of str to ndarray, shape (chains, n_warmup)
-        The same of the warm-up, with ``keep_warmup=True``.
+        The statistics of the warm-up transitions, with ``keep_warmup=True``.
     warmup_draws : ndarray, shape (chains, n_warmup, d), or None
         The draws of the warm-up, with ``keep_warmup=True``.
     adaptation : mapping
-        ``step_sizes``, one list a chain, and ``inverse_metrics`` of the first chain: variances
-        (d,) or covariances (d, d).
+        ``step_sizes``, one list for each chain, and ``inverse_metrics`` of the first chain:
+        variances (d,) or covariances (d, d).
 
     Examples
     --------
@@ -95,8 +95,8 @@ class Chains(Sample):
         Parameters
         ----------
         *others : Sample
-            Chains of the same length. Parts of one call, made by ``part=`` of
-            `fermiac.mcmc.sample`, give what the call gives, without the state for `extend`.
+            Chains of the same length. Parts of one call, from ``part=`` of `fermiac.mcmc.sample`,
+            give the result of the whole call, without the state for `extend`.
 
         Returns
         -------
@@ -106,7 +106,7 @@ class Chains(Sample):
         Raises
         ------
         ArgumentError
-            If the samples do not match, or hold the same chains.
+            If the samples do not match, or contain the same chains.
 
         Warns
         -----
@@ -128,14 +128,14 @@ class Chains(Sample):
         Returns
         -------
         Chains
-            Its ``log_likelihood`` maps the name of each observed variable to an array
-            (chains, draws, ...), which slices and files keep. `to_arviz` computes them by itself.
+            The attribute ``log_likelihood`` maps the name of each observed variable to an array
+            (chains, draws, ...). Slices and files keep it. `to_arviz` computes it if necessary.
 
         Raises
         ------
         ArgumentError
             If the chains are not those of a model of another library, sampled in this process, or
-            the model does not tell its likelihood by observation.
+            the model has no likelihood by observation.
 
         Examples
         --------
@@ -168,11 +168,12 @@ class Chains(Sample):
         resample, n, rng, observed_data
             As for `fermiac.Sample.to_arviz`.
         log_likelihood : mapping or bool, optional
-            Log-likelihoods by observation. By default `log_likelihood` of the chains; of a model
-            of PyMC, Stan or NumPyro they are computed, if they take at most 100 MB or this is True.
+            Log-likelihoods by observation. By default `log_likelihood` of the chains. For a model
+            of PyMC, Stan or NumPyro they are computed if they take at most 100 MB, or if this is
+            True.
         prior : Sample, mapping or bool, optional
-            Draws from the prior. True takes 1000 from the prior of the model, if each of its
-            variables has a map from the unit cube.
+            Draws from the prior. True takes 1000 draws from the prior of the model, which needs a
+            map from the unit cube for each variable.
 
         Returns
         -------
@@ -182,8 +183,8 @@ class Chains(Sample):
         Raises
         ------
         ArgumentError
-            As for `fermiac.Sample.to_arviz`; if log-likelihoods or prior draws are asked for by
-            True and the chains are not those of a model that tells them.
+            As for `fermiac.Sample.to_arviz`; also if log-likelihoods or prior draws are requested
+            by True and the chains are not those of a model that provides them.
         ImportError
             If ArviZ is not installed.
 
@@ -208,7 +209,7 @@ class Chains(Sample):
         )
 
     def _computed(self, wanted: bool | None) -> Mapping[str, Array] | None:
-        """Return the log-likelihoods for `to_arviz`; None for those that the chains have."""
+        """Return the log-likelihoods for `to_arviz`; None if the chains have them."""
         if wanted is False:
             return {}
         if self.log_likelihood:
@@ -235,9 +236,8 @@ class Chains(Sample):
         source = getattr(self, "_source", None)
         if source is None:
             raise ArgumentError(
-                f"{name}: asked of chains that do not know their model; those that "
-                "fermiac.mcmc.sample returned for a model of PyMC, Stan or NumPyro, in this "
-                "process, do"
+                f"{name}: the model of these chains is not known; chains that fermiac.mcmc.sample "
+                f"returned for a model of PyMC, Stan or NumPyro in this process are needed"
             )
         model, points = source
         return model, points

@@ -1,4 +1,4 @@
-"""Random numbers of exact draws: every row from the stream of its own chain."""
+"""Random numbers of exact draws: each row uses the stream of its own chain."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class RowGenerator:
     Parameters
     ----------
     rng : int, numpy.random.SeedSequence, numpy.random.Generator or None
-        The key of the streams; for trying a function out.
+        The key of the streams, for tests of a function.
     n : int
-        Rows.
+        The number of rows.
 
     Raises
     ------
@@ -102,7 +102,7 @@ class RowGenerator:
         high: ArrayLike = np.inf,
         size: Size = None,
     ) -> Array:
-        """Normal numbers given that they lie between `low` and `high`, however far out."""
+        """Normal numbers between `low` and `high`, also far in a tail."""
         mean, sd = numbers("loc", loc), _positive("scale", scale)
         a, b = numbers("low", low), numbers("high", high)
         u = self._draw(self._streams.fill_uniform, size, mean, sd, a, b)
@@ -128,7 +128,7 @@ class RowGenerator:
         return out
 
     def inverse_gamma(self, shape: ArrayLike, scale: ArrayLike = 1.0, size: Size = None) -> Array:
-        """`scale` over gamma numbers: density x**(-shape - 1) exp(-scale / x)."""
+        """Inverse gamma numbers: density x**(-shape - 1) exp(-scale / x)."""
         a, b = _positive("shape", shape), _positive("scale", scale)
         logs = self._draw(self._streams.fill_log_gamma, size, a, b, uses=1)
         out: Array = b * special.exp(-logs)
@@ -164,13 +164,13 @@ class RowGenerator:
         *,
         precision: ArrayLike | None = None,
     ) -> Array:
-        """Normal vectors, shape (n, k), by a covariance or its inverse.
+        """Normal vectors, shape (n, k), with a given covariance or its inverse.
 
         Parameters
         ----------
         mean : array_like of shape (k,) or (n, k)
         cov, precision : array_like of shape (k, k) or (n, k, k)
-            One of them.
+            The covariance or its inverse; give exactly one of them.
         """
         if (cov is None) == (precision is None):
             raise ArgumentError("cov: give either cov= or precision=")
@@ -203,7 +203,7 @@ class RowGenerator:
         return _counts(u, guess, lambda k: special.gammaincc(k + 1, rate))
 
     def binomial(self, n: ArrayLike, p: ArrayLike, size: Size = None) -> Integers:
-        """How many of `n` trials succeed, each with probability `p`."""
+        """Binomial numbers: successes in `n` trials with probability `p`."""
         trials, share = numbers("n", n), numbers("p", p)
         whole = (trials >= 0) & (trials <= 2**53) & (trials == np.floor(trials))
         require("n", trials, whole, "whole numbers from 0 on are needed")
@@ -232,7 +232,7 @@ class RowGenerator:
         return result
 
     def categorical(self, weights: ArrayLike) -> Integers:
-        """One index for each row, by its weights (k,) or (n, k), which need not sum to 1."""
+        """One index for each row, with weights (k,) or (n, k) that need not sum to 1."""
         w = _rows("weights", numbers("weights", weights), self.n, 1)
         require("weights", w, (w >= 0) & np.isfinite(w), "finite numbers from 0 on are needed")
         sums = np.cumsum(np.broadcast_to(w, (self.n, w.shape[1])), axis=1)
@@ -244,7 +244,7 @@ class RowGenerator:
         return out
 
     def categorical_log(self, log_weights: ArrayLike) -> Integers:
-        """One index for each row, by the logarithms of its weights."""
+        """One index for each row, with the logarithms of its weights."""
         logs = _rows("log_weights", numbers("log_weights", log_weights), self.n, 1)
         top = logs.max(axis=1, keepdims=True)
         require("log_weights", top, np.isfinite(top), "a finite largest one is needed in each row")
@@ -322,7 +322,7 @@ def _positive(name: str, given: ArrayLike) -> Array:
 
 
 def _rows(name: str, array: Array, n: int, more: int) -> Array:
-    """Return an array with an axis of n rows, or of one, before `more` axes."""
+    """Return an array with an axis of n rows or one row before `more` axes."""
     if array.ndim == more:
         return array[None]
     if array.ndim == 0:
@@ -337,7 +337,7 @@ def _rows(name: str, array: Array, n: int, more: int) -> Array:
 def _between(low: Array, high: Array, u: Array) -> Array:
     """Return the quantile `u` of a standard normal number in (low, high), with low <= -high."""
     top, bottom = special.log_ndtr(high), special.log_ndtr(low)
-    # log((1 - u) P(low) + u P(high)), below P(high) by what is left of it.
+    # log((1 - u) P(low) + u P(high)), relative to log P(high).
     share = special.exp(bottom - top)
     return _quantile(top + special.log(share + u * (1 - share)))
 

@@ -1,4 +1,4 @@
-"""The run loop of MCMC: chains in slices of time, up to marks at which all of them meet."""
+"""The run loop of MCMC: chains run in slices of time, up to marks at which they synchronise."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DRIVER", "ChainLoop"]
 
-#: What evaluates the chains' requests, "auto", "free" or "lock"; for tests, as all give one result.
+#: The driver of the chains, "auto", "free" or "lock"; for tests, since all give the same result.
 DRIVER: ContextVar[str] = ContextVar("fermiac_mcmc_driver", default="auto")
-#: Numbers of which the R-hat of a progress bar is computed, at most.
+#: The most numbers used for the R-hat of a progress bar.
 _GLANCE = 200_000
 #: The share of evaluations that fail above which a run warns.
 _MOST_REFUSED = 0.5
@@ -39,7 +39,7 @@ _FINITE = ("draws", "log_densities")
 
 @dataclass(eq=False, repr=False)
 class ChainLoop(RunLoop[Chains]):
-    """The run loop of MCMC; `join` makes the whole result of that of this loop."""
+    """The run loop of MCMC; `join` completes the result of this loop."""
 
     reports = True
 
@@ -69,7 +69,7 @@ class ChainLoop(RunLoop[Chains]):
         self.settle()
 
     def _meetings(self) -> Iterator[tuple[int, dict[str, Any], int]]:
-        """Yield the marks: the transition, the record up to it, and the draws to be judged."""
+        """Yield the marks: the transition, the record up to it, and the draws to be checked."""
         s = self.job.settings
         every = s.n_draws if self.stop is None else self.stop.every
         for until, record in self.arrays.records():
@@ -100,7 +100,7 @@ class ChainLoop(RunLoop[Chains]):
         return error
 
     def is_enough(self) -> bool:
-        """Return whether the draws meet `stop`, which is tested at marks alone."""
+        """Return whether the draws meet `stop`, which is tested only at marks."""
         if self.stop is None or not self._met:
             return False
         if self.stop.met(self.arrays.shown(self._met), self._coupled):
@@ -109,7 +109,7 @@ class ChainLoop(RunLoop[Chains]):
 
     @property
     def is_watched(self) -> bool:
-        """Whether somebody looks at the run, or at its folder."""
+        """Whether the run has a view or a folder, so that its state must be published."""
         return super().is_watched or self.arrays.folder is not None
 
     def time_used(self) -> float:
@@ -117,25 +117,25 @@ class ChainLoop(RunLoop[Chains]):
         return self.elapsed - self.earlier
 
     def settle(self) -> None:
-        """Read from the core where the chains stand, and what they have evaluated."""
+        """Read the positions and the evaluation counts of the chains from the core."""
         self._done = self.sampler.n_done
         self._skipped = self.sampler.n_skipped
         self._evals = self.sampler.n_evals
         self._more_evals = self.job.target._more_evals - self.before
 
     def done(self) -> int:
-        """Return the transitions of all chains."""
+        """Return the number of transitions of all chains together."""
         return sum(self._done)
 
     def where(self) -> str:
-        """Return the transitions at which the chains are."""
+        """Return the current transition of every chain."""
         low, high = min(self._done), max(self._done)
         which = f"{low}" if low == high else f"{low} to {high}"
         warmup = " (warm-up)" if low < self.job.settings.n_warmup else ""
         return f"while {len(self._done)} chains were at transition {which}{warmup}"
 
     def note(self) -> str:
-        """Return R-hat, and the number of divergences of kernels that may diverge."""
+        """Return R-hat and, for kernels that may diverge, the number of divergences."""
         n, names = self._n(), self.sampler.stat_names
         if n < 4:
             return ""
@@ -153,7 +153,7 @@ class ChainLoop(RunLoop[Chains]):
         return ", ".join(notes)
 
     def on_slice(self) -> None:
-        """Publish the draws on disk; with a checkpoint, that does it as it is written."""
+        """Publish the draws on disk; with a checkpoint, writing it does so."""
         if self.checkpoint is None:
             self._publish("running")
 
@@ -170,7 +170,7 @@ class ChainLoop(RunLoop[Chains]):
             folder.discard()
 
     def _publish(self, status: str) -> None:
-        """Write the index of the folder, which says how much of the arrays is filled."""
+        """Write the index of the folder, with the filled lengths of the arrays."""
         folder = self.arrays.folder
         if folder is None:
             return
@@ -213,7 +213,7 @@ class ChainLoop(RunLoop[Chains]):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Fill the arrays as far as they were; the chains are restored before there are any."""
+        """Refill the arrays; the chains have been restored before."""
         if self.arrays.folder is not None:
             return
         for name, array in self._filled().items():
@@ -235,11 +235,11 @@ class ChainLoop(RunLoop[Chains]):
         return max(min(self._done) - s.transition(self.arrays.first), 0) // s.thin
 
     def show(self) -> None:
-        """Let the view make its result when it is looked at, which copies all draws."""
+        """Let the view make its result on demand, since that copies all draws."""
         self.view.show(self._peek)
 
     def _peek(self) -> Chains | None:
-        """Return the draws so far while the chains run on."""
+        """Return the draws so far while the chains continue."""
         n = self._n()
         return self.join(self._sample(n, "running", copy=True)) if n else None
 
@@ -248,7 +248,7 @@ class ChainLoop(RunLoop[Chains]):
         return self.snapshot("interrupted") if self._n() else None
 
     def snapshot(self, status: str) -> Chains | None:
-        """Return the draws that all chains have; those of a complete run with its state."""
+        """Return the draws that all chains have, for a complete run with its state."""
         n, job = self._n(), self.job
         more: dict[str, Any] = {}
         if status != "complete":
@@ -271,7 +271,7 @@ class ChainLoop(RunLoop[Chains]):
         return self.join(result)
 
     def _warming_up(self) -> Chains | None:
-        """Return where the chains stand before there is a draw: no sample of the target."""
+        """Return the current points of the chains during the warm-up; no sample of the target."""
         n, job, arrays = min(self._done), self.job, self.arrays
         if n == 0 or arrays.first:
             return None
@@ -291,7 +291,7 @@ class ChainLoop(RunLoop[Chains]):
             adaptation=adaptation(self.sampler.adaptation(), job.target.dim),
             warnings=(
                 f"interrupted after {n} transitions, in a warm-up of {job.settings.n_warmup}: the "
-                "draws are the points where the chains stood, and no sample of the target",
+                f"draws are the last points of the chains, not a sample of the target",
             ),
             **more,
         )
@@ -360,8 +360,8 @@ class ChainLoop(RunLoop[Chains]):
             found.append(
                 (
                     ConvergenceWarning,
-                    f"at {refused} of {n} points the target failed or gave NaN, and they were "
-                    "taken for points without density; give -inf where the density is 0, and look "
+                    f"at {refused} of {n} points the target failed or gave NaN, and they counted "
+                    f"as points of zero density; give -inf where the density is 0, and look "
                     f"for overflows elsewhere{f' (last message: {said})' if said else ''}",
                 )
             )
@@ -371,8 +371,8 @@ class ChainLoop(RunLoop[Chains]):
                 (
                     ConvergenceWarning,
                     f"max_time: the run ended after {self.max_time:g} s with {self._n()} of "
-                    f"{s.n_draws} draws of each chain; where a clock ends a run, its length is not "
-                    "reproducible",
+                    f"{s.n_draws} draws of each chain; the length of a run that ends by time is "
+                    f"not reproducible",
                 )
             )
         elif self.stop is not None and not self.stopped:

@@ -24,11 +24,11 @@ _TARGETS = ("likelihood", "posterior")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Slice(Kernel):
-    r"""Slice sampling, with brackets that are stepped out and shrunk.
+    r"""Slice sampling by stepping out and shrinkage of brackets.
 
-    At a point x a height :math:`\log p(x) - e` with an exponential e is drawn, and then a point of
-    the slice of all y with a larger log-density: from a bracket around x, which shrinks towards x
-    until one of its points lies in the slice.
+    At a point x, a height :math:`\log p(x) - e` is drawn with an exponential e. The slice consists
+    of all y with a larger log-density. Points are then drawn from a bracket around x, which shrinks
+    towards x until one of them lies in the slice.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Slice(Kernel):
         warm-up adapts it to the geometric mean length of the brackets in which points were found;
         for ``"box"`` to three times that length.
     max_steps : int, default 32
-        The largest number of widths in a bracket. Of no effect on ``"box"``.
+        The largest number of widths in a bracket. It has no effect on ``"box"``.
     direction : {"coordinates", "random", "box"}, default "coordinates"
         The updates of a transition. ``"coordinates"``: one along each of the d coordinates of the
         metric in turn (the columns of L, where :math:`L L^\top` is the learned covariance; those
@@ -55,10 +55,10 @@ class Slice(Kernel):
     Notes
     -----
     Both ends of a bracket are evaluated together. An update that finds no other point in 200 tries
-    leaves the chain where it is; the statistic ``slice_fail`` counts them. That happens where the
-    density has a spike at the point, or is not a function of the point alone. ``n_evals`` is the
-    number of evaluations of a transition, ``acceptance_rate`` the updates over the tries,
-    ``width`` the mean width.
+    leaves the chain where it is; the statistic ``slice_fail`` counts such updates. This happens if
+    the density has a spike at the point, or is not a function of the point alone. ``n_evals`` is
+    the number of evaluations of a transition, ``acceptance_rate`` the number of updates divided by
+    that of tries, and ``width`` the mean width.
 
     References
     ----------
@@ -99,33 +99,33 @@ class EllipticalSlice(Kernel):
 
     With :math:`\nu` drawn from the centred prior, the next point is one of the ellipse
     :math:`\mu + (x - \mu) \cos\theta + \nu \sin\theta`, on which the prior is constant; θ is drawn
-    from a slice of the likelihood. There is nothing to tune; the warm-up is only for the way to the
-    bulk of the posterior.
+    from a slice of the likelihood. There is nothing to tune; the warm-up only brings the chains to
+    the bulk of the posterior.
 
     Parameters
     ----------
     prior : Normal, MultivariateNormal or frozen scipy.stats distribution
-        The prior N(μ, Σ) of all coordinates (one coordinate for all is made independent copies).
+        The prior N(μ, Σ) of all coordinates. A law of one coordinate stands for independent copies.
     target : {"likelihood", "posterior"}, default "likelihood"
         The meaning of the `log_density` of `fermiac.mcmc.sample`: the log-likelihood alone, to
         which the kernel adds the log-prior; or the log-posterior, from which it subtracts the
-        log-prior. For a ``"posterior"`` any normal law can be the `prior`; the nearer to the
-        posterior, the better.
+        log-prior. For a ``"posterior"`` any normal law can be the `prior`; one close to the
+        posterior works best.
 
     Raises
     ------
     ArgumentError
         If the prior is not normal, or `target` is not known; by `fermiac.mcmc.sample` if the prior
-        has another dimension, or if ``"likelihood"`` is a part of another kernel, which takes the
-        `log_density` for that of the whole.
+        has another dimension, or if ``"likelihood"`` is used in a part of another kernel, for which
+        the `log_density` is that of the whole target.
 
     Notes
     -----
     The draws follow the posterior, and the `log_densities` of the sample are those of the
-    posterior; for a ``"likelihood"`` with the normalised prior. The statistic ``log_likelihood``
-    has the log-likelihood. ``n_evals`` is the number of evaluations of a transition, and
-    ``acceptance_rate`` is one over it, or 0 if no other point was found in 200 tries
-    (``slice_fail`` is 1).
+    posterior; for a ``"likelihood"`` with the normalised prior. The statistic ``log_likelihood`` is
+    the log-likelihood. ``n_evals`` is the number of evaluations of a transition, and
+    ``acceptance_rate`` is its inverse, or 0 if no other point was found in 200 tries
+    (``slice_fail`` is then 1).
 
     References
     ----------

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class StopWhen:
-    """End a run once its draws are worth enough; ``stop=`` of `fermiac.mcmc.sample` takes it.
+    """End a run once its draws suffice: the argument ``stop=`` of `fermiac.mcmc.sample`.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class StopWhen:
     rhat : float or None, default 1.01
         The rank-normalised R-hat that no coordinate may exceed.
     every : int, default 500
-        Draws of each chain between two tests.
+        The number of draws of each chain between two tests.
 
     Raises
     ------
@@ -41,12 +41,12 @@ class StopWhen:
 
     Notes
     -----
-    A test takes place only when all chains have exactly a multiple of `every` draws, so that where
-    the run ends depends on nothing but its draws. A rule that stops at the first success is
-    optimistic: take an ESS with room to spare.
+    A test takes place only when all chains have the same multiple of `every` draws, so the end of
+    the run depends only on its draws. A rule that stops at the first success is optimistic: ask for
+    a larger ESS than you need.
 
-    The walkers of an ensemble depend on each other, and have no R-hat: ``StopWhen(rhat=None)`` ends
-    their run once it is 50 autocorrelation times long, too, and the ESS is that for the mean.
+    The walkers of an ensemble depend on each other and have no R-hat. ``StopWhen(rhat=None)`` ends
+    their run once the ESS for the mean suffices and the run is 50 autocorrelation times long.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class StopWhen:
         whole("every", self.every, 4, 2**40)
 
     def check(self, n_chains: int, coupled: bool) -> None:
-        """Refuse chains that cannot be judged; the walkers of an ensemble are `coupled`."""
+        """Refuse chains that the rule cannot test; the walkers of an ensemble are `coupled`."""
         if self.rhat is not None and coupled:
             raise ArgumentError(
                 "stop: R-hat compares independent chains, and the walkers of an ensemble depend on "
@@ -86,14 +86,14 @@ class StopWhen:
             )
 
     def met(self, draws: Array, coupled: bool) -> bool:
-        """Return whether draws (chains, n, d) are enough."""
+        """Return whether draws (chains, n, d) meet the rule."""
         ess, worst = self._figures(draws, coupled)
         if coupled and not is_long_enough(draws.shape[1], worst):
             return False
         return (self.ess is None or ess >= self.ess) and (self.rhat is None or worst <= self.rhat)
 
     def missed(self, draws: Array, coupled: bool) -> str:
-        """Return the warning of draws that are not."""
+        """Return the warning about draws that do not meet the rule."""
         ess, worst = self._figures(draws, coupled)
         parts = []
         if self.ess is not None:

@@ -32,10 +32,11 @@ _POWER = 3
 class Tempered(Kernel):
     r"""Parallel tempering: chains between a reference law and the target that swap their points.
 
-    Chain j samples :math:`\beta_j \log p + (1 - \beta_j) \log r` with the kernel, from the target p
-    (:math:`\beta = 1`), whose points are the draws, to the reference r (:math:`\beta = 0`). After
-    every transition neighbours propose to swap their points, even and odd pairs in turn [1]_. The
-    draws reach all modes that the reference connects.
+    Chain j samples the log-density :math:`\beta_j \log p + (1 - \beta_j) \log r`. The inverse
+    temperatures run from :math:`\beta = 1` for the target p, whose points are the draws, to
+    :math:`\beta = 0` for the reference r. After every transition neighbours propose to swap their
+    points, even and odd pairs in turn [1]_. The draws can thus move between modes by way of the
+    reference.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class Tempered(Kernel):
         normal law as wide as the target.
     n_temperatures : int, default 8
         The number of temperatures, both ends included. About 2Λ + 1 are best, where Λ is the sum of
-        the rejection rates of the pairs (1 less the means of ``swap_rate.0``, ...).
+        the rejection rates of the pairs (1 minus the means of ``swap_rate.0``, ...).
     betas : sequence of float, optional
         Fixed inverse temperatures, from 1 down to 0; by default the warm-up adapts them until all
         pairs have the same rejection rate.
@@ -54,17 +55,17 @@ class Tempered(Kernel):
     Raises
     ------
     ArgumentError
-        If an argument is outside its domain; if the kernel is an ensemble, takes the target for
-        the likelihood alone, or has parts that cannot be tempered (exact draws); if it moves a
-        block of the coordinates only.
+        If an argument is outside its domain. `sample` raises it if the kernel is an ensemble,
+        treats the target as a likelihood, has parts that cannot be tempered (exact draws), or moves
+        only a block of the coordinates.
 
     See Also
     --------
-    log_evidence : The integral of the target's density, from such a run.
+    log_evidence : The integral of the target's density, from a tempered run.
 
     Notes
     -----
-    Statistics of a transition, beside those of the kernel at the target: ``beta.j``;
+    Statistics of a transition, in addition to those of the kernel at the target: ``beta.j``;
     ``log_ratio.j``, log p - log r at the point of chain j; ``swap_rate.j``, the acceptance
     probability of the pair j, j + 1 (NaN if it was not its turn), ``swap_rate``, their mean; and
     ``round_trips``, the number of points that have come from the reference to the target since the
@@ -81,7 +82,7 @@ class Tempered(Kernel):
 
     Examples
     --------
-    Two modes, 20 deviations apart:
+    Two modes that are 20 standard deviations apart:
 
     >>> import numpy as np
     >>> import fermiac as fm
@@ -150,7 +151,8 @@ class Tempered(Kernel):
         if len(oracles) != before:
             raise ArgumentError(
                 f"kernel: {type(self.kernel).__name__} has parts beside the log-density (exact "
-                "draws, tables), which hold at one temperature alone; temper a kernel without them"
+                "draws, tables), which are valid at one temperature only; temper a kernel without "
+                "them"
             )
         reference = self._reference(oracles.target)
         return "tempered", {
@@ -193,10 +195,10 @@ class Tempered(Kernel):
 def log_evidence(sample: Sample) -> Estimate:
     r"""Estimate the logarithm of the integral of a tempered target's density.
 
-    The stepping stones between neighbouring temperatures [1]_,
+    The estimate uses stepping stones between neighbouring temperatures [1]_,
     :math:`\log Z = \sum_j \log \overline{\exp((\beta_{j-1} - \beta_j)(\log p - \log r))}`, each
-    mean over the draws at temperature j; averaged over the chains of the run. The reference must be
-    normalised, as laws are.
+    mean over the draws at temperature j. It is averaged over the chains of the run. The reference
+    must be normalised, as laws are.
 
     Parameters
     ----------

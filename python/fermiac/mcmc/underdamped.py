@@ -13,10 +13,10 @@ __all__ = ["UnderdampedLangevin"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UnderdampedLangevin(GradientKernel):
-    r"""Underdamped (kinetic) Langevin dynamics, with a momentum that friction refreshes in part.
+    r"""Underdamped (kinetic) Langevin dynamics: friction partly refreshes a momentum.
 
-    With :math:`x = L z` and momenta p of unit mass in z, a step of size h is a palindrome of exact
-    parts, each letter's time being h divided by its count:
+    Let :math:`x = L z`, with momenta p of unit mass in z. A step of size h is a palindrome of exact
+    parts. The time t of a part is h divided by the number of times that its letter occurs:
 
     - A, drift: :math:`z \leftarrow z + t p`;
     - B, kick: :math:`p \leftarrow p + t L^\top \nabla \log \pi(x)`;
@@ -30,23 +30,22 @@ class UnderdampedLangevin(GradientKernel):
     step_size : float, optional
         h, in the units of the metric; by default it is adapted to `target_accept`.
     friction : float, default 1.0
-        γ, in the units of the metric: 2 is critical for a standard normal, less lets a chain
-        oscillate, more makes it diffuse.
+        γ, in the units of the metric. For a standard normal law 2 is critical damping; with less
+        friction a chain oscillates, with more it diffuses.
     splitting : str, optional
         The parts of a step: a palindrome of A, B and O with each at least once. The default is
         ``"BAOAB"``, which is exact for the positions of a normal law, and ``"OBABO"`` with
-        ``metropolis=True`` (generalised Hamiltonian Monte Carlo). A step needs a gradient for every
-        B after a drift, and at its end: one in these, two in ``"ABOBA"``.
+        ``metropolis=True`` (generalised Hamiltonian Monte Carlo). A step evaluates a gradient for
+        every B after a drift, and at its end: one in these two splittings, two in ``"ABOBA"``.
     metropolis : bool, default False
-        Accept or reject steps by their work: the change of energy less that by friction. After a
-        rejection the chain stays and its momentum is reversed. Friction at the ends of the
-        splitting is exact and needs no correction. Without the correction the draws follow the
-        target up to a bias of order h². Even then steps are corrected while the warm-up adapts the
-        step size, and later divergent steps, whose work is above 1000, are rejected, so that no
-        chain escapes.
+        Accept or reject steps by their work, the change of energy minus the part due to friction.
+        After a rejection the chain stays and its momentum is reversed. Friction at the ends of the
+        splitting is exact and needs no correction. Without the correction the draws have a bias of
+        order h². Steps are then corrected only while the warm-up adapts the step size. Later only
+        divergent steps, whose work is above 1000, are rejected, so that no chain escapes.
     target_accept : float, default 0.9
-        The acceptance rate to which the warm-up adapts the step size; without the correction, that
-        which it would have.
+        The acceptance rate to which the warm-up adapts the step size. Without the correction it is
+        the rate with the correction.
     metric : {"auto", "unit", "diag", "dense", "low_rank"} or array_like, default "auto"
         As in `MALA`.
 

@@ -1,4 +1,4 @@
-"""Nested sampling: evidences and posteriors from points above rising likelihood levels."""
+"""Nested sampling: evidences and posteriors from prior draws above rising likelihood levels."""
 
 from __future__ import annotations
 

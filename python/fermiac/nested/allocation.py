@@ -26,10 +26,10 @@ class Dynamic:
 
     After a run with ``n_live`` points, batches of points are added where they gain most. The
     importance of a sample is :math:`G` times its share of the posterior, plus :math:`1 - G` times
-    its share of the noise of the evidence, which is the remaining evidence over the number of
-    points alive [1]_. Each batch is a run of its own between the levels where the importance is
-    above 0.8 of its maximum. It starts from points that are above the lower level already, and is
-    merged with the other runs.
+    its share of the noise of the evidence, which is the remaining evidence divided by the number of
+    live points [1]_. Each batch is a separate run between the levels where the importance is above
+    0.8 of its maximum. It starts from existing points above the lower level, and is merged with the
+    other runs.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ class Dynamic:
         The target for the standard error of log Z. The run ends when
         :math:`G\,t_{ess} / ess + (1 - G)\,\sigma / t_\sigma \le 1`.
     n_batch : int, optional
-        Live points of a batch; `n_live` by default.
+        The number of live points of a batch; `n_live` by default.
     max_batches : int, optional
         The largest number of batches.
     explore_every : int or None, default 4
-        One in so many batches starts with draws from the prior, whatever the importance: only such
-        a batch can find a mode that the first run has missed. None for never.
+        Every batch with this number starts with draws from the prior, whatever the importance. Only
+        such a batch can find a mode that the first run has missed. None for never.
 
     References
     ----------
@@ -82,7 +82,7 @@ class Dynamic:
                 whole(name, given, least, 2**31)
 
     def measure(self, ess: float, stderr: float) -> float:
-        """Return the distance from the targets, which are reached at 1 or below."""
+        """Return the distance from the targets; at 1 or below they are reached."""
         g = self.posterior_share
         return g * self.target_ess / ess + (1 - g) * stderr / self.target_stderr
 
@@ -108,8 +108,8 @@ class Volumes:
     def between(self, posterior_share: float, n_least: int, births: Array) -> tuple[float, float]:
         """Return the levels to add points between, one sample beyond the important ones.
 
-        At least `n_least` points are alive at the lower level, as starts; it is -inf, for the whole
-        prior, if there is no such level.
+        At least `n_least` points are alive at the lower level, to start from. The lower level is
+        -inf, which means the whole prior, if there is no such level.
         """
         importance = self.importance(posterior_share)
         wanted = np.flatnonzero(importance > _SHARE * importance.max())
@@ -120,7 +120,7 @@ class Volumes:
             low = float(self.ell[first])
             if np.count_nonzero((births <= low) & (self.ell > low)) >= n_least:
                 return low, high
-            # Few points are alive on a plateau, or at the end of the run.
+            # On a plateau, or at the end of the run, there are few live points.
             first = min(int(np.searchsorted(self.ell, low)) - 1, first - n_least)
         return -np.inf, high
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sample"]
 
-#: Arguments of a call with several runs that are none of a run.
+#: Arguments of a call with several runs that a single run does not take.
 _OF_RUNS = (
     "log_likelihood", "runs", "part", "store", "rng", "executor", "target_factory", "progress",
 )  # fmt: skip
@@ -103,27 +103,27 @@ def sample(
 ) -> NestedResult:
     r"""Sample a posterior by nested sampling, and integrate its likelihood under the prior.
 
-    A run starts with live points from the prior. In each batch those with the lowest likelihoods
-    die, and are replaced by new points from the prior above their level. The dead points, weighted
-    by the prior mass that each stands for, are a sample of the posterior, and the sum of their
-    weighted likelihoods is the evidence.
+    A run starts with live points from the prior. In each batch the live points with the lowest
+    likelihoods die, and are replaced by new draws from the prior above their level. The dead
+    points, weighted by likelihood times prior mass, are a sample of the posterior. The sum of these
+    weights is the evidence.
 
     Parameters
     ----------
     log_likelihood : log-density, torch module, native function or callable
-        As `fermiac.targets.as_target` takes it: a function takes a batch of points, shape (n, d),
-        and returns (n,) values, -inf where the likelihood is 0. Constants shift `log_evidence`.
-        With `params`, or a prior by names, it takes the parameters by name. Or a posterior of
-        `fermiac.targets.posterior`, which has a likelihood and a prior. Or a model of PyMC or
-        NumPyro (with its data as `args` and `kwargs`), likelihood and prior in one: its points move
-        in its unconstrained space, and draws are its parameters and deterministic quantities.
+        The log-likelihood, in any form that `fermiac.targets.as_target` accepts. A function takes a
+        batch of points, shape (n, d), and returns (n,) values, -inf where the likelihood is 0.
+        Constants shift `log_evidence`. With `params`, or a prior by names, it takes the parameters
+        by name. A posterior of `fermiac.targets.posterior` gives both likelihood and prior. So does
+        a model of PyMC or NumPyro (with its data as `args` and `kwargs`): its points move in its
+        unconstrained space, and the draws are its parameters and deterministic quantities.
     prior : law, sequence of laws, mapping, or callable; not for a model or a posterior
         A law with a map from the unit cube (`fermiac.distributions.Uniform`, `Normal`, `Product`,
         ...); a list of laws, also frozen ones of scipy.stats, for the coordinates in order; a
         mapping from names of parameters to their laws, or to functions of the parameters before
         them that return a law for every row (see `fermiac.distributions.Joint`); or a
         function that maps points of the open unit cube, shape (n, d), to parameters of the same
-        shape. A joint prior is a map coordinate by coordinate, each given the ones before.
+        shape. A dependent prior maps the coordinates one by one, each given those before it.
     dim : int, optional
         The number of parameters d, if neither prior nor likelihood determines it.
     params : mapping or sequence of str, optional
@@ -134,17 +134,20 @@ def sample(
     kwargs : mapping, optional
         Further arguments of them by name.
     n_live : int, default 500
-        Live points; the error of log Z falls like 1/√n_live. At least 2 d + 2, and 10.
+        The number of live points: at least 2 d + 2, and at least 10. The error of log Z falls like
+        1/√n_live.
     batch : int, optional
-        Points that are replaced at a time; n_live / 8 by default, at most half of `n_live`. It does
-        not depend on threads. The error of log Z grows by 3 % at an eighth, and by 20 % at a half.
+        The number of points that are replaced at a time: n_live / 8 by default, at most half of
+        `n_live`. It does not depend on threads. The error of log Z grows by 3 % at an eighth of
+        `n_live`, and by 20 % at a half.
     sampler : {"auto", "unif", "slice", "rwalk", "galilean"} or Sampler, default "auto"
         The algorithm that draws new points: `Uniform`, `Slice`, `RandomWalk` or `Galilean`.
-        ``"auto"`` draws from a bound in up to nine dimensions until chains of slices are cheaper,
-        and uses slices from ten dimensions on.
+        In up to nine dimensions ``"auto"`` draws from a bound until chains of slice moves are
+        cheaper. From ten dimensions on it uses slices.
     bound : {"multi", "single", "friends", "none"}, default "multi"
-        The region that `Uniform` draws from: as many ellipsoids as the points call for, one
-        ellipsoid, balls about all points, or the cube. Chains take the modes from the ellipsoids.
+        The region from which `Uniform` draws: as many ellipsoids as the points require, one
+        ellipsoid, balls around all points, or the unit cube. Chains use the ellipsoids to tell
+        modes apart.
     dynamic : bool or Dynamic, default False
         After the run, add batches of live points where they gain most, until targets for the
         effective sample size and the error of log Z are reached; see `Dynamic`.
@@ -152,77 +155,76 @@ def sample(
         The run ends when the live points can raise log Z by no more than this. A narrow peak on a
         broad one may need as little as 1e-12.
     likelihood_tol : float, default 0
-        It also ends when the log-likelihoods of the live points differ by less than this.
+        The run also ends when the log-likelihoods of the live points differ by less than this.
     periodic, reflective : sequences of int or str, or of d booleans, optional
-        Axes whose ends are joined, and axes beyond whose ends the likelihood is mirrored, by number
-        or by name.
+        Periodic axes, and axes at whose ends the likelihood is mirrored, by number or by name.
     names : sequence of str, optional
         Names of the parameters.
     gradient : True, "finite" or callable, optional
         The gradient of a likelihood that is a Python function, for `Galilean`: a function
         (n, d) -> (n, d), or True if the likelihood returns a pair (values, gradients).
-        ``"finite"``: central differences, at 2 d + 1 evaluations for each gradient, which
-        `n_evals` counts (but not those before a resume); see `fermiac.targets.as_target`.
+        ``"finite"`` takes central differences, at a cost of 2 d + 1 evaluations for each gradient,
+        which `n_evals` counts (except those before a resume); see `fermiac.targets.as_target`.
     blobs : int or sequence of str, optional
-        The number of further outputs of the likelihood, or their names: a function then returns a
-        pair, shapes (n,) and (n, B); a native one 1 + B numbers for each point.
+        The number of further outputs of the likelihood, or their names. A function then returns a
+        pair of shapes (n,) and (n, B), and a native function 1 + B numbers for each point.
     on_nan : {"raise", "-inf"}, default "raise"
-        Whether a log-likelihood of NaN is an error, or an impossible point that is counted.
+        The treatment of a log-likelihood of NaN: an error, or an impossible point that is counted.
     check : bool, default True
         Compare a batch of two points with the two points alone at the first call of a target
         or prior in Python, at the cost of three calls that are not counted; see
         `fermiac.targets.as_target`.
     max_evals, max_iter : int, optional
-        Log-likelihood calls and batches after which the run ends; with `validate`, each run. They
-        are compared between batches.
+        Limits on the numbers of log-likelihood calls and of batches; with `validate`, for each run.
+        They are checked between batches.
     max_time : float, optional
-        Seconds after which the run ends, likewise. Such a run is not reproducible.
+        A limit on the seconds of the run, checked in the same way. Such a run is not reproducible.
     max_init_blocks : int, default 1000
         The largest number of blocks of `n_live` draws from the prior that may be made to find
         `n_live` points with a likelihood above 0.
     surrogate : {"two-pass", "switch"} or Surrogate, optional
         Sample a surrogate of an expensive likelihood, and correct for its errors; see `Surrogate`.
-        Limits then apply to the run on the surrogate, except `max_time`.
+        The limits except `max_time` then apply to the run on the surrogate.
     runs : int, optional
-        Make this number of independent runs with `n_live` points each, and merge them: the error
-        is about that of one run with all their points. With an `executor` its workers make whole
-        runs, and do not wait for each other. Narrow modes that `n_live` points miss stay missed.
+        Make this number of independent runs with `n_live` points each, and merge them. The error is
+        about that of one run with all their points. With an `executor` its workers make whole runs
+        and do not wait for each other. Narrow modes that `n_live` points miss remain undetected.
     part : tuple of int, optional
-        With `runs`: (i, n) makes the runs of part i of n, from 0 on, for jobs that know nothing of
-        each other; `fermiac.merge` of the parts has the bits of the whole call.
+        With `runs`: (i, n) makes the runs of part i of n, counted from 0, for independent jobs.
+        `fermiac.merge` of the parts has the same bits as the whole call.
     store : str or path-like, optional
-        With `runs`: a folder in which every run is kept as it is done, by the process that made
-        it. Runs that are there are not made again; `fermiac.merge` of the folder merges them.
+        With `runs`: a folder to which each process writes its finished runs. Runs that are already
+        in the folder are not made again; `fermiac.merge` of the folder merges them.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system. Run k of
-        several has a key that is made of the seed and k.
+        several runs has a key derived from the seed and k.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     executor : object, optional
         The engine whose workers evaluate the likelihood: a `concurrent.futures.Executor`, a dask
         Client, the module ray and others; see `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
-        ``"module:function"``, a function that returns the likelihood, for workers to which it
-        cannot be sent; see `fermiac.targets.factory`.
+        ``"module:function"``: a function that returns the likelihood, for workers if the likelihood
+        cannot be pickled; see `fermiac.targets.factory`.
     checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps the state. A run that was killed resumes from it, to the same bits as a
-        run that was not; see `fermiac.Checkpoint`.
+        A file that keeps the state. A run that was killed resumes from it, with the same bits as a
+        run without a break; see `fermiac.Checkpoint`.
     progress : bool or callable, optional
         Show a progress bar (default: terminals, notebooks), or call this with (done, total)
         evaluations; the total is an estimate that changes.
     validate : bool or int, default False
         Repeat the run with chains twice as long and other random numbers until log Z changes by
-        less than its error twice in a row, at most 4 times or this many. The result is that of the
-        last run; its `validation` has the figures of all runs. Rejection, which has no chains, is
-        compared with chains of slices.
+        less than its error twice in a row, at most 4 times or this number of times. The result is
+        that of the last run; its `validation` has the figures of all runs. Rejection, which has no
+        chains, is compared with chains of slices.
 
     Returns
     -------
     NestedResult
         ``log_evidence``, ``log_evidence_stderr``, ``information``, ``draws``, ``log_weights``,
         ``n_evals``, ``status``, ``converged``, ``rank_z``, ``warnings``. Its `status` is
-        ``"complete"``, ``"plateau"`` if all live points had the same likelihood in the end, or
-        ``"stopped"`` by a limit.
+        ``"complete"``; ``"plateau"``, if all live points had the same likelihood in the end; or
+        ``"stopped"``, if a limit ended the run.
 
     Raises
     ------
@@ -232,11 +234,11 @@ def sample(
         If the likelihood or the prior returns a wrong shape or type, a NaN or +inf, or too few
         draws from the prior have a likelihood above 0.
     NumericalError
-        If chains get stuck: the region is narrower than doubles resolve.
+        If chains get stuck because the region is narrower than double precision resolves.
     CheckpointError
         If the checkpoint file is damaged, belongs to another run, or cannot be written.
     WorkerError
-        If workers of the executor are lost again and again with the same points, or differ from the
+        If workers of the executor are lost repeatedly with the same points, or do not match the
         driver.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is a `NestedResult` of the points so far, or None.
@@ -246,27 +248,27 @@ def sample(
     ConvergenceWarning
         If a limit ended the run; if the ranks of new points are not random; if chains ended near
         their starts; if the families of points disagree about the evidence by more than its error
-        (a mode was lost, or its mass drifts); if a bound had to be made far wider than its points,
-        or more of the points just outside of it lie above the level than chance allows;
-        if `dynamic` did not reach its targets; if the evidence still changes with the length of
-        chains (`validate`); or if that of all points (``Uniform(importance=True)``) differs by more
-        than 4 standard errors.
+        (a mode was lost, or its mass drifts); if a bound had to be made much wider than its points,
+        or if significantly many points just outside it lie above the level; if `dynamic` did not
+        reach its targets; if the evidence still changes with the length of chains (`validate`); or
+        if the evidence from all points (``Uniform(importance=True)``) differs by more than 4
+        standard errors.
     FermiacWarning
         If the log-likelihood was finite and below -1e200, or NaN with ``on_nan="-inf"``.
 
     Notes
     -----
     No test proves that chains were long enough: a bias that is the same at all levels leaves the
-    ranks of new points uniform. Compare runs with chains of twice the length (``validate=True``)
-    before an evidence is relied on.
+    ranks of new points uniform. Before you rely on an evidence, compare it with runs with chains of
+    twice the length (``validate=True``).
 
-    A bound may cut off what no live point shows, as the neck of a funnel. Two in a hundred
-    proposals are therefore made once more just outside of the bound. They only serve as a test,
-    count in `n_evals`, and never become points of the run.
+    A bound may cut off a region that contains no live point, such as the neck of a funnel. For two
+    in a hundred proposals another point is therefore drawn just outside the bound. These points
+    only serve as a test. They count in `n_evals`, and never become points of the run.
 
-    A mode that no live point has met is missing, and no diagnostic shows it; more live points find
-    narrower modes. The bits are the same on any number of threads, for a likelihood in Rust, Python
-    or C with the same bits, and after a resume.
+    Modes missed by the initial live points are not detected, and no diagnostic shows them; more
+    live points find narrower modes. The bits of the result are the same on any number of threads,
+    after a resume, and for a likelihood in Rust, Python or C that returns the same bits.
 
     References
     ----------
@@ -291,7 +293,7 @@ def sample(
     >>> bool(abs(e.mean - 1) < 5 * e.stderr)
     True
 
-    Four runs of their own, which the workers of an executor could make:
+    Four independent runs, which the workers of an executor could make:
 
     >>> def f(x):
     ...     return -0.5 * (x**2).sum(axis=1)
@@ -414,7 +416,7 @@ def sample(
         make = partial(loop_of, workers=workers, checkpoint=kept, max_time=limit, report=report)
         repeats = Repeats(job, make, doublings, start=start, checkpoint=kept)
         result = run_and_warn(repeats.run, repeats.findings)
-        # Of gradients by differences: the core knows nothing of them.
+        # Evaluations for gradients by differences, which the core does not count.
         n_evals = result.n_evals + getattr(evaluator, "_more_evals", 0)
         object.__setattr__(result, "n_evals", n_evals)
         return result

@@ -22,7 +22,8 @@ _RANKS = 4.0
 _UNLIKELY = 1e-5
 #: The least share of chains that end away from their starts.
 _MOVED = 0.5
-#: The largest correlation of ends with starts without a warning; tuned chains aim at 0.2.
+#: The largest correlation of the ends of chains with their starts without a warning. Chains of
+#: adapted length aim at 0.2.
 _MEMORY = 0.35
 _MEMORY_TUNED = 0.6
 #: The largest ratio of the error by families to that by simulation without a warning.
@@ -31,9 +32,8 @@ _DRIFT = 1.6
 _MOST_POINTS = 200_000
 #: The largest factor by which the bootstrap enlarges a bound without a warning.
 _LOOSE = 3.0
-#: The share of the level set that lies just outside of a right bound, times the number of live
-#: points: the bound reaches as far as its farthest point, and balls follow every point.
-#: `benches/nested/guard.py` compares it with what is found.
+#: The share of the level set just outside of a good bound, times the number of live points. A bound
+#: reaches to its farthest point, so it is never zero; `benches/nested/guard.py` measures it.
 LEFT_OUT = {"multi": 0.25, "single": 0.25, "friends": 0.5}
 #: The probability of as many batches with points above the level outside of the bound, and their
 #: number, without a warning.
@@ -54,7 +54,7 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
         found.append(
             (
                 ConvergenceWarning,
-                f"new points did not come in at random ranks (z = {z:.1f}): they are not uniform "
+                f"the ranks of new points are not uniform (z = {z:.1f}): they are not uniform "
                 "above the level, and the evidence is probably wrong; use longer chains (for "
                 "instance sampler=fermiac.nested.Slice(n_slices=...)) or a wider bound",
             )
@@ -63,7 +63,7 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
         found.append(
             (
                 ConvergenceWarning,
-                "in a part of the run new points did not come in at random ranks (p = "
+                "in a part of the run the ranks of new points are not uniform (p = "
                 f"{result.rank_p_value:.1e}): they were not uniform above the level there; use "
                 "longer chains or a wider bound",
             )
@@ -99,7 +99,8 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
                     ConvergenceWarning,
                     f"all points together give log Z = {other.log_evidence:.6g}, which differs by "
                     f"{abs(apart) / error:.1f} standard errors from that of the run: a bound cut "
-                    "off what lies above the level, or few points carry the weights; raise n_live, "
+                    f"off a part of the region above the level, or few points dominate the "
+                    f"weights; raise n_live, "
                     "or enlarge the bound (Uniform(enlarge=...))",
                 )
             )
@@ -109,8 +110,9 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
         found.append(
             (
                 ConvergenceWarning,
-                f"families of points disagree about log Z by {drift:.2g}, where its error is said "
-                f"to be {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise n_live",
+                f"families of points disagree about log Z by {drift:.2g}, while its standard "
+                f"error is {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise "
+                f"n_live",
             )
         )
     # A bound that the run left for chains is not warned of; rejection has no tries.
@@ -129,22 +131,22 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
             (
                 FermiacWarning,
                 f"the log-likelihood was finite and below -1e200 at {state['n_coded']} points: a "
-                "number that stands for 'impossible' makes a plateau of them; give -inf instead",
+                "number that stands for 'impossible' creates a plateau; give -inf instead",
             )
         )
     if state["n_nan"]:
         found.append(
             (
                 FermiacWarning,
-                f"the log-likelihood was NaN at {state['n_nan']} points, which were taken for "
-                "impossible (on_nan='-inf')",
+                f"the log-likelihood was NaN at {state['n_nan']} points, which counted as "
+                f"impossible (on_nan='-inf')",
             )
         )
     return found
 
 
 def _outside(result: NestedResult) -> list[Finding]:
-    """Return the warning about points above the level outside of the bound, if they are many."""
+    """Return the warning about many points outside the bound that are above the level."""
     trace = result.trace
     left_out = LEFT_OUT.get(result.settings.get("bound", ""))
     if left_out is None or "missed" not in trace:
@@ -153,7 +155,7 @@ def _outside(result: NestedResult) -> list[Finding]:
         float(np.sum(trace[name])) for name in ("probes", "missed", "expected")
     )
     by_chance = left_out / result.n_live * expected
-    # Points of one batch count once: one poor bound may have left out all of them.
+    # Each batch counts once: a single poor bound may have left out all of its points.
     n_batches = np.count_nonzero(trace["missed"])
     if n_batches <= _FEW_BATCHES or gammainc(n_batches, by_chance) > _CHANCE:
         return []
@@ -167,12 +169,12 @@ def _outside(result: NestedResult) -> list[Finding]:
 
 
 def _memory(result: NestedResult) -> float:
-    """Return the correlation of the ends of chains with their starts if it is too high, else 0."""
+    """Return the correlation of ends and starts of chains if it is too high, else 0."""
     memory = result.trace.get("correlation", np.empty(0))
     chained = np.isfinite(memory)
     if not chained.any():
         return 0.0
-    # A run that tunes its chains corrects them some batches late.
+    # A run that adapts the length of its chains reacts after some batches.
     most = _MEMORY_TUNED if result.settings.get("tuned") else _MEMORY
     typical = float(np.median(memory[chained]))
     return typical if typical > most else 0.0
@@ -193,5 +195,5 @@ def _ended(result: NestedResult, state: dict[str, Any], max_time: float | None) 
     return (
         f"the run ended by {what} before it had converged: log Z can still grow by "
         f"{state['remaining']:.2g}; the live points are included, but the errors do not include "
-        "what was not reached; continue with extend(), or raise the limit"
+        f"the missing part; continue with extend(), or raise the limit"
     )

@@ -1,4 +1,4 @@
-"""Dynamic nested sampling: a first run, and batches of points where they are worth most."""
+"""Dynamic nested sampling: a first run, and batches of points where they gain most."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ _COUNTS = ("n_evals", "n_batches", "n_stuck", "n_nan", "n_coded", "seconds")
 _NOTES = (*_COUNTS, "n_points", "rank_z", "radius_scale", "low", "high", "ess", "stderr")
 _POINTS = "points."
 _TRACE = "trace."
-#: A batch gained nothing where the targets came nearer by less than this share of what as many
-#: points anywhere would have brought them.
+#: The least progress of a batch towards the targets, relative to that of as many points placed
+#: anywhere.
 _GAIN = 0.1
 _REACHED = (
     "the effective sample size is {ess:.0f} (target {aim.target_ess:.0f}), the error of log Z "
@@ -47,7 +47,7 @@ _SHORT = {
 
 
 def as_dynamic(given: bool | Dynamic) -> Dynamic | None:
-    """Return what the argument ``dynamic`` stands for."""
+    """Return the settings that the argument ``dynamic`` stands for."""
     if isinstance(given, Dynamic):
         return given
     if not isinstance(given, bool):
@@ -65,8 +65,8 @@ def loop_of(job: Job, **more: Any) -> NestedLoop:
 class DynamicLoop(NestedLoop):
     """The loop of a first run and of batches, which are runs that add points to it.
 
-    Its state is the points of the runs that have ended, a few figures of each, and the run under
-    way. Where that began, and what is to come, follows from these.
+    Its state consists of the points of the finished runs, a few figures of each, and the current
+    run. The start of the current run and all later batches follow from these.
     """
 
     def __init__(self, job: Job, **more: Any) -> None:
@@ -85,7 +85,7 @@ class DynamicLoop(NestedLoop):
         return len(self._notes["low"])
 
     def _read(self) -> dict[str, Any]:
-        """Read from the core how the run under way stands, and add those before it."""
+        """Read the state of the current run from the core, and add the runs before it."""
         state = self.core.state()
         for name in _COUNTS:
             kind = type(state[name])
@@ -94,11 +94,11 @@ class DynamicLoop(NestedLoop):
         n = np.array([*self._notes["n_points"], state["n_points"]])
         known = np.isfinite(z) & (n > 0)
         if known.any():
-            # Each is a standard normal number, and tells the more the more points it is of.
+            # Each is a standard normal number, weighted by the square root of its number of points.
             root = np.sqrt(n[known])
             state["rank_z"] = float(root @ z[known] / np.sqrt(root @ root))
         if self._n_runs:
-            state["rank_p_value"] = float("nan")  # of one run of several
+            state["rank_p_value"] = float("nan")  # defined for a single run only
         state["n_points"] = int(n.sum())
         state["radius_scale"] = max(*self._notes["radius_scale"], state["radius_scale"], 0.0)
         return state
@@ -121,7 +121,7 @@ class DynamicLoop(NestedLoop):
         return {**super()._settings(), "dynamic": asdict(self._aim), "runs": runs}
 
     def note(self) -> str:
-        """Return the evidence so far; in a batch, how near the targets are."""
+        """Return the evidence so far and, in a batch, the distance from the targets."""
         if not self._n_runs:
             return super().note()
         ess, stderr = (self._notes[name][-1] for name in ("ess", "stderr"))
@@ -151,14 +151,14 @@ class DynamicLoop(NestedLoop):
         self.core = self._begun(volumes)
         self.settle()
         if self.report is not None:
-            # Runs may be too short to report; whoever pauses or aborts does it here.
+            # Runs may be too short to report themselves. Pausing and aborting happen here.
             done = self.evals_before + self._evals_ended
             self._expected = max(int(done * self._aim.measure(ess, stderr)), done + 1)
             self.report(done, self._expected)
         return True
 
     def _enough(self, ess: float, stderr: float) -> str:
-        """Return why no batch is to follow, or "" if one is."""
+        """Return the reason why no batch follows, or "" if one does."""
         aim, job, notes = self._aim, self.job, self._notes
         if aim.measure(ess, stderr) <= 1:
             return "targets"
@@ -168,7 +168,8 @@ class DynamicLoop(NestedLoop):
                 return name
         if aim.max_batches is not None and self._n_runs >= aim.max_batches:
             return "max_batches"
-        # A batch that finds a mode sets the targets farther off, and the next one gains much.
+        # A batch that finds a mode increases the distance to the targets, and the next one reduces
+        # it much.
         measures = [aim.measure(*both) for both in zip(notes["ess"], notes["stderr"], strict=True)]
         measures.append(aim.measure(ess, stderr))
         sizes = np.cumsum([*notes["n_points"], self.core.state()["n_points"]])
@@ -212,7 +213,7 @@ class DynamicLoop(NestedLoop):
         )
 
     def state(self) -> dict[str, Any]:
-        """Return the run under way, and the points and figures of those that have ended."""
+        """Return the current run, and the points and figures of the finished ones."""
         tensors = super().state()
         for tag, arrays in ((_POINTS, self._ended or {}), (_TRACE, self._traces)):
             tensors.update({tag + name: np.asarray(values) for name, values in arrays.items()})
@@ -220,7 +221,7 @@ class DynamicLoop(NestedLoop):
         return tensors
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go where another loop stood, which may have had no batches."""
+        """Continue from the state of another loop, which may have had no batches."""
         if "notes" in state:
             rows = state["notes"].tolist()
             self._notes = dict(zip(_NOTES, rows, strict=True))
@@ -238,7 +239,8 @@ class DynamicLoop(NestedLoop):
 
     def findings(self, result: NestedResult) -> list[tuple[type[FermiacWarning], str]]:
         """Return the warnings that the result carries."""
-        # The rest of the batch under way says nothing of the evidence, which the first run had.
+        # The remainder of an unfinished batch does not affect the evidence, which comes from the
+        # first run.
         why = self._why if self._why in _SHORT or not self._n_runs else "limit"
         short = _SHORT.get(why, "").format(
             how=self._ended_by(), ess=result.ess, stderr=result.log_evidence_stderr, aim=self._aim

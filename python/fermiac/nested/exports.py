@@ -38,7 +38,7 @@ FORBIDDEN = -1e29
 
 
 def tokens_of(result: NestedResult) -> list[str]:
-    """Return names without the characters that have a meaning in a file of names."""
+    """Return names without the characters that are special in a file of names."""
     return [re.sub(r"[\s*?]+", "_", name) for name in result._labels]
 
 
@@ -192,9 +192,9 @@ def _fields_of_dynesty(result: NestedResult) -> dict[str, Any]:
 def running(result: NestedResult) -> tuple[Array, Array, Array]:
     """Return log Z after each death, the information then, and the variance of log Z.
 
-    With p the posterior masses of the points so far, the information is sum p ell - log Z. The
+    With the posterior masses p of the points so far, the information is sum p ell - log Z. The
     variance is sum ((C - C before) / (n S))^2, where C are the running sums of the sensitivities
-    and S is the evidence so far. All of it takes running sums only.
+    and S is the evidence so far. Running sums are sufficient for all of these.
     """
     ell = result.log_densities
     assert ell is not None
@@ -256,7 +256,7 @@ def read_dead_birth(path: str | os.PathLike[str]) -> NestedResult:
     Raises
     ------
     ArgumentError
-        If the file does not exist, or is no table of numbers, or the table is no run.
+        If the file does not exist, is not a table of numbers, or the table is not a run.
 
     References
     ----------
@@ -266,7 +266,7 @@ def read_dead_birth(path: str | os.PathLike[str]) -> NestedResult:
 
     Examples
     --------
-    Two points from the whole prior, and one that replaced the first:
+    Two points from the whole prior, and a third that replaced the first:
 
     >>> import os, tempfile
     >>> import fermiac as fm
@@ -285,7 +285,7 @@ def read_dead_birth(path: str | os.PathLike[str]) -> NestedResult:
     rows = _table(root + _ENDING)
     live = f"{root}_phys_live-birth.txt"
     if os.path.exists(live) and os.path.getsize(live):
-        # Of a finished run they are among the dead points as well.
+        # In a finished run these points are also among the dead points.
         rows = np.unique(np.concatenate([rows, _table(live)]), axis=0)
     draws, ell, births = rows[:, :-2], rows[:, -2], rows[:, -1]
     names: tuple[str, ...] = ()

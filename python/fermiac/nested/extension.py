@@ -1,4 +1,4 @@
-"""Runs that go on: to a smaller rest of evidence, with more points, or after a limit."""
+"""Continuation of runs: to a smaller remaining evidence, with more points, or after a limit."""
 
 from __future__ import annotations
 
@@ -49,25 +49,25 @@ def extend(
     target_factory: str | Factory | None = None,
     progress: bool | Report | None = None,
 ) -> NestedResult:
-    r"""Go on with a run: to a smaller rest of evidence, with more points, or after a limit.
+    r"""Continue a run: to a smaller remaining evidence, with more points, or after a limit.
 
     Parameters
     ----------
     result : NestedResult
-        What `sample` or `extend` returned in this process; also the ``partial_result`` of an
+        A result of `sample` or `extend` in this process, or the ``partial_result`` of an
         interrupted run.
     n_live : int, optional
-        Live points more: a run of their own with its own random numbers, merged with the others.
+        Further live points: a separate run with its own random numbers, merged with the others.
     dlogz : float, optional
-        The run goes on until the live points can raise log Z by no more than this.
+        The run continues until the live points can raise log Z by no more than this.
     dynamic : Dynamic, optional
-        Targets up to which a run adds points where they are worth most: those of a dynamic run
-        anew, or first ones of another.
+        Targets up to which the run adds points where they gain most: new targets of a dynamic run,
+        or the first targets of another run.
     max_evals, max_iter : int, optional
-        Limits as in `sample`, with what there has been counted in, of each run where there are
-        several; none by default.
+        Limits as in `sample`, for each run if there are several. They include the earlier calls and
+        batches. None by default.
     max_time : float, optional
-        Seconds that this call may take for each run.
+        A limit on the seconds of this call for each run.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     executor, target_factory, progress
@@ -76,24 +76,24 @@ def extend(
     Returns
     -------
     NestedResult
-        All points, those of `result` among them; its `importance` is kept up where no run was
-        added to the first. With `dlogz` or `dynamic` alone, to the last bit
-        what `sample` would have given with it; without any, what it would have given without
+        All points, including those of `result`. The attribute `importance` is updated unless a run
+        was added to the first. With `dlogz` or `dynamic` alone the result has the same bits as a
+        call of `sample` with this argument. Without arguments it is the result of `sample` without
         limits.
 
     Raises
     ------
     ArgumentError
-        If an argument is outside its domain, or the result cannot be continued: it was loaded
-        from a file, merged, split or reweighted. A run that is to outlive its process needs
-        ``checkpoint=``.
+        If an argument is outside its domain, or the result cannot be continued because it was
+        loaded from a file, merged, split or reweighted. To continue a run in another process, give
+        ``checkpoint=`` at its start.
     KeyboardInterrupt
-        On Ctrl-C, with what there was as its ``partial_result``.
+        On Ctrl-C, with the points so far as its ``partial_result``.
 
     Warns
     -----
     ConvergenceWarning, FermiacWarning
-        As `sample`.
+        As for `sample`.
 
     References
     ----------
@@ -206,7 +206,7 @@ def _same(old: Dynamic, new: Dynamic) -> None:
 
 
 def _added(job: Job, n_live: Any, number: int) -> Job:
-    """Return the job of points beside those of others."""
+    """Return the job of points in addition to those of other runs."""
     n = whole("n_live", n_live, 1, 2**31)
     batch = max(1, min(round(job.batch * n / job.n_live), n // 2))
     key = seeded_key(job.key, _ADDED + number)
@@ -229,7 +229,7 @@ def _keep(
     loops: tuple[NestedLoop, ...],
     result: NestedResult,
 ) -> None:
-    """Hand out with an error what was reached, and the runs that the call did not come to."""
+    """Add to an error the points so far, and the runs that the call did not reach."""
     partial = getattr(error, "partial_result", None)
     if partial is not None:
         done = [*done, partial]

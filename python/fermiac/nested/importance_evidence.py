@@ -19,7 +19,7 @@ __all__ = ["ImportanceEvidence", "importance_of"]
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class ImportanceEvidence(Result):
-    r"""The evidence from all points that a run of rejection evaluated, also below its levels.
+    r"""The evidence from all points that a rejection run evaluated, also those below its levels.
 
     The field ``importance`` of `fermiac.nested.NestedResult`, after a run with
     ``sampler=fermiac.nested.Uniform(importance=True)``.
@@ -37,8 +37,8 @@ class ImportanceEvidence(Result):
     n_bounds : int
         The number of bounds that points were drawn from, including the unit cube.
     sample : Sample
-        All points of the bounds, in the order in which they were drawn, with log-weights on their
-        absolute scale: the mean of their exponentials is the evidence.
+        All points of the bounds in the order of the draws, with log-weights on an absolute scale:
+        the mean of their exponentials is the evidence.
 
     Notes
     -----
@@ -47,15 +47,15 @@ class ImportanceEvidence(Result):
 
     .. math:: g(u) = \frac{1}{N} \sum_b \frac{N_b}{V_b} 1[u \in b],
 
-    and the mean of :math:`L / g` estimates the evidence [1]_ [2]_. Volumes that are not known are
-    estimated from more than 10 000 draws each.
+    and the mean of :math:`L / g` estimates the evidence [1]_ [2]_. Unknown volumes are estimated
+    from more than 10 000 draws each.
 
-    The variance is that of a mixture with a fixed number of draws from each part [3]_, the sum over
-    bounds of the variance of the weights of their points about their own mean, plus the variance
-    from the volumes. It takes the bounds as given, although they depend on the same points. The
-    error is far smaller than that of the run, so that this matters more here. A mode that the
-    bounds have lost is missing from both evidences, and this error does not cover it: use more live
-    points if modes are small.
+    The variance is that of a mixture with a fixed number of draws from each part [3]_. It is the
+    sum over bounds of the variance of the weights about the mean of their bound, plus the variance
+    due to the volumes. It treats the bounds as fixed, although they depend on the same points. This
+    matters more than for the run, because the error is far smaller. A mode that the bounds have
+    lost is missing from both evidences, and the error does not cover it. Use more live points if
+    modes are small.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Jobs: the checked problem and settings of a run, as the core takes them."""
+"""Jobs: the checked problem and settings of a run, in the form that the core needs."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Job:
         return self.prior.dim
 
     def labelled(self) -> dict[str, Any]:
-        """Return the fields by which a result names its parts."""
+        """Return the fields of a result that name its parts."""
         return {"names": self.names} if self.model is None else self.model._labelled
 
     def shown(self, raw: dict[str, Any]) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Job:
         return [] if self.prior.law is None else list(self.prior.law._support())
 
     def identity(self) -> dict[str, Any]:
-        """Return what must agree for a checkpoint to be resumed, as types of JSON."""
+        """Return the identity of the run that a checkpoint must match, as types of JSON."""
         options = self.options()
         # Limits may change; the ends of axes are listed under the names of the arguments.
         for name in ("max_evals", "max_iter", "key", "high", "edges"):

@@ -102,8 +102,8 @@ def _check(runs: list[NestedResult]) -> None:
     for i, run in enumerate(runs):
         if run.is_reweighted != runs[0].is_reweighted:
             raise ArgumentError(
-                f"merge: of run {i} and run 0 one has the weights of another target than its own; "
-                "merge the runs as they were, and reweight the result"
+                f"merge: of run {i} and run 0 one was reweighted to another target; merge the "
+                f"original runs, and reweight the result"
             )
         priors = [one.settings.get("prior") for one in (runs[0], run)]
         if None not in priors and priors[0] != priors[1]:
@@ -114,7 +114,8 @@ def _check(runs: list[NestedResult]) -> None:
         on_surrogate = run.surrogate is not None and not run.surrogate.rejected
         if on_surrogate and run.settings.get(_PART) is None:
             raise ArgumentError(
-                f"merge: run {i} was ordered by a surrogate of its own, whose levels are no others'"
+                f"merge: run {i} was ordered by its own surrogate, and its levels cannot be "
+                f"compared with those of other runs"
             )
         # Parameters may be discrete; points of the unit cube are all different.
         unit = run.unit_draws
@@ -195,6 +196,6 @@ def _provenance(
             "settings": settings,
             "rank_z": joint_rank_z(address),
         }
-    # Without bias each is standard normal.
+    # Each is standard normal if there is no bias.
     rank_z = float(np.sum([run.rank_z for run in runs]) / np.sqrt(len(runs)))
     return {**out, "settings": {**settings, "n_live": n_live, "seeds": seeds}, "rank_z": rank_z}

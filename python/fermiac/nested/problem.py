@@ -45,7 +45,7 @@ class Prior:
     dim : int
         The number of parameters.
     law : Law or None
-        The law whose map it is, if any.
+        The law that the map belongs to, if any.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ def as_model(
 ) -> ModelTarget | None:
     """Return the model that was given for a likelihood and its prior, if it is one.
 
-    `args` and `kwargs` are its data. `others` says of further arguments whether they were given.
+    `args` and `kwargs` are its data. `others` tells whether further arguments were given.
     """
     model = given if isinstance(given, ModelTarget) else None
     if model is None and prior is None and is_model(given):
@@ -148,7 +148,7 @@ def as_prior(given: Any, dim: int | None, known: int | None, check: bool = True)
     dim : int or None
         The number of parameters, if the user gave it.
     known : int or None
-        That of the likelihood, if it has one.
+        The number of parameters of the likelihood, if it has one.
     check : bool
         Whether the rows of a function are compared at its first call.
     """

@@ -52,7 +52,7 @@ def derived_key(result: Sample, purpose: int) -> int:
 
 
 def seeded_key(seed: int, purpose: int) -> int:
-    """Return a key derived from a seed, another for each purpose."""
+    """Return a key derived from a seed, different for each purpose."""
     return int(np.random.SeedSequence([seed, purpose]).generate_state(1, np.uint64)[0])
 
 
@@ -101,8 +101,8 @@ def bootstrapped(
 def tails(parts: Array, lineages: NDArray[np.int64]) -> tuple[Array, Array]:
     """Return tail shapes of the parts of lineages in each sum, and their largest squared share.
 
-    The parts of single points depend on their place in the run, and are no sample; those of
-    lineages are one. Lineages of impossible points, whose part is zero, are left out.
+    The parts of single points depend on their position in the run and are not a sample; the parts
+    of lineages are. Lineages of impossible points, whose part is zero, are left out.
     """
     which = np.unique(lineages, return_inverse=True)[1]
     sums = np.array([np.abs(np.bincount(which, column)) for column in parts.T])
@@ -113,7 +113,7 @@ def tails(parts: Array, lineages: NDArray[np.int64]) -> tuple[Array, Array]:
 
 
 def effective_families(sample: NestedResult) -> float:
-    """Return the effective number of families: one over the sum of their squared shares."""
+    """Return the effective number of families: the inverse of the sum of their squared shares."""
     which = np.unique(sample.families, return_inverse=True)[1]
     shares = np.bincount(which, sample._weights(0))
     return float(1 / np.sum(shares**2))
@@ -147,7 +147,7 @@ def _groups(
 def _nested(
     sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
 ) -> Average:
-    """Return averages over a nested sample, whose weights are as uncertain as its prior masses.
+    """Return averages over a nested sample, with errors that include the unknown prior masses.
 
     The bootstrap of lineages with mean shrinkage has the noise of the points and of the masses.
     """
@@ -156,7 +156,7 @@ def _nested(
     if not isinstance(sample, NestedResult):
         raise ArgumentError(
             f"error_model: 'nested' given for a {type(sample).__name__}; it is that of "
-            "fermiac.nested.NestedResult, which knows when its points were born"
+            "fermiac.nested.NestedResult, which has the births of its points"
         )
     weights = sample._weights(law)
     got = regressed(sample, values, controls, weights, n_threads)
@@ -186,8 +186,8 @@ def _nested(
         findings.append(
             (
                 ConvergenceWarning,
-                f"{n_lineages} lineages of live points are too few to be drawn anew: the error is "
-                "that of independent points with the noise of the prior masses beside it; use at "
+                f"{n_lineages} lineages of live points are too few for a bootstrap: the error is "
+                f"that of independent points plus the noise of the prior masses; use at "
                 f"least {_LEAST_LINEAGES} live points",
             )
         )

@@ -55,25 +55,26 @@ class NestedResult(Sample):
     Attributes
     ----------
     draws : ndarray, shape (n, d)
-        The points in the order of their log-likelihoods, in which they died.
+        The dead points in the order of their log-likelihoods, which is the order of their deaths.
     log_evidence : float
         The logarithm of the evidence :math:`Z = \int L \, d\pi`.
     log_evidence_stderr : float
-        Its standard error, due to the unknown prior masses; see the notes.
+        The standard error of log Z, due to the unknown prior masses; see the notes.
     information : float
         The Kullback-Leibler divergence of the posterior from the prior, in nats.
     log_densities : ndarray, shape (n,)
         The log-likelihoods of the target.
     log_likelihoods : ndarray, shape (n,)
-        Those by which the run ordered its points; others only after `reweight` or with a surrogate.
+        The log-likelihoods by which the run ordered its points. They differ from `log_densities`
+        only after `reweight` or with a surrogate.
     births : ndarray, shape (n,)
         The level above which each point was drawn; -inf for a draw from the whole prior.
     lineages : ndarray of int64, shape (n,)
-        The place of each point among the live points; points of one place replaced each other.
+        The slot of each point among the live points; points in one slot replaced each other.
     families : ndarray of int64, shape (n,)
-        The initial point from which each descends by chains.
+        The initial point from which each point descends by chains.
     n_alive : ndarray of int64, shape (n,)
-        The number of live points when each died, including itself.
+        The number of live points when each point died, including itself.
     log_x : ndarray, shape (n,)
         The mean logarithm of the prior mass above each point.
     log_prior_masses : ndarray, shape (n,)
@@ -93,11 +94,11 @@ class NestedResult(Sample):
         windows of `n_live` points, corrected for the number of windows; else NaN.
     trace : mapping of str to ndarray
         For each batch of replacements: ``log_x``, ``log_evidence``, ``level``, ``efficiency``, and
-        ``n_parts`` of the bound. For rejection ``probes``, points just outside of the bound, how
-        many of them were above the level (``missed``), and how many would have been if as much lay
-        outside as inside (``expected``). For chains ``n_moves``, ``tries`` per move, the
-        ``correlation`` of ends with starts, and ``moved``, the share that ended away from their
-        starts. NaN if not applicable.
+        ``n_parts`` of the bound. For rejection: ``probes``, the number of test points just outside
+        the bound; ``missed``, the number of them above the level; and ``expected``, this number if
+        the density above the level were the same outside as inside. For chains: ``n_moves``,
+        ``tries`` per move, the ``correlation`` of ends with starts, and ``moved``, the share that
+        ended away from their starts. NaN if not applicable.
     timings : mapping of str to float
         Seconds: ``target`` and ``total``.
     validation : mapping of str to ndarray
@@ -106,17 +107,17 @@ class NestedResult(Sample):
     surrogate : SurrogateReport or None
         The report on the surrogate of the likelihood, if one was used.
     importance : ImportanceEvidence or None
-        The evidence from all evaluated points, of ``Uniform(importance=True)``. Results of `merge`,
-        `split` and `reweight` have none.
+        The evidence from all evaluated points, with ``Uniform(importance=True)``. Results of
+        `merge`, `split` and `reweight` have none.
 
     Notes
     -----
-    With :math:`n_i` points alive when point i died, its death shrank the prior mass by a factor
-    whose logarithm has the mean :math:`-1/n_i` and the standard deviation :math:`1/n_i`. The masses
-    of the points are those of the trapezoid rule [1]_. The variance of the logarithm of the
-    evidence is :math:`\sum_i D_i^2 / n_i^2`, where :math:`D_i` is its derivative by the logarithm
-    of the factor at point i, which is nearly the posterior mass above that point. `simulate` draws
-    from its law, and `bootstrap` adds the noise of the points [2]_.
+    Let :math:`n_i` points be alive when point i dies. Its death shrinks the prior mass by a factor
+    whose logarithm has the mean :math:`-1/n_i` and the standard deviation :math:`1/n_i`. The prior
+    masses of the points follow from the trapezoid rule [1]_. The variance of log Z is :math:`\sum_i
+    D_i^2 / n_i^2`, where :math:`D_i` is the derivative of log Z with respect to the logarithm of
+    the factor at point i; it is nearly the posterior mass above that point. `simulate` draws prior
+    masses from their law, and `bootstrap` adds the noise of the points [2]_.
 
     References
     ----------
@@ -200,7 +201,7 @@ class NestedResult(Sample):
     def khat(self) -> float:
         """The tail shape of the posterior masses of lineages, -inf if they are equal.
 
-        Above 0.7 a few lineages carry the posterior, and averages are unreliable. NaN for fewer
+        Above 0.7 a few lineages dominate the posterior, and averages are unreliable. NaN for fewer
         than ten lineages.
         """
         return float(replicates.tails(self._weights()[:, None], self.lineages)[0][0])
@@ -219,9 +220,9 @@ class NestedResult(Sample):
     def log_evidence_unbiased(self) -> float:
         r"""The logarithm of an unbiased estimate of the evidence.
 
-        When k of n live points die, the prior mass shrinks by :math:`(n - k)/n`, and the points
-        have the mass lost. `log_evidence` is unbiased as a logarithm, so that its exponential is
-        too large on average, by half its variance.
+        When k of n live points die, the prior mass shrinks by the factor :math:`(n - k)/n`, and the
+        dead points carry the lost mass. `log_evidence` is an unbiased logarithm, so its exponential
+        is too large on average; the logarithm of that mean is larger by half the variance.
 
         References
         ----------
@@ -243,7 +244,7 @@ class NestedResult(Sample):
         Parameters
         ----------
         n : int, default 200
-            Sets.
+            The number of sets.
         rng : None, int, numpy SeedSequence or Generator, default None
             The seed; an int in [0, 2**64) is the key itself.
 
@@ -270,11 +271,11 @@ class NestedResult(Sample):
         Parameters
         ----------
         n : int, default 100
-            Sets.
+            The number of sets.
         by : {"lineage", "family"}, default "lineage"
-            The groups that are resampled: the places of the live points, or the initial points
-            with all their descendants. If chains do not cross between modes, the masses of the
-            modes drift with the families left in them, and only the bootstrap of families shows it.
+            The groups that are resampled: the slots of the live points, or the initial points with
+            all their descendants. If chains do not move between modes, the masses of the modes
+            drift with the surviving families, and only the bootstrap of families shows it.
         rng : None, int, numpy SeedSequence or Generator, default None
             The seed; an int in [0, 2**64) is the key itself.
 
@@ -327,8 +328,8 @@ class NestedResult(Sample):
         new : law, log-density or array_like, shape (n,)
             The new log-likelihood, or its values at the points.
         old : law, log-density or array_like, shape (n,), optional
-            The factor of the posterior that the new one replaces: for a new prior, the log-density
-            of the present prior. By default the whole likelihood.
+            The factor of the posterior that `new` replaces. For a new prior it is the log-density
+            of the present prior. By default it is the whole likelihood.
 
         Returns
         -------
@@ -338,7 +339,7 @@ class NestedResult(Sample):
         Raises
         ------
         ArgumentError
-            If the new density is 0 at all points, or the old one is 0 where the new one is not.
+            If the new density is 0 at all points, or the old density is 0 where the new one is not.
         TargetError
             If a density returns a wrong shape, a NaN or +inf.
 
@@ -392,7 +393,7 @@ class NestedResult(Sample):
         Parameters
         ----------
         n_live : int, optional
-            Further live points: a run of their own with other random numbers, merged with this one.
+            Further live points: a separate run with other random numbers, merged with this one.
         dlogz : float, optional
             The run continues until the live points can raise log Z by no more than this.
         **rules
@@ -403,8 +404,8 @@ class NestedResult(Sample):
         Returns
         -------
         NestedResult
-            All points. With `dlogz` alone, to the last bit the result of `sample` with it; without
-            arguments, the result of `sample` without limits.
+            All points. With `dlogz` alone the result has the same bits as `sample` with this
+            `dlogz`; without arguments it is the result of `sample` without limits.
 
         Raises
         ------
@@ -422,7 +423,7 @@ class NestedResult(Sample):
         Parameters
         ----------
         k : int
-            The number of runs, at most that of lineages from the whole prior.
+            The number of runs, at most the number of lineages from the whole prior.
         rng : None, int, numpy SeedSequence or Generator, default None
             The seed; an int in [0, 2**64) is the key itself.
 
@@ -520,7 +521,7 @@ class NestedResult(Sample):
         Notes
         -----
         Points without weight are left out, and the largest weight is scaled to 1. White space,
-        ``*`` and ``?``, which have a meaning in GetDist, become underscores in names.
+        ``*`` and ``?``, which are special in GetDist, become underscores in names.
         """
         from fermiac.nested import exports
 
@@ -532,8 +533,8 @@ class NestedResult(Sample):
         Returns
         -------
         anesthetic.NestedSamples
-            Points of likelihood 0 have a log-likelihood of -1e29: those at -inf would be dropped,
-            and their prior mass with them.
+            Points of likelihood 0 get a log-likelihood of -1e29. anesthetic would drop points at
+            -inf, and their prior mass with them.
 
         Raises
         ------
@@ -555,14 +556,14 @@ class NestedResult(Sample):
         Returns
         -------
         dynesty.results.Results or dict
-            For ``dynesty.plotting.runplot``, ``traceplot``, ``cornerplot`` and all that takes a
-            result of dynesty. It has ``niter``, ``ncall`` and ``eff`` (in percent),
+            For ``dynesty.plotting.runplot``, ``traceplot``, ``cornerplot`` and every function that
+            takes a result of dynesty. It has ``niter``, ``ncall`` and ``eff`` (in percent),
             ``logl``, ``logwt``, ``logvol``, the running ``logz``, ``logzerr`` and ``information``,
             ``samples``, ``samples_u``, ``samples_id`` (the lineages), ``samples_it`` (the death
             after which a point was drawn), ``samples_n`` (live points) and ``blob`` (None for each
-            point without blobs). A run whose points died one at a time is a static run of dynesty,
-            with ``nlive``; others are dynamic ones, with ``samples_batch``, ``batch_logl_bounds``
-            and ``batch_nlive``.
+            point without blobs). A run whose points died one at a time becomes a static run of
+            dynesty, with ``nlive``. Other runs become dynamic ones, with ``samples_batch``,
+            ``batch_logl_bounds`` and ``batch_nlive``.
 
         Raises
         ------
@@ -593,8 +594,9 @@ class NestedResult(Sample):
         Parameters
         ----------
         root : str or path-like
-            The files are ``root_dead-birth.txt``, a line of parameters, log-likelihood and birth
-            for each point, and ``root.paramnames``. `fermiac.nested.read_dead_birth` reads them.
+            The root of the two file names. ``root_dead-birth.txt`` has a line with parameters,
+            log-likelihood and birth for each point; the other file is ``root.paramnames``.
+            `fermiac.nested.read_dead_birth` reads them.
 
         Notes
         -----

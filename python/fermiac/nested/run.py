@@ -46,7 +46,7 @@ _STATE: fit.Layout = {"words": fit.array("u", "words", least=1)}
 
 
 def longest(trace: Mapping[str, Any]) -> int:
-    """Return the moves of the longest chains of a run; 0 for rejection."""
+    """Return the number of moves of the longest chains of a run; 0 for rejection."""
     return int(np.nanmax(trace["n_moves"], initial=0))
 
 
@@ -81,7 +81,7 @@ class NestedLoop(RunLoop[NestedResult]):
         return {"words": self.core.save(*self.job.ports)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go where another loop stood; if a limit ended it there, the limits are now others."""
+        """Continue from the state of another loop, which other limits may have ended."""
         with self.decoding():
             fit.require(state, _STATE)
             self.core.load(*self.job.ports, state["words"])
@@ -91,7 +91,7 @@ class NestedLoop(RunLoop[NestedResult]):
             self._verify(self.checkpoint)
 
     def prolong(self, dlogz: float, max_evals: int, max_iter: int) -> None:
-        """Let the run go on to other limits."""
+        """Let the run continue to other limits."""
         self.core.prolong(dlogz, max_evals, max_iter)
         self.settle()
 
@@ -120,7 +120,7 @@ class NestedLoop(RunLoop[NestedResult]):
         return lambda done, total: report(before + done, max(before + total, self._expected))
 
     def settle(self) -> None:
-        """Read from the core how the run stands."""
+        """Read the state of the run from the core."""
         self.info = self._read()
         self.total = self.done()
 
@@ -136,7 +136,7 @@ class NestedLoop(RunLoop[NestedResult]):
         return self.evals_before + int(self.info["n_evals"])
 
     def where(self) -> str:
-        """Return the batch that the run is at."""
+        """Return the number of the current batch."""
         batch, n_evals = self.info["n_batches"], self.info["n_evals"]
         return f"in batch {batch} of nested sampling, after {n_evals} evaluations"
 
@@ -152,7 +152,7 @@ class NestedLoop(RunLoop[NestedResult]):
         )
 
     def snapshot(self, status: str) -> NestedResult | None:
-        """Return all points so far; but while the run goes on, the result can be extended."""
+        """Return all points so far; the result of an unfinished run can be extended."""
         if status == "complete":
             result = self._made(*_ENDS[self._ended_by()])
         elif self.info["n_points"] > 1:

@@ -57,7 +57,7 @@ class _Run:
         self._seed, self._n_runs = seed, n_runs
 
     def __call__(self, run: int) -> NestedResult:
-        """Return the run of this number."""
+        """Return the run with this number."""
         from fermiac.nested.api import sample
 
         result = sample(
@@ -188,7 +188,7 @@ def address_of(runs: list[NestedResult]) -> dict[str, Any] | None:
 
 
 def joint_rank_z(address: Mapping[str, Any]) -> float:
-    """Return the statistic of all runs; that of each is standard normal without bias."""
+    """Return the joint statistic of all runs; that of each run is standard normal without bias."""
     return math.fsum(address["rank_z"]) / math.sqrt(len(address["rank_z"]))
 
 

@@ -29,7 +29,7 @@ _DIRECTIONS = ("sweeps", "differential", "mixture", "axes")
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """Base class of the samplers: frozen settings of the way that new points are drawn.
+    """Base class of the samplers: frozen settings of the method that draws new points.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class Sampler:
 
     @property
     def _keeps_points(self) -> bool:
-        """Whether the run keeps all points that it evaluated, for a second evidence."""
+        """Whether the run keeps all evaluated points, for a second estimate of the evidence."""
         return False
 
     @property
@@ -76,7 +76,7 @@ class Sampler:
         return Slice(n_slices=n_moves)
 
     def _settled(self, dim: int, n_moves: int) -> Sampler:
-        """Return the sampler that a run ended with; `n_moves` of its longest chains, 0 for none."""
+        """Return the final sampler of a run, with `n_moves` of its longest chains (0 for none)."""
         return self._with_moves(n_moves) if n_moves else self
 
 
@@ -84,18 +84,18 @@ class Sampler:
 class Uniform(Sampler):
     """Rejection: points are drawn uniformly from a bound until enough lie above the level.
 
-    The points are independent. Each draw below the level costs an evaluation, so that this is the
-    method of choice in few dimensions.
+    The points are independent. Each draw below the level costs an evaluation, so this method is
+    best in few dimensions.
 
     Parameters
     ----------
     bootstrap : int, default 5
-        Rounds of the bootstrap that enlarges the bound; more of them make a wider bound.
+        The number of bootstrap rounds that enlarge the bound; more rounds make a wider bound.
     enlarge : float, default 1.0
         A further factor on the volume of the bound; 1 or more.
     importance : bool, default False
-        Estimate the evidence a second time, from all points that were evaluated, also those below
-        the level [2]_; see `ImportanceEvidence`. All points and bounds stay in memory. Not for runs
+        Estimate the evidence a second time, from all evaluated points, including those below the
+        level [2]_; see `ImportanceEvidence`. All points and bounds stay in memory. Not for runs
         with ``dynamic``, ``validate`` or ``surrogate``.
 
     References
@@ -159,16 +159,17 @@ class Slice(Sampler):
     Parameters
     ----------
     n_slices : int, optional
-        Slices of each chain, for the whole run. By default 3 d at first, and more from batch to
-        batch while the correlation of the ends of chains with their starts is above 0.2 in any
-        coordinate of the mode, up to 48 d. Chains that are too short bias the evidence upwards.
+        The number of slices of each chain, for the whole run. The default starts with 3 d. It grows
+        from batch to batch, up to 48 d, while the correlation of the ends of chains with their
+        starts is above 0.2 in any coordinate of the mode. Chains that are too short bias the
+        evidence upwards.
     direction : {"sweeps", "differential", "mixture", "axes"}, default "sweeps"
         Directions of the lines: those of random orthonormal bases, in coordinates in which the
         points of the mode have a unit covariance matrix; from one point to another; half of each;
         or along an axis.
     step_out : bool, default False
-        Let the ends of the bracket step out until they lie below the level. Brackets without it
-        are as correct, and took less than half of the evaluations for the same error in tests.
+        Let the ends of the bracket step out until they lie below the level. Without it the method
+        is correct too, and needed less than half of the evaluations for the same error in tests.
 
     References
     ----------
@@ -228,9 +229,9 @@ class RandomWalk(Sampler):
     Parameters
     ----------
     n_steps : int, optional
-        Steps of each walk, accepted or not, for the whole run; by default 20 + d at first, and more
-        as with `Slice`. A walk without an accepted step goes on, and starts anew after four times
-        as many steps: no copy of its start is ever returned.
+        The number of steps of each walk, accepted or not, for the whole run. The default starts
+        with 20 + d and grows as for `Slice`. A walk without an accepted step continues, and
+        restarts after four times as many steps, so it never returns a copy of its start.
 
     References
     ----------
@@ -277,17 +278,18 @@ class RandomWalk(Sampler):
 class Galilean(Sampler):
     """Galilean Monte Carlo: each new point ends a trajectory that the gradient reflects.
 
-    Steps go straight on. Where one would leave the region above the level, the gradient of the
-    log-likelihood there reflects it; if that leads out too, it turns back. Part of the velocity is
-    drawn anew before each step. The likelihood must have a gradient, and the prior be a law of
-    `fermiac.distributions` (or a list of laws), since the gradient is carried to the unit cube.
+    Steps go straight on. A step that would leave the region above the level is reflected by the
+    gradient of the log-likelihood there. If the reflected step leaves the region too, the
+    trajectory turns back. Part of the velocity is drawn anew before each step. The likelihood must
+    have a gradient. The prior must be a law of `fermiac.distributions` (or a list of laws), since
+    the gradient is transformed to the unit cube.
 
     Parameters
     ----------
     n_steps : int, optional
-        Steps of each trajectory, one evaluation each, and another where it meets the boundary;
-        10 √d by default, rounded up. A trajectory without a step that went on is prolonged, and
-        starts anew after four times as many steps: no copy of its start is ever returned.
+        The number of steps of each trajectory: 10 √d by default, rounded up. A step costs one
+        evaluation, and a second one at the boundary. A trajectory that has not moved continues, and
+        restarts after four times as many steps, so it never returns a copy of its start.
     step : float, optional
         The root mean square length of steps, in coordinates in which the points of the mode (or all
         points) have a unit covariance matrix. By default it is tuned between batches, so that one
@@ -393,7 +395,7 @@ SAMPLERS: Strategies[Sampler] = Strategies(
 
 
 def require_gradient(sampler: Sampler, target: Any) -> None:
-    """Refuse a likelihood without a gradient where the sampler uses it."""
+    """Refuse a likelihood without a gradient if the sampler needs one."""
     if sampler._needs_gradient and not getattr(target, "has_gradient", False):
         raise ArgumentError(
             f"sampler: {type(sampler).__name__} reflects by the gradient of the log-likelihood, "
@@ -402,7 +404,7 @@ def require_gradient(sampler: Sampler, target: Any) -> None:
 
 
 def refuse_importance(sampler: Sampler, **others: bool) -> None:
-    """Refuse importance sampling with arguments that make several runs or bounds of others."""
+    """Refuse importance sampling with arguments that need several runs or other bounds."""
     given = [name for name, is_given in others.items() if is_given]
     if given and sampler._keeps_points:
         raise ArgumentError(

@@ -93,7 +93,7 @@ class Repeats:
                 return best
 
     def _begun(self, view: View) -> NestedLoop:
-        """Return the next loop; a checkpoint that is resumed belongs to it."""
+        """Return the next loop, to which a resumed checkpoint belongs."""
         job, times = self._job, len(self._rows)
         if times:
             key = seeded_key(job.key, _REPEATS + times)
@@ -105,7 +105,7 @@ class Repeats:
         return self._make(job, start=start, view=view, evals_before=evals)
 
     def _noted(self, result: NestedResult) -> NestedResult:
-        """Add the figures of a run, and attach all so far to its result."""
+        """Add the figures of a run, and attach all figures so far to its result."""
         if self._n:
             n_slices = longest(result.trace)
             stderr = result.log_evidence_stderr
@@ -130,8 +130,8 @@ class Repeats:
     def _trends(self) -> bool:
         """Return whether the changes are more than noise.
 
-        Five runs with equal evidences fail to agree twice in a row with a probability of a quarter,
-        so that this alone is no sign of a bias.
+        Five runs with equal true evidences fail to agree twice in a row with a probability of a
+        quarter. Such a failure alone is therefore no sign of a bias.
         """
         _, log_z, stderr, _ = np.array(self._rows).T
         times = np.arange(len(log_z)) - (len(log_z) - 1) / 2
@@ -149,8 +149,8 @@ class Repeats:
                 for n_slices, log_z, stderr, _ in self._rows
             )
             text = (
-                "the evidence still changes where chains are made longer, so that it cannot be "
-                f"trusted; log Z by the moves of a chain is {runs}. Start from longer chains"
+                "the evidence still changes when chains are made longer, so it cannot be trusted; "
+                f"log Z by the moves of a chain is {runs}. Start from longer chains"
             )
             found.append((ConvergenceWarning, text))
         return found

@@ -136,7 +136,7 @@ def reweight(result: NestedResult, new: Any, old: Any) -> NestedResult:
             row = int(np.argmax(impossible))
             raise ArgumentError(
                 f"old: its density is 0 at point {row}, x = {result._points[row][:6]}, where the "
-                "new one is not; this is not the density that the new one takes the place of"
+                "new one is not; it is not the density that the new one replaces"
             )
         lives = target > -np.inf
         change = np.where(lives, target, 0.0) - np.where(lives, present, 0.0)
@@ -172,7 +172,7 @@ def kept(result: NestedResult) -> dict[str, Any]:
 
 
 def sensitivities(log_x: Array, ell: Array, log_z: float) -> Array:
-    """Return the derivatives of log Z by the log prior masses left above the points.
+    """Return the derivatives of log Z by the log prior masses that remain above the points.
 
     The trapezoid rule, summed by parts, is the sum of these masses times half the difference of the
     likelihoods of the next point and of the one before.
@@ -187,7 +187,7 @@ def _evidence(log_x: Array, log_w: Array, ell: Array, alive: NDArray[np.int64]) 
     weights, log_mean = _core.normalize_weights(log_w + ell)
     log_z = log_mean + float(np.log(len(ell)))
     used = weights > 0
-    # The shrinkage at a death scales all masses from there on.
+    # The shrinkage at a death scales all later masses.
     onwards = np.cumsum(sensitivities(log_x, ell, log_z)[::-1])[::-1]
     return {
         "log_evidence": log_z,

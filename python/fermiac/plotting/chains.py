@@ -75,8 +75,8 @@ def plot_trace(
     var_names : str or sequence of str, optional
         Names of variables or coordinates, instead of `columns`.
     truths : mapping of str to array_like, or array_like, optional
-        Known values by the names of variables, or of the coordinates that are drawn, NaN for none.
-        They are dashed red lines.
+        Known values, drawn as dashed red lines: by the names of variables, or one for each drawn
+        coordinate; NaN for none.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def plot_trace(
 def plot_ranks(
     sample: Sample, axes: Any = None, *, columns: Columns = None, var_names: Names = None
 ) -> NDArray[Any]:
-    """Draw the deviation of the ranks of each chain among all draws from the uniform law.
+    """Draw the ECDF difference of the ranks of each chain from the uniform law.
 
     A line is the distribution function of the ranks of a chain minus that of the uniform law. The
     line of a chain with low values is positive; that of a chain with too large or too small a
@@ -215,8 +215,9 @@ def plot_autocorrelation(
 ) -> NDArray[Any]:
     """Draw the autocorrelations of each coordinate for every chain, and their mean.
 
-    The time in the title is the number of draws over the effective sample size for the mean. It is
-    also long if the chains differ. For the walkers of an ensemble it is τ, as in `Sample.summary`.
+    The autocorrelation time in the title is the number of draws divided by the effective sample
+    size for the mean, so it is also long if the chains differ. For the walkers of an ensemble it is
+    τ, as in `Sample.summary`.
 
     Parameters
     ----------
@@ -239,7 +240,7 @@ def plot_autocorrelation(
     ------
     ArgumentError
         If the sample has no chains of at least 4 draws, for another number of axes, for an unknown
-        coordinate, or if `max_lag` is not from 1 to the number of draws of a chain less 1.
+        coordinate, or if `max_lag` is not between 1 and the number of draws of a chain minus 1.
     ImportError
         If matplotlib is not installed.
 

@@ -41,7 +41,7 @@ def plot_estimates(
     Raises
     ------
     ArgumentError
-        If `truth` does not have one number for each estimate, or the estimates are complex.
+        If the length of `truth` is not the number of estimates, or the estimates are complex.
     ImportError
         If matplotlib is not installed.
 
@@ -80,7 +80,7 @@ def plot_stages(estimate: Estimate, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     estimate : Estimate
-        An adaptive one.
+        An estimate of an adaptive method.
     ax : matplotlib Axes, optional
         The axes; of a new figure by default.
 
@@ -91,7 +91,7 @@ def plot_stages(estimate: Estimate, ax: Axes | None = None) -> Axes:
     Raises
     ------
     ArgumentError
-        If the estimate has no adaptation, as plain Monte Carlo.
+        If the estimate has no adaptation, as for plain Monte Carlo.
     ImportError
         If matplotlib is not installed.
 
@@ -127,7 +127,7 @@ def plot_correlation(estimate: Estimate, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     estimate : Estimate
-        One with a full covariance.
+        An estimate with a full covariance.
     ax : matplotlib Axes, optional
         The axes; of a new figure by default.
 

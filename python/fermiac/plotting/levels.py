@@ -22,15 +22,15 @@ def plot_multilevel(estimate: Multilevel, axes: Any = None) -> NDArray[Any]:
     Parameters
     ----------
     estimate : Multilevel
-        Of several outputs, the one with the largest variance is drawn.
+        The estimate; with several outputs, the one with the largest variance is drawn.
     axes : array of two matplotlib Axes, optional
         Of a new figure by default.
 
     Returns
     -------
     ndarray of matplotlib Axes, shape (2,)
-        The left axes have the means and variances with their fitted rates, both as powers of two,
-        the right ones the paths and the share of the cost.
+        The left axes show the means and variances with their fitted rates, both as powers of two.
+        The right axes show the paths and the share of the cost.
 
     Raises
     ------

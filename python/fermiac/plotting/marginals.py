@@ -32,8 +32,8 @@ _FACTORS = tuple(0.7 * 2 ** (k / 2) for k in range(7))
 def edges_of(x: Array, weights: Array, bounds: Any = _UNBOUNDED) -> Array:
     """Return the edges of bins over all but the outermost 0.05 % of the mass on each side.
 
-    They end at the points there, or at a bound nearby, and never beyond one: so each bar stands on
-    an interval over which the law has mass.
+    They end at the outermost of these points or at a nearby bound, never beyond a bound. Each bar
+    therefore covers an interval in which the law has mass.
     """
     order = np.argsort(x)
     reached = np.cumsum(weights[order])
@@ -102,15 +102,15 @@ def density(
     bounds : ndarray, shape (2, 2)
         The bounds of the coordinates.
     color : str, optional
-        The colour of the contours of one of several samples, which are drawn without shades.
+        The colour of the contours if several samples are drawn; they have no shades then.
 
     Notes
     -----
     Points are counted in fine cells, and smoothed by normal kernels that are wider where a first
     estimate of the density is low [1]_, so that narrow modes are not smeared and broad ones are not
-    ragged. At a bound kernels are reflected: the density does not fall where the law ends [2]_. The
-    levels of contours are weighted quantiles of the density at the points, by which they enclose
-    the mass that they name, however the density was smoothed [3]_.
+    ragged. Kernels are reflected at a bound, so that the density does not fall towards the end of
+    the support [2]_. The levels of the contours are weighted quantiles of the density at the
+    points. The contours therefore enclose the stated mass for any smoothing of the density [3]_.
 
     References
     ----------
@@ -149,7 +149,7 @@ def density(
 
 
 def _smoothed(points: Array, weights: Array, grids: list[Array], widths: list[float]) -> Array:
-    """Return the mass in every cell, smoothed by a normal kernel that the ends reflect."""
+    """Return the mass in every cell, smoothed by a normal kernel that is reflected at the ends."""
     from scipy.ndimage import gaussian_filter1d
 
     x, y = points.T
@@ -188,7 +188,7 @@ def _bandwidths(points: Array, weights: Array) -> list[float]:
 
 
 def _scale(x: Array, weights: Array) -> float:
-    """Return the standard deviation of a normal law whose densest half is as wide."""
+    """Return the standard deviation of a normal law whose densest half has the same width."""
     order = np.argsort(x)
     reached, ordered = np.cumsum(weights[order]), x[order]
     last = np.searchsorted(reached, reached + 0.5)
@@ -200,7 +200,7 @@ def _scale(x: Array, weights: Array) -> float:
 def _cells(edges: Array, width: float, bounds: Array) -> Array:
     """Return the edges of cells of about half the width of the kernel.
 
-    They reach to bounds, and elsewhere so far beyond the bins that the smoothed density ends.
+    They end at bounds. Elsewhere they go so far beyond the bins that the smoothed density is 0.
     """
     near = 1e-9 * (edges[-1] - edges[0])
     low = edges[0] if edges[0] - bounds[0] <= near else max(edges[0] - 3 * width, bounds[0])

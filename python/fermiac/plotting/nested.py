@@ -30,7 +30,7 @@ _MOST, _DOTS = 8, 20_000
 
 
 def plot_run(result: NestedResult, axes: Any = None, *, truth: float | None = None) -> NDArray[Any]:
-    """Draw live points, likelihood, posterior mass and evidence against the prior mass left.
+    """Draw live points, likelihood, posterior mass and evidence against the remaining prior mass.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def plot_run(result: NestedResult, axes: Any = None, *, truth: float | None = No
         ax.spines[["right", "top"]].set_visible(False)
         ax.tick_params(labelbottom=ax is out[-1], labelsize="small")
         ax.yaxis.label.set_size("small")
-    out[-1].set_xlabel("$-\\log X$, X the prior mass left")
+    out[-1].set_xlabel("$-\\log X$, X the remaining prior mass")
     out[0].set_title(result._headline().partition(": ")[2], fontsize="small", loc="left")
     return out
 
@@ -134,7 +134,7 @@ def plot_nested_trace(
     var_names: Names = None,
     truths: Mapping[str, ArrayLike] | ArrayLike | None = None,
 ) -> NDArray[Any]:
-    """Draw the coordinates of the points against the prior mass left, beside their marginals.
+    """Draw the coordinates of the points against the remaining prior mass, beside their marginals.
 
     Parameters
     ----------
@@ -223,7 +223,7 @@ def plot_nested_trace(
             ax.tick_params(labelsize="small")
     for left in grid[:-1, 0]:
         left.tick_params(labelbottom=False)
-    grid[-1, 0].set_xlabel("$-\\log X$, X the prior mass left")
+    grid[-1, 0].set_xlabel("$-\\log X$, X the remaining prior mass")
     grid[-1, 1].set_xlabel("posterior")
     return grid
 
@@ -327,7 +327,8 @@ def plot_live(
     result : NestedResult
         The result.
     level : float
-        The log-likelihood; the points born below it and not below it themselves are alive.
+        The log-likelihood. A point is alive if it was drawn above a lower level and its own
+        log-likelihood is not below this level.
     axes : (d, d) array of matplotlib Axes, optional
         The axes to draw in; a new figure by default.
     columns : sequence of int or str, optional
@@ -348,7 +349,7 @@ def plot_live(
 
     Notes
     -----
-    If the sampler was right they are independent draws from the prior above the level. All other
+    If the sampler is correct, they are independent draws from the prior above the level. All other
     points of the run are grey.
 
     Examples

@@ -44,7 +44,7 @@ class Layer:
 
 
 def as_samples(given: Any) -> list[Sample]:
-    """Return the samples of one figure: one sample, or a sequence of some."""
+    """Return the samples of one figure as a list: one sample, or several."""
     if isinstance(given, Sample):
         return [given]
     samples = listed(given, len(SEVERAL))
@@ -148,7 +148,7 @@ def prior_of(sample: Sample, places: list[int], prior: Any) -> tuple[Array, Arra
 def draw_prior(ax: Any, x: Array, weights: Array, low: float, high: float) -> None:
     """Draw the density of a prior within a range as a dashed outline.
 
-    The bins are so wide that noise is small where a prior is much wider than the range.
+    The bins are wide enough for little noise if the prior is much wider than the range.
     """
     within = int(np.count_nonzero((x >= low) & (x <= high)))
     if not within:

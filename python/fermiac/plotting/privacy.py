@@ -41,7 +41,7 @@ def plot_posterior(
     prob : float, default 0.9
         The probability of the interval.
     claim : float, optional
-        A claimed value; the legend says how probable a larger one is.
+        A claimed value; the legend shows the posterior probability of a larger value.
 
     Returns
     -------

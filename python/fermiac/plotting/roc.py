@@ -36,7 +36,7 @@ def plot_roc(
     threshold : float, optional
         Marked on the curve.
     epsilon : float, optional
-        With it the largest true-positive rates under (epsilon, delta) are drawn.
+        If given, the largest true-positive rates under (epsilon, delta) are drawn.
     delta : float, default 0
         In [0, 1).
 

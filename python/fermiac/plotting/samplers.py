@@ -33,7 +33,7 @@ def plot_sampler(sampler: Sampler, ax: Axes | None = None, axes: tuple[int, int]
     ax : matplotlib Axes, optional
         The axes; of a new figure by default.
     axes : pair of int, default (0, 1)
-        The two coordinates; of one coordinate the density is drawn.
+        The two coordinates. For a sampler of one coordinate its density is drawn.
 
     Returns
     -------

@@ -297,7 +297,7 @@ def _label_axes(ax: Axes, names: tuple[str, ...], i: int, j: int) -> None:
 def _name_lines(
     corner: Axes, some: list[Layer], known: Array, has_prior: bool, has_diverged: bool
 ) -> None:
-    """Say in the empty corner of a grid of pairs what its lines and dots are."""
+    """Explain the lines and dots in the empty corner of a grid of pairs."""
     from matplotlib.lines import Line2D
 
     dots = Line2D([], [], color=RED, ls="", marker=".", label="divergent transitions")
@@ -406,7 +406,7 @@ def _scale(excess: Array, khat: float) -> float:
             return 1e300
         return float(log_scale * excess.size + (1 + 1 / khat) * np.log(z).sum())
 
-    # A tail with negative k-hat ends, but not before the largest point.
+    # A tail with negative k-hat has an end, at or beyond the largest point.
     low = np.log(max(-khat * excess.max() * (1 + 1e-9), 1e-6 * excess.mean()))
     found = minimize_scalar(
         minus_log_likelihood, bounds=(low, np.log(excess.mean()) + 5), method="bounded"

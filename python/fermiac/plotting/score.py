@@ -182,7 +182,7 @@ def plot_schedules(schedules: Mapping[str, ArrayLike] | ArrayLike, ax: Axes | No
     Parameters
     ----------
     schedules : array_like, shape (N + 1,), or mapping of str to them
-        Levels, from the highest to the lowest; a last one of 0 is left out.
+        Levels, from the highest to the lowest; a final level of 0 is left out.
     ax : matplotlib Axes, optional
         The axes; a new figure by default.
 
@@ -234,8 +234,8 @@ def plot_levels(result: LangevinGibbs, axes: Any = None) -> NDArray[Any]:
     Returns
     -------
     ndarray of matplotlib Axes, shape (2,)
-        The shares of the levels and their target, and the mean of log s over the sweeps of each
-        draw, for some chains and for all together.
+        The first axes show the shares of the levels and their target. The second axes show the mean
+        of log s over the sweeps of each draw, for some chains and for all chains together.
 
     Raises
     ------
@@ -246,8 +246,8 @@ def plot_levels(result: LangevinGibbs, axes: Any = None) -> NDArray[Any]:
 
     Notes
     -----
-    Chains that mix cover the whole range of the levels repeatedly. A mean that rises or falls is a
-    drift; that of the plain Langevin step is upwards.
+    Chains that mix cover the whole range of the levels repeatedly. A rising or falling mean is a
+    drift; the plain Langevin step drifts upwards.
 
     Examples
     --------

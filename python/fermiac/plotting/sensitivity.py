@@ -36,9 +36,9 @@ def plot_indices(
     ax : matplotlib Axes, optional
         The axes; of a new figure by default.
     truth : array_like, shape (2, d), optional
-        Known indices of first order, then total ones, which are marked.
+        Known first-order and total indices, which are marked.
     output : int, default 0
-        The output of a model with several.
+        The output to draw, for a model with several outputs.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def plot_indices(
     Raises
     ------
     ArgumentError
-        If `truth` has not this shape, or there is no such output.
+        If `truth` has another shape, or there is no such output.
     ImportError
         If matplotlib is not installed.
 

@@ -39,7 +39,7 @@ def new_axes(ax: Axes | None) -> Axes:
 
 
 def require_axes(name: str, value: Any) -> Axes:
-    """Return axes; an ArgumentError names what is none."""
+    """Return axes; for any other object an ArgumentError names its type."""
     from matplotlib.axes import Axes
 
     if not isinstance(value, Axes):

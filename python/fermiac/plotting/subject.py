@@ -22,8 +22,8 @@ Names = str | Sequence[str] | None
 def of_class(name: str, value: object, path: str) -> None:
     """Raise an ArgumentError unless a value is of the public class of this path.
 
-    The class is looked up where it is already imported: a plot does not import a domain, and there
-    is no result of a domain that is not imported.
+    The class is looked up only among imported modules: a plot does not import a domain, and a
+    domain that is not imported has no results.
     """
     module, _, kind = path.rpartition(".")
     if module not in sys.modules or not isinstance(value, getattr(sys.modules[module], kind)):
@@ -62,7 +62,7 @@ def positions(sample: Sample, columns: Sequence[int | str]) -> list[int]:
 
 
 def readable(n: int, most: int, limit: int) -> None:
-    """Warn of more coordinates than can be read in one figure, and refuse absurd numbers."""
+    """Warn if a figure has more coordinates than can be read, and refuse absurd numbers."""
     if n > limit:
         raise ArgumentError(
             f"{n} coordinates given, of which {limit} at most are drawn in one figure; choose some "

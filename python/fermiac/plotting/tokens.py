@@ -30,8 +30,8 @@ def plot_optimum(
     ax : matplotlib Axes, optional
         Where to draw; by default in a new figure.
     optimum : array_like of shape (d,), optional
-        The point from which distances are plotted. By default the objective is plotted, if the
-        trace has it, else the distance from the last parameters.
+        The point from which distances are plotted. By default the objective is plotted if the trace
+        has it, otherwise the distance from the last parameters.
 
     Returns
     -------

@@ -26,7 +26,7 @@ _DOTS = 20_000
 
 
 def plot_visits(walk: WalkResult, ax: Axes | None = None) -> Axes:
-    """Plot the visits of nodes over the visits that the law of the walk expects, by degree.
+    """Plot the visits of nodes divided by their expectation under the law of the walk, by degree.
 
     Parameters
     ----------
@@ -38,8 +38,9 @@ def plot_visits(walk: WalkResult, ax: Axes | None = None) -> Axes:
     Returns
     -------
     matplotlib Axes
-        A dot for each node (for some nodes of large graphs), and for each degree the ratio of all
-        its nodes together, with two standard errors if there are several walkers.
+        The axes, with a dot for each node (for some nodes of large graphs). For each degree they
+        also show the ratio of all its nodes together, with two standard errors if there are several
+        walkers.
 
     Raises
     ------
@@ -106,9 +107,9 @@ def plot_convergence(
     ax : matplotlib Axes, optional
         Where to draw; by default in a new figure.
     f : array_like, callable, native function or torch module, optional
-        The function of the nodes whose average has the root mean squared error over the walkers.
-        By default the error is the total variation distance of a walker's visits from the law, its
-        mean over the walkers.
+        A function of the nodes; the error is the root mean squared error of its average, over the
+        walkers. By default the error is the total variation distance of a walker's visits from the
+        law, averaged over the walkers.
     truth : float, optional
         The true average; by default the mean of `f` under the law of the walk.
     n_points : int, default 40
@@ -176,7 +177,7 @@ def plot_convergence(
 
 
 def _distances(walk: WalkResult, at: NDArray[np.int64]) -> Array:
-    """Return the mean total variation distance from the law after so many steps."""
+    """Return the mean total variation distance from the law after given numbers of steps."""
     assert walk.paths is not None
     law = walk._shares()
     out = np.zeros(len(at))

@@ -1,4 +1,4 @@
-"""The gap between the epsilon of an accountant and the epsilon that an attack shows."""
+"""The gap between the epsilon of an accountant and the epsilon of an attack."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _known(number: float) -> bool:
 
 
 def _bound(given: object) -> float:
-    """Return the upper bound that an accountant gave: of a triple the last."""
+    """Return the upper bound from an accountant's answer: the last number of a triple."""
     if isinstance(given, tuple | list):
         if len(given) != 3:
             raise ArgumentError(
@@ -97,14 +97,14 @@ def _bound(given: object) -> float:
 
 
 def _ask(source: Any, delta: float, compositions: int | Sequence[int] | None) -> object:
-    """Return the bound at delta of a source that is no number."""
+    """Return the bound at delta of a source that is not a number."""
     if isinstance(source, type):
         raise ArgumentError(f"source: the class {source.__name__} was given; {_KINDS}")
     if callable(getattr(source, "get_epsilon_for_delta", None)):
         return source.get_epsilon_for_delta(delta)
     if callable(getattr(source, "get_epsilon", None)):
         return source.get_epsilon(delta)
-    # An accountant without compute_delta has a delta of its own, which may be another one.
+    # An accountant without compute_delta has its own delta, which may differ.
     if callable(getattr(source, "compute_epsilon", None)) and hasattr(source, "compute_delta"):
         if compositions is None:
             raise ArgumentError(
@@ -128,14 +128,14 @@ def epsilon_upper(
     Parameters
     ----------
     source : number, tuple, accountant or callable
-        A number is the bound itself. Of a tuple (lower, estimate, upper), which prv_accountant
-        gives, the last number is the bound. A ``PrivacyLossDistribution`` of dp_accounting is
-        asked by ``get_epsilon_for_delta(delta)``, an accountant of it (``RdpAccountant``,
+        A number is the bound itself. In a tuple (lower, estimate, upper), as from prv_accountant,
+        the last number is the bound. Other sources are called: a ``PrivacyLossDistribution`` of
+        dp_accounting by ``get_epsilon_for_delta(delta)``, its accountants (``RdpAccountant``,
         ``PLDAccountant``) by ``get_epsilon(delta)``, a ``PRVAccountant`` of prv_accountant by
         ``compute_epsilon(delta, compositions)``. For anything else, give a function of delta that
         returns the number or the tuple.
     delta : float
-        From 0, below 1. A number or a tuple has to be the bound at this delta.
+        In [0, 1). A number or a tuple must be the bound at this delta.
     compositions : int or sequence of int, optional
         The number of compositions of each mechanism of a ``PRVAccountant`` with itself; no other
         source needs it.
@@ -143,13 +143,13 @@ def epsilon_upper(
     Returns
     -------
     float
-        Epsilon, at least 0; infinite where nothing is promised. `RdpAccountant` and `PRVAccountant`
-        give bounds that are not tight.
+        Epsilon, at least 0; infinite if there is no guarantee. The bounds of `RdpAccountant` and
+        `PRVAccountant` are not tight.
 
     Raises
     ------
     ArgumentError
-        If `source` is none of these, if it gives a negative number, NaN or no number, if `delta`
+        If `source` is none of these, if its bound is negative, NaN or not a number, if `delta`
         is not in [0, 1), or if `compositions` are missing.
 
     Examples
@@ -165,7 +165,7 @@ def epsilon_upper(
     bound = _bound(source if plain else _ask(source, at, compositions))
     if plain and bound < 0:
         raise ArgumentError(f"source: {bound:g} was given; an epsilon of 0 or more is needed")
-    # Where delta is large, accountants may give a negative epsilon: then 0 holds as well.
+    # For a large delta accountants may give a negative epsilon; then 0 is valid too.
     return max(bound, 0.0)
 
 
@@ -178,9 +178,9 @@ class EpsilonGap(Result):
     epsilon_upper : float or numpy.ndarray
         The bound of the accountant.
     epsilon_lower : float or numpy.ndarray
-        The value that epsilon exceeds with probability `prob`, by the posterior.
+        The value that epsilon exceeds with posterior probability `prob`.
     gap : float or numpy.ndarray
-        `epsilon_upper` - `epsilon_lower`. Negative where the attack contradicts the promise.
+        `epsilon_upper` - `epsilon_lower`. It is negative if the attack contradicts the guarantee.
     prob_above : float or numpy.ndarray
         The posterior probability of more than `epsilon_upper`.
     delta : float or numpy.ndarray
@@ -237,10 +237,11 @@ def compare(
     prob: float = 0.95,
     compositions: int | Sequence[int] | None = None,
 ) -> EpsilonGap:
-    """Compare what an attack shows of epsilon with what an accountant promises.
+    """Compare the epsilon that an attack shows with the epsilon that an accountant guarantees.
 
-    A wide gap means that the attack or the accounting is weak. Below zero the attack contradicts
-    the promise with probability `prob`: a defect of the implementation or of the accounting.
+    A wide gap means that the attack or the accounting is weak. If the gap is negative, the attack
+    contradicts the guarantee with probability `prob`: the implementation or the accounting is
+    wrong.
 
     Parameters
     ----------
@@ -266,7 +267,7 @@ def compare(
 
     Examples
     --------
-    The tight epsilon of the Gaussian mechanism with as much noise as sensitivity, beside an attack:
+    The tight epsilon of the Gaussian mechanism with noise equal to the sensitivity, and an attack:
 
     >>> import fermiac as fm
     >>> p = fm.privacy.epsilon_posterior(400, 100, 100, 400, delta=1e-5)
@@ -286,7 +287,7 @@ def compare(
         np.asarray(v, np.float64) for v in (posterior.ppf(1 - share), posterior.delta)
     )
     lower, deltas = np.broadcast_arrays(quantiles, delta)
-    # Accountants are slow: each delta is asked for once.
+    # Accountants are slow, so each delta is computed once.
     each, where = np.unique(deltas, return_inverse=True)
     bounds = np.array([epsilon_upper(source, float(d), compositions=compositions) for d in each])
     upper: Array = bounds[where].reshape(lower.shape)

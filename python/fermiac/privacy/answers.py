@@ -1,4 +1,4 @@
-"""Answers to adaptive mean queries: with Laplace or normal noise, or from fresh rows each."""
+"""Answers to adaptive mean queries: with Laplace or normal noise, or each from new rows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class _NoisyAnswers(Mechanism):
     def seed(self) -> int | None:
         """The key of the noise; None with a noise source.
 
-        With it the noise can be removed from the answers: keep it secret.
+        The noise can be computed from it and removed from the answers: keep it secret.
         """
         return self._noise.seed
 
@@ -63,7 +63,7 @@ class _NoisyAnswers(Mechanism):
         Parameters
         ----------
         f : callable or integrand
-            As for `Thresholdout.query`; every column counts as a query.
+            A function of rows, as for `Thresholdout.query`; every column counts as a query.
 
         Returns
         -------
@@ -73,7 +73,7 @@ class _NoisyAnswers(Mechanism):
         Raises
         ------
         RangeError, TargetError, BudgetExhausted, ArgumentError
-            As by `Thresholdout.query`.
+            As for `Thresholdout.query`.
 
         Examples
         --------
@@ -98,12 +98,12 @@ class _NoisyAnswers(Mechanism):
         Returns
         -------
         Answer
-            As of `query`.
+            As for `query`.
 
         Raises
         ------
         RangeError, BudgetExhausted, ArgumentError
-            As by `query`.
+            As for `query`.
 
         Examples
         --------
@@ -119,16 +119,16 @@ class _NoisyAnswers(Mechanism):
 class LaplaceAnswers(_NoisyAnswers):
     """Answer mean queries with Laplace noise of scale width / (n epsilon).
 
-    One row moves a mean over n rows by at most width / n, so that every answer is epsilon-DP [1]_.
+    One row changes a mean over n rows by at most width / n, so every answer is epsilon-DP [1]_.
 
     Parameters
     ----------
     data : array_like, shape (n, d) or (n,), or int
-        The rows; their number is enough for `query_means`.
+        The rows; for `query_means` their number is sufficient.
     epsilon : float
-        Of each answer, positive.
+        The epsilon of each answer, positive.
     budget : int
-        The most answers.
+        The largest number of answers.
     value_range, on_exhausted, rng, noise_source, n_threads
         As for `Thresholdout`; the kind of noise is ``"answer"``.
 
@@ -181,7 +181,7 @@ class LaplaceAnswers(_NoisyAnswers):
         return means[0] + self._noise.laplace("answer", self.scale), "data"
 
     def epsilon(self, delta: float = 0.0) -> float:
-        """Return the epsilon of the whole budget, as `Thresholdout.epsilon` does.
+        """Return the epsilon of the whole budget, as in `Thresholdout.epsilon`.
 
         Parameters
         ----------
@@ -208,12 +208,13 @@ class LaplaceAnswers(_NoisyAnswers):
         return advanced(self._each, self._budget, delta)
 
     def certificate(self, tau: float, beta: float = 0.01) -> float | None:
-        """Bound the probability that a query chosen by the answers is far off on the data.
+        """Bound the probability that a query chosen from the answers is far off on the data.
 
         Parameters
         ----------
         tau, beta : float
-            As for `Thresholdout.certificate`, whose formula is used with epsilon of all answers.
+            As for `Thresholdout.certificate`, whose formula is used with the epsilon of all
+            answers.
 
         Returns
         -------
@@ -238,19 +239,19 @@ class LaplaceAnswers(_NoisyAnswers):
 
 
 class GaussianAnswers(_NoisyAnswers):
-    r"""Answer mean queries with normal noise of deviation width / (n √(2 rho)).
+    r"""Answer mean queries with normal noise of standard deviation width / (n √(2 rho)).
 
-    Every answer is rho-zero-concentrated DP [1]_ and √(2 rho)-Gaussian DP [2]_; over the answers
-    rho adds up, however they depend on one another.
+    Every answer is rho-zero-concentrated DP [1]_ and √(2 rho)-Gaussian DP [2]_. The rho of the
+    answers add up, even if queries depend on earlier answers.
 
     Parameters
     ----------
     data : array_like, shape (n, d) or (n,), or int
-        The rows; their number is enough for `query_means`.
+        The rows; for `query_means` their number is sufficient.
     rho : float
-        Of each answer, positive.
+        The epsilon of each answer, positive.
     budget : int
-        The most answers.
+        The largest number of answers.
     value_range, on_exhausted, rng, noise_source, n_threads
         As for `Thresholdout`; the kind of noise is ``"answer"``.
 
@@ -332,13 +333,14 @@ class GaussianAnswers(_NoisyAnswers):
         return float(gdp_epsilon(single("delta", delta), mu=math.sqrt(2 * self._rho)))
 
     def certificate(self, tau: float) -> float | None:
-        r"""Bound the probability that a query chosen by the answers is far off on the data.
+        r"""Bound the probability that a query chosen from the answers is far off on the data.
 
-        The mutual information of the rows and all answers is at most I = n rho, in nats, with rho
-        of all answers: rows are independent, and a change of one changes the law of the answers by
-        a divergence of at most rho [1]_. So the probability P of a mean that is off by more than
-        tau widths, which would be at most :math:`q = 2 e^{-2 n \tau^2}` for a query chosen without
-        the answers (Hoeffding), satisfies P ln(P / q) + (1 - P) ln((1 - P) / (1 - q)) <= I.
+        Let rho be that of all answers together. The mutual information of the rows and all answers
+        is at most I = n rho, in nats, because rows are independent, and a change of one row changes
+        the law of the answers by a divergence of at most rho [1]_. Let P be the probability that
+        the error of the mean exceeds tau widths. For a query chosen without the answers it would be
+        at most :math:`q = 2 e^{-2 n \tau^2}` (Hoeffding). Therefore P ln(P / q) + (1 - P) ln((1 -
+        P) / (1 - q)) <= I.
 
         Parameters
         ----------
@@ -386,16 +388,17 @@ class GaussianAnswers(_NoisyAnswers):
 
 
 class SplitAnswers(Mechanism):
-    """Answer each query from rows of its own: n / budget rows, without noise.
+    """Answer each query from its own n / budget rows, without noise.
 
-    The baseline of noisy mechanisms. Rows are taken in their given order, which must be random.
+    This is the baseline for noisy mechanisms. Rows are taken in their given order, which must be
+    random.
 
     Parameters
     ----------
     data : array_like, shape (n, d) or (n,)
         The rows, at least as many as the budget.
     budget : int
-        The most answers.
+        The largest number of answers.
     value_range, on_exhausted, n_threads
         As for `Thresholdout`.
 
@@ -436,8 +439,8 @@ class SplitAnswers(Mechanism):
         Parameters
         ----------
         f : callable or integrand
-            As for `Thresholdout.query`. All k columns of f are answered from the same rows: they
-            are chosen at once, so that they cost one unit of the budget.
+            As for `Thresholdout.query`. All k columns of f are answered from the same rows. Since
+            they are chosen at once, they cost one unit of the budget.
 
         Returns
         -------
@@ -447,7 +450,7 @@ class SplitAnswers(Mechanism):
         Raises
         ------
         RangeError, TargetError, BudgetExhausted, ArgumentError
-            As by `Thresholdout.query`.
+            As for `Thresholdout.query`.
 
         Examples
         --------
@@ -466,7 +469,7 @@ class SplitAnswers(Mechanism):
         return means[0], "data"
 
     def certificate(self, tau: float) -> float | None:
-        """Bound the probability that any answer is off by more than tau widths, for scalar queries.
+        """Bound the probability that any error exceeds tau widths, for scalar queries.
 
         Parameters
         ----------

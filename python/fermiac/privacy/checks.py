@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-#: A count at most: doubles do not tell whole numbers apart much beyond.
+#: The largest count: far beyond it doubles do not distinguish integers.
 MOST = 1.0e15
 R = TypeVar("R", bound=Result)
 
@@ -90,7 +90,7 @@ def two_groups(
 ) -> tuple[Array, Array]:
     """Return the scores of members and of non-members, given as two arrays or with labels.
 
-    Two arrays of which one could be the labels of the other are refused.
+    Two arrays are refused if one of them could be the labels of the other.
     """
     if labels is None:
         if nonmembers is None:
@@ -183,6 +183,6 @@ def provenance(settings: Mapping[str, Any], wall_time: float, seed: int | None =
 
 
 def warned(result: R, category: type[FermiacWarning]) -> R:
-    """Return the result after its warnings, which are given in the name of the caller's caller."""
+    """Return the result after its warnings, which point to the line of the caller's caller."""
     warn(((category, text) for text in result.warnings), result)
     return result

@@ -56,7 +56,7 @@ def take_clusters(clusters: Any, n_members: int, n_nonmembers: int) -> Clusters:
 
 
 def _named(ids: NDArray[Any]) -> NDArray[Any]:
-    """Return strings as strings where a table held them as objects."""
+    """Return strings with a string type if a table stored them as objects."""
     texts = ids.dtype.kind == "O" and all(isinstance(name, str) for name in ids.flat)
     return ids.astype(str) if texts else ids
 
@@ -65,7 +65,7 @@ def design_effect(errors: NDArray[np.bool_], clusters: Integers) -> dict[str, fl
     r"""Return the correlation of errors within clusters, by analysis of variance, and its effect.
 
     The variance of the mean of N errors is :math:`1 + (\sum_i n_i^2 / N - 1) \rho` times that of
-    independent ones, :math:`n_i` being the sizes of the clusters.
+    independent errors, where :math:`n_i` are the sizes of the clusters.
     """
     _, number, size = np.unique(clusters, return_inverse=True, return_counts=True)
     n, k = errors.size, size.size

@@ -19,9 +19,9 @@ __all__ = ["gdp_delta", "gdp_epsilon", "gdp_mu"]
 def gdp_delta(epsilon: ArrayLike, *, mu: ArrayLike, n_threads: int | None = None) -> Any:
     r"""Return the delta at which mu-GDP is (epsilon, delta)-differential privacy.
 
-    A mechanism is :math:`\mu`-GDP if telling its outputs on neighbouring data apart is no easier
-    than telling N(0, 1) from N(:math:`\mu`, 1) [1]_. It is then (epsilon, delta)-differentially
-    private exactly for
+    A mechanism is :math:`\mu`-GDP if its outputs on neighbouring data are at least as hard to
+    distinguish as N(0, 1) and N(:math:`\mu`, 1) [1]_. It is then (epsilon, delta)-differentially
+    private if and only if
 
     .. math:: \delta \ge \Phi(\mu/2 - \varepsilon/\mu)
               - e^\varepsilon \Phi(-\mu/2 - \varepsilon/\mu).
@@ -29,21 +29,21 @@ def gdp_delta(epsilon: ArrayLike, *, mu: ArrayLike, n_threads: int | None = None
     Parameters
     ----------
     epsilon : array_like
-        Not negative, of any size.
+        Nonnegative, of any size.
     mu : array_like
-        Not negative, of any size; the two broadcast.
+        Nonnegative, of any size; the two arguments broadcast.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or numpy.ndarray
-        Delta, with the shape of the arguments; to a few units in the last place however small.
+        Delta, with the broadcast shape, accurate to a few units in the last place at any size.
 
     Raises
     ------
     ArgumentError
-        If an argument is negative, NaN or no number, or the shapes do not broadcast.
+        If an argument is negative, NaN or not a number, or the shapes do not broadcast.
 
     References
     ----------
@@ -70,20 +70,20 @@ def gdp_epsilon(delta: ArrayLike, *, mu: ArrayLike, n_threads: int | None = None
     delta : array_like
         From 0 to 1.
     mu : array_like
-        Not negative; the two broadcast.
+        Nonnegative; the two arguments broadcast.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     float or numpy.ndarray
-        The inverse of `gdp_delta`: 0 where `delta` is ``gdp_delta(0, mu=mu)`` or more, infinite
-        where `delta` is 0 and `mu` is not.
+        The inverse of `gdp_delta`: 0 if `delta` is at least ``gdp_delta(0, mu=mu)``, infinite if
+        `delta` is 0 and `mu` is not.
 
     Raises
     ------
     ArgumentError
-        If an argument is out of range, NaN or no number, or the shapes do not broadcast.
+        If an argument is out of range, NaN or not a number, or the shapes do not broadcast.
 
     References
     ----------
@@ -108,9 +108,9 @@ def gdp_mu(epsilon: ArrayLike, *, delta: ArrayLike, n_threads: int | None = None
     Parameters
     ----------
     epsilon : array_like
-        Not negative.
+        Nonnegative.
     delta : array_like
-        From 0 to 1; the two broadcast.
+        From 0 to 1; the two arguments broadcast.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
@@ -123,7 +123,7 @@ def gdp_mu(epsilon: ArrayLike, *, delta: ArrayLike, n_threads: int | None = None
     Raises
     ------
     ArgumentError
-        If an argument is out of range, NaN or no number, or the shapes do not broadcast.
+        If an argument is out of range, NaN or not a number, or the shapes do not broadcast.
 
     References
     ----------

@@ -35,9 +35,9 @@ class EpsilonInterval(Result):
     Attributes
     ----------
     epsilon_lower : float or ndarray
-        The lower ends; 0 where only the upper is asked for.
+        The lower ends; 0 if only the upper ends were requested.
     epsilon_upper : float or ndarray
-        The upper ends; +inf where only the lower is asked for, or the counts allow no bound.
+        The upper ends; +inf if only the lower ends were requested, or the counts allow no bound.
     prob : float or ndarray
         The probability of the interval.
     kind, method, direction : str
@@ -102,10 +102,10 @@ def epsilon_interval(
 ) -> EpsilonInterval:
     r"""Return confidence intervals of epsilon from the counts of an attack.
 
-    A box of limits of both error rates has the wanted probability, and the ends are the smallest
-    and the largest epsilon in it (see `epsilon_of_rates`). The attack's epsilon falls in both
-    rates, that of the flipped attack rises, so both ends lie at corners of the box. Where the box
-    holds rates of an epsilon of 0, the interval begins at 0. All arguments broadcast.
+    A box of limits of both error rates has the required probability. The ends are the smallest and
+    the largest epsilon in the box (see `epsilon_of_rates`). The epsilon of the attack decreases in
+    both rates and that of the flipped attack increases, so both ends lie at corners of the box. If
+    the box contains rates with an epsilon of 0, the interval begins at 0. All arguments broadcast.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def epsilon_interval(
         ``confusion_matrix(truth, answer).ravel()`` is (tn, fp, fn, tp): give its table by
         ``table=``, or the counts by keyword.
     table : array_like, shape (..., 2, 2), optional
-        The counts as a table, in their place; needs `layout`.
+        The counts as a table, instead of single counts; needs `layout`.
     layout : {"sklearn", "members-first"}, optional
         The cells of `table`: ``[[tn, fp], [fn, tp]]``, or ``[[tp, fn], [fp, tn]]``.
     delta : array_like, default 0
@@ -123,15 +123,15 @@ def epsilon_interval(
     prob : array_like, default 0.9
         The probability of an interval, in (0, 1).
     kind : {"two-sided", "lower", "upper"}, default "two-sided"
-        Two-sided limits leave (1 - prob) / 4 beyond each end of each rate, one-sided ones
-        (1 - prob) / 2.
+        Two-sided limits leave a probability of (1 - prob) / 4 beyond each end of each rate,
+        one-sided limits leave (1 - prob) / 2.
     method : {"clopper-pearson", "jeffreys", "katz-log", "bayes"}, default "clopper-pearson"
-        ``"clopper-pearson"``: limits of the rates that hold for every rate and size.
-        ``"jeffreys"``: quantiles of their posteriors under Jeffreys' prior, which hold on average.
-        ``"katz-log"``: no box, but the delta method on the logarithm of the ratio that is the
-        largest at the observed rates. It holds for large counts only; where a count of 0 leaves it
-        without a variance, the interval is 0 to +inf. ``"bayes"``: quantiles of the posterior of
-        epsilon itself under Jeffreys' prior; see `epsilon_posterior`.
+        ``"clopper-pearson"``: limits of the rates with guaranteed coverage for every rate and size.
+        ``"jeffreys"``: quantiles of their posteriors under Jeffreys' prior, with correct coverage
+        on average. ``"katz-log"``: no box, but the delta method on the logarithm of the ratio that
+        is the largest at the observed rates. It is valid only for large counts; if a count is 0,
+        the interval is 0 to +inf. ``"bayes"``: quantiles of the posterior of epsilon itself under
+        Jeffreys' prior; see `epsilon_posterior`.
     direction : {"both", "attack", "forward", "reverse"}, default "both"
         The ratios that count; see `epsilon_of_rates`.
     n_threads : int, optional
@@ -140,8 +140,8 @@ def epsilon_interval(
     Returns
     -------
     EpsilonInterval
-        ``lower`` and ``upper`` of the shape that the arguments broadcast to. Where no member or no
-        non-member was seen, they are 0 and +inf.
+        ``lower`` and ``upper`` with the broadcast shape of the arguments. Without members or
+        without non-members they are 0 and +inf.
 
     Raises
     ------
@@ -150,10 +150,10 @@ def epsilon_interval(
 
     Notes
     -----
-    A Clopper-Pearson interval holds with probability `prob` at least, by the union bound over its
+    A Clopper-Pearson interval has a coverage of at least `prob`, by the union bound over its
     limits. The exception is a lower bound with ``direction="both"``: it needs four limits, and the
-    union bound covers two. Enumeration of all outcomes for some pairs of sizes found it to fail
-    with at most 0.6 of the allowed probability. Where the bound has to be proven, fix the direction
+    union bound covers two. In an enumeration of all outcomes for some pairs of sizes, its failure
+    probability was at most 0.6 of the allowed one. If you need a proven bound, fix the direction
     beforehand with ``"attack"``.
 
     References
@@ -223,7 +223,7 @@ def limits(
     direction: str,
     n_threads: int | None = None,
 ) -> tuple[Any, Any]:
-    """Return the ends of intervals that fail with probability `alpha` at most."""
+    """Return the ends of intervals that fail with probability at most `alpha`."""
     parts = sum(sides) * (1 if method == "katz-log" else 2)
     tp, fp, fn, tn = table
     tail = np.asarray(alpha / parts)
@@ -242,7 +242,7 @@ class GdpBound(Result):
     mu_lower : float or ndarray
         The lower bounds of mu, at least 0.
     epsilon_lower : float, ndarray or None
-        The epsilon at `delta` of a mechanism with these mu; None where no delta was given.
+        The epsilon at `delta` of a mechanism with these mu; None if no delta was given.
     prob : float or ndarray
         The probability that a bound holds.
     delta : float, ndarray or None
@@ -291,8 +291,8 @@ def gdp_bound(
 ) -> GdpBound:
     r"""Return lower bounds of mu of Gaussian differential privacy from the counts of an attack.
 
-    With the Clopper-Pearson limits above both error rates, :math:`\bar x` of the false negatives
-    and :math:`\bar y` of the false positives, (1 - prob) / 2 beyond each, the bound is
+    Let :math:`\bar x` and :math:`\bar y` be the upper Clopper-Pearson limits of the false-negative
+    and the false-positive rate, each with the error probability (1 - prob) / 2. The bound is
     :math:`\max\{0, \Phi^{-1}(1 - \bar y) - \Phi^{-1}(\bar x)\}`.
 
     Parameters
@@ -303,20 +303,20 @@ def gdp_bound(
         ``confusion_matrix(truth, answer).ravel()`` is (tn, fp, fn, tp): give its table by
         ``table=``, or the counts by keyword.
     table : array_like, shape (..., 2, 2), optional
-        The counts as a table, in their place; needs `layout`.
+        The counts as a table, instead of single counts; needs `layout`.
     layout : {"sklearn", "members-first"}, optional
         The cells of `table`: ``[[tn, fp], [fn, tp]]``, or ``[[tp, fn], [fp, tn]]``.
     prob : array_like, default 0.95
         The probability that a bound holds, in (0, 1).
     delta : array_like, optional
-        In (0, 1); it turns the bound of mu into one of epsilon.
+        In (0, 1). If given, the bound of mu is converted to a bound of epsilon.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
     Returns
     -------
     GdpBound
-        Of the shape that the arguments broadcast to.
+        The bounds, with the broadcast shape of the arguments.
 
     Raises
     ------
@@ -326,8 +326,9 @@ def gdp_bound(
     Notes
     -----
     The bound of epsilon *extrapolates*: it assumes that the trade-off curve of the mechanism is
-    Gaussian, and at a small delta it is then larger than the counts alone allow. No absolute value
-    is taken: that would report an inverted attack, or plain noise, as a loss of privacy.
+    Gaussian. At a small delta it is therefore larger than the counts alone would justify. The
+    formula has no absolute value, which would report an inverted attack, or pure noise, as a loss
+    of privacy.
 
     References
     ----------
@@ -371,7 +372,7 @@ def gdp_bound(
 
 
 def _above(errors: Array, others: Array, tail: Array, n_threads: int | None) -> Array:
-    """Return the Clopper-Pearson limits above a rate."""
+    """Return the upper Clopper-Pearson limits of a rate."""
     some = np.where(others > 0, others, 1.0)
     limit = special.betainccinv(errors + 1.0, some, tail, n_threads=n_threads)
     return np.where(others > 0, limit, 1.0)

@@ -47,7 +47,7 @@ class Answer:
     Attributes
     ----------
     value : float or numpy.ndarray
-        The answer, one for each column of the query; NaN where the budget was exhausted.
+        The answer, one for each column of the query; NaN after the end of the budget.
     source : str, tuple of str or None
         ``"train"``, ``"holdout"``, ``"data"`` or ``"exhausted"`` for each column; None if the
         mechanism is blind.
@@ -135,7 +135,7 @@ class Mechanism:
 
     @property
     def remaining(self) -> int | None:
-        """The rest of the budget; None without one, or if the mechanism is blind."""
+        """The remaining budget; None without a budget, or if the mechanism is blind."""
         return None if self._blind or self._unlimited else self._left
 
     @property

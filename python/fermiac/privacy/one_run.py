@@ -1,4 +1,4 @@
-"""Audits in one run: lower bounds on epsilon from guesses which canaries were in the data."""
+"""Audits in one run: lower bounds on epsilon from guesses about canaries in the data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fermiac.results.result import Result
 
 __all__ = ["OneRunAudit", "audit_one_run", "audit_one_run_scores", "guesses_from_scores"]
 
-#: The methods, and the most guesses that each takes: with them it works for about a second.
+#: The methods, and the most guesses of each, which take about a second.
 Method: TypeAlias = Literal["binomial", "f-dp"]
 _METHODS = {"binomial": 1e12, "f-dp": 1e7}
 
@@ -38,7 +38,7 @@ class OneRunAudit(Result):
     n_canaries, n_guesses, n_correct : int or numpy.ndarray
         The counts.
     delta, alpha : float or numpy.ndarray
-        As given; of several tests at once, the level of each.
+        The arguments; with several simultaneous tests, `alpha` is the level of each.
     method : str
         ``"binomial"`` or ``"f-dp"``.
 
@@ -73,22 +73,22 @@ class OneRunAudit(Result):
     }
 
     def p_value(self, epsilon: ArrayLike) -> Any:
-        """Return the largest probability of as many right guesses if a claim were true.
+        """Return the largest probability of at least as many correct guesses under a claim.
 
         Parameters
         ----------
         epsilon : array_like
-            The claim, together with `delta`; not negative. It broadcasts with the fields.
+            The claimed epsilon, at `delta`; nonnegative. It broadcasts with the fields.
 
         Returns
         -------
         float or numpy.ndarray
-            From 0 to 1. It rejects the claim at every level above it.
+            The p-value, from 0 to 1. The claim is rejected at every level above it.
 
         Raises
         ------
         ArgumentError
-            If `epsilon` is negative, NaN or no number, or its shape does not broadcast.
+            If `epsilon` is negative, NaN or not a number, or its shape does not broadcast.
 
         Examples
         --------
@@ -137,11 +137,11 @@ def audit_one_run(
     method: Method = "binomial",
     n_threads: int | None = None,
 ) -> OneRunAudit:
-    r"""Bound epsilon from below by the outcome of one training run with canaries.
+    r"""Return a lower bound on epsilon from one training run with canaries.
 
     Each of m canaries is put into the training data with probability ½, independently. From the
-    trained model an auditor guesses for r of them, freely chosen, whether they were in, and v of
-    the guesses are right. If training is (epsilon, delta)-differentially private, then by [1]_
+    trained model an auditor guesses for r freely chosen canaries whether they were included, and v
+    of the guesses are correct. If training is (epsilon, delta)-differentially private, then by [1]_
 
     .. math:: P(V \ge v) \le P(W \ge v) + 2 m \delta \max_{1 \le i \le v}
               \frac{P(v > W \ge v - i)}{i}, \qquad
@@ -152,21 +152,21 @@ def audit_one_run(
     Parameters
     ----------
     n_canaries : array_like of whole numbers
-        m, at least 1. All of them count, including those without a guess.
+        m, at least 1. All canaries count, including those without a guess.
     n_guesses : array_like of whole numbers
         r, from 0 to m, and at most 1e12, or 1e7 for ``"f-dp"``. It must not depend on which
-        canaries were in; `audit_one_run_scores` corrects for a choice among several.
+        canaries were included; `audit_one_run_scores` corrects for a choice among several values.
     n_correct : array_like of whole numbers
         v, from 0 to r.
     delta : array_like, default 0
-        From 0, below 1; above 0 for ``"f-dp"``.
+        In [0, 1); above 0 for ``"f-dp"``.
     alpha : array_like, default 0.05
-        The probability of a bound that is too high; in (0, 1). All arrays broadcast.
+        The probability that the bound is too high, in (0, 1). All arrays broadcast.
     method : {"binomial", "f-dp"}, default "binomial"
-        The theorem above; or the recursion of [2]_ for trade-off curves, with the curve of
-        Gaussian differential privacy that has `delta` at epsilon. The second bound is one on mu,
-        turned into one on epsilon by `gdp_epsilon`: often far higher, but it assumes that the
-        curve is Gaussian.
+        The theorem above; or the recursion of [2]_ for trade-off curves, with the curve of Gaussian
+        differential privacy that has `delta` at epsilon. The second method bounds mu, and
+        `gdp_epsilon` converts this to a bound on epsilon. It is often much higher, but assumes that
+        the curve is Gaussian.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
@@ -184,10 +184,10 @@ def audit_one_run(
 
     Notes
     -----
-    Without delta the bound is the logit of a quantile of the beta law. The term of delta is found
-    in one pass down from v - 1, in time of the order of the standard deviation of W; the recursion
-    takes v steps at most for each of some ten trial values of mu. It stops growing with the number
-    of guesses at a fixed share of right ones, so that few, sure guesses serve it best.
+    Without delta the bound is the logit of a quantile of the beta law. The term of delta is
+    computed in one pass down from v - 1, in a time of the order of the standard deviation of W. The
+    recursion takes at most v steps for each of about ten trial values of mu. At a fixed share of
+    correct guesses its bound stops growing with their number, so a few confident guesses are best.
 
     References
     ----------
@@ -266,21 +266,22 @@ def _audit(
 def guesses_from_scores(
     scores: ArrayLike, included: ArrayLike, n_high: ArrayLike, n_low: ArrayLike = 0
 ) -> tuple[Any, Any]:
-    """Return the numbers of guesses and of right ones, from the highest and the lowest scores.
+    """Return the numbers of guesses and of correct guesses, from the extreme scores.
 
     Parameters
     ----------
     scores : array_like, shape (m,)
-        A score for each canary, high for those that seem to have been in; infinite ones are
-        allowed. The highest are guessed to be in, the lowest to be out. Of equal scores at the edge
-        of the guesses, those that are guessed wrong are taken first: the counts do not depend on
-        the order of the scores, and no tie makes a bound too high.
+        A score for each canary, high for canaries that seem to be included; infinite scores are
+        allowed. The canaries with the highest scores are guessed to be included, those with the
+        lowest to be excluded. Among equal scores at the edge of the guesses, wrong guesses are
+        taken first. The counts then do not depend on the order of the scores, and ties cannot make
+        a bound too high.
     included : array_like of bool, shape (m,)
-        Whether each canary was in.
+        Whether each canary was included.
     n_high : array_like of whole numbers
-        The number of highest scores that are guessed to be in.
+        The number of highest scores that are guessed to be included.
     n_low : array_like of whole numbers, default 0
-        The number of lowest scores that are guessed to be out; the two broadcast.
+        The number of lowest scores that are guessed to be excluded; it broadcasts with `n_high`.
 
     Returns
     -------
@@ -291,7 +292,7 @@ def guesses_from_scores(
     ------
     ArgumentError
         If the scores are empty, NaN, or not as many as `included`; if `included` is not boolean;
-        if the numbers of guesses are not whole, or more than m in all.
+        if the numbers of guesses are not whole, or their sum exceeds m.
 
     Examples
     --------
@@ -313,7 +314,7 @@ def guesses_from_scores(
     flat, shape, _ = columns("guesses_from_scores", n_high=high, n_low=low)
     guesses = flat[0] + flat[1]
     require("n_high + n_low", guesses, guesses <= len(x), f"there are only {len(x)} canaries")
-    # Among equal scores the wrong guesses come first.
+    # Ties are counted as wrong guesses first.
     right_high = np.concatenate([[0], np.cumsum(inside[_ordered(-x, inside)])])
     right_low = np.concatenate([[0], np.cumsum(~inside[_ordered(x, ~inside)])])
     right = right_high[flat[0].astype(np.int64)] + right_low[flat[1].astype(np.int64)]
@@ -324,7 +325,7 @@ def guesses_from_scores(
 
 
 def _ordered(x: NDArray[np.float64], is_right: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return the positions by increasing value; of equal values the wrong guesses come first."""
+    """Return the positions by increasing value; among equal values wrong guesses come first."""
     wrong_first = np.concatenate([np.flatnonzero(~is_right), np.flatnonzero(is_right)])
     return wrong_first[_core.sorted_indices(x[wrong_first])]
 
@@ -343,13 +344,13 @@ def audit_one_run_scores(
 ) -> OneRunAudit:
     """Audit in one run from scores, with the best of several numbers of guesses.
 
-    Every pair of `n_high` and `n_low` is a test at level `alpha` over the number of pairs, so that
-    the largest of their bounds is too high with probability `alpha` at most.
+    Every pair of `n_high` and `n_low` is a test at level `alpha` divided by the number of pairs.
+    The largest bound is therefore too high with probability at most `alpha`.
 
     Parameters
     ----------
     scores, included, n_high, n_low
-        As in `guesses_from_scores`. The pairs must be fixed before the scores are seen.
+        As in `guesses_from_scores`. The pairs must be fixed before the scores are known.
     delta, alpha : float
         As in `audit_one_run`.
     method, n_threads
@@ -364,7 +365,7 @@ def audit_one_run_scores(
     Raises
     ------
     ArgumentError
-        As by `guesses_from_scores` and `audit_one_run`.
+        As for `guesses_from_scores` and `audit_one_run`.
 
     References
     ----------

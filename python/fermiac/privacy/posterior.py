@@ -54,7 +54,7 @@ class EpsilonPosterior(Posterior):
     prior : str or tuple
         The prior laws of the error rates.
     direction : str
-        The ratios that count.
+        The ratios that are included.
     delta : float or ndarray
         The delta of the definition.
 
@@ -90,9 +90,9 @@ class EpsilonPosterior(Posterior):
 
     @property
     def plugin_map(self) -> Any:
-        """Epsilon at the posterior modes of the rates; +inf where a mode is at an error rate of 0.
+        """Epsilon at the posterior modes of the rates; +inf if the mode of an error rate is 0.
 
-        A point estimate for comparison: as a summary of the posterior take `median` or `mode`.
+        A point estimate for comparison. Use `median` or `mode` to summarise the posterior.
         """
         rates = self._laws
         modes = [
@@ -143,14 +143,14 @@ class EpsilonPosterior(Posterior):
         )  # fmt: skip
 
     def delta_posterior(self, epsilon: ArrayLike) -> DeltaPosterior:
-        """Return the posterior of delta at an epsilon, of the same attack."""
+        """Return the posterior of delta at an epsilon, for the same attack."""
         return delta_posterior(
             self.tp, self.fp, self.fn, self.tn, epsilon=epsilon, prior=self.prior,
             direction=self.direction, n_threads=self.n_threads,
         )  # fmt: skip
 
     def mu_posterior(self) -> MuPosterior:
-        """Return the posterior of mu, of the same attack; it assumes a Gaussian trade-off."""
+        """Return the posterior of mu for the same attack; it assumes a Gaussian trade-off curve."""
         return mu_posterior(
             self.tp, self.fp, self.fn, self.tn, prior=self.prior,
             direction="both" if self.direction == "both" else "attack", n_threads=self.n_threads,
@@ -192,7 +192,7 @@ class DeltaPosterior(Posterior):
     prior : str or tuple
         The prior laws of the error rates.
     direction : str
-        The ratios that count.
+        The ratios that are included.
     epsilon : float or ndarray
         The epsilon of the definition.
 
@@ -236,7 +236,7 @@ class MuPosterior(Posterior):
     prior : str or tuple
         The prior laws of the error rates.
     direction : str
-        ``"both"`` if the attack with flipped answers counts too, else ``"attack"``.
+        ``"both"`` if the attack with flipped answers is included, else ``"attack"``.
 
     Examples
     --------
@@ -256,7 +256,7 @@ class MuPosterior(Posterior):
     def epsilon_quantile(self, q: ArrayLike, *, delta: ArrayLike) -> Any:
         """Return quantiles of the epsilon at `delta` that belongs to mu.
 
-        Epsilon rises with mu, so that they are the epsilons of the quantiles of mu.
+        Epsilon increases with mu, so they are the epsilons of the quantiles of mu.
         """
         return gdp_epsilon(fraction("delta", delta), mu=np.maximum(self.ppf(q), 1.0e-300))
 
@@ -284,9 +284,9 @@ def epsilon_posterior(
     .. math:: \varepsilon^* = \max\Bigl\{0, \ln\frac{1-\delta-Y}{X}, \ln\frac{1-\delta-X}{Y},
        \ln\frac{Y-\delta}{1-X}, \ln\frac{X-\delta}{1-Y}\Bigr\},
 
-    and the result is its law: exact probabilities, quantiles, intervals and moments. It bounds the
-    privacy of the mechanism from one side: a better attack may find a larger epsilon. All arguments
-    broadcast; equal rows are computed once.
+    and the result is its law, with exact probabilities, quantiles, intervals and moments. It bounds
+    the epsilon of the mechanism only from below: a better attack may find a larger epsilon. All
+    arguments broadcast; equal rows are computed once.
 
     Parameters
     ----------
@@ -303,24 +303,25 @@ def epsilon_posterior(
         In [0, 1).
     prior : {"jeffreys", "uniform", "joint-dirichlet"} or two pairs, default "jeffreys"
         Beta(1/2, 1/2) or Beta(1, 1) for both rates, or ``((a, b), (a, b))`` for the false-negative
-        rate and the false-positive rate, each from 0.05 to 1e15. A Dirichlet law with 1/2 on all
-        four cells gives the rates the same law as Jeffreys' prior.
+        rate and the false-positive rate, with each parameter from 0.05 to 1e15.
+        ``"joint-dirichlet"``, a Dirichlet law with 1/2 for all four cells, gives the rates the same
+        law as Jeffreys' prior.
     direction : {"both", "attack", "forward", "reverse"}, default "both"
-        The attack and the same attack with its answers flipped (all four ratios); the attack alone
-        (the first two); true positives over false positives (the second); true negatives over
-        false negatives (the first).
+        The ratios that are included: all four, which are those of the attack and of the same attack
+        with flipped answers; the first two, of the attack alone; the second, true positives over
+        false positives; or the first, true negatives over false negatives.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     executor : object, optional
-        An engine whose workers compute the rows, to the same bits, each time that something is
-        asked; see `fermiac.runs.executor.Sharded`. It pays for many rows: an interval takes tenths
-        of a millisecond. Saved posteriors do not know it.
+        An engine whose workers compute the rows of each query, with the same bits; see
+        `fermiac.runs.executor.Sharded`. It is worthwhile for many rows, since an interval takes
+        only tenths of a millisecond. Saved posteriors do not have it.
 
     Returns
     -------
     EpsilonPosterior
-        With `cdf`, `sf`, `pdf`, `ppf`, `interval`, `mean`, `mode`, `prob_above`, `prob_zero` and
-        more.
+        A posterior with `cdf`, `sf`, `pdf`, `ppf`, `interval`, `mean`, `mode`, `prob_above`,
+        `prob_zero` and more.
 
     Raises
     ------
@@ -329,9 +330,9 @@ def epsilon_posterior(
 
     Notes
     -----
-    Probabilities have absolute errors of about 1e-13, small upper tails also relative ones, as far
-    as the value itself is resolved by doubles.
-    With delta > 0 the posterior has an atom at 0, `prob_zero`. Quantiles are finite, however large.
+    Probabilities have absolute errors of about 1e-13. Small upper tails also have relative errors
+    of this size, as far as double precision resolves the argument. With delta > 0 the posterior has
+    an atom at 0, `prob_zero`. Quantiles may be large but are finite.
 
     References
     ----------
@@ -381,7 +382,7 @@ def delta_posterior(
 ) -> DeltaPosterior:
     r"""Return the posterior of delta at an epsilon, from the counts of an attack.
 
-    As `epsilon_posterior`, for
+    The function is like `epsilon_posterior`, but for
 
     .. math:: \delta^* = \max\{0, 1-Y-e^\varepsilon X, 1-X-e^\varepsilon Y,
        Y-e^\varepsilon(1-X), X-e^\varepsilon(1-Y)\}.
@@ -404,8 +405,8 @@ def delta_posterior(
     Returns
     -------
     DeltaPosterior
-        With the methods of `EpsilonPosterior`, on [0, 1). `prob_zero` is the probability that the
-        attack does not contradict pure differential privacy at `epsilon`.
+        A posterior on [0, 1) with the methods of `EpsilonPosterior`. `prob_zero` is the probability
+        that the attack does not contradict pure differential privacy at `epsilon`.
 
     Raises
     ------
@@ -450,11 +451,10 @@ def mu_posterior(
 ) -> MuPosterior:
     r"""Return the posterior of mu of Gaussian differential privacy, from the counts of an attack.
 
-    The law of :math:`\mu^* = |\Phi^{-1}(1-Y) - \Phi^{-1}(X)|`: the trade-off curve of the
-    mechanism is assumed to be that of two normal laws a distance mu apart, so that one point of it
-    determines the curve. That extrapolates: with the counts 400, 100, 100, 400 the median of
-    epsilon at delta = 1e-5 is 8.09 by way of mu, and 1.42 by `epsilon_posterior`, which assumes
-    nothing.
+    It is the law of :math:`\mu^* = |\Phi^{-1}(1-Y) - \Phi^{-1}(X)|`. The trade-off curve of the
+    mechanism is assumed to be that of two normal laws with distance mu, so one point determines the
+    curve. This is an extrapolation: with the counts 400, 100, 100, 400 the median of epsilon at
+    delta = 1e-5 is 8.09 from mu, and 1.42 from `epsilon_posterior`, which does not assume it.
 
     Parameters
     ----------
@@ -469,13 +469,13 @@ def mu_posterior(
     prior, n_threads, executor
         See `epsilon_posterior`.
     direction : {"both", "attack"}, default "both"
-        Whether the attack with its answers flipped counts; without it the posterior has the mass of
-        negative mu as an atom at 0.
+        Whether the attack with flipped answers is included. Without it the posterior has the mass
+        of negative mu as an atom at 0.
 
     Returns
     -------
     MuPosterior
-        With the methods of `EpsilonPosterior`, and `epsilon_quantile`.
+        A posterior with the methods of `EpsilonPosterior`, and `epsilon_quantile`.
 
     Raises
     ------
@@ -522,7 +522,7 @@ def _common(
 
 
 def _mode(a: Array, b: Array) -> Array:
-    """Return the mode of a beta law: an end where the mode is there, ½ where it is at both ends."""
+    """Return the mode of a beta law: an end if the mode is there, ½ if both ends are modes."""
     a, b = np.broadcast_arrays(a, b)
     with np.errstate(divide="ignore", invalid="ignore"):
         inner = (a - 1) / (a + b - 2)

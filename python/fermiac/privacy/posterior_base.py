@@ -43,7 +43,7 @@ __all__ = ["Posterior", "laws", "on"]
 
 _KINDS = ("equal", "hpd", "lower", "upper")
 _PRIORS = {"jeffreys": 0.5, "joint-dirichlet": 0.5, "uniform": 1.0}
-#: A smaller parameter gives rates beyond the range of doubles more than 1e-15 of the mass.
+#: With a smaller parameter, rates beyond the range of doubles have more than 1e-15 of the mass.
 _LEAST = 0.05
 #: The first stream of `Posterior.sample_rates`.
 _STREAM = 2**32
@@ -54,7 +54,7 @@ def laws(
 ) -> tuple[dict[str, Array], Mapping[str, Array]]:
     """Return the counts, which are checked, and the parameters of the laws of both rates.
 
-    `more` broadcasts too.
+    `more` is broadcast with them.
     """
     # Copies, so that later changes of the caller's arrays do not change the posterior.
     cells = zip(("tp", "fp", "fn", "tn"), table, strict=True)
@@ -95,8 +95,8 @@ class _Query:
         self._target = (query, measure, direction)
 
     def __call__(self, flat: list[Array], n: int) -> Array:
-        """Return the answers, one row after the other."""
-        # Some engines lay arrays where they fall in their messages.
+        """Return the answers, row by row."""
+        # Arrays in the messages of some engines are not aligned.
         aligned = [np.require(column, np.float64, ["C", "A"]) for column in flat]
         return _core.privacy_posterior(*self._target, aligned, n, 1)
 
@@ -113,7 +113,7 @@ def on(executor: ExecutorLike | None, posterior: P) -> P:
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Posterior(Result):
-    """The posterior of a measure of privacy: a law on the numbers from 0 up.
+    """The posterior of a measure of privacy: a law on nonnegative numbers.
 
     It may have an atom at 0. All methods broadcast their arguments against the shape of the
     posterior.
@@ -143,12 +143,12 @@ class Posterior(Result):
 
     @property
     def _executor(self) -> ExecutorLike | None:
-        """What computes rows; it belongs to this process, and so neither to fields nor files."""
+        """The executor; it belongs to this process, so it is neither a field nor saved."""
         return getattr(self, "_rows_by", None)
 
     @property
     def _given(self) -> Array:
-        """The number at which the measure is taken."""
+        """The number at which the measure is evaluated."""
         return np.zeros(())
 
     @cached_property
@@ -158,14 +158,14 @@ class Posterior(Result):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the posterior: that to which its arguments broadcast."""
+        """The shape of the posterior: the broadcast shape of its arguments."""
         arrays = [*self._laws.values(), self._given]
         return np.broadcast_shapes(*(np.shape(x) for x in arrays))
 
     def _ask(self, query: str, value: Array, width: int = 1) -> Any:
         flat, shape, n = columns(query, **self._laws, given=self._given, value=value)
         threads = resolve_threads(self.n_threads)
-        # Rows take tens of microseconds each: only many of them are worth a bar.
+        # A row takes tens of microseconds, so only many rows need a progress bar.
         with reporter(None if n > 20_000 else False, self._measure, "rows") as report:
             if self._executor is None:
                 out = _core.privacy_posterior(
@@ -177,11 +177,11 @@ class Posterior(Result):
         return unwrapped(out.reshape(shape)) if width == 1 else out.reshape(*shape, width)
 
     def cdf(self, x: ArrayLike) -> Any:
-        """Return P(measure ≤ x), the atom at 0 included; 0 below 0."""
+        """Return P(measure ≤ x), including the atom at 0; 0 for x < 0."""
         return self._ask("cdf", numbers("x", x))
 
     def sf(self, x: ArrayLike) -> Any:
-        """Return P(measure > x), accurate also where it is small."""
+        """Return P(measure > x), accurate even if it is small."""
         return self._ask("sf", numbers("x", x))
 
     def prob_above(self, x: ArrayLike) -> Any:
@@ -198,7 +198,7 @@ class Posterior(Result):
         return self._ask("logcdf", numbers("x", x))
 
     def logsf(self, x: ArrayLike) -> Any:
-        """Return the logarithm of `sf`, far below the range of numbers too."""
+        """Return the logarithm of `sf`, also if `sf` underflows."""
         return self._ask("logsf", numbers("x", x))
 
     def logpdf(self, x: ArrayLike) -> Any:
@@ -206,7 +206,7 @@ class Posterior(Result):
         return self._ask("logpdf", numbers("x", x))
 
     def log_density(self, x: ArrayLike) -> Any:
-        """Return `logpdf`, by the name that laws have for it."""
+        """Return `logpdf`; `log_density` is its name for laws."""
         return self.logpdf(x)
 
     def pdf(self, x: ArrayLike) -> Any:
@@ -293,12 +293,12 @@ class Posterior(Result):
 
     @property
     def mean(self) -> Any:
-        """The mean, the atom at 0 included."""
+        """The mean, including the atom at 0."""
         return unwrapped(self._moments[..., 0])
 
     @property
     def variance(self) -> Any:
-        """The variance, the atom at 0 included."""
+        """The variance, including the atom at 0."""
         return unwrapped(self._moments[..., 1])
 
     @property
@@ -308,7 +308,7 @@ class Posterior(Result):
 
     @property
     def mode(self) -> Any:
-        """The mode of the continuous part; 0 where the density falls from there on."""
+        """The mode of the continuous part; 0 if the density decreases from 0 on."""
         return unwrapped(self._moments[..., 2])
 
     @cached_property
@@ -324,7 +324,7 @@ class Posterior(Result):
     def check(self, x: ArrayLike) -> Any:
         """Return the change of `cdf` when the quadrature has twice as many nodes.
 
-        A check of the arithmetic, about 1e-13 or less.
+        It is a check of the numerical error, which is about 1e-13 or less.
         """
         return unwrapped(self._ask("refined", numbers("x", x), 2)[..., 1])
 
@@ -334,7 +334,7 @@ class Posterior(Result):
         Parameters
         ----------
         n : int
-            Draws of each.
+            The number of draws of each rate.
         rng : None, int, numpy SeedSequence or Generator, default None
             The seed.
 
@@ -358,7 +358,7 @@ class Posterior(Result):
         Parameters
         ----------
         n : int
-            Draws.
+            The number of draws.
         rng : None, int, numpy SeedSequence or Generator, default None
             The seed.
 
@@ -398,7 +398,7 @@ class Posterior(Result):
         return "\n".join([*lines, f"  prior {self.prior!r}, direction {self.direction}"])
 
     def summary(self, *, prob: float = 0.9, kind: str = "equal") -> Summary:
-        """Return a table: an interval about the median, mean, mode; a line for each posterior.
+        """Return a table with a line for each posterior: median, interval, mean, mode.
 
         Parameters
         ----------

@@ -31,7 +31,7 @@ def epsilon_of_rates(
 ) -> Any:
     r"""Return the least epsilon at which differential privacy allows these error rates.
 
-    With :math:`x` and :math:`y` the false-negative and the false-positive rate it is
+    If :math:`x` and :math:`y` are the false-negative and the false-positive rate, it is
 
     .. math:: \max\Bigl\{0, \ln\frac{1-\delta-y}{x}, \ln\frac{1-\delta-x}{y},
        \ln\frac{y-\delta}{1-x}, \ln\frac{x-\delta}{1-y}\Bigr\},
@@ -54,8 +54,8 @@ def epsilon_of_rates(
     Returns
     -------
     float or ndarray
-        Of the shape that the arguments broadcast to; +inf where an error rate is 0 and delta does
-        not account for it.
+        Epsilon, with the broadcast shape of the arguments; +inf if an error rate is 0 and delta
+        does not account for it.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def delta_of_rates(
 ) -> Any:
     r"""Return the least delta at which differential privacy allows these error rates.
 
-    With :math:`x` and :math:`y` the false-negative and the false-positive rate it is
+    If :math:`x` and :math:`y` are the false-negative and the false-positive rate, it is
 
     .. math:: \max\{0, 1-y-e^\varepsilon x, 1-x-e^\varepsilon y,
        y-e^\varepsilon(1-x), x-e^\varepsilon(1-y)\}.
@@ -108,9 +108,9 @@ def delta_of_rates(
     fnr, fpr : array_like
         False-negative and false-positive rates of an attack, in [0, 1].
     epsilon : array_like
-        At least 0; +inf still allows no event to be ruled out.
+        At least 0. At +inf the result is positive only if an error rate is 0 or 1.
     direction : {"both", "attack", "forward", "reverse"}, default "both"
-        The terms that count; see `epsilon_of_rates`.
+        The terms that are included; see `epsilon_of_rates`.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
@@ -151,8 +151,8 @@ def advantage_bound(
 ) -> Any:
     r"""Return the largest advantage, TPR - FPR, of an attack on a differentially private mechanism.
 
-    It is :math:`(e^\varepsilon - 1 + 2\delta) / (e^\varepsilon + 1)`; the accuracy at even odds is
-    half of 1 plus that.
+    It is :math:`(e^\varepsilon - 1 + 2\delta) / (e^\varepsilon + 1)`. For equally likely members
+    and non-members the largest accuracy is (1 + advantage) / 2.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ def privacy_region(epsilon: float, *, delta: float = 0.0) -> Array:
     -------
     ndarray, shape (8, 2)
         Points (false-positive rate, false-negative rate) around the region, starting on the axis of
-        the first rate; corners coincide where delta is 0. The rates of every attack on a mechanism
+        the first rate; corners coincide if delta is 0. The rates of every attack on a mechanism
         with (epsilon, delta)-differential privacy lie inside.
 
     Raises

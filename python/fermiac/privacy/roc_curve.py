@@ -38,7 +38,7 @@ class RocBootstrap(Result):
     statistic : str
         The name of the statistic.
     estimate : float
-        Its value for the scores.
+        The statistic of the scores.
     lower, upper : float
         The bias-corrected and accelerated (BCa) limits.
     stderr : float
@@ -46,9 +46,9 @@ class RocBootstrap(Result):
     prob : float
         The probability between the limits.
     bias : float
-        The normal quantile of the share of the replicates below the estimate, ties by half.
+        The normal quantile of the share of replicates below the estimate; a tie counts half.
     acceleration : float
-        The change of the standard error with the statistic, from the jackknife of both samples.
+        The rate of change of the standard error, from the jackknife of both samples.
     replicates : ndarray, shape (n,)
         The statistic of each resample.
 
@@ -98,14 +98,14 @@ class RocCurve(Result):
     fpr, tpr : ndarray, shape (k + 1,)
         False-positive and true-positive rates, from 0 to 1.
     thresholds : ndarray, shape (k + 1,)
-        The k distinct scores from the top, and first +inf for a threshold above all of them. A
+        First +inf, a threshold above all scores, then the k distinct scores in decreasing order. A
         score at or above the threshold means "member".
     fp, tp : ndarray of int, shape (k + 1,)
         The counts.
     hull : ndarray of int
         The points of the upper convex hull, as positions in the curve.
     auc : float
-        The area: the probability that a member scores above a non-member, ties by half.
+        The area: the probability that a member scores above a non-member; a tie counts half.
     hull_auc : float
         The area below the hull.
     n_members, n_nonmembers : int
@@ -162,7 +162,7 @@ class RocCurve(Result):
 
     @property
     def accuracy(self) -> float:
-        """The largest accuracy where members and non-members are equally likely."""
+        """The largest accuracy if members and non-members are equally likely."""
         return 0.5 * (1.0 + self.advantage)
 
     def tpr_at_fpr(self, fpr: ArrayLike, *, interpolate: bool = True) -> Any:
@@ -173,9 +173,9 @@ class RocCurve(Result):
         fpr : array_like
             In [0, 1].
         interpolate : bool, default True
-            Interpolate between the points on both sides, as an attack does that chooses between
-            their thresholds at random. False takes the last threshold whose false-positive rate is
-            not above.
+            Interpolate between the neighbouring points, which is the rate of an attack that chooses
+            randomly between their thresholds. False takes the last threshold whose false-positive
+            rate is at most `fpr`.
 
         Returns
         -------
@@ -241,7 +241,7 @@ class RocCurve(Result):
         Warns
         -----
         FermiacWarning
-            If all replicates are equal: the limits are then a single number without meaning.
+            If all replicates are equal; the limits are then equal and meaningless.
 
         References
         ----------
@@ -324,9 +324,9 @@ def roc(
         Scores of examples that were in the training set, and of others; a larger score points to
         a member. Infinities are allowed, and equal scores are one threshold.
     labels : array_like, shape (n,), optional
-        Whether each score is that of a member, 1 or 0 (or booleans), in place of `nonmembers`: the
-        first argument then has the scores of both, as scikit-learn has them. Without it, arrays of
-        equal size of which one holds only 0 and 1 are refused, as they may be scores and labels.
+        Whether each score is that of a member, 1 or 0 (or booleans), instead of `nonmembers`. The
+        first argument then has the scores of both, as in scikit-learn. Without `labels`, arrays of
+        equal size are refused if one contains only 0 and 1, since it may be labels.
 
     Returns
     -------
@@ -335,7 +335,7 @@ def roc(
     Raises
     ------
     ArgumentError
-        If one of the two is empty, holds NaN, is not one-dimensional, or may be labels.
+        If one of the two is empty, contains NaN, is not one-dimensional, or may be labels.
 
     References
     ----------

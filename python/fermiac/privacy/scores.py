@@ -51,27 +51,27 @@ class ScoreAudit(Result):
     epsilon_lower : float
         The bound.
     epsilon_upper : float or None
-        A one-sided upper bound of the epsilon that *this attack at this threshold* shows; the
-        mechanism's own may be larger. None where the threshold was chosen over the same scores or
-        several splits, or the method gives lower bounds only.
+        A one-sided upper bound of the epsilon of *this attack at this threshold*; that of the
+        mechanism may be larger. None if the threshold was chosen from the same scores or from
+        several splits, or if the method gives only lower bounds.
     alpha : float
-        The probability that a bound fails, at most; for ``"jeffreys"`` and ``"bayes"`` on average
+        The largest probability that a bound fails; for ``"jeffreys"`` and ``"bayes"`` an average
         over a prior.
     delta : float
         The delta of the bound.
     threshold : float
         The threshold of the bound.
     counts : mapping
-        ``tp``, ``fp``, ``fn``, ``tn``, from which the bound is computed. Of a part of the scores
-        with `HoldOutThreshold` and `MultiSplit`, without the score at the threshold with
-        `Bonferroni`, and divided by design effects with ``cluster_adjust=True``.
+        ``tp``, ``fp``, ``fn``, ``tn``, from which the bound is computed. With `HoldOutThreshold`
+        and `MultiSplit` they come from a part of the scores. With `Bonferroni` the score at the
+        threshold is left out. With ``cluster_adjust=True`` they are divided by design effects.
     valid : bool
-        Whether the choice of the threshold leaves the bound valid: False with
+        Whether the bound is valid after the choice of the threshold: False with
         `ResubstitutionThreshold`.
     strategy : str
         The choice of the threshold.
     method, direction : str
-        The bound, and the ratios that count.
+        The method of the bound, and the ratios that are included.
     clusters : mapping or None
         With clusters, for ``fnr`` and ``fpr``: ``rho``, the intraclass correlation of the errors;
         ``effect``, the design effect; ``n_clusters``; ``mean_size``.
@@ -172,7 +172,8 @@ class Auditor(NamedTuple):
     """The settings of an audit."""
 
     bound: Bound
-    #: The bound that chooses the threshold where any choice is valid: held out, or corrected.
+    #: The bound that chooses the threshold if any choice is valid, because it is held out or
+    #: corrected.
     guide: Bound
     delta: float
     direction: str
@@ -220,7 +221,7 @@ class Auditor(NamedTuple):
         return Bounded(lower, threshold, table, alpha, effects)
 
     def best(self, data: Scores, alpha: float, bound: Bound) -> float:
-        """Return the threshold with the best bound; of equals that with the largest advantage."""
+        """Return the threshold with the best bound, among equals the largest advantage."""
         curve = curve_of(data.members, data.nonmembers)
         # A threshold that another one beats in both rates cannot be the best.
         more, wider = np.diff(curve.tp) > 0, np.diff(curve.fp) > 0
@@ -241,7 +242,7 @@ class Auditor(NamedTuple):
             others = self._first(len(data.nonmembers), frac, index, 1)
         else:
             first, second = data.clusters
-            # By kinds of models, so that each part has scores of both.
+            # Split each kind of models, so that both parts have member and non-member scores.
             of_some, of_others = np.unique(first), np.unique(second)
             chosen = np.zeros(max(first.max(), second.max()) + 1, bool)
             shared = np.intersect1d(of_some, of_others)
@@ -267,12 +268,12 @@ class Auditor(NamedTuple):
         return self.at(second, self.best(first, alpha, self.guide), alpha)
 
     def over_all(self, data: Scores, alpha: float) -> Bounded:
-        """Return the bound at the best of all scores, each without that score."""
+        """Return the best bound over all thresholds, each without the score at the threshold."""
         curve = curve_of(data.members, data.nonmembers)
         each = alpha / (curve.n_members + curve.n_nonmembers + 1)
         tp, fp = curve.tp.astype(np.float64), curve.fp.astype(np.float64)
         fn, tn = curve.n_members - tp, curve.n_nonmembers - fp
-        # Of the scores at a threshold, a member or a non-member is left out.
+        # Leave out one of the scores at a threshold, either a member or a non-member.
         some, others = np.flatnonzero(np.diff(tp)) + 1, np.flatnonzero(np.diff(fp)) + 1
         rows = np.concatenate([some, others])
         table = (
@@ -310,7 +311,7 @@ def _box(method: str, n_threads: int | None) -> Bound:
 
 
 def _posterior(n_threads: int | None) -> Bound:
-    """Return the bound by the quantile of the posterior under Jeffreys' prior."""
+    """Return the bound from the quantile of the posterior under Jeffreys' prior."""
     from fermiac.privacy.posterior import epsilon_posterior
 
     def bound(*table: Array, delta: float, alpha: float, direction: Direction) -> ArrayLike:
@@ -342,11 +343,11 @@ def audit_scores(
     rng: RngLike = None,
     n_threads: int | None = None,
 ) -> ScoreAudit:
-    r"""Bound epsilon from below by the scores of a membership-inference attack.
+    r"""Return a lower bound of epsilon from the scores of a membership-inference attack.
 
-    The scores become counts at a threshold, and the counts a bound (`epsilon_interval`). A
-    threshold that is chosen where the bound is largest makes the bound too large, unless the choice
-    is corrected for, as `threshold` says.
+    A threshold converts the scores to counts, and `epsilon_interval` converts the counts to a
+    bound. If the threshold is chosen to maximise the bound, the bound is too large unless the
+    choice is corrected for; see `threshold`.
 
     Parameters
     ----------
@@ -358,10 +359,10 @@ def audit_scores(
         first argument then has the scores of both, as scikit-learn has them. Without it, arrays of
         equal size of which one holds only 0 and 1 are refused, as they may be scores and labels.
     threshold : float, str or threshold object, default HoldOutThreshold()
-        A threshold that was fixed beforehand (a number, `FixedThreshold`), or its choice: on one
-        part of the scores (`HoldOutThreshold`, ``"holdout"``); on many random parts (`MultiSplit`,
-        ``"multisplit"``); over all scores with a corrected `alpha` (`Bonferroni`,
-        ``"bonferroni"``); over all scores without, which gives no valid bound
+        A threshold that was fixed beforehand (a number, `FixedThreshold`), or a method to choose
+        it: from one part of the scores (`HoldOutThreshold`, ``"holdout"``); from many random parts
+        (`MultiSplit`, ``"multisplit"``); from all scores with a corrected `alpha` (`Bonferroni`,
+        ``"bonferroni"``); from all scores without a correction, which gives no valid bound
         (`ResubstitutionThreshold`).
     delta : float, default 0
         In [0, 1).
@@ -370,17 +371,17 @@ def audit_scores(
     method : {"clopper-pearson", "jeffreys", "bayes"} or callable, default "clopper-pearson"
         The limits of the rates, see `epsilon_interval`; or the quantile of the posterior of
         epsilon under Jeffreys' prior, see `epsilon_posterior`. The latter is a larger bound, which
-        holds on average over that prior. (The prior gives an epsilon of 0 no weight: with
-        ``direction="both"`` the bound is never 0, even where nothing leaks.) All choices but
-        `ResubstitutionThreshold` then use the bound of ``"jeffreys"``, at a fraction of the cost.
-        A callable ``bound(tp, fp, fn, tn, *, delta, alpha, direction)`` gives lower bounds for
-        arrays of counts.
+        is valid on average over that prior. (The prior gives an epsilon of 0 no weight: with
+        ``direction="both"`` the bound is never 0, even if nothing leaks.) To choose the threshold,
+        all methods except `ResubstitutionThreshold` then use the bound of ``"jeffreys"``, at a
+        fraction of the cost. A callable ``bound(tp, fp, fn, tn, *, delta, alpha, direction)``
+        returns lower bounds for arrays of counts.
     direction : {"both", "attack", "forward", "reverse"}, default "attack"
-        The ratios that count; see `epsilon_of_rates`. Only ``"both"`` makes use of scores that are
+        The ratios that are included; see `epsilon_of_rates`. Only ``"both"`` uses scores that are
         smaller for members.
     clusters : pair of array_like, optional
-        The model that each score is of, for members and for non-members, as numbers or strings.
-        With it the correlation of errors within models is measured, and splits keep models whole.
+        The model of each score, for members and for non-members, as numbers or strings. If given,
+        the correlation of errors within models is estimated, and splits keep models whole.
     cluster_adjust : bool, default False
         Divide the counts of each rate by its design effect.
     rng : None, int, numpy SeedSequence or Generator, default None
@@ -402,13 +403,13 @@ def audit_scores(
     Warns
     -----
     ClusterWarning
-        If a design effect is above 1.2 and not adjusted for.
+        If a design effect is above 1.2 and is not adjusted for.
 
     Notes
     -----
-    The bounds assume independent scores. Those of several examples in one model are not
-    independent. Counting them as if they were is a heuristic [1]_, not a theorem, and so is the
-    adjustment, which divides counts by the variance that the correlation adds.
+    The bounds assume independent scores, but scores of several examples in one model are dependent.
+    To treat them as independent is a heuristic [1]_, not a theorem. So is the adjustment, which
+    divides counts by the increase of the variance due to the correlation.
 
     References
     ----------
@@ -465,7 +466,7 @@ def audit_scores(
     for rate, effect in (found.effects or {}).items():
         if effect["effect"] > LARGE_EFFECT and not cluster_adjust:
             notes.append(
-                f"the errors of the {rate} go together within models (correlation "
+                f"the errors of the {rate} are correlated within models (correlation "
                 f"{effect['rho']:.2g}, design effect {effect['effect']:.3g}); cluster_adjust=True "
                 "takes that into account"
             )

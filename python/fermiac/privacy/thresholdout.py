@@ -27,11 +27,11 @@ __all__ = ["Thresholdout"]
 
 
 class Thresholdout(Mechanism):
-    r"""Answer adaptive queries from training data, and from the holdout only where they disagree.
+    r"""Answer adaptive queries from training data, and from the holdout only if they disagree.
 
-    With the means t and h of a query over the training and the holdout data, its answer is t
-    unless ``|h - t|`` exceeds a noisy threshold; then it is h plus noise, the threshold is drawn
-    anew, and one unit of the budget is spent [1]_. In units of the range, with Laplace noise:
+    Let t and h be the means of a query over the training and the holdout data. The answer is t
+    unless ``|h - t|`` exceeds a noisy threshold. In that case it is h plus noise, the threshold is
+    drawn anew, and one unit of the budget is spent [1]_. In units of the range, with Laplace noise:
 
     .. math:: |h - t| > \hat T + \mathrm{Lap}(4\sigma), \qquad
               \hat T = T + \mathrm{Lap}(2\sigma), \qquad a = h + \mathrm{Lap}(\sigma).
@@ -39,31 +39,32 @@ class Thresholdout(Mechanism):
     Parameters
     ----------
     train, holdout : array_like, shape (n, d) or (n,)
-        The data, one row each. For means alone (`query_means`) `train` may be None and `holdout`
-        the number of its rows.
+        The data, with observations in rows. If only `query_means` is used, `train` may be None and
+        `holdout` the number of its rows.
     budget : int or None
-        The most answers from the holdout, at least 1. None, without limit, only for
-        ``noise="gaussian"``.
+        The largest number of answers from the holdout, at least 1. None means no limit and is
+        allowed only for ``noise="gaussian"``.
     threshold : float, optional
-        T, by default 4 / √n with n the rows of the holdout.
+        T, by default 4 / √n, where n is the number of rows of the holdout.
     sigma : float, optional
         The scale of the noise, by default 1 / (4 √n), or 1 / √n for Gaussian noise.
     noise : {"laplace", "gaussian"} or tuple of three floats, default "laplace"
-        Laplace noise as above. Gaussian noise of standard deviation sigma in the test and in the
-        answer, with a fixed threshold, as in the experiments of [2]_: it has no certificate.
-        Three numbers are the scales of Laplace noise on the threshold, in the test and on the
-        answer, as multiples of sigma; ``"laplace"`` is (2, 4, 1).
+        Laplace noise as above; or Gaussian noise of standard deviation sigma in the test and in the
+        answer, with a fixed threshold, as in the experiments of [2]_, for which there is no
+        certificate. Three numbers are the scales of Laplace noise on the threshold, in the test and
+        on the answer, as multiples of sigma; ``"laplace"`` is (2, 4, 1).
     value_range : tuple of two floats, default (0, 1)
         Bounds of every query's values. `threshold` and `sigma` are in units of its width.
     on_exhausted : {"nan", "raise"}, default "nan"
-        The answer after the end of the budget: NaN, or the error `BudgetExhausted`.
+        The behaviour after the end of the budget: the answer NaN, or the error `BudgetExhausted`.
     blind : bool, default False
         Hide the sources of answers, the remaining budget and the seed from the analyst.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed of the noise.
     noise_source : callable, optional
-        ``noise_source(kind, scale)`` gives the noise in place of a stream; the kinds are
-        ``"threshold"``, ``"test"`` and ``"answer"``, in the order of the algorithm. For replays.
+        A function ``noise_source(kind, scale)`` that returns the noise instead of a stream, for
+        replays. The kinds are ``"threshold"``, ``"test"`` and ``"answer"``, in the order of the
+        algorithm.
     n_threads : int, optional
         Worker threads for built-in and native queries.
 
@@ -74,19 +75,20 @@ class Thresholdout(Mechanism):
 
     Notes
     -----
-    A round costs :math:`1/(2\sigma n) + 2/(4\sigma n)` for the test, a run of the sparse vector
-    technique on means that one row changes by 1/n, and :math:`1/(\sigma n)` for the answer: with
-    budget B the holdout is protected with :math:`\varepsilon = 2B/(\sigma n)`; see `epsilon`.
-    The theorem on Thresholdout in [1]_ sets T = 3 tau / 4 and sigma = tau / (96 ln(4 m / beta)), as
-    `for_accuracy` does: all m answers are then within tau of the truth with probability 1 - beta
-    while fewer than B queries overfit the training data by more than tau / 2, if n is large enough,
-    of the order of ln(m / beta) / tau² · min(B, (B ln(ln(m / beta) / tau))^½).
+    A round costs :math:`1/(2\sigma n) + 2/(4\sigma n)` for the test, which is a run of the sparse
+    vector technique on means that one row changes by 1/n, and :math:`1/(\sigma n)` for the answer.
+    With the budget B the holdout is protected with :math:`\varepsilon = 2B/(\sigma n)`; see
+    `epsilon`. The theorem on Thresholdout in [1]_ sets T = 3 tau / 4 and sigma = tau / (96 ln(4 m /
+    beta)), as `for_accuracy` does. All m answers are then within tau of the truth with probability
+    1 - beta, under two conditions. Fewer than B queries overfit the training data by more than tau
+    / 2, and n is large enough, of the order of ln(m / beta) / tau² · min(B, (B ln(ln(m / beta) /
+    tau))^½).
 
-    A pickled copy goes on with the same bits, and holds the data, the seed and the sources. The
-    noise is plain floating point: it does not protect against an analyst who studies the last bits
-    of answers. Nothing protects against a function that is written to read the rows: it is called
-    with those of the holdout, and an exception that depends on them (a `RangeError`, for instance)
-    reveals what no noise covers. For analysts who are not trusted with that, compute the means
+    A pickled copy continues with the same bits, and contains the data, the seed and the sources.
+    The noise consists of ordinary floating-point numbers, so it does not protect against an analyst
+    who studies the last bits of answers. Nothing protects against a malicious function: it is
+    called with the rows of the holdout, and an exception that depends on them (a `RangeError`, for
+    instance) reveals information without noise. For untrusted analysts, compute the means
     elsewhere, clipped to the range, and give them to `query_means`.
 
     References
@@ -163,7 +165,7 @@ class Thresholdout(Mechanism):
         Parameters
         ----------
         tau : float
-            The accuracy that is wanted of all answers, in (0, 1).
+            The required accuracy of all answers, in (0, 1).
         beta : float
             The probability of failure, in (0, 1).
         n_queries : int
@@ -202,18 +204,18 @@ class Thresholdout(Mechanism):
         Returns
         -------
         Answer
-            ``value`` and ``source``, with k entries where f has columns.
+            ``value`` and ``source``, with k entries if f has columns.
 
         Raises
         ------
         RangeError
             If a value is outside the declared range.
         TargetError
-            If f gives a wrong shape or type, or numbers that are not finite.
+            If f returns a wrong shape or type, or numbers that are not finite.
         BudgetExhausted
             After the end of the budget, with ``on_exhausted="raise"``.
         ArgumentError
-            If f is no function, or there are no data.
+            If f is not a function, or there are no data.
 
         Examples
         --------
@@ -291,12 +293,12 @@ class Thresholdout(Mechanism):
         return None if self._blind else self._noise.seed
 
     def epsilon(self, delta: float = 0.0) -> float:
-        """Return the epsilon with which the whole budget protects the rows of the holdout.
+        """Return the epsilon of the protection of the holdout's rows over the whole budget.
 
         Parameters
         ----------
         delta : float, default 0
-            From 0, below 1. Above 0, the smaller of basic and advanced composition [1]_.
+            In [0, 1). Above 0 the result is the smaller of basic and advanced composition [1]_.
 
         Returns
         -------
@@ -327,19 +329,19 @@ class Thresholdout(Mechanism):
         return advanced(each, self._budget, delta)
 
     def certificate(self, tau: float, beta: float = 0.01) -> float | None:
-        r"""Bound the probability that a query chosen by the answers is far off on the holdout.
+        r"""Bound the probability that a query chosen from the answers is far off on the holdout.
 
-        For a query f that is chosen by all answers together, with values in the range, h its mean
-        over the holdout and p its expectation,
+        Let a query f with values in the range be chosen from all answers together, with the mean h
+        over the holdout and the expectation p. Then
 
         .. math:: P(|h - p| > \tau w) \le e^I \, 2 e^{-2 n \tau^2} + \beta, \qquad
                   I = \varepsilon^2 n / 2 + \varepsilon \sqrt{n \ln(2/\beta) / 2},
 
-        w the width of the range, I the bound of [1]_ on the beta-approximate max-information, in
-        nats, of epsilon-DP answers about independent rows, and the rest Hoeffding's inequality.
-        (The logarithm of the ratio of the joint density to the product of the marginal ones has a
-        mean of 0 at most under the product, and moves by epsilon with a row: its tail, by
-        McDiarmid's inequality, gives I.)
+        where w is the width of the range. I is the bound of [1]_ on the beta-approximate
+        max-information, in nats, of epsilon-DP answers about independent rows; the other factor is
+        Hoeffding's inequality. (The bound I follows from McDiarmid's inequality. The logarithm of
+        the ratio of the joint density to the product of the marginal densities has a mean of at
+        most 0 under the product, and changes by at most epsilon with a row.)
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Choices of the threshold of an attack, each with the bound that it leaves valid."""
+"""Choices of the threshold of an attack, each with a bound that accounts for the choice."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class FixedThreshold(Threshold):
     Raises
     ------
     ArgumentError
-        If it is no number, or NaN.
+        If it is not a number, or NaN.
 
     Examples
     --------
@@ -78,7 +78,7 @@ class FixedThreshold(Threshold):
 
 @dataclass(frozen=True)
 class HoldOutThreshold(Threshold):
-    """The threshold with the best bound on one part of the scores; the bound is of the other part.
+    """The threshold with the best bound on one part of the scores; the bound comes from the other.
 
     Parameters
     ----------
@@ -113,9 +113,9 @@ class HoldOutThreshold(Threshold):
 class MultiSplit(Threshold):
     """The median of the bounds of many splits, each at half of the error probability.
 
-    If each of k bounds fails with probability at most alpha / 2, half of them fail with probability
-    at most alpha (Markov's inequality), whatever their dependence. The answer hardly depends on the
-    splits, at the price of that factor 2.
+    If each of k bounds fails with probability at most alpha / 2, then half of them fail with
+    probability at most alpha (Markov's inequality), under any dependence. The result hardly depends
+    on the splits; the price is the factor 2.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class MultiSplit(Threshold):
 
     def _bound(self, audit: Auditor, data: Scores, alpha: float) -> Bounded:
         found = [audit.held_out(data, self.frac, i, alpha / 2) for i in range(self.k)]
-        # No more than half of them, rounded up, are as large.
+        # At most half of the bounds, rounded up, are as large as this one.
         return sorted(found, key=lambda f: f.lower)[self.k // 2]
 
 
@@ -160,9 +160,9 @@ class MultiSplit(Threshold):
 class Bonferroni(Threshold):
     """The best bound over all thresholds, each at its share of the error probability.
 
-    Every score is a threshold, and one lies above all of them: alpha is divided by their number,
-    which does not depend on the scores. A threshold that is a score depends on it, so that score is
-    left out of its counts; the others are independent of it.
+    The thresholds are all scores and one above all of them. alpha is divided by the number of
+    thresholds, which does not depend on the scores. A score that serves as the threshold is left
+    out of the counts; the other scores are independent of it.
 
     References
     ----------
@@ -182,7 +182,7 @@ class Bonferroni(Threshold):
 
 @dataclass(frozen=True)
 class ResubstitutionThreshold(Threshold):
-    """The best bound over all thresholds, as if there had been only one: *not* a valid bound.
+    """The best bound over all thresholds without a correction: *not* a valid bound.
 
     Parameters
     ----------

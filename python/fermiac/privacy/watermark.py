@@ -44,12 +44,12 @@ class WatermarkTest(Result):
     Attributes
     ----------
     statistic : float or ndarray, shape (texts,)
-        φ, the cost of the best alignment of a block of the text with a block of the key. Low where
-        the text was written with the key.
+        φ, the cost of the best alignment of a block of the text with a block of the key. It is low
+        if the text was written with the key.
     p_value : float or ndarray, shape (texts,)
-        The probability of a statistic as low as that for a text that is independent of the key.
+        The probability of a statistic at most this low for a text that is independent of the key.
     alignment : ndarray of int, shape (2,) or (texts, 2)
-        The first token and the first key row, (i, j), of the best alignment, the earliest of
+        The first token and the first key row, (i, j), of the best alignment; the earliest one among
         equals.
     null_statistics : ndarray, shape (T,) or (texts, T)
         The statistic under null keys; with a `reference` its sorted table, shape (T,).
@@ -92,7 +92,7 @@ class WatermarkTest(Result):
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class WatermarkReference(Result):
-    """A table of the statistic of `detect_watermark` under null keys, to be used again.
+    """A table of the statistic of `detect_watermark` under null keys, for repeated use.
 
     Attributes
     ----------
@@ -138,9 +138,9 @@ def detect_watermark(
 ) -> WatermarkTest:
     r"""Test whether a text was written with a key.
 
-    The statistic is the lowest cost, over all blocks of the text and all rows of the key, of
-    aligning the block with the key from that row on. Its law for a text that is independent of the
-    key is found by drawing other keys.
+    The statistic is the lowest cost of an alignment of a block of the text with successive rows of
+    the key, over all blocks and all first rows. Its law for a text that is independent of the key
+    is estimated with other, random keys.
 
     Parameters
     ----------
@@ -152,17 +152,17 @@ def detect_watermark(
         Tokens in a block, k, from 1 to the length of the text. Short blocks find a watermark in a
         part of the text.
     gamma : float, optional
-        The cost of leaving out a token, or a row of the key, so that a watermark is found after
-        tokens were inserted or deleted. By default nothing may be left out. A match pays if its
-        distance is below 2 γ; with exponential keys, whose distances are negative, γ may be
-        negative or 0.
+        The cost of leaving out a token or a row of the key. With it a watermark is found even after
+        insertions and deletions of tokens. By default nothing may be left out. A match lowers the
+        cost if its distance is below 2 γ. With exponential keys, whose distances are negative, γ
+        may be negative or 0.
     n_null : int, default 999
-        Null keys, T. At 0 there is the statistic alone, and the p-value is 1.
+        The number of null keys, T. With 0 only the statistic is computed, and the p-value is 1.
     reference : WatermarkReference or array_like, shape (T,), optional
-        Statistics under null keys that are known, instead of `n_null` new ones.
+        Known statistics under null keys, instead of `n_null` new ones.
     plain : bool, default False
-        Return the share of null statistics that are as low. It is 0 where there is none, which is
-        too small for a p-value; use it only to compare with other implementations.
+        Return the share of null statistics that are at most as large. It can be 0, which is too
+        small for a p-value; use it only for comparison with other implementations.
     rank_norm : {"size", "last"}, default "size"
         The divisor of the ranks of an inverse transform key: V or V - 1.
     rng : None, int, numpy SeedSequence or Generator, default None
@@ -185,8 +185,8 @@ def detect_watermark(
         For an argument outside its domain: a token that is not in the vocabulary, a block longer
         than a text, a reference that was made for other settings.
     KeyboardInterrupt
-        On Ctrl-C; its ``partial_result`` is a `WatermarkTest` from the null keys (of one text) or
-        the texts (of many) that were done, or None.
+        On Ctrl-C; its ``partial_result`` is a `WatermarkTest` from the finished null keys (for one
+        text) or the finished texts (for several), or None.
 
     See Also
     --------
@@ -194,21 +194,20 @@ def detect_watermark(
 
     Notes
     -----
-    A token y costs :math:`|\pi(y) / V - u|` at a row of an inverse transform key, π being the
-    ranks, and :math:`\ln(1 - \xi_y)` at a row of an exponential key. A block costs the sum over its
-    tokens, with a row each, row after row; with `gamma` it costs what the best alignment with
-    equally many rows does, in which tokens and rows may be left out at γ each. The statistic is
-    :math:`\varphi = \min_{i, j}` of that over the first token i and the first row j. Key rows
-    repeat after n.
+    A token y costs :math:`|\pi(y) / V - u|` at a row of an inverse transform key with ranks π, and
+    :math:`\ln(1 - \xi_y)` at a row of an exponential key. The cost of a block is the sum over its
+    tokens at successive rows. With `gamma` it is the cost of the best alignment with equally many
+    rows, in which each left-out token or row costs γ. The statistic :math:`\varphi` is the minimum
+    of the cost over the first token i and the first row j. Key rows repeat after n.
 
     With T null keys, :math:`p = (1 + \#\{t: \varphi_t \le \varphi\}) / (1 + T)`. Given the text,
-    the statistics of the key and of the null keys are independent and of one law, so P(p ≤ α) ≤ α
-    for every α, and is α wherever (1 + T) α is whole and no statistics are equal. That holds for a
-    key that was drawn apart from the text. A null key needs numbers for the different tokens of the
-    text only.
+    the statistics of the key and of the null keys are independent and identically distributed.
+    Therefore P(p ≤ α) ≤ α for every α, with equality if (1 + T) α is a whole number and no
+    statistics are equal. This requires that the key was drawn independently of the text. A null key
+    needs numbers only for the distinct tokens of the text.
 
-    Texts of one call share their null keys: each has the p-value that it has in a call of its own
-    with the same `rng`. Given the texts, p-values are not independent.
+    Texts of one call share their null keys: each has the same p-value as in a separate call with
+    the same `rng`. Given the texts, the p-values are therefore dependent.
 
     Without `gamma` the work is m n for a key; with it (m - k + 1) n k². Sums of at most 3 k
     distances are rounded. The bits are the same on any number of threads.
@@ -271,7 +270,7 @@ def detect_watermark(
         rows, error = _align(key, texts, settings, seed, n_threads, report)
         if error is not None:
             if isinstance(error, KeyboardInterrupt):
-                # A text is done when its null keys are; of a single one, some will do.
+                # A text is finished if all its null keys are; for a single text some suffice.
                 enough = settings["n_null"] if many else min(1, settings["n_null"])
                 done = [row for row in rows if row[3].size >= enough]
                 partial = result(done, "interrupted") if done else None
@@ -300,14 +299,14 @@ def watermark_reference(
     Parameters
     ----------
     tokens : array_like of int, shape (m,) or (texts, m), or sequence of such of shape (m,)
-        A text, or texts, without a watermark, like those that are to be tested.
+        A text, or texts, without a watermark, similar to the texts to be tested.
     key : InverseTransformKey or ExponentialKey
-        A key of the kind, `n` and `vocab_size` of the one to be tested for; its numbers do not
+        A key of the same kind, `n` and `vocab_size` as the key of the test; its numbers do not
         matter.
     block_size, gamma, rank_norm
         As in `detect_watermark`.
     n_null : int, default 999
-        Null keys for each text; each text has its own.
+        The number of null keys for each text; each text has its own keys.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed of the null keys.
     n_threads : int, optional
@@ -328,9 +327,9 @@ def watermark_reference(
     Notes
     -----
     The law of the statistic depends on the length of the text and on the repetitions of its tokens.
-    So p-values from a table are exact for the text that the table was made for, and good for texts
-    like those of the table. With one null key for each of many texts that are drawn as
-    the tested one is, they are exact again, on average over texts.
+    p-values from a table are therefore exact for the text of the table, and good approximations for
+    similar texts. With one null key for each of many texts from the same law as the tested text,
+    they are exact on average over texts.
 
     References
     ----------
@@ -383,7 +382,7 @@ def _settings(
     if choice("rank_norm", rank_norm, _NORMS) == "last" and key.vocab_size == 1:
         raise ArgumentError("rank_norm: 'last' given for a vocabulary of one token; use 'size'")
     if gamma is not None:
-        # Beside a larger number the costs of tokens would be lost.
+        # With a larger number the costs of tokens would be rounded away.
         needed = "a number from -1e6 to 1e6, or None, is needed"
         gamma = real("gamma", gamma, needed, lambda x: abs(x) <= 1e6)
     return {
@@ -454,7 +453,7 @@ def _align(
     n_threads: int | None,
     report: Report | None,
 ) -> tuple[list[_Row], BaseException | None]:
-    """Return the alignments of the texts; without a key each text has null keys of its own."""
+    """Return the alignments of the texts; without a key each text has its own null keys."""
     threads = resolve_threads(n_threads)
     for text in texts:
         if (settings["block_size"] or 1) > text.size:

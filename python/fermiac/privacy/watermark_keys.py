@@ -55,7 +55,7 @@ class _Key:
 
     @property
     def seed(self) -> int | None:
-        """The seed that makes the key again as ``rng``; None for a key from arrays."""
+        """The seed that reproduces the key as ``rng``; None for a key from arrays."""
         return self._seed
 
     def __repr__(self) -> str:
@@ -85,22 +85,22 @@ class _Key:
     ) -> Tokens:
         """Return a text with the watermark of this key.
 
-        Averaged over keys, each token has the law of the probabilities, as long as no row of the
-        key is used twice.
+        Averaged over keys, each token has the given probabilities, as long as no row of the key is
+        used twice.
 
         Parameters
         ----------
         probabilities : array_like, shape (V,) or (m, V), or callable
-            The law of the next token: one for all positions, one for each, or a function of the
-            tokens so far, shape (i,), that gives (V,). Rows need not sum to 1.
+            The law of the next token: one for all positions, one for each position, or a function
+            of the tokens so far, shape (i,), that returns (V,). Rows need not sum to 1.
         m : int, optional
-            Tokens to write; needed unless there is a law for each position.
+            The number of tokens to write; required unless there is a law for each position.
         offset : int, default 0
-            The key row of the first token; the next ones follow, and the last row is followed by
-            the first.
+            The key row of the first token. The following tokens use the next rows, and the first
+            row follows the last one.
         n_threads : int, optional
-            Threads that share the positions; see `fermiac.set_num_threads`. Never changes the
-            result.
+            Worker threads, which share the positions; see `fermiac.set_num_threads`. Never changes
+            the result.
 
         Returns
         -------
@@ -164,15 +164,15 @@ class _Key:
 class InverseTransformKey(_Key):
     """A key of inverse transform sampling: a number for each row, and an order of the vocabulary.
 
-    The token of a row with number u is the first, in the key's order of the vocabulary, at which
-    the cumulated probability is at least u.
+    The token of a row with number u is the first one, in the key's order of the vocabulary, at
+    which the cumulative probability is at least u.
 
     Parameters
     ----------
     n : int
-        Rows: the length after which the key repeats, from 1 to 2**31 - 1.
+        The number of rows, after which the key repeats, from 1 to 2**31 - 1.
     vocab_size : int
-        Tokens in the vocabulary, from 1 to 2**31 - 1.
+        The number of tokens in the vocabulary, from 1 to 2**31 - 1.
     rng : None, int, numpy SeedSequence or Generator, default None
         The secret. An int in [0, 2**64) is the key itself; None takes one from the system.
 
@@ -216,9 +216,9 @@ class InverseTransformKey(_Key):
         Parameters
         ----------
         uniforms : array_like, shape (n,)
-            For each row its number, from 0 to 1.
+            The number of each row, from 0 to 1.
         ranks : array_like of int, shape (V,)
-            For each token its place, from 0 to V - 1, in the order of the vocabulary:
+            The position of each token, from 0 to V - 1, in the order of the vocabulary:
             ``numpy.argsort`` of the tokens in that order.
 
         Returns
@@ -229,7 +229,7 @@ class InverseTransformKey(_Key):
         Raises
         ------
         ArgumentError
-            If a number is not from 0 to 1, or `ranks` is no permutation.
+            If a number is not from 0 to 1, or `ranks` is not a permutation.
 
         Examples
         --------
@@ -256,12 +256,12 @@ class InverseTransformKey(_Key):
 
     @property
     def uniforms(self) -> Array:
-        """For each row its number, shape (n,)."""
+        """The number of each row, shape (n,)."""
         return self._uniforms
 
     @property
     def ranks(self) -> NDArray[np.int64]:
-        """For each token its rank, shape (V,)."""
+        """The rank of each token, shape (V,)."""
         return self._ranks
 
     def _choose(self, table: Array, first: int, n_threads: int) -> NDArray[Any]:
@@ -283,16 +283,16 @@ class InverseTransformKey(_Key):
 class ExponentialKey(_Key):
     """A key of exponential minimum sampling: a number for each row and each token.
 
-    The token y of a row with numbers ξ is that of the lowest -ln(ξ_y) / p_y. The numbers are a
-    function of the seed and their place, and are made where they are needed: a key takes no memory,
-    however large the vocabulary.
+    The token of a row with numbers ξ is the y with the lowest -ln(ξ_y) / p_y. The numbers are
+    functions of the seed and their position, and are computed when they are needed. A key therefore
+    takes no memory, even for a large vocabulary.
 
     Parameters
     ----------
     n : int
-        Rows: the length after which the key repeats, from 1 to 2**31 - 1.
+        The number of rows, after which the key repeats, from 1 to 2**31 - 1.
     vocab_size : int
-        Tokens in the vocabulary, from 1 to 2**31 - 1.
+        The number of tokens in the vocabulary, from 1 to 2**31 - 1.
     rng : None, int, numpy SeedSequence or Generator, default None
         The secret. An int in [0, 2**64) is the key itself; None takes one from the system.
 

@@ -11,7 +11,7 @@ from fermiac._base.validate import RngLike, choice, key_of, shape_of, whole
 
 __all__ = ["sobol"]
 
-#: The points of one sequence: an index has 52 binary digits, as a coordinate has.
+#: The number of points of a sequence: an index has 52 binary digits, like a coordinate.
 _MOST = 2**52
 _SCRAMBLES = ("linear", "owen", "shift")
 
@@ -32,13 +32,13 @@ def sobol(
     `scipy.stats.qmc.Sobol`. The first 2**m points, and each block of 2**m points after them, are a
     (t, m, dim)-net in base 2: each box of volume 2**(t - m) whose sides are cut at binary fractions
     holds exactly 2**t of them. The error of an average over a net falls like 1/n up to a power of
-    log n, or faster where the integrand is smooth, instead of like 1/sqrt(n).
+    log n, or faster for smooth integrands, instead of like 1/sqrt(n).
 
     Parameters
     ----------
     n : int
-        The number of points. Take a power of two: other numbers of points are no net and lose much
-        of the accuracy. Keep the first point, without which the rest is no net either [2]_.
+        The number of points. Take a power of two: other numbers of points are not a net and lose
+        much of the accuracy. Keep the first point: without it, the rest is not a net either [2]_.
     dim : int
         The dimension, at least 1. There are direction numbers for 21 201 coordinates; further
         coordinates are random and independent. The accuracy is that of the leading coordinates, so
@@ -54,12 +54,12 @@ def sobol(
           a digital shift. The mean and the variance of averages are those of "owen" [5]_, at a
           lower cost.
         - "owen": nested uniform scrambling [4]_. The variance of averages of smooth functions over
-          nets falls like n**-3 up to powers of log n. The coin that flips a digit or not is a hash
-          of all digits before it, down to digit 36. Up to the quality of the hash, the first 2**36
+          nets falls like n**-3 up to powers of log n. A hash of all digits before a digit decides
+          whether it is flipped, down to digit 36. Up to the quality of the hash, the first 2**36
           points are therefore scrambled by the exact method.
         - "shift": a digital shift alone, one random word for each coordinate. The variance falls
           like n**-2.
-        - None: the points themselves, those of SciPy plus 2**-53. The first one is next to 0.
+        - None: the points themselves, those of SciPy plus 2**-53. The first point is almost 0.
     start : int, default 0
         The index of the first point. ``sobol(n, dim, rng, start=k)`` continues
         ``sobol(k, dim, rng)``; `start` and `n` together are at most 2**52.

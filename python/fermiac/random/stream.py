@@ -32,7 +32,7 @@ class Stream:
 
     Philox4x32-10 [1]_ hashes the address into the states of eight xoshiro256++ [2]_ generators,
     whose words are taken in turn. A method with a `size` returns the same numbers, in C order, as
-    that many calls without it. The numbers are the same on every machine and at every
+    that many calls without `size`. The numbers are the same on every machine and at every
     instruction-set level.
 
     Threads may share a stream; the order in which they draw is then random. A stream can be
@@ -124,7 +124,7 @@ class Stream:
 
     @property
     def position(self) -> NDArray[np.uint64]:
-        """The position: uint64, shape (33,), thirty-two words of state and an offset."""
+        """The position: uint64, shape (33,), with thirty-two words of state and an offset."""
         return self._stream.position()
 
     def __repr__(self) -> str:

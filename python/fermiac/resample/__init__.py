@@ -1,4 +1,4 @@
-"""Resampling: bootstrap intervals, jackknife, permutation tests, exact where the law is known."""
+"""Resampling: bootstrap intervals, jackknife, permutation tests; exact if the law is known."""
 
 from __future__ import annotations
 

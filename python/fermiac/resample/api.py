@@ -1,4 +1,4 @@
-"""The bootstrap, as users call it."""
+"""The public function of the bootstrap."""
 
 from __future__ import annotations
 
@@ -49,49 +49,49 @@ def bootstrap(
         The observations, on the first axis. A tuple has several samples: independent ones, or with
         ``paired=True`` columns of the same observations.
     statistic : str, Statistic or callable, default "mean"
-        Of one sample: ``"mean"``, ``"var"``, ``"sd"``, ``"median"``, ``"iqr"``, ``"mad"``,
-        ``"trimmed_mean"``, ``"skewness"``, ``"kurtosis"``, `Quantile`, `TrimmedMean`; each column
-        is an output. Of pairs ``(x, y)``: ``"pearson"``, ``"spearman"``, ``"cov"``,
-        ``"ratio_of_means"``. Of pairs (truth, guess) of 0 and 1: ``"accuracy"``, ``"precision"``,
-        ``"recall"``, ``"f1"``, ``"mcc"``, ``"kappa"``. Of two samples ``(a, b)``:
+        The statistic. Of one sample: ``"mean"``, ``"var"``, ``"sd"``, ``"median"``, ``"iqr"``,
+        ``"mad"``, ``"trimmed_mean"``, ``"skewness"``, ``"kurtosis"``, `Quantile`, `TrimmedMean`;
+        each column is an output. For pairs ``(x, y)``: ``"pearson"``, ``"spearman"``, ``"cov"``,
+        ``"ratio_of_means"``. For pairs (truth, guess) of 0 and 1: ``"accuracy"``, ``"precision"``,
+        ``"recall"``, ``"f1"``, ``"mcc"``, ``"kappa"``. For two samples ``(a, b)``:
         ``"mean_difference"``, ``"mean_ratio"``, ``"cohen_d"``, ``"welch_t"``, and ``"auc"``, the
         probability that an observation of a is above one of b. A callable takes a batch of
-        resamples, ``f(batch)`` with shape (b, n) or (b, n, d), several for several samples, and
+        resamples, ``f(batch)`` with shape (b, n) or (b, n, d), with one argument per sample, and
         returns (b,) or (b, k).
     n_resamples : int, default 9999
-        The number of resamples. None is drawn where the law of the statistic is known.
+        The number of resamples. None are drawn if the law of the statistic is known.
     method : str, default "auto"
         ``"percentile"``; ``"basic"``; ``"normal"``; ``"expanded"`` [2]_, the percentile interval
         widened for few observations; ``"bca"`` [3]_; ``"studentised"``, from the standard error of
         each resample on a scale that stabilises the variance (log for variances, artanh for
         correlations, logit for areas); ``"order"``, between order statistics, for quantiles [4]_
         [5]_; ``"wilson"`` [6]_, for means of zeros and ones and for accuracies. ``"auto"`` takes
-        ``"order"`` for quantiles, ``"wilson"`` for proportions, ``"studentised"`` where it holds,
-        else ``"bca"``.
+        ``"order"`` for quantiles, ``"wilson"`` for proportions, ``"studentised"`` if its coverage
+        is good, and ``"bca"`` otherwise.
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
     paired : bool, default False
         Whether the samples are columns of the same observations; implied by statistics of pairs.
     strata : array_like, shape (n,), optional
-        A label for each observation: resamples have as many of each label as the data. For several
-        independent samples a tuple.
+        A label for each observation: resamples have as many observations of each label as the data.
+        For several independent samples, a tuple of labels.
     clusters : array_like, shape (n,), optional
         A label for each observation: observations of one label are drawn together.
     scheme : {"iid", "bayesian"}, default "iid"
-        Draws with replacement, or weights n E / ΣE of exponential numbers E, whose percentile
-        interval is a credible one [7]_.
+        Draws with replacement, or weights n E / ΣE with exponential numbers E, whose percentile
+        interval is a credible interval [7]_.
     weights : bool, default False
-        Whether a callable takes the data and weights, ``f(x, w)`` with w of shape (b, n), in place
+        Whether a callable takes the data and weights, ``f(x, w)`` with w of shape (b, n), instead
         of resamples. The Bayesian bootstrap of a callable needs it.
     batch : int, optional
-        The resamples of one call of a callable. Default: as many as fit the cache.
+        The number of resamples in one call of a callable. Default: as many as fit into the cache.
     exact : bool, optional
-        False draws resamples even where the law is known; True refuses to draw. Default: the law
-        where it is known.
+        False draws resamples even if the law is known; True raises an error if it is not known. By
+        default the law is used if it is known.
     tolerance : float, optional
         Draw until the Monte Carlo error of both ends is at most this, in units of the statistic.
     on_nan : {"raise", "omit"}, default "raise"
-        Whether NaN is an error, or its observations are left out.
+        The treatment of NaN: an error, or the observation is left out.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
@@ -115,17 +115,17 @@ def bootstrap(
     Warns
     -----
     FermiacWarning
-        If the interval is in doubt: fewer than ten observations, a statistic that never changes,
-        resamples in which it is not defined, an open end.
+        If the interval is in doubt because of fewer than ten observations, a statistic that never
+        changes, resamples in which it is undefined, or an infinite end.
     HeavyTailWarning
         If the data seem to lack the moments that the statistic needs.
 
     Notes
     -----
     The law of a resampled mean, of a difference of means and of a quantile is computed without
-    resamples: by convolution of the data, or from the joint law of two order statistics. Replicate
-    b has a random stream of its own, so that results do not depend on the number of threads, and
-    `Bootstrap.extend` continues them.
+    resamples: by convolution of the data, or from the joint law of two order statistics. Each
+    replicate has its own random stream. Results therefore do not depend on the number of threads,
+    and `Bootstrap.extend` can continue them.
 
     References
     ----------

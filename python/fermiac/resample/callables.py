@@ -1,4 +1,4 @@
-"""Statistics that are functions of the user: of batches of resamples, or of data and weights."""
+"""Statistics given by users' functions of batches of resamples, or of data and weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ StatisticFunction: TypeAlias = Callable[..., Any]
 
 For several samples ``f(batch, batch, ...)``; with ``weights=True`` ``f(x, ..., weights)`` with
 weights of the shape (b, n)."""
-#: Numbers of a batch, so that it stays in the cache and Ctrl-C is answered.
+#: Numbers in a batch: it stays in the cache, and Ctrl-C is handled soon.
 _NUMBERS = 2**20
 #: Functions of NumPy that take their axis as an argument, which is why they are refused.
 _OF_NUMPY = {
@@ -119,7 +119,7 @@ class Function:
         return max(1, min(4096, _NUMBERS // numbers))
 
     def replicates(self, scheme: str, first: int, n: int, key: int, n_threads: int) -> Array:
-        """Return replicates `first` to `first` + n - 1, at most a batch of them."""
+        """Return replicates `first` to `first` + n - 1, which are at most one batch."""
         options = self.data.units.core(scheme)
         if self.weighted:
             drawn = _core.resample_weights(options, first, n, key, n_threads)

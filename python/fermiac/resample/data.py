@@ -27,12 +27,12 @@ MOST_SAMPLES = 64
 
 @dataclass(frozen=True)
 class Units:
-    """What is drawn: observations or clusters, within strata."""
+    """The units of resampling: observations or clusters, within strata."""
 
     #: The first unit of each stratum, and the number of units.
     strata: Codes
-    #: The observations of the units one after the other, and where those of each begin. None where
-    #: unit i is observation i, or where each unit is one observation.
+    #: The observations unit by unit, and the first of each unit. None if unit i is observation i,
+    #: or if each unit is one observation.
     members: Codes | None
     starts: Codes | None
     n: int
@@ -226,7 +226,7 @@ def _kept(name: str, sample: Array, policy: str) -> NDArray[np.bool_]:
 
 
 def _labels(name: str, given: Any, sizes: list[int]) -> Codes | None:
-    """Return the codes of labels, other ones for each sample."""
+    """Return the codes of labels, different for each sample."""
     if given is None:
         return None
     parts = list(given) if isinstance(given, tuple) and len(sizes) > 1 else [given]

@@ -99,12 +99,12 @@ class Output:
         return float(np.std(self.values, ddof=1))
 
     def warn(self, text: str) -> None:
-        """Add a doubt."""
+        """Add a reason for doubt."""
         self.found.append((FermiacWarning, f"{self.name}: {text}"))
 
 
 def _quantile(ordered: Array, p: float) -> float:
-    """Return the value at place p (B + 1) of B values in order, by a straight line."""
+    """Return the value at position p (B + 1) of B ordered values, by linear interpolation."""
     place = min(max(p * (ordered.size + 1) - 1, 0.0), ordered.size - 1.0)
     k = int(place)
     low, high = float(ordered[k]), float(ordered[min(k + 1, ordered.size - 1)])
@@ -130,8 +130,8 @@ def ends(output: Output, method: Method, prob: float) -> tuple[Ends, Method]:
         return _apart(output, tail), "studentised"
     if output.constant:
         output.warn(
-            "the statistic is the same in all resamples, so that the interval is a point without "
-            "meaning; more observations, or others, are needed"
+            "the statistic is the same in all resamples, so that the interval is a meaningless "
+            "point; more observations, or others, are needed"
         )
         return Ends(output.estimate, output.estimate), method
     if method == "studentised":
@@ -211,7 +211,7 @@ def _bca(output: Output, tail: float) -> tuple[Ends, Method]:
     for z in (float(ndtri(tail)), -float(ndtri(tail))):
         w = z0 + z
         bend = 1 - a * w
-        # Beyond the pole the correction has no meaning; the end of the replicates is taken.
+        # Beyond the pole the correction is undefined; use the end of the replicates.
         p = float(ndtr(z0 + w / bend)) if bend > 0 else float(w > 0)
         found.append((output.quantile(p), _bca_noise(output, p, share, z0, w, bend)))
     (low, low_error), (high, high_error) = found
@@ -247,7 +247,7 @@ def _studentised(output: Output, tail: float) -> Ends | None:
         spread = errors * scale.slope(values)
         own = own * float(scale.slope(point))
         t = away / spread
-        # Resamples without spread count as infinitely far, or as the estimate itself.
+        # Resamples with zero spread count as infinite, or as equal to the estimate.
         flat = (errors == 0) | ~np.isfinite(t)
         t[flat] = np.where(away[flat] == 0, 0.0, np.sign(away[flat]) * np.inf)
     t = np.sort(t[~np.isnan(t)])
@@ -305,7 +305,7 @@ def _order(output: Output, tail: float) -> Ends:
 
 
 def _lower_end(x: Array, q: float, tail: float) -> float:
-    """Return the lower end, -inf where the least observation is above the quantile too often."""
+    """Return the lower end; -inf if the least observation is too often above the quantile."""
     from scipy.special import bdtr, bdtrik
 
     n = x.size

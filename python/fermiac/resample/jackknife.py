@@ -37,15 +37,15 @@ class Jackknife(Result):
     estimate : float or ndarray, shape (k,)
         The statistic of the data.
     values : ndarray, shape (n,) or (n, k)
-        The statistic without each unit: an observation, or a cluster of them.
+        The statistic without each unit, which is an observation or a cluster.
     stderr, bias : float or ndarray, shape (k,)
-        Its standard error and bias by the jackknife.
+        The jackknife estimates of its standard error and bias.
     acceleration : float or ndarray, shape (k,)
-        The acceleration of BCa intervals, a sixth of the skewness of the influences; NaN where
-        leaving out changes nothing.
+        The acceleration of BCa intervals, a sixth of the skewness of the influences; NaN if leaving
+        out a unit changes nothing.
     influence : ndarray, shape (n,) or (n, k)
-        The influence function at each observation where the statistic has one, else (n - 1) times
-        the estimate less each value.
+        The influence function at each observation, if the statistic has one; else (n - 1) times the
+        difference of the estimate and each value.
 
     Examples
     --------

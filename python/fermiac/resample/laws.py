@@ -1,7 +1,7 @@
 """Exact laws of resampled statistics: of means, of their differences, of quantiles.
 
-The law of a resampled sum is a convolution of empirical laws. It is enumerated for few
-observations, and else computed by Fourier transforms of the data on a fine circle.
+The law of a resampled sum is a convolution of empirical laws. For few observations it is
+enumerated; otherwise it is computed by Fourier transforms of the data on a fine periodic grid.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ __all__ = ["KnownLaw", "law_of_mean", "law_of_quantile"]
 Array = NDArray[np.float64]
 #: Cells of the circle, and its width in standard deviations of the sum.
 _CELLS, _WIDTH = 2**16, 20.0
-#: Outcomes that are enumerated at most, and observations of a sample at most.
+#: The most outcomes to enumerate, and the most observations of a sample.
 _MOST_OUTCOMES, _FEW = 10**6, 8
-#: Standard deviations of an index beyond which an order statistic is not found.
+#: Standard deviations of its index beyond which an order statistic is negligible.
 _REACH = 9.0
 
 
@@ -92,7 +92,7 @@ class _Point:
 
 
 def law_of_mean(parts: list[Array]) -> KnownLaw:
-    """Return the law of the sum of draws, as many from each part as it has values."""
+    """Return the law of the sum of draws; from each part as many draws as it has values."""
     mean = math.fsum(float(part.sum()) for part in parts)
     variance = sum(float(((part - part.mean()) ** 2).sum()) for part in parts)
     if variance == 0.0:
@@ -137,7 +137,7 @@ def _transformed(parts: list[Array], mean: float, sd: float) -> KnownLaw:
 
 
 def _spread(places: Array) -> Array:
-    """Return the counts of cells, each place split over four of them by cubic weights.
+    """Return the counts of cells; each value is split over four cells with cubic weights.
 
     The split keeps the first three moments.
     """
@@ -174,10 +174,10 @@ def _power(x: NDArray[np.complex128], n: int) -> NDArray[np.complex128]:
 
 
 class _Order:
-    """The law of a quantile: of a line between two neighbouring order statistics of a resample.
+    """The law of a quantile, interpolated between two order statistics of a resample.
 
-    The k-th of n draws has an index of at most i with probability I(k, n - k + 1) at i / n. The
-    joint law of two neighbours is a product of a function of i and one of j for i < j.
+    The k-th of n ordered draws has an index of at most i with probability I(k, n - k + 1) at i / n.
+    The joint law of two neighbours is a product of a function of i and one of j for i < j.
     """
 
     def __init__(self, x: Array, q: float) -> None:
@@ -191,7 +191,7 @@ class _Order:
         reach = _REACH * math.sqrt(k * (n - k + 1) / n) + _REACH
         low, high = max(int(k - reach), 0), min(int(k + reach) + 1, n)
         at = np.arange(low, high + 1)
-        #: Indices from 1 that are not beyond reach, and their values.
+        #: The indices within reach, from 1, and their values.
         self._i = at[1:]
         self._x = x[low:high]
         reached = betainc(k, n - k + 1, at / n)
@@ -208,7 +208,7 @@ class _Order:
             before, after = (n - k) * np.log1p(-(i - 1) / n), (n - k) * np.log1p(-i / n)
             self._tail = before + np.log(-np.expm1(after - before))
             alone = self._ways + k * np.log(i / n) + after
-        #: The probability that only the lower one has the index, and that both have it.
+        #: The probability that only the lower order statistic has the index, and that both have it.
         self._lower_only = np.exp(alone) * (1 - self._shrink)
         self._both = np.maximum(self._mass - self._lower_only, 0.0)
         self._find_moments(reached)
@@ -221,7 +221,7 @@ class _Order:
         upper = np.diff(betainc(k + 1, n - k, np.append(self._i[0] - 1, self._i) / n))
         centre = float(self._mass @ x)
         d = x - centre
-        # The mean of the lower one below each index, weighted by its law.
+        # The weighted mean of the lower order statistic below each index.
         below, means = 0.0, np.empty(d.size)
         for j in range(d.size):
             means[j] = below

@@ -1,4 +1,4 @@
-"""Values of a statistic with one unit left out, in closed form where there is one."""
+"""Values of a statistic with one unit left out, in closed form if one is known."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _quantile(data: Data, statistic: Statistic, whole: Full, columns: list[Array
         at = np.arange(n)
 
         def rest(j: int, ordered: Array = ordered, at: NDArray[np.int64] = at) -> Array:
-            """Return the value at place j without the value at each place."""
+            """Return the value at position j after the removal of each value."""
             j = min(j, ordered.size - 2)
             return np.asarray(np.where(at > j, ordered[j], ordered[j + 1]))
 

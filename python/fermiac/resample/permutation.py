@@ -1,4 +1,4 @@
-"""Permutation tests: exact where the law can be had, sampled else."""
+"""Permutation tests: exact if the law can be computed, otherwise sampled."""
 
 from __future__ import annotations
 
@@ -55,24 +55,25 @@ class PermutationTest(Result):
         The observed statistic: the difference of the means for ``"mean"`` and two samples, the mean
         for signs, the correlation for pairs, the sum of the scores of the first sample for ranks.
     pvalue : float or ndarray, shape (k,)
-        The p-value; of sampled permutations (exceedances + 1) / (n_resamples + 1).
+        The p-value; for sampled permutations (exceedances + 1) / (n_resamples + 1).
     pvalue_lower, pvalue_upper : float or ndarray, shape (k,)
-        Limits of the p-value of all permutations at 95 %; equal to it where it is exact.
+        Limits of the 95 % interval for the p-value of all permutations; equal to `pvalue` if that
+        is exact.
     log_pvalue : float or ndarray, shape (k,)
-        Its logarithm, also where the p-value is below the smallest double.
+        The logarithm of the p-value, finite even if the p-value underflows.
     exact : bool
         Whether the p-value is that of all permutations.
     method : str
         ``"enumeration"``, ``"shift"``, ``"series"``, ``"counting"`` or ``"sampled"``.
     kind, alternative : str
-        What is permuted, and the side of the test.
+        The kind of permutation, and the side of the test.
     n_resamples : int
         The number of sampled permutations.
     pvalue_adjusted : ndarray, shape (k,), or None
-        Step-down p-values that hold for all columns at once, with ``adjust="max-t"``.
+        Step-down p-values adjusted for all columns, with ``adjust="max-t"``.
     null : ndarray
-        The sampled statistics of a single column; with ``adjust="max-t"`` the largest of each
-        permutation. Empty where the law is exact.
+        The sampled statistics of a single column; with ``adjust="max-t"`` the largest statistic of
+        each permutation. Empty if the law is exact.
 
     Examples
     --------
@@ -131,7 +132,7 @@ class PermutationTest(Result):
 
 
 class _Design(NamedTuple):
-    """What is permuted: observations in the order of their blocks."""
+    """The design of a test: observations in the order of their blocks."""
 
     kind: str
     #: The kind, blocks, size of the first group in each block and other variable, for the core.
@@ -164,7 +165,7 @@ def permutation_test(
     n_threads: int | None = None,
     progress: bool | Report | None = None,
 ) -> PermutationTest:
-    """Return the p-value of a permutation test, exact where the law can be had.
+    """Return the p-value of a permutation test, exact if the law can be computed.
 
     Parameters
     ----------
@@ -172,30 +173,32 @@ def permutation_test(
         Two samples (a, b) whose labels are permuted; one sample whose signs are flipped; or with
         ``kind="pairs"`` the pairs (x, y). Columns of an (n, k) array are tested side by side.
     statistic : str or callable, optional
-        Of two samples ``"mean"`` (the default), the difference of the means; ``"rank"`` (Mann and
-        Whitney), ``"ansari_bradley"`` or ``"median"``, sums of scores. Of signs ``"mean"`` or
-        ``"rank"`` (Wilcoxon; zeros are left out). Of pairs ``"pearson"`` or ``"spearman"``. Ties
-        have their mean score. A callable takes batches, ``f(a, b)``, ``f(d)`` or ``f(x, y)`` of
-        shape (b, n), and returns (b,).
+        For two samples: ``"mean"`` (the default), the difference of the means, or the sums of
+        scores ``"rank"`` (Mann-Whitney), ``"ansari_bradley"`` and ``"median"``. For signs:
+        ``"mean"`` or ``"rank"`` (Wilcoxon; zeros are left out). For pairs: ``"pearson"`` or
+        ``"spearman"``. Ties get their mean score. A callable takes batches, ``f(a, b)``, ``f(d)``
+        or ``f(x, y)`` of shape (b, n), and returns (b,).
     kind : {"independent", "signs", "pairs"}, optional
-        What is permuted. Default: labels for a tuple, signs for a single sample.
+        The kind of permutation. Default: labels for a tuple, signs for a single sample.
     alternative : {"two-sided", "less", "greater"}, default "two-sided"
         Two-sided p-values are twice the smaller tail, at most 1.
     n_resamples : int, default 9999
-        The number of permutations, where the law is not exact.
+        The number of permutations, if the law is not exact.
     blocks : array_like, optional
-        A label for each observation (a tuple of labels for two samples): permutations stay within
-        the observations of one label.
+        A label for each observation (a tuple of labels for two samples). Only observations with the
+        same label are permuted.
     studentise : bool, default False
-        Whether means are divided by their standard errors in each permutation [3]_ [4]_, which
-        holds where sizes and variances differ. Such tests are sampled.
+        Whether means are divided by their standard errors in each permutation [3]_ [4]_, which is
+        valid for different sizes and variances. Such tests are sampled.
     adjust : {"none", "max-t"}, default "none"
-        Whether p-values of several columns are adjusted for all of them, by the step-down law of
-        the largest statistic [5]_. Statistics are standardised then.
+        Whether the p-values of several columns are adjusted for multiplicity, by the step-down law
+        of the largest statistic [5]_. The statistics are then standardised.
     exact : bool, optional
-        False samples permutations even where the law is known; True refuses to sample.
+        False samples permutations even if the law is known; True raises an error if it is not
+        known.
     batch : int, optional
-        The permutations of one call of a callable. Default: as many as fit the cache.
+        The number of permutations in one call of a callable. Default: as many as fit into the
+        cache.
     on_nan : {"raise", "omit"}, default "raise"
         Whether NaN is an error, or its observations are left out.
     rng : None, int, numpy SeedSequence or Generator, default None
@@ -218,12 +221,12 @@ def permutation_test(
 
     Notes
     -----
-    All outcomes are counted where there are at most a million; for signs of up to 40 observations
-    the sums of both halves are met in the middle, which counts all 2ⁿ. Whole scores and ranks have
-    the exact law of the shift algorithm [1]_. Sign flips of more observations have a tilted Fourier
-    series with relative accuracy, also at p-values like 10⁻²⁶, or a count of the outcomes beyond
-    the observed one where they are few. Everything else is sampled; the + 1 in the p-value makes
-    the test valid at any number of permutations [2]_.
+    Up to a million outcomes are enumerated. For signs of up to 40 observations a meet-in-the-middle
+    search over the sums of both halves counts all 2ⁿ outcomes. Integer scores and ranks have the
+    exact law of the shift algorithm [1]_. For sign flips of more observations, few outcomes beyond
+    the observed one are counted; otherwise a tilted Fourier series gives the p-value with a small
+    relative error, even at 10⁻²⁶. Everything else is sampled; the + 1 in the p-value makes the test
+    valid for any number of permutations [2]_.
 
     References
     ----------
@@ -240,7 +243,7 @@ def permutation_test(
 
     Examples
     --------
-    Darwin's maize, all 32768 flips of signs:
+    Darwin's maize data, with all 32768 sign flips:
 
     >>> import fermiac as fm
     >>> d = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
@@ -485,7 +488,7 @@ def _of_columns(
     squares = np.empty(0)
     shifts = np.array([problem.centre for problem in problems])
     if design.kind == "signs":
-        # |Σ ±d| is turned into a t statistic, a rising function of it.
+        # |Σ ±d| is converted to a t statistic, an increasing function of it.
         total = (y**2).sum(0)
         scales = np.full(y.shape[1], 1 / math.sqrt(len(y)))
         squares = total
@@ -527,7 +530,7 @@ def _of_counts(
 ) -> dict[str, Any]:
     at_least, _, largest, maxima = raw
     back = np.argsort(order, kind="stable")
-    # The sizes of two-sided statistics are counted, so that both tails are in one count.
+    # Absolute values of two-sided statistics are counted, so one count has both tails.
     fields = _sampled(shown, at_least[back], at_least[back], "greater", n, np.empty(0))
     if adjusted:
         # A column further down the order cannot have a smaller p-value than those above it.

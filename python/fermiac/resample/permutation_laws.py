@@ -26,7 +26,7 @@ _MOST_CHOICES = 10**6
 _SAME = 1e-12
 #: Factors that may make values whole.
 _FACTORS = (1.0, 2.0, 10.0, 20.0, 100.0, 1000.0, 10_000.0, 100_000.0)
-#: Probabilities above this have all their digits in a law whose least terms vanish.
+#: Probabilities above this are accurate although the least terms of the law underflow.
 _TINY = 1e-250
 
 
@@ -65,7 +65,7 @@ class Problem:
         return (self.observed - self.shift) * self.factor
 
     def show(self, sums: Array) -> Array:
-        """Return sums as statistics."""
+        """Convert sums to statistics."""
         return (sums - self.shift) * self.factor
 
 
@@ -142,7 +142,7 @@ def _of_signs(y: Array, name: str) -> Problem:
 
 
 def _whole(values: Array) -> tuple[NDArray[np.int64], float] | None:
-    """Return whole scores and their unit, for values on a lattice: whole, halves or decimals."""
+    """Return integer scores and their unit, for multiples of 1, 1/2 or a power of 0.1."""
     largest = float(np.abs(values).max())
     for factor in _FACTORS:
         scaled = values * factor
@@ -228,7 +228,7 @@ def _sign_tails(problem: Problem) -> LogTails | None:
     if tail is None:
         return None
     small = math.exp(tail)
-    # The other tail has the outcomes that are equal as well, which do not count beside it.
+    # The other tail also has the outcomes equal to the observed one, which are negligible there.
     large = min(max(1.0 - small, small), 1.0)
     pair = (small, large) if problem.observed >= 0 else (large, small)
     logs = (tail, math.log(large)) if problem.observed >= 0 else (math.log(large), tail)
@@ -236,10 +236,10 @@ def _sign_tails(problem: Problem) -> LogTails | None:
 
 
 def _small_tail(d: Array, size: float, near: float, step: float) -> tuple[float | None, str]:
-    """Return ln P(Σ ±d >= size) and how it was found.
+    """Return ln P(Σ ±d >= size) and the method that gave it.
 
-    Sums on a lattice are `step` times whole numbers of one parity; a smooth law takes the place of
-    theirs if it starts half a gap below.
+    Sums on a lattice are `step` times integers of one parity. A smooth law approximates theirs if
+    it starts half a gap below.
     """
     costs = np.sort(2 * d)
     count = _core.resample_choices(costs, float(d.sum()) - size + near, _MOST_CHOICES)

@@ -154,7 +154,7 @@ class Problem:
         return law_of_mean(np.split(ordered, data.units.strata[1:-1]))
 
     def choose(self, name: MethodName) -> Method:
-        """Return the method of an interval, for ``"auto"`` the one that holds."""
+        """Return the method of an interval; for ``"auto"`` a valid one."""
         statistic, data = self.statistic, self.data
         native = isinstance(statistic, Statistic)
         quantile = isinstance(statistic, Statistic) and statistic.quantile is not None
@@ -282,7 +282,7 @@ class Problem:
         return Intervals(lower, upper, mc, ", ".join(dict.fromkeys(methods)), exact, found)
 
     def doubts(self, method: Method) -> list[Finding]:
-        """Return the doubts that the data give."""
+        """Return the reasons for doubt in the data."""
         found: list[Finding] = []
         data, statistic = self.data, self.statistic
         n = int(min(data.units.sizes))
@@ -291,8 +291,8 @@ class Problem:
             what = "observations" if data.units.single else "clusters"
             found.append((
                 FermiacWarning,
-                f"{n} {what} are few for an interval of {self.name!r}: it may hold less often than "
-                "it says",
+                f"{n} {what} are few for an interval of {self.name!r}: its coverage may be below "
+                f"the nominal one",
             ))  # fmt: skip
         if moment and method not in ("order", "wilson"):
             for sample in data.samples:
@@ -303,9 +303,9 @@ class Problem:
                     if shape > max(2 * _HEAVY / moment, _LEAST_HEAVY):
                         found.append((
                             HeavyTailWarning,
-                            f"the tail of the data has the shape {shape:.2f}, so that its moments "
-                            f"of order {moment} may not exist, which {self.name!r} needs; use "
-                            "'median' or 'trimmed_mean'",
+                            f"{self.name!r} needs moments of order {moment}, which may not exist: "
+                            f"the tail of the data has the shape {shape:.2f}; use 'median' or "
+                            "'trimmed_mean'",
                         ))  # fmt: skip
                         return found
         return found
@@ -313,7 +313,7 @@ class Problem:
     def draw(
         self, first: int, n: int, errors: bool, key: int, workers: int, report: Report | None
     ) -> tuple[Array, Array | None, BaseException | None]:
-        """Return replicates and their standard errors, and what stopped them."""
+        """Return replicates and their standard errors, and the reason for the end."""
         k = self.full.values.size
         if isinstance(self.statistic, Statistic):
             flat, spread, error = _core.resample_bootstrap(
@@ -392,7 +392,7 @@ class Problem:
                 if stopped is not None and len(values) < 2:
                     stopped.partial_result = None  # type: ignore[attr-defined]
                     raise stopped
-                # With replicates at hand all figures are theirs.
+                # If there are replicates, all figures are computed from them.
                 outputs = [self.output(j, values, errors, not len(values)) for j in range(k)]
                 found_interval = self.intervals(values, errors, name, prob, outputs)
                 worst = float(np.nanmax(found_interval.mc_error, initial=0.0))
@@ -435,7 +435,7 @@ class Problem:
                           else o.values.mean() if o.values.size else np.nan
                           for o in outputs])  # fmt: skip
         bias = means - self.full.values
-        # What rounding leaves of a bias that is zero.
+        # A bias this small is rounding error of zero.
         bias[np.abs(bias) < 1e-13 * (np.abs(self.full.values) + sds)] = 0.0
         one: Callable[[Array], Any] = (lambda a: float(a[0])) if self.scalar else np.asarray
         native = self.statistic if isinstance(self.statistic, Statistic) else None
@@ -474,7 +474,7 @@ class Problem:
 
 
 def _tail(x: Array) -> float:
-    """Return the larger shape of the two tails of a sample, -inf where it has none."""
+    """Return the larger shape of the two tails of a sample; -inf if it has no tail."""
     d = x - np.median(x)
     shapes = []
     for side in (d, -d):

@@ -61,25 +61,25 @@ class Bootstrap(Result):
     statistic : str
         The name of the statistic, or ``"function"``.
     estimate : float or ndarray, shape (k,)
-        The statistic of the data; a number where it has a single output.
+        The statistic of the data; a number if it has a single output.
     stderr : float or ndarray, shape (k,)
         The standard deviation of the resampled statistic.
     bias : float or ndarray, shape (k,)
-        The mean of the resampled statistic less the estimate.
+        The mean of the resampled statistic minus the estimate.
     lower, upper : float or ndarray, shape (k,)
         The ends of the interval.
     prob : float
         Its confidence.
     method : str
-        The method that gave it; of several outputs with several methods, all of them.
+        The method of the interval; all methods if outputs have different ones.
     mc_error : ndarray, shape (2,) or (2, k)
-        The Monte Carlo errors (standard deviations) of the ends, 0 where the law is exact.
+        The Monte Carlo errors (standard deviations) of the ends; 0 if the law is exact.
     replicates : ndarray, shape (n_resamples,) or (n_resamples, k)
-        The resampled statistic; empty where the law is known and nothing was drawn.
+        The resampled statistic; empty if the law is known and nothing was drawn.
     replicate_stderrs : ndarray or None
         The standard error of each replicate by the influence function, for ``"studentised"``.
     exact : bool
-        Whether stderr, bias and ends are from the exact law of the resampled statistic.
+        Whether stderr, bias and ends come from the exact law of the resampled statistic.
     scheme : str
         The scheme of the resampling.
     n_resamples : int
@@ -172,7 +172,7 @@ class Bootstrap(Result):
 
     @property
     def confidence_interval(self) -> Interval:
-        """The ends as a pair with `low` and `high`, as SciPy has them."""
+        """The ends as a pair with `low` and `high`, as in SciPy."""
         return Interval(self.lower, self.upper)
 
     @property
@@ -231,7 +231,7 @@ class Bootstrap(Result):
         n_threads: int | None = None,
         progress: bool | Report | None = None,
     ) -> Bootstrap:
-        """Return the result with more replicates, the bits of a single call with their sum.
+        """Return the result with more replicates; the bits are those of a single call with all.
 
         Parameters
         ----------
@@ -245,13 +245,13 @@ class Bootstrap(Result):
         Returns
         -------
         Bootstrap
-            Its ends are from the replicates where the statistic has no exact law.
+            The ends come from the replicates if the statistic has no exact law.
 
         Raises
         ------
         ArgumentError
             If an argument is outside its domain, or the result was loaded and its statistic is a
-            function, which no file holds.
+            function, which is not saved.
 
         Examples
         --------
@@ -287,7 +287,7 @@ class Bootstrap(Result):
         Returns
         -------
         Bootstrap
-            With a percentile interval, which any rising or falling function carries over.
+            With a percentile interval, which is equivariant under monotonic functions.
 
         Raises
         ------
@@ -369,7 +369,7 @@ class Bootstrap(Result):
         return drawn
 
     def _again(self) -> Problem:
-        """Return the statistic with its data."""
+        """Return the problem of the statistic with its data."""
         if self._problem is not None:
             return self._problem
         from fermiac.resample.problem import Problem

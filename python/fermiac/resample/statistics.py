@@ -1,4 +1,4 @@
-"""The named statistics: what data they take, and on which scale their intervals are made."""
+"""The named statistics: their data, and the scales of their intervals."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Statistic:
 
 @dataclass(frozen=True, init=False)
 class Quantile(Statistic):
-    """A quantile of a sample: a straight line between neighbours, type 7 of Hyndman and Fan [1]_.
+    """A quantile of a sample, linearly interpolated: type 7 of Hyndman and Fan [1]_.
 
     Parameters
     ----------
@@ -151,12 +151,13 @@ class Quantile(Statistic):
 
 @dataclass(frozen=True, init=False)
 class TrimmedMean(Statistic):
-    """The mean without a share of the observations at either end [1]_.
+    """The mean without a share of the observations at each end [1]_.
 
     Parameters
     ----------
     share : float, default 0.1
-        The share that is cut off at each end, from 0 to less than 0.5; n times it is rounded down.
+        The share that is cut off at each end, from 0 to less than 0.5. The number of observations
+        is rounded down.
 
     Raises
     ------

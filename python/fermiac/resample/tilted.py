@@ -1,9 +1,9 @@
 """Tiny p-values of sign flips, by a tilted Fourier series.
 
-Under a tilt θ with Σ d tanh(θ d) = t the observed sum t is the mean of the sum S of random signs,
-and P(S >= t) = exp(K(θ) - θ t) E[exp(-θ (S - t)); S >= t] with K(θ) = Σ ln cosh(θ d). The
-expectation is of the order of one over the tilted standard deviation, so that the series keeps its
-relative accuracy.
+Let S be the sum of d with random signs. Under a tilt θ with Σ d tanh(θ d) = t the observed sum t is
+the mean of S, and P(S >= t) = exp(K(θ) - θ t) E[exp(-θ (S - t)); S >= t] with K(θ) = Σ ln cosh(θ
+d). The expectation is of the order of the inverse of the tilted standard deviation, so the series
+has a small relative error.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _BLOCK = 64
 
 
 def log_upper_tail(d: Array, t: float) -> float | None:
-    """Return ln P(Σ ±d >= t) for t from 0 up, None where the series does not converge.
+    """Return ln P(Σ ±d >= t) for t >= 0, None if the series does not converge.
 
-    The sum must have a smooth law: near the largest sum, where few outcomes make the tail, they are
-    for counting, and so are sums on a coarse lattice.
+    The sum must have a smooth law. Near the largest sum, where the tail has few outcomes, and for
+    sums on a coarse lattice, outcomes must be counted instead.
     """
     d = np.abs(d[d != 0])
     if t >= d.sum():
@@ -98,7 +98,7 @@ def _log_expectation(d: Array, tanh: Array, theta: float, t: float, width: float
         value = np.exp(size) * np.exp(1j * phase)
         terms = 2 * (value * factor(w)).real
         total += float(terms.sum())
-        # What follows is as small as this block, and of changing sign.
+        # The remaining terms are as small as this block, with alternating signs.
         quiet = quiet + 1 if float(np.abs(terms).sum()) < _NOTHING * abs(total) else 0
         if quiet == _QUIET:
             return math.log(total) if total > 0 else None

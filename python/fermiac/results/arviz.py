@@ -1,4 +1,4 @@
-"""Conversion of samples to ArviZ, for its version 1 and the versions before."""
+"""Conversion of samples to ArviZ, version 1 and earlier versions."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def to_arviz(
     if yes("resample", resample) and sample.log_weights is not None:
         if error_model_of(sample).of_chains:
             raise ArgumentError(
-                "resample: chains with weights given, of which resampling makes no chains; give "
+                "resample: chains with weights given, and resampled draws are not chains; give "
                 "resample=False, which puts the log-weights into sample_stats"
             )
         sample = sample.resample(n, rng=rng)
@@ -103,16 +103,16 @@ def to_arviz(
 
 
 def _of_model(source: Sample, draws: Array, wanted: bool | None) -> Mapping[str, Array]:
-    """Return the log-likelihoods by observation of the draws of a model, if it tells them.
+    """Return the log-likelihoods by observation of the draws of a model, if it provides them.
 
-    Unless they are wanted, those that are large or cannot be computed are left out.
+    Unless requested, log-likelihoods that are large or cannot be computed are left out.
     """
     model = getattr(source, "_model", None)
     if model is None:
         if wanted:
             raise ArgumentError(
-                "log_likelihood: True given for a sample that does not know its model; what a call "
-                "returned for a model of PyMC, Stan or NumPyro, in this process, does"
+                "log_likelihood: True given for a sample whose model is not known; a result for a "
+                "model of PyMC, Stan or NumPyro from this process is needed"
             )
         return {}
     size = sum(map(math.prod, model.log_likelihood_shapes.values()))
@@ -129,7 +129,7 @@ def _of_model(source: Sample, draws: Array, wanted: bool | None) -> Mapping[str,
 
 
 def _renamed(stats: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the statistics under the names of ArviZ's schema; a prefix of a block stays."""
+    """Return the statistics under the names of ArviZ's schema; prefixes of blocks are kept."""
     ours = re.compile(r"(^|\.)reached_max_depth$")
     return {ours.sub(r"\1reached_max_tree_depth", name): array for name, array in stats.items()}
 

@@ -76,7 +76,7 @@ def expect(
     if got.largest is not None:
         heavy &= got.largest > _STANDS_OUT
     elif sample.log_weights is None:
-        # Without weights skew integrands are common, so that one point must dominate as well.
+        # Without weights skewed integrands are common, so a single point must also dominate.
         squares = (scaled - scaled.mean(axis=0)) ** 2
         heavy &= squares.max(axis=0) > _STANDS_OUT * squares.sum(axis=0)
     rhat, df = got.rhat, np.broadcast_to(got.df, mean.shape)

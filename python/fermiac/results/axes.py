@@ -1,4 +1,4 @@
-"""Labels of the axes of variables: the coordinates of named dimensions, as xarray has them."""
+"""Labels of the axes of variables: the coordinates of named dimensions, as in xarray."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def checked_axes(
 ) -> tuple[dict[str, tuple[Label, ...]], dict[str, tuple[str, ...]]]:
     """Return labels and dimensions as they are stored, if they fit the shapes of the variables.
 
-    A name may come with several shapes, as those of observations and of their log-likelihoods.
+    A name may have several shapes, for instance those of observations and log-likelihoods.
     """
     labels = {name: _labels(name, given) for name, given in _mapping("coords", coords).items()}
     named: dict[str, tuple[str, ...]] = {}
@@ -78,7 +78,7 @@ def checked_axes(
 def restricted(
     coords: Coords, dims: Dims, names: Iterable[str]
 ) -> tuple[dict[str, tuple[Label, ...]], dict[str, tuple[str, ...]]]:
-    """Return the dimensions of some variables, and the labels along these."""
+    """Return the dimensions of some variables, and the labels along them."""
     kept = {name: dims[name] for name in names if name in dims}
     used = {dim for axes in kept.values() for dim in axes}
     return {dim: along for dim, along in coords.items() if dim in used}, kept
@@ -87,8 +87,8 @@ def restricted(
 def dims_of(variables: Variables, dims: Dims) -> dict[str, tuple[str, ...]]:
     """Return the dimensions of all variables with axes; those without a name are numbered.
 
-    The name of a dimension that is that of a variable, or comes twice, gets an underscore, since
-    datasets of xarray have neither.
+    A dimension with the name of a variable, or with a repeated name, gets an underscore, since
+    datasets of xarray allow neither.
     """
     out = {}
     for name, shape in variables.shapes.items():

@@ -1,4 +1,4 @@
-"""Bounds that the coordinates of a sample are known to have, kept among its settings."""
+"""Known bounds of the coordinates of a sample, which are stored in its settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bounds_setting(
 def with_bounds(value: Any, sizes: fit.Sizes) -> None:
     """Accept the settings of a saved sample, if the bounds among them are pairs of numbers.
 
-    So must be the other settings that methods calculate with.
+    The other settings that methods calculate with must be numbers, too.
     """
     fit.record({}, _NUMBERS)(value, sizes)
     pairs = value.get(_NAME, [])
@@ -40,14 +40,14 @@ def with_bounds(value: Any, sizes: fit.Sizes) -> None:
 
 
 def bounds_of(settings: Mapping[str, Any], dim: int) -> NDArray[np.float64]:
-    """Return the bounds, shape (d, 2), infinite where there is none or none is known."""
+    """Return the bounds, shape (d, 2), infinite where none is known."""
     unknown = np.tile([-np.inf, np.inf], (dim, 1))
     pairs = np.asarray(settings.get(_NAME, unknown), dtype=np.float64)
     return np.where(np.isnan(pairs), unknown, pairs) if pairs.shape == (dim, 2) else unknown
 
 
 def common_bounds(all_settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the settings of the first, without bounds that another does not have."""
+    """Return the settings of the first sample, without bounds that another one does not have."""
     first = dict(all_settings[0])
     if any(other.get(_NAME) != first.get(_NAME) for other in all_settings):
         first.pop(_NAME, None)

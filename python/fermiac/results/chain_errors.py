@@ -87,7 +87,8 @@ def walker_times(draws: Array, n_threads: int) -> Array:
 def autocorrelation_times(sample: Sample, draws: Array, n_threads: int) -> Array:
     """Return the autocorrelation time of each column of the draws of a sample.
 
-    For independent chains it is the number of draws over the effective sample size for the mean.
+    For independent chains it is the number of draws divided by the effective sample size for the
+    mean.
     """
     if is_ensemble(sample):
         return walker_times(draws, n_threads)
@@ -127,7 +128,7 @@ def _chains(
         )["parts"].reshape(parts.shape)
         plain = _squared_errors(plain_parts, coupled, n_threads)
         size = float(effective_size(got.variance, plain, 1 / got.squares).min())
-        # The drift of the core takes draws as independent, which overstates it for slow chains.
+        # The drift from the core assumes independent draws, which overstates it for slow chains.
         if raw["drift"] > DRIFT:
             drift = _drift(sample, controls, law, n_threads)
             if drift > DRIFT:
@@ -147,7 +148,7 @@ def _chains(
         khat=np.where(exact, -np.inf, raw["khat"]),
         findings=tuple(findings),
         rhat=rhat,
-        # Controls reduce the error, and not the number of values behind it.
+        # Controls reduce the error, but not the effective number of values.
         df=degrees_of_freedom(
             np.minimum(effective_size(got.variance, plain, 1 / got.squares), sample.n_draws),
             raw,
@@ -162,9 +163,9 @@ register("chains", _chains, of_chains=True, reweighted="chains")
 def _squared_errors(parts: Array, coupled: bool, n_threads: int) -> Array:
     """Return the squared error of each sum of parts, (chains, draws, columns).
 
-    Walkers of an ensemble are `coupled`. Their dependence shows in the series of the sums over all
-    walkers, which is a single one; the autocorrelations of the walkers are less noisy. The larger
-    one of the two errors is used.
+    Walkers of an ensemble are `coupled`. The single series of sums over all walkers includes their
+    dependence; the autocorrelations of the walkers are less noisy. The larger of the two errors is
+    used.
     """
     size = parts.shape[0] * parts.shape[1]
     # The effective sample size neglects differences below 1e-15.
@@ -197,9 +198,9 @@ def _covariance(parts: Array, error: Array) -> Array:
 
 
 def _drift(sample: Sample, controls: Controls, law: int, n_threads: int) -> float:
-    """Return the largest mean of a control over its standard error from the chains.
+    """Return the largest ratio of the mean of a control to its standard error from the chains.
 
-    Of the Stein controls, those of the coordinates and of their squares are tested.
+    Of the Stein controls, only those of the coordinates and of their squares are tested.
     """
     weights = sample._weights(law)[:, None]
     columns = controls.given
@@ -218,7 +219,7 @@ def _drift(sample: Sample, controls: Controls, law: int, n_threads: int) -> floa
 
 
 def _worst(names: Sequence[str], figures: Array, bad: NDArray[np.bool_], largest: bool) -> str:
-    """Return the names of the bad figures, the worst first."""
+    """Return the names of the columns with bad figures, the worst first."""
     order = np.argsort(-figures if largest else figures, kind="stable")
     listed = [names[j] for j in order if bad[j]]
     more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""

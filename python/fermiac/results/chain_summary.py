@@ -61,8 +61,8 @@ _TOO_SHORT = "chains of {} draws are too short to judge; draw 100 of each at lea
 class Convergence:
     """Effective sample sizes of the first columns of a sample, and R-hat.
 
-    Walkers of an ensemble depend on each other. For them the autocorrelation time takes the place
-    of R-hat, and `bulk` is the effective sample size for the mean.
+    Walkers of an ensemble depend on each other. For them the autocorrelation time replaces R-hat,
+    and `bulk` is the effective sample size for the mean.
     """
 
     bulk: Array
@@ -94,7 +94,7 @@ def convergence(sample: Sample, columns: int | None = None) -> Convergence | Non
 
 
 def least_size(sample: Sample) -> float | Array:
-    """Return the least bulk ESS of a coordinate, for each law; that of the weights if smaller."""
+    """Return for each law the least bulk ESS, or the ESS of the weights if smaller."""
     got = convergence(sample)
     bulk = float("nan") if got is None else float(got.bulk.min())
     if sample.log_weights is None:
@@ -156,8 +156,8 @@ def findings(sample: Sample) -> tuple[Finding, ...]:
             found.append(
                 _finding(
                     f"{_count(diverging)} of {diverging.size} transitions{_in(block)} ({part}) "
-                    "diverged: where the density is most curved it was not explored, and averages "
-                    "may be biased; raise the target acceptance of the kernel, or reparametrise "
+                    "diverged: regions of high curvature were not explored, and averages may be "
+                    "biased; raise the target acceptance of the kernel, or reparametrise "
                     "(scales by their logarithm, hierarchies non-centred)"
                 )
             )
@@ -245,7 +245,7 @@ def summary(sample: Sample, prob: float, kind: str, var_names: Any) -> Summary:
 def _whole(
     sample: Sample, got: Convergence | None, prob: float, kind: str
 ) -> tuple[tuple[str, ...], dict[str, Array]]:
-    """Return the rows of all coordinates, in parts, since their covariances would be large."""
+    """Return the rows of all coordinates, computed in parts to keep covariances small."""
     parts = [
         _columns(sample, range(start, min(start + _ROWS, sample.dim)), got, prob, kind)
         for start in range(0, sample.dim, _ROWS)
@@ -279,7 +279,7 @@ def _columns(
 
 
 def _of_all(sample: Sample, got: Convergence | None) -> str:
-    """Return the worst figures of all coordinates, for a table that does not show all."""
+    """Return the worst figures of all coordinates, for a table that shows only some."""
     if got is None:
         return ""
     names = sample._labels

@@ -57,8 +57,8 @@ class Average:
     ess: Array
     khat: Array
     findings: tuple[Finding, ...] = ()
-    #: The largest share of a squared error that comes from one independent part, where the parts
-    #: are not the points.
+    #: The largest share of one independent part in a squared error, if the parts are not single
+    #: points.
     largest: Array | None = None
     #: R-hat of chains, 1 where the average is exact.
     rhat: Array | None = None
@@ -94,13 +94,13 @@ class ErrorModel:
     Attributes
     ----------
     average : callable
-        Takes the sample, values (n, K), controls or None, the law and the threads, and returns an
-        `Average`. The rows of chains come one chain after the other.
+        A function of the sample, values (n, K), controls or None, the law and the threads that
+        returns an `Average`. The rows of chains are ordered chain by chain.
     of_chains : bool
         Whether the draws are those of Markov chains, each depending on the one before.
     reweighted : str or None
-        The error model after reweighting. None where the points have no weights of their own, so
-        that the sample can be neither reweighted nor merged point by point.
+        The error model after reweighting. None if single points have no weights, so that the sample
+        can be neither reweighted nor merged point by point.
     """
 
     average: Callable[[Sample, Array, Controls | None, int, int], Average]
@@ -123,7 +123,7 @@ def register(
 
 
 def error_model_of(sample: Sample) -> ErrorModel:
-    """Return the error model of a sample; one with an unknown name refuses to average."""
+    """Return the error model of a sample; for an unknown name, one that raises an error."""
     return _MODELS.get(sample.error_model, _UNKNOWN)
 
 
@@ -147,7 +147,7 @@ def average(
 ) -> Average:
     """Return the averages of the columns of `values` by the sample's error model.
 
-    Findings are returned, and no warning is given.
+    Findings are returned; no warning is given.
     """
     threads = resolve_threads(n_threads)
     return error_model_of(sample).average(sample, values, controls, law, threads)
@@ -186,7 +186,7 @@ def regressed(
 
 
 def is_exact(raw: dict[str, Any], variance: Array, error: Array) -> NDArray[np.bool_]:
-    """Return which errors are rounding: of constants, or of functions that controls explain."""
+    """Return which errors are rounding: for constants, or functions that controls explain."""
     exact: NDArray[np.bool_] = np.sqrt(error) <= _ROUNDING * np.hypot(
         raw["mean"], np.sqrt(variance)
     )
@@ -194,7 +194,7 @@ def is_exact(raw: dict[str, Any], variance: Array, error: Array) -> NDArray[np.b
 
 
 def effective_size(variance: Array, error: Array, constant: float) -> Array:
-    """Return the variance over the squared error, or `constant` where nothing varies."""
+    """Return the variance divided by the squared error, or `constant` if nothing varies."""
     ess = np.where(variance > 0, np.inf, constant)
     np.divide(variance, error, out=ess, where=(error > 0) & (variance > 0))
     return ess
@@ -231,7 +231,7 @@ def _independent(
 def degrees_of_freedom(
     size: Array | float, raw: dict[str, Any], controls: Controls | None
 ) -> Array | float:
-    """Return the effective number of values less that of fitted coefficients, 1 at least."""
+    """Return the effective number of values minus that of fitted coefficients, at least 1."""
     fitted = 1 if controls is None else 1 + raw["rank"]
     left: Array = np.maximum(np.asarray(size, dtype=float) - fitted, 1.0)
     return left

@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 
 
 def _stages(value: Any, sizes: fit.Sizes) -> None:
-    """Accept the stages of an adaptation; one may be chosen if the last says what all used."""
+    """Accept the stages of an adaptation; one can be chosen only if the last has all counts."""
     fit.listed(fit.instance("dict", "mappingproxy"))(value, sizes)
     sizes["stages"] = len(value) if value and "used" in value[-1] else 0
 
@@ -49,26 +49,27 @@ class Estimate(Result):
     Attributes
     ----------
     mean : float or ndarray, shape (J,)
-        The estimates; a number where the integrand has a single output.
+        The estimates; a number if the integrand has a single output.
     stderr : float or ndarray, shape (J,)
         Their standard errors.
     cov : float or ndarray, shape (J, J)
-        Their covariance; the J variances with ``covariance="diag"``. Hermitian for a complex
-        integrand.
+        The covariance of the estimates; with ``covariance="diag"`` the J variances. It is Hermitian
+        for a complex integrand.
     ess : float or ndarray, shape (J,)
-        Effective sample sizes (Σ|v|)² / Σv² of the final sample, v the weighted values. For an
-        average over a `Sample`: the variance of the integrand over the squared error.
+        Effective sample sizes (Σ|v|)² / Σv² of the final sample with weighted values v. For an
+        average over a `Sample`: the variance of the integrand divided by the squared error.
     khat : float or ndarray, shape (J,)
         Tail shapes of ``|v|``: the fitted tail has moments of order below 1 / k-hat, so its
-        variance is in doubt above 0.5 and its mean above 1. A `WeightWarning` is given where a few
-        points make most of the variance as well; a sampler that mixes in a share of the law bounds
-        v, so that the tail ends. -inf where v has no tail, NaN where it could not be fitted.
+        variance is in doubt above 0.5 and its mean above 1. Worry about k-hat only when a
+        `WeightWarning` appears, which also requires that a few points contribute most of the
+        variance: a sampler with a share of the law bounds v, so that the tail ends. k-hat is -inf
+        if v has no tail, and NaN if the tail could not be fitted.
     names : tuple of str
         Names of the expectations.
     method : str
         The method of computation.
     stages : tuple of dict
-        The adaptation, stage by stage: ``stage``, ``n_evals``, ``used``, ``forecast``, ``alpha``,
+        The stages of the adaptation: ``stage``, ``n_evals``, ``used``, ``forecast``, ``alpha``,
         ``alpha_gap``, ``alpha_passes``, ``mean``, ``stderr``, ``degenerate``.
     chosen_stage : int or None
         The stage whose sampler drew the final sample; stage 0 is the law itself.
@@ -77,24 +78,25 @@ class Estimate(Result):
     df : float or ndarray, shape (J,)
         The degrees of freedom of the standard errors; see `interval`.
     n_replicates : int or None
-        The number of independent replicates of the points whose spread is the standard error; None
-        where the points themselves are independent.
+        The number of independent replicates of the points whose spread gives the standard error;
+        None if the points themselves are independent.
     converged : bool or None
-        Whether the checks of the method passed and a tolerance that was asked for was met; None for
-        methods that have neither.
+        Whether the checks of the method passed and the requested tolerance was met; None for
+        methods without checks and tolerances.
     unseen : float or ndarray, shape (J,), or None
-        For `fermiac.importance.expect` the mass that may hide in regions that no point met: 3 B /
-        N, with B the largest absolute value of the integrand seen and N the number of points drawn
-        from its law, over all stages (the rule of three, at 95 % confidence). It is not part of
-        `stderr`, and of no concern for integrands that are positive nearly everywhere. For
-        `fermiac.importance.integrate` the same, with N uniform points. None for other estimates.
+        A bound on the contribution of regions that no point met. For `fermiac.importance.expect` it
+        is 3 B / N, where B is the largest absolute value of the integrand so far and N the number
+        of points drawn from its law, over all stages (the rule of three, at 95 % confidence). For
+        `fermiac.importance.integrate` it is the same with N uniform points. It is not part of
+        `stderr`, and does not matter for integrands that are positive almost everywhere. None for
+        other estimates.
     replicates : ndarray, shape (R, J), or None
         The means of the replicates, of which `mean` is the mean or median.
     combine : str
-        How the replicates are combined: ``"mean"`` or ``"median"``.
+        The combination of the replicates: ``"mean"`` or ``"median"``.
     n_looks : int or None
-        How often a run that stops by itself could look at its error; intervals are for all looks
-        together. None for other runs.
+        The number of times that a run with a tolerance may check its error; intervals hold for all
+        checks together. None for other runs.
     sampler : Law or None
         The trained sampler, a `fermiac.importance.Sampler`, of `fermiac.importance.integrate`.
 
@@ -218,22 +220,23 @@ class Estimate(Result):
 
         Notes
         -----
-        They are mean ± t · stderr, with t the quantile of Student's law [1]_ with `df` degrees of
-        freedom, since the standard errors are estimates too. The error model gives them: the number
-        of independent points less 1, and less that of fitted controls; for weighted points (Σw)² /
-        Σw² in its place, for chains the effective sample size; for nested sampling the number of
-        lineages, or of bootstrap sets if smaller; for walks that of independent walkers; for
-        importance sampling that of final points. Where it gives none they are infinite, and the
-        law is normal. With 30 degrees of freedom or more the difference is below 5 %.
+        They are mean ± t · stderr, where t is the quantile of Student's law [1]_ with `df` degrees
+        of freedom, since the standard errors are estimates, too. The degrees of freedom depend on
+        the error model. They are the number of independent points minus 1 and minus the number of
+        fitted controls. Weighted points count as (Σw)² / Σw² points, and chains as their effective
+        sample size. For nested sampling the number is that of lineages, or of bootstrap sets if
+        smaller; for walks that of independent walkers; for importance sampling that of final
+        points. Otherwise they are infinite, and the law is normal. With 30 degrees of freedom or
+        more the difference is below 5 %.
 
-        All intervals rest on the central limit theorem: they are too short where k-hat is large.
-        One that `fermiac.importance.expect` gave from zeros alone is one-sided in their place: from
-        0 to -log(1 - prob) / 3 times `stderr`, the bound for the probability of an event that no
-        point met [2]_, or for a mean of values of one sign and of size 1.
+        All intervals rely on the central limit theorem: they are too short if k-hat is large. If
+        all values in `fermiac.importance.expect` were 0, the interval is one-sided: from 0 to
+        -log(1 - prob) / 3 times `stderr`. This is the bound for the probability of an event that no
+        point met [2]_, or for a mean of values of one sign and of size at most 1.
 
-        A run that stopped at a tolerance looked at its error several times: the probability is
-        shared among its looks, `n_looks`. Intervals about the median of replicates are from their
-        order statistics, and hold with probability `prob` at least.
+        A run that stopped at a tolerance checked its error several times; the error probability is
+        shared among these checks, `n_looks`. Intervals around the median of replicates come from
+        their order statistics, and have a coverage of at least `prob`.
 
         References
         ----------
@@ -253,7 +256,7 @@ class Estimate(Result):
         """
         from scipy.special import ndtri, stdtrit
 
-        # A run that stops by itself shares the probability among its looks.
+        # A run with a tolerance divides the error probability among its checks.
         tail = (1 - probability("prob", prob)) / 2 / (self.n_looks or 1)
         if np.iscomplexobj(self.mean):
             raise ArgumentError("interval: the estimates are complex; take their parts in f")
@@ -292,8 +295,8 @@ class Estimate(Result):
         Returns
         -------
         Estimate
-            The ratios. The ESS of each is the smaller and its k-hat the larger one of numerator
-            and denominator.
+            The ratios. Each has the smaller ESS and the larger k-hat of its numerator and
+            denominator.
 
         Raises
         ------
@@ -301,7 +304,7 @@ class Estimate(Result):
             If a name or position does not exist, the denominator is 0, or there is no full
             covariance.
         NumericalError
-            If a variance is beyond the range of doubles, as for likelihoods below 1e-150.
+            If a variance is outside the range of double precision, as for likelihoods below 1e-150.
 
         Examples
         --------
@@ -356,7 +359,8 @@ class Estimate(Result):
         Parameters
         ----------
         g : callable
-            Takes the vector of estimates, shape (J,), and returns a number or a vector (K,).
+            A function that takes the vector of estimates, shape (J,), and returns a number or a
+            vector (K,).
         jacobian : callable, optional
             Returns the derivatives of `g`, shape (K, J); central differences by default.
         names : sequence of str, optional
@@ -365,8 +369,8 @@ class Estimate(Result):
         Returns
         -------
         Estimate
-            The values. The ESS of each is the smallest and its k-hat the largest one of the
-            estimates that it depends on.
+            The values. Each has the smallest ESS and the largest k-hat of the estimates that it
+            depends on.
 
         Raises
         ------
@@ -374,11 +378,11 @@ class Estimate(Result):
             If `g` or its derivatives are not finite or not of these shapes, or if there is no full
             covariance.
         NumericalError
-            If a variance is beyond the range of doubles, as for likelihoods below 1e-150.
+            If a variance is outside the range of double precision, as for likelihoods below 1e-150.
 
         Notes
         -----
-        The delta method is linear: it holds where `g` is smooth on the scale of the errors.
+        The delta method is linear: it is valid if `g` is nearly linear on the scale of the errors.
 
         Examples
         --------
@@ -422,8 +426,8 @@ class Estimate(Result):
         return self._derived(np.atleast_1d(value), slopes, value.ndim == 0, tuple(names), ess, khat)
 
     def _differences(self, g: Callable[[Array], ArrayLike], at: Array, value: Array) -> Array:
-        # The step balances truncation and rounding on the scale of the value. It is not below a
-        # small part of the error, on whose scale g must be smooth anyway.
+        # The step balances truncation and rounding at the scale of the value. It is at least a
+        # small part of the standard error, because g must be smooth on that scale anyway.
         scale = np.abs(at)
         scale[scale == 0] = 1.0
         step = np.maximum(np.cbrt(np.finfo(float).eps) * scale, 1e-3 * np.atleast_1d(self.stderr))
@@ -493,22 +497,22 @@ class Estimate(Result):
         *others : Estimate
             Estimates with the same names and method, from other seeds.
         weights : array_like, shape (K,), optional
-            The weight of each estimate, this one first; they must have been fixed before the
-            calls. By default the numbers of points that the calls asked for.
+            The weights of the estimates, this one first. They must have been fixed before the
+            calls. The default is the requested number of points of each call.
 
         Returns
         -------
         Estimate
-            The weighted mean, with the errors of independent terms. `ess` is that of runs with
-            values of one size, `khat` the largest, `df` by Welch and Satterthwaite;
+            The weighted mean, with errors for independent terms. `ess` is combined as for values of
+            equal size, `khat` is the largest one, and `df` is by Welch and Satterthwaite;
             ``settings["seeds"]`` lists the seeds. The order of the estimates changes no bit.
             `stages` and `sample` are left out.
 
         Raises
         ------
         ArgumentError
-            If the estimates do not match, two have the same seed, or no weights were fixed: a run
-            was interrupted, or does not say how many points were asked for.
+            If the estimates do not match, two have the same seed, or no weights were fixed, because
+            a run was interrupted or its requested number of points is not known.
 
         Warns
         -----
@@ -517,8 +521,8 @@ class Estimate(Result):
 
         Notes
         -----
-        Weights that were fixed in advance leave the mean unbiased. Weights by 1 / stderr² do not:
-        where a run has missed a part of the mass, both its estimate and its error are small [1]_.
+        Weights that were fixed in advance keep the mean unbiased. Weights of 1 / stderr² do not: if
+        a run has missed a part of the mass, both its estimate and its error are too small [1]_.
 
         References
         ----------
@@ -568,7 +572,7 @@ class Estimate(Result):
 
 
 def _told(stage: Mapping[str, Any]) -> str:
-    """Return a line about a stage that says what it served."""
+    """Return a line about a stage and its use."""
     forecast = stage["forecast"]
     said = "" if np.isnan(forecast) else f", mean squared relative error {forecast:.2g}"
     return f"{stage['purpose']}: {stage['n_evals']} evaluations{said}"
@@ -592,7 +596,7 @@ def _of_order(replicates: NDArray[Any], tail: float) -> tuple[Any, Any]:
 
 
 def _values(name: str, function: Callable[[Array], ArrayLike], at: Array) -> Array:
-    """Return what a function of the estimates gives, as an array of numbers."""
+    """Return the values of a function of the estimates as an array of numbers."""
     if not callable(function):
         raise ArgumentError(
             f"{name}: {shown(function)} given; a function of the estimates is needed"

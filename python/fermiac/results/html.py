@@ -67,7 +67,7 @@ def histogram(x: Array, weights: Array | None = None) -> str:
 
 
 def curve(x: Array, y: Array, low: float, high: float) -> str:
-    """Return a small curve over a range, in which the part from `low` to `high` is filled."""
+    """Return a small curve over a range, filled from `low` to `high`."""
     left, right, top = float(x[0]), float(x[-1]), float(np.max(y))
     if not (right > left and top > 0 and np.isfinite([left, right, top]).all()):
         return ""
@@ -102,7 +102,7 @@ def rates(x: Array, y: Array) -> str:
 
 
 def bar(middle: float, low: float, high: float, span: ArrayLike) -> str:
-    """Return an interval with its middle on the scale of `span`; a line is at zero, if within."""
+    """Return an interval with its middle on the scale of `span`, with a line at zero if inside."""
     left, right = (float(end) for end in np.asarray(span, float))
     if not (np.isfinite([left, right, middle, low, high]).all() and right > left):
         return ""

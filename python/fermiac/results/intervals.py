@@ -1,4 +1,4 @@
-"""Intervals that hold a given share of a sample."""
+"""Intervals that contain a given share of a sample."""
 
 from __future__ import annotations
 

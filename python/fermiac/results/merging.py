@@ -24,7 +24,7 @@ __all__ = ["merge", "merge_estimates", "provenance", "shares"]
 
 Array = NDArray[np.float64]
 
-#: Results that one call merges at most: an iterable that gives more is taken for endless.
+#: The most results of one call: a longer iterable is assumed to be endless.
 _MOST = 2**20
 #: Runs that agree differ by more than this with a probability below one in a million.
 _APART = 1e-6
@@ -41,8 +41,8 @@ def seeds_of(result: Result) -> tuple[int, ...]:
 def shares(call: str, results: Sequence[Result], weights: ArrayLike | None) -> Array:
     """Return the shares of independent results in their mean.
 
-    By default they are in proportion to the points that each call asked for. They must not depend
-    on the values: weights by the errors, which follow the values, are biased.
+    By default they are proportional to the requested numbers of points. They must not depend on the
+    values: weights from the errors give a biased mean, since errors are correlated with the values.
     """
     if weights is None:
         asked = [result.settings.get("n") for result in results]
@@ -110,7 +110,7 @@ def provenance(call: str, results: Sequence[Result]) -> dict[str, Any]:
 
 
 def total(columns: Iterable[Array]) -> Array:
-    """Return sums whose bits do not depend on the order of the terms."""
+    """Return sums with the same bits for any order of the terms."""
     stacked = np.stack([np.asarray(column) for column in columns])
     flat = stacked.reshape(len(stacked), -1)
     if np.iscomplexobj(flat):
@@ -128,8 +128,8 @@ def _sum(column: Array) -> float:
 def disagreement(names: Sequence[str], means: Array, errors: Array) -> list[Finding]:
     """Return the warning that independent runs differ by more than their errors allow.
 
-    The test is that of homogeneity: the squares of the differences from the mean with weights by
-    the errors, which is that of a test alone.
+    It is the test of homogeneity: the sum of squared differences from the mean with weights from
+    the errors. This mean is used for the test alone.
     """
     from scipy.special import chdtrc
 
@@ -184,7 +184,7 @@ def merge_estimates(
     unseen = None
     if all(run.unseen is not None for run in runs):
         bounds = np.array([np.atleast_1d(np.asarray(run.unseen)) for run in runs])
-        # As many points as all runs together, of the largest size that one of them has seen.
+        # The bound for the points of all runs together, with the largest size seen in any run.
         unseen = (share[:, None] * bounds).max(axis=0)
         nothing = ((means == 0) & (errors == bounds)).all(axis=0)
         stderr = np.where(nothing, unseen, stderr)
@@ -236,13 +236,13 @@ def merge(results: Iterable[Any] | str | os.PathLike[str]) -> Any:
     ----------
     results : iterable of Result or path, or a path
         Results with a method ``merge`` (samples, chains, nested runs, estimates, evidences), files
-        of such results, or a folder of them. One result at least.
+        of such results, or a folder of such files. At least one result is needed.
 
     Returns
     -------
     Result
-        What the method ``merge`` of the results returns. The order of the results does not matter
-        but for the order of draws: files of a folder are taken in the order of their names.
+        The return value of the method ``merge`` of the results. The order of the results affects
+        only the order of draws; files of a folder are taken in the order of their names.
 
     Raises
     ------
@@ -250,14 +250,14 @@ def merge(results: Iterable[Any] | str | os.PathLike[str]) -> Any:
         If there is nothing to merge, a result has no ``merge``, or the results do not match or are
         not independent.
     CheckpointError
-        If a file is none of a result, or is damaged.
+        If a file does not contain a result, or is damaged.
 
     Warns
     -----
     ConvergenceWarning
         If the results differ by more than their errors allow.
     FermiacWarning
-        If parts of a call are missing; the text says which.
+        If parts of a call are missing; the message lists them.
 
     Examples
     --------

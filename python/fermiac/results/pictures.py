@@ -21,7 +21,7 @@ _ROWS, _DRAWS = 6, 20_000
 
 
 def of_sample(sample: Sample) -> str:
-    """Return histograms of the first coordinates, of evenly chosen draws of a long sample."""
+    """Return histograms of the first coordinates; for long samples of evenly spaced draws."""
     if sample.n_draws < 2:
         return ""
     every = -(-sample.n_draws // _DRAWS)

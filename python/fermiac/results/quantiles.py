@@ -27,7 +27,7 @@ _numpy_quantile: Callable[..., Array] = np.quantile
 def quantile(
     sample: Sample, q: ArrayLike, kind: str, return_stderr: bool
 ) -> Array | tuple[Array, Array]:
-    """Return the quantiles of `Sample.quantile`, and on request their standard errors."""
+    """Return the quantiles of `Sample.quantile`, optionally with their standard errors."""
     wanted, return_stderr = numbers("q", q), yes("return_stderr", return_stderr)
     if wanted.ndim > 1 or not np.all((wanted >= 0) & (wanted <= 1)):
         raise ArgumentError(

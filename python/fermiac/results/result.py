@@ -45,13 +45,13 @@ def _plain(value: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Result:
-    """Base class of all results: where the numbers come from.
+    """Base class of all results, with their provenance.
 
     Attributes
     ----------
     seed : int or None
-        The key of the random streams; passed as ``rng``, it reproduces the result. None where the
-        numbers were not drawn by fermiac.
+        The key of the random streams; passed as ``rng``, it reproduces the result. None if fermiac
+        did not draw the numbers.
     version : str
         The version of fermiac.
     isa : str
@@ -59,7 +59,7 @@ class Result:
     settings : mapping
         The settings of the call, with its defaults.
     n_evals : int
-        The number of evaluations of the target; 0 where there is no target.
+        The number of evaluations of the target; 0 if there is no target.
     wall_time : float
         The duration of the call in seconds.
     status : str
@@ -123,7 +123,7 @@ class Result:
         return html.card(repr(self).split("\n"), self._picture())
 
     def _picture(self) -> str:
-        """Return what a notebook shows below the text, as HTML."""
+        """Return the HTML below the text in a notebook."""
         return ""
 
     def summary(self) -> Summary:
@@ -146,10 +146,10 @@ class Result:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to a file, for `fermiac.load`.
 
-        The file is a safetensors file of arrays and one text in JSON, with a digest (XXH3-128) that
-        finds accidents. The digest is no signature; what a file says is checked as it is loaded.
-        The file is written under a temporary name in the same folder first, so that a crash leaves
-        either the old file or the new one. It contains no code.
+        The file is a safetensors file of arrays and one text in JSON. It has a digest (XXH3-128)
+        that detects accidental damage. The digest is not a signature; the contents are checked when
+        the file is loaded. The file is first written under a temporary name in the same folder, so
+        that a crash leaves either the old file or the new one. It contains no code.
 
         Parameters
         ----------
@@ -162,7 +162,7 @@ class Result:
             If the file cannot be written.
         ArgumentError
             If a field contains anything but numbers, strings, arrays, lists, tuples, mappings
-            and results, or is not of the type or the shape that its class has.
+            and results, or does not have the type or the shape that its class requires.
 
         Examples
         --------
@@ -185,12 +185,12 @@ class Result:
         Parameters
         ----------
         path : str or path-like
-            A file that `save` wrote.
+            A file written by `save`.
 
         Returns
         -------
         Result
-            Equal to the saved one to the last bit.
+            The saved result, with the same bits.
 
         Raises
         ------
@@ -213,7 +213,7 @@ _PROVENANCE = {f.name for f in fields(Result)}
 
 
 def _read(path: str | os.PathLike[str]) -> Result:
-    """Return the result in a file, of whatever class."""
+    """Return the result in a file, of any class."""
     node, tensors = store.read(path, "result")
     result = store.decode(node, tensors, os.fspath(path))
     if not isinstance(result, Result):
@@ -222,7 +222,7 @@ def _read(path: str | os.PathLike[str]) -> Result:
 
 
 def load(path: str | os.PathLike[str]) -> Result:
-    """Read a result that `Result.save` wrote.
+    """Read a result from a file written by `Result.save`.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def load(path: str | os.PathLike[str]) -> Result:
     Returns
     -------
     Result
-        A result of the saved class, equal to the last bit. For a folder, the result of
+        A result of the saved class, with the same bits. For a folder, the result of
         `fermiac.mcmc.open`.
 
     Raises
@@ -268,7 +268,7 @@ _quiet: ContextVar[bool] = ContextVar("fermiac_quiet", default=False)
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Leave the warnings of results to those who join them; results keep the texts."""
+    """Suppress the warnings of partial results, which keep the texts for the joint result."""
     token = _quiet.set(True)
     try:
         yield
@@ -277,12 +277,12 @@ def quiet() -> Iterator[None]:
 
 
 def is_quiet() -> bool:
-    """Whether the present call is a part of another one."""
+    """Return whether the present call is a part of another one."""
     return _quiet.get()
 
 
 def warn(found: Iterable[Finding], result: Result) -> None:
-    """Give the warnings, which carry the result, at the line of the user."""
+    """Give the warnings at the line of the user; they carry the result."""
     if _quiet.get():
         return
     level = users_level()

@@ -31,7 +31,7 @@ _METHODS = ("systematic", "stratified", "multinomial", "residual")
 _PART = 1 << 20
 
 
-#: The setting of a part of a call that says of which call it is which part.
+#: The setting of a part that identifies the call and the number of the part.
 PARTS = "parts_of"
 
 
@@ -39,13 +39,13 @@ def seeds(sample: Sample) -> tuple[int, ...]:
     """Return the seeds of all streams that the points of a sample came from."""
     listed: Sequence[int] = sample.settings.get("seeds", ())
     if listed and PARTS in sample.settings:
-        return tuple(listed)  # the seed is that of the call, whose parts have keys of their own
+        return tuple(listed)  # all parts have the seed of the call, but different keys
     own = () if sample.seed is None or sample.seed in listed else (sample.seed,)
     return (*listed, *own)
 
 
 def provenance(sample: Sample) -> dict[str, Any]:
-    """Return the fields that say where a sample comes from, and those that name its parts."""
+    """Return the fields of a sample's provenance, and those that name its parts."""
     return {
         "version": sample.version,
         "isa": sample.isa,
@@ -64,8 +64,8 @@ def resample(sample: Sample, n: int | None, rng: RngLike, method: str) -> Sample
     method = choice("method", method, _METHODS)
     if error_model_of(sample).of_chains:
         raise ArgumentError(
-            "the draws of chains depend on each other; resampled, they would pass for independent "
-            f"ones: thin them and make a sample of draws.reshape(-1, {sample.dim}) first"
+            "the draws of chains depend on each other; resampled draws would look independent: "
+            f"thin them and make a sample of draws.reshape(-1, {sample.dim}) first"
         )
     weights = sample._weights()
     size = max(1, round(1 / float(np.sum(weights**2)))) if n is None else n
@@ -143,7 +143,7 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
     found: list[Finding] = []
     if not lives.any():
         raise ArgumentError(
-            "new: its density is 0 at every draw; draw from a law that reaches where it is not"
+            "new: its density is 0 at every draw; draw from a law with mass where it is not 0"
         )
     khat = _core.khat(_core.normalize_weights(log_weights)[0])
     limit = khat_threshold(max(sample.n_draws, 2))
@@ -172,7 +172,7 @@ def reweight(sample: Sample, new: Any, old: Any) -> Sample:
 
 
 def log_densities(sample: Sample, of: Any, used: NDArray[np.bool_], name: str) -> Array:
-    """Return log-densities at all points, checked at those with weight."""
+    """Return log-densities at all points; those of points with weight are checked."""
     what = f"the {name} log-density"
     n = sample.n_draws
     if isinstance(of, np.ndarray | list | tuple):
@@ -278,7 +278,7 @@ def merge(first: Sample, others: tuple[Sample, ...]) -> Sample:
         return values.pop() if len(values) == 1 else "mixed"
 
     def side_by_side(name: str) -> dict[str, NDArray[Any]]:
-        """Return the arrays that all samples have with the same axes after the first."""
+        """Return the arrays that all samples have, joined, if their later axes are equal."""
         each = [getattr(sample, name) for sample in samples]
         return {
             key: np.concatenate([stats[key] for stats in each])

@@ -65,7 +65,7 @@ class Sample(SampleExports, SamplePlots, Result):
         ``step_size``, ``n_evals``, as far as the kernel has them. Those of a Gibbs block begin
         with its name, like ``x.energy``.
     warmup_stats : mapping of str to ndarray, shape (chains, n_warmup)
-        The statistics of the warm-up, where it was kept.
+        The statistics of the warm-up, if it was kept.
     coords : mapping of str to tuple
         Labels along named dimensions: ``{"school": ("Choate", "Deerfield")}``.
     dims : mapping of str to tuple of str
@@ -77,14 +77,14 @@ class Sample(SampleExports, SamplePlots, Result):
 
     Notes
     -----
-    With chains, the first axis of the other arrays is that of the chains as well. `from_arrays`
-    makes a sample from points of any origin.
+    For chains, the other arrays also have the chains as their first axis. `from_arrays` makes a
+    sample from points of any origin.
 
-    The names of the coordinates tell variables and their shapes: ``mu`` is a number, ``theta[0]``,
-    ``theta[1]``, ... are one vector, ``m[0, 0]``, ``m[0, 1]``, ... a matrix in C order; see
-    `variables`. A sample behaves like a DataFrame: ``sample["theta"]`` is a variable,
+    The names of the coordinates define variables and their shapes: ``mu`` is a number,
+    ``theta[0]``, ``theta[1]``, ... are one vector, ``m[0, 0]``, ``m[0, 1]``, ... a matrix in C
+    order; see `variables`. A sample behaves like a DataFrame: ``sample["theta"]`` is a variable,
     ``sample[100:]`` are some of the draws, ``len(sample)`` is the number of draws (of each chain),
-    ``"theta" in sample`` and ``for name in sample`` are about names. ``numpy.asarray(sample)`` is
+    ``"theta" in sample`` and ``for name in sample`` refer to names. ``numpy.asarray(sample)`` is
     `draws`.
 
     Examples
@@ -153,11 +153,11 @@ class Sample(SampleExports, SamplePlots, Result):
         Parameters
         ----------
         draws : array_like, shape (n, d), (n,) for one coordinate, or (chains, n, d)
-            Points; those of an array (n, d) are taken as independent. A DataFrame of pandas or
-            polars gives the names of its columns as well; one of `to_dataframe` also chains and
+            Points; those of an array (n, d) count as independent. A DataFrame of pandas or polars
+            also gives the names of its columns. One from `to_dataframe` also gives chains and
             log-weights.
         log_weights : array_like, shape (n,), optional
-            Logarithms of their weights, -inf for no weight; by default all weights are equal.
+            Logarithms of the weights, -inf for a weight of 0; by default all weights are equal.
         log_densities : array_like, shape (n,), optional
             Logarithms of the target density at the points, up to a constant; `reweight` uses them.
         gradients : array_like, shape (n, d), optional
@@ -225,9 +225,9 @@ class Sample(SampleExports, SamplePlots, Result):
         ----------
         key : str, slice, or pair of chains and a slice
             ``sample["theta"]`` is the array of a variable, with the leading axes of `draws` and
-            then its own; ``sample["theta[2]"]`` that of one coordinate. ``sample[100:]`` and
-            ``sample[..., ::10]`` are samples of some draws of every chain, and
-            ``sample[[0, 2], 100:]`` of some chains, as ``isel`` of xarray takes them.
+            then its own; ``sample["theta[2]"]`` is that of one coordinate. ``sample[100:]`` and
+            ``sample[..., ::10]`` are samples of some draws of every chain. ``sample[[0, 2], 100:]``
+            selects chains, too, as ``isel`` does in xarray.
 
         Returns
         -------
@@ -238,8 +238,8 @@ class Sample(SampleExports, SamplePlots, Result):
         UnknownNameError
             If there is no parameter of this name; it is a KeyError as well.
         ArgumentError
-            If the key is of another kind, if it leaves no draw, or for points without weights of
-            their own (nested sampling, walks), a part of which is no sample.
+            If the key is of another kind, if it selects no draw, or for samples of nested sampling
+            and walks, whose parts are not samples.
 
         Examples
         --------
@@ -269,14 +269,14 @@ class Sample(SampleExports, SamplePlots, Result):
         )
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        """Return `draws`, for ``numpy.asarray``; those of weighted points with a warning."""
+        """Return `draws`, for ``numpy.asarray``; weighted points give a warning."""
         return tables.as_array(self, dtype, copy)
 
     @property
     def variables(self) -> Variables:
-        """The variables that the names of the coordinates tell.
+        """The variables that the names of the coordinates define.
 
-        Its ``shapes`` are a mapping from the names of the variables to their shapes.
+        The attribute ``shapes`` maps the names of the variables to their shapes.
         """
         return _variables(self._labels)
 
@@ -287,7 +287,7 @@ class Sample(SampleExports, SamplePlots, Result):
 
     @property
     def n_draws(self) -> int:
-        """The number of points; of chains, that of all draws."""
+        """The number of points; for chains, the number of all draws."""
         return self.draws.size // self.dim
 
     @property
@@ -299,10 +299,10 @@ class Sample(SampleExports, SamplePlots, Result):
 
     @property
     def bounds(self) -> Array:
-        """The least and the largest value of every coordinate that its law allows, shape (d, 2).
+        """The bounds of the support of every coordinate, shape (d, 2).
 
-        They come from the prior, the law or the transforms of a target, and are infinite where
-        none of these tells them. Pictures respect them.
+        They come from the prior, the law or the transforms of a target, and are infinite if none of
+        these defines bounds. Plots respect them.
         """
         return bounds_of(self.settings, self.dim)
 
@@ -310,10 +310,10 @@ class Sample(SampleExports, SamplePlots, Result):
     def ess(self) -> float | Array:
         """The effective sample size.
 
-        That of weighted points is (Σw)² / Σw², for each law. That of chains is the least bulk ESS
-        of a coordinate, as in `summary` (for the walkers of an ensemble that for the mean; NaN for
-        fewer than 4 draws a chain); of weighted chains the smaller of the two. `expect` returns one
-        for each integrand.
+        For weighted points it is (Σw)² / Σw², for each law. For chains it is the least bulk ESS of
+        a coordinate, as in `summary` (for the walkers of an ensemble the ESS for the mean; NaN for
+        fewer than 4 draws per chain). For weighted chains it is the smaller of the two. `expect`
+        returns an ESS for each integrand.
         """
         if error_model_of(self).of_chains:
             return chain_summary.least_size(self)
@@ -321,7 +321,7 @@ class Sample(SampleExports, SamplePlots, Result):
 
     @property
     def _ess_of_weights(self) -> float | Array:
-        """(Σw)² / Σw² for each law, as if draws were independent."""
+        """Return (Σw)² / Σw² for each law, which treats draws as independent."""
         return self._per_law(lambda w: float(1 / np.sum(w**2)) if w.any() else 0.0)
 
     @property
@@ -363,11 +363,11 @@ class Sample(SampleExports, SamplePlots, Result):
         Parameters
         ----------
         f : callable, built-in integrand, array_like, str or list of str
-            Takes a batch of points, shape (n, d), and returns (n,), or (n, K) for K functions; or
-            the values themselves. It may be complex. The name of a parameter, or a list of
-            names, stands for the coordinates. A function that needs two or more arguments takes
-            parameters by name, each with an axis for the batch, (n, \*shape); so does one with
-            arguments by keyword only, ``lambda *, tau: tau**2``.
+            A function that takes a batch of points, shape (n, d), and returns (n,), or (n, K) for K
+            functions; or the values themselves. It may be complex. The name of a parameter, or a
+            list of names, stands for the coordinates. A function with two or more required
+            arguments takes parameters by name, each with an axis for the batch, (n, \*shape). So
+            does a function with keyword-only arguments, ``lambda *, tau: tau**2``.
         controls : {"stein"}, callable, array_like or None, default None
             Control variates: functions with known mean zero, shape (n, m), on which `f` is
             regressed. ``"stein"`` makes them from the gradients of the log-density, which the
@@ -387,8 +387,8 @@ class Sample(SampleExports, SamplePlots, Result):
         Returns
         -------
         Estimate
-            Its ``ess`` is the variance of the integrand over the squared error; it exceeds n
-            where controls help or chains alternate. Its ``khat`` is the tail shape of the
+            The average. Its ``ess`` is the variance of the integrand divided by the squared error;
+            it exceeds n if controls help or chains alternate. Its ``khat`` is the tail shape of the
             contributions of single points to the error, before controls.
 
         Raises
@@ -404,15 +404,15 @@ class Sample(SampleExports, SamplePlots, Result):
         -----
         WeightWarning
             If k-hat is above min(1 - 1/log10(n), 0.7) (without weights, only if one point also
-            makes a tenth of the variance), if five effective points or fewer are left, or if one
-            point almost determines a coefficient.
+            contributes a tenth of the variance), if the effective sample size is at most five, or
+            if one point almost determines a coefficient.
         FermiacWarning
             If there are more controls than a tenth of the effective points, if they increase the
             error, or if their mean is more than six standard errors from zero, which makes the
-            average biased. If `f` was 0 at every draw.
+            average biased. Also if `f` was 0 at every draw.
         ConvergenceWarning
             For chains, if the rank-normalised R-hat of `f` is above 1.01 (for a single chain, that
-            of its halves), or the effective sample size is below 100 a chain.
+            of its halves), or the effective sample size is below 100 per chain.
 
         Notes
         -----
@@ -421,15 +421,15 @@ class Sample(SampleExports, SamplePlots, Result):
         equal weights the usual one, with n - 1). With controls the average is the intercept of the
         weighted least-squares fit of :math:`\varphi` on them, and the variance uses leave-one-out
         residuals. The controls of a polynomial P are :math:`\Delta P + \nabla P \cdot \nabla
-        \log p`; their mean is zero where :math:`p \nabla P` vanishes at the bounds.
+        \log p`; their mean is zero if :math:`p \nabla P` vanishes at the bounds.
 
-        For chains the average is the same. The contributions of the N draws to its error,
-        :math:`N W_i (\varphi(x_i) - \hat I)` or those of the residuals, form chains, and their
-        variance over their effective sample size [4]_ is the squared error. The noise of the
-        coefficients of controls is of second order, since it is multiplied by the mean of the
-        controls, which is near zero. The covariance of several averages has these squared errors
-        on its diagonal; its correlations are those of the means of batches of √n draws. For the
-        difference of nearly proportional functions, average the difference.
+        For chains the average is the same. The contributions of the N draws to its error, :math:`N
+        W_i (\varphi(x_i) - \hat I)` or those of the residuals, form chains. Their variance divided
+        by their effective sample size [4]_ is the squared error. The noise of the coefficients of
+        controls is of second order, since it is multiplied by the mean of the controls, which is
+        near zero. The covariance of several averages has these squared errors on its diagonal; its
+        correlations are those of the means of batches of √n draws. For the difference of nearly
+        proportional functions, average the difference.
 
         References
         ----------
@@ -480,13 +480,14 @@ class Sample(SampleExports, SamplePlots, Result):
         kind : {"linear", "inverted_cdf"}, default "linear"
             ``"inverted_cdf"`` is the least point at which the weighted distribution function
             reaches `q`. ``"linear"`` averages it over probabilities in a window of width 1/n
-            about `q`, n the effective sample size; for equal weights these are NumPy's quantiles.
+            about `q`, where n is the effective sample size; for equal weights these are NumPy's
+            quantiles.
         return_stderr : bool, default False
             Also return standard errors: half the distance between the quantiles at `q` plus and
             minus the standard error of the distribution function there (for chains without
-            weights, those of `fermiac.diagnostics.mcse`, with n the effective sample size). They
-            are inf where these probabilities are within 1/(2n) of 0 or 1, and rough with fewer
-            than ten effective points beyond `q`.
+            weights, those of `fermiac.diagnostics.mcse`, where n is the effective sample size).
+            They are inf if these probabilities are within 1/(2n) of 0 or 1, and inaccurate with
+            fewer than ten effective points beyond `q`.
 
         Returns
         -------
@@ -526,13 +527,13 @@ class Sample(SampleExports, SamplePlots, Result):
         n : int, optional
             The number of draws; by default the effective sample size. Errors of averages over the
             new sample are then about right with ``"systematic"`` and ``"stratified"``, and up to
-            √2 too small with ``"multinomial"`` and ``"residual"``. With more draws they are
-            smaller still; the errors of `expect` on the weighted sample are better.
+            √2 too small with ``"multinomial"`` and ``"residual"``. With more draws they become too
+            small; use `expect` on the weighted sample for correct errors.
         rng : None, int, numpy SeedSequence or Generator, default None
             The seed; an int in [0, 2**64) is the key itself.
         method : {"systematic", "stratified", "multinomial", "residual"}, default "systematic"
-            With each of them the expected number of copies of point i is n · Wᵢ; independent
-            draws (``"multinomial"``) add the most noise.
+            The scheme. With each scheme the expected number of copies of point i is n · Wᵢ;
+            independent draws (``"multinomial"``) add the most noise.
 
         Returns
         -------
@@ -543,7 +544,7 @@ class Sample(SampleExports, SamplePlots, Result):
         ------
         ArgumentError
             If an argument is outside its domain, if no point has weight, or for chains, whose
-            resampled draws would be taken as independent.
+            resampled draws would be treated as independent.
 
         References
         ----------
@@ -668,16 +669,16 @@ class Sample(SampleExports, SamplePlots, Result):
         return replace(self, log_weights=self.log_weights[..., law].copy())
 
     def interval(self, prob: float = 0.9, *, kind: str = "equal") -> tuple[Array, Array]:
-        """Return intervals that hold a share of the law of every coordinate.
+        """Return intervals that contain a given probability of every coordinate.
 
         Parameters
         ----------
         prob : float, default 0.9
-            The share, above 0 and below 1.
+            The probability, above 0 and below 1.
         kind : {"equal", "hdi"}, default "equal"
-            Between the quantiles with equal tails, or the shortest interval between two points
-            with this share of the weight between them [1]_: where a law has one mode, the interval
-            of highest density.
+            The interval with equal tails, or the shortest interval between two points with this
+            share of the weight between them [1]_, which for a unimodal law is the interval of
+            highest density.
 
         Returns
         -------
@@ -696,7 +697,7 @@ class Sample(SampleExports, SamplePlots, Result):
 
         Examples
         --------
-        Of an exponential law the shortest interval begins at 0:
+        The shortest interval of an exponential law begins at 0:
 
         >>> import fermiac as fm
         >>> x = fm.distributions.Exponential(1.0).sample(4000, rng=0)
@@ -713,16 +714,16 @@ class Sample(SampleExports, SamplePlots, Result):
         kind: str = "equal",
         var_names: str | Sequence[str] | None = None,
     ) -> Summary:
-        """Return a table of the mean, its error, the deviation, an interval and ESS of coordinates.
+        """Return a table of coordinates: mean, its error, standard deviation, an interval and ESS.
 
         For chains the table has the bulk and tail effective sample sizes and R-hat of the first 40
-        coordinates and the worst ones of all. Statistics of the kernel are below it: divergences,
+        coordinates and of the worst ones. Statistics of the kernel are below it: divergences,
         saturated trees, E-BFMI.
 
         Parameters
         ----------
         prob : float, default 0.9
-            The share of the law in the interval, beside its median.
+            The probability of the interval, which is shown beside the median.
         kind : {"equal", "hdi"}, default "equal"
             Equal tails, or the shortest interval; see `interval`.
         var_names : str or sequence of str, optional
@@ -764,7 +765,7 @@ class Sample(SampleExports, SamplePlots, Result):
 
     @property
     def _weighted(self) -> str:
-        """The ESS of the weights for a headline, or nothing without weights."""
+        """Return the ESS of the weights for a headline, or an empty text without weights."""
         if self.log_weights is None:
             return ""
         return f", weighted: ESS {np.min(self._ess_of_weights):.0f}"
@@ -804,7 +805,7 @@ class Sample(SampleExports, SamplePlots, Result):
 
     @property
     def _labels(self) -> tuple[str, ...]:
-        """The names, or x[0], x[1] and so on."""
+        """Return the names, or x[0], x[1] and so on."""
         return self.names or numbered("x", self.dim)
 
     def _coordinates(self, columns: Sequence[int]) -> Self:

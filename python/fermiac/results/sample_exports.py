@@ -1,4 +1,4 @@
-"""The methods of samples that hand them to other libraries."""
+"""The methods of samples that convert them for other libraries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["SampleExports"]
 
 
 class SampleExports:
-    """The part of `fermiac.Sample` that makes objects of other libraries of it."""
+    """The part of `fermiac.Sample` that converts it to objects of other libraries."""
 
     def to_dataframe(self, *, library: str | None = None) -> Any:
         """Convert the sample to a table with a row for each draw.
@@ -25,7 +25,7 @@ class SampleExports:
         Parameters
         ----------
         library : {"pandas", "polars"}, optional
-            The library of the table; by default the one that is imported already, or there.
+            The library of the table; by default one that is imported, else one that is installed.
 
         Returns
         -------
@@ -75,8 +75,8 @@ class SampleExports:
         Notes
         -----
         ``arviz.convert_to_datatree`` and ``corner.corner`` take such a dataset, with all its names.
-        Of the sample itself they take the array: this is the same only for chains, and the names
-        are lost.
+        Given the sample itself, they take only its array. This is equivalent only for chains, and
+        the names are lost.
         """
         return tables.sample_xarray(cast("Sample", self))
 
@@ -115,8 +115,8 @@ class SampleExports:
         Returns
         -------
         xarray.DataTree or arviz.InferenceData
-            A `DataTree` from ArviZ 1 on. It has the group ``posterior`` and, where there are data
-            for them, ``sample_stats`` (``lp``, ``log_weight``, and the `stats` of chains, in which
+            A `DataTree` from ArviZ 1 on. It has the group ``posterior`` and, if there are data for
+            them, ``sample_stats`` (``lp``, ``log_weight``, and the `stats` of chains, in which
             ``reached_max_depth`` becomes ``reached_max_tree_depth``), ``log_likelihood``,
             ``observed_data``, ``prior``, ``warmup_sample_stats`` and, for `fermiac.mcmc.Chains`,
             ``warmup_posterior``. The variables are those of `variables`, with the labels of
@@ -126,8 +126,8 @@ class SampleExports:
         ------
         ArgumentError
             If chains have weights and are to be resampled, a variable has the name of an axis, or
-            the arrays of a group do not fit the draws; if log-likelihoods are asked for by True and
-            there is no model that tells them.
+            the arrays of a group do not fit the draws. Also if log-likelihoods are requested by
+            True and there is no model that provides them.
         ImportError
             If ArviZ is not installed.
 

@@ -25,7 +25,7 @@ _KNOWN: ContextVar[bool] = ContextVar("draws are known to be finite", default=Fa
 
 @contextmanager
 def finite_draws() -> Iterator[None]:
-    """Make samples of draws that are finite by construction, without a look at each.
+    """Make samples of draws that are finite by construction, without a check of each.
 
     A partial result may have hundreds of millions of numbers, and Ctrl-C waits for it.
     """
@@ -101,7 +101,7 @@ def log_likelihoods(given: Any, lead: tuple[int, ...]) -> dict[str, Array]:
 
 
 def observations(given: Any) -> dict[str, NDArray[Any]]:
-    """Return arrays of observed numbers, which may be NaN where one is missing."""
+    """Return arrays of observed numbers; missing ones may be NaN."""
     out = {}
     for key, value in _arrays("observed_data", given).items():
         array = taken(f"observed_data[{key!r}]", value)

@@ -1,4 +1,4 @@
-"""The methods of samples that draw; the plots themselves are in `fermiac.plotting`."""
+"""The plot methods of samples; the plots themselves are in `fermiac.plotting`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Truths = Mapping[str, ArrayLike] | ArrayLike | None
 
 
 class SamplePlots:
-    """The part of `fermiac.Sample` that draws."""
+    """The part of `fermiac.Sample` with the plot methods."""
 
     def plot_marginals(
         self,

@@ -26,7 +26,7 @@ _NEEDED = (
 
 
 def part(sample: Sample, key: Any) -> Any:
-    """Return what `Sample.__getitem__` does."""
+    """Return the result of `Sample.__getitem__`."""
     if isinstance(key, str):
         return sample.variables.pick(sample.draws, key)
     if error_model_of(sample).reweighted is None:
@@ -70,7 +70,7 @@ def part(sample: Sample, key: Any) -> Any:
 
 
 def _slice(key: slice, n: int, what: str) -> slice:
-    """Return a slice that leaves something of n, of plain numbers."""
+    """Return a slice of plain numbers that selects at least one of n."""
     try:
         start, stop, step = key.indices(n)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Summaries of results: a printed table whose numbers can be taken by name."""
+"""Summaries of results: a printed table whose numbers can be accessed by name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Rows = tuple[tuple[str, ...], Columns]
 
 
 class Summary(Mapping[str, Any]):
-    """A table of a result: it prints as text, and its numbers can be taken by name.
+    """A table of a result: it prints as text, and its numbers can be accessed by name.
 
     A mapping from the names of the rows to their numbers. Notebooks show it as a table.
 
@@ -35,11 +35,11 @@ class Summary(Mapping[str, Any]):
     head, foot : sequence of str
         The lines above and below the table.
     lines : sequence of str, optional
-        The table as text; by default it is made of the names and columns.
+        The table as text; by default it is made from the names and columns.
     figures : mapping of str to number, optional
         Numbers that belong to the whole result.
     whole : callable, optional
-        Returns names and columns of all rows, if the table shows some of them only.
+        A function that returns names and columns of all rows, if the table shows only some of them.
 
     Attributes
     ----------
@@ -122,8 +122,8 @@ class Summary(Mapping[str, Any]):
         Parameters
         ----------
         name : str
-            A row gives a dictionary of numbers, a variable like ``theta`` one of arrays of its
-            shape, and a column an array of all rows.
+            A row gives a dictionary of numbers, a variable like ``theta`` a dictionary of arrays of
+            its shape, and a column an array of all rows.
 
         Returns
         -------
@@ -199,7 +199,7 @@ def of_figures(
 
 
 def _checked(names: Any, columns: Any) -> Rows:
-    """Return names and columns as they are kept."""
+    """Return names and columns in their stored form."""
     rows = texts("names", names, MOST_NAMES)
     if rows is None or len(set(rows)) < len(rows):
         raise ArgumentError(f"names: {shown(names)} given; different names of rows are needed")

@@ -43,10 +43,10 @@ def sample_frame(sample: Sample, library: str | None) -> Any:
 
 
 def from_frame(given: Any) -> tuple[Any, tuple[str, ...] | None, Any]:
-    """Return points, names and log-weights of what may be a table that `sample_frame` made.
+    """Return points, names and log-weights of an object, which may be a table of `sample_frame`.
 
-    Its column ``draw`` numbers the draws of each chain, and is no coordinate; nor are ``chain`` and
-    ``log_weight``. Other objects are returned as they are.
+    The column ``draw`` of such a table numbers the draws of each chain and is not a coordinate; nor
+    are ``chain`` and ``log_weight``. Other objects are returned unchanged.
     """
     names = column_names(given)
     if names is None or "draw" not in names or len(set(names)) < len(names):
@@ -108,7 +108,7 @@ def sample_xarray(sample: Sample) -> Any:
 def as_array(sample: Sample, dtype: Any, copy: bool | None) -> NDArray[Any]:
     """Return the array of `Sample.__array__`.
 
-    Weights, which an array cannot have, are not dropped without a word.
+    An array cannot have weights; a warning says that they are dropped.
     """
     if sample.log_weights is not None:
         text = (
@@ -133,7 +133,7 @@ def by_chain(sample: Sample, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def refuse_axes(names: Iterable[str], taken: Iterable[str]) -> None:
-    """Refuse names of coordinates or variables that have another meaning in a table."""
+    """Refuse names of coordinates or variables that have a meaning in a table."""
     if both := set(taken).intersection(names):
         raise ArgumentError(
             f"names: {min(both)!r} is the name of an axis or a column in the table; name it "

@@ -1,4 +1,4 @@
-"""Calls in the background: `start`, and the handle to wait for, pause, inspect and abort them."""
+"""Calls in the background: `start`, and the handle of a started call."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _TICK = 0.1
 
 
 class _Aborted(KeyboardInterrupt):
-    """Ends a run from its progress callback, as Ctrl-C ends a call."""
+    """The exception that ends a run from its progress callback, as Ctrl-C ends a call."""
 
 
 class Run:
     """A call that runs in the background, made by `fermiac.start`.
 
-    The call runs on a thread of its own, with all its worker threads. It obeys the handle wherever
-    it reports progress, ten times a second, but not inside the user's function: pausing and
-    aborting wait for the batch under way.
+    The call runs on its own thread, with all its worker threads. It reacts to the handle when it
+    reports progress, ten times a second, but not inside the user's function: `pause` and `abort`
+    take effect after the current batch.
 
-    A run that is still going when the interpreter ends is aborted.
+    An unfinished run is aborted when the interpreter ends.
 
     Examples
     --------
@@ -125,12 +125,12 @@ class Run:
 
     @property
     def progress(self) -> tuple[int, int]:
-        """What is done, and of how much, in the unit of the call; (0, 0) at the start."""
+        """The work done and the total work, in the unit of the call; (0, 0) at the start."""
         return self._counts
 
     @property
     def elapsed(self) -> float:
-        """Seconds that it has run, pauses not counted."""
+        """The seconds of the run so far, without pauses."""
         with self._lock:
             running = 0.0 if self._since is None else time.monotonic() - self._since
             return self._elapsed + running
@@ -138,17 +138,17 @@ class Run:
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the run has ended.
 
-        Ctrl-C ends the waiting and not the run, which `abort` ends.
+        Ctrl-C ends the waiting but not the run; use `abort` to end the run.
 
         Parameters
         ----------
         timeout : float, optional
-            Seconds to wait at most.
+            The largest number of seconds to wait.
 
         Returns
         -------
         bool
-            Whether it has ended.
+            Whether the run has ended.
 
         Raises
         ------
@@ -175,19 +175,19 @@ class Run:
         Parameters
         ----------
         timeout : float, optional
-            Seconds to wait at most.
+            The largest number of seconds to wait.
 
         Returns
         -------
         Result
-            What the call returns; of an aborted run the partial result, or None where it had none.
+            The return value of the call; for an aborted run the partial result, or None.
 
         Raises
         ------
         TimeoutError
-            If the run has not ended by then; it goes on.
+            If the run has not ended by then; it continues.
         BaseException
-            What the call raised.
+            The exception that the call raised.
         """
         if not self.wait(timeout):
             raise TimeoutError(f"the run has not ended after {timeout} s; it goes on")
@@ -196,22 +196,22 @@ class Run:
         return self._value
 
     def inspect(self) -> Any:
-        """Return the result so far while the run goes on.
+        """Return the result so far while the run continues.
 
         Returns
         -------
         Result or None
-            A copy of what there is, with ``status="running"``: of chains the draws that all of
-            them have, at most about a second old. None where there is nothing yet, or the call
-            shows nothing before its end; the result once there is one.
+            A copy of the result so far, with ``status="running"``, at most about a second old; for
+            chains, the draws that all of them have. None if there is no result yet, or the call has
+            none before its end. After the end, the final result.
         """
         view = self._view
         return self._value if view is None else view()
 
     def pause(self) -> None:
-        """Pause the run when it next reports progress; `state` is then ``"paused"``.
+        """Pause the run at its next progress report; `state` is then ``"paused"``.
 
-        Its memory and worker threads stay. Nothing happens if it has ended.
+        The run keeps its memory and worker threads. Nothing happens if it has ended.
         """
         with self._lock:
             self._paused = True
@@ -225,25 +225,25 @@ class Run:
     def abort(self, timeout: float | None = None) -> Any:
         """End the run and return its partial result.
 
-        Called by the run itself, for instance by its progress callback, it does not return.
+        If the run itself calls it, for instance in its progress callback, it does not return.
 
         Parameters
         ----------
         timeout : float, optional
-            Seconds to wait at most for the batch under way.
+            The largest number of seconds to wait for the current batch.
 
         Returns
         -------
         Result or None
-            The partial result, with ``status="interrupted"``, or None where there was none yet;
-            the full result if the run had ended before.
+            The partial result, with ``status="interrupted"``, or None if there was none yet; the
+            full result if the run had ended before.
 
         Raises
         ------
         TimeoutError
-            If the batch under way takes longer; the run ends after it.
+            If the current batch takes longer; the run ends after it.
         BaseException
-            What the call raised, if it had failed before.
+            The exception that the call raised, if it had failed before.
         """
         with self._lock:
             self._abort = True
@@ -266,7 +266,7 @@ _running: contextvars.ContextVar[Run | None] = contextvars.ContextVar("fermiac_r
 
 
 def watch(view: Callable[[], Any]) -> bool:
-    """Let the handle of the present call show what `view` returns; return whether there is one."""
+    """Let the handle of the present call show the value of `view`; return whether one exists."""
     run = _running.get()
     if run is None or run._view is not None or is_quiet():
         return False  # no handle, or that of a call around this one
@@ -278,7 +278,7 @@ def watch(view: Callable[[], Any]) -> bool:
 _live: weakref.WeakSet[Run] = weakref.WeakSet()
 
 if hasattr(os, "register_at_fork"):
-    # The threads of the runs are not in the child, and their locks may be held for ever.
+    # The child has none of the threads of the runs, and their locks may be held forever.
     os.register_at_fork(after_in_child=_live.clear)
 
 
@@ -302,13 +302,13 @@ def start(verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     Parameters
     ----------
     verb : function
-        The function to call, one that may run long: ``expect``, ``evidence`` or
+        The function to call, which is one of the long ones: ``expect``, ``evidence`` or
         ``failure_probability`` of `fermiac.importance`, ``sample`` or ``extend`` of
         `fermiac.mcmc` or `fermiac.nested`, ``walk``, ``extend`` or ``optimize`` of
         `fermiac.walks`, or of `fermiac.score` one that samples, integrates, searches or trains.
-        The ``start`` of a domain takes its name too.
+        The ``start`` of a domain also accepts the name of the function.
     *args, **kwargs
-        Its arguments. A callable ``progress`` is called on the thread of the run.
+        The arguments of the function. A callable ``progress`` is called on the thread of the run.
 
     Returns
     -------
@@ -319,12 +319,12 @@ def start(verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
     Raises
     ------
     ArgumentError
-        If `verb` is no function that can be started. An error of the arguments is raised by
+        If `verb` is not a function that can be started. An error in the arguments is raised by
         `Run.result`.
 
     Examples
     --------
-    Take what a long run has:
+    Take the result of a long run so far:
 
     >>> import fermiac as fm
     >>> law = fm.distributions.Normal([0.0, 0.0])
@@ -343,7 +343,7 @@ def start(verb: Callable[..., Any], *args: Any, **kwargs: Any) -> Run:
 
 
 def starter(domain: str, *verbs: Callable[..., Any]) -> Callable[..., Run]:
-    """Return the function ``start`` of a domain, whose verbs `start` takes from now on."""
+    """Return the function ``start`` of a domain, and register the domain's verbs for `start`."""
     own = {verb.__name__: verb for verb in verbs}
     _VERBS.update({f"{domain}.{name}": verb for name, verb in own.items()})
 

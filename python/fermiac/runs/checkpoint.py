@@ -53,43 +53,44 @@ _RUN: fit.Layout = {"identity": _IDENTITY, "elapsed": fit.real, "state": fit.map
 
 
 class Checkpoint:
-    """Where and how often a run keeps what its target has computed.
+    """The file in which a run saves the values of its target, and how often it does so.
 
     Parameters
     ----------
     path : str or path-like
-        The file. If it is there, the run is resumed from it; else it is made.
+        The file. If it exists, the run is resumed from it; otherwise it is created.
     every : float, default 30.0
-        Seconds between two writings. The file is also written when the run ends, for whatever
-        reason, except a kill or a loss of power: then what came after the last writing is lost.
+        The number of seconds between two writes. The file is also written when the run ends for any
+        reason except a kill or a loss of power. In these cases the values since the last write are
+        lost.
     rows : int, optional
-        Cut the batches of points into pieces of this many rows, so that a slow target need not
-        finish a batch before anything can be kept. By default batches stay whole; with
-        ``executor=`` every shard is kept as it is done.
+        Cut the batches of points into pieces with this number of rows, so that the values of a slow
+        target can be saved before the end of a batch. By default batches stay whole; with
+        ``executor=`` every finished shard is saved.
     verify : bool, default True
-        When a run is resumed, evaluate the target at three points of the log and compare, so that
-        a function that was changed in between is noticed. Switch it off for targets whose values
-        are random.
+        When a run is resumed, evaluate the target at three points of the log and compare the
+        values, to detect a function that was changed in between. Pass False for targets with random
+        values.
 
     Raises
     ------
     ArgumentError
-        If a parameter is not of its domain.
+        If an argument is outside its domain.
 
     Notes
     -----
-    Methods are deterministic: a resumed run asks for the same points in the same order. The log
-    answers first (after a comparison of a digest of the points), and the target is called for what
-    is new. So a run that was killed and resumed gives the bits of one that was not, wherever the
-    value of a point does not depend on the batch that it comes in.
+    Methods are deterministic: a resumed run evaluates the same points in the same order. Values are
+    first taken from the log (after a comparison of a digest of the points); the target is called
+    only for new points. A run that was killed and resumed therefore has the same bits as a run
+    without a break, provided that the value of a point does not depend on its batch.
 
     A checkpoint belongs to one run: method, settings, seed, laws, version and instruction-set
-    level must be the same, and a `CheckpointError` names what is not. With ``rng=None`` a resumed
-    run takes its seed from the file. The file stays when the run is complete, and the same call
-    then gives the same result without calling the target. It holds the values, 8 bytes for each
-    number that the target gave, and no code. All values stay in memory too. A call that fails
-    before there are any leaves no file. A kill in the middle of a writing leaves a hidden
-    ``.name.*.tmp`` beside the file, which may be removed.
+    level must be the same, and a `CheckpointError` names the differences. With ``rng=None`` a
+    resumed run takes its seed from the file. The file is kept when the run is complete, and the
+    same call then returns the same result without a call of the target. The file contains the
+    values, 8 bytes for each number, and no code. All values also stay in memory. A call that fails
+    before it has values leaves no file. A kill during a write leaves a hidden file ``.name.*.tmp``
+    beside the checkpoint, which may be removed.
 
     Examples
     --------
@@ -133,7 +134,7 @@ class _Piece(NamedTuple):
 
 
 class Batch:
-    """One batch of a run: what is known of it, and what is missing."""
+    """One batch of a run: its known values, and the missing rows."""
 
     def __init__(self, digest: bytes, n: int) -> None:
         self.digest = digest
@@ -146,7 +147,7 @@ class Batch:
         self.pieces.append(_Piece(start, stop, numbers))
 
     def missing(self) -> Iterator[tuple[int, int]]:
-        """The ranges of rows that are not known."""
+        """Return the ranges of rows without known values."""
         at = 0
         for piece in sorted(self.pieces):
             if piece.start > at:
@@ -163,7 +164,7 @@ class Batch:
 
 
 def join(pieces: list[Any]) -> Arrays:
-    """The arrays of all pieces, in the order of their rows."""
+    """Return the arrays of all pieces, joined in the order of their rows."""
     ordered = sorted(pieces, key=lambda piece: piece[0])
     shapes = {tuple(a.shape[1:] for a in piece[2]) for piece in ordered}
     if len(shapes) > 1:
@@ -197,17 +198,17 @@ class Log:
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """Check that the file belongs to this run, or make it."""
-        # As the file gives it back; JSON has no NaN and infinities.
+        # In the form that the file returns; JSON has no NaN and infinities.
         given = json.loads(json.dumps(identity), parse_constant=str)
         if self.resumed:
             _require_same_run(self._path, given, self._identity)
         self._identity = given
         if not self.resumed:
-            # A path that cannot be written is found now and not after hours.
+            # Detect a path that cannot be written now, not after hours.
             self.flush("running")
 
     def next(self, x: Array, with_gradient: bool | None) -> Batch:
-        """The batch that follows, of these points."""
+        """Return the next batch, which has these points."""
         hasher = blake2b(repr((x.shape, with_gradient)).encode(), digest_size=16)
         hasher.update(np.ascontiguousarray(x).data)
         digest = hasher.digest()
@@ -224,7 +225,7 @@ class Log:
         return batch
 
     def to_verify(self, batch: Batch) -> _Piece | None:
-        """A few rows of the log for the target to be compared with, once in a resumed run."""
+        """Return a few rows of the log with which the target is compared once in a resumed run."""
         if not (self.checkpoint.verify and self.resumed and self._next == 1 and batch.pieces):
             return None
         piece = min(batch.pieces)
@@ -233,7 +234,7 @@ class Log:
         return _Piece(piece.start, stop, tuple(a[rows] for a in piece.arrays))
 
     def verify(self, known: _Piece, now: Arrays) -> None:
-        """Compare what the target gives now with what it gave."""
+        """Compare the present values of the target with the saved ones."""
         for a, b in zip(known.arrays, now, strict=False):
             if a.shape != b.shape or not agree(b, a).all():
                 raise CheckpointError(
@@ -244,7 +245,7 @@ class Log:
                 )
 
     def flush_if_due(self) -> None:
-        """Write the file if the time has come."""
+        """Write the file if it is due."""
         wait = max(self.checkpoint.every, self._cost / _SHARE)
         if time.monotonic() - self._written >= wait:
             self.flush("running")
@@ -272,9 +273,9 @@ class Log:
         self._cost = self._written - start
 
     def end(self, status: str) -> None:
-        """Write the file for the last time, or remove one that was made in vain.
+        """Write the file for the last time, or remove it if it has no values.
 
-        A call that is refused, or fails at once, must not stand in the way of the corrected one.
+        A file of a call that failed at once would block the corrected call.
         """
         if self.resumed or any(batch.pieces for batch in self._batches):
             self.flush(status)
@@ -299,9 +300,9 @@ class Log:
         at, ends = 0, [0] * len(self._batches)
         for i, start, stop in sorted(row[:3] for row in pieces):
             if not (0 <= i < len(ends) and ends[i] <= start < stop <= self._batches[i].n):
-                raise fit.Misfit(f"rows {start} to {stop} of batch {i}, which are none of its own")
+                raise fit.Misfit(f"rows {start} to {stop} of batch {i}, which it does not have")
             ends[i] = stop
-        # What a target gives has one form; the first batch is compared with the target.
+        # All batches have the same form, so the first one is compared with the target.
         if len({(row[3], row[4]) for row in pieces}) > 1:
             raise fit.Misfit("values of several forms")
         if len({row[5] for row in pieces} - {-2}) > 1:
@@ -328,7 +329,7 @@ class Log:
 def identity_of(
     method: str, seed: int, laws: list[Law], settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What makes a run the same run: a flat mapping of JSON's types."""
+    """Return the identity of a run: a flat mapping with types of JSON."""
     names = ["law"] if len(laws) == 1 else [f"law[{i}]" for i in range(len(laws))]
     return {
         "version": _core.__version__,
@@ -342,7 +343,7 @@ def identity_of(
 
 
 def _describe(law: Law) -> str:
-    # By what it does, as laws of the user's own have no parameters that could be compared.
+    # Compare values, because user-defined laws have no parameters to compare.
     x = np.asarray(law.sample(8, rng=0), dtype=np.float64)
     values = np.asarray(law.log_density(x), dtype=np.float64)
     digest = blake2b(x.tobytes() + values.tobytes(), digest_size=8).hexdigest()
@@ -351,7 +352,7 @@ def _describe(law: Law) -> str:
 
 
 class RunCheckpoint:
-    """The checkpoint of a run that has a state: what it is, how it stands, how long it took.
+    """The checkpoint of a run with a state: its identity, its state, its time.
 
     Parameters
     ----------
@@ -370,7 +371,7 @@ class RunCheckpoint:
         self.elapsed = 0.0
         #: The state of the run that is resumed, until it is taken; empty if there is none.
         self.stored: dict[str, Any] = {}
-        #: What is written beside the state of a loop.
+        #: Further data in the file, besides the state of the loop.
         self.beside: dict[str, Any] = {}
         self._written = time.monotonic()
         self._cost = 0.0
@@ -385,14 +386,14 @@ class RunCheckpoint:
             }
 
     def key(self, rng: RngLike) -> int:
-        """Return the key of a call: with ``rng=None``, that of the run that is resumed."""
+        """Return the key of a call; with ``rng=None`` the key of the resumed run."""
         if rng is not None or not self.resumed:
             return key_of(rng)
         with self.decoding():
             return int(self._identity["seed"])
 
     def recorded(self, name: str, otherwise: Any = None) -> Any:
-        """Return a setting of the run that is resumed, for a call that leaves it open."""
+        """Return a setting of the resumed run, for a call that does not give it."""
         return self._identity.get(name, otherwise) if self.resumed else otherwise
 
     def begin(self, identity: Mapping[str, Any]) -> None:
@@ -407,14 +408,15 @@ class RunCheckpoint:
         store.fit(state, layout, self.path, sizes)
 
     def decoding(self) -> AbstractContextManager[None]:
-        """Return a context in which errors are those of the file; the target is not called in it.
+        """Return a context that attributes errors to the file; it must not call the target.
 
-        A state in words is checked where it is read, by the core, which knows nothing of files.
+        The core checks a state in words when it reads it, but does not know that it comes from a
+        file.
         """
         return store.decoding(self.path)
 
     def take(self) -> dict[str, Any]:
-        """Return the state of the run that is resumed, and forget it."""
+        """Return the state of the resumed run, and drop it here."""
         state, self.stored = self.stored, {}
         return state
 
@@ -427,14 +429,14 @@ class RunCheckpoint:
         rtol: float = 1e-6,
         atol: float = 1e-9,
     ) -> None:
-        """Refuse to go on with a target whose values have changed.
+        """Refuse to continue with a target whose values have changed.
 
         Parameters
         ----------
         what, where : str
             The beginning of the message, "the target gives", and the points, "at the first start".
         now : callable
-            Gives the values of the target at these points.
+            A function that returns the values of the target at these points.
         then : ndarray
             Its values when the file was written.
         rtol, atol : float
@@ -471,7 +473,7 @@ class RunCheckpoint:
         self._cost = self._written - start
 
     def discard(self) -> None:
-        """Remove the file of a call that came to nothing."""
+        """Remove the file of a call that failed."""
         if not self.resumed:
             self.path.resolve().unlink(missing_ok=True)
 

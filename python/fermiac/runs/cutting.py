@@ -1,4 +1,4 @@
-"""Sizes of shards: how many a batch or a call is cut into, from what its parts cost."""
+"""Sizes of shards: the number of parts of a batch or a call, from the cost of its parts."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ __all__ = ["LEAST_WHOLE", "MOST_A_WORKER", "n_shards"]
 
 #: Shards a worker at most.
 MOST_A_WORKER = 20
-#: Seconds that a whole shard takes at least, where the call is longer than that on all workers.
+#: The least duration in seconds of a shard of whole units, if the call takes longer than that on
+#: all workers.
 LEAST_WHOLE = 10.0
 
 
 def n_shards(seconds: float, n_workers: int, per_task: float, whole: bool) -> int:
-    """Return into how many shards a piece of work is cut.
+    """Return the number of shards for a piece of work.
 
-    With W workers the coordinator keeps up with them while a shard takes more than W times its
-    own time for one, and the work is finished soonest on k < W workers where the work of one takes
-    as long as the coordinator needs for all k. Both with a factor of two to spare.
+    The coordinator keeps up with W workers if a shard takes more than W times the coordinator's own
+    time per shard. For little work k < W workers are fastest: the number k at which one worker's
+    share takes as long as the coordinator needs for all k. Both rules have a safety factor of two.
 
     Parameters
     ----------
     seconds : float
         The time that the work takes on one worker.
     n_workers : int
-        Workers that there are.
+        The number of workers.
     per_task : float
-        Seconds that the coordinator needs for one shard.
+        The seconds that the coordinator needs for one shard.
     whole : bool
         Whether the shards are parts of a whole call, and not points of one batch.
     """
@@ -34,7 +35,7 @@ def n_shards(seconds: float, n_workers: int, per_task: float, whole: bool) -> in
     if whole:
         shard = max(LEAST_WHOLE, n_workers * spare)
         return min(max(n_workers, _floor(seconds / shard)), MOST_A_WORKER * n_workers)
-    few = math.sqrt(seconds / spare)  # each takes as long as the coordinator needs for all
+    few = math.sqrt(seconds / spare)  # each takes as long as the coordinator needs for all of them
     wanted = few if few < n_workers else seconds / (n_workers * spare)
     return max(2, min(_floor(wanted), MOST_A_WORKER * n_workers))
 

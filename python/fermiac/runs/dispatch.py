@@ -1,7 +1,7 @@
-"""Work on a range of units, cut into shards that the workers of an engine take.
+"""Work on a range of units, cut into shards for the workers of an engine.
 
-A unit is a row of a batch, a chain, a replicate. Shards are pure, so that a lost one is tried anew,
-and their sizes follow what the units cost: no size changes a result.
+A unit is a row of a batch, a chain, or a replicate. Shards have no side effects, so a lost one can
+be repeated. Their sizes follow the cost of the units and never change a result.
 """
 
 from __future__ import annotations
@@ -30,25 +30,26 @@ Tick = Callable[[int], object]
 
 #: Longer pickles are sent to each worker once, and not with every shard.
 _SMALL = 1 << 14
-#: Seconds between two looks at progress and cancellation.
+#: Seconds between two checks of progress and cancellation.
 _TICK = 0.1
-#: Seconds between two questions for the number of workers, and between two looks at futures whose
-#: end was not told.
+#: Seconds between two requests for the number of workers, and between two checks of futures without
+#: a notice of their end.
 _ASK = 0.5
-#: Seconds that a shard waits whose worker has to be sent the work, once enough of it is under way.
+#: Seconds that a shard waits for a worker without the work, if enough copies of the work are in
+#: transit.
 _PAUSE = 0.05
-#: Tasks of which the mean is the coordinator's time for one, what it is taken for before, and the
-#: longest that is believed: the time of this process may hold that of work that it does itself.
+#: The number of tasks for the mean time of the coordinator per task, the value before, and the
+#: largest value: the time of this process may include work that it does itself.
 _MEASURED, _GUESS, _LONGEST = 32, 1e-3, 5e-3
-#: Shards of the first cut for an engine that does not tell how many workers it has.
+#: The number of first shards for an engine that does not report its number of workers.
 _FIRST = 64
-#: Tasks that are out at most.
+#: The most submitted tasks.
 _MOST_OUT = 2**16
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the user says of an engine; see `fermiac.executor.Sharded`."""
+    """The user's settings of an engine; see `fermiac.executor.Sharded`."""
 
     n_workers: int | None = None
     rows: int | None = None
@@ -57,14 +58,14 @@ class Plan:
 
 
 class Shard:
-    """Some units on their way to a worker."""
+    """Some units that a worker is processing."""
 
     __slots__ = ("attempt", "losses", "sent", "start", "stop")
 
     def __init__(self, start: int, stop: int) -> None:
         self.start, self.stop = start, stop
         self.attempt = self.losses = 0
-        #: Whether the work itself went with it.
+        #: Whether the work itself was sent with the shard.
         self.sent = False
 
 
@@ -76,11 +77,11 @@ class Dispatch:
     engine : Engine
     plan : Plan
     work : callable
-        What is done with the arguments of a shard. It is sent to every worker once.
+        The function of the arguments of a shard. It is sent to every worker once.
     tick : callable
         See `Tick`.
     unit : str
-        The plural of what is counted, for messages.
+        The plural name of the units, for messages.
     whole : bool, default False
         Whether shards are parts of a whole call, which may take long, and not points of a batch.
     """
@@ -107,20 +108,21 @@ class Dispatch:
         self._pickled = b"" if self._work is not None else _pickle(work)
         self._digest = blake2b(self._pickled, digest_size=16).digest()
         self._is_small = len(self._pickled) <= _SMALL
-        # Workers that have asked for the work, that have it, and answers that are under way.
+        # Workers that requested the work, workers that have it, and the number of copies in
+        # transit.
         self._asked: set[str] = set()
         self._have: set[str] = set()
         self._answers = 0
         self._workers: int | None = None
         self._asked_at = -math.inf
-        self._out = engine.least_out  # where the engine does not tell
+        self._out = engine.least_out  # if the engine does not report its number of workers
         self._cost = math.nan  # seconds of a unit
         self._tasks, self._spent, self._began = 0, 0.0, 0.0
         self._per_task = _GUESS
         self._ticked = time.monotonic()
 
     def close(self) -> None:
-        """Give back what the engine made for the run."""
+        """Release the resources of the engine."""
         self._engine.close()
 
     def __call__(
@@ -130,18 +132,18 @@ class Dispatch:
         check: Callable[[Any, int, int], str | None],
         align: int = 1,
     ) -> Iterator[tuple[int, int, Any]]:
-        """Give (start, stop, value) of every shard, in the order in which they are done.
+        """Yield (start, stop, value) of every shard, in the order of completion.
 
         Parameters
         ----------
         n : int
             The number of units.
         arguments : callable
-            Returns the arguments of the work for the units from a start to a stop.
+            A function that returns the arguments of the work for the units from a start to a stop.
         check : callable
-            Returns what is wrong with a value for these units, or None.
+            A function that returns the defect of a value for these units as text, or None.
         align : int, default 1
-            The starts of shards are multiples of it.
+            The starts of shards are multiples of this number.
         """
         done: SimpleQueue[Future[Any]] = SimpleQueue()
         running: dict[Future[Any], Shard] = {}
@@ -180,7 +182,7 @@ class Dispatch:
                 now = time.monotonic()
                 if ended:
                     swept = now
-                elif now - swept > _ASK:  # the end of a future may not have been told
+                elif now - swept > _ASK:  # there may be no notice of the end of a future
                     swept = now
                     ended = [future for future in running if future.done()]
                 if now - self._ticked >= _TICK / 2 or not ended:
@@ -196,7 +198,8 @@ class Dispatch:
                         again.append(shard)
                         continue
                     if got[0] == worker.ASKS:
-                        # The next answers go out at once, and then the workers need time for them.
+                        # The next copies are sent at once; then the workers need time to receive
+                        # them.
                         if self._answers + len(self._have) >= len(self._asked):
                             paused.append((time.monotonic() + _PAUSE, shard))
                         else:
@@ -223,15 +226,15 @@ class Dispatch:
                 self._engine.cancel(future)
 
     def _wait(self, paused: list[tuple[float, Shard]]) -> float:
-        """Return the seconds to wait for a shard at most."""
+        """Return the largest number of seconds to wait for a shard."""
         return min(_TICK, max(0.0, paused[0][0] - time.monotonic())) if paused else _TICK
 
     def _clock(self) -> float:
-        """Return the processor time of the coordinator, threads of the engine included."""
+        """Return the processor time of the coordinator, including threads of the engine."""
         return time.thread_time() if self._engine.shares_memory else time.process_time()
 
     def _measure(self) -> None:
-        """Find the coordinator's time for one shard."""
+        """Measure the coordinator's time for one shard."""
         now = self._clock()
         self._spent += now - self._began
         self._began = now
@@ -249,7 +252,7 @@ class Dispatch:
         return self._workers
 
     def _limit(self) -> int:
-        """Return how many shards may be out."""
+        """Return the largest number of shards that may be submitted at once."""
         count = self._count()
         if self._plan.n_workers is not None:
             return 2 * self._plan.n_workers
@@ -260,16 +263,16 @@ class Dispatch:
     def _widen(
         self, full: tuple[float, float, int], seconds: float, limit: int
     ) -> tuple[float, float, int] | None:
-        """Adapt the number of shards that are out to the workers that seem to be there.
+        """Adapt the number of submitted shards to the apparent number of workers.
 
-        `full` has the time since which as many as allowed are out, and the seconds and the number
-        of shards that came back since.
+        `full` has the time at which the limit was reached, and the seconds and the number of the
+        shards that returned since then.
         """
         since, busy, count = full[0], full[1] + seconds, full[2] + 1
         if count < limit:
             return since, busy, count
         working = busy / max(time.monotonic() - since, 1e-9)
-        # Workers that are busy with a third of it may be joined by others.
+        # If workers are busy with a third of the limit, more workers may be available.
         if working > limit / 3:
             self._out = min(2 * limit, _MOST_OUT)
         elif working < limit / 8:
@@ -277,13 +280,14 @@ class Dispatch:
         return None
 
     def _size(self, n: int, align: int) -> int:
-        """Return how many units the next shard has."""
+        """Return the number of units of the next shard."""
         if self._plan.rows is not None:
             return max(align, self._plan.rows // align * align)
         count = self._count()
         workers = max(1, self._out // 2 if count is None else count)
         if math.isnan(self._cost):
-            # The first tell what a unit costs: of whole calls small ones, which lose no time.
+            # The first shards measure the cost of a unit. Shards of whole units are small, which
+            # costs no time.
             few = 1 if not self._engine.pointwise else MOST_A_WORKER if self._whole else 2
             shards = _FIRST if count is None else few * workers
             if self._plan.n_workers is None and not self._engine.in_rounds:
@@ -293,7 +297,7 @@ class Dispatch:
         return -(-n // (shards * align)) * align
 
     def _learn(self, cost: float) -> None:
-        """Take the seconds of a unit into account."""
+        """Update the seconds per unit."""
         self._cost = cost if math.isnan(self._cost) else 0.8 * self._cost + 0.2 * cost
 
     def _submit(self, shard: Shard, arguments: Callable[[int, int], tuple[Any, ...]]) -> Any:
@@ -322,16 +326,16 @@ class Dispatch:
         return future
 
     def _enclosed(self, shard: Shard) -> bytes | None:
-        """Return what of the work goes with a shard."""
+        """Return the pickle of the work if it must go with a shard, else None."""
         if self._is_small:
             return self._pickled
-        # One answer for each worker that has asked.
+        # One copy for each worker that requested the work.
         shard.sent = self._answers + len(self._have) < len(self._asked)
         self._answers += shard.sent
         return self._pickled if shard.sent else None
 
     def _result(self, future: Future[Any], shard: Shard, n: int) -> tuple[Any, ...] | None:
-        """Return what a worker returned, None if it was lost; raise what the work raised."""
+        """Return the value of a worker, None if it was lost; raise the exception of the work."""
         if shard.sent:
             self._answers -= 1
             shard.sent = False
@@ -356,7 +360,7 @@ class Dispatch:
                 self._asked.add(name)
                 return got
             if kind == worker.ASKS and not self._is_small:
-                self._have.discard(name)  # it may have forgotten the work
+                self._have.discard(name)  # the worker may have dropped the work
                 self._asked.add(name)
                 return got
             if kind == worker.FAILED and isinstance(got[-1], BaseException):
@@ -370,7 +374,7 @@ class Dispatch:
         return isinstance(error, self._plan.lost) or self._engine.is_lost(error)
 
     def _lost(self, shard: Shard, n: int, error: BaseException) -> Shard:
-        """Make ready for another attempt at a shard."""
+        """Prepare another attempt at a shard."""
         shard.losses += 1
         if shard.losses > self._plan.retries:
             times = "once" if shard.losses == 1 else f"{shard.losses} times in a row"
@@ -381,7 +385,7 @@ class Dispatch:
                 "is not started under `if __name__ == '__main__':`"
             ) from error
         self._engine.recover(error)
-        # The workers that have the work may be gone, and others ask again.
+        # Workers that have the work may be lost, and others request it again.
         self._have.clear()
         self._asked.clear()
         return shard
@@ -400,7 +404,7 @@ class Dispatch:
 
 
 def _drained(done: SimpleQueue[Future[Any]], seconds: float) -> list[Future[Any]]:
-    """Return the futures that are done, and wait for the first."""
+    """Wait for the first future, and return those that are done."""
     ended: list[Future[Any]] = []
     try:
         ended.append(done.get(timeout=seconds))

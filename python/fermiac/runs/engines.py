@@ -1,4 +1,4 @@
-"""Engines: what runs the shards of a call, behind one interface for all kinds of executors.
+"""Engines, which run the shards of a call: one interface to all kinds of executors.
 
 Engines are recognised by the modules of their classes, so that none of them is imported here.
 """
@@ -43,12 +43,12 @@ _LOST = {
         "OwnerDiedError",
         "WorkerCrashedError",
     },
-    # What the work itself raises comes back as a value, so that this is a job that was lost.
+    # Exceptions of the work are returned as values, so these errors mean that a job was lost.
     "submitit": {"FailedJobError", "UncompletedJobError"},
 }
 #: Seconds between two looks at the jobs of a batch system.
 _POLL = 0.2
-#: Jobs of an array of a batch system, which does not tell how many run at once.
+#: Jobs in an array of a batch system, which does not report how many run at once.
 _JOBS = 64
 _NEEDED = (
     "a concurrent.futures.Executor is needed, a dask Client, the module ray after ray.init(), a "
@@ -63,15 +63,15 @@ class Engine:
     Attributes
     ----------
     given : object
-        What the user gave.
+        The user's executor.
     shares_memory : bool
         Whether the workers are threads of this process, which need no copy of the target.
     pointwise : bool
         Whether a task is cheap enough for the points of one batch.
     in_rounds : bool
-        Whether it takes many tasks at once and waits for all of them.
+        Whether the engine takes many tasks at once and waits for all of them.
     least_out : int
-        The number of tasks that are out at least: engines that add workers go by what waits.
+        The least number of submitted tasks. Engines that add workers do so when tasks wait.
     """
 
     shares_memory = False
@@ -84,11 +84,11 @@ class Engine:
 
     @property
     def name(self) -> str:
-        """The name of its class, for messages."""
+        """The name of the executor's class, for messages."""
         return type(self.given).__name__
 
     def n_workers(self) -> int | None:
-        """Return how many workers there are now; None if the engine does not tell."""
+        """Return the present number of workers; None if the engine does not provide it."""
         return None
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:
@@ -96,7 +96,7 @@ class Engine:
         raise NotImplementedError
 
     def start(self) -> None:
-        """Start what was submitted since the last call, where an engine takes rounds of tasks."""
+        """Start the tasks submitted since the last call, if the engine takes rounds of tasks."""
 
     def cancel(self, future: Any) -> None:
         """Cancel a task that is no longer needed."""
@@ -104,12 +104,12 @@ class Engine:
             future.cancel()
 
     def hand_over(self, pickled: bytes) -> Any:
-        """Return an argument that every worker gets once, or None to be asked by the workers."""
+        """Return an argument that every worker gets once, or None if workers request it."""
         return None
 
     def is_lost(self, error: BaseException) -> bool:
-        """Whether it is a worker that failed, and not the work."""
-        # Ctrl-C reaches the workers too, also where the driver only ends its waiting for a run.
+        """Return whether the worker failed, and not the work."""
+        # Ctrl-C also interrupts the workers, even if the driver only stops waiting for a run.
         if isinstance(error, BrokenExecutor | CancelledError | KeyboardInterrupt):
             return True
         return any(
@@ -118,10 +118,10 @@ class Engine:
         )
 
     def recover(self, error: BaseException) -> None:
-        """Make ready for work after a loss."""
+        """Restore the engine after a loss."""
 
     def close(self) -> None:
-        """Give back what was made for the run; what the user gave stays open."""
+        """Release the resources of the run; the user's executor stays open."""
 
 
 class _Futures(Engine):
@@ -150,7 +150,7 @@ class _Local(_Futures):
 
     def hand_over(self, pickled: bytes) -> Any:
         if self._stored is None:
-            with suppress(OSError):  # a full disk: the workers ask for it instead
+            with suppress(OSError):  # on a full disk the workers request it instead
                 self._stored = Stored.written(pickled)
         return self._stored
 
@@ -161,7 +161,7 @@ class _Local(_Futures):
 
 
 class _Processes(_Local):
-    """A process pool of the standard library, which never works again after its first loss."""
+    """A process pool of the standard library, which is unusable after its first loss."""
 
     _own: ProcessPoolExecutor | None = None
 
@@ -188,7 +188,7 @@ class _Processes(_Local):
 
 
 class _Loky(_Local):
-    """An executor of loky, which never works again after its first loss, or is reused."""
+    """An executor of loky, which is unusable after its first loss, or is reused."""
 
     _own: Any = None
 
@@ -239,8 +239,8 @@ class _Dask(_Futures):
         return int(sum(self._client.ncores().values()))
 
     def hand_over(self, pickled: bytes) -> Any:
-        # A result of a task is made again when its worker is lost, and workers fetch it from each
-        # other; scattered data needs workers that are there already, and is gone with them.
+        # The result of a task is computed again when its worker is lost, and workers get it from
+        # each other. Scattered data needs existing workers, and is lost with them.
         if self._handed is None or self._handed.status not in ("pending", "finished"):
             import warnings
 
@@ -303,7 +303,7 @@ class _Ray(Engine):
 
 
 class _Pool(Engine):
-    """`multiprocessing.Pool`, and pools that are made like it."""
+    """`multiprocessing.Pool`, and pools with the same interface."""
 
     def __init__(self, given: Any) -> None:
         super().__init__(given)
@@ -335,7 +335,7 @@ class _Pool(Engine):
 
 
 class _Rounds(Engine):
-    """An object that takes many calls at once and waits for them: rounds of tasks."""
+    """An object that takes many calls at once and waits for them, which is a round of tasks."""
 
     in_rounds = True
     least_out = 2**16
@@ -364,7 +364,7 @@ class _Rounds(Engine):
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        """Run rounds until nothing waits."""
+        """Run rounds until no task waits."""
         while True:
             with self._lock:
                 calls, self._waiting = self._waiting, []
@@ -390,12 +390,12 @@ class _Rounds(Engine):
                 future.set_exception(error)
 
     def _values(self, calls: list[Any]) -> Iterator[tuple[int, Any]]:
-        """Give the place and the value of every call, in the order in which they are done."""
+        """Yield the position and the value of every call, in the order of completion."""
         raise NotImplementedError
 
 
 class _Map(_Rounds):
-    """An object with a method `map` alone."""
+    """An object that has only a method `map`."""
 
     def n_workers(self) -> int | None:
         n = getattr(self.given, "size", None)
@@ -440,7 +440,7 @@ class _Submitit(_Rounds):
 
 
 def _call(call: tuple[int, Callable[..., Any], tuple[Any, ...]]) -> tuple[int, Any]:
-    """Return the place of a call in its round, and what it returns."""
+    """Return the position of a call in its round, and its value."""
     place, function, args = call
     return place, function(*args)
 
@@ -450,7 +450,7 @@ def _itself(value: Any) -> Any:
 
 
 def engine_of(given: Any) -> Engine:
-    """Return the engine of what was given as ``executor=``."""
+    """Return the engine of an argument ``executor=``."""
     kinds = [(base.__module__.partition(".")[0], base.__name__) for base in type(given).__mro__]
     if isinstance(given, Executor):
         if any("loky" in base.__module__.split(".") for base in type(given).__mro__):

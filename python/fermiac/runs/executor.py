@@ -1,8 +1,8 @@
 """Executors: a target evaluated by the workers of any engine.
 
 Every method that takes ``executor=`` cuts its batches of points into shards, sends them to the
-workers, and joins the values in order. The answer is that of a local run wherever the value of a
-point does not depend on the batch that it comes in.
+workers, and joins the values in order. The result is that of a local run if the value of a point
+does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -34,51 +34,52 @@ _MOST_LOST = 1000
 
 
 class Sharded:
-    """An executor with a say in how batches are cut; ``executor=`` takes it in place of one.
+    """An executor with settings for the size of shards, for the argument ``executor=``.
 
     Parameters
     ----------
     executor : object
         Any `concurrent.futures.Executor` (a process or thread pool, loky's, mpi4py's
         ``MPIPoolExecutor``, Parsl's ``ParslPoolExecutor``), a dask ``Client``, the module ``ray``
-        after ``ray.init()``, a `multiprocessing.pool.Pool`, a ``joblib.Parallel``, or an object
-        with a method ``map`` alone. It is neither shut down nor changed.
+        after ``ray.init()``, a `multiprocessing.pool.Pool`, a ``joblib.Parallel``, or any object
+        with a method ``map``. It is neither shut down nor changed.
     n_workers : int, optional
-        How many shards it works on at once; at most twice as many are handed out. By default what
-        the executor says, which is asked again while a run goes on; the number that is out is
-        found by trial where it does not tell.
+        The number of shards that it works on at once; at most twice as many are submitted. The
+        default is the number that the executor reports, which is updated during a run. If it
+        reports none, the number of submitted shards is found by trial.
     rows : int, optional
-        Points of a shard at most. By default a batch is cut by what its points cost: into two to
-        twenty shards for each worker, and into fewer where the coordinator would take longer to
-        hand them out than the workers to evaluate them.
+        The largest number of points of a shard. By default a batch is cut according to the cost of
+        its points: into two to twenty shards for each worker, or into fewer if the coordinator
+        would need longer to submit them than the workers to evaluate them.
     retries : int, default 3
-        How often in a row the same shard is tried again after its worker was lost.
+        The number of times that a shard is repeated after its worker was lost.
     lost : sequence of exception types, optional
-        Exceptions of the executor that say that a worker was lost, beside those of the engines
-        above.
+        Exceptions of the executor that mean the loss of a worker, in addition to those of the
+        engines above.
 
     Raises
     ------
     ArgumentError
         If `executor` cannot be used, a number is not a whole number from 1 up (`retries`: from 0),
-        or `lost` holds something that is no type of exceptions.
+        or `lost` contains something that is not an exception type.
 
     Notes
     -----
-    A worker evaluates on one thread, and at the instruction-set level of the driver: one that runs
-    at another level is refused with a `WorkerError`. The target is pickled once (by cloudpickle
-    where that is installed, which takes lambdas too), sent to each worker once, and kept there.
-    What cannot be pickled is built by each worker instead: ``target_factory="module:function"``.
+    A worker evaluates on one thread, and must run at the instruction-set level of the driver: a
+    worker at another level gives a `WorkerError`. The target is pickled once (by cloudpickle if
+    that is installed, which also pickles lambdas), sent to each worker once, and kept there. A
+    target that cannot be pickled is built by each worker instead:
+    ``target_factory="module:function"``.
 
-    The cuts follow the time that points take, so that they differ from run to run. Results do not,
-    wherever the value of a point does not depend on the points around it; where it does, as in a
-    product of matrices, `rows` makes the cuts the same each time.
+    The sizes of shards depend on the time of a point, so they differ from run to run. Results do
+    not differ if the value of a point does not depend on the other points of its batch. If it does,
+    as in a product of matrices, `rows` makes the sizes the same in every run.
 
-    The shards of a lost worker are tried anew by others, and by a fresh pool with the same
-    settings where a pool breaks with its first loss, as those of `concurrent.futures` and loky do.
-    Then a `WorkerError` is raised; so it is where the executor is shut down too early. An
-    exception of the target itself is raised as it is, with a note. A target must not hand work to
-    the executor that runs it, and wait for it: with all workers waiting, nobody works.
+    The shards of a lost worker are repeated by other workers. Pools of `concurrent.futures` and
+    loky break with their first loss; they are replaced by a new pool with the same settings. After
+    too many losses, or if the executor is shut down too early, a `WorkerError` is raised. An
+    exception of the target itself is raised unchanged, with a note. A target must not submit work
+    to the executor that runs it and wait for the result: if all workers wait, the run hangs.
 
     Examples
     --------
@@ -124,13 +125,13 @@ class Sharded:
 
     @property
     def n_workers(self) -> int | None:
-        """How many workers it has: what was given, else what the executor says now, or None."""
+        """The number of workers: as given, else as reported by the executor now, or None."""
         given = self._plan.n_workers
         return engine_of(self.executor).n_workers() if given is None else given
 
     @property
     def rows(self) -> int | None:
-        """Points of a shard at most."""
+        """The largest number of points of a shard."""
         return self._plan.rows
 
     def __repr__(self) -> str:
@@ -141,7 +142,7 @@ class Sharded:
 class Shards:
     """A target on the workers of an executor, for the length of one run.
 
-    Calling it with points gives the values of every shard as it is done, with its place.
+    A call with points yields the values of every shard when it is done, with its position.
     """
 
     def __init__(self, target: Any, executor: Any, factory: Factory | None, tick: Tick) -> None:
@@ -149,13 +150,13 @@ class Shards:
         self._dispatch = _dispatch(executor, work, tick, whole=False)
 
     def close(self) -> None:
-        """Give back what was made for the run."""
+        """Release the resources of the run."""
         self._dispatch.close()
 
     def __call__(
         self, x: Array, with_gradient: bool | None
     ) -> Iterator[tuple[int, int, tuple[NDArray[Any], ...]]]:
-        """Give (start, stop, arrays) of every shard, in the order in which they are done."""
+        """Yield (start, stop, arrays) of every shard, in the order of completion."""
         n_arrays = 2 if with_gradient else 1
 
         def check(got: Any, start: int, stop: int) -> str | None:
@@ -174,7 +175,7 @@ class Shards:
 
 
 def require_executor(executor: Any) -> Sharded:
-    """Return what was given as ``executor=``, checked."""
+    """Return the checked argument ``executor=``."""
     return executor if isinstance(executor, Sharded) else Sharded(executor)
 
 
@@ -191,12 +192,12 @@ def rows_by(
     Parameters
     ----------
     work : callable
-        Takes columns, each of one entry or of one for each row, and the number of rows; returns
-        `width` numbers for each row.
+        A function of columns, each with one entry or one for each row, and of the number of rows.
+        It returns `width` numbers for each row.
     columns : list of ndarray
     n, width : int
     executor : object
-        What `fermiac.executor.Sharded` takes, or one.
+        An executor, or a `fermiac.executor.Sharded`.
     report : callable, optional
     """
     out = np.empty(n * width)

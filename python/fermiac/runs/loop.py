@@ -20,7 +20,7 @@ __all__ = ["Budget", "RunLoop", "View", "run_and_warn"]
 
 R = TypeVar("R", bound=Result)
 
-#: Seconds of a slice of a run that somebody watches, and the age at which a view is renewed.
+#: Seconds of a slice of a run that is being inspected, and the age at which a view is renewed.
 _TICK, _AGED = 1.0, 0.9
 #: Seconds of a slice whose length is counted in steps: longer ones are halved, and those of less
 #: than half are doubled.
@@ -30,16 +30,16 @@ _REPORT = 0.1
 
 
 class Budget(NamedTuple):
-    """The seconds (None: as many as needed) and the steps that the next slice may take."""
+    """The largest numbers of seconds (None for no limit) and of steps of the next slice."""
 
     seconds: float | None
     steps: int
 
 
 class View:
-    """The result so far of a call, as `fermiac.Run.inspect` shows it.
+    """The result so far of a call, for `fermiac.Run.inspect`.
 
-    The loops that a call runs one after the other share one view.
+    Successive loops of one call share one view.
     """
 
     def __init__(self) -> None:
@@ -48,18 +48,18 @@ class View:
         self.watched = background.watch(lambda: self._make())
 
     def is_due(self) -> bool:
-        """Return whether somebody watches and the view has aged."""
+        """Return whether the view is watched and due for an update."""
         return self.watched and time.monotonic() >= self._due
 
     def show(self, make: Callable[[], Any]) -> None:
-        """Show what `make` returns."""
+        """Show the value of `make`."""
         self._make = make
         self._due = time.monotonic() + _AGED
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class RunLoop(ABC, Generic[R]):
-    """A run, from where it stands to its end; each domain implements the steps of its own.
+    """The loop of a run up to its end; each domain implements its own steps.
 
     Attributes
     ----------
@@ -68,17 +68,17 @@ class RunLoop(ABC, Generic[R]):
     report : callable, optional
         The progress callback.
     checkpoint : RunCheckpoint, optional
-        The file from which the run is resumed, and to which it is written.
+        The file from which the run is resumed, and in which its state is saved.
     max_time : float, optional
         Seconds after which the run ends.
     view : View
         The view of the call.
     earlier : float
-        Seconds that earlier calls took.
+        The seconds of earlier calls.
     steps, most_steps : int
-        Steps of the next slice, and of a slice at most.
+        The numbers of steps of the next slice, and of the largest slice.
     total : int
-        The whole of the progress, in the unit of the call.
+        The total of the progress, in the unit of the call.
     timed_out, stopped : bool
         Whether the run was ended by `max_time`, or by `is_enough`.
     """
@@ -111,18 +111,18 @@ class RunLoop(ABC, Generic[R]):
 
     @abstractmethod
     def done(self) -> int:
-        """Return what is done, in the unit of `total`."""
+        """Return the progress, in the unit of `total`."""
 
     @abstractmethod
     def snapshot(self, status: str) -> R | None:
-        """Return the result so far, or None where there is none.
+        """Return the result so far, or None if there is none.
 
         With the status "running" it must share no memory that a later slice changes.
         """
 
     @abstractmethod
     def state(self) -> Mapping[str, Any]:
-        """Return all that `restore` needs: arrays, and values that JSON has."""
+        """Return the data for `restore`: arrays, and values of JSON types."""
 
     @abstractmethod
     def restore(self, state: dict[str, Any]) -> None:
@@ -130,12 +130,12 @@ class RunLoop(ABC, Generic[R]):
 
     @abstractmethod
     def where(self) -> str:
-        """Return where the run stands, for a note on the user's own error: "after 9 steps"."""
+        """Return the position of the run, for a note on a user's error: "after 9 steps"."""
 
     # What a domain may implement.
 
     def begin(self) -> None:
-        """Do what precedes the first slice."""
+        """Prepare the first slice."""
 
     def settle(self) -> None:
         """Bring the state to the end of a slice after an error."""
@@ -145,18 +145,18 @@ class RunLoop(ABC, Generic[R]):
         return None
 
     def on_slice(self) -> None:
-        """Do what follows a slice."""
+        """Finish a slice."""
 
     def is_enough(self) -> bool:
         """Return whether the run may end after this slice, before it is complete."""
         return False
 
     def go_on(self) -> bool:
-        """Begin a further part of a run that is complete; return whether there is one."""
+        """Begin a further part of a complete run; return whether there is one."""
         return False
 
     def is_complete(self) -> bool:
-        """Return whether the run has come to its end."""
+        """Return whether the run is complete."""
         return self.done() >= self.total
 
     def note(self) -> str:
@@ -184,14 +184,14 @@ class RunLoop(ABC, Generic[R]):
 
     @property
     def is_watched(self) -> bool:
-        """Whether somebody looks at the run once a second."""
+        """Whether the state is needed once a second, by a view or a callback."""
         return self.view.watched or self.report is not None
 
     # The loop itself.
 
     @property
     def elapsed(self) -> float:
-        """Seconds that the run has taken, those of earlier calls included."""
+        """The seconds of the run so far, including earlier calls."""
         end = time.perf_counter() if self._ended_at is None else self._ended_at
         return self.earlier + end - self.start
 
@@ -220,7 +220,8 @@ class RunLoop(ABC, Generic[R]):
             self._keep(error, is_ready)
             resumed = self.checkpoint is not None and self.checkpoint.resumed
             if self.checkpoint is not None and resumed and isinstance(error, InternalError):
-                # The likelier of two causes: a state that its checks let pass.
+                # The more likely cause is an invalid state in the file that the checks did not
+                # detect.
                 raise CheckpointError(
                     f"{self.checkpoint.path}: the run could not go on from it: {error}"
                 ) from error
@@ -233,12 +234,12 @@ class RunLoop(ABC, Generic[R]):
         return result
 
     def continue_from(self, state: dict[str, Any], elapsed: float) -> None:
-        """Continue from the state of another loop, which took so many seconds."""
+        """Continue from the state of another loop and its time in seconds."""
         self.earlier = elapsed
         self.restore(state)
 
     def budget(self) -> Budget:
-        """Return what the next slice may take."""
+        """Return the budget of the next slice."""
         limits = [_TICK] if self.is_watched else []
         if self.checkpoint is not None:
             limits.append(self.checkpoint.wait())
@@ -247,7 +248,7 @@ class RunLoop(ABC, Generic[R]):
         return Budget(max(min(limits), 0.0) if limits else None, self.steps)
 
     def is_late(self) -> bool:
-        """Return whether the time of `max_time` is over."""
+        """Return whether `max_time` has passed."""
         return self.max_time is not None and self.time_used() >= self.max_time
 
     def _resume(self) -> None:
@@ -255,14 +256,14 @@ class RunLoop(ABC, Generic[R]):
             self.continue_from(self.checkpoint.take(), self.checkpoint.elapsed)
 
     def decoding(self) -> AbstractContextManager[None]:
-        """Return a context in which errors are those of the file that a run is resumed from."""
+        """Return a context that attributes errors to the file of a resumed run."""
         return nullcontext() if self.checkpoint is None else self.checkpoint.decoding()
 
     def _has_ended(self) -> bool:
         return self.timed_out or self.stopped or (self.is_complete() and not self.go_on())
 
     def _slice(self) -> None:
-        """Run a slice, and do what is due after it."""
+        """Run a slice, then report, save and show as due."""
         begun = time.perf_counter()
         error = self.advance(self.budget())
         taken = time.perf_counter() - begun
@@ -293,14 +294,14 @@ class RunLoop(ABC, Generic[R]):
             self.report(done, self.total)
 
     def _keep(self, error: BaseException, is_ready: bool) -> None:
-        """Write what there is when an error ends the run, and hand it out with the error."""
+        """Save the state when an error ends the run, and attach the partial result to the error."""
         if not isinstance(error, FermiacError | KeyboardInterrupt):
             error.add_note(f"raised {self.where()}")
         partial, is_known = None, is_ready and not isinstance(error, self.fatal)
         try:
             if is_known:
                 self.settle()
-                # First, as the draws are at hand where they cannot be written.
+                # First, so that the draws are available even if they cannot be written.
                 partial = self.snapshot("interrupted")
             elif is_ready:
                 partial = self.salvage()
@@ -317,9 +318,9 @@ def run_and_warn(
     run: Callable[[], R],
     findings: Callable[[R], Iterable[tuple[type[FermiacWarning], str]]],
 ) -> R:
-    """Return the result of `run`, and warn of what `findings` has of it.
+    """Return the result of `run`, and give the warnings of `findings` about it.
 
-    To be called by a public function itself, in whose caller's name the warnings are.
+    A public function must call it directly, so that the warnings point to the user's line.
     """
     result = None
     try:
@@ -328,7 +329,8 @@ def run_and_warn(
         object.__setattr__(result, "warnings", tuple(text for _, text in found))
         warn(found, result)
     except BaseException as error:
-        # Ctrl-C while the result is judged, or a warning that is an error, costs none of it.
+        # Ctrl-C during the checks of the result, or a warning turned into an error, keeps the
+        # result.
         if result is not None:
             error.partial_result = result  # type: ignore[attr-defined]
         raise

@@ -1,8 +1,7 @@
-"""Calls that are cut into independent units: whole units on workers, parts of a call, and a store.
+"""Calls made of independent units: whole units on workers, parts of a call, and a store.
 
-A unit has an address, its number, which its random streams are made of. So it is the same wherever
-and whenever it is computed, and parts of a call, made by jobs that know nothing of each other, add
-up to the call.
+The random streams of a unit depend on its number alone. The unit is therefore the same wherever and
+whenever it is computed, and the parts of a call from independent jobs add up to the whole call.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ __all__ = ["Part", "Store", "computed", "identity_of_call", "is_default", "part_
 Part: TypeAlias = tuple[int, int]
 """A part of a call: (i, n) is part i of n, counted from 0."""
 
-#: Parts of a call at most.
+#: The most parts of a call.
 _MOST_PARTS = 2**40
 
 
@@ -55,27 +54,27 @@ def part_of(part: Part | None, n_units: int) -> range:
 
 
 def identity_of_call(method: str, settings: Mapping[str, Any], seed: int) -> str:
-    """Return a digest of what a unit depends on beside its number, the target excepted."""
+    """Return a digest of all settings that a unit depends on, except its number and the target."""
     known = {name: _portable(value) for name, value in sorted(settings.items())}
     text = json.dumps([method, _core.__version__, _core.isa_level, seed, known])
     return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _portable(value: Any) -> str:
-    """Return a text of a setting without the places of objects in memory."""
+    """Return a text of a setting without addresses of objects in memory."""
     return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def is_default(value: Any, default: Any) -> bool:
-    """Return whether an argument was left as it is, of whatever type it may be."""
+    """Return whether an argument, of any type, has its default value."""
     return value is default or (isinstance(value, bool | int) and value == default)
 
 
 class Store:
     """A folder with one file for each unit of a call, written by the process that computed it.
 
-    Two calls at once do no harm: files are written under another name first, and a unit is the same
-    whoever computes it.
+    Two simultaneous calls are safe: files are first written under another name, and a unit does not
+    depend on the process that computes it.
     """
 
     def __init__(self, folder: str | os.PathLike[str], digest: str, n_units: int) -> None:
@@ -87,7 +86,7 @@ class Store:
         return self.folder / f"{self.digest}-{unit:09d}-of-{self.n_units}.safetensors"
 
     def begin(self) -> None:
-        """Make the folder, which may hold units of this call alone."""
+        """Create the folder, which may contain only units of this call."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             names = [path.name for path in self.folder.glob("*.safetensors")]
@@ -102,7 +101,7 @@ class Store:
             )
 
     def missing(self, units: Sequence[int]) -> list[int]:
-        """Return the units that are not there."""
+        """Return the units that are not in the folder."""
         there = {path.name for path in self.folder.glob("*.safetensors")}
         return [unit for unit in units if self.path(unit).name not in there]
 
@@ -125,7 +124,7 @@ class _Units:
         self._target = work
 
     def __call__(self, units: tuple[int, ...]) -> list[Any]:
-        """Return the results of units; their warnings belong to the whole."""
+        """Return the results of units, without their warnings, which belong to the whole call."""
         with quiet():
             return [self._target(unit) for unit in units]
 
@@ -139,20 +138,21 @@ def computed(
     tick: Tick,
     name: str,
 ) -> Iterator[tuple[int, Result]]:
-    """Give every unit with its result, in the order in which they are done.
+    """Yield every unit with its result, in the order of completion.
 
     Parameters
     ----------
     work : callable
-        Returns the result of a unit. It is pickled for an executor. Without one its attribute
-        `progress` is a callback that it calls while it works, so that a handle can end it.
+        A function that returns the result of a unit. It is pickled for an executor. Without an
+        executor, its attribute `progress` is a callback that it calls during its work, so that a
+        handle can end it.
     units : sequence of int
     executor : object, optional
         What `fermiac.executor.Sharded` takes; without one they are computed here, in order.
     store : Store, optional
-        Where finished units are, and are kept.
+        The folder of finished units.
     tick : callable
-        Called with the number of units that are done.
+        A function that is called with the number of finished units.
     name : str
         The plural of the units, for messages.
     """

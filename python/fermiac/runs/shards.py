@@ -51,8 +51,8 @@ def evaluation(
 ) -> Iterator[tuple[Any, Report | None]]:
     """Yield the target and the progress callback that a method uses.
 
-    Without executor and checkpoint they are those that were given. Otherwise a callable stands for
-    a callable or a built-in integrand, and a `LogDensity` for a log-density.
+    Without executor and checkpoint they are the arguments. Otherwise a callable replaces a callable
+    or a built-in integrand, and a `LogDensity` replaces a log-density.
 
     Parameters
     ----------
@@ -64,17 +64,18 @@ def evaluation(
     log : Log, optional
         The log of a checkpoint.
     identity : callable
-        Returns the identity of the run, which a checkpoint must match (see `identity_of`).
+        A function that returns the identity of the run, which a checkpoint must match (see
+        `identity_of`).
     n_threads : int
-        Threads of a target in Rust that is evaluated in this process.
+        The number of threads of a target in Rust that is evaluated in this process.
     report : callable, optional
         The progress callback.
     total : int, default 0
-        The total of the progress, for reports (and so pauses and aborts) within the first batch;
-        0 if it is not known before.
+        The total of the progress, for reports (and thus pauses and aborts) within the first batch;
+        0 if it is unknown.
     integrand : bool, default False
-        Whether the method takes the target as an integrand, though it may be a `LogDensity` too:
-        native and torch targets are both.
+        Whether the method uses the target as an integrand. Native and torch targets are both
+        integrands and log-densities.
     """
     factory = None if target_factory is None else as_factory(target_factory)
     is_density = isinstance(target, LogDensity) and not integrand
@@ -167,7 +168,7 @@ class _Ticker:
         self.tick(0)
 
     def tick(self, rows: int) -> None:
-        """Report that so many rows of the batch under way are done."""
+        """Report the number of finished rows of the current batch."""
         # The method counts a batch only once it has used it.
         self._most = max(self._most, min(self._done + rows, self._total))
         if self._report is not None and self._total:
@@ -193,7 +194,7 @@ class _Local:
 
 
 class _Batched:
-    """Values of whole batches, taken from the log as far as it has them."""
+    """Values of whole batches, from the log if it has them."""
 
     def __init__(self, pieces: _Pieces, log: Log | None) -> None:
         self._pieces = pieces

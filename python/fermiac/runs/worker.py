@@ -28,33 +28,33 @@ __all__ = ["ASKS", "DONE", "FAILED", "Points", "Stored", "direct", "in_thread", 
 
 Array = NDArray[np.float64]
 
-#: The first entry of what a worker returns. The second is its name, the others are:
-#: of `DONE` the seconds that it took and what the work returned;
+#: The first entry of the tuple that a worker returns. The second is its name. The others are:
+#: for `DONE` the time in seconds and the value of the work;
 DONE = "done"
-#: of `FAILED` the exception of the work, which some engines would wrap or take for a lost worker;
+#: for `FAILED` the exception of the work, which some engines would wrap or treat as a lost worker;
 FAILED = "failed"
-#: of `ASKS` nothing: the work must be sent first.
+#: for `ASKS` nothing: the work must be sent first.
 ASKS = "asks"
 
-#: The work that this process has seen last, by the digest of its pickle.
+#: The last work that this process received, by the digest of its pickle.
 _known: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
 _KEPT = 8
-#: The name of this process and the process that it is the name of, for after a fork.
+#: The name of this process and the process id that it belongs to, which differs after a fork.
 _name = ("", 0)
 
 
 def run(call: tuple[Any, ...], handed: Any = None) -> tuple[Any, ...]:
-    """Return what the work returns for one shard, or that it must be sent first.
+    """Return the value of the work for one shard, or a request to send the work first.
 
     Parameters
     ----------
     call : tuple
-        One argument, as engines spend time on each: the digest of the pickle of the work, which is
-        a callable; the pickle or None; the instruction-set level of the driver; how often the
-        shard was handed out before, as an engine that keeps results by their arguments must not
-        give a failure again; the arguments of the work.
+        A single argument, since each one costs time in an engine. It has the digest of the pickle
+        of the work, which is a callable; the pickle or None; the instruction-set level of the
+        driver; the number of earlier attempts at the shard, so that an engine that caches results
+        does not return a failure again; and the arguments of the work.
     handed : bytes, array of bytes or Stored, optional
-        The pickle, if the engine brings it.
+        The pickle, if the engine provides it.
     """
     digest, pickled, isa, _, args = call
     try:
@@ -77,7 +77,7 @@ def run(call: tuple[Any, ...], handed: Any = None) -> tuple[Any, ...]:
 
 
 def in_thread(work: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what the work returns for one shard in this process."""
+    """Return the value of the work for one shard, in this process."""
     start = time.perf_counter()
     with threads(1):
         value = work(*args)
@@ -129,8 +129,8 @@ class Points:
 
     def __call__(self, x: Array, with_gradient: bool | None) -> tuple[NDArray[Any], ...]:
         """Return the values; `with_gradient` is None for an integrand, a flag for a density."""
-        # Unpickled arrays may be read-only or lie at odd places of a message, and the user's
-        # function may write to its batch.
+        # Unpickled arrays may be read-only or unaligned, and the user's function may write to its
+        # batch.
         return direct(self._target, np.require(x, np.float64, ["C", "A", "W"]), with_gradient)
 
 
@@ -151,7 +151,7 @@ def direct(target: Any, x: Array, with_gradient: bool | None) -> tuple[NDArray[A
 
 
 def _portable(error: Exception) -> Exception:
-    """Return the exception with its traceback in a note; its text if it cannot travel."""
+    """Return the exception with its traceback in a note; only its text if it cannot be pickled."""
     text = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))
@@ -164,7 +164,7 @@ def _portable(error: Exception) -> Exception:
 
 
 def _me() -> str:
-    """Return the name of this process, which no other process has."""
+    """Return a unique name of this process."""
     global _name
     if _name[1] != os.getpid():
         _name = (uuid.uuid4().hex, os.getpid())

@@ -21,7 +21,7 @@ __all__ = ["Adaptive", "Solution", "integrate_adaptive"]
 
 Array = NDArray[np.float64]
 
-#: Below it rounding decides which steps are accepted.
+#: Below this tolerance rounding decides which steps are accepted.
 _MIN_RTOL = 1e-14
 
 
@@ -57,9 +57,9 @@ class Solution(NamedTuple):
 class Adaptive(AnyIntegrator):
     """A Runge-Kutta pair with steps in log s that keep an error estimate within tolerances.
 
-    Every row has steps and an error of its own, so that its result does not depend on the other
-    rows; `solve` also returns how many steps each took. The integrators ``"rk45"`` and ``"dop853"``
-    are ``Adaptive("dopri5")`` and ``Adaptive("dop853")``.
+    Every row has its own steps and its own error estimate, so its result does not depend on the
+    other rows; `solve` also returns the numbers of steps. The integrators ``"rk45"`` and
+    ``"dop853"`` are ``Adaptive("dopri5")`` and ``Adaptive("dop853")``.
 
     Parameters
     ----------
@@ -67,17 +67,17 @@ class Adaptive(AnyIntegrator):
         Hairer, Nørsett and Wanner's pair of order 8(5, 3), 12 evaluations a step; or Dormand and
         Prince's of order 5(4), 6 evaluations a step, for loose tolerances.
     rtol, atol : float
-        A step is accepted where the root mean square over the coordinates of
+        The tolerances. A step is accepted if the root mean square over the coordinates of
         ``error / (atol + rtol |y|)`` is at most 1.
     max_steps : int
-        Steps that a row may try before a `NumericalError`.
+        The largest number of steps that a row may try before a `NumericalError`.
 
     Notes
     -----
     In t = log s the probability-flow equation is dy/dt = y - D(y, eᵗ). In this variable steps have
     a similar size from the largest level to the smallest. The errors of single steps add up: at the
-    end they are some ten to a hundred times the tolerance. Steps end at every level of the grid; a
-    last level of 0 is the denoised point of the level before it.
+    end they are about ten to a hundred times the tolerance. Steps end at every level of the grid.
+    For a last level of 0 the result is the denoised point of the level before it.
 
     References
     ----------
@@ -179,15 +179,15 @@ def integrate_adaptive(
     y : ndarray, shape (n, d)
         C-contiguous points at the first level.
     sigmas : ndarray, shape (L,) or (n, L)
-        Levels of all rows, or of each row, strictly decreasing or increasing; the last may be 0
-        where they decrease.
+        Levels of all rows, or of each row, strictly decreasing or increasing; the last may be 0 if
+        they decrease.
     integrator : Adaptive
     trace : tuple, optional
         (None, 1) to integrate the change of the log-density with the model's own traces of ∂D/∂y,
         or (callable, count), where ``callable(rows, y, sigma)`` gives D and (n, count) estimates.
     on_nan : {"raise", "freeze"}, optional
-        Whether a value of the model that is not finite ends the call, or stops its row. None ends
-        the call too, where users have no such choice.
+        The treatment of values of the model that are not finite: they end the call, or stop their
+        row. None ends the call, too, for calls without this option.
     return_trajectory : bool
     n_threads : int
     report : callable, optional
@@ -204,7 +204,7 @@ def integrate_adaptive(
     Raises
     ------
     ArgumentError
-        If levels or settings are outside their domains.
+        If levels or settings are out of range.
     """
     if on_nan is not None:
         choice("on_nan", on_nan, ("raise", "freeze"))
@@ -224,6 +224,6 @@ def integrate_adaptive(
         core, y, levels, options, trace, return_trajectory, n_threads, report
     )
     if on_nan is None and isinstance(error, TargetError):
-        # The core's advice names an argument that the call does not have.
+        # The advice of the core names an argument that this call does not have.
         error.args = (str(error).partition(", or on_nan=")[0], *error.args[1:])
     return raw, error

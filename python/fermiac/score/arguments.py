@@ -55,8 +55,8 @@ Array = NDArray[np.float64]
 def as_model(given: object, in_order: bool = False) -> Model:
     """Return the score model that was given, or refuse it.
 
-    A caller that does not ask for all rows in their order, one evaluation after the other, cannot
-    have models that need it.
+    Models that need all rows in order, evaluation by evaluation, are refused if the caller does not
+    work in this way.
     """
     if not isinstance(given, Model):
         raise ArgumentError(
@@ -117,7 +117,7 @@ def levels_within(name: str, model: Model, levels: Array) -> Array:
 
 
 def refuse_churn(name: str, integrator: Integrator, model: Model, program: _core.Program) -> None:
-    """Refuse steps whose added noise goes up beyond the range of the model."""
+    """Refuse steps whose added noise exceeds the range of the model."""
     if model.sigma_range is None:
         return
     high = model.sigma_range[1]
@@ -132,7 +132,7 @@ def refuse_churn(name: str, integrator: Integrator, model: Model, program: _core
 
 
 def refuse_on_device(**given: object) -> None:
-    """Refuse arguments that a model on its device cannot have, if they were given."""
+    """Refuse arguments that a model on its device does not support, if they were given."""
     for name, value in given.items():
         if value is not None:
             raise ArgumentError(
@@ -142,7 +142,7 @@ def refuse_on_device(**given: object) -> None:
 
 
 def warn_frozen(frozen: int, n: int) -> None:
-    """Warn of the number of rows, out of `n`, for which a model gave no finite number."""
+    """Warn about the number of rows, out of `n`, with values of the model that are not finite."""
     if frozen:
         warnings.warn(
             f"{frozen} of {n} rows were frozen on their way, where the model gave a number that is "
@@ -181,15 +181,16 @@ class PartialSolution(NamedTuple):
 
 
 class Threshold(NamedTuple):
-    """A range to which denoised points are held.
+    """A range to which denoised points are clipped.
 
     Parameters
     ----------
     bound : float, default 1.0
         The range of the data is from -bound to bound.
     quantile : float, optional
-        With it, each row is clipped to [-q, q], q the quantile of its absolute values but at least
-        `bound`, and scaled by bound / q [1]_. Without, each row is clipped to the bound.
+        If given, each row is clipped to [-q, q] and scaled by bound / q [1]_, where q is this
+        quantile of its absolute values but at least `bound`. Otherwise each row is clipped to the
+        bound.
 
     References
     ----------
@@ -286,7 +287,7 @@ class Call:
         return levels_within("sigmas", self.model, grid)
 
     def _adaptive_grid(self) -> None:
-        """Refuse a grid without a level above 0 before the last: it would be one denoising."""
+        """Refuse a grid with a single level above 0, which would be a single denoising step."""
         if self.grid.shape[-1] == 2 and (self.grid[..., 1] == 0).any():
             raise ArgumentError(
                 f"sigmas: {self.grid.reshape(-1, 2)[0].tolist()} was given with "
@@ -360,7 +361,7 @@ class Call:
         return like(self.given, y.reshape(*y.shape[:-1], *self.event))
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings by which a checkpoint knows the call."""
+        """Return the settings by which a checkpoint identifies the call."""
         digest = blake2b(self.y.tobytes() + self.grid.tobytes(), digest_size=8).hexdigest()
         return {
             "version": _core.__version__,
@@ -387,7 +388,7 @@ class Call:
             raise
 
     def refuse_on_device(self, executor: Any, target_factory: Any) -> None:
-        """Refuse arguments that a model on its device cannot have."""
+        """Refuse arguments that a model on its device does not support."""
         refuse_on_device(executor=executor, target_factory=target_factory, checkpoint=self.log)
 
     def device_run(

@@ -117,7 +117,7 @@ def _pair(given: Any) -> tuple[Any, Any]:
 
 
 def checked_rows(name: str, given: Any, shape: tuple[int, ...]) -> Array:
-    """Return what a user's function gave, which must be finite numbers (n, d)."""
+    """Return the values of a user's function, which must be finite numbers (n, d)."""
     try:
         array = np.asarray(to_numpy(given), dtype=np.float64)
     except (TypeError, ValueError):

@@ -42,7 +42,7 @@ _SAVED: fit.Layout = {
 class Calibration(NamedTuple):
     """The calibration of a classifier, the result of `NoiseClassifier.calibration`.
 
-    For a calibrated classifier the share of its posterior below the true level is uniform.
+    For a calibrated classifier the posterior probability below the true level is uniform.
 
     Examples
     --------
@@ -53,12 +53,13 @@ class Calibration(NamedTuple):
     True
     """
 
-    #: The ends of equal bins of that share, (n_bins + 1,).
+    #: The edges of equal bins of the ranks, (n_bins + 1,).
     edges: Array
-    #: The shares of held-out points in the bins, (n_bins,), 1 / n_bins if calibrated; their errors.
+    #: The shares of held-out points in the bins, (n_bins,), 1 / n_bins if calibrated, and their
+    #: errors.
     shares: Array
     stderr: Array
-    #: The largest distance of the distribution function of the shares from the uniform one.
+    #: The largest distance of the distribution function of the ranks from the uniform one.
     distance: float
     #: Mean and standard deviation of (log s - its posterior mean) / its posterior sd: 0 and 1.
     pull_mean: float
@@ -80,7 +81,7 @@ class ClassifierTraining(Result):
     accuracy : float
         The share of held-out points whose most likely level is the true one.
     ranks : ndarray, shape (n_probes,)
-        The share of the posterior below the true level, for `NoiseClassifier.calibration`.
+        The posterior probability below the true level, for `NoiseClassifier.calibration`.
     pulls : ndarray, shape (n_probes,)
         (log s - its posterior mean) / its posterior standard deviation.
     n_parameters : int
@@ -130,7 +131,7 @@ class ClassifierTraining(Result):
 
 
 def calibration(report: ClassifierTraining, n_bins: int) -> Calibration:
-    """Return the distribution of true levels in their posteriors, in bins of the share below."""
+    """Return the distribution of the posterior probabilities below the true levels, in bins."""
     n = len(report.ranks)
     edges = np.linspace(0.0, 1.0, n_bins + 1)
     ordered, steps = np.sort(report.ranks), np.arange(n + 1) / n
@@ -164,7 +165,7 @@ def held_out_statistics(
     order = np.argsort(levels, kind="stable")
     below = np.cumsum(np.exp(log_p[:, order]), axis=1)[np.arange(n), np.argsort(order)[k]]
     mean, sd = moments(logits, levels)
-    # Within the share of the true level the rank is uniform.
+    # The rank is uniform within the probability of the true level.
     within = fitting.uniforms(key, n, fitting.RANKS)
     return {
         "cross_entropy": float(-own.mean()),
@@ -352,7 +353,7 @@ class NoiseClassifier:
         Raises
         ------
         ArgumentError
-            If the network is not the built-in one. For your own module keep the ``state_dict``.
+            If the network is not the built-in one. For your own module, save its ``state_dict``.
         CheckpointError
             If the file cannot be written.
         """
@@ -399,8 +400,8 @@ class NoiseClassifier:
     def _trained(self) -> ClassifierTraining:
         if self.training is None:
             raise ArgumentError(
-                "training: this classifier was not trained by train_noise_classifier, so that "
-                "nothing is known of how well it does"
+                "training: this classifier was not trained by train_noise_classifier, so that its "
+                "quality is not known"
             )
         return self.training
 
@@ -494,8 +495,8 @@ def train_noise_classifier(
         multilayer perceptron.
     target : str
         ``"classify"``: a logit for each level. ``"regress"``: mean and standard deviation of log s,
-        a normal law over the levels. This has fewer outputs, and suits posteriors with one mode, as
-        in many dimensions.
+        a normal law over the levels. This has fewer outputs, and suits unimodal posteriors, as in
+        many dimensions.
     n_steps, batch_size : int
         The number of steps, and of noisy points in each.
     learning_rate : float
@@ -504,7 +505,7 @@ def train_noise_classifier(
     ema : float
         The decay of the averaged weights of the network; 0 for the last weights.
     validation_fraction : float
-        The share of rows that is held out, for the report; with 0 the report uses fresh noise on
+        The share of rows that is held out, for the report; with 0 the report uses new noise on
         training data.
     event_shape : tuple of int, optional
         The shape of a row as input of the module; by default that of the rows of the data.
@@ -515,9 +516,9 @@ def train_noise_classifier(
     rng : int, SeedSequence, Generator or None
         The seed of all random numbers.
     checkpoint : path or Checkpoint, optional
-        A file that keeps the training, and from which it resumes: see `fermiac.Checkpoint`. A
-        training that was stopped and resumed has the bits of one that was not. Within a step
-        nothing is written, so that Ctrl-C may lose the steps after the last writing.
+        A file in which the training is saved and from which it resumes: see `fermiac.Checkpoint`. A
+        training that was stopped and resumed has the same bits as one without a break. Nothing is
+        written within a step, so Ctrl-C may lose the steps since the last write.
     progress : bool or callable, optional
         Whether to show a bar; see the other functions.
 

@@ -1,4 +1,4 @@
-"""Networks with a condition: one batch for the condition and for none."""
+"""Networks with a condition: one batch with the condition and without it."""
 
 from __future__ import annotations
 
@@ -38,10 +38,12 @@ class _Call:
         given = self._conditions
         if not _is_array(given):
             return self._network(x, t, given)
-        # A large batch comes in parts.
+        # A large batch is evaluated in parts.
         part = given[self._at : self._at + len(x)]
         if len(part) != len(x):
-            raise TargetError("condition: the network was asked for more rows than it was told of")
+            raise TargetError(
+                "condition: the network was called for more rows than there are conditions"
+            )
         if is_tensor(x):
             part = sys.modules["torch"].as_tensor(part).to(x.device)
         out = self._network(x, t, part)
@@ -50,7 +52,7 @@ class _Call:
 
 
 class Conditioned:
-    """A network with its condition and the one without content."""
+    """A network with its condition and the null condition."""
 
     def __init__(
         self, network: Any, condition: Any, null: Any, arguments: Mapping[str, Any]
@@ -92,7 +94,7 @@ class Conditioned:
         return self._asked(y, sigma, self._of(self._condition, len(y), self.one_per_row))
 
     def both(self, y: Array, sigma: Array, asked: Flags) -> tuple[Array, Array]:
-        """Return the denoised points of the condition, and of none for some rows."""
+        """Return the denoised points with the condition, and without it for some rows."""
         n, some = len(y), np.ascontiguousarray(y[asked])
         levels = np.broadcast_to(sigma, n)
         mine = self._of(self._condition, n, self.one_per_row)

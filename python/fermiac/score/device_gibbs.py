@@ -58,7 +58,7 @@ class LevelDraw:
         """Return new levels (n,), by the uniform numbers `u`.
 
         `denoised` are the denoised points at their present levels; None if they must be computed
-        by `denoise` where they are needed.
+        by `denoise` if they are needed.
         """
         kind = self._settings.predictor
         if kind == "exact":
@@ -78,7 +78,7 @@ class LevelDraw:
         return self._within_table((x - denoised).square().mean(dim=1).sqrt().double())
 
     def nearest(self, sigma: Any) -> Any:
-        """Return the number of the level nearest in log s, the first of equals."""
+        """Return the number of the nearest level in log s; the first one among equals."""
         return sys.modules["torch"].searchsorted(self._between, -sigma.double().log())
 
     def log_density(self, x: Any, sigma: Any) -> Any:
@@ -223,7 +223,7 @@ class DeviceChains:
         self._begun = True
 
     def advance(self, n_windows: int, report: Callable[[int, int], object] | None) -> Windows:
-        """Make windows; after an error all chains are as they were before."""
+        """Make windows; after an error all chains are unchanged."""
         from fermiac.score.gibbs_settings import Windows
 
         torch = sys.modules["torch"]
@@ -397,7 +397,7 @@ class DeviceChains:
         )
 
     def _grid(self, levels: Array, n_steps: int) -> Array:
-        """Return a grid for each level, from it (or a little above the end) to the end and to 0."""
+        """Return a grid for each level: from it (or a little above the end) to the end and to 0."""
         end, root = self._settings.sigma_end, 1.0 / self._settings.rho
         start = np.maximum(levels, end * (1.0 + _ABOVE))[:, None]
         share = np.linspace(0.0, 1.0, n_steps) if n_steps > 1 else np.zeros(1)
@@ -419,7 +419,7 @@ def _rates(step: tuple[str, float], sigma: Any) -> tuple[Any, Any]:
 
 
 def _passed(place: Any, last: int, ends: Any, passages: Any) -> tuple[Any, Any]:
-    """Return the ends of the levels reached last, and the passages between them."""
+    """Return the end of the levels reached last, and the passages between the ends."""
     torch = sys.modules["torch"]
     if last == 0:
         return ends, passages

@@ -1,8 +1,8 @@
 """Integration programs in tensors on the device of a network.
 
 The ``run`` module of the core describes the operations. The state never leaves the device. On a CPU
-with the noise of the core both versions agree up to rounding. Elsewhere a denoised number that is
-not finite is found a few evaluations later, since each check holds up the device.
+with the noise of the core both versions agree up to rounding. On other devices a denoised number
+that is not finite is detected a few evaluations later, since each check blocks the device.
 """
 
 from __future__ import annotations
@@ -113,11 +113,11 @@ class Registers:
 
     @y.setter
     def y(self, value: Any) -> None:
-        """Put other points into the register of the rows."""
+        """Set the points in the register of the rows."""
         self._values[0] = value
 
     def replace(self, before: Any, after: Any) -> None:
-        """Put other points into the registers that hold `before`."""
+        """Replace `before` by other points in all registers."""
         self._values = [after if value is before else value for value in self._values]
 
     def levels(self, at: int) -> Array:
@@ -204,7 +204,7 @@ def noise_for(network: TorchNetwork, key: int, first: int, shape: tuple[int, int
 
 
 def clipped(denoised: Any, threshold: tuple[str, float, float]) -> Any:
-    """Return denoised points held to a range."""
+    """Return denoised points clipped to a range."""
     kind, bound, probability = threshold
     if kind == "static":
         return denoised.clamp(-bound, bound)
@@ -300,7 +300,7 @@ class _NanPolicy:
         return int(self._frozen.sum()) if self._policy == "freeze" else 0
 
     def hold(self) -> None:
-        """Put frozen rows back, and keep the points of the others."""
+        """Restore frozen rows, and keep the points of the others."""
         if self._policy == "freeze":
             torch = sys.modules["torch"]
             y = torch.where(self._frozen[:, None], self._held, self._registers.y)
@@ -377,7 +377,7 @@ def integrate_on_device(
 ) -> Any:
     """Execute a checked call of `integrate` in tensors; the result is like the points given.
 
-    A call that is stopped leaves a `PartialSolution` of the last step in its exception.
+    The exception of a stopped call has a `PartialSolution` of the last step.
     """
     from fermiac.score.arguments import PartialSolution
 

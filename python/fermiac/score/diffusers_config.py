@@ -211,7 +211,7 @@ def _betas(n: int, start: float, end: float, kind: str, given: ArrayLike | None)
 
 
 def refuse_ddim(eta: float, clipped: bool | None) -> None:
-    """Refuse arguments of pipelines for DDIM that ask for something."""
+    """Refuse arguments of pipelines for DDIM unless they have no effect."""
     if real("eta", eta, "a number is needed"):
         raise ArgumentError(
             f"eta: {shown(eta, 40)} was given; noise comes from the integrator here: make the "

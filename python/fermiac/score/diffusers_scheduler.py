@@ -169,7 +169,7 @@ class DiffusersScheduler:
     integrator : str or Integrator, default "dpmpp_2m"
         The integrator; see `Integrator`.
     num_train_timesteps : int, default 1000
-        Times in the table.
+        The number of times in the table.
     beta_start, beta_end : float
         The ends of the table of β, by default 0.0001 and 0.02.
     beta_schedule : {"linear", "scaled_linear", "squaredcos_cap_v2"}, default "linear"
@@ -194,18 +194,18 @@ class DiffusersScheduler:
     discrete : bool, default False
         Whether times are rounded to whole numbers, for networks that take no others.
     threshold : float or Threshold, optional
-        Hold denoised points to a range; as of `integrate`.
+        Clip denoised points to a range, as in `integrate`.
 
     Attributes
     ----------
     timesteps : torch.Tensor
         The times of the evaluations; before `set_timesteps`, those of the table.
     sigmas : torch.Tensor
-        The levels of the steps, the last of which is 0; before, those of the table.
+        The levels of the steps, of which the last is 0; at first those of the table.
     init_noise_sigma : float
         1.
     order : int
-        Evaluations of the network in a step.
+        The number of evaluations of the network in a step.
     config : dict
         The settings, by key or attribute.
 
@@ -220,9 +220,9 @@ class DiffusersScheduler:
     Noise comes from the generators of torch, as is usual in diffusers, and not from the addressed
     streams of fermiac.
 
-    Pipelines that take any scheduler keep it: ``DDPMPipeline``, those of Stable Diffusion and the
-    like. ``DDIMPipeline`` silently replaces its scheduler by one for DDIM: set ``pipe.scheduler``
-    after it is made. The integrator, ``"ancestral"`` for instance, determines the noise, not the
+    Most pipelines keep the given scheduler: ``DDPMPipeline``, those of Stable Diffusion and similar
+    ones. ``DDIMPipeline`` silently replaces it by one for DDIM: set ``pipe.scheduler`` after the
+    construction. The integrator, ``"ancestral"`` for instance, determines the noise, not the
     ``eta`` of a pipeline.
 
     References
@@ -236,8 +236,8 @@ class DiffusersScheduler:
 
     Examples
     --------
-    The loop of a pipeline, with a function in place of a network, which finds the noise in standard
-    normal data:
+    The loop of a pipeline, with a function instead of a network, which predicts the noise for
+    standard normal data:
 
     >>> import fermiac as fm
     >>> import torch  # doctest: +SKIP
@@ -383,7 +383,7 @@ class DiffusersScheduler:
 
     @property
     def sigmas(self) -> Any:
-        """The levels of the steps, the last of which is 0; before, those of the table."""
+        """The levels of the steps, of which the last is 0; at first those of the table."""
         if self._sigmas is None:
             torch, logs = import_torch(), self._parametrisation.log_levels
             assert logs is not None
@@ -412,8 +412,8 @@ class DiffusersScheduler:
         Raises
         ------
         ArgumentError
-            If `config` has a setting that changes samples and is not known here: levels of straight
-            paths, for instance. An argument that replaces the setting lets it pass.
+            If `config` has an unknown setting that changes samples, for instance levels of straight
+            paths, unless an argument replaces the setting.
 
         Examples
         --------
@@ -440,7 +440,7 @@ class DiffusersScheduler:
         Parameters
         ----------
         num_inference_steps : int, optional
-            Steps, the one to level 0 included.
+            The number of steps, including the one to level 0.
         device : torch.device or str, optional
             The device of `timesteps`.
         sigmas : array_like, optional
@@ -451,8 +451,8 @@ class DiffusersScheduler:
         Raises
         ------
         ArgumentError
-            If none or several of the three are given, or the levels do not decrease, or lie beyond
-            those of the table.
+            If none or several of the three are given, or the levels do not decrease or are not
+            within the table.
         """
         torch = import_torch()
         if sum(given is not None for given in (num_inference_steps, sigmas, timesteps)) != 1:
@@ -490,7 +490,7 @@ class DiffusersScheduler:
         return np.append(self._levels("steps_offset", times), 0.0)
 
     def set_begin_index(self, begin_index: int = 0) -> None:
-        """Begin with a later entry of `timesteps`, with which a step must begin.
+        """Begin with a later entry of `timesteps`, which must be the beginning of a step.
 
         Parameters
         ----------
@@ -550,7 +550,7 @@ class DiffusersScheduler:
         Raises
         ------
         ArgumentError
-            If `set_timesteps` was not called, the shapes differ, or DDIM is asked for.
+            If `set_timesteps` was not called, the shapes differ, or an argument requests DDIM.
         """
         refuse_ddim(eta, use_clipped_model_output)
         if self._grid is None:

@@ -75,7 +75,7 @@ class _Exact(Built, Model):
 
     @property
     def has_trace(self) -> bool:
-        """Whether the model knows the trace of its derivative: True."""
+        """Whether the model provides the trace of its derivative: True."""
         return True
 
     def _with_trace(self, y: Array, sigma: Array) -> tuple[Array, Array]:
@@ -84,7 +84,7 @@ class _Exact(Built, Model):
 
     @property
     def has_vjp(self) -> bool:
-        """Whether the model knows the products of its derivative with vectors: True."""
+        """Whether the model provides the products of its derivative with vectors: True."""
         return True
 
     def _vjp(self, y: Array, sigma: Array, vectors: Array) -> Array:
@@ -120,7 +120,7 @@ class _Exact(Built, Model):
         ArgumentError
             As for `denoise`.
         NumericalError
-            If a level is 0 where the law of the data has no density.
+            If a level is 0 and the law of the data has no density.
 
         Examples
         --------
@@ -146,12 +146,12 @@ class _Exact(Built, Model):
         y : array_like or torch.Tensor, shape (n, d)
             Noisy points.
         sigma : float or array_like, shape (n,)
-            Their noise levels.
+            The noise levels of the points.
 
         Returns
         -------
         ndarray or torch.Tensor, shape (n, k)
-            Rows add up to 1. At level 0 they are the limit as the noise vanishes.
+            Each row sums to 1. At level 0 the probabilities are the limit of vanishing noise.
 
         Raises
         ------
@@ -173,19 +173,19 @@ class _Exact(Built, Model):
     def jacobian(self, y: Any, sigma: ArrayLike) -> Any:
         """Return the derivatives ∂D/∂y of the denoised points by the noisy ones.
 
-        They are the posterior covariances over s².
+        They are the posterior covariances divided by s².
 
         Parameters
         ----------
         y : array_like or torch.Tensor, shape (n, d)
             Noisy points.
         sigma : float or array_like, shape (n,)
-            Their noise levels.
+            The noise levels of the points.
 
         Returns
         -------
         ndarray or torch.Tensor, shape (n, d, d)
-            Symmetric matrices. At level 0 they are the limit as the noise vanishes.
+            Symmetric matrices. At level 0 they are the limit of vanishing noise.
 
         Raises
         ------
@@ -261,7 +261,7 @@ class GaussianMixture(_Exact):
     Parameters
     ----------
     weights : array_like, shape (k,)
-        Weights of the components, not negative; they are divided by their sum.
+        Nonnegative weights of the components; they are divided by their sum.
     means : array_like, shape (k, d)
     covariances : array_like, shape (k, d, d), (k, d), (k,) or ()
         Covariance matrices; variances of the coordinates; a variance for all coordinates; or one
@@ -423,7 +423,7 @@ class Empirical(_Exact):
     data : array_like, shape (k, d)
         The points.
     weights : array_like, shape (k,), optional
-        Weights of the points, not negative; they are divided by their sum. Equal by default.
+        Nonnegative weights of the points; they are divided by their sum. Equal by default.
 
     Attributes
     ----------
@@ -487,7 +487,7 @@ class Empirical(_Exact):
 
 
 def _array(name: str, given: ArrayLike) -> Array:
-    """Return a copy of what was given, as numbers in C order."""
+    """Return a copy of the argument, as numbers in C order."""
     return np.array(numbers(name, given), order="C")
 
 

@@ -106,7 +106,7 @@ def evaluated_model(
 
 
 class _Sharded(Model):
-    """A model whose denoised points come from workers, and all else from this process."""
+    """A model whose denoised points come from workers, and all other values from this process."""
 
     def __init__(self, model: Model, denoise: Callable[[Array, Array], Array]) -> None:
         self._inner, self._call = model, denoise

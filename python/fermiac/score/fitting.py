@@ -74,7 +74,7 @@ class Plan:
 
 
 def data_of(data: Any, event_shape: Any) -> tuple[Array, tuple[int, ...] | None]:
-    """Return data as rows of numbers, and the shape of a row if it is no vector."""
+    """Return data as rows of numbers, and the shape of a row if it is not a vector."""
     array = numbers("data", to_numpy(data))
     if array.ndim < 2 or len(array) < 2 or array[0].size == 0:
         raise ArgumentError(
@@ -180,7 +180,7 @@ def fit(
     label: str,
     checkpoint: RunCheckpoint | None = None,
 ) -> BaseException | None:
-    """Train a module, which has the averaged weights at the end.
+    """Train a module; at the end it has the averaged weights.
 
     An interrupt ends the training and is returned; the caller raises it with the partial result.
     """
@@ -204,7 +204,7 @@ def fit(
             stored = partial(training_checkpoint.state_of, state, plan.losses)
             checkpoint.write(stored, time.perf_counter() - start)
 
-    #: Whether the state lies between two steps, from which a training can be resumed.
+    #: Whether the state is that between two steps, from which a training can be resumed.
     settled = bool(plan.losses)
     try:
         with reporter(progress, label, "step") as report, torch.enable_grad():
@@ -222,7 +222,8 @@ def fit(
                         f"{plan.learning_rate:g} may help, or a larger lower end of the levels"
                     )
                 optimizer.step(plan.learning_rate * _relative_rate(step, plan.n_steps))
-                # Early weights are forgotten sooner, so that few steps have an average too.
+                # Early weights have a faster decay, so that the average is useful after a few steps
+                # too.
                 decay = min(plan.ema, (1 + step) / (10 + step))
                 with torch.no_grad():
                     torch._foreach_lerp_(averages, parameters, 1 - decay)
@@ -252,7 +253,7 @@ def fit(
 class _Adam:
     """The optimizer Adam (D. P. Kingma, J. Ba, 2015).
 
-    The first use of that of torch imports the compiler of torch, which takes seconds.
+    The first use of torch's own Adam imports its compiler, which takes seconds.
     """
 
     def __init__(self, parameters: list[Any]) -> None:
@@ -282,7 +283,7 @@ class _Adam:
 
 
 def _relative_rate(step: int, n_steps: int) -> float:
-    """Return the learning rate over its largest: a linear rise, then half a cosine down to 0."""
+    """Return the relative learning rate: a linear rise to 1, then half a cosine down to 0."""
     rise = max(_WARM_UP * n_steps, 1)
     if step < rise:
         return (step + 1) / rise

@@ -1,4 +1,4 @@
-"""Times of flow models, shifted as large images need it, and their noise levels."""
+"""Times of flow models, with the shift for large images, and their noise levels."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from fermiac.errors import ArgumentError
 __all__ = ["FlowTimes", "flow_shift"]
 
 Array = NDArray[np.float64]
-#: The level that stands for time 1, which is pure noise: x_t = (x + s z) / (1 + s) differs from z
-#: by a millionth.
+#: The level used for time 1, which is pure noise: there x_t = (x + s z) / (1 + s) differs from z by
+#: a millionth.
 _TOP = 1e6
-#: Tokens of an image and the logarithms of their shifts, between which published schedules go
-#: along a straight line.
+#: Numbers of tokens of an image and the logarithms of their shifts; published schedules interpolate
+#: linearly between them.
 _TOKENS, _LOG_SHIFTS = (256, 4096), (0.5, 1.15)
 
 
 @dataclass(frozen=True, eq=False)
 class FlowTimes:
-    """Times from 1, noise, to 0, data, of a flow model x_t = (1 - t) x + t z; no levels.
+    """Times of a flow model x_t = (1 - t) x + t z, from 1 (noise) to 0 (data).
 
     Attributes
     ----------
     times : ndarray, shape (N + 1,)
-        The times, falling.
+        The times, in decreasing order.
     levels : ndarray, shape (N + 1,)
-        The noise levels t / (1 - t) that all calls of fermiac take; time 1 counts as level 10⁶.
+        The noise levels t / (1 - t), which all functions of fermiac use; time 1 counts as level
+        10⁶.
 
     References
     ----------
@@ -65,8 +66,8 @@ def flow_shift(
 ) -> FlowTimes:
     r"""Return times of a flow model, shifted towards noise [1]_.
 
-    Even times t become :math:`a t / (1 + (a - 1) t)` with the shift a, which multiplies the noise
-    levels by a. Larger images need more.
+    Equally spaced times t become :math:`a t / (1 + (a - 1) t)` with the shift a, which multiplies
+    the noise levels by a. Larger images need a larger shift.
 
     Parameters
     ----------
@@ -75,13 +76,13 @@ def flow_shift(
     shift : float, optional
         The shift a: 3 for Stable Diffusion 3; 1 for none.
     n_tokens : int, optional
-        In place of `shift`, the number of tokens of an image: log a is linear in it, 0.5 at 256
-        and 1.15 at 4096, as in the pipelines of Flux.
+        The number of tokens of an image, instead of `shift`: log a is linear in it, 0.5 at 256 and
+        1.15 at 4096, as in the pipelines of Flux.
 
     Returns
     -------
     FlowTimes
-        Its ``levels`` go to `integrate` as they are.
+        The times, whose ``levels`` can be passed to `integrate`.
 
     Raises
     ------

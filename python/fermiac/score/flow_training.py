@@ -30,7 +30,7 @@ Array = NDArray[np.float64]
 
 
 class TrainedFlow(FlowModel):
-    """A flow whose velocity is a trained network; `train_flow` makes one.
+    """A flow whose velocity is a trained network, made by `train_flow`.
 
     Attributes
     ----------
@@ -97,29 +97,29 @@ def train_flow(
     data1 : array_like, shape (n1, d)
         Points of the law at time 1.
     coupling : {"independent", "ot"} or array_like of int, default "independent"
-        How points are paired: independently [1]_; by optimal transport within each batch [2]_,
-        which makes straighter paths; or row ``coupling[i]`` of `data0` with row i of `data1`.
+        The pairing of points: independent [1]_; by optimal transport within each batch [2]_, which
+        makes straighter paths; or row ``coupling[i]`` of `data0` with row i of `data1`.
     interpolant : Interpolant, optional
         The path, without latent noise.
     module : torch.nn.Module, optional
-        A network of points (n, d), scaled to variance 1, and times (n,), in place of a residual
+        A network of points (n, d), scaled to variance 1, and times (n,), instead of a residual
         perceptron.
     width, n_blocks : int, default 128 and 3
         The size of the perceptron.
     n_steps : int, default 2000
-        Steps of Adam.
+        The number of steps of Adam.
     batch_size : int, default 256
-        Pairs of a step.
+        The number of pairs in a step.
     learning_rate, ema : float
-        As of `train_score`.
+        As in `train_score`.
     device : torch.device or str, optional
-        Where the network is trained.
+        The device of the training.
     rng : int, SeedSequence, Generator or None
         The seed.
     progress : bool or callable, optional
         Show a bar (default: terminals, notebooks), or call this with (done, total) steps.
     checkpoint : path or Checkpoint, optional
-        A file that keeps the training; the same call resumes from it.
+        A file in which the training is saved; the same call resumes from it.
 
     Returns
     -------
@@ -222,7 +222,7 @@ def _pairs(coupling: Any, first: Array | None, last: Array) -> Any:
 def _batch(
     key: int, step: int, n: int, first: Array | None, last: Array, pairs: Any
 ) -> tuple[Array, Array, Array]:
-    """Return pairs of points, and their times, of which none is at an end."""
+    """Return pairs of points and their times, which exclude both ends."""
     normals, strata, rows = fitting.batch_of(key, step, n, last.shape[1], len(last))
     end = last[rows]
     if first is None:
@@ -248,11 +248,11 @@ def reflow(model: FlowModel, x0: ArrayLike, n_transport: int = 50, **options: An
     model : FlowModel
         The flow, of any kind.
     x0 : array_like, shape (n, d)
-        Points of its first law.
+        Points of the first law of the flow.
     n_transport : int, default 50
-        Steps with which the flow carries them.
+        The number of steps with which the flow transports them.
     **options
-        Arguments of `train_flow`, but for the data and the coupling.
+        Arguments of `train_flow`, except the data and the coupling.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Points carried from one law to another along a flow model."""
+"""Transport of points from one law to another along a flow model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PartialTransport(NamedTuple):
     x : ndarray, shape (n, d)
         The points.
     t : float
-        Their time.
+        The time of the points.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def transport(
     first_row: int = 0,
     progress: bool | Report | None = None,
 ) -> Any:
-    r"""Carry points from the first law of a flow model to the last, or back.
+    r"""Transport points from the first law of a flow model to the last, or back.
 
     Points follow :math:`dx = b\,dt`, or with a diffusion :math:`\epsilon(t)` the equation
     :math:`dx = (b + \epsilon\,s)\,dt + \sqrt{2\epsilon}\,dW`, where s is the score; both have the
@@ -71,19 +71,19 @@ def transport(
     x0 : array_like, shape (n, d)
         Points of the first law; of the last one in reverse.
     n_steps : int, default 50
-        Even steps in time: of Heun's rule without a diffusion, two evaluations each, with an error
-        of their square; else of Euler and Maruyama's.
+        The number of equal steps in time. Without a diffusion they are steps of Heun's rule, with
+        two evaluations each and an error of second order; otherwise of the Euler-Maruyama rule.
     diffusion : float or callable, optional
         The diffusion ε, a number or a function of the time, at least 0.
     reverse : bool, default False
         Go from time 1 to time 0.
     return_log_change : bool, default False
-        Return the change of log-density along each path too, minus the integral of the divergence.
-        Needs a model with a divergence, and no diffusion.
+        Also return the change of log-density along each path, which is minus the integral of the
+        divergence. This needs a model with a divergence, and no diffusion.
     return_trajectory : bool, default False
-        Return the points at all times instead of the last, (n_steps + 1, n, d).
+        Return the points at all times, (n_steps + 1, n, d), instead of the last ones.
     rng : int, SeedSequence, Generator or None
-        The seed of the noise. The noise of a row depends on the seed, the row and the step alone.
+        The seed of the noise. The noise of a row depends only on the seed, the row and the step.
     first_row : int, default 0
         The number of the first row.
     progress : bool or callable, optional
@@ -92,7 +92,7 @@ def transport(
     Returns
     -------
     ndarray, shape (n, d), or (n_steps + 1, n, d) with `return_trajectory`
-        The points; with `return_log_change` a pair of them and of the changes, (n,).
+        The points; with `return_log_change` a pair of the points and the changes, (n,).
 
     Raises
     ------

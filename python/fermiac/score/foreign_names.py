@@ -1,4 +1,4 @@
-"""Names that diffusers, k-diffusion and programs above them have for the integrators."""
+"""Names of the integrators in diffusers, k-diffusion and programs built on them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _OTHERS = {
     "dpm++ 3m sde": "dpmpp_3m_sde",
     "unipc": "unipc2",
 }
-#: Samplers without an equal here, and what is nearest to them.
+#: Samplers without an equivalent, and the nearest ones.
 _WITHOUT_EQUAL = {
     "sample_dpm_2_ancestral": "ancestral",
     "sample_dpm_adaptive": "rk45",
@@ -67,7 +67,7 @@ _WITHOUT_EQUAL = {
 
 
 def _folded(name: str) -> str:
-    """Return a name without the differences of its spelling."""
+    """Return a name without variations of its spelling."""
     return name.strip().lower().replace("++", "pp").replace(" ", "_").replace("-", "_")
 
 

@@ -51,11 +51,11 @@ if TYPE_CHECKING:
 __all__ = ["extension", "langevin_gibbs", "steps_too_few", "warnings_of"]
 
 Array = NDArray[np.float64]
-#: Draws that are denoised again, as a share and at most; the most coordinates compared.
+#: Draws to denoise again, as a share and at most, and the most coordinates to compare.
 _SHARE, _MOST_DRAWS, _MOST_COORDINATES = 1 / 16, 4096, 64
 #: The fewest draws of a chain from which an error is estimated.
 _MIN_DRAWS = 4
-#: A warning needs a shift of this many errors of the average, and of its own errors.
+#: A warning needs a shift above this many standard errors of the average, and this many of its own.
 _HARMFUL, _CLEAR = 1.0, 4.0
 #: Levels below this many times the end count as the end.
 _NEAR = 1.05
@@ -66,15 +66,15 @@ _DRAW = 1
 def steps_too_few(result: LangevinGibbs, model: Model, settings: GibbsSettings) -> str | None:
     """Return a warning if the error of the integrator exceeds the standard errors of a sample.
 
-    Noise of its level is added to some draws, which gives points as in the chains. They are
-    denoised in as many steps and in twice as many. A warning is due if the average of a coordinate
-    or of its square moves by more than its standard error.
+    Noise of the level of a draw is added to some draws, which gives points as in the chains. They
+    are denoised with the steps of the run and with twice as many. A warning is due if the average
+    of a coordinate or of its square changes by more than its standard error.
     """
     draws, sigma = result.draws, np.asarray(result.stats["sigma"])
     n_chains, n_draws, dim = draws.shape
     if n_draws < _MIN_DRAWS:
         return None
-    # Paths of noise are expensive.
+    # Use fewer draws if the denoiser needs paths of noise, which are expensive.
     most = _MOST_DRAWS // 8 if settings.denoiser.needs_noise else _MOST_DRAWS
     n = min(max(int(n_chains * n_draws * _SHARE), 16), most, n_chains * n_draws)
     # The draws are spread over all chains and windows.
@@ -82,7 +82,8 @@ def steps_too_few(result: LangevinGibbs, model: Model, settings: GibbsSettings) 
     x, s = draws.reshape(-1, dim)[which], sigma.reshape(-1)[which]
     y = x + s[:, None] * _core.score_noise(settings.key, PROBE, 0, n, _DRAW, dim, 0)[0]
     seen = np.unique(np.linspace(0, dim - 1, min(dim, _MOST_COORDINATES)).astype(int))
-    # Steps that begin at the end are short in any number; sums may overflow in a damaged file.
+    # At levels near the end the steps are short, whatever their number; sums may overflow in a
+    # damaged file.
     far = (s > _NEAR * settings.sigma_end) & np.isfinite(y).all(axis=1)
     moved = np.zeros((2, n, len(seen)))
     if far.any():
@@ -92,7 +93,7 @@ def steps_too_few(result: LangevinGibbs, model: Model, settings: GibbsSettings) 
     noise = moved.std(axis=1, ddof=1) / np.sqrt(n)
     errors = np.array([[_error(draws[..., j] ** p) for j in seen] for p in (1, 2)])
     clear = np.abs(shift) > _CLEAR * noise
-    # Chains that all stand still have an error of 0.
+    # If no chain moves the error is 0.
     size = np.divide(np.abs(shift), errors, out=np.zeros_like(errors), where=clear & (errors > 0))
     power, at = np.unravel_index(np.argmax(size), size.shape)
     if not size[power, at] > _HARMFUL:
@@ -101,7 +102,8 @@ def steps_too_few(result: LangevinGibbs, model: Model, settings: GibbsSettings) 
     what = f"{name}²" if power else name
     return (
         f"denoiser: twice the steps would move the average of {what} by {-shift[power, at]:.2g}, "
-        f"{size[power, at]:.1f} of its standard errors, which do not hold that; raise n_denoise "
+        f"{size[power, at]:.1f} times its standard error, which does not include this; raise "
+        f"n_denoise "
         f"above {settings.n_denoise}, or take a denoiser of higher order"
     )
 
@@ -111,7 +113,7 @@ def _error(values: Array) -> float:
 
 
 def _denoised(model: Model, settings: GibbsSettings, y: Array, sigma: Array, factor: int) -> Array:
-    """Return the points denoised in `factor` times the steps of the run."""
+    """Return the points denoised with `factor` times the steps of the run."""
     end, n = settings.sigma_end, factor * settings.n_denoise
     grids = [karras(n, end, level, settings.rho, final="zero") for level in sigma]
     # Both numbers of steps have the same noise.
@@ -183,9 +185,9 @@ def langevin_gibbs(
     n_chains : int, default 64
         The number of chains. A batched model is called for all of them at once.
     n_draws : int, default 100
-        Draws of each chain.
+        The number of draws of each chain.
     n_warmup : int, default 50
-        Sweeps before the first draw is made.
+        The number of sweeps before the first draw.
     levels : int or array_like, shape (L,), optional
         The noise levels, or their number, evenly in log σ over `sigma_range`; by default those of
         the classifier, or 100.
@@ -202,56 +204,58 @@ def langevin_gibbs(
         the law of the chains is exact. ``"score"`` estimates the change of the log-density from the
         score at both ends, which is exact for a linear score [2]_; the result is marked as biased.
         Both need a second call of the model in every sweep. ``"auto"`` is ``"exact"`` if the
-        log-density is known, and else None: for most networks a second sweep is worth more than a
+        log-density is known, and None otherwise: for most networks a second sweep gains more than a
         second call.
     noise_predictor : str, LevelEstimate, LevelRegression or callable, default "auto"
-        The law of the level given a point. ``"exact"``: by the log-densities of the point at all
-        levels. A classifier of `train_noise_classifier`, or any callable that takes points (n, d)
-        and returns logits (n, L), in the order of `levels`. A `LevelRegression`. ``"tweedie"`` or a
-        `LevelEstimate`: from the distance to the denoised point, in 256 dimensions and more.
-        ``"auto"`` is ``"exact"`` if the log-density is known, and else ``"tweedie"``.
+        The law of the level given a point. ``"exact"`` uses the log-densities of the point at all
+        levels. A classifier of `train_noise_classifier`, or any callable, takes points (n, d) and
+        returns logits (n, L), in the order of `levels`. A `LevelRegression` gives mean and standard
+        deviation. ``"tweedie"`` or a `LevelEstimate` uses the distance to the denoised point, in
+        256 or more dimensions. ``"auto"`` is ``"exact"`` if the log-density is known, and
+        ``"tweedie"`` otherwise.
     level_draw : {"sample", "argmax"}, default "sample"
         Whether levels are drawn, or the most likely one is taken, as in the public code of [1]_.
-        The latter is no draw of the law; with thousands of coordinates it is nearly the same. It
-        needs ``"exact"`` or a classifier.
+        The latter is not a draw from the law, but almost equivalent with thousands of coordinates.
+        It needs ``"exact"`` or a classifier.
     n_skip : int, default 10
-        Sweeps for each draw.
+        The number of sweeps for each draw.
     select : {"random", "last", "min"}, default "random"
-        The state of these sweeps that is denoised. ``"min"``, as published, takes that of the
-        lowest level, the state before them included. It is cheaper to denoise well, but conditions
-        on the path of the levels, so that the point given its level is not quite a noisy data
-        point.
+        The state of these sweeps that is denoised. ``"min"``, the published choice, takes the state
+        with the lowest level, including the state before the sweeps. It is cheaper to denoise well.
+        But it conditions on the path of the levels, so the point given its level is not exactly a
+        noisy data point.
     denoiser : str or Integrator, default "unipc2"
-        The integrator that denoises it, on a Karras grid from its level to the lowest of `levels`,
-        and to 0.
+        The integrator that denoises the state, on a Karras grid from its level to the lowest of
+        `levels`, and to 0.
     n_denoise : int, default 20
         Steps of that integrator, including the last one. Few steps shift averages, especially of
         squares, by more than the standard errors of the chains. After the run some draws are
         denoised again in twice the steps, and a `FermiacWarning` and ``bias`` report a shift.
     tweedie_step : float, optional
-        A level s at which the denoised point is denoised once more, as if it had noise of it.
+        A level s at which the denoised point is denoised once more, as if it had noise of level s.
     init : array_like, shape (n_chains, d), optional
         The starting points of the chains. By default an integrator denoises noise of the highest
         level, and some noise is added.
     sigma0 : float or array_like, shape (n_chains,), optional
         The starting levels; drawn by default.
     n_init : int, optional
-        Steps of the integrator of the starting points, 20 by default; not with `init`.
+        The number of steps of the integrator of the starting points, 20 by default; not with
+        `init`.
     init_noise : float, optional
-        The standard deviation of the noise added to the starting points, from 0 on, 0.5 by default;
-        not with `init`.
+        The standard deviation of the noise added to the starting points, at least 0; 0.5 by
+        default. Not with `init`.
     init_integrator : str or Integrator, optional
         The integrator of the starting points, "dpmpp_2m" by default; not with `init`.
     names : sequence of str, optional
         Names of the coordinates.
     rng : int, SeedSequence, Generator or None
-        The seed. The noise of a chain depends on the seed, the chain and the sweep alone.
+        The seed. The noise of a chain depends only on the seed, the chain and the sweep.
     n_threads : int, optional
         Threads for a model that runs in Rust. They do not change the result.
     executor : object, optional
-        Workers that denoise, each a part of the chains.
+        The engine whose workers denoise, each a part of the chains.
     target_factory : str or Factory, optional
-        ``"module:function"`` that makes the model in a worker, if it cannot be pickled.
+        ``"module:function"``: a function that makes the model in a worker, if it cannot be pickled.
     checkpoint : path or Checkpoint, optional
         A file from which the run is resumed, also with more draws.
     progress : bool or callable, optional
@@ -278,24 +282,25 @@ def langevin_gibbs(
     Warns
     -----
     ConvergenceWarning
-        If the levels drift, the chains disagree on them or are stuck at an end of them, or chains
-        stand still.
+        If the levels drift, if the chains disagree on them or are stuck at an end of them, or if
+        chains do not move.
 
     Notes
     -----
     The chains have the law :math:`\pi(\sigma) p_\sigma(x)`, up to the list in `LangevinGibbs.bias`.
-    A sweep calls the model once, and twice with a correction. In few dimensions an integrator from
-    noise is as good; the gain is in many dimensions, for small budgets.
+    A sweep calls the model once, or twice with a correction. In few dimensions an integrator from
+    noise is as good; the method gains in many dimensions with small budgets.
 
-    In d dimensions a sweep changes log σ by about 1/√(2 d), so that a chain takes thousands of them
-    to cross the levels, and seldom changes the mode. In a short run the shares of the modes are
-    those of the starting points: many chains with few draws are better than few chains with many.
+    In d dimensions a sweep changes log σ by about 1/√(2 d). A chain therefore takes thousands of
+    sweeps to cross the levels, and seldom changes the mode. In a short run the shares of the modes
+    are those of the starting points: many chains with few draws are better than few chains with
+    many draws.
 
     The published algorithm is ``step=LangevinStep(eta), metropolis=None, level_draw="argmax",
     select="min"``. Its steps have one size for all levels: near σ² = η / 4 they add too much
     noise, and the levels drift upwards from sweep to sweep.
 
-    Results of models that run in Rust have the same bits on any number of threads, and after a
+    For models that run in Rust, results have the same bits on any number of threads, and after a
     resume.
 
     References
@@ -436,7 +441,7 @@ def _run(
 def warnings_of(
     result: LangevinGibbs, is_here: bool = True
 ) -> list[tuple[type[FermiacWarning], str]]:
-    """Return the warnings of a result; with the model here, those of its steps too."""
+    """Return the warnings of a result; with the model, also those about its steps."""
     found = findings(result)
     model, settings = result._origin  # type: ignore[attr-defined]
     too_few = steps_too_few(result, model, settings) if is_here else None

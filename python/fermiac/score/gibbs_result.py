@@ -46,7 +46,7 @@ class LevelHistogram(NamedTuple):
     levels : ndarray, shape (L,)
         The levels, from the highest to the lowest.
     shares : ndarray, shape (L,)
-        The shares of the sweeps of all chains that ended at each level, or nearest to it.
+        The shares of the sweeps, over all chains, that ended at each level or nearest to it.
     expected : ndarray, shape (L,)
         The shares under the target law.
 
@@ -84,15 +84,15 @@ class LangevinGibbs(Sample):
     level_weights : ndarray, shape (L,)
         The target probabilities of the levels.
     level_counts : ndarray of int64, shape (L,)
-        Sweeps that ended at each level, or nearest to it, without the warm-up.
+        The number of sweeps after the warm-up that ended at each level or nearest to it.
     passages : ndarray of int64, shape (n_chains,)
-        Passages of each chain from one end of the levels to the other.
+        The number of passages of each chain from one end of the levels to the other.
     calls : mapping of str to int
-        Calls of the model for each chain: ``start``, ``warmup``, ``sweeps``, ``denoise``, without
-        those of log-densities and of a classifier.
+        The calls of the model for each chain: ``start``, ``warmup``, ``sweeps``, ``denoise``,
+        without calls of log-densities and of a classifier.
     bias : tuple of str
-        The reasons for which the law of the draws differs from that of the model, including the
-        denoising integrator if it shifts averages by more than their errors.
+        The reasons why the law of the draws differs from that of the model. They include the
+        denoising integrator if it shifts averages by more than their standard errors.
     state : mapping of str to ndarray, or None
         The state of the chains, for `extend`.
 
@@ -213,7 +213,7 @@ class LangevinGibbs(Sample):
         Returns
         -------
         LangevinGibbs
-            All draws, with the bits of a call of `langevin_gibbs` for as many.
+            All draws, with the same bits as one call of `langevin_gibbs` with as many draws.
 
         Raises
         ------
@@ -317,7 +317,8 @@ def findings(result: LangevinGibbs) -> list[tuple[type[FermiacWarning], str]]:
 def _drift(logs: Array) -> tuple[float, float]:
     """Return the shift of the mean of log σ over the second half of a run, and its error."""
     half, last = logs.shape[1] // 2, logs.shape[1] - logs.shape[1] // 4
-    # The middles of the third and the fourth quarter are half of that half apart.
+    # The centres of the third and the fourth quarter are a quarter of the run apart, so double
+    # their difference.
     moved = 2 * (logs[:, last:].mean(axis=1) - logs[:, half:last].mean(axis=1))
     if len(moved) < 2:
         return float(moved.mean()), 0.0

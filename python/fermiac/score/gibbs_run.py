@@ -41,7 +41,7 @@ _LAYOUT: fit.Layout = {
 
 @dataclass(eq=False, repr=False)
 class GibbsLoop(RunLoop[LangevinGibbs]):
-    """The run loop of denoising Langevin Gibbs; `before` is the result that it makes longer."""
+    """The run loop of denoising Langevin Gibbs; `before` is the result that it extends."""
 
     chains: Chains
     settings: GibbsSettings
@@ -61,7 +61,7 @@ class GibbsLoop(RunLoop[LangevinGibbs]):
             self.chains.load(dict(self.before.state))
 
     def done(self) -> int:
-        """Return the draws that all chains have."""
+        """Return the number of draws that all chains have."""
         return self.chains.n_windows * self.settings.n_chains
 
     def begin(self) -> None:
@@ -75,12 +75,12 @@ class GibbsLoop(RunLoop[LangevinGibbs]):
         self._parts.append(self.chains.advance(n, self.report))
 
     def settle(self) -> None:
-        """Refuse a state whose last windows were lost by an interrupt as they were handed over."""
+        """Refuse a state whose last windows were lost by an interrupt during their transfer."""
         if self._windows().sigma.shape[1] != self.chains.n_windows:
             raise InternalError("the last draws are lost")
 
     def where(self) -> str:
-        """Return how many draws there are."""
+        """Return the number of draws."""
         return f"after {self.chains.n_windows} draws of each chain"
 
     def note(self) -> str:
@@ -88,14 +88,14 @@ class GibbsLoop(RunLoop[LangevinGibbs]):
         return f"mean log σ {self._parts[-1].log_sigma.mean():.3g}"
 
     def state(self) -> dict[str, Any]:
-        """Return the chains, their windows, and values by which the model is known."""
+        """Return the chains, their windows, and values that identify the model."""
         made = self._windows()
         arrays = {name: getattr(made, name) for name in _FIELDS}
         arrays |= {f"state.{name}": array for name, array in self.chains.save().items()}
         return {**arrays, "probe": self._probe}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from the state of another loop; the model must still be the same."""
+        """Continue from the state of another loop; the model must still be the same."""
         path = ""
         with self.decoding():
             n, dim = self.settings.n_chains, self.settings.dim
@@ -120,7 +120,7 @@ class GibbsLoop(RunLoop[LangevinGibbs]):
 
     @cached_property
     def _probe(self) -> Array:
-        """What the model gives at some points, by which a resumed run knows it."""
+        """Return values of the model at some points, by which a resumed run identifies it."""
         levels = self.settings.levels
         some = levels[np.linspace(0, len(levels) - 1, _VERIFIED).astype(int)]
         z, _ = _core.score_noise(
@@ -199,7 +199,7 @@ def described(settings: GibbsSettings) -> dict[str, Any]:
 
 
 def identity_of(settings: GibbsSettings) -> dict[str, Any]:
-    """Return what makes a run the same run, but for the number of draws."""
+    """Return the identity of a run, which does not include the number of draws."""
     arrays = {
         name: None if array is None else blake2b(array.tobytes(), digest_size=8).hexdigest()
         for name in ("levels", "log_prior", "x0", "sigma0")

@@ -51,12 +51,12 @@ class OUStep(Step):
 
     A point x at level s, whose denoised point is D, becomes D + √(1 - c) (x - D) + √c s z. For
     small c this is a Langevin step of size c s². If the data are one point, the noisy law is
-    invariant for any c, so that chains do not run away.
+    invariant for any c, so chains do not diverge.
 
     Parameters
     ----------
     c : float, default 0.3
-        The share of the noise that is new, above 0 and below 1.
+        The share of new noise, above 0 and below 1.
 
     Raises
     ------
@@ -181,8 +181,8 @@ class LevelRegression:
     Parameters
     ----------
     predict : callable
-        Takes points (n, d) and returns (n, 2): mean and standard deviation of log s. A deviation
-        of 0 gives the mean itself.
+        A function of points (n, d) that returns (n, 2): mean and standard deviation of log s. A
+        standard deviation of 0 gives the mean itself.
     nearest : bool, default False
         Whether the nearest of `levels` is taken, instead of any level in their range.
 
@@ -213,8 +213,8 @@ class LevelRegression:
 class LevelEstimate:
     """Levels estimated from the denoised point: s² = ‖x - D‖² / d.
 
-    The estimate needs no classifier, and is no draw. In d dimensions its relative error is about
-    1/√(2d), so that it can replace a draw only if d is large.
+    The estimate needs no classifier, but is not a draw. In d dimensions its relative error is about
+    1/√(2d), so it can replace a draw only if d is large.
 
     Parameters
     ----------
@@ -253,13 +253,13 @@ class GibbsSettings:
     Attributes
     ----------
     dim, n_chains : int
-        Coordinates d of a point; chains.
+        The numbers of coordinates d and of chains.
     key : int
         The key of all streams.
     levels : ndarray, shape (L,)
         The noise levels, strictly decreasing.
     log_prior : ndarray, shape (L,)
-        log π of each, up to a constant.
+        log π of each level, up to a constant.
     step, warmup_step : tuple of (str, float)
         ``("langevin", eta)``, ``("scaled", c)`` or ``("ou", c)``.
     metropolis : {None, "exact", "score"}
@@ -277,13 +277,13 @@ class GibbsSettings:
     nearest : bool
         For ``"regression"`` and ``"estimate"``: the nearest of `levels`.
     n_warmup, n_skip : int
-        Sweeps before the first window; sweeps of a window.
+        The numbers of sweeps before the first window and in a window.
     select : {"random", "min", "last"}
         The state of a window that is denoised.
     denoiser : Integrator
-        The integrator that denoises it.
+        The integrator that denoises this state.
     n_denoise : int
-        Steps of the integrator, the one to level 0 included.
+        The number of steps of the integrator, including the one to level 0.
     rho : float
         The exponent of the grid.
     sigma_end : float
@@ -297,9 +297,9 @@ class GibbsSettings:
     init_integrator : Integrator
         The integrator of the starting points, on a grid of the same kind from the highest level.
     n_init : int
-        Its steps, the one to level 0 included.
+        The number of its steps, including the one to level 0.
     init_noise : float
-        The level of the noise that is added to its points.
+        The level of the noise that is added to these points.
     """
 
     dim: int
@@ -349,14 +349,14 @@ class Chains(Protocol):
 
     @property
     def n_windows(self) -> int:
-        """Windows that all chains have finished."""
+        """The number of windows that all chains have finished."""
         ...
 
     def begin(self, report: Callable[[int, int], object] | None) -> None:
         """Start the chains and make the sweeps of the warm-up; not after `load`.
 
-        `report` is called with (done, total) model calls per chain. What it raises ends the call
-        and leaves the chains as they were.
+        `report` is called with (done, total) model calls per chain. An exception of `report` ends
+        the call and leaves the chains unchanged.
         """
         ...
 
@@ -499,12 +499,12 @@ def settings_of(
 
 
 def biases(settings: GibbsSettings) -> tuple[str, ...]:
-    """Return the reasons for which the law of the draws is not the law of the model."""
+    """Return the reasons why the law of the draws is not the law of the model."""
     found = []
     if settings.metropolis is None:
         found.append(
-            "moves: every one is accepted, so that the law of the levels, and a little that of the "
-            "points, is off by what a step of this size makes; metropolis= corrects it"
+            "moves: all are accepted, so that the law of the levels, and slightly that of the "
+            "points, has the error of a step of this size; metropolis= corrects it"
         )
     elif settings.metropolis == "score":
         found.append(
@@ -516,10 +516,11 @@ def biases(settings: GibbsSettings) -> tuple[str, ...]:
     ):
         found.append("levels: they are estimated, not drawn, which matters in few dimensions")
     elif settings.predictor == "regression":
-        found.append("levels: their law given a point is taken for log-normal")
+        found.append("levels: their law given a point is assumed to be log-normal")
     if settings.select == "min":
         found.append(
-            "windows: the state of the least level is taken, which conditions on the path of the "
+            "windows: the state with the lowest level is taken, which conditions on the path of "
+            "the "
             "levels"
         )
     return tuple(found)
@@ -531,7 +532,7 @@ def _levels(
     sigma_range: tuple[float, float] | None,
     noise_predictor: Any,
 ) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
-    """Return the levels, falling, their places among those given and their predictor columns."""
+    """Return the levels in decreasing order, their given positions and their predictor columns."""
     own = getattr(noise_predictor, "levels", None)
     if own is not None and given is not None and np.ndim(given) == 0:
         raise ArgumentError(
@@ -721,7 +722,7 @@ class CoreChains:
 
     @property
     def n_windows(self) -> int:
-        """Windows that all chains have finished."""
+        """The number of windows that all chains have finished."""
         return self._run.n_windows
 
     def begin(self, report: Callable[[int, int], object] | None) -> None:

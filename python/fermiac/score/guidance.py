@@ -34,10 +34,10 @@ _FIELDS = "a number, an array (n,) or a function of the level is needed"
 
 @dataclass(frozen=True)
 class Guidance:
-    r"""How a guided model composes the denoisers of its two parts.
+    r"""The rule by which a guided model combines the denoisers of its two parts.
 
-    With the conditional denoiser :math:`D_c`, the unconditional one :math:`D_u` and the scale w the
-    guided denoiser is :math:`D_u + w (D_c - D_u)` [1]_, changed by the options.
+    With the conditional denoiser :math:`D_c`, the unconditional denoiser :math:`D_u` and the scale
+    w, the guided denoiser is :math:`D_u + w (D_c - D_u)` [1]_, modified by the options.
 
     Parameters
     ----------
@@ -45,28 +45,28 @@ class Guidance:
         The scale w: one number, one for each row, or a function of an array of levels. At 1 the
         model is the conditional one, bit for bit, and at 0 the unconditional one.
     interval : tuple of float, optional
-        The lowest and the highest level of the guidance [2]_. Outside the scale is 1, and the
-        unconditional model is not asked.
+        The lowest and the highest level of the guidance [2]_. At other levels the scale is 1, and
+        the unconditional model is not called.
     rescale : float, default 0.0
         The share, from 0 to 1, of a version of the result whose standard deviation over the
         coordinates of a row is that of the conditional one [3]_.
     on : {"output", "denoised"}, default "output"
-        What `rescale` acts on: the output of the network, as published (for models that are no
-        networks, the noise), or the denoised point.
+        The quantity that is rescaled: the output of the network, as published (for models that are
+        not networks, the noise), or the denoised point.
     norm : float, optional
         The largest norm of :math:`D_c - D_u`; longer differences are shortened to it [4]_.
     parallel : float, default 1.0
-        The factor of the part of :math:`D_c - D_u` along :math:`D_c` [4]_; 0 leaves it out.
+        The factor of the component of :math:`D_c - D_u` along :math:`D_c` [4]_; 0 leaves it out.
     momentum : float, default 0.0
-        The factor of the earlier differences, summed with it, in :math:`D_c - D_u` [4]_. The
-        published values are negative. It needs a run that asks for all rows together, evaluation by
-        evaluation: `integrate`, `sample` and `stepper` on a fixed grid.
+        The factor of the running sum of earlier differences that is added to :math:`D_c - D_u`
+        [4]_. The published values are negative. It needs a run that evaluates all rows together:
+        `integrate`, `sample` and `stepper` on a fixed grid.
     zero_star : bool, default False
         CFG-Zero* [5]_, for velocities v of flow models: v = s* v_u + w (v_c - s* v_u), where s* is
         :math:`\langle v_c, v_u\rangle / \|v_u\|^2`.
     zero_above : float, optional
-        With `zero_star`, the velocity is 0 above this level. Published is a first step without
-        motion: a level between the first two of a grid.
+        With `zero_star`, the velocity is 0 above this level. The published choice is a first step
+        without motion: a level between the first two of a grid.
 
     Raises
     ------
@@ -77,8 +77,8 @@ class Guidance:
     -----
     Adaptive projected guidance [4]_ is ``norm``, ``parallel=0`` and ``momentum``; its published
     settings for Stable Diffusion XL are 15, 0 and -0.5 with the scale 15. Under all these rules the
-    points have no law that is known: with a scale other than 1 they are no draws of
-    :math:`p_c^w p_u^{1-w}`. `sample_power` draws from that law.
+    law of the points is unknown: with a scale other than 1 they are not draws from :math:`p_c^w
+    p_u^{1-w}`. `sample_power` draws from that law.
 
     References
     ----------
@@ -160,7 +160,7 @@ class Guidance:
         return np.broadcast_to(given, sigma.shape).astype(np.float64)
 
     def _within(self, sigma: Array) -> Flags:
-        """Return the rows at whose levels there is guidance."""
+        """Return the rows whose levels are guided."""
         if self.interval is None:
             return np.ones(sigma.shape, dtype=bool)
         low, high = self.interval
@@ -172,14 +172,14 @@ def _inside(x: float) -> bool:
 
 
 class GuidedModel(Model):
-    """A model under guidance; `guided` makes one. It goes wherever a `Model` goes.
+    """A model under guidance, made by `guided`. It can be used like any other `Model`.
 
     Attributes
     ----------
     guidance : Guidance
         The rule.
     bias : tuple of str
-        The reasons for which its points are no draws of the tilted law; empty for a scale of 1.
+        The reasons why its points are not draws from the tilted law; empty for a scale of 1.
 
     References
     ----------
@@ -203,7 +203,7 @@ class GuidedModel(Model):
         #: The sum of the differences of a run with momentum, once it began.
         self._sum: Array | None = None
         self._runs = False
-        #: The levels after those of a grid, for the rule of CFG++.
+        #: The next level after each level of the grid, for CFG++.
         self._after: tuple[Array, Array] | None = None
         if guidance.interval is not None and self.sigma_range is not None:
             low, high = self.sigma_range
@@ -217,13 +217,14 @@ class GuidedModel(Model):
 
     @property
     def bias(self) -> tuple[str, ...]:
-        """The reasons for which its points are no draws of the tilted law."""
+        """The reasons why its points are not draws from the tilted law."""
         scale = self.guidance.scale
         if not callable(scale) and (np.asarray(scale) == 1).all():
             return ()
         return (
-            "the guided field is no score of noisy points of the tilted law: scales above 1 give "
-            "modes too narrow and too much weight to modes far from the unconditional law",
+            "the guided field is not the score of the tilted law with noise: scales above 1 give "
+            "modes that are too narrow, and too much weight to modes far from the unconditional "
+            "law",
         )
 
     def _begun(self) -> GuidedModel:
@@ -298,7 +299,7 @@ class GuidedModel(Model):
     ) -> Array:
         """Return the guided points of rows, all of which are guided."""
         g = self.guidance
-        # What overflows is reported with its scale.
+        # Overflows are reported with the guidance scale.
         with np.errstate(over="ignore", invalid="ignore"):
             if g.zero_star:
                 return _zero_star(y, s, given, other, scale, g.zero_above)
@@ -316,7 +317,7 @@ class GuidedModel(Model):
         return made
 
     def _projected(self, away: Array, given: Array, rows: Any, n: int) -> Array:
-        """Return the difference with its momentum, cut, and less of what is along D_c."""
+        """Return the difference after momentum, the norm limit and the factor `parallel`."""
         g = self.guidance
         if g.momentum and self._runs:
             before = np.zeros((n, away.shape[1])) if self._sum is None else self._sum.copy()
@@ -338,7 +339,7 @@ class GuidedModel(Model):
         return away
 
     def _rescaled(self, made: Array, given: Array, y: Array, s: Array) -> Array:
-        """Return points mixed with a version of the conditional spread."""
+        """Return points mixed with a version that has the conditional spread."""
         share = float(self.guidance.rescale)
         skip, out = self._pair.output_scales(s) if self.guidance.on == "output" else (0.0, 1.0)
         mine, its = (made - skip * y) / out, (given - skip * y) / out
@@ -349,7 +350,7 @@ class GuidedModel(Model):
         return np.asarray(skip * y + out * (share * factor + (1 - share)) * mine)
 
     def _ratio(self, s: Array, rows: Any) -> Array:
-        """Return for each row the next level over its own."""
+        """Return for each row the ratio of the next level to its own."""
         assert self._after is not None
         levels, after = self._after
         if levels.ndim == 2:
@@ -407,7 +408,7 @@ class _Pair:
         raise NotImplementedError
 
     def both(self, y: Array, sigma: Array, asked: Flags) -> tuple[Array, Array]:
-        """Return the conditional points of all rows, and the unconditional ones of some."""
+        """Return the conditional points of all rows, and the unconditional points of some."""
         raise NotImplementedError
 
     def shaped(self, event: tuple[int, ...]) -> _Pair:
@@ -443,7 +444,7 @@ def _some(sigma: Array, rows: Flags) -> Array:
 
 
 class _TwoModels(_Pair):
-    """A conditional model and another, with a call each."""
+    """A conditional model and another model, each with its own call."""
 
     def __init__(self, conditional: Model, other: Model) -> None:
         dims = {m.dim for m in (conditional, other) if m.dim is not None}
@@ -503,7 +504,7 @@ def _common(ranges: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 class _OneNetwork(_Pair):
-    """A network with a condition, asked for both conditions in one batch."""
+    """A network with a condition, called with both conditions in one batch."""
 
     def __init__(self, network: Conditioned) -> None:
         self._network = network
@@ -534,7 +535,7 @@ class _OneNetwork(_Pair):
 
 
 class _Classified(_TwoModels):
-    """A model, and itself pushed along the gradient of a classifier."""
+    """A model, and the same model shifted along the gradient of a classifier."""
 
     def __init__(self, model: Model, classifier: Classifier) -> None:
         super().__init__(model, model)
@@ -578,50 +579,50 @@ def guided(
     ----------
     model : Model or callable
         The conditional model; with a classifier the model that it guides; with a condition a
-        network of (x, t, c), which returns what a network of `ScoreModel` returns.
+        network of (x, t, c) with the same output as a network of `ScoreModel`.
     unconditional : Model, optional
-        The model to be led away from: an unconditional one [1]_, one with a negative prompt, or a
-        worse version of the first (auto-guidance [2]_).
+        The model from which the guidance leads away: an unconditional model [1]_, one with a
+        negative prompt, or a worse version of the first (auto-guidance [2]_).
     guidance : Guidance, optional
         The rule; by default ``Guidance(scale)``.
     condition : object, optional
-        The condition c of a network: numbers, an array or a tensor, shared by all rows; or, beside
-        a `null` of the shape of one condition, one for each row along the first axis. The network
-        gets it with an axis of rows. Anything else is handed over as it is.
+        The condition c of a network: numbers, an array or a tensor, shared by all rows. If `null`
+        has the shape of one condition, it may also have one condition for each row along the first
+        axis. The network gets it with an axis of rows. Any other object is passed on unchanged.
     null : object, optional
-        The condition without content, of the type of `condition`. The network is asked for both in
-        one batch of 2n rows. Without it the network gets None, in a call of its own.
+        The null condition, of the type of `condition`. The network is called with both conditions
+        in one batch of 2n rows. Without it the network gets None, in a separate call.
     classifier : callable, torch.nn.Module, int or sequence of int, optional
         The logarithm of the probability of the class given noisy points [3]_, a function of y
-        (n, d) and sigma (n,). For a `GaussianMixture` also the numbers of the components that make
-        the class.
+        (n, d) and sigma (n,). For a `GaussianMixture` it may also be the numbers of the components
+        of the class.
     gradient : callable or True, optional
         The gradient of the classifier, (n, d): a function of y and sigma, or True if the
         classifier returns the pair of value and gradient. A torch module is differentiated. Three
         points of the first call are compared with differences.
     scale : float, array_like or callable, optional
-        The scale, in place of ``Guidance(scale)``.
+        The scale, instead of ``guidance=Guidance(scale)``.
     **network
         Further arguments of `ScoreModel` for a network with a condition.
 
     Returns
     -------
     GuidedModel
-        A model for all integrators; its `bias` tells how its points differ from draws.
+        A model for all integrators; its `bias` states how its points differ from draws.
 
     Raises
     ------
     ArgumentError
         If an argument is invalid, is missing, or excludes another.
     TargetError
-        By its methods: if a guided point is not finite, or a gradient is none.
+        In its methods: if a guided point is not finite, or a gradient is wrong.
 
     Notes
     -----
-    The guided field is no score. For normal laws of equal covariances it is exactly that of
-    :math:`N(\mu_u + w(\mu_c - \mu_u), \Sigma)`. In general its points do not have the law
-    :math:`p_c^w p_u^{1-w}`, from which `sample_power` draws: for N(1, 1/4) against N(0, 1) and
-    w = 4 that law has the mean 1.231 and the standard deviation 0.277, and guidance gives 1.514 and
+    The guided field is not a score in general. For normal laws with equal covariances it is exactly
+    that of :math:`N(\mu_u + w(\mu_c - \mu_u), \Sigma)`. In general its points do not have the law
+    :math:`p_c^w p_u^{1-w}`, from which `sample_power` draws: for N(1, 1/4) against N(0, 1) and w =
+    4 that law has the mean 1.231 and the standard deviation 0.277, and guidance gives 1.514 and
     0.0625 [4]_.
 
     References

@@ -27,7 +27,7 @@ __all__ = ["Guided", "effective_lines", "log_normalizer_of"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-#: The fewest lines of descent from which an error can be estimated.
+#: The fewest ancestral lines from which an error can be estimated.
 LEAST_LINES = 10.0
 
 
@@ -40,7 +40,7 @@ class Guided(Sample):
     r"""A sample of points guided by a reward.
 
     Candidates give points of equal weight (error model ``"iid"``). Particles give weighted points,
-    with the error model ``"particles"`` if some have ancestors in common, else ``"weighted"``.
+    with the error model ``"particles"`` if some share ancestors, else ``"weighted"``.
 
     Attributes
     ----------
@@ -53,11 +53,12 @@ class Guided(Sample):
         Its standard error.
     ess_history : ndarray, shape (n_steps + 1,)
         The effective sample size of the weights at the start, after each step (before resampling)
-        and at the end. With candidates, that of the weights that would correct for their number.
+        and at the end. With candidates, the effective sample size of the weights that would correct
+        for their number.
     candidate_ess : ndarray, shape (n_steps - 1,)
         The effective number of the candidates of a point, averaged over the points.
     sigmas : ndarray, shape (n_steps + 1,)
-        The noise levels, falling to 0.
+        The noise levels, decreasing to 0.
     ancestors : ndarray, shape (n,)
         The number of the starting point from which each point descends.
     n_resamplings : int
@@ -65,9 +66,9 @@ class Guided(Sample):
     mode : str
         ``"candidates"``, ``"particles"``, or the method of a posterior.
     bias : tuple of str
-        The reasons for which the law of the points, with their weights, differs from the target.
+        The reasons why the law of the weighted points differs from the target.
     residuals : ndarray, shape (n, m)
-        For draws given an observation, what was observed less what the points predict.
+        For draws given an observation: the observed numbers minus the predictions of the points.
 
     References
     ----------
@@ -128,7 +129,7 @@ class Guided(Sample):
 
     @property
     def log_evidence(self) -> float:
-        """For draws given an observation, the log-density of the observation."""
+        """The log-density of the observation, for draws given an observation."""
         return self.log_normalizer
 
     @property
@@ -154,15 +155,15 @@ def shares_of(ancestors: Ints, weights: Array) -> Array:
 
 
 def effective_lines(ancestors: Ints, weights: Array) -> float:
-    """Return the effective number of lines of descent, one over the sum of squared shares."""
+    """Return the effective number of lines of descent, the inverse of the sum of squared shares."""
     return float(1 / np.sum(shares_of(ancestors, weights) ** 2))
 
 
 def log_normalizer_of(log_total: float, log_weights: Array, ancestors: Ints) -> tuple[float, float]:
     """Return the logarithm of the mean weight, and its standard error by lines of descent.
 
-    Lines count as independent. Systematic resampling adds hardly any noise to them, so that the
-    correction for independent draws in the reference of `_particles` is left out.
+    Lines count as independent. Systematic resampling adds hardly any noise to them, so the
+    correction for independent draws in the reference of `_particles` is not needed.
     """
     weights, log_mean = _core.normalize_weights(log_weights)
     n = weights.size
@@ -225,7 +226,7 @@ def few_lines(lines: float, n: int) -> str:
 
 
 def collapse(sample: Guided) -> list[tuple[type[FermiacWarning], str]]:
-    """Return the warnings of the weights of particles."""
+    """Return the warnings about the weights of particles."""
     if sample.mode != "particles" or sample.n_draws < 2 * LEAST_LINES:
         return []
     lines = effective_lines(sample.ancestors, sample._weights())

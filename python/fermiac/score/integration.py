@@ -63,7 +63,7 @@ def integrate(
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
 ) -> Any:
-    """Carry points down a grid of noise levels, from noise towards the data.
+    """Transport points down a grid of noise levels, from noise towards the data.
 
     Points y = x + s z follow the probability-flow equation dy/ds = (y - D(y, s)) / s, or the
     reverse stochastic equation with the same laws, from the first level to the last.
@@ -78,38 +78,39 @@ def integrate(
         The levels, strictly decreasing; the last may be 0. With two axes, each row has its own
         grid. See `karras` and the other schedules.
     integrator : str, Integrator or Adaptive, default "dpmpp_2m"
-        The integrator; `integrators` lists the names, and tells of those of other programs.
+        The integrator; `integrators` lists the names, and explains those of other programs.
         ``"rk45"`` and ``"dop853"`` choose their own steps between the levels, separately for each
         row, within a tolerance; see `Adaptive`.
     rng : int, SeedSequence, Generator or None
         The seed, for integrators with noise. The noise of a row depends on the seed, the row and
         the step alone.
     first_row : int, default 0
-        The number of the first row. Parts of a large call that are made one by one then get the
+        The number of the first row. Parts of a large call that are computed separately then get the
         same noise as in the large call.
     brownian : bool or tuple of float, default False
-        Take the noise of a row from one Brownian path in the level, the same for all grids between
-        the lowest and the highest level above 0, or between the two levels given. Finer grids then
-        lead to the same points. Each increment costs some dozens of normal numbers.
+        Take the noise of a row from one Brownian path, a function of the level. The path is the
+        same for all grids with the same lowest level above 0 and the same highest level, or for all
+        grids between two given levels. Finer grids then lead to the same points. Each increment
+        costs a few dozen normal numbers.
     threshold : float or Threshold, optional
-        Hold denoised points to [-threshold, threshold], or as `Threshold` says.
+        Clip denoised points to [-threshold, threshold], or as specified by a `Threshold`.
     on_nan : {"raise", "freeze", "ignore"}, default "raise"
-        The treatment of numbers of the model that are not finite: fail and name the step, the row
-        and the level; leave the row at the end of the step before, with a warning of the number of
-        such rows; or continue with it.
+        The treatment of values of the model that are not finite. ``"raise"`` fails and names the
+        step, the row and the level. ``"freeze"`` leaves the row at the end of the previous step,
+        with a warning about the number of such rows. ``"ignore"`` continues.
     callback : callable, optional
-        Called after every step with (step, level, y): the step from 1, the level of the first row,
-        and a copy of all points.
+        A function that is called after every step with (step, level, y): the number of the step
+        from 1, the level of the first row, and a copy of all points.
     return_trajectory : bool, default False
-        Return the points at all levels instead of the last.
+        Return the points at all levels instead of those at the last.
     n_threads : int, optional
         Threads for a model that runs in Rust. They do not change the result.
     executor : object, optional
-        Workers that evaluate the model, each on a part of the rows.
+        The engine whose workers evaluate the model, each on a part of the rows.
     target_factory : str or Factory, optional
-        ``"module:function"`` that makes the model in a worker, where it cannot be pickled.
+        ``"module:function"``: a function that makes the model in a worker, if it cannot be pickled.
     checkpoint : path or Checkpoint, optional
-        A file that keeps the evaluations of the model; the same call resumes from it.
+        A file in which the evaluations of the model are saved; the same call resumes from it.
     progress : bool or callable, optional
         Show a progress bar (default: terminals, notebooks), or call this with (done, total) rows
         times steps.
@@ -117,8 +118,8 @@ def integrate(
     Returns
     -------
     ndarray or torch.Tensor, shape of `y0`
-        The points at the last level; with `return_trajectory` shape (N + 1, n, ...). Torch in,
-        torch out: on the same device, of the same type.
+        The points at the last level; with `return_trajectory` of shape (N + 1, n, ...). For a
+        tensor the result is a tensor on the same device and of the same type.
 
     Raises
     ------
@@ -133,8 +134,8 @@ def integrate(
     Notes
     -----
     A last step to level 0 is y = D(y, s) with every integrator; `UniPC` takes D at its prediction,
-    which is evaluated already. Results of models that run in Rust have the same bits on any number
-    of threads and in any split of the rows.
+    which has been evaluated already. Results of models that run in Rust have the same bits on any
+    number of threads and in any split of the rows.
 
     References
     ----------
@@ -316,7 +317,7 @@ def sample(
     model : Model
         The denoiser.
     n : int
-        Number of points.
+        The number of points.
     dim : int or sequence of int, optional
         The number of coordinates of a point, or its shape; by default the model's.
     n_steps : int, default 10
@@ -330,9 +331,10 @@ def sample(
     sigma_range : tuple of float, optional
         The lowest and the highest level; by default the model's.
     final : {"zero", "min"}, default "zero"
-        Whether a last step denoises the points of the lowest level, or not.
+        Whether a last step denoises the points of the lowest level.
     nfe_budget : int, optional
-        Instead of `n_steps`: the most steps for this number of model calls.
+        The number of model calls; it replaces `n_steps` by the largest number of steps for these
+        calls.
     rng : int, SeedSequence, Generator or None
         The seed of the starting points, and of an integrator's noise.
     first_row, brownian, threshold, on_nan, callback, return_trajectory, n_threads
@@ -343,12 +345,12 @@ def sample(
     executor, target_factory, checkpoint, progress
         As for `integrate`.
     part : tuple of int, optional
-        (i, n) makes the rows of part i of n, from 0 on, for jobs that know nothing of each other,
-        as one for each card; `fermiac.merge` of the parts has the rows of the whole call.
+        (i, n) makes the rows of part i of n, counted from 0, for independent jobs, such as one for
+        each GPU. `fermiac.merge` of the parts has the rows of the whole call.
     store : str or path-like, optional
-        A folder in which blocks of rows are kept as they are done, by the process that made them.
-        Blocks that are there are not made again. With `part` or `store` the workers of an
-        `executor` make whole blocks.
+        A folder to which each process writes its finished blocks of rows. Blocks that are already
+        in the folder are not made again. With `part` or `store` the workers of an `executor` make
+        whole blocks.
 
     Returns
     -------
@@ -366,8 +368,8 @@ def sample(
     Notes
     -----
     The starting points are normal with the standard deviation of the highest level. That level must
-    be large against the spread of the data, or the draws are too narrow. For few evaluations on
-    data of many coordinates see `langevin_gibbs`.
+    be large compared with the spread of the data; otherwise the draws are too narrow. For few
+    evaluations in many dimensions see `langevin_gibbs`.
 
     References
     ----------

@@ -29,20 +29,20 @@ class Langevin:
     Parameters
     ----------
     n_steps : int, default 1
-        Steps at each level. Each costs an evaluation of the model.
+        The number of steps at each level. Each costs an evaluation of the model.
     snr : float, default 0.16
         The relative length of the steps.
     norm : {"level", "row", "batch"}, default "level"
         The length a: the level s; ‖z‖ / ‖g‖ of each row; or the ratio of the averages of both norms
-        over all rows of the call, as published. All three agree in many dimensions where noise
-        prevails.
+        over all rows of the call, as published. All three agree in many dimensions if noise
+        dominates.
 
     Notes
     -----
-    A step whose length depends on the row does not keep its law: with ``"row"`` points of small
-    score make steps without bound, and the variance of a standard normal law came out as 101 in 2
-    dimensions, 1.32 in 16 and 1.05 in 256 (100 levels, snr 0.16). With ``"batch"`` the result of a
-    row depends on the rows beside it.
+    A step whose length depends on the row does not keep its law. With ``"row"`` the steps of points
+    with a small score are unbounded: the variance of a standard normal law was 101 in 2 dimensions,
+    1.32 in 16 and 1.05 in 256 (100 levels, snr 0.16). With ``"batch"`` the result of a row depends
+    on the other rows.
 
     References
     ----------
@@ -68,7 +68,7 @@ class Langevin:
 
 
 class AnyIntegrator:
-    """Base class of the integrators, on fixed grids and with steps that they choose themselves."""
+    """Base class of the integrators on fixed grids and of the adaptive ones."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,16 @@ class Integrator(AnyIntegrator):
         single-step DPM-Solver++ of order 3 (three evaluations a step). Orders above 2 are only
         reached with "rk", except by `UniPC`. Methods that need no earlier evaluations ignore it.
     lower_order_final : bool, default False
-        Take the last step with order 1, the one before with order 2 at most, and so on. This is
-        steadier with very few steps to level 0, and costs the order on grids that end above it.
-        Methods of order 1 ignore it.
+        Take the last step with order 1, the one before with order at most 2, and so on. This is
+        more stable with very few steps to level 0, but reduces the order on grids that end above
+        it. Methods of order 1 ignore it.
     langevin : Langevin, optional
         Langevin steps after each step.
 
     Attributes
     ----------
     order : int or float
-        The order of convergence: the error falls as this power of the length of the steps.
+        The order of convergence: the error is proportional to this power of the step length.
     needs_noise : bool
         Whether it draws random numbers.
 
@@ -122,7 +122,7 @@ class Integrator(AnyIntegrator):
                 "is needed"
             )
         self._check()
-        # The compiler checks the ranges.
+        # The core checks the ranges.
         self._program(np.array([2.0, 1.0]))
 
     @property
@@ -143,7 +143,7 @@ class Integrator(AnyIntegrator):
         n_steps : int
             Steps of the grid.
         zero : bool, default True
-            Whether its last level is 0.
+            Whether the last level of the grid is 0.
 
         Returns
         -------
@@ -176,22 +176,22 @@ class Integrator(AnyIntegrator):
         return False
 
     def _pairs(self) -> bool:
-        """Whether its rule needs both denoisers of a guided model."""
+        """Whether the integrator needs both denoisers of a guided model."""
         return False
 
     def _most_churned(self, top: float) -> float:
-        """Return the highest level up to `top` at which a step adds noise before it goes down."""
+        """Return the highest level up to `top` at which a step first adds noise."""
         return top
 
     def _method(self) -> tuple[str, dict[str, Any]]:
-        """Return the name and the settings of the method in the core: all fields of its own."""
+        """Return the name and the settings of the method in the core: all its own fields."""
         own = {name: value for name, value in vars(self).items() if name not in _SHARED}
         return self.method, own
 
     # Used by the calls.
 
     def _options(self) -> tuple[str, bool, int | None]:
-        """Return the options that all methods have."""
+        """Return the options that are common to all methods."""
         steps = None if self.langevin is None else int(self.langevin.n_steps)
         return self.start, bool(self.lower_order_final), steps
 

@@ -36,7 +36,7 @@ class Interpolant:
         The factors α and β: 1 - t and t; cos(π t / 2) and sin(π t / 2); √(1 - t²) and t; or two
         functions of an array of times, which go from 1 to 0 and from 0 to 1.
     latent : {"bridge", "sine"}, optional
-        The factor γ of fresh noise: c √(t (1 - t)), or c sin²(π t); none by default.
+        The factor γ of the latent noise z: c √(t (1 - t)), or c sin²(π t); none by default.
     scale : float, default 1.0
         The constant c.
 
@@ -140,7 +140,7 @@ def _inside(t: float) -> bool:
 
 
 class FlowModel:
-    """The velocity of a flow between two laws, and what else is known of it.
+    """The velocity of a flow between two laws, optionally with its score and divergence.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ class FlowModel:
     Raises
     ------
     ArgumentError
-        If an argument is no function, or two exclude each other.
+        If an argument is not a function, or two exclude each other.
 
     References
     ----------
@@ -174,7 +174,7 @@ class FlowModel:
 
     Examples
     --------
-    From N(0, 1) to N(3, 1), which lies 3 to the right, at every time:
+    A flow from N(0, 1) to N(3, 1), which shifts every point by 3:
 
     >>> import numpy as np, fermiac as fm
     >>> flow = fm.score.FlowModel(lambda x, t: np.full_like(x, 3.0), dim=1)
@@ -219,7 +219,7 @@ class FlowModel:
 
     @property
     def has_score(self) -> bool:
-        """Whether the score of the laws on the way is known."""
+        """Whether the score of the intermediate laws is known."""
         known = self._score_of is not None or self._denoiser_of is not None
         return known or self._from_normal
 
@@ -238,7 +238,7 @@ class FlowModel:
         return checked("divergence", given, len(x))
 
     def _score(self, x: Array, t: float) -> Array | None:
-        """Return the score at a time, or None where it is not known: at ends without latent."""
+        """Return the score at a time, or None if it is unknown, as at ends without latent noise."""
         times = np.full(len(x), t)
         if self._score_of is not None:
             return checked_rows("score", _called("score", self._score_of, x, times), x.shape)
@@ -272,8 +272,8 @@ def _called(name: str, function: Any, x: Array, t: Array) -> Any:
 class ExactInterpolant(FlowModel):
     r"""The exact flow between two mixtures of normal laws, drawn independently of each other.
 
-    Given a pair of components the path is normal, so that velocity, score, density and divergence
-    are posterior means over the pairs.
+    Given a pair of components the path is normal. Velocity, score, density and divergence are
+    therefore posterior means over the pairs.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ class ExactInterpolant(FlowModel):
     Raises
     ------
     ArgumentError
-        If a law is no mixture, or their coordinates differ.
+        If a law is not a mixture, or the numbers of coordinates differ.
 
     References
     ----------
@@ -328,7 +328,7 @@ class ExactInterpolant(FlowModel):
 
     @property
     def has_score(self) -> bool:
-        """Whether the score of the laws on the way is known: True."""
+        """Whether the score of the intermediate laws is known: True."""
         return True
 
     @property

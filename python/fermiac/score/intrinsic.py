@@ -27,7 +27,7 @@ from fermiac.score.traces import require_smooth, slope, traces_of
 __all__ = ["IntrinsicDimension", "intrinsic_dimension"]
 
 Array = NDArray[np.float64]
-#: The draw of the noise on points at the first level of a call; those before are for probes.
+#: The number of the noise draw at the first level of a call; lower numbers are for probes.
 _NOISE = 1 << 20
 #: The most coordinates with derivatives along each.
 _FEW = 32
@@ -35,14 +35,14 @@ _FEW = 32
 _PLATEAU = 3
 #: The default levels: their number, and their ends as shares of the spread of the data.
 _LEVELS = (16, 1e-3, 0.5)
-#: Slopes of a curve, in dimensions per unit of log sigma, that count as flat.
+#: The largest slope of a flat curve, in dimensions per unit of log sigma.
 _FLAT = 0.02
 #: Rows whose derivatives are in memory at once.
 _ROWS = 256
 
 
 def _is_plateau(value: Any, sizes: fit.Sizes) -> None:
-    """Accept the first level of a plateau, and that after its last."""
+    """Accept the first level of a plateau, and the level after its last."""
     fit.listed(fit.whole(0), "ends")(value, sizes)
     if len(value) != 2 or not value[0] < value[1] <= sizes["levels"]:
         raise fit.Misfit(f"{value} of {sizes['levels']} levels")
@@ -50,7 +50,7 @@ def _is_plateau(value: Any, sizes: fit.Sizes) -> None:
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class IntrinsicDimension(Result):
-    """The dimension of data near points, and the curves from which it was read.
+    """The dimension of data near points, and the curves from which it was estimated.
 
     Attributes
     ----------
@@ -59,9 +59,9 @@ class IntrinsicDimension(Result):
     stderr : float
         Its standard error, from the differences of the points.
     local : ndarray, shape (n,)
-        The same for each point.
+        The dimension for each point.
     sigmas : ndarray, shape (L,)
-        The levels, falling.
+        The levels, in decreasing order.
     curve : ndarray, shape (L,)
         The mean trace of the derivative of the denoiser at each level.
     traces : ndarray, shape (L, n)
@@ -69,8 +69,8 @@ class IntrinsicDimension(Result):
     plateau : tuple of int
         The levels on which the curve is flattest, as ``sigmas[first:last]``.
     spectrum : ndarray, shape (L, n, d), or None
-        Eigenvalues of the symmetric part of the derivative, falling: near 1 along the data and
-        near 0 across. None if only traces were taken.
+        Eigenvalues of the symmetric part of the derivative, in decreasing order: near 1 along the
+        data and near 0 across. None if only traces were computed.
     asymmetry : ndarray, shape (L,), or None
         The root mean square of the antisymmetric part of the derivative relative to the derivative:
         0 for a denoiser that is the gradient of a function, as the exact one is.
@@ -131,9 +131,9 @@ def intrinsic_dimension(
 ) -> IntrinsicDimension:
     r"""Estimate the dimension of the set that data lie on, near given points.
 
-    For data on a surface of k dimensions and little noise, the mean of the data behind a point,
-    D(y, s), follows y along the surface and not across. The trace of its derivative therefore tends
-    to k as the level s falls below the curvature of the surface [1]_.
+    For data on a k-dimensional surface and little noise, the mean of the data behind a point, D(y,
+    s), follows y along the surface but not across it. The trace of its derivative therefore tends
+    to k as the level s falls below the radius of curvature of the surface [1]_.
 
     Parameters
     ----------
@@ -142,16 +142,16 @@ def intrinsic_dimension(
     x : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
         Points of the data.
     sigma : float or array_like, shape (L,), optional
-        The levels; by default 16 from half the spread of `x` down to a thousandth, within the range
-        of the model.
+        The levels; by default 16 levels from half the spread of `x` down to a thousandth of it,
+        within the range of the model.
     method : {"auto", "spectrum", "trace"}, default "auto"
-        The whole derivative, with its eigenvalues and its asymmetry, or its trace only. Models
-        without a derivative are differenced. ``"auto"`` takes the whole derivative with up to 32
-        coordinates or if the model knows it, except for networks, which may be too coarse for
-        differences.
+        The whole derivative, with its eigenvalues and its asymmetry, or only its trace. For models
+        without a derivative, finite differences are taken. ``"auto"`` takes the whole derivative
+        with up to 32 coordinates or if the model provides it, except for networks, which may be too
+        coarse for differences.
     n_probes : int, default 8
-        Random probes of a trace above 16 coordinates, if the model does not know it. Their noise is
-        part of the standard error.
+        The number of random probes of a trace above 16 coordinates, if the model does not provide
+        it. Their noise is part of the standard error.
     noisy : bool, default True
         Evaluate at points with noise of the level, as in the training of networks, or at the points
         themselves.
@@ -181,13 +181,13 @@ def intrinsic_dimension(
     Notes
     -----
     For a normal law with variances λ the trace is :math:`\sum λ/(λ + s^2)`. Data with a little
-    noise of their own fill the space: the curve then rises to d below that noise, and has its
-    plateau above. The plateau is the stretch of three levels or more with the least slope in
+    noise of their own fill the space: the curve then rises to d below that noise level, and has its
+    plateau above. The plateau is the stretch of at least three levels with the smallest slope in
     log s. Among equally flat stretches the one with the smallest levels is taken, and levels with a
     trace below ½ only if there are no others. Inspect the curve.
 
-    A network need not be the gradient of a function, so that its derivative need not be symmetric.
-    The trace does not depend on that; eigenvalues are those of the symmetric part [1]_.
+    A network need not be the gradient of a function, so its derivative need not be symmetric. The
+    trace does not depend on this; the eigenvalues are those of the symmetric part [1]_.
 
     References
     ----------
@@ -368,17 +368,17 @@ def _finite(values: Array, s: float) -> Array:
 
 
 def _plateau(levels: Array, curve: Array) -> tuple[int, int]:
-    """Return the stretch of levels, falling, on which the curve is flattest."""
+    """Return the stretch of decreasing levels on which the curve is flattest."""
     n = len(levels)
     if n <= _PLATEAU:
         return 0, n
     stretches = [(i, i + _PLATEAU) for i in range(n - _PLATEAU + 1)]
-    # The curve is also flat at high levels, near a trace of 0.
+    # At high levels, where the trace is near 0, the curve is flat too.
     stretches = [(a, b) for a, b in stretches if curve[a:b].mean() >= 0.5] or stretches
     slopes = [np.ptp(curve[a:b]) / np.log(levels[a] / levels[b - 1]) for a, b in stretches]
     bound = max(min(slopes), _FLAT)
     first, last = max(s for s, tilt in zip(stretches, slopes, strict=True) if tilt <= bound)
-    # Neighbouring levels that are as flat belong to it.
+    # Neighbouring levels where the curve is as flat belong to the plateau.
     while first > 0 and abs(curve[first - 1] - curve[first]) <= bound * np.log(
         levels[first - 1] / levels[first]
     ):

@@ -71,17 +71,17 @@ def posterior(
     r"""Draw from a score model given an observation.
 
     The target has the density :math:`p(x)\,p(y \mid x)` up to a factor. All methods but
-    ``"particles"`` are approximations whose error does not vanish with more steps; `bias` tells
-    which, and the documentation has its size on laws that are known exactly.
+    ``"particles"`` are approximations whose error does not vanish with more steps. `bias` describes
+    the error, and the documentation has its size for laws that are known exactly.
 
     Parameters
     ----------
     model : Model
         The score model of the law p before the observation.
     observation : Linear or Measured
-        The law of what is observed.
+        The law of the observation.
     y : array_like
-        What was observed: (m,) for `Linear`, whatever the functions of `Measured` take.
+        The observed data: (m,) for `Linear`, any object that the functions of `Measured` take.
     n : int, default 256
         The number of draws.
     dim : int or sequence of int, optional
@@ -92,22 +92,22 @@ def posterior(
         ``"particles"``. The first three need the derivative of the model, which exact models and
         torch modules have.
     n_steps : int, default 100
-        Steps, including the one to level 0.
+        The number of steps, including the one to level 0.
     schedule, sigma_range, names, rng, n_threads, progress, checkpoint, executor
         As for `steer`.
 
     Returns
     -------
     Guided
-        The draws, with weights for particles; `residuals` is what was observed less what the draws
-        predict, `rewards` their log-likelihoods, `log_evidence` (of particles) the log-density of
-        the observation.
+        The draws, with weights for particles. `residuals` are the observed numbers minus the
+        predictions of the draws, `rewards` their log-likelihoods, and `log_evidence` (for
+        particles) the log-density of the observation.
 
     Raises
     ------
     ArgumentError
-        If an argument is invalid, a shape does not fit, or the method needs what the model or the
-        observation does not have.
+        If an argument is invalid, a shape does not fit, or the model or the observation lacks
+        something that the method needs.
     TargetError
         If a function returns another shape, NaN or infinity, or all weights are 0.
     KeyboardInterrupt
@@ -202,7 +202,7 @@ def _particles(
     def potential(y: Array, x: Array, s: float) -> Array:
         if linear is None:
             return observation._log_likelihood(x, seen)
-        # The data behind a point are known up to this variance.
+        # The variance of the data given a noisy point.
         spread = variance * s**2 / (variance + s**2)
         return linear._log_normal(linear._residuals(x, seen), spread)
 
@@ -218,7 +218,7 @@ def _particles(
 
 
 class _Given(Model):
-    """A model whose denoiser is led by an observation."""
+    """A model whose denoiser follows an observation."""
 
     def __init__(
         self, model: Model, observation: Linear, seen: Array, rule: str, variance: float
@@ -263,7 +263,7 @@ def observed(
     rule: Literal["pigdm", "tmpd"] = "pigdm",
     prior_variance: float | None = None,
 ) -> Model:
-    """Return a model that is led by a linear observation, for all integrators.
+    """Return a model that follows a linear observation, for all integrators.
 
     Parameters
     ----------
@@ -271,18 +271,18 @@ def observed(
         The score model before the observation. It needs a derivative: an exact model, or a torch
         module.
     observation : Linear
-        The law of what is observed.
+        The law of the observation.
     y : array_like, shape (m,)
-        What was observed.
+        The observed numbers.
     rule : {"pigdm", "tmpd"}, default "pigdm"
-        How the denoised point follows the observation; see `PiGDM` and `TMPD`.
+        The rule by which the denoised point follows the observation; see `PiGDM` and `TMPD`.
     prior_variance : float, optional
-        As of `PiGDM`.
+        As for `PiGDM`.
 
     Returns
     -------
     Model
-        Its ``bias`` tells what is wrong with its points.
+        A model whose ``bias`` describes the error of its points.
 
     Raises
     ------

@@ -59,7 +59,7 @@ class InverseMethod:
 
     #: The name of the method.
     name: ClassVar[str] = ""
-    #: What is wrong with its draws.
+    #: The bias of its draws.
     flaw: ClassVar[str] = ""
     #: Whether it needs the derivative of the model.
     derives: ClassVar[bool] = False
@@ -114,7 +114,7 @@ class _Plain(Moves):
 
 
 def _ancestral(y: Array, denoised: Array, s: float, to: float, z: Array, eta: float = 1.0) -> Array:
-    """Return points of the next level, as if the data were the denoised points."""
+    """Return points of the next level, given that the data are the denoised points."""
     noise = eta * to / s * math.sqrt(s**2 - to**2)
     slope = (y - denoised) / s
     return np.asarray(denoised + math.sqrt(max(to**2 - noise**2, 0.0)) * slope + noise * z)
@@ -139,7 +139,7 @@ def prior_variance_of(model: Model, given: float | None) -> float:
 def pulled(
     model: Model, o: Linear, observed: Array, y: Array, denoised: Array, s: float, variance: float
 ) -> Array:
-    """Return the gradient by y of the log-density of the observation given y, as ΠGDM has it."""
+    """Return the gradient by y of the log-density of the observation given y, as in ΠGDM."""
     spread = variance * s**2 / (variance + s**2)
     pull = o._solved(o._residuals(denoised, observed), spread) @ o.matrix
     return np.asarray(model._vjp(np.ascontiguousarray(y), np.array([s]), pull))
@@ -162,14 +162,14 @@ def matched(model: Model, o: Linear, observed: Array, y: Array, denoised: Array,
 
 @dataclass(frozen=True)
 class DPS(InverseMethod):
-    """Diffusion posterior sampling [1]_: steps of the model, and down the slope of the residual.
+    """Diffusion posterior sampling [1]_: steps of the model, and gradient steps on the residual.
 
-    A step is y ← ancestral(y) - ζ ∇_y r, with r the norm of y_obs - A D(y).
+    A step is y ← ancestral(y) - ζ ∇_y r, where r is the norm of y_obs - A D(y).
 
     Parameters
     ----------
     step : float, default 1.0
-        The length ζ, at levels s of y = x + s z.
+        The step size ζ, for levels s with y = x + s z.
 
     References
     ----------
@@ -186,8 +186,8 @@ class DPS(InverseMethod):
     step: float = 1.0
     name: ClassVar[str] = "dps"
     flaw: ClassVar[str] = (
-        "DPS follows the residual of the mean by steps of a chosen length: spreads and modes are "
-        "those of the length, not of the posterior"
+        "DPS follows the residual of the mean with steps of a chosen size: spreads and weights of "
+        "modes depend on that size, not on the posterior"
     )
     derives: ClassVar[bool] = True
 
@@ -218,8 +218,8 @@ class PiGDM(InverseMethod):
     Parameters
     ----------
     prior_variance : float, optional
-        The variance v: that of the data by default; of a network the square of its `sigma_data`, or
-        1.
+        The variance v. The default is that of the data; for a network the square of its
+        `sigma_data`, or 1.
     eta : float, default 1.0
         The noise of the steps: 1 for ancestral ones, 0 for the probability-flow equation.
 
@@ -241,7 +241,7 @@ class PiGDM(InverseMethod):
     eta: float = 1.0
     name: ClassVar[str] = "pigdm"
     flaw: ClassVar[str] = (
-        "PiGDM takes one variance for the data behind every point: spreads are wrong, and modes "
+        "PiGDM assumes one variance for the data behind every point: spreads are wrong, and modes "
         "get wrong weights"
     )
     derives: ClassVar[bool] = True
@@ -296,7 +296,8 @@ class TMPD(InverseMethod):
     eta: float = 1.0
     name: ClassVar[str] = "tmpd"
     flaw: ClassVar[str] = (
-        "TMPD takes the data behind a point as normal, which holds for one normal law alone; modes "
+        "TMPD assumes that the data behind a point are normal, which is true only for one normal "
+        "law; modes "
         "get wrong weights"
     )
     derives: ClassVar[bool] = True
@@ -316,14 +317,15 @@ class _Matched(_Pulled):
 
 @dataclass(frozen=True)
 class DDRM(InverseMethod):
-    """Denoising diffusion restoration [1]_: each singular direction of the matrix by its noise.
+    """Denoising diffusion restoration [1]_, separately for each singular direction of the matrix.
 
     Parameters
     ----------
     eta : float, default 0.85
-        The share of fresh noise where the observation tells nothing, or less than the level.
+        The share of new noise in directions that are not observed, or less precisely than the
+        level.
     eta_observed : float, default 1.0
-        The share of the observation where it tells more than the level.
+        The share of the observation in directions that are observed more precisely than the level.
 
     References
     ----------
@@ -370,7 +372,7 @@ class _Spectral(_Plain):
         self._noise[self._seen] = observation.noise / values[self._seen]
 
     def begin(self, z: Array, s: float) -> tuple[Array, Array, dict[str, Array]]:
-        """Return noise, about the observation where it tells more than the level."""
+        """Return noise, around the observation in directions where that is more precise."""
         known = self._noise <= s
         mean = np.where(known, self._told, 0.0)
         spread = np.sqrt(s**2 - np.where(known, self._noise, 0.0) ** 2)
@@ -383,7 +385,8 @@ class _Spectral(_Plain):
         eta, share = self._of.eta, self._of.eta_observed
         rest = math.sqrt(1 - eta**2) * to
         known = self._noise <= to
-        # Where nothing is seen the noise of the point goes on, elsewhere that of the observation.
+        # Unobserved directions continue with the noise of the point, the others with that of the
+        # observation.
         with np.errstate(invalid="ignore"):
             told = (self._told - mean) / self._noise
         slope = np.where(self._seen, told, (y @ self._v - mean) / s)
@@ -395,7 +398,7 @@ class _Spectral(_Plain):
 
 @dataclass(frozen=True)
 class DAPS(InverseMethod):
-    """Decoupled annealing [1]_: at each level, data behind the points, then draws given those.
+    """Decoupled annealing [1]_: at each level an estimate of the data, then draws around it.
 
     A few steps of the probability-flow equation lead to data x; those are redrawn from N(x, s² I)
     times the likelihood, and get noise of the next level. The draw is exact for a `Linear`
@@ -404,11 +407,11 @@ class DAPS(InverseMethod):
     Parameters
     ----------
     n_ode : int, default 5
-        Steps of the probability-flow equation, and calls of the model, at each level.
+        The number of steps of the probability-flow equation, and of model calls, at each level.
     n_langevin : int, default 20
-        Langevin steps at each level, for observations that are not linear.
+        The number of Langevin steps at each level, for observations that are not linear.
     rate : float, default 0.1
-        Their size, relative to the square of the level.
+        The size of the Langevin steps, relative to the square of the level.
 
     References
     ----------
@@ -427,8 +430,8 @@ class DAPS(InverseMethod):
     rate: float = 0.1
     name: ClassVar[str] = "daps"
     flaw: ClassVar[str] = (
-        "DAPS takes the data behind a point as normal with the variance of the level about one "
-        "solution: modes get wrong weights"
+        "DAPS assumes that the data behind a point are normal about one solution, with the "
+        "variance of the level: modes get wrong weights"
     )
 
     def __post_init__(self) -> None:
@@ -470,7 +473,8 @@ class _Decoupled(_Plain):
             for k in range(self._of.n_langevin):
                 noise = z[:, (k + 1) * d : (k + 2) * d]
                 slope = (x - drawn) / s**2 + self._o._gradient(drawn, self._y)
-                # Bounded moves: a likelihood far sharper than the level would throw points out.
+                # Moves are bounded, because a likelihood far sharper than the level would make
+                # points diverge.
                 move = np.clip(size * slope, -s, s)
                 drawn = drawn + move + math.sqrt(2 * size) * noise
         return np.asarray(drawn + to * z[:, :d])
@@ -485,7 +489,7 @@ class DiffPIR(InverseMethod):
     penalty : float, default 1.0
         The weight λ of the denoised point: it counts as known up to the variance s² / λ.
     zeta : float, default 0.3
-        The share of fresh noise in the noise of the next level.
+        The share of new noise in the noise of the next level.
 
     References
     ----------
@@ -503,7 +507,8 @@ class DiffPIR(InverseMethod):
     zeta: float = 0.3
     name: ClassVar[str] = "diffpir"
     flaw: ClassVar[str] = (
-        "DiffPIR moves to the best point, and draws none given the observation: spreads are too "
+        "DiffPIR moves to the best point instead of drawing one given the observation: spreads "
+        "are too "
         "narrow and modes wrong"
     )
 
@@ -526,12 +531,13 @@ class _Proximal(_Plain):
 
 @dataclass(frozen=True)
 class RePaint(InverseMethod):
-    """Inpainting by resampling [1]_: what was observed with noise, the rest by the model, and back.
+    """Inpainting by resampling [1]_: observed values with noise, the others from the model.
 
     Parameters
     ----------
     n_repeats : int, default 10
-        How often each step is made; between two of them the points go back up by fresh noise.
+        The number of repetitions of each step. Between two of them new noise brings the points back
+        to the level.
 
     References
     ----------
@@ -548,8 +554,8 @@ class RePaint(InverseMethod):
     n_repeats: int = 10
     name: ClassVar[str] = "inpaint"
     flaw: ClassVar[str] = (
-        "RePaint joins observed and other coordinates that were drawn apart; repeats reduce the "
-        "error, and do not remove it"
+        "RePaint joins observed and other coordinates that were drawn separately; repeats reduce "
+        "the error, but do not remove it"
     )
 
     def __post_init__(self) -> None:
@@ -568,7 +574,7 @@ class RePaint(InverseMethod):
 class _Repeated(_Plain):
     def __init__(self, model: Model, observation: Linear, observed: Array, settings: Any) -> None:
         super().__init__(model, observation, observed, settings)
-        # Noise of the step and the one back up.
+        # Noise for each step and for the step back up.
         self.n_normals = 2 * settings.n_repeats
 
     def _moved(self, s: float, to: float, y: Array, z: Array) -> Array:
@@ -578,7 +584,7 @@ class _Repeated(_Plain):
         for k in range(last + 1):
             noise, back = (z[:, j * d : (j + 1) * d] for j in (2 * k, 2 * k + 1))
             moved = _ancestral(y, self._denoised(y, s), s, to, noise)
-            # The noise of the observation is part of that of the level.
+            # The noise of the observation counts as part of the noise of the level.
             moved[:, mask] = self._y + spread * noise[:, mask]
             if k == last or to == 0:
                 return moved
@@ -588,19 +594,20 @@ class _Repeated(_Plain):
 
 @dataclass(frozen=True)
 class Particles(InverseMethod):
-    """Weighted particles [1]_, exact in the limit of many: `steer` with the observation.
+    """Weighted particles [1]_, exact in the limit of many particles: `steer` with the observation.
 
     Parameters
     ----------
     twist : bool, default True
-        Whether steps follow the gradient of `PiGDM`, where the model has a derivative and the
+        Whether steps follow the gradient of `PiGDM`, if the model has a derivative and the
         observation is linear.
     prior_variance : float, optional
-        As of `PiGDM`, for the weights on the way.
+        As for `PiGDM`, for the weights at intermediate levels.
     correct : bool, optional
-        Weights that are exact for steps of any length; by default if the model has a log-density.
+        Use weights that are exact for steps of any length; by default if the model has a
+        log-density.
     ess_threshold : float, default 0.5
-        Particles are resampled below this share of effective ones.
+        Particles are resampled if their effective share falls below this.
 
     References
     ----------

@@ -40,10 +40,10 @@ class Likelihood(Result):
     Attributes
     ----------
     log_density : ndarray, shape (n,)
-        Log-densities under the law with noise of the lowest level; NaN for rows that an interrupted
-        call left.
+        Log-densities under the law with noise of the lowest level; NaN for unfinished rows of an
+        interrupted call.
     stderr : ndarray, shape (n,), or None
-        Standard errors of the estimates from random probes; None without probes, NaN for one.
+        Standard errors of the estimates from random probes; None without probes, NaN for one probe.
     latent : ndarray, shape of the points
         The points at the highest level.
     sigma_range : tuple of float
@@ -81,13 +81,13 @@ class Likelihood(Result):
     }
 
     def bits_per_dim(self, bin_width: float = 1.0) -> Array:
-        """Return the code length of the points in bits for each coordinate.
+        """Return the code length of the points in bits per coordinate.
 
         Parameters
         ----------
         bin_width : float
-            The distance of neighbouring values of the data: 2 / 255 for images of 256 grey values
-            from -1 to 1. The probability of a bin is its volume times the density.
+            The distance between neighbouring values of the data: 2 / 255 for images with 256 grey
+            values from -1 to 1. The probability of a bin is its volume times the density.
 
         Returns
         -------
@@ -140,8 +140,8 @@ def log_likelihood(
     x : array_like or torch.Tensor, shape (n, d) or (n, *event)
         Points.
     sigma_range : tuple of float, optional
-        The level of the density, near 0, and a level at which the data are negligible against the
-        noise; by default the range of the model.
+        The level of the density, near 0, and a level at which the data are negligible compared with
+        the noise; by default the range of the model.
     rtol, atol : float
         Tolerances of one step, separately for points and log-densities: a step is accepted if the
         root mean square of error / ``(atol + rtol |value|)`` is at most 1 over the coordinates of
@@ -149,17 +149,18 @@ def log_likelihood(
     method : {"dop853", "dopri5"}
         The Runge-Kutta pair; see `Adaptive`.
     max_steps : int
-        The most steps that a row may try.
+        The largest number of steps that a row may try.
     trace : {"auto", "exact", "hutchinson"}
         The divergence: exact, or from random probes. ``"auto"`` is exact for models in compiled
         code, and for all models up to 16 dimensions. For a model without a derivative, differences
         are taken along each coordinate or each probe.
     n_probes : int, optional
-        Probes of each row, vectors of random signs that are the same at all levels; 1 by default. A
-        standard error needs two. Not with ``trace="exact"``.
+        The number of probes of each row: vectors of random signs that are the same at all levels.
+        The default is 1; a standard error needs at least two. Not with ``trace="exact"``.
     terminal : {"normal", "model"}
-        The density at the highest level: the normal law of mean 0 and that standard deviation, or
-        that of the model, if it knows it, which has no such error.
+        The density at the highest level: that of the normal law with mean 0 and this standard
+        deviation, or that of the model, if it has a log-density, which avoids the error of the
+        normal law.
     rng : int, numpy.random.SeedSequence, numpy.random.Generator or None
         The seed of the probes.
     n_threads : int, optional
@@ -187,20 +188,20 @@ def log_likelihood(
     Notes
     -----
     Along dy/ds = (y - D(y, s)) / s the log-density of the noisy law changes by
-    -tr(1 - ∂D/∂y) ds / s, so that log p(x) at the lowest level is the log-density of the latent
+    -tr(1 - ∂D/∂y) ds / s. Therefore log p(x) at the lowest level is the log-density of the latent
     point at the highest level plus the integral of that trace. It is integrated together with the
     point, in log s. With ``terminal="normal"`` the error is the difference of the log-densities of
     pure noise and of noisy data at the latent point z sigma_max: about z · mean / sigma_max for
-    data that is not centred, and of the order of ``(|x| / sigma_max)²`` for data that is. Take
+    data that are not centred, and of the order of ``(|x| / sigma_max)²`` for centred data. Choose
     sigma_max many times the size of the data.
 
     A probe v gives vᵀ ∂D/∂y v, whose mean is the trace. Only the log-density depends on it, not
-    the point. Errors of probes are the same at all levels and do not average out. Signs of few
-    coordinates have few values: with a handful of probes in a few dimensions all may agree by
-    chance, and their standard error is then far too small.
+    the point. Errors of probes are the same at all levels and do not average out. In few dimensions
+    there are few vectors of signs: a handful of probes may agree by chance, and their standard
+    error is then far too small.
 
     Differences are taken over 1e-5 of the level. Their error is about 1e-10 plus 1e5 times the
-    rounding error of D over the level. Values in single precision are refused.
+    rounding error of D divided by the level. Values in single precision are refused.
 
     References
     ----------

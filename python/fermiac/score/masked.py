@@ -50,13 +50,13 @@ class Unmasked(Result):
     Attributes
     ----------
     tokens : ndarray of int, shape (n, length)
-        The sequences; for an interrupted run with masks in place of missing tokens.
+        The sequences; for an interrupted run, missing tokens are masks.
     times : ndarray, shape (n, length)
         The times of the tokens, from 1 down to 0; NaN for tokens that were given or are missing.
     mask : int
         The token of a mask.
     n_calls : int
-        Calls of the model.
+        The number of calls of the model.
 
     Examples
     --------
@@ -108,34 +108,35 @@ def first_hitting(
 ) -> Unmasked:
     r"""Draw sequences from a masked diffusion model, one token per call and without time steps.
 
-    All tokens start masked. With k of them masked at the masked level m (the probability of a mask,
-    1 at the start and 0 at the end), the next one appears at :math:`m\,u^{1/k}`, u uniform, at a
-    uniform position among the masked ones, and is drawn from the categorical law of the model
-    there. This is the exact law of the reverse process in continuous time, without a grid of times
-    and without calls in which nothing happens [1]_.
+    All tokens start masked. The masked level m is the probability of a mask, 1 at the start and 0
+    at the end. If k tokens are masked at the level m, the next token appears at the level
+    :math:`m\,u^{1/k}` with a uniform u, at a uniformly drawn masked position. It is drawn from the
+    categorical law of the model there. This is the exact law of the reverse process in continuous
+    time. It needs no grid of times, and no calls in which nothing happens [1]_.
 
     Parameters
     ----------
     logits : callable
-        Takes tokens, (n, length), with `mask` for masked ones, and the time of each sequence, (n,);
-        returns logits (n, length, n_tokens), an array or a tensor. With ``at_positions`` it also
-        takes the positions to be drawn, (n, g), and returns (n, g, n_tokens).
+        The model: a function of tokens, (n, length), with `mask` for masked ones, and the time of
+        each sequence, (n,). It returns logits (n, length, n_tokens), an array or a tensor. With
+        ``at_positions`` it also takes the positions to be drawn, (n, g), and returns (n, g,
+        n_tokens).
     n : int
         The number of sequences; each call of the model has all of them.
     length : int
-        Tokens of a sequence.
+        The number of tokens of a sequence.
     n_tokens : int
-        Tokens to choose from: 0 to n_tokens - 1.
+        The number of different tokens, which are 0 to n_tokens - 1.
     n_steps : int, optional
-        Calls of the model, over which the tokens are spread evenly; by default one for each token.
-        With fewer, the tokens of a call are drawn independently, given the tokens before, and the
-        sequences are biased.
+        The number of calls of the model, over which the tokens are spread evenly; by default one
+        for each token. With fewer, the tokens of a call are drawn independently, given the tokens
+        before, and the sequences are biased.
     temperature : float, default 1.0
         A divisor of the logits. At 0 the most likely token is taken.
     schedule : {"linear", "cosine"} or callable, default "linear"
-        The time of the model at a masked level m: m, or 1 - (2/π) arccos(m), for which
-        m = sin(πt/2), or a function of levels (n,). The result has the same times. Models without
-        time may ignore it.
+        The time t of the model at a masked level m: m; or 1 - (2/π) arccos(m), for which m =
+        sin(πt/2); or a function of levels (n,). The result has the same times. Models without time
+        may ignore it.
     tokens : array_like of int, shape (length,) or (n, length), optional
         The initial sequences: given tokens, and `mask` for those to be drawn.
     mask : int, optional
@@ -169,8 +170,8 @@ def first_hitting(
     Tokens are drawn in double precision, by inversion of the cumulative probabilities. The usual
     Gumbel noise -log(-log u) in single precision never exceeds
     :math:`-\log(-\log(1 - 2^{-24})) = 16.6355`, because u has 24 bits (in double precision
-    36.737). Unlikely tokens then hardly ever win: sequences are less diverse than the model, as if
-    the temperature were lower, and more so with more tokens [1]_.
+    36.737). Unlikely tokens then almost never win. Sequences are less diverse than under the model,
+    as with a lower temperature, and the effect grows with the number of tokens [1]_.
 
     References
     ----------
@@ -180,7 +181,7 @@ def first_hitting(
 
     Examples
     --------
-    Independent tokens, of which the second is twice as likely as the first:
+    Independent tokens; the second one is twice as likely as the first:
 
     >>> import numpy as np, fermiac as fm
     >>> def logits(tokens, time):

@@ -39,20 +39,21 @@ class DPMSolver(Integrator):
     Parameters
     ----------
     order : {1, 2, 3}, default 2
-        Points of which the polynomial is made.
+        The number of points of the polynomial.
     multistep : bool, default True
-        Whether those are the denoised points of the last steps, at one evaluation a step, or are
-        evaluated within the step, at as many as the order.
+        Whether these are the denoised points of the last steps, with one evaluation per step, or
+        are evaluated within the step, with as many evaluations as the order.
     eta : float, default 0.0
-        With 0 the probability-flow equation, with 1 the reverse stochastic equation, and in between
-        what lies between; multistep only.
+        The amount of noise: 0 gives the probability-flow equation, 1 the reverse stochastic
+        equation; numbers in between interpolate. Only for multistep methods.
     sde : {"midpoint", "heun"}, default "midpoint"
-        How the second order uses the last two denoised points: the midpoint rule of [1]_, or the
-        exact integral of the line through them. The third order takes the second form.
+        The second-order rule for the last two denoised points: the midpoint rule of [1]_, or the
+        exact integral of the line through them. The third order uses the second form.
     variant : {"published", "corrected"}, default "published"
-        The weight of the second derivative in the multistep third order. The published one is half
-        of the integral of the parabola, so that its order is 2; it often has the smaller error
-        with 20 steps or fewer. The corrected one is of order 3 (with ``start="rk"``).
+        The weight of the second derivative in the multistep method of third order. The published
+        weight is half of the integral of the parabola, so its order is only 2; it often has the
+        smaller error with 20 steps or fewer. The corrected weight gives order 3 (with
+        ``start="rk"``).
 
     Other Parameters
     ----------------
@@ -112,17 +113,16 @@ class DEIS(Integrator):
     """Adams-Bashforth with the exact integral of the polynomial (DEIS) [1]_.
 
     The slope (y - D) / s is a polynomial through its last values, in the level, in its logarithm or
-    in the time of a variance-preserving process. One evaluation a step.
+    in the time of a variance-preserving process. A step takes one evaluation.
 
     Parameters
     ----------
     degree : {0, 1, 2, 3}, default 2
         The degree of the polynomial; the order of convergence is larger by 1.
     variable : {"log", "sigma", "vp_t"}, default "log"
-        What the polynomial is a function of: log s, s (the linear multistep method of Adams and
-        Bashforth in s), or t as in [1]_.
+        The variable of the polynomial: log s, s (the Adams-Bashforth method in s), or t as in [1]_.
     beta_range : tuple of float, default (0.1, 20.0)
-        With "vp_t": β of the process at times 0 and 1.
+        For "vp_t": β of the process at times 0 and 1.
 
     Other Parameters
     ----------------
@@ -154,7 +154,7 @@ class DEIS(Integrator):
 
     @property
     def order(self) -> float:
-        """The order of convergence that the method is made for."""
+        """The nominal order of convergence."""
         return self.degree + 1
 
     def _check(self) -> None:
@@ -167,16 +167,16 @@ class DEIS(Integrator):
 class GHVB(Integrator):
     """Generalised heavy-ball momentum on Adams-Bashforth [1]_.
 
-    It damps the oscillations that strong guidance makes. One evaluation a step.
+    It damps the oscillations caused by strong guidance. A step takes one evaluation.
 
     Parameters
     ----------
     order : float, default 2.0
-        Above 0, at most 4. Its ceiling is the number of velocities that are used; its fraction is
-        β, where that is not given.
+        Above 0, at most 4. The number rounded up is the number of velocities that are used. Its
+        fractional part is β, if that is not given.
     beta : float, optional
-        The damping, above 0 and at most 1; with 1, which whole orders have by default, it is the
-        method of Adams and Bashforth on even steps.
+        The damping, above 0 and at most 1. With 1, the default for integer orders, it is the
+        Adams-Bashforth method on equal steps.
 
     Other Parameters
     ----------------
@@ -185,7 +185,7 @@ class GHVB(Integrator):
 
     Notes
     -----
-    The weights are those of even steps. On a grid of uneven ones the order is 2 at most.
+    The weights are those of equal steps. On a grid of unequal steps the order is at most 2.
 
     References
     ----------
@@ -207,7 +207,7 @@ class GHVB(Integrator):
         """The β that is used."""
         if self.beta is not None:
             return float(self.beta)
-        # As of the decimal that was written: 1.8 - 1 is 0.8.
+        # Rounded as a decimal number: 1.8 - 1 is 0.8.
         return round(float(self.order) % 1, 12) or 1.0
 
     def _check(self) -> None:
@@ -232,14 +232,14 @@ class GHVB(Integrator):
 class HeavyBall(Integrator):
     """Polyak's heavy-ball momentum on Adams-Bashforth [1]_: velocity (1 - β) v + β slope.
 
-    It is of order 1 wherever β is below 1. One evaluation a step.
+    It is of order 1 if β is below 1. A step takes one evaluation.
 
     Parameters
     ----------
     order : {1, 2, 3, 4}, default 2
-        Slopes that the method of Adams and Bashforth below it uses.
+        The number of slopes of the underlying Adams-Bashforth method.
     beta : float, default 0.8
-        The damping, above 0 and at most 1; 1 is none.
+        The damping, above 0 and at most 1; with 1 there is no damping.
 
     Other Parameters
     ----------------
@@ -272,9 +272,9 @@ class HeavyBall(Integrator):
 class UniPC(Integrator):
     """The unified predictor-corrector in its form for denoised points [1]_.
 
-    Each step predicts with the denoised points of the last ones, evaluates there, and corrects with
-    that evaluation too, which the next step then uses as its own: one evaluation a step. The last
-    step is not corrected.
+    Each step predicts with the denoised points of the previous steps, evaluates the model at the
+    prediction, and corrects with that evaluation. The next step uses the same evaluation, so a step
+    takes one evaluation. The last step is not corrected.
 
     Parameters
     ----------
@@ -288,8 +288,8 @@ class UniPC(Integrator):
     Other Parameters
     ----------------
     start, lower_order_final, langevin
-        As for `Integrator`. Where Langevin steps move the points, each step evaluates anew: two
-        evaluations a step, and those of the Langevin steps.
+        As for `Integrator`. With Langevin steps, which move the points, each step needs a second
+        evaluation, and those of the Langevin steps.
 
     References
     ----------
@@ -319,13 +319,13 @@ class UniPC(Integrator):
 class Euler(Integrator):
     """Euler's rule for the probability-flow equation.
 
-    It is what DDIM [1]_ and the first-order DPM-Solver [2]_ come to. One evaluation a step.
+    DDIM [1]_ and the first-order DPM-Solver [2]_ are equivalent to it. A step takes one evaluation.
 
     Parameters
     ----------
     cfg_pp : bool, default False
         The rule of CFG++ [3]_ for guided models with scales from 0 to 1: noise is predicted without
-        guidance, D_u for the slope and the guided D for the point it leads to.
+        guidance: D_u gives the slope, and the guided D the end point.
 
     Other Parameters
     ----------------
@@ -365,22 +365,21 @@ class Euler(Integrator):
 
 @dataclass(frozen=True)
 class Heun(Integrator):
-    """Heun's rule, and the stochastic sampler that is made of it [1]_.
+    """Heun's rule, and the stochastic sampler that is based on it [1]_.
 
-    Two evaluations a step, one in a last step to level 0.
+    A step takes two evaluations, a last step to level 0 one.
 
     Parameters
     ----------
     churn : float, default 0.0
-        How much noise is added before the steps, over all of them; with 0 there is none. A step
-        from level s starts at s (1 + γ), where γ is min(churn / N, √2 - 1) and N the number of
-        steps.
+        The total amount of noise that is added before the steps; 0 adds none. A step from level s
+        starts at s (1 + γ), where γ is min(churn / N, √2 - 1) and N the number of steps.
     churn_range : tuple of float, default (0, inf)
-        The levels at which noise is added. A model with a `sigma_range` is not asked beyond it: a
-        call whose steps would start above its highest level is refused, whatever `clamp` is. Up to
-        that level over √2 noise can always be added.
+        The levels at which noise is added. A call is refused if a step would start above the
+        highest level of the model's `sigma_range`, for any `clamp`. Up to that level divided by √2
+        noise can always be added.
     churn_noise : float, default 1.0
-        The standard deviation of the noise in units of the right one.
+        The standard deviation of the noise relative to the exact one.
 
     Other Parameters
     ----------------
@@ -426,8 +425,8 @@ class Heun(Integrator):
 class Midpoint(Integrator):
     """The midpoint rule, with the slope at the geometric mean of a step's levels.
 
-    It is the second-order DPM-Solver [1]_ in the form of [2]_. Two evaluations a step, one in a
-    last step to level 0.
+    It is the second-order DPM-Solver [1]_ in the form of [2]_. A step takes two evaluations, a last
+    step to level 0 one.
 
     Other Parameters
     ----------------
@@ -460,7 +459,7 @@ class Midpoint(Integrator):
 class RungeKutta(Integrator):
     """Kutta's schemes in the level s [1]_.
 
-    As many evaluations a step as the order, one in a last step to level 0.
+    A step takes as many evaluations as the order, a last step to level 0 one.
 
     Parameters
     ----------
@@ -496,15 +495,15 @@ class RungeKutta(Integrator):
 
 @dataclass(frozen=True)
 class Ancestral(Integrator):
-    """Euler's rule to a lower level than the next, and noise up to it.
+    """Euler's rule to a level below the next one, followed by noise up to the next level.
 
     With `eta` 1 these are the transitions of the reverse chain of [1]_; in between it is DDIM with
-    its η [2]_. One evaluation a step.
+    its η [2]_. A step takes one evaluation.
 
     Parameters
     ----------
     eta : float, default 1.0
-        How much of the noise; 0 is `Euler`.
+        The amount of noise; with 0 the method is `Euler`.
 
     Other Parameters
     ----------------
@@ -540,7 +539,7 @@ class Ancestral(Integrator):
 class EulerMaruyama(Integrator):
     """The Euler-Maruyama rule of the reverse stochastic equation, "reverse diffusion" in [1]_.
 
-    A step from s to s' is y + (s² - s'²) score + √(s² - s'²) z. One evaluation a step.
+    A step from s to s' is y + (s² - s'²) score + √(s² - s'²) z. It takes one evaluation.
 
     Other Parameters
     ----------------
@@ -641,10 +640,10 @@ INTEGRATORS: Integrators[AnyIntegrator] = Integrators(
 def integrators() -> tuple[str, ...]:
     """List the names of the integrators on fixed grids.
 
-    An argument that takes an integrator also takes the names that k-diffusion
-    (``"sample_dpmpp_2m"``), diffusers (``"EulerDiscreteScheduler"``) and programs above them
-    (``"DPM++ 2M"``, ``"Euler a"``) have for them, of the order that is the default there. A last
-    step to level 0 denoises here, whatever it does there.
+    An argument that takes an integrator also takes its names in k-diffusion
+    (``"sample_dpmpp_2m"``), in diffusers (``"EulerDiscreteScheduler"``) and in programs built on
+    them (``"DPM++ 2M"``, ``"Euler a"``). The order is then the default of that library. A last step
+    to level 0 always denoises, also if it does not in that library.
 
     Returns
     -------

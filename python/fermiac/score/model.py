@@ -33,7 +33,7 @@ class Model:
     Attributes
     ----------
     dim : int or None
-        Coordinates of a point; None for a network that takes what it is given.
+        Coordinates of a point; None for a network that takes any number.
     sigma_range : tuple of float or None
         The levels at which the model can be evaluated; None for any level.
 
@@ -90,7 +90,7 @@ class Model:
         return None
 
     def _restore(self, kept: Array | None) -> None:
-        """Take the memory of a run that goes on."""
+        """Restore the memory of a run that continues."""
 
     def _plus_plus(self, grid: Array) -> Model:
         """Return the model whose Euler steps along a grid are those of CFG++."""
@@ -133,7 +133,7 @@ class Model:
 
     @property
     def has_trace(self) -> bool:
-        """Whether the model knows the trace of its derivative."""
+        """Whether the model provides the trace of its derivative."""
         return False
 
     def _with_trace(self, y: Array, sigma: Array) -> tuple[Array, Array]:
@@ -142,7 +142,7 @@ class Model:
 
     @property
     def has_vjp(self) -> bool:
-        """Whether the model knows the products of its derivative with vectors."""
+        """Whether the model provides the products of its derivative with vectors."""
         return False
 
     def _vjp(self, y: Array, sigma: Array, vectors: Array) -> Array:
@@ -228,7 +228,7 @@ class Model:
         Raises
         ------
         ArgumentError
-            As for `denoise`, and if the model does not know it.
+            As for `denoise`, and if the model has no log-density.
         TargetError
             As for `denoise`; a log-density may be -inf.
         """
@@ -292,7 +292,7 @@ def _sound(
 
 
 def event_shape_of(given: Any) -> tuple[int, ...]:
-    """Return the shape of a point that was given as ``event_shape=``."""
+    """Return the shape of a point from the argument ``event_shape=``."""
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise ArgumentError(
             f"event_shape: {shown(given)} was given; a tuple of sizes is needed, as (3, 8, 8)"
@@ -304,7 +304,7 @@ def event_shape_of(given: Any) -> tuple[int, ...]:
 
 
 def points_of(name: str, value: Any) -> Any:
-    """Return points of shape (n, *event): a tensor as it is, anything else as an array."""
+    """Return points of shape (n, *event): a tensor unchanged, anything else as an array."""
     given = value if is_tensor(value) else numbers(name, value)
     if given.ndim < 2 or 0 in given.shape[1:]:
         raise ArgumentError(
@@ -314,7 +314,7 @@ def points_of(name: str, value: Any) -> Any:
 
 
 def reserve(n: int, dim: int) -> None:
-    """Raise MemoryError if (n, d) numbers do not fit; the core could only abort."""
+    """Raise MemoryError if (n, d) numbers do not fit into memory; the core would abort."""
     try:
         np.empty((n, dim))
     except ValueError as error:

@@ -28,7 +28,7 @@ Array = NDArray[np.float64]
 
 
 def _refuse_unused(given: Mapping[str, Any], reason: str) -> None:
-    """Refuse arguments that were given although they would have no effect."""
+    """Refuse given arguments that would have no effect."""
     for name, value in given.items():
         if value is not None and value is not False:
             raise ArgumentError(f"{name}: {shown(value)} was given, {reason}; leave it out")
@@ -67,7 +67,7 @@ def _sigma_range(given: Any) -> tuple[float, float]:
 
 
 def _shape_of(y: Any) -> tuple[int, ...]:
-    """Return the shape of points, in whatever they were given."""
+    """Return the shape of points of any type."""
     try:
         return tuple(np.shape(y))
     except ValueError as error:
@@ -103,7 +103,7 @@ def _shapes(dim: int | None, event_shape: Any) -> tuple[int | None, tuple[int, .
 
 
 def _devices_of(devices: Any, device: Any) -> list[str]:
-    """Return the names of several devices, which are given in place of one."""
+    """Return the names of several devices."""
     if device is not None:
         raise ArgumentError("device: given together with devices; give one of them")
     several = isinstance(devices, Iterable) and not isinstance(devices, str)
@@ -167,10 +167,10 @@ class ScoreModel(Model):
     ----------
     model : torch.nn.Module, callable, C function pointer or Model
         A module is called with tensors of shape (n, \*event) and (n,), the points and their times,
-        and returns a tensor of the shape of the points, or a record that holds it as ``sample``.
-        So is a function if `modules`, `device` or a torch `dtype` is given. Any other function is
-        called with arrays of these shapes. The notes have the signature of C functions. A score
-        model is used as it is.
+        and returns a tensor of the shape of the points, or a record that contains it as ``sample``.
+        A function is also called with tensors if `modules`, `device` or a torch `dtype` is given.
+        Any other function is called with arrays of these shapes. The notes have the signature of C
+        functions. A score model is used unchanged.
     prediction : {"eps", "x0", "score", "v", "flow", "edm"}, default "eps"
         The output for a noisy point :math:`x_t = a x + b z`: the noise z; the data x; the score
         of the law of :math:`x_t`; the velocity :math:`a z - b x` (of kind ``"vp"``); the velocity
@@ -181,22 +181,22 @@ class ScoreModel(Model):
         The levels of the model. By default (0.002, 80) for ``"edm"``; for ``"vp"`` those of its
         table, or those of the times from 0.001 to 1; otherwise any level.
     dim : int, optional
-        Coordinates of a point; by default those of the points given, or the product of
+        The number of coordinates of a point; by default that of the given points, or the product of
         `event_shape`.
     event_shape : tuple of int, optional
         The shape of one point if it is not (d,), as (channels, height, width) of images.
     log_density : callable, optional
         The log-density of the noisy law, from arrays y (n, d) and sigma (n,) to (n,).
     sigma_data : float, default 0.5
-        The standard deviation of the data, of kind ``"edm"``.
+        The standard deviation of the data, for kind ``"edm"``.
     beta_range : tuple of float, default (0.1, 20.0)
-        β at times 0 and 1, of kind ``"vp"`` without a table.
+        β at times 0 and 1, for kind ``"vp"`` without a table.
     alphas_cumprod : array_like, optional
-        The table a² at times 0, 1, 2, …, of kind ``"vp"``. Between them log s is linear.
+        The table of a² at times 0, 1, 2, …, for kind ``"vp"``. Between them log s is linear.
     discrete : bool, default False
-        Whether times are rounded to whole numbers, for networks that know no others.
+        Whether times are rounded to whole numbers, for networks that accept no others.
     time : callable, optional
-        The network's time as a function of an array of levels, if no kind has it.
+        The network's time as a function of an array of levels, if it belongs to no kind.
     time_scale : float, default 1.0
         A factor of the times: 999 for networks trained on ``999 * t``, for instance.
     dtype : torch.dtype, numpy.dtype or str, optional
@@ -209,10 +209,12 @@ class ScoreModel(Model):
         Several devices, each with a contiguous block of the rows and a copy of the module. The
         copies are renewed when the counters of torch show that the module has changed.
     modules : torch.nn.Module or sequence of them, optional
-        The modules that a function of tensors calls. They are held in evaluation mode as a module
-        is, and determine the device and the type. Otherwise they stay in their own mode.
+        The modules that a function of tensors calls. They are put into evaluation mode, as a module
+        is, and determine the device and the type. Modules that are not listed stay in their own
+        mode.
     max_batch : int, optional
-        The most rows per call. Results depend on it only if the operations of the network do.
+        The largest number of rows per call. Results depend on it only if the operations of the
+        network do.
     on_device : {"auto", True, False}, default "auto"
         Whether integrators and chains run as tensor operations on the device of the module; by
         default on all devices but the CPU.
@@ -235,10 +237,11 @@ class ScoreModel(Model):
     Raises
     ------
     ArgumentError
-        If an argument is invalid, two arguments exclude each other, or one has no meaning for the
-        model. The methods raise it if a shape does not fit or a level lies beyond `sigma_range`.
+        If an argument is invalid, two arguments exclude each other, or an argument is meaningless
+        for the model. The methods raise it if a shape does not fit or a level lies beyond
+        `sigma_range`.
     TargetError
-        By the methods, if the network returns another shape or type, or a number that is not
+        In the methods, if the network returns another shape or type, or a number that is not
         finite. Exceptions of the network itself pass through, with a note on the batch.
     ImportError
         If a torch argument is given and torch is not installed.
@@ -255,18 +258,19 @@ class ScoreModel(Model):
 
     A C function is ``void (const double *y, const double *s, double *out, size_t n, size_t d, void
     *user)`` with the points (n × d), their n levels and the n × d numbers to be written. Its kind
-    is ``"ve"``, and its prediction ``"x0"``, ``"eps"`` or ``"score"``. Several threads call it at a
-    time, without the interpreter. Rows that it leaves unwritten are detected. The pointer must tell
-    its signature, so an address goes through ``ctypes.CFUNCTYPE(...)(address)`` first.
+    is ``"ve"``, and its prediction ``"x0"``, ``"eps"`` or ``"score"``. Several threads call it
+    simultaneously, without the interpreter. Unwritten rows are detected. The pointer must have a
+    signature, so wrap an address in ``ctypes.CFUNCTYPE(...)(address)`` first.
 
-    Modules are evaluated in evaluation mode without gradients, and each submodule returns to its
-    own mode. On a CPU, points and results share memory with the arrays if the types agree. If the
-    memory of a device does not suffice, batches are halved, with one warning.
+    Modules are evaluated in evaluation mode without gradients; afterwards each submodule has its
+    own mode again. On a CPU, points and results share memory with the arrays if the types agree. If
+    the memory of a device is not sufficient, batches are halved, with one warning.
 
-    A condition that all rows share, a text or a class, belongs into the module or function. A
-    condition for each row is possible only if every call has all rows in their order: in
-    `integrate` and `sample` with integrators on a fixed grid, on one device, without `max_batch`
-    and `executor`. Adaptive integrators, chains and blocks of rows call with some of the rows.
+    A condition that all rows share, such as a text or a class, should be put into the module or
+    function. A condition for each row is possible only if every call has all rows in order. This
+    holds in `integrate` and `sample` with integrators on a fixed grid, on one device, without
+    `max_batch` and `executor`. Adaptive integrators, chains and blocks of rows call the model with
+    only some of the rows.
 
     References
     ----------
@@ -277,7 +281,7 @@ class ScoreModel(Model):
 
     Examples
     --------
-    The noise that hides standard normal data, as a function of arrays:
+    A network for standard normal data that predicts the noise, as a function of arrays:
 
     >>> import numpy as np
     >>> import fermiac as fm
@@ -404,7 +408,7 @@ class ScoreModel(Model):
         if some is None:
             denoised: Array = self._inner(y, sigma)
             return denoised
-        # A point without noise is its own mean, and networks have no such level.
+        # A point without noise is its own mean; networks are not trained at level 0.
         result = y.copy()
         if some.any():
             result[some] = self._inner(y[some], sigma if sigma.size == 1 else sigma[some])
@@ -452,7 +456,7 @@ class ScoreModel(Model):
 
     @property
     def has_trace(self) -> bool:
-        """Whether the model knows the trace of its derivative: torch modules do."""
+        """Whether the model provides the trace of its derivative: torch modules do."""
         inner = self._network
         return inner.has_trace if isinstance(inner, Model) else self.form == "torch"
 
@@ -470,7 +474,7 @@ class ScoreModel(Model):
 
     @property
     def has_vjp(self) -> bool:
-        """Whether the model knows the products of its derivative: torch modules do."""
+        """Whether the model provides the products of its derivative: torch modules do."""
         inner = self._network
         return inner.has_vjp if isinstance(inner, Model) else self.form == "torch"
 
@@ -522,7 +526,7 @@ class ScoreModel(Model):
         return (inner.device, inner.dtype) if isinstance(inner, TorchNetwork) else super()._home()
 
     def _to_device(self, y: Array) -> Any:
-        """Points as a tensor where the module is."""
+        """Return points as a tensor on the device of the module."""
         network = self.network
         return sys.modules["torch"].from_numpy(y).to(network.device, network.accumulator)
 
@@ -545,7 +549,8 @@ class ScoreModel(Model):
         Returns
         -------
         ndarray or torch.Tensor
-            Of the shape of `y`; for a tensor, a tensor of its type on its device.
+            The denoised points in the shape of `y`; for a tensor, a tensor of its type on its
+            device.
 
         Raises
         ------

@@ -66,12 +66,12 @@ class Normals(Protocol):
     """A source of the normal numbers of n rows."""
 
     def normals(self, purpose: int, draw: int, end: int | None = None) -> Any:
-        """Return the normal numbers (n, d) of a draw; `end` follows the last draw of a run."""
+        """Return the normal numbers (n, d) of a draw; `end` is one after the last draw of a run."""
         ...
 
 
 class Noise(Normals, Protocol):
-    """A source of the numbers of n rows; those of a row depend on its address alone."""
+    """A source of the numbers of n rows; those of a row depend only on its address."""
 
     def both(self, purpose: int, draw: int, n_uniforms: int) -> tuple[Any, Any]:
         """Return normal numbers (n, d) and uniform numbers (n, `n_uniforms`) in (0, 1) of a draw.
@@ -126,7 +126,7 @@ class DeviceNoise:
 
     The counter of Philox4x32-10 holds the domain, the purpose and the upper bits of the row, the
     lower bits of the row, the draw, and a block of the draw. If the number of draws to come is
-    known, several are made at once: a device takes little longer for them than for one.
+    known, several draws are made at once, which takes a device little longer than one.
     """
 
     def __init__(self, key: int, first: int, shape: tuple[int, int], device: Any, dtype: Any):

@@ -1,4 +1,4 @@
-"""Observations of data: linear ones with normal noise, and any others by their likelihood."""
+"""Observations of data: linear ones with normal noise, and others given by their likelihood."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Observation:
         """Refuse points of another number of coordinates."""
 
     def _observed(self, y: Any) -> Any:
-        """Return what was observed, checked."""
+        """Return the checked observed numbers."""
         raise NotImplementedError
 
     def _log_likelihood(self, x: Array, observed: Any) -> Array:
         raise NotImplementedError
 
     def _residuals(self, x: Array, observed: Any) -> Array:
-        """Return what was observed less what points predict, (n, m); no columns if unknown."""
+        """Return observed numbers minus predictions of points, (n, m); no columns if unknown."""
         return np.empty((len(x), 0))
 
 
@@ -59,8 +59,8 @@ class Linear(Observation):
     Parameters
     ----------
     matrix : array_like of shape (m, d) or (d,), or scipy.sparse.linalg.LinearOperator
-        The matrix A; an operator is written out as one. A mask of booleans, in the shape of a
-        point, observes where it is True.
+        The matrix A; an operator is converted to a matrix. A boolean mask, in the shape of a point,
+        observes the coordinates where it is True.
     noise : float
         The standard deviation σ of the noise.
 
@@ -74,8 +74,8 @@ class Linear(Observation):
     Raises
     ------
     ArgumentError
-        If the matrix is none, a number is not finite, the noise is not positive, or a mask observes
-        nothing.
+        If `matrix` is not a matrix, a number is not finite, the noise is not positive, or a mask
+        observes nothing.
 
     References
     ----------
@@ -147,7 +147,7 @@ class Linear(Observation):
         Raises
         ------
         ArgumentError
-            If the model is no mixture, or a shape does not fit.
+            If the model is not a mixture, or a shape does not fit.
 
         Examples
         --------
@@ -233,21 +233,23 @@ class Linear(Observation):
 
 
 class Measured(Observation):
-    """Any observation, by its likelihood.
+    """Any observation, given by its likelihood.
 
     Parameters
     ----------
     forward : callable
-        From points x (n, d) to what they predict.
+        A function from points x (n, d) to their predictions.
     log_likelihood : callable
-        From predictions and what was observed to (n,) log-likelihoods, below infinity.
+        A function of predictions and observed data that returns (n,) log-likelihoods, below
+        infinity.
     gradient : callable, optional
-        The gradient of the log-likelihood by x, (n, d), from x and what was observed.
+        A function of x and the observed data that returns the gradient of the log-likelihood by x,
+        (n, d).
 
     Raises
     ------
     ArgumentError
-        If an argument is no function.
+        If an argument is not a function.
 
     References
     ----------
@@ -310,7 +312,7 @@ class Measured(Observation):
 
 
 def _as_mask(given: Any) -> NDArray[np.bool_] | None:
-    """Return a mask of booleans as a row, or None if it is none."""
+    """Return a boolean mask as a row; None for anything else."""
     try:
         array = np.asarray(given)
     except ValueError:

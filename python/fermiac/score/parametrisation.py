@@ -65,7 +65,7 @@ class Scales(NamedTuple):
 
 
 class Parametrisation:
-    """The map of y and s to the input and the time of a network, and of its output to D."""
+    """The maps from y and s to the input and the time of a network, and from its output to D."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class Parametrisation:
     def score_scales(self, s: Any) -> tuple[Any, Any]:
         """Return the factors of y and of the output in the score (D - y) / s².
 
-        Without the difference no digits are lost if D is near y.
+        This avoids the difference, which loses digits if D is near y.
         """
         xp = _library(s)
         if self.prediction == "eps":
@@ -276,7 +276,7 @@ def _index(log_levels: Array, x: Any, xp: Any) -> Any:
 
 
 def _table(alphas_cumprod: ArrayLike) -> Array:
-    """Return the logarithms of the levels of a table, which must rise."""
+    """Return the logarithms of the levels of a table, which must increase."""
     from fermiac._base.tensors import to_numpy
 
     alphas = numbers("alphas_cumprod", to_numpy(alphas_cumprod))

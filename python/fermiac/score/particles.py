@@ -85,7 +85,7 @@ def denoised_at(model: Model, y: Array, s: float) -> Array:
 
 
 def digest(*arrays: Array | None) -> str:
-    """Return a short text that tells arrays apart, for the identity of a run."""
+    """Return a short text that distinguishes arrays, for the identity of a run."""
     made = blake2b(digest_size=8)
     for array in arrays:
         made.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
@@ -121,9 +121,9 @@ class Cloud:
 
 
 class Moves(Protocol):
-    """The law of particles: where they start, how they move, and the factors of their weights."""
+    """The law of particles: their start, their moves, and the factors of their weights."""
 
-    #: The model whose values tell a resumed run that nothing has changed.
+    #: The model whose values are compared in a resumed run.
     model: Model
     n_evals: int
     #: Normal numbers of a step, as multiples of the coordinates.
@@ -134,12 +134,12 @@ class Moves(Protocol):
         self.model = replaced(self.model)
 
     def begin(self, z: Array, s: float) -> tuple[Array, Array, dict[str, Array]]:
-        """Return the points at the highest level, their log-weights and what goes with them."""
+        """Return the points at the highest level, their log-weights and further arrays."""
 
     def step(
         self, s: float, to: float, y: Array, carried: Mapping[str, Array], z: Array
     ) -> tuple[Array, Array, dict[str, Array]]:
-        """Return points at the next level, factors of the weights, and what goes with them."""
+        """Return points at the next level, factors of the weights, and further arrays."""
 
 
 class Run:
@@ -217,7 +217,7 @@ class Run:
         moved = replace(
             cloud, y=y, log_weights=log_weights, carried=carried, ess=(*cloud.ess, ess), level=i + 1
         )
-        # The last weights stay, for the averages over the particles.
+        # No resampling after the last step: averages over the particles use the weights.
         if i + 1 < self.n_steps and n > 1 and ess < self._share * n:
             return moved.kept(*resampled_rows(self.key, log_weights, i))
         return moved
@@ -270,7 +270,7 @@ class Run:
 
 
 def _weights(log_weights: Array, s: float) -> Array:
-    """Return log-weights, one of which must be above 0 and none infinite."""
+    """Return log-weights; at least one weight must be above 0 and none infinite."""
     bad = np.isnan(log_weights) | (log_weights == np.inf)
     if bad.any():
         row = int(np.argmax(bad))

@@ -72,7 +72,7 @@ class ArrayNetwork:
             rows = slice(at, min(at + size, n))
             into, time, skip, out = (column[rows] for column in columns)
             own, part = y[rows], result[rows]
-            # In blocks, which stay in the cache, and between which Ctrl-C is heard.
+            # In blocks, which stay in the cache; Ctrl-C is checked between them.
             scaled = np.empty_like(own)
             for b in _blocks(len(own)):
                 np.multiply(own[b], into[b, None], out=scaled[b])
@@ -120,7 +120,7 @@ _PREDICTIONS = ("x0", "eps", "score")
 
 
 class NativeNetwork:
-    """A C function of points and levels, called by the threads of the core; it has no pickle."""
+    """A C function of points and levels, called by the threads of the core, without a pickle."""
 
     form = "native"
 
@@ -137,7 +137,7 @@ class NativeNetwork:
             )
         found = pointer_of(pointer)
         if found.signature is None:
-            # Called with other arguments than it has, a function ends the process.
+            # A call with the wrong arguments would end the process.
             raise ArgumentError(
                 f"model: {type(pointer).__name__} given, a pointer that does not tell its "
                 "signature; say that it is this one, by the argtypes and the restype of a ctypes "

@@ -123,7 +123,7 @@ class Paths:
         self.state = replace(state, ess=(ess_of(log_weights),))
 
     def step(self, i: int) -> None:
-        """Go from level i to the next: candidates, a choice among them, and resampling."""
+        """Move from level i to the next: candidates, a choice among them, and resampling."""
         target, state, value = self._target, self.state, self._value
         assert state is not None
         assert value is not None
@@ -267,31 +267,31 @@ def svdd(
 ) -> Guided:
     r"""Draw points of a score model towards a reward, without its gradient.
 
-    The target has the density :math:`p(x)\,e^{r(x)/\alpha}`, where p is the law of the model and r
-    the reward, any function. At each noise level every point draws a few candidates from the step
-    of the model, and continues with one of them, chosen by its soft value
-    :math:`v_s(y) = \alpha \log E[e^{r(x)/\alpha} \mid y]` [1]_. As particles, the points also
-    carry weights and are resampled, which corrects for approximate values and few candidates [2]_.
-    The proposals are the steps of the model, without a gradient.
+    The target has the density :math:`p(x)\,e^{r(x)/\alpha}`, where p is the law of the model and
+    the reward r is any function. At each noise level every point draws a few candidates from the
+    step of the model, and continues with one of them, chosen by its soft value :math:`v_s(y) =
+    \alpha \log E[e^{r(x)/\alpha} \mid y]` [1]_. As particles, the points also carry weights and are
+    resampled, which corrects for approximate values and few candidates [2]_. The proposals are the
+    steps of the model, without a gradient.
 
     Parameters
     ----------
     model : Model
         The score model.
     reward : callable
-        Takes clean points, (n, d) or (n, *shape), and returns finite numbers (n,). A
+        A function of clean points, (n, d) or (n, *shape), that returns finite numbers (n,). A
         ``torch.nn.Module`` gets tensors of its own type. If the model runs on a device, all rewards
         get tensors.
     n : int
         The number of points.
     dim : int or sequence of int, optional
         Coordinates of a point, or its shape, if the model does not determine it. The reward gets
-        points of this shape; the sample holds them as rows.
+        points of this shape; the sample stores them as rows.
     alpha : float, default 1.0
-        The temperature: with smaller values the reward counts more. At 0 the best candidate is
-        taken, only with ``mode="candidates"``.
+        The temperature: the smaller it is, the more the reward counts. At 0 the best candidate is
+        taken, which is possible only with ``mode="candidates"``.
     n_candidates : int, optional
-        Candidates of a point at each step: 10 by default, and 1 for particles.
+        The number of candidates of a point at each step: 10 by default, and 1 for particles.
     mode : {"candidates", "particles"}, default "candidates"
         Independent points of equal weight, with a bias (see the notes); or weighted particles that
         are resampled, with a bias of order 1/n and known errors.
@@ -303,24 +303,24 @@ def svdd(
         Steps, including the one to level 0, which takes the mean of the data behind the points.
     schedule : str, callable or array_like, default "karras"
         The schedule of the levels: a name or a function, as for `fermiac.score.sample`, or the
-        falling levels themselves, which determine the number of steps and the range. A last step
-        goes to level 0, whether they end with it or not.
+        decreasing levels themselves, which determine the number of steps and the range. The last
+        step always goes to level 0.
     sigma_range : tuple of float, optional
         The lowest and the highest level; by default those of the model.
     base : {"ancestral", "euler_maruyama"}, default "ancestral"
-        The step of the model: drawn as if the data behind a point were at their mean, or with the
-        noise of the whole step.
+        The step of the model: drawn given that the data behind a point are at their mean, or with
+        the noise of the whole step.
     correct : bool, default False
-        Correct the weights of particles for the finite steps of the model, so that its own law is
-        met for any number of steps. Needs a model with a log-density.
+        Correct the weights of particles for the finite steps of the model, so that they represent
+        its own law for any number of steps. This needs a model with a log-density.
     ess_threshold : float, default 0.5
-        Particles are resampled if their effective sample size falls below this share of `n`; at 0
-        never.
+        Particles are resampled if their effective sample size falls below this share of `n`; with 0
+        they never are.
     n_fit : int, default 2000
-        Points, drawn without a reward, for the fit of a regression.
+        The number of points, drawn without a reward, for the fit of a regression.
     regressor : callable, optional
-        Takes noisy points (n_fit, d) and rewards (n_fit,), and returns a function from points to
-        predictions. By default least squares with a ridge on the coordinates, their squares and
+        A function of noisy points (n_fit, d) and rewards (n_fit,) that returns a function from
+        points to predictions. The default is ridge regression on the coordinates, their squares and
         256 random ramps.
     names : sequence of str, optional
         Names of the coordinates.
@@ -356,17 +356,17 @@ def svdd(
     -----
     Candidates are biased: a choice among finitely many M favours high values less than it should,
     and r(E[x | y]) is below the soft value for a linear or a convex reward, by Jensen's inequality.
-    Neither biases particles; it only makes their weights more uneven. The mean of
-    :math:`e^{v/\alpha}` over the candidates, divided by that of the point before, is a factor of
-    the weight, and at the end the reward replaces the value. The finite steps of the model remain,
-    which do not draw from its law: ``"ancestral"`` steps give too narrow modes,
-    ``"euler_maruyama"`` steps too wide ones (for standard normal data, levels from 20 to 0.01 and
-    no reward, the variances are 0.93 and 1.07 with 100 steps, 0.993 and 1.007 with 1000). With
-    ``correct=True`` the weights correct for that too. They are more even with
-    ``"euler_maruyama"``, whose steps cover those of the exact process.
+    Neither effect biases particles; they only make their weights more uneven. The mean of
+    :math:`e^{v/\alpha}` over the candidates, divided by that of the previous point, is a factor of
+    the weight, and at the end the reward replaces the value. The bias of the finite steps of the
+    model remains: ``"ancestral"`` steps give too narrow modes, ``"euler_maruyama"`` steps too wide
+    ones (for standard normal data, levels from 20 to 0.01 and no reward, the variances are 0.93 and
+    1.07 with 100 steps, 0.993 and 1.007 with 1000). With ``correct=True`` the weights correct for
+    this, too. The weights are more even with ``"euler_maruyama"``, whose steps cover those of the
+    exact process.
 
-    If alpha is small against the range of the rewards under the model, few particles have all the
-    weight; candidates still follow the reward. Errors of averages are based on the surviving
+    If alpha is small compared with the range of the rewards under the model, few particles have all
+    the weight; candidates still follow the reward. Errors of averages are based on the surviving
     particles: if a whole mode died out, the average of its indicator is 0 with an error of 0.
 
     References
@@ -518,7 +518,7 @@ def _levels(
     schedule: str | ArrayLike | Callable[[int, float, float], ArrayLike],
     sigma_range: tuple[float, float] | None,
 ) -> Array:
-    """Return the falling noise levels of a call, including 0."""
+    """Return the decreasing noise levels of a call, including 0."""
     if isinstance(schedule, str) or callable(schedule):
         steps = whole("n_steps", 100 if n_steps is None else n_steps, 1, 10**6)
         grid = schedule_of(schedule, steps, *range_of(model, sigma_range), True)

@@ -144,7 +144,7 @@ class Regression:
         if level != self._level or self._fitted is None:
             self._fitted, self._level = self._fit(sigma, level), level
         got = self._fitted(to_numpy(y))
-        # A mean of rewards lies within their range; a fit may not, far from its points.
+        # A mean of rewards lies within their range, but a fit may leave it far from its points.
         return np.clip(got, self._rewards.min(), self._rewards.max())
 
     def _fit(self, sigma: float, level: int) -> Reward:

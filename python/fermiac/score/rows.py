@@ -1,4 +1,4 @@
-"""Rows of a call of `fermiac.score.sample` as parts: on workers, by jobs, and in a store."""
+"""Rows of a call of `fermiac.score.sample` in parts: on workers, by jobs, and in a store."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["OF_CALL", "Rows", "sample_rows"]
 
-#: Arguments of the call that are none of a block of its rows.
+#: Arguments of the call that a block of rows does not take.
 OF_CALL = (
     "model", "n", "rng", "first_row", "executor", "target_factory", "part", "store", "progress",
 )  # fmt: skip
-#: What speaks of all rows, or is no array of points.
+#: Arguments that concern all rows, or that change the type of the result.
 _REFUSED = {"checkpoint": None, "callback": None, "return_trajectory": False, "as_tensor": False}
-#: Blocks of a call at least, if it has as many rows, and rows of a block at most.
+#: The fewest blocks of a call, if it has as many rows, and the most rows of a block.
 _BLOCKS, _LARGEST = 256, 4096
 
 
@@ -47,9 +47,9 @@ class Rows(Result):
     array : ndarray, shape (m, ...)
         The rows.
     blocks : tuple of (int, int)
-        The rows of the call that they are, as starts and stops.
+        Their positions among the rows of the call, as starts and stops.
     n_rows : int
-        The rows of the whole call.
+        The number of rows of the whole call.
 
     Examples
     --------
@@ -87,12 +87,12 @@ class Rows(Result):
         Returns
         -------
         Rows
-            All of them, in the order of the call.
+            All rows, in the order of the call.
 
         Raises
         ------
         ArgumentError
-            If parts are of different calls, or hold the same rows.
+            If parts are of different calls, or contain the same rows.
         """
         parts = (self, *others)
         for i, part in enumerate(parts):
@@ -154,7 +154,7 @@ class _Block:
         self._call = identity_of_call("score.sample", self._settings, seed)
 
     def __call__(self, block: int) -> Rows:
-        """Return the block of this number."""
+        """Return the block with this number."""
         return self.rows(block * self._size, min((block + 1) * self._size, self._n))
 
     def rows(self, start: int, stop: int) -> Rows:

@@ -65,7 +65,7 @@ def searched(
     sigma_range : tuple of float, optional
         The lowest level above 0, and the highest; by default the model's.
     integrator : str or Integrator, default "dpmpp_2m"
-        The integrator of the levels; one without noise, unless there is a `loss`.
+        The integrator of the levels; it must have no noise unless there is a `loss`.
     final : {"min", "zero"}, default "min"
         Whether the last level is the lowest of the range, or 0 after it.
     start : str or callable, default "karras"
@@ -74,10 +74,10 @@ def searched(
         Points at the highest level, or the number of normal points to draw, 128 by default; not
         with a `loss`.
     loss : callable, optional
-        A function of levels, (n_steps + 1,), that is minimised instead. Its values are from 0 on;
+        A function of levels, (n_steps + 1,), that is minimised instead. Its values are nonnegative;
         inf excludes levels.
     n_trials : int, optional
-        Grids to try, by default 100 for each step. A trial integrates all probes.
+        The number of grids to try, by default 100 for each step. A trial integrates all probes.
     rng : int, SeedSequence, Generator or None
         The seed of the probes that are drawn.
     n_threads : int, optional
@@ -96,18 +96,18 @@ def searched(
         If an argument is outside of its domain.
     TargetError
         If the model gives a wrong shape, or numbers that are not finite during the exact solution,
-        or if the loss gives no number from 0 on.
+        or if the loss does not return a nonnegative number.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is the best levels so far.
 
     Notes
     -----
     The search is the simplex method of Nelder and Mead [1]_ over the logarithms of the lengths of
-    the steps, so that levels always decrease. With more than some twenty steps it is slow, and
-    schedules that need no search do well.
+    the steps, so levels always decrease. With more than about twenty steps it is slow, and
+    schedules without a search are good.
 
-    Levels can overfit the probes: if a few probes make most of the error, other points may gain
-    nothing. Take more probes until points that the search has not used gain too.
+    Levels can overfit the probes: if a few probes contribute most of the error, other points may
+    gain nothing. Increase the number of probes until points outside the search gain, too.
 
     References
     ----------

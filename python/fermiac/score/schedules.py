@@ -37,7 +37,7 @@ _NO_BETAS = (1.0, 1.0)
 def karras(
     n_steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0, final: str = "min"
 ) -> Array:
-    """Return levels that are even in s^(1/ρ) [1]_.
+    """Return levels that are equally spaced in s^(1/ρ) [1]_.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def karras(
 
 @public
 def exponential(n_steps: int, sigma_min: float, sigma_max: float, final: str = "min") -> Array:
-    """Return levels that are even in log s, the logarithm of the noise-to-signal ratio.
+    """Return levels that are equally spaced in log s, the logarithm of the noise-to-signal ratio.
 
     Parameters
     ----------
@@ -112,9 +112,10 @@ def exponential(n_steps: int, sigma_min: float, sigma_max: float, final: str = "
 def polyexponential(
     n_steps: int, sigma_min: float, sigma_max: float, rho: float = 1.0, final: str = "min"
 ) -> Array:
-    """Return levels whose logarithms fall by a power of an even ramp.
+    """Return levels whose logarithms decrease like a power of a linear ramp.
 
-    log s falls from log `sigma_max` to log `sigma_min` as the ρ-th power of a ramp from 1 to 0.
+    log s decreases from log `sigma_max` to log `sigma_min` like the ρ-th power of a ramp from 1 to
+    0.
 
     Parameters
     ----------
@@ -155,7 +156,7 @@ def poly_t(
     beta_range: Betas = (0.1, 20.0),
     final: Literal["min", "zero"] = "min",
 ) -> Array:
-    """Return levels that are even in t^(1/κ), t the time of a variance-preserving process [1]_.
+    """Return levels equally spaced in t^(1/κ), with t of a variance-preserving process [1]_.
 
     Parameters
     ----------
@@ -198,7 +199,7 @@ def vp_uniform(
     beta_range: Betas = (0.1, 20.0),
     final: Literal["min", "zero"] = "min",
 ) -> Array:
-    """Return levels that are even in the time of a variance-preserving process.
+    """Return levels that are equally spaced in the time of a variance-preserving process.
 
     Parameters
     ----------
@@ -295,6 +296,6 @@ def _grid(
     def spread(n_steps: int, low: float, high: float) -> Array:
         return _core.score_grid(kind, n_steps, low, high, number(*power), betas)
 
-    # One step to 0 needs no level in between, but its arguments are checked nevertheless.
+    # A single step to 0 has no levels in between, but the arguments are checked.
     spread(1, low, high)
     return schedule_of(spread, n, low, high, zero)

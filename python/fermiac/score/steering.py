@@ -60,15 +60,15 @@ Potential = Callable[[Array, Array, float], ArrayLike]
 Schedule = str | ArrayLike | Callable[[int, float, float], ArrayLike]
 
 STEPS_BIAS = (
-    "the steps of the model are weighted as if they had its own law, which holds for many short "
-    "steps; a model with a log-density has exact weights"
+    "the steps of the model are weighted as if they had its own law, which is accurate only for "
+    "many short steps; a model with a log-density has exact weights"
 )
 
 
 def levels_of(
     model: Model, n_steps: int, schedule: Schedule, sigma_range: tuple[float, float] | None
 ) -> Array:
-    """Return the falling levels of a call, the last of them 0."""
+    """Return the decreasing levels of a call, of which the last is 0."""
     if isinstance(schedule, str) or callable(schedule):
         steps = whole("n_steps", n_steps, 2, 10**6)
         grid = schedule_of(schedule, steps, *range_of(model, sigma_range), True)
@@ -100,7 +100,7 @@ class Tilted(Moves):
         noise: float = 1.0,
     ) -> None:
         self.model, self.n_evals = model, 0
-        #: Langevin moves of the tilted law come on top of exact steps along its own score.
+        #: Langevin moves of the tilted law are combined with exact steps along its own score.
         self._c = noise if correct and gradient is not None and proposal is None else 1.0
         self._potential, self._gradient = potential, gradient
         self._proposal, self._kind = proposal, kind
@@ -146,7 +146,7 @@ class Tilted(Moves):
             start = led + (to / s) ** 2 * (y - led)
         if self._gradient is not None:
             start = start + variance * carried["slope"]
-        # What a Langevin move of the tilted law adds: half of its score for more noise.
+        # A Langevin move of the tilted law adds noise, and half of that variance times the score.
         more = 0.5 * (self._c - 1.0) * variance
         if more:
             start = start + more * ((denoised - y) / s**2 + carried["slope"])
@@ -169,7 +169,7 @@ class Tilted(Moves):
         return moved, factor, made
 
     def _factor(self, value: Array, before: Carried, made: dict[str, Array]) -> Array:
-        """Return the factor of the weights of a level, as the levels combine."""
+        """Return the factor of the weights of a level, for the kind of combination."""
         if self._kind == "difference":
             return _less(value, before["value"]) if before else value
         if self._kind == "max":
@@ -197,9 +197,9 @@ def _less(value: Array, before: Array) -> Array:
 class _Power(Moves):
     """Particles of a product of powers of laws.
 
-    With the scores g of the product at a level and a fall a of the squared level, a step is
-    y + a (1 + c) g / 2 + √(c a) z: the reverse stochastic equation for c = 1, and a Langevin move
-    of the product on top of it for larger c.
+    Let g be the score of the product at a level, and a the decrease of the squared level. A step is
+    y + a (1 + c) g / 2 + √(c a) z: the reverse stochastic equation for c = 1, with an additional
+    Langevin move of the product for larger c.
     """
 
     def __init__(self, models: Sequence[Model], exponents: Array, exact: bool, c: float) -> None:
@@ -242,7 +242,8 @@ class _Power(Moves):
             moved = y + 0.5 * variance * (1 + c) * total + math.sqrt(c * variance) * z
             now, squares = self._scores(moved, to)
             return moved, factor, {"score": now, "squares": squares}
-        # The noise of the product has the variance s² / Σw, so that steps are right far below it.
+        # The noise of the product has the variance s² / Σw, so steps are accurate if they are far
+        # below it.
         variance = (s**2 - to**2) / self._total
         spread = math.sqrt(c * variance)
         moved = y + 0.5 * variance * (1 + c) * total + spread * z
@@ -397,9 +398,10 @@ def steer(
 ) -> Guided:
     r"""Draw weighted particles of a score model times the exponential of a potential.
 
-    The target is :math:`p(x)\,e^{g(x, x, 0)}`, where g is the potential. On the way particles at
-    noise level s are weighted by :math:`g(y, D(y, s), s)`, and resampled when their effective
-    number is small [1]_. The target does not depend on the potential at levels above 0.
+    The target is :math:`p(x)\,e^{g(x, x, 0)}`, where g is the potential. Particles at an
+    intermediate noise level s are weighted by :math:`g(y, D(y, s), s)`, and resampled when their
+    effective sample size is small [1]_. The target does not depend on the potential at levels above
+    0.
 
     Parameters
     ----------
@@ -407,21 +409,23 @@ def steer(
         The score model.
     potential : callable
         The potential g: a function of noisy points y (n, d), their denoised points (n, d) and the
-        level, which returns (n,) numbers below infinity. Minus infinity excludes a particle for
-        good.
+        level, which returns (n,) numbers below infinity. Minus infinity excludes a particle
+        permanently.
     n : int
         The number of particles.
     dim : int or sequence of int, optional
         Coordinates of a point, if the model does not determine it.
     gradient : callable, optional
-        The gradient of g by y, that of the denoised point included, a function of the same
-        arguments that returns (n, d). Steps then follow it, and the weights account for that [2]_;
-        exact ones of Euler-Maruyama steps also have Langevin moves, as of `sample_power`.
+        The gradient of g by y, including its dependence through the denoised point: a function of
+        the same arguments that returns (n, d). Steps then follow it, and the weights account for
+        this [2]_. Euler-Maruyama steps with exact weights also have Langevin moves, as in
+        `sample_power`.
     proposal : Model, optional
-        A model whose steps the particles take, as one of `guided`; the weights account for it.
+        A model whose steps the particles take, for instance one of `guided`; the weights account
+        for it.
     kind : {"difference", "max", "sum"}, default "difference"
-        The weights on the way: the exponential of the potential, of its largest value so far, or of
-        the sum so far, once for each level [1]_.
+        The weights at intermediate levels: the exponential of the potential, of its largest value
+        so far, or of the sum so far over the levels [1]_.
     n_steps : int, default 100
         Steps, including the one to level 0, which takes the mean of the data behind the points.
     schedule : str, callable or array_like, default "karras"
@@ -430,12 +434,12 @@ def steer(
         The lowest and the highest level; by default those of the model.
     base : {"ancestral", "euler_maruyama"}, optional
         The step of the model: drawn as if the data behind a point were at their mean, or with the
-        noise of the whole step; the second by default if the weights are exact.
+        noise of the whole step. The second is the default if the weights are exact.
     correct : bool, optional
-        Weights that are exact for steps of any length, by the log-density of the model; by default
-        if it has one.
+        Use weights that are exact for steps of any length, from the log-density of the model; by
+        default if it has one.
     ess_threshold : float, default 0.5
-        Particles are resampled if their effective number falls below this share of `n`.
+        Particles are resampled if their effective sample size falls below this share of `n`.
     names : sequence of str, optional
         Names of the coordinates.
     rng : None, int, numpy SeedSequence or Generator, default None
@@ -445,9 +449,10 @@ def steer(
     progress : bool or callable, optional
         Show a bar (default: terminals, notebooks), or call this with (done, total) steps.
     checkpoint : path or Checkpoint, optional
-        A file that keeps the particles; the same call resumes from it with the same bits.
+        A file in which the particles are saved; the same call resumes from it with the same bits.
     executor : Executor, optional
-        Workers that denoise the points, each a part of them. The results are those of a local run.
+        The engine whose workers denoise the points, each a part of them. The results are those of a
+        local run.
 
     Returns
     -------
@@ -541,7 +546,7 @@ def steer(
 
 
 def _called(name: str, function: Potential, y: Array, x: Array, s: float) -> ArrayLike:
-    """Return what a user's function gives; it may write to its copies."""
+    """Return the value of a user's function, which may write to its copies of the arguments."""
     try:
         return function(y.copy(), x.copy(), s)
     except Exception as error:
@@ -578,19 +583,19 @@ def sample_power(
 ) -> Guided:
     r"""Draw weighted particles of products of powers of the laws of score models.
 
-    With two models the target is :math:`p_c^w\,p_u^{1-w}`, the law that classifier-free guidance
-    does not draw from; with one and None, :math:`p^w`; with a list of models and one exponent for
-    each, :math:`\prod_i p_i^{w_i}`. Particles take the steps of the summed scores, and weights
-    correct for the difference [1]_.
+    With two models the target is :math:`p_c^w\,p_u^{1-w}`, from which classifier-free guidance does
+    not draw. With one model and None it is :math:`p^w`; with a list of models and one exponent for
+    each, :math:`\prod_i p_i^{w_i}`. Particles take the steps of the weighted sum of scores, and
+    weights correct for the difference [1]_.
 
     Parameters
     ----------
     model : Model or sequence of Model
-        The conditional model; the only one; or all factors.
+        The conditional model, the only model, or the sequence of all factors.
     unconditional : Model or None
         The model with the exponent 1 - w; None for a power or a product.
     w : float or array_like
-        The exponent; for a product one for each model. Their sum must be positive, and the product
+        The exponent; for a product one for each model. The sum must be positive, and the product
         must have a finite integral.
     n : int
         The number of particles.
@@ -602,10 +607,10 @@ def sample_power(
         As for `steer`.
     noise : float, optional
         The variance c of the noise of a step, in units of that of the reverse stochastic equation.
-        More than 1 adds Langevin moves of the product to the steps, at no cost, which keeps the
-        weights even. By default a fifteenth of `n_steps`, from 1 to 4.
+        A value above 1 adds Langevin moves of the product to the steps, at no cost, which makes the
+        weights more even. The default is a fifteenth of `n_steps`, between 1 and 4.
     correct : bool, optional
-        Weights that are exact for steps of any length, by the log-densities of the models; by
+        Use weights that are exact for steps of any length, from the log-densities of the models; by
         default if they have them. Otherwise the weights have an error of the order of the steps.
 
     Returns
@@ -628,11 +633,11 @@ def sample_power(
 
     Notes
     -----
-    With exponents :math:`w_i`, scores :math:`\nabla_i` and a step of a in the square of the level,
-    particles without densities move by :math:`\tfrac12 a (1 + c) \sum_i w_i\nabla_i` and noise of
-    variance c a, and gain the log-weight
-    :math:`\tfrac12 a(\|\sum_i w_i\nabla_i\|^2 - \sum_i w_i\|\nabla_i\|^2)`; for guidance it is
-    :math:`\tfrac12 w(w-1)\,a\,\|\nabla_c - \nabla_u\|^2`.
+    Let :math:`w_i` be the exponents, :math:`\nabla_i` the scores, and a the step in the square of
+    the level. Without log-densities, particles move by :math:`\tfrac12 a (1 + c) \sum_i
+    w_i\nabla_i` and noise of variance c a, and gain the log-weight :math:`\tfrac12 a(\|\sum_i
+    w_i\nabla_i\|^2 - \sum_i w_i\|\nabla_i\|^2)`; for guidance it is :math:`\tfrac12
+    w(w-1)\,a\,\|\nabla_c - \nabla_u\|^2`.
 
     References
     ----------

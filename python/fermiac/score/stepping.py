@@ -40,14 +40,14 @@ _TENSORS: fit.Layout = {
 
 
 class Stepper:
-    """A run of an integrator that is suspended between steps; `stepper` makes one.
+    """A run of an integrator that is suspended between steps, made by `stepper`.
 
     Attributes
     ----------
     n_steps : int
-        Steps of the whole run.
+        The number of steps of the whole run.
     step_index : int
-        Steps made.
+        The number of steps so far.
 
     Examples
     --------
@@ -79,11 +79,11 @@ class Stepper:
         return _core.ScoreRun(self._core, call.program, call.y, call.settings())
 
     def _probed(self) -> Array:
-        """Return what the model gives at some points, by which a resumed run knows it."""
+        """Return values of the model at some points, by which a resumed run identifies it."""
         call = self._call
         y = call.y[:_VERIFIED].copy()
         levels = np.broadcast_to(call.grid[..., 0].reshape(-1)[:_VERIFIED], len(y)).copy()
-        # A model that has one scale for each row knows no three rows.
+        # A model with one scale for each row cannot evaluate only the first rows.
         if call.model._needs_order:
             y, levels = call.y.copy(), np.broadcast_to(call.grid[..., 0], len(call.y)).copy()
         model = call.model._begun()
@@ -96,14 +96,14 @@ class Stepper:
         Returns
         -------
         ndarray or torch.Tensor
-            The points after it, as `y`.
+            The points after the step, as `y`.
 
         Raises
         ------
         ArgumentError
             If the run is done.
         TargetError
-            As of `integrate`; the points stay where they were.
+            As for `integrate`; the points are then unchanged.
         """
         if self.done:
             raise ArgumentError(f"the run is done: all {self.n_steps} steps were made")
@@ -112,7 +112,7 @@ class Stepper:
         return self.y
 
     def run(self) -> Any:
-        """Make all steps that are left, and return the points."""
+        """Make all remaining steps, and return the points."""
         while not self.done:
             self.step()
         return self.y
@@ -124,7 +124,7 @@ class Stepper:
 
     @property
     def y(self) -> Any:
-        """A copy of the points, of the type that was given."""
+        """A copy of the points, of the given type."""
         return self._call.shaped(self._run.reached()[0][0])
 
     @property
@@ -135,7 +135,7 @@ class Stepper:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run to a file, from which `load` resumes it with the same bits.
 
-        The model is asked for some points, by which `load` knows it.
+        The file contains values of the model at some points, by which `load` identifies it.
 
         Parameters
         ----------
@@ -149,26 +149,26 @@ class Stepper:
         store.write(path, _KIND, node, {"state": words, "probe": self._probed(), "kept": kept})
 
     def load(self, path: str | os.PathLike[str], verify: bool = True) -> Stepper:
-        """Resume a run with the same arguments from its file; without `rng`, take its seed too.
+        """Resume a run with the same arguments from its file; without `rng` take its seed, too.
 
         Parameters
         ----------
         path : path-like
-            What `save` wrote.
+            A file written by `save`.
         verify : bool, default True
-            Ask the model for some points, and refuse the file if it gives other numbers than when
-            that was written; False is for models whose numbers are random.
+            Evaluate the model at some points, and refuse the file if the values differ from the
+            saved ones. Pass False for models with random values.
 
         Returns
         -------
         Stepper
-            This one.
+            This stepper.
 
         Raises
         ------
         CheckpointError
-            If the file is damaged or of a run with other arguments, which is named, or the model
-            gives other numbers.
+            If the file is damaged, is of a run with other arguments (the message names them), or
+            the values of the model have changed.
         """
         verify = yes("verify", verify)
         node, tensors = store.read(path, _KIND)
@@ -227,22 +227,22 @@ def stepper(
     on_nan: Literal["raise", "freeze", "ignore"] = "raise",
     n_threads: int | None = None,
 ) -> Stepper:
-    """Return a run of an integrator that goes step by step.
+    """Return a run of an integrator that advances step by step.
 
     Parameters
     ----------
     model, y0, sigmas, integrator, rng, first_row, brownian, threshold, on_nan, n_threads
-        As of `integrate`.
+        As for `integrate`.
 
     Returns
     -------
     Stepper
-        Its ``step()`` makes the next step; it can be saved between steps.
+        A run whose ``step()`` makes the next step. It can be saved between steps.
 
     Raises
     ------
     ArgumentError
-        As of `integrate`.
+        As for `integrate`.
 
     References
     ----------

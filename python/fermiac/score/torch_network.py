@@ -239,7 +239,7 @@ class TorchNetwork:
                             "dtype=torch.float32, or with modules="
                         )
                 raise
-        # Without the exception its memory is free.
+        # The memory is free after the exception is deleted.
         self._limit = size // 2
         if device.startswith("cuda"):
             sys.modules["torch"].cuda.empty_cache()
@@ -307,11 +307,11 @@ class TorchNetwork:
 
     @property
     def time_type(self) -> Any:
-        """The type of the times that the module gets: whole numbers where it counts them."""
+        """The type of the times that the module gets: integers if its times are discrete."""
         torch = sys.modules["torch"]
         if self.parametrisation.discrete and self.parametrisation.time_scale == 1.0:
             return torch.int64
-        # Half precision would leave a few hundred different times.
+        # Half precision has only a few hundred different times.
         return self.dtype if self.dtype.itemsize >= 4 else torch.float32
 
 
@@ -325,7 +325,7 @@ def _column(scale: Any) -> Any:
 
 
 def _combined(y: Any, given: Any, scales: Scales) -> Any:
-    """Return skip y + out F in the type of y, in new memory: the module may use that of F again."""
+    """Return skip y + out F in the type of y, in new memory: the module may reuse that of F."""
     torch = sys.modules["torch"]
     skip, out = scales.skip, _column(scales.out)
     if isinstance(skip, float) and skip == 0.0:

@@ -117,13 +117,14 @@ class Training(Result):
     losses : ndarray, shape (n_steps,)
         The weighted loss of each step, on its batch.
     level_edges : ndarray, shape (n_bins + 1,)
-        The ends of bins of noise levels, equal in the logarithm.
+        The ends of bins of noise levels with equal widths in the logarithm.
     held_out, held_out_stderr : ndarray, shape (n_bins,)
         Mean square error of the predicted noise of held-out data, per coordinate and in units of
         the variance of the noise, at levels of each bin; and its standard error. 1 is the error of
         a constant prediction of 0. Empty if nothing was held out.
     trained_on : ndarray, shape (n_bins,)
-        The same for training data. If it is much smaller, the model has memorised them.
+        The same errors for training data. If they are much smaller, the model has memorised the
+        data.
     n_parameters : int
         The number of trained parameters.
 
@@ -259,13 +260,13 @@ def train_score(
     data : array_like or torch.Tensor, shape (n, d) or (n, *event_shape)
         Draws of the law to be learnt.
     module : torch.nn.Module, optional
-        The network: (x_t, t) -> a tensor like x_t, or a record that has it as ``sample``, as the
-        networks of diffusers give. `prediction` and `kind` say what the two are, as for
-        `ScoreModel`: by default x_t is the noisy point and t its level s, (n,). It is trained in
-        place. By default a residual multilayer perceptron.
+        The network: (x_t, t) -> a tensor like x_t, or a record that has it as ``sample``, as for
+        networks of diffusers. `prediction` and `kind` define output and input, as for `ScoreModel`:
+        by default x_t is the noisy point and t its level s, (n,). The module is trained in place.
+        The default is a residual multilayer perceptron.
     prediction, kind : str
-        The output and the input of a module of your own; see `ScoreModel`. The kind is by default
-        that of the prediction, or ``"ve"``.
+        The output and the input of your own module; see `ScoreModel`. The default kind is that of
+        the prediction, or ``"ve"``.
     sigma_range : (float, float), optional
         The lowest and the highest level. By default 0.01 times the scale of the data (their root
         mean square deviation from their mean), and the larger of 20 times the scale and twice the
@@ -282,8 +283,8 @@ def train_score(
         standard deviation 1.2; ``"log-uniform"``, as for chains over levels; or mean and standard
         deviation of the logarithm. All are truncated to `sigma_range`.
     weight : str or callable
-        The weight of the square error of D at a level: ``"edm"`` for (s² + c²) / (s c)², c the
-        scale of the data; ``"eps"`` for 1 / s²; ``"data"`` for 1; or a function of levels,
+        The weight of the squared error of D at a level: ``"edm"`` for (s² + c²) / (s c)², where c
+        is the scale of the data; ``"eps"`` for 1 / s²; ``"data"`` for 1; or a function of levels,
         (n,) -> (n,).
     validation_fraction : float
         The share of rows that is held out, for the errors of the report.
@@ -329,14 +330,14 @@ def train_score(
 
     Notes
     -----
-    The mean square error of a prediction of x from x + s z is least for D(y, s) = E[x | y], which
+    The mean square error of a prediction of x from x + s z is minimal for D(y, s) = E[x | y], which
     determines the score [1]_. Levels, weights and the scaling of the built-in network (``"edm"``)
     are those of [2]_; the levels of a batch are stratified. Gradients are clipped to norm 1.
 
-    Batches, levels and noise come from the random streams of this library, first weights and
-    dropout from the generators of torch, which are seeded with the same key and restored
-    afterwards. On the CPU of one machine with one number of threads (``torch.set_num_threads``) a
-    training is reproducible; elsewhere rounding differs, and so does a long training.
+    Batches, levels and noise come from the random streams of this library. Initial weights and
+    dropout come from the generators of torch, which are seeded with the same key and restored
+    afterwards. A training is reproducible on the CPU of one machine with one number of threads
+    (``torch.set_num_threads``). Otherwise rounding differs, and so does a long training.
 
     References
     ----------
@@ -355,7 +356,7 @@ def train_score(
     >>> bool(abs(y.std() - 1) < 0.1)  # doctest: +SKIP
     True
 
-    A network of your own, which finds the noise z of x + s z:
+    A network of your own, which predicts the noise z of x + s z:
 
     >>> import torch  # doctest: +SKIP
     >>> class Noise(torch.nn.Module):  # doctest: +SKIP
@@ -433,7 +434,7 @@ def train_score(
 
 
 def _check_options(options: Mapping[str, Any], built_in: bool) -> None:
-    """Refuse options that a trained model cannot have."""
+    """Refuse options that a trained model does not support."""
     for name in options:
         if name not in _OPTIONS:
             raise ArgumentError(

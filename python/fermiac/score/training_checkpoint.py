@@ -26,7 +26,7 @@ KIND = "training"
 def opened(
     given: Checkpoint | str | PathLike[str] | None, rng: RngLike
 ) -> tuple[RunCheckpoint | None, int]:
-    """Return the checkpoint of a call, and its key: that of the file where the call says none."""
+    """Return the checkpoint of a call, and the key: that of the file if the call gives none."""
     if given is None:
         return None, key_of(rng)
     checkpoint = RunCheckpoint(given, KIND)
@@ -36,7 +36,7 @@ def opened(
 def identity_of(
     method: str, key: int, data: NDArray[Any], module: Any, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return what makes a training the same training."""
+    """Return the identity of a training."""
     parts = [
         (name, tuple(part.shape), str(part.dtype), part.device.type)
         for name, part in [*module.named_parameters(), *module.named_buffers()]
@@ -54,7 +54,7 @@ def identity_of(
 
 
 def restore(checkpoint: RunCheckpoint, tensors: list[Any], n_steps: int) -> list[float]:
-    """Put the stored state into tensors and generators; return the losses so far."""
+    """Restore the stored state of tensors and generators; return the losses so far."""
     state = checkpoint.take()
     layout: fit.Layout = {
         "losses": fit.array("f", "steps"),
@@ -98,7 +98,7 @@ def state_of(tensors: list[Any], losses: list[float]) -> dict[str, Any]:
 
 
 def _cuda(tensors: list[Any]) -> list[Any]:
-    """Return the device whose generator dropout uses, where that is not torch's default one."""
+    """Return the device whose generator dropout uses, if it is not torch's default one."""
     device = tensors[0].device
     return [device] if device.type == "cuda" else []
 

@@ -2,9 +2,9 @@
 
 Built-in ones run in Rust on all threads, native ones (`native`) are C pointers that all threads
 call, torch modules (`torch`) are evaluated in batches on their device. Every method also takes a
-batched Python callable, (n, d) -> (n,) or (n, k); `vectorize` makes one of a function of one point,
-at a cost. `as_target` takes a log-density in any of these forms. Models that are written in another
-library come by `from_pymc`, `from_stan`, `from_numpyro` and `from_jax`.
+batched Python callable, (n, d) -> (n,) or (n, k); `vectorize` makes one from a function of one
+point, which is slow. `as_target` takes a log-density in any of these forms. `from_pymc`,
+`from_stan`, `from_numpyro` and `from_jax` convert models of other libraries.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 
 class Built:
-    """Base class of objects made of arguments by a function: frozen, comparable, picklable."""
+    """Base class of objects that a function makes from arguments: frozen, comparable, picklable."""
 
     __slots__ = ("_arguments", "_make")
 
@@ -77,7 +77,7 @@ class BuiltinIntegrand(Built):
 
     The functions of `fermiac.targets` make them (`powers`, `genz`, ...). They are frozen, equal
     if they were made by the same function from equal arguments, hashable and picklable. The value
-    of a point never depends on the batch that it comes in.
+    of a point never depends on its batch.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class BuiltinIntegrand(Built):
     n_outputs : int
         Numbers per point.
     scalar : bool
-        Whether the one output comes as an array of shape (n,) and not (n, 1).
+        Whether a single output has shape (n,) and not (n, 1).
 
     Examples
     --------
@@ -130,7 +130,7 @@ class BuiltinIntegrand(Built):
         Returns
         -------
         ndarray of shape (n,) or (n, n_outputs)
-            NaN where a coordinate that counts is NaN.
+            NaN where a coordinate that matters is NaN.
 
         Raises
         ------

@@ -33,8 +33,8 @@ class CallableIntegrand:
     """A user's integrand: (n, d) -> (n,) or (n, k), real or complex.
 
     The core gets real columns: a complex integrand has its real parts first, then its imaginary
-    ones. `scalar` and `complex` describe the values of the user's function after the first call;
-    `first` is called first, with the number of outputs and whether they are complex.
+    ones. After the first call `scalar` and `complex` describe the values of the user's function.
+    `first` is called once before, with the number of outputs and whether they are complex.
     """
 
     def __init__(
@@ -94,14 +94,14 @@ class CallableDensity(LogDensity):
     Parameters
     ----------
     f : callable
-        Takes (n, d), gives (n,); with ``gradient=True`` a pair of (n,) and (n, d).
+        A function (n, d) -> (n,); with ``gradient=True`` it returns a pair of (n,) and (n, d).
     dim : int
         Coordinates of a point.
     gradient : None, True or callable (n, d) -> (n, d)
     what : str
         The function, for messages.
     check : bool
-        Whether the first call compares a batch of two points with the two alone.
+        Whether the first call compares a batch of two points with the two single points.
     names : tuple of str or None
         The names of the coordinates.
     """
@@ -172,7 +172,7 @@ class CallableDensity(LogDensity):
         return values, self._checked(slopes, x.shape, x.shape, what)
 
     def _compare(self, x: Array, separate: bool) -> None:
-        """Compare the rows of the functions that are called for the first time."""
+        """Compare the rows of the functions at their first call."""
         if "value" in self._unseen:
             parts = 2 if self._gradient is True else 0
             compare_rows(self._f, x, self._what, parts=parts, can_be_off=True)
@@ -207,7 +207,7 @@ class CallableDensity(LogDensity):
 
 
 class CallableLaw:
-    """A law that is defined in Python, as the core calls it."""
+    """Adapter of a law that is defined in Python, for the core."""
 
     def __init__(self, law: Law) -> None:
         self._law = law
@@ -231,7 +231,7 @@ class CallableLaw:
         return np.ascontiguousarray(values, dtype=np.float64)
 
     def draw(self, uniforms: Array, key: int) -> Array:
-        """Return points for a batch of uniforms, or as many from the law's own sampler."""
+        """Return points for a batch of uniform numbers, or from the law's own sampler."""
         law, what = self._law, f"the sampler of {type(self._law).__name__}"
         try:
             if self._from_unit:
@@ -321,20 +321,20 @@ def vectorize(
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
 ) -> Callable[[Any], NDArray[Any]]:
-    """Return a batched function of a function of one point.
+    """Return a batched version of a function of one point.
 
-    The function is called in a Python loop: a microsecond or more for every point, on one thread,
-    whatever the number of cores. A function that takes the whole (n, d) array with NumPy's
-    operations is commonly ten to a hundred times faster, and a built-in integrand faster still.
+    The function is called in a Python loop on one thread, which takes a microsecond or more for
+    every point. A function of the whole (n, d) array with NumPy's operations is typically ten to a
+    hundred times faster, and a built-in integrand is faster still.
 
     Parameters
     ----------
     f : callable
-        Takes one point, an array of shape (d,); gives a number, or k numbers. With `params` it
-        takes the parameters by name, numbers or arrays of their shapes.
+        A function of one point, an array of shape (d,), that returns a number or k numbers. With
+        `params` it takes the parameters by name, as numbers or arrays of their shapes.
     params : mapping or sequence of str, optional
-        The parameters of `f` and their shapes, ``{"mu": (), "theta": 8}``; see `as_target`. A call
-        that takes ``params=`` knows those of the function that is returned.
+        The parameters of `f` and their shapes, ``{"mu": (), "theta": 8}``; see `as_target`. The
+        returned function keeps them, so later calls do not need ``params=``.
     args : tuple, default ()
         Further arguments of `f`, after the point.
     kwargs : mapping, optional
@@ -343,15 +343,16 @@ def vectorize(
     Returns
     -------
     callable
-        Takes an array of shape (n, d); gives (n,) or (n, k). It can be pickled if `f` can.
+        A function of an array of shape (n, d) that returns (n,) or (n, k). It can be pickled if `f`
+        can.
 
     Raises
     ------
     ArgumentError
-        If `f` is not callable, or cannot be called with these parameters. The function that is
-        returned raises it for an array that is not of shape (n, d), and `TargetError` if `f` gives
-        something else than a number or one list of numbers, equally long for all points.
-        Exceptions of `f` itself pass through.
+        If `f` is not callable, or cannot be called with these parameters. The returned function
+        raises it for an array that is not of shape (n, d). It raises `TargetError` if `f` returns
+        anything but a number, or a list of numbers of the same length for all points. Exceptions of
+        `f` itself pass through.
 
     Examples
     --------
@@ -391,11 +392,11 @@ class _Vectorized:
 
     @property
     def _variables(self) -> Variables | None:
-        """The parameters of the function, where it takes them by name."""
+        """The parameters of the function, if it takes them by name."""
         return self._f.variables if isinstance(self._f, Bound) else None
 
     def _rebound(self, bind: Callable[[Callable[..., Any]], Callable[..., Any]]) -> _Vectorized:
-        """Return the same for the function of one point that `bind` makes of its own."""
+        """Return a vectorised function for the result of `bind` on the function of one point."""
         return _Vectorized(bind(self._f))
 
     def __call__(self, x: Any) -> NDArray[Any]:

@@ -58,18 +58,20 @@ def as_target(
     Parameters
     ----------
     obj : LogDensity, Law, torch.nn.Module, native function or callable
-        A log-density of `fermiac.targets`; a law (of `fermiac.distributions` or a frozen one of
+        A log-density of `fermiac.targets`; a law (of `fermiac.distributions`, or a frozen one of
         scipy.stats); a torch module (see `torch`); a function pointer of numba, ctypes, cffi or
         SciPy that has a signature (see `native`); a model of PyMC, Bambi, BridgeStan or NumPyro
         (see `from_pymc`, `from_stan`, `from_numpyro`; the data of a NumPyro model are `args` and
-        `kwargs`); or a function that takes a batch of points, shape (n, d), and gives (n,): -inf
-        where the density is 0. It need not be normalised.
+        `kwargs`); or a function that takes a batch of points, shape (n, d), and returns (n,)
+        values, -inf where the density is 0. The density need not be normalised.
     dim : int, optional
-        Coordinates of a point; needed unless `obj` or `params` has it, and checked if it does.
+        The number of coordinates of a point. It is needed unless `obj` or `params` determines it,
+        and is then checked.
     gradient : None, True, "finite" or callable, default None
         The gradient of a Python function: a function (n, d) -> (n, d), or True if `obj` itself
-        gives a pair (value, gradient). All others have their own, or none. ``"finite"``: central
-        differences of the values, for any target without a gradient; see the notes.
+        returns a pair (value, gradient). Other targets have their own gradient, or none.
+        ``"finite"`` takes central differences of the values, for any target without a gradient; see
+        the notes.
     params : mapping or sequence of str, optional
         The parameters of a Python function that takes them by name, and their shapes: ``{"mu": (),
         "theta": 8, "m": (2, 2)}``, or a sequence of names of scalars. The function is called as
@@ -80,12 +82,12 @@ def as_target(
         of coordinates is checked.
     args : tuple, default ()
         Further arguments of a Python function and its gradient, after the points. With `params`
-        they go to those arguments, in order, that are no parameters.
+        they go, in order, to the arguments that are not parameters.
     kwargs : mapping, optional
         Further arguments of a Python function and its gradient, by name.
     check : bool, default True
-        Compare a batch of two points with the two points alone at the first call of a Python
-        function, and of its gradient. It costs three calls, four points in all.
+        At the first call of a Python function, and of its gradient, compare a batch of two points
+        with the two single points. This costs three calls with four points in total.
 
     Returns
     -------
@@ -97,19 +99,21 @@ def as_target(
         If `obj` is none of these, has another dimension, `gradient` does not fit it, or the
         arguments of a function are not those of `params`, `args` and `kwargs`.
     TargetError
-        At the first call, if the values of two points together are not those of the two alone, up
-        to rounding (1e-6 of the largest, or 1e-3 for values in single precision): `obj` may be a
-        function of one point, of which `vectorize` makes one of batches. Random values, which
-        differ from call to call, are let through.
+        At the first call, if the values of a batch of two points differ from those of the two
+        single points by more than rounding (1e-6 of the largest, or 1e-3 for values in single
+        precision). `obj` may then be a function of one point, which `vectorize` converts to
+        batches. Random values, which differ from call to call, are accepted.
 
-    Notes ----- ``gradient="finite"`` evaluates the target at 2 d + 1 points for one gradient, all
-    points of a batch in one call. They all count in the number of evaluations of a result. The step
-    in a coordinate x is :math:`h = \epsilon^{1/3} \max(|x|, 1)`, with the rounding unit
-    :math:`\epsilon` = 2.2e-16, and the error about :math:`h^2 |f^{(3)}| / 6 + \epsilon |f| / h`. So
-    a log-density of size 1 that varies over a distance of max(\|x\|, 1) has ten correct digits.
-    There are fewer for large values, and for a parameter on a much smaller scale, which should be
-    given in other units. With transforms the differences are those of the unconstrained
-    coordinates. Next to a bound of the support the slope is that to the side with density.
+    Notes
+    -----
+    ``gradient="finite"`` evaluates the target at 2 d + 1 points for one gradient, all points of a
+    batch in one call. All of them count as evaluations in a result. The step in a coordinate x is
+    :math:`h = \epsilon^{1/3} \max(|x|, 1)`, with the rounding unit :math:`\epsilon` = 2.2e-16, and
+    the error is about :math:`h^2 |f^{(3)}| / 6 + \epsilon |f| / h`. A log-density of size 1 that
+    varies over a distance of max(\|x\|, 1) thus has gradients with ten correct digits. Large values
+    give fewer digits, and so does a parameter on a much smaller scale, which should be given in
+    other units. With transforms the differences are those of the unconstrained coordinates. Next to
+    a bound of the support a one-sided difference is used.
 
     Examples
     --------
@@ -211,7 +215,7 @@ def _with_differences(
 
 
 def _refuse_arguments(target: Any, further: Arguments) -> None:
-    """Refuse arguments for a target that is no Python function."""
+    """Refuse arguments for a target that is not a Python function."""
     if any(further):
         raise ArgumentError(
             f"args, kwargs: given with {shown(target)}; only Python functions take further "
@@ -224,9 +228,9 @@ def as_integrand(
 ) -> Integrand | CallableIntegrand:
     """Return an object as an integrand: built-in, Python, native or torch.
 
-    `first` is called with the number of outputs and whether they are complex, at once or after
-    the first evaluation; then `scalar` and `complex` of the result are known. See `compared` for
-    the comparison of rows.
+    `first` is called with the number of outputs and whether they are complex, at once or after the
+    first evaluation. From then on `scalar` and `complex` of the result are known. See `compared`
+    for the comparison of rows.
     """
     f = adapted(f, dim)
     if isinstance(f, BuiltinIntegrand | NativeTarget | LogDensity) and f.dim != dim:
@@ -251,7 +255,7 @@ def as_integrand(
 def adapted(
     f: Any, dim: int, params: Any = None, args: Any = (), kwargs: Any = None, what: str = "f"
 ) -> Any:
-    """Return the target of a bare torch module or function pointer; other objects unchanged.
+    """Return the target of a torch module or function pointer; other objects unchanged.
 
     A Python function gets its parameters by name, and further arguments.
     """

@@ -1,4 +1,4 @@
-"""Log-densities: the base class for all methods, and the built-in ones."""
+"""Log-densities: the base class for all methods, and that of the built-in ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 class LogDensity:
-    """A log-density, perhaps with its gradient; `fermiac.targets.as_target` makes one.
+    """A log-density, possibly with its gradient; `fermiac.targets.as_target` makes one.
 
     Attributes
     ----------
@@ -31,9 +31,9 @@ class LogDensity:
     form : {"builtin", "python", "native", "torch"}
         The form of the target.
     names : tuple of str or None
-        The names of the coordinates, where they have any.
+        The names of the coordinates, if they have names.
     log_evidence : float or None
-        The logarithm of the density's integral, where it is known in closed form.
+        The logarithm of the density's integral, if it is known in closed form.
 
     Examples
     --------
@@ -52,14 +52,14 @@ class LogDensity:
     form: str
     names: tuple[str, ...] | None = None
     log_evidence: float | None = None
-    #: Evaluations of the target beside the one that is counted for each point.
+    #: Evaluations of the target in addition to one for each point.
     _more_evals: int = 0
-    #: Whether the gradient is derived from the log-density by a program, so that it needs no check.
+    #: Whether the gradient comes from automatic differentiation, so that it needs no check.
     _autodiff: bool = False
 
     @property
     def _complaint(self) -> str | None:
-        """What the target said of the last point that it could not evaluate."""
+        """The target's message about the last point that it could not evaluate."""
         return getattr(self._handle, "complaint", None)
 
     @property
@@ -72,7 +72,7 @@ class LogDensity:
         return [(-np.inf, np.inf)] * self.dim
 
     def _measure(self) -> Measure:
-        """Return what the density is with respect to."""
+        """Return the reference measure of the density."""
         return "volume"
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
@@ -120,7 +120,7 @@ class LogDensity:
         -------
         values : ndarray of shape (n,)
         gradients : ndarray of shape (n, d)
-            Without meaning where the density is 0.
+            Undefined where the density is 0.
 
         Raises
         ------
@@ -184,9 +184,9 @@ class BuiltinDensity(Built, LogDensity):
     form : str
         ``"builtin"``.
     names : tuple of str or None
-        The names of the coordinates, where they have any.
+        The names of the coordinates, if they have names.
     log_evidence : float or None
-        The logarithm of the density's integral, where it is known in closed form.
+        The logarithm of the density's integral, if it is known in closed form.
 
     Examples
     --------
@@ -241,7 +241,7 @@ class BuiltinDensity(Built, LogDensity):
 
 
 def _settle(x: Array, values: Array, gradients: Array | None) -> None:
-    """Apply the rules of the core to a target that is called outside of a method."""
+    """Apply the rules of the core to a target that is called outside a method."""
     # One pass suffices if all is well: a NaN is the maximum, and not below infinity.
     if len(values) and not np.maximum.reduce(values) < np.inf:
         bad = np.flatnonzero(np.isnan(values) | (values == np.inf))

@@ -1,4 +1,4 @@
-"""Targets by the name of the function that makes them, for the workers of an executor."""
+"""Targets given by the name of the function that makes them, for the workers of an executor."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ __all__ = ["Factory", "as_factory", "factory"]
 
 
 class Factory:
-    """A target by the name of the function that makes it; `fermiac.targets.factory` makes one.
+    """A target given by the name of its factory function; `fermiac.targets.factory` makes one.
 
-    It can be pickled whatever the target is, and builds the target once in every process that
-    uses it. Called with a batch of points it evaluates the target.
+    It can always be pickled, and builds the target once in every process that uses it. A call with
+    a batch of points evaluates the target.
     """
 
     __slots__ = ("_arguments", "_keywords", "_lock", "_target", "spec")
@@ -64,10 +64,10 @@ class Factory:
 
 @public
 def factory(spec: str, *args: Any, **kwargs: Any) -> Factory:
-    """Return a target by the name of the function that makes it, for targets without a pickle.
+    """Return a target given by the name of its factory function, if it cannot be pickled.
 
-    Native pointers, open files and compiled modules stay where they were made. A worker of an
-    executor makes its own instead, from the name of a function that returns the target.
+    Native pointers, open files and compiled modules cannot be sent to another process. A worker of
+    an executor makes its own target instead, from the name of a function that returns it.
 
     Parameters
     ----------
@@ -79,13 +79,13 @@ def factory(spec: str, *args: Any, **kwargs: Any) -> Factory:
     Returns
     -------
     Factory
-        It can be given for the target as a batched callable, and as ``target_factory=``.
+        An object that can be given as the target itself, and as ``target_factory=``.
 
     Raises
     ------
     ArgumentError
-        If `spec` is not of this form, the module or function is not there (when it is first used),
-        or the function gives something that is no target.
+        If `spec` is not of this form; at the first use, if the module or function does not exist,
+        or the function does not return a target.
 
     Examples
     --------

@@ -30,7 +30,7 @@ _MOST = 2**22
 
 
 class FiniteDensity(LogDensity):
-    """A log-density whose gradient is made of central differences of its values.
+    """A log-density whose gradient consists of central differences of its values.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class FiniteDensity(LogDensity):
     __slots__ = ("_more_evals", "dim", "form", "log_evidence", "names", "source")
 
     has_gradient = True
-    _autodiff = True  # differences need no comparison with differences
+    _autodiff = True  # a gradient by differences needs no check by differences
 
     def __init__(self, source: LogDensity) -> None:
         if not isinstance(source, LogDensity):
@@ -54,7 +54,7 @@ class FiniteDensity(LogDensity):
         self.form = source.form
         self.names = source.names
         self.log_evidence = source.log_evidence
-        #: Evaluations beside the one that is counted for each point.
+        #: Evaluations in addition to one for each point.
         self._more_evals = 0
 
     def __repr__(self) -> str:
@@ -82,8 +82,8 @@ class FiniteDensity(LogDensity):
 def central_differences(values: Callable[[Array], Array], x: Array) -> tuple[Array, Array]:
     """Return the values of a function at points, and its slopes by central differences.
 
-    Where one of the two neighbours has no density, the slope is that to the other; 0 where neither
-    has. All points of a batch are evaluated in one call, up to 2**22 numbers.
+    If the density is 0 at one of the two neighbours, the slope is one-sided; if it is 0 at both,
+    the slope is 0. All points of a batch are evaluated in one call, up to 2**22 numbers.
 
     Parameters
     ----------

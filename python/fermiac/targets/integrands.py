@@ -29,14 +29,14 @@ Array = NDArray[np.float64]
 def powers(exponents: ArrayLike, dim: int | None = None) -> BuiltinIntegrand:
     r"""Return monomials: output j is :math:`\prod_i x_i^{k_{ji}}`.
 
-    Powers are computed by repeated multiplication, shared by all outputs; the k-th has at most
-    k - 1 roundings.
+    Powers are computed by repeated multiplication and shared by all outputs; the k-th power has at
+    most k - 1 roundings.
 
     Parameters
     ----------
     exponents : array_like of shape (J, d), (J,) or ()
-        Whole numbers from 0 to 2**32 - 1. A list is that of J powers of the one coordinate; a
-        single number gives a single output, returned as (n,).
+        Whole numbers from 0 to 2**32 - 1. A list gives J powers of a single coordinate; a number
+        gives a single output of shape (n,).
     dim : int, optional
         The dimension d, checked against `exponents`.
 
@@ -101,8 +101,8 @@ def genz(kind: str, a: ArrayLike, w: ArrayLike) -> BuiltinIntegrand:
     a : array_like of shape (d,) or (J, d)
         The difficulty of each coordinate.
     w : array_like of shape (d,) or (J, d)
-        The position of the peak or edge; ``corner`` does not use it. A vector beside a matrix is
-        shared by all J members.
+        The position of the peak or edge; ``corner`` does not use it. If only one of `a` and `w` is
+        a matrix, the vector is shared by all J members.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def cantilever() -> BuiltinIntegrand:
     .. math:: \frac{4 L^3}{10^9 E w t}
               \sqrt{\left(\frac{F_X}{w^2}\right)^2 + \left(\frac{F_Y}{t^2}\right)^2}
 
-    at the point (F_X, F_Y, E, w, t, L): two forces, the modulus of elasticity in GPa, width,
+    The point is (F_X, F_Y, E, w, t, L): two forces, the modulus of elasticity in GPa, width,
     thickness and length.
 
     Returns
@@ -223,7 +223,7 @@ def g_function(a: ArrayLike) -> BuiltinIntegrand:
     Parameters
     ----------
     a : array_like of shape (d,)
-        Coefficients, none below 0: the larger, the less the coordinate matters.
+        Nonnegative coefficients: the larger a coefficient, the less its coordinate matters.
 
     Returns
     -------
@@ -233,7 +233,7 @@ def g_function(a: ArrayLike) -> BuiltinIntegrand:
     Raises
     ------
     ArgumentError
-        If `a` is no vector, empty, or a coefficient is negative or not finite.
+        If `a` is not a vector or empty, or a coefficient is negative or not finite.
 
     References
     ----------
@@ -264,7 +264,7 @@ def linear(coefficients: ArrayLike, intercept: ArrayLike = 0.0) -> BuiltinIntegr
     ----------
     coefficients : array_like of shape (d,) or (J, d)
     intercept : array_like of shape () or (J,), default 0.0
-        One for all forms, or one for each row of a matrix.
+        One intercept for all forms, or one for each row of a matrix.
 
     Returns
     -------
@@ -312,7 +312,7 @@ def indicator(g: BuiltinIntegrand) -> BuiltinIntegrand:
     Returns
     -------
     BuiltinIntegrand
-        Of the shape of `g`; NaN where `g` is NaN.
+        An integrand with the shape of `g`; NaN where `g` is NaN.
 
     Raises
     ------
@@ -338,7 +338,7 @@ def sobol_pick_freeze(model: BuiltinIntegrand) -> BuiltinIntegrand:
     :math:`m(x) m(x_i, x'_{-i})` for i = 1, ..., d, then :math:`m(x)` and :math:`m(x)^2`, where
     :math:`(x_i, x'_{-i})` is x' with the coordinate i of x. With their expectations
     :math:`I_1, \dots, I_d, \mu, I_2`, the indices are :math:`(I_i - \mu^2) / (I_2 - \mu^2)`. The
-    model runs d + 1 times a pair.
+    model runs d + 1 times for each pair.
 
     Parameters
     ----------

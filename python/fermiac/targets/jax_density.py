@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 
 class JaxDensity(LogDensity):
-    """A log-density of one point in JAX; `from_jax` makes it.
+    """A log-density of one point in JAX, made by `from_jax`.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class JaxDensity(LogDensity):
         self._f = log_density
         self._values = padded(jax.jit(jax.vmap(log_density)))
         both = jax.jit(jax.vmap(jax.value_and_grad(log_density)))
-        # One array for both, so that there is one batch to cut.
+        # One array for both, so that a single batch is divided.
         numpy = jax.numpy
 
         def joined(x: Any) -> Any:
@@ -68,7 +68,7 @@ class JaxDensity(LogDensity):
             values, slopes = np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1:])
         else:
             values, slopes = self._values(x), None
-        # An overflow is a point that cannot be evaluated.
+        # An overflow means that the point cannot be evaluated.
         values[values == math.inf] = math.nan
         return values, slopes
 
@@ -81,20 +81,21 @@ class JaxDensity(LogDensity):
 
 @public
 def from_jax(log_density: Callable[[Any], Any], dim: int) -> JaxDensity:
-    """Return a log-density that is written in JAX, with its gradient.
+    """Return the log-density of a function in JAX, with its gradient.
 
     Parameters
     ----------
     log_density : callable
-        Takes one point, a JAX array of shape (dim,), and returns a number, -inf where the density
-        is 0. It is traced: it must be written in functions of ``jax.numpy``.
+        A function of one point, a JAX array of shape (dim,), that returns a number, -inf where the
+        density is 0. It is traced, so it must be written with functions of ``jax.numpy``.
     dim : int
         Coordinates of a point.
 
     Returns
     -------
     JaxDensity
-        Evaluated in batches, by ``jax.jit(jax.vmap(jax.value_and_grad(log_density)))``.
+        A target that is evaluated in batches, by
+        ``jax.jit(jax.vmap(jax.value_and_grad(log_density)))``.
 
     Raises
     ------
@@ -113,8 +114,8 @@ def from_jax(log_density: Callable[[Any], Any], dim: int) -> JaxDensity:
 
     Notes
     -----
-    Batches are filled up to 1, 2, 4, ... points, so that JAX compiles few programs. A point at
-    which the value is no number counts as one without density.
+    Batches are padded to 1, 2, 4, ... points, so that JAX compiles few programs. A point with the
+    value NaN counts as a point of zero density.
 
     References
     ----------

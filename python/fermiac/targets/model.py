@@ -24,34 +24,34 @@ Support = list[tuple[float, float]]
 class ModelTarget(LogDensity):
     """The posterior of a model of PyMC, Stan or NumPyro, on its unconstrained space.
 
-    `from_pymc`, `from_stan` and `from_numpyro` make it, and so does every method that is given such
-    a model. Its points are unconstrained. `constrain` maps them to the parameters that the model
-    names, with its deterministic quantities, and the results of methods have these.
+    `from_pymc`, `from_stan` and `from_numpyro` make it, and so does every method that gets such a
+    model. Its points are unconstrained. `constrain` maps them to the named parameters of the model
+    and its deterministic quantities, which the results of methods contain.
 
     Attributes
     ----------
     dim : int
-        Unconstrained coordinates: those of the points that it is evaluated at.
+        The number of unconstrained coordinates, those of the points at which it is evaluated.
     constrained_dim : int
-        Coordinates of a constrained point: parameters and deterministic quantities.
+        The number of coordinates of a constrained point: parameters and deterministic quantities.
     names : tuple of str
         The names of the constrained coordinates, ``theta[0]`` for the first of a vector.
     shapes : mapping of str to tuple of int
         The shape of each variable of a constrained point.
     free_names : tuple of str
-        The names of the unconstrained coordinates, after the variables that they belong to.
+        The names of the unconstrained coordinates, made from those of their variables.
     coords : mapping of str to tuple
-        The labels along each dimension that the model names.
+        The labels along each named dimension of the model.
     dims : mapping of str to tuple of str
         The dimensions of the variables and observations, as far as the model names them.
     observed_data : mapping of str to ndarray
         The observations by name.
     initial_point : ndarray, shape (dim,)
-        The unconstrained point about which the model lets chains start.
+        The unconstrained point around which chains start by default.
     has_gradient : bool
         True.
     form : str
-        ``"native"`` for machine code, ``"python"`` for what the interpreter must call.
+        ``"native"`` for machine code, ``"python"`` for functions that the interpreter must call.
 
     Examples
     --------
@@ -134,7 +134,7 @@ class ModelTarget(LogDensity):
 
     @property
     def _space(self) -> str:
-        """The transforms, as settings and checkpoints spell them."""
+        """The transforms, in the form of settings and checkpoints."""
         return f"of the {self.library} model"
 
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
@@ -158,7 +158,7 @@ class ModelTarget(LogDensity):
         Raises
         ------
         ArgumentError
-            If the shape is another.
+            If the shape is wrong.
         TargetError
             If the model cannot be evaluated at a point.
         """
@@ -171,8 +171,8 @@ class ModelTarget(LogDensity):
         Parameters
         ----------
         x : array_like of shape (..., constrained_dim), or mapping of str to array_like
-            Constrained points; those of deterministic quantities are not used. Or the parameters by
-            name, each of shape (...) and then its own.
+            Constrained points, whose deterministic quantities are not used; or the parameters by
+            name, each of shape (...) followed by its own.
 
         Returns
         -------
@@ -181,7 +181,7 @@ class ModelTarget(LogDensity):
         Raises
         ------
         ArgumentError
-            If the shape is another, a parameter is missing, or a point lies outside its bounds.
+            If the shape is wrong, a parameter is missing, or a point lies outside its bounds.
         """
         needed = Variables({name: self.shapes[name] for name in self._parameters})
         if isinstance(x, Mapping):
@@ -213,18 +213,16 @@ class ModelTarget(LogDensity):
         Returns
         -------
         dict of str to ndarray
-            Each of shape (...) and then that of the observed variable. Their sum is the log-density
-            without that of the prior and of potentials.
+            Arrays of shape (...) followed by that of the observed variable. Their sum is the
+            log-density without the prior and the potentials.
 
         Raises
         ------
         ArgumentError
-            If the shape is another, or the model does not tell its likelihood by observation.
+            If the shape is wrong, or the model has no likelihood by observation.
         """
         if not self._pointwise.dim:
-            raise ArgumentError(
-                f"log_likelihood: {self!r} does not tell the log-likelihood of each observation"
-            )
+            raise ArgumentError(f"log_likelihood: {self!r} has no log-likelihood by observation")
         points, lead = self._rows("x", x, self.dim)
         values = self._by_observation(points).reshape(*lead, self._pointwise.dim)
         return self._pointwise.split(values)
@@ -244,7 +242,7 @@ class ModelTarget(LogDensity):
         Raises
         ------
         ArgumentError
-            If the shape is another, or the prior of a variable has no map from the unit cube; the
+            If the shape is wrong, or the prior of a variable has no map from the unit cube; the
             message names it.
         """
         points, lead = self._rows("u", u, self.dim)
@@ -257,23 +255,23 @@ class ModelTarget(LogDensity):
         Raises
         ------
         ArgumentError
-            If the model does not tell it apart from the prior.
+            If the model does not separate it from the prior.
         """
         return self._likelihood()
 
     @property
     def _labelled(self) -> dict[str, Any]:
-        """The fields by which a sample of the model names its parts."""
+        """The fields of a sample of the model that name its parts."""
         shapes = {**{k: v.shape for k, v in self.observed_data.items()}, **self.shapes}
         return {
             "names": self.names,
             "coords": self.coords,
-            # Those that do not fit, as of transposed data, are left out.
+            # Dimensions that do not fit, for example of transposed data, are omitted.
             "dims": {k: v for k, v in self.dims.items() if len(v) == len(shapes[k])},
             "observed_data": self.observed_data,
         }
 
-    # What the libraries differ in.
+    # The parts that depend on the library.
 
     #: The names of the parameters; all other variables are deterministic.
     _parameters: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ __all__ = ["is_model", "model_target"]
 
 
 def is_model(obj: Any) -> bool:
-    """Return whether an object is a model of a library that is loaded; nothing is imported."""
+    """Return whether an object is a model of an imported library; nothing is imported here."""
     return is_pymc(obj) or is_stan(obj) or is_numpyro(obj)
 
 

@@ -45,10 +45,11 @@ class Bound:
     Parameters
     ----------
     f : callable
-        With `variables` it takes them by name, each (n, *shape); without, the points.
+        The function. With `variables` it takes them by name, each (n, *shape); otherwise the
+        points.
     variables : Variables or None
     args : tuple
-        Arguments after the points, or for the parameters that are not among `variables`, in order.
+        Arguments after the points or, with `variables`, for its other parameters, in order.
     kwargs : dict
     what : str
         The argument that the function was given as, for messages.
@@ -56,7 +57,7 @@ class Bound:
     Raises
     ------
     ArgumentError
-        If the signature of the function tells that it cannot be called like this.
+        If the signature of the function shows that it cannot be called like this.
     """
 
     __slots__ = ("_before", "_kwargs", "args", "f", "kwargs", "variables", "what")
@@ -94,7 +95,7 @@ class Bound:
     def _plan(self) -> tuple[tuple[str, ...], dict[str, Any]]:
         try:
             parameters = inspect.signature(self.f).parameters
-        except (TypeError, ValueError):  # of a function that is not written in Python
+        except (TypeError, ValueError):  # the function is not written in Python
             if self.variables is not None and self.args:
                 raise self._error(
                     "args= cannot be told from the parameters, as the function has no signature; "
@@ -167,12 +168,12 @@ class Bound:
 def by_name(f: Callable[..., Any], variables: Variables, what: str) -> Callable[..., Any]:
     """Return a function that takes several parameters by name as a function of points.
 
-    A function that needs a single argument, by position, is one of points already.
+    A function with a single required positional argument is a function of points already.
 
     Parameters
     ----------
     f : callable
-        May take some of the variables only. Of any other kind it is returned as it is.
+        A function, which may take only some of the variables. Other objects are returned unchanged.
     variables : Variables
     what : str
         The argument that the function was given as, for messages.
@@ -180,11 +181,11 @@ def by_name(f: Callable[..., Any], variables: Variables, what: str) -> Callable[
     Raises
     ------
     ArgumentError
-        If the function needs several arguments, and one of them is no variable.
+        If the function needs several arguments, and one of them is not a variable.
     """
     try:
         parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):  # of a function that is not written in Python
+    except (TypeError, ValueError):  # the function is not written in Python
         return f
     needed = [
         p
@@ -207,11 +208,10 @@ def by_name(f: Callable[..., Any], variables: Variables, what: str) -> Callable[
 
 
 class BoundGradient(Bound):
-    """A function that gives gradients by name, as one that gives arrays (n, d).
+    """A function that returns gradients by name, converted to return arrays (n, d).
 
-    It may give a mapping from names to arrays (n, *shape), a tuple or list of them in the order of
-    the variables, or one array (n, d) already. With `in_pair` it gives a pair of values and
-    gradients.
+    It may return a mapping from names to arrays (n, *shape), a tuple or list of them in the order
+    of the variables, or one array (n, d). With `in_pair` it returns a pair of values and gradients.
     """
 
     __slots__ = ("in_pair",)
@@ -281,7 +281,7 @@ def named_law(law: Any, params: Params | None) -> tuple[Any, Params | None]:
 
 
 def names_of(names: Sequence[str] | None, params: Params | None) -> Sequence[str] | None:
-    """Return the names of coordinates that were given, or those of the parameters."""
+    """Return the given names of coordinates, or those of the parameters."""
     if params is None:
         return names
     if names is not None:
@@ -290,7 +290,7 @@ def names_of(names: Sequence[str] | None, params: Params | None) -> Sequence[str
 
 
 def arguments_of(args: Any, kwargs: Any) -> Arguments:
-    """Return ``args=`` and ``kwargs=``, checked; what is no tuple or list is a single argument."""
+    """Return ``args=`` and ``kwargs=``, checked; any object but a tuple or list is one argument."""
     given = tuple(args) if isinstance(args, tuple | list) else () if args is None else (args,)
     if listed(given, _MOST) is None:
         raise ArgumentError(f"args: {len(given)} arguments were given; at most {_MOST}")
@@ -306,7 +306,7 @@ def arguments_of(args: Any, kwargs: Any) -> Arguments:
 def bound(
     f: Callable[..., Any], variables: Variables | None, further: Arguments, what: str
 ) -> Callable[[Array], Any]:
-    """Return a function of points of one that takes parameters by name, or further arguments."""
+    """Return a function with named parameters or further arguments as a function of points."""
     return _bound(Bound, f, variables, further, what)
 
 
@@ -317,7 +317,7 @@ def bound_gradient(
     what: str,
     in_pair: bool = False,
 ) -> Callable[[Array], Any]:
-    """Return the same of a function that gives gradients, or pairs of values and gradients."""
+    """Return the same for a function that returns gradients, or pairs of values and gradients."""
     more = {"in_pair": True} if in_pair else {}
     return _bound(BoundGradient, f, variables, further, what, **more)
 

@@ -70,10 +70,10 @@ _POINTERS = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_wchar_p, ctypes._Pointer
 
 
 class NativeTarget(LogDensity):
-    """A target behind a C pointer: an integrand, and a log-density if it has one output.
+    """A target given by a C pointer: an integrand, and a log-density if it has one output.
 
-    `fermiac.targets.native` makes them. They cannot be pickled: an address has no meaning in
-    another process.
+    `fermiac.targets.native` makes such targets. They cannot be pickled, since an address has no
+    meaning in another process.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class NativeTarget(LogDensity):
     n_outputs : int
         Numbers per point.
     has_gradient : bool
-        Whether the function gives gradients.
+        Whether the function returns gradients.
     form : str
         ``"native"``.
 
@@ -139,7 +139,7 @@ class NativeTarget(LogDensity):
         ArgumentError
             If `x` is not an array of numbers of this shape.
         TargetError
-            If the function gives up, or refuses a row or leaves it unwritten.
+            If the function fails, or refuses a row or leaves it unwritten.
         """
         points = self._points(x)
         return self._integrand(points, threads_for(len(points)))
@@ -180,33 +180,34 @@ def native(
     free_message: Any = None,
     one_at_a_time: bool = False,
 ) -> NativeTarget:
-    r"""Return a target behind a C function pointer, which all threads call without the interpreter.
+    r"""Return the target of a C function pointer, which all threads call without the interpreter.
 
     Parameters
     ----------
     pointer : numba cfunc, ctypes or cffi function pointer, PyCapsule, LowLevelCallable or int
-        The function; it is kept alive. Where the object has a signature, it is checked. A ctypes
-        function whose ``argtypes`` are not set, and an address, have none. The name of a PyCapsule
-        is the signature.
+        The function; it is kept alive. If the object has a signature, it is checked. An address,
+        and a ctypes function without ``argtypes``, have none. The name of a PyCapsule is its
+        signature.
     dim : int
         Coordinates of a point.
     signature : {"batch", "scalar", "point-gradient", "bridgestan"}, default "batch"
-        Many points a call; one point a call; one point and its gradient, as nutpie calls models; or
-        the same by the C interface of BridgeStan, ``bs_log_density_gradient``.
+        Many points per call; one point per call; one point with its gradient, in the form that
+        nutpie uses; or the same in the C interface of BridgeStan, ``bs_log_density_gradient``.
     gradient : bool, default False
-        Whether a batch function gives gradients of the log-density as well.
+        Whether a batch function also returns gradients of the log-density.
     n_outputs : int, default 1
         Numbers per point; a log-density has one.
     user_data : int, ctypes or cffi pointer, or bytes-like, optional
-        The last argument of the function, null by default; needed where the function declares it as
-        ``double *``. An int is an address. A buffer (a NumPy array, which must be C-contiguous) is
-        kept alive and passed by its address. The user data of a PyCapsule or LowLevelCallable are
-        passed unless this is given. For BridgeStan it is the model, the first argument.
+        The last argument of the function, null by default. It is required if the function declares
+        it as ``double *``. An int is an address. A buffer (a NumPy array, which must be
+        C-contiguous) is kept alive and passed by its address. The user data of a PyCapsule or
+        LowLevelCallable are passed unless this is given. For BridgeStan it is the model, the first
+        argument.
     free_message : function pointer, optional
         The function that frees messages, ``bs_free_error_msg`` of BridgeStan. Without it there are
         no messages.
     one_at_a_time : bool, default False
-        Let only one thread at a time call the function, which then need not know of threads.
+        Let only one thread at a time call the function, which then need not be thread-safe.
 
     Returns
     -------
@@ -216,15 +217,14 @@ def native(
     Raises
     ------
     ArgumentError
-        If the pointer is none of these, or its signature another one; the message lists those
-        that are accepted.
+        If the pointer is none of these, or has another signature; the message lists the accepted
+        ones.
 
     Warnings
     --------
     An address cannot be checked: a wrong one, or a wrong `dim` or signature of an address, crashes
-    the process. The function must allow calls from several
-    threads at a time, must not write to the points (one of single points may), and no C++
-    exception may leave it.
+    the process. The function must allow simultaneous calls from several threads. It must not write
+    to the points (a function of single points may), and no C++ exception may leave it.
 
     Notes
     -----
@@ -239,29 +239,29 @@ def native(
     - point-gradient: ``int64_t (uint64_t n, double *x, double *gradient, double *value,
       void *user)``, of one point of n coordinates;
     - bridgestan: ``int (const void *model, bool propto, bool jacobian, const double *x, double
-      *value, double *gradient, char **message)``, called with false and true: no constant is left
-      out, and the log-Jacobian of the transforms is part of the value.
+      *value, double *gradient, char **message)``, called with ``propto`` false and ``jacobian``
+      true: constants are kept, and the log-Jacobian of the transforms is part of the value.
 
-    A function of one point with its gradient returns 0 where all is well. A positive status says
-    that the point cannot be evaluated, and a negative one stops the run with `TargetError`; for
-    BridgeStan each status other than 0 is of the first kind, and its message is shown where most
-    points fail.
+    A function of one point with its gradient returns 0 for success. A positive status means that
+    the point cannot be evaluated; a negative status stops the run with `TargetError`. For
+    BridgeStan every nonzero status means that the point cannot be evaluated, and the message is
+    shown if most points fail.
 
-    The status that a batch function returns is 0 where all is well. With 1 to 255 the rows in
-    which ``out`` is NaN could not be evaluated (all rows, if there is no such row): a log-density
-    counts as -inf there, an integrand fails. Any other status stops the run with `TargetError`,
-    and so does a row that is left unwritten, whatever the status.
+    A batch function returns the status 0 for success. With 1 to 255 the rows in which ``out`` is
+    NaN could not be evaluated (all rows, if there is no such row): a log-density counts as -inf
+    there, and an integrand fails. Any other status stops the run with `TargetError`. So does an
+    unwritten row, for any status.
 
-    An exception in a numba cfunc is printed and ends the call with status 0; the rows that it left
-    unwritten are found and raise `TargetError`. In a function of single points it would be a
-    silent 0.0, so that a numba cfunc with ``signature="scalar"`` is compiled again, as a loop over
-    a batch. That is impossible for other pointers: an exception in a scalar callback of
-    ctypes or cffi is printed and gives an arbitrary value, and one in a batch callback is found
-    by the rows that it left unwritten, if there are any. Catch what may be raised in it, and
-    return a negative number. With one thread, or few points, a callback may run on the main
-    thread, and a Ctrl-C that arrives in it is such an exception.
+    An exception in a numba cfunc is printed and ends the call with status 0; the unwritten rows are
+    detected and raise `TargetError`. In a function of single points the value would silently be
+    0.0, so a numba cfunc with ``signature="scalar"`` is compiled again, as a loop over a batch.
+    This is impossible for other pointers. An exception in a scalar callback of ctypes or cffi is
+    printed and gives an arbitrary value; an exception in a batch callback is detected only by
+    unwritten rows, if there are any. Catch all exceptions in such a callback, and return a negative
+    number. With one thread, or few points, a callback may run on the main thread, where Ctrl-C
+    raises such an exception.
 
-    A value must depend on its row alone, and not on the batch or the thread: then the results have
+    A value must depend only on its row, and not on the batch or the thread. The results then have
     the same bits on any number of threads.
 
     Examples
@@ -356,8 +356,8 @@ def _wanted(signature: str, gradient: bool, n_outputs: int) -> list[str]:
 def _batch_of_scalar(scalar: Any) -> Any:
     """Return a loop over points, compiled around the Python function of a numba cfunc.
 
-    An exception that leaves a cfunc of one point turns into the value 0.0. In a loop that numba
-    compiles it ends the loop, and the rows that are not written show it.
+    An exception in a cfunc of one point turns into the value 0.0. In a loop that numba compiles it
+    ends the loop, and the unwritten rows reveal it.
 
     Parameters
     ----------
@@ -397,7 +397,7 @@ def _batch_of_scalar(scalar: Any) -> Any:
 
 
 class Pointer(NamedTuple):
-    """A function pointer, with its signature in C where the object has one."""
+    """A function pointer, with its signature in C if the object has one."""
 
     address: int
     user_data: int | None
@@ -457,7 +457,8 @@ def _ctypes_spelling(kind: Any) -> str:
         return "void *"
     is_type: bool = isinstance(kind, type)
     if not is_type:
-        return str(getattr(kind, "__name__", type(kind).__name__))  # converts, by a rule of its own
+        # The argument type converts by its own rule.
+        return str(getattr(kind, "__name__", type(kind).__name__))
     if issubclass(kind, ctypes.c_void_p) and getattr(kind, "_dtype_", None) is not None:
         # numpy.ctypeslib.ndpointer
         name = kind._dtype_.name
@@ -517,7 +518,7 @@ def _prototype(function: Any, result: Any, *arguments: Any) -> Callable[..., Any
 
 
 def form_of(signature: str, wanted: list[str]) -> str:
-    """Return the wanted form that a signature has; an error lists the forms if it has none."""
+    """Return the accepted form that matches a signature; an error lists the forms if none does."""
     given = _normal(signature)
     for form in wanted:
         if given == _normal(FORMS[form]):
@@ -554,7 +555,7 @@ _SIZES = {
     "uint64_t": 8,
 }
 
-#: Words that are part of a type, never the name of an argument.
+#: Words of C types, which are never names of arguments.
 _KEYWORDS = frozenset(
     "char short int long unsigned float double complex _Complex void bool _Bool".split()
 )
@@ -567,12 +568,12 @@ def wants_numbers(signature: str) -> bool:
 
 
 def _normal(signature: str) -> tuple[str, ...] | None:
-    """Return result and argument types in one spelling; None if it is no function."""
+    """Return result and argument types in one spelling; None if it is not a function."""
     parts = _parts(signature)
     if parts is None or len(parts) < 3:
         return parts
     if parts[-1] == "char**" and parts[1].endswith("*"):
-        return (parts[0], "void*", *parts[2:])  # a model: any pointer will do
+        return (parts[0], "void*", *parts[2:])  # a model may be any pointer
     if parts[-1].endswith("*"):
         return (*parts[:-1], "void*")  # user data, likewise
     return parts
@@ -601,7 +602,7 @@ def _type(text: str) -> str:
 
 
 def user_data_of(data: Any) -> tuple[int, Any]:
-    """Return an address, and the object that must live as long as it is used."""
+    """Return an address, and the object that must be kept alive for it."""
     if isinstance(data, int) and not isinstance(data, bool):
         if not 0 <= data <= sys.maxsize * 2 + 1:
             raise ArgumentError(f"user_data: {data} given, which is not an address")
@@ -613,7 +614,7 @@ def user_data_of(data: Any) -> tuple[int, Any]:
     if type(data).__module__ == "_cffi_backend" and "CData" in type(data).__name__:
         return _cffi_address(data), data
     if isinstance(data, np.integer):
-        # It is a number and a buffer of eight bytes, and either may be meant.
+        # The value is a number and also a buffer of eight bytes, so its meaning is ambiguous.
         raise ArgumentError(
             f"user_data: {type(data).__name__} given; int(value) is an address, "
             "numpy.array([value]) a buffer"

@@ -1,4 +1,4 @@
-"""C functions around functions that numba has compiled, for `fermiac.targets.native`."""
+"""C functions that wrap functions compiled by numba, for `fermiac.targets.native`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 __all__ = ["point_gradient", "pointer_at", "rows"]
 
-#: What is compiled around a function that returns the value and then the gradient in one array: the
-#: status is 1 where they are no numbers, 2 after an exception.
+#: The wrapper of a function that returns the value and then the gradient in one array. The status
+#: is 1 if a number is not finite, 2 after an exception.
 _POINT_GRADIENT = """
 def evaluate_one(x, gradient, value):
     (found,) = evaluate(x{data})
@@ -71,8 +71,8 @@ def point_gradient(
     Parameters
     ----------
     evaluate : numba function
-        Takes a point (dim,) and the arrays of `data`; returns a tuple of one array, the value and
-        then the gradient.
+        A function of a point (dim,) and the arrays of `data` that returns a tuple of one array, the
+        value followed by the gradient.
     data : sequence of ndarray
         Arrays in C order; they are kept as long as the function.
     dim : int
@@ -89,7 +89,8 @@ def point_gradient(
 def rows(evaluate: Callable[..., Any], data: Sequence[NDArray[Any]], name: str) -> Any:
     """Return a cfunc of many points with some numbers for each, of the form ``"outputs"``.
 
-    As `point_gradient`, but `evaluate` returns a tuple of one array, the numbers of a row.
+    The arguments are as for `point_gradient`, but `evaluate` returns a tuple of one array, the
+    numbers of a row.
     """
     types = _numba().types
     numbers = types.CPointer(types.double)
@@ -140,10 +141,11 @@ def _compiled(
         parts.append(f", carray(at(address{i}), shape{i}, type{i})")
     exec(text.format(data="".join(parts), name=name), scope)
     with warnings.catch_warnings():
-        # numba tells what it cannot cache, and which operations call the interpreter.
+        # numba warns about functions that it cannot cache, and operations that call the
+        # interpreter.
         warnings.simplefilter("ignore")
         made = numba.cfunc(signature)(scope[name])
-    made.data = tuple(data)  # as long as the function may be called
+    made.data = tuple(data)  # kept alive while the function may be called
     return made
 
 

@@ -45,8 +45,8 @@ def from_numpyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> NumPyr
     Returns
     -------
     ModelTarget
-        With ``constrain``, ``log_likelihood`` and ``prior_transform``. Batches of points are
-        evaluated by JAX. Plates are dimensions.
+        A target with ``constrain``, ``log_likelihood`` and ``prior_transform``. JAX evaluates
+        batches of points. Plates become dimensions.
 
     Raises
     ------
@@ -87,8 +87,8 @@ def from_numpyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> NumPyr
 def is_numpyro(obj: Any) -> bool:
     """Return whether an object is a model of NumPyro; nothing is imported.
 
-    It is one if a handler of NumPyro has made it, or if it is a function whose code uses the name
-    ``sample`` and finds it in NumPyro.
+    It is a model if a handler of NumPyro has made it, or if it is a function whose code uses
+    ``sample`` of NumPyro.
     """
     numpyro = sys.modules.get("numpyro")
     if numpyro is None or not callable(obj):
@@ -120,7 +120,7 @@ def _filled(cell: Any) -> bool:
 
 
 class NumPyroTarget(ModelTarget):
-    """A model of NumPyro with its data; `from_numpyro` makes it."""
+    """A model of NumPyro with its data, made by `from_numpyro`."""
 
     library = "NumPyro"
 
@@ -289,7 +289,7 @@ def _check(latent: list[Site], model: Any) -> None:
 
 
 def _likelihood_shape(site: Site) -> tuple[int, ...]:
-    """Return the shape of the log-likelihood: events, such as vectors, have one number."""
+    """Return the shape of the log-likelihood, with one number for each event, such as a vector."""
     shape = np.shape(site["value"])
     return shape[: len(shape) - len(site["fn"].event_shape)]
 
@@ -323,7 +323,7 @@ _WRAPPERS = ("Independent", "ExpandedDistribution", "MaskedDistribution")
 def _plates(
     sites: list[Site],
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[int, ...]]]:
-    """Return the dimensions that plates give to variables, and their labels."""
+    """Return the dimensions of variables, which come from plates, and their labels."""
     dims: dict[str, tuple[str, ...]] = {}
     coords: dict[str, tuple[int, ...]] = {}
     for site in sites:
@@ -344,7 +344,7 @@ def _plates(
 
 
 def _support(sites: list[Site]) -> Support:
-    """Return the bounds of every constrained coordinate, as far as the laws tell them."""
+    """Return the bounds of every constrained coordinate, as far as the laws define them."""
     bounds: Support = []
     for site in sites:
         pair = (-math.inf, math.inf)

@@ -1,4 +1,4 @@
-"""Batches of few different sizes, for functions that are compiled anew for each size."""
+"""Padding of batches to few sizes, for functions that are compiled for each size."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _MOST = 4096
 def padded(f: Callable[[Any], Any]) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """Return a batched function that calls `f` with 1, 2, 4, 8, ... or 4096 rows.
 
-    The last row fills what is missing. What `f` returns, an array (n, ...), is cut to the rows that
-    were given, and converted to float64.
+    Missing rows are copies of the last row. The value of `f`, an array (n, ...), is cut to the
+    given rows and converted to float64.
     """
 
     def call(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ _MOST = 2**20
 
 
 class PosteriorDensity(LogDensity):
-    """The log-density of a posterior, up to a constant; `posterior` makes it.
+    """The log-density of a posterior, up to a constant, made by `posterior`.
 
     Attributes
     ----------
@@ -39,9 +39,9 @@ class PosteriorDensity(LogDensity):
     dim : int
         Coordinates of a point.
     names : tuple of str or None
-        Their names, where the prior, `params` or the likelihood has any.
+        The names of the coordinates, if the prior, `params` or the likelihood has names.
     has_gradient : bool
-        Whether both parts have a gradient.
+        Whether likelihood and prior both have a gradient.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class PosteriorDensity(LogDensity):
 
     @property
     def transforms(self) -> tuple[Transform, ...]:
-        """The constraints that the support of the prior calls for, for ``transforms=``."""
+        """The constraints that the support of the prior requires, for ``transforms=``."""
         return support_blocks(self)
 
     def _support(self) -> list[tuple[float, float]]:
@@ -114,14 +114,14 @@ def posterior(
     Parameters
     ----------
     log_likelihood : log-density, native function, torch module or callable
-        As `as_target` takes it. With a prior by names, or `params`, a Python function takes the
-        parameters by name. It is called inside the support of the prior alone.
+        Any form that `as_target` accepts. With a prior by names, or `params`, a Python function
+        takes the parameters by name. It is called only inside the support of the prior.
     prior : law, mapping or sequence of laws
         A law; a mapping from names of parameters to laws, or to functions that return laws (see
         `fermiac.distributions.Joint`); or a list of laws, one after the other.
     gradient : None, True, "finite" or callable, default None
         The gradient of the log-likelihood, as for `as_target`; that of the prior is added.
-        ``"finite"``: central differences of the whole log-density, for which the prior needs no
+        ``"finite"`` takes central differences of the whole log-density; the prior then needs no
         gradient.
     params, args, kwargs
         The parameters of the likelihood, by default those of the prior, and further arguments; see
@@ -133,8 +133,9 @@ def posterior(
     -------
     LogDensity
         A `PosteriorDensity`, whose ``transforms`` are the constraints that the prior's support
-        calls for (``transforms="auto"`` of `fermiac.mcmc.sample`), or one with a gradient by
-        differences. It has a gradient if both parts have one; a prior with functions has none.
+        requires (``transforms="auto"`` of `fermiac.mcmc.sample`), or a log-density with a gradient
+        by differences. It has a gradient if likelihood and prior have one; a prior with functions
+        has none.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Built-in log-densities of data and of laws: regressions and the eight schools."""
+"""Built-in log-densities of data and of laws: regressions, the eight schools, any law."""
 
 from __future__ import annotations
 
@@ -51,11 +51,12 @@ def logistic_regression(
     y : array_like of shape (n,)
         Observations, 0 or 1 (or booleans).
     prior_sd : array_like of shape () or (p,), default 1
-        Standard deviations of the priors, above 0: of all p coefficients, the intercept first.
+        Standard deviations of the priors, above 0, for all p coefficients; the intercept comes
+        first.
     prior_mean : array_like of shape () or (p,), default 0
         Means of the priors.
     intercept : bool, default True
-        Whether the first coefficient is an intercept; p is d + 1 then, else d.
+        Whether the first coefficient is an intercept; then p is d + 1, else d.
     offset : array_like of shape () or (n,), default 0
         A known part of the log-odds.
 
@@ -73,7 +74,7 @@ def logistic_regression(
     Notes
     -----
     An evaluation takes about 2 n p multiplications and n exponentials, for value and gradient
-    together. One point alone costs a share of a batch like any other.
+    together. A point costs the same alone as in a batch.
 
     Examples
     --------
@@ -161,8 +162,8 @@ def linear_regression(
     r"""Return the posterior of a linear regression with normal noise and normal priors.
 
     :math:`y_i \sim N(\sum_j x_{ij} \beta_j, \sigma^2)` and independent
-    :math:`\beta_j \sim N(m_j, s_j^2)`. Where :math:`\sigma` is not known, its prior is half-normal
-    and :math:`\log \sigma` is the last coordinate (the density is one in :math:`\log \sigma`).
+    :math:`\beta_j \sim N(m_j, s_j^2)`. If :math:`\sigma` is unknown, its prior is half-normal and
+    :math:`\log \sigma` is the last coordinate (the density is with respect to :math:`\log \sigma`).
 
     Parameters
     ----------
@@ -182,8 +183,9 @@ def linear_regression(
     -------
     BuiltinDensity
         The logarithm of likelihood times prior, with all constants, in p coordinates, or p + 1 for
-        unknown noise. With known noise `log_evidence` is the log marginal likelihood; None where
-        columns are so close to dependent, and their priors so wide, that rounding would decide it.
+        unknown noise. With known noise `log_evidence` is the log marginal likelihood. It is None if
+        columns are almost dependent and their priors so wide that rounding errors would dominate
+        it.
 
     Raises
     ------
@@ -192,8 +194,8 @@ def linear_regression(
 
     Notes
     -----
-    The data are reduced once to their triangular factor, so that an evaluation takes about
-    2 p\ :sup:`2` multiplications however many observations there are.
+    The data are reduced once to their triangular factor. An evaluation then takes about 2 p\
+    :sup:`2` multiplications for any number of observations.
 
     Examples
     --------
@@ -235,8 +237,8 @@ def eight_schools(centered: bool = False) -> BuiltinDensity:
     Returns
     -------
     BuiltinDensity
-        In 10 coordinates: :math:`\mu`, :math:`\log \tau` (the density is one in
-        :math:`\log \tau`), and one a school; all constants are kept.
+        A density in 10 coordinates: :math:`\mu`, :math:`\log \tau` (the density is with respect to
+        :math:`\log \tau`), and one for each school. All constants are kept.
 
     References
     ----------
@@ -261,8 +263,8 @@ def law_density(law: object) -> LogDensity:
     Parameters
     ----------
     law : Law or frozen scipy.stats distribution
-        A built-in law has a gradient and runs in Rust; one that is defined in Python, or any
-        other of scipy.stats, has none.
+        The law. A built-in law has a gradient and runs in Rust. A law that is defined in Python, or
+        any other law of scipy.stats, has no gradient.
 
     Returns
     -------
@@ -271,7 +273,7 @@ def law_density(law: object) -> LogDensity:
     Raises
     ------
     ArgumentError
-        If it is no law.
+        If `law` is not a law.
 
     Examples
     --------

@@ -61,7 +61,7 @@ class Graphs:
         return flat[0] if len(flat) == 1 else self._pt.concatenate(flat)
 
     def replaced(self, graphs: Sequence[Any], by: Mapping[Any, Any]) -> list[Any]:
-        """Return graphs with some of their variables replaced, in the types of these."""
+        """Return graphs with some of their variables replaced by values of the same types."""
         replace: Any = importlib.import_module("pytensor.graph.replace")
         cast = {old: self._pt.cast(new, old.dtype) for old, new in by.items()}
         return list(replace.graph_replace(list(graphs), cast, strict=False))
@@ -106,7 +106,7 @@ class Graphs:
         return vector, self.joined([self.forward(rv, x, given) for rv, x in given.items()])
 
     def shapes(self, graphs: Sequence[Any], at: Array) -> list[tuple[int, ...]]:
-        """Return the shapes of graphs of the point; `at` is one, for shapes that depend on it."""
+        """Return the shapes of graphs of the point, if need be at the point `at`."""
         known = [graph.type.shape for graph in graphs]
         if all(None not in shape for shape in known):
             return [tuple(map(int, shape)) for shape in known]
@@ -129,7 +129,7 @@ class Compiler:
         self.backend = backend
 
     def density(self, point: Any, graph: Any, name: str) -> LogDensity:
-        """Return the log-density whose value and gradient a graph joins in one vector."""
+        """Return the log-density of a graph that joins value and gradient in one vector."""
         dim = int(point.type.shape[0])
         if self.backend == "numba":
             with self._compiling():
@@ -151,7 +151,7 @@ class Compiler:
     def _compiled(self, point: Any, graph: Any, mode: Any) -> Any:
         pymc: Any = importlib.import_module("pymc.pytensorf")
         with self._model, warnings.catch_warnings():
-            # Operations that call the interpreter are named; they work.
+            # Operations that call the interpreter are valid, and are named in a warning.
             warnings.simplefilter("ignore")
             return pymc.compile(
                 [point], [graph], mode=mode, on_unused_input="ignore", trust_input=True
@@ -186,7 +186,7 @@ class Compiler:
 
 
 class _Compiling:
-    """A context whose errors say that a backend cannot compile a model."""
+    """A context that reports that a backend cannot compile a model."""
 
     def __init__(self, backend: str) -> None:
         self._backend = backend
@@ -217,6 +217,6 @@ class Joined(LogDensity):
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         found = np.asarray(self._program(x), dtype=np.float64)
         values = np.ascontiguousarray(found[:, 0])
-        # An overflow is a point that the model cannot be evaluated at.
+        # An overflow means that the model cannot be evaluated at the point.
         values[values == math.inf] = math.nan
         return values, np.ascontiguousarray(found[:, 1:]) if with_gradient else None

@@ -38,27 +38,27 @@ def from_pymc(model: Any, *, backend: str = "auto") -> PyMCTarget:
     Parameters
     ----------
     model : pymc.Model or bambi.Model
-        A model whose free variables are continuous. Its data are used as they are now.
+        A model whose free variables are continuous. Later changes of its data have no effect.
     backend : {"auto", "numba", "jax", "c"}, default "auto"
         The compiler. ``"numba"`` gives machine code, which all threads call without the
         interpreter. ``"jax"`` evaluates batches. ``"c"`` is PyTensor's default mode; the
-        interpreter calls it once for each point. ``"auto"`` is numba, and ``"c"`` with a warning
-        where numba is not installed or cannot compile the model.
+        interpreter calls it once for each point. ``"auto"`` takes numba, or ``"c"`` with a warning
+        if numba is not installed or cannot compile the model.
 
     Returns
     -------
     ModelTarget
-        With ``constrain``, ``log_likelihood`` and ``prior_transform``, and the names, coordinates
-        and dimensions of the model.
+        A target with ``constrain``, ``log_likelihood`` and ``prior_transform``, and the names,
+        coordinates and dimensions of the model.
 
     Raises
     ------
     ArgumentError
-        If `model` is no model, or has a discrete free variable or no free variable.
+        If `model` is not a model, or has a discrete free variable or no free variable.
     ImportError
-        If PyMC, or the backend that is asked for, is not installed.
+        If PyMC or the requested backend is not installed.
     TargetError
-        If the backend that is asked for cannot compile the model.
+        If the requested backend cannot compile the model.
 
     Warns
     -----
@@ -68,8 +68,8 @@ def from_pymc(model: Any, *, backend: str = "auto") -> PyMCTarget:
     Notes
     -----
     The log-density is PyMC's own, ``model.logp()``, with the log-Jacobians of its transforms and
-    all constants: its integral is the evidence of the model. A point at which it is no number, or
-    an operation fails, counts as a point without density.
+    all constants: its integral is the evidence of the model. A point at which it is NaN, or at
+    which an operation fails, counts as a point of zero density.
 
     References
     ----------
@@ -132,7 +132,7 @@ def is_pymc(obj: Any) -> bool:
 
 
 class PyMCTarget(ModelTarget):
-    """A model of PyMC; `from_pymc` makes it.
+    """A model of PyMC, made by `from_pymc`.
 
     Attributes
     ----------
@@ -182,7 +182,7 @@ class PyMCTarget(ModelTarget):
         self._programs["constrain"] = self._compiler.rows(graphs.point, joined, k, "constrain")
 
     def _program(self, name: str, k: int, make: Callable[[], tuple[Any, Any]]) -> Rows:
-        """Return a program, compiled when it is first used, of a vector and a graph of it."""
+        """Return the program of a graph of a vector, which is compiled at its first use."""
         if name not in self._programs:
             self._programs[name] = self._compiler.rows(*make(), k, name)
         return self._programs[name]
@@ -219,7 +219,7 @@ class PyMCTarget(ModelTarget):
 
 
 def _model_of(obj: Any) -> Any:
-    """Return the PyMC model of an object that was given for one."""
+    """Return the PyMC model of a user's object."""
     if not is_pymc(obj):
         raise ArgumentError(f"model: {shown(obj)} given; a pymc.Model or a bambi.Model is needed")
     if type(obj).__module__.partition(".")[0] != "bambi":
@@ -237,7 +237,7 @@ def _value(variable: Any) -> NDArray[Any]:
 
 
 def _support(model: Any, shapes: Sequence[tuple[int, ...]]) -> Support:
-    """Return the bounds of every constrained coordinate, as far as transforms tell them."""
+    """Return the bounds of every constrained coordinate, as far as transforms define them."""
     bounds = [_bounds(model, rv) for rv in model.free_RVs]
     bounds += [(-math.inf, math.inf)] * len(model.deterministics)
     return [

@@ -18,7 +18,7 @@ def from_cube(graphs: Graphs) -> Any:
     Each free variable is the inverse distribution function of its law given the variables before
     it (M. Rosenblatt, "Remarks on a multivariate transformation", Annals of Mathematical
     Statistics, 1952, doi:10.1214/aoms/1177729394). Normal vectors come from independent normal
-    numbers, and Dirichlet vectors from beta-distributed shares of what is left.
+    numbers, and Dirichlet vectors from beta-distributed shares of the remainder.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def from_cube(graphs: Graphs) -> Any:
 
 
 def _quantiles(rv: Any, u: Any) -> Any:
-    """Return a variable by numbers from the unit interval, in the shape of its free value."""
+    """Return a variable from numbers in the unit interval, in the shape of its free value."""
     law = type(rv.owner.op).__name__
     special = _SPECIAL.get(law)
     try:

@@ -1,8 +1,8 @@
-"""The comparison of a batch of two points with the two points alone.
+"""The comparison of a batch of two points with the two single points.
 
-A function of one point, given where one of batches is needed, may well take a batch without an
-error: ``a, b = theta`` unpacks two points as it unpacks two coordinates. So at the first call of a
-function in Python a batch of two of its points is compared with each of them as a batch of one.
+A function of one point may accept a batch without an error, where a function of batches is needed:
+``a, b = theta`` unpacks two points as well as two coordinates. At the first call of a Python
+function a batch of two points is therefore compared with two batches of one point.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _OFF = "; check=False leaves this comparison out"
 
 
 class _WrongShape(ValueError):
-    """A function gave something that is not of the shape of values."""
+    """A function returned a value of a wrong shape."""
 
 
 class Compared:
@@ -46,7 +46,7 @@ class Compared:
         self._done = False
 
     def __call__(self, x: Array) -> Any:
-        """Return the values of the function, compared before the first time."""
+        """Return the values of the function; its rows are compared at the first call."""
         if not self._done and len(x):
             compare_rows(self._f, x, self._what)
             self._done = True
@@ -68,32 +68,33 @@ def compare_rows(
     constant: bool = False,
     can_be_off: bool = False,
 ) -> None:
-    """Raise an error if a function gives two points other values together than alone.
+    """Raise an error if the values of two points depend on whether they are in one batch.
 
     Parameters
     ----------
     f : callable (n, d) -> (n, ...)
-        Called with two rows of `x`, then with each of the two. If it fails on these, with `x` and
-        with a single point of shape (d,); if the values differ, with the two rows once more.
+        A function that is called with two rows of `x`, then with each of the two. If it fails, it
+        is also called with `x` and with a single point of shape (d,). If the values differ, it is
+        called with the two rows once more.
     x : ndarray of shape (n, d)
-        The batch of the first call, with one row at least. If all rows are equal, two equal ones
+        The batch of the first call, with at least one row. If all rows are equal, two equal rows
         are used.
     what : str
         The function, for messages.
     parts : int
-        The length of the tuple that `f` gives; 0 if it gives one array.
+        The length of the tuple that `f` returns; 0 if it returns one array.
     constant : bool
-        Whether an array may have no row for each point, being the same for all.
+        Whether the value may be one constant array without a row for each point.
     can_be_off : bool
         Whether the caller has an argument ``check``, for messages.
 
     Raises
     ------
     TargetError
-        If the values differ by more than rounding and are not random (the same two rows then give
-        the same values again), or if `f` fails on two points and not on one.
-        Where it fails on batches of any size and on a single point too, or gives a wrong shape for
-        `x`, nothing is raised: the call that follows fails, and says more.
+        If the values differ by more than rounding and are not random (the same two rows give the
+        same values again), or if `f` fails on two points but not on one. If `f` fails on all
+        batches and on a single point, or returns a wrong shape for `x`, nothing is raised here,
+        since the following call fails with a better message.
     """
     differs = np.flatnonzero((x != x[0]).any(axis=1))
     two = x[[0, int(differs[0]) if differs.size else 0]]

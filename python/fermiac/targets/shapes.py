@@ -1,4 +1,4 @@
-"""Built-in log-densities with known normalisation: normal laws by precision, bent shapes."""
+"""Built-in log-densities with known normalisation: normal laws by precision, curved shapes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Array = NDArray[np.float64]
 
 @public
 def gaussian(mean: ArrayLike, precision: ArrayLike, *, banded: bool = False) -> BuiltinDensity:
-    r"""Return a normal law of several coordinates by its precision, the inverse of the covariance.
+    r"""Return a multivariate normal law given by its precision, the inverse of the covariance.
 
-    :math:`x \sim N(m, P^{-1})`. Where P has few diagonals (an autoregression, a random walk, a
-    smoothing prior) a point costs in proportion to d times their number. By its covariance the law
-    is `fermiac.distributions.MultivariateNormal`.
+    :math:`x \sim N(m, P^{-1})`. If P has few nonzero diagonals (an autoregression, a random walk, a
+    smoothing prior), the cost of a point is proportional to d times their number.
+    `fermiac.distributions.MultivariateNormal` is the same law given by its covariance.
 
     Parameters
     ----------
     mean : array_like of shape () or (d,)
-        The mean m; a number stands for d equal ones.
+        The mean m; a number stands for d equal means.
     precision : array_like of shape (d, d) or, banded, (w + 1, d)
         The precision P, symmetric and positive definite. The outermost diagonal that is not 0
         determines the cost of an evaluation.
@@ -50,7 +50,7 @@ def gaussian(mean: ArrayLike, precision: ArrayLike, *, banded: bool = False) -> 
     Notes
     -----
     With the Cholesky factor L of P and :math:`z = L^T (x - m)`, the logarithm of the density is
-    :math:`-|z|^2 / 2` and a constant, and its gradient :math:`-L z`.
+    :math:`-|z|^2 / 2` plus a constant, and its gradient is :math:`-L z`.
 
     References
     ----------
@@ -59,7 +59,7 @@ def gaussian(mean: ArrayLike, precision: ArrayLike, *, banded: bool = False) -> 
 
     Examples
     --------
-    An autoregression with standard normal coordinates, neighbours of correlation 0.9:
+    An autoregression with standard normal coordinates and correlation 0.9 between neighbours:
 
     >>> import numpy as np
     >>> import fermiac as fm
@@ -90,23 +90,23 @@ def gaussian(mean: ArrayLike, precision: ArrayLike, *, banded: bool = False) -> 
 def rosenbrock(
     n_blocks: int = 1, block_size: int = 2, *, mean: float = 1.0, a: float = 0.05, b: float = 5.0
 ) -> BuiltinDensity:
-    r"""Return a normal law that is bent along parabolas, as Rosenbrock's function is.
+    r"""Return a normal law that is bent along parabolas, as in Rosenbrock's function.
 
     :math:`x_1 \sim N(\mu, 1 / 2a)`, and in every block of coordinates
     :math:`x_{j,i} \sim N(x_{j,i-1}^2, 1 / 2b)`, where :math:`x_{j,1}` is :math:`x_1` in all of
-    them. The defaults give :math:`-(x_1 - 1)^2 / 20 - 5 (x_2 - x_1^2)^2` and a constant.
+    them. The defaults give :math:`-(x_1 - 1)^2 / 20 - 5 (x_2 - x_1^2)^2` plus a constant.
 
     Parameters
     ----------
     n_blocks : int, default 1
         Blocks, 1 or more.
     block_size : int, default 2
-        Coordinates of a block, :math:`x_1` among them; 2 or more. A point has
+        Coordinates of a block, including :math:`x_1`; 2 or more. A point has
         1 + `n_blocks` · (`block_size` - 1) coordinates, :math:`x_1` first, then block by block.
     mean : float, default 1
         The mean of :math:`x_1`.
     a, b : float, default 0.05 and 5
-        Half the precisions of :math:`x_1` and of the others given those before them, above 0.
+        Half the precisions of :math:`x_1`, and of the others given those before them; above 0.
 
     Returns
     -------

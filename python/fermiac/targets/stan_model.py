@@ -97,16 +97,17 @@ def from_stan(
         The seed of random numbers in the blocks for transformed data and generated quantities. The
         generated quantities of a point are the same whenever they are computed.
     log_likelihood : str or sequence of str, default "log_lik"
-        The generated quantities that are log-likelihoods by observation. Where the model has them,
+        The generated quantities that are log-likelihoods by observation. If the model has them,
         they are not part of the draws, but of ``log_likelihood``.
     coords, dims : mapping, optional
-        Labels along dimensions, and the names of the dimensions of variables; Stan has none.
+        Labels along dimensions, and the names of the dimensions of variables, which Stan does not
+        have.
 
     Returns
     -------
     ModelTarget
-        With ``constrain``, and ``log_likelihood`` if the model computes it. Variables are
-        parameters, transformed parameters and generated quantities.
+        A target with ``constrain``, and with ``log_likelihood`` if the model computes it. Variables
+        are parameters, transformed parameters and generated quantities.
 
     Raises
     ------
@@ -118,10 +119,10 @@ def from_stan(
 
     Notes
     -----
-    A model that was compiled with ``STAN_THREADS=true`` is called from all threads, another one
-    from one thread at a time. Constants are not dropped. Where Stan rejects a point, that is a
-    point without density; the last message is shown if most points are rejected. Stan does not tell
-    priors and likelihoods apart, so that nested sampling cannot take the model.
+    A model that was compiled with ``STAN_THREADS=true`` is called from all threads, any other model
+    from one thread at a time. Constants are not dropped. A point that Stan rejects counts as a
+    point of zero density; the last message is shown if most points are rejected. Stan does not
+    separate priors and likelihoods, so nested sampling cannot use the model.
 
     References
     ----------
@@ -167,7 +168,7 @@ def is_stan(obj: Any) -> bool:
 
 
 class _Handle:
-    """A model of a library, destroyed with this object if it was made by it."""
+    """A model of a library; it is destroyed with this object if this object made it."""
 
     def __init__(self, library: Any, model: Any, data: bytes | None, seed: int) -> None:
         self.seed = seed
@@ -217,7 +218,7 @@ class _Handle:
 
 
 class StanTarget(ModelTarget):
-    """A model of Stan with its data; `from_stan` makes it."""
+    """A model of Stan with its data, made by `from_stan`."""
 
     library = "Stan"
 
@@ -239,7 +240,8 @@ class StanTarget(ModelTarget):
         columns = _columns(handle.text("bs_param_names", True, True))
         own = _columns(handle.text("bs_param_names", False, False))
         self._parameters = tuple(own)
-        #: Where each coordinate of a parameter stands for Stan, which has the first index fastest.
+        #: The positions of the coordinates of parameters in Stan, where the first index varies
+        #: fastest.
         self._order = np.concatenate([c.ravel() for c in own.values()])
         kept = {k: c for k, c in columns.items() if k not in log_likelihood}
         chosen = {k: c for k, c in columns.items() if k in log_likelihood}
@@ -338,7 +340,7 @@ class StanTarget(ModelTarget):
 
     def _refuse(self) -> NoReturn:
         raise ArgumentError(
-            "prior: a Stan model does not tell its prior and its likelihood apart, which nested "
+            "prior: a Stan model does not separate its prior and its likelihood, which nested "
             "sampling needs; use fermiac.importance.evidence for its evidence, or "
             "fermiac.mcmc.sample for its posterior"
         )
@@ -368,7 +370,7 @@ def _library(given: Any) -> Any:
 
 
 def _function(library: Any, name: str) -> Any:
-    """Return a function of a library, with types that belong to this object alone."""
+    """Return a function of a library, with argument types that are not shared."""
     try:
         address = ctypes.cast(library[name], ctypes.c_void_p).value
     except AttributeError as error:
@@ -435,7 +437,7 @@ def _indexed(text: str) -> list[str]:
 
 
 def _parts(name: str) -> tuple[str, tuple[int, ...]]:
-    """Return the variable of a coordinate, and its indices from 0; () where they are no numbers."""
+    """Return the variable of a coordinate, and its indices from 0; () if they are not numbers."""
     match = re.fullmatch(r"(.+?)((?:\.\d+)*)", name)
     assert match is not None
     return match[1], tuple(int(i) - 1 for i in match[2].split(".")[1:])

@@ -1,4 +1,4 @@
-"""Evaluation of torch modules: modes, devices, types, and the lack of memory."""
+"""Evaluation of torch modules: modes, devices, types, and errors of memory."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ def _set(module: Any, training: bool) -> None:
 
 
 class evaluating:
-    """Evaluation mode for all submodules of a module; afterwards each has its own mode again.
+    """Set evaluation mode for all submodules of a module, and restore their modes afterwards.
 
-    Several threads may evaluate one module: the last that leaves restores it. Objects that are no
-    modules are ignored. Within a thread only the outermost context acts, so that a run of many
-    calls sets the modes once.
+    Several threads may evaluate one module: the last one restores it. Objects that are not modules
+    are ignored. Within a thread only the outermost context acts, so a run of many calls sets the
+    modes once.
     """
 
     __slots__ = ("_held", "_module", "_outermost")

@@ -20,16 +20,16 @@ Array = NDArray[np.float64]
 
 
 class TorchTarget(LogDensity):
-    """A target that is a torch module: an integrand, and a log-density if it has one output.
+    """A torch module as a target: an integrand, and a log-density if it has one output.
 
-    `fermiac.targets.torch` makes them. They can be pickled if the module can.
+    `fermiac.targets.torch` makes such targets. They can be pickled if the module can.
 
     Attributes
     ----------
     dim : int
         Coordinates of a point.
     has_gradient : bool
-        True: by automatic differentiation.
+        True; the gradient comes from automatic differentiation.
     form : str
         ``"torch"``.
     module : torch.nn.Module or callable
@@ -111,7 +111,7 @@ class TorchTarget(LogDensity):
                 size = n - at if self._limit is None else min(self._limit, n - at)
                 part = self._attempt(x[at : at + size], with_gradient)
                 if part is None:
-                    # The memory is free again only now that the exception is gone.
+                    # The memory is free only after the exception is deleted.
                     self._limit = size // 2
                     if self.device.startswith("cuda"):
                         self._torch.cuda.empty_cache()
@@ -132,7 +132,7 @@ class TorchTarget(LogDensity):
         ) if with_gradient else None
 
     def _attempt(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None] | None:
-        """Return the values of a part, or None where the device is out of memory."""
+        """Return the values of a part, or None if the device is out of memory."""
         try:
             return self._part(x, with_gradient)
         except Exception as error:
@@ -206,12 +206,12 @@ def torch(
     dtype: Any = None,
     max_batch: int | None = None,
 ) -> TorchTarget:
-    """Return a target behind a torch module, evaluated in batches on its own device.
+    """Return the target of a torch module, evaluated in batches on its own device.
 
     Parameters
     ----------
     module : torch.nn.Module or callable
-        Takes a tensor of shape (n, d), gives one of shape (n,) or (n, k).
+        The module: it takes a tensor of shape (n, d) and returns one of shape (n,) or (n, k).
     dim : int
         Coordinates of a point.
     device : torch.device or str, optional
@@ -221,7 +221,7 @@ def torch(
         A floating-point type; by default that of the module's first floating-point parameter or
         buffer, else float64.
     max_batch : int, optional
-        The most points of a call; by default all that a method gathers.
+        The largest number of points of a call; by default there is no limit.
 
     Returns
     -------
@@ -232,7 +232,7 @@ def torch(
     Raises
     ------
     ArgumentError
-        If an argument is none of these.
+        If an argument is invalid.
     ImportError
         If torch is not installed.
 
@@ -240,18 +240,18 @@ def torch(
     -----
     The module is evaluated in evaluation mode (no dropout, fixed batch statistics) and without
     recording gradients. The training flags of all its submodules, the gradients that its
-    parameters have accumulated and their ``requires_grad`` are left as they were. Autocasting that
-    is on where a method is called is on in the module, too, but not in the threads and workers
-    of an executor: put it into the module.
+    parameters have accumulated and their ``requires_grad`` are left unchanged. If autocasting is on
+    where a method is called, it is on in the module, too, but not in the threads and workers of an
+    executor. Put it into the module for these.
 
     Gradients come from one backward pass of the sum over the batch. They are right if the value
-    of a row depends on that row alone, which is not checked: a module that centres its batch, for
-    example, gives gradients of something else.
+    of a row depends only on that row, which is not checked. A module that centres its batch, for
+    example, gives wrong gradients.
 
-    Where the device runs out of memory the batch is halved, down to single points, and later
-    batches are cut to the size that fitted. The values have the same bits in batches of different
-    size only where the module's operations do; matrix products commonly do not, in the last digit.
-    float32 values are converted to float64 as they are: their precision is that of float32.
+    If the device runs out of memory, the batch is halved, down to single points, and later batches
+    are cut to the size that fitted. Values have the same bits in batches of different size only if
+    the module's operations do; matrix products often differ in the last digit. float32 values are
+    converted to float64, but their precision is that of float32.
 
     Examples
     --------

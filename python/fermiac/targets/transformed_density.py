@@ -31,7 +31,7 @@ _EACH = ("identity", "above", "below", "bounded")
 
 
 class TransformedDensity(Built, LogDensity):
-    """A log-density on the unconstrained space; `transformed` makes it.
+    """A log-density on the unconstrained space, made by `transformed`.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class TransformedDensity(Built, LogDensity):
         Those of `target`.
     log_evidence : float or None
         That of `target` if all of its mass is known to lie in the image of the transforms: a gamma
-        law keeps it under ``"log"``, a normal law does not.
+        law keeps its value under ``"log"``, a normal law does not.
 
     Examples
     --------
@@ -164,8 +164,8 @@ class TransformedDensity(Built, LogDensity):
         Returns
         -------
         ndarray of shape (..., constrained_dim)
-            Strictly inside: a coordinate that rounding would put on a bound is moved off it. NaN
-            where it comes from one.
+            Points strictly inside the bounds: a coordinate that would be rounded to a bound is
+            moved inside. NaN for NaN.
 
         Raises
         ------
@@ -204,31 +204,32 @@ def transformed(
 ) -> TransformedDensity:
     r"""Return the log-density of constrained parameters on the unconstrained space.
 
-    With x(z) the constrained point, the result is
+    If x(z) is the constrained point, the result is
     :math:`\log p(x(z)) + \log |\det \partial x / \partial z|`: its integral is that of `target`
-    over the constrained points, and it has no bounds that a sampler could run into.
+    over the constrained points, and it has no bounds.
 
     Parameters
     ----------
     target : LogDensity
-        A log-density of any form: `as_target` makes one of a Python function. One that runs in Rust
-        goes on running there, on all threads.
+        A log-density of any form; `as_target` makes one from a Python function. A target that runs
+        in Rust continues to run there, on all threads.
     transforms : sequence of Transform, mapping, Transform or "auto"
-        Blocks that cover the coordinates in order; ``"auto"``, those that the known bounds of the
-        coordinates call for (of a law, or of the prior of a `posterior`); or a mapping from
-        coordinates to their constraints, where the others are not constrained. A key is a
+        Blocks that cover the coordinates in order; ``"auto"``, the blocks that the known bounds of
+        the coordinates require (those of a law, or of the prior of a `posterior`); or a mapping
+        from coordinates to their constraints, which leaves the others unconstrained. A key is a
         coordinate's number, a range, or a name (see `names`); ``"theta"`` stands for all of
         ``"theta[0]"``, ``"theta[1]"``, ... as well. A value is a block of
         `fermiac.targets.transforms`, or ``"log"`` (positive), ``"logit"`` (between 0 and 1),
         ``"ordered"``, ``"simplex"``, ``"cholesky_corr"`` or ``"identity"``.
     names : iterable of str, optional
-        The names of the constrained coordinates; those of `target` if it has any (the coordinates
-        of a target that was transformed before have none).
+        The names of the constrained coordinates; by default those of `target` if it has names (a
+        target that was transformed before has none).
 
     Returns
     -------
     TransformedDensity
-        With ``constrain(z)`` and ``unconstrain(x)``. It has a gradient if `target` has one.
+        A log-density with ``constrain(z)`` and ``unconstrain(x)``. It has a gradient if `target`
+        has one.
 
     Raises
     ------
@@ -237,12 +238,13 @@ def transformed(
 
     Notes
     -----
-    Points of it are unconstrained. Their weights hold for the constrained points as they are:
+    Its points are unconstrained. Their weights are valid for the constrained points, too:
     ``fm.Sample.from_arrays(target.constrain(s.draws), s.log_weights, names=target.names)`` is a
     sample `s` in the constrained space.
 
-    Simplexes are mapped by additive log-ratios and lose a coordinate. Where the chain rule
-    overflows though the value does not, hundreds of units out, a gradient's value is -inf.
+    Simplexes are mapped by additive log-ratios and lose a coordinate. Hundreds of units away from 0
+    the chain rule may overflow although the value does not; the value that comes with a gradient is
+    then -inf.
 
     Examples
     --------
@@ -353,7 +355,7 @@ def _from_mapping(
 
 
 def _place(key: object, dim: int, names: Sequence[str] | None) -> tuple[int, int]:
-    """Return the first coordinate of a key, and the one after its last."""
+    """Return the first coordinate of a key, and the one after the last."""
     if isinstance(key, range):
         if key.step != 1 or not 0 <= key.start < key.stop <= dim:
             raise ArgumentError(

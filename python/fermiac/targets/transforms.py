@@ -27,14 +27,14 @@ __all__ = [
 
 @dataclass(frozen=True, repr=False)
 class Transform:
-    """A block of coordinates that are constrained alike; the functions of this module make it.
+    """A block of coordinates with the same constraint, made by the functions of this module.
 
     Attributes
     ----------
     kind : {"identity", "above", "below", "bounded", "ordered", "simplex", "cholesky_corr"}
         The constraint.
     size : int
-        Constrained coordinates.
+        The number of constrained coordinates.
     low, high : float
         The bounds; infinite where there is none.
 
@@ -52,7 +52,7 @@ class Transform:
 
     @property
     def free_size(self) -> int:
-        """Unconstrained coordinates: one less for a simplex."""
+        """The number of unconstrained coordinates: one less for a simplex."""
         return self.size - (self.kind == "simplex")
 
     def _support(self) -> list[tuple[float, float]]:
@@ -71,7 +71,7 @@ class Transform:
 
 
 def identity(n: int = 1) -> Transform:
-    """Leave coordinates as they are.
+    """Leave coordinates unchanged.
 
     Parameters
     ----------
@@ -226,8 +226,9 @@ def ordered(k: int) -> Transform:
 def simplex(k: int) -> Transform:
     r"""Constrain coordinates to positive numbers with sum 1, by additive log-ratios.
 
-    :math:`z_i = \log(x_i / x_k)` for i < k: there are k - 1 unconstrained coordinates. Densities
-    are ones in the first k - 1 constrained coordinates, as Dirichlet densities commonly are.
+    :math:`z_i = \log(x_i / x_k)` for i < k, which gives k - 1 unconstrained coordinates. Densities
+    are with respect to the first k - 1 constrained coordinates, as is usual for Dirichlet
+    densities.
 
     Parameters
     ----------
@@ -255,10 +256,10 @@ def simplex(k: int) -> Transform:
 def cholesky_corr(k: int) -> Transform:
     r"""Constrain coordinates to the Cholesky factor of a correlation matrix.
 
-    The coordinates are the ``k * (k - 1) / 2`` entries below the diagonal, row by row, as those of
-    `fermiac.distributions.LKJ`. Each is a partial correlation :math:`t = \tanh z` times what the
-    entries before it leave of the length of the row [1]_:
-    :math:`r_j = t_j \sqrt{1 - r_1^2 - \dots - r_{j-1}^2}`.
+    The coordinates are the ``k * (k - 1) / 2`` entries below the diagonal, row by row, as in
+    `fermiac.distributions.LKJ`. Each is a partial correlation :math:`t = \tanh z` times the
+    remaining length of the row after the entries before it [1]_: :math:`r_j = t_j \sqrt{1 - r_1^2 -
+    \dots - r_{j-1}^2}`.
 
     Parameters
     ----------

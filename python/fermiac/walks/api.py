@@ -1,4 +1,4 @@
-"""The verb that walks on a graph."""
+"""The call `fermiac.walks.walk`, which walks on a graph."""
 
 from __future__ import annotations
 
@@ -85,50 +85,50 @@ def walk(
 ) -> WalkResult:
     r"""Walk on a graph, with walkers that remember their visits.
 
-    Every walker has a history of its own, which keeps it away from nodes that it has visited too
-    often. Averages along its path therefore converge faster than those of the base chain.
+    Every walker has its own history, which keeps it away from nodes that it has visited too often.
+    Averages along its path therefore converge faster than those of the base chain.
 
     Parameters
     ----------
     graph : graph
         A `Graph`, a sparse matrix of SciPy, a graph of networkx or igraph, arrays (indptr, indices)
-        or an array of edges; see `as_graph`. An `Oracle` is walked on by a `Crawler`, whose
-        limits it has.
+        or an array of edges; see `as_graph`. For an `Oracle` the walk is made by a `Crawler`, with
+        its limitations.
     kernel : str or kernel, default "auto"
         The effect of history; a name, or an object such as ``SRRW(alpha=10)``. ``"hdt"`` (`HDT`):
-        the target is bent away from nodes that were visited too often [1]_; for any base with a
-        target, at the cost of its step. ``"srrw"`` (`SRRW`): the probabilities of the base are
-        multiplied by (visits / target) to the power of -alpha [2]_, for which each step reads all
-        neighbours. ``"tsaw"`` (`TSAW`): they are multiplied by exp(-alpha (visits - expected
-        visits)); errors fall like 1 / n [3]_. ``"none"`` (`Plain`): the base chain. ``"rotor"``
-        (`Rotor`): the exits of each node in turn. ``"saw"`` (`SAW`): to nodes not yet visited.
-        ``"auto"``: ``"srrw"`` where there are enough steps per node for its history to pay (see
-        the notes), else ``"none"``, which an `Oracle` always gets. With a setting of the history
-        (`alpha`, `step_exponent`, `pseudo_counts`, `history`, `memory_size`) it is ``"hdt"``.
+        the target is reduced at nodes that were visited too often [1]_; for any base with a target,
+        and without extra cost per step. ``"srrw"`` (`SRRW`): the probabilities of the base are
+        multiplied by (visits / target) to the power of -alpha [2]_; each step reads all neighbours.
+        ``"tsaw"`` (`TSAW`): they are multiplied by exp(-alpha (visits - expected visits)); errors
+        fall like 1 / n [3]_. ``"none"`` (`Plain`): the base chain. ``"rotor"`` (`Rotor`): the edges
+        of each node in turn. ``"saw"`` (`SAW`): to nodes not yet visited. ``"auto"``: ``"srrw"`` if
+        there are enough steps per node for a gain from history (see the notes), else ``"none"``;
+        for an `Oracle` always ``"none"``. With a setting of the history (`alpha`, `step_exponent`,
+        `pseudo_counts`, `history`, `memory_size`) it is ``"hdt"``.
     base : str or base chain, default "auto"
         The base chain; a name, or an object such as ``MTM(n_tries=4)``. ``"auto"`` is ``"mhrw"``
         for ``"srrw"`` and ``"tsaw"``, else ``"mhda"``. Towards a target:
         ``"mhda"`` (`MHDA`: Metropolis–Hastings with delayed acceptance, which seldom turns back),
         ``"mhrw"`` (`MHRW`: Metropolis–Hastings), ``"barker"`` (`Barker`), ``"mtm"`` (`MTM`). With a
-        law of its own: ``"srw"`` (`SRW`: uniform neighbours; by degree), ``"weighted"``
-        (`Weighted`: by the weights of edges; by strength), ``"nbrw"`` (`NBRW`: never back; by
-        degree), ``"maxdeg"`` (`MaxDegree`; uniform), ``"node2vec"`` (`Node2Vec`; unknown). `Lazy`
-        sometimes stays. With ``"hdt"``, ``"srw"`` and ``"nbrw"`` are the chains ``"mhrw"`` and
-        ``"mhda"`` towards the degrees, which accept all while nothing is bent.
+        fixed law, given after the semicolon: ``"srw"`` (`SRW`: uniform neighbours; by degree),
+        ``"weighted"`` (`Weighted`: by the weights of edges; by strength), ``"nbrw"`` (`NBRW`: never
+        back; by degree), ``"maxdeg"`` (`MaxDegree`; uniform), ``"node2vec"`` (`Node2Vec`; unknown).
+        `Lazy` stays with some probability. With ``"hdt"``, ``"srw"`` and ``"nbrw"`` mean the chains
+        ``"mhrw"`` and ``"mhda"`` towards the degrees, which without history accept all moves.
     alpha : float or tuple, optional
-        The strength of repellence: a number, ``("linear", a0, a1, n1)``, which rises until step n1,
-        or ``("log", a, a1)``, a ln(e + n) up to a1. By default that of the kernel, 5.0. The
-        variance of averages falls like 1 / (2 alpha + 1).
+        The strength of repellence: a number; ``("linear", a0, a1, n1)``, which rises until step n1;
+        or ``("log", a, a1)``, a ln(e + n) up to a1. The default is that of the kernel, 5.0. The
+        variance of averages is proportional to 1 / (2 alpha + 1).
     weights : None, "degree", array_like, mapping or callable, default None
         The target, up to a factor: positive numbers for all nodes, a mapping, or a function that
-        returns them for an array of nodes (labels where the graph has them, see
-        `WalkResult.expect`); by default uniform. Bases with a law of their own take none.
+        returns them for an array of nodes (labels if the graph has labels, see
+        `WalkResult.expect`). The default is uniform. Bases with a fixed law accept no target.
     init : None, a node or array_like of nodes, shape (n_walkers,), default None
-        The first node of each walker, ``["a", "b"]`` for instance; by default drawn from the law of
-        the walk. Where the graph has labels, nodes are given by these, or by number if no label is
-        a whole number.
+        The first node of each walker, for instance ``["a", "b"]``; by default drawn from the law of
+        the walk. If the graph has labels, nodes are given by labels, or by number if no label is a
+        whole number.
     n_steps : int, default 1_000_000
-        Steps of each walker.
+        The number of steps of each walker.
     n_walkers : int, default 64
         The number of walkers. Errors come from their spread, so take at least 8.
     rng : None, int, numpy SeedSequence or Generator, default None
@@ -137,48 +137,51 @@ def walk(
         The function of the nodes that ``walk.expect()`` averages; see `WalkResult.expect`.
         ``stop=`` and ``record="none"`` need it.
     record : {"visits", "path", "none"}, default "visits"
-        What is kept: the visits of each walker to each node, the whole paths, or, with `f` or
-        `on_block`, neither.
+        The record of the walk: the visits of each walker to each node, the whole paths, or, with
+        `f` or `on_block`, neither.
     burn_in : int or "auto", default "auto"
-        The first steps of each walker, which do not count in averages. The history keeps them.
-        ``"auto"``: until histories have settled, as the notes say; 0 for ``"none"`` and ``"saw"``.
+        The number of first steps of each walker that do not count in averages. They remain in the
+        history. ``"auto"`` waits until histories have settled (see the notes); 0 for ``"none"`` and
+        ``"saw"``.
     thin : int, default 1
         Keep every `thin`-th node of the paths.
     step_exponent : float, default 1.0
-        The step size of the history's measure is (n + 1) to the power of minus this, above 0.5 and
-        up to 1. Below 1 it forgets the first steps sooner, but never becomes quiet: averages have a
-        bias that falls like that power of n only.
+        The exponent of the step size of the history's measure, (n + 1)^-step_exponent, above 0.5
+        and up to 1. Below 1 the history forgets the first steps sooner, but stays noisy: averages
+        have a bias that falls only like that power of n.
     pseudo_counts : {"target", "uniform", "degree"}, array_like or mapping, default "target"
-        The visits that a history begins with, one per node on average; by default in proportion to
-        the target, so that no node is preferred at first.
+        The initial visits of a history, one per node on average; by default proportional to the
+        target, so that no node is preferred at first.
     history : {"private", "shared_sync", "shared_async"}, default "private"
-        Each walker has a history of its own; or all share one, which is updated after each step of
-        all walkers, or at once, in no fixed order. With ``"shared_async"`` results are not
-        reproducible. Walkers that share a history are not replicas, so that they give no error.
+        Each walker has its own history; or all walkers share one, which is updated after each step
+        of all walkers (``"shared_sync"``), or immediately, in no fixed order (``"shared_async"``).
+        With ``"shared_async"`` results are not reproducible. Walkers that share a history are not
+        replicas, so they give no standard error.
     memory_size : int, optional
-        The number of nodes that a history keeps, those visited last; the visits of others are
-        estimated from neighbours. It saves memory, has no theory, and only comes near the target,
-        of which ``expect`` warns. For ``kernel="hdt"``.
+        The number of last visited nodes that a history stores; the visits of other nodes are
+        estimated from neighbours. It saves memory, but has no theory, and the law only approximates
+        the target; ``expect`` warns about this. For ``kernel="hdt"``.
     component : {"error", "start", "largest"}, default "error"
-        For a graph of several components: refuse it, or walk in that of `init`, or in the largest;
-        the law is then that of the component.
+        The treatment of a graph with several components: refuse it, or walk in the component of
+        `init`, or in the largest one. The law is then that of the component.
     on_stuck : {"error", "stop", "restart"}, default "error"
-        At a node without outgoing arcs: refuse such graphs, stay, or go back to the first node.
+        The treatment of nodes without outgoing edges: refuse such graphs, stay, or go back to the
+        first node.
     restart : float, default 0.0
-        The probability to go back to the first node instead of a step.
+        The probability of going back to the first node instead of making a step.
     stop : StopAtStderr, optional
-        End before `n_steps`, once the averages of `f` are known well enough.
+        A rule that ends the walk before `n_steps`, once the averages of `f` are accurate enough.
     on_block : callable, optional
-        Called with the nodes of the paths, in blocks of shape (n_walkers, block_size), for your own
-        statistics or to write them somewhere.
+        A function that is called with the nodes of the paths, in blocks of shape (n_walkers,
+        block_size), for your own statistics or files.
     block_size : int, optional
-        Steps of a block; by default about 260 000 over the number of walkers.
+        The number of steps of a block; by default about 260 000 divided by the number of walkers.
     keep_state : bool, default True
         Keep the state that `extend` needs.
     checkpoint : str, path-like or Checkpoint, optional
         A file for the positions and histories of the walkers. The same call resumes a walk that was
-        killed, to the same bits; with a larger `n_steps` it extends a finished one. `on_block` gets
-        the blocks again that came after the last writing.
+        killed, with the same bits; with a larger `n_steps` it extends a finished walk. `on_block`
+        then gets the blocks since the last write again.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result, except
         with ``history="shared_async"``.
@@ -195,8 +198,8 @@ def walk(
     Raises
     ------
     ArgumentError
-        For an argument outside its domain, a kernel that does not go with the base or the graph, a
-        graph of several components, a first node without edges.
+        For an argument outside its domain, a kernel that does not fit the base or the graph, a
+        graph with several components, or a first node without edges.
     MemoryLimitError
         If the visits or paths would take more memory than the machine has.
     TargetError
@@ -210,27 +213,28 @@ def walk(
     Warns
     -----
     FermiacWarning
-        If the graph is bipartite and nothing breaks the period of two, or has nodes without edges.
+        If the graph is bipartite and the walk has period 2, or if nodes have no edges.
 
     Notes
     -----
-    A history of walker w is the measure :math:`x = (c^0 + c_w) / (|c^0| + n)`, with the visits
+    The history of walker w is the measure :math:`x = (c^0 + c_w) / (|c^0| + n)`, with the visits
     :math:`c_w` and pseudo-counts :math:`c^0`. HDT runs its base towards :math:`w_i (x_i /
     w_i)^{-\alpha}`; only ratios between neighbours are used. Without repellence it makes the same
-    steps as its base. Each 8 walkers share a stream of random numbers. Walks do not depend on the
-    threads, on what is recorded, nor on interruptions; with more walkers and the same key the first
-    ones, 8 by 8, walk as before.
+    steps as its base. Every 8 walkers share a stream of random numbers. Walks do not depend on
+    threads, on the record, or on interruptions. With more walkers and the same key, the first
+    complete groups of 8 walkers make the same steps.
 
-    A young history is noise, and walkers with one lean to nodes of high degree. Histories settle
-    after a number of steps in proportion to the nodes and to the mean time :math:`\tau` that the
-    base stays at a node of its law (1 where degrees are equal, 2 to 5 on most networks, 100 on
-    stars): :math:`(4 + \alpha / 4) \tau` steps per node for ``"srrw"`` and ``"tsaw"``,
-    :math:`(15 + \alpha) \tau` for ``"hdt"``, 4 for ``"rotor"``, times :math:`(N W / 64000)^{1/4}`
-    where nodes times walkers are more than that. The automatic burn-in is twice this, at least a
-    sixteenth and at most half of the steps; for ``"hdt"`` it is always half of them. The automatic
-    kernel is ``"srrw"`` from eight times this on, if nodes have at most 32 neighbours on average.
-    `WalkResult.kernel`, `burn_in`, `settling`, `chosen` and ``summary()`` show what was chosen, and
-    ``expect`` warns of histories that had not settled.
+    A short history is mostly noise, and makes walkers prefer nodes of high degree. The time until
+    histories have settled is proportional to the number of nodes and to the mean time :math:`\tau`
+    that the base stays at a node drawn from its law (1 if degrees are equal, 2 to 5 on most
+    networks, 100 on stars). It is :math:`(4 + \alpha / 4) \tau` steps per node for ``"srrw"`` and
+    ``"tsaw"``, :math:`(15 + \alpha) \tau` for ``"hdt"`` and 4 for ``"rotor"``. If the number of
+    nodes N times the number of walkers W exceeds 64000, it is multiplied by :math:`(N W /
+    64000)^{1/4}`. The automatic burn-in is twice this time, but at least a sixteenth and at most
+    half of the steps; for ``"hdt"`` it is always half of them. The automatic kernel is ``"srrw"``
+    if the walk is at least eight times as long as this time and nodes have at most 32 neighbours on
+    average. `WalkResult.kernel`, `burn_in`, `settling`, `chosen` and ``summary()`` show the
+    choices, and ``expect`` warns about histories that had not settled.
 
     References
     ----------
@@ -246,7 +250,7 @@ def walk(
 
     Examples
     --------
-    The share of nodes below 6 on two cliques and a bridge, with and without history:
+    The share of the nodes 0 to 5 on two cliques joined by a bridge, with and without history:
 
     >>> import numpy as np, fermiac as fm
     >>> clique = [[i, j] for i in range(6) for j in range(i)]
@@ -267,7 +271,7 @@ def walk(
         "history": history != "private",
         "memory_size": memory_size is not None,
     }
-    # A setting of the history is for a walk that has one.
+    # A setting of the history excludes the plain walk.
     free = is_auto(kernel) and not any(is_set.values())
     strategy = Plain() if free else kernel_of(kernel, alpha, known=WALK_KERNELS)
     own_base: Base = strategy.default_base if is_auto(base) else base  # type: ignore[assignment]
@@ -471,12 +475,12 @@ def _check_streams(
 
 
 def _notes(job: Job) -> list[str]:
-    """Return what the user must know before the walk."""
+    """Return the warnings that are given before the walk."""
     alternates = job.base.always_moves and job.restart == 0.0 and job.kernel.is_plain
     if alternates and job.law is not None and job.graph.components.bipartite.all():
         return [
             "the graph is bipartite, so that a walk without repellence is at one side in every "
-            "second step; averages are right, but the law of the last node never settles: "
-            "fm.walks.Lazy(base) does"
+            "second step; averages are right, but the law of the last node does not converge; "
+            "with fm.walks.Lazy(base) it does"
         ]
     return []

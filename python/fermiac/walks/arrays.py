@@ -45,7 +45,7 @@ def nodes(name: str, given: ArrayLike, n_dims: int = 1) -> tuple[Any, bool]:
     signed = array.dtype.kind == "i"
     wide = array.dtype.itemsize == 8
     size = 8 if wide else 4
-    # Numbers below 0 become too large for nodes, and are refused as such.
+    # Negative numbers become too large for nodes, and are refused.
     array = np.ascontiguousarray(array, dtype=f"{'i' if signed else 'u'}{size}")
     return array.view(np.uint64 if wide else np.uint32), signed
 

@@ -1,4 +1,4 @@
-"""The base chains of walks: one class per chain, with all that walks and their theory ask of it."""
+"""The base chains of walks: a class for each chain, with its properties for walks and theory."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Ids = NDArray[Any]
 
 @dataclass(frozen=True)
 class BaseChain:
-    """Base class of the base chains: frozen settings, and the facts that walks ask for.
+    """Base class of the base chains: frozen settings, and the properties that walks need.
 
     A new chain is a subclass with its `name`, the facts that differ from those here, and `moves`,
     the probabilities of its transition matrix. It is registered in `CHAINS`.
@@ -51,9 +51,9 @@ class BaseChain:
     (True, 'mhrw')
     """
 
-    #: The string that stands for the chain with its default settings.
+    #: The name of the chain with its default settings.
     name: ClassVar[str]
-    #: The stationary law in words, where the chain has one of its own; None: it takes any target.
+    #: The description of a fixed stationary law; None if the chain takes any target.
     own_law: ClassVar[str | None] = None
     #: Whether the stationary law has a closed form.
     has_closed_law: ClassVar[bool] = True
@@ -69,9 +69,9 @@ class BaseChain:
     uses_weights: ClassVar[bool] = False
     #: Whether every step goes along an edge.
     always_moves: ClassVar[bool] = False
-    #: Whether a step asks for the neighbourhood of the walker alone, so that crawls can make it.
+    #: Whether a step needs only the neighbourhood of the walker, so that crawls can make it.
     local: ClassVar[bool] = True
-    #: Whether the acceptance is smooth, so that noise of the target counts in second order only.
+    #: Whether the acceptance is smooth, so that noise of the target acts only in second order.
     is_smooth: ClassVar[bool] = False
 
     @property
@@ -81,21 +81,21 @@ class BaseChain:
 
     @property
     def laziness(self) -> float:
-        """The probability to stay before anything else."""
+        """The probability of staying, which is decided before the move."""
         return 0.0
 
     @property
     def spec(self) -> str | BaseChain:
-        """The shortest way to give the chain: its name, or the object where it has settings."""
+        """The shortest form of the chain: its name, or the object if it has settings."""
         return self if fields(self) else self.name
 
     @property
     def bent(self) -> BaseChain | None:
-        """The chain that ``hdt`` runs towards the bent target; None where there is none."""
+        """The chain that ``hdt`` runs towards the modified target, or None."""
         return self if self.accepts else None
 
     def law(self, graph: Graph, allowed: NDArray[np.bool_] | None) -> Law | None:
-        """Return the stationary law, None where the target decides."""
+        """Return the stationary law; None if the target determines it."""
         return None
 
     def shares(self, law: Law) -> Array:
@@ -103,7 +103,7 @@ class BaseChain:
         return law.shares
 
     def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
-        """Return the probability to go along each edge."""
+        """Return the probability of a move along each edge."""
         raise NotImplementedError
 
     def transition(self, graph: Graph, law: Law, laziness: float = 0.0) -> Chain:
@@ -120,7 +120,7 @@ class BaseChain:
 
 
 def uniform_moves(graph: Graph, rows: Ids) -> Array:
-    """Return the probability of each edge where all neighbours are equally likely."""
+    """Return the probability of each edge if all neighbours are equally likely."""
     return np.asarray(1.0 / graph.degrees[rows])
 
 
@@ -150,7 +150,7 @@ class SRW(BaseChain):
 
     @property
     def bent(self) -> BaseChain:
-        """The Metropolis chain towards the degrees, which accepts all while nothing is bent."""
+        """The Metropolis chain towards the degrees, which accepts all moves without history."""
         return MHRW()
 
     def law(self, graph: Graph, allowed: NDArray[np.bool_] | None) -> Law:
@@ -158,13 +158,13 @@ class SRW(BaseChain):
         return Law(graph, allowed, "degree")
 
     def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
-        """Return the probability to go along each edge."""
+        """Return the probability of a move along each edge."""
         return uniform_moves(graph, rows)
 
 
 @dataclass(frozen=True)
 class Weighted(BaseChain):
-    """To a neighbour by the weights of the edges.
+    """The walk to a neighbour with probabilities proportional to the weights of the edges.
 
     Its stationary law is that of the strengths, the sums of the weights at each node.
 
@@ -202,7 +202,7 @@ class Weighted(BaseChain):
         return np.asarray(law.graph.strengths / law.graph.strengths.sum())
 
     def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
-        """Return the probability to go along each edge."""
+        """Return the probability of a move along each edge."""
         if graph.weights is None:
             return uniform_moves(graph, rows)
         weights = np.asarray(graph.weights, dtype=np.float64)
@@ -237,7 +237,7 @@ class MaxDegree(BaseChain):
         return Law(graph, allowed, "uniform")
 
     def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
-        """Return the probability to go along each edge."""
+        """Return the probability of a move along each edge."""
         return np.asarray(metropolis(mu, rows, columns) / graph.degrees.max())
 
     def core(self, graph: Graph) -> dict[str, Any]:
@@ -247,7 +247,7 @@ class MaxDegree(BaseChain):
 
 @dataclass(frozen=True)
 class MHRW(BaseChain):
-    """The Metropolis–Hastings walk: a uniform neighbour, accepted or refused by the target.
+    """The Metropolis–Hastings walk: uniform proposals among neighbours, accepted by the target.
 
     References
     ----------
@@ -269,14 +269,14 @@ class MHRW(BaseChain):
     scans = True
 
     def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
-        """Return the probability to go along each edge."""
+        """Return the probability of a move along each edge."""
         accept = metropolis(mu / graph.degrees, rows, columns)
         return np.asarray(uniform_moves(graph, rows) * accept)
 
 
 @dataclass(frozen=True)
 class Barker(BaseChain):
-    """The walk with Barker's acceptance R / (1 + R), which has no kink.
+    """The walk with Barker's acceptance probability R / (1 + R), which is smooth in R.
 
     References
     ----------
@@ -296,7 +296,7 @@ class Barker(BaseChain):
     is_smooth = True
 
     def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
-        """Return the probability to go along each edge."""
+        """Return the probability of a move along each edge."""
         density = mu / graph.degrees
         proposed = uniform_moves(graph, rows) * density[columns]
         return np.asarray(proposed / (density[rows] + density[columns]))
@@ -332,7 +332,7 @@ class MHDA(BaseChain):
 class NBRW(BaseChain):
     """The non-backtracking walk: to a neighbour other than the last node, each equally likely.
 
-    It goes back where there is no other neighbour. Its stationary law is that of the degrees.
+    It goes back if there is no other neighbour. Its stationary law is that of the degrees.
 
     References
     ----------
@@ -368,12 +368,12 @@ class NBRW(BaseChain):
 
 @dataclass(frozen=True)
 class MTM(BaseChain):
-    """Multiple-try Metropolis: the best of several neighbours, locally balanced.
+    """Multiple-try Metropolis: a locally balanced choice among several neighbours.
 
     Parameters
     ----------
     n_tries : int, default 2
-        Neighbours that are proposed in each step, from 1 to 64.
+        The number of neighbours proposed in each step, from 1 to 64.
     balance : {"barker", "sqrt"}, default "barker"
         The weight of a neighbour as a function of the ratio u of the target's values, corrected by
         the degrees: u / (1 + u), or the square root of u.
@@ -408,11 +408,11 @@ class MTM(BaseChain):
 
     @property
     def by_root(self) -> bool:
-        """Whether the square root balances the tries."""
+        """Whether the weight of a try is the square root."""
         return self.balance == "sqrt"
 
     def moves(self, graph: Graph, mu: Array, rows: Ids, columns: Ids) -> Array:
-        """Return the probability to go along each edge, by enumeration of all tries."""
+        """Return the probability of a move along each edge, by enumeration of all tries."""
         density = mu / graph.degrees
         sums = acceptances(graph.indptr, rows, columns, density, self.n_tries, self.by_root)
         return np.asarray(uniform_moves(graph, rows) * sums)
@@ -429,9 +429,9 @@ class Node2Vec(BaseChain):
     Parameters
     ----------
     p : float, default 1
-        Return parameter: the weight of going back is 1 / p.
+        The return parameter: the weight of going back is 1 / p.
     q : float, default 1
-        In-out parameter: the weight of leaving the neighbourhood of the last node is 1 / q.
+        The in-out parameter: the weight of leaving the neighbourhood of the last node is 1 / q.
 
     Raises
     ------
@@ -471,19 +471,19 @@ class Node2Vec(BaseChain):
 
 @dataclass(frozen=True)
 class Lazy(BaseChain):
-    """A base chain that stays where it is with some probability in each step.
+    """A base chain that stays at its node with some probability in each step.
 
     Parameters
     ----------
     base : str or base chain, default "srw"
-        The chain that moves otherwise, of first order and not lazy itself.
+        The chain that moves otherwise; it must be of first order and not lazy itself.
     eps : float, default 0.5
-        The probability to stay, in [0, 1).
+        The probability of staying, in [0, 1).
 
     Raises
     ------
     ArgumentError
-        For a probability outside of [0, 1), or a base of another kind.
+        For a probability outside [0, 1), or a base of another kind.
 
     References
     ----------
@@ -513,7 +513,7 @@ class Lazy(BaseChain):
         put = object.__setattr__
         put(self, "base", inner.spec)
         put(self, "eps", probability("eps", self.eps, zero=True))
-        # All facts but the name are those of the chain that moves.
+        # All attributes except the name are those of the inner chain.
         for fact in BaseChain.__annotations__:
             if fact != "name":
                 put(self, fact, getattr(inner, fact))
@@ -526,12 +526,12 @@ class Lazy(BaseChain):
 
     @property
     def laziness(self) -> float:
-        """The probability to stay before anything else."""
+        """The probability of staying, which is decided before the move."""
         return self.eps
 
     @property
     def bent(self) -> BaseChain | None:
-        """The chain that ``hdt`` runs; it is as lazy."""
+        """The chain that ``hdt`` runs, with the same laziness."""
         return self.inner.bent
 
     def law(self, graph: Graph, allowed: NDArray[np.bool_] | None) -> Law | None:
@@ -568,7 +568,7 @@ CHAINS: Strategies[BaseChain] = Strategies(
 
 
 def named_chains(*facts: str) -> str:
-    """Return the names of the chains for which all the facts hold, for messages."""
+    """Return the names of the chains with all of these properties, for messages."""
     chains = map(CHAINS.resolve, CHAINS.names)
     fit = [chain for chain in chains if all(getattr(chain, fact) for fact in facts)]
     return ", ".join(repr(chain.name) for chain in fit if not isinstance(chain, Lazy))

@@ -25,7 +25,7 @@ __all__ = ["as_graph", "of_edges", "of_frame", "of_igraph", "of_networkx", "of_s
 
 @public
 def as_graph(graph: Any) -> Graph:
-    """Convert to a graph, as all functions of `fermiac.walks` do.
+    """Convert an object to a graph, as all functions of `fermiac.walks` do.
 
     Parameters
     ----------
@@ -40,7 +40,8 @@ def as_graph(graph: Any) -> Graph:
     Returns
     -------
     Graph
-        The graph. A `Graph` is returned unchanged; convert once what you use several times.
+        The graph. A `Graph` is returned unchanged, so convert a graph once if you use it several
+        times.
 
     Raises
     ------
@@ -105,7 +106,7 @@ def of_edges(
     labels: Sequence[Any] | None = None,
     plain_weights: bool = False,
 ) -> Graph:
-    """Make a graph of edges; with `plain_weights`, weights that all are 1 are dropped."""
+    """Make a graph from edges; with `plain_weights`, weights are dropped if all of them are 1."""
     one_way = yes("directed", directed)
     if (named := _names_in(edges)) is not None:
         edges, labels, n_nodes = _numbered(named, labels, n_nodes)
@@ -144,7 +145,7 @@ def of_edges(
     if plain_weights and summed is not None and (summed == 1).all():
         summed = None
     names = labels_module.take(labels, n_nodes)
-    # The rows are valid; this pass collects facts about them.
+    # The rows are valid; this pass collects their properties.
     found = _core.Graph(rows.indptr, rows.indices).survey(True, False, threads)
     known: dict[str, Any] = dict(zip(("sorted", "repeated", "loops"), found, strict=True))
     if not one_way:
@@ -154,7 +155,7 @@ def of_edges(
 
 
 def _names_in(edges: Any) -> NDArray[np.object_] | None:
-    """Return edges (m, 2) whose ends are no numbers as an array of objects; None for others."""
+    """Return edges (m, 2) between names as an array of objects; None for edges between numbers."""
     given = taken("edges", edges)
     if given.dtype.kind not in "UTO" or given.ndim != 2 or given.shape[1] != 2:
         return None
@@ -219,7 +220,7 @@ def _column(frame: Any, name: str, column: Any) -> NDArray[Any]:
     columns = list(frame.columns)
     try:
         values = np.asarray(frame[column]) if column in columns else None
-    except (TypeError, ValueError):  # of what is no name, an array for instance
+    except (TypeError, ValueError):  # not a name, for instance an array
         values = None
     if values is None or values.ndim != 1:
         raise ArgumentError(
@@ -252,7 +253,7 @@ def of_scipy(
             raise ArgumentError("matrix: entries that are False are stored; eliminate_zeros()")
         weights = None
     else:
-        # The first entry saves weighted graphs the pass.
+        # The first entry decides for most weighted graphs, without the pass.
         plain = not rows.nnz or (rows.data[0] == 1 and (rows.data == 1).all())
         weights = None if plain else rows.data
     graph = Graph(

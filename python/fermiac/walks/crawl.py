@@ -66,7 +66,7 @@ class Crawl(WalkResult):
         Returns
         -------
         Estimate
-            As `WalkResult.expect` gives it.
+            As for `WalkResult.expect`.
 
         Raises
         ------
@@ -86,7 +86,7 @@ class Crawl(WalkResult):
         under: str | NodeFunctionLike | None = None,
         batch_size: int | None = None,
     ) -> Any:
-        """Give the standard error of an average; see `WalkResult.stderr`."""
+        """Return the standard error of an average; see `WalkResult.stderr`."""
         if method == "theory":
             raise ArgumentError("method: 'theory' needs the whole graph; take 'replica'")
         return super().stderr(f, method, under=under, batch_size=batch_size)

@@ -1,4 +1,4 @@
-"""External sorting of edges to a graph on the disk."""
+"""External sorting of edges into a graph on the disk."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ def write_csr(
     n_threads: int | None = None,
     progress: bool | Report | None = None,
 ) -> Graph:
-    """Write edges that may exceed the memory as a graph for `Graph.open`.
+    """Write edges, which may exceed the memory, as a graph for `Graph.open`.
 
     Parameters
     ----------
     folder : str or path-like
         The folder of the graph, with ``indptr.npy``, ``indices.npy``, ``weights.npy`` and a JSON
-        file. It appears when everything is written.
+        file. It appears only when everything is written.
     edges : iterable of arrays, array_like or path
         Blocks of edges: integer arrays, shape (k, 2); or pairs of such an array and its weights,
-        shape (k,); or float arrays, shape (k, 3), with the weights in the third column. Also one
-        array, or the path of a NumPy file (``.npy``), which is read block by block.
+        shape (k,); or float arrays, shape (k, 3), with the weights in the third column. A single
+        array is accepted too, or the path of a NumPy file (``.npy``), which is read block by block.
     n_nodes : int, optional
         The number of nodes, up to 2**32; by default one more than the largest node of an edge.
     directed : bool, default False
-        Whether edges lead one way only. If not, each is given once, in either direction.
+        Whether edges are directed. If not, give each edge once, in either direction.
     multi : {"merge", "keep"}, default "merge"
         Repeated edges become one with the sum of their weights, or stay separate.
     memory : int, default 2**29
-        Bytes of memory for sorting, 2**20 or more, besides a block of edges.
+        Bytes of memory for sorting, at least 2**20, in addition to a block of edges.
     overwrite : bool, default False
         Replace a graph in the folder.
     n_threads : int, optional
@@ -83,7 +83,7 @@ def write_csr(
     -----
     Entries are sorted in memory in runs, which are written to the disk and merged at the end. This
     temporarily takes 16 bytes of disk per edge (32 with weights), half as much for directed graphs,
-    besides the graph itself.
+    in addition to the graph itself.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def _blocks(edges: Any) -> Iterator[tuple[Any, NDArray[np.float64] | None]]:
 
 
 def _is_row(first: Any) -> bool:
-    """Return whether a list begins with an edge, and not with a block of edges."""
+    """Return whether a list begins with an edge and not with a block of edges."""
     return isinstance(first, list | tuple) and all(np.isscalar(end) for end in first)
 
 

@@ -156,7 +156,7 @@ def _estimate(
 
 
 def few_walkers(walk: WalkResult) -> list[tuple[type[FermiacWarning], str]]:
-    """What is to be said of errors from the spread of so few replicas."""
+    """Return the warning about errors from the spread of few replicas."""
     n = walk.n_replicas
     if n >= _FEW:
         return []

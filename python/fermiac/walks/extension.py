@@ -49,9 +49,9 @@ def extend(
     Parameters
     ----------
     walk : WalkResult
-        What `walk` or `extend` returned in this process, with ``keep_state=True``.
+        A result of `walk` or `extend` in this process, with ``keep_state=True``.
     n_steps : int
-        Steps that each walker is to make more.
+        The number of further steps of each walker.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     progress : bool or callable, optional
@@ -60,15 +60,16 @@ def extend(
     Returns
     -------
     WalkResult
-        All of it, with the kernel and the burn-in that the walk had: to the last bit what `walk`
-        would have given with these and as many steps; sums of ``record="none"`` up to rounding.
+        The whole walk, with the kernel and the burn-in of the first part. It has the same bits as
+        `walk` with these settings and as many steps; sums of ``record="none"`` agree up to
+        rounding.
 
     Raises
     ------
     ArgumentError
-        If the walk does not know its graph or its state: it was loaded from a file, merged, or
-        walked with ``keep_state=False``. A walk that is to outlive its process needs
-        ``checkpoint=``: the same call with a larger ``n_steps`` makes it longer.
+        If the walk does not have its graph or its state, because it was loaded from a file, merged,
+        or made with ``keep_state=False``. To extend a walk in another process, give ``checkpoint=``
+        and repeat the call with a larger ``n_steps``.
     KeyboardInterrupt
         On Ctrl-C, with the walk so far as its ``partial_result``.
 
@@ -126,17 +127,17 @@ def corpus(
     Parameters
     ----------
     graph : graph
-        As in `walk`; arcs lead one way. Walks stay where no edge leads on.
+        As in `walk`; edges may be directed. Walks stay at nodes without outgoing edges.
     length : int, default 80
-        Nodes of each walk, that of the start included.
+        The number of nodes of each walk, including the start.
     n_repeats : int, default 10
-        Walks from each node.
+        The number of walks from each node.
     base : str or base chain, default "srw"
         ``"srw"``, ``"weighted"``, ``"nbrw"`` or a `Node2Vec`, or another base of `walk`.
     init : array_like of nodes, optional
-        The first nodes, by label where the graph has labels, as in `walk`; by default all.
+        The first nodes, by label if the graph has labels, as in `walk`; by default all.
     part_size : int, optional
-        Walks of a part; by default about four million nodes.
+        The number of walks of a part; by default about four million nodes in total.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     rng : None, int, numpy SeedSequence or Generator, default None
@@ -145,8 +146,8 @@ def corpus(
     Yields
     ------
     ndarray of uint32 or uint64, shape (part_size, length)
-        Walks, one a row, in a random order in each repeat; the last part of a repeat is shorter.
-        They have the numbers of nodes; ``graph.nodes[part]`` has the labels.
+        Walks in rows, in a random order in each repeat; the last part of a repeat is shorter. They
+        contain the numbers of nodes; ``graph.nodes[part]`` has the labels.
 
     Raises
     ------

@@ -138,7 +138,7 @@ def _same(one: Array | NDArray[np.int64] | None, other: Array | NDArray[np.int64
 
 
 def _choices(walk: WalkResult) -> str:
-    """Return the line of a summary on the burn-in, and on what the walk chose for itself."""
+    """Return the line of a summary about the burn-in and the automatic choices."""
     own = [name.replace("_", "-") for name in walk.chosen]
     by = f"; chosen by the steps per node: {', '.join(own)}" if own else ""
     settled = f", histories settle in {walk.settling}" if walk.settling else ""

@@ -109,7 +109,7 @@ def open_csr(folder: str | PathLike[str], *, validate: str = "sample") -> Graph:
     Raises
     ------
     CheckpointError
-        If the folder has no such graph, or files that do not fit together.
+        If the folder has no such graph, or its files do not fit together.
 
     Examples
     --------
@@ -145,7 +145,7 @@ def saved(graph: Graph, folder: str | PathLike[str], overwrite: bool = False) ->
 
 
 def describe(folder: Path, **meta: Any) -> None:
-    """Write the facts beside the arrays."""
+    """Write the file of facts next to the arrays."""
     files = facts(folder, sorted(file.stem for file in folder.glob("*.npy")))
     content = {"format": _FORMAT, "version": _VERSION, **meta, "files": files}
     text = json.dumps(content, indent=1)

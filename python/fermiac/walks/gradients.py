@@ -31,7 +31,7 @@ Nodes = NDArray[np.int64]
 
 
 class NativeLoss:
-    r"""A loss given by its gradient behind a C pointer, called by all threads without the GIL.
+    r"""A loss given by a C pointer to its gradient, called by all threads without the GIL.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ class NativeLoss:
 
     Warnings
     --------
-    The address cannot be checked. The function must allow calls from several threads at a time and
-    not write to ``theta``, and no C++ exception may leave it. A Python exception in it is detected
-    by unwritten numbers.
+    The address cannot be checked. The function must allow simultaneous calls from several threads
+    and must not write to ``theta``, and no C++ exception may leave it. A Python exception in it is
+    detected by unwritten numbers.
 
     Examples
     --------
@@ -102,8 +102,8 @@ class TorchLoss:
     Parameters
     ----------
     function : torch.nn.Module or callable
-        Takes parameters (n, d) and nodes (n,), int64, both tensors. It returns the losses of the
-        rows, shape (n,), which autograd differentiates; or the gradients, shape (n, d).
+        A function of parameters (n, d) and nodes (n,), int64, both tensors. It returns the losses
+        of the rows, shape (n,), which autograd differentiates; or the gradients, shape (n, d).
     dim : int
         The number of parameters.
     device, dtype : optional
@@ -118,7 +118,7 @@ class TorchLoss:
 
     Notes
     -----
-    Each loss must only depend on its own row.
+    Each loss must depend only on its own row.
 
     Examples
     --------

@@ -30,9 +30,9 @@ class Graph(Rows):
     """A graph, in compressed rows.
 
     Row i, ``indices[indptr[i]:indptr[i + 1]]``, has the nodes to which edges lead from node i. An
-    edge of an undirected graph is in the rows of both ends, a loop once in its own. A graph is
-    immutable: it copies the arrays, except those of files that are mapped read-only. It can be
-    pickled, by its path if it comes from `Graph.open`.
+    edge of an undirected graph is in the rows of both ends, and a loop is once in the row of its
+    node. A graph is immutable: it copies the arrays, except those of files that are mapped
+    read-only. It can be pickled; a graph from `Graph.open` is pickled by its path.
 
     Parameters
     ----------
@@ -42,22 +42,22 @@ class Graph(Rows):
         The rows, one after the other. Integers of 32 and 64 bits keep their type.
     weights : array_like, optional
         A positive weight for each entry of `indices`; float32 and float64 keep their type. By
-        default the edges have none.
+        default edges have no weights.
     directed : bool, default False
-        Whether edges lead one way only. If not, each must have a reverse of the same weight.
+        Whether edges are directed. If not, each edge must have a reverse with the same weight.
     labels : sequence, optional
-        Your names of the nodes, all different. Callables and mappings of nodes take them, as do
-        `walk` (``init=``) and `index`; arrays of values stay in the order of the nodes.
+        Names of the nodes, all different. Callables and mappings of nodes take them, as do `walk`
+        (``init=``) and `index`; arrays of values stay in the order of the nodes.
     validate : {"full", "sample", "none"}, default "full"
-        The part that is checked: everything, with the reverse edges of an undirected graph; a few
-        thousand rows; or only the lengths, for arrays on a disk that are known to be valid.
+        The part that is checked: everything, including the reverse edges of an undirected graph; a
+        few thousand rows; or only the lengths, for arrays on a disk that are known to be valid.
 
     Raises
     ------
     ArgumentError
         For invalid arrays: lengths that do not fit, a decreasing `indptr`, a node that does not
         exist, a weight that is not positive and finite, floating-point or boolean indices, an edge
-        of an undirected graph without a reverse. It names the edge.
+        of an undirected graph without a reverse. The message names the edge.
 
     See Also
     --------
@@ -117,7 +117,7 @@ class Graph(Rows):
         labels: Sequence[Any] | None = None,
         validate: Validate = "full",
     ) -> Self:
-        """Make a graph of compressed rows; the same as ``Graph(…)``.
+        """Make a graph from compressed rows; the same as ``Graph(…)``.
 
         Parameters
         ----------
@@ -142,25 +142,25 @@ class Graph(Rows):
         multi: Literal["merge", "keep"] = "merge",
         labels: Sequence[Any] | None = None,
     ) -> Self:
-        """Make a graph of a list of edges.
+        """Make a graph from a list of edges.
 
         Parameters
         ----------
         edges : array_like of int or of str, shape (m, 2)
-            The ends of each edge. An edge of an undirected graph is given once, in either
-            direction; without weights it does no harm to give both. Names, such as
-            ``[("a", "b"), ("b", "c")]``, become the labels of nodes 0, 1, … as they appear.
+            The ends of each edge. Give an edge of an undirected graph once, in either direction;
+            without weights both directions are harmless. Names, such as ``[("a", "b"), ("b",
+            "c")]``, become the labels of nodes 0, 1, … in order of appearance.
         n_nodes : int, optional
             The number of nodes; by default one more than the largest node of an edge.
         weights : array_like, shape (m,), optional
             A positive weight for each edge.
         directed : bool, default False
-            Whether edges lead from the first to the second node only.
+            Whether edges are directed, from the first to the second node.
         multi : {"merge", "keep"}, default "merge"
-            Repeated edges become one with the sum of their weights, or stay separate: then a walk
-            takes either with the same probability.
+            Repeated edges become one with the sum of their weights, or stay separate; a walk then
+            takes each of them with the same probability.
         labels : sequence, optional
-            Your names of the nodes. With edges between names: all names, in the order of the nodes.
+            Names of the nodes. For edges between names: all names, in the order of the nodes.
 
         Returns
         -------
@@ -170,7 +170,7 @@ class Graph(Rows):
         Raises
         ------
         ArgumentError
-            For edges that are no pairs of whole numbers from 0 to ``n_nodes - 1``, and weights
+            For edges that are not pairs of whole numbers from 0 to ``n_nodes - 1``, and weights
             that are not positive and finite.
 
         Examples
@@ -199,21 +199,20 @@ class Graph(Rows):
         labels: Sequence[Any] | None = None,
         validate: Validate = "full",
     ) -> Self:
-        """Make a graph of the adjacency matrix, sparse in any format of SciPy.
+        """Make a graph from a sparse adjacency matrix in any format of SciPy.
 
         Parameters
         ----------
         matrix : sparse matrix or array, shape (n_nodes, n_nodes)
-            Entry (i, j) is the weight of the edge from i to j. Where all entries are 1 or True, the
-            graph has no weights. Entries that are repeated are summed.
+            Entry (i, j) is the weight of the edge from i to j. If all entries are 1 or True, the
+            graph has no weights. Repeated entries are summed.
         directed : bool, optional
-            Whether edges lead one way only; by default this is seen from the symmetry of the
-            matrix.
+            Whether edges are directed; by default the symmetry of the matrix decides.
         labels : sequence, optional
-            Your names of the nodes.
+            Names of the nodes.
         validate : {"full", "sample", "none"}, default "full"
-            As in `Graph`. A matrix that is not looked at in full is taken for symmetric unless
-            `directed` says otherwise.
+            As in `Graph`. A matrix that is not checked in full counts as symmetric unless
+            `directed` is given.
 
         Returns
         -------
@@ -223,8 +222,8 @@ class Graph(Rows):
         Raises
         ------
         ArgumentError
-            As `Graph` does; entries that are stored and zero are refused
-            (``matrix.eliminate_zeros()`` drops them).
+            As for `Graph`; also for stored entries of zero (``matrix.eliminate_zeros()`` drops
+            them).
 
         Examples
         --------
@@ -249,7 +248,7 @@ class Graph(Rows):
         directed: bool = False,
         multi: str = "merge",
     ) -> Self:
-        """Make a graph of a table of pandas or polars with an edge in each row.
+        """Make a graph from a table of pandas or polars with an edge in each row.
 
         Parameters
         ----------
@@ -257,20 +256,20 @@ class Graph(Rows):
             The table.
         source, target : column names, optional
             The columns with the ends of the edges; by default ``"source"`` and ``"target"``, or
-            the first two columns. Their values are the labels of the nodes, whole numbers in
-            ascending order, others as they appear. Where they are 0, 1, … without a gap, there are
-            no labels.
+            the first two columns. Their values are the labels of the nodes: whole numbers in
+            ascending order, others in order of appearance. If they are 0, 1, … without a gap, there
+            are no labels.
         weight : column name or None, default "weight"
-            The column with positive weights, where there is one; None leaves weights out.
+            The column with positive weights, if there is one; None leaves weights out.
         directed : bool, default False
-            Whether edges lead from `source` to `target` only.
+            Whether edges are directed, from `source` to `target`.
         multi : {"merge", "keep"}, default "merge"
             As in `from_edges`.
 
         Returns
         -------
         Graph
-            The graph of all nodes that an edge has.
+            The graph, with all nodes that occur in an edge.
 
         Raises
         ------
@@ -280,7 +279,7 @@ class Graph(Rows):
 
         See Also
         --------
-        fermiac.walks.as_graph : Takes tables, too.
+        fermiac.walks.as_graph : Accepts tables, too.
         """
         from fermiac.walks.conversions import of_frame
 
@@ -297,7 +296,7 @@ class Graph(Rows):
             The graph. Its nodes become 0, 1, … in its order; their names are the labels, unless
             they are 0, 1, … themselves.
         weight : str or None, default "weight"
-            The attribute of the edges with their weights, 1 where an edge has none; None leaves
+            The edge attribute with the weights; an edge without it has the weight 1. None leaves
             weights out. Parallel edges become one with the sum of their weights.
 
         Returns
@@ -308,7 +307,7 @@ class Graph(Rows):
         Raises
         ------
         ArgumentError
-            If it has no nodes, or a weight that is not a positive, finite number.
+            If the graph has no nodes, or a weight that is not a positive, finite number.
         """
         from fermiac.walks.conversions import of_networkx
 
@@ -321,10 +320,10 @@ class Graph(Rows):
         Parameters
         ----------
         graph : igraph.Graph
-            The graph. The vertex attribute ``name``, if it differs for all, gives the labels.
+            The graph. The vertex attribute ``name`` gives the labels, if all names are different.
         weight : str or None, default "weight"
-            The attribute of the edges with their weights, where there is one; None leaves weights
-            out. Parallel edges become one with the sum of their weights.
+            The edge attribute with the weights, if there is one; None leaves weights out. Parallel
+            edges become one with the sum of their weights.
 
         Returns
         -------
@@ -334,7 +333,7 @@ class Graph(Rows):
         Raises
         ------
         ArgumentError
-            If it has no nodes, or a weight that is not a positive, finite number.
+            If the graph has no nodes, or a weight that is not a positive, finite number.
         """
         from fermiac.walks.conversions import of_igraph
 
@@ -342,7 +341,7 @@ class Graph(Rows):
 
     @staticmethod
     def from_oracle(neighbors: Neighbors) -> Oracle:
-        """Make a graph behind an oracle; the same as ``Oracle(neighbors)``.
+        """Make a graph that is accessed through an oracle; the same as ``Oracle(neighbors)``.
 
         Parameters
         ----------
@@ -352,7 +351,7 @@ class Graph(Rows):
         Returns
         -------
         Oracle
-            For `Crawler`, and for `walk` in place of a graph.
+            An oracle for `Crawler`, or for `walk` instead of a graph.
         """
         from fermiac.walks.oracle import Oracle
 
@@ -367,8 +366,8 @@ class Graph(Rows):
         folder : str or path-like
             The folder.
         validate : {"full", "sample", "none"}, default "sample"
-            As in `Graph`; the files are compared with their digests in the same way: in full, by
-            64 parts of each, or by their lengths. Open graphs of unknown origin with ``"full"``.
+            As in `Graph`. The files are compared with their digests in the same way: in full, by 64
+            parts of each file, or by their lengths. Open graphs of unknown origin with ``"full"``.
 
         Returns
         -------
@@ -393,7 +392,7 @@ class Graph(Rows):
         folder : str or path-like
             The folder, which must not exist yet.
         overwrite : bool, default False
-            Replace a graph that is there.
+            Replace an existing graph.
 
         Raises
         ------

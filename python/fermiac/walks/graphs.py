@@ -1,7 +1,8 @@
-"""Generators of graphs: random ones, and small ones with names.
+"""Generators of graphs: random graphs, and small graphs with names.
 
-A random graph of a seed is the same on any machine and any number of threads. Functions that end in
-``_edges`` yield a graph that exceeds the memory block by block, for `fermiac.walks.write_csr`.
+A random graph with a given seed is the same on any machine and any number of threads. Functions
+that end in ``_edges`` yield the edges block by block, for `fermiac.walks.write_csr` and graphs that
+exceed the memory.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def erdos_renyi(n: int, m: int, *, directed: bool = False, rng: RngLike = None) 
     n : int
         Nodes, from 1 to 2**32.
     m : int
-        Edges, all different and none a loop; at most n (n - 1) / 2, or n (n - 1) if directed.
+        The number of edges, which are all different and not loops; at most n (n - 1) / 2, or n (n -
+        1) if directed.
     directed : bool, default False
         Whether edges lead one way only.
     rng : None, int, numpy SeedSequence or Generator, default None
@@ -93,8 +95,8 @@ def erdos_renyi(n: int, m: int, *, directed: bool = False, rng: RngLike = None) 
 
     Notes
     -----
-    The edges are the first m of all pairs in the order of a keyed permutation [1]_, so that none is
-    drawn twice and no table is needed.
+    The edges are the first m of all pairs in the order of a keyed permutation [1]_. No edge is
+    therefore drawn twice, and no table is needed.
 
     References
     ----------
@@ -123,7 +125,7 @@ def erdos_renyi_edges(
     n, m, directed, rng
         As in `erdos_renyi`; the same seed gives the same graph.
     block : int, default 2**20
-        Edges of a block, rounded up to a multiple of 32768.
+        The number of edges of a block, rounded up to a multiple of 32768.
 
     Yields
     ------
@@ -165,17 +167,17 @@ def rmat(
     """Draw an R-MAT graph, with few nodes of very large degree.
 
     Each of ``edge_factor * 2**scale`` draws picks a quarter of the adjacency matrix, a quarter of
-    that, and so on down to one entry [1]_. Loops are dropped, and edges that come again are one.
+    that, and so on down to one entry [1]_. Loops are dropped, and repeated edges become one.
 
     Parameters
     ----------
     scale : int
         There are ``2**scale`` nodes, from 2 to 2**32; many may have no edge.
     edge_factor : float, default 16
-        Draws for each node.
+        The number of draws for each node.
     a, b, c : float
-        The chances of the quarters low–low, low–high and high–low; high–high has the rest. The
-        defaults are those of the Graph500 benchmark.
+        The probabilities of the quarters low–low, low–high and high–low; high–high has the rest.
+        The defaults are those of the Graph500 benchmark.
     directed : bool, default False
         Whether edges lead one way only.
     rng : None, int, numpy SeedSequence or Generator, default None
@@ -225,7 +227,7 @@ def rmat_edges(
     scale, edge_factor, a, b, c, rng
         As in `rmat`; the same seed gives the same graph.
     block : int, default 2**20
-        Draws of a block, rounded up to a multiple of 32768.
+        The number of draws of a block, rounded up to a multiple of 32768.
 
     Yields
     ------
@@ -265,21 +267,21 @@ def barabasi_albert(n: int, m: int, *, rng: RngLike = None) -> Graph:
     """Draw a graph of preferential attachment.
 
     It starts as a star of m + 1 nodes. Each further node is joined to `m` different nodes, drawn
-    with chances proportional to their degrees [1]_.
+    with probabilities proportional to their degrees [1]_.
 
     Parameters
     ----------
     n : int
         Nodes, up to 2**32.
     m : int
-        Edges that a node brings, from 1 to n - 1.
+        The number of edges of each new node, from 1 to n - 1.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed; see `fermiac.random.key_of`.
 
     Returns
     -------
     Graph
-        The graph, connected, of m (n - m) edges.
+        The connected graph, with m (n - m) edges.
 
     Raises
     ------
@@ -321,7 +323,7 @@ def watts_strogatz(n: int, k: int, p: float, *, rng: RngLike = None) -> Graph:
     Returns
     -------
     Graph
-        The graph, of n k / 2 edges. It need not be connected.
+        The graph, with n k / 2 edges. It need not be connected.
 
     Raises
     ------
@@ -349,7 +351,7 @@ def watts_strogatz(n: int, k: int, p: float, *, rng: RngLike = None) -> Graph:
 def stochastic_block(
     sizes: Sequence[int], p: ArrayLike, *, directed: bool = False, rng: RngLike = None
 ) -> Graph:
-    """Draw a stochastic block model: the groups of two nodes decide the probability of an edge.
+    """Draw a stochastic block model: the groups of two nodes determine the probability of an edge.
 
     Parameters
     ----------
@@ -358,7 +360,7 @@ def stochastic_block(
     p : array_like, shape (groups, groups)
         The probability of an edge between nodes of two groups; symmetric unless `directed`.
     directed : bool, default False
-        Whether edges lead one way only, from the group of the row to that of the column.
+        Whether edges are directed, from the group of the row to that of the column.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed; see `fermiac.random.key_of`.
 
@@ -414,7 +416,7 @@ def random_regular(n: int, d: int, *, rng: RngLike = None) -> Graph:
     n : int
         Nodes, up to 2**32.
     d : int
-        Their degree, below `n`; ``n * d`` is even.
+        The degree, below `n`; ``n * d`` must be even.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed; see `fermiac.random.key_of`.
 
@@ -431,9 +433,9 @@ def random_regular(n: int, d: int, *, rng: RngLike = None) -> Graph:
     Notes
     -----
     The ends of all edges are paired at random [1]_. If ``n * d * exp((d**2 - 1) / 4)`` is at most
-    2e7 this is repeated until no pair is a loop or repeated: then all graphs are equally likely.
-    Otherwise such a pair trades an end with a random edge [2]_; this law converges to the uniform
-    one as n grows.
+    2e7, this is repeated until there is no loop and no repeated edge; all graphs are then equally
+    likely. Otherwise a loop or repeated edge exchanges an end with a random edge [2]_; this law
+    converges to the uniform one as n grows.
 
     References
     ----------
@@ -456,7 +458,7 @@ def random_regular(n: int, d: int, *, rng: RngLike = None) -> Graph:
 
 
 def _chance(name: str, given: Any) -> float:
-    """Take a number; the core refuses it where it is outside of [0, 1]."""
+    """Return a number; the core refuses one outside [0, 1]."""
     return real(name, given, "a number from 0 to 1 is needed", lambda x: x == x)
 
 

@@ -31,7 +31,7 @@ _STARTS = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A walk: all that it depends on, and no state."""
+    """The arguments of a walk: everything that determines it, without a state."""
 
     graph: Graph
     base: BaseChain
@@ -115,7 +115,7 @@ class Job:
 
 
 def check_ways_back(kernel: HistoryKernel, base: BaseChain, graph: Graph) -> None:
-    """Refuse a graph with one-way edges, where the walk needs both ways."""
+    """Refuse a graph with directed edges if the walk needs both directions."""
     if not graph.directed or not kernel.needs_symmetric(base):
         return
     reason = (
@@ -130,7 +130,7 @@ def check_ways_back(kernel: HistoryKernel, base: BaseChain, graph: Graph) -> Non
 
 
 def restart_of(given: Any, kernel: HistoryKernel, base: BaseChain) -> float:
-    """Return the probability to go back to the start, if it goes with the chain."""
+    """Return the probability of going back to the start, if the chain allows it."""
     value = probability("restart", given, zero=True)
     if value and (not kernel.is_base or base.needs_symmetric):
         raise ArgumentError(

@@ -1,4 +1,4 @@
-"""The kernels of walks: what the history of a walker does to its base chain, and how strongly."""
+"""The kernels of walks: the effect of a walker's history on its base chain, and its strength."""
 
 from __future__ import annotations
 
@@ -113,9 +113,9 @@ def exponent(name: str, given: Any) -> float:
 
 @dataclass(frozen=True)
 class HistoryKernel:
-    """Base class of the kernels: frozen settings, and the facts that walks ask for.
+    """Base class of the kernels: frozen settings, and the properties that walks need.
 
-    A new kernel is a subclass with its `name` and the facts that differ from those here. It is
+    A new kernel is a subclass with its `name` and the properties that differ from those here. It is
     registered in `KERNELS`.
 
     Examples
@@ -125,7 +125,7 @@ class HistoryKernel:
     (True, 'srrw')
     """
 
-    #: The string that stands for the kernel with its default settings.
+    #: The name of the kernel with its default settings.
     name: ClassVar[str]
     #: Whether a strength alpha repels walkers from where they have been.
     repels: ClassVar[bool] = False
@@ -133,7 +133,8 @@ class HistoryKernel:
     avoids: ClassVar[bool] = False
     #: Whether steps depend on the visits of the walker.
     uses_history: ClassVar[bool] = False
-    #: Whether history is a measure that is compared with the target; it can forget.
+    #: Whether the history is a measure that is compared with the target, and can forget early
+    #: visits.
     has_measure: ClassVar[bool] = False
     #: Whether a step weighs all neighbours.
     scans: ClassVar[bool] = False
@@ -153,7 +154,7 @@ class HistoryKernel:
     ends: ClassVar[bool] = False
     #: Whether the stationary law has a closed form.
     has_closed_law: ClassVar[bool] = True
-    #: Whether a step asks for the neighbourhood of the walker alone, so that crawls can make it.
+    #: Whether a step needs only the neighbourhood of the walker, so that crawls can make it.
     local: ClassVar[bool] = False
     #: Whether steps are those of the base chain.
     is_base: ClassVar[bool] = False
@@ -174,18 +175,18 @@ class HistoryKernel:
 
     @property
     def settling(self) -> float:
-        """Steps per node after which histories have settled, in mean sojourns of the base.
+        """Return the steps per node until histories settle, in units of the mean sojourn.
 
         0 for kernels without a history. The numbers are measured, by benches/walks/calibrate.py.
         """
         return 0.0
 
     def pull(self, alpha: float) -> float:
-        """Return the strength by which the history pulls all averages back alike."""
+        """Return the strength with which the history pulls all averages back."""
         return 0.0
 
     def base(self, base: BaseChain) -> BaseChain:
-        """Return the base chain that is walked; refuse one that does not go with the kernel."""
+        """Return the base chain of the walk; refuse one that does not fit the kernel."""
         return base
 
     def needs_symmetric(self, base: BaseChain) -> bool:
@@ -216,19 +217,19 @@ class _Repellent(HistoryKernel):
 
 
 class _Scan(_Repellent):
-    """A repellent kernel that weighs all neighbours."""
+    """A repellent kernel that computes the weights of all neighbours."""
 
     scans = True
     default_base = "mhrw"
 
     @property
     def settling(self) -> float:
-        """Steps per node after which histories have settled, in mean sojourns of the base."""
+        """Return the steps per node until histories settle, in units of the mean sojourn."""
         strength = self.schedule.end
         return 4.0 + strength / 4.0 if strength > 0.0 else 0.0
 
     def base(self, base: BaseChain) -> BaseChain:
-        """Return the base chain; refuse one whose probabilities are not known by neighbour."""
+        """Return the base chain; refuse one without known probabilities of neighbours."""
         if not base.scans:
             raise ArgumentError(
                 f"base: {base.spec!r} was given with kernel={shown(self.name)}, which needs a "
@@ -296,7 +297,7 @@ class SRRW(_Scan):
 
 @dataclass(frozen=True)
 class HDT(_Repellent):
-    """The history-driven target: the base chain runs towards a target bent by the visits.
+    """The history-driven target: the base chain runs towards a target modified by the visits.
 
     Parameters
     ----------
@@ -329,12 +330,12 @@ class HDT(_Repellent):
 
     @property
     def settling(self) -> float:
-        """Steps per node after which histories have settled, in mean sojourns of the base."""
+        """Return the steps per node until histories settle, in units of the mean sojourn."""
         strength = self.schedule.end
         return 15.0 + strength if strength > 0.0 else 0.0
 
     def pull(self, alpha: float) -> float:
-        """Return the strength by which the history pulls all averages back alike."""
+        """Return the strength with which the history pulls all averages back."""
         return alpha
 
     def base(self, base: BaseChain) -> BaseChain:
@@ -386,12 +387,12 @@ class TSAW(_Scan):
 
 
 class _AlongEdges(HistoryKernel):
-    """A kernel that moves along edges that all count alike, whatever the base."""
+    """A kernel that moves along edges with equal weights, for any base."""
 
     avoids = True
 
     def base(self, base: BaseChain) -> BaseChain:
-        """Return the simple random walk; refuse another base than this and the default."""
+        """Return the simple random walk; refuse any base but this and the default."""
         if not isinstance(base, SRW | MHDA):
             raise ArgumentError(
                 f"base: {base.spec!r} was given with kernel={shown(self.name)}, which moves along "
@@ -402,7 +403,7 @@ class _AlongEdges(HistoryKernel):
 
 @dataclass(frozen=True)
 class Rotor(_AlongEdges):
-    """The rotor-router walk: the exits of each node in turn.
+    """The rotor-router walk, which takes the edges of each node in turn.
 
     References
     ----------
@@ -422,13 +423,13 @@ class Rotor(_AlongEdges):
 
     @property
     def settling(self) -> float:
-        """Steps per node after which the exits have settled."""
+        """Return the steps per node until the rotors have settled."""
         return 4.0
 
 
 @dataclass(frozen=True)
 class SAW(_AlongEdges):
-    """The self-avoiding walk: to nodes not yet visited, until there is none.
+    """The self-avoiding walk: to nodes not yet visited, as long as there are any.
 
     References
     ----------
@@ -465,14 +466,14 @@ _EXAMPLE = "fermiac.walks.SRRW(alpha=5)"
 
 #: All kernels by name.
 KERNELS: Strategies[HistoryKernel] = Strategies("kernel", HistoryKernel, _BY_NAME, _EXAMPLE)
-#: The same, with the choice that walks make for themselves.
+#: The same, with "auto".
 WALK_KERNELS: Strategies[HistoryKernel] = Strategies(
     "kernel", HistoryKernel, {"auto": HDT, **_BY_NAME}, _EXAMPLE
 )
 
 
 def named_kernels(fact: str) -> str:
-    """Return the names of the kernels for which a fact holds, for messages."""
+    """Return the names of the kernels with a property, for messages."""
     return ", ".join(repr(name) for name, kernel in _BY_NAME.items() if getattr(kernel, fact))
 
 
@@ -482,9 +483,9 @@ def kernel_of(
     needed: str | None = None,
     known: Strategies[HistoryKernel] = KERNELS,
 ) -> HistoryKernel:
-    """Return the kernel that was given, with the strength alpha where it was given apart.
+    """Return the given kernel, with the strength alpha if that was given separately.
 
-    `needed` names a fact that must hold for the kernel.
+    `needed` names a property that the kernel must have.
     """
     kernel = known.resolve(given)
     if needed is not None and not getattr(kernel, needed):

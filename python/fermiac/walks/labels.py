@@ -17,21 +17,21 @@ __all__ = ["Labels", "array_of", "lookup", "number_of", "numbered", "numbers_of"
 Labels: TypeAlias = "NDArray[np.int64] | NDArray[np.object_]"
 """The labels of all nodes, shape (n_nodes,)."""
 
-#: The types of numbers that are no names of the ends of edges.
+#: Types that cannot be labels of nodes in edges.
 _NO_NAMES = (float, complex, np.inexact, np.datetime64, np.timedelta64, np.void)
-#: The types of labels that files hold, beside tuples of them.
+#: The types of labels in files, besides tuples of them.
 _STORED = (str, int, float, bool, np.generic)
 
 
 def take(labels: Any, n: int | None) -> tuple[Any, ...] | None:
-    """Take the labels of n nodes as an argument, or of any number for n None."""
+    """Return the labels of n nodes from an argument, or of any number of nodes for n None."""
     if labels is None:
         return None
     if isinstance(labels, (str, bytes)):
         raise ArgumentError("labels: one text was given; a sequence of names is needed")
     try:
         given = tuple(labels.tolist() if isinstance(labels, np.ndarray) else labels)
-    except Exception as error:  # of what is no iterable, or of an iterator that fails
+    except Exception as error:  # not an iterable, or an iterator that fails
         raise ArgumentError(
             f"labels: {shown(labels)} was given; a sequence of names is needed ({error})"
         ) from error
@@ -73,9 +73,9 @@ def number_of(argument: str, label: Any, known: dict[Any, int]) -> int:
 
 
 def numbers_of(argument: str, given: Any, known: dict[Any, int]) -> Any:
-    """Return nodes that are given by their labels as numbers; numbers themselves unchanged.
+    """Return nodes given by their labels as numbers; numbers of nodes are unchanged.
 
-    Whole numbers are labels wherever a label is a whole number, and else numbers of nodes.
+    Whole numbers count as labels if any label is a whole number, otherwise as numbers of nodes.
     """
     by_number = not any(map(_is_whole, known))
     if isinstance(given, np.ndarray):
@@ -135,7 +135,7 @@ def _of_frame(name: str, given: Any) -> dict[Any, Any] | None:
 
 
 def stored(value: Any, sizes: fit.Sizes) -> None:
-    """Accept the labels of all nodes, as a file has them."""
+    """Accept the labels of all nodes in a file."""
     if isinstance(value, np.ndarray):
         fit.array("i", "nodes")(value, sizes)
         different = len(np.unique(value))
@@ -159,7 +159,7 @@ def _stored_label(value: Any, sizes: fit.Sizes) -> None:
 def numbered(argument: str, ends: Any) -> tuple[NDArray[np.int64], tuple[Any, ...] | None]:
     """Return names as numbers of nodes, and the labels; None if these are 0, 1, ….
 
-    Whole numbers get numbers in ascending order, other names as they appear.
+    Whole numbers are numbered in ascending order, other names in order of appearance.
     """
     if isinstance(ends, np.ndarray) and ends.dtype.kind in "iu":
         names, places = np.unique(ends, return_inverse=True)
@@ -186,7 +186,7 @@ def numbered(argument: str, ends: Any) -> tuple[NDArray[np.int64], tuple[Any, ..
 
 
 def _is_missing(name: Any) -> bool:
-    """Return whether a name is what tables have for a missing value: None, NaN, NA, NaT."""
+    """Return whether a name is a missing value of a table: None, NaN, NA, NaT."""
     try:
         return name is None or bool(name != name)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Losses on the nodes of a graph, whose mean a token minimises, and quadratic losses."""
+"""Losses on the nodes of a graph: the base class, and quadratic losses."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class Quadratic(Loss):
     Parameters
     ----------
     A : float or array_like of shape (n_nodes,), (n_nodes, d) or (n_nodes, d, d)
-        The second derivatives: one number for all nodes or one for each, times the identity;
+        The second derivatives: one number for all nodes or for each node, times the identity;
         diagonals; or symmetric matrices.
     b : array_like of shape (n_nodes, d) or (n_nodes,)
         The stationary point of each function; of shape (n_nodes,) for one parameter.
@@ -212,7 +212,7 @@ class Quadratic(Loss):
         return f"Quadratic: {self.n_nodes} nodes, {self.dim} parameters"
 
     def minimum(self, weights: ArrayLike | None = None) -> Array:
-        """Where the mean of the losses is stationary: its minimum, if it is convex.
+        """Return the stationary point of the mean of the losses: its minimum, if it is convex.
 
         Parameters
         ----------

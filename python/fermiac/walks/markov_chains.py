@@ -41,12 +41,12 @@ class NodeChain:
         laziness: float,
         always_moves: bool,
     ) -> Self:
-        """Return the chain of the probabilities to move along each edge; it stays otherwise."""
+        """Return the chain with these probabilities of moves along edges; it stays otherwise."""
         away, n = rows != columns, len(mu)
         matrix = sparse.csr_array((moves[away], (rows[away], columns[away])), shape=(n, n))
         stay = np.maximum(1.0 - np.asarray(matrix.sum(axis=1)).reshape(-1), 0.0)
         if always_moves:
-            # Only loops make it stay; what else is missing in the sums is rounding.
+            # Only loops make it stay; any other deficit of the sums is rounding.
             stay = np.bincount(rows[~away], moves[~away], n)
         stay = laziness + (1.0 - laziness) * stay
         matrix = sparse.csr_array((1.0 - laziness) * matrix + sparse.diags_array(stay))
@@ -58,20 +58,20 @@ class NodeChain:
         return values
 
     def symmetric(self) -> Any:
-        """Return the symmetric matrix D^(1/2) P D^(-1/2), D the diagonal of mu, similar to P."""
+        """Return the symmetric matrix D^(1/2) P D^(-1/2), where D = diag(mu), similar to P."""
         root = np.sqrt(self.mu)
         scaled = sparse.diags_array(root) @ self.matrix @ sparse.diags_array(1.0 / root)
         return sparse.csr_array(0.5 * (scaled + scaled.T))
 
 
 class EdgeChain:
-    """The Metropolis walk with delayed acceptance, and the non-backtracking walk.
+    """A chain on directed edges: Metropolis with delayed acceptance, or non-backtracking.
 
     A state is a directed edge: from the previous node to the current one. Slots of the arrays stand
     for the edges in the order of the graph's rows. Let A be the acceptances of the Metropolis walk.
-    The jumps (the steps that move) from the edge (j, i) have probabilities that depend on its
-    reverse (i, j) alone. After the edges are reversed, they are reversible with respect to the law
-    mu_i A_ij / d_i. The walk stays for a geometric time whose mean depends on the node alone. With
+    The jumps (the steps that move) from the edge (j, i) have probabilities that depend only on its
+    reverse (i, j). After a reversal of the edges, they are reversible with respect to the law mu_i
+    A_ij / d_i. The walk stays for a geometric time whose mean depends only on the node. With
     acceptances of 1 it is the non-backtracking walk.
     """
 
@@ -163,7 +163,7 @@ class EdgeChain:
         own = r == k
         value[own] -= (self._shares * self._others / self.accept)[r[own]]
         value /= (degrees * self._leave)[self._rows[r]]
-        # Where a walk cannot go back, what is left is rounding.
+        # If a walk cannot go back, any remainder is rounding.
         value[own & (value < 1e-12)] = 0.0
         size = (self.n_states, self.n_states)
         matrix = sparse.csr_array((value, (self.reverse[r], k)), shape=size)

@@ -1,4 +1,4 @@
-"""The memory that histories of walkers take, and the way in which the core keeps them."""
+"""The memory of walkers' histories, and their storage in the core."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["memory_of", "require_room"]
 _BLOCK = 8
 #: Bytes per visited node, at most, of hashed histories and of those of the last nodes.
 _CELL, _LINK = 32, 40
-#: Tables are faster: histories are hashed only where tables are so many times larger.
+#: Tables are faster. Histories are hashed only if tables would be this many times larger.
 _WASTE = 4
 
 
 def memory_of(job: Job) -> str:
-    """Return the way in which the core keeps histories; refuse what the machine cannot hold."""
+    """Return the storage of histories in the core; refuse more than fits into memory."""
     n_nodes, has_history = job.graph.n_nodes, job.kernel.uses_history
     if not has_history and job.record != "visits":
         return "none"

@@ -14,7 +14,7 @@ __all__ = ["acceptances"]
 
 Array = NDArray[np.float64]
 
-#: Atoms of discrete laws, and edges, at most: a few seconds.
+#: The most atoms of discrete laws, and the most edges, which take a few seconds.
 _ATOMS = 4_000_000
 _EDGES = 200_000
 
@@ -29,10 +29,11 @@ def acceptances(
 ) -> Array:
     """Return d_i times the probability that a step goes from i to j, for every edge.
 
-    `density` is the target over the degrees: its ratio is R. With h the balance, the neighbours
-    y of i and the references x of j, the step goes to j with probability
-    (K / d_i) h(R(i, j)) E[1 / max(S, S')], where S = h(R(i, j)) + the sum of K - 1 of h(R(i, y))
-    and S' = h(R(j, i)) + the sum of K - 1 of h(R(j, x)): two independent discrete laws.
+    `density` is the target divided by the degrees, and R its ratio between two nodes. With the
+    balance h, the neighbours y of i and the references x of j, the step goes to j with probability
+    (K / d_i) h(R(i, j)) E[1 / max(S, S')]. Here S is h(R(i, j)) plus the sum of K - 1 terms h(R(i,
+    y)), and S' is h(R(j, i)) plus the sum of K - 1 terms h(R(j, x)). They have independent discrete
+    laws.
     """
     ratio = density[columns] / density[rows]
     h = np.sqrt(ratio) if by_root else ratio / (1.0 + ratio)
@@ -61,7 +62,7 @@ def acceptances(
 
 
 def _sums(values: Array, n: int, left: int) -> tuple[tuple[Array, Array], int]:
-    """Return the law of the sum of n values drawn with replacement, and the atoms left to spend."""
+    """Return the law of the sum of n values drawn with replacement, and the unused atoms."""
     at, counts = np.unique(values, return_counts=True)
     single = counts / len(values)
     where: Array = np.zeros(1)

@@ -35,10 +35,10 @@ def grid(shape: int | Sequence[int], *, periodic: bool | Sequence[bool] = False)
     Parameters
     ----------
     shape : int or sequence of int
-        The nodes along each axis, numbered in C order.
+        The numbers of nodes along each axis; nodes are numbered in C order.
     periodic : bool or sequence of bool, default False
-        Whether the last node along an axis is joined to the first; one for all or one for each
-        axis. Axes of two nodes or one are not closed.
+        Whether the last node along an axis is joined to the first; one value for all axes or one
+        for each. Axes with one or two nodes are not closed.
 
     Returns
     -------
@@ -82,9 +82,10 @@ def ring_of_cliques(n_cliques: int, size: int) -> Graph:
     Parameters
     ----------
     n_cliques : int
-        Complete graphs, 2 or more.
+        The number of complete graphs, 2 or more.
     size : int
-        The nodes of each, 2 or more. The second node of one is joined to the first of the next.
+        The number of nodes of each complete graph, 2 or more. The second node of one is joined to
+        the first node of the next.
 
     Returns
     -------
@@ -119,7 +120,7 @@ def cycle(n: int) -> Graph:
     Parameters
     ----------
     n : int
-        Nodes.
+        The number of nodes.
 
     Returns
     -------
@@ -147,7 +148,7 @@ def path(n: int) -> Graph:
     Parameters
     ----------
     n : int
-        Nodes.
+        The number of nodes.
 
     Returns
     -------
@@ -175,7 +176,7 @@ def complete(n: int) -> Graph:
     Parameters
     ----------
     n : int
-        Nodes.
+        The number of nodes.
 
     Returns
     -------
@@ -204,12 +205,12 @@ def star(n_leaves: int) -> Graph:
     Parameters
     ----------
     n_leaves : int
-        The other nodes.
+        The number of other nodes.
 
     Returns
     -------
     Graph
-        The star, of ``n_leaves + 1`` nodes.
+        The star, with ``n_leaves + 1`` nodes.
 
     Raises
     ------
@@ -229,19 +230,19 @@ def star(n_leaves: int) -> Graph:
 
 @public
 def barbell(m1: int, m2: int) -> Graph:
-    """Return two complete graphs that a path joins.
+    """Return two complete graphs that are joined by a path.
 
     Parameters
     ----------
     m1 : int
-        The nodes of each of the two complete graphs, 2 or more.
+        The number of nodes of each complete graph, 2 or more.
     m2 : int
-        The nodes of the path between them, which may be 0.
+        The number of nodes of the path between them, which may be 0.
 
     Returns
     -------
     Graph
-        The graph: nodes 0 to m1 - 1 are the first complete graph, then comes the path.
+        The graph: nodes 0 to m1 - 1 are the first complete graph, followed by the path.
 
     Raises
     ------

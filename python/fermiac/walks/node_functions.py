@@ -31,7 +31,7 @@ _BATCH = 65536
 class NodeFunction:
     """A function of the nodes of a graph, evaluated at most once per node.
 
-    Callables and mappings take the labels of the nodes, where there are any.
+    Callables and mappings take the labels of the nodes, if there are any.
     """
 
     def __init__(self, name: str, given: Any, n_nodes: int, labels: Labels | None = None) -> None:
@@ -136,10 +136,10 @@ class NodeFunction:
 
 
 def called(name: str, given: Any, labels: Labels | None = None) -> Callable[[Ids], Any] | None:
-    """Return what is given as a function of the numbers of nodes; None for arrays.
+    """Return the given object as a function of the numbers of nodes; None for arrays.
 
-    It gets the labels of the nodes where there are any. Torch modules and native functions, which
-    take whole numbers only, get the numbers if the labels are anything else.
+    The object gets the labels of the nodes, if there are any. Torch modules and native functions,
+    which take only whole numbers, get the numbers of the nodes if the labels are of another type.
     """
     torch = sys.modules.get("torch")
     of_labels: Callable[[Any], Any] | None

@@ -1,4 +1,4 @@
-"""Graphs behind an oracle that gives neighbours, and walkers that crawl over them."""
+"""Graphs that are accessed through an oracle for neighbours, and walkers that crawl over them."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ Ids = NDArray[np.int64]
 Neighbors: TypeAlias = "Callable[[Ids], tuple[ArrayLike, ArrayLike] | Sequence[ArrayLike]]"
 """A function that returns the neighbours of nodes; see `Oracle`."""
 
-#: In place of a graph of which nothing is known.
+#: A placeholder for the unknown graph.
 _ANY = Graph.from_csr([0, 1, 2], [1, 0])
-#: With so many steps of a walker for each node, history leaves little bias.
+#: With this many steps of a walker per node, the history leaves little bias.
 _FEW = 100
 
 
 class Oracle:
-    """A graph that is known through a function: of a web site, a service, a data base.
+    """A graph that is accessed through a function, for instance of a web site or a data base.
 
     Parameters
     ----------
     neighbors : callable
-        Takes nodes, an int64 array (n,) without repetition, and returns their neighbours: a tuple
-        (indptr, indices), n + 1 limits and the neighbours of one node after the other, or a list of
-        n arrays. Nodes are any int64 numbers. Edges must lead both ways, and a node must always
-        have the same neighbours. A crawl requests no node twice.
+        A function of nodes, an int64 array (n,) without repetition, that returns their neighbours:
+        a tuple (indptr, indices) of n + 1 limits and the neighbours node by node, or a list of n
+        arrays. Nodes are any int64 numbers. Edges must lead in both directions, and a node must
+        always have the same neighbours. A crawl requests no node twice.
 
     Raises
     ------
@@ -78,7 +78,7 @@ class Oracle:
         return f"Oracle({getattr(self.neighbors, '__name__', self.neighbors)!s:.60})"
 
     def _rows(self, nodes: Ids) -> tuple[Ids, Ids]:
-        """Return the rows of nodes, checked."""
+        """Return the checked rows of nodes."""
         try:
             given = self.neighbors(nodes.copy())
         except Exception as error:
@@ -120,23 +120,23 @@ def _ids(what: str, given: Any) -> Ids:
 
 
 class Crawler:
-    """Walkers on a graph behind an oracle, which continue where they stopped.
+    """Walkers on a graph that is accessed through an oracle; each run continues the last one.
 
     Parameters
     ----------
     graph : Oracle or callable
         The graph, or the function of an `Oracle`.
     kernel : {"none", "hdt", "srrw"} or kernel, default "none"
-        As in `walk`. ``"srrw"`` requests all neighbours of the current nodes. History is for
-        walkers that return to nodes many times: with few visits per node it drives them to those
-        not yet visited, and most edges lead to nodes of high degree.
+        As in `walk`. ``"srrw"`` requests all neighbours of the current nodes. History is useful
+        only if walkers return to nodes many times. With few visits per node it drives them to
+        unvisited nodes, and most edges lead to nodes of high degree.
     base : str or base chain, default "mhda"
         As in `walk`, but neither ``"weighted"`` nor ``"maxdeg"``, which need the whole graph.
     alpha : float or tuple, optional
         The strength of repellence, as in `walk`.
     weights : None, "degree" or callable, default None
         The target, up to a factor, as in `walk`; a callable is called once for each node that a
-        walker considers.
+        walker may move to.
     init : int or array_like of int, shape (n_walkers,)
         The first node of each walker.
     n_walkers : int, default 64
@@ -146,7 +146,7 @@ class Crawler:
     restart : float, default 0.0
         The probability to go back to the first node instead of a step.
     on_stuck : {"stop", "restart"}, default "stop"
-        At a node without outgoing arcs: stay, or go back to the first node.
+        The treatment of nodes without outgoing edges: stay, or go back to the first node.
 
     Attributes
     ----------
@@ -163,10 +163,10 @@ class Crawler:
     Notes
     -----
     Nodes are numbered in the order of their discovery; ``nodes`` of the results has their original
-    numbers. If `neighbors` or `weights` raises, all walkers return to the end of the last step that
-    all of them finished, and `run` may be called again. With the same seed the steps are those of
-    `walk` on the whole graph with the same rows. Pseudo-counts are in proportion to the target, 1
-    for the first node.
+    numbers. If `neighbors` or `weights` raises an exception, all walkers return to the end of the
+    last step that all of them finished, and `run` may be called again. With the same seed the steps
+    are those of `walk` on the whole graph with the same rows. Pseudo-counts are proportional to the
+    target, with 1 for the first node.
 
     References
     ----------
@@ -292,8 +292,8 @@ class Crawler:
         ArgumentError
             For an argument outside its domain.
         TargetError
-            If `neighbors` or `weights` returns what cannot be used, or a walker is at a node
-            without edges.
+            If `neighbors` or `weights` returns an unusable value, or a walker is at a node without
+            edges.
         KeyboardInterrupt
             On Ctrl-C. This and every other exception has the steps so far as ``partial_result``,
             or None.
@@ -343,7 +343,7 @@ class Crawler:
             return found
 
     def _burn(self, n_steps: int, progress: bool | Report | None) -> None:
-        """Make steps that are no part of a result, without warnings."""
+        """Make steps that are not part of a result, without warnings."""
         self._burns = True
         try:
             self.run(n_steps, progress=progress)
@@ -404,7 +404,7 @@ class Crawler:
 
     @property
     def state(self) -> NDArray[np.uint64]:
-        """The graph, positions and histories, in words, for `restore`."""
+        """The graph, positions and histories as an array of words, for `restore`."""
         return self._core.save()
 
     def restore(self, state: NDArray[np.uint64]) -> None:
@@ -489,7 +489,7 @@ def crawl(
         burned = whole("burn_in", burn_in, 0, steps - 1)
     if burned:
         crawler._burn(burned, progress)
-    # What `run` cannot do, it refuses.
+    # `run` refuses the settings that it does not support.
     return crawler.run(
         steps - burned,
         record=record,  # type: ignore[arg-type]

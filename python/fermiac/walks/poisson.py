@@ -27,10 +27,10 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-#: Up to so many states full matrices are as fast; above, iterations are faster, and as exact.
+#: Up to this many states dense matrices are as fast; above, iterations are faster, and as accurate.
 DENSE = 500
 LARGEST = 20_000
-#: Gaps have errors of about 1e-15, which leaves three digits of this one.
+#: The least gap: the error of about 1e-15 leaves three digits of it.
 _LEAST_GAP = 1e-12
 #: The largest numbers of entries and of vectors of a Lanczos basis.
 _BASIS_NUMBERS = 200_000_000
@@ -38,7 +38,7 @@ _MAX_BASIS = 3000
 
 
 def dense(chain: Chain, method: str) -> bool:
-    """Return whether to factor full matrices."""
+    """Return whether full matrices are factored."""
     if method == "dense" and chain.n_states > LARGEST:
         raise ArgumentError(
             f"method: 'dense' for {chain.n_states} states, whose matrix takes "
@@ -50,7 +50,7 @@ def dense(chain: Chain, method: str) -> bool:
 def spectrum(chain: NodeChain, f: Array) -> tuple[Array, Array]:
     """Return the eigenvalues of P, and its left eigenvectors times the columns of f.
 
-    The eigenvalue 1 is returned as 0 with products of 0, as functions are centred.
+    The eigenvalue 1 is returned as 0 with products of 0, since functions are centred.
     """
     root = np.sqrt(chain.mu)
     matrix = chain.symmetric().toarray() - np.multiply.outer(root, root)
@@ -58,7 +58,8 @@ def spectrum(chain: NodeChain, f: Array) -> tuple[Array, Array]:
     if not 1.0 - values[-1] > _LEAST_GAP:
         raise NumericalError(
             f"the chain mixes too slowly: its spectral gap, {1.0 - values[-1]:.1g}, is not above "
-            "the rounding of its eigenvalues; its averages settle in no time that could be walked"
+            "the rounding of its eigenvalues; its averages do not converge in a feasible number "
+            "of steps"
         )
     return values, vectors.T @ _scaled(chain, f)
 
@@ -72,8 +73,8 @@ def _quadrature(chain: NodeChain, scaled: Array) -> tuple[Array, Array]:
     """Return nodes l and products B whose sums of g(l) B B^T are those over the whole spectrum.
 
     This is Gauss quadrature with respect to the spectral measure of the centred functions, by the
-    block Lanczos method with full orthogonalisation. It has converged for smooth g when it has for
-    the sharpest one, (1 + l) / (1 - l).
+    block Lanczos method with full orthogonalisation. If it has converged for the sharpest function,
+    (1 + l) / (1 - l), it has converged for smoother ones.
     """
     s, v = chain.symmetric(), np.sqrt(chain.mu)
     start = scaled - np.multiply.outer(v, v @ scaled)
@@ -108,7 +109,7 @@ def _quadrature(chain: NodeChain, scaled: Array) -> tuple[Array, Array]:
             before = now
         if m + left > most:
             raise NumericalError(
-                f"the spectrum that the token feels was not found with {m} vectors: the chain of "
+                f"the spectrum that acts on the token was not found with {m} vectors: the chain of "
                 f"{len(v)} nodes mixes too slowly, or the parameters are too many; take "
                 "method='dense', the kernel 'hdt', or fewer parameters"
             )
@@ -116,7 +117,7 @@ def _quadrature(chain: NodeChain, scaled: Array) -> tuple[Array, Array]:
 
 
 def _orthonormal(columns: Array, floor: float) -> tuple[Array, int]:
-    """Return an orthonormal basis of the columns without those that nearly vanish, and its size."""
+    """Return an orthonormal basis of the columns, without almost vanishing ones, and its size."""
     q, r, _ = linalg.qr(columns, mode="economic", pivoting=True)
     size = np.abs(np.diagonal(r))
     keep = int((size > max(floor, 1e-13 * size.max(initial=0.0))).sum())
@@ -149,9 +150,9 @@ def repelled_covariance(
 def late_share(pull: Any, n: int, burned: int) -> Any:
     """Return the variance of an average over the steps after `burned` of n, over V.
 
-    Let the history pull a mode back with the strength p. Its sum S over n steps follows
-    dS = -p S dn / n + noise. The variance of S is V n, and the covariance of the sums over m and
-    over n steps is V m (m / n)^p.
+    If the history pulls a mode back with the strength p, its sum S over n steps follows dS = -p S
+    dn / n + noise. The variance of S is V n, and the covariance of the sums over m and n steps is V
+    m (m / n)^p.
     """
     m = float(burned)
     return (n + m - 2.0 * m * (m / n) ** np.asarray(pull)) / (n - m) ** 2
@@ -173,7 +174,7 @@ def fast_covariance(chain: NodeChain, f: Array, alpha: float, method: str) -> Ar
         values, b = spectrum(chain, f)
         up = 1 + values
         return _summed(b, up / ((1 - values) * (1 + alpha * up) ** 2))
-    # The error of this solution counts at first order.
+    # The error of this solution acts in first order.
     scaled = _solve(chain, _scaled(chain, f), 1 + alpha, alpha, 1e-13)
     return _symmetrised(scaled.T @ (2 * _solve(chain, scaled, 1.0, -1.0) - scaled))
 
@@ -303,7 +304,7 @@ def _of_edges(chain: EdgeChain, f: Array, full: bool) -> Array:
         symmetric = _operator(len(root), lambda x: x[reverse] - jump(x))
 
         def solve(b: Array) -> tuple[Array, float]:
-            # The first is faster; the second only fails by rounding.
+            # The first solver is faster; the second fails only by rounding.
             with np.errstate(all="ignore"):
                 x, left = _refined(ahead, b, iterative.bicgstab, 1e-12, 5000)
             if left < 1e-11:
@@ -311,6 +312,6 @@ def _of_edges(chain: EdgeChain, f: Array, full: bool) -> Array:
             return _refined(symmetric, b[reverse], iterative.minres, 1e-12, 20 * len(b) + 1000)
 
         g = _columns(root[:, None] * h, solve) / root[:, None]
-    # The flow is that of steps when weighed by the holding times, whose mean it has as its sum.
+    # The flow is that of the steps, weighted by the holding times; its sum is their mean.
     cross = h.T @ (flow[:, None] * g) * (chain.flow.sum() * (1.0 - chain.eps))
     return _symmetrised(2 * cross - centred.T @ (chain.mu[:, None] * centred))

@@ -54,7 +54,7 @@ class _Data(Loss):
 
     @property
     def sizes(self) -> NDArray[np.int64]:
-        """The number of rows of each node; as ``weights=`` they make all rows count the same."""
+        """The number of rows of each node; with these as ``weights=`` all rows count the same."""
         return np.diff(self.starts)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -92,8 +92,9 @@ class LeastSquares(_Data):
 
     Notes
     -----
-    Tokens minimise the mean over nodes, whatever their numbers of rows. With
-    ``weights=loss.sizes`` walks visit nodes by these, and every row counts the same.
+    Tokens minimise the mean over nodes, regardless of their numbers of rows. With
+    ``weights=loss.sizes`` nodes are visited in proportion to these numbers, and every row counts
+    the same.
 
     Examples
     --------
@@ -197,7 +198,7 @@ class Logistic(_Data):
         ArgumentError
             For weights of another shape, or that are not positive.
         NumericalError
-            If there is no minimum: the classes can be separated, and ``ridge`` is 0.
+            If there is no minimum, because the classes can be separated and ``ridge`` is 0.
         """
         shares = self._row_shares(weights)
 
@@ -237,7 +238,7 @@ def _sorted(shards: ArrayLike, n: int) -> tuple[NDArray[np.intp] | None, NDArray
             f"({n},), or where the rows of each node begin, and the end, are needed"
         )
     nodes = given.astype(np.int64)
-    # As nodes of rows these would leave a node without rows.
+    # Used as the nodes of rows, these values would leave a node without rows.
     if nodes[0] == 0 and nodes[-1] == n and len(nodes) > 1:
         return None, nodes
     if len(nodes) != n or nodes.min() < 0:

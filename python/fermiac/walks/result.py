@@ -52,8 +52,8 @@ class WalkResult(WalkData):
     Notes
     -----
     Errors come from the spread of the walkers, which are independent. They need neither a theory
-    nor long runs, and hold with and without history. The first node of a walker is no visit; a step
-    that stays is one.
+    nor long runs, and are valid with and without history. The first node of a walker does not count
+    as a visit; a step that stays does.
 
     Examples
     --------
@@ -85,15 +85,16 @@ class WalkResult(WalkData):
             functions; a mapping or a pandas Series from nodes to values; or a function of nodes
             (n,): a callable of an array, a torch module of a LongTensor, or a native function
             ``double f(int64_t node, void *user)`` of numba's ``cfunc`` or ctypes. It is evaluated
-            once at each visited node. Where the graph has labels, mappings and callables take these
-            (values of `nodes`), else the numbers of the nodes in int64; torch modules and native
-            functions take labels if they are whole numbers. By default the ``f`` of `walk`.
+            once at each visited node. If the graph has labels, mappings and callables take these
+            (values of `nodes`), otherwise the numbers of the nodes as int64. Torch modules and
+            native functions take labels only if they are whole numbers. The default is the ``f`` of
+            `walk`.
         under : None, "uniform", "degree", array_like, mapping or callable, default None
             The law of the average, up to a factor; by default that of the walk. For another law
-            nodes are weighted by the ratio of both.
+            nodes are weighted by the ratio of the two laws.
         include_prior : bool, default False
-            Average under the measure of the theory, which begins with the pseudo-counts, and in
-            which later visits weigh more for a `step_exponent` below 1. Otherwise all steps count
+            Average under the measure of the theory, which includes the pseudo-counts, and in which
+            later visits have more weight for a `step_exponent` below 1. With False all steps count
             the same.
         names : sequence of str, optional
             The names of the averages.
@@ -101,9 +102,9 @@ class WalkResult(WalkData):
         Returns
         -------
         Estimate
-            Errors are those of the spread of walkers, and of the bias that the first part of the
-            walk shows, if it is more than two standard deviations; ``ess`` is the variance of `f`
-            over the squared error; ``khat`` is NaN.
+            The averages. Errors come from the spread of walkers, and from the bias that the first
+            part of the walk shows, if it is more than two standard deviations. ``ess`` is the
+            variance of `f` divided by the squared error, and ``khat`` is NaN.
 
         Raises
         ------
@@ -116,24 +117,25 @@ class WalkResult(WalkData):
         Warns
         -----
         FermiacWarning
-            If there are fewer than 8 walkers, so that errors are rough; with `memory_size`, if the
-            law of the walk is only near the target.
+            If there are fewer than 8 walkers, so that errors are inaccurate; with `memory_size`, if
+            the law of the walk only approximates the target.
         ConvergenceWarning
             If the average begins before the histories of the walkers have settled (`settling`), or
-            with ``"hdt"`` while they are noisy. If the average of the first part of the walk
-            differs significantly from that of the whole: then the bias of the start is larger than
-            the error, or not much smaller. With the kernels ``"tsaw"`` and ``"rotor"`` it always
-            may be, without a burn-in.
+            with ``"hdt"`` while they are noisy. Also if the average of the first part of the walk
+            differs significantly from that of the whole: the bias of the start is then larger than
+            the error, or not much smaller. With the kernels ``"tsaw"`` and ``"rotor"`` this is
+            always possible without a burn-in.
 
         Notes
         -----
         With weights :math:`r_i = \nu_i / \mu_i` and the visits :math:`c_{wi}` of walker w, the
-        average is :math:`A / B = \sum_{wi} c_{wi} r_i f_i / \sum_{wi} c_{wi} r_i`, and its variance
-        that of :math:`(A_w - (A / B) B_w) / \bar B` over the number of walkers (the delta method).
+        average is :math:`A / B = \sum_{wi} c_{wi} r_i f_i / \sum_{wi} c_{wi} r_i`. Its variance is
+        that of :math:`(A_w - (A / B) B_w) / \bar B` divided by the number of walkers (the delta
+        method).
 
         Examples
         --------
-        The mean degree, from a walk that visits nodes by their degree:
+        The mean degree, from a walk that visits nodes in proportion to their degree:
 
         >>> import fermiac as fm
         >>> g = fm.walks.as_graph([[0, 1], [0, 2], [0, 3], [1, 2]])
@@ -162,31 +164,31 @@ class WalkResult(WalkData):
         under: str | NodeFunctionLike | None = None,
         batch_size: int | None = None,
     ) -> float | Array:
-        r"""Give the standard error of an average, by a method of choice.
+        r"""Return the standard error of an average, by a chosen method.
 
         Parameters
         ----------
         f : array_like, mapping, callable, native function or torch module
             As in `expect`.
         method : {"replica", "batch", "overlapping", "theory"}, default "replica"
-            By the spread of walkers, as in `expect`; by batch means of each path, separate or
-            overlapping; or by `asymptotic_variance`.
+            The method: the spread of walkers, as in `expect`; batch means of each path, separate or
+            overlapping; or `asymptotic_variance`.
         under : None, "uniform", "degree", array_like, mapping or callable, default None
             As in `expect`.
         batch_size : int, optional
-            The steps of a batch; by default the square root of those of a path.
+            The number of steps of a batch; by default the square root of the number of a path.
 
         Returns
         -------
         float or ndarray, shape (K,)
-            The error of ``expect(f, under).mean``, without the part of a bias.
+            The error of ``expect(f, under).mean``, without the contribution of a bias.
 
         Raises
         ------
         ArgumentError
-            For batches of a walk with history: their means show the error of a walk without it; if
-            there are no paths for batches; or if the theory does not cover the walk: `restart`,
-            `memory_size`, `thin`, a `step_exponent` below 1, an alpha that rises late.
+            For batches of a walk with history, whose means show the error of a walk without it; if
+            there are no paths for batches; or if the theory does not cover the walk (`restart`,
+            `memory_size`, `thin`, a `step_exponent` below 1, an alpha that rises late).
 
         Warns
         -----
@@ -198,8 +200,8 @@ class WalkResult(WalkData):
         After a burn-in of m of n steps the theory has the variance
         :math:`V [n + m - 2 n (m / n)^q] / (n - m)^2`, mode by mode with
         :math:`q = 1 + \alpha (1 + \lambda)` for ``"srrw"``, and :math:`q = 1 + \alpha` for
-        ``"hdt"``: in the steps that count, the history partly compensates for the burn-in. Without
-        history this is :math:`V / (n - m)`.
+        ``"hdt"``. In the counted steps the history partly compensates for the burn-in. Without
+        history the variance is :math:`V / (n - m)`.
 
         References
         ----------
@@ -230,13 +232,13 @@ class WalkResult(WalkData):
         Parameters
         ----------
         gap : int, default 1
-            Two steps of one walker that are nearer than this do not count as a collision, as they
-            depend on each other; steps of different walkers always count.
+            Two steps of one walker with a smaller distance in time do not count as a collision,
+            since they depend on each other. Steps of different walkers always count.
 
         Returns
         -------
         Estimate
-            Of ``n_nodes`` and ``n_edges``, with errors by the jackknife over walkers.
+            The estimates ``n_nodes`` and ``n_edges``, with errors by the jackknife over walkers.
 
         Raises
         ------
@@ -246,15 +248,15 @@ class WalkResult(WalkData):
         Warns
         -----
         ConvergenceWarning
-            If there was no collision: the estimates are infinite.
+            If there was no collision; the estimates are then infinite.
         FermiacWarning
             If there are too few walkers for an error.
 
         Notes
         -----
         With the weights :math:`w` of the law of the walk, the sum of :math:`w_{X_s} / w_{X_t}` over
-        pairs of steps, over the number of pairs at one node, tends to the number of nodes. Walkers
-        with history would avoid collisions. Use a long enough ``burn_in``.
+        pairs of steps, divided by the number of pairs at the same node, tends to the number of
+        nodes. Walkers with history would avoid collisions. Use a sufficiently long ``burn_in``.
 
         References
         ----------
@@ -275,17 +277,17 @@ class WalkResult(WalkData):
         return size_estimate.estimate_size(self, gap)
 
     def estimate_mean_degree(self) -> Estimate:
-        """Estimate the mean degree of the nodes, each counting alike.
+        """Estimate the mean degree of the nodes, with equal weights.
 
         Returns
         -------
         Estimate
-            Of ``mean degree``.
+            The estimate ``mean degree``.
 
         Raises
         ------
         ArgumentError
-            If there is but one walker, or the law of the walk is not known.
+            If there is only one walker, or the law of the walk is not known.
         """
         from fermiac.walks import estimates
         from fermiac.walks.node_functions import NodeFunction
@@ -294,17 +296,17 @@ class WalkResult(WalkData):
         return estimates.expect(self, degrees, "uniform", False, ["mean degree"])
 
     def degree_distribution(self) -> Estimate:
-        """Estimate the shares of the nodes that have each degree, each node counting alike.
+        """Estimate the shares of the nodes with each degree, with equal weights.
 
         Returns
         -------
         Estimate
-            One average for each degree that was seen, which is its name.
+            An average for each observed degree, which is its name.
 
         Raises
         ------
         ArgumentError
-            If there is but one walker, or the law of the walk is not known.
+            If there is only one walker, or the law of the walk is not known.
 
         Examples
         --------
@@ -336,7 +338,7 @@ class WalkResult(WalkData):
 
     @property
     def walker_tvd(self) -> Array:
-        """The same for each walker, shape (walkers,)."""
+        """The total variation distance for each walker, shape (walkers,)."""
         return figures.walker_tvd(self)
 
     @property
@@ -351,13 +353,13 @@ class WalkResult(WalkData):
 
     @property
     def history_noise(self) -> float:
-        """The fluctuation of log-weights by the history, at the worst node.
+        """The largest fluctuation of a node's log-weight that comes from the history.
 
         Alpha times the largest relative standard deviation of the visits to a node over walkers. If
-        it is small, errors are those of the theory. With Metropolis' acceptance (bases ``"mhrw"``
-        and ``"mhda"``), whose kink feels noise in first order, they exceed these by about 1.3 times
-        the noise. Errors from the spread of walkers are always right. It is infinite if a node was
-        not visited.
+        it is small, errors agree with the theory. With Metropolis acceptance (bases ``"mhrw"`` and
+        ``"mhda"``), which is not smooth and therefore sensitive to noise in first order, errors
+        exceed the theory by about 1.3 times this noise. Errors from the spread of walkers are
+        always valid. The fluctuation is infinite if a node was not visited.
         """
         return figures.history_noise(self)
 
@@ -390,7 +392,7 @@ class WalkResult(WalkData):
         Parameters
         ----------
         *others : WalkResult
-            On the same graph, with the same settings and steps, and other seeds.
+            Walks on the same graph, with the same settings and steps, and other seeds.
 
         Returns
         -------
@@ -408,10 +410,10 @@ class WalkResult(WalkData):
     def resample(
         self, n: int | None = None, *, rng: RngLike = None, method: str = "systematic"
     ) -> NoReturn:
-        """Not for walks: resampled nodes would pass for independent ones."""
+        """Not for walks: resampled nodes would look independent."""
         raise ArgumentError(
-            "resample: the steps of a walker depend on each other, and resampled nodes would pass "
-            "for independent ones; numpy's choice(n_nodes, p=visits / visits.sum()) draws them"
+            "resample: the steps of a walker depend on each other, and resampled nodes would look "
+            "independent; numpy's choice(n_nodes, p=visits / visits.sum()) draws them"
         )
 
     def reweight(self, new: Any, *, old: Any = None) -> NoReturn:
@@ -426,10 +428,10 @@ class WalkResult(WalkData):
         Raises
         ------
         ArgumentError
-            Without paths, as ArviZ has no visits.
+            Without paths, since ArviZ has no visits.
         """
         if self.paths is None:
-            raise ArgumentError("to_arviz: ArviZ knows no visits; walk with record='path'")
+            raise ArgumentError("to_arviz: ArviZ has no visits; walk with record='path'")
         return super().to_arviz(resample=resample, n=n, rng=rng, **groups)
 
     def plot_visits(self, ax: Axes | None = None) -> Axes:

@@ -108,7 +108,7 @@ class Rows:
 
     @property
     def n_edges(self) -> int:
-        """The number of edges: arcs of a directed graph; else each edge and each loop once."""
+        """The number of edges, with each undirected edge and each loop counted once."""
         places = len(self.indices)
         if self.directed:
             return places
@@ -117,7 +117,7 @@ class Rows:
 
     @cached_property
     def degrees(self) -> NDArray[np.int64]:
-        """The number of edges that leave each node, a loop counting once; shape (n_nodes,)."""
+        """The number of edges that leave each node, with loops counted once; shape (n_nodes,)."""
         return arrays_module.locked(np.diff(self.indptr))
 
     @cached_property
@@ -134,7 +134,7 @@ class Rows:
     def asymmetry(self) -> tuple[int, int, float, float] | None:
         """The first edge that differs from its reverse, or None.
 
-        From, to, its weight and that of the reverse; 0 if there is none.
+        It consists of from, to, its weight and that of the reverse (0 if there is none).
         """
         if "asymmetry" not in self._known:
             ordered = bool(self._fact("sorted"))
@@ -143,7 +143,7 @@ class Rows:
 
     @cached_property
     def components(self) -> Components:
-        """The connected components, without regard to directions."""
+        """The connected components, regardless of directions."""
         self._fact("loops")  # refuses invalid rows that were not checked before
         return Components(*self._core.parts())
 
@@ -176,7 +176,7 @@ class Rows:
         Returns
         -------
         ndarray of uint32 or uint64
-            Its row, a read-only view.
+            The row of the node, a read-only view.
 
         Raises
         ------
@@ -213,7 +213,8 @@ class Rows:
         """The labels of all nodes in an array, or their numbers; shape (n_nodes,).
 
         Callables and mappings of nodes take its values. Labels that are whole numbers make an array
-        of int64, others one of objects. ``graph.nodes[numbers]`` turns numbers into labels.
+        of int64, other labels an array of objects. ``graph.nodes[numbers]`` converts numbers to
+        labels.
         """
         return np.arange(self.n_nodes) if self._node_labels is None else self._node_labels
 
@@ -249,7 +250,7 @@ class Rows:
         return self.n_nodes
 
     def __repr__(self) -> str:
-        # A repr reads no row, as rows may be on a disk.
+        # A repr reads no row, because rows may be on disk.
         if self.directed or "loops" in self._known:
             size = f"{self.n_edges} {'arcs' if self.directed else 'edges'}"
         else:
@@ -266,7 +267,7 @@ class Rows:
         return self._known[name]
 
     def _check_rows(self) -> None:
-        """Refuse nodes that do not exist, in rows that were not checked."""
+        """Refuse nonexistent nodes in rows that were not checked."""
         self._core.survey(True, False, resolve_threads(None))
 
     # Checks of walks

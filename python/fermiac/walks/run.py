@@ -1,4 +1,4 @@
-"""The run loop of walks: slices of steps, at whose ends all walkers have made as many steps."""
+"""The run loop of walks: slices of steps, at whose ends all walkers are at the same step."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Slice(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class WalkLoop(RunLoop[WalkResult]):
-    """The run loop of walks; `before` is the walk that it makes longer."""
+    """The run loop of walks; `before` is the walk that it extends."""
 
     fatal = (InternalError, TargetError)
 
@@ -95,7 +95,7 @@ class WalkLoop(RunLoop[WalkResult]):
         return np.empty((job.n_walkers, n), dtype=np.uint32 if size == 4 else np.uint64)
 
     def done(self) -> int:
-        """Return the steps that all walkers have made."""
+        """Return the number of steps of all walkers."""
         return self.n_done * self.job.n_walkers
 
     def is_enough(self) -> bool:
@@ -104,7 +104,7 @@ class WalkLoop(RunLoop[WalkResult]):
         return self.stop is not None and self.stop.met(self.sums, counted)
 
     def where(self) -> str:
-        """Return the step at which walkers are."""
+        """Return the present step of the walkers."""
         return f"while walkers were at step {self.n_done}"
 
     def advance(self, budget: Budget) -> BaseException | None:
@@ -115,7 +115,7 @@ class WalkLoop(RunLoop[WalkResult]):
         return error
 
     def on_slice(self) -> None:
-        """Hand a block to the user."""
+        """Pass a block to the user's function."""
         block, self._unseen = self._unseen, None
         if self.on_block is None or block is None:
             return
@@ -126,7 +126,7 @@ class WalkLoop(RunLoop[WalkResult]):
             raise
 
     def settle(self) -> None:
-        """Bring all walkers to the end of the slice under way."""
+        """Move all walkers to the end of the current slice."""
         if self._ahead is not None:
             self._walk(None)
             self._arrive()
@@ -168,7 +168,7 @@ class WalkLoop(RunLoop[WalkResult]):
         return _Slice(until, None, self.paths, first, job.thin)
 
     def _walk(self, report: Report | None) -> BaseException | None:
-        """Move all walkers to the end of the slice, whatever happens on the way."""
+        """Move all walkers to the end of the slice, also after an interrupt."""
         assert self._ahead is not None
         until, _, paths, first, thin = self._ahead
         how = (until, paths, first, thin, self.workers, self.total)
@@ -191,7 +191,7 @@ class WalkLoop(RunLoop[WalkResult]):
         if until == job.burn_in and job.record == "visits":
             self.burned = self._visits(state_of(self.walkers))
         counted = until - job.burn_in
-        # Only the last two are needed, and to sum all histories takes its time.
+        # Only the last two marks are needed, and summing all histories takes time.
         late = self.stop is not None or 4 * counted > job.n_steps - job.burn_in
         if self._marks_visits and late and Marks.are_at(counted):
             self._mark(counted)
@@ -201,7 +201,7 @@ class WalkLoop(RunLoop[WalkResult]):
         return self.job.record == "visits"
 
     def _mark(self, counted: int) -> None:
-        """Mark what was visited until now."""
+        """Record the visits so far as a mark."""
         visits = self.walkers.totals()
         if visits is not None and self.burned is not None:
             visits = visits - self.burned.totals()
@@ -209,7 +209,7 @@ class WalkLoop(RunLoop[WalkResult]):
             self.marks.put(counted, visits)
 
     def _thin(self, block: NDArray[Any]) -> None:
-        """Write the part of a block that is recorded to the paths."""
+        """Write the recorded part of a block to the paths."""
         assert self.paths is not None
         job, before = self.job, self.n_done - self.job.burn_in
         first = -(before + 1) % job.thin
@@ -221,7 +221,7 @@ class WalkLoop(RunLoop[WalkResult]):
         return Visits.named(state, self.job.graph.n_nodes)
 
     def state(self) -> dict[str, Any]:
-        """Return the walkers with their histories, and all that was recorded."""
+        """Return the walkers with their histories, and the records."""
         out: dict[str, Any] = {"done": self.n_done, **state_of(self.walkers)}
         if self.paths is not None:
             out["paths"] = self.paths[:, : self._n_slots()]
@@ -233,7 +233,7 @@ class WalkLoop(RunLoop[WalkResult]):
         return out
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from the state of another loop; a walk that was enough there is enough here."""
+        """Continue from the state of another loop; a walk that met `stop` there meets it here."""
         with self.decoding():
             fit.require(state, {"done": fit.whole(0)})
             done = state["done"]
@@ -248,7 +248,7 @@ class WalkLoop(RunLoop[WalkResult]):
         self.stopped = self.is_enough()
 
     def _fill(self, state: dict[str, Any]) -> None:
-        """Take what a file has, once it is known to fit this walk."""
+        """Restore the arrays of a file, after a check that they fit this walk."""
         job = self.job
         sizes = {"nodes": job.graph.n_nodes, "walkers": job.n_walkers}
         restore_walkers(self.walkers, state, sizes)
@@ -273,7 +273,7 @@ class WalkLoop(RunLoop[WalkResult]):
             self.burned = Visits.named(burned, job.graph.n_nodes)
 
     def _n_slots(self) -> int:
-        """Return how many places of each path are filled."""
+        """Return the number of filled steps of each path."""
         job = self.job
         recorded = (self._recorded - job.burn_in) // job.thin
         return max((self.n_done - job.burn_in) // job.thin - recorded, 0)
@@ -325,12 +325,12 @@ def walk_to(
     total: int,
     report: Report | None,
 ) -> BaseException | None:
-    """Move all walkers to the same step; return what an interrupted call raised."""
+    """Move all walkers to the same step; return the exception of an interrupted call."""
     how = (until, paths, first, thin, None, workers, total)
     error: BaseException | None
     reached, error = walkers.run(*how, report)
     if error is not None and not reached and not isinstance(error, InternalError):
-        # The way to the same step takes a moment, and then there is something to show.
+        # Repeating the walk up to this step is fast, and gives a partial result.
         _, second = walkers.run(*how, None)
         if second is not None:
             raise second
@@ -338,7 +338,7 @@ def walk_to(
 
 
 def state_of(walkers: _core.Walkers) -> dict[str, NDArray[Any]]:
-    """Return the places of walkers, and their histories."""
+    """Return the positions of walkers, and their histories."""
     out: dict[str, NDArray[Any]] = {"words": _core.walkers_save(walkers)}
     found = _core.walkers_visited(walkers)
     if found is not None:
@@ -347,7 +347,7 @@ def state_of(walkers: _core.Walkers) -> dict[str, NDArray[Any]]:
 
 
 def restore_walkers(walkers: _core.Walkers, state: Mapping[str, Any], sizes: fit.Sizes) -> None:
-    """Bring walkers to where `state_of` found others of the same walk."""
+    """Restore walkers from the result of `state_of` for the same walk."""
     _core.walkers_load(walkers, state["words"])
     if _core.walkers_visited(walkers) is not None:
         visited(state, sizes)
@@ -356,13 +356,13 @@ def restore_walkers(walkers: _core.Walkers, state: Mapping[str, Any], sizes: fit
 
 
 def identity_of(job: Job, f: NodeFunction | None = None) -> dict[str, Any]:
-    """Return what makes a walk the same walk: a flat mapping of JSON's types.
+    """Return the identity of a walk: a flat mapping with types of JSON.
 
-    The number of steps is not part of it, since a walk may be made longer. A function is known by
+    The number of steps is not part of it, since a walk may be extended. A function is identified by
     its first values.
     """
     settings = job.to_dict()
-    # Of the steps, and of what follows from the other settings.
+    # These depend on the number of steps, or follow from the other settings.
     for name in ("n_steps", "settling", "kinked", "chosen"):
         del settings[name]
     graph = job.graph

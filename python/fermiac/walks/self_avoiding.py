@@ -23,7 +23,7 @@ __all__ = ["avoiding"]
 def avoiding(
     job: Job, refused: dict[str, Any], workers: int, progress: bool | Report | None, start: float
 ) -> WalkResult:
-    """Return a walk to nodes that were not visited yet, until there is none."""
+    """Return a walk to nodes that were not visited yet, as long as there are any."""
     if job.record != "path":
         raise ArgumentError(
             f"record: {job.record!r} was given with kernel='saw', whose walks are paths; say "

@@ -1,10 +1,10 @@
-"""The settling of histories, and the kernels and burn-ins that walks choose by it.
+"""The settling of histories, and the automatic kernels and burn-ins that depend on it.
 
-A young history is nearly empty, and its noise bends the steps: walkers lean to nodes of high
-degree. The bias is gone once the visits to a node are many against their spread. How many steps
-that takes was measured (benches/walks/calibrate.py, docs/calibration-walks.md). It is in proportion
-to the number of nodes, and to the mean time that the base chain stays at a node: where degrees
-differ much it stays long, and visits come in clusters.
+A short history is almost empty, and its noise biases the steps: walkers prefer nodes of high
+degree. The bias vanishes once the number of visits to a node is large compared with its spread. The
+required number of steps was measured (benches/walks/calibrate.py, docs/calibration-walks.md). It is
+proportional to the number of nodes, and to the mean time that the base chain stays at a node. If
+degrees differ much, the chain stays long, and visits come in clusters.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ if TYPE_CHECKING:
 
 __all__ = ["AUTO", "burn_in_of", "is_auto", "mean_sojourn", "pays", "settling_of"]
 
-#: What stands for a choice by the steps per node.
+#: The name of the automatic choice by the steps per node.
 AUTO = "auto"
 #: Nodes at which the mean sojourn is estimated.
 _SOME = 2**12
-#: Settling times were measured with so many walkers on so many nodes. More of both make errors
-#: smaller against the bias that is left, so that it matters for longer.
+#: The product of walkers and nodes at which settling times were measured. With a larger product the
+#: error is smaller relative to the remaining bias, which then matters for longer.
 _MEASURED = 64 * 1000
-#: A walk of so many settling times has a history by default: the burn-in is a quarter of it then.
+#: A walk of at least this many settling times has a history by default; the burn-in is then a
+#: quarter of it.
 _LONG = 8
 #: Burn-ins are at least this share of a walk, and at most half.
 _SHARE = 16
-#: The largest mean degree at which a scan of all neighbours is worth its time.
+#: The largest mean degree for a kernel that scans all neighbours.
 _DENSE = 32.0
 
 
@@ -81,7 +82,7 @@ def settling_of(
     n_walkers: int,
     shared: bool,
 ) -> int:
-    """Return the steps of each walker after which histories have settled; 0 without a history.
+    """Return the steps of each walker until histories have settled; 0 without a history.
 
     Walkers that share a history fill it together.
     """
@@ -96,9 +97,9 @@ def settling_of(
 def burn_in_of(given: Any, kernel: HistoryKernel, settling: int, n_steps: int) -> int:
     """Return the burn-in of a walk: as given, or chosen by the settling of its histories.
 
-    Half of the steps at most, a sixteenth at least, and twice the settling time between them. Half
-    of them too where the bias of noise falls no faster than the error: a burn-in is then all that
-    makes it small against the error.
+    It is twice the settling time, but at least a sixteenth and at most half of the steps. If the
+    bias due to noise falls no faster than the error, it is half of the steps: only a burn-in then
+    makes the bias small compared with the error.
     """
     if not is_auto(given):
         burned: int = whole("burn_in", given, 0, n_steps - 1)
@@ -119,7 +120,7 @@ def pays(
     n_walkers: int,
     n_steps: int,
 ) -> bool:
-    """Return whether a walk is long enough for a history, and the scan of neighbours cheap."""
+    """Return whether a walk is long enough for a history, and its scans of neighbours are cheap."""
     if graph.degrees.mean() > _DENSE:
         return False
     return n_steps >= _LONG * settling_of(kernel, base, graph, law, n_walkers, False)

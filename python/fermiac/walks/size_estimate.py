@@ -30,8 +30,8 @@ def estimate_size(walk: WalkResult, gap: int) -> Estimate:
         raise ArgumentError("record: the size needs the paths; walk with record='path'")
     if walk._avoids:
         raise ArgumentError(
-            "alpha: a walk that avoids where it has been meets itself too seldom, and the graph "
-            "would seem too large; walk with kernel='none'"
+            "alpha: a walk that avoids earlier nodes has too few collisions, and the graph would "
+            "seem too large; walk with kernel='none'"
         )
     paths = walk.paths
     n_walkers, n = paths.shape
@@ -41,7 +41,7 @@ def estimate_size(walk: WalkResult, gap: int) -> Estimate:
     nodes = walk.visited
     table = np.ones(walk.n_nodes)
     table[nodes] = walk._law_at(nodes)
-    # All pairs of steps, less those of one walker that are too near.
+    # All pairs of steps, except those of one walker that are too close.
     sums = np.array([table[path].sum() for path in paths])
     inverse = np.array([(1.0 / table[path]).sum() for path in paths])
     near_ratio, near_meet = np.zeros(n_walkers), np.zeros(n_walkers)
@@ -77,7 +77,7 @@ def estimate_size(walk: WalkResult, gap: int) -> Estimate:
     mean = figures(None)
     found: list[tuple[type[FermiacWarning], str]] = []
     if not np.isfinite(mean).all():
-        text = "no two steps met at a node, so that the graph has no bound; walk longer"
+        text = "there was no collision, so that the estimate is infinite; walk longer"
         found.append((ConvergenceWarning, text))
         cov = np.full((2, 2), np.inf)
     elif n_walkers < 2:

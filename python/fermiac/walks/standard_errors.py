@@ -45,9 +45,9 @@ def _batches(
     """Return the variance by batch means of each path."""
     if walk._avoids:
         raise ArgumentError(
-            "method: batch means given for a walk with history. Within a run its steps are those "
-            "of the base chain, and it is over all of them that the history makes averages "
-            "settle, so that batches show the error that a walk without history would have; take "
+            "method: batch means given for a walk with history. Within a batch its steps are like "
+            "those of the base chain, and the history reduces the error only over the whole walk, "
+            "so that batches show the error of a walk without history; take "
             "method='replica'"
         )
     if walk.paths is None:

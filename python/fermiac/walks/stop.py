@@ -14,16 +14,16 @@ __all__ = ["StopAtStderr"]
 
 @dataclass(frozen=True, kw_only=True)
 class StopAtStderr:
-    """End a walk once averages are known well enough; ``stop=`` of `fermiac.walks.walk` takes it.
+    """End a walk once averages are accurate enough: the argument ``stop=`` of `fermiac.walks.walk`.
 
     Parameters
     ----------
     stderr : float
-        The standard error that no average of the ``f`` of `walk` may exceed.
+        The largest standard error of the averages of the ``f`` of `walk`.
     relative : bool, default False
-        Whether it is a share of the average.
+        Whether the standard error is relative to the average.
     every : int, default 10_000
-        Steps of each walker between two tests.
+        The number of steps of each walker between two tests.
 
     Raises
     ------
@@ -32,9 +32,9 @@ class StopAtStderr:
 
     Notes
     -----
-    The error is the spread of the walkers' averages. A test takes place only when all walkers have
-    made exactly a multiple of `every` steps, so that where a walk ends depends on nothing but its
-    steps. A rule that stops at the first success is optimistic, the more so with few walkers.
+    The error comes from the spread of the walkers' averages. A test takes place only when all
+    walkers have made the same multiple of `every` steps, so the end of a walk depends only on its
+    steps. A rule that stops at the first success is optimistic, especially with few walkers.
 
     Examples
     --------
@@ -56,7 +56,7 @@ class StopAtStderr:
         whole("every", self.every, 1, 2**40)
 
     def met(self, sums: NDArray[np.float64] | None, n_steps: int) -> bool:
-        """Return whether the averages of sums (walkers, k) over so many steps have small errors."""
+        """Return whether averages from sums (walkers, k) over these steps have small errors."""
         if sums is None or n_steps <= 0 or n_steps % self.every:
             return False
         means = sums / n_steps

@@ -87,8 +87,8 @@ def optimize(
     r"""Minimise a mean of losses on the nodes of a graph, by a token that walks over it.
 
     The token carries parameters :math:`\theta`. In step n + 1 it moves from its node to the next,
-    :math:`X_{n+1}`, along a self-repellent walk whose measure of visits then takes a step of size
-    :math:`\gamma_{n+1}`, and the parameters take theirs:
+    :math:`X_{n+1}`, along a self-repellent walk. The measure of visits then takes a step of size
+    :math:`\gamma_{n+1}`, and the parameters take a gradient step:
 
     .. math:: \theta_{n+1} = \theta_n - \beta_{n+1} \nabla f_{X_{n+1}}(\theta_n), \qquad
               \beta_n = c\, (n + 1)^{-b}, \quad \gamma_n = (n + 1)^{-a}.
@@ -104,7 +104,7 @@ def optimize(
         (n_tokens, d) and nodes (n_tokens,), int64, that returns gradients (n_tokens, d); a C
         function pointer (`NativeLoss`); or a torch module (`TorchLoss`).
     graph : graph
-        As `as_graph` takes it.
+        Any object that `as_graph` accepts.
     alpha : float or tuple, optional
         The strength of repellence, as for `walk`; by default that of the kernel, 5.0.
     a, b : float, default 0.7 and 0.9
@@ -123,58 +123,58 @@ def optimize(
     base : str or base chain, default "mhrw"
         The base chain, as for `walk`.
     weights : None, "degree", array, mapping or callable, optional
-        The weight of each node, up to a factor. By default all count the same (for bases with a law
-        of their own: by that law).
+        The weight of each node, up to a factor. By default all nodes count the same (for bases with
+        a fixed law: by that law).
     pseudo_counts : {"target", "uniform", "degree"} or array_like, default "target"
-        The visits that histories begin with, as for `walk`.
+        The initial visits of histories, as for `walk`.
     init_nodes : a node or array_like of nodes, shape (n_tokens,), optional
-        The first node of each token, by label where the graph has labels, as in `walk`; by default
+        The first node of each token, by label if the graph has labels, as in `walk`; by default
         drawn from the law of the walk.
     c : float, default 1
         The scale of step sizes.
     step_sizes : array_like of shape (n_steps,) or callable, optional
-        Sizes :math:`\beta_1, \beta_2, \ldots` in place of those of b and c, or a function that
-        returns them for an array of steps 1, 2, ….
+        Step sizes :math:`\beta_1, \beta_2, \ldots` instead of those from b and c, or a function
+        that returns them for an array of steps 1, 2, ….
     momentum : float, default 0
-        m in [0, 1) of the heavy ball: :math:`v \leftarrow m v + \nabla f` takes the place of the
-        gradient.
+        The momentum m of the heavy-ball method, in [0, 1): :math:`v \leftarrow m v + \nabla f`
+        replaces the gradient.
     average : bool or int, default False
-        Average parameters over all steps (Polyak and Ruppert), or over those after so many.
+        Average parameters over all steps (Polyak and Ruppert), or over the steps after this number.
     clip : float, optional
-        Gradients of a larger norm are cut to this norm.
+        The largest norm of gradients; longer ones are shortened to it.
     projection : ("ball", radius) or ("box", low, high), optional
-        The set on which parameters are projected after every step.
+        The set onto which parameters are projected after every step.
     batch_size : int, optional
         The number of rows of a node's data that a visit draws, with replacement, instead of using
         all; for `LeastSquares` and `Logistic`.
     local_steps : int, default 1
         The number of steps of the same size at each visit.
     n_tokens : int, default 1
-        The number of tokens, each with a walker of its own.
+        The number of tokens, each with its own walker.
     sync : int, optional
-        After every so many steps all tokens take the mean of their parameters (and momenta). By
-        default they never do: then they are independent, and their spread gives the error.
+        The number of steps after which all tokens take the mean of their parameters (and momenta).
+        By default they never do; they are then independent, and their spread gives the error.
     history : {"private", "shared_sync"}, default "private"
-        Each token's walker has a history of its own, or all share one.
+        Each token's walker has its own history, or all walkers share one.
     objective : bool or callable, optional
         A function of parameters (n, d) that returns (n,), evaluated along the trace; True for the
-        mean of the losses under the law of the walk, of losses that run in Rust.
+        mean of the losses under the law of the walk, for losses that run in Rust.
     record_every : int, optional
-        Steps between two records of the trace; by default such that there are 200, or fewer if
-        these would be many numbers.
+        The number of steps between two records of the trace. By default there are 200 records, or
+        fewer if these would be too many numbers.
     callback : callable, optional
-        Called with (step, parameters (n_tokens, d)) after every `callback_every` steps, by default
-        those of the trace. If it returns True the run ends there.
+        A function that is called with (step, parameters (n_tokens, d)) after every `callback_every`
+        steps. If it returns True, the run ends there.
     callback_every : int, optional
-        See `callback`.
+        See `callback`; by default `record_every`.
     state : mapping, optional
-        The ``state`` of a result of the same call. The run continues from there for n_steps more
-        steps, as one run would have done. Its trace begins there.
+        The ``state`` of a result of the same call. The run continues from there for `n_steps`
+        further steps, with the same bits as a single run. Its trace begins there.
     keep_state : bool, default True
         Keep a `state` in the result, with the histories of all walkers.
     checkpoint : str, path-like or fermiac.Checkpoint, optional
-        A file from which the same call, killed or not, continues; a larger `n_steps` (with the
-        same `record_every`) makes the run longer.
+        A file from which the same call continues, also after a kill; a larger `n_steps` (with the
+        same `record_every`) extends the run.
     n_threads : int, optional
         Threads; the result does not depend on them.
     progress : bool or callable, optional
@@ -200,13 +200,13 @@ def optimize(
     Warns
     -----
     ConvergenceWarning
-        If b is not above a: repellence then gains little or nothing.
+        If b is not above a; repellence then gains little or nothing.
 
     Notes
     -----
-    `OptimizeResult.stderr` is the spread of the tokens. It does not include what all of them have
-    in common: the remaining distance from `init` after a short run, and the transient of their
-    histories. The trace shows whether the former has vanished.
+    `OptimizeResult.stderr` comes from the spread of the tokens. It does not include errors that all
+    tokens have in common: the remaining effect of `init` after a short run, and the transient of
+    their histories. The trace shows whether the former has vanished.
 
     `predict` computes the error after n steps for losses whose gradients are known at the minimum,
     and `token_covariance` its limit.

@@ -23,8 +23,8 @@ Array = NDArray[np.float64]
 class Modes:
     """Independent modes of the visit measure, each a row.
 
-    Mode k decays at the rate 1 + alpha `pull`, driven by noise of the strength `noise`; the token
-    feels it through the row `force`.
+    Mode k decays at the rate 1 + alpha `pull`, and is driven by noise of the strength `noise`. It
+    acts on the token through the row `force`.
     """
 
     pull: Array
@@ -33,13 +33,13 @@ class Modes:
 
 
 def modes_of(chain: Chain, gradients: Array, kernel: HistoryKernel, method: str) -> Modes:
-    """Return the modes: of the spectrum, or as many as parameters if all are pulled alike."""
+    """Return the modes: of the spectrum, or one for each parameter if all have the same pull."""
     if kernel.by_modes and isinstance(chain, NodeChain):
         values, force = poisson.modes(chain, gradients, method)
         felt = np.abs(force).max(axis=1) > 1e-15 * np.abs(force).max(initial=0.0)
         values, force = values[felt], force[felt]
         return Modes(1 + values, np.maximum(1 + values, 0.0) / (1 - values), force)
-    # The history pulls all modes alike, and the token feels d combinations of them.
+    # The history acts equally on all modes, so d combinations of them suffice for the token.
     strength, directions = linalg.eigh(poisson.base_covariance(chain, gradients, method))
     force = (directions * np.sqrt(np.maximum(strength, 0.0))).T
     return Modes(np.ones(len(force)), np.ones(len(force)), force)
@@ -69,7 +69,8 @@ def limit(
     e = 1.0 if b == 1.0 else 0.0
     rate = 1 + alpha * modes.pull
     own = modes.noise / (2 * rate - e)
-    # Each mode's covariance with the token over c, a column: (rate - e - c drift) x = source.
+    # The covariance of each mode with the token, divided by c, is a column x: (rate - e - c drift)
+    # x = source.
     source = modes.force * (modes.noise - alpha * modes.pull * own)[:, None]
     left = (rate - e)[:, None, None] * np.eye(len(drift)) - c * drift
     cross = np.linalg.solve(left, source[:, :, None])[:, :, 0]
@@ -95,10 +96,10 @@ def recursion(
     exponents: tuple[float, float, float],
     times: NDArray[np.int64],
 ) -> Array:
-    """Return second moments of theta_n - theta* at rising times, by the linear recursion.
+    """Return second moments of theta_n - theta* at increasing times, by the linear recursion.
 
     The state is the second moment s of the token, its covariance x with the modes, and the diagonal
-    second moments y of the modes. Large steps of the modes are implicit, as explicit ones would
+    second moments y of the modes. Large steps of the modes are implicit, since explicit steps would
     oscillate and grow.
     """
     a, b, c = exponents

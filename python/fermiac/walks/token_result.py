@@ -39,7 +39,7 @@ class Trace(NamedTuple):
     """The objective there, shape (n_tokens, n_records), or None."""
 
 
-#: The places of walkers and tokens, and the paths that the tokens follow next.
+#: The positions of walkers and tokens, and the next paths of the tokens.
 PLACES: fit.Layout = {
     "walkers": WALKERS,
     "tokens": fit.array("u", "token_words", least=1),
@@ -64,7 +64,7 @@ class OptimizeResult(Result):
     thetas : ndarray of shape (n_tokens, d)
         The parameters of the tokens after the last step.
     averages : ndarray of shape (n_tokens, d) or None
-        Their averages over steps, or None.
+        The averages of the tokens' parameters over steps, or None.
     visits : ndarray of shape (n_nodes,)
         The number of visits of all tokens to each node.
     n_steps : int
@@ -119,8 +119,8 @@ class OptimizeResult(Result):
     def stderr(self) -> Array | None:
         """The standard error of `theta`, by the spread of the tokens; shape (d,).
 
-        It does not include what tokens have in common: their remaining distance from the minimum.
-        It is None for one token, and for tokens that were synchronised or share a history.
+        It does not include an error that tokens have in common: the remaining distance from the
+        minimum. It is None for one token, and for tokens that were synchronised or share a history.
         """
         return self._spread(self.thetas)
 

@@ -77,7 +77,7 @@ class TokenLoop(RunLoop[OptimizeResult]):
         self.total = job.n_walkers * job.n_steps
         self._walkers = job.walkers()
         self._start = job.n_steps - n_steps
-        # The last step has a record of its own where it is none of the others.
+        # The last step is recorded in addition if it is not a multiple of the interval.
         self._trace = np.empty((len(theta), -(-n_steps // every) + 1, theta.shape[1]))
         #: Paths that tokens follow, and the step before them.
         self._kind = np.uint32 if job.graph.n_nodes <= 2**32 else np.uint64
@@ -95,7 +95,7 @@ class TokenLoop(RunLoop[OptimizeResult]):
         self._trace[:, 0] = self.tokens.theta()
 
     def _identity_before(self) -> dict[str, Any]:
-        """Return what the earlier run was."""
+        """Return the identity of the earlier run."""
         try:
             found = json.loads(self.before.identity)
         except (TypeError, ValueError, RecursionError):
@@ -114,7 +114,7 @@ class TokenLoop(RunLoop[OptimizeResult]):
                 )
 
     def _identity(self) -> str:
-        """Return what makes a run the same run, in JSON."""
+        """Return the identity of a run, in JSON."""
         identity = {**identity_of(self.job, None), **self.settings}
         for name in ("step_exponent", "record", "burn_in", "thin", "restart", "on_stuck"):
             del identity[name]
@@ -123,7 +123,7 @@ class TokenLoop(RunLoop[OptimizeResult]):
         return json.dumps(identity)
 
     def done(self) -> int:
-        """Return the steps that all tokens have made."""
+        """Return the number of steps of all tokens."""
         return self.job.n_walkers * self.tokens.n_done
 
     def is_enough(self) -> bool:
@@ -134,11 +134,11 @@ class TokenLoop(RunLoop[OptimizeResult]):
         return self.callback(done, self.tokens.theta()) is True
 
     def where(self) -> str:
-        """Return how many steps are made."""
+        """Return the number of steps so far."""
         return f"after {self.tokens.n_done} steps"
 
     def advance(self, budget: Budget) -> BaseException | None:
-        """Let the tokens follow their paths to the end; draw new ones first if they are there."""
+        """Let the tokens follow their paths to the end; first draw new paths if necessary."""
         done = self.tokens.n_done
         if done == self._path_start + self._paths.shape[1]:
             self._draw(done, budget.steps)
@@ -172,7 +172,7 @@ class TokenLoop(RunLoop[OptimizeResult]):
             raise error
 
     def _place(self, arrays: Mapping[str, Any]) -> None:
-        """Bring walkers and tokens to where they were."""
+        """Restore walkers and tokens."""
         restore_walkers(self._walkers, arrays["walkers"], self._sizes())
         self.tokens.load(arrays["tokens"])
         self._paths = np.ascontiguousarray(arrays["paths"], dtype=self._kind)
@@ -190,7 +190,7 @@ class TokenLoop(RunLoop[OptimizeResult]):
         return {"nodes": self.job.graph.n_nodes, "walkers": n, "tokens": n}
 
     def _arrays(self) -> dict[str, Any]:
-        """Return where walkers and tokens are; walkers are ahead by the paths."""
+        """Return the states of walkers and tokens; walkers are ahead by the paths."""
         ahead = self._paths[:, self.tokens.n_done - self._path_start :]
         return {
             "walkers": state_of(self._walkers),
@@ -203,7 +203,7 @@ class TokenLoop(RunLoop[OptimizeResult]):
         return {**self._arrays(), "trace": self._filled()[1]}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from the state of another loop."""
+        """Continue from the state of another loop."""
         with self.decoding():
             fit.require(state, PLACES, self._sizes())
             done = int(state["tokens"][0])
@@ -227,7 +227,7 @@ class TokenLoop(RunLoop[OptimizeResult]):
         return self._start + np.arange(n) * self.every, self._trace[:, :n]
 
     def snapshot(self, status: str) -> OptimizeResult:
-        """Return parameters and trace so far; those of a complete run are judged."""
+        """Return parameters and trace so far; for a complete run with its warnings."""
         job, tokens = self.job, self.tokens
         done = tokens.n_done
         thetas, averages = tokens.theta(), tokens.mean()
@@ -268,7 +268,7 @@ class TokenLoop(RunLoop[OptimizeResult]):
         )
 
     def _visits(self, walkers: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
-        """Return the visits of the tokens, without what their walkers have drawn ahead."""
+        """Return the visits of the tokens, without the steps that walkers have drawn ahead."""
         n = self.job.graph.n_nodes
         if "indptr" in walkers:
             # Exact: counts are far below 2**53.

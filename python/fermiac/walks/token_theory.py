@@ -36,12 +36,12 @@ def token_covariance(
     weights: Weights = None,
     method: Method = "auto",
 ) -> Any:
-    r"""Compute the exact covariance of the limit law of a token that a walk drives downhill.
+    r"""Compute the exact covariance of the limit law of a token that minimises along a walk.
 
     The token moves by :math:`\theta_{n+1} = \theta_n - \beta_{n+1} \nabla f_{X_{n+1}}(\theta_n)`
     over the nodes X of a walk, to the minimum :math:`\theta^*` of the mean of the losses f under
-    the law of the walk. :math:`(\theta_n - \theta^*) / \beta_n^{1/2}` tends to a normal law about
-    0, whose covariance this returns.
+    the law of the walk. :math:`(\theta_n - \theta^*) / \beta_n^{1/2}` tends to a normal law with
+    mean 0, whose covariance this function returns.
 
     Parameters
     ----------
@@ -51,10 +51,10 @@ def token_covariance(
         The gradients of the nodes' losses at the minimum, where their mean is 0; a callable takes
         all nodes, an int64 array.
     hessian : array (d, d) or (n_nodes, d, d), or number
-        The mean of the losses' Hessians there, or all of them. For a root of other functions than
-        gradients it may be any matrix whose eigenvalues have positive real parts.
+        The mean of the losses' Hessians at the minimum, or all Hessians. For a root of functions
+        that are not gradients it may be any matrix whose eigenvalues have positive real parts.
     alpha : float, optional
-        The repellence, by default that of the kernel, 5.0; of a schedule, its last value counts.
+        The repellence, by default that of the kernel, 5.0; for a schedule the last value is used.
     a, b : float, default 0.7 and 0.9
         The exponents of the step sizes :math:`\gamma_n = (n + 1)^{-a}` of the visit measure and
         :math:`\beta_n = c (n + 1)^{-b}` of the token, above 1/2, up to 1.
@@ -74,7 +74,7 @@ def token_covariance(
     ------
     ArgumentError
         As for `asymptotic_variance`; if the mean of the gradients is not 0, or an eigenvalue of the
-        Hessian not positive (if b = 1: not above 1 / (2 c)).
+        Hessian is not positive (if b = 1: not above 1 / (2 c)).
     TargetError
         If a callable returns a wrong shape, or numbers that are not finite.
     NumericalError
@@ -82,16 +82,16 @@ def token_covariance(
 
     Notes
     -----
-    With A minus the Hessian, the eigenvalues :math:`l_k` of the base chain, and :math:`B_k` the sum
-    of the gradients weighed by its left eigenvector, :math:`A V + V A^\top + U = 0` with
+    Let A be minus the Hessian, :math:`l_k` the eigenvalues of the base chain, and :math:`B_k` the
+    sum of the gradients weighted by its left eigenvector k. Then :math:`A V + V A^\top + U = 0`
+    with
 
     .. math:: U = \sum_{k \ge 1} \frac{1 + l_k}{1 - l_k} \frac{B_k B_k^\top}{g_k^2}, \qquad
               g_k = 1 + \alpha (1 + l_k) \ (a < b), \quad g_k = 1 \ (a > b).
 
-    If b = 1, A + I / (2 c) takes the place of A. If a = b the token and the measure move on one
-    scale, and V is a block of the solution of their joint equation, of the order of
-    :math:`1 / \alpha`. For the history-driven target the factors :math:`1 + l_k` next to alpha are
-    1.
+    If b = 1, A is replaced by A + I / (2 c). If a = b, the token and the measure move on the same
+    scale, and V is a block of the solution of their joint equation, of the order of :math:`1 /
+    \alpha`. For the history-driven target the factors :math:`1 + l_k` next to alpha are 1.
 
     References
     ----------
@@ -100,8 +100,8 @@ def token_covariance(
 
     Examples
     --------
-    The losses are (θ - i)² / 2 on a path. Where the walk's measure settles first, repellence brings
-    the token's variance down with its square:
+    The losses are (θ - i)² / 2 on a path. If the walk's measure settles first, the token's variance
+    falls with the square of the repellence:
 
     >>> import numpy as np, fermiac as fm
     >>> path = [[i, i + 1] for i in range(5)]
@@ -139,23 +139,23 @@ def predict(
 ) -> Any:
     r"""Predict the mean square error of a token after n steps.
 
-    While the step sizes of the token and of the visit measure are of one order, the limit law is
-    far off: with exponents 0.7 and 0.9 they differ by a factor of 10 after 10**5 steps. This
-    function follows the covariance of token and measure step by step, in the linear approximation
-    about the minimum.
+    As long as the step sizes of the token and of the visit measure are of the same order, the limit
+    law is inaccurate: with exponents 0.7 and 0.9 they differ by a factor of 10 only after 10**5
+    steps. This function follows the covariance of token and measure step by step, in the linear
+    approximation around the minimum.
 
     Parameters
     ----------
     graph, gradients, hessian
         As for `token_covariance`.
     n_steps : int or array of int
-        The numbers of steps, from 0 up.
+        The numbers of steps, at least 0.
     alpha, a, b, c
         As for `token_covariance`.
     start_error : number or array (d,), default 0
-        The distance of the first token from the minimum.
+        The initial distance of the token from the minimum.
     kernel, base, weights, method
-        As for `token_covariance`. Above 500 nodes a few modes stand for the spectrum, by Gauss
+        As for `token_covariance`. Above 500 nodes a few modes represent the spectrum, by Gauss
         quadrature.
 
     Returns
@@ -171,12 +171,13 @@ def predict(
 
     Notes
     -----
-    The noise of the walk is taken as white, with its long-run covariance. That fails if the token
-    moves far while the walk mixes: if the step :math:`\beta_n` times the mixing time is large,
-    above all in the first steps. With the history-driven target the Metropolis rules, which have a
-    kink where the history is even, reach the limit late: the error exceeds the prediction by about
-    the relative size of the noise of the history times alpha, :math:`\alpha \gamma_n^{1/2} \max_i
-    V_{ii}^{1/2} / \mu_i` with the variances V of visits. The base ``"barker"`` is smooth there.
+    The noise of the walk is treated as white, with its long-run covariance. This fails if the token
+    moves far while the walk mixes, that is, if the step :math:`\beta_n` times the mixing time is
+    large, especially in the first steps. With the history-driven target, Metropolis rules reach the
+    limit late, because their acceptance is not smooth at an even history. The error then exceeds
+    the prediction by about alpha times the relative noise of the history, :math:`\alpha
+    \gamma_n^{1/2} \max_i V_{ii}^{1/2} / \mu_i` with the variances V of visits. The base
+    ``"barker"`` is smooth.
 
     References
     ----------

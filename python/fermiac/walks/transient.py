@@ -1,4 +1,4 @@
-"""Tests of convergence of averages: of the histories, and of the first part against the whole."""
+"""Tests of the convergence of averages: of histories, and of the first part against the whole."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ Array = NDArray[np.float64]
 _FIRST = 64
 #: Differences of so many standard deviations are significant.
 _SIGNIFICANT = 3.0
-#: Differences of so many count as a bias, and are added to the error.
+#: Differences of this many standard deviations count as a bias, and are added to the error.
 _NOTABLE = 2.0
-#: The share of the law that a walker may miss, where its history is to hold all of it.
+#: The share of the law that a walker may miss, if its history must cover the law.
 _MISSED = 0.05
 #: With Metropolis' acceptance the bias is of the order of the error until alpha times the relative
 #: spread of the visits to a node is below this.
 _QUIET = 0.12
 
-#: Accept the sums of a function over the steps of each walker, and marks of a walk.
+#: Layouts of the sums of a function over the steps of each walker, and of marks of a walk.
 SUMS = fit.array("f", "walkers", "outputs")
 MARKS = fit.record(
     {
@@ -64,7 +64,7 @@ class Marks:
 
     @staticmethod
     def after(counted: int) -> int:
-        """Return the step of the first mark after so many steps."""
+        """Return the step of the first mark after a number of steps."""
         return max(_FIRST, 1 << int(counted).bit_length())
 
     @staticmethod
@@ -133,17 +133,17 @@ def early_average(
 
 
 def early_average_of_sums(walk: WalkResult) -> tuple[int, Array] | None:
-    """Return the same for the function of a walk that kept no visits."""
+    """Return the same for the function of a walk without recorded visits."""
     early = _early(walk)
     return None if early is None else (early[0], early[1] / (early[0] * walk.n_walkers))
 
 
 def _times(walk: WalkResult, steps: int) -> float:
-    """Return a bound of the variance of averages over the first steps, over that of all steps.
+    """Return a bound of the ratio of the variances of averages over the first and over all steps.
 
-    With a history, sums over n steps have a variance of the order of n, sums over the n steps
-    after a burn-in of m one of the order of n + 2 m, and sums of superefficient kernels a constant
-    one.
+    With a history, sums over n steps have a variance of the order of n, and sums over the n steps
+    after a burn-in of m steps one of the order of n + 2 m. Sums of superefficient kernels have a
+    constant variance.
     """
     n, settings = walk._n_counted, walk.settings
     times = n / steps
@@ -161,7 +161,7 @@ def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
     if walk.burn_in < needed:
         each = walk.n_steps * _sharing(walk) / walk.n_nodes
         text = (
-            f"the histories of the walkers were young: they settle in about {needed} steps, and "
+            f"the histories of the walkers had not settled: that takes about {needed} steps, and "
             f"the average begins after {walk.burn_in} of {walk.n_steps} ({each:.3g} per node). It "
             "is biased towards nodes that are reached first, and the standard error does not "
             f"include this bias; use n_steps={2 * needed} or more with burn_in='auto', or "
@@ -172,8 +172,8 @@ def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
     if missed > _MISSED:
         text = (
             f"after the burn-in a walker met only {1.0 - missed:.0%} of the graph, by the weights "
-            "of its nodes: walks mix slowly here, each history knows a part of the graph only, and "
-            "the error does not include the bias of that; take more steps, or kernel='none'"
+            "of its nodes: walks mix slowly here, each history covers only a part of the graph, "
+            "and the error does not include the resulting bias; take more steps, or kernel='none'"
         )
         return [(ConvergenceWarning, text)]
     if not walk.settings.get("kinked") or walk.n_replicas < 2:
@@ -192,7 +192,7 @@ def young(walk: WalkData) -> list[tuple[type[FermiacWarning], str]]:
 
 
 def _missed(walk: WalkData) -> float:
-    """Return the mean share of the law at nodes that a walker did not meet; 0 where not known."""
+    """Return the mean share of the law at nodes that a walker did not visit; 0 if unknown."""
     if walk.record == "none" or walk._shares_history:
         return 0.0
     visits = walk._visits
@@ -212,17 +212,17 @@ def _noise(walk: WalkData) -> float | None:
     law = walk._shares()[walk._reachable]
     counted = float(np.sqrt(law @ walk._spread**2))
     share = walk.burn_in / walk.n_steps
-    # Visits after a burn-in vary more than all of them.
+    # Visits after a burn-in have a larger spread than all visits.
     return walk._alpha * counted * (1.0 - share) / math.sqrt(1.0 + share)
 
 
 def remaining(walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: Array) -> Array:
-    """Return the bias that is left in averages, as far as the first part of the walk shows it.
+    """Return the remaining bias of averages, as far as the first part of the walk shows it.
 
-    Where it falls like 1 / n, what is left is the difference of the first part and the whole, over
-    the ratio of their lengths minus 1. Of the square of the difference only the part counts that
-    exceeds what chance explains. Kernels without randomness have no other error than this one, of
-    which four times the whole difference is a bound: it falls more slowly where walks mix slowly.
+    If the bias falls like 1 / n, it is the difference between the first part and the whole, divided
+    by the ratio of their lengths minus 1. Only the part of the squared difference that exceeds
+    chance counts. For kernels without randomness the bias is the only error, and four times the
+    whole difference is a bound, since the bias falls more slowly if walks mix slowly.
     """
     steps, before = early
     moved = before - mean
@@ -231,7 +231,7 @@ def remaining(walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: A
     if not np.isfinite(stderr).all():
         return np.zeros_like(mean)
     if walk._kernel.is_superefficient:
-        # Their bias is of the order of the spread for ever, and the difference that of both.
+        # Their bias always has the order of the spread, and the difference has the order of both.
         return moved * (steps / walk._n_counted)
     chance = _limit(walk, _NOTABLE) * stderr * np.sqrt(1.0 + _times(walk, steps))
     excess = np.sqrt(np.maximum(moved**2 - chance**2, 0.0))
@@ -239,7 +239,7 @@ def remaining(walk: WalkResult, early: tuple[int, Array], mean: Array, stderr: A
 
 
 def _limit(walk: WalkResult, deviations: float) -> float:
-    """Return how many estimated standard deviations so many true ones are; few replicas err."""
+    """Return true standard deviations in estimated ones, which are noisy for few replicas."""
     return float(stdtrit(max(walk.n_replicas - 1, 1), ndtr(deviations)))
 
 

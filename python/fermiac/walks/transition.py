@@ -32,13 +32,13 @@ def chain_of(
     Parameters
     ----------
     graph : graph
-        As `asymptotic_variance` takes it.
+        As for `asymptotic_variance`.
     base : str or base chain
         The base chain.
     weights : None, "degree", array (n_nodes,) or callable
         The target.
     kernel : HistoryKernel, optional
-        The use of the chain: one that scans neighbours needs a reversible chain.
+        The kernel that uses the chain; one that scans neighbours needs a reversible chain.
     """
     kernel, chain = kernel or Plain(), CHAINS.resolve(base)
     if not chain.has_closed_law:

@@ -23,7 +23,7 @@ METHODS: tuple[str, ...] = get_args(Method)
 
 
 def limit_kernel(kernel: object, alpha: Any) -> HistoryKernel:
-    """Take a kernel whose averages have a central limit theorem."""
+    """Return a kernel whose averages have a central limit theorem."""
     known = kernel_of(kernel, alpha)
     if not known.has_clt:
         raise ArgumentError(
@@ -47,19 +47,20 @@ def asymptotic_variance(
     covariance: bool = False,
     method: Method = "auto",
 ) -> Any:
-    r"""Compute the asymptotic variance of an average along a walk, exactly.
+    r"""Compute the exact asymptotic variance of an average along a walk.
 
     After n steps of one walker, the average of f over the visits has the variance V / n about the
-    mean of f under the law of the walk, up to terms that vanish faster; this returns V. With step
-    sizes :math:`\gamma_n = (n + 1)^{-a}`, a below 1, it is :math:`\gamma_n V`.
+    mean of f under the law of the walk, up to terms that vanish faster. This function returns V.
+    With step sizes :math:`\gamma_n = (n + 1)^{-a}` and a < 1, the variance is :math:`\gamma_n V`.
 
     Parameters
     ----------
     graph : graph
         An undirected, connected graph, as `fermiac.walks.as_graph` takes it.
     f : array (n_nodes,) or (n_nodes, k), mapping or callable
-        The function of the nodes, or k of them, numbers or booleans; a callable takes all nodes, an
-        array (n_nodes,) of int64 or of the labels of the graph, and returns such an array.
+        The function of the nodes, or k functions, with numbers or booleans. A callable takes all
+        nodes, an array (n_nodes,) of int64 or of the labels of the graph, and returns such an
+        array.
     kernel : {"srrw", "hdt", "none"} or kernel, default "srrw"
         The self-repellent walk, the history-driven target, or the base chain itself, for which
         `alpha` is ignored.
@@ -68,8 +69,8 @@ def asymptotic_variance(
         nor ``"nbrw"``. With ``"hdt"`` a base with the law of the degrees is the Metropolis chain
         with this target, which accepts all proposals once the history is even.
     alpha : float, optional
-        The repellence, from 0 up; by default that of the kernel, 5.0. A schedule ``("linear", a0,
-        a1, n1)`` or ``("log", a0, a1)`` has the limit of its last value, a1.
+        The repellence, at least 0; by default that of the kernel, 5.0. For a schedule ``("linear",
+        a0, a1, n1)`` or ``("log", a0, a1)`` the limit is that of its last value, a1.
     weights : None, "degree", array (n_nodes,), mapping or callable, optional
         The target, which need not be normalised; uniform by default. Bases whose law is that of
         the degrees (``"srw"``, ``"nbrw"``, ``"lazy"``) or of the strengths (``"weighted"``) take
@@ -78,7 +79,7 @@ def asymptotic_variance(
         The exponent a of the step sizes of the visit measure, above 1/2, up to 1: the plain
         average.
     covariance : bool, default False
-        Give the whole matrix of k functions, not the variances alone.
+        Return the whole covariance matrix of k functions instead of the variances.
     method : {"auto", "dense", "iterative"}, default "auto"
         Factor full matrices, or solve Poisson's equation by Krylov methods, which work with
         millions of nodes. By default full matrices are used up to 500 states.
@@ -103,14 +104,14 @@ def asymptotic_variance(
     Notes
     -----
     With the eigenvalues :math:`l_k` of the base chain, and its left eigenvectors :math:`u_k`
-    normalised in the scalar product of :math:`1/\mu`, e being 1 if a = 1 and 0 else,
+    normalised in the scalar product of :math:`1/\mu`, and with e = 1 if a = 1 and e = 0 otherwise,
 
     .. math:: V = \sum_{k \ge 1} \frac{1 + l_k}{1 - l_k}
               \frac{(u_k^\top f)^2}{2 \alpha (1 + l_k) + 2 - e}
 
     for the self-repellent walk. For the history-driven target it is the variance of the base chain,
-    reversible or not, over :math:`2 \alpha + 2 - e`. The limits come from the linear part of the
-    recursion of the visit measure about the target. ``"mhda"`` and ``"nbrw"`` are chains on the
+    reversible or not, divided by :math:`2 \alpha + 2 - e`. The limits come from the linear part of
+    the recursion of the visit measure about the target. ``"mhda"`` and ``"nbrw"`` are chains on the
     directed edges, whose jumps are reversible up to a reversal of the edges.
 
     References
@@ -153,7 +154,7 @@ def asymptotic_variance(
         matrix = poisson.base_covariance(chain, columns, method) / (2 * repellence + constant)
     if yes("covariance", covariance) and values.ndim == 2:
         return matrix
-    # Only rounding makes them negative.
+    # Negative variances are rounding errors.
     variances = np.maximum(np.diagonal(matrix), 0.0)
     return variances if values.ndim == 2 else float(variances[0])
 
@@ -162,7 +163,7 @@ def asymptotic_variance(
 def spectral_gap(
     graph: Any, base: Base = "mhrw", weights: Weights = None, *, absolute: bool = False
 ) -> float:
-    """Compute the spectral gap of a base chain, which says how fast it mixes.
+    """Compute the spectral gap of a base chain, which measures how fast it mixes.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ class Law:
 
     @cached_property
     def weights(self) -> Array | None:
-        """The weights of all nodes, 0 where walks cannot go; None if all are equal."""
+        """The weights of all nodes, 0 for nodes that walks cannot reach; None if all are equal."""
         if self.kind == "uniform":
             return None if self.allowed is None else self.allowed.astype(np.float64)
         weights = self.graph.degrees.astype(np.float64) if self.table is None else self.table
@@ -59,7 +59,7 @@ class Law:
 def law_of(
     graph: Graph, base: BaseChain, weights: Any, allowed: NDArray[np.bool_] | None = None
 ) -> Law:
-    """Return the law of a base chain: its own, or the target that it is given."""
+    """Return the law of a base chain: its own law, or the given target."""
     own = base.law(graph, allowed)
     if own is not None:
         if weights is not None:
@@ -141,8 +141,8 @@ def core_law(
 ) -> dict[str, Any]:
     """Return the core's settings of a law and of pseudo-counts.
 
-    `needs_shares` says that steps compare visits with the shares of the law, so that these must
-    add up to 1 over the nodes that walks may visit.
+    `needs_shares` means that steps compare visits with the shares of the law, which must then sum
+    to 1 over the nodes that walks may visit.
     """
     if law is None:  # no step uses it
         return _settings("uniform", 1.0, 1.0, 1.0)

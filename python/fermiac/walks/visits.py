@@ -36,7 +36,7 @@ def visited(value: Any, sizes: fit.Sizes) -> None:
     """Accept visits in compressed rows, with ascending nodes in each."""
     _ROWS(value, sizes)
     rising = np.diff(value["nodes"].astype(np.int64)) > 0
-    # From one row to the next nodes may fall.
+    # Nodes need not ascend from one row to the next.
     starts = value["indptr"][1:-1]
     rising[starts[(starts > 0) & (starts <= len(rising))].astype(np.int64) - 1] = True
     if not rising.all():
@@ -104,7 +104,7 @@ class Visits:
 
     def matrix(self) -> Any:
         """Return a sparse matrix, which shares the arrays if possible."""
-        # Both need one type; the larger array is not copied.
+        # Both arrays need the same type; the larger one is not copied.
         starts = self.indptr.astype(self.nodes.dtype) if self._is_small else self.indptr
         nodes = self.nodes if self._is_small else self.nodes.astype(np.int64, copy=False)
         out = scipy.sparse.csr_array(

@@ -196,7 +196,7 @@ class WalkData(Sample):
             put(self, "draws", np.empty((0, 1)))
 
     def _picture(self) -> str:
-        return ""  # a histogram of the numbers of nodes says nothing
+        return ""  # a histogram of node numbers is useless
 
     def __getstate__(self) -> dict[str, Any]:
         # The function of the user and the description of the walk stay in the process.
@@ -234,7 +234,7 @@ class WalkData(Sample):
 
     @property
     def record(self) -> str:
-        """What the walk kept: ``"visits"``, ``"path"`` or ``"none"``."""
+        """The record of the walk: ``"visits"``, ``"path"`` or ``"none"``."""
         return str(self.settings["record"])
 
     @property
@@ -244,17 +244,17 @@ class WalkData(Sample):
 
     @property
     def kernel(self) -> str:
-        """The name of the kernel, also where the walk chose it."""
+        """The name of the kernel, also if the walk chose it."""
         return str(self.settings["kernel"])
 
     @property
     def burn_in(self) -> int:
-        """The first steps of each walker, which do not count, also where the walk chose them."""
+        """The number of first steps of each walker that do not count, also if the walk chose it."""
         return int(self.settings["burn_in"])
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The arguments that were ``"auto"``: "kernel", "base", "burn_in"."""
+        """The names of the arguments that were ``"auto"``: "kernel", "base", "burn_in"."""
         return tuple(self.settings.get("chosen", ()))
 
     @property
@@ -279,19 +279,19 @@ class WalkData(Sample):
 
     @cached_property
     def _sizes(self) -> Ids:
-        """The number of walkers of each replica: 1, or all of a seed where they share a history."""
+        """The number of walkers of each replica: 1, or all of a seed that share a history."""
         if not self._shares_history:
             return np.ones(self.n_walkers, dtype=np.int64)
         return np.asarray(self.settings.get("sizes", [self.n_walkers]), dtype=np.int64)
 
     @property
     def n_replicas(self) -> int:
-        """The number of independent walkers; of seeds, where walkers of one share a history."""
+        """The number of independent walkers, or of seeds if walkers share a history."""
         return len(self._sizes)
 
     @property
     def _steps(self) -> Array:
-        """The number of steps of each replica that count."""
+        """The number of counted steps of each replica."""
         if self._avoided is not None:
             return self.lengths.astype(np.float64)
         return np.asarray(self._sizes, dtype=np.float64) * self._n_counted
@@ -304,31 +304,31 @@ class WalkData(Sample):
 
     @property
     def _n_counted(self) -> int:
-        """The number of steps of each walker that count."""
+        """The number of counted steps of each walker."""
         if self.paths is not None:
             return int(self.paths.shape[1])
         return max(self.n_steps - int(self.settings["burn_in"]), 0)
 
     @property
     def lengths(self) -> Ids:
-        """The steps of each walker that count; they only differ in self-avoiding walks."""
+        """The counted steps of each walker, which differ only in self-avoiding walks."""
         if self._avoided is None:
             return np.full(self.n_walkers, self._n_counted)
         return np.asarray(self._avoided["lengths"])
 
     @property
     def trapped(self) -> NDArray[np.bool_]:
-        """Whether each self-avoiding walk ended where all neighbours had been visited."""
+        """Whether each self-avoiding walk ended because all neighbours had been visited."""
         return np.asarray(self._of_avoided("trapped"))
 
     @property
     def log_path_weights(self) -> Array:
         """The log of the product of the numbers of choices along each self-avoiding walk.
 
-        The exponential is 1 over the probability of the path. Its mean over walkers, with 0 for
-        those that ended sooner, estimates the number of self-avoiding paths from the start (M. N.
-        Rosenbluth, A. W. Rosenbluth, "Monte Carlo calculation of the average extension of molecular
-        chains", Journal of Chemical Physics, 1955).
+        The exponential is the inverse of the probability of the path. Its mean over walkers, with 0
+        for those that ended sooner, estimates the number of self-avoiding paths from the start (M.
+        N. Rosenbluth, A. W. Rosenbluth, "Monte Carlo calculation of the average extension of
+        molecular chains", Journal of Chemical Physics, 1955).
         """
         return np.asarray(self._of_avoided("log_weights"))
 

@@ -17,7 +17,7 @@ __all__ = ["check_walkable", "require_symmetric"]
 
 
 def require_symmetric(graph: Rows, reason: str) -> None:
-    """Refuse a graph with an edge that differs from its reverse, for a reason."""
+    """Refuse a graph with an edge that differs from its reverse, and give the reason."""
     if graph.asymmetry is None:
         return
     start, end, there, back = graph.asymmetry

@@ -36,8 +36,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
-#: Errors are clipped at this distance from their median, in nats; a standard deviation is dominated
-#: by the tail otherwise, which has a test of its own.
+#: Errors are clipped at this distance from their median, in nats. Otherwise the tail, which has its
+#: own test, would dominate the standard deviation.
 _FAR = 1.5
 #: The least effective share of the fresh points after reweighting.
 _LEAST_ESS = 0.5
@@ -48,14 +48,14 @@ _NEAR, _ABOVE = 10.0, 3.0
 _TRIES = 30
 #: The tail shape of the ratios from which on the correction is unreliable.
 _KHAT = 0.7
-#: The share of the effective sample size below which a correction is warned of.
+#: The relative effective sample size below which the correction gives a warning.
 _ESS = 0.3
 #: Draws of the posterior from which the tail shape of the ratios is estimated.
 _DRAWS = 4000
 
 
 def effective(log_p: Array, log_ratios: Array) -> float:
-    """Return the effective sample size with the weights p r over that with the weights p."""
+    """Return the ratio of the effective sample sizes with the weights p r and p."""
     top = log_ratios.max(initial=-np.inf)
     if not np.isfinite(top):
         return 0.0
@@ -78,8 +78,8 @@ def draw(
 ) -> Fresh | None:
     """Return points from nested sampling of the surrogate alone, in random order.
 
-    They lie where the run will go, and also where the surrogate has a mode that the likelihood has
-    not. None if the surrogate is trusted nowhere.
+    They cover the region of the run, and also modes of the surrogate that the likelihood does not
+    have. None if the surrogate is trusted nowhere.
     """
     dim = job.dim
     u, _ = truth.known()
@@ -153,10 +153,10 @@ def audit(
     offset: float,
     key: int,
 ) -> bool:
-    """Return whether the likelihood is low too, at some points that the surrogate rejected.
+    """Return whether the likelihood is low, too, at some points that the surrogate rejected.
 
-    The points are points of the run, moved by differences of others of about the same level, as
-    chains move. `offset` is the median of surrogate less likelihood.
+    The points are points of the run, displaced by differences of other points of about the same
+    level, as by chains. `offset` is the median of the surrogate minus the likelihood.
     """
     n_points = int(np.ceil(options.audit * result.n_draws))
     if n_points == 0:
@@ -194,9 +194,9 @@ class Correction:
     Attributes
     ----------
     target : ndarray, shape (n,)
-        Log-likelihoods less the logarithm of the probability to be selected, -inf if not selected.
+        Log-likelihoods minus the logarithm of the selection probability, -inf if not selected.
     ell : ndarray, shape (n,)
-        The log-likelihoods, where they are known.
+        The log-likelihoods as far as they are known.
     ratios : dict of str to float
         Statistics of the ratios of likelihood and surrogate, as in `SurrogateReport`.
     """
@@ -211,7 +211,7 @@ def correct(
 ) -> Correction:
     """Return the likelihood at the points of a run on the surrogate, or at some of them.
 
-    Points at which the run evaluated the likelihood are not evaluated again. Values are those with
+    Points at which the run evaluated the likelihood are not evaluated again. Values are with
     respect to the prior of the frame.
     """
     u, g = result.unit_draws, result.log_likelihoods
@@ -292,7 +292,7 @@ def corrected(result: NestedResult, correction: Correction) -> NestedResult:
 
 
 def usable(ratios: dict[str, float]) -> None:
-    """Refuse a correction with the weight on a few points."""
+    """Refuse a correction whose weight is concentrated on a few points."""
     if not (ratios["khat"] < _KHAT or ratios["ess_ratio"] >= _ESS):
         raise Refused(
             f"a few points carry the correction: k-hat {ratios['khat']:.2f}, and "

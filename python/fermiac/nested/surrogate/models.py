@@ -1,4 +1,4 @@
-"""Surrogate models, the true likelihood beside them, and the unit cubes that both live in."""
+"""Surrogate models, the true likelihood, and the unit cubes on which both are defined."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _FREEDOM, _WIDER = 5, 2.0
 _LEAST = 1e-3
 #: The ensemble is trusted where its spread is below this, in nats.
 _SPREAD = 1.0
-#: A value is taken to lie within so many spreads of the mean.
+#: A value is assumed to lie within this many spreads of the mean.
 _SURE = 3.0
 #: A region of the core reaches this many nats below the best point.
 _DEPTH = 30.0
@@ -68,7 +68,7 @@ class Cube(Prior):
 
 
 class HandleTarget:
-    """A target that has nothing but its handle for the core."""
+    """A target that consists of its handle in the core."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
@@ -114,7 +114,7 @@ class Truth:
         return values, None
 
     def at(self, u: Array) -> Array:
-        """Return the values at points outside of a run, -inf for NaN with ``on_nan="-inf"``."""
+        """Return the values at points outside a run, -inf for NaN with ``on_nan="-inf"``."""
         parts = np.array_split(u, max(1, -(-len(u) // _PART)))
         values = np.concatenate(
             [self._evaluate(np.ascontiguousarray(part), False)[0] for part in parts]
@@ -154,7 +154,7 @@ class Frame:
         self.dim = dim
 
     def to_unit(self, v: Array) -> Array:
-        """Return the points of the prior's unit cube that points of the run stand for."""
+        """Return the points of the prior's unit cube that correspond to points of the run."""
         return v
 
     def log_density(self, u: Array) -> Array:
@@ -163,7 +163,7 @@ class Frame:
 
 
 class Mixture(Frame):
-    """The cube of a mixture: half the prior, half a Student law about some points.
+    """The cube of a mixture: half the prior, half a Student law around some points.
 
     One more coordinate selects the part. The Student law has independent coordinates, truncated to
     the unit cube.
@@ -179,7 +179,7 @@ class Mixture(Frame):
         self._ends = self._law.cdf(0.0), self._law.cdf(1.0)
 
     def to_unit(self, v: Array) -> Array:
-        """Return the points of the prior's unit cube that points of the run stand for."""
+        """Return the points of the prior's unit cube that correspond to points of the run."""
         u = v[:, :-1].copy()
         near = v[:, -1] < _SHARE
         low, high = self._ends
@@ -196,17 +196,17 @@ class Mixture(Frame):
 
 
 def window(dim: int) -> float:
-    """Return how many nats below its maximum a posterior reaches, nearly."""
+    """Return the approximate depth of a posterior below its maximum, in nats."""
     return 0.5 * dim + 10.0
 
 
 def reach(dim: int) -> float:
-    """Return how many nats below the maximum training distinguishes values."""
+    """Return the depth below the maximum to which training distinguishes values, in nats."""
     return 50.0 + 2.0 * dim
 
 
 class Model:
-    """A trained surrogate, with the likelihood where it is not trusted.
+    """A trained surrogate, which uses the likelihood where it is not trusted.
 
     Attributes
     ----------
@@ -220,12 +220,12 @@ class Model:
 
     @property
     def handle(self) -> Any:
-        """Return both together as the core takes them."""
+        """Return surrogate and likelihood together, in the form that the core needs."""
         return (self._evaluate, self._truth.dim, False)
 
     @property
     def alone(self) -> Any:
-        """Return the surrogate alone as the core takes it, -inf where it is not trusted."""
+        """Return the surrogate alone for the core, -inf where it is not trusted."""
         return (self._evaluate_alone, self._truth.dim, False)
 
     def predict(self, u: Array) -> tuple[Array, Flags]:
@@ -252,7 +252,7 @@ class Perceptrons(Model):
     """The surrogate of the core: a quadratic and an ensemble of perceptrons.
 
     Its region reaches as far down as the training values. Inside, the likelihood is evaluated where
-    the spread of the ensemble is large, unless the value is negligible even so.
+    the spread of the ensemble is large, unless the value is negligible anyway.
     """
 
     def __init__(

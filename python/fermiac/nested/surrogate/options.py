@@ -27,9 +27,9 @@ class Surrogate:
     A short pilot run with the likelihood gives the training points of the surrogate: a quadratic,
     and an ensemble of perceptrons for its residuals. The surrogate is tested at fresh points. The
     main run evaluates the surrogate where it is trusted, and the likelihood elsewhere. At the end
-    the likelihood is evaluated at the points of the run, which are reweighted by it: errors of the
-    surrogate cost precision, and leave no bias. If the surrogate fails the test, the plain run is
-    made, with a warning.
+    the likelihood is evaluated at the points of the run, which are reweighted. Errors of the
+    surrogate therefore cost precision but leave no bias. If the surrogate fails the test, a plain
+    run is made, with a warning.
 
     Parameters
     ----------
@@ -39,41 +39,42 @@ class Surrogate:
     tol : float, default 0.3
         The largest standard deviation of the surrogate's errors at fresh points, in nats.
     layers : sequence of int, default (64, 64, 64)
-        Units of the hidden layers of each perceptron.
+        The numbers of units in the hidden layers of each perceptron.
     heads : int, default 3
-        Perceptrons of the ensemble; where their spread is large they are not trusted.
+        The number of perceptrons in the ensemble. They are not trusted where their spread is large.
     learning_rate : float, default 3e-3
         The learning rate at the start of the training.
     pilot_live : int, optional
-        Live points of the pilot; 12 d by default, from 50 up to as many as the run has. With
-        ``mode="switch"`` the pilot has those of the run.
+        The number of live points of the pilot run: 12 d by default, at least 50 and at most the
+        number of the main run. With ``mode="switch"`` the pilot run has the live points of the main
+        run.
     start_dlogz : float, default 3
-        The pilot ends when its live points can raise log Z by no more than this.
+        The pilot run ends when its live points can raise log Z by no more than this.
     pilot_evals : int, optional
-        Log-likelihood calls after which the pilot ends in any case.
+        A limit on the number of log-likelihood calls of the pilot run.
     tune : bool, default False
         Choose layers and learning rate of the perceptrons by a genetic algorithm first.
     module : torch.nn.Module, optional
-        A model in place of the perceptrons, from parameters, (n, d), to log-likelihoods, (n,) or
-        (n, 1). It is evaluated on its own device, and has no spread.
+        A model that replaces the perceptrons: a map from parameters, (n, d), to log-likelihoods,
+        (n,) or (n, 1). It is evaluated on its own device, and has no spread.
     trained : bool, default False
         Whether the module is trained already. If not, its method ``fit(x, y)`` is called with
-        arrays, if it has one; else it is trained here, on scaled points and values.
+        arrays, if it has this method; otherwise fermiac trains it on scaled points and values.
     audit : float, default 0.02
         The number of points rejected by the surrogate at which the likelihood is evaluated
         nevertheless, per point of the run. If the likelihood is high at one of them, the surrogate
         is retrained, once.
     correct : {True, "subsample", False}, default True
-        Evaluate the likelihood at all points of the run, at `n_corrected` of them chosen by their
-        weights, or at none; the result is then biased, with a warning.
+        Evaluate the likelihood at all points of the run, at `n_corrected` points chosen by their
+        weights, or at none. With False the result is biased, and a warning says so.
     n_corrected : int, default 2000
-        Points at which the likelihood is evaluated for ``correct="subsample"``.
+        The number of points at which the likelihood is evaluated with ``correct="subsample"``.
     init : {"prior", "genetic"}, default "prior"
         Whether a genetic algorithm searches for points of high likelihood before the pilot.
     init_use : {"training", "audit", "mixture"}, default "training"
-        The use of its points: to train the surrogate; to test whether the run missed a mode; or to
-        build a prior with half of its mass near them, while the likelihood is divided by the ratio
-        of the priors, so that the evidence is the same.
+        The use of the points of the genetic algorithm: to train the surrogate; to test whether the
+        run missed a mode; or to build a prior with half of its mass near them. In the last case the
+        likelihood is divided by the ratio of the priors, which keeps the evidence.
 
     Raises
     ------
@@ -82,15 +83,15 @@ class Surrogate:
 
     Notes
     -----
-    The run is exact nested sampling of the surrogate. The prior masses of its points are right
-    whatever the surrogate is, so that the likelihood in its place gives an unbiased evidence. With
-    ``mode="switch"`` the points above the level of the switch for both functions continue, so that
-    no mass is counted twice. Published schemes replace the likelihood in the middle of a run
-    without a correction [1]_, or use the network for bounds alone [2]_.
+    The run is exact nested sampling of the surrogate. The prior masses of its points are right for
+    any surrogate. Replacing the surrogate by the likelihood therefore gives an unbiased evidence.
+    With ``mode="switch"`` only the points above the level of the switch for both functions
+    continue, so no mass is counted twice. Published schemes replace the likelihood in the middle of
+    a run without a correction [1]_, or use the network for bounds alone [2]_.
 
-    Beyond the points of the pilot the likelihood is evaluated. A peak among them that is so narrow
-    that no point met it is missing from the surrogate; the audit and the genetic algorithm find it
-    only by chance.
+    Outside the region of the pilot points the likelihood is evaluated. A peak inside that region
+    that is too narrow for any pilot point is missing from the surrogate. The audit and the genetic
+    algorithm find such a peak only by chance.
 
     With ``correct="subsample"`` each point is selected with a probability in proportion to its
     weight in the surrogate's posterior, and its likelihood is divided by that probability:
@@ -240,26 +241,26 @@ class SurrogateReport(Result):
     mode : str
         ``"two-pass"`` or ``"switch"``.
     rejected : bool
-        Whether the surrogate was refused, so that the result is that of the plain run.
+        Whether the surrogate was refused; the result is then that of the plain run.
     reason : str
-        The reason of the refusal; empty if there was none.
+        The reason for the refusal; empty without a refusal.
     biased : bool
         Whether the surrogate's errors were not corrected for.
     n_evals, n_true : int
         The number of log-likelihood calls.
     n_genetic, n_pilot, n_gate, n_guarded, n_audit, n_corrected, n_plain : int
-        The parts of it: in the genetic algorithm, in the pilot and its extensions, at the fresh
-        points of the test, in the run where the surrogate is not trusted, in the audit, in the
-        correction, and in the plain run after a refusal.
+        The parts of `n_evals`: in the genetic algorithm, in the pilot and its extensions, at the
+        fresh points of the test, in the run where the surrogate is not trusted, in the audit, in
+        the correction, and in the plain run after a refusal.
     n_surrogate : int
-        Evaluations of the surrogate in the run on it.
+        The number of evaluations of the surrogate in its run.
     n_trainings : int
         The number of trainings.
     n_points : int
         The number of points of the last training.
     gate : mapping of str to float
         The errors at fresh points: ``n``, ``median``, ``sd``, ``tail`` (the distance from the
-        median within which 99 % lie), ``bound`` (within which the next one lies with a probability
+        median within which 99 % lie), ``bound`` (which contains a further error with a probability
         of 95 %), ``ess`` (the effective share of the points after reweighting).
     architecture : mapping
         ``widths``, ``learning_rate`` and, after a search, ``batch`` and ``loss``.
@@ -268,11 +269,12 @@ class SurrogateReport(Result):
     khat : float
         The tail shape of the ratios of likelihood and surrogate.
     ess_ratio : float
-        The effective sample size after the correction over that before.
+        The effective sample size after the correction divided by that before.
     ratio_stderr : float
         The contribution of the ratios to the standard error of log Z, in quadrature.
     worst : float
-        The largest log-likelihood less surrogate among the points, less their median.
+        The largest difference of log-likelihood and surrogate among the points, minus the median
+        difference.
     timings : mapping of str to float
         Seconds of wall time: ``pilot``, ``training``, ``gate``, ``run``, ``correction``, ``plain``;
         and ``call``, those of one log-likelihood call.

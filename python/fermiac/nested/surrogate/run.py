@@ -1,4 +1,4 @@
-"""Runs with a surrogate: pilot, training, judgement, run, audit, correction."""
+"""Runs with a surrogate: pilot run, training, test, main run, audit, correction."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run_surrogate(
     max_time: float | None,
     report: Report | None,
 ) -> NestedResult:
-    """Return a run with a surrogate, or one without it where it is refused; warn."""
+    """Return a run with a surrogate, or without one, and with a warning, if it is refused."""
     if job.dynamic is not None or job.sampler._keeps_points:
         other = "dynamic" if job.dynamic is not None else "importance=True"
         raise ArgumentError(
@@ -112,7 +112,7 @@ def _two_pass(work: Work, found: Search | None) -> tuple[NestedResult, list[Find
 
 
 def _in_frame(model: Model, frame: Frame) -> Any:
-    """Return a surrogate on the cube of a frame; where it is not trusted, the likelihood."""
+    """Return a surrogate on the cube of a frame, with the likelihood where it is not trusted."""
     if not isinstance(frame, Mixture):
         return model.handle
 
@@ -143,7 +143,7 @@ def _biased(options: Surrogate) -> list[Finding]:
 
 
 def _plain(work: Work, reason: str) -> tuple[NestedResult, list[Finding]]:
-    """Return, to the bit, the run that there would be without a surrogate."""
+    """Return the run without a surrogate, with the same bits as a plain call."""
     with work.stage("plain"):
         loop = NestedLoop(
             work.job,
@@ -167,14 +167,14 @@ def _plain(work: Work, reason: str) -> tuple[NestedResult, list[Finding]]:
         object.__setattr__(result, name, value)
     text = (
         f"the surrogate was refused: {reason}; the result is that of the plain run, after "
-        f"{work.truth.n} evaluations in vain. Give it more points (a smaller start_dlogz, a larger "
+        f"{work.truth.n} wasted evaluations. Give it more points (a smaller start_dlogz, a larger "
         "pilot_live), or leave it out"
     )
     return result, [(ConvergenceWarning, text), *loop.findings(result)]
 
 
 def _thrift(result: NestedResult) -> list[Finding]:
-    """Return a warning where the likelihood is too cheap for a surrogate."""
+    """Return a warning if the likelihood is too cheap for a surrogate."""
     assert result.surrogate is not None
     call = result.surrogate.timings["call"]
     if call >= _CHEAP:
@@ -183,7 +183,7 @@ def _thrift(result: NestedResult) -> list[Finding]:
     return [
         (
             FermiacWarning,
-            f"an evaluation of the likelihood takes {1e6 * call:.2g} us, too little for a "
-            f"surrogate to pay, whose training took {training:.2g} s; leave it out",
+            f"an evaluation of the likelihood takes {1e6 * call:.2g} us, too little for a gain "
+            f"from a surrogate, whose training took {training:.2g} s; leave it out",
         )
     ]

@@ -1,4 +1,4 @@
-"""Surrogates of mode "switch": runs that go on with a surrogate from where they stand."""
+"""Surrogates of mode "switch": runs that continue on a surrogate from their last level."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ def joined(
 ) -> dict[str, Any]:
     """Join two runs: of the likelihood up to a level, and of the surrogate above it.
 
-    What is above the level for both, old points and new ones, are draws from the prior there: they
-    are alive together, and go on with the mass that old points have above the level. Old points
-    that the surrogate has below it die at the level. New ones that the likelihood has below it are
-    in a part that the first run has summed, and count no more.
+    Points above the level for both functions, old or new, are draws from the prior there. They are
+    alive together, and continue with the prior mass of the old points above the level. Old points
+    for which the surrogate is below the level die at the level. New points for which the likelihood
+    is below the level lie in a region that the first run has summed already, and do not count.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def joined(
     old, true : ndarray
         The surrogate at the points of the first run, and the likelihood at those of the second.
     level : float
-        The likelihood's, for the first run, and the surrogate's, for the second.
+        The levels: of the likelihood for the first run, of the surrogate for the second.
     """
     above = np.nextafter(level, np.inf)
     both = true > level
@@ -111,7 +111,7 @@ def _columns(result: NestedResult) -> dict[str, Any]:
 
 
 def _values(model: Model, result: NestedResult) -> Array:
-    """Return the surrogate at points of known likelihood, or that where it is not trusted."""
+    """Return the surrogate at points of known likelihood, which replaces it where not trusted."""
     assert result.unit_draws is not None
     values, trusted = model.predict(result.unit_draws)
     out: Array = np.where(trusted, values, result.log_likelihoods)
@@ -121,7 +121,7 @@ def _values(model: Model, result: NestedResult) -> Array:
 def _seeds(
     work: Work, model: Model, level: float, state: dict[str, Any], share: float
 ) -> dict[str, Any]:
-    """Return the start of the run on the surrogate: all points that it has above the level."""
+    """Return the start of the run on the surrogate: all points where it is above the level."""
     u, ell = work.truth.known()
     values, trusted = model.predict(u)
     values = np.where(trusted, values, ell)

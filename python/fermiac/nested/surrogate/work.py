@@ -108,11 +108,11 @@ class Work:
         handle : object
             The target on the cube of the frame, as the core takes it.
         changes : dict
-            What differs from the job.
+            Changes to the settings of the job.
         frame : Frame, optional
             The cube; by default that of the prior.
         above : dict, optional
-            The start of the run, if that is not the prior.
+            The start of the run, if it is not the prior.
         biased : bool, default False
             Whether the target is a surrogate.
         """
