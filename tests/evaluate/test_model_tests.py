@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fermiac as fm
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.evaluate import cochran_q, five_by_two_cv, mcnemar, resampled_ttest
 
 
@@ -53,6 +53,20 @@ def test_equal_models_are_rejected_at_the_level() -> None:
     assert level["exact"] < 0.077
     assert level["exact"] <= level["mid-p"]
     assert 0.02 < level["cochran"] < 0.077
+
+
+def test_a_plain_t_test_works_and_warns() -> None:
+    from scipy.stats import ttest_1samp
+
+    d = [0.02, 0.01, 0.03, -0.01, 0.02]
+    with pytest.warns(FermiacWarning, match="far too often"):
+        t = resampled_ttest(d, method="plain")
+    assert t.pvalue == pytest.approx(ttest_1samp(d, 0.0).pvalue)
+    assert t.warnings
+    with pytest.raises(ArgumentError, match="such as 1/9"):
+        resampled_ttest(d)
+    with pytest.raises(ArgumentError, match="plain"):
+        resampled_ttest(d, method="plain", test_train_ratio=0.1)
 
 
 def test_splits() -> None:
