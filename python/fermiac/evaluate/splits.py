@@ -32,7 +32,7 @@ Splits: TypeAlias = list[tuple[Rows, Rows]]
 #: The part of a key that belongs to splits, and that which belongs to resamples.
 SPLITS, RESAMPLES = 0x5350, 0x4F4F
 #: Numbers of examples in all sets of one call at most.
-_MOST = 2**31
+_MOST = 2**28
 #: Examples at most.
 _EXAMPLES = 2**31 - 1
 
@@ -173,7 +173,7 @@ def k_fold(
     ArgumentError
         If an argument is outside its domain.
     MemoryLimitError
-        If the sets together have more than 2**31 numbers.
+        If the sets together have more than 2**28 numbers.
 
     References
     ----------
@@ -284,7 +284,7 @@ def random(
     ArgumentError
         If an argument is outside its domain.
     MemoryLimitError
-        If the sets together have more than 2**31 numbers.
+        If the sets together have more than 2**28 numbers.
 
     References
     ----------
@@ -349,7 +349,7 @@ def out_of_bag(n: int, n_resamples: int = 200, *, rng: RngLike = None) -> Splits
     ArgumentError
         If an argument is outside its domain.
     MemoryLimitError
-        If the sets together have more than 2**31 numbers.
+        If the sets together have more than 2**28 numbers.
 
     References
     ----------
@@ -421,7 +421,7 @@ def time_series(
     ArgumentError
         If an argument is outside its domain, or no training set is left.
     MemoryLimitError
-        If the sets together have more than 2**31 numbers.
+        If the sets together have more than 2**28 numbers.
 
     References
     ----------
@@ -486,7 +486,7 @@ def nested(
     ArgumentError
         If an argument is outside its domain.
     MemoryLimitError
-        If the sets together have more than 2**31 numbers.
+        If the sets together have more than 2**28 numbers.
 
     References
     ----------
