@@ -47,7 +47,7 @@ def _case(n: int = 25, resamples: int = 400) -> tuple[Any, ...]:
     splits = fm.evaluate.splits.out_of_bag(n, resamples, rng=4)
     counts = np.array([np.bincount(train, minlength=n) for train, _ in splits], float)
     losses = stream.uniform((resamples, n)) + 0.3 * (counts[:, :5].sum(1, keepdims=True) - 5)
-    training = 0.2 * stream.uniform(n)
+    training = 0.8 * stream.uniform(n)
     return training, losses, counts
 
 
@@ -102,7 +102,9 @@ def test_influence_is_the_derivative_of_the_ideal_bootstrap() -> None:
 def test_warnings() -> None:
     counts = np.tile([2, 1, 0], (4, 1))
     with pytest.warns(FermiacWarning, match="out of none"):
-        e = error_from_losses([0.0, 0.1, 0.2], np.full((4, 3), 0.4), counts, 0.5)
+        e = error_from_losses(
+            [0.0, 0.1, 0.2], np.full((4, 3), 0.4), counts, 0.5, method="out-of-bag"
+        )
     assert np.isnan(e.losses[:2]).all()
     assert e.out_of_bag == pytest.approx(0.4)
 

@@ -27,9 +27,13 @@ METHODS: tuple[ErrorMethod, ...] = ("632+", "632", "out-of-bag")
 _IN, _OUT = 0.632, 0.368
 #: The noise of the resamples in the variance of the estimate, as a share of it, that is too much.
 _NOISY = 0.9
-#: Errors among the examples, or right answers, below which intervals are not to be relied on; and
-#: the rate of overfitting from which on .632 is too small.
-_FEW, _OVERFITTED = 10, 0.25
+#: Errors among the examples, or right answers, below which intervals are not to be relied on.
+_FEW = 10
+#: The rate of overfitting from which on .632 is too small.
+_OVERFITTED = 0.25
+#: A learner whose error on its own examples is below this share of the out-of-bag error remembers
+#: them, and .632+ goes by a rule of thumb; so it does where it takes off a standard error.
+_REMEMBERED, _TAKEN_OFF = 1 / 3, 1.0
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -72,10 +76,11 @@ class ErrorRate(Result):
     >>> x = fm.random.Stream(0).normal((100, 2))
     >>> y = (x.sum(axis=1) + fm.random.Stream(1).normal(100) > 0).astype(int)
     >>> def fit(x, y):
-    ...     return lambda new: y[((new[:, None] - x) ** 2).sum(-1).argmin(1)]
+    ...     means = np.stack([x[y == k].mean(axis=0) for k in (0, 1)])
+    ...     return lambda new: ((new[:, None] - means) ** 2).sum(-1).argmin(1)
     >>> e = fm.evaluate.bootstrap_error(fit, x, y, rng=0)
-    >>> e.resubstitution, 0.1 < e.estimate < 0.5
-    (0.0, True)
+    >>> e.resubstitution <= e.estimate <= e.out_of_bag
+    True
     """
 
     estimate: float
@@ -278,6 +283,15 @@ def findings(result: ErrorRate) -> list[Finding]:
             f"the learner overfits (relative rate {result.overfitting:.2f}), so that .632 is too "
             "small; take method='632+'",
         ))  # fmt: skip
+    off = result.out_of_bag - result.estimate
+    remembers = result.resubstitution < _REMEMBERED * result.out_of_bag
+    if result.method == "632+" and (remembers or off > _TAKEN_OFF * result.stderr):
+        found.append((
+            FermiacWarning,
+            f"the learner overfits (relative rate {result.overfitting:.2f}), and .632+ takes "
+            f"{off:.2g} off the out-of-bag error of {result.out_of_bag:.2g}, by a rule of thumb "
+            "whose error is not in the standard error; take the truth for between the two",
+        ))  # fmt: skip
     return found
 
 
@@ -336,9 +350,9 @@ def error_from_losses(
     >>> splits = fm.evaluate.splits.out_of_bag(20, 100, rng=0)
     >>> counts = np.array([np.bincount(train, minlength=20) for train, _ in splits])
     >>> losses = np.tile(np.arange(20) % 5 < 2, (100, 1))  # 0.4 of the examples are always wrong
-    >>> e = fm.evaluate.error_from_losses(np.zeros(20), losses, counts, 0.5)
-    >>> round(e.estimate, 10)
-    0.358276644
+    >>> e = fm.evaluate.error_from_losses(0.2 + np.zeros(20), losses, counts, 0.5)
+    >>> round(e.out_of_bag, 10), round(e.estimate, 6)
+    (0.4, 0.367491)
     """
     began = time.perf_counter()
     chosen = choice("method", method, METHODS)
