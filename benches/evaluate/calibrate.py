@@ -310,7 +310,7 @@ def written(sets: int, wanted: str) -> Iterator[str]:
 def main() -> None:
     """Print the tables, and write them to a file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sets", type=int, default=4000, help="data sets of each row")
+    parser.add_argument("--sets", type=int, default=3000, help="data sets of each row")
     parser.add_argument("--only", default="", help="rows whose names hold this text")
     parser.add_argument("--out", type=Path, help="file for the tables, in Markdown")
     given = parser.parse_args()
