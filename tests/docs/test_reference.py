@@ -36,7 +36,7 @@ METHODS = {
     "fermiac.nested": {"start", "Sampler", "SurrogateReport"},
     "fermiac.evaluate": {
         "start", "AreaDifference", "AreaEstimate", "ErrorRate", "LearnerPosterior", "ModelTest",
-        "RankComparison",
+        "RankCalibration", "RankComparison",
     },
     "fermiac.evaluate.splits": {"NestedSplit"},
     "fermiac.resample": {

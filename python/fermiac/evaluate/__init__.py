@@ -17,6 +17,7 @@ from fermiac.evaluate.model_tests import (
 from fermiac.evaluate.proportions import proportion_interval
 from fermiac.evaluate.pvalues import adjust
 from fermiac.evaluate.rank_tests import RankComparison, friedman, nemenyi
+from fermiac.evaluate.simulated import RankCalibration, sbc
 from fermiac.runs.background import starter as _starter
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ErrorRate",
     "LearnerPosterior",
     "ModelTest",
+    "RankCalibration",
     "RankComparison",
     "adjust",
     "auc",
@@ -39,11 +41,12 @@ __all__ = [
     "nemenyi",
     "proportion_interval",
     "resampled_ttest",
+    "sbc",
     "splits",
     "start",
 ]
 
-start = _starter("evaluate", bootstrap_error)
+start = _starter("evaluate", bootstrap_error, sbc)
 
 
 def __dir__() -> list[str]:
