@@ -98,6 +98,16 @@ STORIES = {
         "privacy",
         {"privacy.png": "Posteriors of epsilon beside the claims."},
     ),
+    "evaluate": Story(
+        "How good are two learners of digits, judged from 200 images alone, and is one better? The "
+        "bootstrap says so with an error, and the corrected test is not fooled by equal learners.",
+        "All other images give the known errors; other tumours and exact laws the rest.",
+        "evaluate",
+        {
+            "evaluate.png": "Error rates, tests of equal learners, and coverage (the left edge is "
+            "0.70 or less).",
+        },
+    ),
     "nested": Story(
         "31 expansion rates of the universe, and four models of it. Nested sampling weighs the "
         "models against each other, with and without a learnt surrogate.",

@@ -422,3 +422,74 @@ def eggbox(
     handles, labels = whole.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=9, markerscale=4)
     _save(figure, path)
+
+
+def evaluation(
+    path: Path,
+    errors: Mapping[str, Any],
+    pvalues: Mapping[str, Array],
+    problems: Sequence[str],
+    coverage: Mapping[str, Sequence[float]],
+) -> None:
+    """Draw error rates beside their known values, p-values of equal learners, and coverage."""
+    figure, (left, middle, right) = plt.subplots(
+        1, 3, figsize=(13.5, 4.8), layout="constrained", width_ratios=(1, 1, 1.5)
+    )
+    for i, found in enumerate(errors.values()):
+        at = i + np.linspace(-0.32, 0.32, len(found["estimate"]))
+        left.plot(
+            at,
+            found["resubstitution"],
+            "x",
+            color=ORANGE,
+            ms=4,
+            label=None if i else "on the images that were fitted",
+        )
+        left.errorbar(
+            at,
+            found["estimate"],
+            Z95 * np.array(found["stderr"]),
+            fmt="o",
+            ms=3,
+            color=BLUE,
+            lw=0.8,
+            label=None if i else ".632+, 95 %",
+        )
+        left.hlines(
+            found["known"],
+            i - 0.4,
+            i + 0.4,
+            color=GREY,
+            lw=2,
+            label=None if i else "on all other images",
+        )
+    left.set_xticks(range(len(errors)), list(errors))
+    left.set(title="Error rates of two learners", ylabel="error rate", ylim=(-0.01, 0.3))
+    left.legend(fontsize=8, loc="upper center")
+    for (name, p), colour in zip(pvalues.items(), (ORANGE, BLUE), strict=True):
+        middle.step(
+            np.sort(p), np.arange(1, p.size + 1) / p.size, where="post", color=colour, label=name
+        )
+    middle.plot([0, 1], [0, 1], ":", color=GREY, label="as it should be, at most")
+    middle.axvline(0.05, color=GREY, lw=0.6)
+    middle.set(title="Two equal learners", xlabel="p-value", ylabel="share of data sets below")
+    middle.legend(fontsize=8, loc="lower right")
+    height = np.arange(len(problems))[::-1]
+    marks = {
+        "auto": ("o", BLUE, "fermiac"),
+        "SciPy percentile": ("|", GREY, "SciPy, percentile"),
+        "SciPy basic": ("x", GREY, "SciPy, basic"),
+        "SciPy BCa": ("s", ORANGE, "SciPy, BCa"),
+    }
+    right.axvspan(0.93, 0.97, color="#e8eef6")
+    for name, (mark, colour, label) in marks.items():
+        if name in coverage:
+            right.plot(
+                np.maximum(coverage[name], 0.7), height, mark, color=colour, label=label, ms=5
+            )
+    right.set_yticks(height, problems, fontsize=8)
+    right.set(
+        title="Coverage of 95 % intervals", xlabel="share that holds the truth", xlim=(0.69, 1.0)
+    )
+    right.legend(fontsize=8, loc="lower left")
+    _save(figure, path)

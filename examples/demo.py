@@ -1,4 +1,4 @@
-"""Demo of integrals, evidences, chains, walks, nested sampling, audits and score models.
+"""Demo of integrals, evidences, chains, walks, audits, model evaluation, nested sampling, scores.
 
 ``python examples/demo.py --out demo`` prints one table, and writes its pictures, results.json and a
 page with all of them, index.html.
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 import _demo_beam as beam
 import _demo_chains as chains
+import _demo_evaluate as evaluate
 import _demo_integrals as integrals
 import _demo_nested as nested
 import _demo_oring as oring
@@ -459,6 +460,7 @@ def main() -> None:
         "walks": lambda: run_walks(out),
         "tokens": lambda: run_tokens(out),
         "privacy": lambda: run_privacy(out),
+        "evaluate": lambda: evaluate.run(out, DATA, SEED, N_REPEATS),
         "nested": lambda: nested.run(out, DATA, SEED, N_REPEATS),
         "score": lambda: score.run(out, DATA, SEED),
     }

@@ -34,7 +34,11 @@ METHODS = {
         "State", "StopWhen",
     },
     "fermiac.nested": {"start", "Sampler", "SurrogateReport"},
-    "fermiac.evaluate": {"AreaDifference", "AreaEstimate", "ModelTest"},
+    "fermiac.evaluate": {
+        "start", "AreaDifference", "AreaEstimate", "ErrorRate", "LearnerPosterior", "ModelTest",
+        "RankCalibration", "RankComparison",
+    },
+    "fermiac.evaluate.splits": {"NestedSplit"},
     "fermiac.resample": {
         "start", "Bootstrap", "Interval", "Jackknife", "PermutationTest",
     },

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.validate import choice, numbers, positive, require, taken
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.evaluate.provenance import provenance
-from fermiac.results.result import Result
+from fermiac.results.result import Result, warn
 from fermiac.results.summary import Summary, of_figures
 
 __all__ = ["ModelTest", "cochran_q", "five_by_two_cv", "mcnemar", "resampled_ttest"]
@@ -23,6 +23,7 @@ __all__ = ["ModelTest", "cochran_q", "five_by_two_cv", "mcnemar", "resampled_tte
 Array = NDArray[np.float64]
 McNemarMethod: TypeAlias = Literal["mid-p", "exact", "chi2"]
 FiveByTwo: TypeAlias = Literal["f", "t"]
+ResampledMethod: TypeAlias = Literal["corrected", "plain"]
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -71,7 +72,8 @@ class ModelTest(Result):
 
     def summary(self) -> Summary:
         """Return the statistic and the p-value."""
-        return of_figures(self._figures(), [self._headline()])
+        foot = [f"warning: {w}" for w in self.warnings]
+        return of_figures(self._figures(), [self._headline()], foot=foot)
 
 
 def _flags(name: str, x: ArrayLike) -> Array:
@@ -226,15 +228,23 @@ def _over(above: float, below: float) -> float:
 
 
 @public
-def resampled_ttest(differences: ArrayLike, *, test_train_ratio: float) -> ModelTest:
+def resampled_ttest(
+    differences: ArrayLike,
+    *,
+    test_train_ratio: float | None = None,
+    method: ResampledMethod = "corrected",
+) -> ModelTest:
     """Test whether two learners are equally good, by scores of random splits [1]_.
 
     Parameters
     ----------
     differences : array_like, shape (k,)
-        The score of the first learner minus that of the second, for each of k splits.
-    test_train_ratio : float
-        The number of test examples divided by that of training examples: 1/9 for ten folds.
+        The score of the first learner less that of the second, for each of k splits.
+    test_train_ratio : float, optional
+        The number of test examples over that of training examples: 1/9 for ten folds. It is needed
+        but for ``method="plain"``.
+    method : {"corrected", "plain"}, default "corrected"
+        ``"plain"`` is the t-test of independent numbers, for comparison.
 
     Returns
     -------
@@ -245,6 +255,11 @@ def resampled_ttest(differences: ArrayLike, *, test_train_ratio: float) -> Model
     ------
     ArgumentError
         If an argument is outside its domain.
+
+    Warns
+    -----
+    FermiacWarning
+        If ``method="plain"``: the scores of splits are not independent.
 
     Notes
     -----
@@ -272,10 +287,30 @@ def resampled_ttest(differences: ArrayLike, *, test_train_ratio: float) -> Model
             f"differences: an array of shape {d.shape} given; two finite numbers at least are "
             "needed, of shape (k,)"
         )
-    ratio = positive("test_train_ratio", test_train_ratio)
+    chosen = choice("method", method, ("corrected", "plain"))
+    if chosen == "plain":
+        ratio = 0.0
+        if test_train_ratio is not None:
+            raise ArgumentError("test_train_ratio: given with method='plain', which has none")
+    elif test_train_ratio is None:
+        raise ArgumentError(
+            "test_train_ratio: None given; the number of test examples over that of training "
+            "examples is needed, such as 1/9 for ten folds"
+        )
+    else:
+        ratio = positive("test_train_ratio", test_train_ratio)
     error = math.sqrt((1 / d.size + ratio) * float(d.var(ddof=1)))
     t = _over(float(d.mean()), error)
-    return _t_test("t", "Nadeau-Bengio", t, float(d.size - 1), began)
+    name = "Nadeau-Bengio" if chosen == "corrected" else "plain"
+    result = _t_test("t", name, t, float(d.size - 1), began)
+    if chosen == "plain":
+        text = (
+            "a plain t-test takes the scores of splits for independent, and rejects equal learners "
+            "far too often; give test_train_ratio="
+        )
+        object.__setattr__(result, "warnings", (text,))
+        warn([(FermiacWarning, text)], result)
+    return result
 
 
 @public

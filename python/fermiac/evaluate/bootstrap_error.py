@@ -1,0 +1,377 @@
+"""Error rates of learners by the bootstrap, which refits them to resamples."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from os import PathLike
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base import layout
+from fermiac._base.calls import public
+from fermiac._base.config import resolve_threads
+from fermiac._base.progress import Report, reporter
+from fermiac._base.validate import RngLike, choice, key_of, shown, taken, whole
+from fermiac.distributions.law import subkey
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.evaluate.error_rates import (
+    METHODS,
+    ErrorMethod,
+    ErrorRate,
+    Tally,
+    error_rate,
+    findings,
+)
+from fermiac.evaluate.losses import Loss, LossFunction, LossName, loss_of
+from fermiac.evaluate.splits import resample
+from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
+from fermiac.runs.executor import ExecutorLike
+from fermiac.runs.loop import Budget, RunLoop, run_and_warn
+from fermiac.runs.shards import evaluated
+
+__all__ = ["Fit", "bootstrap_error"]
+
+Array = NDArray[np.float64]
+Fit: TypeAlias = Callable[[Any, NDArray[Any]], Callable[[Any], Any]]
+"""``fit(X, y)`` returns ``predict``, and ``predict(X)`` predictions."""
+#: The kind of the checkpoints.
+_KIND = "bootstrap of an error rate"
+#: Numbers of a batch of losses that workers compute, at most.
+_NUMBERS = 2**22
+#: The part of the key that belongs to the no-information rate.
+_PAIRS = 0x4749
+_STATE: layout.Layout = {
+    "sums": layout.array("f", 4, "n", finite=True),
+    "means": layout.array("f", "resamples", finite=True),
+    "resubstitution": layout.array("f", "n", finite=True),
+}
+
+
+class _Learner:
+    """A function that fits, or an object with the methods ``fit`` and ``predict``."""
+
+    def __init__(self, given: Any) -> None:
+        is_estimator = hasattr(given, "fit") and hasattr(given, "predict")
+        if not (is_estimator or callable(given)):
+            raise ArgumentError(
+                f"fit: {shown(given)} given; a function fit(X, y) that returns a function "
+                "predict(X), or an object with the methods fit and predict is needed"
+            )
+        self._given, self._is_estimator = given, is_estimator
+
+    def __call__(self, x: NDArray[Any], y: NDArray[Any]) -> Callable[[Any], Any]:
+        """Return the function that predicts."""
+        if self._is_estimator:
+            # The estimator of the caller stays as it is.
+            model = copy.deepcopy(self._given)
+            model.fit(x, y)
+            predict = model.predict
+        else:
+            predict = self._given(x, y)
+        if not callable(predict):
+            raise TargetError(
+                f"fit: it returned a {type(predict).__name__}; a function predict(X) is needed"
+            )
+        return predict  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class _Replicates:
+    """The out-of-bag losses of resamples, as a target whose points are their numbers."""
+
+    learner: _Learner
+    x: NDArray[Any]
+    y: NDArray[Any]
+    loss: Loss
+    key: int
+
+    def __call__(self, numbers: Array) -> Array:
+        """Return a row of losses for each resample, with 0 for the examples that it holds."""
+        out = np.zeros((len(numbers), len(self.y)))
+        for row, b in zip(out, numbers[:, 0], strict=True):
+            rows = resample(self.key, int(b), len(self.y))
+            left = np.bincount(rows, minlength=len(self.y)) == 0
+            try:
+                predict = self.learner(self.x[rows], self.y[rows])
+                row[left] = self.loss(self.y[left], predict(self.x[left]))
+            except Exception as error:
+                error.add_note(f"raised for resample {int(b)}")
+                raise
+        return out
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class _ErrorLoop(RunLoop[ErrorRate]):
+    """The run loop of an error rate, resample by resample."""
+
+    replicates: _Replicates
+    #: The same, or its evaluation by workers.
+    target: Callable[[Array], Array]
+    n_resamples: int
+    method: str
+    settings: Mapping[str, Any]
+    batch: int
+
+    def __post_init__(self) -> None:
+        self.total = self.n_resamples
+        self.most_steps = max(self.batch, 1)
+        self._tally = Tally.empty(len(self.replicates.y))
+        self._whole: tuple[Array, float] | None = None
+
+    def begin(self) -> None:
+        """Fit the learner to all examples, unless a checkpoint has what it gave."""
+        own = self.replicates
+        predicted = own.learner(own.x, own.y)(own.x)
+        losses = own.loss(own.y, predicted)
+        gamma = own.loss.no_information(own.y, predicted, subkey(own.key, _PAIRS))
+        self._whole = losses, gamma
+
+    def advance(self, budget: Budget) -> BaseException | None:
+        """Add some resamples."""
+        n = len(self.replicates.y)
+        first = self.done()
+        stop = min(first + budget.steps, self.n_resamples)
+        together = 1 if self.target is self.replicates else stop - first
+        for start in range(first, stop, together):
+            b = np.arange(start, min(start + together, stop), dtype=float)
+            rows = self.target(b[:, None])
+            for number, row in zip(b, rows, strict=True):
+                counts = np.bincount(resample(self.replicates.key, int(number), n), minlength=n)
+                self._tally = self._tally.plus(counts.astype(float), row)
+        return None
+
+    def done(self) -> int:
+        """Return the number of resamples so far."""
+        return len(self._tally.means)
+
+    def snapshot(self, status: str) -> ErrorRate | None:
+        """Return the error rate so far."""
+        if self._whole is None or not self.done():
+            return None
+        provenance = {
+            "seed": self.replicates.key,
+            "version": _core.__version__,
+            "isa": _core.isa_level,
+            "settings": self.settings,
+            "n_evals": self.done() + 1,
+            "wall_time": self.elapsed,
+            "status": status,
+        }
+        losses, gamma = self._whole
+        loss = self.replicates.loss.name
+        return error_rate(self._tally, losses, gamma, self.method, loss, provenance)
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums, and what the whole fit gave, by which the learner is known."""
+        *sums, means = self._tally
+        whole = np.zeros(len(self.replicates.y)) if self._whole is None else self._whole[0]
+        return {"sums": np.array(sums), "means": np.array(means), "resubstitution": whole}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from the state of another loop; the learner must still be the same."""
+        n = len(self.replicates.y)
+        with self.decoding():
+            layout.require(state, _STATE, {"n": n})
+        self.begin()
+        assert self._whole is not None
+        if self.checkpoint is not None and len(state["means"]):
+            now = self._whole[0]
+            self.checkpoint.verify(
+                "the learner has the loss", "at an example", lambda: now, state["resubstitution"]
+            )
+        # A file with more resamples than this call asks for would answer another question.
+        with self.decoding():
+            if len(state["means"]) > self.n_resamples:
+                raise layout.Misfit(
+                    f"{len(state['means'])} resamples, more than the {self.n_resamples} of this "
+                    "call"
+                )
+        left, losses, drawn, weighted = state["sums"]
+        means = tuple(state["means"].tolist())
+        self._tally = Tally(left, losses, drawn, weighted, means)
+
+    def where(self) -> str:
+        """Return how many resamples there are."""
+        return f"after {self.done()} resamples"
+
+
+@public
+def bootstrap_error(
+    fit: Fit | Any,
+    X: ArrayLike,
+    y: ArrayLike,
+    *,
+    loss: LossName | LossFunction = "zero-one",
+    method: ErrorMethod = "632+",
+    n_resamples: int = 200,
+    rng: RngLike = None,
+    executor: ExecutorLike | None = None,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    n_threads: int | None = None,
+    progress: bool | Report | None = None,
+) -> ErrorRate:
+    """Return the expected loss of a learner on new examples, by refits to bootstrap resamples.
+
+    A resample leaves out 0.368 of the examples, on average. Their losses, averaged for each example
+    and then over the examples, are the out-of-bag error, which is too large, as a resample has
+    fewer different examples. The loss of the model that is fitted to all examples, on the same
+    examples, is too small. The rule .632 is 0.368 times the latter and 0.632 times the former [1]_;
+    .632+ moves the weight towards the out-of-bag error, by the relative rate of overfitting [2]_.
+
+    Parameters
+    ----------
+    fit : callable or object
+        ``fit(X, y)`` returns a function ``predict``, and ``predict(X)`` the predictions. An object
+        with methods ``fit`` and ``predict``, as those of scikit-learn, is copied for each fit.
+    X : array_like, shape (n, ...)
+        The inputs of the examples, on the first axis.
+    y : array_like, shape (n,)
+        Their truths: labels of any kind, or numbers.
+    loss : {"zero-one", "squared", "absolute"} or callable, default "zero-one"
+        A function ``loss(y, predictions)`` returns the loss of each prediction, which may be a row
+        of probabilities. Losses, not scores: smaller is better.
+    method : {"632+", "632", "out-of-bag"}, default "632+"
+        The estimate.
+    n_resamples : int, default 200
+        The number of resamples, each of which takes a fit.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
+    executor : object, optional
+        The workers that fit; what `fermiac.executor.Sharded` takes, or one.
+    checkpoint : str, path-like or Checkpoint, optional
+        The file to which finished resamples are written, and from which a run is resumed.
+    n_threads : int, optional
+        Worker threads of targets in Rust; see `fermiac.set_num_threads`.
+    progress : bool or callable, optional
+        True for a progress bar, or a function of (done, total).
+
+    Returns
+    -------
+    ErrorRate
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain.
+    TargetError
+        If the fit returns no function, or predictions and losses are not of the right shape.
+    CheckpointError
+        If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
+    WorkerError
+        If workers of the executor are lost.
+    KeyboardInterrupt
+        On Ctrl-C; its ``partial_result`` is from the resamples so far, or None.
+
+    Warns
+    -----
+    FermiacWarning
+        If an example is in all resamples, the standard error is mostly their noise, fewer than ten
+        errors or right answers are expected, ``"632"`` is given for a learner that overfits, or
+        ``"632+"`` for one that overfits so much that the rule may be wrong.
+
+    Notes
+    -----
+    The estimate is of the error of models that are fitted to n examples. Its standard error is that
+    of the infinitesimal jackknife [2]_, from the covariance between the loss of a resample and how
+    often it holds each example, less what the noise of B resamples adds to it: n var(q) / (B e²),
+    with q the sum of the out-of-bag losses of a resample over n, and e the share that is left out.
+    How the resubstitution error depends on the fit is left out of it. Over data sets the out-of-bag
+    error is within two standard errors of the truth in about 95 %; ``"632+"`` is too for learners
+    that overfit little, and less often for those that remember their examples, such as one nearest
+    neighbour.
+
+    Whoever chooses among several learners by these estimates has to test the winner on other
+    examples.
+
+    References
+    ----------
+    .. [1] B. Efron, "Estimating the error rate of a prediction rule: improvement on
+       cross-validation", Journal of the American Statistical Association, 1983,
+       doi:10.1080/01621459.1983.10477973.
+    .. [2] B. Efron, R. Tibshirani, "Improvements on cross-validation: the .632+ bootstrap method",
+       Journal of the American Statistical Association, 1997, doi:10.1080/01621459.1997.10474007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> stream = fm.random.Stream(0)
+    >>> y = np.arange(80) % 2
+    >>> x = stream.normal((80, 2)) + y[:, None]
+    >>> def nearest_mean(x, y):
+    ...     means = np.stack([x[y == k].mean(axis=0) for k in (0, 1)])
+    ...     return lambda new: ((new[:, None] - means) ** 2).sum(-1).argmin(1)
+    >>> e = fm.evaluate.bootstrap_error(nearest_mean, x, y, rng=0)  # the truth is 0.24
+    >>> e.resubstitution < e.estimate < e.out_of_bag, abs(e.estimate - 0.24) < 2 * e.stderr
+    (True, True)
+    """
+    start = time.perf_counter()
+    learner, measured = _Learner(fit), loss_of(loss)
+    inputs, truths = taken("X", X), taken("y", y)
+    if truths.ndim != 1 or truths.size < 2:
+        raise ArgumentError(
+            f"y: an array of shape {truths.shape} given; (n,) is needed, with n of 2 at least"
+        )
+    if inputs.ndim < 1 or len(inputs) != truths.size:
+        raise ArgumentError(
+            f"X: an array of shape {inputs.shape} given for {truths.size} truths; "
+            f"({truths.size}, ...) is needed"
+        )
+    if truths.dtype.kind == "f" and not np.isfinite(truths).all():
+        raise ArgumentError("y: NaN or infinities given; leave such examples out")
+    chosen = choice("method", method, METHODS)
+    count = whole("n_resamples", n_resamples, 2, 2**31)
+    kept = None if checkpoint is None else RunCheckpoint(checkpoint, _KIND)
+    key = key_of(rng) if kept is None else kept.key(rng)
+    settings = {"loss": measured.name, "method": chosen, "n_resamples": count}
+    if kept is not None:
+        data = (inputs, truths)
+        kept.begin({
+            "version": _core.__version__,
+            "isa": _core.isa_level,
+            "seed": key,
+            "loss": measured.name,
+            **{name: _digest(array) for name, array in zip(("X", "y"), data, strict=True)},
+        })  # fmt: skip
+    replicates = _Replicates(learner, inputs, truths, measured, key)
+
+    def run() -> ErrorRate:
+        with (
+            reporter(progress, "bootstrap_error", "resamples") as bar,
+            evaluated(
+                replicates, executor, None, resolve_threads(n_threads), bar, integrand=True
+            ) as (target, shown_bar),
+        ):
+            loop = _ErrorLoop(
+                start=start,
+                report=shown_bar,
+                checkpoint=kept,
+                replicates=replicates,
+                target=target,
+                n_resamples=count,
+                method=chosen,
+                settings=settings,
+                batch=max(_NUMBERS // truths.size, 1),
+                steps=1 if executor is None else min(max(_NUMBERS // truths.size, 1), 64),
+            )
+            return loop.run()
+
+    return run_and_warn(run, findings)
+
+
+def _digest(array: NDArray[Any]) -> str:
+    """Return a digest of examples, by which a resumed run knows them."""
+    if array.dtype.hasobject:
+        content = repr(array.tolist()).encode()
+    else:
+        content = np.ascontiguousarray(array).tobytes()
+    return blake2b(
+        repr((array.dtype.str, array.shape)).encode() + content, digest_size=8
+    ).hexdigest()

@@ -1,0 +1,392 @@
+"""Error rates of learners from the losses of bootstrap resamples: out-of-bag, .632 and .632+."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac._base import layout as fit
+from fermiac._base.calls import public
+from fermiac._base.validate import choice, numbers, probability, real, real_numbers, require
+from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.evaluate.provenance import provenance
+from fermiac.results.result import Finding, Result, warn
+from fermiac.results.summary import Summary, of_figures
+
+__all__ = ["ErrorMethod", "ErrorRate", "Tally", "error_from_losses", "error_rate", "findings"]
+
+Array = NDArray[np.float64]
+ErrorMethod: TypeAlias = Literal["632+", "632", "out-of-bag"]
+METHODS: tuple[ErrorMethod, ...] = ("632+", "632", "out-of-bag")
+#: The share of the examples that a large resample holds, and that which it leaves out.
+_IN, _OUT = 0.632, 0.368
+#: The noise of the resamples in the variance of the estimate, as a share of it, that is too much.
+_NOISY = 0.9
+#: Errors among the examples, or right answers, below which intervals are not to be relied on.
+_FEW = 10
+#: The rate of overfitting from which on .632 is too small.
+_OVERFITTED = 0.25
+#: A learner whose error on its own examples is below this share of the out-of-bag error remembers
+#: them, and .632+ goes by a rule of thumb; so it does where it takes off a standard error.
+_REMEMBERED, _TAKEN_OFF = 1 / 3, 1.0
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class ErrorRate(Result):
+    """The expected loss of a learner, by the bootstrap.
+
+    Attributes
+    ----------
+    estimate : float
+        The expected loss by `method`.
+    stderr : float
+        Its standard error by the infinitesimal jackknife, from which the noise of the resamples was
+        taken off.
+    noise_share : float
+        The share of the squared error that was noise of the resamples. Nothing was taken off where
+        it is above 0.9, so that the standard error is too large, and a warning says so.
+    mc_error : float
+        The part of its error that more resamples would remove.
+    method : str
+        ``"632+"``, ``"632"`` or ``"out-of-bag"``.
+    loss : str
+        The name of the loss.
+    resubstitution : float
+        The mean loss of the model that was fitted to all examples, on the same examples.
+    out_of_bag : float
+        The mean over all examples of their mean loss in resamples that leave them out.
+    no_information : float
+        The mean loss where truths and predictions are paired at random.
+    overfitting : float
+        The relative rate of overfitting, from 0 to 1.
+    losses : ndarray, shape (n,)
+        The mean out-of-bag loss of each example; NaN where no resample left it out.
+    n_resamples : int
+        The number of resamples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(0).normal((100, 2))
+    >>> y = (x.sum(axis=1) + fm.random.Stream(1).normal(100) > 0).astype(int)
+    >>> def fit(x, y):
+    ...     means = np.stack([x[y == k].mean(axis=0) for k in (0, 1)])
+    ...     return lambda new: ((new[:, None] - means) ** 2).sum(-1).argmin(1)
+    >>> e = fm.evaluate.bootstrap_error(fit, x, y, rng=0)
+    >>> e.resubstitution <= e.estimate <= e.out_of_bag
+    True
+    """
+
+    estimate: float
+    stderr: float
+    noise_share: float
+    mc_error: float
+    method: str
+    loss: str
+    resubstitution: float
+    out_of_bag: float
+    no_information: float
+    overfitting: float
+    losses: Array
+    n_resamples: int
+
+    _layout: ClassVar[fit.Layout] = {
+        **dict.fromkeys(
+            (
+                "estimate", "stderr", "noise_share", "mc_error", "resubstitution", "out_of_bag",
+                "no_information", "overfitting",
+            ),
+            fit.real,
+        ),
+        "method": fit.text(),
+        "loss": fit.text(),
+        "losses": fit.array("f", "examples"),
+        "n_resamples": fit.whole(1),
+    }  # fmt: skip
+
+    def _headline(self) -> str:
+        return (
+            f"ErrorRate: {self.estimate:.4g} ± {self.stderr:.2g} ({self.method}, {self.loss} loss, "
+            f"{self.n_resamples} resamples of {self.losses.size} examples)"
+        )
+
+    def interval(self, prob: float = 0.95) -> tuple[float, float]:
+        """Return the interval estimate ± z stderr.
+
+        Parameters
+        ----------
+        prob : float, default 0.95
+            The confidence, above 0 and below 1.
+
+        Returns
+        -------
+        lower, upper : float
+
+        Raises
+        ------
+        ArgumentError
+            If `prob` is outside its domain.
+        """
+        from scipy.special import ndtri
+
+        half = -float(ndtri((1 - probability("prob", prob)) / 2)) * self.stderr
+        return self.estimate - half, self.estimate + half
+
+    def summary(self) -> Summary:
+        """Return the rates from which the estimate is made."""
+        foot = [f"warning: {w}" for w in self.warnings]
+        return of_figures(self._figures(), [self._headline()], foot=foot)
+
+
+class Tally(NamedTuple):
+    """Sums over resamples, in their order."""
+
+    #: How often each example was left out, its losses then, and how often it was drawn.
+    left: Array
+    losses: Array
+    drawn: Array
+    #: The same draws times the loss of the resample, and that loss: out-of-bag losses over n.
+    weighted: Array
+    means: tuple[float, ...]
+
+    @classmethod
+    def empty(cls, n: int) -> Self:
+        """Return the sums of no resample."""
+        return cls(np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), ())
+
+    def plus(self, counts: Array, losses: Array) -> Self:
+        """Return the sums with one more resample; losses of drawn examples are 0."""
+        mean = float(losses.sum() / losses.size)
+        return type(self)(
+            self.left + (counts == 0),
+            self.losses + losses,
+            self.drawn + counts,
+            self.weighted + mean * counts,
+            (*self.means, mean),
+        )
+
+
+class _Rate(NamedTuple):
+    """An error rate with its derivatives by the resubstitution and the out-of-bag error."""
+
+    estimate: float
+    by_resubstitution: float
+    by_out_of_bag: float
+    overfitting: float
+
+
+def combined(resubstitution: float, out_of_bag: float, gamma: float, method: str) -> _Rate:
+    """Return the error rate by a method, from the three rates that it is made of."""
+    capped = min(out_of_bag, gamma)
+    r = 0.0
+    if out_of_bag > resubstitution and gamma > resubstitution:
+        r = min(max((capped - resubstitution) / (gamma - resubstitution), 0.0), 1.0)
+    if method == "out-of-bag":
+        return _Rate(out_of_bag, 0.0, 1.0, r)
+    plain = _OUT * resubstitution + _IN * out_of_bag
+    if method == "632":
+        return _Rate(plain, _OUT, _IN, r)
+    share = _OUT * _IN * r / (1 - _OUT * r)
+    estimate = plain + (capped - resubstitution) * share
+    if r == 0.0:
+        return _Rate(estimate, _OUT, _IN, r)
+    # R is constant where it is capped.
+    span = gamma - resubstitution
+    free = out_of_bag < gamma
+    slope = _OUT * _IN / (1 - _OUT * r) ** 2 * (capped - resubstitution)
+    by_capped = (share + slope / span) if free else 0.0
+    by_resubstitution = -share + (slope * (capped - gamma) / span**2 if free else 0.0)
+    return _Rate(estimate, _OUT + by_resubstitution, _IN + by_capped, r)
+
+
+def error_rate(
+    tally: Tally,
+    resubstitution: Array,
+    gamma: float,
+    method: str,
+    loss: str,
+    provenance: dict[str, Any],
+) -> ErrorRate:
+    """Return the error rate from sums over resamples and the losses of the whole fit."""
+    n, b = resubstitution.size, len(tally.means)
+    known = tally.left > 0
+    losses = np.full(n, np.nan)
+    losses[known] = tally.losses[known] / tally.left[known]
+    out_of_bag = float(losses[known].mean())
+    training = float(resubstitution.mean())
+    rate = combined(training, out_of_bag, gamma, method)
+    stderr, noise_share, mc_error = math.nan, math.nan, math.nan
+    if b > 1:
+        # The share of the examples that a resample leaves out, and of each the covariance of its
+        # number of draws with the loss of the resample.
+        share = float(tally.left.mean() / b)
+        means = np.array(tally.means)
+        cov = (tally.weighted - tally.drawn * means.mean()) / b
+        off = np.where(known, losses - out_of_bag, 0.0)
+        influence = rate.by_out_of_bag * ((2 + 1 / (n - 1)) * off / n + cov / share)
+        influence += rate.by_resubstitution * (resubstitution - training) / n
+        variance = float((influence**2).sum())
+        spread = float(means.var(ddof=1))
+        noise = rate.by_out_of_bag**2 * n * spread / (b * share**2)
+        noise_share = min(noise / variance, 1.0) if variance > 0 else 0.0
+        stderr = math.sqrt(variance if noise_share > _NOISY else variance * (1 - noise_share))
+        mc_error = abs(rate.by_out_of_bag) * math.sqrt(spread / b) / share
+    return ErrorRate(
+        estimate=rate.estimate,
+        stderr=stderr,
+        noise_share=noise_share,
+        mc_error=mc_error,
+        method=method,
+        loss=loss,
+        resubstitution=training,
+        out_of_bag=out_of_bag,
+        no_information=gamma,
+        overfitting=rate.overfitting,
+        losses=losses,
+        n_resamples=b,
+        **provenance,
+    )
+
+
+def findings(result: ErrorRate) -> list[Finding]:
+    """Return the doubts about an error rate."""
+    found: list[Finding] = []
+    never = int(np.isnan(result.losses).sum())
+    if never:
+        found.append((
+            FermiacWarning,
+            f"{never} of {result.losses.size} examples were left out of none of the "
+            f"{result.n_resamples} resamples, so that they do not count; take more resamples",
+        ))  # fmt: skip
+    if not result.noise_share <= _NOISY:
+        found.append((
+            FermiacWarning,
+            f"the standard error is mostly the noise of {result.n_resamples} resamples, so that it "
+            "is too large; take more resamples",
+        ))  # fmt: skip
+    n = result.losses.size
+    if result.loss == "zero-one" and not _FEW <= n * result.estimate <= n - _FEW:
+        found.append((
+            FermiacWarning,
+            f"about {n * result.estimate:.0f} errors in {n} examples are too few for the standard "
+            "error to be relied on; more examples are needed",
+        ))  # fmt: skip
+    if result.method == "632" and result.overfitting > _OVERFITTED:
+        found.append((
+            FermiacWarning,
+            f"the learner overfits (relative rate {result.overfitting:.2f}), so that .632 is too "
+            "small; take method='632+'",
+        ))  # fmt: skip
+    off = result.out_of_bag - result.estimate
+    remembers = result.resubstitution < _REMEMBERED * result.out_of_bag
+    if result.method == "632+" and (remembers or off > _TAKEN_OFF * result.stderr):
+        found.append((
+            FermiacWarning,
+            f"the learner overfits (relative rate {result.overfitting:.2f}), and .632+ takes "
+            f"{off:.2g} off the out-of-bag error of {result.out_of_bag:.2g}, by a rule of thumb "
+            "whose error is not in the standard error; take the truth for between the two",
+        ))  # fmt: skip
+    return found
+
+
+@public
+def error_from_losses(
+    resubstitution: ArrayLike,
+    losses: ArrayLike,
+    counts: ArrayLike,
+    no_information: float,
+    *,
+    method: ErrorMethod = "632+",
+) -> ErrorRate:
+    """Return the expected loss of a learner from the losses of bootstrap resamples [1]_.
+
+    It is for models that were fitted elsewhere; `bootstrap_error` makes the resamples itself.
+
+    Parameters
+    ----------
+    resubstitution : array_like, shape (n,)
+        The loss of each example under the model that was fitted to all of them.
+    losses : array_like, shape (B, n)
+        The loss of each example under the model of each resample. Those of examples that are in the
+        resample do not count; they may be NaN.
+    counts : array_like, shape (B, n)
+        How often each example is in each resample: whole numbers.
+    no_information : float
+        The mean loss over all pairs of a truth and a prediction of the model that was fitted to all
+        examples: for two classes and zero-one loss p (1 - q) + (1 - p) q, with p the share of ones
+        and q that of guessed ones.
+    method : {"632+", "632", "out-of-bag"}, default "632+"
+        See `bootstrap_error`.
+
+    Returns
+    -------
+    ErrorRate
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain, or no example is left out of any resample.
+
+    Warns
+    -----
+    FermiacWarning
+        If an example is in all resamples, or the standard error is mostly their noise.
+
+    References
+    ----------
+    .. [1] B. Efron, R. Tibshirani, "Improvements on cross-validation: the .632+ bootstrap method",
+       Journal of the American Statistical Association, 1997, doi:10.1080/01621459.1997.10474007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fermiac as fm
+    >>> splits = fm.evaluate.splits.out_of_bag(20, 100, rng=0)
+    >>> counts = np.array([np.bincount(train, minlength=20) for train, _ in splits])
+    >>> losses = np.tile(np.arange(20) % 5 < 2, (100, 1))  # 0.4 of the examples are always wrong
+    >>> e = fm.evaluate.error_from_losses(0.2 + np.zeros(20), losses, counts, 0.5)
+    >>> round(e.out_of_bag, 10), round(e.estimate, 6)
+    (0.4, 0.367491)
+    """
+    began = time.perf_counter()
+    chosen = choice("method", method, METHODS)
+    training = numbers("resubstitution", resubstitution)
+    n = training.size
+    if training.ndim != 1 or n < 2 or not np.isfinite(training).all():
+        raise ArgumentError(
+            f"resubstitution: an array of shape {training.shape} given; two finite losses at least "
+            "are needed, of shape (n,)"
+        )
+    table, drawn = real_numbers("losses", losses), numbers("counts", counts)
+    for name, array in (("losses", table), ("counts", drawn)):
+        if array.ndim != 2 or array.shape[1] != n or not len(array) or len(array) != len(drawn):
+            raise ArgumentError(
+                f"{name}: an array of shape {array.shape} given; (B, {n}) is needed, the same B "
+                "for losses and counts"
+            )
+    good = (drawn >= 0) & (drawn <= 2**31) & (drawn == np.floor(drawn))
+    require("counts", drawn, good, "whole numbers from 0 on are needed")
+    gamma = real("no_information", no_information)
+    if not (drawn == 0).any():
+        raise ArgumentError("counts: every example is in every resample; none is out of bag")
+    tally = Tally.empty(n)
+    for row, count in zip(table, drawn, strict=True):
+        kept = np.where(count == 0, row, 0.0)
+        if not np.isfinite(kept).all():
+            raise ArgumentError(
+                "losses: a loss that is not finite was given for an example that its resample "
+                "leaves out; finite losses are needed"
+            )
+        tally = tally.plus(count, kept)
+    settings = {"method": chosen}
+    result = error_rate(tally, training, gamma, chosen, "given", provenance(settings, began))
+    found = findings(result)
+    object.__setattr__(result, "warnings", tuple(text for _, text in found))
+    warn(found, result)
+    return result

@@ -1,0 +1,130 @@
+"""Losses of predictions, and the no-information rate of a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._base.validate import choice, shown
+from fermiac.errors import ArgumentError, TargetError
+from fermiac.random.stream import Stream
+
+__all__ = ["Loss", "LossName", "loss_of"]
+
+Array = NDArray[np.float64]
+LossName: TypeAlias = Literal["zero-one", "squared", "absolute"]
+LossFunction: TypeAlias = Callable[[NDArray[Any], Any], Any]
+_NAMES: tuple[LossName, ...] = ("zero-one", "squared", "absolute")
+#: Pairs of a truth and a prediction, at most, over which a function of the user is averaged.
+_PAIRS = 2**24
+
+
+class Loss:
+    """A loss, by name or by a function of truths and predictions."""
+
+    def __init__(self, given: LossName | LossFunction) -> None:
+        self.function: LossFunction | None = None
+        if callable(given):
+            self.name = getattr(given, "__name__", "function")
+            self.function = given
+        elif isinstance(given, str):
+            self.name = choice("loss", given, _NAMES)
+        else:
+            raise ArgumentError(
+                f"loss: {shown(given)} given; one of {', '.join(map(repr, _NAMES))} or a function "
+                "of truths and predictions is needed"
+            )
+
+    def __call__(self, y: NDArray[Any], predicted: Any) -> Array:
+        """Return the loss of each prediction, shape (m,)."""
+        m = len(y)
+        if self.function is not None:
+            values = self.function(y, predicted)
+        else:
+            guess = _predictions(predicted, m)
+            if self.name == "zero-one":
+                values = guess != y
+            else:
+                off = _real("y", y) - _real("the prediction", guess)
+                values = off * off if self.name == "squared" else np.abs(off)
+        try:
+            losses = np.asarray(values, np.float64)
+        except Exception as error:
+            raise TargetError(
+                f"loss: it gave a {type(values).__name__}, which is no array of numbers ({error})"
+            ) from error
+        if losses.shape != (m,):
+            raise TargetError(
+                f"loss: it gave an array of shape {losses.shape} for {m} predictions; ({m},) is "
+                "needed"
+            )
+        if not np.isfinite(losses).all():
+            raise TargetError("loss: it gave a loss that is not finite; finite losses are needed")
+        return losses
+
+    def no_information(self, y: NDArray[Any], predicted: Any, key: int) -> float:
+        """Return the mean loss over all pairs of a truth and a prediction.
+
+        Functions of the user are averaged over at most 2**24 pairs, each truth with as many
+        predictions, which are chosen at random where there are more.
+        """
+        n = len(y)
+        if self.function is None:
+            guess = _predictions(predicted, n)
+            if self.name == "zero-one":
+                kinds = np.unique(np.concatenate([y, guess]), return_inverse=True)[1].reshape(-1)
+                shares = [
+                    np.bincount(k, minlength=int(kinds.max()) + 1) / n for k in np.split(kinds, [n])
+                ]
+                return float(1 - shares[0] @ shares[1])
+            truth, value = _real("y", y), _real("the prediction", guess)
+            if self.name == "squared":
+                return float(truth.var() + value.var() + (truth.mean() - value.mean()) ** 2)
+            return _mean_distance(truth, value)
+        guess = np.asarray(predicted)
+        shifts = min(n, max(_PAIRS // n, 1))
+        if shifts < n:
+            guess = guess[np.argsort(Stream(key).uniform(n), kind="stable")]
+        total = 0.0
+        for j in range(shifts):
+            total += float(self(y, np.roll(guess, j, axis=0)).mean())
+        return total / shifts
+
+
+def _predictions(predicted: Any, m: int) -> NDArray[Any]:
+    """Return predictions with one value for each example."""
+    try:
+        guess = np.asarray(predicted)
+    except Exception as error:
+        raise TargetError(f"fit: the predictions are no array ({error})") from error
+    if guess.shape != (m,):
+        raise TargetError(
+            f"fit: predictions of shape {guess.shape} were given for {m} examples; ({m},) is "
+            "needed, or a loss that is a function of truths and predictions"
+        )
+    return guess
+
+
+def _real(name: str, values: NDArray[Any]) -> Array:
+    if values.dtype.kind not in "biuf":
+        raise TargetError(
+            f"loss: numbers are needed for this loss; {name} has the type {values.dtype}"
+        )
+    return values.astype(np.float64)
+
+
+def _mean_distance(a: Array, b: Array) -> float:
+    """Return the mean of |a_i - b_j| over all pairs, in O(n log n)."""
+    b = np.sort(b)
+    below = np.concatenate([[0.0], np.cumsum(b)])
+    k = np.searchsorted(b, a)
+    sums = a * k - below[k] + (below[-1] - below[k]) - a * (b.size - k)
+    return float(sums.mean() / b.size)
+
+
+def loss_of(given: Any) -> Loss:
+    """Return what was given as ``loss=``, checked."""
+    return Loss(given)
