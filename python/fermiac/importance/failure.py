@@ -101,11 +101,12 @@ def failure_probability(
         T of them, output by output.
     method : {"auto", "sus-is", "subset", "ce", "ice", "form", "mc"}, default "auto"
         ``"auto"`` and ``"sus-is"``: the method above. ``"subset"``: subset simulation alone, its
-        walk made as long as `n` allows. ``"ce"``: the cross-entropy method, where each stage fits
-        to the lowest tenth of its values. ``"ice"``: the improved cross-entropy method, where a
-        smooth indicator becomes sharper from stage to stage [5]_. ``"form"``: importance sampling
-        about the design points that are found from the origin. ``"mc"``: plain Monte Carlo. Only
-        the first two have a second opinion.
+        walk made as long as `n` allows but for a twentieth of it, with which its mass beyond
+        design points, and far directions, are looked at. ``"ce"``: the cross-entropy method,
+        where each stage fits to the lowest tenth of its values. ``"ice"``: the improved
+        cross-entropy method, where a smooth indicator becomes sharper from stage to stage [5]_.
+        ``"form"``: importance sampling about the design points that are found from the origin.
+        ``"mc"``: plain Monte Carlo. Only the first three have a second opinion.
     rtol : float, optional
         Stop when the half-width of the 95 % interval of every event is at most `rtol` times its
         probability; `n` is then the cap. The error is looked at when the points have doubled, 12
@@ -173,9 +174,10 @@ def failure_probability(
     Warns
     -----
     ConvergenceWarning
-        If both opinions differ by more than 4 errors on the log scale, if a failure point has more
-        than 50 mean weights, if more may be unseen than the error says, if no point failed, or if
-        `rtol` was not reached. ``converged`` is then False.
+        If both opinions differ by more than 4 errors on the log scale, if a walk alone lost a
+        region or met one with few chains, if a failure point has more than 50 mean weights, if
+        more may be unseen than the error says, if no point failed, or if `rtol` was not reached.
+        ``converged`` is then False.
     WeightWarning
         If the weights of failure points have a heavy tail.
 

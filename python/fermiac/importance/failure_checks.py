@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fermiac.errors import ConvergenceWarning, FermiacWarning, WeightWarning
 from fermiac.importance.failure_run import Outcome, is_heavy
+from fermiac.special import ndtr
 
 __all__ = ["verdict"]
 
@@ -20,6 +21,8 @@ Findings = list[tuple[type[FermiacWarning], str]]
 _APART = 4.0
 #: The least c.o.v. of a second opinion: that of chains is too small where they never moved.
 _LEAST_COV = 0.05
+#: The share of the estimate from which a lost region matters.
+_MATTERS = 0.1
 
 
 def _some(names: tuple[str, ...], which: NDArray[np.bool_]) -> str:
@@ -62,6 +65,10 @@ def verdict(
     doubtful = none.copy()
     if outcome.second is not None and settings["method"] != "subset":
         doubtful |= _compare(outcome, names, found)
+    if outcome.lost is not None:
+        doubtful |= _lost(outcome, names, found)
+    if outcome.apart:
+        doubtful |= _apart(outcome, names, found)
     heavy = is_heavy(outcome) & ~none & ~doubtful
     if heavy.any():
         found.append(
@@ -114,6 +121,41 @@ def verdict(
             )
         )
     return not doubtful.any() and outcome.met is not False, found
+
+
+def _lost(outcome: Outcome, names: tuple[str, ...], found: Findings) -> NDArray[np.bool_]:
+    """Announce regions that a walk alone lost, where they matter by their distance."""
+    assert outcome.lost is not None
+    worth = np.asarray(ndtr(-outcome.lost))
+    lost: NDArray[np.bool_] = worth > np.maximum(2 * outcome.stderr, _MATTERS * outcome.mean)
+    lost |= np.isfinite(outcome.lost) & (outcome.mean == 0)
+    if lost.any():
+        j = int(np.argmax(np.where(lost, worth, -1.0)))
+        found.append(
+            (
+                ConvergenceWarning,
+                f"failure of {_some(names, lost)} was met at the distance {outcome.lost[j]:.3g} "
+                "from the origin of standard normal space, in a direction in which the walk has "
+                f"none. Such a region has a probability of about {worth[j]:.2g}, which may be "
+                "missing: use method='auto'",
+            )
+        )
+    return lost
+
+
+def _apart(outcome: Outcome, names: tuple[str, ...], found: Findings) -> NDArray[np.bool_]:
+    """Announce walks that have the mass beyond a design point wrong."""
+    apart = np.isin(np.arange(outcome.mean.size), list(outcome.apart))
+    sampled, walked = next(iter(outcome.apart.values()))
+    found.append(
+        (
+            ConvergenceWarning,
+            f"beyond a design point of {_some(names, apart)} a sample gives the probability "
+            f"{sampled:.2g} and the walk {walked:.2g}; few of its chains met that region, so that "
+            "the error is too small: use method='auto', or raise n",
+        )
+    )
+    return apart
 
 
 def _compare(outcome: Outcome, names: tuple[str, ...], found: Findings) -> NDArray[np.bool_]:

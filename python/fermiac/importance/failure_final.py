@@ -120,7 +120,7 @@ class Final:
 
     def _take(self, u: Array, group: range, n: int) -> None:
         weights = np.exp(-self.proposal.log_ratio(u))
-        values, x = self.g.with_points(u)
+        values = self.g(u)
         failed = self._failed(values)
         v = weights[:, None] * failed
         shape = (len(group), n, len(self.events))
@@ -137,9 +137,8 @@ class Final:
             self.kept.append((weights[any_failed], failed[any_failed]))
             self._n_kept += int(any_failed.sum()) * len(self.events)
         if self.scores is not None:
-            scores = np.zeros((len(u), self.scores(x[:1]).shape[1]))
-            if any_failed.any():
-                scores[any_failed] = self.scores(x[any_failed])
+            scores = self.scores(self.g.space(u))
+            scores[~any_failed] = 0.0
             if self.slopes is None:
                 shape_of = (self.plan.n_replicates, len(self.events), scores.shape[1])
                 self.slopes = np.zeros(shape_of)

@@ -45,6 +45,8 @@ METHODS = ("auto", "sus-is", "subset", "ce", "ice", "form", "mc")
 #: Levels of the walk, stages and probes, as shares of the budget.
 _LEVEL, _STAGE, _PROBES = 1 / 40, 0.08, 1 / 100
 _WALK, _DESIGNS = 0.3, 1 / 20
+#: The share of a walk that is alone for the search of regions that it lost.
+_CHECK = 1 / 20
 _MOST_CE_STAGES = 30
 #: The c.o.v. of the weights that a step of the smooth indicator may have. The published 1.5 is for
 #: proposals without a share of the law, whose points have weights up to 20 here.
@@ -79,6 +81,10 @@ class Outcome:
     second: tuple[Array, Array] | None = None
     slopes: tuple[Array, Array] | None = None
     gain: Array | None = None
+    #: The distance of a region that the walk alone lost; infinite where none was met.
+    lost: Array | None = None
+    #: What a tail beyond a design point and the walk give for the same mass, where they disagree.
+    apart: dict[int, tuple[float, float]] = field(default_factory=dict)
     #: Whether the run ended at once: all points failed, or g is constant.
     certain: bool = False
 
@@ -253,7 +259,8 @@ class Run:
         """Walk twice: to count the levels, and with levels that use the budget."""
         t = self.training
         columns = t.columns
-        share = self.n // len(columns)
+        check = int(self.n * _CHECK)
+        share = (self.n - check) // len(columns)
         for i, column in enumerate(columns):
             begin = self.g.n_evals if i else 0
             lowest = min(e.threshold for e in t.events if e.column == column)
@@ -273,7 +280,22 @@ class Run:
                 t.levels.append((column, main.levels[-1]))
                 t.take(main.levels[-1].u, main.levels[-1].values, None)
         self.walked = True
-        return self._of_walks()
+        lost, apart = self._second_look(check)
+        return replace(self._of_walks(), lost=lost, apart=apart)
+
+    def _second_look(self, budget: int) -> tuple[Array, dict[int, tuple[float, float]]]:
+        """Look for regions that the walks lost, or met with few chains."""
+        t = self.training
+        lost = np.full(len(t.events), np.inf)
+        end = self.g.n_evals + min(budget, self.n - self.g.n_evals)
+        t.find_designs((end - self.g.n_evals) // 4)
+        probes = 2 ** int(math.log2(max(budget / 4, 2)))
+        left = end - self.g.n_evals - probes
+        if left > 0:
+            t.probe(probes, left // 3)
+        for j, distance in t.lost_regions((end - self.g.n_evals) // 4).items():
+            lost[j] = distance
+        return lost, t.compare_tails(end - self.g.n_evals)
 
     def _of_walks(self) -> Outcome:
         t = self.training
@@ -306,7 +328,7 @@ class Run:
         for index in range(-(-self.n // most)):
             n = min(most, self.n - done)
             u = np.asarray(Stream(subkey(self.key, 3), index).normal((n, self.g.dim)))
-            values, x = self.g.with_points(u)
+            values = self.g(u)
             failed = (values[:, :, None] <= self.thresholds).reshape(n, -1)
             if not total.size:
                 j = failed.shape[1]
@@ -317,8 +339,8 @@ class Run:
             if self.scores is not None:
                 # Sums of the scores over failures, and their squares.
                 rows = failed.any(axis=1)
-                scores = np.zeros((n, self.scores(x[:1]).shape[1]))
-                scores[rows] = self.scores(x[rows]) if rows.any() else 0.0
+                scores = self.scores(self.g.space(u))
+                scores[~rows] = 0.0
                 parts = failed.T @ scores, failed.T @ scores**2
                 old = self._score_sums
                 self._score_sums = parts if old is None else (old[0] + parts[0], old[1] + parts[1])
