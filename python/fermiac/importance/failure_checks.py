@@ -22,7 +22,9 @@ _APART = 4.0
 #: The least c.o.v. of a second opinion: that of chains is too small where they never moved.
 _LEAST_COV = 0.05
 #: The share of the estimate from which a lost region matters.
-_MATTERS = 0.1
+_MATTERS, _MATTERS_LINES = 0.1, 1e-3
+#: The share of an estimate that the checks of lines may add.
+_SURPRISES = 0.02
 
 
 def _some(names: tuple[str, ...], which: NDArray[np.bool_]) -> str:
@@ -66,7 +68,22 @@ def verdict(
     if outcome.second is not None and settings["method"] != "subset":
         doubtful |= _compare(outcome, names, found)
     if outcome.lost is not None:
-        doubtful |= _lost(outcome, names, found)
+        # Lines have next to no noise, so that small regions show as well.
+        matters = _MATTERS if outcome.surprises is None else _MATTERS_LINES
+        doubtful |= _lost(outcome, names, found, matters)
+    if outcome.surprises is not None:
+        bent = (outcome.surprises > _SURPRISES) & ~none & ~doubtful
+        if bent.any():
+            found.append(
+                (
+                    ConvergenceWarning,
+                    f"along the lines for {_some(names, bent)} there are failures that are not "
+                    f"beyond the root, worth {100 * outcome.surprises[bent].max():.2g} % of the "
+                    "estimate; few lines show them, so that the error may be too small: use "
+                    "method='auto'",
+                )
+            )
+        doubtful |= bent
     if outcome.apart:
         doubtful |= _apart(outcome, names, found)
     heavy = is_heavy(outcome) & ~none & ~doubtful
@@ -123,20 +140,23 @@ def verdict(
     return not doubtful.any() and outcome.met is not False, found
 
 
-def _lost(outcome: Outcome, names: tuple[str, ...], found: Findings) -> NDArray[np.bool_]:
-    """Announce regions that a walk alone lost, where they matter by their distance."""
+def _lost(
+    outcome: Outcome, names: tuple[str, ...], found: Findings, matters: float
+) -> NDArray[np.bool_]:
+    """Announce regions that a walk alone, or lines, lost, where they matter by their distance."""
     assert outcome.lost is not None
     worth = np.asarray(ndtr(-outcome.lost))
-    lost: NDArray[np.bool_] = worth > np.maximum(2 * outcome.stderr, _MATTERS * outcome.mean)
+    lost: NDArray[np.bool_] = worth > np.maximum(2 * outcome.stderr, matters * outcome.mean)
     lost |= np.isfinite(outcome.lost) & (outcome.mean == 0)
     if lost.any():
         j = int(np.argmax(np.where(lost, worth, -1.0)))
+        where = "the walk has" if outcome.surprises is None else "the lines have"
         found.append(
             (
                 ConvergenceWarning,
                 f"failure of {_some(names, lost)} was met at the distance {outcome.lost[j]:.3g} "
-                "from the origin of standard normal space, in a direction in which the walk has "
-                f"none. Such a region has a probability of about {worth[j]:.2g}, which may be "
+                f"from the origin of standard normal space, in a direction in which {where} none. "
+                f"Such a region has a probability of about {worth[j]:.2g}, which may be "
                 "missing: use method='auto'",
             )
         )

@@ -22,6 +22,7 @@ from fermiac.importance.failure_final import (
     plan,
     relative,
 )
+from fermiac.importance.failure_line import MOST_STEPS, PRECISE, Lines
 from fermiac.importance.failure_proposal import Axis, Proposal, Slab
 from fermiac.importance.failure_space import LimitState, batch_of
 from fermiac.importance.failure_training import (
@@ -35,13 +36,14 @@ from fermiac.importance.failure_walk import Walk, start_points, steps
 from fermiac.random import Stream
 from fermiac.special import ndtr
 
-__all__ = ["METHODS", "Outcome", "Run"]
+__all__ = ["FIXED", "METHODS", "Outcome", "Run"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: What the methods are: whether they walk, and the name of their first fit.
-METHODS = ("auto", "sus-is", "subset", "ce", "ice", "form", "mc")
+METHODS = ("auto", "sus-is", "subset", "line", "ce", "ice", "form", "mc")
+#: Those whose sample has one size, and trains nothing that a surrogate could stand in for.
+FIXED = ("mc", "subset", "line")
 #: Levels of the walk, stages and probes, as shares of the budget.
 _LEVEL, _STAGE, _PROBES = 1 / 40, 0.08, 1 / 100
 _WALK, _DESIGNS = 0.3, 1 / 20
@@ -83,6 +85,8 @@ class Outcome:
     gain: Array | None = None
     #: The distance of a region that the walk alone lost; infinite where none was met.
     lost: Array | None = None
+    #: The share of an estimate that the checks of lines add.
+    surprises: Array | None = None
     #: What a tail beyond a design point and the walk give for the same mass, where they disagree.
     apart: dict[int, tuple[float, float]] = field(default_factory=dict)
     #: Whether the run ended at once: all points failed, or g is constant.
@@ -105,6 +109,7 @@ class Run:
     n_threads: int = 1
     training: Training = field(init=False)
     final: Final | None = None
+    lines: Lines | None = None
     control: tuple[Array, Array] | None = None
     walked: bool = False
     counts: tuple[Array, int] | None = None
@@ -124,7 +129,7 @@ class Run:
         if self.surrogate is not None:
             self.g.on_first(self._check_surrogate)
         first = start_points(trained, size, subkey(self.key, 1), 0)
-        if self.method in ("ce", "ice") and trained.n_columns > 1:
+        if self.method in ("ce", "ice", "line") and trained.n_columns > 1:
             raise ArgumentError(
                 f"method={self.method!r}: g gives {trained.n_columns} numbers for a point, and "
                 "this method follows one; use method='auto', or a call for each"
@@ -139,6 +144,8 @@ class Run:
             return self.certain
         if self.method == "subset":
             return self._subset(size)
+        if self.method == "line":
+            return self._line(size)
         if self.method == "form":
             self._form()
         elif self.method in ("ce", "ice"):
@@ -282,6 +289,70 @@ class Run:
         self.walked = True
         lost, apart = self._second_look(check)
         return replace(self._of_walks(), lost=lost, apart=apart)
+
+    def _line(self, size: int) -> Outcome:
+        """Sample lines in the direction of the nearest design point."""
+        t = self.training
+        t.walk(size, int(t.n * _WALK))
+        self.walked = True
+        if not len(t.u):
+            return self._of_walks()
+        t.find_regions(min(t.n // 50, t.budget))
+        t.find_designs(min(int(t.n * _DESIGNS), t.budget))
+        probes = 2 ** int(math.log2(max(t.n * _PROBES, 2)))
+        if probes < t.budget:
+            t.probe(probes, min(t.n // 40, t.budget - probes))
+        points = [d.point for _, d in t.designs] + [r.point for r in t.regions]
+        # Of points that fail, or nearly do: a search may have ended elsewhere.
+        values = self.g(np.stack(points) * (1 + 1e-3))[:, t.events[0].column]
+        highest = max(e.threshold for e in t.events)
+        near = [p for p, v in zip(points, values, strict=True) if v <= highest and p.any()]
+        point = min(near or [t.u[0]], key=lambda p: float(np.linalg.norm(p)))
+        distance = max(float(np.linalg.norm(point)), 1e-3)
+        self.lines = Lines(self.g, t.events, point / distance, distance, subkey(self.key, 3))
+        reserved = 8 * MOST_STEPS * len(t.events)
+        self.lines.run(self.n - self.g.n_evals - reserved)
+        lost = np.full(len(t.events), np.inf)
+        for j, e in enumerate(t.events):
+            own = [p for k, p in t.known_points() if k == j][:7]
+            if own:
+                missed = self.lines.missed(np.stack(own), e)
+                lengths = np.linalg.norm(np.stack(own), axis=1)
+                lost[j] = lengths[missed].min(initial=np.inf)
+        return replace(self._of_lines(), lost=lost)
+
+    def _of_lines(self) -> Outcome:
+        t, lines = self.training, self.lines
+        assert lines is not None
+        means = lines.replicates()
+        r, events = len(means), len(t.events)
+        mean, stderr, _ = half_width(means, LEVEL)
+        none = mean <= 0
+        mean = np.where(none, 0.0, mean)
+        stderr = np.where(none, 3 / max(t.n_from_law, 1), np.maximum(stderr, PRECISE * mean))
+        scaled, scale = relative(means)
+        cov = np.atleast_2d(np.cov(scaled.T, ddof=1)) / r * np.outer(scale, scale)
+        cov[np.diag_indices(events)] = stderr**2
+        n = lines.done * r
+        total = np.maximum(lines.sums.sum(axis=0), 1e-300)
+        unseen = np.array([t.unseen(j) for j in range(events)])
+        walked = self._of_walks()
+        return Outcome(
+            mean,
+            stderr,
+            cov,
+            np.full(events, r - 1.0),
+            np.where(none, 0.0, total**2 / np.maximum(lines.squares, 1e-300)),
+            lines.khat(),
+            unseen,
+            t.n_from_law,
+            r,
+            largest_share=np.where(none, 0.0, lines.largest / total),
+            variance_share=lines.largest**2 / np.maximum(lines.squares, 1e-300),
+            n_final=n,
+            second=(walked.mean, walked.stderr),
+            surprises=lines.surprises / total,
+        )
 
     def _second_look(self, budget: int) -> tuple[Array, dict[int, tuple[float, float]]]:
         """Look for regions that the walks lost, or met with few chains."""
@@ -497,6 +568,8 @@ class Run:
         """Return what there is of an interrupted run, or None."""
         if self.counts is not None:
             return self._of_counts()
+        if self.lines is not None and self.lines.done:
+            return self._of_lines()
         if self.final is not None and len(self.final.replicates()) >= 4:
             return self._of_final()
         if self.walked and self.surrogate is None:

@@ -379,6 +379,11 @@ class Training:
             self._force(found.point)
             self._met.append((j, found.point))
 
+    def known_points(self) -> list[tuple[int, Array]]:
+        """Return events and points of failure, one or more of each region, nearest ones first."""
+        found = [(r.event, r.point) for r in self.regions] + self._met
+        return sorted(found, key=lambda pair: float(np.linalg.norm(pair[1])))
+
     def lost_regions(self, budget: int) -> dict[int, float]:
         """Return the least distance of a region that the walks lost, for each event with one.
 
