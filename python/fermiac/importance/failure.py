@@ -14,14 +14,16 @@ from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import finish, reporter
-from fermiac._base.validate import choice, real, real_numbers, whole, yes
+from fermiac._base.validate import choice, real, real_numbers, shown, whole, yes
 from fermiac._base.variables import Params
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, TargetError, WorkerError
 from fermiac.importance.failure_checks import verdict
 from fermiac.importance.failure_design import MOST_REGIONS
+from fermiac.importance.failure_proposal import Proposal
 from fermiac.importance.failure_result import FailureProbability
 from fermiac.importance.failure_run import FIXED, METHODS, Outcome, Run
+from fermiac.importance.failure_sampler import FailureSampler, failure_sampler
 from fermiac.importance.failure_scores import Scores
 from fermiac.importance.failure_space import LimitState, NormalMap, require_unit_map
 from fermiac.importance.settings import expectation_names, with_dim
@@ -63,6 +65,7 @@ def failure_probability(
     surrogate: Callable[..., ArrayLike] | BuiltinIntegrand | NativeTarget | None = None,
     gradient: Callable[..., ArrayLike] | None = None,
     sensitivities: bool = False,
+    sampler: FailureSampler | None = None,
     params: Params | None = None,
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
@@ -125,6 +128,11 @@ def failure_probability(
     sensitivities : bool, default False
         Also estimate the derivatives of the probabilities by the parameters of a built-in law, on
         the same sample.
+    sampler : FailureSampler, optional
+        The sampler of an earlier run, as `Estimate.sampler` gives it, in place of the walk and the
+        fits: all but a twentieth of `n` goes to the final sample. The rest looks for regions that
+        the sampler does not know, by design points and probes, as g, the threshold or the law may
+        have changed. With ``method="auto"`` alone.
     params, args, kwargs
         The parameters that `g` takes by name, by default those of `law`, and further arguments of
         `g`; see `fermiac.targets.as_target`.
@@ -157,7 +165,7 @@ def failure_probability(
     -------
     FailureProbability
         ``mean``, ``stderr``, ``interval``, ``beta``, ``converged``, ``regions``, ``levels``,
-        ``subset`` (the second opinion), ``sensitivities``, ``warnings``.
+        ``subset`` (the second opinion), ``sampler``, ``sensitivities``, ``warnings``.
 
     Raises
     ------
@@ -244,6 +252,7 @@ def failure_probability(
     least = 20 * (law.dim + 1)
     if chosen != "mc":
         least = max(least, _LEAST)
+    given = _given(sampler, law.dim, chosen, surrogate)
     if n < least:
         raise ArgumentError(f"n: {n} was given; {least} evaluations at least are needed here")
     levels = _thresholds(thresholds)
@@ -277,8 +286,11 @@ def failure_probability(
         "sensitivities": sensitivities,
         "surrogate": surrogate is not None,
         "gradient": gradient is not None,
+        "sampler": sampler is not None,
     }
     identity = settings | {"thresholds": levels.tolist()}
+    if sampler is not None:
+        identity["sampler"] = sampler._digest()
     limit = _function(g, "g", law.dim, params, args, kwargs, check)
     workers = resolve_threads(n_threads)
     with (
@@ -318,6 +330,7 @@ def failure_probability(
             cheap,
             scores,
             workers,
+            given,
         )
 
         def result(outcome: Outcome, stopped: bool) -> FailureProbability:
@@ -357,6 +370,28 @@ def _tolerance(rtol: float | None, method: str) -> float | None:
             f"rtol: given with method={method!r}, whose sample has one size; leave it out"
         )
     return real("rtol", rtol, "a number above 0 and below 1 is needed", lambda value: 0 < value < 1)
+
+
+def _given(sampler: Any, dim: int, method: str, surrogate: Any) -> Proposal | None:
+    """Return the mixture of a given sampler."""
+    if sampler is None:
+        return None
+    if not isinstance(sampler, FailureSampler):
+        raise ArgumentError(
+            f"sampler: {shown(sampler)} given; a fermiac.importance.FailureSampler is needed, as "
+            "the field sampler of a FailureProbability"
+        )
+    if sampler.dim != dim:
+        raise ArgumentError(
+            f"sampler: one of {sampler.dim} dimensions was given for a law of {dim}; train one "
+            "for this law"
+        )
+    if method not in ("auto", "sus-is") or surrogate is not None:
+        raise ArgumentError(
+            "sampler: given with a surrogate, or a method other than 'auto'; leave these out, as "
+            "nothing is trained"
+        )
+    return sampler._proposal
 
 
 def _check_events(labels: tuple[str, ...] | None, events: int) -> None:
@@ -445,15 +480,18 @@ def _result(
             }
             for i, name in enumerate(scores.names)
         )
+    common: dict[str, Any] = {
+        "seed": run.key,
+        "version": _core.__version__,
+        "isa": _core.isa_level,
+        "settings": settings,
+        "n_evals": run.g.n_evals,
+        "wall_time": wall_time,
+        "status": "interrupted" if interrupted else "complete",
+        "warnings": tuple(text for _, text in found),
+    }
     made = FailureProbability(
-        seed=run.key,
-        version=_core.__version__,
-        isa=_core.isa_level,
-        settings=settings,
-        n_evals=run.g.n_evals,
-        wall_time=wall_time,
-        status="interrupted" if interrupted else "complete",
-        warnings=tuple(text for _, text in found),
+        **common,
         mean=shape(mean),
         stderr=shape(stderr),
         cov=shape(outcome.cov),
@@ -475,10 +513,19 @@ def _result(
         looks=outcome.looks,
         sensitivities=slopes,
         gain=None if outcome.gain is None else shape(outcome.gain),
+        sampler=_sampler(run, common),
         n_surrogate_evals=0 if run.surrogate is None else run.surrogate.n_evals,
     )
     warn(found, made)
     return made
+
+
+def _sampler(run: Run, common: dict[str, Any]) -> FailureSampler | None:
+    """Return the sampler of the final sample, if there is one."""
+    proposal = None if run.final is None else run.final.proposal
+    if proposal is None or not proposal.components:
+        return None
+    return failure_sampler(proposal, **common)
 
 
 def _names(g: LimitState, levels: Array) -> tuple[str, ...]:

@@ -27,6 +27,13 @@ _MATTERS, _MATTERS_LINES = 0.1, 1e-3
 _SURPRISES = 0.02
 
 
+#: Who lost a region, and what to do, for methods other than an old sampler.
+_LOST_BY = {
+    "subset": ("the walk has", "use method='auto'"),
+    "line": ("the lines have", "use method='auto'"),
+}
+
+
 def _some(names: tuple[str, ...], which: NDArray[np.bool_]) -> str:
     chosen = [name for name, w in zip(names, which, strict=True) if w]
     more = f" and {len(chosen) - 5} more" if len(chosen) > 5 else ""
@@ -68,9 +75,7 @@ def verdict(
     if outcome.second is not None and settings["method"] != "subset":
         doubtful |= _compare(outcome, names, found)
     if outcome.lost is not None:
-        # Lines have next to no noise, so that small regions show as well.
-        matters = _MATTERS if outcome.surprises is None else _MATTERS_LINES
-        doubtful |= _lost(outcome, names, found, matters)
+        doubtful |= _lost(outcome, names, found, settings)
     if outcome.surprises is not None:
         bent = (outcome.surprises > _SURPRISES) & ~none & ~doubtful
         if bent.any():
@@ -141,23 +146,25 @@ def verdict(
 
 
 def _lost(
-    outcome: Outcome, names: tuple[str, ...], found: Findings, matters: float
+    outcome: Outcome, names: tuple[str, ...], found: Findings, settings: dict[str, Any]
 ) -> NDArray[np.bool_]:
-    """Announce regions that a walk alone, or lines, lost, where they matter by their distance."""
+    """Announce regions that a walk, lines or an old sampler lost, where they matter."""
     assert outcome.lost is not None
+    # Lines have next to no noise, so that small regions show as well.
+    matters = _MATTERS if outcome.surprises is None else _MATTERS_LINES
     worth = np.asarray(ndtr(-outcome.lost))
     lost: NDArray[np.bool_] = worth > np.maximum(2 * outcome.stderr, matters * outcome.mean)
     lost |= np.isfinite(outcome.lost) & (outcome.mean == 0)
     if lost.any():
         j = int(np.argmax(np.where(lost, worth, -1.0)))
-        where = "the walk has" if outcome.surprises is None else "the lines have"
+        where, cure = _LOST_BY.get(settings["method"], ("the sample has", "leave sampler out"))
         found.append(
             (
                 ConvergenceWarning,
                 f"failure of {_some(names, lost)} was met at the distance {outcome.lost[j]:.3g} "
                 f"from the origin of standard normal space, in a direction in which {where} none. "
                 f"Such a region has a probability of about {worth[j]:.2g}, which may be "
-                "missing: use method='auto'",
+                f"missing: {cure}",
             )
         )
     return lost

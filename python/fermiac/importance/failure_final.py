@@ -75,6 +75,8 @@ class Final:
     key: int
     scores: Callable[[Array], Array] | None = None
     surrogate: LimitState | None = None
+    #: Failure points, with their values, that are kept at most.
+    most_points: int = 0
     #: Points of each replicate that are done, and sums over them: (R, J) and (R, J, p).
     done: NDArray[np.int64] = field(init=False)
     sums: Array = field(init=False)
@@ -94,6 +96,7 @@ class Final:
         self.products = np.zeros((r, j))
         self.kept: list[tuple[Array, Flags]] = []
         self._n_kept = 0
+        self.points: list[tuple[Array, Array]] = []
         self.looks = 0
 
     def run(self, enough: Callable[[Final], bool] | None = None) -> bool:
@@ -136,6 +139,10 @@ class Final:
         if self._n_kept < _MOST_KEPT:
             self.kept.append((weights[any_failed], failed[any_failed]))
             self._n_kept += int(any_failed.sum()) * len(self.events)
+        if self.most_points > 0:
+            rows_kept = np.flatnonzero(any_failed)[: self.most_points]
+            self.points.append((u[rows_kept], values[rows_kept]))
+            self.most_points -= len(rows_kept)
         if self.scores is not None:
             scores = self.scores(self.g.space(u))
             scores[~any_failed] = 0.0

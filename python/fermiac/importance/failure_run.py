@@ -47,7 +47,7 @@ FIXED = ("mc", "subset", "line")
 #: Levels of the walk, stages and probes, as shares of the budget.
 _LEVEL, _STAGE, _PROBES = 1 / 40, 0.08, 1 / 100
 _WALK, _DESIGNS = 0.3, 1 / 20
-#: The share of a walk that is alone for the search of regions that it lost.
+#: The share of a walk alone, or of a given proposal, for the search of regions that it lost.
 _CHECK = 1 / 20
 _MOST_CE_STAGES = 30
 #: The c.o.v. of the weights that a step of the smooth indicator may have. The published 1.5 is for
@@ -55,6 +55,8 @@ _MOST_CE_STAGES = 30
 _ICE_COV = 3.0
 #: The surrogate's evaluations for its mean, for each point of the final sample.
 _SURROGATE = 8
+#: Failure points that tell which regions a given proposal knows.
+_KNOWN_POINTS = 4096
 #: A usual budget, for the training.
 _USUAL = 20_000
 
@@ -107,6 +109,8 @@ class Run:
     surrogate: LimitState | None = None
     scores: Callable[[Array], Array] | None = None
     n_threads: int = 1
+    #: A proposal of an earlier run.
+    given: Proposal | None = None
     training: Training = field(init=False)
     final: Final | None = None
     lines: Lines | None = None
@@ -126,6 +130,8 @@ class Run:
         size = min(max(int(n * _LEVEL), 100), MOST_LEVEL, max(2**23 // self.g.dim, 100))
         if self.method == "mc":
             return self._plain()
+        if self.given is not None:
+            return self._reuse()
         if self.surrogate is not None:
             self.g.on_first(self._check_surrogate)
         first = start_points(trained, size, subkey(self.key, 1), 0)
@@ -161,6 +167,25 @@ class Run:
                 f"surrogate: it gives {self.surrogate.n_columns} numbers for a point where g gives "
                 f"{columns}; as many are needed"
             )
+
+    def _reuse(self) -> Outcome:
+        """Sample from a given proposal, and look for regions that it does not know."""
+        # The origin tells how many columns there are.
+        columns = self.g(np.zeros((1, self.g.dim))).shape[1]
+        t = Training(self.g, events_of(columns, self.thresholds), self.n, self.key, self.gradient)
+        t.proposal = self.given
+        self.training = t
+        check = int(self.n * _CHECK)
+        outcome = self._final(check)
+        assert self.final is not None
+        for u, values in self.final.points:
+            t.take(u, values)
+        # The final sample took what the search of design points must not count.
+        t.n = self.g.n_evals + 2 * check
+        lost = np.full(len(t.events), np.inf)
+        for j, distance in self._search(check).items():
+            lost[j] = distance
+        return replace(outcome, lost=lost)
 
     def _is_certain(self, values: Array) -> bool:
         """Tell the answer at once where all points fail, or g is constant."""
@@ -359,14 +384,21 @@ class Run:
         t = self.training
         lost = np.full(len(t.events), np.inf)
         end = self.g.n_evals + min(budget, self.n - self.g.n_evals)
-        t.find_designs((end - self.g.n_evals) // 4)
+        for j, distance in self._search(end - self.g.n_evals).items():
+            lost[j] = distance
+        return lost, t.compare_tails(end - self.g.n_evals)
+
+    def _search(self, budget: int) -> dict[int, float]:
+        """Return the distances of regions in directions without known failure points."""
+        t = self.training
+        end = self.g.n_evals + budget
+        t.find_designs(budget // 4)
+        t.look_opposite(budget // 8)
         probes = 2 ** int(math.log2(max(budget / 4, 2)))
         left = end - self.g.n_evals - probes
         if left > 0:
             t.probe(probes, left // 3)
-        for j, distance in t.lost_regions((end - self.g.n_evals) // 4).items():
-            lost[j] = distance
-        return lost, t.compare_tails(end - self.g.n_evals)
+        return t.lost_regions((end - self.g.n_evals) // 4)
 
     def _of_walks(self) -> Outcome:
         t = self.training
@@ -445,11 +477,11 @@ class Run:
             slopes=slopes,
         )
 
-    def _final(self) -> Outcome:
+    def _final(self, reserved: int = 0) -> Outcome:
         t = self.training
         assert t.proposal is not None
         t.proposal = replace(t.proposal, n_threads=self.n_threads)
-        left = self.n - self.g.n_evals
+        left = self.n - self.g.n_evals - reserved
         self.final = Final(
             self.g,
             t.events,
@@ -458,6 +490,7 @@ class Run:
             subkey(self.key, 3),
             self.scores,
             self.surrogate,
+            _KNOWN_POINTS if self.given is not None else 0,
         )
         if self.surrogate is not None:
             self.control = self._surrogate_mean(left)

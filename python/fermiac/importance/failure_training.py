@@ -42,11 +42,15 @@ MOST_STAGE, MOST_LEVEL = 16_384, 32_768
 _KNOWN = 0.7
 #: Dimensions up to which a single failure point gets a component.
 _MOST_FORCED = 20
+#: Design points whose mirror images are looked at.
+_MOST_OPPOSITE = 3
 #: New regions that probes are followed to, for one event.
 _MOST_NEW = 12
 #: Points of the tail beyond a design point, the combined errors by which its mass may differ from
 #: that of a walk, and the share of the estimate from which it matters.
 _TAIL, _TAILS_APART, _MATTERS = 256, 3.0, 0.05
+#: The probability that a sphere of probes is for where there is no walk.
+_USUAL_LEAST = 1e-6
 #: The share of the budget that is left to the final sample at least.
 FINAL_SHARE = 0.35
 
@@ -303,7 +307,8 @@ class Training:
     def probe(self, n: int, budget: int) -> None:
         """Look for regions that the walks lost, on a sphere beyond which hardly any mass lies."""
         events = self.chosen()
-        least = min((self.second_opinion(j)[0] for j in events), default=0.0)
+        opinions = (self.second_opinion(j)[0] for j in events) if self.walks else ()
+        least = min(opinions, default=_USUAL_LEAST)
         dim = self.g.dim
         square = 2 * float(gammainccinv(dim / 2, max(least, 1e-12) / 100))
         z = np.asarray(ndtri(sobol(n, dim, subkey(self.key, 5), n_threads=1), n_threads=1))
@@ -378,6 +383,20 @@ class Training:
         if not len(u) or float(((u @ found.direction) / norms).max()) < _KNOWN:
             self._force(found.point)
             self._met.append((j, found.point))
+
+    def look_opposite(self, budget: int) -> None:
+        """Search design points from the mirror images of those that are known."""
+        begin = self.g.n_evals
+        for j, found in self.designs[:_MOST_OPPOSITE]:
+            left = budget - (self.g.n_evals - begin)
+            if not self._follow(j, -found.point, left):
+                continue
+            new = self.designs[-1][1]
+            e = self.events[j]
+            u = self.u[self.values[:, e.column] <= e.threshold]
+            norms = np.maximum(np.sqrt((u * u).sum(axis=1)), 1e-300)
+            if not len(u) or float(((u @ new.direction) / norms).max()) < _KNOWN:
+                self._met.append((j, new.point))
 
     def known_points(self) -> list[tuple[int, Array]]:
         """Return events and points of failure, one or more of each region, nearest ones first."""

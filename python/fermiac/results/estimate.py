@@ -96,7 +96,8 @@ class Estimate(Result):
         How often a run that stops by itself could look at its error; intervals are for all looks
         together. None for other runs.
     sampler : Law or None
-        The trained sampler, a `fermiac.importance.Sampler`, of `fermiac.importance.integrate`.
+        The trained sampler: a `fermiac.importance.Sampler` of `fermiac.importance.integrate`, a
+        `fermiac.importance.FailureSampler` of `fermiac.importance.failure_probability`.
 
     Examples
     --------
@@ -157,7 +158,7 @@ class Estimate(Result):
         "replicates": fit.maybe(fit.array("fc", "replicates", "outputs")),
         "combine": fit.text("mean", "median"),
         "n_looks": fit.maybe(fit.whole(1)),
-        "sampler": fit.maybe(fit.instance("Sampler")),
+        "sampler": fit.maybe(fit.instance("Sampler", "FailureSampler")),
     }
 
     def _headline(self) -> str:
