@@ -76,7 +76,7 @@ def test_subset_simulation_knows_its_error() -> None:
     assert all(p.n_evals <= 6000 for p in found)
 
 
-@pytest.mark.parametrize("method", ["subset", "ce", "ice", "form", "mc"])
+@pytest.mark.parametrize("method", ["subset", "line", "ce", "ice", "form", "mc"])
 def test_every_method_gives_the_half_space(method: str) -> None:
     problem = half_space(2.5, 4)
     p = run(problem, rng=1, method=method)
@@ -88,7 +88,7 @@ def test_every_method_gives_the_half_space(method: str) -> None:
 
 @pytest.mark.parametrize("n", [500, 3000])
 def test_small_budgets_are_kept(n: int) -> None:
-    for method in ("auto", "subset", "ce", "ice", "form"):
+    for method in ("auto", "subset", "line", "ce", "ice", "form"):
         p = run(half_space(3, 3), n, 2, method=method)
         assert p.n_evals <= n
         assert abs(p.mean - half_space(3, 3).probability) < 6 * p.stderr
@@ -206,6 +206,73 @@ def test_breitungs_pair_is_solved_or_announced() -> None:
         p = run(BREITUNG, 20_000, seed)
         wrong += bool(p.converged and abs(p.mean - BREITUNG.probability) > 5 * p.stderr)
     assert wrong == 0
+
+
+@quiet
+def test_a_walk_alone_that_lost_a_region_says_so() -> None:
+    runs = [run(BREITUNG, 20_000, seed, method="subset") for seed in range(20)]
+    wrong = [abs(p.mean - BREITUNG.probability) > 5 * p.stderr for p in runs]
+    assert sum(wrong) >= 4
+    assert not any(w and p.converged for w, p in zip(wrong, runs, strict=True))
+    assert any("in a direction in which the walk has none" in "".join(p.warnings) for p in runs)
+    assert any("few of its chains met that region" in "".join(p.warnings) for p in runs)
+    assert all(p.n_evals <= 20_000 for p in runs)
+
+
+def test_a_walk_alone_that_is_right_is_not_doubted() -> None:
+    names = ["half-space 3", "four branches", "parabola", "sphere", "half-space d=100"]
+    doubted = 0
+    for name in names:
+        for seed in range(8):
+            doubted += not run(PROBLEMS[name], 20_000, seed, method="subset").converged
+    assert doubted <= 1
+
+
+# --- lines ---------------------------------------------------------------------------------------
+
+
+def test_lines_are_exact_where_the_boundary_is_flat() -> None:
+    for beta, dim in ((3, 10), (4, 100), (2, 1)):
+        problem = half_space(beta, dim)
+        p = run(problem, 10_000, 1, method="line")
+        assert p.n_replicates == 16
+        assert abs(p.mean / problem.probability - 1) < 1e-6
+        assert p.stderr == pytest.approx(1e-6 * p.mean)
+
+
+def test_the_errors_of_lines_hold() -> None:
+    problem = PROBLEMS["paraboloid"]
+    runs = [run(problem, 8000, seed, method="line") for seed in range(40)]
+    pulls = np.array([(p.mean - problem.probability) / p.stderr for p in runs])
+    assert 0.8 <= np.mean(np.abs(pulls) < 2) <= 1.0
+    assert np.mean(pulls) < 0.6
+    assert all(p.n_evals <= 8000 for p in runs)
+
+
+def test_lines_with_several_thresholds() -> None:
+    levels = [0.0, 0.5, -0.5]
+    p = fm.importance.failure_probability(
+        half_space(4, 5).g, normal(5), 10_000, thresholds=levels, method="line", rng=0
+    )
+    np.testing.assert_allclose(p.mean, stats.norm.sf(4 - np.array(levels)), rtol=2e-6)
+
+
+@quiet
+def test_lines_that_meet_other_failures_say_so() -> None:
+    for problem in (FOUR, PROBLEMS["parabola"], PROBLEMS["sphere"], BREITUNG):
+        for seed in range(4):
+            p = run(problem, 20_000, seed, method="line")
+            assert not p.converged
+            assert p.warnings
+
+
+def test_lines_need_one_column_and_give_no_sensitivities() -> None:
+    with pytest.raises(ArgumentError, match="this method follows one"):
+        fm.importance.failure_probability(
+            lambda x: np.column_stack([3 - x[:, 0], 3 - x[:, 1]]), normal(2), 3000, method="line"
+        )
+    with pytest.raises(ArgumentError, match="sensitivities: given with method='line'"):
+        run(half_space(3, 3), 3000, 0, method="line", sensitivities=True)
 
 
 def test_failure_that_is_never_reached_is_bounded() -> None:
@@ -374,7 +441,7 @@ def test_an_executor_gives_the_same_bits() -> None:
 
 
 @quiet
-@pytest.mark.parametrize("method", ["auto", "ice", "subset"])
+@pytest.mark.parametrize("method", ["auto", "ice", "subset", "line"])
 def test_a_killed_run_resumes_with_the_same_bits(tmp_path: Path, method: str) -> None:
     problem = PROBLEMS["parabola"]
     whole = run(problem, 5000, 3, method=method)
@@ -383,7 +450,7 @@ def test_a_killed_run_resumes_with_the_same_bits(tmp_path: Path, method: str) ->
     def failing(x: Array) -> Array:
         nonlocal calls
         calls += 1
-        if calls == 14:
+        if calls == 8:
             raise ValueError("killed")
         return problem.g(x)
 
@@ -522,7 +589,7 @@ def test_values_that_are_not_finite(value: float) -> None:
     assert abs(p.mean - stats.norm.sf(3)) < 5 * p.stderr
 
 
-@pytest.mark.parametrize("method", ["auto", "subset", "ce", "ice", "form", "mc"])
+@pytest.mark.parametrize("method", ["auto", "subset", "line", "ce", "ice", "form", "mc"])
 def test_values_that_count_as_no_failure(method: str) -> None:
     def g(x: Array) -> Array:
         return np.where((x[:, 0] < 0) | (abs(x[:, 1]) > 1.5), math.nan, 2.5 - x[:, 0])

@@ -264,6 +264,10 @@ def test_a_larger_second_opinion_stands() -> None:
     assert made.cov[0, 0] == pytest.approx(4e-10)
 
 
+def test_a_lost_region_far_out_does_not_matter() -> None:
+    assert judged(outcome(1e-4, 1e-4, lost=np.array([6.0]))) == (True, [])
+
+
 def test_a_smaller_second_opinion_is_announced() -> None:
     made = outcome(1e-4, 1e-5)
     converged, (text,) = judged(made)
@@ -287,6 +291,13 @@ def test_a_smaller_second_opinion_is_announced() -> None:
         ({"unseen": np.array([2e-5])}, "so few points"),
         ({"stderr": np.array([1e-3]), "mean": np.zeros(1), "second": None}, "no point failed"),
         ({"met": False}, "was not reached"),
+        ({"lost": np.array([3.5])}, "none. Such a region has a probability of about 0.00023"),
+        (
+            {"lost": np.array([5.0]), "surprises": np.zeros(1), "stderr": np.array([1e-9])},
+            "met at the distance 5 from the origin",
+        ),
+        ({"surprises": np.array([0.1])}, "not beyond the root, worth 10 %"),
+        ({"apart": {0: (1e-4, 1e-5)}}, "gives the probability 0.0001 and the walk 1e-05"),
     ],
 )
 def test_each_doubt_is_said(change: dict[str, Any], match: str) -> None:

@@ -6,6 +6,7 @@ from fermiac.importance.api import expect
 from fermiac.importance.evidence import evidence
 from fermiac.importance.failure import failure_probability
 from fermiac.importance.failure_result import FailureProbability
+from fermiac.importance.failure_sampler import FailureSampler
 from fermiac.importance.fidelity_results import Multifidelity, Multilevel
 from fermiac.importance.integrate import integrate
 from fermiac.importance.multifidelity import multifidelity
@@ -19,6 +20,7 @@ from fermiac.runs.background import starter as _starter
 __all__ = [
     "Evidence",
     "FailureProbability",
+    "FailureSampler",
     "Multifidelity",
     "Multilevel",
     "Sampler",

@@ -14,14 +14,16 @@ from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import finish, reporter
-from fermiac._base.validate import choice, real, real_numbers, whole, yes
+from fermiac._base.validate import choice, real, real_numbers, shown, whole, yes
 from fermiac._base.variables import Params
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, TargetError, WorkerError
 from fermiac.importance.failure_checks import verdict
 from fermiac.importance.failure_design import MOST_REGIONS
+from fermiac.importance.failure_proposal import Proposal
 from fermiac.importance.failure_result import FailureProbability
-from fermiac.importance.failure_run import METHODS, Outcome, Run
+from fermiac.importance.failure_run import FIXED, METHODS, Outcome, Run
+from fermiac.importance.failure_sampler import FailureSampler, failure_sampler
 from fermiac.importance.failure_scores import Scores
 from fermiac.importance.failure_space import LimitState, NormalMap, require_unit_map
 from fermiac.importance.settings import expectation_names, with_dim
@@ -44,7 +46,7 @@ __all__ = ["failure_probability"]
 
 Array = NDArray[np.float64]
 #: The words of ``method=``.
-FailureMethod: TypeAlias = Literal["auto", "sus-is", "subset", "ce", "ice", "form", "mc"]
+FailureMethod: TypeAlias = Literal["auto", "sus-is", "subset", "line", "ce", "ice", "form", "mc"]
 
 #: Evaluations at least, where the method trains anything.
 _LEAST = 500
@@ -63,6 +65,7 @@ def failure_probability(
     surrogate: Callable[..., ArrayLike] | BuiltinIntegrand | NativeTarget | None = None,
     gradient: Callable[..., ArrayLike] | None = None,
     sensitivities: bool = False,
+    sampler: FailureSampler | None = None,
     params: Params | None = None,
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
@@ -99,13 +102,17 @@ def failure_probability(
     thresholds : float or array_like of shape (T,), default 0.0
         Failure is g <= threshold. All thresholds and all K outputs are events of one sample: J = K
         T of them, output by output.
-    method : {"auto", "sus-is", "subset", "ce", "ice", "form", "mc"}, default "auto"
-        ``"auto"`` and ``"sus-is"``: the method above. ``"subset"``: subset simulation alone, as
-        long as `n` allows. ``"ce"``: the cross-entropy method, in which each stage fits to the
-        lowest tenth of its values. ``"ice"``: the improved cross-entropy method, in which a smooth
-        indicator becomes sharper from stage to stage [5]_. ``"form"``: importance sampling around
-        the design points that are found from the origin. ``"mc"``: plain Monte Carlo. Only the
-        first two compare their result with a second estimate.
+    method : {"auto", "sus-is", "subset", "line", "ce", "ice", "form", "mc"}, default "auto"
+        ``"auto"`` and ``"sus-is"``: the method above. ``"subset"``: subset simulation alone, its
+        walk made as long as `n` allows but for a twentieth of it, with which its mass beyond
+        design points, and far directions, are looked at. ``"line"``: lines in the direction of the
+        nearest design point, along which the failures are taken to be all beyond a root, and a
+        random point of each line that corrects for those that are not [7]_; best for one region
+        whose boundary is nearly flat, in any number of dimensions. ``"ce"``: the cross-entropy
+        method, where each stage fits to the lowest tenth of its values. ``"ice"``: the improved
+        cross-entropy method, where a smooth indicator becomes sharper from stage to stage [5]_.
+        ``"form"``: importance sampling about the design points that are found from the origin.
+        ``"mc"``: plain Monte Carlo. Only the first four have a second opinion.
     rtol : float, optional
         Stop when the half-width of the 95 % interval of every event is at most `rtol` times its
         probability; `n` is then an upper limit. The error is checked each time the number of points
@@ -120,8 +127,13 @@ def failure_probability(
         search for design points. Without it the search takes finite differences of `g`. Its calls
         are not counted.
     sensitivities : bool, default False
-        Also estimate the derivatives of the probabilities with respect to the parameters of a
-        built-in law, from the same sample.
+        Also estimate the derivatives of the probabilities by the parameters of a built-in law, on
+        the same sample.
+    sampler : FailureSampler, optional
+        The sampler of an earlier run, as `Estimate.sampler` gives it, in place of the walk and the
+        fits: all but a twentieth of `n` goes to the final sample. The rest looks for regions that
+        the sampler does not know, by design points and probes, as g, the threshold or the law may
+        have changed. With ``method="auto"`` alone.
     params, args, kwargs
         The parameters that `g` takes by name, by default those of `law`, and further arguments of
         `g`; see `fermiac.targets.as_target`.
@@ -154,7 +166,7 @@ def failure_probability(
     -------
     FailureProbability
         ``mean``, ``stderr``, ``interval``, ``beta``, ``converged``, ``regions``, ``levels``,
-        ``subset`` (the second estimate), ``sensitivities``, ``warnings``.
+        ``subset`` (the second opinion), ``sampler``, ``sensitivities``, ``warnings``.
 
     Raises
     ------
@@ -174,10 +186,10 @@ def failure_probability(
     Warns
     -----
     ConvergenceWarning
-        If the two estimates differ by more than 4 standard errors on the log scale, if a failure
-        point has more than 50 times the mean weight, if more probability may be unseen than the
-        error allows for, if no point failed, or if `rtol` was not reached. ``converged`` is then
-        False.
+        If both opinions differ by more than 4 errors on the log scale, if a walk alone lost a
+        region or met one with few chains, if a failure point has more than 50 mean weights, if
+        more may be unseen than the error says, if no point failed, or if `rtol` was not reached.
+        ``converged`` is then False.
     WeightWarning
         If the weights of failure points have a heavy tail.
 
@@ -215,6 +227,9 @@ def failure_probability(
     .. [6] B. Peherstorfer, T. Cui, Y. Marzouk, K. Willcox, "Multifidelity importance sampling",
        Computer Methods in Applied Mechanics and Engineering, 2016,
        doi:10.1016/j.cma.2015.12.002.
+    .. [7] P.-S. Koutsourelakis, H. J. Pradlwarter, G. I. Schueller, "Reliability of structures in
+       high dimensions, part I: algorithms and applications", Probabilistic Engineering Mechanics
+       19(4), 2004, pages 409-417.
 
     Examples
     --------
@@ -238,6 +253,7 @@ def failure_probability(
     least = 20 * (law.dim + 1)
     if chosen != "mc":
         least = max(least, _LEAST)
+    given = _given(sampler, law.dim, chosen, surrogate)
     if n < least:
         raise ArgumentError(f"n: {n} was given; {least} evaluations at least are needed here")
     levels = _thresholds(thresholds)
@@ -245,7 +261,7 @@ def failure_probability(
     labels = expectation_names(names)
     yes("sensitivities", sensitivities)
     yes("check", check)
-    if surrogate is not None and chosen in ("mc", "subset"):
+    if surrogate is not None and chosen in FIXED:
         raise ArgumentError(
             f"surrogate: given with method={chosen!r}, which trains no sampler; leave it out"
         )
@@ -254,6 +270,11 @@ def failure_probability(
     slope = gradient
     if gradient is not None:
         slope = adapted(gradient, law.dim, params, args, kwargs, "gradient")
+    if sensitivities and chosen in ("subset", "line"):
+        raise ArgumentError(
+            f"sensitivities: given with method={chosen!r}, whose points have no weights under the "
+            "law; use method='auto'"
+        )
     scores = Scores(law) if sensitivities else None
     log = None if checkpoint is None else Log(checkpoint)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
@@ -266,8 +287,11 @@ def failure_probability(
         "sensitivities": sensitivities,
         "surrogate": surrogate is not None,
         "gradient": gradient is not None,
+        "sampler": sampler is not None,
     }
     identity = settings | {"thresholds": levels.tolist()}
+    if sampler is not None:
+        identity["sampler"] = sampler._digest()
     limit = _function(g, "g", law.dim, params, args, kwargs, check)
     workers = resolve_threads(n_threads)
     with (
@@ -307,6 +331,7 @@ def failure_probability(
             cheap,
             scores,
             workers,
+            given,
         )
 
         def result(outcome: Outcome, stopped: bool) -> FailureProbability:
@@ -341,11 +366,33 @@ def _thresholds(given: ArrayLike) -> Array:
 def _tolerance(rtol: float | None, method: str) -> float | None:
     if rtol is None:
         return None
-    if method in ("mc", "subset"):
+    if method in FIXED:
         raise ArgumentError(
             f"rtol: given with method={method!r}, whose sample has one size; leave it out"
         )
     return real("rtol", rtol, "a number above 0 and below 1 is needed", lambda value: 0 < value < 1)
+
+
+def _given(sampler: Any, dim: int, method: str, surrogate: Any) -> Proposal | None:
+    """Return the mixture of a given sampler."""
+    if sampler is None:
+        return None
+    if not isinstance(sampler, FailureSampler):
+        raise ArgumentError(
+            f"sampler: {shown(sampler)} given; a fermiac.importance.FailureSampler is needed, as "
+            "the field sampler of a FailureProbability"
+        )
+    if sampler.dim != dim:
+        raise ArgumentError(
+            f"sampler: one of {sampler.dim} dimensions was given for a law of {dim}; train one "
+            "for this law"
+        )
+    if method not in ("auto", "sus-is") or surrogate is not None:
+        raise ArgumentError(
+            "sampler: given with a surrogate, or a method other than 'auto'; leave these out, as "
+            "nothing is trained"
+        )
+    return sampler._proposal
 
 
 def _check_events(labels: tuple[str, ...] | None, events: int) -> None:
@@ -434,15 +481,18 @@ def _result(
             }
             for i, name in enumerate(scores.names)
         )
+    common: dict[str, Any] = {
+        "seed": run.key,
+        "version": _core.__version__,
+        "isa": _core.isa_level,
+        "settings": settings,
+        "n_evals": run.g.n_evals,
+        "wall_time": wall_time,
+        "status": "interrupted" if interrupted else "complete",
+        "warnings": tuple(text for _, text in found),
+    }
     made = FailureProbability(
-        seed=run.key,
-        version=_core.__version__,
-        isa=_core.isa_level,
-        settings=settings,
-        n_evals=run.g.n_evals,
-        wall_time=wall_time,
-        status="interrupted" if interrupted else "complete",
-        warnings=tuple(text for _, text in found),
+        **common,
         mean=shape(mean),
         stderr=shape(stderr),
         cov=shape(outcome.cov),
@@ -464,10 +514,19 @@ def _result(
         looks=outcome.looks,
         sensitivities=slopes,
         gain=None if outcome.gain is None else shape(outcome.gain),
+        sampler=_sampler(run, common),
         n_surrogate_evals=0 if run.surrogate is None else run.surrogate.n_evals,
     )
     warn(found, made)
     return made
+
+
+def _sampler(run: Run, common: dict[str, Any]) -> FailureSampler | None:
+    """Return the sampler of the final sample, if there is one."""
+    proposal = None if run.final is None else run.final.proposal
+    if proposal is None or not proposal.components:
+        return None
+    return failure_sampler(proposal, **common)
 
 
 def _names(g: LimitState, levels: Array) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fermiac.errors import ConvergenceWarning, FermiacWarning, WeightWarning
 from fermiac.importance.failure_run import Outcome, is_heavy
+from fermiac.special import ndtr
 
 __all__ = ["verdict"]
 
@@ -20,6 +21,17 @@ Findings = list[tuple[type[FermiacWarning], str]]
 _APART = 4.0
 #: The least c.o.v. of the second estimate: chains that never moved give too small a value.
 _LEAST_COV = 0.05
+#: The share of the estimate from which a lost region matters.
+_MATTERS, _MATTERS_LINES = 0.1, 1e-3
+#: The share of an estimate that the checks of lines may add.
+_SURPRISES = 0.02
+
+
+#: Who lost a region, and what to do, for methods other than an old sampler.
+_LOST_BY = {
+    "subset": ("the walk has", "use method='auto'"),
+    "line": ("the lines have", "use method='auto'"),
+}
 
 
 def _some(names: tuple[str, ...], which: NDArray[np.bool_]) -> str:
@@ -62,6 +74,23 @@ def verdict(
     doubtful = none.copy()
     if outcome.second is not None and settings["method"] != "subset":
         doubtful |= _compare(outcome, names, found)
+    if outcome.lost is not None:
+        doubtful |= _lost(outcome, names, found, settings)
+    if outcome.surprises is not None:
+        bent = (outcome.surprises > _SURPRISES) & ~none & ~doubtful
+        if bent.any():
+            found.append(
+                (
+                    ConvergenceWarning,
+                    f"along the lines for {_some(names, bent)} there are failures that are not "
+                    f"beyond the root, worth {100 * outcome.surprises[bent].max():.2g} % of the "
+                    "estimate; few lines show them, so that the error may be too small: use "
+                    "method='auto'",
+                )
+            )
+        doubtful |= bent
+    if outcome.apart:
+        doubtful |= _apart(outcome, names, found)
     heavy = is_heavy(outcome) & ~none & ~doubtful
     if heavy.any():
         found.append(
@@ -114,6 +143,46 @@ def verdict(
             )
         )
     return not doubtful.any() and outcome.met is not False, found
+
+
+def _lost(
+    outcome: Outcome, names: tuple[str, ...], found: Findings, settings: dict[str, Any]
+) -> NDArray[np.bool_]:
+    """Announce regions that a walk, lines or an old sampler lost, where they matter."""
+    assert outcome.lost is not None
+    # Lines have next to no noise, so that small regions show as well.
+    matters = _MATTERS if outcome.surprises is None else _MATTERS_LINES
+    worth = np.asarray(ndtr(-outcome.lost))
+    lost: NDArray[np.bool_] = worth > np.maximum(2 * outcome.stderr, matters * outcome.mean)
+    lost |= np.isfinite(outcome.lost) & (outcome.mean == 0)
+    if lost.any():
+        j = int(np.argmax(np.where(lost, worth, -1.0)))
+        where, cure = _LOST_BY.get(settings["method"], ("the sample has", "leave sampler out"))
+        found.append(
+            (
+                ConvergenceWarning,
+                f"failure of {_some(names, lost)} was met at the distance {outcome.lost[j]:.3g} "
+                f"from the origin of standard normal space, in a direction in which {where} none. "
+                f"Such a region has a probability of about {worth[j]:.2g}, which may be "
+                f"missing: {cure}",
+            )
+        )
+    return lost
+
+
+def _apart(outcome: Outcome, names: tuple[str, ...], found: Findings) -> NDArray[np.bool_]:
+    """Announce walks that have the mass beyond a design point wrong."""
+    apart = np.isin(np.arange(outcome.mean.size), list(outcome.apart))
+    sampled, walked = next(iter(outcome.apart.values()))
+    found.append(
+        (
+            ConvergenceWarning,
+            f"beyond a design point of {_some(names, apart)} a sample gives the probability "
+            f"{sampled:.2g} and the walk {walked:.2g}; few of its chains met that region, so that "
+            "the error is too small: use method='auto', or raise n",
+        )
+    )
+    return apart
 
 
 def _compare(outcome: Outcome, names: tuple[str, ...], found: Findings) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac.importance.failure_space import LimitState, unit_moves
 
-__all__ = ["Design", "regions_of", "search"]
+__all__ = ["Design", "is_joined", "regions_of", "search"]
 
 Array = NDArray[np.float64]
 
@@ -22,7 +22,9 @@ MOST_REGIONS = 12
 _APART = 0.6
 _OPPOSITE = -0.9
 _MOST_STARTS = 60
-#: The number of points on an arc; if all fail, its ends belong to one region.
+#: Failure points that regions are looked for among at most.
+_MOST_POINTS = 8000
+#: Points of an arc that must all fail for its ends to belong to one region.
 _ARC = 7
 
 
@@ -132,7 +134,13 @@ def regions_of(
     budget : int
         Evaluations at most.
     """
+    if len(u) > _MOST_POINTS:
+        kept = np.linspace(0, len(u) - 1, _MOST_POINTS).astype(int)
+        u, weights = u[kept], weights[kept]
+    # From the least one outwards.
     norms = np.sqrt((u * u).sum(axis=1))
+    order = np.argsort(norms, kind="stable")
+    u, weights, norms = u[order], weights[order], norms[order]
     left = np.ones(len(u), bool)
     centres: list[Array] = []
     total = weights.sum()
@@ -141,7 +149,7 @@ def regions_of(
     for _ in range(_MOST_STARTS):
         if not left.any() or len(centres) == MOST_REGIONS:
             break
-        index = np.flatnonzero(left)[int(np.argmin(norms[left]))]
+        index = int(left.argmax())
         near = directions @ directions[index] > _APART
         if weights[near & left].sum() >= 1e-3 * total:
             centres.append(u[index])
@@ -168,6 +176,13 @@ def _joined(g: LimitState, column: int, threshold: float, centres: list[Array]) 
             low, high = sorted((root[i], root[j]))
             root = [low if r == high else r for r in root]
     return [centres[k] for k in sorted(set(root))]
+
+
+def is_joined(g: LimitState, column: int, threshold: float, a: Array, b: Array) -> bool:
+    """Return whether the arc between two failure points lies in failure."""
+    if len(a) == 1:
+        return bool(a[0] * b[0] > 0)
+    return bool((g(_arc(a, b))[:, column] <= threshold).all())
 
 
 def _arc(a: Array, b: Array) -> Array:

@@ -75,6 +75,8 @@ class Final:
     key: int
     scores: Callable[[Array], Array] | None = None
     surrogate: LimitState | None = None
+    #: Failure points, with their values, that are kept at most.
+    most_points: int = 0
     #: Points of each replicate that are done, and sums over them: (R, J) and (R, J, p).
     done: NDArray[np.int64] = field(init=False)
     sums: Array = field(init=False)
@@ -94,6 +96,7 @@ class Final:
         self.products = np.zeros((r, j))
         self.kept: list[tuple[Array, Flags]] = []
         self._n_kept = 0
+        self.points: list[tuple[Array, Array]] = []
         self.looks = 0
 
     def run(self, enough: Callable[[Final], bool] | None = None) -> bool:
@@ -120,7 +123,7 @@ class Final:
 
     def _take(self, u: Array, group: range, n: int) -> None:
         weights = np.exp(-self.proposal.log_ratio(u))
-        values, x = self.g.with_points(u)
+        values = self.g(u)
         failed = self._failed(values)
         v = weights[:, None] * failed
         shape = (len(group), n, len(self.events))
@@ -136,10 +139,13 @@ class Final:
         if self._n_kept < _MOST_KEPT:
             self.kept.append((weights[any_failed], failed[any_failed]))
             self._n_kept += int(any_failed.sum()) * len(self.events)
+        if self.most_points > 0:
+            rows_kept = np.flatnonzero(any_failed)[: self.most_points]
+            self.points.append((u[rows_kept], values[rows_kept]))
+            self.most_points -= len(rows_kept)
         if self.scores is not None:
-            scores = np.zeros((len(u), self.scores(x[:1]).shape[1]))
-            if any_failed.any():
-                scores[any_failed] = self.scores(x[any_failed])
+            scores = self.scores(self.g.space(u))
+            scores[~any_failed] = 0.0
             if self.slopes is None:
                 shape_of = (self.plan.n_replicates, len(self.events), scores.shape[1])
                 self.slopes = np.zeros(shape_of)

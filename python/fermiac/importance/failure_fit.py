@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fermiac.importance.failure_proposal import Axis, Component, Polar, Proposal, Slab
 from fermiac.random import Stream
 
-__all__ = ["best_proposal", "candidates", "forecast"]
+__all__ = ["SIZES", "best_proposal", "candidates", "forecast"]
 
 Array = NDArray[np.float64]
 
@@ -28,18 +28,29 @@ HEAVY = 0.12
 POWER = 2
 #: Points that components are fitted to at most.
 _MOST_POINTS = 4000
+#: Points that shares are chosen by at most.
+_MOST_JUDGES = 6000
 #: Dimensions up to which covariances are fitted.
 _MOST_EIGEN = 64
-_SIZES = (1, 2, 4, 8)
+#: Clusters of the fits. Each group of sizes is tried only where those before were not enough.
+SIZES = ((1,), (2, 4), (8,))
 _ITERATIONS = 12
 _SHARE_ITERATIONS = 150
+#: Shares that move by less have settled.
+_SETTLED = 1e-3
 #: Components with a smaller share are dropped.
 _SMALL = 0.004
 _MOST_COMPONENTS = 24
+#: Clusters of the largest mixture whose components get a heavy-tailed one each.
+_MOST_HEAVY = 4
 
 
 def candidates(
-    u: Array, weights: Array, designs: Sequence[tuple[Array, float]], stream: Stream
+    u: Array,
+    weights: Array,
+    designs: Sequence[tuple[Array, float]],
+    stream: Stream,
+    sizes: Sequence[int] = (1, 2, 4, 8),
 ) -> tuple[list[Component], list[Component]]:
     """Return components for weighted failure points, and heavy-tailed ones.
 
@@ -52,6 +63,8 @@ def candidates(
         Unit vectors, and the distances of the design points along them.
     stream : Stream
         For the starts of the fits.
+    sizes : sequence of int
+        Numbers of clusters, one mixture for each.
     """
     if len(u) > _MOST_POINTS:
         kept = np.linspace(0, len(u) - 1, _MOST_POINTS).astype(int)
@@ -60,11 +73,11 @@ def candidates(
     dim = u.shape[1]
     components: list[Component] = []
     heavy: list[Component] = []
-    clusters: list[tuple[Array, float]] = []
-    for size in _SIZES:
+    for size in sizes:
         if size > 1 and len(u) < 8 * size:
             break
         members = _mixture(u, weights, size, stream)
+        spread: list[Component] = []
         for belongs in members:
             mass = weights * belongs
             if mass.sum() < 1e-4 or _effective(mass) < 4:
@@ -74,17 +87,12 @@ def candidates(
             components += _tails(u, mass, belongs)
             if dim > 1:
                 components.append(_polar(u, mass))
-            if size == members_for_heavy(len(u)):
-                heavy.append(_spread(gaussian))
-            clusters.append((u.T @ mass / mass.sum(), float(mass.sum())))
+            if size <= _MOST_HEAVY:
+                spread.append(_spread(gaussian))
+        heavy = spread or heavy
     for direction, distance in designs:
         components += _design(u, weights, direction, distance)
     return components, heavy
-
-
-def members_for_heavy(n: int) -> int:
-    """Return the number of clusters that get a heavy-tailed component each."""
-    return 4 if n >= 32 else 1
 
 
 def best_proposal(
@@ -117,8 +125,8 @@ def best_proposal(
     forecast : float
         The mean of E[w²] / P² over the events.
     """
-    if len(u) > 2 * _MOST_POINTS:
-        kept = np.linspace(0, len(u) - 1, 2 * _MOST_POINTS).astype(int)
+    if len(u) > _MOST_JUDGES:
+        kept = np.linspace(0, len(u) - 1, _MOST_JUDGES).astype(int)
         measure = measure * (len(u) / kept.size)
         u, measure, failed = u[kept], measure[kept], failed[kept]
     events = failed.astype(float)
@@ -163,7 +171,7 @@ def best_proposal(
     parts += [*heavy, *forced]
     weights += [share_heavy / max(n_heavy, 1)] * n_heavy + [each] * len(forced)
     total = np.array(weights)
-    return Proposal(dim, 1 - float(total.sum()), total, tuple(parts)), second
+    return Proposal(dim, BASE + free * float(shares[-1]), total, tuple(parts)), second
 
 
 def forecast(second: float) -> float:
@@ -177,9 +185,17 @@ def _shares(
     """Return shares that minimise sum(importance / density), by a multiplicative iteration."""
     for _ in range(rounds):
         density = fixed + free * (columns @ shares)
-        slope = (importance / density ** (POWER + 1)) @ columns
-        shares = shares * slope ** (1 / (POWER + 1))
-        shares = shares / shares.sum()
+        # Products, which take a tenth of the time of a power.
+        power = density
+        for _ in range(POWER):
+            power = power * density
+        slope = (importance / power) @ columns
+        new = shares * slope ** (1 / (POWER + 1))
+        new /= new.sum()
+        moved = float(np.abs(new - shares).max())
+        shares = new
+        if moved < _SETTLED:
+            break
     return shares
 
 

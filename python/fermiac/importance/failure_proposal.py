@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -56,7 +55,6 @@ class Slab:
     def __init__(self, directions: Array, axes: Sequence[Axis]) -> None:
         self.directions = directions
         self.axes = tuple(axes)
-        self._frame: tuple[Array, Array] | None = None
 
     def add_to(self, mixture: _core.RareMixture, share: float) -> None:
         """Add the law to a mixture of the core."""
@@ -67,25 +65,6 @@ class Slab:
             np.array([axis.scale for axis in self.axes]),
             np.ascontiguousarray(self.directions.T),
         )
-
-    def frame(self) -> tuple[Array, Array]:
-        """Return Householder vectors, (r, d), and signs.
-
-        The product of the reflections has the directions for its first columns, up to the signs.
-        """
-        if self._frame is None:
-            rest = self.directions.copy()
-            d, r = rest.shape
-            vectors, signs = np.zeros((r, d)), np.ones(r)
-            for j in range(r):
-                w = rest[j:, j].copy()
-                w[0] += math.copysign(float(np.linalg.norm(w)), w[0])
-                w /= np.linalg.norm(w)
-                rest[j:] -= 2 * np.outer(w, w @ rest[j:])
-                vectors[j, j:] = w
-                signs[j] = 1.0 if rest[j, j] >= 0 else -1.0
-            self._frame = vectors, signs
-        return self._frame
 
 
 class Polar:
@@ -243,36 +222,22 @@ class Proposal:
 
     def from_unit(self, v: Array) -> Array:
         """Return points for rows of `unit_dim` uniform numbers; the first chooses the component."""
-        u = np.empty((len(v), self.dim))
-        for start in range(0, len(v), _BLOCK):
-            u[start : start + _BLOCK] = self._from_unit(v[start : start + _BLOCK])
+        u = self._mixture.points(np.ascontiguousarray(v), self.n_threads)
+        if any(isinstance(component, Polar) for component in self.components):
+            for start in range(0, len(v), _BLOCK):
+                block = slice(start, start + _BLOCK)
+                self._add_polar(v[block], u[block])
         return u
 
-    def _from_unit(self, v: Array) -> Array:
-        d = self.dim
-        if not self.components:
-            normal: Array = np.asarray(special.ndtri(v[:, 1 : 1 + d], n_threads=self.n_threads))
-            return normal
-        u = np.empty((len(v), d))
-        edges = self.base + np.concatenate([[0.0], np.cumsum(self.shares)[:-1]])
-        labels = np.searchsorted(edges, v[:, 0], side="right")
-        order = np.argsort(labels, kind="stable")
-        ends = np.searchsorted(labels[order], np.arange(len(self.components) + 2))
-        for k, (start, stop) in enumerate(pairwise(ends.tolist())):
-            rows = order[start:stop]
-            if not rows.size:
-                continue
-            if k == 0:
-                u[rows] = special.ndtri(v[rows, 1 : 1 + d], n_threads=self.n_threads)
-                continue
-            component = self.components[k - 1]
+    def _add_polar(self, v: Array, u: Array) -> None:
+        """Make the points of polar components, which the core leaves out."""
+        # Summed from the left, as the core does it.
+        edges = np.cumsum(np.concatenate([[self.base], self.shares[:-1]]))
+        labels = np.searchsorted(edges, v[:, 0], side="right") - 1
+        for k, component in enumerate(self.components):
             if isinstance(component, Polar):
-                u[rows] = component.from_unit(v[rows, 1 : 3 + d], self.n_threads)
-            else:
-                points = np.ascontiguousarray(v[rows, 1 : 1 + d])
-                self._mixture.slab_points(k - 1, *component.frame(), points, self.n_threads)
-                u[rows] = points
-        return u
+                rows = np.flatnonzero(labels == k)
+                u[rows] = component.from_unit(v[rows, 1 : 3 + self.dim], self.n_threads)
 
     def sample(self, n: int, rng: RngLike = None) -> Array:
         """Draw `n` independent points."""

@@ -22,6 +22,7 @@ from fermiac.importance.failure_final import (
     plan,
     relative,
 )
+from fermiac.importance.failure_line import MOST_STEPS, PRECISE, Lines
 from fermiac.importance.failure_proposal import Axis, Proposal, Slab
 from fermiac.importance.failure_space import LimitState, batch_of
 from fermiac.importance.failure_training import (
@@ -35,22 +36,27 @@ from fermiac.importance.failure_walk import Walk, start_points, steps
 from fermiac.random import Stream
 from fermiac.special import ndtr
 
-__all__ = ["METHODS", "Outcome", "Run"]
+__all__ = ["FIXED", "METHODS", "Outcome", "Run"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: The names of the methods.
-METHODS = ("auto", "sus-is", "subset", "ce", "ice", "form", "mc")
+METHODS = ("auto", "sus-is", "subset", "line", "ce", "ice", "form", "mc")
+#: Those whose sample has one size, and trains nothing that a surrogate could stand in for.
+FIXED = ("mc", "subset", "line")
 #: Levels of the walk, stages and probes, as shares of the budget.
 _LEVEL, _STAGE, _PROBES = 1 / 40, 0.08, 1 / 100
 _WALK, _DESIGNS = 0.3, 1 / 20
+#: The share of a walk alone, or of a given proposal, for the search of regions that it lost.
+_CHECK = 1 / 20
 _MOST_CE_STAGES = 30
 #: The largest c.o.v. of the weights in a step of the smooth indicator. The published 1.5 is for
 #: proposals without a share of the law; here points of the law have weights up to 20.
 _ICE_COV = 3.0
 #: The surrogate's evaluations for its mean, for each point of the final sample.
 _SURROGATE = 8
+#: Failure points that tell which regions a given proposal knows.
+_KNOWN_POINTS = 4096
 #: A usual budget, for the training.
 _USUAL = 20_000
 
@@ -79,6 +85,12 @@ class Outcome:
     second: tuple[Array, Array] | None = None
     slopes: tuple[Array, Array] | None = None
     gain: Array | None = None
+    #: The distance of a region that the walk alone lost; infinite where none was met.
+    lost: Array | None = None
+    #: The share of an estimate that the checks of lines add.
+    surprises: Array | None = None
+    #: What a tail beyond a design point and the walk give for the same mass, where they disagree.
+    apart: dict[int, tuple[float, float]] = field(default_factory=dict)
     #: Whether the run ended at once: all points failed, or g is constant.
     certain: bool = False
 
@@ -97,8 +109,11 @@ class Run:
     surrogate: LimitState | None = None
     scores: Callable[[Array], Array] | None = None
     n_threads: int = 1
+    #: A proposal of an earlier run.
+    given: Proposal | None = None
     training: Training = field(init=False)
     final: Final | None = None
+    lines: Lines | None = None
     control: tuple[Array, Array] | None = None
     walked: bool = False
     counts: tuple[Array, int] | None = None
@@ -115,10 +130,12 @@ class Run:
         size = min(max(int(n * _LEVEL), 100), MOST_LEVEL, max(2**23 // self.g.dim, 100))
         if self.method == "mc":
             return self._plain()
+        if self.given is not None:
+            return self._reuse()
         if self.surrogate is not None:
             self.g.on_first(self._check_surrogate)
         first = start_points(trained, size, subkey(self.key, 1), 0)
-        if self.method in ("ce", "ice") and trained.n_columns > 1:
+        if self.method in ("ce", "ice", "line") and trained.n_columns > 1:
             raise ArgumentError(
                 f"method={self.method!r}: g gives {trained.n_columns} numbers for a point, and "
                 "this method follows one; use method='auto', or a call for each"
@@ -133,6 +150,8 @@ class Run:
             return self.certain
         if self.method == "subset":
             return self._subset(size)
+        if self.method == "line":
+            return self._line(size)
         if self.method == "form":
             self._form()
         elif self.method in ("ce", "ice"):
@@ -148,6 +167,25 @@ class Run:
                 f"surrogate: it gives {self.surrogate.n_columns} numbers for a point where g gives "
                 f"{columns}; as many are needed"
             )
+
+    def _reuse(self) -> Outcome:
+        """Sample from a given proposal, and look for regions that it does not know."""
+        # The origin tells how many columns there are.
+        columns = self.g(np.zeros((1, self.g.dim))).shape[1]
+        t = Training(self.g, events_of(columns, self.thresholds), self.n, self.key, self.gradient)
+        t.proposal = self.given
+        self.training = t
+        check = int(self.n * _CHECK)
+        outcome = self._final(check)
+        assert self.final is not None
+        for u, values in self.final.points:
+            t.take(u, values)
+        # The final sample took what the search of design points must not count.
+        t.n = self.g.n_evals + 2 * check
+        lost = np.full(len(t.events), np.inf)
+        for j, distance in self._search(check).items():
+            lost[j] = distance
+        return replace(outcome, lost=lost)
 
     def _is_certain(self, values: Array) -> bool:
         """Set the answer at once if all points fail or g is constant."""
@@ -253,7 +291,8 @@ class Run:
         """Run subset simulation twice: to count the levels, and with levels that use the budget."""
         t = self.training
         columns = t.columns
-        share = self.n // len(columns)
+        check = int(self.n * _CHECK)
+        share = (self.n - check) // len(columns)
         for i, column in enumerate(columns):
             begin = self.g.n_evals if i else 0
             lowest = min(e.threshold for e in t.events if e.column == column)
@@ -273,7 +312,93 @@ class Run:
                 t.levels.append((column, main.levels[-1]))
                 t.take(main.levels[-1].u, main.levels[-1].values, None)
         self.walked = True
-        return self._of_walks()
+        lost, apart = self._second_look(check)
+        return replace(self._of_walks(), lost=lost, apart=apart)
+
+    def _line(self, size: int) -> Outcome:
+        """Sample lines in the direction of the nearest design point."""
+        t = self.training
+        t.walk(size, int(t.n * _WALK))
+        self.walked = True
+        if not len(t.u):
+            return self._of_walks()
+        t.find_regions(min(t.n // 50, t.budget))
+        t.find_designs(min(int(t.n * _DESIGNS), t.budget))
+        probes = 2 ** int(math.log2(max(t.n * _PROBES, 2)))
+        if probes < t.budget:
+            t.probe(probes, min(t.n // 40, t.budget - probes))
+        points = [d.point for _, d in t.designs] + [r.point for r in t.regions]
+        # Of points that fail, or nearly do: a search may have ended elsewhere.
+        values = self.g(np.stack(points) * (1 + 1e-3))[:, t.events[0].column]
+        highest = max(e.threshold for e in t.events)
+        near = [p for p, v in zip(points, values, strict=True) if v <= highest and p.any()]
+        point = min(near or [t.u[0]], key=lambda p: float(np.linalg.norm(p)))
+        distance = max(float(np.linalg.norm(point)), 1e-3)
+        self.lines = Lines(self.g, t.events, point / distance, distance, subkey(self.key, 3))
+        reserved = 8 * MOST_STEPS * len(t.events)
+        self.lines.run(self.n - self.g.n_evals - reserved)
+        lost = np.full(len(t.events), np.inf)
+        for j, e in enumerate(t.events):
+            own = [p for k, p in t.known_points() if k == j][:7]
+            if own:
+                missed = self.lines.missed(np.stack(own), e)
+                lengths = np.linalg.norm(np.stack(own), axis=1)
+                lost[j] = lengths[missed].min(initial=np.inf)
+        return replace(self._of_lines(), lost=lost)
+
+    def _of_lines(self) -> Outcome:
+        t, lines = self.training, self.lines
+        assert lines is not None
+        means = lines.replicates()
+        r, events = len(means), len(t.events)
+        mean, stderr, _ = half_width(means, LEVEL)
+        none = mean <= 0
+        mean = np.where(none, 0.0, mean)
+        stderr = np.where(none, 3 / max(t.n_from_law, 1), np.maximum(stderr, PRECISE * mean))
+        scaled, scale = relative(means)
+        cov = np.atleast_2d(np.cov(scaled.T, ddof=1)) / r * np.outer(scale, scale)
+        cov[np.diag_indices(events)] = stderr**2
+        n = lines.done * r
+        total = np.maximum(lines.sums.sum(axis=0), 1e-300)
+        unseen = np.array([t.unseen(j) for j in range(events)])
+        walked = self._of_walks()
+        return Outcome(
+            mean,
+            stderr,
+            cov,
+            np.full(events, r - 1.0),
+            np.where(none, 0.0, total**2 / np.maximum(lines.squares, 1e-300)),
+            lines.khat(),
+            unseen,
+            t.n_from_law,
+            r,
+            largest_share=np.where(none, 0.0, lines.largest / total),
+            variance_share=lines.largest**2 / np.maximum(lines.squares, 1e-300),
+            n_final=n,
+            second=(walked.mean, walked.stderr),
+            surprises=lines.surprises / total,
+        )
+
+    def _second_look(self, budget: int) -> tuple[Array, dict[int, tuple[float, float]]]:
+        """Look for regions that the walks lost, or met with few chains."""
+        t = self.training
+        lost = np.full(len(t.events), np.inf)
+        end = self.g.n_evals + min(budget, self.n - self.g.n_evals)
+        for j, distance in self._search(end - self.g.n_evals).items():
+            lost[j] = distance
+        return lost, t.compare_tails(end - self.g.n_evals)
+
+    def _search(self, budget: int) -> dict[int, float]:
+        """Return the distances of regions in directions without known failure points."""
+        t = self.training
+        end = self.g.n_evals + budget
+        t.find_designs(budget // 4)
+        t.look_opposite(budget // 8)
+        probes = 2 ** int(math.log2(max(budget / 4, 2)))
+        left = end - self.g.n_evals - probes
+        if left > 0:
+            t.probe(probes, left // 3)
+        return t.lost_regions((end - self.g.n_evals) // 4)
 
     def _of_walks(self) -> Outcome:
         t = self.training
@@ -306,7 +431,7 @@ class Run:
         for index in range(-(-self.n // most)):
             n = min(most, self.n - done)
             u = np.asarray(Stream(subkey(self.key, 3), index).normal((n, self.g.dim)))
-            values, x = self.g.with_points(u)
+            values = self.g(u)
             failed = (values[:, :, None] <= self.thresholds).reshape(n, -1)
             if not total.size:
                 j = failed.shape[1]
@@ -317,8 +442,8 @@ class Run:
             if self.scores is not None:
                 # Sums of the scores over failures, and their squares.
                 rows = failed.any(axis=1)
-                scores = np.zeros((n, self.scores(x[:1]).shape[1]))
-                scores[rows] = self.scores(x[rows]) if rows.any() else 0.0
+                scores = self.scores(self.g.space(u))
+                scores[~rows] = 0.0
                 parts = failed.T @ scores, failed.T @ scores**2
                 old = self._score_sums
                 self._score_sums = parts if old is None else (old[0] + parts[0], old[1] + parts[1])
@@ -352,11 +477,11 @@ class Run:
             slopes=slopes,
         )
 
-    def _final(self) -> Outcome:
+    def _final(self, reserved: int = 0) -> Outcome:
         t = self.training
         assert t.proposal is not None
         t.proposal = replace(t.proposal, n_threads=self.n_threads)
-        left = self.n - self.g.n_evals
+        left = self.n - self.g.n_evals - reserved
         self.final = Final(
             self.g,
             t.events,
@@ -365,6 +490,7 @@ class Run:
             subkey(self.key, 3),
             self.scores,
             self.surrogate,
+            _KNOWN_POINTS if self.given is not None else 0,
         )
         if self.surrogate is not None:
             self.control = self._surrogate_mean(left)
@@ -475,6 +601,8 @@ class Run:
         """Return the result so far of an interrupted run, or None."""
         if self.counts is not None:
             return self._of_counts()
+        if self.lines is not None and self.lines.done:
+            return self._of_lines()
         if self.final is not None and len(self.final.replicates()) >= 4:
             return self._of_final()
         if self.walked and self.surrogate is None:

@@ -44,11 +44,15 @@ class NormalMap:
         self._law = law
         self._threads = n_threads
         self._affine = _affine(law)
+        #: Whether the law is the standard normal one.
+        self._same = self._affine is not None and _is_standard(*self._affine)
 
     def __call__(self, u: Array) -> Array:
         """Return the points of the law for the rows of `u`."""
         if self._affine is not None:
             loc, factor, exponent = self._affine
+            if self._same:
+                return np.array(u, np.float64, order="C")
             x = u * factor + loc if factor.ndim == 1 else u @ factor.T + loc
             if exponent.any():
                 x[:, exponent] = np.exp(x[:, exponent])
@@ -91,6 +95,11 @@ def _affine(law: Law) -> tuple[Array, Array, Flags] | None:
         )
     locs, scales, exponents = zip(*columns, strict=True)
     return np.concatenate(locs), np.concatenate(scales), np.concatenate(exponents)
+
+
+def _is_standard(loc: Array, factor: Array, exponent: Flags) -> bool:
+    unit = 1.0 if factor.ndim == 1 else np.eye(len(factor))
+    return bool((loc == 0).all() and (factor == unit).all() and not exponent.any())
 
 
 def unit_moves(dim: int, step: float) -> Iterator[tuple[slice, Array]]:
@@ -145,16 +154,11 @@ class LimitState:
     def __call__(self, u: Array) -> Array:
         """Return the values at the rows of `u`, shape (n, K)."""
         rows = batch_of(self.dim)
-        parts = [self._batch(u[i : i + rows])[0] for i in range(0, len(u), rows)]
+        parts = [self._batch(u[i : i + rows]) for i in range(0, len(u), rows)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def with_points(self, u: Array) -> tuple[Array, Array]:
-        """Return the values and the points of the law, for one batch."""
-        return self._batch(u)
-
-    def _batch(self, u: Array) -> tuple[Array, Array]:
+    def _batch(self, u: Array) -> Array:
         x = self.space(u)
-        kept = x.copy()  # the function may write to its batch
         try:
             given = self._f(x)
         except (CheckpointError, WorkerError):
@@ -165,13 +169,13 @@ class LimitState:
                 f"after {self.n_evals} evaluations"
             )
             raise
-        values = self._checked(given, kept)
+        values = self._checked(given, u, x)
         self.n_evals += len(u)
         if self._report is not None:
             self._report(self.n_evals)
-        return values, kept
+        return values
 
-    def _checked(self, y: Any, x: Array) -> Array:
+    def _checked(self, y: Any, u: Array, x: Array) -> Array:
         values = as_batch(y, x)
         if values.dtype.kind == "b":
             raise ArgumentError(
@@ -196,8 +200,10 @@ class LimitState:
         if bad.any():
             row, column = (int(i) for i in np.argwhere(bad)[0])
             if not self._skip:
+                # The function may have written to its batch.
+                point = self.space(u[row : row + 1])[0]
                 raise TargetError(
-                    f"{self._name}: it gave {table[row, column]} at the point {x[row]}"
+                    f"{self._name}: it gave {table[row, column]} at the point {point}"
                     + ("" if self.scalar else f" (output {column})")
                     + "; return a finite number, or give on_nan='zero' to count such points as "
                     "no failure"

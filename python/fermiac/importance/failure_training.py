@@ -17,7 +17,7 @@ from fermiac.importance.failure_proposal import Axis, Component, Proposal, Slab
 from fermiac.importance.failure_space import LimitState
 from fermiac.importance.failure_walk import SHARE, Level, Walk, start_points, steps
 from fermiac.random import Stream, sobol
-from fermiac.special import gammainccinv, ndtri
+from fermiac.special import gammainccinv, ndtr, ndtri
 
 __all__ = ["Event", "Region", "Training"]
 
@@ -33,14 +33,24 @@ _MOST_NUMBERS = 2**23
 #: The weight of points of subset simulation in the pool, because points of a chain are correlated.
 _CHAIN_SHARE = 0.3
 _MOST_STAGES = 5
-#: The most points of a stage, and of a level: more points do not improve the fits.
+#: The forecast c.o.v. of one point at which no larger mixtures are tried. The shares that are fixed
+#: make it 0.45 at least.
+_GOOD = 0.75
+#: Points of a stage, and of a level, at most: fits do not become better by more.
 MOST_STAGE, MOST_LEVEL = 16_384, 32_768
 #: A region is known if the cosine between its direction and that of a failure point is larger.
 _KNOWN = 0.7
 #: Dimensions up to which a single failure point gets a component.
 _MOST_FORCED = 20
+#: Design points whose mirror images are looked at.
+_MOST_OPPOSITE = 3
 #: New regions that probes are followed to, for one event.
 _MOST_NEW = 12
+#: Points of the tail beyond a design point, the combined errors by which its mass may differ from
+#: that of a walk, and the share of the estimate from which it matters.
+_TAIL, _TAILS_APART, _MATTERS = 256, 3.0, 0.05
+#: The probability that a sphere of probes is for where there is no walk.
+_USUAL_LEAST = 1e-6
 #: The share of the budget that is left to the final sample at least.
 FINAL_SHARE = 0.35
 
@@ -107,7 +117,11 @@ class Training:
         for e in self.events:
             self._thresholds[e.column] = max(self._thresholds[e.column], e.threshold)
         self._forced: list[Component] = []
-        self._measure: tuple[tuple[int, int, int], Array] | None = None
+        #: Failure in directions that the walks did not know: events and points.
+        self._met: list[tuple[int, Array]] = []
+        #: The density of all laws together at the failure points, and how many laws are in it.
+        self._density = np.empty(0)
+        self._laws = (0, 0)
         self._stream = Stream(subkey(self.key, 4))
 
     @property
@@ -172,6 +186,40 @@ class Training:
         # A common event is looked for by all points that were drawn from the law.
         return min(together, 3 / max(self.n_from_law, 1))
 
+    def compare_tails(self, budget: int) -> dict[int, tuple[float, float]]:
+        """Return, for each event whose walk has the mass beyond a design point wrong, both values.
+
+        The first is from a sample of the normal tail there, the second from the walk. Where few
+        chains met a region, the error that a walk forecasts is too small.
+        """
+        apart: dict[int, tuple[float, float]] = {}
+        begin = self.g.n_evals
+        for i, (j, found) in enumerate(self.designs[:_MOST_NEW]):
+            if self.g.n_evals - begin + _TAIL > budget:
+                break
+            e = self.events[j]
+            bound = found.distance - 0.1 / max(found.distance, 1.0)
+            slab = Slab(found.direction[:, None], [Axis("tail", bound)])
+            tail = Proposal(self.g.dim, 0.0, np.ones(1), (slab,))
+            u = np.concatenate(list(tail.nets(_TAIL, subkey(self.key, 7), range(i, i + 1))))
+            share = float(np.mean(self.g(u)[:, e.column] <= e.threshold))
+            if share * _TAIL < 10:
+                continue
+            sampled = float(ndtr(-bound)) * share
+            walk = next(w for w in reversed(self.walks) if w.column == e.column)
+            walked, cov = walk.estimate(e.threshold, (found.direction, bound))
+            if max(sampled, walked) < _MATTERS * self.second_opinion(j)[0]:
+                continue
+            spread = math.sqrt((1 - share) / (share * _TAIL) + max(cov, 0.05) ** 2)
+            # Where the walk met nothing there, its level says what it can have missed.
+            if walked == 0:
+                wrong = sampled > walk.unseen(e.threshold) / _CHAIN_SHARE
+            else:
+                wrong = abs(math.log(sampled / walked)) > _TAILS_APART * spread
+            if wrong:
+                apart[j] = sampled, walked
+        return apart
+
     def take(self, u: Array, values: Array, group: NDArray[np.int64] | None = None) -> None:
         """Store the points at which some event holds; those of one group stay together."""
         kept = (values[:, : len(self._thresholds)] <= self._thresholds).any(axis=1)
@@ -186,19 +234,24 @@ class Training:
 
     def measure(self) -> Array:
         """Return the probability that each failure point stands for, by balance weights."""
-        state = len(self.u), len(self.levels), len(self.drawn)
-        if self._measure is not None and self._measure[0] == state:
-            return self._measure[1]
-        density = np.zeros(len(self.u))
-        for column, level in self.levels:
-            share = 1.0 if level.threshold == math.inf else _CHAIN_SHARE
-            inside = self.values[:, column] <= level.threshold
-            density += share * len(level.u) / level.probability * inside
-        for proposal, n in self.drawn:
-            density += n * np.exp(np.minimum(proposal.log_ratio(self.u), 700.0))
+        old = len(self._density)
+        known_levels, known_drawn = self._laws
+        # What is known stays; new laws count at old points, and all laws at new ones.
+        density = np.concatenate([self._density, np.zeros(len(self.u) - old)])
+        for rows, levels, drawn in (
+            (slice(0, old), self.levels[known_levels:], self.drawn[known_drawn:]),
+            (slice(old, None), self.levels, self.drawn),
+        ):
+            for column, level in levels:
+                share = 1.0 if level.threshold == math.inf else _CHAIN_SHARE
+                inside = self.values[rows, column] <= level.threshold
+                density[rows] += share * len(level.u) / level.probability * inside
+            for proposal, n in drawn:
+                log_ratio = np.minimum(proposal.log_ratio(self.u[rows]), 700.0)
+                density[rows] += n * np.exp(log_ratio)
+        self._density, self._laws = density, (len(self.levels), len(self.drawn))
         with np.errstate(divide="ignore"):
-            measure = np.where(density > 0, 1 / density, 0.0)
-        self._measure = state, measure
+            measure: Array = np.where(density > 0, 1 / density, 0.0)
         return measure
 
     def chosen(self) -> list[int]:
@@ -255,7 +308,8 @@ class Training:
     def probe(self, n: int, budget: int) -> None:
         """Look for regions that the walks lost, on a sphere with almost no mass outside."""
         events = self.chosen()
-        least = min((self.second_opinion(j)[0] for j in events), default=0.0)
+        opinions = (self.second_opinion(j)[0] for j in events) if self.walks else ()
+        least = min(opinions, default=_USUAL_LEAST)
         dim = self.g.dim
         square = 2 * float(gammainccinv(dim / 2, max(least, 1e-12) / 100))
         z = np.asarray(ndtri(sobol(n, dim, subkey(self.key, 5), n_threads=1), n_threads=1))
@@ -278,9 +332,12 @@ class Training:
                 followed = direction
                 if self._follow(j, direction * math.sqrt(square), left):
                     followed = self.designs[-1][1].direction
+                    self._met.append((j, self.designs[-1][1].point))
                 else:
-                    self._force(self._pulled_back(j, direction, math.sqrt(square)))
-                # Failure points near the probe or its design point belong to the same region.
+                    point = self._pulled_back(j, direction, math.sqrt(square))
+                    self._force(point)
+                    self._met.append((j, point))
+                # Neighbours of the probe, and of what it led to, know the same region.
                 met = met[(met @ direction < _KNOWN) & (met @ followed < _KNOWN)]
 
     def _follow(self, j: int, start: Array, budget: int) -> bool:
@@ -326,6 +383,47 @@ class Training:
         norms = np.maximum(np.sqrt((u * u).sum(axis=1)), 1e-300)
         if not len(u) or float(((u @ found.direction) / norms).max()) < _KNOWN:
             self._force(found.point)
+            self._met.append((j, found.point))
+
+    def look_opposite(self, budget: int) -> None:
+        """Search design points from the mirror images of those that are known."""
+        begin = self.g.n_evals
+        for j, found in self.designs[:_MOST_OPPOSITE]:
+            left = budget - (self.g.n_evals - begin)
+            if not self._follow(j, -found.point, left):
+                continue
+            new = self.designs[-1][1]
+            e = self.events[j]
+            u = self.u[self.values[:, e.column] <= e.threshold]
+            norms = np.maximum(np.sqrt((u * u).sum(axis=1)), 1e-300)
+            if not len(u) or float(((u @ new.direction) / norms).max()) < _KNOWN:
+                self._met.append((j, new.point))
+
+    def known_points(self) -> list[tuple[int, Array]]:
+        """Return events and points of failure, one or more of each region, nearest ones first."""
+        found = [(r.event, r.point) for r in self.regions] + self._met
+        return sorted(found, key=lambda pair: float(np.linalg.norm(pair[1])))
+
+    def lost_regions(self, budget: int) -> dict[int, float]:
+        """Return the least distance of a region that the walks lost, for each event with one.
+
+        Failure in a new direction belongs to a known region if an arc of failure leads there.
+        """
+        lost: dict[int, float] = {}
+        begin = self.g.n_evals
+        for j, point in self._met:
+            e = self.events[j]
+            known = self.u[self.values[:, e.column] <= e.threshold]
+            length = float(np.linalg.norm(point))
+            if len(known) and length > 0:
+                norms = np.maximum(np.sqrt((known * known).sum(axis=1)), 1e-300)
+                nearest = known[int(np.argmax(known @ point / norms))]
+                if self.g.n_evals - begin > budget or design.is_joined(
+                    self.g, e.column, e.threshold, point, nearest
+                ):
+                    continue
+            lost[j] = min(lost.get(j, math.inf), length)
+        return lost
 
     def _force(self, point: Array) -> None:
         """Give a point its own components in the next fits."""
@@ -340,18 +438,6 @@ class Training:
         measure = self.measure()
         failed = self.failed(self.values)
         components: list[Component] = []
-        heavy: list[Component] = []
-        for j in self.chosen():
-            holds = failed[:, j]
-            # Components look too good at the points that they were fitted to. One half of the
-            # points therefore makes the components, and the other half chooses among them.
-            if (holds & self.fold).sum() >= 40 and (holds & ~self.fold).sum() >= 40:
-                holds = holds & self.fold
-            if holds.sum() >= 1:
-                near = [(d.direction, d.distance) for k, d in self.designs if k == j]
-                some, spread = fitting.candidates(self.u[holds], measure[holds], near, self._stream)
-                components += some
-                heavy += spread
         for j, d in self.designs:
             if not failed[:, j].any():
                 components.append(Slab(d.direction[:, None], [Axis("normal", d.distance)]))
@@ -362,16 +448,38 @@ class Training:
         enough = failed[judges].sum(axis=0) >= 40
         if not enough.all():
             judges = np.ones(len(self.fold), bool)
-        self.proposal, second = fitting.best_proposal(
-            self.g.dim,
-            self.u[judges],
-            measure[judges] * (len(judges) / judges.sum()),
-            failed[judges],
-            components,
-            heavy,
-            self._forced,
-        )
-        self.forecast = fitting.forecast(second)
+        share = len(judges) / judges.sum()
+        heavy: dict[int, list[Component]] = {}
+        for sizes in fitting.SIZES:
+            for j in self.chosen():
+                some, spread = self._candidates(j, failed[:, j], measure, sizes)
+                components += some
+                heavy[j] = spread or heavy.get(j, [])
+            self.proposal, second = fitting.best_proposal(
+                self.g.dim,
+                self.u[judges],
+                measure[judges] * share,
+                failed[judges],
+                components,
+                [c for of_event in heavy.values() for c in of_event],
+                self._forced,
+            )
+            self.forecast = fitting.forecast(second)
+            if self.forecast <= _GOOD:
+                break
+
+    def _candidates(
+        self, j: int, holds: Flags, measure: Array, sizes: Sequence[int]
+    ) -> tuple[list[Component], list[Component]]:
+        """Return components of mixtures of some sizes for an event, and heavy-tailed ones."""
+        # Components that were fitted to a point look better there than they are: one half of
+        # the points makes them, the other one chooses.
+        if (holds & self.fold).sum() >= 40 and (holds & ~self.fold).sum() >= 40:
+            holds = holds & self.fold
+        if not holds.any():
+            return [], []
+        near = [(d.direction, d.distance) for k, d in self.designs if k == j and sizes[0] == 1]
+        return fitting.candidates(self.u[holds], measure[holds], near, self._stream, sizes)
 
     def _without_points(self, components: Sequence[Component]) -> Proposal:
         parts = [*components, *self._forced]
@@ -427,7 +535,8 @@ class Training:
                 self._force(point)
             if heavy:
                 self.fit()
-            elif stage + 1 >= least and self.forecast > 0.8 * before:
+            good = self.forecast <= _GOOD or (not heavy and self.forecast > 0.8 * before)
+            if stage + 1 >= least and good:
                 break
 
 

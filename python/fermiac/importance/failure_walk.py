@@ -72,10 +72,17 @@ class Walk:
     #: Whether the last level has a share of failures for the lowest threshold.
     reached: bool = False
 
-    def estimate(self, threshold: float) -> tuple[float, float]:
-        """Return P(g <= threshold) and its coefficient of variation."""
+    def estimate(
+        self, threshold: float, beyond: tuple[Array, float] | None = None
+    ) -> tuple[float, float]:
+        """Return the probability that g is at most a threshold, and its c.o.v.
+
+        With a direction and a bound, the probability that the point lies beyond the bound as well.
+        """
         level = self._level_of(threshold)
         below = level.values[:, self.column] <= threshold
+        if beyond is not None:
+            below &= level.u @ beyond[0] >= beyond[1]
         share, square = _share(below, level.chains)
         if share == 0:
             return 0.0, math.inf

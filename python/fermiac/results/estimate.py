@@ -98,7 +98,8 @@ class Estimate(Result):
         The number of times that a run with a tolerance may check its error; intervals hold for all
         checks together. None for other runs.
     sampler : Law or None
-        The trained sampler, a `fermiac.importance.Sampler`, of `fermiac.importance.integrate`.
+        The trained sampler: a `fermiac.importance.Sampler` of `fermiac.importance.integrate`, a
+        `fermiac.importance.FailureSampler` of `fermiac.importance.failure_probability`.
 
     Examples
     --------
@@ -159,7 +160,7 @@ class Estimate(Result):
         "replicates": fit.maybe(fit.array("fc", "replicates", "outputs")),
         "combine": fit.text("mean", "median"),
         "n_looks": fit.maybe(fit.whole(1)),
-        "sampler": fit.maybe(fit.instance("Sampler")),
+        "sampler": fit.maybe(fit.instance("Sampler", "FailureSampler")),
     }
 
     def _headline(self) -> str:

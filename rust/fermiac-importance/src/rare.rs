@@ -124,6 +124,44 @@ struct Slab {
     axes: Vec<Axis>,
     /// The directions, one after the other.
     directions: Vec<f64>,
+    /// Householder vectors, one after the other; that of number j begins at its coordinate j. The
+    /// product of the reflections has the directions for its first columns, up to the signs.
+    reflections: Vec<f64>,
+    signs: Vec<f64>,
+}
+
+impl Slab {
+    fn new(axes: &[Axis], directions: &[f64], dim: usize) -> Self {
+        let mut rest = directions.to_vec();
+        let mut reflections = vec![0.0; directions.len()];
+        let mut signs = Vec::with_capacity(axes.len());
+        for j in 0..axes.len() {
+            let w = &mut reflections[j * dim..][j..dim];
+            w.copy_from_slice(&rest[j * dim..][j..dim]);
+            let length = |w: &[f64]| w.iter().map(|x| x * x).sum::<f64>().sqrt();
+            w[0] += length(w).copysign(w[0]);
+            let norm = length(w);
+            w.iter_mut().for_each(|x| *x /= norm);
+            rest.chunks_exact_mut(dim).skip(j).for_each(|x| reflect(w, &mut x[j..]));
+            signs.push(if rest[j * dim + j] >= 0.0 { 1.0 } else { -1.0 });
+        }
+        Self { axes: axes.to_vec(), directions: directions.to_vec(), reflections, signs }
+    }
+
+    /// Turns rows of d uniform numbers into points, in place; `uniform` is for a copy of them.
+    fn points(&self, v: &mut [f64], uniform: &mut Vec<f64>, dim: usize) {
+        uniform.clear();
+        uniform.extend_from_slice(v);
+        normal_quantile_slice(v);
+        for (point, v) in v.chunks_exact_mut(dim).zip(uniform.chunks_exact(dim)) {
+            for (j, (axis, sign)) in self.axes.iter().zip(&self.signs).enumerate() {
+                point[j] = sign * axis.point(v[j], point[j]);
+            }
+            for (j, w) in self.reflections.chunks_exact(dim).enumerate().rev() {
+                reflect(&w[j..], &mut point[j..]);
+            }
+        }
+    }
 }
 
 /// A direction about an axis, whose cosine has a density in bins, and a gamma law of the squared
@@ -181,9 +219,11 @@ impl Mixture {
         if directions.len() != axes.len() * self.dim {
             return Err(Error::Internal("as many directions as axes are needed".into()));
         }
+        if axes.len() > self.dim {
+            return Err(Error::Internal("more axes than dimensions".into()));
+        }
         self.shares.push(share);
-        let slab = Slab { axes: axes.to_vec(), directions: directions.to_vec() };
-        self.components.push(Component::Slab(slab));
+        self.components.push(Component::Slab(Slab::new(axes, directions, self.dim)));
         Ok(())
     }
 
@@ -309,49 +349,63 @@ impl Mixture {
         }
     }
 
-    /// Turns rows of d uniform numbers into points of the component `k`, which must be made of
-    /// laws along directions, in place.
+    /// Turns rows of `width` uniform numbers into points of the mixture, in `out`.
     ///
-    /// `reflections` are the Householder vectors whose product has the directions for its first
-    /// columns, up to `signs`; the vector of number j begins at its coordinate j.
-    pub fn slab_points(
+    /// The first number of a row chooses the component, the next d make the point. Rows of
+    /// components that are no laws along directions are left as they are.
+    pub fn points(
         &self,
         context: &Context<'_>,
-        k: usize,
-        reflections: &[f64],
-        signs: &[f64],
-        v: &mut [f64],
+        v: &[f64],
+        width: usize,
+        out: &mut [f64],
     ) -> Result<()> {
         let d = self.dim;
-        let Some(Component::Slab(slab)) = self.components.get(k) else {
-            return Err(Error::Internal(format!("component {k} has no directions")));
-        };
-        if reflections.len() != slab.axes.len() * d || signs.len() != slab.axes.len() {
-            return Err(Error::Internal("as many reflections as axes are needed".into()));
+        if width <= d || v.len() * d != out.len() * width {
+            return Err(Error::Internal("rows of 1 + d uniform numbers are needed".into()));
         }
-        let given: &[f64] = v;
-        let n = given.len() / d;
-        let mut done = Vec::new();
+        let mut edge = self.base;
+        let mut edges = vec![edge];
+        for share in &self.shares[..self.len().saturating_sub(1)] {
+            edge += share;
+            edges.push(edge);
+        }
+        edges.truncate(self.len());
+        let law = Slab { axes: vec![], directions: vec![], reflections: vec![], signs: vec![] };
+        let given: &[f64] = out;
+        let n = v.len() / width;
         let work = |chunk: usize| {
-            let rows = &given[chunk * CHUNK * d..(n * d).min((chunk + 1) * CHUNK * d)];
-            let mut points = rows.to_vec();
-            normal_quantile_slice(&mut points);
-            for (point, v) in points.chunks_exact_mut(d).zip(rows.chunks_exact(d)) {
-                for (j, (axis, sign)) in slab.axes.iter().zip(signs).enumerate() {
-                    point[j] = sign * axis.point(v[j], point[j]);
-                }
-                for (j, w) in reflections.chunks_exact(d).enumerate().rev() {
-                    reflect(&w[j..], &mut point[j..]);
+            let rows = chunk * CHUNK..n.min((chunk + 1) * CHUNK);
+            let mut points = given[rows.start * d..rows.end * d].to_vec();
+            let v = &v[rows.start * width..rows.end * width];
+            // The rows of each component together, in their order.
+            let mut members = vec![Vec::new(); self.len() + 1];
+            for (i, row) in v.chunks_exact(width).enumerate() {
+                members[edges.partition_point(|edge| *edge <= row[0])].push(i);
+            }
+            let (mut part, mut uniform) = (Vec::new(), Vec::new());
+            for (k, own) in members.iter().enumerate() {
+                let slab = match k.checked_sub(1).map(|k| &self.components[k]) {
+                    None => &law,
+                    Some(Component::Slab(slab)) => slab,
+                    Some(Component::Polar(_)) => continue,
+                };
+                part.clear();
+                own.iter().for_each(|i| part.extend_from_slice(&v[i * width + 1..][..d]));
+                slab.points(&mut part, &mut uniform, d);
+                for (i, point) in own.iter().zip(part.chunks_exact(d)) {
+                    points[i * d..][..d].copy_from_slice(point);
                 }
             }
             Ok(points)
         };
+        let mut done = Vec::new();
         let fold = |_, part: Vec<f64>| {
             done.push(part);
             Ok(())
         };
         context.ordered(n.div_ceil(CHUNK), work, fold)?;
-        for (out, part) in v.chunks_mut(CHUNK * d).zip(done) {
+        for (out, part) in out.chunks_mut(CHUNK * d).zip(done) {
             out.copy_from_slice(&part);
         }
         Ok(())
@@ -455,15 +509,29 @@ mod tests {
         let mut mixture = Mixture::new(2, 0.0);
         let w = [0.6, 0.8];
         mixture.push_slab(1.0, &[Axis::tail(3.0)], &w).unwrap();
-        // The reflection that takes the first axis to -w.
-        let length = (2.0 * (1.0 + w[0])).sqrt();
-        let reflection = [(1.0 + w[0]) / length, w[1] / length];
-        let mut v = [0.9, 0.3, 0.2, 0.7, 1e-9, 0.5];
-        mixture.slab_points(&Context::serial(), 0, &reflection, &[-1.0], &mut v).unwrap();
-        for point in v.chunks_exact(2) {
-            assert!(w[0] * point[0] + w[1] * point[1] >= 3.0 - 1e-12);
+        let v = [0.5, 0.9, 0.3, 0.1, 0.2, 0.7, 0.9, 1e-9, 0.5];
+        let mut u = [0.0; 6];
+        mixture.points(&Context::serial(), &v, 3, &mut u).unwrap();
+        for (point, v) in u.chunks_exact(2).zip(v.chunks_exact(3)) {
+            let along = w[0] * point[0] + w[1] * point[1];
+            let exact = -normal_quantile(normal_cdf(-3.0) * v[1]);
+            assert!((along - exact).abs() < 1e-12);
+            // Across the direction the law is the normal one.
+            let across = (w[0] * point[1] - w[1] * point[0]).abs();
+            assert!((across - normal_quantile(v[2]).abs()).abs() < 1e-12);
         }
-        assert!(ratios(&mixture, &v).iter().all(|r| *r > 0.0));
+        assert!(ratios(&mixture, &u).iter().all(|r| *r > 0.0));
+    }
+
+    #[test]
+    fn the_first_number_chooses_the_component() {
+        let mut mixture = Mixture::new(1, 0.25);
+        mixture.push_slab(0.5, &[Axis::normal(10.0, 1e-3)], &[1.0]).unwrap();
+        mixture.push_slab(0.25, &[Axis::normal(-10.0, 1e-3)], &[-1.0]).unwrap();
+        let v = [0.1, 0.5, 0.3, 0.5, 0.74, 0.5, 0.76, 0.5, 0.9999, 0.5];
+        let mut u = [0.0; 5];
+        mixture.points(&Context::serial(), &v, 2, &mut u).unwrap();
+        assert_eq!(u.map(f64::round), [0.0, 10.0, 10.0, 10.0, 10.0]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::common::error::check;
 use fermiac_base::alloc::table_of;
 use fermiac_base::par::CHUNK;
 use fermiac_importance::rare::{Axis, Mixture};
-use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyReadwriteArray2};
+use numpy::{PyArray1, PyArray2, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -101,21 +101,20 @@ impl RareMixture {
         matrix(py, out, k)
     }
 
-    /// Turns rows of uniform numbers into points of one component, in place.
-    fn slab_points(
+    /// Returns points for rows of uniform numbers; those of polar components are left at 0.
+    fn points<'py>(
         &self,
-        py: Python<'_>,
-        k: usize,
-        reflections: PyReadonlyArray2<'_, f64>,
-        signs: PyReadonlyArray1<'_, f64>,
-        mut v: PyReadwriteArray2<'_, f64>,
+        py: Python<'py>,
+        v: PyReadonlyArray2<'py, f64>,
         n_threads: usize,
-    ) -> PyResult<()> {
-        let (reflections, signs) = (reflections.as_slice()?, signs.as_slice()?);
-        let v = v.as_slice_mut()?;
-        let n = v.len() / self.inner.dim();
-        compute(py, threads(n, n_threads), |context| {
-            self.inner.slab_points(context, k, reflections, signs, v)
-        })
+    ) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        let width = v.shape()[1];
+        let v = rows(&v, width)?;
+        let (n, d) = (v.len(), self.inner.dim());
+        let out = compute(py, threads(n, n_threads), |context| {
+            let mut out = table_of("points", 0.0, n, d)?;
+            self.inner.points(context, v.data(), width, &mut out).map(|()| out)
+        })?;
+        matrix(py, out, d)
     }
 }
