@@ -7,11 +7,14 @@
 //! most twice the smaller of them, and the density in a cell is never far from its mean. Unlike a
 //! cubic, it is inverted by solving one quadratic equation.
 
-use fermiac_base::simd::{LANES, V, fma};
+use fermiac_base::simd::{LANES, V};
 
 /// The slopes at the ends of an axis, in units of that of their cell.
 const LEAST_END: f64 = 0.02;
 const MOST_END: f64 = 1.75;
+
+/// Added to a number, it leaves the whole part in the last digits.
+const ROUND: f64 = 1.5 * (1_u64 << 52) as f64;
 
 /// A monotone map of (0, 1) onto itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +24,8 @@ pub struct AxisMap {
     cells: Vec<Cell>,
     /// For equal parts of (0, 1): the cell of the lower end, and how many knots there are inside.
     guide: Vec<(u32, u32)>,
+    /// Halvings of the largest of these numbers of knots.
+    steps: u32,
 }
 
 /// One cell: the image of its lower end, its width, and the slopes at its ends in units of the mean
@@ -72,7 +77,8 @@ impl AxisMap {
             let [low, high] = [part, part + 1].map(|end| below(end as f64 / parts as f64));
             guide.push((low as u32, (high - low) as u32));
         }
-        Self { knots, cells, guide }
+        let steps = guide.iter().fold(0, |most, (_, n)| most.max(u32::BITS - n.leading_zeros()));
+        Self { knots, cells, guide, steps }
     }
 
     /// The knots.
@@ -83,61 +89,88 @@ impl AxisMap {
     /// Returns t and dt/dy at eight points.
     #[inline(always)]
     pub(super) fn forward<const FMA: bool>(&self, y: V) -> (V, V) {
-        let (mut t, mut slope) = (V::ZERO, V::ZERO);
-        let count = self.cells.len() as f64;
-        let last = self.cells.len() - 1;
-        // Three loops: the middle one alone is not one over vectors.
-        let (mut p, mut at) = (V::ZERO, [0; LANES]);
-        for lane in 0..LANES {
-            let y = y.0[lane] * count;
-            at[lane] = (y as u32).min(last as u32);
-            p.0[lane] = y - f64::from(at[lane]);
-        }
+        let count = V::splat(self.cells.len() as f64);
+        let y = y * count;
+        // The whole part by rounding half a unit below, in vectors; where that is a tie to one less,
+        // the point is at the end of the cell before.
+        let shifted = y - V::splat(0.5) + V::splat(ROUND);
+        let p = y - (shifted - V::splat(ROUND));
+        let cells = self.cells.as_slice();
         let (mut start, mut width, mut low, mut high) = (V::ZERO, V::ZERO, V::ZERO, V::ZERO);
         for lane in 0..LANES {
-            let cell = self.cells[at[lane] as usize];
+            let at = shifted.0[lane].to_bits() as u32 as usize;
+            let cell = cells[at.min(cells.len() - 1)];
             start.0[lane] = cell.start;
             width.0[lane] = cell.width;
             low.0[lane] = cell.low;
             high.0[lane] = cell.high;
         }
-        for lane in 0..LANES {
-            let (p, low, high) = (p.0[lane], low.0[lane], high.0[lane]);
-            let rest = 1.0 - p;
-            let bump = p * rest;
-            let inverse = 1.0 / fma::<FMA>(low + high - 2.0, bump, 1.0);
-            let scaled = width.0[lane] * inverse;
-            t.0[lane] = fma::<FMA>(scaled, fma::<FMA>(p, p, low * bump), start.0[lane]);
-            let top = fma::<FMA>(high * p, p, fma::<FMA>(low * rest, rest, 2.0 * bump));
-            slope.0[lane] = count * scaled * top * inverse;
-        }
-        (t, slope)
+        let one = V::splat(1.0);
+        let rest = one - p;
+        let bump = p * rest;
+        let inverse = one / (low + high - V::splat(2.0)).mul_add::<FMA>(bump, one);
+        let scaled = width * inverse;
+        let t = scaled.mul_add::<FMA>(p.mul_add::<FMA>(p, low * bump), start);
+        let bent = (low * rest).mul_add::<FMA>(rest, V::splat(2.0) * bump);
+        let top = (high * p).mul_add::<FMA>(p, bent);
+        (t, count * scaled * top * inverse)
     }
 
     /// Returns y and dt/dy at t.
     #[inline(always)]
     pub(super) fn inverse(&self, t: f64) -> (f64, f64) {
-        let count = self.cells.len() as f64;
-        // The cell is among those that the bucket of t touches.
-        let bucket = ((t * self.guide.len() as f64) as usize).min(self.guide.len() - 1);
-        let (mut k, mut length) = self.guide[bucket];
-        while length > 0 {
-            let half = length.div_ceil(2);
-            k += if self.knots[(k + half) as usize] <= t { half } else { 0 };
-            length -= half;
+        let (y, slope) = self.inverse_at(V::splat(t));
+        (y.0[0], slope.0[0])
+    }
+
+    /// The cells of eight points t.
+    #[inline(always)]
+    fn cells_of(&self, t: V) -> [usize; LANES] {
+        // They are among those that the buckets of t touch. All lanes take as many steps as the largest
+        // bucket needs, so that none waits for a branch.
+        let parts = self.guide.len();
+        let (mut k, mut length) = ([0_u32; LANES], [0_u32; LANES]);
+        for lane in 0..LANES {
+            let bucket = ((t.0[lane] * parts as f64) as usize).min(parts - 1);
+            (k[lane], length[lane]) = self.guide[bucket];
         }
-        let k = k as usize;
-        let Cell { start, width, low, high } = self.cells[k];
-        let share = ((t - start) / width).clamp(0.0, 1.0);
-        let bend = low + high - 2.0;
-        let (a, b) = (1.0 - low + share * bend, low - share * bend);
-        let root = (b * b + 4.0 * a * share).max(0.0).sqrt();
-        let p = if share == 0.0 { 0.0 } else { (2.0 * share / (b + root)).min(1.0) };
-        let rest = 1.0 - p;
+        for _ in 0..self.steps {
+            for lane in 0..LANES {
+                let half = length[lane].div_ceil(2);
+                let next = k[lane] + half;
+                k[lane] = if self.knots[next as usize] <= t.0[lane] { next } else { k[lane] };
+                length[lane] -= half;
+            }
+        }
+        k.map(|k| k as usize)
+    }
+
+    /// Returns y and dt/dy at eight points t.
+    #[inline(always)]
+    pub(super) fn inverse_at(&self, t: V) -> (V, V) {
+        let count = V::splat(self.cells.len() as f64);
+        let (mut start, mut width, mut low, mut high) = (V::ZERO, V::ZERO, V::ZERO, V::ZERO);
+        let (at, mut k) = (self.cells_of(t), V::ZERO);
+        for lane in 0..LANES {
+            let at = at[lane];
+            let cell = self.cells[at];
+            k.0[lane] = at as f64;
+            start.0[lane] = cell.start;
+            width.0[lane] = cell.width;
+            low.0[lane] = cell.low;
+            high.0[lane] = cell.high;
+        }
+        let (one, two) = (V::splat(1.0), V::splat(2.0));
+        let share = ((t - start) / width).map(|x| x.clamp(0.0, 1.0));
+        let bend = low + high - two;
+        let (a, b) = (one - low + share * bend, low - share * bend);
+        let root = (b * b + V::splat(4.0) * a * share).map(|x| x.max(0.0).sqrt());
+        let p = (two * share / (b + root)).zip(share, |p, s| if s == 0.0 { 0.0 } else { p.min(1.0) });
+        let rest = one - p;
         let bump = p * rest;
-        let inverse = 1.0 / (1.0 + bend * bump);
-        let top = high * p * p + 2.0 * bump + low * rest * rest;
-        ((k as f64 + p) / count, count * width * top * inverse * inverse)
+        let inverse = one / (one + bend * bump);
+        let top = high * p * p + two * bump + low * rest * rest;
+        ((k + p) / count, count * width * top * inverse * inverse)
     }
 
     /// Returns the map whose density is that of this one times `factors`, given at the middles of

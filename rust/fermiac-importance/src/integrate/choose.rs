@@ -77,6 +77,8 @@ struct Trial {
     sizes: Vec<f64>,
     u: Vec<f64>,
     l: Vec<f64>,
+    /// Those under the maps of a sampler of maps.
+    y: Vec<f64>,
     /// The sizes of the values as they are.
     plain: Vec<f64>,
     inside: f64,
@@ -98,12 +100,14 @@ impl Trial {
             replicates: REPLICATES,
             range: 0..size,
             strata: None,
+            wants_y: true,
         };
         let mut trial = Self {
             replicates: vec![Replicate::default(); REPLICATES],
             sizes: Vec::new(),
             u: Vec::new(),
             l: Vec::new(),
+            y: Vec::new(),
             plain: Vec::new(),
             inside: 1.0,
         };
@@ -132,14 +136,16 @@ impl Trial {
                     sampler.to_linear(x, l);
                 }
                 let inside = block.placed.inside.iter().filter(|i| **i).count();
-                Ok((Replicate::of(block, k), (sizes, plain, l), block.u.clone(), inside))
+                let (u, y) = (block.u.clone(), block.placed.y.clone());
+                Ok((Replicate::of(block, k), (sizes, plain, l), (u, y), inside))
             },
-            |r, (sums, (sizes, plain, l), u, inside)| {
+            |r, (sums, (sizes, plain, l), (u, y), inside)| {
                 trial.replicates[r].add(&sums);
                 trial.sizes.extend(sizes);
                 trial.plain.extend(plain);
                 trial.l.extend(l);
                 trial.u.extend(u);
+                trial.y.extend(y);
                 n_inside += inside;
                 Ok(())
             },
@@ -323,7 +329,7 @@ pub(super) fn best(
     let mut sampler = candidates[chosen].sampler.clone();
     let rest = n.saturating_sub(REPLICATES * size * trials.len());
     if points == Points::Sobol {
-        sampler = pilot.polish(sampler, &trial.l, &trial.sizes, rest)?;
+        sampler = pilot.polish(sampler, (&trial.l, &trial.y), &trial.sizes, rest)?;
     }
     let mut last = Final { inside: trial.inside, ..Final::new(sampler, points) };
     if points == Points::Random {

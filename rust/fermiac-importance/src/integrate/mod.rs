@@ -8,6 +8,7 @@
 mod axis_map;
 mod choose;
 mod pilot;
+mod place;
 mod radial;
 mod region;
 mod sampler;
@@ -171,7 +172,9 @@ pub fn integrate(
     check(integrand, region, settings).map_err(fail)?;
     let problem = Problem::new(integrand, settings.key, settings.on_nan);
     context.set_total(settings.n as u64);
-    let mut pilot = Pilot::new(&problem, context, region.clone(), settings.points);
+    // Maps alone need no points of earlier rounds.
+    let keeps = !matches!(settings.method, Method::Map | Method::Stratified);
+    let mut pilot = Pilot::new(&problem, context, region.clone(), settings.points, keeps);
     let last = prepare(&mut pilot, settings).map_err(fail)?;
     let run = Run {
         problem: &problem,
@@ -371,6 +374,7 @@ impl Run<'_, '_, '_> {
             replicates: replicates.len(),
             range,
             strata: self.last.strata.as_ref(),
+            wants_y: false,
         };
         let log_volume = fermiac_base::simd::ln(self.last.sampler.region.volume());
         self.problem.sweep(

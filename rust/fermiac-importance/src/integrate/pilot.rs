@@ -1,7 +1,8 @@
 //! The pilot: points that train the samplers of an integral.
 
 use super::axis_map::AxisMap;
-use super::region::{Ends, Region, unit_of_line};
+use super::place;
+use super::region::{Ends, Region};
 use super::sampler::{DF, Frame, MOST_COMPONENTS, Mixture, Sampler, Source};
 use super::sweep::{Block, Points, Problem, Stage};
 use super::train;
@@ -12,6 +13,7 @@ use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::qmc::Scramble;
 use fermiac_base::simd::{LANES, V, exp, ln};
+use std::borrow::Cow;
 
 /// Points of the pilot at most, and numbers that it keeps at most.
 const MOST_POINTS: usize = 1 << 18;
@@ -57,6 +59,8 @@ pub(super) struct Pilot<'a, 'b, 'c> {
     pub(super) steps: Vec<Step>,
     pub(super) number: u32,
     points: Points,
+    /// Whether points are kept once a map was trained with them: other sources need them.
+    keeps: bool,
     /// The samplers with the number of their points.
     sources: Vec<(Sampler, usize)>,
     /// Linear coordinates, n × d.
@@ -73,6 +77,7 @@ pub(super) struct Pilot<'a, 'b, 'c> {
 /// What a block of training points gives.
 struct Trained {
     l: Vec<f64>,
+    y: Vec<f64>,
     weight: Vec<f64>,
     size: Vec<f64>,
     squares: Vec<f64>,
@@ -84,6 +89,7 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         context: &'a Context<'c>,
         region: Region,
         points: Points,
+        keeps: bool,
     ) -> Self {
         Self {
             problem,
@@ -92,6 +98,7 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
             steps: Vec::new(),
             number: 0,
             points,
+            keeps,
             sources: Vec::new(),
             l: Vec::new(),
             size: Vec::new(),
@@ -127,8 +134,9 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         });
     }
 
-    /// Draws points of a sampler, and keeps them. Returns the weighted sizes of their values.
-    fn draw(&mut self, sampler: &Sampler, n: usize) -> Result<Vec<f64>> {
+    /// Draws points of a sampler, and keeps them. Returns the weighted sizes of their values, and the
+    /// coordinates under the maps of a sampler of maps.
+    fn draw(&mut self, sampler: &Sampler, n: usize) -> Result<(Vec<f64>, Vec<f64>)> {
         let number = self.next();
         let stage = Stage {
             sampler,
@@ -138,10 +146,18 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
             replicates: 1,
             range: 0..n,
             strata: None,
+            wants_y: true,
         };
         let d = self.dim();
+        if !self.keeps {
+            self.forget();
+        }
         let scale = std::mem::take(&mut self.scale);
-        let (mut w, mut squares) = (Vec::with_capacity(n), Vec::new());
+        let (mut w, mut y, mut squares) = (Vec::with_capacity(n), Vec::new(), Vec::new());
+        self.l.reserve(n * d);
+        if matches!(sampler.source, Source::Map(_)) {
+            y.reserve(n * d);
+        }
         let problem = self.problem;
         let (l, size) = (&mut self.l, &mut self.size);
         let done = problem.sweep(
@@ -150,6 +166,7 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
             |block| trained(problem, sampler, block, &scale),
             |_, part: Trained| {
                 l.extend(part.l);
+                y.extend(part.y);
                 w.extend(part.weight.iter().zip(&part.size).map(|(w, s)| w * s));
                 size.extend(part.size);
                 squares.resize(part.squares.len(), 0.0);
@@ -169,7 +186,13 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         if sampler.share >= 1.0 {
             self.uniform_ess = self.efficiency * n as f64;
         }
-        Ok(w)
+        Ok((w, y))
+    }
+
+    fn forget(&mut self) {
+        self.sources.clear();
+        self.l.clear();
+        self.size.clear();
     }
 
     /// Sets the units of infinite axes: the medians and quartiles of the mass.
@@ -178,9 +201,8 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         let d = self.dim();
         let each = n / UNIT_ROUNDS;
         for _ in 0..UNIT_ROUNDS {
-            let start = self.size.len();
             let sampler = Sampler::uniform(self.region.clone());
-            let w = self.draw(&sampler, each)?;
+            let w = self.draw(&sampler, each)?.0;
             let logs: Vec<V> = w.chunks(LANES).map(|w| V::padded(w, 0.0).map(ln)).collect();
             let wanted = (10.0_f64).max(w.len() as f64 / 20.0);
             let Some(tempered) = temper(&logs, wanted) else { continue };
@@ -188,7 +210,7 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
             let mut axes = self.region.axes.clone();
             for (j, axis) in axes.iter_mut().enumerate() {
                 let column: Vec<f64> =
-                    self.l[start * d..].iter().skip(j).step_by(d).copied().collect();
+                    self.last(w.len()).iter().skip(j).step_by(d).copied().collect();
                 let quantile = |p: f64| weighted_quantile(&column, &weights, p);
                 match axis.ends {
                     Ends::Finite => {}
@@ -207,7 +229,7 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
                 self.region = moved;
             }
             // Points in other units serve nothing more.
-            (self.sources, self.l, self.size) = (Vec::new(), Vec::new(), Vec::new());
+            self.forget();
             if tempered.power >= 1.0 && self.efficiency > 0.05 {
                 break;
             }
@@ -260,33 +282,40 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         if n < 16 {
             return Ok(maps);
         }
-        let start = self.size.len();
-        let w = self.draw(sampler, n)?;
-        let y = self.under(sampler, &maps, &self.l[start * self.dim()..]);
+        let (w, drawn) = self.draw(sampler, n)?;
+        let y = self.under(sampler, &maps, self.last(w.len()), &drawn);
         Ok(train::refined(&maps, &y, &w))
     }
 
-    /// The coordinates under maps of points in linear coordinates.
-    fn under(&self, sampler: &Sampler, maps: &[AxisMap], l: &[f64]) -> Vec<f64> {
-        let mut y = Vec::with_capacity(l.len());
-        for l in l.chunks_exact(self.dim()) {
-            if let Source::Rotated(frame, _) = &sampler.source {
-                let at = |k: usize| unit_of_line(frame.back(l, k));
-                y.extend(maps.iter().enumerate().map(|(k, map)| map.inverse(at(k)).0));
-            } else {
-                let at = self.region.axes.iter().zip(l).map(|(axis, l)| axis.unit(*l));
-                y.extend(at.zip(maps).map(|(t, map)| map.inverse(t).0));
-            }
+    /// The coordinates under maps of points in linear coordinates; `drawn`, where they are known.
+    fn under<'y>(
+        &self,
+        sampler: &Sampler,
+        maps: &[AxisMap],
+        l: &[f64],
+        drawn: &'y [f64],
+    ) -> Cow<'y, [f64]> {
+        if drawn.len() == l.len() {
+            return Cow::Borrowed(drawn);
         }
-        y
+        let frame = match &sampler.source {
+            Source::Rotated(frame, _) => Some(frame),
+            _ => None,
+        };
+        Cow::Owned(place::under(&self.region, frame, maps, l))
+    }
+
+    /// The linear coordinates of the last points.
+    fn last(&self, n: usize) -> &[f64] {
+        &self.l[self.l.len() - n * self.dim()..]
     }
 
     /// Trains the maps of a sampler once more, by points of it that are there, in linear coordinates
-    /// with the weighted sizes of their values, and by `n` more.
+    /// and under its maps, with the weighted sizes of their values, and by `n` more.
     pub(super) fn polish(
         &mut self,
         sampler: Sampler,
-        l: &[f64],
+        (l, drawn): (&[f64], &[f64]),
         sizes: &[f64],
         n: usize,
     ) -> Result<Sampler> {
@@ -294,15 +323,16 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
             return Ok(sampler);
         };
         let before = self.problem.n_evals();
-        let mut y = self.under(&sampler, maps, l);
+        let mut y = self.under(&sampler, maps, l, drawn);
         let mut w = sizes.to_vec();
         if n >= 64 {
-            let start = self.size.len();
             // Both in the units of the first points.
             let scale = self.scale.clone();
-            w.extend(self.draw(&sampler, n)?);
+            let (more, drawn) = self.draw(&sampler, n)?;
+            let n = more.len();
+            w.extend(more);
             self.scale = scale;
-            y.extend(self.under(&sampler, maps, &self.l[start * self.dim()..]));
+            y.to_mut().extend_from_slice(&self.under(&sampler, maps, self.last(n), &drawn));
         }
         let maps = train::refined(maps, &y, &w);
         self.report("last training", before);
@@ -533,7 +563,7 @@ fn trained(
         .zip(&size)
         .map(|(w, s)| if *s == 0.0 { 0.0 } else { *w })
         .collect();
-    Ok(Trained { l, weight, size, squares })
+    Ok(Trained { l, y: block.placed.y.clone(), weight, size, squares })
 }
 
 fn weighted_quantile(values: &[f64], weights: &[f64], p: f64) -> f64 {

@@ -1,6 +1,5 @@
 //! The region of an integral: a box, whose ends may be infinite, as an image of the unit cube.
 
-use fermiac_base::simd::V;
 use fermiac_base::{Error, Result};
 
 /// One axis of a region: x = `origin` + `scale` · l, with l a function of t in (0, 1).
@@ -130,27 +129,6 @@ impl Region {
     pub(super) fn coordinate(&self, j: usize, l: f64) -> f64 {
         let Axis { origin, scale, .. } = self.axes[j];
         origin + scale * l
-    }
-
-    /// Turns eight points of the unit cube into the rows of `x`, and returns the product of dl/dt.
-    #[inline(always)]
-    pub(super) fn place(&self, t: &[V], lanes: usize, x: &mut [f64]) -> V {
-        let d = self.axes.len();
-        let mut jacobian = V::splat(1.0);
-        for (j, (axis, t)) in self.axes.iter().zip(t).enumerate() {
-            if axis.ends == Ends::Finite {
-                for lane in 0..lanes {
-                    x[lane * d + j] = axis.origin + axis.scale * t.0[lane];
-                }
-                continue;
-            }
-            for lane in 0..lanes {
-                let (l, slope) = axis.linear(t.0[lane]);
-                x[lane * d + j] = axis.origin + axis.scale * l;
-                jacobian.0[lane] *= slope;
-            }
-        }
-        jacobian
     }
 }
 

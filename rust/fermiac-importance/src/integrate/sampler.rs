@@ -9,10 +9,11 @@
 
 use super::axis_map::AxisMap;
 use super::radial::Radial;
+use super::place::Placed;
 use super::region::{Region, line, unit_of_line};
 use crate::component_bank::{ComponentBank, Fitted, Tail};
 use fermiac_base::linalg::SymmetricEigen;
-use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, expv, ln, lnv, normal_quantilev};
+use fermiac_base::simd::{Kernel, V, dispatch, exp, expv, ln, lnv};
 use fermiac_base::{Error, Result};
 
 /// Degrees of freedom of the components of mixtures.
@@ -20,7 +21,7 @@ pub(super) const DF: f64 = 8.0;
 /// The share of the uniform law.
 pub(super) const SHARE: f64 = 0.125;
 /// The grid of the shares.
-const GRID: usize = 64;
+pub(super) const GRID: usize = 64;
 
 /// A sampler with its region.
 #[derive(Debug, Clone)]
@@ -54,7 +55,7 @@ pub struct Frame {
     /// The axes, the columns of a row-major matrix, the longest first.
     pub factor: Vec<f64>,
     inverse: Vec<f64>,
-    log_det: f64,
+    pub(super) log_det: f64,
 }
 
 impl Frame {
@@ -101,7 +102,7 @@ impl Frame {
     }
 
     #[inline(always)]
-    fn place(&self, z: &[f64], stretch: f64, l: &mut [f64]) {
+    pub(super) fn place(&self, z: &[f64], stretch: f64, l: &mut [f64]) {
         let d = self.mean.len();
         for i in 0..d {
             let mut sum = 0.0;
@@ -127,8 +128,8 @@ pub struct Mixture {
     /// The means and covariances.
     pub(crate) fitted: Vec<Fitted>,
     bank: ComponentBank,
-    frames: Vec<Frame>,
-    radial: Radial,
+    pub(super) frames: Vec<Frame>,
+    pub(super) radial: Radial,
     log_shares: Vec<f64>,
 }
 
@@ -162,7 +163,7 @@ impl Mixture {
 
     /// The logarithm of the density at eight points in linear coordinates.
     #[inline(always)]
-    fn log_density<const FMA: bool>(&self, l: &[V], centred: &mut [V]) -> V {
+    pub(super) fn log_density<const FMA: bool>(&self, l: &[V], centred: &mut [V]) -> V {
         let mut largest = V::splat(-1e300);
         let mut logs = [V::ZERO; 16];
         for (k, share) in self.log_shares.iter().enumerate() {
@@ -194,24 +195,6 @@ fn rounded(shares: &[f64], whole: usize) -> Vec<usize> {
     parts
 }
 
-/// Points of a sampler with their weights.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Placed {
-    /// The points, row-major.
-    pub(super) x: Vec<f64>,
-    /// dx/dq up to the volume of the region: the values of the integrand times these, times the
-    /// volume, have the integral as their mean.
-    pub(super) weight: Vec<f64>,
-    /// The density of the source over that of the sampler, less 1: a control of mean 0.
-    pub(super) control: Vec<f64>,
-    /// dx/dt up to the volume.
-    pub(super) jacobian: Vec<f64>,
-    /// Whether a point is from the uniform law.
-    pub(super) base: Vec<bool>,
-    /// Whether a point is in the region.
-    pub(super) inside: Vec<bool>,
-}
-
 impl Sampler {
     /// The uniform law alone.
     pub(super) fn uniform(region: Region) -> Self {
@@ -238,11 +221,6 @@ impl Sampler {
         self.region.dim()
     }
 
-    /// Turns rows of uniform numbers into points.
-    pub(super) fn place(&self, u: &[f64], to: &mut Placed) {
-        dispatch(Place { sampler: self, u, to });
-    }
-
     /// Turns rows of uniform numbers into points of the law.
     pub fn map_unit(&self, u: &[f64]) -> Vec<f64> {
         let mut to = Placed::default();
@@ -250,45 +228,8 @@ impl Sampler {
         to.x
     }
 
-    /// The part of eight first coordinates: moves them to where they lie in their part. Returns the
-    /// parts, 0 for the uniform law, and those that follow for components of a mixture.
-    #[inline(always)]
-    fn parts(&self, first: &mut V) -> [usize; LANES] {
-        let mut parts = [0; LANES];
-        if self.share >= 1.0 {
-            return parts;
-        }
-        let base = self.share * GRID as f64;
-        for lane in 0..LANES {
-            let at = first.0[lane] * GRID as f64;
-            if at < base {
-                first.0[lane] = at / base;
-                continue;
-            }
-            let (mut start, mut length, mut part) = (base, GRID as f64 - base, 1);
-            if let Source::Mixture(mixture) = &self.source {
-                part = 0;
-                for share in &mixture.parts {
-                    part += 1;
-                    length = *share as f64;
-                    if at < start + length {
-                        break;
-                    }
-                    if part < mixture.parts.len() {
-                        start += length;
-                    }
-                }
-            }
-            parts[lane] = part;
-            // Strictly inside (0, 1), whatever the rounding.
-            first.0[lane] =
-                ((at - start) / length).clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON / 2.0);
-        }
-        parts
-    }
-
     /// The logarithm of the density of the source with respect to the linear coordinates.
-    fn log_source(&self, l: &[f64]) -> f64 {
+    pub(super) fn log_source(&self, l: &[f64]) -> f64 {
         match &self.source {
             Source::Uniform => self.log_base(l),
             Source::Map(maps) => {
@@ -377,230 +318,5 @@ impl Kernel for At<'_> {
         let tile: Vec<V> = self.l.iter().map(|l| V::splat(*l)).collect();
         let mut centred = vec![V::ZERO; self.l.len()];
         self.mixture.log_density::<FMA>(&tile, &mut centred).0[0]
-    }
-}
-
-struct Place<'a> {
-    sampler: &'a Sampler,
-    u: &'a [f64],
-    to: &'a mut Placed,
-}
-
-impl Kernel for Place<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        let Self { sampler, u, to } = self;
-        let d = sampler.dim();
-        let n = u.len() / d;
-        to.x.resize(n * d, 0.0);
-        for column in [&mut to.weight, &mut to.control, &mut to.jacobian] {
-            column.resize(n, 0.0);
-        }
-        to.base.resize(n, false);
-        to.inside.resize(n, true);
-        to.inside.fill(true);
-        let mut work = Work {
-            t: vec![V::ZERO; d],
-            l: vec![V::ZERO; d],
-            centred: vec![V::ZERO; d],
-            z: vec![0.0; d],
-            row: vec![0.0; d],
-        };
-        let mut padded = vec![0.5; LANES * d];
-        for start in (0..n).step_by(LANES) {
-            let lanes = (n - start).min(LANES);
-            let rows = &u[start * d..(start + lanes) * d];
-            let rows = if lanes == LANES {
-                rows
-            } else {
-                padded[..rows.len()].copy_from_slice(rows);
-                &padded
-            };
-            for (j, t) in work.t.iter_mut().enumerate() {
-                for lane in 0..LANES {
-                    t.0[lane] = rows[lane * d + j];
-                }
-            }
-            let parts = sampler.parts(&mut work.t[0]);
-            let tile = match &sampler.source {
-                Source::Uniform => {
-                    work.uniform(sampler, lanes, &mut to.x[start * d..(start + lanes) * d])
-                }
-                Source::Map(maps) => work.map::<FMA>(
-                    sampler,
-                    maps,
-                    &parts,
-                    lanes,
-                    &mut to.x[start * d..(start + lanes) * d],
-                ),
-                Source::Rotated(..) | Source::Mixture(_) => work.linear::<FMA>(
-                    sampler,
-                    &parts,
-                    lanes,
-                    &mut to.x[start * d..(start + lanes) * d],
-                ),
-            };
-            for lane in 0..lanes {
-                let at = start + lane;
-                let q = sampler.share + (1.0 - sampler.share) * tile.ratio.0[lane];
-                // A density beyond the range of doubles leaves no weight.
-                let control = if q.is_finite() {
-                    tile.ratio.0[lane] / q
-                } else {
-                    1.0 / (1.0 - sampler.share)
-                };
-                let inside = tile.jacobian.0[lane] > 0.0;
-                to.weight[at] = if inside { tile.jacobian.0[lane] / q } else { 0.0 };
-                to.control[at] = control - 1.0;
-                to.jacobian[at] = tile.jacobian.0[lane];
-                to.base[at] = parts[lane] == 0;
-                to.inside[at] = inside;
-            }
-        }
-    }
-}
-
-/// Of eight points: dx/dt up to the volume, 0 outside the region, and the density of the source over
-/// that of the uniform law.
-struct Tile {
-    jacobian: V,
-    ratio: V,
-}
-
-struct Work {
-    t: Vec<V>,
-    l: Vec<V>,
-    centred: Vec<V>,
-    z: Vec<f64>,
-    row: Vec<f64>,
-}
-
-impl Work {
-    #[inline(always)]
-    fn uniform(&self, sampler: &Sampler, lanes: usize, x: &mut [f64]) -> Tile {
-        Tile { jacobian: sampler.region.place(&self.t, lanes, x), ratio: V::splat(1.0) }
-    }
-
-    #[inline(always)]
-    fn map<const FMA: bool>(
-        &mut self,
-        sampler: &Sampler,
-        maps: &[AxisMap],
-        parts: &[usize; LANES],
-        lanes: usize,
-        x: &mut [f64],
-    ) -> Tile {
-        let mut slopes = V::splat(1.0);
-        // Of eight points of a net one is from the uniform law.
-        let (mut uniform, mut count) = ([0; LANES], 0);
-        for (lane, part) in parts.iter().enumerate() {
-            uniform[count.min(LANES - 1)] = lane;
-            count += usize::from(*part == 0);
-        }
-        for (t, map) in self.t.iter_mut().zip(maps) {
-            let (mut at, mut slope) = map.forward::<FMA>(*t);
-            for lane in &uniform[..count] {
-                at.0[*lane] = t.0[*lane];
-                slope.0[*lane] = map.inverse(t.0[*lane]).1;
-            }
-            *t = at;
-            slopes = slopes * slope;
-        }
-        let jacobian = sampler.region.place(&self.t, lanes, x);
-        Tile { jacobian, ratio: V::splat(1.0) / slopes }
-    }
-
-    /// Of sources in linear coordinates.
-    #[inline(always)]
-    fn linear<const FMA: bool>(
-        &mut self,
-        sampler: &Sampler,
-        parts: &[usize; LANES],
-        lanes: usize,
-        x: &mut [f64],
-    ) -> Tile {
-        let d = sampler.dim();
-        let axes = &sampler.region.axes;
-        let mut log = V::ZERO;
-        // The points in linear coordinates.
-        match &sampler.source {
-            Source::Mixture(mixture) => {
-                let uniform = self.t.clone();
-                for z in &mut self.t {
-                    *z = normal_quantilev::<FMA>(*z);
-                }
-                for lane in 0..LANES {
-                    if parts[lane] == 0 {
-                        for j in 0..d {
-                            self.l[j].0[lane] = axes[j].linear(uniform[j].0[lane]).0;
-                        }
-                        continue;
-                    }
-                    let mut square = 0.0;
-                    for j in 0..d {
-                        self.z[j] = self.t[j].0[lane];
-                        square += self.z[j] * self.z[j];
-                    }
-                    let stretch = mixture.radial.stretch(square.sqrt());
-                    mixture.frames[parts[lane] - 1].place(&self.z, stretch, &mut self.row);
-                    for j in 0..d {
-                        self.l[j].0[lane] = self.row[j];
-                    }
-                }
-                log = mixture.log_density::<FMA>(&self.l, &mut self.centred);
-            }
-            Source::Rotated(frame, maps) => {
-                let uniform = self.t.clone();
-                let mut slopes = V::splat(1.0);
-                for (t, map) in self.t.iter_mut().zip(maps) {
-                    let (at, slope) = map.forward::<FMA>(*t);
-                    *t = at;
-                    slopes = slopes * slope;
-                }
-                for lane in 0..LANES {
-                    if parts[lane] == 0 {
-                        for j in 0..d {
-                            self.row[j] = axes[j].linear(uniform[j].0[lane]).0;
-                        }
-                        log.0[lane] = sampler.log_source(&self.row);
-                    } else {
-                        let mut slope = slopes.0[lane];
-                        for j in 0..d {
-                            let (z, dz) = line(self.t[j].0[lane]);
-                            self.z[j] = z;
-                            slope *= dz;
-                        }
-                        frame.place(&self.z, 1.0, &mut self.row);
-                        log.0[lane] = -frame.log_det - ln(slope);
-                    }
-                    for j in 0..d {
-                        self.l[j].0[lane] = self.row[j];
-                    }
-                }
-            }
-            Source::Uniform | Source::Map(_) => {}
-        }
-        let mut jacobian = V::splat(1.0);
-        for lane in 0..lanes {
-            for (j, axis) in axes.iter().enumerate() {
-                let l = self.l[j].0[lane];
-                x[lane * d + j] = sampler.region.coordinate(j, l);
-                let t = axis.unit(l);
-                let inside = t > 0.0 && t < 1.0;
-                jacobian.0[lane] *= if inside { axis.linear(t).1 } else { 0.0 };
-            }
-        }
-        let mut ratio = expv::<FMA>(log);
-        for lane in 0..LANES {
-            // Outside the region there is the source alone.
-            ratio.0[lane] = if jacobian.0[lane] > 0.0 {
-                ratio.0[lane] * jacobian.0[lane]
-            } else {
-                f64::INFINITY
-            };
-        }
-        Tile { jacobian, ratio }
     }
 }

@@ -1,6 +1,7 @@
 //! The loop that places points, evaluates the integrand and hands on the blocks, in order.
 
-use super::sampler::{Placed, Sampler};
+use super::place::Placed;
+use super::sampler::Sampler;
 use crate::settings::OnNan;
 use fermiac_base::alloc::room;
 use fermiac_base::linalg::Rows;
@@ -55,6 +56,8 @@ pub(super) struct Stage<'a> {
     pub(super) range: Range<usize>,
     /// Strata of the unit cube, if the points lie in them.
     pub(super) strata: Option<&'a super::strata::Strata>,
+    /// Keep the coordinates under the maps of a sampler.
+    pub(super) wants_y: bool,
 }
 
 /// Some points of a replicate with their values.
@@ -67,6 +70,8 @@ pub(super) struct Block {
     /// The values, rows × outputs, in units: 0 outside the region.
     pub(super) values: Vec<f64>,
     pub(super) u: Vec<f64>,
+    /// Whether all points lie in the region; else those that do.
+    is_whole: bool,
     x: Vec<f64>,
     raw: Vec<f64>,
     status: Vec<RowStatus>,
@@ -79,6 +84,11 @@ impl Block {
 
     pub(super) fn dim(&self) -> usize {
         self.placed.x.len() / self.len()
+    }
+
+    /// The points that are evaluated.
+    fn points(&self) -> &[f64] {
+        if self.is_whole { &self.placed.x } else { &self.x }
     }
 }
 
@@ -141,7 +151,7 @@ impl<'a> Problem<'a> {
         };
         let done = |block: &Block| {
             let part = process(block);
-            part.map(|part| (block.replicate, block.x.len() / self.integrand.dim(), part))
+            part.map(|part| (block.replicate, block.points().len() / self.integrand.dim(), part))
         };
         let mut keep = |(replicate, evals, part): (usize, usize, T)| {
             self.n_evals.fetch_add(evals as u64, Ordering::Relaxed);
@@ -249,6 +259,7 @@ impl<'a> Problem<'a> {
             stream.fill_uniform(&mut block.u);
         }
         let factor = stage.strata.map(|strata| strata.place(rows, &mut block.u));
+        block.placed.wants_y = stage.wants_y;
         stage.sampler.place(&block.u, &mut block.placed);
         if let Some(factors) = factor {
             for (i, factor) in factors.into_iter().enumerate() {
@@ -259,9 +270,8 @@ impl<'a> Problem<'a> {
         // Only points of the region are evaluated.
         let placed = &block.placed;
         block.x.clear();
-        if placed.inside.iter().all(|inside| *inside) {
-            block.x.extend_from_slice(&placed.x);
-        } else {
+        block.is_whole = placed.inside.iter().all(|inside| *inside);
+        if !block.is_whole {
             for (row, inside) in placed.x.chunks_exact(d).zip(&placed.inside) {
                 if *inside {
                     block.x.extend_from_slice(row);
@@ -273,13 +283,13 @@ impl<'a> Problem<'a> {
 
     fn evaluate(&self, block: &mut Block) -> Result<()> {
         let d = self.integrand.dim();
-        let n = block.x.len() / d;
+        let n = block.points().len() / d;
         let (mut raw, mut status) =
             (std::mem::take(&mut block.raw), std::mem::take(&mut block.status));
         status.clear();
         status.resize(n, RowStatus::Good);
         if n > 0 {
-            self.integrand.eval(Rows::new(&block.x, d), &mut raw, &mut status)?;
+            self.integrand.eval(Rows::new(block.points(), d), &mut raw, &mut status)?;
         } else {
             raw.clear();
         }
@@ -291,8 +301,8 @@ impl<'a> Problem<'a> {
     /// One call for several blocks.
     fn evaluate_many(&self, blocks: &mut [Block]) -> Result<()> {
         let d = self.integrand.dim();
-        let mut x = Vec::with_capacity(blocks.iter().map(|block| block.x.len()).sum());
-        blocks.iter().for_each(|block| x.extend_from_slice(&block.x));
+        let mut x = Vec::with_capacity(blocks.iter().map(|block| block.points().len()).sum());
+        blocks.iter().for_each(|block| x.extend_from_slice(block.points()));
         let mut values = Vec::new();
         let mut status = vec![RowStatus::Good; x.len() / d];
         if !x.is_empty() {
@@ -301,7 +311,7 @@ impl<'a> Problem<'a> {
         let outputs = if x.is_empty() { 0 } else { self.outputs()? };
         let mut at = 0;
         for block in blocks {
-            let end = at + block.x.len() / d;
+            let end = at + block.points().len() / d;
             self.accept(block, &values[at * outputs..end * outputs], &status[at..end])?;
             at = end;
         }
@@ -355,7 +365,7 @@ impl<'a> Problem<'a> {
         let d = self.integrand.dim();
         let before = self.n_evals();
         for (i, row) in values.chunks_exact(k).enumerate() {
-            let x = &block.x[i * d..(i + 1) * d];
+            let x = &block.points()[i * d..(i + 1) * d];
             if status[i] == RowStatus::Unwritten {
                 let what = format!("a point after {before} evaluations");
                 return Err(unwritten(&self.integrand.describe(), i, &what, x));

@@ -8,7 +8,7 @@
 //! variance that the fit to one half of the points gives the other.
 
 use super::axis_map::AxisMap;
-use fermiac_base::simd::{exp, ln};
+use fermiac_base::simd::{exp_slice, ln};
 
 /// Training points for each increment at least.
 const POINTS: usize = 40;
@@ -73,25 +73,23 @@ impl Bins {
         products().map(|p| 0.5 * ln(p / mean + FLOOR)).collect()
     }
 
-    /// Smoothed logarithms. Where the fit `keeps` jumps, a bin that is many of its errors away keeps its
-    /// own, as at an end where the density is unbounded.
-    fn smooth(&self, (strength, keeps): (f64, bool)) -> Vec<f64> {
-        let logs = self.logs();
-        let mut out = smoothed(&logs, strength);
-        if !keeps {
-            return out;
-        }
-        for (k, s) in out.iter_mut().enumerate() {
+    /// Puts the own logarithms of bins that are many of their errors away from smoothed ones in place of
+    /// these, as at an end where the density is unbounded. Returns whether there are any.
+    fn keep_jumps(&self, logs: &[f64], smooth: &mut [f64]) -> bool {
+        let mut some = false;
+        for (k, s) in smooth.iter_mut().enumerate() {
             let (n, squares) = (self.n[k], self.squares[k]);
-            if n < ENOUGH || squares <= 0.0 {
+            let apart = (logs[k] - *s).abs();
+            if n < ENOUGH || squares <= 0.0 || apart <= JUMP {
                 continue;
             }
             let spread = (n * self.fourth[k] / (squares * squares) - 1.0).max(0.01);
-            if (logs[k] - *s).abs() > (APART * 0.5 * (spread / n).sqrt()).max(JUMP) {
+            if apart > APART * 0.5 * (spread / n).sqrt() {
                 *s = logs[k];
+                some = true;
             }
         }
-        out
+        some
     }
 
     /// The logarithm of one over the second moment that follows from a density in bins.
@@ -111,6 +109,7 @@ pub(super) fn refined(maps: &[AxisMap], y: &[f64], w: &[f64]) -> Vec<AxisMap> {
         let column = y[from * d..to * d].iter().skip(j).step_by(d).copied();
         Bins::of(count, column, &w[from..to])
     };
+    let smoothers: Vec<Smoother> = STRENGTHS.iter().map(|s| Smoother::new(count, *s)).collect();
     maps.iter()
         .enumerate()
         .map(|(j, map)| {
@@ -120,77 +119,111 @@ pub(super) fn refined(maps: &[AxisMap], y: &[f64], w: &[f64]) -> Vec<AxisMap> {
             if all.sum.iter().sum::<f64>() <= 0.0 {
                 return map.clone();
             }
-            let fit = best_fit(&first, &second);
-            let density: Vec<f64> = all.smooth(fit).into_iter().map(exp).collect();
+            let (smoother, keeps) = best_fit(&first, &second, &smoothers);
+            let logs = all.logs();
+            let mut density = smoother.of(&logs);
+            if keeps {
+                all.keep_jumps(&logs, &mut density);
+            }
+            exp_slice(&mut density);
             map.refined(&density)
         })
         .collect()
 }
 
-/// The strength of smoothing whose fit to each half gives the other the least variance, and whether
-/// jumps are kept.
-fn best_fit(first: &Bins, second: &Bins) -> (f64, bool) {
-    let score = |fit: (f64, bool)| {
-        let of = |from: &Bins, to: &Bins| {
-            let density: Vec<f64> = from.smooth(fit).into_iter().map(exp).collect();
-            to.gain(&density)
-        };
-        of(first, second) + of(second, first)
-    };
-    let mut best = (f64::NEG_INFINITY, (STRENGTHS[STRENGTHS.len() - 1], false));
-    for keeps in [false, true] {
-        for strength in STRENGTHS.into_iter().rev() {
-            let score = score((strength, keeps));
-            if score > best.0 {
-                best = (score, (strength, keeps));
+/// The smoothing whose fit to each half gives the other the least variance, and whether jumps are kept.
+fn best_fit<'a>(first: &Bins, second: &Bins, smoothers: &'a [Smoother]) -> (&'a Smoother, bool) {
+    let both = [(first, second), (second, first)];
+    let logs = both.map(|(from, _)| from.logs());
+    let mut scores = [Vec::new(), Vec::new()];
+    for smoother in smoothers {
+        let (mut plain, mut kept, mut differ) = (0.0, 0.0, false);
+        for ((from, to), logs) in both.iter().zip(&logs) {
+            let mut smooth = smoother.of(logs);
+            let mut density = smooth.clone();
+            exp_slice(&mut density);
+            let score = to.gain(&density);
+            plain += score;
+            if from.keep_jumps(logs, &mut smooth) {
+                exp_slice(&mut smooth);
+                kept += to.gain(&smooth);
+                differ = true;
+            } else {
+                kept += score;
+            }
+        }
+        scores[0].push(plain);
+        // Without jumps it is the same fit.
+        scores[1].push(if differ { kept } else { f64::NEG_INFINITY });
+    }
+    let mut best = (f64::NEG_INFINITY, (&smoothers[smoothers.len() - 1], false));
+    for (keeps, scores) in [false, true].into_iter().zip(&scores) {
+        for (smoother, score) in smoothers.iter().zip(scores).rev() {
+            if *score > best.0 {
+                best = (*score, (smoother, keeps));
             }
         }
     }
     best.1
 }
 
-/// The numbers s that minimise Σ (s - l)² + strength · Σ (third differences of s)².
-fn smoothed(logs: &[f64], strength: f64) -> Vec<f64> {
-    let n = logs.len();
-    if strength == 0.0 || n < 4 {
-        return logs.to_vec();
-    }
-    // The matrix is banded: entry (i, i + k) at band[i][k].
-    let mut band = vec![[1.0, 0.0, 0.0, 0.0]; n];
-    for i in 0..n - 3 {
-        for a in 0..4 {
-            for b in a..4 {
-                band[i + a][b - a] += strength * THIRD[a] * THIRD[b];
-            }
+/// A matrix that smooths n numbers l: those s that minimise Σ (s - l)² + strength · Σ (third differences
+/// of s)².
+struct Smoother {
+    /// L D Lᵀ of the system, which is banded: the pivots, and the factors of each column. None where
+    /// nothing is smoothed.
+    factors: Option<Vec<(f64, [f64; 3])>>,
+}
+
+impl Smoother {
+    fn new(n: usize, strength: f64) -> Self {
+        if strength == 0.0 || n < 4 {
+            return Self { factors: None };
         }
-    }
-    // L D Lᵀ.
-    for i in 0..n {
-        let pivot = band[i][0];
-        let row = band[i];
-        for a in 1..4.min(n - i) {
-            let factor = row[a] / pivot;
-            for b in a..4 {
-                if i + a < n {
-                    band[i + a][b - a] -= factor * row[b];
+        // Entry (i, i + k) at band[i][k].
+        let mut band = vec![[1.0, 0.0, 0.0, 0.0]; n];
+        for i in 0..n - 3 {
+            for a in 0..4 {
+                for b in a..4 {
+                    band[i + a][b - a] += strength * THIRD[a] * THIRD[b];
                 }
             }
         }
-    }
-    let mut s = logs.to_vec();
-    for i in 0..n {
-        for a in 1..4.min(n - i) {
-            s[i + a] -= band[i][a] / band[i][0] * s[i];
+        let mut factors = Vec::with_capacity(n);
+        for i in 0..n {
+            let row = band[i];
+            let mut below = [0.0; 3];
+            for a in 1..4.min(n - i) {
+                below[a - 1] = row[a] / row[0];
+                for b in a..4 {
+                    band[i + a][b - a] -= below[a - 1] * row[b];
+                }
+            }
+            factors.push((row[0], below));
         }
+        Self { factors: Some(factors) }
     }
-    for i in (0..n).rev() {
-        let mut value = s[i] / band[i][0];
-        for a in 1..4.min(n - i) {
-            value -= band[i][a] / band[i][0] * s[i + a];
+
+    /// Returns smoothed numbers.
+    fn of(&self, logs: &[f64]) -> Vec<f64> {
+        let mut s = logs.to_vec();
+        let Some(factors) = &self.factors else { return s };
+        let n = s.len();
+        for (i, (_, below)) in factors.iter().enumerate() {
+            let value = s[i];
+            for (to, factor) in s[(i + 1).min(n)..].iter_mut().zip(below) {
+                *to -= factor * value;
+            }
         }
-        s[i] = value;
+        for (i, (pivot, below)) in factors.iter().enumerate().rev() {
+            let mut value = s[i] / pivot;
+            for (s, factor) in s[(i + 1).min(n)..].iter().zip(below) {
+                value -= factor * s;
+            }
+            s[i] = value;
+        }
+        s
     }
-    s
 }
 
 #[cfg(test)]
@@ -203,12 +236,12 @@ mod tests {
         let parabola: Vec<f64> =
             (0..n).map(|k| 0.01 * f64::from(k * k) - 0.3 * f64::from(k)).collect();
         for strength in STRENGTHS {
-            let kept = smoothed(&parabola, strength);
+            let kept = Smoother::new(parabola.len(), strength).of(&parabola);
             let worst = kept.iter().zip(&parabola).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             assert!(worst < 1e-3, "{strength} {worst}");
         }
         let rough: Vec<f64> = (0..n).map(|k| if k % 3 == 0 { 1.0 } else { 0.0 }).collect();
-        let s = smoothed(&rough, 30.0);
+        let s = Smoother::new(rough.len(), 30.0).of(&rough);
         let third: Vec<f64> = s.windows(4).map(|w| w[3] - 3.0 * w[2] + 3.0 * w[1] - w[0]).collect();
         for i in 3..s.len() - 3 {
             let bent = third[i - 3] - 3.0 * third[i - 2] + 3.0 * third[i - 1] - third[i];
