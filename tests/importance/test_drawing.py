@@ -54,11 +54,10 @@ PROBLEMS: dict[str, tuple[Callable[[Array], Array], fm.distributions.Law, Any]] 
     "gamma": (
         gamma_product,
         d.Product([d.Gamma(2.0), d.Normal(), d.Exponential()]),
-        [1.5 * 2.5 * np.sqrt(np.pi) * 0.5 * np.exp(0.045) * 1.0],
+        [1.875 * np.sqrt(np.pi) * np.exp(0.045)],  # Γ(3.5) = 1.875 √π
     ),
     "step": (step, d.Normal(), [stats.norm.sf(1.234)]),
 }
-# Γ(3.5) / Γ(2) = 2.5 · 1.5 · 0.5 √π.
 
 
 @pytest.mark.parametrize("name", list(PROBLEMS))
@@ -66,12 +65,16 @@ def test_intervals_from_replicates_cover(name: str) -> None:
     f, law, exact = PROBLEMS[name]
     inside, squares, plain = [], [], []
     for seed in range(60):
-        e = expect(f, law, n=8000, points="sobol", rng=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # of mass that no point met
+            e = expect(f, law, n=8000, points="sobol", rng=seed)
         low, high = (np.atleast_1d(end) for end in e.interval(0.95))
         inside.append((low <= exact) & (exact <= high))
         squares.append((np.atleast_1d(e.mean) / exact - 1) ** 2)
     for seed in range(12):
-        e = expect(f, law, n=8000, rng=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            e = expect(f, law, n=8000, rng=seed)
         plain.append((np.atleast_1d(e.mean) / exact - 1) ** 2)
     share = np.mean(inside, axis=0)
     # 60 runs at 0.95: three deviations are 0.085.
@@ -109,9 +112,7 @@ def test_evidence_from_replicates_covers() -> None:
 def test_the_estimate_is_the_mean_of_its_replicates(settings: dict[str, Any]) -> None:
     law = d.Gamma(3.0)
     f = lambda x: np.hstack([x, np.exp(-x)])  # noqa: E731
-    e = expect(
-        f, law, n=30_000, method="mc", points="sobol", rng=3, keep_draws=True, **settings
-    )
+    e = expect(f, law, n=30_000, method="mc", points="sobol", rng=3, keep_draws=True, **settings)
     assert e.sample is not None
     assert e.replicates is not None
     count = e.n_replicates
@@ -135,8 +136,8 @@ def test_the_estimate_is_the_mean_of_its_replicates(settings: dict[str, Any]) ->
 
 
 def test_threads_and_forms_of_targets_give_the_same_bits() -> None:
-    law = d.MultivariateNormal(np.zeros(3), np.eye(3))
-    built_in = fm.targets.powers([2, 3])
+    law = d.Uniform(np.zeros(3), np.ones(3))
+    built_in = fm.targets.g_function([0.0, 1.0, 4.5])
     runs = [
         expect(target, law, n=20_000, points="sobol", rng=4, n_threads=threads, **more)
         for more in ({}, {"method": "mc"}, {"rtol": 1e-2, "n_replicates": 9})
@@ -156,7 +157,7 @@ def test_threads_and_forms_of_targets_give_the_same_bits() -> None:
 
 def test_a_run_that_was_killed_resumes_with_the_same_bits(tmp_path: Any) -> None:
     law = d.MultivariateNormal(np.zeros(2), np.eye(2))
-    left = [10]
+    left = [8]
 
     def failing(x: Array) -> Array:
         left[0] -= 1
@@ -181,7 +182,7 @@ def test_a_run_that_was_killed_resumes_with_the_same_bits(tmp_path: Any) -> None
 
 def test_fewer_than_four_complete_replicates_have_no_error() -> None:
     law = d.MultivariateNormal(np.zeros(2), np.eye(2))
-    left = [4]
+    left = [3]
 
     def failing(x: Array) -> Array:
         left[0] -= 1
@@ -216,7 +217,7 @@ def test_zero_and_constant_functions() -> None:
         )
     assert e.mean[0] == 0
     assert e.stderr[0] > 0
-    np.testing.assert_allclose(e.mean[1], 2, rtol=1e-12)
+    np.testing.assert_allclose(e.mean[1], 2, rtol=1e-9)
 
 
 def test_a_law_without_a_map_is_refused() -> None:
@@ -280,8 +281,8 @@ def test_bad_settings(settings: dict[str, Any], message: str) -> None:
 
 
 def test_failures_of_a_function_pass_through() -> None:
-    with pytest.raises(TargetError, match="the integrand is nan"):
-        expect(lambda x: np.log(x[:, 0] * 0 - 1), d.Normal(), method="mc", points="sobol")
+    with pytest.raises(TargetError, match="the integrand is NaN"):
+        expect(lambda x: x[:, 0] * np.nan, d.Normal(), method="mc", points="sobol")
 
 
 SUPPORTS = {
@@ -392,8 +393,19 @@ def test_a_sampler_that_does_not_fit_warns() -> None:
     with pytest.warns(ConvergenceWarning, match="the mean weight of the law"):
         evidence(law.log_density, law, n=8000, sampler=Wrong(), rng=0)
     narrow = d.Normal(0.0, 0.3)
-    with pytest.warns(WeightWarning, match="does not fit this problem"):
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
         expect(lambda x: x[:, 0] ** 2, law, n=8000, sampler=narrow, defensive_base=0.0, rng=0)
+    assert {w.category for w in found} >= {WeightWarning, ConvergenceWarning}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_innocent_samplers_give_no_warning(seed: int) -> None:
+    law = normal(2)
+    sampler = expect(moments, law, n=8000, rng=seed).sampler
+    for points in ("random", "sobol"):
+        for f in (moments, lambda x: np.abs(x[:, 0]), lambda x: np.cos(x).sum(axis=1) + 2):
+            expect(f, law, n=8000, sampler=sampler, points=points, rng=seed)  # type: ignore[arg-type]
 
 
 def test_evidence_trains_and_takes_samplers(tmp_path: Any) -> None:

@@ -33,13 +33,16 @@ OUTLIER = 5.0
 _POOLED = 3.0
 #: The k-hat of a sampler that was trained for another problem, at most.
 _REUSE_KHAT = 0.7
-#: Replicates of which an outlier is told, and what makes one; see `fermiac.importance.integral`.
-_FEWEST_TOLD, _LARGE, _STEPS = 8, 20.0, 0.3
+#: Replicates of which an outlier is told. There is a point of this many times the mean, and the
+#: replicate is apart by this many of the steps that such a point makes of its mean: on one axis the
+#: replicates of an indicator differ by a point or two.
+_FEWEST_TOLD, _LARGE, _STEPS = 8, 20.0, 3.0
 
-#: The advice on heavy tails, for an adaptive run and for plain Monte Carlo.
+#: The advice on heavy tails, for an adaptive run, for plain Monte Carlo and for a given sampler.
 _ADVICE = {
-    False: "raise n, or try family='t', family='mixture' or a larger defensive_base",
-    True: "raise n, or use method='aiscv'",
+    "adaptive": "raise n, or try family='t', family='mixture' or a larger defensive_base",
+    "plain": "raise n, or use method='aiscv'",
+    "given": "train a sampler for this problem, or refine this one by pilot_fraction",
 }
 
 
@@ -75,13 +78,10 @@ def estimate_findings(
         half = which.size // 2
         return which[:half] | which[half:] if is_complex else which
 
-    # No sign suffices by itself. A mixture with a share of the law bounds the weights, and the tail
-    # that k-hat sees then ends; a sample with a narrow bulk may owe its small variance to one
-    # point. But where the variance is infinite, the largest point is a larger share of the sum
-    # than 1/sqrt(n), too. Together they mark the runs whose error bars fail, and hardly any other.
-    plain = not raw["stages"]
+    given = settings.get("pilot_fraction") == 0
+    advice = _ADVICE["given" if given else "adaptive" if raw["stages"] else "plain"]
     heavy_tail = (raw["khat"] > 0.5) & (raw["max_variance_share"] > 0.1)
-    bad = per_label(heavy_tail & (raw["max_share"] > 0.5 / math.sqrt(raw["n_final"])))
+    bad = per_label(heavy_tails(raw))
     if bad.any():
         found.append(
             (
@@ -89,7 +89,7 @@ def estimate_findings(
                 f"the weighted values of {_some(labels, bad)} have a heavy tail (k-hat up to "
                 f"{np.nanmax(khat[bad]):.2f}) and a single point makes up to "
                 f"{100 * raw['max_variance_share'][heavy_tail].max():.0f} % of a variance; such "
-                f"error bars are too small: {_ADVICE[plain]}",
+                f"error bars are too small: {advice}",
             )
         )
     heavy = per_label(raw["max_share"] > 0.1)
@@ -220,7 +220,7 @@ def drawing_findings(
     means = raw["replicates"]
     if len(means) >= _FEWEST_TOLD:
         # Replicates of nets have outliers that do no harm; those that single points make are meant.
-        step = np.abs(means).mean(axis=0) * raw["max_share"]
+        step = np.abs(means).sum(axis=0) * raw["max_share"]
         apart = outliers(means, np.maximum(_STEPS * step, 1e-12 * np.abs(raw["mean"])))
         apart = per_label(apart & (raw["max_share"] * raw["n_final"] > _LARGE))
         if apart.any():
@@ -250,8 +250,20 @@ def drawing_findings(
     if drawn.keeps:
         law = int(np.argmax(np.abs(raw["weight_mean"] - 1) / (raw["weight_stderr"] + 1e-3)))
         weight = raw["weight_mean"][law], raw["weight_stderr"][law]
-        found += reuse_findings(float(np.nanmax(np.atleast_1d(khat), initial=-np.inf)), *weight)
+        # A heavy tail that makes the error too small has a warning of its own.
+        others = np.atleast_1d(khat)[~per_label(heavy_tails(raw))]
+        found += reuse_findings(float(np.nanmax(others, initial=-np.inf)), *weight)
     return found
+
+
+def heavy_tails(raw: dict[str, Any]) -> NDArray[np.bool_]:
+    """Return which weighted values have tails so heavy that their errors are too small."""
+    # No sign suffices by itself. A mixture with a share of the law bounds the weights, and the tail
+    # that k-hat sees then ends; a sample with a narrow bulk may owe its small variance to one
+    # point. But where the variance is infinite, the largest point is a larger share of the sum
+    # than 1/sqrt(n), too. Together they mark the runs whose error bars fail, and hardly any other.
+    heavy: NDArray[np.bool_] = (raw["khat"] > 0.5) & (raw["max_variance_share"] > 0.1)
+    return heavy & (raw["max_share"] > 0.5 / math.sqrt(raw["n_final"]))
 
 
 def outliers(means: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.bool_]:

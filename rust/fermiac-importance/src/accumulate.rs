@@ -13,8 +13,10 @@ use fermiac_base::linalg::add_gram;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, ln_slice};
 use std::ops::Range;
 
-/// A jump is this many times the steps beside it.
+/// A jump is this many times all of so many steps on either side. (Neighbours in a net may be close to
+/// each other by chance.)
 const STEEP: f64 = 8.0;
+const BESIDE: usize = 8;
 /// Tiles whose values are worked on at a time.
 const BLOCK_TILES: usize = 32;
 
@@ -387,8 +389,8 @@ fn jumps(z: &[f64], rows: &[f64]) -> Vec<f64> {
             let last = z.len() - 1;
             let (top, largest) =
                 (0..last).map(|i| (i, step(i))).fold((0, 0.0), |b, s| if s.1 > b.1 { s } else { b });
-            let beside = [top.checked_sub(1), Some(top + 1).filter(|i| *i < last)];
-            let like = beside.into_iter().flatten().any(|i| step(i) > largest / STEEP);
+            let mut beside = (top.saturating_sub(BESIDE)..last.min(top + BESIDE + 1)).filter(|i| *i != top);
+            let like = beside.any(|i| step(i) > largest / STEEP);
             if like { 0.0 } else { largest }
         })
         .collect()
