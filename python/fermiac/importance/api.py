@@ -131,9 +131,10 @@ def expect(
         The share of `n` that refines `sampler`: the adaptation begins from it.
     pool : {"final", "all"}, default "final"
         ``"all"``: the points of all stages count, weighted by the mixture of all samplers in the
-        shares of their points [4]_. Samplers follow earlier points, so that such an estimate is
-        biased at second order: by about 1/n where its error is about 1/sqrt(n). It is compared with
-        that of the final sample.
+        shares of their points [4]_, without controls. Samplers follow earlier points, so that such
+        an estimate is biased at second order: by about 1/n where its error is about 1/sqrt(n). It
+        is compared with that of the final sample. It is for models so costly that no point can be
+        left out; where controls help much, ``"final"`` is more accurate.
     rtol, atol : float, optional
         Stop when the half-widths of the 95 % intervals of all estimates are at most
         ``max(atol, rtol * abs(mean))``; `n` is then the most. The run looks at its error when the
@@ -322,6 +323,13 @@ def expect(
         raise ArgumentError(
             "adapt_fraction: given with a sampler; pilot_fraction is the share that refines it"
         )
+    if pool == "all":
+        if controls not in (None, "none"):
+            raise ArgumentError(
+                f"controls: {controls!r} given with pool='all'; controls follow the points of the "
+                "adaptation so closely that an average over these is biased: use pool='final'"
+            )
+        given["controls"] = "none"
     settings = adaptive_settings(chosen, given, drawn.keeps)
     if drawn.pilot_fraction > 0:
         settings = {**settings, "adapt_fraction": drawn.pilot_fraction}
