@@ -20,6 +20,7 @@ from fermiac._core.common import (
     weighted_average,
 )
 from fermiac._core.importance import (
+    ComponentSampler,
     IntegralSampler,
     Polynomials,
     RareMixture,
@@ -121,6 +122,7 @@ __all__ = [
     "COUNT_LAWS",
     "MAX_THREADS",
     "UNIVARIATE_LAWS",
+    "ComponentSampler",
     "Crawlers",
     "EdgeSorter",
     "GaussianMixture",

@@ -13,7 +13,9 @@ _F = NDArray[np.float64]
 def importance_expect(
     integrand: Integrand | tuple[Callable[[_F], _F], int],
     laws: list[Any],
+    sampler: Any,
     options: dict[str, Any],
+    pairs: Callable[[], bool],
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
@@ -62,6 +64,12 @@ class Polynomials:
 def polynomial_folds(
     grams: _F, terms: int, outputs: int, sizes: list[int], n_threads: int
 ) -> tuple[_F, _F]: ...
+
+@final
+class ComponentSampler:
+    def __new__(cls, state: dict[str, Any]) -> ComponentSampler: ...
+    def log_density(self, x: _F) -> _F: ...
+    def map_unit(self, u: _F) -> _F: ...
 
 @final
 class IntegralSampler:

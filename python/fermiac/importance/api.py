@@ -17,12 +17,14 @@ from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law
 from fermiac.distributions.law import refuse_points
 from fermiac.errors import ArgumentError, WorkerError
+from fermiac.importance.outputs import tolerances
 from fermiac.importance.result import to_estimate
 from fermiac.importance.settings import (
     METHODS,
     MethodName,
     adaptive_settings,
     as_laws,
+    drawing,
     expectation_names,
     refuse_product,
 )
@@ -55,6 +57,13 @@ def expect(
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
     method: MethodName = "aiscv",
+    points: Literal["random", "sobol"] = "random",
+    n_replicates: int | None = None,
+    sampler: Law | None = None,
+    pilot_fraction: float | None = None,
+    pool: Literal["final", "all"] = "final",
+    rtol: float | None = None,
+    atol: float | None = None,
     weights: str | ArrayLike | None = None,
     controls: Literal["own", "all", "polynomial", "none"] | None = None,
     family: Literal["auto", "gaussian", "t", "mixture"] | None = None,
@@ -103,9 +112,33 @@ def expect(
         The parameters that `f` takes by name, by default those of `law`, and further arguments of
         `f`; see `fermiac.targets.as_target`.
     method : {"aiscv", "paper", "mc"}, default "aiscv"
-        ``"aiscv"``: adaptive importance sampling with control variates. ``"paper"``: the same
-        method with the published rules (each stage is scored by its own points; no floor, no share
-        of the law and no fallback). ``"mc"``: plain Monte Carlo.
+        ``"aiscv"``: adaptive importance sampling with control variates. ``"paper"``: the same by
+        the published rules (each stage scored by its own points, no floor, no share of the law, no
+        fallback). ``"mc"``: plain Monte Carlo.
+    points : {"random", "sobol"}, default "random"
+        The points of the final sample. ``"sobol"``: independent replicates of scrambled Sobol'
+        nets, whose spread is the error. Where the integrand is smooth it is often many times
+        smaller at equal `n`. The law needs ``from_unit``, as built-in laws have it (not a
+        `fermiac.distributions.Mixture`).
+    n_replicates : int, optional
+        Replicates of nets. By default 8 to 15 of a size that is a power of two, or 16 to 31 where
+        fewer than 4096 points are left for the final sample, so that 8/9 of these are used.
+    sampler : Law, optional
+        A sampler that was trained before, such as `Estimate.sampler` of an earlier call. All of
+        `n` then goes to the final sample, of which the share `defensive_base` is from the law,
+        and there are no controls.
+    pilot_fraction : float, default 0
+        The share of `n` that refines `sampler`: the adaptation begins from it.
+    pool : {"final", "all"}, default "final"
+        ``"all"``: the points of all stages count, weighted by the mixture of all samplers in the
+        shares of their points [4]_, without controls. Samplers follow earlier points, so that such
+        an estimate is biased at second order: by about 1/n where its error is about 1/sqrt(n). It
+        is compared with that of the final sample. It is for models so costly that no point can be
+        left out; where controls help much, ``"final"`` is more accurate.
+    rtol, atol : float, optional
+        Stop when the half-widths of the 95 % intervals of all estimates are at most
+        ``max(atol, rtol * abs(mean))``; `n` is then the most. The run looks at its error when the
+        final sample has doubled, 12 times at most, and the intervals are for all looks together.
     weights : {"relative", "absolute"} or array_like, shape (J,), default "relative"
         The sampler minimises a weighted sum of the variances of the estimates. ``"relative"``
         divides each variance by the square of the integral of the absolute value, ``"absolute"``
@@ -181,7 +214,8 @@ def expect(
     -------
     Estimate
         ``mean``, ``stderr``, ``cov``, ``ess``, ``khat``, ``n_evals``, ``stages``, ``warnings``,
-        and the methods ``ratio``, ``transform``, ``summary``, ``plot_*``.
+        ``sampler``, ``df``, ``n_replicates``, ``converged``, and the methods ``interval``,
+        ``ratio``, ``transform``, ``summary``, ``plot_*``.
 
     Raises
     ------
@@ -207,9 +241,11 @@ def expect(
     HeavyTailWarning
         If a single point contributes more than a tenth of an estimate.
     ConvergenceWarning
-        If the stages contradict the final estimate. Also if `f` is 0 at most points of the law, and
-        regions that no point met may contribute more than two standard errors and 5 % of an
-        estimate; see `Estimate.unseen`.
+        If the stages contradict the final estimate. Or if `f` is 0 at most points of the law, and
+        regions that none of them met may be worth more than two errors and 5 % of an estimate; see
+        `Estimate.unseen`. Or if a tolerance was not met, with the `n` that is forecast to meet it;
+        if the mean weight of the law is not 1; or if with ``pool="all"`` the estimate is more than
+        3 errors from that of the final sample.
 
     Notes
     -----
@@ -218,6 +254,11 @@ def expect(
     has a share in g, :math:`f_j / g - 1` is a further control, which makes constants exact. The
     final sample is new, and g and the coefficients are fixed before it is drawn, so the estimates
     are unbiased. Only sums over the final sample are stored, so `n` may be 1e9.
+
+    With ``points="sobol"`` the estimate is the mean of R replicate means, its error their standard
+    deviation over the root of R, and its intervals those of Student's law with R - 1 degrees of
+    freedom [5]_. The first uniform number of a point also chooses the component; shares of
+    components are rounded to 64ths, so that the points of each component are nets again.
 
     References
     ----------
@@ -228,14 +269,26 @@ def expect(
        Statistical Association, 2000, doi:10.1080/01621459.2000.10473909.
     .. [3] A. Vehtari, D. Simpson, A. Gelman, Y. Yao, J. Gabry, "Pareto smoothed importance
        sampling", Journal of Machine Learning Research, 2024, arXiv:1507.02646.
+    .. [4] J.-M. Cornuet, J.-M. Marin, A. Mira, C. P. Robert, "Adaptive multiple importance
+       sampling", Scandinavian Journal of Statistics, 2012, arXiv:0907.1254.
+    .. [5] P. L'Ecuyer, M. K. Nakayama, A. B. Owen, B. Tuffin, "Confidence intervals for randomized
+       quasi-Monte Carlo estimators", Winter Simulation Conference, 2023,
+       doi:10.1109/WSC60868.2023.10408613.
 
     Examples
     --------
     >>> import numpy as np, fermiac as fm
     >>> law = fm.distributions.Normal()
-    >>> e = fm.importance.expect(lambda x: np.hstack([x**2, x**4]), law, n=4000, rng=0)
+    >>> f = lambda x: np.hstack([x**2, x**4])
+    >>> e = fm.importance.expect(f, law, n=4000, rng=0)
     >>> bool(np.all(abs(e.mean - [1, 3]) < 5 * e.stderr))
     True
+
+    Sobol' points, and the sampler of the first call:
+
+    >>> again = fm.importance.expect(f, law, n=4000, points="sobol", sampler=e.sampler, rng=1)
+    >>> bool(np.all(again.stderr < e.stderr)), again.n_replicates
+    (True, 31)
     """
     start_time = time.perf_counter()
     n = whole("n", n, 1, 2**62)
@@ -256,9 +309,34 @@ def expect(
         "split_signs": split_signs,
         "diagonal": diagonal,
     }
-    settings = adaptive_settings(chosen, given)
+    if sampler is not None and not chosen.defaults:
+        raise ArgumentError(
+            f"sampler: given with method={chosen.name!r}, which draws from the law; leave one out"
+        )
+    if pool == "all" and not chosen.defaults:
+        raise ArgumentError(
+            f"pool: 'all' given with method={chosen.name!r}, which has one stage; leave it out"
+        )
     law, params = named_law(law, params)
     laws = as_laws(law)
+    tolerance = tolerances(rtol, atol)
+    drawn = drawing(laws, points, n_replicates, sampler, pilot_fraction, pool, tolerance)
+    if drawn.sampler is not None and adapt_fraction is not None:
+        raise ArgumentError(
+            "adapt_fraction: given with a sampler; pilot_fraction is the share that refines it"
+        )
+    if pool == "all":
+        if controls not in (None, "none"):
+            raise ArgumentError(
+                f"controls: {controls!r} given with pool='all'; controls follow the points of the "
+                "adaptation so closely that an average over these is biased: use pool='final'"
+            )
+        given["controls"] = "none"
+    settings = adaptive_settings(chosen, given, drawn.keeps)
+    if drawn.pilot_fraction > 0:
+        settings = {**settings, "adapt_fraction": drawn.pilot_fraction}
+    if drawn.keeps:
+        settings = {**settings, "controls": "none"}
     if chosen.core != "mc":
         for one in laws:
             refuse_points("law", one._measure(), f"method={chosen.name!r}", "give method='mc'")
@@ -281,18 +359,25 @@ def expect(
     options = {
         **settings,
         "n": n,
-        "method": chosen.core,
+        "method": "mc" if drawn.keeps else chosen.core,
         "weights": None if isinstance(settings["weights"], str) else settings["weights"],
         "relative": isinstance(settings["weights"], str) and settings["weights"] == "relative",
         "full_covariance": covariance == "full",
         "on_nan": on_nan,
         "keep_draws": yes("keep_draws", keep_draws),
-        # The published methods and a share set by the user exclude exploration.
+        "points": points,
+        "n_replicates": drawn.n_replicates,
+        "tolerance": tolerance,
+        "pool": pool,
+        # The published rules, and a share that the user set, stand as they are.
         "explore": chosen.explores and defensive_base is None,
         "key": key,
     }
     public = {"n": n, "method": chosen.name, **(settings if chosen.defaults else {})}
-    public |= {"covariance": covariance, "on_nan": on_nan}
+    public |= {"covariance": covariance, "on_nan": on_nan, **drawn.public}
+    if tolerance is not None:
+        public |= {"rtol": rtol, "atol": atol}
+    of_run = [*laws] if drawn.sampler is None else [*laws, drawn.sampler]
     f = adapted(f, laws[0].dim, params, args, kwargs)
     if yes("check", check):
         f = compared(f)
@@ -305,7 +390,7 @@ def expect(
             executor=executor,
             target_factory=target_factory,
             log=log,
-            identity=lambda: identity_of("importance.expect", key, laws, public),
+            identity=lambda: identity_of("importance.expect", key, of_run, public),
             n_threads=workers,
             report=shown,
             total=n,
@@ -314,7 +399,13 @@ def expect(
     ):
         target = as_integrand(evaluated, laws[0].dim, first)
         raw, error = _core.importance_expect(
-            target.handle, [law_handle(x) for x in laws], options, workers, report
+            target.handle,
+            [law_handle(x) for x in laws],
+            None if drawn.sampler is None else law_handle(drawn.sampler),
+            options,
+            lambda: bool(target.complex),
+            workers,
+            report,
         )
         estimate = None
         stopped = isinstance(error, KeyboardInterrupt | WorkerError)
@@ -322,7 +413,16 @@ def expect(
             scalar = len(laws) == 1 and bool(target.scalar)
             took = time.perf_counter() - start_time
             estimate = to_estimate(
-                raw, public, key, scalar, target.complex, labels, stopped, took, coordinates
+                raw,
+                public,
+                key,
+                scalar,
+                target.complex,
+                labels,
+                stopped,
+                took,
+                coordinates,
+                drawn,
             )
         if error is not None:
             if stopped:

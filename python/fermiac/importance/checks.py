@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.errors import ConvergenceWarning, FermiacWarning, HeavyTailWarning, WeightWarning
 
-__all__ = ["estimate_findings", "evidence_findings", "nothing_met"]
+if TYPE_CHECKING:
+    from fermiac.importance.settings import Drawing
+
+__all__ = [
+    "OUTLIER",
+    "drawing_findings",
+    "estimate_findings",
+    "evidence_findings",
+    "nothing_met",
+    "outliers",
+    "reuse_findings",
+    "unmet",
+]
 
 Findings = list[tuple[type[FermiacWarning], str]]
 
-#: The advice on heavy tails, for an adaptive run and for plain Monte Carlo.
+#: Leave-one-out deviations by which one replicate may be apart from the others.
+OUTLIER = 5.0
+#: Errors by which the estimate from all stages and that from the last may be apart.
+_POOLED = 3.0
+#: The k-hat of a sampler that was trained for another problem, at most.
+_REUSE_KHAT = 0.7
+#: Replicates of which an outlier is told. There is a point of this many times the mean, and the
+#: replicate is apart by this many of the steps that such a point makes of its mean: on one axis the
+#: replicates of an indicator differ by a point or two.
+_FEWEST_TOLD, _LARGE, _STEPS = 8, 20.0, 3.0
+
+#: The advice on heavy tails, for an adaptive run, for plain Monte Carlo and for a given sampler.
 _ADVICE = {
-    False: "raise n, or try family='t', family='mixture' or a larger defensive_base",
-    True: "raise n, or use method='aiscv'",
+    "adaptive": "raise n, or try family='t', family='mixture' or a larger defensive_base",
+    "plain": "raise n, or use method='aiscv'",
+    "given": "train a sampler for this problem, or refine this one by pilot_fraction",
 }
 
 
@@ -54,13 +78,10 @@ def estimate_findings(
         half = which.size // 2
         return which[:half] | which[half:] if is_complex else which
 
-    # No criterion suffices alone. A mixture with a share of the law bounds the weights, so the tail
-    # that k-hat measures is cut off. In a sample with a narrow bulk one point may dominate a small
-    # variance. If the variance is infinite, however, the share of the largest point in the sum also
-    # exceeds 1/sqrt(n). Together the criteria find the runs with invalid errors, and few others.
-    plain = not raw["stages"]
+    given = settings.get("pilot_fraction") == 0
+    advice = _ADVICE["given" if given else "adaptive" if raw["stages"] else "plain"]
     heavy_tail = (raw["khat"] > 0.5) & (raw["max_variance_share"] > 0.1)
-    bad = per_label(heavy_tail & (raw["max_share"] > 0.5 / math.sqrt(raw["n_final"])))
+    bad = per_label(heavy_tails(raw))
     if bad.any():
         found.append(
             (
@@ -68,7 +89,7 @@ def estimate_findings(
                 f"the weighted values of {_some(labels, bad)} have a heavy tail (k-hat up to "
                 f"{np.nanmax(khat[bad]):.2f}) and a single point makes up to "
                 f"{100 * raw['max_variance_share'][heavy_tail].max():.0f} % of a variance; such "
-                f"error bars are too small: {_ADVICE[plain]}",
+                f"error bars are too small: {advice}",
             )
         )
     heavy = per_label(raw["max_share"] > 0.1)
@@ -129,8 +150,9 @@ def estimate_findings(
             )
         )
     found += _stage_findings(raw, labels, per_label)
-    # A share of the law bounds the weights; without it their mean is unreliable.
-    if settings.get("defensive_base", 0.0) > 0:
+    # A share of the law bounds the weights; without one their mean is not to be relied on. That of
+    # a given sampler has a warning of its own.
+    if settings.get("defensive_base", 0.0) > 0 and settings.get("pilot_fraction") != 0:
         found += _weight_findings(raw)
     return found
 
@@ -166,6 +188,148 @@ def _unseen_findings(
             f"defensive_base{instead}",
         )
     ]
+
+
+def drawing_findings(
+    raw: dict[str, Any],
+    labels: tuple[str, ...],
+    khat: NDArray[Any],
+    is_complex: bool,
+    drawn: Drawing,
+    mean: NDArray[Any],
+    stderr: NDArray[np.float64],
+    df: float,
+) -> Findings:
+    """Return the warnings that follow from how the points of `expect` were drawn."""
+    found: Findings = []
+
+    def per_label(which: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        half = which.size // 2
+        return which[:half] | which[half:] if is_complex else which
+
+    if raw["n_looks"] and not raw["converged"]:
+        rtol, atol = drawn.tolerance or (0.0, 0.0)
+        settled = {
+            "n_looks": raw["n_looks"],
+            "all_zero": raw["all_zero"][: mean.size],
+            "n_evals": raw["n_evals"],
+            "is_net": drawn.points == "sobol",
+        }
+        settings = {"rtol": rtol, "atol": atol}
+        found.append((ConvergenceWarning, unmet(settled, settings, mean, stderr, df)))
+    means = raw["replicates"]
+    if len(means) >= _FEWEST_TOLD:
+        # Replicates of nets have outliers that do no harm; those that single points make are meant.
+        step = np.abs(means).sum(axis=0) * raw["max_share"]
+        apart = outliers(means, np.maximum(_STEPS * step, 1e-12 * np.abs(raw["mean"])))
+        apart = per_label(apart & (raw["max_share"] * raw["n_final"] > _LARGE))
+        if apart.any():
+            found.append(
+                (
+                    HeavyTailWarning,
+                    f"one of the {len(means)} replicates of {_some(labels, apart)} is more than "
+                    f"{OUTLIER:g} deviations of the others from their mean: a region that few "
+                    "points meet makes much of the estimate; raise n",
+                )
+            )
+    if len(raw["final_mean"]):
+        error = np.hypot(raw["final_stderr"], raw["stderr"])
+        difference = np.abs(raw["final_mean"] - raw["mean"])
+        apart = difference > np.maximum(_POOLED * error, 1e-12 * np.abs(raw["mean"]))
+        apart = per_label(apart)
+        if apart.any():
+            found.append(
+                (
+                    ConvergenceWarning,
+                    f"the points of all stages contradict those of the final sample by more than "
+                    f"{_POOLED:g} errors for {_some(labels, apart)}: the samplers followed chance "
+                    "features of earlier points, or part of the mass was missed; use pool='final', "
+                    "or raise n",
+                )
+            )
+    if drawn.keeps:
+        law = int(np.argmax(np.abs(raw["weight_mean"] - 1) / (raw["weight_stderr"] + 1e-3)))
+        weight = raw["weight_mean"][law], raw["weight_stderr"][law]
+        # A heavy tail that makes the error too small has a warning of its own.
+        others = np.atleast_1d(khat)[~per_label(heavy_tails(raw))]
+        found += reuse_findings(float(np.nanmax(others, initial=-np.inf)), *weight)
+    return found
+
+
+def heavy_tails(raw: dict[str, Any]) -> NDArray[np.bool_]:
+    """Return which weighted values have tails so heavy that their errors are too small."""
+    # No sign suffices by itself. A mixture with a share of the law bounds the weights, and the tail
+    # that k-hat sees then ends; a sample with a narrow bulk may owe its small variance to one
+    # point. But where the variance is infinite, the largest point is a larger share of the sum
+    # than 1/sqrt(n), too. Together they mark the runs whose error bars fail, and hardly any other.
+    heavy: NDArray[np.bool_] = (raw["khat"] > 0.5) & (raw["max_variance_share"] > 0.1)
+    return heavy & (raw["max_share"] > 0.5 / math.sqrt(raw["n_final"]))
+
+
+def outliers(means: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return where one replicate is far from the mean of the others, by `least` at least."""
+    count = len(means)
+    if count < 8:
+        return np.zeros(means.shape[1], bool)
+    size = np.abs(means).max(axis=0)
+    scaled = means / np.where(size > 0, size, 1.0)
+    total, squares = scaled.sum(axis=0), (scaled**2).sum(axis=0)
+    others = (total - scaled) / (count - 1)
+    spread = np.maximum(squares - scaled**2 - (count - 1) * others**2, 0.0) / (count - 2)
+    bound = np.maximum(OUTLIER * np.sqrt(spread), least / np.where(size > 0, size, 1.0))
+    apart = np.abs(scaled - others) > bound
+    return np.asarray(apart.any(axis=0))
+
+
+def unmet(
+    raw: dict[str, Any],
+    settings: Mapping[str, Any],
+    mean: NDArray[Any],
+    stderr: NDArray[np.float64],
+    df: float,
+) -> str:
+    """Return the text for a tolerance that was not met, with the n that the rate forecasts."""
+    from scipy.special import stdtrit
+
+    factor = -stdtrit(df, 0.025 / raw["n_looks"])
+    wanted = np.maximum(settings["atol"] or 0.0, (settings["rtol"] or 0.0) * np.abs(mean))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.nanmax(np.where(raw["all_zero"], 0.0, factor * stderr / wanted))
+    # Errors of nets fall at least as fast as those of independent points, usually as n^-1.
+    power = 1.0 if raw["is_net"] else 2.0
+    needed = raw["n_evals"] * max(ratio, 1.0) ** power
+    return (
+        f"the tolerance was not met within n: the largest half-width is {ratio:.2g} times it; "
+        f"about n = {needed:.2g} evaluations are forecast to meet it"
+    )
+
+
+def reuse_findings(khat: float, weight: float, weight_stderr: float) -> Findings:
+    """Return the warnings of a sampler that was trained for another problem.
+
+    `weight` is the mean weight of the law, which is 1 if the density of the sampler is that of its
+    points.
+    """
+    found: Findings = []
+    if khat > _REUSE_KHAT:
+        found.append(
+            (
+                WeightWarning,
+                f"the given sampler does not fit this problem: the tail of the weighted values "
+                f"has a k-hat of {khat:.2f}, where {_REUSE_KHAT:g} is the most for an error that "
+                "can be relied on; train one for it, or refine this one by pilot_fraction",
+            )
+        )
+    if abs(weight - 1) > max(6 * weight_stderr, 0.01):
+        found.append(
+            (
+                ConvergenceWarning,
+                f"the mean weight of the law under the given sampler is {weight:.4g} where 1 is "
+                "right: the sampler misses part of the law, or its density is not that of its "
+                "points; train one for this law",
+            )
+        )
+    return found
 
 
 def _weight_findings(raw: dict[str, Any]) -> Findings:

@@ -18,8 +18,9 @@ from fermiac._base.variables import Params
 from fermiac.distributions import Law
 from fermiac.distributions.law import refuse_points
 from fermiac.errors import ArgumentError, WorkerError
+from fermiac.importance.blend import blend
 from fermiac.importance.result import Evidence, to_evidence
-from fermiac.importance.settings import with_dim
+from fermiac.importance.settings import drawing, with_dim
 from fermiac.importance.start import start_law
 from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
@@ -57,6 +58,10 @@ def evidence(
     args: tuple[Any, ...] = (),
     kwargs: Mapping[str, Any] | None = None,
     scheme: Literal["amis", "pmc", "snis"] = "amis",
+    points: Literal["random", "sobol"] = "random",
+    n_replicates: int | None = None,
+    sampler: Law | None = None,
+    pilot_fraction: float | None = None,
     n_components: int | None = None,
     n_stages: int | None = None,
     family: Literal["t", "gaussian"] = "t",
@@ -106,7 +111,18 @@ def evidence(
         The adaptation of the sampler. ``"amis"``, adaptive multiple importance sampling: fits use
         all points of all stages, weighted by the mixture of all samplers. ``"pmc"``, population
         Monte Carlo: fits use the newest stage, weighted by its own sampler, in the end by one
-        Rao-Blackwellised update per stage. ``"snis"``: plain importance sampling from the law.
+        Rao-Blackwellised update a stage. ``"snis"``: plain importance sampling from the law.
+    points : {"random", "sobol"}, default "random"
+        The points of the final stage. ``"sobol"``: independent replicates of scrambled Sobol' nets,
+        whose spread is the error; the law needs ``from_unit``, as built-in laws have it (not a
+        `fermiac.distributions.Mixture`).
+    n_replicates : int, optional
+        Replicates of nets; by default as in `expect`.
+    sampler : Law, optional
+        A sampler that was trained before, such as `Evidence.sampler` of an earlier call. All of `n`
+        then goes to the final sample, of which the share `defensive` is from the law.
+    pilot_fraction : float, default 0
+        The share of `n` that refines `sampler`: the adaptation begins from it.
     n_components : int, optional
         The number of components of the mixture; by default the number from 1 to 5 with the best
         Bayesian information criterion.
@@ -149,7 +165,8 @@ def evidence(
     -------
     Evidence
         ``log_evidence``, ``log_evidence_stderr``, ``ess``, ``khat``, ``converged``, ``stages``,
-        ``sample``, ``warnings``.
+        ``sample``, ``sampler``, ``df``, ``n_replicates``, ``warnings``, and the method
+        ``interval``.
 
     Raises
     ------
@@ -169,12 +186,13 @@ def evidence(
     Warns
     -----
     ConvergenceWarning
-        If no point with positive density was found, if the adaptation ended before it reached the
-        target, or if the law has mass at a bound of its support that double precision cannot
-        resolve.
+        If no point with density was found, if the adaptation ended on its way to the target, or if
+        the law has mass that doubles cannot resolve at a bound of its support, or if the mean
+        weight of the law under a given sampler is not 1.
     WeightWarning
-        If k-hat is above 0.5 (or NaN, because most weights are 0) and a single point contributes
-        more than 5 % of the variance. Also if the effective sample size is below 10 (d + 1).
+        If k-hat is above 0.5 (or NaN, most weights being 0) and a single point makes more than 5 %
+        of the variance, if the weights are worth fewer than 10 (d + 1) points, or if those under a
+        given sampler have a k-hat above 0.7.
 
     Notes
     -----
@@ -213,6 +231,13 @@ def evidence(
     >>> z = fm.importance.evidence(lambda x: -0.5 * ((x - 1) ** 2).sum(axis=1), law, n=5000, rng=0)
     >>> bool(abs(z.log_evidence - np.log(2 * np.pi)) < 5 * z.log_evidence_stderr)
     True
+
+    A wider density with the sampler of the first, and Sobol' points:
+
+    >>> wider = lambda x: -0.4 * ((x - 1) ** 2).sum(axis=1)
+    >>> y = fm.importance.evidence(wider, law, n=5000, sampler=z.sampler, points="sobol", rng=1)
+    >>> bool(abs(y.log_evidence - np.log(2.5 * np.pi)) < 5 * y.log_evidence_stderr)
+    True
     """
     start = time.perf_counter()
     found = log_density
@@ -235,6 +260,11 @@ def evidence(
         law = start_law(model)
     law, params = named_law(law, params)
     law = with_dim(law)
+    drawn = drawing([law], points, n_replicates, sampler, pilot_fraction)
+    if drawn.sampler is not None and scheme == "snis":
+        raise ArgumentError(
+            "sampler: given with scheme='snis', which draws from the law; leave one of them out"
+        )
     if scheme != "snis":
         refuse_points("law", law._measure(), f"scheme={scheme!r}", "give scheme='snis'")
     target = as_target(
@@ -251,10 +281,26 @@ def evidence(
         "family": choice("family", family, ("t", "gaussian")),
         "df": real("df", df),
         "defensive": real("defensive", defensive),
+        **drawn.public,
     }
+    first = law
+    if drawn.sampler is not None:
+        if drawn.keeps:
+            settings["scheme"] = "snis"
+        share = real(
+            "defensive", defensive, "a number from 0 to 0.9 is needed", lambda s: 0 <= s <= 0.9
+        )
+        first = blend(law, drawn.sampler, share)
     log = None if checkpoint is None else Log(checkpoint)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
-    options = {**settings, "df": settings["df"] if family == "t" else None, "key": key}
+    options = {
+        **settings,
+        "df": settings["df"] if family == "t" else None,
+        "points": points,
+        "n_replicates": drawn.n_replicates,
+        "adapt_fraction": 0.5 if drawn.sampler is None else drawn.pilot_fraction,
+        "key": key,
+    }
     workers = resolve_threads(n_threads)
     with (
         reporter(progress, "evidence", "evaluations") as bar,
@@ -263,14 +309,14 @@ def evidence(
             executor=executor,
             target_factory=target_factory,
             log=log,
-            identity=lambda: identity_of("importance.evidence", key, [law], settings),
+            identity=lambda: identity_of("importance.evidence", key, [first], settings),
             n_threads=workers,
             report=bar,
             total=settings["n"],
         ) as (evaluated, report),
     ):
         raw, error = _core.importance_evidence(
-            evaluated._handle, law_handle(law), options, workers, report
+            evaluated._handle, law_handle(first), options, workers, report
         )
         result = None
         stopped = isinstance(error, KeyboardInterrupt | WorkerError)
@@ -283,13 +329,35 @@ def evidence(
                 except (KeyboardInterrupt, WorkerError) as stop:
                     error, stopped = stop, True
             took = time.perf_counter() - start
-            result = to_evidence(raw, gradients, settings, key, named, stopped, took, model)
+            result = to_evidence(
+                raw,
+                gradients,
+                settings,
+                key,
+                named,
+                stopped,
+                took,
+                model,
+                drawn.sampler,
+                _mean_weight(law, first) if drawn.keeps else None,
+            )
         if error is not None:
             if stopped:
                 error.partial_result = result  # type: ignore[attr-defined]
             raise error
         finish(report, settings["n"], result)
     return cast(Evidence, result)
+
+
+def _mean_weight(law: Law, first: Law) -> Callable[[Array], tuple[float, float]]:
+    """Return a function of draws of a law: the mean weight of another, with its error."""
+
+    def of_draws(draws: Array) -> tuple[float, float]:
+        logs = np.asarray(law.log_density(draws)) - np.asarray(first.log_density(draws))
+        weights = np.exp(np.minimum(logs, 700.0))
+        return float(weights.mean()), float(weights.std() / np.sqrt(len(weights)))
+
+    return of_draws
 
 
 def _gradients(target: LogDensity, draws: Array) -> Array:

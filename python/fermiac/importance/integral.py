@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac.errors import ConvergenceWarning, FermiacWarning, HeavyTailWarning, WeightWarning
-from fermiac.importance.checks import Findings, _some
+from fermiac.importance.checks import OUTLIER, Findings, _some, outliers, unmet
 from fermiac.importance.sampler import sampler_of
 from fermiac.results import Estimate, Sample
 from fermiac.results.averages import join_complex
@@ -22,10 +22,9 @@ Array = NDArray[np.float64]
 
 #: The largest difference of two estimates of one run, in standard errors.
 _APART = 4.0
-#: The largest difference of one replicate from the others, in leave-one-out standard deviations.
-_OUTLIER = 5.0
-#: Replicates of nets have harmless outliers. An outlier counts if it comes from a single point: a
-#: value this many times the mean, which explains at least this share of the difference.
+#: Replicates of nets have outliers that do no harm. Those that single points make are meant: there
+#: is a point of this many times the mean, and they are apart by this many of the steps of a mean
+#: that it makes.
 _LARGE = 20.0
 _STEPS = 0.3
 #: The fewest replicates for a standard error.
@@ -248,13 +247,13 @@ def _findings(
         )
     found += _tail_findings(raw, some)
     found += _disagreements(raw, mean, stderr, floor, some)
-    outliers = _outliers(means, np.maximum(_STEPS * raw["resolution"], floor))
-    outliers &= raw["max_share"] * raw["n_per_replicate"] * count > _LARGE
-    if outliers.any():
+    outlying = outliers(means, np.maximum(_STEPS * raw["resolution"], floor))
+    outlying &= raw["max_share"] * raw["n_per_replicate"] * count > _LARGE
+    if outlying.any():
         found.append(
             (
                 HeavyTailWarning,
-                f"one of the {count} replicates of {some(outliers)} is more than {_OUTLIER:g} "
+                f"one of the {count} replicates of {some(outlying)} is more than {OUTLIER:g} "
                 "deviations of the others from their mean: a region that few points meet makes "
                 "much of the integral; raise n",
             )
@@ -271,7 +270,7 @@ def _findings(
             )
         )
     if raw["n_looks"] and not raw["converged"] and not interrupted:
-        found.append((ConvergenceWarning, _unmet(raw, settings, mean, stderr)))
+        found.append((ConvergenceWarning, unmet(raw, settings, mean, stderr, count - 1)))
     return found
 
 
@@ -345,36 +344,3 @@ def _disagreements(
             )
         )
     return found
-
-
-def _outliers(means: Array, least: Array) -> NDArray[np.bool_]:
-    """Return where one replicate is at least `least` away from the mean of the others."""
-    count = len(means)
-    if count < 8:
-        return np.zeros(means.shape[1], bool)
-    size = np.abs(means).max(axis=0)
-    scaled = means / np.where(size > 0, size, 1.0)
-    total, squares = scaled.sum(axis=0), (scaled**2).sum(axis=0)
-    others = (total - scaled) / (count - 1)
-    spread = np.maximum(squares - scaled**2 - (count - 1) * others**2, 0.0) / (count - 2)
-    bound = np.maximum(_OUTLIER * np.sqrt(spread), least / np.where(size > 0, size, 1.0))
-    apart = np.abs(scaled - others) > bound
-    return np.asarray(apart.any(axis=0))
-
-
-def _unmet(raw: dict[str, Any], settings: Mapping[str, Any], mean: Array, stderr: Array) -> str:
-    """Return the text for a tolerance that was not met, with the n that the rate forecasts."""
-    from scipy.special import stdtrit
-
-    count = len(raw["replicates"])
-    factor = -stdtrit(count - 1, 0.025 / raw["n_looks"])
-    wanted = np.maximum(settings["atol"] or 0.0, (settings["rtol"] or 0.0) * np.abs(mean))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.nanmax(np.where(raw["all_zero"], 0.0, factor * stderr / wanted))
-    # Errors of nets fall at least as fast as those of independent points, usually as n^-1.
-    power = 1.0 if raw["is_net"] else 2.0
-    needed = raw["n_evals"] * max(ratio, 1.0) ** power
-    return (
-        f"the tolerance was not met within n: the largest half-width is {ratio:.2g} times it; "
-        f"about n = {needed:.2g} evaluations are forecast to meet it"
-    )

@@ -349,6 +349,10 @@ def _box(bounds: Any, dim: int | None, sampler: Any) -> NDArray[np.float64]:
         raise ArgumentError(
             f"sampler: {shown(sampler)} given; a fermiac.importance.Sampler is needed"
         )
+    if sampler is not None and sampler.kind == "components":
+        raise ArgumentError(
+            "sampler: one of expect or evidence given, which has no region; train one by integrate"
+        )
     box = real_numbers("bounds", bounds)
     if dim is not None:
         dim = whole("dim", dim, 1, _MOST_AXES)

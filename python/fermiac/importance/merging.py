@@ -59,8 +59,8 @@ def merge_evidences(
             replace(run.sample, log_weights=logw + math.log(part * sum(sizes) / run.sample.n_draws))
         )
     sample = weighted[0].merge(*weighted[1:]) if others else first.sample
-    logw = sample.log_weights
-    assert logw is not None
+    assert sample.log_weights is not None
+    logw = sample.log_weights.reshape(-1)
     w = np.exp(logw - logw.max()) if logw.max() > -math.inf else np.zeros(len(logw))
     squares = math.fsum(w**2)
     ess = math.fsum(w) ** 2 / squares if squares > 0 else 0.0
@@ -86,6 +86,8 @@ def merge_evidences(
         and not found
         and ess >= 10 * (sample.draws.shape[-1] + 1),
         stages=tuple(stage for run in runs for stage in run.stages),
+        df=math.fsum(run.df for run in runs),
+        n_replicates=sum(run.n_replicates or 0 for run in runs) or None,
         sample=sample,
     )
     warn(found, result)

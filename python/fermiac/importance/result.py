@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
-from fermiac.importance.checks import estimate_findings, evidence_findings, nothing_met
+from fermiac._base.validate import real
+from fermiac.distributions import Law
+from fermiac.importance.checks import (
+    drawing_findings,
+    estimate_findings,
+    evidence_findings,
+    nothing_met,
+    reuse_findings,
+)
+from fermiac.importance.sampler import Sampler, components_of
+from fermiac.importance.settings import Drawing
 from fermiac.results import Estimate, Result, Sample
 from fermiac.results.averages import join_complex
 from fermiac.results.result import warn
@@ -22,6 +32,8 @@ from fermiac.targets.model import ModelTarget
 __all__ = ["Evidence", "to_estimate", "to_evidence"]
 
 Array = NDArray[np.float64]
+#: Replicates without which there is no error.
+_FEWEST = 4
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -49,8 +61,15 @@ class Evidence(Result):
         own points alone. For the fit that followed: the ``power`` of its weights (1 for a fit to
         the target itself) and its ESS ``fit_ess``.
     sample : Sample
-        The points of the final stage, in the space of the law, with log-weights on an absolute
-        scale: the logarithm of the mean of their exponentials is `log_evidence`.
+        The points of the final stage, in the law's space, with log-weights on their absolute scale:
+        the logarithm of the mean of their exponentials is `log_evidence`.
+    df : float
+        The degrees of freedom of the error; see `interval`.
+    n_replicates : int or None
+        The number of independent replicates of the final points whose spread is the error; None
+        where the points themselves are independent.
+    sampler : Law or None
+        The trained sampler, a `fermiac.importance.Sampler`; None where nothing was trained.
 
     Examples
     --------
@@ -81,6 +100,9 @@ class Evidence(Result):
     scheme: str
     stages: tuple[Mapping[str, Any], ...]
     sample: Sample
+    df: float = float("inf")
+    n_replicates: int | None = None
+    sampler: Law | None = None
 
     _layout: ClassVar[fit.Layout] = {
         "log_evidence": fit.real,
@@ -102,7 +124,37 @@ class Evidence(Result):
             )
         ),
         "sample": fit.instance("Sample"),
+        "df": fit.real,
+        "n_replicates": fit.maybe(fit.whole(1)),
+        "sampler": fit.maybe(fit.instance("Sampler")),
     }
+
+    def interval(self, prob: float = 0.95) -> tuple[float, float]:
+        """Return a confidence interval for log Z.
+
+        Parameters
+        ----------
+        prob : float, default 0.95
+            Its confidence, above 0 and below 1.
+
+        Returns
+        -------
+        low, high : float
+            log Z ± t times its error, with t the quantile of Student's law with `df` degrees of
+            freedom.
+
+        Raises
+        ------
+        ArgumentError
+            If `prob` is outside its domain.
+        """
+        from scipy.special import stdtrit
+
+        level = real("prob", prob, "a number above 0 and below 1 is needed", lambda p: 0 < p < 1)
+        if self.log_evidence == -np.inf:
+            return -np.inf, np.inf
+        half = float(-stdtrit(self.df, (1 - level) / 2)) * self.log_evidence_stderr
+        return self.log_evidence - half, self.log_evidence + half
 
     def _headline(self) -> str:
         return (
@@ -197,10 +249,17 @@ def to_estimate(
     interrupted: bool,
     wall_time: float,
     coordinates: tuple[str, ...] = (),
+    how: Drawing | None = None,
 ) -> Estimate:
     """Return the estimate of a run, after its warnings; `coordinates` are the names of a point."""
     mean, stderr, cov = raw["mean"], raw["stderr"], raw["cov"]
     ess, khat = raw["ess"], raw["khat"]
+    means: NDArray[Any] = raw["replicates"]
+    of_nets = len(means) > 0
+    if of_nets and len(means) < _FEWEST:
+        stderr[:] = np.inf
+        cov[...] = np.inf
+    df = float(max((len(means) if of_nets else raw["n_final"]) - 1, 1))
     stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
     unseen, nothing = raw["unseen"], nothing_met(raw, is_complex)
     if nothing.any():
@@ -218,11 +277,14 @@ def to_estimate(
     if is_complex:
         mean, stderr, cov, ess, khat = join_complex(mean, stderr, cov, ess, khat)
         unseen = np.hypot(*np.split(unseen, 2))
+        means = means[:, : mean.size] + 1j * means[:, mean.size :]
         for stage in stages:
             _join_stage(stage)
     labels = names or tuple(f"E[{i}]" for i in range(mean.size))
     found = estimate_findings(raw, labels, khat, is_complex, settings)
-    common = {
+    if how is not None and not interrupted:
+        found += drawing_findings(raw, labels, khat, is_complex, how, mean, stderr, df)
+    common: dict[str, Any] = {
         "seed": key,
         "version": _core.__version__,
         "isa": _core.isa_level,
@@ -240,10 +302,10 @@ def to_estimate(
         iid = settings["method"] == "mc" and log_weights.ndim == 1
         sample = Sample(
             **common,
-            draws=raw["draws"],
-            log_weights=None if iid else log_weights,
+            draws=_by_replicates(raw["draws"], raw),
+            log_weights=None if iid else _by_replicates(log_weights, raw),
             names=coordinates,
-            error_model="iid" if iid else "weighted",
+            error_model="replicas" if of_nets else "iid" if iid else "weighted",
         )
 
     def shape(a: NDArray[Any]) -> Any:
@@ -262,11 +324,39 @@ def to_estimate(
         stages=tuple(stages),
         chosen_stage=raw["chosen_stage"] if stages else None,
         sample=sample,
-        df=float(max(raw["n_final"] - 1, 1)),
+        df=df,
+        n_replicates=len(means) if of_nets else None,
+        converged=bool(raw["converged"]) if raw["n_looks"] else None,
         unseen=shape(unseen),
+        n_looks=raw["n_looks"] or None,
+        replicates=means if of_nets else None,
+        sampler=_trained(raw, common, None if how is None else how.sampler),
     )
     warn(found, estimate)
     return estimate
+
+
+def _trained(
+    raw: Mapping[str, Any], common: Mapping[str, Any], given: Law | None
+) -> Sampler | None:
+    """Return the sampler of a run: the one that was trained, else the one that was given."""
+    if raw["trained"] is not None:
+        return components_of(raw["trained"], **common)
+    return given if isinstance(given, Sampler) else None
+
+
+def _by_replicates(rows: Array, raw: Mapping[str, Any]) -> Array:
+    """Return rows as (R, n, ...): at each look all replicates grow, one after the other."""
+    count = len(raw["replicates"])
+    if count == 0:
+        return rows
+    parts, start, before = [], 0, 0
+    while before < raw["n_per_replicate"]:
+        grown = before or raw["n_first"]
+        part = rows[start : start + grown * count]
+        parts.append(part.reshape(count, grown, *rows.shape[1:]))
+        start, before = start + grown * count, before + grown
+    return np.concatenate(parts, axis=1)
 
 
 def _join_stage(stage: dict[str, Any]) -> None:
@@ -285,9 +375,20 @@ def to_evidence(
     interrupted: bool,
     wall_time: float,
     model: ModelTarget | None = None,
+    given: Law | None = None,
+    check: Callable[[Array], tuple[float, float]] | None = None,
 ) -> Evidence:
-    """Return the evidence of a run, after its warnings."""
+    """Return the evidence of a run, after its warnings.
+
+    `given` is the sampler that the run was given, and `check` returns the mean weight of the law
+    at the draws with its error, where that sampler was used as it is.
+    """
     found = [] if interrupted else evidence_findings(raw, settings)
+    if check is not None and not interrupted and raw["log_evidence"] > -np.inf:
+        found += reuse_findings(raw["khat"], *check(raw["draws"]))
+    count = raw["n_replicates"]
+    if raw["n_per_replicate"] and count < _FEWEST:
+        raw["log_evidence_stderr"] = np.inf
     common: dict[str, Any] = {
         "seed": key,
         "version": _core.__version__,
@@ -303,14 +404,18 @@ def to_evidence(
     if model is not None:
         draws, labelled = model.constrain(draws), model._labelled
         of_sample = settings | {OTHER_SPACE: "of unconstrained points"}
+
+    def by_replicate(rows: Array) -> Array:
+        return rows.reshape(count, -1, *rows.shape[1:]) if count else rows
+
     sample = Sample(
         **{**common, "settings": of_sample},
-        draws=draws,
-        log_weights=raw["log_weights"],
-        log_densities=raw["log_densities"],
-        gradients=gradients,
+        draws=by_replicate(draws),
+        log_weights=by_replicate(raw["log_weights"]),
+        log_densities=by_replicate(raw["log_densities"]),
+        gradients=None if gradients is None else by_replicate(gradients),
         **labelled,
-        error_model="weighted",
+        error_model="replicas" if count else "weighted",
     )
     object.__setattr__(sample, "_model", model)
     result = Evidence(
@@ -323,6 +428,9 @@ def to_evidence(
         scheme=settings["scheme"],
         stages=tuple({"stage": i, **stage} for i, stage in enumerate(raw["stages"])),
         sample=sample,
+        df=float(max((count or raw["stages"][-1]["n_evals"]) - 1, 1)),
+        n_replicates=count or None,
+        sampler=_trained(raw, common, given),
     )
     warn(found, result)
     return result

@@ -1,4 +1,4 @@
-"""Trained samplers of integrals, as laws that can be saved and used again."""
+"""Trained samplers, as laws that can be kept and used again."""
 
 from __future__ import annotations
 
@@ -26,31 +26,34 @@ __all__ = ["Sampler"]
 
 Array = NDArray[np.float64]
 
-_KINDS = ("uniform", "map", "rotated", "mixture")
+_KINDS = ("uniform", "map", "rotated", "mixture", "components")
 _ENDS = ("finite", "half", "infinite")
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class Sampler(Law, Result):
-    """A sampler that `fermiac.importance.integrate` trained: a law on the region of the integral.
+    """A sampler that a call of `fermiac.importance` trained.
 
-    It is a law like those of `fermiac.distributions`. It can be given wherever a law is accepted,
-    and to `integrate` as ``sampler=``.
+    It is a law like those of `fermiac.distributions`, so that it can be given wherever a law is
+    taken. `fermiac.importance.expect` and `fermiac.importance.evidence` take it as ``sampler=``,
+    as does `fermiac.importance.integrate` if it was trained there.
 
     Attributes
     ----------
     kind : str
         ``"uniform"``; ``"map"``, a smooth map of every axis; ``"rotated"``, such maps along the
-        principal axes of the mass; or ``"mixture"``, of Student-t densities.
+        principal axes of the mass; ``"mixture"``, of Student-t densities: those of `integrate`. Or
+        ``"components"``, the densities that `expect` or `evidence` fitted.
     dim : int
         Coordinates of a point.
     share : float
-        The share of the uniform law. On an infinite axis this is the law of c + s u / (1 - u^2)
-        with u uniform on (-1, 1); on a half-line that of a + s u / (1 - u).
+        The share of the uniform law in it, 0 with components. On an axis without end that is the
+        law of c + s u / (1 - u^2) with u uniform on (-1, 1), on a half-line that of
+        a + s u / (1 - u).
     ends : tuple of str
         The kinds of the axes: ``"finite"``, ``"half"`` or ``"infinite"``.
     origin, scale : ndarray, shape (dim,)
-        The ends a or middles c of the axes, and their lengths or units s.
+        Their ends a, or middles c, and their lengths or units s (1 with components).
     knots, n_knots : ndarray
         The knots of the maps, one map after the other, and the number of knots for each axis.
     centre : ndarray, shape (dim,) or (0,)
@@ -60,13 +63,23 @@ class Sampler(Law, Result):
     parts : ndarray of int, shape (k,)
         The shares of the components of a mixture, in 64ths.
     means, covariances : ndarray, shapes (k, dim) and (k, dim, dim)
-        The means and covariances of the components, in units of the axes.
+        The means and covariances of the components, in units of the axes. With kind
+        ``"components"`` the scale matrices (covariances of normal ones), in coordinates of the
+        whole line: logarithms of the distance from the end of a half-line, normal quantiles of
+        the place in an interval.
+    shares : ndarray, shape (k,) or (0,)
+        The shares of ``"components"``.
+    df : float
+        The degrees of freedom of the components; infinite for normal ones.
 
     Notes
     -----
     The maps are those of vegas [1]_, with rational quadratics between their knots [2]_ instead of
     lines. Mixtures and rotated maps have mass outside a bounded region: their densities are
     normalised over the whole space, and the integrand counts as 0 outside the region.
+
+    Components are the fitted part of the sampler of `expect` or `evidence` alone: the share of the
+    law, which bounds the weights, belongs to the call, and the next call adds its own.
 
     References
     ----------
@@ -101,7 +114,11 @@ class Sampler(Law, Result):
     parts: NDArray[np.int64]
     means: Array
     covariances: Array
-    _made: _core.IntegralSampler = field(init=False, repr=False, compare=False)
+    shares: Array = field(default_factory=lambda: np.empty(0))
+    df: float = 8.0
+    _made: _core.IntegralSampler | _core.ComponentSampler = field(
+        init=False, repr=False, compare=False
+    )
 
     _layout: ClassVar[fit.Layout] = {
         "kind": fit.text(*_KINDS),
@@ -113,14 +130,21 @@ class Sampler(Law, Result):
         "n_knots": fit.array("i", "maps"),
         "centre": fit.array("f", "frame"),
         "axes": fit.array("f", "entries"),
-        "parts": fit.array("i", "components"),
+        "parts": fit.array("i", "parts"),
         "means": fit.array("f", "components", "dim"),
         "covariances": fit.array("f", "components", "dim", "dim"),
+        "shares": fit.array("f", "shares"),
+        "df": fit.real,
     }
 
     def __post_init__(self) -> None:
+        of_components = self.kind == "components"
+        made: _core.IntegralSampler | _core.ComponentSampler
         try:
-            made = _core.IntegralSampler(self._state())
+            if of_components:
+                made = _core.ComponentSampler(self._state())
+            else:
+                made = _core.IntegralSampler(self._state())
         except (ArgumentError, OverflowError, TypeError) as error:
             raise CheckpointError(f"the sampler cannot be used: {error}") from error
         object.__setattr__(self, "_made", made)
@@ -130,6 +154,7 @@ class Sampler(Law, Result):
         names = ("kind", "share", "origin", "scale", "knots", "n_knots", "centre", "axes", "parts")
         state: dict[str, Any] = {name: getattr(self, name) for name in names}
         state |= {"means": self.means.ravel(), "covariances": self.covariances.ravel()}
+        state |= {"shares": self.shares, "df": self.df}
         return {**state, "ends": list(self.ends)}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -225,6 +250,9 @@ class Sampler(Law, Result):
             "rotated": f"a map of {self.dim} rotated axes",
             "mixture": f"a mixture of {self.parts.size} components",
         }
+        if self.kind == "components":
+            law = f"Student-t, df {self.df:g}" if np.isfinite(self.df) else "normal"
+            return f"Sampler: {self.shares.size} fitted components in {self.dim} axes, {law}"
         return f"Sampler: {parts[self.kind]}, uniform share {self.share:g}"
 
     def summary(self) -> Summary:
@@ -300,3 +328,10 @@ def _grid(dim: int) -> Array:
 def sampler_of(state: Mapping[str, Any], **provenance: Any) -> Sampler:
     """Return a sampler from the fields that the core gives."""
     return Sampler(**{**state, "ends": tuple(state["ends"])}, **provenance)
+
+
+def components_of(state: Mapping[str, Any], **provenance: Any) -> Sampler:
+    """Return a sampler of fitted components from the fields that the core gives."""
+    none, no_parts = np.empty(0), np.empty(0, np.int64)
+    unused = {"knots": none, "n_knots": no_parts, "centre": none, "axes": none, "parts": no_parts}
+    return sampler_of({**state, **unused, "kind": "components", "share": 0.0}, **provenance)

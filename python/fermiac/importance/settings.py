@@ -11,13 +11,17 @@ import numpy as np
 from fermiac._base.strategies import Strategies
 from fermiac._base.validate import MOST_NAMES, choice, real, real_numbers, shown, texts, whole, yes
 from fermiac.distributions import Law, as_law
+from fermiac.distributions.law import refuse_points
 from fermiac.errors import ArgumentError
+from fermiac.importance.outputs import with_unit_map
 from fermiac.targets.callables import as_batch
 
 __all__ = [
     "METHODS",
+    "Drawing",
     "adaptive_settings",
     "as_laws",
+    "drawing",
     "expectation_names",
     "with_dim",
 ]
@@ -76,9 +80,19 @@ _WORDS = {
 }
 
 
-def adaptive_settings(method: Method, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the adaptive settings, checked, with the defaults of the method filled in."""
+def adaptive_settings(method: Method, given: dict[str, Any], keeps: bool = False) -> dict[str, Any]:
+    """Return the adaptive settings, checked, with the defaults of the method filled in.
+
+    `keeps` tells that a sampler was given that is not to be refined.
+    """
     set_by_user = [name for name, value in given.items() if value is not None]
+    if keeps:
+        others = [name for name in set_by_user if name != "defensive_base"]
+        if others:
+            raise ArgumentError(
+                f"{others[0]}: given with a sampler, which is used as it is; leave it out, or give "
+                "pilot_fraction"
+            )
     if not method.defaults:
         if set_by_user:
             raise ArgumentError(
@@ -153,6 +167,92 @@ def with_dim(law: Any, name: str = "law") -> Law:
     if not isinstance(getattr(given, "dim", None), int | np.integer):
         raise ArgumentError(f"law: {type(given).__name__} has no dim; set it to the dimension")
     return given
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How the points of the final sample are drawn and counted, as `expect` takes it."""
+
+    points: str
+    n_replicates: int | None
+    sampler: Law | None
+    pilot_fraction: float
+    pool: str
+    tolerance: tuple[float, float] | None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether a sampler is used as it is."""
+        return self.sampler is not None and self.pilot_fraction == 0
+
+    @property
+    def public(self) -> dict[str, Any]:
+        """What differs from the defaults, as the settings of a result."""
+        out: dict[str, Any] = {}
+        if self.points != "random":
+            out |= {"points": self.points, "n_replicates": self.n_replicates}
+        if self.sampler is not None:
+            out["pilot_fraction"] = self.pilot_fraction
+        if self.pool != "final":
+            out["pool"] = self.pool
+        return out
+
+
+#: Replicates at most; more leave each with next to no points.
+MOST_REPLICATES = 10_000
+
+
+def drawing(
+    laws: Sequence[Law],
+    points: Any,
+    n_replicates: Any,
+    sampler: Any,
+    pilot_fraction: Any,
+    pool: Any = "final",
+    tolerance: tuple[float, float] | None = None,
+) -> Drawing:
+    """Return how points are drawn, with its parts checked."""
+    choice("points", points, ("random", "sobol"))
+    choice("pool", pool, ("final", "all"))
+    if n_replicates is not None:
+        if points != "sobol":
+            raise ArgumentError("n_replicates: given without points='sobol'; leave it out")
+        n_replicates = whole("n_replicates", n_replicates, 2, MOST_REPLICATES)
+    fraction = 0.0
+    if pilot_fraction is not None:
+        if sampler is None:
+            raise ArgumentError(
+                "pilot_fraction: given without a sampler, which it would refine; leave it out"
+            )
+        fraction = real(
+            "pilot_fraction",
+            pilot_fraction,
+            "a number from 0 to 0.9 is needed",
+            lambda share: 0 <= share <= 0.9,
+        )
+    if sampler is not None:
+        sampler = with_dim(sampler, "sampler")
+        if sampler.dim != laws[0].dim:
+            raise ArgumentError(
+                f"sampler: one of {sampler.dim} dimensions given for a law of {laws[0].dim}; train "
+                "one for this law"
+            )
+        refuse_points("sampler", sampler._measure(), "a sampler", "give one with a density")
+    if points == "sobol":
+        for law in laws:
+            with_unit_map(law, "points='sobol'")
+        if sampler is not None:
+            with_unit_map(sampler, "points='sobol'")
+    if pool == "all":
+        clash = "points='sobol'" if points == "sobol" else "rtol or atol" if tolerance else None
+        if clash is None and sampler is not None and fraction == 0:
+            clash = "a sampler that is not refined"
+        if clash is not None:
+            raise ArgumentError(
+                f"pool: 'all' given with {clash}; it is for independent points of an adaptation "
+                "and a final sample of fixed size: use pool='final'"
+            )
+    return Drawing(points, n_replicates, sampler, fraction, pool, tolerance)
 
 
 def expectation_names(names: Sequence[str] | None) -> tuple[str, ...] | None:

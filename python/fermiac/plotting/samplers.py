@@ -29,7 +29,7 @@ def plot_sampler(sampler: Sampler, ax: Axes | None = None, axes: tuple[int, int]
     Parameters
     ----------
     sampler : Sampler
-        The sampler, from `fermiac.importance.integrate`.
+        The sampler, from a result of `fermiac.importance`.
     ax : matplotlib Axes, optional
         The axes; of a new figure by default.
     axes : pair of int, default (0, 1)
@@ -74,7 +74,8 @@ def plot_sampler(sampler: Sampler, ax: Axes | None = None, axes: tuple[int, int]
                 at = float(sampler._points_of(k, t))
                 if np.isfinite(at):
                     line(at, color=GREY, lw=0.5, zorder=0)
-    if sampler.kind == "mixture":
+    lines = all(sampler.ends[k] == "infinite" for k in (i, j))
+    if sampler.kind == "mixture" or (sampler.kind == "components" and lines):
         angle = np.linspace(0, 2 * np.pi, 100)
         circle = np.stack([np.cos(angle), np.sin(angle)])
         for mean, covariance in zip(sampler.means, sampler.covariances, strict=True):

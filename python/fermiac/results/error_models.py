@@ -123,8 +123,8 @@ def register(
 
 
 def error_model_of(sample: Sample) -> ErrorModel:
-    """Return the error model of a sample; for an unknown name, one that raises an error."""
-    return _MODELS.get(sample.error_model, _UNKNOWN)
+    """Return the error model of a sample; one with an unknown name refuses to average."""
+    return _MODELS.get(sample._error_model_name, _UNKNOWN)
 
 
 def _unknown(sample: Sample, *_: object) -> Average:
@@ -237,8 +237,41 @@ def degrees_of_freedom(
     return left
 
 
+def _replicates(
+    sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
+) -> Average:
+    """Average over replicates of points that depend on each other, as those of nets do."""
+    if sample.draws.ndim != 3 or len(sample.draws) < 2:
+        raise ArgumentError(
+            f"error_model: 'replicas' given for draws of shape {sample.draws.shape}; (R, n, d) is "
+            "needed, with 2 replicates at least, whose spread is the error"
+        )
+    if controls is not None:
+        raise ArgumentError(
+            "controls: given for a sample of replicates, whose spread is the error; give them to "
+            "the call that draws the sample"
+        )
+    weights = sample._weights(law)
+    count = len(sample.draws)
+    mean = weights @ values
+    # The error of a ratio of sums, by the delta method.
+    centred = weights[:, None] * (values - mean)
+    residuals = centred.reshape(count, -1, mean.size).sum(axis=1)
+    cov: Array = residuals.T @ residuals * (count / (count - 1))
+    spread = weights @ (values - mean) ** 2
+    raw = _core.weighted_average(weights, np.ascontiguousarray(values), n_threads)
+    return Average(
+        mean=mean,
+        cov=cov,
+        ess=effective_size(spread, np.diag(cov), 1 / sum_of_squares(weights)),
+        khat=raw["khat"],
+        df=float(count - 1),
+    )
+
+
 register("iid", _independent, reweighted="weighted")
 register("weighted", _independent, reweighted="weighted")
+register("replicas", _replicates, reweighted="replicas")
 
 
 def sum_of_squares(weights: Array) -> float:

@@ -57,8 +57,8 @@ class Sample(SampleExports, SamplePlots, Result):
     names : tuple of str
         Names of the coordinates.
     error_model : str
-        The method for errors of averages over the sample: ``"iid"``, ``"weighted"`` or
-        ``"chains"``.
+        The method for errors of averages over the sample: ``"iid"``, ``"weighted"``, ``"chains"``,
+        or ``"replicas"``, with replicates of a net in place of chains.
     stats : mapping of str to ndarray, shape (chains, n)
         Statistics of each transition of the chains: ``acceptance_rate``, ``energy``,
         ``energy_error``, ``diverging``, ``n_steps``, ``tree_depth``, ``reached_max_depth``,
@@ -128,6 +128,11 @@ class Sample(SampleExports, SamplePlots, Result):
         "log_likelihood": fit.mapping(fit.array("f")),
         "observed_data": fit.mapping(fit.array("biuf")),
     }
+
+    @property
+    def _error_model_name(self) -> str:
+        """The name under which the error model is registered."""
+        return self.error_model
 
     def __post_init__(self) -> None:
         for name, value in checked(self).items():

@@ -230,14 +230,25 @@ class CallableLaw:
             )
         return np.ascontiguousarray(values, dtype=np.float64)
 
+    @property
+    def has_unit_map(self) -> bool:
+        """Whether the law has a map from the unit cube."""
+        return self._from_unit
+
     def draw(self, uniforms: Array, key: int) -> Array:
-        """Return points for a batch of uniform numbers, or from the law's own sampler."""
-        law, what = self._law, f"the sampler of {type(self._law).__name__}"
+        """Return points for a batch of uniforms, or as many from the law's own sampler."""
+        if self._from_unit:
+            return self.from_unit(uniforms)
+        return self._checked(uniforms, lambda: self._law.sample(len(uniforms), rng=key))
+
+    def from_unit(self, uniforms: Array) -> Array:
+        """Return the points of a batch of uniforms, checked."""
+        return self._checked(uniforms, lambda: self._law.from_unit(uniforms))
+
+    def _checked(self, uniforms: Array, draw: Callable[[], Any]) -> Array:
+        what = f"the sampler of {type(self._law).__name__}"
         try:
-            if self._from_unit:
-                y = law.from_unit(uniforms)
-            else:
-                y = law.sample(len(uniforms), rng=key)
+            y = draw()
         except BaseException as error:
             error.add_note(f"raised by {what} for {len(uniforms)} points")
             raise
@@ -250,12 +261,16 @@ class CallableLaw:
 
 
 def law_handle(law: Law) -> Any:
-    """Return a law for the core: a built-in handle, or (log_density, draw, dim, bounds)."""
+    """Return a law for the core: a built-in handle, or what an adapter of it has.
+
+    That is (log_density, draw, dim, bounds, from_unit), the last None without such a map.
+    """
     if law._handle is not None:
         return law._handle
     adapter = CallableLaw(law)
     bounds = [(float(low), float(high)) for low, high in law._support()]
-    return (adapter.log_density, adapter.draw, law.dim, bounds)
+    from_unit = adapter.from_unit if adapter.has_unit_map else None
+    return (adapter.log_density, adapter.draw, law.dim, bounds, from_unit)
 
 
 def _call(f: Callable[[Array], Any], x: Array, what: str) -> Any:

@@ -284,10 +284,7 @@ def _replicas(
     """Return averages by the error model of walks, for the methods of all samples."""
     from fermiac.walks.result import WalkResult
 
-    if not isinstance(sample, WalkResult):
-        raise ArgumentError(
-            "error_model: 'replicas' given for a sample that no walk made; its walkers are unknown"
-        )
+    assert isinstance(sample, WalkResult)
     if controls is not None:
         raise ArgumentError("controls: not for walks; the spread of walkers is their error")
     if sample.record == "path":
@@ -307,4 +304,4 @@ def _replicas(
     return Average(mean, cov, ess, nan, found, df=float(max(sample.n_replicas - 1, 1)))
 
 
-register("replicas", _replicas)
+register("walkers", _replicas)

@@ -166,6 +166,10 @@ class WalkData(Sample):
         return result
 
     @property
+    def _error_model_name(self) -> str:
+        return "walkers" if self.error_model == "replicas" else self.error_model
+
+    @property
     def _job(self) -> Job | None:
         """The description of the walk, in the process where it ran."""
         job: Job | None = self.__dict__.get("_of_job")

@@ -4,6 +4,8 @@ use super::basis::{Basis, Scratch};
 use super::layout::{Layout, TileValues};
 use super::layout::{lanes, n_tiles};
 use super::moments::Moments;
+use super::nets::in_order;
+use super::pooled::Pooled;
 use super::problem::Batch;
 use super::proposal::Sampler;
 use super::seen::Seen;
@@ -11,6 +13,10 @@ use fermiac_base::linalg::add_gram;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch, ln_slice};
 use std::ops::Range;
 
+/// A jump is this many times all of so many steps on either side. (Neighbours in a net may be close to
+/// each other by chance.)
+const STEEP: f64 = 8.0;
+const BESIDE: usize = 8;
 /// Tiles whose values are worked on at a time.
 const BLOCK_TILES: usize = 32;
 
@@ -20,6 +26,18 @@ pub(crate) struct Draws {
     pub(crate) x: Vec<f64>,
     /// n × laws: log f_l / g.
     pub(crate) log_weights: Vec<f64>,
+}
+
+/// What the first moments of a chunk are kept apart by.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Strata<'a> {
+    /// The components that the points were drawn from.
+    Components,
+    /// The replicate, of so many, that they belong to; and whether they are the first of it.
+    Replicate { of: usize, count: usize, is_first: bool },
+    /// The components of all stages, those of this one from a number on. The points count as drawn
+    /// from the mixture of all samplers.
+    Stages(&'a Pooled, usize),
 }
 
 /// Sums over a chunk, or over all of them.
@@ -36,6 +54,8 @@ pub(super) struct Part {
     pub(super) weight_square: Vec<f64>,
     /// n × J, from the first chunks alone.
     pub(super) tail: Vec<f64>,
+    /// Of one axis: the largest jump of y in a replicate; see [`jumps`].
+    pub(super) jump: Vec<f64>,
     pub(super) seen: Seen,
     pub(super) draws: Option<Draws>,
 }
@@ -51,18 +71,44 @@ impl Part {
             weight_sum: vec![0.0; shape.layout.n_laws],
             weight_square: vec![0.0; shape.layout.n_laws],
             tail: Vec::new(),
+            jump: vec![0.0; shape.layout.len],
             seen: Seen::default(),
             draws: None,
         }
     }
 
     /// The sums of one chunk.
-    pub(super) fn of(sampler: &Sampler, shape: &Shape, batch: &Batch, chunk: usize) -> Self {
+    pub(super) fn of(
+        sampler: &Sampler,
+        shape: &Shape,
+        batch: &Batch,
+        chunk: usize,
+        by: Strata<'_>,
+    ) -> Self {
         let n = batch.n;
         let strata = sampler.proposal.strata();
-        let mut part = Self::new(shape, strata.len());
-        part.draws = shape.keep_draws.then(Draws::default);
-        part.seen = Seen::of(shape.layout, batch, sampler.proposal.bank.len());
+        let (counts, pooled) = match by {
+            Strata::Components => (batch.counts.clone(), None),
+            Strata::Replicate { of, count, .. } => {
+                let mut counts = vec![0; count];
+                counts[of] = n;
+                (counts, None)
+            }
+            Strata::Stages(pooled, start) => {
+                let mut counts = vec![0; pooled.n_strata];
+                counts[start..start + batch.counts.len()].copy_from_slice(&batch.counts);
+                (counts, Some(pooled))
+            }
+        };
+        let mut part = Self::new(shape, counts.len());
+        let is_final = pooled.is_none();
+        part.draws = (shape.keep_draws && is_final).then(Draws::default);
+        if is_final {
+            part.seen = Seen::of(shape.layout, batch, sampler.proposal.bank.len());
+        }
+        let one_axis = sampler.proposal.bank.dim() == 1 && !batch.z.is_empty();
+        let steps = one_axis && matches!(by, Strata::Replicate { is_first: true, .. });
+        let mut rows = Vec::new();
         // In blocks whose intermediate values stay in the cache, in buffers that are used again.
         let mut filled = Filled::default();
         for start in (0..n_tiles(n)).step_by(BLOCK_TILES) {
@@ -72,11 +118,15 @@ impl Part {
                 shape,
                 batch,
                 tiles: tiles.clone(),
+                pooled,
                 filled: &mut filled,
                 part: &mut part,
             });
             dispatch(Sums { y: &filled.y, moments: &mut part.moments });
-            add_strata(&filled.y, &batch.counts, tiles.clone(), &mut part.moments);
+            add_strata(&filled.y, &counts, tiles.clone(), &mut part.moments);
+            if steps {
+                rows.extend(by_rows(&filled.y, shape.layout.len, &tiles, n));
+            }
             if chunk < shape.khat_chunks {
                 part.tail.extend(by_rows(&filled.v, shape.layout.len, &tiles, n).map(f64::abs));
             }
@@ -87,13 +137,42 @@ impl Part {
         }
         if let Some(draws) = &mut part.draws {
             draws.x.clone_from(&batch.x);
+            if !batch.order.is_empty() {
+                // Any stretch of the points of a net is a sample, which the points of a part are not.
+                let n_laws = shape.layout.n_laws;
+                draws.x = in_order(&draws.x, batch.x.len() / n, &batch.order);
+                draws.log_weights = in_order(&draws.log_weights, n_laws, &batch.order);
+            }
         }
-        for (s, probability) in strata.iter().enumerate() {
-            let expected = probability * n as f64;
-            let q = expected - expected.floor();
-            part.moments.rounding[s] = q * (1.0 - q);
+        if steps {
+            let z: Vec<f64> = by_rows(&batch.z, 1, &(0..n_tiles(n)), n).collect();
+            part.jump = jumps(&z, &rows);
+        }
+        if let Strata::Components = by {
+            for (s, probability) in strata.iter().enumerate() {
+                let expected = probability * n as f64;
+                let q = expected - expected.floor();
+                part.moments.rounding[s] = q * (1.0 - q);
+            }
         }
         part
+    }
+
+    /// The same without what has a number for each point.
+    pub(super) fn sums(&self) -> Self {
+        Self {
+            moments: self.moments.clone(),
+            abs_sum: self.abs_sum.clone(),
+            square_sum: self.square_sum.clone(),
+            largest: self.largest.clone(),
+            largest_square: self.largest_square.clone(),
+            weight_sum: self.weight_sum.clone(),
+            weight_square: self.weight_square.clone(),
+            tail: Vec::new(),
+            jump: self.jump.clone(),
+            seen: self.seen.clone(),
+            draws: None,
+        }
     }
 
     pub(super) fn add(&mut self, other: Self) {
@@ -106,9 +185,11 @@ impl Part {
         ] {
             a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
         }
-        for (a, b) in
-            [(&mut self.largest, &other.largest), (&mut self.largest_square, &other.largest_square)]
-        {
+        for (a, b) in [
+            (&mut self.largest, &other.largest),
+            (&mut self.largest_square, &other.largest_square),
+            (&mut self.jump, &other.jump),
+        ] {
             a.iter_mut().zip(b).for_each(|(a, b)| *a = a.max(*b));
         }
         self.tail.extend(other.tail);
@@ -149,6 +230,8 @@ pub(super) struct Fill<'a> {
     pub(super) shape: &'a Shape,
     pub(super) batch: &'a Batch,
     pub(super) tiles: Range<usize>,
+    /// The samplers of all stages, where the points count as drawn from the mixture of them.
+    pub(super) pooled: Option<&'a Pooled>,
     pub(super) filled: &'a mut Filled,
     pub(super) part: &'a mut Part,
 }
@@ -170,7 +253,7 @@ impl Kernel for Fill<'_> {
         filled.weights.resize(self.tiles.len() * layout.n_laws, V::ZERO);
         let mut sums = vec![[V::ZERO; 4]; j];
         let mut weight_sums = vec![[V::ZERO; 2]; layout.n_laws];
-        let mut at = TileValues::new(proposal);
+        let mut at = TileValues::pooled(proposal, self.pooled);
         let mut polynomials = vec![V::ZERO; sampler.basis.as_ref().map_or(0, Basis::len)];
         let mut scratch = Scratch::default();
         for (i, t) in self.tiles.enumerate() {
@@ -291,6 +374,26 @@ fn add_strata(y: &[V], counts: &[usize], tiles: Range<usize>, moments: &mut Mome
         }
         start = end;
     }
+}
+
+/// The largest step of every column of `rows` between neighbours on the only axis, 0 where the steps
+/// beside it are like it: a jump of a function has none, a slope or a tail has.
+fn jumps(z: &[f64], rows: &[f64]) -> Vec<f64> {
+    let k = rows.len() / z.len();
+    let mut order: Vec<usize> = (0..z.len()).collect();
+    order.sort_by(|a, b| z[*a].total_cmp(&z[*b]));
+    (0..k)
+        .map(|j| {
+            let at = |i: usize| rows[order[i] * k + j];
+            let step = |i: usize| (at(i + 1) - at(i)).abs();
+            let last = z.len() - 1;
+            let (top, largest) =
+                (0..last).map(|i| (i, step(i))).fold((0, 0.0), |b, s| if s.1 > b.1 { s } else { b });
+            let mut beside = (top.saturating_sub(BESIDE)..last.min(top + BESIDE + 1)).filter(|i| *i != top);
+            let like = beside.any(|i| step(i) > largest / STEEP);
+            if like { 0.0 } else { largest }
+        })
+        .collect()
 }
 
 /// The values of a block of tiles (tiles × width) point by point, without padding.

@@ -3,6 +3,7 @@
 
 use super::component_bank::Fitted;
 use super::layout::Layout;
+use super::pooled::Stages;
 use super::points::Points;
 use super::problem::{Batch, Plan, Problem};
 use super::proposal::Proposal;
@@ -53,6 +54,8 @@ pub(crate) struct Adapted {
     /// Whether regression on all controls was asked for but had too few points.
     pub(crate) too_few_for_all: bool,
     pub(crate) seen: Seen,
+    /// All its points, where they are to count as well.
+    pub(crate) kept: Option<Stages>,
 }
 
 pub(crate) fn adapt(
@@ -65,8 +68,14 @@ pub(crate) fn adapt(
     let wanted = ((settings.n as f64 * settings.adapt_fraction) as usize).max(2);
     let stages = settings.n_stages.min(wanted / 2);
     let first = wanted.min(MOST_POINTS) / stages;
-    let base = Proposal::laws(d, n_laws);
-    let mut plan = Plan { block: 0, n: first, chunks: 0..1, densities: true, before: 0 };
+    let base = if problem.columns() > n_laws {
+        Proposal::given(d, n_laws, settings.defensive_base)
+    } else {
+        Proposal::laws(d, n_laws)
+    };
+    let mut kept = settings.pool_all.then(Stages::default);
+    let mut plan =
+        Plan { block: 0, n: first, chunks: 0..1, densities: true, before: 0, nets: None };
     let mut batches = draw(problem, context, &base, &plan)?;
     problem.choose_units(&mut batches[0])?;
     let layout = Layout::new(problem)?;
@@ -88,6 +97,9 @@ pub(crate) fn adapt(
     let (measured, table) = run.measure(&base, &none, &vec![0.0; layout.len], &batches)?;
     let khat = run.tails.khat(layout, &batches, &table.log_ref);
     run.tails.descend(khat);
+    if let Some(kept) = &mut kept {
+        kept.push(&base, &batches);
+    }
     run.points.append(context, batches, base.clone(), table)?;
 
     let mut weights = run.weights(&measured)?;
@@ -116,7 +128,7 @@ pub(crate) fn adapt(
             run.choose_alpha(&mut proposal, &tables, &table.rho, &weights, &betas)?;
         let stage = candidates.len();
         let chunks = 0..n_stage.div_ceil(CHUNK);
-        let plan = Plan { block: stage as u32, n: n_stage, chunks, densities: true, before: used };
+        let plan = Plan { block: stage as u32, n: n_stage, chunks, before: used, ..plan };
         let batches = draw(problem, context, &proposal, &plan)?;
         let components = proposal.bank.len();
         batches.iter().for_each(|batch| seen.add(&Seen::of(layout, batch, components)));
@@ -125,6 +137,9 @@ pub(crate) fn adapt(
         let khat = run.tails.khat(layout, &batches, &new.log_ref);
         let descends = run.tails.descend(khat);
         table.extend(new);
+        if let Some(kept) = &mut kept {
+            kept.push(&proposal, &batches);
+        }
         run.points.append(context, batches, proposal.clone(), table)?;
         used += n_stage;
         weights = run.weights(&measured)?;
@@ -169,7 +184,7 @@ pub(crate) fn adapt(
             stage.stderr[j] *= unit;
         }
     }
-    Ok(Adapted { sampler, stages: history, chosen, used, too_few_for_all, seen })
+    Ok(Adapted { sampler, stages: history, chosen, used, too_few_for_all, seen, kept })
 }
 
 /// Points that fit into [`MEMORY`] with all that is kept or computed of each.

@@ -73,6 +73,27 @@ impl ComponentBank {
         self.tail
     }
 
+    /// The centre of component `k`.
+    pub(crate) fn mean(&self, k: usize) -> &[f64] {
+        &self.means[k * self.dim..(k + 1) * self.dim]
+    }
+
+    /// The scale matrix of component `k`, row-major.
+    pub(crate) fn scale(&self, k: usize) -> Vec<f64> {
+        let d = self.dim;
+        let triangle = d * (d + 1) / 2;
+        let factor = &self.factors[k * triangle..(k + 1) * triangle];
+        let row = |i: usize| &factor[i * (i + 1) / 2..=i * (i + 1) / 2 + i];
+        let mut out = vec![0.0; d * d];
+        for i in 0..d {
+            for j in 0..=i {
+                let sum: f64 = row(i).iter().zip(row(j)).map(|(a, b)| a * b).sum();
+                (out[i * d + j], out[j * d + i]) = (sum, sum);
+            }
+        }
+        out
+    }
+
     /// Adds a density; fails where the covariance is not positive definite.
     pub(crate) fn push(&mut self, fitted: &Fitted) -> Result<()> {
         let d = self.dim;

@@ -1,13 +1,18 @@
 //! The final phase: fresh points from a fixed sampler, of which only sums are kept.
 
-use super::accumulate::{Fill, Filled, Part, Shape};
+use super::accumulate::{Fill, Filled, Part, Shape, Strata};
 use super::fit::symmetric;
+use super::integrate::{FAIL, FIRST_LOOK, JUMP, LOOKS, Points, student};
 use super::layout::Layout;
 use super::layout::{lanes, n_tiles};
+use super::nets::{self, Nets};
+use super::pooled::{Pooled, Stages};
 use super::problem::{Batch, Plan, Problem};
 use super::proposal::Sampler;
 use super::seen::Seen;
+use super::settings::Settings;
 use super::{Expectations, Stopped};
+use fermiac_base::alloc::check_room;
 use fermiac_base::linalg::packed;
 use fermiac_base::par::{CHUNK, Context};
 use fermiac_base::simd::dispatch;
@@ -15,6 +20,8 @@ use fermiac_base::{Error, Result};
 
 /// The block of the final phase's streams; adaptation stages use 0, 1, ….
 const FINAL_BLOCK: u32 = 1 << 20;
+/// The first replicate of the addresses of these nets; those of `integrate` are below.
+const NETS: u64 = 1 << 41;
 /// Weights per expectation that k-hat is computed from, and the sum of them over expectations.
 const KHAT_POINTS: usize = 1 << 17;
 const KHAT_TOTAL: usize = 1 << 22;
@@ -27,51 +34,220 @@ pub(crate) struct Estimation<'a> {
     pub(crate) before: usize,
     /// What the points of the adaptation have shown.
     pub(crate) seen: Seen,
-    pub(crate) full: bool,
-    pub(crate) keep_draws: bool,
+    /// The points of the adaptation, where they are to count as well.
+    pub(crate) stages: Option<Stages>,
+    pub(crate) settings: &'a Settings,
+    /// Whether the outputs are the real and then the imaginary parts of complex ones.
+    pub(crate) pairs: &'a dyn Fn() -> bool,
+}
+
+/// The sums of the final phase.
+#[derive(Default)]
+struct Sums {
+    total: Option<Part>,
+    shape: Option<Shape>,
+    /// Replicates and the points of each that are complete; none where points are random.
+    replicates: Option<usize>,
+    /// Evaluations that were done.
+    n: usize,
+    /// The points of a replicate at the first look.
+    n_first: usize,
+    /// All points of all stages.
+    pooled: Option<Part>,
+    /// Looks that were allowed, and whether the tolerance was met.
+    n_looks: usize,
+    converged: bool,
 }
 
 impl Estimation<'_> {
     /// Runs it. An error comes with the results of the chunks before it.
     pub(crate) fn run(&self, context: &Context<'_>) -> std::result::Result<Expectations, Stopped> {
-        let mut total: Option<Part> = None;
-        let mut shape = None;
-        let outcome = self.accumulate(context, &mut total, &mut shape);
-        let finish = |total: Option<Part>, shape: Option<Shape>| match (total, shape) {
-            (Some(total), Some(shape)) => self.finish(total, &shape).map(Some),
-            (None, _) | (_, None) => Ok(None),
+        let mut sums = Sums::default();
+        let outcome = match self.settings.points {
+            Points::Random => self.draw(context, &mut sums),
+            Points::Sobol => self.draw_nets(context, &mut sums),
         };
         match outcome {
-            Ok(()) => match finish(total, shape) {
+            Ok(()) => match self.finish(sums) {
                 Ok(Some(done)) => Ok(done),
                 Ok(None) => Err((Error::Internal("an empty final sample".into()), None)),
                 Err(error) => Err((error, None)),
             },
-            Err(error) => Err((error, finish(total, shape).ok().flatten().map(Box::new))),
+            Err(error) => {
+                (sums.converged, sums.pooled) = (false, None);
+                Err((error, self.finish(sums).ok().flatten().map(Box::new)))
+            }
         }
     }
 
-    fn accumulate(
-        &self,
-        context: &Context<'_>,
-        total: &mut Option<Part>,
-        shape: &mut Option<Shape>,
-    ) -> Result<()> {
-        let n_chunks = self.n.div_ceil(CHUNK);
-        let densities = !self.sampler.proposal.alpha.is_empty()
+    fn plan(&self) -> Plan<'_> {
+        let densities = self.sampler.proposal.bank.len() > 0
+            || self.sampler.proposal.given > 0.0
             || self.problem.laws.len() > 1
             || self.sampler.basis.is_some()
-            || self.keep_draws;
-        let mut plan =
-            Plan { block: FINAL_BLOCK, n: self.n, chunks: 0..1, densities, before: self.before };
-        // The first chunk gives shifts and scales: with them the sums of squares lose nothing by
-        // cancellation and cannot overflow, whatever the magnitude of an expectation.
+            || self.settings.keep_draws;
+        let (block, n, before) = (FINAL_BLOCK, self.n, self.before);
+        Plan { block, n, chunks: 0..1, densities, before, nets: None }
+    }
+
+    /// Independent points; with a tolerance, looks at numbers of chunks that double.
+    fn draw(&self, context: &Context<'_>, sums: &mut Sums) -> Result<()> {
+        let n_chunks = self.n.div_ceil(CHUNK);
+        let mut plan = self.plan();
+        let looks = match self.settings.tolerance {
+            Some(_) => (n_chunks.ilog2() as usize + 1).min(LOOKS),
+            None => 1,
+        };
+        sums.n_looks = if self.settings.tolerance.is_some() { looks } else { 0 };
+        let pool = self.stages.as_ref().map(|stages| {
+            (stages, Pooled::new(stages, &self.sampler.proposal, self.n))
+        });
+        let mut pooled = None;
+        self.first(context, &plan, sums, |_| Strata::Components, |shape, batch| {
+            if let Some((_, pool)) = &pool {
+                let start = pool.starts[pool.starts.len() - 1];
+                let by = Strata::Stages(pool, start);
+                pooled = Some(Part::of(self.sampler, shape, batch, 0, by));
+            }
+        })?;
+        let mut done = 1;
+        for look in (0..looks).rev() {
+            plan.chunks = done..(n_chunks >> look).max(done);
+            if look == 0 {
+                plan.chunks.end = n_chunks;
+            }
+            let Sums { total: Some(total), shape: Some(shape), n, .. } = &mut *sums else {
+                return Err(Error::Internal("no first chunk".into()));
+            };
+            self.problem.sweep(
+                context,
+                &self.sampler.proposal,
+                &plan,
+                |c, batch| {
+                    let of = |by| Part::of(self.sampler, shape, batch, c, by);
+                    let joined = pool.as_ref().map(|(_, pool)| {
+                        of(Strata::Stages(pool, pool.starts[pool.starts.len() - 1]))
+                    });
+                    Ok((of(Strata::Components), joined))
+                },
+                |c, (part, joined)| {
+                    total.add(part);
+                    if let (Some(pooled), Some(joined)) = (&mut pooled, joined) {
+                        pooled.add(joined);
+                    }
+                    *n += plan.points(c);
+                    Ok(())
+                },
+            )?;
+            done = plan.chunks.end;
+            if look > 0 && self.is_met(sums, looks)? {
+                sums.converged = true;
+                return Ok(());
+            }
+        }
+        sums.converged = self.is_met(sums, looks)?;
+        if let (Some((stages, pool)), Some(mut all), Some(shape)) = (pool, pooled, &sums.shape) {
+            for (batches, start) in stages.batches.iter().zip(&pool.starts) {
+                context.ordered(
+                    batches.len(),
+                    |i| {
+                        let by = Strata::Stages(&pool, *start);
+                        Ok(Part::of(self.sampler, shape, &batches[i], i, by))
+                    },
+                    |_, part| {
+                        all.add(part);
+                        Ok(())
+                    },
+                )?;
+            }
+            sums.pooled = Some(all);
+        }
+        Ok(())
+    }
+
+    /// Replicates of scrambled nets; with a tolerance, looks at sizes that double.
+    fn draw_nets(&self, context: &Context<'_>, sums: &mut Sums) -> Result<()> {
+        let (count, size) = nets::sizes(self.n, self.settings.n_replicates);
+        let numbers = if self.settings.keep_draws { self.problem.dim() + 1 } else { 0 };
+        check_room::<f64>("n", &[count, size, numbers])?;
         let source = &self.sampler.proposal;
+        let mut nets = Nets::new(context, source, self.problem.key, NETS, count)?;
+        let looks = match self.settings.tolerance {
+            Some(_) => (size.ilog2() - FIRST_LOOK.min(size.ilog2()) + 1).min(LOOKS as u32) as usize,
+            None => 1,
+        };
+        sums.n_looks = if self.settings.tolerance.is_some() { looks } else { 0 };
+        sums.n_first = size >> (looks - 1);
+        let (mut done, mut chunks_before) = (0, 0);
+        for look in (0..looks).rev() {
+            let next = size >> look;
+            nets.go_on(done..next);
+            let by = |c: usize| Strata::Replicate {
+                of: nets.replicate(c),
+                count,
+                is_first: nets.rows(c).start == 0,
+            };
+            let mut plan = Plan { nets: Some(&nets), ..self.plan() };
+            let mark = (done > 0).then(|| sums.total.as_ref().map(Part::sums)).flatten();
+            // Until the whole look is done, its complete replicates count in the first look only.
+            sums.replicates = Some(if done > 0 { done } else { next });
+            let mut swept = Ok(());
+            if done == 0 {
+                swept = self.first(context, &plan, sums, by, |_, _| ());
+                plan.chunks = 1..nets.n_chunks();
+            } else {
+                plan.chunks = 0..nets.n_chunks();
+            }
+            if swept.is_ok() {
+                let Sums { total: Some(total), shape: Some(shape), n, .. } = &mut *sums else {
+                    return Err(Error::Internal("no first chunk".into()));
+                };
+                plan.before += *n - if done == 0 { plan.points(0) } else { 0 };
+                swept = self.problem.sweep(
+                    context,
+                    source,
+                    &plan,
+                    |c, batch| {
+                        Ok(Part::of(self.sampler, shape, batch, chunks_before + c, by(c)))
+                    },
+                    |c, part| {
+                        total.add(part);
+                        *n += plan.points(c);
+                        Ok(())
+                    },
+                );
+            }
+            if let Err(error) = swept {
+                if let Some(mark) = mark {
+                    sums.total = Some(mark);
+                }
+                return Err(error);
+            }
+            (done, chunks_before) = (next, chunks_before + nets.n_chunks());
+            sums.replicates = Some(done);
+            if self.is_met(sums, looks)? {
+                sums.converged = true;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The first chunk gives shifts and scales: with them the sums of squares lose nothing by
+    /// cancellation and cannot overflow, whatever the magnitude of an expectation.
+    fn first<'b>(
+        &self,
+        context: &Context<'_>,
+        plan: &Plan<'_>,
+        sums: &mut Sums,
+        by: impl Fn(usize) -> Strata<'b>,
+        also: impl FnOnce(&Shape, &Batch),
+    ) -> Result<()> {
         let mut first = None;
         self.problem.sweep(
             context,
-            source,
-            &plan,
+            &self.sampler.proposal,
+            plan,
             |_, batch| Ok(batch.clone()),
             |_, batch| {
                 first = Some(batch);
@@ -83,22 +259,39 @@ impl Estimation<'_> {
             self.problem.choose_units(&mut first)?;
         }
         let fixed = self.shape(&first)?;
-        *total = Some(Part::of(self.sampler, &fixed, &first, 0));
-        *shape = Some(fixed);
-        let (Some(shape), Some(total)) = (shape.as_ref(), total.as_mut()) else {
-            return Err(Error::Internal("no first chunk".into()));
+        sums.total = Some(Part::of(self.sampler, &fixed, &first, 0, by(0)));
+        sums.n += first.n;
+        also(&fixed, &first);
+        sums.shape = Some(fixed);
+        Ok(())
+    }
+
+    /// Whether the half-widths of all estimates are within the tolerance, at the level of one look.
+    fn is_met(&self, sums: &Sums, looks: usize) -> Result<bool> {
+        let (Some((relative, absolute)), Some(total), Some(shape)) =
+            (self.settings.tolerance, &sums.total, &sums.shape)
+        else {
+            return Ok(self.settings.tolerance.is_none());
         };
-        plan.chunks = 1..n_chunks;
-        self.problem.sweep(
-            context,
-            source,
-            &plan,
-            |c, batch| Ok(Part::of(self.sampler, shape, batch, c)),
-            |_, part| {
-                total.add(part);
-                Ok(())
-            },
-        )
+        let Estimates { mean, stderr, .. } = self.estimates(total, shape, sums.replicates)?;
+        let df = match sums.replicates {
+            Some(_) => total.moments.counts.len() as f64 - 1.0,
+            None => total.moments.n() - 1.0,
+        };
+        let factor = student(df, FAIL / looks as f64);
+        let zero = |j: usize| total.abs_sum[j] == 0.0;
+        let met = |mean: f64, error: f64, zero: bool| {
+            zero || factor * error <= absolute.max(relative * mean.abs())
+        };
+        let j = shape.layout.len;
+        Ok(if (self.pairs)() {
+            (0..j / 2).all(|a| {
+                let b = a + j / 2;
+                met(mean[a].hypot(mean[b]), stderr[a].hypot(stderr[b]), zero(a) && zero(b))
+            })
+        } else {
+            (0..j).all(|a| met(mean[a], stderr[a], zero(a)))
+        })
     }
 
     fn shape(&self, batch: &Batch) -> Result<Shape> {
@@ -109,8 +302,8 @@ impl Estimation<'_> {
             shift: vec![0.0; j],
             unit: vec![1.0; j],
             khat_chunks: (KHAT_TOTAL / layout.len).clamp(CHUNK, KHAT_POINTS) / CHUNK,
-            full: self.full,
-            keep_draws: self.keep_draws,
+            full: self.settings.full_covariance,
+            keep_draws: self.settings.keep_draws,
         };
         // With no shift and unit scale a part holds the plain values.
         let mut filled = Filled::default();
@@ -122,6 +315,7 @@ impl Estimation<'_> {
             shape: &shape,
             batch,
             tiles,
+            pooled: None,
             filled: &mut filled,
             part,
         });
@@ -144,17 +338,26 @@ impl Estimation<'_> {
         Ok(shape)
     }
 
-    fn finish(&self, total: Part, shape: &Shape) -> Result<Expectations> {
+    /// The estimates of a part, with their errors and covariance, as the user's numbers.
+    fn estimates(
+        &self,
+        total: &Part,
+        shape: &Shape,
+        replicates: Option<usize>,
+    ) -> Result<Estimates> {
         let layout = shape.layout;
-        let j = layout.len;
-        let (mut mean, upper) = (total.moments.mean(), total.moments.covariance_of_mean());
+        let (j, full) = (layout.len, shape.full);
+        let mut mean = total.moments.mean();
+        let upper = match replicates {
+            Some(_) => total.moments.covariance_of_replicates(),
+            None => total.moments.covariance_of_mean(),
+        };
         let units = self.problem.units()?;
-        let of_output = |k: usize| units[layout.output(k)];
-        let at = |k: usize| upper[if self.full { packed(j, k, k) } else { k }];
-        let mut stderr: Vec<f64> =
-            (0..j).map(|k| at(k).max(0.0).sqrt() * shape.unit[k] * of_output(k)).collect();
+        let scale: Vec<f64> = (0..j).map(|k| shape.unit[k] * units[layout.output(k)]).collect();
+        let at = |k: usize| upper[if full { packed(j, k, k) } else { k }];
+        let mut stderr: Vec<f64> = (0..j).map(|k| at(k).max(0.0).sqrt() * scale[k]).collect();
         for k in 0..j {
-            mean[k] = (mean[k] * shape.unit[k] + shape.shift[k]) * of_output(k);
+            mean[k] = (mean[k] * shape.unit[k] + shape.shift[k]) * units[layout.output(k)];
             if !(mean[k].is_finite() && stderr[k].is_finite() && at(k).is_finite()) {
                 return Err(Error::Numerical(format!(
                     "expectation {k} or its error overflows: values of the integrand times f / g \
@@ -162,18 +365,32 @@ impl Estimation<'_> {
                 )));
             }
         }
-        let scale: Vec<f64> = (0..j).map(|k| shape.unit[k] * of_output(k)).collect();
-        let mut covariance = if self.full {
+        let mut covariance = if full {
             symmetric(j, |a, b| upper[packed(j, a, b)] * scale[a] * scale[b])
         } else {
             upper.iter().zip(&scale).map(|(c, u)| c * u * u).collect()
         };
-        let all_zero: Vec<bool> = total.abs_sum.iter().map(|s| *s == 0.0).collect();
-        for k in (0..j).filter(|k| all_zero[*k]) {
+        let diagonal = |k: usize| if full { k * j + k } else { k };
+        if let Some(size) = replicates {
+            // Replicates may be equal by chance: an error is at least what one point makes of it, where
+            // the values differ by more than rounding, and what a jump makes of it on one axis.
+            let points = size as f64 * (total.moments.counts.len() as f64).sqrt();
+            for k in 0..j {
+                let step = total.largest_square[k].sqrt() * scale[k];
+                let differ = step > 1e-12 * mean[k].abs();
+                let alike = if stderr[k] == 0.0 && differ { step / points } else { 0.0 };
+                let least = alike.max(JUMP * total.jump[k] * scale[k] / points);
+                if stderr[k] < least {
+                    stderr[k] = least;
+                    covariance[diagonal(k)] = least * least;
+                }
+            }
+        }
+        for k in (0..j).filter(|k| total.abs_sum[*k] == 0.0) {
             // Nothing but zeros: exactly zero, not the rounding of a control.
             (mean[k], stderr[k]) = (0.0, 0.0);
             for l in 0..j {
-                if self.full {
+                if full {
                     covariance[k * j + l] = 0.0;
                     covariance[l * j + k] = 0.0;
                 } else {
@@ -181,6 +398,47 @@ impl Estimation<'_> {
                 }
             }
         }
+        Ok(Estimates { mean, stderr, covariance })
+    }
+
+    fn finish(&self, sums: Sums) -> Result<Option<Expectations>> {
+        let (Some(mut total), Some(shape)) = (sums.total, sums.shape) else {
+            return Ok(None);
+        };
+        let layout = shape.layout;
+        let j = layout.len;
+        let units = self.problem.units()?;
+        let of_output = |k: usize| units[layout.output(k)];
+        let mut draws = total.draws.take().unwrap_or_default();
+        let mut replicates = Vec::new();
+        // Replicates that are not complete still count for the mean of the weights.
+        let mut n_weights = total.moments.n();
+        if let Some(size) = sums.replicates {
+            total.moments.keep_complete(size);
+            let count = total.moments.counts.len();
+            if count == 0 {
+                return Ok(None);
+            }
+            let means = total.moments.replicates();
+            replicates.extend(means.chunks_exact(j).flat_map(|row| {
+                let of = |(k, y): (usize, &f64)| (y * shape.unit[k] + shape.shift[k]) * of_output(k);
+                row.iter().enumerate().map(of).collect::<Vec<_>>()
+            }));
+            if draws.x.len() > count * size * self.problem.dim() {
+                draws.x.truncate(count * size * self.problem.dim());
+                draws.log_weights.truncate(count * size * layout.n_laws);
+            }
+        }
+        let mut seen = self.seen.clone();
+        seen.add(&total.seen);
+        let mut apart = None;
+        if let Some(all) = sums.pooled {
+            n_weights = all.moments.n();
+            apart = Some(self.estimates(&total, &shape, None)?);
+            total = all;
+        }
+        let Estimates { mean, stderr, covariance } =
+            self.estimates(&total, &shape, sums.replicates)?;
         let rows = total.tail.len() / j;
         let khat = (0..j)
             .map(|k| {
@@ -189,22 +447,16 @@ impl Estimation<'_> {
             })
             .collect();
         let safe = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
-        let n = total.moments.n();
-        let mut seen = self.seen.clone();
-        seen.add(&total.seen);
+        let n = n_weights;
         let weight_mean: Vec<f64> = total.weight_sum.iter().map(|s| s / n).collect();
-        let draws = total.draws.unwrap_or_default();
-        Ok(Expectations {
+        Ok(Some(Expectations {
             unseen: (0..j).map(|k| seen.unseen(layout, k) * of_output(k)).collect(),
             sparse: (0..j).map(|k| seen.is_sparse(layout, k)).collect(),
             n_from_law: (0..j).map(|k| seen.drawn(layout, k)).collect(),
-            n_final: n as usize,
-            n_evals: self.before + n as usize,
+            n_final: total.moments.n() as usize,
+            n_evals: self.before + sums.n,
             n_non_finite: self.problem.n_bad(),
             n_at_bound: self.problem.n_at_bound(),
-            mean,
-            stderr,
-            covariance,
             ess: (0..j)
                 .map(|k| safe(total.abs_sum[k] * total.abs_sum[k], total.square_sum[k]))
                 .collect(),
@@ -214,7 +466,7 @@ impl Estimation<'_> {
                 .collect(),
             max_share: (0..j).map(|k| safe(total.largest[k], total.abs_sum[k])).collect(),
             no_weight: (0..j).map(|k| total.weight_sum[layout.law(k)] == 0.0).collect(),
-            all_zero,
+            all_zero: total.abs_sum.iter().map(|s| *s == 0.0).collect(),
             weight_stderr: weight_mean
                 .iter()
                 .zip(&total.weight_square)
@@ -223,7 +475,24 @@ impl Estimation<'_> {
             weight_mean,
             draws: draws.x,
             log_weights: draws.log_weights,
+            n_per_replicate: sums.replicates.unwrap_or(0),
+            n_first: sums.n_first,
+            replicates,
+            n_looks: sums.n_looks,
+            converged: sums.converged,
+            final_mean: apart.as_ref().map_or_else(Vec::new, |e| e.mean.clone()),
+            final_stderr: apart.map_or_else(Vec::new, |e| e.stderr),
+            mean,
+            stderr,
+            covariance,
             ..Expectations::default()
-        })
+        }))
     }
+}
+
+/// Estimates as the user's numbers.
+struct Estimates {
+    mean: Vec<f64>,
+    stderr: Vec<f64>,
+    covariance: Vec<f64>,
 }

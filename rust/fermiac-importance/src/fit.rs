@@ -558,7 +558,7 @@ mod tests {
             let stretch = (1.0 / (2.0 * rng.gamma(0.5))).sqrt();
             (row[0], row[1]) = (3.0 + 2.0 * stretch * row[0], 0.5 * stretch * row[1] - 1.0);
         }
-        let layout = Layout { n_laws: 1, outputs: 1, len: 1 };
+        let layout = Layout { n_laws: 1, columns: 1, outputs: 1, len: 1 };
         let mut points = Points::new(2, layout, n);
         let mut batch = Batch::default();
         batch.n = n;

@@ -1,6 +1,7 @@
 //! The layout of a problem and of its points: the law and the output of each expectation, and tiles of
 //! eight points side by side, one vector per coordinate.
 
+use super::pooled::Pooled;
 use super::problem::{Batch, Problem};
 use super::proposal::{Mixed, Proposal, weight};
 use fermiac_base::linalg::Rows;
@@ -11,6 +12,8 @@ use fermiac_base::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) n_laws: usize,
+    /// Densities that are evaluated at every point: those of the laws, and of a given sampler.
+    pub(crate) columns: usize,
     pub(crate) outputs: usize,
     /// J
     pub(crate) len: usize,
@@ -29,7 +32,7 @@ impl Layout {
             );
             return Err(Error::argument("f", why));
         }
-        Ok(Self { n_laws, outputs, len: n_laws.max(outputs) })
+        Ok(Self { n_laws, columns: problem.columns(), outputs, len: n_laws.max(outputs) })
     }
 
     #[inline(always)]
@@ -44,13 +47,19 @@ impl Layout {
 }
 
 /// v and r at the eight points of a tile.
-pub(crate) struct TileValues {
+pub(crate) struct TileValues<'a> {
     pub(crate) mixed: Mixed,
+    pooled: Option<(&'a Pooled, Vec<Mixed>)>,
 }
 
-impl TileValues {
+impl<'a> TileValues<'a> {
     pub(crate) fn new(proposal: &Proposal) -> Self {
-        Self { mixed: proposal.scratch() }
+        Self { mixed: proposal.scratch(), pooled: None }
+    }
+
+    /// The same for points that count as drawn from the mixture of all samplers.
+    pub(crate) fn pooled(proposal: &Proposal, pooled: Option<&'a Pooled>) -> Self {
+        Self { mixed: proposal.scratch(), pooled: pooled.map(|p| (p, p.scratch())) }
     }
 
     /// Evaluates tile `t`: f_l / g of every law and f_j φ_j / g of every expectation. Without
@@ -69,8 +78,12 @@ impl TileValues {
             weights.fill(V::splat(1.0));
         } else {
             let d = proposal.bank.dim();
-            let log_laws = &batch.log_laws[t * layout.n_laws..(t + 1) * layout.n_laws];
-            self.mixed.eval::<FMA>(proposal, &batch.z[t * d..(t + 1) * d], log_laws);
+            let log_laws = &batch.log_laws[t * layout.columns..(t + 1) * layout.columns];
+            let tile = &batch.z[t * d..(t + 1) * d];
+            self.mixed.eval::<FMA>(proposal, tile, log_laws);
+            if let Some((pooled, scratch)) = &mut self.pooled {
+                pooled.join::<FMA>(&mut self.mixed, scratch, tile, log_laws);
+            }
             for l in 0..layout.n_laws {
                 weights[l] = weight::<FMA>(log_laws[l], self.mixed.log_g);
             }

@@ -38,7 +38,9 @@ pub mod integrate;
 mod layout;
 mod mixture_weights;
 mod moments;
+mod nets;
 mod points;
+mod pooled;
 pub mod polynomials;
 mod problem;
 mod proposal;
@@ -51,6 +53,7 @@ mod space;
 mod stage;
 mod steps;
 mod tails;
+mod trained;
 
 pub use adapt::Stage;
 use fermiac_base::alloc::check_room;
@@ -58,6 +61,8 @@ use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use fermiac_target::{Integrand, Law};
 pub use settings::{Controls, Family, Method, OnNan, Settings, Weights};
+
+pub use trained::{Components, Trained};
 
 use basis::Basis;
 use estimate::Estimation;
@@ -117,13 +122,42 @@ pub struct Expectations {
     pub draws: Vec<f64>,
     /// Their log-weights log(f / g), n × laws.
     pub log_weights: Vec<f64>,
+    /// The means of the replicates of nets, replicates × J, and the points of each; empty and 0 where
+    /// the points are independent.
+    pub replicates: Vec<f64>,
+    /// As above.
+    pub n_per_replicate: usize,
+    /// The points of each replicate at the first look; the draws are in the order of the looks, and of
+    /// the replicates within a look.
+    pub n_first: usize,
+    /// The looks at a tolerance that were allowed, 0 without one, and whether it was met.
+    pub n_looks: usize,
+    /// As above.
+    pub converged: bool,
+    /// The estimates from the final sample alone and their errors, where all stages are pooled.
+    pub final_mean: Vec<f64>,
+    /// As above.
+    pub final_stderr: Vec<f64>,
+    /// The fitted components of the final sampler.
+    pub trained: Option<Components>,
+}
+
+/// What a run may have beside the integrand and its laws.
+#[derive(Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// A sampler that was trained before.
+    pub sampler: Option<&'a dyn Law>,
+    /// Whether the outputs are the real and then the imaginary parts of complex ones, once the
+    /// integrand was called.
+    pub pairs: Option<&'a dyn Fn() -> bool>,
 }
 
 /// An error, with the result of the work done before it.
 pub type Stopped = (Error, Option<Box<Expectations>>);
 
 /// Estimates the expectations of `integrand` under `laws`: J integrands under one law, one
-/// integrand under J laws, or J pairs.
+/// integrand under J laws, or J pairs. A sampler that was trained before takes the place of the laws in
+/// the first stage, or in the final sample of plain Monte Carlo.
 ///
 /// # Errors
 /// Bad settings, a target that fails or gives values that cannot be used, cancelling. Where the
@@ -132,11 +166,13 @@ pub fn expect(
     integrand: &dyn Integrand,
     laws: &[&dyn Law],
     settings: &Settings,
+    options: Options<'_>,
     context: &Context<'_>,
 ) -> std::result::Result<Expectations, Stopped> {
     let fail = |error| (error, None);
     let problem =
-        Problem::new(integrand, laws.to_vec(), settings.key, settings.on_nan).map_err(fail)?;
+        Problem::new(integrand, laws.to_vec(), options.sampler, settings.key, settings.on_nan)
+            .map_err(fail)?;
     settings.check(problem.dim()).map_err(fail)?;
     check_weights(settings).map_err(fail)?;
     if settings.controls == Controls::Polynomial {
@@ -156,9 +192,14 @@ pub fn expect(
     }
     context.set_total(settings.n as u64);
     let mut adaptation = Expectations::default();
-    let (sampler, used, seen) = match settings.method {
+    let mut kept = None;
+    let (mut sampler, used, seen) = match settings.method {
         Method::MonteCarlo => {
-            let proposal = Proposal::laws(problem.dim(), laws.len());
+            let (dim, n_laws) = (problem.dim(), laws.len());
+            let proposal = match options.sampler {
+                Some(_) => Proposal::given(dim, n_laws, settings.defensive_base),
+                None => Proposal::laws(dim, n_laws),
+            };
             (Sampler { proposal, controls: Vec::new(), basis: None }, 0, Seen::default())
         }
         Method::Adaptive => {
@@ -166,20 +207,26 @@ pub fn expect(
             adaptation.stages = adapted.stages;
             adaptation.chosen_stage = adapted.chosen;
             adaptation.too_few_for_all = adapted.too_few_for_all;
+            kept = adapted.kept;
             (adapted.sampler, adapted.used, adapted.seen)
         }
     };
+    if settings.points == integrate::Points::Sobol {
+        sampler.proposal = sampler.proposal.aligned();
+    }
     let estimation = Estimation {
         problem: &problem,
         sampler: &sampler,
         n: settings.n - used,
         before: used,
         seen,
-        full: settings.full_covariance,
-        keep_draws: settings.keep_draws,
+        stages: kept,
+        settings,
+        pairs: options.pairs.unwrap_or(&|| false),
     };
+    let trained = Components::of(&sampler.proposal, &problem.space);
     let Expectations { stages, chosen_stage, too_few_for_all, .. } = adaptation;
-    let complete = |done| Expectations { stages, chosen_stage, too_few_for_all, ..done };
+    let complete = |done| Expectations { stages, chosen_stage, too_few_for_all, trained, ..done };
     match estimation.run(context) {
         Ok(done) => Ok(complete(done)),
         Err((error, partial)) => Err((error, partial.map(|part| Box::new(complete(*part))))),
@@ -195,7 +242,8 @@ pub fn expectations(
     law: &dyn Law,
     settings: &Settings,
 ) -> Result<Expectations> {
-    expect(integrand, &[law], settings, &Context::parallel()?).map_err(|(error, _)| error)
+    let options = Options::default();
+    expect(integrand, &[law], settings, options, &Context::parallel()?).map_err(|(error, _)| error)
 }
 
 fn check_weights(settings: &Settings) -> Result<()> {

@@ -122,6 +122,38 @@ impl Moments {
     }
 }
 
+impl Moments {
+    /// Leaves out the replicates, which are the strata, that have fewer than `size` points.
+    pub(crate) fn keep_complete(&mut self, size: usize) {
+        let p = self.p;
+        let complete: Vec<usize> =
+            (0..self.counts.len()).filter(|r| self.counts[*r] >= size as f64).collect();
+        self.sums = complete.iter().flat_map(|r| self.sums[r * p..(r + 1) * p].to_vec()).collect();
+        self.counts = complete.iter().map(|r| self.counts[*r]).collect();
+        self.rounding.truncate(complete.len());
+    }
+
+    /// The means of the replicates, which are the strata: replicates × p.
+    pub(crate) fn replicates(&self) -> Vec<f64> {
+        let rows = self.counts.iter().zip(self.sums.chunks_exact(self.p));
+        rows.flat_map(|(count, row)| row.iter().map(move |s| s / count)).collect()
+    }
+
+    /// The covariance of the mean of replicates, in the layout of `gram`; 0 of a single one.
+    pub(crate) fn covariance_of_replicates(&self) -> Vec<f64> {
+        let mut out = vec![0.0; self.gram.len()];
+        let count = self.counts.len() as f64;
+        if count > 1.0 {
+            let mean = self.mean();
+            for row in self.replicates().chunks_exact(self.p) {
+                let off: Vec<f64> = row.iter().zip(&mean).map(|(x, m)| x - m).collect();
+                self.add_square(&mut out, &off, 1.0 / (count * (count - 1.0)));
+            }
+        }
+        out
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +173,19 @@ mod tests {
             m.gram[2] += y[1] * y[1];
         }
         m
+    }
+
+    #[test]
+    fn covariance_of_complete_replicates() {
+        let mut m = Moments::new(2, 4, true);
+        m.counts = vec![2.0, 2.0, 2.0, 1.0];
+        m.sums = vec![2.0, 0.0, 4.0, 2.0, 6.0, 4.0, 99.0, 99.0];
+        m.keep_complete(2);
+        assert_eq!(m.mean(), vec![2.0, 1.0]);
+        // Means (1, 0), (2, 1), (3, 2): the variance 1 over three replicates.
+        for got in m.covariance_of_replicates() {
+            assert!((got - 1.0 / 3.0).abs() < 1e-15);
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub(crate) struct Points {
     pub(crate) lanes: Vec<u8>,
     /// tiles × d
     pub(crate) z: Vec<V>,
-    /// tiles × laws
+    /// tiles × columns: the laws, and a given sampler.
     pub(crate) log_laws: Vec<V>,
     /// tiles × outputs
     pub(crate) values: Vec<V>,
@@ -79,7 +79,7 @@ impl Points {
             n: 0,
             lanes: Vec::with_capacity(tiles),
             z: Vec::with_capacity(tiles * dim),
-            log_laws: Vec::with_capacity(tiles * layout.n_laws),
+            log_laws: Vec::with_capacity(tiles * layout.columns),
             values: Vec::with_capacity(tiles * layout.outputs),
             log_sum: Vec::with_capacity(tiles),
             sources: Vec::new(),
@@ -172,10 +172,10 @@ impl Points {
         self.log_sum[t].map(|s| s - log_n)
     }
 
-    /// The laws' log-densities at tile `t`.
+    /// The log-densities of the laws and of a given sampler at tile `t`.
     #[inline(always)]
     pub(crate) fn laws_at(&self, t: usize) -> &[V] {
-        &self.log_laws[t * self.layout.n_laws..(t + 1) * self.layout.n_laws]
+        &self.log_laws[t * self.layout.columns..(t + 1) * self.layout.columns]
     }
 
     pub(crate) fn tables(&self, context: &Context<'_>) -> Result<Tables> {
@@ -292,14 +292,18 @@ pub(crate) fn relative<const FMA: bool>(
     let groups = proposal.n_groups();
     let mut sum = V::ZERO;
     if proposal.uses_laws() {
-        for log in log_laws {
+        for log in &log_laws[..proposal.n_laws] {
             sum = sum + expv::<FMA>(*log - table.log_ref[t]);
         }
         sum = sum * V::splat(proposal.base / proposal.n_laws as f64);
     }
+    if proposal.given > 0.0 {
+        let given = expv::<FMA>(log_laws[proposal.n_laws] - table.log_ref[t]);
+        sum = given.mul_add::<FMA>(V::splat(proposal.given), sum);
+    }
     let rho = &table.rho[t * groups..(t + 1) * groups];
     for l in 0..groups {
-        let weight = (1.0 - proposal.base) * proposal.alpha[l];
+        let weight = proposal.fitted() * proposal.alpha[l];
         sum = rho[l].mul_add::<FMA>(V::splat(weight), sum);
     }
     sum

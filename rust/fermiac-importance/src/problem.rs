@@ -1,6 +1,7 @@
 //! The problem of a run, and the loop that draws, evaluates and hands on points chunk by chunk.
 
 use super::layout;
+use super::nets::Nets;
 use super::proposal::Proposal;
 use super::settings::OnNan;
 use super::space::Space;
@@ -21,6 +22,8 @@ const GATHER: usize = 16;
 pub(crate) struct Problem<'a> {
     pub(crate) integrand: &'a dyn Integrand,
     pub(crate) laws: Vec<&'a dyn Law>,
+    /// A sampler that was trained before.
+    given: Option<&'a dyn Law>,
     pub(crate) space: Space,
     pub(crate) key: u64,
     pub(crate) on_nan: OnNan,
@@ -42,8 +45,8 @@ pub(crate) struct Batch {
     pub(crate) counts: Vec<usize>,
     /// Working coordinates: tiles × d.
     pub(crate) z: Vec<V>,
-    /// Log-densities of the laws in the working space: tiles × laws, -inf in padding; empty where
-    /// they were not asked for.
+    /// Log-densities of the laws, and of a given sampler, in the working space: tiles × columns, -inf
+    /// in padding; empty where they were not asked for.
     pub(crate) log_laws: Vec<V>,
     /// The integrand: tiles × outputs, 0 in padding.
     pub(crate) values: Vec<V>,
@@ -56,11 +59,14 @@ pub(crate) struct Batch {
     raw: Vec<f64>,
     status: Vec<RowStatus>,
     noise: Vec<f64>,
+    unit: Vec<f64>,
+    /// Where each point stood in its net; empty where points are random.
+    pub(crate) order: Vec<usize>,
 }
 
 /// The part of the run that a sweep does, and what it needs.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
+pub(crate) struct Plan<'a> {
     /// The block of the streams' addresses: one for each stage.
     pub(crate) block: u32,
     /// Points of the stage in all.
@@ -71,6 +77,8 @@ pub(crate) struct Plan {
     pub(crate) densities: bool,
     /// Evaluations before this stage, for messages.
     pub(crate) before: usize,
+    /// The nets that the points are from, if they are not random.
+    pub(crate) nets: Option<&'a Nets>,
 }
 
 impl Batch {
@@ -87,10 +95,18 @@ impl Batch {
     }
 }
 
-impl Plan {
+impl Plan<'_> {
     /// The points in chunk `c`.
     pub(crate) fn points(&self, c: usize) -> usize {
-        (self.n - c * CHUNK).min(CHUNK)
+        match self.nets {
+            Some(nets) => nets.rows(c).len(),
+            None => (self.n - c * CHUNK).min(CHUNK),
+        }
+    }
+
+    /// Evaluations before chunk `c`.
+    fn before(&self, c: usize) -> usize {
+        self.before + self.nets.map_or(c * CHUNK, |nets| nets.before(c))
     }
 }
 
@@ -98,6 +114,7 @@ impl<'a> Problem<'a> {
     pub(crate) fn new(
         integrand: &'a dyn Integrand,
         laws: Vec<&'a dyn Law>,
+        given: Option<&'a dyn Law>,
         key: u64,
         on_nan: OnNan,
     ) -> Result<Self> {
@@ -119,10 +136,15 @@ impl<'a> Problem<'a> {
             );
             return Err(Error::argument("f", why));
         }
-        let space = Space::new(&laws);
+        if let Some(law) = given.filter(|law| law.dim() != dim) {
+            let why = format!("it has {} dimensions, the law has {dim}", law.dim());
+            return Err(Error::argument("sampler", why));
+        }
+        let space = Space::new(&laws.iter().copied().chain(given).collect::<Vec<_>>());
         Ok(Self {
             integrand,
             laws,
+            given,
             space,
             key,
             on_nan,
@@ -135,6 +157,20 @@ impl<'a> Problem<'a> {
 
     pub(crate) fn dim(&self) -> usize {
         self.laws[0].dim()
+    }
+
+    /// The densities that are evaluated at every point: those of the laws, and of a given sampler.
+    pub(crate) fn columns(&self) -> usize {
+        self.laws.len() + usize::from(self.given.is_some())
+    }
+
+    fn densities_of(&self) -> impl Iterator<Item = &'a dyn Law> + '_ {
+        self.laws.iter().copied().chain(self.given)
+    }
+
+    /// Whether a density must be evaluated on the calling thread.
+    fn has_central_law(&self) -> bool {
+        self.densities_of().any(|law| law.dispatch() == Dispatch::CallingThread)
     }
 
     /// Outputs of the integrand; known once it was called.
@@ -189,13 +225,12 @@ impl<'a> Problem<'a> {
         &self,
         context: &Context<'_>,
         source: &Proposal,
-        plan: &Plan,
+        plan: &Plan<'_>,
         process: impl Fn(usize, &Batch) -> Result<T> + Sync,
         mut fold: impl FnMut(usize, T) -> Result<()>,
     ) -> Result<()> {
-        let central_law = |law: &&dyn Law| law.dispatch() == Dispatch::CallingThread;
-        let laws_here = plan.densities && self.laws.iter().any(central_law);
-        let draws_here = source.uses_laws() && self.laws.iter().any(central_law);
+        let laws_here = plan.densities && self.has_central_law();
+        let draws_here = (source.uses_laws() || source.given > 0.0) && self.has_central_law();
         let integrand_here = self.integrand.dispatch() == Dispatch::CallingThread;
         let strata = source.strata();
         let first = plan.chunks.start;
@@ -280,30 +315,48 @@ impl<'a> Problem<'a> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
     }
 
-    fn draw(&self, source: &Proposal, strata: &[f64], plan: &Plan, chunk: usize) -> Result<Batch> {
+    fn draw(&self, source: &Proposal, strata: &[f64], plan: &Plan<'_>, chunk: usize) -> Result<Batch> {
         let (n, d) = (plan.points(chunk), self.dim());
         let mut rng = Stream::new(self.key, Domain::Importance, chunk as u64, plan.block);
         let mut batch = self.fresh();
         batch.n = n;
-        batch.counts = Proposal::allocate(strata, n, rng.uniform());
-        let (x, noise) = (&mut batch.x, &mut batch.noise);
+        batch.order.clear();
+        let (x, noise, unit) = (&mut batch.x, &mut batch.noise, &mut batch.unit);
+        batch.counts = match plan.nets {
+            Some(nets) => nets.fill(chunk, noise, unit, &mut batch.order)?,
+            None => Proposal::allocate(strata, n, rng.uniform()),
+        };
         x.resize(n * d, 0.0);
         // Points of the laws as they are, where nothing asks for working coordinates.
         let plain = source.bank.len() == 0 && !plan.densities;
+        let components = source.bank.len();
         let mut at = 0;
         for (s, count) in batch.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let rows = &mut x[at * d..(at + count) * d];
-            if s < source.bank.len() {
-                source.draw(s, &mut rng, noise, rows);
-            } else if plain {
-                self.laws[s].sample(&mut rng, rows)?;
-            } else {
-                noise.resize(rows.len(), 0.0);
-                self.laws[s - source.bank.len()].sample(&mut rng, noise)?;
+            let part = at * d..(at + count) * d;
+            at += count;
+            let rows = &mut x[part.clone()];
+            if s < components {
+                match plan.nets {
+                    Some(nets) => nets.place(&source.bank, s, &mut unit[part], rows),
+                    None => source.draw(s, &mut rng, noise, rows),
+                }
+                continue;
+            }
+            // Behind the laws stands the given sampler.
+            let law = match self.laws.get(s - components) {
+                Some(law) => *law,
+                None => self.given.ok_or_else(|| Error::Internal("no sampler".into()))?,
+            };
+            noise.resize(rows.len(), 0.0);
+            let points = if plain { &mut *rows } else { &mut noise[..] };
+            match plan.nets {
+                Some(_) => law.map_unit(Rows::new(&unit[part], d), points)?,
+                None => law.sample(&mut rng, points)?,
+            }
+            if !plain {
                 let at_bound = self.space.to_working(Rows::new(noise, d), rows);
                 self.n_at_bound.fetch_add(at_bound, Ordering::Relaxed);
             }
-            at += count;
         }
         batch.log_laws.clear();
         if plain {
@@ -317,15 +370,15 @@ impl<'a> Problem<'a> {
     }
 
     /// The densities of the laws of one dispatch; once those of both are there, they go into tiles.
-    fn densities(&self, batch: &mut Batch, plan: &Plan, dispatch: Dispatch) -> Result<()> {
-        let central = self.laws.iter().any(|law| law.dispatch() == Dispatch::CallingThread);
+    fn densities(&self, batch: &mut Batch, plan: &Plan<'_>, dispatch: Dispatch) -> Result<()> {
+        let central = self.has_central_law();
         if !plan.densities || (dispatch == Dispatch::CallingThread && !central) {
             return Ok(());
         }
-        let (n, n_laws) = (batch.n, self.laws.len());
-        batch.law_columns.resize(n * n_laws, 0.0);
+        let (n, columns) = (batch.n, self.columns());
+        batch.law_columns.resize(n * columns, 0.0);
         let x = Rows::new(&batch.x, self.dim());
-        for (law, column) in self.laws.iter().zip(batch.law_columns.chunks_exact_mut(n)) {
+        for (law, column) in self.densities_of().zip(batch.law_columns.chunks_exact_mut(n)) {
             if law.dispatch() == dispatch {
                 law.log_density(x, column)?;
                 for (i, (value, jacobian)) in column.iter_mut().zip(&batch.log_jacobian).enumerate()
@@ -343,10 +396,10 @@ impl<'a> Problem<'a> {
             }
         }
         if dispatch == Dispatch::CallingThread || !central {
-            batch.log_laws.resize(layout::n_tiles(n) * n_laws, V::ZERO);
+            batch.log_laws.resize(layout::n_tiles(n) * columns, V::ZERO);
             for (l, column) in batch.law_columns.chunks_exact(n).enumerate() {
                 for (t, values) in column.chunks(LANES).enumerate() {
-                    let tile = &mut batch.log_laws[t * n_laws + l];
+                    let tile = &mut batch.log_laws[t * columns + l];
                     *tile = V::splat(f64::NEG_INFINITY);
                     tile.0[..values.len()].copy_from_slice(values);
                 }
@@ -355,19 +408,19 @@ impl<'a> Problem<'a> {
         Ok(())
     }
 
-    fn integrate_one(&self, batch: &mut Batch, plan: &Plan, chunk: usize) -> Result<()> {
+    fn integrate_one(&self, batch: &mut Batch, plan: &Plan<'_>, chunk: usize) -> Result<()> {
         let (mut values, mut status) =
             (std::mem::take(&mut batch.raw), std::mem::take(&mut batch.status));
         status.clear();
         status.resize(batch.n, RowStatus::Good);
         self.integrand.eval(Rows::new(&batch.x, self.dim()), &mut values, &mut status)?;
-        self.accept(batch, &values, &status, plan.before + chunk * CHUNK)?;
+        self.accept(batch, &values, &status, plan.before(chunk))?;
         (batch.raw, batch.status) = (values, status);
         Ok(())
     }
 
     /// One call for several chunks.
-    fn integrate_many(&self, batches: &mut [Batch], plan: &Plan, chunk: usize) -> Result<()> {
+    fn integrate_many(&self, batches: &mut [Batch], plan: &Plan<'_>, chunk: usize) -> Result<()> {
         if let [batch] = batches {
             return self.integrate_one(batch, plan, chunk);
         }
@@ -385,7 +438,7 @@ impl<'a> Problem<'a> {
         for batch in batches {
             let rows = at..at + batch.n;
             let own = &values[rows.start * outputs..rows.end * outputs];
-            self.accept(batch, own, &status[rows.clone()], plan.before + chunk * CHUNK + at)?;
+            self.accept(batch, own, &status[rows.clone()], plan.before(chunk) + at)?;
             at = rows.end;
         }
         Ok(())
@@ -399,7 +452,7 @@ impl<'a> Problem<'a> {
         status: &[RowStatus],
         before: usize,
     ) -> Result<()> {
-        let (n, k, n_laws) = (batch.n, self.outputs()?, self.laws.len());
+        let (n, k, columns) = (batch.n, self.outputs()?, self.columns());
         batch.values.resize(layout::n_tiles(n) * k, V::ZERO);
         for (t, rows) in values.chunks(LANES * k).enumerate() {
             let tile = &mut batch.values[t * k..(t + 1) * k];
@@ -433,7 +486,7 @@ impl<'a> Problem<'a> {
                     continue;
                 }
                 batch.values[t * k + j].0[lane] = 0.0;
-                let laws = batch.log_laws.get(t * n_laws..(t + 1) * n_laws);
+                let laws = batch.log_laws.get(t * columns..t * columns + self.laws.len());
                 if laws.is_some_and(|l| l.iter().all(|v| v.0[lane] == f64::NEG_INFINITY)) {
                     continue;
                 }

@@ -1,4 +1,4 @@
-//! The sampling density: a mixture of fitted components and of the laws themselves.
+//! The sampling density: a mixture of fitted components, of the laws themselves and of a given law.
 
 use super::basis::Basis;
 use super::component_bank::{ComponentBank, Fitted, Tail};
@@ -6,8 +6,8 @@ use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{LANES, V, expv, lnv};
 
-/// A mixture (1 - base) Σ alpha_l g_l + base · mean of the laws. A group `g_l` is one density of
-/// the bank, or a small mixture of several.
+/// A mixture (1 - base - given) Σ alpha_l g_l + base · mean of the laws + given · q. A group `g_l` is
+/// one density of the bank, or a small mixture of several; q is a sampler that the user gave.
 #[derive(Debug, Clone)]
 pub(crate) struct Proposal {
     pub(crate) bank: ComponentBank,
@@ -20,9 +20,16 @@ pub(crate) struct Proposal {
     /// The weight of the laws.
     pub(crate) base: f64,
     pub(crate) n_laws: usize,
+    /// The weight of the given sampler, whose density stands behind those of the laws.
+    pub(crate) given: f64,
 }
 
 impl Proposal {
+    /// A given sampler with a share of the laws.
+    pub(crate) fn given(dim: usize, n_laws: usize, base: f64) -> Self {
+        Self { base, given: 1.0 - base, ..Self::laws(dim, n_laws) }
+    }
+
     /// The laws alone, all with the same weight.
     pub(crate) fn laws(dim: usize, n_laws: usize) -> Self {
         Self {
@@ -32,6 +39,7 @@ impl Proposal {
             alpha: Vec::new(),
             base: 1.0,
             n_laws,
+            given: 0.0,
         }
     }
 
@@ -64,15 +72,23 @@ impl Proposal {
         self.base > 0.0
     }
 
-    /// Probabilities of the strata: the densities of the bank, then the laws.
+    /// The weight of all components.
+    #[inline(always)]
+    pub(crate) fn fitted(&self) -> f64 {
+        1.0 - self.base - self.given
+    }
+
+    /// Probabilities of the strata: the densities of the bank, then the laws, then the given sampler
+    /// where it has a share.
     pub(crate) fn strata(&self) -> Vec<f64> {
         let densities = self
             .group
             .iter()
             .zip(&self.within)
-            .map(|(g, w)| (1.0 - self.base) * self.alpha[*g] * w);
+            .map(|(g, w)| self.fitted() * self.alpha[*g] * w);
         let share = self.base / self.n_laws as f64;
-        densities.chain(std::iter::repeat_n(share, self.n_laws)).collect()
+        let laws = std::iter::repeat_n(share, self.n_laws);
+        densities.chain(laws).chain((self.given > 0.0).then_some(self.given)).collect()
     }
 
     /// Scratch that [`Mixed::eval`] works in.
@@ -158,11 +174,14 @@ impl Mixed {
             largest = largest.max(log);
         }
         let mut laws = V::ZERO;
+        if p.given > 0.0 {
+            largest = largest.max(log_laws[p.n_laws]);
+        }
         if p.uses_laws() {
-            for log in log_laws {
+            for log in &log_laws[..p.n_laws] {
                 largest = largest.max(*log);
             }
-            for log in log_laws {
+            for log in &log_laws[..p.n_laws] {
                 laws = laws + expv::<FMA>(*log - largest);
             }
         }
@@ -172,8 +191,12 @@ impl Mixed {
             self.ratios[*g] = density.mul_add::<FMA>(V::splat(*w), self.ratios[*g]);
         }
         let mut sum = laws * V::splat(p.base / p.n_laws as f64);
+        if p.given > 0.0 {
+            let given = expv::<FMA>(log_laws[p.n_laws] - largest);
+            sum = given.mul_add::<FMA>(V::splat(p.given), sum);
+        }
         for (ratio, alpha) in self.ratios.iter().zip(&p.alpha) {
-            sum = ratio.mul_add::<FMA>(V::splat((1.0 - p.base) * alpha), sum);
+            sum = ratio.mul_add::<FMA>(V::splat(p.fitted() * alpha), sum);
         }
         for ratio in &mut self.ratios {
             *ratio = *ratio / sum;

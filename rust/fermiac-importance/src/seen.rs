@@ -21,7 +21,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     /// Those of one batch, whose first `components` strata were drawn from fitted components and
-    /// the others from the laws.
+    /// the next ones from the laws.
     pub(crate) fn of(layout: Layout, batch: &Batch, components: usize) -> Self {
         let mut seen = Self {
             drawn: vec![0; layout.n_laws],
@@ -29,7 +29,7 @@ impl Seen {
             largest: vec![0.0; layout.len],
         };
         for (t, tile) in batch.values.chunks_exact(layout.outputs).enumerate() {
-            let laws = batch.log_laws.get(t * layout.n_laws..(t + 1) * layout.n_laws);
+            let laws = batch.log_laws.get(t * layout.columns..(t + 1) * layout.columns);
             for (j, largest) in seen.largest.iter_mut().enumerate() {
                 let v = tile[layout.output(j)];
                 match laws {
@@ -47,7 +47,7 @@ impl Seen {
             }
         }
         let mut start: usize = batch.counts.iter().take(components).sum();
-        for (law, count) in batch.counts.iter().skip(components).enumerate() {
+        for (law, count) in batch.counts.iter().skip(components).take(layout.n_laws).enumerate() {
             seen.drawn[law] += *count as u64;
             let end = start + count;
             for t in start / LANES..end.div_ceil(LANES) {
@@ -109,7 +109,7 @@ mod tests {
         (batch.n, batch.counts, batch.values) = (10, vec![6, 4], vec![V::ZERO; 2]);
         batch.values[0].0 = [5.0, 0.0, 0.0, -9.0, 1.0, 1.0, 0.0, 2.0];
         batch.values[1].0[..2].copy_from_slice(&[0.0, 0.0]);
-        let layout = Layout { n_laws: 1, outputs: 1, len: 1 };
+        let layout = Layout { n_laws: 1, columns: 1, outputs: 1, len: 1 };
         let mut seen = Seen::default();
         seen.add(&Seen::of(layout, &batch, 1));
         assert_eq!((seen.drawn(layout, 0), seen.zeros[0]), (4, 3));

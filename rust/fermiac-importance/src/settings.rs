@@ -1,6 +1,7 @@
 //! The settings of a run.
 
 use super::component_bank::Tail;
+use super::integrate::Points;
 use fermiac_base::{Error, Result};
 use fermiac_target::Law;
 
@@ -112,6 +113,14 @@ pub struct Settings {
     pub on_nan: OnNan,
     /// Keep the points of the final sample.
     pub keep_draws: bool,
+    /// Sobol' points or random ones in the final sample.
+    pub points: Points,
+    /// The number of replicates of nets; by the budget where none is given.
+    pub n_replicates: Option<usize>,
+    /// The tolerances, relative and absolute, of a run that stops by itself.
+    pub tolerance: Option<(f64, f64)>,
+    /// Count the points of all stages, as drawn from the mixture of all samplers.
+    pub pool_all: bool,
     /// The key of the random streams.
     pub key: u64,
 }
@@ -137,6 +146,10 @@ impl Default for Settings {
             full_covariance: true,
             on_nan: OnNan::Raise,
             keep_draws: false,
+            points: Points::Random,
+            n_replicates: None,
+            tolerance: None,
+            pool_all: false,
             key: 0,
         }
     }

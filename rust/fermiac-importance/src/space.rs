@@ -40,9 +40,14 @@ impl Space {
                 *h = join(*h, s);
             }
         }
-        let maps: Vec<Map> = hull
-            .into_iter()
-            .map(|s| match s {
+        Self::of(&hull)
+    }
+
+    /// The space of points with these supports.
+    pub(crate) fn of(support: &[Support]) -> Self {
+        let maps: Vec<Map> = support
+            .iter()
+            .map(|s| match *s {
                 Support::Real => Map::Identity,
                 Support::Above(low) => Map::Above(low),
                 Support::Below(high) => Map::Below(high),
@@ -51,6 +56,25 @@ impl Space {
             .collect();
         let identity = maps.iter().all(|m| *m == Map::Identity);
         Self { maps, identity }
+    }
+
+    /// The support of each coordinate.
+    pub(crate) fn support(&self) -> Vec<Support> {
+        let of = |map: &Map| match *map {
+            Map::Identity => Support::Real,
+            Map::Above(low) => Support::Above(low),
+            Map::Below(high) => Support::Below(high),
+            Map::Between { low, high, .. } => Support::Between(low, high),
+        };
+        self.maps.iter().map(of).collect()
+    }
+
+    /// Whether all coordinates of a point are inside their supports.
+    pub(crate) fn holds(&self, x: &[f64]) -> bool {
+        x.iter().zip(self.support()).all(|(x, support)| {
+            let (low, high) = bounds(support);
+            low < *x && *x < high
+        })
     }
 
     /// Working coordinates, in tiles and by rows, to points: replaces the rows, and adds to

@@ -93,7 +93,8 @@ impl Adapting<'_, '_, '_> {
             },
         )?;
         // Only a share of the laws bounds their weights.
-        let use_laws = proposal.n_groups() > 0 && proposal.base > 0.0;
+        let others = proposal.n_groups() > 0 || proposal.given > 0.0;
+        let use_laws = others && proposal.base > 0.0;
         Ok((sums.measured(layout, controls, use_laws, shifts), table))
     }
 
@@ -264,6 +265,7 @@ impl Adapting<'_, '_, '_> {
             alpha: vec![1.0 / parts.len() as f64; parts.len()],
             base: settings.defensive_base,
             n_laws: self.layout.n_laws,
+            given: 0.0,
         };
         let last = &candidates[candidates.len() - 1].proposal;
         if last.alpha.len() == parts.len() {

@@ -59,7 +59,7 @@ impl Tails {
                     if values.len() + LANES > most {
                         break;
                     }
-                    let log_law = batch.log_laws[t * layout.n_laws + layout.law(j)];
+                    let log_law = batch.log_laws[t * layout.columns + layout.law(j)];
                     let value = batch.values[t * layout.outputs + layout.output(j)];
                     for lane in 0..lanes(t, batch.n) {
                         let weight = exp(log_law.0[lane] - log_g[first + t].0[lane]);

@@ -5,6 +5,7 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::{Error, Result};
+use fermiac_importance::integrate::Points;
 use fermiac_importance::evidence::{Evidence, Scheme, Settings, evidence};
 use fermiac_target::law::MultivariateNormal;
 use fermiac_target::{Dispatch, LogDensity, RowStatus};
@@ -56,7 +57,18 @@ impl LogDensity for Ball {
 }
 
 fn settings(scheme: Scheme, n: usize) -> Settings {
-    Settings { n, scheme, n_components: None, n_stages: 20, df: Some(8.0), defensive: 0.1, key: 11 }
+    Settings {
+        n,
+        scheme,
+        n_components: None,
+        n_stages: 20,
+        adapt_fraction: 0.5,
+        df: Some(8.0),
+        defensive: 0.1,
+        points: Points::Random,
+        n_replicates: None,
+        key: 11,
+    }
 }
 
 fn unit_law(dim: usize) -> MultivariateNormal {

@@ -2,6 +2,7 @@
 
 use super::BLOCK;
 use crate::layout;
+use crate::nets::{Nets, in_order};
 use crate::proposal::Proposal;
 use crate::space::Space;
 use fermiac_base::linalg::Rows;
@@ -63,18 +64,29 @@ impl Drawn {
 
 /// One stage: its number, and where it is in the run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
+pub(super) struct Plan<'a> {
     pub(super) stage: usize,
     pub(super) n: usize,
     /// Evaluations before this stage, for messages.
     pub(super) before: usize,
     /// Whether no fit follows.
     pub(super) last: bool,
+    /// The nets that the points are from, if they are not random.
+    pub(super) nets: Option<&'a Nets>,
 }
 
-impl Plan {
+impl Plan<'_> {
     fn chunk(&self, c: usize) -> usize {
-        (self.n - c * CHUNK).min(CHUNK)
+        self.nets.map_or_else(|| (self.n - c * CHUNK).min(CHUNK), |nets| nets.rows(c).len())
+    }
+
+    fn n_chunks(&self) -> usize {
+        self.nets.map_or_else(|| self.n.div_ceil(CHUNK), Nets::n_chunks)
+    }
+
+    /// Evaluations before chunk `c`.
+    fn before(&self, c: usize) -> usize {
+        self.before + self.nets.map_or(c * CHUNK, |nets| nets.before(c))
     }
 }
 
@@ -93,6 +105,11 @@ impl<'a> Problem<'a> {
         Ok(Self { target, law, space, key, n_at_bound: AtomicU64::new(0) })
     }
 
+    /// The space in which densities are fitted.
+    pub(super) fn space(&self) -> &Space {
+        &self.space
+    }
+
     pub(super) fn dim(&self) -> usize {
         self.law.dim()
     }
@@ -108,7 +125,7 @@ impl<'a> Problem<'a> {
         &self,
         context: &Context<'_>,
         source: &Proposal,
-        plan: Plan,
+        plan: Plan<'_>,
         done: &mut Vec<Drawn>,
         points: &mut Vec<f64>,
     ) -> Result<()> {
@@ -120,7 +137,7 @@ impl<'a> Problem<'a> {
         let law_here = self.law.dispatch() == Dispatch::CallingThread;
         let target_here = self.target.dispatch() == Dispatch::CallingThread;
         let strata = source.strata();
-        let chunks = plan.n.div_ceil(CHUNK);
+        let chunks = plan.n_chunks();
         let step = if law_here || target_here { GATHER } else { chunks };
         for start in (0..chunks).step_by(step) {
             let count = step.min(chunks - start);
@@ -162,7 +179,7 @@ impl<'a> Problem<'a> {
                     |i| {
                         let x = Rows::new(&group[i].x, d);
                         let mut out = vec![0.0; x.len()];
-                        evaluate(target, x, plan.before + (start + i) * CHUNK, &mut out)?;
+                        evaluate(target, x, plan.before(start + i), &mut out)?;
                         Ok(out)
                     },
                     |_, out| {
@@ -178,25 +195,46 @@ impl<'a> Problem<'a> {
         context.poll()
     }
 
-    fn draw(&self, source: &Proposal, strata: &[f64], plan: Plan, chunk: usize) -> Result<Drawn> {
+    fn draw(
+        &self,
+        source: &Proposal,
+        strata: &[f64],
+        plan: Plan<'_>,
+        chunk: usize,
+    ) -> Result<Drawn> {
         let (n, d) = (plan.chunk(chunk), self.dim());
         let block = BLOCK + plan.stage as u32;
         let mut rng = Stream::new(self.key, Domain::Importance, chunk as u64, block);
-        let counts = Proposal::allocate(strata, n, rng.uniform());
+        let (mut noise, mut unit, mut order) = (Vec::new(), Vec::new(), Vec::new());
+        let counts = match plan.nets {
+            Some(nets) => nets.fill(chunk, &mut noise, &mut unit, &mut order)?,
+            None => Proposal::allocate(strata, n, rng.uniform()),
+        };
         let mut x = vec![0.0; n * d];
-        let mut noise = Vec::new();
         let mut at = 0;
         for (s, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let rows = &mut x[at * d..(at + count) * d];
+            let part = at * d..(at + count) * d;
+            let rows = &mut x[part.clone()];
             if s < source.bank.len() {
-                source.draw(s, &mut rng, &mut noise, rows);
+                match plan.nets {
+                    Some(nets) => nets.place(&source.bank, s, &mut unit[part], rows),
+                    None => source.draw(s, &mut rng, &mut noise, rows),
+                }
             } else {
                 noise.resize(rows.len(), 0.0);
-                self.law.sample(&mut rng, &mut noise)?;
+                match plan.nets {
+                    Some(_) => self.law.map_unit(Rows::new(&unit[part], d), &mut noise)?,
+                    None => self.law.sample(&mut rng, &mut noise)?,
+                }
                 let at_bound = self.space.to_working(Rows::new(&noise, d), rows);
                 self.n_at_bound.fetch_add(at_bound, Ordering::Relaxed);
             }
             at += count;
+        }
+        if plan.nets.is_some() {
+            // Any stretch of the points of a net is a sample, which the points of a part are not. No fit
+            // asks for the parts.
+            x = in_order(&x, d, &order);
         }
         let mut z = Vec::new();
         layout::from_rows(Rows::new(&x, d), &mut z);
@@ -231,21 +269,21 @@ impl<'a> Problem<'a> {
         Ok(drawn)
     }
 
-    fn evaluate_one(&self, drawn: &mut Drawn, plan: Plan, chunk: usize) -> Result<()> {
+    fn evaluate_one(&self, drawn: &mut Drawn, plan: Plan<'_>, chunk: usize) -> Result<()> {
         drawn.log_density.resize(drawn.n, 0.0);
         let x = Rows::new(&drawn.x, self.dim());
-        evaluate(self.target, x, plan.before + chunk * CHUNK, &mut drawn.log_density)
+        evaluate(self.target, x, plan.before(chunk), &mut drawn.log_density)
     }
 
     /// One call for several chunks.
-    fn evaluate_many(&self, group: &mut [Drawn], plan: Plan, chunk: usize) -> Result<()> {
+    fn evaluate_many(&self, group: &mut [Drawn], plan: Plan<'_>, chunk: usize) -> Result<()> {
         if let [drawn] = group {
             return self.evaluate_one(drawn, plan, chunk);
         }
         let x: Vec<f64> = group.iter().flat_map(|drawn| drawn.x.iter().copied()).collect();
         let x = Rows::new(&x, self.dim());
         let mut out = vec![0.0; x.len()];
-        evaluate(self.target, x, plan.before + chunk * CHUNK, &mut out)?;
+        evaluate(self.target, x, plan.before(chunk), &mut out)?;
         let mut rest = out.as_slice();
         for drawn in group {
             let (own, others) = rest.split_at(drawn.n);

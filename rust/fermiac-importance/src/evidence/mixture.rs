@@ -58,6 +58,7 @@ impl Mixture {
             alpha: self.shares.clone(),
             base,
             n_laws: 1,
+            given: 0.0,
         };
         for (group, fitted) in self.fitted.iter().enumerate() {
             proposal.add(group, 1.0, fitted)?;

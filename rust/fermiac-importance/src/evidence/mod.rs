@@ -35,6 +35,8 @@ pub use settings::{Scheme, Settings};
 pub use summary::{Evidence, Stage};
 
 use super::component_bank::Fitted;
+use super::integrate::Points;
+use super::nets::{self, Nets};
 use super::proposal::Proposal;
 use draw::{Plan, Problem};
 use mixture::{Fitter, Mixture};
@@ -43,6 +45,9 @@ use summary::report;
 
 /// The first block of the addresses of these streams; those of `expect` are below 1000.
 const BLOCK: u32 = 1 << 20;
+
+/// The first replicate of the addresses of these nets; those of `integrate` and `expect` are below.
+const NETS: u64 = 1 << 42;
 
 /// Most points of the first adaptation stages: more would not speed them up.
 const MOST_POINTS: usize = 1 << 14;
@@ -80,7 +85,7 @@ pub fn evidence(
     let mut run = Run::new(&problem, settings, context);
     let done = run.adapt().and_then(|()| {
         let rest = settings.n - run.pool.n;
-        run.stage(rest, true)
+        run.last_stage(rest)
     });
     match done {
         Ok(()) => Ok(run.finish()),
@@ -107,6 +112,8 @@ struct Run<'a, 'b, 'c> {
     own: Vec<V>,
     /// Whether the last fit was to the target itself, not on the way to it.
     arrived: bool,
+    /// The points of each replicate of the final stage, where they are from nets.
+    replicate: Option<usize>,
 }
 
 impl<'a, 'b, 'c> Run<'a, 'b, 'c> {
@@ -124,10 +131,11 @@ impl<'a, 'b, 'c> Run<'a, 'b, 'c> {
             stages: Vec::new(),
             own: Vec::new(),
             arrived: false,
+            replicate: None,
         }
     }
 
-    /// Stages until another does not pay, at most half of the budget.
+    /// Stages until another does not pay, or their share of the budget is used up.
     fn adapt(&mut self) -> fermiac_base::Result<()> {
         if self.settings.scheme == Scheme::Snis {
             return Ok(());
@@ -137,7 +145,7 @@ impl<'a, 'b, 'c> Run<'a, 'b, 'c> {
         let mut best = 0.0_f64;
         loop {
             let (arrived, components) = (self.arrived, self.components());
-            self.stage(size, false)?;
+            self.stage(size, false, None)?;
             self.fit()?;
             let stage = &self.stages[self.stages.len() - 1];
             let forecast = stage.efficiency * (n - self.pool.n) as f64;
@@ -149,7 +157,7 @@ impl<'a, 'b, 'c> Run<'a, 'b, 'c> {
                 size = ((size as f64 * GROWTH) as usize).min(LARGEST_STAGE);
             }
             best = best.max(forecast);
-            if self.stages.len() == self.settings.n_stages || self.pool.n + size > n / 2 {
+            if self.stages.len() == self.settings.n_stages || self.pool.n + size > self.settings.adapting() {
                 return Ok(());
             }
         }
@@ -167,11 +175,23 @@ impl<'a, 'b, 'c> Run<'a, 'b, 'c> {
         self.mixture.as_ref().map_or(0, |m| m.shares.len())
     }
 
+    /// Draws the final stage, of `n` points at most.
+    fn last_stage(&mut self, n: usize) -> fermiac_base::Result<()> {
+        if self.settings.points == Points::Random {
+            return self.stage(n, true, None);
+        }
+        self.proposal = self.proposal.aligned();
+        let (count, size) = nets::sizes(n, self.settings.n_replicates);
+        let mut nets = Nets::new(self.context, &self.proposal, self.settings.key, NETS, count)?;
+        nets.go_on(0..size);
+        self.stage(count * size, true, Some(&nets))
+    }
+
     /// Draws a stage from the sampler. After an error the whole chunks that were done still count,
     /// so nothing that asks the context, which may refuse again, comes before the report. The
     /// densities of the other samplers are needed for fits only, not at the `last` stage.
-    fn stage(&mut self, n: usize, last: bool) -> fermiac_base::Result<()> {
-        let plan = Plan { stage: self.stages.len(), n, before: self.pool.n, last };
+    fn stage(&mut self, n: usize, last: bool, nets: Option<&Nets>) -> fermiac_base::Result<()> {
+        let plan = Plan { stage: self.stages.len(), n, before: self.pool.n, last, nets };
         let (mut drawn, mut points) = (Vec::new(), Vec::with_capacity(n * self.problem.dim()));
         let outcome =
             self.problem.sweep(self.context, &self.proposal, plan, &mut drawn, &mut points);
@@ -179,6 +199,7 @@ impl<'a, 'b, 'c> Run<'a, 'b, 'c> {
             return outcome;
         }
         self.own = self.pool.append(drawn, points, self.proposal.clone());
+        self.replicate = nets.map(Nets::size);
         let shares = self.mixture.as_ref().map_or_else(Vec::new, |m| m.shares.clone());
         self.stages.push(report(&self.pool, &self.own, shares));
         outcome?;

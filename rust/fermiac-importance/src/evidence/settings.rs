@@ -2,6 +2,7 @@
 
 use super::{MOST_COMPONENTS, MOST_POINTS};
 use crate::component_bank::Tail;
+use crate::integrate::Points;
 use fermiac_base::{Error, Result};
 
 /// The points that the sampler is fitted to.
@@ -26,10 +27,16 @@ pub struct Settings {
     pub n_components: Option<usize>,
     /// Adaptation stages at most.
     pub n_stages: usize,
+    /// The share of the evaluations that adaptation may use.
+    pub adapt_fraction: f64,
     /// Degrees of freedom of Student-t components (> 2); Gaussian ones where none are given.
     pub df: Option<f64>,
     /// The share of every fitted sampler that is drawn from the law.
     pub defensive: f64,
+    /// Sobol' points or random ones in the final stage.
+    pub points: Points,
+    /// The number of replicates of nets; by the budget where none is given.
+    pub n_replicates: Option<usize>,
     /// The key of the random streams.
     pub key: u64,
 }
@@ -56,6 +63,10 @@ impl Settings {
             let why = format!("{df} given; it must be a finite number above 2");
             return Err(Error::argument("df", why));
         }
+        if !(0.0..=0.9).contains(&self.adapt_fraction) {
+            let why = format!("{} given; it must be from 0 to 0.9", self.adapt_fraction);
+            return Err(Error::argument("adapt_fraction", why));
+        }
         if !(0.0..=0.9).contains(&self.defensive) {
             let why = format!("{} given; it must be from 0 to 0.9", self.defensive);
             return Err(Error::argument("defensive", why));
@@ -67,9 +78,14 @@ impl Settings {
         self.df.map_or(Tail::Gaussian, Tail::Student)
     }
 
-    /// Points of the first adaptation stages: an even share of half of the budget, enough for a fit.
+    /// Evaluations that the adaptation may use.
+    pub(super) fn adapting(&self) -> usize {
+        (self.n as f64 * self.adapt_fraction) as usize
+    }
+
+    /// Points of the first adaptation stages: an even share of theirs, enough for a fit.
     pub(super) fn stage_size(&self, dim: usize) -> usize {
-        let even = self.n / (2 * self.n_stages);
+        let even = self.adapting() / self.n_stages;
         even.max(10 * (dim + 1)).min(MOST_POINTS).min(self.n / 2)
     }
 

@@ -1,6 +1,7 @@
 //! The result of an evidence run: log Z, its error by strata, and the diagnostics of the weights.
 
 use super::Run;
+use crate::trained::Components;
 use super::pool::{self, Pool};
 use fermiac_base::simd::{V, exp_slice, ln};
 use fermiac_target::diagnostics::log_khat;
@@ -53,6 +54,12 @@ pub struct Evidence {
     pub log_weights: Vec<f64>,
     /// log p̃ of each.
     pub log_densities: Vec<f64>,
+    /// Complete replicates of nets, and the points of each; 0 where the points are independent.
+    pub n_replicates: usize,
+    /// As above.
+    pub n_per_replicate: usize,
+    /// The fitted components of the final sampler.
+    pub trained: Option<Components>,
 }
 
 /// The report of a stage from its log-weights under its own sampler.
@@ -139,11 +146,37 @@ fn stratified_variance(stage: &pool::Stage, weights: &[f64]) -> f64 {
     variance
 }
 
+/// The variance of the mean over replicates of `size` weights each.
+fn variance_of_replicates(weights: &[f64], size: usize, mean: f64) -> f64 {
+    let count = (weights.len() / size) as f64;
+    if count < 2.0 {
+        return f64::INFINITY;
+    }
+    let off = |part: &[f64]| part.iter().sum::<f64>() / size as f64 - mean;
+    let squares: f64 = weights.chunks_exact(size).map(|part| off(part) * off(part)).sum();
+    let (low, high) = weights
+        .iter()
+        .fold((f64::INFINITY, 0.0), |(low, high), w| (f64::min(low, *w), f64::max(high, *w)));
+    // Replicates that are equal by chance leave what one point makes of them.
+    let step = (high - low) / size as f64;
+    let least = if squares == 0.0 && high - low > 1e-12 * high { step * step / count } else { 0.0 };
+    (squares / (count * (count - 1.0))).max(least)
+}
+
 impl Run<'_, '_, '_> {
     /// The result of the newest stage.
-    pub(super) fn finish(self) -> Evidence {
-        let log_weights = self.pool.to_rows(&self.own);
+    pub(super) fn finish(mut self) -> Evidence {
+        let mut log_weights = self.pool.to_rows(&self.own);
         let d = self.pool.dim;
+        let last = self.pool.newest().map_or(0, |stage| stage.n);
+        // Only complete replicates count, if there are any.
+        let size = self.replicate.filter(|size| last >= *size);
+        if let Some(size) = size {
+            let n = last / size * size;
+            log_weights.truncate(n);
+            self.pool.x.truncate(n * d);
+            self.pool.log_density.truncate(n);
+        }
         let mut out = Evidence {
             log_evidence: f64::NEG_INFINITY,
             log_evidence_stderr: f64::INFINITY,
@@ -157,13 +190,20 @@ impl Run<'_, '_, '_> {
             draws: Vec::new(),
             log_weights: Vec::new(),
             log_densities: Vec::new(),
+            n_replicates: size.map_or(0, |size| last / size),
+            n_per_replicate: size.unwrap_or(0),
+            trained: Components::of(&self.proposal, self.problem.space()),
         };
         let mut weights = log_weights.clone();
         if let (Some(largest), Some(stage)) = (relative(&mut weights), self.pool.newest()) {
             let (sum, squares) = sums(&weights);
             let mean = sum / weights.len() as f64;
             out.log_evidence = largest + ln(mean);
-            out.log_evidence_stderr = stratified_variance(stage, &weights).sqrt() / sum;
+            out.log_evidence_stderr = match (size, self.replicate) {
+                (Some(size), _) => variance_of_replicates(&weights, size, mean).sqrt() / mean,
+                (None, Some(_)) => f64::INFINITY,
+                (None, None) => stratified_variance(stage, &weights).sqrt() / sum,
+            };
             out.ess = sum * sum / squares;
             out.max_variance_share = max_variance_share(&weights, mean);
             out.converged = out.ess >= 10.0 * (d as f64 + 1.0);

@@ -9,7 +9,7 @@ mod axis_map;
 mod choose;
 mod pilot;
 mod place;
-mod radial;
+pub(crate) mod radial;
 mod region;
 mod sampler;
 mod strata;
@@ -143,12 +143,12 @@ pub struct Integral {
 pub type Stopped = (Error, Option<Box<Integral>>);
 
 /// Looks at most, and their share of the probability that an interval fails.
-const LOOKS: usize = 12;
-const FAIL: f64 = 0.05;
+pub(crate) const LOOKS: usize = 12;
+pub(crate) const FAIL: f64 = 0.05;
 /// Points of a replicate at the first look, at least.
-const FIRST_LOOK: u32 = 5;
+pub(crate) const FIRST_LOOK: u32 = 5;
 /// The deviation of what a point at a jump makes of a mean, at most, in steps of it.
-const JUMP: f64 = 0.5;
+pub(crate) const JUMP: f64 = 0.5;
 /// Replicates of independent points, and of strata.
 const RANDOM: usize = 64;
 const STRATIFIED: usize = 8;
@@ -535,7 +535,7 @@ impl Run<'_, '_, '_> {
 }
 
 /// The factor t of a two-sided interval that fails with this probability.
-fn student(df: f64, fail: f64) -> f64 {
+pub(crate) fn student(df: f64, fail: f64) -> f64 {
     let (x, y) = IncompleteBeta::new(df / 2.0, 0.5).quantile(fail);
     (df * y / x).sqrt()
 }

@@ -12,7 +12,7 @@ const STEPS: usize = 2048;
 
 /// A table of R(r) / r, a cubic between its points.
 #[derive(Debug, Clone)]
-pub(super) struct Radial {
+pub(crate) struct Radial {
     step: f64,
     /// R and dR/dr · step at the multiples of the step.
     table: Vec<(f64, f64)>,
@@ -20,7 +20,7 @@ pub(super) struct Radial {
 
 impl Radial {
     /// For d dimensions and `df` degrees of freedom.
-    pub(super) fn new(d: usize, df: f64) -> Self {
+    pub(crate) fn new(d: usize, df: f64) -> Self {
         let d = d as f64;
         let gamma = IncompleteGamma::new(d / 2.0);
         let beta = IncompleteBeta::new(d / 2.0, df / 2.0);
@@ -55,7 +55,7 @@ impl Radial {
 
     /// Returns R(r) / r.
     #[inline]
-    pub(super) fn stretch(&self, r: f64) -> f64 {
+    pub(crate) fn stretch(&self, r: f64) -> f64 {
         let at = r / self.step;
         let k = at as usize;
         if k >= STEPS {

@@ -1,5 +1,7 @@
 //! Bindings of `fermiac_importance::evidence`.
 
+use super::expect::points;
+use super::trained::state;
 use crate::common::dict::{arrays, entry, items};
 use crate::common::enter::{Raised, enter};
 use crate::targets::target;
@@ -27,8 +29,11 @@ fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
         },
         n_components: entry(options, "n_components")?,
         n_stages: entry(options, "n_stages")?,
+        adapt_fraction: entry(options, "adapt_fraction")?,
         df: entry(options, "df")?,
         defensive: entry(options, "defensive")?,
+        points: points(options)?,
+        n_replicates: entry(options, "n_replicates")?,
         key: entry(options, "key")?,
     })
 }
@@ -63,7 +68,9 @@ fn to_dict(py: Python<'_>, e: Evidence, dim: usize) -> PyResult<Bound<'_, PyDict
     let raw = PyDict::new(py);
     items! { raw <- e:
         log_evidence log_evidence_stderr ess khat max_variance_share converged n_evals n_at_bound
+        n_replicates n_per_replicate
     }
+    raw.set_item("trained", e.trained.map(|t| state(py, t)).transpose()?)?;
     let n = e.log_weights.len();
     raw.set_item("draws", e.draws.into_pyarray(py).reshape([n, dim])?)?;
     arrays! { raw <- e: log_weights log_densities }

@@ -3,8 +3,10 @@
 use crate::common::dict::{arrays, entry, items};
 use crate::common::enter::{Raised, enter};
 use crate::targets::target;
+use super::trained::state;
+use fermiac_importance::integrate::Points;
 use fermiac_importance::{
-    Controls, Expectations, Family, Method, OnNan, Settings, Stage, Weights, expect,
+    Controls, Expectations, Family, Method, OnNan, Options, Settings, Stage, Weights, expect,
 };
 use fermiac_target::Law;
 use numpy::{IntoPyArray, PyArrayMethods};
@@ -65,19 +67,37 @@ fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
             other => return unknown("on_nan", other),
         },
         keep_draws: entry(options, "keep_draws")?,
+        points: points(options)?,
+        n_replicates: entry(options, "n_replicates")?,
+        tolerance: entry(options, "tolerance")?,
+        pool_all: entry::<String>(options, "pool")? == "all",
         key: entry(options, "key")?,
     })
 }
 
+/// The points of the final sample.
+pub(super) fn points(options: &Bound<'_, PyAny>) -> PyResult<Points> {
+    match entry::<String>(options, "points")?.as_str() {
+        "sobol" => Ok(Points::Sobol),
+        "random" => Ok(Points::Random),
+        other => Err(PyValueError::new_err(format!("unknown points '{other}'"))),
+    }
+}
+
 /// Runs `expect`. Returns (estimates or None, exception or None): an interrupted run may have both.
+/// `sampler` is a law that was trained before; `pairs` tells, once the integrand was evaluated, whether
+/// its outputs are the real and then the imaginary parts of complex ones.
 #[door]
 #[pyfunction]
-#[pyo3(signature = (integrand, laws, options, n_threads, progress=None))]
+#[pyo3(signature = (integrand, laws, sampler, options, pairs, n_threads, progress=None))]
+#[expect(clippy::too_many_arguments, reason = "one call of Python")]
 fn importance_expect<'py>(
     py: Python<'py>,
     integrand: &Bound<'py, PyAny>,
     laws: &Bound<'py, PyList>,
+    sampler: Option<&Bound<'py, PyAny>>,
     options: &Bound<'py, PyAny>,
+    pairs: Py<PyAny>,
     n_threads: usize,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<(Option<Bound<'py, PyDict>>, Option<PyErr>)> {
@@ -88,9 +108,14 @@ fn importance_expect<'py>(
         .iter()
         .map(|law| target::law(&law, &raised))
         .collect::<PyResult<Vec<Arc<dyn Law>>>>()?;
+    let sampler = sampler.map(|law| target::law(law, &raised)).transpose()?;
+    let pairs = || {
+        Python::attach(|py| pairs.call0(py).and_then(|is| is.extract::<bool>(py)).unwrap_or(false))
+    };
     let outcome = enter(py, n_threads, progress.as_ref(), &raised, |context| {
         let laws: Vec<&dyn Law> = laws.iter().map(AsRef::as_ref).collect();
-        expect(integrand.as_ref(), &laws, &settings, context)
+        let more = Options { sampler: sampler.as_deref(), pairs: Some(&pairs) };
+        expect(integrand.as_ref(), &laws, &settings, more, context)
     });
     let (done, error) = match outcome {
         Ok(done) => (Some(done), None),
@@ -117,9 +142,13 @@ fn to_dict(
     }
     arrays! { raw <- e:
         mean stderr ess khat max_share max_variance_share all_zero no_weight weight_mean
-        weight_stderr unseen sparse n_from_law
+        weight_stderr unseen sparse n_from_law final_mean final_stderr
     }
+    let count = e.replicates.len() / j;
+    raw.set_item("replicates", e.replicates.into_pyarray(py).reshape([count, j])?)?;
+    raw.set_item("trained", e.trained.map(|t| state(py, t)).transpose()?)?;
     items! { raw <- e:
+        n_per_replicate n_first n_looks converged
         n_final n_evals n_at_bound n_non_finite chosen_stage too_few_for_all
     }
     let n = e.draws.len() / dim;

@@ -5,6 +5,7 @@ mod expect;
 mod integrate;
 mod polynomials;
 mod rare;
+mod trained;
 
 use pyo3::prelude::*;
 
@@ -14,5 +15,6 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     expect::register(m)?;
     integrate::register(m)?;
     rare::register(m)?;
+    trained::register(m)?;
     polynomials::register(m)
 }

@@ -47,19 +47,22 @@ pub(crate) fn log_density(
     Ok(Arc::new(CallableDensity { call, dim, has_gradient, raised: raised.clone() }))
 }
 
-/// `log_density`, `draw`, the dimension and the bounds of each coordinate.
-type LawParts = (Py<PyAny>, Py<PyAny>, usize, Vec<(f64, f64)>);
+/// `log_density`, `draw`, the dimension, the bounds of each coordinate, and `from_unit` if it has one.
+type LawParts = (Py<PyAny>, Py<PyAny>, usize, Vec<(f64, f64)>, Option<Py<PyAny>>);
 
-/// A law: a built-in one, or (log_density, draw, dim, bounds) of an adapter.
+/// A law: a built-in one, or (log_density, draw, dim, bounds, from_unit) of an adapter.
 pub(crate) fn law(object: &Bound<'_, PyAny>, raised: &Raised) -> PyResult<Arc<dyn Law>> {
     if let Ok(handle) = object.cast::<crate::targets::distributions::Law>() {
         return Ok(Arc::clone(&handle.borrow().inner));
     }
-    let (log_density, draw, dim, bounds) = object.extract::<LawParts>().map_err(|_| {
-        PyTypeError::new_err("a law is a built-in handle or (log_density, draw, dim, bounds)")
-    })?;
+    let (log_density, draw, dim, bounds, from_unit) =
+        object.extract::<LawParts>().map_err(|_| {
+            PyTypeError::new_err(
+                "a law is a built-in handle or (log_density, draw, dim, bounds, from_unit)",
+            )
+        })?;
     let support = bounds.into_iter().map(support).collect();
-    Ok(Arc::new(ForeignLaw { log_density, draw, dim, support, raised: raised.clone() }))
+    Ok(Arc::new(ForeignLaw { log_density, draw, dim, support, from_unit, raised: raised.clone() }))
 }
 
 fn support(bounds: (f64, f64)) -> Support {
@@ -173,6 +176,7 @@ struct ForeignLaw {
     draw: Py<PyAny>,
     dim: usize,
     support: Vec<Support>,
+    from_unit: Option<Py<PyAny>>,
     raised: Raised,
 }
 
@@ -203,6 +207,23 @@ impl Law for ForeignLaw {
             Ok(())
         })
         .map_err(|error| self.raised.keep(error, "in the law's sampler"))
+    }
+
+    fn has_unit_map(&self) -> bool {
+        self.from_unit.is_some()
+    }
+
+    fn map_unit(&self, u: Rows<'_>, out: &mut [f64]) -> Result<()> {
+        let Some(from_unit) = &self.from_unit else {
+            return Err(Error::argument("law", "it has no map from the unit cube"));
+        };
+        Python::attach(|py| -> PyResult<()> {
+            let result = call_python(from_unit.bind(py), (points(py, u)?,))?;
+            let values: PyReadonlyArray2<'_, f64> = result.extract()?;
+            out.copy_from_slice(values.as_slice()?);
+            Ok(())
+        })
+        .map_err(|error| self.raised.keep(error, "in the law's from_unit"))
     }
 
     fn support(&self) -> Vec<Support> {
