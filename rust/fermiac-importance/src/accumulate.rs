@@ -96,7 +96,13 @@ impl Part {
         part
     }
 
-    pub(super) fn add(&mut self, other: Self) {
+    /// The sums of two ranges of chunks, one after the other.
+    pub(super) fn join(mut self, other: Self) -> Self {
+        self.add(other);
+        self
+    }
+
+    fn add(&mut self, other: Self) {
         self.moments.add(&other.moments);
         for (a, b) in [
             (&mut self.abs_sum, &other.abs_sum),

@@ -20,7 +20,7 @@ const MEMORY: usize = 1 << 25;
 const MOST_POINTS: usize = 1 << 20;
 
 /// One stage, as reported.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stage {
     /// Evaluations of this stage.
     pub n: usize,

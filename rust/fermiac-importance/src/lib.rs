@@ -29,6 +29,7 @@
 mod accumulate;
 mod adapt;
 mod basis;
+pub mod blocks;
 mod component_bank;
 mod estimate;
 pub mod evidence;
@@ -134,41 +135,8 @@ pub fn expect(
     settings: &Settings,
     context: &Context<'_>,
 ) -> std::result::Result<Expectations, Stopped> {
-    let fail = |error| (error, None);
-    let problem =
-        Problem::new(integrand, laws.to_vec(), settings.key, settings.on_nan).map_err(fail)?;
-    settings.check(problem.dim()).map_err(fail)?;
-    check_weights(settings).map_err(fail)?;
-    if settings.controls == Controls::Polynomial {
-        if laws.len() > 1 {
-            let why = format!(
-                "\"polynomial\" given for {} laws; it is for one: use \"own\" or \"all\"",
-                laws.len()
-            );
-            return Err((Error::argument("controls", why), None));
-        }
-        // Before the budget is spent.
-        Basis::new(laws[0], &problem.space, 0).map_err(fail)?;
-    }
-    if settings.keep_draws {
-        let numbers = problem.dim().saturating_add(laws.len());
-        check_room::<f64>("n", &[settings.n, numbers]).map_err(fail)?;
-    }
-    context.set_total(settings.n as u64);
-    let mut adaptation = Expectations::default();
-    let (sampler, used, seen) = match settings.method {
-        Method::MonteCarlo => {
-            let proposal = Proposal::laws(problem.dim(), laws.len());
-            (Sampler { proposal, controls: Vec::new(), basis: None }, 0, Seen::default())
-        }
-        Method::Adaptive => {
-            let adapted = adapt::adapt(&problem, settings, context).map_err(fail)?;
-            adaptation.stages = adapted.stages;
-            adaptation.chosen_stage = adapted.chosen;
-            adaptation.too_few_for_all = adapted.too_few_for_all;
-            (adapted.sampler, adapted.used, adapted.seen)
-        }
-    };
+    let (problem, sampler, adaptation, used, seen) =
+        adapted(integrand, laws, settings, context).map_err(|error| (error, None))?;
     let estimation = Estimation {
         problem: &problem,
         sampler: &sampler,
@@ -184,6 +152,49 @@ pub fn expect(
         Ok(done) => Ok(complete(done)),
         Err((error, partial)) => Err((error, partial.map(|part| Box::new(complete(*part))))),
     }
+}
+
+/// A problem, its sampler, what is reported of the adaptation, its evaluations, and what its points
+/// have shown.
+type Begun<'a> = (Problem<'a>, Sampler, Expectations, usize, Seen);
+
+/// Checks a call, and adapts its sampler.
+fn adapted<'a>(
+    integrand: &'a dyn Integrand,
+    laws: &[&'a dyn Law],
+    settings: &Settings,
+    context: &Context<'_>,
+) -> Result<Begun<'a>> {
+    let problem = Problem::new(integrand, laws.to_vec(), settings.key, settings.on_nan)?;
+    settings.check(problem.dim())?;
+    check_weights(settings)?;
+    if settings.controls == Controls::Polynomial {
+        if laws.len() > 1 {
+            let why = format!(
+                "\"polynomial\" given for {} laws; it is for one: use \"own\" or \"all\"",
+                laws.len()
+            );
+            return Err(Error::argument("controls", why));
+        }
+        // Before the budget is spent.
+        Basis::new(laws[0], &problem.space, 0)?;
+    }
+    if settings.keep_draws {
+        let numbers = problem.dim().saturating_add(laws.len());
+        check_room::<f64>("n", &[settings.n, numbers])?;
+    }
+    context.set_total(settings.n as u64);
+    let mut adaptation = Expectations::default();
+    if settings.method == Method::MonteCarlo {
+        let proposal = Proposal::laws(problem.dim(), laws.len());
+        let sampler = Sampler { proposal, controls: Vec::new(), basis: None };
+        return Ok((problem, sampler, adaptation, 0, Seen::default()));
+    }
+    let found = adapt::adapt(&problem, settings, context)?;
+    adaptation.stages = found.stages;
+    adaptation.chosen_stage = found.chosen;
+    adaptation.too_few_for_all = found.too_few_for_all;
+    Ok((problem, found.sampler, adaptation, found.used, found.seen))
 }
 
 /// Returns the expectations of all outputs of `integrand` under one law, on all cores.

@@ -170,6 +170,11 @@ impl<'a> Problem<'a> {
         Ok(())
     }
 
+    /// Sets one over the unit of every output, before any value is known.
+    pub(crate) fn set_units(&self, inverse: Vec<f64>) {
+        let _ = self.inverse_units.set(inverse);
+    }
+
     /// The unit of every output: values in the engine times it are values of the integrand.
     pub(crate) fn units(&self) -> Result<Vec<f64>> {
         Ok(match self.inverse_units.get() {
