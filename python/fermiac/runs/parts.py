@@ -79,6 +79,10 @@ class Store:
         """Return the file of a unit."""
         return self.folder / f"{self.digest}-{unit:09d}-of-{self.n_units}.safetensors"
 
+    def beside(self, name: str) -> Path:
+        """Return the file of what all units share."""
+        return self.folder / f"{self.digest}-{name}.safetensors"
+
     def begin(self) -> None:
         """Make the folder, which may hold units of this call alone."""
         try:
