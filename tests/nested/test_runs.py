@@ -82,9 +82,11 @@ def test_the_same_bits_from_a_store(whole: Any, tmp_path: Path) -> None:
     # What was there is not made again.
     assert all((store / name).stat().st_mtime_ns == at for name, at in there.items())
     assert same(fm.merge(store), whole)
-    counted = targets.Counts()
-    assert same(runs(store=store, likelihood=counted), whole)
-    assert counted.n == 0
+    before = {path.name: path.stat().st_mtime_ns for path in store.iterdir()}
+    assert same(runs(store=store), whole)
+    assert before == {path.name: path.stat().st_mtime_ns for path in store.iterdir()}
+    with pytest.raises(CheckpointError, match=r"belongs to another call \(its target"):
+        runs(store=store, likelihood=targets.Counts())
     # Jobs of an array that share a store.
     for i in range(4):
         runs(store=tmp_path / "array", part=(i, 4))

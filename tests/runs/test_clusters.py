@@ -15,7 +15,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +184,16 @@ def whole_calls(**given: Any) -> list[Any]:
         MODEL, 700, n_steps=5, sigma_range=(0.01, 50.0), rng=1, part=(0, 1), **given
     )
     p = fm.privacy.epsilon_posterior(np.arange(1.0, 20.0), 5, 3, 9, **given)
+    walk = fm.walks.walk(GRAPH, "none", n_steps=500, n_walkers=40, rng=1, **given)
+    e = fm.importance.expect(
+        targets.moments, LAW, n=40_000, rng=1, check=False,
+        **(given and {"shards": "whole", **given}),
+    )  # fmt: skip
     return [
+        walk.visits,
+        walk.positions,
+        e.mean,
+        e.cov,
         runs.draws,
         runs.log_weights,
         chains.draws,
@@ -194,6 +203,8 @@ def whole_calls(**given: Any) -> list[Any]:
     ]
 
 
+GRAPH = fm.walks.graphs.grid([8, 8])
+LAW = fm.distributions.MultivariateNormal([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]])
 PRIOR = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
 MODEL = fm.score.GaussianMixture([0.3, 0.7], [[-2.0, 0.0], [2.0, 1.0]], [0.04, 0.04])
 
@@ -322,6 +333,76 @@ def test_mpi(how: str, tmp_path: Path) -> None:
     assert done.stdout.split("\n").count("equal bits") == 1
 
 
+DRIVER = """
+    import sys
+    from pathlib import Path
+    from multiprocessing import get_context
+    from concurrent.futures import ProcessPoolExecutor
+    import worker_targets as targets
+    import fermiac as fm
+
+    PRIOR = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
+
+    def solve(**where):
+        return fm.nested.sample(targets.slow_bowl, PRIOR, n_live=40, runs=12, rng=1, **where)
+
+    def main(engine, store):
+        if engine == "process_pool":
+            with ProcessPoolExecutor(2, get_context("spawn")) as executor:
+                solve(executor=executor, store=store)
+        else:
+            from distributed import Client, LocalCluster
+            with LocalCluster(2, threads_per_worker=1, dashboard_address=":0") as cluster:
+                with Client(cluster) as client:
+                    solve(executor=client, store=store)
+
+    if __name__ == "__main__":
+        main(*sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("engine", ["process_pool", "dask"])
+def test_a_driver_that_is_killed_again_and_again(engine: str, tmp_path: Path) -> None:
+    """The next driver makes what is missing, and nothing else; all together have equal bits."""
+    if engine == "dask":
+        pytest.importorskip("distributed")
+    script, store = tmp_path / "driver.py", tmp_path / "store"
+    script.write_text(textwrap.dedent(DRIVER))
+    rng = np.random.default_rng(0)
+    made: dict[str, int] = {}
+    kills = 0
+    until = time.monotonic() + 150
+    while len(made) < 12 and time.monotonic() < until:
+        # A session of its own: an end of the machine takes the workers, too.
+        driver = subprocess.Popen(
+            [sys.executable, str(script), engine, str(store)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        # Some time after it has made something new.
+        while driver.poll() is None and len(list(store.glob("*.safetensors"))) == len(made):
+            time.sleep(0.01)
+        try:
+            driver.wait(rng.uniform(0.0, 1.0))
+        except subprocess.TimeoutExpired:
+            kills += 1
+        # The driver first: its workers may finish what they are at.
+        with suppress(ProcessLookupError):
+            os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+        time.sleep(rng.uniform(0.0, 0.3))
+        with suppress(ProcessLookupError):
+            os.killpg(driver.pid, signal.SIGKILL)
+        now = {path.name: path.stat().st_mtime_ns for path in store.glob("*.safetensors")}
+        assert made.items() <= now.items()
+        made = now
+    assert len(made) == 12
+    assert kills >= 2
+    whole = fm.nested.sample(targets.slow_bowl, PRIOR, n_live=40, runs=12, rng=1)
+    merged = fm.merge(store)
+    for name in ("draws", "log_weights", "log_evidence"):
+        np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name))
+
+
 SCRIPTS = Path(__file__).parents[2] / "examples" / "cluster"
 #: What the scripts print: the same bits with every engine.
 SAID = "log Z = -2.851 ± 0.051, exact -2.767"
@@ -334,7 +415,7 @@ SAID = "log Z = -2.851 ± 0.051, exact -2.767"
         ("dask_cluster", "distributed", 1),
         ("ray_cluster", "ray", 1),
         ("mpi", "mpi4py", 1),
-        ("loky_joblib", "joblib", 2),
+        ("loky_joblib", "loky", 2),
         ("parsl_pool", "parsl", 1),
         ("submitit_jobs", "submitit", 1),
         ("job_array", "fermiac", 1),
@@ -383,18 +464,20 @@ def test_a_job_that_was_killed_goes_on_from_its_store(
     slow.write_text(
         textwrap.dedent(
             """
-            import os, signal, sys, time
+            import sys, time
             from mpi4py.futures import MPIPoolExecutor
             import problem
+            from fermiac.nested import NestedResult
 
-            fast = problem.log_likelihood
+            save = NestedResult.save
 
-            def slow(x):
-                time.sleep(0.002)
-                return fast(x)
+            def slow(self, path):  # not the target: another one would be refused
+                time.sleep(0.5)
+                save(self, path)
+
+            NestedResult.save = slow
 
             if __name__ == "__main__":
-                problem.log_likelihood = slow
                 with MPIPoolExecutor() as executor:
                     problem.solve(executor=executor, store=sys.argv[1])
             """

@@ -138,6 +138,12 @@ def make_nothing() -> None:
     return None
 
 
+def slow_bowl(x: Array) -> Array:
+    """A likelihood that takes a moment."""
+    time.sleep(0.004)
+    return -0.5 * (x[:, 0] ** 2 + x[:, 1] ** 2)
+
+
 class Slow:
     """Moments that take some seconds a row, and mark which processes were at work, and when."""
 

@@ -19,6 +19,29 @@ def importance_expect(
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
+def importance_prepare(
+    integrand: Integrand | tuple[Callable[[_F], _F], int],
+    laws: list[Any],
+    options: dict[str, Any],
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[NDArray[np.uint64], int, int]: ...
+def importance_block(
+    integrand: Integrand | tuple[Callable[[_F], _F], int],
+    laws: list[Any],
+    options: dict[str, Any],
+    prepared: NDArray[np.uint64],
+    start: int,
+    stop: int,
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> NDArray[np.uint64]: ...
+def importance_combine(
+    prepared: NDArray[np.uint64],
+    blocks: list[tuple[int, NDArray[np.uint64]]],
+    dim: int,
+    n_laws: int,
+) -> dict[str, Any]: ...
 def importance_evidence(
     log_density: LogDensity | tuple[Callable[[_F, bool], tuple[_F, _F | None]], int, bool],
     law: Any,

@@ -64,7 +64,9 @@ class Crawlers:
 
 @final
 class Walkers:
-    def __new__(cls, graph: Graph, settings: dict[str, Any], start: _I, key: int) -> Walkers: ...
+    def __new__(
+        cls, graph: Graph, settings: dict[str, Any], start: _I, key: int, first_block: int = 0
+    ) -> Walkers: ...
     def run(
         self,
         until: int,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fermiac.importance.api import expect
+from fermiac.importance.blocks import PartialEstimate
 from fermiac.importance.evidence import evidence
 from fermiac.importance.failure import failure_probability
 from fermiac.importance.failure_result import FailureProbability
@@ -23,6 +24,7 @@ __all__ = [
     "FailureSampler",
     "Multifidelity",
     "Multilevel",
+    "PartialEstimate",
     "Sampler",
     "SobolIndices",
     "evidence",

@@ -17,6 +17,12 @@ from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law
 from fermiac.distributions.law import refuse_points
 from fermiac.errors import ArgumentError, WorkerError
+from fermiac.importance.blocks import (
+    SHARDS,
+    ShardsName,
+    expect_in_blocks,
+    takes_blocks,
+)
 from fermiac.importance.outputs import tolerances
 from fermiac.importance.result import to_estimate
 from fermiac.importance.settings import (
@@ -31,6 +37,7 @@ from fermiac.importance.settings import (
 from fermiac.random import RngLike, key_of
 from fermiac.results import Estimate
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
+from fermiac.runs.parts import Part, identity_of_call
 from fermiac.runs.shards import evaluation
 from fermiac.targets import BuiltinIntegrand, NativeTarget
 from fermiac.targets.callables import law_handle
@@ -85,9 +92,12 @@ def expect(
     n_threads: int | None = None,
     executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
+    shards: ShardsName = "auto",
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
-) -> Estimate:
+) -> Estimate:  # with part= a PartialEstimate, of which all other calls need not know
     r"""Estimate the expectations of several functions, or under several laws, from one sample.
 
     For integrands :math:`\varphi_j` and laws :math:`f_j`, densities are fitted to the products
@@ -203,6 +213,19 @@ def expect(
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns `f`, for workers of an executor if `f` cannot
         be pickled; see `fermiac.targets.factory`. Without an executor it is not used.
+    shards : {"auto", "points", "whole"}, default "auto"
+        What the workers of an executor get: points to evaluate, batch by batch, or (``"whole"``)
+        blocks of the final sample, which they draw themselves and of which they return sums,
+        without waiting for each other; the adaptation sends points. ``"auto"``: blocks where there
+        are enough of them for all workers. Blocks have 4096 points at least, and need laws that can
+        be sent.
+    part : (int, int), optional
+        (i, n): make part i of n of the blocks of the final sample, counted from 0, and return a
+        `PartialEstimate`; ``fermiac.merge(parts).estimate()`` is the whole. Every part adapts the
+        sampler anew, to the same, unless it finds it in `store`.
+    store : str or path-like, optional
+        A folder that keeps the adaptation and the blocks that are done, in files. The same call
+        goes on from there, and parts of it may share it; needs `rng`. See `fermiac.merge`.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of `f`, and from which a run that was killed is resumed; see
         `fermiac.Checkpoint`.
@@ -215,7 +238,7 @@ def expect(
     Estimate
         ``mean``, ``stderr``, ``cov``, ``ess``, ``khat``, ``n_evals``, ``stages``, ``warnings``,
         ``sampler``, ``df``, ``n_replicates``, ``converged``, and the methods ``interval``,
-        ``ratio``, ``transform``, ``summary``, ``plot_*``.
+        ``ratio``, ``transform``, ``summary``, ``plot_*``. With `part` a `PartialEstimate`.
 
     Raises
     ------
@@ -354,6 +377,28 @@ def expect(
                 "two functions"
             )
 
+    how = choice("shards", shards, SHARDS)
+    in_blocks = part is not None or store is not None
+    together = {
+        "checkpoint": checkpoint is not None,
+        "keep_draws": bool(keep_draws),
+        "points": points != "random",
+        "sampler": sampler is not None,
+        "pool": pool != "final",
+        "rtol": tolerance is not None,
+    }
+    if in_blocks and how == "points":
+        raise ArgumentError("shards: 'points' given with part= or store=, which are of blocks")
+    share = 0.0 if chosen.core == "mc" else float(settings["adapt_fraction"])
+    in_blocks |= takes_blocks(how, executor, n, share, laws, any(together.values()))
+    if in_blocks and any(together.values()):
+        name = next(name for name, given in together.items() if given)
+        raise ArgumentError(
+            f"{name}: given with part=, store= or shards='whole', whose blocks are sums over "
+            "random points of the final sample; leave it out (store= keeps finished blocks)"
+        )
+    if store is not None and rng is None:
+        raise ArgumentError("store: given without rng=, so that no later call finds its blocks")
     log = None if checkpoint is None else Log(checkpoint)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
     options = {
@@ -379,10 +424,37 @@ def expect(
         public |= {"rtol": rtol, "atol": atol}
     of_run = [*laws] if drawn.sampler is None else [*laws, drawn.sampler]
     f = adapted(f, laws[0].dim, params, args, kwargs)
+    whole_f = f
     if yes("check", check):
         f = compared(f)
     as_integrand(f, laws[0].dim, first)  # raises before a checkpoint is made
     workers = resolve_threads(n_threads)
+    if in_blocks:
+        with reporter(progress, "expect", "evaluations") as watched:
+            try:
+                done = expect_in_blocks(
+                    f,
+                    laws,
+                    options,
+                    public,
+                    first,
+                    labels=labels,
+                    coordinates=coordinates,
+                    identity=lambda: identity_of_call(
+                        "importance.expect", public, key, whole_f, laws, args, kwargs
+                    ),
+                    part=part,
+                    store=store,
+                    executor=executor,
+                    target_factory=target_factory,
+                    n_threads=workers,
+                    report=watched,
+                )
+            except Exception as failure:
+                refuse_product(f, laws, failure)
+                raise
+            finish(watched, n, done)
+        return cast(Estimate, done)
     with (
         reporter(progress, "expect", "evaluations") as shown,
         evaluation(

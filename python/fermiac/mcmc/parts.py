@@ -118,11 +118,11 @@ def sample_chains(
         raise ArgumentError("store: given without rng=, so that no later call finds its chains")
     n_chains = settings["n_chains"] = whole("n_chains", settings["n_chains"], 1, 10**6)
     units, key = part_of(part, n_chains), key_of(rng)
-    if target_factory is not None and executor is not None:
-        target = as_factory(target_factory)
     kept = None
     if store is not None:
-        kept = Store(store, identity_of_call("mcmc.sample", settings, key), n_chains)
+        kept = Store(store, identity_of_call("mcmc.sample", settings, key, target), n_chains)
+    if target_factory is not None and executor is not None:
+        target = as_factory(target_factory)
     done: dict[int, Chains] = {}
     with reporter(progress, "sample", "chains") as report:
 

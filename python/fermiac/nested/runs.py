@@ -95,7 +95,7 @@ def sample_runs(
     units, key = part_of(part, n_runs), key_of(rng)
     kept = None
     if store is not None:
-        digest = identity_of_call("nested.sample", settings, key)
+        digest = identity_of_call("nested.sample", settings, key, target)
         kept = Store(store, digest, n_runs)
     if target_factory is not None:
         target = as_factory(target_factory)

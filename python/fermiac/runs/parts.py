@@ -6,12 +6,9 @@ whenever it is computed, and the parts of a call from independent jobs add up to
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,6 +20,7 @@ from fermiac.results.result import quiet
 from fermiac.runs.dispatch import Dispatch, Tick
 from fermiac.runs.engines import engine_of
 from fermiac.runs.executor import ExecutorLike, Sharded
+from fermiac.runs.fingerprint import fingerprint
 
 __all__ = ["Part", "Store", "computed", "identity_of_call", "is_default", "part_of"]
 
@@ -53,16 +51,11 @@ def part_of(part: Part | None, n_units: int) -> range:
     return units
 
 
-def identity_of_call(method: str, settings: Mapping[str, Any], seed: int) -> str:
-    """Return a digest of all settings that a unit depends on, except its number and the target."""
-    known = {name: _portable(value) for name, value in sorted(settings.items())}
-    text = json.dumps([method, _core.__version__, _core.isa_level, seed, known])
-    return blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def _portable(value: Any) -> str:
-    """Return a text of a setting without addresses of objects in memory."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+def identity_of_call(method: str, settings: Mapping[str, Any], seed: int, *targets: Any) -> str:
+    """Return a digest of what a unit depends on beside its number; see `fingerprint`."""
+    known = (value for pair in sorted(settings.items()) for value in pair)
+    text = fingerprint(method, _core.__version__, _core.isa_level, seed, *known, *targets)
+    return text[:16]
 
 
 def is_default(value: Any, default: Any) -> bool:
@@ -85,6 +78,10 @@ class Store:
         """Return the file of a unit."""
         return self.folder / f"{self.digest}-{unit:09d}-of-{self.n_units}.safetensors"
 
+    def beside(self, name: str) -> Path:
+        """Return the file of what all units share."""
+        return self.folder / f"{self.digest}-{name}.safetensors"
+
     def begin(self) -> None:
         """Create the folder, which may contain only units of this call."""
         try:
@@ -96,8 +93,8 @@ class Store:
         if foreign is not None:
             raise CheckpointError(
                 f"store: {shown(os.fspath(self.folder))} holds {foreign}, which belongs to another "
-                "call (its settings, seed, version or instruction-set level differ), or to none; "
-                "take another folder"
+                "call (its target or the data of that, its settings, seed, version or "
+                "instruction-set level differ), or to none; take another folder"
             )
 
     def missing(self, units: Sequence[int]) -> list[int]:

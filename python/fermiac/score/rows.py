@@ -147,11 +147,17 @@ class _Block:
     progress: bool | Report = False
 
     def __init__(
-        self, model: Any, settings: Mapping[str, Any], seed: int, first: int, n: int, size: int
+        self,
+        model: Any,
+        settings: Mapping[str, Any],
+        seed: int,
+        first: int,
+        n: int,
+        size: int,
+        call: str,
     ) -> None:
         self._target, self._settings, self._seed = model, dict(settings), seed
-        self._first, self._n, self._size = first, n, size
-        self._call = identity_of_call("score.sample", self._settings, seed)
+        self._first, self._n, self._size, self._call = first, n, size, call
 
     def __call__(self, block: int) -> Rows:
         """Return the block with this number."""
@@ -209,7 +215,8 @@ def sample_rows(
     target = model
     if target_factory is not None and executor is not None:
         target = as_factory(target_factory)
-    work = _Block(target, settings, key, first, n, size)
+    call = identity_of_call("score.sample", settings, key, model)
+    work = _Block(target, settings, key, first, n, size, call)
     if executor is None and store is None:
         rows = part_of(part, n)
         work.progress = progress if callable(progress) else False
@@ -217,7 +224,7 @@ def sample_rows(
     units = part_of(part, -(-n // size))
     kept = None
     if store is not None:
-        digest = identity_of_call("score.sample", {**settings, "n": n, "first_row": first}, key)
+        digest = identity_of_call("score.sample", {"call": call, "n": n, "first_row": first}, key)
         kept = Store(store, digest, -(-n // size))
     done: dict[int, Rows] = {}
     with reporter(progress, "sample", "blocks") as report:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
@@ -17,6 +18,7 @@ from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
 from fermiac.walks.chains import CHAINS, Base
 from fermiac.walks.conversions import as_graph
+from fermiac.walks.graph import Graph
 from fermiac.walks.job import Job, check_ways_back, initial_nodes, restart_of
 from fermiac.walks.kernels import (
     SRRW,
@@ -28,21 +30,25 @@ from fermiac.walks.kernels import (
     exponent,
     kernel_of,
 )
+from fermiac.walks.memory import BLOCK as STREAM
 from fermiac.walks.memory import require_room
 from fermiac.walks.node_functions import NodeFunction, NodeFunctionLike
 from fermiac.walks.oracle import Crawler, Oracle, crawl
+from fermiac.walks.parts import CALL, OF_CALL, walk_in_parts
 from fermiac.walks.result import WalkResult
 from fermiac.walks.run import KIND, OnBlock, WalkLoop, identity_of
 from fermiac.walks.self_avoiding import avoiding
 from fermiac.walks.settling import burn_in_of, is_auto, pays, settling_of
 from fermiac.walks.stop import StopAtStderr
-from fermiac.walks.visit_law import law_of, prior_of
+from fermiac.walks.visit_law import Law, law_of, prior_of
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from fermiac._base.progress import Report
     from fermiac.runs.checkpoint import Checkpoint
+    from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
 
 __all__ = ["BLOCK", "MOST_STEPS", "walk"]
 
@@ -80,6 +86,10 @@ def walk(
     block_size: int | None = None,
     keep_state: bool = True,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    first_walker: int = 0,
+    executor: ExecutorLike | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,
 ) -> WalkResult:
@@ -180,8 +190,22 @@ def walk(
         Keep the state that `extend` needs.
     checkpoint : str, path-like or Checkpoint, optional
         A file for the positions and histories of the walkers. The same call resumes a walk that was
-        killed, with the same bits; with a larger `n_steps` it extends a finished walk. `on_block`
-        then gets the blocks since the last write again.
+        killed, to the same bits; with a larger `n_steps` it extends a finished one. `on_block` gets
+        the blocks again that came after the last writing.
+    first_walker : int, default 0
+        The number of the first walker, a multiple of 8: walkers 8 to 15 of a call with 16 are those
+        of a call with 8 and ``first_walker=8``, if kernel and burn-in are given.
+    executor : object, optional
+        What `fermiac.executor.Sharded` takes, whose workers walk: each takes whole walkers, 8 at
+        least. A graph that is given by its path is mapped by each worker. The result has the bits
+        of a walk here, and no state for `extend`. For ``history="private"``, without `stop`,
+        `on_block` and `checkpoint`; so are `part` and `store`.
+    part : (int, int), optional
+        (i, n): make part i of n of this call, counted from 0, with walkers of its own;
+        `fermiac.merge` joins parts.
+    store : str or path-like, optional
+        A folder that keeps walkers that are done, in files. The same call goes on from there, and
+        parts of it may share it; needs `rng`. See `fermiac.merge`.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result, except
         with ``history="shared_async"``.
@@ -263,6 +287,7 @@ def walk(
     >>> bool(plain.stderr > 2 * e.stderr)
     True
     """
+    given = {name: value for name, value in locals().items() if name not in OF_CALL}
     begun = time.perf_counter()
     is_set = {
         "alpha": alpha is not None,
@@ -295,6 +320,10 @@ def walk(
             "stop": stop is not None,
             "on_block": on_block is not None,
             "checkpoint": checkpoint is not None,
+            "first_walker": first_walker != 0,
+            "executor": executor is not None,
+            "part": part is not None,
+            "store": store is not None,
         }
         return crawl(
             crawler,
@@ -305,11 +334,38 @@ def walk(
             thin=thin,
             progress=progress,
         )
+    if executor is not None or part is not None or store is not None:
+        if strategy.ends:
+            raise ArgumentError(
+                f"kernel: {strategy.name!r} given with executor=, part= or store=; self-avoiding "
+                "walks are of their own lengths: walk with seeds of their own"
+            )
+        return walk_in_parts(
+            graph,
+            given,
+            n_walkers=n_walkers,
+            first_walker=first_walker,
+            part=part,
+            store=store,
+            rng=rng,
+            executor=executor,
+            n_threads=n_threads,
+            progress=progress,
+        )
     net = as_graph(graph)
     chain = strategy.base(CHAINS.resolve(own_base))
     check_ways_back(strategy, chain, net)
     steps = whole("n_steps", n_steps, 1, MOST_STEPS)
     many = whole("n_walkers", n_walkers, 1, 2**40)
+    first = whole("first_walker", first_walker, 0, 2**48)
+    if first % STREAM:
+        raise ArgumentError(
+            f"first_walker: {first} given; a multiple of {STREAM} is needed, as so many walkers "
+            "share a stream of random numbers"
+        )
+    # What is chosen for this call is what is chosen for the call that it is a part of.
+    around = CALL.get()
+    origin, all_of_call = (first, many) if around is None else around
     choice("record", record, ("visits", "path", "none"))
     choice("history", history, ("private", "shared_sync", "shared_async"))
     choice("on_stuck", on_stuck, ("error", "stop", "restart"))
@@ -329,7 +385,7 @@ def walk(
             f"stop: given with history={shown(history)}, under which walkers are not "
             "independent and their standard error is unknown; use history='private'"
         )
-    nodes = None if init is None else initial_nodes(init, many, None, net, 0)
+    nodes = None if init is None else initial_nodes(init, all_of_call, None, net, 0)
     allowed, notes = net._check_walkable(nodes, component, on_stuck)
     homeward = restart_of(restart, strategy, chain)
     known = strategy.has_closed_law and chain.has_closed_law and homeward == 0.0
@@ -348,10 +404,10 @@ def walk(
         if bent.scans and (
             known_kernel == longer.name
             if isinstance(known_kernel, str)
-            else pays(longer, bent, net, law, many, steps)
+            else pays(longer, bent, net, law, all_of_call, steps)
         ):
             strategy, chain = longer, bent
-    settling = settling_of(strategy, chain, net, law, many, history != "private")
+    settling = settling_of(strategy, chain, net, law, all_of_call, history != "private")
     if kept is None or not is_auto(burn_in):
         burned = burn_in_of(burn_in, strategy, settling, steps)
     else:
@@ -369,7 +425,8 @@ def walk(
         memory_size=size,
         restart=homeward,
         on_stuck=on_stuck,
-        start=initial_nodes(init, many, law, net, key),
+        start=_starts(init, first, many, origin, all_of_call, law, net, key),
+        first_walker=first,
         n_steps=steps,
         burn_in=burned,
         thin=every,
@@ -390,11 +447,12 @@ def walk(
             "stop": stop is not None,
             "on_block": on_block is not None,
             "checkpoint": kept is not None,
+            "first_walker": first,
         }
         return avoiding(job, refused, workers, progress, begun)
     walkers = job.walkers()
     block = (
-        max(BLOCK // many, 1)
+        max(BLOCK // all_of_call, 1)
         if block_size is None
         else whole("block_size", block_size, 1, MOST_STEPS)
     )
@@ -418,6 +476,22 @@ def walk(
         )
         found = [(FermiacWarning, text) for text in [*notes, *_notes(job)]]
         return run_and_warn(loop.run, lambda _: found)
+
+
+def _starts(
+    init: Any,
+    first: int,
+    n: int,
+    origin: int,
+    all_of_call: int,
+    law: Law | None,
+    graph: Graph,
+    key: int,
+) -> NDArray[np.int64]:
+    """Return the first nodes of some walkers, of those of a call, or of all before them."""
+    if init is None:
+        return initial_nodes(None, first + n, law, graph, key)[first:]
+    return initial_nodes(init, all_of_call, law, graph, key)[first - origin :][:n]
 
 
 def _step_exponent(given: Any, kernel: HistoryKernel) -> float:

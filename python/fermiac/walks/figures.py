@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
+from fermiac.results.reweight import PARTS
 from fermiac.results.sample import Sample
 from fermiac.results.summary import Summary, of_figures
+from fermiac.walks.parts import joined
 from fermiac.walks.transient import joined_marks
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ Array = NDArray[np.float64]
 W = TypeVar("W", bound="WalkData")
 
 #: Settings in which walks that are merged may differ.
-_OWN = ("seeds", "sizes", "n_walkers", "f")
+_OWN = ("seeds", "sizes", "n_walkers", "first_walker", "f", PARTS)
 
 
 def tvd(walk: WalkResult) -> float:
@@ -75,7 +77,7 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
     """Return the walkers of several walks side by side."""
     seeds = [walk.settings.get("seeds", [walk.seed])]
     settings = {k: v for k, v in walk.settings.items() if k not in _OWN}
-    same: list[WalkData] = []
+    same: list[W] = []
     for other in others:
         if not isinstance(other, type(walk)):
             raise ArgumentError(f"merge: a {type(other).__name__} given; walks go with walks")
@@ -94,6 +96,11 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
         seeds.append(other.settings.get("seeds", [other.seed]))
         same.append(other)
     flat = [seed for part in seeds for seed in part]
+    everyone = [walk, *same]
+    of_one = len(set(flat)) == 1 and not any("seeds" in w.settings for w in everyone)
+    independent = walk._avoided is None and not walk._shares_history
+    if same and of_one and walk.seed is not None and independent:
+        return joined(everyone)
     if len(set(flat)) < len(flat):
         raise ArgumentError("merge: two walks of one seed given, which are the same; use others")
     if walk._avoided is not None:
@@ -103,7 +110,6 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
         )
     if walk.record == "none":
         raise ArgumentError("merge: walks that kept no nodes given (record='none')")
-    everyone: list[WalkData] = [walk, *same]
     n = sum(w.n_walkers for w in everyone)
     sizes = [size for w in everyone for size in w.settings.get("sizes", [w.n_walkers])]
     rows = None
@@ -116,7 +122,7 @@ def merged(walk: W, others: tuple[Sample, ...]) -> W:
     return replace(
         walk,
         seed=None,
-        settings={**settings, "n_walkers": n, "seeds": flat, "sizes": sizes},
+        settings={**settings, "n_walkers": n, "first_walker": 0, "seeds": flat, "sizes": sizes},
         acceptance=float(
             np.average([w.acceptance for w in everyone], weights=[w.n_walkers for w in everyone])
         ),

@@ -18,7 +18,7 @@ from fermiac.walks.chains import BaseChain
 from fermiac.walks.graph import Graph
 from fermiac.walks.kernels import HistoryKernel, Plain
 from fermiac.walks.labels import numbers_of
-from fermiac.walks.memory import memory_of, require_room
+from fermiac.walks.memory import BLOCK, memory_of, require_room
 from fermiac.walks.visit_law import Law, core_law
 
 __all__ = ["Job", "check_ways_back", "initial_nodes", "restart_of"]
@@ -50,6 +50,8 @@ class Job:
     memory_size: int | None = None
     restart: float = 0.0
     on_stuck: str = "stop"
+    #: The number of the first walker in the streams; a multiple of 8.
+    first_walker: int = 0
     burn_in: int = 0
     thin: int = 1
     record: str = "path"
@@ -70,7 +72,8 @@ class Job:
 
     def walkers(self) -> _core.Walkers:
         """Return the walkers at their starts."""
-        return _core.Walkers(self.graph._core, self.settings(), self.start, self.key)
+        first = self.first_walker // BLOCK
+        return _core.Walkers(self.graph._core, self.settings(), self.start, self.key, first)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings of the walk in the core."""
@@ -104,6 +107,7 @@ class Job:
             "on_stuck": self.on_stuck,
             "n_nodes": self.graph.n_nodes,
             "n_walkers": self.n_walkers,
+            "first_walker": self.first_walker,
             "n_steps": self.n_steps,
             "burn_in": self.burn_in,
             "thin": self.thin,

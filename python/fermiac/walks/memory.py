@@ -10,10 +10,10 @@ from fermiac.errors import MemoryLimitError
 if TYPE_CHECKING:
     from fermiac.walks.job import Job
 
-__all__ = ["memory_of", "require_room"]
+__all__ = ["BLOCK", "memory_of", "require_room"]
 
-#: Walkers in a block of the core.
-_BLOCK = 8
+#: Walkers in a block of the core, which share a stream.
+BLOCK = 8
 #: Bytes per visited node, at most, of hashed histories and of those of the last nodes.
 _CELL, _LINK = 32, 40
 #: Tables are faster. Histories are hashed only if tables would be this many times larger.
@@ -25,7 +25,7 @@ def memory_of(job: Job) -> str:
     n_nodes, has_history = job.graph.n_nodes, job.kernel.uses_history
     if not has_history and job.record != "visits":
         return "none"
-    n = -(-job.n_walkers // _BLOCK) * _BLOCK
+    n = -(-job.n_walkers // BLOCK) * BLOCK
     weighed = job.step_exponent < 1.0
     # Counts are bytes at first.
     table = n * n_nodes * (9 if weighed else 1)

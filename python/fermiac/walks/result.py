@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from fermiac._base import registry
 from fermiac.errors import ArgumentError
+from fermiac.results.result import Finding
 from fermiac.results.summary import Summary
 from fermiac.walks import figures
+from fermiac.walks.parts import missing_walkers
 from fermiac.walks.walk_data import WalkData
 
 if TYPE_CHECKING:
@@ -392,20 +394,24 @@ class WalkResult(WalkData):
         Parameters
         ----------
         *others : WalkResult
-            Walks on the same graph, with the same settings and steps, and other seeds.
+            On the same graph, with the same settings and steps, and other seeds, or other walkers
+            of the same seed (``part=``, ``first_walker=``).
 
         Returns
         -------
         WalkResult
-            The result of all walkers; ``settings["seeds"]`` lists their seeds. It cannot be
-            extended.
+            The result of all walkers; ``settings["seeds"]`` lists their seeds, if there are
+            several. It cannot be extended. All parts of a call give that call.
 
         Raises
         ------
         ArgumentError
-            If the walks do not fit, or two have the same seed.
+            If the walks do not fit, or two hold the same walkers of one seed.
         """
         return figures.merged(self, others)
+
+    def _missing(self) -> list[Finding]:
+        return missing_walkers(self)
 
     def resample(
         self, n: int | None = None, *, rng: RngLike = None, method: str = "systematic"

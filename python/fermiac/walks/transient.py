@@ -48,7 +48,11 @@ SUMS = fit.array("f", "walkers", "outputs")
 MARKS = fit.record(
     {
         "steps": fit.array("iu", "marks", low=1, rising=True),
-        "totals": fit.either(fit.array("iu", "marks", "nodes"), fit.array("f", "marks", "outputs")),
+        "totals": fit.either(
+            fit.array("iu", "marks", "nodes"),
+            fit.array("f", "marks", "walkers", "outputs"),
+            fit.array("f", "marks", "outputs"),  # of earlier versions: all walkers together
+        ),
     },
     own=("marks",),
 )
@@ -73,15 +77,15 @@ class Marks:
         return counted >= _FIRST and counted & (counted - 1) == 0
 
     def put(self, counted: int, totals: NDArray[Any]) -> None:
-        """Add the mark of all walkers together."""
+        """Add the visits of all walkers together, or the sums of each."""
         self._kept = [*self._kept[-1:], (counted, totals)]
 
     def put_sums(self, counted: int, sums: Array | None, values: Array) -> None:
         """Add the marks within values (walkers, steps, k) that follow sums (walkers, k)."""
         mark = self.after(counted)
         while mark <= counted + values.shape[1]:
-            here = values[:, : mark - counted].sum(axis=(0, 1))
-            self.put(mark, here if sums is None else here + sums.sum(axis=0))
+            here = values[:, : mark - counted].sum(axis=1)
+            self.put(mark, here if sums is None else here + sums)
             mark *= 2
 
     def arrays(self) -> dict[str, NDArray[Any]] | None:
@@ -95,11 +99,16 @@ class Marks:
 def joined_marks(
     all_marks: Sequence[Mapping[str, NDArray[Any]] | None],
 ) -> dict[str, NDArray[Any]] | None:
-    """Return the sum of the marks of several walks, if they are at the same steps."""
+    """Return the marks of several walks together, if they are at the same steps."""
     given = [marks for marks in all_marks if marks is not None]
     if len(given) < len(all_marks) or len({marks["steps"].tobytes() for marks in given}) > 1:
         return None
-    return {"steps": given[0]["steps"], "totals": np.sum([m["totals"] for m in given], axis=0)}
+    totals = [marks["totals"] for marks in given]
+    if len({array.ndim for array in totals}) > 1:
+        return None
+    each = totals[0].ndim == 3
+    together = np.concatenate(totals, axis=1) if each else np.sum(totals, axis=0)
+    return {"steps": given[0]["steps"], "totals": together}
 
 
 def _early(walk: WalkResult) -> tuple[int, NDArray[Any]] | None:
@@ -135,7 +144,10 @@ def early_average(
 def early_average_of_sums(walk: WalkResult) -> tuple[int, Array] | None:
     """Return the same for the function of a walk without recorded visits."""
     early = _early(walk)
-    return None if early is None else (early[0], early[1] / (early[0] * walk.n_walkers))
+    if early is None:
+        return None
+    steps, sums = early
+    return steps, (sums.sum(axis=0) if sums.ndim == 2 else sums) / (steps * walk.n_walkers)
 
 
 def _times(walk: WalkResult, steps: int) -> float:

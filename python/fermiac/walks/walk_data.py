@@ -83,6 +83,7 @@ class WalkData(Sample):
             {
                 "seeds": fit.listed(fit.maybe(fit.whole())),
                 "sizes": _sizes_of_replicas,
+                "first_walker": fit.whole(0),
                 "chosen": fit.texts,
                 "settling": fit.whole(0),
             },

@@ -3,8 +3,8 @@
 
 use super::component_bank::Fitted;
 use super::layout::Layout;
-use super::pooled::Stages;
 use super::points::Points;
+use super::pooled::Stages;
 use super::problem::{Batch, Plan, Problem};
 use super::proposal::Proposal;
 use super::proposal::{Control, Sampler};
@@ -21,7 +21,7 @@ const MEMORY: usize = 1 << 25;
 const MOST_POINTS: usize = 1 << 20;
 
 /// One stage, as reported.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Stage {
     /// Evaluations of this stage.
     pub n: usize,

@@ -23,6 +23,8 @@ const FOLDS: usize = 5;
 pub(crate) struct Basis {
     polynomials: Polynomials,
     space: Space,
+    /// What it was made for.
+    pub(crate) points: usize,
 }
 
 impl Basis {
@@ -30,7 +32,7 @@ impl Basis {
     pub(crate) fn new(law: &dyn Law, space: &Space, points: usize) -> Result<Self> {
         let most = MOST.min(points / POINTS);
         let polynomials = Polynomials::new(law, DEGREE, most, "controls")?;
-        Ok(Self { polynomials, space: space.clone() })
+        Ok(Self { polynomials, space: space.clone(), points })
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -1,8 +1,9 @@
 //! A bank of Gaussian and Student-t densities, stored so that one pass evaluates all of them at eight points.
 
-use fermiac_base::linalg::Cholesky;
+use fermiac_base::linalg::{Cholesky, packed_len};
 use fermiac_base::simd::{LANES, V, fma, ln, ln1pv};
 use fermiac_base::special::ln_gamma;
+use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 use std::f64::consts::PI;
 
@@ -92,6 +93,29 @@ impl ComponentBank {
             }
         }
         out
+    }
+
+    /// Writes the densities to a codec, or reads them.
+    pub(crate) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        codec.count(&mut self.dim)?;
+        let mut df = match self.tail {
+            Tail::Gaussian => 0.0,
+            Tail::Student(df) => df,
+        };
+        codec.number(&mut df)?;
+        codec.require(df >= 0.0)?;
+        self.tail = if df > 0.0 { Tail::Student(df) } else { Tail::Gaussian };
+        codec.list(&mut self.log_constants)?;
+        let n = self.log_constants.len();
+        let of_each = self.dim.saturating_mul(n);
+        codec.list(&mut self.means)?;
+        codec.require(self.means.len() == of_each)?;
+        let numbers = if n > 0 { packed_len(self.dim).saturating_mul(n) } else { 0 };
+        for list in [&mut self.factors, &mut self.inverses] {
+            codec.list(list)?;
+            codec.require(list.len() == numbers)?;
+        }
+        Ok(())
     }
 
     /// Adds a density; fails where the covariance is not positive definite.

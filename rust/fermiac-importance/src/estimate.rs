@@ -14,9 +14,10 @@ use super::settings::Settings;
 use super::{Expectations, Stopped};
 use fermiac_base::alloc::check_room;
 use fermiac_base::linalg::packed;
-use fermiac_base::par::{CHUNK, Context};
+use fermiac_base::par::{CHUNK, Context, Tree};
 use fermiac_base::simd::dispatch;
 use fermiac_base::{Error, Result};
+use std::ops::Range;
 
 /// The block of the final phase's streams; adaptation stages use 0, 1, ….
 const FINAL_BLOCK: u32 = 1 << 20;
@@ -44,7 +45,10 @@ pub(crate) struct Estimation<'a> {
 /// The sums of the final phase.
 #[derive(Default)]
 struct Sums {
+    /// Of all points, where they come in replicates, or at the last look.
     total: Option<Part>,
+    /// Of independent points, chunk by chunk.
+    tree: Tree<Part>,
     shape: Option<Shape>,
     /// Replicates and the points of each that are complete; none where points are random.
     replicates: Option<usize>,
@@ -59,6 +63,18 @@ struct Sums {
     converged: bool,
 }
 
+/// What the result is made of, beside the sums.
+pub(crate) struct Known {
+    pub(crate) shape: Shape,
+    /// The units of the outputs.
+    pub(crate) units: Vec<f64>,
+    pub(crate) dim: usize,
+    pub(crate) before: usize,
+    pub(crate) seen: Seen,
+    pub(crate) n_bad: u64,
+    pub(crate) n_at_bound: u64,
+}
+
 impl Estimation<'_> {
     /// Runs it. An error comes with the results of the chunks before it.
     pub(crate) fn run(&self, context: &Context<'_>) -> std::result::Result<Expectations, Stopped> {
@@ -68,19 +84,41 @@ impl Estimation<'_> {
             Points::Sobol => self.draw_nets(context, &mut sums),
         };
         match outcome {
-            Ok(()) => match self.finish(sums) {
+            Ok(()) => match self.conclude(sums) {
                 Ok(Some(done)) => Ok(done),
                 Ok(None) => Err((Error::Internal("an empty final sample".into()), None)),
                 Err(error) => Err((error, None)),
             },
             Err(error) => {
                 (sums.converged, sums.pooled) = (false, None);
-                Err((error, self.finish(sums).ok().flatten().map(Box::new)))
+                Err((error, self.conclude(sums).ok().flatten().map(Box::new)))
             }
         }
     }
 
-    fn plan(&self) -> Plan<'_> {
+    fn conclude(&self, mut sums: Sums) -> Result<Option<Expectations>> {
+        if let Some(total) = std::mem::take(&mut sums.tree).root(Part::join) {
+            sums.total = Some(total);
+        }
+        match sums.shape.take() {
+            Some(shape) => finish(sums, &self.known(shape)?),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn known(&self, shape: Shape) -> Result<Known> {
+        Ok(Known {
+            shape,
+            units: self.problem.units()?,
+            dim: self.problem.dim(),
+            before: self.before,
+            seen: self.seen.clone(),
+            n_bad: self.problem.n_bad(),
+            n_at_bound: self.problem.n_at_bound(),
+        })
+    }
+
+    pub(crate) fn plan(&self) -> Plan<'_> {
         let densities = self.sampler.proposal.bank.len() > 0
             || self.sampler.proposal.given > 0.0
             || self.problem.laws.len() > 1
@@ -99,24 +137,28 @@ impl Estimation<'_> {
             None => 1,
         };
         sums.n_looks = if self.settings.tolerance.is_some() { looks } else { 0 };
-        let pool = self.stages.as_ref().map(|stages| {
-            (stages, Pooled::new(stages, &self.sampler.proposal, self.n))
-        });
+        let pool = self
+            .stages
+            .as_ref()
+            .map(|stages| (stages, Pooled::new(stages, &self.sampler.proposal, self.n)));
         let mut pooled = None;
-        self.first(context, &plan, sums, |_| Strata::Components, |shape, batch| {
+        let (first, shape) = self.first(context, &plan, Strata::Components, |shape, batch| {
             if let Some((_, pool)) = &pool {
                 let start = pool.starts[pool.starts.len() - 1];
                 let by = Strata::Stages(pool, start);
                 pooled = Some(Part::of(self.sampler, shape, batch, 0, by));
             }
         })?;
+        sums.n += plan.points(0);
+        sums.tree.push(first, Part::join);
+        sums.shape = Some(shape);
         let mut done = 1;
         for look in (0..looks).rev() {
             plan.chunks = done..(n_chunks >> look).max(done);
             if look == 0 {
                 plan.chunks.end = n_chunks;
             }
-            let Sums { total: Some(total), shape: Some(shape), n, .. } = &mut *sums else {
+            let Sums { tree, shape: Some(shape), n, .. } = &mut *sums else {
                 return Err(Error::Internal("no first chunk".into()));
             };
             self.problem.sweep(
@@ -131,7 +173,7 @@ impl Estimation<'_> {
                     Ok((of(Strata::Components), joined))
                 },
                 |c, (part, joined)| {
-                    total.add(part);
+                    tree.push(part, Part::join);
                     if let (Some(pooled), Some(joined)) = (&mut pooled, joined) {
                         pooled.add(joined);
                     }
@@ -140,12 +182,14 @@ impl Estimation<'_> {
                 },
             )?;
             done = plan.chunks.end;
-            if look > 0 && self.is_met(sums, looks)? {
-                sums.converged = true;
+            if self.settings.tolerance.is_some() {
+                sums.total = sums.tree.clone().root(Part::join);
+            }
+            sums.converged = self.is_met(sums, looks)?;
+            if look > 0 && sums.converged {
                 return Ok(());
             }
         }
-        sums.converged = self.is_met(sums, looks)?;
         if let (Some((stages, pool)), Some(mut all), Some(shape)) = (pool, pooled, &sums.shape) {
             for (batches, start) in stages.batches.iter().zip(&pool.starts) {
                 context.ordered(
@@ -193,7 +237,10 @@ impl Estimation<'_> {
             sums.replicates = Some(if done > 0 { done } else { next });
             let mut swept = Ok(());
             if done == 0 {
-                swept = self.first(context, &plan, sums, by, |_, _| ());
+                swept = self.first(context, &plan, by(0), |_, _| ()).map(|(first, shape)| {
+                    sums.n += plan.points(0);
+                    (sums.total, sums.shape) = (Some(first), Some(shape));
+                });
                 plan.chunks = 1..nets.n_chunks();
             } else {
                 plan.chunks = 0..nets.n_chunks();
@@ -207,9 +254,7 @@ impl Estimation<'_> {
                     context,
                     source,
                     &plan,
-                    |c, batch| {
-                        Ok(Part::of(self.sampler, shape, batch, chunks_before + c, by(c)))
-                    },
+                    |c, batch| Ok(Part::of(self.sampler, shape, batch, chunks_before + c, by(c))),
                     |c, part| {
                         total.add(part);
                         *n += plan.points(c);
@@ -235,14 +280,13 @@ impl Estimation<'_> {
 
     /// The first chunk gives shifts and scales: with them the sums of squares lose nothing by
     /// cancellation and cannot overflow, whatever the magnitude of an expectation.
-    fn first<'b>(
+    pub(crate) fn first(
         &self,
         context: &Context<'_>,
         plan: &Plan<'_>,
-        sums: &mut Sums,
-        by: impl Fn(usize) -> Strata<'b>,
+        by: Strata<'_>,
         also: impl FnOnce(&Shape, &Batch),
-    ) -> Result<()> {
+    ) -> Result<(Part, Shape)> {
         let mut first = None;
         self.problem.sweep(
             context,
@@ -258,12 +302,32 @@ impl Estimation<'_> {
         if self.before == 0 {
             self.problem.choose_units(&mut first)?;
         }
-        let fixed = self.shape(&first)?;
-        sums.total = Some(Part::of(self.sampler, &fixed, &first, 0, by(0)));
-        sums.n += first.n;
-        also(&fixed, &first);
-        sums.shape = Some(fixed);
-        Ok(())
+        let shape = self.shape(&first)?;
+        also(&shape, &first);
+        Ok((Part::of(self.sampler, &shape, &first, 0, by), shape))
+    }
+
+    /// Adds chunks of independent points to a tree, in order.
+    pub(crate) fn add(
+        &self,
+        context: &Context<'_>,
+        shape: &Shape,
+        chunks: Range<usize>,
+        total: &mut Tree<Part>,
+    ) -> Result<()> {
+        self.problem.sweep(
+            context,
+            &self.sampler.proposal,
+            &Plan { chunks, ..self.plan() },
+            |c, batch| {
+                shape.layout.require(batch)?;
+                Ok(Part::of(self.sampler, shape, batch, c, Strata::Components))
+            },
+            |_, part| {
+                total.push(part, Part::join);
+                Ok(())
+            },
+        )
     }
 
     /// Whether the half-widths of all estimates are within the tolerance, at the level of one look.
@@ -273,7 +337,8 @@ impl Estimation<'_> {
         else {
             return Ok(self.settings.tolerance.is_none());
         };
-        let Estimates { mean, stderr, .. } = self.estimates(total, shape, sums.replicates)?;
+        let units = self.problem.units()?;
+        let Estimates { mean, stderr, .. } = estimates(total, shape, &units, sums.replicates)?;
         let df = match sums.replicates {
             Some(_) => total.moments.counts.len() as f64 - 1.0,
             None => total.moments.n() - 1.0,
@@ -301,7 +366,7 @@ impl Estimation<'_> {
             layout,
             shift: vec![0.0; j],
             unit: vec![1.0; j],
-            khat_chunks: (KHAT_TOTAL / layout.len).clamp(CHUNK, KHAT_POINTS) / CHUNK,
+            khat_chunks: khat_chunks(layout),
             full: self.settings.full_covariance,
             keep_draws: self.settings.keep_draws,
         };
@@ -337,157 +402,168 @@ impl Estimation<'_> {
         }
         Ok(shape)
     }
+}
 
-    /// The estimates of a part, with their errors and covariance, as the user's numbers.
-    fn estimates(
-        &self,
-        total: &Part,
-        shape: &Shape,
-        replicates: Option<usize>,
-    ) -> Result<Estimates> {
-        let layout = shape.layout;
-        let (j, full) = (layout.len, shape.full);
-        let mut mean = total.moments.mean();
-        let upper = match replicates {
-            Some(_) => total.moments.covariance_of_replicates(),
-            None => total.moments.covariance_of_mean(),
-        };
-        let units = self.problem.units()?;
-        let scale: Vec<f64> = (0..j).map(|k| shape.unit[k] * units[layout.output(k)]).collect();
-        let at = |k: usize| upper[if full { packed(j, k, k) } else { k }];
-        let mut stderr: Vec<f64> = (0..j).map(|k| at(k).max(0.0).sqrt() * scale[k]).collect();
+/// The chunks whose values k-hat is computed from.
+pub(crate) fn khat_chunks(layout: Layout) -> usize {
+    (KHAT_TOTAL / layout.len).clamp(CHUNK, KHAT_POINTS) / CHUNK
+}
+
+/// The result of the sums over all chunks of independent points.
+pub(crate) fn of_total(total: Part, known: &Known) -> Result<Expectations> {
+    let n = total.moments.n() as usize;
+    let sums = Sums { total: Some(total), n, converged: true, ..Sums::default() };
+    finish(sums, known)?.ok_or_else(|| Error::Internal("no complete block".into()))
+}
+
+/// The estimates of a part, with their errors and covariance, as the user's numbers.
+fn estimates(
+    total: &Part,
+    shape: &Shape,
+    units: &[f64],
+    replicates: Option<usize>,
+) -> Result<Estimates> {
+    let layout = shape.layout;
+    let (j, full) = (layout.len, shape.full);
+    let mut mean = total.moments.mean();
+    let upper = match replicates {
+        Some(_) => total.moments.covariance_of_replicates(),
+        None => total.moments.covariance_of_mean(),
+    };
+    let scale: Vec<f64> = (0..j).map(|k| shape.unit[k] * units[layout.output(k)]).collect();
+    let at = |k: usize| upper[if full { packed(j, k, k) } else { k }];
+    let mut stderr: Vec<f64> = (0..j).map(|k| at(k).max(0.0).sqrt() * scale[k]).collect();
+    for k in 0..j {
+        mean[k] = (mean[k] * shape.unit[k] + shape.shift[k]) * units[layout.output(k)];
+        if !(mean[k].is_finite() && stderr[k].is_finite() && at(k).is_finite()) {
+            return Err(Error::Numerical(format!(
+                "expectation {k} or its error overflows: values of the integrand times f / g \
+                 are beyond 1e308; divide the integrand by a constant"
+            )));
+        }
+    }
+    let mut covariance = if full {
+        symmetric(j, |a, b| upper[packed(j, a, b)] * scale[a] * scale[b])
+    } else {
+        upper.iter().zip(&scale).map(|(c, u)| c * u * u).collect()
+    };
+    let diagonal = |k: usize| if full { k * j + k } else { k };
+    if let Some(size) = replicates {
+        // Replicates may be equal by chance: an error is at least what one point makes of it, where
+        // the values differ by more than rounding, and what a jump makes of it on one axis.
+        let points = size as f64 * (total.moments.counts.len() as f64).sqrt();
         for k in 0..j {
-            mean[k] = (mean[k] * shape.unit[k] + shape.shift[k]) * units[layout.output(k)];
-            if !(mean[k].is_finite() && stderr[k].is_finite() && at(k).is_finite()) {
-                return Err(Error::Numerical(format!(
-                    "expectation {k} or its error overflows: values of the integrand times f / g \
-                     are beyond 1e308; divide the integrand by a constant"
-                )));
+            let step = total.largest_square[k].sqrt() * scale[k];
+            let differ = step > 1e-12 * mean[k].abs();
+            let alike = if stderr[k] == 0.0 && differ { step / points } else { 0.0 };
+            let least = alike.max(JUMP * total.jump[k] * scale[k] / points);
+            if stderr[k] < least {
+                stderr[k] = least;
+                covariance[diagonal(k)] = least * least;
             }
         }
-        let mut covariance = if full {
-            symmetric(j, |a, b| upper[packed(j, a, b)] * scale[a] * scale[b])
-        } else {
-            upper.iter().zip(&scale).map(|(c, u)| c * u * u).collect()
-        };
-        let diagonal = |k: usize| if full { k * j + k } else { k };
-        if let Some(size) = replicates {
-            // Replicates may be equal by chance: an error is at least what one point makes of it, where
-            // the values differ by more than rounding, and what a jump makes of it on one axis.
-            let points = size as f64 * (total.moments.counts.len() as f64).sqrt();
-            for k in 0..j {
-                let step = total.largest_square[k].sqrt() * scale[k];
-                let differ = step > 1e-12 * mean[k].abs();
-                let alike = if stderr[k] == 0.0 && differ { step / points } else { 0.0 };
-                let least = alike.max(JUMP * total.jump[k] * scale[k] / points);
-                if stderr[k] < least {
-                    stderr[k] = least;
-                    covariance[diagonal(k)] = least * least;
-                }
-            }
-        }
-        for k in (0..j).filter(|k| total.abs_sum[*k] == 0.0) {
-            // Nothing but zeros: exactly zero, not the rounding of a control.
-            (mean[k], stderr[k]) = (0.0, 0.0);
-            for l in 0..j {
-                if full {
-                    covariance[k * j + l] = 0.0;
-                    covariance[l * j + k] = 0.0;
-                } else {
-                    covariance[k] = 0.0;
-                }
-            }
-        }
-        Ok(Estimates { mean, stderr, covariance })
     }
+    for k in (0..j).filter(|k| total.abs_sum[*k] == 0.0) {
+        // Nothing but zeros: exactly zero, not the rounding of a control.
+        (mean[k], stderr[k]) = (0.0, 0.0);
+        for l in 0..j {
+            if full {
+                covariance[k * j + l] = 0.0;
+                covariance[l * j + k] = 0.0;
+            } else {
+                covariance[k] = 0.0;
+            }
+        }
+    }
+    Ok(Estimates { mean, stderr, covariance })
+}
 
-    fn finish(&self, sums: Sums) -> Result<Option<Expectations>> {
-        let (Some(mut total), Some(shape)) = (sums.total, sums.shape) else {
+/// The result of sums, None where there is not one complete replicate.
+fn finish(sums: Sums, known: &Known) -> Result<Option<Expectations>> {
+    let Some(mut total) = sums.total else {
+        return Ok(None);
+    };
+    let (shape, units) = (&known.shape, &known.units);
+    let layout = shape.layout;
+    let j = layout.len;
+    let of_output = |k: usize| units[layout.output(k)];
+    let mut draws = total.draws.take().unwrap_or_default();
+    let mut replicates = Vec::new();
+    // Replicates that are not complete still count for the mean of the weights.
+    let mut n_weights = total.moments.n();
+    if let Some(size) = sums.replicates {
+        total.moments.keep_complete(size);
+        let count = total.moments.counts.len();
+        if count == 0 {
             return Ok(None);
-        };
-        let layout = shape.layout;
-        let j = layout.len;
-        let units = self.problem.units()?;
-        let of_output = |k: usize| units[layout.output(k)];
-        let mut draws = total.draws.take().unwrap_or_default();
-        let mut replicates = Vec::new();
-        // Replicates that are not complete still count for the mean of the weights.
-        let mut n_weights = total.moments.n();
-        if let Some(size) = sums.replicates {
-            total.moments.keep_complete(size);
-            let count = total.moments.counts.len();
-            if count == 0 {
-                return Ok(None);
-            }
-            let means = total.moments.replicates();
-            replicates.extend(means.chunks_exact(j).flat_map(|row| {
-                let of = |(k, y): (usize, &f64)| (y * shape.unit[k] + shape.shift[k]) * of_output(k);
-                row.iter().enumerate().map(of).collect::<Vec<_>>()
-            }));
-            if draws.x.len() > count * size * self.problem.dim() {
-                draws.x.truncate(count * size * self.problem.dim());
-                draws.log_weights.truncate(count * size * layout.n_laws);
-            }
         }
-        let mut seen = self.seen.clone();
-        seen.add(&total.seen);
-        let mut apart = None;
-        if let Some(all) = sums.pooled {
-            n_weights = all.moments.n();
-            apart = Some(self.estimates(&total, &shape, None)?);
-            total = all;
+        let means = total.moments.replicates();
+        replicates.extend(means.chunks_exact(j).flat_map(|row| {
+            let of = |(k, y): (usize, &f64)| (y * shape.unit[k] + shape.shift[k]) * of_output(k);
+            row.iter().enumerate().map(of).collect::<Vec<_>>()
+        }));
+        if draws.x.len() > count * size * known.dim {
+            draws.x.truncate(count * size * known.dim);
+            draws.log_weights.truncate(count * size * layout.n_laws);
         }
-        let Estimates { mean, stderr, covariance } =
-            self.estimates(&total, &shape, sums.replicates)?;
-        let rows = total.tail.len() / j;
-        let khat = (0..j)
-            .map(|k| {
-                let mut column: Vec<f64> = (0..rows).map(|i| total.tail[i * j + k]).collect();
-                fermiac_target::diagnostics::khat(&mut column)
-            })
-            .collect();
-        let safe = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
-        let n = n_weights;
-        let weight_mean: Vec<f64> = total.weight_sum.iter().map(|s| s / n).collect();
-        Ok(Some(Expectations {
-            unseen: (0..j).map(|k| seen.unseen(layout, k) * of_output(k)).collect(),
-            sparse: (0..j).map(|k| seen.is_sparse(layout, k)).collect(),
-            n_from_law: (0..j).map(|k| seen.drawn(layout, k)).collect(),
-            n_final: total.moments.n() as usize,
-            n_evals: self.before + sums.n,
-            n_non_finite: self.problem.n_bad(),
-            n_at_bound: self.problem.n_at_bound(),
-            ess: (0..j)
-                .map(|k| safe(total.abs_sum[k] * total.abs_sum[k], total.square_sum[k]))
-                .collect(),
-            khat,
-            max_variance_share: (0..j)
-                .map(|k| safe(total.largest_square[k], total.moments.square(k)))
-                .collect(),
-            max_share: (0..j).map(|k| safe(total.largest[k], total.abs_sum[k])).collect(),
-            no_weight: (0..j).map(|k| total.weight_sum[layout.law(k)] == 0.0).collect(),
-            all_zero: total.abs_sum.iter().map(|s| *s == 0.0).collect(),
-            weight_stderr: weight_mean
-                .iter()
-                .zip(&total.weight_square)
-                .map(|(mean, square)| ((square / n - mean * mean).max(0.0) / n).sqrt())
-                .collect(),
-            weight_mean,
-            draws: draws.x,
-            log_weights: draws.log_weights,
-            n_per_replicate: sums.replicates.unwrap_or(0),
-            n_first: sums.n_first,
-            replicates,
-            n_looks: sums.n_looks,
-            converged: sums.converged,
-            final_mean: apart.as_ref().map_or_else(Vec::new, |e| e.mean.clone()),
-            final_stderr: apart.map_or_else(Vec::new, |e| e.stderr),
-            mean,
-            stderr,
-            covariance,
-            ..Expectations::default()
-        }))
     }
+    let mut seen = known.seen.clone();
+    seen.add(&total.seen);
+    let mut apart = None;
+    if let Some(all) = sums.pooled {
+        n_weights = all.moments.n();
+        apart = Some(estimates(&total, shape, units, None)?);
+        total = all;
+    }
+    let Estimates { mean, stderr, covariance } = estimates(&total, shape, units, sums.replicates)?;
+    let rows = total.tail.len() / j;
+    let khat = (0..j)
+        .map(|k| {
+            let mut column: Vec<f64> = (0..rows).map(|i| total.tail[i * j + k]).collect();
+            fermiac_target::diagnostics::khat(&mut column)
+        })
+        .collect();
+    let safe = |a: f64, b: f64| if b > 0.0 { a / b } else { 0.0 };
+    let n = n_weights;
+    let weight_mean: Vec<f64> = total.weight_sum.iter().map(|s| s / n).collect();
+    Ok(Some(Expectations {
+        unseen: (0..j).map(|k| seen.unseen(layout, k) * of_output(k)).collect(),
+        sparse: (0..j).map(|k| seen.is_sparse(layout, k)).collect(),
+        n_from_law: (0..j).map(|k| seen.drawn(layout, k)).collect(),
+        n_final: total.moments.n() as usize,
+        n_evals: known.before + sums.n,
+        n_non_finite: known.n_bad,
+        n_at_bound: known.n_at_bound,
+        ess: (0..j)
+            .map(|k| safe(total.abs_sum[k] * total.abs_sum[k], total.square_sum[k]))
+            .collect(),
+        khat,
+        max_variance_share: (0..j)
+            .map(|k| safe(total.largest_square[k], total.moments.square(k)))
+            .collect(),
+        max_share: (0..j).map(|k| safe(total.largest[k], total.abs_sum[k])).collect(),
+        no_weight: (0..j).map(|k| total.weight_sum[layout.law(k)] == 0.0).collect(),
+        all_zero: total.abs_sum.iter().map(|s| *s == 0.0).collect(),
+        weight_stderr: weight_mean
+            .iter()
+            .zip(&total.weight_square)
+            .map(|(mean, square)| ((square / n - mean * mean).max(0.0) / n).sqrt())
+            .collect(),
+        weight_mean,
+        draws: draws.x,
+        log_weights: draws.log_weights,
+        n_per_replicate: sums.replicates.unwrap_or(0),
+        n_first: sums.n_first,
+        replicates,
+        n_looks: sums.n_looks,
+        converged: sums.converged,
+        final_mean: apart.as_ref().map_or_else(Vec::new, |e| e.mean.clone()),
+        final_stderr: apart.map_or_else(Vec::new, |e| e.stderr),
+        mean,
+        stderr,
+        covariance,
+        ..Expectations::default()
+    }))
 }
 
 /// Estimates as the user's numbers.

@@ -35,6 +35,16 @@ impl Layout {
         Ok(Self { n_laws, columns: problem.columns(), outputs, len: n_laws.max(outputs) })
     }
 
+    /// Refuses a batch with another number of outputs.
+    pub(crate) fn require(&self, batch: &Batch) -> Result<()> {
+        if batch.values.len() == n_tiles(batch.n) * self.outputs {
+            return Ok(());
+        }
+        let found = batch.values.len() / n_tiles(batch.n).max(1);
+        let why = format!("it gave {found} outputs, and {} in the adaptation", self.outputs);
+        Err(Error::Target { row: None, why })
+    }
+
     #[inline(always)]
     pub(crate) fn law(&self, j: usize) -> usize {
         if self.n_laws == 1 { 0 } else { j }

@@ -29,6 +29,7 @@
 mod accumulate;
 mod adapt;
 mod basis;
+pub mod blocks;
 mod component_bank;
 mod estimate;
 pub mod evidence;
@@ -40,8 +41,8 @@ mod mixture_weights;
 mod moments;
 mod nets;
 mod points;
-mod pooled;
 pub mod polynomials;
+mod pooled;
 mod problem;
 mod proposal;
 pub mod rare;
@@ -169,48 +170,9 @@ pub fn expect(
     options: Options<'_>,
     context: &Context<'_>,
 ) -> std::result::Result<Expectations, Stopped> {
-    let fail = |error| (error, None);
-    let problem =
-        Problem::new(integrand, laws.to_vec(), options.sampler, settings.key, settings.on_nan)
-            .map_err(fail)?;
-    settings.check(problem.dim()).map_err(fail)?;
-    check_weights(settings).map_err(fail)?;
-    if settings.controls == Controls::Polynomial {
-        if laws.len() > 1 {
-            let why = format!(
-                "\"polynomial\" given for {} laws; it is for one: use \"own\" or \"all\"",
-                laws.len()
-            );
-            return Err((Error::argument("controls", why), None));
-        }
-        // Before the budget is spent.
-        Basis::new(laws[0], &problem.space, 0).map_err(fail)?;
-    }
-    if settings.keep_draws {
-        let numbers = problem.dim().saturating_add(laws.len());
-        check_room::<f64>("n", &[settings.n, numbers]).map_err(fail)?;
-    }
-    context.set_total(settings.n as u64);
-    let mut adaptation = Expectations::default();
-    let mut kept = None;
-    let (mut sampler, used, seen) = match settings.method {
-        Method::MonteCarlo => {
-            let (dim, n_laws) = (problem.dim(), laws.len());
-            let proposal = match options.sampler {
-                Some(_) => Proposal::given(dim, n_laws, settings.defensive_base),
-                None => Proposal::laws(dim, n_laws),
-            };
-            (Sampler { proposal, controls: Vec::new(), basis: None }, 0, Seen::default())
-        }
-        Method::Adaptive => {
-            let adapted = adapt::adapt(&problem, settings, context).map_err(fail)?;
-            adaptation.stages = adapted.stages;
-            adaptation.chosen_stage = adapted.chosen;
-            adaptation.too_few_for_all = adapted.too_few_for_all;
-            kept = adapted.kept;
-            (adapted.sampler, adapted.used, adapted.seen)
-        }
-    };
+    let Begun { problem, mut sampler, adaptation, used, seen, kept } =
+        adapted(integrand, laws, settings, options.sampler, context)
+            .map_err(|error| (error, None))?;
     if settings.points == integrate::Points::Sobol {
         sampler.proposal = sampler.proposal.aligned();
     }
@@ -231,6 +193,65 @@ pub fn expect(
         Ok(done) => Ok(complete(done)),
         Err((error, partial)) => Err((error, partial.map(|part| Box::new(complete(*part))))),
     }
+}
+
+/// A call whose sampler is adapted.
+pub(crate) struct Begun<'a> {
+    problem: Problem<'a>,
+    sampler: Sampler,
+    /// What is reported of the adaptation.
+    adaptation: Expectations,
+    /// Evaluations of the adaptation, and what its points have shown.
+    used: usize,
+    seen: Seen,
+    /// The points of the adaptation, where they are to count as well.
+    kept: Option<pooled::Stages>,
+}
+
+/// Checks a call, and adapts its sampler.
+fn adapted<'a>(
+    integrand: &'a dyn Integrand,
+    laws: &[&'a dyn Law],
+    settings: &Settings,
+    given: Option<&'a dyn Law>,
+    context: &Context<'_>,
+) -> Result<Begun<'a>> {
+    let problem = Problem::new(integrand, laws.to_vec(), given, settings.key, settings.on_nan)?;
+    settings.check(problem.dim())?;
+    check_weights(settings)?;
+    if settings.controls == Controls::Polynomial {
+        if laws.len() > 1 {
+            let why = format!(
+                "\"polynomial\" given for {} laws; it is for one: use \"own\" or \"all\"",
+                laws.len()
+            );
+            return Err(Error::argument("controls", why));
+        }
+        // Before the budget is spent.
+        Basis::new(laws[0], &problem.space, 0)?;
+    }
+    if settings.keep_draws {
+        let numbers = problem.dim().saturating_add(laws.len());
+        check_room::<f64>("n", &[settings.n, numbers])?;
+    }
+    context.set_total(settings.n as u64);
+    let mut adaptation = Expectations::default();
+    if settings.method == Method::MonteCarlo {
+        let (dim, n_laws) = (problem.dim(), laws.len());
+        let proposal = match given {
+            Some(_) => Proposal::given(dim, n_laws, settings.defensive_base),
+            None => Proposal::laws(dim, n_laws),
+        };
+        let sampler = Sampler { proposal, controls: Vec::new(), basis: None };
+        let (used, seen) = (0, Seen::default());
+        return Ok(Begun { problem, sampler, adaptation, used, seen, kept: None });
+    }
+    let found = adapt::adapt(&problem, settings, context)?;
+    adaptation.stages = found.stages;
+    adaptation.chosen_stage = found.chosen;
+    adaptation.too_few_for_all = found.too_few_for_all;
+    let (sampler, used, seen, kept) = (found.sampler, found.used, found.seen, found.kept);
+    Ok(Begun { problem, sampler, adaptation, used, seen, kept })
 }
 
 /// Returns the expectations of all outputs of `integrand` under one law, on all cores.

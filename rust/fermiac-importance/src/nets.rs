@@ -8,12 +8,12 @@
 use super::component_bank::{ComponentBank, Tail};
 use super::integrate::radial::Radial;
 use super::proposal::Proposal;
+use fermiac_base::Result;
 use fermiac_base::alloc::room;
 use fermiac_base::linalg::{Cholesky, SymmetricEigen, packed_start};
 use fermiac_base::par::{CHUNK, Context};
 use fermiac_base::qmc::{Net, Scramble};
 use fermiac_base::simd::normal_quantile_slice;
-use fermiac_base::Result;
 use std::ops::Range;
 
 /// Shares are multiples of 1/64 for this many parts at most: the points of a net in each part are then
@@ -174,7 +174,8 @@ impl UnitMixture {
         let start = if part > 0 { self.ends[part - 1] } else { 0.0 };
         let end = if part == self.last { 1.0 } else { self.ends[part] };
         // Strictly inside (0, 1), whatever the rounding.
-        *first = ((*first - start) / (end - start)).clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON / 2.0);
+        *first =
+            ((*first - start) / (end - start)).clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON / 2.0);
         part
     }
 

@@ -206,6 +206,11 @@ impl<'a> Problem<'a> {
         Ok(())
     }
 
+    /// Sets one over the unit of every output, before any value is known.
+    pub(crate) fn set_units(&self, inverse: Vec<f64>) {
+        let _ = self.inverse_units.set(inverse);
+    }
+
     /// The unit of every output: values in the engine times it are values of the integrand.
     pub(crate) fn units(&self) -> Result<Vec<f64>> {
         Ok(match self.inverse_units.get() {
@@ -315,7 +320,13 @@ impl<'a> Problem<'a> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
     }
 
-    fn draw(&self, source: &Proposal, strata: &[f64], plan: &Plan<'_>, chunk: usize) -> Result<Batch> {
+    fn draw(
+        &self,
+        source: &Proposal,
+        strata: &[f64],
+        plan: &Plan<'_>,
+        chunk: usize,
+    ) -> Result<Batch> {
         let (n, d) = (plan.points(chunk), self.dim());
         let mut rng = Stream::new(self.key, Domain::Importance, chunk as u64, plan.block);
         let mut batch = self.fresh();

@@ -5,7 +5,9 @@
 
 use super::layout::Layout;
 use super::problem::Batch;
+use fermiac_base::Result;
 use fermiac_base::simd::LANES;
+use fermiac_base::store::Codec;
 
 /// Counts and extremes over all points so far.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -73,6 +75,15 @@ impl Seen {
         self.drawn.iter_mut().zip(&other.drawn).for_each(|(a, b)| *a += b);
         self.zeros.iter_mut().zip(&other.zeros).for_each(|(a, b)| *a += b);
         self.largest.iter_mut().zip(&other.largest).for_each(|(a, b)| *a = a.max(*b));
+    }
+
+    /// Writes it to a codec, or reads it; it is empty before the first batch.
+    pub(crate) fn persist(&mut self, codec: &mut Codec, layout: Layout) -> Result<()> {
+        codec.words(&mut self.drawn)?;
+        codec.words(&mut self.zeros)?;
+        codec.list(&mut self.largest)?;
+        let sizes = (self.drawn.len(), self.zeros.len(), self.largest.len());
+        codec.require(sizes == (0, 0, 0) || sizes == (layout.n_laws, layout.len, layout.len))
     }
 
     /// Points drawn from the law of expectation `j`.

@@ -57,7 +57,7 @@ impl Crawlers {
         for name in start {
             nodes.push(crawl.number(*name)? as usize);
         }
-        let blocks = WalkerBlock::all(&nodes, key);
+        let blocks = WalkerBlock::all(&nodes, key, 0);
         let histories = blocks.iter().map(|_| Hashed::new()).collect();
         Ok(Self { crawl, plan, blocks, histories, n_walkers: start.len(), begun: false })
     }

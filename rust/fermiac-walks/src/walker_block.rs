@@ -54,8 +54,8 @@ pub(super) const NOWHERE: usize = usize::MAX;
 
 impl WalkerBlock {
     /// The blocks of walkers at given nodes.
-    pub(super) fn all(at: &[usize], key: u64) -> Vec<Self> {
-        at.chunks(WALKERS).zip(0..).map(|(nodes, index)| Self::new(nodes, key, index)).collect()
+    pub(super) fn all(at: &[usize], key: u64, first: u64) -> Vec<Self> {
+        at.chunks(WALKERS).zip(first..).map(|(nodes, index)| Self::new(nodes, key, index)).collect()
     }
 
     fn new(at: &[usize], key: u64, index: u64) -> Self {

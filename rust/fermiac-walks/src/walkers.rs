@@ -78,6 +78,19 @@ impl Walkers {
         memory: Memory,
         key: u64,
     ) -> Result<Self> {
+        Self::from_block(graph, plan, start, memory, key, 0)
+    }
+
+    /// Creates walkers as the later ones of a larger number: the first of them has lane 0 of the
+    /// stream at the address (key, walk, `first`).
+    pub fn from_block(
+        graph: Graph,
+        plan: Plan,
+        start: &[usize],
+        memory: Memory,
+        key: u64,
+        first: u64,
+    ) -> Result<Self> {
         let n = graph.n_nodes();
         if start.is_empty() {
             return Err(Error::argument("init", "no walker given; one at least is needed"));
@@ -87,9 +100,9 @@ impl Walkers {
             return Err(Error::argument("init", why));
         }
         check_room::<WalkerBlock>("n_walkers", &[start.len().div_ceil(WALKERS)])?;
-        let mut blocks = WalkerBlock::all(start, key);
+        let mut blocks = WalkerBlock::all(start, key, first);
         let view = graph.view();
-        for (block, index) in blocks.iter_mut().zip(0..) {
+        for (block, index) in blocks.iter_mut().zip(first..) {
             block.arrive(&view)?;
             if plan.kernel == Kernel::Rotor {
                 block.draw_turns(&view, key, index);

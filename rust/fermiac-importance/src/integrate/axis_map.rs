@@ -165,7 +165,8 @@ impl AxisMap {
         let bend = low + high - two;
         let (a, b) = (one - low + share * bend, low - share * bend);
         let root = (b * b + V::splat(4.0) * a * share).map(|x| x.max(0.0).sqrt());
-        let p = (two * share / (b + root)).zip(share, |p, s| if s == 0.0 { 0.0 } else { p.min(1.0) });
+        let p =
+            (two * share / (b + root)).zip(share, |p, s| if s == 0.0 { 0.0 } else { p.min(1.0) });
         let rest = one - p;
         let bump = p * rest;
         let inverse = one / (one + bend * bump);

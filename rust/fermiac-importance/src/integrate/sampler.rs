@@ -8,8 +8,8 @@
 //! that the points of a net in each part are whole nets again.
 
 use super::axis_map::AxisMap;
-use super::radial::Radial;
 use super::place::Placed;
+use super::radial::Radial;
 use super::region::{Region, line, unit_of_line};
 use crate::component_bank::{ComponentBank, Fitted, Tail};
 use fermiac_base::linalg::SymmetricEigen;

@@ -1,15 +1,18 @@
 //! Bindings of `fermiac_importance::expect`.
 
-use crate::common::dict::{arrays, entry, items};
-use crate::common::enter::{Raised, enter};
-use crate::targets::target;
 use super::trained::state;
+use crate::common::dict::{arrays, entry, items};
+use crate::common::door::decoded;
+use crate::common::enter::{Raised, enter, enter_whole};
+use crate::common::error::check;
+use crate::targets::target;
+use fermiac_importance::blocks::{Block, Prepared, block, combine, prepare};
 use fermiac_importance::integrate::Points;
 use fermiac_importance::{
     Controls, Expectations, Family, Method, OnNan, Options, Settings, Stage, Weights, expect,
 };
-use fermiac_target::Law;
-use numpy::{IntoPyArray, PyArrayMethods};
+use fermiac_target::{Integrand, Law};
+use numpy::{IntoPyArray, PyArray1, PyArrayMethods, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -17,7 +20,10 @@ use std::sync::Arc;
 
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_function(wrap_pyfunction!(importance_expect, m)?)
+    m.add_function(wrap_pyfunction!(importance_expect, m)?)?;
+    m.add_function(wrap_pyfunction!(importance_prepare, m)?)?;
+    m.add_function(wrap_pyfunction!(importance_block, m)?)?;
+    m.add_function(wrap_pyfunction!(importance_combine, m)?)
 }
 
 /// The settings of a dictionary with the arguments of `fermiac.importance.expect`.
@@ -103,11 +109,7 @@ fn importance_expect<'py>(
 ) -> PyResult<(Option<Bound<'py, PyDict>>, Option<PyErr>)> {
     let settings = settings(options)?;
     let raised = Raised::default();
-    let integrand = target::integrand(integrand, &raised)?;
-    let laws = laws
-        .iter()
-        .map(|law| target::law(&law, &raised))
-        .collect::<PyResult<Vec<Arc<dyn Law>>>>()?;
+    let (integrand, laws) = targets(integrand, laws, &raised)?;
     let sampler = sampler.map(|law| target::law(law, &raised)).transpose()?;
     let pairs = || {
         Python::attach(|py| pairs.call0(py).and_then(|is| is.extract::<bool>(py)).unwrap_or(false))
@@ -123,6 +125,93 @@ fn importance_expect<'py>(
     };
     let raw = done.map(|done| to_dict(py, done, laws[0].dim(), laws.len())).transpose()?;
     Ok((raw, error))
+}
+
+type Targets = (Arc<dyn Integrand>, Vec<Arc<dyn Law>>);
+
+fn targets(
+    integrand: &Bound<'_, PyAny>,
+    laws: &Bound<'_, PyList>,
+    raised: &Raised,
+) -> PyResult<Targets> {
+    let integrand = target::integrand(integrand, raised)?;
+    let laws = laws.iter().map(|law| target::law(&law, raised)).collect::<PyResult<_>>()?;
+    Ok((integrand, laws))
+}
+
+/// Adapts the sampler of `expect`. Returns what blocks of its final phase need, in words, the number
+/// of their chunks, and the evaluations before them.
+#[door]
+#[pyfunction]
+#[pyo3(signature = (integrand, laws, options, n_threads, progress=None))]
+fn importance_prepare<'py>(
+    py: Python<'py>,
+    integrand: &Bound<'py, PyAny>,
+    laws: &Bound<'py, PyList>,
+    options: &Bound<'py, PyAny>,
+    n_threads: usize,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<(Bound<'py, PyArray1<u64>>, usize, usize)> {
+    let settings = settings(options)?;
+    let raised = Raised::default();
+    let (integrand, laws) = targets(integrand, laws, &raised)?;
+    let (words, n_chunks, before) =
+        enter_whole(py, n_threads, progress.as_ref(), &raised, |context| {
+            let laws: Vec<&dyn Law> = laws.iter().map(AsRef::as_ref).collect();
+            let prepared = prepare(integrand.as_ref(), &laws, &settings, context)?;
+            Ok((prepared.to_words()?, prepared.n_chunks(), prepared.before()))
+        })?;
+    Ok((PyArray1::from_vec(py, words), n_chunks, before))
+}
+
+/// Returns the sums of the chunks from `start` to `stop`, in words.
+#[door]
+#[pyfunction]
+#[pyo3(signature = (integrand, laws, options, prepared, start, stop, n_threads, progress=None))]
+#[allow(clippy::too_many_arguments)] // they are those of a Python call
+fn importance_block<'py>(
+    py: Python<'py>,
+    integrand: &Bound<'py, PyAny>,
+    laws: &Bound<'py, PyList>,
+    options: &Bound<'py, PyAny>,
+    prepared: PyReadonlyArray1<'py, u64>,
+    start: usize,
+    stop: usize,
+    n_threads: usize,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Bound<'py, PyArray1<u64>>> {
+    let settings = settings(options)?;
+    let raised = Raised::default();
+    let (integrand, laws) = targets(integrand, laws, &raised)?;
+    let words = prepared.as_slice()?.to_vec();
+    let prepared = check(py, decoded(|| Prepared::from_words(words)))?;
+    let words = enter_whole(py, n_threads, progress.as_ref(), &raised, |context| {
+        let laws: Vec<&dyn Law> = laws.iter().map(AsRef::as_ref).collect();
+        block(integrand.as_ref(), &laws, &settings, &prepared, start..stop, context)?
+            .to_words(&prepared)
+    })?;
+    Ok(PyArray1::from_vec(py, words))
+}
+
+/// Returns the estimates of blocks, with their numbers in ascending order.
+#[door]
+#[pyfunction]
+fn importance_combine<'py>(
+    py: Python<'py>,
+    prepared: PyReadonlyArray1<'py, u64>,
+    blocks: Vec<(u64, PyReadonlyArray1<'py, u64>)>,
+    dim: usize,
+    n_laws: usize,
+) -> PyResult<Bound<'py, PyDict>> {
+    let words = prepared.as_slice()?.to_vec();
+    let prepared = check(py, decoded(|| Prepared::from_words(words)))?;
+    let mut read = Vec::with_capacity(blocks.len());
+    for (number, words) in blocks {
+        let words = words.as_slice()?.to_vec();
+        read.push((number, check(py, decoded(|| Block::from_words(words, &prepared)))?));
+    }
+    let done = check(py, combine(prepared, read))?;
+    to_dict(py, done, dim, n_laws)
 }
 
 fn to_dict(

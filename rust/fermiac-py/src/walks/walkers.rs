@@ -144,14 +144,16 @@ impl PyPaths<'_> {
 #[door]
 #[pymethods]
 impl PyWalkers {
-    /// Creates walkers at given nodes.
+    /// Creates walkers at given nodes; the first of them is number 8 `first_block` of a larger number.
     #[new]
+    #[pyo3(signature = (graph, settings, start, key, first_block=0))]
     fn new(
         py: Python<'_>,
         graph: &PyGraph,
         settings: &Bound<'_, PyAny>,
         start: PyReadonlyArray1<'_, i64>,
         key: u64,
+        first_block: u64,
     ) -> PyResult<Self> {
         let settings: Settings<'_> = settings.extract()?;
         let memory = match settings.memory.as_str() {
@@ -166,7 +168,8 @@ impl PyWalkers {
         let start: Vec<usize> = start.as_slice()?.iter().map(|&node| node as usize).collect();
         let plan = settings.plan(py)?;
         let graph = graph.0.clone();
-        let walkers = py.detach(|| Walkers::new(graph, plan, &start, memory, key));
+        let walkers =
+            py.detach(|| Walkers::from_block(graph, plan, &start, memory, key, first_block));
         Ok(Self(Mutex::new(check(py, walkers)?)))
     }
 
