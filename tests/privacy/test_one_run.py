@@ -297,7 +297,7 @@ def test_refusals_of_scores() -> None:
         guesses_from_scores([1.0, 2.0], [True, False], 2, 1)
     with pytest.raises(ArgumentError, match="scores"):
         guesses_from_scores([], [], 0)
-    with pytest.raises(ArgumentError, match="epsilon"):
+    with pytest.raises(ArgumentError, match="claim"):
         audit_one_run(10, 5, 4).p_value(-1.0)
     with pytest.raises(ArgumentError, match="alpha"):
         audit_one_run_scores([1.0, 2.0], [True, False], 1, alpha=[0.1])
