@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from fermiac import special
 from fermiac._base.calls import public
-from fermiac._base.validate import columns, require, unwrapped
+from fermiac._base.validate import columns, require, taken, unwrapped
 from fermiac.errors import ArgumentError
 from fermiac.privacy.checks import Array, Layout, at_least_zero, confusion_counts, fraction, single
 from fermiac.privacy.gaussian import gdp_delta
@@ -67,12 +67,8 @@ class TradeOff:
 
     @public
     def __init__(self, fpr: ArrayLike, fnr: ArrayLike) -> None:
-        x, y = fraction("fpr", fpr, zero=True, one=True), fraction("fnr", fnr, zero=True, one=True)
-        if x.ndim != 1 or x.shape != y.shape or not x.size:
-            raise ArgumentError(
-                f"fpr, fnr: shapes {x.shape} and {y.shape} were given; (k,) with k > 0 is needed "
-                "for both"
-            )
+        x, y = _pair("fpr", fpr, "fnr", fnr)
+        x, y = fraction("fpr", x, zero=True, one=True), fraction("fnr", y, zero=True, one=True)
         require("fpr", x[1:], np.diff(x) > 0, "increasing rates are needed")
         if x[0] > 0:
             x, y = np.append(0.0, x), np.append(1.0, y)
@@ -194,13 +190,8 @@ class TradeOff:
         >>> bool(f(0.1) <= exact(0.1)), round(float(exact(0.1) - f(0.1)), 4)
         (True, 0.0001)
         """
-        e = at_least_zero("epsilons", epsilons)
-        d = fraction("deltas", deltas, zero=True, one=True)
-        if e.ndim != 1 or e.shape != d.shape or not e.size:
-            raise ArgumentError(
-                f"epsilons, deltas: shapes {e.shape} and {d.shape} were given; (k,) with k > 0 is "
-                "needed for both"
-            )
+        e, d = _pair("epsilons", epsilons, "deltas", deltas)
+        e, d = at_least_zero("epsilons", e), fraction("deltas", d, zero=True, one=True)
         # Lines a - b x.
         with np.errstate(over="ignore"):
             slopes = np.concatenate([np.exp(e), np.exp(-e), [0.0]])
@@ -285,6 +276,17 @@ def _number(name: str, value: ArrayLike) -> float:
         raise ArgumentError(f"{name}: shape {array.shape} was given; one number is needed")
     require(name, array, np.isfinite(array), "a finite number is needed")
     return float(array)
+
+
+def _pair(first: str, x: ArrayLike, second: str, y: ArrayLike) -> tuple[Any, Any]:
+    """Return two arrays of one axis and one length."""
+    one, other = taken(first, x), taken(second, y)
+    if one.ndim != 1 or one.shape != other.shape or not one.size:
+        raise ArgumentError(
+            f"{first}, {second}: shapes {one.shape} and {other.shape} were given; (k,) with k > 0 "
+            "is needed for both"
+        )
+    return one, other
 
 
 def _lower_hull(x: Array, y: Array) -> list[int]:
