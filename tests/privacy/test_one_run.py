@@ -9,7 +9,7 @@ from fractions import Fraction
 import mpmath
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import binom, norm
 
 import fermiac as fm
 from fermiac.errors import ArgumentError
@@ -297,7 +297,21 @@ def test_refusals_of_scores() -> None:
         guesses_from_scores([1.0, 2.0], [True, False], 2, 1)
     with pytest.raises(ArgumentError, match="scores"):
         guesses_from_scores([], [], 0)
-    with pytest.raises(ArgumentError, match="epsilon"):
+    with pytest.raises(ArgumentError, match="claim"):
         audit_one_run(10, 5, 4).p_value(-1.0)
     with pytest.raises(ArgumentError, match="alpha"):
         audit_one_run_scores([1.0, 2.0], [True, False], 1, alpha=[0.1])
+
+
+def test_claims_by_curves_agree_with_those_by_numbers() -> None:
+    audit = fm.privacy.audit_one_run([1000, 500], [100, 60], [85, 40], delta=1e-5, method="f-dp")
+    for epsilon in (1.0, 2.5):
+        mu = fm.privacy.gdp_mu(epsilon, delta=1e-5)
+        found = audit.p_value(fm.privacy.TradeOff.from_gdp(mu))
+        np.testing.assert_allclose(found, audit.p_value(epsilon), rtol=2e-3)
+    # A claim of an attack that is always right is never rejected, and that of none soon.
+    assert (audit.p_value(fm.privacy.TradeOff([0.0], [0.0])) == 1).all()
+    coin = audit.p_value(fm.privacy.TradeOff.from_epsilon(0.0))
+    exact = binom.sf(np.array([84, 39]), [100, 60], 0.5)
+    assert (coin >= exact * (1 - 1e-9)).all()
+    assert (coin < 10 * exact).all()

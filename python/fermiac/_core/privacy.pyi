@@ -17,6 +17,9 @@ def privacy_one_run_bounds(
     name: str, arguments: list[_F], n: int, n_threads: int
 ) -> tuple[_F, _F]: ...
 def privacy_one_run_p_values(name: str, arguments: list[_F], n: int, n_threads: int) -> _F: ...
+def privacy_one_run_curve_p_values(
+    fpr: _F, fnr: _F, arguments: list[_F], n: int, n_threads: int
+) -> _F: ...
 def privacy_intervals(
     method: str,
     direction: str,

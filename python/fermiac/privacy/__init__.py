@@ -24,6 +24,7 @@ from fermiac.privacy.posterior import (
 from fermiac.privacy.rates import advantage_bound, delta_of_rates, epsilon_of_rates, privacy_region
 from fermiac.privacy.roc_curve import RocBootstrap, RocCurve, roc
 from fermiac.privacy.scores import ScoreAudit, audit_scores
+from fermiac.privacy.sequential import SequentialAudit, audit_sequential
 from fermiac.privacy.thresholdout import Thresholdout
 from fermiac.privacy.thresholds import (
     Bonferroni,
@@ -32,6 +33,7 @@ from fermiac.privacy.thresholds import (
     MultiSplit,
     ResubstitutionThreshold,
 )
+from fermiac.privacy.trade_off import TradeOff, violation_probability
 from fermiac.privacy.watermark import (
     WatermarkReference,
     WatermarkTest,
@@ -61,14 +63,17 @@ __all__ = [
     "RocBootstrap",
     "RocCurve",
     "ScoreAudit",
+    "SequentialAudit",
     "SplitAnswers",
     "Thresholdout",
+    "TradeOff",
     "WatermarkReference",
     "WatermarkTest",
     "advantage_bound",
     "audit_one_run",
     "audit_one_run_scores",
     "audit_scores",
+    "audit_sequential",
     "compare",
     "delta_of_rates",
     "delta_posterior",
@@ -85,6 +90,7 @@ __all__ = [
     "mu_posterior",
     "privacy_region",
     "roc",
+    "violation_probability",
     "watermark_reference",
 ]
 

@@ -16,6 +16,7 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, columns, numbers, require, taken, unwrapped
 from fermiac.errors import ArgumentError
 from fermiac.privacy.checks import at_least_zero, fraction, provenance, whole_counts
+from fermiac.privacy.trade_off import TradeOff
 from fermiac.results.result import Result
 
 __all__ = ["OneRunAudit", "audit_one_run", "audit_one_run_scores", "guesses_from_scores"]
@@ -72,13 +73,15 @@ class OneRunAudit(Result):
         "method": fit.text(),
     }
 
-    def p_value(self, epsilon: ArrayLike) -> Any:
+    def p_value(self, claim: ArrayLike | TradeOff) -> Any:
         """Return the largest probability of at least as many correct guesses under a claim.
 
         Parameters
         ----------
-        epsilon : array_like
-            The claimed epsilon, at `delta`; nonnegative. It broadcasts with the fields.
+        claim : array_like or TradeOff
+            The claimed epsilon, at `delta`; nonnegative. It broadcasts with the fields. Or a
+            trade-off curve: its `TradeOff.symmetric` form is tested with the recursion for curves,
+            for either method.
 
         Returns
         -------
@@ -88,7 +91,7 @@ class OneRunAudit(Result):
         Raises
         ------
         ArgumentError
-            If `epsilon` is negative, NaN or not a number, or its shape does not broadcast.
+            If `claim` is negative, NaN or not a number, or its shape does not broadcast.
 
         Examples
         --------
@@ -96,10 +99,19 @@ class OneRunAudit(Result):
         >>> audit = fm.privacy.audit_one_run(1000, 100, 95, delta=1e-5)
         >>> bool(audit.p_value(2.0) < 0.05 < audit.p_value(2.5))
         True
+        >>> bool(audit.p_value(fm.privacy.TradeOff.from_gdp(0.7)) < 0.05)
+        True
         """
-        x = at_least_zero("epsilon", epsilon)
         fields = {k: np.asarray(getattr(self, k), np.float64) for k in (*_COUNTS, "delta")}
-        flat, shape, n = columns("p_value", **fields, epsilon=x)
+        if isinstance(claim, TradeOff):
+            curve = claim.symmetric()
+            flat, shape, n = columns("p_value", **fields, claim=np.zeros(()))
+            values = _core.privacy_one_run_curve_p_values(
+                curve.fpr, curve.fnr, flat, n, resolve_threads(None)
+            )
+            return unwrapped(values.reshape(shape))
+        x = at_least_zero("claim", claim)
+        flat, shape, n = columns("p_value", **fields, claim=x)
         values = _core.privacy_one_run_p_values(self.method, flat, n, resolve_threads(None))
         return unwrapped(values.reshape(shape))
 

@@ -133,15 +133,43 @@ fn binomial_bound(counts: Counts, delta: f64, alpha: f64) -> f64 {
     root((0.0, at_zero - alpha), (high, at_high), TOLERANCE, f)
 }
 
-/// How far the recursion for μ-Gaussian privacy ends above r/m, which is a rejection at level
-/// `alpha` where it is positive.
-fn excess(counts: Counts, mu: f64, alpha: f64) -> f64 {
+/// A symmetric trade-off curve that is linear between its corners.
+#[derive(Debug, Clone, Copy)]
+pub struct Curve<'a> {
+    /// False-positive rates of the corners, from 0 to 1, increasing.
+    pub fpr: &'a [f64],
+    /// False-negative rates of the corners.
+    pub fnr: &'a [f64],
+}
+
+impl Curve<'_> {
+    /// The smallest false-negative rate at a false-positive rate.
+    fn at(&self, x: f64) -> f64 {
+        let i = self.fpr.partition_point(|corner| *corner <= x).clamp(1, self.fpr.len() - 1);
+        let (left, right) = (self.fpr[i - 1], self.fpr[i]);
+        let share = (x - left) / (right - left);
+        self.fnr[i - 1] + share * (self.fnr[i] - self.fnr[i - 1])
+    }
+
+    /// The largest probability of as many right guesses if the mechanism has this curve.
+    pub fn p_value(&self, counts: Counts) -> f64 {
+        if counts.n_correct == 0.0 {
+            return 1.0;
+        }
+        // Rates of hits at rates of misses: f is its own inverse.
+        level(|alpha| excess(counts, |hit| self.at(1.0 - hit), alpha))
+    }
+}
+
+/// How far the recursion for a trade-off curve ends above r/m, which is a rejection at level `alpha`
+/// where it is positive. `inverse` is the inverse of 1 - f.
+fn excess(counts: Counts, inverse: impl Fn(f64) -> f64, alpha: f64) -> f64 {
     let Counts { n_canaries: m, n_guesses: r, n_correct: v } = counts;
     let (mut hit, mut miss) = (alpha * v / m, alpha * (r - v) / m);
     let enough = r / m;
     let mut i = v - 1.0;
     while i >= 0.0 {
-        let next = normal_cdf(normal_quantile(hit) - mu);
+        let next = inverse(hit);
         if next <= miss {
             // Nothing changes from here on.
             break;
@@ -161,7 +189,7 @@ fn curve_bound(counts: Counts, alpha: f64) -> f64 {
     if counts.n_correct == 0.0 {
         return 0.0;
     }
-    last_rejected(1.0e3, |mu| -excess(counts, mu, alpha))
+    last_rejected(1.0e3, |mu| -excess(counts, gaussian(mu), alpha))
 }
 
 /// The smallest level at which μ is rejected; 1 if it is at none.
@@ -169,8 +197,18 @@ fn curve_p_value(counts: Counts, mu: f64) -> f64 {
     if counts.n_correct == 0.0 || mu == f64::INFINITY {
         return 1.0;
     }
-    // Over the logarithm, which the level is monotone in; its sign is turned for the solver.
-    let x = last_rejected(700.0, |x| -excess(counts, mu, exp(-x)));
+    level(|alpha| excess(counts, gaussian(mu), alpha))
+}
+
+/// The inverse of 1 - f for the trade-off curve f of μ-Gaussian privacy.
+fn gaussian(mu: f64) -> impl Fn(f64) -> f64 {
+    move |hit| normal_cdf(normal_quantile(hit) - mu)
+}
+
+/// The smallest level at which `excess` is positive; 1 if it is at none.
+fn level(excess: impl Fn(f64) -> f64) -> f64 {
+    // Over the logarithm, which it is monotone in; its sign is turned for the solver.
+    let x = last_rejected(700.0, |x| -excess(exp(-x)));
     if x > 0.0 { exp(-x) } else { 1.0 }
 }
 
@@ -254,6 +292,19 @@ mod tests {
         }
         let (epsilon, _) = Method::FDp.bounds(counts(1000.0, 100.0, 95.0), 1.0e-5, 0.05);
         assert!((epsilon - 3.323_30).abs() < 1.0e-5, "{epsilon}");
+    }
+
+    #[test]
+    fn a_curve_by_corners_has_the_p_value_of_its_formula() {
+        let x: Vec<f64> = (0..=40_000).map(|i| f64::from(i) / 40_000.0).collect();
+        let y: Vec<f64> = x.iter().map(|x| normal_cdf(normal_quantile(1.0 - x) - 0.8)).collect();
+        let curve = Curve { fpr: &x, fnr: &y };
+        for (m, r, v) in [(1000.0, 100.0, 85.0), (1000.0, 400.0, 260.0), (50.0, 50.0, 50.0)] {
+            let (found, exact) =
+                (curve.p_value(counts(m, r, v)), curve_p_value(counts(m, r, v), 0.8));
+            assert!((found / exact - 1.0).abs() < 1.0e-3, "{r} {v}: {found} {exact}");
+        }
+        assert_eq!(curve.p_value(counts(10.0, 5.0, 0.0)), 1.0);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Bindings of audits in one run.
 
 use crate::common::columns::{Column, rows};
-use fermiac_privacy::one_run::{Counts, Method};
+use fermiac_privacy::one_run::{Counts, Curve, Method};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 /// Adds this file's functions to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(privacy_one_run_bounds, m)?)?;
+    m.add_function(wrap_pyfunction!(privacy_one_run_curve_p_values, m)?)?;
     m.add_function(wrap_pyfunction!(privacy_one_run_p_values, m)?)
 }
 
@@ -71,5 +72,25 @@ fn privacy_one_run_p_values<'py>(
     let values = rows(py, n, CHUNK, n_threads, |i| {
         Ok(method.p_value(counts(&columns, i), columns[4].at(i), columns[3].at(i)))
     })?;
+    Ok(PyArray1::from_vec(py, values))
+}
+
+/// The p-value of (canaries, guesses, right ones, -, -) at `n` rows, for a symmetric trade-off curve.
+#[door]
+#[pyfunction]
+fn privacy_one_run_curve_p_values<'py>(
+    py: Python<'py>,
+    fpr: PyReadonlyArray1<'py, f64>,
+    fnr: PyReadonlyArray1<'py, f64>,
+    arguments: Arguments<'py>,
+    n: usize,
+    n_threads: usize,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let (fpr, fnr) = (fpr.as_slice()?, fnr.as_slice()?);
+    if fpr.len() != fnr.len() || fpr.len() < 2 {
+        return Err(PyValueError::new_err("a curve has two corners at least"));
+    }
+    let (curve, columns) = (Curve { fpr, fnr }, columns(&arguments, n)?);
+    let values = rows(py, n, CHUNK, n_threads, |i| Ok(curve.p_value(counts(&columns, i))))?;
     Ok(PyArray1::from_vec(py, values))
 }
