@@ -36,7 +36,7 @@ METHODS = {
     "fermiac.nested": {"start", "Sampler", "SurrogateReport"},
     "fermiac.evaluate": {"AreaDifference", "AreaEstimate", "ModelTest"},
     "fermiac.resample": {
-        "start", "Bootstrap", "Interval", "Jackknife", "PermutationTest",
+        "start", "BlockLength", "Bootstrap", "Interval", "Jackknife", "PermutationTest",
     },
     "fermiac.score": {
         "integrators", "load_score", "start", "Calibration", "ClassifierTraining", "Integrator",
