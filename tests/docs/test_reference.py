@@ -40,7 +40,7 @@ METHODS = {
     },
     "fermiac.evaluate.splits": {"NestedSplit"},
     "fermiac.resample": {
-        "start", "Bootstrap", "Interval", "Jackknife", "PermutationTest",
+        "start", "BlockLength", "Bootstrap", "Interval", "Jackknife", "PermutationTest",
     },
     "fermiac.score": {
         "integrators", "load_score", "start", "Calibration", "ClassifierTraining", "Integrator",

@@ -90,3 +90,60 @@ def test_the_normal_limit_of_means() -> None:
 def test_laws_of_constants() -> None:
     assert laws.law_of_mean([np.full(9, 1 / 9)]).sd == 0.0
     assert laws.law_of_quantile(np.full(9, 2.0), 0.3).quantile(0.1) == 2.0
+
+
+def test_laws_on_a_lattice_are_binomial() -> None:
+    from scipy.stats import binom
+
+    x = np.repeat([0.0, 1.0], [30, 10])
+    law = laws.law_of_mean([x / 40], 1 / 40)
+    k = np.arange(41)
+    known = binom.cdf(k, 40, 0.25) - 0.5 * binom.pmf(k, 40, 0.25)
+    np.testing.assert_allclose([law.below(v / 40) for v in k], known, atol=1e-13)
+    assert law.quantile(0.025) == binom.ppf(0.025, 40, 0.25) / 40
+    r = fm.resample.bootstrap(x, "mean", method="percentile", rng=0)
+    assert (r.lower, r.upper) == (binom.ppf(0.025, 40, 0.25) / 40, binom.ppf(0.975, 40, 0.25) / 40)
+    # Counts on a lattice, beside the circle of cells.
+    y = np.floor(3 * fm.random.Stream(1).exponential(60))
+    a, b = laws.law_of_mean([y / 60], 1 / 60), laws.law_of_mean([y / 60])
+    assert a.sd == pytest.approx(b.sd, rel=1e-9)
+    assert a.quantile(0.9) == pytest.approx(b.quantile(0.9), abs=0.02)
+
+
+def test_laws_of_roots_are_those_of_draws() -> None:
+    stream = fm.random.Stream(2)
+    x, y = stream.exponential(30), stream.exponential(30) + 0.2
+    slopes = stream.normal(30)
+    cases: list[tuple[object, object]] = [
+        ((x, y), "ratio_of_means"),
+        ((slopes, slopes + y), "slope_through_origin"),
+        (stream.normal(40), fm.resample.Huber()),
+    ]
+    for data, name in cases:
+        common = {"method": "percentile", "rng": 0}
+        known = fm.resample.bootstrap(data, name, **common)  # type: ignore[arg-type]
+        drawn = fm.resample.bootstrap(  # type: ignore[call-overload, unused-ignore]
+            data,
+            name,
+            exact=False,
+            n_resamples=40_000,
+            **common,  # type: ignore[arg-type]
+        )
+        assert known.exact
+        assert known.n_resamples == 0
+        assert known.stderr == pytest.approx(drawn.stderr, rel=0.02)
+        assert known.bias == pytest.approx(drawn.bias, abs=5 * drawn.stderr / 200)
+        assert abs(known.lower - drawn.lower) < 5 * drawn.mc_error[0]
+        assert abs(known.upper - drawn.upper) < 5 * drawn.mc_error[1]
+
+
+def test_moments_of_roots_are_those_of_sums() -> None:
+    # With equal denominators a ratio is a mean.
+    x = fm.random.Stream(4).exponential(25)
+    root, mean = laws.law_of_ratio([x], [np.ones(25)]), laws.law_of_mean([x / 25])
+    assert root is not None
+    assert root.mean == pytest.approx(mean.mean, rel=1e-6)
+    assert root.sd == pytest.approx(mean.sd, rel=1e-4)
+    for p in (0.001, 0.025, 0.5, 0.975):
+        assert root.quantile(p) == pytest.approx(mean.quantile(p), abs=1e-4 * mean.sd)
+    assert laws.law_of_ratio([x], [np.append(np.ones(24), 0.0)]) is None

@@ -20,7 +20,41 @@ def resample_bootstrap(
     key: int,
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
-) -> tuple[_F, _F, BaseException | None]: ...
+) -> tuple[_F, _F, int, BaseException | None]: ...
+def resample_weighted(
+    name: str,
+    parameters: Sequence[float],
+    columns: Sequence[_F],
+    scheme: Mapping[str, Any],
+    weights: _F,
+    errors: bool,
+    n_threads: int,
+) -> tuple[_F, _F, int, BaseException | None]: ...
+def resample_of_samples(
+    name: str,
+    parameters: Sequence[float],
+    columns: Sequence[_F],
+    scheme: Mapping[str, Any],
+    n: int,
+    errors: bool,
+    n_threads: int,
+) -> tuple[_F, _F, int, BaseException | None]: ...
+def resample_sieve_fit(
+    x: _F, lag: int, most: int, key: int
+) -> tuple[int, float, float, float, float]: ...
+def resample_sieve(
+    x: _F,
+    lag: int,
+    most: int,
+    first: int,
+    n: int,
+    key: int,
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[_F, _F, int, BaseException | None]: ...
+def resample_sieve_samples(
+    x: _F, most: int, first: int, n: int, key: int, n_threads: int
+) -> _F: ...
 def resample_leave_one_out(
     name: str,
     parameters: Sequence[float],

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
 import time
+from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from fermiac._base.calls import public
 from fermiac._base.progress import Report
-from fermiac._base.validate import RngLike, choice, key_of, positive, probability, whole, yes
+from fermiac._base.validate import (
+    RngLike,
+    choice,
+    key_of,
+    positive,
+    probability,
+    shown,
+    taken,
+    whole,
+    yes,
+)
 from fermiac.errors import ArgumentError
 from fermiac.resample.callables import Function, StatisticFunction
-from fermiac.resample.data import SCHEMES, Labels, OnNan, SchemeName, take
-from fermiac.resample.intervals import METHODS, MethodName
+from fermiac.resample.data import Data, Labels, OnNan, take
+from fermiac.resample.intervals import METHODS, WITHOUT_DRAWS, MethodName
 from fermiac.resample.problem import Problem
 from fermiac.resample.result import Bootstrap
+from fermiac.resample.schemes import SCHEMES, Replay, Scheme, SchemeName
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
+from fermiac.runs.executor import require_executor
 
 __all__ = ["bootstrap"]
 
@@ -31,9 +46,12 @@ def bootstrap(
     paired: bool = False,
     strata: Labels = None,
     clusters: Labels = None,
-    scheme: SchemeName = "iid",
+    scheme: SchemeName | Scheme = "iid",
+    indices: ArrayLike | None = None,
     weights: bool = False,
     batch: int | None = None,
+    jackknife_groups: int | None = None,
+    executor: Any = None,
     exact: bool | None = None,
     tolerance: float | None = None,
     on_nan: OnNan = "raise",
@@ -49,15 +67,22 @@ def bootstrap(
         The observations, on the first axis. A tuple has several samples: independent ones, or with
         ``paired=True`` columns of the same observations.
     statistic : str, Statistic or callable, default "mean"
-        The statistic. Of one sample: ``"mean"``, ``"var"``, ``"sd"``, ``"median"``, ``"iqr"``,
-        ``"mad"``, ``"trimmed_mean"``, ``"skewness"``, ``"kurtosis"``, `Quantile`, `TrimmedMean`;
-        each column is an output. For pairs ``(x, y)``: ``"pearson"``, ``"spearman"``, ``"cov"``,
-        ``"ratio_of_means"``. For pairs (truth, guess) of 0 and 1: ``"accuracy"``, ``"precision"``,
-        ``"recall"``, ``"f1"``, ``"mcc"``, ``"kappa"``. For two samples ``(a, b)``:
-        ``"mean_difference"``, ``"mean_ratio"``, ``"cohen_d"``, ``"welch_t"``, and ``"auc"``, the
-        probability that an observation of a is above one of b. A callable takes a batch of
-        resamples, ``f(batch)`` with shape (b, n) or (b, n, d), with one argument per sample, and
-        returns (b,) or (b, k).
+        Of one sample: ``"mean"``, ``"var"``, ``"sd"``, ``"median"``, ``"iqr"``, ``"mad"``,
+        ``"trimmed_mean"``, ``"huber"``, ``"skewness"``, ``"kurtosis"``, `Quantile`, `TrimmedMean`,
+        `Huber`; each column is an output. Of a series: ``"mean"``, ``"autocorrelation"``,
+        `Autocorrelation`. Of pairs ``(x, y)``: ``"pearson"``, ``"spearman"``, ``"kendall"``
+        (tau-b), ``"cov"``, ``"ratio_of_means"``, ``"slope_through_origin"`` (Σxy / Σx²). Of
+        ``(X, y)``: ``"ols"``, the coefficients of least squares with a constant first, and
+        ``"logistic"``, those of a logistic regression, one step of Newton's method from the fit of
+        the data. Of pairs (truth, guess) of 0 and 1: ``"accuracy"``, ``"precision"``,
+        ``"recall"``, ``"f1"``, ``"mcc"``, ``"kappa"``. Of (truth, probability): ``"brier"``,
+        ``"log_loss"``. Of (outcome, score) or (outcome, score, event): ``"concordance"``, the share
+        of comparable pairs whose larger outcome has the larger score. Of two samples ``(a, b)``:
+        ``"mean_difference"``, ``"mean_ratio"``, ``"cohen_d"``, ``"welch_t"``, and ``"auc"`` or
+        ``"mann_whitney"``, the probability that an observation of a is above one of b. A callable
+        takes a batch of resamples, ``f(batch)`` with shape (b, n) or (b, n, d), several for several
+        samples, and returns (b,) or (b, k). A C pointer and a torch module take rows of all numbers
+        of a resample; see `fermiac.targets.native` and `fermiac.targets.torch`.
     n_resamples : int, default 9999
         The number of resamples. None are drawn if the law of the statistic is known.
     method : str, default "auto"
@@ -65,9 +90,12 @@ def bootstrap(
         widened for few observations; ``"bca"`` [3]_; ``"studentised"``, from the standard error of
         each resample on a scale that stabilises the variance (log for variances, artanh for
         correlations, logit for areas); ``"order"``, between order statistics, for quantiles [4]_
-        [5]_; ``"wilson"`` [6]_, for means of zeros and ones and for accuracies. ``"auto"`` takes
-        ``"order"`` for quantiles, ``"wilson"`` for proportions, ``"studentised"`` if its coverage
-        is good, and ``"bca"`` otherwise.
+        [5]_; ``"wilson"`` [6]_, for means of zeros and ones and for accuracies; ``"fixed_b"`` [8]_,
+        for the mean of a series, with Bartlett's kernel and a bandwidth of n. ``"auto"`` takes
+        ``"order"`` for quantiles, ``"wilson"`` for proportions, ``"studentised"`` where it holds,
+        else ``"bca"``. Schemes of series take ``"studentised"`` for a sieve of means and
+        autocorrelations, and ``"expanded"`` for blocks, by the independent observations that the
+        series is worth. `MOutOfN` takes ``"basic"``, all other schemes ``"percentile"``.
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
     paired : bool, default False
@@ -77,14 +105,27 @@ def bootstrap(
         For several independent samples, a tuple of labels.
     clusters : array_like, shape (n,), optional
         A label for each observation: observations of one label are drawn together.
-    scheme : {"iid", "bayesian"}, default "iid"
-        Draws with replacement, or weights n E / ΣE with exponential numbers E, whose percentile
-        interval is a credible interval [7]_.
+    scheme : str or Scheme, default "iid"
+        ``"iid"``, draws with replacement; ``"bayesian"``, weights n E / ΣE of exponential numbers
+        E, whose percentile interval is a credible one [7]_. For observations in the order of time:
+        ``"series"``, which is ``"sieve"`` for means and autocorrelations of one series and
+        ``"stationary"`` for other statistics; ``"sieve"``, ``"moving"``, ``"circular"``,
+        ``"stationary"``, with lengths of blocks from the data, or `Sieve`, `Moving`, `Circular`,
+        `Stationary`. Strata are then series of their own. `MOutOfN` draws fewer observations, and
+        `Parametric` draws from a fitted law.
+    indices : array_like of int, shape (B, n), optional
+        Resamples by the indices of their observations, in place of drawn ones.
     weights : bool, default False
         Whether a callable takes the data and weights, ``f(x, w)`` with w of shape (b, n), instead
         of resamples. The Bayesian bootstrap of a callable needs it.
     batch : int, optional
-        The number of resamples in one call of a callable. Default: as many as fit into the cache.
+        The resamples of one call of a callable. Default: as many as fit the cache.
+    jackknife_groups : int, optional
+        Groups of observations that BCa of a callable leaves out, in place of single ones; 2 or
+        more.
+    executor : object, optional
+        Workers for a callable: what `fermiac.executor.Sharded` takes. Never changes the result
+        where the value of a resample does not depend on its batch.
     exact : bool, optional
         False draws resamples even if the law is known; True raises an error if it is not known. By
         default the law is used if it is known.
@@ -115,17 +156,20 @@ def bootstrap(
     Warns
     -----
     FermiacWarning
-        If the interval is in doubt because of fewer than ten observations, a statistic that never
-        changes, resamples in which it is undefined, or an infinite end.
+        If the interval is in doubt: fewer than ten observations, a series that is worth fewer than
+        15 independent ones (80 for blocks), a statistic that never changes, resamples in which it
+        is not defined or not unique, an open end.
     HeavyTailWarning
         If the data seem to lack the moments that the statistic needs.
 
     Notes
     -----
     The law of a resampled mean, of a difference of means and of a quantile is computed without
-    resamples: by convolution of the data, or from the joint law of two order statistics. Each
-    replicate has its own random stream. Results therefore do not depend on the number of threads,
-    and `Bootstrap.extend` can continue them.
+    resamples: by convolution of the data, or from the joint law of two order statistics. So is that
+    of a ratio of means with positive denominators, of a slope through the origin and of Huber's
+    estimate, which are below a value where a sum is. Replicate
+    b has a random stream of its own, so that results do not depend on the number of threads, and
+    `Bootstrap.extend` continues them.
 
     References
     ----------
@@ -143,6 +187,8 @@ def bootstrap(
        Journal of the American Statistical Association, 1927, doi:10.1080/01621459.1927.10502953.
     .. [7] D. B. Rubin, "The Bayesian bootstrap", Annals of Statistics, 1981,
        doi:10.1214/aos/1176345338.
+    .. [8] N. M. Kiefer, T. J. Vogelsang, "A new asymptotic theory for heteroskedasticity-
+       autocorrelation robust tests", Econometric Theory, 2005, doi:10.1017/S0266466605050565.
 
     Examples
     --------
@@ -154,37 +200,58 @@ def bootstrap(
     >>> r = fm.resample.bootstrap(x, lambda b: (b**2).mean(axis=1), n_resamples=999, rng=0)
     >>> r.method
     'bca'
+    >>> y = fm.random.Stream(2).normal(100)  # in the order of time
+    >>> r = fm.resample.bootstrap(y, "mean", scheme="series", rng=0)
+    >>> r.scheme, r.method
+    ('sieve', 'studentised')
     """
     began = time.perf_counter()
     chosen = resolved(statistic)
     name = choice("method", method, METHODS)
-    kind = choice("scheme", scheme, SCHEMES)
+    kind = SCHEMES.resolve(scheme)
     level = probability("prob", prob)
     n = whole("n_resamples", n_resamples, 1, 2**40)
     weighted = yes("weights", weights)
     rows = None if batch is None else whole("batch", batch, 1, 2**31)
+    groups = (
+        None if jackknife_groups is None else whole("jackknife_groups", jackknife_groups, 2, 2**31)
+    )
     known = None if exact is None else yes("exact", exact)
     limit = None if tolerance is None else positive("tolerance", tolerance)
     key = key_of(rng)
     data = take(x, statistic=chosen, paired=paired, strata=strata, clusters=clusters, on_nan=on_nan)
+    if indices is not None:
+        kind, n = _replay(indices, data, kind, limit)
     if chosen is not None:
-        for argument, value in (("weights", weighted or None), ("batch", rows)):
+        for argument, value in (
+            ("weights", weighted or None),
+            ("batch", rows),
+            ("jackknife_groups", groups),
+            ("executor", executor),
+        ):
             if value is not None:
                 raise ArgumentError(
-                    f"{argument}: {value} given with the statistic {chosen.name!r}; it is for "
-                    "callables"
+                    f"{argument}: {shown(value)} given with the statistic {chosen.name!r}; it is "
+                    "for callables"
                 )
         problem = Problem(data, chosen, kind, known)
     else:
-        if kind == "bayesian" and not weighted:
+        if kind.name == "bayesian" and not weighted:
             raise ArgumentError(
                 "weights: False given for scheme='bayesian' and a callable; weights=True is "
                 "needed, and a callable of data and weights"
             )
-        function, first = Function.of(statistic, weighted, rows, data)
+        if kind.name == "parametric" and weighted:
+            raise ArgumentError(
+                "weights: True given for a parametric scheme, whose samples are no resamples of "
+                "the data; a function of batches is needed"
+            )
+        workers = None if executor is None else require_executor(executor)
+        function, first = Function.of(statistic, weighted, rows, data, workers, groups)
         problem = Problem(data, function, kind, known, first)
+    problem = problem.fitted()
     picked = problem.choose(name)
-    if known and picked not in ("order", "wilson") and problem.needs_replicates(picked):
+    if known and picked not in WITHOUT_DRAWS and problem.needs_replicates(picked):
         raise ArgumentError(
             f"exact: True given, but the law of {problem.name!r} with the method {picked!r} is not "
             "known; give another method, or leave exact= out"
@@ -194,7 +261,7 @@ def bootstrap(
         "n_resamples": n,
         "method": name,
         "prob": level,
-        "scheme": kind,
+        "scheme": problem.scheme.name,
         "weights": weighted,
         "exact": known,
         "tolerance": limit,
@@ -211,3 +278,37 @@ def bootstrap(
         settings=settings,
         tolerance=limit,
     )
+
+
+def _replay(given: Any, data: Data, kind: Scheme, tolerance: float | None) -> tuple[Scheme, int]:
+    """Return the scheme of given indices, and their number."""
+    n = data.units.n
+    array = taken("indices", given)
+    if array.ndim != 2 or array.shape[1] != n or not len(array) or array.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"indices: an array of {array.dtype} of shape {array.shape} given; whole numbers of "
+            f"shape (B, {n}) are needed"
+        )
+    if array.min() < 0 or array.max() >= n:
+        raise ArgumentError(
+            f"indices: numbers from {array.min()} to {array.max()} given; 0 to {n - 1} are needed"
+        )
+    for argument, other in (
+        ("scheme", None if kind.name == "iid" else kind.name),
+        ("strata or clusters", None if data.plain else "labels"),
+        ("tolerance", tolerance),
+    ):
+        if other is not None:
+            raise ArgumentError(
+                f"{argument}: {other} given with indices=, which are the resamples; leave it out"
+            )
+    rows = np.ascontiguousarray(array, np.int64)
+    if not data.paired and len(data.samples) > 1:
+        edges = np.cumsum([0, *data.sizes])
+        for a, b in itertools.pairwise(edges.tolist()):
+            if rows[:, a:b].min() < a or rows[:, a:b].max() >= b:
+                raise ArgumentError(
+                    f"indices: those of columns {a} to {b - 1} are not all of the sample whose "
+                    f"observations have these numbers; numbers from {a} to {b - 1} are needed there"
+                )
+    return Replay("indices", (), rows), len(rows)

@@ -13,9 +13,17 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.random import Stream
 from fermiac.resample.data import Data
+from fermiac.resample.schemes import Parametric, Replay, Scheme
+from fermiac.resample.series import most_orders
+from fermiac.runs.executor import rows_by
+from fermiac.targets.builtin import BuiltinIntegrand
+from fermiac.targets.conversion import adapted
+from fermiac.targets.density import LogDensity
+from fermiac.targets.native_pointer import NativeTarget
 
-__all__ = ["Function", "StatisticFunction"]
+__all__ = ["Function", "StatisticFunction", "given_samples"]
 
 Array = NDArray[np.float64]
 StatisticFunction: TypeAlias = Callable[..., Any]
@@ -23,8 +31,11 @@ StatisticFunction: TypeAlias = Callable[..., Any]
 
 For several samples ``f(batch, batch, ...)``; with ``weights=True`` ``f(x, ..., weights)`` with
 weights of the shape (b, n)."""
-#: Numbers in a batch: it stays in the cache, and Ctrl-C is handled soon.
-_NUMBERS = 2**20
+#: Numbers of a batch, so that it stays in the cache and Ctrl-C is answered, and batches that are
+#: handed to an executor together.
+_NUMBERS, _AT_ONCE = 2**20, 16
+#: The block of the streams of samplers.
+_SAMPLER_BLOCK = 0x5202
 #: Functions of NumPy that take their axis as an argument, which is why they are refused.
 _OF_NUMPY = {
     np.mean: "mean",
@@ -32,6 +43,47 @@ _OF_NUMPY = {
     np.var: "var",
     np.std: "sd",
 }
+
+
+def _checked(values: Any, b: int) -> Array:
+    """Return the values of a batch of b resamples, shape (b,) or (b, k)."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except Exception as error:
+        raise TargetError(
+            f"statistic: it returned a {type(values).__name__}, which is no array of numbers "
+            f"({error}); values of shape ({b},) or ({b}, k) are needed"
+        ) from error
+    if array.ndim not in (1, 2) or array.shape[0] != b or array.size == 0:
+        raise TargetError(
+            f"statistic: it returned values of shape {array.shape} for a batch of {b} "
+            f"resamples; ({b},) or ({b}, k) is needed, with one value for each resample (for "
+            "instance by axis=1)"
+        )
+    return array
+
+
+@dataclass(frozen=True)
+class _OnRows:
+    """A target of fermiac.targets, a C pointer or a torch module, called with rows of numbers."""
+
+    target: Any
+
+    def __call__(self, *batches: Array) -> Array:
+        rows = batches[-1].reshape(len(batches[-1]), -1)
+        call = self.target if callable(self.target) else self.target.log_density
+        return np.asarray(call(rows))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A statistic as the workers of an executor call it: rows of its arguments to numbers."""
+
+    f: StatisticFunction
+    fixed: tuple[Array, ...]
+
+    def __call__(self, columns: list[Array], n: int) -> Array:
+        return _checked(self.f(*self.fixed, *columns), n).reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -42,17 +94,23 @@ class Function:
     weighted: bool
     batch: int | None
     data: Data
+    executor: Any = None
+    groups: int | None = None
     #: Whether the values have an axis of outputs, and how many there are.
     many: bool = False
     width: int = 1
 
     @classmethod
-    def of(cls, f: Any, weighted: bool, batch: int | None, data: Data) -> tuple[Function, Array]:
+    def of(
+        cls,
+        f: Any,
+        weighted: bool,
+        batch: int | None,
+        data: Data,
+        executor: Any = None,
+        groups: int | None = None,
+    ) -> tuple[Function, Array]:
         """Return the statistic after a first call, and its values of the whole data, shape (k,)."""
-        if not callable(f):
-            raise ArgumentError(
-                f"statistic: {shown(f)} given; a name such as 'mean' or a callable is needed"
-            )
         try:
             known = _OF_NUMPY.get(f)
         except TypeError:  # a callable that cannot be hashed
@@ -63,47 +121,57 @@ class Function:
                 f"{known!r}, or a function of a batch such as lambda x: numpy.{f.__name__}(x, "
                 "axis=1)"
             )
-        made = cls(f, weighted, batch, data)
-        first = made._called(
-            np.ones((1, data.units.n)) if weighted else np.arange(data.units.n)[None]
-        )
-        many = first.ndim == 2
-        return cls(f, weighted, batch, data, many, first.shape[1] if many else 1), first.reshape(-1)
-
-    def _called(self, drawn: NDArray[Any]) -> Array:
-        """Return the values of rows of weights or of indices, checked."""
-        data = self.data
-        if self.weighted:
-            arguments: tuple[Any, ...] = (*data.samples, *self._split(drawn))
+        dim = data.units.n if weighted else data.samples[0].size
+        target = adapted(f, dim, what="statistic")
+        if isinstance(target, NativeTarget | BuiltinIntegrand | LogDensity):
+            if len(data.samples) > 1 and not weighted:
+                raise ArgumentError(
+                    f"statistic: {shown(f)} given for {len(data.samples)} samples; a C pointer or "
+                    "a torch module takes the rows of one sample, or with weights=True weights"
+                )
+            if target.dim != dim:
+                what = "weights" if weighted else "numbers of a resample"
+                raise ArgumentError(
+                    f"statistic: {shown(target)} takes {target.dim} coordinates; {dim} are needed, "
+                    f"the {what}"
+                )
+            f = _OnRows(target)
+        made = cls(f, weighted, batch, data, executor, groups)
+        if weighted:
+            arguments: tuple[Array, ...] = made._weights(np.ones((1, data.units.n)))
         else:
-            arguments = data.rows(drawn)
-        values = self.f(*arguments)
-        b = drawn.shape[0]
-        try:
-            array = np.asarray(values, dtype=np.float64)
-        except Exception as error:
-            raise TargetError(
-                f"statistic: it returned a {type(values).__name__}, which is no array of numbers "
-                f"({error}); values of shape ({b},) or ({b}, k) are needed"
-            ) from error
-        if array.ndim not in (1, 2) or array.shape[0] != b or array.size == 0:
-            raise TargetError(
-                f"statistic: it returned values of shape {array.shape} for a batch of {b} "
-                f"resamples; ({b},) or ({b}, k) is needed, with one value for each resample (for "
-                "instance by axis=1)"
-            )
-        return array
+            arguments = data.rows(np.arange(data.units.n)[None])
+        first = _checked(f(*made._fixed, *arguments), 1)
+        many = first.ndim == 2
+        width = first.shape[1] if many else 1
+        return cls(f, weighted, batch, data, executor, groups, many, width), first.reshape(-1)
 
-    def _split(self, weights: Array) -> list[Array]:
+    @property
+    def shortens(self) -> bool:
+        """Whether it takes fewer observations than the data have."""
+        return self.weighted or not isinstance(self.f, _OnRows)
+
+    @property
+    def _fixed(self) -> tuple[Array, ...]:
+        """The arguments that are the same for all resamples."""
+        return self.data.samples if self.weighted else ()
+
+    def _weights(self, weights: Array) -> tuple[Array, ...]:
         """Return the weights of each independent sample."""
         if self.data.paired or len(self.data.samples) == 1:
-            return [weights]
-        return np.split(weights, np.cumsum(self.data.sizes)[:-1], axis=1)
+            return (weights,)
+        return tuple(np.split(weights, np.cumsum(self.data.sizes)[:-1], axis=1))
 
-    def values(self, drawn: NDArray[Any]) -> Array:
-        """Return the values of rows of weights or indices, shape (b, k)."""
-        found = self._called(drawn)
-        if (found.ndim == 2) != self.many or found.reshape(len(found), -1).shape[1] != self.width:
+    def values(self, arguments: tuple[Array, ...]) -> Array:
+        """Return the values of batches of resamples or of weights, shape (b, k)."""
+        b = len(arguments[0])
+        if self.executor is not None and b > 1:
+            work = _Work(self.f, self._fixed)
+            # Rows that are one number would be taken for shared ones.
+            found = rows_by(work, list(arguments), b, self.width, self.executor, None)
+            return found.reshape(b, self.width)
+        found = _checked(self.f(*self._fixed, *arguments), b)
+        if (found.ndim == 2) != self.many or found.reshape(b, -1).shape[1] != self.width:
             raise TargetError(
                 f"statistic: it returned values of shape {found.shape}, and others for the first "
                 "call; the same number of outputs is needed each time"
@@ -112,41 +180,57 @@ class Function:
 
     @property
     def rows(self) -> int:
-        """The resamples of a batch."""
+        """The resamples of a batch, or of the batches that an executor has at once."""
         if self.batch is not None:
-            return self.batch
+            return self.batch * (_AT_ONCE if self.executor is not None else 1)
         numbers = sum(sample.size for sample in self.data.samples)
         return max(1, min(4096, _NUMBERS // numbers))
 
-    def replicates(self, scheme: str, first: int, n: int, key: int, n_threads: int) -> Array:
-        """Return replicates `first` to `first` + n - 1, which are at most one batch."""
-        options = self.data.units.core(scheme)
+    def replicates(self, scheme: Scheme, first: int, n: int, key: int, n_threads: int) -> Array:
+        """Return replicates `first` to `first` + n - 1, at most a batch of them."""
+        data, size = self.data, self.data.units.n
+        if scheme.is_free:
+            return self.values(given_samples(scheme, data, first, n, key, n_threads))
+        if isinstance(scheme, Replay):
+            rows = scheme.indices[first : first + n]
+            if self.weighted:
+                return self.values(self._weights(counted(rows, size)))
+            return self.values(data.rows(rows))
+        options = data.units.core(scheme)
         if self.weighted:
             drawn = _core.resample_weights(options, first, n, key, n_threads)
-            return self.values(drawn.reshape(n, -1))
+            return self.values(self._weights(drawn.reshape(n, -1)))
         flat, starts = _core.resample_rows(options, first, n, key, n_threads)
-        if flat.size == n * self.data.units.n and (np.diff(starts) == self.data.units.n).all():
-            return self.values(flat.reshape(n, -1))
+        widths = np.diff(starts)
+        draws = options["draws"]
+        if draws is not None and len(draws) != len(data.samples):
+            draws = None  # of strata of one sample
+        if (widths == widths[0]).all():
+            return self.values(data.rows(flat.reshape(n, -1), draws))
         # Clusters of several sizes make resamples of several sizes.
-        parts = [self.values(flat[None, a:b]) for a, b in itertools.pairwise(starts)]
+        parts = [self.values(data.rows(flat[None, a:b])) for a, b in itertools.pairwise(starts)]
         return np.concatenate(parts)
 
     def leave_one_out(self) -> Array:
-        """Return the values with each unit left out, shape (units, k)."""
+        """Return the values with each unit, or each group of units, left out: (units, k)."""
         units, n = self.data.units, self.data.units.n
         starts = np.arange(n + 1) if units.starts is None else units.starts
         members = np.arange(n) if units.members is None else units.members
         found = []
-        for unit in range(len(starts) - 1):
-            out = members[starts[unit] : starts[unit + 1]]
-            if self.weighted:
-                weights = np.ones((1, n))
-                weights[0, out] = 0.0
-                found.append(self.values(weights))
-                continue
-            kept = np.ones(n, bool)
-            kept[out] = False
-            found.append(self._shorter(kept))
+        for first, last in itertools.pairwise(units.strata):
+            many = last - first
+            groups = many if self.groups is None else min(self.groups, many)
+            for group in range(groups):
+                # Every groups-th unit, so that sorted data have groups alike.
+                out = np.concatenate(
+                    [members[starts[u] : starts[u + 1]] for u in range(first + group, last, groups)]
+                )
+                kept = np.ones(n, bool)
+                kept[out] = False
+                if self.weighted:
+                    found.append(self.values(self._weights(kept[None].astype(float))))
+                else:
+                    found.append(self._shorter(kept))
         return np.concatenate(found)
 
     def _shorter(self, kept: NDArray[np.bool_]) -> Array:
@@ -164,3 +248,37 @@ class Function:
                 f"{self.width} are needed"
             )
         return values[None]
+
+
+def counted(rows: NDArray[np.int64], n: int) -> Array:
+    """Return how often each of n observations is in each row of indices."""
+    places = rows + n * np.arange(len(rows))[:, None]
+    return np.bincount(places.ravel(), minlength=n * len(rows)).reshape(-1, n).astype(float)
+
+
+def given_samples(
+    scheme: Scheme, data: Data, first: int, n: int, key: int, n_threads: int
+) -> tuple[Array, ...]:
+    """Return batches of samples of a sieve or of a user's sampler, with a first axis of n."""
+    if not (isinstance(scheme, Parametric) and scheme.sampler is not None):
+        x = np.ascontiguousarray(data.samples[0])
+        most = int(scheme.parameters[0]) if scheme.parameters else most_orders(x.size)
+        flat = _core.resample_sieve_samples(x, most, first, n, key, n_threads)
+        return (flat.reshape(n, -1),)
+    batches = tuple(np.empty((n, *sample.shape)) for sample in data.samples)
+    for i in range(n):
+        drawn = scheme.sampler(Stream(key, first + i, _SAMPLER_BLOCK))
+        parts = drawn if isinstance(drawn, tuple) else (drawn,)
+        for j, sample in enumerate(data.samples):
+            try:
+                part = np.asarray(parts[j] if len(parts) == len(batches) else None, np.float64)
+            except Exception as error:
+                raise TargetError(f"sampler: it returned no array of numbers ({error})") from error
+            if part.shape != sample.shape or not np.isfinite(part).all():
+                shapes = ", ".join(str(s.shape) for s in data.samples)
+                raise TargetError(
+                    f"sampler: it returned an array of shape {part.shape}, or numbers that are not "
+                    f"finite; finite numbers of shape {shapes} are needed, those of the data"
+                )
+            batches[j][i] = part
+    return batches

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.validate import all_finite, choice, listed, real_numbers, shown, taken, yes
 from fermiac.errors import ArgumentError
+from fermiac.resample.prepare import check_samples, core_columns, core_parameters
+from fermiac.resample.schemes import Scheme
 from fermiac.resample.statistics import Statistic
 
-__all__ = ["MOST_SAMPLES", "SCHEMES", "Data", "Labels", "OnNan", "SchemeName", "Units", "take"]
+__all__ = ["MOST_SAMPLES", "Data", "Labels", "OnNan", "Prepared", "Units", "take", "units_of"]
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
 Labels: TypeAlias = "ArrayLike | tuple[ArrayLike, ...] | None"
 """A label for each observation; for several independent samples a tuple of them."""
-SchemeName: TypeAlias = Literal["iid", "bayesian"]
 OnNan: TypeAlias = Literal["raise", "omit"]
-SCHEMES: tuple[SchemeName, ...] = ("iid", "bayesian")
 MOST_SAMPLES = 64
 
 
@@ -47,16 +47,23 @@ class Units:
         """Whether each unit is one observation."""
         return self.starts is None
 
-    def core(self, scheme: str) -> dict[str, Any]:
+    def core(self, scheme: Scheme) -> dict[str, Any]:
         """Return the scheme as the core takes it."""
-        law = "dirichlet" if scheme == "bayesian" else "counts"
         return {
-            "law": law,
+            **scheme.core(self.sizes),
             "strata": self.strata,
             "members": self.members,
             "starts": self.starts,
             "n": self.n,
         }
+
+
+class Prepared(NamedTuple):
+    """A named statistic as the core takes it."""
+
+    core: str
+    parameters: list[float]
+    columns: list[Array]
 
 
 @dataclass(frozen=True)
@@ -80,27 +87,34 @@ class Data:
         """The number of observations of each sample."""
         return tuple(len(sample) for sample in self.samples)
 
+    def prepared(self, statistic: Statistic) -> Prepared:
+        """Return a statistic of the data as the core takes it."""
+        known = self.__dict__.setdefault("_prepared", {})
+        if statistic not in known:
+            parameters = core_parameters(statistic, self.samples)
+            columns = core_columns(statistic, parameters, self.samples, self.samples[0].ndim)
+            known[statistic] = Prepared(statistic.core, parameters, columns)
+        found: Prepared = known[statistic]
+        return found
+
     def columns(self, statistic: Statistic) -> list[Array]:
         """Return the columns of a statistic, as the core takes them."""
-        if statistic.kind == "two":
-            first, second = self.samples
-            labels = np.repeat([1.0, 0.0], [len(first), len(second)])
-            return [np.concatenate([first, second]), labels]
-        return [
-            np.ascontiguousarray(column)
-            for sample in self.samples
-            for column in (sample.T if sample.ndim > 1 else (sample,))
-        ]
+        return self.prepared(statistic).columns
 
-    def rows(self, index: Codes) -> tuple[Array, ...]:
-        """Return the samples at indices of observations, whose last axis is that of a replicate."""
+    def rows(self, index: Codes, draws: Codes | None = None) -> tuple[Array, ...]:
+        """Return the samples at indices of observations, whose last axis is that of a replicate.
+
+        Each of several independent samples gives `draws` of them, by default as many as it has.
+        """
         if self.paired or len(self.samples) == 1:
             return tuple(sample[index] for sample in self.samples)
         edges = np.cumsum([0, *self.sizes])
         parts, at = [], 0
-        for sample, first in zip(self.samples, edges, strict=False):
-            parts.append(sample[index[..., at : at + len(sample)] - first])
-            at += len(sample)
+        for sample, first, n in zip(
+            self.samples, edges, self.sizes if draws is None else draws.tolist(), strict=False
+        ):
+            parts.append(sample[index[..., at : at + n] - first])
+            at += n
         return tuple(parts)
 
     def saved(self) -> Mapping[str, Any]:
@@ -167,8 +181,12 @@ def take(
                     f"{name}: {statistic.name!r} takes pairs (truth, guess) of 0 and 1, or False "
                     "and True"
                 )
-    if statistic is not None and statistic.core == "ratio_of_means" and not samples[1].any():
-        raise ArgumentError("x: all denominators are zero; others are needed")
+    if statistic is not None and statistic.core == "ratio_of_means":
+        below = samples[0] if statistic.name == "slope_through_origin" else samples[1]
+        if not below.any():
+            raise ArgumentError("x: all denominators are zero; others are needed")
+    if statistic is not None:
+        check_samples(statistic, samples)
     units = units_of([len(samples[0])] if paired else [len(s) for s in samples], levels, groups)
     return Data(tuple(samples), paired, levels, groups, units)
 
@@ -195,6 +213,26 @@ def _shaped(samples: list[Array], statistic: Statistic, paired: bool) -> tuple[l
                 "(n, d)"
             )
         return samples, False
+    if statistic.kind == "series":
+        if len(samples) != 1 or samples[0].ndim != 1:
+            raise ArgumentError(
+                f"x: samples of shapes {shapes} given; {name!r} takes one series, of shape (n,)"
+            )
+        return samples, False
+    if statistic.kind == "regression":
+        if len(samples) != 2 or samples[0].ndim > 2 or samples[1].ndim != 1:
+            raise ArgumentError(
+                f"x: samples of shapes {shapes} given; {name!r} takes (X, y), of shapes (n,) or "
+                "(n, p), and (n,)"
+            )
+        return samples, True
+    if statistic.kind == "survival":
+        if len(samples) not in (2, 3) or any(sample.ndim != 1 for sample in samples):
+            raise ArgumentError(
+                f"x: samples of shapes {shapes} given; {name!r} takes (outcome, score) or "
+                "(outcome, score, event), each of shape (n,)"
+            )
+        return samples, True
     if len(samples) == 1 and statistic.kind == "pairs" and samples[0].shape[1:] == (2,):
         samples = [np.ascontiguousarray(column) for column in samples[0].T]
     if len(samples) != 2 or any(sample.ndim != 1 for sample in samples):

@@ -13,17 +13,27 @@ from numpy.typing import NDArray
 
 from fermiac.errors import FermiacWarning
 from fermiac.resample.laws import KnownLaw
+from fermiac.resample.series import fixed_b
 from fermiac.resample.statistics import Scale
 from fermiac.results.result import Finding
 
-__all__ = ["METHODS", "Ends", "Method", "MethodName", "Output", "ends"]
+__all__ = ["METHODS", "WITHOUT_DRAWS", "Ends", "Method", "MethodName", "Output", "ends"]
 
 Array = NDArray[np.float64]
 Method: TypeAlias = Literal[
-    "percentile", "basic", "normal", "expanded", "bca", "studentised", "order", "wilson"
+    "percentile", "basic", "normal", "expanded", "bca", "studentised", "order", "wilson", "fixed_b"
 ]
 MethodName: TypeAlias = Literal[
-    "auto", "percentile", "basic", "normal", "expanded", "bca", "studentised", "order", "wilson"
+    "auto",
+    "percentile",
+    "basic",
+    "normal",
+    "expanded",
+    "bca",
+    "studentised",
+    "order",
+    "wilson",
+    "fixed_b",
 ]
 METHODS: tuple[MethodName, ...] = (
     "auto",
@@ -35,7 +45,10 @@ METHODS: tuple[MethodName, ...] = (
     "studentised",
     "order",
     "wilson",
+    "fixed_b",
 )
+#: Methods that take neither replicates nor a law of the statistic.
+WITHOUT_DRAWS: tuple[Method, ...] = ("order", "wilson", "fixed_b")
 
 
 class Ends(NamedTuple):
@@ -53,6 +66,8 @@ class Output:
 
     name: str
     estimate: float
+    #: The statistic of the law that the replicates are drawn from.
+    centre: float
     #: The replicates and their standard errors, without those that are not defined.
     values: Array
     errors: Array | None
@@ -61,8 +76,8 @@ class Output:
     law: KnownLaw | None
     acceleration: Callable[[], float]
     scale: Scale
-    #: The number of observations of the smallest sample.
-    n: int
+    #: The number of observations of the smallest sample, or of what a series is worth.
+    n: float
     #: The sample and the probability of a quantile of whole samples.
     sample: Array | None = None
     q: float | None = None
@@ -126,6 +141,9 @@ def ends(output: Output, method: Method, prob: float) -> tuple[Ends, Method]:
         return _wilson(output, tail), method
     if method == "order":
         return _order(output, tail), method
+    if method == "fixed_b":
+        assert output.sample is not None
+        return Ends(*fixed_b(output.sample, tail)), method
     if output.pairs is not None and output.estimate in (0.0, 1.0) and output.constant:
         return _apart(output, tail), "studentised"
     if output.constant:
@@ -155,7 +173,8 @@ def _percentile(output: Output, tail: float) -> Ends:
 
 def _basic(output: Output, tail: float) -> Ends:
     low, high, low_error, high_error = _percentile(output, tail)
-    return Ends(2 * output.estimate - high, 2 * output.estimate - low, high_error, low_error)
+    both = output.estimate + output.centre
+    return Ends(both - high, both - low, high_error, low_error)
 
 
 def _normal(output: Output, tail: float) -> Ends:
@@ -234,16 +253,18 @@ def _studentised(output: Output, tail: float) -> Ends | None:
     """Return the bootstrap-t interval on the stabilising scale, None without a standard error."""
     assert output.errors is not None
     scale, estimate, own = output.scale, output.estimate, output.stderr
+    centre = np.asarray(output.centre)
     values, errors = output.values, output.errors
     if output.pairs is not None:
         m = output.pairs[0] * output.pairs[1]
         least = 1 / (4 * m)
         estimate, values = (m * estimate + 0.5) / (m + 1), (m * values + 0.5) / (m + 1)
+        centre = np.asarray(estimate)
         errors, own = np.maximum(errors, least), max(own, least)
     point = np.asarray(estimate)
     with np.errstate(all="ignore"):
         to = float(scale.to(point))
-        away = scale.to(values) - to
+        away = scale.to(values) - float(scale.to(centre))
         spread = errors * scale.slope(values)
         own = own * float(scale.slope(point))
         t = away / spread
@@ -272,7 +293,7 @@ def _studentised(output: Output, tail: float) -> Ends | None:
     (low, low_error), (high, high_error) = found
     if not (math.isfinite(low) and math.isfinite(high)):
         output.warn(
-            f"so many resamples of {output.n} observations have no spread that an end of the "
+            f"so many resamples of {output.n:g} observations have no spread that an end of the "
             "studentised interval is infinite; more observations are needed"
         )
     return Ends(low, high, low_error, high_error)

@@ -13,11 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
-from fermiac._base.validate import yes
+from fermiac._base.validate import whole, yes
+from fermiac.errors import ArgumentError
 from fermiac.resample.callables import Function, StatisticFunction
 from fermiac.resample.data import Labels, OnNan, take
 from fermiac.resample.leave_one_out import acceleration, bias_of, stderr_of
 from fermiac.resample.problem import Problem
+from fermiac.resample.schemes import IID
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
@@ -105,6 +107,7 @@ def jackknife(
     strata: Labels = None,
     clusters: Labels = None,
     weights: bool = False,
+    jackknife_groups: int | None = None,
     on_nan: OnNan = "raise",
 ) -> Jackknife:
     """Return a statistic without each observation, with its standard error and bias [1]_.
@@ -122,6 +125,9 @@ def jackknife(
         A label for each observation; the observations of a cluster are left out together.
     weights : bool, default False
         Whether a callable takes the data and weights, ``f(x, w)`` with w of shape (b, n).
+    jackknife_groups : int, optional
+        Leave out groups of observations, so many in each sample or stratum, at least 2; for
+        callables that take long. Default: each observation alone.
     on_nan : {"raise", "omit"}, default "raise"
         Whether NaN is an error, or its observations are left out.
 
@@ -153,18 +159,31 @@ def jackknife(
     began = time.perf_counter()
     chosen = resolved(statistic)
     weighted = yes("weights", weights)
+    groups = (
+        None if jackknife_groups is None else whole("jackknife_groups", jackknife_groups, 2, 2**31)
+    )
+    if groups is not None and chosen is not None:
+        raise ArgumentError(
+            f"jackknife_groups: {groups} given with the statistic {chosen.name!r}; it is for "
+            "callables"
+        )
     data = take(x, statistic=chosen, paired=paired, strata=strata, clusters=clusters, on_nan=on_nan)
     if chosen is not None:
-        problem = Problem(data, chosen, "iid", None)
+        problem = Problem(data, chosen, IID, None)
     else:
-        function, first = Function.of(statistic, weighted, None, data)
-        problem = Problem(data, function, "iid", None, first)
-    whole, left = problem.full, problem.left_out
+        function, first = Function.of(statistic, weighted, None, data, None, groups)
+        if not function.shortens:
+            raise ArgumentError(
+                "statistic: a C pointer or a torch module takes as many numbers as the data have, "
+                "so that no observation can be left out; weights=True is needed"
+            )
+        problem = Problem(data, function, IID, None, first)
+    all_of_it, left = problem.full, problem.left_out
     n = len(left)
     influence = []
-    for j, own in enumerate(whole.influence):
+    for j, own in enumerate(all_of_it.influence):
         if own is None:
-            influence.append((n - 1) * (whole.values[j] - left[:, j]))
+            influence.append((n - 1) * (all_of_it.values[j] - left[:, j]))
         else:
             sizes = [data.units.n] if data.paired or len(data.sizes) == 1 else list(data.sizes)
             influence.append(own * np.repeat(sizes, sizes))
@@ -172,7 +191,7 @@ def jackknife(
     table: Callable[[Array], Array] = (
         (lambda a: np.ascontiguousarray(a[:, 0])) if problem.scalar else np.asarray
     )
-    if data.units.members is not None and data.units.single:
+    if data.units.members is not None and data.units.single and groups is None:
         # In the order of the observations.
         back = np.empty(n, np.int64)
         back[data.units.members] = np.arange(n)
@@ -181,11 +200,11 @@ def jackknife(
         shown = left
     return Jackknife(
         statistic=problem.name,
-        estimate=one(whole.values),
+        estimate=one(all_of_it.values),
         values=table(shown),
-        stderr=one(stderr_of(left, data)),
-        bias=one(bias_of(left, whole.values, data)),
-        acceleration=one(acceleration(left, data)),
+        stderr=one(stderr_of(left, data, groups)),
+        bias=one(bias_of(left, all_of_it.values, data, groups)),
+        acceleration=one(acceleration(left, data, groups)),
         influence=table(np.stack(influence, axis=1)),
         seed=None,
         version=_core.__version__,

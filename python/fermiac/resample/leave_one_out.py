@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac.resample.data import Data
+from fermiac.resample.schemes import IID
 from fermiac.resample.statistics import Statistic
 
 __all__ = ["Full", "acceleration", "bias_of", "full", "leave_one_out", "stderr_of"]
@@ -27,9 +28,15 @@ class Full(NamedTuple):
 
 def full(data: Data, statistic: Statistic) -> Full:
     """Return a named statistic of the whole data."""
-    columns = data.columns(statistic)
+    core, parameters, columns = data.prepared(statistic)
+    if core == "autocorrelation":
+        d = columns[0] - columns[0].mean()
+        lag = int(parameters[0])
+        squares = d @ d
+        value = float(d[lag:] @ d[:-lag] / squares) if squares else np.nan
+        return Full(np.array([value]), [None])
     values, influence = _core.resample_evaluate(
-        statistic.core, list(statistic.parameters), columns, np.ones(data.units.n), True
+        core, parameters, columns, np.ones(data.units.n), True
     )
     return Full(np.asarray(values), influence)
 
@@ -37,12 +44,10 @@ def full(data: Data, statistic: Statistic) -> Full:
 def leave_one_out(data: Data, statistic: Statistic, whole: Full, n_threads: int) -> Array:
     """Return the values with each unit left out, shape (units, k), in the order of the units."""
     units = data.units
-    columns = data.columns(statistic)
-    closed = _CLOSED.get(statistic.core) if units.single else None
+    core, parameters, columns = data.prepared(statistic)
+    closed = _CLOSED.get(core) if units.single else None
     if closed is None:
-        values = _core.resample_leave_one_out(
-            statistic.core, list(statistic.parameters), columns, units.core("iid"), n_threads
-        )
+        values = _core.resample_leave_one_out(core, parameters, columns, units.core(IID), n_threads)
         return np.asarray(values).reshape(-1, len(whole.values))
     found = closed(data, statistic, whole, columns)
     return found if units.members is None else found[units.members]
@@ -87,6 +92,16 @@ def _ratio(data: Data, statistic: Statistic, whole: Full, columns: list[Array]) 
         return np.asarray((x.sum() - x) / (y.sum() - y))[:, None]
 
 
+def _regression(data: Data, statistic: Statistic, whole: Full, columns: list[Array]) -> Array:
+    *x, curvature, residual = columns
+    rows = np.stack(x, axis=1)
+    solved = np.linalg.solve((rows * curvature[:, None]).T @ rows, rows.T).T
+    leverage = curvature * (rows * solved).sum(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        steps = solved * (residual / (1 - leverage))[:, None]
+    return np.asarray(whole.values - steps)
+
+
 def _quantile(data: Data, statistic: Statistic, whole: Full, columns: list[Array]) -> Array:
     q = statistic.parameters[0]
     found = []
@@ -120,34 +135,40 @@ _CLOSED = {
     "cov": _product,
     "ratio_of_means": _ratio,
     "quantile": _quantile,
+    "regression": _regression,
 }
 
 
-def _by_stratum(values: Array, data: Data) -> list[Array]:
-    return np.split(values, data.units.strata[1:-1])
+def _by_stratum(values: Array, data: Data, groups: int | None) -> list[Array]:
+    """Return the values of each stratum, of all its units or of its groups of them."""
+    sizes = data.units.sizes if groups is None else np.minimum(data.units.sizes, groups)
+    return np.split(values, np.cumsum(sizes)[:-1])
 
 
-def acceleration(values: Array, data: Data) -> Array:
+def acceleration(values: Array, data: Data, groups: int | None = None) -> Array:
     """Return the acceleration of BCa for each output; NaN where leaving out changes nothing."""
     cubes = squares = np.zeros(values.shape[1])
-    for part in _by_stratum(values, data):
+    for part in _by_stratum(values, data, groups):
         n = len(part)
         u = (n - 1) * (part.mean(0) - part)
+        # Equal values differ from their mean by rounding alone.
+        u[np.abs(u) <= 1e-13 * n * np.abs(part).max(0, initial=0.0)] = 0.0
         cubes = cubes + (u**3).sum(0) / n**3
         squares = squares + (u**2).sum(0) / n**2
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(cubes / squares**1.5 / 6)
 
 
-def bias_of(values: Array, whole: Array, data: Data) -> Array:
+def bias_of(values: Array, whole: Array, data: Data, groups: int | None = None) -> Array:
     """Return the bias by the jackknife."""
-    parts = [(len(p) - 1) * (p.mean(0) - whole) for p in _by_stratum(values, data)]
+    parts = [(len(p) - 1) * (p.mean(0) - whole) for p in _by_stratum(values, data, groups)]
     return np.asarray(np.sum(parts, axis=0))
 
 
-def stderr_of(values: Array, data: Data) -> Array:
+def stderr_of(values: Array, data: Data, groups: int | None = None) -> Array:
     """Return the standard error by the jackknife."""
     parts = [
-        (len(p) - 1) / len(p) * ((p - p.mean(0)) ** 2).sum(0) for p in _by_stratum(values, data)
+        (len(p) - 1) / len(p) * ((p - p.mean(0)) ** 2).sum(0)
+        for p in _by_stratum(values, data, groups)
     ]
     return np.asarray(np.sqrt(np.sum(parts, axis=0)))

@@ -16,12 +16,21 @@ from fermiac import _core
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac.errors import ArgumentError, FermiacWarning, HeavyTailWarning
-from fermiac.resample.callables import Function
+from fermiac.resample.callables import Function, counted, given_samples
 from fermiac.resample.data import Data, take, units_of
-from fermiac.resample.intervals import Method, MethodName, Output, ends
-from fermiac.resample.laws import KnownLaw, law_of_mean, law_of_quantile
+from fermiac.resample.intervals import WITHOUT_DRAWS, Method, MethodName, Output, ends
+from fermiac.resample.laws import (
+    KnownLaw,
+    law_of_huber,
+    law_of_mean,
+    law_of_quantile,
+    law_of_ratio,
+)
 from fermiac.resample.leave_one_out import Full, acceleration, full, leave_one_out
+from fermiac.resample.prepare import core_columns
 from fermiac.resample.result import Bootstrap
+from fermiac.resample.schemes import BLOCKS, IID, MOutOfN, Replay, Scheme, Sieve, Stationary, saved
+from fermiac.resample.series import FEW, FEW_FOR_BLOCKS, effective_size, lengths, most_orders
 from fermiac.resample.statistics import SCALES, Statistic, named
 from fermiac.results.result import Finding, warn
 
@@ -33,6 +42,18 @@ Array = NDArray[np.float64]
 _FROM, _HEAVY, _LEAST_HEAVY = 100, 0.7, 0.5
 #: Observations below which intervals are not to be relied on.
 _FEW = 10
+#: The methods of a scheme, the default first; other schemes have all of them.
+_METHODS: dict[str, tuple[Method, ...]] = {
+    "bayesian": ("percentile", "normal"),
+    **dict.fromkeys(BLOCKS, ("expanded", "percentile", "basic", "normal", "fixed_b")),
+    "sieve": ("percentile", "basic", "normal", "studentised", "fixed_b"),
+    "m_out_of_n": ("basic", "percentile", "normal"),
+    "parametric": ("percentile", "basic", "normal"),
+}
+#: Numbers of samples that are made at once, for statistics of samples that are not resamples.
+_AT_ONCE = 2**20
+#: The least observations of a sieve.
+_SIEVE_LEAST = 20
 
 
 class Intervals(NamedTuple):
@@ -52,7 +73,7 @@ class Problem:
 
     data: Data
     statistic: Statistic | Function
-    scheme: str
+    scheme: Scheme
     #: Whether exact laws are used: True, False, or None for where nothing needs replicates.
     exact: bool | None
     first: Array | None = None
@@ -73,7 +94,126 @@ class Problem:
         units = units_of(sizes, result.strata, result.clusters)
         data = replace(data, strata=result.strata, clusters=result.clusters, units=units)
         exact = result.settings.get("exact")
-        return cls(data, statistic, result.scheme, exact if isinstance(exact, bool) else None)
+        scheme = saved(result.scheme, result.scheme_parameters)
+        return cls(data, statistic, scheme, exact if isinstance(exact, bool) else None)
+
+    def fitted(self) -> Problem:
+        """Return the problem with the scheme for its statistic, and with lengths of blocks."""
+        scheme, data, statistic = self.scheme, self.data, self.statistic
+        name = self.name
+        smooth = isinstance(statistic, Statistic) and self.is_sieve_t
+        if scheme.name == "series":
+            scheme = Sieve() if smooth else Stationary()
+        if not scheme.is_series and not isinstance(scheme, MOutOfN):
+            if isinstance(statistic, Statistic) and statistic.kind == "series":
+                raise ArgumentError(
+                    f"scheme: {scheme.name!r} given for {name!r}, the order of whose observations "
+                    "counts; 'series' or 'sieve' is needed"
+                )
+            return replace(self, scheme=scheme)
+        if data.clusters is not None:
+            raise ArgumentError(
+                f"clusters: given with the scheme {scheme.name!r}, which draws observations; leave "
+                "them out"
+            )
+        if isinstance(scheme, MOutOfN):
+            scheme.core(data.units.sizes)  # refuses too many draws
+            return replace(self, scheme=scheme)
+        if scheme.name == "sieve":
+            if not (len(data.samples) == 1 and data.samples[0].ndim == 1 and data.plain):
+                raise ArgumentError(
+                    f"scheme: {scheme.name!r} given for data that are not one series of shape "
+                    "(n,); 'stationary' takes several columns, and strata for several series"
+                )
+            n = len(data.samples[0])
+            if n < _SIEVE_LEAST:
+                raise ArgumentError(
+                    f"x: {n} observations given for a sieve; {_SIEVE_LEAST} are needed at least"
+                )
+            if scheme.parameters and scheme.parameters[0] >= n // 4:
+                raise ArgumentError(
+                    f"most: {scheme.parameters[0]:g} given for {n} observations; less than a "
+                    "quarter of them is needed"
+                )
+            if isinstance(statistic, Function) and statistic.weighted:
+                raise ArgumentError(
+                    "weights: True given for a sieve, whose series are no resamples of the data; a "
+                    "function of batches is needed"
+                )
+            return replace(self, scheme=scheme)
+        if isinstance(statistic, Statistic) and statistic.kind == "series":
+            raise ArgumentError(
+                f"scheme: {scheme.name!r} given for {name!r}, whose observations would be torn "
+                "from their neighbours; 'series' or 'sieve' is needed"
+            )
+        if not scheme.parameters:
+            stationary = scheme.name == "stationary"
+            length = max(
+                lengths(column)[0 if stationary else 1]
+                for columns in self.series
+                for column in columns
+            )
+            scheme = saved(scheme.name, (length if stationary else float(max(round(length), 1)),))
+        shortest = int(data.units.sizes.min())
+        if scheme.parameters[0] > shortest:
+            raise ArgumentError(
+                f"scheme: blocks of {scheme.parameters[0]:g} observations for a series of "
+                f"{shortest}; shorter ones are needed"
+            )
+        return replace(self, scheme=scheme)
+
+    @property
+    def is_sieve_t(self) -> bool:
+        """Whether the statistic is one that a sieve studentises."""
+        if not isinstance(self.statistic, Statistic) or len(self.data.samples) != 1:
+            return False
+        core = self.statistic.core
+        return self.data.samples[0].ndim == 1 and self.data.plain and (
+            core == "autocorrelation" or (core == "mean" and self.statistic.kind == "one")
+        )  # fmt: skip
+
+    @cached_property
+    def series(self) -> list[list[Array]]:
+        """For each stratum the columns by which the dependence is judged.
+
+        They are the influences where the statistic has them, else the data.
+        """
+        units = self.data.units
+        influence = self.full.influence
+        if any(u is None for u in influence):
+            if self.data.paired or len(self.data.samples) == 1:
+                columns = [c for x in self.data.samples for c in x.reshape(len(x), -1).T]
+            else:
+                return [list(x.reshape(len(x), -1).T) for x in self.data.samples]
+        else:
+            columns = [u for u in influence if u is not None]
+        if units.members is not None:
+            columns = [u[units.members] for u in columns]
+        bounds = zip(units.strata[:-1], units.strata[1:], strict=True)
+        return [[u[a:b] for u in columns] for a, b in bounds]
+
+    @cached_property
+    def effective(self) -> float:
+        """The independent observations that are worth as much as those of the series."""
+        with np.errstate(all="ignore"):
+            return float(
+                sum(min(effective_size(column) for column in columns) for columns in self.series)
+            )
+
+    def sieve(self, key: int) -> tuple[int, float, float, float, float]:
+        """Return the fit of the sieve; see `_core.resample_sieve_fit`."""
+        known = self.__dict__.setdefault("_sieves", {})
+        if key not in known:
+            x, lag, most = self._sieve_arguments()
+            known[key] = _core.resample_sieve_fit(x, lag, most, key)
+        return cast("tuple[int, float, float, float, float]", known[key])
+
+    def _sieve_arguments(self) -> tuple[Array, int, int]:
+        x = np.ascontiguousarray(self.data.samples[0])
+        most = int(self.scheme.parameters[0]) if self.scheme.parameters else most_orders(x.size)
+        lagged = isinstance(self.statistic, Statistic) and self.statistic.kind == "series"
+        lag = int(self.statistic.parameters[0]) if lagged else 0  # type: ignore[union-attr]
+        return x, lag, most
 
     @property
     def name(self) -> str:
@@ -88,6 +228,11 @@ class Problem:
         assert self.first is not None
         return Full(self.first, [None] * self.first.size)
 
+    @property
+    def groups(self) -> int | None:
+        """The groups of the jackknife of a function."""
+        return self.statistic.groups if isinstance(self.statistic, Function) else None
+
     @cached_property
     def left_out(self) -> Array:
         """The statistic with each unit left out, shape (units, k)."""
@@ -98,14 +243,15 @@ class Problem:
     @cached_property
     def accelerations(self) -> Array:
         """The acceleration of each output."""
-        return acceleration(self.left_out, self.data)
+        return acceleration(self.left_out, self.data, self.groups)
 
     @property
     def scalar(self) -> bool:
         """Whether the statistic has a single output without an axis."""
         if isinstance(self.statistic, Function):
             return not self.statistic.many
-        return self.statistic.kind != "one" or self.data.samples[0].ndim == 1
+        kind = self.statistic.kind
+        return kind != "regression" and (kind != "one" or self.data.samples[0].ndim == 1)
 
     def own_stderr(self, j: int) -> float:
         """Return the standard error of an output by the influence function."""
@@ -124,7 +270,7 @@ class Problem:
         """Return the exact law of an output, None where it is not known."""
         if (
             self.exact is False
-            or self.scheme != "iid"
+            or self.scheme.name != "iid"
             or not isinstance(self.statistic, Statistic)
             or not self.data.units.single
         ):
@@ -140,40 +286,74 @@ class Problem:
     def _law(self, j: int) -> KnownLaw | None:
         assert isinstance(self.statistic, Statistic)
         statistic, data = self.statistic, self.data
-        if statistic.core == "quantile" and data.plain:
-            return law_of_quantile(data.columns(statistic)[j], statistic.parameters[0])
-        if statistic.core not in ("mean", "mean_difference"):
+        core, parameters, columns = data.prepared(statistic)
+        if core == "quantile" and data.plain:
+            return law_of_quantile(columns[j], parameters[0])
+        order = data.units.members
+        edges = data.units.strata[1:-1]
+
+        def parts(x: Array) -> list[Array]:
+            """Return the numbers of each stratum."""
+            return np.split(x if order is None else x[order], edges)
+
+        if core == "ratio_of_means":
+            return law_of_ratio(parts(columns[0]), parts(columns[1]))
+        if core == "huber":
+            return law_of_huber(parts(columns[j]), parameters[0], float(self.full.values[j]))
+        if core not in ("mean", "mean_difference"):
             return None
-        x = data.columns(statistic)[j if statistic.core == "mean" else 0]
-        if statistic.core == "mean":
-            shares = x / x.size
-        else:
-            n, m = data.sizes
-            shares = x * np.repeat([1 / n, -1 / m], [n, m])
-        ordered = shares if data.units.members is None else shares[data.units.members]
-        return law_of_mean(np.split(ordered, data.units.strata[1:-1]))
+        x = columns[j if core == "mean" else 0]
+        whole = bool((x == np.rint(x)).all())
+        if core == "mean":
+            return law_of_mean(parts(x / x.size), 1 / x.size if whole else None)
+        n, m = data.sizes
+        unit = 1 / math.lcm(n, m) if whole else None
+        return law_of_mean(parts(x * np.repeat([1 / n, -1 / m], [n, m])), unit)
 
     def choose(self, name: MethodName) -> Method:
-        """Return the method of an interval; for ``"auto"`` a valid one."""
-        statistic, data = self.statistic, self.data
+        """Return the method of an interval, for ``"auto"`` the one that holds."""
+        statistic, data, scheme = self.statistic, self.data, self.scheme
         native = isinstance(statistic, Statistic)
         quantile = isinstance(statistic, Statistic) and statistic.quantile is not None
         influence = native and all(u is not None for u in self.full.influence)
+        fixed = isinstance(statistic, Function) and not statistic.shortens
+        offered = _METHODS.get(scheme.name)
         if name == "auto":
-            if self.scheme == "bayesian":
-                return "percentile"
+            if scheme.name == "sieve" and self.is_sieve_t:
+                return "studentised"
+            if offered is not None:
+                return offered[0]
             if quantile and data.plain:
                 return "order"
             if self._is_proportion():
                 return "wilson"
             if isinstance(statistic, Statistic) and statistic.studentised and influence:
                 return "studentised"
-            return "bca"
-        if self.scheme == "bayesian" and name not in ("percentile", "normal"):
+            return "percentile" if fixed else "bca"
+        if offered is not None and name not in offered:
             raise ArgumentError(
-                f"method: {name!r} given for scheme='bayesian', whose replicates are draws of a "
-                "posterior; 'percentile', 'normal' or 'auto' is needed"
+                f"method: {name!r} given for the scheme {scheme.name!r}; "
+                f"{', '.join(map(repr, offered))} or 'auto' is needed"
             )
+        mean = isinstance(statistic, Statistic) and statistic.kind == "one"
+        if name == "fixed_b" and not (mean and scheme.is_series and self.is_sieve_t):
+            raise ArgumentError(
+                f"method: 'fixed_b' given for {self.name!r} and the scheme {scheme.name!r}; it is "
+                "for the mean of one series, with a scheme of series such as 'sieve'"
+            )
+        if name == "bca" and fixed:
+            raise ArgumentError(
+                "method: 'bca' given for a C pointer or a torch module, which takes as many "
+                "numbers as the data have, so that no observation can be left out; 'percentile' is "
+                "needed, or weights=True"
+            )
+        if scheme.name == "sieve":
+            if name == "studentised" and not self.is_sieve_t:
+                raise ArgumentError(
+                    f"method: 'studentised' given for {self.name!r} and a sieve; it is for 'mean' "
+                    "and 'autocorrelation', 'percentile' or 'auto' will do"
+                )
+            return name
         refused = {
             "order": None if quantile and data.plain else "quantiles of whole samples",
             "wilson": None if self._is_proportion() else "means of zeros and ones, and accuracies",
@@ -190,18 +370,22 @@ class Problem:
     def _is_proportion(self) -> bool:
         if not (isinstance(self.statistic, Statistic) and self.data.plain):
             return False
-        if self.statistic.core != "mean":
-            return self.statistic.core == "accuracy"
+        if self.statistic.name != "mean":
+            return self.statistic.name == "accuracy"
         sample = self.data.samples[0]
         return bool(((sample == 0) | (sample == 1)).all())
 
     def needs_replicates(self, method: Method) -> bool:
         """Return whether an interval by a method takes replicates."""
+        if method == "fixed_b":
+            return False
         if self.exact is False or method == "studentised":
             return True
         return any(self.law(j) is None for j in range(self.full.values.size))
 
-    def output(self, j: int, values: Array, errors: Array | None, law: bool = True) -> Output:
+    def output(
+        self, j: int, values: Array, errors: Array | None, key: int, law: bool = True
+    ) -> Output:
         """Return one output with what its intervals need."""
         statistic, data = self.statistic, self.data
         column = values[:, j] if values.ndim > 1 else values
@@ -211,21 +395,32 @@ class Problem:
             column = column[defined]
             error = None if error is None else error[defined]
         native = statistic if isinstance(statistic, Statistic) else None
+        estimate = centre = float(self.full.values[j])
+        stderr, n = self.own_stderr(j), float(min(data.sizes))
+        if isinstance(self.scheme, MOutOfN):
+            column = estimate + self.scheme.shrink(data.units.sizes) * (column - estimate)
+        if self.scheme.name == "sieve" and self.is_sieve_t:
+            _, _, stderr, centre, _ = self.sieve(key)
+        if self.scheme.is_blocks:
+            n = max(min(n, self.effective), 2.0)
         name = self.name if self.full.values.size == 1 else f"{self.name}[{j}]"
         quantile = native.quantile if native is not None and data.plain else None
         sample = None
         if native is not None and quantile is not None:
             sample = data.columns(native)[j]
+        if native is not None and native.core == "mean" and self.scheme.is_series:
+            sample = data.columns(native)[j]
         return Output(
             name=name,
-            estimate=float(self.full.values[j]),
+            estimate=estimate,
+            centre=centre,
             values=column,
             errors=error,
-            stderr=self.own_stderr(j),
+            stderr=stderr,
             law=self.law(j) if law else None,
             acceleration=lambda: float(self.accelerations[j]),
             scale=SCALES[native.scale if native is not None else "identity"],
-            n=min(data.sizes),
+            n=n,
             sample=sample,
             q=quantile,
             pairs=(
@@ -241,20 +436,21 @@ class Problem:
         errors: Array | None,
         name: MethodName,
         prob: float,
+        key: int,
         outputs: list[Output] | None,
     ) -> Intervals:
         """Return the intervals of all outputs from replicates and exact laws."""
         method = self.choose(name)
         k = self.full.values.size
-        outputs = outputs or [self.output(j, values, errors) for j in range(k)]
+        outputs = outputs or [self.output(j, values, errors, key) for j in range(k)]
         if method == "studentised" and errors is None:
             raise ArgumentError(
                 "method: 'studentised' given, but the replicates have no standard errors; call "
                 "fermiac.resample.bootstrap with method='studentised'"
             )
-        if any(o.law is None and not o.values.size for o in outputs) and method not in (
-            "order",
-            "wilson",
+        if (
+            any(o.law is None and not o.values.size for o in outputs)
+            and method not in WITHOUT_DRAWS
         ):
             raise ArgumentError(
                 f"method: {method!r} given, but there are no replicates; extend the result first"
@@ -273,7 +469,7 @@ class Problem:
             found += output.found
         lower, upper, *noise = np.array(rows, dtype=float).T
         drawn = method == "studentised" or any(o.law is None for o in outputs)
-        exact = method in ("order", "wilson") or not drawn
+        exact = method in WITHOUT_DRAWS or not drawn
         if self.scalar:
             mc = np.array([noise[0][0], noise[1][0]])
             lower, upper = float(lower[0]), float(upper[0])
@@ -287,14 +483,23 @@ class Problem:
         data, statistic = self.data, self.statistic
         n = int(min(data.units.sizes))
         moment = statistic.moment if isinstance(statistic, Statistic) else 0
-        if n < _FEW and method not in ("order", "wilson"):
+        least = FEW_FOR_BLOCKS if self.scheme.is_blocks and method != "fixed_b" else FEW
+        if self.scheme.is_series and self.effective < least:
+            found.append((
+                FermiacWarning,
+                f"the series is worth {self.effective:.2g} independent observations, too few for "
+                f"an interval of {self.name!r} by {self.scheme.name!r} that holds as often as it "
+                f"says, for which {least} are needed; take a longer series"
+                + (", or the scheme 'series' for means" if self.scheme.is_blocks else ""),
+            ))  # fmt: skip
+        if n < _FEW and method not in WITHOUT_DRAWS:
             what = "observations" if data.units.single else "clusters"
             found.append((
                 FermiacWarning,
                 f"{n} {what} are few for an interval of {self.name!r}: its coverage may be below "
                 f"the nominal one",
             ))  # fmt: skip
-        if moment and method not in ("order", "wilson"):
+        if moment and method not in WITHOUT_DRAWS and self.scheme.name != "m_out_of_n":
             for sample in data.samples:
                 for column in sample.reshape(len(sample), -1).T[:64]:
                     if len(column) < _FROM:
@@ -316,20 +521,20 @@ class Problem:
         """Return replicates and their standard errors, and the reason for the end."""
         k = self.full.values.size
         if isinstance(self.statistic, Statistic):
-            flat, spread, error = _core.resample_bootstrap(
-                self.statistic.core,
-                list(self.statistic.parameters),
-                self.data.columns(self.statistic),
-                self.data.units.core(self.scheme),
-                first,
-                n,
-                errors,
-                key,
-                workers,
-                report,
-            )
-            values = flat.reshape(-1, k)
-            return values, spread.reshape(-1, k) if errors else None, error
+            if self.scheme.name == "sieve" and self.is_sieve_t:
+                x, lag, most = self._sieve_arguments()
+                drawn = _core.resample_sieve(x, lag, most, first, n, key, workers, report)
+            elif self.scheme.is_free or isinstance(self.scheme, Replay):
+                return self._by_parts(first, n, errors, key, workers, report)
+            else:
+                core, parameters, columns = self.data.prepared(self.statistic)
+                options = self.data.units.core(self.scheme)
+                drawn = _core.resample_bootstrap(
+                    core, parameters, columns, options, first, n, errors, key, workers, report
+                )
+            flat, spread, deficient, error = drawn
+            self._count(deficient)
+            return flat.reshape(-1, k), spread.reshape(-1, k) if spread.size else None, error
         values = np.empty((n, k))
         done, stopped = 0, None
         try:
@@ -344,6 +549,49 @@ class Problem:
         except KeyboardInterrupt as error:
             stopped = error
         return values[:done], None, stopped
+
+    def _count(self, deficient: int) -> None:
+        """Add resamples whose equations had no unique solution."""
+        self.__dict__["_deficient"] = self.__dict__.get("_deficient", 0) + deficient
+
+    def _by_parts(
+        self, first: int, n: int, errors: bool, key: int, workers: int, report: Report | None
+    ) -> tuple[Array, Array | None, BaseException | None]:
+        """Return replicates of samples that are no weights of the data, or of given indices."""
+        assert isinstance(self.statistic, Statistic)
+        k, size = self.full.values.size, self.data.units.n
+        core, parameters, columns = self.data.prepared(self.statistic)
+        options = self.data.units.core(IID)
+        values, spreads = np.empty((n, k)), np.empty((n, k))
+        now = max(1, _AT_ONCE // (size * max(len(columns), 1)))
+        stopped: BaseException | None = None
+        done = 0
+        try:
+            while done < n and stopped is None:
+                b = min(now, n - done)
+                if isinstance(self.scheme, Replay):
+                    weights = counted(self.scheme.indices[first + done : first + done + b], size)
+                    flat, spread, deficient, stopped = _core.resample_weighted(
+                        core, parameters, columns, options, weights.ravel(), errors, workers
+                    )
+                else:
+                    samples = given_samples(self.scheme, self.data, first + done, b, key, workers)
+                    ndim = self.data.samples[0].ndim
+                    made = core_columns(self.statistic, parameters, samples, ndim)
+                    flat, spread, deficient, stopped = _core.resample_of_samples(
+                        core, parameters, [c.ravel() for c in made], options, b, errors, workers
+                    )
+                b = flat.size // k
+                values[done : done + b] = flat.reshape(b, k)
+                if errors:
+                    spreads[done : done + b] = spread.reshape(b, k)
+                self._count(deficient)
+                done += b
+                if report is not None:
+                    report(done, n)
+        except KeyboardInterrupt as error:
+            stopped = error
+        return values[:done], spreads[:done] if errors else None, stopped
 
     def run(
         self,
@@ -367,6 +615,8 @@ class Problem:
         values, errors = np.empty((0, k)), None
         influence = all(u is not None for u in self.full.influence)
         with_errors = chosen == "studentised" or (influence and name == "auto")
+        if self.scheme.name in _METHODS and self.scheme.name != "sieve":
+            with_errors = False
         if start is not None:
             values = start.replicates.reshape(-1, k)
             errors = None
@@ -375,8 +625,13 @@ class Problem:
             with_errors = errors is not None or (not len(values) and with_errors)
         stopped: BaseException | None = None
         wanted = n_total if start is not None or self.needs_replicates(chosen) else 0
-        if chosen in ("order", "wilson") and start is None and self.exact is not False:
+        if chosen in WITHOUT_DRAWS and start is None and self.exact is not False:
             wanted = 0
+        if isinstance(self.scheme, Replay) and wanted > len(self.scheme.indices):
+            raise ArgumentError(
+                f"n_resamples: {wanted} in all asked for, but there are {len(self.scheme.indices)} "
+                "rows of indices; give more of them to fermiac.resample.bootstrap"
+            )
         found_interval: Intervals | None = None
         with reporter(progress, "bootstrap", "resamples") as report:
             while True:
@@ -392,9 +647,9 @@ class Problem:
                 if stopped is not None and len(values) < 2:
                     stopped.partial_result = None  # type: ignore[attr-defined]
                     raise stopped
-                # If there are replicates, all figures are computed from them.
-                outputs = [self.output(j, values, errors, not len(values)) for j in range(k)]
-                found_interval = self.intervals(values, errors, name, prob, outputs)
+                # With replicates at hand all figures are theirs.
+                outputs = [self.output(j, values, errors, key, not len(values)) for j in range(k)]
+                found_interval = self.intervals(values, errors, name, prob, key, outputs)
                 worst = float(np.nanmax(found_interval.mc_error, initial=0.0))
                 if stopped is not None or tolerance is None or worst <= tolerance or not wanted:
                     break
@@ -429,13 +684,21 @@ class Problem:
                 FermiacWarning,
                 f"{self.name!r} is not defined in {lost} resamples, which were left out",
             ))  # fmt: skip
-        sds = np.array([o.sd() if o.law is not None or o.values.size > 1 else np.nan
+        if deficient := self.__dict__.get("_deficient", 0):
+            found.append((
+                FermiacWarning,
+                f"{self.name!r} is not unique in {deficient} resamples, of which the coefficients "
+                "of least norm were taken",
+            ))  # fmt: skip
+        # Without draws only the sieve knows a standard error.
+        sds = np.array([o.sd() if o.law is not None or o.values.size > 1
+                        else o.stderr if self.scheme.is_series else np.nan
                         for o in outputs])  # fmt: skip
         means = np.array([o.law.mean if o.law is not None
                           else o.values.mean() if o.values.size else np.nan
                           for o in outputs])  # fmt: skip
-        bias = means - self.full.values
-        # A bias this small is rounding error of zero.
+        bias = means - np.array([o.centre for o in outputs])
+        # What rounding leaves of a bias that is zero.
         bias[np.abs(bias) < 1e-13 * (np.abs(self.full.values) + sds)] = 0.0
         one: Callable[[Array], Any] = (lambda a: float(a[0])) if self.scalar else np.asarray
         native = self.statistic if isinstance(self.statistic, Statistic) else None
@@ -453,7 +716,8 @@ class Problem:
             replicates=np.ascontiguousarray(shape(values)),
             replicate_stderrs=None if errors is None else np.ascontiguousarray(shape(errors)),
             exact=made.exact,
-            scheme=self.scheme,
+            scheme=self.scheme.name,
+            scheme_parameters=self.scheme.parameters,
             n_resamples=len(values),
             core=native.core if native is not None else "",
             parameters=native.parameters if native is not None else (),

@@ -16,6 +16,7 @@ from fermiac._base.progress import Report
 from fermiac._base.validate import choice, probability, real_numbers, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.resample.intervals import METHODS, MethodName
+from fermiac.resample.schemes import SERIES
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
 
@@ -49,6 +50,7 @@ class Interval(NamedTuple):
     high: float | Array
 
 
+_SCHEMES = ("iid", "bayesian", *SERIES, "m_out_of_n", "parametric", "indices")
 _NUMBERS = fit.either(fit.single("outputs"), fit.array("f", "outputs"))
 
 
@@ -82,6 +84,8 @@ class Bootstrap(Result):
         Whether stderr, bias and ends come from the exact law of the resampled statistic.
     scheme : str
         The scheme of the resampling.
+    scheme_parameters : tuple of float
+        Its parameters, such as the length of blocks.
     n_resamples : int
         The number of replicates.
     data : tuple of ndarray
@@ -115,6 +119,7 @@ class Bootstrap(Result):
     replicate_stderrs: Array | None
     exact: bool
     scheme: str
+    scheme_parameters: tuple[float, ...]
     n_resamples: int
     data: tuple[Array, ...]
     paired: bool
@@ -138,7 +143,8 @@ class Bootstrap(Result):
         "replicates": fit.array("f", "*rows"),
         "replicate_stderrs": fit.maybe(fit.array("f", "*rows")),
         "exact": fit.flag,
-        "scheme": fit.text("iid", "bayesian"),
+        "scheme": fit.text(*_SCHEMES),
+        "scheme_parameters": fit.listed(fit.real),
         "n_resamples": fit.whole(0),
         "data": fit.listed(fit.array("f"), least=1),
         "paired": fit.flag,
@@ -221,7 +227,9 @@ class Bootstrap(Result):
         """
         level = self.prob if prob is None else probability("prob", prob)
         name = choice("method", method, METHODS)
-        made = self._again().intervals(self.replicates, self.replicate_stderrs, name, level, None)
+        made = self._again().intervals(
+            self.replicates, self.replicate_stderrs, name, level, self.seed or 0, None
+        )
         return Interval(made.lower, made.upper)
 
     def extend(

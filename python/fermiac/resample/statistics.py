@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from fermiac._base.calls import public_class
 from fermiac._base.strategies import Strategies
-from fermiac._base.validate import probability, real
+from fermiac._base.validate import positive, probability, real, whole
+from fermiac.targets.conversion import is_integrand
 
 __all__ = [
     "SCALES",
     "STATISTICS",
+    "Autocorrelation",
+    "Huber",
     "Kind",
     "Quantile",
     "Scale",
@@ -43,20 +46,31 @@ StatisticName: TypeAlias = Literal[
     "spearman",
     "cov",
     "ratio_of_means",
+    "slope_through_origin",
+    "kendall",
+    "ols",
+    "logistic",
     "accuracy",
     "precision",
     "recall",
     "f1",
     "mcc",
     "kappa",
+    "brier",
+    "log_loss",
+    "concordance",
     "auc",
+    "mann_whitney",
     "mean_difference",
     "mean_ratio",
     "cohen_d",
     "welch_t",
+    "huber",
+    "autocorrelation",
 ]
-#: The samples of a statistic: one, whose columns are outputs; two columns of pairs; two samples.
-Kind: TypeAlias = Literal["one", "pairs", "two"]
+#: The samples of a statistic: one, whose columns are outputs; two columns of pairs; two samples;
+#: the rows of a design and outcomes; outcomes, scores and events; one series.
+Kind: TypeAlias = Literal["one", "pairs", "two", "regression", "survival", "series"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +118,11 @@ class Statistic:
     moment: int = field(repr=False, default=0)
     #: The fewest observations of a sample.
     least: int = field(repr=False, default=2)
+
+    @property
+    def paired(self) -> bool:
+        """Whether its samples are columns of the same observations."""
+        return self.kind in ("pairs", "regression", "survival")
 
     @property
     def of_cells(self) -> bool:
@@ -184,7 +203,82 @@ class TrimmedMean(Statistic):
                          False, 2, 3)  # fmt: skip
 
 
-for _kind in (Quantile, TrimmedMean):
+@dataclass(frozen=True, init=False)
+class Huber(Statistic):
+    """Huber's estimate of location with a fixed scale [1]_.
+
+    Parameters
+    ----------
+    k : float, default 1.345
+        Deviations beyond k scales count as k scales; above 0.
+    scale : float, optional
+        The scale, above 0. Default: 1.4826 times the median absolute deviation of the data, which
+        the resamples keep.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain, or half of the data are equal and no scale is given.
+
+    References
+    ----------
+    .. [1] P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical
+       Statistics, 1964, doi:10.1214/aoms/1177703732.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = [1.0, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0, 6.0, 99.0]
+    >>> round(fm.resample.jackknife(x, fm.resample.Huber()).estimate, 4)
+    3.8125
+    """
+
+    def __init__(self, k: float = 1.345, scale: float | None = None) -> None:
+        cut = positive("k", k)
+        own = () if scale is None else (positive("scale", scale),)
+        super().__init__(f"huber({cut:g})", "huber", (cut, *own), "one", "identity", True, 0, 4)
+
+
+@dataclass(frozen=True, init=False)
+class Autocorrelation(Statistic):
+    """The autocorrelation of a series at a lag.
+
+    Parameters
+    ----------
+    lag : int, default 1
+        From 1 to less than the number of observations.
+
+    Raises
+    ------
+    ArgumentError
+        If `lag` is outside its domain.
+
+    Notes
+    -----
+    Its standard error is that of Bartlett [1]_, from the autocorrelations of an autoregression.
+
+    References
+    ----------
+    .. [1] M. S. Bartlett, "On the theoretical specification and sampling properties of
+       autocorrelated time-series", Supplement to the Journal of the Royal Statistical Society,
+       1946, doi:10.2307/2983611.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(1).normal(200)
+    >>> r = fm.resample.bootstrap(x, fm.resample.Autocorrelation(2), scheme="sieve", rng=0)
+    >>> r.lower < r.estimate < r.upper
+    True
+    """
+
+    def __init__(self, lag: int = 1) -> None:
+        at = whole("lag", lag, 1, 2**31)
+        super().__init__(f"autocorrelation({at})", "autocorrelation", (float(at),), "series",
+                         "artanh", True, 0, 20)  # fmt: skip
+
+
+for _kind in (Quantile, TrimmedMean, Huber, Autocorrelation):
     public_class(_kind)
 
 
@@ -201,6 +295,13 @@ def _statistic(
 
 
 _MEDIAN = Statistic("median", "quantile", (0.5,))
+#: Statistics that are others of transformed data.
+_SLOPE = Statistic("slope_through_origin", "ratio_of_means", (), "pairs", "identity", True, 4)
+_BRIER = Statistic("brier", "mean", (), "pairs", "identity", True, 0)
+_LOG_LOSS = Statistic("log_loss", "mean", (), "pairs", "identity", True, 2)
+_MANN_WHITNEY = Statistic("mann_whitney", "auc", (), "two", "logit", True, 0)
+_OLS = Statistic("ols", "regression", (), "regression", "identity", True, 4, 4)
+_LOGISTIC = Statistic("logistic", "regression", (), "regression", "identity", True, 0, 8)
 STATISTICS: Strategies[Statistic] = Strategies(
     "statistic",
     Statistic,
@@ -229,11 +330,21 @@ STATISTICS: Strategies[Statistic] = Strategies(
         },
         "cov": _statistic("cov", "pairs", least=3, moment=4),
         "ratio_of_means": _statistic("ratio_of_means", "pairs"),
+        "slope_through_origin": lambda: _SLOPE,
+        "kendall": _statistic("kendall", "pairs", "artanh", least=4, moment=0),
+        "ols": lambda: _OLS,
+        "logistic": lambda: _LOGISTIC,
+        "brier": lambda: _BRIER,
+        "log_loss": lambda: _LOG_LOSS,
+        "concordance": _statistic("concordance", "survival", "logit", least=4, moment=0),
         "auc": _statistic("auc", "two", "logit", moment=0),
+        "mann_whitney": lambda: _MANN_WHITNEY,
         "mean_difference": _statistic("mean_difference", "two"),
         "mean_ratio": _statistic("mean_ratio", "two", studentised=False),
         "cohen_d": _statistic("cohen_d", "two", studentised=False, moment=4),
         "welch_t": _statistic("welch_t", "two", studentised=False, moment=4),
+        "huber": Huber,
+        "autocorrelation": Autocorrelation,
     },
     "fermiac.resample.Quantile(0.9)",
 )
@@ -241,7 +352,7 @@ STATISTICS: Strategies[Statistic] = Strategies(
 
 def resolved(given: Any) -> Statistic | None:
     """Return a named statistic, or None for a callable."""
-    if callable(given) and not isinstance(given, Statistic | type):
+    if is_integrand(given) and not isinstance(given, Statistic | type):
         return None
     return STATISTICS.resolve(given)
 
@@ -252,4 +363,8 @@ def named(name: str, core: str, parameters: tuple[float, ...]) -> Statistic:
         return Quantile(*parameters)
     if core == "trimmed_mean":
         return TrimmedMean(*parameters)
+    if core == "huber":
+        return Huber(*parameters)
+    if core == "autocorrelation":
+        return Autocorrelation(int(parameters[0]))
     return STATISTICS.resolve(name)

@@ -19,10 +19,14 @@ mod exact;
 mod permute;
 mod replicates;
 mod scheme;
+mod sieve;
 mod statistic;
 
 pub use exact::{Tails, choices, group_law, group_tails, pair_tails, sign_law, sign_tails};
 pub use permute::{Columns, Design, Exceedances, Permutations, coefficients, exceedances, sums};
-pub use replicates::{Replicates, bootstrap, evaluate, leave_one_out, stream};
+pub use replicates::{
+    Outcome, Replicates, Value, bootstrap, evaluate, leave_one_out, of_samples, stream, weighted,
+};
 pub use scheme::{Draw, Law, Scheme};
+pub use sieve::{SeriesStatistic, Sieve};
 pub use statistic::{Statistic, Statistics, statistics};

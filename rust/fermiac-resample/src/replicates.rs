@@ -1,7 +1,8 @@
-//! Replicates of statistics: from weights that a scheme draws, or with one unit left out.
+//! Replicates of statistics: from weights that a scheme draws, from given weights, from given
+//! samples, or with one unit left out.
 
 use crate::scheme::{Draw, Scheme};
-use crate::statistic::Statistic;
+use crate::statistic::{Statistic, Statistics, statistics};
 use fermiac_base::alloc::{table_room, vec_of};
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
@@ -13,14 +14,19 @@ const WORK: usize = 1 << 21;
 const BLOCK: u32 = 0x5200;
 
 /// Replicates, a row each with a number for each output of the statistic.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Replicates {
     /// The values.
     pub values: Vec<f64>,
     /// Their standard errors by the influence function; NaN where there is none, empty where
     /// they were not asked for.
     pub stderrs: Vec<f64>,
+    /// The replicates whose equations had no unique solution.
+    pub deficient: u64,
 }
+
+/// Replicates, or an error with those so far.
+pub type Outcome = std::result::Result<Replicates, (Error, Option<Box<Replicates>>)>;
 
 /// What the values of one set of weights are computed with.
 struct Worker {
@@ -44,29 +50,24 @@ impl Worker {
         to: &mut Replicates,
     ) {
         let Self { draw, influence, room } = self;
+        let mut deficient = false;
         for statistic in statistics {
-            let with_error =
-                if errors { statistic.influence(&draw.weights, influence, room) } else { None };
-            if let Some(value) = with_error {
+            let mut each = |value: f64, influence: Option<&[f64]>| {
                 to.values.push(value);
-                to.stderrs.push(scheme.stderr(draw, influence));
-                continue;
-            }
-            to.values.push(statistic.value(&draw.weights, room));
-            if errors {
-                to.stderrs.push(f64::NAN);
-            }
+                if errors {
+                    to.stderrs.push(influence.map_or(f64::NAN, |u| scheme.stderr(draw, u)));
+                }
+            };
+            let known = errors.then_some(&mut influence[..]);
+            deficient |= !statistic.outputs(&draw.weights, known, room, &mut each);
         }
+        to.deficient += u64::from(deficient);
     }
 }
 
 /// The stream of a replicate.
 pub fn stream(key: u64, replicate: u64) -> Stream {
     Stream::new(key, Domain::Bootstrap, replicate, BLOCK)
-}
-
-fn empty() -> Replicates {
-    Replicates { values: Vec::new(), stderrs: Vec::new() }
 }
 
 /// Replicates `first` to `first + n - 1` of statistics of one data set, replicate i from stream i of
@@ -80,7 +81,7 @@ pub fn bootstrap(
     errors: bool,
     key: u64,
     context: &Context<'_>,
-) -> std::result::Result<Replicates, (Error, Option<Box<Replicates>>)> {
+) -> Outcome {
     run(statistics, scheme, n, errors, context, |i, draw| {
         scheme.draw(&mut stream(key, first + i as u64), draw);
     })
@@ -92,10 +93,55 @@ pub fn leave_one_out(
     statistics: &[Box<dyn Statistic>],
     scheme: &Scheme,
     context: &Context<'_>,
-) -> std::result::Result<Replicates, (Error, Option<Box<Replicates>>)> {
+) -> Outcome {
     run(statistics, scheme, scheme.units(), false, context, |i, draw| scheme.leave_out(i, draw))
 }
 
+/// The values at given weights of the units, a row of weights for each replicate.
+#[allow(clippy::result_large_err, reason = "the partial result is boxed")]
+pub fn weighted(
+    statistics: &[Box<dyn Statistic>],
+    scheme: &Scheme,
+    weights: &[f64],
+    errors: bool,
+    context: &Context<'_>,
+) -> Outcome {
+    let units = scheme.units();
+    run(statistics, scheme, weights.len() / units, errors, context, |i, draw| {
+        scheme.give(&weights[i * units..(i + 1) * units], draw);
+    })
+}
+
+/// The values of a statistic of other samples, `n` of them: each column has a row of observations
+/// for each sample, or one row that they share.
+#[allow(clippy::result_large_err, reason = "the partial result is boxed")]
+pub fn of_samples(
+    name: &str,
+    parameters: &[f64],
+    columns: &[&[f64]],
+    scheme: &Scheme,
+    n: usize,
+    errors: bool,
+    context: &Context<'_>,
+) -> Outcome {
+    let size = scheme.n();
+    if columns.iter().any(|c| c.len() != size && c.len() != n * size) {
+        return Err((Error::Internal("samples that do not fit the scheme".into()), None));
+    }
+    rows(n, columns.len(), size, context, |rows, part| {
+        let mut worker = Worker::new(scheme, errors)?;
+        scheme.take_all(&mut worker.draw);
+        for i in rows {
+            let row = |c: &&'_ [f64]| if c.len() == size { 0 } else { i * size };
+            let own: Vec<&[f64]> = columns.iter().map(|c| &c[row(c)..row(c) + size]).collect();
+            let statistics: Statistics = statistics(name, parameters, &own, true)?;
+            worker.append(&statistics, scheme, errors, part);
+        }
+        Ok(())
+    })
+}
+
+#[allow(clippy::result_large_err, reason = "the partial result is boxed")]
 fn run(
     statistics: &[Box<dyn Statistic>],
     scheme: &Scheme,
@@ -103,35 +149,52 @@ fn run(
     errors: bool,
     context: &Context<'_>,
     weights: impl Fn(usize, &mut Draw) + Sync,
-) -> std::result::Result<Replicates, (Error, Option<Box<Replicates>>)> {
-    let width = statistics.len();
-    let mut all = empty();
+) -> Outcome {
+    let width = statistics.iter().map(|s| s.width()).sum();
+    rows(n, width, scheme.n(), context, |rows, part| {
+        let mut worker = Worker::new(scheme, errors)?;
+        for i in rows {
+            weights(i, &mut worker.draw);
+            worker.append(statistics, scheme, errors, part);
+        }
+        Ok(())
+    })
+}
+
+/// Replicates of `width` numbers at most, each with a work of about `size` numbers for each of them,
+/// in tasks that end soon.
+#[allow(clippy::result_large_err, reason = "the partial result is boxed")]
+pub(crate) fn rows(
+    n: usize,
+    width: usize,
+    size: usize,
+    context: &Context<'_>,
+    work: impl Fn(std::ops::Range<usize>, &mut Replicates) -> Result<()> + Sync,
+) -> Outcome {
+    let mut all = Replicates::default();
     let mut reserve = || -> Result<()> {
         all.values = table_room("n_resamples", n, width)?;
-        if errors {
-            all.stderrs = table_room("n_resamples", n, width)?;
-        }
+        all.stderrs = table_room("n_resamples", n, width)?;
         Ok(())
     };
     reserve().map_err(|error| (error, None))?;
-    let size = (WORK / scheme.n().max(1) / width.max(1)).clamp(1, 64);
+    let task = (WORK / size.max(1) / width.max(1)).clamp(1, 64);
     context.set_total(n as u64);
     let done = context.ordered_apart(
-        n.div_ceil(size),
-        scheme.n() * size.min(n) * width,
-        |task| {
-            let mut worker = Worker::new(scheme, errors)?;
-            let mut part = empty();
-            for i in task * size..n.min((task + 1) * size) {
-                weights(i, &mut worker.draw);
-                worker.append(statistics, scheme, errors, &mut part);
-            }
-            Ok(part)
+        n.div_ceil(task),
+        size * task.min(n) * width,
+        |t| {
+            let mut part = Replicates::default();
+            let range = t * task..n.min((t + 1) * task);
+            let count = range.len();
+            work(range, &mut part)?;
+            Ok((count, part))
         },
-        |_, part| {
-            context.advance((part.values.len() / width) as u64);
+        |_, (count, part)| {
+            context.advance(count as u64);
             all.values.extend(part.values);
             all.stderrs.extend(part.stderrs);
+            all.deficient += part.deficient;
             Ok(())
         },
     );
@@ -141,19 +204,18 @@ fn run(
     }
 }
 
+/// A value of a statistic, and the influence of each observation where it has one.
+pub type Value = (f64, Option<Vec<f64>>);
+
 /// The values of statistics at given weights, and the influence of each observation for each
 /// statistic that has it.
-pub fn evaluate(
-    statistics: &[Box<dyn Statistic>],
-    weights: &[f64],
-) -> Result<Vec<(f64, Option<Vec<f64>>)>> {
+pub fn evaluate(statistics: &[Box<dyn Statistic>], weights: &[f64]) -> Result<Vec<Value>> {
     let mut room = Vec::new();
-    let mut one = |statistic: &dyn Statistic| {
-        let mut influence = vec_of("x", 0.0, weights.len())?;
-        Ok(match statistic.influence(weights, &mut influence, &mut room) {
-            Some(value) => (value, Some(influence)),
-            None => (statistic.value(weights, &mut room), None),
-        })
-    };
-    statistics.iter().map(|statistic| one(statistic.as_ref())).collect()
+    let mut influence = vec_of("x", 0.0, weights.len())?;
+    let mut found = Vec::new();
+    for statistic in statistics {
+        let mut each = |value: f64, u: Option<&[f64]>| found.push((value, u.map(<[f64]>::to_vec)));
+        statistic.outputs(weights, Some(&mut influence), &mut room, &mut each);
+    }
+    Ok(found)
 }

@@ -1,20 +1,33 @@
 //! Schemes: how the weights of the observations are drawn in each replicate.
 
 use fermiac_base::alloc::{room, vec_of};
-use fermiac_base::par::pause;
+use fermiac_base::par::{PAUSE_EVERY, pause};
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
 
 /// Words that are drawn at once, so that they stay in the cache.
 const WORDS: usize = 2048;
 
-/// The law of the weights of the units of a stratum, which sum to their number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The law of the weights of the units of a stratum, which sum to the number of draws.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Law {
     /// Counts of draws with replacement.
     Counts,
     /// n E / ΣE with exponential E, the Bayesian bootstrap.
     Dirichlet,
+    /// Counts of blocks of neighbours that begin anywhere, with or without the first unit after the
+    /// last one (Künsch 1989; Politis, Romano 1992).
+    Blocks {
+        /// The units of a block.
+        length: usize,
+        /// Whether the first unit follows the last one.
+        wraps: bool,
+    },
+    /// Counts of blocks of geometric lengths on a circle (Politis, Romano 1994).
+    Stationary {
+        /// The mean length.
+        mean: f64,
+    },
 }
 
 /// The units that are drawn: observations or clusters of them, within strata.
@@ -23,6 +36,8 @@ pub struct Scheme {
     law: Law,
     /// The first unit of each stratum, and the number of units.
     strata: Vec<usize>,
+    /// The draws from each stratum.
+    draws: Vec<usize>,
     members: Members,
     n: usize,
 }
@@ -108,7 +123,21 @@ impl Scheme {
         {
             return wrong("members that are no observations");
         }
-        Ok(Self { law, strata, members, n })
+        if matches!(law, Law::Blocks { length: 0, .. })
+            || matches!(law, Law::Stationary { mean } if mean.is_nan() || mean < 1.0)
+        {
+            return wrong("empty blocks");
+        }
+        let draws = strata.windows(2).map(|s| s[1] - s[0]).collect();
+        Ok(Self { law, strata, draws, members, n })
+    }
+
+    /// The scheme with other numbers of draws from the strata, none of them 0.
+    pub fn with_draws(self, draws: Vec<usize>) -> Result<Self> {
+        if draws.len() != self.draws.len() || draws.contains(&0) || self.law == Law::Dirichlet {
+            return Err(Error::Internal("a scheme with draws that do not fit".into()));
+        }
+        Ok(Self { draws, ..self })
     }
 
     /// The number of observations.
@@ -123,7 +152,7 @@ impl Scheme {
 
     /// Whether the weights are whole numbers.
     pub fn is_whole(&self) -> bool {
-        self.law == Law::Counts
+        self.law != Law::Dirichlet
     }
 
     /// Returns the buffers of replicates.
@@ -139,24 +168,78 @@ impl Scheme {
     /// Draws the weights of a replicate.
     pub fn draw(&self, stream: &mut Stream, draw: &mut Draw) {
         let Draw { units, counts, words, .. } = draw;
-        if self.law == Law::Counts {
-            counts.fill(0);
-            for s in self.strata.windows(2) {
-                let stratum = &mut counts[s[0]..s[1]];
-                let size = stratum.len();
-                each_below(stream, words, size, size, |i| stratum[i] += 1);
-            }
-            for (unit, count) in units.iter_mut().zip(&*counts) {
-                *unit = f64::from(*count);
-            }
-        } else {
+        if self.law == Law::Dirichlet {
             stream.fill_exponential(units);
             for s in self.strata.windows(2) {
                 let stratum = &mut units[s[0]..s[1]];
                 let share = stratum.len() as f64 / stratum.iter().sum::<f64>();
                 stratum.iter_mut().for_each(|unit| *unit *= share);
             }
+        } else {
+            counts.fill(0);
+            for (s, n) in self.strata.windows(2).zip(&self.draws) {
+                let stratum = &mut counts[s[0]..s[1]];
+                self.each(stream, words, stratum.len(), *n, |i| stratum[i] += 1);
+            }
+            for (unit, count) in units.iter_mut().zip(&*counts) {
+                *unit = f64::from(*count);
+            }
         }
+        self.spread(draw);
+    }
+
+    /// Calls `take` with `n` drawn units of a stratum of `size`, in their order.
+    #[inline(always)]
+    fn each(
+        &self,
+        stream: &mut Stream,
+        words: &mut Vec<u64>,
+        size: usize,
+        n: usize,
+        mut take: impl FnMut(usize),
+    ) {
+        match self.law {
+            Law::Counts | Law::Dirichlet => each_below(stream, words, size, n, take),
+            Law::Blocks { length, wraps } => {
+                let length = length.min(size);
+                let starts = if wraps { size } else { size - length + 1 };
+                let mut left = n;
+                each_below(stream, words, starts, n.div_ceil(length), |start| {
+                    for k in start..start + length.min(left) {
+                        take(if k < size { k } else { k - size });
+                    }
+                    left -= length.min(left);
+                });
+            }
+            Law::Stationary { mean } => {
+                let ends = 1.0 / mean;
+                let mut at = stream.below(size as u64) as usize;
+                for k in 0..n {
+                    if k.is_multiple_of(PAUSE_EVERY) {
+                        pause();
+                    }
+                    take(at);
+                    at = if stream.uniform() < ends {
+                        stream.below(size as u64) as usize
+                    } else if at + 1 < size {
+                        at + 1
+                    } else {
+                        0
+                    };
+                }
+            }
+        }
+    }
+
+    /// Gives all units the weight 1.
+    pub fn take_all(&self, draw: &mut Draw) {
+        draw.units.fill(1.0);
+        self.spread(draw);
+    }
+
+    /// Gives the units these weights.
+    pub fn give(&self, weights: &[f64], draw: &mut Draw) {
+        draw.units.copy_from_slice(weights);
         self.spread(draw);
     }
 
@@ -189,9 +272,8 @@ impl Scheme {
 
     /// Writes the observations of a replicate, one after the other; clusters are written whole.
     pub fn draw_indices(&self, stream: &mut Stream, draw: &mut Draw, out: &mut Vec<i64>) {
-        for s in self.strata.windows(2) {
-            let size = s[1] - s[0];
-            each_below(stream, &mut draw.words, size, size, |i| match &self.members {
+        for (s, n) in self.strata.windows(2).zip(&self.draws) {
+            self.each(stream, &mut draw.words, s[1] - s[0], *n, |i| match &self.members {
                 Members::Same => out.push((s[0] + i) as i64),
                 Members::One(list) => out.push(i64::from(list[s[0] + i])),
                 Members::Many(list, starts) => {
@@ -203,11 +285,11 @@ impl Scheme {
     }
 
     /// The standard error of a statistic at the drawn weights, from the influence of each
-    /// observation: √Σ n/(n-1) Σ w (U - Ū)² over strata of n units with influences U.
+    /// observation: √Σ n/(n-1) Σ w (U - Ū)² over strata of n draws with influences U.
     pub fn stderr(&self, draw: &Draw, influence: &[f64]) -> f64 {
         let mut variance = 0.0;
-        for s in self.strata.windows(2) {
-            let (first, n) = (s[0], (s[1] - s[0]) as f64);
+        for (s, n) in self.strata.windows(2).zip(&self.draws) {
+            let (first, n) = (s[0], *n as f64);
             let weights = &draw.units[s[0]..s[1]];
             let (sum, squares) = match &self.members {
                 Members::Same => sums(weights, |i| influence[first + i]),
@@ -263,6 +345,14 @@ mod tests {
                 7,
             )
             .unwrap(),
+            Scheme::new(Law::Counts, vec![0, 3, 7], None, None, 7)
+                .unwrap()
+                .with_draws(vec![2, 1])
+                .unwrap(),
+            Scheme::new(Law::Blocks { length: 3, wraps: false }, vec![0, 7], None, None, 7)
+                .unwrap(),
+            Scheme::new(Law::Blocks { length: 5, wraps: true }, vec![0, 7], None, None, 7).unwrap(),
+            Scheme::new(Law::Stationary { mean: 2.5 }, vec![0, 7], None, None, 7).unwrap(),
         ];
         for scheme in schemes {
             let mut draw = scheme.room().unwrap();
@@ -276,6 +366,47 @@ mod tests {
                 assert_eq!(counts, draw.weights);
             }
         }
+    }
+
+    #[test]
+    fn blocks_are_runs_of_neighbours() {
+        let mut indices = Vec::new();
+        for (law, wraps) in [
+            (Law::Blocks { length: 4, wraps: false }, false),
+            (Law::Blocks { length: 4, wraps: true }, true),
+        ] {
+            let scheme = Scheme::new(law, vec![0, 10], None, None, 10).unwrap();
+            let mut beyond = false;
+            for b in 0..200 {
+                indices.clear();
+                let mut stream = Stream::new(1, Domain::User, b, 0);
+                scheme.draw_indices(&mut stream, &mut scheme.room().unwrap(), &mut indices);
+                assert_eq!(indices.len(), 10);
+                for block in indices.chunks(4) {
+                    for pair in block.windows(2) {
+                        assert_eq!(pair[1], (pair[0] + 1) % 10);
+                        beyond |= pair[1] == 0;
+                    }
+                }
+            }
+            assert_eq!(beyond, wraps);
+        }
+    }
+
+    #[test]
+    fn stationary_blocks_have_their_mean_length() {
+        let scheme =
+            Scheme::new(Law::Stationary { mean: 4.0 }, vec![0, 1000], None, None, 1000).unwrap();
+        let (mut indices, mut ends) = (Vec::new(), 0);
+        for b in 0..200 {
+            indices.clear();
+            let mut stream = Stream::new(2, Domain::User, b, 0);
+            scheme.draw_indices(&mut stream, &mut scheme.room().unwrap(), &mut indices);
+            ends += indices.windows(2).filter(|p| p[1] != (p[0] + 1) % 1000).count();
+        }
+        // 199,800 steps; a new start is the next unit in one case of a thousand.
+        let expected = 199_800.0 * 0.25 * 0.999;
+        assert!((f64::from(ends as u32) - expected).abs() < 5.0 * (expected * 0.75).sqrt());
     }
 
     #[test]

@@ -2,9 +2,12 @@
 
 mod area;
 mod cells;
+mod concordance;
+mod location;
 mod moments;
 mod order;
 mod ranks;
+mod regression;
 mod two_samples;
 
 use fermiac_base::{Error, Result};
@@ -13,7 +16,31 @@ use fermiac_base::{Error, Result};
 ///
 /// Counts, weights of the Bayesian bootstrap and weights of 0 and 1 share one text.
 pub trait Statistic: Send + Sync {
-    /// The value at these weights; NaN where it is not defined.
+    /// The number of outputs.
+    fn width(&self) -> usize {
+        1
+    }
+
+    /// Calls `each` with every output and, where `influence` has room for them and the statistic has
+    /// them, with the influences of [`Statistic::influence`]. Returns whether the values are unique.
+    fn outputs(
+        &self,
+        weights: &[f64],
+        influence: Option<&mut [f64]>,
+        room: &mut Vec<f64>,
+        each: &mut dyn FnMut(f64, Option<&[f64]>),
+    ) -> bool {
+        if let Some(out) = influence
+            && let Some(value) = self.influence(weights, out, room)
+        {
+            each(value, Some(out));
+        } else {
+            each(self.value(weights, room), None);
+        }
+        true
+    }
+
+    /// The value at these weights; NaN where it is not defined. Of several outputs the first.
     fn value(&self, weights: &[f64], room: &mut Vec<f64>) -> f64;
 
     /// The value, and in `out` the influence of each observation divided by the sum of the weights of
@@ -32,7 +59,9 @@ pub type Statistics = Vec<Box<dyn Statistic>>;
 ///
 /// Statistics of one sample have an output for each column. Those of pairs have two columns, and
 /// those of two samples one column of both samples and a second one that is 1 for the first sample
-/// and 0 for the second. `whole` says whether the weights are whole numbers.
+/// and 0 for the second. Regressions have the columns of the design, then the curvature and the
+/// residual of each observation at the coefficients that are their parameters. `whole` says whether
+/// the weights are whole numbers.
 pub fn statistics(
     name: &str,
     parameters: &[f64],
@@ -70,6 +99,17 @@ pub fn statistics(
                 _ => cells::Form::Kappa,
             };
             Ok(vec![Box::new(cells::Cells::new(truth, guess, form))])
+        }
+        ("kendall", [], [x, y]) => Ok(vec![Box::new(concordance::Kendall::new(x, y))]),
+        ("concordance", [], [y, score, event]) => {
+            Ok(vec![Box::new(concordance::Harrell::new(y, score, event))])
+        }
+        ("huber", [k], _) => each(&|x| Box::new(location::Huber::new(x, *k))),
+        ("regression", [_, ..], [design @ .., curvature, residual])
+            if design.len() == parameters.len() =>
+        {
+            let made = regression::Regression::new(design, curvature, residual, parameters);
+            Ok(vec![Box::new(made)])
         }
         ("auc", [], [x, first]) => Ok(vec![Box::new(area::Area::new(x, first))]),
         ("mean_difference", [], [x, first]) => {
@@ -110,13 +150,33 @@ fn weighted<const K: usize>(weights: &[f64], values: impl Fn(usize) -> [f64; K])
     std::array::from_fn(|k| (parts[0][k] + parts[1][k]) + (parts[2][k] + parts[3][k]))
 }
 
-/// The data less their mean, and the mean.
-fn centred(x: &[f64]) -> (Vec<f64>, f64) {
+/// The mean of the data.
+pub(crate) fn mean(x: &[f64]) -> f64 {
     let n = x.len() as f64;
     let rough = x.iter().sum::<f64>() / n;
     // A second pass takes away the rounding of the first.
-    let mean = rough + x.iter().map(|v| v - rough).sum::<f64>() / n;
+    rough + x.iter().map(|v| v - rough).sum::<f64>() / n
+}
+
+/// The data less their mean, and the mean.
+fn centred(x: &[f64]) -> (Vec<f64>, f64) {
+    let mean = mean(x);
     (x.iter().map(|v| v - mean).collect(), mean)
+}
+
+/// The rank of each observation among the distinct values, from 0, and their number.
+fn ranks(x: &[f64]) -> (Vec<u32>, usize) {
+    let mut ranks = vec![0; x.len()];
+    let (mut rank, mut last) = (0, None);
+    for i in sorted(x) {
+        let value = x[i as usize];
+        if last.is_some_and(|l| l != value) {
+            rank += 1;
+        }
+        last = Some(value);
+        ranks[i as usize] = rank;
+    }
+    (ranks, rank as usize + 1)
 }
 
 /// The observations in the order of their values.

@@ -1,0 +1,369 @@
+"""Schemes of resampling: what a replicate is drawn from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._base.calls import public_class
+from fermiac._base.strategies import Strategies
+from fermiac._base.validate import real, shown, whole
+from fermiac.errors import ArgumentError
+
+__all__ = [
+    "BAYESIAN",
+    "BLOCKS",
+    "IID",
+    "SCHEMES",
+    "SERIES",
+    "Circular",
+    "MOutOfN",
+    "Moving",
+    "Parametric",
+    "Replay",
+    "Scheme",
+    "SchemeName",
+    "Sieve",
+    "Stationary",
+    "saved",
+]
+
+SchemeName: TypeAlias = Literal[
+    "iid", "bayesian", "series", "sieve", "moving", "circular", "stationary"
+]
+#: Schemes of blocks, and all schemes of series.
+BLOCKS = ("moving", "circular", "stationary")
+SERIES = (*BLOCKS, "sieve")
+_LONGEST = 2**40
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A scheme of resampling."""
+
+    name: str
+    parameters: tuple[float, ...] = field(default=(), repr=False)
+
+    @property
+    def is_series(self) -> bool:
+        """Whether it takes the observations for a series."""
+        return self.name in SERIES
+
+    @property
+    def is_blocks(self) -> bool:
+        """Whether it draws blocks of neighbours."""
+        return self.name in BLOCKS
+
+    @property
+    def is_free(self) -> bool:
+        """Whether its samples are other observations than those of the data."""
+        return self.name in ("sieve", "parametric")
+
+    def core(self, sizes: NDArray[np.int64]) -> dict[str, Any]:
+        """Return the law of the weights as the core takes it, for strata of these sizes."""
+        laws = {"bayesian": "dirichlet", **{name: name for name in BLOCKS}}
+        return {
+            "law": laws.get(self.name, "counts"),
+            "length": self.parameters[0] if self.is_blocks else 0.0,
+            "draws": None,
+        }
+
+
+def _block_parameters(length: Any) -> tuple[float, ...]:
+    """Return the parameters of blocks; none for a length from the data."""
+    if length is None:
+        return ()
+    needed = "a number from 1 up is needed, or None for a length from the data"
+    return (real("length", length, needed, lambda v: 1 <= v <= _LONGEST),)
+
+
+@dataclass(frozen=True, init=False)
+class Moving(Scheme):
+    """Blocks of neighbours that lie in the series [1]_.
+
+    Parameters
+    ----------
+    length : float, optional
+        The observations of a block, at least 1; rounded. Default: `block_length` of the data.
+
+    Raises
+    ------
+    ArgumentError
+        If `length` is outside its domain.
+
+    References
+    ----------
+    .. [1] H. R. Künsch, "The jackknife and the bootstrap for general stationary observations",
+       Annals of Statistics, 1989, doi:10.1214/aos/1176347265.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(1).normal(200)
+    >>> r = fm.resample.bootstrap(x, "median", scheme=fm.resample.Moving(8), rng=0)
+    >>> r.scheme, r.lower < r.estimate < r.upper
+    ('moving', True)
+    """
+
+    def __init__(self, length: float | None = None) -> None:
+        super().__init__("moving", _block_parameters(length))
+
+
+@dataclass(frozen=True, init=False)
+class Circular(Scheme):
+    """Blocks of neighbours, where the first observation follows the last one [1]_ [2]_.
+
+    Parameters
+    ----------
+    length : float, optional
+        The observations of a block, at least 1; rounded. Default: `block_length` of the data.
+
+    Raises
+    ------
+    ArgumentError
+        If `length` is outside its domain.
+
+    References
+    ----------
+    .. [1] D. N. Politis, J. P. Romano, "A circular block-resampling procedure for stationary data",
+       in Exploring the Limits of Bootstrap, Wiley, 1992.
+    .. [2] S. N. Lahiri, "Theoretical comparisons of block bootstrap methods", Annals of Statistics,
+       1999, doi:10.1214/aos/1018031117.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(1).normal(200)
+    >>> r = fm.resample.bootstrap(x, "sd", scheme=fm.resample.Circular(8), rng=0)
+    >>> r.scheme, r.lower < r.estimate < r.upper
+    ('circular', True)
+    """
+
+    def __init__(self, length: float | None = None) -> None:
+        super().__init__("circular", _block_parameters(length))
+
+
+@dataclass(frozen=True, init=False)
+class Stationary(Scheme):
+    """Blocks of geometric lengths on a circle: the stationary bootstrap [1]_.
+
+    Parameters
+    ----------
+    length : float, optional
+        The mean number of observations of a block, at least 1. Default: `block_length` of the
+        data.
+
+    Raises
+    ------
+    ArgumentError
+        If `length` is outside its domain.
+
+    References
+    ----------
+    .. [1] D. N. Politis, J. P. Romano, "The stationary bootstrap", Journal of the American
+       Statistical Association, 1994, doi:10.1080/01621459.1994.10476870.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(1).normal(200)
+    >>> r = fm.resample.bootstrap(x, "median", scheme=fm.resample.Stationary(6.5), rng=0)
+    >>> r.scheme, r.lower < r.estimate < r.upper
+    ('stationary', True)
+    """
+
+    def __init__(self, length: float | None = None) -> None:
+        super().__init__("stationary", _block_parameters(length))
+
+
+@dataclass(frozen=True, init=False)
+class Sieve(Scheme):
+    """Series of an autoregression with resampled innovations [1]_.
+
+    The order is chosen by the corrected criterion of Akaike, in the data and in each new series.
+    The bias of the partial autocorrelations is estimated in series of the fit and taken away [2]_.
+
+    Parameters
+    ----------
+    most : int, optional
+        The largest order. Default: 10 log₁₀ n, and at most n / 10.
+
+    Raises
+    ------
+    ArgumentError
+        If `most` is outside its domain.
+
+    References
+    ----------
+    .. [1] P. Bühlmann, "Sieve bootstrap for time series", Bernoulli, 1997, doi:10.2307/3318584.
+    .. [2] L. Kilian, "Small-sample confidence intervals for impulse response functions", Review of
+       Economics and Statistics, 1998, doi:10.1162/003465398557465.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(1).normal(200)
+    >>> r = fm.resample.bootstrap(x, "mean", scheme=fm.resample.Sieve(4), rng=0)
+    >>> r.method, r.lower < r.estimate < r.upper
+    ('studentised', True)
+    """
+
+    def __init__(self, most: int | None = None) -> None:
+        super().__init__("sieve", () if most is None else (whole("most", most, 0, 1000),))
+
+
+def _is_number_or_share(m: float) -> bool:
+    return 0 < m < 1 or (1 <= m < _LONGEST and m == math.floor(m))
+
+
+@dataclass(frozen=True, init=False)
+class MOutOfN(Scheme):
+    """Fewer draws than observations, whose spread is scaled back [1]_ [2]_.
+
+    It holds where the usual bootstrap does not, for instance for the largest observation or for a
+    mean without a variance, if `rate` is that of the statistic.
+
+    Parameters
+    ----------
+    m : float
+        The draws: a whole number below the number of observations, or their share, below 1. Of
+        several samples each gives its share.
+    rate : float, default 0.5
+        The statistic of n observations has an error of the order of n to the power -`rate`: 0.5 for
+        means, 1 for the end of a uniform law. Above 0, at most 2.
+
+    Raises
+    ------
+    ArgumentError
+        If a parameter is outside its domain.
+
+    References
+    ----------
+    .. [1] P. J. Bickel, F. Götze, W. R. van Zwet, "Resampling fewer than n observations: gains,
+       losses, and remedies for losses", Statistica Sinica, 1997.
+    .. [2] D. N. Politis, J. P. Romano, "Large sample confidence regions based on subsamples under
+       minimal assumptions", Annals of Statistics, 1994, doi:10.1214/aos/1176325770.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(1).uniform(400)
+    >>> few = fm.resample.MOutOfN(40, rate=1.0)
+    >>> r = fm.resample.bootstrap(x, lambda b: b.max(1), scheme=few, rng=0)
+    >>> bool(r.estimate < 1.0 < r.upper)
+    True
+    """
+
+    def __init__(self, m: float, rate: float = 0.5) -> None:
+        needed = "a whole number from 1 up is needed, or a share above 0 and below 1"
+        size = real(
+            "m", m, needed, lambda v: 0 < v < 1 or (1 <= v < _LONGEST and v == math.floor(v))
+        )
+        power = real("rate", rate, "a number above 0, at most 2, is needed", lambda v: 0 < v <= 2)
+        super().__init__("m_out_of_n", (size, power))
+
+    def core(self, sizes: NDArray[np.int64]) -> dict[str, Any]:
+        """Return the law of the weights as the core takes it, for strata of these sizes."""
+        m, n = self.parameters[0], int(sizes.sum())
+        if m >= n:
+            raise ArgumentError(f"m: {m:g} draws given; fewer than the {n} observations are needed")
+        draws = np.maximum(np.rint(sizes * (m if m < 1 else m / n)), 1).astype(np.int64)
+        return {**super().core(sizes), "draws": draws}
+
+    def shrink(self, sizes: NDArray[np.int64]) -> float:
+        """Return the factor that brings the spread of the replicates to that of the statistic."""
+        draws = self.core(sizes)["draws"]
+        return float((draws.sum() / sizes.sum()) ** self.parameters[1])
+
+
+@dataclass(frozen=True, init=False)
+class Parametric(Scheme):
+    """Samples of a fitted law: the parametric bootstrap [1]_.
+
+    Parameters
+    ----------
+    sampler : callable
+        ``sampler(stream)`` takes a `fermiac.random.Stream`, another one for each replicate, and
+        returns a sample of the shape of the data, or a tuple of samples.
+
+    Raises
+    ------
+    ArgumentError
+        If `sampler` is no callable.
+
+    References
+    ----------
+    .. [1] B. Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics, 1979,
+       doi:10.1214/aos/1176344552.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> x = fm.random.Stream(1).exponential(30)
+    >>> fitted = fm.resample.Parametric(lambda stream: x.mean() * stream.exponential(30))
+    >>> r = fm.resample.bootstrap(x, "median", scheme=fitted, n_resamples=999, rng=0)
+    >>> r.method, r.lower < r.estimate < r.upper
+    ('percentile', True)
+    """
+
+    sampler: Callable[..., Any] | None = field(repr=False, default=None)
+
+    def __init__(self, sampler: Callable[..., Any]) -> None:
+        if not callable(sampler):
+            raise ArgumentError(f"sampler: {shown(sampler)} given; a callable is needed")
+        super().__init__("parametric")
+        object.__setattr__(self, "sampler", sampler)
+
+
+@dataclass(frozen=True)
+class Replay(Scheme):
+    """Resamples that are given as indices of the observations."""
+
+    #: shape (B, n)
+    indices: NDArray[np.int64] = field(repr=False, default_factory=lambda: np.zeros((0, 0), int))
+
+
+for _kind in (Moving, Circular, Stationary, Sieve, MOutOfN, Parametric):
+    public_class(_kind)
+
+IID, BAYESIAN = Scheme("iid"), Scheme("bayesian")
+#: The default for series, which `fermiac.resample.problem` replaces by the one for the statistic.
+_OF_SERIES = Scheme("series")
+SCHEMES: Strategies[Scheme] = Strategies(
+    "scheme",
+    Scheme,
+    {
+        "iid": lambda: IID,
+        "bayesian": lambda: BAYESIAN,
+        "series": lambda: _OF_SERIES,
+        "sieve": Sieve,
+        "moving": Moving,
+        "circular": Circular,
+        "stationary": Stationary,
+    },
+    "fermiac.resample.Stationary(10)",
+)
+
+
+def saved(name: str, parameters: tuple[float, ...]) -> Scheme:
+    """Return the scheme of a saved result."""
+    makers: dict[str, Callable[..., Scheme]] = {
+        "moving": Moving,
+        "circular": Circular,
+        "stationary": Stationary,
+        "m_out_of_n": MOutOfN,
+        "sieve": lambda most=None: Sieve(None if most is None else int(most)),
+    }
+    if name in makers:
+        return makers[name](*parameters)
+    if name in ("iid", "bayesian"):
+        return SCHEMES.resolve(name)
+    raise ArgumentError(
+        f"the scheme {name!r} has a function or indices, which the result does not have any more; "
+        "call fermiac.resample.bootstrap again"
+    )
