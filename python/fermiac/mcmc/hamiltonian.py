@@ -26,7 +26,7 @@ class NUTS(GradientKernel):
     ----------
     target_accept : float, optional
         The mean acceptance rate along trajectories to which the step size is adapted; by default
-        0.8, raised after windows of the warm-up of 80 or more transitions: to 0.88 if the energy
+        0.8, raised after windows of the warm-up of 40 or more transitions: to 0.9 if the energy
         error of a trajectory passed 10, and halfway to 1 (at most 0.98) if one diverged. A number
         that is given is kept. The rate of the draws is close to it; programs with the adaptation of
         [1]_ accept at about 0.9 for a target of 0.8. More, such as 0.99, means smaller steps and
