@@ -26,7 +26,7 @@ class NUTS(GradientKernel):
     ----------
     target_accept : float, optional
         The mean acceptance rate along trajectories to which the step size is adapted; by default
-        0.8. The default is raised after warm-up windows of 80 or more transitions: to 0.88 if the
+        0.8. The default is raised after warm-up windows of 40 or more transitions: to 0.9 if the
         energy error of a trajectory exceeded 10, and halfway to 1 (at most 0.98) if one diverged. A
         given number is kept. The acceptance rate of the draws is close to the target; programs with
         the adaptation of [1]_ accept at about 0.9 for a target of 0.8. A larger target, such as

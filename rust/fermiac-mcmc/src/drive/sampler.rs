@@ -36,8 +36,11 @@ pub enum Progress {
     Paused,
 }
 
-/// The transitions of a window from which the warm-up may end, and divergences count.
+/// The transitions of a window from which the warm-up may end.
 const LONG: u64 = 80;
+/// The transitions of a window from which large energy errors and divergences raise the acceptance
+/// rate: those before are long enough for a metric that they may be blamed on the target.
+const TELLING: u64 = 40;
 /// The draws of all chains, and those for each coordinate, that a window needs to be the last.
 const ENOUGH: f64 = 320.0;
 const LEAST_PER_COORDINATE: f64 = 1.5;
@@ -245,7 +248,7 @@ impl Sampler {
                 });
             }
         }
-        let is_long = self.window_len() >= LONG;
+        let is_telling = self.window_len() >= TELLING;
         let mut own = vec![[0; 2]; self.chains.len()];
         for (chain, own) in self.chains.iter_mut().zip(&mut own) {
             chain.kernel.visit_steps(&mut |step| *own = add(*own, step.strains()));
@@ -264,7 +267,7 @@ impl Sampler {
             });
             let strains = if pool { together } else { own[i] };
             chain.kernel.rescaled();
-            if is_long {
+            if is_telling {
                 chain.kernel.visit_steps(&mut |step| step.raise(strains));
             }
         }

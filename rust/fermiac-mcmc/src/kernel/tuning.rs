@@ -19,7 +19,7 @@ const SEARCHES: usize = 3;
 const SETTLING: f64 = 20.0;
 /// The largest acceptance rates to which divergences, and large energy errors, raise the target.
 const MOST_ACCEPT: f64 = 0.98;
-const STRAINED_ACCEPT: f64 = 0.88;
+const STRAINED_ACCEPT: f64 = 0.9;
 
 /// The adaptation of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,7 +221,7 @@ impl StepSize {
     }
 
     /// Raises the target acceptance rate, if that is allowed: after divergences by half of its
-    /// distance to 1, after large energy errors to 0.88 at least.
+    /// distance to 1, after large energy errors to 0.9 at most.
     pub fn raise(&mut self, [strains, divergences]: [usize; 2]) {
         let (true, Some(Adapt::Averaging(averaging))) = (self.raising, &mut self.adapt) else {
             return;
