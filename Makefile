@@ -122,6 +122,7 @@ calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth,
 	$(PY) -m benches.evaluate.calibrate --out docs/calibration-evaluate.md
 	$(PY) -m benches.privacy.calibrate_sequential --out docs/calibration-audits.md
 	$(PY) -m benches.resample.calibrate --out docs/calibration-resample.md
+	$(PY) -m benches.importance.calibrate_failure --out docs/calibration-failure.md
 
 # Names of fermiac that no page has, and all other warnings, are errors.
 docs: $(BUILT) $(STAMP)-docs ## Build the documentation site in docs/_build/html, warnings are errors

@@ -1,4 +1,4 @@
-"""Failure probabilities: fermiac beside OpenTURNS, where it is installed.
+"""Failure probabilities: fermiac beside OpenTURNS and UQpy, where they are installed.
 
 ``pytest benches/importance/bench_failure.py --benchmark-group-by=group``. Each row's extra_info has
 the relative error of ten seeds times the square root of all evaluations, the share of pulls below
@@ -79,10 +79,49 @@ def openturns_nais(problem: Problem, seed: int) -> Run:
     return p, math.sqrt(result.getVarianceEstimate()), calls[0]
 
 
+def uqpy_subset(problem: Problem, seed: int) -> Run:
+    """Return the answer of subset simulation in UQpy, with about N evaluations."""
+    reliability = pytest.importorskip("UQpy.reliability")
+    from UQpy.distributions import JointIndependent, Normal
+    from UQpy.run_model import RunModel
+    from UQpy.sampling import ModifiedMetropolisHastings
+
+    calls = [0]
+
+    class Direct(RunModel):  # type: ignore[misc]
+        """The limit state, without the files that a model of UQpy is read from."""
+
+        def __init__(self) -> None:
+            self.qoi_list: list[float] = []
+
+        def run(self, samples: Any = None, **_: Any) -> None:
+            calls[0] += len(samples)
+            self.qoi_list.extend(problem.g(np.asarray(samples)).tolist())
+
+    levels = max(math.ceil(-math.log10(problem.probability)), 1)
+    # The first level is drawn anew, nine tenths of each further one.
+    size = 100 * round(N / (1 + 0.9 * (levels - 1)) / 100)
+    first = np.random.default_rng(seed).standard_normal((size, problem.dim))
+    # The law of a coordinate, the usual proposal, and the chains of the first level.
+    chains = ModifiedMetropolisHastings(
+        dimension=problem.dim,
+        log_pdf_target=[Normal().log_pdf] * problem.dim,
+        proposal=JointIndependent([Normal()] * problem.dim),
+        seed=first[: size // 10].tolist(),
+        random_state=seed,
+    )
+    found = reliability.SubsetSimulation(
+        Direct(), chains, first, nsamples_per_subset=size, max_level=30
+    )
+    p = float(found.failure_probability)
+    return p, p * float(found.dependent_chains_CoV), calls[0]
+
+
 PEERS: dict[str, Callable[[Problem, int], Run]] = {
     "fermiac": fermiac,
     "openturns subset": openturns_subset,
     "openturns NAIS": openturns_nais,
+    "uqpy subset": uqpy_subset,
 }
 
 

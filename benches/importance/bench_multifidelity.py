@@ -77,20 +77,21 @@ def test_estimate(benchmark: Any, method: Any) -> None:
     benchmark(run, 0)
 
 
+@pytest.mark.parametrize("points", ["random", "sobol"])
 @pytest.mark.parametrize("factor", [1.0, 0.5, 0.25])
 @pytest.mark.parametrize("name", PAYOFFS)
-def test_option(benchmark: Any, name: str, factor: float) -> None:
-    """Time an option, and report its errors."""
+def test_option(benchmark: Any, name: str, factor: float, points: Any) -> None:
+    """Time an option with random or Sobol' points, and report its errors."""
     atol, f = TOLERANCES[name] * factor, level(PAYOFFS[name])
 
     def run(seed: int) -> fm.importance.Multilevel:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", fm.errors.ConvergenceWarning)
-            return fm.importance.multilevel(f, atol, rng=seed)
+            return fm.importance.multilevel(f, atol, points=points, rng=seed)
 
     found = [run(seed) for seed in range(20)]
     errors = np.array([float(m.mean) - EXACT[name] for m in found])
-    benchmark.group = f"{name} option"
+    benchmark.group = f"{name} option, atol {atol:g}"
     benchmark.extra_info.update(
         atol=atol,
         rmse_over_atol=float(math.sqrt(np.mean(errors**2)) / atol),
@@ -98,3 +99,29 @@ def test_option(benchmark: Any, name: str, factor: float) -> None:
         cost_atol2=float(np.mean([m.cost for m in found]) * atol**2),
     )
     benchmark.pedantic(run, args=(0,), rounds=1)
+
+
+@pytest.mark.parametrize("scheme", ["euler", "milstein"])
+def test_cost_exponent(benchmark: Any, scheme: str) -> None:
+    """Report how the cost of the European option rises as the tolerance falls.
+
+    Theory says -2 for Milstein's scheme. For Euler's, where variances fall as costs rise, it is -2
+    with a factor of the squared logarithm, which makes the exponent steeper over any range.
+    """
+    f = level(PAYOFFS["european"], scheme == "milstein")
+    # More paths of the finest levels at least would have a share of the cost of their own.
+    tolerances = 0.05 * 2.0 ** -np.arange(0, 2.1, 0.5)
+
+    def run(atol: float, seed: int) -> fm.importance.Multilevel:
+        return fm.importance.multilevel(f, atol, n_start=200, rng=seed)
+
+    found = [[run(float(atol), seed) for seed in range(4)] for atol in tolerances]
+    costs = [np.mean([m.cost for m in runs]) for runs in found]
+    benchmark.group = "cost exponent"
+    benchmark.extra_info.update(
+        exponent=float(np.polyfit(np.log(tolerances), np.log(costs), 1)[0]),
+        beta=float(np.mean([m.beta for m in found[-1]])),
+        levels=[float(np.mean([len(m.n_paths) for m in runs])) for runs in found],
+        cost_atol2=[float(c * t * t) for c, t in zip(costs, tolerances, strict=True)],
+    )
+    benchmark.pedantic(run, args=(float(tolerances[0]), 0), rounds=1)

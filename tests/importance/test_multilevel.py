@@ -60,6 +60,18 @@ def test_the_cost_rises_like_the_squared_inverse_of_the_tolerance() -> None:
     assert np.all(np.abs(slopes - 2) < 0.45), slopes
 
 
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
+def test_the_cost_exponent_is_that_of_the_theory() -> None:
+    # By Milstein's scheme variances fall faster than costs rise. By Euler's the rates are equal,
+    # and the squared logarithm of the tolerance has a part in every exponent.
+    f = level(PAYOFFS["european"], milstein=True)
+    tolerances = 0.05 * 2.0 ** -np.arange(0, 2.1, 0.5)
+    # With few paths of the finest levels at least, which would cost a share of their own.
+    runs = [[multilevel(f, t, n_start=200, rng=s) for s in range(4)] for t in tolerances]
+    costs = [np.mean([m.cost for m in same]) for same in runs]
+    assert abs(np.polyfit(np.log(tolerances), np.log(costs), 1)[0] + 2) < 0.1
+
+
 def test_statistical_errors_are_calibrated() -> None:
     pulls = []
     for seed in range(200):
@@ -103,6 +115,91 @@ def test_several_outputs() -> None:
         multilevel(both, [0.1, 0.1, 0.1], rng=1)
     with pytest.raises(ArgumentError, match="names: 1 given for 2"):
         multilevel(both, 0.1, names=["a"], rng=1)
+
+
+@pytest.mark.parametrize(("name", "atol"), [("european", 0.1), ("asian", 0.1), ("lookback", 0.3)])
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
+def test_sobol_points_reach_the_tolerance_at_less_cost(name: str, atol: float) -> None:
+    f = level(PAYOFFS[name])
+    nets = [multilevel(f, atol, points="sobol", rng=seed) for seed in range(30)]
+    errors = [float(m.mean) - EXACT[name] for m in nets]
+    assert np.sqrt(np.mean(np.square(errors))) < 1.15 * atol
+    assert np.mean(np.abs(errors) < 2 * atol) >= 0.9
+    assert all(m.n_replicates == 32 and m.method == "multilevel Sobol'" for m in nets)
+    plain = np.mean([multilevel(f, atol, rng=seed).cost for seed in range(5)])
+    assert np.mean([m.cost for m in nets]) < (0.3 if name != "lookback" else 1.0) * plain
+
+
+def test_errors_of_sobol_points_are_calibrated() -> None:
+    pulls = []
+    for seed in range(120):
+        m = multilevel(geometric(6.0, 2.0), 0.01, points="sobol", rng=seed, alpha=6.0)
+        exact = 1 - 2.0 ** (-6 * len(m.n_paths))
+        pulls.append((float(m.mean) - exact) / float(m.stderr))
+        assert m.n_paths.sum() == m.n_evals
+        assert (m.n_paths % 32 == 0).all()
+    assert 0.9 < np.mean(np.abs(pulls) < 2) < 0.99
+    assert abs(np.mean(pulls)) < 0.35
+
+
+def test_the_stream_of_sobol_points() -> None:
+    seen: list[Array] = []
+
+    def both(l: int, n: int, stream: Any) -> Any:  # noqa: E741
+        first, rest, last = stream.uniform(n), stream.normal((n, 2)), stream.exponential((n,))
+        assert rest.shape == (n, 2)
+        seen.append(np.column_stack([first, fm.special.ndtr(rest), np.exp(-last)]))
+        return first + 1 - 4.0**-l, first + 1 - 4.0 ** (1 - l) if l else None
+
+    multilevel(both, 0.5, points="sobol", n_start=1024, rng=7)
+    # Each replicate is a scrambled net of 32 points in the coordinates together.
+    for net in np.split(seen[0], 32):
+        for column in net.T:
+            assert (np.sort((column * 32).astype(int)) == np.arange(32)).all()
+    assert not np.array_equal(seen[0][:32], seen[0][32:64])
+
+
+@pytest.mark.parametrize(
+    ("draw", "match"),
+    [
+        (lambda s, n: s.normal(), "a row for each path is needed"),
+        (lambda s, n: s.normal(n + 1), "a row for each path is needed"),
+        (lambda s, n: s.uniform((n, -1)), "a row for each path is needed"),
+        (lambda s, n: s.gamma(2.0, n), "stream.gamma: there is none with points='sobol'"),
+    ],
+)
+def test_other_draws_from_sobol_points_are_refused(draw: Any, match: str) -> None:
+    with pytest.raises(ArgumentError, match=match):
+        multilevel(lambda l, n, s: (draw(s, n), None), 0.1, points="sobol", rng=0)  # noqa: E741
+
+
+def test_sobol_points_are_the_same_on_executors_and_after_a_kill(tmp_path: Path) -> None:
+    f = level(PAYOFFS["european"])
+    whole = multilevel(f, 0.1, points="sobol", rng=3)
+    with ThreadPoolExecutor(2) as pool:
+        other = multilevel(f, 0.1, points="sobol", rng=3, executor=pool)
+    assert other.mean == whole.mean
+    calls = 0
+
+    def failing(l: int, n: int, stream: Stream) -> Any:  # noqa: E741
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise ValueError("killed")
+        return f(l, n, stream)
+
+    path = tmp_path / "run"
+    with pytest.raises(ValueError, match="killed"):
+        multilevel(failing, 0.1, points="sobol", rng=3, checkpoint=path)
+    resumed = multilevel(f, 0.1, points="sobol", rng=3, checkpoint=path)
+    assert resumed.mean == whole.mean
+    assert resumed.stderr == whole.stderr
+    with pytest.raises(CheckpointError, match="another run"):
+        multilevel(f, 0.1, rng=3, checkpoint=path)
+    with pytest.raises(ArgumentError, match="'sobol' given with debias=True"):
+        multilevel(f, 0.1, points="sobol", debias=True)
+    with pytest.raises(ArgumentError, match="points: 'halton' was given"):
+        multilevel(f, 0.1, points="halton")  # type: ignore[arg-type]
 
 
 def test_the_randomised_form_has_no_bias() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fermiac.importance.api import expect
 from fermiac.importance.blocks import PartialEstimate
 from fermiac.importance.evidence import evidence
-from fermiac.importance.failure import failure_probability
-from fermiac.importance.failure_result import FailureProbability
-from fermiac.importance.failure_sampler import FailureSampler
+from fermiac.importance.failure.api import failure_probability
+from fermiac.importance.failure.result import FailureProbability
+from fermiac.importance.failure.sampler import FailureSampler
 from fermiac.importance.fidelity_results import Multifidelity, Multilevel
 from fermiac.importance.integrate import integrate
 from fermiac.importance.multifidelity import multifidelity

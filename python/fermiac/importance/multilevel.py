@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,9 +15,11 @@ from fermiac import _core
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
-from fermiac._base.validate import positive, real, real_numbers, require, shown, whole, yes
+from fermiac._base.validate import choice, positive, real, real_numbers, require, shown, whole, yes
+from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError, WorkerError
 from fermiac.importance.fidelity_results import Multilevel
+from fermiac.importance.level_points import LevelPoints
 from fermiac.importance.moments import Moments
 from fermiac.importance.settings import expectation_names
 from fermiac.random import RngLike, Stream, key_of
@@ -37,6 +40,9 @@ Level = Callable[[int, int, Stream], Any]
 
 #: Paths of a batch, which has its own stream, and batches requested at a time.
 _BATCH, _BATCHES = 4096, 64
+#: Replicates of Sobol' points, those of the source, and points of one of them in a batch. From the
+#: level of the third number on there are fewer, as paths take more coordinates.
+_REPLICATES, _NET, _LONG = 32, 128, 9
 #: Numbers of a batch for each output: the moments of the difference, and means and sums of squares
 #: of fine and coarse values.
 _NUMBERS = 8
@@ -59,6 +65,7 @@ def multilevel(
     alpha: float | None = None,
     beta: float | None = None,
     debias: bool = False,
+    points: Literal["random", "sobol"] = "random",
     names: Sequence[str] | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
@@ -93,6 +100,12 @@ def multilevel(
     debias : bool, default False
         Draw the level of each path at random, without a finest level, which leaves no bias. It
         needs beta above gamma, the rate of the costs.
+    points : {"random", "sobol"}, default "random"
+        ``"sobol"``: what `level` draws are coordinates of scrambled Sobol' points, in the order in
+        which it draws them, and the error is that of 32 replicates [4]_. The stream has
+        ``uniform``, ``normal`` and ``exponential`` then, of n or (n, k) numbers. It pays where the
+        quantity is smooth in the first coordinates: draw those that matter most first, as by a
+        Brownian bridge. Not with ``debias=True``.
     names : sequence of str, optional
         Names of the K outputs.
     rng : None, int, numpy SeedSequence or Generator, default None
@@ -150,6 +163,10 @@ def multilevel(
     :math:`p_l \propto 2^{-(\beta + \gamma) l / 2}`, and the estimate is the mean of the difference
     divided by its probability [3]_. It is unbiased, but has a larger variance.
 
+    With ``points="sobol"`` the variance of a level is that of the mean of its replicates. The
+    points of the level with the largest variance for its cost are doubled until the sum of the
+    variances is half of ``atol**2``. `level_variances` are those of single paths as before.
+
     References
     ----------
     .. [1] M. B. Giles, "Multilevel Monte Carlo path simulation", Operations Research, 2008,
@@ -158,6 +175,9 @@ def multilevel(
        doi:10.1017/S096249291500001X.
     .. [3] C.-H. Rhee, P. W. Glynn, "Unbiased estimation with square root convergence for SDE
        models", Operations Research, 2015, doi:10.1287/opre.2015.1404.
+    .. [4] M. B. Giles, B. J. Waterhouse, "Multilevel quasi-Monte Carlo path simulation", in
+       Advanced Financial Modelling, Radon Series on Computational and Applied Mathematics 8,
+       de Gruyter, 2009, pages 165-181.
 
     Examples
     --------
@@ -203,7 +223,12 @@ def multilevel(
         "alpha": None if alpha is None else _rate("alpha", alpha),
         "beta": None if beta is None else _rate("beta", beta),
         "debias": yes("debias", debias),
+        "points": choice("points", points, ("random", "sobol")),
     }
+    if debias and points == "sobol":
+        raise ArgumentError(
+            "points: 'sobol' given with debias=True, whose levels are random; leave one of them out"
+        )
     labels = expectation_names(names)
     log = None if checkpoint is None else Log(checkpoint)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
@@ -235,6 +260,8 @@ def multilevel(
         try:
             if settings["debias"]:
                 job.run_randomised()
+            elif settings["points"] == "sobol":
+                job.run_nets()
             else:
                 job.run()
             result = job.result("complete")
@@ -269,7 +296,11 @@ def _costs(costs: Any, finest: int) -> list[float]:
 
 
 class _Batches:
-    """A level function as a target: rows (level, batch, paths) give moments of the batches."""
+    """A level function as a target: rows (level, batch, paths) give moments of the batches.
+
+    A fourth number is the index of the first of so many Sobol' points; the moments are those of
+    each replicate then.
+    """
 
     def __init__(self, level: Level, key: int) -> None:
         self._level = level
@@ -279,9 +310,15 @@ class _Batches:
         """Return for each row whether values are scalar, then `_NUMBERS` for each output."""
         return np.array([self._row(*(int(v) for v in row)) for row in x])
 
-    def _row(self, at: int, batch: int, n: int) -> Array:
+    def _row(self, at: int, batch: int, n: int, first: int | None = None) -> Array:
+        stream: Any = Stream(self._key, batch, at)
+        replicates = 1
+        if first is not None:
+            replicates = _REPLICATES
+            stream = LevelPoints(n, replicates, subkey(self._key, at), first)
+            n *= replicates
         try:
-            given = self._level(at, n, Stream(self._key, batch, at))
+            given = self._level(at, n, stream)
         except Exception as error:
             error.add_note(f"raised by level({at}, {n}, stream), batch {batch}")
             raise
@@ -299,10 +336,13 @@ class _Batches:
                 "they must be equal"
             )
         scalar, fine, coarse = fine.ndim == 1, fine.reshape(n, -1), coarse.reshape(n, -1)
-        parts = [Moments.of(fine - coarse), Moments.of(fine), Moments.of(coarse)]
-        d = parts[0]
-        rows = [d.mean, d.m2, d.m3, d.m4, parts[1].mean, parts[1].m2, parts[2].mean, parts[2].m2]
-        return np.concatenate([[float(scalar)], *rows])
+        rows = [np.array([float(scalar)])]
+        for own in np.split(np.arange(n), replicates):
+            parts = [Moments.of(y[own]) for y in (fine - coarse, fine, coarse)]
+            d = parts[0]
+            rows += [d.mean, d.m2, d.m3, d.m4, parts[1].mean, parts[1].m2]
+            rows += [parts[2].mean, parts[2].m2]
+        return np.concatenate(rows)
 
 
 def _values(given: Any, at: int, n: int, what: str) -> Array:
@@ -332,11 +372,23 @@ class _LevelSums:
         self.coarse = Moments.none(outputs)
         #: Batches that were drawn.
         self.batches = 0
+        #: For Sobol' points: the points of each replicate, and the sums of the differences.
+        self.points = 0
+        self.sums = np.zeros((_REPLICATES, outputs))
 
     @property
     def n(self) -> int:
         """The number of paths."""
         return int(self.difference.n)
+
+    @property
+    def square(self) -> Array:
+        """The squared error of the mean difference."""
+        if not self.points:
+            return self.difference.variance / max(self.n, 1)
+        means = self.sums / self.points
+        out: Array = means.var(axis=0, ddof=1) / len(means)
+        return out
 
 
 class _Job:
@@ -399,10 +451,27 @@ class _Job:
             yield at, first + k, min(missing, _BATCH)
             missing -= _BATCH
 
-    def _take(self, at: int, rows: list[tuple[int, int, int]]) -> None:
+    def _draw_nets(self, at: int, stop: int) -> None:
+        """Draw Sobol' points of a level until each replicate has so many."""
+        first = self._levels[at].points if at < len(self._levels) else 0
+        if stop * _REPLICATES >= 2**62:
+            raise ArgumentError(
+                f"atol: {self._settings['atol']} given; more paths would be needed than can be "
+                "counted; raise it"
+            )
+        size = max(_NET >> max(at - _LONG, 0), 1)
+        rows = ((at, 0, min(size, stop - k), k) for k in range(first, stop, size))
+        while some := list(islice(rows, _BATCHES)):
+            self._take(at, some)
+            if self._report is not None:
+                missing = max(stop - self._levels[at].points, 0) * _REPLICATES
+                self._report(self.paths, self.paths + missing)
+
+    def _take(self, at: int, rows: Sequence[tuple[int, ...]]) -> None:
         """Evaluate batches and add them to the moments of their level."""
         given = np.asarray(self._evaluate(np.array(rows, np.float64)))
-        outputs = (given.shape[1] - 1) // _NUMBERS
+        replicates = _REPLICATES if self._settings["points"] == "sobol" else 1
+        outputs = (given.shape[1] - 1) // (_NUMBERS * replicates)
         if not self._levels:
             self._begin(outputs, bool(given[0, 0]))
         known = len(self._levels[0].difference.mean)
@@ -414,11 +483,14 @@ class _Job:
         sums = self._levels[at]
         difference, fine, coarse = sums.difference, sums.fine, sums.coarse
         nothing = np.zeros(outputs)
-        for (_, _, n), row in zip(rows, given, strict=True):
-            d = row[1:].reshape(_NUMBERS, outputs)
-            difference = difference.merged(Moments(n, *d[:4]))
-            fine = fine.merged(Moments(n, d[4], d[5], nothing, nothing))
-            coarse = coarse.merged(Moments(n, d[6], d[7], nothing, nothing))
+        for (_, _, n, *_), row in zip(rows, given, strict=True):
+            for r, d in enumerate(row[1:].reshape(replicates, _NUMBERS, outputs)):
+                difference = difference.merged(Moments(n, *d[:4]))
+                fine = fine.merged(Moments(n, d[4], d[5], nothing, nothing))
+                coarse = coarse.merged(Moments(n, d[6], d[7], nothing, nothing))
+                if replicates > 1:
+                    sums.sums[r] += n * d[0]
+            sums.points += n * (replicates > 1)
         sums.difference, sums.fine, sums.coarse = difference, fine, coarse
         sums.batches += len(rows)
 
@@ -431,15 +503,15 @@ class _Job:
         self._scalar = scalar
         self._levels = [_LevelSums(outputs) for _ in range(_FIRST)]
 
-    def _scaled(self) -> tuple[Array, Array]:
+    def _scaled(self, errors: float = 1.0) -> tuple[Array, Array]:
         """Return the largest mean and variance of each level, in units of the tolerance.
 
         One standard error is added to each mean, since a mean that is small by chance would end the
         run.
         """
-        noise = [np.sqrt(s.difference.variance / max(s.n, 1)) for s in self._levels]
+        noise = [np.sqrt(s.square) for s in self._levels]
         means = [
-            float(((np.abs(s.difference.mean) + error) / self._atol).max())
+            float(((np.abs(s.difference.mean) + errors * error) / self._atol).max())
             for s, error in zip(self._levels, noise, strict=True)
         ]
         with np.errstate(over="ignore"):
@@ -447,9 +519,9 @@ class _Job:
             variances = [float((s**2).max()) for s in spread]
         return np.array(means), np.array(variances)
 
-    def _rates(self) -> tuple[Array, Array]:
+    def _rates(self, errors: float = 1.0) -> tuple[Array, Array]:
         """Estimate the rates, and return means and variances that are not 0 by chance."""
-        means, variances = self._scaled()
+        means, variances = self._scaled(errors)
         for at in range(2, len(means)):
             means[at] = max(means[at], 0.5 * means[at - 1] / 2**self._alpha)
             variances[at] = max(variances[at], 0.5 * variances[at - 1] / 2**self._beta)
@@ -482,6 +554,35 @@ class _Job:
             allotted = self._allotted(longer, costs)
             allotted[-1] = max(allotted[-1], start)
             wanted = np.maximum(allotted, np.append(have, 0)).tolist()
+
+    def run_nets(self) -> None:
+        """Double points, and add levels, until variance and bias have their shares."""
+        least = 1 << max(math.ceil(math.log2(self._settings["n_start"] / _REPLICATES)), 1)
+        for at in range(_FIRST):
+            self._draw_nets(at, least)
+        while True:
+            with np.errstate(over="ignore"):
+                squares = np.array([float((s.square / self._atol**2).max()) for s in self._levels])
+            if squares.sum() > 1 - _THETA:
+                # What a doubling costs is what there is.
+                spent = [s.n * c for s, c in zip(self._levels, self._costs, strict=False)]
+                at = int(np.argmax(squares / np.array(spent)))
+                self._draw_nets(at, 2 * self._levels[at].points)
+                continue
+            enough = self._remaining(self._rates(0.0)[0]) <= math.sqrt(_THETA)
+            self._converged = bool(self._remaining(self._rates()[0]) <= math.sqrt(_THETA))
+            if self._converged:
+                return
+            if enough:
+                # The bias is in doubt by the noise of the last levels alone, which may have most of
+                # the variance here.
+                at = len(squares) - 3 + int(np.argmax(squares[-3:] * 4.0 ** np.arange(-2, 1)))
+                self._draw_nets(at, 2 * self._levels[at].points)
+                continue
+            if len(self._levels) > self._settings["max_level"]:
+                return
+            self._levels.append(_LevelSums(len(self._levels[0].difference.mean)))
+            self._draw_nets(len(self._levels) - 1, least)
 
     def _allotted(self, variances: Array, costs: Array) -> Array:
         """Return the numbers of paths that bring the variance to its share, at the least cost."""
@@ -599,8 +700,7 @@ class _Job:
             mean, cov, bias = self._random_mean(), self._random_cov(), np.zeros(outputs)
         else:
             mean = np.sum([s.difference.mean for s in levels], axis=0)
-            variances = [s.difference.variance / s.n for s in levels]
-            cov = np.diag(np.sum(variances, axis=0))
+            cov = np.diag(np.sum([s.square for s in levels], axis=0))
             means, _ = self._rates()
             bias = np.minimum(self._remaining(means), 1e300) * self._atol * np.ones(outputs)
         self._doubts(levels, bias)
@@ -616,6 +716,10 @@ class _Job:
                 axis=0,
             )
             df = np.where(noise > 0, 2 * np.diag(cov) ** 2 / noise, np.inf)
+            nets = self._settings["points"] == "sobol"
+            if nets:
+                squares = np.sum([s.square**2 for s in levels], axis=0)
+                df = np.where(squares > 0, np.diag(cov) ** 2 * (_REPLICATES - 1) / squares, np.inf)
             ess = np.where(stderr > 0, levels[0].fine.variance / stderr**2, np.inf)
 
         def shape(a: Array) -> Any:
@@ -637,9 +741,10 @@ class _Job:
             ess=shape(ess),
             khat=shape(np.full(outputs, np.nan)),
             names=self._names or tuple(f"E[{k}]" for k in range(outputs)),
-            method="randomised multilevel" if self._settings["debias"] else "multilevel",
+            method=self._method(),
             df=shape(np.maximum(df, 1.0)),
             converged=self._converged,
+            n_replicates=_REPLICATES if nets else None,
             n_paths=paths,
             level_means=np.array([s.difference.mean for s in levels]),
             level_variances=np.array([s.difference.variance for s in levels]),
@@ -651,6 +756,11 @@ class _Job:
             beta=float(self._beta),
             gamma=float(self._gamma(len(levels))),
         )
+
+    def _method(self) -> str:
+        if self._settings["debias"]:
+            return "randomised multilevel"
+        return "multilevel" + (" Sobol'" if self._settings["points"] == "sobol" else "")
 
     def _doubts(self, levels: list[_LevelSums], bias: Array) -> None:
         """Collect the warnings of a result."""

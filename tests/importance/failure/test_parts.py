@@ -12,15 +12,14 @@ from scipy import stats
 
 import fermiac as fm
 from fermiac.errors import ConvergenceWarning
-from fermiac.importance import failure_design as design
-from fermiac.importance import failure_final as final
-from fermiac.importance.failure_checks import verdict
-from fermiac.importance.failure_fit import best_proposal, candidates
-from fermiac.importance.failure_proposal import Axis, Polar, Proposal, Slab
-from fermiac.importance.failure_run import Outcome
-from fermiac.importance.failure_scores import Scores
-from fermiac.importance.failure_space import LimitState, NormalMap
-from fermiac.importance.failure_walk import Walk, start_points, steps
+from fermiac.importance.failure import design, final
+from fermiac.importance.failure.checks import verdict
+from fermiac.importance.failure.fit import best_proposal, candidates
+from fermiac.importance.failure.proposal import Axis, Polar, Proposal, Slab
+from fermiac.importance.failure.run import Outcome
+from fermiac.importance.failure.scores import Scores
+from fermiac.importance.failure.space import LimitState, NormalMap
+from fermiac.importance.failure.walk import Walk, start_points, steps
 
 DIM = 6
 

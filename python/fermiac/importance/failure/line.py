@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac.importance.failure_space import LimitState, batch_of
-from fermiac.importance.failure_training import Event
+from fermiac.importance.failure.space import LimitState, batch_of
+from fermiac.importance.failure.training import Event
 from fermiac.random import sobol
 from fermiac.special import ndtr, ndtri
 

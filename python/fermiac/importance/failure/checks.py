@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.errors import ConvergenceWarning, FermiacWarning, WeightWarning
-from fermiac.importance.failure_run import Outcome, is_heavy
+from fermiac.importance.failure.run import Outcome, is_heavy
 from fermiac.special import ndtr
 
 __all__ = ["verdict"]

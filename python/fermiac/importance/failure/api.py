@@ -18,14 +18,14 @@ from fermiac._base.validate import choice, real, real_numbers, shown, whole, yes
 from fermiac._base.variables import Params
 from fermiac.distributions import Law
 from fermiac.errors import ArgumentError, TargetError, WorkerError
-from fermiac.importance.failure_checks import verdict
-from fermiac.importance.failure_design import MOST_REGIONS
-from fermiac.importance.failure_proposal import Proposal
-from fermiac.importance.failure_result import FailureProbability
-from fermiac.importance.failure_run import FIXED, METHODS, Outcome, Run
-from fermiac.importance.failure_sampler import FailureSampler, failure_sampler
-from fermiac.importance.failure_scores import Scores
-from fermiac.importance.failure_space import LimitState, NormalMap, require_unit_map
+from fermiac.importance.failure.checks import verdict
+from fermiac.importance.failure.design import MOST_REGIONS
+from fermiac.importance.failure.proposal import Proposal
+from fermiac.importance.failure.result import FailureProbability
+from fermiac.importance.failure.run import FIXED, METHODS, Outcome, Run
+from fermiac.importance.failure.sampler import FailureSampler, failure_sampler
+from fermiac.importance.failure.scores import Scores
+from fermiac.importance.failure.space import LimitState, NormalMap, require_unit_map
 from fermiac.importance.settings import expectation_names, with_dim
 from fermiac.random import RngLike, key_of
 from fermiac.results.result import warn

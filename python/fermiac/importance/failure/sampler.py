@@ -14,7 +14,7 @@ from fermiac._base import layout as fit
 from fermiac._base.validate import whole
 from fermiac.distributions.law import Law, points
 from fermiac.errors import CheckpointError
-from fermiac.importance.failure_proposal import Axis, Component, Polar, Proposal, Slab
+from fermiac.importance.failure.proposal import Axis, Component, Polar, Proposal, Slab
 from fermiac.random import RngLike
 from fermiac.results import Result
 from fermiac.results.summary import Summary

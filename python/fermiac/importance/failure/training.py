@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac.distributions.law import subkey
-from fermiac.importance import failure_design as design
-from fermiac.importance import failure_fit as fitting
-from fermiac.importance.failure_proposal import Axis, Component, Proposal, Slab
-from fermiac.importance.failure_space import LimitState
-from fermiac.importance.failure_walk import SHARE, Level, Walk, start_points, steps
+from fermiac.importance.failure import design
+from fermiac.importance.failure import fit as fitting
+from fermiac.importance.failure.proposal import Axis, Component, Proposal, Slab
+from fermiac.importance.failure.space import LimitState
+from fermiac.importance.failure.walk import SHARE, Level, Walk, start_points, steps
 from fermiac.random import Stream, sobol
 from fermiac.special import gammainccinv, ndtr, ndtri
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac.importance.failure_space import LimitState, unit_moves
+from fermiac.importance.failure.space import LimitState, unit_moves
 
 __all__ = ["Design", "is_joined", "regions_of", "search"]
 

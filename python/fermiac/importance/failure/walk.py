@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac.importance.failure_space import LimitState
+from fermiac.importance.failure.space import LimitState
 from fermiac.random import Stream, sobol
 from fermiac.special import ndtri
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from fermiac import _core
-from fermiac.importance.failure_proposal import Proposal
-from fermiac.importance.failure_space import LimitState, batch_of
-from fermiac.importance.failure_training import Event
+from fermiac.importance.failure.proposal import Proposal
+from fermiac.importance.failure.space import LimitState, batch_of
+from fermiac.importance.failure.training import Event
 
 __all__ = ["Final", "Plan", "controlled", "events_of", "half_width", "plan", "relative"]
 

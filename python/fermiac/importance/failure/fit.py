@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac.importance.failure_proposal import Axis, Component, Polar, Proposal, Slab
+from fermiac.importance.failure.proposal import Axis, Component, Polar, Proposal, Slab
 from fermiac.random import Stream
 
 __all__ = ["SIZES", "best_proposal", "candidates", "forecast"]

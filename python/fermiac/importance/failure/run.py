@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError
-from fermiac.importance import failure_fit as fitting
-from fermiac.importance.failure_final import (
+from fermiac.importance.failure import fit as fitting
+from fermiac.importance.failure.final import (
     LEVEL,
     MOST_LOOKS,
     Final,
@@ -22,17 +22,17 @@ from fermiac.importance.failure_final import (
     plan,
     relative,
 )
-from fermiac.importance.failure_line import MOST_STEPS, PRECISE, Lines
-from fermiac.importance.failure_proposal import Axis, Proposal, Slab
-from fermiac.importance.failure_space import LimitState, batch_of
-from fermiac.importance.failure_training import (
+from fermiac.importance.failure.line import MOST_STEPS, PRECISE, Lines
+from fermiac.importance.failure.proposal import Axis, Proposal, Slab
+from fermiac.importance.failure.space import LimitState, batch_of
+from fermiac.importance.failure.training import (
     HEAVY_WEIGHT,
     MOST_LEVEL,
     MOST_STAGE,
     Region,
     Training,
 )
-from fermiac.importance.failure_walk import Walk, start_points, steps
+from fermiac.importance.failure.walk import Walk, start_points, steps
 from fermiac.random import Stream
 from fermiac.special import ndtr
 

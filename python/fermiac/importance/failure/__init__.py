@@ -1,0 +1,1 @@
+"""Failure probabilities: the walk, the fits, the samples and their verdict."""
