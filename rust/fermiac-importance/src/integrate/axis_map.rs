@@ -165,7 +165,8 @@ impl AxisMap {
         let bend = low + high - two;
         let (a, b) = (one - low + share * bend, low - share * bend);
         let root = (b * b + V::splat(4.0) * a * share).map(|x| x.max(0.0).sqrt());
-        let p = (two * share / (b + root)).zip(share, |p, s| if s == 0.0 { 0.0 } else { p.min(1.0) });
+        let p =
+            (two * share / (b + root)).zip(share, |p, s| if s == 0.0 { 0.0 } else { p.min(1.0) });
         let rest = one - p;
         let bump = p * rest;
         let inverse = one / (one + bend * bump);
@@ -219,6 +220,14 @@ impl AxisMap {
             }
         }
         Self::new(knots)
+    }
+
+    /// The shares of points in equal steps of y, where a part `base` of them is uniform in t and the
+    /// others are in y.
+    pub(super) fn shares(&self, count: usize, base: f64) -> Vec<f64> {
+        let step = 1.0 / count as f64;
+        let ends: Vec<f64> = (0..=count).map(|k| self.at(k as f64 * step)).collect();
+        ends.windows(2).map(|t| base * (t[1] - t[0]) + (1.0 - base) * step).collect()
     }
 
     fn at(&self, y: f64) -> f64 {

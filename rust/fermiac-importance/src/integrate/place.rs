@@ -147,7 +147,8 @@ impl Kernel for ByAxes<'_> {
     fn run<const FMA: bool>(self) {
         let Self { sampler, maps, u, to } = self;
         let d = sampler.dim();
-        let (mut columns, mut under): (Columns, Columns) = ([[0.5; SLOTS]; AXES], [[0.5; SLOTS]; AXES]);
+        let (mut columns, mut under): (Columns, Columns) =
+            ([[0.5; SLOTS]; AXES], [[0.5; SLOTS]; AXES]);
         let wants_y = to.wants_y && !maps.is_empty();
         if wants_y {
             to.y.resize(u.len(), 0.0);
@@ -172,7 +173,8 @@ impl Kernel for ByAxes<'_> {
                 *slot = (*slot & 0xffff) + if *slot >> 16 == 1 { mapped as u32 } else { 0 };
             }
             let (mut jacobian, mut slopes) = ([1.0; SLOTS], [1.0; SLOTS]);
-            for (axes, from) in (0..d).step_by(AXES).map(|from| (from..(from + AXES).min(d), from)) {
+            for (axes, from) in (0..d).step_by(AXES).map(|from| (from..(from + AXES).min(d), from))
+            {
                 for (row, slot) in u.chunks_exact(d).zip(&slot) {
                     let slot = *slot as usize % SLOTS;
                     let row = &row[axes.clone()];

@@ -8,8 +8,8 @@
 //! that the points of a net in each part are whole nets again.
 
 use super::axis_map::AxisMap;
-use super::radial::Radial;
 use super::place::Placed;
+use super::radial::Radial;
 use super::region::{Region, line, unit_of_line};
 use crate::component_bank::{ComponentBank, Fitted, Tail};
 use fermiac_base::linalg::SymmetricEigen;
@@ -213,6 +213,18 @@ impl Sampler {
             Source::Map(_) => "map",
             Source::Rotated(..) => "rotated",
             Source::Mixture(_) => "mixture",
+        }
+    }
+
+    /// The share of points that are uniform on each axis, where the others are uniform under its map.
+    pub(super) fn base_of_axes(&self) -> Option<f64> {
+        matches!(self.source, Source::Uniform | Source::Map(_)).then_some(self.share)
+    }
+
+    /// Puts other maps in place of its own.
+    pub(super) fn set_maps(&mut self, to: Vec<AxisMap>) {
+        if let Source::Map(maps) | Source::Rotated(_, maps) = &mut self.source {
+            *maps = to;
         }
     }
 
