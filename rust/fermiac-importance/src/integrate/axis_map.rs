@@ -222,6 +222,14 @@ impl AxisMap {
         Self::new(knots)
     }
 
+    /// The shares of points in equal steps of y, where a part `base` of them is uniform in t and the
+    /// others are in y.
+    pub(super) fn shares(&self, count: usize, base: f64) -> Vec<f64> {
+        let step = 1.0 / count as f64;
+        let ends: Vec<f64> = (0..=count).map(|k| self.at(k as f64 * step)).collect();
+        ends.windows(2).map(|t| base * (t[1] - t[0]) + (1.0 - base) * step).collect()
+    }
+
     fn at(&self, y: f64) -> f64 {
         self.forward::<false>(V::splat(y)).0.0[0]
     }

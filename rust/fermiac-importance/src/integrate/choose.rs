@@ -15,6 +15,14 @@ use fermiac_target::diagnostics::khat;
 const REPLICATES: usize = 8;
 /// The share of what is left of the pilot that forecasts may use; the rest trains the winner.
 const TRIAL: f64 = 0.6;
+/// The share of the first forecasts. They are the last where one candidate is better than all others by
+/// this factor, of squared errors.
+const FIRST: f64 = 0.15;
+const CLEAR: f64 = 100.0;
+/// By how much nets must then be better than independent points, and by how much they are so for smooth
+/// integrands.
+const NET_GAIN: f64 = 4.0;
+const SMOOTH: f64 = 16.0;
 /// Points of a forecast's replicate at least.
 const LEAST: usize = 16;
 /// The tail shape of weighted values above which nets are not trusted.
@@ -71,6 +79,9 @@ impl Candidate {
 
 /// What the points of a forecast say.
 struct Trial {
+    /// The address of its points, and the points of a replicate.
+    number: u32,
+    size: usize,
     replicates: Vec<Replicate>,
     /// The weighted sizes of the values of all outputs, the uniform numbers behind them, and the
     /// points in linear coordinates.
@@ -81,7 +92,7 @@ struct Trial {
     y: Vec<f64>,
     /// The sizes of the values as they are.
     plain: Vec<f64>,
-    inside: f64,
+    n_inside: usize,
 }
 
 impl Trial {
@@ -91,27 +102,39 @@ impl Trial {
         size: usize,
         points: Points,
     ) -> Result<Self> {
-        let number = pilot.next();
-        let stage = Stage {
-            sampler,
-            points,
-            scramble: Scramble::Linear,
-            number,
-            replicates: REPLICATES,
-            range: 0..size,
-            strata: None,
-            wants_y: true,
-        };
         let mut trial = Self {
+            number: pilot.next(),
+            size: 0,
             replicates: vec![Replicate::default(); REPLICATES],
             sizes: Vec::new(),
             u: Vec::new(),
             l: Vec::new(),
             y: Vec::new(),
             plain: Vec::new(),
-            inside: 1.0,
+            n_inside: 0,
         };
-        let mut n_inside = 0;
+        trial.extend(pilot, sampler, size, points)?;
+        Ok(trial)
+    }
+
+    /// Draws the points of each replicate up to a size.
+    fn extend(
+        &mut self,
+        pilot: &Pilot<'_, '_, '_>,
+        sampler: &Sampler,
+        size: usize,
+        points: Points,
+    ) -> Result<()> {
+        let stage = Stage {
+            sampler,
+            points,
+            scramble: Scramble::Linear,
+            number: self.number,
+            replicates: REPLICATES,
+            range: self.size..size,
+            strata: None,
+            wants_y: true,
+        };
         let (problem, d) = (pilot.problem, sampler.dim());
         let scale = pilot.scale().to_vec();
         problem.sweep(
@@ -140,21 +163,25 @@ impl Trial {
                 Ok((Replicate::of(block, k), (sizes, plain, l), (u, y), inside))
             },
             |r, (sums, (sizes, plain, l), (u, y), inside)| {
-                trial.replicates[r].add(&sums);
-                trial.sizes.extend(sizes);
-                trial.plain.extend(plain);
-                trial.l.extend(l);
-                trial.u.extend(u);
-                trial.y.extend(y);
-                n_inside += inside;
+                self.replicates[r].add(&sums);
+                self.sizes.extend(sizes);
+                self.plain.extend(plain);
+                self.l.extend(l);
+                self.u.extend(u);
+                self.y.extend(y);
+                self.n_inside += inside;
                 Ok(())
             },
         )?;
-        // Three standard errors above, so that a budget holds.
-        let n = (REPLICATES * size) as f64;
-        let share = n_inside as f64 / n;
-        trial.inside = (share + 3.0 * (share * (1.0 - share) / n).sqrt()).clamp(0.01, 1.0);
-        Ok(trial)
+        self.size = size;
+        Ok(())
+    }
+
+    /// The share of points in the region, three standard errors above, so that a budget holds.
+    fn inside(&self) -> f64 {
+        let n = self.sizes.len() as f64;
+        let share = self.n_inside as f64 / n;
+        (share + 3.0 * (share * (1.0 - share) / n).sqrt()).clamp(0.01, 1.0)
     }
 
     /// The mean squared relative errors at the size of the trial: of the replicates, and of as many
@@ -199,7 +226,7 @@ pub(super) fn checked(pilot: &mut Pilot<'_, '_, '_>, mut last: Final, n: usize) 
     let step =
         trial.step(format!("forecast of {}", last.name()), pilot.problem.n_evals(), forecast);
     pilot.steps.push(step);
-    last.inside = trial.inside;
+    last.inside = trial.inside();
     Ok(last)
 }
 
@@ -271,6 +298,53 @@ fn unseen(
     Ok(ratios)
 }
 
+/// The forecasts for all candidates, of mean squared relative errors at the size of the trials.
+struct Forecasts {
+    /// With the points that are used, times what other candidates' points say beyond.
+    errors: Vec<f64>,
+    /// Of nets, and of independent points.
+    net: Vec<f64>,
+    random: Vec<f64>,
+    unseen: Vec<f64>,
+}
+
+impl Forecasts {
+    fn of(
+        pilot: &Pilot<'_, '_, '_>,
+        candidates: &[Candidate],
+        trials: &[Trial],
+        points: Points,
+    ) -> Result<Self> {
+        // The size of every output, the same for all.
+        let mut scale = vec![0.0; pilot.problem.outputs()?];
+        for trial in trials {
+            scale.iter_mut().zip(trial.sizes()).for_each(|(s, t)| *s = f64::max(*s, t));
+        }
+        let unseen = unseen(pilot, candidates, trials)?;
+        let (net, random): (Vec<f64>, Vec<f64>) = trials.iter().map(|t| t.errors(&scale)).unzip();
+        let of = if points == Points::Sobol { &net } else { &random };
+        let errors = of.iter().zip(&unseen).map(|(error, unseen)| error * unseen).collect();
+        Ok(Self { errors, net, random, unseen })
+    }
+
+    fn least(&self) -> usize {
+        (1..self.errors.len())
+            .fold(0, |best, i| if self.errors[i] < self.errors[best] { i } else { best })
+    }
+
+    /// Whether one candidate is so much better than the others that no more points are needed to see it.
+    fn is_clear(&self, trials: &[Trial], points: Points) -> bool {
+        let best = self.least();
+        let others = || self.errors.iter().enumerate().filter(|(i, _)| *i != best);
+        let is_smooth = || {
+            NET_GAIN * self.net[best] < self.random[best]
+                && khat(&mut trials[best].sizes.clone()) < UNBOUNDED
+        };
+        others().all(|(_, error)| *error > CLEAR * self.errors[best])
+            && (points == Points::Random || is_smooth())
+    }
+}
+
 /// The candidate with the least forecast.
 pub(super) fn best(
     pilot: &mut Pilot<'_, '_, '_>,
@@ -279,7 +353,9 @@ pub(super) fn best(
     points: Points,
     per_replicate: usize,
 ) -> Result<Final> {
-    let Some(size) = trial_size((n as f64 * TRIAL) as usize, candidates.len()) else {
+    let count = candidates.len();
+    let size = |share: f64| trial_size((n as f64 * share) as usize, count);
+    let Some(largest) = size(TRIAL) else {
         // The map where it was trained, and nothing says that it is bad.
         let map = candidates.into_iter().nth(1).map(|c| c.sampler);
         return Ok(Final::new(
@@ -287,32 +363,29 @@ pub(super) fn best(
             points,
         ));
     };
-    let mut trials = Vec::with_capacity(candidates.len());
+    let first = size(FIRST).unwrap_or(largest);
+    let mut used = pilot.problem.n_evals();
+    let mut trials = Vec::with_capacity(count);
     for candidate in &candidates {
-        trials.push(Trial::of(pilot, &candidate.sampler, size, points)?);
+        trials.push(Trial::of(pilot, &candidate.sampler, first, points)?);
     }
-    // The size of every output, the same for all.
-    let k = pilot.problem.outputs()?;
-    let mut scale = vec![0.0; k];
-    for trial in &trials {
-        scale.iter_mut().zip(trial.sizes()).for_each(|(s, t)| *s = f64::max(*s, t));
-    }
-    let mut used = pilot.problem.n_evals() - REPLICATES * size * trials.len();
-    let unseen = unseen(pilot, &candidates, &trials)?;
-    let mut least = f64::INFINITY;
-    let mut chosen = 0;
-    for (i, (candidate, trial)) in candidates.iter().zip(&trials).enumerate() {
-        let (net, random) = trial.errors(&scale);
-        let error = unseen[i] * if points == Points::Sobol { net } else { random };
-        used += REPLICATES * size;
-        pilot.steps.push(trial.step(format!("forecast of {}", candidate.name), used, error));
-        if error < least {
-            (least, chosen) = (error, i);
+    let mut forecasts = Forecasts::of(pilot, &candidates, &trials, points)?;
+    if first < largest && !forecasts.is_clear(&trials, points) {
+        for (trial, candidate) in trials.iter_mut().zip(&candidates) {
+            trial.extend(pilot, &candidate.sampler, largest, points)?;
         }
+        forecasts = Forecasts::of(pilot, &candidates, &trials, points)?;
     }
+    let spent = pilot.problem.n_evals() - used;
+    for ((candidate, trial), error) in candidates.iter().zip(&trials).zip(&forecasts.errors) {
+        used += spent / count;
+        pilot.steps.push(trial.step(format!("forecast of {}", candidate.name), used, *error));
+    }
+    let mut chosen = forecasts.least();
+    let mut least = forecasts.errors[chosen];
     // Close to each other, the uniform law where the map gains next to nothing for independent points:
     // its values are smoother, so that the errors fall faster.
-    let (net, random): (Vec<f64>, Vec<f64>) = trials.iter().map(|t| t.errors(&scale)).unzip();
+    let Forecasts { net, random, unseen, .. } = &forecasts;
     // Of an unbounded integrand a few points tell little about the replicates of the uniform law.
     let unbounded = khat(&mut trials[0].sizes.clone()) > UNBOUNDED && random[1] < random[0];
     if chosen == 0 && unbounded {
@@ -327,11 +400,12 @@ pub(super) fn best(
     }
     let trial = &trials[chosen];
     let mut sampler = candidates[chosen].sampler.clone();
-    let rest = n.saturating_sub(REPLICATES * size * trials.len());
+    let rest = n.saturating_sub(spent);
     if points == Points::Sobol {
-        sampler = pilot.polish(sampler, (&trial.l, &trial.y), &trial.sizes, rest)?;
+        let is_smooth = !unbounded && SMOOTH * net[chosen] < random[chosen];
+        sampler = pilot.polish(sampler, (&trial.l, &trial.y), &trial.sizes, rest, is_smooth)?;
     }
-    let mut last = Final { inside: trial.inside, ..Final::new(sampler, points) };
+    let mut last = Final { inside: trial.inside(), ..Final::new(sampler, points) };
     if points == Points::Random {
         return Ok(last);
     }
@@ -339,8 +413,7 @@ pub(super) fn best(
     // not beat independent points.
     let map = &trials[1];
     let heavy = khat(&mut trial.sizes.clone()) > HEAVY;
-    let (_, random) = trial.errors(&scale);
-    if !matches!(last.sampler.source, Source::Mixture(_)) && (heavy || random < least) {
+    if !matches!(last.sampler.source, Source::Mixture(_)) && (heavy || random[chosen] < least) {
         let (strata, spread, forecast) = strata_of(map, &candidates[1].sampler, per_replicate);
         let forecast = unseen[1] * forecast;
         let step =

@@ -30,6 +30,11 @@ const CORRELATED: f64 = 0.3;
 const MOST_ROTATED: usize = 64;
 /// Where the sampler of a map is worth this share of its points, nothing else is tried.
 const EFFICIENT: f64 = 0.5;
+/// Points of a round at least, those from which the last training has several rounds, and the shares of
+/// these.
+const FEW: usize = 64;
+const SEVERAL: usize = 600;
+const LAST_ROUNDS: [f64; 2] = [0.35, 0.65];
 /// Points that the uniform law must be worth.
 const SEEN: f64 = 30.0;
 
@@ -284,7 +289,7 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         }
         let (w, drawn) = self.draw(sampler, n)?;
         let y = self.under(sampler, &maps, self.last(w.len()), &drawn);
-        Ok(train::refined(&maps, &y, &w))
+        Ok(train::refined(&maps, &y, &w, sampler.base_of_axes()))
     }
 
     /// The coordinates under maps of points in linear coordinates; `drawn`, where they are known.
@@ -310,39 +315,43 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         &self.l[self.l.len() - n * self.dim()..]
     }
 
-    /// Trains the maps of a sampler once more, by points of it that are there, in linear coordinates
-    /// and under its maps, with the weighted sizes of their values, and by `n` more.
+    /// Trains the maps of a sampler once more: by points of it that are there, in linear coordinates and
+    /// under its maps, with the weighted sizes of their values, and by `n` more.
     pub(super) fn polish(
         &mut self,
-        sampler: Sampler,
+        mut sampler: Sampler,
         (l, drawn): (&[f64], &[f64]),
         sizes: &[f64],
         n: usize,
+        is_smooth: bool,
     ) -> Result<Sampler> {
         let (Source::Map(maps) | Source::Rotated(_, maps)) = &sampler.source else {
             return Ok(sampler);
         };
+        let mut maps = maps.clone();
         let before = self.problem.n_evals();
-        let mut y = self.under(&sampler, maps, l, drawn);
+        // Of smooth integrands the noise of a map falls with each round; others want many increments.
+        let rounds: &[f64] = if is_smooth && n >= SEVERAL { &LAST_ROUNDS } else { &[1.0] };
+        let count = |share: f64| (share * n as f64) as usize;
+        let mut y = self.under(&sampler, &maps, l, drawn);
         let mut w = sizes.to_vec();
-        if n >= 64 {
+        if count(rounds[0]) >= FEW {
             // Both in the units of the first points.
             let scale = self.scale.clone();
-            let (more, drawn) = self.draw(&sampler, n)?;
-            let n = more.len();
+            let (more, drawn) = self.draw(&sampler, count(rounds[0]))?;
+            let y_of_more = self.under(&sampler, &maps, self.last(more.len()), &drawn);
+            y.to_mut().extend_from_slice(&y_of_more);
             w.extend(more);
             self.scale = scale;
-            y.to_mut().extend_from_slice(&self.under(&sampler, maps, self.last(n), &drawn));
         }
-        let maps = train::refined(maps, &y, &w);
+        maps = train::refined(&maps, &y, &w, sampler.base_of_axes());
+        sampler.set_maps(maps.clone());
+        for share in &rounds[1..] {
+            maps = self.refine(&sampler, maps, count(*share))?;
+            sampler.set_maps(maps.clone());
+        }
         self.report("last training", before);
-        Ok(Sampler {
-            source: match sampler.source {
-                Source::Rotated(frame, _) => Source::Rotated(frame, maps),
-                _ => Source::Map(maps),
-            },
-            ..sampler
-        })
+        Ok(sampler)
     }
 
     /// Whether a map alone serves, so that nothing else needs to be tried. A map that is efficient

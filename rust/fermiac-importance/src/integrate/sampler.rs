@@ -216,6 +216,18 @@ impl Sampler {
         }
     }
 
+    /// The share of points that are uniform on each axis, where the others are uniform under its map.
+    pub(super) fn base_of_axes(&self) -> Option<f64> {
+        matches!(self.source, Source::Uniform | Source::Map(_)).then_some(self.share)
+    }
+
+    /// Puts other maps in place of its own.
+    pub(super) fn set_maps(&mut self, to: Vec<AxisMap>) {
+        if let Source::Map(maps) | Source::Rotated(_, maps) = &mut self.source {
+            *maps = to;
+        }
+    }
+
     /// Coordinates of a point.
     pub fn dim(&self) -> usize {
         self.region.dim()

@@ -15,6 +15,9 @@ const POINTS: usize = 40;
 /// Increments of an axis at most, and at least.
 const MOST: usize = 512;
 const LEAST: usize = 8;
+/// Increments of a smooth map at least: it bends where they meet, and each training starts from the bends
+/// of the map before.
+const KNOTS: usize = 256;
 /// The least mean square of a bin relative to that of all.
 const FLOOR: f64 = 1e-4;
 /// The third difference.
@@ -50,6 +53,20 @@ impl Bins {
             bins.fourth[k] += (w * w) * (w * w);
         }
         bins
+    }
+
+    /// Puts the expected numbers of points in place of those that there are, whose noise is not that of
+    /// the values: a map on which all values are equal then stays as it is.
+    fn expect(&mut self, shares: &[f64]) {
+        let total: f64 = self.n.iter().sum();
+        for (k, share) in shares.iter().enumerate() {
+            if self.n[k] > 0.0 {
+                let factor = total * share / self.n[k];
+                for column in [&mut self.n, &mut self.sum, &mut self.squares, &mut self.fourth] {
+                    column[k] *= factor;
+                }
+            }
+        }
     }
 
     fn add(&mut self, other: &Self) {
@@ -91,17 +108,11 @@ impl Bins {
         }
         some
     }
-
-    /// The logarithm of one over the second moment that follows from a density in bins.
-    fn gain(&self, density: &[f64]) -> f64 {
-        let total: f64 = density.iter().sum();
-        let moment: f64 = self.squares.iter().zip(density).map(|(s, r)| s / r).sum();
-        -ln(moment * total)
-    }
 }
 
-/// Returns maps refined by points: their coordinates under the maps, n × d, and weighted values.
-pub(super) fn refined(maps: &[AxisMap], y: &[f64], w: &[f64]) -> Vec<AxisMap> {
+/// Returns maps refined by points: their coordinates under the maps, n × d, and weighted values. `base` is
+/// the share of points that are uniform on the axes, where all others are uniform under the maps.
+pub(super) fn refined(maps: &[AxisMap], y: &[f64], w: &[f64], base: Option<f64>) -> Vec<AxisMap> {
     let d = maps.len();
     let count = (w.len() / POINTS).clamp(LEAST, MOST);
     let half = w.len() / 2;
@@ -113,7 +124,12 @@ pub(super) fn refined(maps: &[AxisMap], y: &[f64], w: &[f64]) -> Vec<AxisMap> {
     maps.iter()
         .enumerate()
         .map(|(j, map)| {
-            let (first, second) = (axis(j, 0, half), axis(j, half, w.len()));
+            let (mut first, mut second) = (axis(j, 0, half), axis(j, half, w.len()));
+            if let Some(base) = base {
+                let shares = map.shares(count, base);
+                first.expect(&shares);
+                second.expect(&shares);
+            }
             let mut all = first.clone();
             all.add(&second);
             if all.sum.iter().sum::<f64>() <= 0.0 {
@@ -124,6 +140,8 @@ pub(super) fn refined(maps: &[AxisMap], y: &[f64], w: &[f64]) -> Vec<AxisMap> {
             let mut density = smoother.of(&logs);
             if keeps {
                 all.keep_jumps(&logs, &mut density);
+            } else if smoother.factors.is_some() {
+                density = finer(&density, KNOTS.div_ceil(count));
             }
             exp_slice(&mut density);
             map.refined(&density)
@@ -131,40 +149,89 @@ pub(super) fn refined(maps: &[AxisMap], y: &[f64], w: &[f64]) -> Vec<AxisMap> {
         .collect()
 }
 
+/// Returns smooth numbers at the middles of equal steps at the middles of `parts` times as many steps, by
+/// cubics through four of them.
+fn finer(numbers: &[f64], parts: usize) -> Vec<f64> {
+    let n = numbers.len();
+    if parts < 2 || n < 4 {
+        return numbers.to_vec();
+    }
+    (0..n * parts)
+        .map(|i| {
+            let x = (i as f64 + 0.5) / parts as f64 - 0.5;
+            let k = (x.max(1.0) as usize).min(n - 3);
+            let (p, [a, b, c, d]) = (x - k as f64, [0, 1, 2, 3].map(|j| numbers[k + j - 1]));
+            let (q, r) = (1.0 - p, 2.0 - p);
+            let outer = -p * q * (r * a + (1.0 + p) * d) / 6.0;
+            outer + (1.0 + p) * r * (q * b + p * c) / 2.0
+        })
+        .collect()
+}
+
 /// The smoothing whose fit to each half gives the other the least variance, and whether jumps are kept.
+/// The strongest wins of those that are as good within the error of the comparison: noise in a map costs
+/// nets more than what is left of a smooth misfit.
 fn best_fit<'a>(first: &Bins, second: &Bins, smoothers: &'a [Smoother]) -> (&'a Smoother, bool) {
     let both = [(first, second), (second, first)];
     let logs = both.map(|(from, _)| from.logs());
-    let mut scores = [Vec::new(), Vec::new()];
-    for smoother in smoothers {
-        let (mut plain, mut kept, mut differ) = (0.0, 0.0, false);
-        for ((from, to), logs) in both.iter().zip(&logs) {
-            let mut smooth = smoother.of(logs);
-            let mut density = smooth.clone();
-            exp_slice(&mut density);
-            let score = to.gain(&density);
-            plain += score;
-            if from.keep_jumps(logs, &mut smooth) {
-                exp_slice(&mut smooth);
-                kept += to.gain(&smooth);
-                differ = true;
-            } else {
-                kept += score;
-            }
+    // Of every fit the score, and for each half one over the densities.
+    let mut fits = Vec::new();
+    for smoother in smoothers.iter().rev() {
+        let mut plain = both.map(|_| Vec::new());
+        let mut kept = both.map(|_| Vec::new());
+        let mut differ = false;
+        for (h, (from, _)) in both.iter().enumerate() {
+            plain[h] = smoother.of(&logs[h]);
+            kept[h] = plain[h].clone();
+            differ |= from.keep_jumps(&logs[h], &mut kept[h]);
         }
-        scores[0].push(plain);
-        // Without jumps it is the same fit.
-        scores[1].push(if differ { kept } else { f64::NEG_INFINITY });
-    }
-    let mut best = (f64::NEG_INFINITY, (&smoothers[smoothers.len() - 1], false));
-    for (keeps, scores) in [false, true].into_iter().zip(&scores) {
-        for (smoother, score) in smoothers.iter().zip(scores).rev() {
-            if *score > best.0 {
-                best = (*score, (smoother, keeps));
-            }
+        fits.push(Fit::new((smoother, false), plain, &both));
+        if differ {
+            fits.push(Fit::new((smoother, true), kept, &both));
         }
     }
-    best.1
+    let best = fits.iter().fold(&fits[0], |b, fit| if fit.score > b.score { fit } else { b });
+    // Jumps are no noise.
+    let close = |fit: &&Fit<'_>| {
+        !(best.what.1 || fit.what.1) && fit.score >= best.score - fit.error(best, &both)
+    };
+    fits.iter().find(close).unwrap_or(best).what
+}
+
+/// A fit to each half, as the other sees it.
+struct Fit<'a> {
+    what: (&'a Smoother, bool),
+    /// The logarithm of one over the second moment of both.
+    score: f64,
+    /// One over the densities, relative to the second moment.
+    inverse: [Vec<f64>; 2],
+}
+
+impl<'a> Fit<'a> {
+    fn new(what: (&'a Smoother, bool), logs: [Vec<f64>; 2], both: &[(&Bins, &Bins); 2]) -> Self {
+        let mut score = 0.0;
+        let mut inverse = logs;
+        for (inverse, (_, to)) in inverse.iter_mut().zip(both) {
+            exp_slice(inverse);
+            let total: f64 = inverse.iter().sum();
+            inverse.iter_mut().for_each(|r| *r = 1.0 / *r);
+            let moment: f64 = to.squares.iter().zip(inverse.iter()).map(|(s, r)| s * r).sum();
+            inverse.iter_mut().for_each(|r| *r /= moment);
+            score -= ln(moment * total);
+        }
+        Self { what, score, inverse }
+    }
+
+    /// The standard error of the difference of two scores.
+    fn error(&self, other: &Self, both: &[(&Bins, &Bins); 2]) -> f64 {
+        let mut square = 0.0;
+        for ((own, others), (_, to)) in self.inverse.iter().zip(&other.inverse).zip(both) {
+            for ((a, b), fourth) in own.iter().zip(others).zip(&to.fourth) {
+                square += fourth * (a - b) * (a - b);
+            }
+        }
+        square.sqrt()
+    }
 }
 
 /// A matrix that smooths n numbers l: those s that minimise Σ (s - l)² + strength · Σ (third differences
@@ -267,7 +334,7 @@ mod tests {
                 y.extend(u);
                 w.push(value);
             }
-            maps = refined(&maps, &y, &w);
+            maps = refined(&maps, &y, &w, None);
         }
         for map in &maps {
             let n = map.knots().len() - 1;
