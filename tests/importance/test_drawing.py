@@ -170,7 +170,8 @@ def test_a_run_that_was_killed_resumes_with_the_same_bits(tmp_path: Any) -> None
     with pytest.raises(KeyboardInterrupt) as info:
         expect(failing, law, checkpoint=path, **settings)
     partial = info.value.partial_result  # type: ignore[attr-defined]
-    assert partial is not None and partial.status == "interrupted"
+    assert partial is not None
+    assert partial.status == "interrupted"
     assert partial.n_replicates < 15
     whole = expect(moments, law, **settings)
     left[0] = -1

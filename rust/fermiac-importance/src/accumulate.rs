@@ -387,9 +387,11 @@ fn jumps(z: &[f64], rows: &[f64]) -> Vec<f64> {
             let at = |i: usize| rows[order[i] * k + j];
             let step = |i: usize| (at(i + 1) - at(i)).abs();
             let last = z.len() - 1;
-            let (top, largest) =
-                (0..last).map(|i| (i, step(i))).fold((0, 0.0), |b, s| if s.1 > b.1 { s } else { b });
-            let mut beside = (top.saturating_sub(BESIDE)..last.min(top + BESIDE + 1)).filter(|i| *i != top);
+            let (top, largest) = (0..last)
+                .map(|i| (i, step(i)))
+                .fold((0, 0.0), |b, s| if s.1 > b.1 { s } else { b });
+            let mut beside =
+                (top.saturating_sub(BESIDE)..last.min(top + BESIDE + 1)).filter(|i| *i != top);
             let like = beside.any(|i| step(i) > largest / STEEP);
             if like { 0.0 } else { largest }
         })

@@ -3,8 +3,8 @@
 
 use super::component_bank::Fitted;
 use super::layout::Layout;
-use super::pooled::Stages;
 use super::points::Points;
+use super::pooled::Stages;
 use super::problem::{Batch, Plan, Problem};
 use super::proposal::Proposal;
 use super::proposal::{Control, Sampler};

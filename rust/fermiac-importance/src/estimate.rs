@@ -99,17 +99,24 @@ impl Estimation<'_> {
             None => 1,
         };
         sums.n_looks = if self.settings.tolerance.is_some() { looks } else { 0 };
-        let pool = self.stages.as_ref().map(|stages| {
-            (stages, Pooled::new(stages, &self.sampler.proposal, self.n))
-        });
+        let pool = self
+            .stages
+            .as_ref()
+            .map(|stages| (stages, Pooled::new(stages, &self.sampler.proposal, self.n)));
         let mut pooled = None;
-        self.first(context, &plan, sums, |_| Strata::Components, |shape, batch| {
-            if let Some((_, pool)) = &pool {
-                let start = pool.starts[pool.starts.len() - 1];
-                let by = Strata::Stages(pool, start);
-                pooled = Some(Part::of(self.sampler, shape, batch, 0, by));
-            }
-        })?;
+        self.first(
+            context,
+            &plan,
+            sums,
+            |_| Strata::Components,
+            |shape, batch| {
+                if let Some((_, pool)) = &pool {
+                    let start = pool.starts[pool.starts.len() - 1];
+                    let by = Strata::Stages(pool, start);
+                    pooled = Some(Part::of(self.sampler, shape, batch, 0, by));
+                }
+            },
+        )?;
         let mut done = 1;
         for look in (0..looks).rev() {
             plan.chunks = done..(n_chunks >> look).max(done);
@@ -207,9 +214,7 @@ impl Estimation<'_> {
                     context,
                     source,
                     &plan,
-                    |c, batch| {
-                        Ok(Part::of(self.sampler, shape, batch, chunks_before + c, by(c)))
-                    },
+                    |c, batch| Ok(Part::of(self.sampler, shape, batch, chunks_before + c, by(c))),
                     |c, part| {
                         total.add(part);
                         *n += plan.points(c);
@@ -421,7 +426,8 @@ impl Estimation<'_> {
             }
             let means = total.moments.replicates();
             replicates.extend(means.chunks_exact(j).flat_map(|row| {
-                let of = |(k, y): (usize, &f64)| (y * shape.unit[k] + shape.shift[k]) * of_output(k);
+                let of =
+                    |(k, y): (usize, &f64)| (y * shape.unit[k] + shape.shift[k]) * of_output(k);
                 row.iter().enumerate().map(of).collect::<Vec<_>>()
             }));
             if draws.x.len() > count * size * self.problem.dim() {

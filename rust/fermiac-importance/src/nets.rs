@@ -8,12 +8,12 @@
 use super::component_bank::{ComponentBank, Tail};
 use super::integrate::radial::Radial;
 use super::proposal::Proposal;
+use fermiac_base::Result;
 use fermiac_base::alloc::room;
 use fermiac_base::linalg::{Cholesky, SymmetricEigen, packed_start};
 use fermiac_base::par::{CHUNK, Context};
 use fermiac_base::qmc::{Net, Scramble};
 use fermiac_base::simd::normal_quantile_slice;
-use fermiac_base::Result;
 use std::ops::Range;
 
 /// Shares are multiples of 1/64 for this many parts at most: the points of a net in each part are then
@@ -38,7 +38,7 @@ pub(crate) fn sizes(left: usize, given: Option<usize>) -> (usize, usize) {
 /// The replicates of a sampler, and which of their points are to be drawn.
 #[derive(Debug)]
 pub(crate) struct Nets {
-    nets: Vec<Net>,
+    replicates: Vec<Net>,
     range: Range<usize>,
     mixture: UnitMixture,
 }
@@ -63,7 +63,7 @@ impl Nets {
             },
         )?;
         let mixture = UnitMixture::new(&proposal.bank, &proposal.strata())?;
-        Ok(Self { nets, range: 0..0, mixture })
+        Ok(Self { replicates: nets, range: 0..0, mixture })
     }
 
     /// The same with other points to be drawn.
@@ -81,7 +81,7 @@ impl Nets {
     }
 
     pub(crate) fn n_chunks(&self) -> usize {
-        self.per_replicate() * self.nets.len()
+        self.per_replicate() * self.replicates.len()
     }
 
     pub(crate) fn replicate(&self, chunk: usize) -> usize {
@@ -109,7 +109,7 @@ impl Nets {
         order: &mut Vec<usize>,
     ) -> Result<Vec<usize>> {
         let rows = self.rows(chunk);
-        let net = &self.nets[self.replicate(chunk)];
+        let net = &self.replicates[self.replicate(chunk)];
         raw.resize(rows.len() * net.dim(), 0.0);
         net.fill(rows.start as u64, raw)?;
         Ok(self.mixture.sort(raw, net.dim(), sorted, order))
@@ -174,7 +174,8 @@ impl UnitMixture {
         let start = if part > 0 { self.ends[part - 1] } else { 0.0 };
         let end = if part == self.last { 1.0 } else { self.ends[part] };
         // Strictly inside (0, 1), whatever the rounding.
-        *first = ((*first - start) / (end - start)).clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON / 2.0);
+        *first =
+            ((*first - start) / (end - start)).clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON / 2.0);
         part
     }
 

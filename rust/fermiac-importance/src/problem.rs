@@ -315,7 +315,13 @@ impl<'a> Problem<'a> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(batch);
     }
 
-    fn draw(&self, source: &Proposal, strata: &[f64], plan: &Plan<'_>, chunk: usize) -> Result<Batch> {
+    fn draw(
+        &self,
+        source: &Proposal,
+        strata: &[f64],
+        plan: &Plan<'_>,
+        chunk: usize,
+    ) -> Result<Batch> {
         let (n, d) = (plan.points(chunk), self.dim());
         let mut rng = Stream::new(self.key, Domain::Importance, chunk as u64, plan.block);
         let mut batch = self.fresh();

@@ -81,11 +81,8 @@ impl Proposal {
     /// Probabilities of the strata: the densities of the bank, then the laws, then the given sampler
     /// where it has a share.
     pub(crate) fn strata(&self) -> Vec<f64> {
-        let densities = self
-            .group
-            .iter()
-            .zip(&self.within)
-            .map(|(g, w)| self.fitted() * self.alpha[*g] * w);
+        let densities =
+            self.group.iter().zip(&self.within).map(|(g, w)| self.fitted() * self.alpha[*g] * w);
         let share = self.base / self.n_laws as f64;
         let laws = std::iter::repeat_n(share, self.n_laws);
         densities.chain(laws).chain((self.given > 0.0).then_some(self.given)).collect()

@@ -204,7 +204,8 @@ mod tests {
             let inside = |row: &[f64]| (0..3).all(|k| row[k] > low[k] && row[k] < high[k]);
             let share = x.chunks_exact(3).filter(|row| inside(row)).count() as f64 / f64::from(n);
             let m = 40;
-            let mid = |k: usize, i: usize| low[k] + (high[k] - low[k]) * (i as f64 + 0.5) / m as f64;
+            let mid =
+                |k: usize, i: usize| low[k] + (high[k] - low[k]) * (i as f64 + 0.5) / m as f64;
             let mut grid = Vec::new();
             for i in 0..m {
                 for j in 0..m {

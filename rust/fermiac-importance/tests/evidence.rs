@@ -5,8 +5,8 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::{Error, Result};
-use fermiac_importance::integrate::Points;
 use fermiac_importance::evidence::{Evidence, Scheme, Settings, evidence};
+use fermiac_importance::integrate::Points;
 use fermiac_target::law::MultivariateNormal;
 use fermiac_target::{Dispatch, LogDensity, RowStatus};
 

@@ -157,7 +157,9 @@ impl<'a, 'b, 'c> Run<'a, 'b, 'c> {
                 size = ((size as f64 * GROWTH) as usize).min(LARGEST_STAGE);
             }
             best = best.max(forecast);
-            if self.stages.len() == self.settings.n_stages || self.pool.n + size > self.settings.adapting() {
+            if self.stages.len() == self.settings.n_stages
+                || self.pool.n + size > self.settings.adapting()
+            {
                 return Ok(());
             }
         }

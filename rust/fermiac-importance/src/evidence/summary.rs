@@ -1,8 +1,8 @@
 //! The result of an evidence run: log Z, its error by strata, and the diagnostics of the weights.
 
 use super::Run;
-use crate::trained::Components;
 use super::pool::{self, Pool};
+use crate::trained::Components;
 use fermiac_base::simd::{V, exp_slice, ln};
 use fermiac_target::diagnostics::log_khat;
 

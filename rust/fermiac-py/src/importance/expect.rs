@@ -1,9 +1,9 @@
 //! Bindings of `fermiac_importance::expect`.
 
+use super::trained::state;
 use crate::common::dict::{arrays, entry, items};
 use crate::common::enter::{Raised, enter};
 use crate::targets::target;
-use super::trained::state;
 use fermiac_importance::integrate::Points;
 use fermiac_importance::{
     Controls, Expectations, Family, Method, OnNan, Options, Settings, Stage, Weights, expect,
