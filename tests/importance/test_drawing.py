@@ -1,4 +1,4 @@
-"""Sobol' points, given samplers, stops at a tolerance and pooled stages of `expect` and `evidence`."""
+"""Sobol' points, given samplers, tolerances and pooled stages of `expect` and `evidence`."""
 
 from __future__ import annotations
 
