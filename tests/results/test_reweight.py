@@ -151,12 +151,28 @@ def test_merging_mends_what_was_too_short() -> None:
 def test_chains_are_not_resampled() -> None:
     with pytest.raises(ArgumentError, match="chains depend on each other"):
         run().resample(10)
-    with pytest.raises(ArgumentError, match="'replicas'; reweight takes independent points or"):
-        replace(run(), error_model="replicas").reweight(
-            np.zeros((4, 1000)), old=np.zeros((4, 1000))
-        )
+    with pytest.raises(ArgumentError, match="'nested'; reweight takes independent points or"):
+        replace(run(), error_model="nested").reweight(np.zeros((4, 1000)), old=np.zeros((4, 1000)))
     with pytest.warns(WeightWarning, match="heavy tail"):
         run().reweight(5 * run().draws[..., 0], old=np.zeros((4, 1000)))
+
+
+def test_replicates_are_reweighted_with_an_error_from_their_spread() -> None:
+    law, other = fm.distributions.Normal(), fm.distributions.Normal(0.3)
+    kept = fm.importance.expect(
+        lambda x: x[:, 0], law, n=20_000, method="mc", points="sobol", keep_draws=True, rng=0
+    ).sample
+    assert kept is not None
+    new = kept.reweight(other, old=law)
+    assert new.error_model == "replicas"
+    answer = new.expect(lambda x: x[:, 0])
+    assert answer.df == len(kept.draws) - 1
+    assert abs(answer.mean - 0.3) < 5 * answer.stderr
+    assert answer.stderr < 0.002
+    for one in (kept.draws[:1], kept.draws[0]):
+        sample = fm.Sample.from_arrays(one)
+        with pytest.raises(ArgumentError, match="'replicas' given for draws of shape"):
+            replace(sample, error_model="replicas").expect(lambda x: x[:, 0])
 
 
 def test_constrained_draws_are_reweighted_from_their_own_density(tmp_path: Path) -> None:

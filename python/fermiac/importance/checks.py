@@ -262,8 +262,12 @@ def heavy_tails(raw: dict[str, Any]) -> NDArray[np.bool_]:
     # that k-hat sees then ends; a sample with a narrow bulk may owe its small variance to one
     # point. But where the variance is infinite, the largest point is a larger share of the sum
     # than 1/sqrt(n), too. Together they mark the runs whose error bars fail, and hardly any other.
-    heavy: NDArray[np.bool_] = (raw["khat"] > 0.5) & (raw["max_variance_share"] > 0.1)
-    return heavy & (raw["max_share"] > 0.5 / math.sqrt(raw["n_final"]))
+    heavy: NDArray[np.bool_] = (
+        (raw["khat"] > 0.5)
+        & (raw["max_variance_share"] > 0.1)
+        & (raw["max_share"] > 0.5 / math.sqrt(raw["n_final"]))
+    )
+    return heavy
 
 
 def outliers(means: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.bool_]:

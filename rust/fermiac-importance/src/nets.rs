@@ -38,7 +38,7 @@ pub(crate) fn sizes(left: usize, given: Option<usize>) -> (usize, usize) {
 /// The replicates of a sampler, and which of their points are to be drawn.
 #[derive(Debug)]
 pub(crate) struct Nets {
-    nets: Vec<Net>,
+    replicates: Vec<Net>,
     range: Range<usize>,
     mixture: UnitMixture,
 }
@@ -63,7 +63,7 @@ impl Nets {
             },
         )?;
         let mixture = UnitMixture::new(&proposal.bank, &proposal.strata())?;
-        Ok(Self { nets, range: 0..0, mixture })
+        Ok(Self { replicates: nets, range: 0..0, mixture })
     }
 
     /// The same with other points to be drawn.
@@ -81,7 +81,7 @@ impl Nets {
     }
 
     pub(crate) fn n_chunks(&self) -> usize {
-        self.per_replicate() * self.nets.len()
+        self.per_replicate() * self.replicates.len()
     }
 
     pub(crate) fn replicate(&self, chunk: usize) -> usize {
@@ -109,7 +109,7 @@ impl Nets {
         order: &mut Vec<usize>,
     ) -> Result<Vec<usize>> {
         let rows = self.rows(chunk);
-        let net = &self.nets[self.replicate(chunk)];
+        let net = &self.replicates[self.replicate(chunk)];
         raw.resize(rows.len() * net.dim(), 0.0);
         net.fill(rows.start as u64, raw)?;
         Ok(self.mixture.sort(raw, net.dim(), sorted, order))
