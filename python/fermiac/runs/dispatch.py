@@ -42,6 +42,9 @@ _PAUSE = 0.05
 _MEASURED, _GUESS, _LONGEST = 32, 1e-3, 5e-3
 #: Shards of the first cut for an engine that does not tell how many workers it has.
 _FIRST = 64
+#: Seconds without any result, and times the longest shard so far, after which shards of an engine
+#: that may lose results are taken for lost.
+_PATIENCE, _TIMES = 120.0, 5.0
 #: Tasks that are out at most.
 _MOST_OUT = 2**16
 
@@ -54,6 +57,7 @@ class Plan:
     rows: int | None = None
     retries: int = 3
     lost: tuple[type[BaseException], ...] = ()
+    patience: float | None = None
 
 
 class Shard:
@@ -115,6 +119,7 @@ class Dispatch:
         self._asked_at = -math.inf
         self._out = engine.least_out  # where the engine does not tell
         self._cost = math.nan  # seconds of a unit
+        self._longest = 0.0  # seconds of a shard
         self._tasks, self._spent, self._began = 0, 0.0, 0.0
         self._per_task = _GUESS
         self._ticked = time.monotonic()
@@ -148,7 +153,7 @@ class Dispatch:
         again: list[Shard] = []
         paused: list[tuple[float, Shard]] = []
         at = n_done = 0
-        swept = time.monotonic()
+        swept = heard = time.monotonic()
         full: tuple[float, float, int] | None = None  # see `_widen`
         self._began = self._clock()
         try:
@@ -178,8 +183,13 @@ class Dispatch:
                     full = (time.monotonic(), 0.0, 0)
                 ended = _drained(done, self._wait(paused))
                 now = time.monotonic()
-                if ended:
-                    swept = now
+                if ended or not running:
+                    swept = heard = now
+                elif now - heard > self._patience():
+                    heard = now
+                    if self._plan.patience is not None or self._engine.forgets():
+                        again += self._given_up(running, n)
+                        continue
                 elif now - swept > _ASK:  # the end of a future may not have been told
                     swept = now
                     ended = [future for future in running if future.done()]
@@ -211,6 +221,7 @@ class Dispatch:
                         )
                     n_done += shard.stop - shard.start
                     self._learn(seconds / (shard.stop - shard.start))
+                    self._longest = max(self._longest, seconds)
                     if full is not None:
                         full = self._widen(full, seconds, limit)
                     self._tasks += 1
@@ -221,6 +232,26 @@ class Dispatch:
             self._measure()
             for future in running:
                 self._engine.cancel(future)
+
+    def _patience(self) -> float:
+        """Return the seconds without any result after which shards are taken for lost."""
+        if self._plan.patience is not None:
+            return self._plan.patience
+        if self._tasks == 0 or not self._engine.may_forget:
+            return math.inf
+        return max(_PATIENCE, _TIMES * self._longest)
+
+    def _given_up(self, running: dict[Future[Any], Shard], n: int) -> list[Shard]:
+        """Return all shards that are out for another attempt; late results of them do not count."""
+        seconds = self._patience()
+        silent = TimeoutError(f"no result in {seconds:.3g} s, the patience of this executor")
+        shards = [*running.values()]
+        for future, shard in running.items():
+            self._answers -= shard.sent
+            shard.sent = False
+            self._engine.cancel(future)
+        running.clear()
+        return [self._lost(shard, n, silent) for shard in shards]
 
     def _wait(self, paused: list[tuple[float, Shard]]) -> float:
         """Return the seconds to wait for a shard at most."""

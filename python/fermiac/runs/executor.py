@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fermiac._base.calls import public
 from fermiac._base.progress import Report
-from fermiac._base.validate import listed, shown, whole
+from fermiac._base.validate import listed, positive, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.runs import worker
 from fermiac.runs.dispatch import Dispatch, Plan, Tick
@@ -56,12 +56,16 @@ class Sharded:
     lost : sequence of exception types, optional
         Exceptions of the executor that say that a worker was lost, beside those of the engines
         above.
+    patience : float, optional
+        Seconds without any result after which all shards that are out count as lost. By default
+        there is no such limit, as workers may wait in the queue of a cluster; but for Parsl, which
+        may lose results, while it has workers: two minutes, or five times the longest shard so far.
 
     Raises
     ------
     ArgumentError
         If `executor` cannot be used, a number is not a whole number from 1 up (`retries`: from 0),
-        or `lost` holds something that is no type of exceptions.
+        `lost` holds something that is no type of exceptions, or `patience` is not positive.
 
     Notes
     -----
@@ -104,6 +108,7 @@ class Sharded:
         *,
         retries: int = 3,
         lost: Iterable[type[BaseException]] = (),
+        patience: float | None = None,
     ) -> None:
         engine_of(executor)  # refuses what is none
         kinds = listed(lost, _MOST_LOST)
@@ -120,6 +125,7 @@ class Sharded:
             rows=None if rows is None else whole("rows", rows, 1, 2**62),
             retries=whole("retries", retries, 0, 2**31),
             lost=tuple(kinds),
+            patience=None if patience is None else positive("patience", patience),
         )
 
     @property
