@@ -108,7 +108,7 @@ def test_the_memory_of_the_driver_does_not_grow_with_the_blocks() -> None:
         return most / 2**20
 
     # From the 32 chunks on that k-hat is computed from; a block takes a thousand bytes.
-    few, many = min(peak(40), peak(40)), peak(2000)
+    few, many = min(peak(40), peak(40)), peak(1000)
     assert many < few + 0.5, (few, many)
 
 
