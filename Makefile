@@ -95,6 +95,7 @@ check: check-rust check-python ## Everything that must pass before a change is m
 	$(MAKE) --no-print-directory test
 	$(MAKE) --no-print-directory test-torch
 	$(MAKE) --no-print-directory test-bridges
+	$(MAKE) --no-print-directory test-cluster
 
 check-rust: $(STAMP)-venv ## Format, lints, documentation and tests of the Rust crates
 	$(CARGO) fmt --all --check

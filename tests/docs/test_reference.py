@@ -28,7 +28,9 @@ PLAIN = {"fermiac.__version__", "fermiac.random.RngLike"}
 #: Modules in which every call and every class of settings is an algorithm, but for those named.
 METHODS = {
     "fermiac.diagnostics": set(),
-    "fermiac.importance": {"start", "Evidence", "Multifidelity", "Multilevel", "SobolIndices"},
+    "fermiac.importance": {
+        "start", "Evidence", "Multifidelity", "Multilevel", "PartialEstimate", "SobolIndices",
+    },
     "fermiac.mcmc": {
         "extend", "open", "start", "Chains", "Kernel", "PythonKernel", "Repeat", "RowGenerator",
         "State", "StopWhen",

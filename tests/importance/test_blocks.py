@@ -92,6 +92,26 @@ def test_processes() -> None:
     assert_same(made_there, expect(f))
 
 
+def test_the_memory_of_the_driver_does_not_grow_with_the_blocks() -> None:
+    """Of methods whose merge is sums."""
+    import tracemalloc
+
+    def peak(n_blocks: int) -> float:
+        f = fm.targets.powers([2, 4])
+        given: dict[str, Any] = {"method": "mc", "shards": "whole", "n": n_blocks * 4096}
+        with ThreadPoolExecutor(1) as executor:
+            tracemalloc.start()
+            e = expect(f, NORMAL, executor=executor, **given)
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        assert e.n_evals == n_blocks * 4096
+        return most / 2**20
+
+    # From the 32 chunks on that k-hat is computed from; a block takes a thousand bytes.
+    few, many = min(peak(40), peak(40)), peak(1000)
+    assert many < few + 0.5, (few, many)
+
+
 def test_the_sum_of_points_is_that_of_the_call(tmp_path: Path) -> None:
     """A resumed call evaluates what is missing, and nothing else."""
     counts: list[int] = []

@@ -56,6 +56,18 @@ def test_the_same_bits_by_parts(kernel: Any, init: Any) -> None:
     assert parts[2].draws.shape == (1, 40, 2)
 
 
+def test_later_chains() -> None:
+    whole = run()
+    first, second = run(n_chains=2, first_chain=0), run(n_chains=4, first_chain=2)
+    assert same(fm.merge([second, first]), whole)
+    with pytest.raises(ArgumentError, match="both hold chain 2"):
+        run(n_chains=3, first_chain=0).merge(second)
+    with pytest.warns(FermiacWarning, match="1 of 6 chains are missing: 2"):
+        fm.merge([first, run(n_chains=3, first_chain=3)])
+    with pytest.raises(ArgumentError, match="first_chain= needs chains that are made one by one"):
+        run(pool=True, first_chain=2)
+
+
 def test_the_same_bits_on_workers() -> None:
     whole = run()
     for n in (1, 2, 8):

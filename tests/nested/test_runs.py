@@ -97,6 +97,17 @@ def test_the_same_bits_from_a_store(whole: Any, tmp_path: Path) -> None:
         runs(store=store, rng=4)
 
 
+def test_later_runs(whole: Any) -> None:
+    first, second = runs(n=2), runs(n=4, first_run=2)
+    assert same(fm.merge([second, first]), whole)
+    with pytest.raises(ArgumentError, match="both came from the seed"):
+        runs(n=3).merge(second)
+    with pytest.warns(FermiacWarning, match="1 of 6 runs are missing: 2;"):
+        fm.merge([first, runs(n=3, first_run=3)])
+    with pytest.raises(ArgumentError, match="first_run: given without runs="):
+        runs(n=None, first_run=2)
+
+
 def test_a_part_is_saved_and_loaded(whole: Any, tmp_path: Path) -> None:
     for i in range(2):
         runs(part=(i, 2)).save(tmp_path / f"{i}.safetensors")

@@ -292,3 +292,32 @@ def test_an_executor_that_never_tells_of_an_end() -> None:
 
     got = expect(targets.moments, method="mc", executor=Quiet())
     assert same(got, expect(targets.moments, method="mc"))
+
+
+class Silent(Executor):
+    """Keeps some tasks for itself: a worker that never answers."""
+
+    def __init__(self, keeps: int) -> None:
+        self.left, self.threads = keeps, ThreadPoolExecutor(1)
+        self._max_workers = 2
+
+    def submit(self, f: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self.left:
+            self.left -= 1
+            return Future()
+        return self.threads.submit(f, *args)
+
+
+def test_shards_without_a_word_are_made_again() -> None:
+    silent = Silent(keeps=1)
+    shards = fm.executor.Sharded(silent, patience=0.3)
+    assert same(expect(targets.moments, executor=shards), expect(targets.moments))
+    silent.left = 10**6
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match=r"TimeoutError: no result in 0\.2 s") as caught:
+        expect(targets.moments, executor=fm.executor.Sharded(silent, patience=0.2, retries=2))
+    assert "was lost 3 times in a row with rows" in str(caught.value)
+    assert 0.5 < time.monotonic() - start < 5.0
+    silent.threads.shutdown()
+    with pytest.raises(ArgumentError, match="patience"):
+        fm.executor.Sharded(silent, patience=0.0)

@@ -29,6 +29,7 @@ from fermiac._core.importance import (
     importance_evidence,
     importance_expect,
     importance_integrate,
+    importance_join,
     importance_prepare,
     polynomial_folds,
 )
@@ -166,6 +167,7 @@ __all__ = [
     "importance_evidence",
     "importance_expect",
     "importance_integrate",
+    "importance_join",
     "importance_prepare",
     "isa_level",
     "isa_levels",

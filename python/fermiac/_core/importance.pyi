@@ -36,6 +36,9 @@ def importance_block(
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> NDArray[np.uint64]: ...
+def importance_join(
+    prepared: NDArray[np.uint64], left: NDArray[np.uint64], right: NDArray[np.uint64]
+) -> NDArray[np.uint64]: ...
 def importance_combine(
     prepared: NDArray[np.uint64],
     blocks: list[tuple[int, NDArray[np.uint64]]],

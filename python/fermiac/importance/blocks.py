@@ -49,7 +49,7 @@ Words = NDArray[np.uint64]
 #: Points of a chunk in the core.
 _CHUNK = 4096
 #: Blocks of a call at most, and chunks for each worker from which on workers draw them.
-_MOST, _ENOUGH = 1024, 4
+_MOST, _ENOUGH = 2**14, 4
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -167,23 +167,27 @@ class PartialEstimate(Result):
             raise ArgumentError(
                 "estimate: blocks and their adaptation are needed; merge all files of the folder"
             )
-        raw = _core.importance_combine(self._prepared, self._blocks(), self._dim, self._n_laws)
         missing = self._missing()
-        settings = {k: v for k, v in self.settings.items() if k != PARTS}
+        result = self._combined(bool(missing))
+        warn(missing, result)
+        return result
+
+    def _combined(self, interrupted: bool) -> Estimate:
+        """Return the estimate of blocks, or of nodes above them with the numbers of the first."""
+        assert self._prepared is not None
         assert self.seed is not None
-        result = to_estimate(
+        raw = _core.importance_combine(self._prepared, self._blocks(), self._dim, self._n_laws)
+        return to_estimate(
             raw,
-            settings,
+            {k: v for k, v in self.settings.items() if k != PARTS},
             self.seed,
             self._scalar,
             self._complex,
             self._labels,
-            bool(missing),
+            interrupted,
             self.wall_time,
             self._coordinates,
         )
-        warn(missing, result)
-        return result
 
     def _call(self) -> tuple[Any, ...]:
         return self.seed, self.n_blocks, self.settings.get(PARTS), self.version, self.isa
@@ -214,6 +218,27 @@ def _of_pieces(pieces: Mapping[int, Words]) -> dict[str, Any]:
         "_sizes": np.array([len(one) for one in words], dtype=np.int64),
         "_words": np.concatenate(words) if words else np.empty(0, dtype=np.uint64),
     }
+
+
+class _Nodes:
+    """Blocks that are joined as they come, so that a call of any size takes the same memory."""
+
+    def __init__(self, prepared: Words) -> None:
+        self._prepared = prepared
+        self._kept: dict[tuple[int, int], Words] = {}
+
+    def add(self, number: int, words: Words) -> None:
+        """Add a block, and join nodes whose neighbours are there."""
+        at = (0, number)
+        while (beside := self._kept.pop((at[0], at[1] ^ 1), None)) is not None:
+            left, right = (beside, words) if at[1] & 1 else (words, beside)
+            words = _core.importance_join(self._prepared, left, right)
+            at = (at[0] + 1, at[1] >> 1)
+        self._kept[at] = words
+
+    def pieces(self) -> dict[int, Words]:
+        """Return the nodes by the number of their first block."""
+        return {index << level: words for (level, index), words in self._kept.items()}
 
 
 def takes_blocks(
@@ -392,12 +417,17 @@ def expect_in_blocks(
     units = part_of(part, blocks.n_blocks)
     if kept is not None:
         kept.n_units = blocks.n_blocks
+    assert blocks._prepared is not None
     pieces: dict[int, Words] = {}
+    nodes = _Nodes(blocks._prepared)
+    n_done = 0
 
     def so_far() -> PartialEstimate:
-        evals = before + sum(min(blocks.points, n - before) for _ in pieces)
+        # The last block may be shorter.
+        evals = min(before + n_done * blocks.points, n)
+        found = pieces if part is not None else nodes.pieces()
         took = time.perf_counter() - begun
-        return blocks.result(pieces, adapted=True, n_evals=min(evals, n), wall_time=took)
+        return blocks.result(found, adapted=True, n_evals=evals, wall_time=took)
 
     def tick(count: int) -> None:
         if report is not None and count < len(units):
@@ -409,12 +439,18 @@ def expect_in_blocks(
         )
         for unit, piece in made:
             assert isinstance(piece, PartialEstimate)
-            pieces[unit] = np.asarray(piece._words, np.uint64)
+            words = np.asarray(piece._words, np.uint64)
+            n_done += 1
+            if part is None:
+                nodes.add(unit, words)
+            else:
+                pieces[unit] = words
     except BaseException as error:
         error.partial_result = None  # type: ignore[attr-defined]
-        if pieces:
+        if n_done:
             with quiet():
-                error.partial_result = so_far().estimate()  # type: ignore[attr-defined]
+                partial = so_far()._combined(True)
+            error.partial_result = partial  # type: ignore[attr-defined]
         raise
     done = so_far()
-    return done if part is not None else done.estimate()
+    return done if part is not None else done._combined(False)

@@ -99,6 +99,7 @@ def sample(
     executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
     shards: ShardsName = "auto",
+    first_chain: int | None = None,
     part: Part | None = None,
     store: str | PathLike[str] | None = None,
     progress: bool | Report | None = None,
@@ -212,10 +213,14 @@ def sample(
         the target cannot be pickled; see `fermiac.targets.factory`. It is not used without an
         executor.
     shards : {"auto", "points", "whole"}, default "auto"
-        The units of work of an executor: points of all chains at a time, or whole chains, which do
-        not wait for each other. Whole chains need ``pool=False``, a kernel that moves each chain by
-        itself, and no `stop`, `max_time`, `path` or `checkpoint`; their result has no state for
-        `extend`. ``"auto"`` takes whole chains if these conditions hold.
+        What the workers of an executor get: points of all chains at a time, or whole chains, which
+        do not wait for each other. Whole chains need ``pool=False`` and a kernel that moves each
+        chain by itself, and no `stop`, `max_time`, `path` or `checkpoint`; ``"auto"`` takes them
+        where they can be had. They come without the state for `extend`.
+    first_chain : int, optional
+        With ``pool=False``: the number of the first chain, so that chains 4 to 7 of a call with 8
+        are those of a call with 4 and ``first_chain=4``. `init` is that of all chains before them,
+        too. `fermiac.merge` joins calls that were given it, 0 included.
     part : tuple of int, optional
         With ``pool=False``: (i, n) makes the chains of part i of n, counted from 0, for independent
         jobs. `fermiac.merge` of the parts has the draws of the whole call.
@@ -323,11 +328,13 @@ def sample(
     kernel = NUTS() if kernel is None else as_kernel(kernel)
     given = {name: value for name, value in locals().items() if name not in OF_CALL}
     how = choice("shards", shards, SHARDS)
-    if part is not None or store is not None or takes_whole(how, executor, given):
+    cut = not (first_chain is None and part is None and store is None)
+    if cut or takes_whole(how, executor, given):
         return sample_chains(
             log_density,
             given,
             how=how,
+            first_chain=first_chain,
             part=part,
             store=store,
             rng=rng,

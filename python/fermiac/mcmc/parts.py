@@ -44,6 +44,7 @@ CHAINS: ContextVar[tuple[int, int | None]] = ContextVar("fermiac_chains", defaul
 #: Arguments of the call that a single chain does not take.
 OF_CALL = (
     "log_density", "rng", "executor", "target_factory", "shards", "part", "store", "progress",
+    "first_chain",
 )  # fmt: skip
 #: Arguments that concern all chains together.
 _TOGETHER = ("stop", "max_time", "path", "checkpoint")
@@ -71,15 +72,16 @@ class _Chain:
 
     progress: bool | Report = False
 
-    def __init__(self, target: Any, settings: Mapping[str, Any], seed: int) -> None:
+    def __init__(self, target: Any, settings: Mapping[str, Any], seed: int, first: int) -> None:
         self._target, self._settings, self._seed = target, dict(settings), seed
+        self._first, self._end = first, first + int(settings["n_chains"])
 
-    def __call__(self, chain: int) -> Chains:
-        """Return the chain with this number."""
+    def __call__(self, unit: int) -> Chains:
+        """Return the chain of this number, counted from the first of the call."""
         from fermiac.mcmc.api import sample
 
-        n_chains = self._settings["n_chains"]
-        token = CHAINS.set((chain, n_chains))
+        chain = self._first + unit
+        token = CHAINS.set((chain, self._end))
         try:
             made = sample(
                 self._target,
@@ -90,7 +92,12 @@ class _Chain:
             )
         finally:
             CHAINS.reset(token)
-        address = {"seed": self._seed, "n_chains": n_chains, "chains": (chain,)}
+        address = {
+            "seed": self._seed,
+            "first": self._first,
+            "n_chains": self._end,
+            "chains": (chain,),
+        }
         return _unjudged(replace(made, settings={**made.settings, PARTS: address}))
 
 
@@ -99,6 +106,7 @@ def sample_chains(
     settings: dict[str, Any],
     *,
     how: str,
+    first_chain: Any,
     part: Part | None,
     store: str | os.PathLike[str] | None,
     rng: RngLike,
@@ -111,16 +119,19 @@ def sample_chains(
     if obstacle is None and how == "points":
         obstacle = "shards: 'points' given"
     if obstacle is not None:
-        asked = [name for name, v in (("part", part), ("store", store)) if v is not None]
+        given = {"first_chain": first_chain, "part": part, "store": store}
+        asked = [name for name, value in given.items() if value is not None]
         wanted = f"{' and '.join(asked)}=" if asked else "shards='whole'"
         raise ArgumentError(f"{obstacle}; {wanted} needs chains that are made one by one")
     if store is not None and rng is None:
         raise ArgumentError("store: given without rng=, so that no later call finds its chains")
     n_chains = settings["n_chains"] = whole("n_chains", settings["n_chains"], 1, 10**6)
+    first = 0 if first_chain is None else whole("first_chain", first_chain, 0, 2**40)
     units, key = part_of(part, n_chains), key_of(rng)
     kept = None
     if store is not None:
-        kept = Store(store, identity_of_call("mcmc.sample", settings, key, target), n_chains)
+        of_call = {**settings, "first_chain": first}
+        kept = Store(store, identity_of_call("mcmc.sample", of_call, key, target), n_chains)
     if target_factory is not None and executor is not None:
         target = as_factory(target_factory)
     done: dict[int, Chains] = {}
@@ -130,7 +141,7 @@ def sample_chains(
             if report is not None and n < len(units):
                 report(n, len(units))
 
-        work = _Chain(target, settings, key)
+        work = _Chain(target, settings, key, first)
         try:
             pieces = computed(work, units, executor=executor, store=kept, tick=tick, name="chains")
             for unit, piece in pieces:
@@ -148,12 +159,12 @@ def sample_chains(
     return result
 
 
-def _call(sample: Sample) -> tuple[int, int] | None:
-    """Return the seed and the number of chains of the call that chains belong to."""
+def _call(sample: Sample) -> int | None:
+    """Return the seed of the calls that chains with addresses belong to."""
     address = sample.settings.get(PARTS)
     if address is None or not isinstance(sample, Chains):
         return None
-    return int(address["seed"]), int(address["n_chains"])
+    return int(address["seed"])
 
 
 def _numbers(part: Chains) -> tuple[int, ...]:
@@ -208,7 +219,13 @@ def _joined(parts: Sequence[Chains]) -> Chains:
     if len(steps) == len(order):
         adaptation["step_sizes"] = [steps[i] for i in order]
     ended = next((part.status for part in parts if part.status != "complete"), "complete")
-    address = {**first.settings[PARTS], "chains": tuple(numbers[i] for i in order)}
+    addresses = [part.settings[PARTS] for part in parts]
+    address = {
+        **first.settings[PARTS],
+        "first": min(int(one.get("first", 0)) for one in addresses),
+        "n_chains": max(int(one["n_chains"]) for one in addresses),
+        "chains": tuple(numbers[i] for i in order),
+    }
     return replace(
         first,
         settings={**first.settings, "n_chains": len(order), PARTS: address},
@@ -248,14 +265,16 @@ def _judged(chains: Chains) -> tuple[Chains, list[Finding]]:
 def missing_chains(chains: Chains) -> list[Finding]:
     """Return the warning that chains of a call are missing."""
     address = chains.settings.get(PARTS)
-    if address is None or len(address["chains"]) == address["n_chains"]:
+    if address is None:
         return []
-    left = sorted(set(range(int(address["n_chains"]))) - {int(k) for k in address["chains"]})
+    wanted = range(int(address.get("first", 0)), int(address["n_chains"]))
+    left = sorted(set(wanted) - {int(k) for k in address["chains"]})
+    if not left:
+        return []
     more = ", ..." if len(left) > 10 else ""
     return [
         (
             FermiacWarning,
-            f"{len(left)} of {address['n_chains']} chains are missing: "
-            f"{shown(left[:10], 200)[1:-1]}{more}",
+            f"{len(left)} of {len(wanted)} chains are missing: {shown(left[:10], 200)[1:-1]}{more}",
         )
     ]

@@ -56,7 +56,8 @@ __all__ = ["sample"]
 
 #: Arguments of a call with several runs that a single run does not take.
 _OF_RUNS = (
-    "log_likelihood", "runs", "part", "store", "rng", "executor", "target_factory", "progress",
+    "log_likelihood", "runs", "first_run", "part", "store", "rng", "executor", "target_factory",
+    "progress",
 )  # fmt: skip
 Array = NDArray[np.float64]
 Function = Callable[..., ArrayLike]
@@ -91,6 +92,7 @@ def sample(
     max_init_blocks: int = 1000,
     surrogate: SurrogateName | Surrogate | None = None,
     runs: int | None = None,
+    first_run: int = 0,
     part: Part | None = None,
     store: str | PathLike[str] | None = None,
     rng: RngLike = None,
@@ -186,9 +188,12 @@ def sample(
         Sample a surrogate of an expensive likelihood, and correct for its errors; see `Surrogate`.
         The limits except `max_time` then apply to the run on the surrogate.
     runs : int, optional
-        Make this number of independent runs with `n_live` points each, and merge them. The error is
-        about that of one run with all their points. With an `executor` its workers make whole runs
-        and do not wait for each other. Narrow modes that `n_live` points miss remain undetected.
+        Make this number of independent runs with `n_live` points each, and merge them: the error
+        is about that of one run with all their points. With an `executor` its workers make whole
+        runs, and do not wait for each other. Narrow modes that `n_live` points miss stay missed.
+    first_run : int, default 0
+        With `runs`: the number of the first run. Runs 4 to 7 of a call with 8 are those of a call
+        with 4 and ``first_run=4``, and `fermiac.merge` joins both.
     part : tuple of int, optional
         With `runs`: (i, n) makes the runs of part i of n, counted from 0, for independent jobs.
         `fermiac.merge` of the parts has the same bits as the whole call.
@@ -320,6 +325,7 @@ def sample(
             log_likelihood,
             given,
             runs=runs,
+            first_run=first_run,
             part=part,
             store=store,
             rng=rng,
@@ -327,7 +333,8 @@ def sample(
             target_factory=target_factory,
             progress=progress,
         )
-    for name, value in (("part", part), ("store", store)):
+    given_runs = {"part": part, "store": store, "first_run": first_run or None}
+    for name, value in given_runs.items():
         if value is not None:
             raise ArgumentError(f"{name}: given without runs=, the number of independent runs")
     start = time.perf_counter()

@@ -52,20 +52,24 @@ class _Run:
 
     progress: bool | Report = False
 
-    def __init__(self, target: Any, settings: Mapping[str, Any], seed: int, n_runs: int) -> None:
+    def __init__(
+        self, target: Any, settings: Mapping[str, Any], seed: int, first: int, n_runs: int
+    ) -> None:
         self._target, self._settings = target, dict(settings)
-        self._seed, self._n_runs = seed, n_runs
+        self._seed, self._first, self._end = seed, first, first + n_runs
 
-    def __call__(self, run: int) -> NestedResult:
-        """Return the run with this number."""
+    def __call__(self, unit: int) -> NestedResult:
+        """Return the run of this number, counted from the first of the call."""
         from fermiac.nested.api import sample
 
+        run = self._first + unit
         result = sample(
             self._target, **self._settings, rng=key_of_run(self._seed, run), progress=self.progress
         )
         address = {
             "seed": self._seed,
-            "n_runs": self._n_runs,
+            "first": self._first,
+            "n_runs": self._end,
             "runs": (run,),
             "rank_z": (result.rank_z,),
         }
@@ -77,6 +81,7 @@ def sample_runs(
     settings: dict[str, Any],
     *,
     runs: int,
+    first_run: int,
     part: Part | None,
     store: str | os.PathLike[str] | None,
     rng: RngLike,
@@ -92,14 +97,16 @@ def sample_runs(
             raise ArgumentError(f"{name}: given with runs={n_runs}, which have none{more}")
     if store is not None and rng is None:
         raise ArgumentError("store: given without rng=, so that no later call finds its runs")
+    first = whole("first_run", first_run, 0, 2**40)
     units, key = part_of(part, n_runs), key_of(rng)
     kept = None
     if store is not None:
-        digest = identity_of_call("nested.sample", settings, key, target)
+        of_call = {**settings, "first_run": first}
+        digest = identity_of_call("nested.sample", of_call, key, target)
         kept = Store(store, digest, n_runs)
     if target_factory is not None:
         target = as_factory(target_factory)
-    work = _Run(target, settings, key, n_runs)
+    work = _Run(target, settings, key, first, n_runs)
     done: dict[int, NestedResult] = {}
     with reporter(progress, "nested", "runs") as report:
 
@@ -163,25 +170,26 @@ def in_order(runs: list[NestedResult]) -> list[NestedResult]:
     return sorted(runs, key=lambda run: int(run.settings[PARTS]["runs"][0]))
 
 
-def _call(run: NestedResult) -> tuple[int, int] | None:
-    """Return the seed and the number of runs of the call that a run belongs to."""
+def _call(run: NestedResult) -> int | None:
+    """Return the seed of the calls that a run with an address belongs to."""
     address = run.settings.get(PARTS)
-    return None if address is None else (int(address["seed"]), int(address["n_runs"]))
+    return None if address is None else int(address["seed"])
 
 
 def address_of(runs: list[NestedResult]) -> dict[str, Any] | None:
-    """Return the address of merged runs of one call, None for others."""
-    calls = {_call(run) for run in runs}
-    call = calls.pop()
-    if calls or call is None:
+    """Return the address of merged runs of one seed, None for others."""
+    seeds = {_call(run) for run in runs}
+    seed = seeds.pop()
+    if seeds or seed is None:
         return None
     parts = [run.settings[PARTS] for run in runs]
     numbers = [int(number) for part in parts for number in part["runs"]]
     rank_z = [float(z) for part in parts for z in part["rank_z"]]
     order = np.argsort(numbers, kind="stable")
     return {
-        "seed": call[0],
-        "n_runs": call[1],
+        "seed": seed,
+        "first": min(int(part.get("first", 0)) for part in parts),
+        "n_runs": max(int(part["n_runs"]) for part in parts),
         "runs": tuple(numbers[i] for i in order),
         "rank_z": tuple(rank_z[i] for i in order),
     }
@@ -195,14 +203,17 @@ def joint_rank_z(address: Mapping[str, Any]) -> float:
 def missing_runs(result: NestedResult) -> list[Finding]:
     """Return the warning that runs of a call are missing."""
     address = result.settings.get(PARTS)
-    if address is None or len(address["runs"]) == address["n_runs"]:
+    if address is None:
         return []
-    left = sorted(set(range(int(address["n_runs"]))) - {int(k) for k in address["runs"]})
+    wanted = range(int(address.get("first", 0)), int(address["n_runs"]))
+    left = sorted(set(wanted) - {int(k) for k in address["runs"]})
+    if not left:
+        return []
     more = ", ..." if len(left) > 10 else ""
     return [
         (
             FermiacWarning,
-            f"{len(left)} of {address['n_runs']} runs are missing: "
+            f"{len(left)} of {len(wanted)} runs are missing: "
             f"{shown(left[:10], 200)[1:-1]}{more}; the error is that of the others",
         )
     ]

@@ -235,8 +235,8 @@ def merge(results: Iterable[Any] | str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     results : iterable of Result or path, or a path
-        Results with a method ``merge`` (samples, chains, nested runs, estimates, evidences), files
-        of such results, or a folder of such files. At least one result is needed.
+        Results with a method ``merge`` (samples, chains, nested runs, walks, estimates, evidences,
+        parts of calls), files of such results, or a folder of them. One result at least.
 
     Returns
     -------
@@ -284,7 +284,7 @@ def merge(results: Iterable[Any] | str | os.PathLike[str]) -> Any:
     if not isinstance(loaded[0], Result) or join is None:
         raise ArgumentError(
             f"results: {shown(loaded[0])} given, which has no method merge; samples, chains, "
-            "nested runs, estimates and evidences have one"
+            "nested runs, walks, estimates and evidences have one"
         )
     merged: Any = join(*loaded[1:]) if len(loaded) > 1 else loaded[0]
     warn(merged._missing(), merged)

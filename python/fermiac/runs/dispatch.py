@@ -43,7 +43,10 @@ _PAUSE = 0.05
 _MEASURED, _GUESS, _LONGEST = 32, 1e-3, 5e-3
 #: The number of first shards for an engine that does not report its number of workers.
 _FIRST = 64
-#: The most submitted tasks.
+#: Seconds without any result, and times the longest shard so far, after which shards of an engine
+#: that may lose results are taken for lost.
+_PATIENCE, _TIMES = 120.0, 5.0
+#: Tasks that are out at most.
 _MOST_OUT = 2**16
 
 
@@ -55,6 +58,7 @@ class Plan:
     rows: int | None = None
     retries: int = 3
     lost: tuple[type[BaseException], ...] = ()
+    patience: float | None = None
 
 
 class Shard:
@@ -117,6 +121,7 @@ class Dispatch:
         self._asked_at = -math.inf
         self._out = engine.least_out  # if the engine does not report its number of workers
         self._cost = math.nan  # seconds of a unit
+        self._longest = 0.0  # seconds of a shard
         self._tasks, self._spent, self._began = 0, 0.0, 0.0
         self._per_task = _GUESS
         self._ticked = time.monotonic()
@@ -150,7 +155,7 @@ class Dispatch:
         again: list[Shard] = []
         paused: list[tuple[float, Shard]] = []
         at = n_done = 0
-        swept = time.monotonic()
+        swept = heard = time.monotonic()
         full: tuple[float, float, int] | None = None  # see `_widen`
         self._began = self._clock()
         try:
@@ -180,9 +185,14 @@ class Dispatch:
                     full = (time.monotonic(), 0.0, 0)
                 ended = _drained(done, self._wait(paused))
                 now = time.monotonic()
-                if ended:
-                    swept = now
-                elif now - swept > _ASK:  # there may be no notice of the end of a future
+                if ended or not running:
+                    swept = heard = now
+                elif now - heard > self._patience():
+                    heard = now
+                    if self._plan.patience is not None or self._engine.forgets():
+                        again += self._given_up(running, n)
+                        continue
+                elif now - swept > _ASK:  # the end of a future may not have been told
                     swept = now
                     ended = [future for future in running if future.done()]
                 if now - self._ticked >= _TICK / 2 or not ended:
@@ -214,6 +224,7 @@ class Dispatch:
                         )
                     n_done += shard.stop - shard.start
                     self._learn(seconds / (shard.stop - shard.start))
+                    self._longest = max(self._longest, seconds)
                     if full is not None:
                         full = self._widen(full, seconds, limit)
                     self._tasks += 1
@@ -224,6 +235,26 @@ class Dispatch:
             self._measure()
             for future in running:
                 self._engine.cancel(future)
+
+    def _patience(self) -> float:
+        """Return the seconds without any result after which shards are taken for lost."""
+        if self._plan.patience is not None:
+            return self._plan.patience
+        if self._tasks == 0 or not self._engine.may_forget:
+            return math.inf
+        return max(_PATIENCE, _TIMES * self._longest)
+
+    def _given_up(self, running: dict[Future[Any], Shard], n: int) -> list[Shard]:
+        """Return all shards that are out for another attempt; late results of them do not count."""
+        seconds = self._patience()
+        silent = TimeoutError(f"no result in {seconds:.3g} s, the patience of this executor")
+        shards = [*running.values()]
+        for future, shard in running.items():
+            self._answers -= shard.sent
+            shard.sent = False
+            self._engine.cancel(future)
+        running.clear()
+        return [self._lost(shard, n, silent) for shard in shards]
 
     def _wait(self, paused: list[tuple[float, Shard]]) -> float:
         """Return the largest number of seconds to wait for a shard."""

@@ -48,7 +48,9 @@ _LOST = {
 }
 #: Seconds between two looks at the jobs of a batch system.
 _POLL = 0.2
-#: Jobs in an array of a batch system, which does not report how many run at once.
+#: Seconds that an engine has for the question whether there are workers.
+_ANSWER = 10.0
+#: Jobs of an array of a batch system, which does not tell how many run at once.
 _JOBS = 64
 _NEEDED = (
     "a concurrent.futures.Executor is needed, a dask Client, the module ray after ray.init(), a "
@@ -71,10 +73,13 @@ class Engine:
     in_rounds : bool
         Whether the engine takes many tasks at once and waits for all of them.
     least_out : int
-        The least number of submitted tasks. Engines that add workers do so when tasks wait.
+        The number of tasks that are out at least: engines that add workers go by what waits.
+    may_forget : bool
+        Whether results may be lost without a word.
     """
 
     shares_memory = False
+    may_forget = False
     pointwise = True
     in_rounds = False
     least_out = 4
@@ -120,6 +125,10 @@ class Engine:
     def recover(self, error: BaseException) -> None:
         """Restore the engine after a loss."""
 
+    def forgets(self) -> bool:
+        """Return whether it is time to take silence for a loss, as there are workers."""
+        return True
+
     def close(self) -> None:
         """Release the resources of the run; the user's executor stays open."""
 
@@ -141,6 +150,31 @@ class _Futures(Engine):
 
     def submit(self, function: Callable[..., Any], /, *args: Any) -> Any:
         return self.executor.submit(function, *args)
+
+
+class _Parsl(_Futures):
+    """Parsl's `ParslPoolExecutor`.
+
+    The workers of a node share a queue for results: where one is killed while it writes, the others
+    wait for its lock for ever.
+    """
+
+    may_forget = True
+
+    def forgets(self) -> bool:
+        # In a thread, as the answer may be what is lost.
+        found: list[bool] = []
+
+        def ask() -> None:
+            with suppress(Exception):  # of parts of Parsl that others may have named otherwise
+                executors = self.executor._dfk.executors.values()
+                asked = [getattr(executor, "connected_blocks", None) for executor in executors]
+                found.append(any(one is None or bool(one()) for one in asked))
+
+        thread = threading.Thread(target=ask, daemon=True)
+        thread.start()
+        thread.join(_ANSWER)
+        return found[0] if found else True
 
 
 class _Local(_Futures):
@@ -457,6 +491,8 @@ def engine_of(given: Any) -> Engine:
             return _Loky(given)
         if isinstance(given, ProcessPoolExecutor):
             return _Processes(given)
+        if kinds[0][0] == "parsl":
+            return _Parsl(given)
         client = getattr(given, "_client", None) if kinds[0][0] == "distributed" else None
         return _Futures(given) if client is None else _Dask(given, client)
     if isinstance(given, ModuleType) and given.__name__ == "ray":

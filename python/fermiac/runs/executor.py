@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fermiac._base.calls import public
 from fermiac._base.progress import Report
-from fermiac._base.validate import listed, shown, whole
+from fermiac._base.validate import listed, positive, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.runs import worker
 from fermiac.runs.dispatch import Dispatch, Plan, Tick
@@ -54,14 +54,18 @@ class Sharded:
     retries : int, default 3
         The number of times that a shard is repeated after its worker was lost.
     lost : sequence of exception types, optional
-        Exceptions of the executor that mean the loss of a worker, in addition to those of the
-        engines above.
+        Exceptions of the executor that say that a worker was lost, beside those of the engines
+        above.
+    patience : float, optional
+        Seconds without any result after which all shards that are out count as lost. By default
+        there is no such limit, as workers may wait in the queue of a cluster; but for Parsl, which
+        may lose results, while it has workers: two minutes, or five times the longest shard so far.
 
     Raises
     ------
     ArgumentError
         If `executor` cannot be used, a number is not a whole number from 1 up (`retries`: from 0),
-        or `lost` contains something that is not an exception type.
+        `lost` holds something that is no type of exceptions, or `patience` is not positive.
 
     Notes
     -----
@@ -105,6 +109,7 @@ class Sharded:
         *,
         retries: int = 3,
         lost: Iterable[type[BaseException]] = (),
+        patience: float | None = None,
     ) -> None:
         engine_of(executor)  # refuses what is none
         kinds = listed(lost, _MOST_LOST)
@@ -121,6 +126,7 @@ class Sharded:
             rows=None if rows is None else whole("rows", rows, 1, 2**62),
             retries=whole("retries", retries, 0, 2**31),
             lost=tuple(kinds),
+            patience=None if patience is None else positive("patience", patience),
         )
 
     @property

@@ -155,7 +155,8 @@ pub fn block(
     Ok(Block { part, n_bad: problem.n_bad(), n_at_bound: problem.n_at_bound() })
 }
 
-/// The result of blocks of equal size with their numbers, which ascend; blocks may be missing.
+/// The result of blocks with their numbers, which ascend; blocks may be missing. A node above several
+/// has the number of the first.
 ///
 /// # Errors
 /// [`Error::Argument`] without blocks; [`Error::Numerical`] if an estimate overflows.
@@ -363,6 +364,16 @@ impl Prepared {
 }
 
 impl Block {
+    /// The node above two neighbours, the left one and the right one.
+    #[must_use]
+    pub fn join(self, right: Self) -> Self {
+        Self {
+            part: self.part.join(right.part),
+            n_bad: self.n_bad + right.n_bad,
+            n_at_bound: self.n_at_bound + right.n_at_bound,
+        }
+    }
+
     /// The words of a block.
     ///
     /// # Errors

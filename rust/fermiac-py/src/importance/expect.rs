@@ -23,7 +23,8 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(importance_expect, m)?)?;
     m.add_function(wrap_pyfunction!(importance_prepare, m)?)?;
     m.add_function(wrap_pyfunction!(importance_block, m)?)?;
-    m.add_function(wrap_pyfunction!(importance_combine, m)?)
+    m.add_function(wrap_pyfunction!(importance_combine, m)?)?;
+    m.add_function(wrap_pyfunction!(importance_join, m)?)
 }
 
 /// The settings of a dictionary with the arguments of `fermiac.importance.expect`.
@@ -191,6 +192,27 @@ fn importance_block<'py>(
             .to_words(&prepared)
     })?;
     Ok(PyArray1::from_vec(py, words))
+}
+
+/// Returns the node above two neighbouring blocks, in words.
+#[door]
+#[pyfunction]
+fn importance_join<'py>(
+    py: Python<'py>,
+    prepared: PyReadonlyArray1<'py, u64>,
+    left: PyReadonlyArray1<'py, u64>,
+    right: PyReadonlyArray1<'py, u64>,
+) -> PyResult<Bound<'py, PyArray1<u64>>> {
+    let words =
+        [prepared.as_slice()?.to_vec(), left.as_slice()?.to_vec(), right.as_slice()?.to_vec()];
+    let joined = decoded(|| {
+        let [prepared, left, right] = words;
+        let prepared = Prepared::from_words(prepared)?;
+        let (left, right) =
+            (Block::from_words(left, &prepared)?, Block::from_words(right, &prepared)?);
+        left.join(right).to_words(&prepared)
+    });
+    Ok(PyArray1::from_vec(py, check(py, joined)?))
 }
 
 /// Returns the estimates of blocks, with their numbers in ascending order.
