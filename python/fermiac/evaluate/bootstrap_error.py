@@ -149,7 +149,7 @@ class _ErrorLoop(RunLoop[ErrorRate]):
 
     def done(self) -> int:
         """Return the number of resamples so far."""
-        return len(self._tally.means)
+        return self._tally.size
 
     def snapshot(self, status: str) -> ErrorRate | None:
         """Return the error rate so far."""
@@ -170,9 +170,13 @@ class _ErrorLoop(RunLoop[ErrorRate]):
 
     def state(self) -> dict[str, Any]:
         """Return the sums, and what the whole fit gave, by which the learner is known."""
-        *sums, means = self._tally
+        *sums, means, size = self._tally
         whole = np.zeros(len(self.replicates.y)) if self._whole is None else self._whole[0]
-        return {"sums": np.array(sums), "means": np.array(means), "resubstitution": whole}
+        return {
+            "sums": np.array(sums),
+            "means": np.array(means[:size], float),
+            "resubstitution": whole,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the state of another loop; the learner must still be the same."""
@@ -194,8 +198,8 @@ class _ErrorLoop(RunLoop[ErrorRate]):
                     "call"
                 )
         left, losses, drawn, weighted = state["sums"]
-        means = tuple(state["means"].tolist())
-        self._tally = Tally(left, losses, drawn, weighted, means)
+        means = state["means"].tolist()
+        self._tally = Tally(left, losses, drawn, weighted, means, len(means))
 
     def where(self) -> str:
         """Return how many resamples there are."""
@@ -315,6 +319,11 @@ def bootstrap_error(
     start = time.perf_counter()
     learner, measured = _Learner(fit), loss_of(loss)
     inputs, truths = taken("X", X), taken("y", y)
+    if truths.dtype.kind not in "biufOSTU":
+        raise ArgumentError(
+            f"y: an array of type {truths.dtype} given; labels (numbers, texts) or numbers are "
+            "needed"
+        )
     if truths.ndim != 1 or truths.size < 2:
         raise ArgumentError(
             f"y: an array of shape {truths.shape} given; (n,) is needed, with n of 2 at least"
