@@ -184,6 +184,8 @@ def test_errors_of_the_learner() -> None:
     with pytest.raises(TargetError, match="numbers"):
         bootstrap_error(nearest, x, np.array(["a", "b"])[y], loss="squared")
 
+    with pytest.raises(TargetError, match="same labels"):
+        bootstrap_error(lambda x, y: lambda new: np.zeros(len(new)), x, np.array(["a", "b"])[y])
     mixed = np.array([1, "a"] * 10, object)
     with pytest.raises(TargetError, match="compared"):
         bootstrap_error(nearest, x, mixed)

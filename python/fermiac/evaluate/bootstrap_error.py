@@ -45,6 +45,8 @@ Fit: TypeAlias = Callable[[Any, NDArray[Any]], Callable[[Any], Any]]
 _KIND = "bootstrap of an error rate"
 #: Numbers of a batch of losses that workers compute, at most.
 _NUMBERS = 2**22
+#: Resamples that workers compute between two writings of a checkpoint, at first.
+_KEPT = 64
 #: The part of the key that belongs to the no-information rate.
 _PAIRS = 0x4749
 _STATE: layout.Layout = {
@@ -126,7 +128,9 @@ class _ErrorLoop(RunLoop[ErrorRate]):
         self._whole: tuple[Array, float] | None = None
 
     def begin(self) -> None:
-        """Fit the learner to all examples, unless a checkpoint has what it gave."""
+        """Fit the learner to all examples, unless that was done to compare it with a file."""
+        if self._whole is not None:
+            return
         own = self.replicates
         predicted = own.learner(own.x, own.y)(own.x)
         losses = own.loss(own.y, predicted)
@@ -291,6 +295,9 @@ def bootstrap_error(
     that overfit little, and less often for those that remember their examples, such as one nearest
     neighbour.
 
+    A learner that draws random numbers needs a fixed seed of its own, or results differ from call
+    to call.
+
     Whoever chooses among several learners by these estimates has to test the winner on other
     examples.
 
@@ -358,6 +365,9 @@ def bootstrap_error(
                 replicates, executor, None, resolve_threads(n_threads), bar, integrand=True
             ) as (target, shown_bar),
         ):
+            most = max(_NUMBERS // truths.size, 1)
+            # Workers get all resamples at once, or with a checkpoint as many as it may lose.
+            together = most if kept is None else min(most, _KEPT)
             loop = _ErrorLoop(
                 start=start,
                 report=shown_bar,
@@ -367,8 +377,8 @@ def bootstrap_error(
                 n_resamples=count,
                 method=chosen,
                 settings=settings,
-                batch=max(_NUMBERS // truths.size, 1),
-                steps=1 if executor is None else min(max(_NUMBERS // truths.size, 1), 64),
+                batch=most,
+                steps=1 if executor is None else together,
             )
             return loop.run()
 

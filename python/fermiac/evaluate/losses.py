@@ -46,6 +46,7 @@ class Loss:
         else:
             guess = _predictions(predicted, m)
             if self.name == "zero-one":
+                _require_same_kind(y, guess)
                 values = guess != y
             else:
                 off = _real("y", y) - _real("the prediction", guess)
@@ -112,6 +113,16 @@ def _predictions(predicted: Any, m: int) -> NDArray[Any]:
             "needed, or a loss that is a function of truths and predictions"
         )
     return guess
+
+
+def _require_same_kind(y: NDArray[Any], guess: NDArray[Any]) -> None:
+    """Refuse texts for numbers, which would all be wrong."""
+    texts = [array.dtype.kind in "STU" for array in (y, guess)]
+    if texts[0] != texts[1] and "O" not in (y.dtype.kind, guess.dtype.kind):
+        raise TargetError(
+            f"fit: predictions of type {guess.dtype} were given for truths of type {y.dtype}; the "
+            "same labels are needed"
+        )
 
 
 def _real(name: str, values: NDArray[Any]) -> Array:
