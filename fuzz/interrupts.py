@@ -426,6 +426,18 @@ CALLS = [
         f"a, b = {DRAWS}(10**5), {DRAWS}(10**5)",
         "fm.resample.permutation_test((a, b), n_resamples=10**5, rng=0)",
     ),
+    # Model evaluation.
+    Call(
+        "evaluate.bootstrap_error",
+        f"x = {DRAWS}((10**5, 3)); y = x[:, 0] > 0",
+        "fm.evaluate.bootstrap_error(lambda x, y: lambda new: new[:, 0] > 0, x, y, "
+        "n_resamples=10**4, rng=0)",
+    ),
+    Call(
+        "evaluate.sbc",
+        "sample = lambda y, rng: fm.random.Stream(rng).normal((99, 1))",
+        "fm.evaluate.sbc(fm.distributions.Normal(), lambda t, stream: t, sample, 10**6, rng=0)",
+    ),
     # Privacy.
     Call(
         "privacy.epsilon_posterior quantile",

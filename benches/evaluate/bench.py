@@ -183,6 +183,8 @@ def _bootstrap_areas() -> Any:
 CASES = _cases()
 
 
+# One neighbour remembers its examples, of which the error rate warns.
+@pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")
 @pytest.mark.parametrize("side", ["ours", "theirs"])
 @pytest.mark.parametrize("name", list(CASES))
 def bench_evaluate(benchmark: Any, name: str, side: str) -> None:

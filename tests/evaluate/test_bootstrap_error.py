@@ -184,6 +184,12 @@ def test_errors_of_the_learner() -> None:
     with pytest.raises(TargetError, match="numbers"):
         bootstrap_error(nearest, x, np.array(["a", "b"])[y], loss="squared")
 
+    with pytest.raises(TargetError, match="same labels"):
+        bootstrap_error(lambda x, y: lambda new: np.zeros(len(new)), x, np.array(["a", "b"])[y])
+    mixed = np.array([1, "a"] * 10, object)
+    with pytest.raises(TargetError, match="compared"):
+        bootstrap_error(nearest, x, mixed)
+
     def fails(x: Any, y: Any) -> Any:
         raise ZeroDivisionError
 
@@ -200,6 +206,7 @@ def test_errors_of_the_learner() -> None:
         {"y": [[0, 1]] * 20},
         {"X": 1.0},
         {"y": [np.nan] * 20},
+        {"y": np.arange(20).astype("M8[s]")},
         {"loss": "hinge"},
         {"loss": None},
         {"method": "0.632"},

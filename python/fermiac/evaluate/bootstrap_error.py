@@ -45,6 +45,8 @@ Fit: TypeAlias = Callable[[Any, NDArray[Any]], Callable[[Any], Any]]
 _KIND = "bootstrap of an error rate"
 #: Numbers of a batch of losses that workers compute, at most.
 _NUMBERS = 2**22
+#: Resamples that workers compute between two writings of a checkpoint, at first.
+_KEPT = 64
 #: The part of the key that belongs to the no-information rate.
 _PAIRS = 0x4749
 _STATE: layout.Layout = {
@@ -126,7 +128,9 @@ class _ErrorLoop(RunLoop[ErrorRate]):
         self._whole: tuple[Array, float] | None = None
 
     def begin(self) -> None:
-        """Fit the learner to all examples, unless a checkpoint has what it gave."""
+        """Fit the learner to all examples, unless that was done to compare it with a file."""
+        if self._whole is not None:
+            return
         own = self.replicates
         predicted = own.learner(own.x, own.y)(own.x)
         losses = own.loss(own.y, predicted)
@@ -149,7 +153,7 @@ class _ErrorLoop(RunLoop[ErrorRate]):
 
     def done(self) -> int:
         """Return the number of resamples so far."""
-        return len(self._tally.means)
+        return self._tally.size
 
     def snapshot(self, status: str) -> ErrorRate | None:
         """Return the error rate so far."""
@@ -170,9 +174,13 @@ class _ErrorLoop(RunLoop[ErrorRate]):
 
     def state(self) -> dict[str, Any]:
         """Return the sums, and what the whole fit gave, by which the learner is known."""
-        *sums, means = self._tally
+        *sums, means, size = self._tally
         whole = np.zeros(len(self.replicates.y)) if self._whole is None else self._whole[0]
-        return {"sums": np.array(sums), "means": np.array(means), "resubstitution": whole}
+        return {
+            "sums": np.array(sums),
+            "means": np.array(means[:size], float),
+            "resubstitution": whole,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from the state of another loop; the learner must still be the same."""
@@ -194,8 +202,8 @@ class _ErrorLoop(RunLoop[ErrorRate]):
                     "call"
                 )
         left, losses, drawn, weighted = state["sums"]
-        means = tuple(state["means"].tolist())
-        self._tally = Tally(left, losses, drawn, weighted, means)
+        means = state["means"].tolist()
+        self._tally = Tally(left, losses, drawn, weighted, means, len(means))
 
     def where(self) -> str:
         """Return how many resamples there are."""
@@ -287,6 +295,9 @@ def bootstrap_error(
     that overfit little, and less often for those that remember their examples, such as one nearest
     neighbour.
 
+    A learner that draws random numbers needs a fixed seed of its own, or results differ from call
+    to call.
+
     Whoever chooses among several learners by these estimates has to test the winner on other
     examples.
 
@@ -315,6 +326,11 @@ def bootstrap_error(
     start = time.perf_counter()
     learner, measured = _Learner(fit), loss_of(loss)
     inputs, truths = taken("X", X), taken("y", y)
+    if truths.dtype.kind not in "biufOSTU":
+        raise ArgumentError(
+            f"y: an array of type {truths.dtype} given; labels (numbers, texts) or numbers are "
+            "needed"
+        )
     if truths.ndim != 1 or truths.size < 2:
         raise ArgumentError(
             f"y: an array of shape {truths.shape} given; (n,) is needed, with n of 2 at least"
@@ -349,6 +365,9 @@ def bootstrap_error(
                 replicates, executor, None, resolve_threads(n_threads), bar, integrand=True
             ) as (target, shown_bar),
         ):
+            most = max(_NUMBERS // truths.size, 1)
+            # Workers get all resamples at once, or with a checkpoint as many as it may lose.
+            together = most if kept is None else min(most, _KEPT)
             loop = _ErrorLoop(
                 start=start,
                 report=shown_bar,
@@ -358,8 +377,8 @@ def bootstrap_error(
                 n_resamples=count,
                 method=chosen,
                 settings=settings,
-                batch=max(_NUMBERS // truths.size, 1),
-                steps=1 if executor is None else min(max(_NUMBERS // truths.size, 1), 64),
+                batch=most,
+                steps=1 if executor is None else together,
             )
             return loop.run()
 

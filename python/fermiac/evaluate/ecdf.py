@@ -13,8 +13,8 @@ __all__ = ["Band", "band_of"]
 Array = NDArray[np.float64]
 #: Points of the distribution function at most: for few ranks, and for many, whose law takes longer.
 _POINTS, _FEWER, _MANY = 100, 20, 2000
-#: Halvings of the interval of the pointwise level.
-_HALVINGS = 30
+#: The least pointwise level, and halvings of the interval of its logarithm.
+_LEAST, _HALVINGS = 1e-6, 15
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Band:
     @cached_property
     def _level(self) -> float:
         """The largest pointwise level at which the whole stays within with the probability."""
-        low, high = 1e-12, 1.0
+        low, high = _LEAST, 1.0
         for _ in range(_HALVINGS):
             middle = (low * high) ** 0.5
             low, high = (middle, high) if self._stays(middle) >= self.prob else (low, middle)

@@ -153,22 +153,28 @@ class Tally(NamedTuple):
     drawn: Array
     #: The same draws times the loss of the resample, and that loss: out-of-bag losses over n.
     weighted: Array
-    means: tuple[float, ...]
+    means: list[float]
+    #: The resamples that the sums have. The list of means is shared with sums of more of them, or
+    #: of one more that an interrupt has lost.
+    size: int
 
     @classmethod
     def empty(cls, n: int) -> Self:
         """Return the sums of no resample."""
-        return cls(np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), ())
+        return cls(np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n), [], 0)
 
     def plus(self, counts: Array, losses: Array) -> Self:
         """Return the sums with one more resample; losses of drawn examples are 0."""
         mean = float(losses.sum() / losses.size)
+        del self.means[self.size :]
+        self.means.append(mean)
         return type(self)(
             self.left + (counts == 0),
             self.losses + losses,
             self.drawn + counts,
             self.weighted + mean * counts,
-            (*self.means, mean),
+            self.means,
+            self.size + 1,
         )
 
 
@@ -214,7 +220,7 @@ def error_rate(
     provenance: dict[str, Any],
 ) -> ErrorRate:
     """Return the error rate from sums over resamples and the losses of the whole fit."""
-    n, b = resubstitution.size, len(tally.means)
+    n, b = resubstitution.size, tally.size
     known = tally.left > 0
     losses = np.full(n, np.nan)
     losses[known] = tally.losses[known] / tally.left[known]
@@ -226,7 +232,7 @@ def error_rate(
         # The share of the examples that a resample leaves out, and of each the covariance of its
         # number of draws with the loss of the resample.
         share = float(tally.left.mean() / b)
-        means = np.array(tally.means)
+        means = np.array(tally.means[:b])
         cov = (tally.weighted - tally.drawn * means.mean()) / b
         off = np.where(known, losses - out_of_bag, 0.0)
         influence = rate.by_out_of_bag * ((2 + 1 / (n - 1)) * off / n + cov / share)
@@ -365,7 +371,7 @@ def error_from_losses(
         )
     table, drawn = real_numbers("losses", losses), numbers("counts", counts)
     for name, array in (("losses", table), ("counts", drawn)):
-        if array.ndim != 2 or array.shape[1] != n or not len(array) or len(array) != len(drawn):
+        if array.ndim != 2 or array.shape != table.shape or array.shape[1] != n or not array.size:
             raise ArgumentError(
                 f"{name}: an array of shape {array.shape} given; (B, {n}) is needed, the same B "
                 "for losses and counts"

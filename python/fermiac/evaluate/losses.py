@@ -46,6 +46,7 @@ class Loss:
         else:
             guess = _predictions(predicted, m)
             if self.name == "zero-one":
+                _require_same_kind(y, guess)
                 values = guess != y
             else:
                 off = _real("y", y) - _real("the prediction", guess)
@@ -75,11 +76,17 @@ class Loss:
         if self.function is None:
             guess = _predictions(predicted, n)
             if self.name == "zero-one":
-                kinds = np.unique(np.concatenate([y, guess]), return_inverse=True)[1].reshape(-1)
-                shares = [
-                    np.bincount(k, minlength=int(kinds.max()) + 1) / n for k in np.split(kinds, [n])
+                try:
+                    kinds = np.unique(np.concatenate([y, guess]), return_inverse=True)[1]
+                except TypeError as error:
+                    raise TargetError(
+                        f"fit: predictions of type {guess.dtype} for truths of type {y.dtype} "
+                        f"cannot be compared ({error})"
+                    ) from error
+                counts = [
+                    np.bincount(part, minlength=2 * n) for part in np.split(kinds.reshape(-1), [n])
                 ]
-                return float(1 - shares[0] @ shares[1])
+                return float(1 - (counts[0] / n) @ (counts[1] / n))
             truth, value = _real("y", y), _real("the prediction", guess)
             if self.name == "squared":
                 return float(truth.var() + value.var() + (truth.mean() - value.mean()) ** 2)
@@ -106,6 +113,16 @@ def _predictions(predicted: Any, m: int) -> NDArray[Any]:
             "needed, or a loss that is a function of truths and predictions"
         )
     return guess
+
+
+def _require_same_kind(y: NDArray[Any], guess: NDArray[Any]) -> None:
+    """Refuse texts for numbers, which would all be wrong."""
+    texts = [array.dtype.kind in "STU" for array in (y, guess)]
+    if texts[0] != texts[1] and "O" not in (y.dtype.kind, guess.dtype.kind):
+        raise TargetError(
+            f"fit: predictions of type {guess.dtype} were given for truths of type {y.dtype}; the "
+            "same labels are needed"
+        )
 
 
 def _real(name: str, values: NDArray[Any]) -> Array:

@@ -214,7 +214,7 @@ def k_fold(
 
 @public
 def five_by_two(n: int, *, strata: ArrayLike | None = None, rng: RngLike = None) -> Splits:
-    """Return the ten splits of five divisions into halves, for `fermiac.evaluate.five_by_two_cv`.
+    """Return the ten splits of five divisions into halves, for `five_by_two_cv` [1]_.
 
     Parameters
     ----------
@@ -464,7 +464,7 @@ def nested(
     groups: ArrayLike | None = None,
     rng: RngLike = None,
 ) -> list[NestedSplit]:
-    """Return the splits of nested cross-validation: inner folds choose settings, outer ones test.
+    """Return the splits of nested cross-validation: inner folds choose, outer ones test [1]_.
 
     Parameters
     ----------
