@@ -124,7 +124,8 @@ def test_limits_are_those_of_the_formula(name: str) -> None:
     assert b.acceleration == pytest.approx(a, rel=1e-9)
     z = b.bias + stats.norm.ppf([0.05, 0.95])
     at = stats.norm.cdf(b.bias + z / (1 - a * z))
-    np.testing.assert_allclose([b.lower, b.upper], np.quantile(b.replicates, at), rtol=1e-9)
+    known = np.quantile(b.replicates, at, method="weibull")
+    np.testing.assert_allclose([b.lower, b.upper], known, rtol=1e-9)
     assert b.stderr == pytest.approx(np.std(b.replicates, ddof=1))
 
 
@@ -183,6 +184,13 @@ def test_degenerate_bootstraps() -> None:
     assert (b.lower, b.upper, b.estimate) == (1.0, 1.0, 1.0)
     assert caught[0].message.result is b  # type: ignore[union-attr]
     assert caught[0].filename == __file__
+    assert np.isnan(b.acceleration)
+    # Both replicates are above the estimate.
+    few = roc([3.0, 5.0, 6.0, 8.0], [1.0, 2.0, 4.0, 7.0])
+    with pytest.warns(FermiacWarning, match="percentiles"):
+        b = few.bootstrap(n=2, prob=0.9, rng=0)
+    assert b.bias == -np.inf
+    assert (b.lower, b.upper) == (b.replicates.min(), b.replicates.max())
     with pytest.raises(ArgumentError, match="two scores"):
         roc([1.0], [0.0, 2.0]).bootstrap()
     for bad in ({"statistic": "f1"}, {"n": 0}, {"prob": 1.0}, {"fpr": 0.1}, {"rng": -1}):

@@ -48,10 +48,9 @@ def privacy_bootstrap(
     statistic: str,
     rate: float,
     n: int,
-    prob: float,
     key: int,
     n_threads: int,
-) -> tuple[float, _F, float, float, tuple[float, float]]: ...
+) -> tuple[float, _F, float]: ...
 def watermark_align(
     key: tuple[int, NDArray[np.uint32]] | tuple[_F, NDArray[np.uint32]] | _F | None,
     tokens: NDArray[np.uint32],

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.binomial import clopper_pearson
 from fermiac._base.calls import public
 from fermiac._base.validate import choice, numbers, probability, require, unwrapped
 from fermiac.errors import ArgumentError
@@ -46,14 +47,6 @@ def _normal(x: Array, n: Array, tail: float) -> tuple[Array, Array]:
     return np.maximum(p - half, 0.0), np.minimum(p + half, 1.0)
 
 
-def _clopper_pearson(x: Array, n: Array, tail: float) -> tuple[Array, Array]:
-    from scipy.special import betaincinv
-
-    low = np.where(x > 0, betaincinv(np.maximum(x, 1), n - x + 1, tail), 0.0)
-    high = np.where(x < n, betaincinv(x + 1, np.maximum(n - x, 1), 1 - tail), 1.0)
-    return low, high
-
-
 def _jeffreys(x: Array, n: Array, tail: float) -> tuple[Array, Array]:
     from scipy.special import betaincinv
 
@@ -86,7 +79,7 @@ def _mid_p(x: Array, n: Array, tail: float) -> tuple[Array, Array]:
 
 _METHODS: dict[Method, Callable[[Array, Array, float], tuple[Array, Array]]] = {
     "wilson": _wilson,
-    "clopper-pearson": _clopper_pearson,
+    "clopper-pearson": clopper_pearson,
     "mid-p": _mid_p,
     "jeffreys": _jeffreys,
     "agresti-coull": _agresti_coull,

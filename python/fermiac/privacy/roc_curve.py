@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import registry
+from fermiac._base.bca import ends as bca_ends
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import RngLike, choice, key_of, shown, unwrapped, whole, yes
@@ -241,7 +242,9 @@ class RocCurve(Result):
         Warns
         -----
         FermiacWarning
-            If all replicates are equal; the limits are then equal and meaningless.
+            If all replicates are equal: the limits are then a single number without meaning. If BCa
+        has no meaning, as all replicates are on one side of the estimate, or no score changes the
+        statistic when it is left out: the limits are then percentiles.
 
         References
         ----------
@@ -275,14 +278,22 @@ class RocCurve(Result):
         members, nonmembers = (
             np.repeat(self.thresholds[1:], np.diff(c)) for c in (self.tp, self.fp)
         )
-        estimate, replicates, bias, acceleration, (lower, upper) = _core.privacy_bootstrap(
-            members, nonmembers, statistic, rate, n, level, key, resolve_threads(n_threads)
+        estimate, replicates, acceleration = _core.privacy_bootstrap(
+            members, nonmembers, statistic, rate, n, key, resolve_threads(n_threads)
         )
+        tail = round((1 - level) / 2, 15)
+        lower, upper, bias, known = bca_ends(np.sort(replicates), estimate, acceleration, tail)
         found = []
         if replicates.min() == replicates.max():
             found.append(
                 f"all {n} replicates of {statistic} are equal, so that the bootstrap gives no "
                 "standard error; use `epsilon_interval` of the counts, or more scores"
+            )
+        elif not known:
+            found.append(
+                f"all replicates of {statistic} are on one side of the estimate, or no score "
+                "changes it when it is left out, so that BCa has no meaning; the limits are "
+                "percentiles"
             )
         settings = {"statistic": statistic, "n": n, "fpr": fpr, "prob": level}
         result = RocBootstrap(

@@ -11,6 +11,8 @@ from typing import Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.bca import level, share_below
+from fermiac._base.bca import quantile as quantile_of
 from fermiac.errors import FermiacWarning
 from fermiac.resample.laws import KnownLaw
 from fermiac.resample.series import fixed_b
@@ -99,7 +101,7 @@ class Output:
 
     def quantile(self, p: float) -> float:
         """Return a quantile of the resampled statistic."""
-        return self.law.quantile(p) if self.law is not None else _quantile(self.ordered, p)
+        return self.law.quantile(p) if self.law is not None else quantile_of(self.ordered, p)
 
     def noise(self, p: float) -> float:
         """Return the Monte Carlo error of a quantile, half of its change over two errors of p."""
@@ -118,19 +120,8 @@ class Output:
         self.found.append((FermiacWarning, f"{self.name}: {text}"))
 
 
-def _quantile(ordered: Array, p: float) -> float:
-    """Return the value at position p (B + 1) of B ordered values, by linear interpolation."""
-    place = min(max(p * (ordered.size + 1) - 1, 0.0), ordered.size - 1.0)
-    k = int(place)
-    low, high = float(ordered[k]), float(ordered[min(k + 1, ordered.size - 1)])
-    share = place - k
-    if share == 0 or low == high:
-        return low
-    return low + share * (high - low)
-
-
 def _noise(ordered: Array, p: float, error: float) -> float:
-    low, high = _quantile(ordered, max(p - error, 0.0)), _quantile(ordered, min(p + error, 1.0))
+    low, high = quantile_of(ordered, max(p - error, 0.0)), quantile_of(ordered, min(p + error, 1.0))
     return 0.5 * (high - low) if low < high else 0.0
 
 
@@ -203,19 +194,15 @@ _PLAIN: dict[str, Callable[[Output, float], Ends]] = {
 
 def _bca(output: Output, tail: float) -> tuple[Ends, Method]:
     """Return the bias-corrected and accelerated interval."""
-    from scipy.special import ndtr, ndtri
+    from scipy.special import ndtri
 
+    law = output.law
     share = (
-        output.law.below(output.estimate)
-        if output.law is not None
-        else 0.5
-        * (
-            np.searchsorted(output.ordered, output.estimate, "left")
-            + np.searchsorted(output.ordered, output.estimate, "right")
-        )
-        / output.values.size
+        share_below(output.ordered, output.estimate)
+        if law is None
+        else float(law.below(output.estimate))
     )
-    share, a = float(share), output.acceleration()
+    a = output.acceleration()
     if not 0 < share < 1 or not math.isfinite(a):
         what = (
             f"{share:.3g} of the resamples are below the estimate"
@@ -228,10 +215,7 @@ def _bca(output: Output, tail: float) -> tuple[Ends, Method]:
     z0 = float(ndtri(share))
     found = []
     for z in (float(ndtri(tail)), -float(ndtri(tail))):
-        w = z0 + z
-        bend = 1 - a * w
-        # Beyond the pole the correction is undefined; use the end of the replicates.
-        p = float(ndtr(z0 + w / bend)) if bend > 0 else float(w > 0)
+        p, w, bend = level(z0, a, z)
         found.append((output.quantile(p), _bca_noise(output, p, share, z0, w, bend)))
     (low, low_error), (high, high_error) = found
     return Ends(low, high, low_error, high_error), "bca"
@@ -286,7 +270,7 @@ def _studentised(output: Output, tail: float) -> Ends | None:
     found = []
     for p in (1 - tail, tail):
         error = math.sqrt(p * (1 - p) / t.size)
-        near = [_quantile(t, min(max(p + e, 0.0), 1.0)) for e in (-error, 0.0, error)]
+        near = [quantile_of(t, min(max(p + e, 0.0), 1.0)) for e in (-error, 0.0, error)]
         with np.errstate(invalid="ignore"):
             noise = 0.5 * abs(back(near[0]) - back(near[2]))
         found.append((back(near[1]), noise))

@@ -205,15 +205,19 @@ def _spread(places: Array, cells: int) -> Array:
 
 
 def _power(x: NDArray[np.complex128], n: int) -> NDArray[np.complex128]:
-    """Return x to the n-th power by squaring."""
-    result: NDArray[np.complex128] | None = None
-    while n:
-        if n & 1:
-            result = x.copy() if result is None else result * x
-        n >>= 1
-        if n:
-            x = x * x
-    assert result is not None
+    """Return x to the n-th power by squaring; powers below exp(-80) are 0."""
+    kept = np.flatnonzero(x.real * x.real + x.imag * x.imag > math.exp(-160 / n))
+    base = x[kept]
+    found: NDArray[np.complex128] | None = None
+    k = n
+    while k:
+        if k & 1:
+            found = base.copy() if found is None else found * base
+        k >>= 1
+        if k:
+            base = base * base
+    result = np.zeros(x.size, np.complex128)
+    result[kept] = found
     return result
 
 
@@ -351,9 +355,9 @@ class _Order:
             # ln of (1 - (j - 1) / n)^(n - k) - (1 - j / n)^(n - k)
             before, after = (n - k) * np.log1p(-(i - 1) / n), (n - k) * np.log1p(-i / n)
             self._tail = before + np.log(-np.expm1(after - before))
-            alone = self._ways + k * np.log(i / n) + after
-        #: The probability that only the lower order statistic has the index, and that both have it.
-        self._lower_only = np.exp(alone) * (1 - self._shrink)
+            self._alone = np.exp(self._ways + k * np.log(i / n) + after)
+        #: The probability that only the lower one has the index, and that both have it.
+        self._lower_only = self._alone * (1 - self._shrink)
         self._both = np.maximum(self._mass - self._lower_only, 0.0)
         self._find_moments(reached)
 
@@ -362,14 +366,21 @@ class _Order:
         from scipy.special import betainc
 
         g, x, n, k = self._share, self._x, self._n, self._k
-        upper = np.diff(betainc(k + 1, n - k, np.append(self._i[0] - 1, self._i) / n))
+        # The upper one is at most at an index if the lower one is, and k draws alone are not.
+        first = float(betainc(k + 1, n - k, (self._i[0] - 1) / n))
+        upper = np.diff(np.append(first, reached[1:] - self._alone))
         centre = float(self._mass @ x)
         d = x - centre
-        # The weighted mean of the lower order statistic below each index.
-        below, means = 0.0, np.empty(d.size)
-        for j in range(d.size):
-            means[j] = below
-            below = below * self._shrink[j] + (1 - self._shrink[j]) * d[j]
+        # The mean of the lower one below each index, weighted by its law: the weights of indices
+        # farther below shrink by factors of about 1 / e.
+        means, weights = np.zeros(d.size), np.ones(d.size)
+        for back in range(1, d.size):
+            weights = weights[1:]
+            earlier = self._shrink[: d.size - back]
+            means[back:] += weights * (1 - earlier) * d[: d.size - back]
+            weights = weights * earlier
+            if weights.max() < 1e-18:
+                break
         together = self._below(self._i - 1)
         product = float((self._both * d * d).sum() + (together * means * d).sum())
         low, high = float(self._mass @ d), float(upper @ d)

@@ -153,8 +153,9 @@ def acceleration(values: Array, data: Data, groups: int | None = None) -> Array:
         u = (n - 1) * (part.mean(0) - part)
         # Equal values differ from their mean by rounding alone.
         u[np.abs(u) <= 1e-13 * n * np.abs(part).max(0, initial=0.0)] = 0.0
-        cubes = cubes + (u**3).sum(0) / n**3
-        squares = squares + (u**2).sum(0) / n**2
+        square = u * u
+        cubes = cubes + (square * u).sum(0) / n**3
+        squares = squares + square.sum(0) / n**2
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(cubes / squares**1.5 / 6)
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.binomial import clopper_pearson
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
@@ -436,16 +437,11 @@ def _sampled(
     statistic: Any, upper: Any, lower: Any, side: str, n: int, null: Array
 ) -> dict[str, Any]:
     """Return the fields of a sampled test from the counts of both tails."""
-    from scipy.special import betaincinv
-
     upper, lower = np.asarray(upper, float), np.asarray(lower, float)
     count = {"greater": upper, "less": lower}.get(side, np.minimum(upper, lower))
     double = 2.0 if side == "two-sided" else 1.0
     p = np.minimum(double * (count + 1) / (n + 1), 1.0)
-    tail = (1 - _LIMITS) / 2
-    with np.errstate(invalid="ignore"):
-        low = np.where(count > 0, betaincinv(np.maximum(count, 1), n - count + 1, tail), 0.0)
-        high = np.where(count < n, betaincinv(count + 1, np.maximum(n - count, 1), 1 - tail), 1.0)
+    low, high = clopper_pearson(count, n, (1 - _LIMITS) / 2)
     one: Callable[[Any], Any] = (lambda a: float(a)) if p.ndim == 0 else np.asarray
     return {
         "statistic": statistic,

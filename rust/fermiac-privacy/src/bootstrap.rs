@@ -1,4 +1,4 @@
-//! The bootstrap of a curve's statistic, with bias-corrected and accelerated (BCa) limits.
+//! The bootstrap of a curve's statistic, with the acceleration of its limits.
 //!
 //! B. Efron (1987), "Better bootstrap confidence intervals", Journal of the American Statistical
 //! Association 82(397); for two samples the acceleration is from the jackknife of each.
@@ -7,7 +7,6 @@ use super::roc::{Curve, Statistic, tpr_at, twice_auc};
 use fermiac_base::alloc::{check_room, room};
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
-use fermiac_base::special::{normal_cdf, normal_quantile};
 use fermiac_base::{Error, Result};
 
 /// About the scores that one task draws: tens of milliseconds, so that a run can be stopped.
@@ -20,12 +19,8 @@ pub struct Bootstrap {
     pub estimate: f64,
     /// Its replicates, in the order of their streams.
     pub replicates: Vec<f64>,
-    /// z₀, the normal quantile of the share of the replicates below the estimate.
-    pub bias: f64,
-    /// The acceleration; 0 where leaving out a score never changes the statistic.
+    /// The acceleration; NaN where leaving out a score never changes the statistic.
     pub acceleration: f64,
-    /// The limits.
-    pub limits: (f64, f64),
 }
 
 /// Groups of equal scores from the top, which turn a resample of score numbers into a curve.
@@ -81,13 +76,12 @@ struct Room {
     words: Vec<u64>,
 }
 
-/// Resamples the members and the non-members `n` times, replicate i from stream i of `key`; `prob`
-/// is the probability between the limits. Both kinds must have two scores at least.
+/// Resamples the members and the non-members `n` times, replicate i from stream i of `key`. Both
+/// kinds must have two scores at least.
 pub fn bootstrap(
     curve: &Curve,
     statistic: Statistic,
     n: usize,
-    prob: f64,
     key: u64,
     context: &Context<'_>,
 ) -> Result<Bootstrap> {
@@ -117,29 +111,7 @@ pub fn bootstrap(
     )?;
     let estimate = statistic.of(&curve.tp, &curve.fp);
     let acceleration = acceleration(curve, statistic);
-    let (bias, limits) = limits(estimate, &replicates, acceleration, prob);
-    Ok(Bootstrap { estimate, replicates, bias, acceleration, limits })
-}
-
-fn limits(estimate: f64, replicates: &[f64], a: f64, prob: f64) -> (f64, (f64, f64)) {
-    let mut sorted = replicates.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let n = sorted.len() as f64;
-    let below = sorted.iter().filter(|r| **r < estimate).count() as f64;
-    let equal = sorted.iter().filter(|r| **r == estimate).count() as f64;
-    // Within half a replicate of the ends, where the quantile is infinite.
-    let bias = normal_quantile(((below + 0.5 * equal) / n).clamp(0.5 / n, 1.0 - 0.5 / n));
-    let limit = |z: f64| {
-        let w = bias + z;
-        let bend = 1.0 - a * w;
-        // Beyond the pole the correction has no meaning; the end of the replicates is taken.
-        let p = if bend > 0.0 { normal_cdf(bias + w / bend) } else { f64::from(w > 0.0) };
-        let at = p * (n - 1.0);
-        let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-        low + (at - at.floor()) * (high - low)
-    };
-    let z = normal_quantile(0.5 * (1.0 - prob));
-    (bias, (limit(z), limit(-z)))
+    Ok(Bootstrap { estimate, replicates, acceleration })
 }
 
 /// The acceleration from the jackknife of each of the two samples.
@@ -163,7 +135,7 @@ fn acceleration(curve: &Curve, statistic: Statistic) -> f64 {
             }
         }
     }
-    if squares > 0.0 { cubes / (6.0 * squares * squares.sqrt()) } else { 0.0 }
+    cubes / (6.0 * squares * squares.sqrt())
 }
 
 /// The statistic without one member, and without one non-member, of each group; entry 0 and entries
@@ -259,17 +231,17 @@ mod tests {
         let curve = Curve::new(&scores(200, 0.5, 2), &scores(300, 0.0, 3));
         let run = |n_threads| {
             let context = Context::new(n_threads, |_, _| Ok(())).unwrap();
-            bootstrap(&curve, Statistic::Auc, 300, 0.9, 5, &context).unwrap()
+            bootstrap(&curve, Statistic::Auc, 300, 5, &context).unwrap()
         };
         let one = run(1);
         assert_eq!(one, run(3));
-        assert!(one.limits.0 < one.estimate && one.estimate < one.limits.1);
     }
 
     #[test]
     fn perfect_attacks_are_at_their_end() {
         let curve = Curve::new(&[2.0, 3.0], &[0.0, 1.0]);
-        let b = bootstrap(&curve, Statistic::Auc, 99, 0.9, 5, &Context::serial()).unwrap();
-        assert_eq!((b.estimate, b.limits, b.acceleration), (1.0, (1.0, 1.0), 0.0));
+        let b = bootstrap(&curve, Statistic::Auc, 99, 5, &Context::serial()).unwrap();
+        assert_eq!(b.estimate, 1.0);
+        assert!(b.replicates.iter().all(|r| *r == 1.0) && b.acceleration.is_nan());
     }
 }

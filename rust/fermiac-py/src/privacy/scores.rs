@@ -55,10 +55,9 @@ fn privacy_split(
     Ok(PyArray1::from_vec(py, check(py, split(key, index, block, n, n_first))?))
 }
 
-type Bootstrapped<'py> = (f64, Bound<'py, PyArray1<f64>>, f64, f64, (f64, f64));
+type Bootstrapped<'py> = (f64, Bound<'py, PyArray1<f64>>, f64);
 
-/// The estimate, its replicates, their bias and acceleration, and the limits; `rate` is that of
-/// the statistic "tpr_at_fpr".
+/// The estimate, its replicates and the acceleration; `rate` is that of the statistic "tpr_at_fpr".
 #[door]
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "they are those of the Python function")]
@@ -69,7 +68,6 @@ fn privacy_bootstrap<'py>(
     statistic: &str,
     rate: f64,
     n: usize,
-    prob: f64,
     key: u64,
     n_threads: usize,
 ) -> PyResult<Bootstrapped<'py>> {
@@ -81,8 +79,8 @@ fn privacy_bootstrap<'py>(
     };
     let (members, nonmembers) = (members.as_slice()?, nonmembers.as_slice()?);
     let found = enter_whole(py, n_threads, None, &Raised::default(), |context| {
-        bootstrap(&Curve::new(members, nonmembers), statistic, n, prob, key, context)
+        bootstrap(&Curve::new(members, nonmembers), statistic, n, key, context)
     })?;
     let replicates = PyArray1::from_vec(py, found.replicates);
-    Ok((found.estimate, replicates, found.bias, found.acceleration, found.limits))
+    Ok((found.estimate, replicates, found.acceleration))
 }

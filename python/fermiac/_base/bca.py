@@ -1,0 +1,68 @@
+"""Bias-corrected and accelerated (BCa) limits from replicates, as Efron (1987) has them.
+
+Ties with the estimate count half. Without a finite correction, or where no observation changes the
+statistic when it is left out, there are no such limits, and callers say so.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Level", "ends", "level", "quantile", "share_below"]
+
+Array = NDArray[np.float64]
+
+
+class Level(NamedTuple):
+    """The probability of the replicates at which a limit lies, and what it is made of."""
+
+    p: float
+    #: z0 + z, and 1 - a (z0 + z).
+    w: float
+    bend: float
+
+
+def quantile(ordered: Array, p: float) -> float:
+    """Return the value at place p (B + 1) of B values in order, by a straight line."""
+    place = min(max(p * (ordered.size + 1) - 1, 0.0), ordered.size - 1.0)
+    k = int(place)
+    low, high = float(ordered[k]), float(ordered[min(k + 1, ordered.size - 1)])
+    share = place - k
+    if share == 0 or low == high:
+        return low
+    return low + share * (high - low)
+
+
+def share_below(ordered: Array, estimate: float) -> float:
+    """Return the share of the replicates below the estimate, with half of those equal to it."""
+    places = (np.searchsorted(ordered, estimate, side) for side in ("left", "right"))
+    return 0.5 * float(sum(places)) / ordered.size
+
+
+def level(z0: float, acceleration: float, z: float) -> Level:
+    """Return the level of the limit whose normal quantile is `z`."""
+    from scipy.special import ndtr
+
+    w = z0 + z
+    bend = 1 - acceleration * w
+    # Beyond the pole the correction has no meaning; the end of the replicates is taken.
+    return Level(float(ndtr(z0 + w / bend)) if bend > 0 else float(w > 0), w, bend)
+
+
+def ends(
+    ordered: Array, estimate: float, acceleration: float, tail: float
+) -> tuple[float, float, float, bool]:
+    """Return both limits, z0, and whether they are those of BCa, else of percentiles."""
+    from scipy.special import ndtri
+
+    z0 = float(ndtri(share_below(ordered, estimate)))
+    z = float(ndtri(tail))
+    known = math.isfinite(z0) and math.isfinite(acceleration)
+    low, high = tail, 1 - tail
+    if known:
+        low, high = (level(z0, acceleration, side).p for side in (z, -z))
+    return quantile(ordered, low), quantile(ordered, high), z0, known
