@@ -139,7 +139,8 @@ def sample(
         ``"slice"``, ``"stretch"``, ``"de"`` or ``"de_snooker"``.
     init : str, array_like, mapping, law or callable, default "jitter"
         The starts of the chains. ``"jitter"``: uniform in (-2, 2) in every coordinate, drawn again
-        up to 100 times where the density is 0; ``"mode"``: near the mode to which L-BFGS climbs
+        up to 100 times where the density is 0, and replaced where it is hopeless (see the notes);
+        ``"mode"``: near the mode to which L-BFGS climbs
         from there, with a spread of a tenth of the deviations; ``"pathfinder"``: a draw from the
         best of the normal laws along that climb [2]_. A law, such as the prior: draws from it.
         Points, (n_chains, d) or (d,); or a mapping from names of parameters to their values, of
@@ -254,12 +255,19 @@ def sample(
     ConvergenceWarning
         If the chains have not mixed, by R-hat, effective sample sizes, divergences, energies or
         acceptance (for an ensemble by its autocorrelation time); of more than 8 million numbers
-        only evenly spread coordinates are checked. If `stop` was not met, or `max_time` ended the
+        only evenly spread coordinates are checked. If chains had not arrived at the end of the
+        warm-up. If `stop` was not met, or `max_time` ended the
         run; or if the target failed at most points.
 
     Notes
     -----
     Points at which the target gives NaN, or a native target fails, count as points without density.
+
+    A random start with a log-density below -1e8 is compared with 20 more draws, and replaced by the
+    first that is within 1e8 of the best of them if it is not itself. If it is below -1e8 still, it
+    is moved along a climb by L-BFGS to the first point within 1e8 of its end. Chains whose
+    log-density falls, within a window of the warm-up, more than 1000 below those of the better half
+    of the chains, and more than ten times the spread of that half, teach the others nothing there.
 
     Each chain has its own stream of random numbers, and chains share information only at the
     barriers between the windows of the warm-up. So the draws do not depend on threads, progress
