@@ -142,7 +142,7 @@ def sample(
         ``"slice"``, ``"stretch"``, ``"de"`` or ``"de_snooker"``.
     init : str, array_like, mapping, law or callable, default "jitter"
         The starts of the chains. ``"jitter"`` draws each coordinate uniformly from (-2, 2), up to
-        100 times if the density is 0. ``"mode"`` starts near the mode that L-BFGS reaches from
+        100 times if the density is 0, and replaces hopeless starts (see the notes). ``"mode"`` starts near the mode that L-BFGS reaches from
         there, with a spread of a tenth of the standard deviations. ``"pathfinder"`` draws from the
         best normal approximation along the path of L-BFGS [2]_. A law, such as the prior, gives
         independent draws. Points have shape (n_chains, d) or (d,). A mapping from names of
@@ -263,12 +263,19 @@ def sample(
     ConvergenceWarning
         If the chains have not mixed, judged by R-hat, effective sample sizes, divergences, energies
         or acceptance (for an ensemble by its autocorrelation time). With more than 8 million
-        numbers only evenly spread coordinates are checked. Also if `stop` was not met, if
+        numbers only evenly spread coordinates are checked. Also if chains had not arrived at the end
+        of the warm-up, if `stop` was not met, if
         `max_time` ended the run, or if the target failed at most points.
 
     Notes
     -----
     Points at which the target gives NaN, or a native target fails, count as points without density.
+
+    A random start with a log-density below -1e8 is compared with 20 more draws, and replaced by the
+    first that is within 1e8 of the best of them if it is not itself. If it is below -1e8 still, it
+    is moved along a climb by L-BFGS to the first point within 1e8 of its end. Chains whose
+    log-density falls, within a window of the warm-up, more than 1000 below those of the better half
+    of the chains, and more than ten times the spread of that half, teach the others nothing there.
 
     Each chain has its own stream of random numbers, and chains share information only at the
     barriers between the windows of the warm-up. The draws therefore do not depend on threads,

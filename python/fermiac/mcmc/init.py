@@ -15,6 +15,7 @@ from fermiac._base.variables import Variables
 from fermiac.distributions import Law, as_law
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.mcmc.init_rescue import rescued
 from fermiac.mcmc.init_search import approach
 from fermiac.random import Stream
 from fermiac.targets.density import LogDensity
@@ -56,7 +57,8 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
     if _is_law(init):
         law = as_law(init, "init")
         draw = _from_law(law, space, target.dim, n_chains, key)
-        return _drawn(lambda attempt: draw(attempt)[job.rows], target, needs_gradient)
+        x, _, n_evals = _drawn(lambda attempt: draw(attempt)[job.rows], target, needs_gradient)
+        return x, n_evals
     points = _called(init, n_chains, key) if callable(init) else init
     if isinstance(points, Mapping) and job.model is not None:
         points, space = job.model.unconstrain(points), None
@@ -125,9 +127,14 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
         return job.model.prior_transform(uniform())
 
     draw = prior if name == "prior" else jitter
-    x, n_evals = _drawn(draw, target, job.kernel.needs_gradient or name in ("mode", "pathfinder"))
-    if name in ("jitter", "prior"):
+    needs_gradient = job.kernel.needs_gradient or name in ("mode", "pathfinder")
+    x, values, n_evals = _drawn(draw, target, needs_gradient)
+    if name == "prior" or (name == "jitter" and not job.kernel.needs_density):
         return x, n_evals
+    if name == "jitter":
+        streams[:] = [_core.Stream.start(job.key, job.first + i) for i in range(n_chains)]
+        x, more = rescued(target, x, values, jitter)
+        return x, n_evals + more
     x, more = approach(target, x, streams, name)
     return x, n_evals + more
 
@@ -169,17 +176,22 @@ def _called(init: Callable[..., Any], n_chains: int, key: int) -> Any:
     return init(n_chains, Stream(key))
 
 
-def _drawn(draw: Draw, target: LogDensity, needs_gradient: bool) -> tuple[Array, int]:
-    """Draw the start of each chain, again if the density is 0."""
+def _drawn(draw: Draw, target: LogDensity, needs_gradient: bool) -> tuple[Array, Array, int]:
+    """Draw the start of each chain, again if the density is 0.
+
+    Return the starts, the log-densities there, and the number of evaluations.
+    """
     x = np.ascontiguousarray(draw(0))
     left, n_evals = np.arange(len(x)), 0
+    known = np.empty(len(x))
     for attempt in range(1, _TRIES + 1):
         n_evals += len(left)
         values, gradients = _evaluated(target, x[left], needs_gradient)
+        known[left] = values
         bad = ~_usable(values, gradients)
         left = left[bad]
         if not len(left):
-            return x, n_evals
+            return x, known, n_evals
         if attempt == _TRIES:
             break
         x[left] = draw(attempt)[left]

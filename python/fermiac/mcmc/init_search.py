@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac.targets.density import LogDensity
 
-__all__ = ["approach"]
+__all__ = ["approach", "climbed"]
 
 Array = NDArray[np.float64]
 #: Points with the gradients there.
@@ -44,7 +44,7 @@ def approach(
     L. Zhang, B. Carpenter, A. Gelman, A. Vehtari, "Pathfinder: parallel quasi-Newton variational
     inference", Journal of Machine Learning Research, 2022, arXiv:2108.03782.
     """
-    paths, n_evals = _climbed(target, x0)
+    paths, n_evals = climbed(target, x0)
     out, dim = x0.copy(), x0.shape[1]
     for i, (path, stream) in enumerate(zip(paths, streams, strict=True)):
         laws = _laws(path)
@@ -64,7 +64,7 @@ def approach(
     return out, n_evals
 
 
-def _climbed(target: LogDensity, x0: Array) -> tuple[list[Path], int]:
+def climbed(target: LogDensity, x0: Array) -> tuple[list[Path], int]:
     """Return the paths from these points upwards; all climbs are evaluated in one batch."""
     climbs = {i: _climb(x) for i, x in enumerate(x0)}
     asked = {i: next(climb) for i, climb in climbs.items()}

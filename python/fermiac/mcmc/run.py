@@ -365,6 +365,17 @@ class ChainLoop(RunLoop[Chains]):
                     f"for overflows elsewhere{f' (last message: {said})' if said else ''}",
                 )
             )
+        lost = [self.job.first + i for i in self.sampler.left_out]
+        if lost:
+            found.append(
+                (
+                    ConvergenceWarning,
+                    f"chains {', '.join(map(str, lost))}: at the end of the warm-up their "
+                    "log-densities were far below those of the others, from which alone the metric "
+                    "and the step size were learned; they have not arrived, so do not use their "
+                    "draws; give other starts (init=) or a longer warm-up",
+                )
+            )
         s = self.job.settings
         if self.timed_out:
             found.append(

@@ -21,14 +21,28 @@ pub struct Chain {
     /// The evaluations of the target, and those that failed or gave NaN.
     pub(super) n_evals: u64,
     pub(super) n_refused: u64,
+    /// The lowest log-density of the outcomes since the last barrier, infinite without one.
+    pub(super) lowest: f64,
+    /// Whether the others learned nothing from it at the last barrier of the warm-up.
+    pub(super) left_out: bool,
     status: Vec<RowStatus>,
 }
 
 impl Chain {
     pub(super) fn new(kernel: Box<dyn Kernel>, key: u64, index: u64) -> Self {
         let stream = Stream::new(key, Domain::Chain, index, 0);
-        let status = Vec::new();
-        Self { kernel, stream, index, done: 0, pending: None, n_evals: 0, n_refused: 0, status }
+        Self {
+            kernel,
+            stream,
+            index,
+            done: 0,
+            pending: None,
+            n_evals: 0,
+            n_refused: 0,
+            lowest: f64::INFINITY,
+            left_out: false,
+            status: Vec::new(),
+        }
     }
 
     /// The kernel.
@@ -51,9 +65,16 @@ impl Chain {
         self.n_refused
     }
 
+    /// Whether the others learned nothing from it at the last barrier of the warm-up, because its
+    /// log-density was far below theirs.
+    pub fn is_left_out(&self) -> bool {
+        self.left_out
+    }
+
     /// Starts a segment.
     pub(super) fn enter(&mut self, key: u64, segment: u32, phase: Phase) {
         self.stream = Stream::new(key, Domain::Chain, self.index, segment);
+        self.lowest = f64::INFINITY;
         self.kernel.enter(phase);
     }
 
@@ -75,6 +96,7 @@ impl Chain {
                 Step::Done => {
                     track.keep(self.done, self.kernel.as_ref());
                     self.done += 1;
+                    self.lowest = self.lowest.min(self.kernel.point(0).log_density);
                     done();
                 }
             }
@@ -126,6 +148,8 @@ impl Chain {
         codec.word(&mut self.done)?;
         codec.word(&mut self.n_evals)?;
         codec.word(&mut self.n_refused)?;
+        codec.number(&mut self.lowest)?;
+        codec.flag(&mut self.left_out)?;
         let counts = [self.done, self.n_evals, self.n_refused];
         codec.require(counts.iter().all(|n| i64::try_from(*n).is_ok()))?;
         let mut position: [u64; POSITION_WORDS] = self.stream.position();

@@ -45,6 +45,11 @@ const TELLING: u64 = 40;
 const ENOUGH: f64 = 320.0;
 const LEAST_PER_COORDINATE: f64 = 1.5;
 
+/// A chain has not arrived while its log-density falls below those of the better half of the chains
+/// by more than this, and more than this many times their spread.
+const LOST: f64 = 1000.0;
+const SPREADS: f64 = 10.0;
+
 /// The chains of a run.
 pub struct Sampler {
     chains: Vec<Chain>,
@@ -179,6 +184,9 @@ impl Sampler {
     /// Returns the number of transitions of the warm-up that are left out from now on.
     fn cross(&mut self, phase: Phase) -> u64 {
         let mut skipped = 0;
+        if self.plan.pool {
+            self.leave_out();
+        }
         if phase == Phase::AdaptMetric {
             if self.is_settled() {
                 skipped = self.plan.end_after(self.segment);
@@ -194,6 +202,16 @@ impl Sampler {
             self.share_steps();
         }
         skipped
+    }
+
+    /// Finds the chains from which the others learn nothing: those that have not arrived.
+    ///
+    /// The draws, gradients and step sizes of one chain in a far tail would spoil the metric and the
+    /// step sizes of all.
+    fn leave_out(&mut self) {
+        let lowest: Vec<f64> = self.chains.iter().map(|chain| chain.lowest).collect();
+        let limit = least_arrived(&lowest);
+        self.chains.iter_mut().for_each(|chain| chain.left_out = chain.lowest < limit);
     }
 
     /// The number of transitions of the window that ends.
@@ -224,6 +242,7 @@ impl Sampler {
             });
         }
         diverged == 0
+            && self.chains.iter().all(|chain| !chain.left_out)
             && windows.iter().all(|of| {
                 let of: Vec<&Window> = of.iter().collect();
                 let n: f64 = of.iter().map(|window| window.len()).sum();
@@ -237,7 +256,7 @@ impl Sampler {
         let pool = self.plan.pool && self.chains.len() > 1;
         let mut merged: Vec<Window> = Vec::new();
         if pool {
-            for chain in &mut self.chains {
+            for chain in self.chains.iter_mut().filter(|chain| !chain.left_out) {
                 let mut at = 0;
                 chain.kernel.visit_scales(&mut |scale| {
                     match merged.get_mut(at) {
@@ -253,7 +272,12 @@ impl Sampler {
         for (chain, own) in self.chains.iter_mut().zip(&mut own) {
             chain.kernel.visit_steps(&mut |step| *own = add(*own, step.strains()));
         }
-        let together = own.iter().fold([0; 2], |sum, own| add(sum, *own));
+        let together = self
+            .chains
+            .iter()
+            .zip(&own)
+            .filter(|(chain, _)| !chain.left_out)
+            .fold([0; 2], |sum, (_, own)| add(sum, *own));
         let shared: Vec<_> = merged.iter().map(|window| window.metric().map(Arc::new)).collect();
         for (i, chain) in self.chains.iter_mut().enumerate() {
             let mut at = 0;
@@ -273,10 +297,11 @@ impl Sampler {
         }
     }
 
-    /// Gives all chains one step size: the geometric mean of theirs.
+    /// Gives all chains one step size: the geometric mean of those that have arrived.
     fn share_steps(&mut self) {
         let mut sums: Vec<f64> = Vec::new();
-        for chain in &mut self.chains {
+        let n = self.chains.iter().filter(|chain| !chain.left_out).count() as f64;
+        for chain in self.chains.iter_mut().filter(|chain| !chain.left_out) {
             let mut at = 0;
             chain.kernel.visit_steps(&mut |step| {
                 match sums.get_mut(at) {
@@ -286,7 +311,6 @@ impl Sampler {
                 at += 1;
             });
         }
-        let n = self.chains.len() as f64;
         for chain in &mut self.chains {
             let mut means = sums.iter().map(|sum| sum / n);
             chain.kernel.visit_steps(&mut |step| {
@@ -334,6 +358,39 @@ impl Sampler {
     }
 }
 
+/// The log-density below which a chain has not arrived, from the lowest ones of all chains.
+fn least_arrived(lowest: &[f64]) -> f64 {
+    let mut known: Vec<f64> = lowest.iter().copied().filter(|low| low.is_finite()).collect();
+    if known.len() < 2 || known.len() < lowest.len() {
+        return f64::NEG_INFINITY;
+    }
+    known.sort_by(|a, b| b.total_cmp(a));
+    let worst = known[(known.len() - 1) / 2];
+    worst - LOST.max(SPREADS * (known[0] - worst))
+}
+
 fn add(a: [usize; 2], b: [usize; 2]) -> [usize; 2] {
     [a[0] + b[0], a[1] + b[1]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_far_below_the_others_have_not_arrived() {
+        let lost = |lowest: &[f64]| {
+            let limit = least_arrived(lowest);
+            lowest.iter().map(|low| *low < limit).collect::<Vec<_>>()
+        };
+        assert_eq!(lost(&[-5.0, -1e89, -9.0, -1200.0]), [false, true, false, true]);
+        assert_eq!(lost(&[-5.0, -900.0, -9.0, -20.0]), [false; 4]);
+        // All are on their way: the best two tell how far chains may be apart.
+        assert_eq!(lost(&[-1e6, -4e6, -2e6, -9e9]), [false, false, false, true]);
+        assert_eq!(lost(&[-1.0, -1e9]), [false, true]);
+        for unknown in [f64::INFINITY, f64::NAN] {
+            assert_eq!(lost(&[-5.0, -1e89, unknown, -1.0]), [false; 4]);
+        }
+        assert_eq!(lost(&[-1e30]), [false]);
+    }
 }

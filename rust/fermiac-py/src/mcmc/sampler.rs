@@ -170,6 +170,14 @@ impl PySampler {
         self.lock().n_skipped()
     }
 
+    /// The chains from which the others learned nothing at the last barrier of the warm-up.
+    #[getter]
+    fn left_out(&self) -> Vec<usize> {
+        let sampler = self.lock();
+        let chains = sampler.chains().iter().enumerate();
+        chains.filter(|(_, chain)| chain.is_left_out()).map(|(i, _)| i).collect()
+    }
+
     /// The evaluations of the target, and those that failed or gave NaN.
     #[getter]
     fn n_evals(&self) -> (u64, u64) {
