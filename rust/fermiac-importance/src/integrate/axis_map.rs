@@ -54,9 +54,18 @@ impl AxisMap {
         };
         let inner: Vec<_> = widths.windows(2).map(|pair| at(pair[0], pair[1])).collect();
         let last = widths.len() - 1;
-        // At the ends of the axis it is that of the parabola through the first two cells, as of a
-        // density with a power there.
-        let end = |own: f64, next: f64| (0.5 * (3.0 - next / own)).clamp(LEAST_END, MOST_END);
+        // At the ends of the axis it is that of the parabola through the first two cells. Where these
+        // differ much it is that with which the middle of the cell lies on the power of y through them,
+        // as where a density is unbounded.
+        let end = |own: f64, next: f64| {
+            let ratio = next / own;
+            let parabola = 0.5 * (3.0 - ratio);
+            let middle = 1.0 / (1.0 + ratio);
+            let power =
+                (2.0 * middle + middle * 2.0 * ratio / (1.0 + ratio) - 1.0) / (1.0 - middle);
+            let share = ((ratio - 1.25) / 0.75).clamp(0.0, 1.0);
+            (parabola + share * (power - parabola)).clamp(LEAST_END, MOST_END)
+        };
         let cells: Vec<Cell> = (0..widths.len())
             .map(|k| {
                 let low = k.checked_sub(1).map(|k| inner[k].1);

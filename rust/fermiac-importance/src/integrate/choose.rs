@@ -19,6 +19,8 @@ const TRIAL: f64 = 0.6;
 /// this factor, of squared errors.
 const FIRST: f64 = 0.15;
 const CLEAR: f64 = 100.0;
+/// The shares of the rounds of the last training of a map.
+const SMOOTH_ROUNDS: [f64; 2] = [0.35, 0.65];
 /// By how much nets must then be better than independent points, and by how much they are so for smooth
 /// integrands.
 const NET_GAIN: f64 = 4.0;
@@ -370,7 +372,16 @@ pub(super) fn best(
         trials.push(Trial::of(pilot, &candidate.sampler, first, points)?);
     }
     let mut forecasts = Forecasts::of(pilot, &candidates, &trials, points)?;
-    if first < largest && !forecasts.is_clear(&trials, points) {
+    // Of an unbounded integrand a few points tell little about the replicates of the uniform law: the map
+    // is taken where it gains for independent points, and trained with what is left.
+    let is_unbounded = |trials: &[Trial], forecasts: &Forecasts| {
+        khat(&mut trials[0].sizes.clone()) > UNBOUNDED && forecasts.random[1] < forecasts.random[0]
+    };
+    let settled = points == Points::Sobol
+        && is_unbounded(&trials, &forecasts)
+        && forecasts.least() == 1
+        && count == 2;
+    if first < largest && !settled && !forecasts.is_clear(&trials, points) {
         for (trial, candidate) in trials.iter_mut().zip(&candidates) {
             trial.extend(pilot, &candidate.sampler, largest, points)?;
         }
@@ -386,8 +397,7 @@ pub(super) fn best(
     // Close to each other, the uniform law where the map gains next to nothing for independent points:
     // its values are smoother, so that the errors fall faster.
     let Forecasts { net, random, unseen, .. } = &forecasts;
-    // Of an unbounded integrand a few points tell little about the replicates of the uniform law.
-    let unbounded = khat(&mut trials[0].sizes.clone()) > UNBOUNDED && random[1] < random[0];
+    let unbounded = is_unbounded(&trials, &forecasts);
     if chosen == 0 && unbounded {
         chosen = 1;
         least = net[1] * unseen[1];
@@ -401,9 +411,18 @@ pub(super) fn best(
     let trial = &trials[chosen];
     let mut sampler = candidates[chosen].sampler.clone();
     let rest = n.saturating_sub(spent);
+    let drawn = (trial.l.as_slice(), trial.y.as_slice());
+    if unbounded && chosen == 1 && points == Points::Sobol {
+        // Means of nets have a heavy tail then, on which the interval from few of them fails.
+        let part = rest / 2;
+        sampler = pilot.polish(sampler, drawn, &trial.sizes, part, &[1.0])?;
+        return stratified(pilot, sampler, rest - part, per_replicate);
+    }
     if points == Points::Sobol {
-        let is_smooth = !unbounded && SMOOTH * net[chosen] < random[chosen];
-        sampler = pilot.polish(sampler, (&trial.l, &trial.y), &trial.sizes, rest, is_smooth)?;
+        // Of smooth integrands the noise of a map falls with each round; others want many increments.
+        let is_smooth = SMOOTH * net[chosen] < random[chosen];
+        let rounds: &[f64] = if is_smooth { &SMOOTH_ROUNDS } else { &[1.0] };
+        sampler = pilot.polish(sampler, drawn, &trial.sizes, rest, rounds)?;
     }
     let mut last = Final { inside: trial.inside(), ..Final::new(sampler, points) };
     if points == Points::Random {

@@ -30,11 +30,9 @@ const CORRELATED: f64 = 0.3;
 const MOST_ROTATED: usize = 64;
 /// Where the sampler of a map is worth this share of its points, nothing else is tried.
 const EFFICIENT: f64 = 0.5;
-/// Points of a round at least, those from which the last training has several rounds, and the shares of
-/// these.
+/// Points of a round at least, and those from which the last training has several rounds.
 const FEW: usize = 64;
 const SEVERAL: usize = 600;
-const LAST_ROUNDS: [f64; 2] = [0.35, 0.65];
 /// Points that the uniform law must be worth.
 const SEEN: f64 = 30.0;
 
@@ -316,22 +314,21 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
     }
 
     /// Trains the maps of a sampler once more: by points of it that are there, in linear coordinates and
-    /// under its maps, with the weighted sizes of their values, and by `n` more.
+    /// under its maps, with the weighted sizes of their values, and by `n` more in rounds of these shares.
     pub(super) fn polish(
         &mut self,
         mut sampler: Sampler,
         (l, drawn): (&[f64], &[f64]),
         sizes: &[f64],
         n: usize,
-        is_smooth: bool,
+        rounds: &[f64],
     ) -> Result<Sampler> {
         let (Source::Map(maps) | Source::Rotated(_, maps)) = &sampler.source else {
             return Ok(sampler);
         };
         let mut maps = maps.clone();
         let before = self.problem.n_evals();
-        // Of smooth integrands the noise of a map falls with each round; others want many increments.
-        let rounds: &[f64] = if is_smooth && n >= SEVERAL { &LAST_ROUNDS } else { &[1.0] };
+        let rounds = if n >= SEVERAL { rounds } else { &[1.0] };
         let count = |share: f64| (share * n as f64) as usize;
         let mut y = self.under(&sampler, &maps, l, drawn);
         let mut w = sizes.to_vec();

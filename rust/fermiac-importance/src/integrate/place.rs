@@ -122,7 +122,7 @@ impl Sampler {
 }
 
 /// Points of a group: of a net as many of the uniform law as fill a vector.
-const GROUP: usize = 256;
+const GROUP: usize = 128;
 /// Slots of a group whose two parts are padded to whole vectors.
 const SLOTS: usize = 2 * GROUP;
 /// Axes that are done at a time, so that a group stays in the first cache.

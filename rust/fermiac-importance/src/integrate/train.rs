@@ -182,7 +182,7 @@ fn best_fit<'a>(first: &Bins, second: &Bins, smoothers: &'a [Smoother]) -> (&'a 
         let mut differ = false;
         for (h, (from, _)) in both.iter().enumerate() {
             plain[h] = smoother.of(&logs[h]);
-            kept[h] = plain[h].clone();
+            kept[h].clone_from(&plain[h]);
             differ |= from.keep_jumps(&logs[h], &mut kept[h]);
         }
         fits.push(Fit::new((smoother, false), plain, &both));
