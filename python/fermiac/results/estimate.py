@@ -96,7 +96,8 @@ class Estimate(Result):
         How often a run that stops by itself could look at its error; intervals are for all looks
         together. None for other runs.
     sampler : Law or None
-        The trained sampler, a `fermiac.importance.Sampler`, of `fermiac.importance.integrate`.
+        The trained sampler, a `fermiac.importance.Sampler`, of `fermiac.importance.integrate` and
+        `fermiac.importance.expect`; None where nothing was trained.
 
     Examples
     --------
