@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from forms import INTEGRANDS, MOMENTS, Make, law
+from forms import moments as moments_of_form
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -153,6 +155,25 @@ def test_threads_and_forms_of_targets_give_the_same_bits() -> None:
             np.testing.assert_array_equal(runs[first].mean, other.mean)
             np.testing.assert_array_equal(runs[first].stderr, other.stderr)
     assert runs[8].n_replicates == 9
+
+
+@pytest.mark.parametrize("make", INTEGRANDS)
+def test_all_forms_of_integrands_give_the_same_bits(make: Make) -> None:
+    settings: dict[str, Any] = {"n": 8000, "points": "sobol", "rng": 2, "rtol": 0.05}
+    e = expect(make(), law(), **settings)
+    reference = expect(moments_of_form, law(), **settings)
+    np.testing.assert_array_equal(e.mean, reference.mean)
+    np.testing.assert_array_equal(e.stderr, reference.stderr)
+    assert (np.abs(e.mean - MOMENTS) < 5 * e.stderr).all()
+
+
+def test_estimates_of_replicates_merge() -> None:
+    a, b = (expect(moments, normal(2), n=8000, points="sobol", rng=k) for k in (1, 2))
+    both = a.merge(b)
+    assert both.n_replicates == a.n_replicates + b.n_replicates  # type: ignore[operator]
+    assert both.replicates is not None
+    assert len(both.replicates) == both.n_replicates
+    assert (np.abs(both.mean - [np.exp(0.09), 2.0]) < 5 * both.stderr).all()
 
 
 def test_a_run_that_was_killed_resumes_with_the_same_bits(tmp_path: Any) -> None:

@@ -26,6 +26,7 @@ from fermiac.importance.blocks import (
 from fermiac.importance.outputs import tolerances
 from fermiac.importance.result import to_estimate
 from fermiac.importance.settings import (
+    CONTROLS,
     METHODS,
     MethodName,
     adaptive_settings,
@@ -316,6 +317,7 @@ def expect(
     start_time = time.perf_counter()
     n = whole("n", n, 1, 2**62)
     chosen = METHODS.resolve(method)
+    choice("pool", pool, ("final", "all"))
     choice("covariance", covariance, ("full", "diag"))
     choice("on_nan", on_nan, ("raise", "zero"))
     given = {
@@ -349,7 +351,7 @@ def expect(
             "adapt_fraction: given with a sampler; pilot_fraction is the share that refines it"
         )
     if pool == "all":
-        if controls not in (None, "none"):
+        if controls is not None and choice("controls", controls, CONTROLS) != "none":
             raise ArgumentError(
                 f"controls: {controls!r} given with pool='all'; controls follow the points of the "
                 "adaptation so closely that an average over these is biased: use pool='final'"

@@ -17,6 +17,7 @@ from fermiac.importance.outputs import with_unit_map
 from fermiac.targets.callables import as_batch
 
 __all__ = [
+    "CONTROLS",
     "METHODS",
     "Drawing",
     "adaptive_settings",
@@ -74,8 +75,10 @@ METHODS = Strategies(
         "mc": lambda: Method("mc", "mc"),
     },
 )
+#: The words of the controls.
+CONTROLS = ("own", "all", "polynomial", "none")
 _WORDS = {
-    "controls": ("own", "all", "polynomial", "none"),
+    "controls": CONTROLS,
     "family": ("auto", "gaussian", "t", "mixture"),
 }
 
@@ -213,7 +216,6 @@ def drawing(
 ) -> Drawing:
     """Return how points are drawn, with its parts checked."""
     choice("points", points, ("random", "sobol"))
-    choice("pool", pool, ("final", "all"))
     if n_replicates is not None:
         if points != "sobol":
             raise ArgumentError("n_replicates: given without points='sobol'; leave it out")

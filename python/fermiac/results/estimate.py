@@ -98,8 +98,9 @@ class Estimate(Result):
         The number of times that a run with a tolerance may check its error; intervals hold for all
         checks together. None for other runs.
     sampler : Law or None
-        The trained sampler: a `fermiac.importance.Sampler` of `fermiac.importance.integrate`, a
-        `fermiac.importance.FailureSampler` of `fermiac.importance.failure_probability`.
+        The trained sampler: a `fermiac.importance.Sampler` of `fermiac.importance.integrate` and
+        `fermiac.importance.expect`, a `fermiac.importance.FailureSampler` of
+        `fermiac.importance.failure_probability`. None if none was trained.
 
     Examples
     --------

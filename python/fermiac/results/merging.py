@@ -202,6 +202,7 @@ def merge_estimates(
     khats = np.array([np.atleast_1d(run.khat) for run in runs], dtype=float)
     khat = np.where(np.isnan(khats).all(axis=0), np.nan, np.fmax.reduce(khats))
     replicates = [run.n_replicates for run in runs]
+    by_replicate = [run.replicates for run in runs]
     checked = [run.converged for run in runs]
     found = disagreement(first.names, means, errors)
 
@@ -222,6 +223,9 @@ def merge_estimates(
         chosen_stage=None,
         sample=None,
         n_replicates=None if None in replicates else sum(n for n in replicates if n is not None),
+        replicates=None
+        if any(one is None for one in by_replicate)
+        else np.concatenate([one for one in by_replicate if one is not None]),
         converged=None if None in checked else bool(all(checked)) and not found,
     )
     warn(found, merged)

@@ -28,10 +28,11 @@ const NARROW: f64 = 1e-10;
 pub(crate) fn sizes(left: usize, given: Option<usize>) -> (usize, usize) {
     let left = left.max(1);
     let power = |count: usize| (left / count).max(1).ilog2();
-    let count = given.unwrap_or_else(|| {
+    let usual = || {
         let fewest = if left < 1 << 12 { 16 } else { 8 };
-        (left >> power(fewest)).min(2 * fewest - 1).min(left)
-    });
+        (left >> power(fewest)).min(2 * fewest - 1)
+    };
+    let count = given.unwrap_or_else(usual).min(left);
     (count, 1 << power(count))
 }
 
@@ -305,6 +306,7 @@ mod tests {
             assert!(if left < 4096 { count >= 16 } else { (8..=15).contains(&count) });
         }
         assert_eq!(sizes(1000, Some(10)), (10, 64));
+        assert_eq!(sizes(100, Some(1000)), (100, 1));
     }
 
     #[test]

@@ -115,7 +115,7 @@ impl ComponentSampler {
 }
 
 /// The fields of a sampler, from which it can be made again.
-pub(super) fn state<'py>(py: Python<'py>, of: Components) -> PyResult<Bound<'py, PyDict>> {
+pub(super) fn state(py: Python<'_>, of: Components) -> PyResult<Bound<'_, PyDict>> {
     let raw = PyDict::new(py);
     let (d, count) = (of.support.len(), of.shares.len());
     let axes = of.support.iter().map(|support| match *support {
