@@ -25,7 +25,7 @@ pub(crate) struct Estimation<'a> {
     pub(crate) sampler: &'a Sampler,
     pub(crate) n: usize,
     pub(crate) before: usize,
-    /// What the points of the adaptation have shown.
+    /// The values observed in the adaptation.
     pub(crate) seen: Seen,
     pub(crate) full: bool,
     pub(crate) keep_draws: bool,

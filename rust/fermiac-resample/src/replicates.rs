@@ -22,7 +22,7 @@ pub struct Replicates {
     pub stderrs: Vec<f64>,
 }
 
-/// What the values of one set of weights are computed with.
+/// The working memory for the values of one set of weights.
 struct Worker {
     draw: Draw,
     influence: Vec<f64>,

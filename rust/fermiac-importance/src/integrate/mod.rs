@@ -103,11 +103,12 @@ pub struct Integral {
     pub max_variance_share: Vec<f64>,
     /// The range of v over the points of a replicate: the least step of its mean, 0 for a constant.
     pub resolution: Vec<f64>,
-    /// Of one axis: what a jump of the integrand makes of the mean of a replicate.
+    /// In one dimension: the effect of a jump of the integrand on the mean of a replicate.
     pub jump: Vec<f64>,
     /// Whether the integrand was 0 at every point of the final sample.
     pub all_zero: Vec<bool>,
-    /// The estimates from the share of the uniform law alone, their errors, and what it is worth.
+    /// The estimates from only the share of the uniform law, their errors, and their effective
+    /// sample size.
     pub base_mean: Vec<f64>,
     /// As above.
     pub base_stderr: Vec<f64>,
@@ -120,7 +121,7 @@ pub struct Integral {
     pub zero_share: Vec<f64>,
     /// As above.
     pub unseen: Vec<f64>,
-    /// The looks that were allowed and done, 0 without a tolerance, and whether it was met.
+    /// The number of checks of the tolerance, 0 without one, and whether it was met.
     pub n_looks: usize,
     /// As above.
     pub converged: bool,
@@ -141,12 +142,12 @@ pub struct Integral {
 /// An error, with the result of the work done before it.
 pub type Stopped = (Error, Option<Box<Integral>>);
 
-/// Looks at most, and their share of the probability that an interval fails.
+/// The most checks of a tolerance, and the probability of error that they share.
 const LOOKS: usize = 12;
 const FAIL: f64 = 0.05;
-/// Points of a replicate at the first look, at least.
+/// The fewest points of a replicate at the first check, as a power of two.
 const FIRST_LOOK: u32 = 5;
-/// The deviation of what a point at a jump makes of a mean, at most, in steps of it.
+/// The largest standard deviation of the effect of a point at a jump, in steps of the mean.
 const JUMP: f64 = 0.5;
 /// Replicates of independent points, and of strata.
 const RANDOM: usize = 64;
@@ -287,7 +288,7 @@ struct Run<'a, 'b, 'c> {
     number: u32,
 }
 
-/// What is kept of the points beside the sums.
+/// The data of the points that are kept besides the sums.
 #[derive(Default)]
 struct Kept {
     tails: Vec<f64>,

@@ -26,15 +26,16 @@ const ENOUGH: f64 = 15.0;
 /// A correlation from which axes are rotated, and the dimension up to which they are.
 const CORRELATED: f64 = 0.3;
 const MOST_ROTATED: usize = 64;
-/// Where the sampler of a map is worth this share of its points, nothing else is tried.
+/// If the effective sample size of a map is at least this share of its points, nothing else is
+/// tried.
 const EFFICIENT: f64 = 0.5;
-/// Points that the uniform law must be worth.
+/// The least effective sample size of the uniform law.
 const SEEN: f64 = 30.0;
 
-/// What was done in one step of the pilot.
+/// One step of the pilot.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Step {
-    /// What the points served.
+    /// The purpose of the points.
     pub purpose: String,
     /// Evaluations of this step, and of all up to it.
     pub n: usize,
@@ -70,7 +71,7 @@ pub(super) struct Pilot<'a, 'b, 'c> {
     uniform_ess: f64,
 }
 
-/// What a block of training points gives.
+/// The results of a block of training points.
 struct Trained {
     l: Vec<f64>,
     weight: Vec<f64>,

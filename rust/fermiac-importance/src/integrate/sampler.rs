@@ -27,7 +27,7 @@ const GRID: usize = 64;
 pub struct Sampler {
     /// The region.
     pub region: Region,
-    /// What the uniform law has a share in.
+    /// The sampler that is mixed with the uniform law.
     pub source: Source,
     /// The share of the uniform law.
     pub share: f64,
@@ -462,8 +462,8 @@ impl Kernel for Place<'_> {
     }
 }
 
-/// Of eight points: dx/dt up to the volume, 0 outside the region, and the density of the source over
-/// that of the uniform law.
+/// For eight points: dx/dt up to the volume, 0 outside the region, and the density of the source
+/// over that of the uniform law.
 struct Tile {
     jacobian: V,
     ratio: V,
