@@ -22,7 +22,7 @@ import fermiac as fm
 
 
 class Row(NamedTuple):
-    """What the runs of one problem gave."""
+    """The results of the runs of one problem."""
 
     cost: float
     bias: float
