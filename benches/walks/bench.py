@@ -125,7 +125,7 @@ def peak_bytes(run: Run, seed: int) -> int | None:
 
 
 def prepare(benchmark: Any, method: Walk | Peer, n: int, work: str) -> tuple[Run, int]:
-    """Return the function that runs a method, and the number of nodes; skip if a peer is missing."""
+    """Return the function that runs a method, and the number of nodes; skip missing peers."""
     nodes, sizes = (n, WORKS[work]) if benchmark.enabled else (SMOKE_NODES, SMOKE[work])
     if isinstance(method, Walk) and not hasattr(fm, "walks"):
         pytest.skip("this fermiac has no fermiac.walks")
