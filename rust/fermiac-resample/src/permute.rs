@@ -22,7 +22,7 @@ pub enum Design {
     Groups(Vec<usize>),
     /// The signs of the observations.
     Signs,
-    /// The values of the other variable, against which the data are held.
+    /// The values of the other variable, which is paired with the data.
     Pairs(Vec<f64>),
 }
 

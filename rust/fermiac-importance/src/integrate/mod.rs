@@ -410,7 +410,7 @@ impl Run<'_, '_, '_> {
         )
     }
 
-    /// Whether every estimate is within the tolerance, at the level of one look.
+    /// Whether every estimate is within the tolerance, at the level of a single check.
     fn is_met(
         &self,
         replicates: &[Replicate],

@@ -66,7 +66,8 @@ pub(super) struct Pilot<'a, 'b, 'c> {
     size: Vec<f64>,
     /// One over the squared sizes of the weighted values of every output.
     scale: Vec<f64>,
-    /// The share of points that the last sampler is worth, and how many the uniform law was.
+    /// The effective sample size of the last sampler as a share of its points, and that of the
+    /// uniform law.
     efficiency: f64,
     uniform_ess: f64,
 }
