@@ -14,7 +14,7 @@ SITE = Path(__file__).resolve().parents[1] / "docs"
 
 
 class Story(NamedTuple):
-    """What a section shows: two sentences, its tutorial, and its pictures with their captions."""
+    """The content of a section: two sentences, its tutorial, and its pictures with captions."""
 
     text: str
     known: str

@@ -2,8 +2,8 @@
 
 A call is a valid one, recorded from the examples of the docstrings (`entries.py`), of which one or
 two arguments are replaced by hostile values (`hostile.py`). It runs in a child process of limited
-memory and time (`children.py`). What it may do is return, or raise an exception of ours, a
-MemoryError, an OSError, or what the caller's own function raised. Everything else is a finding.
+memory and time (`children.py`). It may return, or raise an exception of fermiac, a MemoryError, an
+OSError, or an exception of the caller's own function. Everything else is a finding.
 
     python fuzz/calls.py --seconds 60
     python fuzz/calls.py --n 100000 --only walks
@@ -267,7 +267,7 @@ class Caller:
             getattr(out, name)
 
     def judge(self, error: BaseException) -> dict[str, Any] | None:
-        """What an exception is a finding of, or None where it is allowed."""
+        """Return the finding for an exception, or None if the exception is allowed."""
         kind = ""
         if type(error).__name__ == "PanicException":
             kind = "panic"

@@ -84,7 +84,7 @@ def run_jobs(
     Parameters
     ----------
     jobs : sequence
-        What `call` is given, one by one. What it returns is written as JSON, unless None.
+        The arguments of `call`, one by one. Results other than None are written as JSON.
     call : callable
         Runs one job.
     memory : int

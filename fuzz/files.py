@@ -295,7 +295,7 @@ def _sign_folder(path: Path) -> None:
 
 
 def judged(case: Case, path: Path, right: bool, same: bool) -> str:
-    """What comes of a file."""
+    """The outcome for a file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -1,8 +1,8 @@
 """Hostile values, as Python expressions, so that a report can print what a call was given.
 
-`expressions` lists them for one valid value, which they call V. `evaluate` makes the value. What an
-object or function of this module raises is `Planted`: it stands for a user's own exception, and a
-call should let it pass.
+`expressions` lists them for one valid value, which they call V. `evaluate` makes the value. Objects
+and functions of this module raise `Planted`, which stands for a user's own exception: a call should
+let it pass.
 """
 
 from __future__ import annotations
@@ -250,7 +250,7 @@ _LOSSY_FUNCTIONS = _split("""
 returning(1+2j)|returning(np.datetime64('2020-01-01'))|returning(structured())
 """)
 
-#: What is done to a valid value, by its kind.
+#: The changes of a valid value, by its kind.
 _OF_ARRAYS = _split("""
 V.T|V[:0]|V[:1]|V[:-1]|V[::-1]|V[None]|V[..., None]|V.reshape(-1)|V.ravel()[0]|V.tolist()|-V
 V * 0|V * 1e308 * 10|V * np.nan|with_item(V, np.nan)|with_item(V, np.inf)|with_item(V, -1)

@@ -40,8 +40,9 @@ __all__ = ["bits", "main"]
 _SLOW = 0.002
 #: Seconds between two writings of a checkpoint.
 _EVERY = 0.01
-#: What may differ: times, the bookkeeping of the run loop, evaluations (a resumed run verifies its
-#: target), and the identity in the state of tokens, which a run has with a checkpoint alone.
+#: Fields that may differ: times, the bookkeeping of the run loop, evaluations (a resumed run
+#: verifies its target), and the identity in the state of tokens, which a run has with a checkpoint
+#: alone.
 _FREE = {"wall_time", "timings", "_loops", "n_evals", "identity"}
 
 Run = Callable[[Any, Path], Any]

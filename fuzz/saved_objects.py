@@ -493,7 +493,7 @@ def _first(x: Any) -> Any:
     return np.asarray(x, float).reshape(len(x), -1)[:, 0]
 
 
-#: What is asked of results that have it.
+#: Attributes and methods that are called on results that have them.
 _QUESTIONS: tuple[Callable[[Any], Any], ...] = (
     repr,
     lambda r: r.summary(),

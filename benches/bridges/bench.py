@@ -5,9 +5,9 @@
 Each sampler makes 4 chains of 1000 draws with its own default warm-up (fermiac up to 1000
 transitions, PyMC 1000, nutpie 400; ``fermiac 400`` has as many as nutpie), and gives constrained
 draws with all deterministic quantities. The figure is the least bulk or tail ESS over all
-variables per CPU second of the process. What is compiled before the run is not counted; of samplers
-that compile within the call (PyMC, NumPyro, BlackJAX), the time of a call with one draw is taken
-off.
+variables per CPU second of the process. Compilation before the run is not counted. For samplers
+that compile within the call (PyMC, NumPyro, BlackJAX), the time of a call with one draw is
+subtracted.
 """
 
 from __future__ import annotations

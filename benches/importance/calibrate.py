@@ -28,9 +28,9 @@ from scipy import stats
 import fermiac as fm
 
 Array = NDArray[np.float64]
-#: Errors of this many reported ones are wrong.
+#: Estimates off by more standard errors than this are wrong.
 WRONG = 4.5
-#: What the warning of unseen mass says, in every version that has one.
+#: A part of the warning about unseen mass, in all versions that have one.
 UNSEEN = "field unseen"
 
 

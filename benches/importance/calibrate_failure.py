@@ -36,7 +36,7 @@ METHODS = ("auto", "subset", "line", "ce", "ice", "form")
 
 
 class Row(NamedTuple):
-    """What the runs of one problem gave."""
+    """The results of the runs of one problem."""
 
     error: float
     bias: float

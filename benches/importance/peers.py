@@ -319,7 +319,7 @@ def expect(
 
     chosen = stages[-1]
     if keep_best:
-        # What is left to draw is the same for both, so the variance per draw decides.
+        # The number of remaining draws is the same for both, so the variance per draw decides.
         chosen = min(stages[-2:], key=lambda s: s.variance @ w)
     m = n - used
     if chosen.mixture is None:

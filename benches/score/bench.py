@@ -177,7 +177,7 @@ def bench_network(benchmark: Any, name: str, width: int) -> None:
             alone.append(timed(bare).cpu)
             beside.append(timed(lambda i=i: run(i)).cpu)
         benchmark.pedantic(run, (0,), rounds=10 if benchmark.enabled else 1)
-    # What is added by others on the machine only lengthens: the least is nearest to the truth.
+    # Other work on the machine only adds time, so the least time is the most accurate.
     calls, extra = min(alone), min(beside) - min(alone)
     benchmark.extra_info |= {
         "bare_ms_per_call": short(1e3 * calls / n_steps),

@@ -35,7 +35,7 @@ from benches.walks.peers import (
 import fermiac as fm
 
 SIZES = {"1e5": 100_000, "1e6": 1_000_000}
-# What a run that is not timed does: everything, in little.
+# Small sizes, for runs without timing.
 SMOKE_NODES = 500
 SMOKE = {"one walker": Work(1, 2000), "64 walkers": Work(64, 200), "corpus": Work(64, 20, "path")}
 NEEDS_WALKS = pytest.mark.skipif(
@@ -125,7 +125,7 @@ def peak_bytes(run: Run, seed: int) -> int | None:
 
 
 def prepare(benchmark: Any, method: Walk | Peer, n: int, work: str) -> tuple[Run, int]:
-    """What runs a method, and on how many nodes; skips where something is not installed."""
+    """Return the function that runs a method, and the number of nodes; skip missing peers."""
     nodes, sizes = (n, WORKS[work]) if benchmark.enabled else (SMOKE_NODES, SMOKE[work])
     if isinstance(method, Walk) and not hasattr(fm, "walks"):
         pytest.skip("this fermiac has no fermiac.walks")
@@ -167,7 +167,7 @@ def bench_walk(benchmark: Any, size: str, kernel: str, work: str, method: Walk |
     ],
 )
 def test_peers_keep_to_edges_and_to_their_law(peer: Peer) -> None:
-    """What we are compared with does the work that it claims to do."""
+    """Check that the peers do the same work."""
     graph = random_graph(SMOKE_NODES)
     for work in (Work(64, 40_000), Work(2000, 50, "path")):
         part = work.part(max(peer.share, 0.05))

@@ -63,7 +63,7 @@ def native(theta: Any, node: Any, out: Any, user: Any) -> None:
 
 
 def methods(n_tokens: int, n_steps: int) -> dict[str, Callable[[int], Array]]:
-    """What runs each method by its name."""
+    """The functions that run the methods, by name."""
     graph, a, b = problem()
     user = np.concatenate([a.reshape(-1), b.reshape(-1)])
 

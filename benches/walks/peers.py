@@ -72,7 +72,7 @@ class Work(NamedTuple):
 
 
 class Walked(NamedTuple):
-    """What came of it: steps, and where (n_nodes,) or every node in turn."""
+    """The result of a run: steps, and visits (n_nodes,) or all nodes in turn."""
 
     steps: int
     visits: NDArray[Any] | None = None
@@ -369,7 +369,7 @@ KERNELS = {"srw": SRW, "node2vec": NODE2VEC, "hdt": HDT, "srrw": SRRW}
 
 
 def timed(run: Run, seed: int) -> tuple[Walked, float]:
-    """What a run gives, and its CPU-seconds, those of its threads included."""
+    """Return the result of a run, and its CPU seconds, including its threads."""
     before = time.process_time()
     walked = run(seed)
     return walked, time.process_time() - before

@@ -11,17 +11,17 @@ EXACT = np.log(2 * np.pi / 100)
 
 
 def log_likelihood(x):
-    """Return the log-likelihood of a batch of points; row by row, so that no cut changes a bit."""
+    """Return the log-likelihood of a batch, row by row: values do not depend on the shards."""
     return -0.5 * (x[:, 0] ** 2 + x[:, 1] ** 2)
 
 
 def solve(**where):
-    """Make eight runs of 100 live points; ``where`` says who makes them."""
+    """Make eight runs of 100 live points; ``where`` selects the workers."""
     return fm.nested.sample(log_likelihood, PRIOR, n_live=100, runs=8, rng=0, **where)
 
 
 def report(result):
-    """Print the evidence beside the exact one."""
+    """Print the evidence and the exact one."""
     print(
         f"log Z = {result.log_evidence:.3f} ± {result.log_evidence_stderr:.3f}, exact {EXACT:.3f}"
     )

@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 #: The highest degree of orthogonal polynomials, and their number at most.
 _HIGHEST, _MOST_POLYNOMIALS = 20, 100_000
 
-#: What densities are with respect to: the volume of all coordinates, that of a surface such as a
-#: simplex, or the number of points.
+#: The measure of densities: the volume of all coordinates, that of a surface such as a simplex, or
+#: the number of points.
 Measure: TypeAlias = Literal["volume", "surface", "counting"]
 
 

@@ -212,7 +212,7 @@ def _findings(
     count = len(means)
     mean = means.mean(axis=0)
     stderr = _deviations(means) / np.sqrt(count)
-    # What rounding leaves.
+    # Differences below this are rounding errors.
     floor = 1e-12 * np.abs(mean)
 
     def some(which: NDArray[np.bool_]) -> str:

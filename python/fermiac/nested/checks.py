@@ -160,10 +160,11 @@ def _outside(result: NestedResult) -> list[Finding]:
     if n_batches <= _FEW_BATCHES or gammainc(n_batches, by_chance) > _CHANCE:
         return []
     text = (
-        f"the bound cuts off a part of the prior above the level: of {probes:.0f} points just "
-        f"outside of it {missed:.0f} lie above, where about {by_chance:.1f} do by chance; the "
-        "evidence is probably too small and the posterior wrong; use slices (sampler='slice'), or "
-        "enlarge the bound (sampler=fermiac.nested.Uniform(enlarge=3))"
+        "the bound cuts off a part of the prior above the level: of "
+        f"{probes:.0f} points just outside of the bound {missed:.0f} lie above the level, and "
+        f"about {by_chance:.1f} are expected by chance; the evidence is probably too small and the "
+        "posterior wrong; use slices (sampler='slice'), or enlarge the bound "
+        "(sampler=fermiac.nested.Uniform(enlarge=3))"
     )
     return [(ConvergenceWarning, text)]
 

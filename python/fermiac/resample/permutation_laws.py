@@ -50,7 +50,7 @@ class Problem:
     y: Array
     first: int
     observed: float
-    #: What counts as equal.
+    #: The largest difference that counts as equal.
     near: float
     #: The statistic as it is shown: (sum - shift) · factor.
     shift: float

@@ -103,7 +103,7 @@ class RunLoop(ABC, Generic[R]):
     _reported: float = field(init=False, default=-math.inf)
     _first: int = field(init=False, default=0)
 
-    # What a domain implements.
+    # Methods that a domain implements.
 
     @abstractmethod
     def advance(self, budget: Budget) -> BaseException | None:
@@ -132,7 +132,7 @@ class RunLoop(ABC, Generic[R]):
     def where(self) -> str:
         """Return the position of the run, for a note on a user's error: "after 9 steps"."""
 
-    # What a domain may implement.
+    # Methods that a domain may implement.
 
     def begin(self) -> None:
         """Prepare the first slice."""

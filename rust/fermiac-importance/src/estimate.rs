@@ -33,7 +33,7 @@ pub(crate) struct Estimation<'a> {
     pub(crate) sampler: &'a Sampler,
     pub(crate) n: usize,
     pub(crate) before: usize,
-    /// What the points of the adaptation have shown.
+    /// The values observed in the adaptation.
     pub(crate) seen: Seen,
     /// The points of the adaptation, where they are to count as well.
     pub(crate) stages: Option<Stages>,

@@ -73,8 +73,8 @@ struct Limits {
 }
 
 impl Limits {
-    /// Of `errors` out of `errors` + `others`. What is sought is the limit of the rarer outcome, so
-    /// that a rate next to 1 keeps its digits and the swap of the outcomes keeps the bits.
+    /// Limits for `errors` out of `errors` + `others`. They are computed for the rarer outcome, so
+    /// that a rate near 1 keeps its digits, and swapping the outcomes keeps the bits.
     fn new(
         method: Method,
         (low, high): (bool, bool),

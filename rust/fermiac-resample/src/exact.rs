@@ -62,8 +62,8 @@ pub fn sign_tails(d: &[f64], observed: f64, near: f64) -> Result<Tails> {
     Ok(Tails { upper: above(observed - near) / all, lower: above(-observed - near) / all })
 }
 
-/// The number of ways to take of `costs`, in rising order, a choice whose sum is at most `budget`;
-/// None if there are more than `most`.
+/// The number of subsets of `costs`, in ascending order, whose sum is at most `budget`; None if
+/// there are more than `most`.
 pub fn choices(costs: &[f64], budget: f64, most: u64) -> Option<u64> {
     /// Counts the choices that go on from place `at`.
     fn go_on(costs: &[f64], at: usize, budget: f64, count: &mut u64, most: u64) -> bool {
@@ -87,9 +87,9 @@ pub fn choices(costs: &[f64], budget: f64, most: u64) -> Option<u64> {
     go_on(costs, 0, budget, &mut count, most).then_some(count)
 }
 
-/// The law of the sum of `first` of the whole scores, all choices alike: the probability of each
-/// sum from 0. Reference: B. Streitberg and J. Röhmel (1986), "Exact distributions for permutation
-/// and rank tests", Statistical Software Newsletter 12.
+/// The law of the sum of `first` of the integer scores, with all subsets equally likely: the
+/// probability of each sum from 0. Reference: B. Streitberg and J. Röhmel (1986), "Exact
+/// distributions for permutation and rank tests", Statistical Software Newsletter 12.
 pub fn group_law(scores: &[u32], first: usize) -> Result<Vec<f64>> {
     let n = scores.len();
     if first > n {

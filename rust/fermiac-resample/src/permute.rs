@@ -15,14 +15,14 @@ const WORK: usize = 1 << 21;
 /// Columns of a panel, which stays in the cache with the sums of all permutations of a task.
 const PANEL: usize = 256;
 
-/// What is permuted.
+/// The permuted part of the data.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Design {
     /// Which observations are in the first group: so many of each block.
     Groups(Vec<usize>),
     /// The signs of the observations.
     Signs,
-    /// The values of the other variable, against which the data are held.
+    /// The values of the other variable, which is paired with the data.
     Pairs(Vec<f64>),
 }
 
@@ -280,7 +280,7 @@ pub struct Columns<'a> {
     pub data: &'a [f64],
     /// The observed statistics, by which the columns are in rising order.
     pub observed: &'a [f64],
-    /// What is taken from each sum.
+    /// The number subtracted from each sum.
     pub shifts: &'a [f64],
     /// The factor of each sum.
     pub scales: &'a [f64],

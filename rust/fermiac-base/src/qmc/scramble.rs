@@ -18,7 +18,7 @@ pub enum Scramble {
     /// Reference: J. Matoušek (1998), "On the L2-discrepancy for anchored boxes", Journal of
     /// Complexity 14(4).
     Linear,
-    /// Each digit is flipped or not by a coin of its own for every value of the digits before it.
+    /// Each digit is flipped by a random bit that depends on the values of all digits before it.
     ///
     /// The coins of the first 36 digits are hashes of the digits before; those of the other digits
     /// depend on the first 36 digits only. So coins are shared by points that agree in 36 digits of a

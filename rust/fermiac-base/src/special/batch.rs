@@ -49,7 +49,7 @@ pub(super) trait Method<R: Real> {
     fn tails(&self, x: R, y: R) -> Tails<R>;
 }
 
-/// What is computed of one law at eight arguments, or of eight laws.
+/// A function of one law at eight arguments, or of eight laws.
 pub(super) trait Task: Copy {
     /// Returns the values, and 1 in the lanes that the method covers.
     fn values(self, method: &impl Method<V>, x: V) -> (V, V);

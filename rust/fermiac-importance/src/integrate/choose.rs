@@ -34,10 +34,10 @@ const HEAVY: f64 = 0.5;
 const UNBOUNDED: f64 = 0.3;
 /// Forecasts, of squared errors, within this factor are close.
 const CLOSE: f64 = 4.0;
-/// Where independent points of the uniform law have a variance above this many times that of a map,
-/// the map gains.
+/// A map is better if the variance of independent uniform points exceeds its own by this factor.
 const GAIN: f64 = 2.0;
-/// By how much strata, whose forecast is from the points that they are fitted to, must win.
+/// The factor by which strata must be better: their forecast uses the points that they are fitted
+/// to.
 const MARGIN: f64 = 3.0;
 
 /// The sampler of the final sample, and its points.
@@ -45,7 +45,7 @@ pub(super) struct Final {
     pub(super) sampler: Sampler,
     pub(super) points: Points,
     pub(super) strata: Option<Strata>,
-    /// What the strata are adapted to: the sums of each.
+    /// The sums of each stratum, from which strata are adapted.
     pub(super) spread: Vec<[f64; 3]>,
     /// The share of points that lie in the region.
     pub(super) inside: f64,
@@ -79,7 +79,7 @@ impl Candidate {
     }
 }
 
-/// What the points of a forecast say.
+/// The results of the points of a forecast.
 struct Trial {
     /// The address of its points, and the points of a replicate.
     number: u32,
@@ -265,8 +265,8 @@ fn strata_of(trial: &Trial, map: &Sampler, points: usize) -> (Strata, Vec<[f64; 
     (strata, sums, if mean > 0.0 { variance / (mean * mean) } else { 0.0 })
 }
 
-/// By how much the second moment of each candidate, as the points of all candidates see it, exceeds
-/// what its own points see. Where a sampler missed a region, only the points of others can tell.
+/// The excess of the second moment of each candidate from the points of all candidates over that
+/// from its own points. If a sampler missed a region, only the points of others show it.
 fn unseen(
     pilot: &Pilot<'_, '_, '_>,
     candidates: &[Candidate],

@@ -104,11 +104,12 @@ pub struct Integral {
     pub max_variance_share: Vec<f64>,
     /// The range of v over the points of a replicate: the least step of its mean, 0 for a constant.
     pub resolution: Vec<f64>,
-    /// Of one axis: what a jump of the integrand makes of the mean of a replicate.
+    /// In one dimension: the effect of a jump of the integrand on the mean of a replicate.
     pub jump: Vec<f64>,
     /// Whether the integrand was 0 at every point of the final sample.
     pub all_zero: Vec<bool>,
-    /// The estimates from the share of the uniform law alone, their errors, and what it is worth.
+    /// The estimates from only the share of the uniform law, their errors, and their effective
+    /// sample size.
     pub base_mean: Vec<f64>,
     /// As above.
     pub base_stderr: Vec<f64>,
@@ -121,7 +122,7 @@ pub struct Integral {
     pub zero_share: Vec<f64>,
     /// As above.
     pub unseen: Vec<f64>,
-    /// The looks that were allowed and done, 0 without a tolerance, and whether it was met.
+    /// The number of checks of the tolerance, 0 without one, and whether it was met.
     pub n_looks: usize,
     /// As above.
     pub converged: bool,
@@ -290,7 +291,7 @@ struct Run<'a, 'b, 'c> {
     number: u32,
 }
 
-/// What is kept of the points beside the sums.
+/// The data of the points that are kept besides the sums.
 #[derive(Default)]
 struct Kept {
     tails: Vec<f64>,
@@ -413,7 +414,7 @@ impl Run<'_, '_, '_> {
         )
     }
 
-    /// Whether every estimate is within the tolerance, at the level of one look.
+    /// Whether every estimate is within the tolerance, at the level of a single check.
     fn is_met(
         &self,
         replicates: &[Replicate],

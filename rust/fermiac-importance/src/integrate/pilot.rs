@@ -28,7 +28,8 @@ const ENOUGH: f64 = 15.0;
 /// A correlation from which axes are rotated, and the dimension up to which they are.
 const CORRELATED: f64 = 0.3;
 const MOST_ROTATED: usize = 64;
-/// Where the sampler of a map is worth this share of its points, nothing else is tried.
+/// If the effective sample size of a map is at least this share of its points, nothing else is
+/// tried.
 const EFFICIENT: f64 = 0.5;
 /// Points of a round at least, and those from which the last training has several rounds.
 const FEW: usize = 64;
@@ -36,10 +37,10 @@ const SEVERAL: usize = 600;
 /// Points that the uniform law must be worth.
 const SEEN: f64 = 30.0;
 
-/// What was done in one step of the pilot.
+/// One step of the pilot.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Step {
-    /// What the points served.
+    /// The purpose of the points.
     pub purpose: String,
     /// Evaluations of this step, and of all up to it.
     pub n: usize,
@@ -72,12 +73,13 @@ pub(super) struct Pilot<'a, 'b, 'c> {
     size: Vec<f64>,
     /// One over the squared sizes of the weighted values of every output.
     scale: Vec<f64>,
-    /// The share of points that the last sampler is worth, and how many the uniform law was.
+    /// The effective sample size of the last sampler as a share of its points, and that of the
+    /// uniform law.
     efficiency: f64,
     uniform_ess: f64,
 }
 
-/// What a block of training points gives.
+/// The results of a block of training points.
 struct Trained {
     l: Vec<f64>,
     y: Vec<f64>,

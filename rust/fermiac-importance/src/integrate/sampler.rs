@@ -28,7 +28,7 @@ pub(super) const GRID: usize = 64;
 pub struct Sampler {
     /// The region.
     pub region: Region,
-    /// What the uniform law has a share in.
+    /// The sampler that is mixed with the uniform law.
     pub source: Source,
     /// The share of the uniform law.
     pub share: f64,

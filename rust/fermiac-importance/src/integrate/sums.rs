@@ -32,8 +32,8 @@ pub(super) struct Replicate {
     pub(super) base: Vec<f64>,
     pub(super) base_squares: Vec<f64>,
     pub(super) size: Vec<f64>,
-    /// Of one axis: the largest step of v between neighbours, where it is no part of a slope. Replicates
-    /// may agree by chance to far less than what such a step makes of their means.
+    /// In one dimension: the largest step of v between neighbours that is not part of a slope. By
+    /// chance, replicates may agree far better than the effect of such a step on their means.
     pub(super) jump: Vec<f64>,
 }
 

@@ -25,10 +25,11 @@ const THIRD: [f64; 4] = [-1.0, 3.0, -3.0, 1.0];
 /// The strengths of the smoothing.
 const STRENGTHS: [f64; 9] = [0.0, 1.0, 30.0, 1e3, 3e4, 1e6, 3e7, 1e9, 1e11];
 
-/// Standard errors beyond which a bin keeps its own value, and its points at least.
+/// A bin keeps its own value if it differs by more standard errors than this, and has this many
+/// points.
 const APART: f64 = 3.5;
 const ENOUGH: f64 = 10.0;
-/// What it must differ by in any case: less is no jump.
+/// The least difference that counts as a jump.
 const JUMP: f64 = 0.25;
 
 /// The sums of the bins of one axis: points, weights, squared weights and their squares.

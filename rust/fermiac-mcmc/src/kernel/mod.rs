@@ -24,7 +24,7 @@ use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
-/// What a kernel requests at the points of its buffer.
+/// The kind of values that a kernel requests at the points of its buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind {
     /// The values: one number per point of a density, several of a table.
@@ -47,7 +47,7 @@ impl RequestKind {
 pub struct Request {
     /// The position of the oracle in the driver's list; 0 is the target.
     pub oracle: usize,
-    /// What is requested.
+    /// The kind of the request.
     pub kind: RequestKind,
 }
 

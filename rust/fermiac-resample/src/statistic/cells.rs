@@ -2,7 +2,7 @@
 
 use super::{Statistic, weighted};
 
-/// What is made of the cells.
+/// The statistic of the cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Accuracy,

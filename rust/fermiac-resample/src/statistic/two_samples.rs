@@ -2,7 +2,7 @@
 
 use super::{Statistic, centred, weighted};
 
-/// What is made of the moments of both samples.
+/// The statistic of the moments of both samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// The difference of the means.

@@ -1,4 +1,4 @@
-//! Centre and shape of an elliptical law: what is done to eight points, one a lane.
+//! Centre and shape of an elliptical law, for eight points, one in each lane.
 
 use super::{finite, scatter};
 use fermiac_base::linalg::{Cholesky, Triangle};

@@ -14,7 +14,7 @@ pub(super) struct GammaKernel {
     pub(super) power: f64,
     pub(super) rate: f64,
     pub(super) origin: f64,
-    /// What makes it the log-density.
+    /// The constant of the log-density.
     pub(super) constant: f64,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct BetaKernel {
     pub(super) below: f64,
     pub(super) above: f64,
     pub(super) reference: Reference,
-    /// What makes it the log-density.
+    /// The constant of the log-density.
     pub(super) constant: f64,
 }
 
