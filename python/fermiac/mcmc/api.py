@@ -142,15 +142,15 @@ def sample(
         ``"slice"``, ``"stretch"``, ``"de"`` or ``"de_snooker"``.
     init : str, array_like, mapping, law or callable, default "jitter"
         The starts of the chains. ``"jitter"`` draws each coordinate uniformly from (-2, 2), up to
-        100 times if the density is 0, and replaces hopeless starts (see the notes). ``"mode"`` starts near the mode that L-BFGS reaches from
-        there, with a spread of a tenth of the standard deviations. ``"pathfinder"`` draws from the
-        best normal approximation along the path of L-BFGS [2]_. A law, such as the prior, gives
-        independent draws. Points have shape (n_chains, d) or (d,). A mapping from names of
-        parameters gives their values, each of the parameter's shape, optionally with a leading axis
-        of length n_chains. A callable ``init(n)`` or ``init(n, rng)``, with a
-        `fermiac.random.Stream`, returns points. With `transforms`, and for a model, points and
-        values are constrained. For a model ``"prior"`` draws from its prior, and ``"jitter"``
-        starts around its initial point.
+        100 times if the density is 0, and replaces hopeless starts (see the notes). ``"mode"``
+        starts near the mode that L-BFGS reaches from there, with a spread of a tenth of the
+        standard deviations. ``"pathfinder"`` draws from the best normal approximation along the
+        path of L-BFGS [2]_. A law, such as the prior, gives independent draws. Points have shape
+        (n_chains, d) or (d,). A mapping from names of parameters gives their values, each of the
+        parameter's shape, optionally with a leading axis of length n_chains. A callable ``init(n)``
+        or ``init(n, rng)``, with a `fermiac.random.Stream`, returns points. With `transforms`, and
+        for a model, points and values are constrained. For a model ``"prior"`` draws from its
+        prior, and ``"jitter"`` starts around its initial point.
     names : sequence of str, optional
         Names of the coordinates; by default those of `params` or of the target. ``"theta[0]"``,
         ``"theta[1]"``, ... are the parts of one parameter ``theta``.
@@ -263,9 +263,9 @@ def sample(
     ConvergenceWarning
         If the chains have not mixed, judged by R-hat, effective sample sizes, divergences, energies
         or acceptance (for an ensemble by its autocorrelation time). With more than 8 million
-        numbers only evenly spread coordinates are checked. Also if chains had not arrived at the end
-        of the warm-up, if `stop` was not met, if
-        `max_time` ended the run, or if the target failed at most points.
+        numbers only evenly spread coordinates are checked. Also if chains had not arrived at the
+        end of the warm-up, if `stop` was not met, if `max_time` ended the run, or if the target
+        failed at most points.
 
     Notes
     -----
