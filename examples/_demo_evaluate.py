@@ -27,7 +27,9 @@ N_SETS, N_SPLITS, TEST = 100, 30, 0.3
 #: mean is known exactly.
 MICE = [94, 197, 16, 38, 99, 141, 23]
 MICE_SD = 23.363523437299545
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "resample.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+#: The columns of the table of coverage that are drawn.
+METHODS = ("auto", "SciPy percentile", "SciPy basic", "SciPy BCa")
 
 
 def nearest_mean(x: Array, y: Labels) -> Predict:
@@ -150,21 +152,22 @@ def equal_learners(x: Array, y: Labels) -> dict[str, Array]:
 
 
 def coverage_table() -> tuple[list[str], dict[str, list[float]]]:
-    """Return the problems and the coverage by method, as the guide of resampling has them."""
+    """Return the problems of the calibration of intervals, and the coverage by method."""
     names: list[str] = []
-    columns: dict[str, list[float]] = {}
+    columns: dict[str, list[float]] = {method: [] for method in METHODS}
     heads: list[str] = []
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
+    pages = (DOCS / name for name in ("calibration-resample.md", "resample.md"))
+    page = next(path for path in pages if path.exists())
+    for line in page.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if not line.startswith("|"):
             heads = []
-        elif not heads and "auto" in cells and "SciPy BCa" in cells:
+        elif not heads and set(METHODS) <= set(cells):
             heads = cells
-            columns = {head: [] for head in heads[1:]}
         elif heads and not cells[0].startswith("---"):
             names.append(cells[0])
-            for head, cell in zip(heads[1:], cells[1:], strict=True):
-                columns[head].append(float(cell.split()[0]))
+            for method in METHODS:
+                columns[method].append(float(cells[heads.index(method)].split()[0]))
     return names, columns
 
 
