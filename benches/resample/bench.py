@@ -1,4 +1,4 @@
-"""Bootstrap and permutation tests on one thread, beside SciPy.
+"""Bootstrap and permutation tests on one thread, beside SciPy and arch.
 
 ``pytest benches/resample/bench.py --benchmark-group-by=group``, or ``python -m
 benches.resample.bench``, which prints CPU times and their ratios.
@@ -9,6 +9,7 @@ which has the noise of SciPy's resamples. SciPy's times are scaled where it take
 
 from __future__ import annotations
 
+import importlib
 import time
 import warnings
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.signal import lfilter
 
 import fermiac as fm
 
@@ -24,6 +26,10 @@ _RNG = np.random.default_rng(1)
 X = _RNG.exponential(size=10_000)
 Y = _RNG.exponential(size=10_000)
 SIGNS = _RNG.normal(0.02, 1.0, 5000)
+DESIGN = _RNG.normal(size=(10_000, 3))
+TRUTH = (_RNG.uniform(size=10_000) < 0.5) * 1.0
+GUESS = np.where(_RNG.uniform(size=10_000) < 0.8, TRUTH, 1 - TRUTH)
+SERIES = lfilter([1.0], [1.0, -0.5], _RNG.normal(size=1500))[500:]
 A, B = _RNG.normal(size=5000), _RNG.normal(0.02, size=5000)
 
 
@@ -61,6 +67,29 @@ def _difference(a: Any, b: Any, axis: int = -1) -> Any:
     return a.mean(axis=axis) - b.mean(axis=axis)
 
 
+def _ratio(a: Any, b: Any, axis: int = -1) -> Any:
+    return a.mean(axis=axis) / b.mean(axis=axis)
+
+
+def _ols(*columns: Any) -> Any:
+    *x, y = columns
+    design = np.column_stack([np.ones(len(y)), *x])
+    return np.linalg.lstsq(design, y, rcond=None)[0][1]
+
+
+def _series(scheme: str, n: int) -> Any:
+    return lambda: fm.resample.bootstrap(
+        SERIES, "mean", scheme=scheme, n_resamples=n, rng=0, n_threads=1
+    )
+
+
+def _arch() -> Any:
+    kinds = importlib.import_module("arch.bootstrap")
+    length = float(kinds.optimal_block_length(SERIES)["stationary"].iloc[0])
+    made = kinds.StationaryBootstrap(length, SERIES, seed=np.random.default_rng(0))
+    return made.conf_int(np.mean, 999, method="percentile")
+
+
 TEN = 9999 / 999
 CASES: dict[str, Case] = {
     "mean, percentile": Case(
@@ -89,6 +118,29 @@ CASES: dict[str, Case] = {
         _ours((X[:5000], Y[:5000]), "auc", "percentile", 999), None
     ),
     "AUC, studentised, 999": Case(_ours((X[:5000], Y[:5000]), "auc", "studentised", 999), None),
+    "mean, BCa, n = 10⁶": Case(_ours(np.tile(X, 100), "mean", "bca"), None),
+    "ratio of means, percentile": Case(
+        _ours((X, Y), "ratio_of_means", "percentile"),
+        _scipy((X, Y), _ratio, "percentile", paired=True),
+        TEN,
+    ),
+    "sd, studentised, 999": Case(_ours(X, "sd", "studentised", 999), None),
+    "least squares, 4 columns, 999": Case(
+        _ours((DESIGN, Y), "ols", "percentile", 999),
+        _scipy(
+            (DESIGN.T[0], DESIGN.T[1], DESIGN.T[2], Y),
+            _ols,
+            "percentile",
+            99,
+            paired=True,
+            vectorized=False,
+        ),
+        999 / 99,
+    ),
+    "Kendall, 999": Case(_ours((X, Y), "kendall", "percentile", 999), None),
+    "accuracy of cells, F1, 9999": Case(_ours((TRUTH, GUESS), "f1", "percentile"), None),
+    "series, sieve, n = 1000, 999": Case(_series("sieve", 999), None),
+    "series, stationary, n = 1000, 999": Case(_series("stationary", 999), _arch),
     "two samples of 5000, 9999": Case(
         lambda: fm.resample.permutation_test((A, B), rng=0, n_threads=1),
         lambda: stats.permutation_test(
@@ -125,8 +177,11 @@ def bench_resample(benchmark: Any, name: str, side: str) -> None:
     if side == "ours" and case.theirs is not None:
         ours, other = call(), case.theirs()
         if isinstance(ours, fm.resample.Bootstrap):
-            gap = float(ours.upper) - float(other.confidence_interval.high)
-            benchmark.extra_info["difference"] = gap / float(ours.stderr)
+            # The slope of the first column, where there are coefficients; arch returns both ends.
+            upper, stderr = (np.atleast_1d(v)[-1 if np.size(v) == 1 else 1]
+                             for v in (ours.upper, ours.stderr))  # fmt: skip
+            ends = getattr(other, "confidence_interval", other)
+            benchmark.extra_info["difference"] = float(upper - np.ravel(ends[1])[0]) / float(stderr)
         else:
             benchmark.extra_info["difference"] = ours.pvalue - other.pvalue
     if side == "theirs":

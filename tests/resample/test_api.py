@@ -262,9 +262,10 @@ def test_statistics_of_confusion_tables_and_ranks() -> None:
         "kappa": _kappa,
     }
     common: dict[str, Any] = {"n_resamples": 40, "rng": 2, "method": "percentile"}
+    rows = np.stack([fm.random.Stream(9, k).integers(60, 60) for k in range(40)])
     for name, function in functions.items():
-        ours = bootstrap((truth, guess), name, exact=False, **common)
-        other = bootstrap((truth, guess), function, paired=True, **common)
+        ours = bootstrap((truth, guess), name, indices=rows, **common)
+        other = bootstrap((truth, guess), function, paired=True, indices=rows, **common)
         np.testing.assert_allclose(ours.replicates, other.replicates, rtol=1e-12)
         r = bootstrap((truth, guess), name, rng=0, n_resamples=2000)
         assert r.method == ("wilson" if name == "accuracy" else "studentised")
@@ -278,6 +279,25 @@ def test_statistics_of_confusion_tables_and_ranks() -> None:
     np.testing.assert_allclose(ours.replicates, other.replicates, rtol=1e-12)
     with pytest.raises(ArgumentError, match="truth"):
         bootstrap((x, y), "f1", rng=0)
+
+
+def test_cells_are_multinomial() -> None:
+    truth = np.repeat([1.0, 1.0, 0.0, 0.0], [30, 10, 5, 55])
+    guess = np.repeat([1.0, 0.0, 1.0, 0.0], [30, 10, 5, 55])
+    common: dict[str, Any] = {"n_resamples": 20_000, "rng": 1, "method": "percentile"}
+    r = bootstrap((truth, guess), "accuracy", exact=False, **common)
+    assert abs(r.replicates.mean() - 0.85) < 5 * np.sqrt(0.85 * 0.15 / 100 / 20_000)
+    assert r.replicates.var() == pytest.approx(0.85 * 0.15 / 100, rel=0.06)
+    both = bootstrap((truth, guess), "f1", **common)
+    rows = np.stack([fm.random.Stream(9, k).integers(100, 100) for k in range(4000)])
+    drawn = bootstrap((truth, guess), "f1", indices=rows, **common)
+    assert both.stderr == pytest.approx(drawn.stderr, rel=0.06)
+    assert both.lower == pytest.approx(drawn.lower, abs=0.01)
+    # Within strata of the truth, recall changes and the number of positives does not.
+    levels = bootstrap((truth, guess), "recall", strata=truth, **common)
+    assert levels.replicates.var() == pytest.approx(0.75 * 0.25 / 40, rel=0.06)
+    pairs = np.arange(100) // 2
+    assert bootstrap((truth, guess), "f1", clusters=pairs, rng=1).stderr > both.stderr
 
 
 def test_columns_share_their_resamples() -> None:

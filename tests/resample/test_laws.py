@@ -110,6 +110,27 @@ def test_laws_on_a_lattice_are_binomial() -> None:
     assert a.quantile(0.9) == pytest.approx(b.quantile(0.9), abs=0.02)
 
 
+def test_units_of_whole_numbers_and_decimals() -> None:
+    assert laws.unit_of(np.array([1.0, -3.0, 8.0])) == 1.0
+    assert laws.unit_of(np.array([0.1, -3.7, 8.0])) == 0.1
+    assert laws.unit_of(np.array([0.125, 2.0])) == 0.001
+    assert laws.unit_of(np.array([1 / 3, 2.0])) is None
+    assert laws.unit_of(np.append(np.ones(100), np.pi)) is None
+    # Means of 200 decimals have atoms 0.0005 apart.
+    x = np.round(fm.random.Stream(1).normal(200), 1)
+    r = fm.resample.bootstrap(x, "mean", method="percentile", rng=0)
+    for end in (r.lower, r.upper):
+        assert abs(end * 2000 - np.rint(end * 2000)) < 1e-6
+
+
+def test_fewer_cells_are_as_exact() -> None:
+    x = fm.random.Stream(1).exponential(2000) / 2000
+    few = laws.law_of_mean([x])
+    many = laws._transformed([x], few.mean, few.sd, 2**18)
+    for p in (0.005, 0.025, 0.5, 0.975):
+        assert few.quantile(p) == pytest.approx(many.quantile(p), abs=1e-6 * few.sd)
+
+
 def test_laws_of_roots_are_those_of_draws() -> None:
     stream = fm.random.Stream(2)
     x, y = stream.exponential(30), stream.exponential(30) + 0.2

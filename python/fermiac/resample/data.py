@@ -117,6 +117,34 @@ class Data:
             at += n
         return tuple(parts)
 
+    def cells(self) -> tuple[list[Array], dict[str, Any]] | None:
+        """Return the cells of confusion tables, as four observations of each stratum.
+
+        Counts of them have the law of resamples, at a cost that does not depend on their number.
+        None where clusters are drawn.
+        """
+        units = self.units
+        if not units.single:
+            return None
+        code = (2 * self.samples[0] + self.samples[1]).astype(np.int64)
+        if units.members is not None:
+            code = code[units.members]
+        sizes = units.sizes
+        stratum = np.repeat(np.arange(sizes.size), sizes)
+        counts = np.bincount(4 * stratum + code, minlength=4 * sizes.size)
+        columns = [np.tile(c, sizes.size) for c in ([0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0])]
+        options = {
+            "law": "counts",
+            "length": 0.0,
+            "draws": sizes,
+            "shares": counts / np.repeat(sizes, 4),
+            "strata": 4 * np.arange(sizes.size + 1, dtype=np.int64),
+            "members": None,
+            "starts": None,
+            "n": 4 * sizes.size,
+        }
+        return columns, options
+
     def saved(self) -> Mapping[str, Any]:
         """Return the fields of a result that hold the data."""
         return {

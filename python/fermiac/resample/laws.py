@@ -23,13 +23,16 @@ __all__ = [
     "law_of_mean",
     "law_of_quantile",
     "law_of_ratio",
+    "unit_of",
 ]
 
 Array = NDArray[np.float64]
 #: Cells of the circle, and its width in standard deviations of the sum.
 _CELLS, _WIDTH = 2**16, 20.0
-#: Cells for roots, each of whose probabilities takes a circle, up to how many observations.
-_FEWER_CELLS, _FEWER_UP_TO = 2**14, 10**4
+#: Fewer cells do for sums that are smooth, from and up to how many observations: their ends are
+#: right to 4e-7 standard errors. Roots take them for few observations too, as each of their
+#: probabilities takes a circle.
+_FEWER_CELLS, _FEWER_FROM, _FEWER_UP_TO = 2**14, 1000, 20_000
 #: Atoms of a law on a lattice at most.
 _MOST_ATOMS = 2**17
 #: Outcomes that are enumerated at most, and observations of a sample at most.
@@ -128,7 +131,21 @@ def law_of_mean(parts: list[Array], unit: float | None = None) -> KnownLaw:
         atoms = sum(p.size * round(float(np.ptp(p)) / unit) for p in parts) + 1
         if atoms <= _MOST_ATOMS:
             return _latticed(parts, unit, atoms)
-    return _transformed(parts, mean, math.sqrt(variance))
+    sizes = [part.size for part in parts]
+    fewer = min(sizes) >= _FEWER_FROM and max(sizes) <= _FEWER_UP_TO
+    return _transformed(parts, mean, math.sqrt(variance), _FEWER_CELLS if fewer else _CELLS)
+
+
+def unit_of(x: Array) -> float | None:
+    """Return 1 for whole numbers, 0.1, 0.01 or 0.001 for decimals, else None."""
+    for digits in range(4):
+        y = x * 10.0**digits
+        whole = np.rint(y)
+        if (np.abs(y - whole) <= 4e-16 * np.abs(y)).all():
+            return 10.0**-digits
+        if digits == 0 and (np.abs(x[:64] * 1e3 - np.rint(x[:64] * 1e3)) > 1e-9).any():
+            return None
+    return None
 
 
 def _latticed(parts: list[Array], unit: float, atoms: int) -> KnownLaw:
@@ -369,6 +386,7 @@ class _Order:
         # The upper one is at most at an index if the lower one is, and k draws alone are not.
         first = float(betainc(k + 1, n - k, (self._i[0] - 1) / n))
         upper = np.diff(np.append(first, reached[1:] - self._alone))
+        self._upper = upper
         centre = float(self._mass @ x)
         d = x - centre
         # The mean of the lower one below each index, weighted by its law: the weights of indices
@@ -418,7 +436,16 @@ class _Order:
         if not self._share:
             at = int(np.searchsorted(np.cumsum(self._mass), p * (1 - 1e-12)))
             return float(self._x[min(at, self._x.size - 1)])
-        return _solved(lambda v: self._reached(v, "right"), p, self._x[0], self._x[-1])
+        # Between the quantiles of the lower one and of the upper one.
+        ends = (np.cumsum(self._mass), np.cumsum(self._upper))
+        low, high = (
+            float(self._x[min(int(np.searchsorted(reached, p * (1 - 1e-9))), self._x.size - 1)])
+            for reached in ends
+        )
+        below = max(int(np.searchsorted(self._x, low)) - 1, 0)
+        return _solved(
+            lambda v: self._reached(v, "right"), p, float(self._x[below]), high, 1e-13 * self.sd
+        )
 
 
 def _moments(mass: Array, x: Array, start: float) -> tuple[float, float]:
@@ -426,9 +453,11 @@ def _moments(mass: Array, x: Array, start: float) -> tuple[float, float]:
     return mean, math.sqrt(float(mass @ (x - mean) ** 2) / float(mass.sum()))
 
 
-def _solved(reached: Callable[[float], float], p: float, low: float, high: float) -> float:
-    """Return the smallest value that is reached with probability `p`."""
-    for _ in range(100):
+def _solved(
+    reached: Callable[[float], float], p: float, low: float, high: float, near: float
+) -> float:
+    """Return the smallest value that is reached with probability `p`, to within `near`."""
+    while high - low > near:
         middle = 0.5 * (low + high)
         if not low < middle < high:
             break

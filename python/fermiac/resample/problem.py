@@ -25,6 +25,7 @@ from fermiac.resample.laws import (
     law_of_mean,
     law_of_quantile,
     law_of_ratio,
+    unit_of,
 )
 from fermiac.resample.leave_one_out import Full, acceleration, full, leave_one_out
 from fermiac.resample.prepare import core_columns
@@ -303,11 +304,11 @@ class Problem:
         if core not in ("mean", "mean_difference"):
             return None
         x = columns[j if core == "mean" else 0]
-        whole = bool((x == np.rint(x)).all())
+        unit = unit_of(x)
         if core == "mean":
-            return law_of_mean(parts(x / x.size), 1 / x.size if whole else None)
+            return law_of_mean(parts(x / x.size), unit and unit / x.size)
         n, m = data.sizes
-        unit = 1 / math.lcm(n, m) if whole else None
+        unit = unit and unit / math.lcm(n, m)
         return law_of_mean(parts(x * np.repeat([1 / n, -1 / m], [n, m])), unit)
 
     def choose(self, name: MethodName) -> Method:
@@ -529,6 +530,10 @@ class Problem:
             else:
                 core, parameters, columns = self.data.prepared(self.statistic)
                 options = self.data.units.core(self.scheme)
+                if self.statistic.of_cells and self.scheme.name == "iid":
+                    cells = self.data.cells()
+                    if cells is not None:
+                        columns, options = cells
                 drawn = _core.resample_bootstrap(
                     core, parameters, columns, options, first, n, errors, key, workers, report
                 )

@@ -71,6 +71,7 @@ class Scheme:
             "law": laws.get(self.name, "counts"),
             "length": self.parameters[0] if self.is_blocks else 0.0,
             "draws": None,
+            "shares": None,
         }
 
 

@@ -15,6 +15,7 @@
 //! # Ok::<(), fermiac_base::Error>(())
 //! ```
 
+mod binomial;
 mod exact;
 mod permute;
 mod replicates;

@@ -1,5 +1,6 @@
 //! Schemes: how the weights of the observations are drawn in each replicate.
 
+use crate::binomial::binomial;
 use fermiac_base::alloc::{room, vec_of};
 use fermiac_base::par::{PAUSE_EVERY, pause};
 use fermiac_base::rng::Stream;
@@ -38,6 +39,8 @@ pub struct Scheme {
     strata: Vec<usize>,
     /// The draws from each stratum.
     draws: Vec<usize>,
+    /// The probabilities of the units of each stratum; equal ones where there are none.
+    shares: Option<Vec<f64>>,
     members: Members,
     n: usize,
 }
@@ -85,6 +88,19 @@ fn each_below(
     }
 }
 
+/// Fills `counts` with those of `n` draws, each unit given what the ones before it left.
+fn multinomial(stream: &mut Stream, n: usize, shares: &[f64], counts: &mut [u32]) {
+    let (mut left, mut share) = (n, 1.0);
+    let last = shares.iter().rposition(|s| *s > 0.0).unwrap_or(0);
+    for (k, (count, own)) in counts.iter_mut().zip(shares).enumerate() {
+        let drawn =
+            if k == last { left } else { binomial(stream, left, (own / share).clamp(0.0, 1.0)) };
+        *count = drawn as u32;
+        left -= drawn;
+        share -= own;
+    }
+}
+
 impl Scheme {
     /// `strata` has the first unit of each stratum, and the number of units at its end. Unit i has
     /// the observations `members[starts[i]..starts[i + 1]]`, or `members[i]` alone without `starts`,
@@ -129,7 +145,7 @@ impl Scheme {
             return wrong("empty blocks");
         }
         let draws = strata.windows(2).map(|s| s[1] - s[0]).collect();
-        Ok(Self { law, strata, draws, members, n })
+        Ok(Self { law, strata, draws, shares: None, members, n })
     }
 
     /// The scheme with other numbers of draws from the strata, none of them 0.
@@ -138,6 +154,18 @@ impl Scheme {
             return Err(Error::Internal("a scheme with draws that do not fit".into()));
         }
         Ok(Self { draws, ..self })
+    }
+
+    /// The scheme of draws with probabilities of the units, which sum to 1 in each stratum. Such a
+    /// unit stands for observations that are alike; its counts are binomial.
+    pub fn with_shares(self, shares: Vec<f64>) -> Result<Self> {
+        if self.law != Law::Counts
+            || shares.len() != self.units()
+            || shares.iter().any(|s| *s < 0.0)
+        {
+            return Err(Error::Internal("a scheme with probabilities that do not fit".into()));
+        }
+        Ok(Self { shares: Some(shares), ..self })
     }
 
     /// The number of observations.
@@ -179,6 +207,10 @@ impl Scheme {
             counts.fill(0);
             for (s, n) in self.strata.windows(2).zip(&self.draws) {
                 let stratum = &mut counts[s[0]..s[1]];
+                if let Some(shares) = &self.shares {
+                    multinomial(stream, *n, &shares[s[0]..s[1]], stratum);
+                    continue;
+                }
                 self.each(stream, words, stratum.len(), *n, |i| stratum[i] += 1);
             }
             for (unit, count) in units.iter_mut().zip(&*counts) {

@@ -30,7 +30,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
 type Column<'py> = PyReadonlyArray1<'py, f64>;
 type Vector<'py> = Bound<'py, PyArray1<f64>>;
 
-/// The scheme of a dictionary: law, length, draws, strata, members, starts, n.
+/// The scheme of a dictionary: law, length, draws, shares, strata, members, starts, n.
 fn scheme(py: Python<'_>, options: &Bound<'_, PyAny>) -> PyResult<Scheme> {
     let length: f64 = entry(options, "length")?;
     let law = match entry::<String>(options, "law")?.as_str() {
@@ -52,8 +52,13 @@ fn scheme(py: Python<'_>, options: &Bound<'_, PyAny>) -> PyResult<Scheme> {
         None => None,
     };
     let made = check(py, Scheme::new(law, strata, members, starts, entry(options, "n")?))?;
-    match list("draws")?.as_ref().map(whole).transpose()? {
-        Some(draws) => check(py, made.with_draws(draws)),
+    let made = match list("draws")?.as_ref().map(whole).transpose()? {
+        Some(draws) => check(py, made.with_draws(draws))?,
+        None => made,
+    };
+    let shares: Option<PyReadonlyArray1<'_, f64>> = entry(options, "shares")?;
+    match shares {
+        Some(shares) => check(py, made.with_shares(shares.as_slice()?.to_vec())),
         None => Ok(made),
     }
 }

@@ -1,0 +1,124 @@
+//! Binomial counts.
+
+use fermiac_base::rng::Stream;
+use fermiac_base::simd::{exp, ln};
+
+/// The mean below which counts are found by inversion.
+const SMALL: f64 = 10.0;
+
+/// ln k! less Stirling's formula at k + 1/2.
+fn tail(k: f64) -> f64 {
+    const TABLE: [f64; 10] = [
+        0.081_061_466_795_327_2,
+        0.041_340_695_955_409_2,
+        0.027_677_925_684_998_3,
+        0.020_790_672_103_765_09,
+        0.016_644_691_189_821_1,
+        0.013_876_128_823_070_7,
+        0.011_896_709_945_891_7,
+        0.010_411_265_261_972,
+        0.009_255_462_182_712_73,
+        0.008_330_563_433_362_87,
+    ];
+    if k < 10.0 {
+        return TABLE[k as usize];
+    }
+    let next = k + 1.0;
+    let square = next * next;
+    (1.0 / 12.0 - (1.0 / 360.0 - 1.0 / 1260.0 / square) / square) / next
+}
+
+/// Returns how many of `n` draws succeed with probability `p`.
+///
+/// Transformed rejection (W. Hörmann 1993, "The generation of binomial random variates", Journal of
+/// Statistical Computation and Simulation 46), and inversion for small means.
+pub(crate) fn binomial(stream: &mut Stream, n: usize, p: f64) -> usize {
+    if p > 0.5 {
+        return n - binomial(stream, n, 1.0 - p);
+    }
+    if n == 0 || p <= 0.0 {
+        return 0;
+    }
+    let whole = n as f64;
+    if whole * p < SMALL { inverted(stream, n, p) } else { rejected(stream, whole, p) as usize }
+}
+
+fn inverted(stream: &mut Stream, n: usize, p: f64) -> usize {
+    let odds = p / (1.0 - p);
+    loop {
+        let mut left = stream.uniform();
+        let mut mass = exp(n as f64 * ln(1.0 - p));
+        for k in 0..=n {
+            if left <= mass {
+                return k;
+            }
+            left -= mass;
+            mass *= odds * (n - k) as f64 / (k + 1) as f64;
+            // What rounding leaves beyond all masses is drawn again.
+            if mass == 0.0 {
+                break;
+            }
+        }
+    }
+}
+
+fn rejected(stream: &mut Stream, n: f64, p: f64) -> f64 {
+    let odds = p / (1.0 - p);
+    let sd = (n * p * (1.0 - p)).sqrt();
+    let b = 1.15 + 2.53 * sd;
+    let a = -0.0873 + 0.0248 * b + 0.01 * p;
+    let centre = n * p + 0.5;
+    let inside = 0.92 - 4.2 / b;
+    let alpha = (2.83 + 5.1 / b) * sd;
+    let mode = ((n + 1.0) * p).floor();
+    loop {
+        let u = stream.uniform() - 0.5;
+        let v = stream.uniform();
+        let us = 0.5 - u.abs();
+        let k = ((2.0 * a / us + b) * u + centre).floor();
+        if us >= 0.07 && v <= inside {
+            return k;
+        }
+        if !(0.0..=n).contains(&k) {
+            continue;
+        }
+        let bound = (mode + 0.5) * ln((mode + 1.0) / (odds * (n - mode + 1.0)))
+            + (n + 1.0) * ln((n - mode + 1.0) / (n - k + 1.0))
+            + (k + 0.5) * ln(odds * (n - k + 1.0) / (k + 1.0))
+            + tail(mode)
+            + tail(n - mode)
+            - tail(k)
+            - tail(n - k);
+        if ln(v * alpha / (a / (us * us) + b)) <= bound {
+            return k;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fermiac_base::rng::Domain;
+
+    #[test]
+    fn counts_have_the_masses_of_the_law() {
+        for (n, p) in [(7, 0.3), (40, 0.1), (40, 0.5), (300, 0.07), (60, 0.8), (5, 1.0), (5, 0.0)] {
+            let draws = 200_000;
+            let mut found = vec![0.0; n + 1];
+            for i in 0..draws {
+                let mut stream = Stream::new(3, Domain::User, i, 0);
+                found[binomial(&mut stream, n, p)] += 1.0;
+            }
+            let (mut mass, draws) = ((1.0 - p).powi(n as i32), draws as f64);
+            if p == 1.0 {
+                assert_eq!(found[n], draws);
+                continue;
+            }
+            for (k, count) in found.iter().enumerate() {
+                let error = (mass * (1.0 - mass) / draws).sqrt() + 1e-5;
+                assert!((count / draws - mass).abs() < 5.0 * error, "{n} {p} {k}");
+                mass *= p / (1.0 - p) * (n - k) as f64 / (k + 1) as f64;
+            }
+        }
+    }
+}
