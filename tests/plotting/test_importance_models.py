@@ -1,4 +1,4 @@
-"""Plots of Sobol' indices and of levels."""
+"""Plots of Sobol' indices, of samplers and of levels."""
 
 from __future__ import annotations
 
@@ -32,6 +32,21 @@ def test_indices() -> None:
     np.testing.assert_allclose(heights, [0, 1, 0, 1], atol=1e-6)
     with pytest.raises(ArgumentError, match="SobolIndices is needed"):
         fm.plotting.plot_indices(3)  # type: ignore[arg-type]
+    plt.close("all")
+
+
+def test_samplers() -> None:
+    law = fm.distributions.Normal([0.0, 0.0], [1.0, 1.0])
+    q = fm.importance.expect(lambda x: x**2, law, n=2000, rng=0).sampler
+    assert isinstance(q, fm.importance.Sampler)
+    ax = q.plot_sampler()
+    assert len(ax.lines) == 1 + len(q.shares)  # points, and a ring for each component
+    half = fm.distributions.Product([fm.distributions.Gamma(2.0)] * 2)
+    other = fm.importance.expect(lambda x: x**2, half, n=2000, rng=0).sampler
+    assert isinstance(other, fm.importance.Sampler)
+    assert len(other.plot_sampler().lines) == 1
+    with pytest.raises(ArgumentError, match="axes: 2 was given"):
+        q.plot_sampler(axes=(0, 2))
     plt.close("all")
 
 

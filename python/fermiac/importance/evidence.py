@@ -260,6 +260,7 @@ def evidence(
         law = start_law(model)
     law, params = named_law(law, params)
     law = with_dim(law)
+    choice("scheme", scheme, ("amis", "pmc", "snis"))
     drawn = drawing([law], points, n_replicates, sampler, pilot_fraction)
     if drawn.sampler is not None and scheme == "snis":
         raise ArgumentError(
@@ -273,7 +274,7 @@ def evidence(
     named = labels(names_of(names, params), law.dim)
     settings: dict[str, Any] = {
         "n": whole("n", n, 1, 2**62),
-        "scheme": choice("scheme", scheme, ("amis", "pmc", "snis")),
+        "scheme": scheme,
         "n_components": None
         if n_components is None
         else whole("n_components", n_components, 1, 100),
