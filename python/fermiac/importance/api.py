@@ -300,7 +300,7 @@ def expect(
 
     how = choice("shards", shards, SHARDS)
     in_blocks = part is not None or store is not None
-    together = checkpoint is not None or bool(keep_draws)
+    together = checkpoint is not None or yes("keep_draws", keep_draws)
     if in_blocks and how == "points":
         raise ArgumentError("shards: 'points' given with part= or store=, which are of blocks")
     share = 0.0 if chosen.core == "mc" else float(settings["adapt_fraction"])
