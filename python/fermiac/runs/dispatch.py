@@ -134,6 +134,7 @@ class Dispatch:
         arguments: Callable[[int, int], tuple[Any, ...]],
         check: Callable[[Any, int, int], str | None],
         align: int = 1,
+        most: int | None = None,
     ) -> Iterator[tuple[int, int, Any]]:
         """Give (start, stop, value) of every shard, in the order in which they are done.
 
@@ -147,6 +148,8 @@ class Dispatch:
             Returns what is wrong with a value for these units, or None.
         align : int, default 1
             The starts of shards are multiples of it.
+        most : int, optional
+            Units of a shard at most, where the user does not say.
         """
         done: SimpleQueue[Future[Any]] = SimpleQueue()
         running: dict[Future[Any], Shard] = {}
@@ -165,7 +168,7 @@ class Dispatch:
                     if again:
                         shard = again.pop()
                     else:
-                        stop = min(n, at + self._size(n, align))
+                        stop = min(n, at + self._size(n, align, most))
                         shard, at = Shard(at, stop), stop
                     try:
                         future = self._submit(shard, arguments)
@@ -307,7 +310,7 @@ class Dispatch:
             self._out = max(limit // 2, self._engine.least_out)
         return None
 
-    def _size(self, n: int, align: int) -> int:
+    def _size(self, n: int, align: int, most: int | None) -> int:
         """Return how many units the next shard has."""
         if self._plan.rows is not None:
             return max(align, self._plan.rows // align * align)
@@ -321,7 +324,8 @@ class Dispatch:
                 shards = max(shards, self._engine.least_out)  # for workers that come
         else:
             shards = n_shards(self._cost * n, workers, self._per_task, self._whole)
-        return -(-n // (shards * align)) * align
+        size = -(-n // (shards * align)) * align
+        return size if most is None else min(size, most)
 
     def _learn(self, cost: float) -> None:
         """Take the seconds of a unit into account."""
