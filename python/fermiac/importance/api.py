@@ -383,7 +383,7 @@ def expect(
     in_blocks = part is not None or store is not None
     together = {
         "checkpoint": checkpoint is not None,
-        "keep_draws": bool(keep_draws),
+        "keep_draws": yes("keep_draws", keep_draws),
         "points": points != "random",
         "sampler": sampler is not None,
         "pool": pool != "final",

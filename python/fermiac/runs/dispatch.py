@@ -136,6 +136,7 @@ class Dispatch:
         arguments: Callable[[int, int], tuple[Any, ...]],
         check: Callable[[Any, int, int], str | None],
         align: int = 1,
+        most: int | None = None,
     ) -> Iterator[tuple[int, int, Any]]:
         """Yield (start, stop, value) of every shard, in the order of completion.
 
@@ -149,6 +150,8 @@ class Dispatch:
             A function that returns the defect of a value for these units as text, or None.
         align : int, default 1
             The starts of shards are multiples of this number.
+        most : int, optional
+            The largest number of units of a shard, if the user gives none.
         """
         done: SimpleQueue[Future[Any]] = SimpleQueue()
         running: dict[Future[Any], Shard] = {}
@@ -167,7 +170,7 @@ class Dispatch:
                     if again:
                         shard = again.pop()
                     else:
-                        stop = min(n, at + self._size(n, align))
+                        stop = min(n, at + self._size(n, align, most))
                         shard, at = Shard(at, stop), stop
                     try:
                         future = self._submit(shard, arguments)
@@ -310,7 +313,7 @@ class Dispatch:
             self._out = max(limit // 2, self._engine.least_out)
         return None
 
-    def _size(self, n: int, align: int) -> int:
+    def _size(self, n: int, align: int, most: int | None) -> int:
         """Return the number of units of the next shard."""
         if self._plan.rows is not None:
             return max(align, self._plan.rows // align * align)
@@ -325,7 +328,8 @@ class Dispatch:
                 shards = max(shards, self._engine.least_out)  # for workers that come
         else:
             shards = n_shards(self._cost * n, workers, self._per_task, self._whole)
-        return -(-n // (shards * align)) * align
+        size = -(-n // (shards * align)) * align
+        return size if most is None else min(size, most)
 
     def _learn(self, cost: float) -> None:
         """Update the seconds per unit."""

@@ -27,7 +27,9 @@ __all__ = ["Part", "Store", "computed", "identity_of_call", "is_default", "part_
 Part: TypeAlias = tuple[int, int]
 """A part of a call: (i, n) is part i of n, counted from 0."""
 
-#: The most parts of a call.
+#: Units of a shard at most.
+_TOGETHER = 64
+#: Parts of a call at most.
 _MOST_PARTS = 2**40
 
 
@@ -184,13 +186,18 @@ def _made(
         tick(len(units))
         return
     given = executor if isinstance(executor, Sharded) else Sharded(executor)
-    dispatch = Dispatch(engine_of(given.executor), given._plan, run, tick, name, whole=True)
+    engine = engine_of(given.executor)
+    dispatch = Dispatch(engine, given._plan, run, tick, name, whole=True)
 
     def check(got: Any, start: int, stop: int) -> str | None:
         good = isinstance(got, list) and len(got) == stop - start
         return None if good else f"a list of {stop - start} results"
 
+    # Their results come together, and must not fill the memory of a call of any size.
+    most = _TOGETHER if engine.pointwise else None
     with closing(dispatch):
-        for start, stop, got in dispatch(len(units), lambda a, b: (tuple(units[a:b]),), check):
+        for start, stop, got in dispatch(
+            len(units), lambda a, b: (tuple(units[a:b]),), check, most=most
+        ):
             yield from zip(units[start:stop], got, strict=True)
         tick(len(units))

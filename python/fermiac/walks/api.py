@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "MOST_STEPS", "walk"]
 
+_HISTORIES = ("private", "shared_sync", "shared_async")
 #: Nodes in a block of steps.
 BLOCK = 2**18
 #: The largest number of steps that histories count.
@@ -293,7 +294,7 @@ def walk(
         "alpha": alpha is not None,
         "step_exponent": real("step_exponent", step_exponent) != 1.0,
         "pseudo_counts": not isinstance(pseudo_counts, str) or pseudo_counts != "target",
-        "history": history != "private",
+        "history": choice("history", history, _HISTORIES) != "private",
         "memory_size": memory_size is not None,
     }
     # A setting of the history excludes the plain walk.
@@ -320,7 +321,7 @@ def walk(
             "stop": stop is not None,
             "on_block": on_block is not None,
             "checkpoint": checkpoint is not None,
-            "first_walker": first_walker != 0,
+            "first_walker": whole("first_walker", first_walker, 0, 2**48) != 0,
             "executor": executor is not None,
             "part": part is not None,
             "store": store is not None,
@@ -367,7 +368,6 @@ def walk(
     around = CALL.get()
     origin, all_of_call = (first, many) if around is None else around
     choice("record", record, ("visits", "path", "none"))
-    choice("history", history, ("private", "shared_sync", "shared_async"))
     choice("on_stuck", on_stuck, ("error", "stop", "restart"))
     if not is_auto(burn_in):
         whole("burn_in", burn_in, 0, steps - 1)

@@ -1,0 +1,102 @@
+"""The same bits of every call that is cut into whole parts, however it is cut and whoever makes it.
+
+`test_clusters.py` has the engines; here are the numbers of workers, of shards and of parts, and
+calls that were interrupted.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nested_targets
+import numpy as np
+import pytest
+import worker_targets
+
+import fermiac as fm
+from fermiac.errors import FermiacWarning
+
+PRIOR = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
+LAW = fm.distributions.MultivariateNormal(np.zeros(2), np.eye(2))
+MODEL = fm.score.GaussianMixture([0.3, 0.7], [[-2.0, 0.0], [2.0, 1.0]], [0.04, 0.04])
+GRAPH = fm.walks.graphs.grid([8, 8])
+
+
+def nested(**given: Any) -> Any:
+    return fm.nested.sample(nested_targets.bowl, PRIOR, n_live=25, runs=17, rng=1, **given)
+
+
+def chains(**given: Any) -> Any:
+    return fm.mcmc.sample(
+        nested_targets.bowl, 2, nested_targets.slope, kernel="mala", n_chains=17, n_warmup=30,
+        n_draws=30, pool=False, rng=1, **given,
+    )  # fmt: skip
+
+
+def walkers(**given: Any) -> Any:
+    return fm.walks.walk(GRAPH, "none", n_steps=300, n_walkers=130, rng=1, **given)
+
+
+def rows(**given: Any) -> Any:
+    given = {"part": (0, 1), **given}
+    return fm.score.sample(MODEL, 40, n_steps=5, sigma_range=(0.01, 50.0), rng=1, **given)
+
+
+def points(**given: Any) -> Any:
+    how = {"shards": "whole"} if "executor" in given else {}
+    return fm.importance.expect(
+        worker_targets.moments, LAW, n=100_000, rng=1, check=False, **how, **given
+    )
+
+
+#: The calls, their units, and what is compared.
+CALLS: list[tuple[Callable[..., Any], int, tuple[str, ...]]] = [
+    (nested, 17, ("draws", "log_weights", "births", "log_evidence", "log_evidence_stderr")),
+    (chains, 17, ("draws", "log_densities")),
+    (walkers, 17, ("positions", "visits", "acceptance")),
+    (rows, 40, ("array",)),
+    (points, 13, ("mean", "stderr", "cov", "ess", "khat", "unseen")),
+]
+
+
+def bits(result: Any, names: tuple[str, ...]) -> list[bytes]:
+    made = result.estimate() if hasattr(result, "estimate") else result
+    return [np.asarray(getattr(made, name)).tobytes() for name in names]
+
+
+@pytest.mark.parametrize(
+    ("call", "n_units", "names"), CALLS, ids=lambda x: getattr(x, "__name__", "")
+)
+def test_workers_shards_parts_and_stores(
+    call: Any, n_units: int, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    warnings.simplefilter("ignore", FermiacWarning)
+    whole = bits(call(), names)
+    for n_workers in (1, 2, 8):
+        with ThreadPoolExecutor(n_workers) as executor:
+            assert bits(call(executor=executor), names) == whole
+    with ThreadPoolExecutor(2) as executor:
+        for n_shards in (1, 3, 16):
+            shards = fm.executor.Sharded(executor, rows=math.ceil(n_units / n_shards))
+            assert bits(call(executor=shards), names) == whole
+    for n_parts in (1, 3, 16):
+        parts = [call(part=(i, n_parts)) for i in range(n_parts)]
+        assert bits(fm.merge(parts), names) == whole
+
+    def stop(done: int, total: int) -> None:
+        if done > 0.6 * total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        call(store=tmp_path, progress=stop)
+    there = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert 0 < len(there) < n_units
+    with ThreadPoolExecutor(2) as executor:
+        assert bits(call(store=tmp_path, executor=executor), names) == whole
+    assert all(path.stat().st_mtime_ns == at for path, at in there.items())
+    assert bits(fm.merge(tmp_path), names) == whole
