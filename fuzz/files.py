@@ -5,7 +5,9 @@
 Some of the damage leaves the digest wrong, like an accident. The rest corrects the digest, like an
 attacker. A load must end in a `CheckpointError` or give a usable object. Reports list crashes,
 hangs, other errors of a load, loaded files with wrong digests, and plain Python errors of the
-loaded object. A report names the seed and the number of the file, which ``--only`` makes again.
+loaded object. Crashes, hangs, internal errors and wrong digests make the program fail; with
+``--strict`` all findings do. A report names the seed and the number of the file, which ``--only``
+makes again.
 """
 
 from __future__ import annotations
@@ -411,6 +413,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="limit of time")
     parser.add_argument("--cases", default="", help="words of names, with commas between")
     parser.add_argument("--only", type=int, help="make and load one file, in this process")
+    parser.add_argument(
+        "--strict", action="store_true", help="fail at any finding, not only the severe"
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--start", type=int, default=0, help="the number of the first file")
     parser.add_argument("--stop", type=int, help=argparse.SUPPRESS)
@@ -456,7 +461,12 @@ def report(args: argparse.Namespace, good: str, begun: float) -> int:
         print(f"{n:8d}  {kind}")
     for key, numbers in sorted(wrong.items(), key=lambda item: -len(item[1])):
         print(f"{len(numbers):6d} x {key}   (files {', '.join(numbers[:3])})")
-    return 1 if wrong else 0
+    return 1 if any(args.strict or severe(key) for key in wrong) else 0
+
+
+def severe(finding: str) -> bool:
+    """Whether a finding is a crash, a file taken as good, or a defect by definition."""
+    return any(word in finding for word in ("crash:", "wrong digest", "InternalError", "panic"))
 
 
 if __name__ == "__main__":

@@ -97,6 +97,8 @@ def _weight_function(given: Weight, c: float) -> Callable[[Array], Array]:
 
 #: The bins of levels for the held-out errors, and the noisy points of each.
 _N_BINS, _PROBES = 8, 1024
+#: The same after an interrupt, which is to be answered soon.
+_FEW_PROBES = 128
 #: The kind of a prediction, if it is not "ve".
 _KINDS = {"edm": "edm", "v": "vp", "flow": "flow"}
 #: Options that are passed on to the model.
@@ -506,7 +508,7 @@ def _report(
         if not len(split[1]):
             continue
         for k in range(_N_BINS):
-            n = _PROBES
+            n = _FEW_PROBES if interrupted else _PROBES
             # The same noise for both, so that they differ only by memorised data.
             normals, strata, chosen = fitting.batch_of(
                 plan.key, k, n, task.dim, len(rows), held_out=True
