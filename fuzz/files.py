@@ -2,12 +2,12 @@
 
     python fuzz/files.py --n 5000 --seed 0 [--seconds 60] [--cases walk]
 
-A part of the damage leaves the digest wrong, as an accident does; the other part makes it right
-again, as somebody would who means harm. A load must end in a `CheckpointError` or give an object
-that can be used. What is reported: crashes, hangs, other errors of a load, files with wrong digests
-that were loaded, and plain Python errors of the loaded object. Crashes, hangs, internal errors and
-wrong digests make the program fail; with ``--strict`` all findings do. A report names the seed and
-the number of the file, which ``--only`` makes again.
+Some of the damage leaves the digest wrong, like an accident. The rest corrects the digest, like an
+attacker. A load must end in a `CheckpointError` or give a usable object. Reports list crashes,
+hangs, other errors of a load, loaded files with wrong digests, and plain Python errors of the
+loaded object. Crashes, hangs, internal errors and wrong digests make the program fail; with
+``--strict`` all findings do. A report names the seed and the number of the file, which ``--only``
+makes again.
 """
 
 from __future__ import annotations

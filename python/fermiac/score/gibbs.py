@@ -82,8 +82,7 @@ def steps_too_few(result: LangevinGibbs, model: Model, settings: GibbsSettings) 
     x, s = draws.reshape(-1, dim)[which], sigma.reshape(-1)[which]
     y = x + s[:, None] * _core.score_noise(settings.key, PROBE, 0, n, _DRAW, dim, 0)[0]
     seen = np.unique(np.linspace(0, dim - 1, min(dim, _MOST_COORDINATES)).astype(int))
-    # At levels near the end the steps are short, whatever their number; sums may overflow in a
-    # damaged file.
+    # Leave out levels near the end, where steps are short, and sums that overflow (damaged files).
     far = (s > _NEAR * settings.sigma_end) & np.isfinite(y).all(axis=1)
     moved = np.zeros((2, n, len(seen)))
     if far.any():
