@@ -147,12 +147,12 @@ impl Estimation<'_> {
                 },
             )?;
             done = plan.chunks.end;
-            if look > 0 && self.is_met(sums, looks)? {
+            if look > 0 && self.is_met(sums, looks, false)? {
                 sums.converged = true;
                 return Ok(());
             }
         }
-        sums.converged = self.is_met(sums, looks)?;
+        sums.converged = self.is_met(sums, looks, true)?;
         if let (Some((stages, pool)), Some(mut all), Some(shape)) = (pool, pooled, &sums.shape) {
             for (batches, start) in stages.batches.iter().zip(&pool.starts) {
                 context.ordered(
@@ -230,7 +230,7 @@ impl Estimation<'_> {
             }
             (done, chunks_before) = (next, chunks_before + nets.n_chunks());
             sums.replicates = Some(done);
-            if self.is_met(sums, looks)? {
+            if self.is_met(sums, looks, look == 0)? {
                 sums.converged = true;
                 return Ok(());
             }
@@ -272,12 +272,17 @@ impl Estimation<'_> {
     }
 
     /// Whether the half-widths of all estimates are within the tolerance, at the level of one look.
-    fn is_met(&self, sums: &Sums, looks: usize) -> Result<bool> {
+    /// Those that are 0 at every point are exempt, but a run that has met nothing else goes on to the
+    /// last look.
+    fn is_met(&self, sums: &Sums, looks: usize, is_last: bool) -> Result<bool> {
         let (Some((relative, absolute)), Some(total), Some(shape)) =
             (self.settings.tolerance, &sums.total, &sums.shape)
         else {
             return Ok(self.settings.tolerance.is_none());
         };
+        if !is_last && total.abs_sum.iter().all(|sum| *sum == 0.0) {
+            return Ok(false);
+        }
         let Estimates { mean, stderr, .. } = self.estimates(total, shape, sums.replicates)?;
         let df = match sums.replicates {
             Some(_) => total.moments.counts.len() as f64 - 1.0,
