@@ -403,9 +403,11 @@ class Sample(SampleExports, SamplePlots, Result):
         Warns
         -----
         WeightWarning
-            If k-hat is above min(1 - 1/log10(n), 0.7) (without weights, only if one point also
-            makes a tenth of the variance), if five effective points or fewer are left, or if one
-            point almost determines a coefficient.
+            If k-hat is above min(1 - 1/log10(n), 0.7), if five effective points or fewer are left,
+            or if one point almost determines a coefficient.
+        HeavyTailWarning
+            Without weights: if k-hat is above 0.5, where the variance of the values is infinite,
+            and one point makes a tenth of the variance.
         FermiacWarning
             If there are more controls than a tenth of the effective points, if they increase the
             error, or if their mean is more than six standard errors from zero, which makes the
