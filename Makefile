@@ -87,9 +87,10 @@ $(CLUSTER)/.stamp: pyproject.toml | need-python
 	$(subst $(PY),$(CLUSTER)/bin/python,$(PIP)) -r $(CLUSTER)/requirements.txt
 	@touch $@
 
-# Engines leave files and sockets to the collector.
+# Engines leave files and sockets to the collector. Other tests need other packages to be collected.
 test-cluster: $(BUILT) $(CLUSTER)/.stamp ## Run the tests with dask, Ray, MPI, Parsl and other engines, on this machine
-	PYTHONPATH=python $(CLUSTER)/bin/python -m pytest -q -m cluster -p no:unraisableexception tests $(ARGS)
+	PYTHONPATH=python $(CLUSTER)/bin/python -m pytest -q -m cluster -p no:unraisableexception \
+		tests/runs/test_clusters.py $(ARGS)
 
 check: check-rust check-python ## Everything that must pass before a change is merged
 	$(MAKE) --no-print-directory test
