@@ -119,6 +119,7 @@ bench: $(STAMP)-built-dist $(STAMP)-test $(STAMP)-bench ## Measure speed and acc
 
 calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth, for minutes; tables go to docs/
 	$(PY) -m benches.walks.calibrate --out docs/calibration-walks.md
+	$(PY) -m benches.importance.calibrate_integrate --out docs/calibration-integrate.md
 
 # Names of fermiac that no page has, and all other warnings, are errors.
 docs: $(BUILT) $(STAMP)-docs ## Build the documentation site in docs/_build/html, warnings are errors

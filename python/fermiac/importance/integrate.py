@@ -118,8 +118,8 @@ def integrate(
         The sampler of an earlier run, as `Estimate.sampler` gives it. By default nothing more is
         trained.
     pilot_fraction : float, optional
-        The share of `n` for the pilot (of 262144 points at most), from 0 to 0.9; by default 0.2, or
-        0 with a `sampler`, which it trains further.
+        The share of `n` for the pilot (of 262144 points at most, with a tolerance of 32768), from 0
+        to 0.9; by default 0.2, or 0 with a `sampler`, which it trains further.
     combine : {"mean", "median"}, default "mean"
         The estimate is the mean or the median of the replicates. The median converges faster for
         smooth integrands [5]_ with the linear scramble, where few replicates are far off.
