@@ -1,17 +1,18 @@
-"""Calibration of evaluate: how often its tests reject equal models, and its intervals hold.
+"""Calibration of model evaluation: type I error rates of tests, and coverage of intervals.
 
-Tests of *fitted* models (McNemar, Cochran, DeLong) are given predictions of equal accuracy or equal
+Tests of *fitted* models (McNemar, Cochran, DeLong) get predictions of equal accuracy or equal
 area. Tests of *learners* (t-tests of splits, 5x2cv) compare nearest means on the first five and on
-the last five of ten features; both classes are normal with unit variances, and their means differ
-by 0.5 in each feature, so that the expected accuracies are equal. Their data sets have 200
-examples, and random splits test 30 % of them. Each row has the share of data sets in which the
-p-value is at most 0.01, 0.05 and 0.10. A test is right where that at 0.05 is at most 0.06, or 0.10
-for 5x2cv. The plain t-test is shown for comparison.
+the last five of ten features. Both classes are normal with unit variances, and their means differ
+by 0.5 in each feature, so that the expected accuracies are equal. The data sets have 200 examples,
+and random splits use 30 % of them as test examples. Each row gives the share of data sets in which
+the p-value is at most 0.01, 0.05 and 0.10. A test is right if the share at 0.05 is at most 0.06, or
+0.10 for 5x2cv. The plain t-test is shown for comparison.
 
-Intervals are of 95 %, those of error rates two standard errors about the estimate, for which the
-truth is the mean error of models of other data sets of the same size. ``warned`` is the share of
-the data sets with a typed warning, and ``quiet`` the share that hold among those without one. A row
-is right where either share of those that hold is at least 0.93, up to its two standard errors.
+The intervals are nominal 95 % intervals. Those of error rates are the estimate and two standard
+errors on each side, and the truth is the mean error of models that are fitted to other data sets of
+the same size. ``held`` is the share of data sets whose interval holds the truth, ``warned`` the
+share with a typed warning, and ``quiet`` the coverage among the data sets without a warning. A row
+is right if ``held`` or ``quiet`` is at least 0.93, up to two standard errors of the share.
 
 ``python -m benches.evaluate.calibrate`` prints the tables, in five minutes.
 """

@@ -1,13 +1,14 @@
-"""Simulation-based calibration of the samplers of fermiac, which should give uniform ranks.
+"""Simulation-based calibration of the samplers of fermiac: tests of uniform ranks.
 
-The model is a logistic regression of 20 observations on two inputs, with an intercept; its three
+The model is a logistic regression of 20 observations on two inputs, with an intercept. Its three
 coefficients have independent normal priors with standard deviation 1.5. Four chains, or twelve
-walkers, warm up for 500 draws, and 99 evenly spaced ones of their draws are kept; weighted samples
-are drawn anew. A sampler is right where the least of its three p-values, adjusted by Holm's method,
-is at least 0.01, and at most 5 % of the simulations are ``short`` of 99 effective draws. ``mean``
-and ``spread`` are those farthest from 1/2 and from 1, which are right; of right samplers they are
-within 0.03 and 0.05 of these. Samplers without a correction by acceptance have a bias by design.
-The last row is a fault made on purpose, draws that are 20 % too narrow.
+walkers, warm up for 500 draws, and 99 evenly spaced draws of them are kept. Weighted samples are
+resampled. A sampler is right if the smallest of its three p-values, adjusted by Holm's method, is
+at least 0.01, and at most 5 % of the simulations have fewer than 99 effective draws (``short``).
+``mean`` and ``spread`` of the ranks should be 1/2 and 1. The table has the values of the
+coefficient that is farthest from these; for right samplers they are within 0.03 and 0.05. Samplers
+without an acceptance step have a bias by design. The last row is a deliberate fault: draws that are
+20 % too narrow.
 
 ``python -m benches.evaluate.sbc`` prints the table, in five minutes.
 """

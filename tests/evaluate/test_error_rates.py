@@ -101,7 +101,7 @@ def test_influence_is_the_derivative_of_the_ideal_bootstrap() -> None:
 
 def test_warnings() -> None:
     counts = np.tile([2, 1, 0], (4, 1))
-    with pytest.warns(FermiacWarning, match="out of none"):
+    with pytest.warns(FermiacWarning, match="in all"):
         e = error_from_losses(
             [0.0, 0.1, 0.2], np.full((4, 3), 0.4), counts, 0.5, method="out-of-bag"
         )

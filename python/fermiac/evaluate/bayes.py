@@ -32,7 +32,7 @@ class LearnerPosterior(Result):
     mean, scale, df : float
         Its location, its scale and its degrees of freedom.
     prob_second, prob_equivalent, prob_first : float
-        The probabilities that the difference is below the region of equivalence, within it and
+        The probabilities that the difference is below the region of equivalence, inside it and
         above it.
     rope : ndarray, shape (2,)
         The region of practical equivalence.
@@ -96,14 +96,14 @@ class LearnerPosterior(Result):
 
 
 def _region(rope: Any) -> Array:
-    """Return the ends of a region, which may be given by its half-width."""
+    """Return the ends of a region, given as two ends or as a half-width."""
     ends = numbers("rope", rope)
     if ends.ndim == 0:
         half = positive("rope", float(ends)) if ends else 0.0
         return np.array([-half, half])
     if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] > ends[1]:
         raise ArgumentError(
-            "rope: a half-width, or two finite ends that rise, are needed; an array of shape "
+            "rope: a half-width or two finite ends in rising order are needed; an array of shape "
             f"{ends.shape} was given"
         )
     return ends
@@ -113,17 +113,17 @@ def _region(rope: Any) -> Array:
 def correlated_posterior(
     differences: ArrayLike, *, test_train_ratio: float, rope: float | ArrayLike = 0.01
 ) -> LearnerPosterior:
-    """Return the posterior of the mean difference of two learners, by scores of splits [1]_ [2]_.
+    """Return the posterior of the mean difference of two learners from scores of splits [1]_ [2]_.
 
     Parameters
     ----------
     differences : array_like, shape (k,)
-        The score of the first learner less that of the second, for each of k splits. For losses
-        give the second less the first.
+        The score of the first learner minus that of the second, for each of k splits. For losses
+        give the second minus the first.
     test_train_ratio : float
-        The number of test examples over that of training examples: 1/9 for ten folds.
+        The number of test examples divided by that of training examples: 1/9 for ten folds.
     rope : float or (float, float), default 0.01
-        The region of differences that do not matter in practice, by its half-width or its ends.
+        The region of practically irrelevant differences: its half-width, or its two ends.
 
     Returns
     -------
@@ -136,10 +136,10 @@ def correlated_posterior(
 
     Notes
     -----
-    With a flat prior and the correlation r = n_test / (n_test + n_train) of any two scores the
-    posterior of the mean difference is Student's t with k - 1 degrees of freedom, about the mean of
-    the differences, with the square of the scale (1 / k + r / (1 - r)) s². Its tail beyond 0 is the
-    one-sided p-value of `resampled_ttest`.
+    The prior is flat, and the correlation of any two scores is r = n_test / (n_test + n_train).
+    Then the posterior of the mean difference is Student's t with k - 1 degrees of freedom, centred
+    at the mean of the differences. Its squared scale is (1 / k + r / (1 - r)) s². Its tail
+    probability beyond 0 is the one-sided p-value of `resampled_ttest`.
 
     References
     ----------
@@ -163,7 +163,7 @@ def correlated_posterior(
     d = numbers("differences", differences)
     if d.ndim != 1 or d.size < 2 or not np.isfinite(d).all():
         raise ArgumentError(
-            f"differences: an array of shape {d.shape} given; two finite numbers at least are "
+            f"differences: an array of shape {d.shape} given; at least two finite numbers are "
             "needed, of shape (k,)"
         )
     ratio = positive("test_train_ratio", test_train_ratio)

@@ -1,4 +1,4 @@
-"""Error rates of learners by the bootstrap, which refits them to resamples."""
+"""Bootstrap error rates of learners, which are refitted to resamples."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ Fit: TypeAlias = Callable[[Any, NDArray[Any]], Callable[[Any], Any]]
 """``fit(X, y)`` returns ``predict``, and ``predict(X)`` predictions."""
 #: The kind of the checkpoints.
 _KIND = "bootstrap of an error rate"
-#: Numbers of a batch of losses that workers compute, at most.
+#: The largest number of losses in a batch that workers compute.
 _NUMBERS = 2**22
-#: Resamples that workers compute between two writings of a checkpoint, at first.
+#: Resamples that workers compute between two writes of a checkpoint, at first.
 _KEPT = 64
 #: The part of the key that belongs to the no-information rate.
 _PAIRS = 0x4749
@@ -86,7 +86,7 @@ class _Learner:
 
 @dataclass(frozen=True)
 class _Replicates:
-    """The out-of-bag losses of resamples, as a target whose points are their numbers."""
+    """The out-of-bag losses of resamples, as a target whose points are the resamples' indices."""
 
     learner: _Learner
     x: NDArray[Any]
@@ -95,7 +95,7 @@ class _Replicates:
     key: int
 
     def __call__(self, numbers: Array) -> Array:
-        """Return a row of losses for each resample, with 0 for the examples that it holds."""
+        """Return a row of losses for each resample, with 0 for the examples in it."""
         out = np.zeros((len(numbers), len(self.y)))
         for row, b in zip(out, numbers[:, 0], strict=True):
             rows = resample(self.key, int(b), len(self.y))
@@ -128,7 +128,7 @@ class _ErrorLoop(RunLoop[ErrorRate]):
         self._whole: tuple[Array, float] | None = None
 
     def begin(self) -> None:
-        """Fit the learner to all examples, unless that was done to compare it with a file."""
+        """Fit the learner to all examples, unless `restore` has done so."""
         if self._whole is not None:
             return
         own = self.replicates
@@ -173,7 +173,7 @@ class _ErrorLoop(RunLoop[ErrorRate]):
         return error_rate(self._tally, losses, gamma, self.method, loss, provenance)
 
     def state(self) -> dict[str, Any]:
-        """Return the sums, and what the whole fit gave, by which the learner is known."""
+        """Return the sums, and the losses of the fit to all examples, to identify the learner."""
         *sums, means, size = self._tally
         whole = np.zeros(len(self.replicates.y)) if self._whole is None else self._whole[0]
         return {
@@ -183,7 +183,7 @@ class _ErrorLoop(RunLoop[ErrorRate]):
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from the state of another loop; the learner must still be the same."""
+        """Continue from the state of another loop; the learner must be the same."""
         n = len(self.replicates.y)
         with self.decoding():
             layout.require(state, _STATE, {"n": n})
@@ -227,32 +227,33 @@ def bootstrap_error(
 ) -> ErrorRate:
     """Return the expected loss of a learner on new examples, by refits to bootstrap resamples.
 
-    A resample leaves out 0.368 of the examples, on average. Their losses, averaged for each example
-    and then over the examples, are the out-of-bag error, which is too large, as a resample has
-    fewer different examples. The loss of the model that is fitted to all examples, on the same
-    examples, is too small. The rule .632 is 0.368 times the latter and 0.632 times the former [1]_;
-    .632+ moves the weight towards the out-of-bag error, by the relative rate of overfitting [2]_.
+    A resample leaves out 0.368 of the examples, on average. The out-of-bag error is the mean of
+    their losses, first for each example and then over the examples. It is too large, because a
+    resample has fewer distinct examples. The resubstitution error, the loss of the model that is
+    fitted to all examples on the same examples, is too small. The .632 rule is 0.632 times the
+    out-of-bag error plus 0.368 times the resubstitution error [1]_. The .632+ rule gives more
+    weight to the out-of-bag error if the relative overfitting rate is larger [2]_.
 
     Parameters
     ----------
     fit : callable or object
         ``fit(X, y)`` returns a function ``predict``, and ``predict(X)`` the predictions. An object
-        with methods ``fit`` and ``predict``, as those of scikit-learn, is copied for each fit.
+        with methods ``fit`` and ``predict``, such as those of scikit-learn, is copied for each fit.
     X : array_like, shape (n, ...)
         The inputs of the examples, on the first axis.
     y : array_like, shape (n,)
-        Their truths: labels of any kind, or numbers.
+        The true values: labels of any kind, or numbers.
     loss : {"zero-one", "squared", "absolute"} or callable, default "zero-one"
-        A function ``loss(y, predictions)`` returns the loss of each prediction, which may be a row
-        of probabilities. Losses, not scores: smaller is better.
+        A function ``loss(y, predictions)`` returns the loss of each prediction. A prediction may be
+        a row of probabilities. Smaller losses are better.
     method : {"632+", "632", "out-of-bag"}, default "632+"
         The estimate.
     n_resamples : int, default 200
-        The number of resamples, each of which takes a fit.
+        The number of resamples; each takes one fit.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     executor : object, optional
-        The workers that fit; what `fermiac.executor.Sharded` takes, or one.
+        The workers that fit: an engine that `fermiac.executor.Sharded` takes, or a `Sharded`.
     checkpoint : str, path-like or Checkpoint, optional
         The file to which finished resamples are written, and from which a run is resumed.
     n_threads : int, optional
@@ -269,7 +270,7 @@ def bootstrap_error(
     ArgumentError
         If an argument is outside its domain.
     TargetError
-        If the fit returns no function, or predictions and losses are not of the right shape.
+        If the fit returns no function, or predictions or losses have a wrong shape.
     CheckpointError
         If the file of the checkpoint is damaged, belongs to another run, or cannot be written.
     WorkerError
@@ -280,26 +281,26 @@ def bootstrap_error(
     Warns
     -----
     FermiacWarning
-        If an example is in all resamples, the standard error is mostly their noise, fewer than ten
-        errors or right answers are expected, ``"632"`` is given for a learner that overfits, or
-        ``"632+"`` for one that overfits so much that the rule may be wrong.
+        If an example is in all resamples, the standard error is mostly Monte Carlo noise, fewer
+        than ten errors or right answers are expected, ``"632"`` is used for a learner that
+        overfits, or ``"632+"`` for one that overfits so much that the rule may be wrong.
 
     Notes
     -----
-    The estimate is of the error of models that are fitted to n examples. Its standard error is that
-    of the infinitesimal jackknife [2]_, from the covariance between the loss of a resample and how
-    often it holds each example, less what the noise of B resamples adds to it: n var(q) / (B e²),
-    with q the sum of the out-of-bag losses of a resample over n, and e the share that is left out.
-    How the resubstitution error depends on the fit is left out of it. Over data sets the out-of-bag
-    error is within two standard errors of the truth in about 95 %; ``"632+"`` is too for learners
-    that overfit little, and less often for those that remember their examples, such as one nearest
-    neighbour.
+    The estimate is of the error of models that are fitted to n examples. The standard error is that
+    of the infinitesimal jackknife [2]_, from the covariance between the loss of a resample and the
+    number of times that it has each example. The variance that the noise of B resamples adds,
+    n var(q) / (B e²), is subtracted. Here q is the sum of the out-of-bag losses of a resample
+    divided by n, and e the share of the examples that is left out. The dependence of the
+    resubstitution error on the fit is neglected. In about 95 % of data sets the out-of-bag error is
+    within two standard errors of the truth. The same is true of ``"632+"`` for learners that
+    overfit little. Its coverage is lower for learners that memorise their examples, such as one
+    nearest neighbour.
 
-    A learner that draws random numbers needs a fixed seed of its own, or results differ from call
-    to call.
+    A learner that draws random numbers needs a fixed seed of its own. Otherwise results differ
+    between calls.
 
-    Whoever chooses among several learners by these estimates has to test the winner on other
-    examples.
+    If you choose among several learners by these estimates, test the chosen one on other examples.
 
     References
     ----------
@@ -328,12 +329,12 @@ def bootstrap_error(
     inputs, truths = taken("X", X), taken("y", y)
     if truths.dtype.kind not in "biufOSTU":
         raise ArgumentError(
-            f"y: an array of type {truths.dtype} given; labels (numbers, texts) or numbers are "
+            f"y: an array of type {truths.dtype} given; labels (numbers or text) or numbers are "
             "needed"
         )
     if truths.ndim != 1 or truths.size < 2:
         raise ArgumentError(
-            f"y: an array of shape {truths.shape} given; (n,) is needed, with n of 2 at least"
+            f"y: an array of shape {truths.shape} given; (n,) is needed, with n at least 2"
         )
     if inputs.ndim < 1 or len(inputs) != truths.size:
         raise ArgumentError(
@@ -386,7 +387,7 @@ def bootstrap_error(
 
 
 def _digest(array: NDArray[Any]) -> str:
-    """Return a digest of examples, by which a resumed run knows them."""
+    """Return a digest of examples, which identifies them in a resumed run."""
     if array.dtype.hasobject:
         content = repr(array.tolist()).encode()
     else:

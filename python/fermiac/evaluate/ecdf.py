@@ -1,4 +1,4 @@
-"""The exact joint law of the distribution function of uniform ranks, for bands and p-values."""
+"""The exact joint distribution of the ECDF of uniform ranks, for bands and p-values."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 __all__ = ["Band", "band_of"]
 
 Array = NDArray[np.float64]
-#: Points of the distribution function at most: for few ranks, and for many, whose law takes longer.
+#: The largest number of points of the ECDF, for few ranks and for many, which take longer.
 _POINTS, _FEWER, _MANY = 100, 20, 2000
-#: The least pointwise level, and halvings of the interval of its logarithm.
+#: The smallest pointwise level, and the number of bisections of its logarithm.
 _LEAST, _HALVINGS = 1e-6, 15
 
 
 @dataclass(frozen=True)
 class Band:
-    """Counts of ranks below some points, and how far they may be from what is expected."""
+    """A simultaneous band of the counts of ranks below some points."""
 
     n: int
-    #: The points as ranks, and the ranks that there are.
+    #: The points as ranks, and the number of possible ranks.
     below: NDArray[np.int64]
     n_ranks: int
     prob: float
@@ -49,7 +49,7 @@ class Band:
         return np.asarray(gammaln(np.arange(self.n + 1) + 1.0))
 
     def _inside(self, level: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the least and the largest count at each point whose tails exceed a level."""
+        """Return the smallest and the largest count at each point whose tails exceed a level."""
         kept = self._tails > level
         first = kept.argmax(1)
         last = self.n - kept[:, ::-1].argmax(1)
@@ -78,7 +78,7 @@ class Band:
 
     @cached_property
     def _level(self) -> float:
-        """The largest pointwise level at which the whole stays within with the probability."""
+        """The largest pointwise level at which the band has at least the probability `prob`."""
         low, high = _LEAST, 1.0
         for _ in range(_HALVINGS):
             middle = (low * high) ** 0.5
@@ -96,7 +96,7 @@ class Band:
         return self._inside(self._level)[1] / self.n
 
     def pvalue(self, ranks: NDArray[np.int64]) -> float:
-        """Return the probability of an excursion as large as that of these ranks, if uniform."""
+        """Return the probability that uniform ranks deviate as much as these."""
         counts = np.searchsorted(np.sort(ranks), self.below)
         least = float(self._tails[np.arange(len(counts)), counts].min())
         if least >= 1.0:

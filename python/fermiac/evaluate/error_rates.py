@@ -23,16 +23,16 @@ __all__ = ["ErrorMethod", "ErrorRate", "Tally", "error_from_losses", "error_rate
 Array = NDArray[np.float64]
 ErrorMethod: TypeAlias = Literal["632+", "632", "out-of-bag"]
 METHODS: tuple[ErrorMethod, ...] = ("632+", "632", "out-of-bag")
-#: The share of the examples that a large resample holds, and that which it leaves out.
+#: The share of the examples that are in a large resample, and the share that it leaves out.
 _IN, _OUT = 0.632, 0.368
-#: The noise of the resamples in the variance of the estimate, as a share of it, that is too much.
+#: The largest share of the noise of the resamples in the variance of the estimate.
 _NOISY = 0.9
-#: Errors among the examples, or right answers, below which intervals are not to be relied on.
+#: The number of errors, or of right answers, below which intervals are unreliable.
 _FEW = 10
-#: The rate of overfitting from which on .632 is too small.
+#: The relative overfitting rate above which .632 is too small.
 _OVERFITTED = 0.25
-#: A learner whose error on its own examples is below this share of the out-of-bag error remembers
-#: them, and .632+ goes by a rule of thumb; so it does where it takes off a standard error.
+#: .632+ is only a rule of thumb if the resubstitution error is below this share of the out-of-bag
+#: error, or if the rule subtracts more than this number of standard errors.
 _REMEMBERED, _TAKEN_OFF = 1 / 3, 1.0
 
 
@@ -45,13 +45,13 @@ class ErrorRate(Result):
     estimate : float
         The expected loss by `method`.
     stderr : float
-        Its standard error by the infinitesimal jackknife, from which the noise of the resamples was
-        taken off.
+        Its standard error by the infinitesimal jackknife, with the noise of the resamples
+        subtracted.
     noise_share : float
-        The share of the squared error that was noise of the resamples. Nothing was taken off where
-        it is above 0.9, so that the standard error is too large, and a warning says so.
+        The share of the noise of the resamples in the squared standard error. If it is above 0.9,
+        nothing was subtracted: the standard error is too large, and a warning says so.
     mc_error : float
-        The part of its error that more resamples would remove.
+        The Monte Carlo error of the estimate, which more resamples make smaller.
     method : str
         ``"632+"``, ``"632"`` or ``"out-of-bag"``.
     loss : str
@@ -59,13 +59,13 @@ class ErrorRate(Result):
     resubstitution : float
         The mean loss of the model that was fitted to all examples, on the same examples.
     out_of_bag : float
-        The mean over all examples of their mean loss in resamples that leave them out.
+        The mean over all examples of their mean loss under resamples that leave them out.
     no_information : float
-        The mean loss where truths and predictions are paired at random.
+        The mean loss if truths and predictions are paired at random.
     overfitting : float
-        The relative rate of overfitting, from 0 to 1.
+        The relative overfitting rate, from 0 to 1.
     losses : ndarray, shape (n,)
-        The mean out-of-bag loss of each example; NaN where no resample left it out.
+        The mean out-of-bag loss of each example; NaN if no resample left it out.
     n_resamples : int
         The number of resamples.
 
@@ -139,7 +139,7 @@ class ErrorRate(Result):
         return self.estimate - half, self.estimate + half
 
     def summary(self) -> Summary:
-        """Return the rates from which the estimate is made."""
+        """Return the rates from which the estimate is computed."""
         foot = [f"warning: {w}" for w in self.warnings]
         return of_figures(self._figures(), [self._headline()], foot=foot)
 
@@ -147,15 +147,16 @@ class ErrorRate(Result):
 class Tally(NamedTuple):
     """Sums over resamples, in their order."""
 
-    #: How often each example was left out, its losses then, and how often it was drawn.
+    #: For each example: how often it was left out, the sum of its losses then, and how often it was
+    #: drawn.
     left: Array
     losses: Array
     drawn: Array
-    #: The same draws times the loss of the resample, and that loss: out-of-bag losses over n.
+    #: The draws times the loss of the resample, and that loss: its out-of-bag losses over n.
     weighted: Array
     means: list[float]
-    #: The resamples that the sums have. The list of means is shared with sums of more of them, or
-    #: of one more that an interrupt has lost.
+    #: The number of resamples in the sums. The list of means is shared with sums of more resamples,
+    #: and may have one more that was lost in an interrupt.
     size: int
 
     @classmethod
@@ -188,7 +189,7 @@ class _Rate(NamedTuple):
 
 
 def combined(resubstitution: float, out_of_bag: float, gamma: float, method: str) -> _Rate:
-    """Return the error rate by a method, from the three rates that it is made of."""
+    """Return the error rate by a method, from its three components."""
     capped = min(out_of_bag, gamma)
     r = 0.0
     if out_of_bag > resubstitution and gamma > resubstitution:
@@ -219,7 +220,7 @@ def error_rate(
     loss: str,
     provenance: dict[str, Any],
 ) -> ErrorRate:
-    """Return the error rate from sums over resamples and the losses of the whole fit."""
+    """Return the error rate from sums over resamples and the losses of the fit to all examples."""
     n, b = resubstitution.size, tally.size
     known = tally.left > 0
     losses = np.full(n, np.nan)
@@ -229,8 +230,8 @@ def error_rate(
     rate = combined(training, out_of_bag, gamma, method)
     stderr, noise_share, mc_error = math.nan, math.nan, math.nan
     if b > 1:
-        # The share of the examples that a resample leaves out, and of each the covariance of its
-        # number of draws with the loss of the resample.
+        # The share of the examples that a resample leaves out, and for each example the covariance
+        # of its number of draws with the loss of the resample.
         share = float(tally.left.mean() / b)
         means = np.array(tally.means[:b])
         cov = (tally.weighted - tally.drawn * means.mean()) / b
@@ -261,32 +262,32 @@ def error_rate(
 
 
 def findings(result: ErrorRate) -> list[Finding]:
-    """Return the doubts about an error rate."""
+    """Return the warnings about an error rate."""
     found: list[Finding] = []
     never = int(np.isnan(result.losses).sum())
     if never:
         found.append((
             FermiacWarning,
-            f"{never} of {result.losses.size} examples were left out of none of the "
-            f"{result.n_resamples} resamples, so that they do not count; take more resamples",
+            f"{never} of {result.losses.size} examples are in all {result.n_resamples} resamples, "
+            "so they do not contribute to the out-of-bag error; take more resamples",
         ))  # fmt: skip
     if not result.noise_share <= _NOISY:
         found.append((
             FermiacWarning,
-            f"the standard error is mostly the noise of {result.n_resamples} resamples, so that it "
-            "is too large; take more resamples",
+            f"the standard error is mostly the noise of {result.n_resamples} resamples, so it is "
+            "too large; take more resamples",
         ))  # fmt: skip
     n = result.losses.size
     if result.loss == "zero-one" and not _FEW <= n * result.estimate <= n - _FEW:
         found.append((
             FermiacWarning,
-            f"about {n * result.estimate:.0f} errors in {n} examples are too few for the standard "
-            "error to be relied on; more examples are needed",
+            f"about {n * result.estimate:.0f} errors in {n} examples are too few for a reliable "
+            "standard error; more examples are needed",
         ))  # fmt: skip
     if result.method == "632" and result.overfitting > _OVERFITTED:
         found.append((
             FermiacWarning,
-            f"the learner overfits (relative rate {result.overfitting:.2f}), so that .632 is too "
+            f"the learner overfits (relative rate {result.overfitting:.2f}), so .632 is too "
             "small; take method='632+'",
         ))  # fmt: skip
     off = result.out_of_bag - result.estimate
@@ -294,9 +295,9 @@ def findings(result: ErrorRate) -> list[Finding]:
     if result.method == "632+" and (remembers or off > _TAKEN_OFF * result.stderr):
         found.append((
             FermiacWarning,
-            f"the learner overfits (relative rate {result.overfitting:.2f}), and .632+ takes "
-            f"{off:.2g} off the out-of-bag error of {result.out_of_bag:.2g}, by a rule of thumb "
-            "whose error is not in the standard error; take the truth for between the two",
+            f"the learner overfits (relative rate {result.overfitting:.2f}), and .632+ subtracts "
+            f"{off:.2g} from the out-of-bag error of {result.out_of_bag:.2g} by a rule of thumb, "
+            "whose error is not in the standard error; the truth is likely between the two",
         ))  # fmt: skip
     return found
 
@@ -312,21 +313,21 @@ def error_from_losses(
 ) -> ErrorRate:
     """Return the expected loss of a learner from the losses of bootstrap resamples [1]_.
 
-    It is for models that were fitted elsewhere; `bootstrap_error` makes the resamples itself.
+    Use it for models that were fitted elsewhere; `bootstrap_error` draws and fits the resamples.
 
     Parameters
     ----------
     resubstitution : array_like, shape (n,)
         The loss of each example under the model that was fitted to all of them.
     losses : array_like, shape (B, n)
-        The loss of each example under the model of each resample. Those of examples that are in the
-        resample do not count; they may be NaN.
+        The loss of each example under the model of each resample. Losses of examples that are in
+        the resample are ignored and may be NaN.
     counts : array_like, shape (B, n)
         How often each example is in each resample: whole numbers.
     no_information : float
         The mean loss over all pairs of a truth and a prediction of the model that was fitted to all
-        examples: for two classes and zero-one loss p (1 - q) + (1 - p) q, with p the share of ones
-        and q that of guessed ones.
+        examples. For two classes and the zero-one loss it is p (1 - q) + (1 - p) q, with p the
+        share of ones among the truths and q their share among the predictions.
     method : {"632+", "632", "out-of-bag"}, default "632+"
         See `bootstrap_error`.
 
@@ -337,12 +338,12 @@ def error_from_losses(
     Raises
     ------
     ArgumentError
-        If an argument is outside its domain, or no example is left out of any resample.
+        If an argument is outside its domain, or every example is in every resample.
 
     Warns
     -----
     FermiacWarning
-        If an example is in all resamples, or the standard error is mostly their noise.
+        As `bootstrap_error`.
 
     References
     ----------
@@ -366,7 +367,7 @@ def error_from_losses(
     n = training.size
     if training.ndim != 1 or n < 2 or not np.isfinite(training).all():
         raise ArgumentError(
-            f"resubstitution: an array of shape {training.shape} given; two finite losses at least "
+            f"resubstitution: an array of shape {training.shape} given; at least two finite losses "
             "are needed, of shape (n,)"
         )
     table, drawn = real_numbers("losses", losses), numbers("counts", counts)
@@ -377,7 +378,7 @@ def error_from_losses(
                 "for losses and counts"
             )
     good = (drawn >= 0) & (drawn <= 2**31) & (drawn == np.floor(drawn))
-    require("counts", drawn, good, "whole numbers from 0 on are needed")
+    require("counts", drawn, good, "whole numbers of at least 0 are needed")
     gamma = real("no_information", no_information)
     if not (drawn == 0).any():
         raise ArgumentError("counts: every example is in every resample; none is out of bag")
@@ -386,7 +387,7 @@ def error_from_losses(
         kept = np.where(count == 0, row, 0.0)
         if not np.isfinite(kept).all():
             raise ArgumentError(
-                "losses: a loss that is not finite was given for an example that its resample "
+                "losses: a loss that is not finite was given for an example that the resample "
                 "leaves out; finite losses are needed"
             )
         tally = tally.plus(count, kept)

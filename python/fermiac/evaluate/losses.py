@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 LossName: TypeAlias = Literal["zero-one", "squared", "absolute"]
 LossFunction: TypeAlias = Callable[[NDArray[Any], Any], Any]
 _NAMES: tuple[LossName, ...] = ("zero-one", "squared", "absolute")
-#: Pairs of a truth and a prediction, at most, over which a function of the user is averaged.
+#: The largest number of pairs of a truth and a prediction for a loss function of the user.
 _PAIRS = 2**24
 
 
@@ -55,22 +55,24 @@ class Loss:
             losses = np.asarray(values, np.float64)
         except Exception as error:
             raise TargetError(
-                f"loss: it gave a {type(values).__name__}, which is no array of numbers ({error})"
+                f"loss: it returned a {type(values).__name__}, not an array of numbers ({error})"
             ) from error
         if losses.shape != (m,):
             raise TargetError(
-                f"loss: it gave an array of shape {losses.shape} for {m} predictions; ({m},) is "
-                "needed"
+                f"loss: it returned an array of shape {losses.shape} for {m} predictions; ({m},) "
+                "is needed"
             )
         if not np.isfinite(losses).all():
-            raise TargetError("loss: it gave a loss that is not finite; finite losses are needed")
+            raise TargetError(
+                "loss: it returned values that are not finite; finite ones are needed"
+            )
         return losses
 
     def no_information(self, y: NDArray[Any], predicted: Any, key: int) -> float:
         """Return the mean loss over all pairs of a truth and a prediction.
 
-        Functions of the user are averaged over at most 2**24 pairs, each truth with as many
-        predictions, which are chosen at random where there are more.
+        Functions of the user are averaged over at most 2**24 pairs. If there are more, each truth
+        is paired with the same number of predictions, chosen at random.
         """
         n = len(y)
         if self.function is None:
@@ -106,7 +108,7 @@ def _predictions(predicted: Any, m: int) -> NDArray[Any]:
     try:
         guess = np.asarray(predicted)
     except Exception as error:
-        raise TargetError(f"fit: the predictions are no array ({error})") from error
+        raise TargetError(f"fit: the predictions are not an array ({error})") from error
     if guess.shape != (m,):
         raise TargetError(
             f"fit: predictions of shape {guess.shape} were given for {m} examples; ({m},) is "
@@ -116,7 +118,7 @@ def _predictions(predicted: Any, m: int) -> NDArray[Any]:
 
 
 def _require_same_kind(y: NDArray[Any], guess: NDArray[Any]) -> None:
-    """Refuse texts for numbers, which would all be wrong."""
+    """Refuse text as predictions of numbers, or numbers as predictions of text."""
     texts = [array.dtype.kind in "STU" for array in (y, guess)]
     if texts[0] != texts[1] and "O" not in (y.dtype.kind, guess.dtype.kind):
         raise TargetError(

@@ -239,12 +239,12 @@ def resampled_ttest(
     Parameters
     ----------
     differences : array_like, shape (k,)
-        The score of the first learner less that of the second, for each of k splits.
+        The score of the first learner minus that of the second, for each of k splits.
     test_train_ratio : float, optional
-        The number of test examples over that of training examples: 1/9 for ten folds. It is needed
-        but for ``method="plain"``.
+        The number of test examples divided by that of training examples: 1/9 for ten folds. It is
+        required unless ``method="plain"``.
     method : {"corrected", "plain"}, default "corrected"
-        ``"plain"`` is the t-test of independent numbers, for comparison.
+        ``"plain"`` is the t-test for independent scores, for comparison.
 
     Returns
     -------
@@ -291,11 +291,11 @@ def resampled_ttest(
     if chosen == "plain":
         ratio = 0.0
         if test_train_ratio is not None:
-            raise ArgumentError("test_train_ratio: given with method='plain', which has none")
+            raise ArgumentError("test_train_ratio: given, but method='plain' does not use it")
     elif test_train_ratio is None:
         raise ArgumentError(
-            "test_train_ratio: None given; the number of test examples over that of training "
-            "examples is needed, such as 1/9 for ten folds"
+            "test_train_ratio: None given; the ratio of test to training examples is needed, such "
+            "as 1/9 for ten folds"
         )
     else:
         ratio = positive("test_train_ratio", test_train_ratio)
@@ -305,7 +305,7 @@ def resampled_ttest(
     result = _t_test("t", name, t, float(d.size - 1), began)
     if chosen == "plain":
         text = (
-            "a plain t-test takes the scores of splits for independent, and rejects equal learners "
+            "a plain t-test treats the scores of splits as independent, and rejects equal learners "
             "far too often; give test_train_ratio="
         )
         object.__setattr__(result, "warnings", (text,))

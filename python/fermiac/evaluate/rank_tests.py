@@ -23,7 +23,7 @@ __all__ = ["RankComparison", "friedman", "nemenyi"]
 
 Array = NDArray[np.float64]
 FriedmanMethod: TypeAlias = Literal["f", "chi2"]
-#: Models that are compared by pairs, at most.
+#: The largest number of models in pairwise comparisons.
 _MODELS = 1000
 
 
@@ -38,7 +38,7 @@ class RankComparison(Result):
     pvalue : ndarray, shape (k, k)
         The p-values of all pairs, adjusted for their number; 1 on the diagonal.
     critical_difference : float
-        The difference of mean ranks from which on two models differ at the level `alpha`.
+        The smallest difference of mean ranks that is significant at the level `alpha`.
     alpha : float
         The level.
     n_data_sets : int
@@ -76,7 +76,7 @@ class RankComparison(Result):
         )
 
     def summary(self) -> Summary:
-        """Return the mean ranks, and the least p-value of each model."""
+        """Return the mean ranks, and the smallest p-value of each model."""
         least = np.where(np.eye(self.mean_ranks.size, dtype=bool), 1.0, self.pvalue).min(1)
         names = tuple(f"model[{j}]" for j in range(self.mean_ranks.size))
         columns = {"mean_rank": self.mean_ranks, "least_pvalue": least}
@@ -90,8 +90,8 @@ def _ranks(scores: ArrayLike, larger_is_better: bool) -> Array:
     table = numbers("scores", scores)
     if table.ndim != 2 or table.shape[1] < 2 or len(table) < 2:
         raise ArgumentError(
-            f"scores: an array of shape {table.shape} given; (n, k) is needed, with two data sets "
-            "and two models at least"
+            f"scores: an array of shape {table.shape} given; (n, k) is needed, with at least two "
+            "data sets and two models"
         )
     if table.shape[1] > _MODELS:
         raise ArgumentError(
@@ -107,25 +107,26 @@ def friedman(scores: ArrayLike, *, method: FriedmanMethod = "f") -> ModelTest:
     Parameters
     ----------
     scores : array_like, shape (n, k)
-        The score of each of k learners on each of n data sets. Ties share their ranks. Losses will
-        do as well.
+        The score of each of k learners on each of n data sets. Tied scores get their mean rank.
+        Losses give the same test.
     method : {"f", "chi2"}, default "f"
-        The F law of Iman and Davenport [2]_, or the chi-squared law, which is conservative.
+        The F distribution of Iman and Davenport [2]_, or the chi-squared distribution, which is
+        conservative.
 
     Returns
     -------
     ModelTest
-        `df` is k - 1; of the F law the other degrees of freedom are (k - 1)(n - 1).
+        `df` is k - 1; the second degrees of freedom of F are (k - 1)(n - 1).
 
     Raises
     ------
     ArgumentError
-        If there are not two data sets and two learners, or an argument is outside its domain.
+        If there are fewer than two data sets or learners, or an argument is outside its domain.
 
     Notes
     -----
-    Scores of one learner on several data sets must be independent: folds of one data set are not.
-    For these take `resampled_ttest`.
+    Scores of one learner on several data sets must be independent. Those on folds of one data set
+    are dependent: use `resampled_ttest` for them.
 
     References
     ----------
@@ -151,7 +152,7 @@ def friedman(scores: ArrayLike, *, method: FriedmanMethod = "f") -> ModelTest:
     ranks = _ranks(scores, True)
     n, k = ranks.shape
     between = n * float(((ranks.mean(0) - (k + 1) / 2) ** 2).sum())
-    # The variance within data sets, which ties diminish; zero where all models tie everywhere.
+    # The variance within data sets, which ties make smaller; zero if all models tie everywhere.
     spread = float(((ranks - (k + 1) / 2) ** 2).sum()) / (n * (k - 1))
     chi2 = between / spread if spread > 0 else 0.0
     statistic, pvalue = chi2, float(chdtrc(k - 1, chi2))
@@ -193,15 +194,14 @@ def nemenyi(
     Raises
     ------
     ArgumentError
-        If there are not two data sets and two learners, or an argument is outside its domain.
+        If there are fewer than two data sets or learners, or an argument is outside its domain.
 
     Notes
     -----
-    A pair differs where its mean ranks do by the quantile of the studentised range of k normal
-    variables, over the square root of two, times the square root of k (k + 1) / (6 n). The
-    probability of any false difference is at most `alpha`, for many data sets. For few pairs of
-    interest, `friedman` of two learners at a time and `adjust` find more, and do not depend on
-    which other learners were compared [3]_.
+    The critical difference is q / √2 times √(k (k + 1) / (6 n)), with q the upper quantile of the
+    studentised range of k normal variables. For many data sets the probability of any false
+    difference is at most `alpha`. If only a few pairs are of interest, `friedman` of two learners
+    at a time with `adjust` has more power, and does not depend on the other learners [3]_.
 
     References
     ----------

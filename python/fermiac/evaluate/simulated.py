@@ -1,4 +1,4 @@
-"""Simulation-based calibration: whether a sampler draws from the posteriors of its own model."""
+"""Simulation-based calibration: tests that a sampler draws from the posterior."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ Ranks = NDArray[np.int64]
 Prior: TypeAlias = "Law | Callable[[Stream], Any]"
 #: The parts of the key of a simulation: its parameters, its data, its posterior, its draws, ties.
 _PARAMETERS, _DATA, _POSTERIOR, _DRAWS, _TIES = range(5)
-#: The share of simulations with too few independent draws that is passed over.
+#: The share of simulations with too few effective draws that gives no warning.
 _SHORT = 0.05
-#: Expected ranks in a bin of the chi-squared test, at least, and bins at most.
+#: The smallest expected count in a bin of the chi-squared test, and the largest number of bins.
 _EXPECTED, _BINS = 5, 20
 
 
@@ -48,22 +48,22 @@ class RankCalibration(Result):
     Attributes
     ----------
     ranks : ndarray of int, shape (n_simulations, d)
-        How many of the draws are below the parameter that the data were simulated from.
+        The number of draws below the true parameter, from which the data were simulated.
     n_draws : int
-        The number of draws of each posterior; ranks are from 0 to it.
+        The number of draws from each posterior; ranks are from 0 to `n_draws`.
     pvalue : ndarray, shape (d,)
-        The p-value of the largest excursion of the distribution function of the ranks, exact.
+        The exact p-value of the largest deviation of the distribution function of the ranks.
     chi2_pvalue : ndarray, shape (d,)
-        That of the chi-squared test of their histogram.
+        The p-value of the chi-squared test of their histogram.
     at, lower, upper : ndarray, shape (k,)
-        Points between 0 and 1, and the band that holds the distribution function of the ranks over
-        `n_draws` + 1 at all of them with probability `prob`.
+        Points between 0 and 1, and a simultaneous band: with probability `prob` it contains the
+        distribution function of the ranks divided by `n_draws` + 1 at all points.
     prob : float
         The probability of the band.
     names : tuple of str
         The names of the parameters.
     n_short : int
-        Simulations whose draws had an effective sample size below `n_draws`.
+        The number of simulations whose draws had an effective sample size below `n_draws`.
 
     Examples
     --------
@@ -114,10 +114,11 @@ class RankCalibration(Result):
         return np.asarray(shares.mean(1))
 
     def summary(self) -> Summary:
-        """Return p-values, and what is wrong with ranks that are not uniform.
+        """Return p-values, and the mean and the spread of the ranks.
 
-        `mean` is that of the ranks between 0 and 1: below 1/2 the draws are too large. `spread` is
-        their standard deviation over that of uniform ones: above 1 the draws are too narrow.
+        `mean` is the mean of the ranks scaled to 0 to 1; if it is below 1/2, draws are too large.
+        `spread` is their standard deviation divided by that of uniform ranks; if it is above 1, the
+        draws are too narrow.
         """
         u = (self.ranks + 0.5) / (self.n_draws + 1)
         columns = {
@@ -135,7 +136,7 @@ def _row(given: Any, what: str) -> Array:
     try:
         row = np.asarray(given, np.float64).reshape(-1)
     except Exception as error:
-        raise TargetError(f"{what} gave {shown(given)}, which is no array of numbers") from error
+        raise TargetError(f"{what} gave {shown(given)}, not an array of numbers") from error
     if not row.size or not np.isfinite(row).all():
         raise TargetError(f"{what} gave {shown(given)}; finite parameters are needed")
     return row
@@ -159,8 +160,8 @@ def _posterior(given: Any, d: int, key: int, n: int) -> tuple[Array, float]:
             draws = np.asarray(given, np.float64)
         except Exception as error:
             raise TargetError(
-                f"sample: it gave a {type(given).__name__}; draws of shape (m, {d}) or a Sample "
-                "are needed"
+                f"sample: it returned a {type(given).__name__}; draws of shape (m, {d}) or a "
+                "Sample are needed"
             ) from error
     if draws.ndim == 1 and d == 1:
         draws = draws[:, None]
@@ -171,11 +172,11 @@ def _posterior(given: Any, d: int, key: int, n: int) -> tuple[Array, float]:
 def _table(draws: Array, d: int, n: int) -> Array:
     if draws.ndim != 2 or draws.shape[1] != d or len(draws) < n:
         raise TargetError(
-            f"sample: it gave draws of shape {draws.shape}; (m, {d}) is needed, with {n} draws at "
-            "least"
+            f"sample: it returned draws of shape {draws.shape}; (m, {d}) is needed, with at least "
+            f"{n} draws"
         )
     if np.isnan(draws).any():
-        raise TargetError("sample: it gave NaN among its draws")
+        raise TargetError("sample: it returned NaN among its draws")
     return draws
 
 
@@ -185,7 +186,7 @@ def _spaced(table: Array, n: int) -> Array:
 
 
 class _Simulations:
-    """The simulations, each of which has a key of its own."""
+    """The simulations; each has its own key."""
 
     progress: Any = None
 
@@ -208,7 +209,7 @@ class _Simulations:
             raise
         draws, size = _posterior(given, theta.size, subkey(own, _DRAWS), self._n_draws)
         below, equal = (draws < theta).sum(0), (draws == theta).sum(0)
-        # Equal draws are as likely on either side.
+        # Each draw that equals the parameter counts as below it with probability 1/2, at random.
         u = np.asarray(Stream(subkey(own, _TIES)).uniform(theta.size))
         return below + np.floor(u * (equal + 1)).astype(np.int64), size
 
@@ -240,10 +241,10 @@ def sbc(
     executor: ExecutorLike | None = None,
     progress: bool | Report | None = None,
 ) -> RankCalibration:
-    """Check a sampler by data that are simulated from its own model [1]_.
+    """Check a sampler with data that are simulated from its model [1]_.
 
     Parameters are drawn from the prior, data are simulated from them, and the sampler draws from
-    the posterior. If it is right, the rank of a parameter among its draws is uniform.
+    the posterior. If the sampler is right, the rank of a parameter among the draws is uniform.
 
     Parameters
     ----------
@@ -252,13 +253,13 @@ def sbc(
     simulate : callable
         ``simulate(theta, stream)`` returns data, of any kind, from parameters of shape (d,).
     sample : callable
-        ``sample(data, rng)`` returns draws from the posterior, of shape (m, d), or a `Sample`;
-        `rng` is a key for the sampler, a whole number.
+        ``sample(data, rng)`` returns draws from the posterior, of shape (m, d), or a `Sample`.
+        `rng` is the seed of the sampler, a whole number.
     n_simulations : int, default 200
         The number of simulations.
     n_draws : int, default 99
-        The draws among which a parameter is ranked: evenly spaced ones of those that `sample`
-        gives, or weighted ones drawn anew.
+        The number of draws among which a parameter is ranked. They are evenly spaced draws of those
+        that `sample` returns; weighted draws are resampled.
     prob : float, default 0.95
         The probability of the band of the distribution function, above 0 and below 1.
     names : sequence of str, optional
@@ -266,7 +267,7 @@ def sbc(
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     executor : object, optional
-        The workers that simulate; what `fermiac.executor.Sharded` takes, or one.
+        The workers that simulate: an engine that `fermiac.executor.Sharded` takes, or a `Sharded`.
     progress : bool or callable, optional
         True for a progress bar, or a function of (done, total).
 
@@ -279,7 +280,7 @@ def sbc(
     ArgumentError
         If an argument is outside its domain.
     TargetError
-        If parameters or draws are not of the right shape, or not finite.
+        If parameters or draws have a wrong shape or are not finite.
     WorkerError
         If workers of the executor are lost.
     KeyboardInterrupt
@@ -288,16 +289,16 @@ def sbc(
     Warns
     -----
     ConvergenceWarning
-        If more than one simulation in twenty has an effective sample size below `n_draws`: ranks
-        among draws that depend on each other lie too often at the ends.
+        If more than one simulation in twenty has an effective sample size below `n_draws`. Ranks
+        among dependent draws lie at the ends too often.
 
     Notes
     -----
-    The band and the p-value are those of the distribution function at up to 100 points, with its
-    exact joint law for uniform ranks [2]_. For several parameters compare
-    ``fermiac.evaluate.adjust(c.pvalue).min()``. A small p-value is a fault of the sampler, of the
-    simulator, or of the prior that the sampler has; a large one says that no fault larger than
-    about one over the square root of `n_simulations` was seen, averaged over the prior.
+    The band and the p-value use the distribution function at up to 100 points and its exact joint
+    distribution for uniform ranks [2]_. For several parameters use
+    ``fermiac.evaluate.adjust(c.pvalue).min()``. A small p-value means an error of the sampler or of
+    the simulator, or another prior in the sampler. A large one means that, averaged over the prior,
+    no error larger than about 1 / √`n_simulations` was found.
 
     References
     ----------
@@ -336,7 +337,7 @@ def sbc(
     found: dict[int, tuple[Ranks, float]] = {}
 
     def result(status: str) -> RankCalibration | None:
-        # Those before the first that is missing: which are done depends on their time.
+        # Only those before the first missing one: which others are done depends on timing.
         done = next((i for i in range(count) if i not in found), count)
         if done < 2:
             return None
@@ -378,8 +379,8 @@ def sbc(
             ):
                 if found and ranks.size != next(iter(found.values()))[0].size:
                     raise TargetError(
-                        f"prior: it gave {ranks.size} parameters in simulation {unit}, and others "
-                        "elsewhere; the same number is needed each time"
+                        f"prior: it gave {ranks.size} parameters in simulation {unit}, and another "
+                        "number before; the same number is needed each time"
                     )
                 if not found:
                     labels(names, ranks.size, "parameter")  # a wrong number is found at once
@@ -394,9 +395,9 @@ def sbc(
     if made.n_short > _SHORT * count:
         doubts.append((
             ConvergenceWarning,
-            f"the draws of {made.n_short} of {count} simulations are worth fewer than {n} "
-            "independent ones, so that ranks lie too often at the ends; draw more in each, or "
-            "rank among fewer (n_draws=)",
+            f"the effective sample size of {made.n_short} of {count} simulations is below {n}, so "
+            "ranks lie at the ends too often; take more draws in each simulation, or a smaller "
+            "n_draws",
         ))  # fmt: skip
     object.__setattr__(made, "warnings", tuple(text for _, text in doubts))
     warn(doubts, made)

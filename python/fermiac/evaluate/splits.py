@@ -1,4 +1,4 @@
-"""Splits of examples into training and test sets, as arrays of their numbers.
+"""Splits of examples into training and test sets, as arrays of row indices.
 
 Each function returns a list of pairs (train, test), which scikit-learn takes as ``cv=``.
 """
@@ -29,11 +29,11 @@ __all__ = [
 
 Rows: TypeAlias = NDArray[np.int64]
 Splits: TypeAlias = list[tuple[Rows, Rows]]
-#: The part of a key that belongs to splits, and that which belongs to resamples.
+#: The parts of the key for splits and for resamples.
 SPLITS, RESAMPLES = 0x5350, 0x4F4F
-#: Numbers of examples in all sets of one call at most.
+#: The largest number of indices in all sets of one call.
 _MOST = 2**28
-#: Examples at most.
+#: The largest number of examples.
 _EXAMPLES = 2**31 - 1
 
 
@@ -45,8 +45,8 @@ class NestedSplit(NamedTuple):
     train, test : ndarray of int
         The examples of the outer training set and test set.
     inner : list of (ndarray of int, ndarray of int)
-        Splits of the outer training set; their numbers count its rows, so that they are ``cv=`` of
-        a search that is fitted to ``X[train]``.
+        Splits of the outer training set. Their indices count its rows, so they can be ``cv=`` of a
+        search that is fitted to ``X[train]``.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def _shuffled(n: int, stream: Stream) -> Rows:
 
 
 def _sets(fold: Rows, k: int) -> Splits:
-    """Return the splits of which each example is in the test set of one."""
+    """Return k splits; each example is in exactly one of the test sets."""
     order = np.argsort(fold, kind="stable").astype(np.int64)
     ends = np.cumsum(np.bincount(fold, minlength=k))
     tests = np.split(order, ends[:-1])
@@ -104,10 +104,10 @@ def _folds_of_groups(groups: Rows, k: int, stream: Stream | None) -> Rows:
     sizes = np.bincount(groups)
     if sizes.size < k:
         raise ArgumentError(
-            f"groups: {sizes.size} groups given; {k} at least are needed, one for each fold"
+            f"groups: {sizes.size} groups given; at least {k} are needed, one for each fold"
         )
     order = np.arange(sizes.size) if stream is None else _shuffled(sizes.size, stream)
-    # The largest group first, each to the fold that has the fewest examples.
+    # From the largest group on, each goes to the fold that has the fewest examples.
     order = order[np.argsort(-sizes[order], kind="stable")]
     held, fold = np.zeros(k, np.int64), np.empty(sizes.size, np.int64)
     for group in order:
@@ -124,8 +124,8 @@ def _folds(n: int, k: int, strata: Rows | None, groups: Rows | None, stream: Str
     if strata is not None:
         order = order[np.argsort(strata[order], kind="stable")]
     fold = np.empty(n, np.int64)
-    # Dealt out in turn, so that the folds differ by one example at most, in each stratum and in
-    # all; in their order the folds of unshuffled examples without strata are runs of them.
+    # Examples are dealt out in turn, so that fold sizes differ by at most one, in each stratum and
+    # in total. Folds of unshuffled examples without strata are runs of examples.
     in_runs = stream is None and strata is None
     fold[order] = np.arange(n) * k // n if in_runs else np.arange(n) % k
     return fold
@@ -149,24 +149,24 @@ def k_fold(
     n : int
         The number of examples, at least k.
     k : int, default 10
-        The number of folds, from 2 on; n leaves one example out each time.
+        The number of folds, at least 2. k = n is leave-one-out.
     repeats : int, default 1
         How often the examples are divided into folds.
     strata : array_like, shape (n,), optional
-        A label for each example, such as its class: the counts of a label in any two folds differ
-        by one at most.
+        A label for each example, such as its class. The counts of a label in any two folds differ
+        by at most one.
     groups : array_like, shape (n,), optional
-        A label for each example: those of one label are in the same fold. The folds are filled
-        from the largest group on. Not with `strata`.
+        A label for each example. Examples with the same label are in the same fold. Folds are
+        filled from the largest group on. Cannot be combined with `strata`.
     shuffle : bool, default True
-        Whether the examples are dealt out in random order. Otherwise folds are runs of examples.
+        Whether the examples are assigned in random order. Otherwise folds are runs of examples.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
 
     Returns
     -------
     list of (ndarray of int, ndarray of int)
-        k times `repeats` pairs of the numbers of the training and of the test examples, which rise.
+        k times `repeats` pairs of the sorted indices of the training and of the test examples.
 
     Raises
     ------
@@ -214,21 +214,22 @@ def k_fold(
 
 @public
 def five_by_two(n: int, *, strata: ArrayLike | None = None, rng: RngLike = None) -> Splits:
-    """Return the ten splits of five divisions into halves, for `five_by_two_cv` [1]_.
+    """Return the ten splits of five random halvings, for `five_by_two_cv` [1]_.
 
     Parameters
     ----------
     n : int
         The number of examples.
     strata : array_like, shape (n,), optional
-        A label for each example, such as its class, which both halves have equally often.
+        A label for each example, such as its class. Both halves have each label equally often, up
+        to one example.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
 
     Returns
     -------
     list of (ndarray of int, ndarray of int)
-        The pairs 2 r and 2 r + 1 are those of division r.
+        The pairs 2 r and 2 r + 1 are those of halving r.
 
     Raises
     ------
@@ -268,10 +269,10 @@ def random(
     n_splits : int, default 10
         The number of splits.
     test_share : float, default 0.1
-        The share of test examples, above 0 and below 1; rounded to at least one example, and at
-        most n - 1, of each split.
+        The share of test examples, above 0 and below 1. The number of test examples is rounded, and
+        is at least 1 and at most n - 1.
     strata : array_like, shape (n,), optional
-        A label for each example: each label has its share of the test examples, to one example.
+        A label for each example. Each label has the same share of test examples, up to one example.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
 
@@ -325,7 +326,7 @@ def random(
 
 @public
 def out_of_bag(n: int, n_resamples: int = 200, *, rng: RngLike = None) -> Splits:
-    """Return bootstrap resamples, and the examples that are in none of their draws [1]_.
+    """Return bootstrap resamples, and the examples that each resample leaves out [1]_.
 
     These are the resamples that `fermiac.evaluate.bootstrap_error` draws with the same seed.
 
@@ -341,8 +342,8 @@ def out_of_bag(n: int, n_resamples: int = 200, *, rng: RngLike = None) -> Splits
     Returns
     -------
     list of (ndarray of int, ndarray of int)
-        Training sets have n numbers, with repetitions; test sets about 0.37 n. A resample that
-        holds all examples is drawn anew.
+        Training sets have n indices, with repetitions, and test sets about 0.37 n. A resample with
+        all examples is drawn again.
 
     Raises
     ------
@@ -377,7 +378,7 @@ def out_of_bag(n: int, n_resamples: int = 200, *, rng: RngLike = None) -> Splits
 
 
 def resample(key: int, b: int, n: int) -> Rows:
-    """Return the examples of resample b, which leave one out at least."""
+    """Return the examples of resample b, which leaves at least one out."""
     own = subkey(key, RESAMPLES)
     for block in range(2**32):
         rows = np.asarray(Stream(own, index=b, block=block).integers(n, n), dtype=np.int64)
@@ -404,12 +405,12 @@ def time_series(
     k : int, default 5
         The number of splits.
     gap : int, default 0
-        The number of examples that are left out between the training set and the test set, which
-        would be alike.
+        The number of examples that are left out between the training set and the test set, because
+        they depend on both.
     n_test : int, optional
         The number of examples of each test set. Default: n // (k + 1).
     most_train : int, optional
-        The number of examples of a training set at most, its last ones. Default: all that precede.
+        The largest number of examples of a training set; the last ones are kept. Default: no limit.
 
     Returns
     -------
@@ -445,7 +446,7 @@ def time_series(
     if length < 1 or first - between < 1:
         raise ArgumentError(
             f"n: {size} examples given for {count} test sets of {length} after a gap of {between}; "
-            f"{count * max(length, 1) + between + 1} at least are needed"
+            f"at least {count * max(length, 1) + between + 1} are needed"
         )
     found = []
     for start, stop in pairwise(range(first, size + 1, length)):
@@ -464,7 +465,7 @@ def nested(
     groups: ArrayLike | None = None,
     rng: RngLike = None,
 ) -> list[NestedSplit]:
-    """Return the splits of nested cross-validation: inner folds choose, outer ones test [1]_.
+    """Return the splits of nested cross-validation: inner folds select, outer folds test [1]_.
 
     Parameters
     ----------
@@ -473,7 +474,7 @@ def nested(
     k, k_inner : int, default 5
         The numbers of outer and of inner folds.
     strata, groups : array_like, shape (n,), optional
-        Labels of the examples, as of `k_fold`, for both.
+        Labels of the examples, as in `k_fold`, for outer and inner folds.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
 
