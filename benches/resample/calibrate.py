@@ -1,15 +1,5 @@
 """Calibration of bootstrap intervals: coverage of nominal 95 % intervals, compared with peers.
 
-<<<<<<< HEAD
-Each row draws data sets of a problem whose truth is known, 2000 of them, and counts how often an
-interval from 999 resamples holds the truth. The standard error of such a count is 0.005. ``auto``
-and ``BCa`` are those of fermiac, the other columns those of SciPy and, in 400 data sets, of arch
-(standard error 0.011). "None" is the share of the data sets without a finite interval, which count
-as misses; "–" is where a package has no such interval. A row is right where ``auto`` holds in 0.92
-to 0.97 of the data sets. It is 0.90 to 0.97 for twenty lognormal numbers and for 10 against 30
-exponential ones, which are too few for more, and 0.92 to 1 for the median of counts, whose
-intervals end on whole numbers.
-=======
 Each row gives the coverage of an interval from 999 resamples, in 2000 data sets of a problem whose
 truth is known. Its standard error is 0.005. The columns ``auto`` and ``BCa`` are fermiac's. The
 others are SciPy's, and arch's in 400 data sets (standard error 0.011). "None" is the share of data
@@ -17,7 +7,6 @@ sets without a finite interval, which count as misses. A row is right if the cov
 0.92 to 0.97. For twenty lognormal numbers and for 10 against 30 exponential ones 0.90 to 0.97 is
 right, because these are too few observations. For the median of counts, whose intervals end on
 whole numbers, 0.92 to 1 is right.
->>>>>>> words2
 
 The second table is for the mean of autoregressive series y(t) = φ y(t - 1) + e(t) with normal e.
 ``auto`` is the sieve bootstrap-t, and ``fixed-b`` the t-test with Bartlett's kernel and bandwidth
