@@ -428,8 +428,7 @@ pub(super) fn best(
     }
     if points == Points::Sobol {
         // Of smooth integrands the noise of a map falls with each round; others want many increments.
-        // A poor map may hide it: that of the uniform law is seen as well.
-        let is_smooth = [0, chosen].into_iter().any(|i| SMOOTH * net[i] < random[i]);
+        let is_smooth = SMOOTH * net[chosen] < random[chosen];
         let rounds: &[f64] = if is_smooth { &SMOOTH_ROUNDS } else { &[1.0] };
         sampler = pilot.polish(sampler, drawn, &trial.sizes, rest, rounds)?;
     }
