@@ -113,21 +113,20 @@ def test_integrable_singularities(make: Any) -> None:
         assert pull(e, problem.truth) < 5
 
 
-@pytest.mark.parametrize("make", [integrals.sunrise, integrals.singular])
-def test_unbounded_integrands_take_strata_whose_errors_hold(make: Any) -> None:
-    problem = make()
+def test_unbounded_integrands_take_strata_whose_errors_hold() -> None:
     inside, silent, chosen = 0, 0, []
-    for seed in range(60):
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            e = run(problem, rng=seed, check=False, n=50_000)
-        z = pull(e, problem.truth)
-        inside += z < 2
-        silent += z > 5 and not caught
-        chosen.append(e.method)
-    assert inside >= 54
+    for problem in (integrals.sunrise(), integrals.singular()):
+        for seed in range(60):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                e = run(problem, rng=seed, check=False)
+            z = pull(e, problem.truth)
+            inside += z < 2
+            silent += z > 5 and not caught
+            chosen.append(e.method)
+    assert 0.90 <= inside / 120 <= 0.99
     assert silent == 0
-    assert chosen.count("stratified") > 50
+    assert chosen.count("stratified") > 90
 
 
 @pytest.mark.parametrize("family", ["corner peak", "continuous"])
@@ -267,6 +266,7 @@ def test_a_tolerance_is_for_all_outputs() -> None:
     assert np.all(e.stderr[:3] <= 1e-4 * np.abs(e.mean[:3]))
 
 
+@pytest.mark.filterwarnings("ignore:f is 0 at most:fermiac.errors.ConvergenceWarning")
 def test_a_tolerance_out_of_reach_is_said() -> None:
     problem = integrals.genz("discontinuous", 4)
     with pytest.warns(ConvergenceWarning, match="not met within n: .* evaluations are forecast"):

@@ -20,7 +20,7 @@ const TRIAL: f64 = 0.6;
 const FIRST: f64 = 0.15;
 const CLEAR: f64 = 100.0;
 /// The shares of the rounds of the last training of a map.
-const SMOOTH_ROUNDS: [f64; 2] = [0.35, 0.65];
+const SMOOTH_ROUNDS: [f64; 2] = [0.2, 0.8];
 /// By how much nets must then be better than independent points, and by how much they are so for smooth
 /// integrands.
 const NET_GAIN: f64 = 4.0;
@@ -33,7 +33,7 @@ const HEAVY: f64 = 0.5;
 /// The tail shape of the values of the integrand above which it counts as unbounded.
 const UNBOUNDED: f64 = 0.3;
 /// A weighted value that is large: this many times the mean.
-const LARGE: f64 = 5.0;
+const LARGE: f64 = 4.0;
 /// Forecasts, of squared errors, within this factor are close.
 const CLOSE: f64 = 4.0;
 /// A map is better if the variance of independent uniform points exceeds its own by this factor.
@@ -207,7 +207,7 @@ impl Trial {
     fn has_large_values(&self) -> bool {
         let mean = self.sizes.iter().sum::<f64>() / self.sizes.len() as f64;
         let largest = self.sizes.iter().fold(0.0, |a: f64, b| a.max(*b));
-        largest > LARGE * mean && khat(&mut self.sizes.clone()) > UNBOUNDED
+        largest > LARGE * mean
     }
 
     fn sizes(&self) -> Vec<f64> {
@@ -348,10 +348,8 @@ impl Forecasts {
     fn is_clear(&self, trials: &[Trial], points: Points) -> bool {
         let best = self.least();
         let others = || self.errors.iter().enumerate().filter(|(i, _)| *i != best);
-        let is_smooth = || {
-            NET_GAIN * self.net[best] < self.random[best]
-                && khat(&mut trials[best].sizes.clone()) < UNBOUNDED
-        };
+        let is_smooth =
+            || NET_GAIN * self.net[best] < self.random[best] && !trials[best].has_large_values();
         others().all(|(_, error)| *error > CLEAR * self.errors[best])
             && (points == Points::Random || is_smooth())
     }

@@ -15,9 +15,9 @@ const POINTS: usize = 40;
 /// Increments of an axis at most, and at least.
 const MOST: usize = 512;
 const LEAST: usize = 8;
-/// Increments of a smooth map at least: it bends where they meet, and each training starts from the bends
+/// Increments of a smooth map, about: it bends where they meet, and each training starts from the bends
 /// of the map before.
-const KNOTS: usize = 256;
+const KNOTS: usize = 512;
 /// The least mean square of a bin relative to that of all.
 const FLOOR: f64 = 1e-4;
 /// The third difference.
@@ -142,7 +142,7 @@ pub(super) fn refined(maps: &[AxisMap], y: &[f64], w: &[f64], base: Option<f64>)
             if keeps {
                 all.keep_jumps(&logs, &mut density);
             } else if smoother.factors.is_some() {
-                density = finer(&density, KNOTS.div_ceil(count));
+                density = finer(&density, (KNOTS + count / 2) / count);
             }
             exp_slice(&mut density);
             map.refined(&density)
