@@ -94,6 +94,7 @@ def parsl_executor(tmp_path: Path) -> Iterator[Any]:
             HighThroughputExecutor(
                 max_workers_per_node=2,
                 address="127.0.0.1",
+                heartbeat_period=5,  # after which a lost worker is found; 30 by default
                 provider=LocalProvider(init_blocks=1, max_blocks=1),
             )
         ],

@@ -251,7 +251,7 @@ fn persist_part(codec: &mut Codec, part: &mut Part, shape: &Shape) -> Result<()>
     exactly(codec, &mut part.weight_sum, n_laws)?;
     exactly(codec, &mut part.weight_square, n_laws)?;
     codec.list(&mut part.tail)?;
-    codec.require(part.tail.len() % j == 0)?;
+    codec.require(part.tail.len().is_multiple_of(j))?;
     part.seen.persist(codec, shape.layout)
 }
 

@@ -43,7 +43,7 @@ pub fn joined<T>(mut nodes: Vec<(u64, T)>, join: &impl Fn(T, T) -> T) -> Option<
         return nodes.into_iter().map(|(_, node)| node).reduce(join);
     }
     // The children of the lowest node that is above both ends.
-    let level = 63 - (first ^ last).leading_zeros();
+    let level = (first ^ last).ilog2();
     let middle = nodes.partition_point(|(index, _)| index >> level == first >> level);
     let right = joined(nodes.split_off(middle), join);
     let left = joined(nodes, join);
