@@ -256,8 +256,8 @@ def sample(
         If the chains have not mixed, by R-hat, effective sample sizes, divergences, energies or
         acceptance (for an ensemble by its autocorrelation time); of more than 8 million numbers
         only evenly spread coordinates are checked. If chains had not arrived at the end of the
-        warm-up. If `stop` was not met, or `max_time` ended the
-        run; or if the target failed at most points.
+        warm-up. If `stop` was not met, or `max_time` ended the run. If the target failed or gave
+        NaN at most points, or after the warm-up at more than one of a thousand.
 
     Notes
     -----
