@@ -265,7 +265,7 @@ def sample(
         or acceptance (for an ensemble by its autocorrelation time). With more than 8 million
         numbers only evenly spread coordinates are checked. Also if chains had not arrived at the
         end of the warm-up, if `stop` was not met, if `max_time` ended the run, or if the target
-        failed at most points.
+        failed or gave NaN at most points, or after the warm-up at more than one in a thousand.
 
     Notes
     -----
