@@ -211,11 +211,11 @@ def test_breitungs_pair_is_solved_or_announced() -> None:
 @quiet
 def test_a_walk_alone_that_lost_a_region_says_so() -> None:
     runs = [run(BREITUNG, 20_000, seed, method="subset") for seed in range(20)]
-    wrong = [abs(p.mean - BREITUNG.probability) > 5 * p.stderr for p in runs]
-    assert sum(wrong) >= 4
-    assert not any(w and p.converged for w, p in zip(wrong, runs, strict=True))
-    assert any("in a direction in which the walk has none" in "".join(p.warnings) for p in runs)
-    assert any("few of its chains met that region" in "".join(p.warnings) for p in runs)
+    doubted = [p for p in runs if not p.converged]
+    assert len(doubted) >= 4
+    assert all(abs(p.mean - BREITUNG.probability) < 5 * p.stderr for p in runs if p.converged)
+    signs = "in a direction in which the walk has none", "few of its chains met that region"
+    assert all(any(sign in "".join(p.warnings) for sign in signs) for p in doubted)
     assert all(p.n_evals <= 20_000 for p in runs)
 
 

@@ -313,7 +313,20 @@ class Run:
                 t.take(main.levels[-1].u, main.levels[-1].values, None)
         self.walked = True
         lost, apart = self._second_look(check)
-        return replace(self._of_walks(), lost=lost, apart=apart)
+        outcome = self._of_walks()
+        # The error is as large as what the second look has seen of it, at least.
+        seen = np.zeros(len(t.events))
+        for j, error in t.tail_errors.items():
+            seen[j] = error
+        stderr = np.where(outcome.mean > 0, np.maximum(outcome.stderr, seen), outcome.stderr)
+        return replace(
+            outcome,
+            stderr=stderr,
+            cov=np.diag(stderr**2),
+            second=(outcome.mean, stderr),
+            lost=lost,
+            apart=apart,
+        )
 
     def _line(self, size: int) -> Outcome:
         """Sample lines in the direction of the nearest design point."""

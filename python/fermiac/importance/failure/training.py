@@ -122,6 +122,7 @@ class Training:
         #: The density of all laws together at the failure points, and how many laws are in it.
         self._density = np.empty(0)
         self._laws = (0, 0)
+        self.tail_errors: dict[int, float] = {}
         self._stream = Stream(subkey(self.key, 4))
 
     @property
@@ -190,7 +191,8 @@ class Training:
         """Return, for each event whose walk has the mass beyond a design point wrong, both values.
 
         The first is from a sample of the normal tail there, the second from the walk. Where few
-        chains met a region, the error that a walk forecasts is too small.
+        chains met a region, the error that a walk forecasts is too small. `tail_errors` are the
+        differences beyond the noise of the sample.
         """
         apart: dict[int, tuple[float, float]] = {}
         begin = self.g.n_evals
@@ -210,7 +212,10 @@ class Training:
             walked, cov = walk.estimate(e.threshold, (found.direction, bound))
             if max(sampled, walked) < _MATTERS * self.second_opinion(j)[0]:
                 continue
-            spread = math.sqrt((1 - share) / (share * _TAIL) + max(cov, 0.05) ** 2)
+            noise = math.sqrt((1 - share) / (share * _TAIL))
+            seen = abs(sampled - walked) - noise * sampled
+            self.tail_errors[j] = max(self.tail_errors.get(j, 0.0), seen)
+            spread = math.hypot(noise, max(cov, 0.05))
             # Where the walk met nothing there, its level says what it can have missed.
             if walked == 0:
                 wrong = sampled > walk.unseen(e.threshold) / _CHAIN_SHARE
