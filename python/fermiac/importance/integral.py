@@ -22,9 +22,9 @@ Array = NDArray[np.float64]
 
 #: The largest difference of two estimates of one run, in standard errors.
 _APART = 4.0
-#: Replicates of nets have outliers that do no harm. Those that single points make are meant: there
-#: is a point of this many times the mean, and they are apart by this many of the steps of a mean
-#: that it makes.
+#: Replicates of Sobol' points can have harmless outliers. Only outliers from single points give a
+#: warning: a point has at least this many times the mean value, and the replicate deviates by at
+#: least this many times the change of a mean that such a point makes.
 _LARGE = 20.0
 _STEPS = 0.3
 #: The fewest replicates for a standard error.

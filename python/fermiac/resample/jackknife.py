@@ -174,8 +174,8 @@ def jackknife(
         function, first = Function.of(statistic, weighted, None, data, None, groups)
         if not function.shortens:
             raise ArgumentError(
-                "statistic: a C pointer or a torch module takes as many numbers as the data have, "
-                "so that no observation can be left out; weights=True is needed"
+                "statistic: a C pointer or a torch module needs as many numbers as the data have, "
+                "so no observation can be left out; weights=True is needed"
             )
         problem = Problem(data, function, IID, None, first)
     all_of_it, left = problem.full, problem.left_out

@@ -215,7 +215,7 @@ def test_a_walk_alone_that_lost_a_region_says_so() -> None:
     assert sum(wrong) >= 4
     assert not any(w and p.converged for w, p in zip(wrong, runs, strict=True))
     assert any("in a direction in which the walk has none" in "".join(p.warnings) for p in runs)
-    assert any("few of its chains met that region" in "".join(p.warnings) for p in runs)
+    assert any("few of its chains reached that region" in "".join(p.warnings) for p in runs)
     assert all(p.n_evals <= 20_000 for p in runs)
 
 
