@@ -371,8 +371,8 @@ class ChainLoop(RunLoop[Chains]):
                 (
                     ConvergenceWarning,
                     f"chains {', '.join(map(str, lost))}: at the end of the warm-up their "
-                    "log-densities were far below those of the others, from which alone the metric "
-                    "and the step size were learned; they have not arrived, so do not use their "
+                    "log-densities were far below those of the others. They have not converged, "
+                    "and the metric and the step size were adapted without them; do not use their "
                     "draws; give other starts (init=) or a longer warm-up",
                 )
             )

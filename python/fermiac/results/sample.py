@@ -58,7 +58,7 @@ class Sample(SampleExports, SamplePlots, Result):
         Names of the coordinates.
     error_model : str
         The method for errors of averages over the sample: ``"iid"``, ``"weighted"``, ``"chains"``,
-        or ``"replicas"``, with replicates of a net in place of chains.
+        or ``"replicas"``, with replicates of Sobol' points in place of chains.
     stats : mapping of str to ndarray, shape (chains, n)
         Statistics of each transition of the chains: ``acceptance_rate``, ``energy``,
         ``energy_error``, ``diverging``, ``n_steps``, ``tree_depth``, ``reached_max_depth``,
