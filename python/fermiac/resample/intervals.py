@@ -277,7 +277,7 @@ def _studentised(output: Output, tail: float) -> Ends | None:
     (low, low_error), (high, high_error) = found
     if not (math.isfinite(low) and math.isfinite(high)):
         output.warn(
-            f"so many resamples of {output.n:g} observations have no spread that an end of the "
+            f"many resamples of {output.n:g} observations have no spread, so an end of the "
             "studentised interval is infinite; more observations are needed"
         )
     return Ends(low, high, low_error, high_error)

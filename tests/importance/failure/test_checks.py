@@ -69,7 +69,7 @@ def test_a_smaller_second_opinion_is_announced() -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"heaviest": np.array([80.0])}, "80 mean weights"),
+        ({"heaviest": np.array([80.0])}, "80 times the mean weight"),
         (
             {
                 "khat": np.array([0.8]),
