@@ -1,9 +1,10 @@
 """Calibration of `integrate`: errors, their calibration and the regret of the choice, by method.
 
 For every integral of `integrals.rows` and every method it prints the root mean square of the
-relative error over seeds, the share of pulls below 2 (by the t law of the error), the mean pull,
-and how many runs were beyond 5 errors without a warning, of those with one. The last columns are
-what ``method="auto"`` chose, and its regret: its error over the least of all methods.
+relative error over seeds, the share of pulls below 2 (by the t distribution of the error), the mean
+pull, and the numbers of runs that are more than 5 errors off without and with a warning. The last
+columns are the choice of ``method="auto"``, and its regret: its error divided by the smallest error
+of all methods.
 
 ``python -m benches.importance.calibrate_integrate --seeds 50`` prints the table; `--peers` adds
 vegas and SciPy's ``qmc_quad`` where they are installed.
