@@ -87,9 +87,10 @@ $(CLUSTER)/.stamp: pyproject.toml | need-python
 	$(subst $(PY),$(CLUSTER)/bin/python,$(PIP)) -r $(CLUSTER)/requirements.txt
 	@touch $@
 
-# Engines leave files and sockets to the collector.
+# Engines leave files and sockets to the collector. Other tests need other packages to be collected.
 test-cluster: $(BUILT) $(CLUSTER)/.stamp ## Run the tests with dask, Ray, MPI, Parsl and other engines, on this machine
-	PYTHONPATH=python $(CLUSTER)/bin/python -m pytest -q -m cluster -p no:unraisableexception tests $(ARGS)
+	PYTHONPATH=python $(CLUSTER)/bin/python -m pytest -q -m cluster -p no:unraisableexception \
+		tests/runs/test_clusters.py $(ARGS)
 
 check: check-rust check-python ## Everything that must pass before a change is merged
 	$(MAKE) --no-print-directory test
@@ -125,6 +126,7 @@ calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth,
 	$(PY) -m benches.resample.calibrate --out docs/calibration-resample.md
 	$(PY) -m benches.importance.calibrate_failure --out docs/calibration-failure.md
 	$(PY) -m benches.evaluate.sbc --out docs/calibration-sbc.md
+	$(PY) -m benches.importance.calibrate_integrate --out docs/calibration-integrate.md
 
 # Names of fermiac that no page has, and all other warnings, are errors.
 docs: $(BUILT) $(STAMP)-docs ## Build the documentation site in docs/_build/html, warnings are errors

@@ -1,20 +1,24 @@
-"""Integrals over boxes: fermiac beside vegas, SciPy's ``qmc_quad`` and ``cubature``.
+"""Integrals over boxes: fermiac beside vegas, SciPy's ``qmc_quad`` and ``cubature``, and QMCPy.
 
 ``pytest benches/importance/bench_integrate.py --benchmark-group-by=group``. Each row's extra_info
 has the true and the reported error, the pull, the evaluations, and the nanoseconds of one, all with
 one thread. The figure that counts is ``time_to_1e-4``: the time that a relative error of 1e-4
 would take if errors fell as n^-1/2, which favours the methods whose errors fall more slowly.
+
+The last rows stop at the same tolerance: fermiac, QMCPy and ``cubature`` by themselves, vegas and
+``qmc_quad`` by doubling their evaluations until the half-width that they report is small enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from benches.importance import calibrate_integrate as runs
 from benches.importance import integrals
+from scipy.special import stdtrit
 
 import fermiac as fm
 
@@ -66,22 +70,98 @@ def bench_integral(benchmark: Any, name: str, solver: str) -> None:
     }
 
 
-@pytest.mark.parametrize("solver", ["fermiac", "scipy cubature"])
-def bench_few_dimensions(benchmark: Any, solver: str) -> None:
-    """Up to three dimensions a smooth integrand is best left to cubature."""
-    problem = integrals.genz("gaussian", 3)
-    benchmark.group = "gaussian d=3, rtol 1e-5"
+class Stopped(NamedTuple):
+    """An estimate at a tolerance; ``half`` is the half-width of its 95 % interval."""
 
-    def ours() -> float:
-        e = fm.importance.integrate(problem.f, problem.bounds, rtol=1e-5, rng=0)
-        return float(e.mean)
+    mean: float
+    half: float
 
-    def cubature() -> float:
-        quadrature = pytest.importorskip("scipy.integrate").cubature
-        return float(quadrature(problem.f, *problem.bounds.T, rtol=1e-5).estimate)
 
-    value = benchmark(ours if solver == "fermiac" else cubature)
-    benchmark.extra_info["true_error"] = abs(value / problem.truth - 1)
+def stop_ours(problem: integrals.Integral, f: runs.Integrand, rtol: float) -> Stopped:
+    """Stop by the rule of `integrate`."""
+    e = fm.importance.integrate(
+        f, problem.bounds, n=1 << 24, rtol=rtol, rng=0, check=False, n_threads=1
+    )
+    return Stopped(float(e.mean), float(1.96 * e.stderr))
+
+
+def stop_qmcpy(problem: integrals.Integral, f: runs.Integrand, rtol: float) -> Stopped:
+    """Stop by the decay of Walsh coefficients, QMCPy's rule for Sobol' points."""
+    peer = pytest.importorskip("qmcpy")
+    low, high = problem.bounds.T
+    points = peer.Uniform(peer.DigitalNetB2(problem.dim, seed=0), lower_bound=low, upper_bound=high)
+    # The integrand of a measure is that of its density: the volume of the box is left to it.
+    integrand = peer.CustomFun(points, lambda x: f(x) * np.prod(high - low))
+    mean, data = peer.CubQMCSobolG(integrand, abs_tol=0, rel_tol=rtol, n_limit=2**24).integrate()
+    ends = np.ravel(data.comb_bound_high) - np.ravel(data.comb_bound_low)
+    return Stopped(float(np.ravel(mean)[0]), float(ends[0] / 2))
+
+
+def stop_cubature(problem: integrals.Integral, f: runs.Integrand, rtol: float) -> Stopped:
+    """Stop by the errors of SciPy's product rules."""
+    quadrature = pytest.importorskip("scipy.integrate").cubature
+    result = quadrature(f, *problem.bounds.T, rtol=rtol, atol=0)
+    return Stopped(float(result.estimate), float(result.error))
+
+
+def doubling(solver: Callable[[Any, int, int], runs.Run]) -> Any:
+    """Double the evaluations of a solver until its half-width is small enough."""
+
+    def stop(problem: integrals.Integral, f: runs.Integrand, rtol: float) -> Stopped:
+        n = 1 << 12
+        while True:
+            run = solver(problem._replace(f=f), 0, n)
+            half = 1.96 * run.stderr if np.isinf(run.df) else -stdtrit(run.df, 0.025) * run.stderr
+            if half <= rtol * abs(run.mean) or n >= 1 << 22:
+                return Stopped(run.mean, float(half))
+            n *= 2
+
+    return stop
+
+
+STOPS = {
+    "fermiac": stop_ours,
+    "qmcpy": stop_qmcpy,
+    "scipy cubature": stop_cubature,
+    "scipy qmc_quad": doubling(runs.qmc_quad),
+    "vegas": doubling(runs.vegas),
+}
+TOLERANCES = {
+    "gaussian d=3": (lambda: integrals.genz("gaussian", 3), 1e-5),
+    "product peak d=4": (lambda: integrals.genz("product peak", 4), 1e-4),
+    "continuous d=8": (lambda: integrals.genz("continuous", 8), 1e-3),
+}
+
+
+@pytest.mark.parametrize("solver", list(STOPS))
+@pytest.mark.parametrize("name", list(TOLERANCES))
+def bench_tolerance(benchmark: Any, name: str, solver: str) -> None:
+    """The time to the same tolerance; SciPy's cubature is for few dimensions."""
+    if solver == "vegas":
+        pytest.importorskip("vegas")
+    make, rtol = TOLERANCES[name]
+    problem = make()
+    if solver == "scipy cubature" and problem.dim > 3:
+        pytest.skip("product rules are for few dimensions")
+    benchmark.group = f"{name}, rtol {rtol:g}"
+    count = 0
+
+    def f(x: runs.Array) -> runs.Array:
+        nonlocal count
+        count += len(x)
+        return problem.f(np.ascontiguousarray(x))
+
+    stopped = STOPS[solver](problem, f, rtol)
+    evaluations = count
+    benchmark.pedantic(STOPS[solver], (problem, f, rtol), rounds=3, iterations=1)
+    off = stopped.mean - problem.truth
+    benchmark.extra_info |= {
+        "true_error": abs(off / problem.truth),
+        "reported_error": stopped.half / abs(problem.truth),
+        # Of the half-width; what is within a tolerance has at most 2.
+        "pull": 1.96 * abs(off) / stopped.half if stopped.half > 0 else float("nan"),
+        "evaluations": evaluations,
+    }
 
 
 @pytest.mark.parametrize("method", ["sobol", "map", "stratified", "mixture"])

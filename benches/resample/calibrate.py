@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -207,7 +206,8 @@ def rows(sets: int, n_resamples: int, wanted: str, methods: dict[str, Interval])
         for label, interval in methods.items():
             few = min(sets, _FEW) if label.startswith("arch") else sets
             held, lost = coverage(problem, interval, few, n_resamples)
-            cells.append(f"{held:.3f}" + (f" ({100 * lost:.0f} % none)" if lost >= 0.005 else ""))
+            none = f" ({100 * lost:.0f} % none)" if lost >= 0.005 else ""
+            cells.append(f"{held:.3f}{none}" if lost < 1 else "–")
             if label == "auto":
                 # By chance in so many data sets.
                 slack = 2 * (0.05 * 0.95 / sets) ** 0.5 if sets < 2000 else 0.0
@@ -294,7 +294,6 @@ def main() -> None:
     parser.add_argument("--method", default="", help="methods whose names hold this text")
     parser.add_argument("--out", type=Path, help="write Markdown to this file as well")
     given = parser.parse_args()
-    start = time.process_time()
     chosen = {k: v for k, v in installed(METHODS).items() if given.method in k}
     tables = [rows(given.sets, given.resamples, given.only, chosen)]
     if not (given.only or given.method):
@@ -305,11 +304,10 @@ def main() -> None:
             print(line, flush=True)
             lines.append(line)
         lines.append("")
-    lines.append(f"{(time.process_time() - start) / 60:.0f} CPU minutes.")
     if given.out is not None:
         intro = (__doc__ or "").replace("``", "`").strip().split("\n", 1)
         text = "# Calibration of bootstrap intervals\n\n" + intro[0] + "\n" + intro[1] + "\n\n"
-        given.out.write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
+        given.out.write_text(text + "\n".join(lines), encoding="utf-8")
     sys.exit(any("| NO |" in line for line in lines))
 
 

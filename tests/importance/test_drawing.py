@@ -264,6 +264,22 @@ def test_a_tolerance_is_met_and_intervals_after_it_hold(points: Any) -> None:
     assert np.mean(inside) > 0.95
 
 
+@pytest.mark.parametrize("points", ["random", "sobol"])
+def test_a_run_that_met_nothing_does_not_stop_early(points: Any) -> None:
+    settings: dict[str, Any] = {"method": "mc", "points": points, "rtol": 0.1, "rng": 0}
+    with pytest.warns(FermiacWarning, match="0 at every point"):
+        e = expect(lambda x: (x[:, 0] > 9).astype(float), d.Normal(), n=40_000, **settings)
+    assert e.mean == 0
+    assert e.n_evals > 30_000
+    # Beside another function, zeros are exempt.
+    with pytest.warns(FermiacWarning, match="0 at every point"):
+        e = expect(
+            lambda x: np.column_stack([x[:, 0] ** 2, x[:, 0] > 9]), d.Normal(), n=40_000, **settings
+        )
+    assert e.converged
+    assert e.n_evals < 20_000
+
+
 def test_a_tolerance_that_is_not_met_warns_with_a_forecast() -> None:
     with pytest.warns(ConvergenceWarning, match=r"about n = .* evaluations are forecast"):
         e = expect(moments, normal(2), n=4000, rtol=1e-6, points="sobol", rng=0)

@@ -113,6 +113,62 @@ def test_integrable_singularities(make: Any) -> None:
         assert pull(e, problem.truth) < 5
 
 
+@pytest.mark.parametrize("make", [integrals.sunrise, integrals.singular])
+def test_unbounded_integrands_take_strata_whose_errors_hold(make: Any) -> None:
+    problem = make()
+    inside, silent, chosen = 0, 0, []
+    for seed in range(60):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            e = run(problem, rng=seed, check=False, n=50_000)
+        z = pull(e, problem.truth)
+        inside += z < 2
+        silent += z > 5 and not caught
+        chosen.append(e.method)
+    assert inside >= 54
+    assert silent == 0
+    assert chosen.count("stratified") > 50
+
+
+@pytest.mark.parametrize("family", ["corner peak", "continuous"])
+def test_peaks_are_not_taken_for_poles(family: str) -> None:
+    for seed in range(20):
+        assert run(integrals.genz(family, 4), rng=seed, check=False, n=50_000).method == "map"
+
+
+@pytest.mark.parametrize("power", [0.5, 0.7, 0.9])
+def test_powers_without_a_variance_are_announced(power: float) -> None:
+    for seed in range(30):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            e = fm.importance.integrate(
+                lambda x: (1 - power) * x[:, 0] ** -power, [(0, 1)], 20_000, rng=seed, check=False
+            )
+        assert caught or pull(e, 1.0) < 5
+
+
+@pytest.mark.parametrize(
+    ("family", "dim", "bound"), [("gaussian", 8, 1e-6), ("product peak", 4, 3e-6)]
+)
+def test_the_choice_costs_little(family: str, dim: int, bound: float) -> None:
+    problem = integrals.genz(family, dim)
+
+    def rms(method: str) -> float:
+        runs = [run(problem, method=method, rng=seed, check=False) for seed in range(12)]
+        return float(np.sqrt(np.mean([(float(e.mean) / problem.truth - 1) ** 2 for e in runs])))
+
+    chosen = rms("auto")
+    assert chosen < bound
+    # Of 12 runs each, the root mean squares of two equal errors are that far apart in 1 %.
+    assert chosen < 2.2 * rms("map")
+
+
+def test_the_pilot_of_a_tolerance_is_small() -> None:
+    e = fm.importance.integrate(gauss, (0, 1), dim=3, n=1 << 22, rtol=1e-3, rng=0)
+    assert e.converged
+    assert e.n_evals < 60_000
+
+
 def test_several_complex_and_many_outputs() -> None:
     waves = np.arange(1, 4)
     e = fm.importance.integrate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 import warnings
@@ -300,6 +301,29 @@ def test_failures_at_most_points_are_told() -> None:
 
     with pytest.warns(ConvergenceWarning, match=r"points the target failed or gave NaN"):
         run(narrow, dim=1, kernel=RWM(scale=1.0, metric="unit"), init=np.zeros(1))
+
+
+def test_nan_after_the_warm_up_is_counted() -> None:
+    def holed(x: Array) -> tuple[Array, Array]:
+        outside = np.abs(x[:, 1]) > 2
+        values = np.where(outside, -np.inf, -0.5 * (x**2).sum(axis=1))
+        holes = np.abs(x[:, 0] - 1) < 0.02
+        n_holes[0] += holes.sum()
+        return np.where(holes, np.nan, values), -x
+
+    n_holes = [0]
+    keywords: Any = {"check_gradient": False, "check": False, "n_draws": 200, "rng": 1}
+    with pytest.warns(ConvergenceWarning) as caught:
+        s = fm.mcmc.sample(holed, 2, True, n_warmup=100, progress=False, **keywords)
+    text = next(str(w.message) for w in caught if "NaN" in str(w.message))
+    found = re.search(
+        r"at (\d+) of (\d+) points after the warm-up .* and at (\d+) it was -inf", text
+    )
+    assert found is not None
+    failed, n, outside = map(int, found.groups())
+    assert 10 < failed < n_holes[0]
+    assert n == s.stats["n_steps"].sum()
+    assert 0 < outside < 0.3 * n
 
 
 def test_walkers_are_judged_by_their_autocorrelation_time() -> None:

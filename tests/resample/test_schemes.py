@@ -61,6 +61,11 @@ def test_fewer_draws_of_two_samples() -> None:
         n_resamples=40, rng=0,
     )  # fmt: skip
     np.testing.assert_allclose(same.replicates, r.replicates[:40], rtol=1e-12)
+    levels = (np.arange(30) % 2, np.arange(60) % 3)
+    common: dict[str, Any] = {"strata": levels, "scheme": MOutOfN(0.5), "n_resamples": 40, "rng": 0}
+    named = bootstrap((a, b), "mean_difference", **common)
+    called = bootstrap((a, b), lambda x, y: x.mean(1) - y.mean(1), **common)
+    np.testing.assert_allclose(called.replicates, named.replicates, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, np.nan, "few", 20, 21])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,13 @@ from numpy.typing import NDArray
 from samples import gaussian
 
 import fermiac as fm
-from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
+from fermiac.errors import (
+    ArgumentError,
+    FermiacWarning,
+    HeavyTailWarning,
+    TargetError,
+    WeightWarning,
+)
 
 Array = NDArray[np.float64]
 
@@ -221,3 +228,42 @@ def test_several_parameters_are_averaged_by_their_names() -> None:
         s.expect(["mu", "zzz"])
     with pytest.raises(fm.errors.ArgumentError, match="comes twice"):
         s.expect(["mu", "mu"])
+
+
+HEAVY = {
+    "t2": lambda rng: rng.standard_t(2, 4000),
+    "t3 squared": lambda rng: rng.standard_t(3, 4000) ** 2,
+    "Cauchy": lambda rng: rng.standard_cauchy(4000),
+}
+INNOCENT = {
+    "normal": lambda rng: rng.normal(size=4000),
+    "normal squared": lambda rng: rng.normal(size=4000) ** 2,
+    "log-normal": lambda rng: np.exp(rng.normal(size=4000)),
+    "exponential squared": lambda rng: rng.exponential(size=4000) ** 2,
+    "t5": lambda rng: rng.standard_t(5, 4000),
+    "t10 squared": lambda rng: rng.standard_t(10, 4000) ** 2,
+}
+
+
+def heavy_shares(laws: Any) -> dict[str, float]:
+    """The shares of samples of chains for which a heavy tail is told."""
+    shares = {}
+    for name, draw in laws.items():
+        n = 0
+        for seed in range(20):
+            x = draw(np.random.default_rng(seed)).reshape(4, 1000, 1)
+            s = fm.Sample.from_arrays(x)
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                s.expect(lambda x: x)
+            n += any(issubclass(w.category, HeavyTailWarning) for w in caught)
+        shares[name] = n / 20
+    return shares
+
+
+def test_values_of_infinite_variance_are_told_and_others_are_not() -> None:
+    told, spared = heavy_shares(HEAVY), heavy_shares(INNOCENT)
+    assert told["t2"] > 0.2
+    assert told["t3 squared"] > 0.7
+    assert told["Cauchy"] > 0.9
+    assert max(spared.values()) <= 0.1, spared

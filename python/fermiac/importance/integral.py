@@ -279,7 +279,9 @@ def _tail_findings(raw: dict[str, Any], some: Any) -> Findings:
     n = raw["n_per_replicate"] * len(raw["replicates"])
     # The three signs of a heavy tail together; see the warnings of `expect`.
     heavy = (raw["khat"] > 0.5) & (raw["max_variance_share"] > 0.1)
-    heavy &= raw["max_share"] > 0.5 / np.sqrt(n)
+    # Weights of strata are nearly equal, so a large point is a sign of a heavy tail as well.
+    large = raw["max_share"] * n > _LARGE if raw["chosen"] == "stratified" else False
+    heavy &= (raw["max_share"] > 0.5 / np.sqrt(n)) | large
     if heavy.any():
         found.append(
             (

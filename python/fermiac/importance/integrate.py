@@ -118,8 +118,9 @@ def integrate(
         The sampler of an earlier run, from `Estimate.sampler`. By default it is not trained
         further.
     pilot_fraction : float, optional
-        The share of `n` for the pilot, from 0 to 0.9 and at most 262144 points; by default 0.2, or
-        0 with a `sampler`. With a `sampler` the pilot trains it further.
+        The share of `n` for the pilot, from 0 to 0.9; by default 0.2, or 0 with a `sampler`. The
+        pilot has at most 262144 points, and 32768 with a tolerance. With a `sampler` it trains the
+        sampler further.
     combine : {"mean", "median"}, default "mean"
         The estimate is the mean or the median of the replicates. The median converges faster for
         smooth integrands [5]_ with the linear scramble, for which only few replicates have a large

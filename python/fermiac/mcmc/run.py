@@ -33,6 +33,8 @@ DRIVER: ContextVar[str] = ContextVar("fermiac_mcmc_driver", default="auto")
 _GLANCE = 200_000
 #: The share of evaluations that fail above which a run warns.
 _MOST_REFUSED = 0.5
+#: The share and the number of failed evaluations after the warm-up above which a run warns.
+_MOST_FAILED, _FEW = 1e-3, 10
 #: Arrays of a run whose numbers are all finite.
 _FINITE = ("draws", "log_densities")
 
@@ -355,14 +357,20 @@ class ChainLoop(RunLoop[Chains]):
         """Return the warnings of the run and of its draws."""
         found: list[tuple[type[FermiacWarning], str]] = []
         n, refused = self._evals
-        if refused > _MOST_REFUSED * n:
+        n_drawn, failed, outside = self.sampler.sampling_evals
+        when = ""
+        if refused <= _MOST_REFUSED * n:
+            n, refused, when = n_drawn, failed, " after the warm-up"
+        if refused > _MOST_REFUSED * n or failed > max(_MOST_FAILED * n_drawn, _FEW):
             said = self.job.target._complaint
+            low = f", and at {outside} it was -inf" if when and outside else ""
             found.append(
                 (
                     ConvergenceWarning,
-                    f"at {refused} of {n} points the target failed or gave NaN, and they counted "
-                    f"as points of zero density; give -inf where the density is 0, and look "
-                    f"for overflows elsewhere{f' (last message: {said})' if said else ''}",
+                    f"at {refused} of {n} points{when} the target failed or gave NaN{low}; these "
+                    "counted as points of zero density, and trajectories that met them as "
+                    "divergent; give -inf where the density is 0, and look for overflows "
+                    f"elsewhere{f' (last message: {said})' if said else ''}",
                 )
             )
         lost = [self.job.first + i for i in self.sampler.left_out]

@@ -203,8 +203,14 @@ class Function:
         flat, starts = _core.resample_rows(options, first, n, key, n_threads)
         widths = np.diff(starts)
         draws = options["draws"]
-        if draws is not None and len(draws) != len(data.samples):
-            draws = None  # of strata of one sample
+        if draws is not None:
+            # Strata lie within samples, one sample after the other.
+            units = data.units
+            first_of = (
+                units.strata[:-1] if units.members is None else units.members[units.strata[:-1]]
+            )
+            sample = np.searchsorted(np.cumsum(data.sizes), first_of, side="right")
+            draws = np.bincount(sample, draws, len(data.sizes)).astype(np.int64)
         if (widths == widths[0]).all():
             return self.values(data.rows(flat.reshape(n, -1), draws))
         # Clusters of several sizes make resamples of several sizes.

@@ -14,7 +14,13 @@ from fermiac._base.config import resolve_threads, threads_for
 from fermiac._base.frames import column_names
 from fermiac._base.validate import labels, numbered, shown, taken, whole
 from fermiac.diagnostics import khat_threshold
-from fermiac.errors import ArgumentError, FermiacWarning, TargetError, WeightWarning
+from fermiac.errors import (
+    ArgumentError,
+    FermiacWarning,
+    HeavyTailWarning,
+    TargetError,
+    WeightWarning,
+)
 from fermiac.results import chain_summary
 from fermiac.results.chain_errors import chain_shape, convergence_findings
 from fermiac.results.error_models import Controls, average, error_model_of, sum_of_squares
@@ -36,6 +42,8 @@ Array = NDArray[np.float64]
 _BATCH = 65536
 #: A point with more than this share of a variance makes its estimate unreliable.
 _STANDS_OUT = 0.1
+#: Values whose tail has this shape, or a larger one, have an infinite variance.
+_INFINITE = 0.5
 
 
 def expect(
@@ -71,12 +79,15 @@ def expect(
         cov = np.ldexp(got.cov, exponents[:, None] + exponents)
     ess, khat = got.ess, got.khat
     found = list(got.findings) + _unseen(sample, values, named, is_complex, law)
-    limit = khat_threshold(max(sample.n_draws, 2))
-    heavy = khat > limit
+    limit, plain = khat_threshold(max(sample.n_draws, 2)), False
     if got.largest is not None:
-        heavy &= got.largest > _STANDS_OUT
-    elif sample.log_weights is None:
+        heavy = (khat > limit) & (got.largest > _STANDS_OUT)
+    elif sample.log_weights is not None:
+        heavy = khat > limit
+    else:
         # Without weights skewed integrands are common, so a single point must also dominate.
+        limit, plain = min(limit, _INFINITE), True
+        heavy = khat > limit
         squares = (scaled - scaled.mean(axis=0)) ** 2
         heavy &= squares.max(axis=0) > _STANDS_OUT * squares.sum(axis=0)
     rhat, df = got.rhat, np.broadcast_to(got.df, mean.shape)
@@ -90,13 +101,19 @@ def expect(
         found += convergence_findings(named, rhat, sizes, chain_shape(sample)[0])
     if heavy.any():
         what = "the values" if sample.log_weights is None else "the weighted values"
+        remedy = (
+            "their variance may be infinite, or too few draws have the important values, so the "
+            "standard error is unreliable: draw more, or take a bounded function or a quantile"
+            if plain
+            else "a few points carry the error, which is probably too small: use more points or a "
+            "sampler with heavier tails"
+        )
         which = ", ".join(label for label, h in zip(named, heavy, strict=True) if h)
         found.append(
             (
-                WeightWarning,
+                HeavyTailWarning if plain else WeightWarning,
                 f"{what} of {which:.200} have a heavy tail: k-hat up to {khat[heavy].max():.2f}, "
-                f"above {limit:.2f}; a few points carry the error, which is probably too small: "
-                "use more points or a sampler with heavier tails",
+                f"above {limit:.2f}; {remedy}",
             )
         )
 

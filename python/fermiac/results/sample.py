@@ -408,9 +408,11 @@ class Sample(SampleExports, SamplePlots, Result):
         Warns
         -----
         WeightWarning
-            If k-hat is above min(1 - 1/log10(n), 0.7) (without weights, only if one point also
-            contributes a tenth of the variance), if the effective sample size is at most five, or
-            if one point almost determines a coefficient.
+            If k-hat is above min(1 - 1/log10(n), 0.7), if the effective sample size is at most
+            five, or if one point almost determines a coefficient.
+        HeavyTailWarning
+            For draws without weights: if k-hat is above 0.5, so the variance of the values may be
+            infinite, and one point contributes a tenth of the variance.
         FermiacWarning
             If there are more controls than a tenth of the effective points, if they increase the
             error, or if their mean is more than six standard errors from zero, which makes the

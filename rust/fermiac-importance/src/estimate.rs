@@ -185,7 +185,7 @@ impl Estimation<'_> {
             if self.settings.tolerance.is_some() {
                 sums.total = sums.tree.clone().root(Part::join);
             }
-            sums.converged = self.is_met(sums, looks)?;
+            sums.converged = self.is_met(sums, looks, look == 0)?;
             if look > 0 && sums.converged {
                 return Ok(());
             }
@@ -270,7 +270,7 @@ impl Estimation<'_> {
             }
             (done, chunks_before) = (next, chunks_before + nets.n_chunks());
             sums.replicates = Some(done);
-            if self.is_met(sums, looks)? {
+            if self.is_met(sums, looks, look == 0)? {
                 sums.converged = true;
                 return Ok(());
             }
@@ -331,12 +331,17 @@ impl Estimation<'_> {
     }
 
     /// Whether the half-widths of all estimates are within the tolerance, at the level of one look.
-    fn is_met(&self, sums: &Sums, looks: usize) -> Result<bool> {
+    /// Those that are 0 at every point are exempt, but a run that has met nothing else goes on to the
+    /// last look.
+    fn is_met(&self, sums: &Sums, looks: usize, is_last: bool) -> Result<bool> {
         let (Some((relative, absolute)), Some(total), Some(shape)) =
             (self.settings.tolerance, &sums.total, &sums.shape)
         else {
             return Ok(self.settings.tolerance.is_none());
         };
+        if !is_last && total.abs_sum.iter().all(|sum| *sum == 0.0) {
+            return Ok(false);
+        }
         let units = self.problem.units()?;
         let Estimates { mean, stderr, .. } = estimates(total, shape, &units, sums.replicates)?;
         let df = match sums.replicates {

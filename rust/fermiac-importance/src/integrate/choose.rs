@@ -32,6 +32,8 @@ const HEAVY: f64 = 0.5;
 
 /// The tail shape of the values of the integrand above which it counts as unbounded.
 const UNBOUNDED: f64 = 0.3;
+/// A weighted value that is large: this many times the mean.
+const LARGE: f64 = 5.0;
 /// Forecasts, of squared errors, within this factor are close.
 const CLOSE: f64 = 4.0;
 /// A map is better if the variance of independent uniform points exceeds its own by this factor.
@@ -198,6 +200,14 @@ impl Trial {
             used.iter().sum::<f64>() / used.len().max(1) as f64
         };
         (mean(&|j| variance[j]), mean(&|j| all.variance(j) / all.n))
+    }
+
+    /// Whether the weighted values look unbounded as well: a map does not tame a product of poles, or one
+    /// in a corner, as it does a peak.
+    fn has_large_values(&self) -> bool {
+        let mean = self.sizes.iter().sum::<f64>() / self.sizes.len() as f64;
+        let largest = self.sizes.iter().fold(0.0, |a: f64, b| a.max(*b));
+        largest > LARGE * mean && khat(&mut self.sizes.clone()) > UNBOUNDED
     }
 
     fn sizes(&self) -> Vec<f64> {
@@ -372,15 +382,15 @@ pub(super) fn best(
         trials.push(Trial::of(pilot, &candidate.sampler, first, points)?);
     }
     let mut forecasts = Forecasts::of(pilot, &candidates, &trials, points)?;
-    // Of an unbounded integrand a few points tell little about the replicates of the uniform law: the map
-    // is taken where it gains for independent points, and trained with what is left.
+    // Of an unbounded integrand a few points tell little about the replicates of the uniform law.
     let is_unbounded = |trials: &[Trial], forecasts: &Forecasts| {
         khat(&mut trials[0].sizes.clone()) > UNBOUNDED && forecasts.random[1] < forecasts.random[0]
     };
     let settled = points == Points::Sobol
+        && count == 2
         && is_unbounded(&trials, &forecasts)
         && forecasts.least() == 1
-        && count == 2;
+        && trials[1].has_large_values();
     if first < largest && !settled && !forecasts.is_clear(&trials, points) {
         for (trial, candidate) in trials.iter_mut().zip(&candidates) {
             trial.extend(pilot, &candidate.sampler, largest, points)?;
@@ -412,7 +422,7 @@ pub(super) fn best(
     let mut sampler = candidates[chosen].sampler.clone();
     let rest = n.saturating_sub(spent);
     let drawn = (trial.l.as_slice(), trial.y.as_slice());
-    if unbounded && chosen == 1 && points == Points::Sobol {
+    if unbounded && chosen == 1 && points == Points::Sobol && trial.has_large_values() {
         // Means of nets have a heavy tail then, on which the interval from few of them fails.
         let part = rest / 2;
         sampler = pilot.polish(sampler, drawn, &trial.sizes, part, &[1.0])?;

@@ -150,6 +150,8 @@ pub(crate) const FAIL: f64 = 0.05;
 pub(crate) const FIRST_LOOK: u32 = 5;
 /// The deviation of what a point at a jump makes of a mean, at most, in steps of it.
 pub(crate) const JUMP: f64 = 0.5;
+/// The most points of the pilot of a run with a tolerance, which may need far fewer points in all.
+const TOLERANT: usize = 1 << 15;
 /// Replicates of independent points, and of strata.
 const RANDOM: usize = 64;
 const STRATIFIED: usize = 8;
@@ -210,7 +212,10 @@ fn check(integrand: &dyn Integrand, region: &Region, settings: &Settings) -> Res
 /// The pilot: what the final sample is drawn from.
 fn prepare(pilot: &mut Pilot<'_, '_, '_>, settings: &Settings) -> Result<Final> {
     let dim = pilot.region.dim();
-    let n = Pilot::limit(dim, (settings.pilot_fraction * settings.n as f64) as usize);
+    let mut n = Pilot::limit(dim, (settings.pilot_fraction * settings.n as f64) as usize);
+    if settings.tolerance.is_some() {
+        n = n.min(TOLERANT);
+    }
     let points = settings.points;
     let mut n_left = n;
     if let Some(given) = &settings.sampler {

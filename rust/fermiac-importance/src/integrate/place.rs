@@ -476,3 +476,67 @@ impl Work {
         Tile { jacobian, ratio }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn uniforms(n: usize) -> Vec<f64> {
+        (1..=n).map(|i| (i as f64 * 0.618_033_988_749_895).fract()).collect()
+    }
+
+    #[test]
+    fn a_point_does_not_depend_on_its_neighbours() {
+        let inf = f64::INFINITY;
+        let ends = [(0.0, 1.0), (-1.0, 3.0), (2.0, inf), (-inf, inf)];
+        for d in [1, 4, 9] {
+            let bounds: Vec<_> = (0..d).map(|j| ends[j % 4]).collect();
+            let region = Region::new(&bounds).unwrap();
+            let maps = vec![AxisMap::new(vec![0.0, 0.1, 0.15, 0.5, 0.52, 1.0]); d];
+            for source in [Source::Uniform, Source::Map(maps)] {
+                let mut sampler = Sampler::blended(region.clone(), source);
+                if matches!(sampler.source, Source::Uniform) {
+                    sampler.share = 1.0;
+                }
+                let u = uniforms(333 * d);
+                let mut all = Placed { wants_y: true, ..Placed::default() };
+                sampler.place(&u, &mut all);
+                for (i, row) in u.chunks_exact(d).enumerate() {
+                    let mut one = Placed { wants_y: true, ..Placed::default() };
+                    sampler.place(row, &mut one);
+                    assert_eq!(one.x, all.x[i * d..(i + 1) * d]);
+                    assert_eq!(one.weight[0], all.weight[i]);
+                    assert_eq!(one.control[0], all.control[i]);
+                    assert_eq!(one.jacobian[0], all.jacobian[i]);
+                    assert_eq!(one.base[0], all.base[i]);
+                    if !all.y.is_empty() {
+                        assert_eq!(one.y, all.y[i * d..(i + 1) * d]);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn weights_are_those_of_the_density() {
+        let region = Region::new(&[(0.0, 2.0), (1.0, 4.0)]).unwrap();
+        let maps = vec![AxisMap::new(vec![0.0, 0.3, 0.4, 1.0]); 2];
+        let sampler = Sampler::blended(region.clone(), Source::Map(maps.clone()));
+        let u = uniforms(400);
+        let mut placed = Placed { wants_y: true, ..Placed::default() };
+        sampler.place(&u, &mut placed);
+        let mut logs = vec![0.0; 200];
+        sampler.log_density(&placed.x, &mut logs);
+        for (weight, log) in placed.weight.iter().zip(&logs) {
+            assert!((weight * region.volume() * log.exp() - 1.0).abs() < 1e-9);
+        }
+        let mut l = vec![0.0; 400];
+        for (x, l) in placed.x.chunks_exact(2).zip(l.chunks_exact_mut(2)) {
+            sampler.to_linear(x, l);
+        }
+        for (a, b) in under(&region, None, &maps, &l).iter().zip(&placed.y) {
+            assert!((a - b).abs() < 1e-9);
+        }
+    }
+}

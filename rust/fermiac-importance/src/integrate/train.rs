@@ -318,6 +318,31 @@ mod tests {
     }
 
     #[test]
+    fn finer_steps_lie_on_a_cubic() {
+        let cubic = |x: f64| 1.0 - x + 0.3 * x * x - 0.02 * x * x * x;
+        let numbers: Vec<f64> = (0..9).map(|k| cubic(f64::from(k))).collect();
+        for (i, value) in finer(&numbers, 4).into_iter().enumerate() {
+            assert!((value - cubic((i as f64 + 0.5) / 4.0 - 0.5)).abs() < 1e-12);
+        }
+        assert_eq!(finer(&numbers, 1), numbers);
+    }
+
+    #[test]
+    fn equal_values_leave_a_map_as_it_is() {
+        let map = AxisMap::new(vec![0.0, 0.1, 0.15, 0.5, 0.52, 1.0]);
+        let y: Vec<f64> =
+            (1..4000).map(|i| (f64::from(i) * 0.618_033_988_749_895).fract()).collect();
+        let same = &refined(std::slice::from_ref(&map), &y, &vec![2.0; y.len()], Some(0.0))[0];
+        for (k, t) in same.knots().iter().enumerate() {
+            let y = k as f64 / (same.knots().len() - 1) as f64;
+            let at = map.forward::<false>(fermiac_base::simd::V::splat(y)).0.0[0];
+            assert!(y == 1.0 || (t - at).abs() < 1e-9, "{y}");
+        }
+        let shares = map.shares(8, 0.125);
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+
+    #[test]
     fn training_finds_a_product_density() {
         // The density ½ x^(-1/2) has quantiles q².
         let n = 20_000;

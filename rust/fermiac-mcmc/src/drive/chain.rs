@@ -1,6 +1,6 @@
 //! One chain: a kernel with its stream and its counts.
 
-use super::oracle::{Batch, Oracle};
+use super::oracle::{Batch, Misses, Oracle};
 use super::record::Track;
 use crate::kernel::{Kernel, Phase, Request, RequestKind, Step};
 use fermiac_base::linalg::Rows;
@@ -18,9 +18,11 @@ pub struct Chain {
     pub(super) done: u64,
     /// The request that waits for an answer.
     pub(super) pending: Option<Request>,
-    /// The evaluations of the target, and those that failed or gave NaN.
+    /// The evaluations of the target, and those without density.
     pub(super) n_evals: u64,
-    pub(super) n_refused: u64,
+    pub(super) misses: Misses,
+    /// Both at the end of the warm-up.
+    warmup: (u64, Misses),
     /// The lowest log-density of the outcomes since the last barrier, infinite without one.
     pub(super) lowest: f64,
     /// Whether the others learned nothing from it at the last barrier of the warm-up.
@@ -38,7 +40,8 @@ impl Chain {
             done: 0,
             pending: None,
             n_evals: 0,
-            n_refused: 0,
+            misses: Misses::default(),
+            warmup: (0, Misses::default()),
             lowest: f64::INFINITY,
             left_out: false,
             status: Vec::new(),
@@ -62,7 +65,15 @@ impl Chain {
 
     /// The evaluations that failed or gave NaN.
     pub fn n_refused(&self) -> u64 {
-        self.n_refused
+        self.misses.failed
+    }
+
+    /// The evaluations since the end of the warm-up, those of them that failed or gave NaN, and
+    /// those that gave -inf.
+    pub fn sampling_evals(&self) -> [u64; 3] {
+        let (n, before) = self.warmup;
+        let Misses { failed, outside } = self.misses;
+        [self.n_evals - n, failed - before.failed, outside - before.outside]
     }
 
     /// Whether the others learned nothing from it at the last barrier of the warm-up, because its
@@ -75,6 +86,9 @@ impl Chain {
     pub(super) fn enter(&mut self, key: u64, segment: u32, phase: Phase) {
         self.stream = Stream::new(key, Domain::Chain, self.index, segment);
         self.lowest = f64::INFINITY;
+        if phase == Phase::Sample {
+            self.warmup = (self.n_evals, self.misses);
+        }
         self.kernel.enter(phase);
     }
 
@@ -122,9 +136,9 @@ impl Chain {
                 gradients: buffer.gradients,
                 status: &mut self.status,
             };
-            oracle.answer(request.kind, batch).map(|refused| {
+            oracle.answer(request.kind, batch).map(|misses| {
                 self.n_evals += if request.oracle == 0 { n } else { 0 };
-                self.n_refused += refused;
+                self.misses.add(misses);
             })
         };
         result.map_err(|error| self.locate(error))?;
@@ -147,10 +161,19 @@ impl Chain {
         codec.word(&mut self.index)?;
         codec.word(&mut self.done)?;
         codec.word(&mut self.n_evals)?;
-        codec.word(&mut self.n_refused)?;
+        let (warmed, before) = &mut self.warmup;
+        let counts = [&mut self.misses.failed, &mut self.misses.outside];
+        let earlier = [warmed, &mut before.failed, &mut before.outside];
+        counts.into_iter().chain(earlier).try_for_each(|count| codec.word(count))?;
+        let (warmed, before) = self.warmup;
+        codec.require(
+            warmed <= self.n_evals
+                && before.failed <= self.misses.failed
+                && before.outside <= self.misses.outside,
+        )?;
         codec.number(&mut self.lowest)?;
         codec.flag(&mut self.left_out)?;
-        let counts = [self.done, self.n_evals, self.n_refused];
+        let counts = [self.done, self.n_evals, self.misses.failed, self.misses.outside];
         codec.require(counts.iter().all(|n| i64::try_from(*n).is_ok()))?;
         let mut position: [u64; POSITION_WORDS] = self.stream.position();
         position.iter_mut().try_for_each(|word| codec.word(word))?;

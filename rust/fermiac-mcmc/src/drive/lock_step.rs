@@ -73,11 +73,11 @@ impl Group {
                 status: &mut self.status,
             };
             // The row of an error tells the chain.
-            let refused = oracle
+            let misses = oracle
                 .answer_together(self.request.kind, batch, context)
                 .map_err(|error| locate(error, &self.members, chains, oracle.dim()))?;
             if let Some(&first) = self.members.first() {
-                chains[first].n_refused += refused;
+                chains[first].misses.add(misses);
             }
         }
         self.distribute(chains);

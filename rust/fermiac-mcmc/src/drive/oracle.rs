@@ -23,6 +23,22 @@ pub enum Oracle {
     Draw(Arc<dyn Conditional>),
 }
 
+/// The numbers of rows without density.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Misses {
+    /// Those at which the target failed, or gave NaN or a gradient that is not finite.
+    pub(super) failed: u64,
+    /// Those at which it gave -inf.
+    pub(super) outside: u64,
+}
+
+impl Misses {
+    pub(super) fn add(&mut self, other: Self) {
+        self.failed += other.failed;
+        self.outside += other.outside;
+    }
+}
+
 /// The rows of one request, or of the same request of several chains.
 pub(super) struct Batch<'a> {
     pub(super) x: Rows<'a>,
@@ -51,8 +67,8 @@ impl Oracle {
     }
 
     /// Answers with values, and gradients if they are requested. Rows without density, and rows at
-    /// which the target fails or gives NaN, get -inf. Returns the number of the latter.
-    pub(super) fn answer(&self, kind: RequestKind, batch: Batch<'_>) -> Result<u64> {
+    /// which the target fails or gives NaN, get -inf. Returns their numbers.
+    pub(super) fn answer(&self, kind: RequestKind, batch: Batch<'_>) -> Result<Misses> {
         let Batch { x, values, gradients, status } = batch;
         status.clear();
         status.resize(x.len(), RowStatus::Good);
@@ -76,7 +92,7 @@ impl Oracle {
                     )));
                 }
                 values.copy_from_slice(&out);
-                Ok(0)
+                Ok(Misses::default())
             }
             (Self::Density(_) | Self::Table(_), RequestKind::Draw)
             | (Self::Table(_), RequestKind::Gradient)
@@ -92,13 +108,13 @@ impl Oracle {
         kind: RequestKind,
         batch: Batch<'_>,
         context: &Context<'_>,
-    ) -> Result<u64> {
+    ) -> Result<Misses> {
         let (n, dim) = (batch.x.len(), batch.x.dim());
         if self.dispatch() == Dispatch::CallingThread || context.n_threads() == 1 || n <= ROWS {
             return self.answer(kind, batch);
         }
         let outputs = batch.values.len() / n;
-        let mut refused = 0;
+        let mut misses = Misses::default();
         let Batch { x, values, gradients, .. } = batch;
         context.ordered(
             n.div_ceil(ROWS),
@@ -114,8 +130,8 @@ impl Oracle {
                     gradients: &mut gradients,
                     status: &mut Vec::new(),
                 };
-                let refused = self.answer(kind, batch).map_err(|error| shifted(error, c * ROWS))?;
-                Ok((values, gradients, refused))
+                let misses = self.answer(kind, batch).map_err(|error| shifted(error, c * ROWS))?;
+                Ok((values, gradients, misses))
             },
             |c, (part, slopes, count)| {
                 let at = c * ROWS;
@@ -123,11 +139,11 @@ impl Oracle {
                 if kind == RequestKind::Gradient {
                     gradients[at * dim..at * dim + slopes.len()].copy_from_slice(&slopes);
                 }
-                refused += count;
+                misses.add(count);
                 Ok(())
             },
         )?;
-        Ok(refused)
+        Ok(misses)
     }
 
     /// Answers with exact draws.
@@ -166,15 +182,15 @@ fn shifted(error: Error, by: usize) -> Error {
     }
 }
 
-/// Sets unusable values to -inf. Returns the number of rows that failed or gave NaN.
+/// Sets unusable values to -inf. Returns the numbers of rows.
 fn reject_unusable(
     density: &dyn LogDensity,
     x: Rows<'_>,
     values: &mut [f64],
     gradients: &[f64],
     status: &[RowStatus],
-) -> Result<u64> {
-    let mut refused = 0;
+) -> Result<Misses> {
+    let mut misses = Misses::default();
     let dim = x.dim();
     for (i, (value, status)) in values.iter_mut().zip(status).enumerate() {
         if *status == RowStatus::Unwritten {
@@ -183,6 +199,7 @@ fn reject_unusable(
         }
         let slopes = gradients.get(i * dim..(i + 1) * dim).unwrap_or_default();
         if *status == RowStatus::Good && *value < f64::INFINITY && all_finite(slopes) {
+            misses.outside += u64::from(*value == f64::NEG_INFINITY);
             continue;
         }
         if *status == RowStatus::Good && *value == f64::INFINITY {
@@ -194,8 +211,12 @@ fn reject_unusable(
                 ),
             });
         }
-        refused += u64::from(*value != f64::NEG_INFINITY);
+        if *value == f64::NEG_INFINITY {
+            misses.outside += 1;
+        } else {
+            misses.failed += 1;
+        }
         *value = f64::NEG_INFINITY;
     }
-    Ok(refused)
+    Ok(misses)
 }

@@ -188,6 +188,18 @@ impl PySampler {
             .fold((0, 0), |(n, refused), chain| (n + chain.n_evals(), refused + chain.n_refused()))
     }
 
+    /// The evaluations since the end of the warm-up, those of them that failed or gave NaN, and
+    /// those that gave -inf.
+    #[getter]
+    fn sampling_evals(&self) -> (u64, u64, u64) {
+        let sampler = self.lock();
+        sampler
+            .chains()
+            .iter()
+            .map(Chain::sampling_evals)
+            .fold((0, 0, 0), |sum, chain| (sum.0 + chain[0], sum.1 + chain[1], sum.2 + chain[2]))
+    }
+
     /// The points where the chains stand, (rows, d), and their log-densities.
     fn points<'py>(&self, py: Python<'py>) -> PyResult<Positions<'py>> {
         let sampler = self.lock();
