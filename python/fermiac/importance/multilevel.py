@@ -429,8 +429,8 @@ class _Job:
         """Draw paths of the levels until each has the required number."""
         if not all(math.isfinite(n) and n < 2**62 for n in wanted):
             raise ArgumentError(
-                f"atol: {self._settings['atol']} given; more paths would be needed than can be "
-                "counted; raise it"
+                f"atol: {self._settings['atol']} given; more than 2**62 paths would be "
+                "needed; raise it"
             )
         total = max(self.paths, sum(int(n) for n in wanted))
         for at, n in enumerate(wanted):
@@ -457,8 +457,8 @@ class _Job:
         first = self._levels[at].points if at < len(self._levels) else 0
         if stop * _REPLICATES >= 2**62:
             raise ArgumentError(
-                f"atol: {self._settings['atol']} given; more paths would be needed than can be "
-                "counted; raise it"
+                f"atol: {self._settings['atol']} given; more than 2**62 paths would be "
+                "needed; raise it"
             )
         size = max(_NET >> max(at - _LONG, 0), 1)
         rows = ((at, 0, min(size, stop - k), k) for k in range(first, stop, size))
