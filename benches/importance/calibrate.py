@@ -5,8 +5,9 @@ tails. For each it prints how many runs were off by more than 4.5 reported error
 without a warning, the mean error in units of the truth, and the share of pulls below 2. An exact
 number with an error of 0 is right, any other number with an error of 0 is wrong.
 
-The second has twenty innocent ones, on which the warning of unseen mass must not fire: Genz
-families, moments, exponentials, a beam, a ratio. It prints how many runs carry that warning.
+The second table has twenty problems without unseen mass, for which this warning should not be
+given: Genz families, moments, exponentials, a beam, a ratio. It prints how many runs have the
+warning.
 
 ``python -m benches.importance.calibrate`` prints both, in some minutes; run it with two versions of
 the library on the path for a comparison.

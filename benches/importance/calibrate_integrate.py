@@ -1,12 +1,12 @@
 """Calibration of `integrate`: errors, coverage and the regret of the choice, for all methods.
 
 Each cell integrates a function with a known integral by one method, with many seeds. ``error`` is
-the root mean square of the relative error, ``held`` the share of the 95 % intervals that hold the
-truth, ``pull`` the mean of the errors in units of the reported ones, ``silent`` the number of seeds
-that are more than 5 errors off without a warning, ``warned`` the share of the seeds with one.
-``auto`` says what it chose, and its regret: its error over the least of all methods, which have
-fewer seeds. Intervals that are given with a warning need not hold. Of 200 intervals that hold with
-probability 0.95 fewer than 0.91 do by chance in one row in 100.
+the root mean square of the relative error, and ``held`` the share of the 95 % intervals that hold
+the truth. ``pull`` is the mean of the errors in units of the reported errors. ``silent`` is the
+number of seeds that are more than 5 errors off without a warning, and ``warned`` the share of the
+seeds with a warning. For ``auto`` the table has its choice and its regret: its error divided by the
+smallest error of all methods, which have fewer seeds. Intervals with a warning need not hold. With
+200 intervals and a coverage of 0.95, ``held`` falls below 0.91 by chance in one row in 100.
 
 ``python -m benches.importance.calibrate_integrate`` prints the table, in a quarter of an hour;
 ``--rows`` restricts it, ``--peers`` adds vegas and SciPy's ``qmc_quad`` where they are installed.

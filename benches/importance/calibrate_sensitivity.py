@@ -1,12 +1,11 @@
 """Calibration of `sobol_indices`: error and coverage against functions with known indices.
 
 For Ishigami's function and the g-function in 8 dimensions, at 2,500 to 40,000 runs of the model,
-the table has the root mean square errors of first and total indices, with and without polynomial
-controls, beside those of `scipy.stats.sobol_indices` with the nearest power of two of rows; the
-share of 95 % intervals that cover, all indices of a kind together, and that of the worst index; and
-the share of `n` that was used. Every indicator that an interval covers has an error of its own:
-indices of one run are correlated, so that the error of a share is between those of so many runs and
-of so many indices.
+the table has the root mean square errors of first-order and total indices, with and without
+polynomial controls, and those of `scipy.stats.sobol_indices` with the nearest power of two of rows.
+It also has the coverage of 95 % intervals, for all indices of a kind together and for the worst
+index, and the share of `n` that was used. The indices of one run are correlated. The standard error
+of a coverage is therefore between those for the number of runs and for the number of indices.
 
 ``python -m benches.importance.calibrate_sensitivity --seeds 200`` prints it, in about five minutes.
 """

@@ -1,12 +1,12 @@
-"""Calibration of sequential audits: bounds that are ever too high, and scores until a rejection.
+"""Calibration of sequential audits: error rates of bounds, and numbers of scores to a rejection.
 
 A mechanism answers by randomised response with a known epsilon, or adds Gaussian noise with a known
-mu. The first table has the share of audits whose bound exceeded the truth at any look, which is to
-be at most alpha = 0.05, and the mean of the last bound. Where the threshold is chosen, the scores
-are normal. For Gaussian noise the claim is its trade-off curve, and the share is that of audits
-that ever reject it. The second table has the scores of each kind until a claim of half the true
-epsilon is rejected, beside the number that an audit of fixed size needs to reject it nine times in
-ten by Clopper-Pearson limits.
+mu. The first table gives the share of audits with a bound above the truth at any look, which should
+be at most alpha = 0.05, and the mean of the last bound. If the threshold is chosen, the scores are
+normal. For Gaussian noise the claim is its trade-off curve, and the share is that of audits that
+ever reject it. The second table gives the number of scores of each kind until a claim of half the
+true epsilon is rejected. For comparison it has the number that an audit of fixed size needs for a
+power of nine tenths with Clopper-Pearson limits.
 
 ``python -m benches.privacy.calibrate_sequential`` prints both, in ten minutes.
 """

@@ -1,8 +1,8 @@
 """
-How often intervals hold
-========================
+Coverage of intervals
+=====================
 
-Intervals of 95 % for the mean of exponential numbers, in 200 data sets of each size.
+Coverage of 95 % intervals for the mean of exponential numbers, in 200 data sets of each size.
 """
 
 import matplotlib.pyplot as plt

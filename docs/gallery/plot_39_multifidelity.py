@@ -2,7 +2,7 @@
 A costly model and two cheap ones
 =================================
 
-The error of a mean at equal cost: runs of the costly model alone, and with the help of cheap ones.
+The error of a mean at equal cost, with the costly model alone and with two cheap models as well.
 """
 
 import matplotlib.pyplot as plt

@@ -1,8 +1,8 @@
 """
-The law of a permutation test
-=============================
+The distribution of a permutation test
+======================================
 
-All 32,768 flips of the signs of Darwin's fifteen pairs of plants, and the observed mean.
+The means after all 32,768 sign flips of Darwin's fifteen pairs of plants, and the observed mean.
 """
 
 import matplotlib.pyplot as plt

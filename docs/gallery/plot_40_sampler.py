@@ -2,8 +2,8 @@
 A trained sampler
 =================
 
-The components that a call has fitted along a bent ridge, and the same sampler for a ridge beside
-it: its estimate, and that of a call that trains a new one.
+The components that a call has fitted along a curved ridge. The same sampler is then used for a
+neighbouring ridge, and its estimate is compared with that of a newly trained sampler.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Is the sampler right?
 =====================
 
-Ranks of parameters among draws of a right sampler, and of one whose draws are too narrow, with the
-band that holds the ranks of a right one with 95 %.
+Ranks of parameters among the draws of a right sampler and of a sampler with too narrow draws. The
+band contains the ranks of a right sampler with probability 95 %.
 """
 
 import matplotlib.pyplot as plt

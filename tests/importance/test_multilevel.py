@@ -165,7 +165,7 @@ def test_the_stream_of_sobol_points() -> None:
         (lambda s, n: s.normal(), "a row for each path is needed"),
         (lambda s, n: s.normal(n + 1), "a row for each path is needed"),
         (lambda s, n: s.uniform((n, -1)), "a row for each path is needed"),
-        (lambda s, n: s.gamma(2.0, n), "stream.gamma: there is none with points='sobol'"),
+        (lambda s, n: s.gamma(2.0, n), "stream.gamma: not available with points='sobol'"),
     ],
 )
 def test_other_draws_from_sobol_points_are_refused(draw: Any, match: str) -> None:
@@ -299,7 +299,7 @@ def test_bad_input() -> None:
     f = geometric(1.0, 2.0)
     for match, options in (
         ("atol: 0 was given", {"atol": 0.0}),
-        ("atol: .*more paths would be needed", {"atol": 1e-300}),
+        ("atol: .*paths would be needed", {"atol": 1e-300}),
         ("max_level: 1 was given", {"max_level": 1}),
         ("n_start: 1 was given", {"n_start": 1}),
         ("costs: an array of shape", {"costs": [1.0, 2.0]}),

@@ -73,7 +73,7 @@ def test_lengths_of_odd_series() -> None:
 def test_series_are_worth_fewer_independent_observations() -> None:
     x = ar(0.6, 20_000, 3)
     assert module.effective_size(x) == pytest.approx(20_000 * 0.4 / 1.6, rel=0.1)
-    with pytest.warns(FermiacWarning, match="independent observations"):
+    with pytest.warns(FermiacWarning, match="effective sample size"):
         bootstrap(ar(0.9, 100, 5), "mean", scheme="series", n_resamples=99, rng=0)
 
 

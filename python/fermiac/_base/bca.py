@@ -1,7 +1,7 @@
 """Bias-corrected and accelerated (BCa) limits from replicates, as Efron (1987) has them.
 
-Ties with the estimate count half. Without a finite correction, or where no observation changes the
-statistic when it is left out, there are no such limits, and callers say so.
+Ties with the estimate count half. There are no such limits without a finite correction, or if no
+left-out observation changes the statistic; callers then give a warning.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Array = NDArray[np.float64]
 
 
 class Level(NamedTuple):
-    """The probability of the replicates at which a limit lies, and what it is made of."""
+    """The level of a limit among the replicates, and its components."""
 
     p: float
     #: z0 + z, and 1 - a (z0 + z).
@@ -27,7 +27,7 @@ class Level(NamedTuple):
 
 
 def quantile(ordered: Array, p: float) -> float:
-    """Return the value at place p (B + 1) of B values in order, by a straight line."""
+    """Return the value at place p (B + 1) of B sorted values, by linear interpolation."""
     place = min(max(p * (ordered.size + 1) - 1, 0.0), ordered.size - 1.0)
     k = int(place)
     low, high = float(ordered[k]), float(ordered[min(k + 1, ordered.size - 1)])
@@ -49,14 +49,14 @@ def level(z0: float, acceleration: float, z: float) -> Level:
 
     w = z0 + z
     bend = 1 - acceleration * w
-    # Beyond the pole the correction has no meaning; the end of the replicates is taken.
+    # Beyond the pole the correction is undefined; the extreme replicate is used.
     return Level(float(ndtr(z0 + w / bend)) if bend > 0 else float(w > 0), w, bend)
 
 
 def ends(
     ordered: Array, estimate: float, acceleration: float, tail: float
 ) -> tuple[float, float, float, bool]:
-    """Return both limits, z0, and whether they are those of BCa, else of percentiles."""
+    """Return both limits, z0, and whether the limits are BCa (True) or percentiles (False)."""
     from scipy.special import ndtri
 
     z0 = float(ndtri(share_below(ordered, estimate)))

@@ -91,7 +91,7 @@ def variance(cov: Array, models: Sequence[int], own: Array, shared: Array) -> Ar
 
 
 def mfmc(cov: Array, costs: Array, models: Sequence[int]) -> Allocation | None:
-    """Return the optimal allocation of multifidelity Monte Carlo, None where it does not exist.
+    """Return the optimal allocation of multifidelity Monte Carlo, or None if it does not exist.
 
     Parameters
     ----------

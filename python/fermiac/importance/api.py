@@ -98,7 +98,7 @@ def expect(
     store: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
-) -> Estimate:  # with part= a PartialEstimate, of which all other calls need not know
+) -> Estimate:  # with part= a PartialEstimate; the type is that of all other calls
     r"""Estimate the expectations of several functions, or under several laws, from one sample.
 
     For integrands :math:`\varphi_j` and laws :math:`f_j`, densities are fitted to the products
@@ -128,28 +128,30 @@ def expect(
         fallback). ``"mc"``: plain Monte Carlo.
     points : {"random", "sobol"}, default "random"
         The points of the final sample. ``"sobol"``: independent replicates of scrambled Sobol'
-        nets, whose spread is the error. Where the integrand is smooth it is often many times
-        smaller at equal `n`. The law needs ``from_unit``, as built-in laws have it (not a
-        `fermiac.distributions.Mixture`).
+        points; the error is from the spread of the replicates. For smooth integrands it is often
+        many times smaller at equal `n`. The law needs ``from_unit``, which all built-in laws except
+        `fermiac.distributions.Mixture` have.
     n_replicates : int, optional
-        Replicates of nets. By default 8 to 15 of a size that is a power of two, or 16 to 31 where
-        fewer than 4096 points are left for the final sample, so that 8/9 of these are used.
+        The number of replicates of Sobol' points. By default 8 to 15 replicates with a power of two
+        points each, or 16 to 31 if fewer than 4096 points are left for the final sample, so that at
+        least 8/9 of these points are used.
     sampler : Law, optional
         A sampler that was trained before, such as `Estimate.sampler` of an earlier call. All of
-        `n` then goes to the final sample, of which the share `defensive_base` is from the law,
-        and there are no controls.
+        `n` is then used for the final sample. The share `defensive_base` of it is drawn from the
+        law, and there are no controls.
     pilot_fraction : float, default 0
-        The share of `n` that refines `sampler`: the adaptation begins from it.
+        The share of `n` for an adaptation that starts at `sampler` and refines it.
     pool : {"final", "all"}, default "final"
-        ``"all"``: the points of all stages count, weighted by the mixture of all samplers in the
-        shares of their points [4]_, without controls. Samplers follow earlier points, so that such
-        an estimate is biased at second order: by about 1/n where its error is about 1/sqrt(n). It
-        is compared with that of the final sample. It is for models so costly that no point can be
-        left out; where controls help much, ``"final"`` is more accurate.
+        ``"all"`` uses the points of all stages, weighted by the mixture of all samplers in
+        proportion to their numbers of points [4]_, without controls. Samplers depend on earlier
+        points, so this estimate has a bias of order 1/n, where its standard error is of order
+        1/sqrt(n). It is compared with the estimate from the final sample. Use it for very costly
+        models; if controls reduce the variance much, ``"final"`` is more accurate.
     rtol, atol : float, optional
         Stop when the half-widths of the 95 % intervals of all estimates are at most
-        ``max(atol, rtol * abs(mean))``; `n` is then the most. The run looks at its error when the
-        final sample has doubled, 12 times at most, and the intervals are for all looks together.
+        ``max(atol, rtol * abs(mean))``; `n` is then the limit. The run checks its error each time
+        that the final sample has doubled, at most 12 times, and the intervals are simultaneous over
+        all these looks.
     weights : {"relative", "absolute"} or array_like, shape (J,), default "relative"
         The sampler minimises a weighted sum of the variances of the estimates. ``"relative"``
         divides each variance by the square of the integral of the absolute value, ``"absolute"``
@@ -215,20 +217,19 @@ def expect(
         ``"module:function"``: a function that returns `f`, for workers of an executor if `f` cannot
         be pickled; see `fermiac.targets.factory`. Without an executor it is not used.
     shards : {"auto", "points", "whole"}, default "auto"
-        What the workers of an executor get: points to evaluate, batch by batch, or (``"whole"``)
-        blocks of the final sample, which they draw themselves and of which they return sums,
-        without waiting for each other; the adaptation sends points. ``"auto"``: blocks where there
-        are enough of them for all workers. Blocks have 4096 points at least, and need laws that can
-        be sent.
+        The work of the workers of an executor. ``"points"``: they evaluate points, batch by batch.
+        ``"whole"``: they draw blocks of the final sample and return sums, without waiting for each
+        other; the adaptation still sends points. ``"auto"``: blocks if there are enough of them for
+        all workers. A block has at least 4096 points, and the laws must be picklable.
     part : (int, int), optional
-        (i, n): make part i of n of the blocks of the final sample, counted from 0, and return a
-        `PartialEstimate`; ``fermiac.merge(parts).estimate()`` is the whole. Every part adapts the
-        sampler anew, to the same, unless it finds it in `store`.
+        (i, n): compute part i, counted from 0, of n parts of the blocks of the final sample, and
+        return a `PartialEstimate`. ``fermiac.merge(parts).estimate()`` is the estimate of the whole
+        call. Every part repeats the same adaptation, unless it is in `store`.
     store : str or path-like, optional
-        A folder that keeps the adaptation and the blocks that are done, in files. The same call
-        goes on from there, and parts of it may share it; needs `rng`. See `fermiac.merge`.
+        A folder for files of the adaptation and of finished blocks. The same call resumes from
+        them, and its parts can share the folder. It needs `rng`. See `fermiac.merge`.
     checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps the values of `f`, and from which a run that was killed is resumed; see
+        A file with the values of `f`, from which a killed run is resumed; see
         `fermiac.Checkpoint`.
     progress : bool or callable, optional
         Show a progress bar (default: terminals, notebooks), or call this with (done, total)
@@ -265,11 +266,11 @@ def expect(
     HeavyTailWarning
         If a single point contributes more than a tenth of an estimate.
     ConvergenceWarning
-        If the stages contradict the final estimate. Or if `f` is 0 at most points of the law, and
-        regions that none of them met may be worth more than two errors and 5 % of an estimate; see
-        `Estimate.unseen`. Or if a tolerance was not met, with the `n` that is forecast to meet it;
-        if the mean weight of the law is not 1; or if with ``pool="all"`` the estimate is more than
-        3 errors from that of the final sample.
+        If the stages contradict the final estimate. If `f` is 0 at most points of the law, and
+        regions without points may contribute more than two errors and 5 % of an estimate; see
+        `Estimate.unseen`. If a tolerance was not met; the warning forecasts the `n` that meets it.
+        If the mean weight of the law is not 1. If with ``pool="all"`` the estimate differs by more
+        than 3 errors from that of the final sample.
 
     Notes
     -----
@@ -279,10 +280,11 @@ def expect(
     final sample is new, and g and the coefficients are fixed before it is drawn, so the estimates
     are unbiased. Only sums over the final sample are stored, so `n` may be 1e9.
 
-    With ``points="sobol"`` the estimate is the mean of R replicate means, its error their standard
-    deviation over the root of R, and its intervals those of Student's law with R - 1 degrees of
-    freedom [5]_. The first uniform number of a point also chooses the component; shares of
-    components are rounded to 64ths, so that the points of each component are nets again.
+    With ``points="sobol"`` the estimate is the mean of R replicate means. Its error is their
+    standard deviation divided by the square root of R, and its intervals are those of Student's t
+    with R - 1 degrees of freedom [5]_. The first uniform number of a point also chooses the
+    component. Shares of components are rounded to 64ths, so that the points of each component form
+    a net.
 
     References
     ----------

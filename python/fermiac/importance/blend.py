@@ -1,4 +1,4 @@
-"""A law with a share in a trained sampler, of which a run draws its points."""
+"""Mixtures of a law and a trained sampler, from which a run draws its points."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Array = NDArray[np.float64]
 
 
 class UnitBlend(Law):
-    """A mixture of a law and a sampler with a map from the unit cube.
+    """A mixture of a law and a sampler, with a map from the unit cube.
 
-    The first number of a point also chooses the part.
+    The first coordinate of a point also chooses the part.
 
     Parameters
     ----------
     law, sampler : Law
     share : float
-        Of the law, above 0 and below 1.
+        The share of the law, above 0 and below 1.
     """
 
     def __init__(self, law: Law, sampler: Law, share: float) -> None:
@@ -67,7 +67,7 @@ def has_unit_map(law: Law) -> bool:
 
 
 def blend(law: Law, sampler: Law, share: float) -> Law:
-    """Return the mixture of a law, with a share, and a sampler."""
+    """Return the mixture of a law with this share and a sampler."""
     if share <= 0:
         return sampler
     if has_unit_map(law) and has_unit_map(sampler):

@@ -1,7 +1,7 @@
-"""The final sample of `expect` in blocks of chunks: on workers, by jobs, and in a store.
+"""The final sample of `expect` in blocks of chunks: on workers, in jobs, and in a store.
 
-The sampler is adapted first, and every job that knows nothing of the others does that anew. Blocks
-are nodes of the fixed tree in which the core joins all chunks, so that they give its bits.
+The sampler is adapted first; jobs without a common store repeat the same adaptation. Blocks are
+nodes of the fixed tree in which the core adds all chunks, so that results have the same bits.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ SHARDS: tuple[str, ...] = get_args(ShardsName)
 
 Words = NDArray[np.uint64]
 
-#: Points of a chunk in the core.
+#: The number of points of a chunk in the core.
 _CHUNK = 4096
-#: Blocks of a call at most, and chunks for each worker from which on workers draw them.
+#: The largest number of blocks of a call, and the smallest number of chunks per worker for blocks.
 _MOST, _ENOUGH = 2**14, 4
 
 
@@ -59,9 +59,9 @@ class PartialEstimate(Result):
     Attributes
     ----------
     numbers : ndarray of int64, shape (m,)
-        The numbers of the blocks, in ascending order.
+        The indices of the blocks, in ascending order.
     n_blocks : int
-        The blocks of the whole call.
+        The number of blocks of the whole call.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class PartialEstimate(Result):
     n_blocks: int
     _sizes: NDArray[np.int64]
     _words: Words
-    #: What the blocks share; None in the files of single blocks, beside which it has its own.
+    #: The adaptation; None in the files of single blocks, since it has a file of its own.
     _prepared: Words | None
     _scalar: bool
     _complex: bool
@@ -115,19 +115,19 @@ class PartialEstimate(Result):
         Returns
         -------
         PartialEstimate
-            All of them.
+            All blocks of these parts.
 
         Raises
         ------
         ArgumentError
-            If parts are of different calls, or hold the same blocks.
+            If parts are from different calls, or have blocks in common.
         """
         parts = (self, *others)
         for i, part in enumerate(parts):
             if not isinstance(part, PartialEstimate):
                 raise ArgumentError(f"merge: {shown(part)} given; parts of one call are needed")
             if part._call() != self._call():
-                raise ArgumentError(f"merge: part {i} is of another call than part 0")
+                raise ArgumentError(f"merge: part {i} is from another call than part 0")
         pieces: dict[int, Words] = {}
         for part in parts:
             for number, words in part._blocks():
@@ -145,23 +145,23 @@ class PartialEstimate(Result):
 
     @public
     def estimate(self) -> Estimate:
-        """Return the estimate of the blocks that are there.
+        """Return the estimate from the blocks of this part.
 
         Returns
         -------
         Estimate
-            With all blocks that of the call in one piece, to the bit. Which blocks are missing does
-            not depend on their values, so that the estimate from the others is unbiased, too.
+            With all blocks it has the bits of the estimate of the undivided call. Whether a block
+            is missing does not depend on its values, so the estimate from the others is unbiased.
 
         Raises
         ------
         ArgumentError
-            Without blocks, or without the file of the adaptation in the folder of a store.
+            If there are no blocks, or no file of the adaptation in the folder of a store.
 
         Warns
         -----
         FermiacWarning
-            If blocks are missing, beside the warnings of `expect`.
+            If blocks are missing. The warnings of `expect` are given as well.
         """
         if self._prepared is None or not len(self.numbers):
             raise ArgumentError(
@@ -173,7 +173,7 @@ class PartialEstimate(Result):
         return result
 
     def _combined(self, interrupted: bool) -> Estimate:
-        """Return the estimate of blocks, or of nodes above them with the numbers of the first."""
+        """Return the estimate of blocks, or of nodes, which have the index of their first block."""
         assert self._prepared is not None
         assert self.seed is not None
         raw = _core.importance_combine(self._prepared, self._blocks(), self._dim, self._n_laws)
@@ -195,7 +195,7 @@ class PartialEstimate(Result):
     def _blocks(self) -> list[tuple[int, Words]]:
         ends = np.cumsum(self._sizes)
         if (ends[-1] if len(ends) else 0) != len(self._words):
-            raise CheckpointError("the words of blocks are not as many as their sizes say")
+            raise CheckpointError("the sizes of blocks do not match the number of their words")
         pieces = np.split(self._words, ends[:-1]) if len(ends) else []
         return list(zip(self.numbers.tolist(), pieces, strict=True))
 
@@ -210,7 +210,7 @@ class PartialEstimate(Result):
 
 
 def _of_pieces(pieces: Mapping[int, Words]) -> dict[str, Any]:
-    """Return the fields of blocks by their numbers."""
+    """Return the fields for blocks, given by index."""
     numbers = sorted(pieces)
     words = [pieces[number] for number in numbers]
     return {
@@ -221,14 +221,14 @@ def _of_pieces(pieces: Mapping[int, Words]) -> dict[str, Any]:
 
 
 class _Nodes:
-    """Blocks that are joined as they come, so that a call of any size takes the same memory."""
+    """Blocks that are added on arrival, so that memory does not depend on the size of a call."""
 
     def __init__(self, prepared: Words) -> None:
         self._prepared = prepared
         self._kept: dict[tuple[int, int], Words] = {}
 
     def add(self, number: int, words: Words) -> None:
-        """Add a block, and join nodes whose neighbours are there."""
+        """Add a block, and join complete pairs of nodes."""
         at = (0, number)
         while (beside := self._kept.pop((at[0], at[1] ^ 1), None)) is not None:
             left, right = (beside, words) if at[1] & 1 else (words, beside)
@@ -237,7 +237,7 @@ class _Nodes:
         self._kept[at] = words
 
     def pieces(self) -> dict[int, Words]:
-        """Return the nodes by the number of their first block."""
+        """Return the nodes by the index of their first block."""
         return {index << level: words for (level, index), words in self._kept.items()}
 
 
@@ -253,16 +253,16 @@ def takes_blocks(
     n_workers = given.n_workers or 1
     chunks = n * (1.0 - adapt_fraction) / _CHUNK
     if chunks < _ENOUGH * n_workers:
-        return False  # too few for all of them
+        return False  # too few for all workers
     try:
         pickle.dumps(laws)
-    except Exception:  # what pickling of foreign objects raises is theirs
+    except Exception:  # pickling of foreign objects can raise any exception
         return False
     return True
 
 
 class Blocks:
-    """A call of `expect` whose final sample is drawn in blocks; a block is the work of a unit."""
+    """A call of `expect` whose final sample is drawn in blocks; each block is a unit of work."""
 
     progress: bool | Report | None = False
 
@@ -289,7 +289,7 @@ class Blocks:
         )
 
     def prepare(self, integrand: Any, n_threads: int, report: Report | None) -> int:
-        """Adapt the sampler; return the evaluations that it took."""
+        """Adapt the sampler; return the number of evaluations."""
         handles = [law_handle(law) for law in self._laws]
         words, n_chunks, before = _core.importance_prepare(
             integrand.handle, handles, self._options, n_threads, report
@@ -306,18 +306,18 @@ class Blocks:
 
     @property
     def n_blocks(self) -> int:
-        """The blocks of the final sample."""
+        """The number of blocks of the final sample."""
         return -(-self._n_chunks // self._size)
 
     @property
     def points(self) -> int:
-        """The points of a block."""
+        """The number of points of a block."""
         return self._size * _CHUNK
 
     def result(
         self, pieces: Mapping[int, Words], *, adapted: bool, **given: Any
     ) -> PartialEstimate:
-        """Return blocks by their numbers, with the adaptation or without."""
+        """Return a result with these blocks, with the adaptation or without."""
         return PartialEstimate(
             seed=self._options["key"],
             version=_core.__version__,
@@ -336,7 +336,7 @@ class Blocks:
         )
 
     def __call__(self, block: int) -> PartialEstimate:
-        """Return the block of this number."""
+        """Return the block with this index."""
         begun = time.perf_counter()
         start, stop = block * self._size, min((block + 1) * self._size, self._n_chunks)
         integrand = self.integrand(self._target)
@@ -356,13 +356,13 @@ class Blocks:
 
 
 def _known(folder: Store, blocks: Blocks) -> bool:
-    """Take the adaptation from a store, if it is there."""
+    """Load the adaptation from a store, if the store has it."""
     path = folder.beside("adaptation")
     if not path.exists():
         return False
     kept = load(path)
     if not isinstance(kept, PartialEstimate) or kept._prepared is None:
-        raise CheckpointError(f"store: {shown(os.fspath(path))} is no adaptation")
+        raise CheckpointError(f"store: {shown(os.fspath(path))} is not an adaptation")
     blocks._take(np.asarray(kept._prepared, np.uint64), int(kept.settings[PARTS]["chunks"]))
     blocks._scalar, blocks._complex = kept._scalar, kept._complex
     return True
@@ -396,7 +396,7 @@ def expect_in_blocks(
         kept.begin()
     before = 0
     if kept is None or not _known(kept, blocks):
-        # An engine that starts a job for every task gets no points.
+        # No points are sent to an engine that starts a job for every task.
         takes_points = executor is None or engine_of(require_executor(executor).executor).pointwise
         with evaluation(
             f,

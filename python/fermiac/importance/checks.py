@@ -27,15 +27,15 @@ __all__ = [
 
 Findings = list[tuple[type[FermiacWarning], str]]
 
-#: Leave-one-out deviations by which one replicate may be apart from the others.
+#: The largest distance of one replicate from the others, in leave-one-out deviations.
 OUTLIER = 5.0
-#: Errors by which the estimate from all stages and that from the last may be apart.
+#: The largest difference of the estimates from all stages and from the last one, in errors.
 _POOLED = 3.0
-#: The k-hat of a sampler that was trained for another problem, at most.
+#: The largest k-hat of a sampler that was trained for another problem.
 _REUSE_KHAT = 0.7
-#: Replicates of which an outlier is told. There is a point of this many times the mean, and the
-#: replicate is apart by this many of the steps that such a point makes of its mean: on one axis the
-#: replicates of an indicator differ by a point or two.
+#: Conditions for a warning about an outlying replicate: the number of replicates, the size of its
+#: largest point in multiples of the mean, and its distance in multiples of the change that such a
+#: point makes. In one dimension the replicates of an indicator differ by only a point or two.
 _FEWEST_TOLD, _LARGE, _STEPS = 8, 20.0, 3.0
 
 #: The advice on heavy tails, for an adaptive run, for plain Monte Carlo and for a given sampler.
@@ -150,8 +150,8 @@ def estimate_findings(
             )
         )
     found += _stage_findings(raw, labels, per_label)
-    # A share of the law bounds the weights; without one their mean is not to be relied on. That of
-    # a given sampler has a warning of its own.
+    # Without a share of the law the weights are unbounded and their mean is unreliable. A given
+    # sampler has a separate warning.
     if settings.get("defensive_base", 0.0) > 0 and settings.get("pilot_fraction") != 0:
         found += _weight_findings(raw)
     return found
@@ -200,7 +200,7 @@ def drawing_findings(
     stderr: NDArray[np.float64],
     df: float,
 ) -> Findings:
-    """Return the warnings that follow from how the points of `expect` were drawn."""
+    """Return the warnings about the points of `expect`: tolerances, replicates, pools, samplers."""
     found: Findings = []
 
     def per_label(which: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -219,7 +219,7 @@ def drawing_findings(
         found.append((ConvergenceWarning, unmet(settled, settings, mean, stderr, df)))
     means = raw["replicates"]
     if len(means) >= _FEWEST_TOLD:
-        # Replicates of nets have outliers that do no harm; those that single points make are meant.
+        # Only outliers from single points are reported; other outliers of nets are harmless.
         step = np.abs(means).sum(axis=0) * raw["max_share"]
         apart = outliers(means, np.maximum(_STEPS * step, 1e-12 * np.abs(raw["mean"])))
         apart = per_label(apart & (raw["max_share"] * raw["n_final"] > _LARGE))
@@ -228,8 +228,8 @@ def drawing_findings(
                 (
                     HeavyTailWarning,
                     f"one of the {len(means)} replicates of {_some(labels, apart)} is more than "
-                    f"{OUTLIER:g} deviations of the others from their mean: a region that few "
-                    "points meet makes much of the estimate; raise n",
+                    f"{OUTLIER:g} deviations of the others from their mean: a region with few "
+                    "points contributes much of the estimate; raise n",
                 )
             )
     if len(raw["final_mean"]):
@@ -250,7 +250,7 @@ def drawing_findings(
     if drawn.keeps:
         law = int(np.argmax(np.abs(raw["weight_mean"] - 1) / (raw["weight_stderr"] + 1e-3)))
         weight = raw["weight_mean"][law], raw["weight_stderr"][law]
-        # A heavy tail that makes the error too small has a warning of its own.
+        # Heavy tails that make the error too small have a separate warning.
         others = np.atleast_1d(khat)[~per_label(heavy_tails(raw))]
         found += reuse_findings(float(np.nanmax(others, initial=-np.inf)), *weight)
     return found
@@ -258,10 +258,10 @@ def drawing_findings(
 
 def heavy_tails(raw: dict[str, Any]) -> NDArray[np.bool_]:
     """Return which weighted values have tails so heavy that their errors are too small."""
-    # No sign suffices by itself. A mixture with a share of the law bounds the weights, and the tail
-    # that k-hat sees then ends; a sample with a narrow bulk may owe its small variance to one
-    # point. But where the variance is infinite, the largest point is a larger share of the sum
-    # than 1/sqrt(n), too. Together they mark the runs whose error bars fail, and hardly any other.
+    # No single criterion is enough. A share of the law bounds the weights, so the tail that k-hat
+    # measures ends; in a sample with a narrow bulk one point may contribute most of a small
+    # variance. If the variance is infinite, the largest point also contributes more than 1/sqrt(n)
+    # of the sum. Together the criteria find the runs whose errors are too small, and few others.
     heavy: NDArray[np.bool_] = (
         (raw["khat"] > 0.5)
         & (raw["max_variance_share"] > 0.1)
@@ -271,7 +271,7 @@ def heavy_tails(raw: dict[str, Any]) -> NDArray[np.bool_]:
 
 
 def outliers(means: NDArray[np.float64], least: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Return where one replicate is far from the mean of the others, by `least` at least."""
+    """Return the estimates with a replicate at least `least` away from the mean of the others."""
     count = len(means)
     if count < 8:
         return np.zeros(means.shape[1], bool)
@@ -299,12 +299,12 @@ def unmet(
     wanted = np.maximum(settings["atol"] or 0.0, (settings["rtol"] or 0.0) * np.abs(mean))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.nanmax(np.where(raw["all_zero"], 0.0, factor * stderr / wanted))
-    # Errors of nets fall at least as fast as those of independent points, usually as n^-1.
+    # Errors of nets decrease at least as fast as those of independent points, usually as n^-1.
     power = 1.0 if raw["is_net"] else 2.0
     needed = raw["n_evals"] * max(ratio, 1.0) ** power
     return (
-        f"the tolerance was not met within n: the largest half-width is {ratio:.2g} times it; "
-        f"about n = {needed:.2g} evaluations are forecast to meet it"
+        f"the tolerance was not met within n: the largest half-width is {ratio:.2g} times the "
+        f"tolerance; about n = {needed:.2g} evaluations are forecast to meet it"
     )
 
 
@@ -320,17 +320,17 @@ def reuse_findings(khat: float, weight: float, weight_stderr: float) -> Findings
             (
                 WeightWarning,
                 f"the given sampler does not fit this problem: the tail of the weighted values "
-                f"has a k-hat of {khat:.2f}, where {_REUSE_KHAT:g} is the most for an error that "
-                "can be relied on; train one for it, or refine this one by pilot_fraction",
+                f"has a k-hat of {khat:.2f}, above the limit of {_REUSE_KHAT:g} for a reliable "
+                "error; train one for it, or refine this one by pilot_fraction",
             )
         )
     if abs(weight - 1) > max(6 * weight_stderr, 0.01):
         found.append(
             (
                 ConvergenceWarning,
-                f"the mean weight of the law under the given sampler is {weight:.4g} where 1 is "
-                "right: the sampler misses part of the law, or its density is not that of its "
-                "points; train one for this law",
+                f"the mean weight of the law under the given sampler is {weight:.4g} instead of 1: "
+                "the sampler misses part of the law, or its density does not match its points; "
+                "train one for this law",
             )
         )
     return found
@@ -421,8 +421,8 @@ def evidence_findings(raw: dict[str, Any], settings: dict[str, Any]) -> Findings
         found.append(
             (
                 WeightWarning,
-                f"the weights are worth {raw['ess']:.0f} points only, where 10 (d + 1) = "
-                f"{10 * (dim + 1)} are needed; the estimate and its error are in doubt: raise n"
+                f"the ESS of the weights is {raw['ess']:.0f}, but at least 10 (d + 1) = "
+                f"{10 * (dim + 1)} is needed; the estimate and its error are in doubt: raise n"
                 + (", or use scheme='amis'" if settings["scheme"] == "snis" else ""),
             )
         )

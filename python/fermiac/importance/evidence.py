@@ -113,16 +113,16 @@ def evidence(
         Monte Carlo: fits use the newest stage, weighted by its own sampler, in the end by one
         Rao-Blackwellised update a stage. ``"snis"``: plain importance sampling from the law.
     points : {"random", "sobol"}, default "random"
-        The points of the final stage. ``"sobol"``: independent replicates of scrambled Sobol' nets,
-        whose spread is the error; the law needs ``from_unit``, as built-in laws have it (not a
-        `fermiac.distributions.Mixture`).
+        The points of the final stage. ``"sobol"``: independent replicates of scrambled Sobol'
+        points; the error is from the spread of the replicates. The law needs ``from_unit``, which
+        all built-in laws except `fermiac.distributions.Mixture` have.
     n_replicates : int, optional
-        Replicates of nets; by default as in `expect`.
+        The number of replicates of Sobol' points; by default as in `expect`.
     sampler : Law, optional
         A sampler that was trained before, such as `Evidence.sampler` of an earlier call. All of `n`
-        then goes to the final sample, of which the share `defensive` is from the law.
+        is then used for the final sample. The share `defensive` of it is drawn from the law.
     pilot_fraction : float, default 0
-        The share of `n` that refines `sampler`: the adaptation begins from it.
+        The share of `n` for an adaptation that starts at `sampler` and refines it.
     n_components : int, optional
         The number of components of the mixture; by default the number from 1 to 5 with the best
         Bayesian information criterion.
@@ -191,7 +191,7 @@ def evidence(
         weight of the law under a given sampler is not 1.
     WeightWarning
         If k-hat is above 0.5 (or NaN, most weights being 0) and a single point makes more than 5 %
-        of the variance, if the weights are worth fewer than 10 (d + 1) points, or if those under a
+        of the variance, if the ESS of the weights is below 10 (d + 1), or if the weights under a
         given sampler have a k-hat above 0.7.
 
     Notes
@@ -351,7 +351,7 @@ def evidence(
 
 
 def _mean_weight(law: Law, first: Law) -> Callable[[Array], tuple[float, float]]:
-    """Return a function of draws of a law: the mean weight of another, with its error."""
+    """Return a function of draws from `first`: the mean weight of `law`, with its error."""
 
     def of_draws(draws: Array) -> tuple[float, float]:
         logs = np.asarray(law.log_density(draws)) - np.asarray(first.log_density(draws))

@@ -92,7 +92,7 @@ class Multilevel(_Own):
 
     def summary(self) -> Summary:
         """Return a table: for each level the paths, the cost, mean and variance, and kurtosis."""
-        # Of the output with the largest variance, where there are several.
+        # The columns are for the output with the largest variance.
         k = int(np.argmax(self.level_variances[0]))
         columns: dict[str, NDArray[Any]] = {
             "n_paths": self.n_paths,

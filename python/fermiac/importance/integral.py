@@ -22,9 +22,9 @@ Array = NDArray[np.float64]
 
 #: The largest difference of two estimates of one run, in standard errors.
 _APART = 4.0
-#: Replicates of nets have outliers that do no harm. Those that single points make are meant: there
-#: is a point of this many times the mean, and they are apart by this many of the steps of a mean
-#: that it makes.
+#: Replicates of Sobol' points can have harmless outliers. Only outliers from single points give a
+#: warning: a point has at least this many times the mean value, and the replicate deviates by at
+#: least this many times the change of a mean that such a point makes.
 _LARGE = 20.0
 _STEPS = 0.3
 #: The fewest replicates for a standard error.
@@ -279,7 +279,7 @@ def _tail_findings(raw: dict[str, Any], some: Any) -> Findings:
     n = raw["n_per_replicate"] * len(raw["replicates"])
     # The three signs of a heavy tail together; see the warnings of `expect`.
     heavy = (raw["khat"] > 0.5) & (raw["max_variance_share"] > 0.1)
-    # Of strata, whose weights are nearly equal, a large point is a sign as well.
+    # Weights of strata are nearly equal, so a large point is a sign of a heavy tail as well.
     large = raw["max_share"] * n > _LARGE if raw["chosen"] == "stratified" else False
     heavy &= (raw["max_share"] > 0.5 / np.sqrt(n)) | large
     if heavy.any():

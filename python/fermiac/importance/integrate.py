@@ -352,7 +352,7 @@ def _box(bounds: Any, dim: int | None, sampler: Any) -> NDArray[np.float64]:
         )
     if sampler is not None and sampler.kind == "components":
         raise ArgumentError(
-            "sampler: one of expect or evidence given, which has no region; train one by integrate"
+            "sampler: it is from expect or evidence, which has no region; train one by integrate"
         )
     box = real_numbers("bounds", bounds)
     if dim is not None:

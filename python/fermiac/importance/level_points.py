@@ -1,4 +1,4 @@
-"""Sobol' points for the paths of a level, in the place of its stream."""
+"""Sobol' points for the paths of a level, in place of a random stream."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ __all__ = ["LevelPoints"]
 
 Array = NDArray[np.float64]
 
-#: Coordinates that are made at first; each further time there are twice as many.
+#: The number of coordinates that are computed first; it doubles each further time.
 _FIRST = 8
 
 
 class LevelPoints:
-    """Coordinates of Sobol' points, which are handed out in the order in which they are drawn.
+    """Coordinates of Sobol' points, in the order in which a level draws them.
 
     Parameters
     ----------
     n : int
-        Points of each replicate; the paths are those of all replicates, one after the other.
+        Points of each replicate. The paths of all replicates follow one after the other.
     replicates : int
         The number of scrambles.
     key : int
@@ -43,7 +43,7 @@ class LevelPoints:
         self._used = 0
 
     def uniform(self, size: Any = None) -> Array:
-        """Return the next coordinates, which are uniform, in an array whose first axis is n."""
+        """Return the next coordinates, which are uniform, in an array with n on the first axis."""
         shape = self._shape(size)
         count = math.prod(shape[1:])
         stop = self._used + count
@@ -71,8 +71,8 @@ class LevelPoints:
         whole = all(isinstance(k, int | np.integer) and k >= 0 for k in shape)
         if not whole or shape[0] != self._n:
             raise ArgumentError(
-                f"size: {shown(size)} was asked for of the stream of {self._n} Sobol' points; a "
-                "row for each path is needed, n or (n, k)"
+                f"size: {shown(size)} given for the stream of {self._n} Sobol' points; a row for "
+                "each path is needed, n or (n, k)"
             )
         return tuple(int(k) for k in shape)
 
@@ -81,6 +81,6 @@ class LevelPoints:
         if name.startswith("_"):
             raise AttributeError(name)
         raise ArgumentError(
-            f"stream.{name}: there is none with points='sobol', whose stream has uniform, normal "
-            "and exponential; draw by these, or leave points out"
+            f"stream.{name}: not available with points='sobol', whose stream has only uniform, "
+            "normal and exponential; draw by these, or leave points out"
         )

@@ -42,7 +42,7 @@ __all__ = ["multifidelity"]
 
 Array = NDArray[np.float64]
 
-#: Models at most.
+#: The largest number of models.
 _MODELS = 64
 #: Points that share a key of the law.
 _BLOCK = 1024
@@ -51,9 +51,9 @@ _BLOCK = 1024
 _PILOT, _LEAST, _MOST, _LARGEST = 0.1, 20, 1000, 0.4
 #: Pilot runs without a budget.
 _UNKNOWN = 100
-#: Runs of the first model in the final sample at least.
+#: The smallest number of runs of the first model in the final sample.
 _TRUTH = 10
-#: Rounds in which a tolerance is reached at most.
+#: The largest number of rounds to reach a tolerance.
 _ROUNDS = 12
 
 
@@ -681,5 +681,5 @@ class _Job:
 
 
 def _count(x: float) -> int:
-    """Return a number of runs, which may be beyond what can be counted."""
+    """Return a number of runs, limited to 2**61."""
     return int(min(x + 1e-9, 2.0**61))

@@ -40,8 +40,8 @@ Level = Callable[[int, int, Stream], Any]
 
 #: Paths of a batch, which has its own stream, and batches requested at a time.
 _BATCH, _BATCHES = 4096, 64
-#: Replicates of Sobol' points, those of the source, and points of one of them in a batch. From the
-#: level of the third number on there are fewer, as paths take more coordinates.
+#: Replicates of Sobol' points, as in the paper, and points of a replicate in a batch. Above the
+#: level of the third number batches are smaller, because paths take more coordinates.
 _REPLICATES, _NET, _LONG = 32, 128, 9
 #: Numbers of a batch for each output: the moments of the difference, and means and sums of squares
 #: of fine and coarse values.
@@ -101,11 +101,11 @@ def multilevel(
         Draw the level of each path at random, without a finest level, which leaves no bias. It
         needs beta above gamma, the rate of the costs.
     points : {"random", "sobol"}, default "random"
-        ``"sobol"``: what `level` draws are coordinates of scrambled Sobol' points, in the order in
-        which it draws them, and the error is that of 32 replicates [4]_. The stream has
-        ``uniform``, ``normal`` and ``exponential`` then, of n or (n, k) numbers. It pays where the
-        quantity is smooth in the first coordinates: draw those that matter most first, as by a
-        Brownian bridge. Not with ``debias=True``.
+        ``"sobol"``: the draws of `level` are coordinates of scrambled Sobol' points, in the order
+        of the draws, and the error is from 32 replicates [4]_. The stream then has only
+        ``uniform``, ``normal`` and ``exponential``, for n or (n, k) numbers. This reduces the cost
+        if the quantity is smooth in the first coordinates. Draw the most important coordinates
+        first, for instance by a Brownian bridge. It cannot be combined with ``debias=True``.
     names : sequence of str, optional
         Names of the K outputs.
     rng : None, int, numpy SeedSequence or Generator, default None
@@ -163,9 +163,10 @@ def multilevel(
     :math:`p_l \propto 2^{-(\beta + \gamma) l / 2}`, and the estimate is the mean of the difference
     divided by its probability [3]_. It is unbiased, but has a larger variance.
 
-    With ``points="sobol"`` the variance of a level is that of the mean of its replicates. The
-    points of the level with the largest variance for its cost are doubled until the sum of the
-    variances is half of ``atol**2``. `level_variances` are those of single paths as before.
+    With ``points="sobol"`` the variance of a level is the variance of the mean of its replicates.
+    The number of points of the level with the largest ratio of variance to cost is doubled until
+    the sum of the variances is half of ``atol**2``. `level_variances` are still those of single
+    paths.
 
     References
     ----------
@@ -298,8 +299,8 @@ def _costs(costs: Any, finest: int) -> list[float]:
 class _Batches:
     """A level function as a target: rows (level, batch, paths) give moments of the batches.
 
-    A fourth number is the index of the first of so many Sobol' points; the moments are those of
-    each replicate then.
+    For Sobol' points a row has a fourth number, the index of the first point, and the moments are
+    those of each replicate.
     """
 
     def __init__(self, level: Level, key: int) -> None:
@@ -428,8 +429,8 @@ class _Job:
         """Draw paths of the levels until each has the required number."""
         if not all(math.isfinite(n) and n < 2**62 for n in wanted):
             raise ArgumentError(
-                f"atol: {self._settings['atol']} given; more paths would be needed than can be "
-                "counted; raise it"
+                f"atol: {self._settings['atol']} given; more than 2**62 paths would be "
+                "needed; raise it"
             )
         total = max(self.paths, sum(int(n) for n in wanted))
         for at, n in enumerate(wanted):
@@ -452,12 +453,12 @@ class _Job:
             missing -= _BATCH
 
     def _draw_nets(self, at: int, stop: int) -> None:
-        """Draw Sobol' points of a level until each replicate has so many."""
+        """Draw Sobol' points of a level until each replicate has `stop` points."""
         first = self._levels[at].points if at < len(self._levels) else 0
         if stop * _REPLICATES >= 2**62:
             raise ArgumentError(
-                f"atol: {self._settings['atol']} given; more paths would be needed than can be "
-                "counted; raise it"
+                f"atol: {self._settings['atol']} given; more than 2**62 paths would be "
+                "needed; raise it"
             )
         size = max(_NET >> max(at - _LONG, 0), 1)
         rows = ((at, 0, min(size, stop - k), k) for k in range(first, stop, size))
@@ -556,7 +557,7 @@ class _Job:
             wanted = np.maximum(allotted, np.append(have, 0)).tolist()
 
     def run_nets(self) -> None:
-        """Double points, and add levels, until variance and bias have their shares."""
+        """Double points and add levels until variance and bias are within their shares."""
         least = 1 << max(math.ceil(math.log2(self._settings["n_start"] / _REPLICATES)), 1)
         for at in range(_FIRST):
             self._draw_nets(at, least)
@@ -564,7 +565,7 @@ class _Job:
             with np.errstate(over="ignore"):
                 squares = np.array([float((s.square / self._atol**2).max()) for s in self._levels])
             if squares.sum() > 1 - _THETA:
-                # What a doubling costs is what there is.
+                # A doubling costs as much as all points so far.
                 spent = [s.n * c for s, c in zip(self._levels, self._costs, strict=False)]
                 at = int(np.argmax(squares / np.array(spent)))
                 self._draw_nets(at, 2 * self._levels[at].points)
@@ -574,8 +575,8 @@ class _Job:
             if self._converged:
                 return
             if enough:
-                # The bias is in doubt by the noise of the last levels alone, which may have most of
-                # the variance here.
+                # Only the noise of the last levels puts the bias in doubt. They may have most of
+                # the variance.
                 at = len(squares) - 3 + int(np.argmax(squares[-3:] * 4.0 ** np.arange(-2, 1)))
                 self._draw_nets(at, 2 * self._levels[at].points)
                 continue

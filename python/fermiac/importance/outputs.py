@@ -16,7 +16,7 @@ from fermiac.targets.callables import as_batch
 __all__ = ["Outputs", "rows_at_once", "tolerances", "with_unit_map"]
 
 Array = NDArray[np.float64]
-#: Points of a batch at most, and numbers of their coordinates.
+#: The largest number of points of a batch, and of their coordinates.
 _POINTS, _NUMBERS = 65536, 2**22
 
 
@@ -89,7 +89,7 @@ def rows_at_once(points_per_row: int, dim: int) -> int:
 
 
 def with_unit_map(law: Any, by: str) -> Any:
-    """Return a law with a map from the unit cube, else raise an error that names such laws."""
+    """Return a law with a map from the unit cube, or raise an error that names such laws."""
     try:
         law.from_unit(np.full((1, law.dim), 0.5))
     except ArgumentError as error:

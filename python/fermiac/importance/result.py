@@ -32,7 +32,7 @@ from fermiac.targets.model import ModelTarget
 __all__ = ["Evidence", "to_estimate", "to_evidence"]
 
 Array = NDArray[np.float64]
-#: Replicates without which there is no error.
+#: The smallest number of replicates for a standard error.
 _FEWEST = 4
 
 
@@ -66,10 +66,10 @@ class Evidence(Result):
     df : float
         The degrees of freedom of the error; see `interval`.
     n_replicates : int or None
-        The number of independent replicates of the final points whose spread is the error; None
-        where the points themselves are independent.
+        The number of independent replicates of the final points, from whose spread the error is
+        computed; None if the points themselves are independent.
     sampler : Law or None
-        The trained sampler, a `fermiac.importance.Sampler`; None where nothing was trained.
+        The trained sampler, a `fermiac.importance.Sampler`; None if nothing was trained.
 
     Examples
     --------
@@ -140,7 +140,7 @@ class Evidence(Result):
         Returns
         -------
         low, high : float
-            log Z ± t times its error, with t the quantile of Student's law with `df` degrees of
+            log Z ± t times its error, with t the quantile of Student's t with `df` degrees of
             freedom.
 
         Raises
@@ -339,14 +339,14 @@ def to_estimate(
 def _trained(
     raw: Mapping[str, Any], common: Mapping[str, Any], given: Law | None
 ) -> Sampler | None:
-    """Return the sampler of a run: the one that was trained, else the one that was given."""
+    """Return the trained sampler of a run, or the given one if none was trained."""
     if raw["trained"] is not None:
         return components_of(raw["trained"], **common)
     return given if isinstance(given, Sampler) else None
 
 
 def _by_replicates(rows: Array, raw: Mapping[str, Any]) -> Array:
-    """Return rows as (R, n, ...): at each look all replicates grow, one after the other."""
+    """Return rows as (R, n, ...); at each look the replicates are extended in turn."""
     count = len(raw["replicates"])
     if count == 0:
         return rows
@@ -380,8 +380,8 @@ def to_evidence(
 ) -> Evidence:
     """Return the evidence of a run, after its warnings.
 
-    `given` is the sampler that the run was given, and `check` returns the mean weight of the law
-    at the draws with its error, where that sampler was used as it is.
+    `given` is the sampler that was given to the run. If it was used without refinement, `check`
+    returns the mean weight of the law at the draws, with its error.
     """
     found = [] if interrupted else evidence_findings(raw, settings)
     if check is not None and not interrupted and raw["log_evidence"] > -np.inf:

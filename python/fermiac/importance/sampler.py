@@ -1,4 +1,4 @@
-"""Trained samplers, as laws that can be kept and used again."""
+"""Trained samplers as laws that can be saved and reused."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _ENDS = ("finite", "half", "infinite")
 class Sampler(Law, Result):
     """A sampler that a call of `fermiac.importance` trained.
 
-    It is a law like those of `fermiac.distributions`, so that it can be given wherever a law is
-    taken. `fermiac.importance.expect` and `fermiac.importance.evidence` take it as ``sampler=``,
+    It is a law like those of `fermiac.distributions`, and can be used wherever a law is
+    accepted. `fermiac.importance.expect` and `fermiac.importance.evidence` take it as ``sampler=``,
     as does `fermiac.importance.integrate` if it was trained there.
 
     Attributes
@@ -47,7 +47,7 @@ class Sampler(Law, Result):
     dim : int
         Coordinates of a point.
     share : float
-        The share of the uniform law in it, 0 with components. On an axis without end that is the
+        The share of the uniform law in it; 0 for components. On an unbounded axis that is the
         law of c + s u / (1 - u^2) with u uniform on (-1, 1), on a half-line that of
         a + s u / (1 - u).
     ends : tuple of str
@@ -78,8 +78,8 @@ class Sampler(Law, Result):
     lines. Mixtures and rotated maps have mass outside a bounded region: their densities are
     normalised over the whole space, and the integrand counts as 0 outside the region.
 
-    Components are the fitted part of the sampler of `expect` or `evidence` alone: the share of the
-    law, which bounds the weights, belongs to the call, and the next call adds its own.
+    Components are only the fitted part of the sampler of `expect` or `evidence`. The share of the
+    law, which bounds the weights, is not included; the next call adds its own.
 
     References
     ----------

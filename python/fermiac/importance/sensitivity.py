@@ -63,9 +63,9 @@ Groups: TypeAlias = (
     "Sequence[Sequence[int | str] | int | str] | Mapping[str, Sequence[int | str] | int | str]"
 )
 
-#: Replicates: at least so many, and with powers of two of rows at most this many.
+#: The smallest number of replicates, and the largest for powers of two of rows.
 _LEAST, _MOST = 8, 15
-#: Looks of a run with a tolerance at most, and model runs of the first.
+#: The largest number of looks of a run with a tolerance, and the model runs of the first look.
 _LOOKS, _FIRST_RUNS = 12, 1000
 #: The share of the runs that a first look at the tail of the squared values takes.
 _PILOT = 0.1

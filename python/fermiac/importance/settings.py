@@ -86,7 +86,7 @@ _WORDS = {
 def adaptive_settings(method: Method, given: dict[str, Any], keeps: bool = False) -> dict[str, Any]:
     """Return the adaptive settings, checked, with the defaults of the method filled in.
 
-    `keeps` tells that a sampler was given that is not to be refined.
+    `keeps` is True if a sampler was given that is used without refinement.
     """
     set_by_user = [name for name, value in given.items() if value is not None]
     if keeps:
@@ -174,7 +174,7 @@ def with_dim(law: Any, name: str = "law") -> Law:
 
 @dataclass(frozen=True)
 class Drawing:
-    """How the points of the final sample are drawn and counted, as `expect` takes it."""
+    """The settings of `expect` for drawing the final sample."""
 
     points: str
     n_replicates: int | None
@@ -190,7 +190,7 @@ class Drawing:
 
     @property
     def public(self) -> dict[str, Any]:
-        """What differs from the defaults, as the settings of a result."""
+        """The settings that differ from the defaults, for the settings of a result."""
         out: dict[str, Any] = {}
         if self.points != "random":
             out |= {"points": self.points, "n_replicates": self.n_replicates}
@@ -201,7 +201,7 @@ class Drawing:
         return out
 
 
-#: Replicates at most; more leave each with next to no points.
+#: The largest number of replicates; with more of them each has almost no points.
 MOST_REPLICATES = 10_000
 
 
@@ -214,7 +214,7 @@ def drawing(
     pool: Any = "final",
     tolerance: tuple[float, float] | None = None,
 ) -> Drawing:
-    """Return how points are drawn, with its parts checked."""
+    """Return the checked settings for drawing points."""
     choice("points", points, ("random", "sobol"))
     if n_replicates is not None:
         if points != "sobol":

@@ -13,7 +13,7 @@ __all__ = ["start_law"]
 
 Array = NDArray[np.float64]
 
-#: The climb may go this far from the initial point in each coordinate, in so many steps.
+#: The largest distance of the climb in each coordinate, and its largest number of steps.
 _FAR = 20.0
 _ITERATIONS = 500
 #: Degrees of freedom, and the factor of the covariance at the mode.

@@ -213,14 +213,14 @@ def sample(
         the target cannot be pickled; see `fermiac.targets.factory`. It is not used without an
         executor.
     shards : {"auto", "points", "whole"}, default "auto"
-        What the workers of an executor get: points of all chains at a time, or whole chains, which
-        do not wait for each other. Whole chains need ``pool=False`` and a kernel that moves each
-        chain by itself, and no `stop`, `max_time`, `path` or `checkpoint`; ``"auto"`` takes them
-        where they can be had. They come without the state for `extend`.
+        The work of the workers of an executor: points of all chains, step by step, or whole chains,
+        which do not wait for each other. Whole chains need ``pool=False``, a kernel that moves each
+        chain separately, and no `stop`, `max_time`, `path` or `checkpoint`. ``"auto"`` uses whole
+        chains if possible. The result has no state for `extend`.
     first_chain : int, optional
-        With ``pool=False``: the number of the first chain, so that chains 4 to 7 of a call with 8
-        are those of a call with 4 and ``first_chain=4``. `init` is that of all chains before them,
-        too. `fermiac.merge` joins calls that were given it, 0 included.
+        With ``pool=False``: the index of the first chain. Chains 4 to 7 of a call with 8 chains are
+        those of a call with 4 chains and ``first_chain=4``. `init` then includes all chains before
+        them. `fermiac.merge` joins calls with this argument; give 0 in the first of them.
     part : tuple of int, optional
         With ``pool=False``: (i, n) makes the chains of part i of n, counted from 0, for independent
         jobs. `fermiac.merge` of the parts has the draws of the whole call.
@@ -263,19 +263,20 @@ def sample(
     ConvergenceWarning
         If the chains have not mixed, judged by R-hat, effective sample sizes, divergences, energies
         or acceptance (for an ensemble by its autocorrelation time). With more than 8 million
-        numbers only evenly spread coordinates are checked. Also if chains had not arrived at the
-        end of the warm-up, if `stop` was not met, if `max_time` ended the run, or if the target
+        numbers only evenly spread coordinates are checked. Also if chains were far below the
+        others at the end of the warm-up, if `stop` was not met, if `max_time` ended the run, or if the target
         failed or gave NaN at most points, or after the warm-up at more than one in a thousand.
 
     Notes
     -----
     Points at which the target gives NaN, or a native target fails, count as points without density.
 
-    A random start with a log-density below -1e8 is compared with 20 more draws, and replaced by the
-    first that is within 1e8 of the best of them if it is not itself. If it is below -1e8 still, it
-    is moved along a climb by L-BFGS to the first point within 1e8 of its end. Chains whose
-    log-density falls, within a window of the warm-up, more than 1000 below those of the better half
-    of the chains, and more than ten times the spread of that half, teach the others nothing there.
+    A random start with a log-density below -1e8 is compared with 20 more draws. If the best of them
+    is better by more than 1e8, the start is replaced by the first draw within 1e8 of the best. If
+    it is still below -1e8, it is moved along a climb by L-BFGS to the first point within 1e8 of the
+    end of the climb. A chain is left out of the adaptation of a window of the warm-up if its
+    log-density is more than 1000, and more than ten times the spread, below the better half of the
+    chains.
 
     Each chain has its own stream of random numbers, and chains share information only at the
     barriers between the windows of the warm-up. The draws therefore do not depend on threads,

@@ -177,7 +177,7 @@ def _called(init: Callable[..., Any], n_chains: int, key: int) -> Any:
 
 
 def _drawn(draw: Draw, target: LogDensity, needs_gradient: bool) -> tuple[Array, Array, int]:
-    """Draw the start of each chain, again if the density is 0.
+    """Draw the start of each chain, and draw it again if the density is 0.
 
     Return the starts, the log-densities there, and the number of evaluations.
     """

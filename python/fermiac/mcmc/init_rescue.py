@@ -1,4 +1,4 @@
-"""Other starts for chains whose random start is hopelessly far out."""
+"""Replacement of random starts of chains that are far too low in log-density."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ __all__ = ["rescued"]
 
 Array = NDArray[np.float64]
 
-#: A start is suspect if its log-density is below minus this, and hopeless if that of another point
-#: is better by more. A chain loses about half of its excess energy in a transition.
+#: A start is suspect if its log-density is below minus this, and hopeless if another point is
+#: better by more than this. A chain loses about half of its excess energy in a transition.
 _FAR = 1e8
-#: The draws with which a suspect start is compared.
+#: The number of draws with which a suspect start is compared.
 _DRAWS = 20
 
 
 def rescued(
     target: LogDensity, x: Array, values: Array, draw: Callable[[int], Array]
 ) -> tuple[Array, int]:
-    """Return starts of which none is hopeless if that can be had, and the number of evaluations.
+    """Return starts without hopeless ones, as far as possible, and the number of evaluations.
 
-    A suspect start is replaced by the first of 20 further draws that is not hopeless beside the
-    best of them, so that the starts stay as dispersed as they can be. If it is suspect still, it is
-    moved along a climb by L-BFGS to the first point that is not hopeless beside its end. Every
-    chain is judged by itself: with ``pool=False`` it must not depend on the others.
+    A suspect start is replaced by the first of 20 further draws that is not hopeless compared with
+    the best of them, which keeps the starts dispersed. If it is still suspect, it is moved along a
+    climb by L-BFGS to the first point that is not hopeless compared with the end of the climb. Each
+    chain is treated separately: with ``pool=False`` it must not depend on the others.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def rescued(
     x, values : ndarray
         The starts, (chains, d), and the log-densities there.
     draw : callable
-        The draws of all chains at the n-th try, from 0 on; those at 0 are the starts.
+        ``draw(n)`` returns the draws of all chains at try n; ``draw(0)`` returns the starts.
     """
     suspects, n_evals = np.flatnonzero(values < -_FAR), 0
     if not len(suspects):
@@ -67,7 +67,7 @@ def rescued(
 
 
 def _values(target: LogDensity, points: Array) -> Array:
-    """Return the log-densities, -inf where they or their gradients are not finite."""
+    """Return the log-densities; -inf if a log-density or its gradient is not finite."""
     values, gradients = target._evaluate(points.copy(), target.has_gradient)
     good = np.isfinite(values)
     if gradients is not None:

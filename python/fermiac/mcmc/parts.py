@@ -77,7 +77,7 @@ class _Chain:
         self._first, self._end = first, first + int(settings["n_chains"])
 
     def __call__(self, unit: int) -> Chains:
-        """Return the chain of this number, counted from the first of the call."""
+        """Return the chain with this index, counted from the first of the call."""
         from fermiac.mcmc.api import sample
 
         chain = self._first + unit
@@ -160,7 +160,7 @@ def sample_chains(
 
 
 def _call(sample: Sample) -> int | None:
-    """Return the seed of the calls that chains with addresses belong to."""
+    """Return the seed of the call that a sample of whole chains belongs to."""
     address = sample.settings.get(PARTS)
     if address is None or not isinstance(sample, Chains):
         return None

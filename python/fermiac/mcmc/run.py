@@ -33,7 +33,7 @@ DRIVER: ContextVar[str] = ContextVar("fermiac_mcmc_driver", default="auto")
 _GLANCE = 200_000
 #: The share of evaluations that fail above which a run warns.
 _MOST_REFUSED = 0.5
-#: The share, and the number, of evaluations after the warm-up that fail above which a run warns.
+#: The share and the number of failed evaluations after the warm-up above which a run warns.
 _MOST_FAILED, _FEW = 1e-3, 10
 #: Arrays of a run whose numbers are all finite.
 _FINITE = ("draws", "log_densities")
@@ -367,7 +367,7 @@ class ChainLoop(RunLoop[Chains]):
             found.append(
                 (
                     ConvergenceWarning,
-                    f"at {refused} of {n} points{when} the target failed or gave NaN{low}; they "
+                    f"at {refused} of {n} points{when} the target failed or gave NaN{low}; these "
                     "counted as points of zero density, and trajectories that met them as "
                     "divergent; give -inf where the density is 0, and look for overflows "
                     f"elsewhere{f' (last message: {said})' if said else ''}",
@@ -379,8 +379,8 @@ class ChainLoop(RunLoop[Chains]):
                 (
                     ConvergenceWarning,
                     f"chains {', '.join(map(str, lost))}: at the end of the warm-up their "
-                    "log-densities were far below those of the others, from which alone the metric "
-                    "and the step size were learned; they have not arrived, so do not use their "
+                    "log-densities were far below those of the others. They have not converged, "
+                    "and the metric and the step size were adapted without them; do not use their "
                     "draws; give other starts (init=) or a longer warm-up",
                 )
             )

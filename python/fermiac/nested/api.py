@@ -188,12 +188,12 @@ def sample(
         Sample a surrogate of an expensive likelihood, and correct for its errors; see `Surrogate`.
         The limits except `max_time` then apply to the run on the surrogate.
     runs : int, optional
-        Make this number of independent runs with `n_live` points each, and merge them: the error
-        is about that of one run with all their points. With an `executor` its workers make whole
-        runs, and do not wait for each other. Narrow modes that `n_live` points miss stay missed.
+        The number of independent runs, each with `n_live` points, which are merged. The error is
+        about that of one run with all points. The workers of an `executor` compute whole runs, and
+        do not wait for each other. More runs do not find narrow modes that `n_live` points miss.
     first_run : int, default 0
-        With `runs`: the number of the first run. Runs 4 to 7 of a call with 8 are those of a call
-        with 4 and ``first_run=4``, and `fermiac.merge` joins both.
+        With `runs`: the index of the first run. Runs 4 to 7 of a call with 8 runs are those of a
+        call with 4 runs and ``first_run=4``, and `fermiac.merge` joins both.
     part : tuple of int, optional
         With `runs`: (i, n) makes the runs of part i of n, counted from 0, for independent jobs.
         `fermiac.merge` of the parts has the same bits as the whole call.

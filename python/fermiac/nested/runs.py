@@ -59,7 +59,7 @@ class _Run:
         self._seed, self._first, self._end = seed, first, first + n_runs
 
     def __call__(self, unit: int) -> NestedResult:
-        """Return the run of this number, counted from the first of the call."""
+        """Return the run with this index, counted from the first of the call."""
         from fermiac.nested.api import sample
 
         run = self._first + unit
@@ -177,7 +177,7 @@ def _call(run: NestedResult) -> int | None:
 
 
 def address_of(runs: list[NestedResult]) -> dict[str, Any] | None:
-    """Return the address of merged runs of one seed, None for others."""
+    """Return the address of merged runs of one seed, or None for other runs."""
     seeds = {_call(run) for run in runs}
     seed = seeds.pop()
     if seeds or seed is None:

@@ -79,9 +79,9 @@ class OneRunAudit(Result):
         Parameters
         ----------
         claim : array_like or TradeOff
-            The claimed epsilon, at `delta`; nonnegative. It broadcasts with the fields. Or a
-            trade-off curve: its `TradeOff.symmetric` form is tested with the recursion for curves,
-            for either method.
+            The claimed epsilon at `delta`, nonnegative, which broadcasts with the fields; or a
+            trade-off curve. The `TradeOff.symmetric` form of a curve is tested with the recursion
+            for curves, for both methods.
 
         Returns
         -------

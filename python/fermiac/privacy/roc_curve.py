@@ -242,9 +242,9 @@ class RocCurve(Result):
         Warns
         -----
         FermiacWarning
-            If all replicates are equal: the limits are then a single number without meaning. If BCa
-        has no meaning, as all replicates are on one side of the estimate, or no score changes the
-        statistic when it is left out: the limits are then percentiles.
+            If all replicates are equal: both limits are then the same meaningless number. If BCa
+            limits are undefined, because all replicates are on one side of the estimate or no
+            left-out score changes the statistic: the limits are then percentiles.
 
         References
         ----------
@@ -292,7 +292,7 @@ class RocCurve(Result):
         elif not known:
             found.append(
                 f"all replicates of {statistic} are on one side of the estimate, or no score "
-                "changes it when it is left out, so that BCa has no meaning; the limits are "
+                "changes it when it is left out, so BCa limits are undefined; the limits are "
                 "percentiles"
             )
         settings = {"statistic": statistic, "n": n, "fpr": fpr, "prob": level}

@@ -1,4 +1,4 @@
-"""Sequential audits: lower bounds of epsilon that hold at every look at the scores."""
+"""Sequential audits: lower bounds of epsilon that are valid at every look at the scores."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ __all__ = ["SequentialAudit", "audit_sequential"]
 
 Integers = NDArray[np.int64]
 
-#: The claims that are tested, by increasing epsilon: a bound is one of these numbers.
+#: The claims that are tested, in increasing order of epsilon. A bound is one of these numbers.
 _CLAIMS = np.concatenate(
     [np.arange(0.0, 6.0, 0.02), np.arange(6.0, 12.0, 0.1), np.arange(12.0, 31)]
 )
 #: The same for mu.
 _MU_CLAIMS = np.concatenate([np.arange(0.0, 4.0, 0.02), np.arange(4.0, 10.01, 0.1)])
-#: A block is this share of the scores before it.
+#: The size of a block as a share of the number of scores before it.
 _GROWTH = 1 / 16
-#: Thresholds that are compared before a block.
+#: The number of thresholds that are compared before a block.
 _N_THRESHOLDS = 48
 #: Before the first scores the bets expect an attack with this many times the epsilon of the claim,
-#: or of `_EXPECTED` without one.
+#: or of `_EXPECTED` if there is no claim.
 _TIMES, _EXPECTED = 2.0, 0.5
-#: This counts as so many scores at a given threshold, and at one that is chosen.
+#: The weight of this expectation in scores, for a given threshold and for a chosen one.
 _GIVEN, _CHOSEN = 16.0, 6.0
 _BISECTIONS = 52
 
 
 class Region(NamedTuple):
-    """The rates that claims allow: true-positive rates up to a concave function of the others."""
+    """The rates that a claim allows: TPR at most a concave function of FPR."""
 
     #: The largest true-positive rate at a false-positive rate, and its slope.
     height: Callable[[Array], Array]
@@ -95,10 +95,10 @@ def curve_region(curve: TradeOff) -> Region:
 
 
 def nearest(p: Array, q: Array, n: Array, m: Array, region: Region) -> tuple[Array, Array]:
-    """Return the rates of a region with the least relative entropy to given rates.
+    """Return the rates of a region with the smallest relative entropy to given rates.
 
-    The entropy is that of `n` answers about members at the rate p and `m` about others at the
-    rate q. All arrays broadcast. Rates within the region are returned as they are.
+    The entropy is that of `n` answers about members at the rate p and `m` answers about non-members
+    at the rate q. All arrays broadcast. Rates inside the region are returned unchanged.
     """
     # Along the edge of the region the entropy falls and then rises.
     shape = np.broadcast_shapes(p.shape, q.shape, n.shape, region.height(np.asarray(q)).shape)
@@ -117,7 +117,7 @@ def nearest(p: Array, q: Array, n: Array, m: Array, region: Region) -> tuple[Arr
 
 
 class Bets(NamedTuple):
-    """What was counted in each block of scores, and the rates of the bets on it; arrays (k,)."""
+    """The counts of each block of scores, and the rates of its bets; arrays (k,)."""
 
     n: Array
     hits: Array
@@ -143,32 +143,33 @@ class Bets(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class SequentialAudit(Result):
-    """An audit whose bound holds at every look; see `audit_sequential`.
+    """An audit with a bound that is valid at every look; see `audit_sequential`.
 
     Attributes
     ----------
     epsilon_lower : float
-        The lower bound at the last look, which is the largest of all looks.
+        The lower bound at the last look; the bounds never decrease.
     alpha : float
-        The probability that the bound is too high at any look.
+        The probability that any of the bounds is too high.
     delta : float
         The delta of the bound.
     bounds : ndarray, shape (k,)
         The lower bound after each of the k looks.
     n_members, n_nonmembers : ndarray of int, shape (k,)
-        The scores up to each look.
+        The number of scores up to each look.
     thresholds : ndarray, shape (k,)
         The threshold of the scores between two looks, chosen from the scores before them.
     hits, alarms : ndarray of int, shape (k,)
-        The scores between two looks at or above the threshold, of members and of others.
+        The number of scores between two looks that are at or above the threshold, of members and of
+        non-members.
     bets : ndarray, shape (k, 2)
-        The true-positive and the false-positive rate that were expected between two looks.
+        The true-positive and the false-positive rate that the bets expect between two looks.
     claim : float or None
-        The epsilon that the audit was to reject.
+        The epsilon that the audit tests.
     rejected : bool
-        Whether the claim was rejected; the audit stopped there.
+        Whether the claim was rejected. The audit stops at the rejection.
     members, nonmembers : ndarray
-        The scores that were looked at, for `extend`.
+        The scores that were used, for `extend`.
 
     Examples
     --------
@@ -229,7 +230,7 @@ class SequentialAudit(Result):
 
     @property
     def mu_lower(self) -> float:
-        """The lower bound of the mu of Gaussian differential privacy, from the same scores."""
+        """The lower bound of mu of Gaussian differential privacy, from the same scores."""
         path = np.cumsum(self._records().log_e(gaussian_region(_MU_CLAIMS)), axis=0)
         first = _first_kept(path.max(axis=0, initial=-np.inf), self.alpha)
         return float(_MU_CLAIMS[first - 1]) if first else 0.0
@@ -240,12 +241,12 @@ class SequentialAudit(Result):
         Parameters
         ----------
         claim : float or TradeOff
-            An epsilon, together with the delta of the audit, or a trade-off curve.
+            An epsilon, which is combined with the delta of the audit, or a trade-off curve.
 
         Returns
         -------
         ndarray, shape (k,)
-            The logarithm of an e-process: while the claim is true, the probability that it ever
+            The logarithm of an e-process. If the claim is true, the probability that it ever
             exceeds log(1 / a) is at most a.
 
         Raises
@@ -269,12 +270,12 @@ class SequentialAudit(Result):
         return np.asarray(np.cumsum(self._records().log_e(region)[:, 0]))
 
     def extend(self, members: ArrayLike, nonmembers: ArrayLike) -> SequentialAudit:
-        """Return the audit with more scores; its bound stays valid at every look.
+        """Return the audit with additional scores; its bound stays valid at every look.
 
         Parameters
         ----------
         members, nonmembers : array_like
-            The scores that came after those of this audit.
+            The scores that follow those of this audit.
 
         Returns
         -------
@@ -283,7 +284,7 @@ class SequentialAudit(Result):
         Raises
         ------
         ArgumentError
-            As by `audit_sequential`.
+            As in `audit_sequential`.
 
         Examples
         --------
@@ -312,26 +313,26 @@ def audit_sequential(
     delta: float = 0.0,
     alpha: float = 0.05,
 ) -> SequentialAudit:
-    r"""Bound epsilon from below by scores that are looked at as they come in.
+    r"""Bound epsilon from below by scores that arrive one after the other.
 
-    The bound holds at every look at once, so that an audit may stop as soon as it has shown enough,
-    and go on if it has not [1]_ [2]_.
+    The bounds are valid at all looks simultaneously. An audit can therefore stop as soon as the
+    bound is high enough, and continue otherwise [1]_ [2]_.
 
     Parameters
     ----------
     members, nonmembers : array_like, shapes (n,) and (m,)
-        The scores of an attack in the order in which they came, high for those that seem to be of
-        members. They are taken in step: a share of the ones with the same share of the others.
+        The scores of an attack in the order of arrival. High scores indicate members. Each block
+        takes the same share of both arrays.
     claim : float, optional
-        An epsilon that the mechanism is said to have, with `delta`. The audit stops at the look at
-        which the claim is rejected; without one it goes through all scores.
+        The epsilon that is claimed for the mechanism, together with `delta`. The audit stops when
+        the claim is rejected. Without a claim it uses all scores.
     threshold : float, optional
-        A score at or above it means "member". By default the threshold of each block of scores is
-        the one that would have done best on the scores before it.
+        A score at or above it means "member". By default the threshold of each block is the best
+        one for the scores before the block.
     delta : float, default 0
         In [0, 1).
     alpha : float, default 0.05
-        The probability that the bound is ever too high; in (0, 1).
+        The probability that any of the bounds is too high; in (0, 1).
 
     Returns
     -------
@@ -342,16 +343,16 @@ def audit_sequential(
     Raises
     ------
     ArgumentError
-        If the scores are empty or NaN, the probabilities are outside of their domains, or the
-        claim is negative.
+        If the scores are empty or NaN, the probabilities are outside their domains, or the claim is
+        negative.
 
     Notes
     -----
-    Scores are looked at in blocks, each a sixteenth of those before it. Before a block the rates
-    :math:`\hat p` of hits and :math:`\hat q` of false alarms are estimated from the scores before
-    it. A claim allows a convex set of rates, and :math:`(p_0, q_0)` are those of its rates with
-    the least relative entropy to the estimates, weighted by the numbers of scores in the block.
-    With h hits of n members and a alarms of m others,
+    Scores are used in blocks. Each block has a sixteenth of the number of scores before it. Before
+    a block the rates :math:`\hat p` of hits and :math:`\hat q` of false alarms are estimated from
+    the scores before it. A claim allows a convex set of rates. Let :math:`(p_0, q_0)` be the rates
+    in this set with the smallest relative entropy to the estimates, weighted by the numbers of
+    scores in the block. With h hits among n members and a alarms among m non-members,
 
     .. math:: E = \left(\frac{\hat p}{p_0}\right)^{h}
               \left(\frac{1 - \hat p}{1 - p_0}\right)^{n - h}
@@ -360,11 +361,11 @@ def audit_sequential(
 
     has an expectation of at most 1 at all rates that the claim allows [3]_: the logarithm of the
     expectation is concave in the rates, and its gradient at :math:`(p_0, q_0)` points out of the
-    set. The product over blocks exceeds 1/alpha at any time with probability alpha at most. The
-    bound is the largest claim below which all are rejected.
+    set. The product over blocks ever exceeds 1/alpha with probability at most alpha. The bound is
+    the largest claim such that all smaller claims are rejected.
 
-    The scores are taken as independent, given the threshold, and all runs of the attack must be of
-    one mechanism. The order must not depend on the scores.
+    The scores must be independent, given the threshold, and all runs of the attack must be on the
+    same mechanism. The order must not depend on the scores.
 
     References
     ----------
@@ -402,7 +403,7 @@ def _number(name: str, array: Array) -> float:
 
 
 class _State:
-    """A course of looks, which may go on from an earlier audit."""
+    """A sequence of looks, which may continue an earlier audit."""
 
     def __init__(
         self,
@@ -439,16 +440,16 @@ class _State:
 
     @property
     def bound(self) -> float:
-        """The largest claim below which all are rejected."""
+        """The largest claim such that all smaller claims are rejected."""
         first = self._first()
         return float(_CLAIMS[first - 1]) if first else 0.0
 
     def _first(self) -> int:
-        """Return the position of the first claim that is not rejected."""
+        """Return the index of the first claim that is not rejected."""
         return _first_kept(self._most, self.alpha)
 
     def run(self, members: Array, nonmembers: Array) -> None:
-        """Look at scores until all were seen or the claim is rejected."""
+        """Use scores block by block until all are used or the claim is rejected."""
         total = max(len(members), len(nonmembers))
         seen, done = max(len(self.members), len(self.nonmembers)), 0
         begun = (self.members, self.nonmembers)
@@ -466,7 +467,7 @@ class _State:
         hits, alarms = float((some >= threshold).sum()), float((others >= threshold).sum())
         row = (len(some), hits, len(others), alarms, p, q)
         bets = Bets(*(np.array([float(x)]) for x in row))
-        # What is rejected stays so, and nothing is bet on claims that allow the rates.
+        # Rejected claims stay rejected, and there are no bets against claims that allow the rates.
         first = self._first()
         last = first + int(
             (epsilon_region(_CLAIMS[first:], self.delta).height(np.array(q)) < p).sum()
@@ -500,7 +501,7 @@ class _State:
         )
         if len(x) == 1:
             return float(x[0]), float(p[0]), float(q[0])
-        # The block is to count most against the first claim that is not rejected.
+        # The threshold maximises the evidence against the first claim that is not rejected.
         aim = self.claim if self.claim is not None else self.bound + 0.02
         region = epsilon_region(np.array([aim]), self.delta)
         weights = np.array([float(n)]), np.array([float(m)])
@@ -510,7 +511,7 @@ class _State:
         return float(x[best]), float(p[best]), float(q[best])
 
     def result(self, seconds: float) -> SequentialAudit:
-        """Return what was found."""
+        """Return the result of the looks so far."""
         columns = np.array(self._rows, float).reshape(-1, 8).T
         n, m, thresholds, hits, alarms, p, q, bounds = columns
         whole = [column.astype(np.int64) for column in (n, m, hits, alarms)]
@@ -535,7 +536,7 @@ class _State:
 
 
 def _first_kept(most: Array, alpha: float) -> int:
-    """Return the position of the first claim whose evidence never rejected it."""
+    """Return the index of the first claim that was never rejected."""
     kept = most < -np.log(alpha)
     return int(np.argmax(kept)) if kept.any() else len(kept)
 

@@ -1,4 +1,4 @@
-"""Trade-off curves: the smallest false-negative rate that a mechanism allows at each other rate."""
+"""Trade-off curves: smallest false-negative rates of attacks at given false-positive rates."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from fermiac.privacy.gaussian import gdp_delta
 
 __all__ = ["TradeOff", "violation_probability"]
 
-#: The tangents of the curves of Gaussian mechanisms, and the quantile at which they end.
+#: The number of tangents for a Gaussian mechanism, and the quantile of the last tangent.
 _N_POINTS, _FAR = 4001, 9.0
-#: Nodes of the rule for integrals over posteriors.
+#: Nodes per panel and panels of the quadrature rule for integrals over posteriors.
 _N_NODES, _N_PANELS = 8, 64
 
 
 class TradeOff:
-    r"""A trade-off curve, which is what f-differential privacy claims of a mechanism.
+    r"""The trade-off curve f of f-differential privacy.
 
-    The curve f gives the smallest false-negative rate that any attack can have at a false-positive
-    rate x. A mechanism is f-differentially private if no attack gets below the curve [1]_.
+    f(x) is the smallest false-negative rate of any attack with false-positive rate x. A mechanism
+    is f-differentially private if no attack is below the curve [1]_.
 
     Parameters
     ----------
     fpr, fnr : array_like, shape (k,)
-        Points of the curve, by increasing false-positive rate. The points (0, 1) and (1, 0) are
-        added where these rates are missing, and the curve is the lower convex hull of all of them.
-        It is a line between two points, and so above a smooth curve there: give many points, or
-        use `from_deltas`, which is never above.
+        Points of the curve, in increasing order of the false-positive rate. The points (0, 1) and
+        (1, 0) are added if these rates are missing. The curve is the lower convex hull of all
+        points. Between two points it is a line, which lies above a smooth curve: give many points,
+        or use `from_deltas`, which is never above the true curve.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class TradeOff:
     Raises
     ------
     ArgumentError
-        If the arrays differ in shape, are not one-dimensional, have numbers outside of [0, 1], or
+        If the arrays differ in shape, are not one-dimensional or have numbers outside [0, 1], or
         `fpr` does not increase.
 
     References
@@ -74,7 +74,7 @@ class TradeOff:
             x, y = np.append(0.0, x), np.append(1.0, y)
         if x[-1] < 1:
             x, y = np.append(x, 1.0), np.append(y, 0.0)
-        # No attack needs more errors than a coin that ignores the data.
+        # A coin flip that ignores the data is always possible.
         corners = _lower_hull(x, np.minimum(y, 1.0 - x))
         self.fpr, self.fnr = x[corners], np.minimum(y, 1.0 - x)[corners]
         self.fpr.flags.writeable = self.fnr.flags.writeable = False
@@ -134,12 +134,12 @@ class TradeOff:
         Returns
         -------
         TradeOff
-            :math:`\Phi(\Phi^{-1}(1 - x) - \mu)`, from below by its tangents at 4001 points.
+            :math:`\Phi(\Phi^{-1}(1 - x) - \mu)`, bounded from below by 4001 tangents.
 
         Raises
         ------
         ArgumentError
-            If `mu` is negative, infinite or no number.
+            If `mu` is negative, infinite or not a number.
 
         Examples
         --------
@@ -157,15 +157,15 @@ class TradeOff:
         r"""Return the curve of a mechanism from its privacy profile.
 
         Each pair (epsilon, delta) bounds the curve from below by two lines, and the curve is the
-        largest of these bounds. It is therefore never above that of the mechanism, however few the
-        pairs are.
+        largest of these bounds. It is therefore never above the curve of the mechanism, even for
+        few pairs.
 
         Parameters
         ----------
         epsilons : array_like, shape (k,)
             Not negative.
         deltas : array_like, shape (k,)
-            The delta at each, from an accountant or a privacy-loss distribution; in [0, 1].
+            The delta at each epsilon, from an accountant or a privacy-loss distribution; in [0, 1].
 
         Returns
         -------
@@ -174,7 +174,7 @@ class TradeOff:
         Raises
         ------
         ArgumentError
-            If the arrays differ in shape, are not one-dimensional or leave their domains.
+            If the arrays differ in shape, are not one-dimensional or are outside their domains.
 
         References
         ----------
@@ -225,8 +225,8 @@ class TradeOff:
         Returns
         -------
         float or ndarray
-            The largest of 1 - fnr - exp(epsilon) fpr over the corners, and of the same with the two
-            rates exchanged.
+            The maximum of 1 - fnr - exp(epsilon) fpr over the corners, also with the two rates
+            exchanged.
         """
         e = at_least_zero("epsilon", epsilon)[..., None]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -246,7 +246,7 @@ class TradeOff:
         Returns
         -------
         float
-            +inf where no epsilon has so small a delta.
+            +inf if no epsilon has so small a delta.
         """
         d = single("delta", delta, zero=True)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -258,7 +258,7 @@ class TradeOff:
     def symmetric(self) -> TradeOff:
         """Return the largest symmetric curve that is nowhere above this one and its inverse.
 
-        It holds whichever of two neighbouring data sets is called the first.
+        It is valid for both orders of two neighbouring data sets.
 
         Returns
         -------
@@ -304,7 +304,7 @@ def _lower_hull(x: Array, y: Array) -> list[int]:
 
 def _upper_envelope(heights: Array, slopes: Array) -> tuple[Array, Array]:
     """Return the corners in [0, 1] of the largest of the lines height - slope x."""
-    # From the steepest on; of equal slopes the highest.
+    # In order of slope, steepest first; the highest of lines with equal slopes.
     order = np.lexsort((-heights, -slopes))
     lines: list[tuple[float, float]] = []
     starts: list[float] = []
@@ -338,18 +338,18 @@ def violation_probability(
     table: ArrayLike | None = None,
     layout: Layout | None = None,
 ) -> Any:
-    """Return the posterior probability that an attack gets below a trade-off curve.
+    """Return the posterior probability that an attack violates a trade-off curve.
 
     The two error rates of the attack have independent posteriors under Jeffreys' priors [1]_. The
-    result is their probability of a false-negative rate below ``claim(fpr)``, where the claim is
-    false [2]_.
+    result is the posterior probability of a false-negative rate below ``claim(fpr)``, which
+    contradicts the claim [2]_.
 
     Parameters
     ----------
     tp, fp, fn, tn : array_like
         True positives, false positives, false negatives and true negatives, which broadcast.
     claim : TradeOff
-        The curve that the mechanism is said to have.
+        The curve that is claimed for the mechanism.
     table, layout
         The counts as a table; see `epsilon_interval`.
 
@@ -361,8 +361,8 @@ def violation_probability(
     Raises
     ------
     ArgumentError
-        For counts that are not numbers of at least 0, shapes that do not broadcast, or a claim that
-        is no `TradeOff`.
+        If counts are not numbers of at least 0, shapes do not broadcast, or the claim is not a
+        `TradeOff`.
 
     References
     ----------

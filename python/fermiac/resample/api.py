@@ -81,8 +81,8 @@ def bootstrap(
         ``"mean_difference"``, ``"mean_ratio"``, ``"cohen_d"``, ``"welch_t"``, and ``"auc"`` or
         ``"mann_whitney"``, the probability that an observation of a is above one of b. A callable
         takes a batch of resamples, ``f(batch)`` with shape (b, n) or (b, n, d), several for several
-        samples, and returns (b,) or (b, k). A C pointer and a torch module take rows of all numbers
-        of a resample; see `fermiac.targets.native` and `fermiac.targets.torch`.
+        samples, and returns (b,) or (b, k). A C pointer and a torch module take rows with all
+        numbers of a resample; see `fermiac.targets.native` and `fermiac.targets.torch`.
     n_resamples : int, default 9999
         The number of resamples. None are drawn if the law of the statistic is known.
     method : str, default "auto"
@@ -91,11 +91,11 @@ def bootstrap(
         each resample on a scale that stabilises the variance (log for variances, artanh for
         correlations, logit for areas); ``"order"``, between order statistics, for quantiles [4]_
         [5]_; ``"wilson"`` [6]_, for means of zeros and ones and for accuracies; ``"fixed_b"`` [8]_,
-        for the mean of a series, with Bartlett's kernel and a bandwidth of n. ``"auto"`` takes
-        ``"order"`` for quantiles, ``"wilson"`` for proportions, ``"studentised"`` where it holds,
-        else ``"bca"``. Schemes of series take ``"studentised"`` for a sieve of means and
-        autocorrelations, and ``"expanded"`` for blocks, by the independent observations that the
-        series is worth. `MOutOfN` takes ``"basic"``, all other schemes ``"percentile"``.
+        for the mean of a series, with Bartlett's kernel and bandwidth n. ``"auto"`` takes
+        ``"order"`` for quantiles, ``"wilson"`` for proportions, ``"studentised"`` if it is
+        reliable, and ``"bca"`` otherwise. For series it takes ``"studentised"`` for a sieve of
+        means and autocorrelations, and ``"expanded"`` with the effective sample size for blocks.
+        For `MOutOfN` it takes ``"basic"``, and for all other schemes ``"percentile"``.
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
     paired : bool, default False
@@ -107,25 +107,25 @@ def bootstrap(
         A label for each observation: observations of one label are drawn together.
     scheme : str or Scheme, default "iid"
         ``"iid"``, draws with replacement; ``"bayesian"``, weights n E / ΣE of exponential numbers
-        E, whose percentile interval is a credible one [7]_. For observations in the order of time:
-        ``"series"``, which is ``"sieve"`` for means and autocorrelations of one series and
+        E, whose percentile interval is a credible interval [7]_. For observations in the order of
+        time: ``"series"``, which is ``"sieve"`` for means and autocorrelations of one series and
         ``"stationary"`` for other statistics; ``"sieve"``, ``"moving"``, ``"circular"``,
-        ``"stationary"``, with lengths of blocks from the data, or `Sieve`, `Moving`, `Circular`,
-        `Stationary`. Strata are then series of their own. `MOutOfN` draws fewer observations, and
-        `Parametric` draws from a fitted law.
+        ``"stationary"``, with block lengths from the data, or `Sieve`, `Moving`, `Circular`,
+        `Stationary`. Each stratum is then a separate series. `MOutOfN` draws fewer observations,
+        and `Parametric` draws from a fitted distribution.
     indices : array_like of int, shape (B, n), optional
-        Resamples by the indices of their observations, in place of drawn ones.
+        Given resamples, as indices of observations; nothing is drawn.
     weights : bool, default False
         Whether a callable takes the data and weights, ``f(x, w)`` with w of shape (b, n), instead
         of resamples. The Bayesian bootstrap of a callable needs it.
     batch : int, optional
-        The resamples of one call of a callable. Default: as many as fit the cache.
+        The number of resamples in one call of a callable. Default: as many as fit in the cache.
     jackknife_groups : int, optional
-        Groups of observations that BCa of a callable leaves out, in place of single ones; 2 or
-        more.
+        The number of groups, at least 2, for the jackknife of BCa of a callable, which then leaves
+        out groups of observations instead of single ones.
     executor : object, optional
-        Workers for a callable: what `fermiac.executor.Sharded` takes. Never changes the result
-        where the value of a resample does not depend on its batch.
+        The workers for a callable: an engine that `fermiac.executor.Sharded` takes. It does not
+        change the result if the value of a resample does not depend on its batch.
     exact : bool, optional
         False draws resamples even if the law is known; True raises an error if it is not known. By
         default the law is used if it is known.
@@ -156,20 +156,19 @@ def bootstrap(
     Warns
     -----
     FermiacWarning
-        If the interval is in doubt: fewer than ten observations, a series that is worth fewer than
-        15 independent ones (80 for blocks), a statistic that never changes, resamples in which it
-        is not defined or not unique, an open end.
+        If the interval is in doubt: fewer than ten observations, an effective sample size of a
+        series below 15 (80 for blocks), a statistic that never changes, resamples in which it is
+        not defined or not unique, an open end.
     HeavyTailWarning
         If the data seem to lack the moments that the statistic needs.
 
     Notes
     -----
-    The law of a resampled mean, of a difference of means and of a quantile is computed without
-    resamples: by convolution of the data, or from the joint law of two order statistics. So is that
-    of a ratio of means with positive denominators, of a slope through the origin and of Huber's
-    estimate, which are below a value where a sum is. Replicate
-    b has a random stream of its own, so that results do not depend on the number of threads, and
-    `Bootstrap.extend` continues them.
+    The distribution of a resampled mean, difference of means or quantile is computed without
+    resamples, by convolution of the data or from the joint distribution of two order statistics.
+    The same is true of a ratio of means with positive denominators, a slope through the origin and
+    Huber's estimate, which are roots of decreasing sums. Replicate b has its own random stream, so
+    results do not depend on the number of threads, and `Bootstrap.extend` continues them.
 
     References
     ----------
@@ -243,7 +242,7 @@ def bootstrap(
             )
         if kind.name == "parametric" and weighted:
             raise ArgumentError(
-                "weights: True given for a parametric scheme, whose samples are no resamples of "
+                "weights: True given for a parametric scheme, whose samples are not resamples of "
                 "the data; a function of batches is needed"
             )
         workers = None if executor is None else require_executor(executor)
@@ -300,7 +299,8 @@ def _replay(given: Any, data: Data, kind: Scheme, tolerance: float | None) -> tu
     ):
         if other is not None:
             raise ArgumentError(
-                f"{argument}: {other} given with indices=, which are the resamples; leave it out"
+                f"{argument}: {other} given with indices=, which already are the resamples; leave "
+                "it out"
             )
     rows = np.ascontiguousarray(array, np.int64)
     if not data.paired and len(data.samples) > 1:
@@ -308,7 +308,7 @@ def _replay(given: Any, data: Data, kind: Scheme, tolerance: float | None) -> tu
         for a, b in itertools.pairwise(edges.tolist()):
             if rows[:, a:b].min() < a or rows[:, a:b].max() >= b:
                 raise ArgumentError(
-                    f"indices: those of columns {a} to {b - 1} are not all of the sample whose "
-                    f"observations have these numbers; numbers from {a} to {b - 1} are needed there"
+                    f"indices: some in columns {a} to {b - 1} are observations of another sample; "
+                    f"numbers from {a} to {b - 1} are needed there"
                 )
     return Replay("indices", (), rows), len(rows)

@@ -1,4 +1,4 @@
-"""Statistics given by users' functions of batches of resamples, or of data and weights."""
+"""Statistics that are functions of the user: of batches of resamples, or of data and weights."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ StatisticFunction: TypeAlias = Callable[..., Any]
 
 For several samples ``f(batch, batch, ...)``; with ``weights=True`` ``f(x, ..., weights)`` with
 weights of the shape (b, n)."""
-#: Numbers of a batch, so that it stays in the cache and Ctrl-C is answered, and batches that are
-#: handed to an executor together.
+#: The size of a batch in numbers, which keeps it in the cache and lets Ctrl-C be answered, and the
+#: number of batches that an executor gets together.
 _NUMBERS, _AT_ONCE = 2**20, 16
 #: The block of the streams of samplers.
 _SAMPLER_BLOCK = 0x5202
-#: Functions of NumPy that take their axis as an argument, which is why they are refused.
+#: Functions of NumPy that are refused, because without an axis they average over the whole batch.
 _OF_NUMPY = {
     np.mean: "mean",
     np.median: "median",
@@ -51,14 +51,14 @@ def _checked(values: Any, b: int) -> Array:
         array = np.asarray(values, dtype=np.float64)
     except Exception as error:
         raise TargetError(
-            f"statistic: it returned a {type(values).__name__}, which is no array of numbers "
+            f"statistic: it returned a {type(values).__name__}, not an array of numbers "
             f"({error}); values of shape ({b},) or ({b}, k) are needed"
         ) from error
     if array.ndim not in (1, 2) or array.shape[0] != b or array.size == 0:
         raise TargetError(
             f"statistic: it returned values of shape {array.shape} for a batch of {b} "
             f"resamples; ({b},) or ({b}, k) is needed, with one value for each resample (for "
-            "instance by axis=1)"
+            "instance with axis=1)"
         )
     return array
 
@@ -77,7 +77,7 @@ class _OnRows:
 
 @dataclass(frozen=True)
 class _Work:
-    """A statistic as the workers of an executor call it: rows of its arguments to numbers."""
+    """A statistic in the form that workers of an executor call: a map from rows to numbers."""
 
     f: StatisticFunction
     fixed: tuple[Array, ...]
@@ -96,7 +96,7 @@ class Function:
     data: Data
     executor: Any = None
     groups: int | None = None
-    #: Whether the values have an axis of outputs, and how many there are.
+    #: Whether the values have an axis of outputs, and the number of outputs.
     many: bool = False
     width: int = 1
 
@@ -110,7 +110,7 @@ class Function:
         executor: Any = None,
         groups: int | None = None,
     ) -> tuple[Function, Array]:
-        """Return the statistic after a first call, and its values of the whole data, shape (k,)."""
+        """Return the statistic after a first call, and its values for the data, shape (k,)."""
         try:
             known = _OF_NUMPY.get(f)
         except TypeError:  # a callable that cannot be hashed
@@ -127,7 +127,7 @@ class Function:
             if len(data.samples) > 1 and not weighted:
                 raise ArgumentError(
                     f"statistic: {shown(f)} given for {len(data.samples)} samples; a C pointer or "
-                    "a torch module takes the rows of one sample, or with weights=True weights"
+                    "a torch module takes rows of one sample, or weights with weights=True"
                 )
             if target.dim != dim:
                 what = "weights" if weighted else "numbers of a resample"
@@ -148,7 +148,7 @@ class Function:
 
     @property
     def shortens(self) -> bool:
-        """Whether it takes fewer observations than the data have."""
+        """Whether it can be called with fewer observations than the data have."""
         return self.weighted or not isinstance(self.f, _OnRows)
 
     @property
@@ -167,27 +167,27 @@ class Function:
         b = len(arguments[0])
         if self.executor is not None and b > 1:
             work = _Work(self.f, self._fixed)
-            # Rows that are one number would be taken for shared ones.
+            # A row of one number would be mistaken for a shared argument.
             found = rows_by(work, list(arguments), b, self.width, self.executor, None)
             return found.reshape(b, self.width)
         found = _checked(self.f(*self._fixed, *arguments), b)
         if (found.ndim == 2) != self.many or found.reshape(b, -1).shape[1] != self.width:
             raise TargetError(
-                f"statistic: it returned values of shape {found.shape}, and others for the first "
+                f"statistic: it returned values of shape {found.shape}, unlike those of the first "
                 "call; the same number of outputs is needed each time"
             )
         return found.reshape(-1, self.width)
 
     @property
     def rows(self) -> int:
-        """The resamples of a batch, or of the batches that an executor has at once."""
+        """The number of resamples of a batch, or of the batches that an executor gets together."""
         if self.batch is not None:
             return self.batch * (_AT_ONCE if self.executor is not None else 1)
         numbers = sum(sample.size for sample in self.data.samples)
         return max(1, min(4096, _NUMBERS // numbers))
 
     def replicates(self, scheme: Scheme, first: int, n: int, key: int, n_threads: int) -> Array:
-        """Return replicates `first` to `first` + n - 1, at most a batch of them."""
+        """Return replicates `first` to `first` + n - 1, at most one batch."""
         data, size = self.data, self.data.units.n
         if scheme.is_free:
             return self.values(given_samples(scheme, data, first, n, key, n_threads))
@@ -227,7 +227,7 @@ class Function:
             many = last - first
             groups = many if self.groups is None else min(self.groups, many)
             for group in range(groups):
-                # Every groups-th unit, so that sorted data have groups alike.
+                # Every groups-th unit, so that groups of sorted data are similar.
                 out = np.concatenate(
                     [members[starts[u] : starts[u + 1]] for u in range(first + group, last, groups)]
                 )
@@ -265,7 +265,7 @@ def counted(rows: NDArray[np.int64], n: int) -> Array:
 def given_samples(
     scheme: Scheme, data: Data, first: int, n: int, key: int, n_threads: int
 ) -> tuple[Array, ...]:
-    """Return batches of samples of a sieve or of a user's sampler, with a first axis of n."""
+    """Return n samples of a sieve or of a sampler of the user, on the first axis."""
     if not (isinstance(scheme, Parametric) and scheme.sampler is not None):
         x = np.ascontiguousarray(data.samples[0])
         most = int(scheme.parameters[0]) if scheme.parameters else most_orders(x.size)
@@ -279,12 +279,12 @@ def given_samples(
             try:
                 part = np.asarray(parts[j] if len(parts) == len(batches) else None, np.float64)
             except Exception as error:
-                raise TargetError(f"sampler: it returned no array of numbers ({error})") from error
+                raise TargetError(f"sampler: an array of numbers is needed ({error})") from error
             if part.shape != sample.shape or not np.isfinite(part).all():
                 shapes = ", ".join(str(s.shape) for s in data.samples)
                 raise TargetError(
                     f"sampler: it returned an array of shape {part.shape}, or numbers that are not "
-                    f"finite; finite numbers of shape {shapes} are needed, those of the data"
+                    f"finite; finite numbers of the shape of the data, {shapes}, are needed"
                 )
             batches[j][i] = part
     return batches

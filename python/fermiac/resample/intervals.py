@@ -49,7 +49,7 @@ METHODS: tuple[MethodName, ...] = (
     "wilson",
     "fixed_b",
 )
-#: Methods that take neither replicates nor a law of the statistic.
+#: Methods that need neither replicates nor the law of the statistic.
 WITHOUT_DRAWS: tuple[Method, ...] = ("order", "wilson", "fixed_b")
 
 
@@ -68,17 +68,17 @@ class Output:
 
     name: str
     estimate: float
-    #: The statistic of the law that the replicates are drawn from.
+    #: The value of the statistic under the law that the replicates are drawn from.
     centre: float
     #: The replicates and their standard errors, without those that are not defined.
     values: Array
     errors: Array | None
-    #: The standard error of the estimate by the influence function; NaN where there is none.
+    #: The standard error of the estimate by the influence function; NaN if there is none.
     stderr: float
     law: KnownLaw | None
     acceleration: Callable[[], float]
     scale: Scale
-    #: The number of observations of the smallest sample, or of what a series is worth.
+    #: The number of observations of the smallest sample, or the effective size of a series.
     n: float
     #: The sample and the probability of a quantile of whole samples.
     sample: Array | None = None
@@ -277,7 +277,7 @@ def _studentised(output: Output, tail: float) -> Ends | None:
     (low, low_error), (high, high_error) = found
     if not (math.isfinite(low) and math.isfinite(high)):
         output.warn(
-            f"so many resamples of {output.n:g} observations have no spread that an end of the "
+            f"many resamples of {output.n:g} observations have no spread, so an end of the "
             "studentised interval is infinite; more observations are needed"
         )
     return Ends(low, high, low_error, high_error)

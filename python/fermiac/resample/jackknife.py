@@ -126,8 +126,8 @@ def jackknife(
     weights : bool, default False
         Whether a callable takes the data and weights, ``f(x, w)`` with w of shape (b, n).
     jackknife_groups : int, optional
-        Leave out groups of observations, so many in each sample or stratum, at least 2; for
-        callables that take long. Default: each observation alone.
+        The number of groups of observations in each sample or stratum, at least 2, that are left
+        out one at a time; for slow callables. Default: each observation alone.
     on_nan : {"raise", "omit"}, default "raise"
         Whether NaN is an error, or its observations are left out.
 
@@ -174,8 +174,8 @@ def jackknife(
         function, first = Function.of(statistic, weighted, None, data, None, groups)
         if not function.shortens:
             raise ArgumentError(
-                "statistic: a C pointer or a torch module takes as many numbers as the data have, "
-                "so that no observation can be left out; weights=True is needed"
+                "statistic: a C pointer or a torch module needs as many numbers as the data have, "
+                "so no observation can be left out; weights=True is needed"
             )
         problem = Problem(data, function, IID, None, first)
     all_of_it, left = problem.full, problem.left_out

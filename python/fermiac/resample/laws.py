@@ -1,10 +1,10 @@
-"""Exact laws of resampled statistics: of means, of their differences, of quantiles, of roots.
+"""Exact laws of resampled statistics: means, differences of means, quantiles, roots.
 
-The law of a resampled sum is a convolution of empirical laws. It is enumerated for few
-observations, and else computed by Fourier transforms of the data on a fine circle, whose cells are
-the atoms themselves where all sums are multiples of one number. A statistic that is the root of a
-falling sum, such as a ratio of means or an M-estimate of location, is below a value where the sum
-at that value is.
+The law of a resampled sum is a convolution of empirical laws. For few observations it is
+enumerated. Otherwise it is computed by Fourier transforms of the data on a fine periodic grid. If
+all sums are multiples of one number, the cells of the grid are the atoms. Some statistics are roots
+of a decreasing sum, such as a ratio of means or an M-estimate of location. Such a root is at most t
+if the sum at t is at most 0.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-#: Cells of the circle, and its width in standard deviations of the sum.
+#: Cells of the periodic grid, and its width in standard deviations of the sum.
 _CELLS, _WIDTH = 2**16, 20.0
-#: Fewer cells do for sums that are smooth, from and up to how many observations: their ends are
-#: right to 4e-7 standard errors. Roots take them for few observations too, as each of their
-#: probabilities takes a circle.
+#: Fewer cells are enough for smooth sums, in this range of numbers of observations: interval ends
+#: are accurate to 4e-7 standard errors. Roots use them for few observations as well, because each
+#: of their probabilities takes a grid.
 _FEWER_CELLS, _FEWER_FROM, _FEWER_UP_TO = 2**14, 1000, 20_000
-#: Atoms of a law on a lattice at most.
+#: The largest number of atoms of a law on a lattice.
 _MOST_ATOMS = 2**17
-#: Outcomes that are enumerated at most, and observations of a sample at most.
+#: The largest number of enumerated outcomes, and of observations of a sample for it.
 _MOST_OUTCOMES, _FEW = 10**6, 8
 #: Standard deviations of its index beyond which an order statistic is negligible.
 _REACH = 9.0
@@ -86,7 +86,7 @@ class _Atoms:
 
 
 class _Circle:
-    """A law on the cells of a circle."""
+    """A law on the cells of a periodic grid."""
 
     def __init__(self, edges: Array, reached: Array, mean: float, sd: float) -> None:
         self._edges, self._reached = edges, reached
@@ -115,7 +115,7 @@ class _Point:
 
 
 def law_of_mean(parts: list[Array], unit: float | None = None) -> KnownLaw:
-    """Return the law of the sum of draws, as many from each part as it has values.
+    """Return the law of a sum of draws; each part gives as many draws as it has values.
 
     All differences of values are multiples of `unit`, where one is given.
     """
@@ -137,7 +137,7 @@ def law_of_mean(parts: list[Array], unit: float | None = None) -> KnownLaw:
 
 
 def unit_of(x: Array) -> float | None:
-    """Return 1 for whole numbers, 0.1, 0.01 or 0.001 for decimals, else None."""
+    """Return 1 for whole numbers, 0.1, 0.01 or 0.001 for decimals, and None otherwise."""
     for digits in range(4):
         y = x * 10.0**digits
         whole = np.rint(y)
@@ -198,7 +198,7 @@ def _transformed(parts: list[Array], mean: float, sd: float, cells: int = _CELLS
 
 
 def _spread(places: Array, cells: int) -> Array:
-    """Return the counts of cells, each place split over four of them by cubic weights.
+    """Return the counts of cells; each value is split over four cells by cubic weights.
 
     The split keeps the first three moments.
     """
@@ -239,7 +239,7 @@ def _power(x: NDArray[np.complex128], n: int) -> NDArray[np.complex128]:
 
 
 class _Root:
-    """The law of the root of a falling sum: θ* <= t where the resampled Σ ψ(x*, t) <= 0."""
+    """The law of the root of a decreasing sum: θ* <= t if the resampled Σ ψ(x*, t) <= 0."""
 
     def __init__(
         self, psi: Callable[[float], list[Array]], estimate: float, spread: float, n: int
@@ -270,7 +270,7 @@ class _Root:
         return float(brentq(lambda t: self.below(t) - p, low, high, xtol=tight, rtol=1e-14))
 
     def _both(self) -> tuple[float, float]:
-        """Return the mean and the standard deviation, by sums of the distribution function.
+        """Return the mean and the standard deviation, from sums of the distribution function.
 
         The rule of trapezia is exact for smooth functions that end flat; steps of 0.7 standard
         deviations leave an error of exp(-40).
@@ -291,9 +291,9 @@ class _Root:
         order = np.argsort(places)
         t, f = np.array(places)[order], np.array(reached)[order]
         top = t[-1]
-        # Both ends are flat, so that their halves do not matter.
+        # The function is constant at both ends, so half weights there make no difference.
         mean = top - step * float(f.sum() - 0.5 * f[-1])
-        # The integrand 2 t F ends with the slope 2, which Euler and Maclaurin's term corrects.
+        # The integrand 2 t F has slope 2 at the end; the Euler-Maclaurin term corrects for it.
         second = top * top - step * float((2 * t * f).sum() - t[-1] * f[-1]) + step * step / 6
         self._moments = self._estimate + mean, math.sqrt(max(second - mean * mean, 0.0))
         return self._moments
@@ -308,7 +308,7 @@ class _Root:
 
 
 def law_of_ratio(above: list[Array], below: list[Array]) -> KnownLaw | None:
-    """Return the law of the ratio of two sums, None where a denominator is not positive."""
+    """Return the law of the ratio of two sums, or None if a denominator is not positive."""
     if min(float(y.min()) for y in below) <= 0 or max(map(len, below)) <= _FEW:
         return None
     estimate = math.fsum(map(np.sum, above)) / math.fsum(map(np.sum, below))
@@ -324,7 +324,7 @@ def law_of_ratio(above: list[Array], below: list[Array]) -> KnownLaw | None:
 
 
 def law_of_huber(parts: list[Array], cut: float, estimate: float) -> KnownLaw | None:
-    """Return the law of Huber's estimate with a fixed scale, None for few observations."""
+    """Return the law of Huber's estimate with a fixed scale, or None for few observations."""
     if max(map(len, parts)) <= _FEW:
         return None
 
@@ -436,7 +436,7 @@ class _Order:
         if not self._share:
             at = int(np.searchsorted(np.cumsum(self._mass), p * (1 - 1e-12)))
             return float(self._x[min(at, self._x.size - 1)])
-        # Between the quantiles of the lower one and of the upper one.
+        # The quantile lies between the quantiles of the two order statistics.
         ends = (np.cumsum(self._mass), np.cumsum(self._upper))
         low, high = (
             float(self._x[min(int(np.searchsorted(reached, p * (1 - 1e-9))), self._x.size - 1)])

@@ -17,8 +17,8 @@ __all__ = ["LogTails", "Problem", "exact_tails", "problem_of"]
 
 Array = NDArray[np.float64]
 Core = tuple[str, list[int], list[int], Array | None]
-#: Outcomes that are enumerated at most, signs that are met in the middle, and terms of the shift
-#: algorithm.
+#: The largest numbers of enumerated outcomes, of signs for the method of meeting in the middle, and
+#: of terms of the shift algorithm.
 _MOST_OUTCOMES, _MOST_SIGNS, _MOST_SHIFTS = 10**6, 40, 4 * 10**8
 #: Outcomes beyond the observed one that are counted.
 _MOST_CHOICES = 10**6
@@ -157,7 +157,7 @@ def _whole(values: Array) -> tuple[NDArray[np.int64], float] | None:
 
 
 def exact_tails(problem: Problem, plain: bool) -> LogTails | None:
-    """Return the exact tails of a statistic, None where its law is not known or too large."""
+    """Return the exact tails of a statistic, or None if its law is unknown or too large."""
     if problem.kind == "signs":
         return _sign_tails(problem)
     if not plain:

@@ -1,4 +1,4 @@
-"""Named statistics as the core takes them: its parameters, and its columns of any samples."""
+"""Named statistics in the form of the core: parameters and columns of samples."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from fermiac.resample.statistics import Statistic
 __all__ = ["check_samples", "core_columns", "core_parameters", "design"]
 
 Array = NDArray[np.float64]
-#: The median absolute deviation of a normal law times this is its standard deviation.
+#: The ratio of the standard deviation to the median absolute deviation of a normal distribution.
 _NORMAL = 1.4826022185056018
-#: Columns of a design at most.
+#: The largest number of columns of a design matrix.
 _MOST_COLUMNS = 64
-#: Newton steps of a logistic fit, and the decrement of the loss at which it has converged.
+#: The largest number of Newton steps of a logistic fit, and the decrement at convergence.
 _STEPS, _CONVERGED = 100, 1e-20
 
 
 def check_samples(statistic: Statistic, samples: Sequence[Array]) -> None:
-    """Refuse samples whose values a statistic does not take."""
+    """Refuse samples whose values are outside the domain of a statistic."""
     name = statistic.name
     if name in ("brier", "log_loss"):
         truth, p = samples
@@ -47,18 +47,18 @@ def check_samples(statistic: Statistic, samples: Sequence[Array]) -> None:
     elif statistic.core == "autocorrelation" and statistic.parameters[0] >= len(samples[0]):
         raise ArgumentError(
             f"lag: {statistic.parameters[0]:g} given for {len(samples[0])} observations; a smaller "
-            "one is needed"
+            "lag is needed"
         )
 
 
 def design(x: Array, ndim: int) -> list[Array]:
-    """Return the columns of a design, with one of ones first; `ndim` is that of one sample."""
+    """Return the columns of a design, ones first; `ndim` is the number of axes of one sample."""
     columns = [x[..., j] for j in range(x.shape[-1])] if ndim == 2 else [x]
     return [np.ones(columns[0].shape), *columns]
 
 
 def core_parameters(statistic: Statistic, samples: Sequence[Array]) -> list[float]:
-    """Return the parameters of the core, some of which are from the data."""
+    """Return the parameters of the core; some are computed from the data."""
     if statistic.core == "huber":
         if len(statistic.parameters) == 2:
             return [statistic.parameters[0] * statistic.parameters[1]]
@@ -66,12 +66,12 @@ def core_parameters(statistic: Statistic, samples: Sequence[Array]) -> list[floa
         if x.ndim > 1:
             raise ArgumentError(
                 f"x: an array of shape {x.shape} given to {statistic.name!r} without a scale; give "
-                "scale=, or each column alone"
+                "scale=, or one column at a time"
             )
         scale = _NORMAL * float(np.median(np.abs(x - np.median(x))))
         if not scale > 0:
             raise ArgumentError(
-                "scale: not given, and half of the data are equal, so that the median absolute "
+                "scale: not given, but half of the data are equal, so the median absolute "
                 "deviation is zero; give a scale"
             )
         return [statistic.parameters[0] * scale]
@@ -90,7 +90,7 @@ def core_parameters(statistic: Statistic, samples: Sequence[Array]) -> list[floa
     if np.linalg.matrix_rank(matrix / scale) < p:
         raise ArgumentError(
             f"x: the columns of X with a constant have less than the full rank {p}; leave out "
-            "those that are sums of others (a constant column is added)"
+            "linear combinations of other columns (a constant column is added)"
         )
     if statistic.name == "ols":
         return [float(b) for b in np.linalg.lstsq(matrix / scale, y, rcond=None)[0] / scale]
@@ -125,18 +125,18 @@ def _logistic(x: Array, y: Array) -> Array:
         if np.abs(x @ b).min() > 30:
             break
     raise ArgumentError(
-        "x: 'logistic' has no finite coefficients, as X separates the outcomes of 0 from those of "
-        "1; leave out columns, or take more observations"
+        "x: 'logistic' has no finite coefficients, because X separates the outcomes 0 and 1; leave "
+        "out columns, or use more observations"
     )
 
 
 def core_columns(
     statistic: Statistic, parameters: Sequence[float], samples: Sequence[Array], ndim: int
 ) -> list[Array]:
-    """Return the columns of the core, whose last axis has the observations.
+    """Return the columns of the core, with observations on the last axis.
 
-    The samples may have a first axis of replicates; `ndim` is the number of axes of one sample, the
-    first one of the data.
+    The samples may have a first axis of replicates; `ndim` is the number of axes of the first
+    sample of the data.
     """
     name = statistic.name
     found: list[Array]

@@ -51,9 +51,9 @@ _METHODS: dict[str, tuple[Method, ...]] = {
     "m_out_of_n": ("basic", "percentile", "normal"),
     "parametric": ("percentile", "basic", "normal"),
 }
-#: Numbers of samples that are made at once, for statistics of samples that are not resamples.
+#: The size in numbers of samples that are drawn together, for schemes with new observations.
 _AT_ONCE = 2**20
-#: The least observations of a sieve.
+#: The smallest number of observations for a sieve.
 _SIEVE_LEAST = 20
 
 
@@ -99,7 +99,7 @@ class Problem:
         return cls(data, statistic, scheme, exact if isinstance(exact, bool) else None)
 
     def fitted(self) -> Problem:
-        """Return the problem with the scheme for its statistic, and with lengths of blocks."""
+        """Return the problem with the scheme for its statistic, and with block lengths."""
         scheme, data, statistic = self.scheme, self.data, self.statistic
         name = self.name
         smooth = isinstance(statistic, Statistic) and self.is_sieve_t
@@ -108,14 +108,14 @@ class Problem:
         if not scheme.is_series and not isinstance(scheme, MOutOfN):
             if isinstance(statistic, Statistic) and statistic.kind == "series":
                 raise ArgumentError(
-                    f"scheme: {scheme.name!r} given for {name!r}, the order of whose observations "
-                    "counts; 'series' or 'sieve' is needed"
+                    f"scheme: {scheme.name!r} given for {name!r}, which depends on the order of "
+                    "observations; 'series' or 'sieve' is needed"
                 )
             return replace(self, scheme=scheme)
         if data.clusters is not None:
             raise ArgumentError(
                 f"clusters: given with the scheme {scheme.name!r}, which draws observations; leave "
-                "them out"
+                "out clusters="
             )
         if isinstance(scheme, MOutOfN):
             scheme.core(data.units.sizes)  # refuses too many draws
@@ -129,7 +129,7 @@ class Problem:
             n = len(data.samples[0])
             if n < _SIEVE_LEAST:
                 raise ArgumentError(
-                    f"x: {n} observations given for a sieve; {_SIEVE_LEAST} are needed at least"
+                    f"x: {n} observations given for a sieve; at least {_SIEVE_LEAST} are needed"
                 )
             if scheme.parameters and scheme.parameters[0] >= n // 4:
                 raise ArgumentError(
@@ -138,13 +138,13 @@ class Problem:
                 )
             if isinstance(statistic, Function) and statistic.weighted:
                 raise ArgumentError(
-                    "weights: True given for a sieve, whose series are no resamples of the data; a "
-                    "function of batches is needed"
+                    "weights: True given for a sieve, whose series are not resamples of the data; "
+                    "a function of batches is needed"
                 )
             return replace(self, scheme=scheme)
         if isinstance(statistic, Statistic) and statistic.kind == "series":
             raise ArgumentError(
-                f"scheme: {scheme.name!r} given for {name!r}, whose observations would be torn "
+                f"scheme: {scheme.name!r} given for {name!r}, which would separate observations "
                 "from their neighbours; 'series' or 'sieve' is needed"
             )
         if not scheme.parameters:
@@ -165,7 +165,7 @@ class Problem:
 
     @property
     def is_sieve_t(self) -> bool:
-        """Whether the statistic is one that a sieve studentises."""
+        """Whether a sieve can studentise the statistic."""
         if not isinstance(self.statistic, Statistic) or len(self.data.samples) != 1:
             return False
         core = self.statistic.core
@@ -175,9 +175,9 @@ class Problem:
 
     @cached_property
     def series(self) -> list[list[Array]]:
-        """For each stratum the columns by which the dependence is judged.
+        """The columns that measure the dependence, for each stratum.
 
-        They are the influences where the statistic has them, else the data.
+        They are the influences if the statistic has them, and the data otherwise.
         """
         units = self.data.units
         influence = self.full.influence
@@ -195,7 +195,7 @@ class Problem:
 
     @cached_property
     def effective(self) -> float:
-        """The independent observations that are worth as much as those of the series."""
+        """The effective sample size of the series."""
         with np.errstate(all="ignore"):
             return float(
                 sum(min(effective_size(column) for column in columns) for columns in self.series)
@@ -312,7 +312,7 @@ class Problem:
         return law_of_mean(parts(x * np.repeat([1 / n, -1 / m], [n, m])), unit)
 
     def choose(self, name: MethodName) -> Method:
-        """Return the method of an interval, for ``"auto"`` the one that holds."""
+        """Return the method of an interval; ``"auto"`` is replaced by the default."""
         statistic, data, scheme = self.statistic, self.data, self.scheme
         native = isinstance(statistic, Statistic)
         quantile = isinstance(statistic, Statistic) and statistic.quantile is not None
@@ -344,15 +344,15 @@ class Problem:
             )
         if name == "bca" and fixed:
             raise ArgumentError(
-                "method: 'bca' given for a C pointer or a torch module, which takes as many "
-                "numbers as the data have, so that no observation can be left out; 'percentile' is "
+                "method: 'bca' given for a C pointer or a torch module, which needs as many "
+                "numbers as the data have, so no observation can be left out; 'percentile' is "
                 "needed, or weights=True"
             )
         if scheme.name == "sieve":
             if name == "studentised" and not self.is_sieve_t:
                 raise ArgumentError(
                     f"method: 'studentised' given for {self.name!r} and a sieve; it is for 'mean' "
-                    "and 'autocorrelation', 'percentile' or 'auto' will do"
+                    "and 'autocorrelation'; use 'percentile' or 'auto'"
                 )
             return name
         refused = {
@@ -488,9 +488,9 @@ class Problem:
         if self.scheme.is_series and self.effective < least:
             found.append((
                 FermiacWarning,
-                f"the series is worth {self.effective:.2g} independent observations, too few for "
-                f"an interval of {self.name!r} by {self.scheme.name!r} that holds as often as it "
-                f"says, for which {least} are needed; take a longer series"
+                f"the effective sample size of the series is {self.effective:.2g}, too small for a "
+                f"reliable interval of {self.name!r} by {self.scheme.name!r}; at least {least} is "
+                "needed; use a longer series"
                 + (", or the scheme 'series' for means" if self.scheme.is_blocks else ""),
             ))  # fmt: skip
         if n < _FEW and method not in WITHOUT_DRAWS:
@@ -562,7 +562,7 @@ class Problem:
     def _by_parts(
         self, first: int, n: int, errors: bool, key: int, workers: int, report: Report | None
     ) -> tuple[Array, Array | None, BaseException | None]:
-        """Return replicates of samples that are no weights of the data, or of given indices."""
+        """Return replicates of new samples, or of given indices."""
         assert isinstance(self.statistic, Statistic)
         k, size = self.full.values.size, self.data.units.n
         core, parameters, columns = self.data.prepared(self.statistic)
@@ -634,8 +634,9 @@ class Problem:
             wanted = 0
         if isinstance(self.scheme, Replay) and wanted > len(self.scheme.indices):
             raise ArgumentError(
-                f"n_resamples: {wanted} in all asked for, but there are {len(self.scheme.indices)} "
-                "rows of indices; give more of them to fermiac.resample.bootstrap"
+                f"n_resamples: {wanted} requested in total, but there are "
+                f"{len(self.scheme.indices)} rows of indices; give more rows to "
+                "fermiac.resample.bootstrap"
             )
         found_interval: Intervals | None = None
         with reporter(progress, "bootstrap", "resamples") as report:
@@ -652,7 +653,7 @@ class Problem:
                 if stopped is not None and len(values) < 2:
                     stopped.partial_result = None  # type: ignore[attr-defined]
                     raise stopped
-                # With replicates at hand all figures are theirs.
+                # If there are replicates, all figures are computed from them.
                 outputs = [self.output(j, values, errors, key, not len(values)) for j in range(k)]
                 found_interval = self.intervals(values, errors, name, prob, key, outputs)
                 worst = float(np.nanmax(found_interval.mc_error, initial=0.0))
@@ -692,10 +693,10 @@ class Problem:
         if deficient := self.__dict__.get("_deficient", 0):
             found.append((
                 FermiacWarning,
-                f"{self.name!r} is not unique in {deficient} resamples, of which the coefficients "
-                "of least norm were taken",
+                f"{self.name!r} is not unique in {deficient} resamples; the coefficients of "
+                "smallest norm were used for these",
             ))  # fmt: skip
-        # Without draws only the sieve knows a standard error.
+        # Without draws only the sieve has a standard error.
         sds = np.array([o.sd() if o.law is not None or o.values.size > 1
                         else o.stderr if self.scheme.is_series else np.nan
                         for o in outputs])  # fmt: skip
@@ -703,7 +704,7 @@ class Problem:
                           else o.values.mean() if o.values.size else np.nan
                           for o in outputs])  # fmt: skip
         bias = means - np.array([o.centre for o in outputs])
-        # What rounding leaves of a bias that is zero.
+        # A bias of zero up to rounding.
         bias[np.abs(bias) < 1e-13 * (np.abs(self.full.values) + sds)] = 0.0
         one: Callable[[Array], Any] = (lambda a: float(a[0])) if self.scalar else np.asarray
         native = self.statistic if isinstance(self.statistic, Statistic) else None

@@ -1,4 +1,4 @@
-"""Schemes of resampling: what a replicate is drawn from."""
+"""Resampling schemes: i.i.d. and Bayesian, blocks, sieves, m out of n, parametric."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Scheme:
 
     @property
     def is_series(self) -> bool:
-        """Whether it takes the observations for a series."""
+        """Whether the observations are a series."""
         return self.name in SERIES
 
     @property
@@ -61,7 +61,7 @@ class Scheme:
 
     @property
     def is_free(self) -> bool:
-        """Whether its samples are other observations than those of the data."""
+        """Whether its samples are new observations instead of draws from the data."""
         return self.name in ("sieve", "parametric")
 
     def core(self, sizes: NDArray[np.int64]) -> dict[str, Any]:
@@ -76,16 +76,16 @@ class Scheme:
 
 
 def _block_parameters(length: Any) -> tuple[float, ...]:
-    """Return the parameters of blocks; none for a length from the data."""
+    """Return the parameters of blocks; empty for a length from the data."""
     if length is None:
         return ()
-    needed = "a number from 1 up is needed, or None for a length from the data"
+    needed = "a number of at least 1 is needed, or None for a length from the data"
     return (real("length", length, needed, lambda v: 1 <= v <= _LONGEST),)
 
 
 @dataclass(frozen=True, init=False)
 class Moving(Scheme):
-    """Blocks of neighbours that lie in the series [1]_.
+    """Moving blocks of neighbours inside the series [1]_.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class Moving(Scheme):
 
 @dataclass(frozen=True, init=False)
 class Circular(Scheme):
-    """Blocks of neighbours, where the first observation follows the last one [1]_ [2]_.
+    """Circular blocks of neighbours: the first observation follows the last one [1]_ [2]_.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ class Circular(Scheme):
 
 @dataclass(frozen=True, init=False)
 class Stationary(Scheme):
-    """Blocks of geometric lengths on a circle: the stationary bootstrap [1]_.
+    """Circular blocks with geometric lengths: the stationary bootstrap [1]_.
 
     Parameters
     ----------
@@ -186,8 +186,8 @@ class Stationary(Scheme):
 class Sieve(Scheme):
     """Series of an autoregression with resampled innovations [1]_.
 
-    The order is chosen by the corrected criterion of Akaike, in the data and in each new series.
-    The bias of the partial autocorrelations is estimated in series of the fit and taken away [2]_.
+    The order is chosen by Akaike's corrected criterion, in the data and in each new series. The
+    bias of the partial autocorrelations is estimated in series of the fit and subtracted [2]_.
 
     Parameters
     ----------
@@ -224,19 +224,19 @@ def _is_number_or_share(m: float) -> bool:
 
 @dataclass(frozen=True, init=False)
 class MOutOfN(Scheme):
-    """Fewer draws than observations, whose spread is scaled back [1]_ [2]_.
+    """Fewer draws than observations, with the spread rescaled: m out of n [1]_ [2]_.
 
-    It holds where the usual bootstrap does not, for instance for the largest observation or for a
-    mean without a variance, if `rate` is that of the statistic.
+    It is valid in some cases in which the usual bootstrap fails, for instance for the maximum or
+    for the mean of data with infinite variance, if `rate` is the rate of the statistic.
 
     Parameters
     ----------
     m : float
-        The draws: a whole number below the number of observations, or their share, below 1. Of
-        several samples each gives its share.
+        The number of draws, below the number of observations, or their share, below 1. Each of
+        several samples contributes in proportion to its size.
     rate : float, default 0.5
-        The statistic of n observations has an error of the order of n to the power -`rate`: 0.5 for
-        means, 1 for the end of a uniform law. Above 0, at most 2.
+        The error of the statistic of n observations is of order n to the power -`rate`: 0.5 for
+        means, 1 for the endpoint of a uniform distribution. Above 0, at most 2.
 
     Raises
     ------
@@ -261,7 +261,7 @@ class MOutOfN(Scheme):
     """
 
     def __init__(self, m: float, rate: float = 0.5) -> None:
-        needed = "a whole number from 1 up is needed, or a share above 0 and below 1"
+        needed = "a whole number of at least 1 is needed, or a share above 0 and below 1"
         size = real(
             "m", m, needed, lambda v: 0 < v < 1 or (1 <= v < _LONGEST and v == math.floor(v))
         )
@@ -277,25 +277,25 @@ class MOutOfN(Scheme):
         return {**super().core(sizes), "draws": draws}
 
     def shrink(self, sizes: NDArray[np.int64]) -> float:
-        """Return the factor that brings the spread of the replicates to that of the statistic."""
+        """Return the factor that rescales the spread of the replicates to that of the statistic."""
         draws = self.core(sizes)["draws"]
         return float((draws.sum() / sizes.sum()) ** self.parameters[1])
 
 
 @dataclass(frozen=True, init=False)
 class Parametric(Scheme):
-    """Samples of a fitted law: the parametric bootstrap [1]_.
+    """Samples from a fitted distribution: the parametric bootstrap [1]_.
 
     Parameters
     ----------
     sampler : callable
-        ``sampler(stream)`` takes a `fermiac.random.Stream`, another one for each replicate, and
-        returns a sample of the shape of the data, or a tuple of samples.
+        ``sampler(stream)`` gets a separate `fermiac.random.Stream` for each replicate, and returns
+        a sample of the shape of the data, or a tuple of samples.
 
     Raises
     ------
     ArgumentError
-        If `sampler` is no callable.
+        If `sampler` is not callable.
 
     References
     ----------
@@ -333,7 +333,7 @@ for _kind in (Moving, Circular, Stationary, Sieve, MOutOfN, Parametric):
     public_class(_kind)
 
 IID, BAYESIAN = Scheme("iid"), Scheme("bayesian")
-#: The default for series, which `fermiac.resample.problem` replaces by the one for the statistic.
+#: The default for series, which `fermiac.resample.problem` replaces by one for the statistic.
 _OF_SERIES = Scheme("series")
 SCHEMES: Strategies[Scheme] = Strategies(
     "scheme",
@@ -365,6 +365,6 @@ def saved(name: str, parameters: tuple[float, ...]) -> Scheme:
     if name in ("iid", "bayesian"):
         return SCHEMES.resolve(name)
     raise ArgumentError(
-        f"the scheme {name!r} has a function or indices, which the result does not have any more; "
+        f"the scheme {name!r} has a function or indices, which are not saved with the result; "
         "call fermiac.resample.bootstrap again"
     )

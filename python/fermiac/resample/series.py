@@ -1,4 +1,4 @@
-"""Series: lengths of blocks, what they are worth in independent observations, fixed-b intervals."""
+"""Series: block lengths, effective sample sizes, fixed-b intervals."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["BlockLength", "block_length", "effective_size", "fixed_b", "lengths"
 
 Array = NDArray[np.float64]
 _NUMBERS = fit.either(fit.single("outputs"), fit.array("f", "outputs"))
-#: Independent observations that a series must be worth for its intervals to hold: by a sieve or
-#: with a fixed bandwidth, and by blocks, whose variance is too small for dependent data.
+#: The smallest effective sample size for reliable intervals: by a sieve or with a fixed bandwidth,
+#: and by blocks, whose variance is too small for dependent data.
 FEW, FEW_FOR_BLOCKS = 15, 80
-#: Autocorrelations within this many standard errors of white noise are taken for none.
+#: Autocorrelations within this many standard errors of white noise count as zero.
 _NOISE = 2.0
 
 
@@ -58,7 +58,7 @@ def lengths(x: Array) -> tuple[float, float]:
 
 
 def _run(n: int) -> int:
-    """Return how many autocorrelations in a row must be small."""
+    """Return the number of consecutive autocorrelations that must be small."""
     return max(5, math.ceil(math.sqrt(math.log10(n))))
 
 
@@ -88,7 +88,7 @@ def _of_width(r: Array, width: int, n: int) -> tuple[float, float]:
 def effective_size(x: Array) -> float:
     """Return the number of independent observations whose mean has the variance of the mean of `x`.
 
-    It is from an autoregression; for one of first order it is n (1 - φ) / (1 + φ).
+    It is computed from a fitted autoregression. For AR(1) it is n (1 - φ) / (1 + φ).
     """
     n = x.size
     if n < 10 or not np.ptp(x) > 0:
@@ -97,10 +97,10 @@ def effective_size(x: Array) -> float:
 
 
 def _fixed_b_tail(c: float) -> float:
-    """Return P(|t| > c) for the mean of a series over its standard error with a bandwidth of n.
+    """Return P(|t| > c) for the t statistic of the mean of a series with bandwidth n.
 
-    In the limit t is Z / √(2 ∫B²) with a normal Z and a Brownian bridge B. By Craig's integral of
-    the normal tail and E exp(-s ∫B²) = √(u / sinh u), u = √(2s), it is one integral.
+    In the limit t is Z / √(2 ∫B²) with a normal Z and a Brownian bridge B. Craig's integral of the
+    normal tail and E exp(-s ∫B²) = √(u / sinh u), u = √(2s), reduce it to one integral.
     """
     nodes, weights = np.polynomial.legendre.leggauss(200)
     angle = 0.25 * math.pi * (nodes + 1)
@@ -112,7 +112,7 @@ def _fixed_b_tail(c: float) -> float:
 
 @lru_cache(maxsize=64)
 def _fixed_b_quantile(tail: float) -> float:
-    """Return the c for which P(|t| > c) is twice `tail`."""
+    """Return c with P(|t| > c) = 2 `tail`."""
     from scipy.optimize import brentq
 
     top = 10.0
@@ -122,7 +122,7 @@ def _fixed_b_quantile(tail: float) -> float:
 
 
 def fixed_b(x: Array, tail: float) -> tuple[float, float]:
-    """Return the interval of the mean of a series with Bartlett's kernel and a bandwidth of n."""
+    """Return the interval of the mean of a series with Bartlett's kernel and bandwidth n."""
     n = x.size
     mean = float(x.mean())
     sums = np.cumsum(x - mean)
@@ -133,14 +133,14 @@ def fixed_b(x: Array, tail: float) -> tuple[float, float]:
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class BlockLength(Result):
-    """Lengths of blocks for the bootstrap of a series.
+    """Block lengths for the bootstrap of a series.
 
     Attributes
     ----------
     stationary : float or ndarray, shape (k,)
-        The mean length of the blocks of the stationary bootstrap, for each column.
+        The mean block length of the stationary bootstrap, for each column.
     circular : float or ndarray, shape (k,)
-        The length of the blocks of the circular and of the moving bootstrap.
+        The block length of the circular and of the moving bootstrap.
 
     Examples
     --------
@@ -175,12 +175,12 @@ class BlockLength(Result):
 
 @public
 def block_length(x: ArrayLike) -> BlockLength:
-    """Return the lengths of blocks for the bootstrap of the mean of a series [1]_ [2]_.
+    """Return block lengths for the bootstrap of the mean of a series [1]_ [2]_.
 
     Parameters
     ----------
     x : array_like, shape (n,) or (n, k)
-        A series, in the order of time, or several in columns. At least 8 observations.
+        A series in the order of time, or several series in columns. At least 8 observations.
 
     Returns
     -------
@@ -194,7 +194,7 @@ def block_length(x: ArrayLike) -> BlockLength:
 
     Notes
     -----
-    The length that gives the variance of the mean with the least mean square error is
+    The length with the smallest mean squared error of the variance of the mean is
     (2 G² n / D)^(1/3). G is Σ |k| R(k) over the autocovariances and D is 2 g² for the stationary
     bootstrap or 4 g² / 3 for the circular one, with g = Σ R(k). Both sums have a flat-top window
     whose width is twice the lag after which no autocorrelation is significant.
@@ -222,8 +222,8 @@ def block_length(x: ArrayLike) -> BlockLength:
     given = real_numbers("x", x)
     if given.ndim not in (1, 2) or given.size == 0 or len(given) < 8:
         raise ArgumentError(
-            f"x: an array of shape {given.shape} given; (n,) or (n, k) is needed, with 8 "
-            "observations at least"
+            f"x: an array of shape {given.shape} given; (n,) or (n, k) is needed, with at least 8 "
+            "observations"
         )
     if not all_finite(given):
         raise ArgumentError("x: NaN or an infinity given; finite numbers are needed")

@@ -210,10 +210,10 @@ class Huber(Statistic):
     Parameters
     ----------
     k : float, default 1.345
-        Deviations beyond k scales count as k scales; above 0.
+        Deviations larger than k scales are replaced by k scales; above 0.
     scale : float, optional
-        The scale, above 0. Default: 1.4826 times the median absolute deviation of the data, which
-        the resamples keep.
+        The scale, above 0. Default: 1.4826 times the median absolute deviation of the data. It is
+        the same in all resamples.
 
     Raises
     ------
@@ -246,7 +246,7 @@ class Autocorrelation(Statistic):
     Parameters
     ----------
     lag : int, default 1
-        From 1 to less than the number of observations.
+        At least 1, and less than the number of observations.
 
     Raises
     ------
@@ -255,7 +255,7 @@ class Autocorrelation(Statistic):
 
     Notes
     -----
-    Its standard error is that of Bartlett [1]_, from the autocorrelations of an autoregression.
+    The standard error is Bartlett's [1]_, with the autocorrelations of a fitted autoregression.
 
     References
     ----------
@@ -295,7 +295,7 @@ def _statistic(
 
 
 _MEDIAN = Statistic("median", "quantile", (0.5,))
-#: Statistics that are others of transformed data.
+#: Statistics that are other statistics of transformed data.
 _SLOPE = Statistic("slope_through_origin", "ratio_of_means", (), "pairs", "identity", True, 4)
 _BRIER = Statistic("brier", "mean", (), "pairs", "identity", True, 0)
 _LOG_LOSS = Statistic("log_loss", "mean", (), "pairs", "identity", True, 2)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 __all__ = ["log_upper_tail"]
 
 Array = NDArray[np.float64]
-#: Terms of the series at most, and the width of the circle in tilted standard deviations.
+#: The largest number of terms of the series, and the width of the circle in tilted sds.
 _TERMS, _WIDTH = 4096, 24.0
 #: The share of the sum that no longer counts, and the blocks below it that end the series.
 _NOTHING, _QUIET = 1e-6, 2

@@ -102,8 +102,8 @@ def expect(
     if heavy.any():
         what = "the values" if sample.log_weights is None else "the weighted values"
         remedy = (
-            "their variance may be infinite, or too few draws met those that matter, so that the "
-            "standard error does not hold: draw more, or take a bounded function or a quantile"
+            "their variance may be infinite, or too few draws have the important values, so the "
+            "standard error is unreliable: draw more, or take a bounded function or a quantile"
             if plain
             else "a few points carry the error, which is probably too small: use more points or a "
             "sampler with heavier tails"

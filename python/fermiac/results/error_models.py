@@ -123,7 +123,7 @@ def register(
 
 
 def error_model_of(sample: Sample) -> ErrorModel:
-    """Return the error model of a sample; one with an unknown name refuses to average."""
+    """Return the error model of a sample; an unknown name refuses to average."""
     return _MODELS.get(sample._error_model_name, _UNKNOWN)
 
 
@@ -240,16 +240,16 @@ def degrees_of_freedom(
 def _replicates(
     sample: Sample, values: Array, controls: Controls | None, law: int, n_threads: int
 ) -> Average:
-    """Average over replicates of points that depend on each other, as those of nets do."""
+    """Average over independent replicates of dependent points, such as Sobol' points."""
     if sample.draws.ndim != 3 or len(sample.draws) < 2:
         raise ArgumentError(
             f"error_model: 'replicas' given for draws of shape {sample.draws.shape}; (R, n, d) is "
-            "needed, with 2 replicates at least, whose spread is the error"
+            "needed, with at least 2 replicates, whose spread gives the error"
         )
     if controls is not None:
         raise ArgumentError(
-            "controls: given for a sample of replicates, whose spread is the error; give them to "
-            "the call that draws the sample"
+            "controls: given for a sample of replicates, whose spread gives the error; give them "
+            "to the call that draws the sample"
         )
     weights = sample._weights(law)
     count = len(sample.draws)

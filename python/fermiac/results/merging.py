@@ -240,7 +240,7 @@ def merge(results: Iterable[Any] | str | os.PathLike[str]) -> Any:
     ----------
     results : iterable of Result or path, or a path
         Results with a method ``merge`` (samples, chains, nested runs, walks, estimates, evidences,
-        parts of calls), files of such results, or a folder of them. One result at least.
+        parts of calls), files of such results, or a folder of them. At least one result.
 
     Returns
     -------

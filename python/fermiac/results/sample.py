@@ -58,7 +58,7 @@ class Sample(SampleExports, SamplePlots, Result):
         Names of the coordinates.
     error_model : str
         The method for errors of averages over the sample: ``"iid"``, ``"weighted"``, ``"chains"``,
-        or ``"replicas"``, with replicates of a net in place of chains.
+        or ``"replicas"``, with replicates of Sobol' points in place of chains.
     stats : mapping of str to ndarray, shape (chains, n)
         Statistics of each transition of the chains: ``acceptance_rate``, ``energy``,
         ``energy_error``, ``diverging``, ``n_steps``, ``tree_depth``, ``reached_max_depth``,
@@ -411,7 +411,7 @@ class Sample(SampleExports, SamplePlots, Result):
             If k-hat is above min(1 - 1/log10(n), 0.7), if the effective sample size is at most
             five, or if one point almost determines a coefficient.
         HeavyTailWarning
-            Without weights: if k-hat is above 0.5, so that the variance of the values may be
+            For draws without weights: if k-hat is above 0.5, so the variance of the values may be
             infinite, and one point contributes a tenth of the variance.
         FermiacWarning
             If there are more controls than a tenth of the effective points, if they increase the

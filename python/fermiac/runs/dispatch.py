@@ -43,10 +43,10 @@ _PAUSE = 0.05
 _MEASURED, _GUESS, _LONGEST = 32, 1e-3, 5e-3
 #: The number of first shards for an engine that does not report its number of workers.
 _FIRST = 64
-#: Seconds without any result, and times the longest shard so far, after which shards of an engine
-#: that may lose results are taken for lost.
+#: For engines that may lose results: shards count as lost after this many seconds without any
+#: result, or this many times the longest shard so far.
 _PATIENCE, _TIMES = 120.0, 5.0
-#: Tasks that are out at most.
+#: The largest number of tasks in flight.
 _MOST_OUT = 2**16
 
 
@@ -151,7 +151,7 @@ class Dispatch:
         align : int, default 1
             The starts of shards are multiples of this number.
         most : int, optional
-            The largest number of units of a shard, if the user gives none.
+            The largest number of units of a shard, unless the user gives one.
         """
         done: SimpleQueue[Future[Any]] = SimpleQueue()
         running: dict[Future[Any], Shard] = {}
@@ -195,7 +195,7 @@ class Dispatch:
                     if self._plan.patience is not None or self._engine.forgets():
                         again += self._given_up(running, n)
                         continue
-                elif now - swept > _ASK:  # the end of a future may not have been told
+                elif now - swept > _ASK:  # the end of a future may not have been reported
                     swept = now
                     ended = [future for future in running if future.done()]
                 if now - self._ticked >= _TICK / 2 or not ended:
@@ -240,7 +240,7 @@ class Dispatch:
                 self._engine.cancel(future)
 
     def _patience(self) -> float:
-        """Return the seconds without any result after which shards are taken for lost."""
+        """Return the number of seconds without any result after which shards count as lost."""
         if self._plan.patience is not None:
             return self._plan.patience
         if self._tasks == 0 or not self._engine.may_forget:
@@ -248,7 +248,7 @@ class Dispatch:
         return max(_PATIENCE, _TIMES * self._longest)
 
     def _given_up(self, running: dict[Future[Any], Shard], n: int) -> list[Shard]:
-        """Return all shards that are out for another attempt; late results of them do not count."""
+        """Return all shards in flight for another attempt; their late results are ignored."""
         seconds = self._patience()
         silent = TimeoutError(f"no result in {seconds:.3g} s, the patience of this executor")
         shards = [*running.values()]

@@ -48,9 +48,9 @@ _LOST = {
 }
 #: Seconds between two looks at the jobs of a batch system.
 _POLL = 0.2
-#: Seconds that an engine has for the question whether there are workers.
+#: The time limit in seconds for the answer of an engine whether it has workers.
 _ANSWER = 10.0
-#: Jobs of an array of a batch system, which does not tell how many run at once.
+#: The number of jobs of an array of a batch system, which does not report how many run at once.
 _JOBS = 64
 _NEEDED = (
     "a concurrent.futures.Executor is needed, a dask Client, the module ray after ray.init(), a "
@@ -73,9 +73,9 @@ class Engine:
     in_rounds : bool
         Whether the engine takes many tasks at once and waits for all of them.
     least_out : int
-        The number of tasks that are out at least: engines that add workers go by what waits.
+        The smallest number of tasks in flight, since engines add workers when tasks wait.
     may_forget : bool
-        Whether results may be lost without a word.
+        Whether results may be lost without an error.
     """
 
     shares_memory = False
@@ -126,7 +126,7 @@ class Engine:
         """Restore the engine after a loss."""
 
     def forgets(self) -> bool:
-        """Return whether it is time to take silence for a loss, as there are workers."""
+        """Return whether missing results count as lost, because there are workers."""
         return True
 
     def close(self) -> None:
@@ -155,18 +155,18 @@ class _Futures(Engine):
 class _Parsl(_Futures):
     """Parsl's `ParslPoolExecutor`.
 
-    The workers of a node share a queue for results: where one is killed while it writes, the others
+    The workers of a node share a queue for results. If one is killed while it writes, the others
     wait for its lock for ever.
     """
 
     may_forget = True
 
     def forgets(self) -> bool:
-        # In a thread, as the answer may be what is lost.
+        # In a thread, because the answer itself may be lost.
         found: list[bool] = []
 
         def ask() -> None:
-            with suppress(Exception):  # of parts of Parsl that others may have named otherwise
+            with suppress(Exception):  # private names of Parsl may change
                 executors = self.executor._dfk.executors.values()
                 asked = [getattr(executor, "connected_blocks", None) for executor in executors]
                 found.append(any(one is None or bool(one()) for one in asked))

@@ -54,18 +54,19 @@ class Sharded:
     retries : int, default 3
         The number of times that a shard is repeated after its worker was lost.
     lost : sequence of exception types, optional
-        Exceptions of the executor that say that a worker was lost, beside those of the engines
+        Exceptions of the executor that mean a lost worker, in addition to those of the engines
         above.
     patience : float, optional
-        Seconds without any result after which all shards that are out count as lost. By default
-        there is no such limit, as workers may wait in the queue of a cluster; but for Parsl, which
-        may lose results, while it has workers: two minutes, or five times the longest shard so far.
+        The time in seconds without any result after which all shards in flight count as lost. By
+        default there is no limit, because workers may wait in the queue of a cluster. The exception
+        is Parsl, which may lose results: while it has workers, the limit is two minutes, or five
+        times the longest shard so far.
 
     Raises
     ------
     ArgumentError
         If `executor` cannot be used, a number is not a whole number from 1 up (`retries`: from 0),
-        `lost` holds something that is no type of exceptions, or `patience` is not positive.
+        `lost` has an entry that is not an exception type, or `patience` is not positive.
 
     Notes
     -----

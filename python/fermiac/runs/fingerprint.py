@@ -1,8 +1,8 @@
-"""Fingerprints of targets and settings, by which a store tells its calls apart.
+"""Fingerprints of targets and settings, which identify the calls of a store.
 
-A fingerprint covers the code of Python functions, what they close over and the data that they name,
-and the fields of objects with the code of their classes. It does not see code behind C, the code of
-other libraries, lists and dictionaries of a module, nor what a function reads from files.
+A fingerprint covers the code of Python functions, their closures and the module data that they use,
+and the fields of objects with the code of their classes. It does not cover compiled code, the code
+of other libraries, lists and dictionaries of a module, or files that a function reads.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ import numpy as np
 
 __all__ = ["fingerprint"]
 
-#: What of a module's variables counts: data that code does not change in passing.
+#: Types of module variables that count: data that is not modified in place.
 _DATA = (bool, int, float, complex, str, bytes, np.ndarray, np.generic)
-#: Methods by which a class says how it is pickled.
+#: Methods by which a class defines its own pickling.
 _PICKLING = ("__reduce_ex__", "__reduce__", "__getstate__")
-#: Methods whose assignments are no changes in passing.
+#: Methods whose assignments define an object; fields that other methods assign are ignored.
 _MAKERS = ("__init__", "__post_init__", "__setstate__", "__new__")
 
 
 def fingerprint(*values: Any) -> str:
-    """Return a digest of values; of what cannot be pickled it has the name of the type alone."""
+    """Return a digest of values; those that cannot be pickled count by the name of their type."""
     digest = blake2b(digest_size=16)
     for value in values:
         sink = _Sink()
         try:
             _Pickler(sink).dump(_in_order(value))
-        except Exception:  # what pickling of foreign objects raises is theirs
+        except Exception:  # pickling of foreign objects can raise any exception
             sink = _Sink()
             kind = type(value)
             sink.write(f"{kind.__module__}.{kind.__qualname__}".encode())
@@ -44,7 +44,7 @@ def fingerprint(*values: Any) -> str:
 
 
 class _Sink(io.RawIOBase):
-    """A file that keeps a digest of what is written."""
+    """A file that keeps only a digest of the written data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,15 +64,15 @@ class _Sink(io.RawIOBase):
 
 
 class _Described:
-    """Stands for functions and objects in what is digested; it is never unpickled."""
+    """A placeholder for functions and objects in the digested data; it is never unpickled."""
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles functions and plain objects by what they do, and not by their place."""
+    """Pickles functions and plain objects by content instead of by name."""
 
     def __init__(self, file: Any) -> None:
         super().__init__(file, 5)
-        # Without the memory of the pickler, equal values give equal bytes.
+        # Without the memo of the pickler, equal values give equal bytes.
         self.fast = True
         self._seen: set[int] = set()
 
@@ -114,18 +114,18 @@ class _Pickler(pickle.Pickler):
 
 
 def _in_order(value: Any) -> Any:
-    """Return a set as a list, whose order is the same in every process."""
+    """Return a set as a sorted list, which is the same in every process."""
     return sorted(map(repr, value)) if isinstance(value, set | frozenset) else value
 
 
 def _is_plain(obj: Any) -> bool:
-    """Whether an object is its fields, of a class in Python that says nothing else."""
+    """Whether an object is of a Python class without its own pickling, so its fields define it."""
     kind = type(obj)
     return (
         hasattr(obj, "__dict__")
         and all(getattr(kind, name) is getattr(object, name) for name in _PICKLING)
         and not isinstance(obj, BaseException | dict | list | set | tuple)
-        and bool(kind.__flags__ & (1 << 9))  # a class statement made it
+        and bool(kind.__flags__ & (1 << 9))  # created by a class statement
     )
 
 
@@ -137,7 +137,7 @@ def _of_function(f: FunctionType) -> Iterator[Any]:
     for cell in f.__closure__ or ():
         try:
             value = cell.cell_contents
-        except ValueError:  # not filled yet
+        except ValueError:  # an empty cell
             continue
         if not isinstance(value, list | dict | set):  # counters and logs
             yield value
@@ -151,7 +151,7 @@ def _of_function(f: FunctionType) -> Iterator[Any]:
 
 
 def _of_code(code: CodeType) -> Iterator[Any]:
-    """Give what a code does, without the places that it comes from."""
+    """Yield the content of a code object, without file names and line numbers."""
     yield code.co_code
     yield code.co_names
     yield code.co_varnames
@@ -165,7 +165,7 @@ def _of_code(code: CodeType) -> Iterator[Any]:
 
 
 def _names(code: CodeType, operation: str) -> Iterator[str]:
-    """Give the names of an operation in a code, and in the functions inside it."""
+    """Yield the names of an operation in a code object and in the functions inside it."""
     for step in dis.get_instructions(code):
         if step.opname == operation:
             yield step.argval

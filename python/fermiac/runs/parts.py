@@ -27,9 +27,9 @@ __all__ = ["Part", "Store", "computed", "identity_of_call", "is_default", "part_
 Part: TypeAlias = tuple[int, int]
 """A part of a call: (i, n) is part i of n, counted from 0."""
 
-#: Units of a shard at most.
+#: The largest number of units of a shard.
 _TOGETHER = 64
-#: Parts of a call at most.
+#: The largest number of parts of a call.
 _MOST_PARTS = 2**40
 
 
@@ -54,7 +54,7 @@ def part_of(part: Part | None, n_units: int) -> range:
 
 
 def identity_of_call(method: str, settings: Mapping[str, Any], seed: int, *targets: Any) -> str:
-    """Return a digest of what a unit depends on beside its number; see `fingerprint`."""
+    """Return a digest of everything except its index that a unit depends on; see `fingerprint`."""
     known = (value for pair in sorted(settings.items()) for value in pair)
     text = fingerprint(method, _core.__version__, _core.isa_level, seed, *known, *targets)
     return text[:16]
@@ -81,7 +81,7 @@ class Store:
         return self.folder / f"{self.digest}-{unit:09d}-of-{self.n_units}.safetensors"
 
     def beside(self, name: str) -> Path:
-        """Return the file of what all units share."""
+        """Return the file with the common data of all units."""
         return self.folder / f"{self.digest}-{name}.safetensors"
 
     def begin(self) -> None:
@@ -193,7 +193,7 @@ def _made(
         good = isinstance(got, list) and len(got) == stop - start
         return None if good else f"a list of {stop - start} results"
 
-    # Their results come together, and must not fill the memory of a call of any size.
+    # The results of a shard arrive together, and must fit in memory for a call of any size.
     most = _TOGETHER if engine.pointwise else None
     with closing(dispatch):
         for start, stop, got in dispatch(

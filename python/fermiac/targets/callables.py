@@ -236,7 +236,7 @@ class CallableLaw:
         return self._from_unit
 
     def draw(self, uniforms: Array, key: int) -> Array:
-        """Return points for a batch of uniforms, or as many from the law's own sampler."""
+        """Return points for a batch of uniforms, or the same number from the law's own sampler."""
         if self._from_unit:
             return self.from_unit(uniforms)
         return self._checked(uniforms, lambda: self._law.sample(len(uniforms), rng=key))
@@ -261,9 +261,9 @@ class CallableLaw:
 
 
 def law_handle(law: Law) -> Any:
-    """Return a law for the core: a built-in handle, or what an adapter of it has.
+    """Return a law for the core: a built-in handle, or the functions of an adapter.
 
-    That is (log_density, draw, dim, bounds, from_unit), the last None without such a map.
+    These are (log_density, draw, dim, bounds, from_unit); from_unit is None without such a map.
     """
     if law._handle is not None:
         return law._handle

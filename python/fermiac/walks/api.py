@@ -192,21 +192,21 @@ def walk(
     checkpoint : str, path-like or Checkpoint, optional
         A file for the positions and histories of the walkers. The same call resumes a walk that was
         killed, to the same bits; with a larger `n_steps` it extends a finished one. `on_block` gets
-        the blocks again that came after the last writing.
+        the blocks after the last write again.
     first_walker : int, default 0
-        The number of the first walker, a multiple of 8: walkers 8 to 15 of a call with 16 are those
-        of a call with 8 and ``first_walker=8``, if kernel and burn-in are given.
+        The index of the first walker, a multiple of 8. Walkers 8 to 15 of a call with 16 walkers
+        are those of a call with 8 walkers and ``first_walker=8``, if kernel and burn-in are given.
     executor : object, optional
-        What `fermiac.executor.Sharded` takes, whose workers walk: each takes whole walkers, 8 at
-        least. A graph that is given by its path is mapped by each worker. The result has the bits
-        of a walk here, and no state for `extend`. For ``history="private"``, without `stop`,
-        `on_block` and `checkpoint`; so are `part` and `store`.
+        The workers, in a form that `fermiac.executor.Sharded` takes. Each of them computes at least
+        8 whole walkers. A graph that is given by its path is mapped by each worker. The result has
+        the bits of a local walk, but no state for `extend`. `executor`, `part` and `store` need
+        ``history="private"``, and cannot be combined with `stop`, `on_block` and `checkpoint`.
     part : (int, int), optional
-        (i, n): make part i of n of this call, counted from 0, with walkers of its own;
-        `fermiac.merge` joins parts.
+        (i, n): compute part i, counted from 0, of n parts of this call. Each part has its own
+        walkers, and `fermiac.merge` joins the parts.
     store : str or path-like, optional
-        A folder that keeps walkers that are done, in files. The same call goes on from there, and
-        parts of it may share it; needs `rng`. See `fermiac.merge`.
+        A folder for files of finished walkers. The same call resumes from them, and its parts can
+        share the folder. It needs `rng`. See `fermiac.merge`.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result, except
         with ``history="shared_async"``.
@@ -338,8 +338,8 @@ def walk(
     if executor is not None or part is not None or store is not None:
         if strategy.ends:
             raise ArgumentError(
-                f"kernel: {strategy.name!r} given with executor=, part= or store=; self-avoiding "
-                "walks are of their own lengths: walk with seeds of their own"
+                f"kernel: {strategy.name!r} given with executor=, part= or store=, but "
+                "self-avoiding walks have random lengths; make separate calls with other seeds"
             )
         return walk_in_parts(
             graph,
@@ -361,10 +361,10 @@ def walk(
     first = whole("first_walker", first_walker, 0, 2**48)
     if first % STREAM:
         raise ArgumentError(
-            f"first_walker: {first} given; a multiple of {STREAM} is needed, as so many walkers "
-            "share a stream of random numbers"
+            f"first_walker: {first} given; a multiple of {STREAM} is needed, the number of walkers "
+            "that share a stream of random numbers"
         )
-    # What is chosen for this call is what is chosen for the call that it is a part of.
+    # A part of a call makes the same choices as the whole call.
     around = CALL.get()
     origin, all_of_call = (first, many) if around is None else around
     choice("record", record, ("visits", "path", "none"))
@@ -488,7 +488,7 @@ def _starts(
     graph: Graph,
     key: int,
 ) -> NDArray[np.int64]:
-    """Return the first nodes of some walkers, of those of a call, or of all before them."""
+    """Return the first nodes of walkers `first` to `first` + n - 1."""
     if init is None:
         return initial_nodes(None, first + n, law, graph, key)[first:]
     return initial_nodes(init, all_of_call, law, graph, key)[first - origin :][:n]

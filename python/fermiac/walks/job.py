@@ -50,7 +50,7 @@ class Job:
     memory_size: int | None = None
     restart: float = 0.0
     on_stuck: str = "stop"
-    #: The number of the first walker in the streams; a multiple of 8.
+    #: The index of the first walker in the streams; a multiple of 8.
     first_walker: int = 0
     burn_in: int = 0
     thin: int = 1

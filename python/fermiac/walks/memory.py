@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCK", "memory_of", "require_room"]
 
-#: Walkers in a block of the core, which share a stream.
+#: The number of walkers in a block of the core, which share a stream.
 BLOCK = 8
 #: Bytes per visited node, at most, of hashed histories and of those of the last nodes.
 _CELL, _LINK = 32, 40

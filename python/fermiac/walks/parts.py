@@ -33,21 +33,21 @@ __all__ = ["CALL", "OF_CALL", "joined", "missing_walkers", "walk_in_parts"]
 
 W = TypeVar("W", bound="WalkData")
 
-#: The first walker and the number of walkers of the call around the present one, if there is one.
+#: The first walker and the number of walkers of the call that the present call is a part of.
 CALL: ContextVar[tuple[int, int] | None] = ContextVar("fermiac_walkers", default=None)
-#: Arguments of the call that are none of some of its walkers.
+#: Arguments of the call that are not passed on to its parts.
 OF_CALL = (
     "graph", "n_walkers", "first_walker", "rng", "executor", "part", "store", "keep_state",
     "n_threads", "progress",
 )  # fmt: skip
-#: Arguments that speak of all walkers.
+#: Arguments that concern all walkers together.
 _TOGETHER = ("stop", "on_block", "checkpoint")
-#: Units of a call at least, if it has as many blocks of walkers.
+#: The smallest number of units of a call, if it has that many blocks of walkers.
 _UNITS = 256
 
 
 class _Some:
-    """Some walkers of a call, as the work of a unit."""
+    """Walkers of a call, in units of work."""
 
     progress: bool | Report | None = False
 
@@ -59,11 +59,11 @@ class _Some:
         self.n_threads: int | None = None
 
     def __call__(self, unit: int) -> WalkResult:
-        """Return the walkers of this number."""
+        """Return the walkers of the unit with this index."""
         return self.walkers(unit * self._size, min((unit + 1) * self._size, self._n))
 
     def walkers(self, start: int, stop: int) -> WalkResult:
-        """Return some walkers."""
+        """Return a range of walkers."""
         from fermiac.walks.api import walk
 
         token = CALL.set((self._first, self._n))
@@ -99,7 +99,7 @@ def walk_in_parts(
     n_threads: int | None,
     progress: bool | Report | None,
 ) -> WalkResult:
-    """Return walkers of a call, made in units; see `fermiac.walks.walk`."""
+    """Return walkers of a call, computed in units; see `fermiac.walks.walk`."""
     asked = {"executor": executor, "part": part, "store": store}
     wanted = " and ".join(f"{name}=" for name, value in asked.items() if value is not None)
     together = next((name for name in _TOGETHER if settings[name] is not None), None)
@@ -107,7 +107,7 @@ def walk_in_parts(
         together = "history"
     if together is not None:
         raise ArgumentError(
-            f"{together}: given with {wanted}, whose walkers know nothing of each other; leave it "
+            f"{together}: given with {wanted}, whose walkers are computed independently; leave it "
             "out (store= keeps finished walkers)"
         )
     if store is not None and rng is None:
@@ -115,7 +115,7 @@ def walk_in_parts(
     n, key = whole("n_walkers", n_walkers, 1, 2**40), key_of(rng)
     first = whole("first_walker", first_walker, 0, 2**48)
     size = BLOCK * math.ceil(n / (BLOCK * _UNITS))
-    # A path stays a path, which each worker maps into its memory.
+    # A path is passed on; each worker maps the graph into its memory.
     by_path = isinstance(graph, str | os.PathLike)
     net = as_graph(graph)
     work = _Some(graph if by_path else net, settings, key, first, n, size)
@@ -165,7 +165,7 @@ def _range(walk: WalkData) -> tuple[int, int]:
 
 
 def _ranges(walk: WalkData) -> list[tuple[int, int]]:
-    """Return the numbers of the walkers, as starts and stops."""
+    """Return the ranges of walkers, as starts and stops."""
     address = walk.settings.get(PARTS)
     if address is None:
         return [_range(walk)]
@@ -173,7 +173,7 @@ def _ranges(walk: WalkData) -> list[tuple[int, int]]:
 
 
 def joined(walks: Sequence[W]) -> W:
-    """Return walkers of one seed in the order of their numbers; refuse those that come twice."""
+    """Return walkers of one seed in order; refuse duplicates."""
     pieces = [(start, stop, i) for i, walk in enumerate(walks) for start, stop in _ranges(walk)]
     pieces.sort()
     for (_, end, i), (start, _, j) in pairwise(pieces):
@@ -191,7 +191,7 @@ def joined(walks: Sequence[W]) -> W:
 
 
 def _of_pieces(walks: Sequence[W], pieces: list[tuple[int, int, int]]) -> W:
-    """Return the walkers of walks that hold several ranges each."""
+    """Return the walkers of walks that have several ranges each."""
     cut: list[W] = []
     at = [0] * len(walks)
     for start, stop, i in pieces:
@@ -208,7 +208,7 @@ def _of_pieces(walks: Sequence[W], pieces: list[tuple[int, int, int]]) -> W:
 
 
 def _cut(walk: W, low: int, high: int, first: int) -> W:
-    """Return walkers of a walk, without what only all together have."""
+    """Return walkers of a walk, without the data of all walkers together."""
     rows = None
     if walk.record == "visits":
         visits = walk._visits

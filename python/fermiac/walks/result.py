@@ -394,19 +394,20 @@ class WalkResult(WalkData):
         Parameters
         ----------
         *others : WalkResult
-            On the same graph, with the same settings and steps, and other seeds, or other walkers
-            of the same seed (``part=``, ``first_walker=``).
+            Walks on the same graph, with the same settings and steps, and other seeds, or other
+            walkers of the same seed (``part=``, ``first_walker=``).
 
         Returns
         -------
         WalkResult
             The result of all walkers; ``settings["seeds"]`` lists their seeds, if there are
-            several. It cannot be extended. All parts of a call give that call.
+            several. It cannot be extended. All parts of a call together give the result of the
+            call.
 
         Raises
         ------
         ArgumentError
-            If the walks do not fit, or two hold the same walkers of one seed.
+            If the walks do not match, or two of them have the same walkers of one seed.
         """
         return figures.merged(self, others)
 

@@ -77,7 +77,7 @@ class Marks:
         return counted >= _FIRST and counted & (counted - 1) == 0
 
     def put(self, counted: int, totals: NDArray[Any]) -> None:
-        """Add the visits of all walkers together, or the sums of each."""
+        """Add the visits of all walkers, or the sums of each walker."""
         self._kept = [*self._kept[-1:], (counted, totals)]
 
     def put_sums(self, counted: int, sums: Array | None, values: Array) -> None:
@@ -99,7 +99,7 @@ class Marks:
 def joined_marks(
     all_marks: Sequence[Mapping[str, NDArray[Any]] | None],
 ) -> dict[str, NDArray[Any]] | None:
-    """Return the marks of several walks together, if they are at the same steps."""
+    """Return the joint marks of several walks, if they are at the same steps."""
     given = [marks for marks in all_marks if marks is not None]
     if len(given) < len(all_marks) or len({marks["steps"].tobytes() for marks in given}) > 1:
         return None

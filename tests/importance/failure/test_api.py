@@ -214,7 +214,7 @@ def test_a_walk_alone_that_lost_a_region_says_so() -> None:
     doubted = [p for p in runs if not p.converged]
     assert len(doubted) >= 4
     assert all(abs(p.mean - BREITUNG.probability) < 5 * p.stderr for p in runs if p.converged)
-    signs = "in a direction in which the walk has none", "few of its chains met that region"
+    signs = "in a direction in which the walk has none", "few of its chains reached that region"
     assert all(any(sign in "".join(p.warnings) for sign in signs) for p in doubted)
     assert all(p.n_evals <= 20_000 for p in runs)
 

@@ -69,7 +69,7 @@ def test_a_smaller_second_opinion_is_announced() -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"heaviest": np.array([80.0])}, "80 mean weights"),
+        ({"heaviest": np.array([80.0])}, "80 times the mean weight"),
         (
             {
                 "khat": np.array([0.8]),
@@ -84,9 +84,9 @@ def test_a_smaller_second_opinion_is_announced() -> None:
         ({"lost": np.array([3.5])}, "none. Such a region has a probability of about 0.00023"),
         (
             {"lost": np.array([5.0]), "surprises": np.zeros(1), "stderr": np.array([1e-9])},
-            "met at the distance 5 from the origin",
+            "found at the distance 5 from the origin",
         ),
-        ({"surprises": np.array([0.1])}, "not beyond the root, worth 10 %"),
+        ({"surprises": np.array([0.1])}, "not beyond the root; they are 10 %"),
         ({"apart": {0: (1e-4, 1e-5)}}, "gives the probability 0.0001 and the walk 1e-05"),
     ],
 )

@@ -103,16 +103,16 @@ def failure_probability(
         Failure is g <= threshold. All thresholds and all K outputs are events of one sample: J = K
         T of them, output by output.
     method : {"auto", "sus-is", "subset", "line", "ce", "ice", "form", "mc"}, default "auto"
-        ``"auto"`` and ``"sus-is"``: the method above. ``"subset"``: subset simulation alone, its
-        walk made as long as `n` allows but for a twentieth of it, with which its mass beyond
-        design points, and far directions, are looked at. ``"line"``: lines in the direction of the
-        nearest design point, along which the failures are taken to be all beyond a root, and a
-        random point of each line that corrects for those that are not [7]_; best for one region
-        whose boundary is nearly flat, in any number of dimensions. ``"ce"``: the cross-entropy
-        method, where each stage fits to the lowest tenth of its values. ``"ice"``: the improved
-        cross-entropy method, where a smooth indicator becomes sharper from stage to stage [5]_.
-        ``"form"``: importance sampling about the design points that are found from the origin.
-        ``"mc"``: plain Monte Carlo. Only the first four have a second opinion.
+        ``"auto"`` and ``"sus-is"``: the method above. ``"subset"``: subset simulation alone, with a
+        walk as long as `n` allows. A twentieth of `n` checks its mass beyond design points and
+        searches far directions. ``"line"``: line sampling in the direction of the nearest design
+        point. All points of a line beyond one root count as failures, and a random point of each
+        line corrects the estimate if this is wrong [7]_. It is best for one region with a nearly
+        flat boundary, in any number of dimensions. ``"ce"``: the cross-entropy method; each stage
+        is fitted to the lowest tenth of its values. ``"ice"``: the improved cross-entropy method
+        with a smooth indicator that becomes sharper from stage to stage [5]_. ``"form"``:
+        importance sampling about the design points that are found from the origin. ``"mc"``: plain
+        Monte Carlo. Only the first four have a second estimate for comparison.
     rtol : float, optional
         Stop when the half-width of the 95 % interval of every event is at most `rtol` times its
         probability; `n` is then an upper limit. The error is checked each time the number of points
@@ -127,13 +127,13 @@ def failure_probability(
         search for design points. Without it the search takes finite differences of `g`. Its calls
         are not counted.
     sensitivities : bool, default False
-        Also estimate the derivatives of the probabilities by the parameters of a built-in law, on
-        the same sample.
+        Also estimate the derivatives of the probabilities with respect to the parameters of a
+        built-in law, from the same sample.
     sampler : FailureSampler, optional
-        The sampler of an earlier run, as `Estimate.sampler` gives it, in place of the walk and the
-        fits: all but a twentieth of `n` goes to the final sample. The rest looks for regions that
-        the sampler does not know, by design points and probes, as g, the threshold or the law may
-        have changed. With ``method="auto"`` alone.
+        The sampler of an earlier run (its field `sampler`), which replaces the walk and the fits. A
+        twentieth of `n` is used to search for regions that the sampler misses, by design points and
+        probes, because g, the threshold or the law may differ. The rest is the final sample. Only
+        for ``method="auto"``.
     params, args, kwargs
         The parameters that `g` takes by name, by default those of `law`, and further arguments of
         `g`; see `fermiac.targets.as_target`.
@@ -156,7 +156,7 @@ def failure_probability(
         ``"module:function"``: a function that returns `g`, for workers of an executor to which it
         cannot be sent; see `fermiac.targets.factory`. Without an executor it is not used.
     checkpoint : str, path-like or Checkpoint, optional
-        A file that keeps the values of `g`, and from which a run that was killed is resumed; see
+        A file with the values of `g`, from which a killed run is resumed; see
         `fermiac.Checkpoint`.
     progress : bool or callable, optional
         Show a progress bar (default: terminals, notebooks), or call this with (done, total)
@@ -166,7 +166,7 @@ def failure_probability(
     -------
     FailureProbability
         ``mean``, ``stderr``, ``interval``, ``beta``, ``converged``, ``regions``, ``levels``,
-        ``subset`` (the second opinion), ``sampler``, ``sensitivities``, ``warnings``.
+        ``subset`` (the second estimate), ``sampler``, ``sensitivities``, ``warnings``.
 
     Raises
     ------
@@ -186,10 +186,10 @@ def failure_probability(
     Warns
     -----
     ConvergenceWarning
-        If both opinions differ by more than 4 errors on the log scale, if a walk alone lost a
-        region or met one with few chains, if a failure point has more than 50 mean weights, if
-        more may be unseen than the error says, if no point failed, or if `rtol` was not reached.
-        ``converged`` is then False.
+        If the two estimates differ by more than 4 errors on the log scale, if a walk alone lost a
+        region or reached one with few chains, if a failure point has more than 50 times the mean
+        weight, if the bound ``unseen`` is larger than the error allows, if no point failed, or if
+        `rtol` was not reached. ``converged`` is then False.
     WeightWarning
         If the weights of failure points have a heavy tail.
 
@@ -379,8 +379,8 @@ def _given(sampler: Any, dim: int, method: str, surrogate: Any) -> Proposal | No
         return None
     if not isinstance(sampler, FailureSampler):
         raise ArgumentError(
-            f"sampler: {shown(sampler)} given; a fermiac.importance.FailureSampler is needed, as "
-            "the field sampler of a FailureProbability"
+            f"sampler: {shown(sampler)} given; a fermiac.importance.FailureSampler is needed, such "
+            "as the field sampler of a FailureProbability"
         )
     if sampler.dim != dim:
         raise ArgumentError(
@@ -389,8 +389,8 @@ def _given(sampler: Any, dim: int, method: str, surrogate: Any) -> Proposal | No
         )
     if method not in ("auto", "sus-is") or surrogate is not None:
         raise ArgumentError(
-            "sampler: given with a surrogate, or a method other than 'auto'; leave these out, as "
-            "nothing is trained"
+            "sampler: given with a surrogate, or a method other than 'auto'; leave these out, "
+            "because nothing is trained"
         )
     return sampler._proposal
 

@@ -21,13 +21,13 @@ Findings = list[tuple[type[FermiacWarning], str]]
 _APART = 4.0
 #: The least c.o.v. of the second estimate: chains that never moved give too small a value.
 _LEAST_COV = 0.05
-#: The share of the estimate from which a lost region matters.
+#: The smallest share of the estimate for which a lost region is relevant.
 _MATTERS, _MATTERS_LINES = 0.1, 1e-3
-#: The share of an estimate that the checks of lines may add.
+#: The largest share of an estimate that the checks of lines may add.
 _SURPRISES = 0.02
 
 
-#: Who lost a region, and what to do, for methods other than an old sampler.
+#: Texts of the warning about a lost region, for methods without a given sampler.
 _LOST_BY = {
     "subset": ("the walk has", "use method='auto'"),
     "line": ("the lines have", "use method='auto'"),
@@ -82,10 +82,9 @@ def verdict(
             found.append(
                 (
                     ConvergenceWarning,
-                    f"along the lines for {_some(names, bent)} there are failures that are not "
-                    f"beyond the root, worth {100 * outcome.surprises[bent].max():.2g} % of the "
-                    "estimate; few lines show them, so that the error may be too small: use "
-                    "method='auto'",
+                    f"some failures on the lines for {_some(names, bent)} are not beyond the root; "
+                    f"they are {100 * outcome.surprises[bent].max():.2g} % of the estimate, but "
+                    "only few lines have them, so the error may be too small: use method='auto'",
                 )
             )
         doubtful |= bent
@@ -125,8 +124,8 @@ def verdict(
                 (
                     ConvergenceWarning,
                     f"the last level of the walk for {_some(names, hidden)} has so few points "
-                    f"that regions worth up to {share:.2g} % of "
-                    "the estimate (the field unseen) may hide between them; raise n",
+                    f"that it may have missed regions with up to {share:.2g} % of "
+                    "the estimate (the field unseen); raise n",
                 )
             )
         doubtful |= hidden
@@ -148,9 +147,9 @@ def verdict(
 def _lost(
     outcome: Outcome, names: tuple[str, ...], found: Findings, settings: dict[str, Any]
 ) -> NDArray[np.bool_]:
-    """Announce regions that a walk, lines or an old sampler lost, where they matter."""
+    """Warn about relevant regions that a walk, lines or a given sampler lost."""
     assert outcome.lost is not None
-    # Lines have next to no noise, so that small regions show as well.
+    # Lines have almost no noise, so that small regions are relevant as well.
     matters = _MATTERS if outcome.surprises is None else _MATTERS_LINES
     worth = np.asarray(ndtr(-outcome.lost))
     lost: NDArray[np.bool_] = worth > np.maximum(2 * outcome.stderr, matters * outcome.mean)
@@ -161,7 +160,7 @@ def _lost(
         found.append(
             (
                 ConvergenceWarning,
-                f"failure of {_some(names, lost)} was met at the distance {outcome.lost[j]:.3g} "
+                f"failure of {_some(names, lost)} was found at the distance {outcome.lost[j]:.3g} "
                 f"from the origin of standard normal space, in a direction in which {where} none. "
                 f"Such a region has a probability of about {worth[j]:.2g}, which may be "
                 f"missing: {cure}",
@@ -171,14 +170,14 @@ def _lost(
 
 
 def _apart(outcome: Outcome, names: tuple[str, ...], found: Findings) -> NDArray[np.bool_]:
-    """Announce walks that have the mass beyond a design point wrong."""
+    """Warn about walks with a wrong mass beyond a design point."""
     apart = np.isin(np.arange(outcome.mean.size), list(outcome.apart))
     sampled, walked = next(iter(outcome.apart.values()))
     found.append(
         (
             ConvergenceWarning,
             f"beyond a design point of {_some(names, apart)} a sample gives the probability "
-            f"{sampled:.2g} and the walk {walked:.2g}; few of its chains met that region, so that "
+            f"{sampled:.2g} and the walk {walked:.2g}; few of its chains reached that region, so "
             "the error is too small: use method='auto', or raise n",
         )
     )

@@ -22,7 +22,7 @@ MOST_REGIONS = 12
 _APART = 0.6
 _OPPOSITE = -0.9
 _MOST_STARTS = 60
-#: Failure points that regions are looked for among at most.
+#: The largest number of failure points for the search of regions.
 _MOST_POINTS = 8000
 #: Points of an arc that must all fail for its ends to belong to one region.
 _ARC = 7
@@ -137,7 +137,7 @@ def regions_of(
     if len(u) > _MOST_POINTS:
         kept = np.linspace(0, len(u) - 1, _MOST_POINTS).astype(int)
         u, weights = u[kept], weights[kept]
-    # From the least one outwards.
+    # In order of the distance, nearest first.
     norms = np.sqrt((u * u).sum(axis=1))
     order = np.argsort(norms, kind="stable")
     u, weights, norms = u[order], weights[order], norms[order]

@@ -75,7 +75,7 @@ class Final:
     key: int
     scores: Callable[[Array], Array] | None = None
     surrogate: LimitState | None = None
-    #: Failure points, with their values, that are kept at most.
+    #: The largest number of failure points that are kept, with their values.
     most_points: int = 0
     #: Points of each replicate that are done, and sums over them: (R, J) and (R, J, p).
     done: NDArray[np.int64] = field(init=False)

@@ -28,20 +28,20 @@ HEAVY = 0.12
 POWER = 2
 #: Points that components are fitted to at most.
 _MOST_POINTS = 4000
-#: Points that shares are chosen by at most.
+#: The largest number of points for the choice of shares.
 _MOST_JUDGES = 6000
 #: Dimensions up to which covariances are fitted.
 _MOST_EIGEN = 64
-#: Clusters of the fits. Each group of sizes is tried only where those before were not enough.
+#: Numbers of clusters. Each group is tried only if the groups before were not good enough.
 SIZES = ((1,), (2, 4), (8,))
 _ITERATIONS = 12
 _SHARE_ITERATIONS = 150
-#: Shares that move by less have settled.
+#: The change of shares at which the iteration ends.
 _SETTLED = 1e-3
 #: Components with a smaller share are dropped.
 _SMALL = 0.004
 _MOST_COMPONENTS = 24
-#: Clusters of the largest mixture whose components get a heavy-tailed one each.
+#: The largest number of clusters for which each component gets a heavy-tailed copy.
 _MOST_HEAVY = 4
 
 

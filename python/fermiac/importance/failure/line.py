@@ -1,9 +1,10 @@
 """Line sampling: failure along parallel lines, and a random check of each line.
 
-A point of standard normal space is a point of the plane across an important direction, and a place
-along it. The failures of a line are taken to be all places beyond a root, whose mass is known. One
-random place of each line is evaluated as well: what g says there, less what the root says, is
-weighted and added, so that lines with other failures leave the estimate unbiased.
+A point of standard normal space is split into its part orthogonal to an important direction and its
+place along this direction. All places of a line beyond a root count as failures, and their mass is
+known. One random place of each line is evaluated as well. The difference between the indicator of g
+there and the indicator of the root is weighted and added, which makes the estimate unbiased if a
+line has other failures.
 """
 
 from __future__ import annotations
@@ -26,31 +27,31 @@ Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 _REPLICATES = 16
-#: Lines whose masses are kept at most.
+#: The largest number of lines whose masses are kept.
 _MOST_KEPT = 2**18
-#: Evaluations of the search of a root at most.
+#: The largest number of evaluations of a root search.
 MOST_STEPS = 9
-#: The relative error of the mass beyond a root that ends a search, and the least of an estimate.
+#: The relative error of the mass at which a root search ends, and the smallest of an estimate.
 PRECISE = 1e-6
-#: Roots are not searched where the mass beyond is this share of that beyond the design point.
+#: Roots are not searched where the mass is below this share of that beyond the design point.
 _FAR = 1e-5
-#: The longest step of a search, and the place below which all of a line fails.
+#: The longest step of a search, and the place below which the whole line counts as failure.
 _STEP, _LEAST = 1.5, -8.0
 
 
 @dataclass
 class Lines:
-    """The sums over lines, of R replicates of Sobol' points.
+    """Sums over lines, for R replicates of Sobol' points.
 
     Parameters
     ----------
     g : LimitState
     events : list of Event
-        Of one column.
+        The events, all of one column.
     direction : ndarray, shape (d,)
         A unit vector.
     distance : float
-        That of failure along the direction.
+        The distance to failure along the direction.
     key : int
     """
 
@@ -59,18 +60,18 @@ class Lines:
     direction: Array
     distance: float
     key: int
-    #: Lines of each replicate.
+    #: The number of lines of each replicate.
     done: int = 0
     sums: Array = field(init=False)
 
     def __post_init__(self) -> None:
         events = len(self.events)
         self.sums = np.zeros((_REPLICATES, events))
-        #: Squares, and the largest, of the values of the lines.
+        #: The sums of squares, and the largest, of the values of the lines.
         self.squares, self.largest = np.zeros(events), np.zeros(events)
-        #: Sums of what the checks add.
+        #: The sums of the absolute corrections from the checks.
         self.surprises = np.zeros(events)
-        #: The masses beyond the roots, for their diagnosis.
+        #: The masses beyond the roots, for k-hat.
         self.masses: list[Array] = []
         self._slope = -1.0
         w = self.direction.copy()
@@ -78,7 +79,7 @@ class Lines:
         self._mirror = w / np.linalg.norm(w)
 
     def run(self, budget: int) -> None:
-        """Draw lines, and twice as many again while the budget allows for them."""
+        """Draw lines, and double their number while the budget allows it."""
         begin = self.g.n_evals
         most = MOST_STEPS * len(self.events) + 1
         places = np.array([[self.distance], [self.distance - 0.1]])
@@ -90,7 +91,7 @@ class Lines:
         self._extend(0, 1 << power)
         while True:
             used = self.g.n_evals - begin
-            # A little more than the first half may have taken.
+            # The second half may take slightly more than the first.
             if 2.02 * used > budget:
                 return
             self._extend(self.done, 2 * self.done)
@@ -104,7 +105,7 @@ class Lines:
                 n = min(most, stop - begin)
                 v = sobol(n, self.g.dim + 1, self.key, start=begin, replicate=replicate)
                 sums[replicate] += self._take(v)
-        # All at once, so that an interrupt leaves equal replicates.
+        # Added together, so that replicates have equal sizes after an interrupt.
         self.sums += sums
         self.done = stop
 
@@ -113,8 +114,8 @@ class Lines:
         across = np.zeros((len(v), self.g.dim))
         across[:, 1:] = ndtri(v[:, 2:])
         across -= 2 * np.outer(across @ self._mirror, self._mirror)
-        # A third of the checks are places of the law, the others lie about the design point and
-        # about its mirror image.
+        # A third of the checks are drawn from the law, the others about the design point and about
+        # its mirror image.
         shift = self.distance * (np.floor(3 * v[:, 0]) - 1)
         place = np.asarray(ndtri(v[:, 1])) + shift
         half = 0.5 * self.distance**2
@@ -137,10 +138,10 @@ class Lines:
         return sums
 
     def missed(self, points: Array, event: Event) -> Flags:
-        """Return which failure points do not lie beyond the root of their line."""
+        """Return whether each failure point is not beyond the root of its line."""
         along = points @ self.direction
         across = points - along[:, None] * self.direction
-        # A point on the boundary itself is not missed.
+        # A point on the boundary is not missed.
         out: Flags = along < self._roots(across, event) - 1e-2
         return out
 
@@ -160,10 +161,9 @@ class Lines:
         return out
 
     def _roots(self, across: Array, event: Event) -> Array:
-        """Return where failure begins on each line; infinite where it does not.
+        """Return the place where failure begins on each line, or infinity if there is no failure.
 
-        A secant through the last two places; a step that leaves the bracket is replaced by its
-        middle.
+        The search is a secant method. A step that leaves the bracket is replaced by its midpoint.
         """
         far = -float(ndtri(max(_FAR * float(ndtr(-self.distance)), 1e-300)))
         n = len(across)
@@ -185,8 +185,8 @@ class Lines:
                 usable = np.isfinite(secant) & (secant != 0)
                 slope[active] = np.where(usable, secant, slope[active])
                 step = -values / slope[active]
-            # Towards failure from outside, and away from it from within. A step of nearly nothing
-            # goes a little farther, to the other side of a root if there is one.
+            # Steps from outside go towards failure, and steps from inside away from it. A very
+            # small step is made longer, to cross a nearby root.
             sign = np.where(fails, -1.0, 1.0)
             step = np.where(np.isfinite(step) & (step * sign >= 0), step, sign * _STEP)
             least = 0.5 * PRECISE / np.maximum(np.abs(c), 1.0)
@@ -204,7 +204,7 @@ class Lines:
             exact = values == 0
             beyond = (new > far) & ~np.isfinite(upper)
             under = (new < _LEAST) & ~np.isfinite(lower)
-            # The best that is known, also for lines that take all steps.
+            # The best value so far, also for lines that use all steps.
             root = np.where(exact, c, np.where(bounded | fails, new, np.inf))
             roots[active] = np.where(beyond, np.inf, np.where(under, -np.inf, root))
             at[active] = new

@@ -230,8 +230,8 @@ class Proposal:
         return u
 
     def _add_polar(self, v: Array, u: Array) -> None:
-        """Make the points of polar components, which the core leaves out."""
-        # Summed from the left, as the core does it.
+        """Compute the points of polar components, which the core does not draw."""
+        # Summed from the left, as in the core.
         edges = np.cumsum(np.concatenate([[self.base], self.shares[:-1]]))
         labels = np.searchsorted(edges, v[:, 0], side="right") - 1
         for k, component in enumerate(self.components):

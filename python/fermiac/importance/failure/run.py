@@ -42,12 +42,12 @@ Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 METHODS = ("auto", "sus-is", "subset", "line", "ce", "ice", "form", "mc")
-#: Those whose sample has one size, and trains nothing that a surrogate could stand in for.
+#: Methods with a sample of fixed size, and without a training for which a surrogate could be used.
 FIXED = ("mc", "subset", "line")
 #: Levels of the walk, stages and probes, as shares of the budget.
 _LEVEL, _STAGE, _PROBES = 1 / 40, 0.08, 1 / 100
 _WALK, _DESIGNS = 0.3, 1 / 20
-#: The share of a walk alone, or of a given proposal, for the search of regions that it lost.
+#: The share of n for the search of lost regions, for a walk alone or a given proposal.
 _CHECK = 1 / 20
 _MOST_CE_STAGES = 30
 #: The largest c.o.v. of the weights in a step of the smooth indicator. The published 1.5 is for
@@ -55,7 +55,7 @@ _MOST_CE_STAGES = 30
 _ICE_COV = 3.0
 #: The surrogate's evaluations for its mean, for each point of the final sample.
 _SURROGATE = 8
-#: Failure points that tell which regions a given proposal knows.
+#: The number of failure points that represent the regions of a given proposal.
 _KNOWN_POINTS = 4096
 #: A usual budget, for the training.
 _USUAL = 20_000
@@ -85,11 +85,11 @@ class Outcome:
     second: tuple[Array, Array] | None = None
     slopes: tuple[Array, Array] | None = None
     gain: Array | None = None
-    #: The distance of a region that the walk alone lost; infinite where none was met.
+    #: The distance of a region that was lost; infinite if none was found.
     lost: Array | None = None
-    #: The share of an estimate that the checks of lines add.
+    #: The share of an estimate from the random checks of lines.
     surprises: Array | None = None
-    #: What a tail beyond a design point and the walk give for the same mass, where they disagree.
+    #: The masses beyond a design point from a sample of the tail and from the walk, if they differ.
     apart: dict[int, tuple[float, float]] = field(default_factory=dict)
     #: Whether the run ended at once: all points failed, or g is constant.
     certain: bool = False
@@ -169,8 +169,8 @@ class Run:
             )
 
     def _reuse(self) -> Outcome:
-        """Sample from a given proposal, and look for regions that it does not know."""
-        # The origin tells how many columns there are.
+        """Sample from a given proposal, and search for regions that it misses."""
+        # One evaluation at the origin gives the number of columns.
         columns = self.g(np.zeros((1, self.g.dim))).shape[1]
         t = Training(self.g, events_of(columns, self.thresholds), self.n, self.key, self.gradient)
         t.proposal = self.given
@@ -180,7 +180,7 @@ class Run:
         assert self.final is not None
         for u, values in self.final.points:
             t.take(u, values)
-        # The final sample took what the search of design points must not count.
+        # The evaluations of the final sample must not count for the search of design points.
         t.n = self.g.n_evals + 2 * check
         lost = np.full(len(t.events), np.inf)
         for j, distance in self._search(check).items():
@@ -341,7 +341,7 @@ class Run:
         if probes < t.budget:
             t.probe(probes, min(t.n // 40, t.budget - probes))
         points = [d.point for _, d in t.designs] + [r.point for r in t.regions]
-        # Of points that fail, or nearly do: a search may have ended elsewhere.
+        # Only points at or near failure: a search may have ended elsewhere.
         values = self.g(np.stack(points) * (1 + 1e-3))[:, t.events[0].column]
         highest = max(e.threshold for e in t.events)
         near = [p for p, v in zip(points, values, strict=True) if v <= highest and p.any()]
@@ -393,7 +393,7 @@ class Run:
         )
 
     def _second_look(self, budget: int) -> tuple[Array, dict[int, tuple[float, float]]]:
-        """Look for regions that the walks lost, or met with few chains."""
+        """Search for regions that the walks lost, or reached with few chains."""
         t = self.training
         lost = np.full(len(t.events), np.inf)
         end = self.g.n_evals + min(budget, self.n - self.g.n_evals)

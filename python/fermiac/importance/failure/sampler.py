@@ -1,4 +1,4 @@
-"""Trained samplers of rare events, as laws that can be kept and used again."""
+"""Trained samplers of rare events as laws that can be saved and reused."""
 
 from __future__ import annotations
 
@@ -30,38 +30,39 @@ _KINDS = ("normal", "tail", "t")
 class FailureSampler(Law, Result):
     """A sampler that `fermiac.importance.failure_probability` trained, in standard normal space.
 
-    It is a law of standard normal coordinates u: `failure_probability` maps them to points
-    x = F⁻¹(Φ(u)) of the law that it is given. So it can be given as ``sampler=`` to a call with
-    other parameters of the law, another threshold, or a changed limit state.
+    It is a law of standard normal coordinates u, which `failure_probability` maps to points
+    x = F⁻¹(Φ(u)) of its law. It can therefore be the ``sampler=`` of a call with other parameters
+    of the law, another threshold, or a changed limit state.
 
     Attributes
     ----------
     dim : int
-        Coordinates of a point.
+        The number of coordinates of a point.
     base : float
-        The share of the standard normal law.
+        The share of the standard normal distribution.
     shares : ndarray, shape (k,)
         The shares of the components.
     n_axes : ndarray of int, shape (k,)
-        The axes of each component: directions along which it is no standard normal law. 0 for
-        components by the norm and the angle to one axis.
+        The number of axes of each component: directions along which it is not standard normal. 0
+        for polar components, which are given by the norm and the angle to one axis.
     kinds : ndarray of int, shape (a,)
-        The laws along all axes, component by component: 0 for a normal law, 1 for the standard
-        normal law beyond a bound, 2 for Student's law with 2 degrees of freedom.
+        The distributions along all axes, component by component: 0 for normal, 1 for the standard
+        normal tail beyond a bound, 2 for Student's t with 2 degrees of freedom.
     locs, scales : ndarray, shape (a,)
         Their locations, or bounds, and their scales.
     directions : ndarray, shape (a, dim)
         The axes, orthonormal within a component.
     polar_axes : ndarray, shape (p, dim)
-        The axes of the components by norm and angle, von Mises-Fisher-Nakagami laws [1]_.
+        The axes of the polar components, von Mises-Fisher-Nakagami distributions [1]_.
     polar_numbers : ndarray, shape (p, 3)
-        Their concentrations, and shapes and scales of the gamma laws of their squared norms.
+        Their concentrations, and the shapes and scales of the gamma distributions of their squared
+        norms.
 
     References
     ----------
     .. [1] I. Papaioannou, S. Geyer, D. Straub, "Improved cross entropy-based importance sampling
        with a flexible mixture model", Reliability Engineering and System Safety, 2019,
-       doi:10.1016/j.ress.2019.106564: the laws of norm and angle.
+       doi:10.1016/j.ress.2019.106564: the distributions of norm and angle.
 
     Examples
     --------
@@ -106,7 +107,7 @@ class FailureSampler(Law, Result):
         object.__setattr__(self, "_proposal", self._rebuilt())
 
     def _rebuilt(self) -> Proposal:
-        """Return the mixture, after checks that a damaged file would not pass."""
+        """Return the mixture, after checks that detect a damaged file."""
         sizes = self.n_axes
         every = (self.shares, self.locs, self.scales, self.directions, self.polar_axes)
         good = (
@@ -142,12 +143,12 @@ class FailureSampler(Law, Result):
                 self.scales[rows].tolist(),
                 strict=True,
             )
-            # The names of the kinds are those of the field.
+            # The kinds are those of the field of the same name.
             axes = [Axis(_KINDS[kind], loc, scale) for kind, loc, scale in laws]  # type: ignore[arg-type]
             components.append(Slab(np.ascontiguousarray(directions.T), axes))
         if not good:
             raise CheckpointError(
-                "the sampler cannot be used: its shares, axes or directions make no law"
+                "the sampler cannot be used: its shares, axes or directions are inconsistent"
             )
         return Proposal(self.dim, float(self.base), self.shares, tuple(components))
 
@@ -156,7 +157,7 @@ class FailureSampler(Law, Result):
         return _unpickled, (state,)
 
     def _digest(self) -> str:
-        """Return a name of the law, for the identity of a checkpoint."""
+        """Return a digest of the law, for the identity of a checkpoint."""
         code = hashlib.sha256()
         for own in fields(self):
             if own.name in self._layout:
@@ -178,7 +179,7 @@ class FailureSampler(Law, Result):
         Raises
         ------
         ArgumentError
-            If the last axis has not the dimension of the sampler.
+            If the last axis does not match the dimension of the sampler.
         """
         rows, shape = points(x, self.dim)
         density: Array = self._proposal.log_density(np.ascontiguousarray(rows)).reshape(shape)[()]
@@ -212,7 +213,7 @@ class FailureSampler(Law, Result):
         )
 
     def summary(self) -> Summary:
-        """Return a table of the components: share, axes, and the distance of the first one.
+        """Return a table of the components: share, number of axes, distance of the first axis.
 
         Returns
         -------

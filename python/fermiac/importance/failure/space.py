@@ -19,7 +19,7 @@ __all__ = ["LimitState", "NormalMap", "batch_of", "require_unit_map", "unit_move
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-#: Points, and numbers, of one call of the function at most.
+#: The largest number of points, and of their coordinates, in one call of the function.
 _BATCH, _NUMBERS = 65536, 2**23
 #: The largest double below 1: the quantile at 1 may be infinite.
 _MOST = 1 - 2.0**-53

@@ -33,23 +33,23 @@ _MOST_NUMBERS = 2**23
 #: The weight of points of subset simulation in the pool, because points of a chain are correlated.
 _CHAIN_SHARE = 0.3
 _MOST_STAGES = 5
-#: The forecast c.o.v. of one point at which no larger mixtures are tried. The shares that are fixed
-#: make it 0.45 at least.
+#: The forecast c.o.v. of one point at or below which no larger mixtures are tried. The fixed shares
+#: alone give 0.45.
 _GOOD = 0.75
-#: Points of a stage, and of a level, at most: fits do not become better by more.
+#: The largest numbers of points of a stage and of a level; more points do not improve fits.
 MOST_STAGE, MOST_LEVEL = 16_384, 32_768
 #: A region is known if the cosine between its direction and that of a failure point is larger.
 _KNOWN = 0.7
 #: Dimensions up to which a single failure point gets a component.
 _MOST_FORCED = 20
-#: Design points whose mirror images are looked at.
+#: The number of design points whose mirror images are searched.
 _MOST_OPPOSITE = 3
 #: New regions that probes are followed to, for one event.
 _MOST_NEW = 12
-#: Points of the tail beyond a design point, the combined errors by which its mass may differ from
-#: that of a walk, and the share of the estimate from which it matters.
+#: The number of points of the tail beyond a design point, the largest difference of its mass from
+#: that of a walk in combined errors, and the smallest relevant share of the estimate.
 _TAIL, _TAILS_APART, _MATTERS = 256, 3.0, 0.05
-#: The probability that a sphere of probes is for where there is no walk.
+#: The probability that sets the radius of probes if there is no walk.
 _USUAL_LEAST = 1e-6
 #: The share of the budget that is left to the final sample at least.
 FINAL_SHARE = 0.35
@@ -117,9 +117,9 @@ class Training:
         for e in self.events:
             self._thresholds[e.column] = max(self._thresholds[e.column], e.threshold)
         self._forced: list[Component] = []
-        #: Failure in directions that the walks did not know: events and points.
+        #: Failure in directions that are new to the walks: events and points.
         self._met: list[tuple[int, Array]] = []
-        #: The density of all laws together at the failure points, and how many laws are in it.
+        #: The sum of the densities of all laws at the failure points, and the number of these laws.
         self._density = np.empty(0)
         self._laws = (0, 0)
         self.tail_errors: dict[int, float] = {}
@@ -188,10 +188,10 @@ class Training:
         return min(together, 3 / max(self.n_from_law, 1))
 
     def compare_tails(self, budget: int) -> dict[int, tuple[float, float]]:
-        """Return, for each event whose walk has the mass beyond a design point wrong, both values.
+        """Return both masses beyond a design point, for each event for which they disagree.
 
-        The first is from a sample of the normal tail there, the second from the walk. Where few
-        chains met a region, the error that a walk forecasts is too small. `tail_errors` are the
+        The first is from a sample of the normal tail there, the second from the walk. If few
+        chains reached a region, the error from the walk is too small. `tail_errors` are the
         differences beyond the noise of the sample.
         """
         apart: dict[int, tuple[float, float]] = {}
@@ -216,7 +216,7 @@ class Training:
             seen = abs(sampled - walked) - noise * sampled
             self.tail_errors[j] = max(self.tail_errors.get(j, 0.0), seen)
             spread = math.hypot(noise, max(cov, 0.05))
-            # Where the walk met nothing there, its level says what it can have missed.
+            # If the walk has no point there, its level bounds the mass that it missed.
             if walked == 0:
                 wrong = sampled > walk.unseen(e.threshold) / _CHAIN_SHARE
             else:
@@ -241,7 +241,7 @@ class Training:
         """Return the probability that each failure point stands for, by balance weights."""
         old = len(self._density)
         known_levels, known_drawn = self._laws
-        # What is known stays; new laws count at old points, and all laws at new ones.
+        # Only the missing terms are added: new laws at old points, and all laws at new points.
         density = np.concatenate([self._density, np.zeros(len(self.u) - old)])
         for rows, levels, drawn in (
             (slice(0, old), self.levels[known_levels:], self.drawn[known_drawn:]),
@@ -342,7 +342,7 @@ class Training:
                     point = self._pulled_back(j, direction, math.sqrt(square))
                     self._force(point)
                     self._met.append((j, point))
-                # Neighbours of the probe, and of what it led to, know the same region.
+                # Neighbours of the probe, and of the point that it led to, are in the same region.
                 met = met[(met @ direction < _KNOWN) & (met @ followed < _KNOWN)]
 
     def _follow(self, j: int, start: Array, budget: int) -> bool:
@@ -391,7 +391,7 @@ class Training:
             self._met.append((j, found.point))
 
     def look_opposite(self, budget: int) -> None:
-        """Search design points from the mirror images of those that are known."""
+        """Search design points from the mirror images of known ones."""
         begin = self.g.n_evals
         for j, found in self.designs[:_MOST_OPPOSITE]:
             left = budget - (self.g.n_evals - begin)
@@ -405,14 +405,14 @@ class Training:
                 self._met.append((j, new.point))
 
     def known_points(self) -> list[tuple[int, Array]]:
-        """Return events and points of failure, one or more of each region, nearest ones first."""
+        """Return events and failure points, at least one of each region, nearest first."""
         found = [(r.event, r.point) for r in self.regions] + self._met
         return sorted(found, key=lambda pair: float(np.linalg.norm(pair[1])))
 
     def lost_regions(self, budget: int) -> dict[int, float]:
-        """Return the least distance of a region that the walks lost, for each event with one.
+        """Return the smallest distance of a lost region, for each event with such a region.
 
-        Failure in a new direction belongs to a known region if an arc of failure leads there.
+        A failure point in a new direction is in a known region if an arc of failure joins them.
         """
         lost: dict[int, float] = {}
         begin = self.g.n_evals
@@ -476,9 +476,9 @@ class Training:
     def _candidates(
         self, j: int, holds: Flags, measure: Array, sizes: Sequence[int]
     ) -> tuple[list[Component], list[Component]]:
-        """Return components of mixtures of some sizes for an event, and heavy-tailed ones."""
-        # Components that were fitted to a point look better there than they are: one half of
-        # the points makes them, the other one chooses.
+        """Return components of mixtures of these sizes for an event, and heavy-tailed ones."""
+        # Components look too good at the points to which they were fitted. One half of the points
+        # is for the fit, the other half for the choice.
         if (holds & self.fold).sum() >= 40 and (holds & ~self.fold).sum() >= 40:
             holds = holds & self.fold
         if not holds.any():
