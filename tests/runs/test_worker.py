@@ -109,6 +109,7 @@ def test_a_lost_executor_leaves_the_partial_result() -> None:
             rng=0,
             method="mc",
             executor=fm.executor.Sharded(executor, 2, rows=10_000),
+            shards="points",
         )
     executor.pool.shutdown()
     partial: Any = caught.value.partial_result

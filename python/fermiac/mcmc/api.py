@@ -263,9 +263,10 @@ def sample(
     ConvergenceWarning
         If the chains have not mixed, judged by R-hat, effective sample sizes, divergences, energies
         or acceptance (for an ensemble by its autocorrelation time). With more than 8 million
-        numbers only evenly spread coordinates are checked. Also if chains were far below the
-        others at the end of the warm-up, if `stop` was not met, if `max_time` ended the run, or if the target
-        failed or gave NaN at most points, or after the warm-up at more than one in a thousand.
+        numbers only evenly spread coordinates are checked. Also if chains were far below the others
+        at the end of the warm-up, if `stop` was not met, if `max_time` ended the run, or if the
+        target failed or gave NaN at most points, or after the warm-up at more than one in a
+        thousand.
 
     Notes
     -----
