@@ -100,7 +100,8 @@ class Estimate(Result):
     sampler : Law or None
         The trained sampler: a `fermiac.importance.Sampler` of `fermiac.importance.integrate` and
         `fermiac.importance.expect`, a `fermiac.importance.FailureSampler` of
-        `fermiac.importance.failure_probability`. None if none was trained.
+        `fermiac.importance.failure_probability`. None if none was trained, and for blocks that were
+        joined (``part=``, ``store=``, ``shards="whole"``).
 
     Examples
     --------

@@ -430,8 +430,10 @@ mod tests {
                     out[1] = (x[0] - 1.0).abs().sqrt();
                 })
             };
-            let whole =
+            let mut whole =
                 expect(f().as_ref(), &laws, &settings, Options::default(), &context).unwrap();
+            // Blocks do not carry the sampler.
+            whole.trained = None;
             let words =
                 prepare(f().as_ref(), &laws, &settings, &context).unwrap().to_words().unwrap();
             for level in [0, 1, 2, 9] {
