@@ -101,6 +101,8 @@ def test_option(benchmark: Any, name: str, factor: float, points: Any) -> None:
     benchmark.pedantic(run, args=(0,), rounds=1)
 
 
+# A few levels have too few paths for their kurtosis.
+@pytest.mark.filterwarnings("ignore::fermiac.errors.ConvergenceWarning")
 @pytest.mark.parametrize("scheme", ["euler", "milstein"])
 def test_cost_exponent(benchmark: Any, scheme: str) -> None:
     """Report how the cost of the European option rises as the tolerance falls.

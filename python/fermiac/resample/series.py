@@ -194,8 +194,8 @@ def block_length(x: ArrayLike) -> BlockLength:
 
     Notes
     -----
-    The length with the smallest mean squared error of the variance of the mean is
-    (2 G² n / D)^(1/3). G is Σ |k| R(k) over the autocovariances and D is 2 g² for the stationary
+    The length with the smallest mean squared error of the variance of the mean is (2 G² n /
+    D)^(1/3). G is the sum of abs(k) R(k) over the autocovariances and D is 2 g² for the stationary
     bootstrap or 4 g² / 3 for the circular one, with g = Σ R(k). Both sums have a flat-top window
     whose width is twice the lag after which no autocorrelation is significant.
 
