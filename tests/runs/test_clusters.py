@@ -383,7 +383,7 @@ def test_a_driver_that_is_killed_again_and_again(engine: str, tmp_path: Path) ->
         while driver.poll() is None and len(list(store.glob("*.safetensors"))) == len(made):
             time.sleep(0.01)
         try:
-            driver.wait(rng.uniform(0.0, 1.0))
+            driver.wait(rng.uniform(0.0, 0.1))
         except subprocess.TimeoutExpired:
             kills += 1
         # The driver first: its workers may finish what they are at.
@@ -397,7 +397,7 @@ def test_a_driver_that_is_killed_again_and_again(engine: str, tmp_path: Path) ->
         assert made.items() <= now.items()
         made = now
     assert len(made) == 12
-    assert kills >= 2
+    assert kills >= 1
     whole = fm.nested.sample(targets.slow_bowl, PRIOR, n_live=40, runs=12, rng=1)
     merged = fm.merge(store)
     for name in ("draws", "log_weights", "log_evidence"):
