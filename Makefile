@@ -178,9 +178,10 @@ audit: need-cargo ## Licences, sources and advisories of dependencies, by what i
 sdist: $(STAMP)-dev ## Write the source distribution to dist/
 	$(MATURIN) sdist --out dist
 
-# The wheel comes from the unpacked source distribution, so files missing there are found.
+# The wheel comes from the unpacked source distribution, so files missing there are found. Files of a
+# source distribution all have the same time, so that Cargo would take an older build for this one.
 dist-check: $(STAMP)-test $(BUILT) ## Build a wheel from the source distribution, import it, compare its levels
-	rm -rf dist $(VENV)/dist-check
+	rm -rf dist $(VENV)/dist-check "$${CARGO_TARGET_DIR:-$(CURDIR)/target}/dist"
 	CARGO_TARGET_DIR="$${CARGO_TARGET_DIR:-$(CURDIR)/target}" \
 		$(MATURIN) build --profile dist --sdist $(LOCKED) --out dist
 	$(PIP) --no-deps --target $(VENV)/dist-check dist/*.whl
