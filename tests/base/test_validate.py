@@ -379,3 +379,15 @@ def test_paths_are_text() -> None:
 def test_names_without_a_text_are_refused() -> None:
     refused(lambda: v.labels([_NoRepr()], 1), "names: <list> given")  # type: ignore[list-item]
     refused(lambda: v.labels(_nested(100_000), 1), "names: ")
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (100,), (3, 50), (1, 90), (2, 3, 40), (40, 1, 3)])
+def test_large_arrays_are_finite_by_blocks(
+    shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(v, "_BLOCK", 8)
+    array = np.full(shape, 1e308)
+    assert v.all_finite(array)
+    if array.size:
+        array.flat[-1] = np.nan
+        assert not v.all_finite(array)
