@@ -76,11 +76,13 @@ class _Atoms:
         self._same = 1e-12 * max(float(np.abs(values).max()), 1e-300)
 
     def below(self, value: float) -> float:
+        """Return P(θ* < value), and half of P(θ* = value)."""
         reached = np.append(0.0, self._reached)
         low, high = np.searchsorted(self._values, (value - self._same, value + self._same))
         return 0.5 * float(reached[low] + reached[high])
 
     def quantile(self, p: float) -> float:
+        """Return the quantile of `p`."""
         at = int(np.searchsorted(self._reached, p * (1 - 1e-12)))
         return float(self._values[min(at, self._values.size - 1)])
 
@@ -93,9 +95,11 @@ class _Circle:
         self.mean, self.sd = mean, sd
 
     def below(self, value: float) -> float:
+        """Return P(θ* < value), and half of P(θ* = value)."""
         return float(np.interp(value, self._edges, self._reached))
 
     def quantile(self, p: float) -> float:
+        """Return the quantile of `p`."""
         return float(np.interp(p, self._reached, self._edges))
 
 
@@ -108,9 +112,11 @@ class _Point:
         self.mean = value
 
     def below(self, value: float) -> float:
+        """Return P(θ* < value), and half of P(θ* = value)."""
         return 0.5 if value == self.mean else float(value > self.mean)
 
     def quantile(self, p: float) -> float:
+        """Return the quantile of `p`."""
         return self.mean
 
 
@@ -249,6 +255,7 @@ class _Root:
         self._moments: tuple[float, float] | None = None
 
     def below(self, value: float) -> float:
+        """Return P(θ* < value), and half of P(θ* = value)."""
         parts = self._psi(value)
         mean = math.fsum(float(part.sum()) for part in parts)
         sd = math.sqrt(sum(float(((part - part.mean()) ** 2).sum()) for part in parts))
@@ -257,6 +264,7 @@ class _Root:
         return _transformed(parts, mean, sd, self._cells).below(0.0)
 
     def quantile(self, p: float) -> float:
+        """Return the quantile of `p`."""
         from scipy.optimize import brentq
 
         reach = 2.0 * self._spread
@@ -300,10 +308,12 @@ class _Root:
 
     @property
     def mean(self) -> float:
+        """The mean of the law."""
         return self._both()[0]
 
     @property
     def sd(self) -> float:
+        """The standard deviation of the law."""
         return self._both()[1]
 
 
@@ -430,9 +440,11 @@ class _Order:
         return float(self._below(inside).sum() + both.sum())
 
     def below(self, value: float) -> float:
+        """Return P(θ* < value), and half of P(θ* = value)."""
         return 0.5 * (self._reached(value, "left") + self._reached(value, "right"))
 
     def quantile(self, p: float) -> float:
+        """Return the quantile of `p`."""
         if not self._share:
             at = int(np.searchsorted(np.cumsum(self._mass), p * (1 - 1e-12)))
             return float(self._x[min(at, self._x.size - 1)])

@@ -124,7 +124,7 @@ impl IntegralSampler {
         x: PyReadonlyArray2<'py, f64>,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let x = rows(&x, self.inner.dim())?;
-        let out = self.by_chunks(py, x, |part, out| {
+        let out = by_chunks(py, x, |part, out| {
             out.resize(part.len(), 0.0);
             self.inner.log_density(part.data(), out);
         })?;
@@ -138,37 +138,35 @@ impl IntegralSampler {
         u: PyReadonlyArray2<'py, f64>,
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let u = rows(&u, self.inner.dim())?;
-        let out = self.by_chunks(py, u, |part, out| *out = self.inner.map_unit(part.data()))?;
+        let out = by_chunks(py, u, |part, out| *out = self.inner.map_unit(part.data()))?;
         PyArray1::from_vec(py, out).reshape([u.len(), self.inner.dim()])
     }
 }
 
-impl IntegralSampler {
-    fn by_chunks(
-        &self,
-        py: Python<'_>,
-        x: Rows<'_>,
-        of: impl Fn(Rows<'_>, &mut Vec<f64>) + Sync + Send,
-    ) -> PyResult<Vec<f64>> {
-        let d = self.inner.dim();
-        compute(py, 1, |context| {
-            let mut values = Vec::new();
-            context.ordered(
-                x.len().div_ceil(CHUNK),
-                |c| {
-                    let part = c * CHUNK * d..((c + 1) * CHUNK).min(x.len()) * d;
-                    let mut out = Vec::new();
-                    of(Rows::new(&x.data()[part], d), &mut out);
-                    Ok(out)
-                },
-                |_, part| {
-                    values.extend(part);
-                    Ok(())
-                },
-            )?;
-            Ok(values)
-        })
-    }
+/// Numbers for the rows of `x`, in chunks between which a call can be stopped.
+pub(super) fn by_chunks(
+    py: Python<'_>,
+    x: Rows<'_>,
+    of: impl Fn(Rows<'_>, &mut Vec<f64>) + Sync + Send,
+) -> PyResult<Vec<f64>> {
+    let d = x.dim();
+    compute(py, 1, |context| {
+        let mut values = Vec::new();
+        context.ordered(
+            x.len().div_ceil(CHUNK),
+            |c| {
+                let part = c * CHUNK * d..((c + 1) * CHUNK).min(x.len()) * d;
+                let mut out = Vec::new();
+                of(Rows::new(&x.data()[part], d), &mut out);
+                Ok(out)
+            },
+            |_, part| {
+                values.extend(part);
+                Ok(())
+            },
+        )?;
+        Ok(values)
+    })
 }
 
 fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {

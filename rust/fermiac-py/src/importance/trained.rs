@@ -1,12 +1,10 @@
 //! The components that a run has fitted, as a law of Python.
 
+use super::integrate::by_chunks;
 use crate::common::array::rows;
 use crate::common::dict::entry;
-use crate::common::enter::compute;
 use crate::common::error::check;
 use fermiac_base::Error;
-use fermiac_base::linalg::Rows;
-use fermiac_base::par::CHUNK;
 use fermiac_importance::{Components, Trained};
 use fermiac_target::Support;
 use numpy::{PyArray1, PyArray2, PyArrayMethods, PyReadonlyArray2};
@@ -67,7 +65,7 @@ impl ComponentSampler {
         x: PyReadonlyArray2<'py, f64>,
     ) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let x = rows(&x, self.inner.dim())?;
-        let out = self.by_chunks(py, x, |part, out| {
+        let out = by_chunks(py, x, |part, out| {
             out.resize(part.len(), 0.0);
             self.inner.log_density(part, out);
         })?;
@@ -81,36 +79,8 @@ impl ComponentSampler {
         u: PyReadonlyArray2<'py, f64>,
     ) -> PyResult<Bound<'py, PyArray2<f64>>> {
         let u = rows(&u, self.inner.dim())?;
-        let out = self.by_chunks(py, u, |part, out| *out = self.inner.map_unit(part.data()))?;
+        let out = by_chunks(py, u, |part, out| *out = self.inner.map_unit(part.data()))?;
         PyArray1::from_vec(py, out).reshape([u.len(), self.inner.dim()])
-    }
-}
-
-impl ComponentSampler {
-    fn by_chunks(
-        &self,
-        py: Python<'_>,
-        x: Rows<'_>,
-        of: impl Fn(Rows<'_>, &mut Vec<f64>) + Sync + Send,
-    ) -> PyResult<Vec<f64>> {
-        let d = self.inner.dim();
-        compute(py, 1, |context| {
-            let mut values = Vec::new();
-            context.ordered(
-                x.len().div_ceil(CHUNK),
-                |c| {
-                    let part = c * CHUNK * d..((c + 1) * CHUNK).min(x.len()) * d;
-                    let mut out = Vec::new();
-                    of(Rows::new(&x.data()[part], d), &mut out);
-                    Ok(out)
-                },
-                |_, part| {
-                    values.extend(part);
-                    Ok(())
-                },
-            )?;
-            Ok(values)
-        })
     }
 }
 
