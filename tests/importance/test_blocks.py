@@ -53,6 +53,15 @@ def assert_same(a: Any, b: Any) -> None:
     assert str(a.stages) == str(b.stages)
     assert (a.method, a.chosen_stage, a.status) == (b.method, b.chosen_stage, b.status)
     assert str(a.settings) == str(b.settings)
+    assert_same_sampler(a.sampler, b.sampler)
+
+
+def assert_same_sampler(a: Any, b: Any) -> None:
+    assert (a is None) == (b is None)
+    if a is not None:
+        assert (a.kind, a.ends, a.df, a.seed) == (b.kind, b.ends, b.df, b.seed)
+        for name in ("origin", "scale", "means", "covariances", "shares"):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name), name)
 
 
 @pytest.mark.parametrize(("f", "law", "given"), CALLS, ids=lambda x: str(x)[:20])

@@ -89,3 +89,35 @@ def test_a_run_that_met_nothing() -> None:
     # Z of half the points is 0.
     assert merged.log_evidence == pytest.approx(a.log_evidence - np.log(2))
     assert merged.log_evidence_stderr == pytest.approx(a.log_evidence_stderr)
+
+
+def test_the_sampler_of_merged_calls_is_the_mixture_of_theirs() -> None:
+    wide = fm.distributions.Normal([0.0, 0.0], 4.0)
+    a, b, c = (fm.importance.evidence(density, wide, n=3000, rng=k) for k in (3, 1, 2))
+    merged, back = a.merge(b, c), c.merge(a, b)
+    q = merged.sampler
+    assert q.means.shape[0] == sum(one.sampler.means.shape[0] for one in (a, b, c))
+    for name in ("means", "covariances", "shares"):
+        np.testing.assert_array_equal(getattr(q, name), getattr(back.sampler, name))
+    x = q.sample(50, rng=0)
+    mixture = np.mean([np.exp(one.sampler.log_density(x)) for one in (a, b, c)], axis=0)
+    np.testing.assert_allclose(np.exp(q.log_density(x)), mixture, rtol=1e-12)
+    again = fm.importance.evidence(density, wide, n=4000, sampler=q, rng=9)
+    assert abs(again.log_evidence - TRUTH) < 5 * again.log_evidence_stderr
+    # Calls with one sampler, used as it is, have that sampler.
+    d, e = (fm.importance.evidence(density, wide, n=2000, sampler=q, rng=k) for k in (5, 6))
+    np.testing.assert_array_equal(d.merge(e).sampler.means, q.means)
+
+
+def test_the_sampler_of_merged_estimates() -> None:
+    f = fm.targets.powers([2, 4])
+    a, b = (fm.importance.expect(f, fm.distributions.Normal(), n=4000, rng=k) for k in (2, 1))
+    merged = a.merge(b)
+    assert merged.sampler.shares.sum() == pytest.approx(1.0)
+    assert len(merged.sampler.shares) == len(a.sampler.shares) + len(b.sampler.shares)
+    made = [
+        fm.importance.integrate(lambda x: x[:, 0] ** 2, [(0, 1)], n=4000, method="map", rng=k)
+        for k in (2, 1)
+    ]
+    # Maps cannot be mixed.
+    np.testing.assert_array_equal(made[0].merge(made[1]).sampler.knots, made[1].sampler.knots)

@@ -190,7 +190,13 @@ def whole_calls(**given: Any) -> list[Any]:
         targets.moments, LAW, n=40_000, rng=1, check=False,
         **(given and {"shards": "whole", **given}),
     )  # fmt: skip
+    z = fm.importance.evidence(
+        nested_targets.bowl, LAW, n=40_000, rng=1, check=False,
+        **(given and {"shards": "whole", **given}),
+    )  # fmt: skip
     return [
+        z.sample.draws,
+        z.sample.log_weights,
         walk.visits,
         walk.positions,
         e.mean,

@@ -23,6 +23,7 @@ from fermiac.errors import FermiacWarning
 
 PRIOR = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
 LAW = fm.distributions.MultivariateNormal(np.zeros(2), np.eye(2))
+WIDE = fm.distributions.MultivariateNormal(np.zeros(2), 9 * np.eye(2))
 MODEL = fm.score.GaussianMixture([0.3, 0.7], [[-2.0, 0.0], [2.0, 1.0]], [0.04, 0.04])
 GRAPH = fm.walks.graphs.grid([8, 8])
 
@@ -54,6 +55,13 @@ def points(**given: Any) -> Any:
     )
 
 
+def mass(**given: Any) -> Any:
+    how = {"shards": "whole"} if "executor" in given else {}
+    return fm.importance.evidence(
+        nested_targets.bowl, WIDE, n=100_000, rng=1, check=False, **how, **given
+    )
+
+
 #: The calls, their units, and what is compared.
 CALLS: list[tuple[Callable[..., Any], int, tuple[str, ...]]] = [
     (nested, 17, ("draws", "log_weights", "births", "log_evidence", "log_evidence_stderr")),
@@ -61,11 +69,15 @@ CALLS: list[tuple[Callable[..., Any], int, tuple[str, ...]]] = [
     (walkers, 17, ("positions", "visits", "acceptance")),
     (rows, 40, ("array",)),
     (points, 13, ("mean", "stderr", "cov", "ess", "khat", "unseen")),
+    (mass, 17, ("log_evidence", "log_evidence_stderr", "ess", "khat")),
 ]
 
 
 def bits(result: Any, names: tuple[str, ...]) -> list[bytes]:
-    made = result.estimate() if hasattr(result, "estimate") else result
+    made = result
+    for name in ("estimate", "evidence"):
+        if hasattr(result, name):
+            made = getattr(result, name)()
     return [np.asarray(getattr(made, name)).tobytes() for name in names]
 
 

@@ -52,6 +52,26 @@ def importance_evidence(
     n_threads: int,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[dict[str, Any] | None, BaseException | None]: ...
+def importance_evidence_prepare(
+    log_density: LogDensity | tuple[Callable[[_F, bool], tuple[_F, _F | None]], int, bool],
+    law: Any,
+    options: dict[str, Any],
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[NDArray[np.uint64], int, int]: ...
+def importance_evidence_block(
+    log_density: LogDensity | tuple[Callable[[_F, bool], tuple[_F, _F | None]], int, bool],
+    law: Any,
+    options: dict[str, Any],
+    prepared: NDArray[np.uint64],
+    start: int,
+    stop: int,
+    n_threads: int,
+    progress: Callable[[int, int], object] | None = None,
+) -> NDArray[np.uint64]: ...
+def importance_evidence_combine(
+    prepared: NDArray[np.uint64], blocks: list[NDArray[np.uint64]], dim: int
+) -> dict[str, Any]: ...
 
 @final
 class RareMixture:

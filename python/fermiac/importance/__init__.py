@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fermiac.importance.api import expect
-from fermiac.importance.blocks import PartialEstimate
 from fermiac.importance.evidence import evidence
+from fermiac.importance.evidence_blocks import PartialEvidence
+from fermiac.importance.expect_blocks import PartialEstimate
 from fermiac.importance.failure.api import failure_probability
 from fermiac.importance.failure.result import FailureProbability
 from fermiac.importance.failure.sampler import FailureSampler
@@ -25,6 +26,7 @@ __all__ = [
     "Multifidelity",
     "Multilevel",
     "PartialEstimate",
+    "PartialEvidence",
     "Sampler",
     "SobolIndices",
     "evidence",

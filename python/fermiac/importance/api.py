@@ -17,12 +17,8 @@ from fermiac._base.variables import Params, Variables
 from fermiac.distributions import Law
 from fermiac.distributions.law import refuse_points
 from fermiac.errors import ArgumentError, WorkerError
-from fermiac.importance.blocks import (
-    SHARDS,
-    ShardsName,
-    expect_in_blocks,
-    takes_blocks,
-)
+from fermiac.importance.blocks import SHARDS, ShardsName, takes_blocks
+from fermiac.importance.expect_blocks import expect_in_blocks
 from fermiac.importance.outputs import tolerances
 from fermiac.importance.result import to_estimate
 from fermiac.importance.settings import (

@@ -1,7 +1,7 @@
-"""The final sample of `expect` in blocks of chunks: on workers, in jobs, and in a store.
+"""The final sample of a call in blocks of chunks: on workers, in jobs, and in a store.
 
-The sampler is adapted first; jobs without a common store repeat the same adaptation. Blocks are
-nodes of the fixed tree in which the core adds all chunks, so that results have the same bits.
+The sampler is adapted first; jobs without a common store repeat the same adaptation. The points of
+a block depend on its number alone, so that results have the bits of the undivided call.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import math
 import os
 import pickle
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,26 +21,34 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
-from fermiac._base.config import resolve_threads
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, CheckpointError, FermiacWarning
-from fermiac.importance.result import to_estimate
-from fermiac.results import Estimate, Result, load
-from fermiac.results.result import Finding, quiet, warn
+from fermiac.results import Result, load
+from fermiac.results.result import Finding, quiet
 from fermiac.results.reweight import PARTS
 from fermiac.runs.engines import engine_of
 from fermiac.runs.executor import require_executor
 from fermiac.runs.parts import Part, Store, computed, part_of
 from fermiac.runs.shards import evaluation
-from fermiac.targets.callables import law_handle
-from fermiac.targets.conversion import as_integrand
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
     from fermiac.runs.executor import ExecutorLike
 
-__all__ = ["SHARDS", "Blocks", "PartialEstimate", "ShardsName", "expect_in_blocks", "takes_blocks"]
+__all__ = [
+    "BLOCK_FIELDS",
+    "SHARDS",
+    "BlocksOfCall",
+    "Pieces",
+    "Separate",
+    "ShardsName",
+    "Words",
+    "Work",
+    "in_blocks",
+    "of_pieces",
+    "takes_blocks",
+]
 
 ShardsName: TypeAlias = Literal["auto", "points", "whole"]
 SHARDS: tuple[str, ...] = get_args(ShardsName)
@@ -51,27 +60,19 @@ _CHUNK = 4096
 #: The largest number of blocks of a call, and the smallest number of chunks per worker for blocks.
 _MOST, _ENOUGH = 2**14, 4
 
+#: The layout of the fields of `BlocksOfCall`.
+BLOCK_FIELDS: fit.Layout = {
+    "numbers": fit.array("iu", "blocks", low=0, rising=True),
+    "n_blocks": fit.whole(1),
+    "_sizes": fit.array("iu", "blocks", low=0),
+    "_words": fit.array("u", "words"),
+    "_prepared": fit.maybe(fit.array("u", "prepared")),
+}
+
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class PartialEstimate(Result):
-    """Sums over some blocks of the final sample of a call of `expect`.
-
-    Attributes
-    ----------
-    numbers : ndarray of int64, shape (m,)
-        The indices of the blocks, in ascending order.
-    n_blocks : int
-        The number of blocks of the whole call.
-
-    Examples
-    --------
-    >>> import fermiac as fm
-    >>> f, law = fm.targets.powers(2), fm.distributions.Normal()
-    >>> parts = [fm.importance.expect(f, law, n=40_000, rng=0, part=(i, 3)) for i in range(3)]
-    >>> e = fm.merge(parts).estimate()
-    >>> bool(e.mean == fm.importance.expect(f, law, n=40_000, rng=0).mean)
-    True
-    """
+class BlocksOfCall(Result):
+    """Some blocks of the final sample of a call."""
 
     numbers: NDArray[np.int64]
     n_blocks: int
@@ -79,42 +80,24 @@ class PartialEstimate(Result):
     _words: Words
     #: The adaptation; None in the files of single blocks, since it has a file of its own.
     _prepared: Words | None
-    _scalar: bool
-    _complex: bool
-    _labels: tuple[str, ...] | None
-    _coordinates: tuple[str, ...]
-    _dim: int
-    _n_laws: int
 
-    _layout: ClassVar[fit.Layout] = {
-        "numbers": fit.array("iu", "blocks", low=0, rising=True),
-        "n_blocks": fit.whole(1),
-        "_sizes": fit.array("iu", "blocks", low=0),
-        "_words": fit.array("u", "words"),
-        "_prepared": fit.maybe(fit.array("u", "prepared")),
-        "_scalar": fit.flag,
-        "_complex": fit.flag,
-        "_labels": fit.maybe(fit.texts),
-        "_coordinates": fit.texts,
-        "_dim": fit.whole(1),
-        "_n_laws": fit.whole(1),
-    }
+    _layout: ClassVar[fit.Layout] = BLOCK_FIELDS
 
     def _headline(self) -> str:
-        return f"PartialEstimate: {len(self.numbers)} of {self.n_blocks} blocks"
+        return f"{type(self).__name__}: {len(self.numbers)} of {self.n_blocks} blocks"
 
     @public
-    def merge(self, *others: PartialEstimate) -> PartialEstimate:
+    def merge(self, *others: Self) -> Self:
         """Join parts of one call.
 
         Parameters
         ----------
-        *others : PartialEstimate
+        *others : same type
             Other blocks of the same call.
 
         Returns
         -------
-        PartialEstimate
+        same type
             All blocks of these parts.
 
         Raises
@@ -124,7 +107,7 @@ class PartialEstimate(Result):
         """
         parts = (self, *others)
         for i, part in enumerate(parts):
-            if not isinstance(part, PartialEstimate):
+            if not isinstance(part, type(self)):
                 raise ArgumentError(f"merge: {shown(part)} given; parts of one call are needed")
             if part._call() != self._call():
                 raise ArgumentError(f"merge: part {i} is from another call than part 0")
@@ -140,53 +123,7 @@ class PartialEstimate(Result):
             n_evals=sum(part.n_evals for part in parts),
             wall_time=math.fsum(part.wall_time for part in parts),
             _prepared=prepared,
-            **_of_pieces(pieces),
-        )
-
-    @public
-    def estimate(self) -> Estimate:
-        """Return the estimate from the blocks of this part.
-
-        Returns
-        -------
-        Estimate
-            With all blocks it has the bits of the estimate of the undivided call. Whether a block
-            is missing does not depend on its values, so the estimate from the others is unbiased.
-
-        Raises
-        ------
-        ArgumentError
-            If there are no blocks, or no file of the adaptation in the folder of a store.
-
-        Warns
-        -----
-        FermiacWarning
-            If blocks are missing. The warnings of `expect` are given as well.
-        """
-        if self._prepared is None or not len(self.numbers):
-            raise ArgumentError(
-                "estimate: blocks and their adaptation are needed; merge all files of the folder"
-            )
-        missing = self._missing()
-        result = self._combined(bool(missing))
-        warn(missing, result)
-        return result
-
-    def _combined(self, interrupted: bool) -> Estimate:
-        """Return the estimate of blocks, or of nodes, which have the index of their first block."""
-        assert self._prepared is not None
-        assert self.seed is not None
-        raw = _core.importance_combine(self._prepared, self._blocks(), self._dim, self._n_laws)
-        return to_estimate(
-            raw,
-            {k: v for k, v in self.settings.items() if k != PARTS},
-            self.seed,
-            self._scalar,
-            self._complex,
-            self._labels,
-            interrupted,
-            self.wall_time,
-            self._coordinates,
+            **of_pieces(pieces),
         )
 
     def _call(self) -> tuple[Any, ...]:
@@ -208,8 +145,16 @@ class PartialEstimate(Result):
         text = f"{n} of {self.n_blocks} blocks are missing: {shown(left[:10], 200)[1:-1]}{more}"
         return [(FermiacWarning, text)]
 
+    def _whole(self, call: str) -> list[Finding]:
+        """Return the warning about missing blocks, or raise an error without any block."""
+        if self._prepared is None or not len(self.numbers):
+            raise ArgumentError(
+                f"{call}: blocks and their adaptation are needed; merge all files of the folder"
+            )
+        return self._missing()
 
-def _of_pieces(pieces: Mapping[int, Words]) -> dict[str, Any]:
+
+def of_pieces(pieces: Mapping[int, Words]) -> dict[str, Any]:
     """Return the fields for blocks, given by index."""
     numbers = sorted(pieces)
     words = [pieces[number] for number in numbers]
@@ -218,27 +163,6 @@ def _of_pieces(pieces: Mapping[int, Words]) -> dict[str, Any]:
         "_sizes": np.array([len(one) for one in words], dtype=np.int64),
         "_words": np.concatenate(words) if words else np.empty(0, dtype=np.uint64),
     }
-
-
-class _Nodes:
-    """Blocks that are added on arrival, so that memory does not depend on the size of a call."""
-
-    def __init__(self, prepared: Words) -> None:
-        self._prepared = prepared
-        self._kept: dict[tuple[int, int], Words] = {}
-
-    def add(self, number: int, words: Words) -> None:
-        """Add a block, and join complete pairs of nodes."""
-        at = (0, number)
-        while (beside := self._kept.pop((at[0], at[1] ^ 1), None)) is not None:
-            left, right = (beside, words) if at[1] & 1 else (words, beside)
-            words = _core.importance_join(self._prepared, left, right)
-            at = (at[0] + 1, at[1] >> 1)
-        self._kept[at] = words
-
-    def pieces(self) -> dict[int, Words]:
-        """Return the nodes by the index of their first block."""
-        return {index << level: words for (level, index), words in self._kept.items()}
 
 
 def takes_blocks(
@@ -261,45 +185,71 @@ def takes_blocks(
     return True
 
 
-class Blocks:
-    """A call of `expect` whose final sample is drawn in blocks; each block is a unit of work."""
+class Separate:
+    """Blocks that are kept one by one."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Words] = {}
+
+    def add(self, number: int, words: Words) -> None:
+        """Add a block."""
+        self._kept[number] = words
+
+    def pieces(self) -> dict[int, Words]:
+        """Return the blocks."""
+        return self._kept
+
+
+class Pieces(Protocol):
+    """What has arrived of a call."""
+
+    def add(self, number: int, words: Words) -> None:
+        """Add a block."""
+
+    def pieces(self) -> dict[int, Words]:
+        """Return what there is, by the index of its first block."""
+
+
+class Work(ABC):
+    """A call whose final sample is drawn in blocks; each block is a unit of work."""
 
     progress: bool | Report | None = False
+    #: Whether the target is an integrand.
+    integrand: ClassVar[bool]
 
     def __init__(
-        self,
-        target: Any,
-        laws: Sequence[Any],
-        options: Mapping[str, Any],
-        settings: Mapping[str, Any],
-        labels: tuple[str, ...] | None,
-        coordinates: tuple[str, ...],
+        self, target: Any, options: Mapping[str, Any], settings: Mapping[str, Any]
     ) -> None:
-        self._target, self._laws, self._options = target, list(laws), dict(options)
-        self._settings, self._labels, self._coordinates = dict(settings), labels, coordinates
+        self._target, self._options, self._settings = target, dict(options), dict(settings)
         self._prepared: Words | None = None
         self._n_chunks = self._size = 0
-        self._scalar = self._complex = False
 
-    def integrand(self, target: Any, first: Callable[[int, bool], None] | None = None) -> Any:
-        """Return a target for the core."""
-        dim = self._laws[0].dim
-        return as_integrand(
-            target.build(dim) if isinstance(target, Factory) else target, dim, first
-        )
-
-    def prepare(self, integrand: Any, n_threads: int, report: Report | None) -> int:
+    @abstractmethod
+    def prepare(self, evaluated: Any, n_threads: int, report: Report | None) -> int:
         """Adapt the sampler; return the number of evaluations."""
-        handles = [law_handle(law) for law in self._laws]
-        words, n_chunks, before = _core.importance_prepare(
-            integrand.handle, handles, self._options, n_threads, report
-        )
-        self._take(words, n_chunks)
-        self._scalar = len(self._laws) == 1 and bool(integrand.scalar)
-        self._complex = bool(integrand.complex)
-        return before
 
-    def _take(self, words: Words, n_chunks: int) -> None:
+    @abstractmethod
+    def result(self, pieces: Mapping[int, Words], *, adapted: bool, **given: Any) -> BlocksOfCall:
+        """Return a part with these blocks, with the adaptation or without."""
+
+    @abstractmethod
+    def words(self, start: int, stop: int) -> Words:
+        """Return some chunks."""
+
+    @abstractmethod
+    def gather(self) -> Pieces:
+        """Return a collection for the blocks of the whole call."""
+
+    @abstractmethod
+    def finished(self, part: Any, interrupted: bool) -> Result:
+        """Return the result of the blocks of `gather`."""
+
+    def resume(self, kept: Any) -> None:
+        """Take the adaptation of a file."""
+        self.take(np.asarray(kept._prepared, np.uint64), int(kept.settings[PARTS]["chunks"]))
+
+    def take(self, words: Words, n_chunks: int) -> None:
+        """Take an adaptation."""
         self._prepared, self._n_chunks = words, n_chunks
         # A power of two, so that a block is a node of the tree.
         self._size = 1 << max(-(-n_chunks // _MOST) - 1, 0).bit_length()
@@ -314,69 +264,44 @@ class Blocks:
         """The number of points of a block."""
         return self._size * _CHUNK
 
-    def result(
-        self, pieces: Mapping[int, Words], *, adapted: bool, **given: Any
-    ) -> PartialEstimate:
-        """Return a result with these blocks, with the adaptation or without."""
-        return PartialEstimate(
-            seed=self._options["key"],
-            version=_core.__version__,
-            isa=_core.isa_level,
-            settings={**self._settings, PARTS: {"chunks": self._n_chunks}},
-            n_blocks=self.n_blocks,
-            _prepared=self._prepared if adapted else None,
-            _scalar=self._scalar,
-            _complex=self._complex,
-            _labels=self._labels,
-            _coordinates=self._coordinates,
-            _dim=self._laws[0].dim,
-            _n_laws=len(self._laws),
-            **_of_pieces(pieces),
-            **given,
-        )
+    def common(self, pieces: Mapping[int, Words], adapted: bool) -> dict[str, Any]:
+        """Return the fields of a part with these blocks."""
+        return {
+            "seed": self._options["key"],
+            "version": _core.__version__,
+            "isa": _core.isa_level,
+            "settings": {**self._settings, PARTS: {"chunks": self._n_chunks}},
+            "n_blocks": self.n_blocks,
+            "_prepared": self._prepared if adapted else None,
+            **of_pieces(pieces),
+        }
 
-    def __call__(self, block: int) -> PartialEstimate:
+    def __call__(self, block: int) -> BlocksOfCall:
         """Return the block with this index."""
         begun = time.perf_counter()
         start, stop = block * self._size, min((block + 1) * self._size, self._n_chunks)
-        integrand = self.integrand(self._target)
-        assert self._prepared is not None
-        words = _core.importance_block(
-            integrand.handle,
-            [law_handle(law) for law in self._laws],
-            self._options,
-            self._prepared,
-            start,
-            stop,
-            resolve_threads(None),
-            self.progress if callable(self.progress) else None,
-        )
+        words = self.words(start, stop)
         took = time.perf_counter() - begun
         return self.result({block: words}, adapted=False, n_evals=0, wall_time=took)
 
 
-def _known(folder: Store, blocks: Blocks) -> bool:
+def _known(folder: Store, work: Work) -> bool:
     """Load the adaptation from a store, if the store has it."""
     path = folder.beside("adaptation")
     if not path.exists():
         return False
     kept = load(path)
-    if not isinstance(kept, PartialEstimate) or kept._prepared is None:
+    if not isinstance(kept, BlocksOfCall) or kept._prepared is None:
         raise CheckpointError(f"store: {shown(os.fspath(path))} is not an adaptation")
-    blocks._take(np.asarray(kept._prepared, np.uint64), int(kept.settings[PARTS]["chunks"]))
-    blocks._scalar, blocks._complex = kept._scalar, kept._complex
+    work.resume(kept)
     return True
 
 
-def expect_in_blocks(
-    f: Any,
-    laws: Sequence[Any],
-    options: Mapping[str, Any],
-    settings: Mapping[str, Any],
-    first: Callable[[int, bool], None],
+def in_blocks(
+    work: Work,
+    target: Any,
+    n: int,
     *,
-    labels: tuple[str, ...] | None,
-    coordinates: tuple[str, ...],
     identity: Callable[[], str],
     part: Part | None,
     store: str | os.PathLike[str] | None,
@@ -384,22 +309,20 @@ def expect_in_blocks(
     target_factory: str | Factory | None,
     n_threads: int,
     report: Report | None,
-) -> Estimate | PartialEstimate:
-    """Return an estimate, or a part of one, whose final sample is drawn in blocks."""
+) -> Any:
+    """Return the result of a call of `n` evaluations, or a part of it."""
     begun = time.perf_counter()
-    n, target = int(options["n"]), f
     if target_factory is not None and executor is not None:
-        target = as_factory(target_factory)
-    blocks = Blocks(target, laws, options, settings, labels, coordinates)
+        work._target = as_factory(target_factory)
     kept = None if store is None else Store(store, identity(), 1)
     if kept is not None:
         kept.begin()
     before = 0
-    if kept is None or not _known(kept, blocks):
+    if kept is None or not _known(kept, work):
         # No points are sent to an engine that starts a job for every task.
         takes_points = executor is None or engine_of(require_executor(executor).executor).pointwise
         with evaluation(
-            f,
+            target,
             executor=executor if takes_points else None,
             target_factory=target_factory,
             log=None,
@@ -407,50 +330,43 @@ def expect_in_blocks(
             n_threads=n_threads,
             report=report,
             total=n,
-            integrand=True,
+            integrand=work.integrand,
         ) as (evaluated, shown_report):
-            before = blocks.prepare(blocks.integrand(evaluated, first), n_threads, shown_report)
+            before = work.prepare(evaluated, n_threads, shown_report)
         if kept is not None:
             took = time.perf_counter() - begun
-            alone = blocks.result({}, adapted=True, n_evals=before, wall_time=took)
+            alone = work.result({}, adapted=True, n_evals=before, wall_time=took)
             alone.save(kept.beside("adaptation"))
-    units = part_of(part, blocks.n_blocks)
+    units = part_of(part, work.n_blocks)
     if kept is not None:
-        kept.n_units = blocks.n_blocks
-    assert blocks._prepared is not None
-    pieces: dict[int, Words] = {}
-    nodes = _Nodes(blocks._prepared)
+        kept.n_units = work.n_blocks
+    gathered = work.gather() if part is None else Separate()
     n_done = 0
 
-    def so_far() -> PartialEstimate:
+    def so_far() -> BlocksOfCall:
         # The last block may be shorter.
-        evals = min(before + n_done * blocks.points, n)
-        found = pieces if part is not None else nodes.pieces()
+        evals = min(before + n_done * work.points, n)
         took = time.perf_counter() - begun
-        return blocks.result(found, adapted=True, n_evals=evals, wall_time=took)
+        return work.result(gathered.pieces(), adapted=True, n_evals=evals, wall_time=took)
 
     def tick(count: int) -> None:
         if report is not None and count < len(units):
-            report(min(before + count * blocks.points, n), n)
+            report(min(before + count * work.points, n), n)
 
     try:
         made = computed(
-            blocks, units, executor=executor, store=kept, tick=tick, name="blocks of points"
+            work, units, executor=executor, store=kept, tick=tick, name="blocks of points"
         )
         for unit, piece in made:
-            assert isinstance(piece, PartialEstimate)
-            words = np.asarray(piece._words, np.uint64)
+            assert isinstance(piece, BlocksOfCall)
             n_done += 1
-            if part is None:
-                nodes.add(unit, words)
-            else:
-                pieces[unit] = words
+            gathered.add(unit, np.asarray(piece._words, np.uint64))
     except BaseException as error:
         error.partial_result = None  # type: ignore[attr-defined]
         if n_done:
             with quiet():
-                partial = so_far()._combined(True)
+                partial = work.finished(so_far(), True)
             error.partial_result = partial  # type: ignore[attr-defined]
         raise
     done = so_far()
-    return done if part is not None else done._combined(False)
+    return done if part is not None else work.finished(done, False)

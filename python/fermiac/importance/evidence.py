@@ -19,11 +19,14 @@ from fermiac.distributions import Law
 from fermiac.distributions.law import refuse_points
 from fermiac.errors import ArgumentError, WorkerError
 from fermiac.importance.blend import blend
+from fermiac.importance.blocks import SHARDS, ShardsName, in_blocks, takes_blocks
+from fermiac.importance.evidence_blocks import EvidenceBlocks
 from fermiac.importance.result import Evidence, to_evidence
 from fermiac.importance.settings import drawing, with_dim
 from fermiac.importance.start import start_law
 from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import Checkpoint, Log, identity_of
+from fermiac.runs.parts import Part, identity_of_call
 from fermiac.runs.shards import evaluation
 from fermiac.targets import as_target
 from fermiac.targets.callables import law_handle
@@ -73,9 +76,12 @@ def evidence(
     n_threads: int | None = None,
     executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
+    shards: ShardsName = "auto",
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
-) -> Evidence:
+) -> Evidence:  # with part= a PartialEvidence; the type is that of all other calls
     r"""Estimate the evidence of an unnormalised density, and draw weighted points from it.
 
     Starting from a law, mixtures are fitted to the weighted points stage by stage. Uneven weights
@@ -154,6 +160,18 @@ def evidence(
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns the target, for workers of an executor if it
         cannot be pickled; see `fermiac.targets.factory`. Without an executor it is not used.
+    shards : {"auto", "points", "whole"}, default "auto"
+        The work of the workers of an executor. ``"points"``: they evaluate points, batch by batch.
+        ``"whole"``: they draw blocks of the final stage, without waiting for each other; the
+        adaptation still sends points. ``"auto"``: blocks if there are enough of them for all
+        workers. A block has at least 4096 points, and the law must be picklable.
+    part : (int, int), optional
+        (i, n): compute part i, counted from 0, of n parts of the blocks of the final stage, and
+        return a `PartialEvidence`. ``fermiac.merge(parts).evidence()`` is the result of the whole
+        call. Every part repeats the same adaptation, unless it is in `store`.
+    store : str or path-like, optional
+        A folder for files of the adaptation and of finished blocks. The same call resumes from
+        them, and its parts can share the folder. It needs `rng`. See `fermiac.merge`.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the values of the target, and from which a run that was killed is
         resumed; see `fermiac.Checkpoint`.
@@ -166,7 +184,7 @@ def evidence(
     Evidence
         ``log_evidence``, ``log_evidence_stderr``, ``ess``, ``khat``, ``converged``, ``stages``,
         ``sample``, ``sampler``, ``df``, ``n_replicates``, ``warnings``, and the method
-        ``interval``.
+        ``interval``. With `part` a `PartialEvidence`.
 
     Raises
     ------
@@ -292,6 +310,31 @@ def evidence(
             "defensive", defensive, "a number from 0 to 0.9 is needed", lambda s: 0 <= s <= 0.9
         )
         first = blend(law, drawn.sampler, share)
+    how = choice("shards", shards, SHARDS)
+    whole_parts = part is not None or store is not None
+    together = {
+        "checkpoint": checkpoint is not None,
+        "gradient": gradient is not None,
+        "points": points != "random",
+        "sampler": drawn.sampler is not None,
+    }
+    if whole_parts and how == "points":
+        raise ArgumentError("shards: 'points' given with part= or store=, which are of blocks")
+    if part is not None and model is not None:
+        raise ArgumentError(
+            f"part: given with {model!r}, which the merged parts would not know; leave it out "
+            "(store= keeps finished blocks)"
+        )
+    share = 0.0 if scheme == "snis" else 0.5
+    whole_parts |= takes_blocks(how, executor, n, share, [law], any(together.values()))
+    if whole_parts and any(together.values()):
+        name = next(name for name, given in together.items() if given)
+        raise ArgumentError(
+            f"{name}: given with part=, store= or shards='whole', whose blocks are random points "
+            "of the final stage alone; leave it out (store= keeps finished blocks)"
+        )
+    if store is not None and rng is None:
+        raise ArgumentError("store: given without rng=, so that no later call finds its blocks")
     log = None if checkpoint is None else Log(checkpoint)
     key = log.seed if rng is None and log is not None and log.seed is not None else key_of(rng)
     options = {
@@ -303,6 +346,26 @@ def evidence(
         "key": key,
     }
     workers = resolve_threads(n_threads)
+    if whole_parts:
+        work = EvidenceBlocks(target, law, options, settings, named)
+        work.model = model
+        with reporter(progress, "evidence", "evaluations") as watched:
+            done = in_blocks(
+                work,
+                target,
+                settings["n"],
+                identity=lambda: identity_of_call(
+                    "importance.evidence", settings, key, target, law
+                ),
+                part=part,
+                store=store,
+                executor=executor,
+                target_factory=target_factory,
+                n_threads=workers,
+                report=watched,
+            )
+            finish(watched, settings["n"], done)
+        return cast(Evidence, done)
     with (
         reporter(progress, "evidence", "evaluations") as bar,
         evaluation(

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from fermiac import _core
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, ConvergenceWarning
-from fermiac.results.merging import disagreement, provenance, shares
+from fermiac.results.merging import disagreement, joined_sampler, provenance, shares
 from fermiac.results.result import warn
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def merge_evidences(
         df=math.fsum(run.df for run in runs),
         n_replicates=sum(run.n_replicates or 0 for run in runs) or None,
         sample=sample,
+        sampler=joined_sampler(runs, share),
     )
     warn(found, result)
     return result

@@ -205,7 +205,8 @@ class Evidence(Result):
         Evidence
             Z is the weighted mean of the Z of all calls; their order changes no bit of it. `sample`
             has the points of all calls, with weights whose mean is Z. `stages` are those of all
-            calls, and ``settings["seeds"]`` lists the seeds.
+            calls, `sampler` is the mixture of their components, and ``settings["seeds"]`` lists the
+            seeds.
 
         Raises
         ------

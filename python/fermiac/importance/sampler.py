@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -228,6 +229,37 @@ class Sampler(Law, Result):
         n = whole("n", n, 0, 2**62)
         uniform = np.asarray(Stream(key_of(rng)).uniform((n, self.dim)), dtype=np.float64)
         return self.from_unit(uniform)
+
+    def _mixed(self, samplers: Sequence[Sampler], shares: Sequence[float]) -> Sampler:
+        """Return the mixture of samplers of components, this one first; of others this one."""
+
+        def alike(other: Sampler) -> bool:
+            return (
+                other.kind == self.kind == "components"
+                and other.ends == self.ends
+                and other.df == self.df
+                and np.array_equal(other.origin, self.origin)
+                and np.array_equal(other.scale, self.scale)
+            )
+
+        if not all(alike(other) for other in samplers):
+            return self
+        # Calls with the same sampler= have the same components.
+        parts: dict[bytes, tuple[Sampler, float]] = {}
+        for one, share in zip(samplers, shares, strict=True):
+            key = b"".join(a.tobytes() for a in (one.means, one.covariances, one.shares))
+            parts[key] = (one, parts.get(key, (one, 0.0))[1] + float(share))
+        if len(parts) == 1:
+            return self
+        seeds = tuple(seed for one in samplers for seed in one.settings.get("seeds", (one.seed,)))
+        weights = np.concatenate([one.shares * share for one, share in parts.values()])
+        return replace(
+            self,
+            settings=dict(self.settings) | {"seeds": seeds},
+            means=np.concatenate([one.means for one, _ in parts.values()]),
+            covariances=np.concatenate([one.covariances for one, _ in parts.values()]),
+            shares=weights / math.fsum(weights),
+        )
 
     def _support(self) -> list[tuple[float, float]]:
         if self.kind in ("mixture", "rotated"):

@@ -509,7 +509,8 @@ class Estimate(Result):
             The weighted mean, with errors for independent terms. `ess` is combined as for values of
             equal size, `khat` is the largest one, and `df` is by Welch and Satterthwaite;
             ``settings["seeds"]`` lists the seeds. The order of the estimates changes no bit.
-            `stages` and `sample` are left out.
+            `stages` and `sample` are left out. `sampler` is the mixture of the fitted components of
+            all calls, or that of the smallest seed if it has no components.
 
         Raises
         ------

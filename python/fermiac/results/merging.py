@@ -20,7 +20,7 @@ from fermiac.results.result import Finding, Result, load, warn
 if TYPE_CHECKING:
     from fermiac.results.estimate import Estimate
 
-__all__ = ["merge", "merge_estimates", "provenance", "shares"]
+__all__ = ["joined_sampler", "merge", "merge_estimates", "provenance", "shares"]
 
 Array = NDArray[np.float64]
 
@@ -151,6 +151,21 @@ def disagreement(names: Sequence[str], means: Array, errors: Array) -> list[Find
     ]
 
 
+def joined_sampler(results: Sequence[Any], share: Array) -> Any:
+    """Return the sampler of merged results, which does not depend on their order.
+
+    Fitted components become one mixture with the shares of the results. Other samplers cannot be
+    mixed; the one of the smallest seed is kept.
+    """
+    order = sorted(range(len(results)), key=lambda i: seeds_of(results[i]))
+    given = [(results[i].sampler, share[i]) for i in order if results[i].sampler is not None]
+    if not given:
+        return None
+    first = given[0][0]
+    mixed = getattr(first, "_mixed", None)
+    return first if mixed is None else mixed(*zip(*given, strict=True))
+
+
 def merge_estimates(
     first: Estimate, others: tuple[Estimate, ...], weights: ArrayLike | None
 ) -> Estimate:
@@ -222,6 +237,7 @@ def merge_estimates(
         stages=(),
         chosen_stage=None,
         sample=None,
+        sampler=joined_sampler(runs, share),
         n_replicates=None if None in replicates else sum(n for n in replicates if n is not None),
         replicates=None
         if any(one is None for one in by_replicate)

@@ -12,12 +12,14 @@ use super::problem::Problem;
 use super::proposal::{Control, Proposal, Sampler};
 use super::seen::Seen;
 use super::settings::Settings;
+use super::space::Space;
+use super::trained::Components;
 use super::{Begun, Expectations, adapted};
 use fermiac_base::linalg::packed_len;
 use fermiac_base::par::{CHUNK, Context, Tree, joined};
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
-use fermiac_target::{Integrand, Law};
+use fermiac_target::{Integrand, Law, Support};
 use std::ops::Range;
 
 /// What the blocks of a call share: the sampler, and what is known of the values so far.
@@ -38,6 +40,8 @@ pub struct Prepared {
     first: Part,
     n_bad: u64,
     n_at_bound: u64,
+    /// The supports of the coordinates, for the trained sampler.
+    support: Vec<Support>,
     adaptation: Expectations,
 }
 
@@ -88,6 +92,7 @@ pub fn prepare(
     let known = estimation.known(shape)?;
     let polynomials = sampler.basis.as_ref().map(|basis| basis.points);
     Ok(Prepared {
+        support: problem.space.support(),
         polynomials,
         n: estimation.n,
         before: used,
@@ -178,18 +183,19 @@ pub fn combine(prepared: Prepared, blocks: Vec<(u64, Block)>) -> Result<Expectat
         n_bad,
         n_at_bound,
     };
+    let trained = Components::of(&prepared.sampler.proposal, &Space::of(&prepared.support));
     let Expectations { stages, chosen_stage, too_few_for_all, .. } = prepared.adaptation;
-    Ok(Expectations { stages, chosen_stage, too_few_for_all, ..of_total(total, &known)? })
+    Ok(Expectations { stages, chosen_stage, too_few_for_all, trained, ..of_total(total, &known)? })
 }
 
 /// Numbers of a list of a fixed length.
-fn exactly(codec: &mut Codec, values: &mut Vec<f64>, n: usize) -> Result<()> {
+pub(crate) fn exactly(codec: &mut Codec, values: &mut Vec<f64>, n: usize) -> Result<()> {
     codec.list(values)?;
     codec.require(values.len() == n)
 }
 
 /// A list whose entries are written one by one; each takes a word at least.
-fn entries<T: Clone>(
+pub(crate) fn entries<T: Clone>(
     codec: &mut Codec,
     values: &mut Vec<T>,
     empty: &T,
@@ -255,15 +261,14 @@ fn persist_part(codec: &mut Codec, part: &mut Part, shape: &Shape) -> Result<()>
     part.seen.persist(codec, shape.layout)
 }
 
-fn persist_sampler(
+/// A proposal without a given sampler.
+pub(crate) fn persist_proposal(
     codec: &mut Codec,
-    sampler: &mut Sampler,
-    points: &mut Option<usize>,
-    layout: Layout,
+    proposal: &mut Proposal,
+    n_laws: usize,
 ) -> Result<()> {
-    let Sampler { proposal, controls, .. } = sampler;
     proposal.bank.persist(codec)?;
-    proposal.n_laws = layout.n_laws;
+    proposal.n_laws = n_laws;
     let n = proposal.bank.len();
     exactly(codec, &mut proposal.within, n)?;
     codec.list(&mut proposal.alpha)?;
@@ -271,7 +276,35 @@ fn persist_sampler(
     let groups = proposal.alpha.len();
     codec.require(n == 0 || groups > 0)?;
     proposal.group.resize(n, 0);
-    proposal.group.iter_mut().try_for_each(|group| codec.index(group, groups))?;
+    proposal.group.iter_mut().try_for_each(|group| codec.index(group, groups))
+}
+
+/// The supports of coordinates, by their bounds.
+pub(crate) fn persist_supports(codec: &mut Codec, supports: &mut Vec<Support>) -> Result<()> {
+    entries(codec, supports, &Support::Real, |codec, support| {
+        let (mut low, mut high) = support.ends();
+        codec.number(&mut low)?;
+        codec.number(&mut high)?;
+        codec.require(low < high)?;
+        *support = match (low.is_finite(), high.is_finite()) {
+            (true, true) => Support::Between(low, high),
+            (true, false) => Support::Above(low),
+            (false, true) => Support::Below(high),
+            (false, false) => Support::Real,
+        };
+        Ok(())
+    })
+}
+
+fn persist_sampler(
+    codec: &mut Codec,
+    sampler: &mut Sampler,
+    points: &mut Option<usize>,
+    layout: Layout,
+) -> Result<()> {
+    let Sampler { proposal, controls, .. } = sampler;
+    persist_proposal(codec, proposal, layout.n_laws)?;
+    let groups = proposal.alpha.len();
     // One more than the number, or 0.
     let mut word = points.map_or(0, |points| points + 1);
     codec.count(&mut word)?;
@@ -334,6 +367,7 @@ impl Prepared {
             shape,
             n_bad: 0,
             n_at_bound: 0,
+            support: Vec::new(),
             adaptation: Expectations::default(),
         };
         let mut codec = Codec::reader(words);
@@ -356,6 +390,8 @@ impl Prepared {
         codec.require(self.first.moments.counts.len() == strata)?;
         codec.word(&mut self.n_bad)?;
         codec.word(&mut self.n_at_bound)?;
+        persist_supports(codec, &mut self.support)?;
+        codec.require(self.support.len() == self.sampler.proposal.bank.dim())?;
         let Expectations { stages, chosen_stage, too_few_for_all, .. } = &mut self.adaptation;
         codec.count(chosen_stage)?;
         codec.flag(too_few_for_all)?;
@@ -430,10 +466,9 @@ mod tests {
                     out[1] = (x[0] - 1.0).abs().sqrt();
                 })
             };
-            let mut whole =
+            let whole =
                 expect(f().as_ref(), &laws, &settings, Options::default(), &context).unwrap();
-            // Blocks do not carry the sampler.
-            whole.trained = None;
+            assert!(whole.trained.is_some());
             let words =
                 prepare(f().as_ref(), &laws, &settings, &context).unwrap().to_words().unwrap();
             for level in [0, 1, 2, 9] {

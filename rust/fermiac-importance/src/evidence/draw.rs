@@ -12,6 +12,7 @@ use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 use fermiac_base::{Error, Result};
 use fermiac_target::density::evaluate;
 use fermiac_target::{Dispatch, Law, LogDensity};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Chunks that are gathered into one call of a target that runs on the calling thread.
@@ -80,7 +81,7 @@ impl Plan<'_> {
         self.nets.map_or_else(|| (self.n - c * CHUNK).min(CHUNK), |nets| nets.rows(c).len())
     }
 
-    fn n_chunks(&self) -> usize {
+    pub(super) fn n_chunks(&self) -> usize {
         self.nets.map_or_else(|| self.n.div_ceil(CHUNK), Nets::n_chunks)
     }
 
@@ -119,13 +120,14 @@ impl<'a> Problem<'a> {
         self.n_at_bound.load(Ordering::Relaxed)
     }
 
-    /// Draws and evaluates a stage. What was finished before an error is in `done`, whole chunks
+    /// Draws and evaluates some chunks of a stage. What was finished before an error is in `done`, whole chunks
     /// in order; their points are in `points`, so that no long copy is left for the end.
     pub(super) fn sweep(
         &self,
         context: &Context<'_>,
         source: &Proposal,
         plan: Plan<'_>,
+        chunks: Range<usize>,
         done: &mut Vec<Drawn>,
         points: &mut Vec<f64>,
     ) -> Result<()> {
@@ -137,10 +139,9 @@ impl<'a> Problem<'a> {
         let law_here = self.law.dispatch() == Dispatch::CallingThread;
         let target_here = self.target.dispatch() == Dispatch::CallingThread;
         let strata = source.strata();
-        let chunks = plan.n_chunks();
-        let step = if law_here || target_here { GATHER } else { chunks };
-        for start in (0..chunks).step_by(step) {
-            let count = step.min(chunks - start);
+        let step = if law_here || target_here { GATHER } else { chunks.len() };
+        for start in chunks.clone().step_by(step) {
+            let count = step.min(chunks.end - start);
             let mut group = Vec::with_capacity(count);
             if law_here {
                 for c in start..start + count {

@@ -18,6 +18,7 @@
 //! of the adaptation lie where the fits follow them: counting them too, as published, gained no
 //! precision in our tests and biased log Z by one standard error and more.
 
+pub mod blocks;
 mod draw;
 pub(crate) mod mixture;
 pub(crate) mod pool;
@@ -195,15 +196,21 @@ impl<'a, 'b, 'c> Run<'a, 'b, 'c> {
     fn stage(&mut self, n: usize, last: bool, nets: Option<&Nets>) -> fermiac_base::Result<()> {
         let plan = Plan { stage: self.stages.len(), n, before: self.pool.n, last, nets };
         let (mut drawn, mut points) = (Vec::new(), Vec::with_capacity(n * self.problem.dim()));
-        let outcome =
-            self.problem.sweep(self.context, &self.proposal, plan, &mut drawn, &mut points);
+        let outcome = self.problem.sweep(
+            self.context,
+            &self.proposal,
+            plan,
+            0..plan.n_chunks(),
+            &mut drawn,
+            &mut points,
+        );
         if drawn.is_empty() {
             return outcome;
         }
         self.own = self.pool.append(drawn, points, self.proposal.clone());
         self.replicate = nets.map(Nets::size);
         let shares = self.mixture.as_ref().map_or_else(Vec::new, |m| m.shares.clone());
-        self.stages.push(report(&self.pool, &self.own, shares));
+        self.stages.push(report(n, self.pool.n, self.pool.to_rows(&self.own), shares));
         outcome?;
         if last { Ok(()) } else { self.pool.mix(self.context) }
     }

@@ -1,13 +1,13 @@
 //! The result of an evidence run: log Z, its error by strata, and the diagnostics of the weights.
 
 use super::Run;
-use super::pool::{self, Pool};
 use crate::trained::Components;
-use fermiac_base::simd::{V, exp_slice, ln};
+use fermiac_base::simd::{exp_slice, ln};
 use fermiac_target::diagnostics::log_khat;
+use std::mem;
 
 /// One stage, as reported.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Stage {
     /// Evaluations of this stage.
     pub n: usize,
@@ -62,10 +62,8 @@ pub struct Evidence {
     pub trained: Option<Components>,
 }
 
-/// The report of a stage from its log-weights under its own sampler.
-pub(super) fn report(pool: &Pool, own: &[V], shares: Vec<f64>) -> Stage {
-    let n = pool.newest().map_or(0, |s| s.n);
-    let mut weights: Vec<f64> = own.iter().flat_map(|v| v.0).collect();
+/// The report of a stage of `n` points, the last of `used`, from its log-weights under its own sampler.
+pub(super) fn report(n: usize, used: usize, mut weights: Vec<f64>, shares: Vec<f64>) -> Stage {
     let (log_mean, ess) = match relative(&mut weights) {
         Some(largest) => {
             let (sum, squares) = sums(&weights);
@@ -75,7 +73,7 @@ pub(super) fn report(pool: &Pool, own: &[V], shares: Vec<f64>) -> Stage {
     };
     Stage {
         n,
-        used: pool.n,
+        used,
         shares,
         log_evidence: log_mean,
         efficiency: ess / n as f64,
@@ -109,17 +107,17 @@ fn max_variance_share(weights: &[f64], mean: f64) -> f64 {
 }
 
 /// The variance of Σw: the points are strata of fixed size, one for each component.
-fn stratified_variance(stage: &pool::Stage, weights: &[f64]) -> f64 {
-    let n_strata = stage.counts.iter().map(Vec::len).max().unwrap_or(0);
+fn stratified_variance(chunks: &[Vec<usize>], weights: &[f64]) -> f64 {
+    let n_strata = chunks.iter().map(Vec::len).max().unwrap_or(0);
     let mut counts = vec![0; n_strata];
-    for chunk in &stage.counts {
+    for chunk in chunks {
         counts.iter_mut().zip(chunk).for_each(|(c, n)| *c += n);
     }
     // A stratum of one point has no variance of its own: such points make one stratum.
     let stratum = |s: usize| if counts[s] < 2 { n_strata } else { s };
     let each = |visit: &mut dyn FnMut(usize, f64)| {
         let mut at = 0;
-        for chunk in &stage.counts {
+        for chunk in chunks {
             for (s, n) in chunk.iter().enumerate() {
                 weights[at..at + n].iter().for_each(|w| visit(stratum(s), *w));
                 at += n;
@@ -163,54 +161,85 @@ fn variance_of_replicates(weights: &[f64], size: usize, mean: f64) -> f64 {
     (squares / (count * (count - 1.0))).max(least)
 }
 
-impl Run<'_, '_, '_> {
-    /// The result of the newest stage.
-    pub(super) fn finish(mut self) -> Evidence {
-        let mut log_weights = self.pool.to_rows(&self.own);
-        let d = self.pool.dim;
-        let last = self.pool.newest().map_or(0, |stage| stage.n);
+/// The final stage, and what is reported of the stages before it.
+pub(super) struct Last {
+    pub(super) dim: usize,
+    pub(super) stages: Vec<Stage>,
+    pub(super) n_evals: usize,
+    pub(super) n_at_bound: u64,
+    /// Points per chunk and stratum.
+    pub(super) counts: Vec<Vec<usize>>,
+    pub(super) draws: Vec<f64>,
+    pub(super) log_weights: Vec<f64>,
+    pub(super) log_densities: Vec<f64>,
+    /// The points of each replicate, where they are from nets.
+    pub(super) replicate: Option<usize>,
+    pub(super) trained: Option<Components>,
+}
+
+impl Last {
+    /// The result.
+    pub(super) fn evidence(mut self) -> Evidence {
+        let (d, last) = (self.dim, self.log_weights.len());
         // Only complete replicates count, if there are any.
         let size = self.replicate.filter(|size| last >= *size);
         if let Some(size) = size {
             let n = last / size * size;
-            log_weights.truncate(n);
-            self.pool.x.truncate(n * d);
-            self.pool.log_density.truncate(n);
+            self.log_weights.truncate(n);
+            self.draws.truncate(n * d);
+            self.log_densities.truncate(n);
         }
         let mut out = Evidence {
             log_evidence: f64::NEG_INFINITY,
             log_evidence_stderr: f64::INFINITY,
             ess: 0.0,
-            khat: log_khat(&log_weights),
+            khat: log_khat(&self.log_weights),
             max_variance_share: 0.0,
             converged: false,
-            n_evals: self.pool.n,
-            n_at_bound: self.problem.n_at_bound(),
+            n_evals: self.n_evals,
+            n_at_bound: self.n_at_bound,
             stages: self.stages,
-            draws: Vec::new(),
+            draws: self.draws,
             log_weights: Vec::new(),
-            log_densities: Vec::new(),
+            log_densities: self.log_densities,
             n_replicates: size.map_or(0, |size| last / size),
             n_per_replicate: size.unwrap_or(0),
-            trained: Components::of(&self.proposal, self.problem.space()),
+            trained: self.trained,
         };
-        let mut weights = log_weights.clone();
-        if let (Some(largest), Some(stage)) = (relative(&mut weights), self.pool.newest()) {
+        let mut weights = self.log_weights.clone();
+        if let Some(largest) = relative(&mut weights) {
             let (sum, squares) = sums(&weights);
             let mean = sum / weights.len() as f64;
             out.log_evidence = largest + ln(mean);
             out.log_evidence_stderr = match (size, self.replicate) {
                 (Some(size), _) => variance_of_replicates(&weights, size, mean).sqrt() / mean,
                 (None, Some(_)) => f64::INFINITY,
-                (None, None) => stratified_variance(stage, &weights).sqrt() / sum,
+                (None, None) => stratified_variance(&self.counts, &weights).sqrt() / sum,
             };
             out.ess = sum * sum / squares;
             out.max_variance_share = max_variance_share(&weights, mean);
             out.converged = out.ess >= 10.0 * (d as f64 + 1.0);
         }
-        out.log_weights = log_weights;
-        out.draws = self.pool.x;
-        out.log_densities = self.pool.log_density;
+        out.log_weights = self.log_weights;
         out
+    }
+}
+
+impl Run<'_, '_, '_> {
+    /// The result of the newest stage.
+    pub(super) fn finish(mut self) -> Evidence {
+        let last = Last {
+            dim: self.pool.dim,
+            n_evals: self.pool.n,
+            n_at_bound: self.problem.n_at_bound(),
+            counts: self.pool.newest().map_or_else(Vec::new, |stage| stage.counts.clone()),
+            log_weights: self.pool.to_rows(&self.own),
+            replicate: self.replicate,
+            stages: self.stages,
+            trained: Components::of(&self.proposal, self.problem.space()),
+            draws: mem::take(&mut self.pool.x),
+            log_densities: mem::take(&mut self.pool.log_density),
+        };
+        last.evidence()
     }
 }
