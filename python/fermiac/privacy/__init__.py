@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fermiac.privacy.accountants import EpsilonGap, compare, epsilon_upper
 from fermiac.privacy.answers import GaussianAnswers, LaplaceAnswers, SplitAnswers
+from fermiac.privacy.columns import PosteriorRows
 from fermiac.privacy.gaussian import gdp_delta, gdp_epsilon, gdp_mu
 from fermiac.privacy.intervals import EpsilonInterval, GdpBound, epsilon_interval, gdp_bound
 from fermiac.privacy.mechanism import Answer
@@ -23,6 +24,7 @@ from fermiac.privacy.posterior import (
 )
 from fermiac.privacy.rates import advantage_bound, delta_of_rates, epsilon_of_rates, privacy_region
 from fermiac.privacy.roc_curve import RocBootstrap, RocCurve, roc
+from fermiac.privacy.scan import scan
 from fermiac.privacy.scores import ScoreAudit, audit_scores
 from fermiac.privacy.sequential import SequentialAudit, audit_sequential
 from fermiac.privacy.thresholdout import Thresholdout
@@ -59,6 +61,7 @@ __all__ = [
     "MuPosterior",
     "MultiSplit",
     "OneRunAudit",
+    "PosteriorRows",
     "ResubstitutionThreshold",
     "RocBootstrap",
     "RocCurve",
@@ -90,6 +93,7 @@ __all__ = [
     "mu_posterior",
     "privacy_region",
     "roc",
+    "scan",
     "violation_probability",
     "watermark_reference",
 ]

@@ -25,13 +25,14 @@ from fermiac.privacy.checks import (
     provenance,
 )
 from fermiac.privacy.gaussian import gdp_epsilon
-from fermiac.privacy.posterior_base import Posterior, laws, on
+from fermiac.privacy.posterior_base import Posterior, laws, on, rows_of_part
 from fermiac.privacy.rates import DIRECTIONS, Direction, delta_of_rates, epsilon_of_rates
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
 
 __all__ = [
     "DeltaPosterior",
@@ -275,6 +276,7 @@ def epsilon_posterior(
     direction: Direction = "both",
     n_threads: int | None = None,
     executor: ExecutorLike | None = None,
+    part: Part | None = None,
 ) -> EpsilonPosterior:
     r"""Return the posterior of epsilon from the counts of an attack.
 
@@ -316,6 +318,9 @@ def epsilon_posterior(
         An engine whose workers compute the rows of each query, with the same bits; see
         `fermiac.runs.executor.Sharded`. It is worthwhile for many rows, since an interval takes
         only tenths of a millisecond. Saved posteriors do not have it.
+    part : (int, int), optional
+        (i, n): the posterior of part i, counted from 0, of n parts of the rows, along one axis.
+        `fermiac.merge` joins the `columns` of all parts.
 
     Returns
     -------
@@ -360,8 +365,9 @@ def epsilon_posterior(
     at = fraction("delta", delta, zero=True).copy()
     cells = confusion_counts((tp, fp, fn, tn), table, layout)
     given, _ = laws("epsilon_posterior", cells, prior, delta=at)
+    given, prior, at, address = rows_of_part("epsilon_posterior", part, given, prior, at)
     side = choice("direction", direction, DIRECTIONS)
-    fields = _common(given, prior, side, n_threads, start)
+    fields = _common(given, prior, side, n_threads, start, address)
     return on(executor, EpsilonPosterior(**fields, delta=unwrapped(at)))
 
 
@@ -379,6 +385,7 @@ def delta_posterior(
     direction: Direction = "both",
     n_threads: int | None = None,
     executor: ExecutorLike | None = None,
+    part: Part | None = None,
 ) -> DeltaPosterior:
     r"""Return the posterior of delta at an epsilon, from the counts of an attack.
 
@@ -399,7 +406,7 @@ def delta_posterior(
         The cells of `table`: ``[[tn, fp], [fn, tp]]``, or ``[[tp, fn], [fp, tn]]``.
     epsilon : array_like
         At least 0.
-    prior, direction, n_threads, executor
+    prior, direction, n_threads, executor, part
         See `epsilon_posterior`.
 
     Returns
@@ -430,8 +437,9 @@ def delta_posterior(
     at = at_least_zero("epsilon", epsilon).copy()
     cells = confusion_counts((tp, fp, fn, tn), table, layout)
     given, _ = laws("delta_posterior", cells, prior, epsilon=at)
+    given, prior, at, address = rows_of_part("delta_posterior", part, given, prior, at)
     side = choice("direction", direction, DIRECTIONS)
-    fields = _common(given, prior, side, n_threads, start)
+    fields = _common(given, prior, side, n_threads, start, address)
     return on(executor, DeltaPosterior(**fields, epsilon=unwrapped(at)))
 
 
@@ -448,6 +456,7 @@ def mu_posterior(
     direction: Literal["both", "attack"] = "both",
     n_threads: int | None = None,
     executor: ExecutorLike | None = None,
+    part: Part | None = None,
 ) -> MuPosterior:
     r"""Return the posterior of mu of Gaussian differential privacy, from the counts of an attack.
 
@@ -466,7 +475,7 @@ def mu_posterior(
         The counts as a table, in their place; needs `layout`.
     layout : {"sklearn", "members-first"}, optional
         The cells of `table`: ``[[tn, fp], [fn, tp]]``, or ``[[tp, fn], [fp, tn]]``.
-    prior, n_threads, executor
+    prior, n_threads, executor, part
         See `epsilon_posterior`.
     direction : {"both", "attack"}, default "both"
         Whether the attack with flipped answers is included. Without it the posterior has the mass
@@ -501,19 +510,25 @@ def mu_posterior(
     start = time.perf_counter()
     cells = confusion_counts((tp, fp, fn, tn), table, layout)
     given, _ = laws("mu_posterior", cells, prior)
+    given, prior, _, address = rows_of_part("mu_posterior", part, given, prior, None)
     side = choice("direction", direction, ("both", "attack"))
-    return on(executor, MuPosterior(**_common(given, prior, side, n_threads, start)))
+    return on(executor, MuPosterior(**_common(given, prior, side, n_threads, start, address)))
 
 
 def _common(
-    given: dict[str, Array], prior: Any, side: str, n_threads: int | None, start: float
+    given: dict[str, Array],
+    prior: Any,
+    side: str,
+    n_threads: int | None,
+    start: float,
+    address: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the fields that all posteriors have."""
     if n_threads is not None:
         n_threads = resolve_threads(n_threads)
     prior = deepcopy(prior)
     return {
-        **provenance({"prior": prior, "direction": side}, time.perf_counter() - start),
+        **provenance({"prior": prior, "direction": side, **address}, time.perf_counter() - start),
         **{name: unwrapped(value) for name, value in given.items()},
         "prior": prior,
         "direction": side,

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import registry
+from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import reporter
 from fermiac._base.validate import (
@@ -28,18 +29,22 @@ from fermiac._base.validate import (
 )
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.privacy.checks import MOST, Array, confusion_counts, fraction
+from fermiac.privacy.columns import PosteriorRows, figures_of, values_of
 from fermiac.privacy.rates import Direction
 from fermiac.results import html
 from fermiac.results.intervals import KINDS, probabilities
 from fermiac.results.result import Result, warn
+from fermiac.results.reweight import PARTS
 from fermiac.results.summary import Summary
 from fermiac.runs.executor import ExecutorLike, require_executor, rows_by
+from fermiac.runs.fingerprint import fingerprint
+from fermiac.runs.parts import Part, part_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-__all__ = ["Posterior", "laws", "on"]
+__all__ = ["Posterior", "laws", "on", "rows_of_part"]
 
 _KINDS = ("equal", "hpd", "lower", "upper")
 _PRIORS = {"jeffreys": 0.5, "joint-dirichlet": 0.5, "uniform": 1.0}
@@ -102,6 +107,37 @@ class _Query:
 
 
 P = TypeVar("P", bound="Posterior")
+
+
+def rows_of_part(
+    call: str, part: Part | None, given: Mapping[str, Array], prior: Any, at: Any
+) -> tuple[dict[str, Array], Any, Any, dict[str, Any]]:
+    """Return the counts, the prior and the measure's argument of a part's rows, and its address."""
+    if part is None:
+        return dict(given), prior, at, {}
+    pairs = [] if isinstance(prior, str) else [np.asarray(x, float) for pair in prior for x in pair]
+    arrays = {**given, **{f"prior {i}": x for i, x in enumerate(pairs)}}
+    if at is not None:
+        arrays["at"] = at
+    flat, shape, n = columns(call, **arrays)
+    rows = part_of(part, n)
+    cut = [x if x.size == 1 else x[rows.start : rows.stop] for x in flat]
+    cut = [np.broadcast_to(x, len(rows)).copy() if i < len(given) else x for i, x in enumerate(cut)]
+    own = dict(zip(given, cut, strict=False))
+    more = cut[len(given) :]
+    if pairs:
+        a, b, c, d = (unwrapped(x.reshape(()) if x.size == 1 else x) for x in more[:4])
+        prior = ((a, b), (c, d))
+    of_call = fingerprint(call, prior if not pairs else None, shape, *flat)[:16]
+    address = {
+        "rows": (rows.start, rows.stop),
+        "shape": tuple(int(size) for size in shape),
+        "call": of_call,
+    }
+    point = more[-1] if at is not None else None
+    if point is not None and point.size == 1:
+        point = point.reshape(())
+    return own, prior, point, {PARTS: address}
 
 
 def on(executor: ExecutorLike | None, posterior: P) -> P:
@@ -320,6 +356,65 @@ class Posterior(Result):
     def prob_zero(self) -> Any:
         """The probability of the atom at 0."""
         return self.cdf(0.0)
+
+    @public
+    def columns(
+        self,
+        columns: Sequence[str] | Mapping[str, Any] = ("median", "lower", "upper"),
+        *,
+        prob: float = 0.9,
+        kind: str = "equal",
+    ) -> PosteriorRows:
+        """Return figures as columns, with the address of their rows, for saving and merging.
+
+        Parameters
+        ----------
+        columns : sequence of str, or mapping, default ("median", "lower", "upper")
+            Figures among ``"mean"``, ``"std"``, ``"mode"``, ``"median"``, ``"prob_zero"``,
+            ``"lower"`` and ``"upper"``, the ends of `interval`; or a mapping from names to figures
+            or to pairs of a method and its argument, as ``{"risk": ("prob_above", 1.0)}``.
+        prob : float, default 0.9
+            The probability of the interval.
+        kind : {"equal", "hpd", "lower", "upper"}, default "equal"
+            The kind of the interval; see `interval`.
+
+        Returns
+        -------
+        PosteriorRows
+            One row for each posterior, in row-major order.
+
+        Raises
+        ------
+        ArgumentError
+            If an argument is outside its domain.
+        """
+        figures = figures_of(columns)
+        shape = self.shape
+        address = self.settings.get(PARTS)
+        n = int(np.prod(shape, dtype=np.int64)) if shape else 1
+        found = {
+            name: values.reshape(-1)
+            for name, values in values_of(self, figures, prob, kind).items()
+        }
+        start, stop = (0, n) if address is None else address["rows"]
+        total = n if address is None else int(np.prod(address["shape"], dtype=np.int64))
+        call = (
+            fingerprint(type(self).__name__, *self._laws.values(), self._given)[:16]
+            if address is None
+            else str(address["call"])
+        )
+        return PosteriorRows(
+            seed=None,
+            version=self.version,
+            isa=self.isa,
+            settings={PARTS: call, "direction": self.direction, "prob": prob, "kind": kind},
+            n_evals=0,
+            wall_time=0.0,
+            array=np.stack(list(found.values()), axis=1),
+            names=tuple(found),
+            blocks=((int(start), int(stop)),),
+            n_rows=total,
+        )
 
     def check(self, x: ArrayLike) -> Any:
         """Return the change of `cdf` when the quadrature has twice as many nodes.

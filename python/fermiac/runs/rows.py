@@ -1,0 +1,106 @@
+"""Rows of a call with their address, so that parts from independent jobs can be joined."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fermiac._base import layout as fit
+from fermiac._base.calls import public
+from fermiac._base.validate import shown
+from fermiac.errors import ArgumentError, FermiacWarning
+from fermiac.results import Result
+from fermiac.results.result import Finding
+from fermiac.results.reweight import PARTS
+
+__all__ = ["ROW_FIELDS", "RowsOfCall"]
+
+#: The layout of the fields of `RowsOfCall`.
+ROW_FIELDS: fit.Layout = {
+    "array": fit.array("f"),
+    "blocks": fit.listed(fit.listed(fit.whole(0)), least=1),
+    "n_rows": fit.whole(0),
+}
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class RowsOfCall(Result):
+    """Some rows of a call."""
+
+    array: NDArray[np.float64]
+    blocks: tuple[tuple[int, int], ...]
+    n_rows: int
+
+    _layout: ClassVar[fit.Layout] = ROW_FIELDS
+
+    def _headline(self) -> str:
+        name, shape = type(self).__name__, self.array.shape[1:]
+        return f"{name}: {len(self.array)} of {self.n_rows}, of shape {shape}"
+
+    @public
+    def merge(self, *others: Self) -> Self:
+        """Join parts of one call.
+
+        Parameters
+        ----------
+        *others : same type
+            Other rows of the same call.
+
+        Returns
+        -------
+        same type
+            All rows, in the order of the call.
+
+        Raises
+        ------
+        ArgumentError
+            If parts are of different calls, or contain the same rows.
+        """
+        parts = (self, *others)
+        for i, part in enumerate(parts):
+            if not isinstance(part, type(self)):
+                raise ArgumentError(f"merge: {shown(part)} given; rows of one call are needed")
+            own, given = self._call(), part._call()
+            if own != given or part.array.shape[1:] != self.array.shape[1:]:
+                raise ArgumentError(
+                    f"merge: part {i} is of another call than part 0 ({shown(given)} and "
+                    f"{shown(own)})"
+                )
+        pieces = []
+        for part in parts:
+            at = 0
+            for start, stop in part.blocks:
+                pieces.append((int(start), int(stop), part.array[at : at + stop - start]))
+                at += stop - start
+        pieces.sort(key=lambda piece: piece[0])
+        blocks: list[tuple[int, int]] = []
+        for start, stop, _ in pieces:
+            if blocks and start < blocks[-1][1]:
+                raise ArgumentError(f"merge: two parts hold row {start} of the call")
+            if blocks and start == blocks[-1][1]:
+                blocks[-1] = (blocks[-1][0], stop)
+            else:
+                blocks.append((start, stop))
+        return replace(
+            self,
+            array=np.concatenate([rows for _, _, rows in pieces]),
+            blocks=tuple(blocks),
+            wall_time=sum(part.wall_time for part in parts),
+            warnings=tuple(dict.fromkeys(text for part in parts for text in part.warnings)),
+        )
+
+    def _call(self) -> tuple[Any, ...]:
+        return self.seed, self.n_rows, self.settings.get(PARTS), self.version, self.isa
+
+    def _missing(self) -> list[Finding]:
+        ends = [0, *(int(end) for block in self.blocks for end in block), self.n_rows]
+        gaps = [(a, b) for a, b in zip(ends[::2], ends[1::2], strict=True) if a < b]
+        if not gaps:
+            return []
+        n = sum(b - a for a, b in gaps)
+        text = ", ".join(f"{a} to {b - 1}" for a, b in gaps[:5])
+        more = ", ..." if len(gaps) > 5 else ""
+        return [(FermiacWarning, f"{n} of {self.n_rows} rows are missing: {text}{more}")]
