@@ -14,7 +14,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,17 @@ import nested_targets
 import numpy as np
 import pytest
 import worker_targets as targets
-from executor_help import expect, same, spawned
+from cluster_engines import (
+    ENGINES,
+    PACKAGES,
+    PATHS,
+    RECOVER,
+    Engine,
+    dask_client,
+    plain_loky,
+    process_pool,
+)
+from executor_help import expect, same
 
 import fermiac as fm
 
@@ -33,116 +43,15 @@ pytestmark = [
     # Engines leave sockets and processes to the collector, and warn of their own settings.
     pytest.mark.filterwarnings("ignore"),
 ]
-SUPPORT = str(Path(targets.__file__).parent)
-PATHS = os.pathsep.join([SUPPORT, str(Path(fm.__file__).parents[1])])
 
 
 @contextmanager
-def dask_client(**cluster: Any) -> Iterator[Any]:
-    dask = pytest.importorskip("dask")
-    distributed = pytest.importorskip("distributed")
-    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", **cluster}
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        distributed.LocalCluster(**settings) as made,
-        distributed.Client(made) as client,
-    ):
-        yield client
-
-
-@contextmanager
-def ray_module(tmp_path: Path) -> Iterator[Any]:
-    ray = pytest.importorskip("ray")
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": PATHS}},
-        object_store_memory=200 << 20,
-        _node_ip_address="127.0.0.1",
-    )
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def loky_executor(tmp_path: Path) -> Iterator[Any]:
-    loky = pytest.importorskip("loky")
-    yield loky.get_reusable_executor(max_workers=2, timeout=60)
-    loky.get_reusable_executor().shutdown(kill_workers=True)
-
-
-@contextmanager
-def plain_loky(tmp_path: Path) -> Iterator[Any]:
-    loky = pytest.importorskip("loky")
-    executor = loky.ProcessPoolExecutor(max_workers=2)
-    yield executor
-    executor.shutdown(kill_workers=True)
-
-
-@contextmanager
-def parsl_executor(tmp_path: Path) -> Iterator[Any]:
-    pytest.importorskip("parsl")
-    from parsl import Config, HighThroughputExecutor
-    from parsl.concurrent import ParslPoolExecutor
-    from parsl.providers import LocalProvider
-
-    config = Config(
-        [
-            HighThroughputExecutor(
-                max_workers_per_node=2,
-                address="127.0.0.1",
-                heartbeat_period=5,  # after which a lost worker is found; 30 by default
-                provider=LocalProvider(init_blocks=1, max_blocks=1),
-            )
-        ],
-        run_dir=str(tmp_path),
-    )
-    with ParslPoolExecutor(config) as executor:
+def started(engine: Engine, tmp_path: Path) -> Iterator[Any]:
+    """An engine, if it is installed."""
+    if engine in PACKAGES:
+        pytest.importorskip(PACKAGES[engine])
+    with engine(tmp_path) as executor:
         yield executor
-
-
-@contextmanager
-def joblib_generator(tmp_path: Path) -> Iterator[Any]:
-    joblib = pytest.importorskip("joblib")
-    yield joblib.Parallel(n_jobs=2, return_as="generator_unordered")
-
-
-@contextmanager
-def joblib_list(tmp_path: Path) -> Iterator[Any]:
-    joblib = pytest.importorskip("joblib")
-    yield joblib.Parallel(n_jobs=2)
-
-
-@contextmanager
-def process_pool(tmp_path: Path) -> Iterator[Any]:
-    with spawned(2) as executor:
-        yield executor
-
-
-@contextmanager
-def dask(tmp_path: Path) -> Iterator[Any]:
-    with dask_client() as client:
-        # A cluster of a fixed size may end with no worker at all, without fermiac as well.
-        client.cluster.adapt(minimum=2, maximum=2)
-        yield client
-
-
-@contextmanager
-def schwimmbad_pool(tmp_path: Path) -> Iterator[Any]:
-    schwimmbad = pytest.importorskip("schwimmbad")
-    with schwimmbad.MultiPool(2) as pool:
-        yield pool
-
-
-ENGINES: list[Callable[[Path], Any]] = [
-    process_pool, dask, ray_module, loky_executor, plain_loky, parsl_executor, joblib_generator,
-    joblib_list, schwimmbad_pool,
-]  # fmt: skip
-#: Those that go on after a worker was killed.
-RECOVER = [process_pool, dask, ray_module, loky_executor, plain_loky, parsl_executor]
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +67,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: Any) -> None:
 def test_bits_errors_and_large_targets(engine: Any, tmp_path: Path) -> None:
     (tmp_path / "loads").mkdir()
     local = expect(targets.moments)
-    with engine(tmp_path) as executor:
+    with started(engine, tmp_path) as executor:
         assert same(expect(targets.moments, executor=executor), local)
         for n_workers, rows in [(1, None), (8, None), (None, 97)]:
             shards = fm.executor.Sharded(executor, n_workers, rows)
@@ -230,17 +139,17 @@ def submitit_executor(tmp_path: Path) -> Iterator[Any]:
 )
 def test_whole_parts(engine: Any, tmp_path: Path) -> None:
     local = whole_calls()
-    with engine(tmp_path) as executor:
+    with started(engine, tmp_path) as executor:
         there = whole_calls(executor=executor)
     for a, b in zip(local, there, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("engine", RECOVER, ids=lambda engine: engine.__name__)
-def test_killed_workers(engine: Any, tmp_path: Path) -> None:
+def test_killed_workers(engine: Engine, tmp_path: Path) -> None:
     local = expect(targets.moments, n=400, method="mc")
     rng = np.random.default_rng(0)
-    with engine(tmp_path) as executor:
+    with started(engine, tmp_path) as executor:
         for i in range(int(os.environ.get("FERMIAC_TEST_KILLS", "2"))):
             folder = tmp_path / f"seen-{i}"
             folder.mkdir()
@@ -249,7 +158,7 @@ def test_killed_workers(engine: Any, tmp_path: Path) -> None:
             slow = targets.Slow(0.005, folder)
             given = executor
             if engine in (process_pool, plain_loky) and i:
-                with engine(tmp_path) as given:  # the one before is broken for its user
+                with started(engine, tmp_path) as given:  # the one before is broken for its user
                     got = expect(slow, n=400, method="mc", executor=given)
             else:
                 got = expect(slow, n=400, method="mc", executor=given)
@@ -267,6 +176,7 @@ def kill_one(folder: Path, seconds: float) -> None:
 
 @pytest.mark.parametrize(("first", "then"), [(0, 3), (1, 3), (3, 1)])
 def test_a_dask_cluster_that_grows_or_shrinks(first: int, then: int, tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
     with dask_client(n_workers=first) as client:
         timer = threading.Timer(0.5, lambda: client.cluster.scale(then))
         timer.start()
@@ -283,6 +193,7 @@ def test_a_dask_cluster_that_grows_or_shrinks(first: int, then: int, tmp_path: P
 
 
 def test_an_adaptive_dask_cluster(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
     with dask_client(n_workers=0) as client:
         client.cluster.adapt(minimum=0, maximum=3)
         got = expect(targets.Slow(0.002, tmp_path), executor=client)

@@ -1,0 +1,239 @@
+"""Workers of engines that are killed by SIGKILL at random moments.
+
+Each call is done once without an engine. Then it runs on two workers of an engine, and one of them
+is killed at a random moment of the call. The call must end without an error, with equal bits. Calls
+alternate: a target that is sent points, and runs of nested sampling as whole parts. The figures are
+the number of kills, and the longest call beside one without a kill.
+
+Under MPI a lost rank ends the job. There the job has a store; the next job must finish it with
+equal bits, and write nothing that was there.
+
+    python fuzz/cluster_kills.py --n 20
+    python fuzz/cluster_kills.py --n 20 --only dask mpi
+
+The environment of `make test-cluster` has the engines; those that are missing are skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+
+import cluster_engines as engines  # noqa: E402
+import worker_targets as targets  # noqa: E402
+
+import fermiac as fm  # noqa: E402
+
+__all__ = ["main"]
+
+LAW = fm.distributions.MultivariateNormal(np.zeros(2), [[1.0, 0.3], [0.3, 1.0]])
+PRIOR = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
+NAMES = ("process_pool", "dask", "ray_module", "loky_executor", "plain_loky", "parsl_executor")
+#: Seconds after which a call counts as hung: twice the time after which Parsl's losses are found.
+_HUNG = 300.0
+#: Pools that are broken for their user after a loss.
+_BREAK = ("process_pool", "plain_loky")
+
+MPI = """
+import sys
+from mpi4py.futures import MPIPoolExecutor
+import cluster_kills
+
+if __name__ == "__main__":
+    with MPIPoolExecutor() as executor:
+        cluster_kills.runs(sys.argv[2], executor=executor, store=sys.argv[1])
+"""
+
+
+class Bowl:
+    """A log-likelihood that takes a moment, and marks which processes were at work."""
+
+    def __init__(self, folder: str | None) -> None:
+        self.folder = folder
+
+    def __call__(self, x: Any) -> Any:
+        if self.folder is not None:
+            (Path(self.folder) / str(os.getpid())).touch()
+            time.sleep(0.002)
+        return -0.5 * (x[:, 0] ** 2 + x[:, 1] ** 2)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Bowl, (self.folder,)
+
+
+def points(folder: str | None, **given: Any) -> list[Any]:
+    """A call whose workers get points."""
+    f: Any = targets.moments if folder is None else targets.Slow(0.005, Path(folder))
+    e = fm.importance.expect(f, LAW, n=500, method="mc", rng=3, **given)
+    return [e.mean, e.stderr, e.cov, e.ess]
+
+
+def runs(folder: str | None, **given: Any) -> list[Any]:
+    """A call whose workers get whole runs."""
+    r = fm.nested.sample(Bowl(folder), PRIOR, n_live=40, runs=10, rng=1, **given)
+    return [r.draws, r.log_weights, r.log_evidence, r.log_evidence_stderr]
+
+
+def equal(a: list[Any], b: list[Any]) -> bool:
+    return all(
+        np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in zip(a, b, strict=True)
+    )
+
+
+def kill_one(folder: Path, seconds: float, rng: random.Random, killed: list[int]) -> None:
+    """Kill one of the processes that have marked the folder, some time after the first mark."""
+    until = time.monotonic() + _HUNG
+    while not (there := list(folder.iterdir())):
+        if time.monotonic() > until:
+            return
+        time.sleep(0.005)
+    time.sleep(seconds)
+    there = [path for path in folder.iterdir() if int(path.name) != os.getpid()]
+    with suppress(ProcessLookupError, IndexError):
+        pid = int(rng.choice(sorted(there)).name)
+        os.kill(pid, signal.SIGKILL)
+        killed.append(pid)
+
+
+def of_engine(name: str, n: int, seed: int) -> str:
+    """Return the figures of an engine, in a sentence."""
+    engine = getattr(engines, name)
+    rng = random.Random(f"{seed} {name}")
+    local = {points: points(None), runs: runs(None)}
+    longest, usual, kills = {points: 0.0, runs: 0.0}, {}, 0
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
+        home = Path(temporary)
+        executor = stack.enter_context(engine(home / "engine"))
+        for call in local:
+            (quiet := home / call.__name__).mkdir()
+            call(str(quiet), executor=executor)  # the workers start
+            start = time.monotonic()
+            assert equal(call(str(quiet), executor=executor), local[call])
+            usual[call] = time.monotonic() - start
+        for i in range(n):
+            call = points if i % 2 == 0 else runs
+            (folder := home / f"marks-{i}").mkdir()
+            killed: list[int] = []
+            at = rng.uniform(0.0, 0.9 * usual[call])
+            killer = threading.Thread(target=kill_one, args=(folder, at, rng, killed))
+            killer.start()
+            start = time.monotonic()
+            with ExitStack() as own:
+                fresh = name in _BREAK and kills > 0
+                given = own.enter_context(engine(home / f"engine-{i}")) if fresh else executor
+                got = call(str(folder), executor=given)
+            took = time.monotonic() - start
+            killer.join()
+            kills += len(killed)
+            longest[call] = max(longest[call], took)
+            assert equal(got, local[call]), f"{name}: other bits after kill {i}"
+            assert took < _HUNG, f"{name}: {took:.0f} s after kill {i}"
+    times = ", ".join(
+        f"{call.__name__} {usual[call]:.1f} s, with a kill {longest[call]:.1f} s at most"
+        for call in local
+    )
+    return f"{kills} kills in {n} calls, equal bits; {times}"
+
+
+def of_mpi(n: int, seed: int) -> str:
+    """Return the figures of jobs under MPI, in a sentence."""
+    mpirun = shutil.which("mpirun")
+    if mpirun is None or importlib.util.find_spec("mpi4py") is None:
+        raise ImportError("mpirun")
+    rng = random.Random(f"{seed} mpi")
+    root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
+    local, n_kept, kills = runs(None), [], 0
+    for _ in range(n):
+        with tempfile.TemporaryDirectory() as temporary:
+            home = Path(temporary)
+            (script := home / "job.py").write_text(MPI)
+            (marks := home / "marks").mkdir()
+            job = [
+                mpirun, *root, "--oversubscribe", "-n", "3", sys.executable, "-m",
+                "mpi4py.futures", str(script), str(home / "store"), str(marks),
+            ]  # fmt: skip
+            first = subprocess.Popen(job, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            killed: list[int] = []
+            kill_one(marks, rng.uniform(0.0, 1.5), rng, killed)
+            code = first.wait(_HUNG)
+            kills += len(killed) if code != 0 else 0
+            there = {path: path.stat().st_mtime_ns for path in home.glob("store/*.safetensors")}
+            n_kept.append(len(there))
+            subprocess.run(job, check=True, timeout=_HUNG, stdout=subprocess.DEVNULL)
+            assert all(path.stat().st_mtime_ns == at for path, at in there.items())
+            merged = fm.merge(home / "store")
+            got = [getattr(merged, name) for name in _FIELDS]
+            assert equal(got, local), "mpi: other bits"
+    kept = f"{min(n_kept)} to {max(n_kept)} of 10 runs were in the store"
+    return f"{kills} of {n} jobs ended by a kill, {kept}; the next jobs had equal bits"
+
+
+_FIELDS = ("draws", "log_weights", "log_evidence", "log_evidence_stderr")
+
+
+def main() -> None:
+    """Kill workers of each engine, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--n", type=int, default=20, help="kills for each engine (default 20)")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the moments")
+    parser.add_argument("--only", nargs="+", help="engines by a part of their names")
+    parser.add_argument("--engine", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    # Workers that are not started by this process import the targets.
+    own = [str(Path(__file__).parent), engines.PATHS]
+    os.environ["PYTHONPATH"] = os.pathsep.join(own)
+    scripts = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([scripts, os.environ["PATH"]])
+    warnings.simplefilter("ignore")
+    if options.engine is not None:
+        # Under this name the workers can import the targets.
+        module = importlib.import_module("cluster_kills")
+        work = module.of_mpi if options.engine == "mpi" else None
+        try:
+            said = (
+                work(options.n, options.seed)
+                if work is not None
+                else module.of_engine(options.engine, options.n, options.seed)
+            )
+        except ImportError as error:
+            said = f"not installed ({error})"
+        print(f"{options.engine}: {said}", flush=True)
+        return
+    failed = []
+    for name in (*NAMES, "mpi"):
+        if options.only and not any(part in name for part in options.only):
+            continue
+        # Each engine in a process of its own.
+        call = [sys.executable, str(Path(__file__).resolve()), "--engine", name]
+        with tempfile.TemporaryDirectory() as home:
+            done = subprocess.run(
+                [*call, "--n", str(options.n), "--seed", str(options.seed)],
+                env={**os.environ, "HOME": home}, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+        if done.returncode != 0:
+            failed.append(name)
+            print(f"{name}: failed\n{done.stderr[-3000:]}", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
