@@ -8,10 +8,12 @@ open.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import mmap
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
+import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
@@ -20,13 +22,15 @@ from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac.errors import CheckpointError
 
-__all__ = ["VERIFY", "check", "facts", "mapped"]
+__all__ = ["VERIFY", "check", "facts", "forget", "mapped", "pieces"]
 
 #: How much of the files is compared with their digests: all, some parts of each, or their sizes.
 Verify: TypeAlias = Literal["full", "sample", "none"]
 VERIFY: tuple[str, ...] = get_args(Verify)
 #: The parts of a file that are compared, of 4096 bytes each, the first and the last among them.
 _PARTS = 64
+#: The bytes of a file that are mapped at once.
+_PIECE = 2**25
 
 _FACTS = fit.mapping(
     fit.record({"bytes": fit.whole(0), "digest": fit.text(), "sample": fit.text()}, rest=False)
@@ -71,6 +75,28 @@ def _compare(file: Path, known: Mapping[str, Any], verify: str) -> None:
     kind, parts = ("digest", None) if verify == "full" else ("sample", _PARTS)
     if verify != "none" and _core.store_digest(str(file), parts) != known[kind]:
         raise CheckpointError(f"{file}: it is damaged: its digest does not fit its content")
+
+
+def forget(array: NDArray[Any]) -> None:
+    """Drop the pages of a mapped array from the memory of this process; its file keeps them."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        own = getattr(base, "_mmap", None)
+        if own is not None:
+            # Changes of a copy-on-write mapping are in no file.
+            if getattr(base, "mode", "c") != "c" and hasattr(mmap, "MADV_DONTNEED"):
+                own.madvise(mmap.MADV_DONTNEED)
+            return
+        base = base.base
+
+
+def pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield the rows of a mapped array in pieces, each of which is in memory alone."""
+    rows = max(_PIECE // max(array.strides[-2] if array.ndim > 1 else array.itemsize, 1), 1)
+    for part in array if array.ndim > 2 else (array,):
+        for start in range(0, len(part), rows):
+            yield part[start : start + rows]
+            forget(array)
 
 
 def mapped(file: Path, mode: str = "r") -> NDArray[Any]:

@@ -19,7 +19,8 @@ _LATE = 20.0
 
 def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
     """Return the warnings about the draws, with their classes."""
-    step = -(-sample.draws.size // _MOST)
+    judged = min(sample.n_draws, chain_summary.BLOCK)
+    step = -(-judged * sample.dim // _MOST)
     some = sample if step == 1 else sample._coordinates(range(0, sample.dim, step))
     found = list(chain_summary.findings(some))
     # Walkers depend on each other, so that only their distances can be compared.

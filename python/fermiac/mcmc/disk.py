@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fermiac._base import layout as fit
 from fermiac._base import store
-from fermiac._base.folders import facts, mapped
+from fermiac._base.folders import facts, forget, mapped
 from fermiac._base.validate import path_of
 from fermiac.errors import ArgumentError, CheckpointError
 
@@ -93,6 +93,11 @@ class Folder:
         """Flush all arrays to the disk."""
         for array in self._maps:
             array.flush()  # type: ignore[attr-defined]  # a memmap
+
+    def forget(self) -> None:
+        """Drop the pages of all arrays from memory; the system writes them to the disk."""
+        for array in self._maps:
+            forget(array)
 
     def index(self, content: dict[str, Any]) -> None:
         """Write the index, as a whole or not at all; for a finished run with digests."""

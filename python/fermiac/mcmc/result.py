@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.folders import forget
 from fermiac._base.validate import RngLike, all_finite
 from fermiac.errors import ArgumentError
 from fermiac.results import Sample
@@ -266,6 +267,7 @@ def statistics(names: list[str], values: Array, n_points: int) -> dict[str, NDAr
             lead = (len(array), n_points, *array.shape[1:])
             array = np.broadcast_to(array[:, None], lead).reshape(-1, *array.shape[1:])
         found[name] = array
+    forget(values)
     return found
 
 

@@ -190,6 +190,7 @@ class ChainLoop(RunLoop[Chains]):
                 "origin": self.origin.digest,
             }
         )
+        folder.forget()
 
     def state(self) -> Mapping[str, Any]:
         """Return the state of the chains and the filled part of the arrays in memory.

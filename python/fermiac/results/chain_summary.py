@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
+from fermiac._base.folders import forget
 from fermiac.diagnostics.convergence import MIN_DRAWS
 from fermiac.errors import ConvergenceWarning
 from fermiac.results.chain_errors import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from fermiac.results.sample import Sample
 
 __all__ = [
+    "BLOCK",
     "LEAST_BFMI",
     "Convergence",
     "convergence",
@@ -48,6 +50,10 @@ Array = NDArray[np.float64]
 #: The number of rows of a table, and the numbers of columns and of values behind a headline.
 _ROWS = 40
 _QUICK_COLUMNS, _QUICK_NUMBERS = 100, 200_000
+#: The most numbers that are judged at once; the draws of longer chains are thinned for warnings.
+BLOCK = 2**20
+#: The bytes of a file that are mapped at once.
+_PAGES = 2**25
 #: A chain with a lower mean acceptance rate has not moved.
 _LEAST_ACCEPTANCE = 1e-3
 #: Below this E-BFMI the momenta change the energy too little.
@@ -71,26 +77,56 @@ class Convergence:
     is_ensemble: bool
 
 
-def convergence(sample: Sample, columns: int | None = None) -> Convergence | None:
-    """Return the convergence of the first columns, or of all; None for chains too short."""
+def convergence(sample: Sample, columns: int | None = None, every: int = 1) -> Convergence | None:
+    """Return the convergence of the first columns, or of all; None for chains too short.
+
+    Parameters
+    ----------
+    sample : Sample
+    columns : int, optional
+        The number of columns.
+    every : int, default 1
+        Judge every so many draws only; not used for ensembles.
+    """
     chains, n = chain_shape(sample)
     if n < MIN_DRAWS:
         return None
     draws = sample.draws.reshape(chains, n, -1)[..., :columns]
+    coupled = is_ensemble(sample)
+    if not coupled:
+        draws = draws[:, ::every]
+    # Columns do not depend on each other, and the draws may be on the disk.
+    step = max(BLOCK // (chains * draws.shape[1]), 1)
     threads = resolve_threads(None)
-    if is_ensemble(sample):
+    parts = []
+    for start in range(0, draws.shape[-1], step):
+        some = _copied(draws[..., start : start + step])
+        parts.append(_judged(some, coupled, threads))
+    bulk, tail, rhat_or_time = np.concatenate(parts, axis=1)
+    return Convergence(bulk, tail, rhat_or_time, coupled)
+
+
+def _copied(draws: Array) -> Array:
+    """Return draws in memory; pages of a mapped file do not stay there."""
+    out = np.empty(draws.shape)
+    rows = max(_PAGES // max(draws.strides[1], 1), 1)
+    for chain, into in zip(draws, out, strict=True):
+        for start in range(0, len(chain), rows):
+            into[start : start + rows] = chain[start : start + rows]
+            forget(draws)
+    return out
+
+
+def _judged(draws: Array, coupled: bool, threads: int) -> Array:
+    """Return the rows `bulk`, `tail` and `rhat_or_time` of `Convergence` for some columns."""
+    if coupled:
         ends = np.quantile(draws, [0.05, 0.95], axis=(0, 1))
         tails = [walker_sizes((draws <= end).astype(float), threads) for end in ends]
-        return Convergence(
-            walker_sizes(draws, threads),
-            np.minimum(*tails),
-            walker_times(draws, threads),
-            True,
-        )
-    values = np.ascontiguousarray(draws, dtype=float)
-    rhat, bulk, tail = _core.diagnostics_judgement(values, (0.05, 0.95), threads).T
+        sizes = walker_sizes(draws, threads)
+        return np.stack([sizes, np.minimum(*tails), walker_times(draws, threads)])
+    rhat, bulk, tail = _core.diagnostics_judgement(draws, (0.05, 0.95), threads).T
     # R-hat of a single chain compares its halves.
-    return Convergence(bulk, tail, rank_rhat(draws, threads) if chains == 1 else rhat, False)
+    return np.stack([bulk, tail, rank_rhat(draws, threads) if len(draws) == 1 else rhat])
 
 
 def least_size(sample: Sample) -> float | Array:
@@ -161,7 +197,11 @@ def findings(sample: Sample) -> tuple[Finding, ...]:
                     "(scales by their logarithm, hierarchies non-centred)"
                 )
             )
-    got = convergence(sample)
+    for array in sample.stats.values():
+        forget(array)
+    # Where the draws depend on each other over `every` of them, the others tell nothing more; where
+    # they do not, a block has far more effective draws than any warning asks for.
+    got = convergence(sample, every=-(-chains * n // BLOCK))
     if got is None:
         found.append(_finding(_TOO_SHORT.format(n)))
     elif got.is_ensemble:

@@ -818,6 +818,12 @@ class Sample(SampleExports, SamplePlots, Result):
     def _coordinates(self, columns: Sequence[int]) -> Self:
         """Return the sample of some coordinates."""
         chosen = list(columns)
+        # A view, as draws may be on the disk.
+        at = (
+            slice(columns.start, columns.stop, columns.step)
+            if isinstance(columns, range)
+            else chosen
+        )
         others = {name: value for name, value in self.settings.items() if name != "bounds"}
         names = tuple(self._labels[j] for j in chosen)
         whole_ones = Variables.of_names(names).shapes.items() & self.variables.shapes.items()
@@ -829,8 +835,8 @@ class Sample(SampleExports, SamplePlots, Result):
         return replace(
             self,
             settings={**others, **bounds_setting(self.bounds[chosen])},
-            draws=self.draws[..., chosen],
-            gradients=None if self.gradients is None else self.gradients[..., chosen],
+            draws=self.draws[..., at],
+            gradients=None if self.gradients is None else self.gradients[..., at],
             names=names,
             coords=coords,
             dims=dims,

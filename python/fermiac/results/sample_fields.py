@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.folders import pieces
 from fermiac._base.validate import all_finite, labels, numbered, real_numbers, shown, taken
 from fermiac._base.variables import Variables
 from fermiac.errors import ArgumentError
@@ -45,8 +46,8 @@ def checked(sample: Any) -> dict[str, Any]:
             "(chains, n, d), are needed, at least one"
         )
     lead, d = draws.shape[:-1], draws.shape[-1]
-    # Draws on disk, which may exceed the memory, are checked chain by chain.
-    parts = draws if isinstance(draws, np.memmap) else (draws,)
+    # Draws on disk, which may exceed the memory, are checked in pieces.
+    parts = pieces(draws) if isinstance(draws, np.memmap) else (draws,)
     if not (_KNOWN.get() or all(all_finite(part) for part in parts)):
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(draws))[0])
         raise ArgumentError(f"draws: {draws[bad]} given at {bad}; finite numbers are needed")
