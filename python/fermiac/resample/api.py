@@ -28,6 +28,7 @@ from fermiac.resample.data import Data, Labels, OnNan, take
 from fermiac.resample.intervals import METHODS, WITHOUT_DRAWS, MethodName
 from fermiac.resample.problem import Problem
 from fermiac.resample.result import Bootstrap
+from fermiac.resample.run import run
 from fermiac.resample.schemes import SCHEMES, Replay, Scheme, SchemeName
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.runs.executor import require_executor
@@ -265,7 +266,8 @@ def bootstrap(
         "exact": known,
         "tolerance": limit,
     }
-    return problem.run(
+    return run(
+        problem,
         n_total=n,
         start=None,
         prob=level,

@@ -28,19 +28,63 @@ fn tail(k: f64) -> f64 {
     (1.0 / 12.0 - (1.0 / 360.0 - 1.0 / 1260.0 / square) / square) / next
 }
 
-/// Returns how many of `n` draws succeed with probability `p`.
+/// The law of how many of some draws succeed.
 ///
 /// Transformed rejection (W. Hörmann 1993, "The generation of binomial random variates", Journal of
 /// Statistical Computation and Simulation 46), and inversion for small means.
-pub(crate) fn binomial(stream: &mut Stream, n: usize, p: f64) -> usize {
-    if p > 0.5 {
-        return n - binomial(stream, n, 1.0 - p);
+#[derive(Debug, Clone)]
+pub(crate) struct Binomial {
+    n: usize,
+    /// Whether failures are counted, the rarer of both.
+    failures: bool,
+    way: Way,
+}
+
+#[derive(Debug, Clone)]
+enum Way {
+    Never,
+    /// With this probability of the rarer outcome.
+    Inversion(f64),
+    Rejection(Rejection),
+}
+
+#[derive(Debug, Clone)]
+struct Rejection {
+    n: f64,
+    odds: f64,
+    a: f64,
+    b: f64,
+    centre: f64,
+    inside: f64,
+    alpha: f64,
+    mode: f64,
+}
+
+impl Binomial {
+    /// `n` draws that succeed with probability `p`.
+    pub(crate) fn new(n: usize, p: f64) -> Self {
+        let failures = p > 0.5;
+        let rare = if failures { 1.0 - p } else { p };
+        let whole = n as f64;
+        let way = if n == 0 || rare <= 0.0 {
+            Way::Never
+        } else if whole * rare < SMALL {
+            Way::Inversion(rare)
+        } else {
+            Way::Rejection(Rejection::new(whole, rare))
+        };
+        Self { n, failures, way }
     }
-    if n == 0 || p <= 0.0 {
-        return 0;
+
+    /// Draws a count.
+    pub(crate) fn draw(&self, stream: &mut Stream) -> usize {
+        let count = match &self.way {
+            Way::Never => 0,
+            Way::Inversion(p) => inverted(stream, self.n, *p),
+            Way::Rejection(law) => law.draw(stream) as usize,
+        };
+        if self.failures { self.n - count } else { count }
     }
-    let whole = n as f64;
-    if whole * p < SMALL { inverted(stream, n, p) } else { rejected(stream, whole, p) as usize }
 }
 
 fn inverted(stream: &mut Stream, n: usize, p: f64) -> usize {
@@ -62,35 +106,45 @@ fn inverted(stream: &mut Stream, n: usize, p: f64) -> usize {
     }
 }
 
-fn rejected(stream: &mut Stream, n: f64, p: f64) -> f64 {
-    let odds = p / (1.0 - p);
-    let sd = (n * p * (1.0 - p)).sqrt();
-    let b = 1.15 + 2.53 * sd;
-    let a = -0.0873 + 0.0248 * b + 0.01 * p;
-    let centre = n * p + 0.5;
-    let inside = 0.92 - 4.2 / b;
-    let alpha = (2.83 + 5.1 / b) * sd;
-    let mode = ((n + 1.0) * p).floor();
-    loop {
-        let u = stream.uniform() - 0.5;
-        let v = stream.uniform();
-        let us = 0.5 - u.abs();
-        let k = ((2.0 * a / us + b) * u + centre).floor();
-        if us >= 0.07 && v <= inside {
-            return k;
+impl Rejection {
+    fn new(n: f64, p: f64) -> Self {
+        let sd = (n * p * (1.0 - p)).sqrt();
+        let b = 1.15 + 2.53 * sd;
+        Self {
+            n,
+            odds: p / (1.0 - p),
+            a: -0.0873 + 0.0248 * b + 0.01 * p,
+            b,
+            centre: n * p + 0.5,
+            inside: 0.92 - 4.2 / b,
+            alpha: (2.83 + 5.1 / b) * sd,
+            mode: ((n + 1.0) * p).floor(),
         }
-        if !(0.0..=n).contains(&k) {
-            continue;
-        }
-        let bound = (mode + 0.5) * ln((mode + 1.0) / (odds * (n - mode + 1.0)))
-            + (n + 1.0) * ln((n - mode + 1.0) / (n - k + 1.0))
-            + (k + 0.5) * ln(odds * (n - k + 1.0) / (k + 1.0))
-            + tail(mode)
-            + tail(n - mode)
-            - tail(k)
-            - tail(n - k);
-        if ln(v * alpha / (a / (us * us) + b)) <= bound {
-            return k;
+    }
+
+    fn draw(&self, stream: &mut Stream) -> f64 {
+        let Self { n, odds, a, b, centre, inside, alpha, mode } = *self;
+        loop {
+            let u = stream.uniform() - 0.5;
+            let v = stream.uniform();
+            let us = 0.5 - u.abs();
+            let k = ((2.0 * a / us + b) * u + centre).floor();
+            if us >= 0.07 && v <= inside {
+                return k;
+            }
+            if !(0.0..=n).contains(&k) {
+                continue;
+            }
+            let bound = (mode + 0.5) * ln((mode + 1.0) / (odds * (n - mode + 1.0)))
+                + (n + 1.0) * ln((n - mode + 1.0) / (n - k + 1.0))
+                + (k + 0.5) * ln(odds * (n - k + 1.0) / (k + 1.0))
+                + tail(mode)
+                + tail(n - mode)
+                - tail(k)
+                - tail(n - k);
+            if ln(v * alpha / (a / (us * us) + b)) <= bound {
+                return k;
+            }
         }
     }
 }
@@ -107,7 +161,7 @@ mod tests {
             let mut found = vec![0.0; n + 1];
             for i in 0..draws {
                 let mut stream = Stream::new(3, Domain::User, i, 0);
-                found[binomial(&mut stream, n, p)] += 1.0;
+                found[Binomial::new(n, p).draw(&mut stream)] += 1.0;
             }
             let (mut mass, draws) = ((1.0 - p).powi(n as i32), draws as f64);
             if p == 1.0 {

@@ -50,6 +50,25 @@ pub trait Statistic: Send + Sync {
         let _ = (weights, out, room);
         None
     }
+
+    /// The statistic for several replicates at once, where they share work.
+    fn panel(&self) -> Option<&dyn Panel> {
+        None
+    }
+}
+
+/// A statistic of several replicates at once, in one pass over the data.
+pub trait Panel {
+    /// Calls `each` with every output of every replicate and, if `errors` is set, with the sum of
+    /// w u² over the influences u of the observations, for Σ w u = 0. `weights` has a row for each
+    /// replicate and is overwritten. Returns the number of replicates whose values are not unique.
+    fn outputs(
+        &self,
+        weights: &mut [f64],
+        errors: bool,
+        room: &mut Vec<f64>,
+        each: &mut dyn FnMut(f64, f64),
+    ) -> u64;
 }
 
 /// A statistic with its data, by name: one for each output.
