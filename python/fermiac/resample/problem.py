@@ -39,7 +39,7 @@ from fermiac.results.result import Finding
 __all__ = ["METHODS_OF", "Intervals", "Problem"]
 
 Array = NDArray[np.float64]
-#: The methods of a scheme, the default first; other schemes have all of them.
+#: The methods of a scheme, the default first (blocks: without a native influence function); other schemes have all of them.
 METHODS_OF: dict[str, tuple[Method, ...]] = {
     "bayesian": ("percentile", "normal"),
     **dict.fromkeys(
@@ -330,13 +330,16 @@ class Problem:
         if name == "auto":
             if scheme.name == "sieve" and self.is_sieve_t:
                 return "studentised"
+            stable = isinstance(statistic, Statistic) and statistic.studentised and influence
+            if scheme.is_blocks and stable:
+                return "studentised"
             if offered is not None:
                 return offered[0]
             if quantile and data.plain:
                 return "order"
             if self._is_proportion():
                 return "wilson"
-            if isinstance(statistic, Statistic) and statistic.studentised and influence:
+            if stable:
                 return "studentised"
             return "percentile" if fixed else "bca"
         if offered is not None and name not in offered:

@@ -21,10 +21,10 @@ const SUM_WIDTH: f64 = 14.0;
 const CUT: f64 = 20.0;
 /// The share of the sum that no longer counts, the terms of a block, the blocks below that share
 /// that end the series, and the largest number of terms.
-const NOTHING: f64 = 1e-7;
+const NOTHING: f64 = 1e-8;
 const BLOCK: usize = 8;
 const QUIET: usize = 2;
-const TERMS: usize = 4096;
+const TERMS: usize = 8192;
 /// The largest number of values for meeting in the middle.
 const MIDDLE: usize = 44;
 
@@ -281,7 +281,9 @@ pub fn log_groups_above(y: &[f64], first: usize, observed: f64, unit: f64) -> Op
         return None;
     }
     let numbers = ((NUMBER_WIDTH * v0.sqrt()).ceil() as usize).min(n + 1).max(2);
-    let mut width = SUM_WIDTH * variance.sqrt();
+    // One large value makes a law of two parts, which must both fit.
+    let largest = y.iter().map(|x| (x - centre).abs()).fold(0.0, f64::max);
+    let mut width = SUM_WIDTH * variance.sqrt() + 2.0 * largest;
     let mut cells = usize::MAX;
     if unit > 0.0 {
         // An even number of cells of the lattice.

@@ -10,6 +10,7 @@ mod ranks;
 mod regression;
 mod two_samples;
 
+use fermiac_base::simd::{Kernel, dispatch};
 use fermiac_base::{Error, Result};
 
 /// A statistic of data with a weight for each observation, none of them negative.
@@ -150,23 +151,39 @@ pub fn statistics(
 /// Σ w f(i) for `K` functions, in four interleaved parts.
 #[inline(always)]
 fn weighted<const K: usize>(weights: &[f64], values: impl Fn(usize) -> [f64; K]) -> [f64; K] {
-    let mut parts = [[0.0; K]; 4];
-    let (groups, rest) = weights.as_chunks::<4>();
-    for (g, group) in groups.iter().enumerate() {
-        for l in 0..4 {
-            let v = values(4 * g + l);
-            for k in 0..K {
-                parts[l][k] += group[l] * v[k];
+    dispatch(Weighted { weights, values })
+}
+
+/// The loop of [`weighted`], which has the same bits at every level.
+struct Weighted<'a, F> {
+    weights: &'a [f64],
+    values: F,
+}
+
+impl<const K: usize, F: Fn(usize) -> [f64; K]> Kernel for Weighted<'_, F> {
+    type Output = [f64; K];
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> [f64; K] {
+        let Self { weights, values } = self;
+        let mut parts = [[0.0; 4]; K];
+        let (groups, rest) = weights.as_chunks::<4>();
+        for (g, group) in groups.iter().enumerate() {
+            for l in 0..4 {
+                let v = values(4 * g + l);
+                for k in 0..K {
+                    parts[k][l] += group[l] * v[k];
+                }
             }
         }
-    }
-    for (l, w) in rest.iter().enumerate() {
-        let v = values(4 * groups.len() + l);
-        for k in 0..K {
-            parts[l][k] += w * v[k];
+        for (l, w) in rest.iter().enumerate() {
+            let v = values(4 * groups.len() + l);
+            for k in 0..K {
+                parts[k][l] += w * v[k];
+            }
         }
+        parts.map(|p| (p[0] + p[1]) + (p[2] + p[3]))
     }
-    std::array::from_fn(|k| (parts[0][k] + parts[1][k]) + (parts[2][k] + parts[3][k]))
 }
 
 /// The mean of the data.
