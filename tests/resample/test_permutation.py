@@ -231,6 +231,68 @@ def test_p_values_are_valid_and_nearly_uniform() -> None:
             assert share >= u - 4 * math.sqrt(u * (1 - u) / 400)
 
 
+#: A test of data without an effect: its data, its arguments, its method, and whether its p-values
+#: have (nearly) all values.
+NULLS: dict[str, tuple[Any, dict[str, Any], str, bool]] = {
+    "groups, enumerated": (lambda g: (g.normal(6), g.normal(6)), {}, "enumeration", False),
+    "groups, from halves": (lambda g: (g.exponential(13), g.exponential(13)), {},
+                            "enumeration", True),
+    "groups, series": (lambda g: (g.exponential(30), g.exponential(25)), {}, "series", True),
+    "ranks with ties": (
+        lambda g: (np.floor(g.exponential(20)), np.floor(g.exponential(30))),
+        {"statistic": "rank"}, "shift", False,
+    ),
+    "signs, halves": (lambda g: g.normal(20), {}, "enumeration", True),
+    "signs, series": (lambda g: g.student_t(3.0, 60), {}, "series", True),
+    "signed ranks": (lambda g: np.round(g.normal(30), 1), {"statistic": "rank"}, "enumeration",
+                     False),
+    "pairs": (lambda g: (g.normal(8), g.normal(8)), {"kind": "pairs"}, "enumeration", True),
+    "Spearman": (lambda g: (g.normal(15), g.normal(15)),
+                 {"kind": "pairs", "statistic": "spearman", "n_resamples": 199}, "sampled", True),
+    "studentised": (lambda g: (g.normal(20), g.normal(20)),
+                    {"studentise": True, "n_resamples": 199}, "sampled", True),
+    "blocks": (lambda g: (g.normal(20) + LEVELS, g.normal(20) + LEVELS),
+               {"blocks": (np.arange(20) % 2, np.arange(20) % 2), "n_resamples": 199}, "sampled",
+               True),
+    "function": (lambda g: g.normal(15), {"statistic": lambda d: np.median(d, axis=1),
+                                          "n_resamples": 199}, "sampled", False),
+}  # fmt: skip
+LEVELS = 5.0 * (np.arange(20) % 2)
+
+
+@pytest.mark.parametrize("name", NULLS)
+def test_p_values_under_the_null(name: str) -> None:
+    draw, more, method, continuous = NULLS[name]
+    sets = 300
+    found: dict[Any, list[float]] = {"two-sided": [], "greater": []}
+    methods = []
+    for key in range(sets):
+        data = draw(fm.random.Stream(key, index=11))
+        for side, p in found.items():
+            r = permutation_test(data, alternative=side, rng=key, n_threads=1, **more)
+            p.append(float(r.pvalue))
+            methods.append(r.method)
+    # Few outcomes beyond the observed one are counted.
+    assert np.mean([m == method for m in methods]) > 0.97
+    for side, p in found.items():
+        for u in (0.01, 0.05, 0.1, 0.5):
+            share, error = np.mean(np.array(p) <= u), math.sqrt(u * (1 - u) / sets)
+            assert share <= u + 3.5 * error, (side, u)
+            if continuous and u >= 0.05:
+                assert share >= u - 4 * error, (side, u)
+
+
+def test_the_family_wise_error_of_max_t() -> None:
+    rejected = 0
+    for key in range(200):
+        table = fm.random.Stream(key, index=12).normal((15, 8))
+        table[:, 4:] += table[:, :1]  # columns that depend on each other
+        p = permutation_test(table, adjust="max-t", n_resamples=199, rng=key, n_threads=1)
+        assert p.pvalue_adjusted is not None
+        rejected += p.pvalue_adjusted.min() <= 0.05
+    assert 0.005 < rejected / 200 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
+
+
 def test_max_t_against_all_columns() -> None:
     stream = fm.random.Stream(6)
     x = stream.normal((12, 5))
