@@ -41,8 +41,8 @@ pub struct Scheme {
     draws: Vec<usize>,
     /// The probabilities of the units of each stratum; equal ones where there are none.
     shares: Option<Vec<f64>>,
-    /// With probabilities the law of the count of each stratum's first unit, the same in all draws.
-    firsts: Vec<Binomial>,
+    /// With probabilities the laws of counts of each stratum's first units.
+    cells: Vec<Cells>,
     members: Members,
     n: usize,
 }
@@ -104,21 +104,41 @@ fn neighbours(start: usize, length: usize, size: usize, mut take: impl FnMut(usi
     }
 }
 
+/// The laws of counts that all replicates share: that of the first unit, and those of the second one
+/// for each number of draws that the first one leaves.
+#[derive(Debug, Clone)]
+struct Cells {
+    first: Binomial,
+    second: Vec<Binomial>,
+    /// The least number that the first unit leaves.
+    least: usize,
+}
+
+impl Cells {
+    fn new(n: usize, shares: &[f64]) -> Self {
+        let first = Binomial::of_many(n, shares[0].clamp(0.0, 1.0));
+        let (mut second, mut least) = (Vec::new(), 0);
+        if let (Some((low, high)), Some(own)) = (first.counts(), shares.get(1)) {
+            let share = (own / (1.0 - shares[0])).clamp(0.0, 1.0);
+            least = n - high;
+            second =
+                (least..=n - low).map(|left| Binomial::new(left, share).with_fixed()).collect();
+        }
+        Self { first, second, least }
+    }
+}
+
 /// Fills `counts` with those of `n` draws, each unit given what the ones before it left.
-fn multinomial(
-    stream: &mut Stream,
-    n: usize,
-    first: &Binomial,
-    shares: &[f64],
-    counts: &mut [u32],
-) {
+fn multinomial(stream: &mut Stream, n: usize, cells: &Cells, shares: &[f64], counts: &mut [u32]) {
     let (mut left, mut share) = (n, 1.0);
     let last = shares.iter().rposition(|s| *s > 0.0).unwrap_or(0);
     for (k, (count, own)) in counts.iter_mut().zip(shares).enumerate() {
         let drawn = if k == last {
             left
         } else if k == 0 {
-            first.draw(stream)
+            cells.first.draw(stream)
+        } else if let (1, Some(law)) = (k, cells.second.get(left.wrapping_sub(cells.least))) {
+            law.draw(stream)
         } else {
             Binomial::new(left, (own / share).clamp(0.0, 1.0)).draw(stream)
         };
@@ -172,7 +192,7 @@ impl Scheme {
             return wrong("empty blocks");
         }
         let draws = strata.windows(2).map(|s| s[1] - s[0]).collect();
-        Ok(Self { law, strata, draws, shares: None, firsts: Vec::new(), members, n })
+        Ok(Self { law, strata, draws, shares: None, cells: Vec::new(), members, n })
     }
 
     /// The scheme with other numbers of draws from the strata, none of them 0.
@@ -192,13 +212,9 @@ impl Scheme {
         {
             return Err(Error::Internal("a scheme with probabilities that do not fit".into()));
         }
-        let firsts = self
-            .strata
-            .windows(2)
-            .zip(&self.draws)
-            .map(|(s, n)| Binomial::new(*n, shares[s[0]].clamp(0.0, 1.0)))
-            .collect();
-        Ok(Self { shares: Some(shares), firsts, ..self })
+        let strata = self.strata.windows(2).zip(&self.draws);
+        let cells = strata.map(|(s, n)| Cells::new(*n, &shares[s[0]..s[1]])).collect();
+        Ok(Self { shares: Some(shares), cells, ..self })
     }
 
     /// Whether counts are drawn from probabilities of units.
@@ -250,7 +266,7 @@ impl Scheme {
             for (k, (s, n)) in self.strata.windows(2).zip(&self.draws).enumerate() {
                 let stratum = &mut counts[s[0]..s[1]];
                 if let Some(shares) = &self.shares {
-                    multinomial(stream, *n, &self.firsts[k], &shares[s[0]..s[1]], stratum);
+                    multinomial(stream, *n, &self.cells[k], &shares[s[0]..s[1]], stratum);
                     continue;
                 }
                 if self.is_of_blocks() {
