@@ -97,7 +97,8 @@ def bootstrap(
         reliable, and ``"bca"`` otherwise. For series it takes ``"studentised"`` for a sieve of
         means and autocorrelations. For blocks it takes ``"studentised"``, with the standard errors
         of the sums of blocks [9]_, for statistics with an influence function, and ``"expanded"``
-        with the effective sample size for others. For `MOutOfN` it takes ``"basic"``, and for all other schemes ``"percentile"``.
+        with the effective sample size for others. For `MOutOfN` it takes ``"basic"``, and for all
+        other schemes ``"percentile"``.
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
     paired : bool, default False

@@ -134,16 +134,18 @@ class Data:
         units = self.units
         if not units.single:
             return None
-        one_of = np.array(_ALIKE.get(statistic.core, (0, 1, 2, 3)))
-        kept, place = np.unique(one_of, return_inverse=True)
+        one_of = _ALIKE.get(statistic.core, (0, 1, 2, 3))
+        kept = sorted(set(one_of))
+        place = np.array([kept.index(cell) for cell in one_of])
         code = place[(2 * self.samples[0] + self.samples[1]).astype(np.int64)]
         if units.members is not None:
             code = code[units.members]
         sizes = units.sizes
         stratum = np.repeat(np.arange(sizes.size), sizes)
-        n = kept.size
+        n = len(kept)
         counts = np.bincount(n * stratum + code, minlength=n * sizes.size)
-        columns = [np.tile(c.astype(float), sizes.size) for c in (kept // 2, kept % 2)]
+        cells = [[float(c // 2) for c in kept], [float(c % 2) for c in kept]]
+        columns = [np.array(column * sizes.size) for column in cells]
         options = {
             "law": "counts",
             "length": 0.0,

@@ -22,8 +22,8 @@ Core = tuple[str, list[int], list[int], Array | None]
 _MOST_OUTCOMES, _MOST_SIGNS, _MOST_SHIFTS = 10**6, 40, 4 * 10**8
 #: The largest number of observations of two samples for the method of meeting in the middle.
 _MOST_IN_GROUPS = 40
-#: Outcomes beyond the observed one that are counted.
-_MOST_CHOICES = 10**6
+#: Outcomes beyond the observed one that are counted: of signs, and of groups.
+_MOST_CHOICES, _MOST_GROUPS = 10**6, 10**7
 #: The fewest distinct values of a sum that counts as smooth, if they are not on a lattice.
 _DISTINCT = 25
 #: The share of the scale below which a difference is rounding.
@@ -233,11 +233,11 @@ def _small_group_tail(
     n = y.size
     log_all = float(gammaln(n + 1) - gammaln(first + 1) - gammaln(n - first + 1))
     log_count = _core.resample_log_groups_above(y, first, size, unit)
-    if log_count is not None and log_count > math.log(_MOST_CHOICES):
+    if log_count is not None and log_count > math.log(_MOST_GROUPS):
         return log_count - log_all, "series"
     falling = np.sort(y)[::-1].copy()
     budget = float(falling[:first].sum()) - size + near
-    count = _core.resample_group_choices(falling, first, budget, _MOST_CHOICES)
+    count = _core.resample_group_choices(falling, first, budget, _MOST_GROUPS)
     return None if count is None else math.log(count) - log_all, "counting"
 
 

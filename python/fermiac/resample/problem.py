@@ -39,7 +39,8 @@ from fermiac.results.result import Finding
 __all__ = ["METHODS_OF", "Intervals", "Problem"]
 
 Array = NDArray[np.float64]
-#: The methods of a scheme, the default first (blocks: without a native influence function); other schemes have all of them.
+#: The methods of a scheme, the default first; other schemes have all of them. The default of blocks
+#: is for statistics without an influence function.
 METHODS_OF: dict[str, tuple[Method, ...]] = {
     "bayesian": ("percentile", "normal"),
     **dict.fromkeys(

@@ -182,7 +182,7 @@ impl Tilt {
                 v2 += q * x * x;
             }
             let size = v0 * v2 - v1 * v1;
-            if !(size > 1e-12 * v0 * v2) {
+            if size.is_nan() || size <= 1e-12 * v0 * v2 {
                 return None;
             }
             let (level, slope) = ((v2 * a - v1 * b) / size, (v0 * b - v1 * a) / size);
@@ -289,7 +289,7 @@ pub fn log_groups_above(y: &[f64], first: usize, observed: f64, unit: f64) -> Op
     let centre = v1 / v0;
     let variance: f64 =
         tilt.chosen.iter().zip(y).map(|(p, x)| p * (1.0 - p) * (x - centre).powi(2)).sum();
-    if !(variance > 0.0) {
+    if variance.is_nan() || variance <= 0.0 {
         return None;
     }
     let numbers = ((NUMBER_WIDTH * v0.sqrt()).ceil() as usize).min(n + 1).max(2);

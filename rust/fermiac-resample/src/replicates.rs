@@ -264,9 +264,10 @@ pub(crate) fn rows(
         n.div_ceil(task),
         size * task.min(n) * width,
         |t| {
-            let mut part = Replicates::default();
             let range = t * task..n.min((t + 1) * task);
             let count = range.len();
+            let values = Vec::with_capacity(count * width);
+            let mut part = Replicates { values, ..Replicates::default() };
             work(range, &mut part)?;
             Ok((count, part))
         },

@@ -1,7 +1,7 @@
 //! Schemes: how the weights of the observations are drawn in each replicate.
 
 use crate::binomial::Binomial;
-use fermiac_base::alloc::{room, vec_of};
+use fermiac_base::alloc::vec_of;
 use fermiac_base::par::{PAUSE_EVERY, pause};
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
@@ -243,7 +243,7 @@ impl Scheme {
             weights: vec_of("x", 0.0, self.n)?,
             units: vec_of("x", 0.0, self.units())?,
             counts: vec_of("x", 0, self.units())?,
-            words: room("x", WORDS)?,
+            words: Vec::new(),
             blocks: Vec::new(),
             ends: Vec::new(),
         })

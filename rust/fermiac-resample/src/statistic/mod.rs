@@ -148,10 +148,15 @@ pub fn statistics(
     }
 }
 
+/// Observations below which a loop is short.
+const SHORT: usize = 32;
+
 /// Σ w f(i) for `K` functions, in four interleaved parts.
 #[inline(always)]
 fn weighted<const K: usize>(weights: &[f64], values: impl Fn(usize) -> [f64; K]) -> [f64; K] {
-    dispatch(Weighted { weights, values })
+    let sums = Weighted { weights, values };
+    // A choice of the level costs more than a short loop.
+    if weights.len() < SHORT { sums.run::<false>() } else { dispatch(sums) }
 }
 
 /// The loop of [`weighted`], which has the same bits at every level.
