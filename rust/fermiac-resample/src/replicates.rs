@@ -58,6 +58,14 @@ impl Worker {
         let Self { draw, influence, room } = self;
         let mut deficient = false;
         for statistic in statistics {
+            if errors
+                && scheme.is_of_two()
+                && let Some((value, variance)) = statistic.of_two(&draw.weights, room)
+            {
+                to.values.push(value);
+                to.stderrs.push(variance.sqrt());
+                continue;
+            }
             let mut each = |value: f64, influence: Option<&[f64]>| {
                 to.values.push(value);
                 if errors {

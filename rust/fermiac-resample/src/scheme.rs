@@ -412,6 +412,14 @@ impl Scheme {
             && matches!(self.law, Law::Counts | Law::Dirichlet)
     }
 
+    /// Whether observations are drawn one by one from two samples, the first one before the second.
+    pub fn is_of_two(&self) -> bool {
+        self.draws.len() == 2
+            && matches!(self.members, Members::Same)
+            && matches!(self.law, Law::Counts | Law::Dirichlet)
+            && self.shares.is_none()
+    }
+
     /// The standard error of a statistic in a plain scheme from Σ w U², for influences U with
     /// Σ w U = 0.
     pub fn plain_stderr(&self, squares: f64) -> f64 {

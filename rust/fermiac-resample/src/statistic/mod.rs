@@ -52,6 +52,13 @@ pub trait Statistic: Send + Sync {
         None
     }
 
+    /// The value and its squared standard error, for observations that are drawn one by one from each
+    /// of two samples; None for a statistic that has them by its influences alone.
+    fn of_two(&self, weights: &[f64], room: &mut Vec<f64>) -> Option<(f64, f64)> {
+        let _ = (weights, room);
+        None
+    }
+
     /// The statistic for several replicates at once, where they share work.
     fn panel(&self) -> Option<&dyn Panel> {
         None
