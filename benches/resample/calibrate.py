@@ -10,7 +10,7 @@ whole numbers, 0.92 to 1 is right.
 
 The second table is for the mean of autoregressive series y(t) = φ y(t - 1) + e(t) with normal e.
 ``auto`` is the sieve bootstrap-t, and ``fixed-b`` the t-test with Bartlett's kernel and bandwidth
-n. ``stationary`` is the stationary block bootstrap with a block length from the data; arch has the
+n. ``stationary`` is the default interval of stationary blocks, which is studentised; arch has the
 percentile interval of it, in 400 data sets. "Warned" is the share of data sets in which the
 interval of the sieve or of blocks carries a warning. A row is right if the coverage of ``auto`` is
 0.92 to 0.97, and if blocks have a coverage of 0.90 or more or warn in 0.90 of the data sets.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.resample import permutation_laws as laws
 from fermiac.resample import permutation_test
 
 Array = NDArray[np.float64]
@@ -75,27 +76,85 @@ def test_two_samples_against_brute_force(name: str) -> None:
         )
 
 
-def test_the_shift_algorithm_is_enumeration() -> None:
+def test_the_shift_algorithm_is_enumeration(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = fm.random.Stream(4)
     a, b = np.floor(stream.uniform(9) * 6) / 10, np.floor(stream.uniform(12) * 6) / 10
-    from fermiac.resample import permutation_laws as laws
-
     design = ("groups", [0, 21], [9], None)
     for first in (9, 12):
         problem = laws.problem_of("independent", "mean", ("groups", [0, 21], [first], None),
                                   np.concatenate([a, b]), first)  # fmt: skip
         known = laws.exact_tails(problem, True)
-        most, laws._MOST_OUTCOMES = laws._MOST_OUTCOMES, 10
-        try:
-            found = laws.exact_tails(problem, True)
-        finally:
-            laws._MOST_OUTCOMES = most
+        monkeypatch.setattr(laws, "_MOST_OUTCOMES", 10)
+        monkeypatch.setattr(laws, "_MOST_IN_GROUPS", 10)
+        found = laws.exact_tails(problem, True)
+        monkeypatch.undo()
         assert known is not None
         assert found is not None
         assert (known.method, found.method) == ("enumeration", "shift")
         assert found.upper == pytest.approx(known.upper, rel=1e-11)
         assert found.lower == pytest.approx(known.lower, rel=1e-11)
     assert design[1][-1] == 21
+
+
+@pytest.mark.parametrize("law", ["normal", "exponential", "outlier"])
+def test_the_series_of_two_samples_meets_all_groups(
+    law: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(laws, "_MOST_IN_GROUPS", 0)
+    methods = set()
+    for n, m, key in ((30, 15, 1), (36, 12, 2), (40, 20, 3)):
+        stream = fm.random.Stream(key)
+        y = stream.normal(n) if law == "normal" else stream.exponential(n)
+        y[0] = 30.0 if law == "outlier" else y[0]
+        for shift in (-1.5, -0.4, 0.0, 0.3, 1.0, 2.0):
+            # The group of the test is the one of the largest or smallest sums, or any.
+            a, b = y[:m] + shift, y[m:]
+            pooled = np.concatenate([a, b])
+            problem = laws.problem_of("independent", "mean", ("groups", [0, n], [m], None),
+                                      pooled, m)  # fmt: skip
+            known = fm._core.resample_tails(
+                "middle", None, problem.y, m, problem.observed, problem.near
+            )
+            found = laws.exact_tails(problem, True)
+            if found is None:  # few outcomes, and too many to count
+                assert min(known) * math.comb(n, m) < 2e7
+                continue
+            methods.add(found.method)
+            assert found.upper == pytest.approx(known[0], rel=1e-4)
+            assert found.lower == pytest.approx(known[1], rel=1e-4)
+    assert methods == {"series", "counting"} or law == "outlier"
+
+
+def test_the_law_of_two_large_samples() -> None:
+    stream = fm.random.Stream(5)
+    a, b = stream.exponential(300), stream.exponential(400) - 0.12
+    p = permutation_test((a, b))
+    assert (p.exact, p.method) == (True, "series")
+    drawn = permutation_test((a, b), exact=False, n_resamples=20_000, rng=1)
+    assert abs(p.pvalue - drawn.pvalue) < 5 * math.sqrt(2 * p.pvalue / 20_000)
+    assert permutation_test((b, a)).pvalue == pytest.approx(p.pvalue, rel=1e-6)
+    # The p-value of a shift that no sampling would resolve; a t-test gives 9e-21.
+    tiny = permutation_test((a + 0.6, b), alternative="greater")
+    assert tiny.exact
+    assert -60 < tiny.log_pvalue < -30
+    # Whole numbers: the law on their lattice is that of the shift algorithm.
+    x, y = np.floor(3 * a), np.floor(3 * b)
+    known = permutation_test((x, y), alternative="greater")
+    assert known.method == "shift"
+    problem = laws.problem_of("independent", "mean", ("groups", [0, 700], [300], None),
+                              np.concatenate([x, y]), 300)  # fmt: skip
+    series = laws._group_tails(problem, 1.0)
+    assert series is not None
+    assert series.upper == pytest.approx(known.pvalue, rel=1e-6)
+    less = permutation_test((x, y), alternative="less")
+    assert series.lower == pytest.approx(less.pvalue, rel=1e-6)
+
+
+def test_few_distinct_values_are_sampled() -> None:
+    values = np.sqrt(np.arange(1.0, 4.0))
+    y = np.tile(values, 30)
+    p = permutation_test((y[:40], y[40:]), n_resamples=99, rng=0)
+    assert p.method == "sampled"
 
 
 def test_signs_against_brute_force() -> None:
@@ -170,6 +229,68 @@ def test_p_values_are_valid_and_nearly_uniform() -> None:
             share = np.mean(np.array(found) <= u)
             assert share <= u + 3 * math.sqrt(u * (1 - u) / 400)
             assert share >= u - 4 * math.sqrt(u * (1 - u) / 400)
+
+
+#: A test of data without an effect: its data, its arguments, its method, and whether its p-values
+#: have (nearly) all values.
+NULLS: dict[str, tuple[Any, dict[str, Any], str, bool]] = {
+    "groups, enumerated": (lambda g: (g.normal(6), g.normal(6)), {}, "enumeration", False),
+    "groups, from halves": (lambda g: (g.exponential(13), g.exponential(13)), {},
+                            "enumeration", True),
+    "groups, series": (lambda g: (g.exponential(30), g.exponential(25)), {}, "series", True),
+    "ranks with ties": (
+        lambda g: (np.floor(g.exponential(20)), np.floor(g.exponential(30))),
+        {"statistic": "rank"}, "shift", False,
+    ),
+    "signs, halves": (lambda g: g.normal(20), {}, "enumeration", True),
+    "signs, series": (lambda g: g.student_t(3.0, 60), {}, "series", True),
+    "signed ranks": (lambda g: np.round(g.normal(30), 1), {"statistic": "rank"}, "enumeration",
+                     False),
+    "pairs": (lambda g: (g.normal(8), g.normal(8)), {"kind": "pairs"}, "enumeration", True),
+    "Spearman": (lambda g: (g.normal(15), g.normal(15)),
+                 {"kind": "pairs", "statistic": "spearman", "n_resamples": 199}, "sampled", True),
+    "studentised": (lambda g: (g.normal(20), g.normal(20)),
+                    {"studentise": True, "n_resamples": 199}, "sampled", True),
+    "blocks": (lambda g: (g.normal(20) + LEVELS, g.normal(20) + LEVELS),
+               {"blocks": (np.arange(20) % 2, np.arange(20) % 2), "n_resamples": 199}, "sampled",
+               True),
+    "function": (lambda g: g.normal(15), {"statistic": lambda d: np.median(d, axis=1),
+                                          "n_resamples": 199}, "sampled", False),
+}  # fmt: skip
+LEVELS = 5.0 * (np.arange(20) % 2)
+
+
+@pytest.mark.parametrize("name", NULLS)
+def test_p_values_under_the_null(name: str) -> None:
+    draw, more, method, continuous = NULLS[name]
+    sets = 300
+    found: dict[Any, list[float]] = {"two-sided": [], "greater": []}
+    methods = []
+    for key in range(sets):
+        data = draw(fm.random.Stream(key, index=11))
+        for side, p in found.items():
+            r = permutation_test(data, alternative=side, rng=key, n_threads=1, **more)
+            p.append(float(r.pvalue))
+            methods.append(r.method)
+    # Few outcomes beyond the observed one are counted.
+    assert np.mean([m == method for m in methods]) > 0.97
+    for side, p in found.items():
+        for u in (0.01, 0.05, 0.1, 0.5):
+            share, error = np.mean(np.array(p) <= u), math.sqrt(u * (1 - u) / sets)
+            assert share <= u + 3.5 * error, (side, u)
+            if continuous and u >= 0.05:
+                assert share >= u - 4 * error, (side, u)
+
+
+def test_the_family_wise_error_of_max_t() -> None:
+    rejected = 0
+    for key in range(200):
+        table = fm.random.Stream(key, index=12).normal((15, 8))
+        table[:, 4:] += table[:, :1]  # columns that depend on each other
+        p = permutation_test(table, adjust="max-t", n_resamples=199, rng=key, n_threads=1)
+        assert p.pvalue_adjusted is not None
+        rejected += p.pvalue_adjusted.min() <= 0.05
+    assert 0.005 < rejected / 200 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 200)
 
 
 def test_max_t_against_all_columns() -> None:

@@ -237,3 +237,89 @@ def test_groups_of_the_jackknife() -> None:
             jackknife(x, f, jackknife_groups=wrong)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="callables"):
         bootstrap(x, "mean", jackknife_groups=5, rng=0)
+
+
+X = np.arange(24.0) ** 1.5 % 7
+TRUTH, GUESS = (np.arange(60) % 3 > 0) * 1.0, (np.arange(60) % 4 > 1) * 1.0
+#: Replicates 0 to 3 with the seed 5.
+PINNED: dict[str, tuple[Any, str, dict[str, Any], list[float]]] = {
+    "bayesian": (
+        X,
+        "mean",
+        {"scheme": "bayesian"},
+        [3.721905073543523, 3.397438784756675, 3.1337080049773496, 3.3829164900431636],
+    ),
+    "strata": (
+        X,
+        "mean",
+        {"exact": False, "strata": np.arange(24) % 3},
+        [3.140482734134393, 2.921388822497679, 3.8545485759009486, 3.207975599056147],
+    ),
+    "clusters": (
+        X,
+        "mean",
+        {"clusters": np.arange(24) // 3},
+        [3.3706210667235457, 2.3461075687873354, 3.74063715468107, 2.9051294599968367],
+    ),
+    "m out of n": (
+        X,
+        "mean",
+        {"scheme": MOutOfN(10)},
+        [3.279155785534155, 2.5476562463936907, 3.411797294699018, 2.590547259786436],
+    ),
+    "moving": (
+        X,
+        "mean",
+        {"scheme": fm.resample.Moving(5)},
+        [3.3496432588827245, 2.830893364348909, 3.8508184669775463, 2.958561641939131],
+    ),
+    "circular": (
+        X,
+        "mean",
+        {"scheme": fm.resample.Circular(5)},
+        [3.1909192543349847, 3.9844535507210606, 4.1508345038301995, 2.8823889143076062],
+    ),
+    "stationary": (
+        X,
+        "mean",
+        {"scheme": fm.resample.Stationary(4.5)},
+        [3.161155484743899, 4.001913478480608, 3.0727118740514348, 3.4542308736607272],
+    ),
+    "sieve": (
+        X,
+        "mean",
+        {"scheme": fm.resample.Sieve(2)},
+        [3.1262288889000276, 3.0500163539190464, 3.4512719269077, 3.057181947318195],
+    ),
+    "three cells": (
+        (TRUTH, GUESS),
+        "f1",
+        {},
+        [0.5217391304347826, 0.6666666666666666, 0.47761194029850745, 0.5161290322580645],
+    ),
+    "four cells": (
+        (TRUTH, GUESS),
+        "mcc",
+        {},
+        [0.14379213277409608, -0.1274117978594064, -0.1345345587992625, 0.07744107744107744],
+    ),
+    "two samples": (
+        (X[:10], X[10:]),
+        "auc",
+        {},
+        [0.45357142857142857, 0.2892857142857143, 0.17857142857142858, 0.3357142857142857],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PINNED)
+@pytest.mark.filterwarnings("ignore:.*(few for|effective sample size)")
+def test_draws_are_pinned(name: str) -> None:
+    x, statistic, more, pinned = PINNED[name]
+    common: dict[str, Any] = {"method": "percentile", "rng": 5, **more}
+    r = fm.resample.bootstrap(x, statistic, n_resamples=4, **common)
+    np.testing.assert_allclose(r.replicates, pinned, rtol=1e-12)
+    # Continued from a number that is no multiple of the replicates of a stream.
+    short = fm.resample.bootstrap(x, statistic, n_resamples=150, **common).extend(100)
+    whole = fm.resample.bootstrap(x, statistic, n_resamples=250, n_threads=2, **common)
+    assert (short.replicates == whole.replicates).all()

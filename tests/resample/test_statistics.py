@@ -114,6 +114,39 @@ def test_least_squares() -> None:
     assert (np.asarray(r.lower) < r.estimate).all()
 
 
+@pytest.mark.parametrize("name", ["ols", "logistic", "auc"])
+def test_fast_standard_errors_are_those_of_influences(name: Any) -> None:
+    stream = fm.random.Stream(4)
+    x = stream.normal((90, 3))
+    if name == "auc":
+        # Labels of strata that are the samples: the same draws by the general path.
+        data: Any = (np.round(x[:40, 0] + 0.5, 1), np.round(x[40:, 0], 1))
+        labels: dict[str, Any] = {"strata": (np.zeros(40), np.zeros(50))}
+    else:
+        y = x @ [1.0, 0.5, 0.0] + stream.normal(90)
+        data = (x, y if name == "ols" else (y > 0) * 1.0)
+        # Clusters of single observations.
+        labels = {"clusters": np.arange(90)}
+    common: dict[str, Any] = {"method": "studentised", "n_resamples": 100, "rng": 2}
+    fast, general = bootstrap(data, name, **common), bootstrap(data, name, **common, **labels)
+    np.testing.assert_allclose(fast.replicates, general.replicates, rtol=1e-11, atol=1e-12)
+    assert fast.replicate_stderrs is not None
+    assert general.replicate_stderrs is not None
+    np.testing.assert_allclose(fast.replicate_stderrs, general.replicate_stderrs, rtol=1e-11)
+
+
+def test_panels_have_the_bits_of_single_replicates(thread_counts: tuple[int, ...]) -> None:
+    stream = fm.random.Stream(5)
+    data = (stream.normal((200, 4)), stream.normal(200))
+    common: dict[str, Any] = {"method": "percentile", "rng": 2}
+    whole = bootstrap(data, "ols", n_resamples=230, n_threads=1, **common)
+    for n in thread_counts:
+        parts = bootstrap(data, "ols", n_resamples=37, n_threads=n, **common)
+        for more in (1, 2, 60, 130):
+            parts = parts.extend(more, n_threads=n)
+        assert (parts.replicates == whole.replicates).all()
+
+
 def test_resamples_of_deficient_rank_take_the_least_norm() -> None:
     x = np.array([0.0, 0.0, 0.0, 0.0, 1.0, 1.0])
     y = np.array([1.0, 2.0, 0.0, 1.5, 3.0, 4.0])

@@ -6,7 +6,7 @@ Each function returns a list of pairs (train, test), which scikit-learn takes as
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -82,6 +82,21 @@ def _codes(name: str, given: ArrayLike, n: int) -> Rows:
         raise ArgumentError(f"{name}: labels that have an order are needed ({error})") from error
 
 
+def _both(strata: Any, groups: Any, n: int) -> tuple[Rows | None, Rows | None]:
+    """Return the labels of strata and groups as numbers."""
+    return (
+        None if strata is None else _codes("strata", strata, n),
+        None if groups is None else _codes("groups", groups, n),
+    )
+
+
+def _pair(test: Rows, n: int) -> tuple[Rows, Rows]:
+    """Return the sorted examples outside and inside a test set."""
+    outside = np.ones(n, bool)
+    outside[test] = False
+    return np.flatnonzero(outside).astype(np.int64), np.flatnonzero(~outside).astype(np.int64)
+
+
 def _shuffled(n: int, stream: Stream) -> Rows:
     return np.argsort(stream.uniform(n), kind="stable").astype(np.int64)
 
@@ -91,12 +106,7 @@ def _sets(fold: Rows, k: int) -> Splits:
     order = np.argsort(fold, kind="stable").astype(np.int64)
     ends = np.cumsum(np.bincount(fold, minlength=k))
     tests = np.split(order, ends[:-1])
-    found = []
-    for test in tests:
-        kept = np.ones(fold.size, bool)
-        kept[test] = False
-        found.append((np.flatnonzero(kept).astype(np.int64), test))
-    return found
+    return [_pair(test, fold.size) for test in tests]
 
 
 def _folds_of_groups(groups: Rows, k: int, stream: Stream | None) -> Rows:
@@ -202,8 +212,7 @@ def k_fold(
             f"repeats: {times} given with shuffle=False, which would repeat the same folds"
         )
     _require_room(folds * times, size)
-    labels = None if strata is None else _codes("strata", strata, size)
-    members = None if groups is None else _codes("groups", groups, size)
+    labels, members = _both(strata, groups, size)
     key = subkey(key_of(rng), SPLITS)
     found: Splits = []
     for r in range(times):
@@ -303,7 +312,7 @@ def random(
     count = whole("n_splits", n_splits, 1, 2**31)
     share = probability("test_share", test_share)
     _require_room(count, size)
-    labels = None if strata is None else _codes("strata", strata, size)
+    labels, _ = _both(strata, None, size)
     n_test = min(max(round(share * size), 1), size - 1)
     key = subkey(key_of(rng), SPLITS)
     found = []
@@ -316,11 +325,7 @@ def random(
             places = np.minimum((np.arange(n_test) + start) * (size / n_test), size - 1).astype(int)
         else:
             places = np.arange(n_test)
-        kept = np.ones(size, bool)
-        kept[order[places]] = False
-        found.append(
-            (np.flatnonzero(kept).astype(np.int64), np.flatnonzero(~kept).astype(np.int64))
-        )
+        found.append(_pair(order[places], size))
     return found
 
 
@@ -507,8 +512,7 @@ def nested(
     size = whole("n", n, 2, _EXAMPLES)
     _require_room(folds * whole("k", k, 2, size), size)
     found = []
-    labels = None if strata is None else _codes("strata", strata, size)
-    members = None if groups is None else _codes("groups", groups, size)
+    labels, members = _both(strata, groups, size)
     for i, (train, test) in enumerate(k_fold(size, k, strata=labels, groups=members, rng=key)):
         if folds > len(train):
             raise ArgumentError(

@@ -28,6 +28,7 @@ from fermiac.resample.data import Data, Labels, OnNan, take
 from fermiac.resample.intervals import METHODS, WITHOUT_DRAWS, MethodName
 from fermiac.resample.problem import Problem
 from fermiac.resample.result import Bootstrap
+from fermiac.resample.run import run
 from fermiac.resample.schemes import SCHEMES, Replay, Scheme, SchemeName
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.runs.executor import require_executor
@@ -94,8 +95,10 @@ def bootstrap(
         for the mean of a series, with Bartlett's kernel and bandwidth n. ``"auto"`` takes
         ``"order"`` for quantiles, ``"wilson"`` for proportions, ``"studentised"`` if it is
         reliable, and ``"bca"`` otherwise. For series it takes ``"studentised"`` for a sieve of
-        means and autocorrelations, and ``"expanded"`` with the effective sample size for blocks.
-        For `MOutOfN` it takes ``"basic"``, and for all other schemes ``"percentile"``.
+        means and autocorrelations. For blocks it takes ``"studentised"``, with the standard errors
+        of the sums of blocks [9]_, for statistics with an influence function, and ``"expanded"``
+        with the effective sample size for others. For `MOutOfN` it takes ``"basic"``, and for all
+        other schemes ``"percentile"``.
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
     paired : bool, default False
@@ -188,6 +191,8 @@ def bootstrap(
        doi:10.1214/aos/1176345338.
     .. [8] N. M. Kiefer, T. J. Vogelsang, "A new asymptotic theory for heteroskedasticity-
        autocorrelation robust tests", Econometric Theory, 2005, doi:10.1017/S0266466605050565.
+    .. [9] F. Götze, H. R. Künsch, "Second-order correctness of the blockwise bootstrap for
+       stationary observations", Annals of Statistics, 1996, doi:10.1214/aos/1069362303.
 
     Examples
     --------
@@ -265,7 +270,8 @@ def bootstrap(
         "exact": known,
         "tolerance": limit,
     }
-    return problem.run(
+    return run(
+        problem,
         n_total=n,
         start=None,
         prob=level,

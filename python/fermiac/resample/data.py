@@ -23,6 +23,14 @@ Labels: TypeAlias = "ArrayLike | tuple[ArrayLike, ...] | None"
 """A label for each observation; for several independent samples a tuple of them."""
 OnNan: TypeAlias = Literal["raise", "omit"]
 MOST_SAMPLES = 64
+#: For statistics that do not distinguish all cells 2 · truth + guess, the cell that each is counted
+#: as.
+_ALIKE = {
+    "accuracy": (0, 1, 1, 0),
+    "precision": (0, 1, 0, 3),
+    "recall": (0, 0, 2, 3),
+    "f1": (0, 1, 1, 3),
+}
 
 
 @dataclass(frozen=True)
@@ -117,31 +125,36 @@ class Data:
             at += n
         return tuple(parts)
 
-    def cells(self) -> tuple[list[Array], dict[str, Any]] | None:
-        """Return the cells of confusion tables, as four observations of each stratum.
+    def cells(self, statistic: Statistic) -> tuple[list[Array], dict[str, Any]] | None:
+        """Return the cells of a confusion table, as a few observations of each stratum.
 
         Counts of them have the law of resamples, at a cost that does not depend on their number.
-        None where clusters are drawn.
+        Cells that the statistic does not distinguish are one. None where clusters are drawn.
         """
         units = self.units
         if not units.single:
             return None
-        code = (2 * self.samples[0] + self.samples[1]).astype(np.int64)
+        one_of = _ALIKE.get(statistic.core, (0, 1, 2, 3))
+        kept = sorted(set(one_of))
+        place = np.array([kept.index(cell) for cell in one_of])
+        code = place[(2 * self.samples[0] + self.samples[1]).astype(np.int64)]
         if units.members is not None:
             code = code[units.members]
         sizes = units.sizes
         stratum = np.repeat(np.arange(sizes.size), sizes)
-        counts = np.bincount(4 * stratum + code, minlength=4 * sizes.size)
-        columns = [np.tile(c, sizes.size) for c in ([0.0, 0.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0])]
+        n = len(kept)
+        counts = np.bincount(n * stratum + code, minlength=n * sizes.size)
+        cells = [[float(c // 2) for c in kept], [float(c % 2) for c in kept]]
+        columns = [np.array(column * sizes.size) for column in cells]
         options = {
             "law": "counts",
             "length": 0.0,
             "draws": sizes,
-            "shares": counts / np.repeat(sizes, 4),
-            "strata": 4 * np.arange(sizes.size + 1, dtype=np.int64),
+            "shares": counts / np.repeat(sizes, n),
+            "strata": n * np.arange(sizes.size + 1, dtype=np.int64),
             "members": None,
             "starts": None,
-            "n": 4 * sizes.size,
+            "n": n * sizes.size,
         }
         return columns, options
 

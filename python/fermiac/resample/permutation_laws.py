@@ -20,8 +20,12 @@ Core = tuple[str, list[int], list[int], Array | None]
 #: The largest numbers of enumerated outcomes, of signs for the method of meeting in the middle, and
 #: of terms of the shift algorithm.
 _MOST_OUTCOMES, _MOST_SIGNS, _MOST_SHIFTS = 10**6, 40, 4 * 10**8
-#: Outcomes beyond the observed one that are counted.
-_MOST_CHOICES = 10**6
+#: The largest number of observations of two samples for the method of meeting in the middle.
+_MOST_IN_GROUPS = 40
+#: Outcomes beyond the observed one that are counted: of signs, and of groups.
+_MOST_CHOICES, _MOST_GROUPS = 10**6, 10**7
+#: The fewest distinct values of a sum that counts as smooth, if they are not on a lattice.
+_DISTINCT = 25
 #: The share of the scale below which a difference is rounding.
 _SAME = 1e-12
 #: Factors that may make values whole.
@@ -170,15 +174,20 @@ def exact_tails(problem: Problem, plain: bool) -> LogTails | None:
     m = min(problem.first, n - problem.first)
     if math.comb(n, m) <= _MOST_OUTCOMES:
         return _plain(problem, problem.first)
+    if n <= _MOST_IN_GROUPS:
+        upper, lower = _core.resample_tails(
+            "middle", None, problem.y, problem.first, problem.observed, problem.near
+        )
+        return _of(upper, lower, "enumeration")
     lattice = _whole(problem.y)
     if lattice is None:
-        return None
+        return _group_tails(problem, 0.0)
     scores, unit = lattice
     flip = problem.first > n - problem.first
     low = scores - scores.min()
     largest = int(np.sort(low)[n - m :].sum())
-    if n * m * largest > _MOST_SHIFTS or n < 1:
-        return None
+    if n * m * largest > _MOST_SHIFTS:
+        return _group_tails(problem, unit)
     law = _core.resample_rank_law(low.tolist(), m)
     at = round(problem.observed / unit) - int(scores.min()) * problem.first
     if flip:
@@ -187,6 +196,49 @@ def exact_tails(problem: Problem, plain: bool) -> LogTails | None:
     if flip:
         upper, lower = lower, upper
     return _of(upper, lower, "shift")
+
+
+def _group_tails(problem: Problem, unit: float) -> LogTails | None:
+    """Return the tails of the sum of a group, None if its law is not smooth.
+
+    All sums differ by multiples of `unit` if it is not 0.
+    """
+    y = problem.y
+    if not unit and np.unique(y).size < _DISTINCT:
+        return None
+    above = problem.observed >= problem.centre
+    y = np.ascontiguousarray(y if above else -y)
+    size = problem.observed if above else -problem.observed
+    tail, method = _small_group_tail(y, problem.first, size, problem.near, unit)
+    if tail is None:
+        return None
+    small = math.exp(min(tail, 0.0))
+    beyond = small
+    if unit and method == "series":
+        # The other tail also has the outcomes that are equal to the observed one.
+        more, _ = _small_group_tail(y, problem.first, size + unit, problem.near, unit)
+        beyond = small if more is None else math.exp(more)
+    large = min(max(1.0 - beyond, small), 1.0)
+    pair = (small, large) if above else (large, small)
+    logs = (tail, math.log(large)) if above else (math.log(large), tail)
+    return LogTails(pair[0], pair[1], logs[0], logs[1], method)
+
+
+def _small_group_tail(
+    y: Array, first: int, size: float, near: float, unit: float
+) -> tuple[float | None, str]:
+    """Return ln P(sum of a group >= size) and the method that gave it."""
+    from scipy.special import gammaln
+
+    n = y.size
+    log_all = float(gammaln(n + 1) - gammaln(first + 1) - gammaln(n - first + 1))
+    log_count = _core.resample_log_groups_above(y, first, size, unit)
+    if log_count is not None and log_count > math.log(_MOST_GROUPS):
+        return log_count - log_all, "series"
+    falling = np.sort(y)[::-1].copy()
+    budget = float(falling[:first].sum()) - size + near
+    count = _core.resample_group_choices(falling, first, budget, _MOST_GROUPS)
+    return None if count is None else math.log(count) - log_all, "counting"
 
 
 def _plain(problem: Problem, first: int) -> LogTails:

@@ -1,10 +1,8 @@
-"""One statistic of one data set: its replicates, its exact law and its intervals."""
+"""One statistic of one data set: its scheme, its exact law and its intervals."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, cast
@@ -14,9 +12,8 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.progress import Report, finish, reporter
-from fermiac.errors import ArgumentError, FermiacWarning, HeavyTailWarning
-from fermiac.resample.callables import Function, counted, given_samples
+from fermiac.errors import ArgumentError
+from fermiac.resample.callables import Function
 from fermiac.resample.data import Data, take, units_of
 from fermiac.resample.intervals import WITHOUT_DRAWS, Method, MethodName, Output, ends
 from fermiac.resample.laws import (
@@ -28,31 +25,31 @@ from fermiac.resample.laws import (
     unit_of,
 )
 from fermiac.resample.leave_one_out import Full, acceleration, full, leave_one_out
-from fermiac.resample.prepare import core_columns
 from fermiac.resample.result import Bootstrap
-from fermiac.resample.schemes import BLOCKS, IID, MOutOfN, Replay, Scheme, Sieve, Stationary, saved
-from fermiac.resample.series import FEW, FEW_FOR_BLOCKS, effective_size, lengths, most_orders
+from fermiac.resample.schemes import BLOCKS, MOutOfN, Scheme, Sieve, Stationary, saved
+from fermiac.resample.series import (
+    effective_size,
+    lengths,
+    most_orders,
+    of_blocks,
+)
 from fermiac.resample.statistics import SCALES, Statistic, named
-from fermiac.results.result import Finding, warn
+from fermiac.results.result import Finding
 
-__all__ = ["Intervals", "Problem"]
+__all__ = ["METHODS_OF", "Intervals", "Problem"]
 
 Array = NDArray[np.float64]
-#: Observations from which on the tail of a sample is judged, the shape that is too heavy for a
-#: variance, and the least that is too heavy for any moment: estimates of shapes are rough.
-_FROM, _HEAVY, _LEAST_HEAVY = 100, 0.7, 0.5
-#: Observations below which intervals are not to be relied on.
-_FEW = 10
-#: The methods of a scheme, the default first; other schemes have all of them.
-_METHODS: dict[str, tuple[Method, ...]] = {
+#: The methods of a scheme, the default first; other schemes have all of them. The default of blocks
+#: is for statistics without an influence function.
+METHODS_OF: dict[str, tuple[Method, ...]] = {
     "bayesian": ("percentile", "normal"),
-    **dict.fromkeys(BLOCKS, ("expanded", "percentile", "basic", "normal", "fixed_b")),
+    **dict.fromkeys(
+        BLOCKS, ("expanded", "percentile", "basic", "normal", "studentised", "fixed_b")
+    ),
     "sieve": ("percentile", "basic", "normal", "studentised", "fixed_b"),
     "m_out_of_n": ("basic", "percentile", "normal"),
     "parametric": ("percentile", "basic", "normal"),
 }
-#: The size in numbers of samples that are drawn together, for schemes with new observations.
-_AT_ONCE = 2**20
 #: The smallest number of observations for a sieve.
 _SIEVE_LEAST = 20
 
@@ -205,11 +202,12 @@ class Problem:
         """Return the fit of the sieve; see `_core.resample_sieve_fit`."""
         known = self.__dict__.setdefault("_sieves", {})
         if key not in known:
-            x, lag, most = self._sieve_arguments()
+            x, lag, most = self.sieve_arguments()
             known[key] = _core.resample_sieve_fit(x, lag, most, key)
         return cast("tuple[int, float, float, float, float]", known[key])
 
-    def _sieve_arguments(self) -> tuple[Array, int, int]:
+    def sieve_arguments(self) -> tuple[Array, int, int]:
+        """Return the series, the lag of the statistic and the largest order of the sieve."""
         x = np.ascontiguousarray(self.data.samples[0])
         most = int(self.scheme.parameters[0]) if self.scheme.parameters else most_orders(x.size)
         lagged = isinstance(self.statistic, Statistic) and self.statistic.kind == "series"
@@ -259,13 +257,24 @@ class Problem:
         influence = self.full.influence[j]
         if influence is None:
             return math.nan
+        parts = self._parts(influence)
+        if self.scheme.is_blocks:
+            return math.hypot(*(sd for _, sd in self._of_blocks(parts)))
+        variance = sum(p.size / (p.size - 1) * ((p - p.mean()) ** 2).sum() for p in parts)
+        return math.sqrt(float(variance))
+
+    def _parts(self, influence: Array) -> list[Array]:
+        """Return the influences of the units of each stratum."""
         units = self.data.units
         u = influence if units.members is None else influence[units.members]
         if units.starts is not None:
             u = np.add.reduceat(u, units.starts[:-1])
-        parts = np.split(u, units.strata[1:-1])
-        variance = sum(p.size / (p.size - 1) * ((p - p.mean()) ** 2).sum() for p in parts)
-        return math.sqrt(float(variance))
+        return np.split(u, units.strata[1:-1])
+
+    def _of_blocks(self, parts: list[Array]) -> list[tuple[float, float]]:
+        """Return the mean and standard deviation of resampled sums of the influences of strata."""
+        name, length = self.scheme.name, self.scheme.parameters[0]
+        return [of_blocks(name, length, part) for part in parts]
 
     def law(self, j: int) -> KnownLaw | None:
         """Return the exact law of an output, None where it is not known."""
@@ -318,9 +327,12 @@ class Problem:
         quantile = isinstance(statistic, Statistic) and statistic.quantile is not None
         influence = native and all(u is not None for u in self.full.influence)
         fixed = isinstance(statistic, Function) and not statistic.shortens
-        offered = _METHODS.get(scheme.name)
+        offered = METHODS_OF.get(scheme.name)
         if name == "auto":
             if scheme.name == "sieve" and self.is_sieve_t:
+                return "studentised"
+            stable = isinstance(statistic, Statistic) and statistic.studentised and influence
+            if scheme.is_blocks and stable:
                 return "studentised"
             if offered is not None:
                 return offered[0]
@@ -328,7 +340,7 @@ class Problem:
                 return "order"
             if self._is_proportion():
                 return "wilson"
-            if isinstance(statistic, Statistic) and statistic.studentised and influence:
+            if stable:
                 return "studentised"
             return "percentile" if fixed else "bca"
         if offered is not None and name not in offered:
@@ -404,6 +416,11 @@ class Problem:
             _, _, stderr, centre, _ = self.sieve(key)
         if self.scheme.is_blocks:
             n = max(min(n, self.effective), 2.0)
+            influence = self.full.influence[j]
+            if self.scheme.name == "moving" and influence is not None:
+                # Observations near the ends are in fewer blocks.
+                parts = self._parts(influence)
+                centre += sum(mean for mean, _ in self._of_blocks(parts))
         name = self.name if self.full.values.size == 1 else f"{self.name}[{j}]"
         quantile = native.quantile if native is not None and data.plain else None
         sample = None
@@ -477,279 +494,3 @@ class Problem:
         else:
             mc = np.array(noise)
         return Intervals(lower, upper, mc, ", ".join(dict.fromkeys(methods)), exact, found)
-
-    def doubts(self, method: Method) -> list[Finding]:
-        """Return the reasons for doubt in the data."""
-        found: list[Finding] = []
-        data, statistic = self.data, self.statistic
-        n = int(min(data.units.sizes))
-        moment = statistic.moment if isinstance(statistic, Statistic) else 0
-        least = FEW_FOR_BLOCKS if self.scheme.is_blocks and method != "fixed_b" else FEW
-        if self.scheme.is_series and self.effective < least:
-            found.append((
-                FermiacWarning,
-                f"the effective sample size of the series is {self.effective:.2g}, too small for a "
-                f"reliable interval of {self.name!r} by {self.scheme.name!r}; at least {least} is "
-                "needed; use a longer series"
-                + (", or the scheme 'series' for means" if self.scheme.is_blocks else ""),
-            ))  # fmt: skip
-        if n < _FEW and method not in WITHOUT_DRAWS:
-            what = "observations" if data.units.single else "clusters"
-            found.append((
-                FermiacWarning,
-                f"{n} {what} are few for an interval of {self.name!r}: its coverage may be below "
-                f"the nominal one",
-            ))  # fmt: skip
-        if moment and method not in WITHOUT_DRAWS and self.scheme.name != "m_out_of_n":
-            for sample in data.samples:
-                for column in sample.reshape(len(sample), -1).T[:64]:
-                    if len(column) < _FROM:
-                        continue
-                    shape = _tail(column)
-                    if shape > max(2 * _HEAVY / moment, _LEAST_HEAVY):
-                        found.append((
-                            HeavyTailWarning,
-                            f"{self.name!r} needs moments of order {moment}, which may not exist: "
-                            f"the tail of the data has the shape {shape:.2f}; use 'median' or "
-                            "'trimmed_mean'",
-                        ))  # fmt: skip
-                        return found
-        return found
-
-    def draw(
-        self, first: int, n: int, errors: bool, key: int, workers: int, report: Report | None
-    ) -> tuple[Array, Array | None, BaseException | None]:
-        """Return replicates and their standard errors, and the reason for the end."""
-        k = self.full.values.size
-        if isinstance(self.statistic, Statistic):
-            if self.scheme.name == "sieve" and self.is_sieve_t:
-                x, lag, most = self._sieve_arguments()
-                drawn = _core.resample_sieve(x, lag, most, first, n, key, workers, report)
-            elif self.scheme.is_free or isinstance(self.scheme, Replay):
-                return self._by_parts(first, n, errors, key, workers, report)
-            else:
-                core, parameters, columns = self.data.prepared(self.statistic)
-                options = self.data.units.core(self.scheme)
-                if self.statistic.of_cells and self.scheme.name == "iid":
-                    cells = self.data.cells()
-                    if cells is not None:
-                        columns, options = cells
-                drawn = _core.resample_bootstrap(
-                    core, parameters, columns, options, first, n, errors, key, workers, report
-                )
-            flat, spread, deficient, error = drawn
-            self._count(deficient)
-            return flat.reshape(-1, k), spread.reshape(-1, k) if spread.size else None, error
-        values = np.empty((n, k))
-        done, stopped = 0, None
-        try:
-            while done < n:
-                now = min(self.statistic.rows, n - done)
-                values[done : done + now] = self.statistic.replicates(
-                    self.scheme, first + done, now, key, workers
-                )
-                done += now
-                if report is not None:
-                    report(done, n)
-        except KeyboardInterrupt as error:
-            stopped = error
-        return values[:done], None, stopped
-
-    def _count(self, deficient: int) -> None:
-        """Add resamples whose equations had no unique solution."""
-        self.__dict__["_deficient"] = self.__dict__.get("_deficient", 0) + deficient
-
-    def _by_parts(
-        self, first: int, n: int, errors: bool, key: int, workers: int, report: Report | None
-    ) -> tuple[Array, Array | None, BaseException | None]:
-        """Return replicates of new samples, or of given indices."""
-        assert isinstance(self.statistic, Statistic)
-        k, size = self.full.values.size, self.data.units.n
-        core, parameters, columns = self.data.prepared(self.statistic)
-        options = self.data.units.core(IID)
-        values, spreads = np.empty((n, k)), np.empty((n, k))
-        now = max(1, _AT_ONCE // (size * max(len(columns), 1)))
-        stopped: BaseException | None = None
-        done = 0
-        try:
-            while done < n and stopped is None:
-                b = min(now, n - done)
-                if isinstance(self.scheme, Replay):
-                    weights = counted(self.scheme.indices[first + done : first + done + b], size)
-                    flat, spread, deficient, stopped = _core.resample_weighted(
-                        core, parameters, columns, options, weights.ravel(), errors, workers
-                    )
-                else:
-                    samples = given_samples(self.scheme, self.data, first + done, b, key, workers)
-                    ndim = self.data.samples[0].ndim
-                    made = core_columns(self.statistic, parameters, samples, ndim)
-                    flat, spread, deficient, stopped = _core.resample_of_samples(
-                        core, parameters, [c.ravel() for c in made], options, b, errors, workers
-                    )
-                b = flat.size // k
-                values[done : done + b] = flat.reshape(b, k)
-                if errors:
-                    spreads[done : done + b] = spread.reshape(b, k)
-                self._count(deficient)
-                done += b
-                if report is not None:
-                    report(done, n)
-        except KeyboardInterrupt as error:
-            stopped = error
-        return values[:done], spreads[:done] if errors else None, stopped
-
-    def run(
-        self,
-        *,
-        n_total: int,
-        start: Bootstrap | None,
-        prob: float,
-        method: str,
-        key: int,
-        n_threads: int | None,
-        progress: bool | Report | None,
-        began: float,
-        settings: Mapping[str, Any],
-        tolerance: float | None = None,
-    ) -> Bootstrap:
-        """Return the result of replicates up to a total, after those of an earlier result."""
-        workers = resolve_threads(n_threads)
-        name = cast(MethodName, method)
-        chosen = self.choose(name)
-        k = self.full.values.size
-        values, errors = np.empty((0, k)), None
-        influence = all(u is not None for u in self.full.influence)
-        with_errors = chosen == "studentised" or (influence and name == "auto")
-        if self.scheme.name in _METHODS and self.scheme.name != "sieve":
-            with_errors = False
-        if start is not None:
-            values = start.replicates.reshape(-1, k)
-            errors = None
-            if start.replicate_stderrs is not None:
-                errors = start.replicate_stderrs.reshape(-1, k)
-            with_errors = errors is not None or (not len(values) and with_errors)
-        stopped: BaseException | None = None
-        wanted = n_total if start is not None or self.needs_replicates(chosen) else 0
-        if chosen in WITHOUT_DRAWS and start is None and self.exact is not False:
-            wanted = 0
-        if isinstance(self.scheme, Replay) and wanted > len(self.scheme.indices):
-            raise ArgumentError(
-                f"n_resamples: {wanted} requested in total, but there are "
-                f"{len(self.scheme.indices)} rows of indices; give more rows to "
-                "fermiac.resample.bootstrap"
-            )
-        found_interval: Intervals | None = None
-        with reporter(progress, "bootstrap", "resamples") as report:
-            while True:
-                if wanted > len(values):
-                    more, spread, stopped = self.draw(
-                        len(values), wanted - len(values), with_errors, key, workers, report
-                    )
-                    values = np.concatenate([values, more])
-                    if spread is not None:
-                        errors = spread if errors is None else np.concatenate([errors, spread])
-                if stopped is not None and not isinstance(stopped, KeyboardInterrupt):
-                    raise stopped
-                if stopped is not None and len(values) < 2:
-                    stopped.partial_result = None  # type: ignore[attr-defined]
-                    raise stopped
-                # If there are replicates, all figures are computed from them.
-                outputs = [self.output(j, values, errors, key, not len(values)) for j in range(k)]
-                found_interval = self.intervals(values, errors, name, prob, key, outputs)
-                worst = float(np.nanmax(found_interval.mc_error, initial=0.0))
-                if stopped is not None or tolerance is None or worst <= tolerance or not wanted:
-                    break
-                growth = min(max((worst / tolerance) ** 2 * 1.1, 1.5), 8.0)
-                wanted = math.ceil(len(values) * growth)
-            result = self._result(
-                found_interval, outputs, values, errors, prob, chosen, key, began, settings, stopped
-            )
-            if stopped is not None:
-                stopped.partial_result = result  # type: ignore[attr-defined]
-                raise stopped
-            finish(report, max(wanted, 1), result)
-        return result
-
-    def _result(
-        self,
-        made: Intervals,
-        outputs: list[Output],
-        values: Array,
-        errors: Array | None,
-        prob: float,
-        method: Method,
-        key: int,
-        began: float,
-        settings: Mapping[str, Any],
-        stopped: BaseException | None,
-    ) -> Bootstrap:
-        found = [*made.found, *self.doubts(method)]
-        lost = len(values) * len(outputs) - sum(o.values.size for o in outputs)
-        if lost:
-            found.append((
-                FermiacWarning,
-                f"{self.name!r} is not defined in {lost} resamples, which were left out",
-            ))  # fmt: skip
-        if deficient := self.__dict__.get("_deficient", 0):
-            found.append((
-                FermiacWarning,
-                f"{self.name!r} is not unique in {deficient} resamples; the coefficients of "
-                "smallest norm were used for these",
-            ))  # fmt: skip
-        # Without draws only the sieve has a standard error.
-        sds = np.array([o.sd() if o.law is not None or o.values.size > 1
-                        else o.stderr if self.scheme.is_series else np.nan
-                        for o in outputs])  # fmt: skip
-        means = np.array([o.law.mean if o.law is not None
-                          else o.values.mean() if o.values.size else np.nan
-                          for o in outputs])  # fmt: skip
-        bias = means - np.array([o.centre for o in outputs])
-        # A bias of zero up to rounding.
-        bias[np.abs(bias) < 1e-13 * (np.abs(self.full.values) + sds)] = 0.0
-        one: Callable[[Array], Any] = (lambda a: float(a[0])) if self.scalar else np.asarray
-        native = self.statistic if isinstance(self.statistic, Statistic) else None
-        shape: Callable[[Array], Array] = (lambda a: a[:, 0]) if self.scalar else np.asarray
-        result = Bootstrap(
-            statistic=self.name,
-            estimate=one(self.full.values),
-            stderr=one(sds),
-            bias=one(bias),
-            lower=made.lower,
-            upper=made.upper,
-            prob=prob,
-            method=made.method,
-            mc_error=made.mc_error,
-            replicates=np.ascontiguousarray(shape(values)),
-            replicate_stderrs=None if errors is None else np.ascontiguousarray(shape(errors)),
-            exact=made.exact,
-            scheme=self.scheme.name,
-            scheme_parameters=self.scheme.parameters,
-            n_resamples=len(values),
-            core=native.core if native is not None else "",
-            parameters=native.parameters if native is not None else (),
-            warnings=tuple(text for _, text in found),
-            seed=key,
-            version=_core.__version__,
-            isa=_core.isa_level,
-            settings=settings,
-            n_evals=0 if native is not None else len(values) + 1,
-            wall_time=time.perf_counter() - began,
-            status="complete" if stopped is None else "interrupted",
-            **self.data.saved(),
-        )
-        object.__setattr__(result, "_problem", self)
-        if stopped is None:
-            warn(found, result)
-        return result
-
-
-def _tail(x: Array) -> float:
-    """Return the larger shape of the two tails of a sample; -inf if it has no tail."""
-    d = x - np.median(x)
-    shapes = []
-    for side in (d, -d):
-        positive = side[side > 0]
-        if positive.size >= 50:
-            shapes.append(_core.khat(np.ascontiguousarray(positive)))
-    finite = [s for s in shapes if math.isfinite(s)]
-    return max(finite, default=-math.inf)

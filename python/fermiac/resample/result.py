@@ -270,9 +270,12 @@ class Bootstrap(Result):
         >>> bool((a.replicates == b.replicates).all()), a.upper == b.upper
         (True, True)
         """
+        from fermiac.resample.run import run
+
         more = whole("n_resamples", n_resamples, 1, 2**40)
         problem = self._again()
-        return problem.run(
+        return run(
+            problem,
             n_total=self.n_resamples + more,
             start=self,
             prob=self.prob,

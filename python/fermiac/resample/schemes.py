@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,16 +75,23 @@ class Scheme:
         }
 
 
-def _block_parameters(length: Any) -> tuple[float, ...]:
-    """Return the parameters of blocks; empty for a length from the data."""
-    if length is None:
-        return ()
-    needed = "a number of at least 1 is needed, or None for a length from the data"
-    return (real("length", length, needed, lambda v: 1 <= v <= _LONGEST),)
+class _Blocks(Scheme):
+    """Blocks of neighbours in a series, of a length that is given or found from the data."""
+
+    _kind: ClassVar[str]
+
+    def __init__(self, length: float | None = None) -> None:
+        needed = "a number of at least 1 is needed, or None for a length from the data"
+        given = () if length is None else (real("length", length, needed, _is_length),)
+        super().__init__(self._kind, given)
+
+
+def _is_length(v: float) -> bool:
+    return 1 <= v <= _LONGEST
 
 
 @dataclass(frozen=True, init=False)
-class Moving(Scheme):
+class Moving(_Blocks):
     """Moving blocks of neighbours inside the series [1]_.
 
     Parameters
@@ -111,12 +118,11 @@ class Moving(Scheme):
     ('moving', True)
     """
 
-    def __init__(self, length: float | None = None) -> None:
-        super().__init__("moving", _block_parameters(length))
+    _kind: ClassVar[str] = "moving"
 
 
 @dataclass(frozen=True, init=False)
-class Circular(Scheme):
+class Circular(_Blocks):
     """Circular blocks of neighbours: the first observation follows the last one [1]_ [2]_.
 
     Parameters
@@ -145,12 +151,11 @@ class Circular(Scheme):
     ('circular', True)
     """
 
-    def __init__(self, length: float | None = None) -> None:
-        super().__init__("circular", _block_parameters(length))
+    _kind: ClassVar[str] = "circular"
 
 
 @dataclass(frozen=True, init=False)
-class Stationary(Scheme):
+class Stationary(_Blocks):
     """Circular blocks with geometric lengths: the stationary bootstrap [1]_.
 
     Parameters
@@ -178,8 +183,7 @@ class Stationary(Scheme):
     ('stationary', True)
     """
 
-    def __init__(self, length: float | None = None) -> None:
-        super().__init__("stationary", _block_parameters(length))
+    _kind: ClassVar[str] = "stationary"
 
 
 @dataclass(frozen=True, init=False)
@@ -262,9 +266,7 @@ class MOutOfN(Scheme):
 
     def __init__(self, m: float, rate: float = 0.5) -> None:
         needed = "a whole number of at least 1 is needed, or a share above 0 and below 1"
-        size = real(
-            "m", m, needed, lambda v: 0 < v < 1 or (1 <= v < _LONGEST and v == math.floor(v))
-        )
+        size = real("m", m, needed, _is_number_or_share)
         power = real("rate", rate, "a number above 0, at most 2, is needed", lambda v: 0 < v <= 2)
         super().__init__("m_out_of_n", (size, power))
 

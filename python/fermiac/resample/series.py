@@ -19,7 +19,15 @@ from fermiac.errors import ArgumentError
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
 
-__all__ = ["BlockLength", "block_length", "effective_size", "fixed_b", "lengths", "most_orders"]
+__all__ = [
+    "BlockLength",
+    "block_length",
+    "effective_size",
+    "fixed_b",
+    "lengths",
+    "most_orders",
+    "of_blocks",
+]
 
 Array = NDArray[np.float64]
 _NUMBERS = fit.either(fit.single("outputs"), fit.array("f", "outputs"))
@@ -94,6 +102,28 @@ def effective_size(x: Array) -> float:
     if n < 10 or not np.ptp(x) > 0:
         return float(n)
     return float(_core.resample_sieve_fit(np.ascontiguousarray(x), 0, most_orders(n), 0)[4])
+
+
+def of_blocks(name: str, length: float, u: Array) -> tuple[float, float]:
+    """Return the mean and the standard deviation of the sum of a resample of `u` in blocks.
+
+    The scheme is circular or moving with blocks of `length`, or stationary with that mean length.
+    """
+    from scipy.fft import irfft, rfft
+
+    n = u.size
+    if name == "stationary":
+        d = u - u.mean()
+        r = irfft(np.abs(rfft(d)) ** 2, n) / n
+        k = np.arange(1, n)
+        shares = (1 - k / n) * (1 - 1 / length) ** k
+        return float(u.sum()), math.sqrt(max(n * float(r[0] + 2 * (shares @ r[1:])), 0.0))
+    size = min(int(length), n)
+    around = np.append(u, u[: size - 1]) if name == "circular" else u
+    before = np.append(0.0, np.cumsum(around))
+    sums = before[size:] - before[:-size]
+    blocks = n / size
+    return blocks * float(sums.mean()), math.sqrt(blocks * float(sums.var()))
 
 
 def _fixed_b_tail(c: float) -> float:

@@ -17,6 +17,7 @@
 
 mod binomial;
 mod exact;
+mod groups;
 mod permute;
 mod replicates;
 mod scheme;
@@ -24,6 +25,7 @@ mod sieve;
 mod statistic;
 
 pub use exact::{Tails, choices, group_law, group_tails, pair_tails, sign_law, sign_tails};
+pub use groups::{group_choices, log_groups_above, middle_tails};
 pub use permute::{Columns, Design, Exceedances, Permutations, coefficients, exceedances, sums};
 pub use replicates::{
     Outcome, Replicates, Value, bootstrap, evaluate, leave_one_out, of_samples, stream, weighted,

@@ -2,7 +2,7 @@
 //! samples, or with one unit left out.
 
 use crate::scheme::{Draw, Scheme};
-use crate::statistic::{Statistic, Statistics, statistics};
+use crate::statistic::{Panel, Statistic, Statistics, statistics};
 use fermiac_base::alloc::{table_room, vec_of};
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
@@ -10,8 +10,14 @@ use fermiac_base::{Error, Result};
 
 /// About the observations that one task draws: tens of milliseconds, so that a run can be stopped.
 const WORK: usize = 1 << 21;
+/// The replicates of a panel, which share a pass over the data, and the numbers of their weights.
+const PANEL: usize = 32;
+const PANEL_ROOM: usize = 1 << 20;
 /// The block of the streams within the domain of the bootstrap, whose block 0 is that of ROC curves.
 const BLOCK: u32 = 0x5200;
+/// The block of the streams of counts of cells, and the replicates that share a stream.
+const CELLS: u32 = 0x5203;
+const GROUP: u64 = 64;
 
 /// Replicates, a row each with a number for each output of the statistic.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -52,6 +58,14 @@ impl Worker {
         let Self { draw, influence, room } = self;
         let mut deficient = false;
         for statistic in statistics {
+            if errors
+                && scheme.is_of_two()
+                && let Some((value, variance)) = statistic.of_two(&draw.weights, room)
+            {
+                to.values.push(value);
+                to.stderrs.push(variance.sqrt());
+                continue;
+            }
             let mut each = |value: f64, influence: Option<&[f64]>| {
                 to.values.push(value);
                 if errors {
@@ -82,8 +96,43 @@ pub fn bootstrap(
     key: u64,
     context: &Context<'_>,
 ) -> Outcome {
+    if scheme.has_shares() {
+        return from_cells(statistics, scheme, first, n, errors, key, context);
+    }
     run(statistics, scheme, n, errors, context, |i, draw| {
         scheme.draw(&mut stream(key, first + i as u64), draw);
+    })
+}
+
+/// Replicates that take a few random numbers each, so that [`GROUP`] of them share a stream.
+#[allow(clippy::result_large_err, reason = "the partial result is boxed")]
+fn from_cells(
+    statistics: &[Box<dyn Statistic>],
+    scheme: &Scheme,
+    first: u64,
+    n: usize,
+    errors: bool,
+    key: u64,
+    context: &Context<'_>,
+) -> Outcome {
+    let width = statistics.iter().map(|s| s.width()).sum();
+    rows(n, width, scheme.n(), context, |rows, part| {
+        let mut worker = Worker::new(scheme, errors)?;
+        let mut shared = None;
+        for i in rows {
+            let at = first + i as u64;
+            if shared.is_none() || at.is_multiple_of(GROUP) {
+                let mut own = Stream::new(key, Domain::Bootstrap, at / GROUP, CELLS);
+                // Those of the group that come before.
+                (0..at % GROUP).for_each(|_| scheme.draw(&mut own, &mut worker.draw));
+                shared = Some(own);
+            }
+            if let Some(stream) = &mut shared {
+                scheme.draw(stream, &mut worker.draw);
+            }
+            worker.append(statistics, scheme, errors, part);
+        }
+        Ok(())
     })
 }
 
@@ -153,12 +202,51 @@ fn run(
     let width = statistics.iter().map(|s| s.width()).sum();
     rows(n, width, scheme.n(), context, |rows, part| {
         let mut worker = Worker::new(scheme, errors)?;
+        if let [statistic] = statistics
+            && let Some(panel) = statistic.panel()
+            && (!errors || scheme.is_plain())
+        {
+            return panels(panel, scheme, errors, rows, &weights, &mut worker, part);
+        }
         for i in rows {
             weights(i, &mut worker.draw);
             worker.append(statistics, scheme, errors, part);
         }
         Ok(())
     })
+}
+
+/// Replicates of a statistic by panels.
+fn panels(
+    panel: &dyn Panel,
+    scheme: &Scheme,
+    errors: bool,
+    rows: std::ops::Range<usize>,
+    weights: &(impl Fn(usize, &mut Draw) + Sync),
+    worker: &mut Worker,
+    part: &mut Replicates,
+) -> Result<()> {
+    let size = scheme.n();
+    let most = (PANEL_ROOM / size.max(1)).clamp(1, PANEL).min(rows.len());
+    let mut drawn = vec_of("x", 0.0, most * size)?;
+    let (from, to) = (rows.start, rows.end);
+    for first in (from..to).step_by(most) {
+        let now = most.min(to - first);
+        for (k, row) in drawn.chunks_exact_mut(size).take(now).enumerate() {
+            weights(first + k, &mut worker.draw);
+            row.copy_from_slice(&worker.draw.weights);
+        }
+        let Replicates { values, stderrs, .. } = part;
+        let mut each = |value: f64, squares: f64| {
+            values.push(value);
+            if errors {
+                stderrs.push(scheme.plain_stderr(squares));
+            }
+        };
+        part.deficient +=
+            panel.outputs(&mut drawn[..now * size], errors, &mut worker.room, &mut each);
+    }
+    Ok(())
 }
 
 /// Replicates of `width` numbers at most, each with a work of about `size` numbers for each of them,
@@ -184,9 +272,10 @@ pub(crate) fn rows(
         n.div_ceil(task),
         size * task.min(n) * width,
         |t| {
-            let mut part = Replicates::default();
             let range = t * task..n.min((t + 1) * task);
             let count = range.len();
+            let values = Vec::with_capacity(count * width);
+            let mut part = Replicates { values, ..Replicates::default() };
             work(range, &mut part)?;
             Ok((count, part))
         },

@@ -1,7 +1,7 @@
 //! Schemes: how the weights of the observations are drawn in each replicate.
 
-use crate::binomial::binomial;
-use fermiac_base::alloc::{room, vec_of};
+use crate::binomial::Binomial;
+use fermiac_base::alloc::vec_of;
 use fermiac_base::par::{PAUSE_EVERY, pause};
 use fermiac_base::rng::Stream;
 use fermiac_base::{Error, Result};
@@ -41,6 +41,8 @@ pub struct Scheme {
     draws: Vec<usize>,
     /// The probabilities of the units of each stratum; equal ones where there are none.
     shares: Option<Vec<f64>>,
+    /// With probabilities the laws of counts of each stratum's first units.
+    cells: Vec<Cells>,
     members: Members,
     n: usize,
 }
@@ -63,6 +65,10 @@ pub struct Draw {
     units: Vec<f64>,
     counts: Vec<u32>,
     words: Vec<u64>,
+    /// The blocks of neighbours: the first unit within its stratum, and the length; and how many
+    /// there are up to the end of each stratum.
+    blocks: Vec<(usize, usize)>,
+    ends: Vec<usize>,
 }
 
 /// Calls `take` with `n` numbers below `size`, drawn by blocks.
@@ -88,13 +94,54 @@ fn each_below(
     }
 }
 
+/// Calls `take` with the units of a block, the first of which follows the last one.
+#[inline(always)]
+fn neighbours(start: usize, length: usize, size: usize, mut take: impl FnMut(usize)) {
+    let mut at = start;
+    for _ in 0..length {
+        take(at);
+        at = if at + 1 < size { at + 1 } else { 0 };
+    }
+}
+
+/// The laws of counts that all replicates share: that of the first unit, and those of the second one
+/// for each number of draws that the first one leaves.
+#[derive(Debug, Clone)]
+struct Cells {
+    first: Binomial,
+    second: Vec<Binomial>,
+    /// The least number that the first unit leaves.
+    least: usize,
+}
+
+impl Cells {
+    fn new(n: usize, shares: &[f64]) -> Self {
+        let first = Binomial::of_many(n, shares[0].clamp(0.0, 1.0));
+        let (mut second, mut least) = (Vec::new(), 0);
+        if let (Some((low, high)), Some(own)) = (first.counts(), shares.get(1)) {
+            let share = (own / (1.0 - shares[0])).clamp(0.0, 1.0);
+            least = n - high;
+            second =
+                (least..=n - low).map(|left| Binomial::new(left, share).with_fixed()).collect();
+        }
+        Self { first, second, least }
+    }
+}
+
 /// Fills `counts` with those of `n` draws, each unit given what the ones before it left.
-fn multinomial(stream: &mut Stream, n: usize, shares: &[f64], counts: &mut [u32]) {
+fn multinomial(stream: &mut Stream, n: usize, cells: &Cells, shares: &[f64], counts: &mut [u32]) {
     let (mut left, mut share) = (n, 1.0);
     let last = shares.iter().rposition(|s| *s > 0.0).unwrap_or(0);
     for (k, (count, own)) in counts.iter_mut().zip(shares).enumerate() {
-        let drawn =
-            if k == last { left } else { binomial(stream, left, (own / share).clamp(0.0, 1.0)) };
+        let drawn = if k == last {
+            left
+        } else if k == 0 {
+            cells.first.draw(stream)
+        } else if let (1, Some(law)) = (k, cells.second.get(left.wrapping_sub(cells.least))) {
+            law.draw(stream)
+        } else {
+            Binomial::new(left, (own / share).clamp(0.0, 1.0)).draw(stream)
+        };
         *count = drawn as u32;
         left -= drawn;
         share -= own;
@@ -145,7 +192,7 @@ impl Scheme {
             return wrong("empty blocks");
         }
         let draws = strata.windows(2).map(|s| s[1] - s[0]).collect();
-        Ok(Self { law, strata, draws, shares: None, members, n })
+        Ok(Self { law, strata, draws, shares: None, cells: Vec::new(), members, n })
     }
 
     /// The scheme with other numbers of draws from the strata, none of them 0.
@@ -165,7 +212,14 @@ impl Scheme {
         {
             return Err(Error::Internal("a scheme with probabilities that do not fit".into()));
         }
-        Ok(Self { shares: Some(shares), ..self })
+        let strata = self.strata.windows(2).zip(&self.draws);
+        let cells = strata.map(|(s, n)| Cells::new(*n, &shares[s[0]..s[1]])).collect();
+        Ok(Self { shares: Some(shares), cells, ..self })
+    }
+
+    /// Whether counts are drawn from probabilities of units.
+    pub fn has_shares(&self) -> bool {
+        self.shares.is_some()
     }
 
     /// The number of observations.
@@ -189,13 +243,17 @@ impl Scheme {
             weights: vec_of("x", 0.0, self.n)?,
             units: vec_of("x", 0.0, self.units())?,
             counts: vec_of("x", 0, self.units())?,
-            words: room("x", WORDS)?,
+            words: Vec::new(),
+            blocks: Vec::new(),
+            ends: Vec::new(),
         })
     }
 
     /// Draws the weights of a replicate.
     pub fn draw(&self, stream: &mut Stream, draw: &mut Draw) {
-        let Draw { units, counts, words, .. } = draw;
+        let Draw { units, counts, words, blocks, ends, .. } = draw;
+        blocks.clear();
+        ends.clear();
         if self.law == Law::Dirichlet {
             stream.fill_exponential(units);
             for s in self.strata.windows(2) {
@@ -205,13 +263,22 @@ impl Scheme {
             }
         } else {
             counts.fill(0);
-            for (s, n) in self.strata.windows(2).zip(&self.draws) {
+            for (k, (s, n)) in self.strata.windows(2).zip(&self.draws).enumerate() {
                 let stratum = &mut counts[s[0]..s[1]];
                 if let Some(shares) = &self.shares {
-                    multinomial(stream, *n, &shares[s[0]..s[1]], stratum);
+                    multinomial(stream, *n, &self.cells[k], &shares[s[0]..s[1]], stratum);
                     continue;
                 }
-                self.each(stream, words, stratum.len(), *n, |i| stratum[i] += 1);
+                if self.is_of_blocks() {
+                    let size = stratum.len();
+                    self.each_block(stream, words, size, *n, |start, length| {
+                        blocks.push((start, length));
+                        neighbours(start, length, size, |i| stratum[i] += 1);
+                    });
+                    ends.push(blocks.len());
+                    continue;
+                }
+                each_below(stream, words, stratum.len(), *n, |i| stratum[i] += 1);
             }
             for (unit, count) in units.iter_mut().zip(&*counts) {
                 *unit = f64::from(*count);
@@ -230,37 +297,59 @@ impl Scheme {
         n: usize,
         mut take: impl FnMut(usize),
     ) {
+        if !self.is_of_blocks() {
+            return each_below(stream, words, size, n, take);
+        }
+        self.each_block(stream, words, size, n, |start, length| {
+            neighbours(start, length, size, &mut take);
+        });
+    }
+
+    /// Calls `take` with the first unit and the length of each block of a stratum of `size`, until
+    /// there are `n` units.
+    #[inline(always)]
+    fn each_block(
+        &self,
+        stream: &mut Stream,
+        words: &mut Vec<u64>,
+        size: usize,
+        n: usize,
+        mut take: impl FnMut(usize, usize),
+    ) {
         match self.law {
-            Law::Counts | Law::Dirichlet => each_below(stream, words, size, n, take),
+            Law::Counts | Law::Dirichlet => {}
             Law::Blocks { length, wraps } => {
                 let length = length.min(size);
                 let starts = if wraps { size } else { size - length + 1 };
                 let mut left = n;
                 each_below(stream, words, starts, n.div_ceil(length), |start| {
-                    for k in start..start + length.min(left) {
-                        take(if k < size { k } else { k - size });
-                    }
+                    take(start, length.min(left));
                     left -= length.min(left);
                 });
             }
             Law::Stationary { mean } => {
-                let ends = 1.0 / mean;
-                let mut at = stream.below(size as u64) as usize;
+                let end = 1.0 / mean;
+                let (mut start, mut length) = (stream.below(size as u64) as usize, 0);
                 for k in 0..n {
                     if k.is_multiple_of(PAUSE_EVERY) {
                         pause();
                     }
-                    take(at);
-                    at = if stream.uniform() < ends {
-                        stream.below(size as u64) as usize
-                    } else if at + 1 < size {
-                        at + 1
-                    } else {
-                        0
-                    };
+                    length += 1;
+                    if stream.uniform() < end {
+                        take(start, length);
+                        (start, length) = (stream.below(size as u64) as usize, 0);
+                    }
+                }
+                if length > 0 {
+                    take(start, length);
                 }
             }
         }
+    }
+
+    /// Whether blocks of neighbours are drawn.
+    fn is_of_blocks(&self) -> bool {
+        matches!(self.law, Law::Blocks { .. } | Law::Stationary { .. })
     }
 
     /// Gives all units the weight 1.
@@ -316,10 +405,45 @@ impl Scheme {
         }
     }
 
+    /// Whether observations are drawn one by one from a single stratum.
+    pub fn is_plain(&self) -> bool {
+        self.draws.len() == 1
+            && !matches!(self.members, Members::Many(..))
+            && matches!(self.law, Law::Counts | Law::Dirichlet)
+    }
+
+    /// Whether observations are drawn one by one from two samples, the first one before the second.
+    pub fn is_of_two(&self) -> bool {
+        self.draws.len() == 2
+            && matches!(self.members, Members::Same)
+            && matches!(self.law, Law::Counts | Law::Dirichlet)
+            && self.shares.is_none()
+    }
+
+    /// The standard error of a statistic in a plain scheme from Σ w U², for influences U with
+    /// Σ w U = 0.
+    pub fn plain_stderr(&self, squares: f64) -> f64 {
+        let n = self.draws[0] as f64;
+        (squares.max(0.0) * (n / (n - 1.0).max(1.0))).sqrt()
+    }
+
     /// The standard error of a statistic at the drawn weights, from the influence of each
-    /// observation: √Σ n/(n-1) Σ w (U - Ū)² over strata of n draws with influences U.
+    /// observation: √Σ n/(n-1) Σ w (U - Ū)² over strata of n draws with influences U. Of blocks it is
+    /// √Σ b/(b-1) Σ (S - l Ū)² over b blocks of l units with sums S of influences.
     pub fn stderr(&self, draw: &Draw, influence: &[f64]) -> f64 {
         let mut variance = 0.0;
+        if self.is_of_blocks() {
+            let mut from = 0;
+            for ((s, n), end) in self.strata.windows(2).zip(&self.draws).zip(&draw.ends) {
+                let value = |i: usize| match &self.members {
+                    Members::One(list) => influence[list[s[0] + i] as usize],
+                    _ => influence[s[0] + i],
+                };
+                variance += of_blocks(&draw.blocks[from..*end], s[1] - s[0], *n, value);
+                from = *end;
+            }
+            return variance.sqrt();
+        }
         for (s, n) in self.strata.windows(2).zip(&self.draws) {
             let (first, n) = (s[0], *n as f64);
             let weights = &draw.units[s[0]..s[1]];
@@ -335,6 +459,29 @@ impl Scheme {
         }
         variance.sqrt()
     }
+}
+
+/// The variance of the sum of `n` values in blocks from a stratum of `size`.
+fn of_blocks(
+    blocks: &[(usize, usize)],
+    size: usize,
+    n: usize,
+    value: impl Fn(usize) -> f64,
+) -> f64 {
+    // The sums of the values before each place.
+    let mut sums = Vec::with_capacity(size + 1);
+    let mut sum = 0.0;
+    sums.push(sum);
+    for i in 0..size {
+        sum += value(i);
+        sums.push(sum);
+    }
+    let upto = |end: usize| (end / size) as f64 * sum + sums[end % size];
+    let of = |(start, length): (usize, usize)| upto(start + length) - upto(start);
+    let mean = blocks.iter().map(|b| of(*b)).sum::<f64>() / n as f64;
+    let squares: f64 = blocks.iter().map(|b| (of(*b) - b.1 as f64 * mean).powi(2)).sum();
+    let count = blocks.len() as f64;
+    squares * count / (count - 1.0).max(1.0)
 }
 
 /// (Σ w u, Σ w u²), in four interleaved parts.
@@ -422,6 +569,32 @@ mod tests {
                 }
             }
             assert_eq!(beyond, wraps);
+        }
+    }
+
+    #[test]
+    fn errors_of_blocks_are_those_of_their_sums() {
+        let laws = [
+            Law::Blocks { length: 4, wraps: true },
+            Law::Blocks { length: 3, wraps: false },
+            Law::Stationary { mean: 2.5 },
+        ];
+        let u: Vec<f64> = (0..9).map(|i| f64::from(i * i % 5) - 1.5).collect();
+        for law in laws {
+            let scheme = Scheme::new(law, vec![0, 9], None, None, 9).unwrap();
+            let mut draw = scheme.room().unwrap();
+            for b in 0..20 {
+                scheme.draw(&mut Stream::new(1, Domain::User, b, 0), &mut draw);
+                let sums: Vec<(f64, f64)> = (draw.blocks.iter())
+                    .map(|(s, l)| ((0..*l).map(|k| u[(s + k) % 9]).sum(), *l as f64))
+                    .collect();
+                let mean = sums.iter().map(|s| s.0).sum::<f64>() / 9.0;
+                assert_eq!(sums.iter().map(|s| s.1).sum::<f64>(), 9.0);
+                let squares: f64 = sums.iter().map(|(s, l)| (s - l * mean).powi(2)).sum();
+                let count = sums.len() as f64;
+                let expected = (squares * count / (count - 1.0).max(1.0)).sqrt();
+                assert!((scheme.stderr(&draw, &u) - expected).abs() < 1e-12);
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 
 use crate::common::enter::{Raised, compute, enter_whole};
 use fermiac_resample::{
-    Columns, Design, Permutations, choices, coefficients, exceedances, group_law, group_tails,
-    pair_tails, sign_law, sign_tails, sums,
+    Columns, Design, Permutations, choices, coefficients, exceedances, group_choices, group_law,
+    group_tails, log_groups_above, middle_tails, pair_tails, sign_law, sign_tails, sums,
 };
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
@@ -16,7 +16,9 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(resample_exceedances, m)?)?;
     m.add_function(wrap_pyfunction!(resample_rank_law, m)?)?;
     m.add_function(wrap_pyfunction!(resample_tails, m)?)?;
-    m.add_function(wrap_pyfunction!(resample_choices, m)?)
+    m.add_function(wrap_pyfunction!(resample_choices, m)?)?;
+    m.add_function(wrap_pyfunction!(resample_group_choices, m)?)?;
+    m.add_function(wrap_pyfunction!(resample_log_groups_above, m)?)
 }
 
 type Column<'py> = PyReadonlyArray1<'py, f64>;
@@ -167,8 +169,8 @@ fn resample_rank_law(
     Ok(PyArray1::from_vec(py, law))
 }
 
-/// (upper, lower) shares of all outcomes: of "signs" of y, of "groups" of `first` values of y, or of
-/// "pairs" of x and y.
+/// (upper, lower) shares of all outcomes: of "signs" of y, of "groups" of `first` values of y one by
+/// one or from the "middle", or of "pairs" of x and y.
 #[door]
 #[pyfunction]
 #[pyo3(signature = (kind, x, y, first, observed, near))]
@@ -186,6 +188,7 @@ fn resample_tails(
     let tails = compute(py, 1, |context| {
         context.apart(usize::MAX, || match (kind, x) {
             ("groups", _) => Ok(group_tails(y, first, observed, near)),
+            ("middle", _) => middle_tails(y, first, observed, near),
             ("pairs", Some(x)) => Ok(pair_tails(x, y, observed, near)),
             _ => sign_tails(y, observed, near),
         })?
@@ -204,4 +207,41 @@ fn resample_choices(
 ) -> PyResult<Option<u64>> {
     let costs = costs.as_slice()?;
     compute(py, 1, |context| context.apart(usize::MAX, || choices(costs, budget, most)))
+}
+
+/// The number of groups of `first` of the falling values whose sum is at most `budget` below the
+/// largest one, None if there are more than `most`.
+#[door]
+#[pyfunction]
+fn resample_group_choices(
+    py: Python<'_>,
+    falling: Column<'_>,
+    first: usize,
+    budget: f64,
+    most: u64,
+) -> PyResult<Option<u64>> {
+    let falling = falling.as_slice()?;
+    if first > falling.len() {
+        return Err(PyValueError::new_err("a group that is larger than all"));
+    }
+    compute(py, 1, |context| {
+        context.apart(usize::MAX, || group_choices(falling, first, budget, most))
+    })
+}
+
+/// ln of the number of groups of `first` of the values whose sum is at least `observed`, None if the
+/// series does not converge.
+#[door]
+#[pyfunction]
+fn resample_log_groups_above(
+    py: Python<'_>,
+    y: Column<'_>,
+    first: usize,
+    observed: f64,
+    unit: f64,
+) -> PyResult<Option<f64>> {
+    let y = y.as_slice()?;
+    compute(py, 1, |context| {
+        context.apart(usize::MAX, || log_groups_above(y, first, observed, unit))
+    })
 }

@@ -105,4 +105,33 @@ impl Statistic for Area {
         });
         Some(area)
     }
+    fn of_two(&self, weights: &[f64], room: &mut Vec<f64>) -> Option<(f64, f64)> {
+        let ordered = self.ordered(weights, room);
+        let (wins, above, below) = self.wins(ordered);
+        // An influence is a share of wins less the area, over the weights of its sample. So the sums
+        // of the squared shares are enough.
+        let (mut ones, mut others) = (0.0, 0.0);
+        let (mut first, mut second) = (0.0, 0.0);
+        self.groups(|from, to| {
+            let (mut one, mut all) = (0.0, 0.0);
+            for (w, f) in ordered[from..to].iter().zip(&self.first[from..to]) {
+                one += w * f;
+                all += w;
+            }
+            let other = all - one;
+            let beaten = others + 0.5 * other;
+            let beating = above - ones - 0.5 * one;
+            first += one * beaten * beaten;
+            second += other * beating * beating;
+            ones += one;
+            others += other;
+        });
+        let area = wins / (above * below);
+        // Σ w u² of both samples, where Σ w u = 0.
+        let squares = |sum: f64, own: f64, of_other: f64| {
+            let share = (sum / (of_other * of_other) / own - area * area).max(0.0) / own;
+            share * own / (own - 1.0).max(1.0)
+        };
+        Some((area, squares(first, above, below) + squares(second, below, above)))
+    }
 }

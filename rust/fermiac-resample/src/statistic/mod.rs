@@ -10,6 +10,7 @@ mod ranks;
 mod regression;
 mod two_samples;
 
+use fermiac_base::simd::{Kernel, dispatch};
 use fermiac_base::{Error, Result};
 
 /// A statistic of data with a weight for each observation, none of them negative.
@@ -50,6 +51,32 @@ pub trait Statistic: Send + Sync {
         let _ = (weights, out, room);
         None
     }
+
+    /// The value and its squared standard error, for observations that are drawn one by one from each
+    /// of two samples; None for a statistic that has them by its influences alone.
+    fn of_two(&self, weights: &[f64], room: &mut Vec<f64>) -> Option<(f64, f64)> {
+        let _ = (weights, room);
+        None
+    }
+
+    /// The statistic for several replicates at once, where they share work.
+    fn panel(&self) -> Option<&dyn Panel> {
+        None
+    }
+}
+
+/// A statistic of several replicates at once, in one pass over the data.
+pub trait Panel {
+    /// Calls `each` with every output of every replicate and, if `errors` is set, with the sum of
+    /// w u² over the influences u of the observations, for Σ w u = 0. `weights` has a row for each
+    /// replicate and is overwritten. Returns the number of replicates whose values are not unique.
+    fn outputs(
+        &self,
+        weights: &mut [f64],
+        errors: bool,
+        room: &mut Vec<f64>,
+        each: &mut dyn FnMut(f64, f64),
+    ) -> u64;
 }
 
 /// A statistic with its data, by name: one for each output.
@@ -128,26 +155,47 @@ pub fn statistics(
     }
 }
 
+/// Observations below which a loop is short.
+const SHORT: usize = 32;
+
 /// Σ w f(i) for `K` functions, in four interleaved parts.
 #[inline(always)]
 fn weighted<const K: usize>(weights: &[f64], values: impl Fn(usize) -> [f64; K]) -> [f64; K] {
-    let mut parts = [[0.0; K]; 4];
-    let (groups, rest) = weights.as_chunks::<4>();
-    for (g, group) in groups.iter().enumerate() {
-        for l in 0..4 {
-            let v = values(4 * g + l);
-            for k in 0..K {
-                parts[l][k] += group[l] * v[k];
+    let sums = Weighted { weights, values };
+    // A choice of the level costs more than a short loop.
+    if weights.len() < SHORT { sums.run::<false>() } else { dispatch(sums) }
+}
+
+/// The loop of [`weighted`], which has the same bits at every level.
+struct Weighted<'a, F> {
+    weights: &'a [f64],
+    values: F,
+}
+
+impl<const K: usize, F: Fn(usize) -> [f64; K]> Kernel for Weighted<'_, F> {
+    type Output = [f64; K];
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> [f64; K] {
+        let Self { weights, values } = self;
+        let mut parts = [[0.0; 4]; K];
+        let (groups, rest) = weights.as_chunks::<4>();
+        for (g, group) in groups.iter().enumerate() {
+            for l in 0..4 {
+                let v = values(4 * g + l);
+                for k in 0..K {
+                    parts[k][l] += group[l] * v[k];
+                }
             }
         }
-    }
-    for (l, w) in rest.iter().enumerate() {
-        let v = values(4 * groups.len() + l);
-        for k in 0..K {
-            parts[l][k] += w * v[k];
+        for (l, w) in rest.iter().enumerate() {
+            let v = values(4 * groups.len() + l);
+            for k in 0..K {
+                parts[k][l] += w * v[k];
+            }
         }
+        parts.map(|p| (p[0] + p[1]) + (p[2] + p[3]))
     }
-    std::array::from_fn(|k| (parts[0][k] + parts[1][k]) + (parts[2][k] + parts[3][k]))
 }
 
 /// The mean of the data.
