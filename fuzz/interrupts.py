@@ -144,6 +144,11 @@ CALLS = [
         True,
     ),
     Call(
+        "importance.bridge",
+        f"x = {DRAWS}((4, 10**6, 4)); law = d.Normal(np.zeros(4))",
+        "fm.importance.bridge(x, law, rng=0)",
+    ),
+    Call(
         "importance.failure_probability",
         "law = d.Normal(np.zeros(10)); g = lambda x: 12.0 - x.sum(axis=1)",
         "fm.importance.failure_probability(g, law, n=10**7, rng=0)",

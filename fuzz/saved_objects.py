@@ -87,6 +87,12 @@ def _evidence() -> Any:
     return fm.importance.evidence(LAW.log_density, BOX, n=200, rng=0)
 
 
+@_result("BridgeEvidence")
+def _bridge() -> Any:
+    draws = LAW.sample(400, rng=1).reshape(1, 400, 2)
+    return fm.importance.bridge(draws, LAW.log_density, rng=0)
+
+
 @_result("SobolIndices")
 def _indices() -> Any:
     f = fm.targets.linear([1.0, 2.0])

@@ -29,7 +29,8 @@ PLAIN = {"fermiac.__version__", "fermiac.random.RngLike"}
 METHODS = {
     "fermiac.diagnostics": set(),
     "fermiac.importance": {
-        "start", "Evidence", "Multifidelity", "Multilevel", "PartialEstimate", "SobolIndices",
+        "start", "BridgeEvidence", "Evidence", "Multifidelity", "Multilevel", "PartialEstimate",
+        "SobolIndices",
     },
     "fermiac.mcmc": {
         "extend", "open", "start", "Chains", "Kernel", "PythonKernel", "Repeat", "RowGenerator",

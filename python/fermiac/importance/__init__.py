@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fermiac.importance.api import expect
 from fermiac.importance.blocks import PartialEstimate
+from fermiac.importance.bridge import BridgeEvidence, bridge
 from fermiac.importance.evidence import evidence
 from fermiac.importance.failure.api import failure_probability
 from fermiac.importance.failure.result import FailureProbability
@@ -19,6 +20,7 @@ from fermiac.importance.sensitivity_result import SobolIndices
 from fermiac.runs.background import starter as _starter
 
 __all__ = [
+    "BridgeEvidence",
     "Evidence",
     "FailureProbability",
     "FailureSampler",
@@ -27,6 +29,7 @@ __all__ = [
     "PartialEstimate",
     "Sampler",
     "SobolIndices",
+    "bridge",
     "evidence",
     "expect",
     "failure_probability",
@@ -42,6 +45,7 @@ start = _starter(
     expect,
     integrate,
     evidence,
+    bridge,
     failure_probability,
     sobol_indices,
     multifidelity,
