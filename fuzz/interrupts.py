@@ -431,6 +431,24 @@ CALLS = [
         f"a, b = {DRAWS}(10**5), {DRAWS}(10**5)",
         "fm.resample.permutation_test((a, b), n_resamples=10**5, rng=0)",
     ),
+    Call(
+        "resample.wild_bootstrap",
+        f"x = {DRAWS}((10**4, 4)); y = {DRAWS}(10**4)",
+        "fm.resample.wild_bootstrap((x, y), rng=0)",
+        True,
+    ),
+    Call(
+        "resample.little_bootstraps",
+        f"x = {DRAWS}(10**6)",
+        "fm.resample.little_bootstraps(x, rng=0)",
+        True,
+    ),
+    Call(
+        "resample.double_bootstrap",
+        f"x = {DRAWS}(100)",
+        "fm.resample.double_bootstrap(x, n_resamples=10**5, rng=0)",
+        True,
+    ),
     # Model evaluation.
     Call(
         "evaluate.bootstrap_error",

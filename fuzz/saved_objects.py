@@ -146,6 +146,26 @@ def _importance() -> Any:
     return _nested().importance
 
 
+@_result("WildBootstrap")
+def _wild() -> Any:
+    data = (np.arange(24.0) ** 0.5, np.cos(np.arange(24.0)))
+    return fm.resample.wild_bootstrap(data, n_resamples=40, rng=0)
+
+
+@_result("LittleBootstraps")
+def _little() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fm.resample.little_bootstraps(np.arange(80.0) ** 0.5, n_resamples=20, rng=0)
+
+
+@_result("DoubleBootstrap")
+def _double() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fm.resample.double_bootstrap(SIX, n_resamples=100, n_inner=20, rng=0)
+
+
 @_result("AreaEstimate")
 def _areas() -> Any:
     return fm.evaluate.auc([1, 1, 1, 0, 0, 0], np.stack([SIX, SIX[::-1] ** 2], axis=1))

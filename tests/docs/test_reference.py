@@ -43,7 +43,8 @@ METHODS = {
     },
     "fermiac.evaluate.splits": {"NestedSplit"},
     "fermiac.resample": {
-        "start", "BlockLength", "Bootstrap", "Interval", "Jackknife", "PermutationTest",
+        "start", "BlockLength", "Bootstrap", "DoubleBootstrap", "Interval", "Jackknife",
+        "LittleBootstraps", "PermutationTest", "WildBootstrap",
     },
     "fermiac.score": {
         "integrators", "load_score", "start", "Calibration", "ClassifierTraining", "Integrator",
