@@ -461,6 +461,18 @@ CALLS = [
         "sample = lambda y, rng: fm.random.Stream(rng).normal((99, 1))",
         "fm.evaluate.sbc(fm.distributions.Normal(), lambda t, stream: t, sample, 10**6, rng=0)",
     ),
+    # Simulators.
+    Call(
+        "sbi.abc",
+        f"x = {DRAWS}((10**7, 2)); y = {DRAWS}((10**7, 3))",
+        "fm.sbi.abc((x, y), np.zeros(3))",
+    ),
+    Call(
+        "sbi.abc_smc",
+        "simulate = lambda t, stream: t + stream.normal(1)",
+        "fm.sbi.abc_smc(simulate, d.Normal(), 1.0, 3000, rng=0)",
+        True,
+    ),
     # Privacy.
     Call(
         "privacy.epsilon_posterior quantile",

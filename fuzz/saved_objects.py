@@ -166,6 +166,16 @@ def _double() -> Any:
         return fm.resample.double_bootstrap(SIX, n_resamples=100, n_inner=20, rng=0)
 
 
+@_result("AbcSample")
+def _abc() -> Any:
+    def simulate(theta: Any, stream: Any) -> Any:
+        return theta + stream.normal(2)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fm.sbi.abc_smc(simulate, LAW, [0.5, 0.5], 20, min_acceptance=0.4, rng=0)
+
+
 @_result("AreaEstimate")
 def _areas() -> Any:
     return fm.evaluate.auc([1, 1, 1, 0, 0, 0], np.stack([SIX, SIX[::-1] ** 2], axis=1))

@@ -105,6 +105,8 @@ def test_files(tmp_path: Path) -> None:
 def test_doubts() -> None:
     with pytest.warns(FermiacWarning, match="observations are few"):
         double_bootstrap(X[:8], "mean", n_resamples=200, n_inner=400, rng=1)
+    with pytest.warns(FermiacWarning, match="calibration makes"):
+        double_bootstrap(np.repeat(X, 2) + np.arange(40.0) / 50, "skewness", rng=0, n_resamples=100)
     with pytest.warns(FermiacWarning, match="beyond the resolution"):
         double_bootstrap(np.exp(3 * X), "mean", n_resamples=100, n_inner=20, rng=0)
 

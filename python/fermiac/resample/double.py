@@ -34,6 +34,8 @@ Codes = NDArray[np.int64]
 _PARTIAL = 100
 #: The smallest number of observations that gives no warning.
 _FEW = 10
+#: Statistics whose calibrated intervals had a lower coverage than those that they started from.
+_WORSE = ("skewness", "kurtosis")
 #: The number of resamples whose indices are drawn together.
 _TOGETHER = 64
 
@@ -199,8 +201,8 @@ def double_bootstrap(
     Warns
     -----
     FermiacWarning
-        For fewer than ten observations, for resamples in which the statistic is not defined, and if
-        a calibrated level is at the end of what the resamples resolve.
+        For fewer than ten observations, for skewness and kurtosis, for resamples in which the
+        statistic is not defined, and if a calibrated level is beyond what the resamples resolve.
 
     Notes
     -----
@@ -208,7 +210,9 @@ def double_bootstrap(
     equal values counting half. The upper end is the percentile of the resampled statistic at the
     (1 + prob) / 2 quantile of u, and the lower end that at the (1 - prob) / 2 quantile. If
     percentile intervals were exact, u would be uniform and nothing would change. The error of the
-    coverage is smaller by a factor of order 1 / √n for each end [2]_.
+    coverage is smaller by a factor of order 1 / √n for each end [2]_. That holds for smooth
+    functions of means. The intervals of skewness and kurtosis, whose bias depends on the data,
+    became worse in tests.
 
     References
     ----------
@@ -392,6 +396,12 @@ class _Calibrated:
     def doubts(self, name: str, n: int) -> list[Finding]:
         """Return doubts about the intervals."""
         found: list[Finding] = []
+        if name in _WORSE:
+            found.append((
+                FermiacWarning,
+                f"calibration makes intervals of {name!r} worse, since its bias depends on the "
+                "data; take fermiac.resample.bootstrap",
+            ))  # fmt: skip
         if n < _FEW:
             found.append((
                 FermiacWarning,
