@@ -144,6 +144,11 @@ CALLS = [
         True,
     ),
     Call(
+        "importance.bridge",
+        f"x = {DRAWS}((4, 10**6, 4)); law = d.Normal(np.zeros(4))",
+        "fm.importance.bridge(x, law, rng=0)",
+    ),
+    Call(
         "importance.failure_probability",
         "law = d.Normal(np.zeros(10)); g = lambda x: 12.0 - x.sum(axis=1)",
         "fm.importance.failure_probability(g, law, n=10**7, rng=0)",
@@ -426,6 +431,24 @@ CALLS = [
         f"a, b = {DRAWS}(10**5), {DRAWS}(10**5)",
         "fm.resample.permutation_test((a, b), n_resamples=10**5, rng=0)",
     ),
+    Call(
+        "resample.wild_bootstrap",
+        f"x = {DRAWS}((10**4, 4)); y = {DRAWS}(10**4)",
+        "fm.resample.wild_bootstrap((x, y), rng=0)",
+        True,
+    ),
+    Call(
+        "resample.little_bootstraps",
+        f"x = {DRAWS}(10**6)",
+        "fm.resample.little_bootstraps(x, rng=0)",
+        True,
+    ),
+    Call(
+        "resample.double_bootstrap",
+        f"x = {DRAWS}(100)",
+        "fm.resample.double_bootstrap(x, n_resamples=10**5, rng=0)",
+        True,
+    ),
     # Model evaluation.
     Call(
         "evaluate.bootstrap_error",
@@ -437,6 +460,18 @@ CALLS = [
         "evaluate.sbc",
         "sample = lambda y, rng: fm.random.Stream(rng).normal((99, 1))",
         "fm.evaluate.sbc(fm.distributions.Normal(), lambda t, stream: t, sample, 10**6, rng=0)",
+    ),
+    # Simulators.
+    Call(
+        "sbi.abc",
+        f"x = {DRAWS}((10**7, 2)); y = {DRAWS}((10**7, 3))",
+        "fm.sbi.abc((x, y), np.zeros(3))",
+    ),
+    Call(
+        "sbi.abc_smc",
+        "simulate = lambda t, stream: t + stream.normal(1)",
+        "fm.sbi.abc_smc(simulate, d.Normal(), 1.0, 3000, rng=0)",
+        True,
     ),
     # Privacy.
     Call(

@@ -176,6 +176,16 @@ def _gibbs(kept: Any, folder: Path) -> Any:
     )  # fmt: skip
 
 
+def _particles(kept: Any, folder: Path) -> Any:
+    def simulate(theta: Any, stream: Any) -> Any:
+        time.sleep(_SLOW / 10)
+        return theta + stream.normal(2)
+
+    return fm.sbi.abc_smc(
+        simulate, _BOX, [1.0, 0.0], 60, min_acceptance=0.2, rng=7, checkpoint=kept, progress=False
+    )
+
+
 def _images(kept: Any, folder: Path) -> Any:
     kept = kept and fm.Checkpoint(kept.path, every=kept.every, rows=50)
     return fm.score.sample(
@@ -220,6 +230,7 @@ def _runs() -> dict[str, Run]:
         "walks none": _walk(kernel="none"),
         "tokens": _tokens(),
         "tokens plain, momentum": _tokens(kernel="none", base="srw", momentum=0.5),
+        "sbi.abc_smc": _particles,
         "score.langevin_gibbs": _gibbs,
         "score.sample": _images,
     }

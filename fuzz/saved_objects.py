@@ -87,6 +87,12 @@ def _evidence() -> Any:
     return fm.importance.evidence(LAW.log_density, BOX, n=200, rng=0)
 
 
+@_result("BridgeEvidence")
+def _bridge() -> Any:
+    draws = LAW.sample(400, rng=1).reshape(1, 400, 2)
+    return fm.importance.bridge(draws, LAW.log_density, rng=0)
+
+
 @_result("SobolIndices")
 def _indices() -> Any:
     f = fm.targets.linear([1.0, 2.0])
@@ -138,6 +144,36 @@ def _slices() -> Any:
 @_result("ImportanceEvidence")
 def _importance() -> Any:
     return _nested().importance
+
+
+@_result("WildBootstrap")
+def _wild() -> Any:
+    data = (np.arange(24.0) ** 0.5, np.cos(np.arange(24.0)))
+    return fm.resample.wild_bootstrap(data, n_resamples=40, rng=0)
+
+
+@_result("LittleBootstraps")
+def _little() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fm.resample.little_bootstraps(np.arange(80.0) ** 0.5, n_resamples=20, rng=0)
+
+
+@_result("DoubleBootstrap")
+def _double() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fm.resample.double_bootstrap(SIX, n_resamples=100, n_inner=20, rng=0)
+
+
+@_result("AbcSample")
+def _abc() -> Any:
+    def simulate(theta: Any, stream: Any) -> Any:
+        return theta + stream.normal(2)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fm.sbi.abc_smc(simulate, LAW, [0.5, 0.5], 20, min_acceptance=0.4, rng=0)
 
 
 @_result("AreaEstimate")

@@ -20,6 +20,7 @@ PAGES = (
     "docs/evaluate.md",
     "docs/privacy.md",
     "docs/resample.md",
+    "docs/sbi.md",
     "docs/mcmc.md",
     "docs/nested.md",
     "docs/results.md",

@@ -10,7 +10,17 @@ from child_processes import child, output
 
 import fermiac as fm
 
-DOMAINS = ("evaluate", "importance", "mcmc", "nested", "privacy", "resample", "score", "walks")
+DOMAINS = (
+    "evaluate",
+    "importance",
+    "mcmc",
+    "nested",
+    "privacy",
+    "resample",
+    "sbi",
+    "score",
+    "walks",
+)
 LAZY = (*DOMAINS, "executor", "plotting", "special")
 
 

@@ -19,7 +19,7 @@ LAYERS = [
     {"diagnostics"},
     {"results"},
     {"runs"},
-    {"evaluate", "importance", "mcmc", "nested", "privacy", "resample", "score", "walks"},
+    {"evaluate", "importance", "mcmc", "nested", "privacy", "resample", "sbi", "score", "walks"},
     {"plotting"},
     {"cli"},
 ]

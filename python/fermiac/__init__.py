@@ -32,6 +32,7 @@ if _TYPE_CHECKING:
         plotting,
         privacy,
         resample,
+        sbi,
         score,
         special,
         walks,
@@ -40,7 +41,17 @@ if _TYPE_CHECKING:
 
 _config.check_isa()
 
-_DOMAINS = ("evaluate", "importance", "mcmc", "nested", "privacy", "resample", "score", "walks")
+_DOMAINS = (
+    "evaluate",
+    "importance",
+    "mcmc",
+    "nested",
+    "privacy",
+    "resample",
+    "sbi",
+    "score",
+    "walks",
+)
 #: Modules that are imported on first use.
 _LAZY = {name: f"fermiac.{name}" for name in (*_DOMAINS, "plotting", "special")} | {
     "executor": "fermiac.runs.executor"
@@ -74,6 +85,7 @@ __all__ = [
     "privacy",
     "random",
     "resample",
+    "sbi",
     "score",
     "set_num_threads",
     "special",

@@ -29,7 +29,7 @@ PLAIN = {"fermiac.__version__", "fermiac.random.RngLike"}
 METHODS = {
     "fermiac.diagnostics": set(),
     "fermiac.importance": {
-        "start", "Evidence", "Multifidelity", "Multilevel", "PartialEstimate",
+        "start", "BridgeEvidence", "Evidence", "Multifidelity", "Multilevel", "PartialEstimate",
         "PartialEvidence", "SobolIndices",
     },
     "fermiac.mcmc": {
@@ -43,8 +43,10 @@ METHODS = {
     },
     "fermiac.evaluate.splits": {"NestedSplit"},
     "fermiac.resample": {
-        "start", "BlockLength", "Bootstrap", "Interval", "Jackknife", "PermutationTest",
+        "start", "BlockLength", "Bootstrap", "DoubleBootstrap", "Interval", "Jackknife",
+        "LittleBootstraps", "PermutationTest", "WildBootstrap",
     },
+    "fermiac.sbi": {"start", "AbcSample"},
     "fermiac.score": {
         "integrators", "load_score", "start", "Calibration", "ClassifierTraining", "Integrator",
         "IntrinsicDimension", "LangevinGibbs", "LevelEstimate", "LevelHistogram", "LevelRegression",

@@ -129,6 +129,16 @@ def _evaluate() -> list[Answer]:
     return [Answer("p-value of two areas", p, 0.5856345253, 1e-9)]
 
 
+def _sbi() -> list[Answer]:
+    table = np.arange(4.0)
+    s = fm.sbi.abc((table, table), 1.4, n_accept=3)
+    assert s.log_weights is not None
+    return [
+        Answer("adjusted parameter of a table", float(s.draws[2, 0]), 1.4, 1e-12),
+        Answer("weight of the second row", math.exp(s.log_weights[1]), 1 - 0.36 / 1.96, 1e-12),
+    ]
+
+
 def _score() -> list[Answer]:
     model = fm.score.GaussianMixture([1.0], [[1.0, 2.0]], [0.25 * np.eye(2)])
     sigmas = np.append(np.geomspace(10.0, 0.01, 80), 0.0)
@@ -171,6 +181,7 @@ CHECKS: dict[str, Callable[[], list[Answer]]] = {
     "privacy": _privacy,
     "resample": _resample,
     "evaluate": _evaluate,
+    "sbi": _sbi,
     "score": _score,
     "threads": _threads,
     "files": _files,

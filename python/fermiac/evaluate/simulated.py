@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base import registry
 from fermiac._base.calls import public
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, key_of, labels, probability, shown, whole
@@ -27,6 +28,9 @@ from fermiac.results.sample import Sample
 from fermiac.results.summary import Summary
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.parts import computed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["RankCalibration", "sbc"]
 
@@ -129,6 +133,17 @@ class RankCalibration(Result):
         }
         foot = [self._headline(), *(f"warning: {w}" for w in self.warnings)]
         return Summary(self.names, columns, foot=foot)
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        output: int = 0,
+        *,
+        kind: Literal["ecdf", "histogram"] = "ecdf",
+    ) -> Axes:
+        """Draw the ranks of a parameter with a band; see `fermiac.plotting.plot_calibration`."""
+        drawn: Axes = registry.function("plotting", "plot_calibration")(self, ax, output, kind=kind)
+        return drawn
 
 
 def _row(given: Any, what: str) -> Array:

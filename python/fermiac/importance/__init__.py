@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fermiac.importance.api import expect
+from fermiac.importance.bridge import BridgeEvidence, bridge
 from fermiac.importance.evidence import evidence
 from fermiac.importance.evidence_blocks import PartialEvidence
 from fermiac.importance.expect_blocks import PartialEstimate
@@ -20,6 +21,7 @@ from fermiac.importance.sensitivity_result import SobolIndices
 from fermiac.runs.background import starter as _starter
 
 __all__ = [
+    "BridgeEvidence",
     "Evidence",
     "FailureProbability",
     "FailureSampler",
@@ -29,6 +31,7 @@ __all__ = [
     "PartialEvidence",
     "Sampler",
     "SobolIndices",
+    "bridge",
     "evidence",
     "expect",
     "failure_probability",
@@ -44,6 +47,7 @@ start = _starter(
     expect,
     integrate,
     evidence,
+    bridge,
     failure_probability,
     sobol_indices,
     multifidelity,

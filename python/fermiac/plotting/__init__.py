@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fermiac.plotting.bootstrap import plot_bootstrap
+from fermiac.plotting.calibration import plot_calibration
 from fermiac.plotting.chains import plot_autocorrelation, plot_energy, plot_ranks, plot_trace
 from fermiac.plotting.estimates import plot_correlation, plot_estimates, plot_stages
 from fermiac.plotting.levels import plot_multilevel
@@ -19,6 +20,7 @@ from fermiac.plotting.walks import plot_convergence, plot_visits
 __all__ = [
     "plot_autocorrelation",
     "plot_bootstrap",
+    "plot_calibration",
     "plot_convergence",
     "plot_corner",
     "plot_correlation",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from fermiac.resample.api import bootstrap
+from fermiac.resample.double import DoubleBootstrap, double_bootstrap
 from fermiac.resample.jackknife import Jackknife, jackknife
+from fermiac.resample.little import LittleBootstraps, little_bootstraps
 from fermiac.resample.permutation import PermutationTest, permutation_test
 from fermiac.resample.result import Bootstrap, Interval
 from fermiac.resample.schemes import Circular, MOutOfN, Moving, Parametric, Sieve, Stationary
 from fermiac.resample.series import BlockLength, block_length
 from fermiac.resample.statistics import Autocorrelation, Huber, Quantile, TrimmedMean
+from fermiac.resample.wild import WildBootstrap, wild_bootstrap
 from fermiac.runs.background import starter as _starter
 
 __all__ = [
@@ -16,9 +19,11 @@ __all__ = [
     "BlockLength",
     "Bootstrap",
     "Circular",
+    "DoubleBootstrap",
     "Huber",
     "Interval",
     "Jackknife",
+    "LittleBootstraps",
     "MOutOfN",
     "Moving",
     "Parametric",
@@ -27,14 +32,20 @@ __all__ = [
     "Sieve",
     "Stationary",
     "TrimmedMean",
+    "WildBootstrap",
     "block_length",
     "bootstrap",
+    "double_bootstrap",
     "jackknife",
+    "little_bootstraps",
     "permutation_test",
     "start",
+    "wild_bootstrap",
 ]
 
-start = _starter("resample", bootstrap, permutation_test)
+start = _starter(
+    "resample", bootstrap, permutation_test, wild_bootstrap, little_bootstraps, double_bootstrap
+)
 
 
 def __dir__() -> list[str]:
