@@ -23,13 +23,7 @@ from fermiac.nested.problem import Prior, as_blobs, as_likelihood, as_model, as_
 from fermiac.nested.result import NestedResult
 from fermiac.nested.run import KIND
 from fermiac.nested.runs import sample_runs
-from fermiac.nested.samplers import (
-    SAMPLERS,
-    Sampler,
-    SamplerName,
-    refuse_importance,
-    require_gradient,
-)
+from fermiac.nested.samplers import SAMPLERS, Sampler, SamplerName, require_gradient
 from fermiac.nested.surrogate.options import SURROGATES, Surrogate, SurrogateName
 from fermiac.nested.surrogate.run import run_surrogate
 from fermiac.nested.validation import Repeats, as_doublings
@@ -379,8 +373,6 @@ def sample(
     if surrogate is not None and doublings:
         raise ArgumentError("validate: given with a surrogate; validate the plain run")
     chosen, aim = SAMPLERS.resolve(sampler), as_dynamic(dynamic)
-    others = {"dynamic": aim is not None, "validate": doublings > 0}
-    refuse_importance(chosen, **others, surrogate=surrogate is not None)
     require_gradient(chosen, target)
     options = None if surrogate is None else SURROGATES.resolve(surrogate)
     kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)

@@ -91,8 +91,8 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
         )
     other = result.importance
     if other is not None:
-        apart = other.log_evidence - result.log_evidence
-        error = float(np.hypot(other.log_evidence_stderr, result.log_evidence_stderr))
+        apart = other.log_evidence - result.log_evidence_volumes
+        error = float(np.hypot(other.log_evidence_stderr, result.log_evidence_volumes_stderr))
         if abs(apart) > _DIFFERENT * error:
             found.append(
                 (
@@ -106,12 +106,12 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
             )
     found += _outside(result)
     drift = _drift(result)
-    if drift > _DRIFT * result.log_evidence_stderr:
+    if drift > _DRIFT * result.log_evidence_volumes_stderr:
         found.append(
             (
                 ConvergenceWarning,
                 f"families of points disagree about log Z by {drift:.2g}, while its standard "
-                f"error is {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise "
+                f"error is {result.log_evidence_volumes_stderr:.2g}: modes drift, or were lost; raise "
                 f"n_live",
             )
         )

@@ -16,7 +16,6 @@ from fermiac.nested.dynamic import as_dynamic, loop_of
 from fermiac.nested.replicates import seeded_key
 from fermiac.nested.result import NestedResult
 from fermiac.nested.run import NestedLoop
-from fermiac.nested.samplers import refuse_importance
 from fermiac.results.result import warn
 from fermiac.runs.loop import View
 from fermiac.runs.shards import evaluated
@@ -176,7 +175,6 @@ def _longer(
     rules: dict[str, Any] = dict(limits)
     if dynamic is not None:
         aim = as_dynamic(dynamic)
-        refuse_importance(job.sampler, dynamic=True)
         if job.dynamic is not None:
             assert aim is not None
             _same(job.dynamic, aim)

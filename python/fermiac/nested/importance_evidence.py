@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -82,6 +82,11 @@ class ImportanceEvidence(Result):
 
     log_evidence: float
     log_evidence_stderr: float
+    log_evidence_tests: float
+    log_evidence_tests_stderr: float
+    n_tests: int
+    cut_share: float
+    n_cut: int
     ess: float
     khat: float
     n_bounds: int
@@ -90,11 +95,20 @@ class ImportanceEvidence(Result):
     _layout: ClassVar[fit.Layout] = {
         "log_evidence": fit.real,
         "log_evidence_stderr": fit.real,
+        "log_evidence_tests": fit.real,
+        "log_evidence_tests_stderr": fit.real,
+        "n_tests": fit.whole(0),
+        "cut_share": fit.real,
+        "n_cut": fit.whole(0),
         "ess": fit.real,
         "khat": fit.real,
         "n_bounds": fit.whole(0),
         "sample": fit.instance("Sample"),
     }
+
+    def doubts(self, log_evidence: float, stderr: float) -> str:
+        """Return why the error may not hold, beside an estimate from prior masses; "" if it does."""
+        return ""
 
     def _headline(self) -> str:
         from fermiac.nested.result import with_error
@@ -105,20 +119,16 @@ class ImportanceEvidence(Result):
         )
 
 
-def importance_of(run: _core.NestedRun, job: Job, n_threads: int) -> ImportanceEvidence | None:
-    """Return the estimate of a run, or None if it does not keep its points."""
-    start = time.perf_counter()
-    raw = run.importance(*job.ports, n_threads)
-    if raw is None:
-        return None
-    raw = job.shown(raw)
+def importance_of(raw: Mapping[str, Any], job: Job) -> ImportanceEvidence:
+    """Return the estimate of a run from what the core gave."""
+    raw = job.shown(dict(raw))
     common: dict[str, Any] = {
         "seed": job.key,
         "version": _core.__version__,
         "isa": _core.isa_level,
         "settings": {},
         "n_evals": len(raw["log_weights"]),
-        "wall_time": time.perf_counter() - start,
+        "wall_time": 0.0,
     }
     sample = Sample(
         **common,
@@ -131,8 +141,13 @@ def importance_of(run: _core.NestedRun, job: Job, n_threads: int) -> ImportanceE
     object.__setattr__(sample, "_model", job.model)
     return ImportanceEvidence(
         **common,
-        log_evidence=raw["log_evidence"],
-        log_evidence_stderr=raw["log_evidence_stderr"],
+        log_evidence=float(raw["log_evidence"]),
+        log_evidence_stderr=float(raw["log_evidence_stderr"]),
+        log_evidence_tests=float(raw["log_evidence_tests"]),
+        log_evidence_tests_stderr=float(raw["log_evidence_tests_stderr"]),
+        n_tests=int(raw["test_counts"].sum()),
+        cut_share=float(raw["cut_share"]),
+        n_cut=int(raw["n_cut"]),
         ess=float(sample.ess),
         khat=float(sample.khat),
         n_bounds=int((raw["counts"] > 0).sum()),

@@ -202,7 +202,8 @@ class NestedLoop(RunLoop[NestedResult]):
         return self.core.points(*self.job.ports)
 
     def _importance(self) -> ImportanceEvidence | None:
-        return importance_of(self.core, self.job, self.workers)
+        raw = self.core.importance(*self.job.ports, self.workers)
+        return None if raw is None else importance_of(raw, self.job)
 
     def _trace(self) -> dict[str, Any]:
         return self.core.trace()

@@ -202,6 +202,11 @@ impl Bound {
         }
     }
 
+    /// Whether it is the whole cube.
+    pub fn is_cube(&self) -> bool {
+        matches!(self.region, Region::Cube(_))
+    }
+
     /// The number of ellipsoids, or of clusters of balls.
     pub fn n_parts(&self) -> usize {
         match &self.region {

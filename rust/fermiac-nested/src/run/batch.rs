@@ -90,6 +90,10 @@ impl Run {
         let expensive = 1.0 / self.rejection.efficiency() > margin * sampler.cost();
         self.excess_evals = if expensive { self.excess_evals + self.last_evals } else { 0 };
         self.chaining = above || (expensive && self.excess_evals >= patience);
+        if self.chaining {
+            // Ends of chains are draws from no known density.
+            self.rejection.record = None;
+        }
     }
 
     /// The geometry that the chains of this batch share.

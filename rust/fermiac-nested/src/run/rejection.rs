@@ -24,14 +24,19 @@ const REFIT: f64 = 0.25;
 const FALLEN: f64 = 0.5;
 /// There is no bound while a larger share of the cube lies above the level.
 const OPEN: f64 = 0.5;
+/// The share of the cube that a bound may have to replace it.
+const WORTH: f64 = 0.8;
 /// The number of rounds in a row without a proposal after which the run fails.
 const MOST_EMPTY: u32 = 10;
 /// The address of the streams of proposals of a batch, above those of chains.
 const ROUNDS: u64 = 1 << 32;
+/// The address of the stream for the volume of a bound, above those of all others but volumes.
+const VOLUME: u64 = 1 << 57;
 
 /// The state of rejection from a bound.
 #[derive(Debug, Clone)]
 pub(super) struct Rejection {
+    dim: usize,
     pub(super) bound: Bound,
     pub(super) n_fits: u32,
     /// All points and bounds, for importance nested sampling.
@@ -67,6 +72,7 @@ pub(super) struct Target<'a> {
 impl Rejection {
     pub(super) fn new(dim: usize, n_extras: usize, importance: bool) -> Self {
         Self {
+            dim,
             bound: Bound::cube(dim),
             n_fits: 0,
             record: importance.then(|| DrawRecord::new(dim)),
@@ -128,17 +134,27 @@ impl Rejection {
             self.stretched += ln(bound.radius_scale());
             self.fitted_at = log_x;
             self.peak_efficiency = self.efficiency;
-            // The old bound contains the region as well, so that a larger new one is not needed; few points
-            // in a mode may give such a fit.
-            if bound.log_volume() < self.bound.log_volume() {
+            if self.is_smaller(&bound, settings) {
                 self.bound = bound;
                 if let Some(record) = &mut self.record {
-                    record.add_bound(&self.bound);
+                    record.add_bound(&self.bound, level);
                 }
                 (self.proposed, self.accepted, self.peak_efficiency) = (0.0, 0.0, 0.0);
             }
         }
         Ok(())
+    }
+
+    /// Whether a bound is smaller than the present one. That one contains the region as well, so that
+    /// a larger bound is not needed; few points in a mode may give such a fit.
+    fn is_smaller(&self, bound: &Bound, settings: &Settings) -> bool {
+        if self.bound.is_cube() && bound.log_volume() > 0.0 {
+            // Most of an ellipsoid about points in a corner may be outside of the cube.
+            let (index, number) = (VOLUME, self.number(settings));
+            let mut stream = Stream::new(settings.key, Domain::Nested, index, number);
+            return bound.volume(&mut stream).log < ln(WORTH);
+        }
+        bound.log_volume() < self.bound.log_volume()
     }
 
     fn number(&self, settings: &Settings) -> u32 {
@@ -187,6 +203,9 @@ impl Rejection {
         self.rounds += 1;
         if let Some(record) = &mut self.record {
             record.add_points(&self.proposals, &answers.ell);
+            if record.is_too_large() {
+                self.record = None;
+            }
         }
         let (d, b) = (problem.dim(), problem.n_extras());
         let mut accepted = 0;
@@ -208,7 +227,7 @@ impl Rejection {
             }
         }
         self.update(n as f64, f64::from(accepted));
-        self.probes.follow(n as f64);
+        self.probes.follow(n, self.record.is_some());
         Ok((out.len() == wanted, n as u64))
     }
 
@@ -256,6 +275,13 @@ impl Rejection {
         codec.word(&mut self.rounds)?;
         codec.require(self.rounds < ROUNDS)?;
         self.probes.persist(codec)?;
-        self.record.as_mut().map_or(Ok(()), |record| record.persist(codec))
+        let mut is_kept = self.record.is_some();
+        codec.flag(&mut is_kept)?;
+        if !is_kept {
+            self.record = None;
+            return Ok(());
+        }
+        let dim = self.dim;
+        self.record.get_or_insert_with(|| DrawRecord::new(dim)).persist(codec)
     }
 }
