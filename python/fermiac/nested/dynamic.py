@@ -257,7 +257,10 @@ class DynamicLoop(NestedLoop):
         # first run.
         why = self._why if self._why in _SHORT or not self._n_runs else "limit"
         short = _SHORT.get(why, "").format(
-            how=self._ended_by(), ess=result.ess, stderr=result.log_evidence_volumes_stderr, aim=self._aim
+            how=self._ended_by(),
+            ess=result.ess,
+            stderr=result.log_evidence_volumes_stderr,
+            aim=self._aim,
         )
         self.info.update(status=self._ended_by(), short=short)
         return super().findings(result)

@@ -75,8 +75,7 @@ def extend(
     Returns
     -------
     NestedResult
-        All points, including those of `result`. The attribute `importance` is updated unless a run
-        was added to the first. With `dlogz` or `dynamic` alone the result has the same bits as a
+        All points, including those of `result`. With `dlogz` or `dynamic` alone the result has the same bits as a
         call of `sample` with this argument. Without arguments it is the result of `sample` without
         limits.
 

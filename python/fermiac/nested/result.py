@@ -224,7 +224,10 @@ class NestedResult(Sample):
 
     @cached_property
     def log_evidence_samples(self) -> Array:
-        """The log-evidences of 200 simulated sets of prior masses, shape (200,)."""
+        """The log-evidences of 200 simulated sets of prior masses, shape (200,).
+
+        They belong to `log_evidence_volumes`.
+        """
         return replicates.simulated(self, 200, replicates.derived_key(self, 0))[0]
 
     @property
@@ -232,8 +235,9 @@ class NestedResult(Sample):
         r"""The logarithm of an unbiased estimate of the evidence.
 
         When k of n live points die, the prior mass shrinks by the factor :math:`(n - k)/n`, and the
-        dead points carry the lost mass. `log_evidence` is an unbiased logarithm, so its exponential
-        is too large on average; the logarithm of that mean is larger by half the variance.
+        dead points carry the lost mass. `log_evidence_volumes` is an unbiased logarithm, so its
+        exponential is too large on average; the logarithm of that mean is larger by half the
+        variance.
 
         References
         ----------
@@ -262,7 +266,8 @@ class NestedResult(Sample):
         Returns
         -------
         ndarray, shape (n,)
-            Logarithms of the evidence. Their standard deviation estimates `log_evidence_stderr`.
+            Logarithms of the evidence from prior masses. Their standard deviation estimates
+        `log_evidence_volumes_stderr`.
 
         Raises
         ------

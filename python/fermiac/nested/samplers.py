@@ -401,4 +401,3 @@ def require_gradient(sampler: Sampler, target: Any) -> None:
             f"sampler: {type(sampler).__name__} reflects by the gradient of the log-likelihood, "
             f"which this one does not have; {WITH_GRADIENT}; or choose another sampler"
         )
-

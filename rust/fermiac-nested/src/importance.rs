@@ -190,17 +190,19 @@ impl DrawRecord {
         let cut = |i: &usize| densities[*i].is_cut;
         let cut_share = (n_draws..ell.len()).filter(cut).map(|i| weights[i]).sum::<f64>() / n;
         let n_cut = (n_draws..ell.len()).filter(cut).filter(|i| weights[*i] > 0.0).count() as u64;
-        let of_tests: Vec<f64> = log_tests.iter().map(|w| exp(w - log_evidence)).collect();
-        let mean_of_tests = of_tests.iter().sum::<f64>();
-        let m = of_tests.len().max(1) as f64;
-        let squares = of_tests.iter().map(|w| (w - mean_of_tests / m).powi(2)).sum::<f64>();
+        let mut of_tests = vec![0.0; n_draws];
+        of_tests.extend(log_tests.iter().map(|w| n * exp(w - log_evidence)));
+        let mean_of_tests = of_tests.iter().sum::<f64>() / n;
+        let variance_of_tests = self.variance(&of_tests, &volumes);
+        // Next to what was cut off there may be more that no point has seen.
+        let variance = self.variance(&weights, &volumes) + cut_share * cut_share;
         Ok(Importance {
             log_evidence,
-            log_evidence_stderr: self.variance(&weights, &volumes).sqrt(),
+            log_evidence_stderr: variance.sqrt(),
             cut_share,
             n_cut,
             log_evidence_tests: log_evidence + ln(mean_of_tests),
-            log_evidence_tests_stderr: (squares * m / (m - 1.0).max(1.0)).sqrt() / mean_of_tests,
+            log_evidence_tests_stderr: variance_of_tests.sqrt() / mean_of_tests,
             u,
             ell,
             log_weights,

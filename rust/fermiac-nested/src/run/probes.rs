@@ -12,6 +12,7 @@ use crate::problem::{EvalBuffer, Problem};
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::simd::exp;
 use fermiac_base::store::Codec;
 use std::cell::RefCell;
 
@@ -22,6 +23,13 @@ const TESTS: f64 = 0.1;
 const TOGETHER: usize = 16;
 /// The largest number of blocks of candidates for the probes of one call.
 const MOST_BLOCKS: u32 = 64;
+/// Bounds are widened if points were missed in this many batches, and so many are less likely than
+/// this by chance.
+const FEW: u32 = 3;
+const CHANCE: f64 = 1e-3;
+/// The factor of a widening, and that after which there is no other.
+const WIDER: f64 = 1.5;
+const WIDEST: f64 = 10.0;
 /// The address of the streams of probes, above those of chains, proposals, ties and bases.
 const ADDRESS: u64 = 1 << 35;
 
@@ -37,16 +45,40 @@ pub(super) struct Counts {
 }
 
 /// The probes of a run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Probes {
     /// The number of probes that are due.
     due: f64,
     /// The number of calls in this batch.
     calls: u64,
     counts: Counts,
+    /// The counts since the bound was last made wider, and the number of batches with missed points.
+    since: Counts,
+    n_missed: u32,
+    /// The factor on the volume of bounds.
+    pub(super) widening: f64,
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        let none = Counts::default();
+        Self { due: 0.0, calls: 0, counts: none, since: none, n_missed: 0, widening: 1.0 }
+    }
 }
 
 impl Probes {
+    /// Whether the bound cuts: more batches had missed points than a bound that reaches as far as its
+    /// farthest point leaves out, `share` of the level set. Widens the bounds then.
+    pub(super) fn widen(&mut self, share: f64) -> bool {
+        let (n, mean) = (self.n_missed, share * self.since.expected);
+        if n < FEW || tail(n, mean) > CHANCE || self.widening >= WIDEST {
+            return false;
+        }
+        (self.since, self.n_missed) = (Counts::default(), 0);
+        self.widening *= WIDER;
+        true
+    }
+
     /// Counts proposals of a run that keeps its points or does not.
     pub(super) fn follow(&mut self, n: usize, is_kept: bool) {
         self.due += if is_kept { TESTS } else { PROBES } * n as f64;
@@ -60,14 +92,31 @@ impl Probes {
     /// Returns the counts of the batch, and begins another.
     pub(super) fn take(&mut self) -> Counts {
         self.calls = 0;
+        self.n_missed += u32::from(self.counts.missed > 0.0);
+        self.since.expected += self.counts.expected;
         std::mem::take(&mut self.counts)
     }
 
     pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.word(&mut self.calls)?;
+        codec.short(&mut self.n_missed)?;
         let Counts { probes, missed, expected } = &mut self.counts;
-        [&mut self.due, probes, missed, expected].into_iter().try_for_each(|x| codec.number(x))
+        let numbers = [&mut self.due, probes, missed, expected, &mut self.since.expected];
+        numbers.into_iter().try_for_each(|x| codec.number(x))?;
+        codec.number(&mut self.widening)?;
+        codec.require((1.0..=WIDER * WIDEST).contains(&self.widening))
     }
+}
+
+/// The probability that a Poisson number of a mean is `n` or more.
+fn tail(n: u32, mean: f64) -> f64 {
+    let mut term = exp(-mean);
+    let mut below = 0.0;
+    for k in 0..n {
+        below += term;
+        term *= mean / f64::from(k + 1);
+    }
+    1.0 - below
 }
 
 impl Rejection {

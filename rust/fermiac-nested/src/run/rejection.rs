@@ -24,6 +24,10 @@ const REFIT: f64 = 0.25;
 const FALLEN: f64 = 0.5;
 /// There is no bound while a larger share of the cube lies above the level.
 const OPEN: f64 = 0.5;
+/// The cost of a candidate outside of the cube, in evaluations of a cheap likelihood.
+const CANDIDATE: f64 = 0.05;
+/// The share of the level set just outside of a good bound, times the number of live points.
+const LEFT_OUT: f64 = 0.5;
 /// The share of the cube that a bound may have to replace it.
 const WORTH: f64 = 0.8;
 /// The number of rounds in a row without a proposal after which the run fails.
@@ -52,6 +56,8 @@ pub(super) struct Rejection {
     /// Proposals and points above the level in the last rounds, with exponential weights.
     proposed: f64,
     accepted: f64,
+    /// Candidates of the bound in them, of which those outside of the cube cost no evaluation.
+    candidates: f64,
     /// Points in excess of a batch, for the next one.
     queue: Points,
     /// The number of rounds of this batch.
@@ -82,6 +88,7 @@ impl Rejection {
             efficiency: 1.0,
             peak_efficiency: 1.0,
             proposed: 0.0,
+            candidates: 0.0,
             accepted: 0.0,
             queue: Points::new(dim, n_extras),
             rounds: 0,
@@ -101,6 +108,12 @@ impl Rejection {
         self.efficiency
     }
 
+    /// The cost of a point above the level, in evaluations.
+    pub(super) fn cost(&self) -> f64 {
+        let more = CANDIDATE * self.candidates / (self.proposed + 1.0);
+        (1.0 + more) / self.efficiency
+    }
+
     /// Begins a batch: refits the bound to the survivors if due, and drops queued points below the
     /// level.
     pub(super) fn begin(
@@ -116,13 +129,15 @@ impl Rejection {
         if !self.queue.is_empty() {
             self.queue.retain(|queue, i| queue.ell[i] > level);
         }
-        let due = self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.peak_efficiency;
+        let cuts = self.probes.widen(LEFT_OUT / settings.n_live as f64);
+        let due = cuts
+            || self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.peak_efficiency;
         let open = self.n_fits == 0 && self.efficiency > OPEN && log_x > ln(OPEN);
         let bounded = settings.sampler.has_bound() && settings.bound != BoundKind::None;
         if bounded && due && !open {
             let options = FitOptions {
                 kind: settings.bound,
-                enlarge: settings.enlarge,
+                enlarge: settings.enlarge * self.probes.widening,
                 modes: false,
                 bootstrap: settings.bootstrap,
                 periodic: circles.to_vec(),
@@ -134,12 +149,13 @@ impl Rejection {
             self.stretched += ln(bound.radius_scale());
             self.fitted_at = log_x;
             self.peak_efficiency = self.efficiency;
-            if self.is_smaller(&bound, settings) {
+            if cuts || self.is_smaller(&bound, settings) {
                 self.bound = bound;
                 if let Some(record) = &mut self.record {
                     record.add_bound(&self.bound, level);
                 }
                 (self.proposed, self.accepted, self.peak_efficiency) = (0.0, 0.0, 0.0);
+                self.candidates = 0.0;
             }
         }
         Ok(())
@@ -192,10 +208,10 @@ impl Rejection {
         let index = ROUNDS + self.rounds;
         let mut stream = Stream::new(settings.key, Domain::Nested, index, target.batch);
         self.proposals.clear();
-        self.bound.propose(n, &mut stream, &mut self.proposals);
+        let n_candidates = self.bound.propose(n, &mut stream, &mut self.proposals);
         let n = self.proposals.len() / problem.dim();
         if n == 0 {
-            return self.empty_round(target.level);
+            return self.empty_round(target.level, n_candidates);
         }
         self.n_empty = 0;
         problem.evaluate_together(&self.proposals, &self.seconds_a_row, context, answers)?;
@@ -226,16 +242,16 @@ impl Rejection {
                 self.queue.push(u, x, ell, extras, origin);
             }
         }
-        self.update(n as f64, f64::from(accepted));
+        self.update(n as f64, n_candidates as f64, f64::from(accepted));
         self.probes.follow(n, self.record.is_some());
         Ok((out.len() == wanted, n as u64))
     }
 
     /// Counts a round in which the bound gave no point of the cube.
-    fn empty_round(&mut self, level: f64) -> Result<(bool, u64)> {
+    fn empty_round(&mut self, level: f64, n_candidates: usize) -> Result<(bool, u64)> {
         self.rounds += 1;
         self.n_empty += 1;
-        self.update(LEAST, 0.0);
+        self.update(LEAST, n_candidates as f64, 0.0);
         if self.n_empty < MOST_EMPTY {
             return Ok((false, 0));
         }
@@ -245,8 +261,9 @@ impl Rejection {
         )))
     }
 
-    fn update(&mut self, proposed: f64, accepted: f64) {
+    fn update(&mut self, proposed: f64, candidates: f64, accepted: f64) {
         // The weights cover about the last four rounds.
+        self.candidates = 0.75 * self.candidates + candidates;
         self.proposed = 0.75 * self.proposed + proposed;
         self.accepted = 0.75 * self.accepted + accepted;
         self.efficiency = (self.accepted + 0.5) / (self.proposed + 1.0);
@@ -268,6 +285,7 @@ impl Rejection {
             &mut self.peak_efficiency,
             &mut self.proposed,
             &mut self.accepted,
+            &mut self.candidates,
         ] {
             codec.number(number)?;
         }
