@@ -75,9 +75,9 @@ def extend(
     Returns
     -------
     NestedResult
-        All points, including those of `result`. With `dlogz` or `dynamic` alone the result has the same bits as a
-        call of `sample` with this argument. Without arguments it is the result of `sample` without
-        limits.
+        All points, including those of `result`. With `dlogz` or `dynamic` alone the result has the
+        same bits as a call of `sample` with this argument. Without arguments it is the result of
+        `sample` without limits.
 
     Raises
     ------
