@@ -119,11 +119,11 @@ class DynamicLoop(NestedLoop):
             return now
         return {name: np.concatenate([self._traces[name], now[name]]) for name in now}
 
-    def _importance(self) -> ImportanceEvidence | None:
+    def _importance(self, converged: bool) -> ImportanceEvidence | None:
         """Return the estimate of the first run; batches do not begin with the whole prior."""
         if not self._n_runs:
-            return super()._importance()
-        return importance_of(self._first, self.job) if self._first else None
+            return super()._importance(converged)
+        return importance_of(self._first, self.job, True) if self._first else None
 
     def _settings(self) -> dict[str, Any]:
         notes, now = self._notes, {"low": self._low, "high": self._high}

@@ -59,6 +59,8 @@ class ImportanceEvidence(Result):
         The tail shape of the weights; see `fermiac.diagnostics.psis`.
     n_bounds : int
         The number of bounds that points were drawn from, including the unit cube.
+    converged : bool
+        Whether the run went on until it had converged; before, the weights lack their peak.
     runs : mapping of str to ndarray
         The figures of each of the runs, if several were merged.
     sample : Sample
@@ -122,6 +124,7 @@ class ImportanceEvidence(Result):
     ess: float
     khat: float
     n_bounds: int
+    converged: bool
     runs: Mapping[str, Array]
     sample: Sample
 
@@ -136,6 +139,7 @@ class ImportanceEvidence(Result):
         "ess": fit.real,
         "khat": fit.real,
         "n_bounds": fit.whole(0),
+        "converged": fit.flag,
         "runs": fit.mapping(fit.array("fiu", "runs")),
         "sample": fit.instance("Sample"),
     }
@@ -151,9 +155,11 @@ class ImportanceEvidence(Result):
         Returns
         -------
         str
-            A reason: few points carry the weights; the test points alone, or the prior masses, give
+            A reason: the run ended early; few points carry the weights; the test points alone, or the prior masses, give
             another evidence.
         """
+        if not self.converged:
+            return "the run ended before it had converged"
         if self.ess < _FEW:
             return f"the effective sample size of all points is only {self.ess:.0f}"
         weights = self.sample._weights()
@@ -206,8 +212,8 @@ class ImportanceEvidence(Result):
         )
 
 
-def importance_of(raw: Mapping[str, Any], job: Job) -> ImportanceEvidence:
-    """Return the estimate of a run from what the core gave."""
+def importance_of(raw: Mapping[str, Any], job: Job, converged: bool) -> ImportanceEvidence:
+    """Return the estimate of a run, which has converged or not, from what the core gave."""
     raw = job.shown(dict(raw))
     common: dict[str, Any] = {
         "seed": job.key,
@@ -231,6 +237,7 @@ def importance_of(raw: Mapping[str, Any], job: Job) -> ImportanceEvidence:
         "n_points": len(raw["log_weights"]),
         "n_tests": int(raw["test_counts"].sum()),
         "n_bounds": int((raw["counts"] > 0).sum()),
+        "converged": converged,
     }
     return _estimate({name: np.array([float(x)]) for name, x in figures.items()}, sample, sample)
 
@@ -264,6 +271,7 @@ def _estimate(runs: Mapping[str, Array], sample: Sample, of: Result) -> Importan
         ess=float(sample.ess),
         khat=float(sample.khat),
         n_bounds=int(runs["n_bounds"].sum()),
+        converged=bool(runs["converged"].all()),
         runs=runs,
         sample=sample,
     )

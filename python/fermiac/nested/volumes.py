@@ -82,8 +82,7 @@ def from_points(
         figures = _evidence(got["log_x"], got["log_prior_masses"], target, got["n_alive"])
     log_z, stderr = figures.pop("log_evidence"), figures.pop("log_evidence_stderr")
     best = (log_z, stderr)
-    ended = provenance.get("converged", True)
-    if importance is not None and ended and not importance.doubts(log_z, stderr):
+    if importance is not None and not importance.doubts(log_z, stderr):
         best = (importance.log_evidence, importance.log_evidence_stderr)
     return NestedResult(
         **{"version": _core.__version__, "isa": _core.isa_level, **provenance},
