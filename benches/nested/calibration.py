@@ -1,11 +1,12 @@
 """Calibration of the errors of log-evidences by nested sampling.
 
 ``python -m benches.nested.calibration gauss5 --seeds 100 --n-live 500 --sampler slice`` runs a
-problem of `benches.nested.problems` from many seeds and prints one row: the share of runs within
+problem of `benches.nested` from many seeds and prints one row: the share of runs within
 three reported errors of the exact log-evidence, the mean error with its standard error, the
 standard deviation of the errors beside the mean reported error, the mean and standard deviation of
 the rank statistic, evaluations, and CPU seconds of a run. ``all`` runs every problem; ``--each``
-prints each run.
+prints each run. ``table`` runs the cases of `CASES` with the default settings and prints a table in
+Markdown; ``--page docs/calibration-nested.md`` puts it into that page.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from benches.nested.posteriors import POSTERIORS
 from benches.nested.problem import Array, Problem
-from benches.nested.problems import PROBLEMS, problem
+from benches.nested.problems import PROBLEMS
 
 import fermiac as fm
 
@@ -37,6 +39,10 @@ class Ran(NamedTuple):
     mean_z: float  # the worst mean, in standard errors from sd and effective sample size
     cpu_seconds: float
     status: str
+    from_masses: float  # the estimate from prior masses
+    its_stderr: float
+    is_from_points: bool  # whether the log-evidence is that from all points of bounds
+    is_warned: bool
 
 
 def run_once(p: Problem, form: str, seed: int, **settings: Any) -> Ran:
@@ -54,6 +60,10 @@ def run_once(p: Problem, form: str, seed: int, **settings: Any) -> Ran:
         *_weighted(p, np.asarray(r.draws), np.asarray(r.log_weights)),
         seconds,
         str(r.status),
+        float(r.log_evidence_volumes),
+        float(r.log_evidence_volumes_stderr),
+        r.importance is not None and r.importance.log_evidence == r.log_evidence,
+        bool(r.warnings),
     )
 
 
@@ -98,11 +108,100 @@ def summary(p: Problem, runs: list[Ran]) -> dict[str, float]:
     }
 
 
+ALL = PROBLEMS | POSTERIORS
+#: The rows of the table: names, problems, and settings that are not the defaults.
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "linear regression, d = 6": ("regression6", {}),
+    "expansion rates, d = 3": ("expansion", {}),
+    "normal, d = 5": ("gauss5", {}),
+    "normal, d = 20": ("gauss20", {}),
+    "narrow, d = 10": ("narrow10", {}),
+    "banana, d = 8": ("banana8", {}),
+    "corner, d = 12": ("corner12", {}),
+    "two Student's t, d = 8": ("student8", {}),
+    "funnel, d = 7": ("funnel7", {}),
+    "seven aliases, d = 4": ("alias", {}),
+    "five modes, d = 4": ("five_modes", {}),
+    "two normals, d = 10": ("mix10", {}),
+    "log-gamma, d = 10": ("loggamma10", {}),
+    "spike and slab, d = 20, `dlogz=1e-12`": ("spike_and_slab", {"dlogz": 1e-12}),
+    "wedding cake, d = 4": ("wedding_cake", {}),
+    "von Mises, d = 4": ("von_mises", {}),
+    "eggbox": ("eggbox", {}),
+    "eggbox, 100 live points": ("eggbox", {"n_live": 100}),
+    "shells, d = 2": ("shells2", {}),
+}
+HEAD = (
+    "| problem | from points | rms error | claimed | within 2 | sd of pulls | rms by masses | "
+    "calls | ESS | warned | CPU s |\n|---|---|---|---|---|---|---|---|---|---|---|"
+)
+#: The comments in the page between which the table stands.
+MARKS = ("<!-- evidences -->", "<!-- end of evidences -->")
+
+
+def row(label: str, runs: list[Ran], exact: float) -> tuple[str, Array]:
+    """Return a row of the table, and the pulls of its runs."""
+    errors = np.array([r.log_evidence for r in runs]) - exact
+    claimed = np.array([r.stderr for r in runs])
+    masses = np.array([r.from_masses for r in runs]) - exact
+    pulls = errors / claimed
+
+    def mean(name: str) -> float:
+        return float(np.mean([getattr(r, name) for r in runs]))
+
+    cells = [
+        label,
+        f"{mean('is_from_points'):.0%}",
+        f"{np.sqrt(np.mean(errors**2)):.4f}",
+        f"{claimed.mean():.4f}",
+        f"{np.mean(np.abs(pulls) < 2):.0%}",
+        f"{pulls.std(ddof=1):.2f}",
+        f"{np.sqrt(np.mean(masses**2)):.3f}",
+        f"{mean('n_evals') / 1000:.1f} k",
+        f"{mean('ess'):.0f}",
+        f"{mean('is_warned'):.0%}",
+        f"{mean('cpu_seconds'):.2f}",
+    ]
+    return f"| {' | '.join(cells)} |", pulls
+
+
+def table(options: argparse.Namespace) -> str:
+    """Return the table of all cases, and a sentence on all runs without a warning."""
+    lines, pooled = [HEAD], []
+    for label, (name, settings) in CASES.items():
+        p = ALL[name]()
+        seeds = range(options.first_seed, options.first_seed + options.seeds)
+        runs = [
+            run_once(p, options.form, seed, n_threads=options.n_threads, **settings)
+            for seed in seeds
+        ]
+        line, pulls = row(label, runs, p.log_evidence)
+        print(line, file=sys.stderr, flush=True)
+        lines.append(line)
+        quiet = [pull for pull, r in zip(pulls, runs, strict=True) if not r.is_warned]
+        pooled += [] if name == "five_modes" else quiet
+    z = np.array(pooled)
+    lines += [
+        "",
+        f"Of the {len(z)} runs without a warning, five modes left out, {np.mean(np.abs(z) < 2):.1%}"
+        f" are within two claimed errors; the standard deviation of the pulls is {z.std():.2f}.",
+    ]
+    return "\n".join(lines)
+
+
+def into_page(page: Path, text: str) -> None:
+    """Replace what stands between the marks of a page."""
+    before, _, rest = page.read_text().partition(MARKS[0])
+    after = rest.partition(MARKS[1])[2]
+    page.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}")
+
+
 def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="How far off the evidences of nested sampling are."
     )
-    parser.add_argument("problem", nargs="+", choices=[*PROBLEMS, "all"])
+    parser.add_argument("problem", nargs="+", choices=[*ALL, "all", "table"])
+    parser.add_argument("--page", type=Path, help="the page to put the table into")
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--n-live", type=int, default=500)
@@ -132,6 +231,12 @@ def _sampler(options: argparse.Namespace) -> Any:
 
 def main(given: list[str] | None = None) -> None:
     options = _arguments(given)
+    if "table" in options.problem:
+        text = table(options)
+        print(text)
+        if options.page is not None:
+            into_page(options.page, text)
+        return
     settings = {
         "n_live": options.n_live,
         "sampler": _sampler(options),
@@ -140,9 +245,9 @@ def main(given: list[str] | None = None) -> None:
         "dlogz": options.dlogz,
         "n_threads": options.n_threads,
     }
-    names = list(PROBLEMS) if "all" in options.problem else options.problem
+    names = list(ALL) if "all" in options.problem else options.problem
     for name in names:
-        p = problem(name)
+        p = ALL[name]()
         runs = []
         for seed in range(options.first_seed, options.first_seed + options.seeds):
             runs.append(run_once(p, options.form, seed, **settings))

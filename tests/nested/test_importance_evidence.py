@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from benches.nested.posteriors import POSTERIORS
 from benches.nested.problems import problem
 from forms import formula
 from nested_runs import assert_same, run
@@ -18,7 +20,8 @@ import fermiac as fm
 from fermiac.errors import ArgumentError
 
 Array = NDArray[np.float64]
-SAMPLER = fm.nested.Uniform(importance=True)
+SAMPLER = fm.nested.Uniform()
+PLAIN = fm.nested.Uniform(importance=False)
 STOPPED = "ignore:the run ended by:fermiac.errors.ConvergenceWarning"
 
 
@@ -29,9 +32,17 @@ def second_of(result: fm.nested.NestedResult) -> fm.nested.ImportanceEvidence:
 
 def assert_same_second(a: fm.nested.NestedResult, b: fm.nested.NestedResult) -> None:
     assert_same(a, b)
+    assert_same_points(a, b)
+
+
+def assert_same_points(a: fm.nested.NestedResult, b: fm.nested.NestedResult) -> None:
     one, other = second_of(a), second_of(b)
-    for name in ("log_evidence", "log_evidence_stderr", "ess", "khat", "n_bounds", "n_evals"):
-        assert getattr(one, name) == getattr(other, name), name
+    numbers = (
+        *("log_evidence", "log_evidence_stderr", "log_evidence_tests", "cut_share", "n_cut"),
+        *("log_evidence_tests_stderr", "n_tests", "ess", "khat", "n_bounds", "n_evals"),
+    )
+    for name in numbers:
+        np.testing.assert_equal(getattr(one, name), getattr(other, name), err_msg=name)
     for name in ("draws", "log_weights", "log_densities"):
         np.testing.assert_array_equal(getattr(one.sample, name), getattr(other.sample, name))
 
@@ -68,19 +79,22 @@ def test_known_evidences(name: str, how: dict[str, Any]) -> None:
     assert abs(z.mean()) < 1, z
     assert np.abs(z).max() < 5, z
     assert 0.4 < z.std() < 1.6, z.std()
-    plain = np.array([r.log_evidence_stderr for r in runs])
+    plain = np.array([r.log_evidence_volumes_stderr for r in runs])
     assert np.all(errors < 0.3 * plain), (errors, plain)
     assert not any("all points" in text for r in runs for text in r.warnings)
+    tests = np.array([s.log_evidence_tests - p.log_evidence for s in seconds])
+    z = tests / np.array([s.log_evidence_tests_stderr for s in seconds])
+    assert np.abs(z).max() < 5, z
 
 
 def test_what_it_holds() -> None:
     r = run(n_live=100, sampler=SAMPLER)
     second = second_of(r)
     sample = second.sample
-    # Points just outside of the bound are a test alone.
-    probes = int(r.trace["probes"].sum())
-    assert probes > 0
-    assert second.n_evals == r.n_evals - probes == sample.n_draws
+    # All evaluated points are among them, of which one in ten or less is a test point.
+    assert second.n_evals == r.n_evals == sample.n_draws
+    assert 0 < int(r.trace["probes"].sum()) < second.n_tests < 0.1 * r.n_evals
+    assert 0 <= second.cut_share < 0.1
     assert 1 < second.n_bounds < 100
     assert second.ess == sample.ess
     assert second.khat == sample.khat < 0.7
@@ -95,10 +109,94 @@ def test_what_it_holds() -> None:
     assert np.abs((ours.mean - theirs.mean) / error).max() < 5
     assert np.all(ours.stderr < theirs.stderr)
     assert repr(second).startswith("ImportanceEvidence: log Z = ")
-    # It costs the run nothing but memory.
-    plain = run(n_live=100, sampler="unif")
+    # It costs the run nothing but test points and memory.
+    plain = run(n_live=100, sampler=PLAIN)
     assert plain.importance is None
-    assert_same(plain, r)
+    np.testing.assert_array_equal(plain.draws, r.draws)
+    assert plain.log_evidence == plain.log_evidence_volumes == r.log_evidence_volumes
+    assert plain.n_evals < r.n_evals
+
+
+def test_the_evidence_is_that_of_all_points() -> None:
+    r = run(n_live=100)
+    second = second_of(r)
+    assert r.log_evidence == second.log_evidence != r.log_evidence_volumes
+    assert r.log_evidence_stderr == second.log_evidence_stderr < 0.5 * r.log_evidence_volumes_stderr
+    assert r.log_weights is not None
+    log_mean = float(np.logaddexp.reduce(r.log_weights) - math.log(r.n_draws))
+    assert log_mean == pytest.approx(r.log_evidence, abs=1e-12)
+    text = str(r.summary())
+    assert "from all points" in text
+    assert "from prior masses" in text
+    # Chains have no density that is known.
+    chained = run(sampler=fm.nested.Slice(n_slices=9))
+    assert chained.importance is None
+    assert chained.log_evidence == chained.log_evidence_volumes
+
+
+def test_doubts() -> None:
+    r = run(n_live=100)
+    second = second_of(r)
+    masses = (r.log_evidence_volumes, r.log_evidence_volumes_stderr)
+    assert not second.doubts(*masses)
+    assert "sample size" in replace(second, ess=3.0).doubts(*masses)
+    other = replace(second, log_evidence_tests=second.log_evidence + 1, n_tests=1000)
+    assert "test points alone" in other.doubts(*masses)
+    assert "below" in second.doubts(r.log_evidence + 10 * masses[1], masses[1])
+    assert second.sample.log_weights is not None
+    heavy = second.sample.log_weights.copy()
+    heavy[0] = heavy.max() + 5
+    other = replace(second, khat=2.0, sample=replace(second.sample, log_weights=heavy))
+    assert "one point" in other.doubts(*masses)
+
+
+@pytest.mark.filterwarnings("ignore:the bound cuts off:fermiac.errors.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:all points together:fermiac.errors.ConvergenceWarning")
+@pytest.mark.filterwarnings("ignore:the ranks of new points:fermiac.errors.ConvergenceWarning")
+def test_a_funnel_whose_neck_is_cut() -> None:
+    """Prior masses are wrong by several errors, and all points with those outside are not."""
+    p = POSTERIORS["funnel7"]()
+    runs = [fm.nested.sample(p.values, p.prior, sampler=SAMPLER, rng=seed) for seed in range(4)]
+    errors = np.array([r.log_evidence - p.log_evidence for r in runs])
+    z = errors / [r.log_evidence_stderr for r in runs]
+    assert np.abs(z).max() < 4, z
+    assert np.abs(errors).max() < 0.02
+    assert all(r.warnings for r in runs)
+    assert min(second_of(r).cut_share for r in runs) > 0
+
+
+def test_merged() -> None:
+    runs = [run(n_live=100, rng=seed) for seed in range(3)]
+    both = runs[0].merge(*runs[1:])
+    second = second_of(both)
+    assert both.log_evidence == second.log_evidence
+    parts = [second_of(r) for r in runs]
+    sizes = np.array([part.n_evals for part in parts])
+    evidences = np.exp([part.log_evidence for part in parts])
+    mean = float(np.log(sizes @ evidences / sizes.sum()))
+    assert second.log_evidence == pytest.approx(mean, abs=1e-12)
+    sample = second.sample
+    assert sample.n_draws == sizes.sum()
+    log_mean = float(np.logaddexp.reduce(sample.log_weights) - math.log(sample.n_draws))
+    assert log_mean == pytest.approx(mean, abs=1e-12)
+    typical = float(np.mean([part.log_evidence_stderr for part in parts]))
+    assert second.log_evidence_stderr == pytest.approx(typical / math.sqrt(3), rel=0.1)
+    # The order of merges has no effect.
+    assert_same_points(both, runs[2].merge(runs[0].merge(runs[1])))
+    chained = run(sampler=fm.nested.Slice(n_slices=9), rng=7)
+    assert runs[0].merge(chained).importance is None
+
+
+@pytest.mark.filterwarnings("ignore:max_batches ended:fermiac.errors.ConvergenceWarning")
+def test_of_the_first_run_of_a_dynamic_run(tmp_path: Path) -> None:
+    aim = fm.nested.Dynamic(target_ess=900, max_batches=3)
+    how = {"dynamic": aim, "n_live": 100}
+    first, r = run(n_live=100), run(**how)
+    assert r.n_draws > first.n_draws
+    assert second_of(r).log_evidence == second_of(first).log_evidence == r.log_evidence
+    assert_same_second(r, run(**how, checkpoint=tmp_path / "run"))
+    assert_same_second(r, run(**how, checkpoint=tmp_path / "run"))
+    assert_same_second(r, first.extend(dynamic=aim))
 
 
 @pytest.mark.parametrize("how", [{}, {"bound": "friends"}, {"periodic": [0], "reflective": [1]}])
@@ -118,7 +216,7 @@ def test_resumed(tmp_path: Path, bound: str) -> None:
         assert_same_second(part, run(**how, **limit))
     assert_same_second(whole, part)
     with pytest.raises(fm.errors.CheckpointError):
-        run(checkpoint=kept, sampler="unif", bound=bound)
+        run(checkpoint=kept, sampler=PLAIN, bound=bound)
 
 
 @pytest.mark.filterwarnings(STOPPED)
@@ -128,7 +226,7 @@ def test_extended() -> None:
     assert second_of(part).n_evals == part.n_evals
     assert_same_second(whole, part.extend())
     more = whole.extend(n_live=40)
-    assert more.importance is None
+    assert second_of(more).n_evals == more.n_evals
     assert more.n_live == 100
 
 
@@ -173,15 +271,6 @@ def test_points_without_likelihood_count() -> None:
     assert abs(second.log_evidence - exact) < 5 * second.log_evidence_stderr
 
 
-@pytest.mark.parametrize("other", ["dynamic", "validate", "surrogate"])
-def test_refused(other: str) -> None:
-    with pytest.raises(ArgumentError, match=f"importance=True was given with {other}="):
-        run(sampler=SAMPLER, **{other: True})
-
-
 def test_not_a_flag() -> None:
     with pytest.raises(ArgumentError, match="importance"):
         fm.nested.Uniform(importance=1)  # type: ignore[arg-type]
-    r = run(sampler=SAMPLER)
-    with pytest.raises(ArgumentError, match="importance=True was given with dynamic="):
-        r.extend(dynamic=fm.nested.Dynamic())

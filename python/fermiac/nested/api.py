@@ -23,13 +23,7 @@ from fermiac.nested.problem import Prior, as_blobs, as_likelihood, as_model, as_
 from fermiac.nested.result import NestedResult
 from fermiac.nested.run import KIND
 from fermiac.nested.runs import sample_runs
-from fermiac.nested.samplers import (
-    SAMPLERS,
-    Sampler,
-    SamplerName,
-    refuse_importance,
-    require_gradient,
-)
+from fermiac.nested.samplers import SAMPLERS, Sampler, SamplerName, require_gradient
 from fermiac.nested.surrogate.options import SURROGATES, Surrogate, SurrogateName
 from fermiac.nested.surrogate.run import run_surrogate
 from fermiac.nested.validation import Repeats, as_doublings
@@ -144,8 +138,9 @@ def sample(
         `n_live`, and by 20 % at a half.
     sampler : {"auto", "unif", "slice", "rwalk", "galilean"} or Sampler, default "auto"
         The algorithm that draws new points: `Uniform`, `Slice`, `RandomWalk` or `Galilean`.
-        In up to nine dimensions ``"auto"`` draws from a bound until chains of slice moves are
-        cheaper. From ten dimensions on it uses slices.
+        ``"auto"`` draws from a bound until a point above the level costs 15 times as many calls as
+        one from a chain of slices, and then changes to slices. Points of bounds are worth more
+        than those of chains, since all of them count in the evidence.
     bound : {"multi", "single", "friends", "none"}, default "multi"
         The region from which `Uniform` draws: as many ellipsoids as the points require, one
         ellipsoid, balls around all points, or the unit cube. Chains use the ellipsoids to tell
@@ -256,8 +251,11 @@ def sample(
         (a mode was lost, or its mass drifts); if a bound had to be made much wider than its points,
         or if significantly many points just outside it lie above the level; if `dynamic` did not
         reach its targets; if the evidence still changes with the length of chains (`validate`); or
-        if the evidence from all points (``Uniform(importance=True)``) differs by more than 4
-        standard errors.
+        if the evidences from all points and from prior masses differ by more than 4 standard
+        errors.
+    WeightWarning
+        If the error of the evidence from all points may not hold, so that `log_evidence` is that
+        from prior masses; see `ImportanceEvidence.doubts`.
     FermiacWarning
         If the log-likelihood was finite and below -1e200, or NaN with ``on_nan="-inf"``.
 
@@ -267,9 +265,16 @@ def sample(
     ranks of new points uniform. Before you rely on an evidence, compare it with runs with chains of
     twice the length (``validate=True``).
 
-    A bound may cut off a region that contains no live point, such as the neck of a funnel. For two
-    in a hundred proposals another point is therefore drawn just outside the bound. These points
-    only serve as a test. They count in `n_evals`, and never become points of the run.
+    While points come from bounds, the evidence is estimated from all of them, also those below the
+    levels: `log_evidence` is then that of `importance`, with an error that is often 20 times
+    smaller than that of `log_evidence_volumes`. `draws` are the dead points in either case.
+
+    A bound may cut off a region that contains no live point, such as the neck of a funnel. For ten
+    in a hundred proposals a test point is therefore drawn from a bound of 1.25 times the volume
+    (for two in a hundred a point just outside the bound, if the run does not keep its points).
+    If more of them lie outside the bound and above the level than chance allows, later bounds are
+    made wider. Test points count in `n_evals` and in the evidence of `importance`, and never become
+    points of the run.
 
     Modes missed by the initial live points are not detected, and no diagnostic shows them; more
     live points find narrower modes. The bits of the result are the same on any number of threads,
@@ -379,8 +384,6 @@ def sample(
     if surrogate is not None and doublings:
         raise ArgumentError("validate: given with a surrogate; validate the plain run")
     chosen, aim = SAMPLERS.resolve(sampler), as_dynamic(dynamic)
-    others = {"dynamic": aim is not None, "validate": doublings > 0}
-    refuse_importance(chosen, **others, surrogate=surrogate is not None)
     require_gradient(chosen, target)
     options = None if surrogate is None else SURROGATES.resolve(surrogate)
     kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)

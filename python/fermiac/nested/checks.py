@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.errors import ConvergenceWarning, FermiacWarning, WeightWarning
 from fermiac.nested.replicates import LEAST_FAMILIES, effective_families, has_modes
 from fermiac.special import gammainc
 
@@ -89,30 +89,16 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
                 "them longer, or raise n_live where the run chose their length",
             )
         )
-    other = result.importance
-    if other is not None:
-        apart = other.log_evidence - result.log_evidence
-        error = float(np.hypot(other.log_evidence_stderr, result.log_evidence_stderr))
-        if abs(apart) > _DIFFERENT * error:
-            found.append(
-                (
-                    ConvergenceWarning,
-                    f"all points together give log Z = {other.log_evidence:.6g}, which differs by "
-                    f"{abs(apart) / error:.1f} standard errors from that of the run: a bound cut "
-                    f"off a part of the region above the level, or few points dominate the "
-                    f"weights; raise n_live, "
-                    "or enlarge the bound (Uniform(enlarge=...))",
-                )
-            )
+    found += _of_all_points(result)
     found += _outside(result)
     drift = _drift(result)
-    if drift > _DRIFT * result.log_evidence_stderr:
+    if drift > _DRIFT * result.log_evidence_volumes_stderr:
         found.append(
             (
                 ConvergenceWarning,
                 f"families of points disagree about log Z by {drift:.2g}, while its standard "
-                f"error is {result.log_evidence_stderr:.2g}: modes drift, or were lost; raise "
-                f"n_live",
+                f"error is {result.log_evidence_volumes_stderr:.2g}: modes drift, or were lost; "
+                "raise n_live",
             )
         )
     # A bound that the run left for chains is not warned of; rejection has no tries.
@@ -145,6 +131,31 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
     return found
 
 
+def _of_all_points(result: NestedResult) -> list[Finding]:
+    """Return the warnings about the estimate from all points of bounds."""
+    other = result.importance
+    if other is None or not other.converged:
+        return []
+    log_z, stderr = result.log_evidence_volumes, result.log_evidence_volumes_stderr
+    doubts = other.doubts(log_z, stderr)
+    if doubts:
+        text = (
+            f"log Z is that from the prior masses, not from all points, since {doubts}; raise "
+            "n_live, or enlarge the bound (Uniform(enlarge=...))"
+        )
+        return [(WeightWarning, text)]
+    apart = abs(other.log_evidence - log_z) / float(np.hypot(other.log_evidence_stderr, stderr))
+    if apart <= _DIFFERENT:
+        return []
+    text = (
+        f"all points together give log Z = {other.log_evidence:.6g}, the prior masses "
+        f"{log_z:.6g}, which differs by {apart:.1f} standard errors: a bound cut off a part of the "
+        "region above the level, so that the posterior is wrong; raise n_live, or enlarge the "
+        "bound (Uniform(enlarge=...))"
+    )
+    return [(ConvergenceWarning, text)]
+
+
 def _outside(result: NestedResult) -> list[Finding]:
     """Return the warning about many points outside the bound that are above the level."""
     trace = result.trace
@@ -159,12 +170,16 @@ def _outside(result: NestedResult) -> list[Finding]:
     n_batches = np.count_nonzero(trace["missed"])
     if n_batches <= _FEW_BATCHES or gammainc(n_batches, by_chance) > _CHANCE:
         return []
+    second = result.importance
+    if second is not None and result.log_evidence == second.log_evidence:
+        wrong = "the posterior draws are probably wrong, and log Z rests on points outside"
+    else:
+        wrong = "the evidence is probably too small and the posterior wrong"
     text = (
         "the bound cuts off a part of the prior above the level: of "
         f"{probes:.0f} points just outside of the bound {missed:.0f} lie above the level, and "
-        f"about {by_chance:.1f} are expected by chance; the evidence is probably too small and the "
-        "posterior wrong; use slices (sampler='slice'), or enlarge the bound "
-        "(sampler=fermiac.nested.Uniform(enlarge=3))"
+        f"about {by_chance:.1f} are expected by chance; {wrong}; use slices (sampler='slice'), or "
+        "enlarge the bound (sampler=fermiac.nested.Uniform(enlarge=3))"
     )
     return [(ConvergenceWarning, text)]
 

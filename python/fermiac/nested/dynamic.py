@@ -10,10 +10,12 @@ import numpy as np
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic, Volumes, joined, seeds_above
+from fermiac.nested.importance_evidence import importance_of
 from fermiac.nested.run import NestedLoop, longest
 
 if TYPE_CHECKING:
     from fermiac.errors import FermiacWarning
+    from fermiac.nested.importance_evidence import ImportanceEvidence
     from fermiac.nested.job import Job
     from fermiac.nested.result import NestedResult
 
@@ -23,8 +25,8 @@ __all__ = ["DynamicLoop", "as_dynamic", "loop_of"]
 _COUNTS = ("n_evals", "n_batches", "n_stuck", "n_nan", "n_coded", "seconds")
 #: The figures that are kept of each run that has ended.
 _NOTES = (*_COUNTS, "n_points", "rank_z", "radius_scale", "low", "high", "ess", "stderr")
-_POINTS = "points."
-_TRACE = "trace."
+#: The prefixes of the names of tensors of points, traces and the importance sample.
+_TAGS = ("points.", "trace.", "importance.")
 #: The least progress of a batch towards the targets, relative to that of as many points placed
 #: anywhere.
 _GAIN = 0.1
@@ -74,6 +76,8 @@ class DynamicLoop(NestedLoop):
         self._aim = job.dynamic
         self._ended: dict[str, Any] | None = None
         self._traces: dict[str, Any] = {}
+        #: The importance sample of the first run, once it has ended.
+        self._first: dict[str, Any] = {}
         self._notes: dict[str, list[float]] = {name: [] for name in _NOTES}
         self._low, self._high = -np.inf, np.inf
         self._why = ""
@@ -115,6 +119,12 @@ class DynamicLoop(NestedLoop):
             return now
         return {name: np.concatenate([self._traces[name], now[name]]) for name in now}
 
+    def _importance(self, converged: bool) -> ImportanceEvidence | None:
+        """Return the estimate of the first run; batches do not begin with the whole prior."""
+        if not self._n_runs:
+            return super()._importance(converged)
+        return importance_of(self._first, self.job, True) if self._first else None
+
     def _settings(self) -> dict[str, Any]:
         notes, now = self._notes, {"low": self._low, "high": self._high}
         runs = {name: [*notes[name], now[name]] for name in now}
@@ -143,6 +153,8 @@ class DynamicLoop(NestedLoop):
         if self._why:
             return False
         run = self.core.state()
+        if not self._n_runs:
+            self._first = self.core.importance(*self.job.ports, self.workers) or {}
         here = {**run, "low": self._low, "high": self._high, "ess": ess, "stderr": stderr}
         self._traces = self._trace()
         for name, values in self._notes.items():
@@ -210,12 +222,14 @@ class DynamicLoop(NestedLoop):
             # The streams of a run are those of its batches, and one more for its opening.
             first_batch=int(sum(notes["n_batches"])) + self._n_runs,
             high=self._high,
+            keeps_points=False,
         )
 
     def state(self) -> dict[str, Any]:
         """Return the current run, and the points and figures of the finished ones."""
         tensors = super().state()
-        for tag, arrays in ((_POINTS, self._ended or {}), (_TRACE, self._traces)):
+        parts = (self._ended or {}, self._traces, self._first)
+        for tag, arrays in zip(_TAGS, parts, strict=True):
             tensors.update({tag + name: np.asarray(values) for name, values in arrays.items()})
         tensors["notes"] = np.array([self._notes[name] for name in _NOTES])
         return tensors
@@ -225,9 +239,9 @@ class DynamicLoop(NestedLoop):
         if "notes" in state:
             rows = state["notes"].tolist()
             self._notes = dict(zip(_NOTES, rows, strict=True))
-        ended, self._traces = (
+        ended, self._traces, self._first = (
             {name.removeprefix(tag): v for name, v in state.items() if name.startswith(tag)}
-            for tag in (_POINTS, _TRACE)
+            for tag in _TAGS
         )
         if ended:
             self._ended = ended
@@ -243,7 +257,10 @@ class DynamicLoop(NestedLoop):
         # first run.
         why = self._why if self._why in _SHORT or not self._n_runs else "limit"
         short = _SHORT.get(why, "").format(
-            how=self._ended_by(), ess=result.ess, stderr=result.log_evidence_stderr, aim=self._aim
+            how=self._ended_by(),
+            ess=result.ess,
+            stderr=result.log_evidence_volumes_stderr,
+            aim=self._aim,
         )
         self.info.update(status=self._ended_by(), short=short)
         return super().findings(result)

@@ -16,7 +16,6 @@ from fermiac.nested.dynamic import as_dynamic, loop_of
 from fermiac.nested.replicates import seeded_key
 from fermiac.nested.result import NestedResult
 from fermiac.nested.run import NestedLoop
-from fermiac.nested.samplers import refuse_importance
 from fermiac.results.result import warn
 from fermiac.runs.loop import View
 from fermiac.runs.shards import evaluated
@@ -76,10 +75,9 @@ def extend(
     Returns
     -------
     NestedResult
-        All points, including those of `result`. The attribute `importance` is updated unless a run
-        was added to the first. With `dlogz` or `dynamic` alone the result has the same bits as a
-        call of `sample` with this argument. Without arguments it is the result of `sample` without
-        limits.
+        All points, including those of `result`. With `dlogz` or `dynamic` alone the result has the
+        same bits as a call of `sample` with this argument. Without arguments it is the result of
+        `sample` without limits.
 
     Raises
     ------
@@ -176,7 +174,6 @@ def _longer(
     rules: dict[str, Any] = dict(limits)
     if dynamic is not None:
         aim = as_dynamic(dynamic)
-        refuse_importance(job.sampler, dynamic=True)
         if job.dynamic is not None:
             assert aim is not None
             _same(job.dynamic, aim)

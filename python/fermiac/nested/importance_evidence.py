@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
@@ -14,15 +17,25 @@ from fermiac.results.sample import Sample
 if TYPE_CHECKING:
     from fermiac.nested.job import Job
 
+Array = NDArray[np.float64]
 __all__ = ["ImportanceEvidence", "importance_of"]
+
+#: The least effective sample size, and the least number of test points that are compared.
+_FEW = 100
+#: The largest k-hat, and the largest share of the weights in one point, where the error holds.
+#: Equal weights, as on plateaus, may have any k-hat.
+_HEAVY = 0.7
+_DOMINANT = 0.05
+#: Standard errors by which two estimates may differ.
+_DIFFERENT = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class ImportanceEvidence(Result):
     r"""The evidence from all points that a rejection run evaluated, also those below its levels.
 
-    The field ``importance`` of `fermiac.nested.NestedResult`, after a run with
-    ``sampler=fermiac.nested.Uniform(importance=True)``.
+    The field ``importance`` of `fermiac.nested.NestedResult`, after a run whose points came from
+    bounds; `fermiac.nested.Uniform(importance=False)` makes a run without it.
 
     Attributes
     ----------
@@ -30,15 +43,30 @@ class ImportanceEvidence(Result):
         The logarithm of the evidence.
     log_evidence_stderr : float
         Its standard error; see the notes.
+    log_evidence_tests : float
+        The logarithm of the evidence from the test points alone, to which no bound was fitted.
+    log_evidence_tests_stderr : float
+        Its standard error.
+    n_tests : int
+        The number of test points.
+    cut_share : float
+        The share of the evidence where test points alone count, since bounds cut it off.
+    n_cut : int
+        The number of test points there.
     ess : float
         The effective sample size (Σw)² / Σw² of the weights.
     khat : float
         The tail shape of the weights; see `fermiac.diagnostics.psis`.
     n_bounds : int
         The number of bounds that points were drawn from, including the unit cube.
+    converged : bool
+        Whether the run went on until it had converged; before, the weights lack their peak.
+    runs : mapping of str to ndarray
+        The figures of each of the runs, if several were merged.
     sample : Sample
-        All points of the bounds in the order of the draws, with log-weights on an absolute scale:
-        the mean of their exponentials is the evidence.
+        All points of the bounds in the order of the draws, test points last, with log-weights on an
+        absolute scale: the mean of their exponentials is the evidence. A point before the last
+        bound that cut it off has none.
 
     Notes
     -----
@@ -50,12 +78,17 @@ class ImportanceEvidence(Result):
     and the mean of :math:`L / g` estimates the evidence [1]_ [2]_. Unknown volumes are estimated
     from more than 10 000 draws each.
 
+    A bound depends on the points before it, and contains those above its level. What it cuts off
+    above its level has therefore none of them, however much of the evidence lies there, and the
+    plain mean would be too small. So points of bounds up to the last one that cut off a place do
+    not count there, neither in the sum nor in g. Points of later bounds do, and test points: one
+    for ten proposals, drawn from the bound with 1.25 times its volume, to which no bound is fitted.
+
     The variance is that of a mixture with a fixed number of draws from each part [3]_. It is the
     sum over bounds of the variance of the weights about the mean of their bound, plus the variance
-    due to the volumes. It treats the bounds as fixed, although they depend on the same points. This
-    matters more than for the run, because the error is far smaller. A mode that the bounds have
-    lost is missing from both evidences, and the error does not cover it. Use more live points if
-    modes are small.
+    due to the volumes, plus the square of `cut_share`, since more may have been cut off than test
+    points have seen. A mode of which neither live points nor test points have seen anything is
+    missing from all evidences, and no error covers it. Use more live points if modes are small.
 
     References
     ----------
@@ -71,30 +104,104 @@ class ImportanceEvidence(Result):
     >>> import numpy as np
     >>> import fermiac as fm
     >>> prior = fm.distributions.Uniform([-9.0, -9.0], [9.0, 9.0])
-    >>> sampler = fm.nested.Uniform(importance=True)
-    >>> r = fm.nested.sample(fm.distributions.Normal([0.0, 0.0]), prior, sampler=sampler, rng=0)
+    >>> r = fm.nested.sample(fm.distributions.Normal([0.0, 0.0]), prior, rng=0)
     >>> second = r.importance
     >>> bool(abs(second.log_evidence + np.log(18.0**2)) < 5 * second.log_evidence_stderr)
     True
-    >>> bool(second.log_evidence_stderr < r.log_evidence_stderr)
+    >>> r.log_evidence == second.log_evidence
+    True
+    >>> bool(second.log_evidence_stderr < 0.3 * r.log_evidence_volumes_stderr)
     True
     """
 
     log_evidence: float
     log_evidence_stderr: float
+    log_evidence_tests: float
+    log_evidence_tests_stderr: float
+    n_tests: int
+    cut_share: float
+    n_cut: int
     ess: float
     khat: float
     n_bounds: int
+    converged: bool
+    runs: Mapping[str, Array]
     sample: Sample
 
     _layout: ClassVar[fit.Layout] = {
         "log_evidence": fit.real,
         "log_evidence_stderr": fit.real,
+        "log_evidence_tests": fit.real,
+        "log_evidence_tests_stderr": fit.real,
+        "n_tests": fit.whole(0),
+        "cut_share": fit.real,
+        "n_cut": fit.whole(0),
         "ess": fit.real,
         "khat": fit.real,
         "n_bounds": fit.whole(0),
+        "converged": fit.flag,
+        "runs": fit.mapping(fit.array("fiu", "runs")),
         "sample": fit.instance("Sample"),
     }
+
+    def doubts(self, log_evidence: float, stderr: float) -> str:
+        """Return why the error may not hold, or "" if nothing speaks against it.
+
+        Parameters
+        ----------
+        log_evidence, stderr : float
+            The estimate from prior masses, and its standard error.
+
+        Returns
+        -------
+        str
+            A reason: the run ended early; few points carry the weights; the test points alone, or the prior masses, give
+            another evidence.
+        """
+        if not self.converged:
+            return "the run ended before it had converged"
+        if self.ess < _FEW:
+            return f"the effective sample size of all points is only {self.ess:.0f}"
+        weights = self.sample._weights()
+        if self.khat > _HEAVY and weights.max() > _DOMINANT:
+            return (
+                f"one point has {weights.max():.0%} of the weight of all, and k-hat is "
+                f"{self.khat:.2f}"
+            )
+        apart = abs(self.log_evidence_tests - self.log_evidence)
+        if self.n_tests >= _FEW and apart > _DIFFERENT * self.log_evidence_tests_stderr:
+            return (
+                f"the test points alone give log Z = {self.log_evidence_tests:.6g}, which differs "
+                f"by {apart / self.log_evidence_tests_stderr:.1f} of their standard errors"
+            )
+        below = log_evidence - self.log_evidence
+        error = float(np.hypot(stderr, self.log_evidence_stderr))
+        if below > _DIFFERENT * error:
+            return f"it is {below / error:.1f} standard errors below that from the prior masses"
+        return ""
+
+    def _joined(self, *others: ImportanceEvidence) -> ImportanceEvidence:
+        """Return the estimate from the points of several independent runs."""
+        parts = [self, *others]
+        columns = {name: np.concatenate([part.runs[name] for part in parts]) for name in self.runs}
+        # An order that does not depend on how runs were merged before.
+        ends = np.cumsum(columns["n_points"]).astype(int)[:-1]
+        order = np.lexsort((columns["n_points"], columns["log_evidence"]))
+
+        def rows(name: str) -> Any:
+            pieces = np.split(np.concatenate([getattr(part.sample, name) for part in parts]), ends)
+            return np.concatenate([pieces[k] for k in order])
+
+        columns = {name: column[order] for name, column in columns.items()}
+        arrays = {name: rows(name) for name in ("draws", "log_weights", "log_densities")}
+        sample = replace(
+            self.sample,
+            **arrays,
+            n_evals=sum(part.sample.n_evals for part in parts),
+            wall_time=0.0,
+            log_likelihood={},
+        )
+        return _estimate(columns, sample, self)
 
     def _headline(self) -> str:
         from fermiac.nested.result import with_error
@@ -105,20 +212,16 @@ class ImportanceEvidence(Result):
         )
 
 
-def importance_of(run: _core.NestedRun, job: Job, n_threads: int) -> ImportanceEvidence | None:
-    """Return the estimate of a run, or None if it does not keep its points."""
-    start = time.perf_counter()
-    raw = run.importance(*job.ports, n_threads)
-    if raw is None:
-        return None
-    raw = job.shown(raw)
+def importance_of(raw: Mapping[str, Any], job: Job, converged: bool) -> ImportanceEvidence:
+    """Return the estimate of a run, which has converged or not, from what the core gave."""
+    raw = job.shown(dict(raw))
     common: dict[str, Any] = {
         "seed": job.key,
         "version": _core.__version__,
         "isa": _core.isa_level,
         "settings": {},
         "n_evals": len(raw["log_weights"]),
-        "wall_time": time.perf_counter() - start,
+        "wall_time": 0.0,
     }
     sample = Sample(
         **common,
@@ -129,12 +232,56 @@ def importance_of(run: _core.NestedRun, job: Job, n_threads: int) -> ImportanceE
         error_model="weighted",
     )
     object.__setattr__(sample, "_model", job.model)
+    figures = {name: float(raw[name]) for name in _FIGURES}
+    figures |= {
+        "n_points": len(raw["log_weights"]),
+        "n_tests": int(raw["test_counts"].sum()),
+        "n_bounds": int((raw["counts"] > 0).sum()),
+        "converged": converged,
+    }
+    return _estimate({name: np.array([float(x)]) for name, x in figures.items()}, sample, sample)
+
+
+#: The figures of a run that the core gives.
+_FIGURES = (
+    "log_evidence", "log_evidence_stderr", "log_evidence_tests", "log_evidence_tests_stderr",
+    "cut_share", "n_cut",
+)  # fmt: skip
+
+
+def _estimate(runs: Mapping[str, Array], sample: Sample, of: Result) -> ImportanceEvidence:
+    """Return the estimate of runs, each with the weight of its number of points."""
+    log_z, stderr = _mean(runs, "n_points", "log_evidence")
+    log_tests, tests_stderr = _mean(runs, "n_tests", "log_evidence_tests")
+    shares = runs["n_points"] * np.exp(runs["log_evidence"] - log_z)
     return ImportanceEvidence(
-        **common,
-        log_evidence=raw["log_evidence"],
-        log_evidence_stderr=raw["log_evidence_stderr"],
+        seed=of.seed,
+        version=of.version,
+        isa=of.isa,
+        settings={},
+        n_evals=sample.n_evals,
+        wall_time=0.0,
+        log_evidence=log_z,
+        log_evidence_stderr=stderr,
+        log_evidence_tests=log_tests,
+        log_evidence_tests_stderr=tests_stderr,
+        n_tests=int(runs["n_tests"].sum()),
+        cut_share=float(shares @ runs["cut_share"] / shares.sum()),
+        n_cut=int(runs["n_cut"].sum()),
         ess=float(sample.ess),
         khat=float(sample.khat),
-        n_bounds=int((raw["counts"] > 0).sum()),
+        n_bounds=int(runs["n_bounds"].sum()),
+        converged=bool(runs["converged"].all()),
+        runs=runs,
         sample=sample,
     )
+
+
+def _mean(runs: Mapping[str, Array], counts: str, name: str) -> tuple[float, float]:
+    """Return the logarithm of the weighted mean of independent evidences, and its error."""
+    if len(runs[name]) == 1:
+        return float(runs[name][0]), float(runs[name + "_stderr"][0])
+    n, logs = runs[counts], runs[name]
+    terms = n * np.exp(logs - logs.max())
+    error = np.sqrt(np.nansum((terms * runs[name + "_stderr"]) ** 2)) / terms.sum()
+    return float(logs.max() + np.log(terms.sum() / n.sum())), float(error)

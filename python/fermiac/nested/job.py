@@ -50,6 +50,8 @@ class Job:
     high: float = float("inf")
     #: Whether the bounds are probed.
     probed: bool = True
+    #: Whether the run keeps all points of bounds, if its sampler can.
+    keeps_points: bool = True
     dynamic: Dynamic | None = None
     #: The likelihood itself, if `target` evaluates it on an executor.
     source: Any = None
@@ -90,6 +92,7 @@ class Job:
             "dlogz": self.dlogz,
             "high": self.high,
             "probed": self.probed,
+            "importance": self.keeps_points and self.sampler._keeps_points,
             "likelihood_tol": self.likelihood_tol,
             "max_evals": _NO_LIMIT if self.max_evals is None else self.max_evals,
             "max_iter": _NO_LIMIT if self.max_iter is None else self.max_iter,

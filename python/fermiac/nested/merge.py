@@ -47,7 +47,15 @@ def merge(first: NestedResult, others: tuple[Sample, ...]) -> NestedResult:
         for name in runs[0].log_likelihood
         if all(name in run.log_likelihood for run in runs)
     }
-    return from_points(raw, names=first.names, **_provenance(runs, origins, tuple(seeds)))
+    seconds = [run.importance for run in runs]
+    known = [second for second in seconds if second is not None]
+    importance = known[0]._joined(*known[1:]) if len(known) == len(runs) else None
+    return from_points(
+        raw,
+        names=first.names,
+        importance=importance,
+        **_provenance(runs, origins, tuple(seeds)),
+    )
 
 
 def split(run: NestedResult, k: int, rng: RngLike) -> tuple[NestedResult, ...]:

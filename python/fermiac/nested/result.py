@@ -57,9 +57,14 @@ class NestedResult(Sample):
     draws : ndarray, shape (n, d)
         The dead points in the order of their log-likelihoods, which is the order of their deaths.
     log_evidence : float
-        The logarithm of the evidence :math:`Z = \int L \, d\pi`.
+        The logarithm of the evidence :math:`Z = \int L \, d\pi`: the estimate of `importance` if
+        there is one whose error holds (`ImportanceEvidence.doubts`), else `log_evidence_volumes`.
     log_evidence_stderr : float
-        The standard error of log Z, due to the unknown prior masses; see the notes.
+        The standard error of `log_evidence`.
+    log_evidence_volumes : float
+        The estimate from the prior masses of the dead points; see the notes.
+    log_evidence_volumes_stderr : float
+        Its standard error, due to the unknown prior masses.
     information : float
         The Kullback-Leibler divergence of the posterior from the prior, in nats.
     log_densities : ndarray, shape (n,)
@@ -80,7 +85,8 @@ class NestedResult(Sample):
     log_prior_masses : ndarray, shape (n,)
         Logarithms of the prior masses :math:`w_i` of the points, which sum to one.
     log_weights : ndarray, shape (n,)
-        :math:`\log w_i + \log L_i + \log n`: the mean of their exponentials is the evidence.
+        :math:`\log w_i + \log L_i + \log n`, shifted by a constant such that the mean of their
+        exponentials is the evidence, whichever estimate this is.
     unit_draws : ndarray, shape (n, d), or None
         The points of the unit cube that the prior maps to `draws`.
     blobs : ndarray, shape (n, B), or None
@@ -107,8 +113,9 @@ class NestedResult(Sample):
     surrogate : SurrogateReport or None
         The report on the surrogate of the likelihood, if one was used.
     importance : ImportanceEvidence or None
-        The evidence from all evaluated points, with ``Uniform(importance=True)``. Results of
-        `merge`, `split` and `reweight` have none.
+        The evidence from all evaluated points, where they come from bounds: with ``"unif"``, and
+        with ``"auto"`` unless the run changed to slices. Results of `merge` have it if all merged
+        runs have it; those of `split` and `reweight` have none.
 
     Notes
     -----
@@ -139,6 +146,8 @@ class NestedResult(Sample):
 
     log_evidence: float
     log_evidence_stderr: float
+    log_evidence_volumes: float
+    log_evidence_volumes_stderr: float
     information: float
     log_likelihoods: Array
     births: Array
@@ -164,6 +173,8 @@ class NestedResult(Sample):
         "log_weights": fit.array("f", "n"),
         "log_evidence": fit.real,
         "log_evidence_stderr": fit.real,
+        "log_evidence_volumes": fit.real,
+        "log_evidence_volumes_stderr": fit.real,
         "information": fit.real,
         "log_likelihoods": fit.array("f", "n", high=np.inf),
         "births": fit.array("f", "n", high=np.inf),
@@ -213,7 +224,10 @@ class NestedResult(Sample):
 
     @cached_property
     def log_evidence_samples(self) -> Array:
-        """The log-evidences of 200 simulated sets of prior masses, shape (200,)."""
+        """The log-evidences of 200 simulated sets of prior masses, shape (200,).
+
+        They belong to `log_evidence_volumes`.
+        """
         return replicates.simulated(self, 200, replicates.derived_key(self, 0))[0]
 
     @property
@@ -221,8 +235,9 @@ class NestedResult(Sample):
         r"""The logarithm of an unbiased estimate of the evidence.
 
         When k of n live points die, the prior mass shrinks by the factor :math:`(n - k)/n`, and the
-        dead points carry the lost mass. `log_evidence` is an unbiased logarithm, so its exponential
-        is too large on average; the logarithm of that mean is larger by half the variance.
+        dead points carry the lost mass. `log_evidence_volumes` is an unbiased logarithm, so its
+        exponential is too large on average; the logarithm of that mean is larger by half the
+        variance.
 
         References
         ----------
@@ -251,7 +266,8 @@ class NestedResult(Sample):
         Returns
         -------
         ndarray, shape (n,)
-            Logarithms of the evidence. Their standard deviation estimates `log_evidence_stderr`.
+            Logarithms of the evidence from prior masses. Their standard deviation estimates
+        `log_evidence_volumes_stderr`.
 
         Raises
         ------
@@ -668,11 +684,18 @@ class NestedResult(Sample):
         table.
         """
         low, middle, high = np.quantile(self.log_evidence_samples, [0.16, 0.5, 0.84])
-        places = max(2, len(with_error(0.0, self.log_evidence_stderr).partition(" ")[0]) - 2)
+        error = with_error(0.0, self.log_evidence_volumes_stderr)
+        places = max(2, len(error.partition(" ")[0]) - 2)
         simulated = ", ".join(f"{x:.{places}f}" for x in (low, middle, high))
         expected = np.sqrt(self.information / self.n_live)
-        rows = [
-            ("log evidence", with_error(self.log_evidence, self.log_evidence_stderr)),
+        by_masses = with_error(self.log_evidence_volumes, self.log_evidence_volumes_stderr)
+        rows = [("log evidence", with_error(self.log_evidence, self.log_evidence_stderr))]
+        other = self.importance
+        if other is not None:
+            by_points = with_error(other.log_evidence, other.log_evidence_stderr)
+            rows.append(("from all points", f"{by_points} (importance sampling)"))
+        rows += [
+            ("from prior masses", by_masses),
             ("its 16 %, 50 %, 84 %", f"{simulated} (simulated prior masses)"),
             ("information", f"{self.information:.4g} nats; sqrt(H / n live) = {expected:.3g}"),
             ("dead points", f"{self.n_draws} (ESS {self.ess:.0f})"),

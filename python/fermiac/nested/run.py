@@ -186,7 +186,7 @@ class NestedLoop(RunLoop[NestedResult]):
             rank_p_value=info["rank_p_value"] if job.batch == 1 else float("nan"),
             trace=self._trace(),
             timings={"target": info["seconds"], "total": wall},
-            importance=None if status == "running" else self._importance(),
+            importance=None if status == "running" else self._importance(converged),
         )
         object.__setattr__(made, "_model", job.model)
         return made
@@ -201,8 +201,9 @@ class NestedLoop(RunLoop[NestedResult]):
         """Return all points so far."""
         return self.core.points(*self.job.ports)
 
-    def _importance(self) -> ImportanceEvidence | None:
-        return importance_of(self.core, self.job, self.workers)
+    def _importance(self, converged: bool) -> ImportanceEvidence | None:
+        raw = self.core.importance(*self.job.ports, self.workers)
+        return None if raw is None else importance_of(raw, self.job, converged)
 
     def _trace(self) -> dict[str, Any]:
         return self.core.trace()

@@ -20,7 +20,6 @@ __all__ = [
     "SamplerName",
     "Slice",
     "Uniform",
-    "refuse_importance",
     "require_gradient",
 ]
 
@@ -93,10 +92,11 @@ class Uniform(Sampler):
         The number of bootstrap rounds that enlarge the bound; more rounds make a wider bound.
     enlarge : float, default 1.0
         A further factor on the volume of the bound; 1 or more.
-    importance : bool, default False
-        Estimate the evidence a second time, from all evaluated points, including those below the
-        level [2]_; see `ImportanceEvidence`. All points and bounds stay in memory. Not for runs
-        with ``dynamic``, ``validate`` or ``surrogate``.
+    importance : bool, default True
+        Estimate the evidence from all evaluated points, including those below the level [2]_; see
+        `ImportanceEvidence`. The run then keeps its points and bounds in memory, up to 256 MiB of
+        points; a run that needs more gives the estimate from prior masses alone. Not with
+        ``surrogate``.
 
     References
     ----------
@@ -123,7 +123,7 @@ class Uniform(Sampler):
 
     bootstrap: int = 5
     enlarge: float = 1.0
-    importance: bool = False
+    importance: bool = True
 
     def __post_init__(self) -> None:
         whole("bootstrap", self.bootstrap, 0, 1000)
@@ -348,14 +348,12 @@ class Galilean(Sampler):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class _Auto(Sampler):
-    """Rejection in up to nine dimensions until slices are cheaper; slices from ten on."""
+    """Rejection until slices are cheaper, then slices."""
 
     def __repr__(self) -> str:
         return "auto"
 
     def _options(self, dim: int) -> dict[str, Any]:
-        if dim >= _MANY:
-            return Slice()._options(dim)
         return {
             **Uniform()._options(dim),
             "sampler": "auto",
@@ -364,18 +362,20 @@ class _Auto(Sampler):
         }
 
     @property
+    def _keeps_points(self) -> bool:
+        return True
+
+    @property
     def _adapts_length(self) -> bool:
         return True
 
     def _settled(self, dim: int, n_moves: int) -> Sampler:
-        return Uniform() if not n_moves and dim < _MANY else super()._settled(dim, n_moves)
+        return super()._settled(dim, n_moves) if n_moves else Uniform()
 
 
 for _kind in (Uniform, Slice, RandomWalk, Galilean):
     public_class(_kind)
 
-#: Rejection is not tried from this dimension on.
-_MANY = 10
 #: The names of the samplers.
 SamplerName: TypeAlias = Literal["auto", "unif", "uniform", "slice", "rwalk", "galilean"]
 #: The samplers by their names.
@@ -400,14 +400,4 @@ def require_gradient(sampler: Sampler, target: Any) -> None:
         raise ArgumentError(
             f"sampler: {type(sampler).__name__} reflects by the gradient of the log-likelihood, "
             f"which this one does not have; {WITH_GRADIENT}; or choose another sampler"
-        )
-
-
-def refuse_importance(sampler: Sampler, **others: bool) -> None:
-    """Refuse importance sampling with arguments that need several runs or other bounds."""
-    given = [name for name, is_given in others.items() if is_given]
-    if given and sampler._keeps_points:
-        raise ArgumentError(
-            f"sampler: importance=True was given with {given[0]}=, with which not all points are "
-            "drawn from the bounds of one run on the likelihood; leave one of them out"
         )

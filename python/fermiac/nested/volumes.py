@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from fermiac.nested.result import NestedResult
 from fermiac.results import reweight as reweight_module
 from fermiac.results.result import warn
 
+if TYPE_CHECKING:
+    from fermiac.nested.importance_evidence import ImportanceEvidence
+
 __all__ = ["from_points", "points_of", "reweight", "sensitivities", "threads_of"]
 
 Array = NDArray[np.float64]
@@ -24,7 +27,11 @@ _BY_POINT = ("unit_draws", "births", "lineages", "families", "blobs", "log_densi
 
 
 def from_points(
-    raw: Mapping[str, Any], *, names: tuple[str, ...] = (), **provenance: Any
+    raw: Mapping[str, Any],
+    *,
+    names: tuple[str, ...] = (),
+    importance: ImportanceEvidence | None = None,
+    **provenance: Any,
 ) -> NestedResult:
     """Return the result of a run from its points, given in any order.
 
@@ -37,6 +44,8 @@ def from_points(
         of log-likelihoods by observation.
     names : tuple of str, optional
         Names of the coordinates.
+    importance : ImportanceEvidence, optional
+        The estimate from all points of bounds; `log_evidence` is this one if its error holds.
     **provenance
         Other fields of `NestedResult`; ``version`` and ``isa`` default to those of this process.
 
@@ -71,14 +80,23 @@ def from_points(
         figures = {k: got[k] for k in ("log_evidence", "log_evidence_stderr", "information")}
     else:
         figures = _evidence(got["log_x"], got["log_prior_masses"], target, got["n_alive"])
+    log_z, stderr = figures.pop("log_evidence"), figures.pop("log_evidence_stderr")
+    best = (log_z, stderr)
+    if importance is not None and not importance.doubts(log_z, stderr):
+        best = (importance.log_evidence, importance.log_evidence_stderr)
     return NestedResult(
         **{"version": _core.__version__, "isa": _core.isa_level, **provenance},
+        log_evidence=best[0],
+        log_evidence_stderr=best[1],
+        log_evidence_volumes=log_z,
+        log_evidence_volumes_stderr=stderr,
+        importance=importance,
         **figures,
         **chosen,
         draws=draws[order],
         log_likelihoods=ell,
         log_densities=target,
-        log_weights=got["log_prior_masses"] + target + np.log(n),
+        log_weights=got["log_prior_masses"] + target + (np.log(n) + (best[0] - log_z)),
         n_alive=got["n_alive"],
         log_prior_masses=got["log_prior_masses"],
         log_x=got["log_x"],

@@ -1,8 +1,12 @@
-//! Importance nested sampling: a second estimate of the evidence, from all points that were drawn
-//! from bounds, also those below the level.
+//! Importance nested sampling: an estimate of the evidence from all points that were drawn from
+//! bounds, also those below the level.
 //!
 //! The points are weighted as draws from the mixture of the bounds, in which the weight of each
-//! bound is the share of points drawn from it.
+//! bound is the share of points drawn from it. A bound is fitted to points that were drawn before
+//! it, and contains those above its level. What it cuts off above its level therefore has none of
+//! them, whatever its mass. The points before the last bound that cut off a place do not count
+//! there: points of later bounds do, and test points, which are drawn from somewhat wider bounds,
+//! and to which no bound is fitted.
 //!
 //! - E. Cameron, A. Pettitt, "Recursive pathways to marginal likelihood estimation with prior-
 //!   sensitivity analysis", Statistical Science, 2014.
@@ -20,22 +24,55 @@ use fermiac_base::store::Codec;
 const VOLUMES: u64 = 1 << 58;
 /// Points that one worker evaluates the mixture at in one task.
 const ROWS: usize = 2048;
+/// The volume of a wider bound, in volumes of the bound: what is cut off is densest at its surface.
+pub(crate) const ENLARGED: f64 = 1.25;
+/// A record of more coordinates and log-likelihoods is given up.
+const MOST_NUMBERS: usize = 1 << 25;
+/// Bounds before the last ones are left out of a sum if they change it by a smaller share.
+const NEGLIGIBLE: f64 = 1e-10;
+/// The least number of points whose variance about their own mean is taken.
+const TOGETHER: usize = 32;
+
+/// A bound and the number of points drawn from it.
+#[derive(Debug, Clone)]
+struct Part {
+    bound: Bound,
+    /// The level of the points that it was fitted to.
+    level: f64,
+    n: usize,
+    /// The number of test points drawn from the wider bound.
+    n_tests: usize,
+}
 
 /// The bounds of a run, and all points drawn from them.
 #[derive(Debug, Clone)]
 pub struct DrawRecord {
     dim: usize,
-    /// Each bound with the number of its points; the cube is first.
-    bounds: Vec<(Bound, usize)>,
-    /// The points in the samplers' coordinates, bound by bound.
+    /// The bounds in the order of the fits; the cube is first.
+    parts: Vec<Part>,
+    draws: Draws,
+    tests: Draws,
+}
+
+/// Points, bound by bound.
+#[derive(Debug, Clone, Default)]
+struct Draws {
+    /// The samplers' coordinates, row-major.
     u: Vec<f64>,
     ell: Vec<f64>,
+}
+
+impl Draws {
+    fn extend(&mut self, u: &[f64], ell: &[f64]) {
+        self.u.extend_from_slice(u);
+        self.ell.extend_from_slice(ell);
+    }
 }
 
 /// The estimate of the evidence from all points.
 #[derive(Debug, Clone)]
 pub struct Importance {
-    /// The points in the samplers' coordinates, row-major.
+    /// The points in the samplers' coordinates, row-major; test points are last.
     pub u: Vec<f64>,
     /// Their log-likelihoods.
     pub ell: Vec<f64>,
@@ -45,33 +82,82 @@ pub struct Importance {
     pub log_evidence: f64,
     /// Its standard error.
     pub log_evidence_stderr: f64,
-    /// Points drawn from each bound.
+    /// The share of the evidence from points that bounds cut off.
+    pub cut_share: f64,
+    /// The number of test points there.
+    pub n_cut: u64,
+    /// The evidence from test points alone, and its standard error.
+    pub log_evidence_tests: f64,
+    /// Its standard error.
+    pub log_evidence_tests_stderr: f64,
+    /// Points drawn from each bound, without test points.
     pub counts: Vec<u64>,
-    /// ln of the volume of each within the cube.
+    /// Test points drawn from each wider bound.
+    pub test_counts: Vec<u64>,
+    /// ln of the volume of each bound within the cube.
     pub log_volumes: Vec<f64>,
+}
+
+/// The bounds with ln of the contributions of each to the density of the mixture, times the number
+/// of points: of the bound, and of the wider one.
+struct Mixture {
+    bounds: Vec<Bound>,
+    wider: Vec<Bound>,
+    levels: Vec<f64>,
+    inner: Vec<f64>,
+    outer: Vec<f64>,
+    /// ln of the sum of the heights of all bounds before each.
+    rest: Vec<f64>,
+}
+
+/// ln of densities at a point, times the number of points.
+#[derive(Debug, Clone, Copy)]
+struct Density {
+    /// Of all points that count there.
+    all: f64,
+    /// Of test points.
+    tests: f64,
+    /// Whether the point itself counts.
+    counts: bool,
+    /// Whether test points alone count.
+    is_cut: bool,
 }
 
 impl DrawRecord {
     /// A record without points, of draws from the cube.
     pub fn new(dim: usize) -> Self {
-        Self { dim, bounds: vec![(Bound::cube(dim), 0)], u: Vec::new(), ell: Vec::new() }
+        let cube = Part { bound: Bound::cube(dim), level: f64::NEG_INFINITY, n: 0, n_tests: 0 };
+        Self { dim, parts: vec![cube], draws: Draws::default(), tests: Draws::default() }
     }
 
-    /// Adds a bound, from which later points are drawn.
-    pub fn add_bound(&mut self, bound: &Bound) {
-        if self.bounds.last().is_some_and(|(_, n)| *n == 0) {
-            self.bounds.pop();
+    /// Adds a bound fitted to points above a level, from which later points are drawn.
+    pub fn add_bound(&mut self, bound: &Bound, level: f64) {
+        if self.parts.last().is_some_and(|part| part.n + part.n_tests == 0) {
+            self.parts.pop();
         }
-        self.bounds.push((bound.clone(), 0));
+        self.parts.push(Part { bound: bound.clone(), level, n: 0, n_tests: 0 });
     }
 
     /// Adds points drawn from the last bound.
     pub fn add_points(&mut self, u: &[f64], ell: &[f64]) {
-        if let Some((_, n)) = self.bounds.last_mut() {
-            *n += ell.len();
+        if let Some(part) = self.parts.last_mut() {
+            part.n += ell.len();
         }
-        self.u.extend_from_slice(u);
-        self.ell.extend_from_slice(ell);
+        self.draws.extend(u, ell);
+    }
+
+    /// Adds test points drawn from the last bound after it was made wider; no bound may be fitted
+    /// to them.
+    pub fn add_tests(&mut self, u: &[f64], ell: &[f64]) {
+        if let Some(part) = self.parts.last_mut() {
+            part.n_tests += ell.len();
+        }
+        self.tests.extend(u, ell);
+    }
+
+    /// Whether the record takes more memory than it may.
+    pub fn is_too_large(&self) -> bool {
+        (self.draws.ell.len() + self.tests.ell.len()) * (self.dim + 1) > MOST_NUMBERS
     }
 
     /// Returns the evidence from all points so far.
@@ -79,68 +165,119 @@ impl DrawRecord {
     /// # Errors
     /// Those of `context`.
     pub fn evidence(&self, key: u64, context: &Context<'_>) -> Result<Importance> {
-        let volumes = self.volumes(key, context)?;
-        let n = self.ell.len() as f64;
-        let mut log_weights = self.log_densities(&volumes, context)?;
-        for (log_weight, ell) in log_weights.iter_mut().zip(&self.ell) {
-            *log_weight = ell - *log_weight;
+        let (mixture, volumes) = self.mixture(key, context)?;
+        let mut u = self.draws.u.clone();
+        u.extend_from_slice(&self.tests.u);
+        let mut ell = self.draws.ell.clone();
+        ell.extend_from_slice(&self.tests.ell);
+        let n = ell.len() as f64;
+        let densities = self.densities(&mixture, &u, &ell, context)?;
+        let n_draws = self.draws.ell.len();
+        let mut log_weights = Vec::with_capacity(ell.len());
+        let mut log_tests = Vec::with_capacity(self.tests.ell.len());
+        for (i, (density, ell)) in densities.iter().zip(&ell).enumerate() {
+            let log_weight = ell + ln(n) - density.all;
+            log_weights.push(if density.counts { log_weight } else { f64::NEG_INFINITY });
+            if i >= n_draws {
+                log_tests.push(ell - density.tests);
+            }
         }
         let largest = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mut weights: Vec<f64> = log_weights.iter().map(|w| exp(w - largest)).collect();
         let mean = weights.iter().sum::<f64>() / n;
         weights.iter_mut().for_each(|w| *w /= mean);
+        let log_evidence = largest + ln(mean);
+        let cut = |i: &usize| densities[*i].is_cut;
+        let cut_share = (n_draws..ell.len()).filter(cut).map(|i| weights[i]).sum::<f64>() / n;
+        let n_cut = (n_draws..ell.len()).filter(cut).filter(|i| weights[*i] > 0.0).count() as u64;
+        let mut of_tests = vec![0.0; n_draws];
+        of_tests.extend(log_tests.iter().map(|w| n * exp(w - log_evidence)));
+        let mean_of_tests = of_tests.iter().sum::<f64>() / n;
+        let variance_of_tests = self.variance(&of_tests, &volumes);
+        // Next to what was cut off there may be more that no point has seen.
+        let variance = self.variance(&weights, &volumes) + cut_share * cut_share;
         Ok(Importance {
-            u: self.u.clone(),
-            ell: self.ell.clone(),
-            log_evidence: largest + ln(mean),
-            log_evidence_stderr: self.variance(&weights, &volumes).sqrt(),
+            log_evidence,
+            log_evidence_stderr: variance.sqrt(),
+            cut_share,
+            n_cut,
+            log_evidence_tests: log_evidence + ln(mean_of_tests),
+            log_evidence_tests_stderr: variance_of_tests.sqrt() / mean_of_tests,
+            u,
+            ell,
             log_weights,
-            counts: self.bounds.iter().map(|(_, n)| *n as u64).collect(),
-            log_volumes: volumes.iter().map(|volume| volume.log).collect(),
+            counts: self.parts.iter().map(|part| part.n as u64).collect(),
+            test_counts: self.parts.iter().map(|part| part.n_tests as u64).collect(),
+            log_volumes: volumes.iter().map(|[inner, _]| inner.log).collect(),
         })
     }
 
-    fn volumes(&self, key: u64, context: &Context<'_>) -> Result<Vec<Volume>> {
-        let mut volumes = Vec::with_capacity(self.bounds.len());
+    /// The mixture, and the volumes of bounds and wider bounds.
+    fn mixture(&self, key: u64, context: &Context<'_>) -> Result<(Mixture, Vec<[Volume; 2]>)> {
+        let mut volumes = Vec::with_capacity(self.parts.len());
+        let mut wider = Vec::with_capacity(self.parts.len());
         context.ordered(
-            self.bounds.len(),
+            self.parts.len(),
             |b| {
                 let mut stream = Stream::new(key, Domain::Nested, VOLUMES | b as u64, 0);
-                Ok(self.bounds[b].0.volume(&mut stream))
+                let bound = &self.parts[b].bound;
+                let wide = bound.enlarged(ENLARGED).unwrap_or_else(|| bound.clone());
+                let inner = bound.volume(&mut stream);
+                Ok(([inner, wide.volume(&mut stream)], wide))
             },
-            |_, volume| {
-                volumes.push(volume);
+            |_, (both, wide)| {
+                volumes.push(both);
+                wider.push(wide);
                 Ok(())
             },
         )?;
-        Ok(volumes)
+        let height = |n: usize, volume: &Volume| ln(n as f64) - volume.log;
+        let heights = self.parts.iter().zip(&volumes);
+        let inner: Vec<f64> =
+            heights.clone().map(|(part, [inner, _])| height(part.n, inner)).collect();
+        let outer: Vec<f64> = heights.map(|(part, [_, outer])| height(part.n_tests, outer)).collect();
+        let mut rest = Vec::with_capacity(inner.len());
+        let (mut scale, mut sum) = (f64::NEG_INFINITY, 0.0);
+        for (inner, outer) in inner.iter().zip(&outer) {
+            rest.push(scale + ln(sum));
+            let top = scale.max(*inner).max(*outer);
+            if top > f64::NEG_INFINITY {
+                sum = sum * exp(scale - top) + exp(inner - top) + exp(outer - top);
+                scale = top;
+            }
+        }
+        let mixture = Mixture {
+            bounds: self.parts.iter().map(|part| part.bound.clone()).collect(),
+            wider,
+            levels: self.parts.iter().map(|part| part.level).collect(),
+            inner,
+            outer,
+            rest,
+        };
+        Ok((mixture, volumes))
     }
 
-    /// The bounds with the ln of their contribution to the density of the mixture, in descending
-    /// order: the first that contains a point sets the scale of its sum.
-    fn heights(&self, volumes: &[Volume]) -> Vec<(&Bound, f64)> {
-        let log_n = ln(self.ell.len() as f64);
-        let mut heights: Vec<(&Bound, f64)> = self
-            .bounds
-            .iter()
-            .zip(volumes)
-            .filter(|((_, n), _)| *n > 0)
-            .map(|((bound, n), volume)| (bound, ln(*n as f64) - log_n - volume.log))
-            .collect();
-        heights.sort_by(|a, b| b.1.total_cmp(&a.1));
-        heights
-    }
-
-    /// ln of the density of the mixture at every point.
-    fn log_densities(&self, volumes: &[Volume], context: &Context<'_>) -> Result<Vec<f64>> {
-        let n = self.ell.len();
-        let heights = self.heights(volumes);
+    /// The densities of the mixture at points.
+    fn densities(
+        &self,
+        mixture: &Mixture,
+        u: &[f64],
+        ell: &[f64],
+        context: &Context<'_>,
+    ) -> Result<Vec<Density>> {
+        let n = ell.len();
+        let mut own = Vec::with_capacity(n);
+        for (b, part) in self.parts.iter().enumerate() {
+            own.resize(own.len() + part.n, b);
+        }
+        own.resize(n, usize::MAX);
         let mut out = Vec::with_capacity(n);
         context.ordered(
             n.div_ceil(ROWS),
             |c| {
-                let end = n.min((c + 1) * ROWS);
-                Ok(log_mixture(&heights, &self.u[c * ROWS * self.dim..end * self.dim], self.dim))
+                let (start, end) = (c * ROWS, n.min((c + 1) * ROWS));
+                let u = &u[start * self.dim..end * self.dim];
+                Ok(mixture.densities(u, &ell[start..end], &own[start..end], self.dim))
             },
             |_, part| {
                 out.extend_from_slice(&part);
@@ -154,19 +291,30 @@ impl DrawRecord {
     ///
     /// The points of each bound are draws from it, so that only their variance about their own mean
     /// counts. The derivative of the evidence by the log-volume of a bound is the share of its points.
-    fn variance(&self, weights: &[f64], volumes: &[Volume]) -> f64 {
+    fn variance(&self, weights: &[f64], volumes: &[[Volume; 2]]) -> f64 {
         let total = weights.len() as f64;
-        let (mut sum, mut start) = (0.0, 0);
-        for ((_, n), volume) in self.bounds.iter().zip(volumes) {
-            let own = &weights[start..start + n];
-            start += n;
-            let n = own.len() as f64;
-            let share = own.iter().sum::<f64>() / total;
-            sum += share * share * volume.relative_variance;
-            if own.len() > 1 {
-                let mean = share * total / n;
-                let squares = own.iter().map(|w| (w - mean).powi(2)).sum::<f64>();
-                sum += squares * n / (n - 1.0) / (total * total);
+        let (draws, tests) = weights.split_at(self.draws.ell.len());
+        let mut sum = 0.0;
+        for (all, of_tests) in [(draws, false), (tests, true)] {
+            let (mut start, mut end) = (0, 0);
+            for (b, (part, [inner, outer])) in self.parts.iter().zip(volumes).enumerate() {
+                let (n, volume) = if of_tests { (part.n_tests, outer) } else { (part.n, inner) };
+                let own = &all[end..end + n];
+                end += n;
+                let share = own.iter().sum::<f64>() / total;
+                sum += share * share * volume.relative_variance;
+                // Few points of a bound are taken together with those of the next.
+                if end - start < TOGETHER && b + 1 < self.parts.len() {
+                    continue;
+                }
+                let group = &all[start..end];
+                start = end;
+                let n = group.len() as f64;
+                if n > 1.0 {
+                    let mean = group.iter().sum::<f64>() / n;
+                    let squares = group.iter().map(|w| (w - mean).powi(2)).sum::<f64>();
+                    sum += squares * n / (n - 1.0) / (total * total);
+                }
             }
         }
         sum
@@ -174,54 +322,129 @@ impl DrawRecord {
 
     /// Writes or reads the record.
     pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        let mut n_bounds = self.bounds.len();
-        codec.count(&mut n_bounds)?;
-        codec.list(&mut self.u)?;
-        codec.list(&mut self.ell)?;
+        let mut n_parts = self.parts.len();
+        codec.count(&mut n_parts)?;
+        for draws in [&mut self.draws, &mut self.tests] {
+            codec.list(&mut draws.u)?;
+            codec.list(&mut draws.ell)?;
+        }
         if codec.is_reading() {
-            self.bounds.clear();
-            for _ in 0..n_bounds {
-                let mut bound = (Bound::cube(self.dim), 0);
-                persist(&mut bound, codec)?;
-                self.bounds.push(bound);
+            self.parts.clear();
+            for _ in 0..n_parts {
+                let cube = Bound::cube(self.dim);
+                let mut part = Part { bound: cube, level: f64::NEG_INFINITY, n: 0, n_tests: 0 };
+                part.persist(codec)?;
+                self.parts.push(part);
             }
-            let n = self.bounds.iter().try_fold(0_usize, |sum, (_, n)| sum.checked_add(*n));
-            let n_points = self.ell.len();
-            let known = self.ell.iter().all(|ell| *ell < f64::INFINITY);
-            let fits = n == Some(n_points) && self.u.len() == n_points * self.dim;
-            return codec.require(known && fits);
+            let fits = |draws: &Draws, count: fn(&Part) -> usize| {
+                let n = self.parts.iter().try_fold(0_usize, |sum, part| sum.checked_add(count(part)));
+                n == Some(draws.ell.len())
+                    && draws.u.len() == draws.ell.len() * self.dim
+                    && draws.ell.iter().all(|ell| *ell < f64::INFINITY)
+            };
+            let fit = fits(&self.draws, |part| part.n) && fits(&self.tests, |part| part.n_tests);
+            return codec.require(fit);
         }
-        self.bounds.iter_mut().try_for_each(|bound| persist(bound, codec))
+        self.parts.iter_mut().try_for_each(|part| part.persist(codec))
     }
 }
 
-fn persist((bound, n): &mut (Bound, usize), codec: &mut Codec) -> Result<()> {
-    codec.count(n)?;
-    bound.persist(codec)
+impl Part {
+    fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        codec.count(&mut self.n)?;
+        codec.count(&mut self.n_tests)?;
+        codec.number(&mut self.level)?;
+        codec.require(!self.level.is_nan())?;
+        self.bound.persist(codec)
+    }
 }
 
-/// The ln of the sum of the heights of the bounds that contain each row of `u`; heights descend.
-fn log_mixture(heights: &[(&Bound, f64)], u: &[f64], dim: usize) -> Vec<f64> {
-    const NONE: u32 = u32::MAX;
-    let n = u.len() / dim;
-    let mut covered = vec![false; n];
-    let mut first = vec![NONE; n];
-    let mut sums = vec![1.0; n];
-    let mut relative = Vec::with_capacity(heights.len());
-    for (b, (bound, height)) in heights.iter().enumerate() {
-        bound.covers(u, &mut covered);
-        relative.clear();
-        relative.extend(heights[..b].iter().map(|(_, above)| exp(height - above)));
-        for ((first, sum), covered) in first.iter_mut().zip(&mut sums).zip(&covered) {
-            if *covered && *first == NONE {
-                *first = b as u32;
-            } else if *covered {
-                *sum += relative[*first as usize];
+impl Mixture {
+    /// The densities at the rows of `u`, whose log-likelihoods are `ell`, drawn from the bounds `own`
+    /// (no bound of the mixture for test points).
+    fn densities(&self, u: &[f64], ell: &[f64], own: &[usize], dim: usize) -> Vec<Density> {
+        let mut sums = vec![Sums::default(); ell.len()];
+        // Rows whose sums can still change, and their places in `u`.
+        let (mut rows, mut at): (Vec<f64>, Vec<usize>) = (u.to_vec(), (0..ell.len()).collect());
+        let (mut outside, mut near) = (Vec::new(), Vec::new());
+        let mut inside = vec![false; ell.len()];
+        for b in (0..self.bounds.len()).rev() {
+            inside.resize(at.len(), false);
+            self.bounds[b].covers(&rows, &mut inside);
+            outside.clear();
+            for (row, _) in rows.chunks_exact(dim).zip(&inside).filter(|(_, inside)| !**inside) {
+                outside.extend_from_slice(row);
+            }
+            near.resize(outside.len() / dim, false);
+            self.wider[b].covers(&outside, &mut near);
+            let mut near = near.iter();
+            let mut n_done = 0;
+            for (i, inside) in at.iter().zip(&inside) {
+                let sums = &mut sums[*i];
+                if *inside {
+                    sums.counts &= !(sums.is_cut && own[*i] == b);
+                    let inner = if sums.is_cut { f64::NEG_INFINITY } else { self.inner[b] };
+                    sums.add(inner, self.outer[b]);
+                } else {
+                    sums.is_cut |= ell[*i] > self.levels[b];
+                    if near.next() == Some(&true) {
+                        sums.add(f64::NEG_INFINITY, self.outer[b]);
+                    }
+                }
+                n_done += usize::from(sums.are_done(self.rest[b]));
+            }
+            if 4 * n_done > at.len() {
+                let kept = |i: &usize| !sums[*i].are_done(self.rest[b]);
+                rows.clear();
+                at.retain(kept);
+                at.iter().for_each(|i| rows.extend_from_slice(&u[i * dim..(i + 1) * dim]));
             }
         }
+        sums.iter().map(Sums::density).collect()
     }
-    let height = |first: u32| heights.get(first as usize).map_or(f64::NEG_INFINITY, |(_, h)| *h);
-    first.iter().zip(&sums).map(|(first, sum)| height(*first) + ln(*sum)).collect()
+}
+
+/// The heights of the bounds at a point, summed from the last to the first.
+#[derive(Debug, Clone, Copy)]
+struct Sums {
+    /// The height of the last bound that contains the point. Earlier bounds are larger, so that
+    /// their heights are not much above it.
+    scale: f64,
+    /// Sums over points of bounds and over test points, relative to it.
+    inner: f64,
+    tests: f64,
+    /// Whether a bound after the present one cut off the point.
+    is_cut: bool,
+    counts: bool,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self { scale: f64::NEG_INFINITY, inner: 0.0, tests: 0.0, is_cut: false, counts: true }
+    }
+}
+
+impl Sums {
+    fn add(&mut self, inner: f64, outer: f64) {
+        if self.scale == f64::NEG_INFINITY {
+            self.scale = inner.max(outer);
+        }
+        if self.scale > f64::NEG_INFINITY {
+            self.inner += exp(inner - self.scale);
+            self.tests += exp(outer - self.scale);
+        }
+    }
+
+    /// Whether the bounds before can be left out; `rest` is ln of the sum of their heights.
+    fn are_done(&self, rest: f64) -> bool {
+        self.tests > 0.0 && exp(rest - self.scale) < NEGLIGIBLE * self.tests
+    }
+
+    fn density(&self) -> Density {
+        let Self { scale, inner, tests, counts, .. } = *self;
+        let ln_of = |sum: f64| scale + ln(sum);
+        Density { all: ln_of(inner + tests), tests: ln_of(tests), counts, is_cut: inner == 0.0 }
+    }
 }
 
 #[cfg(test)]
@@ -255,13 +478,17 @@ mod tests {
             let mut u = Vec::new();
             bound.propose(500 + 300 * level, &mut stream, &mut u);
             record.add_points(&u, &vec![0.0; u.len() / D]);
+            let wide = bound.enlarged(ENLARGED).unwrap_or_else(|| bound.clone());
+            u.clear();
+            wide.propose(60, &mut stream, &mut u);
+            record.add_tests(&u, &vec![0.0; u.len() / D]);
             let log_x = (0.35 * thick).ln();
             let periodic = vec![true, false, false];
             let options = FitOptions { kind, enlarge: 1.2, modes: false, bootstrap: 0, periodic };
             let rows = points(300, thick, &mut stream);
             let rows = Rows::new(&rows, D);
             bound = Bound::fit(rows, log_x, &options, 1, 0, &Context::serial()).unwrap();
-            record.add_bound(&bound);
+            record.add_bound(&bound, 0.0);
         }
         record
     }
@@ -270,23 +497,33 @@ mod tests {
     fn the_density_of_the_mixture_integrates_to_one() {
         for kind in [BoundKind::None, BoundKind::Single, BoundKind::Multi, BoundKind::Friends] {
             let record = record(kind);
-            let volumes = record.volumes(5, &Context::serial()).unwrap();
-            let heights = record.heights(&volumes);
+            let (mixture, volumes) = record.mixture(5, &Context::serial()).unwrap();
             let n = 200_000;
             let mut u = vec![0.0; n * D];
             Stream::new(4, Domain::User, 2, 0).fill_uniform(&mut u);
-            let density: Vec<f64> = log_mixture(&heights, &u, D).into_iter().map(exp).collect();
-            let mean = density.iter().sum::<f64>() / n as f64;
-            let variance = density.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / n as f64;
-            let of_volumes: f64 = record
-                .bounds
-                .iter()
-                .zip(&volumes)
-                .map(|((_, m), v)| (*m as f64 / 3800.0).powi(2) * v.relative_variance)
-                .sum();
-            let error = (variance / n as f64 + of_volumes).sqrt();
-            assert!((mean - 1.0).abs() <= 5.0 * error + 1e-12, "{kind:?}: {mean} ± {error}");
-            assert!(error < 0.02, "{kind:?}: {error}");
+            let densities = mixture.densities(&u, &vec![-1.0; n], &vec![usize::MAX; n], D);
+            let of_all: fn(&Density) -> f64 = |density| density.all;
+            let of_tests: fn(&Density) -> f64 = |density| density.tests;
+            for (log_density, share, total) in
+                [(of_all, [1.0, 1.0], 3800.0 + 240.0), (of_tests, [0.0, 1.0], 240.0)]
+            {
+                let density: Vec<f64> =
+                    densities.iter().map(|density| exp(log_density(density)) / total).collect();
+                let mean = density.iter().sum::<f64>() / n as f64;
+                let variance = density.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / n as f64;
+                let of_volumes: f64 = record
+                    .parts
+                    .iter()
+                    .zip(&volumes)
+                    .map(|(part, [inner, outer])| {
+                        (share[0] * part.n as f64 / total).powi(2) * inner.relative_variance
+                            + (part.n_tests as f64 / total).powi(2) * outer.relative_variance
+                    })
+                    .sum();
+                let error = (variance / n as f64 + of_volumes).sqrt();
+                assert!((mean - 1.0).abs() <= 5.0 * error + 1e-12, "{kind:?}: {mean} ± {error}");
+                assert!(error < 0.02, "{kind:?}: {error}");
+            }
         }
     }
 
@@ -294,7 +531,8 @@ mod tests {
     fn the_evidence_of_a_constant_is_the_constant() {
         for kind in [BoundKind::Multi, BoundKind::Friends] {
             let mut record = record(kind);
-            record.ell.fill(-7.0);
+            record.draws.ell.fill(-7.0);
+            record.tests.ell.fill(-7.0);
             let got = record.evidence(5, &Context::serial()).unwrap();
             let z = (got.log_evidence + 7.0) / got.log_evidence_stderr;
             assert!(z.abs() < 5.0, "{kind:?}: {z}");
@@ -305,10 +543,46 @@ mod tests {
     #[test]
     fn a_point_deep_within_tiny_bounds_has_a_density() {
         // The share of the cube would vanish beside that of a bound of volume exp(-900).
-        let cube = Bound::cube(1);
-        let heights = [(&cube, 900.0), (&cube, -3.0)];
-        assert_eq!(log_mixture(&heights, &[0.5], 1), [900.0]);
-        assert_eq!(log_mixture(&heights[1..], &[0.5], 1), [-3.0]);
+        let mut sums = Sums::default();
+        sums.add(900.0, f64::NEG_INFINITY);
+        sums.add(-3.0, f64::NEG_INFINITY);
+        assert_eq!(sums.density().all, 900.0);
+        sums = Sums::default();
+        sums.add(-3.0, -3.0);
+        assert_eq!(sums.density().tests, -3.0);
+    }
+
+    #[test]
+    fn what_a_bound_cuts_off_is_that_of_the_test_points() {
+        // The bound is the left half of the interval; half of what lies above its level is cut off.
+        let mut stream = Stream::new(3, Domain::User, 1, 0);
+        let mut record = DrawRecord::new(1);
+        let mut u = vec![0.0; 4000];
+        stream.fill_uniform(&mut u);
+        record.add_points(&u, &vec![0.0; 4000]);
+        stream.fill_uniform(&mut u);
+        record.add_tests(&u, &vec![0.0; 4000]);
+        let left: Vec<f64> = (0..200).map(|i| 0.5 * (f64::from(i) + 0.5) / 200.0).collect();
+        let options = FitOptions {
+            kind: BoundKind::Single,
+            enlarge: 1.0,
+            modes: false,
+            bootstrap: 0,
+            periodic: Vec::new(),
+        };
+        let bound =
+            Bound::fit(Rows::new(&left, 1), -1.0, &options, 1, 0, &Context::serial()).unwrap();
+        record.add_bound(&bound, -1.0);
+        u.clear();
+        bound.propose(4000, &mut stream, &mut u);
+        record.add_points(&u, &vec![0.0; u.len()]);
+        let got = record.evidence(5, &Context::serial()).unwrap();
+        assert!((got.cut_share - 0.5).abs() < 0.04, "{}", got.cut_share);
+        assert!(got.n_cut > 1800);
+        let z = got.log_evidence / got.log_evidence_stderr;
+        assert!(z.abs() < 5.0, "{z}");
+        let z = got.log_evidence_tests / got.log_evidence_tests_stderr.max(1e-12);
+        assert!(z.abs() < 5.0, "{z}");
     }
 
     #[test]

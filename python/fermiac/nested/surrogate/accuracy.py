@@ -284,11 +284,16 @@ def corrected(result: NestedResult, correction: Correction) -> NestedResult:
     """Return the result with the likelihood in place of the surrogate."""
     raw = {**points_of(result), "log_densities": correction.target}
     made = from_points(raw, names=result.names, **kept(result))
-    error = float(np.hypot(made.log_evidence_stderr, correction.ratios["ratio_stderr"]))
+    error = float(np.hypot(made.log_evidence_volumes_stderr, correction.ratios["ratio_stderr"]))
     masses = made.log_prior_masses + correction.target - made.log_evidence
     used = masses > -np.inf
     information = float(np.exp(masses[used]) @ correction.ell[used]) - made.log_evidence
-    return replace(made, log_evidence_stderr=error, information=max(information, 0.0))
+    return replace(
+        made,
+        log_evidence_stderr=error,
+        log_evidence_volumes_stderr=error,
+        information=max(information, 0.0),
+    )
 
 
 def usable(ratios: dict[str, float]) -> None:

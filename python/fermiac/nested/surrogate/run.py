@@ -48,10 +48,9 @@ def run_surrogate(
     report: Report | None,
 ) -> NestedResult:
     """Return a run with a surrogate, or without one, and with a warning, if it is refused."""
-    if job.dynamic is not None or job.sampler._keeps_points:
-        other = "dynamic" if job.dynamic is not None else "importance=True"
+    if job.dynamic is not None:
         raise ArgumentError(
-            f"surrogate: given with {other}, whose points are not those of one static run; leave "
+            "surrogate: given with dynamic, whose points are not those of one static run; leave "
             "one of them out"
         )
     if options.mode == "switch" and job.reflective:

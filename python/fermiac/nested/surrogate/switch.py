@@ -64,8 +64,9 @@ def switched(work: Work) -> tuple[NestedResult, list[Finding]]:
     raw = joined(_columns(first), old, _columns(second), true, level)
     result = from_points(raw, names=first.names, **kept(second))
     if work.options.correct is not False:
-        error = np.hypot(result.log_evidence_stderr, correction.ratios["ratio_stderr"])
-        object.__setattr__(result, "log_evidence_stderr", float(error))
+        error = np.hypot(result.log_evidence_volumes_stderr, correction.ratios["ratio_stderr"])
+        for name in ("log_evidence_stderr", "log_evidence_volumes_stderr"):
+            object.__setattr__(result, name, float(error))
     return result, told
 
 

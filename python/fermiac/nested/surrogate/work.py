@@ -125,6 +125,7 @@ class Work:
             target=HandleTarget(handle),
             names=names,
             probed=False,
+            keeps_points=False,
             **changes,
         )
         return _Stage(self, job, frame, job.make(above), biased)

@@ -125,17 +125,19 @@ impl Maps {
         &self.inverses[k * packed_len(self.d)..][..packed_len(self.d)]
     }
 
-    /// Applies map `k` to `b` times `scale`; returns whether the result is in the cube.
+    /// Applies map `k` to `b` times `scale`; returns whether the result is in the cube, and only then
+    /// the whole of it.
     #[inline]
     pub(super) fn forth(&self, k: usize, b: &[f64], scale: f64, x: &mut [f64]) -> bool {
         let axes = self.axes(k);
-        let mut is_in = true;
         for (i, (x, centre)) in x.iter_mut().zip(self.centre(k)).enumerate() {
             let row = &axes[i * self.d..][..=i];
             *x = centre + scale * row.iter().zip(b).fold(0.0, |sum, (a, b)| sum + a * b);
-            is_in &= *x > 0.0 && *x < 1.0;
+            if !(*x > 0.0 && *x < 1.0) {
+                return false;
+            }
         }
-        is_in
+        true
     }
 
     /// Coordinate `i` of the preimage of `x` under map `k`.

@@ -124,15 +124,16 @@ impl Friends {
     }
 
     /// Appends `n` points that are uniform on the balls within ellipsoid and cube; fewer if hardly any
-    /// candidate is there.
-    pub(super) fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) {
+    /// candidate is there. Returns the number of candidates.
+    pub(super) fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) -> usize {
         let tries = n.saturating_mul(TRIES).max(LEAST_TRIES);
         // Candidates come from the smaller volume.
-        if self.is_smaller_than_wrap() {
-            self.propose_from_balls(n, tries, stream, out);
+        let left = if self.is_smaller_than_wrap() {
+            self.propose_from_balls(n, tries, stream, out)
         } else {
-            self.propose_from_wrap(n, tries, stream, out);
-        }
+            self.propose_from_wrap(n, tries, stream, out)
+        };
+        tries - left
     }
 
     /// Whether all balls together are smaller than the ellipsoid and the cube.
@@ -140,7 +141,14 @@ impl Friends {
         self.log_volume < self.wrap.log_volume().min(0.0)
     }
 
-    fn propose_from_wrap(&self, n: usize, tries: usize, stream: &mut Stream, out: &mut Vec<f64>) {
+    /// Returns the number of tries that are left.
+    fn propose_from_wrap(
+        &self,
+        n: usize,
+        tries: usize,
+        stream: &mut Stream,
+        out: &mut Vec<f64>,
+    ) -> usize {
         let (mut missing, mut tries) = (n, tries);
         let mut candidates = Vec::new();
         let mut w = vec![0.0; self.d];
@@ -150,7 +158,7 @@ impl Friends {
             candidates.clear();
             self.wrap.propose(m, stream, &mut candidates);
             if candidates.is_empty() {
-                return;
+                return tries;
             }
             for x in candidates.chunks_exact(self.d) {
                 if missing > 0 && self.has_near(x, &mut w) {
@@ -159,9 +167,17 @@ impl Friends {
                 }
             }
         }
+        tries
     }
 
-    fn propose_from_balls(&self, n: usize, tries: usize, stream: &mut Stream, out: &mut Vec<f64>) {
+    /// Returns the number of tries that are left.
+    fn propose_from_balls(
+        &self,
+        n: usize,
+        tries: usize,
+        stream: &mut Stream,
+        out: &mut Vec<f64>,
+    ) -> usize {
         let d = self.d;
         let (mut missing, mut tries) = (n, tries);
         let (mut w, mut x) = (vec![0.0; d], vec![0.0; d]);
@@ -178,6 +194,7 @@ impl Friends {
                 missing -= 1;
             }
         }
+        tries
     }
 
     /// Draws a point of one of the balls, in the space of the cloud.

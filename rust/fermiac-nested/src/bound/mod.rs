@@ -138,24 +138,27 @@ impl Bound {
         Some(Self { region, shifts: self.shifts.clone(), ..*self })
     }
 
-    /// Appends `n` points that are uniform on the bound within the cube, row-major.
+    /// Appends `n` points that are uniform on the bound within the cube, row-major; returns the
+    /// number of candidates.
     ///
     /// Fewer are appended if less than one candidate in 4096 is in the cube.
-    pub fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) {
+    pub fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) -> usize {
         let start = out.len();
-        match &self.region {
+        let n_candidates = match &self.region {
             Region::Cube(_) => {
                 out.resize(start + n * self.dim, 0.0);
                 stream.fill_uniform(&mut out[start..]);
+                n
             }
             Region::Union(union) => union.propose(n, stream, out),
             Region::Friends(friends) => friends.propose(n, stream, out),
-        }
+        };
         if !self.shifts.is_empty() {
             for row in out[start..].chunks_exact_mut(self.dim) {
                 row.iter_mut().zip(&self.shifts).for_each(|(x, by)| *x = rotate_back(*x, *by));
             }
         }
+        n_candidates
     }
 
     /// Whether a point of the cube is in the bound.
@@ -200,6 +203,11 @@ impl Bound {
             Region::Union(union) => union.log_volume(),
             Region::Friends(friends) => friends.log_volume(),
         }
+    }
+
+    /// Whether it is the whole cube.
+    pub fn is_cube(&self) -> bool {
+        matches!(self.region, Region::Cube(_))
     }
 
     /// The number of ellipsoids, or of clusters of balls.

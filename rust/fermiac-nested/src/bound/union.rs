@@ -122,8 +122,8 @@ impl Union {
     }
 
     /// Appends `n` points that are uniform on the part of the union in the cube; fewer if hardly any
-    /// candidate is in it.
-    pub(super) fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) {
+    /// candidate is in it. Returns the number of candidates.
+    pub(super) fn propose(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) -> usize {
         let d = self.d;
         // Ellipsoids larger than the cube lie mostly outside; then candidates come from the cube.
         let from_cube = self.log_volume > 0.0;
@@ -131,6 +131,7 @@ impl Union {
         let size = n.next_multiple_of(LANES).min(BLOCK);
         let mut block = Block::new(size, d);
         let (mut missing, mut tries) = (n, n.saturating_mul(TRIES).max(LEAST_TRIES));
+        let most = tries;
         while missing > 0 && tries > 0 {
             let m = missing.next_multiple_of(LANES).min(size);
             tries = tries.saturating_sub(m);
@@ -151,6 +152,7 @@ impl Union {
                 }
             }
         }
+        most - tries
     }
 
     /// Draws candidates from the cube or from single ellipsoids, and counts the others that contain

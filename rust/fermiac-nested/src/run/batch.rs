@@ -13,8 +13,14 @@ use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
 use std::time::Instant;
 
-/// Chains replace rejection after it was more expensive for this many evaluations per live point.
-const PATIENCE: u64 = 4;
+/// Rejection may cost so many times more than chains: its points are independent. If the run keeps
+/// them, the error of log Z falls by far more than that factor would buy with chains.
+const MARGIN: f64 = 2.0;
+const MARGIN_KEPT: f64 = 15.0;
+/// Chains replace rejection after it was more expensive for this many evaluations per live point;
+/// if points are kept, for so many as chains need for two points per live point.
+const PATIENCE: f64 = 4.0;
+const PATIENCE_KEPT: f64 = 2.0;
 /// One in so many batches compares the ends of chains with the distances of survivors.
 const COMPARE_EVERY: u32 = 8;
 /// The run fails after so many batches in a row in which more than 1 % of chains got stuck.
@@ -82,14 +88,21 @@ impl Run {
         }
         let above = matches!(self.opening, Opening::Above { .. });
         let sampler = &self.settings.sampler;
-        let (margin, patience) = if sampler.has_bound() {
-            (2.0, PATIENCE * self.settings.n_live as u64)
+        let n_live = self.settings.n_live as f64;
+        let (margin, patience) = if !sampler.has_bound() {
+            (0.5, 0.0)
+        } else if self.rejection.record.is_some() {
+            (MARGIN_KEPT, PATIENCE_KEPT * n_live * sampler.cost())
         } else {
-            (0.5, 0)
+            (MARGIN, PATIENCE * n_live)
         };
-        let expensive = 1.0 / self.rejection.efficiency() > margin * sampler.cost();
+        let expensive = self.rejection.cost() > margin * sampler.cost();
         self.excess_evals = if expensive { self.excess_evals + self.last_evals } else { 0 };
-        self.chaining = above || (expensive && self.excess_evals >= patience);
+        self.chaining = above || (expensive && self.excess_evals as f64 >= patience);
+        if self.chaining {
+            // Ends of chains are draws from no known density.
+            self.rejection.record = None;
+        }
     }
 
     /// The geometry that the chains of this batch share.

@@ -89,8 +89,8 @@ impl Run {
         let numbers = 2 * (2 * dim + n_extras + 6);
         check_room::<f64>(&format!("n_live={}", settings.n_live), &[settings.n_live, numbers])?;
         let from_prior = matches!(opening, Opening::Prior);
-        if settings.importance && !(from_prior && settings.sampler == Sampler::Rejection) {
-            let why = "only runs from the whole prior by rejection can have it";
+        if settings.importance && !(from_prior && settings.sampler.has_bound()) {
+            let why = "only runs from the whole prior that begin with rejection can have it";
             return Err(Error::argument("importance", why));
         }
         let moves = settings.sampler.moves(dim);
@@ -191,6 +191,7 @@ impl Run {
         self.n_evals += n as u64;
         if let Some(record) = &mut self.rejection.record {
             record.add_points(&u, &self.answers.ell);
+            self.rejection.probes.follow(n, true);
         }
         for i in 0..n {
             let ell = self.answers.ell[i];

@@ -1,26 +1,35 @@
-//! Probes of a bound: points just outside of it, which show whether it cuts off a part of the level
-//! set.
+//! Test points of a bound: draws from a somewhat wider one. Those just outside of the bound, its
+//! probes, show whether it cuts off a part of the level set.
 //!
 //! They are drawn from streams of their own and never become live points, so that a run with them
-//! has the bits of one without.
+//! has the bits of one without. A run that keeps its points evaluates all test points, since they
+//! estimate the evidence of what was cut off; another one evaluates the probes alone.
 
 use super::rejection::{Rejection, Target};
 use super::settings::Settings;
+use crate::importance::ENLARGED;
 use crate::problem::{EvalBuffer, Problem};
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::simd::exp;
 use fermiac_base::store::Codec;
 use std::cell::RefCell;
 
-/// The share of proposals that are made once more as probes.
-const SHARE: f64 = 0.02;
+/// The share of proposals that are made once more as probes, or as test points.
+const PROBES: f64 = 0.02;
+const TESTS: f64 = 0.1;
 /// The number of probes that are evaluated together.
 const TOGETHER: usize = 16;
-/// The volume of the enlarged bound, in volumes of the bound: what is cut off is densest at its surface.
-const ENLARGED: f64 = 1.25;
 /// The largest number of blocks of candidates for the probes of one call.
 const MOST_BLOCKS: u32 = 64;
+/// Bounds are widened if points were missed in this many batches, and so many are less likely than
+/// this by chance.
+const FEW: u32 = 3;
+const CHANCE: f64 = 1e-3;
+/// The factor of a widening, and that after which there is no other.
+const WIDER: f64 = 1.5;
+const WIDEST: f64 = 10.0;
 /// The address of the streams of probes, above those of chains, proposals, ties and bases.
 const ADDRESS: u64 = 1 << 35;
 
@@ -36,19 +45,43 @@ pub(super) struct Counts {
 }
 
 /// The probes of a run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Probes {
     /// The number of probes that are due.
     due: f64,
     /// The number of calls in this batch.
     calls: u64,
     counts: Counts,
+    /// The counts since the bound was last made wider, and the number of batches with missed points.
+    since: Counts,
+    n_missed: u32,
+    /// The factor on the volume of bounds.
+    pub(super) widening: f64,
+}
+
+impl Default for Probes {
+    fn default() -> Self {
+        let none = Counts::default();
+        Self { due: 0.0, calls: 0, counts: none, since: none, n_missed: 0, widening: 1.0 }
+    }
 }
 
 impl Probes {
-    /// Counts proposals.
-    pub(super) fn follow(&mut self, n: f64) {
-        self.due += SHARE * n;
+    /// Whether the bound cuts: more batches had missed points than a bound that reaches as far as its
+    /// farthest point leaves out, `share` of the level set. Widens the bounds then.
+    pub(super) fn widen(&mut self, share: f64) -> bool {
+        let (n, mean) = (self.n_missed, share * self.since.expected);
+        if n < FEW || tail(n, mean) > CHANCE || self.widening >= WIDEST {
+            return false;
+        }
+        (self.since, self.n_missed) = (Counts::default(), 0);
+        self.widening *= WIDER;
+        true
+    }
+
+    /// Counts proposals of a run that keeps its points or does not.
+    pub(super) fn follow(&mut self, n: usize, is_kept: bool) {
+        self.due += if is_kept { TESTS } else { PROBES } * n as f64;
     }
 
     /// Whether probes should be evaluated now.
@@ -59,19 +92,36 @@ impl Probes {
     /// Returns the counts of the batch, and begins another.
     pub(super) fn take(&mut self) -> Counts {
         self.calls = 0;
+        self.n_missed += u32::from(self.counts.missed > 0.0);
+        self.since.expected += self.counts.expected;
         std::mem::take(&mut self.counts)
     }
 
     pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         codec.word(&mut self.calls)?;
+        codec.short(&mut self.n_missed)?;
         let Counts { probes, missed, expected } = &mut self.counts;
-        [&mut self.due, probes, missed, expected].into_iter().try_for_each(|x| codec.number(x))
+        let numbers = [&mut self.due, probes, missed, expected, &mut self.since.expected];
+        numbers.into_iter().try_for_each(|x| codec.number(x))?;
+        codec.number(&mut self.widening)?;
+        codec.require((1.0..=WIDER * WIDEST).contains(&self.widening))
     }
 }
 
+/// The probability that a Poisson number of a mean is `n` or more.
+fn tail(n: u32, mean: f64) -> f64 {
+    let mut term = exp(-mean);
+    let mut below = 0.0;
+    for k in 0..n {
+        below += term;
+        term *= mean / f64::from(k + 1);
+    }
+    1.0 - below
+}
+
 impl Rejection {
-    /// Evaluates points that are uniform on the shell between the bound and an enlarged one. Returns
-    /// the number of evaluations.
+    /// Evaluates points that are uniform on an enlarged bound, or on the shell between it and the
+    /// bound. Returns the number of evaluations.
     pub(super) fn probe(
         &mut self,
         target: &Target<'_>,
@@ -81,46 +131,60 @@ impl Rejection {
         context: &Context<'_>,
     ) -> Result<u64> {
         let d = problem.dim();
-        let Some(wide) = self.bound.enlarged(ENLARGED) else {
-            self.probes.due = 0.0;
-            return Ok(0);
+        let is_kept = self.record.is_some();
+        let wide = match self.bound.enlarged(ENLARGED) {
+            Some(wide) => wide,
+            None if is_kept => self.bound.clone(),
+            None => {
+                self.probes.due = 0.0;
+                return Ok(0);
+            }
         };
         let index = ADDRESS + self.probes.calls;
         let mut stream = Stream::new(settings.key, Domain::Nested, index, target.batch);
-        let (mut outside, mut tried, mut block) = (Vec::new(), 0, Vec::new());
-        let mut is_inside = [false; TOGETHER];
-        for _ in 0..MOST_BLOCKS {
+        let (mut points, mut block) = (Vec::new(), Vec::new());
+        let (mut tried, mut found) = (0, 0);
+        let mut inside = Vec::new();
+        for _ in 0..if is_kept { 1 } else { MOST_BLOCKS } {
             block.clear();
             wide.propose(TOGETHER, &mut stream, &mut block);
             let n = block.len() / d;
+            let mut is_inside = [false; TOGETHER];
             self.bound.covers(&block, &mut is_inside[..n]);
             tried += n;
-            for (row, _) in block.chunks_exact(d).zip(&is_inside).filter(|(_, inside)| !**inside) {
-                outside.extend_from_slice(row);
+            for (row, is_inside) in block.chunks_exact(d).zip(is_inside) {
+                found += usize::from(!is_inside);
+                if (is_kept || !is_inside) && inside.len() < TOGETHER {
+                    points.extend_from_slice(row);
+                    inside.push(is_inside);
+                }
             }
-            if outside.len() >= TOGETHER * d || n == 0 {
+            if found >= TOGETHER || n == 0 {
                 break;
             }
         }
-        let found = outside.len() / d;
-        outside.truncate(TOGETHER * d);
-        let n = outside.len() / d;
+        let n = inside.len();
         if n > 0 {
-            problem.evaluate_together(&outside, &RefCell::new(1e-6), context, answers)?;
+            problem.evaluate_together(&points, &RefCell::new(1e-6), context, answers)?;
         }
         // Counted after the evaluation, so that an error repeats the call.
-        let missed = answers.ell[..n].iter().filter(|ell| **ell > target.level).count();
+        let outside = inside.iter().zip(&answers.ell).filter(|(is_inside, _)| !**is_inside);
+        let missed = outside.filter(|(_, ell)| **ell > target.level).count();
+        let n_probes = inside.iter().filter(|is_inside| !**is_inside).count();
         let efficiency = self.efficiency();
+        if let Some(record) = &mut self.record {
+            record.add_tests(&points, &answers.ell[..n]);
+        }
         let probes = &mut self.probes;
         probes.calls += 1;
         probes.due -= TOGETHER as f64;
-        probes.counts.probes += n as f64;
+        probes.counts.probes += n_probes as f64;
         probes.counts.missed += missed as f64;
         // The level set has the share `efficiency` of the bound; the shell has `found` of the volume
         // where the bound has the rest.
         if found > 0 {
             let volume = (tried - found) as f64 / found as f64;
-            probes.counts.expected += n as f64 * efficiency * volume;
+            probes.counts.expected += n_probes as f64 * efficiency * volume;
         }
         Ok(n as u64)
     }

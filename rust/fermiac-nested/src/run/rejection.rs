@@ -24,14 +24,23 @@ const REFIT: f64 = 0.25;
 const FALLEN: f64 = 0.5;
 /// There is no bound while a larger share of the cube lies above the level.
 const OPEN: f64 = 0.5;
+/// The cost of a candidate outside of the cube, in evaluations of a cheap likelihood.
+const CANDIDATE: f64 = 0.05;
+/// The share of the level set just outside of a good bound, times the number of live points.
+const LEFT_OUT: f64 = 0.5;
+/// The share of the cube that a bound may have to replace it.
+const WORTH: f64 = 0.8;
 /// The number of rounds in a row without a proposal after which the run fails.
 const MOST_EMPTY: u32 = 10;
 /// The address of the streams of proposals of a batch, above those of chains.
 const ROUNDS: u64 = 1 << 32;
+/// The address of the stream for the volume of a bound, above those of all others but volumes.
+const VOLUME: u64 = 1 << 57;
 
 /// The state of rejection from a bound.
 #[derive(Debug, Clone)]
 pub(super) struct Rejection {
+    dim: usize,
     pub(super) bound: Bound,
     pub(super) n_fits: u32,
     /// All points and bounds, for importance nested sampling.
@@ -47,6 +56,8 @@ pub(super) struct Rejection {
     /// Proposals and points above the level in the last rounds, with exponential weights.
     proposed: f64,
     accepted: f64,
+    /// Candidates of the bound in them, of which those outside of the cube cost no evaluation.
+    candidates: f64,
     /// Points in excess of a batch, for the next one.
     queue: Points,
     /// The number of rounds of this batch.
@@ -67,6 +78,7 @@ pub(super) struct Target<'a> {
 impl Rejection {
     pub(super) fn new(dim: usize, n_extras: usize, importance: bool) -> Self {
         Self {
+            dim,
             bound: Bound::cube(dim),
             n_fits: 0,
             record: importance.then(|| DrawRecord::new(dim)),
@@ -76,6 +88,7 @@ impl Rejection {
             efficiency: 1.0,
             peak_efficiency: 1.0,
             proposed: 0.0,
+            candidates: 0.0,
             accepted: 0.0,
             queue: Points::new(dim, n_extras),
             rounds: 0,
@@ -95,6 +108,12 @@ impl Rejection {
         self.efficiency
     }
 
+    /// The cost of a point above the level, in evaluations.
+    pub(super) fn cost(&self) -> f64 {
+        let more = CANDIDATE * self.candidates / (self.proposed + 1.0);
+        (1.0 + more) / self.efficiency
+    }
+
     /// Begins a batch: refits the bound to the survivors if due, and drops queued points below the
     /// level.
     pub(super) fn begin(
@@ -110,13 +129,15 @@ impl Rejection {
         if !self.queue.is_empty() {
             self.queue.retain(|queue, i| queue.ell[i] > level);
         }
-        let due = self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.peak_efficiency;
+        let cuts = self.probes.widen(LEFT_OUT / settings.n_live as f64);
+        let due = cuts
+            || self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.peak_efficiency;
         let open = self.n_fits == 0 && self.efficiency > OPEN && log_x > ln(OPEN);
         let bounded = settings.sampler.has_bound() && settings.bound != BoundKind::None;
         if bounded && due && !open {
             let options = FitOptions {
                 kind: settings.bound,
-                enlarge: settings.enlarge,
+                enlarge: settings.enlarge * self.probes.widening,
                 modes: false,
                 bootstrap: settings.bootstrap,
                 periodic: circles.to_vec(),
@@ -128,17 +149,28 @@ impl Rejection {
             self.stretched += ln(bound.radius_scale());
             self.fitted_at = log_x;
             self.peak_efficiency = self.efficiency;
-            // The old bound contains the region as well, so that a larger new one is not needed; few points
-            // in a mode may give such a fit.
-            if bound.log_volume() < self.bound.log_volume() {
+            if cuts || self.is_smaller(&bound, settings) {
                 self.bound = bound;
                 if let Some(record) = &mut self.record {
-                    record.add_bound(&self.bound);
+                    record.add_bound(&self.bound, level);
                 }
                 (self.proposed, self.accepted, self.peak_efficiency) = (0.0, 0.0, 0.0);
+                self.candidates = 0.0;
             }
         }
         Ok(())
+    }
+
+    /// Whether a bound is smaller than the present one. That one contains the region as well, so that
+    /// a larger bound is not needed; few points in a mode may give such a fit.
+    fn is_smaller(&self, bound: &Bound, settings: &Settings) -> bool {
+        if self.bound.is_cube() && bound.log_volume() > 0.0 {
+            // Most of an ellipsoid about points in a corner may be outside of the cube.
+            let (index, number) = (VOLUME, self.number(settings));
+            let mut stream = Stream::new(settings.key, Domain::Nested, index, number);
+            return bound.volume(&mut stream).log < ln(WORTH);
+        }
+        bound.log_volume() < self.bound.log_volume()
     }
 
     fn number(&self, settings: &Settings) -> u32 {
@@ -176,10 +208,10 @@ impl Rejection {
         let index = ROUNDS + self.rounds;
         let mut stream = Stream::new(settings.key, Domain::Nested, index, target.batch);
         self.proposals.clear();
-        self.bound.propose(n, &mut stream, &mut self.proposals);
+        let n_candidates = self.bound.propose(n, &mut stream, &mut self.proposals);
         let n = self.proposals.len() / problem.dim();
         if n == 0 {
-            return self.empty_round(target.level);
+            return self.empty_round(target.level, n_candidates);
         }
         self.n_empty = 0;
         problem.evaluate_together(&self.proposals, &self.seconds_a_row, context, answers)?;
@@ -187,6 +219,9 @@ impl Rejection {
         self.rounds += 1;
         if let Some(record) = &mut self.record {
             record.add_points(&self.proposals, &answers.ell);
+            if record.is_too_large() {
+                self.record = None;
+            }
         }
         let (d, b) = (problem.dim(), problem.n_extras());
         let mut accepted = 0;
@@ -207,16 +242,16 @@ impl Rejection {
                 self.queue.push(u, x, ell, extras, origin);
             }
         }
-        self.update(n as f64, f64::from(accepted));
-        self.probes.follow(n as f64);
+        self.update(n as f64, n_candidates as f64, f64::from(accepted));
+        self.probes.follow(n, self.record.is_some());
         Ok((out.len() == wanted, n as u64))
     }
 
     /// Counts a round in which the bound gave no point of the cube.
-    fn empty_round(&mut self, level: f64) -> Result<(bool, u64)> {
+    fn empty_round(&mut self, level: f64, n_candidates: usize) -> Result<(bool, u64)> {
         self.rounds += 1;
         self.n_empty += 1;
-        self.update(LEAST, 0.0);
+        self.update(LEAST, n_candidates as f64, 0.0);
         if self.n_empty < MOST_EMPTY {
             return Ok((false, 0));
         }
@@ -226,8 +261,9 @@ impl Rejection {
         )))
     }
 
-    fn update(&mut self, proposed: f64, accepted: f64) {
+    fn update(&mut self, proposed: f64, candidates: f64, accepted: f64) {
         // The weights cover about the last four rounds.
+        self.candidates = 0.75 * self.candidates + candidates;
         self.proposed = 0.75 * self.proposed + proposed;
         self.accepted = 0.75 * self.accepted + accepted;
         self.efficiency = (self.accepted + 0.5) / (self.proposed + 1.0);
@@ -249,6 +285,7 @@ impl Rejection {
             &mut self.peak_efficiency,
             &mut self.proposed,
             &mut self.accepted,
+            &mut self.candidates,
         ] {
             codec.number(number)?;
         }
@@ -256,6 +293,13 @@ impl Rejection {
         codec.word(&mut self.rounds)?;
         codec.require(self.rounds < ROUNDS)?;
         self.probes.persist(codec)?;
-        self.record.as_mut().map_or(Ok(()), |record| record.persist(codec))
+        let mut is_kept = self.record.is_some();
+        codec.flag(&mut is_kept)?;
+        if !is_kept {
+            self.record = None;
+            return Ok(());
+        }
+        let dim = self.dim;
+        self.record.get_or_insert_with(|| DrawRecord::new(dim)).persist(codec)
     }
 }

@@ -211,6 +211,9 @@ impl Run {
         codec.words(&mut self.vacant)?;
         self.new_points.persist(codec)?;
         self.rejection.persist(codec)?;
+        if !self.settings.importance {
+            self.rejection.record = None;
+        }
         if let Some(moves) = &mut self.moves {
             codec.number(moves.scale())?;
             codec.require(*moves.scale() > 0.0 && moves.scale().is_finite())?;
