@@ -239,8 +239,9 @@ impl AxisMap {
         ends.windows(2).map(|t| base * (t[1] - t[0]) + (1.0 - base) * step).collect()
     }
 
+    /// The image of y; `forward` is for y < 1, and maps 1 to the start of the last cell.
     fn at(&self, y: f64) -> f64 {
-        self.forward::<false>(V::splat(y)).0.0[0]
+        if y < 1.0 { self.forward::<false>(V::splat(y)).0.0[0] } else { 1.0 }
     }
 }
 
@@ -287,6 +288,23 @@ mod tests {
             let cell = map.cells[(y * 5.0) as usize];
             let slope = map.forward::<false>(V::splat(y)).1.0[0] / (5.0 * cell.width);
             assert!((0.02..=2.01).contains(&slope), "{y} {slope}");
+        }
+    }
+
+    #[test]
+    fn the_shares_of_points_are_those_of_the_law() {
+        // For any number of cells and bins: the last bin ends at 1.
+        for cells in [1_u32, 2, 5, 8, 349, 496] {
+            let map = AxisMap::new(
+                (0..=cells).map(|k| (f64::from(k) / f64::from(cells)).powf(1.4)).collect(),
+            );
+            for count in [8, 62, 349] {
+                let shares = map.shares(count, 0.125);
+                assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-12, "{cells} {count}");
+                let last = 1.0 - map.at(1.0 - 1.0 / count as f64);
+                let wanted = 0.125 * last + 0.875 / count as f64;
+                assert!((shares[count - 1] - wanted).abs() < 1e-12, "{cells} {count}");
+            }
         }
     }
 

@@ -18,13 +18,9 @@ const TRIAL: f64 = 0.6;
 /// The share of the first forecasts. They are the last where one candidate is better than all others by
 /// this factor, of squared errors.
 const FIRST: f64 = 0.15;
-const CLEAR: f64 = 100.0;
-/// The shares of the rounds of the last training of a map.
-const SMOOTH_ROUNDS: [f64; 2] = [0.2, 0.8];
-/// By how much nets must then be better than independent points, and by how much they are so for smooth
-/// integrands.
+const CLEAR: f64 = 20.0;
+/// By how much nets must then be better than independent points.
 const NET_GAIN: f64 = 4.0;
-const SMOOTH: f64 = 16.0;
 /// Points of a forecast's replicate at least.
 const LEAST: usize = 16;
 /// The tail shape of weighted values above which nets are not trusted.
@@ -38,6 +34,11 @@ const LARGE: f64 = 4.0;
 const CLOSE: f64 = 4.0;
 /// A map is better if the variance of independent uniform points exceeds its own by this factor.
 const GAIN: f64 = 2.0;
+/// The share of what is left of the pilot that trains a map for an unbounded integrand; the rest adapts
+/// its strata.
+const UNBOUNDED_TRAINING: f64 = 0.75;
+/// A map tames an integrand if it makes the variance of independent points smaller by this factor.
+const TAMED: f64 = 32.0;
 /// The factor by which strata must be better: their forecast uses the points that they are fitted
 /// to.
 const MARGIN: f64 = 3.0;
@@ -202,14 +203,6 @@ impl Trial {
         (mean(&|j| variance[j]), mean(&|j| all.variance(j) / all.n))
     }
 
-    /// Whether the weighted values look unbounded as well: a map does not tame a product of poles, or one
-    /// in a corner, as it does a peak.
-    fn has_large_values(&self) -> bool {
-        let mean = self.sizes.iter().sum::<f64>() / self.sizes.len() as f64;
-        let largest = self.sizes.iter().fold(0.0, |a: f64, b| a.max(*b));
-        largest > LARGE * mean
-    }
-
     fn sizes(&self) -> Vec<f64> {
         let all = total(&self.replicates);
         all.abs.iter().map(|a| a / all.n).collect()
@@ -222,6 +215,14 @@ impl Trial {
         let stderr = variance.into_iter().map(f64::sqrt).collect();
         Step { purpose, n: n as usize, used, mean, stderr, forecast }
     }
+}
+
+/// Whether weighted values look unbounded: a map does not tame a product of poles, or one in a corner,
+/// as it does a peak.
+fn has_large_values(sizes: &[f64]) -> bool {
+    let mean = sizes.iter().sum::<f64>() / sizes.len() as f64;
+    let largest = sizes.iter().fold(0.0, |a: f64, b| a.max(*b));
+    largest > LARGE * mean
 }
 
 /// The points of each replicate of a forecast from `n` evaluations for `count` samplers.
@@ -348,8 +349,9 @@ impl Forecasts {
     fn is_clear(&self, trials: &[Trial], points: Points) -> bool {
         let best = self.least();
         let others = || self.errors.iter().enumerate().filter(|(i, _)| *i != best);
-        let is_smooth =
-            || NET_GAIN * self.net[best] < self.random[best] && !trials[best].has_large_values();
+        let is_smooth = || {
+            NET_GAIN * self.net[best] < self.random[best] && !has_large_values(&trials[best].sizes)
+        };
         others().all(|(_, error)| *error > CLEAR * self.errors[best])
             && (points == Points::Random || is_smooth())
     }
@@ -388,7 +390,7 @@ pub(super) fn best(
         && count == 2
         && is_unbounded(&trials, &forecasts)
         && forecasts.least() == 1
-        && trials[1].has_large_values();
+        && has_large_values(&trials[1].sizes);
     if first < largest && !settled && !forecasts.is_clear(&trials, points) {
         for (trial, candidate) in trials.iter_mut().zip(&candidates) {
             trial.extend(pilot, &candidate.sampler, largest, points)?;
@@ -406,9 +408,12 @@ pub(super) fn best(
     // its values are smoother, so that the errors fall faster.
     let Forecasts { net, random, unseen, .. } = &forecasts;
     let unbounded = is_unbounded(&trials, &forecasts);
-    if chosen == 0 && unbounded {
+    let of_map = net[1] * unseen[1];
+    // The last training takes noise from a map under which independent points have far less variance.
+    let is_tamed = of_map < CLOSE * least && random[0] > TAMED * random[1];
+    if chosen == 0 && (unbounded || is_tamed) {
         chosen = 1;
-        least = net[1] * unseen[1];
+        least = of_map;
     } else if chosen == 1
         && !unbounded
         && net[0] * unseen[0] < CLOSE * least
@@ -418,19 +423,26 @@ pub(super) fn best(
     }
     let trial = &trials[chosen];
     let mut sampler = candidates[chosen].sampler.clone();
-    let rest = n.saturating_sub(spent);
-    let drawn = (trial.l.as_slice(), trial.y.as_slice());
-    if unbounded && chosen == 1 && points == Points::Sobol && trial.has_large_values() {
-        // Means of nets have a heavy tail then, on which the interval from few of them fails.
-        let part = rest / 2;
-        sampler = pilot.polish(sampler, drawn, &trial.sizes, part, &[1.0])?;
-        return stratified(pilot, sampler, rest - part, per_replicate);
+    let mut rest = n.saturating_sub(spent);
+    let mut drawn = (trial.l.as_slice(), trial.y.as_slice());
+    let mut sizes = trial.sizes.as_slice();
+    if unbounded && chosen == 1 && points == Points::Sobol {
+        // The points of the trial may miss the large values of a map in a corner, so that the next ones
+        // are looked at as well.
+        let part = (UNBOUNDED_TRAINING * rest as f64) as usize;
+        let (polished, more) = pilot.polish(sampler, drawn, sizes, part)?;
+        sampler = polished;
+        rest -= part;
+        if has_large_values(&trial.sizes) || has_large_values(&more) {
+            // Means of nets have a heavy tail then, on which the interval from few of them fails.
+            return stratified(pilot, sampler, rest, per_replicate);
+        }
+        // The points of the trial are not those of the new map.
+        drawn = (&[], &[]);
+        sizes = &[];
     }
     if points == Points::Sobol {
-        // Of smooth integrands the noise of a map falls with each round; others want many increments.
-        let is_smooth = SMOOTH * net[chosen] < random[chosen];
-        let rounds: &[f64] = if is_smooth { &SMOOTH_ROUNDS } else { &[1.0] };
-        sampler = pilot.polish(sampler, drawn, &trial.sizes, rest, rounds)?;
+        sampler = pilot.polish(sampler, drawn, sizes, rest)?.0;
     }
     let mut last = Final { inside: trial.inside(), ..Final::new(sampler, points) };
     if points == Points::Random {

@@ -31,9 +31,8 @@ const MOST_ROTATED: usize = 64;
 /// If the effective sample size of a map is at least this share of its points, nothing else is
 /// tried.
 const EFFICIENT: f64 = 0.5;
-/// Points of a round at least, and those from which the last training has several rounds.
+/// Points of the last training at least.
 const FEW: usize = 64;
-const SEVERAL: usize = 600;
 /// Points that the uniform law must be worth.
 const SEEN: f64 = 30.0;
 
@@ -316,41 +315,36 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
     }
 
     /// Trains the maps of a sampler once more: by points of it that are there, in linear coordinates and
-    /// under its maps, with the weighted sizes of their values, and by `n` more in rounds of these shares.
+    /// under its maps, with the weighted sizes of their values, and by `n` more. Returns the weighted
+    /// sizes of the values of these as well.
     pub(super) fn polish(
         &mut self,
         mut sampler: Sampler,
         (l, drawn): (&[f64], &[f64]),
         sizes: &[f64],
         n: usize,
-        rounds: &[f64],
-    ) -> Result<Sampler> {
+    ) -> Result<(Sampler, Vec<f64>)> {
         let (Source::Map(maps) | Source::Rotated(_, maps)) = &sampler.source else {
-            return Ok(sampler);
+            return Ok((sampler, Vec::new()));
         };
-        let mut maps = maps.clone();
+        let maps = maps.clone();
         let before = self.problem.n_evals();
-        let rounds = if n >= SEVERAL { rounds } else { &[1.0] };
-        let count = |share: f64| (share * n as f64) as usize;
         let mut y = self.under(&sampler, &maps, l, drawn);
         let mut w = sizes.to_vec();
-        if count(rounds[0]) >= FEW {
+        let mut more = Vec::new();
+        if n >= FEW {
             // Both in the units of the first points.
             let scale = self.scale.clone();
-            let (more, drawn) = self.draw(&sampler, count(rounds[0]))?;
+            let drawn;
+            (more, drawn) = self.draw(&sampler, n)?;
             let y_of_more = self.under(&sampler, &maps, self.last(more.len()), &drawn);
             y.to_mut().extend_from_slice(&y_of_more);
-            w.extend(more);
+            w.extend(&more);
             self.scale = scale;
         }
-        maps = train::refined(&maps, &y, &w, sampler.base_of_axes());
-        sampler.set_maps(maps.clone());
-        for share in &rounds[1..] {
-            maps = self.refine(&sampler, maps, count(*share))?;
-            sampler.set_maps(maps.clone());
-        }
+        sampler.set_maps(train::refined(&maps, &y, &w, sampler.base_of_axes()));
         self.report("last training", before);
-        Ok(sampler)
+        Ok((sampler, more))
     }
 
     /// Whether a map alone serves, so that nothing else needs to be tried. A map that is efficient

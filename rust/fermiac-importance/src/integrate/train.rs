@@ -24,6 +24,10 @@ const FLOOR: f64 = 1e-4;
 const THIRD: [f64; 4] = [-1.0, 3.0, -3.0, 1.0];
 /// The strengths of the smoothing.
 const STRENGTHS: [f64; 9] = [0.0, 1.0, 30.0, 1e3, 3e4, 1e6, 3e7, 1e9, 1e11];
+/// Fewer bins than this do not get so many of the weakest: by chance one of these is the best for the
+/// first points of an axis in a hundred, and no later training makes the map smooth again.
+const FEW_BINS: usize = 32;
+const WEAK: usize = 3;
 
 /// A bin keeps its own value if it differs by more standard errors than this, and has this many
 /// points.
@@ -121,7 +125,9 @@ pub(super) fn refined(maps: &[AxisMap], y: &[f64], w: &[f64], base: Option<f64>)
         let column = y[from * d..to * d].iter().skip(j).step_by(d).copied();
         Bins::of(count, column, &w[from..to])
     };
-    let smoothers: Vec<Smoother> = STRENGTHS.iter().map(|s| Smoother::new(count, *s)).collect();
+    let weakest = if count < FEW_BINS { WEAK } else { 0 };
+    let smoothers: Vec<Smoother> =
+        STRENGTHS[weakest..].iter().map(|s| Smoother::new(count, *s)).collect();
     maps.iter()
         .enumerate()
         .map(|(j, map)| {
