@@ -166,11 +166,12 @@ def expect(
         degree for each estimate minimises the residual on held-out points; it may be 0.
     family : {"auto", "gaussian", "t", "mixture"}, default "auto"
         The density fitted to each product: a Gaussian, a Student-t, or a mixture of two Gaussians.
-        ``"auto"`` takes Gaussians if the laws are known to have no heavier tails, else Student-t.
-        Coordinates on a half-line or an interval are first mapped to the real line.
+        ``"auto"`` takes Gaussians if the laws are known to have no heavier tails and no function is
+        0 at most of their points, else Student-t. Coordinates on a half-line or an interval are first mapped to the real line.
     df : float, default 8
-        Degrees of freedom of the Student-t, at least 0.1. ``family="auto"`` takes 3, 1 or 0.5
-        instead if the weighted values would have no variance otherwise (a k-hat above 0.5).
+        Degrees of freedom of the Student-t, at least 0.1. ``family="auto"`` takes at least d for laws
+        without heavier tails, and 3, 1 or 0.5 if the weighted values would have no variance
+        otherwise (a k-hat above 0.5).
     n_stages : int, default 5
         The largest number of adaptation stages. The adaptation ends earlier once a further stage
         does not pay.
