@@ -139,41 +139,68 @@ def run(problem: Problem, seed: int, n: int) -> tuple[fm.Estimate, tuple[str, ..
     return e, e.warnings
 
 
-def row(name: str, problem: Problem, seeds: int, n: int) -> str:
-    """Return the line of a hard problem."""
-    pulls, silent, errors = [], 0, []
-    for seed in range(seeds):
+class Row(NamedTuple):
+    """The results of the runs of one problem."""
+
+    wrong: int
+    silent: int
+    zero: int
+    bias: float
+    within: float
+    held: float
+
+
+def measure(problem: Problem, seeds: range, n: int) -> Row:
+    """Return how many runs are wrong, how many of these say nothing, and what the errors hold."""
+    pulls, held, errors, silent, zero = [], [], [], 0, 0
+    for seed in seeds:
         e, found = run(problem, seed, n)
-        off, stderr = np.abs(np.atleast_1d(e.mean) - problem.truth), np.atleast_1d(e.stderr)
+        mean, stderr = np.atleast_1d(e.mean), np.atleast_1d(e.stderr)
+        off = np.abs(mean - problem.truth)
         pull = np.where(
             stderr > 0, off / np.where(stderr > 0, stderr, 1), np.where(off > 0, np.inf, 0)
         )
+        low, high = e.interval(0.95)
         pulls.append(pull)
-        errors.append((np.atleast_1d(e.mean) - problem.truth) / problem.truth)
+        held.append((low <= problem.truth) & (problem.truth <= high))
+        errors.append((mean - problem.truth) / problem.truth)
         silent += bool((pull > WRONG).any() and not found)
+        zero += bool(((stderr == 0) & (off > 0)).any())
     table = np.array(pulls)
-    return (
-        f"{name:<26}  {np.sum((table > WRONG).any(axis=1)):>3} of {seeds}  {silent:>6}  "
-        f"{np.mean(errors):>+10.3f}  {np.mean(table < 2, axis=0).min():>8.2f}"
+    return Row(
+        int(np.sum((table > WRONG).any(axis=1))),
+        silent,
+        zero,
+        float(np.mean(errors)),
+        float(np.mean(table < 2, axis=0).min()),
+        float(np.mean(held, axis=0).min()),
     )
+
+
+def announced(problem: Problem, seeds: range, n: int) -> int:
+    """Return how many runs have the warning about unseen mass."""
+    return sum(any(UNSEEN in text for text in run(problem, seed, n)[1]) for seed in seeds)
 
 
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=40)
+    parser.add_argument("--start", type=int, default=0, help="the first seed")
     parser.add_argument("--innocent-seeds", type=int, default=5)
     parser.add_argument("--n", type=int, default=20_000)
     args = parser.parse_args()
-    print(f"{'problem':<26}  {'wrong':>9}  {'silent':>6}  {'mean error':>10}  {'pull < 2':>8}")
+    print(f"{'problem':<26}  {'wrong':>10}  {'silent':>6}  {'mean error':>10}  {'pull < 2':>8}")
     for name, problem in hard().items():
-        print(row(name, problem, args.seeds, args.n), flush=True)
+        got = measure(problem, range(args.start, args.start + args.seeds), args.n)
+        print(
+            f"{name:<26}  {got.wrong:>3} of {args.seeds:>3}  {got.silent:>6}  {got.bias:>+10.3f}  "
+            f"{got.within:>8.2f}",
+            flush=True,
+        )
     print(f"\n{'innocent problem':<32}  unseen mass announced")
     for name, problem in innocent().items():
-        fired = sum(
-            any(UNSEEN in text for text in run(problem, seed, args.n)[1])
-            for seed in range(args.innocent_seeds)
-        )
+        fired = announced(problem, range(args.innocent_seeds), args.n)
         print(f"{name:<32}  {fired} of {args.innocent_seeds}", flush=True)
 
 

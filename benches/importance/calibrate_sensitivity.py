@@ -62,11 +62,26 @@ def rms(errors: Array) -> float:
     return float(np.sqrt(np.mean(errors**2)))
 
 
-def ours(case: Case, n: int, seeds: int, controls: Any) -> str:
-    """Return errors and coverage of `sobol_indices`."""
+class Found(NamedTuple):
+    """Errors, coverage and runs: of first-order and of total indices."""
+
+    error: tuple[float, float]
+    cover: tuple[float, float]
+    worst: float
+    runs: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.error[0]:.1e} {self.error[1]:.1e} | {self.cover[0]:.3f} {self.cover[1]:.3f} | "
+            f"{self.worst:.2f} | {self.runs:.2f}"
+        )
+
+
+def ours(case: Case, n: int, seeds: range, controls: Any) -> Found:
+    """Return errors and coverage of `sobol_indices`, and the share of `n` that it used."""
     errors, held, share = [], [], 0.0
     truth = np.stack([case.first, case.total])
-    for seed in range(seeds):
+    for seed in seeds:
         s = fm.importance.sobol_indices(
             case.model, case.law, n, controls=controls, rng=seed, n_threads=1
         )
@@ -75,18 +90,23 @@ def ours(case: Case, n: int, seeds: int, controls: Any) -> str:
         held.append([(low <= t) & (t <= high) for (low, high), t in zip(ends, truth, strict=True)])
         share = s.n_evals / n
     error, cover = np.array(errors), np.mean(held, axis=0)
-    return (
-        f"{rms(error[:, 0]):.1e} {rms(error[:, 1]):.1e} | {cover[0].mean():.3f} "
-        f"{cover[1].mean():.3f} | {cover.min():.2f} | {share:.2f}"
+    return Found(
+        (rms(error[:, 0]), rms(error[:, 1])),
+        (float(cover[0].mean()), float(cover[1].mean())),
+        float(cover.min()),
+        share,
     )
 
 
-def scipy_errors(case: Case, n: int, seeds: int) -> str:
-    """Return the errors of SciPy with the power of two of rows that is nearest to `n` runs."""
+def scipy_errors(case: Case, n: int, seeds: range) -> tuple[float, float, int]:
+    """Return the errors of SciPy, and its runs.
+
+    It takes a power of two of rows. It gets the one that is nearest to `n` runs.
+    """
     dim = len(case.first)
     rows = 2 ** round(np.log2(n / (dim + 2)))
     errors = []
-    for seed in range(seeds):
+    for seed in seeds:
         got = stats.sobol_indices(
             func=lambda x: case.model(x.T),
             n=rows,
@@ -95,7 +115,7 @@ def scipy_errors(case: Case, n: int, seeds: int) -> str:
         )
         errors.append([got.first_order - case.first, got.total_order - case.total])
     error = np.array(errors)
-    return f"{rms(error[:, 0]):.1e} {rms(error[:, 1]):.1e} | {rows * (dim + 2)}"
+    return rms(error[:, 0]), rms(error[:, 1]), rows * (dim + 2)
 
 
 def main() -> None:
@@ -103,17 +123,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--only", choices=["ishigami", "g"], default=None)
-    seeds, only = (options := parser.parse_args()).seeds, options.only
+    parser.add_argument("--start", type=int, default=0, help="the first seed")
+    options = parser.parse_args()
+    seeds, only = range(options.start, options.start + options.seeds), options.only
     print(
-        f"{seeds} seeds\n\n| function | n | RMSE first, total | cover 95 % first, total | worst "
-        "index | of n | without controls: RMSE | cover | worst | of n | SciPy: RMSE | runs |"
+        f"{len(seeds)} seeds\n\n| function | n | RMSE first, total | cover 95 % first, total | "
+        "worst index | of n | without controls: RMSE | cover | worst | of n | SciPy: RMSE | runs |"
     )
     print("|---" * 12 + "|")
     for name, case in (("ishigami", ishigami()), ("g", g_function())):
         if only in (None, name):
             for n in RUNS:
                 with_controls, without = (ours(case, n, seeds, c) for c in ("auto", "none"))
-                peer = scipy_errors(case, n, seeds)
+                first, total, runs = scipy_errors(case, n, seeds)
+                peer = f"{first:.1e} {total:.1e} | {runs}"
                 print(f"| {name} | {n} | {with_controls} | {without} | {peer} |", flush=True)
 
 

@@ -181,7 +181,7 @@ def test_other_targets_laws_and_parts_are_refused(tmp_path: Path) -> None:
         part.merge(part)
     with pytest.raises(ArgumentError, match="another call"):
         part.merge(expect(part=(1, 2), rng=4))
-    with pytest.warns(FermiacWarning, match="7 of 8 blocks are missing"):
+    with pytest.warns(FermiacWarning, match="8 of 9 blocks are missing"):
         alone = fm.merge(sorted(tmp_path.iterdir())[:1])
     with pytest.raises(ArgumentError, match="merge all files"):
         alone.estimate()

@@ -233,7 +233,8 @@ def test_complex_functions_and_several_laws() -> None:
 
 def test_zero_and_constant_functions() -> None:
     law = d.Normal()
-    with pytest.warns(FermiacWarning, match="0 at every point"):
+    zero = pytest.warns(FermiacWarning, match="0 at every point")
+    with zero, pytest.warns(FermiacWarning, match="one value at every point"):
         e = expect(
             lambda x: np.column_stack([0 * x, 0 * x + 2]), law, n=4000, points="sobol", rng=0
         )
@@ -518,3 +519,53 @@ def test_pooled_stages_that_contradict_the_last_warn() -> None:
     assert [kind for kind, _ in found] == [ConvergenceWarning]
     raw["final_mean"] = np.array([1.3])
     assert not drawing_findings(raw, ("a",), one, False, how, raw["mean"], raw["stderr"], 9.0)
+
+
+@pytest.mark.parametrize("points", ["random", "sobol"])
+def test_controls_with_a_given_sampler(points: Any) -> None:
+    law = d.Normal(np.zeros(2), np.ones(2))
+    q = d.Normal(np.array([0.5, 0.0]), np.full(2, 1.2))
+    exact = np.array([1.0, 1.0, np.exp(0.145)])
+
+    def f(x: Array) -> Array:
+        return np.stack([np.ones(len(x)), x[:, 0] ** 2, np.exp(x @ [0.5, 0.2])], axis=1)
+
+    def run(controls: Any) -> tuple[Array, Array]:
+        found = [
+            expect(f, law, n=4000, sampler=q, controls=controls, points=points, rng=s)
+            for s in range(40)
+        ]
+        assert all(e.n_evals <= 4000 for e in found)
+        means, errors = (np.array([getattr(e, k) for e in found]) for k in ("mean", "stderr"))
+        return means, errors
+
+    means, errors = run(None)
+    assert (abs(means - exact) < 5 * errors).all()
+    plain = errors.mean(axis=0)
+    means, errors = run("own")
+    # The law is the control: constants are exact.
+    assert (abs(means[:, 0] - 1) < 1e-12).all()
+    means, errors = run("polynomial")
+    assert (errors.mean(axis=0)[1:] < 0.01 * plain[1:]).all()
+    pulls = (means - exact)[:, 1:] / errors[:, 1:]
+    # 80 pulls, correlated by pairs.
+    assert np.mean(abs(pulls) < 2) > 0.86
+
+
+def test_controls_that_a_given_sampler_does_not_have_are_refused() -> None:
+    law, q = d.Normal(), d.Normal(0.0, 2.0)
+    with pytest.raises(ArgumentError, match="raise defensive_base"):
+        expect(moments, law, sampler=q, controls="own", defensive_base=0.0)
+    with pytest.raises(ArgumentError, match="n_stages: given with a sampler"):
+        expect(moments, law, sampler=q, controls="own", n_stages=3)
+    with pytest.raises(ArgumentError, match="controls"):
+        expect(moments, law, sampler=q, controls="stein")  # type: ignore[arg-type]
+
+
+def test_a_net_of_one_axis_from_the_law_alone() -> None:
+    # The adaptation ends with the law, whose points have no working coordinates.
+    e = expect(
+        lambda x: np.stack([x[:, 0] < 4.5, x[:, 0]], axis=1),
+        d.Normal(), n=2000, points="sobol", n_replicates=2, check=False, rng=1, weights=[1.0, 0.0],
+    )  # fmt: skip
+    assert e.n_replicates == 2

@@ -14,7 +14,13 @@ from forms import INTEGRANDS, Make, law, moments
 from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac.errors import ArgumentError, CheckpointError, ConvergenceWarning, TargetError
+from fermiac.errors import (
+    ArgumentError,
+    CheckpointError,
+    ConvergenceWarning,
+    FermiacWarning,
+    TargetError,
+)
 from fermiac.importance import Multifidelity, multifidelity
 from fermiac.importance.allocation import allocate, mfmc, variance
 
@@ -164,9 +170,10 @@ def test_several_outputs() -> None:
 
 
 def test_constant_models() -> None:
-    m = multifidelity([lambda x: np.full(len(x), 3.0)] * 2, UNIT, 200, [1.0, 0.1], rng=0)
+    with pytest.warns(FermiacWarning, match="the first model had one value at all 198 points"):
+        m = multifidelity([lambda x: np.full(len(x), 3.0)] * 2, UNIT, 200, [1.0, 0.1], rng=0)
     assert m.mean == 3.0
-    assert m.stderr == 0.0
+    assert m.stderr == 3 * 3.0 / 198
     m = multifidelity([MODELS[0], lambda x: np.full(len(x), 3.0)], UNIT, 200, [1.0, 0.1], rng=0)
     assert m.method == "mc"
     # The same model twice: correlations are 1.

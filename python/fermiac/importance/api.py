@@ -134,7 +134,7 @@ def expect(
     sampler : Law, optional
         A sampler that was trained before, such as `Estimate.sampler` of an earlier call. All of
         `n` is then used for the final sample. The share `defensive_base` of it is drawn from the
-        law, and there are no controls.
+        law. There are no controls unless `controls` is given.
     pilot_fraction : float, default 0
         The share of `n` for an adaptation that starts at `sampler` and refines it.
     pool : {"final", "all"}, default "final"
@@ -159,14 +159,18 @@ def expect(
         uniform, exponential, gamma or log-normal coordinates (others are left out), or a
         multivariate normal law. It uses orthonormal polynomials of one or two coordinates up to a
         total degree of 6; their number is at most a tenth of the points of the adaptation. The
-        degree for each estimate minimises the residual on held-out points; it may be 0.
+        degree for each estimate minimises the residual on held-out points; it may be 0. With a
+        `sampler` that is not refined the default is ``"none"``, and a tenth of `n` is drawn from
+        the sampler for the coefficients of other controls; the only component is then the law.
     family : {"auto", "gaussian", "t", "mixture"}, default "auto"
         The density fitted to each product: a Gaussian, a Student-t, or a mixture of two Gaussians.
-        ``"auto"`` takes Gaussians if the laws are known to have no heavier tails, else Student-t.
-        Coordinates on a half-line or an interval are first mapped to the real line.
+        ``"auto"`` takes Gaussians if the laws are known to have no heavier tails and no function is
+        0 at most of their points, else Student-t. Coordinates on a half-line or an interval are
+        first mapped to the real line.
     df : float, default 8
-        Degrees of freedom of the Student-t, at least 0.1. ``family="auto"`` takes 3, 1 or 0.5
-        instead if the weighted values would have no variance otherwise (a k-hat above 0.5).
+        Degrees of freedom of the Student-t, at least 0.1. ``family="auto"`` takes at least d for
+        laws without heavier tails, and 3, 1 or 0.5 for others if the weighted values would have no
+        variance otherwise (a k-hat above 0.5).
     n_stages : int, default 5
         The largest number of adaptation stages. The adaptation ends earlier once a further stage
         does not pay.
@@ -259,6 +263,9 @@ def expect(
         If the tail of the weighted values is too heavy for the error bar: k-hat is above 0.5, and
         one point contributes more than a tenth of the variance and moves the estimate by more than
         half of 1/sqrt(n). Also if a component could not be fitted.
+    FermiacWarning
+        If `f` was 0 at every point, or is like an indicator and had one value at every point. The
+        error is then 3/N times this value, with N points drawn from the law.
     HeavyTailWarning
         If a single point contributes more than a tenth of an estimate.
     ConvergenceWarning
@@ -358,8 +365,8 @@ def expect(
     settings = adaptive_settings(chosen, given, drawn.keeps)
     if drawn.pilot_fraction > 0:
         settings = {**settings, "adapt_fraction": drawn.pilot_fraction}
-    if drawn.keeps:
-        settings = {**settings, "controls": "none"}
+    # A sampler that is used as it is, with nothing to fit.
+    plain = drawn.keeps and settings["controls"] == "none"
     if chosen.core != "mc":
         for one in laws:
             refuse_points("law", one._measure(), f"method={chosen.name!r}", "give method='mc'")
@@ -404,7 +411,7 @@ def expect(
     options = {
         **settings,
         "n": n,
-        "method": "mc" if drawn.keeps else chosen.core,
+        "method": "mc" if plain else chosen.core,
         "weights": None if isinstance(settings["weights"], str) else settings["weights"],
         "relative": isinstance(settings["weights"], str) and settings["weights"] == "relative",
         "full_covariance": covariance == "full",

@@ -70,6 +70,7 @@ def estimate_findings(
     khat: NDArray[Any],
     is_complex: bool,
     settings: dict[str, Any],
+    always: NDArray[np.bool_],
 ) -> Findings:
     """Return the warnings of an estimate of `expect`."""
     found: Findings = []
@@ -138,6 +139,18 @@ def estimate_findings(
                 f"3 / N = {raw['stderr'][nothing].max():.2g}, with N points drawn from the law and "
                 "|f| of size 1: a probability is below it with 95 % confidence. For an indicator "
                 "of a rare event g <= t, fermiac.importance.failure_probability follows g to it",
+            )
+        )
+    if always.any():
+        found.append(
+            (
+                FermiacWarning,
+                f"f had one value at every point for {_some(labels, per_label(always))}, and like an "
+                "indicator no other value than 0 elsewhere: either it is constant, or the region "
+                "where it is 0 was never met, and no sample can tell which. For the second case "
+                f"the error is 3 / N = {raw['stderr'][always].max():.2g} for an indicator, with N "
+                "points drawn from the law; f with a column that is not an indicator counts as "
+                "constant",
             )
         )
     found += _unseen_findings(raw, labels, per_label(_hidden(raw) & ~nothing))
@@ -250,8 +263,11 @@ def drawing_findings(
     if drawn.keeps:
         law = int(np.argmax(np.abs(raw["weight_mean"] - 1) / (raw["weight_stderr"] + 1e-3)))
         weight = raw["weight_mean"][law], raw["weight_stderr"][law]
-        # Heavy tails that make the error too small have a separate warning.
-        others = np.atleast_1d(khat)[~per_label(heavy_tails(raw))]
+        # Heavy tails that make the error too small have a separate warning. A large k-hat is
+        # harmless if no point contributes much of the variance, as the share of the law bounds the
+        # weights.
+        doubtful = per_label(raw["max_variance_share"] > 0.1) & ~per_label(heavy_tails(raw))
+        others = np.atleast_1d(khat)[doubtful]
         found += reuse_findings(float(np.nanmax(others, initial=-np.inf)), *weight)
     return found
 

@@ -23,7 +23,7 @@ from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, WorkerError
 from fermiac.importance.allocation import Allocation, allocate, coefficients
 from fermiac.importance.fidelity_results import Multifidelity
-from fermiac.importance.outputs import Outputs, rows_at_once, tolerances
+from fermiac.importance.outputs import Outputs, rows_at_once, same_everywhere, tolerances
 from fermiac.importance.settings import expectation_names, with_dim
 from fermiac.random import RngLike, key_of
 from fermiac.results.result import Finding, warn
@@ -348,6 +348,8 @@ class _Job:
         self._weights: Array | None = None
         self._least = math.inf
         self._centres: Array | None = None
+        #: The value of each output of the first model at all points of the pilot; NaN if it varies.
+        self._only: Array | None = None
         self._sizes: NDArray[np.int64] | None = None
         self._converged: bool | None = None
         self.findings: list[Finding] = []
@@ -407,6 +409,7 @@ class _Job:
             )
         outputs = pilot[0].shape[1]
         self._centres = np.array([v.mean(axis=0) for v in pilot])
+        self._only = np.where((pilot[0] == pilot[0][0]).all(axis=0), pilot[0][0], np.nan)
         self._values = [np.empty((0, outputs)) for _ in range(self._count)]
         table = np.stack([v - v.mean(axis=0) for v in pilot], axis=1)  # (n, M, K)
         covs = np.einsum("nik,njk->kij", table, table) / (self._pilot - 1)
@@ -630,6 +633,12 @@ class _Job:
                 (FermiacWarning, f"{lost} values of the models were not finite and counted as 0")
             )
         stderr = np.sqrt(variances)
+        unseen = self._unseen(stderr, int(sizes[0]))
+        if unseen is not None:
+            mean = np.where(unseen > 0, self._only, mean)
+            stderr = np.where(unseen > 0, unseen, stderr)
+            cov = cov.copy()
+            np.fill_diagonal(cov, np.where(unseen > 0, unseen**2, variances))
         used = np.where(sizes > 0, sizes, 0)
         runs = np.array([model.n_evals for model in self._models])
         spent = float(runs @ costs)
@@ -668,6 +677,7 @@ class _Job:
             method=plan.method,
             df=shape(found.df),
             converged=self._converged,
+            unseen=None if unseen is None else shape(unseen),
             n_runs=used,
             n_pilot=self._pilot,
             costs=costs,
@@ -678,6 +688,24 @@ class _Job:
             gain_forecast=float(plain / plan.product) if plan.product > 0 else 1.0,
             gain=gain,
         )
+
+    def _unseen(self, stderr: Array, n: int) -> Array | None:
+        """Return errors by the rule of three of outputs with one value at all points, or None.
+
+        Constants beside outputs that vary are taken as exact, unless they are 0.
+        """
+        assert self._only is not None
+        assert self._centres is not None
+        final = self._values[0][:n]
+        same = np.isfinite(self._only) & (final == self._only - self._centres[0]).all(axis=0)
+        same &= (stderr == 0) & ((self._only == 0) | same.all())
+        if not same.any():
+            return None
+        n += self._pilot
+        size = np.where(same & (self._only != 0), np.abs(self._only), 1.0)
+        out: Array = np.where(same, size * (3 / n), 0.0)
+        self.findings.append(same_everywhere("the first model", n, float(out.max())))
+        return out
 
 
 def _count(x: float) -> int:

@@ -21,6 +21,7 @@ from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError, Worke
 from fermiac.importance.fidelity_results import Multilevel
 from fermiac.importance.level_points import LevelPoints
 from fermiac.importance.moments import Moments
+from fermiac.importance.outputs import same_everywhere
 from fermiac.importance.settings import expectation_names
 from fermiac.random import RngLike, Stream, key_of
 from fermiac.results.result import Finding, warn
@@ -50,6 +51,8 @@ _NUMBERS = 8
 _THETA = 0.5
 #: Levels of the first round, and of the pilot of the randomised form.
 _FIRST = 3
+#: The largest rate; differences of 0 fall at any.
+_FASTEST = 100.0
 #: The kurtosis above which variances are in doubt, and the errors by which means may disagree.
 _KURTOSIS, _DISAGREE = 100.0, 5.0
 
@@ -528,9 +531,9 @@ class _Job:
             variances[at] = max(variances[at], 0.5 * variances[at - 1] / 2**self._beta)
         self._raw_alpha = _slope(means[1:])
         if self._settings["alpha"] is None:
-            self._alpha = max(0.5, self._raw_alpha)
+            self._alpha = min(max(0.5, self._raw_alpha), _FASTEST)
         if self._settings["beta"] is None:
-            self._beta = max(0.5, _slope(variances[1:]))
+            self._beta = min(max(0.5, _slope(variances[1:])), _FASTEST)
         return means, variances
 
     def run(self) -> None:
@@ -625,6 +628,8 @@ class _Job:
         seen = [s.difference.variance + s.difference.mean**2 for s in pilot._levels]
         squares = np.array([(x / self._atol**2).max() for x in seen])
         seen_chances = np.sqrt(squares / np.array(self._costs[: len(squares)]))
+        if not seen_chances.any():
+            seen_chances = falls[: len(squares)]
         floor = seen_chances.max() * falls[: len(squares)] * 0.1
         chances = falls * np.maximum(seen_chances, floor)[-1] / falls[len(squares) - 1]
         chances[: len(squares)] = np.maximum(seen_chances, floor)
@@ -706,6 +711,10 @@ class _Job:
             bias = np.minimum(self._remaining(means), 1e300) * self._atol * np.ones(outputs)
         self._doubts(levels, bias)
         stderr = np.sqrt(np.diag(cov))
+        unseen = self._unseen(levels, mean, stderr)
+        if unseen is not None:
+            stderr = np.where(unseen > 0, unseen, stderr)
+            cov = np.diag(stderr**2)
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = [np.where(stderr > 0, s.difference.variance / s.n, 0.0) for s in levels]
             # Welch's degrees of freedom, with the kurtosis of each level.
@@ -746,6 +755,7 @@ class _Job:
             df=shape(np.maximum(df, 1.0)),
             converged=self._converged,
             n_replicates=_REPLICATES if nets else None,
+            unseen=None if unseen is None else shape(unseen),
             n_paths=paths,
             level_means=np.array([s.difference.mean for s in levels]),
             level_variances=np.array([s.difference.variance for s in levels]),
@@ -757,6 +767,18 @@ class _Job:
             beta=float(self._beta),
             gamma=float(self._gamma(len(levels))),
         )
+
+    def _unseen(self, levels: list[_LevelSums], mean: Array, stderr: Array) -> Array | None:
+        """Return errors by the rule of three of outputs with one value at all paths, or None.
+
+        Constants beside outputs that vary are taken as exact, unless they are 0.
+        """
+        same = (stderr == 0) & ((mean == 0) | (stderr == 0).all())
+        if not same.any():
+            return None
+        out = np.where(same, np.where(mean == 0, 1.0, np.abs(mean)) * (3 / levels[0].n), 0.0)
+        self.findings.append(same_everywhere("the quantity", levels[0].n, float(out.max())))
+        return out
 
     def _method(self) -> str:
         if self._settings["debias"]:

@@ -7,6 +7,7 @@ Rows come from nets in 2 d dimensions, in independent replicates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -262,13 +263,46 @@ class Sums:
 
     def indices(self) -> Indices:
         """Return the indices from all rows so far."""
+        assert self._scale is not None
+        return self._scaled_indices().times(1 / self._scale)
+
+    def _scaled_indices(self) -> Indices:
+        """Return the indices of the outputs in units of their size."""
         assert self._sums is not None
         assert self._centre is not None
         means = self._sums / self.rows
         if self.control is not None:
             means = means + _expected(self.design, self.control, self._centre)
+        return Indices.of_means(self.design, means, self._centre)
+
+    def reported(self) -> Indices:
+        """Return the indices with no error of 0, which no sample can know.
+
+        If all replicates agree, an error is at least what a single point makes of it. For an input
+        without effect at N rows it follows from the rule of three: the probability of an effect is
+        below 3/N with a confidence of 95 %. The same holds for a model that is constant at N
+        points.
+        """
+        found = self._scaled_indices()
+        assert self.squares is not None
         assert self._scale is not None
-        return Indices.of_means(self.design, means, self._centre).times(1 / self._scale)
+        pairs = self.rows * self.replicates
+        point, three = 1 / (self.rows * math.sqrt(self.replicates)), 3 / (2 * pairs)
+        top, varies = self.squares.max(axis=0), found.variance > 0
+        size = np.where(found.mean == 0, 1.0, np.abs(found.mean))
+        least = np.where(varies, np.sqrt(top) * point, size * three)
+        mean_stderr = np.where(found.mean_stderr == 0, least, found.mean_stderr)
+        with np.errstate(over="ignore"):
+            least = np.where(varies, top * point, size * size * three)
+        variance_stderr = np.where(found.variance_stderr == 0, least, found.variance_stderr)
+        cov = found.cov.copy()
+        for k in np.flatnonzero(varies):
+            # A difference of two values is at most twice the largest deviation.
+            effect = 2 * top[k] * (3 / pairs) / found.variance[k]
+            diagonal = np.diag(cov[k])
+            np.fill_diagonal(cov[k], np.where(diagonal == 0, effect**2, diagonal))
+        known = replace(found, cov=cov, mean_stderr=mean_stderr, variance_stderr=variance_stderr)
+        return known.times(1 / self._scale)
 
 
 def _scale_of(values: list[Array]) -> Array:

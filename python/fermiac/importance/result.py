@@ -34,6 +34,8 @@ __all__ = ["Evidence", "to_estimate", "to_evidence"]
 Array = NDArray[np.float64]
 #: The smallest number of replicates for a standard error.
 _FEWEST = 4
+#: Errors of an evidence below this are rounding of equal weights.
+_ROUNDING = 1e-13
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -46,7 +48,8 @@ class Evidence(Result):
         log Z, where Z is the integral of the density; -inf if no point with positive density was
         found.
     log_evidence_stderr : float
-        Its standard error: the relative standard error of the estimate of Z.
+        Its standard error: the relative standard error of the estimate of Z. If all n weights are
+        equal it is 3/n, because a region of probability 3/n may have been missed.
     ess : float
         The effective sample size (Σw)² / Σw² of the weights.
     khat : float
@@ -263,18 +266,19 @@ def to_estimate(
     df = float(max((len(means) if of_nets else raw["n_final"]) - 1, 1))
     stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
     unseen, nothing = raw["unseen"], nothing_met(raw, is_complex)
+    always = raw["always"] & (stderr < unseen) & (raw["n_from_law"] > 0)
+    if always.any():
+        # The same rule for points where an event does not happen. Noise of the weights adds to it.
+        noise = np.where(stderr > _ROUNDING * np.abs(mean), stderr, 0.0)
+        stderr[always] = np.hypot(noise, unseen)[always]
+        cov = with_errors(cov, always, stderr)
     if nothing.any():
         # The rule of three: an event without a hit in m draws has a probability below 3/m. If the
         # stages have no value other than 0 either, |f| is taken as 1.
         drawn = np.where(raw["no_weight"], raw["n_final"], np.maximum(raw["n_from_law"], 1))
         bound = np.where(raw["no_weight"] | (unseen == 0), 3 / drawn, unseen)
         stderr[nothing] = unseen[nothing] = bound[nothing]
-        diagonal = np.diagonal(cov) if cov.ndim == 2 else cov
-        diagonal = np.where(nothing, stderr**2, diagonal)
-        if cov.ndim == 2:
-            np.fill_diagonal(cov, diagonal)
-        else:
-            cov = diagonal
+        cov = with_errors(cov, nothing, stderr)
     if is_complex:
         mean, stderr, cov, ess, khat = join_complex(mean, stderr, cov, ess, khat)
         unseen = np.hypot(*np.split(unseen, 2))
@@ -282,7 +286,7 @@ def to_estimate(
         for stage in stages:
             _join_stage(stage)
     labels = names or tuple(f"E[{i}]" for i in range(mean.size))
-    found = estimate_findings(raw, labels, khat, is_complex, settings)
+    found = estimate_findings(raw, labels, khat, is_complex, settings, always)
     if how is not None and not interrupted:
         found += drawing_findings(raw, labels, khat, is_complex, how, mean, stderr, df)
     common: dict[str, Any] = {
@@ -335,6 +339,14 @@ def to_estimate(
     )
     warn(found, estimate)
     return estimate
+
+
+def with_errors(cov: Array, which: NDArray[np.bool_], stderr: Array) -> Array:
+    """Return a covariance, or variances, with the squares of some standard errors."""
+    if cov.ndim < 2:
+        return np.where(which, stderr**2, cov)
+    np.fill_diagonal(cov, np.where(which, stderr**2, np.diagonal(cov)))
+    return cov
 
 
 def _trained(
@@ -390,6 +402,10 @@ def to_evidence(
     count = raw["n_replicates"]
     if raw["n_per_replicate"] and count < _FEWEST:
         raw["log_evidence_stderr"] = np.inf
+    if raw["log_evidence_stderr"] < _ROUNDING:
+        # The ratio of the target and the sampler is constant at all points. By the rule of three it
+        # may differ where the sampler has a probability below 3 / n.
+        raw["log_evidence_stderr"] = 3 / len(raw["draws"])
     common: dict[str, Any] = {
         "seed": key,
         "version": _core.__version__,

@@ -599,7 +599,7 @@ class _Job:
             found = self._weighted_indices()
             df = float(np.min(self.weighted.df))  # type: ignore[union-attr]
         elif self.sums is not None and self.sums.rows:
-            found = self.sums.indices()
+            found = self.sums.reported()
             df = float(self.sums.replicates - 1)
         else:
             return None

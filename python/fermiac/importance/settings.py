@@ -75,6 +75,8 @@ METHODS = Strategies(
         "mc": lambda: Method("mc", "mc"),
     },
 )
+#: The share of n for the coefficients of controls with a sampler that is used as it is.
+CONTROL_SHARE = 0.1
 #: The words of the controls.
 CONTROLS = ("own", "all", "polynomial", "none")
 _WORDS = {
@@ -90,7 +92,7 @@ def adaptive_settings(method: Method, given: dict[str, Any], keeps: bool = False
     """
     set_by_user = [name for name, value in given.items() if value is not None]
     if keeps:
-        others = [name for name in set_by_user if name != "defensive_base"]
+        others = [name for name in set_by_user if name not in ("controls", "defensive_base")]
         if others:
             raise ArgumentError(
                 f"{others[0]}: given with a sampler, which is used as it is; leave it out, or give "
@@ -115,6 +117,17 @@ def adaptive_settings(method: Method, given: dict[str, Any], keeps: bool = False
         )
     for name in ("df", "adapt_fraction", "defensive", "defensive_base"):
         settings[name] = real(name, settings[name])
+    if keeps:
+        # Points of the sampler, of which the coefficients of the controls are fitted.
+        settings |= {"n_stages": 1, "adapt_fraction": CONTROL_SHARE}
+        if given["controls"] is None:
+            settings["controls"] = "none"
+        if settings["controls"] in ("own", "all") and not settings["defensive_base"]:
+            raise ArgumentError(
+                f"controls: {settings['controls']!r} given with a sampler and defensive_base=0; "
+                "the control is the share of the law in the sampler: raise defensive_base, or use "
+                "controls='polynomial' or 'none'"
+            )
     settings["n_stages"] = whole("n_stages", settings["n_stages"], 1, 1000)
     for name in ("keep_best", "fallback", "split_signs", "diagonal"):
         settings[name] = yes(name, settings[name])

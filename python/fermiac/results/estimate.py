@@ -235,7 +235,8 @@ class Estimate(Result):
         All intervals rely on the central limit theorem: they are too short if k-hat is large. If
         all values in `fermiac.importance.expect` were 0, the interval is one-sided: from 0 to
         -log(1 - prob) / 3 times `stderr`. This is the bound for the probability of an event that no
-        point met [2]_, or for a mean of values of one sign and of size at most 1.
+        point met [2]_, or for a mean of values of one sign and of size at most 1. If an event
+        happened at every point, the interval extends to the other side.
 
         A run that stopped at a tolerance checked its error several times; the error probability is
         shared among these checks, `n_looks`. Intervals around the median of replicates come from
@@ -273,9 +274,11 @@ class Estimate(Result):
             if np.ndim(self.mean) == 0:
                 low, high = low[0], high[0]
         if self.unseen is not None:
-            nothing = (np.asarray(self.mean) == 0) & (np.asarray(self.stderr) == self.unseen)
-            low = np.where(nothing, 0.0, low)
-            high = np.where(nothing, -np.log(2 * tail) / 3 * self.stderr, high)
+            # The rule of three: no event was met, or an event at every point.
+            mean, bound = np.asarray(self.mean), -np.log(2 * tail) / 3 * np.asarray(self.stderr)
+            three = (np.asarray(self.stderr) == self.unseen) & (bound > 0)
+            low = np.where(three, np.where(mean > 0, mean - bound, mean), low)
+            high = np.where(three, np.where(mean > 0, mean, mean + bound), high)
         if np.ndim(self.mean) == 0:
             return float(low), float(high)
         return low, high

@@ -106,7 +106,7 @@ impl Part {
         if is_final {
             part.seen = Seen::of(shape.layout, batch, sampler.proposal.bank.len());
         }
-        let one_axis = sampler.proposal.bank.dim() == 1 && !batch.z.is_empty();
+        let one_axis = sampler.proposal.bank.dim() == 1;
         let steps = one_axis && matches!(by, Strata::Replicate { is_first: true, .. });
         let mut rows = Vec::new();
         // In blocks whose intermediate values stay in the cache, in buffers that are used again.
@@ -145,8 +145,7 @@ impl Part {
             }
         }
         if steps {
-            let z: Vec<f64> = by_rows(&batch.z, 1, &(0..n_tiles(n)), n).collect();
-            part.jump = jumps(&z, &rows);
+            part.jump = jumps(&batch.x, &rows);
         }
         if let Strata::Components = by {
             for (s, probability) in strata.iter().enumerate() {
@@ -384,15 +383,15 @@ fn add_strata(y: &[V], counts: &[usize], tiles: Range<usize>, moments: &mut Mome
 
 /// The largest step of every column of `rows` between neighbours on the only axis, 0 where the steps
 /// beside it are like it: a jump of a function has none, a slope or a tail has.
-fn jumps(z: &[f64], rows: &[f64]) -> Vec<f64> {
-    let k = rows.len() / z.len();
-    let mut order: Vec<usize> = (0..z.len()).collect();
-    order.sort_by(|a, b| z[*a].total_cmp(&z[*b]));
+fn jumps(x: &[f64], rows: &[f64]) -> Vec<f64> {
+    let k = rows.len() / x.len();
+    let mut order: Vec<usize> = (0..x.len()).collect();
+    order.sort_by(|a, b| x[*a].total_cmp(&x[*b]));
     (0..k)
         .map(|j| {
             let at = |i: usize| rows[order[i] * k + j];
             let step = |i: usize| (at(i + 1) - at(i)).abs();
-            let last = z.len() - 1;
+            let last = x.len() - 1;
             let (top, largest) = (0..last)
                 .map(|i| (i, step(i)))
                 .fold((0, 0.0), |b, s| if s.1 > b.1 { s } else { b });

@@ -93,6 +93,9 @@ pub(crate) fn adapt(
     };
     let mut seen = Seen::default();
     batches.iter().for_each(|batch| seen.add(&Seen::of(layout, batch, 0)));
+    if (0..layout.len).any(|j| seen.is_sparse(layout, j)) {
+        run.tails.widen();
+    }
     let none = vec![Vec::new(); layout.len];
     let (measured, table) = run.measure(&base, &none, &vec![0.0; layout.len], &batches)?;
     let khat = run.tails.khat(layout, &batches, &table.log_ref);

@@ -206,16 +206,54 @@ impl ComponentBank {
         let d = self.dim;
         let triangle = d * (d + 1) / 2;
         let factor = &self.factors[k * triangle..(k + 1) * triangle];
-        let mut at = 0;
-        for row in 0..d {
-            let (a, e) = (&factor[at..=at + row], &noise[..=row]);
-            let mut y = 0.0;
-            for k in 0..=row {
-                y += a[k] * e[k];
-            }
-            at += row + 1;
-            out[row] = self.means[k * d + row] + stretch * y;
+        let mean = &self.means[k * d..(k + 1) * d];
+        match d {
+            2 => place_of::<2>(factor, mean, stretch, noise, out),
+            3 => place_of::<3>(factor, mean, stretch, noise, out),
+            4 => place_of::<4>(factor, mean, stretch, noise, out),
+            5 => place_of::<5>(factor, mean, stretch, noise, out),
+            6 => place_of::<6>(factor, mean, stretch, noise, out),
+            7 => place_of::<7>(factor, mean, stretch, noise, out),
+            8 => place_of::<8>(factor, mean, stretch, noise, out),
+            _ => place_any(factor, mean, stretch, noise, out),
         }
+    }
+}
+
+/// mean + stretch · A noise of a lower triangle A, packed by rows, for a dimension known to the
+/// compiler: all rows advance together, which have no sum in common.
+#[inline(always)]
+fn place_of<const D: usize>(
+    factor: &[f64],
+    mean: &[f64],
+    stretch: f64,
+    noise: &[f64],
+    out: &mut [f64],
+) {
+    let (factor, mean) = (&factor[..D * (D + 1) / 2], &mean[..D]);
+    let (noise, out) = (&noise[..D], &mut out[..D]);
+    let mut y = [0.0; D];
+    for k in 0..D {
+        for row in k..D {
+            y[row] += factor[row * (row + 1) / 2 + k] * noise[k];
+        }
+    }
+    for row in 0..D {
+        out[row] = mean[row] + stretch * y[row];
+    }
+}
+
+/// The same for any dimension.
+fn place_any(factor: &[f64], mean: &[f64], stretch: f64, noise: &[f64], out: &mut [f64]) {
+    let mut at = 0;
+    for (row, out) in out.iter_mut().enumerate() {
+        let (a, e) = (&factor[at..=at + row], &noise[..=row]);
+        let mut y = 0.0;
+        for k in 0..=row {
+            y += a[k] * e[k];
+        }
+        at += row + 1;
+        *out = mean[row] + stretch * y;
     }
 }
 

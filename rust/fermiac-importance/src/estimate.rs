@@ -534,6 +534,9 @@ fn finish(sums: Sums, known: &Known) -> Result<Option<Expectations>> {
     Ok(Some(Expectations {
         unseen: (0..j).map(|k| seen.unseen(layout, k) * of_output(k)).collect(),
         sparse: (0..j).map(|k| seen.is_sparse(layout, k)).collect(),
+        always: (0..j)
+            .map(|k| seen.are_events() && seen.is_everywhere(k) && !seen.is_nothing(k))
+            .collect(),
         n_from_law: (0..j).map(|k| seen.drawn(layout, k)).collect(),
         n_final: total.moments.n() as usize,
         n_evals: known.before + sums.n,

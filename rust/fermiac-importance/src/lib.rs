@@ -102,6 +102,10 @@ pub struct Expectations {
     pub unseen: Vec<f64>,
     /// Whether the integrand was 0 at more than half of the points drawn from its law.
     pub sparse: Vec<bool>,
+    /// Whether the integrand had the same value other than 0 at every point of its law in all stages,
+    /// and all other integrands have at most one such value: it may be an event that always happens,
+    /// or happens nearly always.
+    pub always: Vec<bool>,
     /// Points drawn from the law of every expectation, over all stages and the final sample.
     pub n_from_law: Vec<u64>,
     /// Points of the final sample.

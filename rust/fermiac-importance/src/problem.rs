@@ -371,6 +371,7 @@ impl<'a> Problem<'a> {
         }
         batch.log_laws.clear();
         if plain {
+            batch.z.clear();
             return Ok(batch);
         }
         layout::from_rows(Rows::new(x, d), &mut batch.z);

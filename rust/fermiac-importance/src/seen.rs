@@ -3,7 +3,7 @@
 //! A region that none of N points from a law fell into has a probability below 3 / N with 95 %
 //! confidence (the rule of three): with values up to B it may hide 3 B / N of an expectation.
 
-use super::layout::Layout;
+use super::layout::{Layout, lanes};
 use super::problem::Batch;
 use fermiac_base::Result;
 use fermiac_base::simd::LANES;
@@ -19,6 +19,10 @@ pub(crate) struct Seen {
     /// The largest absolute value of every expectation where its law is not 0, in the units of the
     /// engine.
     largest: Vec<f64>,
+    /// The least and the largest value other than 0 there, and how many are 0.
+    low: Vec<f64>,
+    high: Vec<f64>,
+    met_zeros: Vec<u64>,
 }
 
 impl Seen {
@@ -29,23 +33,36 @@ impl Seen {
             drawn: vec![0; layout.n_laws],
             zeros: vec![0; layout.len],
             largest: vec![0.0; layout.len],
+            low: vec![f64::INFINITY; layout.len],
+            high: vec![f64::NEG_INFINITY; layout.len],
+            met_zeros: vec![0; layout.len],
         };
         for (t, tile) in batch.values.chunks_exact(layout.outputs).enumerate() {
             let laws = batch.log_laws.get(t * layout.columns..(t + 1) * layout.columns);
-            for (j, largest) in seen.largest.iter_mut().enumerate() {
+            let used = lanes(t, batch.n);
+            for j in 0..layout.len {
                 let v = tile[layout.output(j)];
-                match laws {
-                    // Padding is 0, and -inf under every law.
-                    None => *largest = v.0.iter().fold(*largest, |l, v| l.max(v.abs())),
-                    Some(laws) => {
-                        let log = laws[layout.law(j)];
-                        for lane in 0..LANES {
-                            let counts = log.0[lane] > f64::NEG_INFINITY;
-                            let size = if counts { v.0[lane].abs() } else { 0.0 };
-                            *largest = largest.max(size);
-                        }
+                let (mut low, mut high) = (seen.low[j], seen.high[j]);
+                let mut zeros = 0;
+                for lane in 0..LANES {
+                    let mut counts = lane < used;
+                    if let Some(laws) = laws {
+                        counts &= laws[layout.law(j)].0[lane] > f64::NEG_INFINITY;
                     }
+                    let value = v.0[lane];
+                    let is_zero = value == 0.0;
+                    zeros += u64::from(counts & is_zero);
+                    let other = counts & !is_zero;
+                    low = if other & (value < low) { value } else { low };
+                    high = if other & (value > high) { value } else { high };
                 }
+                (seen.low[j], seen.high[j]) = (low, high);
+                seen.met_zeros[j] += zeros;
+            }
+        }
+        for (largest, (low, high)) in seen.largest.iter_mut().zip(seen.low.iter().zip(&seen.high)) {
+            if low <= high {
+                *largest = low.abs().max(high.abs());
             }
         }
         let mut start: usize = batch.counts.iter().take(components).sum();
@@ -75,15 +92,25 @@ impl Seen {
         self.drawn.iter_mut().zip(&other.drawn).for_each(|(a, b)| *a += b);
         self.zeros.iter_mut().zip(&other.zeros).for_each(|(a, b)| *a += b);
         self.largest.iter_mut().zip(&other.largest).for_each(|(a, b)| *a = a.max(*b));
+        self.low.iter_mut().zip(&other.low).for_each(|(a, b)| *a = a.min(*b));
+        self.high.iter_mut().zip(&other.high).for_each(|(a, b)| *a = a.max(*b));
+        self.met_zeros.iter_mut().zip(&other.met_zeros).for_each(|(a, b)| *a += b);
     }
 
     /// Writes it to a codec, or reads it; it is empty before the first batch.
     pub(crate) fn persist(&mut self, codec: &mut Codec, layout: Layout) -> Result<()> {
         codec.words(&mut self.drawn)?;
         codec.words(&mut self.zeros)?;
-        codec.list(&mut self.largest)?;
-        let sizes = (self.drawn.len(), self.zeros.len(), self.largest.len());
-        codec.require(sizes == (0, 0, 0) || sizes == (layout.n_laws, layout.len, layout.len))
+        codec.words(&mut self.met_zeros)?;
+        for list in [&mut self.largest, &mut self.low, &mut self.high] {
+            codec.list(list)?;
+        }
+        let of_each = [&self.largest, &self.low, &self.high].map(Vec::len);
+        let empty = self.drawn.is_empty();
+        codec.require(empty || self.drawn.len() == layout.n_laws)?;
+        let expected = if empty { 0 } else { layout.len };
+        codec.require(of_each.iter().all(|len| *len == expected))?;
+        codec.require(self.zeros.len() == expected && self.met_zeros.len() == expected)
     }
 
     /// Points drawn from the law of expectation `j`.
@@ -99,6 +126,16 @@ impl Seen {
     /// Whether no value other than 0 was ever seen.
     pub(crate) fn is_nothing(&self, j: usize) -> bool {
         self.largest[j] == 0.0
+    }
+
+    /// Whether every expectation has at most one value other than 0, like an indicator.
+    pub(crate) fn are_events(&self) -> bool {
+        self.low.iter().zip(&self.high).all(|(low, high)| low >= high)
+    }
+
+    /// Whether expectation `j` was 0 at no point.
+    pub(crate) fn is_everywhere(&self, j: usize) -> bool {
+        self.met_zeros[j] == 0
     }
 
     /// The mass of expectation `j` that may be hidden from the components.

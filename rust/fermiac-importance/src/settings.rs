@@ -44,8 +44,9 @@ pub enum Controls {
 /// The densities that are fitted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Family {
-    /// A Gaussian where the laws are known to have no heavier tails, else a Student-t with these
-    /// degrees of freedom, or with fewer where the weighted values have heavy tails.
+    /// A Gaussian where the laws are known to have no heavier tails and no integrand is 0 at most of
+    /// their points, else a Student-t with these degrees of freedom, or with fewer where the weighted
+    /// values have heavy tails.
     Auto(f64),
     /// A Gaussian for each expectation.
     Gaussian,

@@ -21,6 +21,8 @@ pub(super) struct Tails {
     pub(super) now: Tail,
     /// The degrees of freedom that may follow.
     rungs: Vec<f64>,
+    /// Those where an integrand is 0 at most points of laws with Gaussian tails.
+    for_sparse: Option<f64>,
     heavy: bool,
 }
 
@@ -33,9 +35,14 @@ impl Tails {
             }
             _ => Vec::new(),
         };
+        let for_sparse = match (settings.family, now) {
+            // The distances of points in many dimensions vary less: so may those of the densities.
+            (Family::Auto(df), Tail::Gaussian) => Some(df.max(laws[0].dim() as f64)),
+            _ => None,
+        };
         // Without a variance there are no moments to fit by.
         let heavy = matches!(now, Tail::Student(df) if df <= 2.0);
-        Self { now, rungs, heavy }
+        Self { now, rungs, for_sparse, heavy }
     }
 
     /// Whether densities are fitted by likelihood and not by moments, which may not exist.
@@ -73,6 +80,16 @@ impl Tails {
             worst = worst.max(fermiac_target::diagnostics::khat(&mut values));
         }
         worst
+    }
+
+    /// Takes Student-t densities for integrands that are 0 at most points of Gaussian laws. Such an
+    /// integrand cuts off a part of the law: a Gaussian that is fitted to this part has a smaller
+    /// spread than the law, so that the rest of the tail is left to the few points drawn from the law.
+    pub(super) fn widen(&mut self) {
+        if let Some(df) = self.for_sparse.take() {
+            self.now = Tail::Student(df);
+            self.heavy = df <= 2.0;
+        }
     }
 
     /// Takes the next heavier tails, if there are any and a tail shape asks for them.
