@@ -4,9 +4,11 @@ use super::alias::AliasRows;
 use super::graph::{View, WeightSlice};
 use super::metropolis::Metropolis;
 use super::multiple_try::MultipleTry;
+use super::neighbour_degrees::NeighbourDegrees;
 use super::node2vec::Node2Vec;
 use super::nonbacktracking::NonBacktracking;
 use super::plan::{Base, Facts, Kernel, Plan};
+use super::powers::Powers;
 use super::rotor::Rotor;
 use super::scan::Scan;
 use super::simple::{Simple, Weighted};
@@ -26,8 +28,10 @@ pub(super) struct Prepared {
     rows: Option<AliasRows>,
     /// Whether rows are known to be in ascending order.
     sorted: bool,
-    /// Degrees of the neighbours, in the order of the graph's entries, where they are needed.
-    degrees: Vec<u32>,
+    /// Degrees of the neighbours, where they are needed.
+    degrees: NeighbourDegrees,
+    /// Weights of visited nodes, where they are whole powers.
+    powers: Powers,
 }
 
 impl Prepared {
@@ -38,8 +42,15 @@ impl Prepared {
         } else {
             None
         };
-        let degrees = if plan.needs_degrees() { view.degrees() } else { Vec::new() };
-        Ok(Self { rows, sorted: facts.sorted && in_order(view, context)?, degrees })
+        let mut prepared =
+            Self { rows, sorted: facts.sorted && in_order(view, context)?, ..Self::default() };
+        if plan.needs_degrees() {
+            prepared.degrees = NeighbourDegrees::new(view);
+        }
+        if let Some(exponent) = plan.exponent() {
+            prepared.powers = Powers::new(&plan.target, exponent, prepared.degrees.largest());
+        }
+        Ok(prepared)
     }
 }
 
@@ -126,11 +137,13 @@ impl ChainDispatch<'_> {
     fn scanning<const AVOIDING: bool>(&self, scheduler: impl Scheduler) -> Result<()> {
         let Plan { base, laziness, ref target, .. } = *self.plan;
         let &Self { n_nodes, weights, prepared, .. } = self;
-        let (Facts { accepts, scans, .. }, degrees) = (base.facts(), &prepared.degrees[..]);
+        let (exponent, powers) = (self.plan.exponent(), &prepared.powers);
+        let (Facts { accepts, scans, .. }, degrees) = (base.facts(), &prepared.degrees);
         if !scans {
             return Err(self.unfit("a chain whose probabilities are those of the neighbours"));
         }
-        let scan = Scan { target, base, accepts, laziness, n_nodes, weights, degrees };
+        let scan =
+            Scan { target, base, accepts, laziness, n_nodes, weights, degrees, exponent, powers };
         scheduler.run::<Scan<'_, AVOIDING>>(&scan)
     }
 

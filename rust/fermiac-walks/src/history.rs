@@ -15,6 +15,11 @@ pub(super) trait History: Send {
     }
     /// Prefetches a count.
     fn touch(&self, lane: usize, node: usize);
+    /// Prefetches the counts of some nodes.
+    #[inline(always)]
+    fn touch_each(&self, lane: usize, nodes: impl Iterator<Item = usize>) {
+        nodes.for_each(|node| self.touch(lane, node));
+    }
     /// ln of the mass of a node, if [`level`](Self::level) is a logarithm; NaN without visits.
     #[inline(always)]
     fn log_mass(&self, _lane: usize, _node: usize) -> f64 {
@@ -39,6 +44,19 @@ pub(super) trait History: Send {
     #[inline(always)]
     fn gather(&self, lane: usize, nodes: &[usize; LANES]) -> V {
         V(nodes.map(|node| self.visits(lane, node)))
+    }
+    /// Writes `code(x, visits)` for pairs (node, x).
+    #[inline(always)]
+    fn read(
+        &self,
+        lane: usize,
+        pairs: impl Iterator<Item = (usize, usize)>,
+        codes: &mut [u32],
+        code: impl Fn(usize, u64) -> u32,
+    ) {
+        for (to, (node, x)) in codes.iter_mut().zip(pairs) {
+            *to = code(x, self.visits(lane, node) as u64);
+        }
     }
     /// Counts a visit, with the weight of the step.
     fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64);
@@ -87,6 +105,9 @@ pub(super) struct Dense {
     pub(super) n_nodes: usize,
 }
 
+/// Counts that are read at once.
+const TILE: usize = 64;
+
 /// Counts of one width.
 enum Counts {
     Byte(Vec<u8>),
@@ -116,6 +137,35 @@ impl Dense {
             Counts::Short(counts) => counts[all].iter().map(|&count| count.into()).collect(),
             Counts::Long(counts) => counts[all].to_vec(),
         }
+    }
+
+    /// The number of visited nodes, each as often as walkers were there.
+    pub(super) fn n_visited(&self) -> usize {
+        fn count<T: Default + PartialEq>(counts: &[T]) -> usize {
+            counts.iter().map(|count| usize::from(*count != T::default())).sum()
+        }
+        each!(&self.counts, Counts::{Byte, Short, Long}, counts => count(counts))
+    }
+
+    /// Calls `keep(node, visits)` for the nodes that one walker has visited, in ascending order.
+    pub(super) fn each(&self, lane: usize, mut keep: impl FnMut(usize, u32)) {
+        fn scan<T: Copy + Default + PartialEq + Into<u32>>(
+            counts: &[T],
+            keep: &mut impl FnMut(usize, u32),
+        ) {
+            for (t, tile) in counts.chunks(TILE).enumerate() {
+                // Most tiles of a short walk have no visits: one comparison of vectors tells.
+                if tile.iter().fold(false, |any, count| any | (*count != T::default())) {
+                    for (k, &count) in tile.iter().enumerate() {
+                        if count != T::default() {
+                            keep(t * TILE + k, count.into());
+                        }
+                    }
+                }
+            }
+        }
+        let own = lane * self.n_nodes..(lane + 1) * self.n_nodes;
+        each!(&self.counts, Counts::{Byte, Short, Long}, counts => scan(&counts[own], &mut keep));
     }
 
     /// Adds the counts of all walkers.
@@ -168,6 +218,14 @@ impl History for Dense {
     }
 
     #[inline(always)]
+    fn touch_each(&self, lane: usize, nodes: impl Iterator<Item = usize>) {
+        let first = lane * self.n_nodes;
+        each!(&self.counts, Counts::{Byte, Short, Long}, counts => {
+            nodes.for_each(|node| prefetch(counts, first + node));
+        });
+    }
+
+    #[inline(always)]
     fn visits(&self, lane: usize, node: usize) -> f64 {
         let at = lane * self.n_nodes + node;
         each!(&self.counts, Counts::{Byte, Short, Long}, counts => counts[at].into())
@@ -180,6 +238,23 @@ impl History for Dense {
         V(each!(counts, Counts::{Byte, Short, Long}, all => {
             nodes.map(|node| all[base + node].into())
         }))
+    }
+
+    #[inline(always)]
+    fn read(
+        &self,
+        lane: usize,
+        pairs: impl Iterator<Item = (usize, usize)>,
+        codes: &mut [u32],
+        code: impl Fn(usize, u64) -> u32,
+    ) {
+        let own = lane * self.n_nodes..(lane + 1) * self.n_nodes;
+        each!(&self.counts, Counts::{Byte, Short, Long}, counts => {
+            let counts = &counts[own];
+            for (to, (node, x)) in codes.iter_mut().zip(pairs) {
+                *to = code(x, counts[node].into());
+            }
+        });
     }
 
     #[inline(always)]

@@ -46,6 +46,11 @@ pub(super) trait Visited {
     /// ascending order; the mass is NaN where there are none.
     fn visited(&self, lane: usize, keep: impl FnMut(usize, u32, f64));
 
+    /// The number of calls of `keep` for all walkers, or 0 if counting takes as long.
+    fn n_visited(&self) -> usize {
+        0
+    }
+
     /// Adds the visits of all walkers.
     fn add_to(&self, sums: &mut [u64]) {
         for lane in 0..WALKERS {
@@ -59,16 +64,16 @@ pub(super) trait Visited {
 }
 
 impl Visited for Dense {
+    fn n_visited(&self) -> usize {
+        Self::n_visited(self)
+    }
+
     fn add_to(&self, sums: &mut [u64]) {
         Self::add_to(self, sums);
     }
 
     fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
-        for (node, visits) in self.of(lane).into_iter().enumerate() {
-            if visits > 0 {
-                keep(node, visits, f64::NAN);
-            }
-        }
+        self.each(lane, |node, visits| keep(node, visits, f64::NAN));
     }
 
     fn restore(&mut self, lane: usize, node: usize, visits: u32, _: f64) {
@@ -259,6 +264,9 @@ pub(super) fn rows_of<I: TryFrom<usize>, H: Visited>(
     let mut rows =
         Rows { starts: vec![0], nodes: Vec::new(), counts: Vec::new(), logs: Vec::new() };
     let mut fits = true;
+    let n = all.iter().map(Visited::n_visited).sum();
+    rows.nodes.reserve_exact(n);
+    rows.counts.reserve_exact(n);
     for walker in 0..n_walkers {
         all.get(walker / WALKERS)?.visited(walker % WALKERS, |node, visits, log| {
             match I::try_from(node) {

@@ -1,5 +1,6 @@
 //! The description of a walk: its kernel, base chain, target and schedule of repellence.
 
+use super::powers::Powers;
 use super::target::Target;
 use super::walker_block::WalkerBlock;
 use fermiac_base::simd::{exp, ln, ln1p_pos};
@@ -235,8 +236,6 @@ pub struct Plan {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Step {
     pub(super) alpha: f64,
-    /// `alpha`, if it always is a small whole number.
-    pub(super) power: Option<u32>,
     /// The number of steps before this one.
     pub(super) done: u64,
     /// ln of the mass of a visit.
@@ -255,6 +254,12 @@ impl Plan {
         self.restart > 0.0 || self.stuck == Stuck::Restart
     }
 
+    /// The strength, if the weights of visited nodes are whole powers.
+    pub(super) fn exponent(&self) -> Option<u32> {
+        let is_plain = self.kernel == Kernel::SelfRepellent && self.base != Base::Weighted;
+        self.alpha.power().filter(|exponent| is_plain && Powers::fit(&self.target, *exponent))
+    }
+
     #[inline]
     pub(super) fn step(&self, block: &WalkerBlock) -> Step {
         let done = block.done;
@@ -265,6 +270,6 @@ impl Plan {
             log_scale = block.log_scale - ln1p_pos(exp(log_gamma) / (1.0 - exp(log_gamma)));
             log_weight = log_gamma - log_scale + ln(self.pseudo_total);
         }
-        Step { alpha: self.alpha.at(done), power: self.alpha.power(), done, log_weight, log_scale }
+        Step { alpha: self.alpha.at(done), done, log_weight, log_scale }
     }
 }

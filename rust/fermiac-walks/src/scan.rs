@@ -2,12 +2,15 @@
 
 use super::graph::WeightSlice;
 use super::history::History;
+use super::neighbour_degrees::{NeighbourDegrees, unpacked};
 use super::neighbour_source::NeighbourSource;
 use super::plan::{Base, Step};
+use super::powers::{Powers, passed};
 use super::target::Target;
-use super::walker_block::{Moves, NOWHERE, Scene, WalkerBlock, Words, unit};
+use super::walker_block::{Moves, NOWHERE, OutcomeBuffer, Scene, WalkerBlock, Words, unit};
 use fermiac_base::Result;
 use fermiac_base::simd::{LANES, V, expm1v, expv, ln, ln1pv, lnv};
+use std::ops::Range;
 
 /// A step of the base chain, with each outcome weighed by the walker's visits to it.
 ///
@@ -27,8 +30,11 @@ pub(super) struct Scan<'a, const AVOIDING: bool> {
     pub(super) n_nodes: usize,
     /// Weights of the edges, by place.
     pub(super) weights: Option<WeightSlice<'a>>,
-    /// Degrees of the neighbours, by place; empty if not known.
-    pub(super) degrees: &'a [u32],
+    /// Degrees of the neighbours; empty if not known or not needed.
+    pub(super) degrees: &'a NeighbourDegrees,
+    /// The strength, if weights are whole powers, and a table of them.
+    pub(super) exponent: Option<u32>,
+    pub(super) powers: &'a Powers,
 }
 
 /// Neighbours of a hub that are prefetched.
@@ -117,21 +123,15 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         room: &mut Vec<V>,
         l: usize,
     ) -> usize {
-        let &Scene { ref o, words, source, history, step } = scene;
+        let &Scene { ref o, words, source, .. } = scene;
         let (start, degree) = (o.start[l], o.degree[l]);
         // The outcome after the last neighbour is to stay.
         let tiles = (degree + 1).div_ceil(LANES);
-        if room.len() < 2 * tiles {
-            room.resize(2 * tiles, V::ZERO);
+        if room.len() < tiles {
+            room.resize(tiles, V::ZERO);
         }
-        let (outcomes, rest) = room.split_at_mut(tiles);
-        let tame = !AVOIDING && !history.is_log() && !matches!(self.target, Target::Table { .. });
-        let exponent = step.power.filter(|_| tame && self.base != Base::Weighted);
-        if let Some(exponent) = exponent {
-            self.by_powers(scene, (outcomes, rest), l, exponent);
-        } else {
-            self.by_logarithms::<FMA>(scene, outcomes, l);
-        }
+        let outcomes = &mut room[..tiles];
+        self.by_logarithms::<FMA>(scene, outcomes, l);
         let mut sum = V::ZERO;
         for tile in outcomes.iter() {
             sum = sum + *tile;
@@ -151,76 +151,113 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         let mut nodes = [0; LANES];
         let mut degrees = V::splat(1.0);
         for k in 0..LANES {
-            nodes[k] = source.node((first + k).min(last));
-        }
-        if self.needs_degrees() {
-            for k in 0..LANES {
-                degrees.0[k] = self.degree(source, (first + k).min(last), nodes[k]);
+            let place = (first + k).min(last);
+            if self.needs_degrees() {
+                let (node, degree) = self.degrees.pair(source, place);
+                (nodes[k], degrees.0[k]) = (node, degree as f64);
+            } else {
+                nodes[k] = source.node(place);
             }
         }
         (nodes, degrees)
     }
 
-    /// The weights of all outcomes relative to about the largest, for moderate ratios of visits
-    /// and a whole strength: as powers, at a third of the cost of logarithms.
+    /// Chooses the next node by weights that are whole powers, of which most are in a table: at a
+    /// fifth of the cost of logarithms.
     #[inline(always)]
-    fn by_powers(
+    fn outcome_by_powers(
         &self,
         scene: &Scene<'_, impl NeighbourSource, impl History>,
-        (outcomes, factors): (&mut [V], &mut [V]),
+        room: &mut OutcomeBuffer,
         l: usize,
         exponent: u32,
-    ) {
-        let &Scene { ref o, source, history, .. } = scene;
+    ) -> usize {
+        let &Scene { ref o, words, source, history, .. } = scene;
         let (at, start, degree) = (o.at[l], o.start[l], o.degree[l]);
-        let own = self.target.ratio(at, degree, history.visits(l, at));
-        let mut least = V::splat(f64::INFINITY);
-        let mut refused = V::ZERO;
-        let last = (start + degree).saturating_sub(1);
-        for (t, outcome) in outcomes.iter_mut().enumerate() {
-            let used = degree - t * LANES;
-            *outcome = V::splat(f64::INFINITY);
-            if used == 0 {
-                continue;
-            }
-            let (nodes, degrees) = self.tile(source, (start + t * LANES, last));
-            let ratios = self.target.ratios(&nodes, degrees, history.gather(l, &nodes));
-            for k in 0..LANES {
-                outcome.0[k] = if k < used { ratios.0[k] } else { f64::INFINITY };
-            }
-            least = V::ZERO - (V::ZERO - least).max(V::ZERO - *outcome);
-            if self.accepts && !self.target.is_degree() {
-                let odds = V::splat(degree as f64) / degrees;
-                let factor = if self.base == Base::Barker {
-                    odds / (V::splat(1.0) + odds)
-                } else {
-                    odds.map(|odds| if odds < 1.0 { odds } else { 1.0 })
-                };
-                factors[t] = factor;
-                for k in 0..LANES {
-                    refused.0[k] += if k < used { 1.0 - factor.0[k] } else { 0.0 };
-                }
-            } else if self.accepts && self.base == Base::Barker {
-                factors[t] = V::splat(0.5);
-                refused = V::splat(degree as f64 / 2.0 / LANES as f64);
-            }
+        let (codes, sums) = room.of(degree);
+        let places = start..start + degree;
+        let by_degree = self.target.is_degree();
+        let code = |degree, visits| self.powers.code(if by_degree { degree } else { 0 }, visits);
+        if let Some(words) = self.degrees.packed(places.clone()) {
+            // The degree of a hub is not in its word, and beyond the table of weights.
+            history.read(l, words.iter().map(|word| unpacked(*word)), codes, code);
+        } else if self.needs_degrees() {
+            let pairs = places.clone().map(|place| self.degrees.pair(source, place));
+            history.read(l, pairs, codes, code);
+        } else {
+            let pairs = places.clone().map(|place| (source.node(place), 0));
+            history.read(l, pairs, codes, code);
         }
-        let stay = self.stay(refused.sum(), start, degree);
+        for ((place, code), weight) in places.clone().zip(codes.iter()).zip(sums.iter_mut()) {
+            *weight = match self.powers.at(*code) {
+                Some(weight) => weight,
+                None => self.rare(scene, l, place, exponent),
+            };
+        }
+        let refused = if self.accepts { self.accept(source, places, sums) } else { 0.0 };
+        let mut sum = 0.0;
+        for to in sums.iter_mut() {
+            sum += *to;
+            *to = sum;
+        }
+        let stay = self.stay(refused, start, degree);
         if stay > 0.0 {
-            outcomes[degree / LANES].0[degree % LANES] = own;
-            least.0[0] = least.0[0].min(own);
+            let own = history.visits(l, at) as u64;
+            sum += stay * self.powers.weight(self.target, exponent, degree, own);
         }
-        let least = least.0.iter().fold(f64::INFINITY, |a, &b| if b < a { b } else { a });
-        let factored = self.accepts && !(self.target.is_degree() && self.base != Base::Barker);
-        for (t, outcome) in outcomes.iter_mut().enumerate() {
-            // Lanes beyond the row have an infinite ratio, and so the weight 0.
-            let weight = power(V::splat(least) / *outcome, exponent);
-            *outcome = if factored { weight * factors[t] } else { weight };
+        let chosen = passed(sums, unit(words[0][l]) * sum);
+        if chosen < degree {
+            self.node(source, start + chosen)
+        } else if stay > 0.0 || degree == 0 {
+            NOWHERE
+        } else {
+            // By rounding: the last outcome.
+            self.node(source, start + degree - 1)
         }
-        if stay > 0.0 {
-            let weight = power(V::splat(least / own), exponent).0[0];
-            outcomes[degree / LANES].0[degree % LANES] = stay * weight;
+    }
+
+    /// Multiplies the weights of the neighbours by the probabilities of their acceptance. Returns
+    /// the sum of the probabilities of refusal.
+    fn accept(
+        &self,
+        source: &impl NeighbourSource,
+        places: Range<usize>,
+        weights: &mut [f64],
+    ) -> f64 {
+        let (degree, mut refused) = (places.len() as f64, 0.0);
+        let (by_degree, barker) = (self.target.is_degree(), self.base == Base::Barker);
+        if by_degree && !barker {
+            return 0.0;
         }
+        for (place, weight) in places.zip(weights) {
+            let odds =
+                if by_degree { 1.0 } else { degree / self.degrees.pair(source, place).1 as f64 };
+            let factor = if barker { odds / (1.0 + odds) } else { odds.min(1.0) };
+            refused += 1.0 - factor;
+            *weight *= factor;
+        }
+        refused
+    }
+
+    /// The weight of the node at a place after more visits, or with more neighbours, than the
+    /// table of weights has.
+    #[cold]
+    fn rare(
+        &self,
+        scene: &Scene<'_, impl NeighbourSource, impl History>,
+        l: usize,
+        place: usize,
+        exponent: u32,
+    ) -> f64 {
+        let (node, degree) = self.degrees.pair(scene.source, place);
+        let visits = scene.history.visits(l, node) as u64;
+        self.powers.weight(self.target, exponent, degree, visits)
+    }
+
+    /// The node at a place, from the array that the step has read.
+    #[inline(always)]
+    fn node(&self, source: &impl NeighbourSource, place: usize) -> usize {
+        if self.degrees.is_empty() { source.node(place) } else { self.degrees.node(source, place) }
     }
 
     /// The weights of all outcomes relative to the largest, in general.
@@ -281,15 +318,6 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         refused + spare + self.laziness / (1.0 - self.laziness) * total
     }
 
-    /// The degree of the node at a place.
-    #[inline(always)]
-    fn degree(&self, source: &impl NeighbourSource, place: usize, node: usize) -> f64 {
-        match self.degrees.get(place) {
-            Some(degree) => f64::from(*degree),
-            None => source.row(node).1 as f64,
-        }
-    }
-
     /// The sum of the weights of a row.
     fn strength(&self, start: usize, degree: usize) -> f64 {
         self.weights.map_or(degree as f64, |weights| {
@@ -320,33 +348,14 @@ fn choose_by(weights: &[V], mut left: f64) -> usize {
     0
 }
 
-/// A whole power, by squaring.
-#[inline(always)]
-fn power(x: V, exponent: u32) -> V {
-    let (mut out, mut square, mut left) = (V::splat(1.0), x, exponent);
-    while left > 0 {
-        if left & 1 == 1 {
-            out = out * square;
-        }
-        square = square * square;
-        left >>= 1;
-    }
-    out
-}
-
 impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
-    const BATCH: usize = 1;
+    const BATCH: usize = 4;
     const WORDS: usize = 1;
     const TWICE: bool = true;
 
     #[inline(always)]
-    fn propose(&self, o: &mut WalkerBlock, _: &Words, source: &impl NeighbourSource) {
-        for l in 0..o.n {
-            for k in (0..o.degree[l].min(AHEAD)).step_by(LINE) {
-                source.touch_place(o.start[l] + k);
-                fermiac_base::simd::prefetch(self.degrees, o.start[l] + k);
-            }
-        }
+    fn propose(&self, _: &mut WalkerBlock, _: &Words, _: &impl NeighbourSource) {
+        // The last stage of the step before has prefetched the rows.
     }
 
     #[inline(always)]
@@ -355,13 +364,17 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
         let rows = self.needs_degrees() && self.degrees.is_empty();
         for l in 0..o.n {
             let places_of = o.start[l]..o.start[l] + o.degree[l];
-            for place in places_of.clone().take(AHEAD) {
-                let node = source.node(place);
-                history.touch(l, node);
-                self.target.touch(node);
-                if rows {
-                    source.touch_row(node);
-                }
+            let ahead = o.start[l]..o.start[l] + o.degree[l].min(AHEAD);
+            if let Some(words) = self.degrees.packed(ahead.clone()) {
+                history.touch_each(l, words.iter().map(|word| unpacked(*word).0));
+            } else {
+                history.touch_each(l, ahead.clone().map(|place| self.node(source, place)));
+            }
+            if let Target::Table { .. } = self.target {
+                ahead.clone().for_each(|place| self.target.touch(self.node(source, place)));
+            }
+            if rows {
+                ahead.for_each(|place| source.touch_row(source.node(place)));
             }
             if rows {
                 source.require(places_of.map(|place| source.node(place)))?;
@@ -373,14 +386,20 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
     #[inline(always)]
     fn decide<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
         let mut room = std::mem::take(&mut scene.o.room);
+        let mut outcomes = std::mem::take(&mut scene.o.outcomes);
+        let exponent = self.exponent.filter(|_| !AVOIDING && !scene.history.is_log());
         for l in 0..scene.o.n {
-            let node = self.outcome::<FMA>(&scene, &mut room[0], l);
+            let node = match exponent {
+                Some(exponent) => self.outcome_by_powers(&scene, &mut outcomes, l, exponent),
+                None => self.outcome::<FMA>(&scene, &mut room[0], l),
+            };
             scene.o.candidate[l] = node;
             if node != NOWHERE {
                 scene.source.touch_row(node);
             }
         }
         scene.o.room = room;
+        scene.o.outcomes = outcomes;
     }
 
     #[inline(always)]
@@ -393,8 +412,17 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
     fn decide_again<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
         let Scene { o, source, .. } = scene;
         for l in 0..o.n {
-            if o.candidate[l] != NOWHERE {
-                o.go(l, o.candidate[l], source.row(o.candidate[l]));
+            if o.candidate[l] == NOWHERE {
+                continue;
+            }
+            let (start, degree) = source.row(o.candidate[l]);
+            o.go(l, o.candidate[l], (start, degree));
+            for place in (start..start + degree.min(AHEAD)).step_by(LINE) {
+                if self.degrees.is_empty() {
+                    source.touch_place(place);
+                } else {
+                    self.degrees.touch(source, place);
+                }
             }
         }
     }

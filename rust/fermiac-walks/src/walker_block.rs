@@ -32,6 +32,7 @@ pub(super) struct WalkerBlock {
     pub(super) gain: [f64; WALKERS],
     /// Buffers for the outcomes of one walker, or the tries of all.
     pub(super) room: [Vec<V>; 2],
+    pub(super) outcomes: OutcomeBuffer,
     /// A buffer for places, nodes or words of several tries.
     pub(super) tries: Vec<[u64; WALKERS]>,
     /// The first nodes of the walkers, and their rows.
@@ -47,6 +48,25 @@ pub(super) struct WalkerBlock {
     /// ln of the remaining share of the first measure (step exponents below 1).
     pub(super) log_scale: f64,
     pub(super) stream: Stream,
+}
+
+/// Room for the outcomes of one step of one walker.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OutcomeBuffer {
+    codes: Vec<u32>,
+    sums: Vec<f64>,
+}
+
+impl OutcomeBuffer {
+    /// The codes and the running sums of the weights of `n` outcomes.
+    #[inline(always)]
+    pub(super) fn of(&mut self, n: usize) -> (&mut [u32], &mut [f64]) {
+        if self.sums.len() < n {
+            self.codes.resize(n, 0);
+            self.sums.resize(n, 0.0);
+        }
+        (&mut self.codes[..n], &mut self.sums[..n])
+    }
 }
 
 /// No node, no place.
@@ -72,6 +92,7 @@ impl WalkerBlock {
             rest: [0.0; WALKERS],
             gain: [0.0; WALKERS],
             room: [Vec::new(), Vec::new()],
+            outcomes: OutcomeBuffer::default(),
             tries: Vec::new(),
             home: all,
             home_row: [(0, 0); WALKERS],

@@ -189,13 +189,6 @@ impl View<'_> {
         (start as usize, end.wrapping_sub(start) as usize)
     }
 
-    /// The degrees of the nodes at all places (those above 2³² as 2³² - 1).
-    pub fn degrees(&self) -> Vec<u32> {
-        (0..self.ids.len())
-            .map(|place| u32::try_from(self.row(self.ids.at(place)).1).unwrap_or(u32::MAX))
-            .collect()
-    }
-
     /// The nodes in a row, one for each place.
     pub fn neighbours(&self, node: usize) -> impl Iterator<Item = usize> + '_ {
         let (start, degree) = self.row(node);

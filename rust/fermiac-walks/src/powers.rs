@@ -1,0 +1,147 @@
+//! Weights of visited nodes as powers, from a table.
+
+use super::neighbour_degrees::MANY;
+use super::target::Target;
+use fermiac_base::simd::LANES;
+
+/// The weight of a node, (c / w)^-n for its pseudo-count and visits c and its target w.
+///
+/// Few nodes have many visits or neighbours, so that a table holds almost all weights that a walk
+/// needs. Other weights are computed, with the same bits.
+#[derive(Debug, Default)]
+pub(super) struct Powers {
+    /// Weights by degree, then by visits. Without degrees (a uniform target) there is one row.
+    table: Vec<f64>,
+    n_degrees: usize,
+}
+
+/// Visits of the nodes in the table.
+const VISITS: usize = 256;
+/// Degrees of the nodes in the table, all of which words beside nodes can hold; it has at most
+/// 256 KiB, of which a walk reads a few.
+const DEGREES: usize = 128;
+const _: () = assert!(DEGREES <= MANY as usize);
+/// Powers are at most 2^±(28 · 33): sums of them neither overflow nor vanish.
+const MOST: u32 = 28;
+const SPAN: f64 = 4_294_967_296.0;
+
+impl Powers {
+    /// The table of a target and a strength, for nodes of degrees up to `largest`.
+    pub(super) fn new(target: &Target, exponent: u32, largest: usize) -> Self {
+        let n_degrees = if target.is_degree() { DEGREES.min(largest + 1) } else { 1 };
+        let mut table = Vec::with_capacity(n_degrees * VISITS);
+        for degree in 0..n_degrees {
+            table.extend((0..VISITS as u64).map(|n| direct(target, exponent, degree, n)));
+        }
+        Self { table, n_degrees }
+    }
+
+    /// Whether weights are powers that can be summed, for this target and strength.
+    pub(super) fn fit(target: &Target, exponent: u32) -> bool {
+        let pseudo = match target {
+            Target::Uniform { pseudo } | Target::Degree { pseudo, .. } => *pseudo,
+            Target::Table { .. } => return false,
+        };
+        exponent <= MOST && (1.0 / SPAN..=SPAN).contains(&pseudo)
+    }
+
+    /// The place of a weight in the table, or none of its places.
+    #[inline(always)]
+    pub(super) fn code(&self, degree: usize, visits: u64) -> u32 {
+        if degree < self.n_degrees && visits < VISITS as u64 {
+            (degree * VISITS) as u32 + visits as u32
+        } else {
+            u32::MAX
+        }
+    }
+
+    /// The weight at a place of the table.
+    #[inline(always)]
+    pub(super) fn at(&self, code: u32) -> Option<f64> {
+        self.table.get(code as usize).copied()
+    }
+
+    /// The weight of a node of this degree after so many visits.
+    #[inline(always)]
+    pub(super) fn weight(&self, target: &Target, exponent: u32, degree: usize, visits: u64) -> f64 {
+        let row = if target.is_degree() { degree } else { 0 };
+        let known = self.at(self.code(row, visits));
+        known.unwrap_or_else(|| direct(target, exponent, degree, visits))
+    }
+}
+
+/// A weight that is not in the table.
+#[inline(never)]
+fn direct(target: &Target, exponent: u32, degree: usize, n: u64) -> f64 {
+    // Targets that are tables have no powers, so that the node does not matter.
+    power(1.0 / target.ratio(0, degree, n as f64), exponent)
+}
+
+/// A whole power, by squaring.
+fn power(x: f64, exponent: u32) -> f64 {
+    let (mut out, mut square, mut left) = (1.0, x, exponent);
+    while left > 0 {
+        if left & 1 == 1 {
+            out *= square;
+        }
+        square *= square;
+        left >>= 1;
+    }
+    out
+}
+
+/// The number of sums that are not above a bar: the outcome at which they pass it.
+#[inline(always)]
+pub(super) fn passed(sums: &[f64], bar: f64) -> usize {
+    let (tiles, rest) = sums.as_chunks::<LANES>();
+    let mut counts = [0_u64; LANES];
+    for tile in tiles {
+        for (count, sum) in counts.iter_mut().zip(tile) {
+            *count += u64::from(*sum <= bar);
+        }
+    }
+    let tail = rest.iter().filter(|sum| **sum <= bar).count();
+    counts.iter().sum::<u64>() as usize + tail
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_have_the_bits_of_what_is_computed() {
+        let degree = Target::Degree { pseudo: 0.3, total: 100.0 };
+        for target in [Target::Uniform { pseudo: 1.0 }, degree] {
+            for exponent in [1, 5, MOST] {
+                assert!(Powers::fit(&target, exponent));
+                let (some, none) = (Powers::new(&target, exponent, 20), Powers::default());
+                for at in [1, 7, 20, 21, 5000] {
+                    for n in [0, 1, 255, 256, u64::from(u32::MAX)] {
+                        let one = some.weight(&target, exponent, at, n);
+                        let two = none.weight(&target, exponent, at, n);
+                        assert_eq!(one.to_bits(), two.to_bits());
+                        assert!(one.is_normal(), "{target:?} {exponent} {at} {n}: {one}");
+                        let ratio = target.ratio(0, at, n as f64);
+                        let exact = ratio.powi(-(exponent as i32));
+                        assert!((one / exact - 1.0).abs() < 1e-13);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn extreme_pseudo_counts_and_strengths_have_no_powers() {
+        assert!(!Powers::fit(&Target::Uniform { pseudo: 1e-12 }, 1));
+        assert!(!Powers::fit(&Target::Uniform { pseudo: 1e12 }, 1));
+        assert!(!Powers::fit(&Target::Uniform { pseudo: 1.0 }, MOST + 1));
+    }
+
+    #[test]
+    fn the_outcome_is_where_sums_pass_the_bar() {
+        let sums: Vec<f64> = (1..=21).map(f64::from).collect();
+        for bar in [0.0, 0.5, 1.0, 8.0, 8.5, 20.9, 21.0, 30.0] {
+            assert_eq!(passed(&sums, bar), (bar as usize).min(21));
+        }
+    }
+}
