@@ -253,3 +253,11 @@ def test_wrong_settings() -> None:
         Sieve(-1)
     with pytest.raises(ArgumentError):
         bootstrap(np.arange(10.0), "mean", scheme="sieve", rng=0)
+
+
+@pytest.mark.parametrize(
+    "x", [[], 3.0, [1.0] * 7, [1.0] * 9 + [np.nan], [np.inf] * 9, "text", np.ones((9, 2, 2))]
+)
+def test_wrong_series(x: Any) -> None:
+    with pytest.raises(ArgumentError):
+        block_length(x)
