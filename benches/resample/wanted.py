@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 from benches.evaluate import bench as evaluation
-from benches.resample.bench import CASES, A, B, X, Y, _cpu, _ours
-
+from benches.resample.bench import CASES, X, Y, _cpu, _ours
 
 #: Calls of a case, for the least time of them.
 ROUNDS = 9
