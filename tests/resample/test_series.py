@@ -184,6 +184,9 @@ def test_standard_errors_of_sums_are_those_of_blocks(scheme: Any) -> None:
     assert t.replicate_stderrs is not None
     assert np.median(t.replicate_stderrs) == pytest.approx(sd, rel=0.3)
     assert (t.replicates == r.replicates[:200]).all()
+    # Replicates without standard errors have the interval that needs none.
+    assert r.interval() == r.interval(method="expanded")
+    assert t.interval() == (t.lower, t.upper)
 
 
 def test_studentised_blocks_hold_better() -> None:

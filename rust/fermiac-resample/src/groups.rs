@@ -249,7 +249,7 @@ struct Product<'a> {
     chosen: &'a [V],
     re: &'a [V],
     im: &'a [V],
-    product: &'a mut (V, V),
+    lanes: &'a mut (V, V),
 }
 
 impl Kernel for Product<'_> {
@@ -258,13 +258,13 @@ impl Kernel for Product<'_> {
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         let (c, s) = (V::splat(cos(self.u)), V::splat(sin(self.u)));
-        let (mut r, mut i) = *self.product;
+        let (mut r, mut i) = *self.lanes;
         for ((p, a), b) in self.chosen.iter().zip(self.re).zip(self.im) {
             let x = V::splat(1.0) - *p + c * *a - s * *b;
             let y = c * *b + s * *a;
             (r, i) = (r * x - i * y, r * y + i * x);
         }
-        *self.product = (r, i);
+        *self.lanes = (r, i);
     }
 }
 
@@ -374,7 +374,7 @@ pub fn log_groups_above(y: &[f64], first: usize, observed: f64, unit: f64) -> Re
             }
             let chosen = &chosen[piece..x.len().min(piece + PIECE)];
             for (u, product) in &mut products {
-                dispatch(Product { u: *u, chosen, re: &re, im: &im, product });
+                dispatch(Product { u: *u, chosen, re: &re, im: &im, lanes: product });
             }
             pause();
         }
