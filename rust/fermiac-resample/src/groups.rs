@@ -291,8 +291,12 @@ pub fn log_groups_above(y: &[f64], first: usize, observed: f64, unit: f64) -> Re
     if first == 0 || first >= n {
         return Ok(None);
     }
-    let Some(tilt) = Tilt::solve(y, m, observed)? else { return Ok(None) };
-    let theta = tilt.slope.max(0.0);
+    let Some(mut tilt) = Tilt::solve(y, m, observed)? else { return Ok(None) };
+    if tilt.slope < 0.0 {
+        // The observed sum is the mean up to rounding.
+        tilt.set(y, ln(m / (n as f64 - m)), 0.0);
+    }
+    let theta = tilt.slope;
     let (mut v0, mut v1) = (0.0, 0.0);
     for (p, x) in tilt.chosen.iter().zip(y) {
         v0 += p * (1.0 - p);
@@ -452,7 +456,7 @@ mod tests {
         for (n, m) in [(36, 18), (40, 12)] {
             let y = drawn(n, n as u64);
             let mean = y.iter().sum::<f64>() / n as f64 * m as f64;
-            for above in [0.0, 1e-13, 2.0, 4.0, 6.0] {
+            for above in [-1e-9, 0.0, 1e-13, 2.0, 4.0, 6.0] {
                 let exact = middle_tails(&y, m, mean + above, 0.0).unwrap().upper;
                 let found = log_groups_above(&y, m, mean + above, 0.0).unwrap().unwrap();
                 let p = (found - log_all(n as u64, m as u64)).exp();
