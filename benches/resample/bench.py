@@ -144,7 +144,10 @@ CASES: dict[str, Case] = {
     "series, stationary, n = 1000, 999": Case(
         _series("stationary", 999), _arch if importlib.util.find_spec("arch") else None
     ),
-    "two samples of 5000, 9999": Case(
+    "two samples of 5000, 9999 drawn": Case(
+        lambda: fm.resample.permutation_test((A, B), exact=False, rng=0, n_threads=1), None
+    ),
+    "two samples of 5000, exact law": Case(
         lambda: fm.resample.permutation_test((A, B), rng=0, n_threads=1),
         lambda: stats.permutation_test(
             (A, B), _difference, n_resamples=999, rng=np.random.default_rng(0)

@@ -97,7 +97,28 @@ def test_clusters_are_left_out_together() -> None:
     np.testing.assert_allclose(j.values, known, rtol=1e-13)
 
 
-def test_wrong_arguments() -> None:
-    for x, name in (([1.0], "mean"), ([1.0, 2.0], "pearson"), ([1.0, np.nan], "mean")):
-        with pytest.raises(ArgumentError):
-            jackknife(x, name)
+@pytest.mark.parametrize(
+    ("x", "more"),
+    [
+        ([1.0], {}),
+        ([], {}),
+        ([1.0, np.nan], {}),
+        ([1.0, np.inf], {}),
+        ("text", {}),
+        (np.ones((3, 3, 3)), {}),
+        ([1.0, 2.0], {"statistic": "pearson"}),
+        ([1.0, 2.0], {"statistic": "nothing"}),
+        ([1.0, 2.0], {"statistic": 3}),
+        ([1.0, 2.0], {"clusters": [1]}),
+        ([1.0, 2.0], {"clusters": [1, 1]}),
+        ([1.0, 2.0, 3.0], {"strata": [1, 1, 2]}),
+        ([1.0, 2.0], {"jackknife_groups": 2}),
+        ([1.0, 2.0], {"statistic": lambda b: b.mean(1), "jackknife_groups": 1}),
+        ([1.0, 2.0], {"on_nan": "keep"}),
+        ([1.0, 2.0], {"weights": "yes"}),
+        (([1.0, 2.0], [1.0]), {"paired": True}),
+    ],
+)
+def test_wrong_arguments(x: Any, more: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError):
+        jackknife(x, **more)

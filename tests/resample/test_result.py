@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import fermiac as fm
 from fermiac.errors import ArgumentError
 
 X = np.asarray(fm.random.Stream(1).exponential(30))
+R = fm.resample.bootstrap(np.arange(20.0) ** 1.5, "sd", n_resamples=50, rng=0)
 
 
 def test_loaded_results_are_extended_to_the_same_bits(tmp_path: Path) -> None:
@@ -81,3 +83,36 @@ def test_tables_and_texts() -> None:
     assert "exact" in repr(p)
     assert str(p.summary())
     assert "0" in str(fm.resample.jackknife(X, "sd").summary())
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, np.nan, np.inf, "many", None, [3], 2**41])
+def test_wrong_numbers_of_more_replicates(wrong: Any) -> None:
+    with pytest.raises(ArgumentError):
+        R.extend(wrong)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"prob": 0.0},
+        {"prob": 1.0},
+        {"prob": np.nan},
+        {"prob": "high"},
+        {"prob": [0.9, 0.95]},
+        {"method": "order"},
+        {"method": "BCA"},
+        {"method": 3},
+        {"method": None},
+    ],
+)
+def test_wrong_intervals(more: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError):
+        R.interval(**more)
+
+
+@pytest.mark.parametrize(
+    "g", [3, "exp", lambda v: 1.0, lambda v: v[:3], lambda v: "text", lambda v: v[:, None, None]]
+)
+def test_wrong_transforms(g: Any) -> None:
+    with pytest.raises(ArgumentError):
+        R.transform(g)

@@ -172,7 +172,8 @@ def exact_tails(problem: Problem, plain: bool) -> LogTails | None:
             return None
         return _plain(problem, 0)
     m = min(problem.first, n - problem.first)
-    if math.comb(n, m) <= _MOST_OUTCOMES:
+    # The number itself may have millions of digits.
+    if _log_groups(n, m) < 2 * math.log(_MOST_OUTCOMES) and math.comb(n, m) <= _MOST_OUTCOMES:
         return _plain(problem, problem.first)
     if n <= _MOST_IN_GROUPS:
         upper, lower = _core.resample_tails(
@@ -196,6 +197,13 @@ def exact_tails(problem: Problem, plain: bool) -> LogTails | None:
     if flip:
         upper, lower = lower, upper
     return _of(upper, lower, "shift")
+
+
+def _log_groups(n: int, m: int) -> float:
+    """Return the logarithm of the number of groups of `m` of `n`."""
+    from scipy.special import gammaln
+
+    return float(gammaln(n + 1) - gammaln(m + 1) - gammaln(n - m + 1))
 
 
 def _group_tails(problem: Problem, unit: float) -> LogTails | None:
@@ -228,10 +236,7 @@ def _small_group_tail(
     y: Array, first: int, size: float, near: float, unit: float
 ) -> tuple[float | None, str]:
     """Return ln P(sum of a group >= size) and the method that gave it."""
-    from scipy.special import gammaln
-
-    n = y.size
-    log_all = float(gammaln(n + 1) - gammaln(first + 1) - gammaln(n - first + 1))
+    log_all = _log_groups(y.size, first)
     log_count = _core.resample_log_groups_above(y, first, size, unit)
     if log_count is not None and log_count > math.log(_MOST_GROUPS):
         return log_count - log_all, "series"

@@ -459,6 +459,8 @@ class Problem:
     ) -> Intervals:
         """Return the intervals of all outputs from replicates and exact laws."""
         method = self.choose(name)
+        if name == "auto" and self.scheme.is_blocks and errors is None:
+            method = METHODS_OF[self.scheme.name][0]
         k = self.full.values.size
         outputs = outputs or [self.output(j, values, errors, key) for j in range(k)]
         if method == "studentised" and errors is None:

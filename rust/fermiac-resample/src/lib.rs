@@ -32,4 +32,4 @@ pub use replicates::{
 };
 pub use scheme::{Draw, Law, Scheme};
 pub use sieve::{SeriesStatistic, Sieve};
-pub use statistic::{Statistic, Statistics, statistics};
+pub use statistic::{Panel, Statistic, Statistics, statistics};

@@ -242,6 +242,6 @@ fn resample_log_groups_above(
 ) -> PyResult<Option<f64>> {
     let y = y.as_slice()?;
     compute(py, 1, |context| {
-        context.apart(usize::MAX, || log_groups_above(y, first, observed, unit))
+        context.apart(usize::MAX, || log_groups_above(y, first, observed, unit))?
     })
 }
