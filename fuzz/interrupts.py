@@ -461,6 +461,12 @@ CALLS = [
         "sample = lambda y, rng: fm.random.Stream(rng).normal((99, 1))",
         "fm.evaluate.sbc(fm.distributions.Normal(), lambda t, stream: t, sample, 10**6, rng=0)",
     ),
+    # Design.
+    Call(
+        "design.row_scores",
+        f"x = {DRAWS}((10**6, 10))",
+        "fm.design.row_scores(x, 'lewis', p=1)",
+    ),
     # Simulators.
     Call(
         "sbi.abc",
