@@ -133,7 +133,9 @@ def _design() -> list[Answer]:
     sizes = fm.design.allocate([1.0, 2.0], 1000.0).sizes
     rows = [[1, 0], [0, 1], [1, 1], [1, -1], [4, 0]]
     lewis = fm.design.row_scores(rows, "lewis", p=1)
+    share = fm.design.sample([1.0, 2.0, 3.0], 2, method="successive", rng=0).probabilities
     return [
+        Answer("inclusion probability", float(share[1]), 11 / 15, 1e-9),
         Answer("size of a task", float(sizes[0]), 386.48820956, 1e-7),
         Answer("Lewis weight of a row", float(lewis[4]), 0.68224865, 1e-8),
     ]

@@ -22,8 +22,9 @@ __all__ = ["RowSample", "row_scores", "sample_rows"]
 Array = NDArray[np.float64]
 Kind = Literal["leverage", "ridge", "lewis"]
 _KINDS = ("leverage", "ridge", "lewis")
-#: The largest exponent of Lewis weights, and the change of their logarithms at convergence.
-_MOST_P, _CONVERGED, _ITERATIONS = 100.0, 1e-10, 2000
+#: The smallest and the largest exponent of Lewis weights, the change of their logarithms at
+#: convergence, and the number of iterations.
+_LEAST_P, _MOST_P, _CONVERGED, _ITERATIONS = 0.1, 100.0, 1e-10, 2000
 #: The numbers of a block of rows, between which Ctrl-C is answered.
 _BLOCK = 2**22
 
@@ -84,7 +85,7 @@ def row_scores(
         a_i`. ``"lewis"``: the weights w that solve :math:`w_i^{2/p} = a_i' (A' W^{1 - 2/p} A)^{+}
         a_i` [1]_ [2]_, which are the leverage scores for p = 2.
     p : float, default 2
-        The exponent of the norm, for Lewis weights; above 0, at most 100.
+        The exponent of the norm, for Lewis weights; from 0.1 to 100.
     ridge : float, default 1
         The number λ, positive, for ``"ridge"``.
 
@@ -193,7 +194,7 @@ def sample_rows(
     count = whole("n", n, 1, 2**40)
     key = key_of(rng)
     a = _matrix(A)
-    power = real("p", p, f"a number above 0, at most {_MOST_P:g}, is needed", _is_exponent)
+    power = real("p", p, f"a number from {_LEAST_P:g} to {_MOST_P:g} is needed", _is_exponent)
     converged = True
     if scores is None:
         q, converged = _scores(a, kind, power, ridge)
@@ -243,7 +244,7 @@ def _warn_alone() -> None:
 
 
 def _is_exponent(p: float) -> bool:
-    return 0 < p <= _MOST_P
+    return _LEAST_P <= p <= _MOST_P
 
 
 def _matrix(given: Any) -> Array:
@@ -259,7 +260,7 @@ def _scores(given: Any, kind: Any, p: Any, ridge: Any) -> tuple[Array, bool]:
     """Return the scores, and whether their iteration has converged."""
     a = _matrix(given)
     chosen = choice("kind", kind, _KINDS)
-    power = real("p", p, f"a number above 0, at most {_MOST_P:g}, is needed", _is_exponent)
+    power = real("p", p, f"a number from {_LEAST_P:g} to {_MOST_P:g} is needed", _is_exponent)
     penalty = positive("ridge", ridge)
     if chosen == "ridge":
         return _forms(a, _factor(a, None, penalty)), True
