@@ -60,7 +60,7 @@ def test_certain_units() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_units_come_with_their_probabilities(method: Any) -> None:
-    runs = 400 if method == "successive" else 2000
+    runs = 300 if method == "successive" else 1000
     counts = np.zeros(6)
     for seed in range(runs):
         s = sample(W, 3, method=method, rng=seed)
@@ -116,10 +116,10 @@ def test_pairs_of_conditional_poisson_samples() -> None:
     known = np.array([odds[i] * odds[j] for i, j in pairs])
     known /= known.sum()
     counts = dict.fromkeys(pairs, 0)
-    for seed in range(2000):
+    for seed in range(1000):
         counts[tuple(sample(w, 2, rng=seed).units.tolist())] += 1  # type: ignore[index]
-    got = np.array(list(counts.values())) / 2000
-    assert (np.abs(got - known) < 5 * np.sqrt(known * (1 - known) / 2000)).all()
+    got = np.array(list(counts.values())) / 1000
+    assert (np.abs(got - known) < 5 * np.sqrt(known * (1 - known) / 1000)).all()
     sums = [sum(k for k, pair in zip(known, pairs, strict=True) if i in pair) for i in range(4)]
     np.testing.assert_allclose(sums, pi, rtol=1e-9)
 
