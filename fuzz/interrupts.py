@@ -461,6 +461,22 @@ CALLS = [
         "sample = lambda y, rng: fm.random.Stream(rng).normal((99, 1))",
         "fm.evaluate.sbc(fm.distributions.Normal(), lambda t, stream: t, sample, 10**6, rng=0)",
     ),
+    # Design.
+    Call(
+        "design.row_scores",
+        f"x = {DRAWS}((10**6, 10))",
+        "fm.design.row_scores(x, 'lewis', p=1)",
+    ),
+    Call(
+        "design.sample",
+        "x = 0.1 + fm.random.Stream(1).uniform(10**5)",
+        "fm.design.sample(x, 100, rng=0)",
+    ),
+    Call(
+        "design.sample successive",
+        "x = 0.1 + fm.random.Stream(1).uniform(4000)",
+        "fm.design.sample(x, 400, method='successive', rng=0)",
+    ),
     # Simulators.
     Call(
         "sbi.abc",

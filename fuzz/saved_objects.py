@@ -166,6 +166,21 @@ def _double() -> Any:
         return fm.resample.double_bootstrap(SIX, n_resamples=100, n_inner=20, rng=0)
 
 
+@_result("Allocation")
+def _allocation() -> Any:
+    return fm.design.allocate([1.0, 2.0, 3.0], 100)
+
+
+@_result("SurveySample")
+def _survey() -> Any:
+    return fm.design.sample(SIX, 3, rng=0)
+
+
+@_result("RowSample")
+def _rows() -> Any:
+    return fm.design.sample_rows(SIX.reshape(3, 2), 4, rng=0)
+
+
 @_result("AbcSample")
 def _abc() -> Any:
     def simulate(theta: Any, stream: Any) -> Any:

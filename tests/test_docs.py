@@ -21,6 +21,7 @@ PAGES = (
     "docs/privacy.md",
     "docs/resample.md",
     "docs/sbi.md",
+    "docs/design-of-samples.md",
     "docs/mcmc.md",
     "docs/nested.md",
     "docs/results.md",

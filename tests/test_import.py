@@ -11,6 +11,7 @@ from child_processes import child, output
 import fermiac as fm
 
 DOMAINS = (
+    "design",
     "evaluate",
     "importance",
     "mcmc",

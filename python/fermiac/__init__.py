@@ -42,6 +42,7 @@ if _TYPE_CHECKING:
 _config.check_isa()
 
 _DOMAINS = (
+    "design",
     "evaluate",
     "importance",
     "mcmc",
@@ -69,6 +70,7 @@ __all__ = [
     "Run",
     "Sample",
     "__version__",
+    "design",
     "diagnostics",
     "distributions",
     "errors",

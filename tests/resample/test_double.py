@@ -43,14 +43,14 @@ def test_functions_and_names_agree() -> None:
 
 
 def test_coverage_of_a_skewed_mean() -> None:
-    """The mean of 15 exponential numbers in 80 data sets: percentile intervals are too short."""
+    """The mean of 15 exponential numbers in 50 data sets: percentile intervals are too short."""
     held = plain = 0
-    for seed in range(1000, 1080):
+    for seed in range(1000, 1050):
         x = fm.random.Stream(seed).exponential(15)
         r = double_bootstrap(x, "mean", n_resamples=300, n_inner=150, rng=seed, progress=False)
         held += bool(r.lower < 1 < r.upper)
         plain += bool(r.plain_lower < 1 < r.plain_upper)
-    assert held / 80 > 0.86
+    assert held / 50 > 0.84
     assert held > plain
 
 

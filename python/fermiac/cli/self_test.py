@@ -129,6 +129,18 @@ def _evaluate() -> list[Answer]:
     return [Answer("p-value of two areas", p, 0.5856345253, 1e-9)]
 
 
+def _design() -> list[Answer]:
+    sizes = fm.design.allocate([1.0, 2.0], 1000.0).sizes
+    rows = [[1, 0], [0, 1], [1, 1], [1, -1], [4, 0]]
+    lewis = fm.design.row_scores(rows, "lewis", p=1)
+    share = fm.design.sample([1.0, 2.0, 3.0], 2, method="successive", rng=0).probabilities
+    return [
+        Answer("inclusion probability", float(share[1]), 11 / 15, 1e-9),
+        Answer("size of a task", float(sizes[0]), 386.48820956, 1e-7),
+        Answer("Lewis weight of a row", float(lewis[4]), 0.68224865, 1e-8),
+    ]
+
+
 def _sbi() -> list[Answer]:
     table = np.arange(4.0)
     s = fm.sbi.abc((table, table), 1.4, n_accept=3)
@@ -181,6 +193,7 @@ CHECKS: dict[str, Callable[[], list[Answer]]] = {
     "privacy": _privacy,
     "resample": _resample,
     "evaluate": _evaluate,
+    "design": _design,
     "sbi": _sbi,
     "score": _score,
     "threads": _threads,

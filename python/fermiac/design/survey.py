@@ -1,0 +1,386 @@
+"""Random samples of a finite population with unequal probabilities, and estimates of totals."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fermiac import _core
+from fermiac._base import layout as fit
+from fermiac._base.calls import public
+from fermiac._base.validate import RngLike, choice, key_of, numbers, whole
+from fermiac.errors import ArgumentError
+from fermiac.random.stream import Stream
+from fermiac.results.result import Result
+
+__all__ = ["SurveySample", "SurveyTotal", "sample"]
+
+Array = NDArray[np.float64]
+Method = Literal["conditional_poisson", "systematic", "poisson", "successive"]
+_METHODS = ("conditional_poisson", "systematic", "poisson", "successive")
+#: The largest number of units times draws for probabilities by recursion, and of units and of units
+#: times draws for the integral of successive sampling.
+_RECURSION, _UNITS, _INTEGRAL = 10**7, 5000, 2 * 10**6
+#: The nodes of that integral, and the numbers of a table of counts.
+_NODES, _TABLE = 128, 2**22
+#: The largest error of an inclusion probability, and iterations.
+_CLOSE, _ITERATIONS = 1e-11, 100
+_TINY = 1e-300
+
+
+class SurveyTotal(NamedTuple):
+    """The estimate of a total.
+
+    Attributes
+    ----------
+    value : float
+        The estimate.
+    stderr : float
+        Its standard error.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> s = fm.design.sample([1.0] * 100, 20, rng=0)
+    >>> s.total(s.units * 1.0).stderr > 0
+    True
+    """
+
+    value: float
+    stderr: float
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class SurveySample(Result):
+    """A random sample of the units of a finite population.
+
+    Attributes
+    ----------
+    units : ndarray of int, shape (m,)
+        The units of the sample, in ascending order.
+    probabilities : ndarray, shape (N,)
+        The inclusion probability of each unit of the population.
+    method : str
+        How the sample was drawn.
+
+    Examples
+    --------
+    >>> import numpy as np, fermiac as fm
+    >>> size = np.arange(1.0, 101.0)  # turnover is about proportional to it
+    >>> turnover = 3 * size + fm.random.Stream(1).normal(100)
+    >>> s = fm.design.sample(size, 20, rng=0)
+    >>> t = s.total(turnover[s.units])
+    >>> bool(abs(t.value - turnover.sum()) < 5 * t.stderr)
+    True
+    """
+
+    units: NDArray[np.int64]
+    probabilities: Array
+    method: str
+
+    _layout: ClassVar[fit.Layout] = {
+        "units": fit.array("i", "m", low=0),
+        "probabilities": fit.array("f", "units"),
+        "method": fit.text(*_METHODS),
+    }
+
+    def _headline(self) -> str:
+        return f"SurveySample: {self.units.size} of {self.probabilities.size} units, {self.method}"
+
+    def total(
+        self, y: ArrayLike, kind: Literal["horvitz_thompson", "hajek"] = "horvitz_thompson"
+    ) -> SurveyTotal:
+        r"""Estimate the total of a quantity over the population.
+
+        Parameters
+        ----------
+        y : array_like, shape (m,)
+            Its values for the units of the sample, in the order of `units`.
+        kind : {"horvitz_thompson", "hajek"}, default "horvitz_thompson"
+            The sum of y / π, which is unbiased and exact if y is proportional to π and the size of
+            the sample is fixed; or that sum, times the size of the population over its estimate,
+            which is better if y does not depend on π.
+
+        Returns
+        -------
+        SurveyTotal
+            With ``value`` and ``stderr``; the error is infinite for fewer than two units.
+
+        Raises
+        ------
+        ArgumentError
+            If there is not a finite value for each unit of the sample.
+
+        Notes
+        -----
+        For a Poisson sample the variance is :math:`\sum (1 - \pi) y^2 / \pi^2`. For the other
+        methods it is Hájek's approximation, m / (m - 1) times the sum of :math:`(1 - \pi) (y / \pi
+        - A)^2`, where A is the mean of y / π with the weights 1 - π. For Hájek's estimate y is
+        replaced by its difference from the estimated mean.
+        """
+        values = numbers("y", y)
+        if values.shape != self.units.shape or not np.isfinite(values).all():
+            raise ArgumentError(
+                f"y: an array of shape {values.shape} given; finite numbers of shape "
+                f"{self.units.shape} are needed, one for each unit of the sample"
+            )
+        chosen = choice("kind", kind, ("horvitz_thompson", "hajek"))
+        pi = self.probabilities[self.units]
+        m, population = len(pi), len(self.probabilities)
+        total, factor, rest = float((values / pi).sum()), 1.0, values
+        if chosen == "hajek" and m:
+            count = float((1 / pi).sum())
+            factor = population / count
+            rest = values - total / count
+            total *= factor
+        scaled, free = rest / pi, 1 - pi
+        if m < 2:
+            return SurveyTotal(total, np.inf if m == 0 or free.any() else 0.0)
+        if self.method != "poisson" and free.sum() > 0:
+            scaled = scaled - free @ scaled / free.sum()
+            factor *= np.sqrt(m / (m - 1))
+        return SurveyTotal(total, float(factor * np.sqrt(free @ scaled**2)))
+
+
+@public
+def sample(
+    weights: ArrayLike,
+    n: int,
+    *,
+    method: Method = "conditional_poisson",
+    rng: RngLike = None,
+) -> SurveySample:
+    r"""Draw units of a finite population without replacement, with unequal probabilities [1]_.
+
+    Parameters
+    ----------
+    weights : array_like, shape (N,)
+        A positive number for each unit, such as its size.
+    n : int
+        The size of the sample, at most the number of units; its mean for ``"poisson"``.
+    method : str, default "conditional_poisson"
+        ``"conditional_poisson"``: the sample of largest entropy with inclusion probabilities
+        proportional to the weights. ``"systematic"``: equal steps through the units in random
+        order, with the same probabilities. ``"poisson"``: each unit by itself; the size is random.
+        ``"successive"``: draw after draw, each with probabilities proportional to the weights of
+        the units that are left.
+    rng : None, int, numpy SeedSequence or Generator, default None
+        The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
+
+    Returns
+    -------
+    SurveySample
+        ``units``, ``probabilities``, and the method ``total``.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain, or the population is too large for the exact
+        probabilities of the method: for ``"conditional_poisson"`` more than 10⁷ units times draws,
+        for ``"successive"`` more than 5000 units or 2 · 10⁶ units times draws.
+
+    Notes
+    -----
+    Inclusion probabilities proportional to the weights are n w / Σw. Units for which that exceeds 1
+    are certain, and the others share the rest. Those of successive draws are integrals over
+    exponential times of arrival, with the exact distribution of the number of earlier arrivals.
+    Those of conditional Poisson sampling are reached by changing the odds of a Poisson sample [2]_.
+
+    References
+    ----------
+    .. [1] Y. Tillé, "Sampling Algorithms", Springer, 2006, doi:10.1007/0-387-34240-0.
+    .. [2] X.-H. Chen, A. P. Dempster, J. S. Liu, "Weighted finite population sampling to maximize
+       entropy", Biometrika, 1994, doi:10.1093/biomet/81.3.457.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> s = fm.design.sample([1.0, 2.0, 3.0], 2, method="successive", rng=0)
+    >>> s.probabilities.round(6).tolist()  # 5/12, 11/15 and 17/20
+    [0.416667, 0.733333, 0.85]
+    >>> fm.design.sample([1.0, 2.0, 3.0], 2, rng=0).probabilities.round(6).tolist()
+    [0.333333, 0.666667, 1.0]
+    """
+    began = time.perf_counter()
+    w = numbers("weights", weights)
+    if w.ndim != 1 or w.size == 0 or not ((w > 0) & np.isfinite(w)).all():
+        raise ArgumentError(
+            f"weights: an array of shape {w.shape} given; positive, finite numbers of shape (N,) "
+            "are needed"
+        )
+    count = whole("n", n, 1, w.size)
+    chosen = choice("method", method, _METHODS)
+    key = key_of(rng)
+    stream = Stream(key)
+    w = np.exp(np.log(w) - np.log(w).max())
+    pi = _successive(w, count) if chosen == "successive" else _proportional(w, count)
+    if chosen == "successive":
+        times = stream.exponential(w.size) / w
+        taken = np.argsort(times, kind="stable")[:count]
+    elif chosen == "poisson":
+        taken = np.flatnonzero(stream.uniform(w.size) < pi)
+    elif chosen == "systematic":
+        taken = _steps(pi, count, stream)
+    else:
+        taken = _conditional(pi, count, stream)
+    return SurveySample(
+        units=np.sort(taken).astype(np.int64),
+        probabilities=pi,
+        method=chosen,
+        seed=key,
+        version=_core.__version__,
+        isa=_core.isa_level,
+        settings={"n": count, "method": chosen},
+        n_evals=0,
+        wall_time=time.perf_counter() - began,
+    )
+
+
+def _proportional(w: Array, n: int) -> Array:
+    """Return inclusion probabilities proportional to weights, at most 1."""
+    order = np.argsort(-w, kind="stable")
+    ordered = w[order]
+    # The sum of a weight and all smaller ones.
+    left = np.cumsum(ordered[::-1])[::-1]
+    certain = int(np.argmin(np.append((n - np.arange(n)) * ordered[:n] >= left[:n], False)))
+    pi = np.ones(w.size)
+    if certain < w.size:
+        rest = order[certain:]
+        pi[rest] = np.clip((n - certain) * w[rest] / left[certain], _TINY, 1.0)
+    return pi
+
+
+def _steps(pi: Array, n: int, stream: Stream) -> NDArray[np.int64]:
+    """Return a systematic sample of the units in random order."""
+    order = np.argsort(stream.uniform(pi.size), kind="stable")
+    ends = np.cumsum(pi[order])
+    ends *= n / ends[-1]
+    marks = np.arange(n) + stream.uniform()
+    places = np.searchsorted(ends, marks, side="right")
+    return np.asarray(order[np.minimum(places, pi.size - 1)])
+
+
+def _conditional(pi: Array, n: int, stream: Stream) -> NDArray[np.int64]:
+    """Return a Poisson sample given its size, with these inclusion probabilities."""
+    certain = np.flatnonzero(pi >= 1)
+    free = np.flatnonzero(pi < 1)
+    rest = n - certain.size
+    if rest <= 0 or not free.size:
+        return certain
+    chances = _working(pi[free], rest)
+    while True:
+        drawn = np.flatnonzero(stream.uniform(free.size) < chances)
+        if drawn.size == rest:
+            return np.concatenate([certain, free[drawn]])
+
+
+def _working(pi: Array, n: int) -> Array:
+    """Return the probabilities of a Poisson sample that has `pi` given its size n."""
+    from scipy.special import expit, logit
+
+    if pi.size * n > _RECURSION:
+        raise ArgumentError(
+            f"n: {n} draws of {pi.size} units given to 'conditional_poisson', whose probabilities "
+            "would take too long; method='systematic' has no such limit"
+        )
+    wanted = logit(pi)
+    logs = wanted.copy()
+    for _ in range(_ITERATIONS):
+        got = _given_size(np.asarray(expit(logs)), n)
+        if np.abs(got - pi).max() < _CLOSE:
+            break
+        logs += wanted - logit(got)
+    return np.asarray(expit(logs))
+
+
+def _given_size(p: Array, n: int) -> Array:
+    """Return the inclusion probabilities of a Poisson sample, given its size n."""
+    before = np.zeros((p.size, n))
+    counts = np.zeros((1, n))
+    counts[0, 0] = 1.0
+    for i in range(p.size):
+        before[i] = counts[0]
+        counts = _with(counts, p[i : i + 1])
+    counts = np.zeros((1, n))
+    counts[0, 0] = 1.0
+    out = np.empty(p.size)
+    for i in range(p.size - 1, -1, -1):
+        # n - 1 of the others: k before it and n - 1 - k after it.
+        out[i] = p[i] * (before[i] @ counts[0, ::-1])
+        counts = _with(counts, p[i : i + 1])
+    return np.asarray(out * (n / out.sum()))
+
+
+def _successive(w: Array, n: int) -> Array:
+    """Return the inclusion probabilities of n successive draws.
+
+    Unit i arrives at an exponential time with rate w_i, and the first n units are the sample. Given
+    its time, the number of others that arrived before is a sum of independent indicators.
+    """
+    if n == w.size:
+        return np.ones(n)
+    if n == 1:
+        return np.asarray(w / w.sum())
+    if w.size > _UNITS or w.size * n > _INTEGRAL:
+        raise ArgumentError(
+            f"weights: {w.size} units and {n} draws given to 'successive'; at most {_UNITS} units "
+            f"and {_INTEGRAL} units times draws are possible; method='systematic' has no such limit"
+        )
+    # The time at which n units are expected to have arrived is the scale of the integral.
+    low, high = 0.0, 1.0
+    while -np.expm1(-w * high).sum() < n:
+        high *= 2
+        if high > 1e300:
+            break
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        if -np.expm1(-w * middle).sum() < n:
+            low = middle
+        else:
+            high = middle
+    x, mass = _rule()
+    x = 0.5 * (x + 1)
+    t, mass = high * x / (1 - x), 0.5 * mass * high / (1 - x) ** 2
+    pi = np.zeros(w.size)
+    step = max(1, min(_NODES, _TABLE // (w.size * n)))
+    for i in range(0, _NODES, step):
+        pi += _earlier(w, n, t[i : i + step], mass[i : i + step])
+    return np.asarray(np.minimum(pi * (n / pi.sum()), 1.0))
+
+
+@cache
+def _rule() -> tuple[Array, Array]:
+    x, mass = np.polynomial.legendre.leggauss(_NODES)
+    return np.asarray(x), np.asarray(mass)
+
+
+def _earlier(w: Array, n: int, t: Array, mass: Array) -> Array:
+    """Return the part of the integrals of all units at some times."""
+    arrived = -np.expm1(-w[:, None] * t)  # (N, nodes)
+    before = np.zeros((w.size, t.size, n))
+    counts = np.zeros((t.size, n))
+    counts[:, 0] = 1.0
+    for i, p in enumerate(arrived):
+        before[i] = counts
+        counts = _with(counts, p)
+    counts = np.zeros((t.size, n))
+    counts[:, 0] = 1.0
+    out = np.empty(w.size)
+    for i in range(w.size - 1, -1, -1):
+        # Fewer than n of the others: k before it and at most n - 1 - k after it.
+        fewer = np.einsum("tk,tk->t", before[i], np.cumsum(counts, axis=1)[:, ::-1])
+        out[i] = w[i] * (mass * np.exp(-w[i] * t)) @ fewer
+        counts = _with(counts, arrived[i])
+    return out
+
+
+def _with(counts: Array, p: Array) -> Array:
+    """Return the distribution of a count with one more indicator, for counts below its length."""
+    new = counts * (1 - p)[:, None]
+    new[:, 1:] += counts[:, :-1] * p[:, None]
+    return new
