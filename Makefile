@@ -125,6 +125,7 @@ calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth,
 	$(PY) -m benches.privacy.calibrate_sequential --out docs/calibration-audits.md
 	$(PY) -m benches.resample.calibrate --out docs/calibration-resample.md
 	$(PY) -m benches.importance.calibrate_failure --out docs/calibration-failure.md
+	-$(PY) -m benches.importance.wanted --out docs/calibration-importance.md
 	$(PY) -m benches.evaluate.sbc --out docs/calibration-sbc.md
 	$(PY) -m benches.importance.calibrate_integrate --out docs/calibration-integrate.md
 

@@ -569,3 +569,13 @@ def test_a_net_of_one_axis_from_the_law_alone() -> None:
         d.Normal(), n=2000, points="sobol", n_replicates=2, check=False, rng=1, weights=[1.0, 0.0],
     )  # fmt: skip
     assert e.n_replicates == 2
+
+
+def test_values_far_beyond_the_law_are_ignored() -> None:
+    # A component with heavy tails draws a point at 1e40, where this function is NaN.
+    f, law, exact = PROBLEMS["gamma"]
+    with np.errstate(over="ignore", invalid="ignore"):
+        e = expect(f, law, n=2000, points="sobol", rng=1052)
+    assert abs(e.mean - exact[0]) < 6 * e.stderr
+    with pytest.raises(TargetError, match="the integrand is NaN"):
+        expect(lambda x: np.where(x[:, 0] > 3, np.nan, x[:, 0]), d.Normal(), n=2000, rng=0)

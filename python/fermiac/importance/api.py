@@ -197,7 +197,8 @@ def expect(
         thousands).
     on_nan : {"raise", "zero"}, default "raise"
         NaN and infinities from `f` stop the run with an error that names the first point, or count
-        as 0 with a warning. Points where every law is 0 are ignored.
+        as 0 with a warning. Points where every law is 0, or its density below exp(-10000) times the
+        largest one, are ignored.
     names : sequence of str, optional
         Names of the J expectations, for tables and for `Estimate.ratio`.
     keep_draws : bool, default False

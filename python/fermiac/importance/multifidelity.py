@@ -635,6 +635,7 @@ class _Job:
         stderr = np.sqrt(variances)
         unseen = self._unseen(stderr, int(sizes[0]))
         if unseen is not None:
+            assert self._only is not None
             mean = np.where(unseen > 0, self._only, mean)
             stderr = np.where(unseen > 0, unseen, stderr)
             cov = cov.copy()

@@ -266,7 +266,7 @@ def to_estimate(
     df = float(max((len(means) if of_nets else raw["n_final"]) - 1, 1))
     stages = [{"stage": i, **stage} for i, stage in enumerate(raw["stages"])]
     unseen, nothing = raw["unseen"], nothing_met(raw, is_complex)
-    always = raw["always"] & (stderr < unseen) & (raw["n_from_law"] > 0)
+    always = raw["always"] & ~nothing & (stderr < unseen) & (raw["n_from_law"] > 0)
     if always.any():
         # The same rule for points where an event does not happen. Noise of the weights adds to it.
         noise = np.where(stderr > _ROUNDING * np.abs(mean), stderr, 0.0)

@@ -95,6 +95,22 @@ impl Batch {
     }
 }
 
+/// The logarithm of a density, relative to the largest one, below which a law is as good as 0.
+const NEGLIGIBLE: f64 = -1e4;
+
+impl Batch {
+    /// For each law the log-density at which no value of the integrand counts.
+    fn negligible(&self, n_laws: usize, columns: usize) -> Vec<f64> {
+        let mut largest = vec![f64::NEG_INFINITY; n_laws];
+        for tile in self.log_laws.chunks_exact(columns) {
+            for (largest, v) in largest.iter_mut().zip(tile) {
+                *largest = v.0.iter().fold(*largest, |l, v| l.max(*v));
+            }
+        }
+        largest.into_iter().map(|l| l + NEGLIGIBLE).collect()
+    }
+}
+
 impl Plan<'_> {
     /// The points in chunk `c`.
     pub(crate) fn points(&self, c: usize) -> usize {
@@ -456,7 +472,8 @@ impl<'a> Problem<'a> {
         Ok(())
     }
 
-    /// Checks values and puts them into tiles. Values where every law vanishes are not checked.
+    /// Checks values and puts them into tiles. Values where every law vanishes, or nearly so, are not
+    /// checked: heavy-tailed components draw points at 1e40, where a function may overflow.
     fn accept(
         &self,
         batch: &mut Batch,
@@ -485,6 +502,7 @@ impl<'a> Problem<'a> {
         if sum == 0.0 && status.iter().all(|s| *s == RowStatus::Good) {
             return Ok(());
         }
+        let least = batch.negligible(self.laws.len(), columns);
         for (i, row) in values.chunks_exact(k).enumerate() {
             let (t, lane) = (i / LANES, i % LANES);
             if status[i] == RowStatus::Unwritten {
@@ -499,7 +517,8 @@ impl<'a> Problem<'a> {
                 }
                 batch.values[t * k + j].0[lane] = 0.0;
                 let laws = batch.log_laws.get(t * columns..t * columns + self.laws.len());
-                if laws.is_some_and(|l| l.iter().all(|v| v.0[lane] == f64::NEG_INFINITY)) {
+                let far = |l: &[V]| l.iter().zip(&least).all(|(v, least)| v.0[lane] <= *least);
+                if laws.is_some_and(far) {
                     continue;
                 }
                 if self.on_nan == OnNan::Raise {

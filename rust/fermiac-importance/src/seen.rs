@@ -51,10 +51,10 @@ impl Seen {
                     }
                     let value = v.0[lane];
                     let is_zero = value == 0.0;
-                    zeros += u64::from(counts & is_zero);
-                    let other = counts & !is_zero;
-                    low = if other & (value < low) { value } else { low };
-                    high = if other & (value > high) { value } else { high };
+                    zeros += u64::from(counts && is_zero);
+                    if counts && !is_zero {
+                        (low, high) = (low.min(value), high.max(value));
+                    }
                 }
                 (seen.low[j], seen.high[j]) = (low, high);
                 seen.met_zeros[j] += zeros;
