@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,8 @@ def test_complex_values_and_a_tolerance() -> None:
     assert abs(e.mean - truth) < 1e-6 * abs(truth)
 
 
+# The integrand is 0 at most points, which some runs say.
+@pytest.mark.filterwarnings("ignore::fermiac.errors.FermiacWarning")
 @pytest.mark.parametrize("points", ["sobol", "random"])
 @pytest.mark.parametrize("method", ["sobol", "map"])
 def test_a_rough_integrand_loses_no_more_than_the_points_of_the_fit(
@@ -76,16 +79,25 @@ def test_a_rough_integrand_loses_no_more_than_the_points_of_the_fit(
 
 
 def test_a_smooth_integrand_gains_and_its_errors_hold() -> None:
-    problem = integrals.genz("oscillatory", 4)
-    pulls, errors = [], np.zeros(2)
+    def f(x: Array) -> Array:
+        return np.exp(x[:, 0] + x[:, 1]) + np.cos(2 * x[:, 2] * x[:, 3])
+
+    # The mean of cos(2 x y), by the series of the cosine.
+    truth = (math.e - 1) ** 2 + sum(
+        (-1) ** k * 4**k / math.factorial(2 * k) / (2 * k + 1) ** 2 for k in range(20)
+    )
+    held, squares = [], np.zeros(2)
     for seed in range(60):
-        e = integrate(problem.f, problem.bounds, n=8000, rng=seed, method="mc")
-        plain = integrate(problem.f, problem.bounds, n=8000, rng=seed, method="mc", controls="own")
-        errors += [(e.mean - problem.truth) ** 2, (plain.mean - problem.truth) ** 2]
+        e, plain = (
+            integrate(f, (0, 1), dim=4, n=20_000, rng=seed, method="mc", controls=controls)
+            for controls in ("polynomial", "own")
+        )
+        squares += [(e.mean - truth) ** 2, (plain.mean - truth) ** 2]
         low, high = e.interval(0.95)
-        pulls.append(low <= problem.truth <= high)
-    assert errors[0] < errors[1] / 25
-    assert 0.85 <= np.mean(pulls) <= 1.0
+        held.append(low <= truth <= high)
+    assert squares[0] < squares[1] / 10_000
+    # 0.95 less 4 standard errors of 60 runs.
+    assert np.mean(held) > 0.83
 
 
 def test_threads_and_forms_give_the_same_bits(thread_counts: tuple[int, ...]) -> None:

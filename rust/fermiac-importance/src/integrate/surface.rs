@@ -14,7 +14,7 @@ use super::region::Region;
 use super::sampler::Sampler;
 use super::sweep::{Block, Points, Problem, Stage};
 use crate::polynomials::folds;
-use fermiac_base::linalg::{add_gram, packed, packed_len};
+use fermiac_base::linalg::{Cholesky, add_gram, dot, packed, packed_len};
 use fermiac_base::par::Context;
 use fermiac_base::qmc::Scramble;
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
@@ -33,6 +33,9 @@ const REPLICATES: usize = 8;
 const MOST_POINTS: usize = 1 << 16;
 /// The squared errors of the replicates left out must fall by this factor: those of eight are rough.
 const GAIN: f64 = 2.0;
+/// Added to the squares of the columns, as a share of their mean, and steps of the solution.
+const RIDGE: f64 = 1e-10;
+const STEPS: usize = 3;
 /// Tiles whose columns lie in a cache together.
 const SPAN: usize = 16;
 
@@ -83,11 +86,13 @@ impl Surface {
         n: usize,
     ) -> Result<Option<Self>> {
         let dim = sampler.dim();
-        let size = n.min(MOST_POINTS) / REPLICATES;
+        let mut size = n.min(MOST_POINTS) / REPLICATES;
         if size < 2 {
             return Ok(None);
         }
-        let size = 1_usize << size.ilog2();
+        if points == Points::Sobol {
+            size = 1_usize << size.ilog2();
+        }
         let (terms, upto) = products(dim, MOST.min(REPLICATES * size / POINTS));
         if upto.len() < 2 {
             return Ok(None);
@@ -143,10 +148,11 @@ impl Surface {
         outputs: usize,
         size: f64,
     ) -> Result<()> {
-        // After the ones the control of the sampler, the polynomials and the values.
-        let p = 1 + self.terms.len();
+        // After the ones the polynomials and the values.
+        let p = self.terms.len();
         let width = 1 + p + outputs;
-        let mut centred = Vec::with_capacity((grams.len() + 1) * packed_len(width - 1));
+        let each = packed_len(width - 1);
+        let mut centred = Vec::with_capacity(grams.len() * each);
         for gram in grams {
             for i in 1..width {
                 for j in i..width {
@@ -155,23 +161,20 @@ impl Surface {
                 }
             }
         }
-        // A part without points, which is fitted with all of them.
-        centred.resize(centred.len() + packed_len(width - 1), 0.0);
-        // With the control of the sampler alone, and with all polynomials to each degree.
-        let sizes: Vec<usize> =
-            std::iter::once(1).chain(upto[1..].iter().map(|terms| 1 + terms)).collect();
-        let Ok(fits) = folds(context, &centred, p, outputs, &sizes) else {
+        // The weighted constant is the control that every estimate has, up to a factor.
+        let sizes = upto;
+        let Ok(fits) = folds(context, &centred, p, outputs, sizes) else {
             self.degrees = vec![0; outputs];
             return Ok(());
         };
-        let parts = grams.len() + 1;
+        let parts = grams.len();
         // The mean of a replicate without what a fit subtracts, whose expectation is that of the constant.
         let mean = |s: usize, r: usize, j: usize| {
             let block = &fits.coefficients[(s * parts + r) * p * outputs..];
             let gram = &grams[r];
             let mut sum = gram[packed(width, 0, 1 + p + j)] / size;
             for k in 0..sizes[s] {
-                let expected = if k == 1 { 1.0 } else { 0.0 };
+                let expected = if k == 0 { 1.0 } else { 0.0 };
                 sum -= block[k * outputs + j] * (gram[packed(width, 0, 1 + k)] / size - expected);
             }
             sum
@@ -192,12 +195,22 @@ impl Surface {
                     best = (rest, s);
                 }
             }
-            let s = best.1;
-            self.degrees[j] = s;
-            if s > 0 {
-                let all = &fits.coefficients[(s * parts + parts - 1) * p * outputs..];
-                for k in 1..sizes[s] {
-                    self.coefficients[(k - 1) * outputs + j] = all[k * outputs + j];
+            self.degrees[j] = best.1;
+        }
+        let mut whole = vec![0.0; each];
+        for gram in centred.chunks_exact(each) {
+            whole.iter_mut().zip(gram).for_each(|(w, g)| *w += g);
+        }
+        for (s, size) in sizes.iter().enumerate().skip(1) {
+            let wanted: Vec<usize> = (0..outputs).filter(|j| self.degrees[*j] == s).collect();
+            if wanted.is_empty() {
+                continue;
+            }
+            let system = System::new(&whole, p + outputs, *size)?;
+            for j in wanted {
+                let solved = system.solve(&whole, p + j);
+                for (k, c) in solved.iter().enumerate() {
+                    self.coefficients[k * outputs + j] = *c;
                 }
             }
         }
@@ -252,7 +265,43 @@ impl Surface {
     }
 }
 
-/// The Gram matrix of ones, the control of the sampler, the weighted polynomials and the weighted values.
+/// The normal equations of the first columns of a Gram matrix.
+struct System {
+    width: usize,
+    matrix: Vec<f64>,
+    factor: Cholesky,
+}
+
+impl System {
+    fn new(gram: &[f64], width: usize, size: usize) -> Result<Self> {
+        let entry = |i: usize, j: usize| gram[packed(width, i.min(j), i.max(j))];
+        let matrix: Vec<f64> = (0..size * size).map(|at| entry(at / size, at % size)).collect();
+        let ridge = RIDGE * (0..size).map(|i| entry(i, i)).sum::<f64>() / size as f64;
+        let mut raised = matrix.clone();
+        raised.iter_mut().step_by(size + 1).for_each(|diagonal| *diagonal += ridge);
+        Ok(Self { width, factor: Cholesky::new(&raised, size)?, matrix })
+    }
+
+    /// Returns the coefficients for a column. What the ridge leaves of a polynomial that is exact is removed
+    /// by further steps, as in the refinement of rounding errors.
+    fn solve(&self, gram: &[f64], column: usize) -> Vec<f64> {
+        let size = self.factor.dim();
+        let mut solved = vec![0.0; size];
+        for _ in 0..STEPS {
+            let mut rest: Vec<f64> = (0..size)
+                .map(|i| {
+                    let row = &self.matrix[i * size..(i + 1) * size];
+                    gram[packed(self.width, i, column)] - dot(row, &solved)
+                })
+                .collect();
+            self.factor.solve(&mut rest);
+            solved.iter_mut().zip(&rest).for_each(|(s, r)| *s += r);
+        }
+        solved
+    }
+}
+
+/// The Gram matrix of ones, the weighted polynomials and the weighted values.
 struct Gram<'a> {
     of: &'a Surface,
     block: &'a Block,
@@ -266,7 +315,7 @@ impl Kernel for Gram<'_> {
     fn run<const FMA: bool>(self) -> Vec<f64> {
         let Self { of, block, outputs } = self;
         let (n, count) = (block.len(), of.terms.len());
-        let width = 2 + count + outputs;
+        let width = 1 + count + outputs;
         let mut gram = vec![0.0; packed_len(width)];
         let mut table = vec![V::splat(1.0); of.region.dim() * (DEGREE + 1)];
         let mut y: Vec<V> = Vec::with_capacity(SPAN * width);
@@ -278,7 +327,6 @@ impl Kernel for Gram<'_> {
                 let rows = first..first + lanes;
                 let weight = V::padded(&block.placed.weight[rows.clone()], 0.0);
                 y.push(V::padded(&[1.0; LANES][..lanes], 0.0));
-                y.push(V::padded(&block.placed.control[rows.clone()], 0.0));
                 // Outside the region, where the weight is 0, polynomials may be of any size.
                 let some = |x: V| x.zip(weight, |x, w| if w == 0.0 { 0.0 } else { w * x });
                 y.extend((0..count).map(|k| some(of.product(k, &table))));

@@ -301,8 +301,8 @@ impl<'a> Problem<'a> {
         // Only points of the region are evaluated.
         let placed = &block.placed;
         block.x.clear();
-        // Without a branch, so that it goes by vectors.
-        block.is_whole = placed.inside.iter().fold(true, |all, inside| all & *inside);
+        // A sum has no branch, so that it goes by vectors.
+        block.is_whole = placed.inside.iter().map(|inside| u32::from(!*inside)).sum::<u32>() == 0;
         if !block.is_whole {
             for (row, inside) in placed.x.chunks_exact(d).zip(&placed.inside) {
                 if *inside {
