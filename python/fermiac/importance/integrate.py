@@ -128,8 +128,8 @@ def integrate(
         error.
     controls : {"own", "polynomial"}, default "own"
         ``"polynomial"`` fits a polynomial to `f` and integrates the difference, to which the
-        integral of the polynomial is added. It is for boxes with finite bounds, and worth its cost
-        if `f` is smooth and costly. See Notes.
+        integral of the polynomial is added. It is for finite bounds, smooth functions and random
+        points; Sobol' points gain little. See Notes.
     covariance : {"full", "diag"}, default "full"
         Compute the J x J covariance of the estimates, or only the J variances.
     on_nan : {"raise", "zero"}, default "raise"
