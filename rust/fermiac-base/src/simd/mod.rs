@@ -13,9 +13,10 @@ mod normal_tables;
 #[cfg(test)]
 mod normal_values;
 mod real;
+mod shuffle;
 mod trig;
 
-pub use dispatch::{Kernel, dispatch};
+pub use dispatch::{Kernel, WideKernel, dispatch, dispatch_wide};
 pub(crate) use exp_log::EXP;
 pub use exp_log::{exp, exp_slice, expm1v, expv, fma, ln, ln_slice, ln1p_pos, ln1pv, lnv};
 pub use isa::{Level, level, levels};
@@ -25,6 +26,7 @@ pub use normal::{
     normal_quantile, normal_quantile_slice, normal_quantilev,
 };
 pub use real::Real;
+pub use shuffle::{Plain, Shuffle};
 pub use trig::{cos, cosv, sin, sinv};
 
 /// Doubles in one vector of the portable bodies: one AVX-512 register, two AVX2 registers.

@@ -7,7 +7,7 @@
 //! most twice the smaller of them, and the density in a cell is never far from its mean. Unlike a
 //! cubic, it is inverted by solving one quadratic equation.
 
-use fermiac_base::simd::{LANES, V};
+use fermiac_base::simd::{LANES, Plain, Shuffle, V};
 
 /// The slopes at the ends of an axis, in units of that of their cell.
 const LEAST_END: f64 = 0.02;
@@ -21,21 +21,12 @@ const ROUND: f64 = 1.5 * (1_u64 << 52) as f64;
 pub struct AxisMap {
     /// The images of 0, 1/K, …, 1.
     knots: Vec<f64>,
-    cells: Vec<Cell>,
-    /// For equal parts of (0, 1): the cell of the lower end, and how many knots there are inside.
-    guide: Vec<(u32, u32)>,
+    /// Each knot, and the slope there in units of 1/K: a cell is two of them, one after the other.
+    ends: Vec<[f64; 2]>,
+    /// The cells of the ends of equal parts of (0, 1).
+    guide: Vec<u32>,
     /// Halvings of the largest of these numbers of knots.
     steps: u32,
-}
-
-/// One cell: the image of its lower end, its width, and the slopes at its ends in units of the mean
-/// slope.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Cell {
-    start: f64,
-    width: f64,
-    low: f64,
-    high: f64,
 }
 
 impl AxisMap {
@@ -47,12 +38,6 @@ impl AxisMap {
     /// Returns the map through these increasing knots, the first 0 and the last 1.
     pub fn new(knots: Vec<f64>) -> Self {
         let widths: Vec<f64> = knots.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        // Slopes at inner knots in units of those of the cells below and above.
-        let at = |below: f64, above: f64| {
-            let sum = below + above;
-            (2.0 * above / sum, 2.0 * below / sum)
-        };
-        let inner: Vec<_> = widths.windows(2).map(|pair| at(pair[0], pair[1])).collect();
         let last = widths.len() - 1;
         // At the ends of the axis it is that of the parabola through the first two cells. Where these
         // differ much it is that with which the middle of the cell lies on the power of y through them,
@@ -66,28 +51,32 @@ impl AxisMap {
             let share = ((ratio - 1.25) / 0.75).clamp(0.0, 1.0);
             (parabola + share * (power - parabola)).clamp(LEAST_END, MOST_END)
         };
-        let cells: Vec<Cell> = (0..widths.len())
+        // At inner knots it is the harmonic mean of the slopes of both cells.
+        let slope = |k: usize| match k {
+            0 if last == 0 => widths[0],
+            0 => widths[0] * end(widths[0], widths[1]),
+            k if k > last && last == 0 => widths[0],
+            k if k > last => widths[last] * end(widths[last], widths[last - 1]),
+            k => {
+                let (below, above) = (widths[k - 1], widths[k]);
+                2.0 * above / (below + above) * below
+            }
+        };
+        let ends = knots.iter().enumerate().map(|(k, knot)| [*knot, slope(k)]).collect();
+        let parts = 8 * widths.len();
+        let mut below = 0;
+        let guide: Vec<u32> = (0..=parts)
             .map(|k| {
-                let low = k.checked_sub(1).map(|k| inner[k].1);
-                let high = (k < last).then(|| inner[k].0);
-                let (low, high) = match (low, high) {
-                    (Some(low), Some(high)) => (low, high),
-                    (Some(low), None) => (low, end(widths[last], widths[last - 1])),
-                    (None, Some(high)) => (end(widths[0], widths[1]), high),
-                    (None, None) => (1.0, 1.0),
-                };
-                Cell { start: knots[k], width: widths[k], low, high }
+                let t = k as f64 / parts as f64;
+                while below < last && knots[below + 1] <= t {
+                    below += 1;
+                }
+                below as u32
             })
             .collect();
-        let parts = 4 * cells.len();
-        let mut guide = Vec::with_capacity(parts);
-        let below = |t: f64| knots[1..=last].partition_point(|knot| *knot <= t);
-        for part in 0..parts {
-            let [low, high] = [part, part + 1].map(|end| below(end as f64 / parts as f64));
-            guide.push((low as u32, (high - low) as u32));
-        }
-        let steps = guide.iter().fold(0, |most, (_, n)| most.max(u32::BITS - n.leading_zeros()));
-        Self { knots, cells, guide, steps }
+        let most = guide.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0);
+        let steps = u32::BITS - most.leading_zeros();
+        Self { knots, ends, guide, steps }
     }
 
     /// The knots.
@@ -98,50 +87,67 @@ impl AxisMap {
     /// Returns t and dt/dy at eight points.
     #[inline(always)]
     pub(super) fn forward<const FMA: bool>(&self, y: V) -> (V, V) {
-        let count = V::splat(self.cells.len() as f64);
+        self.forward_by::<FMA, _>(Plain, y)
+    }
+
+    /// The same with the shuffles of the level, for loops.
+    #[inline(always)]
+    pub(super) fn forward_by<const FMA: bool, S: Shuffle>(&self, shuffle: S, y: V) -> (V, V) {
+        let count = V::splat(self.len() as f64);
         let y = y * count;
         // The whole part by rounding half a unit below, in vectors; where that is a tie to one less,
         // the point is at the end of the cell before.
         let shifted = y - V::splat(0.5) + V::splat(ROUND);
         let p = y - (shifted - V::splat(ROUND));
-        let cells = self.cells.as_slice();
-        let (mut start, mut width, mut low, mut high) = (V::ZERO, V::ZERO, V::ZERO, V::ZERO);
-        for lane in 0..LANES {
-            let at = shifted.0[lane].to_bits() as u32 as usize;
-            let cell = cells[at.min(cells.len() - 1)];
-            start.0[lane] = cell.start;
-            width.0[lane] = cell.width;
-            low.0[lane] = cell.low;
-            high.0[lane] = cell.high;
+        let mut at = [0; LANES];
+        for l in 0..LANES {
+            at[l] = shifted.0[l].to_bits() & 0xffff_ffff;
         }
-        let one = V::splat(1.0);
-        let rest = one - p;
+        let cells = shuffle.pairs(&self.ends, at);
+        let (t, slope) = Self::within::<FMA>(cells, p);
+        (t, count * slope)
+    }
+
+    /// Cells.
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.knots.len() - 1
+    }
+
+    /// Returns t and dt/dp at parts p of eight cells, given by their lower knots and slopes, and the upper
+    /// ones.
+    #[inline(always)]
+    fn within<const FMA: bool>([start, low, end, high]: [V; 4], p: V) -> (V, V) {
+        let width = end - start;
+        let rest = V::splat(1.0) - p;
         let bump = p * rest;
-        let inverse = one / (low + high - V::splat(2.0)).mul_add::<FMA>(bump, one);
-        let scaled = width * inverse;
-        let t = scaled.mul_add::<FMA>(p.mul_add::<FMA>(p, low * bump), start);
-        let bent = (low * rest).mul_add::<FMA>(rest, V::splat(2.0) * bump);
-        let top = (high * p).mul_add::<FMA>(p, bent);
-        (t, count * scaled * top * inverse)
+        let twice = width + width;
+        // Between next neighbours among the doubles it might be 0.
+        let below = (low + high - twice).mul_add::<FMA>(bump, width);
+        let part = width / below.max(V::splat(f64::MIN_POSITIVE));
+        let t = part.mul_add::<FMA>((width * p).mul_add::<FMA>(p, low * bump), start);
+        let bent = (low * rest).mul_add::<FMA>(rest, twice * bump);
+        (t, (high * p).mul_add::<FMA>(p, bent) * (part * part))
     }
 
     /// Returns y and dt/dy at t.
     #[inline(always)]
     pub(super) fn inverse(&self, t: f64) -> (f64, f64) {
-        let (y, slope) = self.inverse_at(V::splat(t));
+        let (y, slope) = self.inverse_at(Plain, V::splat(t));
         (y.0[0], slope.0[0])
     }
 
     /// The cells of eight points t.
     #[inline(always)]
-    fn cells_of(&self, t: V) -> [usize; LANES] {
+    fn cells_of(&self, t: V) -> [u32; LANES] {
         // They are among those that the buckets of t touch. All lanes take as many steps as the largest
         // bucket needs, so that none waits for a branch.
-        let parts = self.guide.len();
+        let parts = self.guide.len() - 1;
         let (mut k, mut length) = ([0_u32; LANES], [0_u32; LANES]);
         for lane in 0..LANES {
             let bucket = ((t.0[lane] * parts as f64) as usize).min(parts - 1);
-            (k[lane], length[lane]) = self.guide[bucket];
+            k[lane] = self.guide[bucket];
+            length[lane] = self.guide[bucket + 1] - k[lane];
         }
         for _ in 0..self.steps {
             for lane in 0..LANES {
@@ -151,36 +157,31 @@ impl AxisMap {
                 length[lane] -= half;
             }
         }
-        k.map(|k| k as usize)
+        k
     }
 
     /// Returns y and dt/dy at eight points t.
     #[inline(always)]
-    pub(super) fn inverse_at(&self, t: V) -> (V, V) {
-        let count = V::splat(self.cells.len() as f64);
-        let (mut start, mut width, mut low, mut high) = (V::ZERO, V::ZERO, V::ZERO, V::ZERO);
-        let (at, mut k) = (self.cells_of(t), V::ZERO);
-        for lane in 0..LANES {
-            let at = at[lane];
-            let cell = self.cells[at];
-            k.0[lane] = at as f64;
-            start.0[lane] = cell.start;
-            width.0[lane] = cell.width;
-            low.0[lane] = cell.low;
-            high.0[lane] = cell.high;
+    pub(super) fn inverse_at(&self, shuffle: impl Shuffle, t: V) -> (V, V) {
+        let at = self.cells_of(t);
+        let mut k = V::ZERO;
+        for l in 0..LANES {
+            k.0[l] = f64::from(at[l]);
         }
-        let (one, two) = (V::splat(1.0), V::splat(2.0));
-        let share = ((t - start) / width).map(|x| x.clamp(0.0, 1.0));
-        let bend = low + high - two;
-        let (a, b) = (one - low + share * bend, low - share * bend);
-        let root = (b * b + V::splat(4.0) * a * share).map(|x| x.max(0.0).sqrt());
-        let p =
-            (two * share / (b + root)).zip(share, |p, s| if s == 0.0 { 0.0 } else { p.min(1.0) });
-        let rest = one - p;
-        let bump = p * rest;
-        let inverse = one / (one + bend * bump);
-        let top = high * p * p + two * bump + low * rest * rest;
-        ((k + p) / count, count * width * top * inverse * inverse)
+        let cells = shuffle.pairs(&self.ends, at.map(u64::from));
+        let [start, low, end, high] = cells;
+        let width = end - start;
+        // p solves a p² + b p = what lies below it, where all of it is the width.
+        let share = (t - start).max(V::ZERO).zip(width, |x, w| if x < w { x } else { w });
+        // In units of the width, with one division fewer than without.
+        let bend = low + high - (width + width);
+        let (a, b) = ((width - low) * width + share * bend, low * width - share * bend);
+        let root = (b * b + V::splat(4.0) * a * share * width).map(|x| x.max(0.0).sqrt());
+        let p = (V::splat(2.0) * share * width / (b + root))
+            .zip(share, |p, s| if s == 0.0 { 0.0 } else { p.min(1.0) });
+        let y = (k + p) * V::splat(1.0 / self.len() as f64);
+        let slope = Self::within::<false>(cells, p).1;
+        (y.map(|y| y.min(1.0)), V::splat(self.len() as f64) * slope)
     }
 
     /// Returns the map whose density is that of this one times `factors`, given at the middles of
@@ -285,8 +286,9 @@ mod tests {
         }
         for i in 1..1000 {
             let y = f64::from(i) / 1000.0;
-            let cell = map.cells[(y * 5.0) as usize];
-            let slope = map.forward::<false>(V::splat(y)).1.0[0] / (5.0 * cell.width);
+            let k = (y * 5.0) as usize;
+            let width = map.knots[k + 1] - map.knots[k];
+            let slope = map.forward::<false>(V::splat(y)).1.0[0] / (5.0 * width);
             assert!((0.02..=2.01).contains(&slope), "{y} {slope}");
         }
     }

@@ -14,6 +14,7 @@ mod region;
 mod sampler;
 mod strata;
 mod sums;
+mod surface;
 mod sweep;
 mod train;
 
@@ -26,13 +27,14 @@ pub use sweep::Points;
 use crate::component_bank::Fitted;
 use crate::settings::OnNan;
 use choose::{Candidate, Final};
-use fermiac_base::par::Context;
+use fermiac_base::par::{CHUNK, Context};
 use fermiac_base::qmc::Scramble;
 use fermiac_base::special::IncompleteBeta;
 use fermiac_base::{Error, Result};
 use fermiac_target::Integrand;
 use pilot::Pilot;
 use sums::{Replicate, TAIL, means, spread, total};
+use surface::Surface;
 use sweep::{Problem, Stage};
 
 /// The methods.
@@ -73,6 +75,8 @@ pub struct Settings {
     pub tolerance: Option<(f64, f64)>,
     /// A sampler that was trained before.
     pub sampler: Option<Sampler>,
+    /// Subtract polynomials that are fitted to the integrand, where that is forecast to help.
+    pub polynomials: bool,
     /// The treatment of values that are not finite.
     pub on_nan: OnNan,
     /// Keep the points of the final sample.
@@ -155,6 +159,8 @@ const TOLERANT: usize = 1 << 15;
 /// Replicates of independent points, and of strata.
 const RANDOM: usize = 64;
 const STRATIFIED: usize = 8;
+/// The share of the evaluations to which polynomials are fitted.
+const POLYNOMIALS: f64 = 0.1;
 /// The part of the pilot that a single method keeps for its forecast.
 const CHECK: f64 = 0.2;
 
@@ -179,11 +185,13 @@ pub fn integrate(
     let keeps = !matches!(settings.method, Method::Map | Method::Stratified);
     let mut pilot = Pilot::new(&problem, context, region.clone(), settings.points, keeps);
     let last = prepare(&mut pilot, settings).map_err(fail)?;
+    let surface = fit(&mut pilot, &last, settings).map_err(fail)?;
     let run = Run {
         problem: &problem,
         settings,
         context,
         last,
+        surface,
         steps: pilot.steps,
         number: pilot.number + 1,
     };
@@ -278,6 +286,33 @@ fn prepare(pilot: &mut Pilot<'_, '_, '_>, settings: &Settings) -> Result<Final> 
     })
 }
 
+/// The polynomials that are subtracted. Strata have weights of their own, and do without.
+fn fit(
+    pilot: &mut Pilot<'_, '_, '_>,
+    last: &Final,
+    settings: &Settings,
+) -> Result<Option<Surface>> {
+    if !settings.polynomials || last.strata.is_some() {
+        return Ok(None);
+    }
+    let (before, number) = (pilot.problem.n_evals(), pilot.next());
+    let n = (POLYNOMIALS * settings.n as f64) as usize;
+    let n = n.min(settings.n.saturating_sub(before) / 2);
+    let (problem, context) = (pilot.problem, pilot.context);
+    let surface = Surface::fit(problem, context, &last.sampler, last.points, number, n)?;
+    let purpose = match &surface {
+        None => "polynomials: none".to_owned(),
+        Some(found) => {
+            let words: Vec<String> =
+                found.degrees.iter().take(8).map(ToString::to_string).collect();
+            let more = if found.degrees.len() > 8 { ", ..." } else { "" };
+            format!("polynomials of degree {}{more}", words.join(", "))
+        }
+    };
+    pilot.report(purpose, before);
+    Ok(surface)
+}
+
 fn too_small(method: &str, n: usize) -> Error {
     let why = format!(
         "{n} given; the pilot of method='{method}' is too small to train it: raise n or \
@@ -292,6 +327,8 @@ struct Run<'a, 'b, 'c> {
     settings: &'a Settings,
     context: &'a Context<'c>,
     last: Final,
+    /// What is subtracted from the integrand.
+    surface: Option<Surface>,
     steps: Vec<Step>,
     number: u32,
 }
@@ -383,13 +420,17 @@ impl Run<'_, '_, '_> {
             wants_y: false,
         };
         let log_volume = fermiac_base::simd::ln(self.last.sampler.region.volume());
-        self.problem.sweep(
+        self.problem.sweep_less(
             self.context,
             &stage,
+            self.surface.as_ref(),
             |block| {
                 let k = self.problem.outputs()?;
                 // The tails of all outputs, from points of all replicates in the order of the run.
-                let rows = (TAIL / k / stage.replicates).clamp(1, block.len());
+                let rows = (TAIL / k / stage.replicates).clamp(1, CHUNK);
+                // Where all points of a block count, those of the first ones fill it.
+                let is_full = rows == CHUNK && block.before * k >= TAIL.max(k);
+                let rows = if is_full { 0 } else { rows.min(block.len()) };
                 let mut tail = vec![0.0; rows * k];
                 let weights = &block.placed.weight;
                 for (i, out) in tail.chunks_exact_mut(k).enumerate() {
@@ -419,6 +460,21 @@ impl Run<'_, '_, '_> {
         )
     }
 
+    /// What the mean of an output has besides that of the values, none where nothing was subtracted.
+    fn subtracted(&self, j: usize) -> Option<f64> {
+        self.surface.as_ref().filter(|s| s.degrees[j] > 0).map(|s| s.mean(j))
+    }
+
+    /// The means of the replicates.
+    fn means(&self, replicates: &[Replicate]) -> Vec<f64> {
+        let mut means = means(replicates);
+        let k = means.len() / replicates.len().max(1);
+        for (i, mean) in means.iter_mut().enumerate() {
+            *mean += self.subtracted(i % k).unwrap_or(0.0);
+        }
+        means
+    }
+
     /// Whether every estimate is within the tolerance, at the level of a single check.
     fn is_met(
         &self,
@@ -428,14 +484,14 @@ impl Run<'_, '_, '_> {
         pairs: bool,
     ) -> Result<bool> {
         let k = self.problem.outputs()?;
-        let (mean, variance) = spread(&means(replicates), k);
+        let (mean, variance) = spread(&self.means(replicates), k);
         let all = total(replicates);
         let factor = student(replicates.len() as f64 - 1.0, FAIL / looks as f64);
         let units = self.problem.units()?;
         let volume = self.last.sampler.region.volume();
         let of = |j: usize| {
             let scale = units[j] * volume;
-            let zero = all.abs[j] == 0.0;
+            let zero = all.abs[j] == 0.0 && self.subtracted(j).is_none();
             // A spread of 0 of values that differ is no error of 0.
             let least = (all.high[j] - all.low[j]) / all.n;
             let jump = JUMP * all.jump[j] * (replicates.len() as f64).sqrt() / all.n;
@@ -484,19 +540,20 @@ impl Run<'_, '_, '_> {
         let share = |top: f64, of: f64| if of > 0.0 { top / of } else { 0.0 };
         // Strata give the uniform points other weights.
         let is_plain = self.last.sampler.share >= 1.0 || self.last.strata.is_some();
-        let base_mean = |j: usize| all.base[j] / all.n_base.max(1.0);
+        let base_mean =
+            |j: usize| all.base[j] / all.n_base.max(1.0) + self.subtracted(j).unwrap_or(0.0);
         let variance = |j: usize| {
             let n = all.n_base.max(2.0);
             ((all.base_squares[j] - all.base[j] * all.base[j] / n) / (n - 1.0) / n).max(0.0)
         };
-        let mut steps = self.steps;
+        let mut steps = self.steps.clone();
         for step in &mut steps {
             for column in [&mut step.mean, &mut step.stderr] {
                 column.iter_mut().zip(&scale).for_each(|(v, s)| *v *= s);
             }
         }
         Integral {
-            replicates: scaled(&mut means(replicates).into_iter()),
+            replicates: scaled(&mut self.means(replicates).into_iter()),
             n_outputs: k,
             n_per_replicate: size,
             is_net: self.last.points == Points::Sobol,
@@ -513,7 +570,7 @@ impl Run<'_, '_, '_> {
                 .collect(),
             resolution: scaled(&mut (0..k).map(|j| (all.high[j] - all.low[j]) / size as f64)),
             jump: scaled(&mut (0..k).map(|j| JUMP * all.jump[j] / size as f64)),
-            all_zero: all.abs.iter().map(|a| *a == 0.0).collect(),
+            all_zero: (0..k).map(|j| all.abs[j] == 0.0 && self.subtracted(j).is_none()).collect(),
             base_mean: scaled(&mut (0..k).map(base_mean)),
             base_stderr: scaled(&mut (0..k).map(|j| variance(j).sqrt())),
             base_ess: (0..k)

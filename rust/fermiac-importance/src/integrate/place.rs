@@ -6,7 +6,17 @@
 use super::axis_map::AxisMap;
 use super::region::{Ends, Region, line, unit_of_line};
 use super::sampler::{Frame, GRID, Sampler, Source};
-use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv, ln, normal_quantilev};
+use fermiac_base::simd::{
+    Kernel, LANES, Plain, Shuffle, V, WideKernel, dispatch, dispatch_wide, expv, ln,
+    normal_quantilev,
+};
+use std::ops::Range;
+
+/// Strictly inside (0, 1), whatever the rounding.
+#[inline(always)]
+fn into_open(x: f64) -> f64 {
+    x.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON / 2.0)
+}
 
 /// Points of a sampler with their weights.
 #[derive(Debug, Default, Clone)]
@@ -61,14 +71,24 @@ fn weight_of(share: f64, jacobian: f64, ratio: f64) -> (f64, f64) {
     (if jacobian > 0.0 { jacobian / q } else { 0.0 }, control - 1.0)
 }
 
+/// The weight and the control of a point, from dx/dt, 0 outside the region, and the product of dt/dy of the
+/// maps.
+#[inline(always)]
+fn weight_of_slope(share: f64, jacobian: f64, slope: f64) -> (f64, f64) {
+    // The largest products would overflow.
+    let slope = if slope < MOST_SLOPE { slope } else { MOST_SLOPE };
+    let inverse = 1.0 / (share * slope + (1.0 - share));
+    (jacobian * (slope * inverse), inverse - 1.0)
+}
+
 impl Sampler {
     /// Turns rows of uniform numbers into points.
     pub(super) fn place(&self, u: &[f64], to: &mut Placed) {
         to.resize(u.len() / self.dim(), self.dim());
         match &self.source {
             Source::Uniform if !self.region.is_infinite() => self.place_uniform(u, to),
-            Source::Uniform => dispatch(ByAxes { sampler: self, maps: &[], u, to }),
-            Source::Map(maps) => dispatch(ByAxes { sampler: self, maps, u, to }),
+            Source::Uniform => dispatch_wide(ByAxes { sampler: self, maps: &[], u, to }),
+            Source::Map(maps) => dispatch_wide(ByAxes { sampler: self, maps, u, to }),
             Source::Rotated(..) | Source::Mixture(_) => {
                 dispatch(Linear { sampler: self, u, to });
             }
@@ -88,6 +108,17 @@ impl Sampler {
         to.jacobian.fill(1.0);
         to.base.fill(true);
         to.inside.fill(true);
+    }
+
+    /// Where first coordinates lie in the part of a map; of those in the part of the uniform law nothing.
+    #[inline(always)]
+    fn firsts(&self, first: V) -> V {
+        let (all, base) = (GRID as f64, self.share * GRID as f64);
+        let mut at = (first * V::splat(all) - V::splat(base)) / V::splat(all - base);
+        for x in &mut at.0 {
+            *x = into_open(*x);
+        }
+        at
     }
 
     /// Where a first coordinate lies in its part, and the part: 0 for the uniform law, and those that
@@ -116,17 +147,16 @@ impl Sampler {
                 }
             }
         }
-        // Strictly inside (0, 1), whatever the rounding.
-        (((at - start) / length).clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON / 2.0), part)
+        (into_open((at - start) / length), part)
     }
 }
 
-/// Points of a group: of a net as many of the uniform law as fill a vector.
-const GROUP: usize = 128;
-/// Slots of a group whose two parts are padded to whole vectors.
-const SLOTS: usize = 2 * GROUP;
+/// The density of the uniform law over that of maps at most.
+const MOST_SLOPE: f64 = 1e300;
+/// Points of a group.
+const GROUP: usize = 512;
 /// Axes that are done at a time, so that a group stays in the first cache.
-const AXES: usize = 8;
+const AXES: usize = 4;
 
 /// Samplers whose axes are independent.
 struct ByAxes<'a> {
@@ -137,111 +167,215 @@ struct ByAxes<'a> {
     to: &'a mut Placed,
 }
 
-/// The columns of a group for some axes.
-type Columns = [[f64; SLOTS]; AXES];
+/// The coordinates of a group on some axes.
+type Columns = [[f64; GROUP]; AXES];
 
-impl Kernel for ByAxes<'_> {
+/// The columns of a group: coordinates on some axes, and over all axes the products of dt/dy and dl/dt.
+struct Group {
+    x: Columns,
+    slopes: [f64; GROUP],
+    jacobian: [f64; GROUP],
+}
+
+impl WideKernel for ByAxes<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, S: Shuffle>(self, shuffle: S) {
         let Self { sampler, maps, u, to } = self;
         let d = sampler.dim();
-        let (mut columns, mut under): (Columns, Columns) =
-            ([[0.5; SLOTS]; AXES], [[0.5; SLOTS]; AXES]);
         let wants_y = to.wants_y && !maps.is_empty();
         if wants_y {
-            to.y.resize(u.len(), 0.0);
+            to.y.extend_from_slice(u);
         }
+        let mut group =
+            Group { x: [[0.5; GROUP]; AXES], slopes: [1.0; GROUP], jacobian: [1.0; GROUP] };
+        let all_base = maps.is_empty();
+        let mut uniform = Uniform::new(d);
         for (g, u) in u.chunks(GROUP * d).enumerate() {
-            let start = g * GROUP;
-            let count = u.len() / d;
-            // The slots of the points: first those of the maps, from a whole vector on the others.
-            let (mut first, mut slot) = ([0.5; GROUP], [0_u32; GROUP]);
-            let (mut n_mapped, mut n_base) = (0, 0);
-            for ((row, first), slot) in u.chunks_exact(d).zip(&mut first).zip(&mut slot) {
-                let (at, part) = sampler.part(row[0]);
-                *first = at;
-                let base = u32::from(part == 0);
-                *slot = if part == 0 { n_base | 1 << 16 } else { n_mapped };
-                n_base += base;
-                n_mapped += 1 - base;
-            }
-            let mapped = (n_mapped as usize).next_multiple_of(LANES);
-            let used = mapped + (n_base as usize).next_multiple_of(LANES);
-            for slot in &mut slot {
-                *slot = (*slot & 0xffff) + if *slot >> 16 == 1 { mapped as u32 } else { 0 };
-            }
-            let (mut jacobian, mut slopes) = ([1.0; SLOTS], [1.0; SLOTS]);
-            for (axes, from) in (0..d).step_by(AXES).map(|from| (from..(from + AXES).min(d), from))
-            {
-                for (row, slot) in u.chunks_exact(d).zip(&slot) {
-                    let slot = *slot as usize % SLOTS;
-                    let row = &row[axes.clone()];
-                    // Whole rows are copied without a loop.
-                    if let Ok(row) = <&[f64; AXES]>::try_from(row) {
-                        for j in 0..AXES {
-                            columns[j][slot] = row[j];
-                        }
-                    } else {
-                        columns.iter_mut().zip(row).for_each(|(column, u)| column[slot] = *u);
+            let (start, count) = (g * GROUP, u.len() / d);
+            let used = count.next_multiple_of(LANES);
+            // All points by the maps; then those of the uniform law once more.
+            group.slopes.fill(1.0);
+            group.jacobian.fill(1.0);
+            for from in (0..d).step_by(AXES) {
+                let axes = from..(from + AXES).min(d);
+                group.load(shuffle, u, d, axes.clone());
+                if from == 0 && !all_base {
+                    for at in (0..used).step_by(LANES) {
+                        let first = sampler.firsts(V::load(&group.x[0][at..]));
+                        group.x[0][at..at + LANES].copy_from_slice(&first.0);
+                    }
+                    if wants_y {
+                        let rows = to.y[start * d..].chunks_exact_mut(d);
+                        rows.zip(&group.x[0][..count]).for_each(|(row, first)| row[0] = *first);
                     }
                 }
-                if from == 0 {
-                    for (first, slot) in first[..count].iter().zip(&slot) {
-                        columns[0][*slot as usize % SLOTS] = *first;
-                    }
-                }
-                for ((j, column), y) in axes.clone().zip(&mut columns).zip(&mut under) {
+                for (j, column) in axes.clone().zip(&mut group.x) {
                     if let Some(map) = maps.get(j) {
-                        if wants_y {
-                            y[..mapped].copy_from_slice(&column[..mapped]);
-                        }
-                        for at in (0..mapped).step_by(LANES) {
-                            let (t, slope) = map.forward::<FMA>(V::load(&column[at..]));
+                        for at in (0..used).step_by(LANES) {
+                            let y = V::load(&column[at..]);
+                            let (t, slope) = map.forward_by::<FMA, _>(shuffle, y);
                             column[at..at + LANES].copy_from_slice(&t.0);
-                            multiply(&mut slopes[at..at + LANES], slope);
-                        }
-                        for at in (mapped..used).step_by(LANES) {
-                            let (at_y, slope) = map.inverse_at(V::load(&column[at..]));
-                            y[at..at + LANES].copy_from_slice(&at_y.0);
-                            multiply(&mut slopes[at..at + LANES], slope);
+                            multiply(&mut group.slopes[at..at + LANES], slope);
                         }
                     }
-                    to_axis(&sampler.region, j, &mut column[..used], &mut jacobian[..used]);
+                    let jacobian = &mut group.jacobian[..used];
+                    to_axis(&sampler.region, j, &mut column[..used], jacobian);
                 }
+                group.store(shuffle, &mut to.x[start * d..(start + count) * d], d, axes);
+            }
+            let rows = start..start + count;
+            if !all_base {
+                to.weigh(&group, rows.clone(), sampler.share);
+            }
+            for (jacobian, own) in to.jacobian[rows.clone()].iter_mut().zip(&group.jacobian) {
+                *jacobian = *own;
+            }
+            to.base[rows.clone()].fill(all_base);
+            if all_base {
+                to.weight[rows.clone()].copy_from_slice(&group.jacobian[..count]);
+                to.control[rows.clone()].fill(0.0);
+            } else {
+                uniform.place(sampler, maps, shuffle, (u, start), to, wants_y);
+            }
+            for (inside, jacobian) in to.inside[rows.clone()].iter_mut().zip(&to.jacobian[rows]) {
+                *inside = *jacobian > 0.0;
+            }
+        }
+    }
+}
+
+impl Group {
+    /// Fills the columns with the coordinates of rows on some axes.
+    #[inline(always)]
+    fn load(&mut self, shuffle: impl Shuffle, rows: &[f64], d: usize, axes: Range<usize>) {
+        for (i, rows) in rows.chunks(LANES * d).enumerate() {
+            let at = i * LANES;
+            if axes.len() == AXES && rows.len() == LANES * d {
+                let mut of = [&[0.0; AXES]; LANES];
+                for (l, of) in of.iter_mut().enumerate() {
+                    *of = &rows[l * d + axes.start..].as_chunks().0[0];
+                }
+                for (to, column) in self.x.iter_mut().zip(shuffle.columns(of)) {
+                    to[at..at + LANES].copy_from_slice(&column.0);
+                }
+            } else {
+                for (l, row) in rows.chunks_exact(d).enumerate() {
+                    for (column, x) in self.x.iter_mut().zip(&row[axes.clone()]) {
+                        column[at + l] = *x;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the columns to rows.
+    #[inline(always)]
+    fn store(&self, shuffle: impl Shuffle, rows: &mut [f64], d: usize, axes: Range<usize>) {
+        for (i, rows) in rows.chunks_mut(LANES * d).enumerate() {
+            let at = i * LANES;
+            if axes.len() == AXES && rows.len() == LANES * d {
+                let columns = self.x.as_flattened();
+                shuffle.rows(&columns[at..], GROUP, &mut rows[axes.start..], d);
+            } else {
+                for (l, row) in rows.chunks_exact_mut(d).enumerate() {
+                    for (x, column) in row[axes.clone()].iter_mut().zip(&self.x) {
+                        *x = column[at + l];
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Placed {
+    /// Writes the weights and controls of a group whose points are from the maps.
+    #[inline(always)]
+    fn weigh(&mut self, group: &Group, rows: Range<usize>, share: f64) {
+        let (weight, control) = (&mut self.weight[rows.clone()], &mut self.control[rows]);
+        let columns = group.slopes.iter().zip(&group.jacobian);
+        for ((weight, control), (slope, jacobian)) in weight.iter_mut().zip(control).zip(columns) {
+            (*weight, *control) = weight_of_slope(share, *jacobian, *slope);
+        }
+    }
+}
+
+/// The points of a group that are from the uniform law.
+struct Uniform {
+    /// Their numbers.
+    rows: [usize; GROUP + 1],
+    /// Eight of them, by axis.
+    t: Vec<V>,
+}
+
+impl Uniform {
+    fn new(d: usize) -> Self {
+        Self { rows: [0; GROUP + 1], t: vec![V::splat(0.5); d] }
+    }
+
+    /// Places them, from the uniform numbers of a group and its first row.
+    #[inline(always)]
+    fn place(
+        &mut self,
+        sampler: &Sampler,
+        maps: &[AxisMap],
+        shuffle: impl Shuffle,
+        (u, start): (&[f64], usize),
+        to: &mut Placed,
+        wants_y: bool,
+    ) {
+        let d = sampler.dim();
+        let mut n = 0;
+        for (i, row) in u.chunks_exact(d).enumerate() {
+            self.rows[n] = i;
+            n += usize::from(row[0] < sampler.share);
+        }
+        for rows in self.rows[..n].chunks(LANES) {
+            // The last ones are done more than once.
+            let row = |lane: usize| rows[lane.min(rows.len() - 1)];
+            for (i, t) in self.t.chunks_mut(AXES).enumerate() {
+                let first = |lane: usize| row(lane) * d + AXES * i;
+                if let Ok(t) = <&mut [V; AXES]>::try_from(&mut *t) {
+                    let mut of = [&[0.0; AXES]; LANES];
+                    for (lane, of) in of.iter_mut().enumerate() {
+                        *of = &u[first(lane)..].as_chunks().0[0];
+                    }
+                    *t = shuffle.columns(of);
+                } else {
+                    for lane in 0..LANES {
+                        for (t, u) in t.iter_mut().zip(&u[first(lane)..]) {
+                            t.0[lane] = *u;
+                        }
+                    }
+                }
+            }
+            for first in &mut self.t[0].0 {
+                *first = sampler.part(*first).0;
+            }
+            let (mut slopes, mut jacobian) = (V::splat(1.0), V::splat(1.0));
+            for (j, (t, map)) in self.t.iter_mut().zip(maps).enumerate() {
+                let (y, slope) = map.inverse_at(shuffle, *t);
+                slopes = slopes * slope;
+                to_axis(&sampler.region, j, &mut t.0, &mut jacobian.0);
                 if wants_y {
-                    let rows = to.y[start * d..(start + count) * d].chunks_exact_mut(d);
-                    for (row, slot) in rows.zip(&slot) {
-                        for (y, column) in row[axes.clone()].iter_mut().zip(&under) {
-                            *y = column[*slot as usize % SLOTS];
-                        }
-                    }
-                }
-                let rows = to.x[start * d..(start + count) * d].chunks_exact_mut(d);
-                for (row, slot) in rows.zip(&slot) {
-                    let slot = *slot as usize % SLOTS;
-                    let row = &mut row[axes.clone()];
-                    if let Ok(row) = <&mut [f64; AXES]>::try_from(&mut *row) {
-                        for j in 0..AXES {
-                            row[j] = columns[j][slot];
-                        }
-                    } else {
-                        row.iter_mut().zip(&columns).for_each(|(x, column)| *x = column[slot]);
+                    for (lane, i) in rows.iter().enumerate() {
+                        to.y[(start + i) * d + j] = y.0[lane];
                     }
                 }
             }
-            // In place of the slopes the weights, and beside them the controls.
-            let mut controls = [0.0; SLOTS];
-            for ((slope, control), jacobian) in
-                slopes[..used].iter_mut().zip(&mut controls).zip(&jacobian)
-            {
-                (*slope, *control) = weight_of(sampler.share, *jacobian, 1.0 / *slope);
+            for (from, t) in (0..d).step_by(AXES).zip(self.t.chunks(AXES)) {
+                let (mut columns, mut out) = ([[0.0; LANES]; AXES], [[0.0; AXES]; LANES]);
+                columns.iter_mut().zip(t).for_each(|(to, t)| *to = t.0);
+                shuffle.rows(columns.as_flattened(), LANES, out.as_flattened_mut(), AXES);
+                for (i, out) in rows.iter().zip(&out) {
+                    let at = (start + i) * d + from;
+                    to.x[at..at + t.len()].copy_from_slice(&out[..t.len()]);
+                }
             }
-            for (i, slot) in slot[..count].iter().enumerate() {
-                let slot = *slot as usize % SLOTS;
-                let weight = (slopes[slot], controls[slot]);
-                to.set(start + i, weight, jacobian[slot], slot >= mapped);
+            for (lane, i) in rows.iter().enumerate() {
+                let weight = weight_of_slope(sampler.share, jacobian.0[lane], slopes.0[lane]);
+                to.set(start + i, weight, jacobian.0[lane], true);
             }
         }
     }
@@ -307,7 +441,7 @@ impl Kernel for Under<'_> {
                         None => self.region.axes[j].unit(l[j]),
                     };
                 }
-                let at = map.inverse_at(t).0;
+                let at = map.inverse_at(Plain, t).0;
                 for (y, at) in y.chunks_exact_mut(d).zip(at.0) {
                     y[j] = at;
                 }

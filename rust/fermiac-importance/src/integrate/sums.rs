@@ -1,6 +1,8 @@
 //! The sums of replicates, and the estimates that follow.
 
+use super::place::Placed;
 use super::sweep::Block;
+use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 
 /// Points of one replicate that go into the estimate of the tail, at most, for one output.
 pub(super) const TAIL: usize = 1 << 17;
@@ -61,7 +63,12 @@ impl Replicate {
             ..Self::default()
         };
         let placed = &block.placed;
-        for (i, row) in block.values.chunks_exact(k).enumerate() {
+        let mut first = 0;
+        if k == 1 {
+            first = block.len() / LANES * LANES;
+            dispatch(Vectors { placed, values: &block.values, sums: &mut sums });
+        }
+        for (i, row) in block.values.chunks_exact(k).enumerate().skip(first) {
             let (weight, c, jacobian) = (placed.weight[i], placed.control[i], placed.jacobian[i]);
             sums.c += c;
             sums.c_squares += c * c;
@@ -140,6 +147,72 @@ impl Replicate {
     /// (Σ|v|)² / Σv².
     pub(super) fn ess(&self, j: usize) -> f64 {
         if self.squares[j] > 0.0 { self.abs[j] * self.abs[j] / self.squares[j] } else { 0.0 }
+    }
+}
+
+/// The sums of the values of a single output, of whole vectors of points.
+struct Vectors<'a> {
+    placed: &'a Placed,
+    values: &'a [f64],
+    sums: &'a mut Replicate,
+}
+
+impl Kernel for Vectors<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { placed, values, sums } = self;
+        let product = |x: V, by: V| x.zip(by, |x, by| if x == 0.0 { 0.0 } else { by * x });
+        let (mut v, mut squares, mut products, mut abs) = (V::ZERO, V::ZERO, V::ZERO, V::ZERO);
+        let (mut c, mut c_squares, mut n_base) = (V::ZERO, V::ZERO, V::ZERO);
+        let (mut zeros, mut base, mut base_squares) = (V::ZERO, V::ZERO, V::ZERO);
+        let (mut largest, mut size) = (V::ZERO, V::ZERO);
+        let (mut low, mut high) = (V::splat(f64::INFINITY), V::splat(f64::NEG_INFINITY));
+        for at in (0..values.len() / LANES * LANES).step_by(LANES) {
+            let value = V::load(&values[at..]);
+            let control = V::load(&placed.control[at..]);
+            let own = product(value, V::load(&placed.weight[at..]));
+            let plain = product(value, V::load(&placed.jacobian[at..]));
+            let mut is_base = V::ZERO;
+            for (to, from) in is_base.0.iter_mut().zip(&placed.base[at..at + LANES]) {
+                *to = f64::from(u8::from(*from));
+            }
+            let (size_of_own, of_base) = (own.map(f64::abs), product(is_base, plain));
+            v = v + own;
+            squares = own.mul_add::<FMA>(own, squares);
+            products = own.mul_add::<FMA>(control, products);
+            abs = abs + size_of_own;
+            largest = largest.max(size_of_own);
+            low = low.zip(own, |a, b| if b < a { b } else { a });
+            high = high.max(own);
+            size = size.max(plain.map(f64::abs));
+            c = c + control;
+            c_squares = control.mul_add::<FMA>(control, c_squares);
+            n_base = n_base + is_base;
+            zeros = zeros + value.zip(is_base, |x, base| if x == 0.0 { base } else { 0.0 });
+            base = base + of_base;
+            base_squares = of_base.mul_add::<FMA>(of_base, base_squares);
+        }
+        (sums.c, sums.c_squares, sums.n_base) = (c.sum(), c_squares.sum(), n_base.sum());
+        for (to, from) in [
+            (&mut sums.v, v),
+            (&mut sums.squares, squares),
+            (&mut sums.products, products),
+            (&mut sums.abs, abs),
+            (&mut sums.zeros, zeros),
+            (&mut sums.base, base),
+            (&mut sums.base_squares, base_squares),
+        ] {
+            to[0] = from.sum();
+        }
+        let greatest = |of: V| of.0.into_iter().fold(f64::NEG_INFINITY, f64::max);
+        for (to, from) in
+            [(&mut sums.largest, largest), (&mut sums.high, high), (&mut sums.size, size)]
+        {
+            to[0] = greatest(from);
+        }
+        sums.low[0] = low.0.into_iter().fold(f64::INFINITY, f64::min);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::place::Placed;
 use super::sampler::Sampler;
+use super::surface::Surface;
 use crate::settings::OnNan;
 use fermiac_base::alloc::room;
 use fermiac_base::linalg::Rows;
@@ -42,6 +43,16 @@ pub(super) struct Problem<'a> {
     n_bad: AtomicU64,
     n_evals: AtomicU64,
     spare: Mutex<Vec<Block>>,
+    /// The room of a call for several blocks, which is large.
+    batch: Mutex<Batch>,
+}
+
+/// The points of a call, their values and how they went.
+#[derive(Default)]
+struct Batch {
+    x: Vec<f64>,
+    values: Vec<f64>,
+    status: Vec<RowStatus>,
 }
 
 /// Points of one sampler: replicates of equal size.
@@ -66,6 +77,8 @@ pub(super) struct Block {
     pub(super) replicate: usize,
     /// Whether it is the first of the replicate.
     pub(super) is_first: bool,
+    /// The points before it in the order of the sweep.
+    pub(super) before: usize,
     pub(super) placed: Placed,
     /// The values, rows × outputs, in units: 0 outside the region.
     pub(super) values: Vec<f64>,
@@ -102,6 +115,7 @@ impl<'a> Problem<'a> {
             n_bad: AtomicU64::new(0),
             n_evals: AtomicU64::new(0),
             spare: Mutex::new(Vec::new()),
+            batch: Mutex::default(),
         }
     }
 
@@ -139,8 +153,21 @@ impl<'a> Problem<'a> {
         context: &Context<'_>,
         stage: &Stage<'_>,
         process: impl Fn(&Block) -> Result<T> + Sync,
+        fold: impl FnMut(usize, T) -> Result<()>,
+    ) -> Result<()> {
+        self.sweep_less(context, stage, None, process, fold)
+    }
+
+    /// The same with the values less those of polynomials.
+    pub(super) fn sweep_less<T: Send>(
+        &self,
+        context: &Context<'_>,
+        stage: &Stage<'_>,
+        surface: Option<&Surface>,
+        process: impl Fn(&Block) -> Result<T> + Sync,
         mut fold: impl FnMut(usize, T) -> Result<()>,
     ) -> Result<()> {
+        let less = |block: &mut Block| surface.map_or(Ok(()), |s| s.subtract(block));
         let nets = self.nets(context, stage)?;
         let per = stage.range.len().div_ceil(CHUNK);
         let count = per * stage.replicates;
@@ -164,6 +191,7 @@ impl<'a> Problem<'a> {
             let mut block = self.fresh();
             self.place(stage, &nets, rows(0), 0, &mut block)?;
             self.evaluate(&mut block)?;
+            less(&mut block)?;
             keep(done(&block)?)?;
             first = 1;
         }
@@ -175,6 +203,7 @@ impl<'a> Problem<'a> {
                     let i = i + first;
                     self.place(stage, &nets, rows(i), i / per, &mut block)?;
                     self.evaluate(&mut block)?;
+                    less(&mut block)?;
                     let part = done(&block);
                     self.recycle(block);
                     part
@@ -205,6 +234,7 @@ impl<'a> Problem<'a> {
             )?;
             context.poll()?;
             self.evaluate_many(&mut blocks)?;
+            blocks.iter_mut().try_for_each(less)?;
             context.poll()?;
             context.ordered(end - start, |i| done(&blocks[i]), |_, part| keep(part))?;
             blocks.into_iter().for_each(|block| self.recycle(block));
@@ -250,6 +280,7 @@ impl<'a> Problem<'a> {
         let d = stage.sampler.dim();
         block.replicate = replicate;
         block.is_first = rows.start == 0;
+        block.before = replicate * stage.range.len() + rows.start - stage.range.start;
         block.u.resize(rows.len() * d, 0.0);
         if let Some(net) = nets.get(replicate) {
             net.fill(rows.start as u64, &mut block.u)?;
@@ -270,7 +301,8 @@ impl<'a> Problem<'a> {
         // Only points of the region are evaluated.
         let placed = &block.placed;
         block.x.clear();
-        block.is_whole = placed.inside.iter().all(|inside| *inside);
+        // A sum has no branch, so that it goes by vectors.
+        block.is_whole = placed.inside.iter().map(|inside| u32::from(!*inside)).sum::<u32>() == 0;
         if !block.is_whole {
             for (row, inside) in placed.x.chunks_exact(d).zip(&placed.inside) {
                 if *inside {
@@ -301,12 +333,16 @@ impl<'a> Problem<'a> {
     /// One call for several blocks.
     fn evaluate_many(&self, blocks: &mut [Block]) -> Result<()> {
         let d = self.integrand.dim();
-        let mut x = Vec::with_capacity(blocks.iter().map(|block| block.points().len()).sum());
+        // Out of its lock while the target runs.
+        let mut batch = std::mem::take(&mut *self.batch());
+        let Batch { x, values, status } = &mut batch;
+        x.clear();
+        values.clear();
         blocks.iter().for_each(|block| x.extend_from_slice(block.points()));
-        let mut values = Vec::new();
-        let mut status = vec![RowStatus::Good; x.len() / d];
+        status.clear();
+        status.resize(x.len() / d, RowStatus::Good);
         if !x.is_empty() {
-            self.integrand.eval(Rows::new(&x, d), &mut values, &mut status)?;
+            self.integrand.eval(Rows::new(x, d), values, status)?;
         }
         let outputs = if x.is_empty() { 0 } else { self.outputs()? };
         let mut at = 0;
@@ -315,7 +351,12 @@ impl<'a> Problem<'a> {
             self.accept(block, &values[at * outputs..end * outputs], &status[at..end])?;
             at = end;
         }
+        *self.batch() = batch;
         Ok(())
+    }
+
+    fn batch(&self) -> std::sync::MutexGuard<'_, Batch> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Checks values and brings them to units; all rows of the block get values.
@@ -341,14 +382,16 @@ impl<'a> Problem<'a> {
                 }
             }
         }
-        if units.iter().any(|u| *u != 1.0) {
+        if let [unit] = units.as_slice() {
+            block.values.iter_mut().for_each(|v| *v *= unit);
+        } else if units.iter().any(|u| *u != 1.0) {
             for row in block.values.chunks_exact_mut(k) {
                 row.iter_mut().zip(units).for_each(|(v, u)| *v *= u);
             }
         }
         // Most batches need no closer check.
-        let sum: f64 = values.iter().map(|v| v * 0.0).sum();
-        if sum == 0.0 && status.iter().all(|s| *s == RowStatus::Good) {
+        let finite = values.iter().fold(true, |all, v| all & (v.abs() < f64::INFINITY));
+        if finite && status.iter().all(|s| *s == RowStatus::Good) {
             return Ok(());
         }
         self.check(block, values, status, k)

@@ -198,6 +198,7 @@ fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
         },
         tolerance: entry(options, "tolerance")?,
         sampler: sampler.map(|sampler| sampler.get().inner.clone()),
+        polynomials: entry(options, "polynomials")?,
         on_nan: match entry::<String>(options, "on_nan")?.as_str() {
             "raise" => OnNan::Raise,
             "zero" => OnNan::Zero,

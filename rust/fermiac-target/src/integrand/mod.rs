@@ -21,7 +21,7 @@ pub use crate::function::integrand as from_fn;
 use crate::check_dim;
 use crate::law::scatter;
 use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{Kernel, LANES, Real, V, dispatch};
+use fermiac_base::simd::{LANES, Real, Shuffle, V, WideKernel, dispatch_wide};
 use fermiac_base::{Error, Result};
 
 /// An integrand written for eight points at a time.
@@ -86,10 +86,27 @@ struct Buffers {
 impl Buffers {
     // A function and not a closure, which might not be inlined into the clone when called twice.
     #[inline(always)]
-    fn evaluate<const FMA: bool>(&mut self, integrand: &impl Tile, rows: &[f64], out: &mut [f64]) {
+    fn evaluate<const FMA: bool>(
+        &mut self,
+        shuffle: impl Shuffle,
+        integrand: &impl Tile,
+        rows: &[f64],
+        out: &mut [f64],
+    ) {
         let (dim, outputs) = (self.points.len(), self.values.len());
-        for (j, point) in self.points.iter_mut().enumerate() {
-            *point = column(rows, dim, j);
+        for (i, points) in self.points.chunks_mut(4).enumerate() {
+            let first = 4 * i;
+            if let Ok(points) = <&mut [V; 4]>::try_from(&mut *points) {
+                let mut of = [&[0.0; 4]; LANES];
+                for (l, of) in of.iter_mut().enumerate() {
+                    *of = &rows[l * dim + first..].as_chunks().0[0];
+                }
+                *points = shuffle.columns(of);
+            } else {
+                for (j, point) in points.iter_mut().enumerate() {
+                    *point = column(rows, dim, first + j);
+                }
+            }
         }
         integrand.tile::<FMA>(&self.points, &mut self.scratch, &mut self.values);
         for (j, value) in self.values.iter().enumerate() {
@@ -98,11 +115,11 @@ impl Buffers {
     }
 }
 
-impl<T: Tile> Kernel for Batch<'_, T> {
+impl<T: Tile> WideKernel for Batch<'_, T> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, S: Shuffle>(self, shuffle: S) {
         let Self { integrand, x, out } = self;
         let (dim, outputs) = (integrand.dim(), integrand.outputs());
         let mut buffers = Buffers {
@@ -114,13 +131,13 @@ impl<T: Tile> Kernel for Batch<'_, T> {
         let last = tiles.remainder();
         let mut outs = out.chunks_exact_mut(LANES * outputs);
         for (rows, out) in tiles.zip(&mut outs) {
-            buffers.evaluate::<FMA>(integrand, rows, out);
+            buffers.evaluate::<FMA>(shuffle, integrand, rows, out);
         }
         if !last.is_empty() {
             let mut rows = vec![0.0; LANES * dim];
             rows[..last.len()].copy_from_slice(last);
             let mut padded = vec![0.0; LANES * outputs];
-            buffers.evaluate::<FMA>(integrand, &rows, &mut padded);
+            buffers.evaluate::<FMA>(shuffle, integrand, &rows, &mut padded);
             let rest = outs.into_remainder();
             rest.copy_from_slice(&padded[..rest.len()]);
         }
@@ -130,7 +147,7 @@ impl<T: Tile> Kernel for Batch<'_, T> {
 fn eval_tiles<T: Tile>(integrand: &T, x: Rows<'_>, out: &mut Vec<f64>) -> Result<()> {
     check_dim(x, integrand.dim(), "integrand")?;
     out.resize(x.len() * integrand.outputs(), 0.0);
-    dispatch(Batch { integrand, x, out });
+    dispatch_wide(Batch { integrand, x, out });
     Ok(())
 }
 
