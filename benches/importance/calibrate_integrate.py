@@ -20,6 +20,7 @@ the table has seeds from 1000 on.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import time
 import warnings
@@ -38,7 +39,7 @@ import fermiac as fm
 Array = NDArray[np.float64]
 Integrand = Callable[[Array], Array]
 METHODS = ("sobol", "map", "mixture", "rotated", "stratified", "mc", "auto")
-PEERS = ("vegas", "qmc_quad")
+PEERS = {"vegas": "vegas", "qmc_quad": "scipy"}
 #: The first seed.
 FIRST = 1000
 #: Samples of the bootstrap of a ratio of errors.
@@ -342,7 +343,8 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a file of runs, for a later call")
     parser.add_argument("--out", type=Path, help="write Markdown to this file as well")
     given = parser.parse_args()
-    methods = given.methods + list(PEERS if given.peers else ())
+    installed = [peer for peer, module in PEERS.items() if importlib.util.find_spec(module)]
+    methods = given.methods + (installed if given.peers else [])
     start = time.process_time()
     lines = []
     runs = Runs(given.keep, given.n)
