@@ -126,7 +126,7 @@ def test_unbounded_integrands_take_strata_whose_errors_hold() -> None:
             chosen.append(e.method)
     assert 0.90 <= inside / 120 <= 0.99
     assert silent == 0
-    assert chosen.count("stratified") > 90
+    assert chosen.count("stratified") > 105
 
 
 @pytest.mark.parametrize("family", ["corner peak", "continuous"])
@@ -147,7 +147,13 @@ def test_powers_without_a_variance_are_announced(power: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "dim", "bound"), [("gaussian", 8, 1e-6), ("product peak", 4, 3e-6)]
+    ("family", "dim", "bound"),
+    [
+        ("gaussian", 4, 2e-6),
+        ("gaussian", 8, 1e-6),
+        ("product peak", 2, 2e-6),
+        ("product peak", 4, 3e-6),
+    ],
 )
 def test_the_choice_costs_little(family: str, dim: int, bound: float) -> None:
     problem = integrals.genz(family, dim)
