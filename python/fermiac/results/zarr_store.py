@@ -55,7 +55,9 @@ def write_sample(sample: Sample, path: str | os.PathLike[str]) -> Path:
         posterior = _Group(new / "posterior", sample.coords, n_chains, n)
         variables = sample.variables
         for name, shape in variables.shapes.items():
-            posterior.array(name, (n_chains, n, *shape), (1, rows, *shape), "<f8", dims.get(name, ()))
+            posterior.array(
+                name, (n_chains, n, *shape), (1, rows, *shape), "<f8", dims.get(name, ())
+            )
         others = _Group(new / "sample_stats", {}, n_chains, n)
         for name, values in stats.items():
             more = values.shape[2:]
