@@ -50,6 +50,9 @@ PRIOR = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
 NAMES = ("process_pool", "dask", "ray_module", "loky_executor", "plain_loky", "parsl_executor")
 #: Seconds after which a call counts as hung: twice the time after which Parsl's losses are found.
 _HUNG = 300.0
+#: Seconds without a result after which shards of Parsl count as lost. By default they never do
+#: before the first result of a call, and Parsl's workers may wait for ever after one was killed.
+_PATIENCE = 30.0
 #: Pools that are broken for their user after a loss.
 _BREAK = ("process_pool", "plain_loky")
 
@@ -123,6 +126,8 @@ def of_engine(name: str, n: int, seed: int) -> str:
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         home = Path(temporary)
         executor = stack.enter_context(engine(home / "engine"))
+        if name == "parsl_executor":
+            executor = fm.executor.Sharded(executor, patience=_PATIENCE)
         for call in local:
             (quiet := home / call.__name__).mkdir()
             call(str(quiet), executor=executor)  # the workers start

@@ -40,8 +40,9 @@ class ArrowTable:
         kinds = dict(arrow._Stream._fields_)
         stream.get_schema = kinds["get_schema"](self._schema)
         stream.get_next = kinds["get_next"](self._batch)
-        stream.get_last_error = kinds["get_last_error"](lambda _: b"it broke")
-        self._keep.append(stream)
+        why = ctypes.create_string_buffer(b"it broke")
+        stream.get_last_error = kinds["get_last_error"](lambda _: ctypes.addressof(why))
+        self._keep += [stream, why]
         new = ctypes.pythonapi.PyCapsule_New
         new.restype = ctypes.py_object
         new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]

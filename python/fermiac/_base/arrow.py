@@ -63,7 +63,7 @@ _Stream._fields_ = [
         ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Stream), ctypes.POINTER(_Schema)),
     ),
     ("get_next", ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Stream), ctypes.POINTER(_Array))),
-    ("get_last_error", ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.POINTER(_Stream))),
+    ("get_last_error", ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(_Stream))),
     ("release", ctypes.CFUNCTYPE(None, ctypes.POINTER(_Stream))),
     ("private_data", ctypes.c_void_p),
 ]
@@ -174,7 +174,7 @@ class Stream:
     def _call(self, function: Any, out: ctypes.Structure) -> None:
         if function(self._stream, ctypes.byref(out)) != 0:
             why = self._stream.contents.get_last_error(self._stream)
-            text = why.decode(errors="replace") if why else "no reason given"
+            text = ctypes.string_at(why).decode(errors="replace") if why else "no reason given"
             raise ArgumentError(f"source: its stream failed: {text}")
 
 

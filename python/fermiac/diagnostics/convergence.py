@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,8 @@ Prob = float | tuple[float, float]
 _METHODS = ("rank", "split", "folded", "unsplit")
 _ESS = ("bulk", "tail", "mean", "sd", "median", "mad", "quantile", "local", "unsplit")
 _MCSE = ("mean", "sd", "median", "quantile")
+#: The numbers of a chunked array that are in memory at once, if a single quantity has fewer.
+_MOST = 2**22
 #: The least number of draws of a chain for which a statistic is defined.
 MIN_DRAWS = 4
 
@@ -33,7 +38,8 @@ def rhat(x: ArrayLike, *, method: str = "rank", n_threads: int | None = None) ->
     Parameters
     ----------
     x : array_like, shape (chains, draws) or (chains, draws, ...)
-        The draws; further axes are separate quantities.
+        The draws; further axes are separate quantities. Chunked arrays of dask and xarray are
+        computed a few quantities at a time.
     method : {"rank", "split", "folded", "unsplit"}, default "rank"
         ``"unsplit"`` compares the chains as they are. ``"split"`` compares the halves of the
         chains, which detects trends. ``"folded"`` compares halves in the normal scores of the
@@ -93,7 +99,8 @@ def ess(x: ArrayLike, *, kind: str = "bulk", prob: Prob = 0.9, n_threads: int | 
     Parameters
     ----------
     x : array_like, shape (chains, draws), (draws,) or (chains, draws, ...)
-        The draws; further axes are separate quantities.
+        The draws; further axes are separate quantities. Chunked arrays of dask and xarray are
+        computed a few quantities at a time.
     kind : str, default "bulk"
         The estimate: ``"mean"``, ``"sd"``, ``"median"``, ``"mad"`` (the median absolute
         deviation); ``"quantile"``, that of probability `prob`; ``"local"``, the probability
@@ -169,7 +176,8 @@ def mcse(
     Parameters
     ----------
     x : array_like, shape (chains, draws), (draws,) or (chains, draws, ...)
-        The draws; further axes are separate quantities.
+        The draws; further axes are separate quantities. Chunked arrays of dask and xarray are
+        computed a few quantities at a time.
     kind : {"mean", "sd", "median", "quantile"}, default "mean"
         The estimate.
     prob : float, default 0.9
@@ -280,15 +288,16 @@ def statistic(
 ) -> Any:
     """Return a statistic of the core for every quantity."""
     threads = resolve_threads(n_threads)
-    values = real_numbers(name, x)
-    if values.ndim == 1:
+    chunked = is_chunked(x)
+    values: Any = x if chunked else real_numbers(name, x)
+    if len(values.shape) == 1:
         values = values[None]
-    if values.ndim < 2 or 0 in values.shape[:2]:
+    if len(values.shape) < 2 or 0 in values.shape[:2]:
         raise ArgumentError(
             f"{name}: an array of shape {np.shape(x)} given; (chains, draws) or (chains, draws, "
             "...) is needed, with a draw at least"
         )
-    chains, draws, *rest = values.shape
+    chains, draws, *rest = map(int, values.shape)
     if chains < min_chains or draws < MIN_DRAWS:
         needed = f"{min_chains} chains" if chains < min_chains else f"{MIN_DRAWS} draws of each"
         warnings.warn(
@@ -297,11 +306,38 @@ def statistic(
             FermiacWarning,
             stacklevel=3,
         )
-        found = np.full(int(np.prod(rest)), np.nan)
+        found = np.full(rest, np.nan)
     else:
-        columns = np.ascontiguousarray(values.reshape(chains, draws, -1))
-        found = _core.diagnostics_convergence(columns, statistic, probabilities, threads)
-    return found.reshape(rest) if rest else float(found[0])
+        found = np.empty(rest)
+        for at in _blocks(values) if chunked else [(...,)]:
+            part = real_numbers(name, values[:, :, *at]) if chunked else values
+            columns = np.ascontiguousarray(part.reshape(chains, draws, -1))
+            got = _core.diagnostics_convergence(columns, statistic, probabilities, threads)
+            found[at] = got.reshape(part.shape[2:])
+    return found if rest else float(found)
+
+
+def is_chunked(x: Any) -> bool:
+    """Return whether an array is computed in chunks, as those of dask and of xarray with dask."""
+    chunks, shape = getattr(x, "chunks", None), getattr(x, "shape", None)
+    if not isinstance(chunks, tuple) or not isinstance(shape, tuple) or not hasattr(x, "compute"):
+        return False
+    # Sizes may be unknown until all is computed.
+    return len(chunks) == len(shape) > 1 and all(isinstance(size, int) for size in shape)
+
+
+def _blocks(x: Any) -> Iterator[tuple[slice, ...]]:
+    """Yield the places of blocks of quantities: chunks, or parts of those that are large."""
+    rest = tuple(map(int, x.shape[2:]))
+    steps = [max(map(int, sizes), default=1) or 1 for sizes in x.chunks[2:]]
+    while (
+        int(x.shape[0]) * int(x.shape[1]) * math.prod(steps) > _MOST and max(steps, default=1) > 1
+    ):
+        widest = steps.index(max(steps))
+        steps[widest] = -(-steps[widest] // 2)
+    grid = [range(0, size, step) for size, step in zip(rest, steps, strict=True)]
+    for starts in itertools.product(*grid):
+        yield tuple(slice(i, i + step) for i, step in zip(starts, steps, strict=True))
 
 
 def _probabilities(prob: Prob) -> Array:

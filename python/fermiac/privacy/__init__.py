@@ -24,9 +24,9 @@ from fermiac.privacy.posterior import (
 )
 from fermiac.privacy.rates import advantage_bound, delta_of_rates, epsilon_of_rates, privacy_region
 from fermiac.privacy.roc_curve import RocBootstrap, RocCurve, roc
-from fermiac.privacy.scan import scan
 from fermiac.privacy.scores import ScoreAudit, audit_scores
 from fermiac.privacy.sequential import SequentialAudit, audit_sequential
+from fermiac.privacy.streaming import scan
 from fermiac.privacy.thresholdout import Thresholdout
 from fermiac.privacy.thresholds import (
     Bonferroni,

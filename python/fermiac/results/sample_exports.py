@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from numpy.typing import ArrayLike
 
+from fermiac._base.calls import public
 from fermiac._base.validate import RngLike
 from fermiac.results import arviz, tables
 
@@ -79,6 +82,48 @@ class SampleExports:
         the names are lost.
         """
         return tables.sample_xarray(cast("Sample", self))
+
+    @public
+    def to_zarr(self, path: str | os.PathLike[str]) -> Path:
+        """Write the sample to a folder in the format of Zarr, which xarray and ArviZ open lazily.
+
+        Parameters
+        ----------
+        path : str or path-like
+            A new folder, as ``"x.zarr"``.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        ArgumentError
+            If the folder is there, or a variable has the name of an axis.
+        CheckpointError
+            If it cannot be written.
+
+        Notes
+        -----
+        The groups are ``posterior``, with an array for each variable, and ``sample_stats``. Chunks
+        are sections of chains of about four megabytes, so that samples larger than memory (see
+        ``path=`` of `fermiac.mcmc.sample`) can be written and read piece by piece. Writing needs no
+        other library. ``xarray.open_zarr("x.zarr", group="posterior")`` opens it, if zarr is
+        installed.
+
+        Examples
+        --------
+        >>> import tempfile, fermiac as fm
+        >>> s = fm.Sample.from_arrays(fm.random.Stream(0).normal((4, 100, 1)), names=["mu"])
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> s.to_zarr(folder.name + "/x.zarr").name
+        'x.zarr'
+        >>> folder.cleanup()
+        """
+        from fermiac.results.zarr_store import write_sample
+
+        return write_sample(cast("Sample", self), path)
 
     def to_arviz(
         self,

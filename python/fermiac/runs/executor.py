@@ -60,7 +60,8 @@ class Sharded:
         The time in seconds without any result after which all shards in flight count as lost. By
         default there is no limit, because workers may wait in the queue of a cluster. The exception
         is Parsl, which may lose results: while it has workers, the limit is two minutes, or five
-        times the longest shard so far.
+        times the longest shard so far. Before the first shard of a call is done its time is not
+        known, and Parsl too has no limit.
 
     Raises
     ------
