@@ -141,7 +141,10 @@ def test_doubts() -> None:
     assert not second.doubts(*masses)
     assert "converged" in replace(second, converged=False).doubts(*masses)
     other = replace(
-        second, log_evidence_tests=second.log_evidence + 1, log_evidence_tests_stderr=0.05
+        second,
+        n_tests=2000,
+        log_evidence_tests=second.log_evidence + 1,
+        log_evidence_tests_stderr=0.05,
     )
     assert "test points alone" in other.doubts(*masses)
     assert "below" in second.doubts(r.log_evidence + 10 * masses[1], masses[1])

@@ -134,9 +134,9 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
 def _of_all_points(result: NestedResult) -> list[Finding]:
     """Return the warnings about the estimate from all points of bounds."""
     other = result.importance
-    if other is None or not other.converged:
-        return []
     log_z, stderr = result.log_evidence_volumes, result.log_evidence_volumes_stderr
+    if other is None or not other.converged or other.log_evidence_stderr >= stderr:
+        return []
     doubts = other.doubts(log_z, stderr)
     if doubts:
         text = (

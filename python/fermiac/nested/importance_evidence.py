@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 __all__ = ["ImportanceEvidence", "importance_of"]
 
-#: The largest error of the evidence from test points that is compared: they may be too few to know
-#: it, and the standard errors by which it may differ.
-_POOR = 0.1
+#: The least number of test points whose evidence is compared, since fewer do not know their error,
+#: and the standard errors by which it may differ.
+_FEW = 1000
 _APART = 5.0
 #: The largest k-hat, and the largest share of the weights in one point, where the error holds.
 #: Equal weights, as on plateaus, may have any k-hat.
@@ -169,7 +169,7 @@ class ImportanceEvidence(Result):
                 f"{self.khat:.2f}"
             )
         apart = abs(self.log_evidence_tests - self.log_evidence)
-        is_known = 0 < self.log_evidence_tests_stderr < _POOR
+        is_known = self.n_tests >= _FEW and self.log_evidence_tests_stderr > 0
         if is_known and apart > _APART * self.log_evidence_tests_stderr:
             return (
                 f"the test points alone give log Z = {self.log_evidence_tests:.6g}, which differs "
