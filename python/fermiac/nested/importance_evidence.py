@@ -283,6 +283,8 @@ def _mean(runs: Mapping[str, Array], counts: str, name: str) -> tuple[float, flo
     if len(runs[name]) == 1:
         return float(runs[name][0]), float(runs[name + "_stderr"][0])
     n, logs = runs[counts], runs[name]
+    if not np.isfinite(logs.max()):  # no test points
+        return float("-inf"), float("nan")
     terms = n * np.exp(logs - logs.max())
     error = np.sqrt(np.nansum((terms * runs[name + "_stderr"]) ** 2)) / terms.sum()
     return float(logs.max() + np.log(terms.sum() / n.sum())), float(error)
