@@ -2,9 +2,10 @@
 
 ``python -m benches.nested.guard`` runs funnels, whose necks ellipsoids cut off, and problems that
 ellipsoids fit, from many seeds. It prints a table in Markdown: the share of runs that are warned of
-the bound, the share whose evidence from prior masses is wrong by more than two of its errors, the mean error
-of this log Z with the mean error that is claimed, and of the points just outside of the bound how many were evaluated, how
-many lay above the level, and how many were expected to by chance.
+the bound, the share whose evidence from prior masses is wrong by more than two of its errors, the
+mean error of this log Z with the mean error that is claimed, and of the points just outside of the
+bound how many were evaluated, how many lay above the level, and how many were expected to by
+chance.
 """
 
 from __future__ import annotations
