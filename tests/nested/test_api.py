@@ -81,10 +81,11 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("von_mises", {"sampler": "slice"}),
     ("von_mises", {"sampler": "rwalk"}),
 ]
-#: With several modes, between which chains do not go.
+#: With several modes, between which chains do not go. All points of bounds give log Z to 0.01, and
+#: one of 18 modes is 0.06 of it: with 22 live points a mode, one run in ten loses one.
 MODES: list[tuple[str, dict[str, Any]]] = [
-    ("eggbox", {"sampler": "unif", "bound": "multi", "n_live": 400}),
-    ("eggbox", {"sampler": "unif", "bound": "friends", "n_live": 400}),
+    ("eggbox", {"sampler": "unif", "bound": "multi", "n_live": 800}),
+    ("eggbox", {"sampler": "unif", "bound": "friends", "n_live": 800}),
     ("eggbox", {"sampler": "slice"}),
     ("eggbox", {"sampler": "auto", "n_live": 200}),
     *[("shells2", {"sampler": "unif", "bound": b}) for b in ("single", "multi", "friends")],

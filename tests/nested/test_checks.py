@@ -13,7 +13,7 @@ from nested_runs import run
 from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.errors import ConvergenceWarning, FermiacWarning, WeightWarning
 from fermiac.nested.checks import findings
 
 Array = NDArray[np.float64]
@@ -63,6 +63,7 @@ def test_a_bound_that_cuts_off_the_neck_of_a_funnel(seed: int) -> None:
     assert "enlarge=" in text
     # At next to no cost, counted in.
     assert 0.01 < r.trace["probes"].sum() / r.n_evals < 0.025
+    assert "log Z rests on points outside" in text
     # What it names helps.
     wide = fm.nested.sample(
         fm.targets.funnel(7), FUNNEL, rng=seed, sampler=fm.nested.Uniform(enlarge=3)
@@ -108,7 +109,8 @@ def test_the_test_of_the_bound_changes_no_bit() -> None:
         seen.append(x.copy())
         return formula(x)
 
-    r = run(values, n_live=100, sampler="unif", dlogz=0.01)
+    sampler = fm.nested.Uniform(importance=False)
+    r = run(values, n_live=100, sampler=sampler, dlogz=0.01)
     probes = int(r.trace["probes"].sum())
     assert probes >= 32
     assert sum(len(x) for x in seen) == r.n_evals
@@ -125,24 +127,21 @@ def test_warnings_that_are_errors_cost_nothing() -> None:
     assert caught.value.partial_result.status == "stopped"  # type: ignore[attr-defined]
 
 
-SAMPLER = fm.nested.Uniform(importance=True)
-
-
 def second_of(result: fm.nested.NestedResult) -> fm.nested.ImportanceEvidence:
     assert result.importance is not None
     return result.importance
 
 
 def test_two_evidences_that_differ_are_warned_of() -> None:
-    r = run(sampler=SAMPLER)
+    r = run(n_live=100)
     state = {"radius_scale": 1.0, "n_coded": 0, "n_nan": 0}
-    error = math.hypot(r.log_evidence_stderr, second_of(r).log_evidence_stderr)
-    for by, warned in ((3.9, False), (-4.1, True), (4.1, True)):
-        other = replace(second_of(r), log_evidence=r.log_evidence + by * error)
+    error = math.hypot(r.log_evidence_volumes_stderr, second_of(r).log_evidence_stderr)
+    for by, kinds in ((3.9, []), (-4.1, [WeightWarning]), (4.1, [ConvergenceWarning])):
+        log_z = r.log_evidence_volumes + by * error
+        # The test points agree with it.
+        other = replace(second_of(r), log_evidence=log_z, log_evidence_tests=log_z)
         found = findings(replace(r, importance=other), state, None)
-        assert [kind for kind, text in found if "all points together" in text] == (
-            [ConvergenceWarning] if warned else []
-        )
+        assert [kind for kind, text in found if "all points" in text] == kinds
 
 
 def test_chains_that_are_too_short_are_told_of() -> None:

@@ -139,8 +139,13 @@ def test_doubts() -> None:
     second = second_of(r)
     masses = (r.log_evidence_volumes, r.log_evidence_volumes_stderr)
     assert not second.doubts(*masses)
-    assert "sample size" in replace(second, ess=3.0).doubts(*masses)
-    other = replace(second, log_evidence_tests=second.log_evidence + 1, n_tests=1000)
+    assert "converged" in replace(second, converged=False).doubts(*masses)
+    other = replace(
+        second,
+        n_tests=2000,
+        log_evidence_tests=second.log_evidence + 1,
+        log_evidence_tests_stderr=0.05,
+    )
     assert "test points alone" in other.doubts(*masses)
     assert "below" in second.doubts(r.log_evidence + 10 * masses[1], masses[1])
     assert second.sample.log_weights is not None

@@ -134,9 +134,9 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
 def _of_all_points(result: NestedResult) -> list[Finding]:
     """Return the warnings about the estimate from all points of bounds."""
     other = result.importance
-    if other is None or not other.converged:
-        return []
     log_z, stderr = result.log_evidence_volumes, result.log_evidence_volumes_stderr
+    if other is None or not other.converged or other.log_evidence_stderr >= stderr:
+        return []
     doubts = other.doubts(log_z, stderr)
     if doubts:
         text = (
@@ -144,14 +144,14 @@ def _of_all_points(result: NestedResult) -> list[Finding]:
             "n_live, or enlarge the bound (Uniform(enlarge=...))"
         )
         return [(WeightWarning, text)]
-    apart = abs(other.log_evidence - log_z) / float(np.hypot(other.log_evidence_stderr, stderr))
-    if apart <= _DIFFERENT:
+    apart, error = abs(other.log_evidence - log_z), np.hypot(other.log_evidence_stderr, stderr)
+    if apart <= _DIFFERENT * error or error == 0:
         return []
     text = (
         f"all points together give log Z = {other.log_evidence:.6g}, the prior masses "
-        f"{log_z:.6g}, which differs by {apart:.1f} standard errors: a bound cut off a part of the "
-        "region above the level, so that the posterior is wrong; raise n_live, or enlarge the "
-        "bound (Uniform(enlarge=...))"
+        f"{log_z:.6g}, which differs by {apart / error:.1f} standard errors: a bound cut off a "
+        "part of the region above the level, so that the posterior is wrong; raise n_live, or "
+        "enlarge the bound (Uniform(enlarge=...))"
     )
     return [(ConvergenceWarning, text)]
 

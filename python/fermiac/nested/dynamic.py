@@ -77,7 +77,7 @@ class DynamicLoop(NestedLoop):
         self._ended: dict[str, Any] | None = None
         self._traces: dict[str, Any] = {}
         #: The importance sample of the first run, once it has ended.
-        self._first: dict[str, Any] = {}
+        self._all_points: dict[str, Any] = {}
         self._notes: dict[str, list[float]] = {name: [] for name in _NOTES}
         self._low, self._high = -np.inf, np.inf
         self._why = ""
@@ -123,7 +123,7 @@ class DynamicLoop(NestedLoop):
         """Return the estimate of the first run; batches do not begin with the whole prior."""
         if not self._n_runs:
             return super()._importance(converged)
-        return importance_of(self._first, self.job, True) if self._first else None
+        return importance_of(self._all_points, self.job, True) if self._all_points else None
 
     def _settings(self) -> dict[str, Any]:
         notes, now = self._notes, {"low": self._low, "high": self._high}
@@ -154,7 +154,7 @@ class DynamicLoop(NestedLoop):
             return False
         run = self.core.state()
         if not self._n_runs:
-            self._first = self.core.importance(*self.job.ports, self.workers) or {}
+            self._all_points = self.core.importance(*self.job.ports, self.workers) or {}
         here = {**run, "low": self._low, "high": self._high, "ess": ess, "stderr": stderr}
         self._traces = self._trace()
         for name, values in self._notes.items():
@@ -228,7 +228,7 @@ class DynamicLoop(NestedLoop):
     def state(self) -> dict[str, Any]:
         """Return the current run, and the points and figures of the finished ones."""
         tensors = super().state()
-        parts = (self._ended or {}, self._traces, self._first)
+        parts = (self._ended or {}, self._traces, self._all_points)
         for tag, arrays in zip(_TAGS, parts, strict=True):
             tensors.update({tag + name: np.asarray(values) for name, values in arrays.items()})
         tensors["notes"] = np.array([self._notes[name] for name in _NOTES])
@@ -239,7 +239,7 @@ class DynamicLoop(NestedLoop):
         if "notes" in state:
             rows = state["notes"].tolist()
             self._notes = dict(zip(_NOTES, rows, strict=True))
-        ended, self._traces, self._first = (
+        ended, self._traces, self._all_points = (
             {name.removeprefix(tag): v for name, v in state.items() if name.startswith(tag)}
             for tag in _TAGS
         )

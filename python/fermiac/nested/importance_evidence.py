@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 __all__ = ["ImportanceEvidence", "importance_of"]
 
-#: The least effective sample size, and the least number of test points that are compared.
-_FEW = 100
+#: The least number of test points whose evidence is compared, since fewer do not know their error,
+#: and the standard errors by which it may differ.
+_FEW = 1000
+_APART = 5.0
 #: The largest k-hat, and the largest share of the weights in one point, where the error holds.
 #: Equal weights, as on plateaus, may have any k-hat.
 _HEAVY = 0.7
 _DOMINANT = 0.05
-#: Standard errors by which two estimates may differ.
+#: Standard errors by which it may be below the estimate from prior masses.
 _DIFFERENT = 4.0
 
 
@@ -155,13 +157,11 @@ class ImportanceEvidence(Result):
         Returns
         -------
         str
-            A reason: the run ended early; few points carry the weights; the test points alone, or the prior masses, give
-            another evidence.
+            A reason: the run ended early; few points carry the weights; the test points alone, or
+            the prior masses, give another evidence.
         """
         if not self.converged:
             return "the run ended before it had converged"
-        if self.ess < _FEW:
-            return f"the effective sample size of all points is only {self.ess:.0f}"
         weights = self.sample._weights()
         if self.khat > _HEAVY and weights.max() > _DOMINANT:
             return (
@@ -169,14 +169,15 @@ class ImportanceEvidence(Result):
                 f"{self.khat:.2f}"
             )
         apart = abs(self.log_evidence_tests - self.log_evidence)
-        if self.n_tests >= _FEW and apart > _DIFFERENT * self.log_evidence_tests_stderr:
+        is_known = self.n_tests >= _FEW and self.log_evidence_tests_stderr > 0
+        if is_known and apart > _APART * self.log_evidence_tests_stderr:
             return (
                 f"the test points alone give log Z = {self.log_evidence_tests:.6g}, which differs "
                 f"by {apart / self.log_evidence_tests_stderr:.1f} of their standard errors"
             )
         below = log_evidence - self.log_evidence
         error = float(np.hypot(stderr, self.log_evidence_stderr))
-        if below > _DIFFERENT * error:
+        if below > _DIFFERENT * error > 0:
             return f"it is {below / error:.1f} standard errors below that from the prior masses"
         return ""
 
@@ -282,6 +283,8 @@ def _mean(runs: Mapping[str, Array], counts: str, name: str) -> tuple[float, flo
     if len(runs[name]) == 1:
         return float(runs[name][0]), float(runs[name + "_stderr"][0])
     n, logs = runs[counts], runs[name]
+    if not np.isfinite(logs.max()):  # no test points
+        return float("-inf"), float("nan")
     terms = n * np.exp(logs - logs.max())
     error = np.sqrt(np.nansum((terms * runs[name + "_stderr"]) ** 2)) / terms.sum()
     return float(logs.max() + np.log(terms.sum() / n.sum())), float(error)

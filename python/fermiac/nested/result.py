@@ -58,7 +58,8 @@ class NestedResult(Sample):
         The dead points in the order of their log-likelihoods, which is the order of their deaths.
     log_evidence : float
         The logarithm of the evidence :math:`Z = \int L \, d\pi`: the estimate of `importance` if
-        there is one whose error holds (`ImportanceEvidence.doubts`), else `log_evidence_volumes`.
+        there is one, its error is the smaller one, and nothing speaks against it
+        (`ImportanceEvidence.doubts`); else `log_evidence_volumes`.
     log_evidence_stderr : float
         The standard error of `log_evidence`.
     log_evidence_volumes : float

@@ -82,7 +82,8 @@ def from_points(
         figures = _evidence(got["log_x"], got["log_prior_masses"], target, got["n_alive"])
     log_z, stderr = figures.pop("log_evidence"), figures.pop("log_evidence_stderr")
     best = (log_z, stderr)
-    if importance is not None and not importance.doubts(log_z, stderr):
+    is_smaller = importance is not None and importance.log_evidence_stderr < stderr
+    if importance is not None and is_smaller and not importance.doubts(log_z, stderr):
         best = (importance.log_evidence, importance.log_evidence_stderr)
     return NestedResult(
         **{"version": _core.__version__, "isa": _core.isa_level, **provenance},

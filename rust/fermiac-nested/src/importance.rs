@@ -235,7 +235,8 @@ impl DrawRecord {
         let heights = self.parts.iter().zip(&volumes);
         let inner: Vec<f64> =
             heights.clone().map(|(part, [inner, _])| height(part.n, inner)).collect();
-        let outer: Vec<f64> = heights.map(|(part, [_, outer])| height(part.n_tests, outer)).collect();
+        let outer: Vec<f64> =
+            heights.map(|(part, [_, outer])| height(part.n_tests, outer)).collect();
         let mut rest = Vec::with_capacity(inner.len());
         let (mut scale, mut sum) = (f64::NEG_INFINITY, 0.0);
         for (inner, outer) in inner.iter().zip(&outer) {
@@ -337,7 +338,8 @@ impl DrawRecord {
                 self.parts.push(part);
             }
             let fits = |draws: &Draws, count: fn(&Part) -> usize| {
-                let n = self.parts.iter().try_fold(0_usize, |sum, part| sum.checked_add(count(part)));
+                let n =
+                    self.parts.iter().try_fold(0_usize, |sum, part| sum.checked_add(count(part)));
                 n == Some(draws.ell.len())
                     && draws.u.len() == draws.ell.len() * self.dim
                     && draws.ell.iter().all(|ell| *ell < f64::INFINITY)

@@ -37,7 +37,6 @@ def test_bad_options() -> None:
         {"checkpoint": "x"},
         {"validate": True},
         {"dynamic": True},
-        {"sampler": fm.nested.Uniform(importance=True)},
         {"surrogate": "yes"},
     )
     for call in calls:

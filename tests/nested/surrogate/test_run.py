@@ -101,7 +101,8 @@ def test_hubble_rates_for_a_fifth_of_the_calls(hubble: tuple[Any, Any, float]) -
         assert not r.surrogate.rejected
         assert counted.n == r.surrogate.n_true
         asked += counted.n
-        assert r.log_evidence_stderr < 1.1 * reference.log_evidence_stderr
+        # Both by prior masses: a run on a surrogate has no evidence from all points.
+        assert r.log_evidence_stderr < 1.1 * reference.log_evidence_volumes_stderr
         pulls.append((r.log_evidence - exact) / r.log_evidence_stderr)
     assert 5 * asked < plain.n
     assert np.abs(pulls).max() < 5

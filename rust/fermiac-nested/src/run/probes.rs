@@ -1,9 +1,10 @@
 //! Test points of a bound: draws from a somewhat wider one. Those just outside of the bound, its
 //! probes, show whether it cuts off a part of the level set.
 //!
-//! They are drawn from streams of their own and never become live points, so that a run with them
-//! has the bits of one without. A run that keeps its points evaluates all test points, since they
-//! estimate the evidence of what was cut off; another one evaluates the probes alone.
+//! They are drawn from streams of their own and never become live points. A run with them has the
+//! bits of one without, unless they show that bounds cut: later bounds are then wider. A run that
+//! keeps its points evaluates all test points, since they estimate the evidence of what was cut
+//! off; another one evaluates the probes alone.
 
 use super::rejection::{Rejection, Target};
 use super::settings::Settings;

@@ -131,7 +131,8 @@ impl Rejection {
         }
         let cuts = self.probes.widen(LEFT_OUT / settings.n_live as f64);
         let due = cuts
-            || self.fitted_at - log_x > REFIT || self.efficiency < FALLEN * self.peak_efficiency;
+            || self.fitted_at - log_x > REFIT
+            || self.efficiency < FALLEN * self.peak_efficiency;
         let open = self.n_fits == 0 && self.efficiency > OPEN && log_x > ln(OPEN);
         let bounded = settings.sampler.has_bound() && settings.bound != BoundKind::None;
         if bounded && due && !open {
