@@ -350,29 +350,6 @@ mod tests {
     }
 
     #[test]
-    fn few_noisy_points_give_smooth_maps() {
-        // 500 points, 200 axes on which nothing depends: the best of all smoothings is by chance the
-        // weakest on some of them.
-        let (n, d) = (500, 200);
-        let mut state = 7_u64;
-        let mut uniform = || {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            ((state >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
-        };
-        let y: Vec<f64> = (0..n * d).map(|_| uniform()).collect();
-        let w: Vec<f64> = (0..n).map(|_| -uniform().ln()).collect();
-        let maps = vec![AxisMap::identity(); d];
-        for map in refined(&maps, &y, &w, Some(1.0)) {
-            let knots = map.knots();
-            let widths: Vec<f64> = knots.windows(2).map(|k| (k[1] - k[0]).ln()).collect();
-            let step = widths.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f64::max);
-            assert!(knots.len() > 100 && step < 0.02, "{} {step}", knots.len());
-        }
-    }
-
-    #[test]
     fn training_finds_a_product_density() {
         // The density ½ x^(-1/2) has quantiles q².
         let n = 20_000;
