@@ -33,7 +33,7 @@ Codes = NDArray[np.int64]
 #: The smallest number of resamples of a partial result.
 _PARTIAL = 100
 #: The smallest number of observations that gives no warning.
-_FEW = 10
+_FEW = 20
 #: Statistics whose calibrated intervals had a lower coverage than those that they started from.
 _WORSE = ("skewness", "kurtosis")
 #: The number of resamples whose indices are drawn together.
@@ -201,7 +201,7 @@ def double_bootstrap(
     Warns
     -----
     FermiacWarning
-        For fewer than ten observations, for skewness and kurtosis, for resamples in which the
+        For fewer than twenty observations, for skewness and kurtosis, for resamples in which the
         statistic is not defined, and if a calibrated level is beyond what the resamples resolve.
 
     Notes

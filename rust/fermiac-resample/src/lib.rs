@@ -28,7 +28,8 @@ pub use exact::{Tails, choices, group_law, group_tails, pair_tails, sign_law, si
 pub use groups::{group_choices, log_groups_above, middle_tails};
 pub use permute::{Columns, Design, Exceedances, Permutations, coefficients, exceedances, sums};
 pub use replicates::{
-    Outcome, Replicates, Value, bootstrap, evaluate, leave_one_out, of_samples, stream, weighted,
+    Outcome, Replicates, Value, bootstrap, draw, evaluate, leave_one_out, of_samples, stream,
+    weighted,
 };
 pub use scheme::{Draw, Law, Scheme};
 pub use sieve::{SeriesStatistic, Sieve};

@@ -18,6 +18,8 @@ const BLOCK: u32 = 0x5200;
 /// The block of the streams of counts of cells, and the replicates that share a stream.
 const CELLS: u32 = 0x5203;
 const GROUP: u64 = 64;
+/// Cells of which there are few.
+const FEW: usize = 64;
 
 /// Replicates, a row each with a number for each output of the statistic.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -84,6 +86,28 @@ pub fn stream(key: u64, replicate: u64) -> Stream {
     Stream::new(key, Domain::Bootstrap, replicate, BLOCK)
 }
 
+/// Whether replicates share streams: those of a few cells take a few random numbers each.
+fn is_grouped(scheme: &Scheme) -> bool {
+    scheme.has_shares() && scheme.units() <= FEW
+}
+
+/// Draws the weights of a replicate; those of [`bootstrap`] are the same.
+pub fn draw(scheme: &Scheme, key: u64, replicate: u64, draw: &mut Draw) {
+    if is_grouped(scheme) {
+        let mut group = group_at(scheme, key, replicate, draw);
+        scheme.draw(&mut group, draw);
+    } else {
+        scheme.draw(&mut stream(key, replicate), draw);
+    }
+}
+
+/// The stream of the group of a replicate, after those of the group that come before.
+fn group_at(scheme: &Scheme, key: u64, replicate: u64, draw: &mut Draw) -> Stream {
+    let mut group = Stream::new(key, Domain::Bootstrap, replicate / GROUP, CELLS);
+    (0..replicate % GROUP).for_each(|_| scheme.draw(&mut group, draw));
+    group
+}
+
 /// Replicates `first` to `first + n - 1` of statistics of one data set, replicate i from stream i of
 /// `key`, with their standard errors if `errors` is set. An error comes with the replicates so far.
 #[allow(clippy::result_large_err, reason = "the partial result is boxed")]
@@ -96,7 +120,7 @@ pub fn bootstrap(
     key: u64,
     context: &Context<'_>,
 ) -> Outcome {
-    if scheme.has_shares() {
+    if is_grouped(scheme) {
         return from_cells(statistics, scheme, first, n, errors, key, context);
     }
     run(statistics, scheme, n, errors, context, |i, draw| {
@@ -104,7 +128,7 @@ pub fn bootstrap(
     })
 }
 
-/// Replicates that take a few random numbers each, so that [`GROUP`] of them share a stream.
+/// Replicates of few cells, [`GROUP`] of which share a stream.
 #[allow(clippy::result_large_err, reason = "the partial result is boxed")]
 fn from_cells(
     statistics: &[Box<dyn Statistic>],
@@ -122,10 +146,7 @@ fn from_cells(
         for i in rows {
             let at = first + i as u64;
             if shared.is_none() || at.is_multiple_of(GROUP) {
-                let mut own = Stream::new(key, Domain::Bootstrap, at / GROUP, CELLS);
-                // Those of the group that come before.
-                (0..at % GROUP).for_each(|_| scheme.draw(&mut own, &mut worker.draw));
-                shared = Some(own);
+                shared = Some(group_at(scheme, key, at, &mut worker.draw));
             }
             if let Some(stream) = &mut shared {
                 scheme.draw(stream, &mut worker.draw);

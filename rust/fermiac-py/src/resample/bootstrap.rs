@@ -6,7 +6,7 @@ use crate::common::error::check;
 use fermiac_base::Error;
 use fermiac_base::alloc::room;
 use fermiac_resample::{
-    Law, Replicates, Scheme, SeriesStatistic, Sieve, Statistics, bootstrap, evaluate,
+    Law, Replicates, Scheme, SeriesStatistic, Sieve, Statistics, bootstrap, draw, evaluate,
     leave_one_out, of_samples, statistics, stream, weighted,
 };
 use numpy::{PyArray1, PyReadonlyArray1};
@@ -348,9 +348,9 @@ fn resample_weights<'py>(
             n,
             scheme.n(),
             |i| {
-                let mut draw = scheme.room()?;
-                scheme.draw(&mut stream(key, first + i as u64), &mut draw);
-                Ok(draw.weights)
+                let mut room = scheme.room()?;
+                draw(&scheme, key, first + i as u64, &mut room);
+                Ok(room.weights)
             },
             |_, row| {
                 all.try_reserve(row.len())
