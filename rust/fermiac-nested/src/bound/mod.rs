@@ -202,7 +202,7 @@ impl Bound {
     /// enlarged.
     pub fn places(&self, wider: &Self, u: &Tiled, out: &mut Vec<Place>) {
         out.clear();
-        out.resize(u.len(), Place::Inside);
+        out.resize(u.n_points(), Place::Inside);
         match (&self.region, &wider.region) {
             (Region::Cube(_), _) => {}
             (Region::Union(union), Region::Union(wider)) => {
@@ -214,7 +214,7 @@ impl Bound {
                 union.places(wider, rotated.as_deref().unwrap_or(u.tiles()), out);
             }
             _ => {
-                let mut inside = vec![false; u.len()];
+                let mut inside = vec![false; u.n_points()];
                 self.covers(u.rows(), &mut inside);
                 let rows = || u.rows().chunks_exact(self.dim).zip(&inside);
                 let outside: Vec<f64> = rows()

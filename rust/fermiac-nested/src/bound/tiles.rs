@@ -28,7 +28,7 @@ impl Tiled {
     }
 
     /// The number of points.
-    pub fn len(&self) -> usize {
+    pub fn n_points(&self) -> usize {
         self.rows.len() / self.d
     }
 
