@@ -13,7 +13,7 @@
 //! - F. Feroz, M. P. Hobson, E. Cameron, A. N. Pettitt, "Importance nested sampling and the
 //!   MultiNest algorithm", Open Journal of Astrophysics, 2019.
 
-use super::bound::{Bound, Volume};
+use super::bound::{Bound, Place, Tiled, Volume};
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
@@ -28,8 +28,11 @@ const ROWS: usize = 2048;
 pub(crate) const ENLARGED: f64 = 1.25;
 /// A record of more coordinates and log-likelihoods is given up.
 const MOST_NUMBERS: usize = 1 << 25;
-/// Bounds before the last ones are left out of a sum if they change it by a smaller share.
-const NEGLIGIBLE: f64 = 1e-10;
+/// The sum over bounds ends where all earlier ones together are a smaller share of it. They are then
+/// taken to contain the point, as nearly all of them do, so that no density is off by more than this.
+const NEGLIGIBLE: f64 = 1e-4;
+/// ln of the ratio of two scales of sums: far from overflow with any number of bounds.
+const SCALE: f64 = 200.0;
 /// The least number of points whose variance about their own mean is taken.
 const TOGETHER: usize = 32;
 
@@ -98,16 +101,29 @@ pub struct Importance {
     pub log_volumes: Vec<f64>,
 }
 
-/// The bounds with ln of the contributions of each to the density of the mixture, times the number
-/// of points: of the bound, and of the wider one.
+/// The bounds with the contributions of each to the density of the mixture, times the number of
+/// points: of the bound, and of the wider one.
 struct Mixture {
     bounds: Vec<Bound>,
     wider: Vec<Bound>,
     levels: Vec<f64>,
-    inner: Vec<f64>,
-    outer: Vec<f64>,
-    /// ln of the sum of the heights of all bounds before each.
-    rest: Vec<f64>,
+    /// For each bound, the least number of a scale at which its sums start.
+    scales: Vec<usize>,
+    /// The contributions relative to each scale, by bound and then by scale.
+    heights: Vec<Heights>,
+    n_scales: usize,
+    /// ln of the first scale.
+    first_scale: f64,
+}
+
+/// Contributions to densities, relative to a scale.
+#[derive(Debug, Clone, Copy)]
+struct Heights {
+    inner: f64,
+    outer: f64,
+    /// The sums over all bounds before.
+    inner_before: f64,
+    outer_before: f64,
 }
 
 /// ln of densities at a point, times the number of points.
@@ -237,25 +253,7 @@ impl DrawRecord {
             heights.clone().map(|(part, [inner, _])| height(part.n, inner)).collect();
         let outer: Vec<f64> =
             heights.map(|(part, [_, outer])| height(part.n_tests, outer)).collect();
-        let mut rest = Vec::with_capacity(inner.len());
-        let (mut scale, mut sum) = (f64::NEG_INFINITY, 0.0);
-        for (inner, outer) in inner.iter().zip(&outer) {
-            rest.push(scale + ln(sum));
-            let top = scale.max(*inner).max(*outer);
-            if top > f64::NEG_INFINITY {
-                sum = sum * exp(scale - top) + exp(inner - top) + exp(outer - top);
-                scale = top;
-            }
-        }
-        let mixture = Mixture {
-            bounds: self.parts.iter().map(|part| part.bound.clone()).collect(),
-            wider,
-            levels: self.parts.iter().map(|part| part.level).collect(),
-            inner,
-            outer,
-            rest,
-        };
-        Ok((mixture, volumes))
+        Ok((Mixture::new(&self.parts, wider, &inner, &outer), volumes))
     }
 
     /// The densities of the mixture at points.
@@ -278,7 +276,8 @@ impl DrawRecord {
             |c| {
                 let (start, end) = (c * ROWS, n.min((c + 1) * ROWS));
                 let u = &u[start * self.dim..end * self.dim];
-                Ok(mixture.densities(u, &ell[start..end], &own[start..end], self.dim))
+                let (ell, own) = (&ell[start..end], &own[start..end]);
+                Ok(mixture.densities(u, ell, own, self.dim, NEGLIGIBLE))
             },
             |_, part| {
                 out.extend_from_slice(&part);
@@ -362,88 +361,133 @@ impl Part {
 }
 
 impl Mixture {
-    /// The densities at the rows of `u`, whose log-likelihoods are `ell`, drawn from the bounds `own`
-    /// (no bound of the mixture for test points).
-    fn densities(&self, u: &[f64], ell: &[f64], own: &[usize], dim: usize) -> Vec<Density> {
-        let mut sums = vec![Sums::default(); ell.len()];
-        // Rows whose sums can still change, and their places in `u`.
-        let (mut rows, mut at): (Vec<f64>, Vec<usize>) = (u.to_vec(), (0..ell.len()).collect());
-        let (mut outside, mut near) = (Vec::new(), Vec::new());
-        let mut inside = vec![false; ell.len()];
-        for b in (0..self.bounds.len()).rev() {
-            inside.resize(at.len(), false);
-            self.bounds[b].covers(&rows, &mut inside);
-            outside.clear();
-            for (row, _) in rows.chunks_exact(dim).zip(&inside).filter(|(_, inside)| !**inside) {
-                outside.extend_from_slice(row);
-            }
-            near.resize(outside.len() / dim, false);
-            self.wider[b].covers(&outside, &mut near);
-            let mut near = near.iter();
-            let mut n_done = 0;
-            for (i, inside) in at.iter().zip(&inside) {
-                let sums = &mut sums[*i];
-                if *inside {
-                    sums.counts &= !(sums.is_cut && own[*i] == b);
-                    let inner = if sums.is_cut { f64::NEG_INFINITY } else { self.inner[b] };
-                    sums.add(inner, self.outer[b]);
-                } else {
-                    sums.is_cut |= ell[*i] > self.levels[b];
-                    if near.next() == Some(&true) {
-                        sums.add(f64::NEG_INFINITY, self.outer[b]);
-                    }
-                }
-                n_done += usize::from(sums.are_done(self.rest[b]));
-            }
-            if 4 * n_done > at.len() {
-                let kept = |i: &usize| !sums[*i].are_done(self.rest[b]);
-                rows.clear();
-                at.retain(kept);
-                at.iter().for_each(|i| rows.extend_from_slice(&u[i * dim..(i + 1) * dim]));
+    /// The mixture of bounds with ln of the heights of each and of the wider one.
+    fn new(parts: &[Part], wider: Vec<Bound>, inner: &[f64], outer: &[f64]) -> Self {
+        let tops = inner.iter().zip(outer).map(|(inner, outer)| inner.max(*outer));
+        let finite = || tops.clone().filter(|top| *top > f64::NEG_INFINITY);
+        let first_scale = finite().fold(f64::INFINITY, f64::min).min(f64::MAX);
+        let number = |top: f64| ((top - first_scale) / SCALE).max(0.0) as usize;
+        let n_scales = 1 + finite().map(number).max().unwrap_or(0);
+        let mut heights = Vec::with_capacity(n_scales * parts.len());
+        let mut before = vec![[0.0; 2]; n_scales];
+        for (inner, outer) in inner.iter().zip(outer) {
+            for (s, [inner_before, outer_before]) in before.iter_mut().enumerate() {
+                let scale = first_scale + s as f64 * SCALE;
+                let relative = |height: f64| {
+                    if height > f64::NEG_INFINITY { exp(height - scale) } else { 0.0 }
+                };
+                let (inner, outer) = (relative(*inner), relative(*outer));
+                let (sum_inner, sum_outer) = (*inner_before, *outer_before);
+                *inner_before += inner;
+                *outer_before += outer;
+                heights.push(Heights {
+                    inner,
+                    outer,
+                    inner_before: sum_inner,
+                    outer_before: sum_outer,
+                });
             }
         }
-        sums.iter().map(Sums::density).collect()
+        Self {
+            bounds: parts.iter().map(|part| part.bound.clone()).collect(),
+            wider,
+            levels: parts.iter().map(|part| part.level).collect(),
+            scales: tops.map(number).collect(),
+            heights,
+            n_scales,
+            first_scale,
+        }
+    }
+
+    /// The densities at the rows of `u`, whose log-likelihoods are `ell`, drawn from the bounds `own`
+    /// (no bound of the mixture for test points). Bounds that are a smaller share than `negligible`
+    /// of a sum are taken to contain the point.
+    fn densities(
+        &self,
+        u: &[f64],
+        ell: &[f64],
+        own: &[usize],
+        dim: usize,
+        negligible: f64,
+    ) -> Vec<Density> {
+        let mut sums = vec![Sums::default(); ell.len()];
+        // Rows whose sums go on, with some that have ended, and their places in `u`.
+        let mut at: Vec<usize> = (0..ell.len()).collect();
+        let mut rows = Tiled::new(u.to_vec(), dim);
+        let mut places = Vec::new();
+        for b in (0..self.bounds.len()).rev() {
+            self.bounds[b].places(&self.wider[b], &rows, &mut places);
+            let mut n_done = 0;
+            for (i, place) in at.iter().zip(&places) {
+                let sums = &mut sums[*i];
+                if !sums.is_done {
+                    if *place != Place::Inside && ell[*i] > self.levels[b] {
+                        sums.is_cut = true;
+                        // Points drawn before the bound that cut off their place.
+                        sums.counts &= own[*i] >= b;
+                    }
+                    if *place != Place::Outside {
+                        let scale = *sums.scale.get_or_insert(self.scales[b]);
+                        let heights = &self.heights[b * self.n_scales + scale];
+                        sums.add(heights, *place == Place::Inside, negligible);
+                    }
+                }
+                n_done += usize::from(sums.is_done);
+            }
+            if n_done == at.len() {
+                break;
+            }
+            if 4 * n_done > at.len() {
+                at.retain(|i| !sums[*i].is_done);
+                let left = at.iter().flat_map(|i| &u[i * dim..(i + 1) * dim]);
+                rows = Tiled::new(left.copied().collect(), dim);
+            }
+        }
+        sums.iter().map(|sums| sums.density(self.first_scale)).collect()
     }
 }
 
 /// The heights of the bounds at a point, summed from the last to the first.
 #[derive(Debug, Clone, Copy)]
 struct Sums {
-    /// The height of the last bound that contains the point. Earlier bounds are larger, so that
-    /// their heights are not much above it.
-    scale: f64,
+    /// The number of the scale, that of the last bound that contains the point. Earlier bounds are
+    /// larger, so that their heights are not much above it.
+    scale: Option<usize>,
     /// Sums over points of bounds and over test points, relative to it.
     inner: f64,
     tests: f64,
     /// Whether a bound after the present one cut off the point.
     is_cut: bool,
     counts: bool,
+    is_done: bool,
 }
 
 impl Default for Sums {
     fn default() -> Self {
-        Self { scale: f64::NEG_INFINITY, inner: 0.0, tests: 0.0, is_cut: false, counts: true }
+        Self { scale: None, inner: 0.0, tests: 0.0, is_cut: false, counts: true, is_done: false }
     }
 }
 
 impl Sums {
-    fn add(&mut self, inner: f64, outer: f64) {
-        if self.scale == f64::NEG_INFINITY {
-            self.scale = inner.max(outer);
+    /// Adds a bound, or its wider bound alone, and ends the sum if all bounds before are negligible.
+    fn add(&mut self, heights: &Heights, is_inside: bool, negligible: f64) {
+        if is_inside && !self.is_cut {
+            self.inner += heights.inner;
         }
-        if self.scale > f64::NEG_INFINITY {
-            self.inner += exp(inner - self.scale);
-            self.tests += exp(outer - self.scale);
+        self.tests += heights.outer;
+        let before = if self.is_cut { 0.0 } else { heights.inner_before };
+        if heights.outer_before <= negligible * self.tests
+            && before <= negligible * (self.inner + self.tests)
+        {
+            self.tests += heights.outer_before;
+            self.inner += before;
+            self.is_done = true;
         }
     }
 
-    /// Whether the bounds before can be left out; `rest` is ln of the sum of their heights.
-    fn are_done(&self, rest: f64) -> bool {
-        self.tests > 0.0 && exp(rest - self.scale) < NEGLIGIBLE * self.tests
-    }
-
-    fn density(&self) -> Density {
-        let Self { scale, inner, tests, counts, .. } = *self;
+    fn density(&self, first_scale: f64) -> Density {
+        let Self { inner, tests, counts, .. } = *self;
+        let scale = first_scale + self.scale.unwrap_or(0) as f64 * SCALE;
         let ln_of = |sum: f64| scale + ln(sum);
         Density { all: ln_of(inner + tests), tests: ln_of(tests), counts, is_cut: inner == 0.0 }
     }
@@ -503,7 +547,7 @@ mod tests {
             let n = 200_000;
             let mut u = vec![0.0; n * D];
             Stream::new(4, Domain::User, 2, 0).fill_uniform(&mut u);
-            let densities = mixture.densities(&u, &vec![-1.0; n], &vec![usize::MAX; n], D);
+            let densities = mixture.densities(&u, &vec![-1.0; n], &vec![usize::MAX; n], D, 0.0);
             let of_all: fn(&Density) -> f64 = |density| density.all;
             let of_tests: fn(&Density) -> f64 = |density| density.tests;
             for (log_density, share, total) in
@@ -545,13 +589,69 @@ mod tests {
     #[test]
     fn a_point_deep_within_tiny_bounds_has_a_density() {
         // The share of the cube would vanish beside that of a bound of volume exp(-900).
-        let mut sums = Sums::default();
-        sums.add(900.0, f64::NEG_INFINITY);
-        sums.add(-3.0, f64::NEG_INFINITY);
-        assert_eq!(sums.density().all, 900.0);
-        sums = Sums::default();
-        sums.add(-3.0, -3.0);
-        assert_eq!(sums.density().tests, -3.0);
+        let cube = || Part { bound: Bound::cube(1), level: 0.0, n: 1, n_tests: 0 };
+        let none = f64::NEG_INFINITY;
+        let parts = [cube(), cube()];
+        let at = |inner: [f64; 2], outer: [f64; 2]| {
+            let wider = vec![Bound::cube(1), Bound::cube(1)];
+            let mixture = Mixture::new(&parts, wider, &inner, &outer);
+            mixture.densities(&[0.5], &[-1.0], &[0], 1, NEGLIGIBLE)[0]
+        };
+        assert!((at([-3.0, 900.0], [none, none]).all - 900.0).abs() < 1e-12);
+        assert!((at([none, -3.0], [none, -3.0]).tests + 3.0).abs() < 1e-12);
+        assert!((at([900.0, 900.0], [none, 20.0]).all - 900.0 - 2_f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn negligible_bounds_change_densities_by_no_more_than_they_may() {
+        for kind in [BoundKind::Single, BoundKind::Multi, BoundKind::Friends] {
+            let record = record(kind);
+            let (mixture, _) = record.mixture(5, &Context::serial()).unwrap();
+            let u = &record.tests.u;
+            let n = u.len() / D;
+            let ell: Vec<f64> = (0..n).map(|i| (i % 2) as f64 - 0.5).collect();
+            let own = vec![usize::MAX; n];
+            let exact = mixture.densities(u, &ell, &own, D, 0.0);
+            for negligible in [NEGLIGIBLE, 0.3] {
+                let got = mixture.densities(u, &ell, &own, D, negligible);
+                for (got, exact) in got.iter().zip(&exact) {
+                    for (got, exact) in [(got.all, exact.all), (got.tests, exact.tests)] {
+                        let off = exp(got - exact) - 1.0;
+                        assert!((-1e-12..=negligible + 1e-12).contains(&off), "{kind:?}: {off}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_sum_that_ends_early_takes_earlier_bounds_to_contain_the_point() {
+        let left = left_half();
+        let parts = [left.clone(), Bound::cube(1)].map(|bound| Part {
+            bound,
+            level: 0.0,
+            n: 1,
+            n_tests: 1,
+        });
+        let (inner, outer) = ([1e-5_f64.ln(), 0.0], [1e-6_f64.ln(), 0.1_f64.ln()]);
+        let mixture = Mixture::new(&parts, vec![left, Bound::cube(1)], &inner, &outer);
+        for (negligible, all) in [(0.0, 1.1_f64), (NEGLIGIBLE, 1.1 + 1.1e-5)] {
+            let got = mixture.densities(&[0.9], &[-1.0], &[usize::MAX], 1, negligible)[0];
+            assert!((got.all - all.ln()).abs() < 1e-12, "{negligible}: {got:?}");
+        }
+    }
+
+    /// A bound about points of the left half of the interval.
+    fn left_half() -> Bound {
+        let left: Vec<f64> = (0..200).map(|i| 0.5 * (f64::from(i) + 0.5) / 200.0).collect();
+        let options = FitOptions {
+            kind: BoundKind::Single,
+            enlarge: 1.0,
+            modes: false,
+            bootstrap: 0,
+            periodic: Vec::new(),
+        };
+        Bound::fit(Rows::new(&left, 1), -1.0, &options, 1, 0, &Context::serial()).unwrap()
     }
 
     #[test]
@@ -564,16 +664,7 @@ mod tests {
         record.add_points(&u, &vec![0.0; 4000]);
         stream.fill_uniform(&mut u);
         record.add_tests(&u, &vec![0.0; 4000]);
-        let left: Vec<f64> = (0..200).map(|i| 0.5 * (f64::from(i) + 0.5) / 200.0).collect();
-        let options = FitOptions {
-            kind: BoundKind::Single,
-            enlarge: 1.0,
-            modes: false,
-            bootstrap: 0,
-            periodic: Vec::new(),
-        };
-        let bound =
-            Bound::fit(Rows::new(&left, 1), -1.0, &options, 1, 0, &Context::serial()).unwrap();
+        let bound = left_half();
         record.add_bound(&bound, -1.0);
         u.clear();
         bound.propose(4000, &mut stream, &mut u);

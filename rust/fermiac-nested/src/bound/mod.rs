@@ -11,6 +11,7 @@ mod tests;
 mod tiles;
 mod union;
 
+pub use self::tiles::Tiled;
 pub use self::union::Volume;
 
 use self::bootstrap::{Rounds, stretch};
@@ -60,6 +61,17 @@ pub struct Bound {
     shifts: Vec<f64>,
     radius_scale: f64,
     region: Region,
+}
+
+/// The place of a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the bound.
+    Inside,
+    /// In the wider bound alone.
+    Near,
+    /// In neither.
+    Outside,
 }
 
 #[derive(Debug, Clone)]
@@ -183,6 +195,40 @@ impl Bound {
             Region::Cube(_) => out.fill(true),
             Region::Union(union) => union.covers(x, out),
             Region::Friends(friends) => friends.covers(x, out),
+        }
+    }
+
+    /// The places of points of the cube with respect to the bound and to `wider`, which is the bound
+    /// enlarged.
+    pub fn places(&self, wider: &Self, u: &Tiled, out: &mut Vec<Place>) {
+        out.clear();
+        out.resize(u.n_points(), Place::Inside);
+        match (&self.region, &wider.region) {
+            (Region::Cube(_), _) => {}
+            (Region::Union(union), Region::Union(wider)) => {
+                let rotated = (!self.shifts.is_empty()).then(|| {
+                    let shifts = self.shifts.iter().cycle();
+                    let tiles = u.tiles().iter().zip(shifts);
+                    tiles.map(|(x, by)| x.map(|x| rotate_forth(x, *by))).collect::<Vec<_>>()
+                });
+                union.places(wider, rotated.as_deref().unwrap_or(u.tiles()), out);
+            }
+            _ => {
+                let mut inside = vec![false; u.n_points()];
+                self.covers(u.rows(), &mut inside);
+                let rows = || u.rows().chunks_exact(self.dim).zip(&inside);
+                let outside: Vec<f64> = rows()
+                    .filter(|(_, is_in)| !**is_in)
+                    .flat_map(|(row, _)| row)
+                    .copied()
+                    .collect();
+                let mut near = vec![false; outside.len() / self.dim];
+                wider.covers(&outside, &mut near);
+                let places = out.iter_mut().zip(&inside).filter(|(_, is_in)| !**is_in);
+                for ((place, _), is_near) in places.zip(near) {
+                    *place = if is_near { Place::Near } else { Place::Outside };
+                }
+            }
         }
     }
 

@@ -4,7 +4,44 @@ use fermiac_base::linalg::{add_gram, packed, packed_len, packed_start};
 use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 
 /// Tiles whose norms are computed together: four sums hide the latency of the additions.
-const GROUP: usize = 4;
+pub(super) const GROUP: usize = 4;
+/// Rows of a product between two looks at whether all norms are above a limit.
+const LOOK: usize = 4;
+
+/// Points row by row, and in tiles of which the last repeats its last point.
+pub struct Tiled {
+    d: usize,
+    rows: Vec<f64>,
+    tiles: Vec<V>,
+}
+
+impl Tiled {
+    /// Puts points, row-major, into tiles.
+    pub fn new(rows: Vec<f64>, d: usize) -> Self {
+        let n = rows.len() / d;
+        let mut tiles = Vec::with_capacity(n.div_ceil(LANES) * d);
+        for first in (0..n).step_by(LANES) {
+            let at: [usize; LANES] = std::array::from_fn(|l| (first + l).min(n - 1) * d);
+            tiles.extend((0..d).map(|j| V(at.map(|at| rows[at + j]))));
+        }
+        Self { d, rows, tiles }
+    }
+
+    /// The number of points.
+    pub fn n_points(&self) -> usize {
+        self.rows.len() / self.d
+    }
+
+    /// The points, row-major.
+    pub(super) fn rows(&self) -> &[f64] {
+        &self.rows
+    }
+
+    /// The coordinates of the first eight points, of the next eight, and so on.
+    pub(super) fn tiles(&self) -> &[V] {
+        &self.tiles
+    }
+}
 
 /// Puts the chosen rows of `points`, less `centre`, into tiles; unused lanes are 0.
 pub(super) fn gather(points: &[f64], chosen: &[u32], centre: &[f64], tiles: &mut Vec<V>) {
@@ -63,6 +100,17 @@ pub(super) fn covariance(tiles: &[V], d: usize, n: usize, sums: &mut Vec<f64>, o
 /// |W y|² of `T` tiles of centred points; `w` is lower triangular, packed by rows.
 #[inline(always)]
 pub(super) fn norms_of<const FMA: bool, const T: usize>(y: &[V], d: usize, w: &[f64]) -> [V; T] {
+    norms_until::<FMA, T>(y, d, w, f64::INFINITY)
+}
+
+/// |W y|² of `T` tiles of centred points, or numbers above `most` if all are above it.
+#[inline(always)]
+pub(super) fn norms_until<const FMA: bool, const T: usize>(
+    y: &[V],
+    d: usize,
+    w: &[f64],
+    most: f64,
+) -> [V; T] {
     let mut tiles = [&y[..0]; T];
     for t in 0..T {
         tiles[t] = &y[t * d..(t + 1) * d];
@@ -84,6 +132,15 @@ pub(super) fn norms_of<const FMA: bool, const T: usize>(y: &[V], d: usize, w: &[
         }
         for t in 0..T {
             norms[t] = z[t].mul_add::<FMA>(z[t], norms[t]);
+        }
+        if most < f64::INFINITY && i % LOOK == LOOK - 1 {
+            let mut least = norms[0];
+            for norm in &norms[1..] {
+                least = least.zip(*norm, f64::min);
+            }
+            if least.0.iter().all(|least| *least > most) {
+                break;
+            }
         }
     }
     norms

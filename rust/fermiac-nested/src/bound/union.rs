@@ -1,8 +1,9 @@
 //! A union of ellipsoids within the unit cube: uniform draws, membership, and its volume.
 
+use super::Place;
 use super::ellipsoid::Maps;
 use super::split::Decomposition;
-use super::tiles::norms_of;
+use super::tiles::{GROUP, norms_of, norms_until};
 use fermiac_base::Result;
 use fermiac_base::linalg::dot;
 use fermiac_base::rng::Stream;
@@ -239,6 +240,11 @@ impl Union {
         }
     }
 
+    /// The places of points in tiles with respect to the union and to the same with larger radii.
+    pub(super) fn places(&self, wider: &Self, tiles: &[V], out: &mut [Place]) {
+        dispatch(Places { union: self, wider, tiles, out });
+    }
+
     /// Draws points of single ellipsoids, which are chosen in proportion to their volumes.
     fn candidates(&self, m: usize, stream: &mut Stream, block: &mut Block) {
         let d = self.d;
@@ -352,6 +358,74 @@ impl Kernel for Count<'_> {
             }
             block.times[t] = times;
         }
+    }
+}
+
+struct Places<'a> {
+    union: &'a Union,
+    wider: &'a Union,
+    tiles: &'a [V],
+    out: &'a mut [Place],
+}
+
+impl Kernel for Places<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { union, wider, tiles, out } = self;
+        let size = GROUP * union.d;
+        let mut centred = vec![V::ZERO; size];
+        let groups = tiles.chunks_exact(size);
+        let rest = groups.remainder();
+        let (many, few) = out.split_at_mut(out.len().min(groups.len() * GROUP * LANES));
+        for (tiles, out) in groups.zip(many.chunks_mut(GROUP * LANES)) {
+            places_of::<FMA, GROUP>(union, wider, tiles, &mut centred, out);
+        }
+        for (tile, out) in rest.chunks_exact(union.d).zip(few.chunks_mut(LANES)) {
+            places_of::<FMA, 1>(union, wider, tile, &mut centred[..union.d], out);
+        }
+    }
+}
+
+/// The places of the points of `T` tiles.
+#[inline(always)]
+fn places_of<const FMA: bool, const T: usize>(
+    union: &Union,
+    wider: &Union,
+    tiles: &[V],
+    centred: &mut [V],
+    out: &mut [Place],
+) {
+    let d = union.d;
+    // The number of ellipsoids that contain each, and that of wider ones.
+    let mut inside = [V::ZERO; T];
+    let mut near = [V::ZERO; T];
+    for k in 0..union.len() {
+        let centre = union.maps.centre(k);
+        for (to, x) in centred.chunks_exact_mut(d).zip(tiles.chunks_exact(d)) {
+            for ((to, x), c) in to.iter_mut().zip(x).zip(centre) {
+                *to = *x - V::splat(*c);
+            }
+        }
+        let most = union.radii2[k].max(wider.radii2[k]);
+        let norms = norms_until::<FMA, T>(centred, d, union.maps.inverse(k), most);
+        for t in 0..T {
+            let within = |limit: f64| norms[t].map(|norm| if norm <= limit { 1.0 } else { 0.0 });
+            inside[t] = inside[t] + within(union.radii2[k]);
+            near[t] = near[t] + within(wider.radii2[k]);
+        }
+        if inside.iter().all(|tile| tile.0.iter().all(|times| *times > 0.0)) {
+            break;
+        }
+    }
+    for (i, place) in out.iter_mut().enumerate() {
+        let (t, l) = (i / LANES, i % LANES);
+        *place = match (inside[t].0[l] > 0.0, near[t].0[l] > 0.0) {
+            (true, _) => Place::Inside,
+            (false, true) => Place::Near,
+            (false, false) => Place::Outside,
+        };
     }
 }
 
