@@ -42,6 +42,7 @@ def test_functions_and_names_agree() -> None:
     assert b.n_evals == 120 * 41 + 1
 
 
+@pytest.mark.filterwarnings("ignore:15 observations are few")
 def test_coverage_of_a_skewed_mean() -> None:
     """The mean of 15 exponential numbers in 50 data sets: percentile intervals are too short."""
     held = plain = 0
@@ -56,7 +57,7 @@ def test_coverage_of_a_skewed_mean() -> None:
 
 def test_samples_of_all_kinds() -> None:
     st = fm.random.Stream(2)
-    x, y = st.normal((12, 2)), st.normal(12)
+    x, y = st.normal((24, 2)), st.normal(24)
     few: Any = {"n_resamples": 100, "n_inner": 30, "rng": 0}
     r = double_bootstrap(x, "mean", **few)
     assert np.shape(r.estimate) == (2,)
@@ -70,7 +71,7 @@ def test_samples_of_all_kinds() -> None:
     def gap(a: Any, b: Any) -> Any:
         return a.mean(1) - b.mean(1)
 
-    strata = np.arange(12) % 2
+    strata = np.arange(24) % 2
     one = double_bootstrap((x[:, 0], y), gap, **few)
     known = double_bootstrap((x[:, 0], y), "mean_difference", **few)
     np.testing.assert_allclose(one.replicates, known.replicates, rtol=1e-10, atol=1e-14)

@@ -99,7 +99,7 @@ class BridgeEvidence(Result):
     >>> s = fm.mcmc.sample(f, 2, gradient=lambda x: -x, n_draws=500, rng=0)
     >>> z = fm.importance.bridge(s, f, rng=1)
     >>> low, high = z.interval(0.999)
-    >>> low < np.log(2 * np.pi) < high
+    >>> bool(low < np.log(2 * np.pi) < high)
     True
     """
 

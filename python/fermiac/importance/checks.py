@@ -145,12 +145,11 @@ def estimate_findings(
         found.append(
             (
                 FermiacWarning,
-                f"f had one value at every point for {_some(labels, per_label(always))}, and like "
-                "an indicator no other value than 0 elsewhere: either it is constant, or the "
-                "region where it is 0 was never met, and no sample can tell which. For the second "
-                f"case the error is 3 / N = {raw['stderr'][always].max():.2g} for an indicator, "
-                "with N points drawn from the law; f with a column that is not an indicator counts "
-                "as constant",
+                f"f had one value at every point for {_some(labels, per_label(always))}: either it "
+                "is constant, or an indicator that is 0 in a region that was never met, and no "
+                "sample can tell which. For the second case the error is 3 / N = "
+                f"{raw['stderr'][always].max():.2g}, with N points drawn from the law. A constant "
+                "next to a function that is no indicator is exact, without this warning",
             )
         )
     found += _unseen_findings(raw, labels, per_label(_hidden(raw) & ~nothing))

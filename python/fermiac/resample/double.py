@@ -224,7 +224,7 @@ def double_bootstrap(
     Examples
     --------
     >>> import fermiac as fm
-    >>> x = fm.random.Stream(1).normal((15, 2))
+    >>> x = fm.random.Stream(1).normal((20, 2))
     >>> r = fm.resample.double_bootstrap((x[:, 0], x[:, 0] + x[:, 1]), "pearson", rng=0)
     >>> bool(r.lower < 0.5**0.5 < r.upper)
     True

@@ -21,6 +21,8 @@ const MARGIN_KEPT: f64 = 15.0;
 /// if points are kept, for so many as chains need for two points per live point.
 const PATIENCE: f64 = 4.0;
 const PATIENCE_KEPT: f64 = 2.0;
+/// The cost of a proposal, in evaluations, above which bounds are taken to lie mostly outside.
+const OUTSIDE: f64 = 3.0;
 /// One in so many batches compares the ends of chains with the distances of survivors.
 const COMPARE_EVERY: u32 = 8;
 /// The run fails after so many batches in a row in which more than 1 % of chains got stuck.
@@ -43,11 +45,29 @@ impl Run {
     }
 
     /// Prepares the start of a batch, after its points have died.
-    pub(super) fn prepare_batch(&mut self, problem: &Problem) {
+    pub(super) fn prepare_batch(&mut self, problem: &Problem) -> Result<()> {
         (self.last_evals, self.batch_evals) = (self.batch_evals, 0);
         self.new_points = Points::new(problem.dim(), problem.n_extras());
+        let kept = self.rejection.record.is_some();
         self.switch_to_chains();
+        if kept && self.chaining && self.rejection.proposal_cost() > OUTSIDE {
+            return self.restart(problem);
+        }
         self.phase = Phase::Starting;
+        Ok(())
+    }
+
+    /// Starts again with chains from the first batch on.
+    ///
+    /// Ellipsoids that lie mostly outside of the cube follow its faces badly, and cut off parts of the
+    /// level set. Without the points that correct for it, the prior masses of the levels so far would
+    /// be too small: by a factor of 3 for an exponential law in a corner of 12 dimensions.
+    fn restart(&mut self, problem: &Problem) -> Result<()> {
+        let mut again = Self::new(problem, self.settings.clone(), self.opening.clone())?;
+        again.rejection.record = None;
+        (again.chaining, again.n_evals) = (true, self.n_evals);
+        *self = again;
+        Ok(())
     }
 
     /// Starts a batch; can be called again after an error.
@@ -97,7 +117,8 @@ impl Run {
             (MARGIN, PATIENCE * n_live)
         };
         let expensive = self.rejection.cost() > margin * sampler.cost();
-        self.excess_evals = if expensive { self.excess_evals + self.last_evals } else { 0 };
+        let spent = (self.last_evals as f64 * self.rejection.proposal_cost()) as u64;
+        self.excess_evals = if expensive { self.excess_evals.saturating_add(spent) } else { 0 };
         self.chaining = above || (expensive && self.excess_evals as f64 >= patience);
         if self.chaining {
             // Ends of chains are draws from no known density.

@@ -144,7 +144,7 @@ impl Run {
             context.set_total(self.n_evals + self.expected());
             match self.phase {
                 Phase::Opening => self.open(problem, context)?,
-                Phase::Between => self.begin_batch(problem),
+                Phase::Between => self.begin_batch(problem)?,
                 Phase::Starting => self.start_batch(problem, context)?,
                 Phase::Rejecting => self.reject(problem, context)?,
                 Phase::Chaining => self.chain(problem, deadline, context)?,
@@ -179,8 +179,7 @@ impl Run {
     /// Draws a block of initial points.
     fn open(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         let Opening::Prior = self.opening else {
-            self.open_above(problem);
-            return Ok(());
+            return self.open_above(problem);
         };
         let (n, d, b) = (self.settings.n_live, problem.dim(), problem.n_extras());
         let mut stream = Stream::new(self.settings.key, Domain::Nested, self.blocks, self.batch);
@@ -224,11 +223,13 @@ impl Run {
     }
 
     /// Prepares the first batch of a run above a level, with the seeds as its survivors.
-    fn open_above(&mut self, problem: &Problem) {
-        let Opening::Above { level, log_x, log_evidence, .. } = &self.opening else { return };
+    fn open_above(&mut self, problem: &Problem) -> Result<()> {
+        let Opening::Above { level, log_x, log_evidence, .. } = &self.opening else {
+            return Ok(());
+        };
         (self.level, self.evidence) = (*level, OnlineEvidence::above(*log_x, *log_evidence));
         self.vacant = (0..self.settings.n_live as u64).collect();
-        self.prepare_batch(problem);
+        self.prepare_batch(problem)
     }
 
     /// Sorts the slots by log-likelihood.
@@ -244,7 +245,7 @@ impl Run {
     }
 
     /// Ends the run if a stopping rule holds; otherwise the worst points die and a batch begins.
-    fn begin_batch(&mut self, problem: &Problem) {
+    fn begin_batch(&mut self, problem: &Problem) -> Result<()> {
         let n = self.order.len();
         let (worst, best) = (self.ranked(0), self.ranked(n - 1));
         let batches = u64::from(self.batch - self.settings.first_batch);
@@ -262,14 +263,14 @@ impl Run {
             Status::Running
         };
         if self.status != Status::Running {
-            return;
+            return Ok(());
         }
         self.level = self.ranked(self.settings.batch.min(n) - 1);
         let dying = self.order.iter().take_while(|&&i| self.live.ell[i as usize] <= self.level);
         let mut vacant: Vec<u64> = dying.copied().collect();
         if vacant.len() == n {
             self.status = Status::Plateau;
-            return;
+            return Ok(());
         }
         self.order.drain(..vacant.len());
         for (k, &slot) in vacant.iter().enumerate() {
@@ -284,9 +285,9 @@ impl Run {
             self.batch += 1;
             self.batch_evals = 0;
             self.record_batch([f64::NAN; 4]);
-            return;
+            return Ok(());
         }
-        self.prepare_batch(problem);
+        self.prepare_batch(problem)
     }
 
     /// The lineages of the vacant slots.

@@ -24,8 +24,10 @@ const REFIT: f64 = 0.25;
 const FALLEN: f64 = 0.5;
 /// There is no bound while a larger share of the cube lies above the level.
 const OPEN: f64 = 0.5;
-/// The cost of a candidate outside of the cube, in evaluations of a cheap likelihood.
-const CANDIDATE: f64 = 0.05;
+/// The cost of a candidate outside of the cube, in evaluations of a cheap likelihood; a few for each
+/// proposal cost nothing.
+const CANDIDATE: f64 = 0.4;
+const FREE: f64 = 4.0;
 /// The share of the level set just outside of a good bound, times the number of live points.
 const LEFT_OUT: f64 = 0.5;
 /// The share of the cube that a bound may have to replace it.
@@ -110,8 +112,13 @@ impl Rejection {
 
     /// The cost of a point above the level, in evaluations.
     pub(super) fn cost(&self) -> f64 {
-        let more = CANDIDATE * self.candidates / (self.proposed + 1.0);
-        (1.0 + more) / self.efficiency
+        self.proposal_cost() / self.efficiency
+    }
+
+    /// The cost of a proposal, in evaluations: candidates of a bound that lies mostly outside of the
+    /// cube take more time than a cheap likelihood.
+    pub(super) fn proposal_cost(&self) -> f64 {
+        1.0 + CANDIDATE * (self.candidates / (self.proposed + 1.0) - FREE).max(0.0)
     }
 
     /// Begins a batch: refits the bound to the survivors if due, and drops queued points below the
