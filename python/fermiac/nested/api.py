@@ -140,7 +140,8 @@ def sample(
         The algorithm that draws new points: `Uniform`, `Slice`, `RandomWalk` or `Galilean`.
         ``"auto"`` draws from a bound until a point above the level costs 15 times as many calls as
         one from a chain of slices, and then changes to slices. Points of bounds are worth more
-        than those of chains, since all of them count in the evidence.
+        than those of chains, since all of them count in the evidence. If bounds lie mostly outside
+        of the prior's range by then, the run starts again with slices.
     bound : {"multi", "single", "friends", "none"}, default "multi"
         The region from which `Uniform` draws: as many ellipsoids as the points require, one
         ellipsoid, balls around all points, or the unit cube. Chains use the ellipsoids to tell
