@@ -37,7 +37,7 @@ class ImportanceEvidence(Result):
     r"""The evidence from all points that a rejection run evaluated, also those below its levels.
 
     The field ``importance`` of `fermiac.nested.NestedResult`, after a run whose points came from
-    bounds; `fermiac.nested.Uniform(importance=False)` makes a run without it.
+    bounds; ``fermiac.nested.Uniform(importance=False)`` makes a run without it.
 
     Attributes
     ----------
