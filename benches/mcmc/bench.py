@@ -181,6 +181,8 @@ MANY_CHAINS: dict[str, Callable[[Problem], Run]] = {
 }
 
 
+# 64 chains of a NumPy density in lock step take two minutes on a busy machine.
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("method", list(MANY_CHAINS))
 @pytest.mark.parametrize("name", ["gaussian 10", "eight schools non-centred", "logistic 31"])
 def bench_many_chains(benchmark: Any, name: str, method: str) -> None:
