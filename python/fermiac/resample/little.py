@@ -24,6 +24,7 @@ from fermiac.resample.data import MOST_SAMPLES, Data, take
 from fermiac.resample.leave_one_out import full
 from fermiac.resample.schemes import IID
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
+from fermiac.resample.text import headline, table
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
 
@@ -108,22 +109,7 @@ class LittleBootstraps(Result):
     }
 
     def _headline(self) -> str:
-        rows = [
-            f"{e:.6g} ± {s:.2g} [{a:.6g}, {b:.6g}]"
-            for e, s, a, b in zip(
-                *(
-                    np.atleast_1d(c)[:3]
-                    for c in (self.estimate, self.stderr, self.lower, self.upper)
-                ),
-                strict=True,
-            )
-        ]
-        k = np.size(self.estimate)
-        more = f", … ({k} in all)" if k > 3 else ""
-        return (
-            f"LittleBootstraps: {self.statistic} = {', '.join(rows)}{more} "
-            f"({100 * self.prob:.6g} %, {self.n_subsets} subsets)"
-        )
+        return headline(self, f"{self.n_subsets} subsets")
 
     def summary(self) -> Summary:
         """Return a table: estimate, standard error, ends and their errors."""
@@ -135,15 +121,11 @@ class LittleBootstraps(Result):
             "lower_error": self.mc_error[0],
             "upper_error": self.mc_error[1],
         }
-        columns = {name: np.atleast_1d(np.asarray(c, float)) for name, c in columns.items()}
-        k = np.size(self.estimate)
-        names = (self.statistic,) if k == 1 else tuple(f"{self.statistic}[{j}]" for j in range(k))
         foot = [
             f"{self.n_used} observations in {self.n_subsets} subsets, {self.n_resamples} resamples "
             f"of each, seed {self.seed}",
-            *(f"warning: {w}" for w in self.warnings),
         ]
-        return Summary(names, columns, foot=foot)
+        return table(self, columns, foot)
 
 
 @public

@@ -17,6 +17,7 @@ from fermiac._base.validate import choice, probability, real_numbers, shown, who
 from fermiac.errors import ArgumentError
 from fermiac.resample.intervals import METHODS, MethodName
 from fermiac.resample.schemes import SERIES
+from fermiac.resample.text import headline, table
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
 
@@ -155,22 +156,7 @@ class Bootstrap(Result):
     }
 
     def _headline(self) -> str:
-        rows = [
-            f"{e:.6g} ± {s:.2g} [{a:.6g}, {b:.6g}]"
-            for e, s, a, b in zip(
-                *(
-                    np.atleast_1d(c)[:3]
-                    for c in (self.estimate, self.stderr, self.lower, self.upper)
-                ),
-                strict=True,
-            )
-        ]
-        k = np.size(self.estimate)
-        more = f", … ({k} in all)" if k > 3 else ""
-        return (
-            f"Bootstrap: {self.statistic} = {', '.join(rows)}{more} "
-            f"({100 * self.prob:.6g} %, {self.method})"
-        )
+        return headline(self, self.method)
 
     def __getstate__(self) -> dict[str, Any]:
         # A function of the user may not be picklable; named statistics are made again.
@@ -366,13 +352,9 @@ class Bootstrap(Result):
             "lower_error": self.mc_error[0],
             "upper_error": self.mc_error[1],
         }
-        numbers = {name: np.atleast_1d(np.asarray(c, float)) for name, c in columns.items()}
-        k = numbers["estimate"].size
-        names = (self.statistic,) if k == 1 else tuple(f"{self.statistic}[{j}]" for j in range(k))
         how = "exact law" if self.exact else f"{self.n_resamples} resamples"
         foot = [f"method {self.method} at {self.prob:.6g}, {how}, seed {self.seed}"]
-        foot += [f"warning: {w}" for w in self.warnings]
-        return Summary(names, numbers, foot=foot)
+        return table(self, columns, foot)
 
     def plot(self, ax: Axes | None = None, output: int = 0) -> Axes:
         """Draw the replicates with the interval; see `fermiac.plotting.plot_bootstrap`."""
