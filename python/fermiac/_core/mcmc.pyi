@@ -25,6 +25,17 @@ class RowStreams:
     def fill_below(self, out: _I, n: _F) -> None: ...
 
 @final
+class BlockLaw:
+    @staticmethod
+    def conjugate(kind: str, name: str, dim: int, options: dict[str, Any]) -> BlockLaw: ...
+    @staticmethod
+    def native(
+        address: int, user_data: int, dim: int, outputs: int, name: str, owner: object
+    ) -> BlockLaw: ...
+    def transformed(self, transform: Transform, block: list[int]) -> BlockLaw: ...
+
+def native_stream_functions() -> list[int]: ...
+@final
 class Sampler:
     def __new__(
         cls,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac._base.validate import choice, listed, numbers, require, shown, whole, yes
 from fermiac.errors import ArgumentError
-from fermiac.mcmc.kernel import Kernel, Oracles, Spec
+from fermiac.mcmc.kernel import Kernel, Oracles, Spec, in_parts
 from fermiac.mcmc.python_kernel import as_kernel
 
 __all__ = ["Cycle", "Gibbs", "Mixture", "Repeat"]
@@ -58,11 +58,20 @@ class Composite(Kernel):
 
     def _spec(self, dim: int, oracles: Oracles) -> Spec:
         blocks = []
-        for name, coordinates, kernel in self._placed(dim, oracles):
-            kernel._check_part()
-            with oracles.within(coordinates):
-                blocks.append((name, coordinates, kernel._spec(len(coordinates), oracles)))
+        outer = oracles.places
+        oracles.places = {**outer, **self._places(dim, oracles)}
+        try:
+            for name, coordinates, kernel in self._placed(dim, oracles):
+                kernel._check_part()
+                with oracles.within(coordinates):
+                    blocks.append((name, coordinates, kernel._spec(len(coordinates), oracles)))
+        finally:
+            oracles.places = outer
         return "gibbs", {"blocks": blocks, **self._scan()}
+
+    def _places(self, dim: int, oracles: Oracles) -> dict[str, NDArray[np.intp]]:
+        """Return the coordinates of the names that the composition gives."""
+        return {}
 
     def _uses_gradient(self, dim: int, oracles: Oracles) -> NDArray[np.bool_]:
         used = np.zeros(dim, dtype=bool)
@@ -223,6 +232,12 @@ class Gibbs(Composite):
                 f"blocks: no block moves {which}{more}; every coordinate of {dim} needs one"
             )
         return _numbered(parts)
+
+    def _places(self, dim: int, oracles: Oracles) -> dict[str, NDArray[np.intp]]:
+        given = self.blocks or {}
+        return {
+            name: oracles.coordinates[_indices(name, place, dim)] for name, place in given.items()
+        }
 
     def _settings(self) -> dict[str, Any]:
         blocks = [(str(name), kernel._settings()) for name, kernel in self.kernels]
@@ -407,7 +422,7 @@ def _find(
     if blocks is not None and key in blocks:
         return _indices(key, blocks[key], dim)
     labels = list(names or ())
-    found = [i for i, label in enumerate(labels) if label == key or label.startswith(f"{key}[")]
+    found = [i for i, label in enumerate(labels) if label == key or in_parts(label, key)]
     if not found:
         known = ", ".join(map(repr, [*(blocks or ()), *labels][:12])) or "none is known"
         raise ArgumentError(

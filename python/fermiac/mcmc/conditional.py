@@ -17,7 +17,7 @@ from fermiac.mcmc.row_generator import RowGenerator
 from fermiac.targets.density import LogDensity
 from fermiac.targets.transformed_density import TransformedDensity
 
-__all__ = ["Conditional", "adapter"]
+__all__ = ["Conditional", "adapter", "core_law"]
 
 Array = NDArray[np.float64]
 Draw = Callable[[Array, RowGenerator], ArrayLike]
@@ -95,6 +95,15 @@ def adapter(draw: Draw, oracles: Oracles, what: str) -> tuple[_Adapter, int, int
     return _Adapter(draw, oracles.target, block, what), oracles.target.dim, len(block)
 
 
+def core_law(law: _core.BlockLaw, oracles: Oracles) -> _core.BlockLaw:
+    """Return a law of the core for the current block, in the space in which the chains move."""
+    target, block = oracles.target, oracles.coordinates
+    if not isinstance(target, TransformedDensity):
+        return law
+    _refuse_coupled(target, block)
+    return law.transformed(target._map, block.tolist())
+
+
 class _Adapter:
     """Adapter of a user's draw for the core."""
 
@@ -134,7 +143,7 @@ def _refuse_coupled(target: TransformedDensity, block: NDArray[np.intp]) -> None
             transform.kind == "ordered" and any(inside) and not all(inside)
         ):
             raise ArgumentError(
-                f"kernel: Conditional draws the user's parameters, but the transform "
+                f"kernel: an exact draw gives the user's parameters, but the transform "
                 f"{shown(transform)} makes free coordinates that belong to several of them; leave "
                 "it out, and let the draw give such numbers"
             )

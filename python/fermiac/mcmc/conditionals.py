@@ -1,8 +1,9 @@
-"""Exact draws of blocks from laws whose parameters are a function of the other coordinates.
+"""Exact draws of blocks: conjugate blocks, laws by their parameters, and native functions.
 
-The parameters of a law are given by one function of the points of the chains of a batch, (n, d). It
-returns them as a tuple; a single parameter needs no tuple. Each is a number, an array (n,) for all
-coordinates of the block, or (n, b) with a column for each.
+The conjugate blocks (`NormalMean`, ...) are drawn by the core. For the laws (`Normal`, ...) the
+parameters are given by one function of the points of the chains of a batch, (n, d). It returns them
+as a tuple; a single parameter needs no tuple. Each is a number, an array (n,) for all coordinates
+of the block, or (n, b) with a column for each. `native` calls a C function.
 """
 
 from __future__ import annotations
@@ -16,19 +17,54 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.mcmc.conditional import adapter
+from fermiac.mcmc.conjugate import (
+    BinomialProbability,
+    CategoricalProbabilities,
+    GammaRate,
+    MultinomialProbabilities,
+    NormalMean,
+    NormalMeanVariance,
+    NormalVariance,
+    PoissonRate,
+    RegressionCoefficients,
+)
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
+from fermiac.mcmc.native_draw import (
+    NativeConditional,
+    StreamFunctions,
+    native,
+    stream_functions,
+    stream_header,
+)
+from fermiac.mcmc.quantities import Grouped, Linear
 from fermiac.mcmc.row_generator import RowGenerator
 from fermiac.targets.rows import compare_rows
 
 __all__ = [
     "Beta",
+    "BinomialProbability",
     "Categorical",
+    "CategoricalProbabilities",
     "Dirichlet",
     "Gamma",
+    "GammaRate",
+    "Grouped",
     "InverseGamma",
+    "Linear",
+    "MultinomialProbabilities",
     "MultivariateNormal",
+    "NativeConditional",
     "Normal",
+    "NormalMean",
+    "NormalMeanVariance",
+    "NormalVariance",
+    "PoissonRate",
+    "RegressionCoefficients",
+    "StreamFunctions",
     "TruncatedNormal",
+    "native",
+    "stream_functions",
+    "stream_header",
 ]
 
 Array = NDArray[np.float64]

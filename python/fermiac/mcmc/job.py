@@ -85,7 +85,11 @@ class Job:
     def oracles(self) -> Oracles:
         """Return the oracles of a run before the kernel adds its own."""
         names = self.names if self.model is None else self.model.free_names
-        return Oracles(self.target, names or None)
+        oracles = Oracles(self.target, names or None)
+        if not self.kernel.needs_density:
+            # A target that is never asked does not keep the chains on the calling thread.
+            oracles[0] = ("unused", self.target.dim)
+        return oracles
 
     def sampler(self, x0: Array) -> tuple[_core.Sampler, Oracles]:
         """Return the chains at these starts, and their oracles."""

@@ -70,6 +70,8 @@ class Oracles(list[tuple[str, Any]]):
         The names of the coordinates.
     coordinates : ndarray of int
         The coordinates that the kernel in question moves.
+    places : dict of str to ndarray of int
+        The coordinates of the names that compositions around the kernel in question give.
     """
 
     def __init__(self, target: LogDensity, names: Sequence[str] | None = None) -> None:
@@ -77,11 +79,26 @@ class Oracles(list[tuple[str, Any]]):
         self.target = target
         self.names = names
         self.coordinates = np.arange(target.dim)
+        self.places: dict[str, NDArray[np.intp]] = {}
 
     def add(self, kind: str, oracle: Any) -> int:
         """Add an oracle that gets all coordinates, and return its position."""
         self.append((kind, oracle))
         return len(self) - 1
+
+    def find(self, name: str) -> NDArray[np.int64]:
+        """Return the coordinates of a name, of `places` or of the target."""
+        if name in self.places:
+            return self.places[name].astype(np.int64)
+        names = list(self.names or ())
+        found = [i for i, label in enumerate(names) if label == name or in_parts(label, name)]
+        if not found:
+            known = ", ".join(map(repr, [*self.places, *names][:12])) or "none is known"
+            raise ArgumentError(
+                f"kernel: there is no {shown(name)}; a key of blocks= or the name of a coordinate "
+                f"is needed ({known})"
+            )
+        return np.array(found, np.int64)
 
     @contextmanager
     def within(self, block: NDArray[np.intp]) -> Iterator[None]:
@@ -394,6 +411,11 @@ class NoDensity(LogDensity):
     def _evaluate(self, x: Array, with_gradient: bool) -> tuple[Array, Array | None]:
         # Every start is fine.
         return np.zeros(len(x)), None
+
+
+def in_parts(label: str, name: str) -> bool:
+    """Return whether a label such as ``"theta[3]"`` is that of a part of a name."""
+    return label.startswith(f"{name}[")
 
 
 def described(function: Any) -> str:

@@ -51,6 +51,9 @@ FORMS = {
         "int (const void *model, bool propto, bool jacobian, const double *x, double *value, "
         "double *gradient, char **message)"
     ),
+    "draw": (
+        "int64_t (const double *x, int64_t dim, void *stream, double *block, void *user)"
+    ),
     "node": "void (const double *theta, int64_t node, double *out, void *user)",
     "denoiser": (
         "void (const double *y, const double *s, double *out, size_t n, size_t d, void *user)"
@@ -532,6 +535,7 @@ def form_of(signature: str, wanted: list[str]) -> str:
         "outputs": "\nThe one given is that of fermiac.targets.native(f, dim, n_outputs=k).",
         "point-gradient": "\nThe one given is that of signature='point-gradient'.",
         "bridgestan": "\nThe one given is that of signature='bridgestan'.",
+        "draw": "\nThe one given is that of fermiac.mcmc.conditionals.native.",
         "node": "\nThe one given is that of a loss for fermiac.walks.optimize.",
         "denoiser": "\nThe one given is that of a fermiac.score.ScoreModel.",
     }

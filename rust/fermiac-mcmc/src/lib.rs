@@ -17,6 +17,7 @@
 //! [`Gibbs`]. A [`kernel::Kernel`] is a state machine that requests log-densities and never
 //! computes them, and [`drive::Sampler`] runs many of them, on worker threads or in batches.
 
+pub mod conjugate;
 pub mod drive;
 mod elliptical;
 mod ensemble;
@@ -38,7 +39,7 @@ mod underdamped;
 
 pub use elliptical::EllipticalSlice;
 pub use ensemble::{Ensemble, Move};
-pub use gibbs::{Block, Discrete, DiscreteOptions, ExactDraw, Gibbs, Scan};
+pub use gibbs::{Block, Constrained, Discrete, DiscreteOptions, ExactDraw, Gibbs, Scan};
 pub use hmc::{Hmc, Length};
 pub use metropolis::{Metropolized, Proposal};
 pub use microcanonical::{Microcanonical, MicrocanonicalOptions};

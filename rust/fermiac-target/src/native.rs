@@ -13,6 +13,10 @@
 
 #![allow(unsafe_code, reason = "foreign functions are called here")]
 
+mod draw;
+
+pub use draw::{DrawFn, NativeDraw, NativeStream, stream_functions};
+
 use super::density::show;
 use super::space::with_space;
 use super::{Dispatch, Integrand, LogDensity, RowStatus};

@@ -21,6 +21,8 @@ pub enum Oracle {
     Table(Arc<dyn Integrand>),
     /// A law of some coordinates given the others, to draw from.
     Draw(Arc<dyn Conditional>),
+    /// The target of kernels that never ask for it, with its number of coordinates.
+    Unused(usize),
 }
 
 /// The numbers of rows without density.
@@ -54,6 +56,7 @@ impl Oracle {
             Self::Density(density) => density.dispatch(),
             Self::Table(table) => table.dispatch(),
             Self::Draw(law) => law.dispatch(),
+            Self::Unused(_) => Dispatch::AnyThread,
         }
     }
 
@@ -63,6 +66,7 @@ impl Oracle {
             Self::Density(density) => density.dim(),
             Self::Table(table) => table.dim(),
             Self::Draw(law) => law.dim(),
+            Self::Unused(dim) => *dim,
         }
     }
 
@@ -96,7 +100,7 @@ impl Oracle {
             }
             (Self::Density(_) | Self::Table(_), RequestKind::Draw)
             | (Self::Table(_), RequestKind::Gradient)
-            | (Self::Draw(_), _) => {
+            | (Self::Draw(_) | Self::Unused(_), _) => {
                 Err(Error::Internal("a kernel asked an oracle for what it does not give".into()))
             }
         }

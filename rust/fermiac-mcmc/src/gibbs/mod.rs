@@ -1,11 +1,13 @@
 //! Compositions: kernels of blocks of coordinates that take turns.
 
 mod block;
+mod constrained;
 mod discrete;
 mod draw;
 mod scan;
 
 pub use block::Block;
+pub use constrained::Constrained;
 pub use discrete::{Discrete, DiscreteOptions};
 pub use draw::ExactDraw;
 pub use scan::Scan;

@@ -1,5 +1,6 @@
 //! Conditional laws drawn by Python callables, and their random numbers: one stream per row.
 
+use super::laws::PyBlockLaw;
 use crate::common::call::call_python;
 use crate::common::enter::Raised;
 use crate::common::error::check;
@@ -132,12 +133,15 @@ fn ended() -> PyErr {
     PyRuntimeError::new_err("the random numbers of a draw were asked for after it had ended")
 }
 
-/// Makes a conditional law of (call, dim, outputs), where `call(x, streams, chains)` returns a checked
+/// Makes a conditional law of a `BlockLaw` or of (call, dim, outputs), where `call(x, streams, chains)` returns a checked
 /// C-contiguous (n, outputs) array.
 pub(super) fn conditional(
     object: &Bound<'_, PyAny>,
     raised: &Raised,
 ) -> PyResult<Arc<dyn Conditional>> {
+    if let Ok(law) = object.cast::<PyBlockLaw>() {
+        return Ok(Arc::clone(&law.get().inner));
+    }
     let (call, dim, outputs) = object
         .extract::<(Py<PyAny>, usize, usize)>()
         .map_err(|_| PyTypeError::new_err("a conditional draw is (call, dim, outputs)"))?;

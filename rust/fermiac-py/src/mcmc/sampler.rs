@@ -270,6 +270,7 @@ fn oracle_of(kind: &str, oracle: &Bound<'_, PyAny>, raised: &Raised) -> PyResult
         "density" => Oracle::Density(target::log_density(oracle, raised)?),
         "table" => Oracle::Table(target::integrand(oracle, raised)?),
         "draw" => Oracle::Draw(conditional(oracle, raised)?),
+        "unused" => Oracle::Unused(oracle.extract()?),
         other => return Err(PyValueError::new_err(format!("unknown oracle '{other}'"))),
     })
 }
