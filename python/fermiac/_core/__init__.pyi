@@ -36,7 +36,7 @@ from fermiac._core.importance import (
     importance_prepare,
     polynomial_folds,
 )
-from fermiac._core.mcmc import RowStreams, Sampler
+from fermiac._core.mcmc import BlockLaw, RowStreams, Sampler, native_stream_functions
 from fermiac._core.nested import (
     GuardedDensity,
     NestedRun,

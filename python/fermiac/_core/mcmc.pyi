@@ -5,6 +5,8 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._core.targets import Transform
+
 _F = NDArray[np.float64]
 _I = NDArray[np.int64]
 _U = NDArray[np.uint64]

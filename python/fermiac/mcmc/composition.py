@@ -37,6 +37,7 @@ class Composite(Kernel):
         parts = tuple(parts)
         object.__setattr__(self, "needs_gradient", any(k.needs_gradient for k in parts))
         object.__setattr__(self, "needs_density", any(k.needs_density for k in parts))
+        object.__setattr__(self, "can_be_tempered", all(k.can_be_tempered for k in parts))
         object.__setattr__(self, "_with_prior", any(k._adds_prior() for k in parts))
         if self._with_prior and sum(k.needs_density for k in parts) > 1:
             raise ArgumentError(
@@ -58,15 +59,17 @@ class Composite(Kernel):
 
     def _spec(self, dim: int, oracles: Oracles) -> Spec:
         blocks = []
-        outer = oracles.places
-        oracles.places = {**outer, **self._places(dim, oracles)}
+        outer = oracles.places, oracles.on_the_spot
+        oracles.places = {**oracles.places, **self._places(dim, oracles)}
+        whole = np.array_equal(oracles.coordinates, np.arange(oracles.target.dim))
         try:
             for name, coordinates, kernel in self._placed(dim, oracles):
                 kernel._check_part()
+                oracles.on_the_spot = whole
                 with oracles.within(coordinates):
                     blocks.append((name, coordinates, kernel._spec(len(coordinates), oracles)))
         finally:
-            oracles.places = outer
+            oracles.places, oracles.on_the_spot = outer
         return "gibbs", {"blocks": blocks, **self._scan()}
 
     def _places(self, dim: int, oracles: Oracles) -> dict[str, NDArray[np.intp]]:

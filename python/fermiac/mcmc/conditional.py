@@ -17,7 +17,7 @@ from fermiac.mcmc.row_generator import RowGenerator
 from fermiac.targets.density import LogDensity
 from fermiac.targets.transformed_density import TransformedDensity
 
-__all__ = ["Conditional", "adapter", "core_law"]
+__all__ = ["Conditional", "adapter", "drawn_by_core"]
 
 Array = NDArray[np.float64]
 Draw = Callable[[Array, RowGenerator], ArrayLike]
@@ -71,6 +71,7 @@ class Conditional(Kernel):
 
     needs_density: ClassVar[bool] = False
     needs_volume: ClassVar[bool] = False
+    can_be_tempered: ClassVar[bool] = False
 
     draw: Draw
 
@@ -95,13 +96,14 @@ def adapter(draw: Draw, oracles: Oracles, what: str) -> tuple[_Adapter, int, int
     return _Adapter(draw, oracles.target, block, what), oracles.target.dim, len(block)
 
 
-def core_law(law: _core.BlockLaw, oracles: Oracles) -> _core.BlockLaw:
-    """Return a law of the core for the current block, in the space in which the chains move."""
+def drawn_by_core(law: _core.BlockLaw, oracles: Oracles) -> Spec:
+    """Return the kernel of a law of the core for the current block."""
     target, block = oracles.target, oracles.coordinates
-    if not isinstance(target, TransformedDensity):
-        return law
-    _refuse_coupled(target, block)
-    return law.transformed(target._map, block.tolist())
+    if isinstance(target, TransformedDensity):
+        _refuse_coupled(target, block)
+        law = law.transformed(target._map, block.tolist())
+    known = {"law": law} if oracles.on_the_spot else {}
+    return "draw", {"oracle": oracles.add("draw", law), **known}
 
 
 class _Adapter:

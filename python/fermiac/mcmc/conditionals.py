@@ -90,6 +90,7 @@ class Law(Kernel):
 
     needs_density: ClassVar[bool] = False
     needs_volume: ClassVar[bool] = False
+    can_be_tempered: ClassVar[bool] = False
     _names: ClassVar[tuple[str, ...]] = ()
 
     parameters: Callable[[Array], Any]

@@ -17,7 +17,7 @@ from fermiac import _core
 from fermiac._base.calls import public_class
 from fermiac._base.validate import numbers, require, whole
 from fermiac.errors import ArgumentError
-from fermiac.mcmc.conditional import core_law
+from fermiac.mcmc.conditional import drawn_by_core
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec
 from fermiac.mcmc.quantities import (
     Grouped,
@@ -66,6 +66,7 @@ class ConjugateBlock(Kernel):
 
     needs_density: ClassVar[bool] = False
     needs_volume: ClassVar[bool] = False
+    can_be_tempered: ClassVar[bool] = False
     #: The name of the law in the core.
     _law: ClassVar[str]
     #: Fields that are no quantities.
@@ -126,7 +127,7 @@ class ConjugateBlock(Kernel):
         options = self._options(dim, oracles)
         name = type(self).__name__
         law = _core.BlockLaw.conjugate(self._law, name, oracles.target.dim, options)
-        return "draw", {"oracle": oracles.add("draw", core_law(law, oracles))}
+        return drawn_by_core(law, oracles)
 
     def _options(self, dim: int, oracles: Oracles) -> dict[str, Any]:
         """Return the options of the law in the core."""

@@ -72,6 +72,9 @@ class Oracles(list[tuple[str, Any]]):
         The coordinates that the kernel in question moves.
     places : dict of str to ndarray of int
         The coordinates of the names that compositions around the kernel in question give.
+    on_the_spot : bool
+        Whether the kernel in question is a block of a composition of whole points, which can draw
+        it without a request.
     """
 
     def __init__(self, target: LogDensity, names: Sequence[str] | None = None) -> None:
@@ -80,6 +83,7 @@ class Oracles(list[tuple[str, Any]]):
         self.names = names
         self.coordinates = np.arange(target.dim)
         self.places: dict[str, NDArray[np.intp]] = {}
+        self.on_the_spot = False
 
     def add(self, kind: str, oracle: Any) -> int:
         """Add an oracle that gets all coordinates, and return its position."""

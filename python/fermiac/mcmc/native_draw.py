@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn
 
 from fermiac import _core
 from fermiac._base.calls import public
-from fermiac.mcmc.conditional import core_law
+from fermiac.mcmc.conditional import drawn_by_core
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec
 from fermiac.targets.native_pointer import form_of, pointer_of, user_data_of
 
@@ -86,6 +86,7 @@ class NativeConditional(Kernel):
 
     needs_density: ClassVar[bool] = False
     needs_volume: ClassVar[bool] = False
+    can_be_tempered: ClassVar[bool] = False
 
     name: str
     _address: int = field(repr=False)
@@ -97,7 +98,7 @@ class NativeConditional(Kernel):
         law = _core.BlockLaw.native(
             self._address, self._user_data, size, dim, self.name, self._owner
         )
-        return "draw", {"oracle": oracles.add("draw", core_law(law, oracles))}
+        return drawn_by_core(law, oracles)
 
     def _settings(self) -> dict[str, Any]:
         # An address differs between processes.

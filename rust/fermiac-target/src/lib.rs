@@ -162,6 +162,12 @@ pub trait Conditional: Send + Sync {
     /// The threads on which it may run.
     fn dispatch(&self) -> Dispatch;
 
+    /// The time of a draw, in nanoseconds, by its order of magnitude. Many draws in a row are
+    /// interrupted by it, for signals.
+    fn cost(&self) -> usize {
+        50_000
+    }
+
     /// Its name in messages.
     fn describe(&self) -> String {
         "the conditional draw".into()

@@ -42,6 +42,10 @@ impl Law for SumGamma {
         self.shapes.groups.len()
     }
 
+    fn cost(&self) -> usize {
+        40 * self.shapes.groups.len() + self.shapes.cost() + self.rates.cost()
+    }
+
     fn draw(&self, x: &[f64], stream: &mut Stream, out: &mut [f64]) -> Checked<()> {
         let (shape, rate) = (self.shape.read(x), self.rate.read(x));
         for (j, to) in out.iter_mut().enumerate() {
@@ -80,6 +84,10 @@ impl SumBeta {
 impl Law for SumBeta {
     fn len(&self) -> usize {
         self.successes.groups.len()
+    }
+
+    fn cost(&self) -> usize {
+        60 * self.successes.groups.len() + self.successes.cost() + self.failures.cost()
     }
 
     fn draw(&self, x: &[f64], stream: &mut Stream, out: &mut [f64]) -> Checked<()> {
@@ -152,6 +160,14 @@ impl Dirichlet {
 impl Law for Dirichlet {
     fn len(&self) -> usize {
         self.alpha.len()
+    }
+
+    fn cost(&self) -> usize {
+        let counts = match &self.counts {
+            Counts::Numbers(numbers) => numbers.cost(),
+            Counts::Labels(labels, _) => labels.cost(),
+        };
+        40 * self.alpha.len() + counts
     }
 
     fn draw(&self, x: &[f64], stream: &mut Stream, out: &mut [f64]) -> Checked<()> {

@@ -39,6 +39,9 @@ pub trait Law: Send + Sync {
     /// The number of coordinates of the block.
     fn len(&self) -> usize;
 
+    /// The numbers that a draw reads, by their order of magnitude.
+    fn cost(&self) -> usize;
+
     /// Whether the block has no coordinates.
     fn is_empty(&self) -> bool {
         self.len() == 0
@@ -102,6 +105,10 @@ impl<L: Law> Conditional for Conjugate<L> {
 
     fn dispatch(&self) -> Dispatch {
         Dispatch::AnyThread
+    }
+
+    fn cost(&self) -> usize {
+        self.law.cost()
     }
 
     fn describe(&self) -> String {

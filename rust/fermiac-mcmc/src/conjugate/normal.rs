@@ -80,6 +80,10 @@ impl Law for NormalMean {
         self.observed.groups.len()
     }
 
+    fn cost(&self) -> usize {
+        20 * self.observed.groups.len() + self.observed.cost() + self.variance.cost()
+    }
+
     fn draw(&self, x: &[f64], stream: &mut Stream, out: &mut [f64]) -> Checked<()> {
         let (centre, spread) = (self.prior_mean.read(x), self.prior_variance.read(x));
         for (j, to) in out.iter_mut().enumerate() {
@@ -183,6 +187,14 @@ impl Law for NormalVariance {
         self.observed.groups.len()
     }
 
+    fn cost(&self) -> usize {
+        let sums = match &self.regression {
+            Some(squares) => squares.gram.len(),
+            None => self.observed.cost(),
+        };
+        40 * self.observed.groups.len() + sums
+    }
+
     fn draw(&self, x: &[f64], stream: &mut Stream, out: &mut [f64]) -> Checked<()> {
         let (shape, scale) = (self.shape.read(x), self.scale.read(x));
         for (j, to) in out.iter_mut().enumerate() {
@@ -236,6 +248,10 @@ impl NormalMeanVariance {
 impl Law for NormalMeanVariance {
     fn len(&self) -> usize {
         2 * self.observed.groups.len()
+    }
+
+    fn cost(&self) -> usize {
+        60 * self.observed.groups.len() + 2 * self.observed.cost()
     }
 
     fn draw(&self, x: &[f64], stream: &mut Stream, out: &mut [f64]) -> Checked<()> {

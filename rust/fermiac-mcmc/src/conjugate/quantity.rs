@@ -135,6 +135,16 @@ impl Quantity {
         self.terms.iter().map(coordinate).collect()
     }
 
+    /// The numbers that it reads.
+    pub(super) fn cost(&self) -> usize {
+        let each = |term: &Term| match &term.source {
+            Source::One(_) => 0,
+            Source::Each(each) => each.len(),
+            Source::Linear(_, matrix) => matrix.len(),
+        };
+        self.terms.iter().map(each).sum()
+    }
+
     /// A reader of its numbers in a state.
     #[inline]
     pub(super) fn read<'a>(&'a self, x: &'a [f64]) -> Reading<'a> {
@@ -293,6 +303,11 @@ impl Observed {
             }
         }
         Self { quantity, groups, cells, starts }
+    }
+
+    /// The numbers that a sum reads.
+    pub(super) fn cost(&self) -> usize {
+        self.cells.len().max(if self.cells.is_empty() { self.quantity.cost() } else { 0 })
     }
 
     #[inline]

@@ -117,6 +117,16 @@ impl Law for Coefficients {
         self.mean.len()
     }
 
+    fn cost(&self) -> usize {
+        let k = self.mean.len();
+        let sums = match (self.gram.is_empty(), self.right.is_empty()) {
+            (true, _) => self.matrix.len() * k,
+            (false, true) => self.matrix.len(),
+            (false, false) => 0,
+        };
+        100 + k * k + k * k * k / 8 + sums + self.response.cost()
+    }
+
     fn draw(&self, x: &[f64], stream: &mut Stream, out: &mut [f64]) -> Checked<()> {
         let k = out.len();
         let (mut precision, mut right) = self.likelihood(x)?;

@@ -92,8 +92,8 @@ impl Chain {
         self.kernel.enter(phase);
     }
 
-    /// Runs to the next request, through transitions up to `goal`. Returns false if it reached the
-    /// goal.
+    /// Runs to the next request or pause, through transitions up to `goal`. Returns false if it
+    /// reached the goal.
     #[inline]
     pub(super) fn advance(
         &mut self,
@@ -107,6 +107,7 @@ impl Chain {
             }
             match self.kernel.advance(&mut self.stream).map_err(|error| self.locate(error))? {
                 Step::Request(request) => self.pending = Some(request),
+                Step::Pause => return Ok(true),
                 Step::Done => {
                     track.keep(self.done, self.kernel.as_ref());
                     self.done += 1;

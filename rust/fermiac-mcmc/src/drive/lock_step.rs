@@ -129,12 +129,15 @@ pub(super) fn lock_step(
     let mut groups: Vec<Group> = Vec::new();
     loop {
         groups.iter_mut().for_each(Group::clear);
-        let mut finished = 0;
+        let (mut finished, mut paused) = (0, false);
         for (i, (chain, track)) in chains.iter_mut().zip(&mut *tracks).enumerate() {
             if !chain.advance(goal, track, || finished += 1)? {
                 continue;
             }
-            let Some(request) = chain.pending else { continue };
+            let Some(request) = chain.pending else {
+                paused = true;
+                continue;
+            };
             let at =
                 groups.iter().position(|group| group.request == request).unwrap_or_else(|| {
                     groups.push(Group::new(request));
@@ -143,7 +146,7 @@ pub(super) fn lock_step(
             groups[at].add(i, chain);
         }
         context.advance(finished);
-        if groups.iter().all(|group| group.members.is_empty()) {
+        if !paused && groups.iter().all(|group| group.members.is_empty()) {
             return Ok(());
         }
         for group in groups.iter_mut().filter(|group| !group.members.is_empty()) {

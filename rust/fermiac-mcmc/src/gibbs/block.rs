@@ -1,9 +1,16 @@
 //! A block of a composition: its coordinates and the kernel that moves them.
 
 use crate::kernel::{Kernel, Step};
+use fermiac_base::linalg::Rows;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
+use fermiac_target::Conditional;
+use fermiac_target::density::show;
+use std::sync::Arc;
+
+/// A number of moves that no composition has made.
+const OUTDATED: u64 = u64::MAX;
 
 /// Some coordinates of a point, and the kernel that moves them.
 pub struct Block {
@@ -11,8 +18,10 @@ pub struct Block {
     coordinates: Vec<usize>,
     kernel: Box<dyn Kernel>,
     n_stats: usize,
-    /// Whether other blocks have moved or learned more of the density than its kernel knows.
-    stale: bool,
+    /// The moves of the composition that its kernel knows of.
+    seen: u64,
+    /// The law of its coordinates, if they are drawn on the spot.
+    law: Option<Arc<dyn Conditional>>,
     /// Room for its coordinates of a point and of a gradient.
     x: Vec<f64>,
     gradient: Vec<f64>,
@@ -25,7 +34,8 @@ impl Clone for Block {
             coordinates: self.coordinates.clone(),
             kernel: self.kernel.duplicate(),
             n_stats: self.n_stats,
-            stale: self.stale,
+            seen: self.seen,
+            law: self.law.clone(),
             x: self.x.clone(),
             gradient: self.gradient.clone(),
         }
@@ -37,13 +47,19 @@ impl Block {
     pub fn new(name: String, coordinates: Vec<usize>, kernel: Box<dyn Kernel>) -> Self {
         let n_stats = kernel.stat_names().len();
         let (x, gradient) = (vec![0.0; coordinates.len()], vec![0.0; coordinates.len()]);
-        Self { name, coordinates, kernel, n_stats, stale: false, x, gradient }
+        let law = kernel.law().cloned();
+        Self { name, coordinates, kernel, n_stats, seen: OUTDATED, law, x, gradient }
     }
 
     pub(super) fn check(&self, dim: usize) -> Result<()> {
         let (name, n) = (&self.name, self.coordinates.len());
         if n != self.kernel.dim() || self.coordinates.iter().any(|&i| i >= dim) {
             return Err(Error::Internal(format!("block '{name}' does not fit its kernel")));
+        }
+        if let Some(law) = &self.law
+            && (law.dim() != dim || law.outputs() != n)
+        {
+            return Err(Error::Internal(format!("block '{name}' does not fit its law")));
         }
         if self.kernel.n_points() != 1 {
             let why = format!(
@@ -77,21 +93,53 @@ impl Block {
         pick(&self.coordinates, x, &mut self.x);
         self.kernel.begin(&self.x);
         // The blocks before it will learn the density.
-        self.stale = true;
+        self.seen = OUTDATED;
     }
 
     /// Marks what its kernel knows as outdated.
     pub(super) fn invalidate(&mut self) {
-        self.stale = true;
+        self.seen = OUTDATED;
     }
 
-    /// Moves the kernel to the current point if that has changed; `gradient` is empty where it is
-    /// not known.
-    pub(super) fn take_turn(&mut self, x: &[f64], log_density: f64, gradient: &[f64]) {
-        if !self.stale {
+    /// Marks what its kernel knows as the point after so many moves.
+    pub(super) fn has_seen(&mut self, moves: u64) {
+        self.seen = moves;
+    }
+
+    /// The law from which it is drawn on the spot.
+    pub(super) fn law(&self) -> Option<&dyn Conditional> {
+        self.law.as_deref()
+    }
+
+    /// Draws its coordinates of a point on the spot. Returns whether it has moved.
+    pub(super) fn draw(&mut self, x: &mut [f64], stream: &mut Stream) -> Result<bool> {
+        let Some(law) = &self.law else {
+            return Err(Error::Internal(format!("block '{}' has no law", self.name)));
+        };
+        law.draw(Rows::new(x, x.len()), &[0], &mut [stream], &mut self.x)?;
+        if let Some(value) = self.x.iter().find(|value| !value.is_finite()) {
+            return Err(Error::target(format!(
+                "block '{}': {} gave {value} at x = {}; it must give finite numbers",
+                self.name,
+                law.describe(),
+                show(x)
+            )));
+        }
+        let mut moved = false;
+        for (&i, to) in self.coordinates.iter().zip(&self.x) {
+            moved |= x[i] != *to;
+            x[i] = *to;
+        }
+        Ok(moved)
+    }
+
+    /// Moves the kernel to the current point if that has changed since so many moves; `gradient` is
+    /// empty where it is not known.
+    pub(super) fn take_turn(&mut self, x: &[f64], log_density: f64, gradient: &[f64], moves: u64) {
+        if self.seen == moves {
             return;
         }
-        self.stale = false;
+        self.seen = moves;
         pick(&self.coordinates, x, &mut self.x);
         let known = if gradient.is_empty() {
             &[]
@@ -159,8 +207,12 @@ impl Block {
         whole
     }
 
-    pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
-        codec.flag(&mut self.stale)?;
+    pub(super) fn persist(&mut self, codec: &mut Codec, moves: u64) -> Result<()> {
+        let mut stale = self.seen != moves;
+        codec.flag(&mut stale)?;
+        if codec.is_reading() {
+            self.seen = if stale { OUTDATED } else { moves };
+        }
         self.kernel.persist(codec)
     }
 }

@@ -1,14 +1,20 @@
 //! A block that is drawn exactly from its law given the other coordinates.
+//!
+//! It requests the draw from its oracle. A composition of whole points that knows the law draws from
+//! it on the spot.
 
 use crate::kernel::{EvalBuffer, Kernel, Point, Request, RequestKind, Step};
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
+use fermiac_target::Conditional;
+use std::sync::Arc;
 
 /// A kernel that draws all its coordinates at once from the law of its own oracle.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ExactDraw {
     oracle: usize,
+    law: Option<Arc<dyn Conditional>>,
     x: Vec<f64>,
     drawn: Vec<f64>,
     requested: bool,
@@ -17,7 +23,13 @@ pub struct ExactDraw {
 impl ExactDraw {
     /// A kernel of `dim` coordinates.
     pub fn new(dim: usize, oracle: usize) -> Self {
-        Self { oracle, x: vec![0.0; dim], drawn: vec![0.0; dim], requested: false }
+        Self { oracle, law: None, x: vec![0.0; dim], drawn: vec![0.0; dim], requested: false }
+    }
+
+    /// The same kernel with the law of its oracle.
+    #[must_use]
+    pub fn of(self, law: Arc<dyn Conditional>) -> Self {
+        Self { law: Some(law), ..self }
     }
 }
 
@@ -54,6 +66,10 @@ impl Kernel for ExactDraw {
 
     fn point(&self, _i: usize) -> Point<'_> {
         Point { x: &self.x, log_density: f64::NAN, gradient: &[] }
+    }
+
+    fn law(&self) -> Option<&Arc<dyn Conditional>> {
+        self.law.as_ref()
     }
 
     fn stat_names(&self) -> Vec<String> {

@@ -40,7 +40,14 @@ pub struct Gibbs {
     /// The number of the turn in the transition, and the block whose turn it is.
     turn: usize,
     mover: usize,
+    /// The moves of all blocks, by which each knows whether the others have moved.
+    moves: u64,
+    /// The cost of the draws on the spot since the last pause or request.
+    spent: usize,
 }
+
+/// The cost of draws on the spot, in nanoseconds, after which the kernel pauses.
+const PATIENCE: usize = 200_000;
 
 /// The points of a request with all coordinates, and the answer.
 #[derive(Debug, Clone)]
@@ -92,14 +99,30 @@ impl Gibbs {
             at: At::Idle,
             turn: 0,
             mover: 0,
+            moves: 0,
+            spent: 0,
         })
     }
 
-    /// Starts the turn of the next block.
-    fn start_turn(&mut self, stream: &mut Stream) {
-        self.mover = self.scan.choose(self.turn, self.blocks.len(), stream);
+    /// Draws the block whose turn it is on the spot. Returns false if its kernel must move it.
+    #[inline]
+    fn draw(&mut self, stream: &mut Stream) -> Result<bool> {
+        let block = &mut self.blocks[self.mover];
+        let Some(law) = block.law() else { return Ok(false) };
+        self.spent += law.cost();
+        if block.draw(&mut self.current.x, stream)? {
+            self.moves += 1;
+            self.current.log_density = f64::NAN;
+            self.has_gradient = false;
+        }
+        Ok(true)
+    }
+
+    /// Starts the turn of the block whose turn it is.
+    fn start_turn(&mut self) {
         let gradient = if self.has_gradient { self.current.gradient.as_slice() } else { &[] };
-        self.blocks[self.mover].take_turn(&self.current.x, self.current.log_density, gradient);
+        let (x, log_density) = (&self.current.x, self.current.log_density);
+        self.blocks[self.mover].take_turn(x, log_density, gradient, self.moves);
     }
 
     /// Forwards the request of the block.
@@ -135,11 +158,8 @@ impl Gibbs {
                 current.gradient.copy_from_slice(&forwarded.gradients[start..]);
                 self.has_gradient = true;
             }
-            for (i, block) in blocks.iter_mut().enumerate() {
-                if i != self.mover {
-                    block.invalidate();
-                }
-            }
+            self.moves += 1;
+            block.has_seen(self.moves);
         } else if current.log_density.is_nan() {
             current.log_density = log_density;
         }
@@ -220,9 +240,18 @@ impl Kernel for Gibbs {
                     self.turn = 0;
                     self.at = At::Between;
                 }
+                At::Between if self.spent > PATIENCE => {
+                    self.spent = 0;
+                    return Ok(Step::Pause);
+                }
                 At::Between if self.turn < self.scan.turns() => {
-                    self.start_turn(stream);
-                    self.at = At::Moving;
+                    self.mover = self.scan.choose(self.turn, self.blocks.len(), stream);
+                    if self.draw(stream)? {
+                        self.turn += 1;
+                    } else {
+                        self.start_turn();
+                        self.at = At::Moving;
+                    }
                 }
                 At::Between => {
                     if let Some(request) = self.closing() {
@@ -234,10 +263,12 @@ impl Kernel for Gibbs {
                 }
                 At::Moving => match self.blocks[self.mover].advance(stream)? {
                     Step::Request(request) => {
+                        self.spent = 0;
                         self.forward(request);
                         self.at = At::Requested;
                         return Ok(Step::Request(request));
                     }
+                    Step::Pause => return Ok(Step::Pause),
                     Step::Done => {
                         self.end_turn();
                         self.turn += 1;
@@ -313,7 +344,8 @@ impl Kernel for Gibbs {
         codec.choice(&mut self.at, &PLACES)?;
         codec.count(&mut self.turn)?;
         codec.count(&mut self.mover)?;
-        self.blocks.iter_mut().try_for_each(|block| block.persist(codec))
+        let moves = self.moves;
+        self.blocks.iter_mut().try_for_each(|block| block.persist(codec, moves))
     }
 }
 

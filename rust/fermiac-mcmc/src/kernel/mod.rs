@@ -23,6 +23,8 @@ pub use window::Window;
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
+use fermiac_target::Conditional;
+use std::sync::Arc;
 
 /// The kind of values that a kernel requests at the points of its buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,8 @@ pub enum Step {
     Request(Request),
     /// A transition has ended.
     Done,
+    /// It has worked for a while without a request, and continues when it is called again.
+    Pause,
 }
 
 /// The points of a request, and the room for its answer: one row of `values` (and of `gradients`,
@@ -166,6 +170,11 @@ pub trait Kernel: Duplicate + Send {
 
     /// Follows a metric that was changed at a barrier.
     fn rescaled(&mut self) {}
+
+    /// The law from which a kernel of one exact draw takes its coordinates, given a whole point.
+    fn law(&self) -> Option<&Arc<dyn Conditional>> {
+        None
+    }
 
     /// The names of the statistics of a transition.
     fn stat_names(&self) -> Vec<String>;

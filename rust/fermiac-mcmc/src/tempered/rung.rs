@@ -165,7 +165,7 @@ impl Rung {
             Step::Request(Request { oracle: 0, kind: RequestKind::Gradient }) => {
                 Status::NeedsGradient
             }
-            Step::Request(Request { .. }) => {
+            Step::Request(Request { .. }) | Step::Pause => {
                 let why = "a tempered kernel asked for what cannot be tempered";
                 return Err(Error::Internal(why.into()));
             }

@@ -1,5 +1,6 @@
 //! Kernels from their settings in Python: (name, options) as `fermiac.mcmc` sends them.
 
+use super::laws::PyBlockLaw;
 use crate::common::dict::entry;
 use crate::common::error::check;
 use fermiac_base::linalg::Cholesky;
@@ -13,6 +14,7 @@ use fermiac_mcmc::{
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use std::sync::Arc;
 
 type Made = PyResult<Box<dyn Kernel>>;
 
@@ -208,7 +210,12 @@ fn gibbs(options: &Bound<'_, PyAny>, dim: usize) -> Made {
 }
 
 fn draw(options: &Bound<'_, PyAny>, dim: usize) -> Made {
-    Ok(Box::new(ExactDraw::new(dim, entry(options, "oracle")?)))
+    let draw = ExactDraw::new(dim, entry(options, "oracle")?);
+    // Only a block of whole points names its law.
+    Ok(Box::new(match options.get_item("law") {
+        Ok(law) => draw.of(Arc::clone(&law.extract::<PyRef<'_, PyBlockLaw>>()?.inner)),
+        Err(_) => draw,
+    }))
 }
 
 fn discrete(options: &Bound<'_, PyAny>, dim: usize) -> Made {
