@@ -727,7 +727,7 @@ class MultinomialProbabilities(ConjugateBlock):
     def _options(self, dim: int, oracles: Oracles) -> dict[str, Any]:
         return {
             **self._resolved(dim, oracles, "counts", "alpha"),
-            "width": _width(self.width, dim),
+            "width": dim if self.width is None else self.width,
             "labels": False,
         }
 
@@ -962,21 +962,12 @@ def _has_names(given: Any) -> bool:
     return any(isinstance(part, sources) for part in parts)
 
 
-def _width(width: int | None, dim: int) -> int:
-    """Return the number of probabilities of a vector in a block of `dim` coordinates."""
-    if width is None:
-        return dim
-    if dim % width:
-        raise ArgumentError(
-            f"counts: rows of {width} counts given for a block of {dim} coordinates; a multiple of "
-            f"{width} is needed"
-        )
-    return width
-
-
 def _simplexes(x: Array, width: int | None) -> Array:
     """Return random starts (n, d) as vectors of probabilities, one after the other."""
-    shares = _share(x).reshape(len(x), -1, width or x.shape[1])
+    width = x.shape[1] if width is None else width
+    if width == 0 or x.shape[1] % width:
+        return x  # the block does not fit, as its law will say
+    shares = _share(x).reshape(len(x), -1, width)
     return (shares / shares.sum(axis=2, keepdims=True)).reshape(x.shape)
 
 

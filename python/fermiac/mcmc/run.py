@@ -219,10 +219,14 @@ class ChainLoop(RunLoop[Chains]):
         """Refill the arrays; the chains have been restored before."""
         if self.arrays.folder is not None:
             return
+        kernel = self.job.kernel
+        # Exact draws, and compositions that may end with one, leave the density unknown.
+        unknown = () if kernel.needs_density and kernel._moves_finitely else ("log_densities",)
         for name, array in self._filled().items():
             with self.decoding():
+                finite = name in _FINITE and name not in unknown
                 fit.require(
-                    state, {f"array.{name}": fit.array("f", *array.shape, finite=name in _FINITE)}
+                    state, {f"array.{name}": fit.array("f", *array.shape, finite=finite)}
                 )
                 array[...] = state[f"array.{name}"]
 
