@@ -690,8 +690,9 @@ def test_exact_draws_are_not_tempered() -> None:
         [("a", mcmc.RWM()), ("b", of.NormalMean("a", 1.0, prior_mean=0.0, prior_variance=1.0))],
         blocks={"a": 0, "b": 1},
     )
-    with pytest.raises(ArgumentError, match="tempered"):
-        mcmc.Tempered(kernel, reference=fm.distributions.Normal([0.0, 0.0]))
+    law = fm.distributions.Normal([0.0, 0.0])
+    with pytest.raises(ArgumentError, match="parts beside"):
+        mcmc.sample(law, kernel=mcmc.Tempered(kernel, reference=law), n_draws=5, rng=0)
 
 
 def test_what_kernels_say_of_themselves() -> None:

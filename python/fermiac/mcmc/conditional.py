@@ -71,7 +71,6 @@ class Conditional(Kernel):
 
     needs_density: ClassVar[bool] = False
     needs_volume: ClassVar[bool] = False
-    can_be_tempered: ClassVar[bool] = False
 
     draw: Draw
 

@@ -90,7 +90,6 @@ class Law(Kernel):
 
     needs_density: ClassVar[bool] = False
     needs_volume: ClassVar[bool] = False
-    can_be_tempered: ClassVar[bool] = False
     _names: ClassVar[tuple[str, ...]] = ()
 
     parameters: Callable[[Array], Any]

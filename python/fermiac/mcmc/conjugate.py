@@ -66,7 +66,6 @@ class ConjugateBlock(Kernel):
 
     needs_density: ClassVar[bool] = False
     needs_volume: ClassVar[bool] = False
-    can_be_tempered: ClassVar[bool] = False
     #: The name of the law in the core.
     _law: ClassVar[str]
     #: Fields that are no quantities.

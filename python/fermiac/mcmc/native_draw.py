@@ -86,7 +86,6 @@ class NativeConditional(Kernel):
 
     needs_density: ClassVar[bool] = False
     needs_volume: ClassVar[bool] = False
-    can_be_tempered: ClassVar[bool] = False
 
     name: str
     _address: int = field(repr=False)

@@ -108,8 +108,7 @@ class Tempered(Kernel):
         if not kernel.can_be_tempered:
             raise ArgumentError(
                 f"kernel: {type(kernel).__name__} cannot be tempered; a kernel that is not written "
-                "in Python, nor tempered itself, nor an exact draw from a law at one temperature, "
-                "is needed"
+                "in Python, nor tempered itself, is needed"
             )
         if kernel._adds_prior():
             raise ArgumentError(
