@@ -36,7 +36,7 @@ def held(x: Array, rng: Any, places: slice) -> Array:
 
 
 class Joint:
-    """Parameters of a block, first, and seven or more coordinates of data with what else it needs."""
+    """The parameters of a block, then its data, then what else it needs."""
 
     def __init__(
         self,
@@ -492,9 +492,7 @@ def test_a_run_that_is_resumed_or_cut_in_parts_gives_the_same_bits(tmp_path: Pat
     assert copy.kernels == kernel.kernels
     assert copy.kernels != other.kernels
     parts = [
-        mcmc.sample(
-            None, 10, n_draws=1000, pool=False, part=(i, 2), **{**settings, "kernel": copy}
-        )
+        mcmc.sample(None, 10, n_draws=1000, pool=False, part=(i, 2), **{**settings, "kernel": copy})
         for i in range(2)
     ]
     np.testing.assert_array_equal(fm.merge(parts).draws, alone.draws)

@@ -152,9 +152,9 @@ def test_what_is_no_draw_is_refused() -> None:
     with pytest.raises(ArgumentError, match="not an address"):
         of.native(0)
     other = ctypes.CFUNCTYPE(ctypes.c_int, NUMBERS, ctypes.c_int64)
-    with pytest.raises(ArgumentError, match="double \\*block"):
+    with pytest.raises(ArgumentError, match=r"double \*block"):
         of.native(other(lambda x, n: 0))
-    with pytest.raises(ArgumentError, match="conditionals.native"):
+    with pytest.raises(ArgumentError, match=r"conditionals\.native"):
         fm.targets.native(DRAW(lambda *a: 0), 2)
     with pytest.raises(ArgumentError, match="user_data"):
         of.native(DRAW(lambda *a: 0), "text")

@@ -37,6 +37,7 @@ class BlockLaw:
     def transformed(self, transform: Transform, block: list[int]) -> BlockLaw: ...
 
 def native_stream_functions() -> list[int]: ...
+
 @final
 class Sampler:
     def __new__(

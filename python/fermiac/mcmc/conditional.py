@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
+from fermiac._base.tensors import is_tensor, to_numpy
 from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
@@ -32,8 +33,9 @@ class Conditional(Kernel):
     draw : callable (x, rng) -> (n, b) or (n,)
         Takes the points of the chains of a batch, (n, d) with all coordinates (constrained if there
         are `transforms`), and a `RowGenerator` of n rows. Returns the new coordinates of the block,
-        (n, b), or (n,) for one coordinate. It must take all random numbers from `rng`; the draws of
-        a chain then do not depend on the other chains.
+        (n, b), or (n,) for one coordinate, as an array or a torch tensor on any device. It must
+        take all random numbers from `rng`; the draws of a chain then do not depend on the other
+        chains.
 
     Raises
     ------
@@ -150,11 +152,16 @@ def _refuse_coupled(target: TransformedDensity, block: NDArray[np.intp]) -> None
             )
 
 
+def _on_cpu(y: Any) -> Any:
+    """Return a tensor of real numbers as an array, and anything else as it is."""
+    return y if is_tensor(y) and y.is_complex() else to_numpy(y)
+
+
 def _checked(y: Any, shape: tuple[int, int], what: str) -> Array:
     """Return the result of a draw as an array of this shape."""
     try:
-        values = np.asarray(y)
-    except ValueError as error:
+        values = np.asarray(_on_cpu(y))
+    except (TypeError, ValueError, RuntimeError) as error:
         raise TargetError(f"{what} gave what NumPy cannot take as an array: {error}") from error
     n, width = shape
     good = values.shape == shape or (width == 1 and values.shape == (n,))

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fermiac._base.tensors import to_numpy
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.mcmc.conditional import adapter
 from fermiac.mcmc.conjugate import (
@@ -109,7 +110,9 @@ class Law(Kernel):
 
         def parameters(x: Array) -> Any:
             given = self.parameters(x)
-            return (given,) if len(self._names) == 1 and not isinstance(given, tuple) else given
+            if len(self._names) == 1 and not isinstance(given, tuple):
+                given = (given,)
+            return tuple(map(to_numpy, given)) if isinstance(given, tuple | list) else given
 
         def draw(x: Array, rng: RowGenerator) -> ArrayLike:
             nonlocal unseen

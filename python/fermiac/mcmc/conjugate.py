@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -95,7 +95,12 @@ class ConjugateBlock(Kernel):
         """Check a quantity that does not depend on the state."""
         quantity = self._of(name)
         if quantity.is_constant:
-            require(name, np.atleast_1d(quantity.constant), good(np.atleast_1d(quantity.constant)), needed)
+            require(
+                name,
+                np.atleast_1d(quantity.constant),
+                good(np.atleast_1d(quantity.constant)),
+                needed,
+            )
         elif not np.isfinite(quantity.constant).all():
             raise ArgumentError(f"{name}: a constant that is not finite was given in a sum")
 
@@ -713,7 +718,7 @@ class MultinomialProbabilities(ConjugateBlock):
 
     def __post_init__(self) -> None:
         if not _has_names(self.counts):
-            table = numbers("counts", self.counts)
+            table = numbers("counts", cast("ArrayLike", self.counts))
             if table.ndim == 2:
                 object.__setattr__(self, "width", table.shape[1])
                 object.__setattr__(self, "counts", table.ravel())
@@ -923,7 +928,9 @@ class RegressionCoefficients(ConjugateBlock):
             self._above("prior_variance", infinite=True)
         else:
             k = matrix.shape[1]
-            precision = np.array(numbers("prior_precision", self.prior_precision))
+            precision = np.array(
+                numbers("prior_precision", cast("ArrayLike", self.prior_precision))
+            )
             if precision.shape != (k, k) or not np.isfinite(precision).all():
                 raise ArgumentError(
                     f"prior_precision: an array of shape {precision.shape} given; finite numbers "
@@ -967,7 +974,8 @@ def _simplexes(x: Array, width: int | None) -> Array:
     if width == 0 or x.shape[1] % width:
         return x  # the block does not fit, as its law will say
     shares = _share(x).reshape(len(x), -1, width)
-    return (shares / shares.sum(axis=2, keepdims=True)).reshape(x.shape)
+    rows: Array = shares / shares.sum(axis=2, keepdims=True)
+    return rows.reshape(x.shape)
 
 
 #: The conjugate blocks by their names.

@@ -225,9 +225,7 @@ class ChainLoop(RunLoop[Chains]):
         for name, array in self._filled().items():
             with self.decoding():
                 finite = name in _FINITE and name not in unknown
-                fit.require(
-                    state, {f"array.{name}": fit.array("f", *array.shape, finite=finite)}
-                )
+                fit.require(state, {f"array.{name}": fit.array("f", *array.shape, finite=finite)})
                 array[...] = state[f"array.{name}"]
 
     def _n_warmed(self) -> int:

@@ -51,9 +51,7 @@ FORMS = {
         "int (const void *model, bool propto, bool jacobian, const double *x, double *value, "
         "double *gradient, char **message)"
     ),
-    "draw": (
-        "int64_t (const double *x, int64_t dim, void *stream, double *block, void *user)"
-    ),
+    "draw": ("int64_t (const double *x, int64_t dim, void *stream, double *block, void *user)"),
     "node": "void (const double *theta, int64_t node, double *out, void *user)",
     "denoiser": (
         "void (const double *y, const double *s, double *out, size_t n, size_t d, void *user)"

@@ -9,7 +9,7 @@ use fermiac_base::simd::exp;
 #[inline]
 fn total(observed: &Observed, j: usize, x: &[f64], what: &'static str) -> Checked<f64> {
     let sum = observed.sum(j, x);
-    if sum >= 0.0 && sum < f64::INFINITY {
+    if (0.0..f64::INFINITY).contains(&sum) {
         return Ok(sum);
     }
     Err(Refused { what, value: sum, needed: "a finite number of at least 0" })
@@ -133,7 +133,7 @@ impl Dirichlet {
             Counts::Numbers(numbers) => {
                 for (i, to) in row.iter_mut().enumerate() {
                     let value = numbers.at(j * self.width + i, x);
-                    if !(value >= 0.0 && value < f64::INFINITY) {
+                    if !(0.0..f64::INFINITY).contains(&value) {
                         let needed = "a finite number of at least 0";
                         return Err(Refused { what: "a count", value, needed });
                     }

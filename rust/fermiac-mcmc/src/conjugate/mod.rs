@@ -8,6 +8,8 @@ mod counts;
 mod normal;
 mod quantity;
 mod regression;
+#[cfg(test)]
+mod tests;
 
 pub use counts::{Counts, Dirichlet, SumBeta, SumGamma};
 pub use normal::{NormalMean, NormalMeanVariance, NormalVariance};

@@ -260,7 +260,7 @@ impl Law for NormalMeanVariance {
         let (shape, scale) = (self.shape.read(x), self.scale.read(x));
         for (j, (mean, spread)) in means.iter_mut().zip(variances).enumerate() {
             let (n, prior, centre) = (self.observed.groups.count(j), count.at(j), centre.at(j));
-            if !(prior >= 0.0 && prior < f64::INFINITY) {
+            if !(0.0..f64::INFINITY).contains(&prior) {
                 let needed = "a finite number of at least 0";
                 return Err(Refused { what: "the prior count", value: prior, needed });
             }

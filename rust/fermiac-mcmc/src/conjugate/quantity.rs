@@ -48,8 +48,7 @@ impl Quantity {
         let term = |(factor, source): (f64, Source)| {
             let coordinates = match &source {
                 Source::One(i) => std::slice::from_ref(i),
-                Source::Each(each) => each,
-                Source::Linear(each, _) => each,
+                Source::Each(each) | Source::Linear(each, _) => each,
             };
             let fits = match &source {
                 Source::One(_) => true,
