@@ -10,12 +10,15 @@ Some targets are too hard for all samplers at default settings; R-hat shows it.
 from __future__ import annotations
 
 import statistics
+import time
 import timeit
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from benches.mcmc.blocks import METHODS as BLOCK_METHODS
+from benches.mcmc.blocks import MODELS, run_of
 from benches.mcmc.peers import (
     CHAINS,
     DRAWS,
@@ -226,3 +229,43 @@ def bench_overhead(benchmark: Any, dim: int, form: str, kernel: str) -> None:
     benchmark.pedantic(call, rounds=ROUNDS, warmup_rounds=1)
     benchmark.extra_info["ns_per_evaluation"] = round(statistics.median(rounds), 1)
     benchmark.extra_info["ns_of_the_density"] = round(own, 1)
+
+
+# Sweeps of one chain; functions of Python get fewer.
+SWEEPS, FEW_SWEEPS, THIN = 200_000, 10_000, 10
+
+
+@pytest.mark.parametrize("method", BLOCK_METHODS)
+@pytest.mark.parametrize("name", list(MODELS))
+def bench_blocks(benchmark: Any, name: str, method: str) -> None:
+    """Measure Gibbs sweeps by CPU time: all draws kept and judged, and one of ten."""
+    benchmark.group = f"mcmc, blocks: {name}"
+    model = MODELS[name]()
+    if method not in (*model.kernels, "numba loop"):
+        pytest.skip("not a method of this model")
+    try:
+        run = run_of(model, method)
+    except ImportError as error:
+        pytest.skip(str(error))
+    sweeps = FEW_SWEEPS if method == "NumPy functions" else SWEEPS
+    rows: list[tuple[float, float, float, float]] = []
+
+    def clocked(seed: int, thin: int) -> tuple[float, Array]:
+        start = time.process_time()
+        draws = run(seed, sweeps * thin, thin)
+        return 1e6 * (time.process_time() - start) / (sweeps * thin), draws
+
+    def call() -> None:
+        seed = len(rows)
+        each, draws = clocked(seed, 1)
+        thinned, _ = clocked(seed, THIN)
+        columns = draws.T[:, None]
+        ess = min(float(fm.diagnostics.ess(x, kind="bulk")) for x in columns)
+        error = np.array([float(fm.diagnostics.mcse(x, kind="mean")) for x in columns])
+        z = float(np.abs((draws.mean(axis=0) - model.means) / error).max())
+        rows.append((each, thinned, ess / (1e-6 * each * sweeps), z))
+
+    benchmark.pedantic(call, rounds=ROUNDS, warmup_rounds=1)
+    names = ("us_per_sweep", "us_per_sweep_thinned", "ess_per_cpu_second", "error_in_stderrs")
+    for key, values in zip(names, zip(*rows, strict=True), strict=True):
+        benchmark.extra_info[key] = float(f"{statistics.median(values):.4g}")

@@ -181,7 +181,7 @@ class Parsed:
 
 
 def _term(what: str, factor: float, source: str | Grouped | Linear, oracles: Oracles) -> Any:
-    """Return (factor, whether all places share the coordinate, coordinates, matrix) for the core."""
+    """Return (factor, whether places share the coordinate, coordinates, matrix) for the core."""
     name = source if isinstance(source, str) else source.name
     at = oracles.find(name)
     own = sorted(set(map(int, at)) & set(map(int, oracles.coordinates)))

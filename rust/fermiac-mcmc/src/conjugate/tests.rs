@@ -114,7 +114,7 @@ fn draws_on_the_spot_pause_and_go_on() {
         match long.advance(&mut a).unwrap() {
             Step::Pause => pauses += 1,
             Step::Done => break,
-            Step::Request(_) => panic!("a draw on the spot asks for nothing"),
+            Step::Request(request) => unreachable!("{request:?}"),
         }
     }
     assert!(pauses > 2);
