@@ -232,7 +232,7 @@ def bench_overhead(benchmark: Any, dim: int, form: str, kernel: str) -> None:
 
 
 # Sweeps of one chain; functions of Python get fewer.
-SWEEPS, FEW_SWEEPS, THIN = 200_000, 10_000, 10
+SWEEPS, FEW_SWEEPS, THIN = 200_000, 2000, 10
 
 
 @pytest.mark.parametrize("method", BLOCK_METHODS)

@@ -18,15 +18,17 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base.tensors import to_numpy
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.mcmc.conditional import adapter
-from fermiac.mcmc.conjugate import (
+from fermiac.mcmc.conjugate_counts import (
     BinomialProbability,
     CategoricalProbabilities,
     GammaRate,
     MultinomialProbabilities,
+    PoissonRate,
+)
+from fermiac.mcmc.conjugate_normal import (
     NormalMean,
     NormalMeanVariance,
     NormalVariance,
-    PoissonRate,
     RegressionCoefficients,
 )
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec, described
