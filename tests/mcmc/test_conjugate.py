@@ -573,7 +573,7 @@ def test_long_runs_of_draws_on_the_spot_hear_a_signal() -> None:
 def gibbs(kernel: Any, b: int = 2) -> Any:
     return mcmc.Gibbs(
         [("x", kernel), ("z", mcmc.Conditional(lambda x, rng: x[:, b:]))],
-        blocks={"x": slice(0, b), "z": slice(b, b + 2), "one": b},
+        blocks={"x": slice(0, b), "z": slice(b, b + 2), "one": b, "none": slice(0, 0)},
     )
 
 
@@ -624,6 +624,7 @@ def test_impossible_numbers_are_refused(said: str, make: Callable[[], Any]) -> N
 
 UNFIT: list[tuple[str, Any]] = [
     ("there is no 'tau'", of.NormalMean("z", "tau", prior_mean=0.0, prior_variance=1.0)),
+    ("there is no 'none'", of.NormalMean("z", "none", prior_mean=0.0, prior_variance=1.0)),
     ("itself draws", of.NormalMean("z", 1.0, prior_mean="x", prior_variance=1.0)),
     ("groups: not given", of.NormalMean([1.0] * 3, 1.0, prior_mean=0.0, prior_variance=1.0)),
     ("3 numbers given; one, or 2", of.NormalMean("z", 1.0, prior_mean=[0.0] * 3, prior_variance=1)),

@@ -112,7 +112,9 @@ class Gibbs(Composite):
         coordinates of the target (``"x"`` for all of ``"x[0]"``, ``"x[1]"``, ...); a list of names
         makes one block of their coordinates. A kernel is an object or its name.
     blocks : dict, optional
-        The coordinates of every name: a number, a slice or a list of numbers.
+        The coordinates of every name: a number, a slice or a list of numbers. The laws of
+        conjugate blocks (`fermiac.mcmc.conditionals.NormalMean`, ...) refer to these names; they
+        may include coordinates that are no block of their own.
     scan : {"systematic", "random", "palindrome"}, default "systematic"
         The order of the blocks in a scan: in order; as many blocks drawn at random by `weights`; or
         in order and back, which is reversible if all kernels are.

@@ -92,7 +92,7 @@ class Oracles(list[tuple[str, Any]]):
 
     def find(self, name: str) -> NDArray[np.int64]:
         """Return the coordinates of a name, of `places` or of the target."""
-        if name in self.places:
+        if name in self.places and len(self.places[name]):
             return self.places[name].astype(np.int64)
         names = list(self.names or ())
         found = [i for i, label in enumerate(names) if label == name or in_parts(label, name)]

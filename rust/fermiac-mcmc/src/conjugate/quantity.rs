@@ -88,7 +88,12 @@ impl Quantity {
 
     /// Whether all places have one number.
     pub(super) fn is_uniform(&self) -> bool {
-        self.constant.len() == 1 && self.terms.iter().all(|t| matches!(t.source, Source::One(_)))
+        self.constant.len() == 1 && self.moves_together()
+    }
+
+    /// Whether the part that depends on the state is the same at all places.
+    pub(super) fn moves_together(&self) -> bool {
+        self.terms.iter().all(|term| matches!(term.source, Source::One(_)))
     }
 
     /// Whether it has a product with a matrix.
@@ -292,11 +297,14 @@ impl Observed {
         let (mut cells, mut starts) = (Vec::new(), vec![0]);
         if !quantity.has_product() {
             for j in 0..groups.len() {
-                let mut places: Vec<(Vec<usize>, usize)> =
-                    groups.places(j).map(|i| (quantity.coordinates(i), i)).collect();
-                places.sort();
-                for cell in places.chunk_by(|a, b| a.0 == b.0) {
-                    cells.push(Cell::new(&quantity, cell));
+                let mut places: Vec<usize> = groups.places(j).collect();
+                if quantity.moves_together() {
+                    cells.extend(Cell::of(&quantity, &places));
+                } else {
+                    places.sort_by_cached_key(|&i| quantity.coordinates(i));
+                    let same =
+                        |a: &usize, b: &usize| quantity.coordinates(*a) == quantity.coordinates(*b);
+                    cells.extend(places.chunk_by(same).filter_map(|c| Cell::of(&quantity, c)));
                 }
                 starts.push(cells.len());
             }
@@ -343,11 +351,13 @@ impl Observed {
 }
 
 impl Cell {
-    fn new(quantity: &Quantity, members: &[(Vec<usize>, usize)]) -> Self {
-        let n = members.len() as f64;
-        let constants = || members.iter().map(|(_, i)| quantity.constant(*i));
+    /// The cell of these places, if there are any.
+    fn of(quantity: &Quantity, places: &[usize]) -> Option<Self> {
+        let place = *places.first()?;
+        let n = places.len() as f64;
+        let constants = || places.iter().map(|&i| quantity.constant(i));
         let mean = constants().sum::<f64>() / n;
         let squares = constants().map(|c| (c - mean) * (c - mean)).sum();
-        Self { place: members[0].1, n, mean, squares }
+        Some(Self { place, n, mean, squares })
     }
 }
