@@ -6,7 +6,8 @@ pull of a mode is the error of its weight, and the pull of log Z the error of
 `fermiac.mcmc.log_evidence`, in units of the reported standard error; columns show the share of
 pulls below 2. With weights, the standard error is the largest of the modes. `Λ` is the sum of the
 rejection rates. Calls are evaluations of the target in units of a thousand, those of the pilot
-included. A row is right if every run found all modes, and if both shares are at least 0.88.
+included. A row is right if every run found all modes, and if both shares are at least 0.8, which 20
+runs with right errors miss in one of 400 cases. The last line has the shares of all rows together.
 
 `python -m benches.mcmc.modes --out docs/calibration-modes.md` writes the table.
 """
@@ -116,8 +117,8 @@ def problems() -> list[Problem]:
     return [*found, eggbox()]
 
 
-def row(problem: Problem, seeds: range) -> list[str]:
-    """Return the cells of a row."""
+def row(problem: Problem, seeds: range) -> tuple[list[str], list[float], list[float]]:
+    """Return the cells of a row, and the pulls of the weights and of log Z."""
     pulls: list[float] = []
     z_pulls: list[float] = []
     z_errors: list[float] = []
@@ -153,8 +154,8 @@ def row(problem: Problem, seeds: range) -> list[str]:
     held = float(np.mean(np.abs(pulls) < 2))
     z_held = float(np.mean(np.abs(z_pulls) < 2))
     n = len(seeds)
-    right = met == n and min(held, z_held) >= 0.88
-    return [
+    right = met == n and min(held, z_held) >= 0.8
+    cells = [
         problem.name,
         f"{met / n:.2f}",
         f"{held:.2f}",
@@ -166,6 +167,7 @@ def row(problem: Problem, seeds: range) -> list[str]:
         f"{warned / n:.2f}",
         "yes" if right else "no",
     ]
+    return cells, pulls, z_pulls
 
 
 HEAD = [
@@ -192,9 +194,19 @@ def main() -> None:
     lines = [f"| {' | '.join(HEAD)} |", "|" + "---|" * len(HEAD)]
     print("\n".join(lines), flush=True)
     seeds = range(given.first_seed, given.first_seed + given.seeds)
+    pulls, z_pulls = [], []
     for problem in problems():
-        lines.append(f"| {' | '.join(row(problem, seeds))} |")
+        cells, of_weights, of_z = row(problem, seeds)
+        pulls += of_weights
+        z_pulls += of_z
+        lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], flush=True)
+    shares = [f"{np.mean(np.abs(each) < 2):.3f}" for each in (pulls, z_pulls)]
+    lines += [
+        "",
+        f"Together {shares[0]} of the weights and {shares[1]} of log Z are within 2 errors.",
+    ]
+    print(lines[-1], flush=True)
     if given.out is not None:
         text = __doc__.partition("\n\n")[2]
         seeds_text = (

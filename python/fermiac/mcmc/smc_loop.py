@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular
 
 from fermiac import _core, special
 from fermiac._base import layout as fit
-from fermiac.distributions import Law
+from fermiac.distributions import Law, MultivariateNormal
+from fermiac.distributions.law import subkey
 from fermiac.errors import ConvergenceWarning, TargetError
 from fermiac.mcmc.smc_result import SmcSample
 from fermiac.random import Stream
@@ -51,8 +51,8 @@ _STATE: fit.Layout = {
     "new_z": fit.array("f", "islands", "done", "d"),
     "new_logs": fit.array("f", "islands", "done"),
     "evidences": fit.array("f", "islands"),
-    "mean": fit.array("f", 2, "d"),
-    "factor": fit.array("f", 2, "d", "d"),
+    "means": fit.array("f", 2, "d", finite=True),
+    "covariances": fit.array("f", 2, "d", "d", finite=True),
     "stages": fit.array("f", "stages", 4),
     "stage": fit.whole(0),
     "step": fit.whole(0),
@@ -97,7 +97,7 @@ class SmcLoop(RunLoop[SmcSample]):
         self._new_z: list[Array] = []
         self._new_logs: list[Array] = []
         self._evidences = np.zeros(islands)
-        self._set_proposals(np.zeros((2, d)), np.broadcast_to(np.eye(d), (2, d, d)))
+        self._set_proposals(np.zeros((2, d)), np.stack([np.eye(d)] * 2))
         self._stages: list[tuple[float, float, float, float]] = []
         self._stage = self._step = self._n_accepted = self._n_evals = self._n_failed = 0
         self._beta, self._size = 0.0, 1.0
@@ -134,29 +134,35 @@ class SmcLoop(RunLoop[SmcSample]):
     def _proposed(self, stream: Stream) -> tuple[Array, Array, int]:
         """Return the chains after a step, and the number of accepted proposals."""
         d = self.law.dim
-        off = self._at - self._means
-        distances = self._distances(off)
-        noise = stream.normal(off.shape)
+        before = self._distances(self._at)
         # A draw of the chi-squared law with df + d degrees of freedom.
-        scale = np.sqrt((_DF + distances) / (2 * stream.gamma(0.5 * (_DF + d), distances.shape)))
+        scale = np.sqrt((_DF + before) / (2 * stream.gamma(0.5 * (_DF + d), before.shape)))
         rest = math.sqrt(max(1 - self._size**2, 0.0))
-        moved = rest * off + self._size * scale[..., None] * _product(noise, self._factors)
-        new = self._means + moved
+        new = np.empty_like(self._at)
+        for half, law in enumerate(self._laws):
+            mean, own = self._means[half], self._at[half::2]
+            key = subkey(self.key, 2 * (self._stage * self.shape[2] + self._step) + half)
+            noise = law.sample(own.shape[0] * own.shape[1], rng=key).reshape(own.shape) - mean
+            moved = rest * (own - mean) + self._size * scale[half::2, :, None] * noise
+            new[half::2] = mean + moved
         logs = self._likelihood(new)
         log_ratio = self._beta * (logs - self._at_logs)
         log_ratio += 0.5 * ((self._at**2).sum(axis=-1) - (new**2).sum(axis=-1))
-        log_ratio += (
-            0.5 * (_DF + d) * (np.log1p(self._distances(moved) / _DF) - np.log1p(distances / _DF))
-        )
+        after = self._distances(new)
+        log_ratio += 0.5 * (_DF + d) * (np.log1p(after / _DF) - np.log1p(before / _DF))
         accepts = -stream.exponential(logs.shape) < log_ratio
         z = np.where(accepts[..., None], new, self._at)
         return z, np.where(accepts, logs, self._at_logs), int(accepts.sum())
 
-    def _distances(self, off: Array) -> Array:
+    def _distances(self, z: Array) -> Array:
         """Return the squared distances from the mean, in the metric of the covariance."""
-        white = _product(off, self._inverses)
-        out: Array = np.einsum("...j,...j->...", white, white)
-        return out
+        out = np.empty(z.shape[:-1])
+        for half, law in enumerate(self._laws):
+            own = z[half::2]
+            logs = law.log_density(np.ascontiguousarray(own.reshape(-1, z.shape[-1])))
+            top = law.log_density(self._means[half][None])[0]
+            out[half::2] = 2 * (top - logs).reshape(own.shape[:-1])
+        return np.maximum(out, 0.0)
 
     def _likelihood(self, z: Array) -> Array:
         """Return the log-likelihoods of points (islands, chains, d)."""
@@ -244,28 +250,26 @@ class SmcLoop(RunLoop[SmcSample]):
         which the chains start would bias the evidence.
         """
         fits = [self._moments(self._z[half::2], weights[half::2]) for half in (1, 0)]
-        self._set_proposals(np.stack([m for m, _ in fits]), np.stack([f for _, f in fits]))
+        self._set_proposals(np.stack([m for m, _ in fits]), np.stack([c for _, c in fits]))
 
     def _moments(self, z: Array, weights: Array) -> tuple[Array, Array]:
-        """Return the mean and the factor of the covariance of weighted particles."""
+        """Return the mean and the covariance of weighted particles."""
         d = self.law.dim
         z, w = z.reshape(-1, d), weights.ravel() / weights.sum()
+        # Sums of a threaded matrix product may depend on its threads, those of einsum do not.
         mean = np.einsum("n,nj->j", w, z)
         off = z - mean
         cov = np.einsum("ni,nj->ij", w[:, None] * off, off)
         effective = 1 / float(w @ w)
         keep = min(1.0, effective / (_DENSE * d))
         diagonal = np.maximum(np.diag(cov), 1e-12)
-        cov = keep * cov + (1 - keep) * np.diag(diagonal)
-        return mean, np.linalg.cholesky(cov + 1e-9 * np.diag(diagonal))
+        return mean, keep * cov + (1 - keep + 1e-9) * np.diag(diagonal)
 
-    def _set_proposals(self, means: Array, factors: Array) -> None:
-        """Set the means and the factors of the even and of the odd islands."""
-        self._mean, self._factor = means, factors
-        halves = np.arange(self.shape[0]) % 2
-        inverses = [solve_triangular(f, np.eye(len(f)), lower=True) for f in factors]
-        self._means = means[halves][:, None]
-        self._factors, self._inverses = factors[halves], np.stack(inverses)[halves]
+    def _set_proposals(self, means: Array, covariances: Array) -> None:
+        """Set the moments of the proposals of the even and of the odd islands."""
+        self._means, self._covariances = means, covariances
+        pairs = zip(means, covariances, strict=True)
+        self._laws = [MultivariateNormal(mean, cov) for mean, cov in pairs]
 
     def _resample(self, weights: Array) -> None:
         """Draw the starts of the chains from the particles of each island, systematically."""
@@ -339,8 +343,8 @@ class SmcLoop(RunLoop[SmcSample]):
             "new_z": np.concatenate(self._new_z or empty[0], axis=1),
             "new_logs": np.concatenate(self._new_logs or empty[1], axis=1),
             "evidences": self._evidences,
-            "mean": self._mean,
-            "factor": self._factor,
+            "means": self._means,
+            "covariances": self._covariances,
             "stages": np.array(self._stages).reshape(-1, 4),
             "stage": self._stage,
             "step": self._step,
@@ -367,7 +371,7 @@ class SmcLoop(RunLoop[SmcSample]):
         self._new_z = list(np.split(state["new_z"], parts, axis=1)) if parts else []
         self._new_logs = list(np.split(state["new_logs"], parts, axis=1)) if parts else []
         self._evidences = state["evidences"]
-        self._set_proposals(state["mean"], state["factor"])
+        self._set_proposals(state["means"], state["covariances"])
         self._stages = [(float(a), float(b), float(c), float(e)) for a, b, c, e in state["stages"]]
         self._stage, self._step = state["stage"], state["step"]
         self._n_accepted, self._n_evals = state["n_accepted"], state["n_evals"]
@@ -409,16 +413,6 @@ class SmcLoop(RunLoop[SmcSample]):
                 "points; these counted as points without likelihood",
             ))  # fmt: skip
         return found
-
-
-def _product(rows: Array, matrices: Array) -> Array:
-    """Return the products of the matrix of each island with its rows (islands, n, d).
-
-    The sums of a threaded matrix product may depend on the number of its threads, those of `einsum`
-    do not.
-    """
-    out: Array = np.einsum("rnj,rij->rni", rows, matrices)
-    return out
 
 
 def _mean(logs: Array) -> tuple[float, float]:

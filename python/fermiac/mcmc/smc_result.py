@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 class SmcSample(Sample):
     """Particles of a posterior, in islands, and its evidence.
 
-    A `fermiac.Sample`, returned by `fermiac.mcmc.smc`. Averages over it have errors from the spread
+    A `fermiac.Sample`, returned by `fermiac.mcmc.smc` [1]_. Averages over it have errors from the spread
     of the islands.
 
     Attributes
@@ -44,6 +44,11 @@ class SmcSample(Sample):
     stages : tuple of mapping
         For each stage the power ``beta`` of the likelihood, the effective sample size ``ess`` of
         the particles after reweighting, the ``acceptance`` rate of the moves and their ``step``.
+
+    References
+    ----------
+    .. [1] H.-D. Dau, N. Chopin, "Waste-free sequential Monte Carlo", Journal of the Royal
+       Statistical Society B, 2022, arXiv:2011.02328.
 
     Examples
     --------

@@ -34,9 +34,9 @@ _PILOT = 0x70696C6F
 #: of temperatures of the first.
 _CHAINS, _ROUNDS, _FIRST = 4, (50, 100, 200), 8
 #: Climbs begin at dispersed points, which are spread by each of these factors. Further waves begin
-#: around the modes so far, as long as they find new ones.
-_CLIMBS, _SPREADS = 16, (1.0, 3.0, 10.0, 30.0)
-_WAVE, _MOST_WAVES = 128, 6
+#: around the modes so far, until some of them find no new ones.
+_CLIMBS, _SPREADS = 32, (1.0, 3.0, 10.0, 30.0)
+_WAVE, _MOST_WAVES, _IDLE = 128, 10, 2
 #: Climbs from the draws of a pilot run at which the reference is lowest.
 _LOWEST = 8
 #: A climb that ends less than this from a mode, in standard deviations, has found it again.
@@ -182,16 +182,18 @@ class _Fit:
         slopes = _with_gradient(job.target)
         modes = _Modes(slopes)
         modes.add(wide[_usable(slopes, wide)])
-        for _ in range(_MOST_WAVES):
+        idle = 0
+        for wave in range(_MOST_WAVES):
             n_modes = len(modes.means)
             if not n_modes:
                 modes.means, modes.covariances = list(points), [np.eye(points.shape[1])] * _CLIMBS
                 modes.values = [0.0] * _CLIMBS
                 break
-            around = _Fit.of_modes(modes).round().sample(_WAVE, rng=subkey(key, n_modes))
+            around = _Fit.of_modes(modes).round().sample(_WAVE, rng=subkey(key, wave))
             modes.add(around[_usable(slopes, around)])
             n_evals += _WAVE
-            if len(modes.means) == n_modes:
+            idle = idle + 1 if len(modes.means) == n_modes else 0
+            if idle == _IDLE:
                 break
         return cls.of_modes(modes), n_evals + modes.n_evals + len(wide)
 
