@@ -257,13 +257,11 @@ CALLS = [
         "mcmc.sample tempered, pilot",
         "",
         "fm.mcmc.sample(lambda x: -(x**2).sum(1), 20, kernel='tempered', n_draws=10**6, rng=0)",
-        True,
     ),
     Call(
         "mcmc.smc",
         "prior = d.Normal(np.zeros(20), 1.0)",
         "fm.mcmc.smc(lambda x: -50 * (x**2).sum(1), prior, 2**20, rng=0)",
-        True,
     ),
     Call(
         "mcmc.sample pathfinder",

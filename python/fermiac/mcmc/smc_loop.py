@@ -35,6 +35,8 @@ _DF = 5
 _WANTED, _RATE, _LEAST, _MOST = 0.4, 2.0, 1e-3, 1.0
 #: Particles for each coordinate below which the covariance is shrunk to its diagonal.
 _DENSE = 10
+#: Rows that are summed at a time, so that Ctrl-C is answered in between.
+_BLOCK = 2**14
 #: The doublings of the search of a power.
 _BISECTIONS = 60
 #: The total of the progress, in thousandths of the power.
@@ -258,8 +260,10 @@ class SmcLoop(RunLoop[SmcSample]):
         z, w = z.reshape(-1, d), weights.ravel() / weights.sum()
         # Sums of a threaded matrix product may depend on its threads, those of einsum do not.
         mean = np.einsum("n,nj->j", w, z)
-        off = z - mean
-        cov = np.einsum("ni,nj->ij", w[:, None] * off, off)
+        cov = np.zeros((d, d))
+        for at in range(0, len(z), _BLOCK):
+            off = z[at : at + _BLOCK] - mean
+            cov += np.einsum("ni,nj->ij", w[at : at + _BLOCK, None] * off, off)
         effective = 1 / float(w @ w)
         keep = min(1.0, effective / (_DENSE * d))
         diagonal = np.maximum(np.diag(cov), 1e-12)
