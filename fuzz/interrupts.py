@@ -254,6 +254,16 @@ CALLS = [
         True,
     ),
     Call(
+        "mcmc.sample tempered, pilot",
+        "",
+        "fm.mcmc.sample(lambda x: -(x**2).sum(1), 20, kernel='tempered', n_draws=10**6, rng=0)",
+    ),
+    Call(
+        "mcmc.smc",
+        "prior = d.Normal(np.zeros(20), 1.0)",
+        "fm.mcmc.smc(lambda x: -50 * (x**2).sum(1), prior, 2**20, rng=0)",
+    ),
+    Call(
         "mcmc.sample pathfinder",
         "target = fm.targets.rosenbrock(200, 2)",
         "fm.mcmc.sample(target, init='pathfinder', n_chains=200, n_warmup=10**6, rng=0)",

@@ -110,6 +110,10 @@ def _nested(**options: Any) -> Run:
     return lambda kept, folder: fm.nested.sample(_banana, _BOX, checkpoint=kept, **given)
 
 
+def _smc(kept: fm.Checkpoint, folder: Path) -> Any:
+    return fm.mcmc.smc(_banana, _BOX, 1024, rng=4, progress=False, checkpoint=kept)
+
+
 def _walk(**options: Any) -> Run:
     graph = fm.walks.graphs.barabasi_albert(300, 3, rng=1)
 
@@ -217,6 +221,7 @@ def _runs() -> dict[str, Run]:
             for kernel in ("rwm", "mala", "hmc", "nuts", "slice", "stretch", "barker", "mclmc")
         },
         "mcmc tempered": _mcmc(mcmc.Tempered(mcmc.RWM(), reference=_BOX)),
+        "mcmc smc": _smc,
         "mcmc cycle": _mcmc(mcmc.Cycle([mcmc.RWM(), mcmc.MALA()])),
         "mcmc nuts on disk": _mcmc("nuts", on_disk=True),
         "mcmc rwm on disk": _mcmc("rwm", on_disk=True),

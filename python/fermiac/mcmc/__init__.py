@@ -10,6 +10,8 @@ from fermiac.mcmc.kernels import *  # noqa: F403
 from fermiac.mcmc.python_kernel import PythonKernel
 from fermiac.mcmc.result import Chains
 from fermiac.mcmc.row_generator import RowGenerator
+from fermiac.mcmc.smc import smc
+from fermiac.mcmc.smc_result import SmcSample
 from fermiac.mcmc.stop import StopWhen
 from fermiac.mcmc.tempering import log_evidence
 from fermiac.runs.background import starter as _starter
@@ -19,6 +21,7 @@ __all__ = [
     "Kernel",
     "PythonKernel",
     "RowGenerator",
+    "SmcSample",
     "State",
     "StopWhen",
     "conditionals",
@@ -26,11 +29,12 @@ __all__ = [
     "log_evidence",
     "open",
     "sample",
+    "smc",
     "start",
 ]
 __all__ += kernels.__all__
 
-start = _starter("mcmc", sample, extend)
+start = _starter("mcmc", sample, extend, smc)
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -35,6 +36,8 @@ from fermiac.mcmc.python_kernel import UserKernel, as_kernel
 from fermiac.mcmc.result import Chains
 from fermiac.mcmc.run import ChainLoop
 from fermiac.mcmc.stop import StopWhen
+from fermiac.mcmc.tempering import Tempered
+from fermiac.mcmc.tempering_tuning import tuned
 from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.runs.loop import run_and_warn
@@ -361,6 +364,7 @@ def sample(
         target = as_target(
             log_density, dim, gradient, params=params, args=args, kwargs=kwargs, check=check
         )
+    kernel = kernel._for_target(target)
     if kernel.needs_volume:
         _require_volume(kernel, target, transforms is not None)
     _require_gradient(kernel, target)
@@ -416,12 +420,16 @@ def sample(
         if kept is not None:
             kept.begin(identity_of(job, path is not None))
         resumed = kept if kept is not None and kept.resumed else None
+        n_tuning = 0
+        if isinstance(kernel, Tempered) and not kernel._is_tuned:
+            kernel, n_tuning = tuned(job, workers, report)
+            job = replace(job, kernel=kernel)
         if resumed is not None:
             origin = Origin.restored(resumed, job)
             x0 = np.zeros((settings.n_chains, job.target.dim))
         else:
             x0, n_evals = starts(init, job)
-            n_evals = n_evals if kernel.needs_density else 0
+            n_evals = n_evals + n_tuning if kernel.needs_density else 0
             kernel._check_starts(x0)
             if comparing and job.first == 0:
                 used = kernel._uses_gradient(job.target.dim, job.oracles())

@@ -15,6 +15,7 @@ from fermiac._base.variables import Variables
 from fermiac.distributions import Law, as_law
 from fermiac.distributions.law import subkey
 from fermiac.errors import ArgumentError, TargetError
+from fermiac.mcmc import boundaries
 from fermiac.mcmc.init_rescue import rescued
 from fermiac.mcmc.init_search import approach
 from fermiac.random import Stream
@@ -57,7 +58,7 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
     if _is_law(init):
         law = as_law(init, "init")
         draw = _from_law(law, space, target.dim, n_chains, key)
-        x, _, n_evals = _drawn(lambda attempt: draw(attempt)[job.rows], target, needs_gradient)
+        x, _, n_evals = _drawn(lambda attempt: draw(attempt)[job.rows], job, needs_gradient)
         return x, n_evals
     points = _called(init, n_chains, key) if callable(init) else init
     if isinstance(points, Mapping) and job.model is not None:
@@ -128,7 +129,7 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
 
     draw = prior if name == "prior" else jitter
     needs_gradient = job.kernel.needs_gradient or name in ("mode", "pathfinder")
-    x, values, n_evals = _drawn(draw, target, needs_gradient)
+    x, values, n_evals = _drawn(draw, job, needs_gradient)
     if name == "prior" or (name == "jitter" and not job.kernel.needs_density):
         return x, n_evals
     if name == "jitter":
@@ -176,11 +177,12 @@ def _called(init: Callable[..., Any], n_chains: int, key: int) -> Any:
     return init(n_chains, Stream(key))
 
 
-def _drawn(draw: Draw, target: LogDensity, needs_gradient: bool) -> tuple[Array, Array, int]:
+def _drawn(draw: Draw, job: Job, needs_gradient: bool) -> tuple[Array, Array, int]:
     """Draw the start of each chain, and draw it again if the density is 0.
 
     Return the starts, the log-densities there, and the number of evaluations.
     """
+    target = job.target
     x = np.ascontiguousarray(draw(0))
     left, n_evals = np.arange(len(x)), 0
     known = np.empty(len(x))
@@ -196,13 +198,17 @@ def _drawn(draw: Draw, target: LogDensity, needs_gradient: bool) -> tuple[Array,
             break
         x[left] = draw(attempt)[left]
     said = target._complaint
+    advice = "pass init= a law, or points, inside the support"
+    if job.space is None:
+        known_bounds, _ = boundaries.at_starts(target, job.names)
+        advice = known_bounds or advice
     raise _no_density(
         int(left[0]),
         x[left[0]],
         values[bad][0],
         None if gradients is None else gradients[bad][0],
-        f"all {_TRIES} random starts had zero density; pass init= a law, or points, inside the "
-        f"support{f' (last message: {said})' if said else ''}",
+        f"all {_TRIES} random starts had zero density; {advice}"
+        f"{f' (last message: {said})' if said else ''}",
     )
 
 

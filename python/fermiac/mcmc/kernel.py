@@ -43,6 +43,7 @@ KernelName: TypeAlias = Literal[
     "stretch",
     "de",
     "de_snooker",
+    "tempered",
 ]
 #: The name of a kernel in the core, and its options.
 Spec = tuple[str, dict[str, Any]]
@@ -323,6 +324,10 @@ class Kernel:
                 f"kernel: {type(self).__name__} moves several points at a time; a part of another "
                 "kernel moves one: use it alone, or a kernel of single chains"
             )
+
+    def _for_target(self, target: LogDensity) -> Kernel:
+        """Return the kernel with the defaults that depend on the target."""
+        return self
 
     def _check_starts(self, x0: Array) -> None:
         """Refuse starts (n_chains, d) that the kernel cannot use."""

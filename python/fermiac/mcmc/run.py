@@ -12,7 +12,9 @@ import numpy as np
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac.distributions.law import subkey
 from fermiac.errors import BudgetExhausted, ConvergenceWarning, FermiacWarning
+from fermiac.mcmc import boundaries, jumps
 from fermiac.mcmc.checkpoint import Origin
 from fermiac.mcmc.checks import findings
 from fermiac.mcmc.job import Arrays, Job
@@ -35,6 +37,12 @@ _GLANCE = 200_000
 _MOST_REFUSED = 0.5
 #: The share and the number of failed evaluations after the warm-up above which a run warns.
 _MOST_FAILED, _FEW = 1e-3, 10
+#: The share of divergences above which boundaries of the support are sought, and the largest share
+#: of the evaluations of the run that this takes.
+_MOST_DIVERGENT, _MOST_PROBED = 0.01, 0.05
+#: The share of trees of the largest depth above which jumps of the log-density are sought, the
+#: share of trajectories with jumps above which a run warns, and the address of their momenta.
+_MOST_DEEP, _JUMPING, _JUMPS = 0.1, 0.25, 0x6A756D70
 #: Arrays of a run whose numbers are all finite.
 _FINITE = ("draws", "log_densities")
 
@@ -376,6 +384,9 @@ class ChainLoop(RunLoop[Chains]):
                     f"elsewhere{f' (last message: {said})' if said else ''}",
                 )
             )
+        if failed + outside and self.job.space is None:
+            found += self._bounds(result)
+        found += self._jumps(result)
         lost = [self.job.first + i for i in self.sampler.left_out]
         if lost:
             found.append(
@@ -401,3 +412,36 @@ class ChainLoop(RunLoop[Chains]):
             missed = self.stop.missed(self.arrays.shown(self._n()), self._coupled)
             found.append((ConvergenceWarning, missed))
         return [*found, *findings(result)]
+
+    def _jumps(self, result: Chains) -> list[tuple[type[FermiacWarning], str]]:
+        """Look for jumps of the log-density if trajectories were too long for the tree."""
+        depths = [of for name, of in result.stats.items() if name.endswith("reached_max_depth")]
+        if not depths or max(of.mean() for of in depths) <= _MOST_DEEP:
+            return []
+        if jumps.N_EVALS > _MOST_PROBED * result.n_evals:
+            return []
+        draws = self.arrays.draws[:, : result.n_draws].reshape(-1, self.job.target.dim)
+        share = jumps.share_with_jumps(self.job.target, draws, subkey(self.job.key, _JUMPS))
+        object.__setattr__(result, "n_evals", result.n_evals + jumps.N_EVALS)
+        if share < _JUMPING:
+            return []
+        return [
+            (
+                ConvergenceWarning,
+                f"on {100 * share:.0f} % of {jumps.N_STARTS} trajectories the energy error did not "
+                "fall with the step size: the log-density has jumps there, or its gradient is "
+                "wrong. The steps become tiny and the trees deep; use a kernel without gradients "
+                "(Slice, RWM, DE), or make the log-density continuous",
+            )
+        ]
+
+    def _bounds(self, result: Chains) -> list[tuple[type[FermiacWarning], str]]:
+        """Look for boundaries of the density if trajectories diverged and left its support."""
+        diverging = [of for name, of in result.stats.items() if name.endswith("diverging")]
+        if not diverging or max(of.mean() for of in diverging) <= _MOST_DIVERGENT:
+            return []
+        most = int(_MOST_PROBED * result.n_evals)
+        points = result.draws.reshape(-1, result.dim)
+        advice, n_evals = boundaries.at_draws(self.job.target, points, self.job.names, most)
+        object.__setattr__(result, "n_evals", result.n_evals + n_evals)
+        return [(ConvergenceWarning, f"trajectories left the support: {advice}")] if advice else []

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac import special
+from fermiac import _core, special
 from fermiac._base.calls import public
 from fermiac._base.validate import numbers, shown, whole
+from fermiac.distributions import Law
 from fermiac.errors import ArgumentError
+from fermiac.mcmc.hamiltonian import NUTS
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec
 from fermiac.mcmc.python_kernel import as_kernel
+from fermiac.mcmc.slice import Slice
 from fermiac.results import Estimate, Sample
 from fermiac.targets import as_target
 from fermiac.targets.density import LogDensity
@@ -26,6 +29,8 @@ Array = NDArray[np.float64]
 
 #: The first inverse temperatures are this power of equal steps: dense near the reference.
 _POWER = 3
+#: The number of temperatures where no pilot run chooses it: in a part of another kernel.
+_DEFAULT = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +45,17 @@ class Tempered(Kernel):
 
     Parameters
     ----------
-    kernel : Kernel or str
-        The kernel of every chain. It is adapted at each temperature separately.
-    reference : Law or LogDensity
+    kernel : Kernel or str, optional
+        The kernel of every chain. It is adapted at each temperature separately. By default `NUTS`
+        for a target with a gradient, otherwise `Slice`.
+    reference : Law or LogDensity, optional
         A law that covers the target, with a gradient if the kernel needs one: the prior, or a
-        normal law as wide as the target.
-    n_temperatures : int, default 8
-        The number of temperatures, both ends included. About 2Λ + 1 are best, where Λ is the sum of
-        the rejection rates of the pairs (1 minus the means of ``swap_rate.0``, ...).
+        normal law as wide as the target. By default a mixture of normal laws that pilot runs fit
+        to the target (see Notes).
+    n_temperatures : int, optional
+        The number of temperatures, both ends included. By default a pilot run chooses it: about
+        2Λ + 1 are best, where Λ is the sum of the rejection rates of the pairs (1 minus the means
+        of ``swap_rate.0``, ...) [1]_. As a part of another kernel it is 8.
     betas : sequence of float, optional
         Fixed inverse temperatures, from 1 down to 0; by default the warm-up adapts them until all
         pairs have the same rejection rate.
@@ -72,13 +80,24 @@ class Tempered(Kernel):
     warm-up.
 
     A transition costs an evaluation of target and reference for every step of each chain; those of
-    all chains are requested together.
+    all chains are requested together. The points of a reference that is a built-in law of the
+    coordinates in which the chains move are independent draws.
+
+    Without a reference, climbs by a quasi-Newton method from dispersed points look for modes. The
+    reference begins as a mixture of normal approximations there, with a wide component, and is
+    fitted to the draws of three pilot runs of 4 chains and 100, 200 and 400 transitions, in the
+    spirit of [2]_. The pilot costs about as much as 700 transitions; its evaluations count in
+    ``n_evals``. A mode that neither the climbs nor the pilot runs meet is missing from the draws,
+    and nothing can tell: use a reference that covers it, or nested sampling, where this may happen.
 
     References
     ----------
     .. [1] S. Syed, A. Bouchard-Côté, G. Deligiannidis, A. Doucet, "Non-reversible parallel
        tempering: a scalable highly parallel MCMC scheme", Journal of the Royal Statistical Society
        B, 2022, doi:10.1111/rssb.12464.
+    .. [2] N. Surjanovic, S. Syed, A. Bouchard-Côté, T. Campbell, "Parallel tempering with a
+       variational reference", Advances in Neural Information Processing Systems 35, 2022,
+       arXiv:2206.00080.
 
     Examples
     --------
@@ -88,9 +107,15 @@ class Tempered(Kernel):
     >>> import fermiac as fm
     >>> def log_density(x):
     ...     return np.logaddexp(-0.5 * (x[:, 0] - 10) ** 2, -0.5 * (x[:, 0] + 10) ** 2)
+    >>> s = fm.mcmc.sample(log_density, 1, kernel=fm.mcmc.Tempered(fm.mcmc.RWM()), rng=0)
+    >>> bool(abs((s.draws > 0).mean() - 0.5) < 0.1)
+    True
+
+    The same with a reference of one's own:
+
     >>> kernel = fm.mcmc.Tempered(fm.mcmc.RWM(), reference=fm.distributions.Normal(0.0, 15.0))
-    >>> s = fm.mcmc.sample(log_density, 1, kernel=kernel, n_draws=1000, rng=0)
-    >>> bool(abs((s.draws > 0).mean() - 0.5) < 0.2)
+    >>> s = fm.mcmc.sample(log_density, 1, kernel=kernel, rng=0)
+    >>> s.settings["n_temperatures"] >= 4
     True
     """
 
@@ -98,12 +123,17 @@ class Tempered(Kernel):
 
     can_be_tempered: ClassVar[bool] = False
 
-    kernel: Any
+    kernel: Any = None
     reference: Any = None
-    n_temperatures: int = 8
+    n_temperatures: int | None = None
     betas: Sequence[float] | None = None
 
     def __post_init__(self) -> None:
+        if self.n_temperatures is not None:
+            whole("n_temperatures", self.n_temperatures, 2, 10_000)
+        self._betas()
+        if self.kernel is None:
+            return
         kernel = as_kernel(self.kernel)
         if not kernel.can_be_tempered:
             raise ArgumentError(
@@ -118,15 +148,20 @@ class Tempered(Kernel):
             )
         object.__setattr__(self, "kernel", kernel)
         object.__setattr__(self, "needs_gradient", kernel.needs_gradient)
-        if self.reference is None:
-            raise ArgumentError(
-                "reference: not given; a law that covers the target is needed, such as its prior"
-            )
-        whole("n_temperatures", self.n_temperatures, 2, 10_000)
-        self._betas()
+
+    @property
+    def _is_tuned(self) -> bool:
+        """Whether no pilot is needed."""
+        known = self.n_temperatures is not None or self.betas is not None
+        return known and self.reference is not None
+
+    def _for_target(self, target: LogDensity) -> Kernel:
+        if self.kernel is not None:
+            return self
+        return replace(self, kernel=NUTS() if target.has_gradient else Slice())
 
     def _betas(self) -> list[float]:
-        n = self.n_temperatures
+        n = self.n_temperatures or _DEFAULT
         if self.betas is None:
             return [(1 - j / (n - 1)) ** _POWER for j in range(n)]
         betas = numbers("betas", self.betas)
@@ -145,6 +180,11 @@ class Tempered(Kernel):
                 f"kernel: Tempered for a block of {dim} of {oracles.target.dim} coordinates; it "
                 "moves whole points: temper the composition instead"
             )
+        if self.kernel is None or self.reference is None:
+            raise ArgumentError(
+                "kernel: Tempered without kernel or reference learns them only as the kernel of a "
+                "whole run; give both where it is a part of another kernel"
+            )
         self.kernel._check_part()
         before = len(oracles)
         spec = self.kernel._spec(dim, oracles)
@@ -160,15 +200,26 @@ class Tempered(Kernel):
             "betas": self._betas(),
             "oracle": oracles.add("density", reference._handle),
             "adapt": self.betas is None,
+            "law": self._law(oracles.target),
         }
 
     def _uses_gradient(self, dim: int, oracles: Oracles) -> NDArray[np.bool_]:
         kernel: Kernel = self.kernel
         return kernel._uses_gradient(dim, oracles)
 
+    #: Whether the reference is a law of the unconstrained coordinates in any case.
+    _is_free: ClassVar[bool] = False
+
+    def _law(self, target: LogDensity) -> _core.Law | None:
+        """Return the reference if its points can be drawn independently."""
+        if isinstance(target, TransformedDensity) and not self._is_free:
+            return None
+        law = self.reference if isinstance(self.reference, Law) else None
+        return None if law is None else law._handle
+
     def _reference(self, target: LogDensity) -> LogDensity:
         """Return the reference over the coordinates in which the chain moves."""
-        if isinstance(target, TransformedDensity):
+        if isinstance(target, TransformedDensity) and not self._is_free:
             inner = as_target(self.reference, target.constrained_dim)
             reference: LogDensity = TransformedDensity(inner, target.transforms, None)
         else:

@@ -1,5 +1,6 @@
 //! Parallel tempering: copies of a kernel between a reference law and the target that swap points.
 
+mod independent;
 mod ladder;
 mod rung;
 
@@ -9,8 +10,11 @@ use crate::kernel::{
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
+use fermiac_target::{Dispatch, Law};
+use independent::Independent;
 use ladder::Ladder;
 use rung::{Rung, Status};
+use std::sync::Arc;
 
 /// Chains of the densities β log p + (1 - β) log r, from the target p (β = 1) to the reference r.
 ///
@@ -82,6 +86,18 @@ impl Tempered {
         };
         let ladder = Ladder::new(betas, adapt)?;
         Ok(Self { rungs, ladder, reference, gathered, at: At::Idle, odd: false })
+    }
+
+    /// Draws the points of the reference from its law, where the ladder ends at the reference. The
+    /// chain there needs no steps then, and none of its modes can be lost.
+    pub fn with_draws(mut self, law: Arc<dyn Law>) -> Result<Self> {
+        if law.dim() != self.dim() || law.dispatch() != Dispatch::AnyThread {
+            return Err(Error::argument("law", "a built-in law of the same dimension is needed"));
+        }
+        if let Some(last) = self.rungs.last_mut().filter(|rung| rung.beta == 0.0) {
+            *last = Rung::reference(Box::new(Independent::new(law)), last);
+        }
+        Ok(self)
     }
 
     /// Runs every rung to its next request or to the end of its transition.

@@ -139,6 +139,11 @@ impl Rung {
         Self { kernel, beta, status: Status::Moving, current, requested, gradient }
     }
 
+    /// A rung for the reference, with the room for gradients that the others have.
+    pub(super) fn reference(kernel: Box<dyn Kernel>, like: &Self) -> Self {
+        Self { kernel, ..like.clone() }
+    }
+
     pub(super) fn begin(&mut self, x: &[f64]) {
         self.current.move_to(x);
         self.kernel.begin(x);

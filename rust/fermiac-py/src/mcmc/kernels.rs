@@ -3,6 +3,7 @@
 use super::laws::PyBlockLaw;
 use crate::common::dict::entry;
 use crate::common::error::check;
+use crate::targets::distributions::Law;
 use fermiac_base::linalg::Cholesky;
 use fermiac_mcmc::kernel::{Kernel, Metric, MetricKind, Scale, StepSize};
 use fermiac_mcmc::proposals::{Barker, Drift, Langevin, RandomWalk};
@@ -229,6 +230,9 @@ fn tempered(options: &Bound<'_, PyAny>, dim: usize) -> Made {
     let kernel = kernel(&entry(options, "kernel")?, dim)?;
     let betas = entry::<Vec<f64>>(options, "betas")?;
     let (reference, adapt) = (entry(options, "oracle")?, entry(options, "adapt")?);
-    let made = Tempered::new(kernel.as_ref(), &betas, reference, adapt);
-    Ok(Box::new(check(options.py(), made)?))
+    let made = check(options.py(), Tempered::new(kernel.as_ref(), &betas, reference, adapt))?;
+    let Some(law) = entry::<Option<PyRef<'_, Law>>>(options, "law")? else {
+        return Ok(Box::new(made));
+    };
+    Ok(Box::new(check(options.py(), made.with_draws(Arc::clone(&law.inner)))?))
 }
