@@ -1,9 +1,11 @@
 """Coverage of bootstrap intervals of mlxtend, scikit-learn and resample, beside those of fermiac.
 
-The problems are those of [the table of fermiac](calibration-resample.md), and the data sets the
-first ones of each problem there: 400 of them (the standard error of a coverage of 0.95 is 0.011),
-or 100 for scikit-learn (0.022). All nominal 95 % intervals have 999 resamples; ``auto`` is the
-default of fermiac.
+Most problems are those of [the table of fermiac](calibration-resample.md), whose intervals are in
+the column ``auto``. The others are the F1 score and the accuracy of 50 guesses of two equally
+likely classes. Each row has {sets} data sets (the standard error of a coverage of 0.95 is {error}),
+or {few} for scikit-learn ({few_error}), whose metrics take a millisecond for each resample. The
+seeds of the data sets are from 1000 on. All intervals are nominal 95 % intervals from 999
+resamples, or 499 for scikit-learn.
 
 mlxtend's ``bootstrap`` returns the percentile interval and a standard error, which is shown with
 1.96 standard errors on each side. It takes one array, so that two samples are values with the label
@@ -12,27 +14,60 @@ interval, for one sample and for pairs. The intervals of scikit-learn are the 2.
 quantiles of its metric in resamples of ``sklearn.utils.resample``, without the resamples that have
 one class alone. pingouin calls SciPy's bootstrap, so that it has no column of its own.
 
-``python -m benches.resample.calibrate_peers`` prints the table, in a quarter of an hour. Columns of
-packages that are not installed are left out, and named.
+``python -m benches.resample.calibrate_peers --sets {sets}`` prints the table. Columns of packages
+that are not installed are left out, and named.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benches.resample.calibrate import METHODS, PROBLEMS, Data, Interval, Problem, drawn, share
+from benches.resample.calibrate import (
+    METHODS,
+    PROBLEMS,
+    Data,
+    Interval,
+    Problem,
+    cell,
+    coverage,
+    drawn,
+)
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 NONE = (float("nan"), float("nan"))
-#: The largest number of data sets of scikit-learn, whose metrics take a millisecond each.
-FEW = 100
+FIRST = 1000
+#: The resamples of scikit-learn.
+FEW_RESAMPLES = 499
+
+
+def _f1(y: Array, guess: Array, axis: int = -1) -> Any:
+    return 2 * (y * guess).sum(-1) / (y + guess).sum(-1)
+
+
+def _accuracy(y: Array, guess: Array, axis: int = -1) -> Any:
+    return (y == guess).mean(-1)
+
+
+def _labels(rng: np.random.Generator, right: float) -> Data:
+    """Return labels, and guesses that are right with a probability."""
+    y = (rng.random(50) < 0.5) * 1.0
+    return y, np.where(rng.random(50) < right, y, 1 - y)
+
+
+OWN = {
+    "F1 0.8, n = 50": Problem(lambda g: _labels(g, 0.8), "f1", _f1, 0.8, True),
+    "accuracy 0.9, n = 50": Problem(lambda g: _labels(g, 0.9), "accuracy", _accuracy, 0.9, True),
+}
+#: The statistics that are metrics of scikit-learn.
+METRICS = {"auc": "roc_auc_score", "f1": "f1_score", "accuracy": "accuracy_score"}
 
 
 def _rows(data: Data, paired: bool, function: Callable[..., Any]) -> tuple[Array, Any]:
@@ -85,14 +120,14 @@ def _scikit_learn(problem: Problem, data: Data, key: int, n: int) -> tuple[float
     from sklearn import metrics
     from sklearn.utils import resample
 
-    if problem.metric is None:
+    if problem.statistic not in METRICS:
         return NONE
-    function = getattr(metrics, problem.metric)
+    function = getattr(metrics, METRICS[problem.statistic])
     labels = data[0] if problem.paired else np.repeat([1, 0], [len(x) for x in data])
     values = data[1] if problem.paired else np.concatenate(data)
     found = []
-    for i in range(n):
-        y, guess = resample(labels, values, random_state=key * n + i)
+    for i in range(FEW_RESAMPLES):
+        y, guess = resample(labels, values, random_state=key * FEW_RESAMPLES + i)
         if len(np.unique(y)) > 1:
             found.append(function(y, guess))
     low, high = np.percentile(found, [2.5, 97.5])
@@ -111,25 +146,37 @@ COLUMNS: dict[str, tuple[Interval, str]] = {
 }
 
 
+def few_of(sets: int) -> int:
+    """Return the number of data sets of scikit-learn."""
+    return max(3 * sets // 10, 1)
+
+
 def table(sets: int, wanted: str, columns: dict[str, Interval]) -> Iterator[str]:
     """Yield the lines of the table."""
     yield f"| problem | {' | '.join(columns)} |"
     yield "|" + "---|" * (len(columns) + 1)
-    for name, problem in PROBLEMS.items():
+    for name, problem in (PROBLEMS | OWN).items():
         if wanted not in name:
             continue
-        cells = [
-            share(problem, interval, min(sets, FEW) if label == "scikit-learn" else sets, 999)[0]
-            for label, interval in columns.items()
-        ]
+        cells = []
+        for label, interval in columns.items():
+            count = few_of(sets) if label == "scikit-learn" else sets
+            cells.append(cell(*coverage(problem, interval, count, 999, FIRST)))
         _both.cache_clear()
         yield f"| {name} | {' | '.join(cells)} |"
 
 
+def text(sets: int) -> str:
+    """Return the text of the page."""
+    error, few_error = (f"{math.sqrt(0.05 * 0.95 / n):.3f}" for n in (sets, few_of(sets)))
+    words = str(__doc__).replace("``", "`").strip()
+    return words.format(sets=sets, few=few_of(sets), error=error, few_error=few_error)
+
+
 def main() -> None:
     """Print the table, or write it to a page of the documentation."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sets", type=int, default=400, help="data sets of each problem")
+    parser = argparse.ArgumentParser(description="Coverage of bootstrap intervals.")
+    parser.add_argument("--sets", type=int, default=200, help="data sets of each problem")
     parser.add_argument("--only", default="", help="problems whose names hold this text")
     parser.add_argument("--out", type=Path, help="write Markdown to this file as well")
     given = parser.parse_args()
@@ -144,7 +191,7 @@ def main() -> None:
     if given.out is not None:
         parts = [
             "# Bootstrap intervals of other packages",
-            __doc__.replace("``", "`").strip(),
+            text(given.sets),
             *([left] if left else []),
             "\n".join(lines),
         ]
