@@ -4,10 +4,10 @@ The population has 300 units with sizes 0.5 + E for exponential E, and samples h
 rows with "sizes" the quantity is proportional to the size, with noise. In the rows with "constant"
 it does not depend on the size, and in those with "variables" it depends on two other variables,
 which are known for the whole population. ``error`` is the standard deviation of the estimated
-total, and ``bias`` its mean error in such standard deviations. ``held`` is the share of samples with the
-total within two standard errors of the truth, and ``sd`` the standard deviation of the error in
-standard errors. There are {runs} samples in each row, so that the standard error of ``bias`` is
-{noise}, and that of a share of 0.95 is {error}. Seeds are from 1000 on.
+total, and ``bias`` its mean error in such standard deviations. ``held`` is the share of samples
+with the total within two standard errors of the truth, and ``sd`` the standard deviation of the
+error in standard errors. There are {runs} samples in each row, so that the standard error of
+``bias`` is {noise}, and that of a share of 0.95 is {error}. Seeds are from 1000 on.
 
 ``python -m benches.design.calibrate --runs {runs}`` prints the table.
 """
@@ -34,6 +34,7 @@ QUANTITIES = {
     "constant": 5 + NOISE,
     "variables": 2 * SIZE + VARIABLES @ [3.0, -2.0] + 0.5 * NOISE,
 }
+KINDS = {"horvitz_thompson": "Horvitz and Thompson", "hajek": "Hájek"}
 Draw = Callable[[int], tuple[Any, Any]]
 
 
@@ -68,14 +69,10 @@ def cases() -> Iterator[tuple[str, str, str, Draw]]:
     for method in ("conditional_poisson", "systematic", "poisson", "pareto", "successive"):
         for kind, name in both:
             yield f'"{method}"', kind, name, survey(method, QUANTITIES[name], kind)
-    for kind, name in (("horvitz_thompson", "variables"), *both):
+    for kind, name in (("horvitz_thompson", "variables"), ("hajek", "constant")):
         yield '"balanced"', kind, name, survey("balanced", QUANTITIES[name], kind)
-    yield (
-        "systematic",
-        "horvitz_thompson",
-        "variables",
-        survey("systematic", QUANTITIES["variables"], "horvitz_thompson"),
-    )
+    kind, name = "horvitz_thompson", "variables"
+    yield '"systematic"', kind, name, survey("systematic", QUANTITIES[name], kind)
     for method in ("priority", "reservoir"):
         for name in ("sizes", "constant"):
             yield f'stream, "{method}"', "–", name, stream(method, QUANTITIES[name])
@@ -83,14 +80,14 @@ def cases() -> Iterator[tuple[str, str, str, Draw]]:
 
 def table(runs: int) -> Iterator[str]:
     """Yield the lines of the table, as Markdown."""
-    columns = "method", "estimate", "quantity", "sd of the error", "bias", "held", "sd"
+    columns = "method", "estimate", "quantity", "error", "bias", "held", "sd"
     yield "| " + " | ".join(columns) + " |"
     yield "|---" * len(columns) + "|"
     for method, kind, name, run in cases():
         found = np.array([run(seed) for seed in range(FIRST, FIRST + runs)])
         errors = found[:, 0] - QUANTITIES[name].sum()
         pulls, spread = errors / found[:, 1], float(errors.std())
-        cells = [method, kind.replace("_", " and ").title() if kind != "–" else kind, name]
+        cells = [method, KINDS.get(kind, kind), name]
         cells += [f"{spread:.3g}", f"{errors.mean() / spread:.3f}"]
         cells += [f"{np.mean(np.abs(pulls) < 2):.3f}", f"{pulls.std():.2f}"]
         yield "| " + " | ".join(cells) + " |"
