@@ -8,33 +8,19 @@ and random splits use 30 % of them as test examples. Each row gives the share of
 the p-value is at most 0.01, 0.05 and 0.10. A test is right if the share at 0.05 is at most 0.06, or
 0.10 for 5x2cv. The plain t-test is shown for comparison.
 
-Rows that begin with "mlxtend" or "SciPy" are the functions of these packages with their defaults,
-on the same data sets and the same learners, but with random splits of their own. The standard
-error of a share of 0.05 is 0.004 for 3000 data sets, and 0.006 for 1500.
-
 The intervals are nominal 95 % intervals. Those of error rates are the estimate and two standard
 errors on each side, and the truth is the mean error of models that are fitted to other data sets of
-the same size. ``held`` is the share of data sets whose interval holds the truth, ``length`` the
-mean length of the interval, ``warned`` the share with a typed warning, and ``quiet`` the coverage
-among the data sets without a warning. A row is right if ``held`` or ``quiet`` is at least 0.93, up
-to two standard errors of the share.
+the same size. ``held`` is the share of data sets whose interval holds the truth, ``warned`` the
+share with a typed warning, and ``quiet`` the coverage among the data sets without a warning. A row
+is right if ``held`` or ``quiet`` is at least 0.93, up to two standard errors of the share.
 
-The intervals of mlxtend are those of its manual: 2.5 and 97.5 % quantiles of the scores of
-``bootstrap_point632_score``, which are the scores of single resamples. ``cross_val_score`` stands
-for the mean of its ten folds and 1.96 standard deviations over √10 on each side. Areas have the
-same quantiles of ``roc_auc_score`` in 499 resamples of ``sklearn.utils.resample``. These peers have
-100 data sets, so that the standard error of a share of 0.95 is 0.022. The .632+ score of mlxtend is
-left out for 100 and 200 examples, because it takes one and ten seconds for each data set. All data
-sets have seeds from 1000 on.
-
-``python -m benches.evaluate.calibrate`` prints the tables, in ten minutes. Without mlxtend
-and scikit-learn it leaves their rows out, and says so.
+``python -m benches.evaluate.calibrate`` prints the tables, in five minutes. [Tests and intervals of
+mlxtend, scikit-learn and SciPy](calibration-evaluate-peers.md) have a page of their own.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -43,7 +29,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.special import ndtr
 
 import fermiac as fm
@@ -54,10 +39,6 @@ LEVELS = (0.01, 0.05, 0.10)
 N, HALF, SHIFT = 200, 5, 0.5
 #: The largest share of rejections at 0.05 that is right.
 MOST, MOST_FIVE_BY_TWO = 0.06, 0.10
-#: The first data set; no constant of the methods was chosen on those from here on.
-FIRST = 1000
-#: Resamples of scikit-learn's areas.
-RESAMPLES = 499
 
 
 class Test(NamedTuple):
@@ -158,7 +139,8 @@ def _five_by_two(method: Any) -> Callable[[int], float]:
     return pvalue
 
 
-def _ranks(key: int, ties: bool = False) -> Array:
+def ranks(key: int, ties: bool = False) -> Array:
+    """Return scores of four learners on twenty data sets."""
     drawn = fm.random.Stream(key, index=4).normal((20, 4))
     return np.round(drawn) if ties else np.asarray(drawn)
 
@@ -181,97 +163,52 @@ def _delong(n: int) -> Callable[[int], float]:
     return pvalue
 
 
-def _peers() -> Any:
-    """Return the module of the peers, or None if they are not installed."""
-    try:
-        return importlib.import_module("benches.evaluate.peers")
-    except ImportError:
-        return None
-
-
-def tests() -> Iterator[Test]:
-    """Yield all tests with their settings, each beside those of the peers."""
-    peers = _peers()
-    yield from _of_predictions(peers)
-    yield from _of_learners(peers)
-    few = "4 learners, 20 data sets"
-    for method, ties in (("f", False), ("f", True), ("chi2", False)):
-        yield Test(
-            f"Friedman, {method.upper() if method == 'f' else method}{', ties' * ties}", few,
-            lambda key, m=method, t=ties: fm.evaluate.friedman(_ranks(key, t), method=m).pvalue,
-        )  # fmt: skip
-    yield Test(
-        "SciPy, friedmanchisquare", few,
-        lambda key: float(stats.friedmanchisquare(*_ranks(key).T).pvalue), None,
+def tests() -> tuple[Test, ...]:
+    """Return all tests with their settings."""
+    halves = "ten features by halves, n = 200"
+    return (
+        *(
+            Test(f"McNemar, {method}", f"accuracy 0.8, n = {n}",
+                 lambda key, m=method, n=n: fm.evaluate.mcnemar(table(key, n), method=m).pvalue)
+            for method in ("mid-p", "exact", "chi2") for n in (50, 500)
+        ),
+        *(
+            Test("Cochran's Q", f"five models, accuracy 0.8, n = {n}",
+                 lambda key, n=n: fm.evaluate.cochran_q(right(key, n, 5, 0.8)).pvalue)
+            for n in (50, 500)
+        ),
+        *(
+            Test("DeLong", f"area 0.73, n = {n}", _delong(n)) for n in (40, 100, 500)
+        ),
+        Test("Nadeau-Bengio, ten folds", halves, _corrected(_folds, 1 / 9)),
+        Test("Nadeau-Bengio, 30 random splits", halves, _corrected(_random, 3 / 7)),
+        Test("5x2cv F", halves, _five_by_two("f"), MOST_FIVE_BY_TWO),
+        Test("5x2cv t", halves, _five_by_two("t"), MOST_FIVE_BY_TWO),
+        Test("plain t, 30 random splits", halves, _plain, None),
+        Test("Friedman, F", "4 learners, 20 data sets",
+             lambda key: fm.evaluate.friedman(ranks(key)).pvalue),
+        Test("Friedman, F, ties", "4 learners, 20 data sets",
+             lambda key: fm.evaluate.friedman(ranks(key, True)).pvalue),
+        Test("Friedman, chi2", "4 learners, 20 data sets",
+             lambda key: fm.evaluate.friedman(ranks(key), method="chi2").pvalue),
+        Test("Nemenyi, least of the pairs", "4 learners, 20 data sets",
+             lambda key: float(fm.evaluate.nemenyi(ranks(key)).pvalue.min())),
+        *(
+            Test(f"adjust, {method}, least of 20", "independent, all true", _adjusted(method))
+            for method in ("bonferroni", "sidak", "holm", "hochberg", "bh", "by", "storey")
+        ),
     )  # fmt: skip
-    yield Test(
-        "Nemenyi, least of the pairs", few,
-        lambda key: float(fm.evaluate.nemenyi(_ranks(key)).pvalue.min()),
-    )  # fmt: skip
-    for method in ("bonferroni", "sidak", "holm", "hochberg", "bh", "by", "storey"):
-        yield Test(f"adjust, {method}, least of 20", "independent, all true", _adjusted(method))
-
-
-def _of_predictions(peers: Any) -> Iterator[Test]:
-    """Yield tests of fitted models."""
-    for method in ("mid-p", "exact", "chi2"):
-        for n in (50, 500):
-            yield Test(
-                f"McNemar, {method}", f"accuracy 0.8, n = {n}",
-                lambda key, m=method, n=n: fm.evaluate.mcnemar(table(key, n), method=m).pvalue,
-            )  # fmt: skip
-    for exact in (False, True) if peers is not None else ():
-        for n in (50, 500):
-            yield Test(
-                f"mlxtend, mcnemar, {'exact' if exact else 'default'}", f"accuracy 0.8, n = {n}",
-                lambda key, e=exact, n=n: peers.mcnemar_pvalue(table(key, n), exact=e), None,
-            )  # fmt: skip
-    for n in (50, 500):
-        where = f"five models, accuracy 0.8, n = {n}"
-        yield Test(
-            "Cochran's Q", where,
-            lambda key, n=n: fm.evaluate.cochran_q(right(key, n, 5, 0.8)).pvalue,
-        )  # fmt: skip
-        if peers is not None:
-            yield Test(
-                "mlxtend, cochrans_q", where,
-                lambda key, n=n: peers.cochran_pvalue(right(key, n, 5, 0.8)), None,
-            )  # fmt: skip
-    for n in (40, 100, 500):
-        yield Test("DeLong", f"area 0.73, n = {n}", _delong(n))
-
-
-def _of_learners(peers: Any) -> Iterator[Test]:
-    """Yield tests of learners."""
-    where = "ten features by halves, n = 200"
-
-    def peer(kind: str, name: str) -> Iterator[Test]:
-        if peers is not None:
-            pvalue = peers.two_learners(kind, nearest_mean, HALF, examples)
-            yield Test(f"mlxtend, {name}", where, pvalue, None)
-
-    yield Test("Nadeau-Bengio, ten folds", where, _corrected(_folds, 1 / 9))
-    yield from peer("ten folds", "paired_ttest_kfold_cv, ten folds")
-    yield Test("Nadeau-Bengio, 30 random splits", where, _corrected(_random, 3 / 7))
-    yield Test("plain t, 30 random splits", where, _plain, None)
-    yield from peer("resampled", "paired_ttest_resampled, 30 random splits")
-    yield Test("5x2cv F", where, _five_by_two("f"), MOST_FIVE_BY_TWO)
-    yield from peer("5x2cv F", "combined_ftest_5x2cv")
-    yield Test("5x2cv t", where, _five_by_two("t"), MOST_FIVE_BY_TWO)
-    yield from peer("5x2cv t", "paired_ttest_5x2cv")
 
 
 #: Tests that take longer have fewer data sets.
-SLOW = (
-    "Nadeau", "5x2cv", "plain", "Nemenyi", "mlxtend, paired", "mlxtend, combined"
-)  # fmt: skip
+SLOW = ("Nadeau", "5x2cv", "plain", "Nemenyi")
 
 
-def level(test: Test, sets: int) -> list[float]:
+def level(test: Test, sets: int, first: int = 0) -> list[float]:
     """Return the shares of data sets in which equal models are rejected, at all levels."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", fm.errors.FermiacWarning)
-        p = np.array([test.pvalue(key) for key in range(FIRST, FIRST + sets)])
+        warnings.simplefilter("ignore")
+        p = np.array([test.pvalue(key) for key in range(first, first + sets)])
     # P-values on a lattice may miss a level by rounding.
     return [float((p <= at + 1e-12).mean()) for at in LEVELS]
 
@@ -293,12 +230,10 @@ class Problem(NamedTuple):
     setting: str
     ends: Callable[[int], tuple[float, float]]
     truth: Callable[[], float]
-    #: How many times fewer data sets than those of ours for error rates a peer has.
-    fewer: int = 0
 
 
 @cache
-def _mean_error(fit: Any, n: int, shift: float) -> float:
+def mean_error(fit: Any, n: int, shift: float) -> float:
     """Return the mean error of models of many data sets."""
     x, y = examples(10**9, 4000, shift)
     return float(np.mean([
@@ -326,87 +261,53 @@ def _area(n: int) -> Callable[[int], tuple[float, float]]:
     return ends
 
 
+def true_area() -> float:
+    """Return the area under the ROC curve of the scores."""
+    return float(ndtr(1.2 / 2))
+
+
 #: Learners, and the sizes, shifts and resamples of the data sets whose errors are estimated.
 LEARNERS = ((nearest_mean, "nearest mean"), (nearest, "one neighbour"))
 SIZES = ((40, 0.5, 200), (100, 0.5, 200), (200, 0.25, 400))
 
 
-def problems() -> Iterator[Problem]:
-    """Yield all intervals with their settings, each beside those of the peers."""
-    peers = _peers()
-
-    def true_area() -> float:
-        return float(ndtr(1.2 / 2))
-
-    for n in (20, 40, 200):
-        where = f"area 0.73, n = {n}"
-        yield Problem("area, DeLong on the logit", where, _area(n), true_area)
-        if peers is not None:
-
-            def areas(key: int, n: int = n) -> Any:
-                y, s = scores(key, n)
-                return peers.area(y, s[:, 0], key, RESAMPLES)
-
-            if n != 40:
-                name = "area, scikit-learn resample, percentile"
-                yield Problem(name, where, areas, true_area, 3)
-    for fit, name in LEARNERS:
-        for n, shift, resamples in SIZES:
-            truth = partial(_mean_error, fit, n, shift)
-            where = f"{name}, n = {n}, B = {resamples}"
-            for method in ("632+", "632", "out-of-bag"):
-                ends = _error(fit, n, shift, method, resamples)
-                yield Problem(f"error rate, {method}", where, ends, truth)
-            if peers is None:
-                continue
-            for method in (".632+", ".632", "oob"):
-                # The no-information rate of mlxtend takes n² steps of Python for each resample.
-                if n > 40 and method == ".632+":
-                    continue
-
-                def point632(
-                    key: int, fit: Any = fit, n: int = n, shift: float = shift,
-                    method: str = method, count: int = resamples,
-                ) -> Any:  # fmt: skip
-                    x, y = examples(key, n, shift)
-                    return peers.point632(fit, x, y, key, method, count)
-
-                yield Problem(f"error rate, mlxtend {method}", where, point632, truth, 3)
-
-            def folds(key: int, fit: Any = fit, n: int = n, shift: float = shift) -> Any:
-                return peers.folds(fit, *examples(key, n, shift))
-
-            where = f"{name}, n = {n}, ten folds"
-            yield Problem("error rate, scikit-learn cross_val_score", where, folds, truth, 3)
+def problems() -> tuple[Problem, ...]:
+    """Return all intervals with their settings."""
+    return (
+        *(Problem("area, DeLong on the logit", f"area 0.73, n = {n}", _area(n), true_area)
+          for n in (20, 40, 200)),
+        *(
+            Problem(f"error rate, {method}", f"{name}, n = {n}, B = {resamples}",
+                    _error(fit, n, shift, method, resamples), partial(mean_error, fit, n, shift))
+            for fit, name in LEARNERS
+            for n, shift, resamples in SIZES
+            for method in ("632+", "632", "out-of-bag")
+        ),
+    )  # fmt: skip
 
 
 def coverages(sets: int, wanted: str) -> Iterator[list[str]]:
     """Yield the rows of the table of intervals."""
-    yield ["interval", "data", "sets", "held", "length", "warned", "quiet", "right"]
+    yield ["interval", "data", "sets", "held", "warned", "quiet", "right"]
     for problem in problems():
         if wanted not in problem.name:
             continue
-        few = not problem.name.startswith("area, DeLong")
-        count = max(sets // (10 * max(problem.fewer, 1) if few else 1), 1)
-        held, warned, length = np.zeros(count, bool), np.zeros(count, bool), np.zeros(count)
-        for i in range(count):
+        count = sets if problem.name.startswith("area") else max(sets // 10, 1)
+        held, warned = np.zeros(count, bool), np.zeros(count, bool)
+        for key in range(count):
             with warnings.catch_warnings(record=True) as given:
                 warnings.simplefilter("always")
-                low, high = problem.ends(FIRST + i)
-            held[i], length[i] = low <= problem.truth() <= high, high - low
-            warned[i] = bool(given)
-        cells = [problem.name, problem.setting, str(count)]
-        cells += [f"{held.mean():.3f}", f"{length.mean():.3f}"]
-        if problem.fewer:
-            yield [*cells, "–", "–", "–"]
-            continue
+                low, high = problem.ends(key)
+            held[key] = low <= problem.truth() <= high
+            warned[key] = bool(given)
         silent = held[~warned]
         share = float(silent.mean()) if silent.size else 1.0
         good = any(
             part >= 0.93 - 2 * np.sqrt(0.95 * 0.05 / max(n, 1))
             for part, n in ((share, silent.size), (held.mean(), count))
         )
-        cells.append(f"{warned.mean():.3f}")
+        cells = [problem.name, problem.setting, str(count)]
+        cells += [f"{held.mean():.3f}", f"{warned.mean():.3f}"]
         yield [*cells, f"{share:.3f}" if silent.size else "–", "yes" if good else "no"]
 
 
@@ -428,15 +329,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file for the tables, in Markdown")
     given = parser.parse_args()
     lines = []
-    if _peers() is None:
-        print("mlxtend and scikit-learn are not installed: their rows are left out", flush=True)
     for line in written(given.sets, given.only):
         print(line, flush=True)
         lines.append(line)
     if given.out is not None:
         head = "# Calibration of model evaluation\n\n" + str(__doc__).replace("``", "`")
-        if _peers() is None:
-            head += "\nmlxtend and scikit-learn were not installed: their rows are left out.\n"
         given.out.write_text(head + "\n" + "\n".join(lines).rstrip() + "\n", encoding="utf-8")
 
 
