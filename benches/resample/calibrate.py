@@ -16,8 +16,8 @@ interval of the sieve or of blocks carries a warning. A row is right if the cove
 0.92 to 0.97, and if blocks have a coverage of 0.90 or more or warn in 0.90 of the data sets.
 
 ``python -m benches.resample.calibrate`` prints the tables; ``--sets`` sets the number of data sets.
-Without arch its columns are left out. [Other packages](calibration-resample-peers.md) have a page of
-their own.
+Without arch its columns are left out. [Other packages](calibration-resample-peers.md) have a page
+of their own.
 """
 
 from __future__ import annotations
