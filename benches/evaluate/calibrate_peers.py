@@ -11,12 +11,12 @@ the truth, and the mean ``length`` of the interval. The truth of error rates is 
 models that are fitted to other data sets of the same size. The intervals of mlxtend are those of
 its manual: 2.5 and 97.5 % quantiles of the scores of ``bootstrap_point632_score``, which are the
 scores of single resamples. ``cross_val_score`` stands for the mean of its ten folds and 1.96
-standard deviations over √10 on each side. Areas have the same quantiles of ``roc_auc_score`` in 499
-resamples of ``sklearn.utils.resample``. There are {areas} data sets for areas and {errors} for
-error rates; the standard error of a share of 0.95 is {areas_error} and {errors_error}. The .632+
-score of mlxtend is left out for 100 examples, because it takes a second for each data set.
-fermiac's rows are the estimate and two standard errors on each side, and ``warned`` is the share of
-data sets with a typed warning.
+standard deviations over √10 on each side. Areas have the same quantiles of ``roc_auc_score`` in 199
+resamples of ``sklearn.utils.resample``. There are {errors} data sets for each row, so that the
+standard error of a share of 0.95 is {errors_error}. The .632+ score of mlxtend is left out for 100
+examples, because it takes a second for each data set. fermiac's rows for error rates are the
+estimate and two standard errors on each side, and ``warned`` is the share of data sets with a typed
+warning.
 
 ``python -m benches.evaluate.calibrate_peers --sets {sets}`` prints the tables; it needs mlxtend and
 scikit-learn.
@@ -50,7 +50,7 @@ except ImportError:
 
 Array = NDArray[np.float64]
 Ends = Callable[[int], tuple[float, float]]
-FIRST, RESAMPLES = 1000, 499
+FIRST, RESAMPLES = 1000, 199
 
 
 class Learner(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -192,7 +192,7 @@ def coverages(sets: int) -> Iterator[list[str]]:
     """Yield the rows of the table of intervals."""
     yield ["interval", "data", "held", "length", "warned"]
     for problem in problems():
-        count = counts(sets)["areas" if problem.name.startswith("area") else "errors"]
+        count = counts(sets)["errors"]
         held, warned, length = 0, 0, 0.0
         for key in range(FIRST, FIRST + count):
             with warnings.catch_warnings(record=True) as given:
@@ -208,7 +208,7 @@ def coverages(sets: int) -> Iterator[list[str]]:
 
 def counts(sets: int) -> dict[str, int]:
     """Return the numbers of data sets."""
-    parts = {"sets": 1, "few": 3, "areas": 40, "errors": 20}
+    parts = {"sets": 1, "few": 3, "errors": 25}
     return {name: max(sets // part, 1) for name, part in parts.items()}
 
 

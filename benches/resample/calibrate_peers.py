@@ -5,7 +5,7 @@ the column ``auto``. The others are the F1 score and the accuracy of 50 guesses 
 likely classes. Each row has {sets} data sets (the standard error of a coverage of 0.95 is {error}),
 or {few} for scikit-learn ({few_error}), whose metrics take a millisecond for each resample. The
 seeds of the data sets are from 1000 on. All intervals are nominal 95 % intervals from 999
-resamples, or 499 for scikit-learn.
+resamples, or 199 for scikit-learn.
 
 mlxtend's ``bootstrap`` returns the percentile interval and a standard error, which is shown with
 1.96 standard errors on each side. It takes one array, so that two samples are values with the label
@@ -45,7 +45,7 @@ Array = NDArray[np.float64]
 NONE = (float("nan"), float("nan"))
 FIRST = 1000
 #: The resamples of scikit-learn.
-FEW_RESAMPLES = 499
+FEW_RESAMPLES = 199
 
 
 def _f1(y: Array, guess: Array, axis: int = -1) -> Any:
@@ -148,7 +148,7 @@ COLUMNS: dict[str, tuple[Interval, str]] = {
 
 def few_of(sets: int) -> int:
     """Return the number of data sets of scikit-learn."""
-    return max(3 * sets // 10, 1)
+    return max(2 * sets // 5, 1)
 
 
 def table(sets: int, wanted: str, columns: dict[str, Interval]) -> Iterator[str]:
