@@ -122,11 +122,17 @@ bench: $(STAMP)-built-dist $(STAMP)-test $(STAMP)-bench ## Measure speed and acc
 calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth, for minutes; tables go to docs/
 	$(PY) -m benches.walks.calibrate --out docs/calibration-walks.md
 	$(PY) -m benches.evaluate.calibrate --out docs/calibration-evaluate.md
+	$(PY) -m benches.evaluate.calibrate_peers --out docs/calibration-evaluate-peers.md
 	$(PY) -m benches.privacy.calibrate_sequential --out docs/calibration-audits.md
 	$(PY) -m benches.resample.calibrate --out docs/calibration-resample.md
+	$(PY) -m benches.resample.calibrate_peers --out docs/calibration-resample-peers.md
+	$(PY) -m benches.resample.calibrate_further --out docs/calibration-further.md
 	$(PY) -m benches.importance.calibrate_failure --out docs/calibration-failure.md
 	-$(PY) -m benches.importance.wanted --out docs/calibration-importance.md
 	$(PY) -m benches.evaluate.sbc --out docs/calibration-sbc.md
+	$(PY) -m benches.sbi.calibrate --out docs/calibration-sbi.md
+	$(PY) -m benches.design.calibrate --out docs/calibration-design.md
+	$(PY) -m benches.importance.calibrate_bridge --out docs/calibration-bridge.md
 	$(PY) -m benches.importance.calibrate_integrate --peers --out docs/calibration-integrate.md
 
 # Names of fermiac that no page has, and all other warnings, are errors.

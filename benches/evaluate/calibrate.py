@@ -14,7 +14,8 @@ the same size. ``held`` is the share of data sets whose interval holds the truth
 share with a typed warning, and ``quiet`` the coverage among the data sets without a warning. A row
 is right if ``held`` or ``quiet`` is at least 0.93, up to two standard errors of the share.
 
-``python -m benches.evaluate.calibrate`` prints the tables, in five minutes.
+``python -m benches.evaluate.calibrate`` prints the tables, in five minutes. [Tests and intervals of
+mlxtend, scikit-learn and SciPy](calibration-evaluate-peers.md) have a page of their own.
 """
 
 from __future__ import annotations
@@ -138,7 +139,8 @@ def _five_by_two(method: Any) -> Callable[[int], float]:
     return pvalue
 
 
-def _ranks(key: int, ties: bool = False) -> Array:
+def ranks(key: int, ties: bool = False) -> Array:
+    """Return scores of four learners on twenty data sets."""
     drawn = fm.random.Stream(key, index=4).normal((20, 4))
     return np.round(drawn) if ties else np.asarray(drawn)
 
@@ -184,13 +186,13 @@ def tests() -> tuple[Test, ...]:
         Test("5x2cv t", halves, _five_by_two("t"), MOST_FIVE_BY_TWO),
         Test("plain t, 30 random splits", halves, _plain, None),
         Test("Friedman, F", "4 learners, 20 data sets",
-             lambda key: fm.evaluate.friedman(_ranks(key)).pvalue),
+             lambda key: fm.evaluate.friedman(ranks(key)).pvalue),
         Test("Friedman, F, ties", "4 learners, 20 data sets",
-             lambda key: fm.evaluate.friedman(_ranks(key, True)).pvalue),
+             lambda key: fm.evaluate.friedman(ranks(key, True)).pvalue),
         Test("Friedman, chi2", "4 learners, 20 data sets",
-             lambda key: fm.evaluate.friedman(_ranks(key), method="chi2").pvalue),
+             lambda key: fm.evaluate.friedman(ranks(key), method="chi2").pvalue),
         Test("Nemenyi, least of the pairs", "4 learners, 20 data sets",
-             lambda key: float(fm.evaluate.nemenyi(_ranks(key)).pvalue.min())),
+             lambda key: float(fm.evaluate.nemenyi(ranks(key)).pvalue.min())),
         *(
             Test(f"adjust, {method}, least of 20", "independent, all true", _adjusted(method))
             for method in ("bonferroni", "sidak", "holm", "hochberg", "bh", "by", "storey")
@@ -202,11 +204,11 @@ def tests() -> tuple[Test, ...]:
 SLOW = ("Nadeau", "5x2cv", "plain", "Nemenyi")
 
 
-def level(test: Test, sets: int) -> list[float]:
+def level(test: Test, sets: int, first: int = 0) -> list[float]:
     """Return the shares of data sets in which equal models are rejected, at all levels."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", fm.errors.FermiacWarning)
-        p = np.array([test.pvalue(key) for key in range(sets)])
+        warnings.simplefilter("ignore")
+        p = np.array([test.pvalue(key) for key in range(first, first + sets)])
     # P-values on a lattice may miss a level by rounding.
     return [float((p <= at + 1e-12).mean()) for at in LEVELS]
 
@@ -222,14 +224,16 @@ def levels(sets: int, wanted: str) -> Iterator[list[str]]:
 
 
 class Problem(NamedTuple):
-    """An interval, whether one of a data set holds, and whether it came with a warning."""
+    """An interval of a data set, and its truth."""
 
     name: str
     setting: str
-    held: Callable[[int], bool]
+    ends: Callable[[int], tuple[float, float]]
+    truth: Callable[[], float]
 
 
-def _mean_error(fit: Any, n: int, shift: float) -> float:
+@cache
+def mean_error(fit: Any, n: int, shift: float) -> float:
     """Return the mean error of models of many data sets."""
     x, y = examples(10**9, 4000, shift)
     return float(np.mean([
@@ -237,38 +241,46 @@ def _mean_error(fit: Any, n: int, shift: float) -> float:
     ]))  # fmt: skip
 
 
-def _error(fit: Any, n: int, shift: float, method: Any, resamples: int) -> Callable[[int], bool]:
-    truth = cache(partial(_mean_error, fit, n, shift))
-
-    def held(key: int) -> bool:
+def _error(fit: Any, n: int, shift: float, method: Any, resamples: int) -> Any:
+    def ends(key: int) -> tuple[float, float]:
         x, y = examples(key, n, shift)
         e = fm.evaluate.bootstrap_error(
             fit, x, y, method=method, n_resamples=resamples, rng=key, n_threads=1
         )
-        return abs(e.estimate - truth()) < 2 * e.stderr
+        return e.estimate - 2 * e.stderr, e.estimate + 2 * e.stderr
 
-    return held
+    return ends
 
 
-def _area(n: int) -> Callable[[int], bool]:
-    def held(key: int) -> bool:
+def _area(n: int) -> Callable[[int], tuple[float, float]]:
+    def ends(key: int) -> tuple[float, float]:
         y, s = scores(key, n)
         a = fm.evaluate.auc(y, s[:, 0])
-        return bool(a.lower <= float(ndtr(1.2 / 2)) <= a.upper)
+        return float(a.lower), float(a.upper)
 
-    return held
+    return ends
+
+
+def true_area() -> float:
+    """Return the area under the ROC curve of the scores."""
+    return float(ndtr(1.2 / 2))
+
+
+#: Learners, and the sizes, shifts and resamples of the data sets whose errors are estimated.
+LEARNERS = ((nearest_mean, "nearest mean"), (nearest, "one neighbour"))
+SIZES = ((40, 0.5, 200), (100, 0.5, 200), (200, 0.25, 400))
 
 
 def problems() -> tuple[Problem, ...]:
     """Return all intervals with their settings."""
     return (
-        *(Problem("area, DeLong on the logit", f"area 0.73, n = {n}", _area(n))
+        *(Problem("area, DeLong on the logit", f"area 0.73, n = {n}", _area(n), true_area)
           for n in (20, 40, 200)),
         *(
             Problem(f"error rate, {method}", f"{name}, n = {n}, B = {resamples}",
-                    _error(fit, n, shift, method, resamples))
-            for fit, name in ((nearest_mean, "nearest mean"), (nearest, "one neighbour"))
-            for n, shift, resamples in ((40, 0.5, 200), (100, 0.5, 200), (200, 0.25, 400))
+                    _error(fit, n, shift, method, resamples), partial(mean_error, fit, n, shift))
+            for fit, name in LEARNERS
+            for n, shift, resamples in SIZES
             for method in ("632+", "632", "out-of-bag")
         ),
     )  # fmt: skip
@@ -285,7 +297,8 @@ def coverages(sets: int, wanted: str) -> Iterator[list[str]]:
         for key in range(count):
             with warnings.catch_warnings(record=True) as given:
                 warnings.simplefilter("always")
-                held[key] = problem.held(key)
+                low, high = problem.ends(key)
+            held[key] = low <= problem.truth() <= high
             warned[key] = bool(given)
         silent = held[~warned]
         share = float(silent.mean()) if silent.size else 1.0

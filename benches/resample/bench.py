@@ -1,10 +1,12 @@
-"""Bootstrap and permutation tests on one thread, beside SciPy and arch.
+"""Bootstrap and permutation tests on one thread, beside SciPy, arch and wildboottest.
 
 ``pytest benches/resample/bench.py --benchmark-group-by=group``, or ``python -m
 benches.resample.bench``, which prints CPU times and their ratios.
 
 Each row's extra_info has the difference of the upper end to that of SciPy, in standard errors,
 which has the noise of SciPy's resamples. SciPy's times are scaled where it takes fewer resamples.
+The difference of tests is that of the p-values. wildboottest computes the p-value of one
+coefficient, and fermiac those of all with their intervals.
 """
 
 from __future__ import annotations
@@ -32,6 +34,10 @@ TRUTH = (_RNG.uniform(size=10_000) < 0.5) * 1.0
 GUESS = np.where(_RNG.uniform(size=10_000) < 0.8, TRUTH, 1 - TRUTH)
 SERIES = lfilter([1.0], [1.0, -0.5], _RNG.normal(size=1500))[500:]
 A, B = _RNG.normal(size=5000), _RNG.normal(0.02, size=5000)
+#: Twenty clusters of fifty observations.
+CLUSTERS = np.repeat(np.arange(20), 50)
+REGRESSOR = _RNG.normal(size=20)[CLUSTERS] + 0.5 * _RNG.normal(size=1000)
+RESPONSE = 0.2 * REGRESSOR + _RNG.normal(size=20)[CLUSTERS] + _RNG.normal(size=1000)
 
 
 class Case(NamedTuple):
@@ -91,6 +97,32 @@ def _arch() -> Any:
     return made.conf_int(np.mean, 999, method="percentile")
 
 
+class _Tested(NamedTuple):
+    """The p-value of a slope."""
+
+    pvalue: float
+
+
+def _wild() -> Any:
+    made = fm.resample.wild_bootstrap((REGRESSOR, RESPONSE), clusters=CLUSTERS, rng=0)
+    return _Tested(float(made.pvalue[1]))
+
+
+def _wildboottest() -> Any:
+    pandas, models = importlib.import_module("pandas"), importlib.import_module("statsmodels.api")
+    test = importlib.import_module("wildboottest.wildboottest").wildboottest
+    design = pandas.DataFrame({"constant": 1.0, "slope": REGRESSOR})
+    found = test(
+        models.OLS(RESPONSE, design),
+        param="slope",
+        cluster=pandas.Series(CLUSTERS, name="cluster"),
+        B=9999,
+        seed=1,
+        show=False,
+    )
+    return _Tested(float(found["p-value"].iloc[0]))
+
+
 TEN = 9999 / 999
 CASES: dict[str, Case] = {
     "mean, percentile": Case(
@@ -143,6 +175,9 @@ CASES: dict[str, Case] = {
     "series, sieve, n = 1000, 999": Case(_series("sieve", 999), None),
     "series, stationary, n = 1000, 999": Case(
         _series("stationary", 999), _arch if importlib.util.find_spec("arch") else None
+    ),
+    "regression, 20 clusters, wild, 9999": Case(
+        _wild, _wildboottest if importlib.util.find_spec("wildboottest") else None
     ),
     "two samples of 5000, 9999 drawn": Case(
         lambda: fm.resample.permutation_test((A, B), exact=False, rng=0, n_threads=1), None

@@ -16,6 +16,8 @@ interval of the sieve or of blocks carries a warning. A row is right if the cove
 0.92 to 0.97, and if blocks have a coverage of 0.90 or more or warn in 0.90 of the data sets.
 
 ``python -m benches.resample.calibrate`` prints the tables; ``--sets`` sets the number of data sets.
+Without arch its columns are left out. [Other packages](calibration-resample-peers.md) have a page
+of their own.
 """
 
 from __future__ import annotations
@@ -180,19 +182,30 @@ METHODS: dict[str, Interval] = {
 }
 
 
+def drawn(problem: Problem, key: int) -> Data:
+    """Return a data set of a problem."""
+    return problem.draw(np.random.default_rng([2024, key]))
+
+
 def coverage(
-    problem: Problem, interval: Interval, sets: int, n_resamples: int
+    problem: Problem, interval: Interval, sets: int, n_resamples: int, first: int = 0
 ) -> tuple[float, float]:
     """Return the share of data sets whose interval holds the truth, and that without one."""
     held = lost = 0
-    for key in range(sets):
-        data = problem.draw(np.random.default_rng([2024, key]))
+    for key in range(first, first + sets):
+        data = drawn(problem, key)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             low, high = interval(problem, data, key, n_resamples)
         lost += not (np.isfinite(low) and np.isfinite(high))
         held += low <= problem.truth <= high
     return held / sets, lost / sets
+
+
+def cell(held: float, lost: float) -> str:
+    """Return the text of a coverage, with the share of data sets without an interval."""
+    none = f" ({100 * lost:.0f} % none)" if lost >= 0.005 else ""
+    return f"{held:.3f}{none}" if lost < 1 else "–"
 
 
 def rows(sets: int, n_resamples: int, wanted: str, methods: dict[str, Interval]) -> Iterator[str]:
@@ -206,8 +219,7 @@ def rows(sets: int, n_resamples: int, wanted: str, methods: dict[str, Interval])
         for label, interval in methods.items():
             few = min(sets, _FEW) if label.startswith("arch") else sets
             held, lost = coverage(problem, interval, few, n_resamples)
-            none = f" ({100 * lost:.0f} % none)" if lost >= 0.005 else ""
-            cells.append(f"{held:.3f}{none}" if lost < 1 else "–")
+            cells.append(cell(held, lost))
             if label == "auto":
                 # By chance in so many data sets.
                 slack = 2 * (0.05 * 0.95 / sets) ** 0.5 if sets < 2000 else 0.0
@@ -281,6 +293,7 @@ def installed(methods: dict[str, Interval]) -> dict[str, Interval]:
     try:
         importlib.import_module("arch")
     except ImportError:
+        print("arch is not installed: its columns are left out", flush=True)
         return {name: method for name, method in methods.items() if "arch" not in name}
     return methods
 

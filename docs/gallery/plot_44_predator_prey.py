@@ -24,7 +24,7 @@ def predator_prey(theta, stream):  # prey grow at theta[0], predators at theta[1
 
 prior = {"growth": fm.distributions.Uniform(0.0, 3.0), "food": fm.distributions.Uniform(0.0, 3.0)}
 observed = predator_prey([1.0, 1.0], fm.random.Stream(3))
-s = fm.sbi.abc_smc(predator_prey, prior, observed, 200, scale="none", min_acceptance=0.1, rng=0)
+s = fm.sbi.abc_smc(predator_prey, prior, observed, 500, scale="none", min_acceptance=0.2, rng=0)
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 left.semilogy([r["epsilon"] for r in s.rounds], "o-", label="distance")

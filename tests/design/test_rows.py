@@ -40,13 +40,49 @@ def test_lewis_weights_solve_their_equation(p: float) -> None:
     np.testing.assert_allclose(row_scores(other, "lewis", p=p), w, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "p"), [("leverage", 2.0), ("lewis", 1.0), ("lewis", 3.0)])
+@pytest.mark.parametrize("p", [1.0, 1.2, 1.5, 3.0, 4.0, 8.0])
+def test_sensitivities_are_the_largest_shares(p: float) -> None:
+    a = np.asarray(fm.random.Stream(4).student_t(3.0, (40, 2)))
+    got = row_scores(a, "sensitivity", p=p)
+    # For p = 1 the largest shares are where a row is orthogonal to x.
+    angles = np.append(np.linspace(0, np.pi, 20_001), np.arctan2(-a[:, 0], a[:, 1]))
+    shares = np.abs(a @ [np.cos(angles), np.sin(angles)]) ** p
+    np.testing.assert_allclose(got, (shares / shares.sum(0)).max(1), rtol=1e-6)
+    one = np.array([[1.0], [2.0], [0.0], [-3.0]])
+    known = np.abs(one[:, 0]) ** p / (np.abs(one) ** p).sum()
+    np.testing.assert_allclose(row_scores(one, "sensitivity", p=p), known, rtol=1e-8)
+
+
+def test_sensitivities_and_other_scores() -> None:
+    few = B[:80]
+    np.testing.assert_allclose(row_scores(few, "sensitivity"), row_scores(few))
+    for p in (1.0, 1.5):
+        got = row_scores(few, "sensitivity", p=p)
+        assert (got <= row_scores(few, "lewis", p=p) * (1 + 1e-9)).all()
+        other = few @ fm.random.Stream(3).normal((4, 4))
+        np.testing.assert_allclose(row_scores(other, "sensitivity", p=p), got, rtol=1e-6)
+    wide = np.column_stack([few, few[:, 0] + few[:, 3]])
+    padded = np.concatenate([np.zeros((1, 5)), wide])
+    got = row_scores(padded, "sensitivity", p=3)
+    assert got[0] == 0
+    np.testing.assert_allclose(got[1:], row_scores(few, "sensitivity", p=3), rtol=1e-6)
+    with pytest.raises(ArgumentError, match="from 1 to 100"):
+        row_scores(few, "sensitivity", p=0.5)
+    with pytest.raises(ArgumentError, match="lewis"):
+        row_scores(np.ones((5001, 1)), "sensitivity", p=3)
+    assert (row_scores(np.zeros((3, 2)), "sensitivity", p=3) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "p"), [("leverage", 2.0), ("lewis", 1.0), ("lewis", 3.0), ("sensitivity", 3.0)]
+)
 def test_norms_are_unbiased(kind: Any, p: float) -> None:
+    scores = row_scores(B, kind, p=p)
     x = np.array([1.0, 0.01, -50.0, 2.0])
     known = (np.abs(B @ x) ** p).sum()
     found = []
     for seed in range(300):
-        s = sample_rows(B, 30, kind, p=p, rng=seed)
+        s = sample_rows(B, 30, p=p, scores=scores, rng=seed)
         found.append(((s.factors * np.abs(B[s.rows] @ x)) ** p).sum() / known)
     assert abs(np.mean(found) - 1) < 5 * np.std(found) / np.sqrt(300)
 

@@ -13,7 +13,7 @@ import fermiac as fm
 from fermiac.design import sample
 from fermiac.errors import ArgumentError
 
-METHODS: Any = ("conditional_poisson", "systematic", "poisson", "successive")
+METHODS: Any = ("conditional_poisson", "systematic", "poisson", "pareto", "successive", "balanced")
 W = np.array([1.0, 2.0, 2.0, 3.0, 5.0, 9.0])
 
 
@@ -51,6 +51,8 @@ def test_probabilities_of_many_units() -> None:
 
 def test_certain_units() -> None:
     s = sample(W, 4, rng=0)
+    exact = sample(W, 4, method="pareto", rng=0)
+    assert (exact.probabilities[4:] == 1).all()
     # 4 · 9 / 22 and 3 · 5 / 13 exceed 1; the others share 2.
     np.testing.assert_allclose(s.probabilities, [0.25, 0.5, 0.5, 0.75, 1.0, 1.0])
     assert {4, 5} <= set(s.units.tolist())
@@ -60,7 +62,7 @@ def test_certain_units() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_units_come_with_their_probabilities(method: Any) -> None:
-    runs = 300 if method == "successive" else 1000
+    runs = 300 if method in ("successive", "pareto") else 1000
     counts = np.zeros(6)
     for seed in range(runs):
         s = sample(W, 3, method=method, rng=seed)
@@ -92,8 +94,64 @@ def test_totals_and_their_errors(method: Any, kind: Any) -> None:
     assert 0.87 <= np.mean(np.abs(pulls) < 2) <= 1.0
 
 
+def test_probabilities_of_pareto_samples() -> None:
+    # Two units of three with odds a, b, c: unit 1 is left out if its rank is the largest.
+    w = np.array([1.0, 2.0, 2.5])
+    pi = 2 * w / w.sum()
+    odds = pi / (1 - pi)
+    t = np.geomspace(1e-9, 1e9, 200_001)
+    got = sample(w, 2, method="pareto", rng=0).probabilities
+    for i in range(3):
+        others = np.prod([t * odds[j] / (1 + t * odds[j]) for j in range(3) if j != i], axis=0)
+        density = odds[i] / (1 + t * odds[i]) ** 2
+        assert got[i] == pytest.approx(1 - np.trapezoid(density * others * t, np.log(t)), abs=1e-8)
+    size = 0.3 + np.asarray(fm.random.Stream(2).exponential(300))
+    many = sample(size, 60, method="pareto", rng=0).probabilities
+    assert many.sum() == pytest.approx(60)
+    np.testing.assert_allclose(many, sample(size, 60, rng=0).probabilities, rtol=0.02)
+
+
+def test_balanced_samples() -> None:
+    stream = fm.random.Stream(7)
+    size = 0.5 + stream.exponential(300)
+    x = np.column_stack([stream.normal(300), stream.exponential(300), size**2])
+    errors: dict[Any, Any] = {"balanced": [], "systematic": []}
+    for seed in range(40):
+        for method, found in errors.items():
+            more = {"balance": x} if method == "balanced" else {}
+            s = sample(size, 60, method=method, rng=seed, **more)
+            assert s.units.size == 60
+            found.append((x[s.units] / s.probabilities[s.units, None]).sum(0) - x.sum(0))
+    ratio = np.std(errors["balanced"], axis=0) / np.std(errors["systematic"], axis=0)
+    assert (ratio < 0.5).all()
+    # A variable of the strata fixes the number of units of each, if these are whole numbers.
+    group = np.repeat([0.0, 1.0], [20, 40])
+    for seed in range(20):
+        s = sample(np.ones(60), 15, method="balanced", balance=group, rng=seed)
+        assert group[s.units].sum() == 10
+    # Values that the variables explain have no error.
+    t = s.total(3 + 2 * group[s.units])
+    assert t.value == pytest.approx(3 * 60 + 2 * 40)
+    assert t.stderr == pytest.approx(0, abs=1e-9)
+
+
+def test_the_errors_of_balanced_samples() -> None:
+    stream = fm.random.Stream(8)
+    size = 0.5 + stream.exponential(200)
+    x = stream.normal((200, 2))
+    y = 2 * size + x @ [3.0, -2.0] + stream.normal(200)
+    pulls, errors = [], []
+    for seed in range(200):
+        s = sample(size, 50, method="balanced", balance=x, rng=seed)
+        t = s.total(y[s.units])
+        errors.append(t.value - y.sum())
+        pulls.append(errors[-1] / t.stderr)
+    assert abs(np.mean(errors)) < 5 * np.std(errors) / np.sqrt(200)
+    assert 0.87 <= np.mean(np.abs(pulls) < 2) <= 1.0
+
+
 def test_proportional_values_have_no_error() -> None:
-    for method in ("conditional_poisson", "systematic"):
+    for method in ("conditional_poisson", "systematic", "balanced"):
         s = sample(W, 3, method=method, rng=1)  # type: ignore[arg-type]
         t = s.total(7 * s.probabilities[s.units])
         assert t.value == pytest.approx(21)
@@ -131,8 +189,12 @@ def test_the_seed_files_and_limits(tmp_path: Path) -> None:
     loaded = fm.load(tmp_path / "s.safetensors")
     assert isinstance(loaded, fm.design.SurveySample)
     assert loaded.to_dict() == s.to_dict()
-    with pytest.raises(ArgumentError, match="systematic"):
-        sample(np.ones(6000), 10, method="successive", rng=0)
+    b = sample(W, 3, method="balanced", balance=W**2, rng=4)
+    b.save(tmp_path / "b.safetensors")
+    assert fm.load(tmp_path / "b.safetensors").to_dict() == b.to_dict()
+    for method in ("successive", "pareto"):
+        with pytest.raises(ArgumentError, match="systematic"):
+            sample(np.ones(6000), 10, method=method, rng=0)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="systematic"):
         sample(np.ones(10**6), 1000, rng=0)
     assert sample(np.ones(10**6), 1000, method="systematic", rng=0).units.size == 1000
@@ -147,6 +209,10 @@ def test_the_seed_files_and_limits(tmp_path: Path) -> None:
         ({"n": 7}, "n"),
         ({"n": 0}, "n"),
         ({"method": "cube"}, "method"),
+        ({"balance": W}, "balance"),
+        ({"balance": W[:3], "method": "balanced"}, "balance"),
+        ({"balance": W * np.inf, "method": "balanced"}, "balance"),
+        ({"balance": np.ones((6, 3)), "method": "balanced"}, "q < 3"),
         ({"rng": -1}, "rng"),
     ],
 )

@@ -46,7 +46,7 @@ METHODS = {
         "start", "BlockLength", "Bootstrap", "DoubleBootstrap", "Interval", "Jackknife",
         "LittleBootstraps", "PermutationTest", "WildBootstrap",
     },
-    "fermiac.design": {"Allocation", "RowSample", "SurveySample", "SurveyTotal"},
+    "fermiac.design": {"Allocation", "RowSample", "StreamSample", "SurveySample", "SurveyTotal"},
     "fermiac.sbi": {"start", "AbcSample"},
     "fermiac.score": {
         "integrators", "load_score", "start", "Calibration", "ClassifierTraining", "Integrator",

@@ -168,3 +168,10 @@ def test_moments_of_roots_are_those_of_sums() -> None:
     for p in (0.001, 0.025, 0.5, 0.975):
         assert root.quantile(p) == pytest.approx(mean.quantile(p), abs=1e-4 * mean.sd)
     assert laws.law_of_ratio([x], [np.append(np.ones(24), 0.0)]) is None
+
+
+def test_the_mice_fall_below_their_mean_with_a_known_probability() -> None:
+    mice = np.array([94.0, 197.0, 16.0, 38.0, 99.0, 141.0, 23.0])
+    for unit in (1 / 7, None):
+        law = laws.law_of_mean([mice / 7], unit)
+        assert law.below(mice.mean()) == pytest.approx(0.5122306910507406, rel=1e-13)

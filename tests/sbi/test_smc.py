@@ -16,12 +16,14 @@ from fermiac.errors import (
     ArgumentError,
     CheckpointError,
     ConvergenceWarning,
+    FermiacWarning,
     TargetError,
     WeightWarning,
 )
 from fermiac.sbi import abc_smc
 
 PRIOR = fm.distributions.Normal(0.0, 2.0)
+pytestmark = pytest.mark.filterwarnings("ignore:.* particles are few")
 
 
 def simulate(theta: Any, stream: Any) -> Any:
@@ -198,6 +200,9 @@ def test_the_end_of_a_run() -> None:
 
 
 def test_doubts() -> None:
+    with pytest.warns(FermiacWarning, match="60 particles are few"):
+        assert run(n_particles=60).warnings
+
     def bounded(theta: Any, stream: Any) -> Any:
         return np.abs(simulate(theta, stream))
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from fermiac.design.allocation import Allocation, allocate
 from fermiac.design.rows import RowSample, row_scores, sample_rows
+from fermiac.design.streams import StreamSample, sample_stream
 from fermiac.design.survey import SurveySample, SurveyTotal, sample
 
 __all__ = [
     "Allocation",
     "RowSample",
+    "StreamSample",
     "SurveySample",
     "SurveyTotal",
     "allocate",
     "row_scores",
     "sample",
     "sample_rows",
+    "sample_stream",
 ]
 
 

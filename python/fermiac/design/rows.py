@@ -13,6 +13,7 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.validate import RngLike, choice, key_of, numbers, positive, real, whole
+from fermiac.design.sensitivity import sensitivities
 from fermiac.errors import ArgumentError, ConvergenceWarning
 from fermiac.random.stream import Stream
 from fermiac.results.result import Result, warn
@@ -20,13 +21,15 @@ from fermiac.results.result import Result, warn
 __all__ = ["RowSample", "row_scores", "sample_rows"]
 
 Array = NDArray[np.float64]
-Kind = Literal["leverage", "ridge", "lewis"]
-_KINDS = ("leverage", "ridge", "lewis")
+Kind = Literal["leverage", "ridge", "lewis", "sensitivity"]
+_KINDS = ("leverage", "ridge", "lewis", "sensitivity")
 #: The smallest and the largest exponent of Lewis weights, the change of their logarithms at
 #: convergence, and the number of iterations.
 _LEAST_P, _MOST_P, _CONVERGED, _ITERATIONS = 0.1, 100.0, 1e-10, 2000
 #: The numbers of a block of rows, between which Ctrl-C is answered.
 _BLOCK = 2**22
+#: The largest number of rows for sensitivities, each of which is an optimisation over all rows.
+_MOST_ROWS = 5000
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -74,18 +77,20 @@ class RowSample(Result):
 def row_scores(
     A: ArrayLike, kind: Kind = "leverage", *, p: float = 2.0, ridge: float = 1.0
 ) -> Array:
-    r"""Return the importance of each row of a matrix: leverage scores or Lewis weights.
+    r"""Return the importance of each row of a matrix: leverage, Lewis weight or sensitivity.
 
     Parameters
     ----------
     A : array_like, shape (N, d)
         The matrix; its columns may be linearly dependent.
-    kind : {"leverage", "ridge", "lewis"}, default "leverage"
+    kind : {"leverage", "ridge", "lewis", "sensitivity"}, default "leverage"
         ``"leverage"``: :math:`a_i' (A'A)^{+} a_i`. ``"ridge"``: :math:`a_i' (A'A + \lambda I)^{-1}
         a_i`. ``"lewis"``: the weights w that solve :math:`w_i^{2/p} = a_i' (A' W^{1 - 2/p} A)^{+}
-        a_i` [1]_ [2]_, which are the leverage scores for p = 2.
+        a_i` [1]_ [2]_, which are the leverage scores for p = 2. ``"sensitivity"``:
+        :math:`\max_x |a_i' x|^p / \|A x\|_p^p`, the largest share of a row in the norm.
     p : float, default 2
-        The exponent of the norm, for Lewis weights; from 0.1 to 100.
+        The exponent of the norm, for Lewis weights from 0.1 to 100, and for sensitivities from 1 to
+        100.
     ridge : float, default 1
         The number λ, positive, for ``"ridge"``.
 
@@ -97,17 +102,22 @@ def row_scores(
     Raises
     ------
     ArgumentError
-        If an argument is outside its domain.
+        If an argument is outside its domain, or sensitivities of more than 5000 rows are wanted.
 
     Warns
     -----
     ConvergenceWarning
-        If the iteration of Lewis weights has not converged.
+        If the iteration of Lewis weights or of sensitivities has not converged.
 
     Notes
     -----
     The iteration is log w ← (1 - η) log w + η log F(w) with :math:`F_i = (a_i' (A' W^{1 - 2/p}
     A)^{-1} a_i)^{p/2}`, where η = 1 for p ≤ 2 and 4 / (p + 2) above.
+
+    A sensitivity is found between two bounds that agree to 1e-9: the share of a row at one x, and
+    :math:`\|y\|_q^p` for one y with :math:`A' y = a_i` and 1 / p + 1 / q = 1. Each takes the time
+    of several regressions. For p ≤ 2 Lewis weights are at least as large as sensitivities, and
+    serve as well for large matrices.
 
     References
     ----------
@@ -168,7 +178,7 @@ def sample_rows(
     Warns
     -----
     ConvergenceWarning
-        If the iteration of Lewis weights has not converged; the norms are unbiased all the same.
+        If the iteration of the scores has not converged; the norms are unbiased all the same.
 
     Notes
     -----
@@ -232,7 +242,7 @@ def sample_rows(
     return made
 
 
-_SLOW = "the iteration of Lewis weights has not converged; take a smaller p, or leverage scores"
+_SLOW = "the iteration of the scores has not converged; take a smaller p, or leverage scores"
 
 
 def _warn_alone() -> None:
@@ -271,6 +281,8 @@ def _scores(given: Any, kind: Any, p: Any, ridge: Any) -> tuple[Array, bool]:
     if chosen == "leverage" or power == 2:
         return own, True
     there = own > 0
+    if chosen == "sensitivity":
+        return _sensitivities(a, own, there, power)
     rows, logs = a[there], np.log(own[there])
     step = 1.0 if power <= 2 else 4 / (power + 2)
     converged = False
@@ -283,6 +295,22 @@ def _scores(given: Any, kind: Any, p: Any, ridge: Any) -> tuple[Array, bool]:
             converged = True
             break
     own[there] = np.exp(logs)
+    return own, converged
+
+
+def _sensitivities(a: Array, own: Array, there: NDArray[np.bool_], p: float) -> tuple[Array, bool]:
+    """Return the sensitivities, and whether they are known; `own` are the leverage scores."""
+    if p < 1:
+        raise ArgumentError(f"p: {p:g} given for 'sensitivity'; a number from 1 to 100 is needed")
+    if there.sum() > _MOST_ROWS:
+        raise ArgumentError(
+            f"A: {int(there.sum())} rows given to 'sensitivity', whose scores would take too long; "
+            f"at most {_MOST_ROWS} are possible; kind='lewis' has no such limit"
+        )
+    if not there.any():
+        return own, True
+    basis = a[there] @ _factor(a, None, 0.0)
+    own[there], converged = sensitivities(basis, p)
     return own, converged
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,6 +15,7 @@ from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.validate import RngLike, choice, key_of, numbers, whole
+from fermiac.design.cube import balanced
 from fermiac.errors import ArgumentError
 from fermiac.random.stream import Stream
 from fermiac.results.result import Result
@@ -21,10 +23,12 @@ from fermiac.results.result import Result
 __all__ = ["SurveySample", "SurveyTotal", "sample"]
 
 Array = NDArray[np.float64]
-Method = Literal["conditional_poisson", "systematic", "poisson", "successive"]
-_METHODS = ("conditional_poisson", "systematic", "poisson", "successive")
+#: Probabilities or densities of all units at some times, (times,) to (N, times).
+Law: TypeAlias = "Callable[[Array], Array]"
+Method = Literal["conditional_poisson", "systematic", "poisson", "pareto", "successive", "balanced"]
+_METHODS = ("conditional_poisson", "systematic", "poisson", "pareto", "successive", "balanced")
 #: The largest number of units times draws for probabilities by recursion, and of units and of units
-#: times draws for the integral of successive sampling.
+#: times draws for the integral of successive and of Pareto sampling.
 _RECURSION, _UNITS, _INTEGRAL = 10**7, 5000, 2 * 10**6
 #: The nodes of that integral, and the numbers of a table of counts.
 _NODES, _TABLE = 128, 2**22
@@ -67,6 +71,10 @@ class SurveySample(Result):
         The inclusion probability of each unit of the population.
     method : str
         How the sample was drawn.
+    balance : ndarray, shape (m, q), or None
+        The variables of the units of a balanced sample.
+    balance_totals : ndarray, shape (q,), or None
+        The totals of the variables over the population.
 
     Examples
     --------
@@ -82,11 +90,15 @@ class SurveySample(Result):
     units: NDArray[np.int64]
     probabilities: Array
     method: str
+    balance: Array | None = None
+    balance_totals: Array | None = None
 
     _layout: ClassVar[fit.Layout] = {
         "units": fit.array("i", "m", low=0),
         "probabilities": fit.array("f", "units"),
         "method": fit.text(*_METHODS),
+        "balance": fit.maybe(fit.array("f", "m", "q")),
+        "balance_totals": fit.maybe(fit.array("f", "q")),
     }
 
     def _headline(self) -> str:
@@ -122,6 +134,16 @@ class SurveySample(Result):
         methods it is Hájek's approximation, m / (m - 1) times the sum of :math:`(1 - \pi) (y / \pi
         - A)^2`, where A is the mean of y / π with the weights 1 - π. For Hájek's estimate y is
         replaced by its difference from the estimated mean.
+
+        For a balanced sample A is the regression of y / π on one and the q variables over π, with
+        the same weights, and the factor is m / (m - 1 - q) [1]_. The totals of the variables are
+        known. What the sample does not balance of them is corrected by this regression, so that the
+        estimate is unbiased only for large samples.
+
+        References
+        ----------
+        .. [1] J.-C. Deville, Y. Tillé, "Variance approximation under balanced sampling", Journal of
+           Statistical Planning and Inference, 2005, doi:10.1016/j.jspi.2003.11.011.
         """
         values = numbers("y", y)
         if values.shape != self.units.shape or not np.isfinite(values).all():
@@ -141,6 +163,17 @@ class SurveySample(Result):
         scaled, free = rest / pi, 1 - pi
         if m < 2:
             return SurveyTotal(total, np.inf if m == 0 or free.any() else 0.0)
+        if self.balance is not None and self.balance_totals is not None and free.sum() > 0:
+            shares = self.balance / pi[:, None]
+            known, root = np.column_stack([np.ones(m), shares]), np.sqrt(free)
+            slope, _, rank, _ = np.linalg.lstsq(root[:, None] * known, root * scaled, rcond=None)
+            if m <= rank:
+                return SurveyTotal(total, np.inf)
+            missed = self.balance_totals - shares.sum(axis=0)
+            variance = m / (m - rank) * (free @ (scaled - known @ slope) ** 2)
+            return SurveyTotal(
+                float(total + factor * slope[1:] @ missed), float(factor * np.sqrt(variance))
+            )
         if self.method != "poisson" and free.sum() > 0:
             scaled = scaled - free @ scaled / free.sum()
             factor *= np.sqrt(m / (m - 1))
@@ -153,6 +186,7 @@ def sample(
     n: int,
     *,
     method: Method = "conditional_poisson",
+    balance: ArrayLike | None = None,
     rng: RngLike = None,
 ) -> SurveySample:
     r"""Draw units of a finite population without replacement, with unequal probabilities [1]_.
@@ -167,8 +201,13 @@ def sample(
         ``"conditional_poisson"``: the sample of largest entropy with inclusion probabilities
         proportional to the weights. ``"systematic"``: equal steps through the units in random
         order, with the same probabilities. ``"poisson"``: each unit by itself; the size is random.
-        ``"successive"``: draw after draw, each with probabilities proportional to the weights of
-        the units that are left.
+        ``"pareto"``: the units with the smallest ranks U / (1 - U) · (1 - π) / π, for uniform U;
+        the probabilities are nearly proportional. ``"successive"``: draw after draw, each with
+        probabilities proportional to the weights of the units that are left. ``"balanced"``: the
+        cube method, whose sample gives the totals of `balance` almost without error.
+    balance : array_like, shape (N,) or (N, q), optional
+        Variables that are known for each unit of the population, for ``"balanced"``; the most
+        important one first, and fewer than n.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
 
@@ -182,20 +221,34 @@ def sample(
     ArgumentError
         If an argument is outside its domain, or the population is too large for the exact
         probabilities of the method: for ``"conditional_poisson"`` more than 10⁷ units times draws,
-        for ``"successive"`` more than 5000 units or 2 · 10⁶ units times draws.
+        for ``"successive"`` and ``"pareto"`` more than 5000 units or 2 · 10⁶ units times draws.
 
     Notes
     -----
     Inclusion probabilities proportional to the weights are n w / Σw. Units for which that exceeds 1
     are certain, and the others share the rest. Those of successive draws are integrals over
-    exponential times of arrival, with the exact distribution of the number of earlier arrivals.
-    Those of conditional Poisson sampling are reached by changing the odds of a Poisson sample [2]_.
+    exponential times of arrival, with the exact distribution of the number of earlier arrivals;
+    those of Pareto samples [3]_ are the same integrals over their ranks [4]_. Those of conditional
+    Poisson sampling are reached by changing the odds of a Poisson sample [2]_.
+
+    The cube method [5]_ moves the inclusion probabilities at random to 0 or 1, so that each has its
+    mean and the totals of the variables stay the same, in steps of q + 2 units [6]_. When fewer
+    units are left, it gives up the last variables first, and the size of the sample never.
 
     References
     ----------
     .. [1] Y. Tillé, "Sampling Algorithms", Springer, 2006, doi:10.1007/0-387-34240-0.
     .. [2] X.-H. Chen, A. P. Dempster, J. S. Liu, "Weighted finite population sampling to maximize
        entropy", Biometrika, 1994, doi:10.1093/biomet/81.3.457.
+    .. [3] B. Rosén, "On sampling with probability proportional to size", Journal of Statistical
+       Planning and Inference, 1997, doi:10.1016/S0378-3758(96)00186-3.
+    .. [4] N. Aires, "Algorithms to find exact inclusion probabilities for conditional Poisson
+       sampling and Pareto πps sampling designs", Methodology and Computing in Applied Probability,
+       1999, doi:10.1023/A:1010091628740.
+    .. [5] J.-C. Deville, Y. Tillé, "Efficient balanced sampling: the cube method", Biometrika,
+       2004, doi:10.1093/biomet/91.4.893.
+    .. [6] G. Chauvet, Y. Tillé, "A fast algorithm for balanced sampling", Computational Statistics,
+       2006, doi:10.1007/s00180-006-0250-2.
 
     Examples
     --------
@@ -216,22 +269,30 @@ def sample(
     count = whole("n", n, 1, w.size)
     chosen = choice("method", method, _METHODS)
     key = key_of(rng)
+    known = _balance(balance, w.size, count, chosen)
     stream = Stream(key)
     w = np.exp(np.log(w) - np.log(w).max())
     pi = _successive(w, count) if chosen == "successive" else _proportional(w, count)
     if chosen == "successive":
         times = stream.exponential(w.size) / w
         taken = np.argsort(times, kind="stable")[:count]
+    elif chosen == "pareto":
+        pi, taken = _pareto(pi, count, stream)
+    elif chosen == "balanced":
+        taken = balanced(pi, np.column_stack([pi, known]), stream)
     elif chosen == "poisson":
         taken = np.flatnonzero(stream.uniform(w.size) < pi)
     elif chosen == "systematic":
         taken = _steps(pi, count, stream)
     else:
         taken = _conditional(pi, count, stream)
+    taken = np.sort(taken).astype(np.int64)
     return SurveySample(
-        units=np.sort(taken).astype(np.int64),
+        units=taken,
         probabilities=pi,
         method=chosen,
+        balance=known[taken] if chosen == "balanced" else None,
+        balance_totals=known.sum(axis=0) if chosen == "balanced" else None,
         seed=key,
         version=_core.__version__,
         isa=_core.isa_level,
@@ -239,6 +300,24 @@ def sample(
         n_evals=0,
         wall_time=time.perf_counter() - began,
     )
+
+
+def _balance(given: ArrayLike | None, units: int, n: int, method: str) -> Array:
+    """Return the variables of a balanced sample, shape (N, q)."""
+    if given is None:
+        return np.empty((units, 0))
+    if method != "balanced":
+        raise ArgumentError(
+            f"balance: variables given with method={method!r}; method='balanced' is needed"
+        )
+    x = numbers("balance", given)
+    x = x[:, None] if x.ndim == 1 else x
+    if x.ndim != 2 or len(x) != units or x.shape[1] >= n or not np.isfinite(x).all():
+        raise ArgumentError(
+            f"balance: an array of shape {np.shape(given)} given; finite numbers of shape "
+            f"({units}, q) are needed, with a row for each unit and q < {n}"
+        )
+    return x
 
 
 def _proportional(w: Array, n: int) -> Array:
@@ -316,21 +395,51 @@ def _given_size(p: Array, n: int) -> Array:
     return np.asarray(out * (n / out.sum()))
 
 
+def _pareto(pi: Array, n: int, stream: Stream) -> tuple[Array, NDArray[np.int64]]:
+    """Return the inclusion probabilities of a Pareto sample, and its units."""
+    free = np.flatnonzero(pi < 1)
+    certain, rest = np.flatnonzero(pi >= 1), n - (pi.size - free.size)
+    exact = np.ones(pi.size)
+    if not free.size or rest <= 0:
+        return exact, certain
+    _small_enough(free.size, rest, "pareto")
+    odds = pi[free] / (1 - pi[free])
+    u = stream.uniform(free.size)
+    with np.errstate(divide="ignore"):
+        ranks = u / (1 - u) / odds
+    taken = free[np.argsort(ranks, kind="stable")[:rest]]
+
+    def arrived(t: Array) -> Array:
+        x = odds[:, None] * t
+        return np.asarray(x / (1 + x))
+
+    def density(t: Array) -> Array:
+        return np.asarray(odds[:, None] / (1 + odds[:, None] * t) ** 2)
+
+    # At time 1 unit i has arrived with the probability pi[i], and their sum is the size.
+    exact[free] = _first(arrived, density, free.size, rest, 1.0)
+    return exact, np.concatenate([certain, taken])
+
+
+def _small_enough(units: int, n: int, method: str) -> None:
+    """Refuse populations whose integrals would take too long."""
+    if units > _UNITS or units * n > _INTEGRAL:
+        raise ArgumentError(
+            f"weights: {units} units and {n} draws given to {method!r}; at most {_UNITS} units "
+            f"and {_INTEGRAL} units times draws are possible; method='systematic' has no such limit"
+        )
+
+
 def _successive(w: Array, n: int) -> Array:
     """Return the inclusion probabilities of n successive draws.
 
-    Unit i arrives at an exponential time with rate w_i, and the first n units are the sample. Given
-    its time, the number of others that arrived before is a sum of independent indicators.
+    Unit i arrives at an exponential time with rate w_i, and the first n units are the sample.
     """
     if n == w.size:
         return np.ones(n)
     if n == 1:
         return np.asarray(w / w.sum())
-    if w.size > _UNITS or w.size * n > _INTEGRAL:
-        raise ArgumentError(
-            f"weights: {w.size} units and {n} draws given to 'successive'; at most {_UNITS} units "
-            f"and {_INTEGRAL} units times draws are possible; method='systematic' has no such limit"
-        )
+    _small_enough(w.size, n, "successive")
     # The time at which n units are expected to have arrived is the scale of the integral.
     low, high = 0.0, 1.0
     while -np.expm1(-w * high).sum() < n:
@@ -343,13 +452,29 @@ def _successive(w: Array, n: int) -> Array:
             low = middle
         else:
             high = middle
+    return _first(
+        lambda t: np.asarray(-np.expm1(-w[:, None] * t)),
+        lambda t: np.asarray(w[:, None] * np.exp(-w[:, None] * t)),
+        w.size,
+        n,
+        high,
+    )
+
+
+def _first(arrived: Law, density: Law, units: int, n: int, scale: float) -> Array:
+    """Return the probability of each unit to be among the first n that arrive.
+
+    Given the time of a unit, the number of others that arrived before is a sum of independent
+    indicators.
+    """
     x, mass = _rule()
     x = 0.5 * (x + 1)
-    t, mass = high * x / (1 - x), 0.5 * mass * high / (1 - x) ** 2
-    pi = np.zeros(w.size)
-    step = max(1, min(_NODES, _TABLE // (w.size * n)))
+    t, mass = scale * x / (1 - x), 0.5 * mass * scale / (1 - x) ** 2
+    pi = np.zeros(units)
+    step = max(1, min(_NODES, _TABLE // (units * n)))
     for i in range(0, _NODES, step):
-        pi += _earlier(w, n, t[i : i + step], mass[i : i + step])
+        part = t[i : i + step]
+        pi += _earlier(arrived(part), density(part) * mass[i : i + step], n)
     return np.asarray(np.minimum(pi * (n / pi.sum()), 1.0))
 
 
@@ -359,22 +484,22 @@ def _rule() -> tuple[Array, Array]:
     return np.asarray(x), np.asarray(mass)
 
 
-def _earlier(w: Array, n: int, t: Array, mass: Array) -> Array:
-    """Return the part of the integrals of all units at some times."""
-    arrived = -np.expm1(-w[:, None] * t)  # (N, nodes)
-    before = np.zeros((w.size, t.size, n))
-    counts = np.zeros((t.size, n))
+def _earlier(arrived: Array, mass: Array, n: int) -> Array:
+    """Return the part of the integrals of all units at some times; both have shape (N, times)."""
+    units, times = arrived.shape
+    before = np.zeros((units, times, n))
+    counts = np.zeros((times, n))
     counts[:, 0] = 1.0
     for i, p in enumerate(arrived):
         before[i] = counts
         counts = _with(counts, p)
-    counts = np.zeros((t.size, n))
+    counts = np.zeros((times, n))
     counts[:, 0] = 1.0
-    out = np.empty(w.size)
-    for i in range(w.size - 1, -1, -1):
+    out = np.empty(units)
+    for i in range(units - 1, -1, -1):
         # Fewer than n of the others: k before it and at most n - 1 - k after it.
         fewer = np.einsum("tk,tk->t", before[i], np.cumsum(counts, axis=1)[:, ::-1])
-        out[i] = w[i] * (mass * np.exp(-w[i] * t)) @ fewer
+        out[i] = mass[i] @ fewer
         counts = _with(counts, arrived[i])
     return out
 

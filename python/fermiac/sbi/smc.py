@@ -19,7 +19,13 @@ from fermiac._base.progress import Report, reporter
 from fermiac._base.validate import RngLike, key_of, labels, probability, real, shown, whole
 from fermiac.distributions.law import Law, refuse_points, subkey
 from fermiac.distributions.scipy import as_law
-from fermiac.errors import ArgumentError, ConvergenceWarning, TargetError, WeightWarning
+from fermiac.errors import (
+    ArgumentError,
+    ConvergenceWarning,
+    FermiacWarning,
+    TargetError,
+    WeightWarning,
+)
 from fermiac.random.stream import Stream
 from fermiac.results.result import Finding
 from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
@@ -52,6 +58,8 @@ _PATIENCE = 4
 _MOST = 1000
 #: The largest number of addresses that workers get at once, for each particle.
 _TOGETHER = 4
+#: Below this number of particles the errors of variances are too small.
+_FEW = 500
 #: Failed simulations in this share give a warning.
 _FAILED = 0.01
 
@@ -415,6 +423,12 @@ class _SmcLoop(RunLoop[AbcSample]):
                 f"the effective sample size of the particles is {made.rounds[-1]['ess']:.0f} of "
                 f"{self.n}; more particles are needed",
             ))  # fmt: skip
+        elif self.n < _FEW:
+            found.append((
+                FermiacWarning,
+                f"{self.n} particles are few: the errors of variances and other averages of "
+                f"squares are about a tenth too small; give n_particles={_FEW} or more",
+            ))  # fmt: skip
         if self._failed > _FAILED * self._simulations:
             found.append((
                 ConvergenceWarning,
@@ -524,6 +538,8 @@ def abc_smc(
         a hundred simulations failed.
     WeightWarning
         If the effective sample size of the particles is below 10 (d + 1).
+    FermiacWarning
+        If there are fewer than 500 particles, so that errors of variances are too small.
 
     Notes
     -----
@@ -538,9 +554,10 @@ def abc_smc(
     depends on the number or the speed of workers, and fast simulations are not preferred. A
     resumed run has the same bits as one that was not stopped.
 
-    The errors of averages over the sample are Monte Carlo errors. The approximation itself has an
-    error as well, which falls with the distance. `fermiac.sbi.abc` can correct for it by a
-    regression.
+    The errors of averages over the sample are Monte Carlo errors. Those of means hold for few
+    particles. Estimates of variances are skew, with small errors for small estimates, so that the
+    errors hold for 500 particles or more. The approximation itself has an error as well, which
+    falls with the distance. `fermiac.sbi.abc` can correct for it by a regression.
 
     References
     ----------
@@ -559,9 +576,9 @@ def abc_smc(
     >>> def simulate(theta, stream):  # the mean of ten observations
     ...     return theta + 0.1**0.5 * stream.normal(1)
     >>> prior = fm.distributions.Normal(0.0, 3.0)
-    >>> s = fm.sbi.abc_smc(simulate, prior, 1.0, 200, rng=0)
+    >>> s = fm.sbi.abc_smc(simulate, prior, 1.0, 500, min_acceptance=0.2, rng=0)
     >>> e = s.expect(lambda x: x[:, 0])  # the posterior has the mean 0.989
-    >>> bool(abs(e.mean - 0.989) < 5 * e.stderr), s.epsilon < 0.1
+    >>> bool(abs(e.mean - 0.989) < 5 * e.stderr), s.epsilon < 0.5
     (True, True)
     """
     start = time.perf_counter()
