@@ -312,8 +312,8 @@ def pooled(cells: dict[str, dict[str, Cell]], methods: Sequence[str]) -> Iterato
         silent = sum(c.silent for c in all_rows)
         yield (
             f"- `{method}`: {holds.mean():.3f} of {holds.size} intervals hold the truth, and "
-            f"{holds[quiet].mean():.3f} of the {quiet.sum()} without a warning; {silent} runs are "
-            "more than 5 errors off without a warning."
+            f"{holds[quiet].mean():.3f} of the {quiet.sum()} without a warning; {silent} "
+            f"{'run is' if silent == 1 else 'runs are'} more than 5 errors off without a warning."
         )
 
 

@@ -374,7 +374,8 @@ def _fits(grams: _Grams, columns: _Columns, penalty: _Penalty | None, size: floa
 
         for degree in dict.fromkeys(columns.degrees.tolist()):
             below = np.flatnonzero(columns.degrees <= degree)
-            for some in (below, np.intersect1d(below, light)):
+            both = np.intersect1d(below, light)
+            for some in (below,) if len(both) == len(below) else (below, both):
                 if len(some) <= _FREE * size:
                     put(f"degree {degree}", some, _Spectrum(s[np.ix_(some, some)]).solve(b[some]))
         own, start = b[light], None
