@@ -147,6 +147,14 @@ def test_one_function_does_not_depend_on_the_others() -> None:
         assert one.stderr == pytest.approx(all_of_them.stderr[k], rel=1e-6)
 
 
+def test_many_functions() -> None:
+    x = CUBE.sample(500, rng=9)
+    powers = np.linspace(0.5, 2.0, 150)
+    e = fm.Sample.from_arrays(x).expect(x[:, :1] ** powers, controls="polynomial", law=CUBE)
+    assert np.all(np.abs(e.mean - 1 / (1 + powers)) < 5 * e.stderr)
+    assert e.settings["chosen"][-1] == "degree 2"
+
+
 def test_draws_of_another_law_are_announced() -> None:
     s = fm.Sample.from_arrays(d.Normal(0.5, 1.0).sample(2000, rng=6))
     with pytest.warns(FermiacWarning, match="not from the law that was given"):

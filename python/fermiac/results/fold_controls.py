@@ -7,7 +7,7 @@ depend on products of controls: measured for cosines and controls of degree four
 intervals held.
 
 The strength of the penalty, or the degree, has the least squared error over the folds of the pilot,
-for each function by itself. The regressions of all functions at all strengths share one
+for each function by itself. The regressions of up to 64 functions at all strengths share one
 eigendecomposition for each fold.
 """
 
@@ -51,6 +51,8 @@ _FOLDS = 5
 _GAIN = 2.0
 #: Controls at most: the time of an eigendecomposition rises with the third power.
 _MOST = 1000
+#: Functions that are fitted together at most.
+_TOGETHER = 64
 #: Points of a batch, and draws of a law for the fourth moments of its polynomials.
 _BATCH, _DRAWN = 4096, 1 << 13
 #: Strengths of the penalties, relative to the mean square of a control, or to the largest
@@ -211,17 +213,14 @@ def folded(
     weights = sample._weights(law)
     which = _fold_of(sample)
     pilot = which >= 0
-    grams = _grams(columns, values, weights, which)
-    fits = _fits(grams, columns, controls.penalty, _size(weights[pilot]))
-    best = _best(fits, columns, values, weights, which)
-    used = best > 0
-    parts = np.zeros_like(values)
-    if used.any():
-        beta = fits.coefficients[best, _FOLDS, :, np.arange(len(best))].T
-        with np.errstate(over="ignore", invalid="ignore"):
-            for rows in _batches(len(values)):
-                parts[rows] = columns.at(rows) @ beta
-        parts[weights == 0] = 0.0
+    parts, chosen = np.zeros_like(values), []
+    for first in range(0, values.shape[1], _TOGETHER):
+        block = slice(first, first + _TOGETHER)
+        names = _fitted(
+            columns, values[:, block], weights, which, controls.penalty, parts[:, block]
+        )
+        chosen += names
+    used = np.array([name != "none" for name in chosen])
     share = float(weights[~pilot].sum())
     residuals = values - parts
     # The pilot counts with the mean of the others, so that sums over all points are theirs.
@@ -245,7 +244,28 @@ def folded(
         df=np.where(used, np.maximum(share * np.asarray(got.df), 1.0), got.df),
         findings=tuple(findings),
     )
-    return Folded(found, residuals, tuple(fits.names[i] for i in best))
+    return Folded(found, residuals, tuple(chosen))
+
+
+def _fitted(
+    columns: _Columns,
+    values: Array,
+    weights: Array,
+    which: NDArray[np.int64],
+    penalty: _Penalty | None,
+    out: Array,
+) -> list[str]:
+    """Fill `out` with the fitted controls of some functions, and return what was chosen."""
+    grams = _grams(columns, values, weights, which)
+    fits = _fits(grams, columns, penalty, _size(weights[which >= 0]))
+    best = _best(fits, columns, values, weights, which)
+    if best.any():
+        beta = fits.coefficients[best, _FOLDS, :, np.arange(len(best))].T
+        with np.errstate(over="ignore", invalid="ignore"):
+            for rows in _batches(len(values)):
+                out[rows] = columns.at(rows) @ beta
+        out[weights == 0] = 0.0
+    return [fits.names[i] for i in best]
 
 
 def _drift(sample: Sample, parts: Array, law: int, n_threads: int | None) -> float:
