@@ -134,6 +134,7 @@ calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth,
 	$(PY) -m benches.design.calibrate --out docs/calibration-design.md
 	$(PY) -m benches.importance.calibrate_bridge --out docs/calibration-bridge.md
 	$(PY) -m benches.importance.calibrate_integrate --peers --out docs/calibration-integrate.md
+	$(PY) -m benches.importance.calibrate_sensitivity --out docs/calibration-sensitivity.md
 
 # Names of fermiac that no page has, and all other warnings, are errors.
 docs: $(BUILT) $(STAMP)-docs ## Build the documentation site in docs/_build/html, warnings are errors

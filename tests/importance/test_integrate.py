@@ -151,6 +151,7 @@ def test_powers_without_a_variance_are_announced(power: float) -> None:
     [
         ("gaussian", 4, 2e-6),
         ("gaussian", 8, 1e-6),
+        ("gaussian", 16, 1.7e-9),
         ("product peak", 2, 2e-6),
         ("product peak", 4, 3e-6),
     ],

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base.config import resolve_threads, threads_for
 from fermiac._base.frames import column_names
-from fermiac._base.validate import labels, numbered, shown, taken, whole
+from fermiac._base.validate import choice, labels, numbered, shown, taken, whole
 from fermiac.diagnostics import khat_threshold
+from fermiac.distributions.law import BuiltInLaw, Law
 from fermiac.errors import (
     ArgumentError,
     FermiacWarning,
@@ -25,6 +26,7 @@ from fermiac.results import chain_summary
 from fermiac.results.chain_errors import chain_shape, convergence_findings
 from fermiac.results.error_models import Controls, average, error_model_of, sum_of_squares
 from fermiac.results.estimate import Estimate
+from fermiac.results.fold_controls import folded
 from fermiac.results.intervals import interval_columns
 from fermiac.results.result import Finding, warn
 from fermiac.results.summary import Summary
@@ -51,13 +53,15 @@ def expect(
     f: Any,
     controls: Any,
     degree: int,
-    law: int,
+    penalty: Any,
+    law: int | Law,
     names: Sequence[str] | None,
     n_threads: int | None,
 ) -> Estimate:
     """Return the estimate of `Sample.expect`."""
     start = time.perf_counter()
-    law = whole("law", law, 0, sample.n_laws - 1)
+    of_draws = law if isinstance(law, Law) else None
+    law = 0 if isinstance(law, Law) else whole("law", law, 0, sample.n_laws - 1)
     used = sample._log_weights(law) > -np.inf
     if isinstance(f, str):
         names, f = _named(sample, f, names)
@@ -71,9 +75,14 @@ def expect(
     outputs = values.shape[1] // 2 if is_complex else values.shape[1]
     named = labels(names if names is not None else column_names(f), outputs, "function")
     named = named or numbered("E", outputs)
-    chosen = _chosen(sample, controls, degree, used)
+    chosen = _chosen(sample, controls, degree, penalty, of_draws, used)
     scaled, exponents = _in_range(values)
-    got = average(sample, scaled, chosen, law, n_threads)
+    choices: tuple[str, ...] = ()
+    if chosen is not None and chosen.by_folds:
+        with_controls = folded(sample, scaled, chosen, law, n_threads)
+        got, scaled, choices = with_controls.average, with_controls.residuals, with_controls.chosen
+    else:
+        got = average(sample, scaled, chosen, law, n_threads)
     mean, stderr = (np.ldexp(a, exponents) for a in (got.mean, np.sqrt(np.diag(got.cov))))
     with np.errstate(over="ignore"):
         cov = np.ldexp(got.cov, exponents[:, None] + exponents)
@@ -125,10 +134,14 @@ def expect(
     if sample.n_laws > 1:
         settings["law"] = law
     if chosen is not None:
-        method = "controls" if chosen.degree is None else "stein"
-        settings["controls"] = "given" if chosen.degree is None else "stein"
+        method = "stein" if chosen.kind == "stein" else "controls"
+        settings["controls"] = chosen.kind
         if chosen.degree is not None:
             settings["degree"] = chosen.degree
+        if chosen.by_folds:
+            settings["penalty"] = chosen.penalty
+            # A complex function has one choice for each of its parts.
+            settings["chosen"] = list(choices)
     estimate = Estimate(
         seed=sample.seed,
         version=_core.__version__,
@@ -239,22 +252,45 @@ def _unseen(
     ]
 
 
-def _chosen(sample: Sample, controls: Any, degree: int, used: NDArray[np.bool_]) -> Controls | None:
+def _chosen(
+    sample: Sample,
+    controls: Any,
+    degree: int,
+    penalty: Any,
+    law: Law | None,
+    used: NDArray[np.bool_],
+) -> Controls | None:
     """Return the controls that the arguments name, checked."""
+    kind = controls if isinstance(controls, str) else None
+    if law is not None and kind != "polynomial":
+        raise ArgumentError(
+            "law: a law given without controls='polynomial', which is for the polynomials of a "
+            "law; otherwise give the position of the law of the weights"
+        )
+    if penalty is not None:
+        choice("penalty", penalty, ("ridge", "lasso"))
+        if kind is None:
+            raise ArgumentError(
+                f"penalty: {shown(penalty)} given without controls='stein' or 'polynomial'; leave "
+                "it out"
+            )
     if controls is None:
         return None
-    if not isinstance(controls, str):
+    if kind is None:
         values, _, is_complex = _values(sample, controls, used, "controls", "the controls")
         if is_complex:
             raise ArgumentError(
                 "controls: complex ones given; give real and imaginary parts as two columns"
             )
         return Controls(given=np.ascontiguousarray(_in_range(values)[0]))
-    if controls != "stein":
+    if kind == "polynomial":
+        return _polynomials(sample, degree, penalty, law)
+    if kind != "stein":
         raise ArgumentError(
-            f"controls: {shown(controls)} given; it must be 'stein', None, a callable or an array"
+            f"controls: {shown(controls)} given; it must be 'stein', 'polynomial', None, a "
+            "callable or an array"
         )
-    degree = whole("degree", degree, 1, 100)
+    degree = whole("degree", degree, 1, 100 if penalty is None else 20)
     if sample.gradients is None:
         raise ArgumentError(
             "controls: 'stein' needs the gradients of the log-density, and this sample has none; "
@@ -272,7 +308,32 @@ def _chosen(sample: Sample, controls: Any, degree: int, used: NDArray[np.bool_])
             f"gradients: the gradient of draw {row} is not finite in coordinate {k}; it must be "
             "wherever a draw has weight"
         )
-    return Controls(degree=degree)
+    return Controls(degree=degree, kind="stein", penalty=penalty)
+
+
+def _polynomials(sample: Sample, degree: int, penalty: Any, law: Law | None) -> Controls:
+    """Return the controls of the polynomials of a law, checked."""
+    if law is None:
+        raise ArgumentError(
+            "controls: 'polynomial' needs the law of the draws, whose polynomials have mean zero; "
+            "give it by law=, as in law=fm.distributions.Normal()"
+        )
+    if not isinstance(law, BuiltInLaw):
+        raise ArgumentError(
+            f"law: the orthogonal polynomials of {type(law).__name__} are not known; give a law of "
+            "fermiac.distributions, or the controls themselves"
+        )
+    if law.dim != sample.dim:
+        raise ArgumentError(
+            f"law: a law of {law.dim} dimensions given for draws of {sample.dim} dimensions"
+        )
+    if sample.n_laws > 1:
+        raise ArgumentError(
+            "controls: 'polynomial' given for a sample with several laws; choose its law by "
+            "sample.select_law(position)"
+        )
+    degree = whole("degree", degree, 1, 20)
+    return Controls(degree=degree, kind="polynomial", penalty=penalty, law=law)
 
 
 def moments(sample: Sample) -> tuple[Array, Array]:

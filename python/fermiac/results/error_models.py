@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from fermiac.errors import ArgumentError, FermiacWarning, WeightWarning
 from fermiac.results.result import Finding
 
 if TYPE_CHECKING:
+    from fermiac.distributions.law import BuiltInLaw
     from fermiac.results.sample import Sample
 
 __all__ = [
@@ -68,10 +69,32 @@ class Average:
 
 @dataclass(frozen=True)
 class Controls:
-    """Control variates: their values (n, m), or the degree of Stein controls."""
+    """Control variates: their values (n, m), or a degree of Stein controls or polynomials.
+
+    Attributes
+    ----------
+    given : ndarray, shape (n, m), optional
+        The values.
+    degree : int, optional
+        The degree of the polynomials.
+    kind : {"given", "stein", "polynomial"}
+        What they are.
+    penalty : {"ridge", "lasso"}, optional
+        The penalty of the regression.
+    law : BuiltInLaw, optional
+        The law whose polynomials they are.
+    """
 
     given: Array | None = None
     degree: int | None = None
+    kind: Literal["given", "stein", "polynomial"] = "given"
+    penalty: Literal["ridge", "lasso"] | None = None
+    law: BuiltInLaw | None = None
+
+    @property
+    def by_folds(self) -> bool:
+        """Whether their coefficients come from a pilot, judged by its folds."""
+        return self.kind == "polynomial" or self.penalty is not None
 
 
 @dataclass(frozen=True)
@@ -288,8 +311,10 @@ def sum_of_squares(weights: Array) -> float:
 def drift_finding(drift: float, controls: Controls) -> Finding:
     """Return the warning that the mean of the controls is not zero."""
     what = f"the mean of the controls is {drift:.0f} standard errors from zero, so that the average"
-    if controls.degree is None:
+    if controls.kind == "given":
         return FermiacWarning, f"{what} is biased; give functions of mean zero, or no controls"
+    if controls.kind == "polynomial":
+        return FermiacWarning, f"{what} is biased: the draws are not from the law that was given"
     return (
         FermiacWarning,
         f"{what} is biased: the gradients are not those of the law of the draws, or its density "

@@ -269,7 +269,7 @@ fn prepare(pilot: &mut Pilot<'_, '_, '_>, settings: &Settings) -> Result<Final> 
                 // Too little for any training.
                 return Ok(Final::new(uniform, points));
             }
-            let map = pilot.map(None, share(0.25))?;
+            let map = pilot.first_map(share(0.25))?;
             let mut candidates = vec![Candidate::new(uniform, "sobol"), Candidate::new(map, "map")];
             if !pilot.is_efficient() {
                 if let Some(mixture) = pilot.mixture(share(0.25))? {

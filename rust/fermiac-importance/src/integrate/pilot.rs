@@ -18,8 +18,11 @@ use std::borrow::Cow;
 /// Points of the pilot at most, and numbers that it keeps at most.
 const MOST_POINTS: usize = 1 << 18;
 const MOST_NUMBERS: usize = 1 << 24;
-/// The shares of the rounds of a map.
+/// The shares of the rounds of a map, and of those of a map that is compared with other samplers before
+/// its last training. The first rounds are then of about the same sizes for both: what a map of a few
+/// hundred points bends too much stays in it, because later rounds only multiply its density.
 const ROUNDS: [f64; 4] = [0.1, 0.15, 0.25, 0.5];
+const FIRST_ROUNDS: [f64; 3] = [0.2, 0.3, 0.5];
 /// Rounds that set the units of infinite axes, and those of a mixture, at most.
 const UNIT_ROUNDS: usize = 6;
 const MIXTURE_ROUNDS: usize = 6;
@@ -244,9 +247,23 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
 
     /// Trains a map of every axis from `start`.
     pub(super) fn map(&mut self, start: Option<Vec<AxisMap>>, n: usize) -> Result<Sampler> {
+        self.map_in_rounds(start, n, &ROUNDS)
+    }
+
+    /// Trains a map of every axis that is compared with other samplers and then trained once more.
+    pub(super) fn first_map(&mut self, n: usize) -> Result<Sampler> {
+        self.map_in_rounds(None, n, &FIRST_ROUNDS)
+    }
+
+    fn map_in_rounds(
+        &mut self,
+        start: Option<Vec<AxisMap>>,
+        n: usize,
+        rounds: &[f64],
+    ) -> Result<Sampler> {
         let before = self.problem.n_evals();
         let mut maps = start.unwrap_or_else(|| vec![AxisMap::identity(); self.dim()]);
-        for share in ROUNDS {
+        for share in rounds {
             let flat = maps.iter().all(|map| map.knots().len() == 2);
             let sampler = if flat {
                 Sampler::uniform(self.region.clone())
