@@ -9,26 +9,6 @@ pub trait Shuffle: Copy {
     /// Returns the columns of eight rows of four numbers.
     fn columns(self, rows: [&[f64; 4]; LANES]) -> [V; 4];
 
-    /// Returns the numbers of eight entries of a table and of the entries after them; of the last two for a
-    /// place beyond these.
-    ///
-    /// # Panics
-    /// If the table has fewer than two entries.
-    #[inline(always)]
-    fn pairs(self, table: &[[f64; 2]], mut at: [u64; LANES]) -> [V; 4] {
-        assert!(table.len() >= 2);
-        let last = table.len() as u64 - 2;
-        for at in &mut at {
-            *at = (*at).min(last);
-        }
-        let mut rows = [&[0.0; 4]; LANES];
-        for (row, at) in rows.iter_mut().zip(at) {
-            // SAFETY: this entry and the next are in the table, and four numbers lie there.
-            *row = unsafe { &*table.as_ptr().add(at as usize).cast() };
-        }
-        self.columns(rows)
-    }
-
     /// Writes eight rows of four numbers from their columns; in both slices the rows, or columns, are that
     /// far apart.
     ///

@@ -8,7 +8,7 @@ use super::region::{Ends, Region, line, unit_of_line};
 use super::sampler::{Frame, GRID, Sampler, Source};
 use fermiac_base::simd::{
     Kernel, LANES, Plain, Shuffle, V, WideKernel, dispatch, dispatch_wide, expv, ln,
-    normal_quantilev,
+    normal_quantile_by,
 };
 use std::ops::Range;
 
@@ -90,7 +90,7 @@ impl Sampler {
             Source::Uniform => dispatch_wide(ByAxes { sampler: self, maps: &[], u, to }),
             Source::Map(maps) => dispatch_wide(ByAxes { sampler: self, maps, u, to }),
             Source::Rotated(..) | Source::Mixture(_) => {
-                dispatch(Linear { sampler: self, u, to });
+                dispatch_wide(Linear { sampler: self, u, to });
             }
         }
     }
@@ -211,15 +211,10 @@ impl WideKernel for ByAxes<'_> {
                         rows.zip(&group.x[0][..count]).for_each(|(row, first)| row[0] = *first);
                     }
                 }
+                if !all_base {
+                    group.map::<FMA, S>(shuffle, &maps[axes.clone()], used);
+                }
                 for (j, column) in axes.clone().zip(&mut group.x) {
-                    if let Some(map) = maps.get(j) {
-                        for at in (0..used).step_by(LANES) {
-                            let y = V::load(&column[at..]);
-                            let (t, slope) = map.forward_by::<FMA, _>(shuffle, y);
-                            column[at..at + LANES].copy_from_slice(&t.0);
-                            multiply(&mut group.slopes[at..at + LANES], slope);
-                        }
-                    }
                     let jacobian = &mut group.jacobian[..used];
                     to_axis(&sampler.region, j, &mut column[..used], jacobian);
                 }
@@ -247,6 +242,33 @@ impl WideKernel for ByAxes<'_> {
 }
 
 impl Group {
+    /// Maps the first columns, two at a time.
+    #[inline(always)]
+    fn map<const FMA: bool, S: Shuffle>(&mut self, shuffle: S, maps: &[AxisMap], used: usize) {
+        for (maps, columns) in maps.chunks(2).zip(self.x.chunks_mut(2)) {
+            for at in (0..used).step_by(LANES) {
+                let rows = at..at + LANES;
+                let slope = match (maps, &mut *columns) {
+                    ([a, b], [x, y]) => {
+                        let both = [V::load(&x[at..]), V::load(&y[at..])];
+                        let [(s, of_s), (t, of_t)] =
+                            AxisMap::forward_pair::<FMA, S>([a, b], shuffle, both);
+                        x[rows.clone()].copy_from_slice(&s.0);
+                        y[rows.clone()].copy_from_slice(&t.0);
+                        of_s * of_t
+                    }
+                    ([map], [x, ..]) => {
+                        let (t, slope) = map.forward_by::<FMA, S>(shuffle, V::load(&x[at..]));
+                        x[rows.clone()].copy_from_slice(&t.0);
+                        slope
+                    }
+                    _ => V::splat(1.0),
+                };
+                multiply(&mut self.slopes[rows], slope);
+            }
+        }
+    }
+
     /// Fills the columns with the coordinates of rows on some axes.
     #[inline(always)]
     fn load(&mut self, shuffle: impl Shuffle, rows: &[f64], d: usize, axes: Range<usize>) {
@@ -354,15 +376,21 @@ impl Uniform {
                 *first = sampler.part(*first).0;
             }
             let (mut slopes, mut jacobian) = (V::splat(1.0), V::splat(1.0));
-            for (j, (t, map)) in self.t.iter_mut().zip(maps).enumerate() {
-                let (y, slope) = map.inverse_at(shuffle, *t);
-                slopes = slopes * slope;
-                to_axis(&sampler.region, j, &mut t.0, &mut jacobian.0);
-                if wants_y {
-                    for (lane, i) in rows.iter().enumerate() {
-                        to.y[(start + i) * d + j] = y.0[lane];
+            for (i, (t, maps)) in self.t.chunks_mut(AXES).zip(maps.chunks(AXES)).enumerate() {
+                // One division for the slopes of some axes; of all axes a product might underflow.
+                let (mut above, mut below) = (V::splat(1.0), V::splat(1.0));
+                for (k, (t, map)) in t.iter_mut().zip(maps).enumerate() {
+                    let (j, solved) = (AXES * i + k, map.solve(shuffle, *t));
+                    above = above * solved.above;
+                    below = below * solved.below;
+                    to_axis(&sampler.region, j, &mut t.0, &mut jacobian.0);
+                    if wants_y {
+                        for (lane, i) in rows.iter().enumerate() {
+                            to.y[(start + i) * d + j] = solved.y.0[lane];
+                        }
                     }
                 }
+                slopes = slopes * (above / below);
             }
             for (from, t) in (0..d).step_by(AXES).zip(self.t.chunks(AXES)) {
                 let (mut columns, mut out) = ([[0.0; LANES]; AXES], [[0.0; AXES]; LANES]);
@@ -441,7 +469,7 @@ impl Kernel for Under<'_> {
                         None => self.region.axes[j].unit(l[j]),
                     };
                 }
-                let at = map.inverse_at(Plain, t).0;
+                let at = map.solve(Plain, t).y;
                 for (y, at) in y.chunks_exact_mut(d).zip(at.0) {
                     y[j] = at;
                 }
@@ -457,11 +485,11 @@ struct Linear<'a> {
     to: &'a mut Placed,
 }
 
-impl Kernel for Linear<'_> {
+impl WideKernel for Linear<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, S: Shuffle>(self, shuffle: S) {
         let Self { sampler, u, to } = self;
         let d = sampler.dim();
         let n = u.len() / d;
@@ -492,7 +520,7 @@ impl Kernel for Linear<'_> {
                 (*first, *part) = sampler.part(*first);
             }
             let x = &mut to.x[start * d..(start + lanes) * d];
-            let tile = work.linear::<FMA>(sampler, &parts, lanes, x);
+            let tile = work.linear::<FMA, S>(shuffle, sampler, &parts, lanes, x);
             for lane in 0..lanes {
                 let (jacobian, ratio) = (tile.jacobian.0[lane], tile.ratio.0[lane]);
                 let weight = weight_of(sampler.share, jacobian, ratio);
@@ -520,8 +548,9 @@ struct Work {
 impl Work {
     /// Of sources in linear coordinates.
     #[inline(always)]
-    fn linear<const FMA: bool>(
+    fn linear<const FMA: bool, S: Shuffle>(
         &mut self,
+        shuffle: S,
         sampler: &Sampler,
         parts: &[usize; LANES],
         lanes: usize,
@@ -535,7 +564,7 @@ impl Work {
             Source::Mixture(mixture) => {
                 let uniform = self.t.clone();
                 for z in &mut self.t {
-                    *z = normal_quantilev::<FMA>(*z);
+                    *z = normal_quantile_by::<FMA, S>(shuffle, *z);
                 }
                 for lane in 0..LANES {
                     if parts[lane] == 0 {
