@@ -393,36 +393,43 @@ mod tests {
         assert!(erfc(27.2) > 0.0 && erfc(27.3) == 0.0);
     }
 
+    /// By number: Φ⁻¹, and Φ; then both in vectors.
     struct BothForms(V);
 
     impl Kernel for BothForms {
-        type Output = [V; 2];
+        type Output = [V; 4];
 
         #[inline(always)]
-        fn run<const FMA: bool>(self) -> [V; 2] {
-            [self.0.map(normal_quantile_body::<FMA>), normal_quantilev::<FMA>(self.0)]
+        fn run<const FMA: bool>(self) -> [V; 4] {
+            let x = self.0;
+            let by_number = [x.map(normal_quantile_body::<FMA>), x.map(normal_cdf_body::<FMA>)];
+            [by_number[0], by_number[1], normal_quantilev::<FMA>(x), normal_cdfv::<FMA>(x)]
         }
     }
 
     #[test]
-    fn quantiles_without_branches_are_those_with_branches() {
-        let (mut p, mut x) = (Vec::new(), 0.618_033_988_749_895_f64);
+    fn values_are_the_same_in_vectors() {
+        let (mut x, mut at) = (Vec::new(), 0.618_033_988_749_895_f64);
         for i in 0..40_000 {
-            x = (x + 0.754_877_666_246_693).fract();
-            let size = if i % 3 == 0 { x.powi(40) } else { x };
-            p.push(if i % 2 == 0 { size } else { 1.0 - size });
+            at = (at + 0.754_877_666_246_693).fract();
+            // Probabilities, also near 0 and 1, and numbers of both signs.
+            let size = if i % 3 == 0 { at.powi(40) } else { at };
+            x.push([size, 1.0 - size, 50.0 * at - 25.0][i % 5 % 3]);
         }
         // The ends of the pieces of the centre, and what is no probability.
-        p.extend((0..=16).map(|k| 0.5 + (f64::from(k) / CENTRE_PIECES).sqrt()));
-        p.extend([0.0, -0.0, 1.0, 0.2, 0.8, 1e-320, -1.0, 2.0, f64::NAN, f64::INFINITY]);
-        let mut slice = p.clone();
-        normal_quantile_slice(&mut slice);
-        for (p, slice) in p.chunks(LANES).zip(slice.chunks(LANES)) {
-            let [branches, none] = dispatch(BothForms(V::padded(p, 0.5)));
-            for l in 0..p.len() {
-                let (a, b, c) = (branches.0[l], none.0[l], slice[l]);
-                let same = a.to_bits() == b.to_bits() && b.to_bits() == c.to_bits();
-                assert!(same || a.is_nan() && b.is_nan() && c.is_nan(), "{} {a} {b} {c}", p[l]);
+        x.extend((0..=16).map(|k| 0.5 + (f64::from(k) / CENTRE_PIECES).sqrt()));
+        x.extend([0.0, -0.0, 1.0, 0.2, 0.8, 1e-320, -1.0, 2.0, f64::NAN]);
+        x.extend([f64::INFINITY, f64::NEG_INFINITY, 1e300, -1e300, 38.5, -38.5]);
+        let (mut quantiles, mut masses) = (x.clone(), x.clone());
+        normal_quantile_slice(&mut quantiles);
+        normal_cdf_slice(&mut masses);
+        let same = |a: f64, b: f64| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+        for (i, x) in x.chunks(LANES).enumerate() {
+            let [q, p, qs, ps] = dispatch(BothForms(V::padded(x, 0.5)));
+            for (l, x) in x.iter().enumerate() {
+                let (quantile, mass) = (quantiles[i * LANES + l], masses[i * LANES + l]);
+                assert!(same(q.0[l], qs.0[l]) && same(q.0[l], quantile), "{x}: {quantile}");
+                assert!(same(p.0[l], ps.0[l]) && same(p.0[l], mass), "{x}: {mass}");
             }
         }
     }

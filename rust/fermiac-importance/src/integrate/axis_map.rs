@@ -14,7 +14,7 @@ const LEAST_END: f64 = 0.02;
 const MOST_END: f64 = 1.75;
 
 /// Parts of the guide for each cell.
-const GUIDE: usize = 2;
+const GUIDE: usize = 4;
 /// Added to a number, it leaves the whole part in the last digits.
 const ROUND: f64 = 1.5 * (1_u64 << 52) as f64;
 
@@ -29,8 +29,6 @@ pub struct AxisMap {
     inverse_cells: Vec<[f64; 4]>,
     /// The cells of the ends of equal parts of (0, 1).
     guide: Vec<u32>,
-    /// Halvings of the largest of these numbers of knots.
-    steps: u32,
 }
 
 impl AxisMap {
@@ -87,9 +85,7 @@ impl AxisMap {
                 below as u32
             })
             .collect();
-        let most = guide.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0);
-        let steps = u32::BITS - most.leading_zeros();
-        Self { knots, cells, inverse_cells, guide, steps }
+        Self { knots, cells, inverse_cells, guide }
     }
 
     /// The knots.
@@ -137,7 +133,7 @@ impl AxisMap {
         for l in 0..LANES {
             at[l] = shifted.0[l].to_bits() & 0xffff_ffff;
         }
-        let cell = columns(shuffle, &self.cells, at);
+        let cell = shuffle.entries(&self.cells, at);
         let bump = p * (V::splat(1.0) - p);
         Place { cell, count, p, bump, below: below::<FMA>(cell, bump) }
     }
@@ -149,42 +145,48 @@ impl AxisMap {
         (solved.y.0[0], solved.above.0[0] / solved.below.0[0])
     }
 
-    /// The cells of eight points t.
+    /// The cells from which a search for those of eight points t goes up.
     #[inline(always)]
-    fn cells_of(&self, t: V) -> [u64; LANES] {
-        // They are among those that the buckets of t touch. All lanes take as many steps as the largest
-        // bucket needs, so that none waits for a branch.
+    fn below(&self, t: V) -> [u64; LANES] {
         let parts = self.guide.len() - 1;
-        let (mut k, mut length) = ([0_u32; LANES], [0_u32; LANES]);
-        for lane in 0..LANES {
-            let bucket = ((t.0[lane] * parts as f64) as usize).min(parts - 1);
-            k[lane] = self.guide[bucket];
-            length[lane] = self.guide[bucket + 1] - k[lane];
+        // As in `locate`: the part, or one less.
+        let part = t * V::splat(parts as f64) - V::splat(0.5) + V::splat(ROUND);
+        let mut at = [0; LANES];
+        for l in 0..LANES {
+            at[l] = part.0[l].to_bits() & 0xffff_ffff;
         }
-        for _ in 0..self.steps {
-            for lane in 0..LANES {
-                let half = length[lane].div_ceil(2);
-                let next = k[lane] + half;
-                k[lane] =
-                    if self.inverse_cells[next as usize][0] <= t.0[lane] { next } else { k[lane] };
-                length[lane] -= half;
-            }
+        for at in &mut at {
+            *at = u64::from(self.guide.get(*at as usize).copied().unwrap_or(0));
         }
-        k.map(u64::from)
+        at
     }
 
     /// Returns y at eight points t, and dt/dy as a fraction.
     #[inline(always)]
     pub(super) fn solve(&self, shuffle: impl Shuffle, t: V) -> Solved {
-        let at = self.cells_of(t);
+        let last = self.cells.len() as u64 - 1;
+        let mut at = self.below(t);
+        let (mut cell, mut share);
+        // A lane goes one up in eight cases.
+        loop {
+            cell = shuffle.entries(&self.inverse_cells, at);
+            share = (t - cell[0]) * cell[1];
+            let mut is_above = 0;
+            for l in 0..LANES {
+                let up = u64::from(share.0[l] >= 1.0) & u64::from(at[l] < last);
+                at[l] += up;
+                is_above |= up;
+            }
+            if is_above == 0 {
+                break;
+            }
+        }
         let mut k = V::ZERO;
         for l in 0..LANES {
             k.0[l] = at[l] as f64;
         }
-        let cell = columns(shuffle, &self.inverse_cells, at);
-        let [start, inverse_width, low, high] = cell;
+        let [_, inverse_width, low, high] = cell;
         // p solves a p² + b p = the share of the cell below it.
-        let share = (t - start) * inverse_width;
         let share = share.map(|x| if x > 0.0 { x } else { 0.0 }).map(|x| x.min(1.0));
         let bent = share * (low + high - V::splat(2.0));
         let (a, b) = (V::splat(1.0) - low + bent, low - bent);
@@ -261,16 +263,6 @@ impl AxisMap {
     fn at(&self, y: f64) -> f64 {
         if y < 1.0 { self.forward::<false>(V::splat(y)).0.0[0] } else { 1.0 }
     }
-}
-
-/// The columns of eight cells; of the last one for a place beyond it.
-#[inline(always)]
-fn columns(shuffle: impl Shuffle, cells: &[[f64; 4]], at: [u64; LANES]) -> [V; 4] {
-    let mut rows = [&[0.0; 4]; LANES];
-    for (row, at) in rows.iter_mut().zip(at) {
-        *row = &cells[(at as usize).min(cells.len() - 1)];
-    }
-    shuffle.columns(rows)
 }
 
 /// The denominator at p, in units of the width, from p (1 - p).
