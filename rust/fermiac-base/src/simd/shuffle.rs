@@ -9,23 +9,22 @@ pub trait Shuffle: Copy {
     /// Returns the columns of eight rows of four numbers.
     fn columns(self, rows: [&[f64; 4]; LANES]) -> [V; 4];
 
-    /// Returns the columns of eight entries of a table; of the last one for a place beyond it.
+    /// Returns the numbers of eight entries of a table and of the entries after them; of the last two for a
+    /// place beyond these.
     ///
     /// # Panics
-    /// If the table is empty.
+    /// If the table has fewer than two entries.
     #[inline(always)]
-    fn entries(self, table: &[[f64; 4]], mut at: [u64; LANES]) -> [V; 4] {
-        assert!(!table.is_empty());
-        // The places in numbers, in vectors: checks of each lane took longer than all loads.
-        let last = table.len() as u64 - 1;
+    fn pairs(self, table: &[[f64; 2]], mut at: [u64; LANES]) -> [V; 4] {
+        assert!(table.len() >= 2);
+        let last = table.len() as u64 - 2;
         for at in &mut at {
-            *at = (*at).min(last) * 4;
+            *at = (*at).min(last);
         }
-        let first: *const f64 = table.as_ptr().cast();
         let mut rows = [&[0.0; 4]; LANES];
         for (row, at) in rows.iter_mut().zip(at) {
-            // SAFETY: four numbers of an entry of the table lie there.
-            *row = unsafe { &*first.add(at as usize).cast() };
+            // SAFETY: this entry and the next are in the table, and four numbers lie there.
+            *row = unsafe { &*table.as_ptr().add(at as usize).cast() };
         }
         self.columns(rows)
     }

@@ -13,8 +13,6 @@ use fermiac_base::simd::{LANES, Plain, Shuffle, V};
 const LEAST_END: f64 = 0.02;
 const MOST_END: f64 = 1.75;
 
-/// Parts of the guide for each cell.
-const GUIDE: usize = 4;
 /// Added to a number, it leaves the whole part in the last digits.
 const ROUND: f64 = 1.5 * (1_u64 << 52) as f64;
 
@@ -23,12 +21,12 @@ const ROUND: f64 = 1.5 * (1_u64 << 52) as f64;
 pub struct AxisMap {
     /// The images of 0, 1/K, …, 1.
     knots: Vec<f64>,
-    /// Of each cell its start, its width, and the slopes at its ends in units of the width.
-    cells: Vec<[f64; 4]>,
-    /// The same with one over the width, for the inverse.
-    inverse_cells: Vec<[f64; 4]>,
+    /// Each knot, and the slope there in units of 1/K: a cell is two of them, one after the other.
+    ends: Vec<[f64; 2]>,
     /// The cells of the ends of equal parts of (0, 1).
     guide: Vec<u32>,
+    /// Halvings of the largest of these numbers of knots.
+    steps: u32,
 }
 
 impl AxisMap {
@@ -64,17 +62,8 @@ impl AxisMap {
                 2.0 * above / (below + above) * below
             }
         };
-        let cells: Vec<[f64; 4]> = widths
-            .iter()
-            .enumerate()
-            .map(|(k, width)| [knots[k], *width, slope(k) / width, slope(k + 1) / width])
-            .collect();
-        let inverse_cells = cells
-            .iter()
-            .map(|[start, width, low, high]| [*start, 1.0 / width, *low, *high])
-            .collect();
-        // Few parts, as the guides of all axes are to stay in the first cache.
-        let parts = GUIDE * widths.len();
+        let ends = knots.iter().enumerate().map(|(k, knot)| [*knot, slope(k)]).collect();
+        let parts = 8 * widths.len();
         let mut below = 0;
         let guide: Vec<u32> = (0..=parts)
             .map(|k| {
@@ -85,7 +74,9 @@ impl AxisMap {
                 below as u32
             })
             .collect();
-        Self { knots, cells, inverse_cells, guide }
+        let most = guide.windows(2).map(|ends| ends[1] - ends[0]).max().unwrap_or(0);
+        let steps = u32::BITS - most.leading_zeros();
+        Self { knots, ends, guide, steps }
     }
 
     /// The knots.
@@ -102,28 +93,7 @@ impl AxisMap {
     /// The same with the shuffles of the level, for loops.
     #[inline(always)]
     pub(super) fn forward_by<const FMA: bool, S: Shuffle>(&self, shuffle: S, y: V) -> (V, V) {
-        let place = self.locate::<FMA, _>(shuffle, y);
-        place.point::<FMA>(V::splat(1.0) / place.below)
-    }
-
-    /// The same for two axes, with one division for both: divisions were a third of the time.
-    #[inline(always)]
-    pub(super) fn forward_pair<const FMA: bool, S: Shuffle>(
-        maps: [&Self; 2],
-        shuffle: S,
-        y: [V; 2],
-    ) -> [(V, V); 2] {
-        let a = maps[0].locate::<FMA, _>(shuffle, y[0]);
-        let b = maps[1].locate::<FMA, _>(shuffle, y[1]);
-        // Both lie between 1/2 and 2.
-        let inverse = V::splat(1.0) / (a.below * b.below);
-        [a.point::<FMA>(inverse * b.below), b.point::<FMA>(inverse * a.below)]
-    }
-
-    /// The cells of eight points y, and where these lie in them.
-    #[inline(always)]
-    fn locate<const FMA: bool, S: Shuffle>(&self, shuffle: S, y: V) -> Place {
-        let count = V::splat(self.cells.len() as f64);
+        let count = V::splat(self.len() as f64);
         let y = y * count;
         // The whole part by rounding half a unit below, in vectors; where that is a tie to one less,
         // the point is at the end of the cell before.
@@ -133,74 +103,85 @@ impl AxisMap {
         for l in 0..LANES {
             at[l] = shifted.0[l].to_bits() & 0xffff_ffff;
         }
-        let cell = shuffle.entries(&self.cells, at);
-        let bump = p * (V::splat(1.0) - p);
-        Place { cell, count, p, bump, below: below::<FMA>(cell, bump) }
+        let cells = shuffle.pairs(&self.ends, at);
+        let (t, slope) = Self::within::<FMA>(cells, p);
+        (t, count * slope)
+    }
+
+    /// Cells.
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.knots.len() - 1
+    }
+
+    /// Returns t and dt/dp at parts p of eight cells, given by their lower knots and slopes, and the upper
+    /// ones.
+    #[inline(always)]
+    fn within<const FMA: bool>([start, low, end, high]: [V; 4], p: V) -> (V, V) {
+        let width = end - start;
+        let rest = V::splat(1.0) - p;
+        let bump = p * rest;
+        let twice = width + width;
+        // Between next neighbours among the doubles it might be 0.
+        let below = (low + high - twice).mul_add::<FMA>(bump, width);
+        let part = width / below.max(V::splat(f64::MIN_POSITIVE));
+        let t = part.mul_add::<FMA>((width * p).mul_add::<FMA>(p, low * bump), start);
+        let bent = (low * rest).mul_add::<FMA>(rest, twice * bump);
+        (t, (high * p).mul_add::<FMA>(p, bent) * (part * part))
     }
 
     /// Returns y and dt/dy at t.
     #[inline(always)]
     pub(super) fn inverse(&self, t: f64) -> (f64, f64) {
-        let solved = self.solve(Plain, V::splat(t));
-        (solved.y.0[0], solved.above.0[0] / solved.below.0[0])
+        let (y, slope) = self.inverse_at(Plain, V::splat(t));
+        (y.0[0], slope.0[0])
     }
 
-    /// The cells from which a search for those of eight points t goes up.
+    /// The cells of eight points t.
     #[inline(always)]
-    fn below(&self, t: V) -> [u64; LANES] {
+    fn cells_of(&self, t: V) -> [u32; LANES] {
+        // They are among those that the buckets of t touch. All lanes take as many steps as the largest
+        // bucket needs, so that none waits for a branch.
         let parts = self.guide.len() - 1;
-        // As in `locate`: the part, or one less.
-        let part = t * V::splat(parts as f64) - V::splat(0.5) + V::splat(ROUND);
-        let mut at = [0; LANES];
-        for l in 0..LANES {
-            at[l] = part.0[l].to_bits() & 0xffff_ffff;
+        let (mut k, mut length) = ([0_u32; LANES], [0_u32; LANES]);
+        for lane in 0..LANES {
+            let bucket = ((t.0[lane] * parts as f64) as usize).min(parts - 1);
+            k[lane] = self.guide[bucket];
+            length[lane] = self.guide[bucket + 1] - k[lane];
         }
-        for at in &mut at {
-            *at = u64::from(self.guide.get(*at as usize).copied().unwrap_or(0));
+        for _ in 0..self.steps {
+            for lane in 0..LANES {
+                let half = length[lane].div_ceil(2);
+                let next = k[lane] + half;
+                k[lane] = if self.knots[next as usize] <= t.0[lane] { next } else { k[lane] };
+                length[lane] -= half;
+            }
         }
-        at
+        k
     }
 
-    /// Returns y at eight points t, and dt/dy as a fraction.
+    /// Returns y and dt/dy at eight points t.
     #[inline(always)]
-    pub(super) fn solve(&self, shuffle: impl Shuffle, t: V) -> Solved {
-        let last = self.cells.len() as u64 - 1;
-        let mut at = self.below(t);
-        let (mut cell, mut share);
-        // A lane goes one up in eight cases.
-        loop {
-            cell = shuffle.entries(&self.inverse_cells, at);
-            share = (t - cell[0]) * cell[1];
-            let mut is_above = 0;
-            for l in 0..LANES {
-                let up = u64::from(share.0[l] >= 1.0) & u64::from(at[l] < last);
-                at[l] += up;
-                is_above |= up;
-            }
-            if is_above == 0 {
-                break;
-            }
-        }
+    pub(super) fn inverse_at(&self, shuffle: impl Shuffle, t: V) -> (V, V) {
+        let at = self.cells_of(t);
         let mut k = V::ZERO;
         for l in 0..LANES {
-            k.0[l] = at[l] as f64;
+            k.0[l] = f64::from(at[l]);
         }
-        let [_, inverse_width, low, high] = cell;
-        // p solves a p² + b p = the share of the cell below it.
-        let share = share.map(|x| if x > 0.0 { x } else { 0.0 }).map(|x| x.min(1.0));
-        let bent = share * (low + high - V::splat(2.0));
-        let (a, b) = (V::splat(1.0) - low + bent, low - bent);
-        let root = (b * b + V::splat(4.0) * a * share).map(|x| x.max(0.0).sqrt());
-        let p = (V::splat(2.0) * share / (b + root))
+        let cells = shuffle.pairs(&self.ends, at.map(u64::from));
+        let [start, low, end, high] = cells;
+        let width = end - start;
+        // p solves a p² + b p = what lies below it, where all of it is the width.
+        let share = (t - start).max(V::ZERO).zip(width, |x, w| if x < w { x } else { w });
+        // In units of the width, with one division fewer than without.
+        let bend = low + high - (width + width);
+        let (a, b) = ((width - low) * width + share * bend, low * width - share * bend);
+        let root = (b * b + V::splat(4.0) * a * share * width).map(|x| x.max(0.0).sqrt());
+        let p = (V::splat(2.0) * share * width / (b + root))
             .zip(share, |p, s| if s == 0.0 { 0.0 } else { p.min(1.0) });
-        let inverse_count = V::splat(1.0 / self.cells.len() as f64);
-        // The derivative of the left side is the root.
-        let below = below::<false>(cell, p * (V::splat(1.0) - p));
-        Solved {
-            y: ((k + p) * inverse_count).map(|y| y.min(1.0)),
-            above: root,
-            below: below * inverse_width * inverse_count,
-        }
+        let y = (k + p) * V::splat(1.0 / self.len() as f64);
+        let slope = Self::within::<false>(cells, p).1;
+        (y.map(|y| y.min(1.0)), V::splat(self.len() as f64) * slope)
     }
 
     /// Returns the map whose density is that of this one times `factors`, given at the middles of
@@ -263,42 +244,6 @@ impl AxisMap {
     fn at(&self, y: f64) -> f64 {
         if y < 1.0 { self.forward::<false>(V::splat(y)).0.0[0] } else { 1.0 }
     }
-}
-
-/// The denominator at p, in units of the width, from p (1 - p).
-#[inline(always)]
-fn below<const FMA: bool>([_, _, low, high]: [V; 4], bump: V) -> V {
-    (low + high - V::splat(2.0)).mul_add::<FMA>(bump, V::splat(1.0))
-}
-
-/// Where eight points lie: their cells, the parts p of these below them, p (1 - p), and the
-/// denominators.
-struct Place {
-    cell: [V; 4],
-    count: V,
-    p: V,
-    bump: V,
-    below: V,
-}
-
-impl Place {
-    /// Returns t and dt/dy, from one over the denominator.
-    #[inline(always)]
-    fn point<const FMA: bool>(&self, inverse: V) -> (V, V) {
-        let ([start, width, low, high], p, bump) = (self.cell, self.p, self.bump);
-        let t = (width * inverse).mul_add::<FMA>(p.mul_add::<FMA>(p, low * bump), start);
-        let rest = V::splat(1.0) - p;
-        let bent = (low * rest).mul_add::<FMA>(rest, bump + bump);
-        let slope = (high * p).mul_add::<FMA>(p, bent) * (inverse * inverse);
-        (t, self.count * width * slope)
-    }
-}
-
-/// Eight solutions y, with dt/dy = above / below.
-pub(super) struct Solved {
-    pub(super) y: V,
-    pub(super) above: V,
-    pub(super) below: V,
 }
 
 #[cfg(test)]

@@ -211,10 +211,15 @@ impl WideKernel for ByAxes<'_> {
                         rows.zip(&group.x[0][..count]).for_each(|(row, first)| row[0] = *first);
                     }
                 }
-                if !all_base {
-                    group.map::<FMA, S>(shuffle, &maps[axes.clone()], used);
-                }
                 for (j, column) in axes.clone().zip(&mut group.x) {
+                    if let Some(map) = maps.get(j) {
+                        for at in (0..used).step_by(LANES) {
+                            let y = V::load(&column[at..]);
+                            let (t, slope) = map.forward_by::<FMA, _>(shuffle, y);
+                            column[at..at + LANES].copy_from_slice(&t.0);
+                            multiply(&mut group.slopes[at..at + LANES], slope);
+                        }
+                    }
                     let jacobian = &mut group.jacobian[..used];
                     to_axis(&sampler.region, j, &mut column[..used], jacobian);
                 }
@@ -242,33 +247,6 @@ impl WideKernel for ByAxes<'_> {
 }
 
 impl Group {
-    /// Maps the first columns, two at a time.
-    #[inline(always)]
-    fn map<const FMA: bool, S: Shuffle>(&mut self, shuffle: S, maps: &[AxisMap], used: usize) {
-        for (maps, columns) in maps.chunks(2).zip(self.x.chunks_mut(2)) {
-            for at in (0..used).step_by(LANES) {
-                let rows = at..at + LANES;
-                let slope = match (maps, &mut *columns) {
-                    ([a, b], [x, y]) => {
-                        let both = [V::load(&x[at..]), V::load(&y[at..])];
-                        let [(s, of_s), (t, of_t)] =
-                            AxisMap::forward_pair::<FMA, S>([a, b], shuffle, both);
-                        x[rows.clone()].copy_from_slice(&s.0);
-                        y[rows.clone()].copy_from_slice(&t.0);
-                        of_s * of_t
-                    }
-                    ([map], [x, ..]) => {
-                        let (t, slope) = map.forward_by::<FMA, S>(shuffle, V::load(&x[at..]));
-                        x[rows.clone()].copy_from_slice(&t.0);
-                        slope
-                    }
-                    _ => V::splat(1.0),
-                };
-                multiply(&mut self.slopes[rows], slope);
-            }
-        }
-    }
-
     /// Fills the columns with the coordinates of rows on some axes.
     #[inline(always)]
     fn load(&mut self, shuffle: impl Shuffle, rows: &[f64], d: usize, axes: Range<usize>) {
@@ -376,21 +354,15 @@ impl Uniform {
                 *first = sampler.part(*first).0;
             }
             let (mut slopes, mut jacobian) = (V::splat(1.0), V::splat(1.0));
-            for (i, (t, maps)) in self.t.chunks_mut(AXES).zip(maps.chunks(AXES)).enumerate() {
-                // One division for the slopes of some axes; of all axes a product might underflow.
-                let (mut above, mut below) = (V::splat(1.0), V::splat(1.0));
-                for (k, (t, map)) in t.iter_mut().zip(maps).enumerate() {
-                    let (j, solved) = (AXES * i + k, map.solve(shuffle, *t));
-                    above = above * solved.above;
-                    below = below * solved.below;
-                    to_axis(&sampler.region, j, &mut t.0, &mut jacobian.0);
-                    if wants_y {
-                        for (lane, i) in rows.iter().enumerate() {
-                            to.y[(start + i) * d + j] = solved.y.0[lane];
-                        }
+            for (j, (t, map)) in self.t.iter_mut().zip(maps).enumerate() {
+                let (y, slope) = map.inverse_at(shuffle, *t);
+                slopes = slopes * slope;
+                to_axis(&sampler.region, j, &mut t.0, &mut jacobian.0);
+                if wants_y {
+                    for (lane, i) in rows.iter().enumerate() {
+                        to.y[(start + i) * d + j] = y.0[lane];
                     }
                 }
-                slopes = slopes * (above / below);
             }
             for (from, t) in (0..d).step_by(AXES).zip(self.t.chunks(AXES)) {
                 let (mut columns, mut out) = ([[0.0; LANES]; AXES], [[0.0; AXES]; LANES]);
@@ -469,7 +441,7 @@ impl Kernel for Under<'_> {
                         None => self.region.axes[j].unit(l[j]),
                     };
                 }
-                let at = map.solve(Plain, t).y;
+                let at = map.inverse_at(Plain, t).0;
                 for (y, at) in y.chunks_exact_mut(d).zip(at.0) {
                     y[j] = at;
                 }
