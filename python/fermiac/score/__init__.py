@@ -12,6 +12,7 @@ from fermiac.score.classifier import (
     NoiseClassifier,
     train_noise_classifier,
 )
+from fermiac.score.diffusers_guider import diffusers_guider
 from fermiac.score.diffusers_scheduler import DiffusersScheduler
 from fermiac.score.exact import Empirical, Gaussian, GaussianMixture
 from fermiac.score.flow_times import FlowTimes, flow_shift
@@ -109,6 +110,7 @@ __all__ = [
     "TrainedScore",
     "Training",
     "Unmasked",
+    "diffusers_guider",
     "exponential",
     "first_hitting",
     "flow_shift",
