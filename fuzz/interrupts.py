@@ -340,6 +340,12 @@ CALLS = [
         True,
     ),
     Call(
+        "score.measure",
+        MIXED,
+        "sc.measure(model, lambda i: 0.0, range(16), 16, noise=0.1, n_particles=10**6, rng=0)",
+        True,
+    ),
+    Call(
         "score.sample_power",
         MIXED,
         "sc.sample_power(model, None, 2.0, 50000, n_steps=1000, rng=0)",

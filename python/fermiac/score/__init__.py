@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fermiac.runs.background import starter as _starter
 from fermiac.score import methods
+from fermiac.score.active import ActiveSample, measure
 from fermiac.score.adaptive import Adaptive, Solution
 from fermiac.score.arguments import PartialSolution, Threshold
 from fermiac.score.classifier import (
@@ -64,6 +65,7 @@ __all__ = [
     "DDRM",
     "DPS",
     "TMPD",
+    "ActiveSample",
     "Adaptive",
     "Calibration",
     "ClassifierTraining",
@@ -121,6 +123,7 @@ __all__ = [
     "langevin_gibbs",
     "load_score",
     "log_likelihood",
+    "measure",
     "observed",
     "poly_t",
     "polyexponential",
@@ -147,6 +150,7 @@ start = _starter(
     integrate,
     langevin_gibbs,
     log_likelihood,
+    measure,
     posterior,
     sample,
     sample_power,
