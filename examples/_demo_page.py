@@ -132,7 +132,7 @@ STORIES = {
         "score",
         {
             "steering_inpainting.png": "Lower halves given the upper one, and their spread.",
-            "steering_class.png": "One class by guidance: larger scales make it narrower.",
+            "steering_class.png": "One class by guidance: larger scales exaggerate it.",
             "steering_pixels.png": "Errors with chosen, fixed and random pixels.",
             "steering_flow.png": "Images on their way from one digit to another.",
         },

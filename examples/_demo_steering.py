@@ -20,28 +20,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fermiac as fm
-from _demo_score import Digits, load
+from _demo_score import Digits, load, principal
 from _demo_table import Row, Section
 
 Array = NDArray[np.float64]
 
-#: The variance that is added to each pixel, and the standard deviation of its observation.
-RIDGE, NOISE = 0.01, 0.1
-LEVELS = (0.02, 30.0)
-N_DRAWS, N_PARTICLES, N_STEPS = 400, 1500, 50
+#: The variance that is added to each pixel, and the standard deviations of observations of single
+#: pixels and of half an image.
+RIDGE, NOISE, HALF_NOISE = 0.01, 0.1, 0.5
+LEVELS, HALF_LEVELS = (0.02, 30.0), (0.02, 10.0)
+N_DRAWS, N_PARTICLES, N_STEPS = 1000, 4000, 60
 #: The image that is observed, the class that is asked for, and its scales of guidance.
 IMAGE, CLASS, SCALES = 8, 3, (1.0, 2.0, 4.0)
 #: Pixels that are measured, and images for the average error.
-N_PIXELS, N_IMAGES = 10, 12
+N_PIXELS, N_IMAGES = 10, 20
 #: The ends of the flow.
 FIRST, LAST = 1, 8
-METHODS: dict[str, Any] = {
+METHODS = {
     "particles": "particles",
     "ΠGDM": "pigdm",
+    "TMPD": "tmpd",
     "DPS": "dps",
     "DDRM": "ddrm",
+    "DAPS": "daps",
     "DiffPIR": "diffpir",
-    "RePaint": fm.score.RePaint(n_repeats=4),
 }
 
 
@@ -68,62 +70,71 @@ def given(model: Any, o: Any, y: Array, name: str, n: int, seed: int) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", fm.errors.WeightWarning)
         return fm.score.posterior(
-            model, o, y, n, method=METHODS[name], n_steps=N_STEPS, sigma_range=LEVELS, rng=seed,
-            progress=False,
+            model, o, y, n, method=METHODS[name], n_steps=N_STEPS, sigma_range=HALF_LEVELS,
+            rng=seed, progress=False,
         )  # fmt: skip
 
 
 def moments(s: Any) -> tuple[Array, Array]:
-    """Return the weighted mean and standard deviations of draws."""
+    """Return the weighted mean and covariance of draws."""
     log_weights = np.zeros(len(s.draws)) if s.log_weights is None else s.log_weights
     weights = np.exp(log_weights - np.logaddexp.reduce(log_weights))
     mean = weights @ s.draws
-    return mean, np.sqrt(weights @ np.square(s.draws - mean))
+    away = s.draws - mean
+    return mean, (weights * away.T) @ away
 
 
-def inpainted(
-    out: Path, model: Any, image: Array, seed: int
-) -> tuple[list[Row], list[str], dict[str, Any]]:
-    """Draw the lower half of an image given the upper one."""
-    seen = np.arange(64) < 32
-    o = fm.score.Linear(seen, NOISE)
-    y = image[seen] + NOISE * fm.random.Stream(seed).normal((32,))
+def inpainted(out: Path, digits: Digits, seed: int) -> tuple[list[Row], list[str], dict[str, Any]]:
+    """Draw an image given its upper half, in principal coordinates."""
+    plane = principal(digits.images)
+    model = mixture(plane.coordinates(digits.images), digits.labels)
+    image = digits.held_out[IMAGE]
+    o = fm.score.Linear(plane.axes.T[:32], HALF_NOISE)
+    seen = image[:32] + HALF_NOISE * fm.random.Stream(seed).normal((32,))
+    y = seen - plane.centre[:32]
     law, log_evidence = o.posterior_of(model, y)
-    mean, sd = total(law)
+    mean, sd = _pixels(plane, law.weights @ law.means, _covariance(law))
     found = {
         name: given(model, o, y, name, N_PARTICLES if name == "particles" else N_DRAWS, seed)
         for name in METHODS
     }
     s = found["particles"]
-    lower = s.expect(lambda x: np.column_stack([x[:, 32:].mean(axis=1), x[:, 44]]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fm.errors.WeightWarning)
+        lower = s.expect(lambda x: plane.images(x)[:, [44, 52]])
     rows = [
-        Row("lower half, brightness", lower.mean[0], lower.stderr[0], mean[32:].mean(), s.n_evals),
-        Row("lower half, one pixel", lower.mean[1], lower.stderr[1], mean[44], s.n_evals),
-        Row("log evidence", s.log_evidence, s.log_evidence_stderr, log_evidence, s.n_evals),
+        Row("lower half, a pixel", lower.mean[0], lower.stderr[0], mean[44], s.n_evals),
+        Row("lower half, another", lower.mean[1], lower.stderr[1], mean[52], s.n_evals),
+        Row(
+            "log evidence of a half", s.log_evidence, s.log_evidence_stderr, log_evidence, s.n_evals
+        ),
     ]
     lines = [f"  {'lower half by':<26}{'error of means':>16}{'sd / exact':>12}"]
     record = {}
-    pictures = [("exact", mean, sd, law.sample(5, rng=seed))]
-    for method, drawn in found.items():
-        at, spread = moments(drawn)
+    shown = np.concatenate([seen, np.full(32, -1.0)])
+    tiles = {"exact": [image, shown, *plane.images(law.sample(5, rng=seed)), mean, 2 * sd - 1]}
+    for name, drawn in found.items():
+        at, spread = _pixels(plane, *moments(drawn))
         away = float(np.sqrt(np.mean((at - mean)[32:] ** 2)))
         ratio = float(spread[32:].mean() / sd[32:].mean())
-        lines.append(f"    {method:<24}{away:>16.4f}{ratio:>12.3f}")
-        record[method] = [away, ratio]
-        kept = drawn.resample(5, rng=seed).draws if method == "particles" else drawn.draws[:5]
-        pictures.append((method, at, spread, kept))
-    shown = np.where(seen, image, -1.0)
-    figure, grid = plt.subplots(
-        len(pictures), 1, figsize=(6.5, 1.0 * len(pictures) + 0.9), layout="constrained"
-    )
-    for ax, (name, at, spread, draws) in zip(grid, pictures, strict=True):
-        tiles = np.vstack([image, shown, draws, at, 4 * spread - 1])
-        fm.plotting.plot_images(tiles, (8, 8), ax, n_columns=9, limits=(-1.0, 1.0))
-        ax.set_ylabel(name, rotation=0, ha="right", va="center")
-    figure.suptitle("image, its observed half, five draws, mean, spread")
+        lines.append(f"    {name:<24}{away:>16.4f}{ratio:>12.3f}")
+        record[name] = [away, ratio]
+        kept = drawn.resample(5, rng=seed).draws if name == "particles" else drawn.draws[:5]
+        tiles[name] = [image, shown, *plane.images(kept), at, 2 * spread - 1]
+    figure, grid = plt.subplots(4, 2, figsize=(11, 4.6), layout="constrained")
+    for ax, (name, images) in zip(grid.flat, tiles.items(), strict=True):
+        fm.plotting.plot_images(np.array(images), (8, 8), ax, n_columns=9, limits=(-1.0, 1.0))
+        ax.set_title(name, fontsize=9)
+    figure.suptitle("image, its observed half, five draws, mean, spread", fontsize=10)
     figure.savefig(out / "steering_inpainting.png", dpi=130)
     plt.close(figure)
     return rows, lines, record
+
+
+def _pixels(plane: Any, mean: Array, covariance: Array) -> tuple[Array, Array]:
+    """Return the mean and the standard deviations of pixels."""
+    spread = np.sqrt(np.einsum("ip,ij,jp->p", plane.axes, covariance, plane.axes))
+    return plane.images(mean[None])[0], spread
 
 
 def by_class(out: Path, model: Any, seed: int) -> tuple[list[Row], list[str], dict[str, Any]]:
@@ -131,27 +142,24 @@ def by_class(out: Path, model: Any, seed: int) -> tuple[list[Row], list[str], di
     found = {}
     rows, lines, record = (
         [],
-        [f"  {'class ' + str(CLASS) + ', scale':<26}{'share':>16}{'sd':>12}"],
+        [f"  {'class ' + str(CLASS) + ', scale':<26}{'share':>16}{'moved':>12}"],
         {},
     )
-    mean, sd = total(
-        fm.score.GaussianMixture([1.0], model.means[[CLASS]], model.covariances[[CLASS]])
-    )
+    mean = model.means[CLASS]
     for scale in SCALES:
         strong = fm.score.guided(model, classifier=[CLASS], scale=scale)
         x = fm.score.sample(strong, 1000, n_steps=25, sigma_range=LEVELS, rng=seed, progress=False)
         found[scale] = x
         share = float(model.responsibilities(x, 0.0)[:, CLASS].mean())
-        spread = float(np.sqrt(x.var(axis=0).sum()))
-        lines.append(f"    {scale:<24g}{share:>16.4f}{spread:>12.3f}")
-        record[str(scale)] = [share, spread]
+        moved = float(np.linalg.norm(x.mean(axis=0) - mean))
+        lines.append(f"    {scale:<24g}{share:>16.4f}{moved:>12.3f}")
+        record[str(scale)] = [share, moved]
         if scale == 1:
             bright = x.mean(axis=1)
             stderr = bright.std() / np.sqrt(len(x))
             rows.append(
                 Row(f"class {CLASS}, brightness", bright.mean(), stderr, mean.mean(), 25 * len(x))
             )
-    lines.append(f"    {'exact':<24}{'':>16}{float(np.sqrt(np.sum(sd**2))):>12.3f}")
     figure, grid = plt.subplots(3, 1, figsize=(7, 4.6), layout="constrained")
     for ax, (scale, x) in zip(grid, found.items(), strict=True):
         fm.plotting.plot_images(x[:24], (8, 8), ax, n_columns=12, limits=(-1.0, 1.0))
@@ -163,7 +171,6 @@ def by_class(out: Path, model: Any, seed: int) -> tuple[list[Row], list[str], di
 
 def pixels(out: Path, model: Any, images: Array, seed: int) -> tuple[list[str], dict[str, Any]]:
     """Measure pixels one by one: the errors of the posterior mean, and of other choices."""
-    variances = total(model)[1] ** 2
     # The fixed pixels are the best ones by the law alone: each of the largest variance left.
     left = fm.score.measure(
         fm.score.Gaussian(np.zeros(64), _covariance(model)), lambda i: 0.0, range(64), N_PIXELS,
@@ -212,7 +219,6 @@ def pixels(out: Path, model: Any, images: Array, seed: int) -> tuple[list[str], 
             f"    {name + ' pixels':<24}" + "".join(f"{values[m]:>10.4f}" for m in (2, 5, 10))
         )
     record = {name: values.tolist() for name, values in errors.items()}
-    record["variance"] = [float(variances.mean())]
     return lines, record
 
 
@@ -272,7 +278,8 @@ def network(digits: Digits, model: Any, seed: int) -> tuple[list[str], dict[str,
         away, spread = [], []
         for k, image in enumerate(images):
             s = given(learnt, o, noisy[k][seen], method, 32, seed + k)
-            mean, sd = moments(s)
+            mean, covariance = moments(s)
+            sd = np.sqrt(np.diag(covariance))
             away.append(np.mean((mean - image)[32:] ** 2))
             spread.append(np.mean(sd[32:] ** 2))
         found = [float(np.sqrt(np.mean(v))) for v in (away, spread)]
@@ -324,15 +331,16 @@ def run(out: Path, folder: Path, seed: int) -> Section:
     """Steer the mixture of pixels, and a network if torch is installed."""
     digits = load(folder / "digits.npz", seed)
     model = mixture(digits.images, digits.labels)
-    rows, lines, record = inpainted(out, model, digits.held_out[IMAGE], seed)
+    rows, lines, record = inpainted(out, digits, seed)
     more, said, kept = by_class(out, model, seed)
     errors, measured = pixels(out, model, digits.held_out, seed)
     ends, flow = joined(out, model, seed)
     notes = [
-        "Inpainting: the lower half of a held-out digit given the noisy upper half. Particles are "
-        "weighted; the other methods are published approximations with a bias.",
-        "Guidance with a scale above 1 makes a class narrower than it is: the last column, against "
-        "the exact standard deviation of the whole image.",
+        "Inpainting: the lower half of a held-out digit given the noisy upper half, in 16 "
+        "principal coordinates. Particles are weighted; the other methods are published "
+        "approximations.",
+        "Guidance with a scale above 1 moves a class away from the other ones: the last column is "
+        "the distance of the mean image from that of the class.",
         f"Pixels: errors over {N_IMAGES} held-out digits. The fixed pixels are the best ones of "
         "the normal law with the covariance of all digits.",
         f"Flow: {flow['recognised']:.3f} of the images at the end are recognised as {LAST}.",
