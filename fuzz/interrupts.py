@@ -359,6 +359,11 @@ CALLS = [
     ),
     Call("score.searched", MIXED, "sc.searched(model, 20, rng=0, n_trials=10**5)"),
     Call(
+        "score.searched dynamic",
+        MIXED,
+        "sc.searched(model, 40, None, 'euler', method='dynamic', probes=20000, rng=0)",
+    ),
+    Call(
         "score.train_score",
         # A first import of torch that is interrupted fails for good.
         f"import torch; x = {DRAWS}((2000, 4)).astype('f4')",

@@ -54,7 +54,7 @@ from fermiac.score.network import ScoreModel
 from fermiac.score.observations import Linear, Measured, Observation
 from fermiac.score.reward_sampling import svdd
 from fermiac.score.rows import Rows
-from fermiac.score.schedule_search import searched
+from fermiac.score.schedule_search import Searched, searched
 from fermiac.score.schedules import exponential, karras, poly_t, polyexponential, vp_uniform
 from fermiac.score.steering import sample_power, steer
 from fermiac.score.stepping import Stepper, stepper
@@ -105,6 +105,7 @@ __all__ = [
     "Rows",
     "ScaledStep",
     "ScoreModel",
+    "Searched",
     "Solution",
     "Stepper",
     "Threshold",
