@@ -332,6 +332,12 @@ CALLS = [
         f"{MIXED}; x = {DRAWS}((500000, 16))",
         "sc.intrinsic_dimension(model, x)",
     ),
+    Call(
+        "score.unmask",
+        "f = lambda x, t: np.zeros((*x.shape, 4))",
+        "sc.unmask(f, 20000, 64, 4, order='margin', rng=0)",
+        True,
+    ),
     Call("score.svdd", MIXED, "sc.svdd(model, lambda x: x[:, 0], 50000, 16, rng=0)", True),
     Call(
         "score.posterior",

@@ -59,6 +59,7 @@ from fermiac.score.schedules import exponential, karras, poly_t, polyexponential
 from fermiac.score.steering import sample_power, steer
 from fermiac.score.stepping import Stepper, stepper
 from fermiac.score.training import TrainedScore, Training, load_score, train_score
+from fermiac.score.unmasking import unmask
 
 __all__ = [
     "DAPS",
@@ -141,6 +142,7 @@ __all__ = [
     "train_noise_classifier",
     "train_score",
     "transport",
+    "unmask",
     "vp_uniform",
 ]
 __all__ += methods.__all__
@@ -162,6 +164,7 @@ start = _starter(
     train_noise_classifier,
     train_score,
     transport,
+    unmask,
 )
 
 
