@@ -18,7 +18,7 @@ from fermiac.errors import ArgumentError, TargetError
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
 ORDERS = ("random", "margin", "entropy", "largest", "confidence")
-N = 20_000
+N = 8000
 
 
 def laws(tokens: tuple[int, ...]) -> Array:
