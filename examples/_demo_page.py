@@ -125,6 +125,18 @@ STORIES = {
         "score",
         {"score_mixture.png": "Digits from noise by different integrators."},
     ),
+    "steering": Story(
+        "The same digits given something: the upper half of an image, a class, or ten pixels that "
+        "are chosen one after the other. A flow makes one digit another.",
+        "The posterior of a mixture, its evidence and its moments are known in closed form.",
+        "score",
+        {
+            "steering_inpainting.png": "Lower halves given the upper one, and their spread.",
+            "steering_class.png": "One class by guidance: larger scales exaggerate it.",
+            "steering_pixels.png": "Errors with chosen, fixed and random pixels.",
+            "steering_flow.png": "Images on their way from one digit to another.",
+        },
+    ),
 }
 
 STYLE = """

@@ -29,6 +29,7 @@ import _demo_pictures as pictures
 import _demo_privacy as privacy
 import _demo_schools as schools
 import _demo_score as score
+import _demo_steering as steering
 import _demo_walks as walks
 import fermiac as fm
 from _demo_table import Row, Section, format_table
@@ -463,6 +464,7 @@ def main() -> None:
         "evaluate": lambda: evaluate.run(out, DATA, SEED, N_REPEATS),
         "nested": lambda: nested.run(out, DATA, SEED, N_REPEATS),
         "score": lambda: score.run(out, DATA, SEED),
+        "steering": lambda: steering.run(out, DATA, SEED),
     }
     sections = {}
     for count, (name, task) in enumerate(tasks.items()):

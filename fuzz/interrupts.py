@@ -342,11 +342,23 @@ CALLS = [
         f"{MIXED}; x = {DRAWS}((500000, 16))",
         "sc.intrinsic_dimension(model, x)",
     ),
+    Call(
+        "score.unmask",
+        "f = lambda x, t: np.zeros((*x.shape, 4))",
+        "sc.unmask(f, 20000, 64, 4, order='margin', rng=0)",
+        True,
+    ),
     Call("score.svdd", MIXED, "sc.svdd(model, lambda x: x[:, 0], 50000, 16, rng=0)", True),
     Call(
         "score.posterior",
         f"{MIXED}; o = sc.Linear(np.eye(16)[:4], 0.3)",
         "sc.posterior(model, o, np.ones(4), 20000, method='particles', n_steps=500, rng=0)",
+        True,
+    ),
+    Call(
+        "score.measure",
+        MIXED,
+        "sc.measure(model, lambda i: 0.0, range(16), 16, noise=0.1, n_particles=10**6, rng=0)",
         True,
     ),
     Call(
@@ -362,6 +374,11 @@ CALLS = [
         True,
     ),
     Call("score.searched", MIXED, "sc.searched(model, 20, rng=0, n_trials=10**5)"),
+    Call(
+        "score.searched dynamic",
+        MIXED,
+        "sc.searched(model, 40, None, 'euler', method='dynamic', probes=20000, rng=0)",
+    ),
     Call(
         "score.train_score",
         # A first import of torch that is interrupted fails for good.

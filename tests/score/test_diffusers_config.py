@@ -64,8 +64,7 @@ def test_ranges_of_samples_are_taken() -> None:
 @pytest.mark.parametrize(
     ("config", "advice"),
     [
-        ({"use_flow_sigmas": True}, "kind='flow'"),
-        ({"shift": 3.0}, "kind='flow'"),
+        ({"shift": 3.0, "beta_schedule": "linear"}, "prediction_type='flow_prediction'"),
         ({"sigma_data": 0.5}, "kind='edm'"),
         ({"timestep_type": "continuous"}, "kind='edm'"),
         ({"snr": 0.15, "sigma_min": 0.01}, "kind='ve'"),

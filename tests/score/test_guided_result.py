@@ -55,3 +55,12 @@ def test_results_are_kept(tmp_path: Any) -> None:
     np.testing.assert_array_equal(again.draws, sample.draws)
     np.testing.assert_array_equal(again.ancestors, sample.ancestors)
     assert "particles, mean reward" in repr(again)
+
+
+def test_results_without_weights_are_kept(tmp_path: Any) -> None:
+    o = fm.score.Linear([[1.0]], 0.5)
+    sample = fm.score.posterior(fm.score.Gaussian([0.0], 1.0), o, [1.0], 10, method="dps", rng=0)
+    sample.save(tmp_path / "drawn.safetensors")
+    again = fm.load(tmp_path / "drawn.safetensors")
+    assert again.log_weights is None
+    np.testing.assert_array_equal(again.residuals, sample.residuals)

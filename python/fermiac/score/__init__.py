@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fermiac.runs.background import starter as _starter
 from fermiac.score import methods
+from fermiac.score.active import ActiveSample, measure
 from fermiac.score.adaptive import Adaptive, Solution
 from fermiac.score.arguments import PartialSolution, Threshold
 from fermiac.score.classifier import (
@@ -12,6 +13,7 @@ from fermiac.score.classifier import (
     NoiseClassifier,
     train_noise_classifier,
 )
+from fermiac.score.diffusers_guider import diffusers_guider
 from fermiac.score.diffusers_scheduler import DiffusersScheduler
 from fermiac.score.exact import Empirical, Gaussian, GaussianMixture
 from fermiac.score.flow_times import FlowTimes, flow_shift
@@ -52,17 +54,19 @@ from fermiac.score.network import ScoreModel
 from fermiac.score.observations import Linear, Measured, Observation
 from fermiac.score.reward_sampling import svdd
 from fermiac.score.rows import Rows
-from fermiac.score.schedule_search import searched
+from fermiac.score.schedule_search import Searched, searched
 from fermiac.score.schedules import exponential, karras, poly_t, polyexponential, vp_uniform
 from fermiac.score.steering import sample_power, steer
 from fermiac.score.stepping import Stepper, stepper
 from fermiac.score.training import TrainedScore, Training, load_score, train_score
+from fermiac.score.unmasking import unmask
 
 __all__ = [
     "DAPS",
     "DDRM",
     "DPS",
     "TMPD",
+    "ActiveSample",
     "Adaptive",
     "Calibration",
     "ClassifierTraining",
@@ -102,6 +106,7 @@ __all__ = [
     "Rows",
     "ScaledStep",
     "ScoreModel",
+    "Searched",
     "Solution",
     "Stepper",
     "Threshold",
@@ -109,6 +114,7 @@ __all__ = [
     "TrainedScore",
     "Training",
     "Unmasked",
+    "diffusers_guider",
     "exponential",
     "first_hitting",
     "flow_shift",
@@ -119,6 +125,7 @@ __all__ = [
     "langevin_gibbs",
     "load_score",
     "log_likelihood",
+    "measure",
     "observed",
     "poly_t",
     "polyexponential",
@@ -135,6 +142,7 @@ __all__ = [
     "train_noise_classifier",
     "train_score",
     "transport",
+    "unmask",
     "vp_uniform",
 ]
 __all__ += methods.__all__
@@ -145,6 +153,7 @@ start = _starter(
     integrate,
     langevin_gibbs,
     log_likelihood,
+    measure,
     posterior,
     sample,
     sample_power,
@@ -155,6 +164,7 @@ start = _starter(
     train_noise_classifier,
     train_score,
     transport,
+    unmask,
 )
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import asdict
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,17 +15,22 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import choice, numbers, positive, real, shown, whole, yes
 from fermiac.errors import ArgumentError
+from fermiac.score import methods
 from fermiac.score.arguments import Threshold
+from fermiac.score.diffusers_flow import flow_arguments, is_flow
+from fermiac.score.integrator import Integrator, Langevin
 
 __all__ = [
     "SPACINGS",
     "Config",
     "arguments_of",
     "levels_at",
+    "read_config",
     "refuse_ddim",
     "require_levels",
     "spaced",
     "table_of",
+    "write_config",
 ]
 
 Array = NDArray[np.float64]
@@ -55,8 +64,7 @@ _OWN = ("integrator", "schedule", "sigma_range", "discrete", "threshold")
 _REFUSED = {
     "use_beta_sigmas": "give schedule= with a schedule of your own",
     "use_lu_lambdas": "give schedule='exponential', which is even in the same variable",
-    "use_flow_sigmas": "it is for networks of straight paths; use ScoreModel(..., kind='flow')",
-    "shift": "it is for networks of straight paths; use ScoreModel(..., kind='flow')",
+    "shift": "it is for networks of straight paths: give prediction_type='flow_prediction'",
     "sigma_data": "it is for preconditioned networks; use ScoreModel(..., kind='edm')",
     "snr": "it is for networks of the variance-exploding process; use ScoreModel(..., kind='ve')",
     "sigma_min": "give sigma_range=",
@@ -88,6 +96,8 @@ def arguments_of(config: Any, more: dict[str, Any]) -> dict[str, Any]:
             f"config: {type(config).__name__} was given; the config of a scheduler, a dict, is "
             "needed"
         )
+    if is_flow({**config, **more}):
+        return flow_arguments(config, more)
     for name, advice in _REFUSED.items():
         value = config.get(name)
         if value is None or value is False or _REPLACED.get(name) in more:
@@ -222,3 +232,54 @@ def refuse_ddim(eta: float, clipped: bool | None) -> None:
             "use_clipped_model_output: True was given; give threshold= to the scheduler, whose "
             "integrators always use what is held to a range"
         )
+
+
+#: The name of the file with the settings of a scheduler, as in diffusers.
+_FILE = "scheduler_config.json"
+
+
+def write_config(folder: str | PathLike[str], config: Config) -> None:
+    """Write the settings of a scheduler as JSON."""
+    if callable(config.get("schedule")):
+        raise ArgumentError("schedule: a function was given, which cannot be saved; give a name")
+    kept: dict[str, Any] = {"_class_name": "DiffusersScheduler"}
+    for name, value in config.items():
+        if isinstance(value, Integrator):
+            kept[name] = {"name": type(value).__name__, **asdict(value)}
+        elif isinstance(value, Threshold):
+            kept[name] = {"bound": value.bound, "quantile": value.quantile}
+        elif name == "trained_betas" and value is not None:
+            kept[name] = numbers(name, to_numpy(value)).tolist()
+        else:
+            kept[name] = value
+    text = json.dumps(kept, indent=2) + "\n"
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    (Path(folder) / _FILE).write_text(text, encoding="utf-8")
+
+
+def read_config(folder: str | PathLike[str], subfolder: str) -> dict[str, Any]:
+    """Read the settings of a scheduler."""
+    path = Path(folder) / subfolder / _FILE
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArgumentError(
+            f"path: {path} could not be read ({error}); the folder of a saved scheduler is needed"
+        ) from error
+    if not isinstance(config, dict):
+        raise ArgumentError(f"path: {path} holds no settings")
+    given = config.get("integrator")
+    if isinstance(given, dict):
+        settings = {k: v for k, v in given.items() if k != "name"}
+        if settings.get("langevin") is not None:
+            settings["langevin"] = Langevin(**settings["langevin"])
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        made = getattr(methods, str(given.get("name")), None)
+        if not (isinstance(made, type) and issubclass(made, Integrator)):
+            raise ArgumentError(f"path: the integrator {shown(given.get('name'))} is not known")
+        config["integrator"] = made(**settings)
+    if isinstance(config.get("threshold"), dict):
+        config["threshold"] = Threshold(**config["threshold"])
+    if isinstance(config.get("sigma_range"), list):
+        config["sigma_range"] = tuple(config["sigma_range"])
+    return config

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Generator, Sequence
+from os import PathLike
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,11 +20,15 @@ from fermiac.score.diffusers_config import (
     Config,
     arguments_of,
     levels_at,
+    read_config,
     refuse_ddim,
     require_levels,
     spaced,
     table_of,
+    write_config,
 )
+from fermiac.score.diffusers_flow import FlowSettings, levels_of_times
+from fermiac.score.flow_times import FlowTimes
 from fermiac.score.integrator import Integrator
 from fermiac.score.methods import FIXED_GRID
 from fermiac.score.parametrisation import Parametrisation
@@ -65,7 +69,7 @@ class Steps:
         self._dtype = torch.float64 if double else torch.float32
         self._noise = _TorchNoise(sample.device, self._dtype, self._shape)
         # The first level of a grid is the first coefficient.
-        y = self._flat(sample) * math.hypot(1.0, float(program.coefficients[0]))
+        y = self._flat(sample) / float(parametrisation.scales(float(program.coefficients[0])).into)
         self._registers = Registers(program, y, self._noise, self._rules)
         self._running: Generator[Evaluation | StepEnd, Any, None] = self._registers.run()
         first = next(self._running)
@@ -92,7 +96,8 @@ class Steps:
         if self._rules.threshold is not None:
             denoised = clipped(denoised, self._rules.threshold)
         level = self._go_on(denoised)
-        x = self._registers.y if self.finished else self._request.y / math.hypot(1.0, level)
+        into = 1.0 if self.finished else float(self._parametrisation.scales(level).into)
+        x = into * (self._registers.y if self.finished else self._request.y)
         self._given = x.reshape(self._shape).to(sample.dtype)
         return SchedulerStep(self._given, denoised.reshape(self._shape).to(sample.dtype))
 
@@ -107,6 +112,35 @@ class Steps:
                 return 0.0
         self._request = event
         return float(self._registers.levels(event.at)[0])
+
+
+class FlowStart:
+    """The first step of a flow from time 1: Euler's, whose limit at an infinite level is exact."""
+
+    finished = False
+
+    def __init__(self, to: float, rest: Callable[[Any], Steps], rules: Rules) -> None:
+        self._to, self._rest, self._rules = to, rest, rules
+        #: The steps after this one, once it is done.
+        self.then: Steps | None = None
+
+    def answer(self, output: Any, sample: Any, generator: Any) -> SchedulerStep:
+        """Take the velocity at time 1, and return the points at the next time."""
+        torch = sys.modules["torch"]
+        wide = torch.float64 if sample.dtype is torch.float64 else torch.float32
+        noise = sample.to(wide)
+        # The velocity is z - x.
+        denoised = noise - output.to(wide)
+        if self._rules.threshold is not None:
+            flat = clipped(denoised.reshape(len(denoised), -1), self._rules.threshold)
+            denoised = flat.reshape(denoised.shape)
+        time = self._to / (1.0 + self._to)
+        moved = ((1.0 - time) * denoised + time * noise).to(sample.dtype)
+        if self._to > 0:
+            self.then = self._rest(moved)
+        else:
+            self.finished = True
+        return SchedulerStep(moved, denoised.to(sample.dtype))
 
 
 class _TorchNoise:
@@ -153,16 +187,21 @@ def firsts_of(integrator: Integrator, grid: Array) -> list[int]:
     return firsts
 
 
-_PREDICTIONS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
+_PREDICTIONS = {
+    "epsilon": "eps",
+    "sample": "x0",
+    "v_prediction": "v",
+    "flow_prediction": "flow",
+}
 
 
 class DiffusersScheduler:
     """Any integrator of fermiac as a scheduler for the pipelines of diffusers.
 
     It replaces a scheduler of that library, which it does not import. Samples are those of the
-    variance-preserving process with the table of β, so that starting noise has variance 1 and
-    samples are not scaled. A method with several evaluations in a step has as many entries in
-    `timesteps` for it.
+    variance-preserving process with the table of β, or of flow models, so that starting noise has
+    variance 1 and samples are not scaled. A method with several evaluations in a step has as many
+    entries in `timesteps` for it.
 
     Parameters
     ----------
@@ -177,15 +216,18 @@ class DiffusersScheduler:
         [2]_.
     trained_betas : array_like, optional
         The table itself.
-    prediction_type : {"epsilon", "sample", "v_prediction"}, default "epsilon"
-        The output of the network.
+    prediction_type : {"epsilon", "sample", "v_prediction", "flow_prediction"}, default "epsilon"
+        The output of the network. The last one is the velocity z - x of a flow model, for samples
+        (1 - t) x + t z. These have no table; their times are those of
+        ``FlowMatchEulerDiscreteScheduler`` [4]_. The first step, from t = 1, is Euler's, which is
+        exact in the limit of pure noise for all integrators without noise.
     rescale_betas_zero_snr : bool, default False
         Whether the table is stretched so that its last time is almost pure noise [3]_, for networks
         that were trained in this way.
-    schedule : str or callable, default "karras"
-        The schedule of the levels, as for `sample`. Or the spacing of whole times: ``"linspace"``
-        over all of the table; ``"leading"`` or ``"trailing"``, every (T / n)-th from its lowest or
-        from its highest.
+    schedule : str or callable, optional
+        The schedule of the levels, as for `sample`; ``"karras"`` by default. Or the spacing of
+        whole times: ``"linspace"`` over all of the table; ``"leading"`` or ``"trailing"``, every
+        (T / n)-th from its lowest or from its highest. Flow models have ``"linspace"`` alone.
     steps_offset : int, default 0
         A number that is added to ``"leading"`` times.
     sigma_range : tuple of float, optional
@@ -195,13 +237,24 @@ class DiffusersScheduler:
         Whether times are rounded to whole numbers, for networks that take no others.
     threshold : float or Threshold, optional
         Clip denoised points to a range, as in `integrate`.
+    shift : float, default 1.0
+        For flow models: the factor of the levels t / (1 - t), as in `flow_shift`.
+    use_dynamic_shifting : bool, default False
+        Whether `set_timesteps` takes the logarithm of the shift, ``mu``, from the pipeline.
+    time_shift_type : {"exponential", "linear"}, default "exponential"
+        Whether ``mu`` is the logarithm of the shift, or the shift.
+    shift_terminal : float, optional
+        The last time before 0, to which times are stretched.
+    base_shift, max_shift, base_image_seq_len, max_image_seq_len : float
+        Numbers from which pipelines compute ``mu``.
 
     Attributes
     ----------
     timesteps : torch.Tensor
         The times of the evaluations; before `set_timesteps`, those of the table.
     sigmas : torch.Tensor
-        The levels of the steps, of which the last is 0; at first those of the table.
+        The levels of the steps, of which the last is 0; at first those of the table. For flow
+        models, as in diffusers, the times from 1 to 0.
     init_noise_sigma : float
         1.
     order : int
@@ -233,6 +286,8 @@ class DiffusersScheduler:
        arXiv:2102.09672.
     .. [3] S. Lin, B. Liu, J. Li, X. Yang, "Common diffusion noise schedules and sample steps are
        flawed", WACV 2024, arXiv:2305.08891.
+    .. [4] P. Esser et al., "Scaling rectified flow transformers for high-resolution image
+       synthesis", 2024, arXiv:2403.03206.
 
     Examples
     --------
@@ -271,11 +326,19 @@ class DiffusersScheduler:
         prediction_type: str = "epsilon",
         *,
         rescale_betas_zero_snr: bool = False,
-        schedule: str | Callable[[int, float, float], ArrayLike] = "karras",
+        schedule: str | Callable[[int, float, float], ArrayLike] | None = None,
         steps_offset: int = 0,
         sigma_range: tuple[float, float] | None = None,
         discrete: bool = False,
         threshold: float | Threshold | None = None,
+        shift: float = 1.0,
+        use_dynamic_shifting: bool = False,
+        time_shift_type: str = "exponential",
+        shift_terminal: float | None = None,
+        base_shift: float = 0.5,
+        max_shift: float = 1.15,
+        base_image_seq_len: float = 256,
+        max_image_seq_len: float = 4096,
     ) -> None:
         self.integrator = FIXED_GRID.resolve(integrator)
         if self.integrator._pairs():
@@ -284,51 +347,91 @@ class DiffusersScheduler:
                 "pipeline, which a scheduler does not see; leave it out"
             )
         choice("prediction_type", prediction_type, tuple(_PREDICTIONS))
-        table = table_of(
-            num_train_timesteps,
-            beta_start,
-            beta_end,
-            beta_schedule,
-            trained_betas,
-            yes("rescale_betas_zero_snr", rescale_betas_zero_snr),
-        )
-        self._parametrisation = Parametrisation(
-            _PREDICTIONS[prediction_type],
-            "vp",
-            alphas_cumprod=table,
-            discrete=yes("discrete", discrete),
-        )
-        self._schedule = schedule
-        self._offset = whole("steps_offset", steps_offset, 0, len(table) - 1)
-        if steps_offset and schedule != "leading":
-            raise ArgumentError(
-                f"steps_offset: given with schedule={shown(schedule, 40)}; it is for 'leading' "
-                "times"
-            )
-        self._sigma_range = self._range(sigma_range)
         if threshold is not None and not isinstance(threshold, Threshold):
             threshold = Threshold(threshold)
         self._rules = Rules(
             None if threshold is None else threshold._spec(), "ignore", self.integrator._langevin()
         )
-        self.config = Config(
-            integrator=integrator,
-            num_train_timesteps=len(table),
-            beta_start=beta_start,
-            beta_end=beta_end,
-            beta_schedule=beta_schedule,
-            trained_betas=trained_betas,
-            prediction_type=prediction_type,
-            rescale_betas_zero_snr=rescale_betas_zero_snr,
-            schedule=schedule,
-            sigma_range=sigma_range,
-            discrete=discrete,
-            threshold=threshold,
-        )
-        if isinstance(schedule, str) and schedule == "leading":
-            # For other schedules it has no meaning, and pipelines warn of unexpected values.
-            self.config["steps_offset"] = steps_offset
-        self._refuse_schedule()
+        self._flow: FlowSettings | None = None
+        self.config = Config(integrator=integrator, prediction_type=prediction_type)
+        if prediction_type == "flow_prediction":
+            count = whole("num_train_timesteps", num_train_timesteps, 2, 2**31)
+            self._flow = FlowSettings(
+                count, shift, use_dynamic_shifting, time_shift_type, shift_terminal
+            )
+            refused = {
+                "trained_betas": trained_betas is not None,
+                "rescale_betas_zero_snr": rescale_betas_zero_snr is not False,
+                "steps_offset": steps_offset != 0,
+                "sigma_range": sigma_range is not None,
+                "discrete": discrete is not False,
+                "schedule": schedule not in (None, "linspace"),
+            }
+            wrong = [name for name, given in refused.items() if given]
+            if wrong:
+                raise ArgumentError(
+                    f"{wrong[0]}: given with prediction_type='flow_prediction', which has no table "
+                    "of β; give other times by set_timesteps(sigmas=...)"
+                )
+            self._parametrisation = Parametrisation("flow", "flow", time_scale=float(count))
+            self._schedule: Any = "linspace"
+            self._offset = 0
+            self.config |= {
+                "num_train_timesteps": count,
+                "shift": shift,
+                "use_dynamic_shifting": use_dynamic_shifting,
+                "time_shift_type": time_shift_type,
+                "shift_terminal": shift_terminal,
+                "base_shift": base_shift,
+                "max_shift": max_shift,
+                "base_image_seq_len": base_image_seq_len,
+                "max_image_seq_len": max_image_seq_len,
+                "threshold": threshold,
+            }
+        else:
+            if shift != 1.0 or use_dynamic_shifting is not False or shift_terminal is not None:
+                raise ArgumentError(
+                    f"shift: given with prediction_type={shown(prediction_type)}; it is for flow "
+                    "models: give prediction_type='flow_prediction'"
+                )
+            table = table_of(
+                num_train_timesteps,
+                beta_start,
+                beta_end,
+                beta_schedule,
+                trained_betas,
+                yes("rescale_betas_zero_snr", rescale_betas_zero_snr),
+            )
+            self._parametrisation = Parametrisation(
+                _PREDICTIONS[prediction_type],
+                "vp",
+                alphas_cumprod=table,
+                discrete=yes("discrete", discrete),
+            )
+            self._schedule = "karras" if schedule is None else schedule
+            self._offset = whole("steps_offset", steps_offset, 0, len(table) - 1)
+            if steps_offset and schedule != "leading":
+                raise ArgumentError(
+                    f"steps_offset: given with schedule={shown(self._schedule, 40)}; it is for "
+                    "'leading' times"
+                )
+            self._sigma_range = self._range(sigma_range)
+            self.config |= {
+                "num_train_timesteps": len(table),
+                "beta_start": beta_start,
+                "beta_end": beta_end,
+                "beta_schedule": beta_schedule,
+                "trained_betas": trained_betas,
+                "rescale_betas_zero_snr": rescale_betas_zero_snr,
+                "schedule": self._schedule,
+                "sigma_range": sigma_range,
+                "discrete": discrete,
+                "threshold": threshold,
+            }
+            if schedule == "leading":
+                # For other schedules it has no meaning, and pipelines warn of unexpected values.
+                self.config["steps_offset"] = steps_offset
+            self._refuse_schedule()
         grid = np.array([4.0, 2.0, 1.0, 0.0])
         first = self.integrator._program(grid).ops[0]
         if first[:2] != ("denoise", 0):
@@ -342,7 +445,7 @@ class DiffusersScheduler:
         self._timesteps: Any = None
         self._sigmas: Any = None
         self._grid: Array | None = None
-        self._steps: Steps | None = None
+        self._steps: Steps | FlowStart | None = None
         self._begin: int | None = None
 
     def _range(self, given: Any) -> tuple[float, float]:
@@ -384,6 +487,10 @@ class DiffusersScheduler:
     @property
     def sigmas(self) -> Any:
         """The levels of the steps, of which the last is 0; at first those of the table."""
+        if self._sigmas is None and self._flow is not None:
+            torch = import_torch()
+            times = np.linspace(1.0, 1.0 / len(self), len(self))
+            return torch.tensor(np.append(times, 0.0), dtype=torch.float32)
         if self._sigmas is None:
             torch, logs = import_torch(), self._parametrisation.log_levels
             assert logs is not None
@@ -412,8 +519,8 @@ class DiffusersScheduler:
         Raises
         ------
         ArgumentError
-            If `config` has an unknown setting that changes samples, for instance levels of straight
-            paths, unless an argument replaces the setting.
+            If `config` has an unknown setting that changes samples, for instance the inverted times
+            of some flow models, unless an argument replaces the setting.
 
         Examples
         --------
@@ -434,6 +541,7 @@ class DiffusersScheduler:
         *,
         sigmas: ArrayLike | None = None,
         timesteps: ArrayLike | None = None,
+        mu: float | None = None,
     ) -> None:
         """Choose the levels of the steps.
 
@@ -445,8 +553,12 @@ class DiffusersScheduler:
             The device of `timesteps`.
         sigmas : array_like, optional
             The levels themselves, strictly decreasing; a last 0 may be left out.
+            For flow models, as in diffusers, times from 1 to 0 before the shift; or a `FlowTimes`
+            record, which is taken as it is.
         timesteps : array_like, optional
             The times of the levels in the table.
+        mu : float, optional
+            The logarithm of the shift, with ``use_dynamic_shifting``.
 
         Raises
         ------
@@ -459,6 +571,11 @@ class DiffusersScheduler:
             raise ArgumentError(
                 "set_timesteps: one of num_inference_steps, sigmas and timesteps is needed"
             )
+        if self._flow is not None:
+            self._set_flow_times(num_inference_steps, device, sigmas, timesteps, mu)
+            return
+        if mu is not None:
+            raise ArgumentError("mu: given to a scheduler with a table; it is for flow models")
         if num_inference_steps is not None:
             n = whole("num_inference_steps", num_inference_steps, 1, 10**6)
             grid = self._scheduled(n)
@@ -480,6 +597,42 @@ class DiffusersScheduler:
         kind = torch.int64 if self._parametrisation.discrete else torch.float32
         self._timesteps = torch.tensor(times, device=device, dtype=kind)
         self._sigmas = torch.tensor(grid, device="cpu", dtype=torch.float32)
+
+    def _set_flow_times(
+        self, n: int | None, device: Any, sigmas: Any, timesteps: Any, mu: float | None
+    ) -> None:
+        torch, flow = import_torch(), self._flow
+        assert flow is not None
+        if n is not None:
+            times = flow.shifted(flow.even(whole("num_inference_steps", n, 1, 10**6)), mu)
+        elif isinstance(sigmas, FlowTimes):
+            times = sigmas.times
+        else:
+            name = "sigmas" if timesteps is None else "timesteps"
+            given = numbers(name, to_numpy(sigmas if timesteps is None else timesteps))
+            times = given if timesteps is None else given / len(self)
+            if times.ndim != 1 or not times.size or times[0] == 0:
+                raise ArgumentError(
+                    f"{name}: {shown(given.tolist(), 40)} was given; falling times "
+                    "from at most 1 are needed"
+                )
+            levels_of_times(name, times)
+            # A last 0 is no step, and is not stretched.
+            times = flow.shifted(times[:-1] if times[-1] == 0 else times, mu)
+        times = times if times[-1] == 0 else np.append(times, 0.0)
+        grid = levels_of_times("sigmas", times)
+        if (np.diff(times) >= 0).any():
+            raise ArgumentError("sigmas: the times do not fall from step to step")
+        asked = [1.0] if grid[0] == np.inf else []
+        rest = grid[len(asked) :]
+        if len(rest) > 1:
+            program = self.integrator._program(rest)
+            levels = [program.coefficients[op[3]] for op in program.ops if op[0] == "denoise"]
+            asked += [float(s / (1.0 + s)) for s in levels]
+        self._grid, self._steps, self._begin = grid, None, None
+        self.num_inference_steps = len(grid) - 1
+        self._timesteps = torch.tensor(asked, device=device, dtype=torch.float32) * len(self)
+        self._sigmas = torch.tensor(times, device="cpu", dtype=torch.float32)
 
     def _scheduled(self, n: int) -> Array:
         if self._schedule not in SPACINGS:
@@ -561,17 +714,33 @@ class DiffusersScheduler:
                 f"{tuple(sample.shape)}; a network that gives a variance as well has to be cut"
             )
         if self._steps is None:
-            program = self.integrator._program(self._from(timestep))
-            self._steps = Steps(program, self._parametrisation, self._rules, sample)
+            self._steps = self._begun(self._from(timestep), sample)
         given = self._steps.answer(model_output, sample, generator)
-        if self._steps.finished:
+        if isinstance(self._steps, FlowStart) and self._steps.then is not None:
+            self._steps = self._steps.then
+        elif self._steps.finished:
             self._steps = self._begin = None
         return given if return_dict else (given.prev_sample,)
+
+    def _begun(self, grid: Array, sample: Any) -> Steps | FlowStart:
+        """Return the steps on a grid, of which the first level may be infinite."""
+
+        def steps(x: Any) -> Steps:
+            program = self.integrator._program(grid[1:] if grid[0] == np.inf else grid)
+            return Steps(program, self._parametrisation, self._rules, x)
+
+        return FlowStart(float(grid[1]), steps, self._rules) if grid[0] == np.inf else steps(sample)
+
+    def _firsts(self, grid: Array) -> list[int]:
+        """Return the numbers of the evaluations with which steps begin."""
+        if grid[0] < np.inf:
+            return firsts_of(self.integrator, grid)
+        return [0, *(1 + i for i in firsts_of(self.integrator, grid[1:]))] if grid[1] else [0]
 
     def _from(self, timestep: Any) -> Array:
         """Return the grid from the step that begins with an entry of `timesteps`."""
         assert self._grid is not None
-        first = firsts_of(self.integrator, self._grid)
+        first = self._firsts(self._grid)
         if self._begin is None:
             distance = (self.timesteps.cpu().double() - float(timestep)).abs().numpy()
             # A level may also be evaluated at the end of a step.
@@ -581,7 +750,7 @@ class DiffusersScheduler:
             step, at = int(np.searchsorted(first, self._begin)), self._begin
             found = at in first
         grid = self._grid[step:]
-        if not found or firsts_of(self.integrator, grid) != [i - at for i in first[step:]]:
+        if not found or self._firsts(grid) != [i - at for i in first[step:]]:
             raise ArgumentError(
                 f"timestep: number {at} of the timesteps was given first, with which no step "
                 f"begins, or none that this integrator can begin with; see `set_begin_index`"
@@ -611,17 +780,88 @@ class DiffusersScheduler:
         for name, value in (("original_samples", original_samples), ("noise", noise)):
             if not isinstance(value, torch.Tensor):
                 raise ArgumentError(f"{name}: {type(value).__name__} given; a tensor is needed")
-        s = self._levels("timesteps", np.atleast_1d(numbers("timesteps", to_numpy(timesteps))))
+        given = np.atleast_1d(numbers("timesteps", to_numpy(timesteps)))
         column = (-1,) + (1,) * (original_samples.ndim - 1)
+        if self._flow is not None:
+            levels_of_times("timesteps", given / len(self))
+            t = torch.tensor(given / len(self)).to(original_samples).reshape(column)
+            return (1.0 - t) * original_samples + t * noise
+        s = self._levels("timesteps", given)
         a = torch.tensor(1.0 / np.hypot(1.0, s)).to(original_samples).reshape(column)
         b = torch.tensor(s / np.hypot(1.0, s)).to(original_samples).reshape(column)
         return a * original_samples + b * noise
+
+    def scale_noise(self, sample: Any, timestep: Any, noise: Any) -> Any:
+        """Return samples with noise, as `add_noise`; pipelines of flow models call it.
+
+        Parameters
+        ----------
+        sample : torch.Tensor
+            Data.
+        timestep : torch.Tensor, shape (n,)
+            Times.
+        noise : torch.Tensor
+            Normal numbers of the shape of the data.
+
+        Returns
+        -------
+        torch.Tensor
+        """
+        return self.add_noise(sample, noise, timestep)
+
+    def save_pretrained(self, save_directory: str | PathLike[str], **_: Any) -> None:
+        """Write the settings to ``scheduler_config.json`` in a folder.
+
+        Parameters
+        ----------
+        save_directory : path
+            The folder, which is made if needed.
+
+        Raises
+        ------
+        ArgumentError
+            If the schedule is a function.
+        """
+        write_config(save_directory, self.config)
+
+    @classmethod
+    def from_pretrained(
+        cls, path: str | PathLike[str], subfolder: str = "", **more: Any
+    ) -> DiffusersScheduler:
+        """Read the settings of a scheduler, of this class or of diffusers, from a folder.
+
+        Parameters
+        ----------
+        path : path
+            A folder with ``scheduler_config.json``, or the folder of a saved pipeline.
+        subfolder : str, optional
+            The folder in it, ``"scheduler"`` for a pipeline.
+        **more
+            Arguments that override the settings.
+
+        Returns
+        -------
+        DiffusersScheduler
+
+        Raises
+        ------
+        ArgumentError
+            If there is no such file, or a setting in it is not known.
+        """
+        return cls.from_config(read_config(path, subfolder), **more)
 
     def _levels(self, name: str, times: Array) -> Array:
         """Return the levels at times of the table."""
         logs = self._parametrisation.log_levels
         assert logs is not None
         return levels_at(name, times, logs)
+
+    def _level_of(self, time: float) -> float:
+        """Return the level at a time, as given to the network."""
+        given = np.array([time])
+        if self._flow is not None:
+            return float(levels_of_times("timestep", given / len(self))[0])
+        return float(self._levels("timestep", given)[0])
 
     def __len__(self) -> int:
         return int(self.config.num_train_timesteps)

@@ -22,6 +22,7 @@ from fermiac.runs.checkpoint import RunCheckpoint
 from fermiac.score import training_checkpoint
 from fermiac.score.model import event_shape_of
 from fermiac.score.noise import TRAIN
+from fermiac.score.power_average import PowerAverages
 from fermiac.targets.torch_modules import evaluating, import_torch
 
 __all__ = [
@@ -56,10 +57,13 @@ class Plan:
     n_steps: int
     batch_size: int
     learning_rate: float
-    ema: float
+    #: The decay of the averaged weights, or "power".
+    ema: float | str
     key: int
     losses: list[float] = field(default_factory=list)
     seconds: float = 0.0
+    #: The averages by power functions, if there are any.
+    averages: PowerAverages | None = None
 
     @classmethod
     def of(cls, n_steps: Any, batch_size: Any, learning_rate: Any, ema: Any, key: int) -> Plan:
@@ -68,9 +72,15 @@ class Plan:
             whole("n_steps", n_steps, 1, _HELD_OUT - 1),
             whole("batch_size", batch_size, 1, 2**24),
             positive("learning_rate", learning_rate),
-            probability("ema", ema, zero=True),
+            "power" if isinstance(ema, str) and ema == "power" else _decay(ema),
             key,
         )
+
+
+def _decay(ema: Any) -> float:
+    if isinstance(ema, str):
+        raise ArgumentError(f"ema: {ema!r} was given; a number from 0 on below 1, or 'power'")
+    return probability("ema", ema, zero=True)
 
 
 def data_of(data: Any, event_shape: Any) -> tuple[Array, tuple[int, ...] | None]:
@@ -188,13 +198,19 @@ def fit(
     parameters = [p for p in module.parameters() if p.requires_grad]
     if not parameters:
         raise ArgumentError("module: it has no parameters that can be trained")
-    averages = [p.detach().clone() for p in parameters]
+    power = PowerAverages(parameters, plan.n_steps) if isinstance(plan.ema, str) else None
+    plan.averages = power
+    averages = [p.detach().clone() for p in parameters] if power is None else power.now[0]
     optimizer = _Adam(parameters)
     state = [*module.parameters(), *module.buffers(), *averages, *optimizer.state]
+    if power is not None:
+        state = [*module.parameters(), *module.buffers(), *power.tensors, *optimizer.state]
     if checkpoint is not None and checkpoint.stored:
         plan.losses = training_checkpoint.restore(checkpoint, state, plan.n_steps)
         plan.seconds = checkpoint.elapsed
         optimizer.count = len(plan.losses)
+        if power is not None:
+            power.done = len(plan.losses)
     flags = [(part, part.training) for part in module.modules()]
     module.train()
     start, stopped = time.perf_counter() - plan.seconds, None
@@ -222,11 +238,14 @@ def fit(
                         f"{plan.learning_rate:g} may help, or a larger lower end of the levels"
                     )
                 optimizer.step(plan.learning_rate * _relative_rate(step, plan.n_steps))
-                # Early weights have a faster decay, so that the average is useful after a few steps
-                # too.
-                decay = min(plan.ema, (1 + step) / (10 + step))
                 with torch.no_grad():
-                    torch._foreach_lerp_(averages, parameters, 1 - decay)
+                    if isinstance(plan.ema, float):
+                        # Early weights have a faster decay, so that the average is useful after a
+                        # few steps too.
+                        decay = min(plan.ema, (1 + step) / (10 + step))
+                        torch._foreach_lerp_(averages, parameters, 1 - decay)
+                    elif power is not None:
+                        power.update(step + 1)
                 plan.losses.append(value)
                 settled = True
                 if checkpoint is not None and (step + 1 == plan.n_steps or not checkpoint.wait()):

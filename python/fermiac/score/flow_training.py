@@ -111,7 +111,7 @@ def train_flow(
     batch_size : int, default 256
         The number of pairs in a step.
     learning_rate, ema : float
-        As in `train_score`.
+        As in `train_score`; here a number.
     device : torch.device or str, optional
         The device of the training.
     rng : int, SeedSequence, Generator or None

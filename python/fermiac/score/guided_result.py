@@ -108,7 +108,7 @@ class Guided(Sample):
 
     _layout: ClassVar[fit.Layout] = {
         "draws": fit.array("fiu", "n", "d", finite=True, least=1),
-        "log_weights": fit.array("f", "n"),
+        "log_weights": fit.maybe(fit.array("f", "n")),
         "rewards": fit.array("f", "n"),
         "log_normalizer": fit.real,
         "log_normalizer_stderr": fit.real,

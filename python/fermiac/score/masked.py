@@ -23,10 +23,14 @@ from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Result
 from fermiac.score.noise import CHOICE
 
-__all__ = ["Unmasked", "first_hitting"]
+__all__ = ["TOGETHER", "Job", "Unmasked", "first_hitting", "started"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int64]
+TOGETHER = (
+    "tokens of one call are drawn independently of each other, given those before; with one token "
+    "in each call they are not"
+)
 #: Uniform numbers of a token: its time, its position, its value.
 _PER_TOKEN = 3
 
@@ -57,6 +61,8 @@ class Unmasked(Result):
         The token of a mask.
     n_calls : int
         The number of calls of the model.
+    bias : tuple of str
+        The reasons why the sequences do not have the law of the model.
 
     Examples
     --------
@@ -76,17 +82,20 @@ class Unmasked(Result):
     times: Array
     mask: int
     n_calls: int
+    bias: tuple[str, ...] = ()
 
     _layout: ClassVar[fit.Layout] = {
         "tokens": fit.array("i", "n", "length", low=0),
         "times": fit.array("f", "n", "length"),
         "mask": fit.whole(),
         "n_calls": fit.whole(0),
+        "bias": fit.texts,
     }
 
     def _headline(self) -> str:
         n, length = self.tokens.shape
-        return f"{n} sequences of {length} tokens, {self.n_calls} calls of the model"
+        told = ", biased: see `bias`" if self.bias else ""
+        return f"{n} sequences of {length} tokens, {self.n_calls} calls of the model{told}"
 
 
 @public
@@ -194,14 +203,14 @@ def first_hitting(
     n, length = whole("n", n, 0, 2**40), whole("length", length, 1, 2**31 - 1)
     n_tokens = whole("n_tokens", n_tokens, 1, 2**31 - 1)
     none = n_tokens if mask is None else whole("mask", mask, -(2**31), 2**31 - 1)
-    state = _started(tokens, n, length, n_tokens, none)
+    state = started(tokens, n, length, n_tokens, none)
     if not callable(logits):
         raise ArgumentError(f"logits: {shown(logits)} was given; a callable is needed")
     heat = real("temperature", temperature, "0 or more is needed", lambda t: 0 <= t < math.inf)
     times = _SCHEDULES.resolve(schedule)
     most = int(state.n_masked.max(initial=0))
     calls = most if n_steps is None else min(whole("n_steps", n_steps, 1, 2**31 - 1), most)
-    job = _Job(
+    job = Job(
         logits,
         n_tokens,
         heat,
@@ -229,6 +238,7 @@ def first_hitting(
             times=state.times.copy(),
             mask=none,
             n_calls=done,
+            bias=(TOGETHER,) if calls < most else (),
         )
 
     done = 0
@@ -259,7 +269,8 @@ class _State:
     levels: Array
 
 
-def _started(given: ArrayLike | None, n: int, length: int, n_tokens: int, mask: int) -> _State:
+def started(given: ArrayLike | None, n: int, length: int, n_tokens: int, mask: int) -> _State:
+    """Return the checked sequences at the start."""
     if 0 <= mask < n_tokens:
         raise ArgumentError(
             f"mask: {mask} was given, one of the tokens 0 to {n_tokens - 1}; give another number"
@@ -290,7 +301,7 @@ def _started(given: ArrayLike | None, n: int, length: int, n_tokens: int, mask: 
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """The model and the settings of a call."""
 
     logits: Callable[..., Any]
@@ -326,9 +337,9 @@ class _Job:
         used, slots = np.nonzero(alive)
         # All tokens of a group are drawn at the time of the first.
         time = self._times(appeared[:, 0])
-        values = self._asked(state.tokens.copy(), time, positions)
+        values = self.asked(state.tokens.copy(), time, positions)
         uniforms = np.ascontiguousarray(noise[slots, used, 2])
-        chosen = self._drawn(values, used, slots, positions, uniforms)
+        chosen = self.drawn(values, used, slots, positions, uniforms)
         at = positions[used, slots]
         state.tokens[used, at] = chosen
         state.times[used, at] = self._times(appeared[used, slots])
@@ -343,7 +354,8 @@ class _Job:
             )
         return got
 
-    def _asked(self, tokens: Ints, time: Array, positions: Ints) -> Any:
+    def asked(self, tokens: Ints, time: Array, positions: Ints) -> Any:
+        """Return the checked logits of sequences."""
         n, length = tokens.shape
         more = (positions.copy(),) if self.at_positions else ()
         try:
@@ -360,7 +372,7 @@ class _Job:
             )
         return got
 
-    def _drawn(self, values: Any, rows: Ints, slots: Ints, positions: Ints, uniforms: Array) -> Any:
+    def drawn(self, values: Any, rows: Ints, slots: Ints, positions: Ints, uniforms: Array) -> Any:
         """Return tokens for pairs of rows and positions."""
         at = slots if self.at_positions else positions[rows, slots]
         if is_tensor(values):
