@@ -176,7 +176,7 @@ def test_arguments_are_checked() -> None:
         s.expect(f, controls="polynomial", law=d.Normal())
     with pytest.raises(ArgumentError, match="not known"):
         s.expect(f, controls="polynomial", law=d.Product([d.StudentT(3.0)] * 3))
-    with pytest.raises(ArgumentError, match="at most 1000"):
+    with pytest.raises(ArgumentError, match="at most 500"):
         s.expect(f, controls="stein", degree=20, penalty="ridge")
     with pytest.raises(ArgumentError, match="degree"):
         s.expect(f, controls="polynomial", law=NORMAL, degree=21)

@@ -50,7 +50,7 @@ _FOLDS = 5
 #: pilot.
 _GAIN = 2.0
 #: Controls at most: the time of an eigendecomposition rises with the third power.
-_MOST = 1000
+_MOST = 500
 #: Functions that are fitted together at most.
 _TOGETHER = 64
 #: Points of a batch, and draws of a law for the fourth moments of its polynomials.

@@ -385,7 +385,7 @@ class Sample(SampleExports, SamplePlots, Result):
             polynomial up to this degree is exact.
         penalty : {"ridge", "lasso"}, optional
             Penalise the coefficients of many controls, with the strength that is best by folds; see
-            Notes. ``"lasso"`` suits functions of few of the controls. At most 1000 controls are
+            Notes. ``"lasso"`` suits functions of few of the controls. At most 500 controls are
             possible.
         law : int or Law, default 0
             The position of the law, for a sample with the weights of several; or the law of the
