@@ -266,13 +266,19 @@ def joined(out: Path, model: Any, seed: int) -> tuple[list[Row], dict[str, Any]]
 def network(digits: Digits, model: Any, seed: int) -> tuple[list[str], dict[str, Any]]:
     """Do the same with a trained network: it has no exact answers, but held-out images."""
     learnt = fm.score.train_score(
-        digits.images, sigma_range=LEVELS, n_steps=2000, rng=seed, progress=False
+        digits.images,
+        sigma_range=LEVELS,
+        n_steps=1000,
+        width=128,
+        learning_rate=3e-3,
+        rng=seed,
+        progress=False,
     )
     seen = np.arange(64) < 32
     o = fm.score.Linear(seen, NOISE)
     lines = [f"  {'a network: lower half by':<26}{'rms error':>12}{'predicted':>12}"]
     record: dict[str, Any] = {}
-    images = digits.held_out[: N_IMAGES // 2]
+    images = digits.held_out[: N_IMAGES // 3]
     noisy = images + NOISE * fm.random.Stream(seed, 2).normal(images.shape)
     for method in METHODS:
         away, spread = [], []
@@ -319,7 +325,9 @@ def network(digits: Digits, model: Any, seed: int) -> tuple[list[str], dict[str,
     lines.append(f"  {'a network: share of class ' + str(CLASS):<26}{'':>12}")
     lines += [f"    {name:<24}{value:>12.3f}" for name, value in record["class"].items()]
     ends = [digits.images[digits.labels == k] for k in (FIRST, LAST)]
-    flow = fm.score.train_flow(*ends, coupling="ot", n_steps=1000, rng=seed, progress=False)
+    flow = fm.score.train_flow(
+        *ends, coupling="ot", n_steps=400, learning_rate=3e-3, rng=seed, progress=False
+    )
     moved = fm.score.transport(flow, ends[0], 30, progress=False)
     recognised = float(model.responsibilities(moved, 0.0)[:, LAST].mean())
     record["flow"] = recognised

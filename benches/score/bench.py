@@ -260,11 +260,11 @@ def bench_likelihood(benchmark: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", steering.METHODS)
 def bench_posterior(benchmark: Any, name: str) -> None:
-    """Record the distance of the draws to the exact posterior; exact draws are 0.04 apart."""
+    """Record the distance of the draws to the exact posterior; exact draws are 0.04 apart here."""
     n = 2000 if benchmark.enabled else 50
-    model, o, y = steering.problem(8, 6, 3)
+    model, o, y = steering.problem(8, 6, 3, "mask", 0.3)
     law, _ = o.posterior_of(model, y)
-    benchmark.group = f"score: {n} draws given 3 numbers, d=8, {steering.N_STEPS} steps, 1 thread"
+    benchmark.group = f"score: {n} draws given 3 of 8 numbers, {steering.N_STEPS} steps, 1 thread"
     method, calls = steering.METHODS[name]
 
     def run(seed: int) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError, NumericalError, TargetError
 
 pytestmark = pytest.mark.filterwarnings("ignore::fermiac.errors.WeightWarning")
 Array = NDArray[np.float64]
@@ -145,6 +145,13 @@ def test_every_kind_of_particles(method: Any) -> None:
     assert s.n_evals > 0
 
 
+def test_candidates_that_see_nothing() -> None:
+    s = fm.score.measure(LAW, lambda i: 0.0, np.zeros((2, 2)), 1, noise=1e-100, rng=0)
+    assert np.isfinite(s.scores).all()
+    with pytest.raises(NumericalError, match="is too small"):
+        fm.score.measure(LAW, lambda i: 0.0, np.zeros((2, 2)), 1, noise=1e-300, rng=0)
+
+
 def test_models_without_a_derivative() -> None:
     own = fm.score.ScoreModel(
         lambda y, s: y * (s / (1 + s**2))[:, None], "eps", "ve", sigma_range=(0.01, 50.0), dim=3
@@ -216,6 +223,8 @@ def test_a_stop_before_the_first_measurement() -> None:
         ({"candidates": [False, False]}, ArgumentError, "at least one True"),
         ({"n_measurements": 3}, ArgumentError, "n_measurements"),
         ({"noise": 0.0}, ArgumentError, "noise"),
+        ({"noise": 1e300}, ArgumentError, "smaller units"),
+        ({"candidates": np.full((2, 2), 1e308)}, ArgumentError, "smaller units"),
         ({"rule": "largest"}, ArgumentError, "rule"),
         ({"n_particles": 1}, ArgumentError, "n_particles"),
         ({"method": "inpaint"}, ArgumentError, "masks"),

@@ -50,7 +50,7 @@ def digits() -> Iterator[Digits]:
         [np.cov(x.T) + 0.01 * np.eye(64) for x in each],
     )
     network = fm.score.train_score(
-        mine, sigma_range=LEVELS, n_steps=500, width=128, learning_rate=3e-3, rng=0
+        mine, sigma_range=LEVELS, n_steps=400, width=128, learning_rate=3e-3, rng=0
     )
     yield Digits(network, mixture, mine, known, images[1500:])
     torch.set_num_threads(before)
@@ -120,7 +120,9 @@ def test_pixels_are_measured(digits: Digits) -> None:
 
 def test_a_flow_makes_one_digit_another(digits: Digits) -> None:
     ends = [digits.images[digits.labels == k] for k in (1, 8)]
-    flow = fm.score.train_flow(*ends, coupling="ot", n_steps=400, learning_rate=3e-3, rng=0)
+    flow = fm.score.train_flow(
+        *ends, coupling="ot", n_steps=250, batch_size=128, learning_rate=3e-3, rng=0
+    )
     moved = fm.score.transport(flow, ends[0], 20)
     assert share(digits, ends[0], 8) < 0.1
     assert share(digits, moved, 8) > 0.8

@@ -340,3 +340,42 @@ def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         fm.score.train_score(normal(20, 2, 0))
     with pytest.raises(ImportError, match=r"fermiac\[torch\]"):
         fm.score.train_noise_classifier(normal(20, 2, 0), LEVELS)
+
+
+def test_labels_give_a_model_of_each_class(torch: Any, tmp_path: Path) -> None:
+    """Two classes at -2 and 2: the network knows each of them, and both together."""
+    x = 0.5 * normal(3000, 1, 4) + np.repeat([-2.0, 2.0], 1500)[:, None]
+    labels = np.repeat([0, 1], 1500)
+    how: dict[str, Any] = {"sigma_range": (0.02, 20.0), "n_steps": 500, "rng": 0, **SMALL}
+    learnt = fm.score.train_score(x, labels=labels, drop=0.3, **how)
+    assert learnt.n_classes == 2
+    both = fm.score.sample(learnt, 1000, n_steps=25, rng=1)
+    assert 0.4 < np.mean(both > 0) < 0.6
+    for label, centre in ((0, -2.0), (1, 2.0)):
+        one = fm.score.sample(learnt.given(label), 500, n_steps=25, rng=1)
+        assert abs(one.mean() - centre) < 0.2
+        assert abs(one.std() - 0.5) < 0.15
+    strong = fm.score.guided(learnt.given(1), learnt, scale=2.0)
+    assert fm.score.sample(strong, 300, n_steps=25, rng=1).min() > 0
+    learnt.save(tmp_path / "labels.safetensors")
+    again = fm.score.load_score(tmp_path / "labels.safetensors")
+    np.testing.assert_array_equal(again.given(1).denoise(x, 0.7), learnt.given(1).denoise(x, 0.7))
+    with pytest.raises(ArgumentError, match="label: 2"):
+        learnt.given(2)
+    plain = fm.score.train_score(x, n_steps=2, width=8, rng=0)
+    with pytest.raises(ArgumentError, match="without labels"):
+        plain.given(0)
+    for wrong in (labels[:5], labels - 1, labels + 0.5):
+        with pytest.raises(ArgumentError, match="labels: "):
+            fm.score.train_score(x, labels=wrong, n_steps=2, rng=0)
+    with pytest.raises(ArgumentError, match="drop"):
+        fm.score.train_score(x, labels=labels, drop=1.5, n_steps=2, rng=0)
+
+
+def test_labels_are_left_out_independently_of_the_rows() -> None:
+    from fermiac.score import fitting
+
+    _, strata, rows = fitting.batch_of(5, 3, 5000, 0, 10**6)
+    hidden = fitting.drops(5, 5000, 3)
+    for other in (strata, rows):
+        assert abs(np.corrcoef(hidden, other)[0, 1]) < 0.07

@@ -163,6 +163,8 @@ def measure(
         If an argument is invalid, or the model lacks something that the method needs.
     TargetError
         If `ask` returns something else than finite numbers, or another number of them.
+    NumericalError
+        If the noise is too small for exact particles in double precision.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` has the measurements so far, and the particles before the
         last of them; None before the first.
@@ -240,11 +242,16 @@ def measure(
 
     def next_one(predictions: Array, weights: Array) -> None:
         """Choose a candidate by the predictions (n_particles, n, m), and measure it."""
-        found = (
-            _entropies(predictions, weights, deviation)
-            if entropies
-            else _variances(predictions, weights)
-        )
+        # Candidates of huge numbers overflow, which is told below.
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = _variances(predictions, weights)
+        if not np.isfinite(found + deviation * deviation).all():
+            raise ArgumentError(
+                "candidates: the predictions or the noise are too large for their variance; give "
+                "candidates and noise in smaller units"
+            )
+        if entropies:
+            found = _entropies(predictions, weights, deviation)
         found[chosen] = np.nan
         at = int(np.nanargmax(found))
         value = _asked(ask, at, matrices.shape[1])
@@ -315,7 +322,8 @@ class _Job:
     def predictions(self, x: Array) -> Array:
         """Return the predictions of all candidates, (n, n_candidates, m)."""
         k, m, d = self.matrices.shape
-        return (x @ self.matrices.reshape(k * m, d).T).reshape(len(x), k, m)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(x @ self.matrices.reshape(k * m, d).T).reshape(len(x), k, m)
 
     def observed(self, chosen: list[int], values: list[Array]) -> tuple[Linear, Array]:
         """Return all measurements together."""
@@ -472,6 +480,8 @@ def _entropies(predictions: Array, weights: Array, noise: float) -> Array:
     spread = _variances(predictions, weights) / m
     effective = 1 / float(np.square(weights).sum())
     squares = noise**2 + spread * (_BANDWIDTH * effective**_RATE) ** 2
+    # A variance that is too small for its square root, and no spread.
+    squares = np.maximum(squares, np.finfo(float).tiny)
     found = np.empty(k)
     with np.errstate(divide="ignore"):
         log_weights = np.log(weights)

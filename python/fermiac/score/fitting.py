@@ -30,6 +30,7 @@ __all__ = [
     "Plan",
     "batch_of",
     "data_of",
+    "drops",
     "evaluated",
     "fit",
     "n_held_out",
@@ -44,6 +45,8 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 #: Draws of the split, of ranks and of the noise on held-out points, beyond all steps.
 _SPLIT, RANKS, _HELD_OUT = 2**32 - 1, 2**32 - 2, 2**31
+#: Draws of labels, beyond those of the held-out points.
+_DROPS = _HELD_OUT + 2**20
 #: The share of the steps in which the learning rate rises.
 _WARM_UP = 0.05
 #: The settings of Adam, and the largest norm of a gradient.
@@ -131,6 +134,11 @@ def splits(n: int, held: int, key: int) -> tuple[Indices, Indices]:
 def uniforms(key: int, n: int, draw: int) -> Array:
     """Return uniform numbers, one for each of n rows."""
     return _core.score_noise(key, TRAIN, 0, n, draw, 0, 1)[1][:, 0]
+
+
+def drops(key: int, n: int, step: int) -> Array:
+    """Return the uniform numbers (n,) that decide which labels a step leaves out."""
+    return uniforms(key, n, _DROPS + step)
 
 
 def batch_of(

@@ -30,20 +30,24 @@ _NETWORK: fit.Layout = {
     "network": fit.text("ScoreMLP", "LevelMLP"),
     "settings": fit.record(
         {"dim": _WIDTH, "width": _WIDTH, "n_blocks": fit.whole(0)},
-        {"sigma_data": fit.real, "scale": fit.real, "n_out": _WIDTH},
+        {"sigma_data": fit.real, "scale": fit.real, "n_out": _WIDTH, "n_classes": fit.whole(0)},
         rest=False,
     ),
     "weights": fit.mapping(fit.array("f", finite=True)),
 }
 
 
-def score_mlp(centre: Array, sigma_data: float, width: int, n_blocks: int) -> Any:
+def score_mlp(
+    centre: Array, sigma_data: float, width: int, n_blocks: int, n_classes: int = 0
+) -> Any:
     """Return a network F for ``prediction="edm"``: (n, d) and (n,) -> (n, d).
+
+    With classes it also takes their numbers (n,), of which `n_classes` is that of no class.
 
     Its inputs are c_in y and ln(s) / 4. The centre of the data is subtracted from the input and
     added to the output in closed form, so that only deviations from it have to be learnt.
     """
-    module = classes()["ScoreMLP"](len(centre), sigma_data, width, n_blocks)
+    module = classes()["ScoreMLP"](len(centre), sigma_data, width, n_blocks, n_classes)
     module.centre.copy_(import_torch().as_tensor(centre))
     return module
 
@@ -130,11 +134,15 @@ def classes() -> dict[str, Any]:
     class ScoreMLP(nn.Module):  # type: ignore[misc, name-defined]
         """Residual SiLU blocks with Fourier features of ln(s) / 4."""
 
-        def __init__(self, dim: int, sigma_data: float, width: int, n_blocks: int) -> None:
+        def __init__(
+            self, dim: int, sigma_data: float, width: int, n_blocks: int, n_classes: int = 0
+        ) -> None:
             super().__init__()
             self.settings = {
                 "dim": dim, "sigma_data": sigma_data, "width": width, "n_blocks": n_blocks
             }  # fmt: skip
+            if n_classes:
+                self.settings["n_classes"] = n_classes
             self.register_buffer("centre", torch.zeros(dim))
             steps = np.geomspace(_LOWEST, _HIGHEST, _N_FREQUENCIES)
             waves = torch.as_tensor(2 * math.pi * steps, dtype=torch.float32)
@@ -150,13 +158,19 @@ def classes() -> dict[str, Any]:
             self.leave = nn.Linear(width, dim)
             nn.init.zeros_(self.leave.weight)
             nn.init.zeros_(self.leave.bias)
+            # Made last, so that the other weights are those without classes.
+            self.label = nn.Embedding(n_classes + 1, n_context) if n_classes else None
 
-        def forward(self, x: Any, t: Any) -> Any:
+        def forward(self, x: Any, t: Any, c: Any = None) -> Any:
             shape, t = x.shape, t.reshape(-1, 1)
             sigma, scale = torch.exp(4 * t), self.settings["sigma_data"]
             total = torch.sqrt(sigma**2 + scale**2)
             phase = t * self.waves
             context = self.level(torch.cat([phase.sin(), phase.cos()], dim=-1))
+            if self.label is not None:
+                none = self.label.num_embeddings - 1
+                c = torch.full((len(x),), none, device=x.device) if c is None else c
+                context = context + self.label(c.long())
             h = self.enter(x.flatten(1) - self.centre / total)
             for block in self.blocks:
                 h = block(h, context)

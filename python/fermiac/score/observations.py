@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from fermiac._base.validate import numbers, positive, shown
-from fermiac.errors import ArgumentError
+from fermiac.errors import ArgumentError, NumericalError
 from fermiac.score.class_gradients import checked_rows
 from fermiac.score.exact import Gaussian, GaussianMixture
 from fermiac.score.model import Model
@@ -148,6 +148,8 @@ class Linear(Observation):
         ------
         ArgumentError
             If the model is not a mixture, or a shape does not fit.
+        NumericalError
+            If the observed numbers have a singular covariance, as with too little noise.
 
         Examples
         --------
@@ -164,7 +166,13 @@ class Linear(Observation):
         away = observed - means @ a.T
         cross = covariances @ a.T
         inner = a @ cross + self.noise**2 * np.eye(m)
-        gain = np.linalg.solve(inner, cross.transpose(0, 2, 1)).transpose(0, 2, 1)
+        try:
+            gain = np.linalg.solve(inner, cross.transpose(0, 2, 1)).transpose(0, 2, 1)
+        except np.linalg.LinAlgError as error:
+            raise NumericalError(
+                "observation: the covariance of the observed numbers is singular in double "
+                f"precision; the noise {self.noise:g} is too small"
+            ) from error
         moved = means + np.einsum("kdm,km->kd", gain, away)
         left = covariances - gain @ cross.transpose(0, 2, 1)
         left = 0.5 * (left + left.transpose(0, 2, 1))

@@ -17,7 +17,17 @@ from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac._base.calls import public, users_level
 from fermiac._base.config import isa_level
-from fermiac._base.validate import RngLike, choice, numbered, numbers, positive, shown, whole
+from fermiac._base.tensors import to_numpy
+from fermiac._base.validate import (
+    RngLike,
+    choice,
+    numbered,
+    numbers,
+    positive,
+    probability,
+    shown,
+    whole,
+)
 from fermiac.errors import ArgumentError, FermiacWarning, TargetError
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
@@ -26,6 +36,7 @@ from fermiac.score import fitting
 from fermiac.score.arguments import level_range
 from fermiac.score.mlp import read_network, score_mlp, write_network
 from fermiac.score.network import ScoreModel
+from fermiac.score.particles import digest
 from fermiac.score.power_average import PowerAverages
 from fermiac.score.training_checkpoint import identity_of, opened
 from fermiac.special import ndtr, ndtri
@@ -38,6 +49,8 @@ Weight: TypeAlias = "str | Callable[[Array], ArrayLike]"
 #: The default law of levels: mean of log s minus the log of the scale of the data, and its sd.
 _SHIFT, _SPREAD = -0.5, 1.2
 
+#: The most classes.
+_MOST_CLASSES = 2**20
 #: The distance of a rebuilt average from its law of steps, in total variation, that is told.
 _FAR = 0.01
 
@@ -221,6 +234,35 @@ class TrainedScore(ScoreModel):
         """Leave out the averages, which are many copies of the network."""
         return {name: value for name, value in vars(self).items() if name != "_averages"}
 
+    #: The number of classes of a training with labels.
+    n_classes: int = 0
+
+    def given(self, label: int) -> ScoreModel:
+        """Return the model of one class, for a network that was trained with labels.
+
+        The model itself is that of all classes, so ``guided(model.given(3), model)`` is
+        classifier-free guidance.
+
+        Parameters
+        ----------
+        label : int
+            The number of the class.
+
+        Returns
+        -------
+        ScoreModel
+
+        Raises
+        ------
+        ArgumentError
+            If the network was trained without labels, or there is no such class.
+        """
+        if not self.n_classes:
+            raise ArgumentError("given: the network was trained without labels")
+        number = whole("label", label, 0, self.n_classes - 1)
+        module = labelled(self.network.module, number)
+        return ScoreModel(module, **self._arguments)
+
     def with_ema(self, width: float) -> TrainedScore:
         """Return the model with weights averaged over another part of the training.
 
@@ -268,6 +310,7 @@ class TrainedScore(ScoreModel):
                 p.copy_(average)
         made = TrainedScore(module, **self._arguments)
         made._arguments, made.training = self._arguments, self.training
+        made.n_classes = self.n_classes
         return made
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -295,6 +338,8 @@ def train_score(
     data: Any,
     module: Any = None,
     *,
+    labels: ArrayLike | None = None,
+    drop: float = 0.1,
     prediction: str = "edm",
     kind: str | None = None,
     sigma_range: ArrayLike | None = None,
@@ -326,6 +371,12 @@ def train_score(
         networks of diffusers. `prediction` and `kind` define output and input, as for `ScoreModel`:
         by default x_t is the noisy point and t its level s, (n,). The module is trained in place.
         The default is a residual multilayer perceptron.
+    labels : array_like of int, shape (n,), optional
+        Classes of the data, from 0 on. The network is then trained with them and without: it gets
+        (x_t, t, c) with whole numbers c (n,), of which the number of classes means none. The model
+        is that of all classes, and ``given(k)`` that of one.
+    drop : float, default 0.1
+        The share of the points whose label is left out.
     prediction, kind : str
         The output and the input of your own module; see `ScoreModel`. The default kind is that of
         the prediction, or ``"ve"``.
@@ -441,6 +492,8 @@ def train_score(
     torch = import_torch()
     _check_options(options, module is None)
     points, shape = fitting.data_of(data, event_shape)
+    numbers_of, n_classes = _classes(labels, len(points))
+    without = probability("drop", drop, zero=True)
     centre, scale = fitting.spread(points)
     c = scale if sigma_data is None else positive("sigma_data", sigma_data)
     weigh = _weight_function(weight, c)
@@ -460,7 +513,7 @@ def train_score(
             )
         width, n_blocks = whole("width", width, 1, 2**16), whole("n_blocks", n_blocks, 0, 1000)
         with fitting.seeded(key, torch.device("cpu")):
-            module = score_mlp(centre, c, width, n_blocks)
+            module = score_mlp(centre, c, width, n_blocks, n_classes)
     place = fitting.placed(module, device)
     arguments = {
         "prediction": prediction, "kind": kind, "sigma_range": sigma_range,
@@ -468,7 +521,7 @@ def train_score(
         **options,
     }  # fmt: skip
     model = TrainedScore(module, **arguments)
-    model._arguments = arguments
+    model._arguments, model.n_classes = arguments, n_classes
     assert model.sigma_range is not None
     ends = model.sigma_range
     law = _level_law(sigma_law, ends, c)
@@ -480,7 +533,11 @@ def train_score(
             key, step, plan.batch_size, points.shape[1], len(trained)
         )
         s = law(strata)
-        errors, unit = task.errors(trained[rows], s, normals)
+        kept_labels = None
+        if numbers_of is not None:
+            hidden = fitting.drops(key, plan.batch_size, step) < without
+            kept_labels = np.where(hidden, n_classes, numbers_of[trained[rows]])
+        errors, unit = task.errors(trained[rows], s, normals, kept_labels)
         return (task.tensor(weigh(s) * unit**2) * errors).mean()
 
     settings = {
@@ -490,6 +547,8 @@ def train_score(
         "sigma_law": sigma_law if isinstance(sigma_law, str) else [float(x) for x in sigma_law],
         "weight": weight if isinstance(weight, str) else "callable",
     }  # fmt: skip
+    if numbers_of is not None:
+        settings |= {"labels": digest(numbers_of.astype(np.float64)), "drop": without}
     if kept is not None:
         kept.begin(identity_of("train_score", key, points, module, settings))
     with fitting.seeded(key, place):
@@ -501,6 +560,39 @@ def train_score(
         stopped.partial_result = model  # type: ignore[attr-defined]
         raise stopped
     return model
+
+
+def _classes(labels: Any, n: int) -> tuple[NDArray[np.int64] | None, int]:
+    """Return labels as whole numbers, and the number of classes."""
+    if labels is None:
+        return None, 0
+    values = numbers("labels", to_numpy(labels))
+    whole_numbers = np.where(np.isfinite(values), values, -1.0).astype(np.int64)
+    good = values.shape == (n,) and (whole_numbers == values).all() and (whole_numbers >= 0).all()
+    if not good or whole_numbers.max() >= _MOST_CLASSES:
+        raise ArgumentError(
+            f"labels: shape {values.shape} was given; a whole number from 0 on and below "
+            f"{_MOST_CLASSES} for each of the {n} rows is needed"
+        )
+    return whole_numbers, int(whole_numbers.max()) + 1
+
+
+def labelled(module: Any, label: int) -> Any:
+    """Return a module of (x, t) that gives a module of (x, t, c) one class."""
+    torch = import_torch()
+
+    class Given(torch.nn.Module):  # type: ignore[misc, name-defined]
+        """A network with one class."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, x: Any, t: Any) -> Any:
+            c = torch.full((len(x),), label, dtype=torch.int64, device=x.device)
+            return self.inner(x, t, c)
+
+    return Given()
 
 
 def _check_options(options: Mapping[str, Any], built_in: bool) -> None:
@@ -535,7 +627,7 @@ class _Task:
         """Return an array as a tensor of the network's type on its device."""
         return self._torch.as_tensor(array, dtype=self._dtype, device=self._place)
 
-    def errors(self, rows: Any, s: Array, normals: Array) -> tuple[Any, Array]:
+    def errors(self, rows: Any, s: Array, normals: Array, labels: Any = None) -> tuple[Any, Array]:
         """Return mean square errors of the outputs of the network, and their factors in D."""
         scales = self._form.scales(s)
         skip, out = (np.broadcast_to(part, s.shape) for part in (scales.skip, scales.out))
@@ -545,7 +637,8 @@ class _Task:
         if self._shape is not None:
             noisy = noisy.reshape(-1, *self._shape)
         times = self._column(scales.time, s)[:, 0].to(self._time_type)
-        given = self.module(noisy, times)
+        more = () if labels is None else (self._torch.as_tensor(labels, device=self._place),)
+        given = self.module(noisy, times, *more)
         if not self._torch.is_tensor(given):
             given = getattr(given, "sample", given)
         if not self._torch.is_tensor(given) or given.shape != noisy.shape:
@@ -644,5 +737,11 @@ def load_score(path: str | os.PathLike[str], device: Any = None) -> TrainedScore
             module, "edm", "edm", content["sigma_range"], dim=module.settings["dim"],
             event_shape=content["event_shape"], sigma_data=module.settings["sigma_data"],
         )  # fmt: skip
+    model._arguments = {
+        "prediction": "edm", "kind": "edm", "sigma_range": content["sigma_range"],
+        "dim": module.settings["dim"], "event_shape": content["event_shape"],
+        "sigma_data": module.settings["sigma_data"],
+    }  # fmt: skip
+    model.n_classes = module.settings.get("n_classes", 0)
     model.training = content["told"]
     return model
