@@ -35,6 +35,8 @@ _GLANCE = 200_000
 _MOST_REFUSED = 0.5
 #: The share and the number of failed evaluations after the warm-up above which a run warns.
 _MOST_FAILED, _FEW = 1e-3, 10
+#: The bytes of arrays on the disk that the chains fill before their pages are dropped from memory.
+_FILLED = 2**26
 #: Arrays of a run whose numbers are all finite.
 _FINITE = ("draws", "log_densities")
 
@@ -74,11 +76,24 @@ class ChainLoop(RunLoop[Chains]):
         """Yield the marks: the transition, the record up to it, and the draws to be checked."""
         s = self.job.settings
         every = s.n_draws if self.stop is None else self.stop.every
+        at = 0
         for until, record in self.arrays.records():
+            ends = [(until, s.n_draws if until > s.n_warmup else 0)]
             if until > s.n_warmup:
-                for n in range(every, s.n_draws, every):
-                    yield s.transition(n), record, n
-            yield until, record, s.n_draws if until > s.n_warmup else 0
+                ends = [*((s.transition(n), n) for n in range(every, s.n_draws, every)), *ends]
+            step = self._step()
+            for end, n in ends:
+                yield from ((between, record, 0) for between in range(at + step, end, step))
+                yield end, record, n
+                at = end
+
+    def _step(self) -> int:
+        """Return the most transitions between two marks, so that few pages of files are mapped."""
+        if self.arrays.folder is None:
+            return 2**62
+        row = sum(array.nbytes // max(array.shape[1], 1) for array in self.arrays.named().values())
+        n_draws: int = max(_FILLED // max(row, 1), 1)
+        return n_draws * self.job.settings.thin
 
     def advance(self, budget: Budget) -> BaseException | None:
         """Run for a while, at most up to the next mark."""
