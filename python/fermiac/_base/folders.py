@@ -135,8 +135,11 @@ def converted(
     return out
 
 
-def mapped(file: Path, mode: str = "r") -> NDArray[Any]:
-    """Return an array on the disk, mapped; its file has the length that its header announces."""
+def mapped(file: Path, mode: str = "r", spare: bool = False) -> NDArray[Any]:
+    """Return an array on the disk, mapped; its file has the length that its header announces.
+
+    With `spare` the file may be longer.
+    """
     try:
         with store.decoding(file):
             array: NDArray[Any] = open_memmap(file, mode=mode)
@@ -147,7 +150,8 @@ def mapped(file: Path, mode: str = "r") -> NDArray[Any]:
     if array.dtype.kind not in "iuf":
         raise CheckpointError(f"{file}: it is damaged: {array.dtype}, {array.shape}")
     start = int(getattr(array, "offset", 0))
-    if file.stat().st_size != start + array.nbytes:
+    more = file.stat().st_size - start - array.nbytes
+    if more < 0 or (more > 0 and not spare):
         raise CheckpointError(
             f"{file}: it is damaged: its length is not that of {array.dtype}, {array.shape}"
         )
