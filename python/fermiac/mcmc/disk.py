@@ -17,6 +17,7 @@ from fermiac._base import store
 from fermiac._base.folders import facts, forget, mapped
 from fermiac._base.validate import path_of
 from fermiac.errors import ArgumentError, CheckpointError
+from fermiac.mcmc.parquet_folder import discard_tables, inner_of, pyarrow, write_tables
 from fermiac.mcmc.zarr_folder import append_index, discard_store, is_store, write_store
 
 __all__ = ["Folder"]
@@ -45,7 +46,11 @@ class Folder:
 
     def __init__(self, path: str | os.PathLike[str], origin: str | None) -> None:
         """Open the folder of a run, which is new or the one of the resumed run."""
-        self.path = Path(path_of("path", path)).absolute()
+        #: The path of the user, and the folder of the arrays, which may be one within.
+        self.given = Path(path_of("path", path)).absolute()
+        self.path = inner_of(self.given)
+        if self.path != self.given:
+            pyarrow()
         self.resumed = origin is not None
         #: Whether the folder is also a store of Zarr.
         self.is_store = is_store(self.path)
@@ -58,9 +63,10 @@ class Folder:
                     "to; give the path= of that run"
                 )
             return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        given = self.given
+        if given.exists() and (not given.is_dir() or any(given.iterdir())):
             raise ArgumentError(
-                f"path: {self.path} is there and not an empty folder; give another path, or remove "
+                f"path: {given} is there and not an empty folder; give another path, or remove "
                 "it; a run is resumed from its checkpoint="
             )
         try:
@@ -121,9 +127,12 @@ class Folder:
 
     def index(self, content: dict[str, Any]) -> None:
         """Write the index, as a whole or not at all; for a finished run with digests."""
+        arrays = dict(zip(self._names, self._maps, strict=True))
+        n_draws, names = content["n_draws"], content["names"]
         if self.is_store:
-            arrays = dict(zip(self._names, self._maps, strict=True))
-            write_store(self.path, arrays, content["n_draws"], content["names"])
+            write_store(self.path, arrays, n_draws, names)
+        if self.path != self.given:
+            write_tables(self.given, arrays, n_draws, names, content["status"] != "running")
         new = self.path / f".{_INDEX}.tmp"
         if content["status"] != "running":
             self.flush()
@@ -141,8 +150,11 @@ class Folder:
             discard_store(self.path)
         for file in (*self.path.glob("*.npy"), self.path / _INDEX):
             file.unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
+        if self.path != self.given:
+            discard_tables(self.given)
+        for folder in dict.fromkeys((self.path, self.given)):
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def read_index(path: Path) -> dict[str, Any]:
