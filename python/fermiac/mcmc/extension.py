@@ -22,8 +22,8 @@ from fermiac._base.validate import choice, path_of, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.checkpoint import Origin
 from fermiac.mcmc.disk import read_array, read_index
-from fermiac.mcmc.parquet_folder import inner_of
 from fermiac.mcmc.job import Arrays, Job
+from fermiac.mcmc.parquet_folder import inner_of
 from fermiac.mcmc.result import Chains, known, statistics
 from fermiac.mcmc.run import ChainLoop
 from fermiac.runs.loop import run_and_warn

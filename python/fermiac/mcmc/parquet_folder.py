@@ -1,8 +1,9 @@
 """The folder of a run whose draws are also written as files of Parquet, by pyarrow.
 
-Every section of a chain is a file of its own, written when its draws are complete; the last, shorter
-section of a chain when the run ends. The run itself fills the arrays of a folder within, from which
-it is resumed. Its name begins with an underscore, so that readers of Parquet pass over it.
+Every section of a chain is a file of its own, written when its draws are complete; the last,
+shorter section of a chain is written when the run ends. The run fills the arrays of a folder
+within, from which it is resumed. The name of that folder begins with an underscore, so that readers
+of Parquet pass over it.
 """
 
 from __future__ import annotations
