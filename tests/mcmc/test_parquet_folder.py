@@ -54,6 +54,8 @@ def test_files_have_the_draws(
     np.testing.assert_array_equal(found["lp"].to_numpy(), here.log_densities.reshape(-1))
     with pytest.raises(ArgumentError, match="not an empty folder"):
         run(path=path)
+    path.rename(tmp_path / "renamed")
+    np.testing.assert_array_equal(fm.mcmc.open(tmp_path / "renamed").draws, here.draws)
 
 
 def test_files_of_a_run_that_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,8 @@ def test_a_store_has_the_draws_of_the_folder(
     np.testing.assert_array_equal(
         read(tmp_path / "run.zarr", "sample_stats", "lp"), here.log_densities
     )
+    os.rename(tmp_path / "run.zarr", tmp_path / "renamed")
+    np.testing.assert_array_equal(fm.load(tmp_path / "renamed").draws, here.draws)
 
 
 def test_the_store_of_a_run_that_goes_on(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ _SECTION = 2**25
 
 def inner_of(path: Path) -> Path:
     """Return the folder of the arrays of a run."""
-    return path / INNER if path.name.endswith(SUFFIX) else path
+    within = path.name.endswith(SUFFIX) or (path / INNER).is_dir()
+    return path / INNER if within else path
 
 
 def pyarrow() -> tuple[Any, Any]:

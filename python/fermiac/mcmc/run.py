@@ -73,7 +73,10 @@ class ChainLoop(RunLoop[Chains]):
         self.settle()
 
     def _meetings(self) -> Iterator[tuple[int, dict[str, Any], int]]:
-        """Yield the marks: the transition, the record up to it, and the draws to be checked."""
+        """Yield the marks: the transition, the record up to it, and the draws to be checked.
+
+        Marks that only bound the pages in memory have -1 for the draws.
+        """
         s = self.job.settings
         every = s.n_draws if self.stop is None else self.stop.every
         at = 0
@@ -83,7 +86,7 @@ class ChainLoop(RunLoop[Chains]):
                 ends = [*((s.transition(n), n) for n in range(every, s.n_draws, every)), *ends]
             step = self._step()
             for end, n in ends:
-                yield from ((between, record, 0) for between in range(at + step, end, step))
+                yield from ((between, record, -1) for between in range(at + step, end, step))
                 yield end, record, n
                 at = end
 
@@ -98,6 +101,8 @@ class ChainLoop(RunLoop[Chains]):
     def advance(self, budget: Budget) -> BaseException | None:
         """Run for a while, at most up to the next mark."""
         assert self._mark is not None
+        while self._mark[2] < 0 and self._mark[0] <= min(self._done):  # of a run that is resumed
+            self._mark = next(self._marks)
         until, record, n_draws = self._mark
         error: BaseException | None
         reached, error = self.sampler.run(
@@ -113,7 +118,7 @@ class ChainLoop(RunLoop[Chains]):
         self.settle()
         self._met = 0
         if reached and error is None:
-            self._mark, self._met = next(self._marks, None), n_draws
+            self._mark, self._met = next(self._marks, None), max(n_draws, 0)
         return error
 
     def is_enough(self) -> bool:

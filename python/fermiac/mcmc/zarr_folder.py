@@ -34,8 +34,8 @@ _ARRAYS = {
 
 
 def is_store(path: Path) -> bool:
-    """Return whether a folder has the name of a store of Zarr."""
-    return path.name.endswith(SUFFIX)
+    """Return whether a folder has the name of a store of Zarr, or is one by another name."""
+    return path.name.endswith(SUFFIX) or (path / _META).exists()
 
 
 def _rows(shape: tuple[int, ...]) -> int:
