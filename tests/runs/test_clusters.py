@@ -179,21 +179,30 @@ def kill_one(folder: Path, seconds: float) -> None:
     os.kill(int(next(folder.iterdir()).name), signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("first", "then"), [(0, 4), (1, 4), (4, 1)])
-def test_a_dask_cluster_that_grows_or_shrinks(first: int, then: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("first", "then", "whole"), [(0, 4, False), (1, 4, False), (4, 1, False), (1, 4, True)]
+)
+def test_a_dask_cluster_that_grows_or_shrinks(
+    first: int, then: int, whole: bool, tmp_path: Path
+) -> None:
+    """All workers that came are at work in the second half of the run."""
     pytest.importorskip("distributed")
+
+    def call(seconds: float, **given: Any) -> Any:
+        folder = tmp_path if given else None
+        if whole:
+            bowl = targets.SlowBowl(seconds, folder)
+            return fm.nested.sample(bowl, PRIOR, n_live=40, runs=60, rng=1, **given).draws
+        return expect(targets.Slow(seconds, folder), n=1500, method="mc", **given).mean
+
     with dask_client(n_workers=first) as client:
         timer = threading.Timer(0.5, lambda: client.cluster.scale(then))
         timer.start()
-        slow = targets.Slow(0.02, tmp_path)
         start = time.time()
-        assert same(
-            expect(slow, n=1500, method="mc", executor=client),
-            expect(targets.moments, n=1500, method="mc"),
-        )
+        there = call(0.004 if whole else 0.02, executor=client)
         middle = (start + time.time()) / 2
         timer.join()
-    # The folder has the last time of each worker. All that came work in the second half of the run.
+    np.testing.assert_array_equal(there, call(0.0))
     late = [f.name for f in tmp_path.iterdir() if float(f.read_text().split()[-1]) > middle]
     assert len(late) == then if then > first else len(late) >= 1
 
