@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, CheckpointError
+from fermiac.mcmc import run as mcmc_run
 
 Array = NDArray[np.float64]
 
@@ -97,3 +98,28 @@ def test_folders_have_digests_once_their_run_has_ended(tmp_path: Path) -> None:
         (folder / "index.json").write_text(json.dumps({**index, name: value}))
         with pytest.raises(CheckpointError, match="damaged"):
             fm.load(folder)
+
+
+def test_a_run_on_the_disk_meets_often_with_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages are dropped from memory in between, also in a run that goes on."""
+    monkeypatch.setattr(mcmc_run, "_FILLED", 4 * 8 * 10 * (DIM + 5))
+    calls = 0
+
+    def breaks(x: Array) -> Array:
+        nonlocal calls
+        calls += 1
+        if calls > 300:
+            raise LookupError("mine")
+        return formula(x)
+
+    given = {"dim": DIM, "kernel": fm.mcmc.RWM(), "n_draws": 400, "thin": 2}
+    rule = fm.mcmc.StopWhen(ess=1, rhat=None, every=150)
+    where = {"path": tmp_path / "run", "checkpoint": tmp_path / "state"}
+    with pytest.raises(LookupError):
+        run(breaks, **given, **where, stop=rule)
+    calls = -(10**9)
+    s = run(breaks, **given, **where, stop=rule)
+    np.testing.assert_array_equal(s.draws, run(formula, **given, stop=rule).draws)
+    assert s.draws.shape[1] == 150

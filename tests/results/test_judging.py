@@ -61,7 +61,14 @@ def test_forgotten_pages_are_in_their_file(mode: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the memory of the process from /proc")
-def test_a_run_on_the_disk_needs_little_memory(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("dim", "kernel", "n_chains", "n_draws"),
+    [(50, "rwm", 4, 100_000), (2, "rwm", 2, 5_000_000), (20, "rwm", 512, 2000),
+     (10, "stretch", 64, 32_000)],
+)  # fmt: skip
+def test_a_run_on_the_disk_needs_little_memory(
+    dim: int, kernel: str, n_chains: int, n_draws: int, tmp_path: Path
+) -> None:
     """The draws take 160 MB; the process and its mapped files must stay below that."""
     script = """
         import resource, sys, warnings
@@ -71,17 +78,20 @@ def test_a_run_on_the_disk_needs_little_memory(tmp_path: Path) -> None:
         def peak():
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-        f = fm.targets.gaussian(np.zeros(50), np.eye(50))
-        given = {"kernel": "rwm", "n_chains": 4, "n_warmup": 50, "rng": 0, "n_threads": 1}
+        dim, n_chains, n_draws = (int(given) for given in sys.argv[3:])
+        f = fm.targets.gaussian(np.zeros(dim), np.eye(dim))
+        given = {"kernel": sys.argv[2], "n_chains": n_chains, "n_warmup": 50, "rng": 0}
+        given |= {"n_threads": 1, "progress": False}
         warnings.simplefilter("ignore")
-        fm.mcmc.sample(f, 50, n_draws=500, path=sys.argv[1] + "/a", **given)
+        fm.mcmc.sample(f, dim, n_draws=500, path=sys.argv[1] + "/a", **given)
         before = peak()
-        s = fm.mcmc.sample(f, 50, n_draws=100_000, path=sys.argv[1] + "/b", **given)
+        s = fm.mcmc.sample(f, dim, n_draws=n_draws, path=sys.argv[1] + "/b", **given)
         assert s.draws.nbytes > 150 << 20
         print(peak() - before)
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path)],
+        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path), kernel,
+         *map(str, (dim, n_chains, n_draws))],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert float(done.stdout) < 140, done.stdout

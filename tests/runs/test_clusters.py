@@ -25,6 +25,7 @@ import pytest
 import worker_targets as targets
 from cluster_engines import (
     ENGINES,
+    ONCE,
     PACKAGES,
     PATHS,
     RECOVER,
@@ -73,14 +74,18 @@ def test_bits_errors_and_large_targets(engine: Any, tmp_path: Path) -> None:
             shards = fm.executor.Sharded(executor, n_workers, rows)
             assert same(expect(targets.moments, executor=shards), local)
         heavy = targets.Heavy(50, tmp_path / "loads")
-        assert same(expect(heavy, executor=executor), local)
+        shards = fm.executor.Sharded(executor, rows=100)
+        assert same(expect(heavy, executor=shards), local)
         built_in = fm.targets.powers([[1, 1], [0, 4]])
         assert same(expect(built_in, executor=executor), expect(built_in))
         with pytest.raises(RuntimeError, match="too high") as caught:
             expect(targets.FailsAbove(2.0), executor=executor)
         assert any("rows " in note for note in caught.value.__notes__)
         assert same(expect(targets.moments, executor=executor), local)
-    assert 1 <= len(list((tmp_path / "loads").iterdir())) <= 4
+    # A target of 50 MB has crossed once a worker, and not with each of its shards.
+    processes = [path.name.partition("-")[0] for path in (tmp_path / "loads").iterdir()]
+    assert 1 <= len(processes) <= (2 if engine in ONCE else 4)
+    assert len(set(processes)) == len(processes)
 
 
 def whole_calls(**given: Any) -> list[Any]:
@@ -174,20 +179,30 @@ def kill_one(folder: Path, seconds: float) -> None:
     os.kill(int(next(folder.iterdir()).name), signal.SIGKILL)
 
 
-@pytest.mark.parametrize(("first", "then"), [(0, 3), (1, 3), (3, 1)])
-def test_a_dask_cluster_that_grows_or_shrinks(first: int, then: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("first", "then", "whole"), [(0, 4, False), (1, 4, False), (4, 1, False), (1, 4, True)]
+)
+def test_a_dask_cluster_that_grows_or_shrinks(
+    first: int, then: int, whole: bool, tmp_path: Path
+) -> None:
+    """All workers that came are at work in the second half of the run."""
     pytest.importorskip("distributed")
+
+    def call(seconds: float, **given: Any) -> Any:
+        folder = tmp_path if given else None
+        if whole:
+            bowl = targets.SlowBowl(seconds, folder)
+            return fm.nested.sample(bowl, PRIOR, n_live=40, runs=60, rng=1, **given).draws
+        return expect(targets.Slow(seconds, folder), n=1500, method="mc", **given).mean
+
     with dask_client(n_workers=first) as client:
         timer = threading.Timer(0.5, lambda: client.cluster.scale(then))
         timer.start()
-        slow = targets.Slow(0.02, tmp_path)
         start = time.time()
-        assert same(
-            expect(slow, n=1500, method="mc", executor=client),
-            expect(targets.moments, n=1500, method="mc"),
-        )
+        there = call(0.004 if whole else 0.02, executor=client)
         middle = (start + time.time()) / 2
         timer.join()
+    np.testing.assert_array_equal(there, call(0.0))
     late = [f.name for f in tmp_path.iterdir() if float(f.read_text().split()[-1]) > middle]
     assert len(late) == then if then > first else len(late) >= 1
 

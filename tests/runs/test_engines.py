@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,7 @@ from executor_help import expect, same, spawned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, WorkerError
-from fermiac.runs import worker
+from fermiac.runs import dispatch, engines, worker
 from fermiac.runs.cutting import n_shards
 from fermiac.runs.dispatch import Dispatch, Plan
 from fermiac.runs.engines import engine_of
@@ -321,3 +322,39 @@ def test_shards_without_a_word_are_made_again() -> None:
     silent.threads.shutdown()
     with pytest.raises(ArgumentError, match="patience"):
         fm.executor.Sharded(silent, patience=0.0)
+
+
+@pytest.mark.parametrize(("kind", "has_workers"), [("plain", 0), ("parsl", 0), ("parsl", 2)])
+def test_a_long_silence_is_warned_of(
+    kind: str, has_workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once: without workers, or where a lost worker may stop the others before any result."""
+    silent = Silent(keeps=1)
+    engine = engines._Parsl(silent) if kind == "parsl" else engines._Futures(silent)
+    monkeypatch.setattr(engine, "n_workers", lambda: None if kind == "parsl" else has_workers)
+    monkeypatch.setattr(engine, "forgets", lambda: has_workers > 0)
+    monkeypatch.setattr(dispatch, "_SILENT", 0.2)
+    ticks = 0
+
+    def tick(done: int) -> None:
+        nonlocal ticks
+        ticks += 1
+        if ticks > 10:
+            raise KeyboardInterrupt
+
+    silent.left = 10**6
+    run = dispatch.Dispatch(engine, Plan(rows=1), np.sum, tick)
+    what = "has had no worker" if not has_workers else r"patience=seconds"
+    with pytest.warns(fm.errors.FermiacWarning, match=what) as caught, suppress(KeyboardInterrupt):
+        list(run(3, lambda a, b: (np.zeros(b - a),), lambda *_: None))
+    assert len(caught) == 1
+    # With a patience, or with workers that answer for themselves, there is nothing to say.
+    ticks = 0
+    monkeypatch.setattr(engine, "n_workers", lambda: 2)
+    monkeypatch.setattr(engine, "forgets", lambda: True)
+    patient = Plan(rows=1, patience=1e3 if kind == "parsl" else None)
+    run = dispatch.Dispatch(engine, patient, np.sum, tick)
+    with suppress(KeyboardInterrupt):
+        list(run(3, lambda a, b: (np.zeros(b - a),), lambda *_: None))
+    assert ticks > 10
+    silent.threads.shutdown()

@@ -131,6 +131,10 @@ ENGINES: list[Engine] = [
 ]  # fmt: skip
 #: Those that go on after a worker was killed.
 RECOVER: list[Engine] = [process_pool, dask, ray_module, loky_executor, plain_loky, parsl_executor]
+#: Those whose two processes last as long as the engine.
+ONCE: list[Engine] = [
+    process_pool, dask, ray_module, loky_executor, plain_loky, parsl_executor, schwimmbad_pool,
+]  # fmt: skip
 #: The packages of engines beyond the standard library.
 PACKAGES = {
     dask: "distributed", ray_module: "ray", loky_executor: "loky", plain_loky: "loky",

@@ -9,7 +9,7 @@ open.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -20,9 +20,20 @@ from numpy.typing import NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base import store
+from fermiac._base.validate import all_finite
 from fermiac.errors import CheckpointError
 
-__all__ = ["VERIFY", "check", "facts", "forget", "mapped", "pieces"]
+__all__ = [
+    "VERIFY",
+    "check",
+    "converted",
+    "facts",
+    "finite_in_sections",
+    "forget",
+    "mapped",
+    "pieces",
+    "sections",
+]
 
 #: How much of the files is compared with their digests: all, some parts of each, or their sizes.
 Verify: TypeAlias = Literal["full", "sample", "none"]
@@ -99,8 +110,36 @@ def pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
             forget(array)
 
 
-def mapped(file: Path, mode: str = "r") -> NDArray[Any]:
-    """Return an array on the disk, mapped; its file has the length that its header announces."""
+def sections(array: NDArray[Any]) -> Iterator[tuple[slice, slice]]:
+    """Yield the sections of an array (chains, draws, ...), each of which is in memory alone."""
+    per_chain, per_draw = (max(abs(stride), 1) for stride in array.strides[:2])
+    chains, rows = max(_PIECE // per_chain, 1), max(_PIECE // per_draw, 1)
+    for first in range(0, len(array), chains):
+        for start in range(0, array.shape[1], rows):
+            yield slice(first, first + chains), slice(start, start + rows)
+            forget(array)
+
+
+def finite_in_sections(array: NDArray[Any]) -> bool:
+    """Return whether all numbers of an array (chains, draws, ...) are finite."""
+    return all(all_finite(array[section]) for section in sections(array))
+
+
+def converted(
+    array: NDArray[Any], kind: type, convert: Callable[[NDArray[Any]], Any]
+) -> NDArray[Any]:
+    """Return the numbers of an array (chains, draws, ...) in memory, converted to another type."""
+    out: NDArray[Any] = np.empty(array.shape, dtype=kind)
+    for section in sections(array):
+        out[section] = convert(array[section])
+    return out
+
+
+def mapped(file: Path, mode: str = "r", spare: bool = False) -> NDArray[Any]:
+    """Return an array on the disk, mapped; its file has the length that its header announces.
+
+    With `spare` the file may be longer.
+    """
     try:
         with store.decoding(file):
             array: NDArray[Any] = open_memmap(file, mode=mode)
@@ -111,7 +150,8 @@ def mapped(file: Path, mode: str = "r") -> NDArray[Any]:
     if array.dtype.kind not in "iuf":
         raise CheckpointError(f"{file}: it is damaged: {array.dtype}, {array.shape}")
     start = int(getattr(array, "offset", 0))
-    if file.stat().st_size != start + array.nbytes:
+    more = file.stat().st_size - start - array.nbytes
+    if more < 0 or (more > 0 and not spare):
         raise CheckpointError(
             f"{file}: it is damaged: its length is not that of {array.dtype}, {array.shape}"
         )

@@ -199,7 +199,11 @@ def sample(
     path : str or path-like, optional
         A new folder for the draws: they are written to files ``draws.npy``, ``log_densities.npy``
         and so on during the run, which keeps memory small. Space for all `n_draws` is reserved on
-        the disk at the start. `open` reads the files, also during the run.
+        the disk at the start. `open` reads the files, also during the run. A folder whose name ends
+        in ``.zarr`` is also a store of Zarr, of the same size: xarray and ArviZ open its draws
+        ``posterior/x`` lazily, in sections of a chain, also during the run. In a folder whose name
+        ends in ``.parquet`` each section of a chain is also a file of Parquet, by pyarrow, with the
+        columns ``chain``, ``draw``, the coordinates and ``lp``; it takes twice the space.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the state of all chains, and the draws unless they are under `path`. The
         same call resumes a run that was killed, with the same bits; with a larger `n_draws` it

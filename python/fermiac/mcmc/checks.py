@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fermiac._base.folders import sections
 from fermiac.errors import ConvergenceWarning, FermiacWarning
 from fermiac.mcmc.result import Chains
 from fermiac.results import chain_summary
@@ -40,8 +41,21 @@ def findings(sample: Chains) -> list[tuple[type[FermiacWarning], str]]:
 
 def _late(draws: NDArray[np.float64]) -> int:
     """Return the number of walkers (w, n, d) that start far from all points of the others."""
-    settled = draws[:, draws.shape[1] // 2 :]
-    centre = np.median(settled, axis=(0, 1))
-    reach = np.median(np.abs(settled - centre).max(axis=1), axis=0)
-    far = np.abs(draws[:, 0] - centre) > _LATE * reach
-    return int(np.count_nonzero((far & (reach > 0)).any(axis=1)))
+    n_walkers, n, d = draws.shape
+    settled = draws[:, n // 2 :]
+    # The centre of long chains is that of some of their draws.
+    every = max(n_walkers * settled.shape[1] // chain_summary.BLOCK, 1)
+    step = max(chain_summary.BLOCK // (n_walkers * -(-settled.shape[1] // every)), 1)
+    centre = np.concatenate(
+        [
+            np.median(chain_summary.copied(settled[:, ::every, at : at + step]), axis=(0, 1))
+            for at in range(0, d, step)
+        ]
+    )
+    farthest = np.zeros((n_walkers, d))
+    for chains, rows in sections(settled):
+        far = np.abs(settled[chains, rows] - centre).max(axis=1)
+        np.maximum(farthest[chains], far, out=farthest[chains])
+    reach = np.median(farthest, axis=0)
+    late = np.abs(draws[:, 0] - centre) > _LATE * reach
+    return int(np.count_nonzero((late & (reach > 0)).any(axis=1)))

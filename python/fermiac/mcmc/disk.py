@@ -17,6 +17,8 @@ from fermiac._base import store
 from fermiac._base.folders import facts, forget, mapped
 from fermiac._base.validate import path_of
 from fermiac.errors import ArgumentError, CheckpointError
+from fermiac.mcmc.parquet_folder import discard_tables, inner_of, pyarrow, write_tables
+from fermiac.mcmc.zarr_folder import append_index, discard_store, is_store, write_store
 
 __all__ = ["Folder"]
 
@@ -44,8 +46,14 @@ class Folder:
 
     def __init__(self, path: str | os.PathLike[str], origin: str | None) -> None:
         """Open the folder of a run, which is new or the one of the resumed run."""
-        self.path = Path(path_of("path", path)).absolute()
+        #: The path of the user, and the folder of the arrays, which may be one within.
+        self.given = Path(path_of("path", path)).absolute()
+        self.path = inner_of(self.given)
+        if self.path != self.given:
+            pyarrow()
         self.resumed = origin is not None
+        #: Whether the folder is also a store of Zarr.
+        self.is_store = is_store(self.path)
         self._maps: list[Array] = []
         self._names: list[str] = []
         if self.resumed:
@@ -55,9 +63,10 @@ class Folder:
                     "to; give the path= of that run"
                 )
             return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        given = self.given
+        if given.exists() and (not given.is_dir() or any(given.iterdir())):
             raise ArgumentError(
-                f"path: {self.path} is there and not an empty folder; give another path, or remove "
+                f"path: {given} is there and not an empty folder; give another path, or remove "
                 "it; a run is resumed from its checkpoint="
             )
         try:
@@ -70,14 +79,14 @@ class Folder:
         file = self.path / f"{name}.npy"
         try:
             if self.resumed and file.exists():
-                found: Array = mapped(file, mode="r+")
+                found: Array = mapped(file, mode="r+", spare=self.is_store)
                 _require_rows(file, found, shape)
                 if found.shape != shape:
-                    found = _lengthened(file, found, shape)
+                    found = self._lengthened(file, found, shape)
             elif self.resumed:
                 raise CheckpointError(f"{file}: it is missing, so that the run cannot go on")
             else:
-                found = _made(file, shape)
+                found = self._made(file, shape)
         except ValueError as error:
             raise CheckpointError(f"{file}: it is damaged: {error}") from error
         except OSError as error:
@@ -88,6 +97,23 @@ class Folder:
         self._maps.append(found)
         self._names.append(name)
         return found
+
+    def _made(self, file: Path, shape: tuple[int, ...]) -> Array:
+        made = _made(file, shape)
+        if self.is_store:
+            append_index(file, made, file.name.lstrip(".").partition(".")[0])
+        return made
+
+    def _lengthened(self, file: Path, found: Array, shape: tuple[int, ...]) -> Array:
+        """Write a file with another number of slots per chain, and then replace the old one."""
+        new = file.with_name(f".{file.name}.tmp")
+        made = self._made(new, shape)
+        n = min(found.shape[1], shape[1])
+        for old, out in zip(found, made, strict=True):
+            out[:n] = old[:n]
+        made.flush()  # type: ignore[attr-defined]  # a memmap
+        os.replace(new, file)
+        return made
 
     def flush(self) -> None:
         """Flush all arrays to the disk."""
@@ -101,6 +127,12 @@ class Folder:
 
     def index(self, content: dict[str, Any]) -> None:
         """Write the index, as a whole or not at all; for a finished run with digests."""
+        arrays = dict(zip(self._names, self._maps, strict=True))
+        n_draws, names = content["n_draws"], content["names"]
+        if self.is_store:
+            write_store(self.path, arrays, n_draws, names)
+        if self.path != self.given:
+            write_tables(self.given, arrays, n_draws, names, content["status"] != "running")
         new = self.path / f".{_INDEX}.tmp"
         if content["status"] != "running":
             self.flush()
@@ -114,10 +146,15 @@ class Folder:
 
     def discard(self) -> None:
         """Remove the files of a call that failed before its first draw."""
+        if self.is_store:
+            discard_store(self.path)
         for file in (*self.path.glob("*.npy"), self.path / _INDEX):
             file.unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
+        if self.path != self.given:
+            discard_tables(self.given)
+        for folder in dict.fromkeys((self.path, self.given)):
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
 
 def read_index(path: Path) -> dict[str, Any]:
@@ -142,7 +179,7 @@ def read_index(path: Path) -> dict[str, Any]:
 def read_array(path: Path, name: str, shape: tuple[int | str, ...], sizes: fit.Sizes) -> Array:
     """Return a mapped array of this shape; the file may have room for more draws than `sizes`."""
     file = path / f"{name}.npy"
-    found = mapped(file)
+    found = mapped(file, spare=is_store(path))
     with store.decoding(file):
         if found.dtype != np.float64:
             raise fit.Misfit(f"{found.dtype} for float64")
@@ -176,16 +213,4 @@ def _made(file: Path, shape: tuple[int, ...]) -> Array:
                 if error.errno not in _NO_SUCH_CALL:
                     file.unlink()
                     raise
-    return made
-
-
-def _lengthened(file: Path, found: Array, shape: tuple[int, ...]) -> Array:
-    """Write a file with another number of slots per chain, and then replace the old one."""
-    new = file.with_name(f".{file.name}.tmp")
-    made = _made(new, shape)
-    n = min(found.shape[1], shape[1])
-    for old, out in zip(found, made, strict=True):
-        out[:n] = old[:n]
-    made.flush()  # type: ignore[attr-defined]  # a memmap
-    os.replace(new, file)
     return made

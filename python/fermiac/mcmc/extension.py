@@ -23,6 +23,7 @@ from fermiac.errors import ArgumentError
 from fermiac.mcmc.checkpoint import Origin
 from fermiac.mcmc.disk import read_array, read_index
 from fermiac.mcmc.job import Arrays, Job
+from fermiac.mcmc.parquet_folder import inner_of
 from fermiac.mcmc.result import Chains, known, statistics
 from fermiac.mcmc.run import ChainLoop
 from fermiac.runs.loop import run_and_warn
@@ -191,7 +192,7 @@ def open(path: str | PathLike[str], verify: Verify = "sample") -> Chains:
     (4, 2000, 2)
     """
     choice("verify", verify, VERIFY)
-    folder = Path(path_of("path", path))
+    folder = inner_of(Path(path_of("path", path)))
     index = read_index(folder)
     if "files" in index:
         check(folder, index["files"], [file.stem for file in sorted(folder.glob("*.npy"))], verify)

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fermiac import _core
 from fermiac._base import layout as fit
-from fermiac._base.folders import forget
-from fermiac._base.validate import RngLike, all_finite
+from fermiac._base.folders import converted, finite_in_sections, forget
+from fermiac._base.validate import RngLike
 from fermiac.errors import ArgumentError
 from fermiac.results import Sample
 from fermiac.results.arviz import MOST_NUMBERS
@@ -246,7 +246,7 @@ class Chains(Sample):
 
 def known(log_densities: Array) -> Array | None:
     """Return the log-densities, or None for those of exact draws and of users' kernels."""
-    if not all_finite(log_densities) and np.isnan(log_densities).any():
+    if not finite_in_sections(log_densities) and np.isnan(log_densities).any():
         return None
     return log_densities
 
@@ -259,9 +259,9 @@ def statistics(names: list[str], values: Array, n_points: int) -> dict[str, NDAr
         array: NDArray[Any] = values[..., i]
         kind = name.rpartition(".")[2]
         if kind in _FLAGS:
-            array = array == 1.0
-        elif kind in _COUNTS and all_finite(array):
-            array = array.astype(np.int64)
+            array = converted(array, bool, lambda part: part == 1.0)
+        elif kind in _COUNTS and finite_in_sections(array):
+            array = converted(array, np.int64, lambda part: part)
         if n_points > 1:
             # A view of the one state of all chains; its numbers are copied for several states.
             lead = (len(array), n_points, *array.shape[1:])

@@ -43,6 +43,8 @@ _MOST_DIVERGENT, _MOST_PROBED = 0.01, 0.05
 #: The share of trees of the largest depth above which jumps of the log-density are sought, the
 #: share of trajectories with jumps above which a run warns, and the address of their momenta.
 _MOST_DEEP, _JUMPING, _JUMPS = 0.1, 0.25, 0x6A756D70
+#: The bytes of arrays on the disk that the chains fill before their pages are dropped from memory.
+_FILLED = 2**26
 #: Arrays of a run whose numbers are all finite.
 _FINITE = ("draws", "log_densities")
 
@@ -79,18 +81,36 @@ class ChainLoop(RunLoop[Chains]):
         self.settle()
 
     def _meetings(self) -> Iterator[tuple[int, dict[str, Any], int]]:
-        """Yield the marks: the transition, the record up to it, and the draws to be checked."""
+        """Yield the marks: the transition, the record up to it, and the draws to be checked.
+
+        Marks that only bound the pages in memory have -1 for the draws.
+        """
         s = self.job.settings
         every = s.n_draws if self.stop is None else self.stop.every
+        at = 0
         for until, record in self.arrays.records():
+            ends = [(until, s.n_draws if until > s.n_warmup else 0)]
             if until > s.n_warmup:
-                for n in range(every, s.n_draws, every):
-                    yield s.transition(n), record, n
-            yield until, record, s.n_draws if until > s.n_warmup else 0
+                ends = [*((s.transition(n), n) for n in range(every, s.n_draws, every)), *ends]
+            step = self._step()
+            for end, n in ends:
+                yield from ((between, record, -1) for between in range(at + step, end, step))
+                yield end, record, n
+                at = end
+
+    def _step(self) -> int:
+        """Return the most transitions between two marks, so that few pages of files are mapped."""
+        if self.arrays.folder is None:
+            return 2**62
+        row = sum(array.nbytes // max(array.shape[1], 1) for array in self.arrays.named().values())
+        n_draws: int = max(_FILLED // max(row, 1), 1)
+        return n_draws * self.job.settings.thin
 
     def advance(self, budget: Budget) -> BaseException | None:
         """Run for a while, at most up to the next mark."""
         assert self._mark is not None
+        while self._mark[2] < 0 and self._mark[0] <= min(self._done):  # of a run that is resumed
+            self._mark = next(self._marks)
         until, record, n_draws = self._mark
         error: BaseException | None
         reached, error = self.sampler.run(
@@ -106,7 +126,7 @@ class ChainLoop(RunLoop[Chains]):
         self.settle()
         self._met = 0
         if reached and error is None:
-            self._mark, self._met = next(self._marks, None), n_draws
+            self._mark, self._met = next(self._marks, None), max(n_draws, 0)
         return error
 
     def is_enough(self) -> bool:

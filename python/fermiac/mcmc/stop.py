@@ -14,6 +14,7 @@ from fermiac._base.validate import positive, whole
 from fermiac.diagnostics.autocorrelation import LEAST_TIMES, is_long_enough
 from fermiac.errors import ArgumentError
 from fermiac.results.chain_errors import walker_sizes, walker_times
+from fermiac.results.chain_summary import BLOCK, copied
 
 __all__ = ["StopWhen"]
 
@@ -110,7 +111,18 @@ class StopWhen:
 
     def _figures(self, draws: Array, coupled: bool) -> tuple[float, float]:
         """Return the least ESS and the largest R-hat, or autocorrelation time of walkers."""
-        columns, threads = np.ascontiguousarray(draws), resolve_threads(None)
+        threads = resolve_threads(None)
+        # Columns do not depend on each other, and the draws may be on the disk.
+        step = max(BLOCK // (draws.shape[0] * draws.shape[1]), 1)
+        parts = [
+            self._of_columns(copied(draws[..., at : at + step]), coupled, threads)
+            for at in range(0, draws.shape[2], step)
+        ]
+        sizes, worst = zip(*parts, strict=True)
+        return float(np.min(sizes)), float(np.max(worst))
+
+    def _of_columns(self, columns: Array, coupled: bool, threads: int) -> tuple[float, float]:
+        """Return the figures of some columns."""
         if coupled:
             sizes, times = walker_sizes(columns, threads), walker_times(columns, threads)
             return float(sizes.min()), float(times.max())

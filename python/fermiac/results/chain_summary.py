@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.folders import forget
+from fermiac._base.folders import forget, sections
 from fermiac.diagnostics.convergence import MIN_DRAWS
 from fermiac.errors import ConvergenceWarning
 from fermiac.results.chain_errors import (
@@ -38,6 +38,7 @@ __all__ = [
     "LEAST_BFMI",
     "Convergence",
     "convergence",
+    "copied",
     "findings",
     "headline",
     "least_size",
@@ -52,6 +53,8 @@ _ROWS = 40
 _QUICK_COLUMNS, _QUICK_NUMBERS = 100, 200_000
 #: The most numbers that are judged at once; the draws of longer chains are thinned for warnings.
 BLOCK = 2**20
+#: The most numbers of a table whose columns are computed at once.
+_AT_ONCE = 2**22
 #: The bytes of a file that are mapped at once.
 _PAGES = 2**25
 #: A chain with a lower mean acceptance rate has not moved.
@@ -60,6 +63,9 @@ _LEAST_ACCEPTANCE = 1e-3
 LEAST_BFMI = 0.3
 #: A smaller share of transitions at the largest tree depth costs little.
 _MOST_SATURATED = 0.01
+#: Of each walker of an ensemble, so many draws are judged at least, since its autocorrelation time
+#: is compared with them.
+_LEAST_WALKED = 1000
 _TOO_SHORT = "chains of {} draws are too short to judge; draw 100 of each at least"
 
 
@@ -86,27 +92,26 @@ def convergence(sample: Sample, columns: int | None = None, every: int = 1) -> C
     columns : int, optional
         The number of columns.
     every : int, default 1
-        Judge every so many draws only; not used for ensembles.
+        Judge every so many draws only. Times of ensembles are then in units of so many draws.
     """
     chains, n = chain_shape(sample)
     if n < MIN_DRAWS:
         return None
     draws = sample.draws.reshape(chains, n, -1)[..., :columns]
     coupled = is_ensemble(sample)
-    if not coupled:
-        draws = draws[:, ::every]
+    draws = draws[:, ::every]
     # Columns do not depend on each other, and the draws may be on the disk.
     step = max(BLOCK // (chains * draws.shape[1]), 1)
     threads = resolve_threads(None)
     parts = []
     for start in range(0, draws.shape[-1], step):
-        some = _copied(draws[..., start : start + step])
+        some = copied(draws[..., start : start + step])
         parts.append(_judged(some, coupled, threads))
     bulk, tail, rhat_or_time = np.concatenate(parts, axis=1)
     return Convergence(bulk, tail, rhat_or_time, coupled)
 
 
-def _copied(draws: Array) -> Array:
+def copied(draws: Array) -> Array:
     """Return draws in memory; pages of a mapped file do not stay there."""
     out = np.empty(draws.shape)
     rows = max(_PAGES // max(draws.strides[1], 1), 1)
@@ -177,7 +182,7 @@ def findings(sample: Sample) -> tuple[Finding, ...]:
     chains, n = chain_shape(sample)
     found: list[Finding] = []
     for block, rates in of_blocks(sample, "acceptance_rate").items():
-        still = rates.mean(axis=1) < _LEAST_ACCEPTANCE
+        still = _means(rates) < _LEAST_ACCEPTANCE
         if still.any():
             found.append(
                 _finding(
@@ -201,11 +206,14 @@ def findings(sample: Sample) -> tuple[Finding, ...]:
         forget(array)
     # Where the draws depend on each other over `every` of them, the others tell nothing more; where
     # they do not, a block has far more effective draws than any warning asks for.
-    got = convergence(sample, every=-(-chains * n // BLOCK))
+    every = -(-chains * n // BLOCK)
+    if is_ensemble(sample):
+        every = max(min(every, n // _LEAST_WALKED), 1)
+    got = convergence(sample, every=every)
     if got is None:
         found.append(_finding(_TOO_SHORT.format(n)))
     elif got.is_ensemble:
-        found += _still_walkers(sample) + length_findings(n, got.rhat_or_time)
+        found += _still_walkers(sample) + length_findings(n, every * got.rhat_or_time)
     else:
         sizes = {"the bulk ESS": got.bulk, "the tail ESS": got.tail}
         found += convergence_findings(sample._labels, got.rhat_or_time, sizes, chains)
@@ -231,10 +239,21 @@ def findings(sample: Sample) -> tuple[Finding, ...]:
     return tuple(found)
 
 
+def _means(rates: NDArray[Any]) -> Array:
+    """Return the mean of each chain."""
+    total: Array = np.zeros(len(rates))
+    for chains, rows in sections(rates):
+        total[chains] += rates[chains, rows].sum(axis=1)
+    total /= rates.shape[1]
+    return total
+
+
 def _still_walkers(sample: Sample) -> list[Finding]:
     chains, n = chain_shape(sample)
     draws = sample.draws.reshape(chains, n, -1)
-    still = np.all(draws == draws[:, :1], axis=(1, 2))
+    still = np.ones(chains, dtype=bool)
+    for some, rows in sections(draws):
+        still[some] &= np.all(draws[some, rows] == draws[some, :1], axis=(1, 2))
     if not still.any():
         return []
     return [
@@ -297,6 +316,14 @@ def _columns(
     sample: Sample, chosen: Sequence[int], got: Convergence | None, prob: float, kind: str
 ) -> dict[str, Array]:
     """Return the columns of the table for some coordinates."""
+    step = max(BLOCK // sample.n_draws, 1)
+    if step < len(chosen) and sample.n_draws * len(chosen) > _AT_ONCE:
+        # Copies of the draws of all columns may not fit in memory.
+        parts = [
+            _columns(sample, chosen[at : at + step], got, prob, kind)
+            for at in range(0, len(chosen), step)
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     some = sample._coordinates(chosen)
     points = some._points
     mean = points.mean(axis=0)
@@ -373,11 +400,19 @@ def _bfmi(sample: Sample) -> dict[str, float]:
     """Return the least E-BFMI of the chains by block; kernels without momenta have none."""
     found = {}
     for block, energy in of_blocks(sample, "energy").items():
-        known = energy[np.isfinite(energy).all(axis=1)].astype(float)
-        if len(known) and known.shape[1] >= MIN_DRAWS:
-            each = statistic(known.T[None], "bfmi", resolve_threads(None))
-            if not np.isnan(each).all():
-                found[block] = float(np.nanmin(each))
+        # Of long chains the last draws are enough.
+        energy = energy[:, -BLOCK:]
+        step = max(BLOCK // max(energy.shape[1], 1), 1)
+        each = [np.full(1, np.nan)]
+        for start in range(0, len(energy), step):
+            some = energy[start : start + step].astype(float)
+            forget(energy)
+            known = some[np.isfinite(some).all(axis=1)]
+            if len(known) and known.shape[1] >= MIN_DRAWS:
+                each.append(statistic(known.T[None], "bfmi", resolve_threads(None)))
+        least = np.concatenate(each)
+        if not np.isnan(least).all():
+            found[block] = float(np.nanmin(least))
     return found
 
 

@@ -281,8 +281,8 @@ def is_quiet() -> bool:
     return _quiet.get()
 
 
-def warn(found: Iterable[Finding], result: Result) -> None:
-    """Give the warnings at the line of the user; they carry the result."""
+def warn(found: Iterable[Finding], result: Result | None) -> None:
+    """Give the warnings at the line of the user; they carry the result, if there is one."""
     if _quiet.get():
         return
     level = users_level()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.folders import pieces
+from fermiac._base.folders import finite_in_sections, pieces
 from fermiac._base.validate import all_finite, labels, numbered, real_numbers, shown, taken
 from fermiac._base.variables import Variables
 from fermiac.errors import ArgumentError
@@ -166,7 +166,8 @@ def _shape(
 
 
 def _no_nan_or_inf(name: str, array: Array, hint: str) -> None:
-    if all_finite(array):
+    on_disk = isinstance(array, np.memmap) and array.ndim > 1
+    if finite_in_sections(array) if on_disk else all_finite(array):
         return
     bad = np.isnan(array) | (array == np.inf)
     if bad.any():

@@ -18,7 +18,8 @@ from typing import Any
 
 from fermiac import _core
 from fermiac._base.validate import shown
-from fermiac.errors import ArgumentError, WorkerError
+from fermiac.errors import ArgumentError, FermiacWarning, WorkerError
+from fermiac.results.result import warn
 from fermiac.runs import worker
 from fermiac.runs.cutting import MOST_A_WORKER, n_shards
 from fermiac.runs.engines import Engine
@@ -46,6 +47,9 @@ _FIRST = 64
 #: For engines that may lose results: shards count as lost after this many seconds without any
 #: result, or this many times the longest shard so far.
 _PATIENCE, _TIMES = 120.0, 5.0
+#: Seconds without any result after which a run warns if its executor has no worker, or may have
+#: lost results before their time is known.
+_SILENT = 60.0
 #: The largest number of tasks in flight.
 _MOST_OUT = 2**16
 
@@ -125,6 +129,7 @@ class Dispatch:
         self._tasks, self._spent, self._began = 0, 0.0, 0.0
         self._per_task = _GUESS
         self._ticked = time.monotonic()
+        self._has_warned = False
 
     def close(self) -> None:
         """Release the resources of the engine."""
@@ -184,12 +189,14 @@ class Dispatch:
                     if not done.empty():
                         break  # the sizes of the next follow its time
                 self._engine.start()
-                if full is None and self._count() is None and len(running) >= limit:
+                if full is None and len(running) >= limit and self._count() is None:
                     full = (time.monotonic(), 0.0, 0)
                 ended = _drained(done, self._wait(paused))
                 now = time.monotonic()
                 if ended or not running:
                     swept = heard = now
+                elif now - heard > _SILENT and not self._has_warned:
+                    self._warn_of_silence(len(running))
                 elif now - heard > self._patience():
                     heard = now
                     if self._plan.patience is not None or self._engine.forgets():
@@ -246,6 +253,26 @@ class Dispatch:
         if self._tasks == 0 or not self._engine.may_forget:
             return math.inf
         return max(_PATIENCE, _TIMES * self._longest)
+
+    def _warn_of_silence(self, n_running: int) -> None:
+        """Warn if nothing can come, or if it is not known whether anything will."""
+        self._has_warned = True
+        engine, n = self._engine, f"{n_running} shards are submitted"
+        said = ""
+        if engine.n_workers() == 0 or (engine.may_forget and not engine.forgets()):
+            said = (
+                f"executor: {engine.name} has had no worker for {_SILENT:.0f} s, and {n}; the run "
+                "waits for workers: see whether they wait in a queue or fail to start"
+            )
+        elif engine.may_forget and self._plan.patience is None and self._tasks == 0:
+            said = (
+                f"executor: {engine.name} has workers, but none has returned a result for "
+                f"{_SILENT:.0f} s, and {n}. If a shard takes longer than that, all is well. If a "
+                "worker was killed, the others may wait for ever; Sharded(executor, "
+                "patience=seconds) with more seconds than a shard takes sends the shards again"
+            )
+        if said:
+            warn([(FermiacWarning, said)], None)
 
     def _given_up(self, running: dict[Future[Any], Shard], n: int) -> list[Shard]:
         """Return all shards in flight for another attempt; their late results are ignored."""
@@ -440,13 +467,13 @@ class Dispatch:
 
 def _drained(done: SimpleQueue[Future[Any]], seconds: float) -> list[Future[Any]]:
     """Wait for the first future, and return those that are done."""
-    ended: list[Future[Any]] = []
     try:
-        ended.append(done.get(timeout=seconds))
-        while True:
-            ended.append(done.get_nowait())
+        ended = [done.get(timeout=seconds)]
     except Empty:
-        return ended
+        return []
+    while not done.empty():  # this thread alone takes from the queue
+        ended.append(done.get_nowait())
+    return ended
 
 
 def _pickle(work: Any) -> bytes:

@@ -61,7 +61,8 @@ class Sharded:
         default there is no limit, because workers may wait in the queue of a cluster. The exception
         is Parsl, which may lose results: while it has workers, the limit is two minutes, or five
         times the longest shard so far. Before the first shard of a call is done its time is not
-        known, and Parsl too has no limit.
+        known, and Parsl too has no limit; after a minute without a result a `FermiacWarning` says
+        so.
 
     Raises
     ------
