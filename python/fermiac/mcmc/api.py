@@ -367,7 +367,7 @@ def sample(
     settings = Settings(
         n_chains=whole("n_chains", n_chains, 1, 10**6),
         n_warmup=_WARMUP if n_warmup is None else whole("n_warmup", n_warmup, 0, 2**40),
-        early=n_warmup is None and isinstance(kernel, NUTS),
+        early=n_warmup is None and kernel._ends_early,
         n_draws=whole("n_draws", n_draws, 1, 2**40),
         thin=whole("thin", thin, 1, 2**40),
         pool=yes("pool", pool),
