@@ -76,7 +76,7 @@ def test_walls_end_trajectories_and_are_warned_of() -> None:
     kernel = WALNUTS(step_size=1.0, metric="unit", max_halvings=2)
     with pytest.warns(ConvergenceWarning, match="diverged"):
         s = fm.mcmc.sample(
-            wall, 1, gradient=True, check_gradient=False, kernel=kernel, n_draws=500, rng=1, init=0.5
+            wall, 1, gradient=True, check_gradient=False, kernel=kernel, n_draws=500, rng=1, init=[0.5]
         )
     assert np.abs(s.draws).max() < 1
     assert s.stats["diverging"].any() and np.isfinite(s.stats["acceptance_rate"]).all()

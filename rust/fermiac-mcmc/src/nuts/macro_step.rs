@@ -5,7 +5,11 @@ use crate::kernel::Metric;
 use crate::leapfrog::{land, leap};
 use crate::phase_point::{DIVERGENT, PhasePoint};
 use fermiac_base::Result;
+use fermiac_base::simd::{Kernel, LANES, V, dispatch};
 use fermiac_base::store::Codec;
+
+/// The largest oscillation of the energy in a leapfrog step, relative to the tolerance.
+const OSCILLATION: f64 = 0.8;
 
 /// The position after the answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,17 +20,24 @@ pub(super) enum Progress {
     Reached,
     /// The step back would be divided less.
     Irreversible,
-    /// The energies differ too much, however small the steps.
+    /// The energy has risen too much with the most halvings.
     Diverged,
 }
 
 /// A step of size h from the head of a tree: 2^k leapfrog steps of size h 2^-k, with the least k
-/// for which the energies along them lie within the tolerance, or with the largest k. After it the
-/// same rule is applied to the step back: if it has another k, the step is irreversible.
+/// for which they are accurate, or with the largest k. They are accurate if the range of their
+/// energies is within the tolerance, and the oscillation of the energy in each of them within a part
+/// of it. After the step the same rule is applied to the step back: if it has another k, the step is
+/// irreversible.
+///
+/// The range alone can be small by chance, above all that of a single leapfrog step, which makes many
+/// steps irreversible. The oscillation does not depend on the phase of a motion.
 #[derive(Debug, Clone)]
 pub(super) struct MacroStep {
     tolerance: f64,
+    /// The largest number of halvings, in the settings and now.
     most_halvings: usize,
+    limit: usize,
     /// The state before the requested one, unless that is the first of an attempt, and the requested
     /// one.
     at: PhasePoint,
@@ -53,6 +64,7 @@ impl MacroStep {
         Self {
             tolerance,
             most_halvings,
+            limit: most_halvings,
             at: point.clone(),
             to: point,
             at_momentum: momentum.clone(),
@@ -85,6 +97,11 @@ impl MacroStep {
     /// The number of gradients so far; starts a new count.
     pub(super) fn count(&mut self) -> usize {
         std::mem::take(&mut self.n_gradients)
+    }
+
+    /// Makes halvings impossible, or possible again.
+    pub(super) fn allow_halvings(&mut self, allowed: bool) {
+        self.limit = if allowed { self.most_halvings } else { 0 };
     }
 
     /// Starts a step from the head of a tree.
@@ -132,12 +149,11 @@ impl MacroStep {
                 if self.halvings == 0 {
                     self.coarse = energy;
                 }
-                let is_finest = self.halvings == self.most_halvings;
-                let limit = if is_finest { DIVERGENT } else { self.tolerance };
-                if self.high - self.low > limit {
-                    if is_finest {
-                        return Progress::Diverged;
-                    }
+                let is_finest = self.halvings == self.limit;
+                if is_finest && energy - tree.start_energy() > DIVERGENT {
+                    return Progress::Diverged;
+                }
+                if !is_finest && self.is_inaccurate(tree, size) {
                     self.attempt(self.halvings + 1, tree.head().0.energy);
                 } else if is_last {
                     tree.swap_next(&mut self.to, &mut self.to_momentum);
@@ -151,7 +167,7 @@ impl MacroStep {
                 }
             }
             Some(chosen) => {
-                if self.high - self.low > self.tolerance {
+                if self.is_inaccurate(tree, size) {
                     if self.halvings + 1 == chosen {
                         return Progress::Reached;
                     }
@@ -166,6 +182,23 @@ impl MacroStep {
         Progress::Continues
     }
 
+    /// Whether the energies of the attempt, or their oscillation in a leapfrog step of this size,
+    /// exceed the tolerance.
+    fn is_inaccurate(&self, tree: &Tree, size: f64) -> bool {
+        if self.high - self.low > self.tolerance {
+            return true;
+        }
+        let from = match (self.made, self.chosen) {
+            (1, None) => tree.head().0,
+            (1, Some(_)) => tree.next().0,
+            _ => &self.at,
+        };
+        let (before, after) = (&from.force[..], &self.to.force[..]);
+        let momentum = &self.to_momentum[..];
+        let square = dispatch(Oscillation { size, before, after, momentum });
+        square.is_nan() || square > (OSCILLATION * self.tolerance).powi(2)
+    }
+
     fn pass(&mut self) {
         std::mem::swap(&mut self.at, &mut self.to);
         std::mem::swap(&mut self.at_momentum, &mut self.to_momentum);
@@ -176,6 +209,7 @@ impl MacroStep {
         self.to.persist(codec)?;
         codec.numbers(&mut self.at_momentum)?;
         codec.numbers(&mut self.to_momentum)?;
+        codec.count(&mut self.limit)?;
         codec.count(&mut self.halvings)?;
         codec.count(&mut self.made)?;
         let (mut checks, mut chosen) = (self.chosen.is_some(), self.chosen.unwrap_or(0));
@@ -183,8 +217,9 @@ impl MacroStep {
         codec.count(&mut chosen)?;
         self.chosen = checks.then_some(chosen);
         codec.require(
-            self.halvings <= self.most_halvings
-                && chosen <= self.most_halvings
+            self.limit <= self.most_halvings
+                && self.halvings <= self.limit
+                && chosen <= self.limit
                 && self.made < 1 << self.halvings.max(1)
                 && (!checks || self.halvings < chosen),
         )?;
@@ -192,5 +227,49 @@ impl MacroStep {
         codec.number(&mut self.high)?;
         codec.number(&mut self.coarse)?;
         codec.count(&mut self.n_gradients)
+    }
+}
+
+/// The squared amplitude of the oscillation of the energy in a leapfrog step of size e, summed over
+/// the coordinates: e²/8 (f² + |p Δf / e|) with the mean square f² of the forces at both ends, their
+/// difference Δf, and the momentum p in the middle.
+///
+/// For a normal law of frequency ω this is (e ω)²/4 times the energy, whatever the phase, where the
+/// change of the energy in a single step may be 0 by chance.
+struct Oscillation<'a> {
+    size: f64,
+    before: &'a [f64],
+    after: &'a [f64],
+    /// The momentum at the end.
+    momentum: &'a [f64],
+}
+
+impl Kernel for Oscillation<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> f64 {
+        let (half, share) = (0.5 * self.size, 0.125 * self.size.abs());
+        let square = 0.5 * share * self.size.abs();
+        let n = self.momentum.len();
+        let (before, before_rest) = self.before[..n].as_chunks::<LANES>();
+        let (after, after_rest) = self.after[..n].as_chunks::<LANES>();
+        let (momentum, momentum_rest) = self.momentum.as_chunks::<LANES>();
+        let mut sum = V::ZERO;
+        for ((f, g), p) in before.iter().zip(after).zip(momentum) {
+            let (f, g) = (V(*f), V(*g));
+            let middle = V::splat(-half).mul_add::<FMA>(g, V(*p));
+            let work = (middle * (g - f)).map(f64::abs);
+            let force = g.mul_add::<FMA>(g, f * f);
+            let each = V::splat(share).mul_add::<FMA>(work, V::splat(square) * force);
+            sum = each.mul_add::<FMA>(each, sum);
+        }
+        let mut tail = 0.0;
+        for ((f, g), p) in before_rest.iter().zip(after_rest).zip(momentum_rest) {
+            let work = ((p - half * g) * (g - f)).abs();
+            let each = share * work + square * (f * f + g * g);
+            tail += each * each;
+        }
+        sum.sum() + tail
     }
 }

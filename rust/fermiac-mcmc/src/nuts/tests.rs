@@ -57,17 +57,32 @@ enum Outcome {
 struct Rule {
     tolerance: f64,
     most: usize,
+    /// The energy of the first state of the trajectory.
+    start: f64,
 }
 
 impl Rule {
-    /// 2^k leapfrog steps while the range of energies stays below a limit, and the evaluations.
-    fn attempt(from: &State, step: f64, k: usize, limit: f64, n: &mut usize) -> Option<State> {
+    /// 2^k leapfrog steps while they are accurate, or at the largest k if they do not diverge, and
+    /// the evaluations.
+    fn attempt(self, from: &State, step: f64, k: usize, n: &mut usize) -> Option<State> {
         let (mut s, mut low, mut high) = (from.clone(), from.energy, from.energy);
+        let size = step / f64::from(1 << k);
         for _ in 0..1 << k {
-            s = leapfrog(&s, step / f64::from(1 << k));
+            let before = s;
+            s = leapfrog(&before, size);
             *n += 1;
             (low, high) = (low.min(s.energy), high.max(s.energy));
-            if high - low > limit {
+            let mut square = 0.0;
+            for i in 0..3 {
+                let middle = 0.5 * (before.p[i] + s.p[i]) + 0.25 * size * (before.g[i] - s.g[i]);
+                let work = (middle * (s.g[i] - before.g[i])).abs();
+                let force = before.g[i] * before.g[i] + s.g[i] * s.g[i];
+                square += (0.125 * size.abs() * work + 0.0625 * size * size * force).powi(2);
+            }
+            let is_accurate = high - low <= self.tolerance && square.sqrt() <= 0.8 * self.tolerance;
+            let is_allowed =
+                if k < self.most { is_accurate } else { s.energy - self.start <= 1000.0 };
+            if !is_allowed {
                 return None;
             }
         }
@@ -77,11 +92,11 @@ impl Rule {
     /// The least number of halvings, and the end of the step if its energies allow it.
     fn reach(self, from: &State, step: f64, n: &mut usize) -> (usize, Option<State>) {
         for k in 0..self.most {
-            if let Some(s) = Self::attempt(from, step, k, self.tolerance, n) {
+            if let Some(s) = self.attempt(from, step, k, n) {
                 return (k, Some(s));
             }
         }
-        (self.most, Self::attempt(from, step, self.most, 1000.0, n))
+        (self.most, self.attempt(from, step, self.most, n))
     }
 
     /// The end of a macro step, its number of halvings, and its evaluations.
@@ -89,9 +104,7 @@ impl Rule {
         let mut n = 0;
         let (k, end) = self.reach(from, step, &mut n);
         let Some(end) = end else { return (Outcome::Diverged, from.clone(), k, n) };
-        let coarser = (0..k).any(|j| {
-            Self::attempt(&end, -step, j, self.tolerance, &mut n).is_some()
-        });
+        let coarser = (0..k).any(|j| self.attempt(&end, -step, j, &mut n).is_some());
         let outcome = if coarser { Outcome::Irreversible } else { Outcome::Reached };
         (outcome, end, k, n)
     }
@@ -165,6 +178,7 @@ impl<'a> Recursion<'a> {
             let s = match self.rule {
                 None => leapfrog(from, self.step),
                 Some(rule) => {
+                    let rule = Rule { start: self.start, ..rule };
                     let (outcome, s, k, n) = rule.step(from, self.step);
                     self.n_gradients += n;
                     self.halvings = [self.halvings[0].min(k), self.halvings[1].max(k)];
@@ -305,7 +319,11 @@ fn the_iteration_with_macro_steps_is_the_recursion() {
     let mut counts = [0; 3];
     let mut most = 0;
     for (i, step) in [0.1, 0.3, 0.6, 0.9, 1.5, 4.0].into_iter().enumerate() {
-        let rule = Rule { tolerance: [0.3, 0.05, 1.0][i % 3], most: if i == 5 { 2 } else { 8 } };
+        let rule = Rule {
+            tolerance: [0.3, 0.05, 1.0][i % 3],
+            most: if i == 5 { 2 } else { 8 },
+            start: 0.0,
+        };
         let options = WalnutsOptions {
             max_depth: if i % 2 == 0 { 10 } else { 4 },
             energy_tolerance: rule.tolerance,
@@ -355,7 +373,7 @@ fn an_orbit_is_the_same_from_each_of_its_states() {
     let mut stream = Stream::new(9, Domain::Chain, 0, 0);
     let (mut n_reached, mut n_irreversible, mut halved) = (0, 0, 0);
     for _ in 0..400 {
-        let rule = Rule { tolerance: 0.1, most: 6 };
+        let rule = Rule { tolerance: 0.1, most: 6, start: 0.0 };
         let step = 0.2 + stream.uniform();
         let (mut x, mut p, mut g) = (vec![0.0; 3], vec![0.0; 3], vec![0.0; 3]);
         stream.fill_normal(&mut x);

@@ -1,8 +1,8 @@
 //! The No-U-Turn sampler whose steps are halved within the orbit where the energies need it.
 
-use super::depth_limit;
 use super::macro_step::{MacroStep, Progress};
 use super::tree::{Growth, Tree};
+use super::{FIRST_DEPTHS, depth_limit};
 use crate::kernel::{
     EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Scale, Stage, Step, StepSize, bad_start,
 };
@@ -55,7 +55,7 @@ const STATS: [&str; 12] = [
 pub struct WalnutsOptions {
     /// The largest number of doublings of a trajectory.
     pub max_depth: usize,
-    /// The largest range of the energies along a step.
+    /// The largest range of the energies along a macro step.
     pub energy_tolerance: f64,
     /// The largest number of halvings of a step.
     pub max_halvings: usize,
@@ -96,6 +96,9 @@ impl Walnuts {
             self.tree.leap(self.scale.metric());
         } else {
             self.stage = Stage::Moving;
+            // While the metric is a guess, most steps would be halved, to no use.
+            let known = self.step.changes().is_none_or(|n| n >= FIRST_DEPTHS.len());
+            self.macro_step.allow_halvings(known);
             self.start_step();
         }
     }
