@@ -1,4 +1,4 @@
-"""HMC, NUTS and WALNUTS: closed forms, laws that transitions keep, the same bits for every driver."""
+"""HMC, NUTS, WALNUTS: closed forms, laws that transitions keep, the same bits for all drivers."""
 
 from __future__ import annotations
 

@@ -135,9 +135,10 @@ class WALNUTS(GradientKernel):
     Notes
     -----
     Statistics of a transition: those of `NUTS`, where ``n_steps`` counts all gradients, and
-    ``diverging`` is 1 if the error passed 1000 in a macro step with `max_halvings` halvings. Further ``n_macro_steps``, the extremes ``min_halvings`` and ``max_halvings``
-    over the macro steps of the trajectory, and ``irreversible``, 1 if the trajectory ended at a step
-    that would be divided into fewer parts on the way back.
+    ``diverging`` is 1 if the error passed 1000 in a macro step with `max_halvings` halvings.
+    Further ``n_macro_steps``, the extremes ``min_halvings`` and ``max_halvings`` over the macro
+    steps of the trajectory, and ``irreversible``, 1 if the trajectory ended at a step that would be
+    divided into fewer parts on the way back.
 
     A leapfrog step of size :math:`\epsilon` from forces :math:`f` to :math:`f'` with the momentum
     :math:`p` in the middle has the oscillation :math:`(\sum_i s_i^2)^{1/2}`, :math:`s_i =
@@ -197,9 +198,9 @@ def _tuning_by_cost(
 ) -> tuple[float, float | None, tuple[str, Array | None]]:
     """Return the tuning of a kernel whose metric may follow from the cost of trajectories."""
     step, accept, metric = kernel._tuning(dim, kernel.estimator == "gradients")
-    if isinstance(kernel.metric, str) and kernel.metric == "auto":
-        if kernel.estimator == "gradients":
-            metric = ("auto", None)
+    by_cost = isinstance(kernel.metric, str) and kernel.metric == "auto"
+    if by_cost and kernel.estimator == "gradients":
+        metric = ("auto", None)
     return step, accept, metric
 
 

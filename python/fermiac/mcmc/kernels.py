@@ -48,8 +48,8 @@ __all__ = [
 #: Every kernel by its name.
 KERNELS: dict[str, type[Kernel]] = {
     "nuts": NUTS,
-    "walnuts": WALNUTS,
     "hmc": HMC,
+    "walnuts": WALNUTS,
     "mala": MALA,
     "barker": Barker,
     "underdamped": UnderdampedLangevin,

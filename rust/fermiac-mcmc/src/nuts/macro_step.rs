@@ -143,7 +143,7 @@ impl MacroStep {
         self.made += 1;
         let energy = self.to.energy;
         (self.low, self.high) = (self.low.min(energy), self.high.max(energy));
-        let is_last = self.made == 1 << self.halvings;
+        let is_last = self.made >= 1 << self.halvings;
         match self.chosen {
             None => {
                 if self.halvings == 0 {
@@ -220,7 +220,7 @@ impl MacroStep {
             self.limit <= self.most_halvings
                 && self.halvings <= self.limit
                 && chosen <= self.limit
-                && self.made < 1 << self.halvings.max(1)
+                && self.made <= 1 << self.halvings
                 && (!checks || self.halvings < chosen),
         )?;
         codec.number(&mut self.low)?;

@@ -28,7 +28,7 @@ pub struct Walnuts {
     max_depth: usize,
     stage: Stage,
     /// The sum of the acceptance probabilities of the steps without halvings.
-    coarse_sum: f64,
+    pub(super) coarse_sum: f64,
     n_gradients: usize,
     /// The least and the largest number of halvings of the steps of the trajectory.
     halvings: [usize; 2],
