@@ -164,9 +164,10 @@ class WALNUTS(GradientKernel):
     Examples
     --------
     >>> import fermiac as fm
-    >>> s = fm.mcmc.sample(fm.targets.funnel(4), kernel=fm.mcmc.WALNUTS(), n_draws=500, rng=0)
+    >>> target = fm.targets.funnel(3, scale=1.0)
+    >>> s = fm.mcmc.sample(target, kernel=fm.mcmc.WALNUTS(), n_draws=4000, rng=0)
     >>> s.draws.shape, int(s.stats["diverging"].sum())
-    ((4, 500, 4), 0)
+    ((4, 4000, 3), 0)
     """
 
     _ends_early: ClassVar[bool] = True

@@ -32,8 +32,8 @@ Array = NDArray[np.float64]
 #: The names of the kernels that have default settings.
 KernelName: TypeAlias = Literal[
     "nuts",
-    "walnuts",
     "hmc",
+    "walnuts",
     "mala",
     "barker",
     "underdamped",
