@@ -11,7 +11,7 @@ The second table has the least of bulk and tail effective sample sizes over the 
 gradients, warm-up included, for 4 chains of 1000 draws: the mean over seeds, and the ratio to NUTS
 with its standard error.
 
-Constants were chosen on seeds below 1000, and the tables have seeds from 1000 on.
+Constants were chosen on these targets with seeds below 1000; the tables have seeds from 1000 on.
 
 ``python -m benches.mcmc.multiscale --out docs/calibration-multiscale.md`` makes the page;
 ``--rows`` restricts it to targets whose names contain a word, and ``--keep FILE`` keeps the runs,
