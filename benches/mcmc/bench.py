@@ -83,6 +83,11 @@ def nuts(form: str, metric: str | None = None, **settings: Any) -> Callable[[Pro
     return lambda p: ours(p, form, lambda: fm.mcmc.NUTS(**given), **settings)
 
 
+def walnuts(form: str) -> Callable[[Problem], Run]:
+    """Return WALNUTS on this form of a problem."""
+    return lambda p: ours(p, form, lambda: fm.mcmc.WALNUTS())
+
+
 def mala(form: str, **settings: Any) -> Callable[[Problem], Run]:
     """Return MALA with its adaptive preconditioner, with the length of the peer."""
     sizes = {"n_warmup": MALA_WARMUP, "n_draws": MALA_DRAWS} | settings
@@ -119,6 +124,8 @@ OURS: dict[str, Callable[[Problem], Run]] = {
     "fermiac low rank, built-in": nuts("built-in", "low_rank"),
     "fermiac low rank, C pointer": nuts("C pointer", "low_rank"),
     "fermiac dense, C pointer": nuts("C pointer", "dense"),
+    "fermiac WALNUTS, built-in": walnuts("built-in"),
+    "fermiac WALNUTS, C pointer": walnuts("C pointer"),
     "fermiac MALA, built-in": mala("built-in"),
     "fermiac MALA, C pointer": mala("C pointer"),
     "fermiac stretch, C pointer": stretch("C pointer"),
@@ -204,6 +211,7 @@ def _own(p: Problem, form: str) -> float:
 KERNELS: dict[str, Callable[[], Any]] = {
     "MALA": lambda: fm.mcmc.MALA(),
     "NUTS diag": lambda: fm.mcmc.NUTS(metric="diag"),
+    "WALNUTS diag": lambda: fm.mcmc.WALNUTS(metric="diag"),
 }
 
 

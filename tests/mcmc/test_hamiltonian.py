@@ -1,4 +1,4 @@
-"""HMC and NUTS: closed forms, laws that transitions keep, the same bits for every driver."""
+"""HMC, NUTS, WALNUTS: closed forms, laws that transitions keep, the same bits for all drivers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import fermiac as fm
 from fermiac import _core
 from fermiac.errors import ArgumentError
-from fermiac.mcmc import HMC, MALA, NUTS, Kernel
+from fermiac.mcmc import HMC, MALA, NUTS, WALNUTS, Kernel
 
 Array = NDArray[np.float64]
 
@@ -140,6 +140,9 @@ KERNELS = {
     "nuts_diag": NUTS(step_size=0.35, metric="fixed"),
     "nuts_shallow": NUTS(step_size=0.2, max_depth=2, metric="unit"),
     "nuts_coarse": NUTS(step_size=1.1, metric="unit"),
+    "walnuts": WALNUTS(step_size=1.1, metric="unit"),
+    "walnuts_fine": WALNUTS(step_size=0.7, energy_tolerance=0.02, max_depth=3, metric="unit"),
+    "walnuts_few": WALNUTS(step_size=2.5, energy_tolerance=0.2, max_halvings=2, metric="fixed"),
     "hmc": HMC(step_size=0.5, metric="unit"),
     "hmc_steps": HMC(step_size=0.6, n_steps=4, jitter=0.5, metric="fixed"),
 }
@@ -154,7 +157,7 @@ def test_transitions_keep_the_law(name: str, law: str) -> None:
     kernel = KERNELS[name]
     if kernel.metric == "fixed":
         d = target.dim
-        metric = np.linspace(0.5, 2.0, d) if "nuts" in name else np.eye(d) + 0.3
+        metric = np.linspace(0.5, 2.0, d) if "nuts_diag" in name else np.eye(d) + 0.3
         kernel = type(kernel)(**{**dict(kernel._fields()), "metric": metric})
     exact = points(8 * N_CHAINS)
     draws, _ = Chains(target, kernel, x0, 21).run(3)
@@ -180,11 +183,16 @@ ADAPTED = {
     "diag": NUTS(metric="diag"),
     "low_rank": NUTS(metric="low_rank"),
     "draws": NUTS(estimator="draws"),
+    "walnuts": WALNUTS(),
     "hmc": HMC(),
 }
 
 
-@pytest.mark.parametrize("kernel", [NUTS(), HMC(metric="low_rank")], ids=["nuts", "hmc"])
+@pytest.mark.parametrize(
+    "kernel",
+    [NUTS(), HMC(metric="low_rank"), WALNUTS(energy_tolerance=0.3)],
+    ids=["nuts", "hmc", "walnuts"],
+)
 @pytest.mark.parametrize("make", DENSITIES)
 def test_all_forms_drivers_and_threads_give_the_same_bits(
     make: Callable[[], Any], kernel: Kernel
@@ -215,7 +223,11 @@ def test_a_saved_run_goes_on_with_the_same_bits(kernel: Kernel, n: int) -> None:
     np.testing.assert_array_equal(rest, whole[:, n:])
 
 
-@pytest.mark.parametrize("kernel", [NUTS(), HMC()], ids=["nuts", "hmc"])
+@pytest.mark.parametrize(
+    "kernel",
+    [NUTS(), HMC(), WALNUTS(energy_tolerance=0.3)],
+    ids=["nuts", "hmc", "walnuts"],
+)
 def test_a_run_can_be_saved_within_a_transition(kernel: Kernel) -> None:
     """A run that is stopped by an exception stands at a question."""
     calls, stop = [0], [1 << 60]
@@ -334,6 +346,13 @@ def test_eight_schools_have_the_exact_moments() -> None:
         lambda: NUTS(max_depth=0),
         lambda: NUTS(max_depth=2.5),  # type: ignore[arg-type]
         lambda: NUTS(step_size=0.0),
+        lambda: WALNUTS(energy_tolerance=0.0),
+        lambda: WALNUTS(energy_tolerance=np.inf),
+        lambda: WALNUTS(max_halvings=-1),
+        lambda: WALNUTS(max_halvings=21),
+        lambda: WALNUTS(max_depth=31),
+        lambda: WALNUTS(target_accept=0.0),
+        lambda: WALNUTS(estimator="none"),
         lambda: HMC(n_steps=0),
         lambda: HMC(trajectory_length=-1.0),
         lambda: HMC(jitter=1.5),

@@ -140,9 +140,9 @@ def sample(
     kwargs : mapping, optional
         Further keyword arguments of `log_density` and `gradient`.
     kernel : Kernel or str, default NUTS()
-        The kernel of the chains, or the name of one with default settings: ``"nuts"``, ``"hmc"``,
-        ``"mala"``, ``"barker"``, ``"underdamped"``, ``"mclmc"``, ``"ula"``, ``"rwm"``,
-        ``"slice"``, ``"stretch"``, ``"de"`` or ``"de_snooker"``.
+        The kernel of the chains, or the name of one with default settings: ``"nuts"``,
+        ``"walnuts"``, ``"hmc"``, ``"mala"``, ``"barker"``, ``"underdamped"``, ``"mclmc"``,
+        ``"ula"``, ``"rwm"``, ``"slice"``, ``"stretch"``, ``"de"`` or ``"de_snooker"``.
     init : str, array_like, mapping, law or callable, default "jitter"
         The starts of the chains. ``"jitter"`` draws each coordinate uniformly from (-2, 2), up to
         100 times if the density is 0, and replaces hopeless starts (see the notes). ``"mode"``
@@ -166,8 +166,8 @@ def sample(
         The number of chains.
     n_warmup : int, optional
         The number of warm-up transitions of a chain, whose draws are not kept. The default is 1000;
-        with `NUTS` the warm-up ends earlier if the chains agree early (see the notes).
-        ``settings["n_warmup"]`` of the result is the number that were made.
+        with `NUTS` and `WALNUTS` the warm-up ends earlier if the chains agree early (see the
+        notes). ``settings["n_warmup"]`` of the result is the number that were made.
     n_draws : int, default 1000
         The number of draws of a chain that are kept.
     thin : int, default 1
@@ -294,11 +294,11 @@ def sample(
 
     The warm-up has windows of 10, 20, 40 and so on transitions, which adapt the metric and the step
     size [1]_; its last quarter adapts the step size alone. Without `n_warmup`, the warm-up of
-    `NUTS` ends soon after the first window of 80 or more transitions that meets three conditions.
-    All chains together have enough draws in it (at least 320, and 1.5 times the number of
-    coordinates), none diverged, and the chains agree: the variance of their means is below a fifth
-    of the variance within them, and their variances of draws and gradients are similar. An early
-    end needs at least two chains, and `pool`. Kernels without gradients adapt the metric from
+    `NUTS` and `WALNUTS` ends soon after the first window of 80 or more transitions that meets three
+    conditions. All chains together have enough draws in it (at least 320, and 1.5 times the number
+    of coordinates), none diverged, and the chains agree: the variance of their means is below a
+    fifth of the variance within them, and their variances of draws and gradients are similar. An
+    early end needs at least two chains, and `pool`. Kernels without gradients adapt the metric from
     transition 75 to the 50th before the end, in windows of 25, 50, 100 and so on.
 
     References
@@ -375,7 +375,7 @@ def sample(
     settings = Settings(
         n_chains=whole("n_chains", n_chains, 1, 10**6),
         n_warmup=_WARMUP if n_warmup is None else whole("n_warmup", n_warmup, 0, 2**40),
-        early=n_warmup is None and isinstance(kernel, NUTS),
+        early=n_warmup is None and kernel._ends_early,
         n_draws=whole("n_draws", n_draws, 1, 2**40),
         thin=whole("thin", thin, 1, 2**40),
         pool=yes("pool", pool),

@@ -1,14 +1,15 @@
-"""Hamiltonian kernels: the No-U-Turn sampler, and trajectories of fixed length."""
+"""Hamiltonian kernels: the No-U-Turn samplers, and trajectories of fixed length."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from fermiac._base.validate import choice, positive, probability, whole
-from fermiac.mcmc.kernel import GradientKernel, Oracles, Spec
+from fermiac.mcmc.kernel import Array, GradientKernel, Oracles, Spec
 
-__all__ = ["HMC", "NUTS"]
+__all__ = ["HMC", "NUTS", "WALNUTS"]
 
 #: The sources of the metric.
 _ESTIMATORS = ("gradients", "draws")
@@ -82,6 +83,8 @@ class NUTS(GradientKernel):
     (4, 1000, 10)
     """
 
+    _ends_early: ClassVar[bool] = True
+
     target_accept: float | None = None
     max_depth: int = 10
     estimator: str = "gradients"
@@ -92,14 +95,114 @@ class NUTS(GradientKernel):
         choice("estimator", self.estimator, _ESTIMATORS)
 
     def _spec(self, dim: int, oracles: Oracles) -> Spec:
-        step, accept, metric = self._tuning(dim, self.estimator == "gradients")
-        if isinstance(self.metric, str) and self.metric == "auto" and self.estimator == "gradients":
-            metric = ("auto", None)
         return "nuts", {
-            "tuning": (step, accept, metric),
+            "tuning": _tuning_by_cost(self, dim),
             "max_depth": self.max_depth,
             "raising": self.target_accept is None,
         }
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class WALNUTS(GradientKernel):
+    r"""The No-U-Turn sampler with steps that are halved within the trajectory where needed.
+
+    The trajectory consists of macro steps of size `step_size`. A macro step is divided into
+    :math:`2^k` leapfrog steps, with the smallest :math:`k` for which these are accurate, or with
+    the largest :math:`k` if there is none. Small steps are thus made only where the density needs
+    them, as in the neck of a funnel. If the same rule would divide the step back into fewer parts,
+    the trajectory ends there, which keeps the target exact.
+
+    Parameters
+    ----------
+    target_accept : float, default 0.8
+        The mean acceptance rate to which the step size is adapted. It is the rate of macro steps
+        without halvings, so that the step size fits most of the density rather than its narrowest
+        part.
+    energy_tolerance : float, default 2.0
+        The largest difference of the energies along a macro step. In each leapfrog step, the
+        oscillation of the energy (see the notes) must be at most 0.8 times as large. A smaller
+        value means more halvings.
+    max_halvings : int, default 10
+        The largest number of halvings of a macro step, from 0 to 20. With 0 it is `NUTS`.
+    max_depth, step_size, metric, estimator
+        As in `NUTS`, where `max_depth` counts doublings of the number of macro steps.
+
+    Raises
+    ------
+    ArgumentError
+        If an argument is outside its domain.
+
+    Notes
+    -----
+    Statistics of a transition: those of `NUTS`, where ``n_steps`` counts all gradients, and
+    ``diverging`` is 1 if the error passed 1000 in a macro step with `max_halvings` halvings.
+    Further ``n_macro_steps``, the extremes ``min_halvings`` and ``max_halvings`` over the macro
+    steps of the trajectory, and ``irreversible``, 1 if the trajectory ended at a step that would be
+    divided into fewer parts on the way back.
+
+    A leapfrog step of size :math:`\epsilon` from forces :math:`f` to :math:`f'` with the momentum
+    :math:`p` in the middle has the oscillation :math:`(\sum_i s_i^2)^{1/2}`, :math:`s_i =
+    \epsilon^2 (f_i^2 + f_i'^2) / 16 + \epsilon |p_i (f_i' - f_i)| / 8`. For a normal law it is the
+    range of the energy error over a period, whatever the phase of the motion. The change of the
+    energy in one step can be small by chance; without the oscillation, macro steps are
+    irreversible several times as often.
+
+    The first three windows of the warm-up, whose metrics are guesses, make no halvings. A macro
+    step with :math:`k` halvings takes up to :math:`2^{k+1} - 1` gradients, and its
+    check up to :math:`2^k - 1`; attempts end at the first inaccurate leapfrog step.
+
+    Trajectories of very many halved macro steps often end early. If ``irreversible`` is frequent,
+    a larger `step_size` helps: 2 for Rosenbrock's density.
+
+    References
+    ----------
+    .. [1] N. Bou-Rabee, B. Carpenter, T. S. Kleppe, S. Liu, "The within-orbit adaptive leapfrog
+       No-U-Turn sampler", arXiv:2506.18746, 2025.
+    .. [2] N. Bou-Rabee, B. Carpenter, M. Marsden, "GIST: Gibbs self-tuning for locally adaptive
+       Hamiltonian Monte Carlo", arXiv:2404.15253, 2024.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> target = fm.targets.funnel(3, scale=1.0)
+    >>> s = fm.mcmc.sample(target, kernel=fm.mcmc.WALNUTS(), n_draws=4000, rng=0)
+    >>> s.draws.shape, int(s.stats["diverging"].sum())
+    ((4, 4000, 3), 0)
+    """
+
+    _ends_early: ClassVar[bool] = True
+
+    target_accept: float = 0.8
+    energy_tolerance: float = 2.0
+    max_halvings: int = 10
+    max_depth: int = 10
+    estimator: str = "gradients"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive("energy_tolerance", self.energy_tolerance)
+        whole("max_halvings", self.max_halvings, 0, 20)
+        whole("max_depth", self.max_depth, 1, 30)
+        choice("estimator", self.estimator, _ESTIMATORS)
+
+    def _spec(self, dim: int, oracles: Oracles) -> Spec:
+        return "walnuts", {
+            "tuning": _tuning_by_cost(self, dim),
+            "max_depth": self.max_depth,
+            "energy_tolerance": self.energy_tolerance,
+            "max_halvings": self.max_halvings,
+        }
+
+
+def _tuning_by_cost(
+    kernel: NUTS | WALNUTS, dim: int
+) -> tuple[float, float | None, tuple[str, Array | None]]:
+    """Return the tuning of a kernel whose metric may follow from the cost of trajectories."""
+    step, accept, metric = kernel._tuning(dim, kernel.estimator == "gradients")
+    by_cost = isinstance(kernel.metric, str) and kernel.metric == "auto"
+    if by_cost and kernel.estimator == "gradients":
+        metric = ("auto", None)
+    return step, accept, metric
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -33,6 +33,7 @@ Array = NDArray[np.float64]
 KernelName: TypeAlias = Literal[
     "nuts",
     "hmc",
+    "walnuts",
     "mala",
     "barker",
     "underdamped",
@@ -172,6 +173,8 @@ class Kernel:
     needs_density: ClassVar[bool] = True
     #: Whether the density must be one over all coordinates: no law of counts, or of a simplex.
     needs_volume: ClassVar[bool] = True
+    #: Whether its warm-up may end before its longest length.
+    _ends_early: ClassVar[bool] = False
     #: Whether `Tempered` can run it at other temperatures.
     can_be_tempered: ClassVar[bool] = True
 

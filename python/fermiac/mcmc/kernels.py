@@ -12,7 +12,7 @@ from fermiac.mcmc.composition import Cycle, Gibbs, Mixture, Repeat
 from fermiac.mcmc.conditional import Conditional
 from fermiac.mcmc.discrete import Discrete
 from fermiac.mcmc.ensemble import DE, DESnooker, Ensemble, Stretch
-from fermiac.mcmc.hamiltonian import HMC, NUTS
+from fermiac.mcmc.hamiltonian import HMC, NUTS, WALNUTS
 from fermiac.mcmc.kernel import Kernel
 from fermiac.mcmc.metropolis import MALA, RWM, ULA, Barker
 from fermiac.mcmc.microcanonical import MCLMC
@@ -28,6 +28,7 @@ __all__ = [
     "NUTS",
     "RWM",
     "ULA",
+    "WALNUTS",
     "Barker",
     "Conditional",
     "Cycle",
@@ -48,6 +49,7 @@ __all__ = [
 KERNELS: dict[str, type[Kernel]] = {
     "nuts": NUTS,
     "hmc": HMC,
+    "walnuts": WALNUTS,
     "mala": MALA,
     "barker": Barker,
     "underdamped": UnderdampedLangevin,

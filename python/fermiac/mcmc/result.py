@@ -29,8 +29,11 @@ Array = NDArray[np.float64]
 #: Draws from the prior of a model.
 _PRIOR_DRAWS = 1000
 #: The statistics that are flags, and those that are counts.
-_FLAGS = {"accepted", "diverging", "reached_max_depth"}
-_COUNTS = {"n_steps", "tree_depth", "n_evals"}
+_FLAGS = {"accepted", "diverging", "reached_max_depth", "irreversible"}
+_COUNTS = {
+    *("n_steps", "tree_depth", "n_evals"),
+    *("n_macro_steps", "min_halvings", "max_halvings"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)

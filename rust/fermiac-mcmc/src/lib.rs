@@ -43,7 +43,7 @@ pub use gibbs::{Block, Constrained, Discrete, DiscreteOptions, ExactDraw, Gibbs,
 pub use hmc::{Hmc, Length};
 pub use metropolis::{Metropolized, Proposal};
 pub use microcanonical::{Microcanonical, MicrocanonicalOptions};
-pub use nuts::Nuts;
+pub use nuts::{Nuts, Walnuts, WalnutsOptions};
 pub use phase_point::PhasePoint;
 pub use sample::{Draws, Options, sample, sample_with};
 pub use slice::{Direction, Slice};

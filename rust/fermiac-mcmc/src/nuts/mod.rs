@@ -1,10 +1,15 @@
-//! The No-U-Turn sampler in its multinomial form, without recursion.
+//! The No-U-Turn sampler in its multinomial form, without recursion, and its form with steps that
+//! are halved within the orbit.
 
+mod macro_step;
 mod pool;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod turn;
+mod walnuts;
+
+pub use walnuts::{Walnuts, WalnutsOptions};
 
 use crate::kernel::{
     EvalBuffer, Kernel, Phase, Point, Request, RequestKind, Scale, Stage, Step, StepSize, bad_start,
@@ -45,6 +50,12 @@ const STATS: [&str; 8] = [
     "reached_max_depth",
     "step_size",
 ];
+
+/// The largest number of doublings of a trajectory after `changes` changes of the metric.
+fn depth_limit(max_depth: usize, changes: Option<usize>) -> usize {
+    let first = changes.and_then(|n| FIRST_DEPTHS.get(n)).copied();
+    max_depth.min(first.unwrap_or(usize::MAX))
+}
 
 impl Nuts {
     /// A kernel with a step size that stays or is adapted. A trajectory doubles at most `max_depth`
@@ -127,10 +138,7 @@ impl Kernel for Nuts {
                 self.start(stream);
             }
             Stage::Moving => {
-                let depth =
-                    self.max_depth.min(self.step.changes().map_or(usize::MAX, |n| {
-                        FIRST_DEPTHS.get(n).copied().unwrap_or(usize::MAX)
-                    }));
+                let depth = depth_limit(self.max_depth, self.step.changes());
                 if self.tree.grow(self.scale.metric(), depth, stream) == Growth::Ended {
                     self.finish();
                     return Ok(Step::Done);

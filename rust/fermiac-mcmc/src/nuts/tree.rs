@@ -158,14 +158,41 @@ impl Tree {
     /// Moves to the next state.
     #[inline]
     pub(super) fn leap(&mut self, metric: &Metric) {
-        let dim = self.dim;
-        // Held by the state's node, its sample and the head.
-        self.next = self.points.take(2, || PhasePoint::new(dim, true));
-        self.next_momentum = self.momenta.take(3, || vec![0.0; dim]);
-        let last = self.stack.last().map_or(self.whole.end, |node| node.end);
+        self.reserve();
+        let last = self.head_momentum();
         let (from, to) = self.points.pair(self.head, self.next);
         let (momentum, next) = self.momenta.pair(last, self.next_momentum);
         leap(metric, self.step, from, momentum, to, next);
+    }
+
+    fn head_momentum(&self) -> usize {
+        self.stack.last().map_or(self.whole.end, |node| node.end)
+    }
+
+    /// The step size with its sign.
+    pub(super) fn step(&self) -> f64 {
+        self.step
+    }
+
+    /// The energy of the first state.
+    pub(super) fn start_energy(&self) -> f64 {
+        self.start_energy
+    }
+
+    /// The state that steps continue from, and its momentum.
+    pub(super) fn head(&self) -> (&PhasePoint, &[f64]) {
+        (self.points.get(self.head), self.momenta.get(self.head_momentum()))
+    }
+
+    /// The next state and its momentum.
+    pub(super) fn next(&self) -> (&PhasePoint, &[f64]) {
+        (self.points.get(self.next), self.momenta.get(self.next_momentum))
+    }
+
+    /// Exchanges the next state and its momentum for these.
+    pub(super) fn swap_next(&mut self, point: &mut PhasePoint, momentum: &mut Vec<f64>) {
+        std::mem::swap(self.points.get_mut(self.next), point);
+        std::mem::swap(self.momenta.get_mut(self.next_momentum), momentum);
     }
 
     /// Updates the next state once its density is known. Returns its energy error.
@@ -196,6 +223,20 @@ impl Tree {
             self.diverging = true;
             return Growth::Ended;
         }
+        self.attach(error, max_depth, stream)
+    }
+
+    /// Makes room for the next state.
+    pub(super) fn reserve(&mut self) {
+        let dim = self.dim;
+        // Held by the state's node, its sample and the head.
+        self.next = self.points.take(2, || PhasePoint::new(dim, true));
+        self.next_momentum = self.momenta.take(3, || vec![0.0; dim]);
+    }
+
+    /// Adds the next state, whose energy error is known, to the trajectory.
+    #[inline]
+    pub(super) fn attach(&mut self, error: f64, max_depth: usize, stream: &mut Stream) -> Growth {
         let weight = self.weigh(error);
         self.points.release(self.head);
         self.head = self.next;

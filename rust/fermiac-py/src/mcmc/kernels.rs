@@ -10,7 +10,7 @@ use fermiac_mcmc::proposals::{Barker, Drift, Langevin, RandomWalk};
 use fermiac_mcmc::{
     Block, Direction, Discrete, DiscreteOptions, EllipticalSlice, Ensemble, ExactDraw, Gibbs, Hmc,
     Length, Metropolized, Microcanonical, MicrocanonicalOptions, Move, Nuts, Scan, Slice,
-    SplittingStep, Tempered, Underdamped, UnderdampedOptions,
+    SplittingStep, Tempered, Underdamped, UnderdampedOptions, Walnuts, WalnutsOptions,
 };
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
@@ -30,6 +30,7 @@ pub(super) fn kernel(spec: &Bound<'_, PyAny>, dim: usize) -> Made {
         "mclmc" => microcanonical,
         "hmc" => hmc,
         "nuts" => nuts,
+        "walnuts" => walnuts,
         "slice" => slice,
         "elliptical_slice" => elliptical_slice,
         "ensemble" => ensemble,
@@ -154,6 +155,16 @@ fn nuts(options: &Bound<'_, PyAny>, dim: usize) -> Made {
     let Tuning(step, metric) = entry(options, "tuning")?;
     let step = if entry(options, "raising")? { step.raising() } else { step };
     Ok(Box::new(Nuts::new(step, entry(options, "max_depth")?, metric.scale(dim))))
+}
+
+fn walnuts(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let Tuning(step, metric) = entry(options, "tuning")?;
+    let options = WalnutsOptions {
+        max_depth: entry(options, "max_depth")?,
+        energy_tolerance: entry(options, "energy_tolerance")?,
+        max_halvings: entry(options, "max_halvings")?,
+    };
+    Ok(Box::new(Walnuts::new(step, &options, metric.scale(dim))))
 }
 
 fn slice(options: &Bound<'_, PyAny>, dim: usize) -> Made {
