@@ -22,8 +22,8 @@ pub use exp_log::{exp, exp_slice, expm1v, expv, fma, ln, ln_slice, ln1p_pos, ln1
 pub use isa::{Level, level, levels};
 pub use memory::{prefer_huge_pages, prefetch};
 pub use normal::{
-    erf, erf_slice, erfc, erfc_slice, erfcv, erfv, normal_cdf, normal_cdf_slice, normal_cdfv,
-    normal_quantile, normal_quantile_slice, normal_quantilev,
+    erf, erf_slice, erfc, erfc_slice, erfcv, erfv, normal_cdf, normal_cdf_by, normal_cdf_slice,
+    normal_cdfv, normal_quantile, normal_quantile_by, normal_quantile_slice, normal_quantilev,
 };
 pub use real::Real;
 pub use shuffle::{Plain, Shuffle};
