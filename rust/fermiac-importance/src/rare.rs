@@ -17,14 +17,17 @@
 
 use fermiac_base::par::{CHUNK, Context};
 use fermiac_base::simd::{
-    exp_slice, ln, ln_slice, normal_cdf, normal_quantile, normal_quantile_slice,
+    Kernel, LANES, Shuffle, V, WideKernel, dispatch, dispatch_wide, expv, ln, lnv, normal_cdf,
+    normal_quantile_by,
 };
 use fermiac_base::special::normal_ln_cdf;
 use fermiac_base::{Error, Result};
 use std::f64::consts::{PI, SQRT_2};
 
-/// Rows that are worked on together, one in each lane.
-const TILE: usize = 16;
+/// Vectors of a tile of rows, and its rows: enough that the loads of a column don't wait for the stores
+/// of its rows.
+const VECTORS: usize = 4;
+const TILE: usize = VECTORS * LANES;
 /// The reach of a heavy-tailed axis from its centre: far beyond all mass, but before functions of
 /// its points overflow.
 const REACH: f64 = 10.0;
@@ -71,49 +74,56 @@ impl Axis {
     }
 
     /// Adds the logarithm of the density over the standard normal one, at a tile of coordinates.
-    fn add_log_ratio(&self, c: &[f64; TILE], out: &mut [f64; TILE]) {
+    #[inline(always)]
+    fn add_log_ratio<const FMA: bool>(&self, c: &Lanes, out: &mut Lanes) {
         let each = out.iter_mut().zip(c);
+        let constant = V::splat(self.constant);
         match self.kind {
             Kind::Normal => {
                 let (square, linear) =
                     (0.5 - 0.5 / (self.scale * self.scale), self.loc / (self.scale * self.scale));
+                let (square, linear) = (V::splat(square), V::splat(linear));
                 let z = self.loc / self.scale;
-                let constant = self.constant - 0.5 * z * z;
-                each.for_each(|(out, c)| *out += c * (c * square + linear) + constant);
+                let constant = V::splat(self.constant - 0.5 * z * z);
+                each.for_each(|(out, c)| *out = *out + (*c * (*c * square + linear) + constant));
             }
             Kind::Tail => {
                 let bound = self.loc - SLACK * self.loc.abs().max(1.0);
-                each.for_each(|(out, c)| {
-                    *out += if *c >= bound { self.constant } else { f64::NEG_INFINITY };
-                });
+                let ratio = |c| if c >= bound { self.constant } else { f64::NEG_INFINITY };
+                each.for_each(|(out, c)| *out = *out + c.map(ratio));
             }
-            Kind::Student => {
-                let mut logs = c.map(|c| {
-                    let z = (c - self.loc) / self.scale;
-                    1.0 + 0.5 * z * z
-                });
-                ln_slice(&mut logs);
-                for ((out, c), log) in each.zip(logs) {
-                    let inside = (c - self.loc).abs() <= REACH * (1.0 + SLACK);
-                    let ratio = 0.5 * c * c - 1.5 * log + self.constant;
-                    *out += if inside { ratio } else { f64::NEG_INFINITY };
-                }
-            }
+            Kind::Student => each.for_each(|(out, c)| {
+                let distance = *c - V::splat(self.loc);
+                let z = distance / V::splat(self.scale);
+                let log = lnv::<FMA>(V::splat(1.0) + V::splat(0.5) * z * z);
+                let ratio = V::splat(0.5) * *c * *c - V::splat(1.5) * log + constant;
+                let inside = |d: f64, r| {
+                    if d.abs() <= REACH * (1.0 + SLACK) { r } else { f64::NEG_INFINITY }
+                };
+                *out = *out + distance.zip(ratio, inside);
+            }),
         }
     }
 
-    /// The point of the law for the uniform number `v`, and for its normal quantile `z`.
-    fn point(&self, v: f64, z: f64) -> f64 {
+    /// The points of the law for the uniform numbers `v`, and for their normal quantiles `z`.
+    #[inline(always)]
+    fn points<S: Shuffle>(&self, shuffle: S, v: V, z: V) -> V {
+        let loc = V::splat(self.loc);
         match self.kind {
-            Kind::Normal => self.loc + self.scale * z,
+            Kind::Normal => loc + V::splat(self.scale) * z,
             // By the leading term of the tail where it is below the range of doubles.
-            Kind::Tail if self.mass < 1e-290 => (self.loc * self.loc - 2.0 * ln(v)).sqrt(),
-            Kind::Tail => (-normal_quantile(self.mass * v)).max(self.loc),
-            Kind::Student => {
+            Kind::Tail if self.mass < 1e-290 => {
+                v.map(|v| (self.loc * self.loc - 2.0 * ln(v)).sqrt())
+            }
+            Kind::Tail => {
+                let quantile = normal_quantile_by::<false, S>(shuffle, V::splat(self.mass) * v);
+                (V::ZERO - quantile).max(loc)
+            }
+            Kind::Student => v.map(|v| {
                 let v = 0.5 + (v - 0.5) * self.mass;
                 let t = (2.0 * v - 1.0) / (2.0 * v * (1.0 - v)).sqrt();
                 self.loc + (self.scale * t).clamp(-REACH, REACH)
-            }
+            }),
         }
     }
 }
@@ -148,17 +158,25 @@ impl Slab {
         Self { axes: axes.to_vec(), directions: directions.to_vec(), reflections, signs }
     }
 
-    /// Turns rows of d uniform numbers into points, in place; `uniform` is for a copy of them.
-    fn points(&self, v: &mut [f64], uniform: &mut Vec<f64>, dim: usize) {
-        uniform.clear();
-        uniform.extend_from_slice(v);
-        normal_quantile_slice(v);
-        for (point, v) in v.chunks_exact_mut(dim).zip(uniform.chunks_exact(dim)) {
-            for (j, (axis, sign)) in self.axes.iter().zip(&self.signs).enumerate() {
-                point[j] = sign * axis.point(v[j], point[j]);
+    /// Turns a tile of uniform numbers into points, in place.
+    #[inline(always)]
+    fn points<const FMA: bool, S: Shuffle>(&self, shuffle: S, tile: &mut [Lanes]) {
+        for (j, lanes) in tile.iter_mut().enumerate() {
+            for v in lanes {
+                let z = normal_quantile_by::<FMA, S>(shuffle, *v);
+                *v = match self.axes.get(j) {
+                    Some(axis) => V::splat(self.signs[j]) * axis.points(shuffle, *v, z),
+                    None => z,
+                };
             }
-            for (j, w) in self.reflections.chunks_exact(dim).enumerate().rev() {
-                reflect(&w[j..], &mut point[j..]);
+        }
+        for (j, w) in self.reflections.chunks_exact(tile.len()).enumerate().rev() {
+            let (w, tile) = (&w[j..], &mut tile[j..]);
+            let along = along(tile, w);
+            for (lanes, w) in tile.iter_mut().zip(w) {
+                for (x, along) in lanes.iter_mut().zip(&along) {
+                    *x = *x - V::splat(2.0) * *along * V::splat(*w);
+                }
             }
         }
     }
@@ -255,7 +273,9 @@ impl Mixture {
 
     /// The logarithm of the density over the standard normal one, at each row of `u`.
     pub fn log_ratio(&self, context: &Context<'_>, u: &[f64], out: &mut [f64]) -> Result<()> {
-        self.over_chunks(context, u, 1, out, |tile, out| self.log_ratio_tile(tile, out))
+        self.over_chunks(context, u, 1, out, |u, out| {
+            dispatch(Ratios { mixture: self, u, all: false, out });
+        })
     }
 
     /// The logarithms of the ratios of all components, (n, K).
@@ -265,35 +285,29 @@ impl Mixture {
         u: &[f64],
         out: &mut [f64],
     ) -> Result<()> {
-        let k = self.len();
-        self.over_chunks(context, u, k, out, |tile, out| {
-            let ratios = self.tile(tile);
-            for (i, row) in out.chunks_exact_mut(k).enumerate() {
-                row.iter_mut().zip(&ratios).for_each(|(out, ratio)| *out = ratio[i]);
-            }
+        if self.is_empty() {
+            return Ok(());
+        }
+        self.over_chunks(context, u, self.len(), out, |u, out| {
+            dispatch(Ratios { mixture: self, u, all: true, out });
         })
     }
 
-    /// Calls `f` with transposed tiles of rows, and the rows of `out` that belong to them.
+    /// Calls `f` with chunks of rows, and the rows of `out` that belong to them.
     fn over_chunks(
         &self,
         context: &Context<'_>,
         u: &[f64],
         width: usize,
         out: &mut [f64],
-        f: impl Fn(&Tile, &mut [f64]) + Sync,
+        f: impl Fn(&[f64], &mut [f64]) + Sync,
     ) -> Result<()> {
         let d = self.dim;
         let n = u.len() / d;
         let work = |chunk: usize| {
             let (start, stop) = (chunk * CHUNK, n.min((chunk + 1) * CHUNK));
             let mut part = vec![0.0; (stop - start) * width];
-            let mut tile = Tile::new(d);
-            let rows = u[start * d..stop * d].chunks(TILE * d);
-            for (rows, out) in rows.zip(part.chunks_mut(TILE * width)) {
-                tile.load(rows);
-                f(&tile, out);
-            }
+            f(&u[start * d..stop * d], &mut part);
             Ok(part)
         };
         let fold = |chunk: usize, part: Vec<f64>| {
@@ -303,56 +317,10 @@ impl Mixture {
         context.ordered(n.div_ceil(CHUNK), work, fold)
     }
 
-    /// The log-ratios of all components at a tile.
-    fn tile(&self, tile: &Tile) -> Vec<[f64; TILE]> {
-        self.components
-            .iter()
-            .map(|component| {
-                let mut total = [0.0; TILE];
-                match component {
-                    Component::Slab(slab) => {
-                        let directions = slab.directions.chunks_exact(self.dim);
-                        for (axis, direction) in slab.axes.iter().zip(directions) {
-                            axis.add_log_ratio(&tile.along(direction), &mut total);
-                        }
-                    }
-                    Component::Polar(polar) => polar.log_ratio(tile, &mut total),
-                }
-                total
-            })
-            .collect()
-    }
-
-    fn log_ratio_tile(&self, tile: &Tile, out: &mut [f64]) {
-        let mut ratios = self.tile(tile);
-        let log_base = if self.base > 0.0 { ln(self.base) } else { f64::NEG_INFINITY };
-        let mut top = [log_base; TILE];
-        for (ratio, share) in ratios.iter_mut().zip(&self.shares) {
-            let log_share = ln(*share);
-            for (top, r) in top.iter_mut().zip(ratio) {
-                *r += log_share;
-                *top = top.max(*r);
-            }
-        }
-        let mut sum = top.map(|t| if t > f64::NEG_INFINITY { log_base - t } else { -1e300 });
-        exp_slice(&mut sum);
-        for ratio in &mut ratios {
-            for (r, top) in ratio.iter_mut().zip(&top) {
-                *r = if *r > f64::NEG_INFINITY { *r - top } else { -1e300 };
-            }
-            exp_slice(ratio);
-            sum.iter_mut().zip(ratio).for_each(|(sum, r)| *sum += *r);
-        }
-        ln_slice(&mut sum);
-        for ((out, top), log) in out.iter_mut().zip(top).zip(sum) {
-            *out = if top > f64::NEG_INFINITY { top + log } else { top };
-        }
-    }
-
-    /// Turns rows of `width` uniform numbers into points of the mixture, in `out`.
+    /// Turns rows of `width` uniform numbers into points of the mixture.
     ///
-    /// The first number of a row chooses the component, the next d make the point. Rows of
-    /// components that are no laws along directions are left as they are.
+    /// The first number of a row chooses the component, the next d make the point. The points of
+    /// components that are no laws along directions are 0.
     pub fn points(
         &self,
         context: &Context<'_>,
@@ -372,43 +340,30 @@ impl Mixture {
         }
         edges.truncate(self.len());
         let law = Slab { axes: vec![], directions: vec![], reflections: vec![], signs: vec![] };
-        let given: &[f64] = out;
         let n = v.len() / width;
         let work = |chunk: usize| {
-            let rows = chunk * CHUNK..n.min((chunk + 1) * CHUNK);
-            let mut points = given[rows.start * d..rows.end * d].to_vec();
-            let v = &v[rows.start * width..rows.end * width];
+            let v = &v[chunk * CHUNK * width..n.min((chunk + 1) * CHUNK) * width];
+            let mut points = vec![0.0; v.len() / width * d];
             // The rows of each component together, in their order.
             let mut members = vec![Vec::new(); self.len() + 1];
             for (i, row) in v.chunks_exact(width).enumerate() {
                 members[edges.partition_point(|edge| *edge <= row[0])].push(i);
             }
-            let (mut part, mut uniform) = (Vec::new(), Vec::new());
-            for (k, own) in members.iter().enumerate() {
+            for (k, rows) in members.iter().enumerate() {
                 let slab = match k.checked_sub(1).map(|k| &self.components[k]) {
                     None => &law,
                     Some(Component::Slab(slab)) => slab,
                     Some(Component::Polar(_)) => continue,
                 };
-                part.clear();
-                own.iter().for_each(|i| part.extend_from_slice(&v[i * width + 1..][..d]));
-                slab.points(&mut part, &mut uniform, d);
-                for (i, point) in own.iter().zip(part.chunks_exact(d)) {
-                    points[i * d..][..d].copy_from_slice(point);
-                }
+                dispatch_wide(Place { slab, dim: d, v, width, rows, points: &mut points });
             }
             Ok(points)
         };
-        let mut done = Vec::new();
-        let fold = |_, part: Vec<f64>| {
-            done.push(part);
+        let fold = |chunk: usize, part: Vec<f64>| {
+            out[chunk * CHUNK * d..][..part.len()].copy_from_slice(&part);
             Ok(())
         };
-        context.ordered(n.div_ceil(CHUNK), work, fold)?;
-        for (out, part) in out.chunks_mut(CHUNK * d).zip(done) {
-            out.copy_from_slice(&part);
-        }
-        Ok(())
+        context.ordered(n.div_ceil(CHUNK), work, fold)
     }
 }
 
@@ -418,49 +373,150 @@ fn reflect(w: &[f64], x: &mut [f64]) {
     x.iter_mut().zip(w).for_each(|(x, w)| *x -= 2.0 * along * w);
 }
 
-/// Rows of points, transposed: lane i of a coordinate belongs to row i.
-struct Tile(Vec<[f64; TILE]>);
+/// One number for each row of a tile. A tile of points has one for each coordinate.
+type Lanes = [V; VECTORS];
 
-impl Tile {
-    fn new(dim: usize) -> Self {
-        Self(vec![[0.0; TILE]; dim])
+/// The sums of the coordinates of a tile times factors.
+#[inline(always)]
+fn along(tile: &[Lanes], factors: &[f64]) -> Lanes {
+    let mut total = [V::ZERO; VECTORS];
+    for (lanes, factor) in tile.iter().zip(factors) {
+        let factor = V::splat(*factor);
+        total.iter_mut().zip(lanes).for_each(|(total, x)| *total = *total + *x * factor);
     }
+    total
+}
 
-    /// Takes up to a tile of rows; what is left of it keeps older numbers, which nobody reads.
-    fn load(&mut self, rows: &[f64]) {
-        let d = self.0.len();
-        for (i, row) in rows.chunks_exact(d).enumerate() {
-            row.iter().zip(&mut self.0).for_each(|(x, lane)| lane[i] = *x);
+/// Points of one component of a mixture.
+struct Place<'a> {
+    slab: &'a Slab,
+    dim: usize,
+    /// Rows of `width` uniform numbers, and those of the component.
+    v: &'a [f64],
+    width: usize,
+    rows: &'a [usize],
+    /// The points of all rows.
+    points: &'a mut [f64],
+}
+
+impl WideKernel for Place<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool, S: Shuffle>(self, shuffle: S) {
+        let Self { slab, dim, v, width, rows, points } = self;
+        let mut tile = vec![[V::splat(0.5); VECTORS]; dim];
+        for rows in rows.chunks(TILE) {
+            for (i, row) in rows.iter().enumerate() {
+                for (lanes, v) in tile.iter_mut().zip(&v[row * width + 1..][..dim]) {
+                    lanes[i / LANES].0[i % LANES] = *v;
+                }
+            }
+            slab.points::<FMA, S>(shuffle, &mut tile);
+            for (i, row) in rows.iter().enumerate() {
+                for (lanes, x) in tile.iter().zip(&mut points[row * dim..][..dim]) {
+                    *x = lanes[i / LANES].0[i % LANES];
+                }
+            }
+            // Lanes without a row must hold uniform numbers.
+            tile.fill([V::splat(0.5); VECTORS]);
         }
     }
+}
 
-    /// The coordinates along a direction.
-    fn along(&self, direction: &[f64]) -> [f64; TILE] {
-        let mut total = [0.0; TILE];
-        for (lane, factor) in self.0.iter().zip(direction) {
-            total.iter_mut().zip(lane).for_each(|(total, x)| *total += x * factor);
+/// The logarithms of the ratios of a mixture, or of all of its components.
+struct Ratios<'a> {
+    mixture: &'a Mixture,
+    u: &'a [f64],
+    all: bool,
+    out: &'a mut [f64],
+}
+
+impl Kernel for Ratios<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let Self { mixture, u, all, out } = self;
+        let d = mixture.dim;
+        let width = if all { mixture.len() } else { 1 };
+        let log_base = if mixture.base > 0.0 { ln(mixture.base) } else { f64::NEG_INFINITY };
+        let log_shares: Vec<f64> = mixture.shares.iter().map(|share| ln(*share)).collect();
+        let mut tile = vec![[V::ZERO; VECTORS]; d];
+        let mut ratios = vec![[V::ZERO; VECTORS]; mixture.len()];
+        for (u, out) in u.chunks(TILE * d).zip(out.chunks_mut(TILE * width)) {
+            // What is left of the last tile keeps older numbers, which nobody reads.
+            for (i, row) in u.chunks_exact(d).enumerate() {
+                for (lanes, x) in tile.iter_mut().zip(row) {
+                    lanes[i / LANES].0[i % LANES] = *x;
+                }
+            }
+            for (component, ratio) in mixture.components.iter().zip(&mut ratios) {
+                component.log_ratio::<FMA>(&tile, ratio);
+            }
+            if all {
+                for (i, row) in out.chunks_exact_mut(width).enumerate() {
+                    for (out, ratio) in row.iter_mut().zip(&ratios) {
+                        *out = ratio[i / LANES].0[i % LANES];
+                    }
+                }
+            } else {
+                for (v, out) in out.chunks_mut(LANES).enumerate() {
+                    let log = together::<FMA>(&mut ratios, v, &log_shares, log_base);
+                    out.copy_from_slice(&log.0[..out.len()]);
+                }
+            }
         }
-        total
     }
+}
 
-    fn squared_norms(&self) -> [f64; TILE] {
-        let mut total = [0.0; TILE];
-        for lane in &self.0 {
-            total.iter_mut().zip(lane).for_each(|(total, x)| *total += x * x);
+/// The logarithm of the sum of exp of the ratios in vector `v` of a tile times the shares, and of the
+/// share of the standard normal law.
+#[inline(always)]
+fn together<const FMA: bool>(ratios: &mut [Lanes], v: usize, shares: &[f64], base: f64) -> V {
+    let mut top = V::splat(base);
+    for (ratio, share) in ratios.iter_mut().zip(shares) {
+        ratio[v] = ratio[v] + V::splat(*share);
+        // A ratio that is not a number is passed over.
+        top = ratio[v].max(top);
+    }
+    let mut sum = expv::<FMA>(top.map(|t| if t > f64::NEG_INFINITY { base - t } else { -1e300 }));
+    for ratio in ratios {
+        let less = |r, top| if r > f64::NEG_INFINITY { r - top } else { -1e300 };
+        sum = sum + expv::<FMA>(ratio[v].zip(top, less));
+    }
+    top.zip(lnv::<FMA>(sum), |top, log| if top > f64::NEG_INFINITY { top + log } else { top })
+}
+
+impl Component {
+    /// The logarithm of the density over the standard normal one.
+    #[inline(always)]
+    fn log_ratio<const FMA: bool>(&self, tile: &[Lanes], out: &mut Lanes) {
+        *out = [V::ZERO; VECTORS];
+        match self {
+            Self::Slab(slab) => {
+                let directions = slab.directions.chunks_exact(tile.len());
+                for (axis, direction) in slab.axes.iter().zip(directions) {
+                    axis.add_log_ratio::<FMA>(&along(tile, direction), out);
+                }
+            }
+            Self::Polar(polar) => polar.log_ratio::<FMA>(tile, out),
         }
-        total
     }
 }
 
 impl Polar {
-    fn log_ratio(&self, tile: &Tile, out: &mut [f64; TILE]) {
-        let (square, along) = (tile.squared_norms(), tile.along(&self.axis));
-        let mut logs = square;
-        ln_slice(&mut logs);
-        for (i, out) in out.iter_mut().enumerate() {
-            let cosine = (along[i] / square[i].sqrt()).clamp(-1.0, 1.0);
-            let bin = self.edges.partition_point(|edge| *edge <= cosine);
-            *out = self.power * logs[i] + self.slope * square[i] + self.constant + self.bins[bin];
+    #[inline(always)]
+    fn log_ratio<const FMA: bool>(&self, tile: &[Lanes], out: &mut Lanes) {
+        let along = along(tile, &self.axis);
+        for (v, out) in out.iter_mut().enumerate() {
+            let square = tile.iter().fold(V::ZERO, |sum, lanes| sum + lanes[v] * lanes[v]);
+            let cosine = along[v].zip(square, |along, s| (along / s.sqrt()).clamp(-1.0, 1.0));
+            let bin = |cosine| self.bins[self.edges.partition_point(|edge| *edge <= cosine)];
+            let radial = V::splat(self.power) * lnv::<FMA>(square)
+                + V::splat(self.slope) * square
+                + V::splat(self.constant);
+            *out = radial + cosine.map(bin);
         }
     }
 }
@@ -469,6 +525,7 @@ impl Polar {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use fermiac_base::simd::normal_quantile;
 
     fn ratios(mixture: &Mixture, u: &[f64]) -> Vec<f64> {
         let mut out = vec![0.0; u.len() / mixture.dim()];

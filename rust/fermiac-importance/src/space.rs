@@ -3,7 +3,8 @@
 
 use fermiac_base::linalg::Rows;
 use fermiac_base::simd::{
-    Kernel, LANES, V, dispatch, expv, ln, normal_cdfv, normal_quantile, normal_quantile_slice,
+    LANES, Plain, Shuffle, V, WideKernel, dispatch_wide, expv, ln, normal_cdf_by, normal_quantile,
+    normal_quantile_slice,
 };
 use fermiac_target::{Law, Support};
 use std::f64::consts::PI;
@@ -81,14 +82,14 @@ impl Space {
     /// `log_jacobian` the logarithm of |dx/dz| of every row.
     pub(crate) fn to_points(&self, tiles: &[V], rows: &mut [f64], log_jacobian: &mut [f64]) {
         if !self.identity {
-            dispatch(ToPoints { maps: &self.maps, tiles, rows, log_jacobian });
+            dispatch_wide(ToPoints { maps: &self.maps, tiles, rows, log_jacobian });
         }
     }
 
     /// Eight values of coordinate `k`, from working ones.
     #[inline(always)]
     pub(crate) fn point<const FMA: bool>(&self, k: usize, z: V) -> V {
-        self.maps[k].forward::<FMA>(z)
+        self.maps[k].forward::<FMA, _>(Plain, z)
     }
 
     /// Points to working coordinates; gives how many values lie within rounding of a bound, where
@@ -127,7 +128,7 @@ impl Map {
 
     /// The points of eight working coordinates.
     #[inline(always)]
-    fn forward<const FMA: bool>(self, z: V) -> V {
+    fn forward<const FMA: bool, S: Shuffle>(self, shuffle: S, z: V) -> V {
         match self {
             Self::Identity => z,
             // Rounding must not put a point on the bound, where a density may be infinite.
@@ -135,7 +136,7 @@ impl Map {
             Self::Below(high) => expv::<FMA>(z).map(|e| (high - e).min(high.next_down())),
             Self::Between { low, high, .. } => {
                 let (width, first, last) = (high - low, low.next_up(), high.next_down());
-                let tail = normal_cdfv::<FMA>(z.map(|z| -z.abs()));
+                let tail = normal_cdf_by::<FMA, S>(shuffle, z.map(|z| -z.abs()));
                 z.zip(tail, |z, tail| {
                     let x = if z < 0.0 { low + width * tail } else { high - width * tail };
                     x.clamp(first, last)
@@ -190,20 +191,33 @@ struct ToPoints<'a> {
     log_jacobian: &'a mut [f64],
 }
 
-impl Kernel for ToPoints<'_> {
+/// Coordinates that become rows at a time.
+const FOUR: usize = 4;
+
+impl WideKernel for ToPoints<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, S: Shuffle>(self, shuffle: S) {
         let d = self.maps.len();
         let blocks = self.rows.chunks_mut(LANES * d).zip(self.log_jacobian.chunks_mut(LANES));
         for (tile, (rows, log_jacobian)) in self.tiles.chunks_exact(d).zip(blocks) {
             let mut sum = V::ZERO;
-            for (k, (z, map)) in tile.iter().zip(self.maps).enumerate() {
-                sum = map.add_log_jacobian::<FMA>(*z, sum);
-                let x = map.forward::<FMA>(*z);
-                for (row, x) in rows.chunks_exact_mut(d).zip(x.0) {
-                    row[k] = x;
+            let mut columns = [[0.0; LANES]; FOUR];
+            for (i, (tile, maps)) in tile.chunks(FOUR).zip(self.maps.chunks(FOUR)).enumerate() {
+                for ((z, map), column) in tile.iter().zip(maps).zip(&mut columns) {
+                    sum = map.add_log_jacobian::<FMA>(*z, sum);
+                    *column = map.forward::<FMA, S>(shuffle, *z).0;
+                }
+                let first = i * FOUR;
+                if tile.len() == FOUR && rows.len() == LANES * d {
+                    shuffle.rows(columns.as_flattened(), LANES, &mut rows[first..], d);
+                    continue;
+                }
+                for (l, row) in rows.chunks_exact_mut(d).enumerate() {
+                    for (x, column) in row[first..][..tile.len()].iter_mut().zip(&columns) {
+                        *x = column[l];
+                    }
                 }
             }
             log_jacobian.iter_mut().zip(sum.0).for_each(|(j, s)| *j += s);

@@ -8,7 +8,7 @@ use super::region::{Ends, Region, line, unit_of_line};
 use super::sampler::{Frame, GRID, Sampler, Source};
 use fermiac_base::simd::{
     Kernel, LANES, Plain, Shuffle, V, WideKernel, dispatch, dispatch_wide, expv, ln,
-    normal_quantilev,
+    normal_quantile_by,
 };
 use std::ops::Range;
 
@@ -90,7 +90,7 @@ impl Sampler {
             Source::Uniform => dispatch_wide(ByAxes { sampler: self, maps: &[], u, to }),
             Source::Map(maps) => dispatch_wide(ByAxes { sampler: self, maps, u, to }),
             Source::Rotated(..) | Source::Mixture(_) => {
-                dispatch(Linear { sampler: self, u, to });
+                dispatch_wide(Linear { sampler: self, u, to });
             }
         }
     }
@@ -457,11 +457,11 @@ struct Linear<'a> {
     to: &'a mut Placed,
 }
 
-impl Kernel for Linear<'_> {
+impl WideKernel for Linear<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, S: Shuffle>(self, shuffle: S) {
         let Self { sampler, u, to } = self;
         let d = sampler.dim();
         let n = u.len() / d;
@@ -492,7 +492,7 @@ impl Kernel for Linear<'_> {
                 (*first, *part) = sampler.part(*first);
             }
             let x = &mut to.x[start * d..(start + lanes) * d];
-            let tile = work.linear::<FMA>(sampler, &parts, lanes, x);
+            let tile = work.linear::<FMA, S>(shuffle, sampler, &parts, lanes, x);
             for lane in 0..lanes {
                 let (jacobian, ratio) = (tile.jacobian.0[lane], tile.ratio.0[lane]);
                 let weight = weight_of(sampler.share, jacobian, ratio);
@@ -520,8 +520,9 @@ struct Work {
 impl Work {
     /// Of sources in linear coordinates.
     #[inline(always)]
-    fn linear<const FMA: bool>(
+    fn linear<const FMA: bool, S: Shuffle>(
         &mut self,
+        shuffle: S,
         sampler: &Sampler,
         parts: &[usize; LANES],
         lanes: usize,
@@ -535,7 +536,7 @@ impl Work {
             Source::Mixture(mixture) => {
                 let uniform = self.t.clone();
                 for z in &mut self.t {
-                    *z = normal_quantilev::<FMA>(*z);
+                    *z = normal_quantile_by::<FMA, S>(shuffle, *z);
                 }
                 for lane in 0..LANES {
                     if parts[lane] == 0 {
