@@ -5,7 +5,7 @@ use super::place;
 use super::region::{Ends, Region};
 use super::sampler::{DF, Frame, MOST_COMPONENTS, Mixture, Sampler, Source};
 use super::sweep::{Block, Points, Problem, Stage};
-use super::train;
+use super::train::{self, Binned};
 use crate::component_bank::{Fitted, Tail};
 use crate::evidence::mixture::Fitter;
 use crate::evidence::pool::temper;
@@ -78,10 +78,20 @@ pub(super) struct Pilot<'a, 'b, 'c> {
     uniform_ess: f64,
 }
 
+/// Points of a sampler: the weighted sizes of their values, and their coordinates under the maps of a
+/// sampler of maps, or the bins of these.
+#[derive(Default)]
+struct Drawn {
+    w: Vec<f64>,
+    y: Vec<f64>,
+    bins: Vec<u16>,
+}
+
 /// The results of a block of training points.
 struct Trained {
     l: Vec<f64>,
     y: Vec<f64>,
+    bins: Vec<u16>,
     weight: Vec<f64>,
     size: Vec<f64>,
     squares: Vec<f64>,
@@ -138,9 +148,9 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         });
     }
 
-    /// Draws points of a sampler, and keeps them. Returns the weighted sizes of their values, and the
-    /// coordinates under the maps of a sampler of maps.
-    fn draw(&mut self, sampler: &Sampler, n: usize) -> Result<(Vec<f64>, Vec<f64>)> {
+    /// Draws points of a sampler, and keeps them for other sources. Their coordinates under the maps of a
+    /// sampler of maps are returned, or only their bins: a fourth of the memory to write and to read.
+    fn draw(&mut self, sampler: &Sampler, n: usize, binned: Option<&Binned>) -> Result<Drawn> {
         let number = self.next();
         let stage = Stage {
             sampler,
@@ -157,22 +167,32 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
             self.forget();
         }
         let scale = std::mem::take(&mut self.scale);
-        let (mut w, mut y, mut squares) = (Vec::with_capacity(n), Vec::new(), Vec::new());
-        self.l.reserve(n * d);
-        if matches!(sampler.source, Source::Map(_)) {
-            y.reserve(n * d);
+        let is_map = matches!(sampler.source, Source::Map(_));
+        let wants_l = self.keeps || !is_map;
+        let mut drawn = Drawn::default();
+        let Drawn { w, y, bins } = &mut drawn;
+        w.reserve(n);
+        if wants_l {
+            self.l.reserve(n * d);
         }
+        match (is_map, binned) {
+            (true, Some(_)) => bins.reserve(n * d),
+            (true, None) => y.reserve(n * d),
+            (false, _) => {}
+        }
+        let mut squares = Vec::new();
         let problem = self.problem;
         let (l, size) = (&mut self.l, &mut self.size);
         let done = problem.sweep(
             self.context,
             &stage,
-            |block| trained(problem, sampler, block, &scale),
+            |block| trained(problem, sampler, block, &scale, (wants_l, binned)),
             |_, part: Trained| {
-                l.extend(part.l);
-                y.extend(part.y);
+                l.extend_from_slice(&part.l);
+                y.extend_from_slice(&part.y);
+                bins.extend_from_slice(&part.bins);
                 w.extend(part.weight.iter().zip(&part.size).map(|(w, s)| w * s));
-                size.extend(part.size);
+                size.extend_from_slice(&part.size);
                 squares.resize(part.squares.len(), 0.0);
                 squares.iter_mut().zip(part.squares).for_each(|(a, b): (&mut f64, f64)| *a += b);
                 Ok(())
@@ -184,13 +204,13 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
             self.scale = squares.iter().map(|s| if *s > 0.0 { first / s } else { 0.0 }).collect();
         }
         done?;
-        debug_assert_eq!(self.l.len(), self.size.len() * d);
+        debug_assert!(!wants_l || self.l.len() == self.size.len() * d);
         let (sum, square) = w.iter().fold((0.0, 0.0), |(a, b), w| (a + w, b + w * w));
         self.efficiency = if square > 0.0 { sum * sum / square / n as f64 } else { 0.0 };
         if sampler.share >= 1.0 {
             self.uniform_ess = self.efficiency * n as f64;
         }
-        Ok((w, y))
+        Ok(drawn)
     }
 
     fn forget(&mut self) {
@@ -206,7 +226,7 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         let each = n / UNIT_ROUNDS;
         for _ in 0..UNIT_ROUNDS {
             let sampler = Sampler::uniform(self.region.clone());
-            let w = self.draw(&sampler, each)?.0;
+            let w = self.draw(&sampler, each, None)?.w;
             let logs: Vec<V> = w.chunks(LANES).map(|w| V::padded(w, 0.0).map(ln)).collect();
             let wanted = (10.0_f64).max(w.len() as f64 / 20.0);
             let Some(tempered) = temper(&logs, wanted) else { continue };
@@ -276,7 +296,7 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
                 Ok(Sampler::blended(self.region.clone(), Source::Rotated(frame, maps)))
             }
             Source::Mixture(_) => {
-                self.draw(&sampler, n / 2)?;
+                self.draw(&sampler, n / 2, None)?;
                 Ok(self.mixture(n / 2)?.unwrap_or(sampler))
             }
         }
@@ -286,9 +306,12 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         if n < 16 {
             return Ok(maps);
         }
-        let (w, drawn) = self.draw(sampler, n)?;
-        let y = self.under(sampler, &maps, self.last(w.len()), &drawn);
-        Ok(train::refined(&maps, &y, &w, sampler.base_of_axes()))
+        let none = Binned::new(n);
+        let Drawn { w, mut bins, .. } = self.draw(sampler, n, Some(&none))?;
+        if bins.is_empty() {
+            bins = none.of(&self.under(sampler, &maps, self.last(w.len()), &[]));
+        }
+        Ok(train::refined(&maps, &none.with(bins), &w, sampler.base_of_axes()))
     }
 
     /// The coordinates under maps of points in linear coordinates; `drawn`, where they are known.
@@ -299,7 +322,7 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         l: &[f64],
         drawn: &'y [f64],
     ) -> Cow<'y, [f64]> {
-        if drawn.len() == l.len() {
+        if !drawn.is_empty() {
             return Cow::Borrowed(drawn);
         }
         let frame = match &sampler.source {
@@ -335,14 +358,16 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         if n >= FEW {
             // Both in the units of the first points.
             let scale = self.scale.clone();
-            let drawn;
-            (more, drawn) = self.draw(&sampler, n)?;
-            let y_of_more = self.under(&sampler, &maps, self.last(more.len()), &drawn);
-            y.to_mut().extend_from_slice(&y_of_more);
-            w.extend(&more);
+            let Drawn { w: new, y: y_of_new, .. } = self.draw(&sampler, n, None)?;
+            let l = if y_of_new.is_empty() { self.last(new.len()) } else { &[] };
+            y.to_mut().extend_from_slice(&self.under(&sampler, &maps, l, &y_of_new));
+            w.extend(&new);
+            more = new;
             self.scale = scale;
         }
-        sampler.set_maps(train::refined(&maps, &y, &w, sampler.base_of_axes()));
+        let none = Binned::new(w.len());
+        let bins = none.of(&y);
+        sampler.set_maps(train::refined(&maps, &none.with(bins), &w, sampler.base_of_axes()));
         self.report("last training", before);
         Ok((sampler, more))
     }
@@ -437,7 +462,7 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
         // draw the fits there.
         self.keep_uniform();
         let uniform = Sampler::uniform(self.region.clone());
-        self.draw(&uniform, each)?;
+        self.draw(&uniform, each, None)?;
         let mut wide = self.wide();
         let units: Vec<f64> = (0..d).map(|k| wide.covariance[k * d + k].sqrt()).collect();
         let mut found = None;
@@ -465,7 +490,7 @@ impl<'a, 'b, 'c> Pilot<'a, 'b, 'c> {
             if round + 1 == MIXTURE_ROUNDS || (settled && self.efficiency > 0.3) {
                 break;
             }
-            self.draw(&sampler, each)?;
+            self.draw(&sampler, each, None)?;
         }
         self.report("training of the mixture", before);
         Ok(found)
@@ -541,9 +566,10 @@ fn trained(
     sampler: &Sampler,
     block: &Block,
     scale: &[f64],
+    (wants_l, binned): (bool, Option<&Binned>),
 ) -> Result<Trained> {
     let (k, d, n) = (problem.outputs()?, sampler.dim(), block.len());
-    let mut l = vec![0.0; n * d];
+    let mut l = vec![0.0; if wants_l { n * d } else { 0 }];
     for (x, l) in block.placed.x.chunks_exact(d).zip(l.chunks_exact_mut(d)) {
         sampler.to_linear(x, l);
     }
@@ -565,7 +591,12 @@ fn trained(
         .zip(&size)
         .map(|(w, s)| if *s == 0.0 { 0.0 } else { *w })
         .collect();
-    Ok(Trained { l, y: block.placed.y.clone(), weight, size, squares })
+    let y = &block.placed.y;
+    let (y, bins) = match binned {
+        Some(binned) => (Vec::new(), binned.of(y)),
+        None => (y.clone(), Vec::new()),
+    };
+    Ok(Trained { l, y, bins, weight, size, squares })
 }
 
 fn weighted_quantile(values: &[f64], weights: &[f64], p: f64) -> f64 {

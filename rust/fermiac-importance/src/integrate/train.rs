@@ -8,7 +8,7 @@
 //! variance that the fit to one half of the points gives the other.
 
 use super::axis_map::AxisMap;
-use fermiac_base::simd::{exp_slice, ln};
+use fermiac_base::simd::{LANES, V, exp_slice, ln};
 
 /// Training points for each increment at least.
 const POINTS: usize = 40;
@@ -46,21 +46,64 @@ struct Bins {
     fourth: Vec<f64>,
 }
 
-impl Bins {
-    fn of(count: usize, y: impl Iterator<Item = f64>, w: &[f64]) -> Self {
-        let zeros = vec![0.0; count];
-        let mut bins =
-            Self { n: zeros.clone(), sum: zeros.clone(), squares: zeros.clone(), fourth: zeros };
-        for (y, w) in y.zip(w) {
-            let k = ((y * count as f64) as usize).min(count - 1);
-            bins.n[k] += 1.0;
-            bins.sum[k] += w;
-            bins.squares[k] += w * w;
-            bins.fourth[k] += (w * w) * (w * w);
-        }
-        bins
+/// Points whose sums are made at a time, so that they stay in the cache while the axes take turns.
+const BLOCK: usize = 2048;
+
+/// The bins of points: a number for each axis.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Binned {
+    /// Bins of an axis.
+    count: usize,
+    /// n × d.
+    bins: Vec<u16>,
+}
+
+impl Binned {
+    /// None yet of `n` points that train maps.
+    pub(super) fn new(n: usize) -> Self {
+        Self { count: (n / POINTS).clamp(LEAST, MOST), bins: Vec::new() }
     }
 
+    /// The bins of these coordinates under maps.
+    pub(super) fn of(&self, y: &[f64]) -> Vec<u16> {
+        let bin = |y: &f64| ((y * self.count as f64) as usize).min(self.count - 1) as u16;
+        y.iter().map(bin).collect()
+    }
+
+    /// The points with these bins.
+    pub(super) fn with(self, bins: Vec<u16>) -> Self {
+        Self { bins, ..self }
+    }
+
+    /// The sums of points of all axes.
+    fn sums(&self, d: usize, points: std::ops::Range<usize>, w: &[f64]) -> Vec<Bins> {
+        let mut table = vec![[0.0; 4]; d * self.count];
+        let rows = &self.bins[points.start * d..points.end * d];
+        for (rows, w) in rows.chunks(BLOCK * d).zip(w[points].chunks(BLOCK)) {
+            for (j, table) in table.chunks_exact_mut(self.count).enumerate() {
+                for (bin, w) in rows.iter().skip(j).step_by(d).zip(w) {
+                    let square = w * w;
+                    let all = &mut table[usize::from(*bin)];
+                    for (sum, x) in all.iter_mut().zip([1.0, *w, square, square * square]) {
+                        *sum += x;
+                    }
+                }
+            }
+        }
+        let column = |table: &[[f64; 4]], k: usize| table.iter().map(|sums| sums[k]).collect();
+        table
+            .chunks_exact(self.count)
+            .map(|t| Bins {
+                n: column(t, 0),
+                sum: column(t, 1),
+                squares: column(t, 2),
+                fourth: column(t, 3),
+            })
+            .collect()
+    }
+}
+
+impl Bins {
     /// Puts the expected numbers of points in place of those that there are, whose noise is not that of
     /// the values: a map on which all values are equal then stays as it is.
     fn expect(&mut self, shares: &[f64]) {
@@ -116,45 +159,55 @@ impl Bins {
     }
 }
 
-/// Returns maps refined by points: their coordinates under the maps, n × d, and weighted values. `base` is
-/// the share of points that are uniform on the axes, where all others are uniform under the maps.
-pub(super) fn refined(maps: &[AxisMap], y: &[f64], w: &[f64], base: Option<f64>) -> Vec<AxisMap> {
-    let d = maps.len();
-    let count = (w.len() / POINTS).clamp(LEAST, MOST);
-    let half = w.len() / 2;
-    let axis = |j: usize, from: usize, to: usize| {
-        let column = y[from * d..to * d].iter().skip(j).step_by(d).copied();
-        Bins::of(count, column, &w[from..to])
-    };
+/// Returns maps refined by points: their bins under the maps, and weighted values. `base` is the share of
+/// points that are uniform on the axes, where all others are uniform under the maps.
+pub(super) fn refined(
+    maps: &[AxisMap],
+    points: &Binned,
+    w: &[f64],
+    base: Option<f64>,
+) -> Vec<AxisMap> {
+    let (d, count, half) = (maps.len(), points.count, w.len() / 2);
     let weakest = if count < FEW_BINS { WEAK } else { 0 };
     let smoothers: Vec<Smoother> =
         STRENGTHS[weakest..].iter().map(|s| Smoother::new(count, *s)).collect();
-    maps.iter()
-        .enumerate()
-        .map(|(j, map)| {
-            let (mut first, mut second) = (axis(j, 0, half), axis(j, half, w.len()));
-            if let Some(base) = base {
-                let shares = map.shares(count, base);
-                first.expect(&shares);
-                second.expect(&shares);
-            }
-            let mut all = first.clone();
-            all.add(&second);
+    let mut halves = [points.sums(d, 0..half, w), points.sums(d, half..w.len(), w)];
+    if let Some(base) = base {
+        for (j, map) in maps.iter().enumerate() {
+            let shares = map.shares(count, base);
+            halves.iter_mut().for_each(|half| half[j].expect(&shares));
+        }
+    }
+    let [first, second] = &halves;
+    // Both halves of some axes fill the lanes of a vector.
+    let together = LANES / 2;
+    let mut out = Vec::with_capacity(d);
+    for (g, maps) in maps.chunks(together).enumerate() {
+        let axes = g * together..g * together + maps.len();
+        let logs: Vec<[Vec<f64>; 2]> =
+            axes.clone().map(|j| [first[j].logs(), second[j].logs()]).collect();
+        let smooth: Vec<Vec<V>> = smoothers.iter().map(|s| s.of(logs.as_flattened())).collect();
+        for (k, (j, map)) in axes.zip(maps).enumerate() {
+            let mut all = first[j].clone();
+            all.add(&second[j]);
             if all.sum.iter().sum::<f64>() <= 0.0 {
-                return map.clone();
+                out.push(map.clone());
+                continue;
             }
-            let (smoother, keeps) = best_fit(&first, &second, &smoothers);
-            let logs = all.logs();
-            let mut density = smoother.of(&logs);
+            let plain = |s: usize, h: usize| smooth[s].iter().map(|v| v.0[2 * k + h]).collect();
+            let (smoother, keeps) = best_fit(&first[j], &second[j], &logs[k], &smoothers, plain);
+            let logs = [all.logs()];
+            let mut density: Vec<f64> = smoother.of(&logs).iter().map(|v| v.0[0]).collect();
             if keeps {
-                all.keep_jumps(&logs, &mut density);
+                all.keep_jumps(&logs[0], &mut density);
             } else if smoother.factors.is_some() {
                 density = finer(&density, ((KNOTS + count / 2) / count).max(PARTS));
             }
             exp_slice(&mut density);
-            map.refined(&density)
-        })
-        .collect()
+            out.push(map.refined(&density));
+        }
+    }
+    out
 }
 
 /// Returns smooth numbers at the middles of equal steps at the middles of `parts` times as many steps, by
@@ -178,18 +231,23 @@ fn finer(numbers: &[f64], parts: usize) -> Vec<f64> {
 
 /// The smoothing whose fit to each half gives the other the least variance, and whether jumps are kept.
 /// The strongest wins of those that are as good within the error of the comparison: noise in a map costs
-/// nets more than what is left of a smooth misfit.
-fn best_fit<'a>(first: &Bins, second: &Bins, smoothers: &'a [Smoother]) -> (&'a Smoother, bool) {
+/// nets more than what is left of a smooth misfit. `smoothed` gives the logarithms of a half by a smoother.
+fn best_fit<'a>(
+    first: &Bins,
+    second: &Bins,
+    logs: &[Vec<f64>; 2],
+    smoothers: &'a [Smoother],
+    smoothed: impl Fn(usize, usize) -> Vec<f64>,
+) -> (&'a Smoother, bool) {
     let both = [(first, second), (second, first)];
-    let logs = both.map(|(from, _)| from.logs());
     // Of every fit the score, and for each half one over the densities.
     let mut fits = Vec::new();
-    for smoother in smoothers.iter().rev() {
+    for (s, smoother) in smoothers.iter().enumerate().rev() {
         let mut plain = both.map(|_| Vec::new());
         let mut kept = both.map(|_| Vec::new());
         let mut differ = false;
         for (h, (from, _)) in both.iter().enumerate() {
-            plain[h] = smoother.of(&logs[h]);
+            plain[h] = smoothed(s, h);
             kept[h].clone_from(&plain[h]);
             differ |= from.keep_jumps(&logs[h], &mut kept[h]);
         }
@@ -279,21 +337,25 @@ impl Smoother {
         Self { factors: Some(factors) }
     }
 
-    /// Returns smoothed numbers.
-    fn of(&self, logs: &[f64]) -> Vec<f64> {
-        let mut s = logs.to_vec();
+    /// Returns smoothed numbers: of up to eight rows, one in each lane. Each step waits for the last one,
+    /// so that one row takes as long as eight.
+    fn of(&self, logs: &[Vec<f64>]) -> Vec<V> {
+        let n = logs.first().map_or(0, Vec::len);
+        let mut s = vec![V::ZERO; n];
+        for (lane, logs) in logs.iter().take(LANES).enumerate() {
+            s.iter_mut().zip(logs).for_each(|(s, log)| s.0[lane] = *log);
+        }
         let Some(factors) = &self.factors else { return s };
-        let n = s.len();
         for (i, (_, below)) in factors.iter().enumerate() {
             let value = s[i];
             for (to, factor) in s[(i + 1).min(n)..].iter_mut().zip(below) {
-                *to -= factor * value;
+                *to = *to - V::splat(*factor) * value;
             }
         }
         for (i, (pivot, below)) in factors.iter().enumerate().rev() {
-            let mut value = s[i] / pivot;
+            let mut value = s[i] / V::splat(*pivot);
             for (s, factor) in s[(i + 1).min(n)..].iter().zip(below) {
-                value -= factor * s;
+                value = value - V::splat(*factor) * *s;
             }
             s[i] = value;
         }
@@ -311,12 +373,17 @@ mod tests {
         let parabola: Vec<f64> =
             (0..n).map(|k| 0.01 * f64::from(k * k) - 0.3 * f64::from(k)).collect();
         for strength in STRENGTHS {
-            let kept = Smoother::new(parabola.len(), strength).of(&parabola);
-            let worst = kept.iter().zip(&parabola).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            let kept = Smoother::new(parabola.len(), strength).of(&[parabola.clone()]);
+            let worst =
+                kept.iter().zip(&parabola).map(|(a, b)| (a.0[0] - b).abs()).fold(0.0, f64::max);
             assert!(worst < 1e-3, "{strength} {worst}");
         }
         let rough: Vec<f64> = (0..n).map(|k| if k % 3 == 0 { 1.0 } else { 0.0 }).collect();
-        let s = Smoother::new(rough.len(), 30.0).of(&rough);
+        // In the last lane, beside others.
+        let mut rows = vec![parabola; LANES - 1];
+        rows.push(rough.clone());
+        let s = Smoother::new(rough.len(), 30.0).of(&rows);
+        let s: Vec<f64> = s.iter().map(|v| v.0[LANES - 1]).collect();
         let third: Vec<f64> = s.windows(4).map(|w| w[3] - 3.0 * w[2] + 3.0 * w[1] - w[0]).collect();
         for i in 3..s.len() - 3 {
             let bent = third[i - 3] - 3.0 * third[i - 2] + 3.0 * third[i - 1] - third[i];
@@ -339,7 +406,11 @@ mod tests {
         let map = AxisMap::new(vec![0.0, 0.1, 0.15, 0.5, 0.52, 1.0]);
         let y: Vec<f64> =
             (1..4000).map(|i| (f64::from(i) * 0.618_033_988_749_895).fract()).collect();
-        let same = &refined(std::slice::from_ref(&map), &y, &vec![2.0; y.len()], Some(0.0))[0];
+        let none = Binned::new(y.len());
+        let bins = none.of(&y);
+        let points = none.with(bins);
+        let w = vec![2.0; y.len()];
+        let same = &refined(std::slice::from_ref(&map), &points, &w, Some(0.0))[0];
         for (k, t) in same.knots().iter().enumerate() {
             let y = k as f64 / (same.knots().len() - 1) as f64;
             let at = map.forward::<false>(fermiac_base::simd::V::splat(y)).0.0[0];
@@ -367,7 +438,9 @@ mod tests {
                 y.extend(u);
                 w.push(value);
             }
-            maps = refined(&maps, &y, &w, None);
+            let none = Binned::new(w.len());
+            let bins = none.of(&y);
+            maps = refined(&maps, &none.with(bins), &w, None);
         }
         for map in &maps {
             let n = map.knots().len() - 1;
