@@ -565,7 +565,7 @@ def _levels(run: Run) -> tuple[dict[str, Any], ...]:
             "cov": math.sqrt(level.cov_square),
             "acceptance": level.acceptance,
             "n": len(level.u),
-            "n_ancestors": int(np.unique(level.ancestors).size),
+            "n_ancestors": int(np.count_nonzero(np.bincount(level.ancestors))),
         }
         for i, walk in enumerate(training.walks)
         for level in walk.levels

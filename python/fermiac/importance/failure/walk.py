@@ -195,22 +195,28 @@ def _chains(
     stream: Stream,
 ) -> tuple[Array, Array, float, float]:
     """Return the states of all chains, step by step, with the acceptance and the scale."""
-    states, found = [u], [values]
+    states = np.empty((n_steps, *u.shape))
+    found = np.empty((n_steps, *values.shape))
+    states[0], found[0] = u, values
+    # All at once: a call for each step would take longer than its numbers.
+    noise = np.asarray(stream.normal((n_steps - 1, *u.shape)))
     accepted = 0.0
     for step in range(1, n_steps):
         across = min(scale, 1.0)
-        rho = math.sqrt(1 - across**2)
-        proposed = rho * u + across * np.asarray(stream.normal(u.shape))
+        proposed = noise[step - 1]
+        proposed *= across
+        proposed += math.sqrt(1 - across**2) * states[step - 1]
         new = g(proposed)
         good = new[:, column] <= threshold
-        u = np.where(good[:, None], proposed, u)
-        values = np.where(good[:, None], new, values)
-        states.append(u)
-        found.append(values)
+        states[step], found[step] = proposed, new
+        refused = np.flatnonzero(~good)
+        states[step, refused] = states[step - 1, refused]
+        found[step, refused] = found[step - 1, refused]
         rate = float(good.mean())
         accepted += rate
         scale = min(max(scale * math.exp((rate - _ACCEPTANCE) / math.sqrt(step)), 0.01), 2.0)
-    return np.concatenate(states), np.concatenate(found), accepted / (n_steps - 1), scale
+    points, values = (x.reshape(-1, x.shape[2]) for x in (states, found))
+    return points, values, accepted / (n_steps - 1), scale
 
 
 def _joint(level: Level, square: float) -> float:
