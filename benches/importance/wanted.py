@@ -15,19 +15,23 @@ points of SciPy's one net, which costs a factor of 3 to 16 for smooth models, an
 has no error that holds.
 
 ``python -m benches.importance.wanted`` prints the table; ``--seeds``, ``--parts`` and ``--only``
-restrict it.
+restrict it. NumPy's BLAS has one thread.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+# Before NumPy is imported: threads of its BLAS spin while they wait, and that is CPU time.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
 from benches.importance import calibrate, calibrate_failure, calibrate_sensitivity
@@ -272,18 +276,19 @@ def of_failure(seeds: range) -> Iterator[Line]:
     found, right = f"{silent} of {runs}", silent <= 0.02 * runs
     yield Line("E", "silent runs", "at most 1 in 50", len(seeds), found, right)
     problem = PROBLEMS["half-space d=10, beta=4"]
-    law, n = d.Normal(np.zeros(10), np.ones(10)), 200_000
-    done: list[int] = []
-
-    def run() -> None:
-        p = quiet(fm.importance.failure_probability, problem.g, law, n, rng=0, n_threads=1)
-        done.append(p.n_evals)
-
+    law = d.Normal(np.zeros(10), np.ones(10))
     x = law.sample(4096, rng=0)
     model = cpu(lambda: problem.g(x), 20) / len(x)
-    ns = 1e9 * (cpu(run) / done[0] - model)
-    aim, found = "at most 300 ns an evaluation", f"{ns:.0f} ns, n = {n}"
-    yield Line("E", "engine, half-space, d = 10", aim, 1, found, ns <= 300)
+    for n in (200_000, 1_000_000):
+        done: list[int] = []
+
+        def run(n: int = n, done: list[int] = done) -> None:
+            p = quiet(fm.importance.failure_probability, problem.g, law, n, rng=0, n_threads=1)
+            done.append(p.n_evals)
+
+        ns = 1e9 * (cpu(run) / done[0] - model)
+        figure, aim = f"engine, half-space, d = 10, n = {n}", "at most 300 ns an evaluation"
+        yield Line("E", figure, aim, 1, f"{ns:.0f} ns", ns <= 300)
 
 
 def of_sensitivity(seeds: range) -> Iterator[Line]:
