@@ -373,7 +373,7 @@ mod tests {
         let parabola: Vec<f64> =
             (0..n).map(|k| 0.01 * f64::from(k * k) - 0.3 * f64::from(k)).collect();
         for strength in STRENGTHS {
-            let kept = Smoother::new(parabola.len(), strength).of(&[parabola.clone()]);
+            let kept = Smoother::new(parabola.len(), strength).of(std::slice::from_ref(&parabola));
             let worst =
                 kept.iter().zip(&parabola).map(|(a, b)| (a.0[0] - b).abs()).fold(0.0, f64::max);
             assert!(worst < 1e-3, "{strength} {worst}");
