@@ -373,7 +373,7 @@ mod tests {
         let parabola: Vec<f64> =
             (0..n).map(|k| 0.01 * f64::from(k * k) - 0.3 * f64::from(k)).collect();
         for strength in STRENGTHS {
-            let kept = Smoother::new(parabola.len(), strength).of(&[parabola.clone()]);
+            let kept = Smoother::new(parabola.len(), strength).of(std::slice::from_ref(&parabola));
             let worst =
                 kept.iter().zip(&parabola).map(|(a, b)| (a.0[0] - b).abs()).fold(0.0, f64::max);
             assert!(worst < 1e-3, "{strength} {worst}");
@@ -413,7 +413,7 @@ mod tests {
         let same = &refined(std::slice::from_ref(&map), &points, &w, Some(0.0))[0];
         for (k, t) in same.knots().iter().enumerate() {
             let y = k as f64 / (same.knots().len() - 1) as f64;
-            let at = map.forward::<false>(fermiac_base::simd::V::splat(y)).0.0[0];
+            let at = map.forward::<false>(V::splat(y)).0.0[0];
             assert!(y == 1.0 || (t - at).abs() < 1e-9, "{y}");
         }
         let shares = map.shares(8, 0.125);
@@ -432,7 +432,7 @@ mod tests {
                 let u = [(i * 0.618_033_988_749_895).fract(), (i * 0.754_877_666_246_693).fract()];
                 let mut value = 1.0;
                 for (map, u) in maps.iter().zip(u) {
-                    let (t, slope) = map.forward::<false>(fermiac_base::simd::V::splat(u));
+                    let (t, slope) = map.forward::<false>(V::splat(u));
                     value *= 0.5 / t.0[0].sqrt() * slope.0[0];
                 }
                 y.extend(u);
