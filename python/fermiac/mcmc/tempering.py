@@ -273,12 +273,12 @@ def _bridge(hot: Array, cold: Array) -> Array:
 def log_evidence(sample: Sample) -> Estimate:
     r"""Estimate the logarithm of the integral of a tempered target's density.
 
-    Neighbouring temperatures are joined by bridge sampling [1]_ [2]_. With the difference Δ of their
-    log-densities, the logarithm c of the ratio of their integrals solves
+    Neighbouring temperatures are joined by bridge sampling [1]_ [2]_. With the difference Δ of
+    their log-densities, the logarithm c of the ratio of their integrals solves
     :math:`\sum_h (1 + e^{c - \Delta_h})^{-1} = \sum_k (1 + e^{\Delta_k - c})^{-1}`, where h are the
-    draws of the hotter and k those of the colder one. All terms are below 1, so that the error holds also for
-    a reference with lighter tails than the target. The estimate is averaged over the chains of the
-    run. The reference must be normalised, as laws are.
+    draws of the hotter and k those of the colder one. All terms are below 1, so that the error
+    holds also for a reference with lighter tails than the target. The estimate is averaged over the
+    chains of the run. The reference must be normalised, as laws are.
 
     Parameters
     ----------
