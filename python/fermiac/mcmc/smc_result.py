@@ -24,8 +24,8 @@ Array = NDArray[np.float64]
 class SmcSample(Sample):
     """Particles of a posterior, in islands, and its evidence.
 
-    A `fermiac.Sample`, returned by `fermiac.mcmc.smc` [1]_. Averages over it have errors from the spread
-    of the islands.
+    A `fermiac.Sample`, returned by `fermiac.mcmc.smc` [1]_. Averages over it have errors from the
+    spread of the islands.
 
     Attributes
     ----------

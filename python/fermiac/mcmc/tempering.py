@@ -31,6 +31,8 @@ Array = NDArray[np.float64]
 _POWER = 3
 #: The number of temperatures where no pilot run chooses it: in a part of another kernel.
 _DEFAULT = 8
+#: The halvings of the interval of a logarithm of a ratio of integrals.
+_BISECTIONS = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,14 +244,41 @@ class Tempered(Kernel):
         }
 
 
+def _logistic(x: Array) -> Array:
+    """Return 1 / (1 + exp(-x)), 0 at -inf."""
+    out: Array = 1 / (1 + special.exp(-x))
+    return out
+
+
+def _bridge(hot: Array, cold: Array) -> Array:
+    """Return log(Z of the colder density / Z of the hotter one) for each chain.
+
+    `hot` and `cold` are the differences of their log-densities, (chains, n), at the draws of
+    either. The result c solves sum(logistic(hot - c)) = sum(logistic(c - cold)), by bisection: the
+    left side falls with c, and the right side grows.
+    """
+    known = [np.where(np.isfinite(each), each, np.nan) for each in (hot, cold)]
+    low = np.fmin(np.nanmin(known[0], axis=1), np.nanmin(known[1], axis=1)) - 50
+    high = np.fmax(np.nanmax(known[0], axis=1), np.nanmax(known[1], axis=1)) + 50
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        left = _logistic(hot - middle[:, None]).sum(axis=1)
+        right = _logistic(middle[:, None] - cold).sum(axis=1)
+        low, high = np.where(left > right, middle, low), np.where(left > right, high, middle)
+    met = _logistic(hot - high[:, None]).sum(axis=1) > 0
+    return np.where(met, (low + high) / 2, np.nan)
+
+
 @public
 def log_evidence(sample: Sample) -> Estimate:
     r"""Estimate the logarithm of the integral of a tempered target's density.
 
-    The estimate uses stepping stones between neighbouring temperatures [1]_,
-    :math:`\log Z = \sum_j \log \overline{\exp((\beta_{j-1} - \beta_j)(\log p - \log r))}`, each
-    mean over the draws at temperature j. It is averaged over the chains of the run. The reference
-    must be normalised, as laws are.
+    Neighbouring temperatures are joined by bridge sampling [1]_ [2]_. With the difference Δ of
+    their log-densities, the logarithm c of the ratio of their integrals solves
+    :math:`\sum_h (1 + e^{c - \Delta_h})^{-1} = \sum_k (1 + e^{\Delta_k - c})^{-1}`, where h are the
+    draws of the hotter and k those of the colder one. All terms are below 1, so that the error
+    holds also for a reference with lighter tails than the target. The estimate is averaged over the
+    chains of the run. The reference must be normalised, as laws are.
 
     Parameters
     ----------
@@ -268,9 +297,10 @@ def log_evidence(sample: Sample) -> Estimate:
 
     References
     ----------
-    .. [1] W. Xie, P. O. Lewis, Y. Fan, L. Kuo, M.-H. Chen, "Improving marginal likelihood
-       estimation for Bayesian phylogenetic model selection", Systematic Biology, 2011,
-       doi:10.1093/sysbio/syq085.
+    .. [1] C. H. Bennett, "Efficient estimation of free energy differences from Monte Carlo data",
+       Journal of Computational Physics, 1976, doi:10.1016/0021-9991(76)90078-4.
+    .. [2] X.-L. Meng, W. H. Wong, "Simulating ratios of normalizing constants via a simple
+       identity: a theoretical exploration", Statistica Sinica, 1996.
 
     Examples
     --------
@@ -303,17 +333,17 @@ def log_evidence(sample: Sample) -> Estimate:
     total = np.zeros(betas.shape[1:])
     values = np.zeros(len(total))
     for j in range(1, n):
-        logs = (betas[j - 1] - betas[j]) * ratios[j]
-        top = logs.max(axis=1, keepdims=True)
-        if not np.isfinite(top).all():
+        step = betas[j - 1] - betas[j]
+        hot, cold = step * ratios[j], step * ratios[j - 1]
+        shift = _bridge(hot, cold)
+        if not np.isfinite(shift).all():
             raise ArgumentError(
                 f"sample: the densities of temperatures {j - 1} and {j} do not overlap; give more "
                 "temperatures, or a reference that covers the target"
             )
-        weights = special.exp(logs - top)
-        mean = weights.mean(axis=1, keepdims=True)
-        values += (top + special.log(mean))[:, 0]
-        total += weights / mean - 1
+        values += shift
+        up, down = _logistic(hot - shift[:, None]), _logistic(shift[:, None] - cold)
+        total += up / up.mean(axis=1, keepdims=True) - down / down.mean(axis=1, keepdims=True)
     stderr = float(diagnostics.mcse(total, kind="mean"))
     ess = float(diagnostics.ess(total, kind="mean"))
     return Estimate(
@@ -329,6 +359,6 @@ def log_evidence(sample: Sample) -> Estimate:
         ess=ess,
         khat=float("nan"),
         names=("log_evidence",),
-        method="stepping stones",
+        method="bridge",
         df=max(ess - 1, 1.0),
     )
