@@ -122,6 +122,7 @@ bench: $(STAMP)-built-dist $(STAMP)-test $(STAMP)-bench ## Measure speed and acc
 calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth, for minutes; tables go to docs/
 	$(PY) -m benches.walks.calibrate --out docs/calibration-walks.md
 	$(PY) -m benches.mcmc.multiscale --out docs/calibration-multiscale.md
+	$(PY) -m benches.mcmc.modes --out docs/calibration-modes.md
 	$(PY) -m benches.evaluate.calibrate --out docs/calibration-evaluate.md
 	$(PY) -m benches.evaluate.calibrate_peers --out docs/calibration-evaluate-peers.md
 	$(PY) -m benches.privacy.calibrate_sequential --out docs/calibration-audits.md
