@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +151,10 @@ def equal_learners(x: Array, y: Labels) -> dict[str, Array]:
     return {name: np.array(p) for name, p in found.items()}
 
 
-def coverage_table() -> tuple[list[str], dict[str, list[float]]]:
-    """Return the problems of the calibration of intervals, and the coverage by method."""
+def coverage_table(methods: Sequence[str]) -> tuple[list[str], dict[str, list[float]]]:
+    """Return the problems of a table of the calibration of intervals, and coverage by method."""
     names: list[str] = []
-    columns: dict[str, list[float]] = {method: [] for method in METHODS}
+    columns: dict[str, list[float]] = {method: [] for method in methods}
     heads: list[str] = []
     pages = (DOCS / name for name in ("calibration-resample.md", "resample.md"))
     page = next(path for path in pages if path.exists())
@@ -162,11 +162,16 @@ def coverage_table() -> tuple[list[str], dict[str, list[float]]]:
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if not line.startswith("|"):
             heads = []
-        elif not heads and set(METHODS) <= set(cells):
+        elif not heads and set(methods) <= set(cells):
             heads = cells
         elif heads and not cells[0].startswith("---"):
-            names.append(cells[0])
-            for method in METHODS:
+            parts = range(min(heads.index(method) for method in methods))
+            names.append(
+                cells[0]
+                if len(parts) == 1
+                else ", ".join(f"{heads[i]} = {cells[i]}" for i in parts)
+            )
+            for method in methods:
                 columns[method].append(float(cells[heads.index(method)].split()[0]))
     return names, columns
 
@@ -196,7 +201,7 @@ def run(out: Path, data: Path, seed: int, n_repeats: int) -> Section:
     ])  # fmt: skip
     share = float(np.mean(np.abs(pulls) < 2))
     doubted = sum(e["warned"] for e in errors.values())
-    pictures.evaluation(out / "evaluate.png", errors, p, *coverage_table())
+    pictures.evaluation(out / "evaluate.png", errors, p, *coverage_table(METHODS))
     notes = [
         f"Error rates from {N_TRAIN} of {len(y)} digits; known: the mean error on all other digits "
         f"of models fitted to {N_TRAIN}. Over {n_repeats} sets of digits {share:.0%} of the errors "

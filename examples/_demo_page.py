@@ -108,6 +108,16 @@ STORIES = {
             "0.70 or less).",
         },
     ),
+    "resample": Story(
+        "How sure is the mean growth of an economy, whose quarters depend on each other? Did the "
+        "Nile have less water after 1898? How much of each further franc went into food?",
+        "Exact laws of resamples, published values and statsmodels give the known answers.",
+        "resample",
+        {
+            "resample.png": "The data with their intervals, and the coverage of intervals of "
+            "series, fermiac's and arch's; that of independent data is in the picture before.",
+        },
+    ),
     "nested": Story(
         "31 expansion rates of the universe, and four models of it. Nested sampling weighs the "
         "models against each other, with and without a learnt surrogate.",

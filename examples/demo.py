@@ -1,4 +1,4 @@
-"""Demo of integrals, evidences, chains, walks, audits, model evaluation, nested sampling, scores.
+"""Demo of integrals, chains, walks, audits, evaluation, resampling, nested sampling, scores.
 
 ``python examples/demo.py --out demo`` prints one table, and writes its pictures, results.json and a
 page with all of them, index.html.
@@ -27,6 +27,7 @@ import _demo_oring as oring
 import _demo_page as page
 import _demo_pictures as pictures
 import _demo_privacy as privacy
+import _demo_resample as resample
 import _demo_schools as schools
 import _demo_score as score
 import _demo_steering as steering
@@ -462,6 +463,7 @@ def main() -> None:
         "tokens": lambda: run_tokens(out),
         "privacy": lambda: run_privacy(out),
         "evaluate": lambda: evaluate.run(out, DATA, SEED, N_REPEATS),
+        "resample": lambda: resample.run(out, DATA, SEED, N_REPEATS),
         "nested": lambda: nested.run(out, DATA, SEED, N_REPEATS),
         "score": lambda: score.run(out, DATA, SEED),
         "steering": lambda: steering.run(out, DATA, SEED),
