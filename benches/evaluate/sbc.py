@@ -66,6 +66,16 @@ def by_nested_sampling(y: Any, rng: int) -> Any:
     return fm.nested.sample(log_likelihood, PRIOR, n_live=200, rng=rng, n_threads=1, progress=False)
 
 
+def by_particles(y: Any, rng: int) -> Any:
+    """Draw by sequential Monte Carlo."""
+    signs = 2.0 * y - 1
+
+    def log_likelihood(theta: Array) -> Array:
+        return np.asarray(-np.logaddexp(0, -signs * (theta @ DESIGN.T)).sum(1))
+
+    return fm.mcmc.smc(log_likelihood, PRIOR, 2048, rng=rng, n_threads=1, progress=False)
+
+
 def by_importance(y: Any, rng: int) -> Any:
     """Draw by adaptive importance sampling."""
     z = fm.importance.evidence(_density(y), PRIOR, n=4000, rng=rng, n_threads=1, progress=False)
@@ -78,16 +88,27 @@ def too_narrow(y: Any, rng: int) -> Any:
     return fm.Sample.from_arrays(draws.mean((0, 1)) + 0.8 * (draws - draws.mean((0, 1))))
 
 
+#: Kernels that take turns with one coordinate and the two others.
+BLOCKS = fm.mcmc.Gibbs(
+    [("first", fm.mcmc.Slice()), ("rest", fm.mcmc.RWM())], blocks={"first": 0, "rest": [1, 2]}
+)
+
+
 def samplers() -> dict[str, tuple[Callable[[Any, int], Any], int]]:
     """Return the samplers, and how many times fewer simulations the slow ones get."""
     mcmc = fm.mcmc
     return {
         "mcmc, NUTS": (chains(mcmc.NUTS(), 250), 1),
+        "mcmc, WALNUTS": (chains(mcmc.WALNUTS(), 250), 1),
         "mcmc, HMC": (chains(mcmc.HMC(), 250), 1),
         "mcmc, MALA": (chains(mcmc.MALA(), 1000), 1),
         "mcmc, Barker": (chains(mcmc.Barker(), 1000), 1),
         "mcmc, RWM": (chains(mcmc.RWM(), 2000), 1),
         "mcmc, Slice": (chains(mcmc.Slice(), 250), 1),
+        "mcmc, EllipticalSlice": (chains(mcmc.EllipticalSlice(PRIOR, "posterior"), 1000), 1),
+        "mcmc, Gibbs of blocks": (chains(BLOCKS, 500), 1),
+        "mcmc, Tempered": (chains(mcmc.Tempered(), 250), 4),
+        "mcmc, smc": (by_particles, 1),
         "mcmc, Stretch": (chains(mcmc.Stretch(), 2000, 12), 1),
         "mcmc, DE": (chains(mcmc.DE(), 500, 12), 1),
         "mcmc, DESnooker": (chains(mcmc.DESnooker(), 1000, 12), 1),

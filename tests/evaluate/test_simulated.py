@@ -92,7 +92,7 @@ def test_ties_are_broken_evenly() -> None:
     assert c.pvalue[0] > 0.01
 
 
-def test_samples_of_chains_and_of_weights() -> None:
+def test_samples_of_chains_of_weights_and_of_islands() -> None:
     def chains(y: Any, rng: int) -> Any:
         return fm.Sample.from_arrays(posterior(y, rng, n=400).reshape(4, 100, -1))
 
@@ -101,7 +101,10 @@ def test_samples_of_chains_and_of_weights() -> None:
         z = (wide - y / 2) / 0.5**0.5
         return fm.Sample.from_arrays(wide, (-0.5 * z**2 + 0.5 * (z / 1.5) ** 2).sum(1))
 
-    for sampler in (chains, weighted):
+    def islands(y: Any, rng: int) -> Any:
+        return fm.mcmc.smc(lambda x: -0.5 * ((y - x) ** 2).sum(1), PRIOR, 1024, rng=rng)
+
+    for sampler in (chains, weighted, islands):
         c = sbc(PRIOR, simulate, sampler, 200, rng=3)
         assert (c.pvalue > 0.01).all()
         assert c.n_short < 10

@@ -162,10 +162,11 @@ def _posterior(given: Any, d: int, key: int, n: int) -> tuple[Array, float]:
     if isinstance(given, Sample):
         draws = np.asarray(given.draws, np.float64)
         if given.log_weights is not None:
-            w = np.exp(given.log_weights - given.log_weights.max())
+            logs = given.log_weights.ravel()  # replicates and islands have a row each
+            w = np.exp(logs - logs.max())
             size = float(w.sum() ** 2 / (w @ w))
             taken = given.resample(n, rng=key, method="multinomial")
-            return _table(np.asarray(taken.draws, np.float64), d, n), size
+            return _table(np.asarray(taken.draws, np.float64).reshape(n, -1), d, n), size
         if draws.ndim == 3:
             table = _table(draws.reshape(-1, draws.shape[2]), d, n)
             size = float(np.min(ess(draws))) if draws.shape[1] >= 4 else float(len(table))
