@@ -8,6 +8,8 @@ from inspect import getdoc, isclass, ismodule
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
+
 #: Modules without a page of their own: their names belong to the module that exports them.
 ROOT = "fermiac"
 
@@ -56,7 +58,9 @@ def page(path: str, thing: object) -> str:
     name = path.rpartition(".")[2]
     head = f"{name}\n{'=' * len(name)}\n\n"
     if isclass(thing):
-        inherited = "" if issubclass(thing, BaseException) else "   :inherited-members:\n"
+        # The members of exceptions and of arrays are those of Python and of NumPy.
+        foreign = issubclass(thing, BaseException | np.ndarray)
+        inherited = "" if foreign else "   :inherited-members:\n"
         return f"{head}.. autoclass:: {path}\n   :members:\n{inherited}"
     return f"{head}.. {'autofunction' if callable(thing) else 'autodata'}:: {path}\n"
 

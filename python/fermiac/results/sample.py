@@ -378,7 +378,7 @@ class Sample(SampleExports, SamplePlots, Result):
             Control variates: functions with known mean zero, shape (n, m), on which `f` is
             regressed. ``"stein"`` makes them from the gradients of the log-density, which the
             sample must have. ``"polynomial"`` takes the polynomials that are orthonormal under the
-            `law` of the draws; see `fermiac.distributions.Law.polynomials`.
+            `law` of the draws; see ``law.polynomials``.
         degree : int, default 2
             The highest degree of the polynomials behind the ``"stein"`` controls, of which there
             are C(d + degree, d) - 1, or of those of the law. For a Gaussian law the average of a
