@@ -85,7 +85,7 @@ def integrate(
     ----------
     f : callable or target of `fermiac.targets`
         Takes a batch of points, shape (n, d), and returns shape (n,), or (n, K) for K functions. It
-        may be complex. It is called with up to 65536 points at a time, on the calling thread;
+        may be complex. It is called with up to 16384 points at a time, on the calling thread;
         built-in and native integrands (a numba cfunc, for instance) run on all threads.
     bounds : array_like, shape (d, 2)
         The lower and the upper bound of every axis, each finite or infinite; or one pair for all
