@@ -278,7 +278,7 @@ def of_integrals(_seeds: range) -> Iterator[Line]:
             def run(f: Any = f, settings: Any = settings, done: list[int] = done) -> None:
                 done.append(fm.importance.integrate(f, (0, 1), n=n, **settings, **common).n_evals)
 
-            ns = 1e9 * (cpu(run, 5) / done[0] - own)
+            ns = 1e9 * (cpu(run, 15) / done[0] - own)
             figure = f"engine of the map, d = 8, {form}, {how}, without the integrand"
             aim = f"at most {most} ns an evaluation"
             yield Line("D", figure, aim, 1, f"{ns:.0f} ns", ns <= most)
