@@ -8,34 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benches.mcmc import modes
 from numpy.typing import NDArray
 
 import fermiac as fm
 from fermiac.errors import ArgumentError
-from fermiac.targets import as_target
 
 Array = NDArray[np.float64]
 
 
-def mixture(means: Array, weights: Array, df: float | None = None) -> fm.targets.LogDensity:
+def mixture(means: Array, weights: Array, df: float | None = None) -> Any:
     """Normal or Student components of unit scale, each times its weight, not normalised."""
-    d = means.shape[1]
-
-    def both(x: Array) -> tuple[Array, Array]:
-        off = x[:, None, :] - means
-        squares = (off**2).sum(axis=2)
-        if df is None:
-            logs, slope = np.log(weights) - 0.5 * squares, np.ones_like(squares)
-        else:
-            logs = np.log(weights) - 0.5 * (df + d) * np.log1p(squares / df)
-            slope = (df + d) / df / (1 + squares / df)
-        top = logs.max(axis=1, keepdims=True)
-        shares = np.exp(logs - top)
-        total = shares.sum(axis=1, keepdims=True)
-        pull = (shares / total * slope)[:, :, None]
-        return (top + np.log(total))[:, 0], -(pull * off).sum(axis=1)
-
-    return as_target(both, d, gradient=True)
+    return modes.mixture("", means, weights, df).target
 
 
 def two(d: int) -> Array:

@@ -1,7 +1,7 @@
 //! Exact draws from conjugate laws: of the mean or the variance of normal data, of rates, of
 //! probabilities, of the coefficients of a regression.
 //!
-//! What a law depends on is a [`Quantity`]: constants, coordinates of the state, or both. Sums over
+//! A [`Quantity`] is what a law depends on: constants, coordinates of the state, or both. Sums over
 //! observations that do not depend on the state are computed once.
 
 mod counts;
