@@ -125,7 +125,8 @@ calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth,
 	$(PY) -m benches.mcmc.modes --out docs/calibration-modes.md
 	$(PY) -m benches.evaluate.calibrate --out docs/calibration-evaluate.md
 	$(PY) -m benches.evaluate.calibrate_peers --out docs/calibration-evaluate-peers.md
-	$(PY) -m benches.privacy.calibrate_sequential --out docs/calibration-audits.md
+	$(PY) -m benches.privacy.calibrate_sequential --page docs/calibration-audits.md
+	$(PY) -m benches.privacy.table_audits --page docs/calibration-audits.md
 	$(PY) -m benches.resample.calibrate --out docs/calibration-resample.md
 	$(PY) -m benches.resample.calibrate_peers --out docs/calibration-resample-peers.md
 	$(PY) -m benches.resample.calibrate_further --out docs/calibration-further.md

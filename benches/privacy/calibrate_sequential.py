@@ -8,7 +8,8 @@ ever reject it. The second table gives the number of scores of each kind until a
 true epsilon is rejected. For comparison it has the number that an audit of fixed size needs for a
 power of nine tenths with Clopper-Pearson limits.
 
-``python -m benches.privacy.calibrate_sequential`` prints both, in ten minutes.
+``python -m benches.privacy.calibrate_sequential`` prints both, in ten minutes; with ``--page`` it
+puts them into a page.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from benches.pages import into_page
 from numpy.typing import NDArray
 
 import fermiac as fm
@@ -98,24 +100,32 @@ def stopping(n_audits: int) -> list[str]:
 
 
 def main() -> None:
-    """Print the tables, and write them to a file if one is given."""
+    """Print the tables, and put them into a page if one is given."""
     parser = argparse.ArgumentParser(description="Calibration of sequential audits.")
     parser.add_argument("--audits", type=int, default=2000)
     parser.add_argument("--scores", type=int, default=200)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--page", type=Path)
     options = parser.parse_args()
-    text = __doc__ or ""
-    lines = ["# Calibration of sequential audits", "", text.replace("``", "`").strip(), ""]
-    lines += [f"{options.audits} audits a row (a quarter of them for normal scores), of "
-              f"{options.scores} scores of each kind:", ""]  # fmt: skip
-    lines += ["| scores | ever too high | mean bound |", "|---|---|---|"]
-    lines += coverage(options.audits, options.scores)
-    lines += ["", f"{options.audits // 4} audits a row:", ""]
-    lines += ["| epsilon | claim | fixed size | median stop | ratio | 10 % to 90 % |"]
-    lines += ["|---|---|---|---|---|---|", *stopping(options.audits // 4)]
-    print("\n".join(lines))
-    if options.out:
-        options.out.write_text("\n".join(lines) + "\n")
+    first = [
+        f"{options.audits} audits a row (a quarter of them for normal scores), of "
+        f"{options.scores} scores of each kind:",
+        "",
+        "| scores | ever too high | mean bound |",
+        "|---|---|---|",
+        *coverage(options.audits, options.scores),
+    ]
+    second = [
+        f"{options.audits // 4} audits a row:",
+        "",
+        "| epsilon | claim | fixed size | median stop | ratio | 10 % to 90 % |",
+        "|---|---|---|---|---|---|",
+        *stopping(options.audits // 4),
+    ]
+    for name, lines in (("bounds", first), ("stops", second)):
+        text = "\n".join(lines)
+        print(text, end="\n\n")
+        if options.page:
+            into_page(options.page, name, text)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,14 @@ def privacy_bootstrap(
     key: int,
     n_threads: int,
 ) -> tuple[float, _F, float]: ...
+def privacy_rank_replicates(
+    sizes: tuple[int, int],
+    ordered: int,
+    curve: tuple[_F, _F] | None,
+    n: int,
+    key: int,
+    n_threads: int,
+) -> _F: ...
 def watermark_align(
     key: tuple[int, NDArray[np.uint32]] | tuple[_F, NDArray[np.uint32]] | _F | None,
     tokens: NDArray[np.uint32],

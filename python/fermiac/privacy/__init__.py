@@ -22,6 +22,7 @@ from fermiac.privacy.posterior import (
     epsilon_posterior,
     mu_posterior,
 )
+from fermiac.privacy.rank_audit import RankAudit, audit_ranks
 from fermiac.privacy.rates import advantage_bound, delta_of_rates, epsilon_of_rates, privacy_region
 from fermiac.privacy.roc_curve import RocBootstrap, RocCurve, roc
 from fermiac.privacy.scores import ScoreAudit, audit_scores
@@ -62,6 +63,7 @@ __all__ = [
     "MultiSplit",
     "OneRunAudit",
     "PosteriorRows",
+    "RankAudit",
     "ResubstitutionThreshold",
     "RocBootstrap",
     "RocCurve",
@@ -75,6 +77,7 @@ __all__ = [
     "advantage_bound",
     "audit_one_run",
     "audit_one_run_scores",
+    "audit_ranks",
     "audit_scores",
     "audit_sequential",
     "compare",

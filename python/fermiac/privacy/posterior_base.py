@@ -316,13 +316,12 @@ class Posterior(Result):
 
     @cached_property
     def _moments(self) -> Array:
-        found: Array = self._ask("summary", np.zeros(()), 4)
-        off = np.abs(found[..., 3] - 1.0)
+        found: Array = self._ask("moments", np.zeros(()), 3)
+        off = np.abs(found[..., 2] - 1.0)
         if (off > 1.0e-6).any():
             text = (
-                f"mean, variance and mode leave out {off.max():.2g} of the probability; do not "
-                "rely on them, and please report the counts; quantiles and probabilities are "
-                "not affected"
+                f"mean and variance leave out {off.max():.2g} of the probability; do not rely on "
+                "them, and please report the counts; quantiles and probabilities are not affected"
             )
             warn([(ConvergenceWarning, text)], self)
         return found
@@ -342,10 +341,10 @@ class Posterior(Result):
         """The standard deviation."""
         return unwrapped(np.sqrt(self._moments[..., 1]))
 
-    @property
+    @cached_property
     def mode(self) -> Any:
         """The mode of the continuous part; 0 if the density decreases from 0 on."""
-        return unwrapped(self._moments[..., 2])
+        return self._ask("mode", np.zeros(()))
 
     @cached_property
     def median(self) -> Any:

@@ -15,6 +15,7 @@ mod gaussian;
 mod intervals;
 pub mod one_run;
 pub mod posterior;
+pub mod ranks;
 mod rates;
 mod roc;
 pub mod watermark;

@@ -28,8 +28,10 @@ pub enum Query {
     UpperQuantile,
     /// The ends of the shortest interval with this probability: two columns.
     Shortest,
-    /// Mean, variance, mode and the total probability of the quadrature: four columns.
-    Summary,
+    /// Mean, variance and the total probability of the quadrature: three columns.
+    Moments,
+    /// The mode of the continuous part.
+    Mode,
     /// The distribution function, and how it changes with twice as many nodes: two columns.
     Refined,
 }
@@ -39,14 +41,15 @@ impl Query {
     pub fn width(self) -> usize {
         match self {
             Self::Shortest | Self::Refined => 2,
-            Self::Summary => 4,
+            Self::Moments => 3,
             Self::Lower
             | Self::Upper
             | Self::LnLower
             | Self::LnUpper
             | Self::LnDensity
             | Self::Quantile
-            | Self::UpperQuantile => 1,
+            | Self::UpperQuantile
+            | Self::Mode => 1,
         }
     }
 
@@ -69,10 +72,11 @@ impl Query {
                 let (low, high) = posterior.shortest(value);
                 out.extend([low, high]);
             }
-            Self::Summary => {
-                let s = posterior.summary();
-                out.extend([s.mean, s.variance, s.mode, s.total]);
+            Self::Moments => {
+                let m = posterior.moments();
+                out.extend([m.mean, m.variance, m.total]);
             }
+            Self::Mode => out.push(posterior.mode()),
             Self::Refined => {
                 let coarse = exp(posterior.tails(value).ln_lower);
                 let fine = exp(posterior.refined(2.0).tails(value).ln_lower);

@@ -11,12 +11,12 @@
 
 mod batch;
 mod integral;
+mod moments;
 mod path;
 mod quadrature;
 mod region;
 mod solve;
-mod summary;
 
 pub use batch::{Kind, Query, evaluate};
+pub use moments::Moments;
 pub use region::{Measure, Posterior, Tails};
-pub use summary::Summary;

@@ -23,7 +23,8 @@ fn query(name: &str) -> Option<Query> {
         "ppf" => Query::Quantile,
         "isf" => Query::UpperQuantile,
         "shortest" => Query::Shortest,
-        "summary" => Query::Summary,
+        "moments" => Query::Moments,
+        "mode" => Query::Mode,
         "refined" => Query::Refined,
         _ => return None,
     })

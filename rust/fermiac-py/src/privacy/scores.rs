@@ -1,7 +1,8 @@
-//! Bindings of the ROC curves of attack scores.
+//! Bindings of the ROC curves of attack scores and of rank tests.
 
 use crate::common::enter::{Raised, enter_whole};
 use crate::common::error::check;
+use fermiac_privacy::ranks::{Pairs, curve_pairs, shifts};
 use fermiac_privacy::{Curve, Statistic, bootstrap, split};
 use numpy::{PyArray1, PyReadonlyArray1};
 use pyo3::exceptions::PyValueError;
@@ -11,6 +12,7 @@ use pyo3::prelude::*;
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(privacy_roc, m)?)?;
     m.add_function(wrap_pyfunction!(privacy_split, m)?)?;
+    m.add_function(wrap_pyfunction!(privacy_rank_replicates, m)?)?;
     m.add_function(wrap_pyfunction!(privacy_bootstrap, m)?)
 }
 
@@ -83,4 +85,30 @@ fn privacy_bootstrap<'py>(
     })?;
     let replicates = PyArray1::from_vec(py, found.replicates);
     Ok((found.estimate, replicates, found.acceleration))
+}
+
+/// Shifts of normal scores that order as many pairs as an attack, or with a `curve`, (fpr, fnr),
+/// the numbers of pairs that the best attack on it orders. `sizes` are those of members and of
+/// non-members.
+#[door]
+#[pyfunction]
+fn privacy_rank_replicates<'py>(
+    py: Python<'py>,
+    sizes: (usize, usize),
+    ordered: u64,
+    curve: Option<(PyReadonlyArray1<'py, f64>, PyReadonlyArray1<'py, f64>)>,
+    n: usize,
+    key: u64,
+    n_threads: usize,
+) -> PyResult<Bound<'py, PyArray1<f64>>> {
+    let pairs = Pairs { members: sizes.0, nonmembers: sizes.1, ordered };
+    let curve = match &curve {
+        Some((fpr, fnr)) => Some((fpr.as_slice()?, fnr.as_slice()?)),
+        None => None,
+    };
+    let found = enter_whole(py, n_threads, None, &Raised::default(), |context| match curve {
+        Some((fpr, fnr)) => curve_pairs(pairs, fpr, fnr, n, key, context),
+        None => shifts(pairs, n, key, context),
+    })?;
+    Ok(PyArray1::from_vec(py, found))
 }
