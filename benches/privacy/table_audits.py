@@ -109,6 +109,8 @@ METHODS: dict[str, tuple[bool, bool, Method]] = {
     "`audit_scores`, held-out half, both directions": (False, False, _scores("holdout", "both")),
     "`audit_scores`, `\"multisplit\"`": (False, False, _scores("multisplit")),
     "`audit_scores`, `\"bonferroni\"`": (False, False, _scores("bonferroni")),
+    "`audit_scores`, `\"band\"`": (False, False, _scores("band")),
+    "`audit_scores`, `\"band\"`, both directions": (False, False, _scores("band", "both")),
     "`audit_sequential`": (False, False, _sequential),
     "`gdp_bound`, threshold at ½": (True, False, _one_threshold),
     "`audit_ranks`": (True, False, _ranks),

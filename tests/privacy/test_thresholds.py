@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from attacks import laplace, tied
+from scipy import stats
 
 from fermiac import _core
 from fermiac.errors import ArgumentError
@@ -15,9 +16,11 @@ from fermiac.privacy import (
     HoldOutThreshold,
     MultiSplit,
     ResubstitutionThreshold,
+    SimultaneousBand,
     audit_scores,
     epsilon_interval,
 )
+from fermiac.privacy.bands import _crossing, local_level
 
 
 def test_explicit_thresholds_give_the_interval_of_their_counts() -> None:
@@ -141,3 +144,54 @@ def test_bad_strategies_are_refused() -> None:
             HoldOutThreshold(frac)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="k:"):
         MultiSplit(k=0)
+
+
+@pytest.mark.parametrize(("direction", "share"), [("attack", 2), ("both", 4)])
+def test_a_band_has_the_best_bound_at_its_level(direction: Any, share: int) -> None:
+    members, nonmembers = tied(8, 150)
+    a = audit_scores(members, nonmembers, threshold=SimultaneousBand(), direction=direction)
+    level = 2 * min(local_level(n, 0.05 / share) for n in (members.size, nonmembers.size))
+    each = [
+        audit_scores(
+            members, nonmembers, threshold=t, alpha=level, direction=direction
+        ).epsilon_lower
+        for t in np.unique(np.concatenate([members, nonmembers]))
+    ]
+    assert a.epsilon_lower == pytest.approx(max(each), rel=1e-12)
+    assert a.valid
+
+
+@pytest.mark.parametrize(("n", "level"), [(1, 0.05), (2, 0.05), (7, 0.02), (60, 0.002)])
+def test_the_level_of_a_band_has_its_probability(n: int, level: float) -> None:
+    u = np.sort(np.random.default_rng(n).random((40_000, n)), axis=1)
+    i = np.arange(1, n + 1)
+    share = (u > stats.beta.ppf(1 - level, i, n - i + 1)).any(axis=1).mean()
+    exact = _crossing(n, level)
+    assert abs(share - exact) < 5 * np.sqrt(exact * (1 - exact) / 40_000)
+    assert 0.998 * 0.05 < _crossing(n, local_level(n, 0.05)) <= 0.05
+
+
+def test_bounds_by_a_band_are_too_high_as_rarely_as_they_may() -> None:
+    # At epsilon 0 every threshold could give a bound that is too high.
+    stream = np.random.default_rng(3)
+    bounds = [
+        audit_scores(stream.random(60), stream.random(80), threshold="band").epsilon_lower
+        for _ in range(600)
+    ]
+    share = np.mean(np.array(bounds) > 0)
+    assert share < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 600)
+
+
+def test_a_band_is_above_a_correction_for_all_thresholds() -> None:
+    members, nonmembers = laplace(1.0, 500, 4)
+    band, each = (
+        audit_scores(members, nonmembers, threshold=t).epsilon_lower for t in ("band", "bonferroni")
+    )
+    assert band > each
+
+
+def test_a_band_refuses_other_methods_and_too_many_scores() -> None:
+    with pytest.raises(ArgumentError, match="clopper-pearson"):
+        audit_scores([1.0, 2.0], [0.5, 0.7, 3.0], threshold="band", method="jeffreys")
+    with pytest.raises(ArgumentError, match="20000 at most"):
+        audit_scores(np.arange(20_001.0), np.arange(10.0), threshold="band")

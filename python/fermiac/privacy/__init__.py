@@ -35,6 +35,7 @@ from fermiac.privacy.thresholds import (
     HoldOutThreshold,
     MultiSplit,
     ResubstitutionThreshold,
+    SimultaneousBand,
 )
 from fermiac.privacy.trade_off import TradeOff, violation_probability
 from fermiac.privacy.watermark import (
@@ -69,6 +70,7 @@ __all__ = [
     "RocCurve",
     "ScoreAudit",
     "SequentialAudit",
+    "SimultaneousBand",
     "SplitAnswers",
     "Thresholdout",
     "TradeOff",

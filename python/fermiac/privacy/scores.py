@@ -16,6 +16,7 @@ from fermiac._base import layout as fit
 from fermiac._base.calls import public
 from fermiac._base.validate import RngLike, choice, key_of, numbers, yes
 from fermiac.errors import ArgumentError, ClusterWarning
+from fermiac.privacy.bands import local_level
 from fermiac.privacy.checks import Array, provenance, single, two_groups, warned
 from fermiac.privacy.clusters import LARGE_EFFECT, Clusters, design_effect, take_clusters
 from fermiac.privacy.intervals import limits
@@ -179,6 +180,8 @@ class Auditor(NamedTuple):
     direction: str
     adjust: bool
     key: int
+    #: The name of the method of the bound.
+    method: str
 
     def lower(self, table: Table, alpha: float, bound: Bound | None = None) -> Array:
         """Return lower bounds for rows of counts."""
@@ -286,6 +289,23 @@ class Auditor(NamedTuple):
         counts = tuple(float(column[k]) for column in table)
         return self.of(counts, data, float(curve.thresholds[rows[k]]), each)  # type: ignore[arg-type]
 
+    def in_band(self, data: Scores, alpha: float) -> Bounded:
+        """Return the best bound over all thresholds, by simultaneous limits of the rates."""
+        if self.method != "clopper-pearson":
+            raise ArgumentError(
+                f'method: {self.method!r} was given; "clopper-pearson" is needed for limits that '
+                "hold at all thresholds"
+            )
+        curve = curve_of(data.members, data.nonmembers)
+        # Each rate has its share of alpha, and each direction, which has limits of its own.
+        share = alpha / (4 if self.direction == "both" else 2)
+        each = 2 * min(local_level(n, share) for n in (curve.n_members, curve.n_nonmembers))
+        tp, fp = curve.tp.astype(np.float64), curve.fp.astype(np.float64)
+        table = (tp, fp, curve.n_members - tp, curve.n_nonmembers - fp)
+        k = int(np.argmax(self.lower(table, each)))
+        counts = tuple(float(column[k]) for column in table)
+        return self.of(counts, data, float(curve.thresholds[k]), each)  # type: ignore[arg-type]
+
 
 def _column(table: Table) -> Table:
     tp, fp, fn, tn = (np.atleast_1d(count) for count in table)
@@ -362,7 +382,8 @@ def audit_scores(
         A threshold that was fixed beforehand (a number, `FixedThreshold`), or a method to choose
         it: from one part of the scores (`HoldOutThreshold`, ``"holdout"``); from many random parts
         (`MultiSplit`, ``"multisplit"``); from all scores with a corrected `alpha` (`Bonferroni`,
-        ``"bonferroni"``); from all scores without a correction, which gives no valid bound
+        ``"bonferroni"``), or with limits that hold at all thresholds together (`SimultaneousBand`,
+        ``"band"``); from all scores without a correction, which gives no valid bound
         (`ResubstitutionThreshold`).
     delta : float, default 0
         In [0, 1).
@@ -448,7 +469,7 @@ def audit_scores(
         raise ArgumentError("cluster_adjust: True was given without clusters; give both or none")
     models = None if clusters is None else take_clusters(clusters, some.size, others.size)
     key = key_of(rng) if strategy.random else 0
-    auditor = Auditor(bound, guide, delta, direction, cluster_adjust, key)
+    auditor = Auditor(bound, guide, delta, direction, cluster_adjust, key, name)
     found = strategy._bound(auditor, Scores(some, others, models), alpha)
     upper = None
     if strategy.has_upper and method == "bayes":

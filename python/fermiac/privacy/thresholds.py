@@ -20,6 +20,7 @@ __all__ = [
     "HoldOutThreshold",
     "MultiSplit",
     "ResubstitutionThreshold",
+    "SimultaneousBand",
     "Threshold",
 ]
 
@@ -181,6 +182,40 @@ class Bonferroni(Threshold):
 
 
 @dataclass(frozen=True)
+class SimultaneousBand(Threshold):
+    """The best bound over all thresholds, by limits of the rates that hold at all of them together.
+
+    The rates at neighbouring thresholds are from almost the same scores, and their limits hold or
+    fail together. The level of the limits at one threshold is therefore much larger than that of
+    `Bonferroni`: with 500 scores of each kind and alpha = 0.05 it is 6.4e-4 for each rate in place
+    of 2.5e-5. It is exact for continuous scores: the same for all thresholds, and such that one of
+    the limits fails with probability alpha / 2 for each rate. For members and non-members the
+    smaller one of the two levels is used. It needs ``method="clopper-pearson"``.
+
+    Raises
+    ------
+    ArgumentError
+        If there are more than 20,000 scores of one kind: the time for the level grows with the
+        square of their number.
+
+    References
+    ----------
+    .. [1] S. Aldor-Noiman, L. D. Brown, A. Buja, W. Rolke, R. A. Stine, "The power to see: a new
+       graphical test of normality", The American Statistician, 2013,
+       doi:10.1080/00031305.2013.847865.
+
+    Examples
+    --------
+    >>> import fermiac as fm
+    >>> fm.privacy.SimultaneousBand()
+    SimultaneousBand()
+    """
+
+    def _bound(self, audit: Auditor, data: Scores, alpha: float) -> Bounded:
+        return audit.in_band(data, alpha)
+
+
+@dataclass(frozen=True)
 class ResubstitutionThreshold(Threshold):
     """The best bound over all thresholds without a correction: *not* a valid bound.
 
@@ -217,10 +252,15 @@ class ResubstitutionThreshold(Threshold):
         return audit.at(data, audit.best(data, alpha, audit.bound), alpha)
 
 
-ThresholdName: TypeAlias = Literal["holdout", "multisplit", "bonferroni"]
+ThresholdName: TypeAlias = Literal["holdout", "multisplit", "bonferroni", "band"]
 THRESHOLDS: Strategies[Threshold] = Strategies(
     "threshold",
     Threshold,
-    {"holdout": HoldOutThreshold, "multisplit": MultiSplit, "bonferroni": Bonferroni},
+    {
+        "holdout": HoldOutThreshold,
+        "multisplit": MultiSplit,
+        "bonferroni": Bonferroni,
+        "band": SimultaneousBand,
+    },
     "fm.privacy.HoldOutThreshold(0.3), or a number",
 )
