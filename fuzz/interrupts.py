@@ -436,6 +436,11 @@ CALLS = [
         "fm.walks.optimize(loss, g, n_steps=10**8, rng=0)",
         True,
     ),
+    Call(
+        "walks.optimize, replicates",
+        f"{GRAPH}; loss = fm.walks.Quadratic(1.0, np.arange(10.0**5))",
+        "fm.walks.optimize(loss, g, n_steps=10**7, replicates=20, rng=0)",
+    ),
     Call("walks.corpus", GRAPH, "[len(part) for part in fm.walks.corpus(g, 80, 100, rng=0)]"),
     Call(
         "walks.write_csr",

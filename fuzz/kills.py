@@ -134,6 +134,17 @@ def _tokens(**options: Any) -> Run:
     return lambda kept, folder: fm.walks.optimize(_pull, graph, checkpoint=kept, **given)
 
 
+def _replicates(kept: Any, folder: Path) -> Any:
+    graph = fm.walks.graphs.barabasi_albert(50, 2, rng=1)
+    given = {"n_steps": 40, "dim": 2, "replicates": 12, "rng": 6, "progress": False}
+    store = folder / "store" if kept else None
+    return fm.walks.optimize(_pull, graph, objective=_length, store=store, **given)
+
+
+def _length(theta: Any) -> Any:
+    return (theta**2).sum(axis=1)
+
+
 def _expect(**options: Any) -> Run:
     law = fm.distributions.MultivariateNormal([0.0, 0.0], np.eye(2))
 
@@ -235,6 +246,7 @@ def _runs() -> dict[str, Run]:
         "walks none": _walk(kernel="none"),
         "tokens": _tokens(),
         "tokens plain, momentum": _tokens(kernel="none", base="srw", momentum=0.5),
+        "tokens, replicates": _replicates,
         "sbi.abc_smc": _particles,
         "score.langevin_gibbs": _gibbs,
         "score.sample": _images,

@@ -339,6 +339,12 @@ def _crawl() -> Any:
     return fm.walks.Crawler(oracle, init=4, n_walkers=3, rng=0).run(30)
 
 
+@_result("OptimizeReplicates")
+def _optimised_often() -> Any:
+    loss = fm.walks.Quadratic(np.tile(np.eye(2), (8, 1, 1)), np.ones((8, 2)))
+    return fm.walks.optimize(loss, EDGES, n_steps=10, replicates=2, rng=0)
+
+
 @_result("OptimizeResult")
 def _optimised() -> Any:
     return _optimise(10)

@@ -56,8 +56,9 @@ METHODS = {
     },
     "fermiac.walks": {
         "as_graph", "extend", "open_csr", "start", "write_csr", "BaseChain", "Components", "Crawl",
-        "Graph", "HistoryKernel", "LeastSquares", "Logistic", "NativeLoss", "OptimizeResult",
-        "Oracle", "Plain", "Quadratic", "StopAtStderr", "TorchLoss", "WalkResult",
+        "Graph", "HistoryKernel", "LeastSquares", "Logistic", "NativeLoss",
+        "OptimizeReplicates", "OptimizeResult", "Oracle", "Plain", "Quadratic", "StopAtStderr",
+        "TorchLoss", "WalkResult",
     },
 }  # fmt: skip
 #: Algorithms in modules that also hold results and settings.

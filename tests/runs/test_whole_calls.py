@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import nested_targets
 import numpy as np
 import pytest
 import worker_targets
+from executor_help import spawned
 
 import fermiac as fm
 from fermiac.errors import FermiacWarning
@@ -26,6 +27,7 @@ LAW = fm.distributions.MultivariateNormal(np.zeros(2), np.eye(2))
 WIDE = fm.distributions.MultivariateNormal(np.zeros(2), 9 * np.eye(2))
 MODEL = fm.score.GaussianMixture([0.3, 0.7], [[-2.0, 0.0], [2.0, 1.0]], [0.04, 0.04])
 GRAPH = fm.walks.graphs.grid([8, 8])
+LOSS = fm.walks.Quadratic(1.0, np.arange(64.0))
 
 
 def nested(**given: Any) -> Any:
@@ -62,6 +64,10 @@ def mass(**given: Any) -> Any:
     )
 
 
+def tokens(**given: Any) -> Any:
+    return fm.walks.optimize(LOSS, GRAPH, n_steps=300, n_tokens=2, replicates=17, rng=1, **given)
+
+
 #: The calls, their units, and what is compared.
 CALLS: list[tuple[Callable[..., Any], int, tuple[str, ...]]] = [
     (nested, 17, ("draws", "log_weights", "births", "log_evidence", "log_evidence_stderr")),
@@ -69,6 +75,7 @@ CALLS: list[tuple[Callable[..., Any], int, tuple[str, ...]]] = [
     (walkers, 17, ("positions", "visits", "acceptance")),
     (rows, 40, ("array",)),
     (points, 13, ("mean", "stderr", "cov", "ess", "khat", "unseen")),
+    (tokens, 17, ("thetas", "objectives", "visits", "trace_theta", "trace_loss")),
     (mass, 17, ("log_evidence", "log_evidence_stderr", "ess", "khat")),
 ]
 
@@ -112,3 +119,16 @@ def test_workers_shards_parts_and_stores(
         assert bits(call(store=tmp_path, executor=executor), names) == whole
     assert all(path.stat().st_mtime_ns == at for path, at in there.items())
     assert bits(fm.merge(tmp_path), names) == whole
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Executor]:
+    with spawned(2) as executor:
+        yield executor
+
+
+@pytest.mark.parametrize(
+    ("call", "names"), [(tokens, CALLS[5][2])], ids=lambda x: getattr(x, "__name__", "")
+)
+def test_processes(call: Any, names: tuple[str, ...], processes: Executor) -> None:
+    assert bits(call(executor=processes), names) == bits(call(), names)

@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fermiac import _core
-from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, key_of, whole
 from fermiac.errors import ArgumentError
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, Store, computed, identity_of_call, is_default, part_of
+from fermiac.runs.parts import (
+    Part,
+    gathered,
+    identity_of_call,
+    is_default,
+    part_of,
+    store_of,
+)
 from fermiac.runs.rows import RowsOfCall
 from fermiac.targets.factories import Factory, as_factory
 
@@ -127,8 +133,6 @@ def sample_rows(
     for name, default in _REFUSED.items():
         if not is_default(settings.pop(name), default):
             raise ArgumentError(f"{name}: given with part= or store=, whose rows are arrays alone")
-    if store is not None and rng is None:
-        raise ArgumentError("store: given without rng=, so that no later call finds its rows")
     n, key = whole("n", n, 1, 2**40), key_of(rng)
     first = whole("first_row", first_row, 0, 2**48)
     size = min(1 << max(-(-n // _BLOCKS) - 1, 0).bit_length(), _LARGEST)
@@ -142,32 +146,16 @@ def sample_rows(
         work.progress = progress if callable(progress) else False
         return work.rows(rows.start, rows.stop)
     units = part_of(part, -(-n // size))
-    kept = None
-    if store is not None:
-        digest = identity_of_call("score.sample", {"call": call, "n": n, "first_row": first}, key)
-        kept = Store(store, digest, -(-n // size))
-    done: dict[int, Rows] = {}
-    with reporter(progress, "sample", "blocks") as report:
+    of_call = {"call": call, "n": n, "first_row": first}
+    kept = store_of(
+        store, rng, lambda: identity_of_call("score.sample", of_call, key), -(-n // size)
+    )
 
-        def tick(count: int) -> None:
-            if report is not None and count < len(units):
-                report(count, len(units))
-
-        try:
-            pieces = computed(
-                work, units, executor=executor, store=kept, tick=tick, name="blocks of rows"
-            )
-            for unit, piece in pieces:
-                assert isinstance(piece, Rows)
-                done[unit] = piece
-        except BaseException as error:
-            error.partial_result = None  # type: ignore[attr-defined]
-            if done:
-                one, *more = done.values()
-                partial = replace(one.merge(*more), status="interrupted")
-                error.partial_result = partial  # type: ignore[attr-defined]
-            raise
+    def join(done: dict[int, Rows]) -> Rows:
         one, *more = done.values()
-        result = one.merge(*more)
-        finish(report, len(units), result)
-    return result
+        return one.merge(*more)
+
+    return gathered(
+        work, units, join, executor=executor, store=kept, progress=progress,
+        label="sample", name="blocks of rows",
+    )  # fmt: skip
