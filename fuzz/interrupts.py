@@ -459,6 +459,12 @@ CALLS = [
         "fm.resample.bootstrap(x, lambda b: b.mean(1), n_resamples=10**5, rng=0)",
     ),
     Call(
+        "resample.bootstrap, on threads",
+        f"x = {DRAWS}(10**5); "
+        "from concurrent.futures import ThreadPoolExecutor as T; pool = T(2)",
+        "fm.resample.bootstrap(x, 'sd', n_resamples=10**5, rng=0, executor=pool)",
+    ),
+    Call(
         "resample.permutation_test",
         f"a, b = {DRAWS}(10**5), {DRAWS}(10**5)",
         "fm.resample.permutation_test((a, b), n_resamples=10**5, rng=0)",

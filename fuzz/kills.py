@@ -145,6 +145,31 @@ def _length(theta: Any) -> Any:
     return (theta**2).sum(axis=1)
 
 
+def _resamples(kept: Any, folder: Path) -> Any:
+    store = folder / "store" if kept else None
+    return fm.resample.bootstrap(
+        np.arange(30.0) ** 0.5, _spread, n_resamples=400, rng=6, store=store, progress=False
+    )
+
+
+def _permutations(kept: Any, folder: Path) -> Any:
+    store = folder / "store" if kept else None
+    samples = np.arange(12.0), np.arange(9.0) ** 0.5
+    return fm.resample.permutation_test(
+        samples, _apart, n_resamples=400, rng=6, store=store, progress=False
+    )
+
+
+def _spread(x: Any) -> Any:
+    time.sleep(_SLOW)
+    return x.std(axis=1)
+
+
+def _apart(a: Any, b: Any) -> Any:
+    time.sleep(_SLOW)
+    return np.median(a, axis=1) - np.median(b, axis=1)
+
+
 def _expect(**options: Any) -> Run:
     law = fm.distributions.MultivariateNormal([0.0, 0.0], np.eye(2))
 
@@ -247,6 +272,8 @@ def _runs() -> dict[str, Run]:
         "tokens": _tokens(),
         "tokens plain, momentum": _tokens(kernel="none", base="srw", momentum=0.5),
         "tokens, replicates": _replicates,
+        "resample.bootstrap": _resamples,
+        "resample.permutation_test": _permutations,
         "sbi.abc_smc": _particles,
         "score.langevin_gibbs": _gibbs,
         "score.sample": _images,

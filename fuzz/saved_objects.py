@@ -207,6 +207,11 @@ def _model_test() -> Any:
     return fm.evaluate.mcnemar([[7, 2], [3, 4]])
 
 
+@_result("Replicates")
+def _some_replicates() -> Any:
+    return fm.resample.bootstrap(SIX, "sd", n_resamples=12, rng=0, part=(1, 3))
+
+
 @_result("Bootstrap")
 def _bootstrap() -> Any:
     x = np.arange(24.0).reshape(12, 2) ** 2

@@ -44,7 +44,7 @@ METHODS = {
     "fermiac.evaluate.splits": {"NestedSplit"},
     "fermiac.resample": {
         "start", "BlockLength", "Bootstrap", "DoubleBootstrap", "Interval", "Jackknife",
-        "LittleBootstraps", "PermutationTest", "WildBootstrap",
+        "LittleBootstraps", "PermutationTest", "Replicates", "WildBootstrap",
     },
     "fermiac.design": {"Allocation", "RowSample", "StreamSample", "SurveySample", "SurveyTotal"},
     "fermiac.sbi": {"start", "AbcSample"},
