@@ -460,8 +460,7 @@ CALLS = [
     ),
     Call(
         "resample.bootstrap, on threads",
-        f"x = {DRAWS}(10**5); "
-        "from concurrent.futures import ThreadPoolExecutor as T; pool = T(2)",
+        f"x = {DRAWS}(10**5); from concurrent.futures import ThreadPoolExecutor as T; pool = T(2)",
         "fm.resample.bootstrap(x, 'sd', n_resamples=10**5, rng=0, executor=pool)",
     ),
     Call(

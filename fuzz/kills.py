@@ -216,6 +216,29 @@ def _gibbs(kept: Any, folder: Path) -> Any:
     )  # fmt: skip
 
 
+def _levels_kept(kept: Any, folder: Path) -> Any:
+    made = fm.score.langevin_gibbs(
+        _Slow(), n_chains=40, n_draws=4, n_warmup=2, levels=[2.0, 1.0, 0.5], n_skip=2, n_denoise=4,
+        rng=7, store=folder / "store" if kept else None, progress=False,
+    )  # fmt: skip
+    return made.draws, made.stats  # chains from a store have no state
+
+
+def _transported(kept: Any, folder: Path) -> Any:
+    y0, grid = np.ones((60, 3)), fm.score.karras(4, 0.05, 5.0)
+    store = folder / "store" if kept else None
+    part = None if kept else (0, 1)
+    return fm.score.integrate(_Slow(), y0, grid, "heun", rng=7, part=part, store=store)
+
+
+def _likelihoods(kept: Any, folder: Path) -> Any:
+    x = np.arange(30.0).reshape(10, 3) / 10
+    store = folder / "store" if kept else None
+    return fm.score.log_likelihood(
+        _Slow(), x, (0.1, 5.0), rtol=0.1, atol=0.1, rng=7, store=store, progress=False
+    )
+
+
 def _particles(kept: Any, folder: Path) -> Any:
     def simulate(theta: Any, stream: Any) -> Any:
         time.sleep(_SLOW / 10)
@@ -276,6 +299,9 @@ def _runs() -> dict[str, Run]:
         "resample.permutation_test": _permutations,
         "sbi.abc_smc": _particles,
         "score.langevin_gibbs": _gibbs,
+        "score.langevin_gibbs, store": _levels_kept,
+        "score.integrate, store": _transported,
+        "score.log_likelihood, store": _likelihoods,
         "score.sample": _images,
     }
     if importlib.util.find_spec("torch") is None:

@@ -27,6 +27,7 @@ LAW = fm.distributions.MultivariateNormal(np.zeros(2), np.eye(2))
 WIDE = fm.distributions.MultivariateNormal(np.zeros(2), 9 * np.eye(2))
 MODEL = fm.score.GaussianMixture([0.3, 0.7], [[-2.0, 0.0], [2.0, 1.0]], [0.04, 0.04])
 GRAPH = fm.walks.graphs.grid([8, 8])
+POINTS = fm.random.Stream(6).normal((40, 2))
 DATA = fm.random.Stream(5).exponential(40)
 LOSS = fm.walks.Quadratic(1.0, np.arange(64.0))
 
@@ -91,6 +92,27 @@ def permutations_of_a_function(**given: Any) -> Any:
     )
 
 
+def likelihoods(**given: Any) -> Any:
+    return fm.score.log_likelihood(
+        MODEL, POINTS, (0.1, 10.0), rtol=1e-2, trace="hutchinson", n_probes=3, rng=1, **given
+    )
+
+
+def transported(**given: Any) -> Any:
+    given = {"part": (0, 1), **given}
+    grid = fm.score.karras(5, 0.02, 10.0)
+    return fm.score.integrate(MODEL, 10 * POINTS, grid, "dpmpp_2m_sde", rng=1, **given)
+
+
+def levels(**given: Any) -> Any:
+    if "executor" in given:
+        given = {"part": (0, 1), **given}
+    return fm.score.langevin_gibbs(
+        MODEL, n_chains=130, n_draws=4, n_warmup=2, n_skip=2, n_denoise=4, levels=[5.0, 1.0, 0.2],
+        rng=1, **given,
+    )  # fmt: skip
+
+
 #: The calls, their units, and what is compared.
 CALLS: list[tuple[Callable[..., Any], int, tuple[str, ...]]] = [
     (nested, 17, ("draws", "log_weights", "births", "log_evidence", "log_evidence_stderr")),
@@ -103,6 +125,9 @@ CALLS: list[tuple[Callable[..., Any], int, tuple[str, ...]]] = [
     (resamples_of_a_function, 150, ("replicates", "lower", "upper", "stderr")),
     (permutations, 250, ("null", "pvalue", "pvalue_upper")),
     (permutations_of_a_function, 150, ("null", "pvalue")),
+    (likelihoods, 40, ("log_density", "stderr", "latent", "n_row_evals")),
+    (transported, 40, ("array",)),
+    (levels, 17, ("draws", "level_counts", "passages")),
     (mass, 17, ("log_evidence", "log_evidence_stderr", "ess", "khat")),
 ]
 
@@ -114,6 +139,9 @@ BY_PROCESSES = (
     resamples_of_a_function,
     permutations,
     permutations_of_a_function,
+    likelihoods,
+    transported,
+    levels,
 )
 
 
