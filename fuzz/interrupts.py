@@ -436,6 +436,11 @@ CALLS = [
         "fm.walks.optimize(loss, g, n_steps=10**8, rng=0)",
         True,
     ),
+    Call(
+        "walks.optimize, replicates",
+        f"{GRAPH}; loss = fm.walks.Quadratic(1.0, np.arange(10.0**5))",
+        "fm.walks.optimize(loss, g, n_steps=10**7, replicates=20, rng=0)",
+    ),
     Call("walks.corpus", GRAPH, "[len(part) for part in fm.walks.corpus(g, 80, 100, rng=0)]"),
     Call(
         "walks.write_csr",
@@ -452,6 +457,11 @@ CALLS = [
         "resample.bootstrap of a callable",
         f"x = {DRAWS}(10**4)",
         "fm.resample.bootstrap(x, lambda b: b.mean(1), n_resamples=10**5, rng=0)",
+    ),
+    Call(
+        "resample.bootstrap, on threads",
+        f"x = {DRAWS}(10**5); from concurrent.futures import ThreadPoolExecutor as T; pool = T(2)",
+        "fm.resample.bootstrap(x, 'sd', n_resamples=10**5, rng=0, executor=pool)",
     ),
     Call(
         "resample.permutation_test",

@@ -134,6 +134,42 @@ def _tokens(**options: Any) -> Run:
     return lambda kept, folder: fm.walks.optimize(_pull, graph, checkpoint=kept, **given)
 
 
+def _replicates(kept: Any, folder: Path) -> Any:
+    graph = fm.walks.graphs.barabasi_albert(50, 2, rng=1)
+    given = {"n_steps": 40, "dim": 2, "replicates": 12, "rng": 6, "progress": False}
+    store = folder / "store" if kept else None
+    return fm.walks.optimize(_pull, graph, objective=_length, store=store, **given)
+
+
+def _length(theta: Any) -> Any:
+    return (theta**2).sum(axis=1)
+
+
+def _resamples(kept: Any, folder: Path) -> Any:
+    store = folder / "store" if kept else None
+    return fm.resample.bootstrap(
+        np.arange(30.0) ** 0.5, _spread, n_resamples=400, rng=6, store=store, progress=False
+    )
+
+
+def _permutations(kept: Any, folder: Path) -> Any:
+    store = folder / "store" if kept else None
+    samples = np.arange(12.0), np.arange(9.0) ** 0.5
+    return fm.resample.permutation_test(
+        samples, _apart, n_resamples=400, rng=6, store=store, progress=False
+    )
+
+
+def _spread(x: Any) -> Any:
+    time.sleep(_SLOW)
+    return x.std(axis=1)
+
+
+def _apart(a: Any, b: Any) -> Any:
+    time.sleep(_SLOW)
+    return np.median(a, axis=1) - np.median(b, axis=1)
+
+
 def _expect(**options: Any) -> Run:
     law = fm.distributions.MultivariateNormal([0.0, 0.0], np.eye(2))
 
@@ -178,6 +214,29 @@ def _gibbs(kept: Any, folder: Path) -> Any:
         _Slow(), n_chains=8, n_draws=10, n_warmup=5, levels=[2.0, 1.0, 0.5], n_skip=2, n_denoise=4,
         rng=7, checkpoint=kept, progress=False,
     )  # fmt: skip
+
+
+def _levels_kept(kept: Any, folder: Path) -> Any:
+    made = fm.score.langevin_gibbs(
+        _Slow(), n_chains=40, n_draws=4, n_warmup=2, levels=[2.0, 1.0, 0.5], n_skip=2, n_denoise=4,
+        rng=7, store=folder / "store" if kept else None, progress=False,
+    )  # fmt: skip
+    return made.draws, made.stats  # chains from a store have no state
+
+
+def _transported(kept: Any, folder: Path) -> Any:
+    y0, grid = np.ones((60, 3)), fm.score.karras(4, 0.05, 5.0)
+    store = folder / "store" if kept else None
+    part = None if kept else (0, 1)
+    return fm.score.integrate(_Slow(), y0, grid, "heun", rng=7, part=part, store=store)
+
+
+def _likelihoods(kept: Any, folder: Path) -> Any:
+    x = np.arange(30.0).reshape(10, 3) / 10
+    store = folder / "store" if kept else None
+    return fm.score.log_likelihood(
+        _Slow(), x, (0.1, 5.0), rtol=0.1, atol=0.1, rng=7, store=store, progress=False
+    )
 
 
 def _particles(kept: Any, folder: Path) -> Any:
@@ -235,8 +294,14 @@ def _runs() -> dict[str, Run]:
         "walks none": _walk(kernel="none"),
         "tokens": _tokens(),
         "tokens plain, momentum": _tokens(kernel="none", base="srw", momentum=0.5),
+        "tokens, replicates": _replicates,
+        "resample.bootstrap": _resamples,
+        "resample.permutation_test": _permutations,
         "sbi.abc_smc": _particles,
         "score.langevin_gibbs": _gibbs,
+        "score.langevin_gibbs, store": _levels_kept,
+        "score.integrate, store": _transported,
+        "score.log_likelihood, store": _likelihoods,
         "score.sample": _images,
     }
     if importlib.util.find_spec("torch") is None:

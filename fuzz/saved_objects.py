@@ -207,6 +207,11 @@ def _model_test() -> Any:
     return fm.evaluate.mcnemar([[7, 2], [3, 4]])
 
 
+@_result("Replicates")
+def _some_replicates() -> Any:
+    return fm.resample.bootstrap(SIX, "sd", n_resamples=12, rng=0, part=(1, 3))
+
+
 @_result("Bootstrap")
 def _bootstrap() -> Any:
     x = np.arange(24.0).reshape(12, 2) ** 2
@@ -337,6 +342,12 @@ def _neighbours(nodes: Any) -> Any:
 def _crawl() -> Any:
     oracle = fm.walks.Oracle(_neighbours)
     return fm.walks.Crawler(oracle, init=4, n_walkers=3, rng=0).run(30)
+
+
+@_result("OptimizeReplicates")
+def _optimised_often() -> Any:
+    loss = fm.walks.Quadratic(np.tile(np.eye(2), (8, 1, 1)), np.ones((8, 2)))
+    return fm.walks.optimize(loss, EDGES, n_steps=10, replicates=2, rng=0)
 
 
 @_result("OptimizeResult")

@@ -44,7 +44,7 @@ METHODS = {
     "fermiac.evaluate.splits": {"NestedSplit"},
     "fermiac.resample": {
         "start", "BlockLength", "Bootstrap", "DoubleBootstrap", "Interval", "Jackknife",
-        "LittleBootstraps", "PermutationTest", "WildBootstrap",
+        "LittleBootstraps", "PermutationTest", "Replicates", "WildBootstrap",
     },
     "fermiac.design": {"Allocation", "RowSample", "StreamSample", "SurveySample", "SurveyTotal"},
     "fermiac.sbi": {"start", "AbcSample"},
@@ -56,8 +56,9 @@ METHODS = {
     },
     "fermiac.walks": {
         "as_graph", "extend", "open_csr", "start", "write_csr", "BaseChain", "Components", "Crawl",
-        "Graph", "HistoryKernel", "LeastSquares", "Logistic", "NativeLoss", "OptimizeResult",
-        "Oracle", "Plain", "Quadratic", "StopAtStderr", "TorchLoss", "WalkResult",
+        "Graph", "HistoryKernel", "LeastSquares", "Logistic", "NativeLoss",
+        "OptimizeReplicates", "OptimizeResult", "Oracle", "Plain", "Quadratic", "StopAtStderr",
+        "TorchLoss", "WalkResult",
     },
 }  # fmt: skip
 #: Algorithms in modules that also hold results and settings.

@@ -54,6 +54,54 @@ def test_processes_and_files(tmp_path: Path) -> None:
         one.ppf(0.5)
 
 
+def test_audits_in_one_run_and_intervals_by_rows() -> None:
+    guesses = np.arange(10, 10 + N)
+    calls: list[Any] = [
+        lambda **given: fm.privacy.audit_one_run(200, guesses, guesses - 5, delta=1e-5, **given),
+        lambda **given: fm.privacy.audit_one_run_scores(
+            np.arange(60.0), np.arange(60) > 25, [5, 10, 20], [5, 10, 20], **given
+        ),
+        lambda **given: fm.privacy.epsilon_interval(*COUNTS, delta=DELTA, **given),
+        lambda **given: fm.privacy.epsilon_interval(*COUNTS, method="bayes", **given),
+        lambda **given: fm.privacy.epsilon_interval(40, 10, 10, 40, kind="lower", **given),
+    ]
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        for call in calls:
+            local, there = call(), call(executor=pool)
+            np.testing.assert_array_equal(there.epsilon_lower, local.epsilon_lower)
+            for name in ("mu_lower", "epsilon_upper"):
+                np.testing.assert_array_equal(getattr(there, name, 0.0), getattr(local, name, 0.0))
+
+
+def test_the_replicates_of_a_curve(tmp_path: Path) -> None:
+    stream = fm.random.Stream(3)
+    curve = fm.privacy.roc(stream.normal(50) + 1.0, stream.normal(60))
+
+    def limits(**given: Any) -> Any:
+        return curve.bootstrap("tpr_at_fpr", 500, fpr=0.1, rng=1, **given)
+
+    local = limits()
+
+    def same(other: Any) -> None:
+        for name in ("replicates", "estimate", "lower", "upper", "stderr", "acceleration"):
+            np.testing.assert_array_equal(getattr(other, name), getattr(local, name))
+
+    for n in (1, 2, 8):
+        with ThreadPoolExecutor(n) as threads:
+            same(limits(executor=threads))
+            same(limits(executor=fm.executor.Sharded(threads, rows=3)))
+    for n in (1, 3, 16):
+        same(limits(replicates=fm.merge([limits(part=(i, n)) for i in range(n)])))
+    limits(part=(0, 2), store=tmp_path)
+    some = [*tmp_path.iterdir()]
+    same(limits(store=tmp_path))
+    assert len(some) == 4
+    assert len([*tmp_path.iterdir()]) == 8
+    same(limits(replicates=fm.merge(tmp_path)))
+    with pytest.raises(ArgumentError, match="replicates: 3 given"):
+        limits(replicates=3)
+
+
 def test_what_is_no_executor() -> None:
     with pytest.raises(ArgumentError, match="executor: 3 given"):
         posterior("epsilon", executor=3)

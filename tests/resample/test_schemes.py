@@ -205,9 +205,9 @@ def test_executors_give_the_bits_of_local_calls() -> None:
             assert (np.asarray(other.upper) == np.asarray(local.upper)).all()
         weighed = bootstrap(x, lambda x, w: (w * x).sum(1), weights=True, executor=pool, **common)
         with pytest.raises(TargetError):
-            bootstrap(x, lambda b: b.mean(1)[: len(b) // 2 + 1], executor=pool, **common)
+            bootstrap(x, lambda b: b.mean(1)[:1], executor=pool, **common)
     assert weighed.replicates.shape == (500,)
-    for more in ({"executor": 3}, {"executor": 3, "statistic": "mean"}):
+    for more in ({"executor": 3}, {"executor": 3, "statistic": "median"}):
         with pytest.raises(ArgumentError):
             bootstrap(x, **{"statistic": _spread, **more}, rng=0)  # type: ignore[arg-type]
 

@@ -100,6 +100,10 @@ def whole_calls(**given: Any) -> list[Any]:
     )
     p = fm.privacy.epsilon_posterior(np.arange(1.0, 20.0), 5, 3, 9, **given)
     walk = fm.walks.walk(GRAPH, "none", n_steps=500, n_walkers=40, rng=1, **given)
+    tokens = fm.walks.optimize(LOSS, GRAPH, n_steps=200, replicates=12, rng=1, **given)
+    resamples = fm.resample.bootstrap(
+        np.arange(30.0) ** 0.5, targets.spread, n_resamples=300, rng=1, **given
+    )
     e = fm.importance.expect(
         targets.moments, LAW, n=40_000, rng=1, check=False,
         **(given and {"shards": "whole", **given}),
@@ -120,11 +124,14 @@ def whole_calls(**given: Any) -> list[Any]:
         chains.draws,
         chains.log_densities,
         rows.array,
+        tokens.thetas,
+        resamples.replicates,
         p.ppf(0.5),
     ]
 
 
 GRAPH = fm.walks.graphs.grid([8, 8])
+LOSS = fm.walks.Quadratic(1.0, np.arange(64.0))
 LAW = fm.distributions.MultivariateNormal([0.0, 0.0], [[1.0, 0.0], [0.0, 1.0]])
 PRIOR = fm.distributions.Uniform([-5.0, -5.0], [5.0, 5.0])
 MODEL = fm.score.GaussianMixture([0.3, 0.7], [[-2.0, 0.0], [2.0, 1.0]], [0.04, 0.04])

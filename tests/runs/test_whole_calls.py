@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import nested_targets
 import numpy as np
 import pytest
 import worker_targets
+from executor_help import spawned
 
 import fermiac as fm
 from fermiac.errors import FermiacWarning
@@ -26,6 +27,9 @@ LAW = fm.distributions.MultivariateNormal(np.zeros(2), np.eye(2))
 WIDE = fm.distributions.MultivariateNormal(np.zeros(2), 9 * np.eye(2))
 MODEL = fm.score.GaussianMixture([0.3, 0.7], [[-2.0, 0.0], [2.0, 1.0]], [0.04, 0.04])
 GRAPH = fm.walks.graphs.grid([8, 8])
+POINTS = fm.random.Stream(6).normal((40, 2))
+DATA = fm.random.Stream(5).exponential(40)
+LOSS = fm.walks.Quadratic(1.0, np.arange(64.0))
 
 
 def nested(**given: Any) -> Any:
@@ -62,6 +66,53 @@ def mass(**given: Any) -> Any:
     )
 
 
+def tokens(**given: Any) -> Any:
+    return fm.walks.optimize(LOSS, GRAPH, n_steps=300, n_tokens=2, replicates=17, rng=1, **given)
+
+
+def resamples(**given: Any) -> Any:
+    return fm.resample.bootstrap(DATA, "sd", n_resamples=1000, rng=1, **given)
+
+
+def resamples_of_a_function(**given: Any) -> Any:
+    return fm.resample.bootstrap(
+        DATA, worker_targets.spread, n_resamples=300, jackknife_groups=5, rng=1, **given
+    )
+
+
+def permutations(**given: Any) -> Any:
+    return fm.resample.permutation_test(
+        (DATA, DATA[:20] ** 2), "mean", studentise=True, n_resamples=1000, rng=1, **given
+    )
+
+
+def permutations_of_a_function(**given: Any) -> Any:
+    return fm.resample.permutation_test(
+        (DATA, DATA[:20] ** 2), worker_targets.difference, n_resamples=300, rng=1, **given
+    )
+
+
+def likelihoods(**given: Any) -> Any:
+    return fm.score.log_likelihood(
+        MODEL, POINTS, (0.1, 10.0), rtol=1e-2, trace="hutchinson", n_probes=3, rng=1, **given
+    )
+
+
+def transported(**given: Any) -> Any:
+    given = {"part": (0, 1), **given}
+    grid = fm.score.karras(5, 0.02, 10.0)
+    return fm.score.integrate(MODEL, 10 * POINTS, grid, "dpmpp_2m_sde", rng=1, **given)
+
+
+def levels(**given: Any) -> Any:
+    if "executor" in given:
+        given = {"part": (0, 1), **given}
+    return fm.score.langevin_gibbs(
+        MODEL, n_chains=130, n_draws=4, n_warmup=2, n_skip=2, n_denoise=4, levels=[5.0, 1.0, 0.2],
+        rng=1, **given,
+    )  # fmt: skip
+
+
 #: The calls, their units, and what is compared.
 CALLS: list[tuple[Callable[..., Any], int, tuple[str, ...]]] = [
     (nested, 17, ("draws", "log_weights", "births", "log_evidence", "log_evidence_stderr")),
@@ -69,16 +120,42 @@ CALLS: list[tuple[Callable[..., Any], int, tuple[str, ...]]] = [
     (walkers, 17, ("positions", "visits", "acceptance")),
     (rows, 40, ("array",)),
     (points, 13, ("mean", "stderr", "cov", "ess", "khat", "unseen")),
+    (tokens, 17, ("thetas", "objectives", "visits", "trace_theta", "trace_loss")),
+    (resamples, 250, ("replicates", "replicate_stderrs", "lower", "upper", "stderr")),
+    (resamples_of_a_function, 150, ("replicates", "lower", "upper", "stderr")),
+    (permutations, 250, ("null", "pvalue", "pvalue_upper")),
+    (permutations_of_a_function, 150, ("null", "pvalue")),
+    (likelihoods, 40, ("log_density", "stderr", "latent", "n_row_evals")),
+    (transported, 40, ("array",)),
+    (levels, 17, ("draws", "level_counts", "passages")),
     (mass, 17, ("log_evidence", "log_evidence_stderr", "ess", "khat")),
 ]
+
+
+#: Calls that processes make, too; other tests have the rest.
+BY_PROCESSES = (
+    tokens,
+    resamples,
+    resamples_of_a_function,
+    permutations,
+    permutations_of_a_function,
+    likelihoods,
+    transported,
+    levels,
+)
 
 
 def bits(result: Any, names: tuple[str, ...]) -> list[bytes]:
     made = result
     for name in ("estimate", "evidence"):
-        if hasattr(result, name):
+        if callable(getattr(result, name, None)):
             made = getattr(result, name)()
     return [np.asarray(getattr(made, name)).tobytes() for name in names]
+
+
+def finished(call: Any, merged: Any) -> Any:
+    """The result of a call from its merged parts."""
+    return call(replicates=merged) if isinstance(merged, fm.resample.Replicates) else merged
 
 
 @pytest.mark.parametrize(
@@ -98,7 +175,7 @@ def test_workers_shards_parts_and_stores(
             assert bits(call(executor=shards), names) == whole
     for n_parts in (1, 3, 16):
         parts = [call(part=(i, n_parts)) for i in range(n_parts)]
-        assert bits(fm.merge(parts), names) == whole
+        assert bits(finished(call, fm.merge(parts)), names) == whole
 
     def stop(done: int, total: int) -> None:
         if done > 0.6 * total:
@@ -111,4 +188,19 @@ def test_workers_shards_parts_and_stores(
     with ThreadPoolExecutor(2) as executor:
         assert bits(call(store=tmp_path, executor=executor), names) == whole
     assert all(path.stat().st_mtime_ns == at for path, at in there.items())
-    assert bits(fm.merge(tmp_path), names) == whole
+    assert bits(finished(call, fm.merge(tmp_path)), names) == whole
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Executor]:
+    with spawned(2) as executor:
+        yield executor
+
+
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [(call, names) for call, _, names in CALLS if call in BY_PROCESSES],
+    ids=lambda x: getattr(x, "__name__", ""),
+)
+def test_processes(call: Any, names: tuple[str, ...], processes: Executor) -> None:
+    assert bits(call(executor=processes), names) == bits(call(), names)

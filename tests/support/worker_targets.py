@@ -186,3 +186,13 @@ class Heavy:
     def __call__(self, x: Array) -> Array:
         time.sleep(0.002)
         return moments(x) + self.table[0]
+
+
+def spread(x: Any) -> Any:
+    """A statistic of resamples, shape (b, n)."""
+    return x.std(axis=1)
+
+
+def difference(a: Any, b: Any) -> Any:
+    """A statistic of two permuted samples, shapes (b, n) and (b, m)."""
+    return a.mean(axis=1) - b.mean(axis=1)

@@ -47,6 +47,7 @@ def privacy_bootstrap(
     nonmembers: _F,
     statistic: str,
     rate: float,
+    first: int,
     n: int,
     key: int,
     n_threads: int,

@@ -109,6 +109,7 @@ def resample_exceedances(
     squares: _F,
     absolute: bool,
     tolerance: float,
+    first: int,
     n: int,
     key: int,
     n_threads: int,

@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, key_of, shown, whole
 from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning
 from fermiac.nested.result import NestedResult
 from fermiac.results.merging import disagreement
 from fermiac.results.result import Finding, warn
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, Store, computed, identity_of_call, is_default, part_of
+from fermiac.runs.parts import (
+    Part,
+    gathered,
+    identity_of_call,
+    is_default,
+    part_of,
+    store_of,
+)
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
@@ -95,49 +101,33 @@ def sample_runs(
         if not is_default(settings.pop(name), default):
             more = "; store= keeps finished runs" if name == "checkpoint" else ""
             raise ArgumentError(f"{name}: given with runs={n_runs}, which have none{more}")
-    if store is not None and rng is None:
-        raise ArgumentError("store: given without rng=, so that no later call finds its runs")
     first = whole("first_run", first_run, 0, 2**40)
     units, key = part_of(part, n_runs), key_of(rng)
-    kept = None
-    if store is not None:
-        of_call = {**settings, "first_run": first}
-        digest = identity_of_call("nested.sample", of_call, key, target)
-        kept = Store(store, digest, n_runs)
+    of_call = {**settings, "first_run": first}
+    given = target
+    kept = store_of(
+        store, rng, lambda: identity_of_call("nested.sample", of_call, key, given), n_runs
+    )
     if target_factory is not None:
         target = as_factory(target_factory)
     work = _Run(target, settings, key, first, n_runs)
-    done: dict[int, NestedResult] = {}
-    with reporter(progress, "nested", "runs") as report:
+    runs_done: list[NestedResult] = []
 
-        def tick(n: int) -> None:
-            if report is not None and n < len(units):
-                report(n, len(units))
+    def join(done: dict[int, NestedResult]) -> NestedResult:
+        runs_done[:] = (done[unit] for unit in sorted(done))
+        one, *others = runs_done
+        return one.merge(*others)
 
-        try:
-            pieces = computed(work, units, executor=executor, store=kept, tick=tick, name="runs")
-            for unit, result in pieces:
-                assert isinstance(result, NestedResult)
-                done[unit] = result
-        except BaseException as error:
-            error.partial_result = None  # type: ignore[attr-defined]
-            if done:
-                partial = replace(_joined(done), status="interrupted")
-                error.partial_result = partial  # type: ignore[attr-defined]
-            raise
-        result = _joined(done)
-        finish(report, len(units), result)
-    found = _findings([done[unit] for unit in units])
+    result = gathered(
+        work, units, join, executor=executor, store=kept, progress=progress,
+        label="nested", name="runs",
+    )  # fmt: skip
+    found = _findings(runs_done)
     if found:
         texts = tuple(text for _, text in found)
         result = replace(result, warnings=(*result.warnings, *texts))
         warn(found, result)
     return result
-
-
-def _joined(done: Mapping[int, NestedResult]) -> NestedResult:
-    first, *others = (done[unit] for unit in sorted(done))
-    return first.merge(*others)
 
 
 def _findings(runs: list[NestedResult]) -> list[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,6 +19,10 @@ from fermiac.privacy.gaussian import gdp_epsilon
 from fermiac.privacy.posterior import epsilon_posterior
 from fermiac.privacy.rates import DIRECTIONS, Direction
 from fermiac.results.result import Result
+from fermiac.runs.executor import rows_by
+
+if TYPE_CHECKING:
+    from fermiac.runs.executor import ExecutorLike
 
 __all__ = ["METHODS", "EpsilonInterval", "GdpBound", "epsilon_interval", "gdp_bound", "limits"]
 
@@ -98,6 +102,7 @@ def epsilon_interval(
     kind: Kind = "two-sided",
     method: Method = "clopper-pearson",
     direction: Direction = "both",
+    executor: ExecutorLike | None = None,
     n_threads: int | None = None,
 ) -> EpsilonInterval:
     r"""Return confidence intervals of epsilon from the counts of an attack.
@@ -134,6 +139,8 @@ def epsilon_interval(
         Jeffreys' prior; see `epsilon_posterior`.
     direction : {"both", "attack", "forward", "reverse"}, default "both"
         The ratios that count; see `epsilon_of_rates`.
+    executor : object, optional
+        The workers, in a form that `fermiac.executor.Sharded` takes. Each computes whole rows.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
@@ -183,7 +190,7 @@ def epsilon_interval(
     cells = confusion_counts((tp, fp, fn, tn), table, layout)
     if method == "bayes":
         posterior = epsilon_posterior(
-            *cells, delta=of_delta, direction=direction, n_threads=n_threads
+            *cells, delta=of_delta, direction=direction, executor=executor, n_threads=n_threads
         )
         lower, upper = posterior.interval(of_prob, kind="equal" if kind == "two-sided" else kind)
     else:
@@ -194,6 +201,7 @@ def epsilon_interval(
             sides=(kind != "upper", kind != "lower"),
             method=method,
             direction=direction,
+            executor=executor,
             n_threads=n_threads,
         )
     settings = {
@@ -213,6 +221,19 @@ def epsilon_interval(
     )
 
 
+class _Limits:
+    """The ends of intervals of some rows, as the work of a shard."""
+
+    def __init__(self, method: str, direction: str, sides: tuple[bool, bool]) -> None:
+        self._target = (method, direction, sides)
+
+    def __call__(self, flat: list[Array], n: int) -> Array:
+        """Return the lower and the upper end of each row."""
+        # Arrays in the messages of some engines are not aligned.
+        aligned = [np.require(column, np.float64, ["C", "A"]) for column in flat]
+        return np.stack(_core.privacy_intervals(*self._target, aligned, n, 1), axis=1)
+
+
 def limits(
     table: tuple[Array, Array, Array, Array],
     *,
@@ -221,6 +242,7 @@ def limits(
     sides: tuple[bool, bool],
     method: str,
     direction: str,
+    executor: ExecutorLike | None = None,
     n_threads: int | None = None,
 ) -> tuple[Any, Any]:
     """Return the ends of intervals that fail with probability at most `alpha`."""
@@ -229,7 +251,11 @@ def limits(
     tail = np.asarray(alpha / parts)
     flat, shape, n = columns("counts", tp=tp, fp=fp, fn=fn, tn=tn, delta=delta, alpha=tail)
     threads = resolve_threads(n_threads)
-    lower, upper = _core.privacy_intervals(method, direction, sides, flat, n, threads)
+    if executor is None:
+        lower, upper = _core.privacy_intervals(method, direction, sides, flat, n, threads)
+    else:
+        work = _Limits(method, direction, sides)
+        lower, upper = rows_by(work, flat, n, 2, executor, None).reshape(n, 2).T.copy()
     return unwrapped(lower.reshape(shape)), unwrapped(upper.reshape(shape))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,9 +15,13 @@ from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.validate import choice, columns, numbers, require, taken, unwrapped
 from fermiac.errors import ArgumentError
-from fermiac.privacy.checks import at_least_zero, fraction, provenance, whole_counts
+from fermiac.privacy.checks import Array, at_least_zero, fraction, provenance, whole_counts
 from fermiac.privacy.trade_off import TradeOff
 from fermiac.results.result import Result
+from fermiac.runs.executor import rows_by
+
+if TYPE_CHECKING:
+    from fermiac.runs.executor import ExecutorLike
 
 __all__ = ["OneRunAudit", "audit_one_run", "audit_one_run_scores", "guesses_from_scores"]
 
@@ -147,6 +151,7 @@ def audit_one_run(
     delta: ArrayLike = 0.0,
     alpha: ArrayLike = 0.05,
     method: Method = "binomial",
+    executor: ExecutorLike | None = None,
     n_threads: int | None = None,
 ) -> OneRunAudit:
     r"""Return a lower bound on epsilon from one training run with canaries.
@@ -179,6 +184,8 @@ def audit_one_run(
         differential privacy that has `delta` at epsilon. The second method bounds mu, and
         `gdp_epsilon` converts this to a bound on epsilon. It is often much higher, but assumes that
         the curve is Gaussian.
+    executor : object, optional
+        The workers, in a form that `fermiac.executor.Sharded` takes. Each computes whole rows.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
@@ -219,7 +226,23 @@ def audit_one_run(
     OneRunAudit: epsilon >= 3.3233 at delta 1e-05, confidence 0.95 (f-dp)
       95 of 100 guesses right, 1000 canaries
     """
-    return _audit(n_canaries, n_guesses, n_correct, delta, alpha, method, n_threads)
+    return _audit(
+        n_canaries, n_guesses, n_correct, delta, alpha, method, n_threads, executor=executor
+    )
+
+
+class _Bounds:
+    """The bounds of some rows, as the work of a shard."""
+
+    def __init__(self, method: str) -> None:
+        self._target = method
+
+    def __call__(self, flat: list[Array], n: int) -> Array:
+        """Return epsilon and mu of each row."""
+        # Arrays in the messages of some engines are not aligned.
+        aligned = [np.require(column, np.float64, ["C", "A"]) for column in flat]
+        bounds = _core.privacy_one_run_bounds(self._target, aligned, n, 1)
+        return np.stack(bounds, axis=1)
 
 
 def _audit(
@@ -231,6 +254,7 @@ def _audit(
     method: str,
     n_threads: int | None,
     n_tests: int = 1,
+    executor: ExecutorLike | None = None,
 ) -> OneRunAudit:
     start = time.perf_counter()
     method = choice("method", method, tuple(_METHODS))
@@ -257,7 +281,10 @@ def _audit(
             raise ArgumentError(
                 f"{_COUNTS[low]}: {few:g} was given, more than {_COUNTS[high]} = {many:g}"
             )
-    epsilon, mu = _core.privacy_one_run_bounds(method, flat, n, threads)
+    if executor is None:
+        epsilon, mu = _core.privacy_one_run_bounds(method, flat, n, threads)
+    else:
+        epsilon, mu = rows_by(_Bounds(method), flat, n, 2, executor, None).reshape(n, 2).T.copy()
     counts = {
         name: unwrapped(array.astype(np.int64))
         for name, array in zip(_COUNTS, (m, r, v), strict=True)
@@ -352,6 +379,7 @@ def audit_one_run_scores(
     delta: float = 0.0,
     alpha: float = 0.05,
     method: Method = "binomial",
+    executor: ExecutorLike | None = None,
     n_threads: int | None = None,
 ) -> OneRunAudit:
     """Audit in one run from scores, with the best of several numbers of guesses.
@@ -365,8 +393,8 @@ def audit_one_run_scores(
         As in `guesses_from_scores`. The pairs must be fixed before the scores are known.
     delta, alpha : float
         As in `audit_one_run`.
-    method, n_threads
-        As in `audit_one_run`.
+    method, executor, n_threads
+        As in `audit_one_run`; the rows of workers are pairs.
 
     Returns
     -------
@@ -402,6 +430,6 @@ def audit_one_run_scores(
         if taken(name, value).ndim:
             raise ArgumentError(f"{name}: an array was given; a number is needed")
     r, v = np.ravel(guesses), np.ravel(right)
-    all_of = _audit(m, r, v, delta, alpha, method, n_threads, n_tests)
+    all_of = _audit(m, r, v, delta, alpha, method, n_threads, n_tests, executor)
     best = int(np.argmax(all_of.epsilon_lower))
     return _audit(m, int(r[best]), int(v[best]), delta, alpha, method, n_threads, n_tests)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,14 +20,23 @@ from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.privacy.checks import Array, fraction, provenance, single, two_groups, warned
 from fermiac.results import html
 from fermiac.results.result import Result
+from fermiac.runs.parts import identity_of_call
+from fermiac.runs.replicates import Drawing, Replicates, drawn, given_replicates
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from matplotlib.axes import Axes
+
+    from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
 
 __all__ = ["RocBootstrap", "RocCurve", "curve_of", "roc"]
 
 Integers = NDArray[np.int64]
 _STATISTICS = ("auc", "tpr_at_fpr", "advantage")
+#: The replicates of a block are a multiple of this number, as each block sorts the scores.
+_TOGETHER = 64
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -211,8 +220,12 @@ class RocCurve(Result):
         fpr: float | None = None,
         prob: float = 0.95,
         rng: RngLike = None,
+        executor: ExecutorLike | None = None,
+        part: Part | None = None,
+        store: str | PathLike[str] | None = None,
+        replicates: Replicates | None = None,
         n_threads: int | None = None,
-    ) -> RocBootstrap:
+    ) -> RocBootstrap:  # with part= Replicates; the type is that of all other calls
         """Return BCa limits of a statistic, from resamples of members and non-members.
 
         Parameters
@@ -227,17 +240,31 @@ class RocCurve(Result):
             The probability between the limits, in (0, 1).
         rng : None, int, numpy SeedSequence or Generator, default None
             The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
+        executor : object, optional
+            The workers: an engine that `fermiac.executor.Sharded` takes. Each draws whole blocks of
+            replicates.
+        part : (int, int), optional
+            (i, n): return the replicates of part i of n, counted from 0, for independent jobs, as
+            `fermiac.resample.Replicates`. `fermiac.merge` joins the parts for `replicates`.
+        store : str or path-like, optional
+            A folder for files of finished replicates. The same call resumes from them, and its
+            parts can share the folder. It needs `rng`.
+        replicates : Replicates, optional
+            All replicates of this call, from its parts; none are drawn.
         n_threads : int, optional
             Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
         Returns
         -------
         RocBootstrap
+            With `part`: `fermiac.resample.Replicates`.
 
         Raises
         ------
         ArgumentError
             If an argument is outside its domain, or there are not two scores of each kind.
+        CheckpointError
+            If a file of the store is damaged or belongs to another call, or cannot be written.
 
         Warns
         -----
@@ -278,13 +305,17 @@ class RocCurve(Result):
         members, nonmembers = (
             np.repeat(self.thresholds[1:], np.diff(c)) for c in (self.tp, self.fp)
         )
-        estimate, replicates, acceleration = _core.privacy_bootstrap(
-            members, nonmembers, statistic, rate, n, key, resolve_threads(n_threads)
-        )
+        how = Drawing(executor, part, store, replicates, rng)
+        how.check(False)
+        drawn_now = _replicates((members, nonmembers, statistic, rate), n, key, n_threads, how)
+        if isinstance(drawn_now, Replicates):
+            rows: Any = drawn_now
+            return rows  # type: ignore[no-any-return]
+        estimate, values, acceleration = drawn_now
         tail = round((1 - level) / 2, 15)
-        lower, upper, bias, known = bca_ends(np.sort(replicates), estimate, acceleration, tail)
+        lower, upper, bias, known = bca_ends(np.sort(values), estimate, acceleration, tail)
         found = []
-        if replicates.min() == replicates.max():
+        if values.min() == values.max():
             found.append(
                 f"all {n} replicates of {statistic} are equal, so that the bootstrap gives no "
                 "standard error; use `epsilon_interval` of the counts, or more scores"
@@ -301,11 +332,11 @@ class RocCurve(Result):
             estimate=estimate,
             lower=lower,
             upper=upper,
-            stderr=float(np.std(replicates, ddof=1)) if n > 1 else float("inf"),
+            stderr=float(np.std(values, ddof=1)) if n > 1 else float("inf"),
             prob=level,
             bias=bias,
             acceleration=acceleration,
-            replicates=replicates,
+            replicates=values,
             warnings=tuple(found),
             **provenance(settings, time.perf_counter() - began, key),
         )
@@ -321,6 +352,46 @@ class RocCurve(Result):
         """Draw the curve; see `fermiac.plotting.plot_roc`."""
         drawn: Axes = registry.function("plotting", "plot_roc")(self, ax, threshold, epsilon, delta)
         return drawn
+
+
+_Arguments: TypeAlias = tuple[Array, Array, str, float]
+
+
+class _Replicates:
+    """Replicates of a statistic of scores, one row each."""
+
+    def __init__(self, arguments: _Arguments, key: int) -> None:
+        self._target, self._key = arguments, key
+
+    def __call__(self, start: int, stop: int) -> Array:
+        """Return replicates from a start to a stop."""
+        workers = resolve_threads(None)
+        return _core.privacy_bootstrap(*self._target, start, stop - start, self._key, workers)[1]
+
+
+def _replicates(
+    arguments: _Arguments, n: int, key: int, n_threads: int | None, how: Drawing
+) -> tuple[float, Array, float] | Replicates:
+    """Return the estimate, its replicates and the acceleration; those of a part as they are."""
+    workers = resolve_threads(n_threads)
+    if how.is_plain:
+        return _core.privacy_bootstrap(*arguments, 0, n, key, workers)
+
+    def call() -> str:
+        return identity_of_call("privacy.RocCurve.bootstrap", {"n": n}, key, *arguments)
+
+    if how.replicates is not None:
+        values = given_replicates(how.replicates, n, key, call)
+    else:
+        made = drawn(
+            _Replicates(arguments, key), n, how, seed=key, call=call, report=None,
+            multiple=_TOGETHER, n_threads=workers,
+        )  # fmt: skip
+        if how.part is not None:
+            return made
+        values = made.array
+    estimate, _, acceleration = _core.privacy_bootstrap(*arguments, 0, 0, key, workers)
+    return estimate, values, acceleration
 
 
 @public

@@ -13,6 +13,7 @@ from fermiac.resample.series import BlockLength, block_length
 from fermiac.resample.statistics import Autocorrelation, Huber, Quantile, TrimmedMean
 from fermiac.resample.wild import WildBootstrap, wild_bootstrap
 from fermiac.runs.background import starter as _starter
+from fermiac.runs.replicates import Replicates
 
 __all__ = [
     "Autocorrelation",
@@ -29,6 +30,7 @@ __all__ = [
     "Parametric",
     "PermutationTest",
     "Quantile",
+    "Replicates",
     "Sieve",
     "Stationary",
     "TrimmedMean",

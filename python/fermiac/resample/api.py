@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,7 +31,13 @@ from fermiac.resample.result import Bootstrap
 from fermiac.resample.run import run
 from fermiac.resample.schemes import SCHEMES, Replay, Scheme, SchemeName
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
-from fermiac.runs.executor import require_executor
+from fermiac.runs.replicates import Drawing, Replicates
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
 
 __all__ = ["bootstrap"]
 
@@ -52,14 +58,17 @@ def bootstrap(
     weights: bool = False,
     batch: int | None = None,
     jackknife_groups: int | None = None,
-    executor: Any = None,
+    executor: ExecutorLike | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
+    replicates: Replicates | None = None,
     exact: bool | None = None,
     tolerance: float | None = None,
     on_nan: OnNan = "raise",
     rng: RngLike = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,
-) -> Bootstrap:
+) -> Bootstrap:  # with part= Replicates; the type is that of all other calls
     """Return a statistic with its standard error and confidence interval, by the bootstrap [1]_.
 
     Parameters
@@ -127,8 +136,17 @@ def bootstrap(
         The number of groups, at least 2, for the jackknife of BCa of a callable, which then leaves
         out groups of observations instead of single ones.
     executor : object, optional
-        The workers for a callable: an engine that `fermiac.executor.Sharded` takes. It does not
-        change the result if the value of a resample does not depend on its batch.
+        The workers: an engine that `fermiac.executor.Sharded` takes. Each draws whole blocks of
+        replicates. It does not change the result if the value of a resample does not depend on its
+        batch, or `batch` is given.
+    part : (int, int), optional
+        (i, n): return the replicates of part i of n, counted from 0, for independent jobs, as
+        `Replicates`. `fermiac.merge` joins the parts for `replicates`.
+    store : str or path-like, optional
+        A folder for files of finished replicates. The same call resumes from them, and its parts
+        can share the folder. It needs `rng`.
+    replicates : Replicates, optional
+        All replicates of this call, from its parts; none are drawn.
     exact : bool, optional
         False draws resamples even if the law is known; True raises an error if it is not known. By
         default the law is used if it is known.
@@ -146,11 +164,14 @@ def bootstrap(
     Returns
     -------
     Bootstrap
+        With `part`: `Replicates`.
 
     Raises
     ------
     ArgumentError
         If an argument is outside its domain, or data and statistic do not fit.
+    CheckpointError
+        If a file of the store is damaged or belongs to another call, or cannot be written.
     TargetError
         If a callable returns values of another shape.
     KeyboardInterrupt
@@ -231,7 +252,6 @@ def bootstrap(
             ("weights", weighted or None),
             ("batch", rows),
             ("jackknife_groups", groups),
-            ("executor", executor),
         ):
             if value is not None:
                 raise ArgumentError(
@@ -250,8 +270,7 @@ def bootstrap(
                 "weights: True given for a parametric scheme, whose samples are not resamples of "
                 "the data; a function of batches is needed"
             )
-        workers = None if executor is None else require_executor(executor)
-        function, first = Function.of(statistic, weighted, rows, data, workers, groups)
+        function, first = Function.of(statistic, weighted, rows, data, groups)
         problem = Problem(data, function, kind, known, first)
     problem = problem.fitted()
     picked = problem.choose(name)
@@ -282,6 +301,7 @@ def bootstrap(
         began=began,
         settings=settings,
         tolerance=limit,
+        how=Drawing(executor, part, store, replicates, rng),
     )
 
 

@@ -17,7 +17,6 @@ from fermiac.random import Stream
 from fermiac.resample.data import Data
 from fermiac.resample.schemes import Parametric, Replay, Scheme
 from fermiac.resample.series import most_orders
-from fermiac.runs.executor import rows_by
 from fermiac.targets.builtin import BuiltinIntegrand
 from fermiac.targets.conversion import adapted
 from fermiac.targets.density import LogDensity
@@ -31,9 +30,8 @@ StatisticFunction: TypeAlias = Callable[..., Any]
 
 For several samples ``f(batch, batch, ...)``; with ``weights=True`` ``f(x, ..., weights)`` with
 weights of the shape (b, n)."""
-#: The size of a batch in numbers, which keeps it in the cache and lets Ctrl-C be answered, and the
-#: number of batches that an executor gets together.
-_NUMBERS, _AT_ONCE = 2**20, 16
+#: The size of a batch in numbers, which keeps it in the cache and lets Ctrl-C be answered.
+_NUMBERS = 2**20
 #: The block of the streams of samplers.
 _SAMPLER_BLOCK = 0x5202
 #: Functions of NumPy that are refused, because without an axis they average over the whole batch.
@@ -76,17 +74,6 @@ class _OnRows:
 
 
 @dataclass(frozen=True)
-class _Work:
-    """A statistic in the form that workers of an executor call: a map from rows to numbers."""
-
-    f: StatisticFunction
-    fixed: tuple[Array, ...]
-
-    def __call__(self, columns: list[Array], n: int) -> Array:
-        return _checked(self.f(*self.fixed, *columns), n).reshape(-1)
-
-
-@dataclass(frozen=True)
 class Function:
     """A callable statistic of checked data."""
 
@@ -94,7 +81,6 @@ class Function:
     weighted: bool
     batch: int | None
     data: Data
-    executor: Any = None
     groups: int | None = None
     #: Whether the values have an axis of outputs, and the number of outputs.
     many: bool = False
@@ -107,7 +93,6 @@ class Function:
         weighted: bool,
         batch: int | None,
         data: Data,
-        executor: Any = None,
         groups: int | None = None,
     ) -> tuple[Function, Array]:
         """Return the statistic after a first call, and its values for the data, shape (k,)."""
@@ -136,7 +121,7 @@ class Function:
                     f"the {what}"
                 )
             f = _OnRows(target)
-        made = cls(f, weighted, batch, data, executor, groups)
+        made = cls(f, weighted, batch, data, groups)
         if weighted:
             arguments: tuple[Array, ...] = made._weights(np.ones((1, data.units.n)))
         else:
@@ -144,7 +129,7 @@ class Function:
         first = _checked(f(*made._fixed, *arguments), 1)
         many = first.ndim == 2
         width = first.shape[1] if many else 1
-        return cls(f, weighted, batch, data, executor, groups, many, width), first.reshape(-1)
+        return cls(f, weighted, batch, data, groups, many, width), first.reshape(-1)
 
     @property
     def shortens(self) -> bool:
@@ -165,11 +150,6 @@ class Function:
     def values(self, arguments: tuple[Array, ...]) -> Array:
         """Return the values of batches of resamples or of weights, shape (b, k)."""
         b = len(arguments[0])
-        if self.executor is not None and b > 1:
-            work = _Work(self.f, self._fixed)
-            # A row of one number would be mistaken for a shared argument.
-            found = rows_by(work, list(arguments), b, self.width, self.executor, None)
-            return found.reshape(b, self.width)
         found = _checked(self.f(*self._fixed, *arguments), b)
         if (found.ndim == 2) != self.many or found.reshape(b, -1).shape[1] != self.width:
             raise TargetError(
@@ -180,9 +160,9 @@ class Function:
 
     @property
     def rows(self) -> int:
-        """The number of resamples of a batch, or of the batches that an executor gets together."""
+        """The number of resamples of a batch."""
         if self.batch is not None:
-            return self.batch * (_AT_ONCE if self.executor is not None else 1)
+            return self.batch
         numbers = sum(sample.size for sample in self.data.samples)
         return max(1, min(4096, _NUMBERS // numbers))
 

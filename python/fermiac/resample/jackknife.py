@@ -171,7 +171,7 @@ def jackknife(
     if chosen is not None:
         problem = Problem(data, chosen, IID, None)
     else:
-        function, first = Function.of(statistic, weighted, None, data, None, groups)
+        function, first = Function.of(statistic, weighted, None, data, groups)
         if not function.shortens:
             raise ArgumentError(
                 "statistic: a C pointer or a torch module needs as many numbers as the data have, "

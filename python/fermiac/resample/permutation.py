@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,11 +19,20 @@ from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, choice, key_of, taken, whole, yes
-from fermiac.errors import ArgumentError, TargetError
+from fermiac.errors import ArgumentError
 from fermiac.resample import permutation_laws as laws
 from fermiac.resample.data import Data, Labels, OnNan, take
+from fermiac.resample.permutation_draws import Called, Draws, Sums, exceedances
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary, of_figures
+from fermiac.runs.parts import identity_of_call
+from fermiac.runs.replicates import Drawing, Replicates
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
 
 __all__ = ["PermutationTest", "permutation_test"]
 
@@ -161,11 +170,15 @@ def permutation_test(
     adjust: Adjust = "none",
     exact: bool | None = None,
     batch: int | None = None,
+    executor: ExecutorLike | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
+    replicates: Replicates | None = None,
     on_nan: OnNan = "raise",
     rng: RngLike = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,
-) -> PermutationTest:
+) -> PermutationTest:  # with part= Replicates; the type is that of all other calls
     """Return the p-value of a permutation test, exact if the law can be computed.
 
     Parameters
@@ -200,6 +213,18 @@ def permutation_test(
     batch : int, optional
         The number of permutations in one call of a callable. Default: as many as fit into the
         cache.
+    executor : object, optional
+        The workers: an engine that `fermiac.executor.Sharded` takes. Each samples whole blocks of
+        permutations.
+    part : (int, int), optional
+        (i, n): return the sampled permutations of part i of n, counted from 0, for independent
+        jobs, as `Replicates`. `fermiac.merge` joins the parts for `replicates`. `part`, `store` and
+        `replicates` are for one column, and not for ``adjust="max-t"``.
+    store : str or path-like, optional
+        A folder for files of sampled permutations. The same call resumes from them, and its parts
+        can share the folder. It needs `rng`.
+    replicates : Replicates, optional
+        All permutations of this call, from its parts; none are sampled.
     on_nan : {"raise", "omit"}, default "raise"
         Whether NaN is an error, or its observations are left out.
     rng : None, int, numpy SeedSequence or Generator, default None
@@ -212,6 +237,7 @@ def permutation_test(
     Returns
     -------
     PermutationTest
+        With `part`: `Replicates`.
 
     Raises
     ------
@@ -219,6 +245,8 @@ def permutation_test(
         If an argument is outside its domain, or data and statistic do not fit.
     TargetError
         If a callable returns values of another shape.
+    CheckpointError
+        If a file of the store is damaged or belongs to another call, or cannot be written.
 
     Notes
     -----
@@ -290,18 +318,27 @@ def permutation_test(
             "statistic: a callable was given with several columns, adjust= or studentise=; a name "
             "is needed for those"
         )
+    how = Drawing(executor, part, store, replicates, rng)
+    how.check(False)
+
+    def call() -> str:
+        given = (design.y, design.core[1:], statistic if named is None else named)
+        return identity_of_call(
+            "resample.permutation_test", {**settings, "batch": rows}, key, *given
+        )
+
     with reporter(progress, "permutation_test", "permutations") as report:
+        draws = Draws(n, key, workers, report, how, call)
         if named is None:
             assert callable(statistic)
-            found = _of_function(
-                statistic, data, design, side, n, rows, key, workers, report, known
-            )
+            found = _of_function(statistic, design, side, rows, draws, known)
         elif wide or adjusted or standardised:
-            found = _of_columns(
-                design, named, side, n, standardised, adjusted, key, workers, report, known
-            )
+            found = _of_columns(design, named, side, standardised, adjusted, draws, known)
         else:
-            found = _of_column(design, named, side, n, key, workers, report, known)
+            found = _of_column(design, named, side, draws, known)
+        if isinstance(found, Replicates):
+            made: Any = found
+            return made  # type: ignore[no-any-return]
         result = PermutationTest(
             kind=kind,
             alternative=side,
@@ -389,16 +426,14 @@ def _of_column(
     design: _Design,
     name: str,
     side: str,
-    n: int,
-    key: int,
-    workers: int,
-    report: Report | None,
+    draws: Draws,
     known: bool | None,
-) -> dict[str, Any]:
+) -> dict[str, Any] | Replicates:
     """Return the fields of a test of one column by a named statistic."""
     problem = laws.problem_of(design.kind, name, design.core, design.y[:, 0], design.first)
     found = None if known is False else laws.exact_tails(problem, design.plain)
     if found is not None:
+        draws.require_drawn()
         logs = {"less": found.log_lower, "greater": found.log_upper}
         log_p = logs.get(side, min(found.log_lower, found.log_upper) + math.log(2))
         log_p = min(log_p, 0.0)
@@ -420,10 +455,10 @@ def _of_column(
             "exact: True given, but the exact law of this test is not known or too large; leave "
             "exact= out to sample"
         )
-    kind, blocks, firsts, _ = design.core
-    sums = _core.resample_permute(
-        kind, blocks, firsts, problem.x, problem.y, 0, n, key, workers, report
-    )
+    rows = draws.rows(Sums(design.core, problem.x, [problem.y], draws.key))
+    if isinstance(rows, Replicates):
+        return rows
+    n, sums = draws.n, np.ascontiguousarray(rows[:, 0])
     upper = int((sums >= problem.observed - problem.near).sum())
     lower = int((sums <= problem.observed + problem.near).sum())
     return _sampled(problem.shown, upper, lower, side, n, problem.show(sums))
@@ -465,19 +500,16 @@ def _of_columns(
     design: _Design,
     name: str,
     side: str,
-    n: int,
     standardised: bool,
     adjusted: bool,
-    key: int,
-    workers: int,
-    report: Report | None,
+    draws: Draws,
     known: bool | None,
-) -> dict[str, Any]:
+) -> dict[str, Any] | Replicates:
     """Return the fields of a test of several columns, or of studentised means."""
     if known:
         raise ArgumentError("exact: True given with several columns; they are sampled")
     if standardised and design.kind == "independent":
-        return _welch(design, side, n, adjusted, key, workers, report)
+        return _welch(design, side, adjusted, draws)
     problems = [
         laws.problem_of(design.kind, name, design.core, column, design.first)
         for column in design.y.T
@@ -505,7 +537,7 @@ def _of_columns(
     size = np.abs(t) if side == "two-sided" else sign * t
     order = np.argsort(size, kind="stable")
     kind, blocks, firsts, _ = design.core
-    raw = _core.resample_exceedances(
+    arguments = (
         kind,
         blocks,
         firsts,
@@ -517,12 +549,9 @@ def _of_columns(
         np.ascontiguousarray(squares[order]) if squares.size else squares,
         side == "two-sided",
         1e-9,
-        n,
-        key,
-        workers,
-        report,
     )
-    return _of_counts(np.array([p.shown for p in problems]), raw, order, side, n, adjusted)
+    raw = exceedances(draws, arguments)
+    return _of_counts(np.array([p.shown for p in problems]), raw, order, side, draws.n, adjusted)
 
 
 def _of_counts(
@@ -547,22 +576,21 @@ def _of_counts(
 def _welch(
     design: _Design,
     side: str,
-    n: int,
     adjusted: bool,
-    key: int,
-    workers: int,
-    report: Report | None,
-) -> dict[str, Any]:
+    draws: Draws,
+) -> dict[str, Any] | Replicates:
     """Return the fields of a test by Welch's t statistic of each permutation."""
     if design.y.shape[1] > 1 or adjusted:
         raise ArgumentError(
             "studentise: True given for two samples with several columns; one column is needed"
         )
-    kind, blocks, firsts, _ = design.core
+    _, blocks, firsts, _ = design.core
     y, m = design.y[:, 0] - design.y.mean(), design.first
     rest = len(y) - m
-    sums = _core.resample_permute(kind, blocks, firsts, None, y, 0, n, key, workers, report)
-    squares = _core.resample_permute(kind, blocks, firsts, None, y * y, 0, n, key, workers, None)
+    rows = draws.rows(Sums(design.core, None, [y, y * y], draws.key))
+    if isinstance(rows, Replicates):
+        return rows
+    n, (sums, squares) = draws.n, np.ascontiguousarray(rows.T)
 
     def t_of(s: Any, q: Any) -> Any:
         a, b = s / m, (y.sum() - s) / rest
@@ -586,77 +614,25 @@ def _welch(
 
 def _of_function(
     f: Callable[..., Any],
-    data: Data,
     design: _Design,
     side: str,
-    n: int,
     rows: int | None,
-    key: int,
-    workers: int,
-    report: Report | None,
+    draws: Draws,
     known: bool | None,
-) -> dict[str, Any]:
+) -> dict[str, Any] | Replicates:
     """Return the fields of a test by a callable statistic."""
     if known:
         raise ArgumentError("exact: True given with a callable; those are sampled")
-    kind, blocks, firsts, other = design.core
-    y, m = design.y[:, 0], design.first
-    place = np.arange(len(y), dtype=float)
-    if kind == "groups":
-        # The observed assignment: the first observations of each block are in the first group.
-        inside = np.zeros(len(y), bool)
-        for a, first in zip(blocks, firsts, strict=False):
-            inside[a : a + first] = True
-        start = np.concatenate([place[inside], place[~inside]])
-
-    def called(drawn: Array) -> Array:
-        if kind == "signs":
-            arguments: tuple[Array, ...] = (drawn * y,)
-        elif kind == "pairs":
-            assert other is not None
-            arguments = (other[drawn.astype(np.int64)], np.broadcast_to(y, drawn.shape))
-        else:
-            z = y[drawn.astype(np.int64)]
-            arguments = (z[:, :m], z[:, m:])
-        values = f(*arguments)
-        try:
-            array = np.asarray(values, np.float64)
-        except Exception as error:
-            raise TargetError(
-                f"statistic: it returned a {type(values).__name__}; values of shape "
-                f"({len(drawn)},) are needed"
-            ) from error
-        if array.shape != (len(drawn),) or np.isnan(array).any():
-            raise TargetError(
-                f"statistic: it returned values of shape {array.shape}"
-                + (" with NaN" if array.shape == (len(drawn),) else "")
-                + f" for a batch of {len(drawn)} permutations; numbers of shape ({len(drawn)},) "
-                "are needed (for instance by axis=1)"
-            )
-        return array
-
-    first_row = np.ones((1, len(y))) if kind == "signs" else (
-        place[None] if kind == "pairs" else start[None]
-    )  # fmt: skip
-    observed = float(called(first_row)[0])
+    y = design.y[:, 0]
     batch = rows or max(1, min(4096, 2**20 // len(y)))
-    null = np.empty(n)
-    for done in range(0, n, batch):
-        now = min(batch, n - done)
-        core_kind, x = ("signs", None) if kind == "signs" else ("pairs", place)
-        flat = _core.resample_coefficients(core_kind, blocks, firsts, x, done, now, key, workers)
-        drawn = flat.reshape(now, -1)
-        if kind == "groups":
-            drawn = _assigned(drawn, inside)
-        null[done : done + now] = called(drawn)
-        if report is not None:
-            report(done + now, n)
+    work = Called(f, design.core, y, design.first, batch, draws.key)
+    observed = work.observed()
+    # Batches of a given size are those of a local call.
+    found = draws.rows(work, 1 if rows is None else rows)
+    if isinstance(found, Replicates):
+        return found
+    n, null = draws.n, np.ascontiguousarray(found[:, 0])
     near = _SAME * max(abs(observed), float(np.abs(null).max()))
     upper, lower = int((null >= observed - near).sum()), int((null <= observed + near).sum())
     fields = _sampled(observed, upper, lower, side, n, null)
     return {**fields, "n_evals": n + 1}
-
-
-def _assigned(drawn: Array, inside: NDArray[np.bool_]) -> Array:
-    """Return the observations of the first group, then those of the second, in each permutation."""
-    return np.concatenate([drawn[:, inside], drawn[:, ~inside]], axis=1)

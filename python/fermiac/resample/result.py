@@ -20,11 +20,13 @@ from fermiac.resample.schemes import SERIES
 from fermiac.resample.text import headline, table
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
+from fermiac.runs.replicates import Drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fermiac.resample.problem import Problem
+    from fermiac.runs.executor import ExecutorLike
 
 __all__ = ["Bootstrap", "Interval"]
 
@@ -222,6 +224,7 @@ class Bootstrap(Result):
         self,
         n_resamples: int,
         *,
+        executor: ExecutorLike | None = None,
         n_threads: int | None = None,
         progress: bool | Report | None = None,
     ) -> Bootstrap:
@@ -231,6 +234,8 @@ class Bootstrap(Result):
         ----------
         n_resamples : int
             The number of replicates that are added.
+        executor : object, optional
+            The workers, as for `fermiac.resample.bootstrap`.
         n_threads : int, optional
             Worker threads; see `fermiac.set_num_threads`. Never changes the result.
         progress : bool or callable, optional
@@ -271,6 +276,7 @@ class Bootstrap(Result):
             progress=progress,
             began=time.perf_counter(),
             settings={**self.settings, "n_resamples": self.n_resamples + more},
+            how=Drawing(executor),
         )
 
     def transform(self, g: Callable[[Any], Any]) -> Bootstrap:

@@ -17,11 +17,12 @@ from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.resample.checks import doubts
 from fermiac.resample.intervals import WITHOUT_DRAWS, Method, MethodName, Output
 from fermiac.resample.problem import METHODS_OF, Intervals
-from fermiac.resample.replicates import draw
+from fermiac.resample.replicates import draw, draw_blocks
 from fermiac.resample.result import Bootstrap
 from fermiac.resample.schemes import Replay
 from fermiac.resample.statistics import Statistic
 from fermiac.results.result import warn
+from fermiac.runs.replicates import Drawing, Replicates
 
 if TYPE_CHECKING:
     from fermiac.resample.problem import Problem
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 Array = NDArray[np.float64]
+#: Replicates that this process draws at once.
+_HERE = Drawing()
 
 
 def run(
@@ -44,8 +47,12 @@ def run(
     began: float,
     settings: Mapping[str, Any],
     tolerance: float | None = None,
+    how: Drawing = _HERE,
 ) -> Bootstrap:
-    """Return the result of replicates up to a total, after those of an earlier result."""
+    """Return the result of replicates up to a total, after those of an earlier result.
+
+    With a part of a call these are the `Replicates` of the part.
+    """
     workers = resolve_threads(n_threads)
     name = cast(MethodName, method)
     chosen = problem.choose(name)
@@ -71,16 +78,32 @@ def run(
             f"{len(problem.scheme.indices)} rows of indices; give more rows to "
             "fermiac.resample.bootstrap"
         )
+    how.check(tolerance is not None)
+    if how.part is not None and not wanted:
+        raise ArgumentError(
+            f"part: given, but no resamples are drawn, as the law of {problem.name!r} is known; "
+            "leave it out, or give exact=False"
+        )
     found_interval: Intervals | None = None
     with reporter(progress, "bootstrap", "resamples") as report:
         while True:
             if wanted > len(values):
-                more, spread, stopped = draw(
-                    problem, len(values), wanted - len(values), with_errors, key, workers, report
-                )
-                values = np.concatenate([values, more])
-                if spread is not None:
-                    errors = spread if errors is None else np.concatenate([errors, spread])
+                first, n = len(values), wanted - len(values)
+                if how.is_plain:
+                    more = draw(problem, first, n, with_errors, key, workers, report)
+                else:
+                    got = draw_blocks(problem, first, n, with_errors, key, workers, report, how)
+                    if isinstance(got, Replicates):
+                        part: Any = got
+                        return part  # type: ignore[no-any-return]
+                    more = got
+                stopped = more.stopped
+                values = np.concatenate([values, more.values])
+                if more.errors is not None:
+                    earlier = [] if errors is None else [errors]
+                    errors = np.concatenate([*earlier, more.errors])
+                known = problem.__dict__
+                known["_deficient"] = known.get("_deficient", 0) + more.deficient
             if stopped is not None and not isinstance(stopped, KeyboardInterrupt):
                 raise stopped
             if stopped is not None and len(values) < 2:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from fermiac import _core
+from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import path_of, shown, whole
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.results import Result, load
@@ -22,8 +24,18 @@ from fermiac.runs.engines import engine_of
 from fermiac.runs.executor import ExecutorLike, Sharded
 from fermiac.runs.fingerprint import fingerprint
 
-__all__ = ["Part", "Store", "computed", "identity_of_call", "is_default", "part_of"]
+__all__ = [
+    "Part",
+    "Store",
+    "computed",
+    "gathered",
+    "identity_of_call",
+    "is_default",
+    "part_of",
+    "store_of",
+]
 
+R = TypeVar("R", bound=Result)
 Part: TypeAlias = tuple[int, int]
 """A part of a call: (i, n) is part i of n, counted from 0."""
 
@@ -105,6 +117,17 @@ class Store:
         return [unit for unit in units if self.path(unit).name not in there]
 
 
+def store_of(
+    folder: str | os.PathLike[str] | None, rng: Any, digest: Callable[[], str], n_units: int
+) -> Store | None:
+    """Return the store of a call, or None if no folder is given."""
+    if folder is None:
+        return None
+    if rng is None:
+        raise ArgumentError("store: given without rng=, so that no later call finds its parts")
+    return Store(folder, digest(), n_units)
+
+
 class _Kept:
     """Work whose results are written to the store by the process that computes them."""
 
@@ -167,6 +190,46 @@ def computed(
     before = len(units) - len(left)
     for unit, result in _made(does, left, executor, lambda n: tick(before + n), name):
         yield unit, load(store.path(unit)) if store is not None else result
+
+
+def gathered(
+    work: Callable[[int], R],
+    units: Sequence[int],
+    join: Callable[[dict[int, R]], R],
+    *,
+    executor: ExecutorLike | None,
+    store: Store | None,
+    progress: bool | Report | None,
+    label: str,
+    name: str,
+) -> R:
+    """Return the joined results of units; see `computed`.
+
+    The exception that ends the call early has the joint result of the finished units as its
+    ``partial_result``, or None.
+    """
+    done: dict[int, R] = {}
+    with reporter(progress, label, name) as report:
+
+        def tick(n: int) -> None:
+            if report is not None and n < len(units):
+                report(n, len(units))
+
+        try:
+            pieces: Any = computed(
+                work, units, executor=executor, store=store, tick=tick, name=name
+            )
+            for unit, piece in pieces:
+                done[unit] = piece
+        except BaseException as error:
+            error.partial_result = None  # type: ignore[attr-defined]
+            if done:
+                partial = replace(join(done), status="interrupted")
+                error.partial_result = partial  # type: ignore[attr-defined]
+            raise
+        result = join(done)
+        finish(report, len(units), result)
+    return result
 
 
 def _made(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,10 @@ from fermiac.results import Result
 from fermiac.results.result import Finding
 from fermiac.results.reweight import PARTS
 
-__all__ = ["ROW_FIELDS", "RowsOfCall"]
+__all__ = ["ROW_FIELDS", "RowsOfCall", "in_order", "missing_rows"]
+
+Blocks: TypeAlias = Sequence[tuple[int, int]]
+"""Positions of rows among those of a call, as starts and stops."""
 
 #: The layout of the fields of `RowsOfCall`.
 ROW_FIELDS: fit.Layout = {
@@ -69,25 +73,12 @@ class RowsOfCall(Result):
                     f"merge: part {i} is of another call than part 0 ({shown(given)} and "
                     f"{shown(own)})"
                 )
-        pieces = []
-        for part in parts:
-            at = 0
-            for start, stop in part.blocks:
-                pieces.append((int(start), int(stop), part.array[at : at + stop - start]))
-                at += stop - start
-        pieces.sort(key=lambda piece: piece[0])
-        blocks: list[tuple[int, int]] = []
-        for start, stop, _ in pieces:
-            if blocks and start < blocks[-1][1]:
-                raise ArgumentError(f"merge: two parts hold row {start} of the call")
-            if blocks and start == blocks[-1][1]:
-                blocks[-1] = (blocks[-1][0], stop)
-            else:
-                blocks.append((start, stop))
+        pieces, blocks = in_order([part.blocks for part in parts])
+        arrays = [parts[i].array[rows] for i, rows in pieces]
         return replace(
             self,
-            array=np.concatenate([rows for _, _, rows in pieces]),
-            blocks=tuple(blocks),
+            array=np.concatenate(arrays),
+            blocks=blocks,
             wall_time=sum(part.wall_time for part in parts),
             warnings=tuple(dict.fromkeys(text for part in parts for text in part.warnings)),
         )
@@ -96,11 +87,41 @@ class RowsOfCall(Result):
         return self.seed, self.n_rows, self.settings.get(PARTS), self.version, self.isa
 
     def _missing(self) -> list[Finding]:
-        ends = [0, *(int(end) for block in self.blocks for end in block), self.n_rows]
-        gaps = [(a, b) for a, b in zip(ends[::2], ends[1::2], strict=True) if a < b]
-        if not gaps:
-            return []
-        n = sum(b - a for a, b in gaps)
-        text = ", ".join(f"{a} to {b - 1}" for a, b in gaps[:5])
-        more = ", ..." if len(gaps) > 5 else ""
-        return [(FermiacWarning, f"{n} of {self.n_rows} rows are missing: {text}{more}")]
+        return missing_rows(self.blocks, self.n_rows)
+
+
+def in_order(
+    of_parts: Sequence[Blocks], name: str = "row"
+) -> tuple[list[tuple[int, slice]], tuple[tuple[int, int], ...]]:
+    """Return the pieces of parts in the order of the call, and the blocks of all; refuse overlaps.
+
+    A piece is the number of a part, and its rows there.
+    """
+    pieces = []
+    for i, blocks in enumerate(of_parts):
+        at = 0
+        for start, stop in blocks:
+            pieces.append((int(start), int(stop), i, slice(at, at + stop - start)))
+            at += stop - start
+    pieces.sort(key=lambda piece: piece[0])
+    whole: list[tuple[int, int]] = []
+    for start, stop, _, _ in pieces:
+        if whole and start < whole[-1][1]:
+            raise ArgumentError(f"merge: two parts hold {name} {start} of the call")
+        if whole and start == whole[-1][1]:
+            whole[-1] = (whole[-1][0], stop)
+        else:
+            whole.append((start, stop))
+    return [(i, rows) for _, _, i, rows in pieces], tuple(whole)
+
+
+def missing_rows(blocks: Blocks, n_rows: int, name: str = "rows") -> list[Finding]:
+    """Return the warning that rows of a call are missing, if they are."""
+    ends = [0, *(int(end) for block in blocks for end in block), n_rows]
+    gaps = [(a, b) for a, b in zip(ends[::2], ends[1::2], strict=True) if a < b]
+    if not gaps:
+        return []
+    n = sum(b - a for a, b in gaps)
+    text = ", ".join(f"{a} to {b - 1}" for a, b in gaps[:5])
+    more = ", ..." if len(gaps) > 5 else ""
+    return [(FermiacWarning, f"{n} of {n_rows} {name} are missing: {text}{more}")]

@@ -23,8 +23,10 @@ from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.runs.checkpoint import Checkpoint, RunCheckpoint
 from fermiac.runs.executor import ExecutorLike
 from fermiac.runs.loop import run_and_warn
+from fermiac.runs.parts import Part
 from fermiac.score.arguments import as_model, refuse_on_device
 from fermiac.score.executor_model import evaluated_model
+from fermiac.score.gibbs_parts import chains_in_parts
 from fermiac.score.gibbs_result import LangevinGibbs, findings
 from fermiac.score.gibbs_run import KIND, GibbsLoop, identity_of
 from fermiac.score.gibbs_settings import (
@@ -48,7 +50,7 @@ from fermiac.targets.factories import Factory
 if TYPE_CHECKING:
     from fermiac.score.network import ScoreModel
 
-__all__ = ["extension", "langevin_gibbs", "steps_too_few", "warnings_of"]
+__all__ = ["extension", "langevin_gibbs", "run_chains", "steps_too_few", "warnings_of"]
 
 Array = NDArray[np.float64]
 #: Draws to denoise again, as a share and at most, and the most coordinates to compare.
@@ -161,9 +163,12 @@ def langevin_gibbs(
     init_integrator: FixedName | Integrator | None = None,
     names: Sequence[str] | None = None,
     rng: RngLike = None,
+    first_chain: int = 0,
     n_threads: int | None = None,
     executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
 ) -> LangevinGibbs:
@@ -249,12 +254,22 @@ def langevin_gibbs(
         Names of the coordinates.
     rng : int, SeedSequence, Generator or None
         The seed. The noise of a chain depends only on the seed, the chain and the sweep.
+    first_chain : int, default 0
+        The number of the first chain. Parts of a large call that are computed separately then have
+        the chains of the large call.
     n_threads : int, optional
         Threads for a model that runs in Rust. They do not change the result.
     executor : object, optional
-        The engine whose workers denoise, each a part of the chains.
+        The engine whose workers denoise, each a part of the chains. With `part` or `store` they
+        compute whole chains, eight or more at a time, and do not wait for each other.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that makes the model in a worker, if it cannot be pickled.
+    part : tuple of int, optional
+        (i, n) computes the chains of part i of n, counted from 0, for independent jobs.
+        `fermiac.merge` of the parts has the chains of the whole call, without a state for `extend`.
+    store : str or path-like, optional
+        A folder for files of finished chains. The same call resumes from them, and its parts can
+        share the folder. It needs `rng`, and excludes `checkpoint`.
     checkpoint : path or Checkpoint, optional
         A file from which the run is resumed, also with more draws.
     progress : bool or callable, optional
@@ -350,12 +365,38 @@ def langevin_gibbs(
         n_init=n_init,
         init_noise=init_noise,
         init_integrator=init_integrator,
+        first_chain=first_chain,
     )
     own = labels(names, size)
+    # With a factory the model of this process may be a placeholder.
+    is_here = target_factory is None
+    if part is not None or store is not None:
+        if kept is not None:
+            raise ArgumentError(
+                "checkpoint: given with part= or store=; store= keeps finished chains"
+            )
+        if model.runs_on_device:
+            refuse_on_device(part=part, store=store)
+        in_parts = partial(
+            chains_in_parts,
+            model,
+            settings,
+            n_draws,
+            names=own,
+            identity=identity_of(settings),
+            part=part,
+            store=store,
+            rng=rng,
+            executor=executor,
+            target_factory=target_factory,
+            n_threads=n_threads,
+            progress=progress,
+        )
+        return run_and_warn(in_parts, lambda result: warnings_of(result, is_here))
     if kept is not None:
         kept.begin(identity_of(settings))
     run = partial(
-        _run,
+        run_chains,
         model,
         settings,
         n_draws,
@@ -367,8 +408,6 @@ def langevin_gibbs(
         checkpoint=kept,
         start=start,
     )
-    # With a factory the model of this process may be a placeholder.
-    is_here = target_factory is None
     return run_and_warn(run, lambda result: warnings_of(result, is_here))
 
 
@@ -386,7 +425,7 @@ def extension(
     done = result.draws.shape[1]
     total = done + whole("n_draws", n_draws, 1, _MOST - done)
     return partial(
-        _run,
+        run_chains,
         model,
         settings,
         total,
@@ -398,7 +437,7 @@ def extension(
     )
 
 
-def _run(
+def run_chains(
     model: Model,
     settings: GibbsSettings,
     n_draws: int,
@@ -410,11 +449,14 @@ def _run(
     **how: Any,
 ) -> LangevinGibbs:
     """Make the chains, on the device of the model or in the core, and run them."""
+    how = {"start": time.perf_counter(), **how}
     workers = resolve_threads(n_threads)
     total = n_draws * settings.n_chains
     with reporter(progress, "langevin_gibbs", "draws") as report:
         if model.runs_on_device:
             refuse_on_device(executor=executor, target_factory=target_factory)
+            if settings.first_chain:
+                refuse_on_device(first_chain=settings.first_chain)
             from fermiac.score import device_gibbs
 
             on_device: Chains = device_gibbs.run(cast("ScoreModel", model), settings)

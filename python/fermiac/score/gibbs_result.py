@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from fermiac._base import layout as fit
 from fermiac.diagnostics.convergence import ess, mcse, rhat
 from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.results.result import Finding
 from fermiac.results.sample import Sample
 from fermiac.results.summary import Summary
 from fermiac.runs.loop import run_and_warn
+from fermiac.score.gibbs_parts import are_parts, joined, missing_chains
 from fermiac.score.gibbs_settings import Windows
 
 if TYPE_CHECKING:
@@ -232,6 +234,41 @@ class LangevinGibbs(Sample):
         from fermiac.score.gibbs import extension, warnings_of
 
         return run_and_warn(extension(self, n_draws, n_threads, progress), warnings_of)
+
+    def merge(self, *others: Sample) -> Sample:
+        """Join parts of one call, or independent chains of the same target.
+
+        Parameters
+        ----------
+        *others : Sample
+            Chains of the same length. Parts of one call, from ``part=`` of
+            `fermiac.score.langevin_gibbs`, give the chains of the whole call, without the state for
+            `extend`.
+
+        Returns
+        -------
+        LangevinGibbs, or Sample for chains of several calls
+            All chains; see `fermiac.Sample.merge`.
+
+        Raises
+        ------
+        ArgumentError
+            If the samples do not match, or contain the same chains.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the levels of the chains, taken together, are in doubt; see
+            `fermiac.score.langevin_gibbs`.
+        """
+        parts = (self, *others)
+        if not are_parts(parts) or not all(isinstance(part, LangevinGibbs) for part in parts):
+            return super().merge(*others)
+        chains: Any = parts
+        return run_and_warn(lambda: joined(chains), findings)
+
+    def _missing(self) -> list[Finding]:
+        return missing_chains(self)
 
     def summary(
         self,

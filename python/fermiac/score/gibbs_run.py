@@ -211,6 +211,7 @@ def identity_of(settings: GibbsSettings) -> dict[str, Any]:
         "seed": settings.key,
         "dim": settings.dim,
         "n_chains": settings.n_chains,
+        **({"first_chain": settings.first_chain} if settings.first_chain else {}),
         **described(settings),
         **arrays,
     }

@@ -300,6 +300,8 @@ class GibbsSettings:
         The number of its steps, including the one to level 0.
     init_noise : float
         The level of the noise that is added to these points.
+    first_chain : int
+        The number of the first chain, by which chains have their streams.
     """
 
     dim: int
@@ -328,6 +330,7 @@ class GibbsSettings:
     init_integrator: Integrator
     n_init: int
     init_noise: float
+    first_chain: int = 0
 
 
 @dataclass(frozen=True)
@@ -426,6 +429,7 @@ def settings_of(
     n_init: int | None,
     init_noise: float | None,
     init_integrator: str | Integrator | None,
+    first_chain: int,
 ) -> GibbsSettings:
     """Return the checked settings of a run."""
     if init is not None:
@@ -495,6 +499,7 @@ def settings_of(
         init_integrator=_integrator("init_integrator", init_integrator, model, high, low, n_init),
         n_init=n_init,
         init_noise=0.0 if init_noise == 0 else positive("init_noise", init_noise),
+        first_chain=whole("first_chain", first_chain, 0, 2**48),
     )
 
 
@@ -750,8 +755,8 @@ class CoreChains:
 
 def _options(settings: GibbsSettings) -> dict[str, Any]:
     names = (
-        "dim n_chains key levels log_prior step warmup_step metropolis predictor argmax nearest "
-        "n_warmup n_skip select tweedie_step init_noise x0 sigma0"
+        "dim n_chains key first_chain levels log_prior step warmup_step metropolis predictor "
+        "argmax nearest n_warmup n_skip select tweedie_step init_noise x0 sigma0"
     )
     out = {name: getattr(settings, name) for name in names.split()}
     grid = (settings.rho, settings.sigma_end)

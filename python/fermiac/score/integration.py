@@ -33,7 +33,7 @@ from fermiac.score.integrator import AnyIntegrator, Integrator
 from fermiac.score.methods import INTEGRATORS, IntegratorName
 from fermiac.score.model import Model, reserve
 from fermiac.score.noise import START
-from fermiac.score.rows import OF_CALL, sample_rows
+from fermiac.score.rows import OF_CALL, integrate_rows, sample_rows
 from fermiac.score.schedules import ScheduleName, schedule_of
 from fermiac.targets.factories import Factory
 from fermiac.targets.torch_modules import import_torch
@@ -60,6 +60,8 @@ def integrate(
     n_threads: int | None = None,
     executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
 ) -> Any:
@@ -106,9 +108,16 @@ def integrate(
     n_threads : int, optional
         Threads for a model that runs in Rust. They do not change the result.
     executor : object, optional
-        The engine whose workers evaluate the model, each on a part of the rows.
+        The engine whose workers evaluate the model, each on a part of the rows. With `part` or
+        `store` they transport whole blocks of rows and do not wait for each other.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that makes the model in a worker, if it cannot be pickled.
+    part : tuple of int, optional
+        (i, n) makes the rows of part i of n, counted from 0, for independent jobs.
+        `fermiac.merge` of the parts has the rows of the whole call.
+    store : str or path-like, optional
+        A folder to which each process writes its finished blocks of rows. Blocks that are already
+        in the folder are not made again. It needs `rng`.
     checkpoint : path or Checkpoint, optional
         A file in which the evaluations of the model are saved; the same call resumes from it.
     progress : bool or callable, optional
@@ -119,7 +128,8 @@ def integrate(
     -------
     ndarray or torch.Tensor, shape of `y0`
         The points at the last level; with `return_trajectory` of shape (N + 1, n, ...). For a
-        tensor the result is a tensor on the same device and of the same type.
+        tensor the result is a tensor on the same device and of the same type. With `part` or
+        `store` a `Rows`, whose ``array`` has the points.
 
     Raises
     ------
@@ -153,6 +163,21 @@ def integrate(
     >>> bool(abs(x.var(axis=0) - [1.04, 0.04]).max() < 0.05)
     True
     """
+    if part is not None or store is not None:
+        given = {name: value for name, value in locals().items() if name not in OF_CALL}
+        return integrate_rows(
+            model,
+            y0,
+            sigmas,
+            given,
+            first_row=first_row,
+            part=part,
+            store=store,
+            rng=rng,
+            executor=executor,
+            target_factory=target_factory,
+            progress=progress,
+        )
     call = Call(
         model,
         y0,

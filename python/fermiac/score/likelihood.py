@@ -16,17 +16,23 @@ from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
 from fermiac._base.progress import finish, reporter
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import choice, key_of, numbers, positive, whole
+from fermiac._base.validate import choice, key_of, numbers, positive, shown, whole
 from fermiac.errors import ArgumentError
-from fermiac.results.result import Result
+from fermiac.results.result import Finding, Result
 from fermiac.score.adaptive import Adaptive, integrate_adaptive
 from fermiac.score.arguments import as_model, range_of
+from fermiac.score.likelihood_parts import OF_CALL, joined, likelihood_in_parts, missing
 from fermiac.score.model import Model, rows_of
 from fermiac.score.traces import Traces, traces_of
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from fermiac._base.progress import Report
     from fermiac.random import RngLike
+    from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
+    from fermiac.targets.factories import Factory
 
 __all__ = ["Likelihood", "log_likelihood"]
 
@@ -104,6 +110,33 @@ class Likelihood(Result):
         bits: Array = -(self.log_density + bins) / (dim * math.log(2.0))
         return bits
 
+    @public
+    def merge(self, *others: Likelihood) -> Likelihood:
+        """Join parts of one call.
+
+        Parameters
+        ----------
+        *others : Likelihood
+            Other parts of the same call, from ``part=`` of `log_likelihood`.
+
+        Returns
+        -------
+        Likelihood
+            All rows, in the order of the call.
+
+        Raises
+        ------
+        ArgumentError
+            If parts are of different calls, or contain the same rows.
+        """
+        for other in others:
+            if not isinstance(other, Likelihood):
+                raise ArgumentError(f"merge: {shown(other)} given; parts of one call are needed")
+        return joined([self, *others])
+
+    def _missing(self) -> list[Finding]:
+        return missing(self)
+
     @property
     def _dim(self) -> int:
         return math.prod(self.latent.shape[1:])
@@ -128,6 +161,11 @@ def log_likelihood(
     n_probes: int | None = None,
     terminal: Literal["normal", "model"] = "normal",
     rng: RngLike = None,
+    first_row: int = 0,
+    executor: ExecutorLike | None = None,
+    target_factory: str | Factory | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,
 ) -> Likelihood:
@@ -163,6 +201,20 @@ def log_likelihood(
         normal law.
     rng : int, numpy.random.SeedSequence, numpy.random.Generator or None
         The seed of the probes.
+    first_row : int, default 0
+        The number of the first row. Parts of a large call that are computed separately then get the
+        same probes as in the large call.
+    executor : object, optional
+        The workers, in a form that `fermiac.executor.Sharded` takes. Each computes whole blocks of
+        rows.
+    target_factory : str or Factory, optional
+        ``"module:function"``: a function that makes the model in a worker, if it cannot be pickled.
+    part : tuple of int, optional
+        (i, n) computes the rows of part i of n, counted from 0, for independent jobs.
+        `fermiac.merge` of the parts has the rows of the whole call.
+    store : str or path-like, optional
+        A folder for files of finished blocks of rows. The same call resumes from them, and its
+        parts can share the folder. It needs `rng`.
     n_threads : int, optional
         Threads, for models in compiled code. The result does not depend on it.
     progress : bool or callable, optional
@@ -221,8 +273,24 @@ def log_likelihood(
     >>> fm.score.log_likelihood(Normal(), x, (1e-3, 100.0)).log_density.round(2)
     array([-1.84, -2.84])
     """
+    if executor is not None or part is not None or store is not None:
+        settings = {name: value for name, value in locals().items() if name not in OF_CALL}
+        return likelihood_in_parts(
+            model,
+            x,
+            settings,
+            first_row=first_row,
+            part=part,
+            store=store,
+            rng=rng,
+            executor=executor,
+            target_factory=target_factory,
+            n_threads=n_threads,
+            progress=progress,
+        )
     start = time.perf_counter()
     model = as_model(model)
+    first = whole("first_row", first_row, 0, 2**48)
     given = numbers("x", to_numpy(x))
     model = model._shaped(given.shape[1:])
     flat = given.reshape(len(given), math.prod(given.shape[1:])) if given.ndim > 2 else given
@@ -246,7 +314,7 @@ def log_likelihood(
         )
     key = key_of(rng)
     workers = resolve_threads(n_threads)
-    traces = traces_of(model, points, low, trace, n_probes, key)
+    traces = traces_of(model, points, low, trace, n_probes, key, first)
     settings = {
         "rtol": float(rtol),
         "atol": float(atol),

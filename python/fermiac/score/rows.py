@@ -1,21 +1,29 @@
-"""Rows of a call of `fermiac.score.sample` in parts: on workers, by jobs, and in a store."""
+"""Rows of a call of `sample` or `integrate` in parts: on workers, by jobs, and in a store."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fermiac import _core
-from fermiac._base.progress import finish, reporter
-from fermiac._base.validate import RngLike, key_of, whole
+from fermiac._base.tensors import to_numpy
+from fermiac._base.validate import RngLike, key_of, numbers, whole
 from fermiac.errors import ArgumentError
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, Store, computed, identity_of_call, is_default, part_of
+from fermiac.runs.parts import (
+    Part,
+    gathered,
+    identity_of_call,
+    is_default,
+    part_of,
+    store_of,
+)
 from fermiac.runs.rows import RowsOfCall
 from fermiac.targets.factories import Factory, as_factory
 
@@ -23,11 +31,14 @@ if TYPE_CHECKING:
     from fermiac._base.progress import Report
     from fermiac.runs.executor import ExecutorLike
 
-__all__ = ["OF_CALL", "Rows", "sample_rows"]
+__all__ = ["OF_CALL", "Rows", "integrate_rows", "rows_of_block", "sample_rows"]
+
+Array = NDArray[np.float64]
 
 #: Arguments of the call that a block of rows does not take.
 OF_CALL = (
-    "model", "n", "rng", "first_row", "executor", "target_factory", "part", "store", "progress",
+    "model", "n", "y0", "sigmas", "rng", "first_row", "executor", "target_factory", "part", "store",
+    "progress",
 )  # fmt: skip
 #: Arguments that concern all rows, or that change the type of the result.
 _REFUSED = {"checkpoint": None, "callback": None, "return_trajectory": False, "as_tensor": False}
@@ -85,18 +96,15 @@ class _Block:
 
     def rows(self, start: int, stop: int) -> Rows:
         """Return some rows."""
-        from fermiac.score.integration import sample
-
         began = time.perf_counter()
         model = self._target._made() if isinstance(self._target, Factory) else self._target
-        points = sample(
-            model,
-            stop - start,
+        given = {
             **self._settings,
-            rng=self._seed,
-            first_row=self._first + start,
-            progress=self.progress,
-        )
+            "rng": self._seed,
+            "first_row": self._first + start,
+            "progress": self.progress,
+        }
+        points = self._points(model, start, stop, given)
         return Rows(
             seed=self._seed,
             version=_core.__version__,
@@ -109,11 +117,55 @@ class _Block:
             n_rows=self._n,
         )
 
+    def _points(self, model: Any, start: int, stop: int, given: Mapping[str, Any]) -> Any:
+        """Return rows of `fermiac.score.sample`."""
+        from fermiac.score.integration import sample
 
-def sample_rows(
+        return sample(model, stop - start, **given)
+
+
+class _Transported(_Block):
+    """A block of rows of `fermiac.score.integrate`."""
+
+    #: The points at the first level, and the levels.
+    given: tuple[Array, Array]
+
+    def _points(self, model: Any, start: int, stop: int, given: Mapping[str, Any]) -> Any:
+        from fermiac.score.integration import integrate
+
+        y0, sigmas = self.given
+        grid = sigmas[start:stop] if sigmas.ndim == 2 else sigmas
+        return integrate(model, y0[start:stop], grid, **given)
+
+
+def sample_rows(model: Any, n: Any, settings: dict[str, Any], **how: Any) -> Rows:
+    """Return rows of a call, made in blocks; see `fermiac.score.sample`."""
+    return _in_blocks(_Block, "score.sample", model, whole("n", n, 1, 2**40), settings, (), **how)
+
+
+def integrate_rows(model: Any, y0: Any, sigmas: Any, settings: dict[str, Any], **how: Any) -> Rows:
+    """Return rows of a call, made in blocks; see `fermiac.score.integrate`."""
+    points, grid = numbers("y0", to_numpy(y0)), numbers("sigmas", to_numpy(sigmas))
+    if points.ndim < 2 or not len(points):
+        raise ArgumentError(
+            f"y0: shape {points.shape} was given with part= or store=; (n, d) or (n, *event) is "
+            "needed, with at least one row"
+        )
+    if grid.ndim == 2 and len(grid) != len(points):
+        raise ArgumentError(
+            f"sigmas: {len(grid)} grids were given for {len(points)} rows; one for each is needed"
+        )
+    given = (points, grid)
+    return _in_blocks(_Transported, "score.integrate", model, len(points), settings, given, **how)
+
+
+def _in_blocks(
+    kind: type[_Block],
+    name: str,
     model: Any,
-    n: Any,
+    n: int,
     settings: dict[str, Any],
+    given: tuple[Any, ...],
     *,
     first_row: Any,
     part: Part | None,
@@ -122,52 +174,40 @@ def sample_rows(
     executor: ExecutorLike | None,
     target_factory: str | Factory | None,
     progress: bool | Report | None,
-) -> Any:
-    """Return rows of a call, made in blocks; see `fermiac.score.sample`."""
-    for name, default in _REFUSED.items():
-        if not is_default(settings.pop(name), default):
-            raise ArgumentError(f"{name}: given with part= or store=, whose rows are arrays alone")
-    if store is not None and rng is None:
-        raise ArgumentError("store: given without rng=, so that no later call finds its rows")
-    n, key = whole("n", n, 1, 2**40), key_of(rng)
+) -> Rows:
+    for argument, default in _REFUSED.items():
+        if not is_default(settings.pop(argument, default), default):
+            raise ArgumentError(
+                f"{argument}: given with part= or store=, whose rows are arrays alone"
+            )
+    key = key_of(rng)
     first = whole("first_row", first_row, 0, 2**48)
-    size = min(1 << max(-(-n // _BLOCKS) - 1, 0).bit_length(), _LARGEST)
+    size = rows_of_block(n)
     target = model
     if target_factory is not None and executor is not None:
         target = as_factory(target_factory)
-    call = identity_of_call("score.sample", settings, key, model)
-    work = _Block(target, settings, key, first, n, size, call)
+    call = identity_of_call(name, settings, key, model, *given)
+    work = kind(target, settings, key, first, n, size, call)
+    if isinstance(work, _Transported):
+        work.given = given
     if executor is None and store is None:
         rows = part_of(part, n)
         work.progress = progress if callable(progress) else False
         return work.rows(rows.start, rows.stop)
     units = part_of(part, -(-n // size))
-    kept = None
-    if store is not None:
-        digest = identity_of_call("score.sample", {"call": call, "n": n, "first_row": first}, key)
-        kept = Store(store, digest, -(-n // size))
-    done: dict[int, Rows] = {}
-    with reporter(progress, "sample", "blocks") as report:
+    of_call = {"call": call, "n": n, "first_row": first}
+    kept = store_of(store, rng, lambda: identity_of_call(name, of_call, key), -(-n // size))
 
-        def tick(count: int) -> None:
-            if report is not None and count < len(units):
-                report(count, len(units))
-
-        try:
-            pieces = computed(
-                work, units, executor=executor, store=kept, tick=tick, name="blocks of rows"
-            )
-            for unit, piece in pieces:
-                assert isinstance(piece, Rows)
-                done[unit] = piece
-        except BaseException as error:
-            error.partial_result = None  # type: ignore[attr-defined]
-            if done:
-                one, *more = done.values()
-                partial = replace(one.merge(*more), status="interrupted")
-                error.partial_result = partial  # type: ignore[attr-defined]
-            raise
+    def join(done: dict[int, Rows]) -> Rows:
         one, *more = done.values()
-        result = one.merge(*more)
-        finish(report, len(units), result)
-    return result
+        return one.merge(*more)
+
+    return gathered(
+        work, units, join, executor=executor, store=kept, progress=progress,
+        label=name.partition(".")[2], name="blocks of rows",
+    )  # fmt: skip
+
+
+def rows_of_block(n: int) -> int:
+    """Return the number of rows of a block of a call with n rows."""
+    return min(1 << max(-(-n // _BLOCKS) - 1, 0).bit_length(), _LARGEST)

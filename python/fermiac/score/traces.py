@@ -45,8 +45,10 @@ class Traces:
     cost: int
 
 
-def traces_of(model: Model, x: Array, sigma: float, kind: str, n_probes: int, key: int) -> Traces:
-    """Return the traces for rows `x`, which begin at level `sigma`."""
+def traces_of(
+    model: Model, x: Array, sigma: float, kind: str, n_probes: int, key: int, first: int = 0
+) -> Traces:
+    """Return the traces for rows `x` of a call from `first` on, which begin at level `sigma`."""
     dim = x.shape[1]
     if kind == "auto":
         in_core = model.has_trace and not isinstance(model._core(dim), tuple)
@@ -56,7 +58,7 @@ def traces_of(model: Model, x: Array, sigma: float, kind: str, n_probes: int, ke
             return Traces("exact", (None, 1), 1)
         require_smooth(model, x, sigma)
         return Traces("exact", (lambda _, y, s: _by_coordinates(model, y, s), 1), 1 + 2 * dim)
-    probes = _probes(key, len(x), n_probes, dim)
+    probes = _probes(key, first, len(x), n_probes, dim)
     with_probe = getattr(model, "_with_probe", None) if model.has_trace else None
     if with_probe is not None:
         given = lambda rows, y, s: _by_model(with_probe, y, s, probes[rows])  # noqa: E731
@@ -66,11 +68,11 @@ def traces_of(model: Model, x: Array, sigma: float, kind: str, n_probes: int, ke
     return Traces("hutchinson", (differences, n_probes), 1 + 2 * n_probes)
 
 
-def _probes(key: int, n: int, n_probes: int, dim: int) -> Array:
+def _probes(key: int, first: int, n: int, n_probes: int, dim: int) -> Array:
     """Return random signs, (n, probes, d): the independent coordinates with the least variance."""
     signs = np.empty((n, n_probes, dim))
     for p in range(n_probes):
-        _, u = _core.score_noise(key, PROBE, 0, n, p, 0, dim)
+        _, u = _core.score_noise(key, PROBE, first, n, p, 0, dim)
         signs[:, p] = np.where(u < 0.5, -1.0, 1.0)
     return signs
 

@@ -34,6 +34,7 @@ from fermiac.walks.kernels import HDT, SAW, SRRW, TSAW, HistoryKernel, Plain, Ro
 from fermiac.walks.losses import Quadratic
 from fermiac.walks.oracle import Crawler, Oracle
 from fermiac.walks.regressions import LeastSquares, Logistic
+from fermiac.walks.replicates import OptimizeReplicates
 from fermiac.walks.result import WalkResult
 from fermiac.walks.rows import Components
 from fermiac.walks.stop import StopAtStderr
@@ -65,6 +66,7 @@ __all__ = [
     "MaxDegree",
     "NativeLoss",
     "Node2Vec",
+    "OptimizeReplicates",
     "OptimizeResult",
     "Oracle",
     "Plain",

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from fermiac._base.progress import finish, reporter
 from fermiac._base.validate import RngLike, key_of, shown, whole
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.results.result import Finding, warn
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, Store, computed, identity_of_call, part_of
+from fermiac.runs.parts import Part, gathered, identity_of_call, part_of, store_of
 from fermiac.walks.conversions import as_graph
 from fermiac.walks.memory import BLOCK
 from fermiac.walks.node_functions import NodeFunction
@@ -110,8 +109,6 @@ def walk_in_parts(
             f"{together}: given with {wanted}, whose walkers are computed independently; leave it "
             "out (store= keeps finished walkers)"
         )
-    if store is not None and rng is None:
-        raise ArgumentError("store: given without rng=, so that no later call finds its walkers")
     n, key = whole("n_walkers", n_walkers, 1, 2**40), key_of(rng)
     first = whole("first_walker", first_walker, 0, 2**48)
     size = BLOCK * math.ceil(n / (BLOCK * _UNITS))
@@ -126,35 +123,23 @@ def walk_in_parts(
         result = work.walkers(units.start * size, min(units.stop * size, n))
         warn([(FermiacWarning, text) for text in result.warnings], result)
         return result
-    kept = None
-    if store is not None:
-        of_call = {**settings, "n_walkers": n, "first_walker": first}
-        target = os.fspath(graph) if by_path else net
-        kept = Store(store, identity_of_call("walks.walk", of_call, key, target), -(-n // size))
-    done: dict[int, WalkResult] = {}
-    with reporter(progress, "walk", "blocks of walkers") as report:
+    of_call = {**settings, "n_walkers": n, "first_walker": first}
+    target = os.fspath(graph) if by_path else net
+    kept = store_of(
+        store, rng, lambda: identity_of_call("walks.walk", of_call, key, target), -(-n // size)
+    )
 
-        def tick(count: int) -> None:
-            if report is not None and count < len(units):
-                report(count, len(units))
-
-        try:
-            pieces: Any = computed(
-                work, units, executor=executor, store=kept, tick=tick, name="blocks of walkers"
-            )
-            for unit, piece in pieces:
-                done[unit] = piece
-        except BaseException as error:
-            error.partial_result = None  # type: ignore[attr-defined]
-            if done:
-                partial = replace(joined([*done.values()]), status="interrupted")
-                error.partial_result = partial  # type: ignore[attr-defined]
-            raise
-        result = joined([*done.values()])
+    def join(done: dict[int, WalkResult]) -> WalkResult:
+        walk = joined([*done.values()])
         if settings["f"] is not None:
             f = NodeFunction("f", settings["f"], net.n_nodes, net._node_labels)
-            result.__dict__["_of_f"] = f
-        finish(report, len(units), result)
+            walk.__dict__["_of_f"] = f
+        return walk
+
+    result = gathered(
+        work, units, join, executor=executor, store=kept, progress=progress,
+        label="walk", name="blocks of walkers",
+    )  # fmt: skip
     warn([(FermiacWarning, text) for text in result.warnings], result)
     return result
 

@@ -27,6 +27,7 @@ from fermiac.walks.kernels import Alpha, Kernel, exponent, kernel_of
 from fermiac.walks.losses import Loss
 from fermiac.walks.memory import require_room
 from fermiac.walks.regressions import LeastSquares, Logistic
+from fermiac.walks.replicates import OF_CALL, optimize_replicates
 from fermiac.walks.token_result import OptimizeResult
 from fermiac.walks.token_rule import Rule, initial_parameters
 from fermiac.walks.token_run import KIND, Callback, Judge, TokenLoop, before_of
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
     from fermiac._base.progress import Report
     from fermiac.runs.checkpoint import Checkpoint
+    from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
     from fermiac.walks.node_functions import NodeFunctionLike
 
 __all__ = ["optimize"]
@@ -81,9 +84,13 @@ def optimize(
     state: Mapping[str, Any] | None = None,
     keep_state: bool = True,
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
+    replicates: int | None = None,
+    executor: ExecutorLike | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,
-) -> OptimizeResult:
+) -> OptimizeResult:  # with replicates= OptimizeReplicates; the type is that of other calls
     r"""Minimise a mean of losses on the nodes of a graph, by a token that walks over it.
 
     The token carries parameters :math:`\theta`. In step n + 1 it moves from its node to the next,
@@ -175,6 +182,20 @@ def optimize(
     checkpoint : str, path-like or fermiac.Checkpoint, optional
         A file from which the same call continues, also after a kill; a larger `n_steps` (with the
         same `record_every`) extends the run.
+    replicates : int, optional
+        The number of independent runs of this call, each with its own random numbers; the result
+        has the best of them and the course of all. It needs an `objective`, which is that of the
+        loss by default. `init` may then have the shape (replicates, n_tokens, d), for losses with
+        several minima. It cannot be combined with `state`, `callback` and `checkpoint`.
+    executor : object, optional
+        With `replicates`: the workers, in a form that `fermiac.executor.Sharded` takes. Each
+        computes whole replicates. A graph that is given by its path is mapped by each worker.
+    part : (int, int), optional
+        With `replicates`: (i, n) computes the replicates of part i of n, counted from 0, for
+        independent jobs. `fermiac.merge` joins the parts.
+    store : str or path-like, optional
+        With `replicates`: a folder for files of finished replicates. The same call resumes from
+        them, and its parts can share the folder. It needs `rng`. See `fermiac.merge`.
     n_threads : int, optional
         Threads; the result does not depend on them.
     progress : bool or callable, optional
@@ -184,6 +205,8 @@ def optimize(
     -------
     OptimizeResult
         ``theta``, ``thetas`` of all tokens, averages, the trace, visits, and the state.
+    OptimizeReplicates
+        With `replicates`: the best ``theta`` and ``objective``, and those of all replicates.
 
     Raises
     ------
@@ -225,6 +248,25 @@ def optimize(
     >>> bool(abs(o.theta[0] - 4.5) < 5 * o.stderr[0])
     True
     """
+    given = {name: value for name, value in locals().items() if name not in OF_CALL}
+    if replicates is not None:
+        made: Any = optimize_replicates(
+            loss,
+            graph,
+            given,
+            init=init,
+            replicates=replicates,
+            part=part,
+            store=store,
+            rng=rng,
+            executor=executor,
+            n_threads=n_threads,
+            progress=progress,
+        )
+        return made  # type: ignore[no-any-return]
+    for name, value in {"executor": executor, "part": part, "store": store}.items():
+        if value is not None:
+            raise ArgumentError(f"{name}: given without replicates=, the number of runs")
     begun = time.perf_counter()
     n_tokens = whole("n_tokens", n_tokens, 1, 2**31)
     n_steps = whole("n_steps", n_steps, 0, 2**32)
@@ -368,6 +410,32 @@ def _every(name: str, given: int | None, default: int) -> int:
     return default if given is None else whole(name, given, 1, 2**53)
 
 
+class _OfLoss:
+    """The mean of the losses under the law of the walk."""
+
+    def __init__(self, loss: Loss, weights: Array) -> None:
+        self._loss, self._weights = loss, weights
+
+    def __call__(self, theta: Array) -> Array:
+        return np.asarray(self._loss.objective(theta, self._weights))
+
+
+class _Checked:
+    """The user's function of parameters, with checked values."""
+
+    def __init__(self, f: Callable[[Array], ArrayLike]) -> None:
+        self._f = f
+
+    def __call__(self, theta: Array) -> Array:
+        values = np.asarray(self._f(theta))
+        if values.shape != (len(theta),) or values.dtype.kind not in "biuf":
+            raise TargetError(
+                f"objective: it gave shape {values.shape} and type {values.dtype} for parameters "
+                f"of shape {theta.shape}; real numbers of shape ({len(theta)},) are needed"
+            )
+        return values.astype(np.float64)
+
+
 def _objective(given: Any, loss: Any, job: Job) -> Judge | None:
     """Return the objective along the trace."""
     if given is None or given is False:
@@ -378,24 +446,13 @@ def _objective(given: Any, loss: Any, job: Job) -> Judge | None:
                 "objective: True was given for a loss whose values are not known; give a function "
                 "of parameters (n, d) that returns (n,)"
             )
-        weights = _weights(job)
-        return lambda theta: np.asarray(loss.objective(theta, weights))
+        return _OfLoss(loss, _weights(job))
     if not callable(given):
         raise ArgumentError(
             f"objective: a {type(given).__name__} was given; True, or a function of parameters "
             "(n, d) that returns (n,), is needed"
         )
-
-    def judge(theta: Array) -> Array:
-        values = np.asarray(given(theta))
-        if values.shape != (len(theta),) or values.dtype.kind not in "biuf":
-            raise TargetError(
-                f"objective: it gave shape {values.shape} and type {values.dtype} for parameters "
-                f"of shape {theta.shape}; real numbers of shape ({len(theta)},) are needed"
-            )
-        return values.astype(np.float64)
-
-    return judge
+    return given if isinstance(given, _OfLoss) else _Checked(given)
 
 
 def _findings(job: Job, a: float, rule: Rule) -> list[tuple[type[FermiacWarning], str]]:

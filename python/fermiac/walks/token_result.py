@@ -71,6 +71,9 @@ class OptimizeResult(Result):
         The steps of each token, including those before a `state`.
     trace : Trace
         The recorded steps, parameters, and objective.
+    objective : float or None
+        The objective at `theta_average` if there is one, else at `theta`; None without
+        ``objective=``.
     state : mapping of arrays or None
         The state from which ``state=`` continues.
 
@@ -92,6 +95,7 @@ class OptimizeResult(Result):
     trace_theta: Array
     trace_loss: Array | None
     state: Mapping[str, Any] | None
+    objective: float | None = None
 
     _layout: ClassVar[fit.Layout] = {
         "settings": fit.record({"sync": fit.anything, "history": fit.text(), "dim": fit.whole(1)}),
@@ -103,6 +107,7 @@ class OptimizeResult(Result):
         "trace_theta": fit.array("f", "tokens", "recorded", "d"),
         "trace_loss": fit.maybe(fit.array("f", "tokens", "recorded")),
         "state": fit.maybe(_STATE),
+        "objective": fit.maybe(fit.real),
     }
 
     @property

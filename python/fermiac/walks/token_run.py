@@ -237,9 +237,11 @@ class TokenLoop(RunLoop[OptimizeResult]):
             trace = np.concatenate([trace, thetas[:, None]], axis=1)
         elif status == "running":
             trace = trace.copy()
-        losses = None
+        losses = objective = None
         if self.judge is not None and status == "complete":
             losses = self.judge(trace.reshape(-1, trace.shape[2])).reshape(trace.shape[:2])
+            best = (averages if len(averages) else thetas).mean(axis=0)
+            objective = float(self.judge(best[None])[0])
         arrays = self._arrays()
         state = {"n_steps": done, "seed": job.key, "identity": self._identity(), "arrays": arrays}
         shown = ("kernel", "base", "alpha", "weights", "pseudo_counts", "history", "n_nodes")
@@ -265,6 +267,7 @@ class TokenLoop(RunLoop[OptimizeResult]):
             trace_theta=trace,
             trace_loss=losses,
             state=state if self.keep_state else None,
+            objective=objective,
         )
 
     def _visits(self, walkers: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:

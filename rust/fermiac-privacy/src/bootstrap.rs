@@ -76,11 +76,12 @@ struct Room {
     words: Vec<u64>,
 }
 
-/// Resamples the members and the non-members `n` times, replicate i from stream i of `key`. Both
-/// kinds must have two scores at least.
+/// Resamples the members and the non-members: replicates `first` to `first + n - 1`, replicate i from
+/// stream i of `key`. Both kinds must have two scores at least.
 pub fn bootstrap(
     curve: &Curve,
     statistic: Statistic,
+    first: u64,
     n: usize,
     key: u64,
     context: &Context<'_>,
@@ -97,7 +98,7 @@ pub fn bootstrap(
             let (tp, fp) = (vec![0; groups.n], vec![0; groups.n]);
             let mut room = Room { counts: vec![0; groups.n], tp, fp, words: Vec::new() };
             let one = |i: usize| {
-                let mut stream = Stream::new(key, Domain::Bootstrap, i as u64, 0);
+                let mut stream = Stream::new(key, Domain::Bootstrap, first + i as u64, 0);
                 groups.replicate(statistic, &mut stream, &mut room)
             };
             let rows = task * task_size..n.min((task + 1) * task_size);
@@ -231,16 +232,18 @@ mod tests {
         let curve = Curve::new(&scores(200, 0.5, 2), &scores(300, 0.0, 3));
         let run = |n_threads| {
             let context = Context::new(n_threads, |_, _| Ok(())).unwrap();
-            bootstrap(&curve, Statistic::Auc, 300, 5, &context).unwrap()
+            bootstrap(&curve, Statistic::Auc, 0, 300, 5, &context).unwrap()
         };
         let one = run(1);
         assert_eq!(one, run(3));
+        let rest = bootstrap(&curve, Statistic::Auc, 110, 190, 5, &Context::serial()).unwrap();
+        assert_eq!(one.replicates[110..], rest.replicates);
     }
 
     #[test]
     fn perfect_attacks_are_at_their_end() {
         let curve = Curve::new(&[2.0, 3.0], &[0.0, 1.0]);
-        let b = bootstrap(&curve, Statistic::Auc, 99, 5, &Context::serial()).unwrap();
+        let b = bootstrap(&curve, Statistic::Auc, 0, 99, 5, &Context::serial()).unwrap();
         assert_eq!(b.estimate, 1.0);
         assert!(b.replicates.iter().all(|r| *r == 1.0) && b.acceleration.is_nan());
     }

@@ -292,11 +292,12 @@ pub struct Columns<'a> {
     pub tolerance: f64,
 }
 
-/// Counts of permutations 0 to `n - 1` for many columns at once; nothing of the size of columns times
-/// permutations is kept.
+/// Counts of permutations `first` to `first + n - 1` for many columns at once; nothing of the size of
+/// columns times permutations is kept.
 pub fn exceedances(
     permutations: &Permutations,
     columns: &Columns<'_>,
+    first: u64,
     n: usize,
     key: u64,
     context: &Context<'_>,
@@ -320,7 +321,7 @@ pub fn exceedances(
             let mut room = permutations.room()?;
             let mut coefficients = vec_of("x", 0.0, rows * range.len())?;
             for (k, i) in range.clone().enumerate() {
-                permutations.draw(&mut stream(key, i as u64), &mut room);
+                permutations.draw(&mut stream(key, first + i as u64), &mut room);
                 coefficients[k * rows..(k + 1) * rows].copy_from_slice(&room.values);
             }
             let mut part = Exceedances {

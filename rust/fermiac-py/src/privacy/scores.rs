@@ -59,7 +59,7 @@ fn privacy_split(
 
 type Bootstrapped<'py> = (f64, Bound<'py, PyArray1<f64>>, f64);
 
-/// The estimate, its replicates and the acceleration; `rate` is that of the statistic "tpr_at_fpr".
+/// The estimate, its replicates `first` to `first + n - 1` and the acceleration; `rate` is that of the statistic "tpr_at_fpr".
 #[door]
 #[pyfunction]
 #[allow(clippy::too_many_arguments, reason = "they are those of the Python function")]
@@ -69,6 +69,7 @@ fn privacy_bootstrap<'py>(
     nonmembers: PyReadonlyArray1<'py, f64>,
     statistic: &str,
     rate: f64,
+    first: u64,
     n: usize,
     key: u64,
     n_threads: usize,
@@ -81,7 +82,7 @@ fn privacy_bootstrap<'py>(
     };
     let (members, nonmembers) = (members.as_slice()?, nonmembers.as_slice()?);
     let found = enter_whole(py, n_threads, None, &Raised::default(), |context| {
-        bootstrap(&Curve::new(members, nonmembers), statistic, n, key, context)
+        bootstrap(&Curve::new(members, nonmembers), statistic, first, n, key, context)
     })?;
     let replicates = PyArray1::from_vec(py, found.replicates);
     Ok((found.estimate, replicates, found.acceleration))

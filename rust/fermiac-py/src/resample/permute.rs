@@ -98,8 +98,8 @@ type Counts<'py> = Bound<'py, PyArray1<u64>>;
 #[door]
 #[pyfunction]
 #[pyo3(signature = (
-    kind, blocks, firsts, x, data, observed, shifts, scales, squares, absolute, tolerance, n, key,
-    n_threads, progress=None
+    kind, blocks, firsts, x, data, observed, shifts, scales, squares, absolute, tolerance, first, n,
+    key, n_threads, progress=None
 ))]
 #[expect(clippy::too_many_arguments, reason = "they are those of the Python call")]
 fn resample_exceedances<'py>(
@@ -115,6 +115,7 @@ fn resample_exceedances<'py>(
     squares: Column<'py>,
     absolute: bool,
     tolerance: f64,
+    first: u64,
     n: usize,
     key: u64,
     n_threads: usize,
@@ -140,7 +141,7 @@ fn resample_exceedances<'py>(
         return Err(PyValueError::new_err("columns that do not fit together"));
     }
     let found = enter_whole(py, n_threads, progress.as_ref(), &Raised::default(), |context| {
-        exceedances(&permutations(kind, blocks, firsts, x)?, &columns, n, key, context)
+        exceedances(&permutations(kind, blocks, firsts, x)?, &columns, first, n, key, context)
     })?;
     let counts = |c: Vec<u64>| PyArray1::from_vec(py, c);
     Ok((

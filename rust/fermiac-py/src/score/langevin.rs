@@ -54,6 +54,7 @@ struct Options<'py> {
     dim: usize,
     n_chains: usize,
     key: u64,
+    first_chain: usize,
     levels: PyReadonlyArray1<'py, f64>,
     log_prior: PyReadonlyArray1<'py, f64>,
     step: (String, f64),
@@ -88,10 +89,11 @@ fn step(given: &(String, f64)) -> PyResult<Step> {
 
 impl Options<'_> {
     fn settings(&self, py: Python<'_>) -> PyResult<Settings> {
-        let &Self { key, argmax, nearest, n_warmup, n_skip, init_noise, .. } = self;
+        let &Self { key, first_chain, argmax, nearest, n_warmup, n_skip, init_noise, .. } = self;
         let levels = Levels::new(self.levels.to_vec()?, self.log_prior.to_vec()?);
         Ok(Settings {
             key,
+            first_chain,
             levels: check(py, levels)?,
             step: step(&self.step)?,
             warmup_step: step(&self.warmup_step)?,

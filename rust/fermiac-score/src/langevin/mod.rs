@@ -106,6 +106,8 @@ pub enum Select {
 pub struct Settings {
     /// The key of all streams.
     pub key: u64,
+    /// The number of the first chain, by which chains have addresses.
+    pub first_chain: usize,
     /// The noise levels.
     pub levels: Levels,
     /// Moves in windows.
@@ -342,7 +344,8 @@ impl Gibbs {
     ) -> Result<()> {
         let one = |first: usize, n: usize, poll: &mut dyn FnMut() -> Result<()>| {
             let chains = self.chains.part(first, n, self.dim);
-            let mut block = Block::new(&self.settings, self.dim, first, chains);
+            let address = self.settings.first_chain.saturating_add(first);
+            let mut block = Block::new(&self.settings, self.dim, address, chains);
             let given = work(&mut block, &mut Ports { oracles: *oracles, poll })?;
             let (chains, visits) = block.into_parts();
             Ok((chains, visits, given))
@@ -368,7 +371,8 @@ impl Gibbs {
     /// Sets the first points and levels of the chains of a block.
     fn start(&self, block: &mut Block<'_>, ports: &mut Ports<'_>) -> Result<()> {
         let (settings, dim, first) = (&self.settings, self.dim, block.first);
-        let rows = first..first + block.chains.sigma.len();
+        let here = first - settings.first_chain;
+        let rows = here..here + block.chains.sigma.len();
         let (low, high) = settings.levels.range();
         if let Some(x0) = &self.x0 {
             block.chains.x.copy_from_slice(&x0[rows.start * dim..rows.end * dim]);

@@ -40,6 +40,7 @@ fn settings(step: Step, correction: Correction) -> Settings {
         tweedie: Some(0.05),
         init: integrator(10),
         init_noise: 0.5,
+        first_chain: 0,
     }
 }
 
@@ -65,6 +66,15 @@ fn threads_styles_and_parts_give_the_same_bits() {
         let same = (4 * chain + 3) * DIM..(4 * chain + 4) * DIM;
         assert_eq!(parts[1].draws[at], one[0].draws[same]);
     }
+}
+
+#[test]
+fn later_chains_are_those_of_all_chains() {
+    let all = &run(settings(Step::Ou { c: 0.3 }, Correction::Exact), &THREADED, 2, &[4])[0];
+    let later = Settings { first_chain: 90, ..settings(Step::Ou { c: 0.3 }, Correction::Exact) };
+    let rest = &run(later, &THREADED, 2, &[4])[0];
+    assert_eq!(rest.draws[..60 * 4 * DIM], all.draws[90 * 4 * DIM..]);
+    assert_eq!(rest.log_sigma[..60 * 4], all.log_sigma[90 * 4..]);
 }
 
 #[test]
