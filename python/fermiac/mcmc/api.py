@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,11 +36,13 @@ from fermiac.mcmc.parts import (
 from fermiac.mcmc.python_kernel import UserKernel, as_kernel
 from fermiac.mcmc.result import Chains
 from fermiac.mcmc.run import ChainLoop
+from fermiac.mcmc.sections import SourceOfTarget, sectioned, takes_sections
 from fermiac.mcmc.stop import StopWhen
 from fermiac.mcmc.tempering import Tempered
 from fermiac.mcmc.tempering_tuning import tuned
 from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import RunCheckpoint
+from fermiac.runs.executor import takes_points
 from fermiac.runs.loop import run_and_warn
 from fermiac.runs.shards import evaluated
 from fermiac.targets import as_target
@@ -399,9 +402,12 @@ def sample(
         )
     named, source = _labels(names, params, target), target
     workers = resolve_threads(n_threads)
+    by_sections = takes_sections(how, executor, kernel, settings.n_chains, limit)
+    # The points before and after the run of the chains.
+    of_points = executor if not by_sections or takes_points(executor) else None
     with (
         reporter(progress, "sample", "transitions") as report,
-        evaluated(target, executor, target_factory, workers, report) as (target, report),
+        evaluated(target, of_points, target_factory, workers, report) as (target, report),
     ):
         if isinstance(transforms, str) and transforms == "auto":
             # Blocks of `source`, as the target that an executor evaluates does not know its bounds.
@@ -443,21 +449,26 @@ def sample(
         if resumed is not None:
             restore_sampler(resumed, sampler, job)  # before its files are touched
         folder = None if path is None else Folder(path, None if resumed is None else origin.digest)
-        loop = ChainLoop(
-            job,
-            sampler,
-            oracles,
-            Arrays(job, sampler, folder),
-            origin,
-            workers=workers,
-            checkpoint=kept,
-            stop=stop,
-            max_time=limit,
-            keep_state=keep_state,
-            report=report,
-            start=start,
-        )
-        return run_and_warn(loop.run, loop.findings)
+        given_to_workers = SourceOfTarget.of(source, target_factory, space, named)
+        with (
+            sectioned(how, job, given_to_workers, executor) if by_sections else nullcontext()
+        ) as sections:
+            loop = ChainLoop(
+                job,
+                sampler,
+                oracles,
+                Arrays(job, sampler, folder),
+                origin,
+                workers=workers,
+                checkpoint=kept,
+                stop=stop,
+                max_time=limit,
+                keep_state=keep_state,
+                sections=sections,
+                report=report,
+                start=start,
+            )
+            return run_and_warn(loop.run, loop.findings)
 
 
 def _require_volume(kernel: Kernel, target: LogDensity, is_moved: bool) -> None:

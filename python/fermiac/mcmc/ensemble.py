@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ _FLATTEST = 1e8
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Walkers(Kernel):
     """Base class of the ensembles: the chains of a run are the walkers of one state."""
+
+    _asks_many: ClassVar[bool] = True
 
     def _moves(self, dim: int) -> list[tuple[Move, float]]:
         """Return the moves and their weights."""
