@@ -216,17 +216,20 @@ def sample(
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     executor : object, optional
-        An engine whose workers evaluate the target, for the points of all chains at a time. It is
-        worthwhile for slow targets. See `fermiac.runs.executor.Sharded`.
+        An engine whose workers run the chains, or evaluate the target at their points; see
+        `shards`. It is worthwhile for slow targets. See `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns the target, for the workers of an executor if
         the target cannot be pickled; see `fermiac.targets.factory`. It is not used without an
         executor.
     shards : {"auto", "points", "whole"}, default "auto"
-        The work of the workers of an executor: points of all chains, step by step, or whole chains,
-        which do not wait for each other. Whole chains need ``pool=False``, a kernel that moves each
-        chain separately, and no `stop`, `max_time`, `path` or `checkpoint`. ``"auto"`` uses whole
-        chains if possible. The result has no state for `extend`.
+        The work of the workers of an executor: points of all chains, step by step, or whole chains.
+        These wait for each other only at the barriers between the windows of the warm-up and where
+        `stop` is tested; workers run sections of them of about ten seconds. With ``pool=False``,
+        and without `stop`, `path` and `checkpoint`, they do not wait at all, and the result has no
+        state for `extend`. ``"auto"`` sends points with `max_time`, if the kernel cannot be
+        pickled, and if there are fewer ensembles or ladders of `Tempered` than workers; otherwise
+        whole chains. ``"whole"`` is refused with `max_time`. An ensemble is one part.
     first_chain : int, optional
         With ``pool=False``: the index of the first chain. Chains 4 to 7 of a call with 8 chains are
         those of a call with 4 chains and ``first_chain=4``. `init` then includes all chains before

@@ -161,11 +161,7 @@ impl Sampler {
     /// The number of transitions that the chains make until transition `until`, in whose count
     /// those that were left out are made. While these last, a warm-up that has ended waits.
     fn end(&self, until: u64) -> u64 {
-        if until >= self.planned() {
-            until - self.skipped
-        } else {
-            until.min(self.plan.n_warmup())
-        }
+        if until >= self.planned() { until - self.skipped } else { until.min(self.plan.n_warmup()) }
     }
 
     /// The number of transitions that the chains make until they wait for each other, at the next
