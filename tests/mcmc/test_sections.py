@@ -81,7 +81,7 @@ def test_pooled_chains_on_threads(counted: list[int]) -> None:
 
 def test_pooled_chains_on_processes() -> None:
     whole = run(keep_warmup=True)
-    tempered = {"kernel": fm.mcmc.Tempered(), "n_warmup": 60, "n_chains": 3}
+    tempered = {"kernel": fm.mcmc.Tempered(fm.mcmc.RWM(), LAW), "n_warmup": 60, "n_chains": 3}
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         check(run(keep_warmup=True, executor=pool), whole)
         for n_shards in (1, 3):
@@ -111,14 +111,17 @@ KERNELS = [
         blocks={"a": 0, "b": 1},
     ),
     fm.mcmc.Stretch(),
+    fm.mcmc.Ensemble([fm.mcmc.DE(), fm.mcmc.DESnooker()], n_walkers=6),
 ]
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: type(kernel).__name__)
 @pytest.mark.parametrize("pool", [True, False], ids=["pooled", "apart"])
 def test_kernels(kernel: Any, pool: bool, threads: Any, counted: list[int]) -> None:
+    n_chains = 18 if getattr(kernel, "n_walkers", None) else 6
     given = {
-        "kernel": kernel, "n_warmup": 130, "keep_warmup": True, "thin": 3, "pool": pool,
+        "kernel": kernel, "n_chains": n_chains, "n_warmup": 130, "keep_warmup": True, "thin": 3,
+        "pool": pool,
         # Anything that concerns all chains, so that they are not made one by one.
         "stop": StopWhen(ess=10**9, rhat=None, every=40),
     }  # fmt: skip
@@ -287,3 +290,6 @@ def test_wide_kernels_send_points_to_many_workers(threads: Any, counted: list[in
     check(run(kernel=kernel, n_warmup=50, n_chains=2, executor=many), whole)
     check(run(kernel="stretch", executor=threads), run(kernel="stretch"))
     assert not counted
+    apart = {"kernel": fm.mcmc.DE(n_walkers=8), "n_chains": 24}
+    check(run(**apart, executor=threads), run(**apart))
+    assert counted
