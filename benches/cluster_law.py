@@ -4,8 +4,8 @@
 coordinator hands out one shard after the other, each of which costs it some time, to the worker
 that is free first; a worker is lost at random moments, and its shard is made again. Efficiencies
 are the work divided by the number of workers and the time. ``--dask`` checks the law against a dask
-cluster of two workers here, whose shards only sleep. ``--page docs/cluster.md`` puts the tables
-into that page.
+cluster of two workers here, whose shards only sleep, and times chains on four workers. ``--page
+docs/cluster.md`` puts the tables into that page.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import numpy as np
 from benches.pages import into_page
 
 import fermiac as fm
-from fermiac.runs.cutting import LEAST_WHOLE, MOST_A_WORKER, n_shards
+from fermiac.runs.cutting import LEAST_WHOLE, MOST_A_WORKER, least_seconds, n_shards
 
 #: The coordinator's seconds for a shard; measured by `benches/cluster.py --engines`.
 OVERHEADS = {"process pool": 1e-4, "MPI": 1.4e-4, "Ray": 5e-4, "dask": 2.4e-3}
@@ -122,6 +123,81 @@ def whole_chains_lost(n_workers: int, per_task: float) -> float:
     return 200.0 / whole(n_workers, 200.0, n_workers, per_task)
 
 
+class Here(Executor):
+    """Workers that do every task at once in this process, and note it by `note`."""
+
+    def __init__(self, n_workers: int, note: Callable[[Any], None]) -> None:
+        self._max_workers, self._note = n_workers, note
+
+    def submit(self, f: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(f(*args, **kwargs))
+        self._note(future.result())
+        return future
+
+
+#: The gradients that the chains of a run have evaluated.
+evaluated = 0
+
+
+def slopes(x: Any) -> Any:
+    """A normal log-density whose standard deviations rise from 1 to 10, with its gradient."""
+    global evaluated
+    evaluated += len(x)
+    precisions = 10.0 ** np.linspace(0.0, -2.0, x.shape[1])
+    return -0.5 * (x**2 * precisions).sum(axis=1), -x * precisions
+
+
+@cache
+def segments(n_chains: int) -> tuple[tuple[int, ...], ...]:
+    """The gradients of each chain of a default run of NUTS, from barrier to barrier."""
+    ends: dict[int, list[int]] = {}
+    before = 0
+
+    def note(got: Any) -> None:
+        nonlocal before
+        if isinstance(got[3], tuple) and len(got[3]) == 5:  # a section, and not points
+            ends.setdefault(got[3][0], []).append(evaluated - before)
+        before = evaluated
+
+    fm.mcmc.sample(
+        slopes, 20, True, n_chains=n_chains, rng=0, check=False, progress=False,
+        executor=fm.executor.Sharded(Here(n_chains, note), rows=1),
+    )  # fmt: skip
+    # The last sections of the chains before a barrier may have others before them.
+    parts = [ends[end] for end in sorted(ends)]
+    assert all(len(part) == n_chains for part in parts)
+    return tuple(map(tuple, parts))
+
+
+def pooled_by_points(n_workers: int, per_task: float) -> float:
+    """Efficiency of a default run of NUTS with a chain a worker and gradients of 0.1 s."""
+    taken = 0.0
+    times = [by_points(n, 0.1, n_workers, per_task) if n else 0.0 for n in range(n_workers + 1)]
+    for part in segments(n_workers):
+        alive = np.array(part)
+        taken += sum(times[np.count_nonzero(alive > k)] for k in range(max(part)))
+    return 0.1 * sum(map(sum, segments(n_workers))) / n_workers / taken
+
+
+def pooled_by_sections(n_workers: int, per_task: float) -> float:
+    """Efficiency of the same, whose chains run from barrier to barrier in sections of 10 s."""
+    now = 0.0
+    for part in segments(n_workers):
+        coordinator = now
+        # When a chain is free again, and the seconds that it has left.
+        chains = [(now, 0.1 * n) for n in part]
+        heapq.heapify(chains)
+        while chains:
+            free, left = heapq.heappop(chains)
+            coordinator = max(coordinator, free) + per_task
+            seconds = min(left, least_seconds(n_workers, per_task))
+            now = max(now, coordinator + seconds)
+            if left > seconds:
+                heapq.heappush(chains, (coordinator + seconds, left - seconds))
+    return 0.1 * sum(map(sum, segments(n_workers))) / n_workers / now
+
+
 @cache
 def lengths(n_live: int, n_batches: int) -> tuple[tuple[int, ...], ...]:
     """The evaluations of the chains of slices in each batch of a nested run in 20 dimensions."""
@@ -217,6 +293,8 @@ EFFICIENCIES: dict[str, tuple[Callable[[int, float], float], tuple[int, ...]]] =
     "a chain of 2,000 steps a worker, by points": (chains_by_points, (64,)),
     "the same, whole": (whole_chains, (64,)),
     "the same, whole, with losses": (whole_chains_lost, (64,)),
+    "NUTS as by default, a chain a worker, by points": (pooled_by_points, (4, 64)),
+    "the same, from barrier to barrier": (pooled_by_sections, (4, 64)),
     "a batch of nested slices, by points": (nested_by_points, (62,)),
     "the same, by chains to their ends": (nested_by_chains, (62,)),
     "a whole nested run a worker": (whole_runs, (100, 10_000)),
@@ -279,13 +357,48 @@ def check_dask() -> Iterator[str]:
                 )
 
 
+def slow_slopes(x: Any) -> Any:
+    time.sleep(0.02 * len(x))
+    return slopes(x)
+
+
+def check_pooled() -> Iterator[str]:
+    """Yield the lines of the seconds of a run of NUTS on dask, by points and by sections."""
+    import distributed
+
+    given: dict[str, Any] = {"n_chains": 4, "n_draws": 20, "rng": 0, "check": False}
+    yield "| NUTS, 4 chains, 4 workers, 0.02 s a gradient | seconds | work of a worker, s |"
+    yield "|---|---|---|"
+    with (
+        warnings.catch_warnings(),
+        distributed.LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=":0") as made,
+        distributed.Client(made) as client,
+    ):
+        warnings.simplefilter("ignore")
+        here = fm.mcmc.sample(slopes, 20, True, progress=False, **given)
+        for name, shards in (("points", "points"), ("from barrier to barrier", "whole")):
+            fm.mcmc.sample(  # the workers import what they need
+                slopes, 20, True, progress=False, executor=client, shards=shards, n_chains=4,
+                n_warmup=0, n_draws=2, rng=0, check=False,
+            )  # fmt: skip
+            start = time.perf_counter()
+            there = fm.mcmc.sample(
+                slow_slopes, 20, True, progress=False, executor=client, shards=shards, **given
+            )
+            taken = time.perf_counter() - start
+            assert np.array_equal(there.draws, here.draws)
+            yield f"| {name} | {taken:.1f} | {0.02 * here.n_evals / 4:.1f} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dask", action="store_true", help="check the law against dask alone")
     parser.add_argument("--page", type=Path, help="the page to put the tables into")
     given = parser.parse_args()
     tables = (
-        {"check": check_dask} if given.dask else {"law": speed_ups, "efficiencies": efficiencies}
+        {"check": check_dask, "pooled": check_pooled}
+        if given.dask
+        else {"law": speed_ups, "efficiencies": efficiencies}
     )
     for name, table in tables.items():
         lines = []

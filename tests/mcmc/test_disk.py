@@ -123,3 +123,16 @@ def test_a_run_on_the_disk_meets_often_with_the_same_bits(
     s = run(breaks, **given, **where, stop=rule)
     np.testing.assert_array_equal(s.draws, run(formula, **given, stop=rule).draws)
     assert s.draws.shape[1] == 150
+
+
+def test_a_warm_up_that_ends_early_leaves_all_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Meetings within the transitions that are left out come to no draws."""
+    law = fm.distributions.Normal([0.0, 1.0])
+    given = {"n_draws": 200, "rng": 0}
+    whole = fm.mcmc.sample(law, **given)
+    assert whole.settings["n_warmup"] < 1000
+    monkeypatch.setattr(mcmc_run, "_FILLED", 4 * 8 * 10 * (2 * 2 + 8))
+    s = fm.mcmc.sample(law, path=tmp_path / "run", **given)
+    np.testing.assert_array_equal(s.draws, whole.draws)

@@ -307,3 +307,41 @@ def test_ensembles_are_no_parts_of_other_kernels(kernel: Any) -> None:
     ):
         with pytest.raises(ArgumentError, match=r"^kernel: .*moves several points"):
             fm.mcmc.sample(law, kernel=whole, n_chains=8, n_draws=2, rng=0)
+
+
+def test_several_ensembles_do_not_depend_on_each_other() -> None:
+    def run(n_chains: int, **given: Any) -> Any:
+        return fm.mcmc.sample(law(), kernel=DE(**given), n_chains=n_chains, n_draws=300, rng=2)
+
+    with pytest.warns(ConvergenceWarning):  # both are short
+        one, some = run(8), run(24, n_walkers=8)
+    np.testing.assert_array_equal(some.draws[:8], one.draws)
+    assert (some.stats["accepted"][8:16] == some.stats["accepted"][8]).all()
+    assert (some.stats["accepted"][8] != some.stats["accepted"][0]).any()
+    assert some.settings["n_walkers"] == 8
+
+
+def test_errors_of_several_ensembles_are_calibrated() -> None:
+    pulls = []
+    for seed in range(40):
+        s = fm.mcmc.sample(
+            law(), kernel=DE(n_walkers=8), n_chains=32, n_warmup=200, n_draws=1200, rng=seed
+        )
+        e = s.expect(lambda x: x)
+        pulls.append((e.mean - MEAN) / e.stderr)
+    assert 0.85 < (np.abs(pulls) < 2).mean() <= 1.0
+    assert 0.8 < np.std(pulls) < 1.25
+
+
+def test_several_ensembles_check_their_walkers() -> None:
+    for n_walkers in (1, 0, 2.5, "8"):
+        with pytest.raises(ArgumentError, match="n_walkers"):
+            DE(n_walkers=n_walkers)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="n_chains: 20 given with ensembles of n_walkers=8"):
+        fm.mcmc.sample(law(), kernel=DE(n_walkers=8), n_chains=20, rng=0)
+    with pytest.raises(ArgumentError, match=r"moves: .* has n_walkers="):
+        Ensemble([DE(n_walkers=8)])
+    flat = points(16)
+    flat[8:, 0] = 1.0
+    with pytest.raises(ArgumentError, match="the 8 walkers lie in a hyperplane"):
+        fm.mcmc.sample(law(), kernel=DE(n_walkers=8), n_chains=16, init=flat, rng=0)

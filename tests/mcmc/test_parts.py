@@ -134,7 +134,7 @@ def test_warnings_are_about_all_chains() -> None:
         ({"part": (2, 2)}, "part"),
         ({"part": (0, 2), "shards": "points"}, "shards: 'points' given"),
         ({"shards": "some"}, "shards"),
-        ({"shards": "whole", "pool": True}, "shards='whole' needs chains"),
+        ({"shards": "whole", "max_time": 3.0}, "shards='whole' needs chains"),
         ({"store": "x", "rng": None}, "store: given without rng="),
     ],
 )

@@ -95,6 +95,10 @@ def whole_calls(**given: Any) -> list[Any]:
         nested_targets.bowl, 2, nested_targets.slope, kernel="mala", n_chains=5, n_warmup=50,
         n_draws=50, pool=False, rng=1, **given,
     )  # fmt: skip
+    pooled = fm.mcmc.sample(
+        nested_targets.bowl, 2, nested_targets.slope, n_chains=5, n_warmup=50, n_draws=50, rng=1,
+        **given,
+    )  # fmt: skip
     rows = fm.score.sample(
         MODEL, 700, n_steps=5, sigma_range=(0.01, 50.0), rng=1, part=(0, 1), **given
     )
@@ -123,6 +127,8 @@ def whole_calls(**given: Any) -> list[Any]:
         runs.log_weights,
         chains.draws,
         chains.log_densities,
+        pooled.draws,
+        pooled.log_densities,
         rows.array,
         tokens.thetas,
         resamples.replicates,

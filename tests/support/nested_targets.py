@@ -16,6 +16,13 @@ def make_bowl() -> Any:
     return bowl
 
 
+def make_slope() -> Any:
+    """Return the log-density with its gradient, as a worker makes it."""
+    import fermiac as fm
+
+    return fm.targets.as_target(bowl, 2, slope)
+
+
 class Counts:
     """Counts its calls."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,11 +36,13 @@ from fermiac.mcmc.parts import (
 from fermiac.mcmc.python_kernel import UserKernel, as_kernel
 from fermiac.mcmc.result import Chains
 from fermiac.mcmc.run import ChainLoop
+from fermiac.mcmc.sections import SourceOfTarget, sectioned, takes_sections
 from fermiac.mcmc.stop import StopWhen
 from fermiac.mcmc.tempering import Tempered
 from fermiac.mcmc.tempering_tuning import tuned
 from fermiac.random import RngLike, key_of
 from fermiac.runs.checkpoint import RunCheckpoint
+from fermiac.runs.executor import takes_points
 from fermiac.runs.loop import run_and_warn
 from fermiac.runs.shards import evaluated
 from fermiac.targets import as_target
@@ -213,17 +216,20 @@ def sample(
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     executor : object, optional
-        An engine whose workers evaluate the target, for the points of all chains at a time. It is
-        worthwhile for slow targets. See `fermiac.runs.executor.Sharded`.
+        An engine whose workers run the chains, or evaluate the target at their points; see
+        `shards`. It is worthwhile for slow targets. See `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns the target, for the workers of an executor if
         the target cannot be pickled; see `fermiac.targets.factory`. It is not used without an
         executor.
     shards : {"auto", "points", "whole"}, default "auto"
-        The work of the workers of an executor: points of all chains, step by step, or whole chains,
-        which do not wait for each other. Whole chains need ``pool=False``, a kernel that moves each
-        chain separately, and no `stop`, `max_time`, `path` or `checkpoint`. ``"auto"`` uses whole
-        chains if possible. The result has no state for `extend`.
+        The work of the workers of an executor: points of all chains, step by step, or whole chains.
+        These wait for each other only at the barriers between the windows of the warm-up and where
+        `stop` is tested; workers run sections of them of about ten seconds. With ``pool=False``,
+        and without `stop`, `path` and `checkpoint`, they do not wait at all, and the result has no
+        state for `extend`. ``"auto"`` sends points with `max_time`, if the kernel cannot be
+        pickled, and if there are fewer ensembles or ladders of `Tempered` than workers; otherwise
+        whole chains. ``"whole"`` is refused with `max_time`. An ensemble is one part.
     first_chain : int, optional
         With ``pool=False``: the index of the first chain. Chains 4 to 7 of a call with 8 chains are
         those of a call with 4 chains and ``first_chain=4``. `init` then includes all chains before
@@ -399,9 +405,12 @@ def sample(
         )
     named, source = _labels(names, params, target), target
     workers = resolve_threads(n_threads)
+    by_sections = takes_sections(how, executor, kernel, settings.n_chains, limit)
+    # The points before and after the run of the chains.
+    of_points = executor if not by_sections or takes_points(executor) else None
     with (
         reporter(progress, "sample", "transitions") as report,
-        evaluated(target, executor, target_factory, workers, report) as (target, report),
+        evaluated(target, of_points, target_factory, workers, report) as (target, report),
     ):
         if isinstance(transforms, str) and transforms == "auto":
             # Blocks of `source`, as the target that an executor evaluates does not know its bounds.
@@ -443,21 +452,26 @@ def sample(
         if resumed is not None:
             restore_sampler(resumed, sampler, job)  # before its files are touched
         folder = None if path is None else Folder(path, None if resumed is None else origin.digest)
-        loop = ChainLoop(
-            job,
-            sampler,
-            oracles,
-            Arrays(job, sampler, folder),
-            origin,
-            workers=workers,
-            checkpoint=kept,
-            stop=stop,
-            max_time=limit,
-            keep_state=keep_state,
-            report=report,
-            start=start,
-        )
-        return run_and_warn(loop.run, loop.findings)
+        given_to_workers = SourceOfTarget.of(source, target_factory, space, named)
+        with (
+            sectioned(how, job, given_to_workers, executor) if by_sections else nullcontext()
+        ) as sections:
+            loop = ChainLoop(
+                job,
+                sampler,
+                oracles,
+                Arrays(job, sampler, folder),
+                origin,
+                workers=workers,
+                checkpoint=kept,
+                stop=stop,
+                max_time=limit,
+                keep_state=keep_state,
+                sections=sections,
+                report=report,
+                start=start,
+            )
+            return run_and_warn(loop.run, loop.findings)
 
 
 def _require_volume(kernel: Kernel, target: LogDensity, is_moved: bool) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.validate import listed, positive, probability, shown
+from fermiac._base.validate import listed, positive, probability, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.mcmc.kernel import Kernel, Oracles, Spec
 from fermiac.mcmc.python_kernel import as_kernel
@@ -25,7 +25,15 @@ _FLATTEST = 1e8
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Walkers(Kernel):
-    """Base class of the ensembles: the chains of a run are the walkers of one state."""
+    """Base class of the ensembles: the chains of a run are the walkers of one state or of some."""
+
+    _asks_many: ClassVar[bool] = True
+
+    n_walkers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_walkers is not None:
+            whole("n_walkers", self.n_walkers, 2, 10**6)
 
     def _moves(self, dim: int) -> list[tuple[Move, float]]:
         """Return the moves and their weights."""
@@ -36,12 +44,23 @@ class _Walkers(Kernel):
         return "ensemble", {"moves": moves}
 
     def _n_points(self, n_chains: int) -> int:
-        return n_chains
+        return n_chains if self.n_walkers is None else int(self.n_walkers)
 
     def _settings(self) -> dict[str, Any]:
         return {**super()._settings(), "ensemble": True}
 
     def _check_starts(self, x0: NDArray[np.float64]) -> None:
+        n_walkers = self._n_points(len(x0))
+        if len(x0) % n_walkers:
+            raise ArgumentError(
+                f"n_chains: {len(x0)} given with ensembles of n_walkers={n_walkers}; a multiple "
+                "of that is needed"
+            )
+        for start in range(0, len(x0), n_walkers):
+            self._check_spread(x0[start : start + n_walkers])
+
+    def _check_spread(self, x0: NDArray[np.float64]) -> None:
+        """Raise an error if the walkers of one ensemble cannot reach all points."""
         n, dim = x0.shape
         centred = x0 - x0.mean(axis=0)
         size = np.abs(centred).max(axis=0)
@@ -58,22 +77,28 @@ class _Walkers(Kernel):
 class Stretch(_Walkers):
     r"""The affine-invariant ensemble with stretch moves.
 
-    `n_chains` of `fermiac.mcmc.sample` is the number of walkers, even and at least twice the
-    dimension. In a transition a random half of them moves, then the other half. A walker x proposes
-    :math:`y = w + z (x - w)`, where w is a walker of the half that does not move, and z lies
-    between 1/a and a with a density proportional to :math:`1/\sqrt z`. It is accepted with
-    probability :math:`\min(1, z^{d-1} p(y)/p(x))`. Each half is one batch for the density.
+    `n_chains` of `fermiac.mcmc.sample` is the number of walkers, of one ensemble or of several. An
+    ensemble has an even number of walkers, at least twice the dimension. In a transition a random
+    half of them moves, then the other half. A walker x proposes :math:`y = w + z (x - w)`, where w
+    is a walker of the half that does not move, and z lies between 1/a and a with a density
+    proportional to :math:`1/\sqrt z`. It is accepted with probability :math:`\min(1, z^{d-1}
+    p(y)/p(x))`. Each half is one batch for the density.
 
     Parameters
     ----------
     a : float, default 2
         The largest factor, above 1.
+    n_walkers : int, optional
+        The number of walkers of an ensemble. `n_chains` is a multiple of it, for several ensembles
+        that do not depend on each other, and which an executor can run apart. By default all chains
+        are one ensemble.
 
     Raises
     ------
     ArgumentError
-        If `a` is not above 1; by `fermiac.mcmc.sample` if `n_chains` is odd or below twice the
-        dimension, or if the starts lie in a hyperplane.
+        If `a` is not above 1, or `n_walkers` not above 1; by `fermiac.mcmc.sample` if the number of
+        walkers is odd or below twice the dimension, if `n_chains` is not a multiple of it, or if
+        the starts lie in a hyperplane.
 
     Notes
     -----
@@ -106,6 +131,7 @@ class Stretch(_Walkers):
     a: float = 2.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not positive("a", self.a) > 1:
             raise ArgumentError(f"a: {shown(self.a)} was given; a number above 1 is needed")
 
@@ -128,6 +154,8 @@ class DE(_Walkers):
         The relative standard deviation of g.
     jump : float, default 0.1
         The probability, below 1, of moves with a mean of 1 instead, which jump between modes.
+    n_walkers : int, optional
+        The number of walkers of each of several ensembles, as for `Stretch`.
 
     Raises
     ------
@@ -161,6 +189,7 @@ class DE(_Walkers):
     jump: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.factor is not None:
             positive("factor", self.factor)
         positive("spread", self.spread)
@@ -183,6 +212,8 @@ class DESnooker(_Walkers):
     ----------
     factor : float, default 1.7
         The multiple of the projection.
+    n_walkers : int, optional
+        The number of walkers of each of several ensembles, as for `Stretch`.
 
     Raises
     ------
@@ -209,6 +240,7 @@ class DESnooker(_Walkers):
     factor: float = 1.7
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         positive("factor", self.factor)
 
     def _moves(self, dim: int) -> list[tuple[Move, float]]:
@@ -224,6 +256,8 @@ class Ensemble(_Walkers):
     moves : sequence of (kernel, weight) or of kernels
         `Stretch`, `DE`, `DESnooker`, their names, or mixtures of them, with weights in proportion
         to their probabilities (1 for a kernel without a weight).
+    n_walkers : int, optional
+        The number of walkers of each of several ensembles, as for `Stretch`.
 
     Raises
     ------
@@ -252,6 +286,7 @@ class Ensemble(_Walkers):
     moves: Any
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         given = self.moves
         items = None if isinstance(given, Kernel) else listed(given, 1000)
         moves = tuple(_weighted(item) for item in ([given] if items is None else items))
@@ -276,5 +311,9 @@ def _weighted(item: Any) -> tuple[_Walkers, float]:
         raise ArgumentError(
             f"moves: {shown(item)} given; Stretch(), DE(), DESnooker(), or pairs of one and its "
             "weight, are needed"
+        )
+    if kernel.n_walkers is not None:
+        raise ArgumentError(
+            f"moves: {shown(item)} has n_walkers=; give it to the Ensemble, whose walkers they move"
         )
     return kernel, positive("moves: weight", weight)

@@ -159,7 +159,8 @@ class Arrays:
         if shape is None or (self.folder is None and name == "seen"):
             return None
         if self.folder is None or 0 in shape:
-            return np.empty(shape)
+            # Zeros, since a checkpoint may have slots that only some of the chains have filled.
+            return np.zeros(shape)
         # In a folder, "draws" are the constrained ones.
         if self.job.space is not None:
             name = {"draws": "unconstrained", "seen": "draws"}.get(name, name)

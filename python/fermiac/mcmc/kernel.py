@@ -175,6 +175,8 @@ class Kernel:
     needs_volume: ClassVar[bool] = True
     #: Whether its warm-up may end before its longest length.
     _ends_early: ClassVar[bool] = False
+    #: Whether a chain asks for the values of many points at a time.
+    _asks_many: ClassVar[bool] = False
     #: Whether `Tempered` can run it at other temperatures.
     can_be_tempered: ClassVar[bool] = True
 

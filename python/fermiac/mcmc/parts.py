@@ -51,10 +51,10 @@ _TOGETHER = ("stop", "max_time", "path", "checkpoint")
 
 
 def takes_whole(how: str, executor: ExecutorLike | None, given: Mapping[str, Any]) -> bool:
-    """Return whether the workers of an executor get whole chains."""
-    if how != "auto":
-        return how == "whole"
-    return executor is not None and _obstacle(given) is None
+    """Return whether the chains of a call are made one by one."""
+    if how == "whole":
+        return given["pool"] is False and (executor is None or _obstacle(given) is None)
+    return how == "auto" and executor is not None and _obstacle(given) is None
 
 
 def _obstacle(given: Mapping[str, Any]) -> str | None:

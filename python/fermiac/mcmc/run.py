@@ -25,6 +25,7 @@ from fermiac.results.sample_fields import finite_draws
 from fermiac.runs.loop import Budget, RunLoop
 
 if TYPE_CHECKING:
+    from fermiac.mcmc.sections import Sections
     from fermiac.mcmc.stop import StopWhen
 
 __all__ = ["DRIVER", "ChainLoop"]
@@ -66,6 +67,8 @@ class ChainLoop(RunLoop[Chains]):
     keep_state: bool = True
     #: Further evaluations of the target before this run; see `LogDensity`.
     before: int = 0
+    #: The chains on the workers of an executor.
+    sections: Sections | None = None
     join: Callable[[Chains], Chains] = lambda part: part
 
     def __post_init__(self) -> None:
@@ -78,6 +81,8 @@ class ChainLoop(RunLoop[Chains]):
         #: Draws of each chain at the mark that the last slice has reached, 0 if it reached none.
         self._met = 0
         self._stopped_at = 0
+        if self.sections is not None:
+            self.sections.tick = self._tick
         self.settle()
 
     def _meetings(self) -> Iterator[tuple[int, dict[str, Any], int]]:
@@ -112,22 +117,31 @@ class ChainLoop(RunLoop[Chains]):
         while self._mark[2] < 0 and self._mark[0] <= min(self._done):  # of a run that is resumed
             self._mark = next(self._marks)
         until, record, n_draws = self._mark
-        error: BaseException | None
-        reached, error = self.sampler.run(
-            self.ports,
-            until,
-            record,
-            budget.seconds,
-            self.workers,
-            self.total,
-            self.report,
-            DRIVER.get(),
-        )
+        error: BaseException | None = None
+        if self.sections is not None:
+            reached = self.sections.run(self.sampler, until, record, budget.seconds)
+        else:
+            reached, error = self.sampler.run(
+                self.ports,
+                until,
+                record,
+                budget.seconds,
+                self.workers,
+                self.total,
+                self.report,
+                DRIVER.get(),
+            )
         self.settle()
         self._met = 0
         if reached and error is None:
             self._mark, self._met = next(self._marks, None), max(n_draws, 0)
         return error
+
+    def _tick(self) -> None:
+        """Report the progress of chains on workers."""
+        done = sum(self.sampler.n_done)
+        if self.report is not None and done < self.total:
+            self.report(done, self.total)
 
     def is_enough(self) -> bool:
         """Return whether the draws meet `stop`, which is tested only at marks."""
@@ -152,6 +166,8 @@ class ChainLoop(RunLoop[Chains]):
         self._skipped = self.sampler.n_skipped
         self._evals = self.sampler.n_evals
         self._more_evals = self.job.target._more_evals - self.before
+        if self.sections is not None:
+            self._more_evals += self.sections.more_evals
 
     def done(self) -> int:
         """Return the number of transitions of all chains together."""

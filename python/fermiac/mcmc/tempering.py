@@ -124,6 +124,7 @@ class Tempered(Kernel):
     _moves_finitely: ClassVar[bool] = False
 
     can_be_tempered: ClassVar[bool] = False
+    _asks_many: ClassVar[bool] = True
 
     kernel: Any = None
     reference: Any = None

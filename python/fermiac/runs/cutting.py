@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["LEAST_WHOLE", "MOST_A_WORKER", "n_shards"]
+__all__ = ["LEAST_WHOLE", "MOST_A_WORKER", "least_seconds", "n_shards"]
 
 #: Shards a worker at most.
 MOST_A_WORKER = 20
@@ -33,11 +33,16 @@ def n_shards(seconds: float, n_workers: int, per_task: float, whole: bool) -> in
     """
     spare = 2 * per_task
     if whole:
-        shard = max(LEAST_WHOLE, n_workers * spare)
+        shard = least_seconds(n_workers, per_task)
         return min(max(n_workers, _floor(seconds / shard)), MOST_A_WORKER * n_workers)
     few = math.sqrt(seconds / spare)  # each takes as long as the coordinator needs for all of them
     wanted = few if few < n_workers else seconds / (n_workers * spare)
     return max(2, min(_floor(wanted), MOST_A_WORKER * n_workers))
+
+
+def least_seconds(n_workers: int, per_task: float) -> float:
+    """Return the least duration in seconds of a shard that is a part of a long call."""
+    return max(LEAST_WHOLE, n_workers * 2 * per_task)
 
 
 def _floor(x: float) -> int:

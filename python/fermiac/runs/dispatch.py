@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import pickle
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError, FermiacWarning, WorkerError
 from fermiac.results.result import warn
 from fermiac.runs import worker
-from fermiac.runs.cutting import MOST_A_WORKER, n_shards
+from fermiac.runs.cutting import MOST_A_WORKER, least_seconds, n_shards
 from fermiac.runs.engines import Engine
 
 __all__ = ["Dispatch", "Plan", "Tick"]
@@ -142,6 +143,7 @@ class Dispatch:
         check: Callable[[Any, int, int], str | None],
         align: int = 1,
         most: int | None = None,
+        more: Callable[[int, int], bool] | None = None,
     ) -> Iterator[tuple[int, int, Any]]:
         """Yield (start, stop, value) of every shard, in the order of completion.
 
@@ -157,23 +159,29 @@ class Dispatch:
             The starts of shards are multiples of this number.
         most : int, optional
             The largest number of units of a shard, unless the user gives one.
+        more : callable, optional
+            A function that returns whether the units from a start to a stop, whose value was
+            yielded, have further work; they are sent again, with new arguments.
         """
         done: SimpleQueue[Future[Any]] = SimpleQueue()
         running: dict[Future[Any], Shard] = {}
         again: list[Shard] = []
+        further: deque[Shard] = deque()  # those with more work, in the order of their waiting
         paused: list[tuple[float, Shard]] = []
         at = n_done = 0
         swept = heard = time.monotonic()
         full: tuple[float, float, int] | None = None  # see `_widen`
         self._began = self._clock()
         try:
-            while at < n or again or paused or running:
+            while at < n or again or further or paused or running:
                 while paused and paused[0][0] <= time.monotonic():
                     again.append(paused.pop(0)[1])
                 limit = self._limit()
-                while (at < n or again) and len(running) + len(paused) < limit:
+                while (at < n or again or further) and len(running) + len(paused) < limit:
                     if again:
                         shard = again.pop()
+                    elif at >= n:
+                        shard = further.popleft()
                     else:
                         stop = min(n, at + self._size(n, align, most))
                         shard, at = Shard(at, stop), stop
@@ -232,7 +240,6 @@ class Dispatch:
                             f"a worker gave {shown(value)} for {self._place(shard)} where "
                             f"{wrong} is"
                         )
-                    n_done += shard.stop - shard.start
                     self._learn(seconds / (shard.stop - shard.start))
                     self._longest = max(self._longest, seconds)
                     if full is not None:
@@ -241,10 +248,27 @@ class Dispatch:
                     if self._tasks % _MEASURED == 0:
                         self._measure()
                     yield shard.start, shard.stop, value
+                    if more is not None and more(shard.start, shard.stop):
+                        further.append(shard)
+                    else:
+                        n_done += shard.stop - shard.start
         finally:
             self._measure()
             for future in running:
                 self._engine.cancel(future)
+
+    def n_shards(self, seconds: float) -> int:
+        """Return the number of shards for a piece of work, in seconds on one worker."""
+        return n_shards(seconds, self._n_busy(), self._per_task, self._whole)
+
+    def least_seconds(self) -> float:
+        """Return the least duration in seconds of a shard that is a part of a long call."""
+        return least_seconds(self._n_busy(), self._per_task)
+
+    def _n_busy(self) -> int:
+        """Return the number of workers now, as far as it is known, and at least 1."""
+        count = self._count()
+        return max(1, self._out // 2 if count is None else count)
 
     def _patience(self) -> float:
         """Return the number of seconds without any result after which shards count as lost."""
@@ -344,8 +368,7 @@ class Dispatch:
         """Return the number of units of the next shard."""
         if self._plan.rows is not None:
             return max(align, self._plan.rows // align * align)
-        count = self._count()
-        workers = max(1, self._out // 2 if count is None else count)
+        count, workers = self._count(), self._n_busy()
         if math.isnan(self._cost):
             # The first shards measure the cost of a unit. Shards of whole units are small, which
             # costs no time.
@@ -354,7 +377,7 @@ class Dispatch:
             if self._plan.n_workers is None and not self._engine.in_rounds:
                 shards = max(shards, self._engine.least_out)  # for workers that come
         else:
-            shards = n_shards(self._cost * n, workers, self._per_task, self._whole)
+            shards = self.n_shards(self._cost * n)
         size = -(-n // (shards * align)) * align
         return size if most is None else min(size, most)
 

@@ -188,6 +188,11 @@ def require_executor(executor: Any) -> Sharded:
     return executor if isinstance(executor, Sharded) else Sharded(executor)
 
 
+def takes_points(executor: Any) -> bool:
+    """Return whether the tasks of an executor are cheap enough for the points of one batch."""
+    return engine_of(require_executor(executor).executor).pointwise
+
+
 def rows_by(
     work: Callable[[list[Array], int], Array],
     columns: list[Array],

@@ -131,30 +131,52 @@ impl Sampler {
         let (n_points, dim) = (first.kernel.n_points(), first.kernel.dim());
         let n_stats = first.kernel.stat_names().len();
         let mut tracks = record.split(self.chains.len(), n_points, dim, n_stats)?;
-        let (planned, before) = (self.plan.n_warmup() + self.skipped, self.skipped);
+        let (planned, before) = (self.planned(), self.skipped);
         tracks.iter_mut().for_each(|track| track.shift(planned, before));
         let deadline = budget.and_then(|budget| Instant::now().checked_add(budget));
         let free = self.is_free(oracles, driver, context);
         loop {
-            let segment = self.plan.segment(self.segment);
-            let most = until.saturating_sub(if until >= planned { self.skipped } else { 0 });
-            let goal = most.min(segment.end);
+            let goal = self.goal(until);
             let run = if free { free_run } else { lock_step };
             run(&mut self.chains, &mut tracks, oracles, goal, deadline, context)?;
             if self.n_done() < goal {
                 return Ok(Progress::Paused);
             }
-            if goal == segment.end && self.segment < self.plan.warmup.len() {
-                let skipped = self.cross(segment.phase);
-                if skipped > 0 {
-                    tracks.iter_mut().for_each(|track| track.shift(planned, skipped));
-                    context.advance(skipped * self.chains.len() as u64);
-                }
+            let skipped = self.meet();
+            if skipped > 0 {
+                tracks.iter_mut().for_each(|track| track.shift(planned, skipped));
+                context.advance(skipped * self.chains.len() as u64);
             }
-            if goal == most {
+            if self.n_done() >= self.end(until) {
                 return Ok(Progress::Reached);
             }
         }
+    }
+
+    /// The transitions of the warm-up that was planned.
+    fn planned(&self) -> u64 {
+        self.plan.n_warmup() + self.skipped
+    }
+
+    /// The number of transitions that the chains make until transition `until`, in whose count
+    /// those that were left out are made. While these last, a warm-up that has ended waits.
+    fn end(&self, until: u64) -> u64 {
+        if until >= self.planned() { until - self.skipped } else { until.min(self.plan.n_warmup()) }
+    }
+
+    /// The number of transitions that the chains make until they wait for each other, at the next
+    /// barrier or at transition `until`.
+    pub fn goal(&self, until: u64) -> u64 {
+        self.end(until).min(self.plan.segment(self.segment).end)
+    }
+
+    /// Passes the barrier at which all chains have arrived, if there is one.
+    ///
+    /// Returns the number of transitions of the warm-up that are left out from now on.
+    pub fn meet(&mut self) -> u64 {
+        let segment = self.plan.segment(self.segment);
+        let is_there = self.segment < self.plan.warmup.len() && self.n_done() == segment.end;
+        if is_there { self.cross(segment.phase) } else { 0 }
     }
 
     fn is_free(&self, oracles: &[Oracle], driver: Driver, context: &Context<'_>) -> bool {
@@ -336,6 +358,17 @@ impl Sampler {
             }
         }
         (steps, metrics)
+    }
+
+    /// Writes or reads the state of `n` chains from the chain at `first` on, which another sampler
+    /// of the same kernel can continue to the next barrier.
+    pub fn persist_chains(&mut self, first: usize, n: usize, codec: &mut Codec) -> Result<()> {
+        let some = first.checked_add(n).and_then(|end| self.chains.get_mut(first..end));
+        let Some(some) = some else {
+            return Err(Error::Internal(format!("there are no chains {first} to {first} + {n}")));
+        };
+        some.iter_mut().try_for_each(|chain| chain.persist(codec))?;
+        codec.finish()
     }
 
     /// Writes or reads everything that changes: a run that was read continues the one that was

@@ -249,6 +249,42 @@ impl PySampler {
         Ok(PyArray1::from_vec(py, codec.into_words()))
     }
 
+    /// The number of transitions that chains make until they wait for each other, at the next barrier
+    /// of the warm-up or at transition `until` of `run`.
+    fn goal(&self, until: u64) -> u64 {
+        self.lock().goal(until)
+    }
+
+    /// Passes the barrier at which all chains have arrived, if there is one.
+    fn meet(&self) {
+        self.lock().meet();
+    }
+
+    /// The state of `n` chains from the chain at `first` on, as words.
+    fn save_chains<'py>(
+        &self,
+        py: Python<'py>,
+        first: usize,
+        n: usize,
+    ) -> PyResult<Bound<'py, PyArray1<u64>>> {
+        let mut codec = Codec::writer();
+        let saved = self.lock().persist_chains(first, n, &mut codec);
+        check(py, saved)?;
+        Ok(PyArray1::from_vec(py, codec.into_words()))
+    }
+
+    /// Restores the state of chains that `save_chains` returned.
+    fn load_chains(
+        &self,
+        py: Python<'_>,
+        first: usize,
+        n: usize,
+        words: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<()> {
+        let mut codec = Codec::reader(words.as_slice()?.to_vec());
+        check(py, decoded(|| self.lock().persist_chains(first, n, &mut codec)))
+    }
+
     /// Restores the state that `save` returned.
     fn load(&self, py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
         let mut codec = Codec::reader(words.as_slice()?.to_vec());
