@@ -141,7 +141,7 @@ def sample(
         Further keyword arguments of `log_density` and `gradient`.
     kernel : Kernel or str, default NUTS()
         The kernel of the chains, or the name of one with default settings: ``"nuts"``,
-        ``"walnuts"``, ``"hmc"``, ``"mala"``, ``"barker"``, ``"underdamped"``, ``"mclmc"``,
+        ``"walnuts"``, ``"chees"``, ``"hmc"``, ``"mala"``, ``"barker"``, ``"underdamped"``, ``"mclmc"``,
         ``"ula"``, ``"rwm"``, ``"slice"``, ``"stretch"``, ``"de"`` or ``"de_snooker"``.
     init : str, array_like, mapping, law or callable, default "jitter"
         The starts of the chains. ``"jitter"`` draws each coordinate uniformly from (-2, 2), up to
@@ -342,6 +342,11 @@ def sample(
     ('mu', 'theta[0]', 'theta[1]', 'theta[2]')
     """
     kernel = NUTS() if kernel is None else as_kernel(kernel)
+    if kernel._adapts_together and pool is False:
+        raise ArgumentError(
+            f"pool: False given, but {type(kernel).__name__} adapts all chains together; give "
+            "pool=True, or another kernel"
+        )
     given = {name: value for name, value in locals().items() if name not in OF_CALL}
     how = choice("shards", shards, SHARDS)
     cut = not (first_chain is None and part is None and store is None)

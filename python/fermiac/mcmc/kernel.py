@@ -34,6 +34,7 @@ KernelName: TypeAlias = Literal[
     "nuts",
     "hmc",
     "walnuts",
+    "chees",
     "mala",
     "barker",
     "underdamped",
@@ -175,6 +176,8 @@ class Kernel:
     needs_volume: ClassVar[bool] = True
     #: Whether its warm-up may end before its longest length.
     _ends_early: ClassVar[bool] = False
+    #: Whether all chains adapt together after each transition of the warm-up.
+    _adapts_together: ClassVar[bool] = False
     #: Whether `Tempered` can run it at other temperatures.
     can_be_tempered: ClassVar[bool] = True
 
@@ -380,6 +383,14 @@ class GradientKernel(Kernel):
             accept = _ACCEPT if self.target_accept is None else self.target_accept
             return _FIRST_STEP, accept, metric
         return self.step_size, None, metric
+
+    def _tuning_by_cost(self, dim: int) -> tuple[float, float | None, tuple[str, Array | None]]:
+        """Return the tuning of a kernel whose metric may follow from the cost of trajectories."""
+        gradients = getattr(self, "estimator", "gradients") == "gradients"
+        step, accept, metric = self._tuning(dim, gradients)
+        if gradients and isinstance(self.metric, str) and self.metric == "auto":
+            metric = ("auto", None)
+        return step, accept, metric
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -6,6 +6,7 @@ use super::lock_step::lock_step;
 use super::oracle::Oracle;
 use super::plan::Plan;
 use super::record::Record;
+use crate::chees::{Learner, Trajectory};
 use crate::kernel::{Kernel, Phase, Window};
 use fermiac_base::alloc::check_room;
 use fermiac_base::par::Context;
@@ -38,6 +39,13 @@ pub enum Progress {
 
 /// The transitions of a window from which the warm-up may end.
 const LONG: u64 = 80;
+/// The same for chains that learn together, which are many, and the share of them that may differ:
+/// the variance of a few draws is rough.
+const LONG_TOGETHER: u64 = 20;
+const DIFFERING: usize = 16;
+/// The transitions that adapt the step size alone at the end of a warm-up that ends early, at least.
+const LEAST_LAST: u64 = 50;
+const LEAST_LAST_TOGETHER: u64 = 20;
 /// The transitions of a window from which large energy errors and divergences raise the acceptance
 /// rate: those before are long enough for a metric that they may be blamed on the target.
 const TELLING: u64 = 40;
@@ -59,6 +67,9 @@ pub struct Sampler {
     /// The transitions of the warm-up that were left out, and the window after which.
     skipped: u64,
     last_window: usize,
+    /// What the chains learn together, and the transitions of which they have learned.
+    learner: Option<Learner>,
+    learned: u64,
 }
 
 impl Sampler {
@@ -87,7 +98,9 @@ impl Sampler {
                 Chain::new(kernel, key, index)
             })
             .collect();
-        let mut sampler = Self { chains, plan, key, segment: 0, skipped: 0, last_window: 0 };
+        let learner = kernel.learner();
+        let mut sampler =
+            Self { chains, plan, key, segment: 0, skipped: 0, last_window: 0, learner, learned: 0 };
         sampler.enter();
         Ok(sampler)
     }
@@ -138,13 +151,20 @@ impl Sampler {
         loop {
             let segment = self.plan.segment(self.segment);
             let most = until.saturating_sub(if until >= planned { self.skipped } else { 0 });
-            let goal = most.min(segment.end);
+            let warming = self.segment < self.plan.warmup.len();
+            let mut goal = most.min(segment.end);
+            if warming && self.learner.is_some() {
+                goal = goal.min(self.n_done() + 1);
+            }
             let run = if free { free_run } else { lock_step };
             run(&mut self.chains, &mut tracks, oracles, goal, deadline, context)?;
             if self.n_done() < goal {
                 return Ok(Progress::Paused);
             }
-            if goal == segment.end && self.segment < self.plan.warmup.len() {
+            if warming && goal > self.learned {
+                self.learn(goal);
+            }
+            if goal == segment.end && warming {
                 let skipped = self.cross(segment.phase);
                 if skipped > 0 {
                     tracks.iter_mut().for_each(|track| track.shift(planned, skipped));
@@ -189,9 +209,12 @@ impl Sampler {
         }
         if phase == Phase::AdaptMetric {
             if self.is_settled() {
-                skipped = self.plan.end_after(self.segment);
+                skipped = self.plan.end_after(self.segment, self.least_last());
             }
             self.adapt_metrics();
+            if let Some(learner) = &mut self.learner {
+                learner.rescaled();
+            }
         }
         if skipped > 0 {
             (self.skipped, self.last_window) = (skipped, self.segment);
@@ -202,6 +225,29 @@ impl Sampler {
             self.share_steps();
         }
         skipped
+    }
+
+    /// Gives all chains the sizes that they have learned together after `goal` transitions.
+    fn learn(&mut self, goal: u64) {
+        self.learned = goal;
+        let Some(learner) = &mut self.learner else { return };
+        let arrived = self.chains.iter().filter(|chain| !chain.left_out);
+        let all: Vec<Trajectory<'_>> = arrived.filter_map(|c| c.kernel.trajectory()).collect();
+        learner.learn(&all);
+        let sizes = learner.sizes(goal == self.plan.n_warmup());
+        for chain in &mut self.chains {
+            let mut next = sizes.iter();
+            chain.kernel.visit_steps(&mut |step| {
+                if let Some(size) = next.next() {
+                    step.set(*size);
+                }
+            });
+        }
+    }
+
+    /// The least number of transitions that adapt the step size alone after an early end.
+    fn least_last(&self) -> u64 {
+        if self.learner.is_some() { LEAST_LAST_TOGETHER } else { LEAST_LAST }
     }
 
     /// Finds the chains from which the others learn nothing: those that have not arrived.
@@ -223,7 +269,11 @@ impl Sampler {
     /// Whether the warm-up may end with this window: it is long enough for the metric, no
     /// trajectory diverged, and the chains agree.
     fn is_settled(&mut self) -> bool {
-        if !self.plan.early || !self.plan.pool || self.window_len() < LONG {
+        let (long, differing) = match self.learner {
+            Some(_) => (LONG_TOGETHER, self.chains.len() / DIFFERING),
+            None => (LONG, 0),
+        };
+        if !self.plan.early || !self.plan.pool || self.window_len() < long {
             return false;
         }
         let mut diverged = 0;
@@ -247,7 +297,9 @@ impl Sampler {
                 let of: Vec<&Window> = of.iter().collect();
                 let n: f64 = of.iter().map(|window| window.len()).sum();
                 let dim = of.first().map_or(0, |window| window.dim());
-                n >= LEAST_PER_COORDINATE * dim as f64 && n >= ENOUGH && Window::agree(&of)
+                n >= LEAST_PER_COORDINATE * dim as f64
+                    && n >= ENOUGH
+                    && Window::agree(&of, differing)
             })
     }
 
@@ -348,11 +400,15 @@ impl Sampler {
         codec.word(&mut skipped)?;
         if codec.is_reading() && skipped != self.skipped {
             codec.require(self.skipped == 0 && self.last_window < self.plan.warmup.len())?;
-            self.skipped = self.plan.end_after(self.last_window);
+            self.skipped = self.plan.end_after(self.last_window, self.least_last());
             codec.require(self.skipped == skipped)?;
         }
         for chain in &mut self.chains {
             chain.persist(codec)?;
+        }
+        if let Some(learner) = &mut self.learner {
+            learner.persist(codec)?;
+            codec.word(&mut self.learned)?;
         }
         codec.finish()
     }
