@@ -214,6 +214,7 @@ impl Sampler {
             self.adapt_metrics();
             if let Some(learner) = &mut self.learner {
                 learner.rescaled();
+                self.give_sizes(false);
             }
         }
         if skipped > 0 {
@@ -227,14 +228,20 @@ impl Sampler {
         skipped
     }
 
-    /// Gives all chains the sizes that they have learned together after `goal` transitions.
+    /// Learns from the transition after which all chains have made `goal`.
     fn learn(&mut self, goal: u64) {
         self.learned = goal;
         let Some(learner) = &mut self.learner else { return };
         let arrived = self.chains.iter().filter(|chain| !chain.left_out);
         let all: Vec<Trajectory<'_>> = arrived.filter_map(|c| c.kernel.trajectory()).collect();
         learner.learn(&all);
-        let sizes = learner.sizes(goal == self.plan.n_warmup());
+        self.give_sizes(goal == self.plan.n_warmup());
+    }
+
+    /// Gives all chains the sizes to use next, or those to keep.
+    fn give_sizes(&mut self, to_keep: bool) {
+        let Some(learner) = &self.learner else { return };
+        let sizes = learner.sizes(to_keep);
         for chain in &mut self.chains {
             let mut next = sizes.iter();
             chain.kernel.visit_steps(&mut |step| {
