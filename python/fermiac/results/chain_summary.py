@@ -414,8 +414,14 @@ def _bfmi(sample: Sample) -> dict[str, float]:
             some = energy[start : start + step].astype(float)
             forget(energy)
             known = some[np.isfinite(some).all(axis=1)]
-            if len(known) and known.shape[1] >= MIN_DRAWS:
+            if not len(known) or known.shape[1] < MIN_DRAWS:
+                continue
+            if superchains(sample) is None:
                 each.append(statistic(known.T[None], "bfmi", resolve_threads(None)))
+                continue
+            # The figures of short chains are rough, and that of all of them is not.
+            changes, variance = np.mean(np.diff(known, axis=1) ** 2), np.var(known)
+            each.append(np.array([changes / variance if variance > 0 else np.nan]))
         least = np.concatenate(each)
         if not np.isnan(least).all():
             found[block] = float(np.nanmin(least))

@@ -12,7 +12,7 @@ use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 
 /// The largest numbers of steps in the first windows of the warm-up, whose metrics are guesses.
-const FIRST_STEPS: [f64; 3] = [31.0, 63.0, 127.0];
+const FIRST_STEPS: [f64; 3] = [8.0, 32.0, 128.0];
 /// The length of trajectories from which the learning starts.
 const FIRST_LENGTH: f64 = 1.0;
 
