@@ -224,6 +224,7 @@ CALLS = [
             "mcse(x, kind='quantile')",
             "autocorr_time(x)",
             "bfmi(x)",
+            "nested_rhat(x, 2)",
         ]
     ),
     Call("diagnostics.ess columns", f"x = {DRAWS}((4, 10**4, 500))", "dg.ess(x)"),
@@ -246,7 +247,11 @@ CALLS = [
         ]
         for call in _mcmc(kernel)
     ),
-    *(call for kernel in ["Stretch()", "DE()"] for call in _mcmc(kernel, ", n_chains=64")),
+    *(
+        call
+        for kernel in ["Stretch()", "DE()", "ChEES()"]
+        for call in _mcmc(kernel, ", n_chains=64")
+    ),
     Call(
         "mcmc.sample callable, warm-up",
         "",

@@ -277,7 +277,17 @@ def _runs() -> dict[str, Run]:
         "importance.multilevel": _levels,
         **{
             f"mcmc {kernel}": _mcmc(kernel)
-            for kernel in ("rwm", "mala", "hmc", "nuts", "slice", "stretch", "barker", "mclmc")
+            for kernel in (
+                "rwm",
+                "mala",
+                "hmc",
+                "nuts",
+                "slice",
+                "stretch",
+                "barker",
+                "mclmc",
+                "chees",
+            )
         },
         "mcmc tempered": _mcmc(mcmc.Tempered(mcmc.RWM(), reference=_BOX)),
         "mcmc smc": _smc,

@@ -101,6 +101,7 @@ def samplers() -> dict[str, tuple[Callable[[Any, int], Any], int]]:
         "mcmc, NUTS": (chains(mcmc.NUTS(), 250), 1),
         "mcmc, WALNUTS": (chains(mcmc.WALNUTS(), 250), 1),
         "mcmc, HMC": (chains(mcmc.HMC(), 250), 1),
+        "mcmc, ChEES": (chains(mcmc.ChEES(), 16, 64), 1),
         "mcmc, MALA": (chains(mcmc.MALA(), 1000), 1),
         "mcmc, Barker": (chains(mcmc.Barker(), 1000), 1),
         "mcmc, RWM": (chains(mcmc.RWM(), 2000), 1),

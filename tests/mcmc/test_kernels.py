@@ -46,6 +46,8 @@ KERNELS = {
     "Underdamped": M.UnderdampedLangevin(),
     "MCLMC": M.MCLMC(),
     "HMC": M.HMC(),
+    "ChEES": M.ChEES(),
+    "ChEES snaper": M.ChEES(criterion="snaper", metric="diag"),
     "NUTS": M.NUTS(),
     "NUTS dense": M.NUTS(metric="dense"),
     "Slice": M.Slice(),

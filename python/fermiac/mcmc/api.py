@@ -22,7 +22,7 @@ from fermiac.mcmc.checkpoint import KIND, Origin, identity_of, restore_sampler
 from fermiac.mcmc.disk import Folder
 from fermiac.mcmc.hamiltonian import NUTS
 from fermiac.mcmc.init import check_gradient as compare
-from fermiac.mcmc.init import starts
+from fermiac.mcmc.init import is_law, starts
 from fermiac.mcmc.job import Arrays, Job, Settings
 from fermiac.mcmc.kernel import Kernel, KernelName, NoDensity
 from fermiac.mcmc.parts import (
@@ -71,6 +71,8 @@ Function = Callable[..., ArrayLike]
 
 #: The transitions of a warm-up, at most where it may end early.
 _WARMUP = 1000
+#: The number of superchains of a kernel for many chains, and the chains from which it has them.
+_SUPERCHAINS, _MANY = 16, 64
 
 
 @public
@@ -87,6 +89,7 @@ def sample(
     names: Sequence[str] | None = None,
     transforms: Spec | Literal["auto"] | None = None,
     n_chains: int = 4,
+    n_superchains: int | None = None,
     n_warmup: int | None = None,
     n_draws: int = 1000,
     thin: int = 1,
@@ -144,8 +147,9 @@ def sample(
         Further keyword arguments of `log_density` and `gradient`.
     kernel : Kernel or str, default NUTS()
         The kernel of the chains, or the name of one with default settings: ``"nuts"``,
-        ``"walnuts"``, ``"hmc"``, ``"mala"``, ``"barker"``, ``"underdamped"``, ``"mclmc"``,
-        ``"ula"``, ``"rwm"``, ``"slice"``, ``"stretch"``, ``"de"`` or ``"de_snooker"``.
+        ``"walnuts"``, ``"chees"``, ``"hmc"``, ``"mala"``, ``"barker"``, ``"underdamped"``,
+        ``"mclmc"``, ``"ula"``, ``"rwm"``, ``"slice"``, ``"stretch"``, ``"de"`` or
+        ``"de_snooker"``.
     init : str, array_like, mapping, law or callable, default "jitter"
         The starts of the chains. ``"jitter"`` draws each coordinate uniformly from (-2, 2), up to
         100 times if the density is 0, and replaces hopeless starts (see the notes). ``"mode"``
@@ -167,6 +171,12 @@ def sample(
         log-Jacobian, and the draws are constrained.
     n_chains : int, default 4
         The number of chains.
+    n_superchains : int, optional
+        The number of groups of chains with a common start, which divides `n_chains`. The groups are
+        judged by `fermiac.diagnostics.nested_rhat` instead of R-hat, which suits many short chains,
+        and an effective sample size of 400 is asked of all chains together. `init` then draws one
+        start for each group; given points have shape (n_superchains, d). The default is None; with
+        `ChEES` it is 16 if `n_chains` is a multiple of 16 and at least 64, and starts are random.
     n_warmup : int, optional
         The number of warm-up transitions of a chain, whose draws are not kept. The default is 1000;
         with `NUTS` and `WALNUTS` the warm-up ends earlier if the chains agree early (see the
@@ -348,6 +358,11 @@ def sample(
     ('mu', 'theta[0]', 'theta[1]', 'theta[2]')
     """
     kernel = NUTS() if kernel is None else as_kernel(kernel)
+    if kernel._adapts_together and pool is False:
+        raise ArgumentError(
+            f"pool: False given, but {type(kernel).__name__} adapts all chains together; give "
+            "pool=True, or another kernel"
+        )
     given = {name: value for name, value in locals().items() if name not in OF_CALL}
     how = choice("shards", shards, SHARDS)
     cut = not (first_chain is None and part is None and store is None)
@@ -381,6 +396,7 @@ def sample(
     settings = Settings(
         n_chains=whole("n_chains", n_chains, 1, 10**6),
         n_warmup=_WARMUP if n_warmup is None else whole("n_warmup", n_warmup, 0, 2**40),
+        n_superchains=_superchains(n_superchains, n_chains, kernel, init),
         early=n_warmup is None and kernel._ends_early,
         n_draws=whole("n_draws", n_draws, 1, 2**40),
         thin=whole("thin", thin, 1, 2**40),
@@ -472,6 +488,27 @@ def sample(
                 start=start,
             )
             return run_and_warn(loop.run, loop.findings)
+
+
+def _superchains(given: int | None, n_chains: int, kernel: Kernel, init: Any) -> int | None:
+    """Return the number of groups of chains with a common start, or None."""
+    n_all = CHAINS.get()[1] or n_chains
+    if given is None:
+        random = init is None or isinstance(init, str) or callable(init) or is_law(init)
+        many = n_all >= _MANY and not n_all % _SUPERCHAINS
+        return _SUPERCHAINS if kernel._adapts_together and random and many else None
+    k = whole("n_superchains", given, 2, 10**6)
+    if n_all % k or k == n_all:
+        raise ArgumentError(
+            f"n_superchains: {k} given for {n_all} chains; a smaller number that divides it is "
+            "needed"
+        )
+    if kernel._n_points(2) > 1:
+        raise ArgumentError(
+            f"n_superchains: given with {type(kernel).__name__}, whose walkers depend on each "
+            "other; leave it out"
+        )
+    return k
 
 
 def _require_volume(kernel: Kernel, target: LogDensity, is_moved: bool) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fermiac._base.validate import choice, positive, probability, whole
-from fermiac.mcmc.kernel import Array, GradientKernel, Oracles, Spec
+from fermiac.mcmc.kernel import GradientKernel, Oracles, Spec
 
 __all__ = ["HMC", "NUTS", "WALNUTS"]
 
@@ -96,7 +96,7 @@ class NUTS(GradientKernel):
 
     def _spec(self, dim: int, oracles: Oracles) -> Spec:
         return "nuts", {
-            "tuning": _tuning_by_cost(self, dim),
+            "tuning": self._tuning_by_cost(dim),
             "max_depth": self.max_depth,
             "raising": self.target_accept is None,
         }
@@ -187,22 +187,11 @@ class WALNUTS(GradientKernel):
 
     def _spec(self, dim: int, oracles: Oracles) -> Spec:
         return "walnuts", {
-            "tuning": _tuning_by_cost(self, dim),
+            "tuning": self._tuning_by_cost(dim),
             "max_depth": self.max_depth,
             "energy_tolerance": self.energy_tolerance,
             "max_halvings": self.max_halvings,
         }
-
-
-def _tuning_by_cost(
-    kernel: NUTS | WALNUTS, dim: int
-) -> tuple[float, float | None, tuple[str, Array | None]]:
-    """Return the tuning of a kernel whose metric may follow from the cost of trajectories."""
-    step, accept, metric = kernel._tuning(dim, kernel.estimator == "gradients")
-    by_cost = isinstance(kernel.metric, str) and kernel.metric == "auto"
-    if by_cost and kernel.estimator == "gradients":
-        metric = ("auto", None)
-    return step, accept, metric
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

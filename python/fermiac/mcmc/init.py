@@ -27,7 +27,7 @@ from fermiac.targets.transformed_density import TransformedDensity
 if TYPE_CHECKING:
     from fermiac.mcmc.job import Job
 
-__all__ = ["check_gradient", "starts"]
+__all__ = ["check_gradient", "is_law", "starts"]
 
 Array = NDArray[np.float64]
 #: The points of the n-th try; row i is for chain i and does not depend on the number of chains.
@@ -55,12 +55,13 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
     needs_gradient = job.kernel.needs_gradient
     if init is None or isinstance(init, str):
         return _named(init, job)
-    if _is_law(init):
+    if is_law(init):
         law = as_law(init, "init")
         draw = _from_law(law, space, target.dim, n_chains, key)
-        x, _, n_evals = _drawn(lambda attempt: draw(attempt)[job.rows], job, needs_gradient)
+        x, _, n_evals = _drawn(lambda attempt: draw(attempt)[job.leaders], job, needs_gradient)
         return x, n_evals
-    points = _called(init, n_chains, key) if callable(init) else init
+    k = job.settings.n_superchains
+    points = _called(init, k or n_chains, key) if callable(init) else init
     if isinstance(points, Mapping) and job.model is not None:
         points, space = job.model.unconstrain(points), None
     elif isinstance(points, Mapping):
@@ -69,10 +70,17 @@ def starts(init: Any, job: Job) -> tuple[Array, int]:
     dim = target.dim if space is None else space.constrained_dim
     if x.ndim == 1:
         x = np.tile(x, (n_chains, 1))
+    if k is not None and x.shape == (k, dim):
+        x = np.repeat(x, n_chains // k, axis=0)
     if x.shape != (n_chains, dim):
         raise ArgumentError(
             f"init: an array of shape {np.shape(points)} given; one point for every chain, "
             f"({n_chains}, {dim}), or one for all, ({dim},), is needed"
+        )
+    if k is not None and (x.reshape(k, -1, dim) != x.reshape(k, -1, dim)[:, :1]).any():
+        raise ArgumentError(
+            f"init: different points given for chains of one superchain; ({k}, {dim}) points, one "
+            "for each superchain, are needed"
         )
     x = x[job.rows]
     x = np.ascontiguousarray(x if space is None else space.unconstrain(x))
@@ -106,7 +114,7 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
             f"init: {name!r} climbs along the gradient, which this log-density does not have; "
             f"{WITH_GRADIENT}; or give another init"
         )
-    streams = [_core.Stream.start(job.key, job.first + i) for i in range(n_chains)]
+    streams = [_core.Stream.start(job.key, chain) for chain in job.leaders]
     oracles = job.oracles()
 
     def uniform() -> Array:
@@ -133,7 +141,7 @@ def _named(init: str | None, job: Job) -> tuple[Array, int]:
     if name == "prior" or (name == "jitter" and not job.kernel.needs_density):
         return x, n_evals
     if name == "jitter":
-        streams[:] = [_core.Stream.start(job.key, job.first + i) for i in range(n_chains)]
+        streams[:] = [_core.Stream.start(job.key, chain) for chain in job.leaders]
         x, more = rescued(target, x, values, jitter)
         return x, n_evals + more
     x, more = approach(target, x, streams, name)
@@ -150,7 +158,8 @@ def _by_name(values: Mapping[Any, Any], job: Job) -> Array:
     return Variables.of_names(job.names).join(arrays, "init")
 
 
-def _is_law(init: Any) -> bool:
+def is_law(init: Any) -> bool:
+    """Return whether starts are drawn from a law, of this library or of SciPy."""
     frozen = type(init).__module__.startswith("scipy.stats") and not isinstance(init, type)
     return isinstance(init, Law) or frozen
 

@@ -42,6 +42,8 @@ class Settings:
     pool: bool
     keep_warmup: bool
     keep_gradients: bool
+    #: The number of groups of chains with a common start, if there are such groups.
+    n_superchains: int | None = None
 
     def warmup(self, gradients: bool) -> tuple[int, int, int, int]:
         """Return the warm-up of a kernel with or without gradients.
@@ -59,7 +61,10 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as the provenance of a result keeps them."""
-        return asdict(self)
+        settings = asdict(self)
+        if self.n_superchains is None:
+            del settings["n_superchains"]
+        return settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +113,14 @@ class Job:
             early=settings.early,
         )
         return sampler, oracles
+
+    @property
+    def leaders(self) -> list[int]:
+        """The index of the chain of the call at whose start each chain starts: often its own."""
+        k, n_all = self.settings.n_superchains, self.n_all or self.settings.n_chains
+        size = 1 if k is None else n_all // k
+        chains = range(self.first, self.first + self.settings.n_chains)
+        return [chain - chain % size for chain in chains]
 
     @property
     def rows(self) -> slice:

@@ -34,6 +34,7 @@ KernelName: TypeAlias = Literal[
     "nuts",
     "hmc",
     "walnuts",
+    "chees",
     "mala",
     "barker",
     "underdamped",
@@ -177,6 +178,8 @@ class Kernel:
     _ends_early: ClassVar[bool] = False
     #: Whether a chain asks for the values of many points at a time.
     _asks_many: ClassVar[bool] = False
+    #: Whether all chains adapt together after each transition of the warm-up.
+    _adapts_together: ClassVar[bool] = False
     #: Whether `Tempered` can run it at other temperatures.
     can_be_tempered: ClassVar[bool] = True
 
@@ -382,6 +385,14 @@ class GradientKernel(Kernel):
             accept = _ACCEPT if self.target_accept is None else self.target_accept
             return _FIRST_STEP, accept, metric
         return self.step_size, None, metric
+
+    def _tuning_by_cost(self, dim: int) -> tuple[float, float | None, tuple[str, Array | None]]:
+        """Return the tuning of a kernel whose metric may follow from the cost of trajectories."""
+        gradients = getattr(self, "estimator", "gradients") == "gradients"
+        step, accept, metric = self._tuning(dim, gradients)
+        if gradients and isinstance(self.metric, str) and self.metric == "auto":
+            metric = ("auto", None)
+        return step, accept, metric
 
 
 def _same(a: Any, b: Any) -> bool:

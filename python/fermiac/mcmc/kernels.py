@@ -8,6 +8,7 @@ from functools import partial
 from fermiac._base.calls import public_class
 from fermiac._base.strategies import Strategies
 from fermiac.errors import ArgumentError
+from fermiac.mcmc.chees import ChEES
 from fermiac.mcmc.composition import Cycle, Gibbs, Mixture, Repeat
 from fermiac.mcmc.conditional import Conditional
 from fermiac.mcmc.discrete import Discrete
@@ -30,6 +31,7 @@ __all__ = [
     "ULA",
     "WALNUTS",
     "Barker",
+    "ChEES",
     "Conditional",
     "Cycle",
     "DESnooker",
@@ -50,6 +52,7 @@ KERNELS: dict[str, type[Kernel]] = {
     "nuts": NUTS,
     "hmc": HMC,
     "walnuts": WALNUTS,
+    "chees": ChEES,
     "mala": MALA,
     "barker": Barker,
     "underdamped": UnderdampedLangevin,

@@ -52,6 +52,14 @@ def takes_sections(
     """Return whether the workers of an executor get sections of chains, and not points."""
     if executor is None or how == "points":
         return False
+    if kernel._adapts_together:
+        if how == "whole":
+            raise ArgumentError(
+                f"shards: 'whole' given with {type(kernel).__name__}, whose chains wait for each "
+                "other after each transition of the warm-up: use 'auto' or 'points', which sends "
+                "the points of all chains together"
+            )
+        return False
     if max_time is not None:
         if how == "whole":
             raise ArgumentError(

@@ -21,7 +21,7 @@ from fermiac.results.chain_errors import (
     autocorrelation_times,
     chain_shape,
     is_ensemble,
-    rank_rhat,
+    rhat_of,
     statistic,
     walker_sizes,
     walker_times,
@@ -377,8 +377,10 @@ def _chosen(sample: Sample, columns: Columns, var_names: Names) -> tuple[Array, 
     if places is None and sample.dim <= _MOST:
         places = list(range(sample.dim))
     elif places is None:
-        judge = walker_times if is_ensemble(sample) else rank_rhat
-        worst = np.argsort(-judge(draws, resolve_threads(None)), kind="stable")[:_MOST]
+        threads = resolve_threads(None)
+        walkers = is_ensemble(sample)
+        judged = walker_times(draws, threads) if walkers else rhat_of(sample, draws, threads)
+        worst = np.argsort(-judged, kind="stable")[:_MOST]
         places = sorted(map(int, worst))
     readable(len(places), _READABLE, _LIMIT)
     return draws[..., places], places
@@ -393,7 +395,7 @@ def _judgements(sample: Sample, draws: Array) -> list[tuple[str, bool]]:
             (f"τ {time:.3g}, ESS {ess:.0f}", not is_long_enough(draws.shape[1], time))
             for time, ess in zip(times, sizes, strict=True)
         ]
-    rhats, sizes = rank_rhat(draws, threads), statistic(draws, "ess_bulk", threads)
+    rhats, sizes = rhat_of(sample, draws, threads), statistic(draws, "ess_bulk", threads)
     return [
         (f"R-hat {rhat:.3f}, ESS {ess:.0f}", bool(rhat > MOST_RHAT))
         for rhat, ess in zip(rhats, sizes, strict=True)

@@ -23,7 +23,7 @@ from fermiac.errors import (
     WeightWarning,
 )
 from fermiac.results import chain_summary
-from fermiac.results.chain_errors import chain_shape, convergence_findings
+from fermiac.results.chain_errors import convergence_findings
 from fermiac.results.error_models import Controls, average, error_model_of, sum_of_squares
 from fermiac.results.estimate import Estimate
 from fermiac.results.fold_controls import folded
@@ -107,7 +107,7 @@ def expect(
         rhat = None if rhat is None else np.fmax(rhat[:outputs], rhat[outputs:])
     if rhat is not None:
         sizes = {"the effective sample size": np.where(stderr > 0, ess, np.inf)}
-        found += convergence_findings(named, rhat, sizes, chain_shape(sample)[0])
+        found += convergence_findings(sample, named, rhat, sizes)
     if heavy.any():
         what = "the values" if sample.log_weights is None else "the weighted values"
         remedy = (

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac.diagnostics.autocorrelation import LEAST_TIMES, WINDOW, is_long_enough
+from fermiac.diagnostics.nested import superchain_rhat
 from fermiac.errors import ConvergenceWarning
 from fermiac.results.error_models import (
     DRIFT,
@@ -37,7 +38,9 @@ __all__ = [
     "is_ensemble",
     "length_findings",
     "rank_rhat",
+    "rhat_of",
     "statistic",
+    "superchains",
     "walker_sizes",
     "walker_times",
 ]
@@ -45,6 +48,10 @@ __all__ = [
 Array = NDArray[np.float64]
 #: Chains above this R-hat, or below this effective sample size a chain, have not run long enough.
 MOST_RHAT, _LEAST_ESS = 1.01, 100.0
+#: The least effective sample size of all chains together, if they are many short ones.
+_LEAST_IN_ALL = 400.0
+#: The probability of a warning about R-hat by chance, if all superchains have converged.
+_CHANCE = 0.01
 #: The number of names in a warning.
 _SHOWN = 3
 
@@ -58,6 +65,24 @@ def chain_shape(sample: Sample) -> tuple[int, int]:
 def is_ensemble(sample: Sample) -> bool:
     """Return whether the chains are walkers of an ensemble, whose moves use other walkers."""
     return bool(sample.settings.get("ensemble"))
+
+
+def superchains(sample: Sample) -> int | None:
+    """Return the number of groups of chains with a common start, or None without such groups."""
+    k = sample.settings.get("n_superchains")
+    chains = chain_shape(sample)[0]
+    # Other numbers of chains are parts of a run, or several runs.
+    if not isinstance(k, int) or sample.settings.get("n_chains") != chains or chains <= k:
+        return None
+    return k if chains % k == 0 else None
+
+
+def rhat_of(sample: Sample, draws: Array, n_threads: int) -> Array:
+    """Return the R-hat of each column of the draws of a sample: nested R-hat of superchains."""
+    k = superchains(sample)
+    if k is None:
+        return rank_rhat(draws, n_threads)
+    return superchain_rhat(draws, k, _CHANCE / max(sample.dim, draws.shape[2]))
 
 
 def statistic(
@@ -138,7 +163,7 @@ def _chains(
     judged = parts if sample.log_weights is not None else values.reshape(parts.shape)
     rhat = None
     if not coupled:
-        rhat = np.where(exact, 1.0, rank_rhat(judged, n_threads))
+        rhat = np.where(exact, 1.0, rhat_of(sample, judged, n_threads))
     elif not exact.all():
         findings += length_findings(n, walker_times(parts[..., ~exact], n_threads))
     return Average(
@@ -227,21 +252,24 @@ def _worst(names: Sequence[str], figures: Array, bad: NDArray[np.bool_], largest
 
 
 def convergence_findings(
-    names: Sequence[str], rhat: Array, sizes: Mapping[str, Array], chains: int
+    sample: Sample, names: Sequence[str], rhat: Array, sizes: Mapping[str, Array]
 ) -> list[Finding]:
     """Return the warnings about R-hat and about effective sample sizes, which have names."""
     found: list[Finding] = []
+    nested = superchains(sample) is not None
     bad = rhat > MOST_RHAT
     if bad.any():
+        what = "nested R-hat" if nested else "R-hat"
         found.append(
             (
                 ConvergenceWarning,
-                f"R-hat is up to {rhat[bad].max():.4g} ({_worst(names, rhat, bad, True)}), above "
+                f"{what} is up to {rhat[bad].max():.4g} ({_worst(names, rhat, bad, True)}), above "
                 f"{MOST_RHAT}: the chains have not converged to one law; do not use averages and "
                 "errors yet: run longer, with more warm-up, or reparametrise",
             )
         )
-    least = _LEAST_ESS * chains
+    least = _LEAST_IN_ALL if nested else _LEAST_ESS * chain_shape(sample)[0]
+    of_each = "" if nested else f", that is {_LEAST_ESS:.0f} a chain"
     low = [
         f"{what} is down to {ess.min():.3g} ({_worst(names, ess, ess < least, False)})"
         for what, ess in sizes.items()
@@ -251,8 +279,8 @@ def convergence_findings(
         found.append(
             (
                 ConvergenceWarning,
-                f"{' and '.join(low)}, below {least:.0f}, that is {_LEAST_ESS:.0f} a chain: errors "
-                "are rough; draw more, or use a kernel that mixes faster",
+                f"{' and '.join(low)}, below {least:.0f}{of_each}: errors are rough; draw more, or "
+                "use a kernel that mixes faster",
             )
         )
     return found

@@ -20,8 +20,9 @@ from fermiac.results.chain_errors import (
     convergence_findings,
     is_ensemble,
     length_findings,
-    rank_rhat,
+    rhat_of,
     statistic,
+    superchains,
     walker_sizes,
     walker_times,
 )
@@ -106,7 +107,7 @@ def convergence(sample: Sample, columns: int | None = None, every: int = 1) -> C
     parts = []
     for start in range(0, draws.shape[-1], step):
         some = copied(draws[..., start : start + step])
-        parts.append(_judged(some, coupled, threads))
+        parts.append(_judged(sample, some, threads))
     bulk, tail, rhat_or_time = np.concatenate(parts, axis=1)
     return Convergence(bulk, tail, rhat_or_time, coupled)
 
@@ -122,16 +123,18 @@ def copied(draws: Array) -> Array:
     return out
 
 
-def _judged(draws: Array, coupled: bool, threads: int) -> Array:
+def _judged(sample: Sample, draws: Array, threads: int) -> Array:
     """Return the rows `bulk`, `tail` and `rhat_or_time` of `Convergence` for some columns."""
-    if coupled:
+    if is_ensemble(sample):
         ends = np.quantile(draws, [0.05, 0.95], axis=(0, 1))
         tails = [walker_sizes((draws <= end).astype(float), threads) for end in ends]
         sizes = walker_sizes(draws, threads)
         return np.stack([sizes, np.minimum(*tails), walker_times(draws, threads)])
     rhat, bulk, tail = _core.diagnostics_judgement(draws, (0.05, 0.95), threads).T
     # R-hat of a single chain compares its halves.
-    return np.stack([bulk, tail, rank_rhat(draws, threads) if len(draws) == 1 else rhat])
+    if len(draws) == 1 or superchains(sample) is not None:
+        rhat = rhat_of(sample, draws, threads)
+    return np.stack([bulk, tail, rhat])
 
 
 def least_size(sample: Sample) -> float | Array:
@@ -155,7 +158,8 @@ def headline(sample: Sample) -> str:
     least = min(got.bulk.min(), got.tail.min())
     of = "" if n_columns == sample.dim else f" in the first {n_columns} of them"
     worst = got.rhat_or_time.max()
-    shown = f"τ ≤ {worst:.3g}, " if got.is_ensemble else f"R-hat ≤ {worst:.3f}, "
+    nested = "" if superchains(sample) is None else "nested "
+    shown = f"τ ≤ {worst:.3g}, " if got.is_ensemble else f"{nested}R-hat ≤ {worst:.3f}, "
     # A single chain of a few draws has no R-hat.
     shown = "" if np.isnan(worst) else shown
     return f"Sample of {what}: {shown}ESS ≥ {least:.0f}{of}{sample._weighted}"
@@ -216,7 +220,7 @@ def findings(sample: Sample) -> tuple[Finding, ...]:
         found += _still_walkers(sample) + length_findings(n, every * got.rhat_or_time)
     else:
         sizes = {"the bulk ESS": got.bulk, "the tail ESS": got.tail}
-        found += convergence_findings(sample._labels, got.rhat_or_time, sizes, chains)
+        found += convergence_findings(sample, sample._labels, got.rhat_or_time, sizes)
     for block, least in _bfmi(sample).items():
         if least < LEAST_BFMI:
             found.append(
@@ -275,7 +279,7 @@ def summary(sample: Sample, prob: float, kind: str, var_names: Any) -> Summary:
     lines = [f"{'name':<{width}}"]
     # The widths and the digits of the last columns.
     forms = {"ess_bulk": (8, 0), "ess_mean": (8, 0), "ess_tail": (8, 0), "rhat": (6, 3),
-             "tau": (6, 1)}  # fmt: skip
+             "nested_rhat": (11, 3), "tau": (6, 1)}  # fmt: skip
     for title in columns:
         lines[0] += f"  {title:>{forms.get(title, (10, 0))[0]}}"
     for i, name in enumerate(names):
@@ -336,6 +340,8 @@ def _columns(
     if got is not None:
         columns["mcse_mean"] = np.sqrt(np.diag(average(some, points).cov))
         size, last = ("ess_mean", "tau") if got.is_ensemble else ("ess_bulk", "rhat")
+        if superchains(sample) is not None:
+            last = "nested_rhat"
         which = list(chosen)
         columns |= {
             size: got.bulk[which],
@@ -408,8 +414,14 @@ def _bfmi(sample: Sample) -> dict[str, float]:
             some = energy[start : start + step].astype(float)
             forget(energy)
             known = some[np.isfinite(some).all(axis=1)]
-            if len(known) and known.shape[1] >= MIN_DRAWS:
+            if not len(known) or known.shape[1] < MIN_DRAWS:
+                continue
+            if superchains(sample) is None:
                 each.append(statistic(known.T[None], "bfmi", resolve_threads(None)))
+                continue
+            # The figures of short chains are rough, and that of all of them is not.
+            changes, variance = np.mean(np.diff(known, axis=1) ** 2), np.var(known)
+            each.append(np.array([changes / variance if variance > 0 else np.nan]))
         least = np.concatenate(each)
         if not np.isnan(least).all():
             found[block] = float(np.nanmin(least))

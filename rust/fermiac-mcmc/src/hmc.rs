@@ -8,7 +8,7 @@ use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 
 /// The largest number of steps in a trajectory, however short they are.
-const MOST_STEPS: f64 = 1024.0;
+pub(crate) const MOST_STEPS: f64 = 1024.0;
 
 /// Leapfrog trajectories whose length does not depend on their path, accepted or rejected at their
 /// ends.
@@ -23,14 +23,16 @@ pub struct Hmc {
     /// The state before the next one of the trajectory, and the momenta of both.
     before: PhasePoint,
     momentum: Vec<f64>,
-    next_momentum: Vec<f64>,
-    length: Length,
+    pub(crate) next_momentum: Vec<f64>,
+    pub(crate) length: Length,
     jitter: f64,
+    /// The largest number of steps for a length in time.
+    pub(crate) most_steps: f64,
     /// The step size of the current trajectory, its number of steps, and the steps made.
-    size: f64,
+    pub(crate) size: f64,
     n_steps: usize,
-    made: usize,
-    stats: [f64; 7],
+    pub(crate) made: usize,
+    pub(crate) stats: [f64; 7],
 }
 
 /// The length of a trajectory.
@@ -56,6 +58,7 @@ impl Hmc {
             momentum,
             length,
             jitter,
+            most_steps: MOST_STEPS,
             size: f64::NAN,
             n_steps: 0,
             made: 0,
@@ -131,7 +134,7 @@ impl Transition for Hmc {
                     n
                 }
                 Length::Time(time) => {
-                    (time * vary / self.size).ceil().clamp(1.0, MOST_STEPS) as usize
+                    (time * vary / self.size).ceil().clamp(1.0, self.most_steps) as usize
                 }
             };
         }

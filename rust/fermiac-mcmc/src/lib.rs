@@ -17,6 +17,7 @@
 //! [`Gibbs`]. A [`kernel::Kernel`] is a state machine that requests log-densities and never
 //! computes them, and [`drive::Sampler`] runs many of them, on worker threads or in batches.
 
+mod chees;
 pub mod conjugate;
 pub mod drive;
 mod elliptical;
@@ -37,6 +38,7 @@ mod slice;
 mod tempered;
 mod underdamped;
 
+pub use chees::{Chees, CheesOptions, Criterion, Learner, Trajectory};
 pub use elliptical::EllipticalSlice;
 pub use ensemble::{Ensemble, Move};
 pub use gibbs::{Block, Constrained, Discrete, DiscreteOptions, ExactDraw, Gibbs, Scan};

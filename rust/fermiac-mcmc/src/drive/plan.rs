@@ -2,9 +2,7 @@
 
 use crate::kernel::Phase;
 
-/// The transitions that adapt the step size alone at the end of a warm-up that ends early: this
-/// number, or this part of those before.
-const LEAST_STEP: u64 = 50;
+/// A warm-up that ends early adapts the step size alone for this part of the transitions before.
 const STEP_SHARE: u64 = 3;
 
 /// The transitions between two barriers.
@@ -34,11 +32,11 @@ impl Plan {
         self.warmup.get(at).copied().unwrap_or(sampling)
     }
 
-    /// Ends the warm-up soon after a window: with a segment that adapts the step size alone.
-    /// Returns the number of transitions that are left out.
-    pub(super) fn end_after(&mut self, at: usize) -> u64 {
+    /// Ends the warm-up soon after a window: with a segment of `least` transitions or more
+    /// that adapts the step size alone. Returns the number of transitions that are left out.
+    pub(super) fn end_after(&mut self, at: usize, least: u64) -> u64 {
         let (before, end) = (self.n_warmup(), self.segment(at).end);
-        let last = LEAST_STEP.max(end / STEP_SHARE);
+        let last = least.max(end / STEP_SHARE);
         if before <= end + last {
             return 0;
         }
@@ -100,8 +98,8 @@ mod tests {
         let ends: Vec<u64> = plan.warmup.iter().map(|segment| segment.end).collect();
         assert_eq!(ends, [10, 30, 70, 150, 310, 750, 1000]);
         // Too little would be left out after the last window.
-        assert_eq!(plan.clone().end_after(5), 0);
-        assert_eq!(plan.end_after(3), 800);
+        assert_eq!(plan.clone().end_after(5, 50), 0);
+        assert_eq!(plan.end_after(3, 50), 800);
         assert_eq!(plan.n_warmup(), 200);
         assert_eq!(plan.segment(4), Segment { end: 200, phase: Phase::AdaptStep });
         assert_eq!(plan.segment(5).phase, Phase::Sample);

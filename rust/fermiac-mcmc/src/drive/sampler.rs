@@ -6,6 +6,7 @@ use super::lock_step::lock_step;
 use super::oracle::Oracle;
 use super::plan::Plan;
 use super::record::Record;
+use crate::chees::{Learner, Trajectory};
 use crate::kernel::{Kernel, Phase, Window};
 use fermiac_base::alloc::check_room;
 use fermiac_base::par::Context;
@@ -38,6 +39,13 @@ pub enum Progress {
 
 /// The transitions of a window from which the warm-up may end.
 const LONG: u64 = 80;
+/// The same for chains that learn together, which are many, and the share of them that may differ:
+/// the variance of a few draws is rough.
+const LONG_TOGETHER: u64 = 20;
+const DIFFERING: usize = 16;
+/// The transitions that adapt the step size alone at the end of a warm-up that ends early, at least.
+const LEAST_LAST: u64 = 50;
+const LEAST_LAST_TOGETHER: u64 = 20;
 /// The transitions of a window from which large energy errors and divergences raise the acceptance
 /// rate: those before are long enough for a metric that they may be blamed on the target.
 const TELLING: u64 = 40;
@@ -59,6 +67,9 @@ pub struct Sampler {
     /// The transitions of the warm-up that were left out, and the window after which.
     skipped: u64,
     last_window: usize,
+    /// What the chains learn together, and the transitions of which they have learned.
+    learner: Option<Learner>,
+    learned: u64,
 }
 
 impl Sampler {
@@ -87,7 +98,9 @@ impl Sampler {
                 Chain::new(kernel, key, index)
             })
             .collect();
-        let mut sampler = Self { chains, plan, key, segment: 0, skipped: 0, last_window: 0 };
+        let learner = kernel.learner();
+        let mut sampler =
+            Self { chains, plan, key, segment: 0, skipped: 0, last_window: 0, learner, learned: 0 };
         sampler.enter();
         Ok(sampler)
     }
@@ -167,16 +180,24 @@ impl Sampler {
     /// The number of transitions that the chains make until they wait for each other, at the next
     /// barrier or at transition `until`.
     pub fn goal(&self, until: u64) -> u64 {
-        self.end(until).min(self.plan.segment(self.segment).end)
+        let goal = self.end(until).min(self.plan.segment(self.segment).end);
+        // Chains that learn together wait after each transition.
+        let waits = self.learner.is_some() && self.segment < self.plan.warmup.len();
+        if waits { goal.min(self.n_done() + 1) } else { goal }
     }
 
     /// Passes the barrier at which all chains have arrived, if there is one.
     ///
     /// Returns the number of transitions of the warm-up that are left out from now on.
     pub fn meet(&mut self) -> u64 {
-        let segment = self.plan.segment(self.segment);
-        let is_there = self.segment < self.plan.warmup.len() && self.n_done() == segment.end;
-        if is_there { self.cross(segment.phase) } else { 0 }
+        if self.segment >= self.plan.warmup.len() {
+            return 0;
+        }
+        let (segment, done) = (self.plan.segment(self.segment), self.n_done());
+        if done > self.learned {
+            self.learn(done);
+        }
+        if done == segment.end { self.cross(segment.phase) } else { 0 }
     }
 
     fn is_free(&self, oracles: &[Oracle], driver: Driver, context: &Context<'_>) -> bool {
@@ -211,9 +232,13 @@ impl Sampler {
         }
         if phase == Phase::AdaptMetric {
             if self.is_settled() {
-                skipped = self.plan.end_after(self.segment);
+                skipped = self.plan.end_after(self.segment, self.least_last());
             }
             self.adapt_metrics();
+            if let Some(learner) = &mut self.learner {
+                learner.rescaled();
+                self.give_sizes(false);
+            }
         }
         if skipped > 0 {
             (self.skipped, self.last_window) = (skipped, self.segment);
@@ -224,6 +249,35 @@ impl Sampler {
             self.share_steps();
         }
         skipped
+    }
+
+    /// Learns from the transition after which all chains have made `goal`.
+    fn learn(&mut self, goal: u64) {
+        self.learned = goal;
+        let Some(learner) = &mut self.learner else { return };
+        let arrived = self.chains.iter().filter(|chain| !chain.left_out);
+        let all: Vec<Trajectory<'_>> = arrived.filter_map(|c| c.kernel.trajectory()).collect();
+        learner.learn(&all);
+        self.give_sizes(goal == self.plan.n_warmup());
+    }
+
+    /// Gives all chains the sizes to use next, or those to keep.
+    fn give_sizes(&mut self, to_keep: bool) {
+        let Some(learner) = &self.learner else { return };
+        let sizes = learner.sizes(to_keep);
+        for chain in &mut self.chains {
+            let mut next = sizes.iter();
+            chain.kernel.visit_steps(&mut |step| {
+                if let Some(size) = next.next() {
+                    step.set(*size);
+                }
+            });
+        }
+    }
+
+    /// The least number of transitions that adapt the step size alone after an early end.
+    fn least_last(&self) -> u64 {
+        if self.learner.is_some() { LEAST_LAST_TOGETHER } else { LEAST_LAST }
     }
 
     /// Finds the chains from which the others learn nothing: those that have not arrived.
@@ -245,7 +299,11 @@ impl Sampler {
     /// Whether the warm-up may end with this window: it is long enough for the metric, no
     /// trajectory diverged, and the chains agree.
     fn is_settled(&mut self) -> bool {
-        if !self.plan.early || !self.plan.pool || self.window_len() < LONG {
+        let (long, differing) = match self.learner {
+            Some(_) => (LONG_TOGETHER, self.chains.len() / DIFFERING),
+            None => (LONG, 0),
+        };
+        if !self.plan.early || !self.plan.pool || self.window_len() < long {
             return false;
         }
         let mut diverged = 0;
@@ -269,7 +327,9 @@ impl Sampler {
                 let of: Vec<&Window> = of.iter().collect();
                 let n: f64 = of.iter().map(|window| window.len()).sum();
                 let dim = of.first().map_or(0, |window| window.dim());
-                n >= LEAST_PER_COORDINATE * dim as f64 && n >= ENOUGH && Window::agree(&of)
+                n >= LEAST_PER_COORDINATE * dim as f64
+                    && n >= ENOUGH
+                    && Window::agree(&of, differing)
             })
     }
 
@@ -381,11 +441,15 @@ impl Sampler {
         codec.word(&mut skipped)?;
         if codec.is_reading() && skipped != self.skipped {
             codec.require(self.skipped == 0 && self.last_window < self.plan.warmup.len())?;
-            self.skipped = self.plan.end_after(self.last_window);
+            self.skipped = self.plan.end_after(self.last_window, self.least_last());
             codec.require(self.skipped == skipped)?;
         }
         for chain in &mut self.chains {
             chain.persist(codec)?;
+        }
+        if let Some(learner) = &mut self.learner {
+            learner.persist(codec)?;
+            codec.word(&mut self.learned)?;
         }
         codec.finish()
     }

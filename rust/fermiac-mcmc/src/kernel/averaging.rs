@@ -70,7 +70,7 @@ impl DualAveraging {
         if self.n == 0.0 { self.log_step } else { self.log_average }
     }
 
-    pub(super) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+    pub(crate) fn persist(&mut self, codec: &mut Codec) -> Result<()> {
         let Self { target, shrinkage, centre, error, log_step, log_average, n } = self;
         let fields = [target, shrinkage, centre, error, log_step, log_average, n];
         fields.into_iter().try_for_each(|field| codec.number(field))

@@ -5,6 +5,7 @@ use super::{
     EvalBuffer, Kernel, Metric, Phase, Point, Request, RequestKind, Scale, Step, StepSize,
     bad_start,
 };
+use crate::chees::{Learner, Trajectory};
 use crate::phase_point::{DIVERGENT, PhasePoint};
 use fermiac_base::Result;
 use fermiac_base::rng::Stream;
@@ -142,6 +143,16 @@ pub(crate) trait Transition: Clone + Send + 'static {
     /// Visits the step sizes beside that of the core.
     fn visit_more_steps(&mut self, _visit: &mut dyn FnMut(&mut StepSize)) {}
 
+    /// The learner of the sizes that all chains share from transition to transition.
+    fn shared_learner(&self) -> Option<Learner> {
+        None
+    }
+
+    /// The last trajectory, for the learner.
+    fn last_trajectory(&self) -> Option<Trajectory<'_>> {
+        None
+    }
+
     /// Writes its statistics.
     fn write(&self, out: &mut [f64]);
 
@@ -224,6 +235,14 @@ impl<T: Transition> Kernel for T {
         let core = self.core_mut();
         core.step.rescaled();
         core.update_force();
+    }
+
+    fn learner(&self) -> Option<Learner> {
+        self.shared_learner()
+    }
+
+    fn trajectory(&self) -> Option<Trajectory<'_>> {
+        self.last_trajectory()
     }
 
     fn stat_names(&self) -> Vec<String> {

@@ -17,9 +17,11 @@ mod window;
 pub use averaging::{DualAveraging, EnergyErrors, RobbinsMonro};
 pub(crate) use core::{KernelCore, Stage, Transition};
 pub use metric::Metric;
+pub(crate) use tuning::SEARCHES;
 pub use tuning::{MetricKind, Scale, StepSize};
 pub use window::Window;
 
+use crate::chees::{Learner, Trajectory};
 use fermiac_base::rng::Stream;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
@@ -170,6 +172,17 @@ pub trait Kernel: Duplicate + Send {
 
     /// Follows a metric that was changed at a barrier.
     fn rescaled(&mut self) {}
+
+    /// The learner of the sizes that all chains share from transition to transition of the warm-up;
+    /// `None` for chains that meet only between windows.
+    fn learner(&self) -> Option<Learner> {
+        None
+    }
+
+    /// The last trajectory, for the learner.
+    fn trajectory(&self) -> Option<Trajectory<'_>> {
+        None
+    }
 
     /// The law from which a kernel of one exact draw takes its coordinates, given a whole point.
     fn law(&self) -> Option<&Arc<dyn Conditional>> {

@@ -12,7 +12,7 @@ const MOST_TRIES: usize = 100;
 
 /// The number of metric changes after which the next metric is close to the last, and the step size
 /// is kept instead of searched for.
-const SEARCHES: usize = 3;
+pub(crate) const SEARCHES: usize = 3;
 
 /// The transitions after a restart of the step size in which divergences do not count: its first
 /// values are guesses.
@@ -148,6 +148,7 @@ enum Adapt {
     Recursion(RobbinsMonro),
     Energy(EnergyErrors),
     External,
+    Common,
 }
 
 impl StepSize {
@@ -174,6 +175,12 @@ impl StepSize {
     /// A length that the kernel finds itself and [`set`](Self::set)s, so that chains share it.
     pub fn external(step: f64) -> Self {
         Self::new(step, Some(Adapt::External), false)
+    }
+
+    /// A step size that all chains find together and [`set`](Self::set); each chain searches for the
+    /// first one.
+    pub fn common(step: f64) -> Self {
+        Self::new(step, Some(Adapt::Common), true)
     }
 
     fn new(step: f64, adapt: Option<Adapt>, rough: bool) -> Self {
@@ -273,7 +280,7 @@ impl StepSize {
     pub fn rescaled(&mut self) {
         (self.strains, self.divergences) = (0, 0);
         match &mut self.adapt {
-            Some(Adapt::Averaging(_)) if self.changes < SEARCHES => {
+            Some(Adapt::Averaging(_) | Adapt::Common) if self.changes < SEARCHES => {
                 self.changes += 1;
                 self.rough = true;
             }
@@ -289,6 +296,7 @@ impl StepSize {
                 self.step = self.first;
                 errors.restart(self.first);
             }
+            Some(Adapt::Common) => self.changes += 1,
             Some(Adapt::External) | None => {}
         }
     }
@@ -301,9 +309,9 @@ impl StepSize {
         self.phase = phase;
     }
 
-    /// Takes over a length that the kernel has found, unless it is fixed.
+    /// Takes over a size that the kernel, or all chains together, have found, unless it is fixed.
     pub fn set(&mut self, step: f64) {
-        if let Some(Adapt::External) = self.adapt {
+        if let Some(Adapt::External | Adapt::Common) = self.adapt {
             self.step = step;
         }
     }
@@ -327,7 +335,7 @@ impl StepSize {
                 errors.update(accept);
                 self.step = exp(errors.log_step());
             }
-            Some(Adapt::External) | None => {}
+            Some(Adapt::External | Adapt::Common) | None => {}
         }
     }
 
@@ -337,7 +345,7 @@ impl StepSize {
             Some(Adapt::Averaging(averaging)) if !self.rough => averaging.log_average(),
             Some(Adapt::Recursion(recursion)) => recursion.log_step(),
             Some(Adapt::Energy(errors)) => errors.log_step(),
-            Some(Adapt::Averaging(_) | Adapt::External) | None => ln(self.step),
+            Some(Adapt::Averaging(_) | Adapt::External | Adapt::Common) | None => ln(self.step),
         }
     }
 
@@ -363,7 +371,7 @@ impl StepSize {
             Some(Adapt::Averaging(averaging)) => averaging.persist(codec),
             Some(Adapt::Recursion(recursion)) => recursion.persist(codec),
             Some(Adapt::Energy(errors)) => errors.persist(codec),
-            Some(Adapt::External) | None => Ok(()),
+            Some(Adapt::External | Adapt::Common) | None => Ok(()),
         }
     }
 }

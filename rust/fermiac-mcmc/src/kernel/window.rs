@@ -228,9 +228,9 @@ impl Window {
     }
 
     /// Whether the draws of chains are of one law, as far as their means and variances show: the
-    /// variance of the means is small beside that of the draws, and no chain has far less or more
-    /// variance than the others, of the draws or of the gradients.
-    pub fn agree(windows: &[&Self]) -> bool {
+    /// variance of the means is small beside that of the draws, and no more than `differing` chains
+    /// have far less or more variance than the others, of the draws or of the gradients.
+    pub fn agree(windows: &[&Self], differing: usize) -> bool {
         let Some(first) = windows.first() else { return false };
         if windows.len() < 2 || windows.iter().any(|window| window.n < 4.0) {
             return false;
@@ -242,11 +242,11 @@ impl Window {
             let mean = windows.iter().map(|w| of(w).mean[i]).sum::<f64>() / n;
             let between =
                 windows.iter().map(|w| (of(w).mean[i] - mean).powi(2)).sum::<f64>() / (n - 1.0);
-            let even = windows.iter().all(|w| {
+            let odd = windows.iter().filter(|w| {
                 let share = variance(w) / within;
-                share > LEAST_SHARE && share < MOST_SHARE
+                !(share > LEAST_SHARE && share < MOST_SHARE)
             });
-            even && (!means || between < MOST_BETWEEN * within)
+            odd.count() <= differing && (!means || between < MOST_BETWEEN * within)
         };
         (0..first.dim).all(|i| {
             alike(i, &|w| &w.draws, true)
@@ -445,7 +445,7 @@ mod tests {
 
     #[test]
     fn chains_of_one_law_agree() {
-        let agree = |windows: Vec<Window>| Window::agree(&windows.iter().collect::<Vec<_>>());
+        let agree = |windows: Vec<Window>| Window::agree(&windows.iter().collect::<Vec<_>>(), 0);
         assert!(agree(windows([1.0; 4], [0.0; 4])));
         assert!(!agree(windows([1.0; 4], [0.0, 0.0, 0.0, 2.0])));
         assert!(!agree(windows([1.0, 1.0, 1.0, 4.0], [0.0; 4])));

@@ -8,9 +8,10 @@ use fermiac_base::linalg::Cholesky;
 use fermiac_mcmc::kernel::{Kernel, Metric, MetricKind, Scale, StepSize};
 use fermiac_mcmc::proposals::{Barker, Drift, Langevin, RandomWalk};
 use fermiac_mcmc::{
-    Block, Direction, Discrete, DiscreteOptions, EllipticalSlice, Ensemble, ExactDraw, Gibbs, Hmc,
-    Length, Metropolized, Microcanonical, MicrocanonicalOptions, Move, Nuts, Scan, Slice,
-    SplittingStep, Tempered, Underdamped, UnderdampedOptions, Walnuts, WalnutsOptions,
+    Block, Chees, CheesOptions, Criterion, Direction, Discrete, DiscreteOptions, EllipticalSlice,
+    Ensemble, ExactDraw, Gibbs, Hmc, Length, Metropolized, Microcanonical, MicrocanonicalOptions,
+    Move, Nuts, Scan, Slice, SplittingStep, Tempered, Underdamped, UnderdampedOptions, Walnuts,
+    WalnutsOptions,
 };
 use numpy::{PyReadonlyArray1, PyReadonlyArray2};
 use pyo3::exceptions::PyValueError;
@@ -29,6 +30,7 @@ pub(super) fn kernel(spec: &Bound<'_, PyAny>, dim: usize) -> Made {
         "underdamped" => underdamped,
         "mclmc" => microcanonical,
         "hmc" => hmc,
+        "chees" => chees,
         "nuts" => nuts,
         "walnuts" => walnuts,
         "slice" => slice,
@@ -149,6 +151,18 @@ fn hmc(options: &Bound<'_, PyAny>, dim: usize) -> Made {
     let time = Length::Time(entry(options, "trajectory_length")?);
     let length = entry::<Option<usize>>(options, "n_steps")?.map_or(time, Length::Steps);
     Ok(Box::new(Hmc::new(step, length, entry(options, "jitter")?, metric.scale(dim))))
+}
+
+fn chees(options: &Bound<'_, PyAny>, dim: usize) -> Made {
+    let criterion = match entry::<String>(options, "criterion")?.as_str() {
+        "chees" => Criterion::Chees,
+        "snaper" => Criterion::Snaper,
+        other => return Err(unknown("criterion", other)),
+    };
+    let (step, accept, metric) = entry::<(f64, Option<f64>, MetricSpec)>(options, "tuning")?;
+    let (length, jitter) = (entry(options, "trajectory_length")?, entry(options, "jitter")?);
+    let options = CheesOptions { step, accept, length, jitter, criterion };
+    Ok(Box::new(Chees::new(&options, metric.scale(dim))))
 }
 
 fn nuts(options: &Bound<'_, PyAny>, dim: usize) -> Made {
