@@ -24,6 +24,7 @@ import numpy as np
 from benches.nested.posteriors import POSTERIORS
 from benches.nested.problem import Array, Problem
 from benches.nested.problems import PROBLEMS
+from benches.pages import into_page
 
 import fermiac as fm
 
@@ -135,8 +136,6 @@ HEAD = (
     "| problem | from points | rms error | claimed | within 2 | sd of pulls | rms by masses | "
     "calls | ESS | warned | CPU s |\n|---|---|---|---|---|---|---|---|---|---|---|"
 )
-#: The comments in the page between which the table stands.
-MARKS = ("<!-- evidences -->", "<!-- end of evidences -->")
 
 
 def row(label: str, runs: list[Ran], exact: float) -> tuple[str, Array]:
@@ -189,13 +188,6 @@ def table(options: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def into_page(page: Path, text: str) -> None:
-    """Replace what stands between the marks of a page."""
-    before, _, rest = page.read_text().partition(MARKS[0])
-    after = rest.partition(MARKS[1])[2]
-    page.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}")
-
-
 def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="How far off the evidences of nested sampling are."
@@ -235,7 +227,7 @@ def main(given: list[str] | None = None) -> None:
         text = table(options)
         print(text)
         if options.page is not None:
-            into_page(options.page, text)
+            into_page(options.page, "evidences", text)
         return
     settings = {
         "n_live": options.n_live,

@@ -1,11 +1,12 @@
 """Other nested samplers on the benchmark problems, each used as in its documentation.
 
 A peer is a function of a problem and a number of live points that returns ``run(seed)``, which
-returns `Found`. dynesty evaluates one point at a time and gets a compiled function; UltraNest and
-nautilus get batched NumPy functions; jaxns and blackjax compile the whole run, or a step of it,
-with XLA.
+returns `Found`; `ours` is this library. dynesty evaluates one point at a time and gets a compiled
+function; UltraNest and nautilus get batched NumPy functions; jaxns and blackjax compile the whole
+run, or a step of it, with XLA.
 ``python -m benches.nested.peers out.jsonl peer problem --seeds 0:10`` adds a line of JSON for each
-run, and ``python -m benches.nested.peers out.jsonl`` prints the table of all lines.
+run, and ``python -m benches.nested.peers out.jsonl`` prints the table of all lines; ``--page
+docs/calibration-nested.md`` puts it into that page.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from benches.nested.posteriors import POSTERIORS
 from benches.nested.problem import Problem
-from benches.nested.problems import PROBLEMS, problem
+from benches.nested.problems import PROBLEMS
+from benches.pages import into_page
 from numpy.typing import NDArray
 
 # One thread in XLA: the others only wait, and their waiting is CPU time.
@@ -32,6 +35,7 @@ os.environ.setdefault(
 )
 
 N_LIVE = 500
+ALL = PROBLEMS | POSTERIORS
 
 
 class NotApplicable(Exception):
@@ -55,6 +59,20 @@ def kish(log_weights: NDArray[Any]) -> float:
     """The effective sample size of weighted draws."""
     w = np.exp(log_weights - np.max(log_weights))
     return float(w.sum() ** 2 / np.sum(w * w))
+
+
+def ours(p: Problem, n_live: int = N_LIVE) -> Run:
+    """The default settings; the effective sample size is that of all weighted points."""
+    import fermiac as fm
+
+    def run(seed: int) -> Found:
+        r = fm.nested.sample(
+            p.values, p.prior, p.dim, rng=seed, periodic=p.periodic, n_live=n_live, n_threads=1
+        )
+        ess = r.ess if r.importance is None else r.importance.ess
+        return Found(r.log_evidence, r.log_evidence_stderr, r.n_evals, float(ess))
+
+    return run
 
 
 def dynesty(
@@ -120,7 +138,7 @@ def ultranest(p: Problem, n_live: int = N_LIVE, population: int = 0) -> Run:
     return run
 
 
-def nautilus(p: Problem, n_live: int = 2000, seconds: float = 120.0) -> Run:
+def nautilus(p: Problem, n_live: int = 2000, seconds: float = 900.0) -> Run:
     """Importance nested sampling with neural networks, at its own defaults and within a time."""
     import nautilus as peer
 
@@ -227,6 +245,8 @@ def blackjax(p: Problem, n_live: int = N_LIVE) -> Run:
 
 
 PEERS: dict[str, Callable[[Problem, int], Run]] = {
+    "fermiac": ours,
+    "dynesty": lambda p, n: dynesty(p, n, sample="auto", dlogz=0.01),
     "dynesty unif": dynesty,
     "dynesty unif, dlogz 0.01": lambda p, n: dynesty(p, n, dlogz=0.01),
     "dynesty rwalk": lambda p, n: dynesty(p, n, sample="rwalk"),
@@ -249,7 +269,7 @@ def timed(run: Run, seed: int) -> tuple[Found, float, float]:
 
 def measure(path: Path, peer: str, name: str, n_live: int, seeds: range) -> None:
     """Add the runs of a peer on a problem to a file, the compilation in the first of jaxns's."""
-    p = problem(name)
+    p = ALL[name]()
     run = PEERS[peer](p, n_live)
     for seed in seeds:
         with warnings.catch_warnings():
@@ -269,13 +289,16 @@ def table(path: Path) -> str:
         "| problem | peer | runs | rms error | mean | reported | calls | ESS | CPU s | us/call |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name, peer in dict.fromkeys((row["problem"], row["peer"]) for row in rows):
+    order = {peer: k for k, peer in enumerate(PEERS)}
+    cells = dict.fromkeys((row["problem"], row["peer"]) for row in rows)
+    names = list(dict.fromkeys(name for name, _ in cells))
+    for name, peer in sorted(cells, key=lambda cell: (names.index(cell[0]), order[cell[1]])):
         mine = [row for row in rows if (row["problem"], row["peer"]) == (name, peer)]
         column = {key: np.array([row[key] for row in mine]) for key in mine[0]}
         error, cpu, calls = column["error"], np.median(column["cpu"]), column["n_evals"].mean()
         lines.append(
             f"| {name} | {peer} | {len(mine)} | {np.sqrt(np.mean(error**2)):.3f} "
-            f"| {error.mean():+.3f} | {column['stderr'].mean():.3f} | {calls:.0f} "
+            f"| {error.mean():+.3f} | {column['stderr'].mean():.3f} | {calls / 1000:.1f} k "
             f"| {column['ess'].mean():.0f} | {cpu:.2f} | {1e6 * cpu / calls:.1f} |"
         )
     return "\n".join(lines)
@@ -285,12 +308,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Other nested samplers on known evidences.")
     parser.add_argument("out", type=Path)
     parser.add_argument("peer", nargs="?", choices=list(PEERS))
-    parser.add_argument("problem", nargs="?", choices=list(PROBLEMS))
+    parser.add_argument("problem", nargs="?", choices=list(ALL))
     parser.add_argument("--seeds", default="0:1", help="first:last+1")
     parser.add_argument("--n-live", type=int, default=N_LIVE)
+    parser.add_argument("--page", type=Path, help="the page to put the table into")
     given = parser.parse_args()
     if given.peer is None or given.problem is None:
-        print(table(given.out))
+        text = table(given.out)
+        print(text)
+        if given.page is not None:
+            into_page(given.page, "peers", text)
     else:
         seeds = range(*map(int, given.seeds.split(":")))
         measure(given.out, given.peer, given.problem, given.n_live, seeds)

@@ -38,7 +38,7 @@ def test_chains_that_are_too_short_are_found_out() -> None:
         np.testing.assert_array_equal(r.validation["n_slices"], [1, 2, 4, 8, 16])
         told += any("still changes when chains are made longer" in text for text in r.warnings)
         # The last is the best, and is what comes back.
-        assert r.log_evidence == r.validation["log_evidence"][-1]
+        assert r.log_evidence_volumes == r.validation["log_evidence"][-1]
         assert r.n_evals == r.validation["n_evals"][-1]
         off = r.validation["log_evidence"] + 10 * np.log(20)
         assert off[:2].max() > 2
@@ -69,7 +69,7 @@ def test_chains_that_are_long_enough_pass() -> None:
 def test_repeats_are_independent() -> None:
     r = run(validate=2)
     first = fm.nested.sample(LAW, PRIOR, sampler="slice", n_live=100, rng=0)
-    assert r.validation["log_evidence"][0] == first.log_evidence
+    assert r.validation["log_evidence"][0] == first.log_evidence_volumes
     assert r.validation["n_evals"][0] == first.n_evals
     assert r.seed != first.seed
     assert not set(map(bytes, r.unit_draws)) & set(map(bytes, first.unit_draws))  # type: ignore[arg-type]

@@ -132,12 +132,15 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
 
 
 def _of_all_points(result: NestedResult) -> list[Finding]:
-    """Return the warnings about the estimate from all points of bounds."""
+    """Return the warnings about the estimate from points of known densities."""
     other = result.importance
     log_z, stderr = result.log_evidence_volumes, result.log_evidence_volumes_stderr
     if other is None or not other.converged or other.log_evidence_stderr >= stderr:
         return []
     doubts = other.doubts(log_z, stderr)
+    if doubts and other.is_fitted:
+        # The prior masses know their own error.
+        return []
     if doubts:
         text = (
             f"log Z is that from the prior masses, not from all points, since {doubts}; raise "
@@ -147,6 +150,14 @@ def _of_all_points(result: NestedResult) -> list[Finding]:
     apart, error = abs(other.log_evidence - log_z), np.hypot(other.log_evidence_stderr, stderr)
     if apart <= _DIFFERENT * error or error == 0:
         return []
+    if other.is_fitted:
+        text = (
+            f"independent points give log Z = {other.log_evidence:.6g}, the prior masses "
+            f"{log_z:.6g}, which differs by {apart / error:.1f} standard errors: chains are too "
+            "short, or masses drifted between modes, so that the posterior may be wrong; raise "
+            "n_live, or make chains longer"
+        )
+        return [(ConvergenceWarning, text)]
     text = (
         f"all points together give log Z = {other.log_evidence:.6g}, the prior masses "
         f"{log_z:.6g}, which differs by {apart / error:.1f} standard errors: a bound cut off a "

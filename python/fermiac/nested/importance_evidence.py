@@ -1,4 +1,4 @@
-"""Importance nested sampling: an estimate of the evidence from all evaluated points."""
+"""An importance estimate of the evidence: from all points of bounds, or from a fitted density."""
 
 from __future__ import annotations
 
@@ -28,16 +28,20 @@ _APART = 5.0
 #: Equal weights, as on plateaus, may have any k-hat.
 _HEAVY = 0.7
 _DOMINANT = 0.05
+#: The least effective sample size of points of a fitted density.
+_LEAST = 100
 #: Standard errors by which it may be below the estimate from prior masses.
 _DIFFERENT = 4.0
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class ImportanceEvidence(Result):
-    r"""The evidence from all points that a rejection run evaluated, also those below its levels.
+    r"""The evidence from points of known densities, as an importance sample.
 
-    The field ``importance`` of `fermiac.nested.NestedResult`, after a run whose points came from
-    bounds; ``fermiac.nested.Uniform(importance=False)`` makes a run without it.
+    The field ``importance`` of `fermiac.nested.NestedResult`. After a run whose points came from
+    bounds these are all points, also those below the levels. After a run with chains they are
+    independent points from a density fitted to the posterior. ``importance=False`` of a sampler,
+    such as ``fermiac.nested.Slice(importance=False)``, makes a run without it.
 
     Attributes
     ----------
@@ -46,11 +50,12 @@ class ImportanceEvidence(Result):
     log_evidence_stderr : float
         Its standard error; see the notes.
     log_evidence_tests : float
-        The logarithm of the evidence from the test points alone, to which no bound was fitted.
+        The logarithm of the evidence from the test points alone, to which no bound was fitted; for
+        a fitted density, from the pilot's points.
     log_evidence_tests_stderr : float
         Its standard error.
     n_tests : int
-        The number of test points.
+        The number of test points, or of the pilot's.
     cut_share : float
         The share of the evidence where test points alone count, since bounds cut it off.
     n_cut : int
@@ -60,7 +65,8 @@ class ImportanceEvidence(Result):
     khat : float
         The tail shape of the weights; see `fermiac.diagnostics.psis`.
     n_bounds : int
-        The number of bounds that points were drawn from, including the unit cube.
+        The number of bounds that points were drawn from, including the unit cube; 0 if they were
+        drawn from a fitted density.
     converged : bool
         Whether the run went on until it had converged; before, the weights lack their peak.
     runs : mapping of str to ndarray
@@ -68,11 +74,11 @@ class ImportanceEvidence(Result):
     sample : Sample
         All points of the bounds in the order of the draws, test points last, with log-weights on an
         absolute scale: the mean of their exponentials is the evidence. A point before the last
-        bound that cut it off has none.
+        bound that cut it off has none. For a fitted density, its points without the pilot's.
 
     Notes
     -----
-    Of the N points, :math:`N_b` were drawn from bound b, whose volume within the unit cube is
+    *Points of bounds.* Of the N points, :math:`N_b` were drawn from bound b, whose volume within the unit cube is
     :math:`V_b`. All of them are weighted as if they came from the mixture
 
     .. math:: g(u) = \frac{1}{N} \sum_b \frac{N_b}{V_b} 1[u \in b],
@@ -92,6 +98,15 @@ class ImportanceEvidence(Result):
     points have seen. A mode of which neither live points nor test points have seen anything is
     missing from all evidences, and no error covers it. Use more live points if modes are small.
 
+    *Points of a fitted density.* The ends of chains have no known density. So a mixture is fitted
+    to the posterior points of the run: Student's t laws, split in two as long as that pays; for
+    each cluster a normal copula with the margins of its points; and, as a defence, wider laws and
+    the prior itself [4]_. A pilot of 2 % of the evaluations (500 to 4000) adapts the weights of the
+    parts [5]_. If the error will be less than half of that by prior masses, points are then drawn
+    until it is expected to be 0.01, up to 10 % of the evaluations. The mean of their weights
+    estimates the evidence, with the error of independent draws. `doubts` are raised if few of them
+    carry the weights. A mode that the chains have lost is missing here as well.
+
     References
     ----------
     .. [1] E. Cameron, A. Pettitt, "Recursive pathways to marginal likelihood estimation with
@@ -100,6 +115,11 @@ class ImportanceEvidence(Result):
        MultiNest algorithm", Open Journal of Astrophysics, 2019, doi:10.21105/astro.1306.2144.
     .. [3] A. Owen, Y. Zhou, "Safe and effective importance sampling", Journal of the American
        Statistical Association, 2000, doi:10.1080/01621459.2000.10473909.
+    .. [4] T. Hesterberg, "Weighted average importance sampling and defensive mixture
+       distributions", Technometrics, 1995, doi:10.1080/00401706.1995.10484303.
+    .. [5] O. Cappé, R. Douc, A. Guillin, J.-M. Marin, C. P. Robert, "Adaptive importance sampling
+       in general mixture classes", Statistics and Computing, 2008,
+       doi:10.1007/s11222-008-9059-x.
 
     Examples
     --------
@@ -146,6 +166,17 @@ class ImportanceEvidence(Result):
         "sample": fit.instance("Sample"),
     }
 
+    @property
+    def is_fitted(self) -> bool:
+        """Whether the points were drawn from a density fitted to the posterior, not from bounds.
+
+        Returns
+        -------
+        bool
+            The answer.
+        """
+        return self.n_bounds == 0
+
     def doubts(self, log_evidence: float, stderr: float) -> str:
         """Return why the error may not hold, or "" if nothing speaks against it.
 
@@ -163,6 +194,10 @@ class ImportanceEvidence(Result):
         if not self.converged:
             return "the run ended before it had converged"
         weights = self.sample._weights()
+        if self.is_fitted and self.khat > _HEAVY:
+            return f"the weights of points of the fitted density have a k-hat of {self.khat:.2f}"
+        if self.is_fitted and self.ess < _LEAST:
+            return f"the weights of points of the fitted density have an ESS of {self.ess:.0f}"
         if self.khat > _HEAVY and weights.max() > _DOMINANT:
             return (
                 f"one point has {weights.max():.0%} of the weight of all, and k-hat is "

@@ -50,7 +50,7 @@ class Job:
     high: float = float("inf")
     #: Whether the bounds are probed.
     probed: bool = True
-    #: Whether the run keeps all points of bounds, if its sampler can.
+    #: Whether the run estimates the evidence from points of known densities too, if its sampler can.
     keeps_points: bool = True
     dynamic: Dynamic | None = None
     #: The likelihood itself, if `target` evaluates it on an executor.
@@ -93,6 +93,7 @@ class Job:
             "high": self.high,
             "probed": self.probed,
             "importance": self.keeps_points and self.sampler._keeps_points,
+            "proposals": self.keeps_points and self.sampler._proposes,
             "likelihood_tol": self.likelihood_tol,
             "max_evals": _NO_LIMIT if self.max_evals is None else self.max_evals,
             "max_iter": _NO_LIMIT if self.max_iter is None else self.max_iter,

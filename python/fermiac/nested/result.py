@@ -210,6 +210,29 @@ class NestedResult(Sample):
         return int(self.n_alive[possible].max(initial=1))
 
     @property
+    def unseen_share(self) -> float:
+        """The share of the prior mass above a level below which a mode may have remained unseen.
+
+        None of n independent points above a level lies in a mode that has the share s of the prior
+        mass there with the probability :math:`(1 - s)^n`. For the share returned this is 5 % with
+        n = `n_live`, about 3 / n. A mode that is smaller where it separates from the others may be
+        missing from the evidence and from the draws, and no error covers that.
+
+        Returns
+        -------
+        float
+            The share, between 0 and 1.
+
+        Examples
+        --------
+        >>> import fermiac as fm
+        >>> r = fm.nested.sample(fm.distributions.Normal(), fm.distributions.Uniform(-9, 9), rng=0)
+        >>> round(r.unseen_share, 4)
+        0.006
+        """
+        return float(-np.expm1(np.log(0.05) / self.n_live))
+
+    @property
     def khat(self) -> float:
         """The tail shape of the posterior masses of lineages, -inf if they are equal.
 
@@ -694,13 +717,15 @@ class NestedResult(Sample):
         other = self.importance
         if other is not None:
             by_points = with_error(other.log_evidence, other.log_evidence_stderr)
-            rows.append(("from all points", f"{by_points} (importance sampling)"))
+            name = "independent points" if other.is_fitted else "from all points"
+            rows.append((name, f"{by_points} (importance sampling)"))
         rows += [
             ("from prior masses", by_masses),
             ("its 16 %, 50 %, 84 %", f"{simulated} (simulated prior masses)"),
             ("information", f"{self.information:.4g} nats; sqrt(H / n live) = {expected:.3g}"),
             ("dead points", f"{self.n_draws} (ESS {self.ess:.0f})"),
             ("prior mass left", f"exp({self.log_x[-1]:.4g})"),
+            ("modes seen", f"those above {self.unseen_share:.2g} of the mass above a level, 95 %"),
         ]
         if self.n_evals:
             share = f"of which {self.n_draws / self.n_evals:.2%} became dead points"

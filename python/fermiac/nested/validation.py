@@ -108,8 +108,11 @@ class Repeats:
         """Add the figures of a run, and attach all figures so far to its result."""
         if self._n:
             n_slices = longest(result.trace)
-            stderr = result.log_evidence_stderr
-            self._rows.append([n_slices, result.log_evidence, stderr, result.n_evals])
+            log_z, stderr = result.log_evidence, result.log_evidence_stderr
+            if result.importance is not None and result.importance.is_fitted:
+                # Independent points do not tell if chains are long enough.
+                log_z, stderr = result.log_evidence_volumes, result.log_evidence_volumes_stderr
+            self._rows.append([n_slices, log_z, stderr, result.n_evals])
             columns = np.array(self._rows).T
             object.__setattr__(result, "validation", dict(zip(_COLUMNS, columns, strict=True)))
         return result

@@ -26,6 +26,7 @@ pub mod importance;
 mod online_evidence;
 pub mod points;
 pub mod problem;
+mod proposals;
 mod ranks;
 mod replicates;
 pub mod run;

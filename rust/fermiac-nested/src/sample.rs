@@ -62,6 +62,7 @@ impl Settings {
             enlarge: 1.0,
             probed: true,
             importance: false,
+            proposals: false,
             dlogz: 0.01,
             high: f64::INFINITY,
             ell_tol: 0.0,

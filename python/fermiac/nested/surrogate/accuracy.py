@@ -102,6 +102,7 @@ def draw(
         max_iter=None,
         periodic=(),
         reflective=(),
+        keeps_points=False,
         key=key,
     )
     above = {

@@ -12,13 +12,13 @@ const JITTER: f64 = 1e-10;
 
 /// The cuts of circles, in the middle of the largest gap between points.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Cut {
+pub(crate) struct Cut {
     /// (axis, place of the cut).
     cuts: Vec<(usize, f64)>,
 }
 
 impl Cut {
-    fn new(u: &[f64], dim: usize, circles: &[bool]) -> Self {
+    pub(crate) fn new(u: &[f64], dim: usize, circles: &[bool]) -> Self {
         let mut cuts = Vec::new();
         for axis in (0..dim).filter(|&axis| circles[axis]) {
             let mut values: Vec<f64> = u.iter().skip(axis).step_by(dim).copied().collect();
@@ -43,7 +43,7 @@ impl Cut {
     }
 
     /// Rotates circles so that their cuts lie at 0.
-    fn rotate(&self, point: &mut [f64]) {
+    pub(crate) fn rotate(&self, point: &mut [f64]) {
         for &(axis, cut) in &self.cuts {
             let rotated = point[axis] - cut;
             point[axis] = if rotated < 0.0 { rotated + 1.0 } else { rotated };
@@ -52,7 +52,7 @@ impl Cut {
 
     /// Rotates circles back; returns false if rounding put the point on the end of an axis.
     #[inline]
-    pub(super) fn rotate_back(&self, point: &mut [f64]) -> bool {
+    pub(crate) fn rotate_back(&self, point: &mut [f64]) -> bool {
         for &(axis, cut) in &self.cuts {
             let rotated = point[axis] + cut;
             point[axis] = if rotated >= 1.0 { rotated - 1.0 } else { rotated };
@@ -303,6 +303,26 @@ impl BatchGeometry {
         (self.shapes.len() - 1).max(1)
     }
 
+    /// The cuts of circles.
+    pub(crate) fn cut(&self) -> &Cut {
+        &self.cut
+    }
+
+    /// The parts of rows, or 0 if there is one part.
+    pub(crate) fn parts_of(&self, rows: &[f64]) -> Vec<usize> {
+        let mut room = Vec::new();
+        let mut x = vec![0.0; self.dim];
+        let part = |row: &[f64]| {
+            x.copy_from_slice(row);
+            self.cut.rotate(&mut x);
+            nearest_part(&self.shapes, &x, &mut room)
+        };
+        if self.shapes.len() < 3 {
+            return vec![0; rows.len() / self.dim];
+        }
+        rows.chunks_exact(self.dim).map(part).collect()
+    }
+
     /// The mode of a point.
     pub(super) fn mode_of(&self, x: &[f64], room: &mut Vec<f64>) -> usize {
         nearest_part(&self.shapes, x, room)
@@ -410,6 +430,26 @@ fn clusters_of(shapes: &[Shape]) -> (Vec<usize>, usize) {
     names.dedup();
     let number = |h: usize| names.iter().position(|&name| name == h).map_or(0, |at| at + 1);
     (cluster.iter().map(|&h| number(h)).collect(), names.len())
+}
+
+/// Clusters of laws that touch.
+#[derive(Debug, Clone)]
+pub(crate) struct Clusters {
+    /// The cluster of every law.
+    pub(crate) of_part: Vec<usize>,
+    /// The number of clusters.
+    pub(crate) n: usize,
+}
+
+impl Clusters {
+    /// The clusters of laws with means and factors of covariances.
+    pub(crate) fn of(laws: impl Iterator<Item = (Vec<f64>, Cholesky)>) -> Self {
+        let mut shapes: Vec<Shape> = laws.map(|(mean, factor)| Shape::of(mean, factor)).collect();
+        // The first shape is that of all points.
+        shapes.splice(..0, shapes.first().cloned());
+        let (cluster_of, n) = clusters_of(&shapes);
+        Self { of_part: cluster_of.into_iter().skip(1).map(|cluster| cluster - 1).collect(), n }
+    }
 }
 
 /// The unit shape, for points that do not span the space.

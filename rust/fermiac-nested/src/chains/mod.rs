@@ -17,6 +17,7 @@ mod galilean;
 mod slice_chain;
 
 pub use batch_geometry::BatchGeometry;
+pub(crate) use batch_geometry::{Clusters, Cut};
 pub use slice_chain::Counts;
 
 use super::points::{Origin, Points};

@@ -8,6 +8,7 @@
 //!   Astronomical Society, 2021.
 
 mod batch;
+mod finish;
 mod probes;
 mod rejection;
 mod settings;
@@ -27,6 +28,7 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Stream};
 use fermiac_base::simd::ln;
 use fermiac_base::{Error, Result};
+use finish::Finish;
 use rejection::Rejection;
 use state::Phase;
 use std::cell::RefCell;
@@ -74,6 +76,8 @@ pub struct Run {
     n_stuck: u64,
     stuck_batches: u32,
     trace: Trace,
+    /// Independent points from a density fitted to the posterior, at the end of the run.
+    finish: Option<Finish>,
 }
 
 impl Run {
@@ -92,6 +96,10 @@ impl Run {
         if settings.importance && !(from_prior && settings.sampler.has_bound()) {
             let why = "only runs from the whole prior that begin with rejection can have it";
             return Err(Error::argument("importance", why));
+        }
+        if settings.proposals && !from_prior {
+            let why = "only runs from the whole prior can have them";
+            return Err(Error::argument("proposals", why));
         }
         let moves = settings.sampler.moves(dim);
         if moves.is_some_and(|moves| moves.needs_gradient()) {
@@ -128,6 +136,7 @@ impl Run {
             n_stuck: 0,
             stuck_batches: 0,
             trace: Trace::default(),
+            finish: None,
             settings,
         })
     }
@@ -148,6 +157,7 @@ impl Run {
                 Phase::Starting => self.start_batch(problem, context)?,
                 Phase::Rejecting => self.reject(problem, context)?,
                 Phase::Chaining => self.chain(problem, deadline, context)?,
+                Phase::Finishing => self.finish(problem, context)?,
             }
             context.poll()?;
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -263,13 +273,16 @@ impl Run {
             Status::Running
         };
         if self.status != Status::Running {
+            self.begin_finish();
             return Ok(());
         }
+        self.finish = None;
         self.level = self.ranked(self.settings.batch.min(n) - 1);
         let dying = self.order.iter().take_while(|&&i| self.live.ell[i as usize] <= self.level);
         let mut vacant: Vec<u64> = dying.copied().collect();
         if vacant.len() == n {
             self.status = Status::Plateau;
+            self.begin_finish();
             return Ok(());
         }
         self.order.drain(..vacant.len());

@@ -111,6 +111,9 @@ pub struct Settings {
     pub probed: bool,
     /// Whether rejection keeps all points and bounds, for a second estimate of the evidence.
     pub importance: bool,
+    /// Whether a run without them ends with independent points from a density fitted to the posterior,
+    /// for that estimate.
+    pub proposals: bool,
     /// The run ends when the live points can raise log Z by no more than this.
     pub dlogz: f64,
     /// It ends when the worst live point lies above this level; +inf for no such limit.

@@ -65,10 +65,17 @@ pub(super) enum Phase {
     Starting,
     Rejecting,
     Chaining,
+    Finishing,
 }
 
-pub(super) const PHASES: [Phase; 5] =
-    [Phase::Opening, Phase::Between, Phase::Starting, Phase::Rejecting, Phase::Chaining];
+pub(super) const PHASES: [Phase; 6] = [
+    Phase::Opening,
+    Phase::Between,
+    Phase::Starting,
+    Phase::Rejecting,
+    Phase::Chaining,
+    Phase::Finishing,
+];
 
 /// The trace of a run: one list for each figure, with an entry for each batch.
 #[derive(Debug, Clone, Default)]
@@ -133,13 +140,17 @@ impl Run {
         &self.evidence
     }
 
-    /// The evidence from all evaluated points, if the run keeps them.
+    /// The evidence from all points of bounds if the run keeps them, else from independent points of
+    /// a fitted density if it has them.
     ///
     /// # Errors
     /// Those of `context`.
     pub fn importance(&self, context: &Context<'_>) -> Result<Option<Importance>> {
-        let record = self.rejection.record.as_ref();
-        record.map(|record| record.evidence(self.settings.key, context)).transpose()
+        match (&self.rejection.record, &self.finish) {
+            (Some(record), _) => record.evidence(self.settings.key, context).map(Some),
+            (None, Some(finish)) => Ok(finish.evidence()),
+            (None, None) => Ok(None),
+        }
     }
 
     /// The test of the ranks of new points.
@@ -228,6 +239,7 @@ impl Run {
         for list in self.trace.lists() {
             codec.list(list)?;
         }
+        self.persist_finish(codec)?;
         if codec.is_reading() {
             codec.require(self.holds_together())?;
         }
@@ -263,10 +275,11 @@ impl Run {
         let phase = match self.phase {
             Phase::Opening => self.order.is_empty() && self.vacant.is_empty(),
             Phase::Between => !self.order.is_empty(),
+            Phase::Finishing => self.finish.is_some() && !self.order.is_empty(),
             Phase::Starting | Phase::Rejecting => from_seeds || !self.order.is_empty(),
             Phase::Chaining => self.moves.is_some() && (from_seeds || !self.order.is_empty()),
         };
-        let refills = !matches!(self.phase, Phase::Opening | Phase::Between);
+        let refills = !matches!(self.phase, Phase::Opening | Phase::Between | Phase::Finishing);
         let above = !refills
             || self.new_points.len() <= self.vacant.len()
                 && self.new_points.ell.iter().all(|ell| *ell > self.level);

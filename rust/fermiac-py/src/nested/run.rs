@@ -79,6 +79,7 @@ fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
         enlarge: entry(options, "enlarge")?,
         probed: entry(options, "probed")?,
         importance: entry(options, "importance")?,
+        proposals: entry(options, "proposals")?,
         dlogz: entry(options, "dlogz")?,
         high: entry(options, "high")?,
         ell_tol: entry(options, "likelihood_tol")?,

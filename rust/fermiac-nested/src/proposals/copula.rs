@@ -1,0 +1,255 @@
+//! A normal copula on the unit cube, whose margins are piecewise linear in normal scores.
+
+use fermiac_base::linalg::Cholesky;
+use fermiac_base::rng::Stream;
+use fermiac_base::simd::ln;
+use fermiac_base::special::{LN_SQRT_2PI, normal_survival, normal_survival_quantile};
+
+/// The outermost normal score of a quantile, and the distance of two.
+const OUTERMOST: f64 = 3.0;
+const STEP: f64 = 0.5;
+/// The score to which the outer slopes go on; beyond it the density is constant up to the edge.
+const EXTENDED: f64 = 4.5;
+/// The least number of points beyond a quantile.
+const BEYOND: f64 = 4.0;
+/// The share of the unit matrix in correlations, so that they have a factor.
+const RIDGE: f64 = 1e-3;
+/// Sums of products of scores are those of blocks of so many points.
+const BLOCK: usize = 512;
+
+/// The map between a coordinate and its normal score.
+#[derive(Debug, Clone)]
+struct Margin {
+    x: Vec<f64>,
+    z: Vec<f64>,
+    /// The probabilities below the first score and above the last.
+    below: f64,
+    above: f64,
+}
+
+impl Margin {
+    /// The margin of sorted values in [0, 1]; `None` if fewer than three quantiles differ.
+    fn new(sorted: &[f64]) -> Option<Self> {
+        let n = sorted.len() as f64;
+        let (mut x, mut z) = (Vec::new(), Vec::new());
+        let steps = (OUTERMOST / STEP) as i32;
+        for k in -steps..=steps {
+            let score = f64::from(k) * STEP;
+            let beyond = normal_survival(score.abs());
+            if beyond * n < BEYOND {
+                continue;
+            }
+            let at = (normal_survival(-score) * n - 0.5).clamp(0.0, n - 1.0);
+            let (low, part) = (at.floor(), at - at.floor());
+            let next = sorted[(low as usize + 1).min(sorted.len() - 1)];
+            let value = sorted[low as usize] * (1.0 - part) + next * part;
+            if x.last().is_none_or(|last| value > *last) {
+                x.push(value);
+                z.push(score);
+            }
+        }
+        let n = x.len();
+        if n < 3 {
+            return None;
+        }
+        let last = x[n - 1] + (EXTENDED - z[n - 1]) * (x[n - 1] - x[n - 2]) / (z[n - 1] - z[n - 2]);
+        let first = x[0] - (EXTENDED + z[0]) * (x[1] - x[0]) / (z[1] - z[0]);
+        if last < 1.0 && last > x[n - 1] {
+            x.push(last);
+            z.push(EXTENDED);
+        }
+        if first > 0.0 && first < x[0] {
+            x.insert(0, first);
+            z.insert(0, -EXTENDED);
+        }
+        let (below, above) = (normal_survival(-z[0]), normal_survival(z[z.len() - 1]));
+        Some(Self { x, z, below, above })
+    }
+
+    /// The score of a value strictly within (0, 1), and the ln of its derivative.
+    fn score(&self, value: f64) -> (f64, f64) {
+        let (x, z, n) = (&self.x, &self.z, self.x.len());
+        let outer = |probability: f64, width: f64, share: f64| {
+            let size = normal_survival_quantile(probability * share.max(f64::MIN_POSITIVE));
+            (size, ln(probability / width) + 0.5 * size * size + LN_SQRT_2PI)
+        };
+        if value < x[0] {
+            let (size, slope) = outer(self.below, x[0], value / x[0]);
+            return (-size, slope);
+        }
+        if value > x[n - 1] {
+            let width = 1.0 - x[n - 1];
+            return outer(self.above, width, (1.0 - value) / width);
+        }
+        let k = x.partition_point(|knot| *knot <= value).clamp(1, n - 1);
+        let slope = (z[k] - z[k - 1]) / (x[k] - x[k - 1]);
+        (z[k - 1] + slope * (value - x[k - 1]), ln(slope))
+    }
+
+    /// The value with a score.
+    fn value(&self, score: f64) -> f64 {
+        let (x, z, n) = (&self.x, &self.z, self.x.len());
+        if score < z[0] {
+            return x[0] * (normal_survival(-score) / self.below);
+        }
+        if score > z[n - 1] {
+            return 1.0 - (1.0 - x[n - 1]) * (normal_survival(score) / self.above);
+        }
+        let k = z.partition_point(|knot| *knot <= score).clamp(1, n - 1);
+        x[k - 1] + (x[k] - x[k - 1]) * (score - z[k - 1]) / (z[k] - z[k - 1])
+    }
+}
+
+/// A normal copula with the margins of some points.
+#[derive(Debug, Clone)]
+pub(super) struct Copula {
+    margins: Vec<Margin>,
+    /// The factor of the correlations of scores.
+    factor: Cholesky,
+    ln_norm: f64,
+}
+
+impl Copula {
+    /// The copula of rows in the unit cube; `None` if there are too few, or they do not vary.
+    pub(super) fn fit(points: &[f64], dim: usize) -> Option<Self> {
+        let n = points.len() / dim;
+        let mut margins = Vec::with_capacity(dim);
+        let mut column = Vec::with_capacity(n);
+        for j in 0..dim {
+            column.clear();
+            column.extend(points.iter().skip(j).step_by(dim));
+            column.sort_unstable_by(f64::total_cmp);
+            margins.push(Margin::new(&column)?);
+        }
+        let mut products = vec![0.0; dim * dim];
+        let mut scores = vec![0.0; dim];
+        for block in points.chunks(BLOCK * dim) {
+            let mut sums = vec![0.0; dim * dim];
+            for row in block.chunks_exact(dim) {
+                for ((score, margin), x) in scores.iter_mut().zip(&margins).zip(row) {
+                    *score = margin.score(inside(*x)).0;
+                }
+                for (a, sums) in sums.chunks_exact_mut(dim).enumerate() {
+                    let score = scores[a];
+                    sums[..=a].iter_mut().zip(&scores).for_each(|(sum, b)| *sum += score * b);
+                }
+            }
+            products.iter_mut().zip(&sums).for_each(|(all, sum)| *all += sum);
+        }
+        let scale: Vec<f64> = (0..dim).map(|j| products[j * dim + j].sqrt()).collect();
+        for (a, row) in products.chunks_exact_mut(dim).enumerate() {
+            for (b, entry) in row[..=a].iter_mut().enumerate() {
+                *entry = if a == b { 1.0 } else { (1.0 - RIDGE) * *entry / (scale[a] * scale[b]) };
+            }
+        }
+        let factor = Cholesky::new(&products, dim).ok()?;
+        let ln_norm = -0.5 * factor.log_determinant() - dim as f64 * LN_SQRT_2PI;
+        Some(Self { margins, factor, ln_norm })
+    }
+
+    /// The ln of the density at a point of the open cube; `room` is scratch space.
+    pub(super) fn ln_density(&self, x: &[f64], room: &mut Vec<f64>) -> f64 {
+        room.clear();
+        let mut sum = self.ln_norm;
+        for (x, margin) in x.iter().zip(&self.margins) {
+            let (score, slope) = margin.score(*x);
+            room.push(score);
+            sum += slope;
+        }
+        self.factor.solve_lower(room);
+        room.iter().fold(sum, |sum, y| sum - 0.5 * y * y)
+    }
+
+    /// Draws a point.
+    pub(super) fn draw(&self, stream: &mut Stream, room: &mut Vec<f64>, out: &mut [f64]) {
+        room.resize(out.len(), 0.0);
+        stream.fill_normal(room);
+        for (i, (x, margin)) in out.iter_mut().zip(&self.margins).enumerate() {
+            let score = self.factor.row(i).iter().zip(room.iter()).map(|(l, z)| l * z).sum();
+            *x = margin.value(score);
+        }
+    }
+}
+
+/// A coordinate within the open interval.
+fn inside(x: f64) -> f64 {
+    x.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use fermiac_base::rng::Domain;
+    use fermiac_base::simd::exp;
+
+    /// A skew and a narrow coordinate that depend on each other.
+    fn points(n: usize) -> Vec<f64> {
+        let mut stream = Stream::new(1, Domain::User, 0, 0);
+        let mut out = Vec::new();
+        for _ in 0..n {
+            let (a, b) = (stream.normal(), stream.normal());
+            out.extend([0.05 * exp(0.5 * a).min(19.0), 0.5 + 1e-4 * (0.8 * a + 0.6 * b)]);
+        }
+        out
+    }
+
+    #[test]
+    fn a_margin_and_its_inverse_agree() {
+        let mut values: Vec<f64> = points(2000).iter().step_by(2).copied().collect();
+        values.sort_unstable_by(f64::total_cmp);
+        let margin = Margin::new(&values).unwrap();
+        for score in [-5.5, -4.0, -3.1, -1.0, 0.2, 2.9, 3.3, 5.0] {
+            let (got, _) = margin.score(margin.value(score));
+            assert!((got - score).abs() < 1e-7, "{score}: {got}");
+        }
+    }
+
+    #[test]
+    fn the_density_integrates_to_one() {
+        // A midpoint rule in the scores of the margins would be circular: this one is in the cube.
+        let copula = Copula::fit(&points(2000), 2).unwrap();
+        let (n, mut sum, mut room) = (1500, 0.0, Vec::new());
+        let edges = [0.0, 0.499, 0.5, 0.501, 1.0];
+        for i in 0..n {
+            let x = (f64::from(i) + 0.5) / f64::from(n);
+            for pair in edges.windows(2) {
+                let m = 400;
+                let step = (pair[1] - pair[0]) / f64::from(m);
+                for k in 0..m {
+                    let y = pair[0] + (f64::from(k) + 0.5) * step;
+                    sum += step * exp(copula.ln_density(&[x, y], &mut room)) / f64::from(n);
+                }
+            }
+        }
+        assert!((sum - 1.0).abs() < 0.01, "{sum}");
+    }
+
+    #[test]
+    fn draws_have_the_moments_of_the_points() {
+        let points = points(4000);
+        let copula = Copula::fit(&points, 2).unwrap();
+        let mut stream = Stream::new(2, Domain::User, 0, 0);
+        let (mut room, mut row, mut drawn) = (Vec::new(), [0.0; 2], Vec::new());
+        for _ in 0..4000 {
+            copula.draw(&mut stream, &mut room, &mut row);
+            drawn.extend(row);
+        }
+        let moments = |x: &[f64]| {
+            let n = (x.len() / 2) as f64;
+            let mean = |f: fn(&[f64]) -> f64| x.chunks_exact(2).map(f).sum::<f64>() / n;
+            let (a, b) = (mean(|r| r[0]), mean(|r| 1e4 * (r[1] - 0.5)));
+            let product = mean(|r| r[0] * 1e4 * (r[1] - 0.5));
+            [a, b, product - a * b]
+        };
+        let (got, want) = (moments(&drawn), moments(&points));
+        for (got, want) in got.iter().zip(&want) {
+            assert!((got - want).abs() < 0.08 * want.abs().max(0.5), "{got} {want}");
+        }
+    }
+
+    #[test]
+    fn points_that_do_not_vary_have_none() {
+        assert!(Copula::fit(&[0.5; 400], 2).is_none());
+    }
+}

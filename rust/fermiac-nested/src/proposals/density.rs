@@ -1,0 +1,324 @@
+//! The mixture from which points are proposed: its fit, its density and its draws.
+
+use super::copula::Copula;
+use super::student::{Mixture, Student, ln_sum};
+use crate::chains::{Clusters, Cut};
+use fermiac_base::Result;
+use fermiac_base::par::Context;
+use fermiac_base::rng::{Alias, Stream};
+use fermiac_base::simd::{exp, ln};
+
+/// The shares of the copulas, of wider laws and of the cube at first; the rest is that of Student's
+/// t laws.
+const COPULAS: f64 = 0.45;
+const WIDER: f64 = 0.18;
+const CUBE: f64 = 0.02;
+/// The share of the weights at first in those that were adapted, so that no part vanishes.
+const KEPT: f64 = 0.1;
+/// The factor on the axes of wider laws about the posterior, and their degrees of freedom. Half of the
+/// wider laws are those, and half are about tempered points.
+const STRETCH: f64 = 2.5;
+const WIDER_DF: f64 = 1.0;
+/// Steps of the adaptation of weights.
+const STEPS: usize = 20;
+/// The least number of points of a cluster with a copula.
+const LEAST: usize = 100;
+/// Points of one task.
+const ROWS: usize = 512;
+
+/// A law of the mixture.
+#[derive(Debug, Clone)]
+enum Part {
+    Cube,
+    Student(Box<Student>),
+    Copula(Box<Copula>),
+}
+
+/// A mixture of laws on the unit cube, in the samplers' coordinates.
+#[derive(Debug, Clone)]
+pub(crate) struct Density {
+    dim: usize,
+    cut: Cut,
+    parts: Vec<Part>,
+    weights: Vec<f64>,
+    first_weights: Vec<f64>,
+    n_clusters: usize,
+}
+
+/// The points that a density is fitted to.
+pub(crate) struct Start<'a> {
+    /// Points of the posterior, row-major.
+    pub(crate) points: &'a [f64],
+    /// The label of each, by parts to begin with.
+    pub(crate) labels: &'a [usize],
+    /// Points of the posterior by powers of the likelihood, about which are laws that may find modes
+    /// which the posterior points have lost, and their labels.
+    pub(crate) tempered: &'a [f64],
+    pub(crate) tempered_labels: &'a [usize],
+    /// The cuts of circles.
+    pub(crate) cut: Cut,
+}
+
+impl Density {
+    /// Fits a density; `None` if the points do not span the space.
+    pub(crate) fn fit(start: Start<'_>, dim: usize, context: &Context<'_>) -> Result<Option<Self>> {
+        let Start { points, labels, tempered, tempered_labels, cut } = start;
+        let rotate = |rows: &[f64]| {
+            let mut rotated = rows.to_vec();
+            rotated.chunks_exact_mut(dim).for_each(|row| cut.rotate(row));
+            rotated
+        };
+        let rotated = rotate(points);
+        let Some(mixture) = Mixture::fit(&rotated, dim, labels, context)? else { return Ok(None) };
+        let wide = Mixture::fit(&rotate(tempered), dim, tempered_labels, context)?;
+        let mut this = Self {
+            dim,
+            cut,
+            parts: vec![Part::Cube],
+            weights: vec![CUBE],
+            first_weights: Vec::new(),
+            n_clusters: 0,
+        };
+        let total: f64 = mixture.shares.iter().sum();
+        let of_copulas = this.add_copulas(&rotated, &mixture, context)?;
+        for (part, share) in mixture.parts.iter().zip(&mixture.shares) {
+            if let Some(wide) = part.stretched(STRETCH, WIDER_DF) {
+                this.add(Part::Student(Box::new(wide)), 0.5 * WIDER * share / total);
+            }
+        }
+        if let Some(wide) = wide {
+            let total: f64 = wide.shares.iter().sum();
+            for (part, share) in wide.parts.into_iter().zip(&wide.shares) {
+                this.add(Part::Student(Box::new(part)), 0.5 * WIDER * share / total);
+            }
+        }
+        let rest = 1.0 - CUBE - WIDER - if of_copulas { COPULAS } else { 0.0 };
+        for (part, share) in mixture.parts.into_iter().zip(&mixture.shares) {
+            this.add(Part::Student(Box::new(part)), rest * share / total);
+        }
+        let sum: f64 = this.weights.iter().sum();
+        this.weights.iter_mut().for_each(|w| *w /= sum);
+        this.first_weights.clone_from(&this.weights);
+        Ok(Some(this))
+    }
+
+    /// The number of clusters of points.
+    pub(crate) fn n_clusters(&self) -> usize {
+        self.n_clusters
+    }
+
+    fn add(&mut self, part: Part, weight: f64) {
+        self.parts.push(part);
+        self.weights.push(weight);
+    }
+
+    /// Adds a copula for each cluster of parts that touch; returns whether there are any.
+    fn add_copulas(
+        &mut self,
+        points: &[f64],
+        mixture: &Mixture,
+        context: &Context<'_>,
+    ) -> Result<bool> {
+        let dim = self.dim;
+        let laws = mixture.parts.iter().map(|part| (part.mean.clone(), part.factor.clone()));
+        let clusters = Clusters::of(laws);
+        self.n_clusters = clusters.n;
+        let mut members = vec![Vec::new(); clusters.n];
+        let mut room = Vec::new();
+        for row in points.chunks_exact(dim) {
+            let densities = mixture.parts.iter().map(|part| part.ln_density(row, &mut room));
+            let (nearest, _) = densities.enumerate().fold(
+                (0, f64::NEG_INFINITY),
+                |best, (k, density)| if density > best.1 { (k, density) } else { best },
+            );
+            members[clusters.of_part[nearest]].extend_from_slice(row);
+        }
+        context.poll()?;
+        let n = points.len() as f64;
+        let before = self.parts.len();
+        for rows in members.iter().filter(|rows| rows.len() >= LEAST.max(2 * dim) * dim) {
+            context.poll()?;
+            if let Some(copula) = Copula::fit(rows, dim) {
+                self.add(Part::Copula(Box::new(copula)), COPULAS * rows.len() as f64 / n);
+            }
+        }
+        Ok(self.parts.len() > before)
+    }
+
+    /// Appends those of `n` draws that lie within the cube, row-major.
+    pub(crate) fn draw(&self, n: usize, stream: &mut Stream, out: &mut Vec<f64>) -> Result<()> {
+        let table = Alias::new(&self.weights)?;
+        let (mut row, mut room) = (vec![0.0; self.dim], Vec::new());
+        for _ in 0..n {
+            match &self.parts[table.sample(stream)] {
+                Part::Cube => stream.fill_uniform(&mut row),
+                Part::Student(law) => law.draw(stream, &mut room, &mut row),
+                Part::Copula(law) => law.draw(stream, &mut room, &mut row),
+            }
+            let is_inside = row.iter().all(|x| *x > 0.0 && *x < 1.0);
+            if is_inside && self.cut.rotate_back(&mut row) {
+                out.extend_from_slice(&row);
+            }
+        }
+        Ok(())
+    }
+
+    /// The ln of the density at rows of the cube.
+    pub(crate) fn ln_densities(&self, u: &[f64], context: &Context<'_>) -> Result<Vec<f64>> {
+        let (dim, n) = (self.dim, u.len() / self.dim);
+        let lns = self.ln_weights();
+        let mut out = Vec::with_capacity(n);
+        context.ordered(
+            n.div_ceil(ROWS),
+            |c| {
+                let rows = &u[c * ROWS * dim..n.min((c + 1) * ROWS) * dim];
+                let mut logs = vec![0.0; self.parts.len()];
+                let (mut room, mut x) = (Vec::new(), vec![0.0; dim]);
+                let mut densities = Vec::with_capacity(rows.len() / dim);
+                for row in rows.chunks_exact(dim) {
+                    self.of_parts(row, &lns, &mut x, &mut room, &mut logs);
+                    densities.push(ln_sum(&logs));
+                }
+                Ok(densities)
+            },
+            |_, part| {
+                out.extend_from_slice(&part);
+                Ok(())
+            },
+        )?;
+        Ok(out)
+    }
+
+    fn ln_weights(&self) -> Vec<f64> {
+        self.weights.iter().map(|w| ln(*w)).collect()
+    }
+
+    /// The ln of the weighted densities of all parts at a point.
+    fn of_parts(
+        &self,
+        row: &[f64],
+        ln_weights: &[f64],
+        x: &mut [f64],
+        room: &mut Vec<f64>,
+        out: &mut [f64],
+    ) {
+        x.copy_from_slice(row);
+        self.cut.rotate(x);
+        for ((out, part), ln_weight) in out.iter_mut().zip(&self.parts).zip(ln_weights) {
+            *out = ln_weight
+                + match part {
+                    Part::Cube => 0.0,
+                    Part::Student(law) => law.ln_density(x, room),
+                    Part::Copula(law) => law.ln_density(x, room),
+                };
+        }
+    }
+
+    /// Adapts the weights of the parts to draws from the density with importance weights.
+    pub(crate) fn adapt(&mut self, u: &[f64], weights: &[f64], context: &Context<'_>) -> Result<()> {
+        let n_parts = self.parts.len();
+        // The densities do not change, only their weights.
+        let mut table = Vec::with_capacity(weights.len() * n_parts);
+        let (mut room, mut x) = (Vec::new(), vec![0.0; self.dim]);
+        let (zeros, mut logs) = (vec![0.0; n_parts], vec![0.0; n_parts]);
+        for row in u.chunks_exact(self.dim) {
+            self.of_parts(row, &zeros, &mut x, &mut room, &mut logs);
+            let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            table.extend(logs.iter().map(|l| exp(l - top)));
+        }
+        // A few large weights would decide alone.
+        let n = weights.len() as f64;
+        let most = n.sqrt() * weights.iter().sum::<f64>() / n;
+        for _ in 0..STEPS {
+            context.poll()?;
+            let mut shares = vec![0.0; n_parts];
+            for (row, weight) in table.chunks_exact(n_parts).zip(weights) {
+                let density: f64 = row.iter().zip(&self.weights).map(|(q, w)| q * w).sum();
+                let by = weight.min(most) / density;
+                for ((share, q), w) in shares.iter_mut().zip(row).zip(&self.weights) {
+                    *share += by * q * w;
+                }
+            }
+            let total: f64 = shares.iter().sum();
+            let parts = self.weights.iter_mut().zip(&shares).zip(&self.first_weights);
+            parts.for_each(|((w, share), first)| {
+                *w = KEPT * first + (1.0 - KEPT) * share / total;
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use fermiac_base::rng::Domain;
+    use fermiac_base::simd::ln;
+
+    /// Points about the end of a circle, and of a skew coordinate in two modes.
+    fn points(n: usize) -> Vec<f64> {
+        let mut stream = Stream::new(1, Domain::User, 0, 0);
+        let mut out = Vec::new();
+        for i in 0..n {
+            let mode = if i % 3 == 0 { 0.3 } else { 0.8 };
+            let x = 1.0 + 0.05 * stream.normal();
+            out.extend([x.fract(), (mode + 0.02 * stream.exponential()).min(0.99)]);
+        }
+        out
+    }
+
+    fn fitted(circle: bool) -> Density {
+        let points = points(3000);
+        let cut = Cut::new(&points, 2, &[circle, false]);
+        let labels = vec![0; 3000];
+        let (tempered, tempered_labels) = (points.as_slice(), labels.as_slice());
+        let start = Start { points: &points, labels: &labels, tempered, tempered_labels, cut };
+        Density::fit(start, 2, &Context::serial()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn the_density_of_the_draws_within_the_cube_integrates_to_their_share() {
+        for circle in [false, true] {
+            let density = fitted(circle);
+            let n = 500;
+            let grid: Vec<f64> = (0..n * n)
+                .flat_map(|i| [i / n, i % n].map(|k| (f64::from(k) + 0.5) / f64::from(n)))
+                .collect();
+            let logs = density.ln_densities(&grid, &Context::serial()).unwrap();
+            let mass = logs.iter().map(|l| exp(*l)).sum::<f64>() / f64::from(n * n);
+            let (mut stream, mut drawn) = (Stream::new(2, Domain::User, 0, 0), Vec::new());
+            density.draw(20_000, &mut stream, &mut drawn).unwrap();
+            let share = drawn.len() as f64 / 40_000.0;
+            assert!((mass - share).abs() < 0.012, "{circle}: {mass} {share}");
+            assert!(share > 0.9, "{share}");
+        }
+    }
+
+    #[test]
+    fn weights_follow_the_target_and_stay_above_0() {
+        let mut density = fitted(true);
+        let context = Context::serial();
+        let (mut stream, mut u) = (Stream::new(3, Domain::User, 0, 0), Vec::new());
+        density.draw(4000, &mut stream, &mut u).unwrap();
+        let target = |row: &[f64]| if row[1] < 0.55 { 0.0 } else { 1.0 };
+        let logs = density.ln_densities(&u, &context).unwrap();
+        let rows = u.chunks_exact(2).zip(&logs);
+        let weights: Vec<f64> = rows.map(|(row, l)| target(row) * exp(-l)).collect();
+        let variance = |weights: &[f64]| {
+            let n = weights.len() as f64;
+            let sum: f64 = weights.iter().sum();
+            n * weights.iter().map(|w| w * w).sum::<f64>() / (sum * sum)
+        };
+        let before = variance(&weights);
+        density.adapt(&u, &weights, &context).unwrap();
+        assert!(density.weights.iter().all(|w| *w > 0.0));
+        assert!((density.weights.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        u.clear();
+        density.draw(4000, &mut stream, &mut u).unwrap();
+        let logs = density.ln_densities(&u, &context).unwrap();
+        let rows = u.chunks_exact(2).zip(&logs);
+        let weights: Vec<f64> = rows.map(|(row, l)| target(row) * exp(-l)).collect();
+        assert!(ln(variance(&weights)) < 0.7 * ln(before), "{} {before}", variance(&weights));
+    }
+}
