@@ -53,18 +53,17 @@ def _nutpie_run(nutpie: Any, model: Any, settings: dict[str, Any]) -> Run:
         trace = nutpie.sample(
             model,
             chains=CHAINS,
-            tune=WARMUP,
             draws=DRAWS,
             seed=seed,
             progress_bar=False,
             return_raw_trace=True,
-            **settings,
+            **({"tune": WARMUP} | settings),
         )
         draws, stats = trace.get_arrow_trace()
         flat = [pyarrow.array(chain.column("x")).flatten().to_numpy() for chain in draws]
         steps = sum(pyarrow.array(chain.column("n_steps")).to_numpy().sum() for chain in stats)
-        both = np.reshape(flat, (CHAINS, WARMUP + DRAWS, model.n_dim))
-        return both[:, WARMUP:], int(steps)
+        both = np.reshape(flat, (CHAINS, -1, model.n_dim))
+        return both[:, -DRAWS:], int(steps)
 
     return run
 

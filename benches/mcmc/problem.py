@@ -41,10 +41,14 @@ class Problem:
 
     @cached_property
     def compiled(self) -> Any:
-        """The compiled scalar function; sums may be reordered, as with -ffast-math in C."""
+        """The compiled scalar function; as in C, divisions by 0 do not raise.
+
+        Sums may be reordered, as with -ffast-math in C.
+        """
         import numba
 
-        return numba.njit(self.scalar, fastmath={"reassoc", "contract", "nsz"})
+        fast = {"reassoc", "contract", "nsz"}
+        return numba.njit(self.scalar, fastmath=fast, error_model="numpy")
 
     @cached_property
     def cfunc(self) -> Any:
