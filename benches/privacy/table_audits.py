@@ -106,18 +106,18 @@ METHODS: dict[str, tuple[bool, bool, Method]] = {
     "`audit_one_run_scores`, both ends": (False, True, _one_run("binomial", True)),
     "`audit_one_run_scores`, both ends, `\"f-dp\"`": (True, True, _one_run("f-dp", True)),
     "`audit_scores`, held-out half": (False, False, _scores("holdout")),
-    "`audit_scores`, held-out half, both directions": (False, False, _scores("holdout", "both")),
+    '`audit_scores`, held-out half, `direction="both"`': (False, False, _scores("holdout", "both")),
     "`audit_scores`, `\"multisplit\"`": (False, False, _scores("multisplit")),
     "`audit_scores`, `\"bonferroni\"`": (False, False, _scores("bonferroni")),
     "`audit_scores`, `\"band\"`": (False, False, _scores("band")),
-    "`audit_scores`, `\"band\"`, both directions": (False, False, _scores("band", "both")),
+    '`audit_scores`, `"band"`, `direction="both"`': (False, False, _scores("band", "both")),
     "`audit_sequential`": (False, False, _sequential),
     "`gdp_bound`, threshold at ½": (True, False, _one_threshold),
     "`audit_ranks`": (True, False, _ranks),
     "jax_privacy, one run": (False, True, _jax("epsilon_one_run")),
     "jax_privacy, one run, f-DP": (True, True, _jax("epsilon_one_run_fdp")),
     "jax_privacy, Clopper-Pearson": (False, False, _jax("epsilon_clopper_pearson")),
-    "jax_privacy, the same, both directions": (
+    "jax_privacy, the same, both ratios": (
         False, False, _jax("epsilon_clopper_pearson", one_sided=False)
     ),
     "jax_privacy, Gaussian": (True, False, _jax("epsilon_from_gdp")),
