@@ -47,6 +47,9 @@ _FIRST = 64
 #: For engines that may lose results: shards count as lost after this many seconds without any
 #: result, or this many times the longest shard so far.
 _PATIENCE, _TIMES = 120.0, 5.0
+#: For the same engines: the seconds without a first result after which the first shard is sent once
+#: more, in addition. They are doubled each time, because nothing says how long a shard takes.
+_PROBE = 120.0
 #: Seconds without any result after which a run warns if its executor has no worker, or may have
 #: lost results before their time is known.
 _SILENT = 60.0
@@ -68,13 +71,16 @@ class Plan:
 class Shard:
     """Some units that a worker is processing."""
 
-    __slots__ = ("attempt", "losses", "sent", "start", "stop")
+    __slots__ = ("attempt", "copies", "is_done", "losses", "sent", "start", "stop")
 
     def __init__(self, start: int, stop: int) -> None:
         self.start, self.stop = start, stop
         self.attempt = self.losses = 0
-        #: Whether the work itself was sent with the shard.
-        self.sent = False
+        #: The number of futures of this shard, of which the first result counts.
+        self.copies = 0
+        self.is_done = False
+        #: The number of copies with which the work itself was sent.
+        self.sent = 0
 
 
 class Dispatch:
@@ -163,7 +169,8 @@ class Dispatch:
         again: list[Shard] = []
         paused: list[tuple[float, Shard]] = []
         at = n_done = 0
-        swept = heard = time.monotonic()
+        swept = heard = probed = time.monotonic()
+        probe = _PROBE
         full: tuple[float, float, int] | None = None  # see `_widen`
         self._began = self._clock()
         try:
@@ -197,6 +204,9 @@ class Dispatch:
                     swept = heard = now
                 elif now - heard > _SILENT and not self._has_warned:
                     self._warn_of_silence(len(running))
+                elif now - probed > probe and self._is_doubtful():
+                    probed, probe = now, 2 * probe
+                    running |= self._copied(running, arguments, done)
                 elif now - heard > self._patience():
                     heard = now
                     if self._plan.patience is not None or self._engine.forgets():
@@ -213,9 +223,13 @@ class Dispatch:
                 if len(shards) > 1:
                     shards.sort(key=lambda pair: pair[0].start)
                 for shard, future in shards:
+                    shard.copies -= 1
+                    if shard.is_done:  # by another copy
+                        continue
                     got = self._result(future, shard, n)
                     if got is None:  # the shard was lost
-                        again.append(shard)
+                        if not shard.copies:
+                            again.append(shard)
                         continue
                     if got[0] == worker.ASKS:
                         # The next copies are sent at once; then the workers need time to receive
@@ -232,6 +246,9 @@ class Dispatch:
                             f"a worker gave {shown(value)} for {self._place(shard)} where "
                             f"{wrong} is"
                         )
+                    shard.is_done = True
+                    if shard.copies:
+                        self._drop(shard, running)
                     n_done += shard.stop - shard.start
                     self._learn(seconds / (shard.stop - shard.start))
                     self._longest = max(self._longest, seconds)
@@ -254,6 +271,42 @@ class Dispatch:
             return math.inf
         return max(_PATIENCE, _TIMES * self._longest)
 
+    def _is_doubtful(self) -> bool:
+        """Return whether the first results may be lost, and nothing says how long they take."""
+        return (
+            self._engine.may_forget
+            and self._tasks == 0
+            and self._plan.patience is None
+            and self._engine.forgets()
+        )
+
+    def _copied(
+        self,
+        running: dict[Future[Any], Shard],
+        arguments: Callable[[int, int], tuple[Any, ...]],
+        done: SimpleQueue[Future[Any]],
+    ) -> dict[Future[Any], Shard]:
+        """Submit another copy of the first shard in flight; its first result counts."""
+        shard = min(running.values(), key=lambda shard: shard.start)
+        try:
+            future = self._submit(shard, arguments)
+        except Exception as error:
+            if not self._is_lost(error):
+                raise
+            self._engine.recover(error)
+            return {}
+        future.add_done_callback(done.put)
+        self._engine.start()
+        return {future: shard}
+
+    def _drop(self, shard: Shard, running: dict[Future[Any], Shard]) -> None:
+        """Forget the other copies of a finished shard."""
+        for future in [future for future, one in running.items() if one is shard]:
+            del running[future]
+            self._engine.cancel(future)
+        self._answers -= shard.sent
+        shard.sent = 0
+
     def _warn_of_silence(self, n_running: int) -> None:
         """Warn if nothing can come, or if it is not known whether anything will."""
         self._has_warned = True
@@ -268,8 +321,9 @@ class Dispatch:
             said = (
                 f"executor: {engine.name} has workers, but none has returned a result for "
                 f"{_SILENT:.0f} s, and {n}. If a shard takes longer than that, all is well. If a "
-                "worker was killed, the others may wait for ever; Sharded(executor, "
-                "patience=seconds) with more seconds than a shard takes sends the shards again"
+                "worker was killed, the others may wait for ever; the first shard is sent once "
+                f"more after {_PROBE:.0f} s. Sharded(executor, patience=seconds), with more "
+                "seconds than a shard takes, sends all shards again"
             )
         if said:
             warn([(FermiacWarning, said)], None)
@@ -278,12 +332,10 @@ class Dispatch:
         """Return all shards in flight for another attempt; their late results are ignored."""
         seconds = self._patience()
         silent = TimeoutError(f"no result in {seconds:.3g} s, the patience of this executor")
-        shards = [*running.values()]
-        for future, shard in running.items():
-            self._answers -= shard.sent
-            shard.sent = False
-            self._engine.cancel(future)
-        running.clear()
+        shards = [*dict.fromkeys(running.values())]
+        for shard in shards:
+            shard.copies = 0
+            self._drop(shard, running)
         return [self._lost(shard, n, silent) for shard in shards]
 
     def _wait(self, paused: list[tuple[float, Shard]]) -> float:
@@ -383,6 +435,7 @@ class Dispatch:
                 "has ended"
             ) from error
         shard.attempt += 1
+        shard.copies += 1
         if not isinstance(future, Future):
             raise self._rubbish(f"submit gave {shown(future)} where a Future is")
         return future
@@ -392,15 +445,17 @@ class Dispatch:
         if self._is_small:
             return self._pickled
         # One copy for each worker that requested the work.
-        shard.sent = self._answers + len(self._have) < len(self._asked)
-        self._answers += shard.sent
-        return self._pickled if shard.sent else None
+        if self._answers + len(self._have) >= len(self._asked):
+            return None
+        shard.sent += 1
+        self._answers += 1
+        return self._pickled
 
     def _result(self, future: Future[Any], shard: Shard, n: int) -> tuple[Any, ...] | None:
         """Return the value of a worker, None if it was lost; raise the exception of the work."""
         if shard.sent:
             self._answers -= 1
-            shard.sent = False
+            shard.sent -= 1
         # Not by `result`, whose KeyboardInterrupt may be that of this process.
         error: BaseException | None
         try:
