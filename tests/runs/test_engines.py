@@ -23,7 +23,7 @@ from executor_help import expect, same, spawned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, WorkerError
-from fermiac.runs import dispatch, engines, worker
+from fermiac.runs import dispatch, engines, silence, worker
 from fermiac.runs.cutting import n_shards
 from fermiac.runs.dispatch import Dispatch, Plan
 from fermiac.runs.engines import engine_of
@@ -327,7 +327,7 @@ def test_shards_without_a_word_are_made_again() -> None:
 def of_parsl(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> engines.Engine:
     engine = engines._Parsl(executor)
     monkeypatch.setattr(engine, "forgets", lambda: True)
-    monkeypatch.setattr(dispatch, "_PROBE", 0.1)
+    monkeypatch.setattr(silence, "_PROBE", 0.1)
     return engine
 
 
@@ -343,7 +343,7 @@ def test_the_first_shard_is_sent_once_more(monkeypatch: pytest.MonkeyPatch) -> N
     """Then the time of a shard is known, and the other lost ones are sent again."""
     silent = Silent(keeps=3)
     engine = of_parsl(silent, monkeypatch)
-    monkeypatch.setattr(dispatch, "_PATIENCE", 0.3)
+    monkeypatch.setattr(silence, "_PATIENCE", 0.3)
     run = dispatch.Dispatch(engine, Plan(n_workers=2, rows=1), twice, lambda done: None)
     found = sorted(run(7, ranges, lambda *_: None))
     assert found == [(i, i + 1, (2 * i, 2 * i + 2)) for i in range(7)]
@@ -394,7 +394,7 @@ def test_a_long_silence_is_warned_of(
     engine = engines._Parsl(silent) if kind == "parsl" else engines._Futures(silent)
     monkeypatch.setattr(engine, "n_workers", lambda: None if kind == "parsl" else has_workers)
     monkeypatch.setattr(engine, "forgets", lambda: has_workers > 0)
-    monkeypatch.setattr(dispatch, "_SILENT", 0.2)
+    monkeypatch.setattr(silence, "_SILENT", 0.2)
     ticks = 0
 
     def tick(done: int) -> None:

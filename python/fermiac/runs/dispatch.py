@@ -18,11 +18,11 @@ from typing import Any
 
 from fermiac import _core
 from fermiac._base.validate import shown
-from fermiac.errors import ArgumentError, FermiacWarning, WorkerError
-from fermiac.results.result import warn
+from fermiac.errors import ArgumentError, WorkerError
 from fermiac.runs import worker
 from fermiac.runs.cutting import MOST_A_WORKER, n_shards
 from fermiac.runs.engines import Engine
+from fermiac.runs.silence import Silence
 
 __all__ = ["Dispatch", "Plan", "Tick"]
 
@@ -44,15 +44,6 @@ _PAUSE = 0.05
 _MEASURED, _GUESS, _LONGEST = 32, 1e-3, 5e-3
 #: The number of first shards for an engine that does not report its number of workers.
 _FIRST = 64
-#: For engines that may lose results: shards count as lost after this many seconds without any
-#: result, or this many times the longest shard so far.
-_PATIENCE, _TIMES = 120.0, 5.0
-#: For the same engines: the seconds without a first result after which the first shard is sent once
-#: more, in addition. They are doubled each time, because nothing says how long a shard takes.
-_PROBE = 120.0
-#: Seconds without any result after which a run warns if its executor has no worker, or may have
-#: lost results before their time is known.
-_SILENT = 60.0
 #: The largest number of tasks in flight.
 _MOST_OUT = 2**16
 
@@ -169,8 +160,8 @@ class Dispatch:
         again: list[Shard] = []
         paused: list[tuple[float, Shard]] = []
         at = n_done = 0
-        swept = heard = probed = time.monotonic()
-        probe = _PROBE
+        swept = time.monotonic()
+        silence = Silence(self._engine, self._plan.patience, self._has_warned)
         full: tuple[float, float, int] | None = None  # see `_widen`
         self._began = self._clock()
         try:
@@ -201,20 +192,20 @@ class Dispatch:
                 ended = _drained(done, self._wait(paused))
                 now = time.monotonic()
                 if ended or not running:
-                    swept = heard = now
-                elif now - heard > _SILENT and not self._has_warned:
-                    self._warn_of_silence(len(running))
-                elif now - probed > probe and self._is_doubtful():
-                    probed, probe = now, 2 * probe
-                    running |= self._copied(running, arguments, done)
-                elif now - heard > self._patience():
-                    heard = now
-                    if self._plan.patience is not None or self._engine.forgets():
-                        again += self._given_up(running, n)
-                        continue
-                elif now - swept > _ASK:  # the end of a future may not have been reported
                     swept = now
-                    ended = [future for future in running if future.done()]
+                    silence.heard(now)
+                else:
+                    advice = silence.advice(now, self._tasks, self._longest, len(running))
+                    self._has_warned = silence.has_warned
+                    if advice == "copy":
+                        running |= self._copied(running, arguments, done)
+                    elif advice == "give up":
+                        seconds = silence.patience(self._tasks, self._longest)
+                        again += self._given_up(running, n, seconds)
+                        continue
+                    if now - swept > _ASK:  # the end of a future may not have been reported
+                        swept = now
+                        ended = [future for future in running if future.done()]
                 if now - self._ticked >= _TICK / 2 or not ended:
                     self._ticked = now
                     self._tick(n_done)
@@ -263,23 +254,6 @@ class Dispatch:
             for future in running:
                 self._engine.cancel(future)
 
-    def _patience(self) -> float:
-        """Return the number of seconds without any result after which shards count as lost."""
-        if self._plan.patience is not None:
-            return self._plan.patience
-        if self._tasks == 0 or not self._engine.may_forget:
-            return math.inf
-        return max(_PATIENCE, _TIMES * self._longest)
-
-    def _is_doubtful(self) -> bool:
-        """Return whether the first results may be lost, and nothing says how long they take."""
-        return (
-            self._engine.may_forget
-            and self._tasks == 0
-            and self._plan.patience is None
-            and self._engine.forgets()
-        )
-
     def _copied(
         self,
         running: dict[Future[Any], Shard],
@@ -307,35 +281,16 @@ class Dispatch:
         self._answers -= shard.sent
         shard.sent = 0
 
-    def _warn_of_silence(self, n_running: int) -> None:
-        """Warn if nothing can come, or if it is not known whether anything will."""
-        self._has_warned = True
-        engine, n = self._engine, f"{n_running} shards are submitted"
-        said = ""
-        if engine.n_workers() == 0 or (engine.may_forget and not engine.forgets()):
-            said = (
-                f"executor: {engine.name} has had no worker for {_SILENT:.0f} s, and {n}; the run "
-                "waits for workers: see whether they wait in a queue or fail to start"
-            )
-        elif engine.may_forget and self._plan.patience is None and self._tasks == 0:
-            said = (
-                f"executor: {engine.name} has workers, but none has returned a result for "
-                f"{_SILENT:.0f} s, and {n}. If a shard takes longer than that, all is well. If a "
-                "worker was killed, the others may wait for ever; the first shard is sent once "
-                f"more after {_PROBE:.0f} s. Sharded(executor, patience=seconds), with more "
-                "seconds than a shard takes, sends all shards again"
-            )
-        if said:
-            warn([(FermiacWarning, said)], None)
-
-    def _given_up(self, running: dict[Future[Any], Shard], n: int) -> list[Shard]:
+    def _given_up(self, running: dict[Future[Any], Shard], n: int, seconds: float) -> list[Shard]:
         """Return all shards in flight for another attempt; their late results are ignored."""
-        seconds = self._patience()
         silent = TimeoutError(f"no result in {seconds:.3g} s, the patience of this executor")
         shards = [*dict.fromkeys(running.values())]
+        for future in running:
+            self._engine.cancel(future)
+        running.clear()
         for shard in shards:
-            shard.copies = 0
-            self._drop(shard, running)
+            self._answers -= shard.sent
+            shard.sent = shard.copies = 0
         return [self._lost(shard, n, silent) for shard in shards]
 
     def _wait(self, paused: list[tuple[float, Shard]]) -> float:
