@@ -4,7 +4,8 @@
 10,000 virtual workers that take no processor; what the virtual engine itself takes is subtracted.
 ``--engines`` adds the processor time of the whole driver process for one task with a process pool,
 loky, dask, Ray and mpi4py, two workers each, where they are installed, beside that of the bare
-engine. ``--page docs/cluster.md`` puts the tables into that page.
+engine. ``--memory`` prints the driver's largest memory while it merges the sums of 10 to 10,000
+blocks of points from two processes. ``--page docs/cluster.md`` puts the tables into that page.
 """
 
 from __future__ import annotations
@@ -217,22 +218,63 @@ def tables(n_tasks: int, engines: bool) -> Iterator[str]:
         yield from filter(None, (row_of(name, 1000) for name in ENGINES))
 
 
+def of_blocks(n_blocks: int) -> None:
+    """Print the row of a call with this many blocks of 4,096 points, one a task."""
+    import resource
+    import tracemalloc
+
+    import fermiac as fm
+
+    f, law = fm.targets.powers([2, 4]), fm.distributions.Normal()
+    given: dict[str, Any] = {"method": "mc", "shards": "whole", "check": False, "rng": 0}
+    with processes() as pool:
+        one_each = fm.executor.Sharded(pool, rows=1)
+        fm.importance.expect(f, law, n=10 * 4096, executor=one_each, **given)
+        start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        fm.importance.expect(f, law, n=n_blocks * 4096, executor=one_each, **given)
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        tracemalloc.start()
+        fm.importance.expect(f, law, n=n_blocks * 4096, executor=one_each, **given)
+        traced = tracemalloc.get_traced_memory()[1]
+    grown = (most - start) / 1024  # kilobytes on Linux
+    print(
+        f"\n| {n_blocks:,} | {most / 1024:.0f} | {grown:.1f} | {traced / 2**20:.2f} |", flush=True
+    )
+
+
+def memory() -> Iterator[str]:
+    """Yield the lines of the table of memory, each measured in a process of its own."""
+    yield (
+        "| shards | largest resident memory of the driver, MB | more than after 10 shards, MB | "
+        "largest memory of its Python objects, MB |\n|---|---|---|---|"
+    )
+    for n_blocks in (10, 100, 1_000, 10_000):
+        command = [sys.executable, "-m", "benches.cluster", "--blocks", str(n_blocks)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        yield from (line for line in done.stdout.splitlines() if line.startswith("| "))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", type=int, default=30_000)
     parser.add_argument("--engines", action="store_true")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--blocks", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--page", type=Path, help="the page to put the tables into")
     parser.add_argument("--one", choices=[*ENGINES], help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one is not None:
         of_engine(given.one, given.tasks)
         return
+    if given.blocks is not None:
+        of_blocks(given.blocks)
+        return
     lines = []
-    for line in tables(given.tasks, given.engines):
+    for line in memory() if given.memory else tables(given.tasks, given.engines):
         print(line, flush=True)
         lines.append(line)
     if given.page is not None:
-        into_page(given.page, "overheads", "\n".join(lines))
+        into_page(given.page, "memory" if given.memory else "overheads", "\n".join(lines))
 
 
 if __name__ == "__main__":

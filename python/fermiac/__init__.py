@@ -59,7 +59,11 @@ _LAZY = {name: f"fermiac.{name}" for name in (*_DOMAINS, "plotting", "special")}
 }
 
 _registry.register(
-    {"plotting": "fermiac.plotting", "folders": "fermiac.mcmc"},
+    {
+        "plotting": "fermiac.plotting",
+        "folders": "fermiac.mcmc",
+        "evaluation": "fermiac.runs.shards",
+    },
     [_LAZY[name] for name in _DOMAINS],
 )
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+import worker_targets
+from executor_help import spawned
 from numpy.typing import NDArray
 from samples import gaussian
 
@@ -267,3 +270,41 @@ def test_values_of_infinite_variance_are_told_and_others_are_not() -> None:
     assert told["t3 squared"] > 0.7
     assert told["Cauchy"] > 0.9
     assert max(spared.values()) <= 0.1, spared
+
+
+def test_a_function_on_workers() -> None:
+    x = fm.random.Stream(3).normal((4, 500, 2))
+    chains = fm.Sample.from_arrays(x, names=["a", "b"])
+    weighted = fm.Sample.from_arrays(x[0], log_weights=x[1, :, 0])
+
+    def pair(x: Any) -> Any:
+        return np.stack([x[:, 0] ** 2, 1j * x[:, 1]], axis=1)
+
+    def product(a: Any, b: Any) -> Any:
+        return a * b
+
+    cases: list[tuple[Any, Any]] = [
+        (chains, worker_targets.moments),
+        (chains, pair),
+        (chains, product),
+        (chains, fm.targets.powers([[1, 1], [0, 4]])),
+        (weighted, worker_targets.moments),
+    ]
+    with ThreadPoolExecutor(3) as threads, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for sample, f in cases:
+            local = sample.expect(f)
+            for executor in (threads, fm.executor.Sharded(threads, rows=77)):
+                there = sample.expect(f, executor=executor)
+                for name in ("mean", "stderr", "ess"):
+                    np.testing.assert_array_equal(getattr(there, name), getattr(local, name))
+        for values in (x, "a", ["a", "b"]):
+            with pytest.raises(ArgumentError, match="executor: given with f that is no function"):
+                chains.expect(values, executor=threads)
+        with pytest.raises(TargetError):
+            chains.expect(lambda x: x[:3, 0], executor=threads)
+    with spawned(2) as pool:
+        there = weighted.expect(worker_targets.moments, executor=pool)
+    np.testing.assert_array_equal(there.mean, weighted.expect(worker_targets.moments).mean)
+    with pytest.raises(ArgumentError, match="executor: 3 given"):
+        weighted.expect(worker_targets.moments, executor=3)

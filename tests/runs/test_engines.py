@@ -23,7 +23,7 @@ from executor_help import expect, same, spawned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, WorkerError
-from fermiac.runs import dispatch, engines, worker
+from fermiac.runs import dispatch, engines, silence, worker
 from fermiac.runs.cutting import n_shards
 from fermiac.runs.dispatch import Dispatch, Plan
 from fermiac.runs.engines import engine_of
@@ -324,6 +324,67 @@ def test_shards_without_a_word_are_made_again() -> None:
         fm.executor.Sharded(silent, patience=0.0)
 
 
+def of_parsl(executor: Executor, monkeypatch: pytest.MonkeyPatch) -> engines.Engine:
+    engine = engines._Parsl(executor)
+    monkeypatch.setattr(engine, "forgets", lambda: True)
+    monkeypatch.setattr(silence, "_PROBE", 0.1)
+    return engine
+
+
+def twice(a: int, b: int) -> tuple[int, int]:
+    return 2 * a, 2 * b
+
+
+def ranges(a: int, b: int) -> tuple[int, int]:
+    return a, b
+
+
+def test_the_first_shard_is_sent_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the time of a shard is known, and the other lost ones are sent again."""
+    silent = Silent(keeps=3)
+    engine = of_parsl(silent, monkeypatch)
+    monkeypatch.setattr(silence, "_PATIENCE", 0.3)
+    run = dispatch.Dispatch(engine, Plan(n_workers=2, rows=1), twice, lambda done: None)
+    found = sorted(run(7, ranges, lambda *_: None))
+    assert found == [(i, i + 1, (2 * i, 2 * i + 2)) for i in range(7)]
+    silent.threads.shutdown()
+
+
+class Counted(Executor):
+    """A pool of one thread that counts its tasks and cancels none of them, as Parsl's."""
+
+    def __init__(self) -> None:
+        self.n, self.threads = 0, ThreadPoolExecutor(1)
+        self._max_workers = 1
+
+    def submit(self, f: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.n += 1
+        future: Future[Any] = Future()
+        inner = self.threads.submit(f, *args)
+        inner.add_done_callback(lambda done: future.set_result(done.result()))
+        monkey: Any = future
+        monkey.cancel = lambda: False
+        return future
+
+
+def slow(a: int, b: int) -> int:
+    time.sleep(0.8 if a == 0 else 0.01)
+    return a
+
+
+def test_a_slow_first_shard_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted()
+    engine = of_parsl(counted, monkeypatch)
+    ended: list[int] = []
+    run = dispatch.Dispatch(engine, Plan(rows=1, retries=0), slow, ended.append)
+    found = list(run(6, ranges, lambda *_: None))
+    counted.threads.shutdown()
+    assert sorted(found) == [(i, i + 1, i) for i in range(6)]
+    # Copies after 0.1, 0.3 and 0.7 seconds.
+    assert 6 < counted.n <= 6 + 3
+    assert max(ended) <= 6
+
+
 @pytest.mark.parametrize(("kind", "has_workers"), [("plain", 0), ("parsl", 0), ("parsl", 2)])
 def test_a_long_silence_is_warned_of(
     kind: str, has_workers: int, monkeypatch: pytest.MonkeyPatch
@@ -333,7 +394,7 @@ def test_a_long_silence_is_warned_of(
     engine = engines._Parsl(silent) if kind == "parsl" else engines._Futures(silent)
     monkeypatch.setattr(engine, "n_workers", lambda: None if kind == "parsl" else has_workers)
     monkeypatch.setattr(engine, "forgets", lambda: has_workers > 0)
-    monkeypatch.setattr(dispatch, "_SILENT", 0.2)
+    monkeypatch.setattr(silence, "_SILENT", 0.2)
     ticks = 0
 
     def tick(done: int) -> None:

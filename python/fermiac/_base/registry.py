@@ -1,4 +1,4 @@
-"""Functions of higher layers that results call: plots, and folders of draws.
+"""Functions of higher layers that results call: plots, folders of draws, and executors.
 
 Results lie below plotting and the domains and cannot import them. `fermiac` registers the names of
 their modules here, and a module is imported when one of its functions is called.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base import registry
 from fermiac._base.config import resolve_threads, threads_for
 from fermiac._base.frames import column_names
 from fermiac._base.validate import choice, labels, numbered, shown, taken, whole
@@ -56,6 +57,7 @@ def expect(
     penalty: Any,
     law: int | Law,
     names: Sequence[str] | None,
+    executor: Any,
     n_threads: int | None,
 ) -> Estimate:
     """Return the estimate of `Sample.expect`."""
@@ -71,7 +73,7 @@ def expect(
         f = sample._points[:, columns]
     elif callable(f):
         f = by_name(f, sample.variables, "f")
-    values, scalar, is_complex = _values(sample, f, used, "f", "the integrand")
+    values, scalar, is_complex = _values(sample, f, used, "f", "the integrand", executor)
     outputs = values.shape[1] // 2 if is_complex else values.shape[1]
     named = labels(names if names is not None else column_names(f), outputs, "function")
     named = named or numbered("E", outputs)
@@ -177,7 +179,12 @@ def _named(
 
 
 def _values(
-    sample: Sample, f: Any, used: NDArray[np.bool_], name: str, what: str
+    sample: Sample,
+    f: Any,
+    used: NDArray[np.bool_],
+    name: str,
+    what: str,
+    executor: Any = None,
 ) -> tuple[Array, bool, bool]:
     """Return the values of an integrand at all points.
 
@@ -188,8 +195,18 @@ def _values(
     n = len(points)
     if is_integrand(f):
         asked = what if name == "f" else f"the function of {what}"
-        target = as_integrand(compared(adapted(f, sample.dim), asked), sample.dim)
-        if isinstance(target, CallableIntegrand):
+        given = adapted(f, sample.dim)
+        target = as_integrand(compared(given, asked), sample.dim)
+        if executor is not None:
+            evaluation = registry.function("evaluation", "evaluation")
+            with evaluation(
+                given, executor=executor, target_factory=None, log=None, identity=dict,
+                n_threads=1, report=None, integrand=True,
+            ) as (there, _):  # fmt: skip
+                target = as_integrand(compared(there, asked), sample.dim)
+                assert isinstance(target, CallableIntegrand)
+                values = target(points)
+        elif isinstance(target, CallableIntegrand):
             # f may modify or keep its batch, and may reuse its output array for the next batch.
             parts = [target(points[i : i + _BATCH].copy()).copy() for i in range(0, n, _BATCH)]
             values = np.vstack(parts)
@@ -197,6 +214,8 @@ def _values(
             values = target.handle(points, threads_for(n)).reshape(n, -1)
         scalar, is_complex = bool(target.scalar), target.complex
     else:
+        if executor is not None:
+            raise ArgumentError("executor: given with f that is no function; leave it out")
         array = taken(name, f)
         lead = sample.draws.shape[:-1]
         if array.ndim > 1 and array.shape[: len(lead)] == lead and len(lead) > 1:

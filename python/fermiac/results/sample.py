@@ -362,6 +362,7 @@ class Sample(SampleExports, SamplePlots, Result):
         penalty: Literal["ridge", "lasso"] | None = None,
         law: int | Law = 0,
         names: Sequence[str] | None = None,
+        executor: Any = None,
         n_threads: int | None = None,
     ) -> Estimate:
         r"""Average functions over the sample, with standard errors.
@@ -392,6 +393,9 @@ class Sample(SampleExports, SamplePlots, Result):
             draws, for ``controls="polynomial"``.
         names : sequence of str, optional
             Names of the averages.
+        executor : object, optional
+            The workers, in a form that `fermiac.executor.Sharded` takes, for a costly function `f`.
+            Each evaluates it at some of the draws.
         n_threads : int, optional
             Worker threads; see `fermiac.set_num_threads`. Never changes the result.
 
@@ -485,7 +489,7 @@ class Sample(SampleExports, SamplePlots, Result):
         >>> pair.expect(["b", "a"]).mean.tolist(), pair.expect(lambda a, b: a * b).mean
         ([3.0, 2.0], 7.0)
         """
-        return averages.expect(self, f, controls, degree, penalty, law, names, n_threads)
+        return averages.expect(self, f, controls, degree, penalty, law, names, executor, n_threads)
 
     @overload
     def quantile(

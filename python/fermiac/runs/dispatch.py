@@ -19,11 +19,11 @@ from typing import Any
 
 from fermiac import _core
 from fermiac._base.validate import shown
-from fermiac.errors import ArgumentError, FermiacWarning, WorkerError
-from fermiac.results.result import warn
+from fermiac.errors import ArgumentError, WorkerError
 from fermiac.runs import worker
 from fermiac.runs.cutting import MOST_A_WORKER, least_seconds, n_shards
 from fermiac.runs.engines import Engine
+from fermiac.runs.silence import Silence
 
 __all__ = ["Dispatch", "Plan", "Tick"]
 
@@ -45,12 +45,6 @@ _PAUSE = 0.05
 _MEASURED, _GUESS, _LONGEST = 32, 1e-3, 5e-3
 #: The number of first shards for an engine that does not report its number of workers.
 _FIRST = 64
-#: For engines that may lose results: shards count as lost after this many seconds without any
-#: result, or this many times the longest shard so far.
-_PATIENCE, _TIMES = 120.0, 5.0
-#: Seconds without any result after which a run warns if its executor has no worker, or may have
-#: lost results before their time is known.
-_SILENT = 60.0
 #: The largest number of tasks in flight.
 _MOST_OUT = 2**16
 
@@ -69,13 +63,15 @@ class Plan:
 class Shard:
     """Some units that a worker is processing."""
 
-    __slots__ = ("attempt", "losses", "sent", "start", "stop")
+    __slots__ = ("attempt", "copies", "losses", "sent", "start", "stop")
 
     def __init__(self, start: int, stop: int) -> None:
         self.start, self.stop = start, stop
         self.attempt = self.losses = 0
-        #: Whether the work itself was sent with the shard.
-        self.sent = False
+        #: The number of futures of this shard, of which the first result counts.
+        self.copies = 0
+        #: The number of copies with which the work itself was sent.
+        self.sent = 0
 
 
 class Dispatch:
@@ -169,7 +165,8 @@ class Dispatch:
         further: deque[Shard] = deque()  # those with more work, in the order of their waiting
         paused: list[tuple[float, Shard]] = []
         at = n_done = 0
-        swept = heard = time.monotonic()
+        swept = time.monotonic()
+        silence = Silence(self._engine, self._plan.patience, self._has_warned)
         full: tuple[float, float, int] | None = None  # see `_widen`
         self._began = self._clock()
         try:
@@ -202,17 +199,20 @@ class Dispatch:
                 ended = _drained(done, self._wait(paused))
                 now = time.monotonic()
                 if ended or not running:
-                    swept = heard = now
-                elif now - heard > _SILENT and not self._has_warned:
-                    self._warn_of_silence(len(running))
-                elif now - heard > self._patience():
-                    heard = now
-                    if self._plan.patience is not None or self._engine.forgets():
-                        again += self._given_up(running, n)
-                        continue
-                elif now - swept > _ASK:  # the end of a future may not have been reported
                     swept = now
-                    ended = [future for future in running if future.done()]
+                    silence.heard(now)
+                else:
+                    advice = silence.advice(now, self._tasks, self._longest, len(running))
+                    self._has_warned = silence.has_warned
+                    if advice == "copy":
+                        running |= self._copied(running, arguments, done)
+                    elif advice == "give up":
+                        seconds = silence.patience(self._tasks, self._longest)
+                        again += self._given_up(running, n, seconds)
+                        continue
+                    if now - swept > _ASK:  # the end of a future may not have been reported
+                        swept = now
+                        ended = [future for future in running if future.done()]
                 if now - self._ticked >= _TICK / 2 or not ended:
                     self._ticked = now
                     self._tick(n_done)
@@ -221,9 +221,13 @@ class Dispatch:
                 if len(shards) > 1:
                     shards.sort(key=lambda pair: pair[0].start)
                 for shard, future in shards:
+                    if not shard.copies:  # another copy has just given the result
+                        continue
+                    shard.copies -= 1
                     got = self._result(future, shard, n)
                     if got is None:  # the shard was lost
-                        again.append(shard)
+                        if not shard.copies:
+                            again.append(shard)
                         continue
                     if got[0] == worker.ASKS:
                         # The next copies are sent at once; then the workers need time to receive
@@ -240,6 +244,8 @@ class Dispatch:
                             f"a worker gave {shown(value)} for {self._place(shard)} where "
                             f"{wrong} is"
                         )
+                    if shard.copies:
+                        self._drop(shard, running)
                     self._learn(seconds / (shard.stop - shard.start))
                     self._longest = max(self._longest, seconds)
                     if full is not None:
@@ -270,44 +276,43 @@ class Dispatch:
         count = self._count()
         return max(1, self._out // 2 if count is None else count)
 
-    def _patience(self) -> float:
-        """Return the number of seconds without any result after which shards count as lost."""
-        if self._plan.patience is not None:
-            return self._plan.patience
-        if self._tasks == 0 or not self._engine.may_forget:
-            return math.inf
-        return max(_PATIENCE, _TIMES * self._longest)
+    def _copied(
+        self,
+        running: dict[Future[Any], Shard],
+        arguments: Callable[[int, int], tuple[Any, ...]],
+        done: SimpleQueue[Future[Any]],
+    ) -> dict[Future[Any], Shard]:
+        """Submit another copy of the first shard in flight; its first result counts."""
+        shard = min(running.values(), key=lambda shard: shard.start)
+        try:
+            future = self._submit(shard, arguments)
+        except Exception as error:
+            if not self._is_lost(error):
+                raise
+            self._engine.recover(error)
+            return {}
+        future.add_done_callback(done.put)
+        self._engine.start()
+        return {future: shard}
 
-    def _warn_of_silence(self, n_running: int) -> None:
-        """Warn if nothing can come, or if it is not known whether anything will."""
-        self._has_warned = True
-        engine, n = self._engine, f"{n_running} shards are submitted"
-        said = ""
-        if engine.n_workers() == 0 or (engine.may_forget and not engine.forgets()):
-            said = (
-                f"executor: {engine.name} has had no worker for {_SILENT:.0f} s, and {n}; the run "
-                "waits for workers: see whether they wait in a queue or fail to start"
-            )
-        elif engine.may_forget and self._plan.patience is None and self._tasks == 0:
-            said = (
-                f"executor: {engine.name} has workers, but none has returned a result for "
-                f"{_SILENT:.0f} s, and {n}. If a shard takes longer than that, all is well. If a "
-                "worker was killed, the others may wait for ever; Sharded(executor, "
-                "patience=seconds) with more seconds than a shard takes sends the shards again"
-            )
-        if said:
-            warn([(FermiacWarning, said)], None)
+    def _drop(self, shard: Shard, running: dict[Future[Any], Shard]) -> None:
+        """Forget the other copies of a finished shard."""
+        for future in [future for future, one in running.items() if one is shard]:
+            del running[future]
+            self._engine.cancel(future)
+        self._answers -= shard.sent
+        shard.sent = shard.copies = 0
 
-    def _given_up(self, running: dict[Future[Any], Shard], n: int) -> list[Shard]:
+    def _given_up(self, running: dict[Future[Any], Shard], n: int, seconds: float) -> list[Shard]:
         """Return all shards in flight for another attempt; their late results are ignored."""
-        seconds = self._patience()
         silent = TimeoutError(f"no result in {seconds:.3g} s, the patience of this executor")
-        shards = [*running.values()]
-        for future, shard in running.items():
-            self._answers -= shard.sent
-            shard.sent = False
+        shards = [*dict.fromkeys(running.values())]
+        for future in running:
             self._engine.cancel(future)
         running.clear()
+        for shard in shards:
+            self._answers -= shard.sent
+            shard.sent = shard.copies = 0
         return [self._lost(shard, n, silent) for shard in shards]
 
     def _wait(self, paused: list[tuple[float, Shard]]) -> float:
@@ -406,6 +411,7 @@ class Dispatch:
                 "has ended"
             ) from error
         shard.attempt += 1
+        shard.copies += 1
         if not isinstance(future, Future):
             raise self._rubbish(f"submit gave {shown(future)} where a Future is")
         return future
@@ -415,15 +421,17 @@ class Dispatch:
         if self._is_small:
             return self._pickled
         # One copy for each worker that requested the work.
-        shard.sent = self._answers + len(self._have) < len(self._asked)
-        self._answers += shard.sent
-        return self._pickled if shard.sent else None
+        if self._answers + len(self._have) >= len(self._asked):
+            return None
+        shard.sent += 1
+        self._answers += 1
+        return self._pickled
 
     def _result(self, future: Future[Any], shard: Shard, n: int) -> tuple[Any, ...] | None:
         """Return the value of a worker, None if it was lost; raise the exception of the work."""
         if shard.sent:
             self._answers -= 1
-            shard.sent = False
+            shard.sent -= 1
         # Not by `result`, whose KeyboardInterrupt may be that of this process.
         error: BaseException | None
         try:

@@ -61,8 +61,9 @@ class Sharded:
         default there is no limit, because workers may wait in the queue of a cluster. The exception
         is Parsl, which may lose results: while it has workers, the limit is two minutes, or five
         times the longest shard so far. Before the first shard of a call is done its time is not
-        known, and Parsl too has no limit; after a minute without a result a `FermiacWarning` says
-        so.
+        known, and no shard counts as lost: after a minute without a result a `FermiacWarning` says
+        so, and after two minutes, and each time after twice as long, the first shard is sent once
+        more, in addition. Its first result counts.
 
     Raises
     ------

@@ -125,13 +125,15 @@ def _address(result: LangevinGibbs) -> Any:
 
 def are_parts(results: Sequence[Any]) -> bool:
     """Return whether results are parts of one call."""
-    addresses = [getattr(result, "settings", {}).get(PARTS) for result in results]
-    return None not in addresses and len({address["call"] for address in addresses}) == 1
+    addresses = [getattr(result, "settings", {}).get(PARTS) or {} for result in results]
+    calls = {address.get("call") for address in addresses}
+    return len(calls) == 1 and None not in calls
 
 
 def joined(parts: Sequence[LangevinGibbs]) -> LangevinGibbs:
     """Return the chains of parts of one call, in the order of the call."""
-    first, address = parts[0], _address(parts[0])
+    first = parts[0]
+    address: Any = _address(first)
     pieces, blocks = in_order([_address(part)["chains"] for part in parts], "chain")
 
     def rows(get: Any) -> Any:
