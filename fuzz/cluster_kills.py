@@ -2,8 +2,9 @@
 
 Each call is done once without an engine. Then it runs on two workers of an engine, and one of them
 is killed at a random moment of the call. The call must end without an error, with equal bits. Calls
-alternate: a target that is sent points, and runs of nested sampling as whole parts. The figures are
-the number of kills, and the longest call beside one without a kill.
+alternate: a target that is sent points, runs of nested sampling as whole parts, and chains that run
+from barrier to barrier. The figures are the number of kills, and the longest call beside one that
+had none.
 
 Under MPI a lost rank ends the job. There the job has a store; the next job must finish it with
 equal bits, and write nothing that was there.
@@ -96,6 +97,22 @@ def runs(folder: str | None, **given: Any) -> list[Any]:
     return [r.draws, r.log_weights, r.log_evidence, r.log_evidence_stderr]
 
 
+def slope(x: Any) -> Any:
+    return -x
+
+
+def chains(folder: str | None, **given: Any) -> list[Any]:
+    """A call whose workers get chains that adapt together."""
+    s = fm.mcmc.sample(
+        Bowl(folder), 2, slope, n_chains=4, n_warmup=100, n_draws=40, rng=1, check=False, **given
+    )
+    return [s.draws, s.log_densities, s.n_evals]
+
+
+#: The calls, in turn.
+CALLS = (points, runs, chains)
+
+
 def equal(a: list[Any], b: list[Any]) -> bool:
     return all(
         np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in zip(a, b, strict=True)
@@ -121,8 +138,8 @@ def of_engine(name: str, n: int, seed: int) -> str:
     """Return the figures of an engine, in a sentence."""
     engine = getattr(engines, name)
     rng = random.Random(f"{seed} {name}")
-    local = {points: points(None), runs: runs(None)}
-    longest, usual, kills = {points: 0.0, runs: 0.0}, {}, 0
+    local = {call: call(None) for call in CALLS}
+    longest, usual, kills = dict.fromkeys(CALLS, 0.0), {}, 0
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         home = Path(temporary)
         executor = stack.enter_context(engine(home / "engine"))
@@ -135,7 +152,7 @@ def of_engine(name: str, n: int, seed: int) -> str:
             assert equal(call(str(quiet), executor=executor), local[call])
             usual[call] = time.monotonic() - start
         for i in range(n):
-            call = points if i % 2 == 0 else runs
+            call = CALLS[i % len(CALLS)]
             (folder := home / f"marks-{i}").mkdir()
             killed: list[int] = []
             at = rng.uniform(0.0, 0.9 * usual[call])

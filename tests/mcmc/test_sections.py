@@ -280,6 +280,36 @@ def test_errors_of_the_target(threads: Any) -> None:
         check(run(executor=threads, max_time=60.0), run(max_time=60.0))
 
 
+class Walk:
+    """A kernel with a memory of its own: its steps shrink."""
+
+    def init(self, target: Any, x0: Any) -> Any:
+        self.target, self.scale = target, 2.0
+        return x0, target(x0[None])[0]
+
+    def step(self, rng: Any, state: Any) -> Any:
+        x, value = state
+        self.scale *= 0.99
+        y = x + self.scale * rng.normal(len(x))
+        there = self.target(y[None])[0]
+        moves = np.log(rng.uniform()) < there - value
+        return ((y, there), True) if moves else (state, False)
+
+
+@pytest.mark.parametrize("composed", [False, True])
+def test_kernels_with_a_memory_in_python_stay_here(
+    composed: bool, threads: Any, counted: list[int]
+) -> None:
+    kernel: Any = Walk()
+    if composed:
+        kernel = fm.mcmc.Gibbs([("a", Walk()), ("b", fm.mcmc.RWM())], blocks={"a": 0, "b": 1})
+    given = {"kernel": kernel, "n_warmup": 40}
+    check(run(executor=threads, **given), run(**given))
+    assert not counted
+    with pytest.raises(ArgumentError, match="written in Python"):
+        run(executor=threads, shards="whole", **given)
+
+
 def test_wide_kernels_send_points_to_many_workers(threads: Any, counted: list[int]) -> None:
     kernel = fm.mcmc.Tempered(fm.mcmc.RWM(), LAW)
     whole = run(kernel=kernel, n_warmup=50, n_chains=2)

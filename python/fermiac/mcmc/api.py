@@ -238,8 +238,8 @@ def sample(
         `stop` is tested; workers run sections of them of about ten seconds. With ``pool=False``,
         and without `stop`, `path` and `checkpoint`, they do not wait at all, and the result has no
         state for `extend`. ``"auto"`` sends points with `max_time`, if the kernel cannot be
-        pickled, and if there are fewer ensembles or ladders of `Tempered` than workers; otherwise
-        whole chains. ``"whole"`` is refused with `max_time`. An ensemble is one part.
+        pickled or has a part written in Python, and if there are fewer ensembles or ladders of
+        `Tempered` than workers; otherwise whole chains. An ensemble is one part.
     first_chain : int, optional
         With ``pool=False``: the index of the first chain. Chains 4 to 7 of a call with 8 chains are
         those of a call with 4 chains and ``first_chain=4``. `init` then includes all chains before

@@ -37,6 +37,7 @@ class Composite(Kernel):
         parts = tuple(parts)
         object.__setattr__(self, "needs_gradient", any(k.needs_gradient for k in parts))
         object.__setattr__(self, "needs_density", any(k.needs_density for k in parts))
+        object.__setattr__(self, "_is_movable", all(k._is_movable for k in parts))
         object.__setattr__(self, "_with_prior", any(k._adds_prior() for k in parts))
         if self._with_prior and sum(k.needs_density for k in parts) > 1:
             raise ArgumentError(

@@ -176,6 +176,8 @@ class Kernel:
     needs_volume: ClassVar[bool] = True
     #: Whether its warm-up may end before its longest length.
     _ends_early: ClassVar[bool] = False
+    #: Whether the core holds all of its state, so that another process can go on with a chain.
+    _is_movable: ClassVar[bool] = True
     #: Whether a chain asks for the values of many points at a time.
     _asks_many: ClassVar[bool] = False
     #: Whether all chains adapt together after each transition of the warm-up.

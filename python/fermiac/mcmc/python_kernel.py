@@ -87,6 +87,8 @@ class PythonKernel(Kernel):
 
     _moves_finitely: ClassVar[bool] = False
 
+    _is_movable: ClassVar[bool] = False
+
     can_be_tempered: ClassVar[bool] = False
     needs_volume: ClassVar[bool] = False
 

@@ -52,20 +52,26 @@ def takes_sections(
     """Return whether the workers of an executor get sections of chains, and not points."""
     if executor is None or how == "points":
         return False
-    if kernel._adapts_together:
-        if how == "whole":
-            raise ArgumentError(
-                f"shards: 'whole' given with {type(kernel).__name__}, whose chains wait for each "
-                "other after each transition of the warm-up: use 'auto' or 'points', which sends "
-                "the points of all chains together"
-            )
-        return False
+    obstacle = None
     if max_time is not None:
+        obstacle = (
+            "max_time: given with shards='whole'; a run that ends by time sends points, since it "
+            "would end in the middle of long sections: use shards='auto', or stop="
+        )
+    elif kernel._adapts_together:
+        obstacle = (
+            "kernel: its chains wait for each other after each transition of the warm-up, with "
+            "shards='whole'; use shards='auto' for the points of all chains together"
+        )
+    elif not kernel._is_movable:
+        obstacle = (
+            "kernel: it has a part written in Python, whose state cannot move between workers, "
+            "with shards='whole'; use shards='auto' for points, or pool=False, which makes each "
+            "chain by one worker"
+        )
+    if obstacle is not None:
         if how == "whole":
-            raise ArgumentError(
-                "max_time: given with shards='whole'; a run that ends by time sends points, since "
-                "it would end in the middle of long sections: use shards='auto', or stop="
-            )
+            raise ArgumentError(obstacle)
         return False
     if how == "whole" or not kernel._asks_many:
         return True
@@ -291,9 +297,6 @@ class Sections:
         for start, stop, got in self._dispatch(len(done), arguments, check, most=size, more=more):
             to, words, more_evals, seconds, arrays = got
             at = int(done[start:stop].min())
-            sampler.load_chains(start, stop - start, np.require(words, np.uint64, ["C", "A", "W"]))
-            self.more_evals += more_evals
-            self._learn(seconds / ((stop - start) * (to - at)))
             for chain in range(start, stop):
                 # A chain may have been further than the others.
                 low = slot(max(int(done[chain]), at))
@@ -302,6 +305,10 @@ class Sections:
                     rows = slice((chain - start) * per, (chain - start + 1) * per)
                     into = record[name][chain * per : (chain + 1) * per, low : slot(to)]
                     into[...] = array[rows, low - slot(at) :]
+            # After its draws, as an interrupt may come at any moment.
+            sampler.load_chains(start, stop - start, np.require(words, np.uint64, ["C", "A", "W"]))
+            self.more_evals += more_evals
+            self._learn(seconds / ((stop - start) * (to - at)))
             done[start:stop] = done[start:stop].clip(to)
             yield
 

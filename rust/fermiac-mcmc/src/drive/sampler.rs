@@ -473,6 +473,90 @@ fn add(a: [usize; 2], b: [usize; 2]) -> [usize; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Nuts;
+    use crate::drive::windows;
+    use crate::kernel::{Metric, MetricKind, Scale, StepSize};
+    use fermiac_target::density;
+
+    const N_DRAWS: usize = 20;
+
+    /// Four chains on a normal law, whose warm-up of 1000 transitions may end early.
+    fn four(n_warmup: u64) -> Result<(Sampler, [Oracle; 1])> {
+        let target = density::from_fn_with_gradient(2, |x, gradient| {
+            gradient.copy_from_slice(&[-x[0], -x[1]]);
+            -0.5 * (x[0] * x[0] + x[1] * x[1])
+        });
+        let scale = Scale::new(2, MetricKind::Auto, Metric::Unit);
+        let kernel = Nuts::new(StepSize::averaged(1.0, 0.8), 8, scale);
+        let plan = Plan { warmup: windows(n_warmup, 0, 10, 250), pool: true, early: true };
+        let x0 = [1.0, 0.5, -1.0, 0.0, 0.3, -0.8, -0.2, 0.9];
+        Ok((Sampler::new(&kernel, &x0, plan, 7, 0)?, [Oracle::Density(target)]))
+    }
+
+    fn record(draws: &mut [f64]) -> Record<'_> {
+        let (log_densities, gradients, stats) = (&mut [], &mut [], &mut []);
+        let n_slots = draws.len() / 8;
+        Record { first: 1000, thin: 1, n_slots, draws, log_densities, gradients, stats }
+    }
+
+    fn whole() -> Result<(Vec<f64>, u64)> {
+        let (mut sampler, oracles) = four(1000)?;
+        let mut draws = vec![0.0; 8 * N_DRAWS];
+        let (until, context) = (1000 + N_DRAWS as u64, Context::serial());
+        sampler.run(&oracles, until, record(&mut draws), None, Driver::Auto, &context)?;
+        assert!(sampler.n_skipped() > 500);
+        Ok((draws, sampler.n_done()))
+    }
+
+    #[test]
+    fn stops_within_the_transitions_that_are_left_out_come_to_no_draws() -> Result<()> {
+        let (expected, n_done) = whole()?;
+        let (mut sampler, oracles) = four(1000)?;
+        for until in (60..1000).step_by(60) {
+            let no_draws = record(&mut []);
+            sampler.run(&oracles, until, no_draws, None, Driver::Auto, &Context::serial())?;
+        }
+        let mut draws = vec![0.0; 8 * N_DRAWS];
+        let (until, context) = (1000 + N_DRAWS as u64, Context::serial());
+        sampler.run(&oracles, until, record(&mut draws), None, Driver::Auto, &context)?;
+        assert_eq!((draws, sampler.n_done()), (expected, n_done));
+        Ok(())
+    }
+
+    #[test]
+    fn chains_that_others_run_to_the_barriers_have_the_same_draws() -> Result<()> {
+        let (expected, n_done) = whole()?;
+        let (mut sampler, oracles) = four(1000)?;
+        let until = 1000 + N_DRAWS as u64;
+        let mut last = Vec::new();
+        while sampler.n_done() < sampler.goal(until) {
+            let goal = sampler.goal(until);
+            last.clear();
+            for chain in 0..4 {
+                // A sampler without barriers, in which the chain is the first of four.
+                let (mut other, _) = four(0)?;
+                let mut codec = Codec::writer();
+                sampler.persist_chains(chain, 1, &mut codec)?;
+                other.persist_chains(0, 1, &mut Codec::reader(codec.into_words()))?;
+                other.chains.truncate(1);
+                let mut draws = vec![0.0; 2 * N_DRAWS];
+                let part = Record {
+                    first: goal.saturating_sub(N_DRAWS as u64),
+                    n_slots: N_DRAWS,
+                    ..record(&mut draws)
+                };
+                other.run(&oracles, goal, part, None, Driver::Auto, &Context::serial())?;
+                let mut codec = Codec::writer();
+                other.persist_chains(0, 1, &mut codec)?;
+                sampler.persist_chains(chain, 1, &mut Codec::reader(codec.into_words()))?;
+                last.extend(draws);
+            }
+            sampler.meet();
+        }
+        assert_eq!((last, sampler.n_done()), (expected, n_done));
+        assert!(sampler.persist_chains(3, 2, &mut Codec::writer()).is_err());
+        Ok(())
+    }
 
     #[test]
     fn chains_far_below_the_others_have_not_arrived() {
