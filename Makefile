@@ -123,6 +123,7 @@ calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth,
 	$(PY) -m benches.walks.calibrate --out docs/calibration-walks.md
 	$(PY) -m benches.mcmc.multiscale --out docs/calibration-multiscale.md
 	$(PY) -m benches.mcmc.modes --out docs/calibration-modes.md
+	$(PY) -m benches.mcmc.many_chains --out docs/calibration-many-chains.md
 	$(PY) -m benches.evaluate.calibrate --out docs/calibration-evaluate.md
 	$(PY) -m benches.evaluate.calibrate_peers --out docs/calibration-evaluate-peers.md
 	$(PY) -m benches.privacy.calibrate_sequential --page docs/calibration-audits.md

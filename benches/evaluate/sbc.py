@@ -2,13 +2,13 @@
 
 The model is a logistic regression of 20 observations on two inputs, with an intercept. Its three
 coefficients have independent normal priors with standard deviation 1.5. Four chains, or twelve
-walkers, warm up for 500 draws, and 99 evenly spaced draws of them are kept. Weighted samples are
-resampled. A sampler is right if the smallest of its three p-values, adjusted by Holm's method, is
-at least 0.01, and at most 5 % of the simulations have fewer than 99 effective draws (``short``).
-``mean`` and ``spread`` of the ranks should be 1/2 and 1. The table has the values of the
-coefficient that is farthest from these; for right samplers they are within 0.03 and 0.05. Samplers
-without an acceptance step have a bias by design. The last row is a deliberate fault: draws that are
-20 % too narrow.
+walkers, warm up for 500 draws, and 99 evenly spaced draws of them are kept. ``ChEES`` has 64 chains
+of 20 draws, and chooses the length of its warm-up. Weighted samples are resampled. A sampler is
+right if the smallest of its three p-values, adjusted by Holm's method, is at least 0.01, and at
+most 5 % of the simulations have fewer than 99 effective draws (``short``). ``mean`` and ``spread``
+of the ranks should be 1/2 and 1. The table has the values of the coefficient that is farthest from
+these; for right samplers they are within 0.03 and 0.05. Samplers without an acceptance step have a
+bias by design. The last row is a deliberate fault: draws that are 20 % too narrow.
 
 ``python -m benches.evaluate.sbc`` prints the table, in five minutes.
 """
@@ -56,6 +56,13 @@ def chains(kernel: Any, n_draws: int, n_chains: int = 4) -> Callable[[Any, int],
     return sample
 
 
+def by_many_chains(y: Any, rng: int) -> Any:
+    """Draw by 64 short chains, whose warm-up has its own length."""
+    return fm.mcmc.sample(
+        _density(y), kernel="chees", n_chains=64, n_draws=20, rng=rng, n_threads=1, progress=False
+    )
+
+
 def by_nested_sampling(y: Any, rng: int) -> Any:
     """Draw by nested sampling."""
     signs = 2.0 * y - 1
@@ -101,7 +108,7 @@ def samplers() -> dict[str, tuple[Callable[[Any, int], Any], int]]:
         "mcmc, NUTS": (chains(mcmc.NUTS(), 250), 1),
         "mcmc, WALNUTS": (chains(mcmc.WALNUTS(), 250), 1),
         "mcmc, HMC": (chains(mcmc.HMC(), 250), 1),
-        "mcmc, ChEES": (chains(mcmc.ChEES(), 16, 64), 1),
+        "mcmc, ChEES": (by_many_chains, 1),
         "mcmc, MALA": (chains(mcmc.MALA(), 1000), 1),
         "mcmc, Barker": (chains(mcmc.Barker(), 1000), 1),
         "mcmc, RWM": (chains(mcmc.RWM(), 2000), 1),

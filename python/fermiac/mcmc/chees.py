@@ -32,10 +32,10 @@ class ChEES(GradientKernel):
         The harmonic mean of the acceptance rates of the chains to which the step size is adapted.
         Acceptance rates below 0.05 count as 0.05.
     criterion : {"chees", "snaper"}, default "chees"
-        The quantity whose expected squared change per length of a trajectory is made large: the
-        squared distance from the mean (``"chees"``), or the square of the deviation along the
-        principal component (``"snaper"``), both in the units of the metric. The second follows
-        the widest direction of a target with many coordinates.
+        The quantity whose expected squared change along a trajectory is made large, in relation to
+        the cost: the squared distance from the mean (``"chees"``), or the square of the deviation
+        along the principal component (``"snaper"``), both in the units of the metric. The second
+        follows the widest direction of a target with many coordinates.
     trajectory_length : float, optional
         The mean length of trajectories, as a time in the units of the metric; by default it is
         learned. A trajectory has at most 1024 steps.
@@ -54,12 +54,14 @@ class ChEES(GradientKernel):
 
     Notes
     -----
-    Let :math:`c(x) = \lVert x - \mathrm E x \rVert^2 / 2` for ``"chees"``. The mean length
-    :math:`T` maximises :math:`\mathrm E[(c(x') - c(x))^2] / T`, where :math:`x'` is the end of a
-    trajectory from :math:`x`, weighted by its acceptance probability. The derivative in
-    :math:`\log T` is known from the momenta at the ends of the trajectories, and a stochastic
-    recursion follows it. The value that is used after the warm-up is an average over its last part.
-    The published criteria are those of [1]_, which is not divided by :math:`T`, and [2]_.
+    Let :math:`c(x) = \lVert x - \mathrm E x \rVert^2 / 2` for ``"chees"``, and :math:`\epsilon`
+    be the step size. The mean length :math:`T` is to maximise :math:`\mathrm E[(c(x') - c(x))^2] /
+    (T + \epsilon / 2)^{1/3}`, where :math:`x'` is the end of a trajectory from :math:`x`, weighted by
+    its acceptance probability. The derivative in :math:`\log T` is known from the momenta at the
+    ends of the trajectories, and a stochastic recursion follows it. Its terms are limited, so that
+    :math:`T` is about a fifth longer than the maximum for a normal law. The value that is used
+    after the warm-up is an average over its last part. The criterion of [1]_ is not divided by the
+    cost; that of [2]_ is, in another way.
 
     Statistics of a transition: those of `HMC`, and ``trajectory_length``. The adaptation of the
     result has pairs of the step size and the mean length.

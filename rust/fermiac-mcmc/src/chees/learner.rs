@@ -56,7 +56,8 @@ pub struct Trajectory<'a> {
 /// The length T maximises E C / (T + ε/2)^κ, the criterion C in relation to the cost: steps are rounded
 /// up. With trajectories of length t ∝ T the derivative of its logarithm in log T is
 /// E[t C'(t)] / E C - κ T / (T + ε/2), which a stochastic recursion follows. C'(t) at the end of a
-/// trajectory is known from the momentum there. With κ = 0 nothing bounds T where C is flat; with
+/// trajectory is known from the momentum there. The terms of the recursion are limited to ±1, which
+/// makes lengths about a fifth longer than the maximum for a normal law. With κ = 0 nothing bounds T where C is flat; with
 /// κ = 1 trajectories are shorter than is best for the mean.
 #[derive(Debug, Clone)]
 pub struct Learner {
@@ -253,5 +254,95 @@ fn normalise(vector: &mut [f64]) {
     let length = vector.iter().map(|c| c * c).sum::<f64>().sqrt();
     if length > 0.0 && length.is_finite() {
         vector.iter_mut().for_each(|c| *c /= length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fermiac_base::rng::{Domain, Stream};
+
+    use super::*;
+
+    const DIM: usize = 5;
+    const CHAINS: usize = 200;
+
+    /// Exact trajectories of a normal law whose first coordinate has this deviation.
+    fn learned(criterion: Criterion, deviation: f64) -> f64 {
+        let mut stream = Stream::new(3, Domain::Chain, 0, 0);
+        let mut learner = Learner::new(DIM, criterion, None, 0.3);
+        let mut z = vec![0.0; CHAINS * DIM];
+        stream.fill_normal(&mut z);
+        z.iter_mut().step_by(DIM).for_each(|z| *z *= deviation);
+        let (mut way, mut momentum) = (z.clone(), z.clone());
+        for n in 1..400 {
+            let time = learner.sizes(false)[1] * 2.0 * super::super::van_der_corput(n);
+            stream.fill_normal(&mut momentum);
+            for (i, z) in z.iter_mut().enumerate() {
+                let frequency = if i % DIM == 0 { 1.0 / deviation } else { 1.0 };
+                let (sin, cos) = (frequency * time).sin_cos();
+                let (from, p) = (*z, momentum[i]);
+                *z = from * cos + p * sin / frequency;
+                (way[i], momentum[i]) = (*z - from, p * cos - from * sin * frequency);
+            }
+            let all: Vec<Trajectory<'_>> = (0..CHAINS)
+                .map(|k| k * DIM..(k + 1) * DIM)
+                .map(|at| Trajectory {
+                    end: &z[at.clone()],
+                    way: &way[at.clone()],
+                    momentum: &momentum[at],
+                    accept: 1.0,
+                    accepted: true,
+                    time,
+                    step: 0.1,
+                })
+                .collect();
+            learner.learn(&all);
+        }
+        learner.sizes(true)[1]
+    }
+
+    #[test]
+    fn the_length_is_where_the_limited_slopes_balance() {
+        // Along a coordinate of deviation s, C ∝ sin² (t / s) in the mean over the chains.
+        let balance = |length: f64, s: f64| {
+            let times: Vec<f64> =
+                (1..1024).map(|n| 2.0 * length * super::super::van_der_corput(n)).collect();
+            let value = |t: f64| (t / s).sin().powi(2);
+            let mean = times.iter().map(|t| value(*t)).sum::<f64>() / times.len() as f64;
+            let cost = COST * length / (length + 0.05);
+            let slope = |t: f64| t * (2.0 * t / s).sin() / s - cost * value(t);
+            times.iter().map(|t| (slope(*t) / mean).clamp(-1.0, 1.0)).sum::<f64>()
+        };
+        for (criterion, s) in [(Criterion::Chees, 1.0), (Criterion::Snaper, 4.0)] {
+            let mut grid = (40..400).map(|k| f64::from(k) * 0.01 * s);
+            let wanted = grid.find(|length| balance(*length, s) < 0.0).unwrap_or(f64::NAN);
+            let found = learned(criterion, s);
+            assert!((found / wanted - 1.0).abs() < 0.1, "{found} for {wanted}");
+            // A fifth longer than the maximum of the criterion, which is 1.025 for s = 1.
+            assert!((wanted / s / 1.025 - 1.2).abs() < 0.1, "{wanted}");
+        }
+    }
+
+    #[test]
+    fn a_stuck_chain_does_not_decide_the_step() {
+        let (z, mut learner) = ([0.0], Learner::new(1, Criterion::Chees, Some(0.651), 1.0));
+        let of = |accept: f64| Trajectory {
+            end: &z,
+            way: &z,
+            momentum: &z,
+            accept,
+            accepted: true,
+            time: 1.0,
+            step: 0.7,
+        };
+        let mut all = vec![of(0.8); 100];
+        all[3] = of(0.0);
+        let before = {
+            learner.learn(&all);
+            learner.sizes(false)[0]
+        };
+        assert!(before > 0.7);
+        learner.learn(&vec![of(0.4); 100]);
+        assert!(learner.sizes(false)[0] < before);
     }
 }
