@@ -128,10 +128,161 @@ def test_the_evidence_is_that_of_all_points() -> None:
     text = str(r.summary())
     assert "from all points" in text
     assert "from prior masses" in text
-    # Chains have no density that is known.
-    chained = run(sampler=fm.nested.Slice(n_slices=9))
-    assert chained.importance is None
-    assert chained.log_evidence == chained.log_evidence_volumes
+    assert f"those above {r.unseen_share:.2g}" in text
+    assert (1 - r.unseen_share) ** 100 == pytest.approx(0.05)
+
+
+CHAINS: list[Any] = [fm.nested.Slice(n_slices=15), fm.nested.RandomWalk(n_steps=40), "galilean"]
+
+
+@pytest.mark.parametrize("sampler", CHAINS, ids=["slice", "rwalk", "galilean"])
+def test_independent_points_after_chains(sampler: Any) -> None:
+    """The evidence of a normal law is that of points drawn from a fitted density."""
+    law = fm.distributions.Normal(np.zeros(3), [1.0, 0.5, 0.1])
+    box = fm.distributions.Uniform(-8 * np.ones(3), 8 * np.ones(3))
+    exact = -3 * math.log(16)
+    runs = [fm.nested.sample(law, box, sampler=sampler, n_live=100, rng=seed) for seed in range(12)]
+    seconds = [second_of(r) for r in runs]
+    z = np.array([(s.log_evidence - exact) / s.log_evidence_stderr for s in seconds])
+    assert abs(z.mean()) < 1, z
+    assert np.abs(z).max() < 4, z
+    assert 0.4 < z.std() < 1.6, z.std()
+    tests = [(s.log_evidence_tests - exact) / s.log_evidence_tests_stderr for s in seconds]
+    assert np.abs(tests).max() < 4.5, tests
+    for r, second in zip(runs, seconds, strict=True):
+        assert second.is_fitted
+        assert second.n_bounds == 0
+        assert r.log_evidence == second.log_evidence
+        assert r.log_evidence_stderr < 0.2 * r.log_evidence_volumes_stderr
+        assert second.khat < 0.7
+        assert second.ess > 0.5 * second.n_evals
+        assert r.warnings == ()
+        mean = float(np.logaddexp.reduce(second.sample.log_weights) - math.log(second.n_evals))
+        assert mean == pytest.approx(second.log_evidence, abs=1e-12)
+    assert "independent points" in str(runs[0].summary())
+    off = second.sample.expect(lambda x: x)
+    assert np.abs(off.mean / off.stderr).max() < 5
+
+
+SHAPES: list[tuple[str, float]] = [("corner", 0.03), ("two modes", 0.03), ("a circle", 0.03)]
+
+
+@pytest.mark.parametrize(("shape", "most"), SHAPES, ids=[name for name, _ in SHAPES])
+def test_shapes_of_fitted_densities(shape: str, most: float) -> None:
+    d = 4
+    periodic: list[int] = []
+    if shape == "corner":
+        prior = fm.distributions.Uniform(np.zeros(d), np.ones(d))
+        exact = d * math.log(0.05 * -math.expm1(-20))
+
+        def f(x: Array) -> Array:
+            return np.asarray(-x.sum(axis=1) / 0.05)
+
+    elif shape == "two modes":
+        prior = fm.distributions.Uniform(-20 * np.ones(d), 20 * np.ones(d))
+        exact = -d * math.log(40)
+        laws = [fm.distributions.Normal(at * np.ones(d), 1.0) for at in (5.0, -5.0)]
+
+        def f(x: Array) -> Array:
+            logs = [
+                law.logpdf(x).sum(axis=-1) if law.logpdf(x).ndim > 1 else law.logpdf(x)
+                for law in laws
+            ]
+            return np.asarray(np.logaddexp(*logs) - math.log(2))
+
+    else:
+        periodic = list(range(d))
+        prior = fm.distributions.Uniform(np.zeros(d), 2 * np.pi * np.ones(d))
+        exact = d * math.log(np.i0(10.0))
+
+        def f(x: Array) -> Array:
+            return np.asarray(10 * np.cos(x).sum(axis=1))
+
+    for seed in range(3):
+        r = fm.nested.sample(f, prior, sampler="slice", n_live=150, periodic=periodic, rng=seed)
+        second = second_of(r)
+        assert second.is_fitted
+        assert r.log_evidence == second.log_evidence
+        assert r.log_evidence_stderr < most
+        assert abs(r.log_evidence - exact) < 4 * r.log_evidence_stderr, seed
+
+
+def test_what_independent_points_cost() -> None:
+    chained, plain = (
+        run(sampler=fm.nested.Slice(n_slices=9, importance=on), n_live=200) for on in (True, False)
+    )
+    assert plain.importance is None
+    assert plain.log_evidence == plain.log_evidence_volumes
+    np.testing.assert_array_equal(plain.draws, chained.draws)
+    assert plain.log_evidence_volumes == chained.log_evidence_volumes
+    second = second_of(chained)
+    assert chained.n_evals == plain.n_evals + second.n_tests + second.n_evals
+    assert chained.n_evals < 1.12 * plain.n_evals
+    np.testing.assert_allclose(
+        formula(second.sample.draws), second.sample.log_densities, rtol=1e-12
+    )
+
+
+def test_many_modes_for_few_points_have_no_fitted_density() -> None:
+    """Some of the eighteen peaks are lost, which the weights of a fitted density could not tell."""
+    p = problem("eggbox")
+    r = fm.nested.sample(p.values, p.prior, sampler="slice", n_live=100, rng=1)
+    assert r.importance is None
+    assert r.log_evidence == r.log_evidence_volumes
+
+
+def test_doubts_about_a_fitted_density() -> None:
+    r = run(sampler=fm.nested.Slice(n_slices=9))
+    second = second_of(r)
+    masses = (r.log_evidence_volumes, r.log_evidence_volumes_stderr)
+    assert not second.doubts(*masses)
+    assert "k-hat" in replace(second, khat=0.8).doubts(*masses)
+    assert "ESS" in replace(second, ess=50.0).doubts(*masses)
+
+
+@pytest.mark.parametrize("how", [{}, {"periodic": [0], "reflective": [1]}])
+def test_independent_points_have_the_same_bits_on_any_number_of_threads(
+    how: dict[str, Any],
+) -> None:
+    runs = [run(sampler=fm.nested.Slice(n_slices=9), n_threads=n, **how) for n in (1, 2, 3)]
+    assert second_of(runs[0]).is_fitted
+    assert_same_second(runs[0], runs[1])
+    assert_same_second(runs[0], runs[2])
+
+
+@pytest.mark.filterwarnings(STOPPED)
+def test_resumed_with_independent_points(tmp_path: Path) -> None:
+    how = {"sampler": fm.nested.Slice(n_slices=9), "n_live": 200}
+    whole, kept = run(**how), tmp_path / "run"
+    second = second_of(whole)
+    before = whole.n_evals - second.n_evals - second.n_tests
+    # Limits within the run, just before its end, and within the estimate.
+    for limit in (before // 2, before + 100, whole.n_evals - 200, 10**9):
+        part = run(checkpoint=kept, **how, max_evals=limit)
+        assert_same(part, run(**how, max_evals=limit))
+    assert_same_second(whole, part)
+
+
+def test_killed_among_independent_points(tmp_path: Path) -> None:
+    how: dict[str, Any] = {"sampler": fm.nested.Slice(n_slices=9), "n_live": 200}
+    whole = run(formula, **how)
+    second = second_of(whole)
+    for after in (second.n_evals + second.n_tests - 10, second.n_evals - 10):
+        seen = 0
+
+        def f(x: Array, after: int = after) -> Array:
+            nonlocal seen
+            seen += len(x)
+            if seen > whole.n_evals - after:
+                raise KeyboardInterrupt
+            return np.asarray(formula(x))
+
+        kept = tmp_path / f"run{after}"
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            run(f, checkpoint=kept, check=False, **how)
+        partial = stopped.value.partial_result  # type: ignore[attr-defined]
+        assert partial.importance is None
+        assert_same_second(whole, run(formula, checkpoint=kept, check=False, **how))
 
 
 def test_doubts() -> None:
@@ -188,8 +339,11 @@ def test_merged() -> None:
     assert second.log_evidence_stderr == pytest.approx(typical / math.sqrt(3), rel=0.1)
     # The order of merges has no effect.
     assert_same_points(both, runs[2].merge(runs[0].merge(runs[1])))
-    chained = run(sampler=fm.nested.Slice(n_slices=9), rng=7)
+    chained = run(sampler=fm.nested.Slice(n_slices=9, importance=False), rng=7)
     assert runs[0].merge(chained).importance is None
+    chained = run(sampler=fm.nested.Slice(n_slices=9), rng=7)
+    mixed = runs[0].merge(chained)
+    assert abs(mixed.log_evidence - both.log_evidence) < 5 * mixed.log_evidence_stderr
 
 
 @pytest.mark.filterwarnings("ignore:max_batches ended:fermiac.errors.ConvergenceWarning")

@@ -78,8 +78,8 @@ class ImportanceEvidence(Result):
 
     Notes
     -----
-    *Points of bounds.* Of the N points, :math:`N_b` were drawn from bound b, whose volume within the unit cube is
-    :math:`V_b`. All of them are weighted as if they came from the mixture
+    *Points of bounds.* Of the N points, :math:`N_b` were drawn from bound b, whose volume within
+    the unit cube is :math:`V_b`. All of them are weighted as if they came from the mixture
 
     .. math:: g(u) = \frac{1}{N} \sum_b \frac{N_b}{V_b} 1[u \in b],
 
@@ -100,12 +100,14 @@ class ImportanceEvidence(Result):
 
     *Points of a fitted density.* The ends of chains have no known density. So a mixture is fitted
     to the posterior points of the run: Student's t laws, split in two as long as that pays; for
-    each cluster a normal copula with the margins of its points; and, as a defence, wider laws and
-    the prior itself [4]_. A pilot of 2 % of the evaluations (500 to 4000) adapts the weights of the
-    parts [5]_. If the error will be less than half of that by prior masses, points are then drawn
-    until it is expected to be 0.01, up to 10 % of the evaluations. The mean of their weights
-    estimates the evidence, with the error of independent draws. `doubts` are raised if few of them
-    carry the weights. A mode that the chains have lost is missing here as well.
+    each cluster a normal copula with the margins of its points; and, as a defence, wider laws, some
+    of them about points by powers of the likelihood, and the prior itself [4]_. It is fitted again
+    to a pilot of 2 % of the evaluations (500 to 4000), which also adapts the weights of its parts
+    [5]_. If the error will be less than half of that by prior masses, points are then drawn until
+    it is expected to be 0.01, up to 10 % of the evaluations. The mean of their weights estimates
+    the evidence, with the error of independent draws. `doubts` are raised if few of them carry the
+    weights. A mode that the chains have lost is mostly missing here as well; so there is no such
+    estimate with less than 30 live points for each cluster of points.
 
     References
     ----------

@@ -50,7 +50,7 @@ class Job:
     high: float = float("inf")
     #: Whether the bounds are probed.
     probed: bool = True
-    #: Whether the run estimates the evidence from points of known densities too, if its sampler can.
+    #: Whether the evidence is also estimated from points of known densities, if the sampler can.
     keeps_points: bool = True
     dynamic: Dynamic | None = None
     #: The likelihood itself, if `target` evaluates it on an executor.

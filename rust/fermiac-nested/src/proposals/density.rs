@@ -127,10 +127,10 @@ impl Density {
         let mut room = Vec::new();
         for row in points.chunks_exact(dim) {
             let densities = mixture.parts.iter().map(|part| part.ln_density(row, &mut room));
-            let (nearest, _) = densities.enumerate().fold(
-                (0, f64::NEG_INFINITY),
-                |best, (k, density)| if density > best.1 { (k, density) } else { best },
-            );
+            let (nearest, _) =
+                densities.enumerate().fold((0, f64::NEG_INFINITY), |best, (k, density)| {
+                    if density > best.1 { (k, density) } else { best }
+                });
             members[clusters.of_part[nearest]].extend_from_slice(row);
         }
         context.poll()?;
@@ -215,7 +215,12 @@ impl Density {
     }
 
     /// Adapts the weights of the parts to draws from the density with importance weights.
-    pub(crate) fn adapt(&mut self, u: &[f64], weights: &[f64], context: &Context<'_>) -> Result<()> {
+    pub(crate) fn adapt(
+        &mut self,
+        u: &[f64],
+        weights: &[f64],
+        context: &Context<'_>,
+    ) -> Result<()> {
         let n_parts = self.parts.len();
         // The densities do not change, only their weights.
         let mut table = Vec::with_capacity(weights.len() * n_parts);

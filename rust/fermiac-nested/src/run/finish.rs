@@ -32,6 +32,8 @@ const AIM: f64 = 0.01;
 /// The estimate is made if its error is expected to be smaller than this many of that by prior
 /// masses.
 const WORTH: f64 = 0.5;
+/// The least effective sample size of a pilot that tells how many draws are needed.
+const LEAST_ESS: f64 = 30.0;
 /// Draws of one round.
 const ROUND: u64 = 4096;
 /// The largest number of posterior points that the density is fitted to.
@@ -209,10 +211,13 @@ impl Run {
         } else {
             (&mut finish.estimate, finish.wanted[1], ESTIMATE)
         };
-        let n = (wanted - drawn.n).min(ROUND);
+        let n = (wanted - drawn.n).min(ROUND - drawn.n % ROUND);
         let index = ADDRESS | base | (drawn.n / ROUND);
         let mut stream = Stream::new(self.settings.key, Domain::Nested, index, 0);
         let mut u = Vec::new();
+        // A round that a limit cut short, which was raised since, goes on where it ended.
+        density.draw((drawn.n % ROUND) as usize, &mut stream, &mut u)?;
+        u.clear();
         density.draw(n as usize, &mut stream, &mut u)?;
         let ln_density = density.ln_densities(&u, context)?;
         let n_inside = ln_density.len() as u64;
@@ -247,6 +252,9 @@ impl Run {
     /// would hardly be smaller than that by prior masses.
     fn worth(&self, finish: &Finish) -> u64 {
         let (_, _, variance) = finish.pilot.weights();
+        if finish.pilot.n as f64 / (1.0 + variance) < LEAST_ESS {
+            return 0;
+        }
         let n_evals = self.n_evals - (finish.estimate.ell.len() as u64).min(self.n_evals);
         let share = (SHARE * n_evals as f64) as u64;
         let most = share.saturating_sub(finish.pilot.n).max(FEWEST);
@@ -270,8 +278,7 @@ impl Run {
             .map(|(mass, ell)| exp(mass + ell - masses.log_evidence))
             .collect();
         let n = (masses.ess as usize).clamp(2 * dim + 2, POINTS);
-        let mut stream =
-            Stream::new(self.settings.key, Domain::Nested, ADDRESS | RESAMPLED, 0);
+        let mut stream = Stream::new(self.settings.key, Domain::Nested, ADDRESS | RESAMPLED, 0);
         let chosen = resample(&weights, n, Scheme::Systematic, &mut stream)?;
         let mut rows: Vec<f64> = chosen.iter().flat_map(|&i| points.u(i)).copied().collect();
         let has_pilot = finish.wanted[1] > 0;
