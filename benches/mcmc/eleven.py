@@ -5,7 +5,8 @@
 low-rank metric, blackjax and NumPyro 1000, fermiac 200 to 1000). fermiac and nutpie call the same
 compiled function, blackjax and NumPyro the same density in JAX, compiled before. The figures are
 the least bulk or tail ESS of a coordinate per CPU second of the process, and per 1000 gradients,
-with the warm-up: medians over seeds, for each of which all samplers take their turn.
+with the warm-up: medians over seeds, for each of which the samplers take their turn. Slow ones have
+one seed.
 
 ``--coverage N`` measures the errors of our estimates instead, over N seeds of 4 chains of 250
 draws: the shares of means, 5 % quantiles and second moments within two errors. Known values are
@@ -70,6 +71,11 @@ SAMPLERS: dict[str, tuple[str, Callable[[Problem], Run]]] = {
     "NumPyro": ("numpyro", peers.numpyro_nuts),
 }
 
+#: Samplers that are measured with one seed, since they are slow.
+ONCE = ("nutpie, low rank", "blackjax", "NumPyro")
+#: The most coordinates for a low-rank metric of nutpie, which takes minutes for more.
+MOST_LOW_RANK = 500
+
 
 def measure(run: Run, seed: int) -> dict[str, float]:
     """Return the least ESS, the gradients and the CPU seconds of a run."""
@@ -106,17 +112,20 @@ def _median(runs: Sequence[dict[str, float]], per: str) -> float:
 def speed_row(name: str, kept: Kept, first: int, rounds: int, only: Sequence[str]) -> str:
     """Return the row of a target."""
     chosen = [s for s, (module, _) in SAMPLERS.items() if s in only and find_spec(module)]
+    if target(name).dim > MOST_LOW_RANK:
+        chosen = [s for s in chosen if s != "nutpie, low rank"]
     made: dict[str, Run] = {}
     runs: dict[str, list[dict[str, float]]] = {sampler: [] for sampler in chosen}
 
     def one(sampler: str, seed: int) -> dict[str, float]:
         if sampler not in made:
             made[sampler] = SAMPLERS[sampler][1](target(name))
-            made[sampler](0)  # compiles
+            if sampler not in ("blackjax", "NumPyro"):  # these are compiled beforehand
+                made[sampler](0)
         return measure(made[sampler], seed)
 
     for seed in range(first, first + rounds):
-        for sampler in chosen:
+        for sampler in chosen if seed == first else [s for s in chosen if s not in ONCE]:
             key = f"{name} {sampler} {seed}"
             runs[sampler].append(kept.get(key, lambda s=sampler, k=seed: one(s, k)))
     speed = {s: _median(r, "seconds") for s, r in runs.items()}

@@ -143,9 +143,13 @@ def _jax_run(p: Problem, chain: Callable[[Any, Any], tuple[Any, Any]], batched: 
     else:
         every = jax.jit(lambda keys, x: jax.lax.map(lambda both: chain(*both), (keys, x)))
 
+    def of(seed: int) -> tuple[Any, Any]:
+        return jax.random.split(jax.random.key(seed), CHAINS), jax.numpy.asarray(starts(p, seed))
+
+    every = every.lower(*of(0)).compile()
+
     def run(seed: int) -> tuple[Array, int]:
-        keys = jax.random.split(jax.random.key(seed), CHAINS)
-        draws, steps = every(keys, starts(p, seed))
+        draws, steps = every(*of(seed))
         return np.asarray(draws), int(np.asarray(steps).sum())
 
     return run

@@ -28,11 +28,13 @@ class NUTS(GradientKernel):
     target_accept : float, optional
         The mean acceptance rate along trajectories to which the step size is adapted; by default
         0.8. The default is raised after warm-up windows of 40 or more transitions: to 0.9 if the
-        energy error of a trajectory exceeded 10, and halfway to 1 (at most 0.98) if one diverged. A
-        given number is kept. The acceptance rate of the draws is close to the target; programs with
-        the adaptation of [1]_ accept at about 0.9 for a target of 0.8. A larger target, such as
-        0.99, means smaller steps and fewer divergences. A smaller one is faster on nearly normal
-        densities.
+        energy error of a trajectory exceeded 10, and halfway to 1 (at most 0.98) if one diverged.
+        At the end of the warm-up, step sizes larger by up to 30 % are tried, and one is taken if
+        trajectories then have at least 10 % fewer steps for each accepted state; from 0.8, the
+        acceptance rate may fall to 0.65. A given number is kept. The acceptance rate of the draws
+        is then close to the target; programs with the adaptation of [1]_ accept at about 0.9 for a
+        target of 0.8. A larger target, such as 0.99, means smaller steps and fewer divergences. A
+        smaller one is faster on nearly normal densities.
     max_depth : int, default 10
         The largest number of doublings, from 1 to 30: a transition takes at most
         ``2**max_depth - 1`` gradients; in the first three windows of the warm-up at most 31, 63 and
@@ -45,8 +47,9 @@ class NUTS(GradientKernel):
         An array gives fixed variances (d,) or a fixed covariance (d, d). ``"auto"``, up to 200
         coordinates, takes the one of the last three with the least cost of trajectories as
         predicted from the spectrum of the whole matrix; a gradient counts as 100 multiplications
-        per coordinate. For more coordinates it takes the diagonal plus those directions that are
-        worth their cost.
+        per coordinate, and the diagonal stays unless 30 % are saved, or if trajectories have fewer
+        than 10 steps anyway. For more coordinates it takes
+        the diagonal plus those directions that are worth their cost.
     estimator : {"gradients", "draws"}, default "gradients"
         The source of the metric: draws and their gradients, by minimising the Fisher divergence, or
         the covariance of the draws alone.

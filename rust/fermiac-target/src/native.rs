@@ -21,6 +21,7 @@ use super::density::show;
 use super::space::with_space;
 use super::{Dispatch, Integrand, LogDensity, RowStatus};
 use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{Kernel, LANES, dispatch};
 use fermiac_base::{Error, Result};
 use std::any::Any;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -404,13 +405,29 @@ fn one_by_one(
 }
 
 fn any_unwritten(values: &[f64]) -> bool {
-    let is_unwritten = |v: &&f64| v.to_bits() == UNWRITTEN.to_bits();
     if values.len() <= FEW {
         // One by one: a vector load would stall on the preceding scalar stores.
-        return values.iter().any(|v| is_unwritten(&v));
+        return values.iter().any(|v| v.to_bits() == UNWRITTEN.to_bits());
     }
-    // Counting needs no branches.
-    values.iter().filter(is_unwritten).count() > 0
+    dispatch(AnyUnwritten(values))
+}
+
+struct AnyUnwritten<'a>(&'a [f64]);
+
+impl Kernel for AnyUnwritten<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> bool {
+        let (tiles, rest) = self.0.as_chunks::<LANES>();
+        let mut unwritten = [0_u64; LANES];
+        for tile in tiles {
+            for (seen, value) in unwritten.iter_mut().zip(tile) {
+                *seen |= u64::from(value.to_bits() == UNWRITTEN.to_bits());
+            }
+        }
+        unwritten != [0; LANES] || rest.iter().any(|v| v.to_bits() == UNWRITTEN.to_bits())
+    }
 }
 
 /// A native function as a log-density.

@@ -1,6 +1,6 @@
 //! The Cholesky factor of a symmetric positive-definite matrix, packed by rows.
 
-use crate::simd::{LANES, V, ln};
+use crate::simd::{Kernel, LANES, V, dispatch, ln};
 use crate::{Error, Result};
 
 /// The lower triangular L with L Lᵀ = A. Row `i` is stored as its first `i + 1` numbers, one row
@@ -100,14 +100,7 @@ impl Cholesky {
     /// Solves Lᵀ y = b in place.
     pub fn solve_upper(&self, b: &mut [f64]) {
         debug_assert_eq!(b.len(), self.dim);
-        for i in (0..self.dim).rev() {
-            let row = self.row(i);
-            b[i] /= row[i];
-            let y = b[i];
-            for (b, l) in b[..i].iter_mut().zip(row) {
-                *b -= y * l;
-            }
-        }
+        dispatch(SolveUpper { factor: self, b });
     }
 
     /// Solves A x = b in place.
@@ -135,6 +128,27 @@ impl Cholesky {
             out[i] = 1.0 / row[i];
         }
         inverse
+    }
+}
+
+struct SolveUpper<'a> {
+    factor: &'a Cholesky,
+    b: &'a mut [f64],
+}
+
+impl Kernel for SolveUpper<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for i in (0..self.factor.dim).rev() {
+            let row = self.factor.row(i);
+            self.b[i] /= row[i];
+            let y = self.b[i];
+            for (b, l) in self.b[..i].iter_mut().zip(row) {
+                *b -= y * l;
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::oracle::Oracle;
 use super::plan::Plan;
 use super::record::Record;
 use crate::chees::{Learner, Trajectory};
-use crate::kernel::{Kernel, Phase, Window};
+use crate::kernel::{Kernel, Metric, Phase, Scale, StepTrials, Window};
 use fermiac_base::alloc::check_room;
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
@@ -49,9 +49,13 @@ const LEAST_LAST_TOGETHER: u64 = 20;
 /// The transitions of a window from which large energy errors and divergences raise the acceptance
 /// rate: those before are long enough for a metric that they may be blamed on the target.
 const TELLING: u64 = 40;
-/// The draws of all chains, and those for each coordinate, that a window needs to be the last.
+/// The draws of all chains, and those for each direction of the metric, that a window needs to be
+/// the last.
 const ENOUGH: f64 = 320.0;
 const LEAST_PER_COORDINATE: f64 = 1.5;
+
+/// Trajectories with fewer steps on average cannot become much shorter by a better metric.
+const SHORT: usize = 10;
 
 /// A chain has not arrived while its log-density falls below those of the better half of the chains
 /// by more than this, and more than this many times their spread.
@@ -231,6 +235,9 @@ impl Sampler {
             self.leave_out();
         }
         if phase == Phase::AdaptMetric {
+            for chain in &mut self.chains {
+                chain.kernel.visit_scales(&mut Scale::settle);
+            }
             if self.is_settled() {
                 skipped = self.plan.end_after(self.segment, self.least_last());
             }
@@ -326,8 +333,8 @@ impl Sampler {
             && windows.iter().all(|of| {
                 let of: Vec<&Window> = of.iter().collect();
                 let n: f64 = of.iter().map(|window| window.len()).sum();
-                let dim = of.first().map_or(0, |window| window.dim());
-                n >= LEAST_PER_COORDINATE * dim as f64
+                let directions = of.first().map_or(0, |window| window.n_directions());
+                n >= LEAST_PER_COORDINATE * directions as f64
                     && n >= ENOUGH
                     && Window::agree(&of, differing)
             })
@@ -360,13 +367,30 @@ impl Sampler {
             .zip(&own)
             .filter(|(chain, _)| !chain.left_out)
             .fold([0; 2], |sum, (_, own)| add(sum, *own));
-        let shared: Vec<_> = merged.iter().map(|window| window.metric().map(Arc::new)).collect();
+        let mut lengths = vec![[0; 2]; self.chains.len()];
+        for (chain, lengths) in self.chains.iter_mut().zip(&mut lengths) {
+            chain.kernel.visit_steps(&mut |step| *lengths = add(*lengths, step.lengths()));
+        }
+        let is_short = |[n_steps, n]: [usize; 2]| n_steps < SHORT * n;
+        let all_short = is_short(lengths.iter().copied().fold([0; 2], add));
+        let mut shared: Vec<Option<Arc<Metric>>> = Vec::new();
+        if let Some(chain) = self.chains.first_mut() {
+            let mut windows = merged.iter();
+            chain.kernel.visit_scales(&mut |scale| {
+                let short = all_short && scale.metric().is_diagonal();
+                let made = windows.next().map(|window| window.metric(short).map(Arc::new));
+                shared.extend(made);
+            });
+        }
         for (i, chain) in self.chains.iter_mut().enumerate() {
             let mut at = 0;
             chain.kernel.visit_scales(&mut |scale| {
                 let metric = match shared.get(at) {
                     Some(metric) => metric.clone(),
-                    None => scale.window().metric().map(Arc::new),
+                    None => {
+                        let short = is_short(lengths[i]) && scale.metric().is_diagonal();
+                        scale.window().metric(short).map(Arc::new)
+                    }
                 };
                 scale.adopt(metric);
                 at += 1;
@@ -379,25 +403,29 @@ impl Sampler {
         }
     }
 
-    /// Gives all chains one step size: the geometric mean of those that have arrived.
+    /// Gives all chains one step size: the geometric mean of those that have arrived, times the
+    /// factor that their trials show together.
     fn share_steps(&mut self) {
-        let mut sums: Vec<f64> = Vec::new();
+        let mut sums: Vec<(f64, StepTrials)> = Vec::new();
         let n = self.chains.iter().filter(|chain| !chain.left_out).count() as f64;
         for chain in self.chains.iter_mut().filter(|chain| !chain.left_out) {
             let mut at = 0;
             chain.kernel.visit_steps(&mut |step| {
                 match sums.get_mut(at) {
-                    Some(sum) => *sum += step.log_average(),
-                    None => sums.push(step.log_average()),
+                    Some((sum, trials)) => {
+                        *sum += step.log_average();
+                        trials.merge(step.trials());
+                    }
+                    None => sums.push((step.log_average(), *step.trials())),
                 }
                 at += 1;
             });
         }
         for chain in &mut self.chains {
-            let mut means = sums.iter().map(|sum| sum / n);
+            let mut sums = sums.iter();
             chain.kernel.visit_steps(&mut |step| {
-                if let Some(mean) = means.next() {
-                    step.adopt(mean);
+                if let Some((sum, trials)) = sums.next() {
+                    step.adopt(sum / n + step.log_factor(trials));
                 }
             });
             // The kernel follows its step size.

@@ -55,6 +55,11 @@ impl DualAveraging {
         exp(self.log_step)
     }
 
+    /// The acceptance rate to adapt to.
+    pub fn target(&self) -> f64 {
+        self.target
+    }
+
     /// The number of updates since the last restart.
     pub fn n(&self) -> f64 {
         self.n

@@ -1,17 +1,20 @@
 //! The metric of least Fisher divergence between draws and gradients, from moments or from rows.
 
 use fermiac_base::linalg::{Cholesky, SymmetricEigen};
-use fermiac_base::simd::{exp, ln};
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, ln};
 use fermiac_base::{Error, Result};
 
 /// The largest number of directions of a low-rank metric.
-const MOST_DIRECTIONS: usize = 50;
+pub(super) const MOST_DIRECTIONS: usize = 50;
 /// Directions with a variance within this factor of 1 are left out.
 const NEGLIGIBLE: f64 = 1.3;
 /// The cost of a step beside the products with the metric, in multiplications per coordinate: that of
 /// a gradient of a typical model. It is a constant and not measured, as the draws must not depend on
 /// a clock.
 const STEP_COST: f64 = 100.0;
+/// A diagonal metric stays unless another one is predicted to cost less than this part. Predictions are
+/// too good where the law is not normal, and where the spectrum has much noise.
+const LEAST_GAIN: f64 = 0.7;
 /// The cost of a direction of a low-rank metric in both products of a step.
 const DIRECTION_COST: f64 = 4.0;
 /// Directions of the span of the rows with a smaller share of the largest are rounding errors.
@@ -131,7 +134,8 @@ pub(super) fn reduced(matrix: &[f64], dim: usize) -> Result<Option<(f64, Directi
     let mean = exp(values.iter().map(|value| ln(*value)).sum::<f64>() / dim as f64);
     let relative: Vec<f64> = values.iter().map(|value| value / mean).collect();
     let Selection { chosen, cost } = Selection::new(&relative, dim);
-    if cost >= STEP_COST + dim as f64 {
+    let least_gain = if chosen.is_empty() { LEAST_GAIN } else { 1.0 };
+    if least_gain * cost >= STEP_COST + dim as f64 {
         return Ok(None);
     }
     let vectors = chosen
@@ -168,7 +172,8 @@ impl Selection {
             let shorter = (1.0 + excess / dim as f64).sqrt().sqrt();
             let longer = rest.fold(1.0, f64::max).sqrt();
             let cost = (STEP_COST + DIRECTION_COST * k as f64) * shorter * longer;
-            if cost < least {
+            let gain = if best == 0 { LEAST_GAIN } else { 1.0 };
+            if cost < gain * least {
                 (best, least) = (k, cost);
             }
         }
@@ -199,11 +204,7 @@ impl Basis {
         let rows: Vec<&[f64]> = draws.chunks_exact(dim).chain(slopes.chunks_exact(dim)).collect();
         let n = rows.len();
         let mut gram = vec![0.0; n * n];
-        for i in 0..n {
-            for j in 0..=i {
-                gram[i * n + j] = rows[i].iter().zip(rows[j]).map(|(a, b)| a * b).sum();
-            }
-        }
+        dispatch(Gram { rows: &rows, out: &mut gram });
         let eigen = SymmetricEigen::new(&gram, n)?;
         let floor = NOISE * eigen.values[n - 1];
         let kept: Vec<usize> = (0..n).filter(|&k| eigen.values[k] > floor).collect();
@@ -239,8 +240,49 @@ impl Basis {
 /// Adds `factor` times a row.
 #[inline]
 fn add(factor: f64, row: &[f64], out: &mut [f64]) {
-    for (out, r) in out.iter_mut().zip(row) {
-        *out += factor * r;
+    dispatch(Add { factor, row, out });
+}
+
+/// The lower triangle of the scalar products of rows.
+struct Gram<'a> {
+    rows: &'a [&'a [f64]],
+    out: &'a mut [f64],
+}
+
+impl Kernel for Gram<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let n = self.rows.len();
+        for (i, row) in self.rows.iter().enumerate() {
+            let (a, a_rest) = row.as_chunks::<LANES>();
+            for (other, out) in self.rows[..=i].iter().zip(&mut self.out[i * n..]) {
+                let (b, b_rest) = other.as_chunks::<LANES>();
+                let mut sum = V::ZERO;
+                for (a, b) in a.iter().zip(b) {
+                    sum = V(*a).mul_add::<FMA>(V(*b), sum);
+                }
+                *out = a_rest.iter().zip(b_rest).fold(sum.sum(), |s, (a, b)| s + a * b);
+            }
+        }
+    }
+}
+
+struct Add<'a> {
+    factor: f64,
+    row: &'a [f64],
+    out: &'a mut [f64],
+}
+
+impl Kernel for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for (out, r) in self.out.iter_mut().zip(self.row) {
+            *out += self.factor * r;
+        }
     }
 }
 

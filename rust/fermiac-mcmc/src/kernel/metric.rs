@@ -35,6 +35,11 @@ impl Metric {
         Self::Dense(Triangle::new(factor.packed(), factor.dim()))
     }
 
+    /// Whether it has no directions but those of the coordinates.
+    pub fn is_diagonal(&self) -> bool {
+        matches!(self, Self::Unit | Self::Diagonal(_))
+    }
+
     /// out = L z.
     #[inline]
     pub fn forward(&self, z: &[f64], out: &mut [f64]) {

@@ -11,12 +11,14 @@ mod averaging;
 mod core;
 mod fisher_metric;
 mod metric;
+mod step_trials;
 mod tuning;
 mod window;
 
 pub use averaging::{DualAveraging, EnergyErrors, RobbinsMonro};
 pub(crate) use core::{KernelCore, Stage, Transition};
 pub use metric::Metric;
+pub use step_trials::StepTrials;
 pub(crate) use tuning::SEARCHES;
 pub use tuning::{MetricKind, Scale, StepSize};
 pub use window::Window;

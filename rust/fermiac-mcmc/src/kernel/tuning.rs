@@ -1,6 +1,6 @@
 //! The adapted parameters of a kernel: its metric and its step size.
 
-use super::{DualAveraging, EnergyErrors, Metric, Phase, RobbinsMonro, Window};
+use super::{DualAveraging, EnergyErrors, Metric, Phase, RobbinsMonro, StepTrials, Window};
 use fermiac_base::Result;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::store::Codec;
@@ -95,7 +95,12 @@ impl Scale {
         }
     }
 
-    /// The draws since the metric was last adapted.
+    /// Brings the window up to date.
+    pub fn settle(&mut self) {
+        self.window.settle();
+    }
+
+    /// The draws since the metric was last adapted; brought up to date by [`settle`](Self::settle).
     pub fn window(&self) -> &Window {
         &self.window
     }
@@ -140,6 +145,11 @@ pub struct StepSize {
     raising: bool,
     divergences: usize,
     strains: usize,
+    /// The larger step sizes tried in the present phase.
+    trials: StepTrials,
+    /// The steps of the trajectories since the last metric change, and their number.
+    n_steps: usize,
+    n_trajectories: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -196,10 +206,14 @@ impl StepSize {
             raising: false,
             divergences: 0,
             strains: 0,
+            trials: StepTrials::default(),
+            n_steps: 0,
+            n_trajectories: 0,
         }
     }
 
-    /// A step size whose target acceptance rate is raised after divergences and large energy errors.
+    /// A step size whose target acceptance rate is raised after divergences and large energy errors,
+    /// and which is larger than the target demands where that saves much of the cost.
     #[must_use]
     pub fn raising(self) -> Self {
         Self { raising: true, ..self }
@@ -279,6 +293,7 @@ impl StepSize {
     /// Follows a change of the metric.
     pub fn rescaled(&mut self) {
         (self.strains, self.divergences) = (0, 0);
+        (self.n_steps, self.n_trajectories) = (0, 0);
         match &mut self.adapt {
             Some(Adapt::Averaging(_) | Adapt::Common) if self.changes < SEARCHES => {
                 self.changes += 1;
@@ -304,7 +319,10 @@ impl StepSize {
     /// Starts a phase.
     pub fn enter(&mut self, phase: Phase) {
         if phase == Phase::Sample && self.phase != Phase::Sample {
-            self.step = exp(self.log_average());
+            self.step = exp(self.log_average() + self.log_factor(&self.trials));
+        }
+        if phase != self.phase && phase != Phase::Sample {
+            self.trials = StepTrials::default();
         }
         self.phase = phase;
     }
@@ -339,6 +357,47 @@ impl StepSize {
         }
     }
 
+    /// Takes in the acceptance rate of a trajectory that doubles, its number of steps, and whether it
+    /// had a large energy error.
+    #[inline]
+    pub fn observe_trajectory(&mut self, accept: f64, n_steps: usize, strained: bool) {
+        if self.phase != Phase::Sample {
+            self.n_steps += n_steps;
+            self.n_trajectories += 1;
+        }
+        if !self.raising || self.phase != Phase::AdaptStep {
+            self.observe(accept);
+            return;
+        }
+        let Some(Adapt::Averaging(averaging)) = &mut self.adapt else { return };
+        if self.trials.factor() == 1.0 {
+            averaging.update(accept);
+        }
+        self.trials.push(accept, n_steps, strained);
+        self.step = averaging.step() * self.trials.factor();
+    }
+
+    /// The steps of the trajectories since the last metric change, and their number; 0 of kernels whose
+    /// trajectories do not double.
+    pub fn lengths(&self) -> [usize; 2] {
+        [self.n_steps, self.n_trajectories]
+    }
+
+    /// The larger step sizes that were tried in the last phase.
+    pub fn trials(&self) -> &StepTrials {
+        &self.trials
+    }
+
+    /// The logarithm of the factor that trials add to the step size of the adaptation.
+    pub fn log_factor(&self, trials: &StepTrials) -> f64 {
+        match &self.adapt {
+            Some(Adapt::Averaging(averaging)) if self.raising => {
+                trials.log_factor(averaging.target())
+            }
+            _ => 0.0,
+        }
+    }
+
     /// The logarithm of the step size that the adaptation would keep for sampling.
     pub fn log_average(&self) -> f64 {
         match &self.adapt {
@@ -366,6 +425,9 @@ impl StepSize {
         codec.count(&mut self.changes)?;
         codec.count(&mut self.strains)?;
         codec.count(&mut self.divergences)?;
+        codec.count(&mut self.n_steps)?;
+        codec.count(&mut self.n_trajectories)?;
+        self.trials.persist(codec)?;
         self.phase.persist(codec)?;
         match &mut self.adapt {
             Some(Adapt::Averaging(averaging)) => averaging.persist(codec),

@@ -88,7 +88,7 @@ impl Nuts {
         if self.tree.strained {
             self.step.observe_strain(self.tree.diverging);
         }
-        self.step.observe(accept);
+        self.step.observe_trajectory(accept, self.tree.n_steps, self.tree.strained);
         let current = self.tree.current();
         self.scale.observe(&current.x, &current.gradient);
         self.stage = Stage::Idle;

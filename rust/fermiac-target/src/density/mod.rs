@@ -23,6 +23,7 @@ pub use crate::function::{density as from_fn, density_with_gradient as from_fn_w
 use super::space::with_space;
 use super::{LogDensity, RowStatus, unwritten};
 use fermiac_base::linalg::Rows;
+use fermiac_base::simd::{Kernel, LANES, dispatch};
 use fermiac_base::{Error, Result};
 
 /// A log-density with a gradient on the whole space, evaluated on any thread.
@@ -185,11 +186,32 @@ fn settle_overflow(x: Rows<'_>, out: &mut [f64], gradient: &[f64], status: &mut 
     }
 }
 
-/// Returns true if all numbers are finite; counting them takes neither branches nor additions of
-/// numbers.
+/// Returns true if all numbers are finite.
 #[inline]
 pub fn all_finite(numbers: &[f64]) -> bool {
-    numbers.iter().filter(|number| number.is_finite()).count() == numbers.len()
+    if numbers.len() < 4 * LANES {
+        return numbers.iter().filter(|number| number.is_finite()).count() == numbers.len();
+    }
+    dispatch(AllFinite(numbers))
+}
+
+struct AllFinite<'a>(&'a [f64]);
+
+impl Kernel for AllFinite<'_> {
+    type Output = bool;
+
+    // Neither branches nor additions of numbers within a block.
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> bool {
+        let (tiles, rest) = self.0.as_chunks::<LANES>();
+        let mut infinite = [0_u64; LANES];
+        for tile in tiles {
+            for (seen, number) in infinite.iter_mut().zip(tile) {
+                *seen |= u64::from(!number.is_finite());
+            }
+        }
+        infinite == [0; LANES] && rest.iter().all(|number| number.is_finite())
+    }
 }
 
 /// Returns a point as text, cut to its first coordinates.

@@ -220,10 +220,29 @@ pub(super) fn variance(values: &[f64]) -> f64 {
     sum_of(values, |x| (x - mean) * (x - mean)) / (values.len() as f64 - 1.0)
 }
 
-/// The smallest and the largest value.
+struct Extremes<'a>(&'a [f64]);
+
+impl Kernel for Extremes<'_> {
+    type Output = (f64, f64);
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> (f64, f64) {
+        let (tiles, rest) = self.0.as_chunks::<LANES>();
+        let lower = |a: f64, b: f64| if b < a { b } else { a };
+        let upper = |a: f64, b: f64| if b > a { b } else { a };
+        let (mut low, mut high) = (V::splat(f64::INFINITY), V::splat(f64::NEG_INFINITY));
+        for tile in tiles {
+            low = low.zip(V(*tile), lower);
+            high = high.zip(V(*tile), upper);
+        }
+        let ends = low.0.iter().chain(rest).copied().fold(f64::INFINITY, lower);
+        (ends, high.0.iter().chain(rest).copied().fold(f64::NEG_INFINITY, upper))
+    }
+}
+
+/// The smallest and the largest value; NaN is neither.
 pub(super) fn extremes(values: &[f64]) -> (f64, f64) {
-    let start = (f64::INFINITY, f64::NEG_INFINITY);
-    values.iter().fold(start, |(low, high), x| (low.min(*x), high.max(*x)))
+    dispatch(Extremes(values))
 }
 
 #[cfg(test)]

@@ -81,7 +81,15 @@ pub fn judgement(
         let sorted = Sorted::new(&shared.split(&x));
         let scores = shared.chains(&shared.scores().of(&sorted));
         let rhat = scores.rhat().max(shared.rhat_of_scores(&sorted.folded()));
-        Ok([rhat, scores.ess(&shared.fourier), shared.of(Statistic::EssTail(low, high), x)?])
+        let tail = if shared.n.is_multiple_of(2) {
+            // No draw was left out of the halves.
+            let cuts = [sorted.quantile(low), sorted.quantile(high)];
+            let [low, high] = cuts.map(|cut| shared.ess_where(&x, |x| x <= cut));
+            low.min(high)
+        } else {
+            shared.of(Statistic::EssTail(low, high), x)?
+        };
+        Ok([rhat, scores.ess(&shared.fourier), tail])
     })
 }
 
@@ -99,7 +107,7 @@ fn of_columns<T: Send>(
     }
     let shared = Shared { m, n, scores: OnceLock::new(), fourier: OnceLock::new() };
     // Neighbouring columns share cache lines.
-    let width = (GATHER / (m * n)).clamp(1, 8);
+    let width = (GATHER / (m * n)).clamp(1, 16);
     let mut found = Vec::with_capacity(columns);
     context.ordered_apart(
         columns.div_ceil(width),
@@ -352,12 +360,15 @@ mod tests {
 
     #[test]
     fn a_judgement_is_three_statistics() {
-        let (values, shape, context) = (waves(3), [4, 100, 3], Context::serial());
-        let judged = judgement(&values, shape, [0.05, 0.95], &context).unwrap();
-        let kinds = [Statistic::RhatRank, Statistic::EssBulk, Statistic::EssTail(0.05, 0.95)];
-        for (k, statistic) in kinds.into_iter().enumerate() {
-            let alone = convergence(&values, shape, statistic, &context).unwrap();
-            assert!(judged.iter().map(|all| all[k]).eq(alone));
+        for shape in [[4, 100, 3], [3, 99, 3]] {
+            let (values, context) = (waves(3), Context::serial());
+            let values = &values[..shape.iter().product()];
+            let judged = judgement(values, shape, [0.05, 0.95], &context).unwrap();
+            let kinds = [Statistic::RhatRank, Statistic::EssBulk, Statistic::EssTail(0.05, 0.95)];
+            for (k, statistic) in kinds.into_iter().enumerate() {
+                let alone = convergence(values, shape, statistic, &context).unwrap();
+                assert!(judged.iter().map(|all| all[k]).eq(alone));
+            }
         }
     }
 
