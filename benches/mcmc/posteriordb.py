@@ -229,8 +229,8 @@ def summary(runs: dict[str, list[dict[str, Any]]]) -> str:
     silent = sum(not right(r) and not r["warnings"] for r in every)
     return (
         f"{sum(map(right, every))} of {len(every)} runs are right, and {all_right} of {len(runs)} "
-        f"posteriors with every seed. {sum(bool(r['warnings']) for r in every)} runs have a warning, and "
-        f"{silent} are wrong without one."
+        f"posteriors with every seed. {sum(bool(r['warnings']) for r in every)} runs have a "
+        f"warning, and {silent} are wrong without one."
     )
 
 

@@ -23,6 +23,9 @@ const LEAST_SHARE: f64 = 0.2;
 const MOST_SHARE: f64 = 2.5;
 /// The most coordinates of which the whole matrix is learned, if the kind of the metric is chosen.
 const MOST_DENSE: usize = 200;
+/// The draws for each coordinate from which the determinant of their covariance is taken: with
+/// fewer, those of slow chains are far too small.
+const VOLUME_DRAWS: f64 = 8.0;
 /// The bounds of variances.
 const BOUNDS: (f64, f64) = (1e-20, 1e20);
 
@@ -253,6 +256,15 @@ impl Window {
                 && (first.gradients.is_none()
                     || alike(i, &|w| w.gradients.as_ref().unwrap_or(&w.draws), false))
         })
+    }
+
+    /// Half of the logarithm of the determinant of the covariance of the draws; `None` if they are
+    /// too few for it, or if only variances are kept.
+    pub fn log_volume(&self) -> Option<f64> {
+        if !self.dense || self.n < VOLUME_DRAWS * self.dim as f64 {
+            return None;
+        }
+        self.shrunk_covariance().ok().map(|covariance| 0.5 * covariance.log_determinant())
     }
 
     /// Clears the window.
