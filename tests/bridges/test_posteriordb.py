@@ -163,7 +163,7 @@ def test_a_table_of_right_draws_and_of_shifted_ones(tmp_path: Path) -> None:
     keep = tmp_path / "runs.json"
     good = database(tmp_path / "good", 0.0)
     text, runs = posteriordb.table(good, range(2), [], keep)
-    assert [r["z"] < posteriordb.LIMIT for r in runs["small-work"]] == [True, True]
+    assert [posteriordb.right(r) for r in runs["small-work"]] == [True, True]
     assert text.splitlines()[2].startswith("| small-work | 5 |")
     assert posteriordb.summary(runs).startswith("2 of 2 runs are right, and 1 of 1")
     assert posteriordb.table(good, range(2), [], keep)[0] == text

@@ -168,3 +168,70 @@ def test_means_and_squares_have_honest_errors() -> None:
     share = float((np.abs(pulls) < 2).mean())
     assert 0.93 < share < 0.975, share
     assert np.abs(np.mean(pulls, axis=0)).max() * np.sqrt(40) < 4.5
+
+
+def modes(gap: float, wide: float) -> Any:
+    """Normal laws about 8 and -8, the second lower by `gap` and `wide` times as wide."""
+
+    def both(x: Any) -> tuple[Any, Any]:
+        high = -0.5 * ((x - 8) ** 2).sum(axis=1)
+        low = -gap - 0.5 * ((x + 8) ** 2).sum(axis=1) / wide**2
+        total = np.logaddexp(high, low)
+        shares = np.exp(np.stack([high, low]) - total)[:, :, None]
+        return total, -shares[0] * (x - 8) - shares[1] * (x + 8) / wide**2
+
+    return both
+
+
+STARTS = np.full((4, DIM), 8.0) * [[1], [-1], [1], [1]]
+
+
+def apart(target: Any, **keywords: Any) -> fm.mcmc.Chains:
+    return sample(target, dim=DIM, gradient=True, **({"init": STARTS} | keywords))
+
+
+def test_a_chain_at_a_mode_of_negligible_mass_moves_to_the_others(tmp_path: Path) -> None:
+    s = apart(modes(60.0, 1.0))
+    assert s.settings["moved_chains"] == [1]
+    assert s.warnings == ()
+    assert (s.draws > 0).all()
+    assert float(fm.diagnostics.rhat(s.draws).max()) < 1.02
+    with pytest.warns(fm.errors.ConvergenceWarning):
+        assert "moved_chains" not in apart(modes(60.0, 1.0), pool=False).settings
+
+    def interrupted(x: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == last:
+            raise KeyboardInterrupt
+        return modes(60.0, 1.0)(x)
+
+    calls, last = 0, -1
+    apart(interrupted)
+    total = calls
+    for share in (0.2, 0.6):
+        calls, last = 0, int(share * total)
+        with pytest.raises(KeyboardInterrupt):
+            apart(interrupted, checkpoint=tmp_path / f"{share}")
+        calls, last = 0, -1
+        assert_same(s, apart(interrupted, checkpoint=tmp_path / f"{share}"))
+
+
+@pytest.mark.parametrize(
+    ("gap", "wide"),
+    [
+        (10.0, 1.0),  # e^-10 of the mass
+        (30.0, 100.0),  # e^-7 of it, with a much lower density
+    ],
+)
+def test_a_chain_at_a_mode_that_matters_stays(gap: float, wide: float) -> None:
+    with pytest.warns(fm.errors.ConvergenceWarning):
+        s = apart(modes(gap, wide))
+    assert "moved_chains" not in s.settings
+
+
+def test_chains_stay_if_most_of_them_are_at_the_lower_mode() -> None:
+    with pytest.warns(fm.errors.ConvergenceWarning):
+        s = apart(modes(60.0, 1.0), init=-STARTS)
+    assert "moved_chains" not in s.settings
+    assert any("R-hat" in text for text in s.warnings)

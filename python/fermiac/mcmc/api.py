@@ -186,8 +186,9 @@ def sample(
     thin : int, default 1
         The number of transitions for each draw that is kept.
     pool : bool, default True
-        Adapt every chain to the pooled draws of all chains. With False the draws of a chain do not
-        depend on the number of chains.
+        Adapt every chain to the pooled draws of all chains, and move chains that are stuck at a
+        mode of negligible mass (see the notes). With False the draws of a chain do not depend on
+        the number of chains.
     keep_warmup : bool, default False
         Keep draws and statistics of the warm-up.
     keep_gradients : bool, default True
@@ -316,6 +317,13 @@ def sample(
     fifth of the variance within them, and their variances of draws and gradients are similar. An
     early end needs at least two chains, and `pool`. Kernels without gradients adapt the metric from
     transition 75 to the 50th before the end, in windows of 25, 50, 100 and so on.
+
+    With `pool`, a chain may be moved to the point of another one after a window of the warm-up of
+    80 or more transitions, so that it explores the region of the others. It moves if its region has
+    less than e⁻²⁰ of the mass of that of at least half of the chains, as estimated by normal laws
+    with the covariances of the draws in the window, and a log-density that is lower by more than
+    20. The window needs eight times as many transitions as coordinates, so that a warm-up of 1000 moves
+    chains in up to 55 coordinates, and the metric must be dense or chosen. ``settings["moved_chains"]`` names these chains.
 
     References
     ----------

@@ -353,6 +353,9 @@ class ChainLoop(RunLoop[Chains]):
             settings["transforms"] = self.job.space._space
             settings[OTHER_SPACE] = "of unconstrained points"
         settings |= bounds_setting(self.job.support())
+        moved = [self.job.first + i for i, n in enumerate(self.sampler.n_moves) if n]
+        if moved:
+            settings["moved_chains"] = moved
         if self.sampler.is_biased:
             settings["bias"] = "discretisation"
         if self.stop is not None:

@@ -23,10 +23,15 @@ pub struct Chain {
     pub(super) misses: Misses,
     /// Both at the end of the warm-up.
     warmup: (u64, Misses),
-    /// The lowest log-density of the outcomes since the last barrier, infinite without one.
+    /// The lowest and the highest log-density of the outcomes since the last barrier, infinite
+    /// without one, and the sum of all.
     pub(super) lowest: f64,
+    pub(super) highest: f64,
+    pub(super) total: f64,
     /// Whether the others learned nothing from it at the last barrier of the warm-up.
     pub(super) left_out: bool,
+    /// The times that it was moved to the place of another chain.
+    pub(super) moves: u64,
     status: Vec<RowStatus>,
 }
 
@@ -43,7 +48,10 @@ impl Chain {
             misses: Misses::default(),
             warmup: (0, Misses::default()),
             lowest: f64::INFINITY,
+            highest: f64::NEG_INFINITY,
+            total: 0.0,
             left_out: false,
+            moves: 0,
             status: Vec::new(),
         }
     }
@@ -82,10 +90,15 @@ impl Chain {
         self.left_out
     }
 
+    /// The times that it was moved to the place of another chain in the warm-up.
+    pub fn n_moves(&self) -> u64 {
+        self.moves
+    }
+
     /// Starts a segment.
     pub(super) fn enter(&mut self, key: u64, segment: u32, phase: Phase) {
         self.stream = Stream::new(key, Domain::Chain, self.index, segment);
-        self.lowest = f64::INFINITY;
+        (self.lowest, self.highest, self.total) = (f64::INFINITY, f64::NEG_INFINITY, 0.0);
         if phase == Phase::Sample {
             self.warmup = (self.n_evals, self.misses);
         }
@@ -111,7 +124,10 @@ impl Chain {
                 Step::Done => {
                     track.keep(self.done, self.kernel.as_ref());
                     self.done += 1;
-                    self.lowest = self.lowest.min(self.kernel.point(0).log_density);
+                    let log_density = self.kernel.point(0).log_density;
+                    self.lowest = self.lowest.min(log_density);
+                    self.highest = self.highest.max(log_density);
+                    self.total += log_density;
                     done();
                 }
             }
@@ -172,8 +188,11 @@ impl Chain {
                 && before.failed <= self.misses.failed
                 && before.outside <= self.misses.outside,
         )?;
-        codec.number(&mut self.lowest)?;
+        for number in [&mut self.lowest, &mut self.highest, &mut self.total] {
+            codec.number(number)?;
+        }
         codec.flag(&mut self.left_out)?;
+        codec.word(&mut self.moves)?;
         let counts = [self.done, self.n_evals, self.misses.failed, self.misses.outside];
         codec.require(counts.iter().all(|n| i64::try_from(*n).is_ok()))?;
         let mut position: [u64; POSITION_WORDS] = self.stream.position();

@@ -62,6 +62,10 @@ const SHORT: usize = 10;
 const LOST: f64 = 1000.0;
 const SPREADS: f64 = 10.0;
 
+/// A chain is moved if the mass of its region is below this power of e, relative to that of the
+/// others.
+const NEGLIGIBLE: f64 = 20.0;
+
 /// The chains of a run.
 pub struct Sampler {
     chains: Vec<Chain>,
@@ -240,6 +244,8 @@ impl Sampler {
             }
             if self.is_settled() {
                 skipped = self.plan.end_after(self.segment, self.least_last());
+            } else if self.plan.pool {
+                self.move_stuck();
             }
             self.adapt_metrics();
             if let Some(learner) = &mut self.learner {
@@ -295,6 +301,43 @@ impl Sampler {
         let lowest: Vec<f64> = self.chains.iter().map(|chain| chain.lowest).collect();
         let limit = least_arrived(&lowest);
         self.chains.iter_mut().for_each(|chain| chain.left_out = chain.lowest < limit);
+    }
+
+    /// Moves chains that stay at a local mode of negligible mass to the points of other chains.
+    ///
+    /// The mass of a region is estimated by a normal law with the covariance of the draws of the
+    /// window: from the highest log-density of a chain that may be moved, and from the mean one of
+    /// the others. At least half of the chains must have most of the mass.
+    fn move_stuck(&mut self) {
+        let window_len = self.window_len();
+        if window_len < LONG || self.segment + 1 >= self.plan.warmup.len() {
+            return;
+        }
+        let mut regions = Vec::with_capacity(self.chains.len());
+        for chain in &mut self.chains {
+            let mut volumes = Vec::new();
+            let (dim, n_points) = (chain.kernel.dim(), chain.kernel.n_points());
+            chain.kernel.visit_scales(&mut |scale| {
+                let window = scale.window();
+                volumes.push(if window.dim() == dim { window.log_volume() } else { None });
+            });
+            let mean = chain.total / window_len as f64;
+            match volumes[..] {
+                [Some(volume)] if n_points == 1 => {
+                    regions.push(Region { mean, highest: chain.highest, volume });
+                }
+                _ => return,
+            }
+        }
+        for (chain, to) in moves(&regions) {
+            let point = self.chains[to].kernel.point(0);
+            let (x, gradient) = (point.x.to_vec(), point.gradient.to_vec());
+            let log_density = point.log_density;
+            let chain = &mut self.chains[chain];
+            chain.kernel.restart(&x, log_density, &gradient);
+            chain.left_out = true;
+            chain.moves += 1;
+        }
     }
 
     /// The number of transitions of the window that ends.
@@ -494,6 +537,36 @@ fn least_arrived(lowest: &[f64]) -> f64 {
     worst - LOST.max(SPREADS * (known[0] - worst))
 }
 
+/// What a chain has seen of the target in a window.
+#[derive(Debug, Clone, Copy)]
+struct Region {
+    mean: f64,
+    highest: f64,
+    /// Half of the logarithm of the determinant of the covariance.
+    volume: f64,
+}
+
+/// The chains at local modes of negligible mass, each with the chain to whose point it moves.
+fn moves(regions: &[Region]) -> Vec<(usize, usize)> {
+    let mass = |region: &Region| region.mean + region.volume;
+    let most = regions.iter().map(mass).fold(f64::NEG_INFINITY, f64::max);
+    let (good, other): (Vec<usize>, Vec<usize>) =
+        (0..regions.len()).partition(|i| mass(&regions[*i]) > most - NEGLIGIBLE);
+    if !most.is_finite() || 2 * good.len() < regions.len() {
+        return Vec::new();
+    }
+    let lowest = good.iter().map(|i| regions[*i].mean).fold(f64::INFINITY, f64::min);
+    other
+        .into_iter()
+        .filter(|i| {
+            let Region { highest, volume, .. } = regions[*i];
+            // A chain that stands still has no volume, and may well be right.
+            highest + volume < most - NEGLIGIBLE && highest < lowest - NEGLIGIBLE
+        })
+        .zip(good.iter().copied().cycle())
+        .collect()
+}
+
 fn add(a: [usize; 2], b: [usize; 2]) -> [usize; 2] {
     [a[0] + b[0], a[1] + b[1]]
 }
@@ -601,5 +674,23 @@ mod tests {
             assert_eq!(lost(&[-5.0, -1e89, unknown, -1.0]), [false; 4]);
         }
         assert_eq!(lost(&[-1e30]), [false]);
+    }
+
+    #[test]
+    fn chains_at_modes_of_negligible_mass_move_to_others() {
+        let region = |mean, volume| Region { mean, highest: mean + 4.0, volume };
+        let (good, low) = (region(-10.0, 3.0), region(-60.0, 5.0));
+        assert_eq!(moves(&[low, good, low, good, good]), [(0, 1), (2, 3)]);
+        // Less density in a larger volume, and half a mode's density in no volume.
+        assert_eq!(moves(&[region(-60.0, 50.0), good]), []);
+        assert_eq!(moves(&[region(-12.0, -90.0), good]), []);
+        // Chains that are rising have been higher than they are in the mean.
+        assert_eq!(moves(&[Region { highest: -15.0, ..low }, good]), []);
+        // Most chains are elsewhere.
+        assert_eq!(moves(&[low, low, good]), []);
+        for unknown in [f64::NAN, f64::NEG_INFINITY] {
+            assert_eq!(moves(&[region(unknown, 1.0), region(unknown, 1.0)]), []);
+        }
+        assert_eq!(moves(&[good]), []);
     }
 }

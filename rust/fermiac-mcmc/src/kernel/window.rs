@@ -27,6 +27,9 @@ const CLOSE_SHARES: [f64; 2] = [0.5, 1.7];
 const MOST_DENSE: usize = 200;
 /// The number of draws whose products enter a matrix together, which is read and written once for all.
 const PENDING: usize = 8;
+/// The draws for each coordinate from which the determinant of their covariance is taken: with
+/// fewer, those of slow chains are far too small.
+const VOLUME_DRAWS: f64 = 8.0;
 /// The bounds of variances.
 const BOUNDS: (f64, f64) = (1e-20, 1e20);
 
@@ -314,6 +317,15 @@ impl Window {
                 || (has_gradients && even(i, gradients, CLOSE_SHARES));
             near(i) && is_even && (!has_gradients || even(i, gradients, shares))
         })
+    }
+
+    /// Half of the logarithm of the determinant of the covariance of the draws; `None` if they are
+    /// too few for it, or if only variances are kept.
+    pub fn log_volume(&self) -> Option<f64> {
+        if !self.dense || self.n < VOLUME_DRAWS * self.dim as f64 {
+            return None;
+        }
+        self.shrunk_covariance().ok().map(|covariance| 0.5 * covariance.log_determinant())
     }
 
     /// Clears the window.

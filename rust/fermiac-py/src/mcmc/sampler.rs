@@ -178,6 +178,12 @@ impl PySampler {
         chains.filter(|(_, chain)| chain.is_left_out()).map(|(i, _)| i).collect()
     }
 
+    /// The times that each chain was moved to the place of another one in the warm-up.
+    #[getter]
+    fn n_moves(&self) -> Vec<u64> {
+        self.lock().chains().iter().map(|chain| chain.n_moves()).collect()
+    }
+
     /// The evaluations of the target, and those that failed or gave NaN.
     #[getter]
     fn n_evals(&self) -> (u64, u64) {
