@@ -53,7 +53,6 @@ impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
     /// decided.
     #[inline(always)]
     fn settle<P: NeighbourSource>(
-        &self,
         o: &mut WalkerBlock,
         l: usize,
         goes: bool,
@@ -142,7 +141,7 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
                 }
                 let u = o.rest[l];
                 let goes = if self.barker { u * (new + old) < new } else { u * old < new };
-                self.settle(o, l, goes, rows[l], (words, source), || ln(new / old));
+                Self::settle(o, l, goes, rows[l], (words, source), || ln(new / old));
             }
             return;
         }
@@ -171,7 +170,7 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
         let bar = lnv::<FMA>(if self.barker { u / (V::splat(1.0) - u) } else { u });
         for l in 0..o.n {
             let goes = bar.0[l] < gain.0[l];
-            self.settle(o, l, goes, rows[l], (words, source), || gain.0[l]);
+            Self::settle(o, l, goes, rows[l], (words, source), || gain.0[l]);
         }
     }
 

@@ -403,7 +403,7 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
     #[inline(always)]
     fn scan<const FMA: bool>(
         &self,
-        scene: Scene<'_, impl NeighbourSource, impl History>,
+        scene: &mut Scene<'_, impl NeighbourSource, impl History>,
         mark: usize,
     ) {
         let mut room = std::mem::take(&mut scene.o.room);
@@ -413,8 +413,8 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
                 continue;
             }
             let node = match self.exponent {
-                Some(exponent) => self.outcome_by_powers(&scene, &mut outcomes, l, exponent),
-                None => self.outcome::<FMA>(&scene, &mut room[0], l),
+                Some(exponent) => self.outcome_by_powers(scene, &mut outcomes, l, exponent),
+                None => self.outcome::<FMA>(scene, &mut room[0], l),
             };
             scene.o.candidate[l] = node;
             if node != NOWHERE {
@@ -580,7 +580,7 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
     }
 
     #[inline(always)]
-    fn decide<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
+    fn decide<const FMA: bool>(&self, mut scene: Scene<'_, impl NeighbourSource, impl History>) {
         for l in 0..scene.o.n {
             let (true, Some(exponent)) = (scene.o.place[l] == SOME, self.exponent) else {
                 continue;
@@ -595,7 +595,7 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
                 self.touch_all(scene.o, scene.source, scene.history, l);
             }
         }
-        self.scan::<FMA>(scene, ALL);
+        self.scan::<FMA>(&mut scene, ALL);
     }
 
     #[inline(always)]
@@ -612,9 +612,12 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
     }
 
     #[inline(always)]
-    fn decide_again<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
-        let Scene { o, words, source, history, step } = scene;
-        self.scan::<FMA>(Scene { o, words, source, history, step }, SOME);
+    fn decide_again<const FMA: bool>(
+        &self,
+        mut scene: Scene<'_, impl NeighbourSource, impl History>,
+    ) {
+        self.scan::<FMA>(&mut scene, SOME);
+        let Scene { o, source, .. } = scene;
         for l in 0..o.n {
             let goes = o.candidate[l] != NOWHERE;
             let node = if goes { o.candidate[l] } else { o.at[l] };

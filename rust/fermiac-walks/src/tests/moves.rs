@@ -266,7 +266,7 @@ fn weights_from_tables_give_the_law_of_repellence() {
         (Kernel::HistoryDrivenTarget, Base::Barker, uniform, 0.0),
         (Kernel::HistoryDrivenTarget, Base::Barker, degree, 0.0),
     ] {
-        let plan = Plan { target, laziness, ..plan(kernel, base) };
+        let plan = Plan { laziness, target, ..plan(kernel, base) };
         assert!(plan.exponent().is_some());
         // Five steps have nodes with so many visits that all neighbours are weighed at once.
         obeys(&plan, 5, &|path| by_powers(&plan, path));
