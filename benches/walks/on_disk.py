@@ -2,7 +2,8 @@
 
 ``python -m benches.walks.on_disk --nodes 10_000_000 --edges 100_000_000 --memory-mib 512``. Of each
 step the time and the largest anonymous memory of the process (``RssAnon``: what is not a file, and
-so can't be dropped) are shown. Linux only.
+so can't be dropped) are shown; walks on the mapped file are followed by the same walks on a copy in
+memory. Linux only.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import argparse
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import numpy as np
 
 import fermiac as fm
 
@@ -80,18 +83,28 @@ def main() -> None:
         print(graph)
         size = sum(path.stat().st_size for path in folder.iterdir()) / MIB
         print(f"{size:.0f} MiB on the disk")
-        walk: Callable[..., Any] | None = getattr(fm.walks, "walk", None)
-        if walk is not None:
-            with watched("walk"):
-                walk(
-                    graph,
+
+        def walk(on: Any, what: str) -> None:
+            with watched(what):
+                fm.walks.walk(
+                    on,
                     kernel="none",
                     base="srw",
                     n_steps=given.steps,
                     n_walkers=1000,
+                    record="none",
+                    f=lambda nodes: nodes % 2,
                     component="largest",
+                    n_threads=1,
                     rng=0,
                 )
+
+        # The first walk finds the components, and reads the file.
+        walk(graph, "walk")
+        walk(graph, "walk, cached")
+        here = fm.walks.Graph.from_csr(np.array(graph.indptr), np.array(graph.indices))
+        walk(here, "in memory")
+        walk(here, "again")
 
 
 if __name__ == "__main__":

@@ -389,7 +389,7 @@ class Crawler:
             n_steps=done,
             status=status,
             wall_time=time.perf_counter() - begun,
-            seen=seen,
+            rows=None if seen is None else seen.fields(),
             paths=paths,
             sums=None,
             state=None,

@@ -19,7 +19,7 @@ from fermiac.walks.memory import require_room
 from fermiac.walks.node_functions import NodeFunction
 from fermiac.walks.result import WalkResult
 from fermiac.walks.transient import MARKS, SUMS, Marks
-from fermiac.walks.visits import Visits, visited
+from fermiac.walks.visits import LateArrays, Visits, visited
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -32,6 +32,8 @@ OnBlock = Callable[[NDArray[Any]], object]
 
 #: The kind of the checkpoints of `fermiac.walks.walk`.
 KIND = "walk"
+#: The arrays of visits, row by row.
+ROWS = ("indptr", "nodes", "counts", "logs")
 #: Rows of a graph that are compared with those of the run that is resumed.
 _ROWS = 64
 #: Starts at which the function of a resumed run is compared with what it was.
@@ -272,6 +274,33 @@ class WalkLoop(RunLoop[WalkResult]):
             visited(burned, sizes)
             self.burned = Visits.named(burned, job.graph.n_nodes)
 
+    def _histories(self, status: str) -> Mapping[str, NDArray[Any]]:
+        """Return the positions of the walkers, and their visits: later, if they have stopped."""
+        if status == "running" or not self._has_rows:
+            return state_of(self.walkers)
+        walkers, counts = self.walkers, self.job.record == "visits"
+        return LateArrays(
+            ("words", *ROWS), lambda: state_of(walkers), walkers.totals() if counts else None
+        )
+
+    @property
+    def _has_rows(self) -> bool:
+        """Whether the core counts the visits of each walker."""
+        return self.job.record == "visits" or self.job.memory in ("table", "hashed")
+
+    def _counted(self, state: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Return the visits after the burn-in, from those of whole walks."""
+        burned = self.burned
+
+        def rows() -> dict[str, NDArray[Any]]:
+            seen = self._visits(state)
+            return (seen if burned is None else seen.minus(burned)).fields()
+
+        totals = state.totals if isinstance(state, LateArrays) else None
+        if totals is None:
+            return rows()
+        return LateArrays(ROWS[:3], rows, totals if burned is None else totals - burned.totals())
+
     def _n_slots(self) -> int:
         """Return the number of filled steps of each path."""
         job = self.job
@@ -283,14 +312,11 @@ class WalkLoop(RunLoop[WalkResult]):
         job, walkers = self.job, self.walkers
         if status != "complete" and self.n_done <= job.burn_in:
             return None
-        state = None
-        seen = None
+        state = rows = None
         if self.keep_state or job.record == "visits":
-            state = state_of(walkers)
-            if job.record == "visits":
-                seen = self._visits(state)
-                if self.burned is not None:
-                    seen = seen.minus(self.burned)
+            state = self._histories(status)
+            if job.record == "visits" and (self.burned is not None or not self.keep_state):
+                rows = self._counted(state)
         paths = None
         if self.paths is not None:
             paths = self.paths[:, : self._n_slots()]
@@ -303,7 +329,7 @@ class WalkLoop(RunLoop[WalkResult]):
             n_steps=self.n_done,
             status=status,
             wall_time=self.elapsed,
-            seen=seen,
+            rows=rows,
             paths=paths,
             sums=self.sums,
             state=state if self.keep_state else None,
@@ -342,7 +368,7 @@ def state_of(walkers: _core.Walkers) -> dict[str, NDArray[Any]]:
     out: dict[str, NDArray[Any]] = {"words": _core.walkers_save(walkers)}
     found = _core.walkers_visited(walkers)
     if found is not None:
-        out |= dict(zip(("indptr", "nodes", "counts", "logs"), found, strict=True))
+        out |= dict(zip(ROWS, found, strict=True))
     return out
 
 

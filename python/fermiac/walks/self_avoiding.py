@@ -53,7 +53,7 @@ def avoiding(
             n_steps=longest,
             status="complete",
             wall_time=time.perf_counter() - start,
-            seen=None,
+            rows=None,
             paths=nodes[at],
             sums=None,
             state=None,

@@ -149,10 +149,17 @@ def core_law(
     graph, allowed, n = law.graph, law.allowed, law.n_nodes
     if law.kind == "uniform" and prior is None and not (needs_shares and allowed is not None):
         return _settings("uniform", 1.0, float(graph.n_nodes), float(n))
-    if law.kind == "degree" and named in ("target", "degree"):
+    if law.kind == "degree":
         degrees = graph.degrees if allowed is None else graph.degrees[allowed]
         total = float(degrees.sum())
-        return _settings("degree", n / total, total, float(n))
+        if named in ("target", "degree"):
+            return _settings("degree", n / total, total, float(n))
+        if prior is not None:
+            counts = prior if allowed is None else prior[allowed]
+            each = counts / degrees
+            # Steps towards degrees are much faster where pseudo-counts are in proportion to them.
+            if np.ptp(each) <= 4.0 * np.finfo(np.float64).eps * each[0]:
+                return _settings("degree", float(each[0]), total, float(counts.sum()))
     weights = law.weights
     weights = np.ones(graph.n_nodes) if weights is None else weights
     if allowed is not None:

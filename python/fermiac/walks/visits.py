@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac._base import layout as fit
 
-__all__ = ["WALKERS", "Visits", "visited"]
+__all__ = ["WALKERS", "LateArrays", "Visits", "visited"]
 
 Array = NDArray[np.float64]
 #: Visited nodes per part.
@@ -52,6 +52,47 @@ def _with_places(value: Any, sizes: fit.Sizes) -> None:
 WALKERS: fit.Check = fit.either(
     fit.record({"words": fit.array("u", "words")}, own=("words",), rest=False), _with_places
 )
+
+
+class LateArrays(Mapping[str, NDArray[Any]]):
+    """Named arrays that are made when one of them is first read; copies by pickle are plain.
+
+    The visits of each walker take longer to collect than short walks, and are often not needed.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        make: Callable[[], Mapping[str, NDArray[Any]]],
+        totals: NDArray[np.uint64] | None = None,
+    ) -> None:
+        self._names, self._make = tuple(names), make
+        self._made: Mapping[str, NDArray[Any]] | None = None
+        #: The visits of all walkers to each node, if the arrays are those of visits.
+        self.totals = totals
+
+    def _arrays(self) -> Mapping[str, NDArray[Any]]:
+        if self._made is None:
+            self._made = self._make()
+            del self._make  # and with it the walkers
+        return self._made
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._arrays()[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __reduce__(self) -> tuple[type, tuple[dict[str, NDArray[Any]]]]:
+        return dict, (dict(self),)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from fermiac.results.sample import Sample
 from fermiac.walks.kernels import KERNELS, HistoryKernel
 from fermiac.walks.labels import Labels, array_of, stored
 from fermiac.walks.transient import MARKS, SUMS
-from fermiac.walks.visits import WALKERS, Visits, visited
+from fermiac.walks.visits import WALKERS, LateArrays, Visits, visited
 
 if TYPE_CHECKING:
     from fermiac.walks.job import Job
@@ -120,10 +120,10 @@ class WalkData(Sample):
         n_steps: int,
         status: str,
         wall_time: float,
-        seen: Visits | None,
+        rows: Mapping[str, NDArray[Any]] | None,
         paths: NDArray[Any] | None,
         sums: Array | None,
-        state: dict[str, Any] | None,
+        state: Mapping[str, Any] | None,
         n_moves: int,
         positions: Ids,
         f: NodeFunction | None,
@@ -133,9 +133,6 @@ class WalkData(Sample):
     ) -> Self:
         """Return the result of a run."""
         law = job.law
-        rows = None
-        if seen is not None and (state is None or "indptr" not in state or burned is not None):
-            rows = seen.fields()
         settings = {**job.to_dict(), "n_steps": n_steps}
         labels = job.graph._node_labels
         if f is not None:
@@ -365,6 +362,9 @@ class WalkData(Sample):
             for path in np.array_split(self.paths.reshape(-1), -(-self.paths.size // 2**22)):
                 out += np.bincount(path, minlength=self.n_nodes).astype(np.uint64)
             return out
+        rows = self._state if self._rows is None else self._rows
+        if isinstance(rows, LateArrays) and rows.totals is not None:
+            return rows.totals
         return self._visits.totals()
 
     @property

@@ -1,10 +1,10 @@
 //! The choice of the compiled chain for a plan.
 
 use super::alias::AliasRows;
-use super::graph::{View, WeightSlice};
+use super::graph::{Graph, View, WeightSlice};
 use super::metropolis::Metropolis;
 use super::multiple_try::MultipleTry;
-use super::neighbour_degrees::NeighbourDegrees;
+use super::neighbour_degrees::{MANY, NeighbourDegrees};
 use super::node2vec::Node2Vec;
 use super::nonbacktracking::NonBacktracking;
 use super::plan::{Base, Facts, Kernel, Plan};
@@ -15,6 +15,7 @@ use super::simple::{Simple, Weighted};
 use super::walker_block::Moves;
 use fermiac_base::par::Context;
 use fermiac_base::{Error, Result};
+use std::sync::Arc;
 
 /// Runs walkers with a chain.
 pub(super) trait Scheduler {
@@ -29,13 +30,14 @@ pub(super) struct Prepared {
     /// Whether rows are known to be in ascending order.
     sorted: bool,
     /// Degrees of the neighbours, where they are needed.
-    degrees: NeighbourDegrees,
+    degrees: Arc<NeighbourDegrees>,
     /// Weights of visited nodes, where they are whole powers.
     powers: Powers,
 }
 
 impl Prepared {
-    pub(super) fn new(view: &View<'_>, plan: &Plan, context: &Context<'_>) -> Result<Self> {
+    pub(super) fn new(graph: &Graph, plan: &Plan, context: &Context<'_>) -> Result<Self> {
+        let view = &graph.view();
         let facts = plan.base.facts();
         let rows = if plan.kernel == Kernel::Plain && facts.weighted {
             AliasRows::new(view, context)?
@@ -45,10 +47,12 @@ impl Prepared {
         let mut prepared =
             Self { rows, sorted: facts.sorted && in_order(view, context)?, ..Self::default() };
         if plan.needs_degrees() {
-            prepared.degrees = NeighbourDegrees::new(view);
+            prepared.degrees = graph.neighbour_degrees();
         }
         if let Some(exponent) = plan.exponent() {
-            prepared.powers = Powers::new(&plan.target, exponent, prepared.degrees.largest());
+            let largest =
+                if plan.needs_degrees() { prepared.degrees.largest() } else { MANY as usize };
+            prepared.powers = Powers::new(&plan.target, exponent, largest);
         }
         Ok(prepared)
     }
@@ -150,13 +154,18 @@ impl ChainDispatch<'_> {
     /// Runs a chain that accepts and refuses, towards a target that history bends if `BENT`.
     pub(super) fn towards_target<const BENT: bool>(&self, scheduler: impl Scheduler) -> Result<()> {
         let Plan { base, laziness, ref target, .. } = *self.plan;
+        let (exponent, powers) = (self.plan.exponent(), &self.prepared.powers);
         match base {
             Base::Metropolis | Base::Barker => {
                 let barker = base == Base::Barker;
-                scheduler.run(&Metropolis::<BENT, false> { target, laziness, barker })
+                let chain =
+                    Metropolis::<BENT, false> { target, laziness, barker, exponent, powers };
+                scheduler.run(&chain)
             }
             Base::DelayedAcceptance => {
-                scheduler.run(&Metropolis::<BENT, true> { target, laziness, barker: false })
+                let barker = false;
+                let chain = Metropolis::<BENT, true> { target, laziness, barker, exponent, powers };
+                scheduler.run(&chain)
             }
             Base::MultipleTry { tries, root } => {
                 scheduler.run(&MultipleTry::<BENT> { target, laziness, tries, root })

@@ -31,6 +31,11 @@ impl History for DynHistory<'_> {
     }
 
     #[inline(always)]
+    fn has_counts(&self) -> bool {
+        any!(self, history => history.has_counts())
+    }
+
+    #[inline(always)]
     fn touch(&self, lane: usize, node: usize) {
         any!(self, history => history.touch(lane, node));
     }

@@ -128,6 +128,11 @@ impl Hashed {
 
 impl History for Hashed {
     #[inline(always)]
+    fn has_counts(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
     fn touch(&self, lane: usize, node: usize) {
         self.tables[lane].touch(node);
     }

@@ -5,6 +5,13 @@ use super::neighbour_source::NeighbourSource;
 use super::target::Target;
 use super::walker_block::{WALKERS, WalkerBlock};
 use fermiac_base::simd::{LANES, V, ln, prefetch};
+use std::ops::AddAssign;
+
+/// A function of visits, and of more that is known of a node. Unlike a closure it is always inlined.
+pub(super) trait Weigh {
+    /// The next value.
+    fn weigh(&mut self, x: usize, visits: u64) -> f64;
+}
 
 /// The counts of eight walkers, or those of all walkers.
 pub(super) trait History: Send {
@@ -45,17 +52,27 @@ pub(super) trait History: Send {
     fn gather(&self, lane: usize, nodes: &[usize; LANES]) -> V {
         V(nodes.map(|node| self.visits(lane, node)))
     }
-    /// Writes `code(x, visits)` for pairs (node, x).
+    /// Whether the level of a node is that of its visits and of nothing else.
+    #[inline(always)]
+    fn has_counts(&self) -> bool {
+        false
+    }
+    /// The visits of a node as a whole number.
+    #[inline(always)]
+    fn count(&self, lane: usize, node: usize) -> u64 {
+        self.visits(lane, node) as u64
+    }
+    /// Writes the values of pairs (node, x), in their order.
     #[inline(always)]
     fn read(
         &self,
         lane: usize,
         pairs: impl Iterator<Item = (usize, usize)>,
-        codes: &mut [u32],
-        code: impl Fn(usize, u64) -> u32,
+        values: &mut [f64],
+        of: &mut impl Weigh,
     ) {
-        for (to, (node, x)) in codes.iter_mut().zip(pairs) {
-            *to = code(x, self.visits(lane, node) as u64);
+        for (to, (node, x)) in values.iter_mut().zip(pairs) {
+            *to = of.weigh(x, self.count(lane, node));
         }
     }
     /// Counts a visit, with the weight of the step.
@@ -107,6 +124,8 @@ pub(super) struct Dense {
 
 /// Counts that are read at once.
 const TILE: usize = 64;
+/// Nodes whose counts are added up at once: few enough for the sums to stay in the nearest cache.
+pub(super) const PART: usize = 4096;
 
 /// Counts of one width.
 enum Counts {
@@ -142,7 +161,10 @@ impl Dense {
     /// The number of visited nodes, each as often as walkers were there.
     pub(super) fn n_visited(&self) -> usize {
         fn count<T: Default + PartialEq>(counts: &[T]) -> usize {
-            counts.iter().map(|count| usize::from(*count != T::default())).sum()
+            let tile = |tile: &[T]| -> u32 {
+                tile.iter().map(|count| u32::from(*count != T::default())).sum()
+            };
+            counts.chunks(1 << 16).map(|part| tile(part) as usize).sum()
         }
         each!(&self.counts, Counts::{Byte, Short, Long}, counts => count(counts))
     }
@@ -153,14 +175,16 @@ impl Dense {
             counts: &[T],
             keep: &mut impl FnMut(usize, u32),
         ) {
+            let mut seen = [0; TILE];
             for (t, tile) in counts.chunks(TILE).enumerate() {
-                // Most tiles of a short walk have no visits: one comparison of vectors tells.
-                if tile.iter().fold(false, |any, count| any | (*count != T::default())) {
-                    for (k, &count) in tile.iter().enumerate() {
-                        if count != T::default() {
-                            keep(t * TILE + k, count.into());
-                        }
-                    }
+                // No branch depends on a count, as no predictor knows which nodes were visited.
+                let mut n = 0;
+                for (k, &count) in tile.iter().enumerate() {
+                    seen[n % TILE] = k;
+                    n += usize::from(count != T::default());
+                }
+                for &k in &seen[..n] {
+                    keep(t * TILE + k, tile[k].into());
                 }
             }
         }
@@ -168,16 +192,31 @@ impl Dense {
         each!(&self.counts, Counts::{Byte, Short, Long}, counts => scan(&counts[own], &mut keep));
     }
 
-    /// Adds the counts of all walkers.
-    pub(super) fn add_to(&self, sums: &mut [u64]) {
-        fn add<T: Copy + Into<u64>>(counts: &[T], sums: &mut [u64]) {
-            for row in counts.chunks_exact(sums.len()) {
-                for (sum, &count) in sums.iter_mut().zip(row) {
+    /// Adds the counts of all walkers at the nodes from `first` on, at most [`PART`] of them.
+    pub(super) fn add_to(&self, first: usize, sums: &mut [u64]) {
+        /// Sums of eight counts fit in `S`.
+        fn add<T: Copy + Into<S>, S: Copy + Default + AddAssign + Into<u64>>(
+            counts: &[T],
+            (first, n_nodes): (usize, usize),
+            sums: &mut [u64],
+        ) {
+            let mut room = [S::default(); PART];
+            let all = &mut room[..sums.len()];
+            for row in counts.chunks_exact(n_nodes) {
+                for (sum, &count) in all.iter_mut().zip(&row[first..]) {
                     *sum += count.into();
                 }
             }
+            for (sum, &more) in sums.iter_mut().zip(&*all) {
+                *sum += more.into();
+            }
         }
-        each!(&self.counts, Counts::{Byte, Short, Long}, counts => add(counts, sums));
+        let nodes = (first, self.n_nodes);
+        match &self.counts {
+            Counts::Byte(counts) => add::<_, u16>(counts, nodes, sums),
+            Counts::Short(counts) => add::<_, u32>(counts, nodes, sums),
+            Counts::Long(counts) => add::<_, u64>(counts, nodes, sums),
+        }
     }
 
     /// Sets a count.
@@ -212,6 +251,11 @@ impl Dense {
 
 impl History for Dense {
     #[inline(always)]
+    fn has_counts(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
     fn touch(&self, lane: usize, node: usize) {
         let at = lane * self.n_nodes + node;
         each!(&self.counts, Counts::{Byte, Short, Long}, counts => prefetch(counts, at));
@@ -241,18 +285,24 @@ impl History for Dense {
     }
 
     #[inline(always)]
+    fn count(&self, lane: usize, node: usize) -> u64 {
+        let at = lane * self.n_nodes + node;
+        each!(&self.counts, Counts::{Byte, Short, Long}, counts => counts[at].into())
+    }
+
+    #[inline(always)]
     fn read(
         &self,
         lane: usize,
         pairs: impl Iterator<Item = (usize, usize)>,
-        codes: &mut [u32],
-        code: impl Fn(usize, u64) -> u32,
+        values: &mut [f64],
+        of: &mut impl Weigh,
     ) {
         let own = lane * self.n_nodes..(lane + 1) * self.n_nodes;
         each!(&self.counts, Counts::{Byte, Short, Long}, counts => {
             let counts = &counts[own];
-            for (to, (node, x)) in codes.iter_mut().zip(pairs) {
-                *to = code(x, counts[node].into());
+            for (to, (node, x)) in values.iter_mut().zip(pairs) {
+                *to = of.weigh(x, counts[node].into());
             }
         });
     }

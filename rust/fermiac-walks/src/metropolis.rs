@@ -2,6 +2,7 @@
 
 use super::history::History;
 use super::neighbour_source::NeighbourSource;
+use super::powers::Powers;
 use super::target::Target;
 use super::walker_block::{Moves, NOWHERE, Scene, WALKERS, WalkerBlock, Words, choose, unit};
 use fermiac_base::Result;
@@ -18,6 +19,9 @@ pub(super) struct Metropolis<'a, const BENT: bool, const DELAYED: bool> {
     pub(super) target: &'a Target,
     pub(super) laziness: f64,
     pub(super) barker: bool,
+    /// The strength, if weights of visited nodes are whole powers, and a table of them.
+    pub(super) exponent: Option<u32>,
+    pub(super) powers: &'a Powers,
 }
 
 impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
@@ -45,6 +49,32 @@ impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
         gain
     }
 
+    /// Goes to an accepted candidate, or reconsiders the way back; `gain` is ln of the ratio that has
+    /// decided.
+    #[inline(always)]
+    fn settle<P: NeighbourSource>(
+        o: &mut WalkerBlock,
+        l: usize,
+        goes: bool,
+        row: (usize, usize),
+        (words, source): (&Words, &P),
+        gain: impl FnOnce() -> f64,
+    ) {
+        let stays = o.place[l] == NOWHERE || !goes;
+        o.place[l] = NOWHERE;
+        if stays {
+            return;
+        }
+        // After a loop, the way back is the node itself.
+        if DELAYED && o.candidate[l] == o.before[l] && o.degree[l] > 1 {
+            Self::reconsider(o, l, words[0][l], words[1][l], source);
+            // The log-acceptance of the first proposal.
+            o.gain[l] = gain().min(0.0);
+        } else {
+            o.go(l, o.candidate[l], row);
+        }
+    }
+
     /// Proposes another neighbour, after the way back was accepted.
     #[inline(always)]
     fn reconsider(
@@ -63,7 +93,7 @@ impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
 }
 
 impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAYED> {
-    const BATCH: usize = 4;
+    const BATCH: usize = 8;
     const WORDS: usize = if DELAYED { 2 } else { 1 };
     const TWICE: bool = DELAYED;
 
@@ -96,6 +126,25 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
     fn decide<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
         let Scene { o, words, source, history, step } = scene;
         let mut rows = [(0, 1); WALKERS];
+        if let Some(exponent) = self.exponent.filter(|_| BENT && history.has_counts()) {
+            for l in 0..o.n {
+                let (to, from) = (o.candidate[l], o.at[l]);
+                rows[l] = source.row(to);
+                let weight = |node, degree| {
+                    let visits = history.count(l, node);
+                    self.powers.weight(self.target, exponent, degree, visits)
+                };
+                let (mut new, mut old) = (weight(to, rows[l].1), weight(from, o.degree[l]));
+                if !self.target.is_degree() {
+                    new *= o.degree[l] as f64;
+                    old *= rows[l].1 as f64;
+                }
+                let u = o.rest[l];
+                let goes = if self.barker { u * (new + old) < new } else { u * old < new };
+                Self::settle(o, l, goes, rows[l], (words, source), || ln(new / old));
+            }
+            return;
+        }
         let [mut degrees, mut levels] = [V::splat(1.0); 2];
         let mut gain = V::ZERO;
         for l in 0..o.n {
@@ -120,19 +169,8 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
         let u = V(o.rest);
         let bar = lnv::<FMA>(if self.barker { u / (V::splat(1.0) - u) } else { u });
         for l in 0..o.n {
-            let stays = o.place[l] == NOWHERE || bar.0[l] >= gain.0[l];
-            o.place[l] = NOWHERE;
-            if stays {
-                continue;
-            }
-            // After a loop, the way back is the node itself.
-            if DELAYED && o.candidate[l] == o.before[l] && o.degree[l] > 1 {
-                Self::reconsider(o, l, words[0][l], words[1][l], source);
-                // The log-acceptance of the first proposal.
-                o.gain[l] = gain.0[l].min(0.0);
-            } else {
-                o.go(l, o.candidate[l], rows[l]);
-            }
+            let goes = bar.0[l] < gain.0[l];
+            Self::settle(o, l, goes, rows[l], (words, source), || gain.0[l]);
         }
     }
 

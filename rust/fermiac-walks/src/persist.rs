@@ -1,7 +1,7 @@
 //! Positions and visits of walkers for results and checkpoints.
 
 use super::hashed::{Hashed, HashedMasses, Open};
-use super::history::{Dense, Masses};
+use super::history::{Dense, Masses, PART};
 use super::neighbour_source::NeighbourSource;
 use super::recent::Recent;
 use super::walker_block::{WALKERS, WalkerBlock};
@@ -51,12 +51,18 @@ pub(super) trait Visited {
         0
     }
 
-    /// Adds the visits of all walkers.
+    /// Adds the visits of all walkers, if they are not in tables.
     fn add_to(&self, sums: &mut [u64]) {
         for lane in 0..WALKERS {
             self.visited(lane, |node, visits, _| sums[node] += u64::from(visits));
         }
     }
+
+    /// The table of visits, if there is one.
+    fn table(&self) -> Option<&Dense> {
+        None
+    }
+
     /// Restores a node in an empty history.
     fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64);
     /// Removes all visits.
@@ -68,8 +74,8 @@ impl Visited for Dense {
         Self::n_visited(self)
     }
 
-    fn add_to(&self, sums: &mut [u64]) {
-        Self::add_to(self, sums);
+    fn table(&self) -> Option<&Dense> {
+        Some(self)
     }
 
     fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
@@ -88,8 +94,8 @@ impl Visited for Dense {
 impl Visited for Masses {
     const WEIGHTED: bool = true;
 
-    fn add_to(&self, sums: &mut [u64]) {
-        self.dense.add_to(sums);
+    fn table(&self) -> Option<&Dense> {
+        Some(&self.dense)
     }
 
     fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
@@ -252,7 +258,14 @@ impl Walkers {
 
 fn sum_of<H: Visited>(all: &[H], n_nodes: usize) -> Vec<u64> {
     let mut sums = vec![0; n_nodes];
-    all.iter().for_each(|history| history.add_to(&mut sums));
+    for history in all.iter().filter(|history| history.table().is_none()) {
+        history.add_to(&mut sums);
+    }
+    // Part by part, so that the sums are read and written once, and not once for every block.
+    let tables: Vec<&Dense> = all.iter().filter_map(Visited::table).collect();
+    for (part, some) in sums.chunks_mut(PART).enumerate() {
+        tables.iter().for_each(|table| table.add_to(part * PART, some));
+    }
     sums
 }
 

@@ -256,7 +256,9 @@ impl Plan {
 
     /// The strength, if the weights of visited nodes are whole powers.
     pub(super) fn exponent(&self) -> Option<u32> {
-        let is_plain = self.kernel == Kernel::SelfRepellent && self.base != Base::Weighted;
+        let is_plain = matches!(self.kernel, Kernel::SelfRepellent | Kernel::HistoryDrivenTarget)
+            && self.base != Base::Weighted
+            && self.step_exponent == 1.0;
         self.alpha.power().filter(|exponent| is_plain && Powers::fit(&self.target, *exponent))
     }
 

@@ -13,6 +13,25 @@ pub(super) struct Powers {
     /// Weights by degree, then by visits. Without degrees (a uniform target) there is one row.
     table: Vec<f64>,
     n_degrees: usize,
+    /// 1 / degree, below [`MANY`].
+    inverses: Vec<f64>,
+}
+
+/// A view of the tables, with NaN for what they do not hold.
+#[derive(Clone, Copy)]
+pub(super) struct PowerView<'a> {
+    table: &'a [f64],
+    n_degrees: usize,
+}
+
+impl PowerView<'_> {
+    /// The weight of a node of this degree after so many visits.
+    #[inline(always)]
+    pub(super) fn at(&self, degree: usize, visits: u64) -> f64 {
+        let known = degree < self.n_degrees && visits < VISITS as u64;
+        let at = if known { degree * VISITS + visits as usize } else { usize::MAX };
+        self.table.get(at).copied().unwrap_or(f64::NAN)
+    }
 }
 
 /// Visits of the nodes in the table.
@@ -33,7 +52,15 @@ impl Powers {
         for degree in 0..n_degrees {
             table.extend((0..VISITS as u64).map(|n| direct(target, exponent, degree, n)));
         }
-        Self { table, n_degrees }
+        let inverses = (0..MANY).map(|degree| 1.0 / f64::from(degree)).collect();
+        Self { table, n_degrees, inverses }
+    }
+
+    /// The ratio of two degrees.
+    #[inline(always)]
+    pub(super) fn odds(&self, degree: usize, theirs: usize) -> f64 {
+        let inverse = self.inverses.get(theirs).copied();
+        degree as f64 * inverse.unwrap_or_else(|| 1.0 / theirs as f64)
     }
 
     /// Whether weights are powers that can be summed, for this target and strength.
@@ -45,28 +72,18 @@ impl Powers {
         exponent <= MOST && (1.0 / SPAN..=SPAN).contains(&pseudo)
     }
 
-    /// The place of a weight in the table, or none of its places.
+    /// The tables.
     #[inline(always)]
-    pub(super) fn code(&self, degree: usize, visits: u64) -> u32 {
-        if degree < self.n_degrees && visits < VISITS as u64 {
-            (degree * VISITS) as u32 + visits as u32
-        } else {
-            u32::MAX
-        }
-    }
-
-    /// The weight at a place of the table.
-    #[inline(always)]
-    pub(super) fn at(&self, code: u32) -> Option<f64> {
-        self.table.get(code as usize).copied()
+    pub(super) fn view(&self) -> PowerView<'_> {
+        PowerView { table: &self.table, n_degrees: self.n_degrees }
     }
 
     /// The weight of a node of this degree after so many visits.
     #[inline(always)]
     pub(super) fn weight(&self, target: &Target, exponent: u32, degree: usize, visits: u64) -> f64 {
         let row = if target.is_degree() { degree } else { 0 };
-        let known = self.at(self.code(row, visits));
-        known.unwrap_or_else(|| direct(target, exponent, degree, visits))
+        let known = self.view().at(row, visits);
+        if known.is_nan() { direct(target, exponent, degree, visits) } else { known }
     }
 }
 
@@ -90,18 +107,16 @@ fn power(x: f64, exponent: u32) -> f64 {
     out
 }
 
-/// The number of sums that are not above a bar: the outcome at which they pass it.
+/// The number of sums, in whole tiles, that are not above a bar: the outcome at which they pass it.
 #[inline(always)]
 pub(super) fn passed(sums: &[f64], bar: f64) -> usize {
-    let (tiles, rest) = sums.as_chunks::<LANES>();
     let mut counts = [0_u64; LANES];
-    for tile in tiles {
+    for tile in sums.as_chunks::<LANES>().0 {
         for (count, sum) in counts.iter_mut().zip(tile) {
             *count += u64::from(*sum <= bar);
         }
     }
-    let tail = rest.iter().filter(|sum| **sum <= bar).count();
-    counts.iter().sum::<u64>() as usize + tail
+    counts.iter().sum::<u64>() as usize
 }
 
 #[cfg(test)]
@@ -139,7 +154,8 @@ mod tests {
 
     #[test]
     fn the_outcome_is_where_sums_pass_the_bar() {
-        let sums: Vec<f64> = (1..=21).map(f64::from).collect();
+        let mut sums = vec![f64::INFINITY; 24];
+        (0..21).for_each(|k| sums[k] = (k + 1) as f64);
         for bar in [0.0, 0.5, 1.0, 8.0, 8.5, 20.9, 21.0, 30.0] {
             assert_eq!(passed(&sums, bar), (bar as usize).min(21));
         }

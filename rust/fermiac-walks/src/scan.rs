@@ -1,13 +1,13 @@
 //! Steps that weigh all neighbours by the visits of the walker.
 
 use super::graph::WeightSlice;
-use super::history::History;
+use super::history::{History, Weigh};
 use super::neighbour_degrees::{NeighbourDegrees, unpacked};
 use super::neighbour_source::NeighbourSource;
 use super::plan::{Base, Step};
-use super::powers::{Powers, passed};
+use super::powers::{PowerView, Powers, passed};
 use super::target::Target;
-use super::walker_block::{Moves, NOWHERE, OutcomeBuffer, Scene, WalkerBlock, Words, unit};
+use super::walker_block::{Moves, NOWHERE, OutcomeBuffer, Scene, WalkerBlock, Words, choose, unit};
 use fermiac_base::Result;
 use fermiac_base::simd::{LANES, V, expm1v, expv, ln, ln1pv, lnv};
 use std::ops::Range;
@@ -39,8 +39,18 @@ pub(super) struct Scan<'a, const AVOIDING: bool> {
 
 /// Neighbours of a hub that are prefetched.
 const AHEAD: usize = 128;
-/// NeighbourSource on a cache line, at least.
-const LINE: usize = 8;
+/// Neighbours on a cache line.
+const LINE: usize = 16;
+/// Cache lines of most rows.
+const LINES: usize = 3;
+/// Marks of walkers that choose among all neighbours, and of those that try some first.
+const ALL: usize = 0;
+const SOME: usize = 1;
+/// Tries to choose a neighbour without a look at all of them.
+const TRIES: usize = 2;
+/// Visits per pseudo-count of a node, up to which its neighbours are likely to be new, so that
+/// most tries succeed.
+const FRESH: f64 = 2.0;
 
 impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
     /// Whether the degrees of all neighbours are needed.
@@ -174,38 +184,31 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
     ) -> usize {
         let &Scene { ref o, words, source, history, .. } = scene;
         let (at, start, degree) = (o.at[l], o.start[l], o.degree[l]);
-        let (codes, sums) = room.of(degree);
+        let sums = room.of(degree);
         let places = start..start + degree;
-        let by_degree = self.target.is_degree();
-        let code = |degree, visits| self.powers.code(if by_degree { degree } else { 0 }, visits);
+        let refuses = self.accepts && !(self.target.is_degree() && self.base != Base::Barker);
+        let mut row = RowWeights { table: self.powers.view(), by_degree: self.target.is_degree() };
         if let Some(words) = self.degrees.packed(places.clone()) {
-            // The degree of a hub is not in its word, and beyond the table of weights.
-            history.read(l, words.iter().map(|word| unpacked(*word)), codes, code);
-        } else if self.needs_degrees() {
-            let pairs = places.clone().map(|place| self.degrees.pair(source, place));
-            history.read(l, pairs, codes, code);
+            history.read(l, words.iter().map(|word| unpacked(*word)), sums, &mut row);
         } else {
-            let pairs = places.clone().map(|place| (source.node(place), 0));
-            history.read(l, pairs, codes, code);
+            let pairs = places.clone().map(|place| self.pair(source, place));
+            history.read(l, pairs, sums, &mut row);
         }
-        for ((place, code), weight) in places.clone().zip(codes.iter()).zip(sums.iter_mut()) {
-            *weight = match self.powers.at(*code) {
-                Some(weight) => weight,
-                None => self.rare(scene, l, place, exponent),
-            };
+        let mut accepted = 0.0;
+        if refuses {
+            accepted = self.accept(source, places.clone(), sums);
         }
-        let refused = if self.accepts { self.accept(source, places, sums) } else { 0.0 };
-        let mut sum = 0.0;
-        for to in sums.iter_mut() {
-            sum += *to;
-            *to = sum;
+        let mut sum = add_up(&mut sums[..degree]);
+        if sum.is_nan() {
+            (sum, accepted) = self.rare_sums(scene, sums, l, exponent);
         }
+        let refused = if refuses { (degree as f64 - accepted).max(0.0) } else { 0.0 };
         let stay = self.stay(refused, start, degree);
         if stay > 0.0 {
-            let own = history.visits(l, at) as u64;
+            let own = history.count(l, at);
             sum += stay * self.powers.weight(self.target, exponent, degree, own);
         }
-        let chosen = passed(sums, unit(words[0][l]) * sum);
+        let chosen = passed(sums, unit(words[TRIES][l]) * sum);
         if chosen < degree {
             self.node(source, start + chosen)
         } else if stay > 0.0 || degree == 0 {
@@ -217,47 +220,209 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
     }
 
     /// Multiplies the weights of the neighbours by the probabilities of their acceptance. Returns
-    /// the sum of the probabilities of refusal.
+    /// the sum of these.
+    #[inline(always)]
     fn accept(
         &self,
         source: &impl NeighbourSource,
         places: Range<usize>,
         weights: &mut [f64],
     ) -> f64 {
-        let (degree, mut refused) = (places.len() as f64, 0.0);
-        let (by_degree, barker) = (self.target.is_degree(), self.base == Base::Barker);
-        if by_degree && !barker {
-            return 0.0;
-        }
+        let (degree, mut accepted) = (places.len(), 0.0);
         for (place, weight) in places.zip(weights) {
-            let odds =
-                if by_degree { 1.0 } else { degree / self.degrees.pair(source, place).1 as f64 };
-            let factor = if barker { odds / (1.0 + odds) } else { odds.min(1.0) };
-            refused += 1.0 - factor;
+            let factor = self.acceptance(degree, self.pair(source, place).1);
+            accepted += factor;
             *weight *= factor;
         }
-        refused
+        accepted
     }
 
-    /// The weight of the node at a place after more visits, or with more neighbours, than the
-    /// table of weights has.
+    /// The running sums of a row with nodes of more visits, or with more neighbours, than tables
+    /// hold. Returns the whole sum, and that of the probabilities of acceptance.
     #[cold]
-    fn rare(
+    #[inline(never)]
+    fn rare_sums(
+        &self,
+        scene: &Scene<'_, impl NeighbourSource, impl History>,
+        sums: &mut [f64],
+        l: usize,
+        exponent: u32,
+    ) -> (f64, f64) {
+        let &Scene { ref o, source, history, .. } = scene;
+        let (mut sum, mut accepted) = (0.0, 0.0);
+        for (to, place) in sums.iter_mut().zip(o.start[l]..o.start[l] + o.degree[l]) {
+            let (node, theirs) = self.pair(source, place);
+            let visits = history.count(l, node);
+            let factor = self.acceptance(o.degree[l], theirs);
+            accepted += factor;
+            sum += factor * self.powers.weight(self.target, exponent, theirs, visits);
+            *to = sum;
+        }
+        (sum, accepted)
+    }
+
+    /// Whether a walker tries a few neighbours first: while its node has few visits. That depends
+    /// on nothing but the visits, as all outcomes do.
+    #[inline(always)]
+    fn tries(&self, o: &WalkerBlock, history: &impl History, l: usize) -> bool {
+        let pseudo = self.target.pseudo(o.at[l], o.degree[l]);
+        history.count(l, o.at[l]) as f64 <= FRESH * pseudo.max(1.0)
+    }
+
+    /// The place that a word chooses for a walker, if it is one of a neighbour, and the uniform
+    /// number that decides on the try.
+    #[inline(always)]
+    fn tried(&self, o: &WalkerBlock, l: usize, word: u64) -> (Option<usize>, f64) {
+        let (slot, rest) = choose(word, self.base.slots(o.degree[l]));
+        ((slot < o.degree[l]).then_some(o.start[l] + slot), unit(rest))
+    }
+
+    /// Draws outcomes of the base chain, and keeps the first that passes a test by its weight over
+    /// that of a new node, which is the largest. The outcome has the law of the choice among all;
+    /// `None` if no try passes, which says nothing about it.
+    ///
+    /// All tries are made without a branch, as no predictor knows which of them passes.
+    #[inline(always)]
+    fn attempt(
         &self,
         scene: &Scene<'_, impl NeighbourSource, impl History>,
         l: usize,
-        place: usize,
         exponent: u32,
-    ) -> f64 {
-        let (node, degree) = self.degrees.pair(scene.source, place);
-        let visits = scene.history.visits(l, node) as u64;
-        self.powers.weight(self.target, exponent, degree, visits)
+    ) -> Option<usize> {
+        let &Scene { ref o, words, source, history, .. } = scene;
+        let (at, degree) = (o.at[l], o.degree[l]);
+        let top = self.powers.weight(self.target, exponent, 1, 0);
+        let lively = 1.0 - self.laziness;
+        let stays = self.laziness > 0.0 || self.accepts || !matches!(self.base, Base::Simple);
+        let own = if stays {
+            self.powers.weight(self.target, exponent, degree, history.count(l, at))
+        } else {
+            0.0
+        };
+        let (mut passed, mut chosen) = (false, NOWHERE);
+        for word in words[..TRIES].iter().rev() {
+            let (place, u) = self.tried(o, l, word[l]);
+            let mut moves = 0.0;
+            if let Some(place) = place {
+                let (node, theirs) = self.pair(source, place);
+                moves = lively * self.acceptance(degree, theirs);
+                let visits = history.count(l, node);
+                let weight = self.powers.weight(self.target, exponent, theirs, visits);
+                let goes = u * top < moves * weight;
+                chosen = if goes { node } else { chosen };
+                passed |= goes;
+            }
+            if stays {
+                let rests = (1.0 - u) * top < (1.0 - moves) * own;
+                chosen = if rests { NOWHERE } else { chosen };
+                passed |= rests;
+            }
+        }
+        passed.then_some(chosen)
+    }
+
+    /// The probability of the base chain to accept a neighbour.
+    #[inline(always)]
+    fn acceptance(&self, degree: usize, theirs: usize) -> f64 {
+        if !self.accepts {
+            return 1.0;
+        }
+        let odds = if self.target.is_degree() { 1.0 } else { self.powers.odds(degree, theirs) };
+        if self.base == Base::Barker { odds / (1.0 + odds) } else { odds.min(1.0) }
+    }
+
+    /// The node at a place, and its degree if that counts.
+    #[inline(always)]
+    fn pair(&self, source: &impl NeighbourSource, place: usize) -> (usize, usize) {
+        if self.needs_degrees() {
+            self.degrees.pair(source, place)
+        } else {
+            (self.node(source, place), 0)
+        }
+    }
+
+    /// Prefetches the places of a row.
+    #[inline(always)]
+    fn touch_places(&self, source: &impl NeighbourSource, start: usize, degree: usize) {
+        let touch = |place| {
+            if self.degrees.is_empty() {
+                source.touch_place(place);
+            } else {
+                self.degrees.touch(source, place);
+            }
+        };
+        // Most rows are short, and have no loop, whose end would not be predicted.
+        for ahead in 0..LINES {
+            touch(start + (ahead * LINE).min(degree.saturating_sub(1)));
+        }
+        if degree > LINES * LINE {
+            (start + LINES * LINE..start + degree.min(AHEAD)).step_by(LINE).for_each(touch);
+        }
+    }
+
+    /// Prefetches what a choice among all neighbours of a walker reads.
+    #[inline(always)]
+    fn touch_all(
+        &self,
+        o: &WalkerBlock,
+        source: &impl NeighbourSource,
+        history: &impl History,
+        l: usize,
+    ) {
+        let ahead = o.start[l]..o.start[l] + o.degree[l].min(AHEAD);
+        if let Some(words) = self.degrees.packed(ahead.clone()) {
+            history.touch_each(l, words.iter().map(|word| unpacked(*word).0));
+        } else {
+            history.touch_each(l, ahead.clone().map(|place| self.node(source, place)));
+        }
+        if let Target::Table { .. } = self.target {
+            ahead.clone().for_each(|place| self.target.touch(self.node(source, place)));
+        }
+        if self.needs_degrees() && self.degrees.is_empty() {
+            ahead.for_each(|place| source.touch_row(source.node(place)));
+        }
+    }
+
+    /// Requires the rows of all neighbours of a walker, if only they tell degrees.
+    #[inline(always)]
+    fn require_all(&self, o: &WalkerBlock, source: &impl NeighbourSource, l: usize) -> Result<()> {
+        if self.degrees.is_empty() {
+            let places = o.start[l]..o.start[l] + o.degree[l];
+            source.require(places.map(|place| source.node(place)))?;
+        }
+        Ok(())
     }
 
     /// The node at a place, from the array that the step has read.
     #[inline(always)]
     fn node(&self, source: &impl NeighbourSource, place: usize) -> usize {
         if self.degrees.is_empty() { source.node(place) } else { self.degrees.node(source, place) }
+    }
+
+    /// Chooses the next nodes of the walkers that are marked, among all.
+    #[inline(always)]
+    fn scan<const FMA: bool>(
+        &self,
+        scene: &mut Scene<'_, impl NeighbourSource, impl History>,
+        mark: usize,
+    ) {
+        let mut room = std::mem::take(&mut scene.o.room);
+        let mut outcomes = std::mem::take(&mut scene.o.outcomes);
+        for l in 0..scene.o.n {
+            if scene.o.place[l] != mark {
+                continue;
+            }
+            let node = match self.exponent {
+                Some(exponent) => self.outcome_by_powers(scene, &mut outcomes, l, exponent),
+                None => self.outcome::<FMA>(scene, &mut room[0], l),
+            };
+            scene.o.candidate[l] = node;
+            if node != NOWHERE {
+                scene.source.touch_row(node);
+            }
+        }
+        scene.o.room = room;
+        scene.o.outcomes = outcomes;
     }
 
     /// The weights of all outcomes relative to the largest, in general.
@@ -326,6 +491,31 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
     }
 }
 
+/// The weights of the nodes of a row, NaN where no table holds them: a call would take everything
+/// out of the registers, and so would a sum.
+struct RowWeights<'a> {
+    table: PowerView<'a>,
+    by_degree: bool,
+}
+
+impl Weigh for RowWeights<'_> {
+    #[inline(always)]
+    fn weigh(&mut self, theirs: usize, visits: u64) -> f64 {
+        self.table.at(if self.by_degree { theirs } else { 0 }, visits)
+    }
+}
+
+/// Replaces weights by their running sums, and returns the last.
+#[inline(always)]
+fn add_up(weights: &mut [f64]) -> f64 {
+    let mut sum = 0.0;
+    for to in weights {
+        sum += *to;
+        *to = sum;
+    }
+    sum
+}
+
 /// The outcome at which the sum of the weights passes a bar.
 #[inline(always)]
 fn choose_by(weights: &[V], mut left: f64) -> usize {
@@ -354,76 +544,89 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
     const TWICE: bool = true;
 
     #[inline(always)]
+    fn words(&self) -> usize {
+        // The last one is for the choice among all.
+        if self.exponent.is_some() { TRIES + 1 } else { 1 }
+    }
+
+    #[inline(always)]
     fn propose(&self, _: &mut WalkerBlock, _: &Words, _: &impl NeighbourSource) {
         // The last stage of the step before has prefetched the rows.
     }
 
     #[inline(always)]
     fn fetch(&self, scene: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
-        let Scene { o, source, history, .. } = scene;
-        let rows = self.needs_degrees() && self.degrees.is_empty();
+        let Scene { o, words, source, history, .. } = scene;
         for l in 0..o.n {
-            let places_of = o.start[l]..o.start[l] + o.degree[l];
-            let ahead = o.start[l]..o.start[l] + o.degree[l].min(AHEAD);
-            if let Some(words) = self.degrees.packed(ahead.clone()) {
-                history.touch_each(l, words.iter().map(|word| unpacked(*word).0));
-            } else {
-                history.touch_each(l, ahead.clone().map(|place| self.node(source, place)));
+            if self.exponent.is_none() || !self.tries(o, history, l) {
+                o.place[l] = ALL;
+                self.touch_all(o, source, history, l);
+                self.require_all(o, source, l)?;
+                continue;
             }
-            if let Target::Table { .. } = self.target {
-                ahead.clone().for_each(|place| self.target.touch(self.node(source, place)));
-            }
-            if rows {
-                ahead.for_each(|place| source.touch_row(source.node(place)));
-            }
-            if rows {
-                source.require(places_of.map(|place| source.node(place)))?;
+            o.place[l] = SOME;
+            for word in &words[..TRIES] {
+                if let (Some(place), _) = self.tried(o, l, word[l]) {
+                    let node = self.node(source, place);
+                    history.touch(l, node);
+                    if self.degrees.is_empty() {
+                        source.touch_row(node);
+                        source.require(std::iter::once(node))?;
+                    }
+                }
             }
         }
         Ok(())
     }
 
     #[inline(always)]
-    fn decide<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
-        let mut room = std::mem::take(&mut scene.o.room);
-        let mut outcomes = std::mem::take(&mut scene.o.outcomes);
-        let exponent = self.exponent.filter(|_| !AVOIDING && !scene.history.is_log());
+    fn decide<const FMA: bool>(&self, mut scene: Scene<'_, impl NeighbourSource, impl History>) {
         for l in 0..scene.o.n {
-            let node = match exponent {
-                Some(exponent) => self.outcome_by_powers(&scene, &mut outcomes, l, exponent),
-                None => self.outcome::<FMA>(&scene, &mut room[0], l),
+            let (true, Some(exponent)) = (scene.o.place[l] == SOME, self.exponent) else {
+                continue;
             };
-            scene.o.candidate[l] = node;
-            if node != NOWHERE {
-                scene.source.touch_row(node);
+            if let Some(node) = self.attempt(&scene, l, exponent) {
+                scene.o.place[l] = NOWHERE;
+                scene.o.candidate[l] = node;
+                if node != NOWHERE {
+                    scene.source.touch_row(node);
+                }
+            } else {
+                self.touch_all(scene.o, scene.source, scene.history, l);
             }
         }
-        scene.o.room = room;
-        scene.o.outcomes = outcomes;
+        self.scan::<FMA>(&mut scene, ALL);
     }
 
     #[inline(always)]
     fn fetch_again(&self, scene: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
         let Scene { o, source, .. } = scene;
-        source.require(o.candidate[..o.n].iter().copied().filter(|node| *node != NOWHERE))
+        for l in 0..o.n {
+            if o.place[l] == SOME {
+                self.require_all(o, source, l)?;
+            } else if o.candidate[l] != NOWHERE {
+                source.require(std::iter::once(o.candidate[l]))?;
+            }
+        }
+        Ok(())
     }
 
     #[inline(always)]
-    fn decide_again<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
+    fn decide_again<const FMA: bool>(
+        &self,
+        mut scene: Scene<'_, impl NeighbourSource, impl History>,
+    ) {
+        self.scan::<FMA>(&mut scene, SOME);
         let Scene { o, source, .. } = scene;
         for l in 0..o.n {
-            if o.candidate[l] == NOWHERE {
-                continue;
-            }
-            let (start, degree) = source.row(o.candidate[l]);
-            o.go(l, o.candidate[l], (start, degree));
-            for place in (start..start + degree.min(AHEAD)).step_by(LINE) {
-                if self.degrees.is_empty() {
-                    source.touch_place(place);
-                } else {
-                    self.degrees.touch(source, place);
-                }
-            }
+            let goes = o.candidate[l] != NOWHERE;
+            let node = if goes { o.candidate[l] } else { o.at[l] };
+            let (start, degree) = source.row(node);
+            o.before[l] = if goes { o.at[l] } else { o.before[l] };
+            o.at[l] = node;
+            (o.start[l], o.degree[l]) = (start, degree);
+            o.moved += u64::from(goes);
+            self.touch_places(source, start, degree);
         }
     }
 }

@@ -94,6 +94,11 @@ impl<'a> Shared<'a> {
 
 impl History for Shared<'_> {
     #[inline(always)]
+    fn has_counts(&self) -> bool {
+        !self.weighs
+    }
+
+    #[inline(always)]
     fn is_log(&self) -> bool {
         self.weighs
     }

@@ -53,19 +53,20 @@ pub(super) struct WalkerBlock {
 /// Room for the outcomes of one step of one walker.
 #[derive(Debug, Clone, Default)]
 pub(super) struct OutcomeBuffer {
-    codes: Vec<u32>,
     sums: Vec<f64>,
 }
 
 impl OutcomeBuffer {
-    /// The codes and the running sums of the weights of `n` outcomes.
+    /// Room for the running sums of `n` weights, filled up with infinities to whole tiles.
     #[inline(always)]
-    pub(super) fn of(&mut self, n: usize) -> (&mut [u32], &mut [f64]) {
+    pub(super) fn of(&mut self, n: usize) -> &mut [f64] {
+        let n = (n + 1).next_multiple_of(LANES);
         if self.sums.len() < n {
-            self.codes.resize(n, 0);
-            self.sums.resize(n, 0.0);
+            self.sums.resize(n, f64::INFINITY);
         }
-        (&mut self.codes[..n], &mut self.sums[..n])
+        let sums = &mut self.sums[..n];
+        sums[n - LANES..].fill(f64::INFINITY);
+        sums
     }
 }
 

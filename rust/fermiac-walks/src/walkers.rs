@@ -138,7 +138,7 @@ impl Walkers {
         let view = graph.view();
         let prepared = match prepared {
             Some(prepared) => prepared,
-            None => prepared.insert(Prepared::new(&view, plan, context)?),
+            None => prepared.insert(Prepared::new(graph, plan, context)?),
         };
         let (n_nodes, weights) = (view.n_nodes(), view.weights);
         let choice = ChainDispatch { plan, prepared, n_nodes, weights };

@@ -6,6 +6,7 @@ mod external;
 mod parts;
 pub mod random;
 
+use super::neighbour_degrees::NeighbourDegrees;
 pub use build::{Edges, Id, Rows, from_edges};
 pub use check::{OneWay, Rigour, Survey, one_way, strengths, survey};
 pub use external::{Record, Sorter, Sorting, Written};
@@ -14,7 +15,7 @@ use fermiac_base::simd::prefetch;
 use fermiac_base::{Error, Result};
 pub use parts::{Parts, parts, strong_parts};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Polls signals at every so many places of a loop.
 #[inline]
@@ -50,7 +51,12 @@ pub struct Graph {
     starts: Shared<u64>,
     ids: Ids,
     weights: Option<EdgeWeights>,
+    /// The degrees of neighbours, once a walk has needed them.
+    degrees: Arc<OnceLock<Arc<NeighbourDegrees>>>,
 }
+
+/// Places up to which a graph keeps the degrees of neighbours between walks: 256 MiB.
+const KEPT: usize = 1 << 26;
 
 impl fmt::Debug for Graph {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,7 +68,7 @@ impl Graph {
     /// Creates a graph of arrays that fit together: `starts` goes from 0 to the number of
     /// places. Nothing else is checked.
     pub fn new(starts: Shared<u64>, ids: Ids, weights: Option<EdgeWeights>) -> Result<Self> {
-        let graph = Self { starts, ids, weights };
+        let graph = Self { starts, ids, weights, degrees: Arc::default() };
         let view = graph.view();
         let n = view.ids.len() as u64;
         let (first, last) = (view.starts.first(), view.starts.last());
@@ -94,6 +100,14 @@ impl Graph {
     /// The number of nodes.
     pub fn n_nodes(&self) -> usize {
         (*self.starts).as_ref().len().saturating_sub(1)
+    }
+
+    /// The degrees of all neighbours. They are computed once, as that takes as long as some hundred
+    /// thousand steps; those of large graphs are not kept.
+    pub(super) fn neighbour_degrees(&self) -> Arc<NeighbourDegrees> {
+        let view = self.view();
+        let new = || Arc::new(NeighbourDegrees::new(&view));
+        if view.ids.len() > KEPT { new() } else { self.degrees.get_or_init(new).clone() }
     }
 
     /// The arrays themselves, for reading.

@@ -1,7 +1,8 @@
 //! First steps of all chains against their laws.
 #![allow(clippy::unwrap_used)]
 
-use super::super::{Base, Kernel, Memory, Plan, Stuck};
+use super::super::graph::Graph;
+use super::super::{Base, Kernel, Memory, Plan, Stuck, Target};
 use super::{follows, graph, graph_of, next_to, paths, plan, potential, rows, uniform};
 
 /// Checks that paths follow a law.
@@ -208,6 +209,116 @@ fn several_tries_follow_their_law() {
             });
         }
     }
+}
+
+/// The law of the next node of a walk whose weights of nodes are powers of -2 of their levels.
+fn by_powers(plan: &Plan, path: &[usize]) -> Vec<f64> {
+    let at = path[path.len() - 1];
+    let degree = |node: usize| next_to(node).len() as f64;
+    let weight = |node: usize| {
+        let visits = path[1..].iter().filter(|other| **other == node).count() as f64;
+        let level = match plan.target {
+            Target::Degree { pseudo, .. } => pseudo + visits / degree(node),
+            _ => 1.0 + visits,
+        };
+        level.powi(-2)
+    };
+    let by_degree = matches!(plan.target, Target::Degree { .. });
+    let repels = plan.kernel == Kernel::SelfRepellent;
+    let mut law = vec![0.0; 6];
+    for to in next_to(at) {
+        let mut odds = if by_degree { 1.0 } else { degree(at) / degree(to) };
+        if !repels {
+            odds *= weight(to) / weight(at);
+        }
+        law[to] = match plan.base {
+            Base::MaxDegree { largest } => 1.0 / largest as f64,
+            Base::Simple => 1.0 / degree(at),
+            Base::Barker => odds / (1.0 + odds) / degree(at),
+            _ => odds.min(1.0) / degree(at),
+        };
+    }
+    law[at] += 1.0 - law.iter().sum::<f64>();
+    law = lazy(law, at, plan.laziness);
+    if repels {
+        law.iter_mut().enumerate().for_each(|(node, p)| *p *= weight(node));
+        let sum: f64 = law.iter().sum();
+        law.iter_mut().for_each(|p| *p /= sum);
+    }
+    law
+}
+
+#[test]
+fn weights_from_tables_give_the_law_of_repellence() {
+    let uniform = Target::Uniform { pseudo: 1.0 };
+    let degree = Target::Degree { pseudo: 0.4, total: 14.0 };
+    let max_degree = Base::MaxDegree { largest: 4 };
+    for (kernel, base, target, laziness) in [
+        (Kernel::SelfRepellent, Base::Simple, degree.clone(), 0.0),
+        (Kernel::SelfRepellent, Base::Simple, degree.clone(), 0.3),
+        (Kernel::SelfRepellent, Base::Barker, degree.clone(), 0.0),
+        (Kernel::SelfRepellent, Base::Metropolis, uniform.clone(), 0.0),
+        (Kernel::SelfRepellent, Base::Metropolis, uniform.clone(), 0.2),
+        (Kernel::SelfRepellent, Base::Barker, uniform.clone(), 0.0),
+        (Kernel::SelfRepellent, max_degree, uniform.clone(), 0.0),
+        (Kernel::HistoryDrivenTarget, Base::Metropolis, uniform.clone(), 0.0),
+        (Kernel::HistoryDrivenTarget, Base::Metropolis, degree.clone(), 0.2),
+        (Kernel::HistoryDrivenTarget, Base::Barker, uniform, 0.0),
+        (Kernel::HistoryDrivenTarget, Base::Barker, degree, 0.0),
+    ] {
+        let plan = Plan { laziness, target, ..plan(kernel, base) };
+        assert!(plan.exponent().is_some());
+        // Five steps have nodes with so many visits that all neighbours are weighed at once.
+        obeys(&plan, 5, &|path| by_powers(&plan, path));
+    }
+}
+
+/// Two hubs with more leaves in common than tables have degrees.
+fn hubs(n: u32) -> Graph {
+    let mut edges: Vec<Vec<(u32, f64)>> = vec![Vec::new(); n as usize + 2];
+    for leaf in 2..n + 2 {
+        for hub in 0..2 {
+            edges[hub as usize].push((leaf, 1.0));
+            edges[leaf as usize].push((hub, 1.0));
+        }
+    }
+    graph_of(&edges)
+}
+
+#[test]
+fn many_visits_are_beyond_the_tables() {
+    let (n, n_steps) = (300, 120_000);
+    let hub = Target::Degree { pseudo: 1.0, total: 1200.0 };
+    for (graph, base, target, law) in [
+        (hubs(n), Base::Simple, hub, [0.25, 1.0 / 600.0]),
+        (graph(), Base::Metropolis, Target::Uniform { pseudo: 1.0 }, [1.0 / 6.0; 2]),
+    ] {
+        let plan = Plan { target, ..plan(Kernel::SelfRepellent, base) };
+        let (nodes, walkers) = paths(graph, plan, Memory::Table, (16, n_steps), 2);
+        assert!(walkers.visits(0).unwrap()[..2].iter().all(|visits| *visits > 5000));
+        let late: Vec<u32> =
+            nodes.chunks(n_steps).flat_map(|path| path[n_steps / 2..].to_vec()).collect();
+        for node in 0..4 {
+            let seen = late.iter().filter(|other| **other == node).count() as f64;
+            let share = seen / late.len() as f64 / law[usize::from(node > 1)];
+            assert!((share - 1.0).abs() < 0.03, "{base:?}, node {node}: {share}");
+        }
+    }
+}
+
+#[test]
+fn hubs_are_beyond_the_tables() {
+    let n = 300;
+    let target = Target::Uniform { pseudo: 1.0 };
+    let plan = Plan { target, ..plan(Kernel::SelfRepellent, Base::Metropolis) };
+    let n_walkers = 60_000;
+    let (nodes, _) = paths(hubs(n), plan, Memory::Hashed, (n_walkers, 2), 2);
+    // The first step leads to a leaf, where a walker that stays has one visit.
+    let leaves = 2.0 / f64::from(n);
+    let p = leaves / (leaves + (1.0 - leaves) / 4.0);
+    let seen = nodes.chunks(2).filter(|path| path[0] > 1 && path[1] <= 1).count() as f64;
+    let z = (seen - n_walkers as f64 * p) / (n_walkers as f64 * p * (1.0 - p)).sqrt();
+    assert!(z.abs() < 5.0, "{seen} of {n_walkers}, {p} expected, z {z}");
 }
 
 #[test]

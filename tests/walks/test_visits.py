@@ -1,0 +1,109 @@
+"""Visits of walkers, which are collected when they are first needed."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fermiac as fm
+from fermiac.walks import run
+from fermiac.walks.visits import LateArrays
+
+GRAPH = fm.walks.graphs.barabasi_albert(300, 3, rng=0)
+
+
+def walk(**settings: Any) -> fm.walks.WalkResult:
+    how: dict[str, Any] = {"kernel": "srrw", "n_steps": 400, "n_walkers": 12, "rng": 2}
+    return fm.walks.walk(GRAPH, **{**how, **settings})
+
+
+def test_late_arrays_are_made_once() -> None:
+    calls = []
+
+    def make() -> Mapping[str, Any]:
+        calls.append(1)
+        return {"a": np.arange(3), "b": np.ones(2)}
+
+    late = LateArrays(("a", "b"), make)
+    assert "a" in late
+    assert "c" not in late
+    assert len(late) == 2
+    assert list(late) == ["a", "b"]
+    assert not calls
+    with pytest.raises(KeyError):
+        late["c"]
+    assert not calls
+    assert late["a"].tolist() == [0, 1, 2]
+    assert late["b"].sum() == 2
+    for other in (pickle.loads(pickle.dumps(late)), copy.deepcopy(late)):
+        assert type(other) is dict
+        assert other["a"].tolist() == [0, 1, 2]
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("keep_state", [True, False])
+@pytest.mark.parametrize("burn_in", [0, 150])
+def test_rows_are_collected_when_they_are_needed(
+    burn_in: int, keep_state: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+    collect = run.state_of
+
+    def counted(walkers: Any) -> Any:
+        calls.append(1)
+        return collect(walkers)
+
+    monkeypatch.setattr(run, "state_of", counted)
+    w = walk(burn_in=burn_in, keep_state=keep_state)
+    # The visits of a burn-in are those of walkers that go on.
+    before = 1 if burn_in else 0
+    total = w.visits
+    assert total.sum() == 12 * (400 - burn_in)
+    assert len(calls) == before
+    rows = w.walker_visits
+    assert len(calls) == before + 1
+    np.testing.assert_array_equal(rows.sum(axis=0), total)
+    np.testing.assert_array_equal(rows.sum(axis=1), 400 - burn_in)
+    with pytest.warns(fm.errors.ConvergenceWarning, match="not settled"):
+        assert w.expect(GRAPH.degrees).stderr > 0.0
+    assert len(calls) == before + 1
+
+
+@pytest.mark.parametrize("burn_in", [0, 150])
+def test_results_are_saved_pickled_and_extended_before_rows_are_read(
+    burn_in: int, tmp_path: Path
+) -> None:
+    expected = walk(burn_in=burn_in).walker_visits.toarray()
+    path = tmp_path / "walk"
+    walk(burn_in=burn_in).save(path)
+    for other in (
+        fm.load(path),
+        pickle.loads(pickle.dumps(walk(burn_in=burn_in))),
+        copy.deepcopy(walk(burn_in=burn_in)),
+    ):
+        np.testing.assert_array_equal(other.walker_visits.toarray(), expected)
+        np.testing.assert_array_equal(other.visits, expected.sum(axis=0))
+    longer = fm.walks.extend(walk(burn_in=burn_in), 100)
+    once = walk(burn_in=burn_in, n_steps=500)
+    np.testing.assert_array_equal(longer.walker_visits.toarray(), once.walker_visits.toarray())
+
+
+def test_walks_that_share_a_graph_share_the_degrees_of_neighbours() -> None:
+    other = fm.walks.Graph.from_csr(GRAPH.indptr, GRAPH.indices)
+    first, again = walk(), walk()
+    fresh = fm.walks.walk(other, "srrw", n_steps=400, n_walkers=12, rng=2)
+    np.testing.assert_array_equal(first.visits, again.visits)
+    np.testing.assert_array_equal(first.visits, fresh.visits)
+
+
+def test_pseudo_counts_in_proportion_to_degrees_are_recognised() -> None:
+    counts = GRAPH.degrees * (300 / GRAPH.degrees.sum())
+    given = walk(base="srw", pseudo_counts=counts)
+    named = walk(base="srw", pseudo_counts="degree")
+    np.testing.assert_array_equal(given.visits, named.visits)
