@@ -109,9 +109,12 @@ def _median(runs: Sequence[dict[str, float]], per: str) -> float:
     return float(np.median([min(r["bulk"], r["tail"]) / r[per] for r in runs]))
 
 
-def speed_row(name: str, kept: Kept, first: int, rounds: int, only: Sequence[str]) -> str:
+def speed_row(name: str, kept: Kept, given: argparse.Namespace) -> str:
     """Return the row of a target."""
-    chosen = [s for s, (module, _) in SAMPLERS.items() if s in only and find_spec(module)]
+    first, rounds = given.first, given.rounds
+    chosen = [s for s, (module, _) in SAMPLERS.items() if s in given.only and find_spec(module)]
+    if given.kept_only:
+        chosen = [s for s in chosen if f"{name} {s} {first}" in kept.runs]
     if target(name).dim > MOST_LOW_RANK:
         chosen = [s for s in chosen if s != "nutpie, low rank"]
     made: dict[str, Run] = {}
@@ -120,8 +123,8 @@ def speed_row(name: str, kept: Kept, first: int, rounds: int, only: Sequence[str
     def one(sampler: str, seed: int) -> dict[str, float]:
         if sampler not in made:
             made[sampler] = SAMPLERS[sampler][1](target(name))
-            if sampler not in ("blackjax", "NumPyro"):  # these are compiled beforehand
-                made[sampler](0)
+            if sampler not in ONCE:
+                made[sampler](0)  # loads what is loaded on the first call
         return measure(made[sampler], seed)
 
     for seed in range(first, first + rounds):
@@ -143,7 +146,7 @@ def speed_table(names: Sequence[str], kept: Kept, given: argparse.Namespace) -> 
     """Return the table of speeds."""
     rows = []
     for name in names:
-        rows.append(speed_row(name, kept, given.first, given.rounds, given.only))
+        rows.append(speed_row(name, kept, given))
         print(rows[-1], flush=True)
     ratios = [float(row.split("|")[-2]) for row in rows if row.split("|")[-2].strip()]
     if ratios:
@@ -226,6 +229,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--coverage", type=int, default=0)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--kept-only", action="store_true", help="leave out what was not kept")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     names = [n for n in TARGETS if not given.rows or any(word in n for word in given.rows)]

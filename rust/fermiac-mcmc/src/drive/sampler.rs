@@ -428,13 +428,10 @@ impl Sampler {
         for (i, chain) in self.chains.iter_mut().enumerate() {
             let mut at = 0;
             chain.kernel.visit_scales(&mut |scale| {
-                let metric = match shared.get(at) {
-                    Some(metric) => metric.clone(),
-                    None => {
-                        let short = is_short(lengths[i]) && scale.metric().is_diagonal();
-                        scale.window().metric(short).map(Arc::new)
-                    }
-                };
+                let metric = shared.get(at).cloned().unwrap_or_else(|| {
+                    let short = is_short(lengths[i]) && scale.metric().is_diagonal();
+                    scale.window().metric(short).map(Arc::new)
+                });
                 scale.adopt(metric);
                 at += 1;
             });

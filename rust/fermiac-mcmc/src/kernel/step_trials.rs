@@ -12,8 +12,9 @@ use fermiac_base::store::Codec;
 const FACTORS: [f64; 4] = [1.0, 1.1, 1.2, 1.3];
 /// A larger factor must save this share of the cost.
 const LEAST_SAVING: f64 = 0.1;
-/// The acceptance rate may fall below its target by this part of the distance of the target to 1.
-const MOST_LOSS: f64 = 0.75;
+/// The acceptance rate may fall below its target by so many times the square of the distance of the
+/// target to 1: little where a high one was asked for.
+const MOST_LOSS: f64 = 3.75;
 /// A factor is judged by so many transitions at least.
 const LEAST_TRIALS: f64 = 8.0;
 
@@ -61,7 +62,7 @@ impl StepTrials {
         let [first, ..] = &self.sums;
         let cost = |[_, accept, steps, _]: &Sums| steps / accept;
         let (mut best, mut least) = (1.0, (1.0 - LEAST_SAVING) * cost(first));
-        let lowest = target - MOST_LOSS * (1.0 - target);
+        let lowest = target - MOST_LOSS * (1.0 - target).powi(2);
         for (factor, sums) in FACTORS.iter().zip(&self.sums).skip(1) {
             let [n, accept, _, strains] = sums;
             let calm = strains * first[0] <= first[3] * n;

@@ -290,9 +290,6 @@ impl Window {
             return false;
         }
         let n = windows.len() as f64;
-        fn gradients(window: &Window) -> &Moments {
-            window.gradients.as_ref().unwrap_or(&window.draws)
-        }
         let variance = |w: &Self, of: &Moments, i: usize| of.squares(i, w.dense) / (w.n - 1.0);
         let even = |i: usize, of: fn(&Self) -> &Moments, [least, most]: [f64; 2]| {
             let within = windows.iter().map(|w| variance(w, of(w), i)).sum::<f64>() / n;
@@ -314,8 +311,8 @@ impl Window {
             let shares = [LEAST_SHARE, MOST_SHARE];
             // A few draws in heavy tails may have most of the variance, but not of the gradients.
             let is_even = even(i, |w| &w.draws, shares)
-                || (has_gradients && even(i, gradients, CLOSE_SHARES));
-            near(i) && is_even && (!has_gradients || even(i, gradients, shares))
+                || (has_gradients && even(i, Self::slopes, CLOSE_SHARES));
+            near(i) && is_even && (!has_gradients || even(i, Self::slopes, shares))
         })
     }
 
@@ -326,6 +323,11 @@ impl Window {
             return None;
         }
         self.shrunk_covariance().ok().map(|covariance| 0.5 * covariance.log_determinant())
+    }
+
+    /// The moments of the gradients; those of the draws if there are none.
+    fn slopes(&self) -> &Moments {
+        self.gradients.as_ref().unwrap_or(&self.draws)
     }
 
     /// Clears the window.
