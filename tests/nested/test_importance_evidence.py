@@ -236,8 +236,12 @@ def test_doubts_about_a_fitted_density() -> None:
     second = second_of(r)
     masses = (r.log_evidence_volumes, r.log_evidence_volumes_stderr)
     assert not second.doubts(*masses)
-    assert "k-hat" in replace(second, khat=0.8).doubts(*masses)
-    assert "ESS" in replace(second, ess=50.0).doubts(*masses)
+    assert "ESS of 50" in replace(second, ess=50.0).doubts(*masses)
+    assert second.sample.log_weights is not None
+    heavy = second.sample.log_weights.copy()
+    heavy[0] = heavy.max() + 6
+    other = replace(second, khat=2.0, sample=replace(second.sample, log_weights=heavy))
+    assert "one point" in other.doubts(*masses)
 
 
 @pytest.mark.parametrize("how", [{}, {"periodic": [0], "reflective": [1]}])

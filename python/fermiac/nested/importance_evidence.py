@@ -28,8 +28,9 @@ _APART = 5.0
 #: Equal weights, as on plateaus, may have any k-hat.
 _HEAVY = 0.7
 _DOMINANT = 0.05
-#: The least effective sample size of points of a fitted density.
+#: The least effective sample size of points of a fitted density, and as a share of them.
 _LEAST = 100
+_SPARSE = 0.1
 #: Standard errors by which it may be below the estimate from prior masses.
 _DIFFERENT = 4.0
 
@@ -196,10 +197,11 @@ class ImportanceEvidence(Result):
         if not self.converged:
             return "the run ended before it had converged"
         weights = self.sample._weights()
-        if self.is_fitted and self.khat > _HEAVY:
-            return f"the weights of points of the fitted density have a k-hat of {self.khat:.2f}"
-        if self.is_fitted and self.ess < _LEAST:
-            return f"the weights of points of the fitted density have an ESS of {self.ess:.0f}"
+        if self.is_fitted and self.ess < max(_LEAST, _SPARSE * len(weights)):
+            return (
+                f"the {len(weights)} points of the fitted density have an ESS of {self.ess:.0f}: "
+                "it fits badly, and may miss modes"
+            )
         if self.khat > _HEAVY and weights.max() > _DOMINANT:
             return (
                 f"one point has {weights.max():.0%} of the weight of all, and k-hat is "
