@@ -56,12 +56,12 @@ class ChEES(GradientKernel):
     -----
     Let :math:`c(x) = \lVert x - \mathrm E x \rVert^2 / 2` for ``"chees"``, and :math:`\epsilon`
     be the step size. The mean length :math:`T` is to maximise :math:`\mathrm E[(c(x') - c(x))^2] /
-    (T + \epsilon / 2)^{1/3}`, where :math:`x'` is the end of a trajectory from :math:`x`, weighted by
-    its acceptance probability. The derivative in :math:`\log T` is known from the momenta at the
+    (T + \epsilon / 2)^{1/3}`, where :math:`x'` is the end of a trajectory from :math:`x`, weighted
+    by its acceptance probability. The derivative in :math:`\log T` is known from the momenta at the
     ends of the trajectories, and a stochastic recursion follows it. Its terms are limited, so that
     :math:`T` is about a fifth longer than the maximum for a normal law. The value that is used
-    after the warm-up is an average over its last part. The criterion of [1]_ is not divided by the
-    cost; that of [2]_ is, in another way.
+    after the warm-up is an average over its last part. The published criteria [1]_, [2]_ have other
+    powers of the cost.
 
     Statistics of a transition: those of `HMC`, and ``trajectory_length``. The adaptation of the
     result has pairs of the step size and the mean length.

@@ -143,7 +143,8 @@ def _chains(
     raw = got.raw
     parts = raw["parts"].reshape(chains, n, -1)
     coupled = is_ensemble(sample)
-    error = _squared_errors(parts, coupled, n_threads)
+    many = superchains(sample) is not None
+    error = _squared_errors(parts, coupled, n_threads, many)
     exact = is_exact(raw, got.variance, error)
     findings = list(got.findings)
     plain, size = error, float(sample.n_draws)
@@ -151,7 +152,7 @@ def _chains(
         plain_parts = _core.weighted_average(
             sample._weights(law), np.ascontiguousarray(values), n_threads
         )["parts"].reshape(parts.shape)
-        plain = _squared_errors(plain_parts, coupled, n_threads)
+        plain = _squared_errors(plain_parts, coupled, n_threads, many)
         size = float(effective_size(got.variance, plain, 1 / got.squares).min())
         # The drift from the core assumes independent draws, which overstates it for slow chains.
         if raw["drift"] > DRIFT:
@@ -185,14 +186,20 @@ def _chains(
 register("chains", _chains, of_chains=True, reweighted="chains")
 
 
-def _squared_errors(parts: Array, coupled: bool, n_threads: int) -> Array:
+def _squared_errors(parts: Array, coupled: bool, n_threads: int, many: bool = False) -> Array:
     """Return the squared error of each sum of parts, (chains, draws, columns).
+
+    The sums of `many` independent chains tell it, and autocorrelations of short ones are biased.
 
     Walkers of an ensemble are `coupled`. The single series of sums over all walkers includes their
     dependence; the autocorrelations of the walkers are less noisy. The larger of the two errors is
     used.
     """
     size = parts.shape[0] * parts.shape[1]
+    if many:
+        sums = parts.sum(axis=1)
+        of_chains: Array = np.sum((sums - sums.mean(axis=0)) ** 2, axis=0)
+        return of_chains * (len(parts) / (len(parts) - 1))
     # The effective sample size neglects differences below 1e-15.
     scale = np.abs(parts).max(axis=(0, 1))
     scale[scale == 0] = 1.0
