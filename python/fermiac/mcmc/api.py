@@ -322,8 +322,9 @@ def sample(
     80 or more transitions, so that it explores the region of the others. It moves if its region has
     less than e⁻²⁰ of the mass of that of at least half of the chains, as estimated by normal laws
     with the covariances of the draws in the window, and a log-density that is lower by more than
-    20. The window needs eight times as many transitions as coordinates, so that a warm-up of 1000 moves
-    chains in up to 55 coordinates, and the metric must be dense or chosen. ``settings["moved_chains"]`` names these chains.
+    20. The window needs eight times as many transitions as coordinates: a warm-up of 1000 moves
+    chains in at most 55 coordinates. The metric must be dense or chosen.
+    ``settings["moved_chains"]`` names these chains.
 
     References
     ----------
