@@ -91,6 +91,7 @@ def test_parts_are_saved_and_belong_to_one_call(tmp_path: Path) -> None:
         ({"part": 3}, "part: 3 given"),
         ({"store": "x", "rng": None}, "store: given without rng="),
         ({"executor": 3}, "executor: 3 given"),
+        ({"part": (0, 2), "n_resamples": 2**40}, "4294967296 at most are drawn in blocks"),
     ],
 )
 def test_refused(more: dict[str, Any], words: str) -> None:

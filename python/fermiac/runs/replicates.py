@@ -30,8 +30,9 @@ __all__ = ["Drawing", "Replicates", "block_size", "drawn", "given_replicates"]
 
 Array = NDArray[np.float64]
 
-#: The fewest blocks of a call, if it has as many replicates, and the most replicates of a block.
-_BLOCKS, _LARGEST = 256, 4096
+#: The fewest blocks of a call, if it has as many replicates, the most replicates of a block, and
+#: the most replicates of a call in blocks.
+_BLOCKS, _LARGEST, _MOST = 256, 4096, 2**32
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
@@ -92,7 +93,11 @@ class Drawing(NamedTuple):
 
 
 def block_size(n: int, multiple: int = 1) -> int:
-    """Return the number of replicates of a block of a call."""
+    """Return the number of replicates of a block of a call; refuse too many replicates."""
+    if n > _MOST:
+        raise ArgumentError(
+            f"executor, part, store: given for {n} replicates; {_MOST} at most are drawn in blocks"
+        )
     size = min(1 << max(-(-n // _BLOCKS) - 1, 0).bit_length(), _LARGEST)
     return -(-size // multiple) * multiple
 
