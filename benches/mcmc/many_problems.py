@@ -50,7 +50,7 @@ def _normal(precision: Array) -> Many:
     return Many(len(precision), pair, of_point)
 
 
-def correlated_normal(d: int = 100, correlation: float = 0.9) -> Many:
+def correlated_normal(d: int = 100, correlation: float = 0.95) -> Many:
     """Return a normal law with the correlations of an autoregression."""
     i = np.arange(d)
     return _normal(np.linalg.inv(correlation ** np.abs(i[:, None] - i)))

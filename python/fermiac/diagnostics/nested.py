@@ -75,7 +75,7 @@ def nested_rhat(
     --------
     >>> import numpy as np, fermiac as fm
     >>> x = fm.random.Stream(1).normal((256, 10))
-    >>> bool(fm.diagnostics.rhat(x) > 1.05), bool(fm.diagnostics.nested_rhat(x, 16) < 1.01)
+    >>> bool(fm.diagnostics.rhat(x) > 1.01), bool(fm.diagnostics.nested_rhat(x, 16) < 1.01)
     (True, True)
     >>> x[:16] += 1  # The chains of the first superchain have another mean.
     >>> bool(fm.diagnostics.nested_rhat(x, 16) > 1.02)
