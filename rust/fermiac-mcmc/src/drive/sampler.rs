@@ -307,7 +307,8 @@ impl Sampler {
     ///
     /// The mass of a region is estimated by a normal law with the covariance of the draws of the
     /// window: from the highest log-density of a chain that may be moved, and from the mean one of
-    /// the others. At least half of the chains must have most of the mass.
+    /// the others. At least half of the chains must have most of the mass. Chains that are left out
+    /// stay: they are not at a mode.
     fn move_stuck(&mut self) {
         let window_len = self.window_len();
         if window_len < LONG || self.segment + 1 >= self.plan.warmup.len() {
@@ -329,7 +330,9 @@ impl Sampler {
                 _ => return,
             }
         }
-        for (chain, to) in moves(&regions) {
+        // Their step sizes would spoil those of all.
+        let arrived: Vec<bool> = self.chains.iter().map(|chain| !chain.left_out).collect();
+        for (chain, to) in moves(&regions).into_iter().filter(|(chain, _)| arrived[*chain]) {
             let point = self.chains[to].kernel.point(0);
             let (x, gradient) = (point.x.to_vec(), point.gradient.to_vec());
             let log_density = point.log_density;
