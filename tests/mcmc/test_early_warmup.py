@@ -168,3 +168,14 @@ def test_means_and_squares_have_honest_errors() -> None:
     share = float((np.abs(pulls) < 2).mean())
     assert 0.93 < share < 0.975, share
     assert np.abs(np.mean(pulls, axis=0)).max() * np.sqrt(40) < 4.5
+
+
+def test_larger_steps_are_taken_where_they_shorten_trajectories() -> None:
+    law = fm.distributions.Normal(np.zeros(199), np.ones(199))
+    lengths = []
+    for kernel in (fm.mcmc.NUTS(), fm.mcmc.NUTS(target_accept=0.8)):
+        runs = [sample(law, n_draws=200, rng=seed, kernel=kernel) for seed in range(1, 4)]
+        lengths.append([run.stats["n_steps"].mean() for run in runs])
+        assert all(run.stats["acceptance_rate"].mean() > 0.6 for run in runs)
+    assert max(lengths[0]) < 8
+    assert np.mean(lengths[0]) < np.mean(lengths[1])
