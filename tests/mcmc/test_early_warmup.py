@@ -235,3 +235,14 @@ def test_chains_stay_if_most_of_them_are_at_the_lower_mode() -> None:
         s = apart(modes(60.0, 1.0), init=-STARTS)
     assert "moved_chains" not in s.settings
     assert any("R-hat" in text for text in s.warnings)
+
+
+def test_larger_steps_are_taken_where_they_shorten_trajectories() -> None:
+    law = fm.distributions.Normal(np.zeros(199), np.ones(199))
+    lengths = []
+    for kernel in (fm.mcmc.NUTS(), fm.mcmc.NUTS(target_accept=0.8)):
+        runs = [sample(law, n_draws=200, rng=seed, kernel=kernel) for seed in range(1, 4)]
+        lengths.append([run.stats["n_steps"].mean() for run in runs])
+        assert all(run.stats["acceptance_rate"].mean() > 0.6 for run in runs)
+    assert max(lengths[0]) < 8
+    assert np.mean(lengths[0]) < np.mean(lengths[1])

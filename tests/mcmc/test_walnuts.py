@@ -98,7 +98,7 @@ def test_the_step_size_fits_the_bulk() -> None:
     law = fm.distributions.Normal(np.zeros(30), np.ones(30))
     steps = [
         fm.mcmc.sample(law, kernel=kernel, n_draws=100, rng=1).adaptation["step_sizes"][0][0]
-        for kernel in (WALNUTS(), NUTS())
+        for kernel in (WALNUTS(), NUTS(target_accept=0.8))
     ]
     assert abs(np.log(steps[0] / steps[1])) < 0.25
     assert s.adaptation["step_sizes"][0][0] > 0.2
