@@ -52,9 +52,9 @@ def test_what_is_aimed_at_is_reached() -> None:
         aim = Dynamic(posterior_share=share, target_ess=3000, target_stderr=0.2)
         r = run(dynamic=aim)
         assert (r.status, r.converged, r.warnings) == ("complete", True, ())
-        assert aim.measure(float(r.ess), r.log_evidence_stderr) <= 1
+        assert aim.measure(float(r.ess), r.log_evidence_volumes_stderr) <= 1
         # Not much beyond it.
-        assert aim.measure(float(r.ess), r.log_evidence_stderr) > 0.7
+        assert aim.measure(float(r.ess), r.log_evidence_volumes_stderr) > 0.7
     assert r.ess >= 3000
     assert r.settings["dynamic"]["target_ess"] == 3000
 
@@ -77,7 +77,7 @@ def test_points_are_added_where_they_count() -> None:
     assert alive(none, early) > 2 * 100
     # The same effort gives more of what was asked for.
     assert all_of_it.ess / all_of_it.n_evals > 1.3 * static.ess / static.n_evals
-    cost = [r.log_evidence_stderr**2 * r.n_evals for r in (none, static)]
+    cost = [r.log_evidence_volumes_stderr**2 * r.n_evals for r in (none, static)]
     assert cost[0] < 0.8 * cost[1]
 
 
@@ -102,7 +102,7 @@ def test_points_add_up() -> None:
     roots = r.births == -np.inf
     assert np.unique(r.families[roots]).size == roots.sum()
     assert set(r.trace["run"]) == set(range(len(low)))
-    assert r.bootstrap(200, rng=0).std() == pytest.approx(r.log_evidence_stderr, rel=0.4)
+    assert r.bootstrap(200, rng=0).std() == pytest.approx(r.log_evidence_volumes_stderr, rel=0.4)
 
 
 def test_batches_explore_the_prior() -> None:

@@ -111,6 +111,11 @@ impl Drawn {
 }
 
 impl Finish {
+    /// The number of evaluations of the stage.
+    pub(super) fn n_evals(&self) -> u64 {
+        (self.pilot.ell.len() + self.estimate.ell.len()) as u64
+    }
+
     /// The estimate, if there is one.
     pub(super) fn evidence(&self) -> Option<Importance> {
         let (weights, log_evidence, variance) = self.estimate.weights();

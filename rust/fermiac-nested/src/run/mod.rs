@@ -276,7 +276,10 @@ impl Run {
             self.begin_finish();
             return Ok(());
         }
-        self.finish = None;
+        if let Some(finish) = self.finish.take() {
+            // The run goes on as one that has not ended before; its stage is made anew.
+            self.n_evals = self.n_evals.saturating_sub(finish.n_evals());
+        }
         self.level = self.ranked(self.settings.batch.min(n) - 1);
         let dying = self.order.iter().take_while(|&&i| self.live.ell[i as usize] <= self.level);
         let mut vacant: Vec<u64> = dying.copied().collect();
