@@ -282,7 +282,8 @@ def sample(
     Modes missed by the initial live points are not detected, and no diagnostic shows them; more
     live points find narrower modes. `NestedResult.unseen_share` tells which may have been missed.
     The bits of the result are the same on any number of threads, after a resume, and for a
-    likelihood in Rust, Python or C that returns the same bits.
+    likelihood in Rust, Python or C that returns the same bits. A run that is extended to a smaller
+    `dlogz` makes its independent points anew, and does not count those before.
 
     References
     ----------
