@@ -161,9 +161,10 @@ class ChainLoop(RunLoop[Chains]):
         return self.elapsed - self.earlier
 
     def settle(self) -> None:
-        """Read the positions and the evaluation counts of the chains from the core."""
+        """Read what a view needs from the core, which is busy while the chains run."""
         self._done = self.sampler.n_done
         self._skipped = self.sampler.n_skipped
+        self._moves = self.sampler.n_moves
         self._evals = self.sampler.n_evals
         self._more_evals = self.job.target._more_evals - self.before
         if self.sections is not None:
@@ -353,7 +354,7 @@ class ChainLoop(RunLoop[Chains]):
             settings["transforms"] = self.job.space._space
             settings[OTHER_SPACE] = "of unconstrained points"
         settings |= bounds_setting(self.job.support())
-        moved = [self.job.first + i for i, n in enumerate(self.sampler.n_moves) if n]
+        moved = [self.job.first + i for i, n in enumerate(self._moves) if n]
         if moved:
             settings["moved_chains"] = moved
         if self.sampler.is_biased:

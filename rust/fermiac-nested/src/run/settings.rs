@@ -92,6 +92,7 @@ impl Sampler {
 
 /// The settings of a run.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, not one state")]
 pub struct Settings {
     /// The number of live points.
     pub n_live: usize,

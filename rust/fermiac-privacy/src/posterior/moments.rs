@@ -132,14 +132,14 @@ impl Posterior {
         let sum_with = |hump: Hump, (share, most): (f64, f64)| {
             self.trapezoid(&map, origin, hump, (share * hump.width).min(most))
         };
-        let missed = |sums: &[f64; 3]| (sums[0] + atom - 1.0).abs();
+        // NaN is not below anything.
+        let is_good = |sums: &[f64; 3], missed: f64| (sums[0] + atom - 1.0).abs() < missed;
         let start = self.start(&map, origin);
         let (mut sums, mut highest) = sum_with(start, FEW);
-        // NaN is not below anything.
-        if !(missed(&sums) < MISSED_BY_FEW) {
+        if !is_good(&sums, MISSED_BY_FEW) {
             (sums, highest) = sum_with(self.climbed(&map, start), MANY);
         }
-        if !(missed(&sums) < MISSED) {
+        if !is_good(&sums, MISSED) {
             (sums, highest) = self.adaptive(&map, origin, 1.0 - atom);
         }
         Pass { sums, highest, origin, atom }
@@ -312,16 +312,16 @@ fn maximum(f: impl Fn(f64) -> f64, mut low: f64, middle: f64, mut high: f64) -> 
         let fu = f(u);
         if fu >= fx {
             if u < x {
-                high = x
+                high = x;
             } else {
-                low = x
+                low = x;
             }
             (v, fv, w, fw, x, fx) = (w, fw, x, fx, u, fu);
         } else {
             if u < x {
-                low = u
+                low = u;
             } else {
-                high = u
+                high = u;
             }
             if fu >= fw || w == x {
                 (v, fv, w, fw) = (w, fw, u, fu);
