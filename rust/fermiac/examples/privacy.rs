@@ -11,9 +11,9 @@ pub(crate) fn main() -> fermiac::Result<()> {
     let correct = (n * right).round();
     let posterior = Posterior::epsilon(correct, n - correct, n - correct, correct, 0.0)?;
 
-    let summary = posterior.summary();
+    let mean = posterior.moments().mean;
     let (low, high) = (posterior.quantile(0.05), posterior.quantile(0.95));
-    println!("epsilon: {:.3}, 90 % interval {low:.3} to {high:.3} (exact {truth})", summary.mean);
+    println!("epsilon: {mean:.3}, 90 % interval {low:.3} to {high:.3} (exact {truth})");
     println!("P(epsilon > 0.9) = {:.4}", posterior.tails(0.9).ln_upper.exp());
     assert!(low < truth && truth < high);
     Ok(())

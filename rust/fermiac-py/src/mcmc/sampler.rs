@@ -181,7 +181,7 @@ impl PySampler {
     /// The times that each chain was moved to the place of another one in the warm-up.
     #[getter]
     fn n_moves(&self) -> Vec<u64> {
-        self.lock().chains().iter().map(|chain| chain.n_moves()).collect()
+        self.lock().chains().iter().map(Chain::n_moves).collect()
     }
 
     /// The evaluations of the target, and those that failed or gave NaN.
