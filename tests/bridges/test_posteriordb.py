@@ -8,16 +8,17 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from benches.mcmc import posteriordb
-from benches.mcmc.posteriordb_models import Posterior
-from benches.mcmc.posteriordb_processes import _concentrations, _populations
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.special import logsumexp
 from scipy.stats import cauchy, dirichlet, norm
+
+jnp = pytest.importorskip("jax.numpy")
+from benches.mcmc import posteriordb  # noqa: E402
+from benches.mcmc.posteriordb_models import Posterior  # noqa: E402
+from benches.mcmc.posteriordb_processes import _concentrations, _populations  # noqa: E402
 
 Array = NDArray[np.float64]
 

@@ -92,7 +92,7 @@ def test_what_the_kernel_says_comes_along() -> None:
 
 def test_draws_of_the_warmup_come_along() -> None:
     law = fm.distributions.Normal([0.0, 1.0])
-    s = fm.mcmc.sample(law, n_chains=2, n_warmup=30, n_draws=200, keep_warmup=True, rng=0)
+    s = fm.mcmc.sample(law, n_chains=2, n_warmup=30, n_draws=200, keep_warmup=True, rng=4)
     warmup = s.to_arviz()["warmup_posterior"]
     np.testing.assert_array_equal(warmup["x"].values, s.warmup_draws)
 

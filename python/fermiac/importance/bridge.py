@@ -299,7 +299,7 @@ def bridge(
     >>> import numpy as np, fermiac as fm
     >>> f = lambda x: -0.5 * x[:, 0] ** 2 - 0.25 * x[:, 0] ** 4
     >>> g = lambda x: -x - x**3
-    >>> s = fm.mcmc.sample(f, 1, gradient=g, n_draws=500, rng=0)
+    >>> s = fm.mcmc.sample(f, 1, gradient=g, n_draws=500, rng=2)
     >>> z = fm.importance.bridge(s, f, rng=1)
     >>> bool(abs(z.log_evidence - 0.6602353899) < 5 * z.log_evidence_stderr)
     True

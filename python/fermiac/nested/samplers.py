@@ -178,7 +178,8 @@ class Slice(Sampler):
         is correct too, and needed less than half of the evaluations for the same error in tests.
     importance : bool, default True
         End the run with independent points from a density fitted to the posterior, which estimate
-        the evidence; they take up to a tenth more evaluations. See `ImportanceEvidence`.
+        the evidence; they take up to a tenth more evaluations, at least 1,000. See
+        `ImportanceEvidence`.
 
     References
     ----------
@@ -245,7 +246,8 @@ class RandomWalk(Sampler):
         restarts after four times as many steps, so it never returns a copy of its start.
     importance : bool, default True
         End the run with independent points from a density fitted to the posterior, which estimate
-        the evidence; they take up to a tenth more evaluations. See `ImportanceEvidence`.
+        the evidence; they take up to a tenth more evaluations, at least 1,000. See
+        `ImportanceEvidence`.
 
     References
     ----------
@@ -312,7 +314,8 @@ class Galilean(Sampler):
         step in three meets the boundary.
     importance : bool, default True
         End the run with independent points from a density fitted to the posterior, which estimate
-        the evidence; they take up to a tenth more evaluations. See `ImportanceEvidence`.
+        the evidence; they take up to a tenth more evaluations, at least 1,000. See
+        `ImportanceEvidence`.
 
     References
     ----------

@@ -153,7 +153,7 @@ def posterior(
     >>> target = fm.targets.posterior(log_likelihood, prior, "finite", args=([1.2, 0.7, 2.1],))
     >>> target.names
     ('mu', 'sigma')
-    >>> s = fm.mcmc.sample(target, transforms="auto", rng=1)
+    >>> s = fm.mcmc.sample(target, transforms="auto", rng=2)
     >>> bool((s.draws[..., 1] > 0).all())
     True
     """

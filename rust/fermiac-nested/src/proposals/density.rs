@@ -286,12 +286,16 @@ mod tests {
     fn the_density_of_the_draws_within_the_cube_integrates_to_their_share() {
         for circle in [false, true] {
             let density = fitted(circle);
-            let n = 500;
-            let grid: Vec<f64> = (0..n * n)
-                .flat_map(|i| [i / n, i % n].map(|k| (f64::from(k) + 0.5) / f64::from(n)))
+            // The modes begin abruptly.
+            let (rows, columns) = (1000, 1600);
+            let grid: Vec<f64> = (0..rows * columns)
+                .flat_map(|i| {
+                    [(i / columns, rows), (i % columns, columns)]
+                        .map(|(k, n)| (f64::from(k) + 0.5) / f64::from(n))
+                })
                 .collect();
             let logs = density.ln_densities(&grid, &Context::serial()).unwrap();
-            let mass = logs.iter().map(|l| exp(*l)).sum::<f64>() / f64::from(n * n);
+            let mass = logs.iter().map(|l| exp(*l)).sum::<f64>() / f64::from(rows * columns);
             let (mut stream, mut drawn) = (Stream::new(2, Domain::User, 0, 0), Vec::new());
             density.draw(20_000, &mut stream, &mut drawn).unwrap();
             let share = drawn.len() as f64 / 40_000.0;

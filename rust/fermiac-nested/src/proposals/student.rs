@@ -9,6 +9,8 @@ use fermiac_base::special::ln_gamma;
 
 /// The degrees of freedom: tails that are heavier than those of most posteriors.
 const DF: f64 = 4.0;
+/// Variances below this are those of equal numbers.
+const ROUNDING: f64 = 1e-28;
 /// Added to each variance, as a share of it.
 const RIDGE: f64 = 1e-9;
 /// The largest number of steps of a fit, and the gain of the mean log-likelihood at which it ends.
@@ -345,6 +347,10 @@ fn of_rows(rows: &[&[f64]], dim: usize) -> Option<Student> {
                 scale[i * dim + j] += (row[i] - mean[i]) * (row[j] - mean[j]) / n;
             }
         }
+    }
+    // Equal coordinates within the unit cube differ from their mean by rounding alone.
+    if (0..dim).any(|i| scale[i * dim + i] < ROUNDING) {
+        return None;
     }
     Student::of(mean, &mut scale)
 }

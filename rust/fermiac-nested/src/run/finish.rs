@@ -148,7 +148,9 @@ impl Run {
     pub(super) fn begin_finish(&mut self) {
         let ended = self.status;
         let has_converged = matches!(ended, Status::Converged | Status::Plateau);
-        if !has_converged || !self.settings.proposals || self.rejection.record.is_some() {
+        // Without a dead point all live points have one likelihood, which is the evidence.
+        let is_wanted = self.settings.proposals && self.dead.len() > 0;
+        if !has_converged || !is_wanted || self.rejection.record.is_some() {
             return;
         }
         if self.finish.is_none() {
