@@ -149,7 +149,7 @@ impl Run {
         let ended = self.status;
         let has_converged = matches!(ended, Status::Converged | Status::Plateau);
         // Without a dead point all live points have one likelihood, which is the evidence.
-        let is_wanted = self.settings.proposals && self.dead.len() > 0;
+        let is_wanted = self.settings.proposals && !self.dead.is_empty();
         if !has_converged || !is_wanted || self.rejection.record.is_some() {
             return;
         }
