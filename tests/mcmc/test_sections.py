@@ -52,13 +52,13 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The transitions of all sections of the test, where they are run by threads."""
     seen: list[int] = []
-    call = sections._Work.__call__
+    call = sections.Work.__call__
 
     def counting(self: Any, n: int, *rest: Any) -> Any:
         seen.append(n)
         return call(self, n, *rest)
 
-    monkeypatch.setattr(sections._Work, "__call__", counting)
+    monkeypatch.setattr(sections.Work, "__call__", counting)
     return seen
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,13 +30,22 @@ from fermiac.mcmc.parts import (
     OF_CALL,
     SHARDS,
     ShardsName,
+    are_apart,
     sample_chains,
     takes_whole,
 )
 from fermiac.mcmc.python_kernel import UserKernel, as_kernel
 from fermiac.mcmc.result import Chains
 from fermiac.mcmc.run import ChainLoop
-from fermiac.mcmc.sections import SourceOfTarget, sectioned, takes_sections
+from fermiac.mcmc.section_files import (
+    check_kernel,
+    in_store,
+    origin_of,
+    save_origin,
+    save_result,
+    store_of_sections,
+)
+from fermiac.mcmc.sections import Sections, SourceOfTarget, sectioned, takes_sections
 from fermiac.mcmc.stop import StopWhen
 from fermiac.mcmc.tempering import Tempered
 from fermiac.mcmc.tempering_tuning import tuned
@@ -249,8 +258,13 @@ def sample(
         With ``pool=False``: (i, n) makes the chains of part i of n, counted from 0, for independent
         jobs. `fermiac.merge` of the parts has the draws of the whole call.
     store : str or path-like, optional
-        With ``pool=False``: a folder to which each process writes its finished chains. Chains that
-        are already in the folder are not made again.
+        A folder from which the same call resumes, with the same bits. It needs `rng`. With
+        ``pool=False`` each process writes its finished chains to the folder. Chains that adapt
+        together, and ensembles, are written in sections: each process writes the sections that it
+        runs. A section ends at the next barrier of the warm-up, or after at most a thirty-second of
+        the transitions of a chain. What is already in the folder is not made again.
+        `fermiac.merge` of the folder has the result once the call is finished. Chains that adapt
+        together cannot be combined with `part`, `checkpoint`, `path` or `max_time`.
     progress : bool or callable, optional
         Show a progress bar (default: terminals, notebooks) with the current R-hat, or call this
         with (done, total) transitions of all chains, about ten times a second.
@@ -269,7 +283,8 @@ def sample(
         If the target returns a wrong shape or +inf, if all random starts have zero density, or if
         the gradient does not agree with the log-density.
     CheckpointError
-        If the checkpoint is damaged, belongs to another run, or cannot be written.
+        If the checkpoint or a file of the store is damaged, belongs to another run, or cannot be
+        written.
     BudgetExhausted
         If `max_time` ends before the first draw.
     WorkerError
@@ -375,7 +390,8 @@ def sample(
     given = {name: value for name, value in locals().items() if name not in OF_CALL}
     how = choice("shards", shards, SHARDS)
     cut = not (first_chain is None and part is None and store is None)
-    if cut or takes_whole(how, executor, given):
+    in_sections = store is not None and not are_apart(given)
+    if not in_sections and (cut or takes_whole(how, executor, given)):
         return sample_chains(
             log_density,
             given,
@@ -389,6 +405,13 @@ def sample(
             progress=progress,
         )
     start = time.perf_counter()
+    shared = key = None
+    if store is not None:
+        key = key_of(rng)
+        others = {"first_chain": first_chain, "part": part}
+        shared = store_of_sections(
+            store, given, log_density, rng=rng, key=key, how=how, others=others
+        )
     target: LogDensity
     check = yes("check", check)
     if log_density is None:
@@ -430,9 +453,15 @@ def sample(
         )
     named, source = _labels(names, params, target), target
     workers = resolve_threads(n_threads)
-    by_sections = takes_sections(how, executor, kernel, settings.n_chains, limit)
+    if shared is not None:
+        check_kernel(kernel)
+        by_sections = True
+    else:
+        by_sections = takes_sections(how, executor, kernel, settings.n_chains, limit)
     # The points before and after the run of the chains.
-    of_points = executor if not by_sections or takes_points(executor) else None
+    of_points = executor
+    if by_sections and executor is not None and not takes_points(executor):
+        of_points = None
     with (
         reporter(progress, "sample", "transitions") as report,
         evaluated(target, of_points, target_factory, workers, report) as (target, report),
@@ -449,12 +478,14 @@ def sample(
             target=space if isinstance(space, TransformedDensity) else target,
             kernel=kernel,
             settings=settings,
-            key=key_of(rng) if kept is None else kept.key(rng),
+            key=key if key is not None else key_of(rng) if kept is None else kept.key(rng),
             names=named or (),
             space=space,
             first=CHAINS.get()[0],
             n_all=CHAINS.get()[1],
         )
+        if shared is not None:
+            shared.begin()
         if kept is not None:
             kept.begin(identity_of(job, path is not None))
         resumed = kept if kept is not None and kept.resumed else None
@@ -462,8 +493,13 @@ def sample(
         if isinstance(kernel, Tempered) and not kernel._is_tuned:
             kernel, n_tuning = tuned(job, workers, report)
             job = replace(job, kernel=kernel)
-        if resumed is not None:
-            origin = Origin.restored(resumed, job)
+        found = None if shared is None else origin_of(shared, job)
+        counted = job.target._more_evals
+        if found is not None or resumed is not None:
+            if resumed is not None:
+                origin = Origin.restored(resumed, job)
+            elif found is not None:
+                origin = found.origin
             x0 = np.zeros((settings.n_chains, job.target.dim))
         else:
             x0, n_evals = starts(init, job)
@@ -476,11 +512,24 @@ def sample(
         sampler, oracles = job.sampler(x0)
         if resumed is not None:
             restore_sampler(resumed, sampler, job)  # before its files are touched
+        if found is not None:
+            found.restore(sampler)
+        elif shared is not None:
+            more_evals = job.target._more_evals - counted
+            save_origin(shared, job, sampler, origin.n_evals + more_evals)
         folder = None if path is None else Folder(path, None if resumed is None else origin.digest)
-        given_to_workers = SourceOfTarget.of(source, target_factory, space, named)
-        with (
-            sectioned(how, job, given_to_workers, executor) if by_sections else nullcontext()
-        ) as sections:
+        chains: AbstractContextManager[Sections | None] = nullcontext()
+        if by_sections:
+            # Workers make the target from what was given.
+            made = SourceOfTarget.of(
+                source, None if executor is None else target_factory, space, named
+            )
+            chains = (
+                sectioned(how, job, made, executor)
+                if shared is None
+                else in_store(job, made, executor, shared, workers)
+            )
+        with chains as sections:
             loop = ChainLoop(
                 job,
                 sampler,
@@ -496,7 +545,10 @@ def sample(
                 report=report,
                 start=start,
             )
-            return run_and_warn(loop.run, loop.findings)
+            result = run_and_warn(loop.run, loop.findings)
+        if shared is not None:
+            save_result(shared, result)
+        return result
 
 
 def _superchains(given: int | None, n_chains: int, kernel: Kernel, init: Any) -> int | None:

@@ -30,6 +30,7 @@ __all__ = [
     "OF_CALL",
     "SHARDS",
     "ShardsName",
+    "are_apart",
     "merged",
     "missing_chains",
     "sample_chains",
@@ -57,10 +58,18 @@ def takes_whole(how: str, executor: ExecutorLike | None, given: Mapping[str, Any
     return how == "auto" and executor is not None and _obstacle(given) is None
 
 
+def are_apart(given: Mapping[str, Any]) -> bool:
+    """Return whether the chains of a call can be made one by one."""
+    return _obstacle(given) is None
+
+
 def _obstacle(given: Mapping[str, Any]) -> str | None:
     """Return the reason why the chains of a call are not independent units, or None."""
     if given["pool"] is not False:
-        return "pool: chains that adapt to pooled draws cannot be made separately; give pool=False"
+        return (
+            "pool: chains that adapt to pooled draws cannot be made separately; give pool=False, "
+            "or store= or checkpoint= alone, with which a call of all chains resumes"
+        )
     if given["kernel"]._n_points(2) > 1:
         return f"kernel: {type(given['kernel']).__name__} moves all chains together"
     name = next((name for name in _TOGETHER if given[name] is not None), None)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -34,16 +35,27 @@ if TYPE_CHECKING:
     from fermiac.mcmc.kernel import Kernel
     from fermiac.runs.executor import ExecutorLike
 
-__all__ = ["Sections", "SourceOfTarget", "sectioned", "takes_sections"]
+__all__ = [
+    "ARRAYS",
+    "MOST_NUMBERS",
+    "Sections",
+    "SectionsOnWorkers",
+    "Slots",
+    "SourceOfTarget",
+    "Work",
+    "made",
+    "sectioned",
+    "takes_sections",
+]
 
 Array = NDArray[np.float64]
 
 #: The transitions of the first sections, which measure the cost of a transition.
 _FIRST = 10
 #: The largest number of draws, log-densities, ... that a section returns.
-_MOST_NUMBERS = 2**23
+MOST_NUMBERS = 2**23
 #: The arrays of a record.
-_ARRAYS = ("draws", "log_densities", "gradients", "stats")
+ARRAYS = ("draws", "log_densities", "gradients", "stats")
 
 
 def takes_sections(
@@ -122,11 +134,12 @@ class SourceOfTarget:
         return transformed(target, self.transforms, names=self.names)
 
 
-class _Work:
+class Work:
     """A section of some chains, as the work of a shard."""
 
-    def __init__(self, source: SourceOfTarget, job: Job) -> None:
+    def __init__(self, source: SourceOfTarget, job: Job, n_threads: int = 1) -> None:
         self._source, self._target = source, source.given
+        self._n_threads = n_threads
         self._job = partial(
             Job,
             kernel=job.kernel,
@@ -139,6 +152,8 @@ class _Work:
         )
         self._n_points = job.kernel._n_points(job.settings.n_chains)
         self.is_cancelled = False
+        #: A callback that is called about ten times a second by chains of this process.
+        self.tick: Callable[[], object] | None = None
 
     def __call__(
         self,
@@ -176,6 +191,19 @@ class _Work:
         arrays : dict of ndarray
         """
         start = time.perf_counter()
+        sampler, more_evals, arrays = self.run(n_chains, words, until, record, wanted)
+        seconds = time.perf_counter() - start
+        return until, sampler.save_chains(0, n_chains), more_evals, seconds, arrays
+
+    def run(
+        self,
+        n_chains: int,
+        words: NDArray[np.uint64],
+        until: int,
+        record: dict[str, Any],
+        wanted: tuple[str, ...],
+    ) -> tuple[_core.Sampler, int, dict[str, Array]]:
+        """Run chains to a transition; return them, the further evaluations and the arrays."""
         rows = n_chains * self._n_points
         job = self._job(target=self._source.made())
         job = replace(job, settings=replace(job.settings, n_chains=rows))
@@ -190,44 +218,71 @@ class _Work:
             "stats": (n_chains, n_slots, len(sampler.stat_names)),
         }
         arrays = {name: np.zeros(shapes[name]) for name in wanted}
-        record = {**dict.fromkeys(_ARRAYS), **record, **arrays}
-        _, error = sampler.run(oracles, until, record, None, 1, 1, self._watch)
+        record = {**dict.fromkeys(ARRAYS), **record, **arrays}
+        _, error = sampler.run(oracles, until, record, None, self._n_threads, 1, self._watch)
         if error is not None:
             raise error
-        more_evals = job.target._more_evals - counted
-        seconds = time.perf_counter() - start
-        return until, sampler.save_chains(0, n_chains), more_evals, seconds, arrays
+        return sampler, job.target._more_evals - counted, arrays
 
     def _watch(self, _done: int, _total: int) -> None:
         """End a section that is no longer needed, in a thread of the same process."""
         if self.is_cancelled:
             raise InterruptedError("the run has ended")
+        if self.tick is not None:
+            self.tick()
 
 
-class Sections:
-    """The chains of a run on the workers of an executor."""
+class Slots:
+    """The places of transitions in the arrays of a record."""
 
-    def __init__(self, job: Job, source: SourceOfTarget, executor: ExecutorLike) -> None:
-        given = require_executor(executor)
-        self._engine = engine_of(given.executor)
-        self._work = _Work(source, job)
-        self._dispatch = Dispatch(
-            self._engine, given._plan, self._work, lambda _: self.tick(), "chains", whole=True
-        )
-        self._after = job.settings.n_warmup
+    def __init__(self, record: dict[str, Any], sampler: _core.Sampler, n_warmup: int) -> None:
+        self._record, self._n_points = record, sampler.n_points
+        self.thin, self._n_slots = int(record["thin"]), int(record["n_slots"])
+        #: The first transition of the record, without those of the warm-up that were left out.
+        self.first = int(record["first"])
+        if self.first >= n_warmup:
+            self.first -= sampler.n_skipped
+        self.wanted = tuple(name for name in ARRAYS if record[name] is not None)
+        #: The numbers of all chains at one transition.
+        self.row = sum(record[name].size // max(record[name].shape[1], 1) for name in self.wanted)
+
+    def slot(self, transition: int) -> int:
+        """Return the number of slots that are filled at a transition."""
+        return min(max((transition - self.first) // self.thin, 0), self._n_slots)
+
+    def part(self, start: int, stop: int) -> dict[str, int]:
+        """Return the record of a section between two transitions, without its arrays."""
+        low = self.slot(start)
+        first = self.first + low * self.thin
+        return {"first": first, "thin": self.thin, "n_slots": self.slot(stop) - low}
+
+    def of_chains(self, name: str, array: Array, first: int, n: int) -> Array:
+        """Return the rows of some chains in an array."""
+        per = 1 if name == "stats" else self._n_points
+        return array[first * per : (first + n) * per]
+
+    def fill(self, first: int, low: int, stop: int, arrays: Mapping[str, Array]) -> None:
+        """Write arrays of some chains, from a slot to a transition."""
+        high = self.slot(stop)
+        for name, array in arrays.items():
+            n = len(array) // (1 if name == "stats" else self._n_points)
+            self.of_chains(name, self._record[name], first, n)[:, low:high] = array
+
+
+class Sections(ABC):
+    """The chains of a run, which move on section by section."""
+
+    def __init__(self) -> None:
         #: A callback that is called about ten times a second, and may raise.
         self.tick: Callable[[], object] = lambda: None
         #: The evaluations that the states of the chains do not count.
         self.more_evals = 0
         self._running: Generator[None] | None = None
-        self._cost = math.nan  # seconds of a transition of one chain
 
     def close(self) -> None:
         """Release the resources of the run."""
-        self._work.is_cancelled = True
         if self._running is not None:
             self._running.close()
-        self._dispatch.close()
 
     def run(
         self, sampler: _core.Sampler, until: int, record: dict[str, Any], seconds: float | None
@@ -247,10 +302,10 @@ class Sections:
         end = math.inf if seconds is None else time.monotonic() + seconds
         while True:
             goal = sampler.goal(until)
-            if min(_made(sampler)) >= goal:
+            if min(made(sampler)) >= goal:
                 self._running = None
                 sampler.meet()
-                if min(_made(sampler)) >= sampler.goal(until):
+                if min(made(sampler)) >= sampler.goal(until):
                     return True
                 continue
             if self._running is None:
@@ -259,29 +314,46 @@ class Sections:
                 if time.monotonic() >= end:
                     return False
 
+    @abstractmethod
     def _to_goal(
         self, sampler: _core.Sampler, goal: int, record: dict[str, Any]
     ) -> Generator[None]:
         """Run the chains to a transition without a barrier before it; yield after each section."""
-        n_points, thin = sampler.n_points, int(record["thin"])
-        done = np.array(_made(sampler))
-        first = int(record["first"])
-        if first >= self._after:
-            first -= sampler.n_skipped
-        wanted = tuple(name for name in _ARRAYS if record[name] is not None)
-        row = sum(record[name].size // max(record[name].shape[1], 1) for name in wanted)
-        most = max(_MOST_NUMBERS * thin // max(row // len(done), 1), 1)
 
-        n_slots = int(record["n_slots"])
 
-        def slot(transition: int) -> int:
-            return min(max((transition - first) // thin, 0), n_slots)
+class SectionsOnWorkers(Sections):
+    """The chains of a run on the workers of an executor."""
+
+    def __init__(self, job: Job, source: SourceOfTarget, executor: ExecutorLike) -> None:
+        super().__init__()
+        given = require_executor(executor)
+        self._engine = engine_of(given.executor)
+        self._work = Work(source, job)
+        self._dispatch = Dispatch(
+            self._engine, given._plan, self._work, lambda _: self.tick(), "chains", whole=True
+        )
+        self._after = job.settings.n_warmup
+        self._cost = math.nan  # seconds of a transition of one chain
+
+    def close(self) -> None:
+        """Release the resources of the run."""
+        self._work.is_cancelled = True
+        super().close()
+        self._dispatch.close()
+
+    def _to_goal(
+        self, sampler: _core.Sampler, goal: int, record: dict[str, Any]
+    ) -> Generator[None]:
+        """Run the chains to a transition without a barrier before it; yield after each section."""
+        done = np.array(made(sampler))
+        slots = Slots(record, sampler, self._after)
+        wanted, slot = slots.wanted, slots.slot
+        most = max(MOST_NUMBERS * slots.thin // max(slots.row // len(done), 1), 1)
 
         def arguments(start: int, stop: int) -> tuple[Any, ...]:
             n, at = stop - start, int(done[start:stop].min())
             to = min(goal, at + self._length(n, most))
-            part = {"first": first + slot(at) * thin, "thin": thin, "n_slots": slot(to) - slot(at)}
-            return n, sampler.save_chains(start, n), to, part, wanted
+            return n, sampler.save_chains(start, n), to, slots.part(at, to), wanted
 
         def check(got: Any, start: int, stop: int) -> str | None:
             good = isinstance(got, tuple) and len(got) == 5 and isinstance(got[4], dict)
@@ -300,11 +372,10 @@ class Sections:
             for chain in range(start, stop):
                 # A chain may have been further than the others.
                 low = slot(max(int(done[chain]), at))
-                for name, array in arrays.items():
-                    per = 1 if name == "stats" else n_points
-                    rows = slice((chain - start) * per, (chain - start + 1) * per)
-                    into = record[name][chain * per : (chain + 1) * per, low : slot(to)]
-                    into[...] = array[rows, low - slot(at) :]
+                slots.fill(chain, low, to, {
+                    name: slots.of_chains(name, array, chain - start, 1)[:, low - slot(at) :]
+                    for name, array in arrays.items()
+                })  # fmt: skip
             # After its draws, as an interrupt may come at any moment.
             sampler.load_chains(start, stop - start, np.require(words, np.uint64, ["C", "A", "W"]))
             self.more_evals += more_evals
@@ -332,7 +403,7 @@ def sectioned(
 ) -> Iterator[Sections | None]:
     """Yield the chains on the workers of an executor; None if only points can be sent."""
     try:
-        sections = Sections(job, source, executor)
+        sections = SectionsOnWorkers(job, source, executor)
     except ArgumentError:
         if how == "whole" or not takes_points(executor):
             raise
@@ -345,6 +416,6 @@ def sectioned(
         sections.close()
 
 
-def _made(sampler: _core.Sampler) -> list[int]:
+def made(sampler: _core.Sampler) -> list[int]:
     """Return the number of transitions that each chain has made, without those left out."""
     return [n - sampler.n_skipped for n in sampler.n_done]

@@ -270,7 +270,8 @@ def merge(results: Iterable[Any] | str | os.PathLike[str]) -> Any:
         If there is nothing to merge, a result has no ``merge``, or the results do not match or are
         not independent.
     CheckpointError
-        If a file does not contain a result, or is damaged.
+        If a file does not contain a result, or is damaged, or a store holds sections of chains that
+        adapt together and are not finished.
 
     Warns
     -----
@@ -292,7 +293,9 @@ def merge(results: Iterable[Any] | str | os.PathLike[str]) -> Any:
         folder = Path(path_of("results", results))
         if not folder.is_dir():
             raise ArgumentError(f"results: {shown(os.fspath(folder))} is no folder of results")
-        given: list[Any] | None = sorted(folder.glob("*.safetensors"))
+        # The result of a finished call, if its store has it.
+        whole = sorted(folder.glob(f"{'[0-9a-f]' * 16}-whole.safetensors"))
+        given: list[Any] | None = whole or sorted(folder.glob("*.safetensors"))
     else:
         given = listed(results, _MOST)
     if not given:

@@ -96,6 +96,11 @@ class Store:
         """Return the file with the common data of all units."""
         return self.folder / f"{self.digest}-{name}.safetensors"
 
+    @property
+    def whole(self) -> Path:
+        """The file with the result of a finished call, of which `fermiac.merge` reads no other."""
+        return self.beside("whole")
+
     def begin(self) -> None:
         """Create the folder, which may contain only units of this call."""
         try:
