@@ -94,6 +94,55 @@ def permutations_of_a_function(**given: Any) -> Any:
     )
 
 
+def double(**given: Any) -> Any:
+    return fm.resample.double_bootstrap(
+        DATA, worker_targets.spread, n_resamples=140, n_inner=20, rng=1, **given
+    )
+
+
+def double_of_pairs(**given: Any) -> Any:
+    return fm.resample.double_bootstrap(
+        (DATA, DATA[::-1] + DATA), "pearson", n_resamples=140, n_inner=20, strata=np.arange(40) % 2,
+        rng=1, **given,
+    )  # fmt: skip
+
+
+def wild(**given: Any) -> Any:
+    x = DATA[np.arange(120) // 4 % 40]
+    return fm.resample.wild_bootstrap(
+        (np.stack([x, np.arange(120.0) % 7], axis=1), x + np.sin(np.arange(120.0))),
+        clusters=np.arange(120) // 12, n_resamples=4500, rng=1, **given,
+    )  # fmt: skip
+
+
+def signs(**given: Any) -> Any:
+    return fm.resample.wild_bootstrap(
+        (np.arange(120.0) % 7, np.sin(np.arange(120.0))), clusters=np.arange(120) // 10,
+        multipliers="rademacher", restricted=False, rng=1, **given,
+    )  # fmt: skip
+
+
+def hitting(**given: Any) -> Any:
+    return fm.score.first_hitting(
+        worker_targets.token_logits, 40, 9, n_tokens=4, n_steps=5, schedule="cosine",
+        tokens=np.where(np.arange(360).reshape(40, 9) % 11 < 2, 1, 4), rng=1, **given,
+    )  # fmt: skip
+
+
+def unmasking(**given: Any) -> Any:
+    return fm.score.unmask(
+        worker_targets.token_logits, 40, 9, 4, order="confidence", n_steps=6, remask=0.2, rng=1,
+        **given,
+    )  # fmt: skip
+
+
+def unmasking_by_entropy(**given: Any) -> Any:
+    return fm.score.unmask(
+        worker_targets.token_logits, 40, 9, 4, order="entropy", entropy_bound=1.5, block=5, rng=1,
+        tokens=np.where(np.arange(360).reshape(40, 9) % 11 < 2, 1, 4), **given,
+    )  # fmt: skip
+
+
 def likelihoods(**given: Any) -> Any:
     return fm.score.log_likelihood(
         MODEL, POINTS, (0.1, 10.0), rtol=0.1, atol=0.1, method="dopri5", trace="hutchinson",
@@ -132,6 +181,13 @@ CALLS: list[tuple[Callable[..., Any], int, tuple[str, ...]]] = [
     (transported, 40, ("array",)),
     (levels, 17, ("draws", "level_counts", "passages")),
     (mass, 17, ("log_evidence", "log_evidence_stderr", "ess", "khat")),
+    (double, 140, ("replicates", "positions", "lower", "upper", "mc_error")),
+    (double_of_pairs, 140, ("replicates", "positions", "lower", "upper", "mc_error")),
+    (wild, 18, ("pvalue", "lower", "upper", "mc_error")),
+    (signs, 8, ("pvalue", "lower", "upper", "mc_error")),
+    (hitting, 40, ("tokens", "times", "n_calls", "n_evals")),
+    (unmasking, 40, ("tokens", "times", "n_calls", "n_evals")),
+    (unmasking_by_entropy, 40, ("tokens", "times", "n_calls", "n_evals")),
 ]
 
 
@@ -145,6 +201,11 @@ BY_PROCESSES = (
     likelihoods,
     transported,
     levels,
+    double,
+    double_of_pairs,
+    wild,
+    hitting,
+    unmasking,
 )
 
 
@@ -206,4 +267,5 @@ def processes() -> Iterator[Executor]:
     ids=lambda x: getattr(x, "__name__", ""),
 )
 def test_processes(call: Any, names: tuple[str, ...], processes: Executor) -> None:
+    warnings.simplefilter("ignore", FermiacWarning)
     assert bits(call(executor=processes), names) == bits(call(), names)

@@ -196,3 +196,9 @@ def spread(x: Any) -> Any:
 def difference(a: Any, b: Any) -> Any:
     """A statistic of two permuted samples, shapes (b, n) and (b, m)."""
     return a.mean(axis=1) - b.mean(axis=1)
+
+
+def token_logits(tokens: Any, time: Any) -> Any:
+    """Return logits of four tokens that depend on the tokens of the same row and on the time."""
+    near = np.roll(tokens, 1, axis=1) + np.roll(tokens, -1, axis=1)
+    return np.cos(near[:, :, None] * np.arange(1.0, 5.0) + time[:, None, None])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
-from fermiac._base.config import resolve_threads
+from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, key_of, probability, whole
 from fermiac.distributions.law import subkey
@@ -26,6 +26,14 @@ from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.resample.text import headline, table
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
+from fermiac.runs.parts import identity_of_call
+from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows, given_replicates
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
 
 __all__ = ["DoubleBootstrap", "double_bootstrap"]
 
@@ -139,11 +147,15 @@ def double_bootstrap(
     prob: float = 0.95,
     paired: bool = False,
     strata: Labels = None,
+    executor: ExecutorLike | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
+    replicates: Replicates | None = None,
     on_nan: OnNan = "raise",
     rng: RngLike = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,
-) -> DoubleBootstrap:
+) -> DoubleBootstrap:  # with part= Replicates; the type is that of all other calls
     """Return a statistic with a calibrated percentile interval, by the double bootstrap [1]_ [2]_.
 
     A second bootstrap measures how often percentile intervals of resamples contain the statistic of
@@ -160,6 +172,18 @@ def double_bootstrap(
         The number of resamples of each resample, at least 20.
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
+    executor : object, optional
+        The workers: an engine that `fermiac.executor.Sharded` takes. Each draws whole blocks of
+        resamples. It does not change the result if the value of a resample does not depend on its
+        batch.
+    part : (int, int), optional
+        (i, n): return the resamples of part i of n, counted from 0, for independent jobs, as
+        `Replicates`. `fermiac.merge` joins the parts for `replicates`.
+    store : str or path-like, optional
+        A folder for files of finished resamples. The same call resumes from them, and its parts can
+        share the folder. It needs `rng`.
+    replicates : Replicates, optional
+        All resamples of this call, from its parts; none are drawn.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
@@ -170,11 +194,14 @@ def double_bootstrap(
     Returns
     -------
     DoubleBootstrap
+        With `part`: `Replicates`.
 
     Raises
     ------
     ArgumentError
         If an argument is outside its domain, or data and statistic do not fit.
+    CheckpointError
+        If a file of the store is damaged or belongs to another call, or cannot be written.
     TargetError
         If a callable returns values of another shape.
     KeyboardInterrupt
@@ -224,14 +251,9 @@ def double_bootstrap(
     key = key_of(rng)
     workers = resolve_threads(n_threads)
     data = take(x, statistic=chosen, paired=paired, strata=strata, on_nan=on_nan)
-    evaluate: _Native | _Called
-    if chosen is not None:
-        evaluate = _Native(data, chosen, workers)
-    else:
-        evaluate = _Called(statistic, data, workers)
+    evaluate = _Called(statistic, data) if chosen is None else _Native(data, chosen)
     name = chosen.name if chosen is not None else "function"
-    point = evaluate.point
-    k = point.size
+    k = evaluate.point.size
     values, positions = np.empty((outer, k)), np.empty((outer, k))
     settings = {"statistic": name, "n_resamples": outer, "n_inner": inner, "prob": level}
 
@@ -242,7 +264,7 @@ def double_bootstrap(
         shape: Callable[[Array], Array] = np.asarray if evaluate.many else (lambda a: a[..., 0])
         made = DoubleBootstrap(
             statistic=name,
-            estimate=one(point),
+            estimate=one(evaluate.point),
             stderr=one(got.stderr),
             lower=one(got.ends[0]),
             upper=one(got.ends[1]),
@@ -266,21 +288,45 @@ def double_bootstrap(
         )
         return made, doubts
 
+    how = Drawing(executor, part, store, replicates, rng)
+    how.check(False)
+    work = _Resamples(evaluate, inner, key)
+
+    def call() -> str:
+        given = [chosen if chosen is not None else statistic, *data.samples, data.strata]
+        sizes = {"n_resamples": outer, "n_inner": inner, "paired": data.paired}
+        return identity_of_call("resample.double_bootstrap", sizes, key, *given)
+
     done = 0
     with reporter(progress, "double bootstrap", "resamples") as report:
         try:
-            options = data.units.core(IID)
-            while done < outer:
-                now = min(_TOGETHER, outer - done)
-                flat, _ = _core.resample_rows(options, done, now, key, workers)
-                for rows in flat.reshape(now, -1):
-                    own, below = evaluate(rows, inner, subkey(key, done), point)
-                    values[done], positions[done] = own, below
-                    done += 1
-                if report is not None and done < outer:
-                    report(done, outer)
+            if how.is_plain:
+                with threads(workers):
+                    for rows in work.rows(0, outer):
+                        values[done], positions[done] = rows
+                        done += 1
+                        if report is not None and done < outer and not done % _TOGETHER:
+                            report(done, outer)
+            else:
+                if replicates is not None:
+                    array = given_replicates(replicates, outer, key, call)
+                else:
+                    found = drawn(
+                        work, outer, how, seed=key, call=call, report=report, n_threads=workers
+                    )
+                    if part is not None:
+                        return found  # type: ignore[return-value]
+                    array = found.array
+                values[:], positions[:] = array[:, :k], array[:, k:]
             made, doubts = result(outer, "complete")
         except KeyboardInterrupt as stopped:
+            if part is not None:
+                raise
+            if not how.is_plain:
+                array = first_rows(stopped)
+                done = len(array)
+                if done:
+                    values[:done], positions[:done] = array[:, :k], array[:, k:]
             stopped.partial_result = (  # type: ignore[attr-defined]
                 result(done, "interrupted")[0] if done >= _PARTIAL else None
             )
@@ -298,11 +344,32 @@ def _below(values: Array, point: Array) -> Array:
         return np.asarray(np.where(good > 0, low / good, np.nan))
 
 
+class _Resamples:
+    """Resamples as rows: the statistic of each, and the position of that of the data."""
+
+    def __init__(self, evaluate: _Native | _Called, inner: int, key: int) -> None:
+        self._target, self._inner, self._key = evaluate, inner, key
+
+    def __call__(self, start: int, stop: int) -> Array:
+        """Return resamples from a start to a stop."""
+        return np.stack([np.concatenate(row) for row in self.rows(start, stop)])
+
+    def rows(self, start: int, stop: int) -> Iterator[tuple[Array, Array]]:
+        """Yield the statistics and the positions of resamples from a start to a stop."""
+        evaluate = self._target
+        options = evaluate.data.units.core(IID)
+        for first in range(start, stop, _TOGETHER):
+            now = min(_TOGETHER, stop - first)
+            flat, _ = _core.resample_rows(options, first, now, self._key, resolve_threads(None))
+            for i, rows in enumerate(flat.reshape(now, -1)):
+                yield evaluate(rows, self._inner, subkey(self._key, first + i))
+
+
 class _Native:
     """A named statistic of resamples."""
 
-    def __init__(self, data: Data, statistic: Statistic, workers: int) -> None:
-        self._data, self._statistic, self._workers = data, statistic, workers
+    def __init__(self, data: Data, statistic: Statistic) -> None:
+        self.data = data
         self.point = full(data, statistic).values
         self.many = statistic.kind == "regression" or (
             statistic.kind == "one" and data.samples[0].ndim > 1
@@ -311,40 +378,49 @@ class _Native:
         self._options = Units(units.strata, None, None, units.n).core(IID)
         self._prepared: Prepared = data.prepared(statistic)
 
-    def __call__(self, rows: Codes, inner: int, key: int, point: Array) -> tuple[Array, Array]:
+    def __call__(self, rows: Codes, inner: int, key: int) -> tuple[Array, Array]:
         """Return the statistic of a resample, and the position of the point in its resamples."""
         core, parameters, columns = self._prepared
         # The rows of a resample are in the order of the strata, and so are its units.
         taken = [np.ascontiguousarray(column[rows]) for column in columns]
         own, _ = _core.resample_evaluate(core, parameters, taken, np.ones(len(rows)), False)
         flat, _, _, stopped = _core.resample_bootstrap(
-            core, parameters, taken, self._options, 0, inner, False, key, self._workers, None
+            core,
+            parameters,
+            taken,
+            self._options,
+            0,
+            inner,
+            False,
+            key,
+            resolve_threads(None),
+            None,
         )
         if stopped is not None:
             raise stopped
-        return np.asarray(own), _below(flat.reshape(inner, -1), point)
+        return np.asarray(own), _below(flat.reshape(inner, -1), self.point)
 
 
 class _Called:
     """A function of batches of resamples."""
 
-    def __init__(self, f: Any, data: Data, workers: int) -> None:
+    def __init__(self, f: Any, data: Data) -> None:
         self._function, self.point = Function.of(f, False, None, data)
         self.many = self._function.many
-        self._data, self._workers = data, workers
+        self.data = data
         units = data.units
         self._options = Units(units.strata, None, None, units.n).core(IID)
 
-    def __call__(self, rows: Codes, inner: int, key: int, point: Array) -> tuple[Array, Array]:
+    def __call__(self, rows: Codes, inner: int, key: int) -> tuple[Array, Array]:
         """Return the statistic of a resample, and the position of the point in its resamples."""
-        function, data = self._function, self._data
-        values = np.empty((inner, point.size))
+        function, data, workers = self._function, self.data, resolve_threads(None)
+        values = np.empty((inner, self.point.size))
         own = function.values(data.rows(rows[None]))[0]
         for at in range(0, inner, function.rows):
             now = min(function.rows, inner - at)
-            flat, _ = _core.resample_rows(self._options, at, now, key, self._workers)
+            flat, _ = _core.resample_rows(self._options, at, now, key, workers)
             values[at : at + now] = function.values(data.rows(rows[flat.reshape(now, -1)]))
-        return own, _below(values, point)
+        return own, _below(values, self.point)
 
 
 class _Calibrated:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -32,6 +32,14 @@ from fermiac.resample.data import Data, Labels, take
 from fermiac.resample.statistics import resolved
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
+from fermiac.runs.parts import identity_of_call
+from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows, given_replicates
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
 
 __all__ = ["WildBootstrap", "wild_bootstrap"]
 
@@ -40,6 +48,9 @@ Array = NDArray[np.float64]
 _BLOCK = 3
 #: The number of multipliers that are held at once.
 _AT_ONCE = 2**20
+#: The most replicates of a batch. Blocks of workers consist of whole batches, whose sums are those
+#: of a call without workers.
+_TOGETHER = 256
 #: Up to this number of clusters the scores are computed one by one, which rounds less.
 _DIRECT = 256
 #: Below this number of clusters the two signs have too few combinations.
@@ -239,9 +250,13 @@ def wild_bootstrap(
     n_resamples: int = 9999,
     prob: float = 0.95,
     names: Sequence[str] | None = None,
+    executor: ExecutorLike | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
+    replicates: Replicates | None = None,
     rng: RngLike = None,
     progress: bool | Report | None = None,
-) -> WildBootstrap:
+) -> WildBootstrap:  # with part= Replicates; the type is that of all other calls
     r"""Return tests and intervals of the coefficients of a regression, by the wild bootstrap [1]_.
 
     It allows for errors with unequal variances, and with `clusters` for errors that depend on each
@@ -270,6 +285,17 @@ def wild_bootstrap(
         The confidence of the intervals, above 0 and below 1.
     names : sequence of str, optional
         The names of the coefficients, the constant first.
+    executor : object, optional
+        The workers: an engine that `fermiac.executor.Sharded` takes. Each draws whole blocks of
+        resamples.
+    part : (int, int), optional
+        (i, n): return the resamples of part i of n, counted from 0, for independent jobs, as
+        `Replicates`. `fermiac.merge` joins the parts for `replicates`.
+    store : str or path-like, optional
+        A folder for files of finished resamples. The same call resumes from them, and its parts can
+        share the folder. It needs `rng`.
+    replicates : Replicates, optional
+        All resamples of this call, from its parts; none are drawn.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     progress : bool or callable, optional
@@ -278,9 +304,12 @@ def wild_bootstrap(
     Returns
     -------
     WildBootstrap
+        With `part`: `Replicates`.
 
     Raises
     ------
+    CheckpointError
+        If a file of the store is damaged or belongs to another call, or cannot be written.
     ArgumentError
         If an argument is outside its domain, the columns of X with a constant are linearly
         dependent, or there are at most as many observations as coefficients.
@@ -410,24 +439,41 @@ def wild_bootstrap(
         )
         return made, doubts
 
+    how = Drawing(executor, part, store, replicates, rng)
+    how.check(False)
+    step = max(1, min(_TOGETHER, _AT_ONCE // groups))
+
+    def call() -> str:
+        sizes = {"n": total, "restricted": under, "exact": exact}
+        given = (law, fitted.x, fitted.residuals, fitted.starts)
+        return identity_of_call("resample.wild_bootstrap", sizes, key, *given)
+
     with reporter(progress, "wild bootstrap", "resamples") as report:
-        done: list[list[_Parts]] = []
-        step = max(1, _AT_ONCE // groups)
+        done: list[Array] = []
         try:
-            sums = _cluster_sums(fitted, scores, under)
-            for first in range(0, total, step):
-                last = min(first + step, total)
-                rows = (
-                    _signs(first, last, groups) if exact else _drawn(law, key, first, last, groups)
-                )
-                done.append(_replicates(sums, rows))
-                if report is not None and last < total:
-                    report(last, total)
-            made, doubts = result(_joined(done), "complete")
+            work = _Work(_cluster_sums(fitted, scores, under), None if exact else law, key, step)
+            if how.is_plain:
+                for first in range(0, total, step):
+                    last = min(first + step, total)
+                    done.append(work(first, last))
+                    if report is not None and last < total:
+                        report(last, total)
+            elif replicates is not None:
+                done.append(given_replicates(replicates, total, key, call))
+            else:
+                found = drawn(work, total, how, seed=key, call=call, report=report, multiple=step)
+                if part is not None:
+                    return found  # type: ignore[return-value]
+                done.append(found.array)
+            made, doubts = result(_columns(np.concatenate(done)), "complete")
         except KeyboardInterrupt as stopped:
-            enough = not exact and sum(len(d[0].first) for d in done) >= _PARTIAL
+            if part is not None:
+                raise
+            if not how.is_plain and not done:
+                done.append(first_rows(stopped))
+            enough = not exact and sum(map(len, done)) >= _PARTIAL
             stopped.partial_result = (  # type: ignore[attr-defined]
-                result(_joined(done), "interrupted")[0] if enough else None
+                result(_columns(np.concatenate(done)), "interrupted")[0] if enough else None
             )
             raise
         finish(report, total, made)
@@ -462,6 +508,35 @@ def _fitted(data: Data) -> _Fit:
     half = np.linalg.inv(r) / scale[:, None]
     estimate = half @ (q.T @ y)
     return _Fit(estimate, half @ half.T, q @ half.T, y - x @ estimate, starts, x)
+
+
+class _Work:
+    """Replicates as rows: the parts of the t-statistic of each coefficient."""
+
+    def __init__(self, sums: _Sums, law: Multipliers | None, key: int, step: int) -> None:
+        self._target, self._key, self._step = sums, key, step
+        self._law = law
+
+    def __call__(self, start: int, stop: int) -> Array:
+        """Return replicates from a start to a stop; without a law all combinations of signs."""
+        groups = len(self._target.scores[0])
+        made = []
+        for first in range(start, stop, self._step):
+            last = min(first + self._step, stop)
+            if self._law is None:
+                rows = _signs(first, last, groups)
+            else:
+                rows = _drawn(self._law, self._key, first, last, groups)
+            parts = _replicates(self._target, rows)
+            made.append(np.column_stack([column for part in parts for column in part]))
+        return np.concatenate(made)
+
+
+def _columns(rows: Array) -> list[_Parts]:
+    """Return the parts of the t-statistics in rows of `_Work`."""
+    columns = np.ascontiguousarray(rows.T)
+    n = len(_Parts._fields)
+    return [_Parts(*columns[at : at + n]) for at in range(0, len(columns), n)]
 
 
 class _Sums(NamedTuple):
@@ -541,13 +616,6 @@ def _products(v: Array, p: Array, d: tuple[Array, ...], c: tuple[Array, ...]) ->
         - np.einsum("bk,bk->b", c[j], crossed[i])
         + np.einsum("bk,bk->b", c[i] @ gram, c[j])
         for n, (i, j) in enumerate(pairs)
-    ]
-
-
-def _joined(done: list[list[_Parts]]) -> list[_Parts]:
-    return [
-        _Parts(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-        for parts in zip(*done, strict=True)
     ]
 
 

@@ -26,7 +26,7 @@ from fermiac.runs.executor import ExecutorLike, require_executor
 from fermiac.runs.parts import Part, gathered, part_of, store_of
 from fermiac.runs.rows import RowsOfCall
 
-__all__ = ["Drawing", "Replicates", "block_size", "drawn", "given_replicates"]
+__all__ = ["Drawing", "Replicates", "block_size", "drawn", "first_rows", "given_replicates"]
 
 Array = NDArray[np.float64]
 
@@ -196,6 +196,14 @@ def drawn(
             progress=False if report is None else blocks_done,
             label="replicates", name="blocks of replicates",
         )  # fmt: skip
+
+
+def first_rows(stopped: BaseException) -> Array:
+    """Return the first replicates of a call that was interrupted, as far as there are no gaps."""
+    made = getattr(stopped, "partial_result", None)
+    if not isinstance(made, Replicates) or made.blocks[0][0] != 0:
+        return np.empty((0, 0))
+    return made.array[: made.blocks[0][1]]
 
 
 def given_replicates(given: Any, n: int, seed: int, call: Callable[[], str]) -> Array:

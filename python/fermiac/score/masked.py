@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,8 +20,16 @@ from fermiac._base.strategies import Strategies
 from fermiac._base.tensors import is_tensor
 from fermiac._base.validate import RngLike, key_of, real, shown, whole, yes
 from fermiac.errors import ArgumentError, TargetError
-from fermiac.results.result import Result
+from fermiac.results.result import Finding, Result
+from fermiac.score.masked_parts import OF_CALL, WHOLE, joined, missing, sequences_in_parts
 from fermiac.score.noise import CHOICE
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
+    from fermiac.targets.factories import Factory
 
 __all__ = ["TOGETHER", "Job", "Unmasked", "first_hitting", "started"]
 
@@ -92,6 +100,33 @@ class Unmasked(Result):
         "bias": fit.texts,
     }
 
+    @public
+    def merge(self, *others: Unmasked) -> Unmasked:
+        """Join parts of one call.
+
+        Parameters
+        ----------
+        *others : Unmasked
+            Other parts of the same call, from ``part=``.
+
+        Returns
+        -------
+        Unmasked
+            All sequences, in the order of the call.
+
+        Raises
+        ------
+        ArgumentError
+            If parts are of different calls, or contain the same sequences.
+        """
+        for other in others:
+            if not isinstance(other, Unmasked):
+                raise ArgumentError(f"merge: {shown(other)} given; parts of one call are needed")
+        return joined([self, *others])
+
+    def _missing(self) -> list[Finding]:
+        return missing(self)
+
     def _headline(self) -> str:
         n, length = self.tokens.shape
         told = ", biased: see `bias`" if self.bias else ""
@@ -113,6 +148,10 @@ def first_hitting(
     at_positions: bool = False,
     rng: RngLike = None,
     n_threads: int | None = None,
+    executor: ExecutorLike | None = None,
+    target_factory: str | Factory | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> Unmasked:
     r"""Draw sequences from a masked diffusion model, one token per call and without time steps.
@@ -157,6 +196,18 @@ def first_hitting(
         `n`.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    executor : object, optional
+        An engine whose workers draw blocks of sequences; see `fermiac.executor.Sharded`. It does
+        not change the result if the logits of a sequence do not depend on its batch.
+    target_factory : str or Factory, optional
+        ``"module:function"``: a function that returns the model, for workers to which it cannot be
+        pickled; see `fermiac.targets.factory`. It is not used without an executor.
+    part : (int, int), optional
+        (i, n) draws the sequences of part i of n, counted from 0, for independent jobs.
+        `fermiac.merge` joins them.
+    store : str or path-like, optional
+        A folder to which each process writes its finished blocks. The same call resumes from them,
+        and its parts can share the folder. It needs `rng`.
     progress : bool or callable, optional
         Show a bar (default: terminals, notebooks), or call this with (done, total) calls.
 
@@ -171,6 +222,8 @@ def first_hitting(
         If an argument is outside its domain.
     TargetError
         If the model returns a wrong shape, NaN, +inf, or no possible token.
+    CheckpointError
+        If a file of the store is damaged or belongs to another call, or cannot be written.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is an `Unmasked` with the tokens so far.
 
@@ -199,6 +252,22 @@ def first_hitting(
     >>> s.tokens.shape, s.n_calls, bool(abs(s.tokens.mean() - 2 / 3) < 0.05)
     ((1000, 6), 6, True)
     """
+    if executor is not None or part is not None or store is not None:
+        settings = {name: value for name, value in locals().items() if name not in OF_CALL}
+        return sequences_in_parts(
+            first_hitting,
+            logits,
+            whole("n", n, 0, 2**40),
+            tokens,
+            settings,
+            part=part,
+            store=store,
+            rng=rng,
+            executor=executor,
+            target_factory=target_factory,
+            n_threads=n_threads,
+            progress=progress,
+        )
     start = time.perf_counter()
     n, length = whole("n", n, 0, 2**40), whole("length", length, 1, 2**31 - 1)
     n_tokens = whole("n_tokens", n_tokens, 1, 2**31 - 1)
@@ -208,7 +277,8 @@ def first_hitting(
         raise ArgumentError(f"logits: {shown(logits)} was given; a callable is needed")
     heat = real("temperature", temperature, "0 or more is needed", lambda t: 0 <= t < math.inf)
     times = _SCHEDULES.resolve(schedule)
-    most = int(state.n_masked.max(initial=0))
+    first_row, most = WHOLE.get()
+    most = int(state.n_masked.max(initial=0)) if most is None else most
     calls = most if n_steps is None else min(whole("n_steps", n_steps, 1, 2**31 - 1), most)
     job = Job(
         logits,
@@ -218,6 +288,7 @@ def first_hitting(
         yes("at_positions", at_positions),
         key_of(rng),
         resolve_threads(n_threads),
+        first_row,
     )
     settings = {
         "n_steps": calls,
@@ -311,13 +382,15 @@ class Job:
     at_positions: bool
     key: int
     n_threads: int
+    #: The number of the first sequence.
+    first: int
 
     def call(self, state: _State, first: int, last: int) -> None:
         """Draw tokens number `first` to `last - 1` of every sequence from one call."""
         n, group = len(state.tokens), last - first
         noise = np.stack(
             [
-                _core.score_noise(self.key, CHOICE, 0, n, draw, 0, _PER_TOKEN)[1]
+                _core.score_noise(self.key, CHOICE, self.first, n, draw, 0, _PER_TOKEN)[1]
                 for draw in range(first, last)
             ]
         )

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,7 +19,15 @@ from fermiac._base.tensors import is_tensor
 from fermiac._base.validate import RngLike, choice, key_of, probability, real, shown, whole
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.masked import TOGETHER, Job, Unmasked, started
+from fermiac.score.masked_parts import OF_CALL, WHOLE, sequences_in_parts
 from fermiac.score.noise import CHOICE
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
+    from fermiac.targets.factories import Factory
 
 __all__ = ["unmask"]
 
@@ -54,6 +62,10 @@ def unmask(
     mask: int | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
+    executor: ExecutorLike | None = None,
+    target_factory: str | Factory | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
     progress: bool | Report | None = None,
 ) -> Unmasked:
     r"""Draw sequences from a masked diffusion model in few calls, in any order of the tokens.
@@ -89,15 +101,28 @@ def unmask(
         Draw the sequence in blocks of this many tokens, from the first to the last [2]_.
     remask : float, default 0.0
         The probability with which each token that was drawn is masked again after a call, except
-        for the last one [4]_. Not with blocks or a bound.
+        for the last one [4]_. All `n_steps` calls are then made. Not with blocks or a bound.
     tokens : array_like of int, shape (length,) or (n, length), optional
         The initial sequences: given tokens, and `mask` for those to be drawn.
     mask : int, optional
         The token of a mask; by default `n_tokens`.
     rng : None, int, numpy SeedSequence or Generator, default None
-        The seed. An int in [0, 2**64) is the key itself.
+        The seed. An int in [0, 2**64) is the key itself. The draws of a sequence do not depend on
+        `n`.
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
+    executor : object, optional
+        An engine whose workers draw blocks of sequences; see `fermiac.executor.Sharded`. It does
+        not change the result if the logits of a sequence do not depend on its batch.
+    target_factory : str or Factory, optional
+        ``"module:function"``: a function that returns the model, for workers to which it cannot be
+        pickled; see `fermiac.targets.factory`. It is not used without an executor.
+    part : (int, int), optional
+        (i, n) draws the sequences of part i of n, counted from 0, for independent jobs.
+        `fermiac.merge` joins them.
+    store : str or path-like, optional
+        A folder to which each process writes its finished blocks. The same call resumes from them,
+        and its parts can share the folder. It needs `rng`.
     progress : bool or callable, optional
         Show a bar (default: terminals, notebooks), or call this with (done, total) tokens.
 
@@ -113,6 +138,8 @@ def unmask(
         If an argument is outside its domain, or two exclude each other.
     TargetError
         If the model returns a wrong shape, NaN, +inf, or no possible token.
+    CheckpointError
+        If a file of the store is damaged or belongs to another call, or cannot be written.
     KeyboardInterrupt
         On Ctrl-C; its ``partial_result`` is an `Unmasked` with the tokens so far.
 
@@ -148,6 +175,22 @@ def unmask(
     >>> s.tokens.shape, s.n_calls, bool(abs(s.tokens.mean() - 2 / 3) < 0.05), len(s.bias)
     ((1000, 6), 2, True, 1)
     """
+    if executor is not None or part is not None or store is not None:
+        settings = {name: value for name, value in locals().items() if name not in OF_CALL}
+        return sequences_in_parts(
+            unmask,
+            logits,
+            whole("n", n, 0, 2**40),
+            tokens,
+            settings,
+            part=part,
+            store=store,
+            rng=rng,
+            executor=executor,
+            target_factory=target_factory,
+            n_threads=n_threads,
+            progress=progress,
+        )
     start = time.perf_counter()
     n, length = whole("n", n, 0, 2**40), whole("length", length, 1, 2**31 - 1)
     n_tokens = whole("n_tokens", n_tokens, 1, 2**31 - 1)
@@ -171,12 +214,20 @@ def unmask(
         raise ArgumentError("remask: given with block or entropy_bound; leave one of them out")
     state = started(tokens, n, length, n_tokens, none)
     free = state.tokens == none
-    most = int(free.sum(axis=1).max(initial=0))
+    first_row, most = WHOLE.get()
+    most = int(free.sum(axis=1).max(initial=0)) if most is None else most
     limit = 2**31 - 1 if again else max(most, 1)
     calls = most if n_steps is None else min(whole("n_steps", n_steps, 1, 2**31 - 1), limit)
     job = Job(
-        logits, n_tokens, heat, lambda m: m, False, key_of(rng), resolve_threads(n_threads)
-    )  # fmt: skip
+        logits,
+        n_tokens,
+        heat,
+        lambda m: m,
+        False,
+        key_of(rng),
+        resolve_threads(n_threads),
+        first_row,
+    )
     task = _Task(job, order, size, bound, free, none)
     settings = {
         "order": order,
@@ -210,7 +261,8 @@ def unmask(
     done = 0
     with reporter(progress, "unmask", "tokens") as report:
         try:
-            while (task.tokens == none).any():
+            # Tokens may be masked again as long as there are calls, also if all are there.
+            while (task.tokens == none).any() or (again and n and done < calls):
                 last = done + 1 >= calls and bound is None and block is None
                 task.call(done, _wanted(done, calls, most, size, length, block), again, last)
                 done += 1
@@ -264,7 +316,13 @@ class _Task:
         for first in range(0, n, step):
             part = slice(first, min(first + step, n))
             u = _core.score_noise(
-                self._job.key, CHOICE, first, part.stop - first, number, 0, 3 * length
+                self._job.key,
+                CHOICE,
+                self._job.first + first,
+                part.stop - first,
+                number,
+                0,
+                3 * length,
             )[1]
             kept = 0.0 if last else again
             tokens[part], times[part] = self._part(values, part, share[part], u, wanted, kept)
