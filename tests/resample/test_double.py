@@ -140,3 +140,33 @@ def test_an_interrupt_hands_out_the_resamples_so_far() -> None:
     assert part.n_resamples == 192
     whole = double_bootstrap(X, "mean", rng=0)
     np.testing.assert_array_equal(whole.positions[:192], part.positions)
+
+
+def test_parts_stores_and_interrupts(tmp_path: Path) -> None:
+    def call(**given: Any) -> Any:
+        return double_bootstrap(X, "mean", **{"n_resamples": 400, "n_inner": 20, "rng": 0, **given})
+
+    whole = call()
+    parts = [call(part=(i, 3)) for i in range(3)]
+    assert repr(parts[0]).startswith("Replicates: 133 of 400")
+    # Another confidence needs no other resamples.
+    other = call(prob=0.9, replicates=fm.merge(parts))
+    assert other.upper == call(prob=0.9).upper <= whole.upper
+    with pytest.raises(ArgumentError, match="of another call"):
+        call(n_inner=21, replicates=fm.merge(parts))
+    with pytest.warns(FermiacWarning), pytest.raises(ArgumentError, match="are missing"):
+        call(replicates=fm.merge(parts[:2]))
+    with pytest.raises(ArgumentError, match="store: given without rng="):
+        call(store=tmp_path, rng=None)
+
+    def stop(done: int, total: int) -> None:
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    for store in (None, tmp_path):
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            call(store=store, progress=stop)
+        partial = stopped.value.partial_result  # type: ignore[attr-defined]
+        assert 200 <= partial.n_resamples < 400
+        np.testing.assert_array_equal(partial.replicates, whole.replicates[: partial.n_resamples])
+    assert call(store=tmp_path).upper == whole.upper

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from executor_help import spawned
 
 import fermiac as fm
 from fermiac.errors import ArgumentError, FermiacWarning
 from fermiac.resample import little_bootstraps
-from fermiac.resample.little import _rows
+from fermiac.resample.little import _rows, _Stored
 
 X = np.asarray(fm.random.Stream(1).exponential(20_000))
 
@@ -163,3 +165,46 @@ def test_an_interrupt_hands_out_the_subsets_so_far() -> None:
     assert part.status == "interrupted"
     ratio = float(part.stderr) / float(whole.stderr)
     assert ratio == pytest.approx(np.sqrt(20_000 / part.n_used), rel=0.05)
+
+
+def test_workers_open_the_file_of_a_map(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, fm.random.Stream(1).exponential((2000, 3)))
+    x: Any = np.load(path, mmap_mode="r")
+    assert len(pickle.dumps(_Stored.of(x))) < 1000
+    for given in (x, x[5:], x[:, 1], x[::2], np.asfortranarray(x)):
+        there = pickle.loads(pickle.dumps(_Stored.of(given)))
+        np.testing.assert_array_equal(there.opened(), given)
+    columns = np.memmap(tmp_path / "y", "f8", "w+", 16, (2000, 2), "F")
+    columns[:] = x[:, :2]
+    columns.flush()
+    stored = pickle.dumps(_Stored.of(columns))
+    assert len(stored) < 1000
+    np.testing.assert_array_equal(pickle.loads(stored).opened(), columns)
+    with spawned(2) as executor:
+        there = little_bootstraps(x, "mean", n_resamples=20, rng=0, executor=executor)
+    np.testing.assert_array_equal(
+        there.upper, little_bootstraps(x, "mean", n_resamples=20, rng=0).upper
+    )
+
+
+def test_parts_and_stores(tmp_path: Path) -> None:
+    x = fm.random.Stream(1).exponential(2000)
+    whole = little_bootstraps(x, n_resamples=20, rng=0)
+    parts = [little_bootstraps(x, n_resamples=20, rng=0, part=(i, 2)) for i in range(2)]
+    with pytest.raises(ArgumentError, match="of another call"):
+        little_bootstraps(x + 1, n_resamples=20, rng=0, replicates=fm.merge(parts))
+    merged = little_bootstraps(x, n_resamples=20, rng=0, replicates=fm.merge(parts), prob=0.95)
+    assert (merged.lower, merged.upper) == (whole.lower, whole.upper)
+
+    def stop(done: int, total: int) -> None:
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    for store in (None, tmp_path):
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            little_bootstraps(x, n_resamples=20, rng=0, store=store, progress=stop)
+        partial = stopped.value.partial_result  # type: ignore[attr-defined]
+        assert 2 <= partial.n_subsets < whole.n_subsets
+        assert partial.status == "interrupted"
+    assert little_bootstraps(x, n_resamples=20, rng=0, store=tmp_path).upper == whole.upper

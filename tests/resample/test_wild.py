@@ -219,3 +219,39 @@ def test_an_interrupt_hands_out_the_replicates_so_far() -> None:
     part = stopped.value.partial_result
     assert part.status == "interrupted"
     assert 99 <= part.n_resamples < 2**17
+
+
+def test_parts_stores_and_interrupts(tmp_path: Path) -> None:
+    x, y, g = clustered(1, 10)
+
+    def call(**given: Any) -> Any:
+        return wild_bootstrap((x, y), clusters=g, **{"n_resamples": 999, "rng": 0, **given})
+
+    whole = call()
+    parts = [call(part=(i, 2)) for i in range(2)]
+    # Another null hypothesis needs no other resamples.
+    other = call(null=1.0, replicates=fm.merge(parts))
+    np.testing.assert_array_equal(other.pvalue, call(null=1.0).pvalue)
+    with pytest.raises(ArgumentError, match="of another call"):
+        call(restricted=False, replicates=fm.merge(parts))
+
+    def stop(done: int, total: int) -> None:
+        if done > total / 2:
+            raise KeyboardInterrupt
+
+    for store in (None, tmp_path):
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            call(store=store, progress=stop)
+        partial = stopped.value.partial_result  # type: ignore[attr-defined]
+        assert 99 <= partial.n_resamples < 999
+    np.testing.assert_array_equal(call(store=tmp_path).upper, whole.upper)
+    own = wild.Multipliers("mine", wild._mammen)
+    named = wild_bootstrap((x, y), multipliers="mammen", n_resamples=500, rng=0)
+    apart = [
+        wild_bootstrap((x, y), multipliers=own, n_resamples=500, rng=0, part=(i, 3))
+        for i in range(3)
+    ]
+    given = wild_bootstrap(
+        (x, y), multipliers=own, n_resamples=500, rng=0, replicates=fm.merge(apart)
+    )
+    np.testing.assert_allclose(given.upper, named.upper, rtol=1e-12)

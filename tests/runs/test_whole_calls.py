@@ -29,6 +29,7 @@ MODEL = fm.score.GaussianMixture([0.3, 0.7], [[-2.0, 0.0], [2.0, 1.0]], [0.04, 0
 GRAPH = fm.walks.graphs.grid([8, 8])
 POINTS = fm.random.Stream(6).normal((40, 2))
 DATA = fm.random.Stream(5).exponential(40)
+COLUMNS = fm.random.Stream(4).exponential((900, 2))
 LOSS = fm.walks.Quadratic(1.0, np.arange(64.0))
 
 
@@ -104,6 +105,19 @@ def double_of_pairs(**given: Any) -> Any:
     return fm.resample.double_bootstrap(
         (DATA, DATA[::-1] + DATA), "pearson", n_resamples=140, n_inner=20, strata=np.arange(40) % 2,
         rng=1, **given,
+    )  # fmt: skip
+
+
+def little(**given: Any) -> Any:
+    return fm.resample.little_bootstraps(
+        COLUMNS, worker_targets.weighted, exponent=0.5, n_resamples=30, rng=1, **given
+    )
+
+
+def little_of_pairs(**given: Any) -> Any:
+    return fm.resample.little_bootstraps(
+        (COLUMNS[:, 0], COLUMNS[:, 1]), "ratio_of_means", exponent=0.5, n_resamples=30, rng=1,
+        **given,
     )  # fmt: skip
 
 
@@ -183,6 +197,8 @@ CALLS: list[tuple[Callable[..., Any], int, tuple[str, ...]]] = [
     (mass, 17, ("log_evidence", "log_evidence_stderr", "ess", "khat")),
     (double, 140, ("replicates", "positions", "lower", "upper", "mc_error")),
     (double_of_pairs, 140, ("replicates", "positions", "lower", "upper", "mc_error")),
+    (little, 30, ("estimate", "stderr", "lower", "upper", "mc_error", "subset_stderrs")),
+    (little_of_pairs, 30, ("estimate", "stderr", "lower", "upper", "mc_error", "subset_stderrs")),
     (wild, 18, ("pvalue", "lower", "upper", "mc_error")),
     (signs, 8, ("pvalue", "lower", "upper", "mc_error")),
     (hitting, 40, ("tokens", "times", "n_calls", "n_evals")),
@@ -203,6 +219,8 @@ BY_PROCESSES = (
     levels,
     double,
     double_of_pairs,
+    little,
+    little_of_pairs,
     wild,
     hitting,
     unmasking,

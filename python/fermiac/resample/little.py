@@ -6,7 +6,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from hashlib import blake2b
+from mmap import mmap
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base import layout as fit
 from fermiac._base.calls import public
-from fermiac._base.config import resolve_threads
+from fermiac._base.config import resolve_threads, threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.validate import RngLike, key_of, probability, real, shown, taken, whole
 from fermiac.distributions.law import subkey
@@ -27,10 +29,20 @@ from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.resample.text import headline, table
 from fermiac.results.result import Finding, Result, warn
 from fermiac.results.summary import Summary
+from fermiac.runs.parts import identity_of_call
+from fermiac.runs.replicates import Drawing, Replicates, drawn, first_rows, given_replicates
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from fermiac.runs.executor import ExecutorLike
+    from fermiac.runs.parts import Part
 
 __all__ = ["LittleBootstraps", "little_bootstraps"]
 
 Array = NDArray[np.float64]
+#: The bytes of the data that are hashed at once.
+_HASHED = 2**24
 #: The bytes of a run of neighbouring rows: disks read this much at once.
 _RUN_BYTES = 2**16
 #: The smallest number of runs of a subset.
@@ -137,10 +149,14 @@ def little_bootstraps(
     n_subsets: int | None = None,
     n_resamples: int = 100,
     prob: float = 0.95,
+    executor: ExecutorLike | None = None,
+    part: Part | None = None,
+    store: str | PathLike[str] | None = None,
+    replicates: Replicates | None = None,
     rng: RngLike = None,
     n_threads: int | None = None,
     progress: bool | Report | None = None,
-) -> LittleBootstraps:
+) -> LittleBootstraps:  # with part= Replicates; the type is that of all other calls
     """Return a statistic with its error, from small subsets of large data [1]_.
 
     The data may be an array on disk (`numpy.memmap`), of which one subset at a time is in memory.
@@ -162,6 +178,18 @@ def little_bootstraps(
         The number of resamples of each subset, at least 20.
     prob : float, default 0.95
         The confidence of the interval, above 0 and below 1.
+    executor : object, optional
+        The workers: an engine that `fermiac.executor.Sharded` takes. Each computes whole subsets.
+        Arrays are sent to every worker once; of a `numpy.memmap` only the name of its file, which
+        workers must be able to read.
+    part : (int, int), optional
+        (i, n): return the replicates of the subsets of part i of n, counted from 0, for independent
+        jobs, as `Replicates`. `fermiac.merge` joins the parts for `replicates`.
+    store : str or path-like, optional
+        A folder for files of finished subsets. The same call resumes from them, and its parts can
+        share the folder. It needs `rng`.
+    replicates : Replicates, optional
+        The replicates of all subsets of this call, from its parts; nothing is computed anew.
     rng : None, int, numpy SeedSequence or Generator, default None
         The seed. An int in [0, 2**64) is the key itself; None takes one from the system.
     n_threads : int, optional
@@ -172,9 +200,12 @@ def little_bootstraps(
     Returns
     -------
     LittleBootstraps
+        With `part`: `Replicates`.
 
     Raises
     ------
+    CheckpointError
+        If a file of the store is damaged or belongs to another call, or cannot be written.
     ArgumentError
         If an argument is outside its domain, data and statistic do not fit, or a subset has NaN or
         an infinity.
@@ -254,57 +285,56 @@ def little_bootstraps(
         "prob": level,
     }
     near = chosen is not None and chosen.core in ("quantile", "iqr", "mad")
-    found: list[tuple[Array, Array]] = []
-    many = [False]
+    work = _Subsets(arrays, statistic if chosen is None else chosen, n, run, count)
+    work.draws = _Draws(used, resamples, key)
+    how = Drawing(executor, part, store, replicates, rng)
+    how.check(False)
 
-    def subset(j: int) -> tuple[Array, Array]:
-        """Return the statistic of a subset, and its replicates."""
-        rows = _rows(n, run, count, j)
-        samples = tuple(np.array(array[rows]) for array in arrays)
-        try:
-            data = take(
-                samples if len(samples) > 1 else samples[0],
-                statistic=chosen,
-                paired=len(samples) > 1,
-            )
-        except ArgumentError as error:
-            error.add_note(f"raised by the observations of subset {j} of {count}")
-            raise
-        options = {**data.units.core(IID), "draws": np.array([used])}
-        options |= {"shares": np.full(rows.size, 1 / rows.size)}
-        own = subkey(key, j)
-        if chosen is not None:
-            core, parameters, columns = data.prepared(chosen)
-            flat, _, _, stopped = _core.resample_bootstrap(
-                core, parameters, columns, options, 0, resamples, False, own, workers, None
-            )
-            if stopped is not None:
-                raise stopped
-            point = full(data, chosen).values
-            many[0] = chosen.kind == "regression" or (
-                chosen.kind == "one" and data.samples[0].ndim > 1
-            )
-            return point, flat.reshape(resamples, point.size)
-        return _of_function(statistic, data, options, resamples, own, workers, many)
+    def call() -> str:
+        known = {name: value for name, value in settings.items() if name != "prob"}
+        given = (work.statistic, *map(_known, arrays))
+        return identity_of_call("resample.little_bootstraps", known, key, *given)
+
+    found: list[tuple[Array, Array]] = []
+    many = False
+
+    def add(rows: Array) -> None:
+        """Take the subsets in rows of `_Subsets`."""
+        nonlocal many
+        for row in rows:
+            many = bool(row[0])
+            table = row[1:].reshape(resamples + 1, -1)
+            found.append((table[0].copy(), table[1:].copy()))
 
     with reporter(progress, "little bootstraps", "subsets") as report:
         try:
-            for j in range(most):
-                found.append(subset(j))
-                if report is not None and j + 1 < most:
-                    report(j + 1, most)
-        except KeyboardInterrupt as stopped:
-            part = None
-            if len(found) >= 2:
-                part = _result(
-                    found, many[0], level, settings, key, began, n, run, count, used, near
+            if how.is_plain:
+                with threads(workers):
+                    for j in range(most):
+                        add(work(j, j + 1))
+                        if report is not None and j + 1 < most:
+                            report(j + 1, most)
+            elif replicates is not None:
+                add(given_replicates(replicates, most, key, call))
+            else:
+                made_in_parts = drawn(
+                    work, most, how, seed=key, call=call, report=report, n_threads=workers
                 )
-                object.__setattr__(part[0], "status", "interrupted")
-            stopped.partial_result = part and part[0]  # type: ignore[attr-defined]
+                if part is not None:
+                    return made_in_parts  # type: ignore[return-value]
+                add(made_in_parts.array)
+        except KeyboardInterrupt as stopped:
+            if part is not None:
+                raise
+            if not how.is_plain and not found:
+                add(first_rows(stopped))
+            some = None
+            if len(found) >= 2:
+                some = _result(found, many, level, settings, key, began, n, run, count, used, near)
+                object.__setattr__(some[0], "status", "interrupted")
+            stopped.partial_result = some and some[0]  # type: ignore[attr-defined]
             raise
-        made, doubts = _result(
-            found, many[0], level, settings, key, began, n, run, count, used, near
-        )
+        made, doubts = _result(found, many, level, settings, key, began, n, run, count, used, near)
         finish(report, most, made)
     warn(doubts, made)
     return made
@@ -337,25 +367,110 @@ def _rows(n: int, run: int, count: int, j: int) -> NDArray[np.int64]:
     return rows[rows < n]
 
 
-def _of_function(
-    f: Any,
-    data: Data,
-    options: dict[str, Any],
-    n: int,
-    key: int,
-    workers: int,
-    many: list[bool],
-) -> tuple[Array, Array]:
-    """Return a function of a subset, and its replicates."""
-    function, first = Function.of(f, True, None, data)
-    many[0] = function.many
-    values = np.empty((n, first.size))
-    step = function.rows
-    for at in range(0, n, step):
-        now = min(step, n - at)
-        weights = _core.resample_weights(options, at, now, key, workers).reshape(now, -1)
-        values[at : at + now] = function.values((weights,))
-    return first, values
+class _Draws(NamedTuple):
+    """The observations of a resample, the resamples of a subset, and the seed."""
+
+    used: int
+    resamples: int
+    key: int
+
+
+class _Subsets:
+    """Subsets as rows: whether there are outputs, the statistic of a subset, and its replicates."""
+
+    draws: _Draws
+
+    def __init__(
+        self, arrays: list[NDArray[Any]], statistic: Any, n: int, run: int, count: int
+    ) -> None:
+        self._target, self.statistic = [_Stored.of(array) for array in arrays], statistic
+        self._n, self._run, self._count = n, run, count
+
+    def __call__(self, start: int, stop: int) -> Array:
+        """Return subsets from a start to a stop."""
+        rows = [self._subset(j) for j in range(start, stop)]
+        return np.stack([np.concatenate([[many], point, v.ravel()]) for many, point, v in rows])
+
+    def _subset(self, j: int) -> tuple[bool, Array, Array]:
+        """Return whether there are outputs, the statistic of a subset, and its replicates."""
+        rows = _rows(self._n, self._run, self._count, j)
+        samples = tuple(np.array(array.opened()[rows]) for array in self._target)
+        chosen = self.statistic if isinstance(self.statistic, Statistic) else None
+        try:
+            data = take(
+                samples if len(samples) > 1 else samples[0],
+                statistic=chosen,
+                paired=len(samples) > 1,
+            )
+        except ArgumentError as error:
+            error.add_note(f"raised by the observations of subset {j} of {self._count}")
+            raise
+        used, n, key = self.draws
+        options = {**data.units.core(IID), "draws": np.array([used])}
+        options |= {"shares": np.full(rows.size, 1 / rows.size)}
+        own, workers = subkey(key, j), resolve_threads(None)
+        if chosen is None:
+            return self._of_function(data, options, own, workers)
+        core, parameters, columns = data.prepared(chosen)
+        flat, _, _, stopped = _core.resample_bootstrap(
+            core, parameters, columns, options, 0, n, False, own, workers, None
+        )
+        if stopped is not None:
+            raise stopped
+        point = full(data, chosen).values
+        many = chosen.kind == "regression" or (chosen.kind == "one" and data.samples[0].ndim > 1)
+        return many, point, flat.reshape(n, point.size)
+
+    def _of_function(
+        self, data: Data, options: dict[str, Any], key: int, workers: int
+    ) -> tuple[bool, Array, Array]:
+        """Return the same for a function of a subset and weights."""
+        function, first = Function.of(self.statistic, True, None, data)
+        n = self.draws.resamples
+        values = np.empty((n, first.size))
+        step = function.rows
+        for at in range(0, n, step):
+            now = min(step, n - at)
+            weights = _core.resample_weights(options, at, now, key, workers).reshape(now, -1)
+            values[at : at + now] = function.values((weights,))
+        return function.many, first, values
+
+
+class _Stored:
+    """An array, or the file that has it, which other processes open themselves."""
+
+    def __init__(self, array: NDArray[Any] | None, file: tuple[Any, ...] | None = None) -> None:
+        self._array, self._file = array, file
+
+    @classmethod
+    def of(cls, array: NDArray[Any]) -> _Stored:
+        """Return an array, with its file if it is all of a `numpy.memmap`."""
+        # A slice of a map has the file of the map, but not its own place there.
+        if not isinstance(array, np.memmap) or not isinstance(array.base, mmap):
+            return cls(array)
+        order = "C" if array.flags.c_contiguous else "F"
+        file = (str(array.filename), array.dtype.str, array.offset, array.shape, order)
+        return cls(array, None if array.filename is None else file)
+
+    def opened(self) -> NDArray[Any]:
+        """Return the array."""
+        if self._array is None:
+            assert self._file is not None
+            name, dtype, offset, shape, order = self._file
+            self._array = np.memmap(name, dtype, "r", offset, shape, order)
+        return self._array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Stored, (self._array, None) if self._file is None else (None, self._file)
+
+
+def _known(array: NDArray[Any]) -> tuple[Any, ...]:
+    """Return what identifies an array, which may not fit in memory."""
+    digest = blake2b(digest_size=16)
+    step = max(_HASHED // max(array[0].nbytes, 1), 1)
+    for first in range(0, len(array), step):
+        digest.update(np.ascontiguousarray(array[first : first + step]).data)
+    return array.dtype.str, array.shape, digest.hexdigest()
 
 
 def _result(

@@ -451,7 +451,8 @@ def wild_bootstrap(
     with reporter(progress, "wild bootstrap", "resamples") as report:
         done: list[Array] = []
         try:
-            work = _Work(_cluster_sums(fitted, scores, under), None if exact else law, key, step)
+            sums = _cluster_sums(fitted, scores, under)
+            work = _Work(sums, None if exact else law, key, total, step)
             if how.is_plain:
                 for first in range(0, total, step):
                     last = min(first + step, total)
@@ -513,22 +514,27 @@ def _fitted(data: Data) -> _Fit:
 class _Work:
     """Replicates as rows: the parts of the t-statistic of each coefficient."""
 
-    def __init__(self, sums: _Sums, law: Multipliers | None, key: int, step: int) -> None:
-        self._target, self._key, self._step = sums, key, step
+    def __init__(
+        self, sums: _Sums, law: Multipliers | None, key: int, total: int, step: int
+    ) -> None:
+        self._target, self._key, self._total, self._step = sums, key, total, step
         self._law = law
 
     def __call__(self, start: int, stop: int) -> Array:
         """Return replicates from a start to a stop; without a law all combinations of signs."""
         groups = len(self._target.scores[0])
         made = []
-        for first in range(start, stop, self._step):
-            last = min(first + self._step, stop)
+        # Batches begin at multiples of the step for every start: a product of matrices may round a
+        # row differently in another batch.
+        for first in range(start - start % self._step, stop, self._step):
+            last = min(first + self._step, self._total)
             if self._law is None:
                 rows = _signs(first, last, groups)
             else:
                 rows = _drawn(self._law, self._key, first, last, groups)
             parts = _replicates(self._target, rows)
-            made.append(np.column_stack([column for part in parts for column in part]))
+            table = np.column_stack([column for part in parts for column in part])
+            made.append(table[max(start - first, 0) : stop - first])
         return np.concatenate(made)
 
 
