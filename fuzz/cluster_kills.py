@@ -3,11 +3,11 @@
 Each call is done once without an engine. Then it runs on two workers of an engine, and one of them
 is killed at a random moment of the call. The call must end without an error, with equal bits. Calls
 alternate: a target that is sent points, runs of nested sampling as whole parts, and chains that run
-from barrier to barrier. The figures are the number of kills, and the longest call beside one that
-had none.
+from barrier to barrier, without and with a store. The figures are the number of kills, and the
+longest call beside one that had none.
 
-Under MPI a lost rank ends the job. There the job has a store; the next job must finish it with
-equal bits, and write nothing that was there.
+Under MPI a lost rank ends the job. There the job has a store, of whole runs and of sections of
+chains in turn; the next job must finish it with equal bits, and write nothing that was there.
 
     python fuzz/cluster_kills.py --n 20
     python fuzz/cluster_kills.py --n 20 --only dask mpi
@@ -64,7 +64,8 @@ import cluster_kills
 
 if __name__ == "__main__":
     with MPIPoolExecutor() as executor:
-        cluster_kills.runs(sys.argv[2], executor=executor, store=sys.argv[1])
+        call = getattr(cluster_kills, sys.argv[3])
+        call(sys.argv[2], executor=executor, store=sys.argv[1])
 """
 
 
@@ -109,8 +110,30 @@ def chains(folder: str | None, **given: Any) -> list[Any]:
     return [s.draws, s.log_densities, s.n_evals]
 
 
-#: The calls, in turn.
-CALLS = (points, runs, chains)
+def kept_chains(folder: str | None, **given: Any) -> list[Any]:
+    """The same, whose workers write their sections to a store."""
+    if folder is None:
+        return chains(None)
+    with tempfile.TemporaryDirectory() as store:
+        made = chains(folder, store=store, **given)
+        assert equal(made, of_merged(fm.merge(store), chains)), "other bits in the store"
+    return made
+
+
+#: The calls, in turn, and those that an MPI job makes with a store.
+CALLS = (points, runs, chains, kept_chains)
+STORED = (runs, chains)
+
+
+def of_merged(result: Any, call: Any) -> list[Any]:
+    """The figures of a call from its store."""
+    return [getattr(result, name) for name in _FIELDS[call]]
+
+
+_FIELDS = {
+    runs: ("draws", "log_weights", "log_evidence", "log_evidence_stderr"),
+    chains: ("draws", "log_densities", "n_evals"),
+}
 
 
 def equal(a: list[Any], b: list[Any]) -> bool:
@@ -183,15 +206,16 @@ def of_mpi(n: int, seed: int) -> str:
         raise ImportError("mpirun")
     rng = random.Random(f"{seed} mpi")
     root = ["--allow-run-as-root"] if os.geteuid() == 0 else []
-    local, n_kept, kills = runs(None), [], 0
-    for _ in range(n):
+    local, n_kept, kills = {call: call(None) for call in STORED}, {c: [] for c in STORED}, 0
+    for i in range(n):
+        call = STORED[i % len(STORED)]
         with tempfile.TemporaryDirectory() as temporary:
             home = Path(temporary)
             (script := home / "job.py").write_text(MPI)
             (marks := home / "marks").mkdir()
             job = [
                 mpirun, *root, "--oversubscribe", "-n", "3", sys.executable, "-m",
-                "mpi4py.futures", str(script), str(home / "store"), str(marks),
+                "mpi4py.futures", str(script), str(home / "store"), str(marks), call.__name__,
             ]  # fmt: skip
             first = subprocess.Popen(job, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             killed: list[int] = []
@@ -199,17 +223,16 @@ def of_mpi(n: int, seed: int) -> str:
             code = first.wait(_HUNG)
             kills += len(killed) if code != 0 else 0
             there = {path: path.stat().st_mtime_ns for path in home.glob("store/*.safetensors")}
-            n_kept.append(len(there))
+            n_kept[call].append(len(there))
             subprocess.run(job, check=True, timeout=_HUNG, stdout=subprocess.DEVNULL)
             assert all(path.stat().st_mtime_ns == at for path, at in there.items())
-            merged = fm.merge(home / "store")
-            got = [getattr(merged, name) for name in _FIELDS]
-            assert equal(got, local), "mpi: other bits"
-    kept = f"{min(n_kept)} to {max(n_kept)} of 10 runs were in the store"
+            got = of_merged(fm.merge(home / "store"), call)
+            assert equal(got, local[call]), "mpi: other bits"
+    kept = " and ".join(
+        f"{min(found)} to {max(found)} files of {call.__name__}" for call, found in n_kept.items()
+    )
+    kept = f"{kept} were in the store"
     return f"{kills} of {n} jobs ended by a kill, {kept}; the next jobs had equal bits"
-
-
-_FIELDS = ("draws", "log_weights", "log_evidence", "log_evidence_stderr")
 
 
 def main() -> None:

@@ -105,6 +105,18 @@ def _mcmc(kernel: Any, on_disk: bool = False) -> Run:
     return run
 
 
+def _sections(kernel: Any, **options: Any) -> Run:
+    """Chains that adapt together, with a store in place of a checkpoint."""
+
+    def run(kept: Any, folder: Path) -> Any:
+        return fm.mcmc.sample(
+            _banana, 2, gradient=_gradient, check_gradient=False, kernel=kernel, n_draws=60, rng=3,
+            store=folder / "store" if kept else None, progress=False, **options,
+        )  # fmt: skip
+
+    return run
+
+
 def _nested(**options: Any) -> Run:
     given = {"n_live": 60, "rng": 4, "progress": False, **options}
     return lambda kept, folder: fm.nested.sample(_banana, _BOX, checkpoint=kept, **given)
@@ -168,6 +180,24 @@ def _spread(x: Any) -> Any:
 def _apart(a: Any, b: Any) -> Any:
     time.sleep(_SLOW)
     return np.median(a, axis=1) - np.median(b, axis=1)
+
+
+def _twice(kept: Any, folder: Path) -> Any:
+    store = folder / "store" if kept else None
+    return fm.resample.double_bootstrap(
+        np.arange(30.0) ** 0.5, _spread, n_resamples=100, n_inner=20, rng=6, store=store,
+        progress=False,
+    )  # fmt: skip
+
+
+def _sequences(kept: Any, folder: Path) -> Any:
+    store = folder / "store" if kept else None
+    return fm.score.first_hitting(_logits, 60, 6, n_tokens=3, rng=6, store=store, progress=False)
+
+
+def _logits(tokens: Any, time_: Any) -> Any:
+    time.sleep(_SLOW / 4)
+    return np.cos(np.roll(tokens, 1, axis=1)[:, :, None] * np.arange(1.0, 4.0))
 
 
 def _expect(**options: Any) -> Run:
@@ -292,6 +322,8 @@ def _runs() -> dict[str, Run]:
         "mcmc tempered": _mcmc(mcmc.Tempered(mcmc.RWM(), reference=_BOX)),
         "mcmc smc": _smc,
         "mcmc cycle": _mcmc(mcmc.Cycle([mcmc.RWM(), mcmc.MALA()])),
+        "mcmc nuts, store": _sections("nuts"),
+        "mcmc stretch, store": _sections("stretch", n_warmup=100, n_chains=6),
         "mcmc nuts on disk": _mcmc("nuts", on_disk=True),
         "mcmc rwm on disk": _mcmc("rwm", on_disk=True),
         "nested uniform": _nested(sampler="unif"),
@@ -307,9 +339,11 @@ def _runs() -> dict[str, Run]:
         "tokens, replicates": _replicates,
         "resample.bootstrap": _resamples,
         "resample.permutation_test": _permutations,
+        "resample.double_bootstrap, store": _twice,
         "sbi.abc_smc": _particles,
         "score.langevin_gibbs": _gibbs,
         "score.langevin_gibbs, store": _levels_kept,
+        "score.first_hitting, store": _sequences,
         "score.integrate, store": _transported,
         "score.log_likelihood, store": _likelihoods,
         "score.sample": _images,

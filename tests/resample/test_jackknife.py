@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
+import worker_targets
 
 import fermiac as fm
 from fermiac.errors import ArgumentError
@@ -122,3 +124,29 @@ def test_clusters_are_left_out_together() -> None:
 def test_wrong_arguments(x: Any, more: dict[str, Any]) -> None:
     with pytest.raises(ArgumentError):
         jackknife(x, **more)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"jackknife_groups": 7},
+        {"strata": np.arange(40) % 2},
+        {"clusters": np.arange(40) // 3, "weights": True, "statistic": worker_targets.weighted},
+    ],
+)
+def test_the_same_bits_on_workers(more: dict[str, Any]) -> None:
+    x = fm.random.Stream(3).exponential(40)
+    if "weights" in more:
+        x = fm.random.Stream(3).exponential((40, 2))
+    given = {"statistic": worker_targets.spread, **more}
+    local = fm.resample.jackknife(x, **given)
+    with ThreadPoolExecutor(3) as pool:
+        for executor in (pool, fm.executor.Sharded(pool, rows=3)):
+            there = fm.resample.jackknife(x, executor=executor, **given)
+            for name in ("values", "stderr", "bias", "acceleration"):
+                np.testing.assert_array_equal(getattr(there, name), getattr(local, name))
+            assert there.n_evals == local.n_evals
+        assert fm.resample.jackknife(x, executor=pool).values.shape == x.shape
+    with pytest.raises(ArgumentError, match="executor: 3 given"):
+        fm.resample.jackknife(x, executor=3)

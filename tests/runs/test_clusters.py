@@ -108,6 +108,19 @@ def whole_calls(**given: Any) -> list[Any]:
     resamples = fm.resample.bootstrap(
         np.arange(30.0) ** 0.5, targets.spread, n_resamples=300, rng=1, **given
     )
+    double = fm.resample.double_bootstrap(
+        np.arange(30.0) ** 0.5, targets.spread, n_resamples=120, n_inner=20, rng=1, **given
+    )
+    wild = fm.resample.wild_bootstrap(
+        (np.arange(40.0) % 7, np.sin(np.arange(40.0))), n_resamples=1500, rng=1, **given
+    )
+    little = fm.resample.little_bootstraps(
+        np.arange(300.0) ** 0.5 % 1.0, "sd", exponent=0.5, n_resamples=20, rng=1, **given
+    )
+    hitting = fm.score.first_hitting(targets.token_logits, 40, 9, n_tokens=4, rng=1, **given)
+    unmasked = fm.score.unmask(
+        targets.token_logits, 40, 9, 4, order="margin", n_steps=4, rng=1, **given
+    )
     e = fm.importance.expect(
         targets.moments, LAW, n=40_000, rng=1, check=False,
         **(given and {"shards": "whole", **given}),
@@ -132,6 +145,13 @@ def whole_calls(**given: Any) -> list[Any]:
         rows.array,
         tokens.thetas,
         resamples.replicates,
+        double.replicates,
+        double.positions,
+        wild.upper,
+        little.upper,
+        hitting.tokens,
+        hitting.times,
+        unmasked.tokens,
         p.ppf(0.5),
     ]
 
@@ -159,8 +179,20 @@ def test_whole_parts(engine: Any, tmp_path: Path) -> None:
     local = whole_calls()
     with started(engine, tmp_path) as executor:
         there = whole_calls(executor=executor)
+        pooled = kept_chains(executor=executor, store=tmp_path / "store")
     for a, b in zip(local, there, strict=True):
         np.testing.assert_array_equal(a, b)
+    whole, merged = kept_chains(), fm.merge(tmp_path / "store")
+    for name in ("draws", "log_densities", "n_evals"):
+        np.testing.assert_array_equal(getattr(pooled, name), getattr(whole, name))
+        np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name))
+
+
+def kept_chains(**given: Any) -> Any:
+    """Chains that adapt together, whose workers may write their sections to a store."""
+    return fm.mcmc.sample(
+        nested_targets.bowl, 2, nested_targets.slope, n_chains=3, n_draws=40, rng=1, **given
+    )
 
 
 @pytest.mark.parametrize("engine", RECOVER, ids=lambda engine: engine.__name__)

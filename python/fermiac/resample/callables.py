@@ -197,26 +197,29 @@ class Function:
         parts = [self.values(data.rows(flat[None, a:b])) for a, b in itertools.pairwise(starts)]
         return np.concatenate(parts)
 
-    def leave_one_out(self) -> Array:
+    def left_out(self) -> list[range]:
+        """Return the units that are left out together, one range for each value of a jackknife."""
+        found = []
+        for first, last in itertools.pairwise(self.data.units.strata.tolist()):
+            many = last - first
+            groups = many if self.groups is None else min(self.groups, many)
+            # Every groups-th unit, so that groups of sorted data are similar.
+            found += [range(first + group, last, groups) for group in range(groups)]
+        return found
+
+    def leave_one_out(self, start: int = 0, stop: int | None = None) -> Array:
         """Return the values with each unit, or each group of units, left out: (units, k)."""
         units, n = self.data.units, self.data.units.n
         starts = np.arange(n + 1) if units.starts is None else units.starts
         members = np.arange(n) if units.members is None else units.members
         found = []
-        for first, last in itertools.pairwise(units.strata):
-            many = last - first
-            groups = many if self.groups is None else min(self.groups, many)
-            for group in range(groups):
-                # Every groups-th unit, so that groups of sorted data are similar.
-                out = np.concatenate(
-                    [members[starts[u] : starts[u + 1]] for u in range(first + group, last, groups)]
-                )
-                kept = np.ones(n, bool)
-                kept[out] = False
-                if self.weighted:
-                    found.append(self.values(self._weights(kept[None].astype(float))))
-                else:
-                    found.append(self._shorter(kept))
+        for group in self.left_out()[start:stop]:
+            kept = np.ones(n, bool)
+            kept[np.concatenate([members[starts[u] : starts[u + 1]] for u in group])] = False
+            if self.weighted:
+                found.append(self.values(self._weights(kept[None].astype(float))))
+            else:
+                found.append(self._shorter(kept))
         return np.concatenate(found)
 
     def _shorter(self, kept: NDArray[np.bool_]) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,11 @@ from fermiac.resample.schemes import IID
 from fermiac.resample.statistics import Statistic, StatisticName, resolved
 from fermiac.results.result import Result
 from fermiac.results.summary import Summary
+from fermiac.runs.executor import require_executor
+from fermiac.runs.replicates import Drawing, drawn
+
+if TYPE_CHECKING:
+    from fermiac.runs.executor import ExecutorLike
 
 __all__ = ["Jackknife", "jackknife"]
 
@@ -98,6 +103,29 @@ class Jackknife(Result):
         return Summary(names, numbers, foot=[f"{len(self.values)} units left out one by one"])
 
 
+class _LeftOut:
+    """The values of a function with some units left out, as the work of a shard."""
+
+    def __init__(self, function: Function) -> None:
+        self._target = function
+
+    def __call__(self, start: int, stop: int) -> Array:
+        """Return the values from a start to a stop."""
+        return self._target.leave_one_out(start, stop)
+
+
+def _on_workers(function: Function, executor: ExecutorLike) -> Array:
+    """Return the values with each unit left out, which workers compute."""
+    n, how = len(function.left_out()), Drawing(executor)
+    try:
+        return drawn(
+            _LeftOut(function), n, how, seed=0, call=lambda: "resample.jackknife", report=None
+        ).array
+    except KeyboardInterrupt as stopped:
+        stopped.partial_result = None  # type: ignore[attr-defined]
+        raise
+
+
 @public
 def jackknife(
     x: ArrayLike | tuple[ArrayLike, ...],
@@ -108,6 +136,7 @@ def jackknife(
     clusters: Labels = None,
     weights: bool = False,
     jackknife_groups: int | None = None,
+    executor: ExecutorLike | None = None,
     on_nan: OnNan = "raise",
 ) -> Jackknife:
     """Return a statistic without each observation, with its standard error and bias [1]_.
@@ -128,6 +157,9 @@ def jackknife(
     jackknife_groups : int, optional
         The number of groups of observations in each sample or stratum, at least 2, that are left
         out one at a time; for slow callables. Default: each observation alone.
+    executor : object, optional
+        An engine whose workers call a callable; see `fermiac.executor.Sharded`. Closed forms are
+        computed here.
     on_nan : {"raise", "omit"}, default "raise"
         Whether NaN is an error, or its observations are left out.
 
@@ -162,6 +194,8 @@ def jackknife(
     groups = (
         None if jackknife_groups is None else whole("jackknife_groups", jackknife_groups, 2, 2**31)
     )
+    if executor is not None:
+        require_executor(executor)
     if groups is not None and chosen is not None:
         raise ArgumentError(
             f"jackknife_groups: {groups} given with the statistic {chosen.name!r}; it is for "
@@ -178,7 +212,11 @@ def jackknife(
                 "so no observation can be left out; weights=True is needed"
             )
         problem = Problem(data, function, IID, None, first)
-    all_of_it, left = problem.full, problem.left_out
+    all_of_it = problem.full
+    if executor is None or chosen is not None:
+        left = problem.left_out
+    else:
+        left = _on_workers(function, executor)
     n = len(left)
     influence = []
     for j, own in enumerate(all_of_it.influence):
