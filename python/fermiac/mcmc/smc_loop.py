@@ -46,8 +46,8 @@ _TOTAL = 1000
 _FAILED, _DISAGREE, _STUCK = 1e-3, 1.0, 0.02
 #: The share of the variance of the log-likelihood's ranks that is between the chains of a stage,
 #: above which a run warns. Good chains of 16 steps have 0.15 to 0.3, and chains between two modes
-#: with right evidences 0.6. Above, regions were lost that no island visits again: log Z of a banana,
-#: of modes of Student's t and of aliases was too low by three to five reported errors.
+#: with right evidences 0.6. Above, regions were lost that no island visits again: log Z of a
+#: banana, of modes of Student's t and of aliases was too low by three to five reported errors.
 _SLOW = 0.65
 
 _STATE: fit.Layout = {
