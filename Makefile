@@ -124,6 +124,9 @@ calibrate: $(BUILT) $(STAMP)-test ## Compare errors and coverage with the truth,
 	$(PY) -m benches.mcmc.multiscale --out docs/calibration-multiscale.md
 	$(PY) -m benches.mcmc.modes --out docs/calibration-modes.md
 	$(PY) -m benches.mcmc.many_chains --out docs/calibration-many-chains.md
+	$(PY) -m benches.mcmc.eleven --coverage 200 --out docs/calibration-eleven.md
+	$(PY) -m benches.nested.calibration table --seeds 20 --many 200 --first-seed 1000 --page docs/calibration-nested.md
+	$(PY) -m benches.nested.particles --page docs/calibration-nested.md
 	$(PY) -m benches.evaluate.calibrate --out docs/calibration-evaluate.md
 	$(PY) -m benches.evaluate.calibrate_peers --out docs/calibration-evaluate-peers.md
 	$(PY) -m benches.privacy.calibrate_sequential --page docs/calibration-audits.md

@@ -79,6 +79,19 @@ def test_evidences_are_calibrated() -> None:
     assert abs(np.mean(pulls)) < 5 * np.std(pulls) / np.sqrt(60)
 
 
+def test_chains_that_forget_slowly_are_said() -> None:
+    from benches.nested.posteriors import POSTERIORS
+
+    p = POSTERIORS["student8"]()
+    with pytest.warns(ConvergenceWarning, match="forget their starts slowly"):
+        s = smc(p.values, p.prior, rng=0)
+    assert max(stage["between"] for stage in s.stages) > 0.65
+    log_likelihood, prior, _ = normal(10)
+    s = smc(log_likelihood, prior, rng=0)
+    assert s.warnings == ()
+    assert max(stage["between"] for stage in s.stages) < 0.3
+
+
 def test_forms_of_prior_and_likelihood_give_the_same_bits() -> None:
     log_likelihood, prior, _ = normal(2)
     d = fm.distributions

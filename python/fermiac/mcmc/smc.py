@@ -136,8 +136,9 @@ def smc(
     -----
     ConvergenceWarning
         If the islands disagree about the evidence by more than e in standard deviation, if the
-        moves of the last stage were hardly ever accepted, or if the likelihood was NaN at more than
-        one of a thousand points.
+        moves of the last stage were hardly ever accepted, if the chains of a stage forget their
+        starts so slowly that regions may be lost, or if the likelihood was NaN at more than one of
+        a thousand points.
 
     See Also
     --------

@@ -43,7 +43,9 @@ class SmcSample(Sample):
         The logarithms of the evidences of the islands.
     stages : tuple of mapping
         For each stage the power ``beta`` of the likelihood, the effective sample size ``ess`` of
-        the particles after reweighting, the ``acceptance`` rate of the moves and their ``step``.
+        the particles after reweighting, the ``acceptance`` rate of the moves, their ``step``, and
+        the share ``between`` chains of the variance of the log-likelihood's ranks: near 1 / n_steps
+        if a chain forgets its start at once, and near 1 if it stays there.
 
     References
     ----------
@@ -73,7 +75,13 @@ class SmcSample(Sample):
         "log_evidences": fit.array("f", "islands"),
         "stages": fit.listed(
             fit.record(
-                {"beta": fit.real, "ess": fit.real, "acceptance": fit.real, "step": fit.real}
+                {
+                    "beta": fit.real,
+                    "ess": fit.real,
+                    "acceptance": fit.real,
+                    "step": fit.real,
+                    "between": fit.real,
+                }
             )
         ),
     }

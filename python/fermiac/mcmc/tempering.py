@@ -52,8 +52,8 @@ class Tempered(Kernel):
         for a target with a gradient, otherwise `Slice`.
     reference : Law or LogDensity, optional
         A law that covers the target, with a gradient if the kernel needs one: the prior, or a
-        normal law as wide as the target. By default a mixture of normal laws that pilot runs fit
-        to the target (see Notes).
+        normal law as wide as the target. By default a mixture of normal laws, or a law of discrete
+        blocks, that pilot runs fit to the target (see Notes).
     n_temperatures : int, optional
         The number of temperatures, both ends included. By default a pilot run chooses it: about
         2Λ + 1 are best, where Λ is the sum of the rejection rates of the pairs (1 minus the means
@@ -151,6 +151,7 @@ class Tempered(Kernel):
             )
         object.__setattr__(self, "kernel", kernel)
         object.__setattr__(self, "needs_gradient", kernel.needs_gradient)
+        object.__setattr__(self, "needs_volume", kernel.needs_volume)
 
     @property
     def _is_tuned(self) -> bool:
@@ -209,6 +210,10 @@ class Tempered(Kernel):
     def _uses_gradient(self, dim: int, oracles: Oracles) -> NDArray[np.bool_]:
         kernel: Kernel = self.kernel
         return kernel._uses_gradient(dim, oracles)
+
+    def _place_starts(self, x: Array, oracles: Oracles) -> None:
+        if self.kernel is not None:
+            self.kernel._place_starts(x, oracles)
 
     #: Whether the reference is a law of the unconstrained coordinates in any case.
     _is_free: ClassVar[bool] = False

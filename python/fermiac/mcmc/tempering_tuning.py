@@ -2,6 +2,7 @@
 
 The reference is a mixture of normal laws. It begins as normal approximations at the modes that
 climbs from dispersed points find, and is fitted to the draws of pilot runs that double in length.
+Kernels of `Discrete` blocks have a law of independent blocks in its place.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from fermiac.distributions.law import subkey
 from fermiac.mcmc.init import starts
 from fermiac.mcmc.init_search import climbed
 from fermiac.mcmc.tempering import Tempered
+from fermiac.mcmc.tempering_discrete import BlocksFit, blocks_of
 from fermiac.targets.density import LogDensity
 from fermiac.targets.finite import FiniteDensity
 
@@ -61,9 +63,10 @@ class _FittedTempered(Tempered):
 
     _is_free: ClassVar[bool] = True
 
+    said: str = ""
+
     def _settings(self) -> dict[str, Any]:
-        n = len(self.reference.laws)
-        return super()._settings() | {"reference": f"fitted: a mixture of {n} normal laws"}
+        return super()._settings() | {"reference": self.said}
 
 
 def tuned(job: Job, workers: int, report: Report | None) -> tuple[Tempered, int]:
@@ -103,9 +106,10 @@ def tuned(job: Job, workers: int, report: Report | None) -> tuple[Tempered, int]
     settings = replace(job.settings, n_chains=_CHAINS, thin=1, early=False, pool=True)
     pilot = replace(job, settings=settings, key=key, first=0, n_all=None)
     x0, n_evals = starts(None, pilot)
-    fit = None
+    fit: _Fit | BlocksFit | None = None
     if kernel.reference is None:
-        fit, more = _Fit.of_climbs(pilot, key)
+        blocks = blocks_of(kernel.kernel, job.target.dim, job.oracles())
+        fit, more = (BlocksFit(blocks), 0) if blocks else _Fit.of_climbs(pilot, key)
         n_evals += more
     n = kernel.n_temperatures or (_FIRST if kernel.betas is None else len(kernel.betas))
     for number, length in enumerate(_ROUNDS):
@@ -122,10 +126,10 @@ def tuned(job: Job, workers: int, report: Report | None) -> tuple[Tempered, int]
     return _kernel(kernel, fit, n), n_evals
 
 
-def _kernel(kernel: Tempered, fit: _Fit | None, n: int) -> Tempered:
+def _kernel(kernel: Tempered, fit: _Fit | BlocksFit | None, n: int) -> Tempered:
     if fit is None:
         return replace(kernel, n_temperatures=n)
-    return _FittedTempered(kernel.kernel, fit.law(), n, kernel.betas)
+    return _FittedTempered(kernel.kernel, fit.law(), n, kernel.betas, fit.said)
 
 
 def _run(
@@ -170,6 +174,11 @@ class _Fit:
 
     def __init__(self, means: Array, covariances: Array, weights: Array) -> None:
         self.means, self.covariances, self.weights = means, covariances, weights
+
+    @property
+    def said(self) -> str:
+        """What the settings of a run say of it."""
+        return f"fitted: a mixture of {len(self.means) + 1} normal laws"
 
     @classmethod
     def of_climbs(cls, job: Job, key: int) -> tuple[_Fit, int]:
