@@ -73,7 +73,7 @@ ROSENBROCK = (
 )
 HARD = {
     "funnel, d = 10": Hard(lambda: fm.targets.funnel(10), 4000, FUNNEL, ALL),
-    "funnel, d = 100": Hard(lambda: fm.targets.funnel(100), 10_000, FUNNEL, ALL[:1], 10),
+    "funnel, d = 100": Hard(lambda: fm.targets.funnel(100), 10_000, FUNNEL, ALL[:1]),
     "Rosenbrock, d = 2": Hard(
         fm.targets.rosenbrock, 4000, ROSENBROCK, (*ALL, "`WALNUTS(step_size=2.0)`")
     ),

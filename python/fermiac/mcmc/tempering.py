@@ -350,6 +350,8 @@ def log_evidence(sample: Sample) -> Estimate:
         values += shift
         up, down = _logistic(hot - shift[:, None]), _logistic(shift[:, None] - cold)
         total += up / up.mean(axis=1, keepdims=True) - down / down.mean(axis=1, keepdims=True)
+    # The terms of a chain have the mean 0; with its estimate, differences of chains count as well.
+    total += values[:, None]
     stderr = float(diagnostics.mcse(total, kind="mean"))
     ess = float(diagnostics.ess(total, kind="mean"))
     return Estimate(
