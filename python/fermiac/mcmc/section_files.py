@@ -88,7 +88,9 @@ class Section(Result):
     stats: Array | None = None
 
     _layout: ClassVar[fit.Layout] = {
-        **dict.fromkeys(("first", "n_chains", "start", "stop", "end"), fit.whole(0, 2**62)),
+        "first": fit.whole(0, 10**6),
+        "n_chains": fit.whole(1, 10**6),
+        **dict.fromkeys(("start", "stop", "end"), fit.whole(0, 2**62)),
         "before": fit.text(),
         "words": fit.array("u", "words"),
         **dict.fromkeys(ARRAYS, fit.maybe(fit.array("f"))),
@@ -112,6 +114,11 @@ class Section(Result):
             Always.
         """
         raise _unfinished([self, *(one for one in others if isinstance(one, Section))])
+
+    def _for_merge(self) -> Section:
+        # The arrays of all files might not fit in memory.
+        none = self.words[:0]
+        return replace(self, words=none, draws=None, log_densities=None, gradients=None, stats=None)
 
     def _missing(self) -> NoReturn:
         raise _unfinished([self])
