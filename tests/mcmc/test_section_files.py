@@ -318,3 +318,12 @@ def test_calls_that_are_killed_again_and_again(where: str, tmp_path: Path) -> No
     check(run(slow, store=store), whole)
     assert kept.items() <= files(store).items()
     check(fm.merge(store), whole)
+
+
+def test_two_calls_at_the_same_time_do_no_harm(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as calls:
+        both = [calls.submit(run, slow, store=tmp_path) for _ in range(2)]
+        made = [one.result() for one in both]
+    whole = run(slow)
+    for one in (*made, fm.merge(tmp_path)):
+        check(one, whole)
