@@ -127,7 +127,7 @@ def test_kernels(kernel: Any, more: dict[str, Any], threads: Any, tmp_path: Path
     gradient = {"gradient": more.get("gradient", targets.slope)}
 
     def call(**how: Any) -> Any:
-        settings = {"n_chains": 5, **given, **gradient, **how}
+        settings = {"n_chains": 3, **given, **gradient, **how}
         return fm.mcmc.sample(targets.bowl, 2, **settings)
 
     whole = call()
