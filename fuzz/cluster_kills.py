@@ -54,8 +54,8 @@ _HUNG = 300.0
 #: Seconds without a result after which shards of Parsl count as lost. By default they never do
 #: before the first result of a call, and Parsl's workers may wait for ever after one was killed.
 _PATIENCE = 30.0
-#: Pools that are broken for their user after a loss.
-_BREAK = ("process_pool", "plain_loky")
+#: Pools that are broken for their user after a loss, or may have lost a whole node.
+_BREAK = ("process_pool", "plain_loky", "parsl_executor")
 
 MPI = """
 import sys
@@ -157,17 +157,24 @@ def kill_one(folder: Path, seconds: float, rng: random.Random, killed: list[int]
         killed.append(pid)
 
 
+def _patient(name: str, executor: Any) -> Any:
+    """Return an executor with the patience that its engine needs."""
+    if name != "parsl_executor":
+        return executor
+    return fm.executor.Sharded(executor, patience=_PATIENCE)
+
+
 def of_engine(name: str, n: int, seed: int) -> str:
     """Return the figures of an engine, in a sentence."""
     engine = getattr(engines, name)
     rng = random.Random(f"{seed} {name}")
     local = {call: call(None) for call in CALLS}
     longest, usual, kills = dict.fromkeys(CALLS, 0.0), {}, 0
+    killed: list[int] = []
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         home = Path(temporary)
-        executor = stack.enter_context(engine(home / "engine"))
-        if name == "parsl_executor":
-            executor = fm.executor.Sharded(executor, patience=_PATIENCE)
+        own = stack.enter_context(ExitStack())
+        executor = _patient(name, own.enter_context(engine(home / "engine")))
         for call in local:
             (quiet := home / call.__name__).mkdir()
             call(str(quiet), executor=executor)  # the workers start
@@ -177,15 +184,15 @@ def of_engine(name: str, n: int, seed: int) -> str:
         for i in range(n):
             call = CALLS[i % len(CALLS)]
             (folder := home / f"marks-{i}").mkdir()
-            killed: list[int] = []
+            if name in _BREAK and killed:
+                own.close()
+                executor = _patient(name, own.enter_context(engine(home / f"engine-{i}")))
+            killed = []
             at = rng.uniform(0.0, 0.9 * usual[call])
             killer = threading.Thread(target=kill_one, args=(folder, at, rng, killed))
             killer.start()
             start = time.monotonic()
-            with ExitStack() as own:
-                fresh = name in _BREAK and kills > 0
-                given = own.enter_context(engine(home / f"engine-{i}")) if fresh else executor
-                got = call(str(folder), executor=given)
+            got = call(str(folder), executor=executor)
             took = time.monotonic() - start
             killer.join()
             kills += len(killed)

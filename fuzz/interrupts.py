@@ -46,6 +46,7 @@ WIDE = "law = fm.distributions.Normal(np.zeros(4))"
 SAMPLE = f"s = fm.Sample.from_arrays({DRAWS}((10**7, 2)), log_weights={DRAWS}(10**7))"
 CHAINS = f"s = fm.Sample.from_arrays({DRAWS}((4, 10**6, 4)))"
 GRAPH = "g = fm.walks.graphs.barabasi_albert(10**5, 4, rng=1)"
+FOLDER = "import tempfile; t = tempfile.TemporaryDirectory()"
 GAUSS = "target = fm.targets.gaussian(np.zeros(20), np.eye(20))"
 PRIOR = "prior = fm.distributions.Uniform(-10 * np.ones(8), 10 * np.ones(8))"
 LIKELIHOOD = "target = fm.targets.gaussian(np.zeros(8), np.eye(8))"
@@ -253,6 +254,12 @@ CALLS = [
         for call in _mcmc(kernel, ", n_chains=64")
     ),
     Call(
+        "mcmc.sample, store",
+        f"{GAUSS}; {FOLDER}",
+        "fm.mcmc.sample(target, rng=0, n_draws=10**5, store=tempfile.mkdtemp(dir=t.name))",
+        True,
+    ),
+    Call(
         "mcmc.sample callable, warm-up",
         "",
         "fm.mcmc.sample(lambda x: -(x**2).sum(1), 20, kernel='rwm', n_warmup=10**7, rng=0)",
@@ -351,6 +358,12 @@ CALLS = [
         "score.unmask",
         "f = lambda x, t: np.zeros((*x.shape, 4))",
         "sc.unmask(f, 20000, 64, 4, order='margin', rng=0)",
+        True,
+    ),
+    Call(
+        "score.first_hitting, store",
+        f"f = lambda x, t: np.zeros((*x.shape, 4)); {FOLDER}",
+        "sc.first_hitting(f, 20000, 64, n_tokens=4, rng=0, store=tempfile.mkdtemp(dir=t.name))",
         True,
     ),
     Call("score.svdd", MIXED, "sc.svdd(model, lambda x: x[:, 0], 50000, 16, rng=0)", True),

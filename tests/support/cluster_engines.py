@@ -72,19 +72,24 @@ def parsl_executor(tmp_path: Path) -> Iterator[Any]:
     from parsl.concurrent import ParslPoolExecutor
     from parsl.providers import LocalProvider
 
+    # Two nodes: if a worker dies while it holds the lock of the queue of its node, this node
+    # computes nothing more.
     config = Config(
         [
             HighThroughputExecutor(
-                max_workers_per_node=2,
+                max_workers_per_node=1,
                 address="127.0.0.1",
                 heartbeat_period=5,  # after which a lost worker is found; 30 by default
-                provider=LocalProvider(init_blocks=1, max_blocks=1),
+                provider=LocalProvider(init_blocks=2, max_blocks=2),
             )
         ],
         run_dir=str(tmp_path),
     )
-    with ParslPoolExecutor(config) as executor:
+    executor = ParslPoolExecutor(config)
+    try:
         yield executor
+    finally:
+        executor.shutdown(wait=False)  # tasks of such a node never end
 
 
 @contextmanager

@@ -9,7 +9,9 @@ and a call that finds some of them runs only the others.
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -86,7 +88,9 @@ class Section(Result):
     stats: Array | None = None
 
     _layout: ClassVar[fit.Layout] = {
-        **dict.fromkeys(("first", "n_chains", "start", "stop", "end"), fit.whole(0, 2**62)),
+        "first": fit.whole(0, 10**6),
+        "n_chains": fit.whole(1, 10**6),
+        **dict.fromkeys(("start", "stop", "end"), fit.whole(0, 2**62)),
         "before": fit.text(),
         "words": fit.array("u", "words"),
         **dict.fromkeys(ARRAYS, fit.maybe(fit.array("f"))),
@@ -110,6 +114,11 @@ class Section(Result):
             Always.
         """
         raise _unfinished([self, *(one for one in others if isinstance(one, Section))])
+
+    def _for_merge(self) -> Section:
+        # The arrays of all files might not fit in memory.
+        none = self.words[:0]
+        return replace(self, words=none, draws=None, log_densities=None, gradients=None, stats=None)
 
     def _missing(self) -> NoReturn:
         raise _unfinished([self])
@@ -267,17 +276,32 @@ def _read(path: Path) -> Section:
     return section
 
 
+class _Span(NamedTuple):
+    """The transitions of a section, and its record; see `Slots.part`."""
+
+    start: int
+    stop: int
+    record: dict[str, int]
+
+
 class _Item(NamedTuple):
-    """A section that is to be run."""
+    """A section that is to be run, and those after it up to a barrier."""
 
     first: int
     n_chains: int
-    start: int
-    stop: int
     words: Words
-    #: See `Slots.part`.
-    record: dict[str, int]
+    spans: tuple[_Span, ...]
     wanted: tuple[str, ...]
+
+    @property
+    def start(self) -> int:
+        """The first transition of the section."""
+        return self.spans[0].start
+
+    @property
+    def stop(self) -> int:
+        """The last transition of the section."""
+        return self.spans[0].stop
 
 
 class _Keeping:
@@ -288,15 +312,26 @@ class _Keeping:
         self._end = job.settings.transition(job.settings.n_draws)
         self._seed, self._is_counted = job.key, work._source.is_finite
 
-    def __call__(self, items: tuple[_Item, ...]) -> int:
-        """Run sections one after the other; those that are there are left out."""
+    def __call__(self, items: tuple[_Item, ...], seconds: float) -> int:
+        """Run sections of blocks one after the other; those that are there are left out.
+
+        Until some time has passed a block goes on to its further sections.
+        """
+        end = time.monotonic() + seconds
         for item in items:
-            self.together([item])
+            words = self.together([item])
+            while words and len(item.spans) > 1 and time.monotonic() < end:
+                item = item._replace(words=words[0], spans=item.spans[1:])
+                words = self.together([item])
         return len(items)
 
-    def together(self, items: Sequence[_Item]) -> None:
-        """Run sections of the same length in batches of all their chains."""
+    def together(self, items: Sequence[_Item]) -> list[Words]:
+        """Run sections of the same length in batches of all their chains.
+
+        Returns the states at the ends of those that were not there.
+        """
         items = [one for one in items if not _path(self._store, one).exists()]
+        ends = []
         # The further evaluations of a batch belong to no chain in particular.
         batches = [[one] for one in items] if self._is_counted else [items] if items else []
         for batch in batches:
@@ -304,12 +339,13 @@ class _Keeping:
             n = sum(item.n_chains for item in batch)
             words = np.concatenate([item.words for item in batch])
             sampler, more_evals, arrays = self._work.run(
-                n, words, one.stop, dict(one.record), one.wanted
+                n, words, one.stop, dict(one.spans[0].record), one.wanted
             )
             at = 0
             for item in batch:
-                self._write(item, sampler, at, n, more_evals, arrays)
+                ends.append(self._write(item, sampler, at, n, more_evals, arrays))
                 at += item.n_chains
+        return ends
 
     def _write(
         self,
@@ -319,8 +355,8 @@ class _Keeping:
         n: int,
         more_evals: int,
         arrays: Mapping[str, Array],
-    ) -> None:
-        """Write the section of some of the chains of a batch."""
+    ) -> Words:
+        """Write the section of some of the chains of a batch; return their state."""
 
         def own(array: Array) -> Any:
             per = len(array) // n
@@ -343,6 +379,7 @@ class _Keeping:
         )
         section = replace(section, **{name: own(array) for name, array in arrays.items()})
         section.save(_path(self._store, item))
+        return section.words
 
 
 def _path(store: Store, item: _Item) -> Path:
@@ -370,9 +407,10 @@ class _SectionsInStore(Sections):
             self._work.tick = lambda: self.tick()
         else:
             given = require_executor(executor)
+            self._engine = engine_of(given.executor)
             self._dispatch = Dispatch(
-                engine_of(given.executor), given._plan, self._keeping, lambda _: self.tick(),
-                "blocks of chains", whole=True,
+                self._engine, given._plan, self._keeping, lambda _: self.tick(), "blocks of chains",
+                whole=True,
             )  # fmt: skip
 
     def close(self) -> None:
@@ -397,9 +435,11 @@ class _SectionsInStore(Sections):
                     yield
             return
         left = blocks.unfinished()
+        # Jobs that wait in a queue are long.
+        seconds = self._dispatch.least_seconds() if self._engine.pointwise else math.inf
 
         def arguments(start: int, stop: int) -> tuple[Any, ...]:
-            return (tuple(blocks.items(left[start:stop])),)
+            return tuple(blocks.items(left[start:stop])), seconds
 
         def check(got: Any, start: int, stop: int) -> str | None:
             good = isinstance(got, int) and 0 < got <= stop - start
@@ -450,17 +490,15 @@ class _Blocks:
 
     def _item(self, first: int) -> _Item:
         n = min(self._size, len(self._done) - first)
-        start = self._done[first]
-        stop = min(self._goal, (start // self._length + 1) * self._length)
-        return _Item(
-            first=first,
-            n_chains=n,
-            start=start,
-            stop=stop,
-            words=self._sampler.save_chains(first, n),
-            record=self._slots.part(start, stop),
-            wanted=self._slots.wanted,
-        )
+        words = self._sampler.save_chains(first, n)
+        return _Item(first, n, words, tuple(self._spans(self._done[first])), self._slots.wanted)
+
+    def _spans(self, start: int) -> Iterator[_Span]:
+        """Yield the sections from a transition to the goal."""
+        while start < self._goal:
+            stop = min(self._goal, (start // self._length + 1) * self._length)
+            yield _Span(start, stop, self._slots.part(start, stop))
+            start = stop
 
     def found(self, blocks: Sequence[int] | None = None) -> Iterator[int]:
         """Move blocks on as far as their sections are in the store.

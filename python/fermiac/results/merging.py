@@ -302,7 +302,9 @@ def merge(results: Iterable[Any] | str | os.PathLike[str]) -> Any:
         raise ArgumentError(
             f"results: {shown(results)} given; results, or files or a folder of results, are needed"
         )
-    loaded = [load(one) if isinstance(one, str | os.PathLike) else one for one in given]
+    loaded = [
+        load(one)._for_merge() if isinstance(one, str | os.PathLike) else one for one in given
+    ]
     join = getattr(loaded[0], "merge", None)
     if not isinstance(loaded[0], Result) or join is None:
         raise ArgumentError(

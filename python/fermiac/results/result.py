@@ -114,6 +114,10 @@ class Result:
             lines.append(f"  and {more} more warning{'s' if more > 1 else ''}")
         return "\n".join(lines)
 
+    def _for_merge(self) -> Result:
+        """Return the result of a file, or only that part of it which a merge needs."""
+        return self
+
     def _missing(self) -> list[Finding]:
         """Return the warning that parts of the call are missing, if it was cut into parts."""
         return []

@@ -60,6 +60,10 @@ class Plan:
     patience: float | None = None
 
 
+class _Silent(TimeoutError):
+    """No result came in the time of the patience."""
+
+
 class Shard:
     """Some units that a worker is processing."""
 
@@ -305,7 +309,7 @@ class Dispatch:
 
     def _given_up(self, running: dict[Future[Any], Shard], n: int, seconds: float) -> list[Shard]:
         """Return all shards in flight for another attempt; their late results are ignored."""
-        silent = TimeoutError(f"no result in {seconds:.3g} s, the patience of this executor")
+        silent = _Silent(f"no result in {seconds:.3g} s, the patience of this executor")
         shards = [*dict.fromkeys(running.values())]
         for future in running:
             self._engine.cancel(future)
@@ -471,11 +475,22 @@ class Dispatch:
         shard.losses += 1
         if shard.losses > self._plan.retries:
             times = "once" if shard.losses == 1 else f"{shard.losses} times in a row"
+            kind = type(error).__name__
+            advice = (
+                "look for its own message: a crash of native code, the system's out-of-memory "
+                "killer, os._exit, or a script whose pool is not started under "
+                "`if __name__ == '__main__':`"
+            )
+            if isinstance(error, _Silent):
+                kind = "TimeoutError"
+                advice = (
+                    "give a larger patience= if shards take longer; after the kill of a worker the "
+                    "others of its node may wait for ever: start the executor anew, and give "
+                    "store= to calls that have it, which then continue"
+                )
             raise WorkerError(
                 f"a worker of {self._engine.name} was lost {times} with {self._place(shard)} of "
-                f"{n} ({type(error).__name__}: {error}); look for its own message: a crash of "
-                "native code, the system's out-of-memory killer, os._exit, or a script whose pool "
-                "is not started under `if __name__ == '__main__':`"
+                f"{n} ({kind}: {error}); {advice}"
             ) from error
         self._engine.recover(error)
         # Workers that have the work may be lost, and others request it again.

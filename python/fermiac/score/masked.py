@@ -18,7 +18,7 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.strategies import Strategies
 from fermiac._base.tensors import is_tensor
-from fermiac._base.validate import RngLike, key_of, real, shown, whole, yes
+from fermiac._base.validate import RngLike, key_of, real, shown, taken, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Finding, Result
 from fermiac.score.masked_parts import OF_CALL, WHOLE, joined, missing, sequences_in_parts
@@ -348,7 +348,7 @@ def started(given: ArrayLike | None, n: int, length: int, n_tokens: int, mask: i
         )
     tokens = np.full((n, length), mask, dtype=np.int64)
     if given is not None:
-        array = np.asarray(given)
+        array = taken("tokens", given)
         if array.dtype.kind not in "iu" or array.shape not in ((length,), (n, length)):
             raise ArgumentError(
                 f"tokens: {array.dtype} of shape {array.shape} was given; whole numbers of shape "

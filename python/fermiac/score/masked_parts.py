@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fermiac._base.config import resolve_threads, threads
-from fermiac._base.validate import RngLike, key_of, shown
+from fermiac._base.validate import RngLike, key_of, shown, taken
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Finding
 from fermiac.results.reweight import PARTS
@@ -113,7 +113,7 @@ def sequences_in_parts(
         As for `call`.
     """
     name = call.__name__
-    given = None if tokens is None else np.asarray(tokens)
+    given = None if tokens is None else taken("tokens", tokens)
     # Without sequences it checks the other arguments.
     none = given[:0] if given is not None and given.ndim == 2 else given
     mask = call(logits, 0, **settings, tokens=none, rng=0, progress=False).mask
