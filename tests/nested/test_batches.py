@@ -14,7 +14,7 @@ import forms
 import numpy as np
 import pytest
 from executor_help import spawned
-from forms import DIM, formula, slope
+from forms import DIM, formula
 from nested_runs import PRIOR, assert_same, run
 from numpy.typing import NDArray
 

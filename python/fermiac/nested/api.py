@@ -340,14 +340,13 @@ def sample(
     >>> r.names
     ('tau', 'theta[0]', 'theta[1]')
     """
-    how = choice("shards", shards, SHARDS)
     if runs is not None:
-        if how == "points":
+        given = {name: value for name, value in locals().items() if name not in _OF_RUNS}
+        if choice("shards", shards, SHARDS) == "points":
             raise ArgumentError(
                 "shards: 'points' given with runs=, of which each is made by one worker; leave out "
                 "one of the two"
             )
-        given = {name: value for name, value in locals().items() if name not in _OF_RUNS}
         return sample_runs(
             log_likelihood,
             given,
@@ -365,7 +364,7 @@ def sample(
         if value is not None:
             raise ArgumentError(f"{name}: given without runs=, the number of independent runs")
     start = time.perf_counter()
-    check = yes("check", check)
+    check, how = yes("check", check), choice("shards", shards, SHARDS)
     own_names = None
     if isinstance(log_likelihood, PosteriorDensity):
         if prior is not None:
