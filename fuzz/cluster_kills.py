@@ -2,9 +2,9 @@
 
 Each call is done once without an engine. Then it runs on two workers of an engine, and one of them
 is killed at a random moment of the call. The call must end without an error, with equal bits. Calls
-alternate: a target that is sent points, runs of nested sampling as whole parts, chains that run from
-barrier to barrier, and the chains of nested batches. The figures are the number of kills, and the longest call beside one that
-had none.
+alternate: a target that is sent points, runs of nested sampling as whole parts, chains that run
+from barrier to barrier, and the chains of nested batches. The figures are the number of kills, and
+the longest call beside one that had none.
 
 Under MPI a lost rank ends the job. There the job has a store; the next job must finish it with
 equal bits, and write nothing that was there.

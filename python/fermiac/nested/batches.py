@@ -205,12 +205,10 @@ class Batches:
         shards = self._dispatch(n, arguments, check, most=size, more=core.are_pending)
         try:
             for start, _, (words, counts, more_evals, seconds) in shards:
-                done = core.state()["n_evals"]
                 words = np.require(words, np.uint64, ["C", "A"])
-                core.load_chains(*job.ports, start, words, counts)
+                n_evals = core.load_chains(*job.ports, start, words, counts)
                 if more_evals:
                     job.target._more_evals += more_evals
-                n_evals = core.state()["n_evals"] - done
                 if n_evals > 0:
                     self._learn(seconds / n_evals)
                 yield

@@ -280,6 +280,12 @@ impl Chains {
         self.chains.is_empty()
     }
 
+    /// Whether there are chains from `first` to before `stop` that have not ended.
+    pub fn are_pending(&self, first: usize, stop: usize) -> bool {
+        let chains = self.chains.get(first..stop.min(self.chains.len()));
+        chains.is_some_and(|chains| !chains.iter().all(SliceChain::is_done))
+    }
+
     /// Copies of `n` chains from chain `first` on.
     pub fn part(&self, first: usize, n: usize) -> Result<Self> {
         let chains = first.checked_add(n).and_then(|end| self.chains.get(first..end));

@@ -125,8 +125,7 @@ impl Run {
 
     /// Whether there are chains from `first` to before `stop` that have not ended.
     pub fn are_pending(&self, first: usize, stop: usize) -> bool {
-        let n = stop.min(self.n_chains()).saturating_sub(first);
-        n > 0 && self.chains.part(first, n).is_ok_and(|part| !part.are_done())
+        self.phase == Phase::Chaining && self.chains.are_pending(first, stop)
     }
 
     /// Whether there are chains that have not ended.
@@ -164,11 +163,12 @@ impl Run {
         written(&mut self.chains.part(first, n)?, geometry)
     }
 
-    /// Takes later states of chains from chain `first` on, and counts their evaluations.
+    /// Takes later states of chains from chain `first` on; returns their evaluations since, which it
+    /// counts.
     ///
     /// # Errors
     /// If they are not states of these chains.
-    pub fn load_chains(&mut self, problem: &Problem, first: usize, words: Vec<u64>) -> Result<()> {
+    pub fn load_chains(&mut self, problem: &Problem, first: usize, words: Vec<u64>) -> Result<u64> {
         let geometry = self.geometry.as_ref().ok_or_else(no_batch)?;
         let part = read(words, geometry, problem)?;
         if !part.are_above(self.level, part.len()) {
@@ -177,7 +177,7 @@ impl Run {
         let n_evals = self.chains.replace(first, part)?;
         self.n_evals += n_evals;
         self.batch_evals += n_evals;
-        Ok(())
+        Ok(n_evals)
     }
 }
 

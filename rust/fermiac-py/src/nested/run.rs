@@ -266,7 +266,8 @@ impl NestedRun {
         Ok(PyArray1::from_vec(py, check(py, self.lock().save_chains(first, n))?))
     }
 
-    /// Takes the states and the counts of chains that `nested_chains` returned.
+    /// Takes the states and the counts of chains that `nested_chains` returned; returns the number of
+    /// their evaluations.
     fn load_chains(
         &self,
         py: Python<'_>,
@@ -275,12 +276,12 @@ impl NestedRun {
         first: usize,
         words: PyReadonlyArray1<'_, u64>,
         counts: (u64, u64, f64),
-    ) -> PyResult<()> {
+    ) -> PyResult<u64> {
         let problem = self.problem(py, prior, likelihood, &Raised::default())?;
         let words = words.as_slice()?.to_vec();
-        check(py, decoded(|| self.lock().load_chains(&problem, first, words)))?;
+        let n_evals = check(py, decoded(|| self.lock().load_chains(&problem, first, words)))?;
         self.counted(counts);
-        Ok(())
+        Ok(n_evals)
     }
 
     /// Whether there are chains from `first` to before `stop` that have not ended.
