@@ -32,7 +32,6 @@ def nested_bootstrap(
     progress: Callable[[int, int], object] | None = None,
     target: _F | None = None,
 ) -> dict[str, Any]: ...
-
 def nested_chains(
     prior: Any,
     likelihood: Any,
@@ -42,6 +41,7 @@ def nested_chains(
     budget: float | None,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[NDArray[np.uint64], tuple[int, int, float]]: ...
+
 @final
 class NestedRun:
     def __new__(cls, prior: Any, likelihood: Any, options: Any, above: Any = None) -> NestedRun: ...
