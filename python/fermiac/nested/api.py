@@ -213,11 +213,11 @@ def sample(
     shards : {"auto", "points", "whole"}, default "auto"
         The work of the workers of an executor: points, step by step for all chains of a batch, or
         whole chains of a batch, each to its end, so that the workers wait for each other once a
-        batch. ``"auto"`` sends chains if the sampler has some and the prior can be pickled; not
-        with `surrogate`. Points from a bound are sent as points in either case, and so are the
-        first points and the independent points at the end of a run. Executors that start a job
-        for every task (submitit) need a sampler that begins with chains, such as ``"slice"``.
-        With `runs` the workers get whole runs.
+        batch. The workers then evaluate the prior, too. ``"auto"`` sends chains if the sampler has
+        some and the prior can be pickled; not with `surrogate`. Points from a bound are sent as
+        points in either case, and so are the first points and the independent points at the end of
+        a run. Executors that start a job for every task (submitit) need a sampler that begins with
+        chains, such as ``"slice"``. With `runs` the workers get whole runs.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the state. A run that was killed resumes from it, with the same bits as a
         run without a break; see `fermiac.Checkpoint`.
