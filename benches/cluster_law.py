@@ -4,8 +4,8 @@
 coordinator hands out one shard after the other, each of which costs it some time, to the worker
 that is free first; a worker is lost at random moments, and its shard is made again. Efficiencies
 are the work divided by the number of workers and the time. ``--dask`` checks the law against a dask
-cluster of two workers here, whose shards only sleep, and times chains on four workers. ``--page
-docs/cluster.md`` puts the tables into that page.
+cluster of two workers here, whose shards only sleep, and times chains and nested batches on four
+workers. ``--page docs/cluster.md`` puts the tables into that page.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import heapq
 import math
 import time
+import unittest.mock
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
@@ -26,6 +27,7 @@ from benches.pages import into_page
 
 import fermiac as fm
 from fermiac.runs.cutting import LEAST_WHOLE, MOST_A_WORKER, least_seconds, n_shards
+from fermiac.runs.dispatch import Dispatch
 
 #: The coordinator's seconds for a shard; measured by `benches/cluster.py --engines`.
 OVERHEADS = {"process pool": 1e-4, "MPI": 1.4e-4, "Ray": 5e-4, "dask": 2.4e-3}
@@ -390,13 +392,62 @@ def check_pooled() -> Iterator[str]:
             yield f"| {name} | {taken:.1f} | {0.02 * here.n_evals / 4:.1f} |"
 
 
+def bowl(x: Any) -> Any:
+    return -0.5 * (x**2).sum(axis=1)
+
+
+def slow_bowl(x: Any) -> Any:
+    time.sleep(0.005 * len(x))
+    return bowl(x)
+
+
+def check_batches() -> Iterator[str]:
+    """Yield the lines of the seconds of nested slices on dask, by points and by whole chains."""
+    import distributed
+
+    prior = fm.distributions.Uniform(np.full(10, -10.0), np.full(10, 10.0))
+    given: dict[str, Any] = {
+        "n_live": 200, "sampler": "slice", "max_evals": 30_000, "rng": 0, "progress": False,
+        "check": False,
+    }  # fmt: skip
+    barriers: list[int] = []
+    sends = Dispatch.__call__
+
+    def counted(*arguments: Any, **more: Any) -> Any:
+        barriers.append(1)
+        return sends(*arguments, **more)
+
+    first = "slices, d = 10, 200 live points, 4 workers, 0.005 s a point"
+    yield f"| {first} | barriers | seconds | work of a worker, s |"
+    yield "|---|---|---|---|"
+    with (
+        warnings.catch_warnings(),
+        unittest.mock.patch.object(Dispatch, "__call__", counted),
+        distributed.LocalCluster(n_workers=4, threads_per_worker=1, dashboard_address=":0") as made,
+        distributed.Client(made) as client,
+    ):
+        warnings.simplefilter("ignore")
+        here = fm.nested.sample(bowl, prior, **given)
+        for name, shards in (("points", "points"), ("chains to their ends", "whole")):
+            fm.nested.sample(  # the workers import what they need
+                bowl, prior, executor=client, shards=shards, **{**given, "max_evals": 9_000}
+            )
+            barriers.clear()
+            start = time.perf_counter()
+            there = fm.nested.sample(slow_bowl, prior, executor=client, shards=shards, **given)
+            taken = time.perf_counter() - start
+            assert np.array_equal(there.draws, here.draws)
+            work = 0.005 * here.n_evals / 4
+            yield f"| {name} | {len(barriers):,} | {taken:.1f} | {work:.1f} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dask", action="store_true", help="check the law against dask alone")
     parser.add_argument("--page", type=Path, help="the page to put the tables into")
     given = parser.parse_args()
     tables = (
-        {"check": check_dask, "pooled": check_pooled}
+        {"check": check_dask, "pooled": check_pooled, "batches": check_batches}
         if given.dask
         else {"law": speed_ups, "efficiencies": efficiencies}
     )

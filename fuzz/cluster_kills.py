@@ -2,9 +2,9 @@
 
 Each call is done once without an engine. Then it runs on two workers of an engine, and one of them
 is killed at a random moment of the call. The call must end without an error, with equal bits. Calls
-alternate: a target that is sent points, runs of nested sampling as whole parts, and chains that run
-from barrier to barrier, without and with a store. The figures are the number of kills, and the
-longest call beside one that had none.
+alternate: a target that is sent points, runs of nested sampling as whole parts, chains that run
+from barrier to barrier, without and with a store, and the chains of nested batches. The figures are
+the number of kills, and the longest call beside one that had none.
 
 Under MPI a lost rank ends the job. There the job has a store, of whole runs and of sections of
 chains in turn; the next job must finish it with equal bits, and write nothing that was there.
@@ -120,8 +120,17 @@ def kept_chains(folder: str | None, **given: Any) -> list[Any]:
     return made
 
 
+def batches(folder: str | None, **given: Any) -> list[Any]:
+    """A call whose workers get the chains of one batch after the other."""
+    r = fm.nested.sample(
+        Bowl(folder), PRIOR, n_live=60, batch=20, sampler="slice", dlogz=0.1, rng=1, check=False,
+        **given,
+    )  # fmt: skip
+    return [r.draws, r.log_weights, r.log_evidence, r.n_evals]
+
+
 #: The calls, in turn, and those that an MPI job makes with a store.
-CALLS = (points, runs, chains, kept_chains)
+CALLS = (points, runs, chains, kept_chains, batches)
 STORED = (runs, chains)
 
 

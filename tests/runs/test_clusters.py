@@ -88,6 +88,16 @@ def test_bits_errors_and_large_targets(engine: Any, tmp_path: Path) -> None:
     assert len(set(processes)) == len(processes)
 
 
+def nested_batches(**given: Any) -> list[Any]:
+    """Arrays of a nested run whose workers get the chains of a batch, each to its end."""
+    short = fm.nested.Slice(n_slices=1)  # after few batches from the prior
+    r = fm.nested.sample(
+        nested_targets.bowl, PRIOR, n_live=40, batch=20, sampler=short, max_iter=4, rng=1, **given
+    )
+    assert np.isfinite(r.trace["n_moves"]).sum() >= 3
+    return [r.draws, r.log_weights, r.log_evidence, r.n_evals, r.trace["correlation"]]
+
+
 def whole_calls(**given: Any) -> list[Any]:
     """Arrays of the calls whose parts are whole runs, chains, rows."""
     runs = fm.nested.sample(nested_targets.bowl, PRIOR, n_live=40, runs=5, rng=1, **given)
@@ -193,6 +203,21 @@ def kept_chains(**given: Any) -> Any:
     return fm.mcmc.sample(
         nested_targets.bowl, 2, nested_targets.slope, n_chains=3, n_draws=40, rng=1, **given
     )
+
+
+@pytest.mark.parametrize(
+    "engine", [*ENGINES, submitit_executor], ids=lambda engine: engine.__name__
+)
+def test_chains_of_nested_batches(engine: Any, tmp_path: Path) -> None:
+    local = nested_batches()
+    with started(engine, tmp_path) as executor:
+        there = nested_batches(executor=executor, shards="whole")
+        inner = getattr(executor, "executor", executor)
+        again = nested_batches(executor=fm.executor.Sharded(inner, 2, rows=8))
+        by_factory = nested_batches(executor=executor, target_factory="nested_targets:make_slope")
+    for arrays in (there, again, by_factory):
+        for a, b in zip(local, arrays, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("engine", RECOVER, ids=lambda engine: engine.__name__)

@@ -32,6 +32,15 @@ def nested_bootstrap(
     progress: Callable[[int, int], object] | None = None,
     target: _F | None = None,
 ) -> dict[str, Any]: ...
+def nested_chains(
+    prior: Any,
+    likelihood: Any,
+    kinds: tuple[str, str],
+    batch: NDArray[np.uint64],
+    chains: NDArray[np.uint64],
+    budget: float | None,
+    progress: Callable[[int, int], object] | None = None,
+) -> tuple[NDArray[np.uint64], tuple[int, int, float]]: ...
 
 @final
 class NestedRun:
@@ -43,7 +52,19 @@ class NestedRun:
         budget: float | None,
         n_threads: int,
         progress: Callable[[int, int], object] | None = None,
+        away: bool = False,
     ) -> BaseException | None: ...
+    def save_batch(self) -> NDArray[np.uint64]: ...
+    def save_chains(self, first: int, n: int) -> NDArray[np.uint64]: ...
+    def load_chains(
+        self,
+        prior: Any,
+        likelihood: Any,
+        first: int,
+        words: NDArray[np.uint64],
+        counts: tuple[int, int, float],
+    ) -> int: ...
+    def are_pending(self, first: int, stop: int) -> bool: ...
     def prolong(self, dlogz: float, max_evals: int, max_iter: int) -> None: ...
     def state(self) -> dict[str, Any]: ...
     def trace(self) -> dict[str, _F]: ...

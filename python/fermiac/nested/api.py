@@ -17,6 +17,7 @@ from fermiac._base.validate import choice, positive, yes
 from fermiac._base.variables import Params, Variables
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
+from fermiac.nested.batches import SHARDS, ShardsName, batched
 from fermiac.nested.dynamic import as_dynamic, loop_of
 from fermiac.nested.job import BOUNDS, BoundName, job_of
 from fermiac.nested.problem import Prior, as_blobs, as_likelihood, as_model, as_prior
@@ -51,7 +52,7 @@ __all__ = ["sample"]
 #: Arguments of a call with several runs that a single run does not take.
 _OF_RUNS = (
     "log_likelihood", "runs", "first_run", "part", "store", "rng", "executor", "target_factory",
-    "progress",
+    "shards", "progress",
 )  # fmt: skip
 Array = NDArray[np.float64]
 Function = Callable[..., ArrayLike]
@@ -93,6 +94,7 @@ def sample(
     n_threads: int | None = None,
     executor: ExecutorLike | None = None,
     target_factory: str | Factory | None = None,
+    shards: ShardsName = "auto",
     checkpoint: str | PathLike[str] | Checkpoint | None = None,
     progress: bool | Report | None = None,
     validate: bool | int = False,
@@ -202,11 +204,20 @@ def sample(
     n_threads : int, optional
         Worker threads; see `fermiac.set_num_threads`. Never changes the result.
     executor : object, optional
-        The engine whose workers evaluate the likelihood: a `concurrent.futures.Executor`, a dask
-        Client, the module ray and others; see `fermiac.runs.executor.Sharded`.
+        The engine whose workers run the chains, or evaluate the likelihood at points; see `shards`.
+        A `concurrent.futures.Executor`, a dask Client, the module ray and others; see
+        `fermiac.runs.executor.Sharded`.
     target_factory : str or Factory, optional
         ``"module:function"``: a function that returns the likelihood, for workers if the likelihood
         cannot be pickled; see `fermiac.targets.factory`.
+    shards : {"auto", "points", "whole"}, default "auto"
+        The work of the workers of an executor: points, step by step for all chains of a batch, or
+        whole chains of a batch, each to its end, so that the workers wait for each other once a
+        batch. The workers then evaluate the prior, too. ``"auto"`` sends chains if the sampler has
+        some and the prior can be pickled; not with `surrogate`. Points from a bound are sent as
+        points in either case, and so are the first points and the independent points at the end of
+        a run. Executors that start a job for every task (submitit) need a sampler that begins with
+        chains, such as ``"slice"``. With `runs` the workers get whole runs.
     checkpoint : str, path-like or Checkpoint, optional
         A file that keeps the state. A run that was killed resumes from it, with the same bits as a
         run without a break; see `fermiac.Checkpoint`.
@@ -331,6 +342,11 @@ def sample(
     """
     if runs is not None:
         given = {name: value for name, value in locals().items() if name not in _OF_RUNS}
+        if choice("shards", shards, SHARDS) == "points":
+            raise ArgumentError(
+                "shards: 'points' given with runs=, of which each is made by one worker; leave out "
+                "one of the two"
+            )
         return sample_runs(
             log_likelihood,
             given,
@@ -348,7 +364,7 @@ def sample(
         if value is not None:
             raise ArgumentError(f"{name}: given without runs=, the number of independent runs")
     start = time.perf_counter()
-    check = yes("check", check)
+    check, how = yes("check", check), choice("shards", shards, SHARDS)
     own_names = None
     if isinstance(log_likelihood, PosteriorDensity):
         if prior is not None:
@@ -386,6 +402,8 @@ def sample(
     doublings = as_doublings(validate)
     if surrogate is not None and checkpoint is not None:
         raise ArgumentError("checkpoint: given with a surrogate, whose runs cannot be kept yet")
+    if surrogate is not None and how == "whole":
+        raise ArgumentError("shards: 'whole' given with a surrogate, whose workers get points")
     if surrogate is not None and doublings:
         raise ArgumentError("validate: given with a surrogate; validate the plain run")
     chosen, aim = SAMPLERS.resolve(sampler), as_dynamic(dynamic)
@@ -414,13 +432,16 @@ def sample(
         model=model,
     )
     workers = resolve_threads(n_threads)
+    if surrogate is not None:
+        how = "points"
     with (
+        batched(how, job, target_factory, executor) as batches,
         reporter(progress, "nested", "evaluations") as report,
-        evaluated(target, executor, target_factory, workers, report, integrand=n_blobs[0] > 0) as (
-            evaluator,
-            report,
-        ),
-    ):
+        evaluated(
+            target, executor, target_factory, workers, report,
+            integrand=n_blobs[0] > 0, in_jobs=batches is not None,
+        ) as (evaluator, report),
+    ):  # fmt: skip
         job = job.with_target(evaluator)
         if options is not None:
             return run_surrogate(
@@ -428,7 +449,10 @@ def sample(
             )
         if kept is not None:
             kept.begin({**job.identity(), "validate": doublings > 0})
-        make = partial(loop_of, workers=workers, checkpoint=kept, max_time=limit, report=report)
+        make = partial(
+            loop_of,
+            workers=workers, checkpoint=kept, max_time=limit, report=report, batches=batches,
+        )  # fmt: skip
         repeats = Repeats(job, make, doublings, start=start, checkpoint=kept)
         result = run_and_warn(repeats.run, repeats.findings)
         # Evaluations for gradients by differences, which the core does not count.

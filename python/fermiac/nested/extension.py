@@ -12,6 +12,7 @@ from fermiac._base.progress import reporter
 from fermiac._base.validate import positive, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
+from fermiac.nested.batches import batched
 from fermiac.nested.dynamic import as_dynamic, loop_of
 from fermiac.nested.replicates import seeded_key
 from fermiac.nested.result import NestedResult
@@ -119,13 +120,16 @@ def extend(
     workers = resolve_threads(n_threads)
     home = loops[0].job.at_home()
     with (
+        batched("auto", home, target_factory, executor) as batches,
         reporter(progress, "extend", "evaluations") as report,
         evaluated(
-            home.target, executor, target_factory, workers, report, integrand=home.blobs[0] > 0
+            home.target, executor, target_factory, workers, report,
+            integrand=home.blobs[0] > 0, in_jobs=batches is not None,
         ) as (asked, report),
-    ):
+    ):  # fmt: skip
         more: dict[str, Any] = {
-            "workers": workers, "max_time": limit, "report": report, "view": View()
+            "workers": workers, "max_time": limit, "report": report, "view": View(),
+            "batches": batches,
         }  # fmt: skip
         runs = [(_longer(loop.job, dlogz, dynamic, limits), loop) for loop in loops]
         jobs: list[tuple[Job, NestedLoop | None]] = [*runs]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fermiac._base import layout as fit
+from fermiac.nested.batches import Late
 from fermiac.nested.checks import findings
 from fermiac.nested.importance_evidence import importance_of
 from fermiac.nested.job import Job
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fermiac import _core
     from fermiac._base.progress import Report
     from fermiac.errors import FermiacWarning
+    from fermiac.nested.batches import Batches
     from fermiac.nested.importance_evidence import ImportanceEvidence
     from fermiac.runs.checkpoint import RunCheckpoint
 
@@ -63,6 +65,8 @@ class NestedLoop(RunLoop[NestedResult]):
     evals_before: int = 0
     #: The run of the core; by default a new one.
     begun: _core.NestedRun | None = None
+    #: The chains of batches on the workers of an executor.
+    batches: Batches | None = None
 
     def __post_init__(self) -> None:
         #: The job of the run under way.
@@ -107,10 +111,22 @@ class NestedLoop(RunLoop[NestedResult]):
 
     def advance(self, budget: Budget) -> BaseException | None:
         """Make replacements for a while."""
-        report = self._shifted_report()
-        error = self.core.run(*self.job.ports, budget.seconds, self.workers, report)
+        report, batches = self._shifted_report(), self.batches
+        away = batches is not None
+        error = self.core.run(*self.job.ports, budget.seconds, self.workers, report, away)
         self.settle()
+        if batches is not None and error is None and self.info["n_chains"]:
+            batches.run(self.core, self.job, budget.seconds, self._tick)
+            self.settle()
         return error
+
+    def _tick(self) -> None:
+        """Report the progress of chains on workers, and end the wait for them when it is late."""
+        report, state = self._shifted_report(), self.core.state()
+        if report is not None:
+            report(state["n_evals"], state["n_evals"] + state["expected"])
+        if self.is_late():
+            raise Late
 
     def _shifted_report(self) -> Report | None:
         """Return the progress callback, which counts the evaluations of other runs too."""

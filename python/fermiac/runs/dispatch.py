@@ -10,7 +10,7 @@ import math
 import pickle
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import BrokenExecutor, CancelledError, Future
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -144,7 +144,7 @@ class Dispatch:
         align: int = 1,
         most: int | None = None,
         more: Callable[[int, int], bool] | None = None,
-    ) -> Iterator[tuple[int, int, Any]]:
+    ) -> Generator[tuple[int, int, Any]]:
         """Yield (start, stop, value) of every shard, in the order of completion.
 
         Parameters

@@ -152,12 +152,21 @@ class Sharded:
 class Shards:
     """A target on the workers of an executor, for the length of one run.
 
-    A call with points yields the values of every shard when it is done, with its position.
+    A call with points yields the values of every shard when it is done, with its position. With
+    `in_jobs` an engine that starts a job for every task gets points, too, in long shards.
     """
 
-    def __init__(self, target: Any, executor: Any, factory: Factory | None, tick: Tick) -> None:
+    def __init__(
+        self,
+        target: Any,
+        executor: Any,
+        factory: Factory | None,
+        tick: Tick,
+        in_jobs: bool = False,
+    ) -> None:
         work = worker.Points(target if factory is None else factory)
-        self._dispatch = _dispatch(executor, work, tick, whole=False)
+        whole = in_jobs and not takes_points(executor)
+        self._dispatch = _dispatch(executor, work, tick, whole=whole)
 
     def close(self) -> None:
         """Release the resources of the run."""

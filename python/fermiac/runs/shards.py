@@ -48,6 +48,7 @@ def evaluation(
     report: Report | None,
     total: int = 0,
     integrand: bool = False,
+    in_jobs: bool = False,
 ) -> Iterator[tuple[Any, Report | None]]:
     """Yield the target and the progress callback that a method uses.
 
@@ -76,6 +77,8 @@ def evaluation(
     integrand : bool, default False
         Whether the method uses the target as an integrand. Native and torch targets are both
         integrands and log-densities.
+    in_jobs : bool, default False
+        Whether engines that start a job for every task get points, too: the method has few batches.
     """
     factory = None if target_factory is None else as_factory(target_factory)
     is_density = isinstance(target, LogDensity) and not integrand
@@ -86,7 +89,7 @@ def evaluation(
         yield FiniteDensity(target) if differs else target, report
         return
     ticker = _Ticker(report, total)
-    shards = None if executor is None else Shards(target, executor, factory, ticker.tick)
+    shards = None if executor is None else Shards(target, executor, factory, ticker.tick, in_jobs)
     rows = None if log is None else log.checkpoint.rows
     pieces: _Pieces = shards or _Local(target, rows, ticker.tick)
     batched = _Batched(pieces, log)
@@ -120,6 +123,7 @@ def evaluated(
     workers: int,
     report: Report | None,
     integrand: bool = False,
+    in_jobs: bool = False,
 ) -> Iterator[tuple[Any, Report | None]]:
     """Yield the target and the progress callback for a method that keeps its own state."""
     last = (0, 0)
@@ -145,6 +149,7 @@ def evaluated(
         report=again,
         total=1,
         integrand=integrand,
+        in_jobs=in_jobs,
     ) as (asked, _):
         watched = report is not None and executor is not None
         try:

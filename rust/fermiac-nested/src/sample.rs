@@ -104,7 +104,7 @@ pub fn sample(
     let edges = vec![Edge::Hard; prior.dim()];
     let problem = Problem::new(Arc::new(LawPrior(prior)), likelihood, edges, OnNan::Raise)?;
     let mut run = Run::new(&problem, settings, Opening::Prior)?;
-    let status = run.run(&problem, None, &Context::parallel()?)?;
+    let status = run.run(&problem, None, false, &Context::parallel()?)?;
     let points = run.points();
     let found = volumes(&points.ell, &n_alive(&points.ell, &points.birth)?);
     let logs = found.log_prior_masses.iter().zip(&points.ell);

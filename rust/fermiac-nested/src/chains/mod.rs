@@ -77,6 +77,9 @@ pub enum Moves {
     },
 }
 
+const DIRECTIONS: [Direction; 4] =
+    [Direction::Sweeps, Direction::Axes, Direction::Differential, Direction::Mixture];
+
 /// The address of the stream of the bases of a batch, above those of chains.
 const BASES: u64 = 1 << 34;
 /// The largest number of bases of a batch; chains that need more reuse them.
@@ -97,6 +100,29 @@ impl Moves {
             let n = n_slices.div_ceil(geometry.dim() as u32).min(MOST_BASES);
             geometry.draw_bases(n as usize, &mut Stream::new(key, Domain::Nested, BASES, batch));
         }
+    }
+
+    /// Writes or reads the moves.
+    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        let (mut kind, mut n, mut length, mut direction, mut flag) = match *self {
+            Self::Slice { n_slices, direction, width, step_out } => {
+                (0, n_slices, width, direction, step_out)
+            }
+            Self::Walk { n_steps, scale } => (1, n_steps, scale, Direction::Sweeps, false),
+            Self::Galilean { n_steps, step, tuned } => (2, n_steps, step, Direction::Sweeps, tuned),
+        };
+        codec.index(&mut kind, 3)?;
+        codec.short(&mut n)?;
+        codec.number(&mut length)?;
+        codec.choice(&mut direction, &DIRECTIONS)?;
+        codec.flag(&mut flag)?;
+        codec.require(n > 0 && length > 0.0 && length.is_finite())?;
+        *self = match kind {
+            0 => Self::Slice { n_slices: n, direction, width: length, step_out: flag },
+            1 => Self::Walk { n_steps: n, scale: length },
+            _ => Self::Galilean { n_steps: n, step: length, tuned: flag },
+        };
+        Ok(())
     }
 }
 
@@ -190,7 +216,8 @@ impl Chains {
         Ok(self.are_done())
     }
 
-    fn are_done(&self) -> bool {
+    /// Whether all chains have ended.
+    pub fn are_done(&self) -> bool {
         self.chains.iter().all(SliceChain::is_done)
     }
 
@@ -243,6 +270,38 @@ impl Chains {
         self.chains.len() == n && self.chains.iter().all(|chain| chain.ell > level)
     }
 
+    /// The number of chains.
+    pub fn len(&self) -> usize {
+        self.chains.len()
+    }
+
+    /// Whether there are no chains.
+    pub fn is_empty(&self) -> bool {
+        self.chains.is_empty()
+    }
+
+    /// Whether there are chains from `first` to before `stop` that have not ended.
+    pub fn are_pending(&self, first: usize, stop: usize) -> bool {
+        let chains = self.chains.get(first..stop.min(self.chains.len()));
+        chains.is_some_and(|chains| !chains.iter().all(SliceChain::is_done))
+    }
+
+    /// Copies of `n` chains from chain `first` on.
+    pub fn part(&self, first: usize, n: usize) -> Result<Self> {
+        let chains = first.checked_add(n).and_then(|end| self.chains.get(first..end));
+        Ok(Self { chains: chains.ok_or_else(no_such_chains)?.to_vec(), seconds: 0.0 })
+    }
+
+    /// Replaces chains from chain `first` on by later states of them; returns the number of
+    /// evaluations in between.
+    pub fn replace(&mut self, first: usize, part: Self) -> Result<u64> {
+        let end = first.checked_add(part.len()).filter(|end| *end <= self.len());
+        let places = first..end.ok_or_else(no_such_chains)?;
+        let before = self.n_evals();
+        self.chains.splice(places, part.chains);
+        Ok(self.n_evals().saturating_sub(before))
+    }
+
     /// The number of evaluations so far in this batch.
     pub fn n_evals(&self) -> u64 {
         self.chains.iter().map(|chain| chain.counts.evals).sum()
@@ -266,6 +325,10 @@ impl Chains {
         let n_survivors = geometry.map_or(0, BatchGeometry::n_survivors);
         self.chains.iter_mut().try_for_each(|chain| chain.persist(codec, n_survivors))
     }
+}
+
+fn no_such_chains() -> Error {
+    Error::argument("chains", "they are none of this batch")
 }
 
 impl Requests {

@@ -7,6 +7,7 @@
 //! - A. Fowlie, W. Handley, L. Su, "Nested sampling with plateaus", Monthly Notices of the Royal
 //!   Astronomical Society, 2021.
 
+mod away;
 mod batch;
 mod finish;
 mod probes;
@@ -15,6 +16,7 @@ mod settings;
 mod state;
 mod tune;
 
+pub use away::AwayBatch;
 pub use settings::{Sampler, Settings};
 pub use state::{Opening, Status, Trace};
 
@@ -141,15 +143,17 @@ impl Run {
         })
     }
 
-    /// Runs to the end, or until a round ends after the deadline; returns the status.
+    /// Runs to the end, or until a round ends after the deadline; returns the status. With `away` it
+    /// also stops at chains that have not ended, which run elsewhere; see [`AwayBatch`].
     pub fn run(
         &mut self,
         problem: &Problem,
         deadline: Option<Instant>,
+        away: bool,
         context: &Context<'_>,
     ) -> Result<Status> {
         context.advance(self.n_evals);
-        while self.status == Status::Running {
+        while self.status == Status::Running && !(away && self.has_pending_chains()) {
             context.set_total(self.n_evals + self.expected());
             match self.phase {
                 Phase::Opening => self.open(problem, context)?,
@@ -168,7 +172,7 @@ impl Run {
     }
 
     /// An estimate of the evaluations still needed, for progress, from those per nat of log X so far.
-    fn expected(&self) -> u64 {
+    pub fn expected(&self) -> u64 {
         let log_x = self.evidence.log_x();
         let best = self.order.last().map_or(f64::INFINITY, |&i| self.live.ell[i as usize]);
         let excess = best + log_x - self.evidence.log_evidence();

@@ -1,6 +1,7 @@
 //! A sampler with known prior masses, for tests of estimates.
 #![allow(clippy::unwrap_used)]
 
+mod away;
 mod errors;
 mod galilean;
 mod ranks;

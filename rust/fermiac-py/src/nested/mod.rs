@@ -1,5 +1,6 @@
-//! Bindings of `fermiac_nested`: runs, surrogates, and prior masses.
+//! Bindings of `fermiac_nested`: runs, chains of their batches, surrogates, and prior masses.
 
+mod chains;
 mod run;
 pub(crate) mod surrogate;
 mod volumes;
@@ -8,6 +9,7 @@ use pyo3::prelude::*;
 
 /// Adds this directory's names to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    chains::register(m)?;
     run::register(m)?;
     surrogate::register(m)?;
     volumes::register(m)

@@ -92,7 +92,7 @@ fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
 }
 
 /// One letter for each axis: h, p or r.
-fn edges(letters: &str) -> PyResult<Vec<Edge>> {
+pub(super) fn edges(letters: &str) -> PyResult<Vec<Edge>> {
     let edge = |letter| match letter {
         'h' => Ok(Edge::Hard),
         'p' => Ok(Edge::Periodic),
@@ -102,7 +102,7 @@ fn edges(letters: &str) -> PyResult<Vec<Edge>> {
     letters.chars().map(edge).collect()
 }
 
-fn on_nan(name: &str) -> PyResult<OnNan> {
+pub(super) fn on_nan(name: &str) -> PyResult<OnNan> {
     match name {
         "raise" => Ok(OnNan::Raise),
         "-inf" => Ok(OnNan::Impossible),
@@ -172,6 +172,14 @@ impl NestedRun {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Adds the numbers of NaN and of coded values, and seconds.
+    fn counted(&self, (n_nan, n_coded, seconds): (u64, u64, f64)) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.n_nan += n_nan;
+        counts.n_coded += n_coded;
+        counts.seconds += seconds;
+    }
+
     fn problem(
         &self,
         py: Python<'_>,
@@ -183,7 +191,7 @@ impl NestedRun {
     }
 }
 
-fn problem(
+pub(super) fn problem(
     py: Python<'_>,
     prior: &Bound<'_, PyAny>,
     likelihood: &Bound<'_, PyAny>,
@@ -219,8 +227,10 @@ impl NestedRun {
         Ok(Self { inner: Mutex::new(run), edges, on_nan, counts: Mutex::new(Counts::default()) })
     }
 
-    /// Runs for at most `budget` seconds; returns the exception that stopped it, or None.
-    #[pyo3(signature = (prior, likelihood, budget, n_threads, progress=None))]
+    /// Runs for at most `budget` seconds, with `away` at most up to chains that run elsewhere; returns
+    /// the exception that stopped it, or None.
+    #[pyo3(signature = (prior, likelihood, budget, n_threads, progress=None, away=false))]
+    #[allow(clippy::too_many_arguments)] // they are those of a Python call
     fn run(
         &self,
         py: Python<'_>,
@@ -229,18 +239,54 @@ impl NestedRun {
         budget: Option<f64>,
         n_threads: usize,
         progress: Option<Py<PyAny>>,
+        away: bool,
     ) -> PyResult<Option<PyErr>> {
         let raised = Raised::default();
         let problem = self.problem(py, prior, likelihood, &raised)?;
         let deadline = budget.and_then(|seconds| Instant::now().checked_add(duration(seconds)));
         let outcome = enter_whole(py, n_threads, progress.as_ref(), &raised, |context| {
-            self.lock().run(&problem, deadline, context)
+            self.lock().run(&problem, deadline, away, context)
         });
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.n_nan += problem.n_nan();
-        counts.n_coded += problem.n_coded();
-        counts.seconds += problem.seconds();
+        self.counted((problem.n_nan(), problem.n_coded(), problem.seconds()));
         Ok(outcome.err())
+    }
+
+    /// What the chains of the batch under way have in common, as words.
+    fn save_batch<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
+        Ok(PyArray1::from_vec(py, check(py, self.lock().save_batch())?))
+    }
+
+    /// The states of `n` chains from chain `first` on, as words for `nested_chains`.
+    fn save_chains<'py>(
+        &self,
+        py: Python<'py>,
+        first: usize,
+        n: usize,
+    ) -> PyResult<Bound<'py, PyArray1<u64>>> {
+        Ok(PyArray1::from_vec(py, check(py, self.lock().save_chains(first, n))?))
+    }
+
+    /// Takes the states and the counts of chains that `nested_chains` returned; returns the number of
+    /// their evaluations.
+    fn load_chains(
+        &self,
+        py: Python<'_>,
+        prior: &Bound<'_, PyAny>,
+        likelihood: &Bound<'_, PyAny>,
+        first: usize,
+        words: PyReadonlyArray1<'_, u64>,
+        counts: (u64, u64, f64),
+    ) -> PyResult<u64> {
+        let problem = self.problem(py, prior, likelihood, &Raised::default())?;
+        let words = words.as_slice()?.to_vec();
+        let n_evals = check(py, decoded(|| self.lock().load_chains(&problem, first, words)))?;
+        self.counted(counts);
+        Ok(n_evals)
+    }
+
+    /// Whether there are chains from `first` to before `stop` that have not ended.
+    fn are_pending(&self, first: usize, stop: usize) -> bool {
+        self.lock().are_pending(first, stop)
     }
 
     /// Continues a run that has ended, with other limits.
@@ -267,7 +313,8 @@ impl NestedRun {
         let (evidence, ranks) = (run.evidence(), run.ranks());
         items! { raw <- evidence(): log_evidence information log_x }
         raw.set_item("log_evidence_stderr", evidence.stderr())?;
-        items! { raw <- run(): remaining n_evals n_batches n_points n_stuck radius_scale }
+        items! { raw <- run(): remaining n_evals n_batches n_points n_stuck radius_scale
+        n_chains expected }
         items! { raw <- counts: n_nan n_coded seconds }
         raw.set_item("rank_z", ranks.z())?;
         raw.set_item("rank_p_value", ranks.smallest_p_value())?;
