@@ -3,6 +3,7 @@
 use super::hashed::log_add;
 use super::neighbour_source::NeighbourSource;
 use super::target::Target;
+use super::visit_log::{VisitLog, steps_of_a_table};
 use super::walker_block::{WALKERS, WalkerBlock};
 use fermiac_base::simd::{LANES, V, ln, prefetch};
 use std::ops::AddAssign;
@@ -77,6 +78,9 @@ pub(super) trait History: Send {
     }
     /// Counts a visit, with the weight of the step.
     fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64);
+    /// Notes where the walkers are after a step, once all their visits are counted.
+    #[inline(always)]
+    fn note(&mut self, _: &WalkerBlock) {}
     /// Reads the neighbourhoods of the walkers before candidates are judged.
     #[inline(always)]
     fn survey<P: NeighbourSource>(&mut self, _: &Target, _: &WalkerBlock, _: &P) {}
@@ -120,6 +124,9 @@ impl History for NoHistory {
 pub(super) struct Dense {
     counts: Counts,
     pub(super) n_nodes: usize,
+    /// All visits once more, while that takes no more memory than the table: their sums over all
+    /// walkers are then faster.
+    pub(super) log: Option<VisitLog>,
 }
 
 /// Counts that are read at once.
@@ -143,9 +150,41 @@ fn widened<T: Copy + Into<W>, W>(counts: &[T]) -> Vec<W> {
 
 impl Dense {
     pub(super) fn new(n_nodes: usize) -> Self {
+        // Logs have nodes of 32 bits.
+        let is_short = u32::try_from(n_nodes).is_ok();
+        Self { log: is_short.then(VisitLog::default), ..Self::unlogged(n_nodes) }
+    }
+
+    /// A table without a log.
+    pub(super) fn unlogged(n_nodes: usize) -> Self {
         let counts = vec![0; n_nodes * WALKERS];
         fermiac_base::simd::prefer_huge_pages(&counts);
-        Self { counts: Counts::Byte(counts), n_nodes }
+        Self { counts: Counts::Byte(counts), n_nodes, log: None }
+    }
+
+    /// Counts visits of one walker.
+    pub(super) fn count_all(&mut self, lane: usize, nodes: impl Iterator<Item = u32>) {
+        /// Counts until one is `full`; whether one is.
+        fn until_full<T: Copy + AddAssign + PartialEq + From<u8>>(
+            counts: &mut [T],
+            nodes: &mut impl Iterator<Item = u32>,
+            full: T,
+        ) -> bool {
+            nodes.any(|node| {
+                let count = &mut counts[node as usize];
+                *count += T::from(1);
+                *count == full
+            })
+        }
+        let own = lane * self.n_nodes..(lane + 1) * self.n_nodes;
+        let mut left = nodes;
+        while match &mut self.counts {
+            Counts::Byte(counts) => until_full(&mut counts[own.clone()], &mut left, u8::MAX),
+            Counts::Short(counts) => until_full(&mut counts[own.clone()], &mut left, u16::MAX),
+            Counts::Long(counts) => until_full(&mut counts[own.clone()], &mut left, u32::MAX),
+        } {
+            self.widen();
+        }
     }
 
     /// The counts of one walker.
@@ -221,6 +260,7 @@ impl Dense {
 
     /// Sets a count.
     pub(super) fn set(&mut self, lane: usize, node: usize, visits: u32) {
+        self.log = None;
         let at = lane * self.n_nodes + node;
         loop {
             // As in counting: a width is too small once its largest count is reached.
@@ -328,6 +368,16 @@ impl History for Dense {
             self.widen();
         }
     }
+
+    #[inline(always)]
+    fn note(&mut self, o: &WalkerBlock) {
+        if let Some(log) = &mut self.log {
+            log.push(&o.at);
+            if log.len() > steps_of_a_table(self.n_nodes) {
+                self.log = None;
+            }
+        }
+    }
 }
 
 /// Visits with weights that grow with the step (step exponents below 1), as logarithms of masses
@@ -340,7 +390,7 @@ pub(super) struct Masses {
 
 impl Masses {
     pub(super) fn new(n_nodes: usize) -> Self {
-        Self { dense: Dense::new(n_nodes), logs: vec![f64::NAN; n_nodes * WALKERS] }
+        Self { dense: Dense::unlogged(n_nodes), logs: vec![f64::NAN; n_nodes * WALKERS] }
     }
 }
 

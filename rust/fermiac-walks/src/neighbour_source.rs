@@ -8,6 +8,8 @@ pub(super) type Row = (usize, usize);
 
 /// The rows of a graph. Walkers [`require`](Self::require) a node before they read its row.
 pub(super) trait NeighbourSource {
+    /// Whether all rows can be read at any time.
+    const IS_WHOLE: bool = false;
     /// The start and the length of the row of a node.
     fn row(&self, node: usize) -> (usize, usize);
     /// The node at a place, an index into all rows.
@@ -26,6 +28,8 @@ pub(super) trait NeighbourSource {
 }
 
 impl NeighbourSource for View<'_> {
+    const IS_WHOLE: bool = true;
+
     #[inline(always)]
     fn row(&self, node: usize) -> (usize, usize) {
         View::row(self, node)

@@ -258,6 +258,23 @@ pub(super) trait Moves: Sync {
         scene.o.go_to_places(scene.source);
     }
 
+    /// Whether [`leap`](Self::leap) replaces the stages.
+    #[inline(always)]
+    fn leaps(&self) -> bool {
+        false
+    }
+
+    /// Makes some steps of all blocks, on a graph whose rows can all be read.
+    #[inline(always)]
+    fn leap<H: History>(
+        &self,
+        _: &mut [Member<'_, '_, H>],
+        _: &impl NeighbourSource,
+        _: &Plan,
+        _: usize,
+    ) {
+    }
+
     /// As `fetch`, for a second choice.
     fn fetch_again(&self, _: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
         Ok(())
@@ -327,6 +344,7 @@ impl<M: Moves, P: NeighbourSource, H: History> Kernel for Batch<'_, '_, '_, M, P
         let homes = plan.leads_home();
         let own = moves.words();
         let each = own + usize::from(plan.restart > 0.0);
+        let leaps = P::IS_WHOLE && !homes && plan.step_exponent == 1.0 && moves.leaps();
         let mut left = n_steps;
         while left > 0 {
             let steps = left.min(BLOCK) as usize;
@@ -334,6 +352,10 @@ impl<M: Moves, P: NeighbourSource, H: History> Kernel for Batch<'_, '_, '_, M, P
             for m in members.iter_mut() {
                 m.words.resize(BLOCK as usize * each, [0; WALKERS]);
                 m.block.stream.fill_u64(m.words[..steps * each].as_flattened_mut());
+            }
+            if leaps {
+                moves.leap(members, source, plan, steps);
+                continue;
             }
             for t in 0..steps {
                 let words = t * each..t * each + own;
@@ -372,6 +394,7 @@ impl<M: Moves, P: NeighbourSource, H: History> Kernel for Batch<'_, '_, '_, M, P
                     for l in 0..o.n {
                         m.history.visit(&plan.target, l, o.at[l], o.degree[l], step.log_weight);
                     }
+                    m.history.note(o);
                     o.done += 1;
                     o.log_scale = step.log_scale;
                     m.track.keep(o);
