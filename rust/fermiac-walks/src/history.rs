@@ -5,7 +5,7 @@ use super::neighbour_source::NeighbourSource;
 use super::target::Target;
 use super::visit_log::{VisitLog, steps_of_a_table};
 use super::walker_block::{WALKERS, WalkerBlock};
-use fermiac_base::simd::{LANES, V, ln, prefetch};
+use fermiac_base::simd::{LANES, Unsigned, V, Zeros, ln, prefetch};
 use std::ops::AddAssign;
 
 /// A function of visits, and of more that is known of a node. Unlike a closure it is always inlined.
@@ -136,29 +136,30 @@ pub(super) const PART: usize = 4096;
 
 /// Counts of one width.
 enum Counts {
-    Byte(Vec<u8>),
-    Short(Vec<u16>),
-    Long(Vec<u32>),
+    Byte(Zeros<u8>),
+    Short(Zeros<u16>),
+    Long(Zeros<u32>),
 }
 
 /// Counts as wider numbers.
-fn widened<T: Copy + Into<W>, W>(counts: &[T]) -> Vec<W> {
-    let wider = counts.iter().map(|&count| count.into()).collect::<Vec<W>>();
-    fermiac_base::simd::prefer_huge_pages(&wider);
+fn widened<T: Copy + Into<W>, W: Unsigned>(counts: &[T]) -> Zeros<W> {
+    let mut wider = Zeros::new(counts.len());
+    wider.iter_mut().zip(counts).for_each(|(to, &count)| *to = count.into());
     wider
 }
 
 impl Dense {
-    pub(super) fn new(n_nodes: usize) -> Self {
+    /// Tables of some blocks, in one piece of memory.
+    pub(super) fn all(n_blocks: usize, n_nodes: usize) -> Vec<Self> {
         // Logs have nodes of 32 bits.
-        let is_short = u32::try_from(n_nodes).is_ok();
-        Self { log: is_short.then(VisitLog::default), ..Self::unlogged(n_nodes) }
+        let log = || u32::try_from(n_nodes).is_ok().then(VisitLog::default);
+        let parts = Zeros::parts(n_blocks, n_nodes * WALKERS).into_iter();
+        parts.map(|counts| Self { counts: Counts::Byte(counts), n_nodes, log: log() }).collect()
     }
 
     /// A table without a log.
     pub(super) fn unlogged(n_nodes: usize) -> Self {
-        let counts = vec![0; n_nodes * WALKERS];
-        fermiac_base::simd::prefer_huge_pages(&counts);
+        let counts = Zeros::new(n_nodes * WALKERS);
         Self { counts: Counts::Byte(counts), n_nodes, log: None }
     }
 
@@ -280,7 +281,7 @@ impl Dense {
     /// Widens the counts.
     #[cold]
     fn widen(&mut self) {
-        self.counts = match &self.counts {
+        self.counts = match &mut self.counts {
             Counts::Byte(counts) => Counts::Short(widened(counts)),
             Counts::Short(counts) => Counts::Long(widened(counts)),
             // Runs of 2³² steps are refused.

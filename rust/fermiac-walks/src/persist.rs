@@ -100,7 +100,9 @@ impl Visited for Dense {
     }
 
     fn clear(&mut self) {
-        *self = if self.log.is_some() { Self::new(self.n_nodes) } else { Self::unlogged(self.n_nodes) };
+        let log = self.log.take().map(|_| VisitLog::default());
+        *self = Self::unlogged(self.n_nodes);
+        self.log = log;
     }
 }
 

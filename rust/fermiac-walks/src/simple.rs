@@ -63,9 +63,13 @@ impl Moves for Simple {
                     }
                     m.history.visit(&plan.target, l, o.at[l], o.degree[l], 0.0);
                 }
-                m.history.note(o);
                 o.done += 1;
-                m.track.keep(o);
+            }
+            // In a loop of its own: a vector of nodes that have just been stored one by one cannot
+            // be read at once.
+            for m in members.iter_mut() {
+                m.history.note(m.block);
+                m.track.keep(m.block);
             }
         }
         for m in members.iter_mut() {

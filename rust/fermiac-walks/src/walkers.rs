@@ -208,7 +208,7 @@ impl Histories {
                 let walkers = |block: usize| (n_walkers - block * WALKERS).min(WALKERS);
                 Self::Logged((0..n).map(|block| Logged::new(n_nodes, walkers(block))).collect())
             }
-            Memory::Table => Self::Dense(each(n, || Dense::new(n_nodes))),
+            Memory::Table => Self::Dense(Dense::all(n, n_nodes)),
             Memory::Hashed if weighs => Self::HashedMasses(each(n, HashedMasses::new)),
             Memory::Hashed => Self::Hashed(each(n, Hashed::new)),
             Memory::Recent { .. } if weighs => {
