@@ -1,21 +1,19 @@
 //! The visit counts of the walkers of a block.
 
 use super::hashed::log_add;
+use super::neighbour_degrees::unpacked;
 use super::neighbour_source::NeighbourSource;
+use super::powers::PowerView;
 use super::target::Target;
 use super::visit_log::{VisitLog, steps_of_a_table};
 use super::walker_block::{WALKERS, WalkerBlock};
 use fermiac_base::simd::{LANES, Unsigned, V, Zeros, ln, prefetch};
 use std::ops::AddAssign;
 
-/// A function of visits, and of more that is known of a node. Unlike a closure it is always inlined.
-pub(super) trait Weigh {
-    /// The next value.
-    fn weigh(&mut self, x: usize, visits: u64) -> f64;
-}
-
 /// The counts of eight walkers, or those of all walkers.
 pub(super) trait History: Send {
+    /// Whether it is that of the block alone, and fast enough for a [`leap`](super::walker_block::Moves::leap).
+    const IS_OWN: bool = false;
     /// Whether [`level`](Self::level) is a logarithm.
     #[inline(always)]
     fn is_log(&self) -> bool {
@@ -63,18 +61,23 @@ pub(super) trait History: Send {
     fn count(&self, lane: usize, node: usize) -> u64 {
         self.visits(lane, node) as u64
     }
-    /// Writes the values of pairs (node, x), in their order.
+    /// As [`PowerView::weigh`], with the visits of one walker.
     #[inline(always)]
-    fn read(
+    fn weigh<const SUMS: bool>(
         &self,
         lane: usize,
-        pairs: impl Iterator<Item = (usize, usize)>,
-        values: &mut [f64],
-        of: &mut impl Weigh,
-    ) {
-        for (to, (node, x)) in values.iter_mut().zip(pairs) {
-            *to = of.weigh(x, self.count(lane, node));
+        words: &[u32],
+        table: PowerView<'_>,
+        to: &mut [f64],
+    ) -> f64 {
+        let mut sum = 0.0;
+        for (to, word) in to.iter_mut().zip(words) {
+            let (node, degree) = unpacked(*word);
+            let weight = table.at(degree, self.count(lane, node));
+            sum += weight;
+            *to = if SUMS { sum } else { weight };
         }
+        sum
     }
     /// Counts a visit, with the weight of the step.
     fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64);
@@ -291,6 +294,8 @@ impl Dense {
 }
 
 impl History for Dense {
+    const IS_OWN: bool = true;
+
     #[inline(always)]
     fn has_counts(&self) -> bool {
         true
@@ -332,20 +337,17 @@ impl History for Dense {
     }
 
     #[inline(always)]
-    fn read(
+    fn weigh<const SUMS: bool>(
         &self,
         lane: usize,
-        pairs: impl Iterator<Item = (usize, usize)>,
-        values: &mut [f64],
-        of: &mut impl Weigh,
-    ) {
+        words: &[u32],
+        table: PowerView<'_>,
+        to: &mut [f64],
+    ) -> f64 {
         let own = lane * self.n_nodes..(lane + 1) * self.n_nodes;
         each!(&self.counts, Counts::{Byte, Short, Long}, counts => {
-            let counts = &counts[own];
-            for (to, (node, x)) in values.iter_mut().zip(pairs) {
-                *to = of.weigh(x, counts[node].into());
-            }
-        });
+            table.weigh::<_, SUMS>(words, &counts[own], to)
+        })
     }
 
     #[inline(always)]

@@ -76,9 +76,20 @@ pub(super) trait Visited {
     fn clear(&mut self);
 }
 
+/// A log of fewer steps than one for so many nodes is sorted sooner than a table is read.
+const FEW: usize = 8;
+
+impl Dense {
+    /// The log, if it is short against the table.
+    fn short_log(&self) -> Option<&VisitLog> {
+        self.log.as_ref().filter(|log| log.len() * FEW < self.n_nodes)
+    }
+}
+
 impl Visited for Dense {
     fn n_visited(&self) -> usize {
-        Self::n_visited(self)
+        // At most.
+        self.short_log().map_or_else(|| Self::n_visited(self), |log| log.len() * WALKERS)
     }
 
     fn add_to(&self, _: &mut [u64]) {}
@@ -92,6 +103,11 @@ impl Visited for Dense {
     }
 
     fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
+        if let Some(log) = self.short_log() {
+            let runs = log.runs(lane, self.n_nodes);
+            runs.into_iter().for_each(|(node, visits)| keep(node as usize, visits, f64::NAN));
+            return;
+        }
         self.each(lane, |node, visits| keep(node, visits, f64::NAN));
     }
 

@@ -2,7 +2,7 @@
 
 use super::alias::{AliasRows, TWO_32};
 use super::history::History;
-use super::neighbour_source::NeighbourSource;
+use super::neighbour_source::{Arrays, NeighbourSource};
 use super::plan::Plan;
 use super::walker_block::{Member, Moves, NOWHERE, WALKERS, WalkerBlock, Words, choose, unit};
 
@@ -29,7 +29,7 @@ impl Moves for Simple {
     }
 
     #[inline(always)]
-    fn leaps(&self) -> bool {
+    fn leaps<H: History>(&self, _: &H) -> bool {
         self.laziness == 0.0 && self.least == 0
     }
 
@@ -38,7 +38,7 @@ impl Moves for Simple {
     fn leap<H: History>(
         &self,
         members: &mut [Member<'_, '_, H>],
-        source: &impl NeighbourSource,
+        source: Arrays<'_>,
         plan: &Plan,
         steps: usize,
     ) {
@@ -54,15 +54,17 @@ impl Moves for Simple {
             }
             for m in members.iter_mut() {
                 let o = &mut *m.block;
-                for l in 0..o.n {
+                let mut n_moves = 0;
+                for l in o.lanes() {
                     if o.place[l] != NOWHERE {
                         o.before[l] = o.at[l];
                         o.at[l] = source.node(o.place[l]);
                         source.touch_row(o.at[l]);
-                        o.moved += 1;
+                        n_moves += 1;
                     }
                     m.history.visit(&plan.target, l, o.at[l], o.degree[l], 0.0);
                 }
+                o.moved += n_moves;
                 o.done += 1;
             }
             // In a loop of its own: a vector of nodes that have just been stored one by one cannot
@@ -73,7 +75,7 @@ impl Moves for Simple {
             }
         }
         for m in members.iter_mut() {
-            for l in 0..m.block.n {
+            for l in m.block.lanes() {
                 (m.block.start[l], m.block.degree[l]) = source.row(m.block.at[l]);
             }
         }

@@ -92,7 +92,7 @@ impl VisitLog {
     }
 
     /// The nodes of one walker in ascending order, with the visits of each.
-    fn runs(&self, lane: usize, n_nodes: usize) -> Vec<(u32, u32)> {
+    pub(super) fn runs(&self, lane: usize, n_nodes: usize) -> Vec<(u32, u32)> {
         let mut nodes: Vec<u32> = self.of(lane).collect();
         let mut other = vec![0; nodes.len()];
         let mut shift = 0;
@@ -201,7 +201,7 @@ impl History for Logged {
     #[inline(always)]
     fn note(&mut self, o: &WalkerBlock) {
         self.log.push(&o.at);
-        if self.log.len() >= self.room() {
+        if self.log.len() > self.room() {
             self.fold();
         }
     }

@@ -182,7 +182,10 @@ impl Histories {
         let n = n_walkers.div_ceil(WALKERS);
         let weighs = plan.step_exponent < 1.0 && plan.kernel.uses_history();
         // The least that each node takes in a table: a byte, or a logarithm, for each walker.
+        let is_logged = !plan.kernel.uses_history() && u32::try_from(n_nodes).is_ok();
         let table = match memory {
+            // A log at first.
+            Memory::Table if is_logged => 0,
             Memory::Table if weighs => n.saturating_mul(9 * WALKERS),
             Memory::Table => n.saturating_mul(WALKERS),
             Memory::Shared { .. } | Memory::Unordered { .. } => 16,
@@ -204,7 +207,7 @@ impl Histories {
         Ok(match memory {
             Memory::Nothing => Self::NoHistory(each(n, || NoHistory)),
             Memory::Table if weighs => Self::Masses(each(n, || Masses::new(n_nodes))),
-            Memory::Table if !plan.kernel.uses_history() && u32::try_from(n_nodes).is_ok() => {
+            Memory::Table if is_logged => {
                 let walkers = |block: usize| (n_walkers - block * WALKERS).min(WALKERS);
                 Self::Logged((0..n).map(|block| Logged::new(n_nodes, walkers(block))).collect())
             }
