@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from benches.walks import peers_numba as loops
+from benches.walks.engine import Engine
 from benches.walks.peers import ALPHA, Csr, Work, random_graph, starts
 from numpy.typing import NDArray
 
 import fermiac as fm
-from fermiac.walks import run as core
 
 N_STEPS = 20_000
 N_WALKERS = 64
@@ -53,26 +53,6 @@ def huge(n: int, dtype: Any, value: float = 0) -> NDArray[Any]:
     out = np.frombuffer(memory, dtype, n)
     out[:] = value
     return out
-
-
-class Engine:
-    """The CPU-seconds that calls spend on steps, while it is entered."""
-
-    def __enter__(self) -> Engine:
-        self.spent, self._walk_to = 0.0, core.walk_to
-
-        def timed(*args: Any) -> Any:
-            before = time.process_time()
-            try:
-                return self._walk_to(*args)
-            finally:
-                self.spent += time.process_time() - before
-
-        core.walk_to = timed
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        core.walk_to = self._walk_to
 
 
 def ours(graph: Csr, kernel: str, base: str) -> Callable[[int], Rates]:
