@@ -132,11 +132,11 @@ def test_names_of_nodes() -> None:
 
 
 @pytest.mark.parametrize("exponent", [1.0, 0.7])
-@pytest.mark.parametrize(("kernel", "base"), [("hdt", "mhda"), ("srrw", "mhrw"), ("none", "srw")])
+@pytest.mark.parametrize(("kernel", "base"), [("hdt", "mhda"), ("srrw", "mhrw")])
 def test_sparse_histories_are_tables(
     monkeypatch: pytest.MonkeyPatch, kernel: str, base: str, exponent: float
 ) -> None:
-    how = {"step_exponent": 1.0 if kernel == "none" else exponent}
+    how = {"step_exponent": exponent}
     table = walk(BARBELL, kernel, base, **how)
     assert table._job.memory == "table"
     monkeypatch.setattr(memory, "_WASTE", 0)

@@ -107,3 +107,41 @@ def test_pseudo_counts_in_proportion_to_degrees_are_recognised() -> None:
     given = walk(base="srw", pseudo_counts=counts)
     named = walk(base="srw", pseudo_counts="degree")
     np.testing.assert_array_equal(given.visits, named.visits)
+
+
+@pytest.mark.parametrize(("kernel", "base"), [("none", "srw"), ("hdt", "mhrw"), ("srrw", "mhrw")])
+@pytest.mark.parametrize("burn_in", [0, 100])
+@pytest.mark.parametrize("n_nodes", [300, 4000])
+def test_visits_are_those_of_paths(n_nodes: int, burn_in: int, kernel: str, base: str) -> None:
+    # Of 4000 nodes, short walks have logs; of 300, tables.
+    graph = fm.walks.graphs.random_regular(n_nodes, 6, rng=1)
+    how: dict[str, Any] = {"n_walkers": 12, "n_steps": 700, "burn_in": burn_in, "rng": 2}
+    counted, paths = (
+        fm.walks.walk(graph, kernel, base, record=record, **how) for record in ("visits", "path")
+    )
+    np.testing.assert_array_equal(counted.visits, paths.visits)
+    np.testing.assert_array_equal(counted.draws[:, 0], np.flatnonzero(paths.visits))
+    np.testing.assert_allclose(np.exp(counted.log_weights), paths.visits[counted.visited])
+    marks = counted._marks
+    assert marks is not None
+    assert marks["steps"].tolist() == [256, 512]
+    for step, totals in zip(marks["steps"], marks["totals"], strict=True):
+        early = np.bincount(paths.paths[:, :step].reshape(-1), minlength=n_nodes)
+        np.testing.assert_array_equal(totals, early)
+    difference = counted.walker_visits - paths.walker_visits
+    assert abs(difference).sum() == 0
+    # After the visits of each walker, from which sums follow as well.
+    again = fm.walks.walk(graph, kernel, base, **how)
+    assert again.walker_visits.sum() == 12 * (700 - burn_in)
+    np.testing.assert_array_equal(again.visits, counted.visits)
+
+
+def test_results_are_made_and_copied_before_their_draws_are_read() -> None:
+    w = walk()
+    copied = copy.deepcopy(w)
+    np.testing.assert_array_equal(copied.draws, w.draws)
+    np.testing.assert_array_equal(copied.log_weights, w.log_weights)
+    assert w.draws is w.draws
+    paths = walk(record="path")
+    assert paths.log_weights is None
+    assert paths.draws.shape == (*paths.paths.shape, 1)

@@ -16,6 +16,8 @@ __all__ = ["BLOCK", "memory_of", "require_room"]
 BLOCK = 8
 #: Bytes per visited node, at most, of hashed histories and of those of the last nodes.
 _CELL, _LINK = 32, 40
+#: Bytes of a step in a log of visits, and steps of the log that a table is filled from.
+_STEP, _LOG = 4, 2**14
 #: Tables are faster. Histories are hashed only if tables would be this many times larger.
 _WASTE = 4
 
@@ -42,6 +44,11 @@ def memory_of(job: Job) -> str:
         counts = hashed if job.record == "visits" else 0
         require_room(own + counts, what, "use fewer walkers or a smaller memory_size")
         return "recent"
+    if not has_history and n_nodes < 2**32:
+        # A log of the steps, which a table replaces once it is smaller.
+        room = n * min(_STEP * job.n_steps, n_nodes + _STEP * _LOG)
+        require_room(room, what, "use fewer walkers or steps, or f= and record='none'")
+        return "table"
     fits = n_nodes < 2**32 and _WASTE * hashed < table
     require_room(hashed if fits else table, what, "use fewer walkers or steps, or a memory_size")
     return "hashed" if fits else "table"

@@ -121,6 +121,17 @@ class Rows:
         return arrays_module.locked(np.diff(self.indptr))
 
     @cached_property
+    def _degree_weights(self) -> NDArray[np.float64]:
+        """The degrees as weights of a law."""
+        return arrays_module.locked(self.degrees.astype(np.float64))
+
+    @cached_property
+    def _degree_counts(self) -> NDArray[np.float64]:
+        """Pseudo-counts in proportion to the degrees, 1 on average."""
+        weights = self._degree_weights
+        return arrays_module.locked(self.n_nodes * weights / weights.sum())
+
+    @cached_property
     def strengths(self) -> NDArray[np.float64]:
         """The sum of the weights of the edges that leave each node; shape (n_nodes,)."""
         return arrays_module.locked(self._core.strengths(resolve_threads(None)))

@@ -203,12 +203,20 @@ class WalkLoop(RunLoop[WalkResult]):
         return self.job.record == "visits"
 
     def _mark(self, counted: int) -> None:
-        """Record the visits so far as a mark."""
-        visits = self.walkers.totals()
-        if visits is not None and self.burned is not None:
-            visits = visits - self.burned.totals()
+        """Record the visits so far as a mark, later if the core has a log of all steps."""
+        walkers, burned, until = self.walkers, self.burned, self.n_done
+
+        def late() -> NDArray[Any]:
+            visits = walkers.totals_at(until)
+            assert visits is not None
+            return visits if burned is None else visits - burned.totals()
+
+        if self.stop is None and self.job.n_steps <= walkers.logged_until:
+            self.marks.put(counted, late)
+            return
+        visits = walkers.totals()
         if visits is not None:
-            self.marks.put(counted, visits)
+            self.marks.put(counted, visits if burned is None else visits - burned.totals())
 
     def _thin(self, block: NDArray[Any]) -> None:
         """Write the recorded part of a block to the paths."""
@@ -279,9 +287,8 @@ class WalkLoop(RunLoop[WalkResult]):
         if status == "running" or not self._has_rows:
             return state_of(self.walkers)
         walkers, counts = self.walkers, self.job.record == "visits"
-        return LateArrays(
-            ("words", *ROWS), lambda: state_of(walkers), walkers.totals() if counts else None
-        )
+        totals = walkers.totals if counts else None
+        return LateArrays(("words", *ROWS), lambda: state_of(walkers), totals)
 
     @property
     def _has_rows(self) -> bool:
@@ -296,10 +303,14 @@ class WalkLoop(RunLoop[WalkResult]):
             seen = self._visits(state)
             return (seen if burned is None else seen.minus(burned)).fields()
 
-        totals = state.totals if isinstance(state, LateArrays) else None
-        if totals is None:
+        if not isinstance(state, LateArrays):
             return rows()
-        return LateArrays(ROWS[:3], rows, totals if burned is None else totals - burned.totals())
+
+        def totals() -> NDArray[np.uint64] | None:
+            found = state.totals
+            return found if burned is None or found is None else found - burned.totals()
+
+        return LateArrays(ROWS[:3], rows, totals)
 
     def _n_slots(self) -> int:
         """Return the number of filled steps of each path."""
@@ -337,7 +348,7 @@ class WalkLoop(RunLoop[WalkResult]):
             positions=walkers.positions(),
             f=self.f,
             burned=self.burned,
-            marks=self.marks.arrays(),
+            marks=self.marks.arrays() if status == "running" else self.marks.late(),
         )
 
 

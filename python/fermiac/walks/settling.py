@@ -60,10 +60,11 @@ def mean_sojourn(graph: Graph, base: BaseChain, law: Law | None) -> float:
     first = np.asarray(graph.indptr)[nodes] - (np.cumsum(many) - many)
     neighbors = np.asarray(graph.indices)[np.repeat(first, many) + np.arange(len(rows))]
     neighbors = neighbors.astype(np.int64)
-    weights = np.ones(graph.n_nodes) if law.weights is None else law.weights
+    weights = np.ones(1) if law.weights is None else law.weights
     here = nodes[rows]
     if chain.accepts:
-        ratio = weights[neighbors] * degrees[here] / (weights[here] * degrees[neighbors])
+        ours, theirs = (0, 0) if law.weights is None else (here, neighbors)
+        ratio = weights[theirs] * degrees[here] / (weights[ours] * degrees[neighbors])
         leave = np.minimum(ratio, 1.0) / degrees[here]
     else:
         leave = np.full(len(rows), 1.0 / degrees.max())
@@ -71,7 +72,8 @@ def mean_sojourn(graph: Graph, base: BaseChain, law: Law | None) -> float:
     some = leave > 0.0
     if not some.any():
         return stay
-    return float(stay * np.average(1.0 / leave[some], weights=weights[nodes][some]))
+    shares = None if law.weights is None else weights[nodes][some]
+    return float(stay * np.average(1.0 / leave[some], weights=shares))
 
 
 def settling_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.special import ndtr, stdtrit
 
 from fermiac._base import layout as fit
 from fermiac.errors import ConvergenceWarning, FermiacWarning
+from fermiac.walks.visits import LateArrays
 
 if TYPE_CHECKING:
     from fermiac.walks.result import WalkResult
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+#: Computes visits when they are first needed.
+Late = Callable[[], NDArray[Any]]
 
 #: Visits are marked after this many steps, twice and four times as many, and so on.
 _FIRST = 64
@@ -62,7 +65,7 @@ class Marks:
     """Visits of all nodes, or sums of a function, after the last two powers of two of steps."""
 
     def __init__(self, kept: Mapping[str, NDArray[Any]] | None = None) -> None:
-        self._kept: list[tuple[int, NDArray[Any]]] = []
+        self._kept: list[tuple[int, NDArray[Any] | Late]] = []
         if kept is not None:
             self._kept = list(zip(kept["steps"].tolist(), kept["totals"], strict=True))
 
@@ -76,8 +79,8 @@ class Marks:
         """Return whether there is a mark at this step."""
         return counted >= _FIRST and counted & (counted - 1) == 0
 
-    def put(self, counted: int, totals: NDArray[Any]) -> None:
-        """Add the visits of all walkers, or the sums of each walker."""
+    def put(self, counted: int, totals: NDArray[Any] | Late) -> None:
+        """Add the visits of all walkers, or what computes them, or the sums of each walker."""
         self._kept = [*self._kept[-1:], (counted, totals)]
 
     def put_sums(self, counted: int, sums: Array | None, values: Array) -> None:
@@ -89,11 +92,21 @@ class Marks:
             mark *= 2
 
     def arrays(self) -> dict[str, NDArray[Any]] | None:
-        """Return the marks as arrays, for results and checkpoints."""
+        """Return the marks as arrays, for checkpoints and for results of walks that go on."""
         if not self._kept:
             return None
         steps, totals = zip(*self._kept, strict=True)
-        return {"steps": np.array(steps), "totals": np.stack(totals)}
+        known = [each() if callable(each) else each for each in totals]
+        self._kept = list(zip(steps, known, strict=True))
+        return {"steps": np.array(steps), "totals": np.stack(known)}
+
+    def late(self) -> Mapping[str, NDArray[Any]] | None:
+        """Return the marks for results of walks that have ended."""
+        if not any(callable(totals) for _, totals in self._kept):
+            return self.arrays()
+        kept = Marks()
+        kept._kept = self._kept
+        return LateArrays(("steps", "totals"), lambda: kept.arrays() or {})
 
 
 def joined_marks(

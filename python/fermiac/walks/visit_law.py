@@ -40,7 +40,7 @@ class Law:
         """The weights of all nodes, 0 for nodes that walks cannot reach; None if all are equal."""
         if self.kind == "uniform":
             return None if self.allowed is None else self.allowed.astype(np.float64)
-        weights = self.graph.degrees.astype(np.float64) if self.table is None else self.table
+        weights = self.graph._degree_weights if self.table is None else self.table
         return weights if self.allowed is None else np.where(self.allowed, weights, 0.0)
 
     @property
@@ -121,6 +121,8 @@ def prior_of(law: Law, given: Any) -> Array | None:
         if given == "uniform" or (given == "target" and law.kind == "uniform"):
             return None
         of = law if given == "target" else Law(graph, law.allowed, "degree")
+        if of.kind == "degree" and of.allowed is None:
+            return graph._degree_counts
         shape = of.weights
         assert shape is not None
         shape = law.n_nodes * shape / shape.sum()

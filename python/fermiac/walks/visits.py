@@ -64,18 +64,25 @@ class LateArrays(Mapping[str, NDArray[Any]]):
         self,
         names: Sequence[str],
         make: Callable[[], Mapping[str, NDArray[Any]]],
-        totals: NDArray[np.uint64] | None = None,
+        totals: Callable[[], NDArray[np.uint64] | None] | None = None,
     ) -> None:
-        self._names, self._make = tuple(names), make
+        self._names, self._make, self._add_up = tuple(names), make, totals
         self._made: Mapping[str, NDArray[Any]] | None = None
-        #: The visits of all walkers to each node, if the arrays are those of visits.
-        self.totals = totals
+        self._totals: NDArray[np.uint64] | None = None
 
     def _arrays(self) -> Mapping[str, NDArray[Any]]:
         if self._made is None:
             self._made = self._make()
             del self._make  # and with it the walkers
+            self._add_up = None
         return self._made
+
+    @property
+    def totals(self) -> NDArray[np.uint64] | None:
+        """The visits of all walkers to each node; None if they are not known without the arrays."""
+        if self._totals is None and self._add_up is not None:
+            self._totals, self._add_up = self._add_up(), None
+        return self._totals
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._names:

@@ -40,8 +40,9 @@ def _sizes_of_replicas(value: Any, sizes: fit.Sizes) -> None:
 class WalkData(Sample):
     """The fields of `fermiac.walks.WalkResult`, which describes them."""
 
+    #: Computed when they are first read, as short walks do not take longer.
     draws: Array = field(init=False)
-    log_weights: Array | None = field(init=False, default=None)
+    log_weights: Array | None = field(init=False)
     error_model: str = "replicas"
     n_steps: int
     n_nodes: int
@@ -128,7 +129,7 @@ class WalkData(Sample):
         positions: Ids,
         f: NodeFunction | None,
         burned: Visits | None,
-        marks: dict[str, NDArray[Any]] | None = None,
+        marks: Mapping[str, NDArray[Any]] | None = None,
         avoided: dict[str, NDArray[Any]] | None = None,
     ) -> Self:
         """Return the result of a run."""
@@ -180,22 +181,28 @@ class WalkData(Sample):
         return f
 
     def __post_init__(self) -> None:
-        put = object.__setattr__
         has_rows = self._rows is not None or "indptr" in (self._state or {})
         if (self.paths is None) == (self.record == "path") or (
             self.record == "visits" and not has_rows
         ):
             raise ArgumentError(f"record: {self.record!r} given, and nothing of that kind recorded")
+
+    def _draws_of(self) -> Array:
+        """Return the nodes, as `draws`."""
         if self.paths is not None:
-            put(self, "draws", self.paths[:, :, None])
-            if self._avoided is not None:
-                after = np.arange(self.paths.shape[1]) >= self.lengths[:, None]
-                put(self, "log_weights", np.where(after, -np.inf, 0.0))
-        elif self.record == "visits":
-            put(self, "draws", self.visited[:, None].astype(np.float64))
-            put(self, "log_weights", np.log(self._totals[self.visited].astype(np.float64)))
-        else:
-            put(self, "draws", np.empty((0, 1)))
+            return self.paths[:, :, None]
+        if self.record == "visits":
+            return self.visited[:, None].astype(np.float64)
+        return np.empty((0, 1))
+
+    def _log_weights_of(self) -> Array | None:
+        """Return the logarithms of visits, or what ends paths, as `log_weights`."""
+        if self.paths is None and self.record == "visits":
+            return np.log(self._totals[self.visited].astype(np.float64))
+        if self.paths is not None and self._avoided is not None:
+            after = np.arange(self.paths.shape[1]) >= self.lengths[:, None]
+            return np.where(after, -np.inf, 0.0)
+        return None
 
     def _picture(self) -> str:
         return ""  # a histogram of node numbers is useless
@@ -469,3 +476,10 @@ class WalkData(Sample):
             return self._visits, None
         logs = state["logs"]
         return Visits.named(state, self.n_nodes), logs if len(logs) else None
+
+
+# A dataclass takes what stands in its body for a default.
+for _name, _function in (("draws", WalkData._draws_of), ("log_weights", WalkData._log_weights_of)):
+    _late = cached_property(_function)
+    _late.__set_name__(WalkData, _name)
+    setattr(WalkData, _name, _late)

@@ -48,8 +48,10 @@ def check_walkable(
     if not len(graph.indices):
         raise ArgumentError("graph: it has no edges, along which a walk could go")
     labels, sizes, _ = graph.components
-    # A component of one node has an edge if that is a loop.
-    alone = (sizes[labels] == 1) & (graph.degrees == 0)
+    alone = np.zeros(graph.n_nodes, dtype=bool)
+    if (sizes == 1).any():
+        # A component of one node has an edge if that is a loop.
+        alone = (sizes[labels] == 1) & (graph.degrees == 0)
     if start is not None and alone[start].any():
         node = int(start[alone[start]][0])
         raise ArgumentError(f"{argument}: node {node} has no edge, along which a walk could leave")

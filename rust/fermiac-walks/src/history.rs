@@ -1,20 +1,19 @@
 //! The visit counts of the walkers of a block.
 
 use super::hashed::log_add;
+use super::neighbour_degrees::unpacked;
 use super::neighbour_source::NeighbourSource;
+use super::powers::PowerView;
 use super::target::Target;
+use super::visit_log::{VisitLog, steps_of_a_table};
 use super::walker_block::{WALKERS, WalkerBlock};
-use fermiac_base::simd::{LANES, V, ln, prefetch};
+use fermiac_base::simd::{LANES, Unsigned, V, Zeros, ln, prefetch};
 use std::ops::AddAssign;
-
-/// A function of visits, and of more that is known of a node. Unlike a closure it is always inlined.
-pub(super) trait Weigh {
-    /// The next value.
-    fn weigh(&mut self, x: usize, visits: u64) -> f64;
-}
 
 /// The counts of eight walkers, or those of all walkers.
 pub(super) trait History: Send {
+    /// Whether it is that of the block alone, and fast enough for a [`leap`](super::walker_block::Moves::leap).
+    const IS_OWN: bool = false;
     /// Whether [`level`](Self::level) is a logarithm.
     #[inline(always)]
     fn is_log(&self) -> bool {
@@ -62,21 +61,29 @@ pub(super) trait History: Send {
     fn count(&self, lane: usize, node: usize) -> u64 {
         self.visits(lane, node) as u64
     }
-    /// Writes the values of pairs (node, x), in their order.
+    /// As [`PowerView::weigh`], with the visits of one walker.
     #[inline(always)]
-    fn read(
+    fn weigh<const SUMS: bool>(
         &self,
         lane: usize,
-        pairs: impl Iterator<Item = (usize, usize)>,
-        values: &mut [f64],
-        of: &mut impl Weigh,
-    ) {
-        for (to, (node, x)) in values.iter_mut().zip(pairs) {
-            *to = of.weigh(x, self.count(lane, node));
+        words: &[u32],
+        table: PowerView<'_>,
+        to: &mut [f64],
+    ) -> f64 {
+        let mut sum = 0.0;
+        for (to, word) in to.iter_mut().zip(words) {
+            let (node, degree) = unpacked(*word);
+            let weight = table.at(degree, self.count(lane, node));
+            sum += weight;
+            *to = if SUMS { sum } else { weight };
         }
+        sum
     }
     /// Counts a visit, with the weight of the step.
     fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64);
+    /// Notes where the walkers are after a step, once all their visits are counted.
+    #[inline(always)]
+    fn note(&mut self, _: &WalkerBlock) {}
     /// Reads the neighbourhoods of the walkers before candidates are judged.
     #[inline(always)]
     fn survey<P: NeighbourSource>(&mut self, _: &Target, _: &WalkerBlock, _: &P) {}
@@ -120,6 +127,9 @@ impl History for NoHistory {
 pub(super) struct Dense {
     counts: Counts,
     pub(super) n_nodes: usize,
+    /// All visits once more, while that takes no more memory than the table: their sums over all
+    /// walkers are then faster.
+    pub(super) log: Option<VisitLog>,
 }
 
 /// Counts that are read at once.
@@ -129,23 +139,56 @@ pub(super) const PART: usize = 4096;
 
 /// Counts of one width.
 enum Counts {
-    Byte(Vec<u8>),
-    Short(Vec<u16>),
-    Long(Vec<u32>),
+    Byte(Zeros<u8>),
+    Short(Zeros<u16>),
+    Long(Zeros<u32>),
 }
 
 /// Counts as wider numbers.
-fn widened<T: Copy + Into<W>, W>(counts: &[T]) -> Vec<W> {
-    let wider = counts.iter().map(|&count| count.into()).collect::<Vec<W>>();
-    fermiac_base::simd::prefer_huge_pages(&wider);
+fn widened<T: Copy + Into<W>, W: Unsigned>(counts: &[T]) -> Zeros<W> {
+    let mut wider = Zeros::new(counts.len());
+    wider.iter_mut().zip(counts).for_each(|(to, &count)| *to = count.into());
     wider
 }
 
 impl Dense {
-    pub(super) fn new(n_nodes: usize) -> Self {
-        let counts = vec![0; n_nodes * WALKERS];
-        fermiac_base::simd::prefer_huge_pages(&counts);
-        Self { counts: Counts::Byte(counts), n_nodes }
+    /// Tables of some blocks, in one piece of memory.
+    pub(super) fn all(n_blocks: usize, n_nodes: usize) -> Vec<Self> {
+        // Logs have nodes of 32 bits.
+        let log = || u32::try_from(n_nodes).is_ok().then(VisitLog::default);
+        let parts = Zeros::parts(n_blocks, n_nodes * WALKERS).into_iter();
+        parts.map(|counts| Self { counts: Counts::Byte(counts), n_nodes, log: log() }).collect()
+    }
+
+    /// A table without a log.
+    pub(super) fn unlogged(n_nodes: usize) -> Self {
+        let counts = Zeros::new(n_nodes * WALKERS);
+        Self { counts: Counts::Byte(counts), n_nodes, log: None }
+    }
+
+    /// Counts visits of one walker.
+    pub(super) fn count_all(&mut self, lane: usize, nodes: impl Iterator<Item = u32>) {
+        /// Counts until one is `full`; whether one is.
+        fn until_full<T: Copy + AddAssign + PartialEq + From<u8>>(
+            counts: &mut [T],
+            nodes: &mut impl Iterator<Item = u32>,
+            full: T,
+        ) -> bool {
+            nodes.any(|node| {
+                let count = &mut counts[node as usize];
+                *count += T::from(1);
+                *count == full
+            })
+        }
+        let own = lane * self.n_nodes..(lane + 1) * self.n_nodes;
+        let mut left = nodes;
+        while match &mut self.counts {
+            Counts::Byte(counts) => until_full(&mut counts[own.clone()], &mut left, u8::MAX),
+            Counts::Short(counts) => until_full(&mut counts[own.clone()], &mut left, u16::MAX),
+            Counts::Long(counts) => until_full(&mut counts[own.clone()], &mut left, u32::MAX),
+        } {
+            self.widen();
+        }
     }
 
     /// The counts of one walker.
@@ -221,6 +264,7 @@ impl Dense {
 
     /// Sets a count.
     pub(super) fn set(&mut self, lane: usize, node: usize, visits: u32) {
+        self.log = None;
         let at = lane * self.n_nodes + node;
         loop {
             // As in counting: a width is too small once its largest count is reached.
@@ -240,7 +284,7 @@ impl Dense {
     /// Widens the counts.
     #[cold]
     fn widen(&mut self) {
-        self.counts = match &self.counts {
+        self.counts = match &mut self.counts {
             Counts::Byte(counts) => Counts::Short(widened(counts)),
             Counts::Short(counts) => Counts::Long(widened(counts)),
             // Runs of 2³² steps are refused.
@@ -250,6 +294,8 @@ impl Dense {
 }
 
 impl History for Dense {
+    const IS_OWN: bool = true;
+
     #[inline(always)]
     fn has_counts(&self) -> bool {
         true
@@ -291,20 +337,17 @@ impl History for Dense {
     }
 
     #[inline(always)]
-    fn read(
+    fn weigh<const SUMS: bool>(
         &self,
         lane: usize,
-        pairs: impl Iterator<Item = (usize, usize)>,
-        values: &mut [f64],
-        of: &mut impl Weigh,
-    ) {
+        words: &[u32],
+        table: PowerView<'_>,
+        to: &mut [f64],
+    ) -> f64 {
         let own = lane * self.n_nodes..(lane + 1) * self.n_nodes;
         each!(&self.counts, Counts::{Byte, Short, Long}, counts => {
-            let counts = &counts[own];
-            for (to, (node, x)) in values.iter_mut().zip(pairs) {
-                *to = of.weigh(x, counts[node].into());
-            }
-        });
+            table.weigh::<_, SUMS>(words, &counts[own], to)
+        })
     }
 
     #[inline(always)]
@@ -328,6 +371,16 @@ impl History for Dense {
             self.widen();
         }
     }
+
+    #[inline(always)]
+    fn note(&mut self, o: &WalkerBlock) {
+        if let Some(log) = &mut self.log {
+            log.push(&o.at);
+            if log.len() > steps_of_a_table(self.n_nodes) {
+                self.log = None;
+            }
+        }
+    }
 }
 
 /// Visits with weights that grow with the step (step exponents below 1), as logarithms of masses
@@ -340,7 +393,7 @@ pub(super) struct Masses {
 
 impl Masses {
     pub(super) fn new(n_nodes: usize) -> Self {
-        Self { dense: Dense::new(n_nodes), logs: vec![f64::NAN; n_nodes * WALKERS] }
+        Self { dense: Dense::unlogged(n_nodes), logs: vec![f64::NAN; n_nodes * WALKERS] }
     }
 }
 

@@ -51,6 +51,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod visit_log;
 mod walk;
 mod walker_block;
 mod walkers;

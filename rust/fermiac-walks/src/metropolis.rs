@@ -1,10 +1,13 @@
 //! Chains that propose a neighbour and accept or refuse it.
 
 use super::history::History;
-use super::neighbour_source::NeighbourSource;
+use super::neighbour_source::{Arrays, NeighbourSource};
+use super::plan::Plan;
 use super::powers::Powers;
 use super::target::Target;
-use super::walker_block::{Moves, NOWHERE, Scene, WALKERS, WalkerBlock, Words, choose, unit};
+use super::walker_block::{
+    Member, Moves, NOWHERE, Scene, WALKERS, WalkerBlock, Words, choose, unit,
+};
 use fermiac_base::Result;
 use fermiac_base::simd::{V, ln, lnv};
 
@@ -92,6 +95,39 @@ impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
     }
 }
 
+impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
+    /// The odds of the candidate of a walker, of this degree, against its node.
+    #[inline(always)]
+    fn odds<H: History>(
+        &self,
+        o: &WalkerBlock,
+        l: usize,
+        theirs: usize,
+        history: &H,
+        exponent: u32,
+    ) -> (f64, f64) {
+        let (met, seen) = (history.count(l, o.candidate[l]), history.count(l, o.at[l]));
+        let table = self.powers.view();
+        let (mut new, mut old) = (table.at(theirs, met), table.at(o.degree[l], seen));
+        if (new + old).is_nan() {
+            (new, old) = self.rare_odds((theirs, met), (o.degree[l], seen), exponent);
+        }
+        if !self.target.is_degree() {
+            new *= o.degree[l] as f64;
+            old *= theirs as f64;
+        }
+        (new, old)
+    }
+
+    /// The weights of nodes of which one is not in the table.
+    #[cold]
+    #[inline(never)]
+    fn rare_odds(&self, new: (usize, u64), old: (usize, u64), exponent: u32) -> (f64, f64) {
+        let weight = |(degree, n)| self.powers.weight(self.target, exponent, degree, n);
+        (weight(new), weight(old))
+    }
+}
+
 impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAYED> {
     const BATCH: usize = 8;
     const WORDS: usize = if DELAYED { 2 } else { 1 };
@@ -123,22 +159,69 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
     }
 
     #[inline(always)]
+    fn leaps<H: History>(&self, history: &H) -> bool {
+        let is_plain = self.laziness == 0.0 && !self.barker && self.exponent.is_some();
+        BENT && !DELAYED && H::IS_OWN && is_plain && history.has_counts()
+    }
+
+    #[inline(always)]
+    fn leap<H: History>(
+        &self,
+        members: &mut [Member<'_, '_, H>],
+        source: Arrays<'_>,
+        plan: &Plan,
+        steps: usize,
+    ) {
+        if !BENT || DELAYED || !H::IS_OWN {
+            return;
+        }
+        let exponent = self.exponent.unwrap_or(1);
+        for t in 0..steps {
+            for m in members.iter_mut() {
+                self.propose(m.block, &m.words[t..=t], &source);
+            }
+            for m in members.iter_mut() {
+                let (o, history) = (&mut *m.block, &*m.history);
+                for l in o.lanes() {
+                    let to = source.node(o.place[l]);
+                    o.candidate[l] = to;
+                    source.touch_row(to);
+                    history.touch(l, to);
+                }
+            }
+            for m in members.iter_mut() {
+                let (o, history, mut n_moves) = (&mut *m.block, &mut *m.history, 0);
+                for l in o.lanes() {
+                    let (to, from) = (o.candidate[l], o.at[l]);
+                    let (start, degree) = source.row(to);
+                    let (new, old) = self.odds(o, l, degree, history, exponent);
+                    // Selections, as no predictor knows which candidates are accepted.
+                    let goes = o.rest[l] * old < new;
+                    o.before[l] = if goes { from } else { o.before[l] };
+                    o.at[l] = if goes { to } else { from };
+                    o.start[l] = if goes { start } else { o.start[l] };
+                    o.degree[l] = if goes { degree } else { o.degree[l] };
+                    n_moves += u64::from(goes);
+                    history.visit(&plan.target, l, o.at[l], o.degree[l], 0.0);
+                }
+                o.moved += n_moves;
+                o.done += 1;
+            }
+            for m in members.iter_mut() {
+                m.history.note(m.block);
+                m.track.keep(m.block);
+            }
+        }
+    }
+
+    #[inline(always)]
     fn decide<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
         let Scene { o, words, source, history, step } = scene;
         let mut rows = [(0, 1); WALKERS];
         if let Some(exponent) = self.exponent.filter(|_| BENT && history.has_counts()) {
-            for l in 0..o.n {
-                let (to, from) = (o.candidate[l], o.at[l]);
-                rows[l] = source.row(to);
-                let weight = |node, degree| {
-                    let visits = history.count(l, node);
-                    self.powers.weight(self.target, exponent, degree, visits)
-                };
-                let (mut new, mut old) = (weight(to, rows[l].1), weight(from, o.degree[l]));
-                if !self.target.is_degree() {
-                    new *= o.degree[l] as f64;
-                    old *= rows[l].1 as f64;
-                }
+            for l in o.lanes() {
+                rows[l] = source.row(o.candidate[l]);
+                let (new, old) = self.odds(o, l, rows[l].1, history, exponent);
                 let u = o.rest[l];
                 let goes = if self.barker { u * (new + old) < new } else { u * old < new };
                 Self::settle(o, l, goes, rows[l], (words, source), || ln(new / old));
@@ -147,7 +230,7 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
         }
         let [mut degrees, mut levels] = [V::splat(1.0); 2];
         let mut gain = V::ZERO;
-        for l in 0..o.n {
+        for l in o.lanes() {
             let (to, from) = (o.candidate[l], o.at[l]);
             rows[l] = source.row(to);
             degrees.0[l] = o.degree[l] as f64 / rows[l].1 as f64;
@@ -168,7 +251,7 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
         // Barker's R / (1 + R) is above u if R is above u / (1 - u).
         let u = V(o.rest);
         let bar = lnv::<FMA>(if self.barker { u / (V::splat(1.0) - u) } else { u });
-        for l in 0..o.n {
+        for l in o.lanes() {
             let goes = bar.0[l] < gain.0[l];
             Self::settle(o, l, goes, rows[l], (words, source), || gain.0[l]);
         }
@@ -177,7 +260,7 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
     #[inline(always)]
     fn fetch_again(&self, scene: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
         let Scene { o, source, history, .. } = scene;
-        for l in 0..o.n {
+        for l in o.lanes() {
             if o.place[l] != NOWHERE {
                 o.candidate[l] = source.node(o.place[l]);
                 source.touch_row(o.candidate[l]);
@@ -191,7 +274,7 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
     #[inline(always)]
     fn decide_again<const FMA: bool>(&self, scene: Scene<'_, impl NeighbourSource, impl History>) {
         let Scene { o, source, history, step, .. } = scene;
-        for l in 0..o.n {
+        for l in o.lanes() {
             if o.place[l] == NOWHERE {
                 continue;
             }

@@ -4,9 +4,11 @@ use super::hashed::{Hashed, HashedMasses, Open};
 use super::history::{Dense, Masses, PART};
 use super::neighbour_source::NeighbourSource;
 use super::recent::Recent;
+use super::visit_log::{VisitLog, steps_of_a_table};
 use super::walker_block::{WALKERS, WalkerBlock};
 use super::walkers::{Histories, Walkers};
 use fermiac_base::rng::Stream;
+use fermiac_base::simd::prefer_huge_pages;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
 
@@ -51,7 +53,7 @@ pub(super) trait Visited {
         0
     }
 
-    /// Adds the visits of all walkers, if they are not in tables.
+    /// Adds the visits of all walkers, but for those in the table.
     fn add_to(&self, sums: &mut [u64]) {
         for lane in 0..WALKERS {
             self.visited(lane, |node, visits, _| sums[node] += u64::from(visits));
@@ -63,22 +65,49 @@ pub(super) trait Visited {
         None
     }
 
+    /// The log of all visits from the first step on, if there is one.
+    fn log(&self) -> Option<&VisitLog> {
+        None
+    }
+
     /// Restores a node in an empty history.
     fn restore(&mut self, lane: usize, node: usize, visits: u32, log: f64);
     /// Removes all visits.
     fn clear(&mut self);
 }
 
+/// A log of fewer steps than one for so many nodes is sorted sooner than a table is read.
+const FEW: usize = 8;
+
+impl Dense {
+    /// The log, if it is short against the table.
+    fn short_log(&self) -> Option<&VisitLog> {
+        self.log.as_ref().filter(|log| log.len() * FEW < self.n_nodes)
+    }
+}
+
 impl Visited for Dense {
     fn n_visited(&self) -> usize {
-        Self::n_visited(self)
+        // At most.
+        self.short_log().map_or_else(|| Self::n_visited(self), |log| log.len() * WALKERS)
     }
+
+    fn add_to(&self, _: &mut [u64]) {}
 
     fn table(&self) -> Option<&Dense> {
         Some(self)
     }
 
+    fn log(&self) -> Option<&VisitLog> {
+        self.log.as_ref()
+    }
+
     fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
+        if let Some(log) = self.short_log() {
+            let runs = log.runs(lane, self.n_nodes);
+            runs.into_iter().for_each(|(node, visits)| keep(node as usize, visits, f64::NAN));
+            return;
+        }
         self.each(lane, |node, visits| keep(node, visits, f64::NAN));
     }
 
@@ -87,12 +116,16 @@ impl Visited for Dense {
     }
 
     fn clear(&mut self) {
-        *self = Self::new(self.n_nodes);
+        let log = self.log.take().map(|_| VisitLog::default());
+        *self = Self::unlogged(self.n_nodes);
+        self.log = log;
     }
 }
 
 impl Visited for Masses {
     const WEIGHTED: bool = true;
+
+    fn add_to(&self, _: &mut [u64]) {}
 
     fn table(&self) -> Option<&Dense> {
         Some(&self.dense)
@@ -205,6 +238,7 @@ macro_rules! visited {
     ($histories:expr, $all:ident => $call:expr; $($rest:tt)+) => {
         match $histories {
             Histories::Recent($all) if $all.iter().all(|recent| recent.counts.is_some()) => $call,
+            Histories::Logged($all) => $call,
             Histories::Dense($all) => $call,
             Histories::Masses($all) => $call,
             Histories::Hashed($all) => $call,
@@ -242,9 +276,41 @@ impl Walkers {
     /// The visits of all walkers to each node, if counted.
     pub fn totals(&self) -> Option<Vec<u64>> {
         let n = self.graph.n_nodes();
-        visited!(&self.histories, all => Some(sum_of(all, n));
+        visited!(&self.histories, all => Some(sum_of(all, self.totals_of_logs(all, None), n));
             Histories::Shared(common, _) => Some(common.totals()),
             _ => None)
+    }
+
+    /// The visits of all walkers to each node in the first `until` steps, if the core knows them.
+    pub fn totals_at(&self, until: u64) -> Option<Vec<u64>> {
+        visited!(&self.histories, all => self.totals_of_logs(all, Some(until)); _ => None)
+    }
+
+    /// The step up to which [`totals_at`](Self::totals_at) knows the visits of all earlier steps.
+    pub fn logged_until(&self) -> u64 {
+        fn all_have<H: Visited>(all: &[H]) -> bool {
+            all.iter().all(|history| history.log().is_some())
+        }
+        let has_logs = visited!(&self.histories, all => all_have(all); _ => false);
+        if has_logs { steps_of_a_table(self.graph.n_nodes()) as u64 } else { 0 }
+    }
+
+    /// The visits in logs of all steps up to one, or in all; `None` without these.
+    fn totals_of_logs<H: Visited>(&self, all: &[H], until: Option<u64>) -> Option<Vec<u64>> {
+        let logs: Vec<_> = all.iter().zip(&self.blocks).collect();
+        let is_whole = |(history, block): &(&H, &WalkerBlock)| {
+            history.log().is_some_and(|log| log.len() as u64 == block.done)
+        };
+        if !logs.iter().all(is_whole) {
+            return None;
+        }
+        let mut sums = zeros(self.graph.n_nodes());
+        for (history, block) in logs {
+            if let Some(log) = history.log() {
+                log.add_to(until.map_or(log.len(), |until| until as usize), block.n, &mut sums);
+            }
+        }
+        Some(sums)
     }
 
     /// Replaces the visits by those of [`rows`](Self::rows).
@@ -256,11 +322,19 @@ impl Walkers {
     }
 }
 
-fn sum_of<H: Visited>(all: &[H], n_nodes: usize) -> Vec<u64> {
-    let mut sums = vec![0; n_nodes];
-    for history in all.iter().filter(|history| history.table().is_none()) {
-        history.add_to(&mut sums);
+/// Sums of visits, before any.
+fn zeros(n_nodes: usize) -> Vec<u64> {
+    let sums = vec![0; n_nodes];
+    prefer_huge_pages(&sums);
+    sums
+}
+
+fn sum_of<H: Visited>(all: &[H], logged: Option<Vec<u64>>, n_nodes: usize) -> Vec<u64> {
+    if let Some(sums) = logged {
+        return sums;
     }
+    let mut sums = zeros(n_nodes);
+    all.iter().for_each(|history| history.add_to(&mut sums));
     // Part by part, so that the sums are read and written once, and not once for every block.
     let tables: Vec<&Dense> = all.iter().filter_map(Visited::table).collect();
     for (part, some) in sums.chunks_mut(PART).enumerate() {

@@ -1,8 +1,8 @@
 //! Weights of visited nodes as powers, from a table.
 
-use super::neighbour_degrees::MANY;
+use super::neighbour_degrees::{MANY, unpacked};
 use super::target::Target;
-use fermiac_base::simd::LANES;
+use fermiac_base::simd::{LANES, V};
 
 /// The weight of a node, (c / w)^-n for its pseudo-count and visits c and its target w.
 ///
@@ -10,9 +10,10 @@ use fermiac_base::simd::LANES;
 /// needs. Other weights are computed, with the same bits.
 #[derive(Debug, Default)]
 pub(super) struct Powers {
-    /// Weights by degree, then by visits. Without degrees (a uniform target) there is one row.
+    /// Weights by degree, then by visits; NaN in the last column. Without degrees (a uniform target)
+    /// there is one row.
     table: Vec<f64>,
-    n_degrees: usize,
+    by_degree: bool,
     /// 1 / degree, below [`MANY`].
     inverses: Vec<f64>,
 }
@@ -21,20 +22,46 @@ pub(super) struct Powers {
 #[derive(Clone, Copy)]
 pub(super) struct PowerView<'a> {
     table: &'a [f64],
-    n_degrees: usize,
+    /// The bits of a degree that choose a row: all or none.
+    mask: usize,
 }
 
 impl PowerView<'_> {
     /// The weight of a node of this degree after so many visits.
     #[inline(always)]
     pub(super) fn at(&self, degree: usize, visits: u64) -> f64 {
-        let known = degree < self.n_degrees && visits < VISITS as u64;
-        let at = if known { degree * VISITS + visits as usize } else { usize::MAX };
+        let column = (visits as usize).min(VISITS - 1);
+        let at = (degree & self.mask) * VISITS + column;
         self.table.get(at).copied().unwrap_or(f64::NAN)
+    }
+
+    /// Writes the weights of the nodes in packed words, or the running sums of these if `SUMS`.
+    /// Returns their sum, or NaN.
+    ///
+    /// It is a function of its own, as the loop needs all registers. It gains nothing by vectors.
+    #[inline(never)]
+    pub(super) fn weigh<T: Copy + Into<u64>, const SUMS: bool>(
+        self,
+        words: &[u32],
+        counts: &[T],
+        to: &mut [f64],
+    ) -> f64 {
+        let mut sum = 0.0;
+        for (to, word) in to.iter_mut().zip(words) {
+            let (node, degree) = unpacked(*word);
+            let weight = self.at(degree, counts[node].into());
+            if SUMS {
+                sum += weight;
+                *to = sum;
+            } else {
+                *to = weight;
+            }
+        }
+        sum
     }
 }
 
-/// Visits of the nodes in the table.
+/// Columns of the table, one more than the visits that have one.
 const VISITS: usize = 256;
 /// Degrees of the nodes in the table, all of which words beside nodes can hold; it has at most
 /// 256 KiB, of which a walk reads a few.
@@ -50,10 +77,11 @@ impl Powers {
         let n_degrees = if target.is_degree() { DEGREES.min(largest + 1) } else { 1 };
         let mut table = Vec::with_capacity(n_degrees * VISITS);
         for degree in 0..n_degrees {
-            table.extend((0..VISITS as u64).map(|n| direct(target, exponent, degree, n)));
+            table.extend((1..VISITS as u64).map(|n| direct(target, exponent, degree, n - 1)));
+            table.push(f64::NAN);
         }
         let inverses = (0..MANY).map(|degree| 1.0 / f64::from(degree)).collect();
-        Self { table, n_degrees, inverses }
+        Self { table, by_degree: target.is_degree(), inverses }
     }
 
     /// The ratio of two degrees.
@@ -75,14 +103,13 @@ impl Powers {
     /// The tables.
     #[inline(always)]
     pub(super) fn view(&self) -> PowerView<'_> {
-        PowerView { table: &self.table, n_degrees: self.n_degrees }
+        PowerView { table: &self.table, mask: if self.by_degree { usize::MAX } else { 0 } }
     }
 
     /// The weight of a node of this degree after so many visits.
     #[inline(always)]
     pub(super) fn weight(&self, target: &Target, exponent: u32, degree: usize, visits: u64) -> f64 {
-        let row = if target.is_degree() { degree } else { 0 };
-        let known = self.view().at(row, visits);
+        let known = self.view().at(degree, visits);
         if known.is_nan() { direct(target, exponent, degree, visits) } else { known }
     }
 }
@@ -110,13 +137,16 @@ fn power(x: f64, exponent: u32) -> f64 {
 /// The number of sums, in whole tiles, that are not above a bar: the outcome at which they pass it.
 #[inline(always)]
 pub(super) fn passed(sums: &[f64], bar: f64) -> usize {
-    let mut counts = [0_u64; LANES];
+    // As doubles, which vectors select and add up without a way through other registers.
+    let mut counts = V::ZERO;
     for tile in sums.as_chunks::<LANES>().0 {
-        for (count, sum) in counts.iter_mut().zip(tile) {
-            *count += u64::from(*sum <= bar);
+        let mut more = V::ZERO;
+        for (more, sum) in more.0.iter_mut().zip(tile) {
+            *more = if *sum <= bar { 1.0 } else { 0.0 };
         }
+        counts = counts + more;
     }
-    counts.iter().sum::<u64>() as usize
+    counts.sum() as usize
 }
 
 #[cfg(test)]

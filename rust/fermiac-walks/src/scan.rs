@@ -1,11 +1,11 @@
 //! Steps that weigh all neighbours by the visits of the walker.
 
 use super::graph::WeightSlice;
-use super::history::{History, Weigh};
+use super::history::History;
 use super::neighbour_degrees::{NeighbourDegrees, unpacked};
 use super::neighbour_source::NeighbourSource;
 use super::plan::{Base, Step};
-use super::powers::{PowerView, Powers, passed};
+use super::powers::{Powers, passed};
 use super::target::Target;
 use super::walker_block::{Moves, NOWHERE, OutcomeBuffer, Scene, WalkerBlock, Words, choose, unit};
 use fermiac_base::Result;
@@ -187,18 +187,26 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
         let sums = room.of(degree);
         let places = start..start + degree;
         let refuses = self.accepts && !(self.target.is_degree() && self.base != Base::Barker);
-        let mut row = RowWeights { table: self.powers.view(), by_degree: self.target.is_degree() };
+        let table = self.powers.view();
+        let (mut sum, mut accepted) = (0.0, 0.0);
         if let Some(words) = self.degrees.packed(places.clone()) {
-            history.read(l, words.iter().map(|word| unpacked(*word)), sums, &mut row);
+            if refuses {
+                history.weigh::<false>(l, words, table, sums);
+            } else {
+                sum = history.weigh::<true>(l, words, table, sums);
+            }
         } else {
-            let pairs = places.clone().map(|place| self.pair(source, place));
-            history.read(l, pairs, sums, &mut row);
+            for (to, place) in sums.iter_mut().zip(places.clone()) {
+                let (node, theirs) = self.pair(source, place);
+                let weight = table.at(theirs, history.count(l, node));
+                sum += weight;
+                *to = if refuses { weight } else { sum };
+            }
         }
-        let mut accepted = 0.0;
         if refuses {
             accepted = self.accept(source, places.clone(), sums);
+            sum = add_up(&mut sums[..degree]);
         }
-        let mut sum = add_up(&mut sums[..degree]);
         if sum.is_nan() {
             (sum, accepted) = self.rare_sums(scene, sums, l, exponent);
         }
@@ -408,7 +416,7 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
     ) {
         let mut room = std::mem::take(&mut scene.o.room);
         let mut outcomes = std::mem::take(&mut scene.o.outcomes);
-        for l in 0..scene.o.n {
+        for l in scene.o.lanes() {
             if scene.o.place[l] != mark {
                 continue;
             }
@@ -491,20 +499,6 @@ impl<const AVOIDING: bool> Scan<'_, AVOIDING> {
     }
 }
 
-/// The weights of the nodes of a row, NaN where no table holds them: a call would take everything
-/// out of the registers, and so would a sum.
-struct RowWeights<'a> {
-    table: PowerView<'a>,
-    by_degree: bool,
-}
-
-impl Weigh for RowWeights<'_> {
-    #[inline(always)]
-    fn weigh(&mut self, theirs: usize, visits: u64) -> f64 {
-        self.table.at(if self.by_degree { theirs } else { 0 }, visits)
-    }
-}
-
 /// Replaces weights by their running sums, and returns the last.
 #[inline(always)]
 fn add_up(weights: &mut [f64]) -> f64 {
@@ -557,7 +551,7 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
     #[inline(always)]
     fn fetch(&self, scene: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
         let Scene { o, words, source, history, .. } = scene;
-        for l in 0..o.n {
+        for l in o.lanes() {
             if self.exponent.is_none() || !self.tries(o, history, l) {
                 o.place[l] = ALL;
                 self.touch_all(o, source, history, l);
@@ -581,7 +575,7 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
 
     #[inline(always)]
     fn decide<const FMA: bool>(&self, mut scene: Scene<'_, impl NeighbourSource, impl History>) {
-        for l in 0..scene.o.n {
+        for l in scene.o.lanes() {
             let (true, Some(exponent)) = (scene.o.place[l] == SOME, self.exponent) else {
                 continue;
             };
@@ -601,7 +595,7 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
     #[inline(always)]
     fn fetch_again(&self, scene: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
         let Scene { o, source, .. } = scene;
-        for l in 0..o.n {
+        for l in o.lanes() {
             if o.place[l] == SOME {
                 self.require_all(o, source, l)?;
             } else if o.candidate[l] != NOWHERE {
@@ -618,7 +612,7 @@ impl<const AVOIDING: bool> Moves for Scan<'_, AVOIDING> {
     ) {
         self.scan::<FMA>(&mut scene, SOME);
         let Scene { o, source, .. } = scene;
-        for l in 0..o.n {
+        for l in o.lanes() {
             let goes = o.candidate[l] != NOWHERE;
             let node = if goes { o.candidate[l] } else { o.at[l] };
             let (start, degree) = source.row(node);

@@ -1,7 +1,7 @@
 //! Eight walkers with one stream, and the stages in which blocks move side by side.
 
 use super::history::History;
-use super::neighbour_source::NeighbourSource;
+use super::neighbour_source::{Arrays, NeighbourSource};
 use super::plan::{Plan, Step, Stuck};
 use super::record::Record;
 use fermiac_base::Result;
@@ -106,10 +106,16 @@ impl WalkerBlock {
         }
     }
 
+    /// The lanes in use; the compiler knows that there are at most eight.
+    #[inline(always)]
+    pub(super) fn lanes(&self) -> Range<usize> {
+        0..self.n.min(WALKERS)
+    }
+
     /// Reads the rows of the current nodes.
     pub(super) fn arrive(&mut self, source: &impl NeighbourSource) -> Result<()> {
         source.require(self.at.iter().copied())?;
-        for l in 0..self.n {
+        for l in self.lanes() {
             (self.start[l], self.degree[l]) = source.row(self.at[l]);
             self.home_row[l] = source.row(self.home[l]);
         }
@@ -128,7 +134,7 @@ impl WalkerBlock {
     /// The default of [`Moves::decide`].
     #[inline(always)]
     fn go_to_places(&mut self, source: &impl NeighbourSource) {
-        for l in 0..self.n {
+        for l in self.lanes() {
             if self.place[l] != NOWHERE {
                 self.go(l, self.candidate[l], source.row(self.candidate[l]));
             }
@@ -144,7 +150,7 @@ impl WalkerBlock {
         source: &impl NeighbourSource,
         history: &impl History,
     ) -> Result<()> {
-        for l in 0..self.n {
+        for l in self.lanes() {
             self.candidate[l] = moves.candidate(self, l, source);
             source.touch_row(self.candidate[l]);
             history.touch(l, self.candidate[l]);
@@ -160,7 +166,7 @@ impl WalkerBlock {
 
     /// Sends walkers back to their first node, in place of the step that they have made.
     pub(super) fn lead_home(&mut self, plan: &Plan, words: Option<&[u64; WALKERS]>) {
-        for l in 0..self.n {
+        for l in self.lanes() {
             let stuck = plan.stuck == Stuck::Restart && self.stuck >> l & 1 == 1;
             if stuck || words.is_some_and(|words| unit(words[l]) < plan.restart) {
                 self.at[l] = self.home[l];
@@ -258,6 +264,17 @@ pub(super) trait Moves: Sync {
         scene.o.go_to_places(scene.source);
     }
 
+    /// Whether [`leap`](Self::leap) replaces the stages, for members with such a history.
+    #[inline(always)]
+    fn leaps<H: History>(&self, _: &H) -> bool {
+        false
+    }
+
+    /// Makes some steps of all blocks: the steps of the stages, by code for the most frequent case
+    /// alone.
+    #[inline(always)]
+    fn leap<H: History>(&self, _: &mut [Member<'_, '_, H>], _: Arrays<'_>, _: &Plan, _: usize) {}
+
     /// As `fetch`, for a second choice.
     fn fetch_again(&self, _: Scene<'_, impl NeighbourSource, impl History>) -> Result<()> {
         Ok(())
@@ -327,6 +344,9 @@ impl<M: Moves, P: NeighbourSource, H: History> Kernel for Batch<'_, '_, '_, M, P
         let homes = plan.leads_home();
         let own = moves.words();
         let each = own + usize::from(plan.restart > 0.0);
+        let is_plain = !homes && plan.step_exponent == 1.0;
+        let leaps = is_plain && members.first().is_some_and(|m| moves.leaps(m.history));
+        let arrays = source.arrays().filter(|_| leaps);
         let mut left = n_steps;
         while left > 0 {
             let steps = left.min(BLOCK) as usize;
@@ -334,6 +354,10 @@ impl<M: Moves, P: NeighbourSource, H: History> Kernel for Batch<'_, '_, '_, M, P
             for m in members.iter_mut() {
                 m.words.resize(BLOCK as usize * each, [0; WALKERS]);
                 m.block.stream.fill_u64(m.words[..steps * each].as_flattened_mut());
+            }
+            if let Some(arrays) = arrays {
+                moves.leap(members, arrays, plan, steps);
+                continue;
             }
             for t in 0..steps {
                 let words = t * each..t * each + own;
@@ -369,9 +393,10 @@ impl<M: Moves, P: NeighbourSource, H: History> Kernel for Batch<'_, '_, '_, M, P
                     if homes {
                         o.lead_home(plan, m.words.get(words.end));
                     }
-                    for l in 0..o.n {
+                    for l in o.lanes() {
                         m.history.visit(&plan.target, l, o.at[l], o.degree[l], step.log_weight);
                     }
+                    m.history.note(o);
                     o.done += 1;
                     o.log_scale = step.log_scale;
                     m.track.keep(o);

@@ -10,6 +10,7 @@ use super::recent::Recent;
 use super::record::Record;
 use super::schedulers::{Call, Private, Sharing};
 use super::shared::{Counts, SharedCounts, new_counts};
+use super::visit_log::Logged;
 use super::walker_block::{WALKERS, WalkerBlock, positions};
 use fermiac_base::alloc::check_room;
 use fermiac_base::par::Context;
@@ -21,7 +22,8 @@ use std::time::{Duration, Instant};
 pub enum Memory {
     /// Not at all: visits are not counted.
     Nothing,
-    /// A table of all nodes for each walker.
+    /// A table of all nodes for each walker; before it, where steps do not depend on visits, a log
+    /// of them as long as that is smaller.
     Table,
     /// A hash table of the visited nodes for each walker.
     Hashed,
@@ -58,6 +60,7 @@ pub struct Walkers {
 /// The histories of all blocks.
 pub(super) enum Histories {
     NoHistory(Vec<NoHistory>),
+    Logged(Vec<Logged>),
     Dense(Vec<Dense>),
     Masses(Vec<Masses>),
     Hashed(Vec<Hashed>),
@@ -116,6 +119,7 @@ impl Walkers {
     pub fn visits(&self, walker: usize) -> Option<Vec<u32>> {
         let (block, lane) = (walker / WALKERS, walker % WALKERS);
         match &self.histories {
+            Histories::Logged(all) => all.get(block).map(|logged| logged.visits(lane)),
             Histories::Dense(all) => all.get(block).map(|dense| dense.of(lane)),
             Histories::Masses(all) => all.get(block).map(|masses| masses.dense.of(lane)),
             _ => None,
@@ -155,6 +159,7 @@ impl Walkers {
         }
         match histories {
             Histories::NoHistory(all) => choice.memoryless(private!(all)),
+            Histories::Logged(all) => choice.memoryless(private!(all)),
             Histories::Dense(all) => choice.any(private!(all)),
             Histories::Masses(all) => choice.with_history(private!(all as Masses)),
             Histories::Hashed(all) => choice.any(private!(all as Hashed)),
@@ -177,7 +182,10 @@ impl Histories {
         let n = n_walkers.div_ceil(WALKERS);
         let weighs = plan.step_exponent < 1.0 && plan.kernel.uses_history();
         // The least that each node takes in a table: a byte, or a logarithm, for each walker.
+        let is_logged = !plan.kernel.uses_history() && u32::try_from(n_nodes).is_ok();
         let table = match memory {
+            // A log at first.
+            Memory::Table if is_logged => 0,
             Memory::Table if weighs => n.saturating_mul(9 * WALKERS),
             Memory::Table => n.saturating_mul(WALKERS),
             Memory::Shared { .. } | Memory::Unordered { .. } => 16,
@@ -199,7 +207,11 @@ impl Histories {
         Ok(match memory {
             Memory::Nothing => Self::NoHistory(each(n, || NoHistory)),
             Memory::Table if weighs => Self::Masses(each(n, || Masses::new(n_nodes))),
-            Memory::Table => Self::Dense(each(n, || Dense::new(n_nodes))),
+            Memory::Table if is_logged => {
+                let walkers = |block: usize| (n_walkers - block * WALKERS).min(WALKERS);
+                Self::Logged((0..n).map(|block| Logged::new(n_nodes, walkers(block))).collect())
+            }
+            Memory::Table => Self::Dense(Dense::all(n, n_nodes)),
             Memory::Hashed if weighs => Self::HashedMasses(each(n, HashedMasses::new)),
             Memory::Hashed => Self::Hashed(each(n, Hashed::new)),
             Memory::Recent { .. } if weighs => {

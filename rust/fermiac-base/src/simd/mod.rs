@@ -15,6 +15,7 @@ mod normal_values;
 mod real;
 mod shuffle;
 mod trig;
+mod zeros;
 
 pub use dispatch::{Kernel, WideKernel, dispatch, dispatch_wide};
 pub(crate) use exp_log::EXP;
@@ -28,6 +29,7 @@ pub use normal::{
 pub use real::Real;
 pub use shuffle::{Plain, Shuffle};
 pub use trig::{cos, cosv, sin, sinv};
+pub use zeros::{Unsigned, Zeros};
 
 /// Doubles in one vector of the portable bodies: one AVX-512 register, two AVX2 registers.
 pub const LANES: usize = 8;

@@ -67,6 +67,7 @@ fn shared<T: Element + Copy + Send + Sync + 'static>(
     let slice = array.as_slice()?;
     if !is_fixed(array.as_untyped().clone())? {
         let mut copy = check(array.py(), room(name, slice.len()))?;
+        fermiac_base::simd::prefer_huge_pages(copy.spare_capacity_mut());
         copy.extend_from_slice(slice);
         return Ok(Arc::new(copy));
     }

@@ -226,6 +226,18 @@ impl PyWalkers {
         self.lock().totals().map(|totals| PyArray1::from_vec(py, totals))
     }
 
+    /// The visits of all walkers to each node in their first `until` steps, of which there may be at
+    /// most `logged_until`; or None.
+    fn totals_at<'py>(&self, py: Python<'py>, until: u64) -> Option<Bound<'py, PyArray1<u64>>> {
+        self.lock().totals_at(until).map(|totals| PyArray1::from_vec(py, totals))
+    }
+
+    /// The step up to which the visits of all earlier steps are known, or 0.
+    #[getter]
+    fn logged_until(&self) -> u64 {
+        self.lock().logged_until()
+    }
+
     /// The visits of one walker to each node, or None without a table of them.
     fn visits<'py>(&self, py: Python<'py>, walker: usize) -> Option<Bound<'py, PyArray1<u32>>> {
         self.lock().visits(walker).map(|visits| PyArray1::from_vec(py, visits))

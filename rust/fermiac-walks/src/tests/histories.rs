@@ -202,3 +202,73 @@ fn walkers_go_on_where_they_were_saved() {
         assert_eq!(one.totals(), two.totals());
     }
 }
+
+/// The visits of all walkers in the first `until` of `n_steps` steps.
+fn counted(nodes: &[u32], (until, n_steps): (usize, usize), n_nodes: usize) -> Vec<u64> {
+    let mut out = vec![0; n_nodes];
+    for path in nodes.chunks(n_steps) {
+        path[..until].iter().for_each(|node| out[*node as usize] += 1);
+    }
+    out
+}
+
+#[test]
+fn logs_and_tables_have_the_visits_of_paths() {
+    // A log to the end, and tables that take a log several times, with wider counts.
+    for (n_nodes, n_steps) in [(9000, 500), (9000, 3000), (100, 3000), (100, 40_000)] {
+        for (kernel, base) in [
+            (Kernel::Plain, Base::Simple),
+            (Kernel::Plain, Base::NonBacktracking),
+            (Kernel::HistoryDrivenTarget, Base::Metropolis),
+        ] {
+            let mut plan = Plan { base, ..plan(kernel, base) };
+            plan.target = Target::Uniform { pseudo: 1.0 };
+            let (nodes, walkers) =
+                paths(circulant(n_nodes), plan.clone(), Memory::Table, (11, n_steps), 2);
+            let n_nodes = n_nodes as usize;
+            let totals = counted(&nodes, (n_steps, n_steps), n_nodes);
+            assert_eq!(walkers.totals().unwrap(), totals);
+            let rows = walkers.rows::<u32>().unwrap();
+            for (walker, path) in nodes.chunks(n_steps).enumerate() {
+                let mut own = vec![0; n_nodes];
+                path.iter().for_each(|node| own[*node as usize] += 1);
+                assert_eq!(walkers.visits(walker).unwrap(), own);
+                let row = rows.starts[walker] as usize..rows.starts[walker + 1] as usize;
+                let seen: Vec<_> = (0..).zip(&own).filter(|(_, visits)| **visits > 0).collect();
+                let (found, counts) = (&rows.nodes[row.clone()], &rows.counts[row]);
+                assert!(found.iter().zip(counts).eq(seen.iter().map(|(node, n)| (node, *n))));
+            }
+            if (n_steps as u64) <= walkers.logged_until() {
+                for until in [0, 1, 77, n_steps] {
+                    let early = counted(&nodes, (until, n_steps), n_nodes);
+                    assert_eq!(walkers.totals_at(until as u64), Some(early));
+                }
+            } else {
+                assert_eq!(walkers.totals_at(n_steps as u64), None);
+            }
+        }
+    }
+}
+
+#[test]
+fn restored_visits_are_added_to_later_ones() {
+    for (n_nodes, n_steps) in [(9000_u32, 500), (9000, 3000), (100, 3000)] {
+        let plan = Plan { base: Base::Simple, ..plan(Kernel::Plain, Base::Simple) };
+        let new =
+            || Walkers::new(circulant(n_nodes), plan.clone(), &[0; 11], Memory::Table, 7).unwrap();
+        let (mut whole, mut half, mut other) = (new(), new(), new());
+        last_steps(&mut whole, 2 * n_steps, 1, 1);
+        last_steps(&mut half, n_steps, 1, 1);
+        let mut codec = Codec::writer();
+        half.persist(&mut codec).unwrap();
+        other.persist(&mut Codec::reader(codec.into_words())).unwrap();
+        let rows = half.rows::<u32>().unwrap();
+        let Rows { starts, nodes, counts, logs } = &rows;
+        other.remember(RowSlices { starts, nodes, counts, logs }).unwrap();
+        assert_eq!(other.rows::<u32>().as_ref(), Some(&rows));
+        assert_eq!(other.totals_at(1), None);
+        last_steps(&mut other, 2 * n_steps, 1, 1);
+        assert_eq!(whole.rows::<u32>(), other.rows());
+        assert_eq!(whole.totals(), other.totals());
+    }
+}

@@ -3,7 +3,8 @@
 
 use super::super::graph::Graph;
 use super::super::{Base, Kernel, Memory, Plan, Stuck, Target};
-use super::{follows, graph, graph_of, next_to, paths, plan, potential, rows, uniform};
+use super::{circulant, follows, graph, graph_of, next_to, paths, plan, potential, rows, uniform};
+use fermiac_base::store::Codec;
 
 /// Checks that paths follow a law.
 fn obeys(plan: &Plan, n_steps: usize, law: &dyn Fn(&[usize]) -> Vec<f64>) {
@@ -351,5 +352,27 @@ fn rotors_visit_by_degree_with_bounded_error() {
             let expected = n_steps as f64 * rows()[node].len() as f64 / total as f64;
             assert!((visits - expected).abs() < 12.0, "{node}: {visits} of {expected}");
         }
+    }
+}
+
+#[test]
+fn leaps_are_the_steps_of_the_stages() {
+    // Node 3 leads nowhere.
+    let sink = graph_of(&[
+        vec![(1, 1.0), (2, 1.0)],
+        vec![(0, 1.0), (2, 1.0), (3, 1.0)],
+        vec![(0, 1.0), (1, 1.0), (2, 1.0)],
+        vec![],
+    ]);
+    for graph in [sink, circulant(500)] {
+        // So small a probability to stay that it changes the stages alone.
+        let [leaps, stages] = [0.0, f64::MIN_POSITIVE].map(|laziness| {
+            let plan = Plan { laziness, ..plan(Kernel::Plain, Base::Simple) };
+            let (nodes, mut walkers) = paths(graph.clone(), plan, Memory::Table, (75, 100), 2);
+            let mut codec = Codec::writer();
+            walkers.persist(&mut codec).unwrap();
+            (nodes, codec.into_words(), walkers.rows::<u32>(), walkers.n_moves())
+        });
+        assert_eq!(leaps, stages);
     }
 }
