@@ -2,20 +2,21 @@
 
 use super::chains::extremes;
 use fermiac_base::par::{MANY, PAUSE_EVERY, pause, pausing};
-use fermiac_base::simd::{Kernel, dispatch, normal_quantile, normal_quantile_slice};
+use fermiac_base::simd::{Kernel, dispatch, normal_quantile_slice};
 use std::hint::select_unpredictable;
+use std::ops::Range;
 
 /// The values of a digit of a place, and the number of values from which sorting by places pays.
 const PLACES: usize = 1 << 11;
 const LEAST_PLACED: usize = 512;
-/// Number of values among which ties are looked for at a time.
-const TIES: usize = 256;
 /// Sums with it are rounded to whole numbers.
 const TO_WHOLE: f64 = (1_u64 << 52) as f64;
 
 /// The normal scores Φ⁻¹((r - 3/8) / (n + 1/4)) of the ranks r = 1..n.
 pub(super) struct Scores {
     of_rank: Vec<f64>,
+    /// Those of the ranks r + 1/2.
+    between: Vec<f64>,
 }
 
 /// Values by increasing value, and their positions.
@@ -26,12 +27,15 @@ pub(super) struct Sorted {
 
 impl Scores {
     pub(super) fn new(n: usize) -> Self {
-        let mut of_rank: Vec<f64> = (1..=n).map(|r| probability(r as f64, n)).collect();
-        of_rank.chunks_mut(MANY).for_each(|part| {
-            normal_quantile_slice(part);
-            pause();
-        });
-        Self { of_rank }
+        let of = |first: f64| {
+            let mut scores: Vec<f64> = (0..n).map(|k| probability(first + k as f64, n)).collect();
+            scores.chunks_mut(MANY).for_each(|part| {
+                normal_quantile_slice(part);
+                pause();
+            });
+            scores
+        };
+        Self { of_rank: of(1.0), between: of(1.5) }
     }
 
     /// Returns the score of each value, at its position; equal values share the mean of their ranks.
@@ -44,39 +48,34 @@ impl Scores {
                 scores[*at] = *score;
             }
         }
-        let values = &sorted.values[..n];
-        let mut end = 0;
-        while let Some(start) = next_tie(values, end) {
-            end = start + 1;
-            while end < n && values[end] == values[start] {
-                end += 1;
-            }
+        // Ties, as of the draws of a chain that stays where it is, are few.
+        for start in (0..n).step_by(PAUSE_EVERY) {
             pause();
-            let size = end - start;
-            let score = if size % 2 == 1 {
-                self.of_rank[start + size / 2]
-            } else {
-                let rank = start as f64 + 0.5 * (size + 1) as f64;
-                normal_quantile(probability(rank, n))
-            };
-            sorted.at[start..end].iter().for_each(|at| scores[*at] = score);
+            let end = (start + PAUSE_EVERY).min(n);
+            self.share(sorted, start..end, &mut scores);
         }
         scores
     }
-}
 
-/// Returns the first of the sorted values, from a place on, that the next one equals.
-fn next_tie(values: &[f64], from: usize) -> Option<usize> {
-    let equals_next = |at: &usize| values[*at] == values[at + 1];
-    let last = values.len() - 1;
-    (from..last).step_by(TIES).find_map(|start| {
-        pause();
-        let end = (start + TIES).min(last);
-        let pairs = values[start..end].iter().zip(&values[start + 1..=end]);
-        // All of them: ties are rare, and several pairs are compared at a time.
-        let any = pairs.fold(false, |any, (a, b)| any | (a == b));
-        if any { (start..end).find(equals_next) } else { None }
-    })
+    /// Gives equal values their score, if the first one has its place in a range.
+    fn share(&self, sorted: &Sorted, places: Range<usize>, scores: &mut [f64]) {
+        let values = &sorted.values[..];
+        let mut start = places.start;
+        if start > 0 && values[start - 1] == values[start] {
+            // They began before.
+            start += values[start..].iter().take_while(|x| **x == values[start - 1]).count();
+        }
+        while start < places.end {
+            let pairs = &values[start..(places.end + 1).min(values.len())];
+            let Some(next) = pairs.windows(2).position(|pair| pair[0] == pair[1]) else { return };
+            start += next;
+            let size = values[start..].iter().take_while(|x| **x == values[start]).count();
+            let shared = if size % 2 == 1 { &self.of_rank } else { &self.between };
+            let score = shared[start + (size - 1) / 2];
+            sorted.at[start..start + size].iter().for_each(|at| scores[*at] = score);
+            start += size;
+        }
+    }
 }
 
 fn probability(rank: f64, n: usize) -> f64 {
@@ -231,9 +230,15 @@ fn by_place(values: &[f64]) -> Option<Sorted> {
         while end < n && place(end) == place(start) {
             end += 1;
         }
-        pause();
         let at = &mut sorted.at[start..end];
-        at.sort_unstable_by(|a, b| values[*a].total_cmp(&values[*b]));
+        if let [a, b] = at {
+            if values[*b] < values[*a] {
+                std::mem::swap(a, b);
+            }
+        } else {
+            pause();
+            at.sort_unstable_by(|a, b| values[*a].total_cmp(&values[*b]));
+        }
         for (value, at) in sorted.values[start..end].iter_mut().zip(at) {
             *value = values[*at];
         }
@@ -288,6 +293,7 @@ fn interpolated(n: usize, p: f64, neighbours: impl FnOnce(usize) -> (f64, f64)) 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use fermiac_base::rng::{Domain, Stream};
+    use fermiac_base::simd::normal_quantile;
 
     use super::*;
 
@@ -296,6 +302,17 @@ mod tests {
         let scores = Scores::new(4).of(&Sorted::new(&[2.0, -1.0, 2.0, -0.0]));
         let z = |rank: f64| normal_quantile((rank - 0.375) / 4.25);
         assert_eq!(scores, [z(3.5), z(1.0), z(3.5), z(2.0)]);
+        // Also across the places that are looked at together.
+        let n = PAUSE_EVERY + 5;
+        let long: Vec<f64> =
+            (0..n).map(|i| if (10..n - 2).contains(&i) { 10.0 } else { i as f64 }).collect();
+        let scores = Scores::new(n).of(&Sorted::new(&long));
+        let z = |rank: f64| normal_quantile(probability(rank, n));
+        let middle = 0.5 * (11 + n - 2) as f64;
+        assert!((0..n).all(|i| {
+            let rank = if (10..n - 2).contains(&i) { middle } else { (i + 1) as f64 };
+            scores[i] == z(rank)
+        }));
     }
 
     #[test]
