@@ -6,12 +6,13 @@ low-rank metric, blackjax and NumPyro 1000, fermiac 200 to 1000). fermiac and nu
 compiled function, blackjax and NumPyro the same density in JAX, compiled before. The figures are
 the least bulk or tail ESS of a coordinate per CPU second of the process, and per 1000 gradients,
 with the warm-up: medians over seeds, for each of which the samplers take their turn. Slow ones have
-one seed.
+fewer seeds.
 
 ``--coverage N`` measures the errors of our estimates instead, over N seeds of 4 chains of 250
 draws: the shares of means, 5 % quantiles and second moments within two errors. Known values are
-those of `EXACT`, and the averages over all seeds for the other targets. ``--keep FILE`` keeps the
-runs, so that a later call goes on, and ``--out PAGE`` writes the table into a page.
+those of `EXACT`, and the averages over all seeds for the other targets. ``--shares`` says where the
+CPU time of fermiac goes. ``--keep FILE`` keeps the runs, so that a later call goes on, and ``--out
+PAGE`` writes the table into a page.
 """
 
 from __future__ import annotations
@@ -40,11 +41,12 @@ from benches.pages import into_page
 from numpy.typing import NDArray
 
 import fermiac as fm
+from fermiac.mcmc import checks
 
 Array = NDArray[np.float64]
 #: The first seed of the tables; settings were chosen with seeds below.
 FIRST = 1000
-ROUNDS = 3
+ROUNDS = 9
 
 
 def fermiac(p: Problem, **settings: Any) -> Run:
@@ -71,8 +73,8 @@ SAMPLERS: dict[str, tuple[str, Callable[[Problem], Run]]] = {
     "NumPyro": ("numpyro", peers.numpyro_nuts),
 }
 
-#: Samplers that are measured with one seed, since they are slow.
-ONCE = ("nutpie, low rank", "blackjax", "NumPyro")
+#: The most seeds of slow samplers.
+FEWER = {"nutpie, low rank": 3, "blackjax": 1, "NumPyro": 1}
 #: The most coordinates for a low-rank metric of nutpie, which takes minutes for more.
 MOST_LOW_RANK = 500
 
@@ -123,12 +125,12 @@ def speed_row(name: str, kept: Kept, given: argparse.Namespace) -> str:
     def one(sampler: str, seed: int) -> dict[str, float]:
         if sampler not in made:
             made[sampler] = SAMPLERS[sampler][1](target(name))
-            if sampler not in ONCE:
+            if FEWER.get(sampler) != 1:
                 made[sampler](0)  # loads what is loaded on the first call
         return measure(made[sampler], seed)
 
     for seed in range(first, first + rounds):
-        for sampler in chosen if seed == first else [s for s in chosen if s not in ONCE]:
+        for sampler in [s for s in chosen if seed - first < FEWER.get(s, rounds)]:
             key = f"{name} {sampler} {seed}"
             runs[sampler].append(kept.get(key, lambda s=sampler, k=seed: one(s, k)))
     speed = {s: _median(r, "seconds") for s, r in runs.items()}
@@ -153,6 +155,64 @@ def speed_table(names: Sequence[str], kept: Kept, given: argparse.Namespace) -> 
         median = f"{np.median(ratios):.2f}"
         rows.append(f"| median | {' | '.join('' for _ in SAMPLERS)} | {median} |")
     return "\n".join([SPEED_HEAD, "|---" * (len(SAMPLERS) + 2) + "|", *rows])
+
+
+SHARES_HEAD = (
+    "| target | µs for each gradient | the gradient itself | checks of the draws | all the rest | "
+    "ms of a run |"
+)
+
+
+def _gradient_seconds(name: str, points: Array) -> float:
+    """Return the least CPU time of a gradient at these points, in a compiled loop."""
+    import numba
+
+    f = target(name).compiled
+
+    @numba.njit  # type: ignore[untyped-decorator]
+    def loop(points, gradient):  # type: ignore[no-untyped-def]
+        total = 0.0
+        for i in range(len(points)):
+            total += f(points[i], gradient)
+        return total
+
+    gradient, seconds = np.empty(points.shape[1]), []
+    loop(points[:2], gradient)
+    for _ in range(5):
+        start = time.process_time()
+        loop(points, gradient)
+        seconds.append(time.process_time() - start)
+    return min(seconds) / len(points)
+
+
+def shares_row(name: str, first: int, rounds: int) -> str:
+    """Return the row of a target: medians of runs with these seeds."""
+    run, found = fermiac(target(name)), []
+    draws, _ = run(0)
+    gradient = _gradient_seconds(name, draws.reshape(-1, draws.shape[-1]))
+    for seed in range(first, first + rounds):
+        start = time.process_time()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fm.errors.FermiacWarning)
+            s = fm.mcmc.sample(target(name).native, rng=seed, n_threads=1)
+        middle = time.process_time()
+        checks.findings(s)
+        end = time.process_time()
+        each = np.array([middle - start, gradient * s.n_evals, end - middle]) / s.n_evals
+        found.append([*each, each[0] - each[1] - each[2], 1e-3 * (middle - start)])
+    whole, *parts, run_time = 1e6 * np.median(found, axis=0)
+    cells = [name, f"{whole:.2f}", *(f"{x:.2f} ({x / whole:.0%})" for x in parts)]
+    return "| " + " | ".join([*cells, f"{run_time:.0f}"]) + " |"
+
+
+def shares_table(names: Sequence[str], _: Kept, given: argparse.Namespace) -> str:
+    """Return the table of the shares of the CPU time."""
+    fm.set_num_threads(1)
+    rows = []
+    for name in names:
+        rows.append(shares_row(name, given.first, given.rounds))
+        print(rows[-1], flush=True)
+    return "\n".join([SHARES_HEAD, "|---" * (SHARES_HEAD.count("|") - 1) + "|", *rows])
 
 
 #: The most coordinates that are judged, and the draws of each of four chains.
@@ -221,13 +281,14 @@ def coverage_table(names: Sequence[str], kept: Kept, given: argparse.Namespace) 
 
 
 def main() -> None:
-    """Print the table of speeds, or that of coverages."""
+    """Print the table of speeds, or that of coverages or shares of time."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", nargs="*", default=(), help="words of names of targets")
     parser.add_argument("--only", nargs="*", default=list(SAMPLERS))
     parser.add_argument("--first", type=int, default=FIRST)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--coverage", type=int, default=0)
+    parser.add_argument("--shares", action="store_true")
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--kept-only", action="store_true", help="leave out what was not kept")
     parser.add_argument("--out", type=Path)
@@ -235,6 +296,8 @@ def main() -> None:
     names = [n for n in TARGETS if not given.rows or any(word in n for word in given.rows)]
     kept = Kept(given.keep)
     part, table = ("coverage", coverage_table) if given.coverage else ("speeds", speed_table)
+    if given.shares:
+        part, table = "shares", shares_table
     text = table(names, kept, given)
     if given.out is not None:
         into_page(given.out, part, text)

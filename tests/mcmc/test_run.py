@@ -66,6 +66,14 @@ def test_threads_and_drivers_change_nothing(
         assert_same(whole, run(n_threads=n_threads))
 
 
+def test_the_checks_use_the_threads_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(run_module, "findings", lambda _: seen.append(fm.get_num_threads()) or [])
+    for n in (1, 3):
+        fm.mcmc.sample(LAW, n_draws=50, rng=0, n_threads=n)
+    assert seen == [1, 3]
+
+
 @pytest.mark.parametrize("make", DENSITIES)
 def test_all_forms_of_a_target(make: Any) -> None:
     target = make()

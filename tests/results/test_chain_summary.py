@@ -10,7 +10,7 @@ from samples import run, texts, walks
 
 import fermiac as fm
 from fermiac.errors import ArgumentError
-from fermiac.results.chain_summary import findings
+from fermiac.results.chain_summary import convergence, findings
 
 
 def test_chains_that_are_too_short() -> None:
@@ -71,6 +71,24 @@ def test_the_worst_coordinates_are_named() -> None:
     assert first.startswith(f"R-hat is up to {rhat[7]:.4g} (x[7], x[41], x[30] and 1 more)")
     assert second.startswith("the bulk ESS is down to ")
     assert "(x[7], x[41], x[30] and 1 more) and the tail ESS is down to" in second
+
+
+def test_draws_are_judged_with_and_without_a_copy() -> None:
+    x = walks(4, 250, 70, 0.5)
+    every_other = np.repeat(x, 2, axis=2)[..., ::2]
+    for columns in (None, 5):
+        both = [
+            convergence(fm.Sample.from_arrays(x[:m]), columns)
+            for x in (x, every_other)
+            for m in (4, 1)
+        ]
+        assert all(got is not None for got in both)
+        whole, one, copied, one_copied = (got for got in both if got is not None)
+        for a, b in ((whole, copied), (one, one_copied)):
+            for name in ("bulk", "tail", "rhat_or_time"):
+                assert len(getattr(a, name)) == (columns or 70)
+                np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    np.testing.assert_array_equal(whole.tail, fm.diagnostics.ess(x, kind="tail")[:5])
 
 
 def test_the_table() -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "facts",
     "finite_in_sections",
     "forget",
+    "is_mapped",
     "mapped",
     "pieces",
     "sections",
@@ -90,15 +91,25 @@ def _compare(file: Path, known: Mapping[str, Any], verify: str) -> None:
 
 def forget(array: NDArray[Any]) -> None:
     """Drop the pages of a mapped array from the memory of this process; its file keeps them."""
+    base = _mapping(array)
+    # Changes of a copy-on-write mapping are in no file.
+    if base is not None and getattr(base, "mode", "c") != "c" and hasattr(mmap, "MADV_DONTNEED"):
+        base._mmap.madvise(mmap.MADV_DONTNEED)
+
+
+def is_mapped(array: NDArray[Any]) -> bool:
+    """Return whether an array is on the disk, mapped into memory."""
+    return _mapping(array) is not None
+
+
+def _mapping(array: NDArray[Any]) -> Any:
+    """Return the mapped array of which an array is a view; None if its numbers are in memory."""
     base: Any = array
     while isinstance(base, np.ndarray):
-        own = getattr(base, "_mmap", None)
-        if own is not None:
-            # Changes of a copy-on-write mapping are in no file.
-            if getattr(base, "mode", "c") != "c" and hasattr(mmap, "MADV_DONTNEED"):
-                own.madvise(mmap.MADV_DONTNEED)
-            return
+        if getattr(base, "_mmap", None) is not None:
+            return base
         base = base.base
+    return None
 
 
 def pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fermiac import _core
 from fermiac._base import layout as fit
+from fermiac._base.config import threads
 from fermiac.distributions.law import subkey
 from fermiac.errors import BudgetExhausted, ConvergenceWarning, FermiacWarning
 from fermiac.mcmc import boundaries, jumps
@@ -451,7 +452,8 @@ class ChainLoop(RunLoop[Chains]):
         elif self.stop is not None and not self.stopped:
             missed = self.stop.missed(self.arrays.shown(self._n()), self._coupled)
             found.append((ConvergenceWarning, missed))
-        return [*found, *findings(result)]
+        with threads(self.workers):
+            return [*found, *findings(result)]
 
     def _jumps(self, result: Chains) -> list[tuple[type[FermiacWarning], str]]:
         """Look for jumps of the log-density if trajectories were too long for the tree."""

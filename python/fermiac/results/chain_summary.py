@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac import _core
 from fermiac._base.config import resolve_threads
-from fermiac._base.folders import forget, sections
+from fermiac._base.folders import forget, is_mapped, sections
 from fermiac.diagnostics.convergence import MIN_DRAWS
 from fermiac.errors import ConvergenceWarning
 from fermiac.results.chain_errors import (
@@ -67,6 +67,8 @@ _MOST_SATURATED = 0.01
 #: Of each walker of an ensemble, so many draws are judged at least, since its autocorrelation time
 #: is compared with them.
 _LEAST_WALKED = 1000
+#: The probabilities of the quantiles of the tail ESS.
+_TAILS = (0.05, 0.95)
 _TOO_SHORT = "chains of {} draws are too short to judge; draw 100 of each at least"
 
 
@@ -98,12 +100,18 @@ def convergence(sample: Sample, columns: int | None = None, every: int = 1) -> C
     chains, n = chain_shape(sample)
     if n < MIN_DRAWS:
         return None
-    draws = sample.draws.reshape(chains, n, -1)[..., :columns]
+    draws = sample.draws.reshape(chains, n, -1)
     coupled = is_ensemble(sample)
-    draws = draws[:, ::every]
+    threads = resolve_threads(None)
+    if every == 1 and not coupled and _in_rows(draws) and _has_own_rhat(sample, chains):
+        # Without a copy.
+        last = draws.shape[-1] if columns is None else columns
+        judged = _core.diagnostics_judgement(draws, (0, last), _TAILS, threads)
+        rhat, bulk, tail = np.ascontiguousarray(judged.T)
+        return Convergence(bulk, tail, rhat, False)
+    draws = draws[:, ::every, :columns]
     # Columns do not depend on each other, and the draws may be on the disk.
     step = max(BLOCK // (chains * draws.shape[1]), 1)
-    threads = resolve_threads(None)
     parts = []
     for start in range(0, draws.shape[-1], step):
         some = copied(draws[..., start : start + step])
@@ -126,15 +134,25 @@ def copied(draws: Array) -> Array:
 def _judged(sample: Sample, draws: Array, threads: int) -> Array:
     """Return the rows `bulk`, `tail` and `rhat_or_time` of `Convergence` for some columns."""
     if is_ensemble(sample):
-        ends = np.quantile(draws, [0.05, 0.95], axis=(0, 1))
+        ends = np.quantile(draws, _TAILS, axis=(0, 1))
         tails = [walker_sizes((draws <= end).astype(float), threads) for end in ends]
         sizes = walker_sizes(draws, threads)
         return np.stack([sizes, np.minimum(*tails), walker_times(draws, threads)])
-    rhat, bulk, tail = _core.diagnostics_judgement(draws, (0.05, 0.95), threads).T
-    # R-hat of a single chain compares its halves.
-    if len(draws) == 1 or superchains(sample) is not None:
+    judged = _core.diagnostics_judgement(draws, (0, draws.shape[-1]), _TAILS, threads)
+    rhat, bulk, tail = judged.T
+    if not _has_own_rhat(sample, len(draws)):
         rhat = rhat_of(sample, draws, threads)
     return np.stack([bulk, tail, rhat])
+
+
+def _has_own_rhat(sample: Sample, chains: int) -> bool:
+    """Return whether R-hat is that of all chains. That of a single one compares its halves."""
+    return chains > 1 and superchains(sample) is None
+
+
+def _in_rows(draws: Array) -> bool:
+    """Return whether draws are numbers in memory, row after row."""
+    return draws.dtype == float and draws.flags.c_contiguous and not is_mapped(draws)
 
 
 def least_size(sample: Sample) -> float | Array:

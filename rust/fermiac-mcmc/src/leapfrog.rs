@@ -176,7 +176,7 @@ impl Kernel for LandDiagonal<'_> {
             *p += self.half * *f;
             tail += *p * *p;
         }
-        0.5 * (sum.sum() + tail)
+        0.5 * (sum.loop_sum() + tail)
     }
 }
 
@@ -212,7 +212,7 @@ impl Kernel for Kinetic<'_> {
         for p in momenta {
             sum = V(*p).mul_add::<FMA>(V(*p), sum);
         }
-        0.5 * (sum.sum() + rest.iter().fold(0.0, |s, p| s + p * p))
+        0.5 * (sum.loop_sum() + rest.iter().fold(0.0, |s, p| s + p * p))
     }
 }
 

@@ -17,11 +17,10 @@ mod draw;
 
 pub use draw::{DrawFn, NativeDraw, NativeStream, stream_functions};
 
-use super::density::show;
+use super::density::{all_finite, show};
 use super::space::with_space;
 use super::{Dispatch, Integrand, LogDensity, RowStatus};
 use fermiac_base::linalg::Rows;
-use fermiac_base::simd::{Kernel, LANES, dispatch};
 use fermiac_base::{Error, Result};
 use std::any::Any;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -405,29 +404,11 @@ fn one_by_one(
 }
 
 fn any_unwritten(values: &[f64]) -> bool {
-    if values.len() <= FEW {
-        // One by one: a vector load would stall on the preceding scalar stores.
-        return values.iter().any(|v| v.to_bits() == UNWRITTEN.to_bits());
+    // One by one where they are few: a vector load would stall on the preceding scalar stores.
+    if values.len() > FEW && all_finite(values) {
+        return false;
     }
-    dispatch(AnyUnwritten(values))
-}
-
-struct AnyUnwritten<'a>(&'a [f64]);
-
-impl Kernel for AnyUnwritten<'_> {
-    type Output = bool;
-
-    #[inline(always)]
-    fn run<const FMA: bool>(self) -> bool {
-        let (tiles, rest) = self.0.as_chunks::<LANES>();
-        let mut unwritten = [0_u64; LANES];
-        for tile in tiles {
-            for (seen, value) in unwritten.iter_mut().zip(tile) {
-                *seen |= u64::from(value.to_bits() == UNWRITTEN.to_bits());
-            }
-        }
-        unwritten != [0; LANES] || rest.iter().any(|v| v.to_bits() == UNWRITTEN.to_bits())
-    }
+    values.iter().any(|v| v.to_bits() == UNWRITTEN.to_bits())
 }
 
 /// A native function as a log-density.

@@ -105,6 +105,15 @@ impl V {
         out
     }
 
+    /// Returns the sum of the lanes of a vector that a loop added up, the same as [`sum`](Self::sum).
+    ///
+    /// The vector passes through memory. Otherwise the compiler begins at the sum, in which the lanes
+    /// are apart, and then also splits the vectors of the loop.
+    #[inline(always)]
+    pub fn loop_sum(self) -> f64 {
+        std::hint::black_box(self).sum()
+    }
+
     /// Returns the sum of the lanes, always in the same order.
     #[inline(always)]
     pub fn sum(self) -> f64 {

@@ -263,7 +263,7 @@ impl Kernel for Gram<'_> {
                 for (a, b) in a.iter().zip(b) {
                     sum = V(*a).mul_add::<FMA>(V(*b), sum);
                 }
-                *out = a_rest.iter().zip(b_rest).fold(sum.sum(), |s, (a, b)| s + a * b);
+                *out = a_rest.iter().zip(b_rest).fold(sum.loop_sum(), |s, (a, b)| s + a * b);
             }
         }
     }

@@ -201,7 +201,7 @@ impl Kernel for Stretch<'_> {
             }
             let tail = out_rest.iter().zip(u_rest).fold(0.0, |s, (out, u)| s + out * u);
             // The columns are orthonormal, so earlier additions do not change the sum.
-            let factor = gain * (sum.sum() + tail);
+            let factor = gain * (sum.loop_sum() + tail);
             let many = V::splat(factor);
             for (out, u) in outs.iter_mut().zip(us) {
                 *out = V(*u).mul_add::<FMA>(many, V(*out)).0;

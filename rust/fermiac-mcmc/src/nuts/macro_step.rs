@@ -270,6 +270,6 @@ impl Kernel for Oscillation<'_> {
             let each = share * work + square * (f * f + g * g);
             tail += each * each;
         }
-        sum.sum() + tail
+        sum.loop_sum() + tail
     }
 }

@@ -43,7 +43,7 @@ impl Kernel for Sum<'_> {
             first = V(*a).mul_add::<FMA>(sum, first);
             second = V(*b).mul_add::<FMA>(sum, second);
         }
-        let mut totals = [first.sum(), second.sum()];
+        let mut totals = [first.loop_sum(), second.loop_sum()];
         for ((a, b), out) in a_rest.iter().zip(b_rest).zip(out_rest) {
             *out = a + b;
             totals[0] += a * *out;
@@ -92,12 +92,12 @@ impl Kernel for Join<'_> {
             late_end = V(d[i]).mul_add::<FMA>(late, late_end);
         }
         let mut totals = [
-            begin.sum(),
-            end.sum(),
-            early_begin.sum(),
-            early_end.sum(),
-            late_begin.sum(),
-            late_end.sum(),
+            begin.loop_sum(),
+            end.loop_sum(),
+            early_begin.loop_sum(),
+            early_end.loop_sum(),
+            late_begin.loop_sum(),
+            late_end.loop_sum(),
         ];
         for i in 0..sum_rest.len() {
             let (a, b, c, d) = (a_rest[i], b_rest[i], c_rest[i], d_rest[i]);

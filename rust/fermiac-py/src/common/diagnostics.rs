@@ -84,18 +84,22 @@ fn diagnostics_convergence<'py>(
     Ok(found.into_pyarray(py))
 }
 
-/// Returns R-hat, bulk and tail effective sample sizes, (columns, 3), of a C-contiguous (chains,
-/// draws, columns) array; the tails are outside the two probabilities.
+/// Returns R-hat, bulk and tail effective sample sizes, (columns, 3), of some columns of a C-contiguous
+/// (chains, draws, columns) array, from the first to the one before the last; the tails are outside
+/// the two probabilities.
 #[door]
 #[pyfunction]
 fn diagnostics_judgement<'py>(
     py: Python<'py>,
     draws: PyReadonlyArray3<'py, f64>,
+    columns: (usize, usize),
     probabilities: [f64; 2],
     n_threads: usize,
 ) -> PyResult<Bound<'py, PyArray2<f64>>> {
     let shape = [draws.shape()[0], draws.shape()[1], draws.shape()[2]];
-    let values = draws.as_slice()?;
-    let found = compute(py, n_threads, |context| judgement(values, shape, probabilities, context))?;
-    found.as_flattened().to_pyarray(py).reshape([shape[2], 3])
+    let (values, columns) = (draws.as_slice()?, columns.0.min(shape[2])..columns.1.min(shape[2]));
+    let found = compute(py, n_threads, |context| {
+        judgement(values, shape, columns.clone(), probabilities, context)
+    })?;
+    found.as_flattened().to_pyarray(py).reshape([found.len(), 3])
 }

@@ -26,23 +26,17 @@ pub(super) struct Chains {
 impl Chains {
     /// Centres chains that lie one after the other.
     pub(super) fn new(values: &[f64], n: usize) -> Self {
-        let mut centred = Vec::with_capacity(values.len() / n * (n + 2 * BLOCK));
+        let mut centred = vec![0.0; values.len() / n * (n + 2 * BLOCK)];
         let mut means = Vec::with_capacity(values.len() / n);
-        for chain in values.chunks_exact(n) {
-            // Relative to the first draw, so that a constant chain has a variance of exactly 0.
+        for (chain, into) in values.chunks_exact(n).zip(centred.chunks_exact_mut(n + 2 * BLOCK)) {
             pause();
-            let start = centred.len();
-            centred.extend(chain.iter().map(|x| x - chain[0]));
-            let mean = mean(&centred[start..]);
-            centred[start..].iter_mut().for_each(|x| *x -= mean);
-            centred.extend([0.0; 2 * BLOCK]);
-            means.push(chain[0] + mean);
+            means.push(dispatch(Centre { chain, into: &mut into[..n] }));
         }
         let (low, high) = extremes(values);
         Self { n, centred, means, range: high - low }
     }
 
-    fn chains(&self) -> impl Iterator<Item = &[f64]> {
+    pub(super) fn chains(&self) -> impl Iterator<Item = &[f64]> {
         self.centred.chunks_exact(self.n + 2 * BLOCK).map(|chain| &chain[..self.n])
     }
 
@@ -65,17 +59,45 @@ impl Chains {
 
     /// Returns the effective sample size; the number of draws if they are all equal.
     pub(super) fn ess(&self, fourier: &OnceLock<Fourier>) -> f64 {
-        let size = (self.means.len() * self.n) as f64;
-        if self.range < EQUAL {
-            return size;
-        }
-        let (within, between) = self.variances();
-        let pooled = within * (self.n as f64 - 1.0) / self.n as f64
-            + if self.means.len() > 1 { between } else { 0.0 };
         let mut lags = Lags { chains: self, fourier, sums: Vec::new() };
-        let rho = |acov: f64| 1.0 - (within - acov) / pooled;
-        let tau = initial_sequence(self.n, |t| rho(lags.mean_autocovariance(t)));
-        size / tau.max(std::f64::consts::LN_10 / ln(size))
+        let variances = if self.range < EQUAL { None } else { Some(self.variances()) };
+        effective_size([self.means.len(), self.n], variances, |t| lags.mean_autocovariance(t))
+    }
+}
+
+/// Returns the effective sample size of m chains of n draws, from their variances within and between
+/// the chains and from their mean autocovariances; the number of draws without variances.
+pub(super) fn effective_size(
+    [m, n]: [usize; 2],
+    variances: Option<(f64, f64)>,
+    mut mean_autocovariance: impl FnMut(usize) -> f64,
+) -> f64 {
+    let size = (m * n) as f64;
+    let Some((within, between)) = variances else { return size };
+    let pooled = within * (n as f64 - 1.0) / n as f64 + if m > 1 { between } else { 0.0 };
+    let rho = |t| 1.0 - (within - mean_autocovariance(t)) / pooled;
+    size / initial_sequence(n, rho).max(std::f64::consts::LN_10 / ln(size))
+}
+
+/// Writes the draws of a chain about their mean, and returns the mean.
+struct Centre<'a> {
+    chain: &'a [f64],
+    into: &'a mut [f64],
+}
+
+impl Kernel for Centre<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> f64 {
+        // Relative to the first draw, so that a constant chain has a variance of exactly 0.
+        let first = self.chain[0];
+        for (to, x) in self.into.iter_mut().zip(self.chain) {
+            *to = x - first;
+        }
+        let mean = SumOf(self.into, |x| x).run::<FMA>() / self.into.len() as f64;
+        self.into.iter_mut().for_each(|x| *x -= mean);
+        first + mean
     }
 }
 
@@ -146,8 +168,7 @@ struct Lags<'a> {
 impl Lags<'_> {
     fn mean_autocovariance(&mut self, lag: usize) -> f64 {
         let n = self.chains.n;
-        // One lag takes a few passes over the draws, the transform some ten for each doubling.
-        let direct = 8 * n.ilog2() as usize;
+        let direct = direct_lags(n);
         while self.sums.len() <= lag {
             pause();
             if self.sums.len() < direct {
@@ -161,6 +182,12 @@ impl Lags<'_> {
         }
         self.sums[lag] / (self.chains.means.len() * n) as f64
     }
+}
+
+/// The number of lags of chains of `n` draws that are summed directly. One lag takes a few passes over
+/// the draws, the transform some ten for each doubling.
+pub(super) fn direct_lags(n: usize) -> usize {
+    8 * n.ilog2() as usize
 }
 
 /// Σ y_i y_{i+t} over all chains for `BLOCK` lags t from `lag` on; 0 from lag n on.
@@ -177,10 +204,12 @@ impl Kernel for Products<'_> {
     fn run<const FMA: bool>(self) -> [f64; BLOCK] {
         let mut sums = [V::ZERO; BLOCK];
         for chain in self.padded.chunks_exact(self.n + 2 * BLOCK) {
-            for i in (0..self.n.saturating_sub(self.lag)).step_by(LANES) {
-                let a = V::load(&chain[i..]);
+            let count = self.n.saturating_sub(self.lag).div_ceil(LANES);
+            let later = chain[self.lag.min(self.n)..].windows(LANES + BLOCK).step_by(LANES);
+            for (a, b) in chain.as_chunks::<LANES>().0[..count].iter().zip(later) {
+                let a = V(*a);
                 for k in 0..BLOCK {
-                    sums[k] = a.mul_add::<FMA>(V::load(&chain[i + self.lag + k..]), sums[k]);
+                    sums[k] = a.mul_add::<FMA>(V::load(&b[k..k + LANES]), sums[k]);
                 }
             }
         }
@@ -200,7 +229,7 @@ impl<F: Fn(f64) -> f64> Kernel for SumOf<'_, F> {
         for tile in tiles {
             total = total + V(*tile).map(&self.1);
         }
-        rest.iter().fold(total.sum(), |sum, x| fma::<FMA>((self.1)(*x), 1.0, sum))
+        rest.iter().fold(total.loop_sum(), |sum, x| fma::<FMA>((self.1)(*x), 1.0, sum))
     }
 }
 
@@ -227,17 +256,19 @@ impl Kernel for Extremes<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) -> (f64, f64) {
-        let (tiles, rest) = self.0.as_chunks::<LANES>();
         let lower = |a: f64, b: f64| if b < a { b } else { a };
         let upper = |a: f64, b: f64| if b > a { b } else { a };
-        let (mut low, mut high) = (V::splat(f64::INFINITY), V::splat(f64::NEG_INFINITY));
-        for tile in tiles {
-            low = low.zip(V(*tile), lower);
-            high = high.zip(V(*tile), upper);
-        }
-        let ends = low.0.iter().chain(rest).copied().fold(f64::INFINITY, lower);
-        (ends, high.0.iter().chain(rest).copied().fold(f64::NEG_INFINITY, upper))
+        // One after the other: together they are shuffled between registers.
+        (furthest(self.0, f64::INFINITY, lower), furthest(self.0, f64::NEG_INFINITY, upper))
     }
+}
+
+/// The last value by a choice of one of two.
+#[inline(always)]
+fn furthest(values: &[f64], start: f64, choose: impl Fn(f64, f64) -> f64) -> f64 {
+    let (tiles, rest) = values.as_chunks::<LANES>();
+    let lanes = tiles.iter().fold(V::splat(start), |found, tile| found.zip(V(*tile), &choose));
+    lanes.0.iter().chain(rest).copied().fold(start, choose)
 }
 
 /// The smallest and the largest value; NaN is neither.

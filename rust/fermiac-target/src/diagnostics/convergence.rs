@@ -5,10 +5,13 @@
 
 use super::chains::{Chains, extremes, mean, sum_of, variance};
 use super::fourier::Fourier;
+use super::indicator::Indicator;
 use super::ranks::{Scores, Sorted, order_statistic, quantile};
 use fermiac_base::par::{Context, pause};
+use fermiac_base::simd::prefetch;
 use fermiac_base::special::IncompleteBeta;
 use fermiac_base::{Error, Result};
+use std::ops::Range;
 use std::sync::OnceLock;
 
 /// The least number of draws per chain.
@@ -18,6 +21,10 @@ pub const MIN_DRAWS: usize = 4;
 const ONE_SIGMA: [f64; 2] = [0.158_655_3, 0.841_344_7];
 /// Number of values of neighbouring columns gathered at a time.
 const GATHER: usize = 1 << 16;
+/// Number of rows that they are gathered from at a time.
+const CACHED_ROWS: usize = 64;
+/// Doubles in a cache line.
+const LINE: usize = 8;
 
 /// A diagnostic of the draws of one quantity.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,25 +73,26 @@ pub fn convergence(
     statistic: Statistic,
     context: &Context<'_>,
 ) -> Result<Vec<f64>> {
-    of_columns(values, shape, context, |shared, x| shared.of(statistic, x))
+    of_columns(values, shape, 0..shape[2], context, |shared, x| shared.of(statistic, x))
 }
 
-/// Returns `RhatRank`, `EssBulk` and `EssTail(low, high)` of each column of a (chains, draws, columns)
+/// Returns `RhatRank`, `EssBulk` and `EssTail(low, high)` of some columns of a (chains, draws, columns)
 /// array; they share the sorting of the draws.
 pub fn judgement(
     values: &[f64],
     shape: [usize; 3],
+    columns: Range<usize>,
     [low, high]: [f64; 2],
     context: &Context<'_>,
 ) -> Result<Vec<[f64; 3]>> {
-    of_columns(values, shape, context, |shared, x| {
+    of_columns(values, shape, columns, context, |shared, x| {
         let sorted = Sorted::new(&shared.split(&x));
         let scores = shared.chains(&shared.scores().of(&sorted));
         let rhat = scores.rhat().max(shared.rhat_of_scores(&sorted.folded()));
         let tail = if shared.n.is_multiple_of(2) {
             // No draw was left out of the halves.
             let cuts = [sorted.quantile(low), sorted.quantile(high)];
-            let [low, high] = cuts.map(|cut| shared.ess_where(&x, |x| x <= cut));
+            let [low, high] = cuts.map(|cut| shared.ess_between(&x, f64::NEG_INFINITY, cut));
             low.min(high)
         } else {
             shared.of(Statistic::EssTail(low, high), x)?
@@ -93,38 +101,45 @@ pub fn judgement(
     })
 }
 
-/// Applies a function to each column.
+/// Applies a function to each of some columns.
 fn of_columns<T: Send>(
     values: &[f64],
-    shape: [usize; 3],
+    [m, n, width]: [usize; 3],
+    columns: Range<usize>,
     context: &Context<'_>,
     of: impl Fn(&Shared, Vec<f64>) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let [m, n, columns] = shape;
     if m == 0 || n < MIN_DRAWS {
         let why = format!("{m} chains of {n} draws given; {MIN_DRAWS} draws are needed");
         return Err(Error::argument("x", why));
     }
     let shared = Shared { m, n, scores: OnceLock::new(), fourier: OnceLock::new() };
     // Neighbouring columns share cache lines.
-    let width = (GATHER / (m * n)).clamp(1, 16);
-    let mut found = Vec::with_capacity(columns);
+    let step = (GATHER / (m * n)).clamp(1, 16);
+    let mut found = Vec::with_capacity(columns.len());
     context.ordered_apart(
-        columns.div_ceil(width),
+        columns.len().div_ceil(step),
         m * n,
         |block| {
-            let first = block * width;
-            let width = width.min(columns - first);
-            let mut gathered = vec![vec![0.0; m * n]; width];
-            for (i, row) in values.chunks_exact(columns).enumerate() {
-                for (column, x) in gathered.iter_mut().zip(&row[first..first + width]) {
-                    column[i] = *x;
+            let first = columns.start + block * step;
+            let some = first..(first + step).min(columns.end);
+            let mut gathered = vec![Vec::with_capacity(m * n); some.len()];
+            // Rows that stay in the cache for all columns.
+            let size = width * CACHED_ROWS;
+            for (start, rows) in (0..).step_by(size).zip(values.chunks(size)) {
+                for row in (start + size..start + 2 * size).step_by(width) {
+                    (some.start..some.end + LINE)
+                        .step_by(LINE)
+                        .for_each(|at| prefetch(values, row + at.min(some.end - 1)));
+                }
+                for (column, at) in gathered.iter_mut().zip(some.clone()) {
+                    column.extend(rows.chunks_exact(width).map(|row| row[at]));
                 }
             }
-            let each = gathered.into_iter().enumerate();
-            each.map(|(k, column)| {
+            let each = gathered.into_iter().zip(some);
+            each.map(|(column, at)| {
                 pause();
-                shared.check(first + k, &column)?;
+                shared.check(at, &column)?;
                 of(&shared, column)
             })
             .collect::<Result<Vec<T>>>()
@@ -147,7 +162,9 @@ struct Shared {
 
 impl Shared {
     fn check(&self, quantity: usize, x: &[f64]) -> Result<()> {
-        if let Some(at) = x.iter().position(|x| !x.is_finite()) {
+        // Without an end before the last draw, so that several are compared at a time.
+        let all = x.iter().fold(true, |all, x| all & x.is_finite());
+        if let (false, Some(at)) = (all, x.iter().position(|x| !x.is_finite())) {
             let why = format!(
                 "draw {} of chain {}, of quantity {quantity}, is {}; finite numbers are needed",
                 at % self.n,
@@ -185,7 +202,7 @@ impl Shared {
             Statistic::EssLocal(low, high) => {
                 let mut scratch = x.clone();
                 let (low, high) = (quantile(&mut scratch, low), quantile(&mut scratch, high));
-                self.ess_where(&x, |x| low <= x && x <= high)
+                self.ess_between(&x, low, high)
             }
             Statistic::EssMean => {
                 standardize(&mut x);
@@ -200,7 +217,7 @@ impl Shared {
                 let median = quantile(&mut x.clone(), 0.5);
                 x.iter_mut().for_each(|x| *x = (*x - median).abs());
                 let cut = quantile(&mut x.clone(), 0.5);
-                self.ess_where(&x, |x| x <= cut)
+                self.ess_between(&x, 0.0, cut)
             }
             Statistic::EssUnsplit => {
                 standardize(&mut x);
@@ -262,14 +279,17 @@ impl Shared {
         self.chains(&self.split(x)).ess(&self.fourier)
     }
 
-    fn ess_where(&self, x: &[f64], holds: impl Fn(f64) -> bool) -> f64 {
-        let indicator: Vec<f64> = x.iter().map(|x| f64::from(u8::from(holds(*x)))).collect();
-        self.ess(&indicator)
+    /// The effective sample size for the probability of lying between two bounds.
+    fn ess_between(&self, x: &[f64], low: f64, high: f64) -> f64 {
+        let half = self.n / 2;
+        let chains = x.chunks_exact(self.n);
+        let halves = chains.flat_map(|chain| [&chain[..half], &chain[self.n - half..]]);
+        Indicator::new(halves, low, high).ess(&self.fourier)
     }
 
     fn ess_of_quantile(&self, x: &[f64], p: f64) -> f64 {
         let cut = quantile(&mut x.to_vec(), p);
-        self.ess_where(x, |x| x <= cut)
+        self.ess_between(x, f64::NEG_INFINITY, cut)
     }
 
     /// Returns half of the distance between the order statistics that bound the quantile, by the beta
@@ -363,12 +383,16 @@ mod tests {
         for shape in [[4, 100, 3], [3, 99, 3]] {
             let (values, context) = (waves(3), Context::serial());
             let values = &values[..shape.iter().product()];
-            let judged = judgement(values, shape, [0.05, 0.95], &context).unwrap();
+            let judged = judgement(values, shape, 0..3, [0.05, 0.95], &context).unwrap();
             let kinds = [Statistic::RhatRank, Statistic::EssBulk, Statistic::EssTail(0.05, 0.95)];
             for (k, statistic) in kinds.into_iter().enumerate() {
                 let alone = convergence(values, shape, statistic, &context).unwrap();
                 assert!(judged.iter().map(|all| all[k]).eq(alone));
             }
+            assert_eq!(
+                judgement(values, shape, 1..2, [0.05, 0.95], &context).unwrap(),
+                judged[1..2]
+            );
         }
     }
 

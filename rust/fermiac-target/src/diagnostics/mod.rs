@@ -3,6 +3,7 @@
 mod chains;
 mod convergence;
 mod fourier;
+mod indicator;
 mod pareto;
 mod psis;
 mod ranks;
