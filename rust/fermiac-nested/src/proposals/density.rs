@@ -102,6 +102,11 @@ impl Density {
         Ok(Some(this))
     }
 
+    /// The cuts of circles.
+    pub(crate) fn cut(&self) -> &Cut {
+        &self.cut
+    }
+
     /// The number of clusters of points.
     pub(crate) fn n_clusters(&self) -> usize {
         self.n_clusters

@@ -40,10 +40,27 @@ struct NestedRun {
 
 /// Counts over the slices of a run.
 #[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    n_nan: u64,
-    n_coded: u64,
-    seconds: f64,
+pub(super) struct Counts {
+    pub(super) n_nan: u64,
+    pub(super) n_coded: u64,
+    pub(super) seconds: f64,
+}
+
+impl Counts {
+    /// Adds those of a slice.
+    pub(super) fn add(&mut self, problem: &Problem) {
+        self.n_nan += problem.n_nan();
+        self.n_coded += problem.n_coded();
+        self.seconds += problem.seconds();
+    }
+
+    pub(super) fn words(self) -> [u64; 3] {
+        [self.n_nan, self.n_coded, self.seconds.to_bits()]
+    }
+
+    pub(super) fn of_words(words: [u64; 3]) -> Self {
+        Self { n_nan: words[0], n_coded: words[1], seconds: f64::from_bits(words[2]) }
+    }
 }
 
 /// The settings of a dictionary.
@@ -92,7 +109,7 @@ fn settings(options: &Bound<'_, PyAny>) -> PyResult<Settings> {
 }
 
 /// One letter for each axis: h, p or r.
-fn edges(letters: &str) -> PyResult<Vec<Edge>> {
+pub(super) fn edges(letters: &str) -> PyResult<Vec<Edge>> {
     let edge = |letter| match letter {
         'h' => Ok(Edge::Hard),
         'p' => Ok(Edge::Periodic),
@@ -102,7 +119,7 @@ fn edges(letters: &str) -> PyResult<Vec<Edge>> {
     letters.chars().map(edge).collect()
 }
 
-fn on_nan(name: &str) -> PyResult<OnNan> {
+pub(super) fn on_nan(name: &str) -> PyResult<OnNan> {
     match name {
         "raise" => Ok(OnNan::Raise),
         "-inf" => Ok(OnNan::Impossible),
@@ -183,7 +200,7 @@ impl NestedRun {
     }
 }
 
-fn problem(
+pub(super) fn problem(
     py: Python<'_>,
     prior: &Bound<'_, PyAny>,
     likelihood: &Bound<'_, PyAny>,
@@ -237,9 +254,7 @@ impl NestedRun {
             self.lock().run(&problem, deadline, context)
         });
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.n_nan += problem.n_nan();
-        counts.n_coded += problem.n_coded();
-        counts.seconds += problem.seconds();
+        counts.add(&problem);
         Ok(outcome.err())
     }
 
@@ -353,7 +368,7 @@ impl NestedRun {
         check(py, saved)?;
         let mut words = codec.into_words();
         let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        words.extend([counts.n_nan, counts.n_coded, counts.seconds.to_bits()]);
+        words.extend(counts.words());
         Ok(PyArray1::from_vec(py, words))
     }
 
@@ -374,13 +389,12 @@ impl NestedRun {
         let mut codec = Codec::reader(rest.to_vec());
         let read = || self.lock().persist(&problem, &mut codec).and_then(|()| codec.finish());
         check(py, decoded(read))?;
-        let counts = Counts { n_nan: last[0], n_coded: last[1], seconds: f64::from_bits(last[2]) };
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = Counts::of_words(*last);
         Ok(())
     }
 }
 
-fn signed(numbers: Vec<u64>) -> Vec<i64> {
+pub(super) fn signed(numbers: Vec<u64>) -> Vec<i64> {
     numbers.into_iter().map(u64::cast_signed).collect()
 }
 

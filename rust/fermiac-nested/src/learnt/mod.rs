@@ -1,0 +1,400 @@
+//! Importance sampling from densities learnt from the points so far, for costly likelihoods.
+//!
+//! Rounds of points are drawn, first from the prior. After each, all points are weighted as draws from
+//! the mixture of all densities so far, for the prior times a power of the likelihood, and a density is
+//! fitted to them from which the next round is drawn. The power rises to 1 as fast as the effective
+//! number of points allows. Then more rounds improve the density while that pays. The evidence is
+//! estimated from a last sample of a fixed density, which no point depends on.
+//!
+//! A run is a function of the log-likelihoods of its points alone: what is saved are the points, and a
+//! run that resumes makes the same steps with known answers.
+//!
+//! - J.-M. Cornuet, J.-M. Marin, A. Mira, C. P. Robert, "Adaptive multiple importance sampling",
+//!   Scandinavian Journal of Statistics, 2012 (the weights by the mixture of all densities).
+//! - J. U. Lange, "nautilus: boosting Bayesian importance nested sampling with deep learning", Monthly
+//!   Notices of the Royal Astronomical Society, 2023 (regression by networks, and a last sample for
+//!   the estimate).
+
+mod record;
+mod settings;
+mod steps;
+mod thinned;
+mod weights;
+
+pub use settings::Settings;
+
+use crate::importance::Importance;
+use crate::problem::{EvalBuffer, Problem};
+use fermiac_base::Result;
+use fermiac_base::par::Context;
+use fermiac_base::simd::{exp, ln};
+use fermiac_base::store::Codec;
+use record::Record;
+use std::time::Instant;
+use thinned::Proposal;
+use weights::ess;
+
+/// Whether a run has ended, and by which rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// It has not ended.
+    Running,
+    /// The last sample is complete.
+    Converged,
+    /// The limit of evaluations was reached.
+    Evals,
+}
+
+/// What the next step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Points of the prior.
+    Opening,
+    /// Rounds with rising powers of the likelihood.
+    Rising,
+    /// Rounds for the likelihood itself.
+    Refining,
+    /// The last sample.
+    Sampling,
+    Ended,
+}
+
+/// Points drawn from one density.
+#[derive(Debug, Clone)]
+struct Round {
+    proposal: Proposal,
+    /// The power of the likelihood that it was fitted for.
+    power: f64,
+    /// The number of draws, of which those outside of the cube are no points.
+    n_draws: u64,
+    n_points: usize,
+}
+
+/// A round whose points have been drawn and not evaluated.
+#[derive(Debug, Clone)]
+struct Pending {
+    proposal: Proposal,
+    power: f64,
+    u: Vec<f64>,
+    n_draws: u64,
+}
+
+/// The figures of all rounds.
+#[derive(Debug, Clone, Default)]
+pub struct Trace {
+    /// The powers of the likelihood.
+    pub power: Vec<f64>,
+    /// The numbers of points.
+    pub n_points: Vec<f64>,
+    /// The effective share of new points for the power that they were drawn for.
+    pub efficiency: Vec<f64>,
+    /// The share of points that were drawn from the density without thinning.
+    pub defence: Vec<f64>,
+}
+
+/// The state of a run at the end of a call.
+pub struct Run {
+    settings: Settings,
+    circles: Vec<bool>,
+    record: Record,
+    /// Known answers of a run that resumes.
+    known: Record,
+    rounds: Vec<Round>,
+    /// ln Σ n q over the rounds up to the last sample, at the points of these rounds.
+    ln_mixture: Vec<f64>,
+    /// ln q of the density that each of them was drawn from.
+    own_ln_q: Vec<f64>,
+    pending: Option<Pending>,
+    phase: Phase,
+    status: Status,
+    power: f64,
+    /// Rounds in a row at one power below 1.
+    n_stalled: u32,
+    /// δ of the next density.
+    defence: f64,
+    /// The effective shares of the points of the rounds at power 1.
+    shares: Vec<f64>,
+    /// The number of draws of the last sample, once it has begun.
+    wanted: u64,
+    /// At its points: ln q, and the share of q that depends on A.
+    last_ln_q: Vec<f64>,
+    last_thinned: Vec<f64>,
+    answers: EvalBuffer,
+    trace: Trace,
+}
+
+/// All points and their prior masses.
+#[derive(Debug, Clone)]
+pub struct Weighted {
+    /// The samplers' coordinates, row-major.
+    pub u: Vec<f64>,
+    /// The parameters, row-major.
+    pub x: Vec<f64>,
+    /// The log-likelihoods.
+    pub ell: Vec<f64>,
+    /// The blobs.
+    pub extras: Vec<f64>,
+    /// The ln of the prior mass that each stands for; they sum to about 1.
+    pub log_prior_masses: Vec<f64>,
+    /// The round of each.
+    pub round: Vec<u64>,
+}
+
+impl Run {
+    /// A run before its first point.
+    ///
+    /// # Errors
+    /// If the settings do not fit the problem.
+    pub fn new(problem: &Problem, settings: Settings) -> Result<Self> {
+        settings.check(problem.dim())?;
+        let (dim, n_extras) = (problem.dim(), problem.n_extras());
+        let numbers = 2 * (2 * dim + n_extras + 6);
+        for (name, n) in [("n_live", settings.n_round), ("n_effective", settings.n_effective)] {
+            fermiac_base::alloc::check_room::<f64>(&format!("{name}={n}"), &[n, numbers])?;
+        }
+        Ok(Self {
+            circles: problem.circles(),
+            record: Record::new(dim, n_extras),
+            known: Record::new(dim, n_extras),
+            rounds: Vec::new(),
+            ln_mixture: Vec::new(),
+            own_ln_q: Vec::new(),
+            pending: None,
+            phase: Phase::Opening,
+            status: Status::Running,
+            power: 0.0,
+            n_stalled: 0,
+            defence: steps::FIRST_DEFENCE,
+            shares: Vec::new(),
+            wanted: 0,
+            last_ln_q: Vec::new(),
+            last_thinned: Vec::new(),
+            answers: EvalBuffer::default(),
+            trace: Trace::default(),
+            settings,
+        })
+    }
+
+    /// Runs to the end, or until a round ends after the deadline; returns the status.
+    ///
+    /// # Errors
+    /// Those of the likelihood and of `context`.
+    pub fn run(
+        &mut self,
+        problem: &Problem,
+        deadline: Option<Instant>,
+        context: &Context<'_>,
+    ) -> Result<Status> {
+        context.advance(self.n_evals());
+        while self.status == Status::Running {
+            context.set_total(self.expected());
+            self.step(problem, context)?;
+            context.poll()?;
+            // Known answers take no time of the likelihood.
+            let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if is_late && self.known.is_empty() {
+                break;
+            }
+        }
+        Ok(self.status)
+    }
+
+    /// Continues a run that a limit ended.
+    pub fn prolong(&mut self, max_evals: u64) {
+        self.settings.max_evals = max_evals;
+        if self.status == Status::Evals {
+            self.status = Status::Running;
+        }
+    }
+
+    /// The status of the run.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// The number of log-likelihood evaluations.
+    pub fn n_evals(&self) -> u64 {
+        self.record.len().max(self.known.len()) as u64
+    }
+
+    /// The number of points so far.
+    pub fn n_points(&self) -> usize {
+        self.record.len()
+    }
+
+    /// The number of rounds, of which the last sample is one.
+    pub fn n_batches(&self) -> u64 {
+        self.rounds.len() as u64
+    }
+
+    /// The power of the likelihood that has been reached.
+    pub fn power(&self) -> f64 {
+        self.power
+    }
+
+    /// The figures of all rounds.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The number of draws that the last sample is to have; 0 before it.
+    pub fn n_wanted(&self) -> u64 {
+        self.wanted
+    }
+
+    /// The number of points outside of the last sample.
+    fn n_explored(&self) -> usize {
+        self.ln_mixture.len()
+    }
+
+    /// All points, weighted as draws from the mixture of all densities.
+    ///
+    /// # Errors
+    /// Those of `context`.
+    pub fn weighted(&self, context: &Context<'_>) -> Result<Weighted> {
+        let dim = self.circles.len();
+        let n = self.n_explored();
+        let (first, last) = self.record.u.split_at(n * dim);
+        let mut ln_mixture = self.ln_mixture.clone();
+        if let (false, Some(round)) = (last.is_empty(), self.rounds.last()) {
+            let ln_n = ln(round.n_draws as f64);
+            let ln_q = round.proposal.ln_densities(first, context)?;
+            for (sum, ln_q) in ln_mixture.iter_mut().zip(ln_q) {
+                *sum = ln_add(*sum, ln_n + ln_q);
+            }
+            let mut sums: Vec<f64> = self.last_ln_q.iter().map(|ln_q| ln_n + ln_q).collect();
+            for round in &self.rounds[..self.rounds.len() - 1] {
+                steps::add_density(round, last, &mut sums, context)?;
+            }
+            ln_mixture.extend(sums);
+        }
+        let rounds = self.rounds.iter().enumerate();
+        Ok(Weighted {
+            u: self.record.u.clone(),
+            x: self.record.x.clone(),
+            ell: self.record.ell.clone(),
+            extras: self.record.extras.clone(),
+            log_prior_masses: ln_mixture.iter().map(|sum| -sum).collect(),
+            round: rounds.flat_map(|(k, round)| vec![k as u64; round.n_points]).collect(),
+        })
+    }
+
+    /// The estimate from the last sample; `None` before it.
+    pub fn importance(&self) -> Option<Importance> {
+        let dim = self.circles.len();
+        let n = self.n_explored();
+        let round = self.rounds.last().filter(|_| !self.last_ln_q.is_empty())?;
+        let ell = &self.record.ell[n..];
+        let estimate = Estimate::new(ell, &self.last_ln_q, round.n_draws)?;
+        // The mean over the points within the cube is to be the evidence.
+        let scale = estimate.log_evidence + ln(ell.len() as f64 / round.n_draws as f64);
+        let weights = &estimate.weights;
+        let thinned: f64 = weights.iter().zip(&self.last_thinned).map(|(w, s)| w * s).sum();
+        let thinned = thinned / round.n_draws as f64;
+        let variance =
+            estimate.variance + thinned * thinned * round.proposal.relative_variance();
+        let (log_tests, tests_variance, n_tests) = self.of_refining();
+        Some(Importance {
+            u: self.record.u[n * dim..].to_vec(),
+            ell: ell.to_vec(),
+            log_weights: weights.iter().map(|w| ln(*w) + scale).collect(),
+            log_evidence: estimate.log_evidence,
+            log_evidence_stderr: variance.sqrt(),
+            cut_share: 0.0,
+            n_cut: 0,
+            log_evidence_tests: log_tests,
+            log_evidence_tests_stderr: tests_variance.sqrt(),
+            counts: Vec::new(),
+            test_counts: vec![n_tests],
+            log_volumes: Vec::new(),
+        })
+    }
+
+    /// The ln of the evidence from the rounds at power 1 before the last sample, its relative variance,
+    /// and the number of their points. Each is weighted by its own density.
+    fn of_refining(&self) -> (f64, f64, u64) {
+        let (mut start, mut logs) = (0, Vec::new());
+        for round in &self.rounds[..self.rounds.len().saturating_sub(1)] {
+            let range = start..start + round.n_points;
+            start = range.end;
+            if round.power < 1.0 {
+                continue;
+            }
+            let ell = &self.record.ell[range.clone()];
+            if let Some(ln_q) = self.own_ln_q.get(range)
+                && let Some(of_round) = Estimate::new(ell, ln_q, round.n_draws)
+            {
+                logs.push((of_round.log_evidence, of_round.variance, round.n_points as u64));
+            }
+        }
+        let top = logs.iter().fold(f64::NEG_INFINITY, |top, (log, ..)| top.max(*log));
+        let n: u64 = logs.iter().map(|(_, _, n)| n).sum();
+        let share = |(log, _, n_points): &(f64, f64, u64)| exp(log - top) * *n_points as f64;
+        let sum: f64 = logs.iter().map(share).sum();
+        let variance: f64 = logs.iter().map(|of| share(of).powi(2) * of.1).sum();
+        (top + ln(sum / n as f64), variance / (sum * sum), n)
+    }
+
+    /// An estimate of the evaluations of the whole run, for progress.
+    fn expected(&self) -> u64 {
+        let n = self.record.len() as u64;
+        let left = match self.phase {
+            Phase::Sampling => self.wanted.saturating_sub(self.rounds.last().map_or(0, |r| r.n_draws)),
+            _ => 2 * self.settings.n_effective as u64 + self.settings.n_round as u64,
+        };
+        n.saturating_add(left).min(self.settings.max_evals)
+    }
+
+    /// Writes or reads the points, from which all else follows.
+    ///
+    /// # Errors
+    /// If what is read is no state of such a run.
+    pub fn persist(&mut self, codec: &mut Codec) -> Result<()> {
+        if codec.is_reading() {
+            self.known.persist(codec)
+        } else if self.record.len() >= self.known.len() {
+            self.record.persist(codec)
+        } else {
+            self.known.persist(codec)
+        }
+    }
+}
+
+/// The mean of weights of draws.
+struct Estimate {
+    /// Relative to their mean over all draws.
+    weights: Vec<f64>,
+    log_evidence: f64,
+    /// The variance of the mean, relative to its square.
+    variance: f64,
+}
+
+impl Estimate {
+    /// The estimate of `n` draws, of which those within the cube have the given densities; `None` if no
+    /// weight is above 0.
+    fn new(ell: &[f64], ln_q: &[f64], n: u64) -> Option<Self> {
+        let logs: Vec<f64> = ell.iter().zip(ln_q).map(|(ell, ln_q)| ell - ln_q).collect();
+        let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if top == f64::NEG_INFINITY || n < 2 {
+            return None;
+        }
+        let n = n as f64;
+        let mut weights: Vec<f64> = logs.iter().map(|log| exp(log - top)).collect();
+        let mean = weights.iter().sum::<f64>() / n;
+        weights.iter_mut().for_each(|w| *w /= mean);
+        let square = weights.iter().map(|w| w * w).sum::<f64>() / n;
+        let variance = (square - 1.0).max(0.0) / (n - 1.0);
+        Some(Self { weights, log_evidence: top + ln(mean), variance })
+    }
+
+    /// The effective share of the points.
+    fn share(&self) -> f64 {
+        ess(&self.weights) / self.weights.len() as f64
+    }
+}
+
+/// ln(exp a + exp b).
+fn ln_add(a: f64, b: f64) -> f64 {
+    let (high, low) = if a > b { (a, b) } else { (b, a) };
+    if high == f64::NEG_INFINITY { high } else { high + ln(1.0 + exp(low - high)) }
+}
