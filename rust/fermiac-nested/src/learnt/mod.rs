@@ -15,10 +15,11 @@
 //!   Notices of the Royal Astronomical Society, 2023 (regression by networks, and a last sample for
 //!   the estimate).
 
+mod component;
+mod proposal;
 mod record;
 mod settings;
 mod steps;
-mod thinned;
 mod weights;
 
 pub use settings::Settings;
@@ -29,9 +30,10 @@ use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::store::Codec;
+use proposal::Proposal;
 use record::Record;
 use std::time::Instant;
-use thinned::Proposal;
+
 use weights::ess;
 
 /// Whether a run has ended, and by which rule.
@@ -88,6 +90,8 @@ pub struct Trace {
     pub n_points: Vec<f64>,
     /// The effective share of new points for the power that they were drawn for.
     pub efficiency: Vec<f64>,
+    /// The level of the highest points.
+    pub level: Vec<f64>,
     /// The share of points that were drawn from the density without thinning.
     pub defence: Vec<f64>,
 }
@@ -112,18 +116,25 @@ pub struct Run {
     n_stalled: u32,
     /// δ of the next density.
     defence: f64,
-    /// The effective shares of the points of the rounds at power 1.
-    shares: Vec<f64>,
+    /// For the rounds at power 1: the expected calls of the last sample per effective point, and draws.
+    costs: Vec<(f64, f64)>,
     /// The number of draws of the last sample, once it has begun.
     wanted: u64,
-    /// At its points: ln q, and the share of q that depends on A.
+    /// At its points: ln q, and the shares of q that depend on the A of each component.
     last_ln_q: Vec<f64>,
-    last_thinned: Vec<f64>,
+    last_thinned: Vec<Vec<f64>>,
+    /// The level above which the highest points lie, and whether the rest is negligible.
+    level: f64,
+    is_topped: bool,
+    /// Whether the density covered the highest points of the last round.
+    is_known: bool,
+    /// The number of clusters of the last density.
+    n_clusters: usize,
     answers: EvalBuffer,
     trace: Trace,
 }
 
-/// All points and their prior masses.
+/// Points and their prior masses.
 #[derive(Debug, Clone)]
 pub struct Weighted {
     /// The samplers' coordinates, row-major.
@@ -134,10 +145,8 @@ pub struct Weighted {
     pub ell: Vec<f64>,
     /// The blobs.
     pub extras: Vec<f64>,
-    /// The ln of the prior mass that each stands for; they sum to about 1.
+    /// The ln of the prior mass that each stands for; they sum to about 1 where points cover the prior.
     pub log_prior_masses: Vec<f64>,
-    /// The round of each.
-    pub round: Vec<u64>,
 }
 
 impl Run {
@@ -165,10 +174,14 @@ impl Run {
             power: 0.0,
             n_stalled: 0,
             defence: steps::FIRST_DEFENCE,
-            shares: Vec::new(),
+            costs: Vec::new(),
             wanted: 0,
             last_ln_q: Vec::new(),
             last_thinned: Vec::new(),
+            level: f64::NEG_INFINITY,
+            is_topped: false,
+            is_known: false,
+            n_clusters: 1,
             answers: EvalBuffer::default(),
             trace: Trace::default(),
             settings,
@@ -219,7 +232,12 @@ impl Run {
 
     /// The number of points so far.
     pub fn n_points(&self) -> usize {
-        self.record.len()
+        self.record.len().max(self.known.len())
+    }
+
+    /// The number of points whose answers are known, while a run that resumes makes its steps again.
+    pub fn n_known(&self) -> usize {
+        self.known.len()
     }
 
     /// The number of rounds, of which the last sample is one.
@@ -247,36 +265,26 @@ impl Run {
         self.ln_mixture.len()
     }
 
-    /// All points, weighted as draws from the mixture of all densities.
-    ///
-    /// # Errors
-    /// Those of `context`.
-    pub fn weighted(&self, context: &Context<'_>) -> Result<Weighted> {
-        let dim = self.circles.len();
-        let n = self.n_explored();
-        let (first, last) = self.record.u.split_at(n * dim);
-        let mut ln_mixture = self.ln_mixture.clone();
-        if let (false, Some(round)) = (last.is_empty(), self.rounds.last()) {
-            let ln_n = ln(round.n_draws as f64);
-            let ln_q = round.proposal.ln_densities(first, context)?;
-            for (sum, ln_q) in ln_mixture.iter_mut().zip(ln_q) {
-                *sum = ln_add(*sum, ln_n + ln_q);
-            }
-            let mut sums: Vec<f64> = self.last_ln_q.iter().map(|ln_q| ln_n + ln_q).collect();
-            for round in &self.rounds[..self.rounds.len() - 1] {
-                steps::add_density(round, last, &mut sums, context)?;
-            }
-            ln_mixture.extend(sums);
+    /// The points of the last sample, weighted as draws from its density; before it all points, weighted
+    /// as draws from the mixture of all densities. While known answers are read, these with equal masses.
+    pub fn weighted(&self) -> Weighted {
+        let (dim, n_extras) = (self.record.dim, self.record.n_extras);
+        let (record, start, log_prior_masses) = if !self.known.is_empty() {
+            (&self.known, 0, vec![-ln(self.known.len() as f64); self.known.len()])
+        } else if self.last_ln_q.is_empty() {
+            (&self.record, 0, self.ln_mixture.iter().map(|sum| -sum).collect())
+        } else {
+            let ln_n = ln(self.rounds.last().map_or(0, |round| round.n_draws) as f64);
+            let masses = self.last_ln_q.iter().map(|ln_q| -ln_n - ln_q).collect();
+            (&self.record, self.n_explored(), masses)
+        };
+        Weighted {
+            u: record.u[start * dim..].to_vec(),
+            x: record.x[start * dim..].to_vec(),
+            ell: record.ell[start..].to_vec(),
+            extras: record.extras[start * n_extras..].to_vec(),
+            log_prior_masses,
         }
-        let rounds = self.rounds.iter().enumerate();
-        Ok(Weighted {
-            u: self.record.u.clone(),
-            x: self.record.x.clone(),
-            ell: self.record.ell.clone(),
-            extras: self.record.extras.clone(),
-            log_prior_masses: ln_mixture.iter().map(|sum| -sum).collect(),
-            round: rounds.flat_map(|(k, round)| vec![k as u64; round.n_points]).collect(),
-        })
     }
 
     /// The estimate from the last sample; `None` before it.
@@ -289,10 +297,12 @@ impl Run {
         // The mean over the points within the cube is to be the evidence.
         let scale = estimate.log_evidence + ln(ell.len() as f64 / round.n_draws as f64);
         let weights = &estimate.weights;
-        let thinned: f64 = weights.iter().zip(&self.last_thinned).map(|(w, s)| w * s).sum();
-        let thinned = thinned / round.n_draws as f64;
-        let variance =
-            estimate.variance + thinned * thinned * round.proposal.relative_variance();
+        let of_component = |shares: &Vec<f64>| {
+            let sum: f64 = weights.iter().zip(shares).map(|(w, share)| w * share).sum();
+            sum / round.n_draws as f64
+        };
+        let thinned: Vec<f64> = self.last_thinned.iter().map(of_component).collect();
+        let variance = estimate.variance + round.proposal.variance(&thinned);
         let (log_tests, tests_variance, n_tests) = self.of_refining();
         Some(Importance {
             u: self.record.u[n * dim..].to_vec(),

@@ -7,8 +7,8 @@ use fermiac_base::store::Codec;
 /// Points: coordinates, log-likelihoods and blobs.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
-    dim: usize,
-    n_extras: usize,
+    pub(super) dim: usize,
+    pub(super) n_extras: usize,
     /// The samplers' coordinates, row-major.
     pub(super) u: Vec<f64>,
     /// The parameters, row-major.

@@ -1,18 +1,20 @@
 //! The steps of a run: rounds, and the last sample.
 
-use super::thinned::{Parts, Proposal};
-use super::weights::{ess, power_of, weights};
+use super::component::{Component, Regression};
+use super::proposal::{Densities, Proposal};
+use super::weights::{cut, ess, power_of, weights};
 use super::{Estimate, Pending, Phase, Round, Run, Status, ln_add};
 use crate::points::{Origin, Points};
 use crate::problem::Problem;
 use crate::proposals::{Density, Target, fit};
-use crate::surrogate::{Fitted, TrainOptions, train};
+use crate::surrogate::{TrainOptions, train};
 use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Scheme, Stream, resample};
 use fermiac_base::simd::{exp, ln};
 use fermiac_base::{Error, Result};
 use std::cell::RefCell;
+use std::sync::Arc;
 
 /// The effective number of points at a power, as a share of those of a round.
 const WANTED: f64 = 0.25;
@@ -36,6 +38,7 @@ const ABOVE: f64 = 0.9;
 const LEAST_REFINED: usize = 2;
 const MOST_REFINED: usize = 8;
 const GROWTH: f64 = 1.5;
+const MOST_GROWN: usize = 5;
 /// The expected ratio of the inefficiencies of a round and the one before.
 const GAIN: [f64; 2] = [0.5, 0.85];
 /// Draws of a block of the last sample, and the factor on their expected number.
@@ -45,6 +48,31 @@ const SPARE: f64 = 1.05;
 const MOST: f64 = 20.0;
 /// The least number of points with a likelihood above 0 that a density is fitted to, per dimension.
 const EACH: usize = 4;
+/// The effective number of points of a cluster.
+const OF_CLUSTER: f64 = 20.0;
+/// The power of wider densities relative to that of a round, their share of a round, and their least δ.
+const WIDER: f64 = 0.35;
+const WIDER_SHARE: f64 = 0.2;
+const WIDER_DEFENCE: f64 = 0.3;
+/// The share of a round about the highest points, and their effective number, per dimension and in all.
+const TOP_SHARE: f64 = 0.2;
+const TOP_EACH: f64 = 4.0;
+const TOP_LEAST: f64 = 30.0;
+/// There are no more of them when they can raise the evidence by no more than this share, or after
+/// so many rounds at power 1.
+const REST: f64 = 1e-3;
+const MOST_TOPPING: usize = 20;
+/// There are no more of them either when so many of them have a target below so many times the density.
+const FEW_TOP: usize = 10;
+const SURPRISE: f64 = 5.0;
+/// Known points where the target is so many times the density have laws of their own; passes over them,
+/// the largest number of a pass, and their share of a density. Points of a smaller share of the target
+/// do not count.
+const HEAVY: f64 = 20.0;
+const COVERS: usize = 3;
+const MOST_HEAVY: usize = 10;
+const HEAVY_SHARE: f64 = 0.05;
+const LEAST_COVERED: f64 = 1e-6;
 /// The address of the streams, and the parts of it by purpose.
 const ADDRESS: u64 = 1 << 60;
 const DRAWS: u64 = 0;
@@ -84,11 +112,13 @@ impl Run {
                 return Err(not_of_this_run());
             }
             if self.record.add_known(u, &self.known, start) {
+                if self.record.len() == self.known.len() {
+                    self.known.clear();
+                }
                 return Ok(());
             }
             return Err(not_of_this_run());
         }
-        self.known.clear();
         if n > 0 {
             problem.evaluate_together(u, &RefCell::new(1e-6), context, &mut self.answers)?;
             self.record.add(u, &self.answers);
@@ -130,6 +160,7 @@ impl Run {
         self.trace.defence.push(defence);
         self.trace.n_points.push(n_points as f64);
         self.trace.efficiency.push(efficiency);
+        self.trace.level.push(self.level);
     }
 
     /// Makes a round: a density is fitted, and points of it are evaluated.
@@ -144,8 +175,8 @@ impl Run {
         }
         let Pending { proposal, power, u, n_draws } = pending;
         let n = u.len() / self.circles.len();
-        let parts = proposal.parts(&u, context)?;
-        let ln_q = proposal.ln_densities(&u, context)?;
+        let densities = proposal.densities(&u, context)?;
+        let ln_q = &densities.ln_q;
         let round = Round { proposal, power, n_draws, n_points: n };
         let old = self.n_explored();
         let dim = self.circles.len();
@@ -156,116 +187,243 @@ impl Run {
             add_density(before, &u, &mut sums, context)?;
         }
         self.ln_mixture.extend(sums);
-        self.own_ln_q.extend_from_slice(&ln_q);
-        let ell = &self.record.ell[old..];
-        self.judge(&round, ell.to_vec(), &parts, &ln_q);
+        self.own_ln_q.extend_from_slice(ln_q);
+        self.judge(&round, old, &densities);
         self.rounds.push(round);
         Ok(())
     }
 
-    /// Learns from the new points of a round how good its density was.
-    fn judge(&mut self, round: &Round, ell: Vec<f64>, parts: &[Parts], ln_q: &[f64]) {
-        let tempered: Vec<f64> = ell
+    /// Learns from the new points of a round, those from `old` on, how good its density was.
+    fn judge(&mut self, round: &Round, old: usize, densities: &Densities) {
+        let new = &self.record.ell[old..];
+        let ln_target: Vec<f64> = new
             .iter()
             .map(|ell| if ell.is_finite() { round.power * ell } else { *ell })
             .collect();
-        let share = match Estimate::new(&tempered, ln_q, round.n_draws) {
-            Some(estimate) => {
-                let logs: Vec<f64> = tempered.iter().zip(ln_q).map(|(y, ln_q)| y - ln_q).collect();
-                if round.proposal.is_thinned() {
-                    self.defence = round.proposal.best_defence(parts, &logs);
-                    // It may pay later.
-                    self.defence = self.defence.min(0.9);
-                }
-                estimate.share()
-            }
-            None => 0.0,
-        };
-        self.note(round.power, round.proposal.defence(), ell.len(), share);
+        let mut cost = f64::INFINITY;
+        if let Some(estimate) = Estimate::new(&ln_target, &densities.ln_q, round.n_draws) {
+            let main = round.proposal.main();
+            let weights = &estimate.weights;
+            self.defence = main.best_defence(&densities.parts[0], &ln_target, weights);
+            // The mean of the target over the density of the last sample, by the weights of these points.
+            let shares = round.proposal.last_shares();
+            let ln_last = round.proposal.ln_q_of(&densities.parts, &shares);
+            let ratio = |i: usize| exp(ln_target[i] - ln_last[i] - estimate.log_evidence);
+            let sum: f64 = weights.iter().enumerate().map(|(i, w)| w * ratio(i)).sum();
+            cost = sum / round.n_draws as f64;
+            // The density covers the highest points if none of them is a surprise.
+            let top: Vec<usize> = (0..new.len()).filter(|&i| new[i] >= self.level).collect();
+            let is_known = top.len() >= FEW_TOP && top.iter().all(|&i| ratio(i) < SURPRISE);
+            self.is_known = round.power == 1.0 && is_known;
+            self.is_topped |= self.is_known;
+        }
+        self.note(round.power, round.proposal.main().defence(), new.len(), 1.0 / cost);
         if round.power == 1.0 {
             self.phase = Phase::Refining;
-            self.shares.push(share);
+            self.costs.push((cost, round.n_draws as f64));
             if !self.pays() {
                 self.phase = Phase::Sampling;
             }
         }
     }
 
+    /// The calls of the last sample per effective point, by the last two rounds.
+    fn cost(&self) -> f64 {
+        let last = &self.costs[self.costs.len().saturating_sub(2)..];
+        let n: f64 = last.iter().map(|(_, n)| n).sum();
+        last.iter().map(|(cost, n)| cost * n).sum::<f64>() / n
+    }
+
     /// Whether another round at power 1 saves more points of the last sample than it takes.
     fn pays(&self) -> bool {
-        let n = self.shares.len();
-        if n < LEAST_REFINED {
+        let n = self.costs.len();
+        if n < LEAST_REFINED || (!self.is_topped && n < MOST_TOPPING) {
             return true;
         }
         if n >= MOST_REFINED {
             return false;
         }
-        let cost = |share: f64| 1.0 / share.max(1e-6) - 1.0;
-        let (last, before) = (cost(self.shares[n - 1]), cost(self.shares[n - 2]));
-        let ratio = (last / before.max(1e-6)).clamp(GAIN[0], GAIN[1]);
-        let saved = self.settings.n_effective as f64 * last * (1.0 - ratio);
+        let [(before, _), (last, _)] = [self.costs[n - 2], self.costs[n - 1]];
+        let ratio = ((last - 1.0) / (before - 1.0).max(1e-6)).clamp(GAIN[0], GAIN[1]);
+        let saved = self.settings.n_effective as f64 * (self.cost() - 1.0) * (1.0 - ratio);
         saved > self.n_of_round() as f64
     }
 
     /// The number of draws of the next round.
     fn n_of_round(&self) -> usize {
         let n = self.settings.n_round as f64;
-        (n * GROWTH.powi(self.shares.len() as i32)) as usize
+        let grown = if self.is_topped { self.costs.len().min(MOST_GROWN) } else { 0 };
+        (n * GROWTH.powi(grown as i32)) as usize
     }
 
     /// Fits the density of the next round, and draws from it.
     fn prepare(&mut self, context: &Context<'_>) -> Result<Pending> {
         let number = self.rounds.len() as u64;
-        let wanted = WANTED * self.settings.n_round as f64;
+        let wanted = (WANTED * self.settings.n_round as f64).max(OF_CLUSTER * self.n_clusters as f64);
         let fewer = 0.5_f64.powi((self.n_stalled / PATIENCE) as i32);
         let wanted = (wanted * fewer).max(1.5);
         let ell = &self.record.ell[..self.n_explored()];
         let power = power_of(ell, &self.ln_mixture, self.power, wanted);
         self.n_stalled = if power > 1.01 * self.power || power == 1.0 { 0 } else { self.n_stalled + 1 };
         self.power = power;
-        let proposal = self.learn(power, self.defence, context)?;
+        self.raise_level();
+        let proposal = self.learn(power, !self.is_topped, context)?;
         let n = self.n_of_round();
         let u = proposal.draw(n, &mut self.stream(DRAWS, number << 20), context)?;
         Ok(Pending { proposal, power, u, n_draws: n as u64 })
     }
 
-    /// Fits a density to all points for a power of the likelihood.
-    fn learn(&self, power: f64, defence: f64, context: &Context<'_>) -> Result<Proposal> {
+    /// Raises the level above which the highest points lie, as far as enough of them are left.
+    fn raise_level(&mut self) {
+        let n = self.n_explored();
+        let ell = &self.record.ell[..n];
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by(|&a, &b| ell[b].total_cmp(&ell[a]));
+        let wanted = TOP_EACH * self.circles.len() as f64 + TOP_LEAST;
+        let top = order.first().map_or(f64::NEG_INFINITY, |&i| ell[i]);
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for &i in &order {
+            let mass = exp(-self.ln_mixture[i]);
+            sum += mass;
+            squares += mass * mass;
+            self.level = ell[i];
+            if sum * sum >= wanted * squares {
+                break;
+            }
+        }
+        let logs = ell.iter().zip(&self.ln_mixture).map(|(ell, ln_q)| ell - ln_q);
+        let log_z = logs.fold(f64::NEG_INFINITY, ln_add);
+        let is_rest_small = top + ln(sum) < log_z + ln(REST);
+        self.is_topped = self.is_known || is_rest_small || self.level == top;
+    }
+
+    /// Fits densities to all points: for a power of the likelihood, for a smaller power, and for the
+    /// highest points if asked for.
+    fn learn(&mut self, power: f64, with_top: bool, context: &Context<'_>) -> Result<Proposal> {
         let (dim, n, number) =
             (self.circles.len(), self.n_explored(), self.rounds.len() as u64);
+        let ell = &self.record.ell[..n];
+        let of_power = weights(ell, &self.ln_mixture, power);
+        let Some(mut density) = self.fit(&of_power, power, 0, context)? else {
+            return Ok(Proposal::cube(dim));
+        };
+        self.n_clusters = density.n_clusters();
+        // The weights of the parts are adapted to the last round.
+        let last = self.rounds.last().map_or(0, |round| round.n_points);
+        let (u, fresh) = (&self.record.u[(n - last) * dim..n * dim], &of_power[n - last..]);
+        if self.rounds.len() > 1 && ess(fresh) > 30.0 {
+            density.adapt(u, fresh, context)?;
+        }
+        self.cover(&mut density, &of_power, context)?;
+        let regression = self.regress(&density, power, context)?.map(Arc::new);
+        let thinning = |scale: f64| regression.as_ref().map(|of| (Arc::clone(of), scale));
+        let mut stream = self.stream(THINNING, number);
+        let main = Component::new(
+            dim,
+            density,
+            thinning(1.0),
+            self.defence,
+            TRIES,
+            &mut stream,
+            context,
+        )?;
+        let (mut components, mut shares) = (vec![main], vec![1.0]);
+        let of_wider = weights(ell, &self.ln_mixture, WIDER * power);
+        if let Some(density) = self.fit(&of_wider, WIDER * power, 1, context)? {
+            let wider = Component::new(
+                dim,
+                density,
+                thinning(WIDER),
+                self.defence.max(WIDER_DEFENCE),
+                TRIES,
+                &mut stream,
+                context,
+            )?;
+            components.push(wider);
+            shares.push(WIDER_SHARE);
+        }
+        if with_top {
+            let mut of_top = weights(ell, &self.ln_mixture, 0.0);
+            of_top.iter_mut().zip(ell).for_each(|(w, ell)| {
+                if *ell < self.level {
+                    *w = 0.0;
+                }
+            });
+            if let Some(density) = self.fit(&of_top, 0.0, 2, context)? {
+                let top = Component::new(dim, density, None, 1.0, TRIES, &mut stream, context)?;
+                components.push(top);
+                shares.push(TOP_SHARE);
+            }
+        }
+        shares[0] -= shares[1..].iter().sum::<f64>();
+        Ok(Proposal::new(components, shares))
+    }
+
+    /// Adds laws to a density about known points where it is far too low.
+    fn cover(
+        &self,
+        density: &mut Density,
+        of_power: &[f64],
+        context: &Context<'_>,
+    ) -> Result<()> {
+        let dim = self.circles.len();
+        let total: f64 = of_power.iter().sum();
+        let chosen: Vec<usize> =
+            (0..of_power.len()).filter(|&i| of_power[i] > LEAST_COVERED * total).collect();
+        let row = |i: usize| &self.record.u[i * dim..(i + 1) * dim];
+        let u: Vec<f64> = chosen.iter().flat_map(|&i| row(i)).copied().collect();
+        for _ in 0..COVERS {
+            let ln_g = density.ln_densities(&u, context)?;
+            // The target over the density: weights are relative to the mixture of all rounds.
+            let mut ratios: Vec<(f64, usize)> = chosen
+                .iter()
+                .zip(&ln_g)
+                .map(|(&i, ln_g)| (ln(of_power[i] / total) + self.ln_mixture[i] - ln_g, i))
+                .filter(|(ratio, _)| *ratio > ln(HEAVY))
+                .collect();
+            if ratios.is_empty() {
+                break;
+            }
+            ratios.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let about: Vec<f64> =
+                ratios.iter().take(MOST_HEAVY).flat_map(|&(_, i)| row(i)).copied().collect();
+            density.add_about(&about, HEAVY_SHARE);
+        }
+        Ok(())
+    }
+
+    /// Fits a density to weighted points, with wider laws for smaller powers of the likelihood.
+    fn fit(
+        &self,
+        of_power: &[f64],
+        power: f64,
+        which: u64,
+        context: &Context<'_>,
+    ) -> Result<Option<Density>> {
+        let (dim, n) = (self.circles.len(), self.n_explored());
         let (u, ell) = (&self.record.u[..n * dim], &self.record.ell[..n]);
         let row = |i: usize| &u[i * dim..(i + 1) * dim];
-        let of_power = weights(ell, &self.ln_mixture, power);
-        let mut stream = self.stream(RESAMPLED, number);
-        let size = (ess(&of_power) as usize).clamp(2 * dim + 2, POINTS);
+        let mut stream = self.stream(RESAMPLED, self.rounds.len() as u64 | which << 20);
+        let mut of_power = of_power.to_vec();
+        cut(&mut of_power, WANTED * self.settings.n_round as f64);
+        let of_power = &of_power;
+        let size = (ess(of_power) as usize).clamp(2 * dim + 2, POINTS);
         let mut resampled = |weights: &[f64], size: usize| -> Result<Vec<f64>> {
             let chosen = resample(weights, size, Scheme::Systematic, &mut stream)?;
             Ok(chosen.iter().flat_map(|&i| row(i)).copied().collect())
         };
-        let rows = resampled(&of_power, size)?;
+        let rows = resampled(of_power, size)?;
         let mut tempered = Vec::new();
         for relative in POWERS {
-            let weights = weights(ell, &self.ln_mixture, relative * power);
+            let mut weights = weights(ell, &self.ln_mixture, relative * power);
+            cut(&mut weights, WANTED * self.settings.n_round as f64);
             let size = (ess(&weights) as usize).clamp(2 * dim + 2, TEMPERED);
             tempered.extend(resampled(&weights, size)?);
         }
-        let (above, log_x) = self.above(&of_power);
+        let (above, log_x) = self.above(of_power);
         let target =
             Target { points: &rows, tempered: &tempered, above: &above, log_x: log_x.min(0.0) };
-        let key = self.settings.key;
-        let Some(mut density) = fit(&target, &self.circles, key, context)? else {
-            return Ok(Proposal::cube(dim));
-        };
-        // The weights of the parts are adapted to the last round.
-        let last = self.rounds.last().map_or(0, |round| round.n_points);
-        let fresh = &of_power[n - last..];
-        if self.rounds.len() > 1 && ess(fresh) > 30.0 {
-            density.adapt(&u[(n - last) * dim..], fresh, context)?;
-        }
-        let fitted =
-            if defence < 1.0 { self.regress(&density, power, context)? } else { None };
-        let mut stream = self.stream(THINNING, number);
-        Proposal::new(dim, density, fitted, defence, TRIES, &mut stream, context)
+        fit(&target, &self.circles, self.settings.key, context)
     }
 
     /// The points with most of the weights, and the ln of their prior mass.
@@ -296,7 +454,7 @@ impl Run {
         density: &Density,
         power: f64,
         context: &Context<'_>,
-    ) -> Result<Option<Fitted>> {
+    ) -> Result<Option<Regression>> {
         let (dim, n) = (self.circles.len(), self.n_explored());
         if n < 4 * (2 * dim + 1) + 20 {
             return Ok(None);
@@ -317,22 +475,20 @@ impl Run {
             validation: 0.1,
         };
         let key = self.stream(KEYS, self.rounds.len() as u64).next_u64();
-        train(Rows::new(&u, dim), &y, &options, key, context).map(Some)
+        let fitted = train(Rows::new(&u, dim), &y, &options, key, context)?;
+        Ok(Some(Regression { fitted, cut: density.cut().clone() }))
     }
 
     /// Draws a block of the last sample.
     fn sample(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         if self.wanted == 0 {
-            let mut proposal = self.learn(1.0, self.defence, context)?;
+            let mut proposal = self.learn(1.0, false, context)?;
+            proposal.set_shares(proposal.last_shares());
             let mut stream = self.stream(VOLUME, 0);
             proposal.refine(LAST_ERROR, LAST_TRIES, &mut stream, context)?;
-            let share = self.shares.iter().copied().fold(0.0, f64::max);
-            let n_effective = self.settings.n_effective as f64;
-            let last = self.rounds.last().map_or((1, 1), |r| (r.n_draws, r.n_points as u64));
-            let inside = last.1 as f64 / last.0 as f64;
-            let n = SPARE * n_effective / (share.max(1.0 / MOST) * inside.max(0.01));
+            let n = SPARE * self.settings.n_effective as f64 * self.cost().clamp(1.0, MOST);
             self.wanted = (n.ceil() as u64).max(2);
-            self.note(1.0, proposal.defence(), 0, f64::NAN);
+            self.note(1.0, proposal.main().defence(), 0, f64::NAN);
             self.rounds.push(Round { proposal, power: 1.0, n_draws: 0, n_points: 0 });
         }
         let Some(round) = self.rounds.last() else { return Ok(()) };
@@ -340,13 +496,14 @@ impl Run {
         let n = BLOCK.min(self.wanted - done);
         let mut stream = self.stream(LAST, number);
         let u = round.proposal.draw(n as usize, &mut stream, context)?;
-        let parts = round.proposal.parts(&u, context)?;
-        let ln_q = round.proposal.ln_densities(&u, context)?;
-        let thinned: Vec<f64> =
-            parts.iter().map(|parts| round.proposal.thinned_share(*parts)).collect();
+        let densities = round.proposal.densities(&u, context)?;
+        let thinned = round.proposal.thinned_shares(&densities);
         self.evaluate(&u, problem, context)?;
-        self.last_ln_q.extend(ln_q);
-        self.last_thinned.extend(thinned);
+        self.last_ln_q.extend(densities.ln_q);
+        self.last_thinned.resize(thinned.len(), Vec::new());
+        for (all, new) in self.last_thinned.iter_mut().zip(thinned) {
+            all.extend(new);
+        }
         let explored = self.n_explored();
         let all = self.record.len() - explored;
         if let Some(round) = self.rounds.last_mut() {
@@ -373,14 +530,14 @@ fn not_of_this_run() -> Error {
 }
 
 /// Adds n q of a round at rows to sums, in logarithms.
-pub(super) fn add_density(
+fn add_density(
     round: &Round,
     u: &[f64],
     sums: &mut [f64],
     context: &Context<'_>,
 ) -> Result<()> {
     let ln_n = ln(round.n_draws as f64);
-    let ln_q = round.proposal.ln_densities(u, context)?;
+    let ln_q = round.proposal.densities(u, context)?.ln_q;
     sums.iter_mut().zip(ln_q).for_each(|(sum, ln_q)| *sum = ln_add(*sum, ln_n + ln_q));
     Ok(())
 }

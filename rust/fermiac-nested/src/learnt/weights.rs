@@ -4,6 +4,8 @@ use fermiac_base::simd::{exp, ln};
 
 /// Steps of the bisection for a power.
 const STEPS: usize = 50;
+/// Rounds of cutting.
+const CUTS: usize = 4;
 /// The first power, relative to the inverse of the spread of log-likelihoods.
 const FIRST: f64 = 1e-3;
 
@@ -21,6 +23,14 @@ pub(super) fn weights(ell: &[f64], ln_density: &[f64], power: f64) -> Vec<f64> {
         return vec![0.0; logs.len()];
     }
     logs.iter().map(|log| exp(log - top)).collect()
+}
+
+/// Cuts weights so that none is much more than a share `1 / least` of all.
+pub(super) fn cut(weights: &mut [f64], least: f64) {
+    for _ in 0..CUTS {
+        let most = weights.iter().sum::<f64>() / least;
+        weights.iter_mut().for_each(|w| *w = w.min(most));
+    }
 }
 
 /// (Σ w)² / Σ w².

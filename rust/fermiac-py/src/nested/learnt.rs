@@ -95,8 +95,8 @@ impl LearntRun {
         Ok(outcome.err())
     }
 
-    /// Continues a run that has ended, with another limit.
-    fn prolong(&self, max_evals: u64) {
+    /// Continues a run that has ended, with another limit; the others are those of other runs.
+    fn prolong(&self, _dlogz: f64, max_evals: u64, _max_iter: u64) {
         self.lock().prolong(max_evals);
     }
 
@@ -113,7 +113,7 @@ impl LearntRun {
                 Status::Evals => "max_evals",
             },
         )?;
-        items! { raw <- run(): n_evals n_points n_batches power n_wanted }
+        items! { raw <- run(): n_evals n_points n_known n_batches power n_wanted }
         items! { raw <- counts: n_nan n_coded seconds }
         Ok(raw)
     }
@@ -122,31 +122,25 @@ impl LearntRun {
     fn trace<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let trace = self.lock().trace().clone();
         let raw = PyDict::new(py);
-        arrays! { raw <- trace: power n_points efficiency defence }
+        arrays! { raw <- trace: power n_points efficiency defence level }
         Ok(raw)
     }
 
-    /// All points with their prior masses.
+    /// The points with their prior masses.
     fn points<'py>(
         &self,
         py: Python<'py>,
         prior: &Bound<'py, PyAny>,
         likelihood: &Bound<'py, PyAny>,
-        n_threads: usize,
     ) -> PyResult<Bound<'py, PyDict>> {
-        let raised = Raised::default();
-        let problem = self.problem(py, prior, likelihood, &raised)?;
-        let found = enter_whole(py, n_threads, None, &raised, |context| {
-            self.lock().weighted(context)
-        });
-        let points = found?;
+        let problem = self.problem(py, prior, likelihood, &Raised::default())?;
+        let points = self.lock().weighted();
         let (n, d, b) = (points.ell.len(), problem.dim(), problem.n_extras());
         let raw = PyDict::new(py);
         raw.set_item("unit_draws", problem.unfold(&points.u).into_pyarray(py).reshape([n, d])?)?;
         raw.set_item("draws", points.x.into_pyarray(py).reshape([n, d])?)?;
         raw.set_item("log_likelihoods", points.ell.into_pyarray(py))?;
         raw.set_item("log_prior_masses", points.log_prior_masses.into_pyarray(py))?;
-        raw.set_item("rounds", signed(points.round).into_pyarray(py))?;
         if b > 0 {
             raw.set_item("blobs", points.extras.into_pyarray(py).reshape([n, b])?)?;
         }
@@ -159,6 +153,7 @@ impl LearntRun {
         py: Python<'py>,
         prior: &Bound<'py, PyAny>,
         likelihood: &Bound<'py, PyAny>,
+        _n_threads: usize,
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
         let problem = self.problem(py, prior, likelihood, &Raised::default())?;
         let Some(all) = self.lock().importance() else { return Ok(None) };
@@ -177,7 +172,12 @@ impl LearntRun {
     }
 
     /// The points of the run, as words.
-    fn save<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray1<u64>>> {
+    fn save<'py>(
+        &self,
+        py: Python<'py>,
+        _prior: &Bound<'_, PyAny>,
+        _likelihood: &Bound<'_, PyAny>,
+    ) -> PyResult<Bound<'py, PyArray1<u64>>> {
         let mut codec = Codec::writer();
         let saved = self.lock().persist(&mut codec);
         check(py, saved)?;
@@ -189,7 +189,13 @@ impl LearntRun {
 
     /// Lets the run make the same steps as the one that was saved, with its answers.
     #[allow(clippy::needless_pass_by_value)]
-    fn load(&self, py: Python<'_>, words: PyReadonlyArray1<'_, u64>) -> PyResult<()> {
+    fn load(
+        &self,
+        py: Python<'_>,
+        _prior: &Bound<'_, PyAny>,
+        _likelihood: &Bound<'_, PyAny>,
+        words: PyReadonlyArray1<'_, u64>,
+    ) -> PyResult<()> {
         let words = words.as_slice()?;
         let Some((rest, last)) = words.split_last_chunk::<3>() else {
             return check(py, Err(Error::argument("state", "it is cut short")));

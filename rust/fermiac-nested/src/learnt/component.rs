@@ -16,6 +16,7 @@ use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{exp, ln};
+use std::sync::Arc;
 
 /// Points of one task, and of one block of tries.
 const ROWS: usize = 1024;
@@ -25,13 +26,22 @@ const CUT_OFF: f64 = 0.005;
 /// The least share of points that are kept; c is lowered until it is reached.
 const LEAST_KEPT: f64 = 0.04;
 /// The shares δ that are tried, and the loss of efficiency for which a larger one is taken.
-pub(super) const DEFENCES: [f64; 6] = [0.1, 0.2, 0.3, 0.5, 0.75, 1.0];
+const DEFENCES: [f64; 6] = [0.1, 0.2, 0.3, 0.5, 0.75, 0.9];
 const SAFER: f64 = 1.02;
+
+/// A regression of the log-likelihood, in coordinates whose circles are cut.
+#[derive(Debug)]
+pub(super) struct Regression {
+    pub(super) fitted: Fitted,
+    pub(super) cut: Cut,
+}
 
 /// The regression by which a density is thinned.
 #[derive(Debug, Clone)]
 struct Thinning {
-    fitted: Fitted,
+    regression: Arc<Regression>,
+    /// ŷ is the regression times this.
+    scale: f64,
     /// c, and ln A.
     level: f64,
     ln_kept: f64,
@@ -39,9 +49,9 @@ struct Thinning {
     relative_variance: f64,
 }
 
-/// A density on the cube from which points are drawn.
+/// A density on the cube.
 #[derive(Debug, Clone)]
-pub(super) struct Proposal {
+pub(super) struct Component {
     dim: usize,
     /// The cube if there is none.
     density: Option<Density>,
@@ -57,26 +67,32 @@ pub(super) struct Parts {
     pub(super) ln_a: f64,
 }
 
-impl Proposal {
+impl Component {
     /// The uniform law on the cube.
     pub(super) fn cube(dim: usize) -> Self {
         Self { dim, density: None, thinning: None, defence: 1.0 }
     }
 
-    /// A density, thinned if there is a regression. c and A come from `n_tries` points.
+    /// A density, thinned by a regression times a factor if there is one. c and A come from `n_tries`
+    /// points.
     pub(super) fn new(
         dim: usize,
         density: Density,
-        fitted: Option<Fitted>,
+        regression: Option<(Arc<Regression>, f64)>,
         defence: f64,
         n_tries: usize,
         stream: &mut Stream,
         context: &Context<'_>,
     ) -> Result<Self> {
         let mut this = Self { dim, density: Some(density), thinning: None, defence: 1.0 };
-        let Some(fitted) = fitted.filter(|_| defence < 1.0) else { return Ok(this) };
-        this.thinning =
-            Some(Thinning { fitted, level: 0.0, ln_kept: 0.0, relative_variance: 0.0 });
+        let Some((regression, scale)) = regression else { return Ok(this) };
+        this.thinning = Some(Thinning {
+            regression,
+            scale,
+            level: 0.0,
+            ln_kept: 0.0,
+            relative_variance: 0.0,
+        });
         this.defence = defence;
         let mut u = Vec::new();
         if let Some(density) = &this.density {
@@ -147,6 +163,7 @@ impl Proposal {
         self.thinning.is_some()
     }
 
+    /// δ.
     pub(super) fn defence(&self) -> f64 {
         self.defence
     }
@@ -168,11 +185,11 @@ impl Proposal {
             n.div_ceil(ROWS),
             |c| {
                 let rows = &u[c * ROWS * dim..n.min((c + 1) * ROWS) * dim];
-                predict(&thinning.fitted, density.cut(), rows, dim)
+                thinning.regression.predict(rows, dim)
             },
             |c, y| {
                 let ln_g = &ln_g[c * ROWS..n.min((c + 1) * ROWS)];
-                out.extend(ln_g.iter().zip(y).map(|(ln_g, y)| [*ln_g, y]));
+                out.extend(ln_g.iter().zip(y).map(|(ln_g, y)| [*ln_g, thinning.scale * y]));
                 Ok(())
             },
         )?;
@@ -191,15 +208,14 @@ impl Proposal {
     }
 
     /// The ln of q for the ln of g and of a, with another δ.
-    fn ln_q(&self, parts: Parts, defence: f64) -> f64 {
+    pub(super) fn ln_q_with(&self, parts: Parts, defence: f64) -> f64 {
         let Some(thinning) = &self.thinning else { return parts.ln_g };
         parts.ln_g + ln(defence + (1.0 - defence) * exp(parts.ln_a - thinning.ln_kept))
     }
 
-    /// The ln of the density at rows.
-    pub(super) fn ln_densities(&self, u: &[f64], context: &Context<'_>) -> Result<Vec<f64>> {
-        let parts = self.parts(u, context)?;
-        Ok(parts.into_iter().map(|parts| self.ln_q(parts, self.defence)).collect())
+    /// The ln of q for the ln of g and of a.
+    pub(super) fn ln_q(&self, parts: Parts) -> f64 {
+        self.ln_q_with(parts, self.defence)
     }
 
     /// The share of q at a point that comes from the thinned part: the derivative of -ln q by ln A.
@@ -209,25 +225,24 @@ impl Proposal {
         thinned / (self.defence + thinned)
     }
 
-    /// The best δ by points of the density with weights: the ln of target over density.
+    /// The best δ by points with weights, of which the ln of the target and of the weights are given.
     ///
-    /// For each the mean of target over density under the target is estimated; the largest δ whose
-    /// mean is hardly above the least is taken. Also returns the efficiency with it.
-    pub(super) fn best_defence(&self, parts: &[Parts], ln_weights: &[f64]) -> f64 {
+    /// For each δ the mean of target over density under the target is estimated; the largest δ whose
+    /// mean is hardly above the least is taken.
+    pub(super) fn best_defence(&self, parts: &[Parts], ln_target: &[f64], weights: &[f64]) -> f64 {
         if !self.is_thinned() {
-            return 1.0;
+            return DEFENCES[DEFENCES.len() - 1];
         }
-        let top = ln_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let top = ln_target.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let cost = |defence: f64| -> f64 {
-            let ratio = |(parts, ln_w): (&Parts, &f64)| {
-                let change = self.ln_q(*parts, self.defence) - self.ln_q(*parts, defence);
-                exp(2.0 * (ln_w - top) + change)
-            };
-            parts.iter().zip(ln_weights).map(ratio).sum()
+            let terms = parts.iter().zip(ln_target).zip(weights);
+            terms
+                .map(|((parts, y), w)| w * exp(y - top - self.ln_q_with(*parts, defence)))
+                .sum()
         };
         let costs = DEFENCES.map(cost);
         let least = costs.iter().copied().fold(f64::INFINITY, f64::min);
-        let mut best = 1.0;
+        let mut best = DEFENCES[0];
         for (defence, cost) in DEFENCES.iter().zip(costs) {
             if cost <= SAFER * least {
                 best = *defence;
@@ -268,15 +283,17 @@ impl Proposal {
     }
 }
 
-/// The ensemble's means plus its spreads: where it guesses, more points are kept.
-fn predict(fitted: &Fitted, cut: &Cut, u: &[f64], dim: usize) -> Result<Vec<f64>> {
-    let mut rotated = u.to_vec();
-    rotated.chunks_exact_mut(dim).for_each(|row| cut.rotate(row));
-    let n = u.len() / dim;
-    let (mut mean, mut spread) = (vec![0.0; n], vec![0.0; n]);
-    fitted.predict(Rows::new(&rotated, dim), &mut mean, &mut spread)?;
-    mean.iter_mut().zip(&spread).for_each(|(mean, spread)| *mean += spread);
-    Ok(mean)
+impl Regression {
+    /// The ensemble's means plus its spreads: where it guesses, more points are kept.
+    fn predict(&self, u: &[f64], dim: usize) -> Result<Vec<f64>> {
+        let mut rotated = u.to_vec();
+        rotated.chunks_exact_mut(dim).for_each(|row| self.cut.rotate(row));
+        let n = u.len() / dim;
+        let (mut mean, mut spread) = (vec![0.0; n], vec![0.0; n]);
+        self.fitted.predict(Rows::new(&rotated, dim), &mut mean, &mut spread)?;
+        mean.iter_mut().zip(&spread).for_each(|(mean, spread)| *mean += spread);
+        Ok(mean)
+    }
 }
 
 /// c for sorted differences of `n` points: the least for which not too much is cut off, or lower.
