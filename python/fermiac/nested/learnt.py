@@ -30,9 +30,9 @@ __all__ = ["LearntLoop", "LearntResult", "refuse", "refuse_more"]
 
 Array = NDArray[np.float64]
 Finding = tuple[type[FermiacWarning], str]
-#: The largest k-hat of the weights, and the largest share of one point, without a warning.
+#: The largest k-hat of weights without a warning, unless they are nearly even.
 _HEAVY = 0.7
-_DOMINANT = 0.05
+_EVEN = 0.9
 #: The least effective share of the last sample, and of the wanted effective size.
 _SPARSE = 0.05
 _SHORT = 0.5
@@ -305,15 +305,15 @@ def _of_weights(
 ) -> list[Finding]:
     """Return the warnings about the weights of the last sample."""
     found: list[Finding] = []
-    weights, n = importance.sample._weights(), len(importance.sample.draws)
+    n = len(importance.sample.draws)
     remedy = "raise n_live, or use another sampler"
-    if importance.khat > _HEAVY and weights.max() > _DOMINANT:
+    if importance.khat > _HEAVY and importance.ess < _EVEN * n:
         found.append(
             (
                 WeightWarning,
-                f"one point of the last sample has {weights.max():.0%} of the weight, and k-hat is "
-                f"{importance.khat:.2f}: the density does not fit, and errors are too small; "
-                + remedy,
+                f"few of the {n} points of the last sample carry the weights (k-hat "
+                f"{importance.khat:.2f}, effective size {importance.ess:.0f}): the density does not "
+                "fit in some places, and errors are too small; " + remedy,
             )
         )
     elif importance.ess < _SPARSE * n:

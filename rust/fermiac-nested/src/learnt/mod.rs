@@ -79,6 +79,8 @@ struct Pending {
     power: f64,
     u: Vec<f64>,
     n_draws: u64,
+    /// Whether it is about the highest points alone.
+    is_top: bool,
 }
 
 /// The figures of all rounds.
@@ -106,16 +108,20 @@ pub struct Run {
     rounds: Vec<Round>,
     /// ln Σ n q over the rounds up to the last sample, at the points of these rounds.
     ln_mixture: Vec<f64>,
-    /// ln q of the density that each of them was drawn from.
-    own_ln_q: Vec<f64>,
     pending: Option<Pending>,
     phase: Phase,
     status: Status,
     power: f64,
     /// Rounds in a row at one power below 1.
     n_stalled: u32,
-    /// δ of the next density.
+    /// δ and the share of the wider density that were best for each round, and those to be used.
+    chosen: Vec<[f64; 2]>,
     defence: f64,
+    insurance: f64,
+    /// The number of rounds since one found a point where the density was far too low.
+    n_calm: usize,
+    /// The factor on the number of points of a round.
+    growth: f64,
     /// For the rounds at power 1: the expected calls of the last sample per effective point, and draws.
     costs: Vec<(f64, f64)>,
     /// The number of draws of the last sample, once it has begun.
@@ -126,8 +132,8 @@ pub struct Run {
     /// The level above which the highest points lie, and whether the rest is negligible.
     level: f64,
     is_topped: bool,
-    /// Whether the density covered the highest points of the last round.
-    is_known: bool,
+    /// The number of rounds about the highest points alone.
+    n_topping: u32,
     /// The number of clusters of the last density.
     n_clusters: usize,
     answers: EvalBuffer,
@@ -167,20 +173,23 @@ impl Run {
             known: Record::new(dim, n_extras),
             rounds: Vec::new(),
             ln_mixture: Vec::new(),
-            own_ln_q: Vec::new(),
             pending: None,
             phase: Phase::Opening,
             status: Status::Running,
             power: 0.0,
             n_stalled: 0,
+            chosen: Vec::new(),
             defence: steps::FIRST_DEFENCE,
+            insurance: 0.0,
+            growth: 1.0,
+            n_calm: 0,
             costs: Vec::new(),
             wanted: 0,
             last_ln_q: Vec::new(),
             last_thinned: Vec::new(),
             level: f64::NEG_INFINITY,
             is_topped: false,
-            is_known: false,
+            n_topping: 0,
             n_clusters: 1,
             answers: EvalBuffer::default(),
             trace: Trace::default(),
@@ -303,7 +312,7 @@ impl Run {
         };
         let thinned: Vec<f64> = self.last_thinned.iter().map(of_component).collect();
         let variance = estimate.variance + round.proposal.variance(&thinned);
-        let (log_tests, tests_variance, n_tests) = self.of_refining();
+        let (log_tests, tests_variance, n_tests) = self.of_rounds();
         Some(Importance {
             u: self.record.u[n * dim..].to_vec(),
             ell: ell.to_vec(),
@@ -320,29 +329,16 @@ impl Run {
         })
     }
 
-    /// The ln of the evidence from the rounds at power 1 before the last sample, its relative variance,
-    /// and the number of their points. Each is weighted by its own density.
-    fn of_refining(&self) -> (f64, f64, u64) {
-        let (mut start, mut logs) = (0, Vec::new());
-        for round in &self.rounds[..self.rounds.len().saturating_sub(1)] {
-            let range = start..start + round.n_points;
-            start = range.end;
-            if round.power < 1.0 {
-                continue;
-            }
-            let ell = &self.record.ell[range.clone()];
-            if let Some(ln_q) = self.own_ln_q.get(range)
-                && let Some(of_round) = Estimate::new(ell, ln_q, round.n_draws)
-            {
-                logs.push((of_round.log_evidence, of_round.variance, round.n_points as u64));
-            }
-        }
-        let top = logs.iter().fold(f64::NEG_INFINITY, |top, (log, ..)| top.max(*log));
-        let n: u64 = logs.iter().map(|(_, _, n)| n).sum();
-        let share = |(log, _, n_points): &(f64, f64, u64)| exp(log - top) * *n_points as f64;
-        let sum: f64 = logs.iter().map(share).sum();
-        let variance: f64 = logs.iter().map(|of| share(of).powi(2) * of.1).sum();
-        (top + ln(sum / n as f64), variance / (sum * sum), n)
+    /// The ln of the evidence from the points before the last sample as draws from the mixture of their
+    /// densities, its relative variance, and their number.
+    fn of_rounds(&self) -> (f64, f64, u64) {
+        let ell = &self.record.ell[..self.n_explored()];
+        let logs: Vec<f64> =
+            ell.iter().zip(&self.ln_mixture).map(|(ell, sum)| ell - sum).collect();
+        let log_z = logs.iter().fold(f64::NEG_INFINITY, |sum, log| ln_add(sum, *log));
+        let squares: f64 = logs.iter().map(|log| exp(2.0 * (log - log_z))).sum();
+        let n = logs.len();
+        (log_z, (squares - 1.0 / n as f64).max(0.0), n as u64)
     }
 
     /// An estimate of the evaluations of the whole run, for progress.

@@ -6,9 +6,6 @@ use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
 use fermiac_base::simd::{exp, ln};
 
-/// The share of the wider density in the last sample.
-const INSURANCE: f64 = 0.05;
-
 /// A mixture of densities; the first is that for the power of the round.
 #[derive(Debug, Clone)]
 pub(super) struct Proposal {
@@ -41,13 +38,13 @@ impl Proposal {
         &self.components[0]
     }
 
-    /// The shares of the last sample: the first component, and a little of the second.
-    pub(super) fn last_shares(&self) -> Vec<f64> {
+    /// The shares of the last sample: the first component, and a share of the second.
+    pub(super) fn last_shares(&self, insurance: f64) -> Vec<f64> {
         let mut shares = vec![0.0; self.shares.len()];
         shares[0] = 1.0;
         if let Some(share) = shares.get_mut(1) {
-            *share = INSURANCE;
-            shares[0] -= INSURANCE;
+            *share = insurance;
+            shares[0] -= insurance;
         }
         shares
     }

@@ -29,6 +29,7 @@ const LAST_ERROR: f64 = 0.002;
 const LAST_TRIES: usize = 400_000;
 /// The largest number of points that a density is fitted to, and that tell modes apart.
 const POINTS: usize = 3000;
+const FEWER_POINTS: usize = 1000;
 /// The powers of tempered points, relative to that of a round, and the number of points of each.
 const POWERS: [f64; 2] = [0.5, 0.2];
 const TEMPERED: usize = 500;
@@ -45,7 +46,7 @@ const GAIN: [f64; 2] = [0.5, 0.85];
 const BLOCK: u64 = 1024;
 const SPARE: f64 = 1.05;
 /// The last sample has at most so many times the wanted points.
-const MOST: f64 = 20.0;
+const MOST: f64 = 10.0;
 /// The least number of points with a likelihood above 0 that a density is fitted to, per dimension.
 const EACH: usize = 4;
 /// The effective number of points of a cluster.
@@ -55,16 +56,22 @@ const WIDER: f64 = 0.35;
 const WIDER_SHARE: f64 = 0.2;
 const WIDER_DEFENCE: f64 = 0.3;
 /// The share of a round about the highest points, and their effective number, per dimension and in all.
+/// At the power 1 there are rounds of so many times that number for them alone.
 const TOP_SHARE: f64 = 0.2;
-const TOP_EACH: f64 = 4.0;
-const TOP_LEAST: f64 = 30.0;
+const TOP_EACH: f64 = 2.0;
+const TOP_LEAST: f64 = 20.0;
+const TOP_ROUND: f64 = 3.0;
+/// The shares of the wider density in the last sample that are tried; the largest that a few rounds asked
+/// for is taken, and so with δ.
+const INSURANCES: [f64; 4] = [0.05, 0.15, 0.3, 0.5];
+const MEMORY: usize = 3;
+/// Rounds grow when the calls per effective point, times this, are above 1: up to a factor.
+const GOOD: f64 = 0.5;
+const MOST_GROWTH: f64 = 4.0;
 /// There are no more of them when they can raise the evidence by no more than this share, or after
-/// so many rounds at power 1.
-const REST: f64 = 1e-3;
-const MOST_TOPPING: usize = 20;
-/// There are no more of them either when so many of them have a target below so many times the density.
-const FEW_TOP: usize = 10;
-const SURPRISE: f64 = 5.0;
+/// so many rounds.
+const REST: f64 = 0.01;
+const MOST_TOPPING: u32 = 20;
 /// Known points where the target is so many times the density have laws of their own; passes over them,
 /// the largest number of a pass, and their share of a density. Points of a smaller share of the target
 /// do not count.
@@ -73,6 +80,9 @@ const COVERS: usize = 3;
 const MOST_HEAVY: usize = 10;
 const HEAVY_SHARE: f64 = 0.05;
 const LEAST_COVERED: f64 = 1e-6;
+/// Rounds go on while a new point with more than this share of the target is such a one, up to a number.
+const LEAST_FOUND: f64 = 5e-4;
+const MOST_COVERING: usize = 24;
 /// The address of the streams, and the parts of it by purpose.
 const ADDRESS: u64 = 1 << 60;
 const DRAWS: u64 = 0;
@@ -139,7 +149,6 @@ impl Run {
         // One round of all points of the prior.
         self.rounds = vec![Round { proposal, power: 0.0, n_draws: all as u64, n_points: all }];
         self.ln_mixture = vec![ln(all as f64); all];
-        self.own_ln_q = vec![0.0; all];
         let n_possible = self.record.ell.iter().filter(|ell| ell.is_finite()).count();
         let least = EACH * dim + 10;
         if n_possible >= least {
@@ -173,7 +182,7 @@ impl Run {
             self.pending = Some(pending);
             return Err(error);
         }
-        let Pending { proposal, power, u, n_draws } = pending;
+        let Pending { proposal, power, u, n_draws, is_top } = pending;
         let n = u.len() / self.circles.len();
         let densities = proposal.densities(&u, context)?;
         let ln_q = &densities.ln_q;
@@ -187,8 +196,14 @@ impl Run {
             add_density(before, &u, &mut sums, context)?;
         }
         self.ln_mixture.extend(sums);
-        self.own_ln_q.extend_from_slice(ln_q);
-        self.judge(&round, old, &densities);
+        if is_top {
+            let new = &self.record.ell[old..];
+            let above = new.iter().filter(|ell| **ell >= self.level).count();
+            self.n_topping += 1;
+            self.note(power, 1.0, n, above as f64 / n.max(1) as f64);
+        } else {
+            self.judge(&round, old, &densities);
+        }
         self.rounds.push(round);
         Ok(())
     }
@@ -204,20 +219,39 @@ impl Run {
         if let Some(estimate) = Estimate::new(&ln_target, &densities.ln_q, round.n_draws) {
             let main = round.proposal.main();
             let weights = &estimate.weights;
-            self.defence = main.best_defence(&densities.parts[0], &ln_target, weights);
+            let defence = main.best_defence(&densities.parts[0], &ln_target, weights);
             // The mean of the target over the density of the last sample, by the weights of these points.
-            let shares = round.proposal.last_shares();
-            let ln_last = round.proposal.ln_q_of(&densities.parts, &shares);
-            let ratio = |i: usize| exp(ln_target[i] - ln_last[i] - estimate.log_evidence);
-            let sum: f64 = weights.iter().enumerate().map(|(i, w)| w * ratio(i)).sum();
-            cost = sum / round.n_draws as f64;
-            // The density covers the highest points if none of them is a surprise.
-            let top: Vec<usize> = (0..new.len()).filter(|&i| new[i] >= self.level).collect();
-            let is_known = top.len() >= FEW_TOP && top.iter().all(|&i| ratio(i) < SURPRISE);
-            self.is_known = round.power == 1.0 && is_known;
-            self.is_topped |= self.is_known;
+            let ratios = |insurance: f64| -> Vec<f64> {
+                let shares = round.proposal.last_shares(insurance);
+                let ln_last = round.proposal.ln_q_of(&densities.parts, &shares);
+                let terms = ln_target.iter().zip(&ln_last);
+                terms.map(|(y, ln_q)| exp(y - ln_q - estimate.log_evidence)).collect()
+            };
+            let cost_with = |insurance: f64| {
+                let terms = weights.iter().zip(ratios(insurance));
+                terms.map(|(w, ratio)| w * ratio).sum::<f64>() / round.n_draws as f64
+            };
+            let costs = INSURANCES.map(cost_with);
+            let at = (0..costs.len()).fold(0, |at, k| if costs[k] < 0.98 * costs[at] { k } else { at });
+            cost = costs[at];
+            self.chosen.push([defence, INSURANCES[at]]);
+            // What a single round does not need, another one may have needed.
+            let last = &self.chosen[self.chosen.len().saturating_sub(MEMORY)..];
+            self.defence = last.iter().fold(0.0, |most, [defence, _]| most.max(*defence));
+            self.insurance = last.iter().fold(0.0, |most, [_, insurance]| most.max(*insurance));
+            // Whether the density lacks a place where a point was found.
+            let ratio = ratios(self.insurance);
+            let least = LEAST_FOUND * round.n_draws as f64;
+            let mut found = weights.iter().zip(&ratio);
+            self.n_calm = if found.any(|(w, ratio)| *ratio > HEAVY && *w > least) {
+                0
+            } else {
+                self.n_calm + 1
+            };
         }
         self.note(round.power, round.proposal.main().defence(), new.len(), 1.0 / cost);
+        // Densities that fit badly need more points.
+        self.growth = (self.growth * (GOOD * cost).clamp(1.0, MOST_GROWTH)).sqrt();
         if round.power == 1.0 {
             self.phase = Phase::Refining;
             self.costs.push((cost, round.n_draws as f64));
@@ -237,7 +271,7 @@ impl Run {
     /// Whether another round at power 1 saves more points of the last sample than it takes.
     fn pays(&self) -> bool {
         let n = self.costs.len();
-        if n < LEAST_REFINED || (!self.is_topped && n < MOST_TOPPING) {
+        if n < LEAST_REFINED || (self.n_calm == 0 && n < MOST_COVERING) {
             return true;
         }
         if n >= MOST_REFINED {
@@ -249,17 +283,22 @@ impl Run {
         saved > self.n_of_round() as f64
     }
 
+    /// The number of draws of a round before it grows to refine a density.
+    fn size(&self) -> f64 {
+        self.settings.n_round as f64 * self.growth
+    }
+
     /// The number of draws of the next round.
     fn n_of_round(&self) -> usize {
-        let n = self.settings.n_round as f64;
-        let grown = if self.is_topped { self.costs.len().min(MOST_GROWN) } else { 0 };
+        let n = self.size();
+        let grown = self.costs.len().min(self.n_calm).min(MOST_GROWN);
         (n * GROWTH.powi(grown as i32)) as usize
     }
 
     /// Fits the density of the next round, and draws from it.
     fn prepare(&mut self, context: &Context<'_>) -> Result<Pending> {
         let number = self.rounds.len() as u64;
-        let wanted = (WANTED * self.settings.n_round as f64).max(OF_CLUSTER * self.n_clusters as f64);
+        let wanted = (WANTED * self.size()).max(OF_CLUSTER * self.n_clusters as f64);
         let fewer = 0.5_f64.powi((self.n_stalled / PATIENCE) as i32);
         let wanted = (wanted * fewer).max(1.5);
         let ell = &self.record.ell[..self.n_explored()];
@@ -267,10 +306,42 @@ impl Run {
         self.n_stalled = if power > 1.01 * self.power || power == 1.0 { 0 } else { self.n_stalled + 1 };
         self.power = power;
         self.raise_level();
+        let mut stream = self.stream(DRAWS, number << 20);
+        if self.phase == Phase::Refining
+            && !self.is_topped
+            && self.n_topping < MOST_TOPPING
+            && let Some(top) = self.top(&mut stream, context)?
+        {
+            let n = (TOP_ROUND * self.n_top()) as usize;
+            let proposal = Proposal::new(vec![top], vec![1.0]);
+            let u = proposal.draw(n, &mut stream, context)?;
+            return Ok(Pending { proposal, power, u, n_draws: n as u64, is_top: true });
+        }
         let proposal = self.learn(power, !self.is_topped, context)?;
         let n = self.n_of_round();
-        let u = proposal.draw(n, &mut self.stream(DRAWS, number << 20), context)?;
-        Ok(Pending { proposal, power, u, n_draws: n as u64 })
+        let u = proposal.draw(n, &mut stream, context)?;
+        Ok(Pending { proposal, power, u, n_draws: n as u64, is_top: false })
+    }
+
+    /// The effective number of the highest points.
+    fn n_top(&self) -> f64 {
+        TOP_EACH * self.circles.len() as f64 + TOP_LEAST
+    }
+
+    /// The density of the highest points.
+    fn top(&self, stream: &mut Stream, context: &Context<'_>) -> Result<Option<Component>> {
+        let dim = self.circles.len();
+        let ell = &self.record.ell[..self.n_explored()];
+        let mut of_top = weights(ell, &self.ln_mixture, 0.0);
+        of_top.iter_mut().zip(ell).for_each(|(w, ell)| {
+            if *ell < self.level {
+                *w = 0.0;
+            }
+        });
+        match self.fit(&of_top, 0.0, 2, context)? {
+            Some(density) => Component::new(dim, density, None, 1.0, 0, stream, context).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Raises the level above which the highest points lie, as far as enough of them are left.
@@ -279,7 +350,7 @@ impl Run {
         let ell = &self.record.ell[..n];
         let mut order: Vec<usize> = (0..n).collect();
         order.sort_by(|&a, &b| ell[b].total_cmp(&ell[a]));
-        let wanted = TOP_EACH * self.circles.len() as f64 + TOP_LEAST;
+        let wanted = self.n_top();
         let top = order.first().map_or(f64::NEG_INFINITY, |&i| ell[i]);
         let (mut sum, mut squares) = (0.0, 0.0);
         for &i in &order {
@@ -294,7 +365,7 @@ impl Run {
         let logs = ell.iter().zip(&self.ln_mixture).map(|(ell, ln_q)| ell - ln_q);
         let log_z = logs.fold(f64::NEG_INFINITY, ln_add);
         let is_rest_small = top + ln(sum) < log_z + ln(REST);
-        self.is_topped = self.is_known || is_rest_small || self.level == top;
+        self.is_topped = is_rest_small || self.level == top;
     }
 
     /// Fits densities to all points: for a power of the likelihood, for a smaller power, and for the
@@ -342,18 +413,9 @@ impl Run {
             components.push(wider);
             shares.push(WIDER_SHARE);
         }
-        if with_top {
-            let mut of_top = weights(ell, &self.ln_mixture, 0.0);
-            of_top.iter_mut().zip(ell).for_each(|(w, ell)| {
-                if *ell < self.level {
-                    *w = 0.0;
-                }
-            });
-            if let Some(density) = self.fit(&of_top, 0.0, 2, context)? {
-                let top = Component::new(dim, density, None, 1.0, TRIES, &mut stream, context)?;
-                components.push(top);
-                shares.push(TOP_SHARE);
-            }
+        if with_top && let Some(top) = self.top(&mut stream, context)? {
+            components.push(top);
+            shares.push(TOP_SHARE);
         }
         shares[0] -= shares[1..].iter().sum::<f64>();
         Ok(Proposal::new(components, shares))
@@ -405,9 +467,10 @@ impl Run {
         let row = |i: usize| &u[i * dim..(i + 1) * dim];
         let mut stream = self.stream(RESAMPLED, self.rounds.len() as u64 | which << 20);
         let mut of_power = of_power.to_vec();
-        cut(&mut of_power, WANTED * self.settings.n_round as f64);
+        cut(&mut of_power, WANTED * self.size());
         let of_power = &of_power;
-        let size = (ess(of_power) as usize).clamp(2 * dim + 2, POINTS);
+        let most = if power == 1.0 { POINTS } else { FEWER_POINTS };
+        let size = (ess(of_power) as usize).clamp(2 * dim + 2, most);
         let mut resampled = |weights: &[f64], size: usize| -> Result<Vec<f64>> {
             let chosen = resample(weights, size, Scheme::Systematic, &mut stream)?;
             Ok(chosen.iter().flat_map(|&i| row(i)).copied().collect())
@@ -416,7 +479,7 @@ impl Run {
         let mut tempered = Vec::new();
         for relative in POWERS {
             let mut weights = weights(ell, &self.ln_mixture, relative * power);
-            cut(&mut weights, WANTED * self.settings.n_round as f64);
+            cut(&mut weights, WANTED * self.size());
             let size = (ess(&weights) as usize).clamp(2 * dim + 2, TEMPERED);
             tempered.extend(resampled(&weights, size)?);
         }
@@ -483,7 +546,7 @@ impl Run {
     fn sample(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
         if self.wanted == 0 {
             let mut proposal = self.learn(1.0, false, context)?;
-            proposal.set_shares(proposal.last_shares());
+            proposal.set_shares(proposal.last_shares(self.insurance));
             let mut stream = self.stream(VOLUME, 0);
             proposal.refine(LAST_ERROR, LAST_TRIES, &mut stream, context)?;
             let n = SPARE * self.settings.n_effective as f64 * self.cost().clamp(1.0, MOST);

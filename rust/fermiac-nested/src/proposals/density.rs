@@ -343,8 +343,10 @@ impl Kernel for Table<'_> {
         let zeros = vec![0.0; self.density.parts.len()];
         for rows in self.rows.chunks(LANES * dim) {
             logs.fill::<FMA>(rows, &zeros);
-            let none = V::splat(f64::NEG_INFINITY);
-            let top = logs.logs.iter().fold(none, |top, log| top.max(*log));
+            let mut top = V::splat(f64::MIN);
+            for log in &logs.logs {
+                top = top.max(*log);
+            }
             for log in &mut logs.logs {
                 *log = expv::<FMA>(*log - top);
             }

@@ -409,10 +409,16 @@ fn of_rows(rows: &[&[f64]], dim: usize) -> Option<Student> {
 /// ln Σ exp in each lane, for at least one vector.
 #[inline(always)]
 pub(super) fn ln_sums<const FMA: bool>(logs: &[V]) -> V {
-    let top = logs.iter().fold(V::splat(f64::NEG_INFINITY), |top, log| top.max(*log));
     // No difference of infinities.
-    let top = top.max(V::splat(f64::MIN));
-    let sum = logs.iter().fold(V::ZERO, |sum, log| sum + expv::<FMA>(*log - top));
+    let mut top = V::splat(f64::MIN);
+    for log in logs {
+        top = top.max(*log);
+    }
+    let mut sum = V::ZERO;
+    // Not a fold: closures are not compiled for the level of the kernel.
+    for log in logs {
+        sum = sum + expv::<FMA>(*log - top);
+    }
     top + lnv::<FMA>(sum)
 }
 
