@@ -1,8 +1,8 @@
 """`fermiac.nested.Learnt` on known evidences, beside nautilus, and the coverage of its errors.
 
-``python -m benches.nested.learnt runs.jsonl fermiac corner12 --seeds 1000:1005`` adds runs to a file,
-``nautilus`` in place of ``fermiac`` runs of nautilus at its defaults. Without a program, and with
-``--page docs/calibration-nested.md``, the table of the file is put into that page.
+``python -m benches.nested.learnt runs.jsonl fermiac corner12 --seeds 1000:1005`` adds runs to a
+file, and ``nautilus`` in place of ``fermiac`` runs of nautilus at its defaults. Without a program,
+and with ``--page docs/calibration-nested.md``, the table of the file is put into that page.
 ``--coverage 200`` runs short problems from so many seeds, and puts that table into the page.
 """
 
@@ -27,8 +27,6 @@ import fermiac as fm
 COVERAGE: dict[str, tuple[str, dict[str, Any]]] = {
     "normal, d = 5": ("gauss5", {}),
     "expansion rates, d = 3": ("expansion", {}),
-    "two normal laws, d = 10": ("mix10", {}),
-    "angles, d = 4, circles": ("von_mises", {}),
 }
 #: The effective size of these runs, and the points of their rounds.
 SHORT, ROUND = 500, 200

@@ -41,8 +41,11 @@ def same(a: Any, b: Any) -> bool:
 def test_the_evidence_and_moments_of_a_normal_law() -> None:
     r = run()
     assert abs(r.log_evidence - NORMAL) < 5 * r.log_evidence_stderr < 0.1
-    assert r.status == "complete" and r.converged and not r.warnings
-    assert r.ess > 900 and r.n_evals < 5000
+    assert r.status == "complete"
+    assert r.converged
+    assert not r.warnings
+    assert r.ess > 900
+    assert r.n_evals < 5000
     mean, square = r.expect(lambda x: x), r.expect(lambda x: x**2)
     assert np.all(np.abs(mean.mean) < 5 * mean.stderr)
     assert np.all(np.abs(square.mean - 1) < 5 * square.stderr)
@@ -52,7 +55,8 @@ def test_the_evidence_and_moments_of_a_normal_law() -> None:
 
 def test_the_fields_are_those_of_an_importance_sample() -> None:
     r = run()
-    assert r.importance is not None and r.importance.is_fitted
+    assert r.importance is not None
+    assert r.importance.is_fitted
     assert r.importance.log_evidence == r.log_evidence == r.log_evidence_volumes
     assert len(r.importance.sample.draws) == r.n_draws
     assert abs(r.importance.ess / r.ess - 1) < 1e-9
@@ -60,12 +64,14 @@ def test_the_fields_are_those_of_an_importance_sample() -> None:
     logs = r.log_prior_masses + r.log_likelihoods
     assert abs(np.logaddexp.reduce(logs) - r.log_evidence) < 1e-9
     assert np.all(np.diff(r.log_x) <= 0)
-    assert r.unit_draws is not None and np.allclose(10 * r.unit_draws - 5, r.draws)
+    assert r.unit_draws is not None
+    assert np.allclose(10 * r.unit_draws - 5, r.draws)
     apart = abs(r.importance.log_evidence_tests - r.log_evidence)
     assert apart < 5 * r.importance.log_evidence_tests_stderr
     assert set(r.trace) == {"power", "n_points", "efficiency", "defence", "level"}
     assert r.trace["n_points"].sum() == r.n_evals
-    assert r.trace["power"][0] == 0 and r.trace["power"][-1] == 1
+    assert r.trace["power"][0] == 0
+    assert r.trace["power"][-1] == 1
 
 
 def test_the_name_and_the_class_are_one() -> None:
@@ -97,7 +103,8 @@ def test_rounds_are_single_batches() -> None:
 
     r = run(f, check=False)
     # The last sample comes in blocks.
-    assert len(sizes) < 25 and sum(sizes) == r.n_evals
+    assert len(sizes) < 25
+    assert sum(sizes) == r.n_evals
 
 
 def test_a_run_resumes_with_the_same_bits(tmp_path: Any) -> None:
@@ -114,7 +121,8 @@ def test_a_run_resumes_with_the_same_bits(tmp_path: Any) -> None:
     with pytest.raises(RuntimeError, match="broken") as caught:
         run(breaks, checkpoint=path, check=False)
     partial = caught.value.partial_result  # type: ignore[attr-defined]
-    assert partial.status == "interrupted" and not partial.converged
+    assert partial.status == "interrupted"
+    assert not partial.converged
     evals = 0
 
     def counted(x: Array) -> Array:
@@ -123,7 +131,8 @@ def test_a_run_resumes_with_the_same_bits(tmp_path: Any) -> None:
         return normal(x)
 
     resumed = run(counted, checkpoint=path, check=False)
-    assert same(expected, resumed) and resumed.n_evals == expected.n_evals
+    assert same(expected, resumed)
+    assert resumed.n_evals == expected.n_evals
     assert evals < expected.n_evals - partial.n_evals + 10
     # Complete: nothing is evaluated but the check of a few points.
     evals = 0
@@ -134,8 +143,10 @@ def test_a_run_resumes_with_the_same_bits(tmp_path: Any) -> None:
 def test_limits_end_a_run_that_can_go_on() -> None:
     with pytest.warns(ConvergenceWarning, match="before its last sample"):
         short = run(max_evals=500)
-    assert short.status == "stopped" and not short.converged
-    assert 500 <= short.n_evals < 800 and short.importance is None
+    assert short.status == "stopped"
+    assert not short.converged
+    assert 500 <= short.n_evals < 800
+    assert short.importance is None
     assert same(short.extend(), run())
     whole = run()
     with pytest.warns(ConvergenceWarning, match="in its last sample"):
@@ -158,13 +169,17 @@ def test_ctrl_c_carries_the_points_so_far() -> None:
     with pytest.raises(KeyboardInterrupt) as caught:
         run(f, check=False)
     partial = caught.value.partial_result  # type: ignore[attr-defined]
-    assert partial.n_draws > 400 and np.isfinite(partial.log_evidence)
+    assert partial.n_draws > 400
+    assert np.isfinite(partial.log_evidence)
 
 
 def test_two_modes_and_points_without_likelihood() -> None:
     law = fm.distributions.Mixture(
         [0.7, 0.3],
-        [fm.distributions.Normal([2.0] * 3, [0.4] * 3), fm.distributions.Normal([-2.0] * 3, [0.3] * 3)],
+        [
+            fm.distributions.Normal([2.0] * 3, [0.4] * 3),
+            fm.distributions.Normal([-2.0] * 3, [0.3] * 3),
+        ],
     )
     r = run(law)
     assert abs(r.log_evidence + 3 * math.log(10.0)) < 5 * r.log_evidence_stderr
@@ -204,7 +219,8 @@ def test_plateaus() -> None:
 
 def test_blobs_and_names_come_along() -> None:
     r = run(lambda x: (normal(x), x[:, :1] + 1.0), blobs=1, names=("a", "b", "c"))
-    assert r.blobs is not None and np.allclose(r.blobs[:, 0], r.draws[:, 0] + 1.0)
+    assert r.blobs is not None
+    assert np.allclose(r.blobs[:, 0], r.draws[:, 0] + 1.0)
     assert r.names == ("a", "b", "c")
 
 
@@ -212,12 +228,15 @@ def test_results_are_saved_pickled_and_summed_up(tmp_path: Any) -> None:
     r = run()
     path = tmp_path / "r.fermiac"
     r.save(path)
-    assert same(r, fm.load(path)) and same(r, pickle.loads(pickle.dumps(r)))
+    assert same(r, fm.load(path))
+    assert same(r, pickle.loads(pickle.dumps(r)))
     text = str(r.summary())
-    assert "log evidence" in text and "rounds" in text
+    assert "log evidence" in text
+    assert "rounds" in text
     assert repr(r).startswith("LearntResult: log Z")
     assert r.posterior(100, rng=0).draws.shape == (100, 3)
-    assert len(r.log_evidence_samples) == 200 and r.log_evidence_unbiased == r.log_evidence
+    assert len(r.log_evidence_samples) == 200
+    assert r.log_evidence_unbiased == r.log_evidence
     wider = r.reweight(lambda x: -0.4 * (x**2).sum(axis=1))
     assert wider.n_draws == r.n_draws
 
@@ -299,7 +318,11 @@ def test_pulls_over_seeds() -> None:
     for seed in range(24):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            r = run(lambda x: -(x / scale).sum(axis=1), prior, sampler=sampler, rng=seed, n_live=150)
+            r = run(
+                lambda x: -(x / scale).sum(axis=1), prior, sampler=sampler, rng=seed, n_live=150
+            )
         pulls.append((r.log_evidence - exact) / r.log_evidence_stderr)
     within = np.mean(np.abs(pulls) < 2)
-    assert within > 0.85 and abs(np.mean(pulls)) < 5 / math.sqrt(24) and np.max(np.abs(pulls)) < 5
+    assert within > 0.85
+    assert abs(np.mean(pulls)) < 5 / math.sqrt(24)
+    assert np.max(np.abs(pulls)) < 5

@@ -13,7 +13,7 @@ from fermiac._base.validate import labels, listed, positive, real, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.problem import Blobs, Prior, handle_of
-from fermiac.nested.samplers import Learnt, Sampler
+from fermiac.nested.samplers import Sampler
 from fermiac.results.bounds import bounds_setting
 from fermiac.targets.model import ModelTarget
 
@@ -104,10 +104,8 @@ class Job:
             "on_nan": self.on_nan,
         }
 
-    def make(self, above: dict[str, Any] | None = None) -> _core.NestedRun | _core.LearntRun:
+    def make(self, above: dict[str, Any] | None = None) -> _core.NestedRun:
         """Return the run before its first point; `above` starts it above a level."""
-        if isinstance(self.sampler, Learnt):
-            return _core.LearntRun(*self.ports, self.options())
         return _core.NestedRun(*self.ports, self.options(), above)
 
     def with_target(self, target: Any) -> Job:

@@ -32,7 +32,7 @@ Array = NDArray[np.float64]
 Finding = tuple[type[FermiacWarning], str]
 #: The largest k-hat of weights without a warning, unless they are nearly even.
 _HEAVY = 0.7
-_EVEN = 0.9
+_EVEN = 0.8
 #: The least effective share of the last sample, and of the wanted effective size.
 _SPARSE = 0.05
 _SHORT = 0.5
@@ -80,7 +80,7 @@ class LearntResult(NestedResult):
         return float(_core.khat(self._weights()[self._weights() > 0]))
 
     @property
-    def log_evidence_samples(self) -> Array:  # type: ignore[override]
+    def log_evidence_samples(self) -> Array:
         """200 log-evidences of a normal law of the evidence with its standard error."""
         return self.simulate(200, rng=0)
 
@@ -193,6 +193,9 @@ class LearntResult(NestedResult):
 class LearntLoop(NestedLoop):
     """The loop of a run with learnt densities."""
 
+    def _core(self) -> Any:
+        return _core.LearntRun(*self.job.ports, self.job.options())
+
     def snapshot(self, status: str) -> NestedResult | None:
         """Return the points so far; None while known answers are read again."""
         return None if self.info["n_known"] else super().snapshot(status)
@@ -216,7 +219,8 @@ class LearntLoop(NestedLoop):
         if not result.converged:
             found.append((ConvergenceWarning, self._ended_early(limit)))
         elif result.importance is not None:
-            found += _of_weights(result, result.importance, self.job.sampler.n_effective)  # type: ignore[attr-defined]
+            wanted = self.job.options()["n_effective"]
+            found += _of_weights(result.importance, wanted)
         return found + of_values(self.info)
 
     def _ended_early(self, max_time: float | None) -> str:
@@ -228,8 +232,9 @@ class LearntLoop(NestedLoop):
             )
         return (
             f"the run ended by {how} before its last sample, at the power "
-            f"{self.info['power']:.2g} of the likelihood: its points are those from which densities "
-            "were learnt, and the errors do not hold; continue with extend(), or raise the limit"
+            f"{self.info['power']:.2g} of the likelihood: its points are those from which "
+            "densities were learnt, and the errors do not hold; continue with extend(), or raise "
+            "the limit"
         )
 
     def _made(self, status: str, converged: bool) -> NestedResult:
@@ -300,9 +305,7 @@ def _result(
     )
 
 
-def _of_weights(
-    result: NestedResult, importance: ImportanceEvidence, n_effective: int
-) -> list[Finding]:
+def _of_weights(importance: ImportanceEvidence, n_effective: int) -> list[Finding]:
     """Return the warnings about the weights of the last sample."""
     found: list[Finding] = []
     n = len(importance.sample.draws)
@@ -312,8 +315,8 @@ def _of_weights(
             (
                 WeightWarning,
                 f"few of the {n} points of the last sample carry the weights (k-hat "
-                f"{importance.khat:.2f}, effective size {importance.ess:.0f}): the density does not "
-                "fit in some places, and errors are too small; " + remedy,
+                f"{importance.khat:.2f}, effective size {importance.ess:.0f}): the density does "
+                "not fit in some places, and errors are too small; " + remedy,
             )
         )
     elif importance.ess < _SPARSE * n:
@@ -341,7 +344,7 @@ def _of_weights(
                 ConvergenceWarning,
                 f"the rounds before the last sample give log Z = "
                 f"{importance.log_evidence_tests:.6g}, the last sample "
-                f"{importance.log_evidence:.6g}, which is {apart / error:.1f} standard errors less: "
+                f"{importance.log_evidence:.6g}, less by {apart / error:.1f} standard errors: "
                 "its density lost a part of the posterior; " + remedy,
             )
         )

@@ -395,9 +395,9 @@ class Learnt(Sampler):
     thinned by the regression to nearly the density of the target: a point of the mixture is kept
     with a probability a in proportion to the predicted target over the mixture's density. A share
     of points is kept without this choice, so that no weight is large where the regression errs.
-    Until nothing new is found there, a fifth of a round is drawn about the highest likelihoods seen,
-    which finds parts that the powers of the likelihood reach last, such as the neck of a funnel. A
-    further fifth is drawn for a smaller power, and sees what the density may have cut off.
+    A fifth of a round is drawn about the highest likelihoods seen until those above could hardly
+    raise the evidence. A further fifth is drawn for a smaller power, and sees what the density may
+    have cut off. Points where the density is far too low get laws of their own.
 
     At the power 1 rounds go on while they save more points of the last sample than they take. The
     number of points of the last sample is then fixed by the weights of the last two rounds, and all
@@ -477,9 +477,7 @@ for _kind in (Uniform, Slice, RandomWalk, Galilean, Learnt):
     public_class(_kind)
 
 #: The names of the samplers.
-SamplerName: TypeAlias = Literal[
-    "auto", "unif", "uniform", "slice", "rwalk", "galilean", "learnt"
-]
+SamplerName: TypeAlias = Literal["auto", "unif", "uniform", "slice", "rwalk", "galilean", "learnt"]
 #: The samplers by their names.
 SAMPLERS: Strategies[Sampler] = Strategies(
     "sampler",

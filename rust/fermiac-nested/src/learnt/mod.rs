@@ -20,6 +20,8 @@ mod proposal;
 mod record;
 mod settings;
 mod steps;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 pub use settings::Settings;
