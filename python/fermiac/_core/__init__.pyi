@@ -39,6 +39,7 @@ from fermiac._core.importance import (
 from fermiac._core.mcmc import BlockLaw, RowStreams, Sampler, native_stream_functions
 from fermiac._core.nested import (
     GuardedDensity,
+    LearntRun,
     NestedRun,
     Surrogate,
     nested_architecture,
@@ -151,6 +152,7 @@ __all__ = [
     "Integrand",
     "Law",
     "LogDensity",
+    "LearntRun",
     "NestedRun",
     "Polynomials",
     "Program",

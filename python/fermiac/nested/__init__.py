@@ -7,8 +7,9 @@ from fermiac.nested.api import sample
 from fermiac.nested.exports import read_dead_birth
 from fermiac.nested.extension import extend
 from fermiac.nested.importance_evidence import ImportanceEvidence
+from fermiac.nested.learnt import LearntResult
 from fermiac.nested.result import NestedResult
-from fermiac.nested.samplers import Galilean, RandomWalk, Sampler, Slice, Uniform
+from fermiac.nested.samplers import Galilean, Learnt, RandomWalk, Sampler, Slice, Uniform
 from fermiac.nested.surrogate.options import Surrogate, SurrogateReport
 from fermiac.runs.background import starter as _starter
 
@@ -16,6 +17,8 @@ __all__ = [
     "Dynamic",
     "Galilean",
     "ImportanceEvidence",
+    "Learnt",
+    "LearntResult",
     "NestedResult",
     "RandomWalk",
     "Sampler",

@@ -20,11 +20,18 @@ from fermiac.nested.allocation import Dynamic
 from fermiac.nested.batches import SHARDS, ShardsName, batched
 from fermiac.nested.dynamic import as_dynamic, loop_of
 from fermiac.nested.job import BOUNDS, BoundName, job_of
+from fermiac.nested.learnt import refuse
 from fermiac.nested.problem import Prior, as_blobs, as_likelihood, as_model, as_prior
 from fermiac.nested.result import NestedResult
 from fermiac.nested.run import KIND
 from fermiac.nested.runs import sample_runs
-from fermiac.nested.samplers import SAMPLERS, Sampler, SamplerName, require_gradient
+from fermiac.nested.samplers import (
+    SAMPLERS,
+    Learnt,
+    Sampler,
+    SamplerName,
+    require_gradient,
+)
 from fermiac.nested.surrogate.options import SURROGATES, Surrogate, SurrogateName
 from fermiac.nested.surrogate.run import run_surrogate
 from fermiac.nested.validation import Repeats, as_doublings
@@ -138,8 +145,10 @@ def sample(
         The number of points that are replaced at a time: n_live / 8 by default, at most half of
         `n_live`. It does not depend on threads. The error of log Z grows by 3 % at an eighth of
         `n_live`, and by 20 % at a half.
-    sampler : {"auto", "unif", "slice", "rwalk", "galilean"} or Sampler, default "auto"
-        The algorithm that draws new points: `Uniform`, `Slice`, `RandomWalk` or `Galilean`.
+    sampler : {"auto", "unif", "slice", "rwalk", "galilean", "learnt"} or Sampler, default "auto"
+        The algorithm that draws new points: `Uniform`, `Slice`, `RandomWalk` or `Galilean`; or
+        `Learnt`, importance sampling with few evaluations for likelihoods that take more than about
+        1 ms, which takes none of the arguments of batches, bounds, runs and stopping rules.
         ``"auto"`` draws from a bound until a point above the level costs 15 times as many calls as
         one from a chain of slices, and then changes to slices. Points of bounds are worth more
         than those of chains, since all of them count in the evidence. If bounds lie mostly outside
@@ -340,8 +349,12 @@ def sample(
     >>> r.names
     ('tau', 'theta[0]', 'theta[1]')
     """
+    chosen = SAMPLERS.resolve(sampler)
+    if isinstance(chosen, Learnt):
+        refuse(locals())
     if runs is not None:
         given = {name: value for name, value in locals().items() if name not in _OF_RUNS}
+        del given["chosen"]
         if choice("shards", shards, SHARDS) == "points":
             raise ArgumentError(
                 "shards: 'points' given with runs=, of which each is made by one worker; leave out "
@@ -406,7 +419,7 @@ def sample(
         raise ArgumentError("shards: 'whole' given with a surrogate, whose workers get points")
     if surrogate is not None and doublings:
         raise ArgumentError("validate: given with a surrogate; validate the plain run")
-    chosen, aim = SAMPLERS.resolve(sampler), as_dynamic(dynamic)
+    aim = as_dynamic(dynamic)
     require_gradient(chosen, target)
     options = None if surrogate is None else SURROGATES.resolve(surrogate)
     kept = None if checkpoint is None else RunCheckpoint(checkpoint, KIND)

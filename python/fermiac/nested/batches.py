@@ -239,12 +239,14 @@ def _batches(
     how: str, job: Job, factory: str | Factory | None, executor: ExecutorLike
 ) -> Batches | None:
     kind = job.sampler._options(job.dim)["sampler"]
-    if how == "points" or (how == "auto" and kind == "uniform"):
+    is_chained = kind not in ("uniform", "learnt")
+    if how == "points" or (how == "auto" and not is_chained):
         return None
-    if kind == "uniform":
+    if not is_chained:
         raise ArgumentError(
-            "shards: 'whole' given with sampler=Uniform, which draws points from a bound and has "
-            "no chains; choose a sampler with chains (sampler='slice'), or leave out shards"
+            f"shards: 'whole' given with sampler={type(job.sampler).__name__}, which draws "
+            "independent points and has no chains; choose a sampler with chains (sampler='slice'), "
+            "or leave out shards"
         )
     points = takes_points(executor)
     if kind == "auto" and not points:

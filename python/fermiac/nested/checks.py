@@ -13,7 +13,7 @@ from fermiac.special import gammainc
 if TYPE_CHECKING:
     from fermiac.nested.result import NestedResult
 
-__all__ = ["LEFT_OUT", "findings"]
+__all__ = ["LEFT_OUT", "findings", "of_values"]
 
 Finding = tuple[type[FermiacWarning], str]
 #: The largest rank statistic without a warning.
@@ -112,6 +112,12 @@ def findings(result: NestedResult, state: dict[str, Any], max_time: float | None
                 "use sampler='slice'",
             )
         )
+    return found + of_values(state)
+
+
+def of_values(state: dict[str, Any]) -> list[Finding]:
+    """Return the warnings about the values of the log-likelihood."""
+    found: list[Finding] = []
     if state["n_coded"]:
         found.append(
             (

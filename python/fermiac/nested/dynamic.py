@@ -11,7 +11,9 @@ from fermiac._base.validate import shown
 from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic, Volumes, joined, seeds_above
 from fermiac.nested.importance_evidence import importance_of
+from fermiac.nested.learnt import LearntLoop
 from fermiac.nested.run import NestedLoop, longest
+from fermiac.nested.samplers import Learnt
 
 if TYPE_CHECKING:
     from fermiac.errors import FermiacWarning
@@ -61,6 +63,8 @@ def as_dynamic(given: bool | Dynamic) -> Dynamic | None:
 
 def loop_of(job: Job, **more: Any) -> NestedLoop:
     """Return the loop of a job."""
+    if isinstance(job.sampler, Learnt):
+        return LearntLoop(job, **more)
     return NestedLoop(job, **more) if job.dynamic is None else DynamicLoop(job, **more)
 
 

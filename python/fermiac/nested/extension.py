@@ -14,9 +14,11 @@ from fermiac.errors import ArgumentError
 from fermiac.nested.allocation import Dynamic
 from fermiac.nested.batches import batched
 from fermiac.nested.dynamic import as_dynamic, loop_of
+from fermiac.nested.learnt import refuse_more
 from fermiac.nested.replicates import seeded_key
 from fermiac.nested.result import NestedResult
 from fermiac.nested.run import NestedLoop
+from fermiac.nested.samplers import Learnt
 from fermiac.results.result import warn
 from fermiac.runs.loop import View
 from fermiac.runs.shards import evaluated
@@ -112,6 +114,8 @@ def extend(
     """
     start = time.perf_counter()
     loops = _loops(result)
+    if isinstance(loops[0].job.sampler, Learnt):
+        refuse_more({"n_live": n_live, "dlogz": dlogz, "dynamic": dynamic, "max_iter": max_iter})
     limits = {
         "max_evals": None if max_evals is None else whole("max_evals", max_evals, 1, 2**62),
         "max_iter": None if max_iter is None else whole("max_iter", max_iter, 1, 2**62),

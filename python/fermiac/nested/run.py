@@ -75,10 +75,13 @@ class NestedLoop(RunLoop[NestedResult]):
         self._evals_ended = 0
         #: How many there will be at least, for progress.
         self._expected = 0
-        self.core = self.job.make() if self.begun is None else self.begun
+        self.core: _core.NestedRun = self._core() if self.begun is None else self.begun
         #: Status, counts and evidence at the end of the last slice.
         self.info: dict[str, Any] = {}
         self.settle()
+
+    def _core(self) -> _core.NestedRun:
+        return self.job.make()
 
     def state(self) -> dict[str, Any]:
         """Return the state of the core's run."""

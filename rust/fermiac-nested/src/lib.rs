@@ -23,6 +23,7 @@ mod bootstrap;
 pub mod bound;
 pub mod chains;
 pub mod importance;
+pub mod learnt;
 mod online_evidence;
 pub mod points;
 pub mod problem;

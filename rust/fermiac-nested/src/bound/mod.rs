@@ -12,6 +12,7 @@ mod tiles;
 mod union;
 
 pub use self::tiles::Tiled;
+pub(crate) use self::tiles::norms_of;
 pub use self::union::Volume;
 
 use self::bootstrap::{Rounds, stretch};

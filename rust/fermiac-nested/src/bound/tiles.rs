@@ -99,7 +99,7 @@ pub(super) fn covariance(tiles: &[V], d: usize, n: usize, sums: &mut Vec<f64>, o
 
 /// |W y|² of `T` tiles of centred points; `w` is lower triangular, packed by rows.
 #[inline(always)]
-pub(super) fn norms_of<const FMA: bool, const T: usize>(y: &[V], d: usize, w: &[f64]) -> [V; T] {
+pub(crate) fn norms_of<const FMA: bool, const T: usize>(y: &[V], d: usize, w: &[f64]) -> [V; T] {
     norms_until::<FMA, T>(y, d, w, f64::INFINITY)
 }
 

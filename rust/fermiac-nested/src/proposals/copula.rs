@@ -1,8 +1,9 @@
 //! A normal copula on the unit cube, whose margins are piecewise linear in normal scores.
 
+use crate::bound::norms_of;
 use fermiac_base::linalg::Cholesky;
 use fermiac_base::rng::Stream;
-use fermiac_base::simd::ln;
+use fermiac_base::simd::{LANES, V, ln};
 use fermiac_base::special::{LN_SQRT_2PI, normal_survival, normal_survival_quantile};
 
 /// The outermost normal score of a quantile, and the distance of two.
@@ -106,6 +107,8 @@ pub(super) struct Copula {
     margins: Vec<Margin>,
     /// The factor of the correlations of scores.
     factor: Cholesky,
+    /// Its inverse, packed by rows.
+    inverse: Vec<f64>,
     ln_norm: f64,
 }
 
@@ -144,20 +147,26 @@ impl Copula {
         }
         let factor = Cholesky::new(&products, dim).ok()?;
         let ln_norm = -0.5 * factor.log_determinant() - dim as f64 * LN_SQRT_2PI;
-        Some(Self { margins, factor, ln_norm })
+        let inverse = factor.inverse_lower();
+        Some(Self { margins, factor, inverse, ln_norm })
     }
 
-    /// The ln of the density at a point of the open cube; `room` is scratch space.
-    pub(super) fn ln_density(&self, x: &[f64], room: &mut Vec<f64>) -> f64 {
+    /// The ln of the density at eight points of the open cube; `room` is scratch space.
+    #[inline(always)]
+    pub(super) fn ln_densities<const FMA: bool>(&self, tile: &[V], room: &mut Vec<V>) -> V {
         room.clear();
-        let mut sum = self.ln_norm;
-        for (x, margin) in x.iter().zip(&self.margins) {
-            let (score, slope) = margin.score(*x);
-            room.push(score);
-            sum += slope;
+        let mut sum = V::splat(self.ln_norm);
+        for (x, margin) in tile.iter().zip(&self.margins) {
+            let mut scores = V::ZERO;
+            for lane in 0..LANES {
+                let (score, slope) = margin.score(x.0[lane]);
+                scores.0[lane] = score;
+                sum.0[lane] += slope;
+            }
+            room.push(scores);
         }
-        self.factor.solve_lower(room);
-        room.iter().fold(sum, |sum, y| sum - 0.5 * y * y)
+        let [norms] = norms_of::<FMA, 1>(room, self.margins.len(), &self.inverse);
+        norms.mul_add::<FMA>(V::splat(-0.5), sum)
     }
 
     /// Draws a point.
@@ -218,7 +227,9 @@ mod tests {
                 let step = (pair[1] - pair[0]) / f64::from(m);
                 for k in 0..m {
                     let y = pair[0] + (f64::from(k) + 0.5) * step;
-                    sum += step * exp(copula.ln_density(&[x, y], &mut room)) / f64::from(n);
+                    let at = [x, y].map(V::splat);
+                    let ln_density = copula.ln_densities::<false>(&at, &mut room).0[0];
+                    sum += step * exp(ln_density) / f64::from(n);
                 }
             }
         }

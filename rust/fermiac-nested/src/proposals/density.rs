@@ -1,12 +1,12 @@
 //! The mixture from which points are proposed: its fit, its density and its draws.
 
 use super::copula::Copula;
-use super::student::{Mixture, Student, ln_sum};
+use super::student::{Mixture, Student, into_tile, ln_sums};
 use crate::chains::{Clusters, Cut};
 use fermiac_base::Result;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Alias, Stream};
-use fermiac_base::simd::{exp, ln};
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, expv, ln};
 
 /// The shares of the copulas, of wider laws and of the cube at first; the rest is that of Student's
 /// t laws.
@@ -19,6 +19,8 @@ const KEPT: f64 = 0.1;
 /// wider laws are those, and half are about tempered points.
 const STRETCH: f64 = 2.5;
 const WIDER_DF: f64 = 1.0;
+/// The factors on the axes of the nearest law for those about a single point.
+const ABOUT: [f64; 2] = [1.0, 0.3];
 /// Steps of the adaptation of weights.
 const STEPS: usize = 20;
 /// The least number of points of a cluster with a copula.
@@ -102,6 +104,11 @@ impl Density {
         Ok(Some(this))
     }
 
+    /// The cuts of circles.
+    pub(crate) fn cut(&self) -> &Cut {
+        &self.cut
+    }
+
     /// The number of clusters of points.
     pub(crate) fn n_clusters(&self) -> usize {
         self.n_clusters
@@ -110,6 +117,41 @@ impl Density {
     fn add(&mut self, part: Part, weight: f64) {
         self.parts.push(part);
         self.weights.push(weight);
+    }
+
+    /// Adds narrow laws about points, whose scales are shares of those of the parts nearest to them.
+    pub(crate) fn add_about(&mut self, points: &[f64], share: f64) {
+        let n_parts = self.parts.len();
+        let n = points.len() / self.dim;
+        if n == 0 {
+            return;
+        }
+        let mut table = Vec::new();
+        dispatch(Table { density: self, rows: points, out: &mut table });
+        let mut added = Vec::new();
+        for (point, densities) in points.chunks_exact(self.dim).zip(table.chunks_exact(n_parts)) {
+            let mut nearest: Option<(&Student, f64)> = None;
+            for (part, density) in self.parts.iter().zip(densities) {
+                if let Part::Student(law) = part
+                    && nearest.is_none_or(|(_, most)| *density > most)
+                {
+                    nearest = Some((law, *density));
+                }
+            }
+            let mut centre = point.to_vec();
+            self.cut.rotate(&mut centre);
+            for factor in ABOUT {
+                added.extend(nearest.and_then(|(law, _)| law.moved(centre.clone(), factor)));
+            }
+        }
+        self.weights.iter_mut().for_each(|w| *w *= 1.0 - share);
+        let each = share / added.len().max(1) as f64;
+        for law in added {
+            self.add(Part::Student(Box::new(law)), each);
+        }
+        let sum: f64 = self.weights.iter().sum();
+        self.weights.iter_mut().for_each(|w| *w /= sum);
+        self.first_weights.clone_from(&self.weights);
     }
 
     /// Adds a copula for each cluster of parts that touch; returns whether there are any.
@@ -125,13 +167,21 @@ impl Density {
         self.n_clusters = clusters.n;
         let mut members = vec![Vec::new(); clusters.n];
         let mut room = Vec::new();
-        for row in points.chunks_exact(dim) {
-            let densities = mixture.parts.iter().map(|part| part.ln_density(row, &mut room));
-            let (nearest, _) =
-                densities.enumerate().fold((0, f64::NEG_INFINITY), |best, (k, density)| {
-                    if density > best.1 { (k, density) } else { best }
-                });
-            members[clusters.of_part[nearest]].extend_from_slice(row);
+        let (mut tile, mut best) = (vec![V::ZERO; dim], [(0, f64::NEG_INFINITY); LANES]);
+        for rows in points.chunks(LANES * dim) {
+            into_tile(rows, dim, &mut tile);
+            best.fill((0, f64::NEG_INFINITY));
+            for (k, part) in mixture.parts.iter().enumerate() {
+                let densities = part.ln_densities::<false>(&tile, &mut room);
+                for (best, density) in best.iter_mut().zip(densities.0) {
+                    if density > best.1 {
+                        *best = (k, density);
+                    }
+                }
+            }
+            for (row, (nearest, _)) in rows.chunks_exact(dim).zip(best) {
+                members[clusters.of_part[nearest]].extend_from_slice(row);
+            }
         }
         context.poll()?;
         let n = points.len() as f64;
@@ -172,13 +222,13 @@ impl Density {
             n.div_ceil(ROWS),
             |c| {
                 let rows = &u[c * ROWS * dim..n.min((c + 1) * ROWS) * dim];
-                let mut logs = vec![0.0; self.parts.len()];
-                let (mut room, mut x) = (Vec::new(), vec![0.0; dim]);
                 let mut densities = Vec::with_capacity(rows.len() / dim);
-                for row in rows.chunks_exact(dim) {
-                    self.of_parts(row, &lns, &mut x, &mut room, &mut logs);
-                    densities.push(ln_sum(&logs));
-                }
+                dispatch(LnDensities {
+                    density: self,
+                    rows,
+                    ln_weights: &lns,
+                    out: &mut densities,
+                });
                 Ok(densities)
             },
             |_, part| {
@@ -193,27 +243,6 @@ impl Density {
         self.weights.iter().map(|w| ln(*w)).collect()
     }
 
-    /// The ln of the weighted densities of all parts at a point.
-    fn of_parts(
-        &self,
-        row: &[f64],
-        ln_weights: &[f64],
-        x: &mut [f64],
-        room: &mut Vec<f64>,
-        out: &mut [f64],
-    ) {
-        x.copy_from_slice(row);
-        self.cut.rotate(x);
-        for ((out, part), ln_weight) in out.iter_mut().zip(&self.parts).zip(ln_weights) {
-            *out = ln_weight
-                + match part {
-                    Part::Cube => 0.0,
-                    Part::Student(law) => law.ln_density(x, room),
-                    Part::Copula(law) => law.ln_density(x, room),
-                };
-        }
-    }
-
     /// Adapts the weights of the parts to draws from the density with importance weights.
     pub(crate) fn adapt(
         &mut self,
@@ -224,13 +253,7 @@ impl Density {
         let n_parts = self.parts.len();
         // The densities do not change, only their weights.
         let mut table = Vec::with_capacity(weights.len() * n_parts);
-        let (mut room, mut x) = (Vec::new(), vec![0.0; self.dim]);
-        let (zeros, mut logs) = (vec![0.0; n_parts], vec![0.0; n_parts]);
-        for row in u.chunks_exact(self.dim) {
-            self.of_parts(row, &zeros, &mut x, &mut room, &mut logs);
-            let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            table.extend(logs.iter().map(|l| exp(l - top)));
-        }
+        dispatch(Table { density: self, rows: u, out: &mut table });
         // A few large weights would decide alone.
         let n = weights.len() as f64;
         let most = n.sqrt() * weights.iter().sum::<f64>() / n;
@@ -251,6 +274,91 @@ impl Density {
             });
         }
         Ok(())
+    }
+}
+
+/// The logarithms of the densities of all parts at eight points.
+struct Logs<'a> {
+    density: &'a Density,
+    tile: Vec<V>,
+    room: Vec<V>,
+    rotated: Vec<f64>,
+    logs: Vec<V>,
+}
+
+impl<'a> Logs<'a> {
+    fn new(density: &'a Density) -> Self {
+        let (tile, logs) = (vec![V::ZERO; density.dim], vec![V::ZERO; density.parts.len()]);
+        Self { density, tile, room: Vec::new(), rotated: Vec::new(), logs }
+    }
+
+    /// Computes those at no more than eight rows, with other terms added.
+    #[inline(always)]
+    fn fill<const FMA: bool>(&mut self, rows: &[f64], terms: &[f64]) {
+        let Self { density, tile, room, rotated, logs } = self;
+        rotated.clear();
+        rotated.extend_from_slice(rows);
+        rotated.chunks_exact_mut(density.dim).for_each(|row| density.cut.rotate(row));
+        into_tile(rotated, density.dim, tile);
+        for ((log, part), term) in logs.iter_mut().zip(&density.parts).zip(terms) {
+            *log = V::splat(*term)
+                + match part {
+                    Part::Cube => V::ZERO,
+                    Part::Student(law) => law.ln_densities::<FMA>(tile, room),
+                    Part::Copula(law) => law.ln_densities::<FMA>(tile, room),
+                };
+        }
+    }
+}
+
+/// The ln of the density at rows.
+struct LnDensities<'a> {
+    density: &'a Density,
+    rows: &'a [f64],
+    ln_weights: &'a [f64],
+    out: &'a mut Vec<f64>,
+}
+
+impl Kernel for LnDensities<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let (mut logs, dim) = (Logs::new(self.density), self.density.dim);
+        for rows in self.rows.chunks(LANES * dim) {
+            logs.fill::<FMA>(rows, self.ln_weights);
+            self.out.extend_from_slice(&ln_sums::<FMA>(&logs.logs).0[..rows.len() / dim]);
+        }
+    }
+}
+
+/// The densities of all parts at rows, relative to the largest of a row.
+struct Table<'a> {
+    density: &'a Density,
+    rows: &'a [f64],
+    out: &'a mut Vec<f64>,
+}
+
+impl Kernel for Table<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        let (mut logs, dim) = (Logs::new(self.density), self.density.dim);
+        let zeros = vec![0.0; self.density.parts.len()];
+        for rows in self.rows.chunks(LANES * dim) {
+            logs.fill::<FMA>(rows, &zeros);
+            let mut top = V::splat(f64::MIN);
+            for log in &logs.logs {
+                top = top.max(*log);
+            }
+            for log in &mut logs.logs {
+                *log = expv::<FMA>(*log - top);
+            }
+            for lane in 0..rows.len() / dim {
+                self.out.extend(logs.logs.iter().map(|q| q.0[lane]));
+            }
+        }
     }
 }
 

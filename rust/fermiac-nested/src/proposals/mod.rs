@@ -14,6 +14,10 @@
 
 mod copula;
 mod density;
+mod fit;
 mod student;
 
-pub(crate) use density::{Density, Start};
+pub(crate) use density::Density;
+pub(crate) use fit::{Target, fit};
+
+use density::Start;

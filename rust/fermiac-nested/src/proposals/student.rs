@@ -1,10 +1,11 @@
 //! Mixtures of multivariate Student's t laws, fitted by expectation and maximisation.
 
+use crate::bound::norms_of;
 use fermiac_base::Result;
 use fermiac_base::linalg::{Cholesky, packed_start};
 use fermiac_base::par::Context;
 use fermiac_base::rng::Stream;
-use fermiac_base::simd::{exp, ln};
+use fermiac_base::simd::{Kernel, LANES, V, dispatch, exp, expv, ln, ln1pv, lnv};
 use fermiac_base::special::ln_gamma;
 
 /// The degrees of freedom: tails that are heavier than those of most posteriors.
@@ -33,6 +34,8 @@ pub(super) struct Student {
     pub(super) mean: Vec<f64>,
     /// The factor of the scale matrix.
     pub(super) factor: Cholesky,
+    /// The inverse of the factor, packed by rows.
+    inverse: Vec<f64>,
     df: f64,
     ln_norm: f64,
 }
@@ -44,7 +47,8 @@ impl Student {
             - ln_gamma(0.5 * df)
             - 0.5 * d * ln(df * std::f64::consts::PI)
             - 0.5 * factor.log_determinant();
-        Self { mean, factor, df, ln_norm }
+        let inverse = factor.inverse_lower();
+        Self { mean, factor, inverse, df, ln_norm }
     }
 
     /// The law with a scale matrix of which the lower triangle is given.
@@ -63,21 +67,35 @@ impl Student {
         Some(Self::new(self.mean.clone(), factor, df))
     }
 
-    /// The square of the distance from the mean, in scales.
-    fn square(&self, x: &[f64], room: &mut Vec<f64>) -> f64 {
+    /// The law about another centre, with axes that are `factor` times as long.
+    pub(super) fn moved(&self, mean: Vec<f64>, factor: f64) -> Option<Self> {
+        let mut scale = self.scale();
+        scale.iter_mut().for_each(|x| *x *= factor * factor);
+        let factor = Cholesky::new(&scale, mean.len()).ok()?;
+        Some(Self::new(mean, factor, DF))
+    }
+
+    /// The squares of the distances of eight points from the mean, in scales; `room` is scratch space.
+    #[inline(always)]
+    pub(super) fn squares<const FMA: bool>(&self, tile: &[V], room: &mut Vec<V>) -> V {
         room.clear();
-        room.extend(x.iter().zip(&self.mean).map(|(x, m)| x - m));
-        self.factor.solve_lower(room);
-        room.iter().map(|y| y * y).sum()
+        room.extend(tile.iter().zip(&self.mean).map(|(x, m)| *x - V::splat(*m)));
+        let [norms] = norms_of::<FMA, 1>(room, self.mean.len(), &self.inverse);
+        norms
     }
 
-    fn ln_density_at(&self, square: f64) -> f64 {
-        self.ln_norm - 0.5 * (self.df + self.mean.len() as f64) * ln(1.0 + square / self.df)
+    /// The ln of the density for these squares.
+    #[inline(always)]
+    fn ln_densities_at<const FMA: bool>(&self, squares: V) -> V {
+        let by = -0.5 * (self.df + self.mean.len() as f64);
+        let ln_far = ln1pv::<FMA>(squares * V::splat(1.0 / self.df));
+        ln_far.mul_add::<FMA>(V::splat(by), V::splat(self.ln_norm))
     }
 
-    /// The ln of the density at a point; `room` is scratch space.
-    pub(super) fn ln_density(&self, x: &[f64], room: &mut Vec<f64>) -> f64 {
-        self.ln_density_at(self.square(x, room))
+    /// The ln of the density at eight points.
+    #[inline(always)]
+    pub(super) fn ln_densities<const FMA: bool>(&self, tile: &[V], room: &mut Vec<V>) -> V {
+        self.ln_densities_at::<FMA>(self.squares::<FMA>(tile, room))
     }
 
     /// Draws a point.
@@ -287,7 +305,25 @@ impl Mixture {
     }
 
     fn sums_of(&self, rows: &[f64], dim: usize, lns: &[f64]) -> (Vec<Sums>, f64) {
-        let n_parts = self.parts.len();
+        dispatch(SumsOf { mixture: self, rows, dim, lns })
+    }
+}
+
+/// The sums of rows, and the sum of the ln of their densities.
+struct SumsOf<'a> {
+    mixture: &'a Mixture,
+    rows: &'a [f64],
+    dim: usize,
+    lns: &'a [f64],
+}
+
+impl Kernel for SumsOf<'_> {
+    type Output = (Vec<Sums>, f64);
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> (Vec<Sums>, f64) {
+        let Self { mixture, rows, dim, lns } = self;
+        let n_parts = mixture.parts.len();
         let none = Sums {
             shares: 0.0,
             weights: 0.0,
@@ -295,36 +331,51 @@ impl Mixture {
             products: vec![0.0; packed_start(dim)],
         };
         let mut sums = vec![none; n_parts];
-        let (mut squares, mut logs) = (vec![0.0; n_parts], vec![0.0; n_parts]);
-        let (mut room, mut offset, mut total) = (Vec::new(), vec![0.0; dim], 0.0);
-        for x in rows.chunks_exact(dim) {
-            for (k, part) in self.parts.iter().enumerate() {
-                squares[k] = part.square(x, &mut room);
-                logs[k] = lns[k] + part.ln_density_at(squares[k]);
+        let (mut squares, mut logs) = (vec![V::ZERO; n_parts], vec![V::ZERO; n_parts]);
+        let (mut tile, mut room) = (vec![V::ZERO; dim], Vec::new());
+        let (mut offset, mut total) = (vec![0.0; dim], 0.0);
+        for rows in rows.chunks(LANES * dim) {
+            into_tile(rows, dim, &mut tile);
+            for (k, part) in mixture.parts.iter().enumerate() {
+                squares[k] = part.squares::<FMA>(&tile, &mut room);
+                logs[k] = part.ln_densities_at::<FMA>(squares[k]) + V::splat(lns[k]);
             }
-            let ln_density = ln_sum(&logs);
-            total += ln_density;
-            for (k, part) in self.parts.iter().enumerate() {
-                let share = exp(logs[k] - ln_density);
-                if share < 1e-6 {
-                    continue;
-                }
-                let weight = share * (DF + dim as f64) / (DF + squares[k]);
-                let sums = &mut sums[k];
-                sums.shares += share;
-                sums.weights += weight;
-                for ((o, x), m) in offset.iter_mut().zip(x).zip(&part.mean) {
-                    *o = x - m;
-                }
-                for (i, o) in offset.iter().enumerate() {
-                    let by = weight * o;
-                    sums.offsets[i] += by;
-                    let products = &mut sums.products[packed_start(i)..packed_start(i + 1)];
-                    products.iter_mut().zip(&offset).for_each(|(sum, o)| *sum += by * o);
+            let ln_density = ln_sums::<FMA>(&logs);
+            for (lane, x) in rows.chunks_exact(dim).enumerate() {
+                total += ln_density.0[lane];
+                for (k, part) in mixture.parts.iter().enumerate() {
+                    let share = exp(logs[k].0[lane] - ln_density.0[lane]);
+                    if share < 1e-6 {
+                        continue;
+                    }
+                    let weight = share * (DF + dim as f64) / (DF + squares[k].0[lane]);
+                    let sums = &mut sums[k];
+                    sums.shares += share;
+                    sums.weights += weight;
+                    for ((o, x), m) in offset.iter_mut().zip(x).zip(&part.mean) {
+                        *o = x - m;
+                    }
+                    for (i, o) in offset.iter().enumerate() {
+                        let by = weight * o;
+                        sums.offsets[i] += by;
+                        let products = &mut sums.products[packed_start(i)..packed_start(i + 1)];
+                        products.iter_mut().zip(&offset).for_each(|(sum, o)| *sum += by * o);
+                    }
                 }
             }
         }
         (sums, total)
+    }
+}
+
+/// Puts at most eight rows into the lanes of a tile; the last one fills what is left.
+#[inline(always)]
+pub(super) fn into_tile(rows: &[f64], dim: usize, tile: &mut [V]) {
+    let last = rows.len() / dim - 1;
+    for (j, to) in tile.iter_mut().enumerate() {
+        for (lane, to) in to.0.iter_mut().enumerate() {
+            *to = rows[lane.min(last) * dim + j];
+        }
     }
 }
 
@@ -355,13 +406,20 @@ fn of_rows(rows: &[&[f64]], dim: usize) -> Option<Student> {
     Student::of(mean, &mut scale)
 }
 
-/// ln Σ exp, for at least one number.
-pub(super) fn ln_sum(logs: &[f64]) -> f64 {
-    let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if top == f64::NEG_INFINITY {
-        return top;
+/// ln Σ exp in each lane, for at least one vector.
+#[inline(always)]
+pub(super) fn ln_sums<const FMA: bool>(logs: &[V]) -> V {
+    // No difference of infinities.
+    let mut top = V::splat(f64::MIN);
+    for log in logs {
+        top = top.max(*log);
     }
-    top + ln(logs.iter().map(|l| exp(l - top)).sum())
+    let mut sum = V::ZERO;
+    // Not a fold: closures are not compiled for the level of the kernel.
+    for log in logs {
+        sum = sum + expv::<FMA>(*log - top);
+    }
+    top + lnv::<FMA>(sum)
 }
 
 #[cfg(test)]
@@ -415,10 +473,11 @@ mod tests {
         let factor = Cholesky::new(&[4.0, 0.0, 1.0, 9.0], 2).unwrap();
         let law = Student::new(vec![1.0, -1.0], factor, 4.0);
         let mut stream = Stream::new(5, Domain::User, 0, 0);
-        let (mut room, mut x, mut within) = (Vec::new(), [0.0; 2], 0);
+        let (mut room, mut wide, mut x, mut within) = (Vec::new(), Vec::new(), [0.0; 2], 0);
         for _ in 0..20_000 {
             law.draw(&mut stream, &mut room, &mut x);
-            within += usize::from(law.square(&x, &mut room) < 2.0);
+            let square = law.squares::<false>(&x.map(V::splat), &mut wide).0[0];
+            within += usize::from(square < 2.0);
         }
         let share = f64::from(within as u32) / 20_000.0;
         assert!((share - 5.0 / 9.0).abs() < 0.018, "{share}");

@@ -6,15 +6,12 @@
 
 use super::Run;
 use super::state::{Phase, STATUSES, Status};
-use crate::bound::{Bound, BoundKind, FitOptions};
-use crate::chains::BatchGeometry;
 use crate::importance::Importance;
 use crate::points::{Origin, Points};
 use crate::problem::Problem;
-use crate::proposals::{Density, Start};
+use crate::proposals::{Density, Target, fit};
 use crate::{n_alive, volumes};
 use fermiac_base::Result;
-use fermiac_base::linalg::Rows;
 use fermiac_base::par::Context;
 use fermiac_base::rng::{Domain, Scheme, Stream, resample};
 use fermiac_base::simd::{exp, ln};
@@ -317,27 +314,11 @@ impl Run {
                 above.push(points.u(i), &[], points.ell[i], &[], origin);
             }
         }
-        let options = FitOptions {
-            kind: BoundKind::Multi,
-            enlarge: 1.0,
-            modes: true,
-            bootstrap: 0,
-            periodic: self.circles.clone(),
-        };
         let log_x = points.ell.partition_point(|ell| *ell <= level);
         let log_x = if log_x == 0 { 0.0 } else { masses.log_x[log_x - 1].min(0.0) };
         let key = self.settings.key;
-        let modes = Bound::fit(Rows::new(&above.u, dim), log_x, &options, key, 0, context)?;
-        let geometry = BatchGeometry::new(&above, &self.circles, Some(&modes));
-        let (labels, tempered_labels) = (geometry.parts_of(&rows), geometry.parts_of(&tempered));
-        let start = Start {
-            points: &rows,
-            labels: &labels,
-            tempered: &tempered,
-            tempered_labels: &tempered_labels,
-            cut: geometry.cut().clone(),
-        };
-        let mut density = Density::fit(start, dim, context)?;
+        let target = Target { points: &rows, tempered: &tempered, above: &above, log_x };
+        let mut density = fit(&target, &self.circles, key, context)?;
         if let (Some(density), true) = (&mut density, has_pilot) {
             density.adapt(&finish.pilot.u, &pilot_weights, context)?;
         }

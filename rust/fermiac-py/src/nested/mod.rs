@@ -1,6 +1,7 @@
 //! Bindings of `fermiac_nested`: runs, chains of their batches, surrogates, and prior masses.
 
 mod chains;
+mod learnt;
 mod run;
 pub(crate) mod surrogate;
 mod volumes;
@@ -10,6 +11,7 @@ use pyo3::prelude::*;
 /// Adds this directory's names to the module.
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     chains::register(m)?;
+    learnt::register(m)?;
     run::register(m)?;
     surrogate::register(m)?;
     volumes::register(m)

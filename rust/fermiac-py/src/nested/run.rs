@@ -40,10 +40,32 @@ struct NestedRun {
 
 /// Counts over the slices of a run.
 #[derive(Debug, Clone, Copy, Default)]
-struct Counts {
-    n_nan: u64,
-    n_coded: u64,
-    seconds: f64,
+pub(super) struct Counts {
+    pub(super) n_nan: u64,
+    pub(super) n_coded: u64,
+    pub(super) seconds: f64,
+}
+
+impl Counts {
+    /// Adds those of a slice.
+    pub(super) fn add(&mut self, problem: &Problem) {
+        self.add_all((problem.n_nan(), problem.n_coded(), problem.seconds()));
+    }
+
+    /// Adds those of another process.
+    fn add_all(&mut self, (n_nan, n_coded, seconds): (u64, u64, f64)) {
+        self.n_nan += n_nan;
+        self.n_coded += n_coded;
+        self.seconds += seconds;
+    }
+
+    pub(super) fn words(self) -> [u64; 3] {
+        [self.n_nan, self.n_coded, self.seconds.to_bits()]
+    }
+
+    pub(super) fn of_words(words: [u64; 3]) -> Self {
+        Self { n_nan: words[0], n_coded: words[1], seconds: f64::from_bits(words[2]) }
+    }
 }
 
 /// The settings of a dictionary.
@@ -172,12 +194,8 @@ impl NestedRun {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the numbers of NaN and of coded values, and seconds.
-    fn counted(&self, (n_nan, n_coded, seconds): (u64, u64, f64)) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.n_nan += n_nan;
-        counts.n_coded += n_coded;
-        counts.seconds += seconds;
+    fn lock_counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn problem(
@@ -247,7 +265,7 @@ impl NestedRun {
         let outcome = enter_whole(py, n_threads, progress.as_ref(), &raised, |context| {
             self.lock().run(&problem, deadline, away, context)
         });
-        self.counted((problem.n_nan(), problem.n_coded(), problem.seconds()));
+        self.lock_counts().add(&problem);
         Ok(outcome.err())
     }
 
@@ -280,7 +298,7 @@ impl NestedRun {
         let problem = self.problem(py, prior, likelihood, &Raised::default())?;
         let words = words.as_slice()?.to_vec();
         let n_evals = check(py, decoded(|| self.lock().load_chains(&problem, first, words)))?;
-        self.counted(counts);
+        self.lock_counts().add_all(counts);
         Ok(n_evals)
     }
 
@@ -297,7 +315,7 @@ impl NestedRun {
     /// The state of the run.
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let run = self.lock();
-        let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = *self.lock_counts();
         let raw = PyDict::new(py);
         raw.set_item(
             "status",
@@ -399,8 +417,8 @@ impl NestedRun {
         let saved = self.lock().persist(&problem, &mut codec);
         check(py, saved)?;
         let mut words = codec.into_words();
-        let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        words.extend([counts.n_nan, counts.n_coded, counts.seconds.to_bits()]);
+        let counts = *self.lock_counts();
+        words.extend(counts.words());
         Ok(PyArray1::from_vec(py, words))
     }
 
@@ -421,13 +439,12 @@ impl NestedRun {
         let mut codec = Codec::reader(rest.to_vec());
         let read = || self.lock().persist(&problem, &mut codec).and_then(|()| codec.finish());
         check(py, decoded(read))?;
-        let counts = Counts { n_nan: last[0], n_coded: last[1], seconds: f64::from_bits(last[2]) };
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+        *self.lock_counts() = Counts::of_words(*last);
         Ok(())
     }
 }
 
-fn signed(numbers: Vec<u64>) -> Vec<i64> {
+pub(super) fn signed(numbers: Vec<u64>) -> Vec<i64> {
     numbers.into_iter().map(u64::cast_signed).collect()
 }
 

@@ -1,0 +1,589 @@
+//! The steps of a run: rounds, and the last sample.
+
+use super::component::{Component, Regression};
+use super::proposal::{Densities, Proposal};
+use super::weights::{cut, ess, power_of, weights};
+use super::{Estimate, Pending, Phase, Round, Run, Status, ln_add};
+use crate::points::{Origin, Points};
+use crate::problem::Problem;
+use crate::proposals::{Density, Target, fit};
+use crate::surrogate::{TrainOptions, train};
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::Context;
+use fermiac_base::rng::{Domain, Scheme, Stream, resample};
+use fermiac_base::simd::{exp, ln};
+use fermiac_base::{Error, Result};
+use std::cell::RefCell;
+use std::sync::Arc;
+
+/// The effective number of points at a power, as a share of those of a round.
+const WANTED: f64 = 0.25;
+/// Rounds at one power after which fewer are enough.
+const PATIENCE: u32 = 3;
+/// δ before it is known how good a regression is.
+pub(super) const FIRST_DEFENCE: f64 = 0.5;
+/// The number of points from which c and A are estimated.
+const TRIES: usize = 4096;
+/// The relative error of A in the last sample, and the most points for it.
+const LAST_ERROR: f64 = 0.002;
+const LAST_TRIES: usize = 400_000;
+/// The largest number of points that a density is fitted to, and that tell modes apart.
+const POINTS: usize = 3000;
+const FEWER_POINTS: usize = 1000;
+/// The powers of tempered points, relative to that of a round, and the number of points of each.
+const POWERS: [f64; 2] = [0.5, 0.2];
+const TEMPERED: usize = 500;
+/// The share of the weights above the level at which points are split into parts.
+const ABOVE: f64 = 0.9;
+/// The rounds at power 1: the least and the largest number, and the factor on their points.
+const LEAST_REFINED: usize = 2;
+const MOST_REFINED: usize = 8;
+const GROWTH: f64 = 1.5;
+const MOST_GROWN: usize = 5;
+/// The expected ratio of the inefficiencies of a round and the one before.
+const GAIN: [f64; 2] = [0.5, 0.85];
+/// Draws of a block of the last sample, and the factor on their expected number.
+const BLOCK: u64 = 1024;
+const SPARE: f64 = 1.05;
+/// The last sample has at most so many times the wanted points.
+const MOST: f64 = 10.0;
+/// The least number of points with a likelihood above 0 that a density is fitted to, per dimension.
+const EACH: usize = 4;
+/// The effective number of points of a cluster.
+const OF_CLUSTER: f64 = 20.0;
+/// The power of wider densities relative to that of a round, their share of a round, and their least δ.
+const WIDER: f64 = 0.35;
+const WIDER_SHARE: f64 = 0.2;
+const WIDER_DEFENCE: f64 = 0.3;
+/// The share of a round about the highest points, and their effective number, per dimension and in all.
+/// At the power 1 there are rounds of so many times that number for them alone.
+const TOP_SHARE: f64 = 0.2;
+const TOP_EACH: f64 = 2.0;
+const TOP_LEAST: f64 = 20.0;
+const TOP_ROUND: f64 = 3.0;
+/// The shares of the wider density in the last sample that are tried; the largest that a few rounds asked
+/// for is taken, and so with δ.
+const INSURANCES: [f64; 4] = [0.05, 0.15, 0.3, 0.5];
+const MEMORY: usize = 3;
+/// Rounds grow when the calls per effective point, times this, are above 1: up to a factor.
+const GOOD: f64 = 0.5;
+const MOST_GROWTH: f64 = 4.0;
+/// There are no more of them when they can raise the evidence by no more than this share, or after
+/// so many rounds.
+const REST: f64 = 0.01;
+const MOST_TOPPING: u32 = 20;
+/// Known points where the target is so many times the density have laws of their own; passes over them,
+/// the largest number of a pass, and their share of a density. Points of a smaller share of the target
+/// do not count.
+const HEAVY: f64 = 20.0;
+const COVERS: usize = 3;
+const MOST_HEAVY: usize = 10;
+const HEAVY_SHARE: f64 = 0.05;
+const LEAST_COVERED: f64 = 1e-6;
+/// Rounds go on while a new point with more than this share of the target is such a one, up to a number.
+const LEAST_FOUND: f64 = 5e-4;
+const MOST_COVERING: usize = 24;
+/// The address of the streams, and the parts of it by purpose.
+const ADDRESS: u64 = 1 << 60;
+const DRAWS: u64 = 0;
+const RESAMPLED: u64 = 1 << 40;
+const THINNING: u64 = 2 << 40;
+const KEYS: u64 = 3 << 40;
+const LAST: u64 = 4 << 40;
+const VOLUME: u64 = 5 << 40;
+
+impl Run {
+    fn stream(&self, purpose: u64, number: u64) -> Stream {
+        Stream::new(self.settings.key, Domain::Nested, ADDRESS | purpose | number, 0)
+    }
+
+    /// Makes a step.
+    pub(super) fn step(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
+        if self.record.len() as u64 >= self.settings.max_evals {
+            self.status = Status::Evals;
+            return Ok(());
+        }
+        match self.phase {
+            Phase::Opening => self.open(problem, context),
+            Phase::Rising | Phase::Refining => self.round(problem, context),
+            Phase::Sampling => self.sample(problem, context),
+            Phase::Ended => {
+                self.status = Status::Converged;
+                Ok(())
+            }
+        }
+    }
+
+    /// Evaluates points, and adds them to the record.
+    fn evaluate(&mut self, u: &[f64], problem: &Problem, context: &Context<'_>) -> Result<()> {
+        let (n, start) = (u.len() / self.circles.len(), self.record.len());
+        if start < self.known.len() {
+            if start + n > self.known.len() {
+                return Err(not_of_this_run());
+            }
+            if self.record.add_known(u, &self.known, start) {
+                if self.record.len() == self.known.len() {
+                    self.known.clear();
+                }
+                return Ok(());
+            }
+            return Err(not_of_this_run());
+        }
+        if n > 0 {
+            problem.evaluate_together(u, &RefCell::new(1e-6), context, &mut self.answers)?;
+            self.record.add(u, &self.answers);
+            context.advance(n as u64);
+        }
+        Ok(())
+    }
+
+    /// Draws a round from the prior.
+    fn open(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
+        let dim = self.circles.len();
+        let n = self.settings.n_round;
+        let block = self.rounds.first().map_or(0, |round| round.n_points / n) as u64;
+        let proposal = Proposal::cube(dim);
+        let u = proposal.draw(n, &mut self.stream(DRAWS, block << 20), context)?;
+        self.evaluate(&u, problem, context)?;
+        let all = self.record.len();
+        // One round of all points of the prior.
+        self.rounds = vec![Round { proposal, power: 0.0, n_draws: all as u64, n_points: all }];
+        self.ln_mixture = vec![ln(all as f64); all];
+        let n_possible = self.record.ell.iter().filter(|ell| ell.is_finite()).count();
+        let least = EACH * dim + 10;
+        if n_possible >= least {
+            self.phase = Phase::Rising;
+            self.note(0.0, 1.0, all, n_possible as f64 / all as f64);
+        } else if block + 1 >= self.settings.max_init_blocks {
+            return Err(Error::target(format!(
+                "{n_possible} of {all} draws from the prior have a likelihood above 0, and {least} \
+                 are needed; give a prior that meets the likelihood, or check that the \
+                 log-likelihood is not -inf everywhere"
+            )));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, power: f64, defence: f64, n_points: usize, efficiency: f64) {
+        self.trace.power.push(power);
+        self.trace.defence.push(defence);
+        self.trace.n_points.push(n_points as f64);
+        self.trace.efficiency.push(efficiency);
+        self.trace.level.push(self.level);
+    }
+
+    /// Makes a round: a density is fitted, and points of it are evaluated.
+    fn round(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
+        let pending = match self.pending.take() {
+            Some(pending) => pending,
+            None => self.prepare(context)?,
+        };
+        if let Err(error) = self.evaluate(&pending.u, problem, context) {
+            self.pending = Some(pending);
+            return Err(error);
+        }
+        let Pending { proposal, power, u, n_draws, is_top } = pending;
+        let n = u.len() / self.circles.len();
+        let densities = proposal.densities(&u, context)?;
+        let ln_q = &densities.ln_q;
+        let round = Round { proposal, power, n_draws, n_points: n };
+        let old = self.n_explored();
+        let dim = self.circles.len();
+        // The new density at the old points, and all at the new ones.
+        add_density(&round, &self.record.u[..old * dim], &mut self.ln_mixture, context)?;
+        let mut sums: Vec<f64> = ln_q.iter().map(|ln_q| ln(n_draws as f64) + ln_q).collect();
+        for before in &self.rounds {
+            add_density(before, &u, &mut sums, context)?;
+        }
+        self.ln_mixture.extend(sums);
+        if is_top {
+            let new = &self.record.ell[old..];
+            let above = new.iter().filter(|ell| **ell >= self.level).count();
+            self.n_topping += 1;
+            self.note(power, 1.0, n, above as f64 / n.max(1) as f64);
+        } else {
+            self.judge(&round, old, &densities);
+        }
+        self.rounds.push(round);
+        Ok(())
+    }
+
+    /// Learns from the new points of a round, those from `old` on, how good its density was.
+    fn judge(&mut self, round: &Round, old: usize, densities: &Densities) {
+        let new = &self.record.ell[old..];
+        let ln_target: Vec<f64> =
+            new.iter().map(|ell| if ell.is_finite() { round.power * ell } else { *ell }).collect();
+        let mut cost = f64::INFINITY;
+        if let Some(estimate) = Estimate::new(&ln_target, &densities.ln_q, round.n_draws) {
+            let main = round.proposal.main();
+            let weights = &estimate.weights;
+            let defence = main.best_defence(&densities.parts[0], &ln_target, weights);
+            // The mean of the target over the density of the last sample, by the weights of these points.
+            let ratios = |insurance: f64| -> Vec<f64> {
+                let shares = round.proposal.last_shares(insurance);
+                let ln_last = round.proposal.ln_q_of(&densities.parts, &shares);
+                let terms = ln_target.iter().zip(&ln_last);
+                terms.map(|(y, ln_q)| exp(y - ln_q - estimate.log_evidence)).collect()
+            };
+            let cost_with = |insurance: f64| {
+                let terms = weights.iter().zip(ratios(insurance));
+                terms.map(|(w, ratio)| w * ratio).sum::<f64>() / round.n_draws as f64
+            };
+            let costs = INSURANCES.map(cost_with);
+            let at =
+                (0..costs.len()).fold(0, |at, k| if costs[k] < 0.98 * costs[at] { k } else { at });
+            cost = costs[at];
+            self.chosen.push([defence, INSURANCES[at]]);
+            // What a single round does not need, another one may have needed.
+            let last = &self.chosen[self.chosen.len().saturating_sub(MEMORY)..];
+            self.defence = last.iter().fold(0.0, |most, [defence, _]| most.max(*defence));
+            self.insurance = last.iter().fold(0.0, |most, [_, insurance]| most.max(*insurance));
+            // Whether the density lacks a place where a point was found.
+            let ratio = ratios(self.insurance);
+            let least = LEAST_FOUND * round.n_draws as f64;
+            let mut found = weights.iter().zip(&ratio);
+            self.n_calm = if found.any(|(w, ratio)| *ratio > HEAVY && *w > least) {
+                0
+            } else {
+                self.n_calm + 1
+            };
+        }
+        self.note(round.power, round.proposal.main().defence(), new.len(), 1.0 / cost);
+        // Densities that fit badly need more points.
+        self.growth = (self.growth * (GOOD * cost).clamp(1.0, MOST_GROWTH)).sqrt();
+        if round.power == 1.0 {
+            self.phase = Phase::Refining;
+            self.costs.push((cost, round.n_draws as f64));
+            if !self.pays() {
+                self.phase = Phase::Sampling;
+            }
+        }
+    }
+
+    /// The calls of the last sample per effective point, by the last two rounds.
+    fn cost(&self) -> f64 {
+        let last = &self.costs[self.costs.len().saturating_sub(2)..];
+        let n: f64 = last.iter().map(|(_, n)| n).sum();
+        last.iter().map(|(cost, n)| cost * n).sum::<f64>() / n
+    }
+
+    /// Whether another round at power 1 saves more points of the last sample than it takes.
+    fn pays(&self) -> bool {
+        let n = self.costs.len();
+        if n < LEAST_REFINED || (self.n_calm == 0 && n < MOST_COVERING) {
+            return true;
+        }
+        if n >= MOST_REFINED {
+            return false;
+        }
+        let [(before, _), (last, _)] = [self.costs[n - 2], self.costs[n - 1]];
+        let ratio = ((last - 1.0) / (before - 1.0).max(1e-6)).clamp(GAIN[0], GAIN[1]);
+        let saved = self.settings.n_effective as f64 * (self.cost() - 1.0) * (1.0 - ratio);
+        saved > self.n_of_round() as f64
+    }
+
+    /// The number of draws of a round before it grows to refine a density.
+    fn size(&self) -> f64 {
+        self.settings.n_round as f64 * self.growth
+    }
+
+    /// The number of draws of the next round.
+    fn n_of_round(&self) -> usize {
+        let n = self.size();
+        let grown = self.costs.len().min(self.n_calm).min(MOST_GROWN);
+        (n * GROWTH.powi(grown as i32)) as usize
+    }
+
+    /// Fits the density of the next round, and draws from it.
+    fn prepare(&mut self, context: &Context<'_>) -> Result<Pending> {
+        let number = self.rounds.len() as u64;
+        let wanted = (WANTED * self.size()).max(OF_CLUSTER * self.n_clusters as f64);
+        let fewer = 0.5_f64.powi((self.n_stalled / PATIENCE) as i32);
+        let wanted = (wanted * fewer).max(1.5);
+        let ell = &self.record.ell[..self.n_explored()];
+        let power = power_of(ell, &self.ln_mixture, self.power, wanted);
+        self.n_stalled =
+            if power > 1.01 * self.power || power == 1.0 { 0 } else { self.n_stalled + 1 };
+        self.power = power;
+        self.raise_level();
+        let mut stream = self.stream(DRAWS, number << 20);
+        if self.phase == Phase::Refining
+            && !self.is_topped
+            && self.n_topping < MOST_TOPPING
+            && let Some(top) = self.top(&mut stream, context)?
+        {
+            let n = (TOP_ROUND * self.n_top()) as usize;
+            let proposal = Proposal::new(vec![top], vec![1.0]);
+            let u = proposal.draw(n, &mut stream, context)?;
+            return Ok(Pending { proposal, power, u, n_draws: n as u64, is_top: true });
+        }
+        let proposal = self.learn(power, !self.is_topped, context)?;
+        let n = self.n_of_round();
+        let u = proposal.draw(n, &mut stream, context)?;
+        Ok(Pending { proposal, power, u, n_draws: n as u64, is_top: false })
+    }
+
+    /// The effective number of the highest points.
+    fn n_top(&self) -> f64 {
+        TOP_EACH * self.circles.len() as f64 + TOP_LEAST
+    }
+
+    /// The density of the highest points.
+    fn top(&self, stream: &mut Stream, context: &Context<'_>) -> Result<Option<Component>> {
+        let dim = self.circles.len();
+        let ell = &self.record.ell[..self.n_explored()];
+        let mut of_top = weights(ell, &self.ln_mixture, 0.0);
+        of_top.iter_mut().zip(ell).for_each(|(w, ell)| {
+            if *ell < self.level {
+                *w = 0.0;
+            }
+        });
+        match self.fit(&of_top, 0.0, 2, context)? {
+            Some(density) => Component::new(dim, density, None, 1.0, 0, stream, context).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Raises the level above which the highest points lie, as far as enough of them are left.
+    fn raise_level(&mut self) {
+        let n = self.n_explored();
+        let ell = &self.record.ell[..n];
+        let mut order: Vec<usize> = (0..n).collect();
+        order.sort_by(|&a, &b| ell[b].total_cmp(&ell[a]));
+        let wanted = self.n_top();
+        let top = order.first().map_or(f64::NEG_INFINITY, |&i| ell[i]);
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for &i in &order {
+            let mass = exp(-self.ln_mixture[i]);
+            sum += mass;
+            squares += mass * mass;
+            self.level = ell[i];
+            if sum * sum >= wanted * squares {
+                break;
+            }
+        }
+        let logs = ell.iter().zip(&self.ln_mixture).map(|(ell, ln_q)| ell - ln_q);
+        let log_z = logs.fold(f64::NEG_INFINITY, ln_add);
+        let is_rest_small = top + ln(sum) < log_z + ln(REST);
+        self.is_topped = is_rest_small || self.level == top;
+    }
+
+    /// Fits densities to all points: for a power of the likelihood, for a smaller power, and for the
+    /// highest points if asked for.
+    fn learn(&mut self, power: f64, with_top: bool, context: &Context<'_>) -> Result<Proposal> {
+        let (dim, n, number) = (self.circles.len(), self.n_explored(), self.rounds.len() as u64);
+        let ell = &self.record.ell[..n];
+        let of_power = weights(ell, &self.ln_mixture, power);
+        let Some(mut density) = self.fit(&of_power, power, 0, context)? else {
+            return Ok(Proposal::cube(dim));
+        };
+        self.n_clusters = density.n_clusters();
+        // The weights of the parts are adapted to the last round.
+        let last = self.rounds.last().map_or(0, |round| round.n_points);
+        let (u, fresh) = (&self.record.u[(n - last) * dim..n * dim], &of_power[n - last..]);
+        if self.rounds.len() > 1 && ess(fresh) > 30.0 {
+            density.adapt(u, fresh, context)?;
+        }
+        self.cover(&mut density, &of_power, context)?;
+        let regression = self.regress(&density, power, context)?.map(Arc::new);
+        let thinning = |scale: f64| regression.as_ref().map(|of| (Arc::clone(of), scale));
+        let mut stream = self.stream(THINNING, number);
+        let main =
+            Component::new(dim, density, thinning(1.0), self.defence, TRIES, &mut stream, context)?;
+        let (mut components, mut shares) = (vec![main], vec![1.0]);
+        let of_wider = weights(ell, &self.ln_mixture, WIDER * power);
+        if let Some(density) = self.fit(&of_wider, WIDER * power, 1, context)? {
+            let wider = Component::new(
+                dim,
+                density,
+                thinning(WIDER),
+                self.defence.max(WIDER_DEFENCE),
+                TRIES,
+                &mut stream,
+                context,
+            )?;
+            components.push(wider);
+            shares.push(WIDER_SHARE);
+        }
+        if with_top && let Some(top) = self.top(&mut stream, context)? {
+            components.push(top);
+            shares.push(TOP_SHARE);
+        }
+        shares[0] -= shares[1..].iter().sum::<f64>();
+        Ok(Proposal::new(components, shares))
+    }
+
+    /// Adds laws to a density about known points where it is far too low.
+    fn cover(&self, density: &mut Density, of_power: &[f64], context: &Context<'_>) -> Result<()> {
+        let dim = self.circles.len();
+        let total: f64 = of_power.iter().sum();
+        let chosen: Vec<usize> =
+            (0..of_power.len()).filter(|&i| of_power[i] > LEAST_COVERED * total).collect();
+        let row = |i: usize| &self.record.u[i * dim..(i + 1) * dim];
+        let u: Vec<f64> = chosen.iter().flat_map(|&i| row(i)).copied().collect();
+        for _ in 0..COVERS {
+            let ln_g = density.ln_densities(&u, context)?;
+            // The target over the density: weights are relative to the mixture of all rounds.
+            let mut ratios: Vec<(f64, usize)> = chosen
+                .iter()
+                .zip(&ln_g)
+                .map(|(&i, ln_g)| (ln(of_power[i] / total) + self.ln_mixture[i] - ln_g, i))
+                .filter(|(ratio, _)| *ratio > ln(HEAVY))
+                .collect();
+            if ratios.is_empty() {
+                break;
+            }
+            ratios.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let about: Vec<f64> =
+                ratios.iter().take(MOST_HEAVY).flat_map(|&(_, i)| row(i)).copied().collect();
+            density.add_about(&about, HEAVY_SHARE);
+        }
+        Ok(())
+    }
+
+    /// Fits a density to weighted points, with wider laws for smaller powers of the likelihood.
+    fn fit(
+        &self,
+        of_power: &[f64],
+        power: f64,
+        which: u64,
+        context: &Context<'_>,
+    ) -> Result<Option<Density>> {
+        let (dim, n) = (self.circles.len(), self.n_explored());
+        let (u, ell) = (&self.record.u[..n * dim], &self.record.ell[..n]);
+        let row = |i: usize| &u[i * dim..(i + 1) * dim];
+        let mut stream = self.stream(RESAMPLED, self.rounds.len() as u64 | which << 20);
+        let mut of_power = of_power.to_vec();
+        cut(&mut of_power, WANTED * self.size());
+        let of_power = &of_power;
+        let most = if power == 1.0 { POINTS } else { FEWER_POINTS };
+        let size = (ess(of_power) as usize).clamp(2 * dim + 2, most);
+        let mut resampled = |weights: &[f64], size: usize| -> Result<Vec<f64>> {
+            let chosen = resample(weights, size, Scheme::Systematic, &mut stream)?;
+            Ok(chosen.iter().flat_map(|&i| row(i)).copied().collect())
+        };
+        let rows = resampled(of_power, size)?;
+        let mut tempered = Vec::new();
+        for relative in POWERS {
+            let mut weights = weights(ell, &self.ln_mixture, relative * power);
+            cut(&mut weights, WANTED * self.size());
+            let size = (ess(&weights) as usize).clamp(2 * dim + 2, TEMPERED);
+            tempered.extend(resampled(&weights, size)?);
+        }
+        let (above, log_x) = self.above(of_power);
+        let target =
+            Target { points: &rows, tempered: &tempered, above: &above, log_x: log_x.min(0.0) };
+        fit(&target, &self.circles, self.settings.key, context)
+    }
+
+    /// The points with most of the weights, and the ln of their prior mass.
+    fn above(&self, weights: &[f64]) -> (Points, f64) {
+        let dim = self.circles.len();
+        let ell = &self.record.ell;
+        let mut order: Vec<usize> = (0..weights.len()).collect();
+        order.sort_by(|&a, &b| ell[b].total_cmp(&ell[a]));
+        let total: f64 = weights.iter().sum();
+        let (mut sum, mut mass) = (0.0, 0.0);
+        let mut above = Points::new(dim, 0);
+        let origin = Origin { birth: f64::NEG_INFINITY, lineage: 0, family: 0 };
+        for &i in &order {
+            let few = above.len() < 2 * dim + 2;
+            if (sum > ABOVE * total && !few) || above.len() >= POINTS || ell[i] == f64::NEG_INFINITY
+            {
+                break;
+            }
+            sum += weights[i];
+            mass += exp(-self.ln_mixture[i]);
+            above.push(&self.record.u[i * dim..(i + 1) * dim], &[], ell[i], &[], origin);
+        }
+        (above, ln(mass))
+    }
+
+    /// Trains a regression of a power of the likelihood on all points; `None` if they are too few.
+    fn regress(
+        &self,
+        density: &Density,
+        power: f64,
+        context: &Context<'_>,
+    ) -> Result<Option<Regression>> {
+        let (dim, n) = (self.circles.len(), self.n_explored());
+        if n < 4 * (2 * dim + 1) + 20 {
+            return Ok(None);
+        }
+        let mut u = self.record.u[..n * dim].to_vec();
+        u.chunks_exact_mut(dim).for_each(|row| density.cut().rotate(row));
+        let y: Vec<f64> = self.record.ell[..n]
+            .iter()
+            .map(|ell| if ell.is_finite() { power * ell } else { *ell })
+            .collect();
+        let options = TrainOptions {
+            widths: vec![32; 2],
+            n_heads: 3,
+            learning_rate: 3e-3,
+            batch: 64,
+            max_epochs: 60,
+            patience: 20,
+            validation: 0.1,
+        };
+        let key = self.stream(KEYS, self.rounds.len() as u64).next_u64();
+        let fitted = train(Rows::new(&u, dim), &y, &options, key, context)?;
+        Ok(Some(Regression { fitted, cut: density.cut().clone() }))
+    }
+
+    /// Draws a block of the last sample.
+    fn sample(&mut self, problem: &Problem, context: &Context<'_>) -> Result<()> {
+        if self.wanted == 0 {
+            let mut proposal = self.learn(1.0, false, context)?;
+            proposal.set_shares(proposal.last_shares(self.insurance));
+            let mut stream = self.stream(VOLUME, 0);
+            proposal.refine(LAST_ERROR, LAST_TRIES, &mut stream, context)?;
+            let n = SPARE * self.settings.n_effective as f64 * self.cost().clamp(1.0, MOST);
+            self.wanted = (n.ceil() as u64).max(2);
+            self.note(1.0, proposal.main().defence(), 0, f64::NAN);
+            self.rounds.push(Round { proposal, power: 1.0, n_draws: 0, n_points: 0 });
+        }
+        let Some(round) = self.rounds.last() else { return Ok(()) };
+        let (done, number) = (round.n_draws, round.n_draws / BLOCK);
+        let n = BLOCK.min(self.wanted - done);
+        let mut stream = self.stream(LAST, number);
+        let u = round.proposal.draw(n as usize, &mut stream, context)?;
+        let densities = round.proposal.densities(&u, context)?;
+        let thinned = round.proposal.thinned_shares(&densities);
+        self.evaluate(&u, problem, context)?;
+        self.last_ln_q.extend(densities.ln_q);
+        self.last_thinned.resize(thinned.len(), Vec::new());
+        for (all, new) in self.last_thinned.iter_mut().zip(thinned) {
+            all.extend(new);
+        }
+        let explored = self.n_explored();
+        let all = self.record.len() - explored;
+        if let Some(round) = self.rounds.last_mut() {
+            round.n_draws += n;
+            round.n_points = all;
+        }
+        let share = Estimate::new(&self.record.ell[explored..], &self.last_ln_q, done + n)
+            .map_or(0.0, |estimate| estimate.share());
+        if let (Some(n_points), Some(efficiency)) =
+            (self.trace.n_points.last_mut(), self.trace.efficiency.last_mut())
+        {
+            (*n_points, *efficiency) = (all as f64, share);
+        }
+        if done + n >= self.wanted {
+            self.phase = Phase::Ended;
+            self.status = Status::Converged;
+        }
+        Ok(())
+    }
+}
+
+fn not_of_this_run() -> Error {
+    Error::argument("state", "its points are not those of a run with these settings")
+}
+
+/// Adds n q of a round at rows to sums, in logarithms.
+fn add_density(round: &Round, u: &[f64], sums: &mut [f64], context: &Context<'_>) -> Result<()> {
+    let ln_n = ln(round.n_draws as f64);
+    let ln_q = round.proposal.densities(u, context)?.ln_q;
+    sums.iter_mut().zip(ln_q).for_each(|(sum, ln_q)| *sum = ln_add(*sum, ln_n + ln_q));
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! Tests of runs with learnt densities.
+
+#![allow(clippy::unwrap_used)]
+
+use super::component::{Component, Regression};
+use super::weights::{cut, ess, power_of, weights};
+use super::{Run, Settings, Status};
+use crate::chains::Cut;
+use crate::points::{Origin, Points};
+use crate::problem::{CubePrior, Edge, Likelihood, OnNan, Problem};
+use crate::proposals::{Target, fit};
+use crate::surrogate::{TrainOptions, train};
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::Context;
+use fermiac_base::rng::{Domain, Stream};
+use fermiac_base::store::Codec;
+use fermiac_target::density;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const SETTINGS: Settings =
+    Settings { n_round: 200, n_effective: 1000, max_evals: u64::MAX, max_init_blocks: 10, key: 3 };
+
+/// A problem in two dimensions with a narrow skew peak, and the number of its evaluations.
+fn problem() -> (Problem, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let f = density::from_fn(2, move |x| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        -x[0] / 0.02 - 0.5 * ((x[1] - 0.4) / 0.05).powi(2)
+    });
+    let prior = Arc::new(CubePrior(2));
+    let edges = vec![Edge::Hard; 2];
+    (Problem::new(prior, Likelihood::Density(f), edges, OnNan::Raise).unwrap(), count)
+}
+
+#[test]
+fn the_evidence_is_right_and_threads_do_not_change_it() {
+    let exact = (0.02 * 0.05 * (2.0 * std::f64::consts::PI).sqrt()).ln();
+    let (problem, count) = problem();
+    let found: Vec<_> = [Context::serial(), Context::parallel().unwrap()]
+        .iter()
+        .map(|context| {
+            count.store(0, Ordering::Relaxed);
+            let mut run = Run::new(&problem, SETTINGS).unwrap();
+            assert_eq!(run.run(&problem, None, context).unwrap(), Status::Converged);
+            assert_eq!(run.n_evals(), count.load(Ordering::Relaxed) as u64);
+            run.importance().unwrap()
+        })
+        .collect();
+    let [first, second] = [&found[0], &found[1]];
+    assert!((first.log_evidence - exact).abs() < 5.0 * first.log_evidence_stderr);
+    assert!(first.log_evidence_stderr < 0.03);
+    assert_eq!(first.log_evidence.to_bits(), second.log_evidence.to_bits());
+    assert_eq!(first.u, second.u);
+}
+
+#[test]
+fn a_run_that_resumes_makes_the_same_steps() {
+    let (problem, count) = problem();
+    let context = Context::serial();
+    let mut whole = Run::new(&problem, SETTINGS).unwrap();
+    whole.run(&problem, None, &context).unwrap();
+    let limited = Settings { max_evals: 900, ..SETTINGS };
+    let mut part = Run::new(&problem, limited).unwrap();
+    assert_eq!(part.run(&problem, None, &context).unwrap(), Status::Evals);
+    let mut codec = Codec::writer();
+    part.persist(&mut codec).unwrap();
+    let mut again = Run::new(&problem, SETTINGS).unwrap();
+    let words = codec.into_words();
+    again.persist(&mut Codec::reader(words.clone())).unwrap();
+    count.store(0, Ordering::Relaxed);
+    again.run(&problem, None, &context).unwrap();
+    let fresh = count.load(Ordering::Relaxed) as u64;
+    assert_eq!(fresh + part.n_evals(), whole.n_evals());
+    let [a, b] = [whole.importance().unwrap(), again.importance().unwrap()];
+    assert_eq!(a.log_evidence.to_bits(), b.log_evidence.to_bits());
+    // Points of a run with another key are refused.
+    let mut other = Run::new(&problem, Settings { key: 4, ..SETTINGS }).unwrap();
+    other.persist(&mut Codec::reader(words)).unwrap();
+    assert!(other.run(&problem, None, &context).is_err());
+}
+
+#[test]
+fn a_limit_can_be_raised() {
+    let (problem, _) = problem();
+    let context = Context::serial();
+    let mut whole = Run::new(&problem, SETTINGS).unwrap();
+    whole.run(&problem, None, &context).unwrap();
+    let mut run = Run::new(&problem, Settings { max_evals: 300, ..SETTINGS }).unwrap();
+    assert_eq!(run.run(&problem, None, &context).unwrap(), Status::Evals);
+    assert!(run.importance().is_none() && run.weighted().ell.len() as u64 == run.n_evals());
+    run.prolong(u64::MAX);
+    run.run(&problem, None, &context).unwrap();
+    assert_eq!(run.importance().unwrap().u, whole.importance().unwrap().u);
+}
+
+/// Points of a bent law in the square.
+fn bent(n: usize) -> (Vec<f64>, Vec<f64>) {
+    let mut stream = Stream::new(1, Domain::User, 0, 0);
+    let (mut u, mut ell) = (Vec::new(), Vec::new());
+    while ell.len() < n {
+        let (a, b) = (stream.normal(), stream.normal());
+        let row = [0.5 + 0.12 * a, 0.3 + 0.03 * b + 0.08 * a * a];
+        if row.iter().all(|x| *x > 0.0 && *x < 1.0) {
+            u.extend(row);
+            ell.push(-0.5 * (a * a + b * b));
+        }
+    }
+    (u, ell)
+}
+
+#[test]
+fn a_thinned_density_integrates_to_one_and_is_that_of_its_draws() {
+    let (context, (u, ell)) = (Context::serial(), bent(1500));
+    let mut above = Points::new(2, 0);
+    let origin = Origin { birth: f64::NEG_INFINITY, lineage: 0, family: 0 };
+    for (row, ell) in u.chunks_exact(2).zip(&ell) {
+        above.push(row, &[], *ell, &[], origin);
+    }
+    let target = Target { points: &u, tempered: &u, above: &above, log_x: -2.0 };
+    let density = fit(&target, &[false; 2], 1, &context).unwrap().unwrap();
+    let options = TrainOptions { widths: vec![16; 2], max_epochs: 40, ..TrainOptions::default() };
+    let fitted = train(Rows::new(&u, 2), &ell, &options, 1, &context).unwrap();
+    let cut = Cut::new(&u, 2, &[false; 2]);
+    let regression = Arc::new(Regression { fitted, cut });
+    let mut stream = Stream::new(2, Domain::User, 0, 0);
+    let mut law =
+        Component::new(2, density, Some((regression, 1.0)), 0.2, 4096, &mut stream, &context)
+            .unwrap();
+    assert!(law.is_thinned());
+    law.refine(0.002, 400_000, &mut stream, &context).unwrap();
+    assert!(law.relative_variance() < 1e-4);
+    // By a midpoint rule; a little of the law without thinning lies outside of the square.
+    let n = 800;
+    let grid: Vec<f64> = (0..n * n)
+        .flat_map(|i| [i / n, i % n].map(|k| (f64::from(k) + 0.5) / f64::from(n)))
+        .collect();
+    let mass = |u: &[f64], holds: &dyn Fn(&[f64]) -> bool| -> f64 {
+        let parts = law.parts(u, &context).unwrap();
+        let rows = u.chunks_exact(2).zip(parts).filter(|(row, _)| holds(row));
+        rows.map(|(_, parts)| law.ln_q(parts).exp()).sum::<f64>() / f64::from(n * n)
+    };
+    let all = mass(&grid, &|_| true);
+    let half = mass(&grid, &|row| row[0] < 0.45);
+    let drawn = law.draw(40_000, &mut stream, &context).unwrap();
+    let share = drawn.len() as f64 / 80_000.0;
+    assert!((all - share).abs() < 0.01 && share > 0.95, "{all} {share}");
+    let left = drawn.chunks_exact(2).filter(|row| row[0] < 0.45).count() as f64 / 40_000.0;
+    assert!((left - half).abs() < 0.012, "{left} {half}");
+}
+
+#[test]
+fn powers_and_weights() {
+    let mut stream = Stream::new(5, Domain::User, 0, 0);
+    let ell: Vec<f64> = (0..1000).map(|_| -50.0 * stream.exponential()).collect();
+    let flat = vec![0.0; 1000];
+    let power = power_of(&ell, &flat, 0.0, 250.0);
+    assert!((ess(&weights(&ell, &flat, power)) - 250.0).abs() < 1.0);
+    assert!(power_of(&ell, &flat, 0.5, 250.0) == 0.5);
+    assert!(power_of(&flat, &flat, 0.0, 250.0) == 1.0);
+    assert!(weights(&[f64::NEG_INFINITY, 0.0], &[0.0; 2], 0.0) == [0.0, 1.0]);
+    let mut heavy = vec![1.0; 100];
+    heavy[3] = 1e6;
+    cut(&mut heavy, 20.0);
+    assert!(ess(&heavy) > 15.0 && heavy[3] >= heavy[4]);
+}
+
+#[test]
+fn too_few_points_are_refused() {
+    let (problem, _) = problem();
+    assert!(Run::new(&problem, Settings { n_round: 50, ..SETTINGS }).is_err());
+    assert!(Run::new(&problem, Settings { n_effective: usize::MAX, ..SETTINGS }).is_err());
+}

@@ -1,0 +1,54 @@
+//! The fit of a density to weighted points whose modes are told apart by a bound.
+
+use super::{Density, Start};
+use crate::bound::{Bound, BoundKind, FitOptions};
+use crate::chains::BatchGeometry;
+use crate::points::Points;
+use fermiac_base::Result;
+use fermiac_base::linalg::Rows;
+use fermiac_base::par::Context;
+
+/// The points of a fit.
+pub(crate) struct Target<'a> {
+    /// Points of the target, row-major.
+    pub(crate) points: &'a [f64],
+    /// Points of wider laws about it.
+    pub(crate) tempered: &'a [f64],
+    /// Points that hold most of the target, by which its modes are told apart.
+    pub(crate) above: &'a Points,
+    /// The ln of their prior mass.
+    pub(crate) log_x: f64,
+}
+
+/// Fits a density; `None` if the points do not span the space.
+///
+/// # Errors
+/// Those of `context`, and of a bound about points outside of the cube.
+pub(crate) fn fit(
+    target: &Target<'_>,
+    circles: &[bool],
+    key: u64,
+    context: &Context<'_>,
+) -> Result<Option<Density>> {
+    let dim = circles.len();
+    let options = FitOptions {
+        kind: BoundKind::Multi,
+        enlarge: 1.0,
+        modes: true,
+        bootstrap: 0,
+        periodic: circles.to_vec(),
+    };
+    let rows = Rows::new(&target.above.u, dim);
+    let modes = Bound::fit(rows, target.log_x, &options, key, 0, context)?;
+    let geometry = BatchGeometry::new(target.above, circles, Some(&modes));
+    let labels = geometry.parts_of(target.points);
+    let tempered_labels = geometry.parts_of(target.tempered);
+    let start = Start {
+        points: target.points,
+        labels: &labels,
+        tempered: target.tempered,
+        tempered_labels: &tempered_labels,
+        cut: geometry.cut().clone(),
+    };
+    Density::fit(start, dim, context)
+}

@@ -1,0 +1,328 @@
+"""Tests of runs with learnt densities."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fermiac as fm
+from fermiac.errors import ArgumentError, ConvergenceWarning, FermiacWarning, TargetError
+
+Array = NDArray[np.float64]
+SMALL = fm.nested.Learnt(n_effective=1000)
+BOX = fm.distributions.Uniform([-5.0] * 3, [5.0] * 3)
+#: The evidence of a standard normal density in the box, which cuts off 2e-6 of it.
+NORMAL = -3.0 * math.log(10.0)
+
+
+def normal(x: Array) -> Array:
+    out: Array = -0.5 * (x**2).sum(axis=1) - 1.5 * math.log(2 * math.pi)
+    return out
+
+
+def run(f: Any = normal, prior: Any = BOX, **more: Any) -> fm.nested.LearntResult:
+    given = {"sampler": SMALL, "n_live": 200, "rng": 0} | more
+    return fm.nested.sample(f, prior, **given)  # type: ignore[return-value]
+
+
+def same(a: Any, b: Any) -> bool:
+    pairs = [(a.draws, b.draws), (a.log_weights, b.log_weights)]
+    return a.log_evidence == b.log_evidence and all(np.array_equal(x, y) for x, y in pairs)
+
+
+def test_the_evidence_and_moments_of_a_normal_law() -> None:
+    r = run()
+    assert abs(r.log_evidence - NORMAL) < 5 * r.log_evidence_stderr < 0.1
+    assert r.status == "complete"
+    assert r.converged
+    assert not r.warnings
+    assert r.ess > 900
+    assert r.n_evals < 5000
+    mean, square = r.expect(lambda x: x), r.expect(lambda x: x**2)
+    assert np.all(np.abs(mean.mean) < 5 * mean.stderr)
+    assert np.all(np.abs(square.mean - 1) < 5 * square.stderr)
+    exact = 3.0 * (math.log(10.0) - 0.5 * math.log(2 * math.pi * math.e))
+    assert abs(r.information - exact) < 0.2
+
+
+def test_the_fields_are_those_of_an_importance_sample() -> None:
+    r = run()
+    assert r.importance is not None
+    assert r.importance.is_fitted
+    assert r.importance.log_evidence == r.log_evidence == r.log_evidence_volumes
+    assert len(r.importance.sample.draws) == r.n_draws
+    assert abs(r.importance.ess / r.ess - 1) < 1e-9
+    assert np.all(np.diff(r.log_likelihoods) >= 0)
+    logs = r.log_prior_masses + r.log_likelihoods
+    assert abs(np.logaddexp.reduce(logs) - r.log_evidence) < 1e-9
+    assert np.all(np.diff(r.log_x) <= 0)
+    assert r.unit_draws is not None
+    assert np.allclose(10 * r.unit_draws - 5, r.draws)
+    apart = abs(r.importance.log_evidence_tests - r.log_evidence)
+    assert apart < 5 * r.importance.log_evidence_tests_stderr
+    assert set(r.trace) == {"power", "n_points", "efficiency", "defence", "level"}
+    assert r.trace["n_points"].sum() == r.n_evals
+    assert r.trace["power"][0] == 0
+    assert r.trace["power"][-1] == 1
+
+
+def test_the_name_and_the_class_are_one() -> None:
+    a = run(sampler=fm.nested.Learnt())
+    assert a.settings["sampler"] == "Learnt(n_effective=10000)"
+    assert same(a, run(sampler="learnt"))
+
+
+def test_threads_executors_and_forms_do_not_change_the_bits() -> None:
+    law = fm.distributions.Normal([0.0] * 3)
+    expected = run(law)
+    assert same(expected, run(law, n_threads=2))
+
+    def f(x: Array) -> Array:
+        return law.log_density(x)
+
+    plain = run(f)
+    with ThreadPoolExecutor(2) as pool:
+        assert same(plain, run(f, executor=pool))
+    assert same(expected, plain)
+
+
+def test_rounds_are_single_batches() -> None:
+    sizes: list[int] = []
+
+    def f(x: Array) -> Array:
+        sizes.append(len(x))
+        return normal(x)
+
+    r = run(f, check=False)
+    # The last sample comes in blocks.
+    assert len(sizes) < 25
+    assert sum(sizes) == r.n_evals
+
+
+def test_a_run_resumes_with_the_same_bits(tmp_path: Any) -> None:
+    expected, calls = run(), 0
+
+    def breaks(x: Array) -> Array:
+        nonlocal calls
+        calls += len(x)
+        if calls > 1100:
+            raise RuntimeError("broken")
+        return normal(x)
+
+    path = tmp_path / "run"
+    with pytest.raises(RuntimeError, match="broken") as caught:
+        run(breaks, checkpoint=path, check=False)
+    partial = caught.value.partial_result  # type: ignore[attr-defined]
+    assert partial.status == "interrupted"
+    assert not partial.converged
+    evals = 0
+
+    def counted(x: Array) -> Array:
+        nonlocal evals
+        evals += len(x)
+        return normal(x)
+
+    resumed = run(counted, checkpoint=path, check=False)
+    assert same(expected, resumed)
+    assert resumed.n_evals == expected.n_evals
+    assert evals < expected.n_evals - partial.n_evals + 10
+    # Complete: nothing is evaluated but the check of a few points.
+    evals = 0
+    assert same(expected, run(counted, checkpoint=path, check=False))
+    assert evals < 10
+
+
+def test_limits_end_a_run_that_can_go_on() -> None:
+    with pytest.warns(ConvergenceWarning, match="before its last sample"):
+        short = run(max_evals=500)
+    assert short.status == "stopped"
+    assert not short.converged
+    assert 500 <= short.n_evals < 800
+    assert short.importance is None
+    assert same(short.extend(), run())
+    whole = run()
+    with pytest.warns(ConvergenceWarning, match="in its last sample"):
+        short = run(sampler=fm.nested.Learnt(n_effective=3000), max_evals=whole.n_evals + 300)
+    assert abs(short.log_evidence - NORMAL) < 5 * short.log_evidence_stderr
+    with pytest.warns(ConvergenceWarning, match="max_time"):
+        run(max_time=1e-9)
+
+
+def test_ctrl_c_carries_the_points_so_far() -> None:
+    calls = 0
+
+    def f(x: Array) -> Array:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return normal(x)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(f, check=False)
+    partial = caught.value.partial_result  # type: ignore[attr-defined]
+    assert partial.n_draws > 400
+    assert np.isfinite(partial.log_evidence)
+
+
+def test_two_modes_and_points_without_likelihood() -> None:
+    law = fm.distributions.Mixture(
+        [0.7, 0.3],
+        [
+            fm.distributions.Normal([2.0] * 3, [0.4] * 3),
+            fm.distributions.Normal([-2.0] * 3, [0.3] * 3),
+        ],
+    )
+    r = run(law)
+    assert abs(r.log_evidence + 3 * math.log(10.0)) < 5 * r.log_evidence_stderr
+    share = r.expect(lambda x: x[:, 0] > 0)
+    assert abs(share.mean - 0.7) < 5 * share.stderr
+
+    def half(x: Array) -> Array:
+        return np.where(x[:, 0] > x[:, 1], normal(x), -np.inf)
+
+    r = run(half)
+    assert abs(r.log_evidence - NORMAL + math.log(2.0)) < 5 * r.log_evidence_stderr
+    assert np.all(r.draws[r._weights() > 0][:, 0] > r.draws[r._weights() > 0][:, 1])
+
+
+def test_circles_and_mirrors() -> None:
+    kappa = 4.0
+    prior = fm.distributions.Uniform([-math.pi, 0.0], [math.pi, 1.0])
+
+    def f(x: Array) -> Array:
+        # A peak at the end of the circle; a decay from the mirror at 0.
+        return kappa * np.cos(x[:, 0] - math.pi) - 8.0 * x[:, 1]
+
+    bessel = float(np.mean(np.exp(kappa * np.cos(np.linspace(0, 2 * math.pi, 4096, False)))))
+    exact = math.log(bessel) + math.log(-math.expm1(-8.0) / 8.0)
+    for edges in ({}, {"periodic": [0], "reflective": [1]}):
+        r = run(f, prior, **edges)
+        assert abs(r.log_evidence - exact) < 5 * r.log_evidence_stderr, edges
+
+
+def test_plateaus() -> None:
+    r = run(lambda x: np.full(len(x), -1.5))
+    assert abs(r.log_evidence + 1.5) < max(5 * r.log_evidence_stderr, 1e-9)
+    r = run(lambda x: np.where((np.abs(x) < 2).all(axis=1), 0.0, -3.0))
+    exact = math.log(0.064 + 0.936 * math.exp(-3.0))
+    assert abs(r.log_evidence - exact) < 5 * r.log_evidence_stderr
+
+
+def test_blobs_and_names_come_along() -> None:
+    r = run(lambda x: (normal(x), x[:, :1] + 1.0), blobs=1, names=("a", "b", "c"))
+    assert r.blobs is not None
+    assert np.allclose(r.blobs[:, 0], r.draws[:, 0] + 1.0)
+    assert r.names == ("a", "b", "c")
+
+
+def test_results_are_saved_pickled_and_summed_up(tmp_path: Any) -> None:
+    r = run()
+    path = tmp_path / "r.fermiac"
+    r.save(path)
+    assert same(r, fm.load(path))
+    assert same(r, pickle.loads(pickle.dumps(r)))
+    text = str(r.summary())
+    assert "log evidence" in text
+    assert "rounds" in text
+    assert repr(r).startswith("LearntResult: log Z")
+    assert r.posterior(100, rng=0).draws.shape == (100, 3)
+    assert len(r.log_evidence_samples) == 200
+    assert r.log_evidence_unbiased == r.log_evidence
+    wider = r.reweight(lambda x: -0.4 * (x**2).sum(axis=1))
+    assert wider.n_draws == r.n_draws
+
+
+def test_what_needs_births_is_refused(tmp_path: Any) -> None:
+    r = run()
+    for call in (
+        lambda: r.bootstrap(),
+        lambda: r.merge(r),
+        lambda: r.split(2),
+        lambda: r.to_dynesty(),
+        lambda: r.to_anesthetic(),
+        lambda: r.write_dead_birth(tmp_path / "x"),
+        lambda: r.extend(n_live=100),
+        lambda: r.extend(dlogz=1e-3),
+        lambda: r.extend(dynamic=fm.nested.Dynamic()),
+    ):
+        with pytest.raises(ArgumentError):
+            call()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"batch": 10},
+        {"bound": "single"},
+        {"dynamic": True},
+        {"dlogz": 0.1},
+        {"likelihood_tol": 0.1},
+        {"max_iter": 10},
+        {"validate": True},
+        {"surrogate": "switch"},
+        {"runs": 2},
+        {"n_live": 60},
+        {"n_live": 2**31 - 1},
+        {"sampler": fm.nested.Learnt(n_effective=2**31 - 1)},
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(given: dict[str, Any]) -> None:
+    name = next(iter(given)) if "sampler" not in given else "n_effective"
+    with pytest.raises((ArgumentError, MemoryError), match=name):
+        run(**given)
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.5, "many", None, math.inf])
+def test_sizes_that_are_none_are_refused(n: Any) -> None:
+    with pytest.raises(ArgumentError, match="n_effective"):
+        fm.nested.Learnt(n_effective=n)
+
+
+def test_hostile_likelihoods() -> None:
+    with pytest.raises(TargetError, match="likelihood above 0"):
+        run(lambda x: np.full(len(x), -np.inf), max_init_blocks=3)
+    with pytest.raises(TargetError):
+        run(lambda x: np.full(len(x), np.nan))
+    with pytest.warns(FermiacWarning, match="NaN"):
+        run(lambda x: np.where(x[:, 0] > 4, np.nan, normal(x)), on_nan="-inf")
+    with pytest.raises(TargetError):
+        run(lambda x: np.full(len(x), np.inf))
+    huge = run(lambda x: 1e6 * normal(x))
+    assert np.isfinite(huge.log_evidence)
+
+
+def test_threads_of_other_calls_do_not_disturb() -> None:
+    found: list[Any] = []
+    workers = [threading.Thread(target=lambda: found.append(run())) for _ in range(2)]
+    [w.start() for w in workers]
+    [w.join() for w in workers]
+    assert same(found[0], found[1])
+
+
+def test_pulls_over_seeds() -> None:
+    """Errors of log Z hold: 24 runs on a skew law in closed form."""
+    scale = np.array([0.05, 0.2, 0.1])
+    exact = float(np.log(scale * -np.expm1(-1.0 / scale)).sum())
+    prior = fm.distributions.Uniform([0.0] * 3, [1.0] * 3)
+    sampler = fm.nested.Learnt(n_effective=500)
+    pulls = []
+    for seed in range(24):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            r = run(
+                lambda x: -(x / scale).sum(axis=1), prior, sampler=sampler, rng=seed, n_live=150
+            )
+        pulls.append((r.log_evidence - exact) / r.log_evidence_stderr)
+    within = np.mean(np.abs(pulls) < 2)
+    assert within > 0.85
+    assert abs(np.mean(pulls)) < 5 / math.sqrt(24)
+    assert np.max(np.abs(pulls)) < 5
