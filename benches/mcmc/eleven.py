@@ -91,19 +91,21 @@ def measure(run: Run, seed: int) -> dict[str, float]:
 
 
 class Kept:
-    """Runs by their names, in a file."""
+    """Runs by their names, in a file with a line for each."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.runs: dict[str, Any] = {}
         if path is not None and path.exists():
-            self.runs = json.loads(path.read_text())
+            for line in path.read_text().splitlines():
+                self.runs |= json.loads(line)
 
     def get(self, key: str, make: Callable[[], Any]) -> Any:
         if key not in self.runs:
             self.runs[key] = make()
             if self.path is not None:
-                self.path.write_text(json.dumps(self.runs))
+                with self.path.open("a") as file:
+                    file.write(json.dumps({key: self.runs[key]}) + "\n")
         return self.runs[key]
 
 
