@@ -84,6 +84,7 @@ def parsl_executor(tmp_path: Path) -> Iterator[Any]:
             )
         ],
         run_dir=str(tmp_path),
+        initialize_logging=False,  # to a file that is left open
     )
     executor = ParslPoolExecutor(config)
     try:
