@@ -86,13 +86,8 @@ impl Component {
     ) -> Result<Self> {
         let mut this = Self { dim, density: Some(density), thinning: None, defence: 1.0 };
         let Some((regression, scale)) = regression else { return Ok(this) };
-        this.thinning = Some(Thinning {
-            regression,
-            scale,
-            level: 0.0,
-            ln_kept: 0.0,
-            relative_variance: 0.0,
-        });
+        this.thinning =
+            Some(Thinning { regression, scale, level: 0.0, ln_kept: 0.0, relative_variance: 0.0 });
         this.defence = defence;
         let mut u = Vec::new();
         if let Some(density) = &this.density {
@@ -236,9 +231,7 @@ impl Component {
         let top = ln_target.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let cost = |defence: f64| -> f64 {
             let terms = parts.iter().zip(ln_target).zip(weights);
-            terms
-                .map(|((parts, y), w)| w * exp(y - top - self.ln_q_with(*parts, defence)))
-                .sum()
+            terms.map(|((parts, y), w)| w * exp(y - top - self.ln_q_with(*parts, defence))).sum()
         };
         let costs = DEFENCES.map(cost);
         let least = costs.iter().copied().fold(f64::INFINITY, f64::min);

@@ -335,8 +335,7 @@ impl Run {
     /// densities, its relative variance, and their number.
     fn of_rounds(&self) -> (f64, f64, u64) {
         let ell = &self.record.ell[..self.n_explored()];
-        let logs: Vec<f64> =
-            ell.iter().zip(&self.ln_mixture).map(|(ell, sum)| ell - sum).collect();
+        let logs: Vec<f64> = ell.iter().zip(&self.ln_mixture).map(|(ell, sum)| ell - sum).collect();
         let log_z = logs.iter().fold(f64::NEG_INFINITY, |sum, log| ln_add(sum, *log));
         let squares: f64 = logs.iter().map(|log| exp(2.0 * (log - log_z))).sum();
         let n = logs.len();
@@ -347,7 +346,9 @@ impl Run {
     fn expected(&self) -> u64 {
         let n = self.record.len() as u64;
         let left = match self.phase {
-            Phase::Sampling => self.wanted.saturating_sub(self.rounds.last().map_or(0, |r| r.n_draws)),
+            Phase::Sampling => {
+                self.wanted.saturating_sub(self.rounds.last().map_or(0, |r| r.n_draws))
+            }
             _ => 2 * self.settings.n_effective as u64 + self.settings.n_round as u64,
         };
         n.saturating_add(left).min(self.settings.max_evals)

@@ -20,14 +20,7 @@ pub(super) struct Record {
 impl Record {
     /// No points.
     pub(super) fn new(dim: usize, n_extras: usize) -> Self {
-        Self {
-            dim,
-            n_extras,
-            u: Vec::new(),
-            x: Vec::new(),
-            ell: Vec::new(),
-            extras: Vec::new(),
-        }
+        Self { dim, n_extras, u: Vec::new(), x: Vec::new(), ell: Vec::new(), extras: Vec::new() }
     }
 
     /// The number of points.

@@ -211,10 +211,8 @@ impl Run {
     /// Learns from the new points of a round, those from `old` on, how good its density was.
     fn judge(&mut self, round: &Round, old: usize, densities: &Densities) {
         let new = &self.record.ell[old..];
-        let ln_target: Vec<f64> = new
-            .iter()
-            .map(|ell| if ell.is_finite() { round.power * ell } else { *ell })
-            .collect();
+        let ln_target: Vec<f64> =
+            new.iter().map(|ell| if ell.is_finite() { round.power * ell } else { *ell }).collect();
         let mut cost = f64::INFINITY;
         if let Some(estimate) = Estimate::new(&ln_target, &densities.ln_q, round.n_draws) {
             let main = round.proposal.main();
@@ -232,7 +230,8 @@ impl Run {
                 terms.map(|(w, ratio)| w * ratio).sum::<f64>() / round.n_draws as f64
             };
             let costs = INSURANCES.map(cost_with);
-            let at = (0..costs.len()).fold(0, |at, k| if costs[k] < 0.98 * costs[at] { k } else { at });
+            let at =
+                (0..costs.len()).fold(0, |at, k| if costs[k] < 0.98 * costs[at] { k } else { at });
             cost = costs[at];
             self.chosen.push([defence, INSURANCES[at]]);
             // What a single round does not need, another one may have needed.
@@ -303,7 +302,8 @@ impl Run {
         let wanted = (wanted * fewer).max(1.5);
         let ell = &self.record.ell[..self.n_explored()];
         let power = power_of(ell, &self.ln_mixture, self.power, wanted);
-        self.n_stalled = if power > 1.01 * self.power || power == 1.0 { 0 } else { self.n_stalled + 1 };
+        self.n_stalled =
+            if power > 1.01 * self.power || power == 1.0 { 0 } else { self.n_stalled + 1 };
         self.power = power;
         self.raise_level();
         let mut stream = self.stream(DRAWS, number << 20);
@@ -371,8 +371,7 @@ impl Run {
     /// Fits densities to all points: for a power of the likelihood, for a smaller power, and for the
     /// highest points if asked for.
     fn learn(&mut self, power: f64, with_top: bool, context: &Context<'_>) -> Result<Proposal> {
-        let (dim, n, number) =
-            (self.circles.len(), self.n_explored(), self.rounds.len() as u64);
+        let (dim, n, number) = (self.circles.len(), self.n_explored(), self.rounds.len() as u64);
         let ell = &self.record.ell[..n];
         let of_power = weights(ell, &self.ln_mixture, power);
         let Some(mut density) = self.fit(&of_power, power, 0, context)? else {
@@ -389,15 +388,8 @@ impl Run {
         let regression = self.regress(&density, power, context)?.map(Arc::new);
         let thinning = |scale: f64| regression.as_ref().map(|of| (Arc::clone(of), scale));
         let mut stream = self.stream(THINNING, number);
-        let main = Component::new(
-            dim,
-            density,
-            thinning(1.0),
-            self.defence,
-            TRIES,
-            &mut stream,
-            context,
-        )?;
+        let main =
+            Component::new(dim, density, thinning(1.0), self.defence, TRIES, &mut stream, context)?;
         let (mut components, mut shares) = (vec![main], vec![1.0]);
         let of_wider = weights(ell, &self.ln_mixture, WIDER * power);
         if let Some(density) = self.fit(&of_wider, WIDER * power, 1, context)? {
@@ -422,12 +414,7 @@ impl Run {
     }
 
     /// Adds laws to a density about known points where it is far too low.
-    fn cover(
-        &self,
-        density: &mut Density,
-        of_power: &[f64],
-        context: &Context<'_>,
-    ) -> Result<()> {
+    fn cover(&self, density: &mut Density, of_power: &[f64], context: &Context<'_>) -> Result<()> {
         let dim = self.circles.len();
         let total: f64 = of_power.iter().sum();
         let chosen: Vec<usize> =
@@ -501,7 +488,8 @@ impl Run {
         let origin = Origin { birth: f64::NEG_INFINITY, lineage: 0, family: 0 };
         for &i in &order {
             let few = above.len() < 2 * dim + 2;
-            if (sum > ABOVE * total && !few) || above.len() >= POINTS || ell[i] == f64::NEG_INFINITY {
+            if (sum > ABOVE * total && !few) || above.len() >= POINTS || ell[i] == f64::NEG_INFINITY
+            {
                 break;
             }
             sum += weights[i];
@@ -593,12 +581,7 @@ fn not_of_this_run() -> Error {
 }
 
 /// Adds n q of a round at rows to sums, in logarithms.
-fn add_density(
-    round: &Round,
-    u: &[f64],
-    sums: &mut [f64],
-    context: &Context<'_>,
-) -> Result<()> {
+fn add_density(round: &Round, u: &[f64], sums: &mut [f64], context: &Context<'_>) -> Result<()> {
     let ln_n = ln(round.n_draws as f64);
     let ln_q = round.proposal.densities(u, context)?.ln_q;
     sums.iter_mut().zip(ln_q).for_each(|(sum, ln_q)| *sum = ln_add(*sum, ln_n + ln_q));

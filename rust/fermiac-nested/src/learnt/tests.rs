@@ -18,13 +18,8 @@ use fermiac_target::density;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const SETTINGS: Settings = Settings {
-    n_round: 200,
-    n_effective: 1000,
-    max_evals: u64::MAX,
-    max_init_blocks: 10,
-    key: 3,
-};
+const SETTINGS: Settings =
+    Settings { n_round: 200, n_effective: 1000, max_evals: u64::MAX, max_init_blocks: 10, key: 3 };
 
 /// A problem in two dimensions with a narrow skew peak, and the number of its evaluations.
 fn problem() -> (Problem, Arc<AtomicUsize>) {
@@ -130,16 +125,9 @@ fn a_thinned_density_integrates_to_one_and_is_that_of_its_draws() {
     let cut = Cut::new(&u, 2, &[false; 2]);
     let regression = Arc::new(Regression { fitted, cut });
     let mut stream = Stream::new(2, Domain::User, 0, 0);
-    let mut law = Component::new(
-        2,
-        density,
-        Some((regression, 1.0)),
-        0.2,
-        4096,
-        &mut stream,
-        &context,
-    )
-    .unwrap();
+    let mut law =
+        Component::new(2, density, Some((regression, 1.0)), 0.2, 4096, &mut stream, &context)
+            .unwrap();
     assert!(law.is_thinned());
     law.refine(0.002, 400_000, &mut stream, &context).unwrap();
     assert!(law.relative_variance() < 1e-4);

@@ -14,9 +14,7 @@ pub(super) fn weights(ell: &[f64], ln_density: &[f64], power: f64) -> Vec<f64> {
     let logs: Vec<f64> = ell
         .iter()
         .zip(ln_density)
-        .map(|(ell, density)| {
-            if *ell == f64::NEG_INFINITY { *ell } else { power * ell - density }
-        })
+        .map(|(ell, density)| if *ell == f64::NEG_INFINITY { *ell } else { power * ell - density })
         .collect();
     let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if top == f64::NEG_INFINITY {

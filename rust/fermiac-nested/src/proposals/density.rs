@@ -223,7 +223,12 @@ impl Density {
             |c| {
                 let rows = &u[c * ROWS * dim..n.min((c + 1) * ROWS) * dim];
                 let mut densities = Vec::with_capacity(rows.len() / dim);
-                dispatch(LnDensities { density: self, rows, ln_weights: &lns, out: &mut densities });
+                dispatch(LnDensities {
+                    density: self,
+                    rows,
+                    ln_weights: &lns,
+                    out: &mut densities,
+                });
                 Ok(densities)
             },
             |_, part| {
@@ -362,7 +367,7 @@ impl Kernel for Table<'_> {
 mod tests {
     use super::*;
     use fermiac_base::rng::Domain;
-    use fermiac_base::simd::ln;
+    use fermiac_base::simd::exp;
 
     /// Points about the end of a circle, and of a skew coordinate in two modes.
     fn points(n: usize) -> Vec<f64> {
