@@ -367,7 +367,7 @@ impl Kernel for Table<'_> {
 mod tests {
     use super::*;
     use fermiac_base::rng::Domain;
-    use fermiac_base::simd::ln;
+    use fermiac_base::simd::exp;
 
     /// Points about the end of a circle, and of a skew coordinate in two modes.
     fn points(n: usize) -> Vec<f64> {
