@@ -115,8 +115,8 @@ class NestedLoop(RunLoop[NestedResult]):
     def advance(self, budget: Budget) -> BaseException | None:
         """Make replacements for a while."""
         report, batches = self._shifted_report(), self.batches
-        away = batches is not None
-        error = self.core.run(*self.job.ports, budget.seconds, self.workers, report, away)
+        away = {} if batches is None else {"away": True}
+        error = self.core.run(*self.job.ports, budget.seconds, self.workers, report, **away)
         self.settle()
         if batches is not None and error is None and self.info["n_chains"]:
             batches.run(self.core, self.job, budget.seconds, self._tick)
