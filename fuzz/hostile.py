@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 #: Items after which an endless iterable gives up.
-ENDLESS = 200_000
+ENDLESS = 2_000_000
 
 
 class Planted(Exception):
