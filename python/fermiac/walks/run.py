@@ -204,19 +204,32 @@ class WalkLoop(RunLoop[WalkResult]):
 
     def _mark(self, counted: int) -> None:
         """Record the visits so far as a mark, later if the core has a log of all steps."""
-        walkers, burned, until = self.walkers, self.burned, self.n_done
+        walkers, until, before = self.walkers, self.n_done, self._totals_before()
 
         def late() -> NDArray[Any]:
             visits = walkers.totals_at(until)
             assert visits is not None
-            return visits if burned is None else visits - burned.totals()
+            return visits if before is None else visits - before()
 
         if self.stop is None and self.job.n_steps <= walkers.logged_until:
             self.marks.put(counted, late)
             return
         visits = walkers.totals()
         if visits is not None:
-            self.marks.put(counted, visits if burned is None else visits - burned.totals())
+            self.marks.put(counted, visits if before is None else visits - before())
+
+    def _totals_before(self) -> Callable[[], NDArray[np.uint64]] | None:
+        """Return what computes the visits of all walkers in the burn-in; None without one."""
+        walkers, burned, until = self.walkers, self.burned, self.job.burn_in
+        if burned is None:
+            return None
+
+        def totals() -> NDArray[np.uint64]:
+            # The sum of a log of the core is faster.
+            logged = walkers.totals_at(until)
+            return burned.totals() if logged is None else logged
+
+        return totals
 
     def _thin(self, block: NDArray[Any]) -> None:
         """Write the recorded part of a block to the paths."""
@@ -297,7 +310,7 @@ class WalkLoop(RunLoop[WalkResult]):
 
     def _counted(self, state: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """Return the visits after the burn-in, from those of whole walks."""
-        burned = self.burned
+        burned, before = self.burned, self._totals_before()
 
         def rows() -> dict[str, NDArray[Any]]:
             seen = self._visits(state)
@@ -308,7 +321,7 @@ class WalkLoop(RunLoop[WalkResult]):
 
         def totals() -> NDArray[np.uint64] | None:
             found = state.totals
-            return found if burned is None or found is None else found - burned.totals()
+            return found if before is None or found is None else found - before()
 
         return LateArrays(ROWS[:3], rows, totals)
 
