@@ -41,7 +41,9 @@ class ImportanceEvidence(Result):
 
     The field ``importance`` of `fermiac.nested.NestedResult`. After a run whose points came from
     bounds these are all points, also those below the levels. After a run with chains they are
-    independent points from a density fitted to the posterior. ``importance=False`` of a sampler,
+    independent points from a density fitted to the posterior. With `fermiac.nested.Learnt` they are
+    the last sample; its tests are the rounds before it, as draws from the mixture of their
+    densities, which are slightly too low on average. ``importance=False`` of a sampler,
     such as ``fermiac.nested.Slice(importance=False)``, makes a run without it.
 
     Attributes

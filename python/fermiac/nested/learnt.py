@@ -45,10 +45,10 @@ class LearntResult(NestedResult):
     r"""The result of a run with `fermiac.nested.Learnt`: an importance sample of the posterior.
 
     It has the fields of `NestedResult`. The points are the last sample of the run, independent
-    draws from one density q that no one of them depends on, in the order of their likelihoods;
+    draws from one density q that none of them influenced, in the order of their likelihoods;
     their `log_prior_masses` are :math:`-\log(n q)`. So averages have the errors of a weighted
-    sample, and `log_evidence` is the only estimate: `log_evidence_volumes` is the same number. No
-    point was born above another: `births` are -inf, every point has a lineage of its own, and
+    sample [1]_, and `log_evidence` is the only estimate: `log_evidence_volumes` is the same number.
+    No point was born above another: `births` are -inf, every point has a lineage of its own, and
     `n_alive` counts the points that are not below it. Methods that need births raise an
     `ArgumentError`. If a limit ended the run before its last sample, the points are those of all
     rounds so far, weighted by the mixture of their densities.
@@ -63,6 +63,11 @@ class LearntResult(NestedResult):
         the ``efficiency`` that its points showed (the effective share of a sample from its
         density), ``defence``, the share of points that no regression chose, and the ``level`` above
         which further points were sought.
+
+    References
+    ----------
+    .. [1] J.-M. Cornuet, J.-M. Marin, A. Mira, C. P. Robert, "Adaptive multiple importance
+       sampling", Scandinavian Journal of Statistics, 2012, doi:10.1111/j.1467-9469.2011.00756.x.
 
     Examples
     --------

@@ -407,8 +407,8 @@ class Learnt(Sampler):
 
     A mode that no point has seen is missing from the estimate and from its error: the first round
     sees those with more than about 3/n_live of the prior mass at low powers, and a narrow peak on a
-    broad one is found only if likelihoods rise towards it. Posteriors with long curved ridges, and
-    many separate modes, need more points, or another sampler.
+    broad one is found only if likelihoods rise towards it. Funnels, long curved ridges, and many
+    separate modes need more points, or another sampler.
 
     References
     ----------

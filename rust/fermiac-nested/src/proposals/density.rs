@@ -283,24 +283,24 @@ struct Logs<'a> {
     tile: Vec<V>,
     room: Vec<V>,
     rotated: Vec<f64>,
-    logs: Vec<V>,
+    of_parts: Vec<V>,
 }
 
 impl<'a> Logs<'a> {
     fn new(density: &'a Density) -> Self {
-        let (tile, logs) = (vec![V::ZERO; density.dim], vec![V::ZERO; density.parts.len()]);
-        Self { density, tile, room: Vec::new(), rotated: Vec::new(), logs }
+        let (tile, of_parts) = (vec![V::ZERO; density.dim], vec![V::ZERO; density.parts.len()]);
+        Self { density, tile, room: Vec::new(), rotated: Vec::new(), of_parts }
     }
 
     /// Computes those at no more than eight rows, with other terms added.
     #[inline(always)]
     fn fill<const FMA: bool>(&mut self, rows: &[f64], terms: &[f64]) {
-        let Self { density, tile, room, rotated, logs } = self;
+        let Self { density, tile, room, rotated, of_parts } = self;
         rotated.clear();
         rotated.extend_from_slice(rows);
         rotated.chunks_exact_mut(density.dim).for_each(|row| density.cut.rotate(row));
         into_tile(rotated, density.dim, tile);
-        for ((log, part), term) in logs.iter_mut().zip(&density.parts).zip(terms) {
+        for ((log, part), term) in of_parts.iter_mut().zip(&density.parts).zip(terms) {
             *log = V::splat(*term)
                 + match part {
                     Part::Cube => V::ZERO,
@@ -327,7 +327,7 @@ impl Kernel for LnDensities<'_> {
         let (mut logs, dim) = (Logs::new(self.density), self.density.dim);
         for rows in self.rows.chunks(LANES * dim) {
             logs.fill::<FMA>(rows, self.ln_weights);
-            self.out.extend_from_slice(&ln_sums::<FMA>(&logs.logs).0[..rows.len() / dim]);
+            self.out.extend_from_slice(&ln_sums::<FMA>(&logs.of_parts).0[..rows.len() / dim]);
         }
     }
 }
@@ -349,14 +349,14 @@ impl Kernel for Table<'_> {
         for rows in self.rows.chunks(LANES * dim) {
             logs.fill::<FMA>(rows, &zeros);
             let mut top = V::splat(f64::MIN);
-            for log in &logs.logs {
+            for log in &logs.of_parts {
                 top = top.max(*log);
             }
-            for log in &mut logs.logs {
+            for log in &mut logs.of_parts {
                 *log = expv::<FMA>(*log - top);
             }
             for lane in 0..rows.len() / dim {
-                self.out.extend(logs.logs.iter().map(|q| q.0[lane]));
+                self.out.extend(logs.of_parts.iter().map(|q| q.0[lane]));
             }
         }
     }
