@@ -17,9 +17,10 @@ INTERRUPTED = """
     import fermiac as fm
     {target}
     law = fm.distributions.Normal()
+    expect = fm.importance.expect  # its modules are loaded here
     print("ready", flush=True)
     try:
-        fm.importance.expect(f, law, n=10**11, rng=0, n_threads={threads}, method={method!r})
+        expect(f, law, n=10**11, rng=0, n_threads={threads}, method={method!r})
     except KeyboardInterrupt as error:
         caught = time.time()
         partial = error.partial_result
