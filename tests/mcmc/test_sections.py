@@ -186,6 +186,35 @@ def test_runs_that_are_resumed(
         assert again.adaptation["step_sizes"] == whole.adaptation["step_sizes"]
 
 
+def test_a_resumed_run_some_of_whose_chains_are_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sections.SectionsOnWorkers, "_length", lambda *_: 2**62)
+    given = {"n_chains": 3, "n_warmup": 100, "n_draws": 60}
+    whole = run(slow, **given)
+    path = tmp_path / "run.safetensors"
+
+    def stops(done: int, total: int) -> None:
+        if done > total - 3 * 60:
+            raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as pool:
+        one = fm.executor.Sharded(pool, rows=1)
+        with pytest.raises(KeyboardInterrupt):
+            run(slow, **given, checkpoint=path, executor=one, progress=stops)
+        ends: list[list[int]] = []
+        to_goal = sections.SectionsOnWorkers._to_goal
+
+        def watched(self: Any, sampler: Any, goal: int, record: Any) -> Any:
+            ends.append([goal - k for k in sections.made(sampler)])
+            return to_goal(self, sampler, goal, record)
+
+        monkeypatch.setattr(sections.SectionsOnWorkers, "_to_goal", watched)
+        again = run(slow, **given, checkpoint=path, executor=one)
+    assert 0 in ends[0] and max(ends[0]) > 0
+    assert_same(again, whole)
+
+
 def test_the_result_can_be_continued_and_lie_on_the_disk(threads: Any, tmp_path: Path) -> None:
     whole = run(n_draws=90)
     here = run(executor=threads, path=tmp_path / "x", n_draws=90)

@@ -357,7 +357,9 @@ class SectionsOnWorkers(Sections):
 
         def check(got: Any, start: int, stop: int) -> str | None:
             good = isinstance(got, tuple) and len(got) == 5 and isinstance(got[4], dict)
-            if good and int(done[start:stop].min()) < got[0] <= goal and {*got[4]} == {*wanted}:
+            # Chains of a resumed run may be at the goal from the start.
+            least = min(int(done[start:stop].min()) + 1, goal)
+            if good and least <= got[0] <= goal and {*got[4]} == {*wanted}:
                 return None
             return "the state and the draws of these chains"
 
@@ -369,6 +371,9 @@ class SectionsOnWorkers(Sections):
         for start, stop, got in self._dispatch(len(done), arguments, check, most=size, more=more):
             to, words, more_evals, seconds, arrays = got
             at = int(done[start:stop].min())
+            if at == to:
+                yield
+                continue
             for chain in range(start, stop):
                 # A chain may have been further than the others.
                 low = slot(max(int(done[chain]), at))
