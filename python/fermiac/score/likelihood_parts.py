@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fermiac._base.config import resolve_threads, threads
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, key_of, numbers, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Finding
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, gathered, identity_of_call, part_of, store_of
+from fermiac.runs.parts import Part, identity_of_call
 from fermiac.runs.rows import in_order, missing_rows
-from fermiac.score.rows import rows_of_block
+from fermiac.score.rows import of_blocks, rows_of_block
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
@@ -104,27 +103,10 @@ def likelihood_in_parts(
     given = {**settings, "first_row": first}
     call = identity_of_call("score.log_likelihood", given, key, model, points)
     work = _Block(target, points, settings, key, first, call)
-    workers = resolve_threads(n_threads)
-    if executor is None and store is None:
-        rows = part_of(part, n)
-        work.progress = progress
-        with threads(workers):
-            return work.rows(rows.start, rows.stop)
-    n_blocks = -(-n // rows_of_block(n))
-
-    def join(done: dict[int, Likelihood]) -> Likelihood:
-        return joined([*done.values()])
-
-    with threads(workers):
-        result = gathered(
-            work, part_of(part, n_blocks), join, executor=executor,
-            store=store_of(store, rng, lambda: call, n_blocks), progress=progress,
-            label="log-likelihood", name="blocks of rows",
-        )  # fmt: skip
-    if part is not None:
-        return result
-    # A whole call is the same as without workers and files.
-    return replace(result, settings={k: v for k, v in result.settings.items() if k != PARTS})
+    return of_blocks(
+        work, n, joined, digest=call, part=part, store=store, rng=rng, executor=executor,
+        n_threads=n_threads, progress=progress, label="log-likelihood", name="blocks of rows",
+    )  # fmt: skip
 
 
 def joined(parts: Sequence[Likelihood]) -> Likelihood:

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fermiac._base.config import resolve_threads, threads
 from fermiac._base.validate import RngLike, key_of, shown, taken
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Finding
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, gathered, identity_of_call, part_of, store_of
+from fermiac.runs.parts import Part, identity_of_call
 from fermiac.runs.rows import in_order, missing_rows
-from fermiac.score.rows import rows_of_block
+from fermiac.score.rows import of_blocks, rows_of_block
 from fermiac.targets.factories import Factory, as_factory
 
 if TYPE_CHECKING:
@@ -127,33 +126,17 @@ def sequences_in_parts(
             f"tokens: shape {given.shape} was given; ({length},) or ({n}, {length}) is needed"
         )
     most = length if given is None else int((given == mask).sum(axis=-1).max())
-    key, workers = key_of(rng), resolve_threads(n_threads)
+    key = key_of(rng)
     of_call = {**settings, "n": n, "tokens": given}
     digest = identity_of_call(f"score.{name}", of_call, key, logits)
     target = logits
     if target_factory is not None and executor is not None:
         target = as_factory(target_factory)
     work = _Block(call, target, n, given, settings, key, most, digest)
-    if executor is None and store is None:
-        rows = part_of(part, n)
-        work.progress = progress
-        with threads(workers):
-            return work.rows(rows.start, rows.stop)
-    n_blocks = -(-n // rows_of_block(n))
-
-    def join(done: dict[int, Unmasked]) -> Unmasked:
-        return joined([*done.values()])
-
-    with threads(workers):
-        result = gathered(
-            work, part_of(part, n_blocks), join, executor=executor,
-            store=store_of(store, rng, lambda: digest, n_blocks), progress=progress,
-            label=name, name="blocks of sequences",
-        )  # fmt: skip
-    if part is not None:
-        return result
-    # A whole call is the same as without workers and files.
-    return replace(result, settings={k: v for k, v in result.settings.items() if k != PARTS})
+    return of_blocks(
+        work, n, joined, digest=digest, part=part, store=store, rng=rng, executor=executor,
+        n_threads=n_threads, progress=progress, label=name, name="blocks of sequences",
+    )  # fmt: skip
 
 
 def joined(parts: Sequence[Unmasked]) -> Unmasked:

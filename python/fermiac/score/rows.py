@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fermiac import _core
+from fermiac._base.config import resolve_threads, threads
 from fermiac._base.tensors import to_numpy
 from fermiac._base.validate import RngLike, key_of, numbers, whole
 from fermiac.errors import ArgumentError
+from fermiac.results.result import Result
 from fermiac.results.reweight import PARTS
 from fermiac.runs.parts import (
     Part,
@@ -31,9 +33,10 @@ if TYPE_CHECKING:
     from fermiac._base.progress import Report
     from fermiac.runs.executor import ExecutorLike
 
-__all__ = ["OF_CALL", "Rows", "integrate_rows", "rows_of_block", "sample_rows"]
+__all__ = ["OF_CALL", "Rows", "integrate_rows", "of_blocks", "rows_of_block", "sample_rows"]
 
 Array = NDArray[np.float64]
+R = TypeVar("R", bound=Result, covariant=True)
 
 #: Arguments of the call that a block of rows does not take.
 OF_CALL = (
@@ -211,3 +214,56 @@ def _in_blocks(
 def rows_of_block(n: int) -> int:
     """Return the number of rows of a block of a call with n rows."""
     return min(1 << max(-(-n // _BLOCKS) - 1, 0).bit_length(), _LARGEST)
+
+
+class Blocks(Protocol[R]):
+    """The blocks of rows of a call, as the work of a unit."""
+
+    progress: bool | Report | None
+
+    def __call__(self, block: int) -> R:
+        """Return the block with this number."""
+        ...
+
+    def rows(self, start: int, stop: int) -> R:
+        """Return some rows."""
+        ...
+
+
+def of_blocks(
+    work: Blocks[R],
+    n: int,
+    joined: Callable[[Sequence[R]], R],
+    *,
+    digest: str,
+    part: Part | None,
+    store: str | os.PathLike[str] | None,
+    rng: RngLike,
+    executor: ExecutorLike | None,
+    n_threads: int | None,
+    progress: bool | Report | None,
+    label: str,
+    name: str,
+) -> R:
+    """Return the n rows of a call, or a part of them, from blocks on workers and in a store."""
+    workers = resolve_threads(n_threads)
+    if executor is None and store is None:
+        rows = part_of(part, n)
+        work.progress = progress
+        with threads(workers):
+            return work.rows(rows.start, rows.stop)
+    n_blocks = -(-n // rows_of_block(n))
+
+    def join(done: dict[int, R]) -> R:
+        return joined([*done.values()])
+
+    with threads(workers):
+        result = gathered(
+            work, part_of(part, n_blocks), join, executor=executor,
+            store=store_of(store, rng, lambda: digest, n_blocks), progress=progress,
+            label=label, name=name,
+        )  # fmt: skip
+    if part is not None:
+        return result
+    # A whole call is the same as without workers and files.
+    return replace(result, settings={k: v for k, v in result.settings.items() if k != PARTS})
