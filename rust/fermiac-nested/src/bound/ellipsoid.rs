@@ -107,6 +107,13 @@ impl Maps {
         }
     }
 
+    /// Adds map `k` of other ones with another centre.
+    pub(super) fn push_copy(&mut self, other: &Self, k: usize, centre: &[f64]) {
+        self.centres.extend_from_slice(centre);
+        self.axes.extend_from_slice(other.axes(k));
+        self.inverses.extend_from_slice(other.inverse(k));
+    }
+
     pub(super) fn len(&self) -> usize {
         self.centres.len() / self.d
     }

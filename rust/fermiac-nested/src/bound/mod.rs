@@ -151,6 +151,20 @@ impl Bound {
         Some(Self { region, shifts: self.shifts.clone(), ..*self })
     }
 
+    /// Adds an ellipsoid of a volume about each of the points `u`, row-major, that lies outside of the
+    /// bound after the volume of every part is enlarged by a factor. Only a union of ellipsoids grows.
+    pub fn add_about(&mut self, u: &[f64], factor: f64, log_volume: f64) {
+        let Region::Union(union) = &mut self.region else { return };
+        let mut rotated = Vec::new();
+        let x = if self.shifts.is_empty() {
+            u
+        } else {
+            rotate(u, &self.shifts, &mut rotated);
+            &rotated
+        };
+        union.add_about(x, factor, log_volume);
+    }
+
     /// Appends `n` points that are uniform on the bound within the cube, row-major; returns the
     /// number of candidates.
     ///

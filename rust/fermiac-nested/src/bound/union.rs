@@ -70,6 +70,23 @@ impl Union {
         this
     }
 
+    /// Adds an ellipsoid of a volume about each of the points `x`, row-major, that lies outside of the
+    /// union after its volumes are enlarged by a factor. It has the shape of the one nearest to it.
+    pub(super) fn add_about(&mut self, x: &[f64], factor: f64, log_volume: f64) {
+        let d = self.d;
+        let mut is_near = vec![false; x.len() / d];
+        self.enlarged(factor).covers(x, &mut is_near);
+        let of_union = self.clone();
+        for (row, _) in x.chunks_exact(d).zip(is_near).filter(|(_, is_near)| !is_near) {
+            let k = of_union.label(row);
+            let ratio = log_volume - of_union.log_volumes[k];
+            self.maps.push_copy(&of_union.maps, k, row);
+            self.radii2.push(of_union.radii2[k] * exp(2.0 / d as f64 * ratio));
+            self.log_volumes.push(log_volume);
+        }
+        self.sum_volumes();
+    }
+
     fn sum_volumes(&mut self) {
         let largest = self.log_volumes.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let mut sum = 0.0;

@@ -1,7 +1,7 @@
 //! A batch of a run: the choice between rejection and chains, and the rounds of either.
 
 use super::Run;
-use super::rejection::Target;
+use super::rejection::{Standing, Target};
 use super::state::{Opening, Phase};
 use super::tune::tune;
 use crate::bound::{Bound, BoundKind, FitOptions};
@@ -86,15 +86,13 @@ impl Run {
             );
             self.geometry = Some(geometry);
         } else {
-            let log_x = self.evidence.log_x();
-            self.rejection.begin(
-                &survivors,
-                log_x,
-                self.level,
-                &self.settings,
-                &self.circles,
-                context,
-            )?;
+            let at = Standing {
+                survivors: &survivors,
+                dead: &self.dead,
+                log_x: self.evidence.log_x(),
+                level: self.level,
+            };
+            self.rejection.begin(&at, &self.settings, &self.circles, context)?;
             self.phase = Phase::Rejecting;
         }
         Ok(())

@@ -30,6 +30,13 @@ const CANDIDATE: f64 = 0.4;
 const FREE: f64 = 4.0;
 /// The share of the level set just outside of a good bound, times the number of live points.
 const LEFT_OUT: f64 = 0.5;
+/// Points that died while log X fell by this much are kept within a bound if they are far from the
+/// live ones: outside of the bound after its volumes are enlarged by a factor. Each stands for a
+/// region of some times the volume between two points. A mode whose few points have all died is
+/// still there, and is found again with such a region.
+const LATELY: f64 = 1.0;
+const FAR: f64 = 6.0;
+const ABOUT: f64 = 3.0;
 /// The share of the cube that a bound may have to replace it.
 const WORTH: f64 = 0.8;
 /// The number of rounds in a row without a proposal after which the run fails.
@@ -75,6 +82,14 @@ pub(super) struct Target<'a> {
     pub(super) level: f64,
     pub(super) batch: u32,
     pub(super) lineages: &'a [u64],
+}
+
+/// Where a run stands at the start of a batch.
+pub(super) struct Standing<'a> {
+    pub(super) survivors: &'a Points,
+    pub(super) dead: &'a Points,
+    pub(super) log_x: f64,
+    pub(super) level: f64,
 }
 
 impl Rejection {
@@ -125,13 +140,12 @@ impl Rejection {
     /// level.
     pub(super) fn begin(
         &mut self,
-        survivors: &Points,
-        log_x: f64,
-        level: f64,
+        at: &Standing<'_>,
         settings: &Settings,
         circles: &[bool],
         context: &Context<'_>,
     ) -> Result<()> {
+        let Standing { survivors, dead, log_x, level } = *at;
         self.rounds = 0;
         if !self.queue.is_empty() {
             self.queue.retain(|queue, i| queue.ell[i] > level);
@@ -151,8 +165,13 @@ impl Rejection {
                 periodic: circles.to_vec(),
             };
             let rows = fermiac_base::linalg::Rows::new(&survivors.u, circles.len());
-            let bound =
+            let mut bound =
                 Bound::fit(rows, log_x, &options, settings.key, self.number(settings), context)?;
+            let n_live = settings.n_live as f64;
+            let impossible = dead.ell.partition_point(|ell| *ell == f64::NEG_INFINITY);
+            let since = dead.len().saturating_sub((LATELY * n_live) as usize).max(impossible);
+            let between = log_x + 0.5 * LATELY - ln(n_live);
+            bound.add_about(&dead.u[since * self.dim..], FAR, between + ln(ABOUT));
             self.n_fits += 1;
             self.stretched += ln(bound.radius_scale());
             self.fitted_at = log_x;
