@@ -143,11 +143,11 @@ def _of_all_points(result: NestedResult) -> list[Finding]:
     log_z, stderr = result.log_evidence_volumes, result.log_evidence_volumes_stderr
     if other is None or not other.converged or other.log_evidence_stderr >= stderr:
         return []
-    doubts = other.doubts(log_z, stderr)
-    if doubts and other.is_fitted:
+    if other.is_fitted and other._fault():
         # The prior masses know their own error.
         return []
-    if doubts:
+    doubts = other.doubts(log_z, stderr)
+    if doubts and not other.is_fitted:
         text = (
             f"log Z is that from the prior masses, not from all points, since {doubts}; raise "
             "n_live, or enlarge the bound (Uniform(enlarge=...))"

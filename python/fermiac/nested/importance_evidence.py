@@ -196,6 +196,17 @@ class ImportanceEvidence(Result):
             A reason: the run ended early; few points carry the weights; the test points alone, or
             the prior masses, give another evidence.
         """
+        fault = self._fault()
+        if fault:
+            return fault
+        below = log_evidence - self.log_evidence
+        error = float(np.hypot(stderr, self.log_evidence_stderr))
+        if below > _DIFFERENT * error > 0:
+            return f"it is {below / error:.1f} standard errors below that from the prior masses"
+        return ""
+
+    def _fault(self) -> str:
+        """Return what is wrong with the points themselves, or ""."""
         if not self.converged:
             return "the run ended before it had converged"
         weights = self.sample._weights()
@@ -216,10 +227,6 @@ class ImportanceEvidence(Result):
                 f"the test points alone give log Z = {self.log_evidence_tests:.6g}, which differs "
                 f"by {apart / self.log_evidence_tests_stderr:.1f} of their standard errors"
             )
-        below = log_evidence - self.log_evidence
-        error = float(np.hypot(stderr, self.log_evidence_stderr))
-        if below > _DIFFERENT * error > 0:
-            return f"it is {below / error:.1f} standard errors below that from the prior masses"
         return ""
 
     def _joined(self, *others: ImportanceEvidence) -> ImportanceEvidence:

@@ -35,8 +35,8 @@ const LEFT_OUT: f64 = 0.5;
 /// region of some times the volume between two points. A mode whose few points have all died is
 /// still there, and is found again with such a region.
 const LATELY: f64 = 1.0;
-const FAR: f64 = 6.0;
-const ABOUT: f64 = 3.0;
+const FAR: f64 = 8.0;
+const ABOUT: f64 = 10.0;
 /// The share of the cube that a bound may have to replace it.
 const WORTH: f64 = 0.8;
 /// The number of rounds in a row without a proposal after which the run fails.
