@@ -231,6 +231,23 @@ def test_many_modes_for_few_points_have_no_fitted_density() -> None:
     assert r.log_evidence == r.log_evidence_volumes
 
 
+def test_modes_of_few_points_are_kept() -> None:
+    """Ten of 500 points are in a corner of the eggbox, which without bounds of its own dies out."""
+    p = problem("eggbox")
+    n_lost = 0
+    for seed in range(60):
+        r = fm.nested.sample(p.values, p.prior, rng=seed, n_threads=1)
+        sample = second_of(r).sample
+        for corner in (0.0, 10 * np.pi):
+            is_there = (np.abs(sample.draws - corner) < np.pi).all(axis=1)
+            # The weights of all points have the mean Z; a corner has 2 % of Z.
+            assert sample.log_weights is not None
+            n_lost += np.exp(sample.log_weights - r.log_evidence)[is_there].sum() < 0.005 * len(
+                sample.draws
+            )
+    assert n_lost <= 1
+
+
 def test_doubts_about_a_fitted_density() -> None:
     r = run(sampler=fm.nested.Slice(n_slices=9))
     second = second_of(r)

@@ -105,6 +105,12 @@ class Uniform(Sampler):
         points; a run that needs more gives the estimate from prior masses alone. Not with
         ``surrogate``.
 
+    Notes
+    -----
+    A bound has regions about live points only, so that a mode which has few of them may lose them
+    by chance. So bounds of ellipsoids [1]_ also contain regions about points that died while log X
+    fell by 1, if they are far from all live points.
+
     References
     ----------
     .. [1] F. Feroz, M. P. Hobson, M. Bridges, "MultiNest: an efficient and robust Bayesian

@@ -93,7 +93,12 @@ impl<'a> Context<'a> {
     /// Calls the poll function at once.
     pub fn poll_now(&self) -> Result<()> {
         self.last_poll.set(Instant::now());
-        (self.poll.borrow_mut())(self.done.get(), self.total.get())
+        let (done, mut total) = (self.done.get(), self.total.get());
+        if total > 0 && done > total {
+            // The total was an estimate, and there is more to do.
+            total = done + 1;
+        }
+        (self.poll.borrow_mut())(done, total)
     }
 
     /// Runs `work(0) … work(n - 1)` on the pool and hands the results to `fold` in index order, on
@@ -294,6 +299,23 @@ mod tests {
             )
             .unwrap();
         total
+    }
+
+    #[test]
+    fn more_is_to_do_than_was_done() {
+        let seen = RefCell::new(Vec::new());
+        let context = Context::new(1, |done, total| {
+            seen.borrow_mut().push((done, total));
+            Ok(())
+        })
+        .unwrap();
+        context.advance(5);
+        context.poll_now().unwrap();
+        for total in [10, 5, 4] {
+            context.set_total(total);
+            context.poll_now().unwrap();
+        }
+        assert_eq!(*seen.borrow(), [(5, 0), (5, 10), (5, 5), (5, 6)]);
     }
 
     #[test]

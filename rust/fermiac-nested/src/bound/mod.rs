@@ -162,7 +162,9 @@ impl Bound {
             rotate(u, &self.shifts, &mut rotated);
             &rotated
         };
-        union.add_about(x, factor, log_volume);
+        let shifts = &self.shifts;
+        let is_circle = |j: usize| shifts.get(j).is_some_and(|by| *by != 0.0);
+        union.add_about(x, factor, log_volume, is_circle);
     }
 
     /// Appends `n` points that are uniform on the bound within the cube, row-major; returns the

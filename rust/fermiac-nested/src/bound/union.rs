@@ -72,7 +72,14 @@ impl Union {
 
     /// Adds an ellipsoid of a volume about each of the points `x`, row-major, that lies outside of the
     /// union after its volumes are enlarged by a factor. It has the shape of the one nearest to it.
-    pub(super) fn add_about(&mut self, x: &[f64], factor: f64, log_volume: f64) {
+    /// Those that cross the ends of a circle are added on either side.
+    pub(super) fn add_about(
+        &mut self,
+        x: &[f64],
+        factor: f64,
+        log_volume: f64,
+        is_circle: impl Fn(usize) -> bool,
+    ) {
         let d = self.d;
         let mut is_near = vec![false; x.len() / d];
         self.enlarged(factor).covers(x, &mut is_near);
@@ -80,9 +87,22 @@ impl Union {
         for (row, _) in x.chunks_exact(d).zip(is_near).filter(|(_, is_near)| !is_near) {
             let k = of_union.label(row);
             let ratio = log_volume - of_union.log_volumes[k];
-            self.maps.push_copy(&of_union.maps, k, row);
-            self.radii2.push(of_union.radii2[k] * exp(2.0 / d as f64 * ratio));
-            self.log_volumes.push(log_volume);
+            let radius2 = of_union.radii2[k] * exp(2.0 / d as f64 * ratio);
+            let mut centres = vec![row.to_vec()];
+            for (j, axes) in of_union.maps.axes(k).chunks_exact(d).enumerate() {
+                let side = if row[j] < 0.5 { 1.0 } else { -1.0 };
+                let from_end = row[j].min(1.0 - row[j]);
+                if is_circle(j) && (radius2 * dot(axes, axes)).sqrt() > from_end {
+                    let mut others = centres.clone();
+                    others.iter_mut().for_each(|centre| centre[j] += side);
+                    centres.append(&mut others);
+                }
+            }
+            for centre in centres {
+                self.maps.push_copy(&of_union.maps, k, &centre);
+                self.radii2.push(radius2);
+                self.log_volumes.push(log_volume);
+            }
         }
         self.sum_volumes();
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::bound::cloud::Cloud;
+use fermiac_base::simd::exp;
 
 /// The share of fresh points that bounds miss, over some fits.
 fn missed(shape: Shape, d: usize, n: usize, options: &FitOptions) -> f64 {
@@ -42,6 +43,36 @@ fn without_the_bootstrap_more_are_missed() {
     let bare = missed(Shape::Banana, d, 400, &options(BoundKind::Multi, 0));
     let safe = missed(Shape::Banana, d, 400, &options(BoundKind::Multi, 5));
     assert!(bare > 3.0 * safe, "{bare} {safe}");
+}
+
+#[test]
+fn far_places_are_added_with_their_volume() {
+    let d = 2;
+    let mut numbers = stream(24);
+    let mut u = Vec::new();
+    (0..500).for_each(|_| push_ball(d, 0.3, 0.1, &mut numbers, &mut u));
+    for periodic in [false, true] {
+        let mut options = options(BoundKind::Multi, 5);
+        options.periodic = vec![periodic; d];
+        let before = fit(&u, d, log_ball(d, 0.1), &options);
+        let mut bound = before.clone();
+        // The first is within the bound, the second not far from it. The third is where circles are cut
+        // about the points, so that it has one copy on each side of both cuts.
+        let log_volume = log_ball(d, 0.03);
+        bound.add_about(&[0.3, 0.3, 0.3, 0.43, 0.8, 0.8], 6.0, log_volume);
+        let copies = if periodic { 4 } else { 1 };
+        assert_eq!(bound.n_parts(), before.n_parts() + copies);
+        assert!(!before.contains(&[0.8, 0.8]) && bound.contains(&[0.8, 0.8]));
+        assert!(u.chunks(d).all(|point| bound.contains(point)));
+        let sum = exp(bound.log_volume()) - exp(before.log_volume());
+        assert!((sum / exp(log_volume) - copies as f64).abs() < 1e-9, "{sum}");
+        let mut drawn = Vec::new();
+        bound.propose(20_000, &mut numbers, &mut drawn);
+        let there = drawn.chunks(d).filter(|x| x[0] > 0.6).count() as f64 / 20_000.0;
+        let share = exp(log_volume) / (exp(log_volume) + exp(before.log_volume()));
+        let error = (share / 20_000.0).sqrt();
+        assert!((there - share).abs() < 4.0 * error, "{there} {share}");
+    }
 }
 
 #[test]
