@@ -28,8 +28,8 @@ const KEPT: usize = 128;
 static FREE: Mutex<Vec<Chunk>> = Mutex::new(Vec::new());
 /// Bits of a digit of the sort.
 const DIGIT: u32 = 11;
-/// Steps ahead of a sum whose nodes are prefetched.
-const AHEAD: usize = 4;
+/// Places ahead of a sum whose nodes are prefetched.
+const AHEAD: usize = 32;
 
 impl VisitLog {
     /// The number of steps.
@@ -98,13 +98,10 @@ impl VisitLog {
             let (first, end) = (inside(steps.start), inside(steps.end));
             before += chunk.len();
             let steps = chunk.get(first..end).unwrap_or_default();
-            for (t, step) in steps.iter().enumerate() {
-                for node in &steps[(t + AHEAD).min(steps.len() - 1)][..n] {
-                    prefetch(sums, *node as usize);
-                }
-                for node in &step[..n] {
-                    sums[*node as usize] += T::from(1);
-                }
+            if n == WALKERS {
+                count(steps.as_flattened(), sums);
+            } else {
+                steps.iter().for_each(|step| count(&step[..n], sums));
             }
         }
     }
@@ -131,6 +128,19 @@ impl VisitLog {
             shift += DIGIT;
         }
         nodes.chunk_by(|a, b| a == b).map(|run| (run[0], run.len() as u32)).collect()
+    }
+}
+
+/// Counts nodes, each of which is prefetched some places before.
+#[inline(always)]
+fn count<T: Copy + AddAssign + From<u8>>(nodes: &[u32], sums: &mut [T]) {
+    let ahead = nodes.get(AHEAD..).unwrap_or_default();
+    for (node, next) in nodes.iter().zip(ahead) {
+        prefetch(sums, *next as usize);
+        sums[*node as usize] += T::from(1);
+    }
+    for node in &nodes[ahead.len()..] {
+        sums[*node as usize] += T::from(1);
     }
 }
 

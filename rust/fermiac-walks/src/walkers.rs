@@ -138,10 +138,9 @@ impl Walkers {
     ) -> Result<bool> {
         let mut tracks = record.split(self.n_walkers)?;
         let deadline = budget.and_then(|b| Instant::now().checked_add(b));
-        let (n_done, n_walkers) = (self.n_done(), self.n_walkers as u64);
-        let Self { graph, plan, blocks, histories, prepared, .. } = self;
-        // A walk of fewer steps than nodes gains less than that takes.
-        let steps = until.saturating_sub(n_done).saturating_mul(n_walkers);
+        let Self { graph, plan, blocks, histories, n_walkers, prepared } = self;
+        // Shorter walks gain less than that takes.
+        let steps = until.saturating_mul(*n_walkers as u64);
         if plan.base.facts().local && steps >= graph.n_nodes() as u64 {
             graph.pack_rows();
         }
