@@ -34,7 +34,7 @@ import fermiac as fm
 
 N_STEPS = 20_000
 N_WALKERS = 64
-ROUNDS = 5
+ROUNDS = 7
 HUGE = 2**21
 
 

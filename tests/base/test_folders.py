@@ -104,3 +104,14 @@ def test_uncached_files_keep_their_content(tmp_path: Path) -> None:
         folders.prefer_huge_pages(found, verify)
         assert np.array_equal(found, array)
     folders.prefer_huge_pages(array, "full")  # in memory
+
+
+def test_available_memory_is_that_of_the_container(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(folders, "_LIMITS", (str(limit),))
+    limit.write_text("max\n")
+    free = folders._available()
+    limit.write_text("12345\n")
+    assert folders._available() == min(free, 12345)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -50,6 +51,8 @@ _PIECE = 2**25
 #: The bytes of a huge page, and the advice that reads all pages of a mapping (Linux).
 _HUGE = 2**21
 _MADV_POPULATE_READ = 22
+#: Files with the limit of the memory of a container.
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 _FACTS = fit.mapping(
     fit.record({"bytes": fit.whole(0), "digest": fit.text(), "sample": fit.text()}, rest=False)
@@ -127,11 +130,16 @@ def prefer_huge_pages(array: NDArray[Any], verify: str) -> None:
 
 def _available() -> int:
     """Return the bytes of memory that new pages can have; 0 if the system does not tell."""
-    with suppress(OSError, ValueError, IndexError):
+    free, limit = 0, sys.maxsize
+    with suppress(OSError, ValueError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return 0
+                free = int(line.split()[1]) * 1024
+    for group in _LIMITS:
+        # No number there means that there is no limit.
+        with suppress(OSError, ValueError):
+            limit = min(limit, int(Path(group).read_text(encoding="ascii")))
+    return min(free, limit)
 
 
 def uncache(file: Path) -> None:
