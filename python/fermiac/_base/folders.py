@@ -150,7 +150,8 @@ def uncache(file: Path) -> None:
     with file.open("rb+") as opened:
         os.fsync(opened.fileno())
         if hasattr(os, "posix_fadvise") and file.stat().st_size >= _HUGE:
-            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            with suppress(OSError):
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def is_mapped(array: NDArray[Any]) -> bool:
