@@ -62,10 +62,13 @@ def opened(folder: str | PathLike[str], validate: str = "sample") -> Graph:
             raise ValueError(f"it was written by a newer version, format {meta['version']}")
         fit.require(meta, _CONTENT)
         names = ["indptr", "indices"] + ["weights"] * meta["weighted"]
+        has_digests = meta["version"] > 1
+        if has_digests:
+            check(place, meta.get("files"), names, "none")
         arrays = [mapped(place / f"{name}.npy") for name in names]
         for array in arrays:
             prefer_huge_pages(array, validate)
-        if meta["version"] > 1:
+        if has_digests:
             check(place, meta.get("files"), names, validate)
         lengths = [meta["n_nodes"] + 1] + [meta["n_entries"]] * (len(names) - 1)
         kinds = [("int64",), ("uint32", "uint64"), ("float32", "float64")]
