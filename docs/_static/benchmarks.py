@@ -42,8 +42,8 @@ RATIOS = (
     Ratio("nested sampling, 500", "0.012", "0.22", "nested sampling, d = 5, beside blackjax"),
     Ratio("Gaussian, d = 20", "0.60", "2.0", "nested sampling, d = 20, beside blackjax"),
     Ratio("score models", "11", "36", "DPM-Solver++ on a mixture, beside k-diffusion"),
-    Ratio("64 walkers", "175", "4.8", "simple walks, beside graph-walker", True),
-    Ratio("the same, history", "66", "96", "history-driven walks, beside numba, interleaved", True),
+    Ratio("64 walkers", "167", "4.8", "simple walks, beside graph-walker", True),
+    Ratio("the same, history", "81", "70", "history-driven walks, beside numba, interleaved", True),
     Ratio("one 90 % interval", "0.33", "27", "interval of epsilon, beside SciPy"),
 )
 

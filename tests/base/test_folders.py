@@ -67,3 +67,51 @@ def test_arrays_of_objects_are_not_read(tmp_path: Path) -> None:
     np.save(tmp_path / "b.npy", np.array(["text"]))
     with pytest.raises(CheckpointError, match="damaged"):
         folders.mapped(tmp_path / "b.npy")
+
+
+def _advised(monkeypatch: pytest.MonkeyPatch, array: Any, verify: str, free: int) -> list[int]:
+    """Return the advice that a mapped array gets while so much memory is available."""
+    given: list[int] = []
+
+    class Memory(bytes):
+        def madvise(self, advice: int) -> None:
+            given.append(advice)
+
+    monkeypatch.setattr(folders, "_available", lambda: free)
+    monkeypatch.setattr(folders.mmap, "MADV_HUGEPAGE", 14, raising=False)
+    base = type("Base", (), {"_mmap": Memory(b"01")})
+    monkeypatch.setattr(folders, "_mapping", lambda _: base)
+    folders.prefer_huge_pages(array, verify)
+    return given
+
+
+def test_huge_pages_are_for_files_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.zeros(2**19)
+    enough = 2 * array.nbytes
+    assert _advised(monkeypatch, array, "sample", enough) == [14]
+    assert _advised(monkeypatch, array, "full", enough) == [14, 22]
+    assert _advised(monkeypatch, array, "none", enough) == [14]
+    assert _advised(monkeypatch, array, "sample", enough - 1) == []
+    assert _advised(monkeypatch, array[:1000], "sample", enough) == []
+
+
+def test_uncached_files_keep_their_content(tmp_path: Path) -> None:
+    array = np.arange(2**19, dtype=np.float64)
+    np.save(tmp_path / "long.npy", array)
+    folders.uncache(tmp_path / "long.npy")
+    found = folders.mapped(tmp_path / "long.npy")
+    for verify in folders.VERIFY:
+        folders.prefer_huge_pages(found, verify)
+        assert np.array_equal(found, array)
+    folders.prefer_huge_pages(array, "full")  # in memory
+
+
+def test_available_memory_is_that_of_the_container(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    limit = tmp_path / "memory.max"
+    monkeypatch.setattr(folders, "_LIMITS", (str(limit),))
+    limit.write_text("max\n")
+    free = folders._available()
+    limit.write_text("12345\n")
+    assert folders._available() == min(free, 12345)

@@ -79,6 +79,10 @@ def test_sojourns() -> None:
     assert mean_sojourn(star, CHAINS.resolve("mhrw"), law) == pytest.approx(told)
     assert mean_sojourn(star, CHAINS.resolve("mhda"), law) == pytest.approx(told)
     assert mean_sojourn(star, fm.walks.Lazy("mhrw", 0.5), law) == pytest.approx(2 * told)
+    # The graph keeps them for a uniform law alone.
+    assert list(star._sojourns) == [CHAINS.resolve("mhrw"), CHAINS.resolve("mhda")]
+    heavy = Law(star, None, "table", np.where(star.degrees > 1, 5.0, 1.0))
+    assert mean_sojourn(star, CHAINS.resolve("mhrw"), heavy) < told
     assert mean_sojourn(star, CHAINS.resolve("srw"), Law(star, None, "degree")) == 1.0
     ring = fm.walks.graphs.cycle(7)
     assert mean_sojourn(ring, CHAINS.resolve("maxdeg"), Law(ring, None, "uniform")) == 1.0

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import fermiac as fm
+from fermiac import _core
 from fermiac.walks import run
-from fermiac.walks.visits import LateArrays
+from fermiac.walks.visits import LateArrays, Visits
 
 GRAPH = fm.walks.graphs.barabasi_albert(300, 3, rng=0)
 
@@ -145,3 +146,36 @@ def test_results_are_made_and_copied_before_their_draws_are_read() -> None:
     paths = walk(record="path")
     assert paths.log_weights is None
     assert paths.draws.shape == (*paths.paths.shape, 1)
+
+
+@pytest.mark.parametrize(("kernel", "base"), [("none", "srw"), ("hdt", "mhrw")])
+def test_visits_of_a_burn_in_are_collected_from_logs(
+    kernel: str, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = fm.walks.graphs.random_regular(4000, 6, rng=1)
+    how: dict[str, Any] = {"n_walkers": 12, "burn_in": 300, "rng": 2}
+    calls = []
+    collect = _core.walkers_visited
+
+    def counted(*given: Any) -> Any:
+        calls.append(given[1:])
+        return collect(*given)
+
+    monkeypatch.setattr(_core, "walkers_visited", counted)
+    w = fm.walks.walk(graph, kernel, base, n_steps=700, **how)
+    assert w.visits.sum() == 12 * 400
+    assert not calls
+    burned = w._burned
+    assert burned is not None
+    assert calls == [(300,)]
+    paths = fm.walks.walk(
+        graph, kernel, base, n_steps=700, record="path", **{**how, "burn_in": 0}
+    ).paths
+    early = Visits.of_paths(paths[:, :300], 4000)
+    np.testing.assert_array_equal(burned.matrix().toarray(), early.matrix().toarray())
+    assert w._burned is burned
+    # Beyond the steps of a log: at the end of the burn-in, and in a walk that goes on.
+    longer = fm.walks.walk(graph, kernel, base, n_steps=1100, **how)
+    again = fm.walks.extend(w, 400)
+    np.testing.assert_array_equal(again.visits, longer.visits)
+    np.testing.assert_array_equal(again.walker_visits.toarray(), longer.walker_visits.toarray())

@@ -9,7 +9,10 @@ open.
 from __future__ import annotations
 
 import mmap
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -33,7 +36,9 @@ __all__ = [
     "is_mapped",
     "mapped",
     "pieces",
+    "prefer_huge_pages",
     "sections",
+    "uncache",
 ]
 
 #: How much of the files is compared with their digests: all, some parts of each, or their sizes.
@@ -43,6 +48,11 @@ VERIFY: tuple[str, ...] = get_args(Verify)
 _PARTS = 64
 #: The bytes of a file that are mapped at once.
 _PIECE = 2**25
+#: The bytes of a huge page, and the advice that reads all pages of a mapping (Linux).
+_HUGE = 2**21
+_MADV_POPULATE_READ = 22
+#: Files with the limit of the memory of a container.
+_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 _FACTS = fit.mapping(
     fit.record({"bytes": fit.whole(0), "digest": fit.text(), "sample": fit.text()}, rest=False)
@@ -95,6 +105,53 @@ def forget(array: NDArray[Any]) -> None:
     # Changes of a copy-on-write mapping are in no file.
     if base is not None and getattr(base, "mode", "c") != "c" and hasattr(mmap, "MADV_DONTNEED"):
         base._mmap.madvise(mmap.MADV_DONTNEED)
+
+
+def prefer_huge_pages(array: NDArray[Any], verify: str) -> None:
+    """Have a mapped array in huge pages, so that random reads are as fast as from other memory.
+
+    Pages that are cached already stay as they are. Those that `check` reads are therefore fetched
+    first. Nothing happens if the array would take more than half of the available memory, since a
+    read of a huge page fetches far more than a walk needs; nor where the system knows no such
+    pages of files.
+    """
+    base, advice = _mapping(array), getattr(mmap, "MADV_HUGEPAGE", None)
+    if base is None or advice is None or not _HUGE <= array.nbytes <= _available() // 2:
+        return
+    memory = base._mmap
+    with suppress(OSError):
+        memory.madvise(advice)
+        if verify == "full":
+            memory.madvise(_MADV_POPULATE_READ)
+        elif verify == "sample":
+            for part in range(_PARTS):
+                memory[(len(memory) - 1) * part // (_PARTS - 1)]
+
+
+def _available() -> int:
+    """Return the bytes of memory that new pages can have; 0 if the system does not tell."""
+    free, limit = 0, sys.maxsize
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                free = int(line.split()[1]) * 1024
+    for group in _LIMITS:
+        # No number there means that there is no limit.
+        with suppress(OSError, ValueError):
+            limit = min(limit, int(Path(group).read_text(encoding="ascii")))
+    return min(free, limit)
+
+
+def uncache(file: Path) -> None:
+    """Write a file to the disk and drop its cached pages.
+
+    Pages are cached as small ones when they are written; a later mapping can have huge ones.
+    """
+    with file.open("rb+") as opened:
+        os.fsync(opened.fileno())
+        if hasattr(os, "posix_fadvise") and file.stat().st_size >= _HUGE:
+            with suppress(OSError):
+                os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def is_mapped(array: NDArray[Any]) -> bool:

@@ -17,7 +17,7 @@ from fermiac._base import layout as fit
 from fermiac._base import store
 from fermiac._base.calls import public
 from fermiac._base.config import resolve_threads
-from fermiac._base.folders import check, facts, mapped
+from fermiac._base.folders import check, facts, mapped, prefer_huge_pages, uncache
 from fermiac._base.validate import choice, path_of, yes
 from fermiac.errors import ArgumentError, CheckpointError
 from fermiac.walks.graph import VALIDATE, Graph
@@ -62,9 +62,14 @@ def opened(folder: str | PathLike[str], validate: str = "sample") -> Graph:
             raise ValueError(f"it was written by a newer version, format {meta['version']}")
         fit.require(meta, _CONTENT)
         names = ["indptr", "indices"] + ["weights"] * meta["weighted"]
-        if meta["version"] > 1:
-            check(place, meta.get("files"), names, validate)
+        has_digests = meta["version"] > 1
+        if has_digests:
+            check(place, meta.get("files"), names, "none")
         arrays = [mapped(place / f"{name}.npy") for name in names]
+        for array in arrays:
+            prefer_huge_pages(array, validate)
+        if has_digests:
+            check(place, meta.get("files"), names, validate)
         lengths = [meta["n_nodes"] + 1] + [meta["n_entries"]] * (len(names) - 1)
         kinds = [("int64",), ("uint32", "uint64"), ("float32", "float64")]
         for name, array, length, known in zip(names, arrays, lengths, kinds, strict=False):
@@ -169,8 +174,7 @@ def replaced(folder: str | PathLike[str], overwrite: bool) -> Iterator[Path]:
     try:
         yield place
         for path in place.iterdir():
-            with path.open("rb+") as file:
-                os.fsync(file.fileno())
+            uncache(path)
         place.chmod(0o777 & ~_umask())
         if final.exists():
             # The old graph is only removed after the new one is in place.

@@ -132,6 +132,11 @@ class Rows:
         return arrays_module.locked(self.n_nodes * weights / weights.sum())
 
     @cached_property
+    def _sojourns(self) -> dict[Any, float]:
+        """The mean steps at a node of chains whose law is uniform, where a walk has asked."""
+        return {}
+
+    @cached_property
     def strengths(self) -> NDArray[np.float64]:
         """The sum of the weights of the edges that leave each node; shape (n_nodes,)."""
         return arrays_module.locked(self._core.strengths(resolve_threads(None)))

@@ -19,7 +19,7 @@ from fermiac.walks.memory import require_room
 from fermiac.walks.node_functions import NodeFunction
 from fermiac.walks.result import WalkResult
 from fermiac.walks.transient import MARKS, SUMS, Marks
-from fermiac.walks.visits import LateArrays, Visits, visited
+from fermiac.walks.visits import LateArrays, LateVisits, Visits, visited
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
@@ -79,7 +79,8 @@ class WalkLoop(RunLoop[WalkResult]):
         self._unseen: NDArray[Any] | None = None
         self.paths = self._room()
         self.sums: Array | None = None if before is None else before._sums
-        self.burned: Visits | None = None if before is None else before._burned
+        burned = None if before is None else before._burned
+        self.burned = None if burned is None else LateVisits.of(burned)
         self.marks = Marks(None if before is None else before._marks)
 
     def _room(self) -> NDArray[Any] | None:
@@ -191,7 +192,7 @@ class WalkLoop(RunLoop[WalkResult]):
                 self.sums = sums if self.sums is None else self.sums + sums
         self.n_done, self._ahead, self._unseen = until, None, block
         if until == job.burn_in and job.record == "visits":
-            self.burned = self._visits(state_of(self.walkers))
+            self.burned = self._visits_so_far()
         counted = until - job.burn_in
         # Only the last two marks are needed, and summing all histories takes time.
         late = self.stop is not None or 4 * counted > job.n_steps - job.burn_in
@@ -204,32 +205,55 @@ class WalkLoop(RunLoop[WalkResult]):
 
     def _mark(self, counted: int) -> None:
         """Record the visits so far as a mark, later if the core has a log of all steps."""
-        walkers, until, before = self.walkers, self.n_done, self._totals_before()
+        totals = self._totals()
 
         def late() -> NDArray[Any]:
-            visits = walkers.totals_at(until)
+            visits = totals()
             assert visits is not None
-            return visits if before is None else visits - before()
+            return visits
 
-        if self.stop is None and self.job.n_steps <= walkers.logged_until:
+        if self.stop is None and self._is_logged:
             self.marks.put(counted, late)
             return
-        visits = walkers.totals()
+        visits = totals()
         if visits is not None:
-            self.marks.put(counted, visits if before is None else visits - before())
+            self.marks.put(counted, visits)
 
-    def _totals_before(self) -> Callable[[], NDArray[np.uint64]] | None:
-        """Return what computes the visits of all walkers in the burn-in; None without one."""
-        walkers, burned, until = self.walkers, self.burned, self.job.burn_in
-        if burned is None:
-            return None
+    @property
+    def _is_logged(self) -> bool:
+        """Whether the core will know the visits of every step until the end."""
+        return self.job.n_steps <= self.walkers.logged_until
 
-        def totals() -> NDArray[np.uint64]:
-            # The sum of a log of the core is faster.
-            logged = walkers.totals_at(until)
-            return burned.totals() if logged is None else logged
+    def _totals(self) -> Callable[[], NDArray[np.uint64] | None]:
+        """Return what computes the visits of all walkers from the burn-in to the present step.
+
+        It may be called later if the core has a log, or if the walkers do not go on.
+        """
+        walkers, burned, until = self.walkers, self.burned, self.n_done
+        first = 0 if burned is None else self.job.burn_in
+
+        def totals() -> NDArray[np.uint64] | None:
+            # The sum of a log of the core is faster than others.
+            visits = walkers.totals_between(first, until)
+            if visits is not None:
+                return visits
+            visits = walkers.totals()
+            return visits if visits is None or burned is None else visits - burned().totals()
 
         return totals
+
+    def _visits_so_far(self) -> LateVisits:
+        """Return the visits of all steps so far: later, if the core has a log of them."""
+        walkers, until, n_nodes = self.walkers, self.n_done, self.job.graph.n_nodes
+        if not self._is_logged:
+            return LateVisits.of(self._visits(state_of(walkers)))
+
+        def late() -> Visits:
+            rows = _core.walkers_visited(walkers, until)
+            assert rows is not None
+            return Visits(*rows[:3], n_nodes)
+
+        return LateVisits(late)
 
     def _thin(self, block: NDArray[Any]) -> None:
         """Write the recorded part of a block to the paths."""
@@ -252,7 +276,7 @@ class WalkLoop(RunLoop[WalkResult]):
             out["sums"] = self.sums
         out |= {f"marks.{k}": array for k, array in (self.marks.arrays() or {}).items()}
         if self.burned is not None:
-            out |= {f"burned.{k}": array for k, array in self.burned.fields().items()}
+            out |= {f"burned.{k}": array for k, array in self.burned().fields().items()}
         return out
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -293,7 +317,7 @@ class WalkLoop(RunLoop[WalkResult]):
         if job.record == "visits" and 0 < job.burn_in <= self.n_done:
             burned = {k.removeprefix("burned."): v for k, v in state.items() if k[:7] == "burned."}
             visited(burned, sizes)
-            self.burned = Visits.named(burned, job.graph.n_nodes)
+            self.burned = LateVisits.of(Visits.named(burned, job.graph.n_nodes))
 
     def _histories(self, status: str) -> Mapping[str, NDArray[Any]]:
         """Return the positions of the walkers, and their visits: later, if they have stopped."""
@@ -310,20 +334,15 @@ class WalkLoop(RunLoop[WalkResult]):
 
     def _counted(self, state: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
         """Return the visits after the burn-in, from those of whole walks."""
-        burned, before = self.burned, self._totals_before()
+        burned = self.burned
 
         def rows() -> dict[str, NDArray[Any]]:
             seen = self._visits(state)
-            return (seen if burned is None else seen.minus(burned)).fields()
+            return (seen if burned is None else seen.minus(burned())).fields()
 
         if not isinstance(state, LateArrays):
             return rows()
-
-        def totals() -> NDArray[np.uint64] | None:
-            found = state.totals
-            return found if before is None or found is None else found - before()
-
-        return LateArrays(ROWS[:3], rows, totals)
+        return LateArrays(ROWS[:3], rows, self._totals())
 
     def _n_slots(self) -> int:
         """Return the number of filled steps of each path."""

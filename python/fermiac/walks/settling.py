@@ -51,6 +51,15 @@ def mean_sojourn(graph: Graph, base: BaseChain, law: Law | None) -> float:
     stay = 1.0 / (1.0 - base.laziness)
     if chain.always_moves or law is None:
         return stay
+    is_plain = law.weights is None and law.allowed is None
+    known: dict[Any, float] = graph._sojourns if is_plain else {}
+    if chain not in known:
+        known[chain] = _lively_sojourn(graph, chain, law)
+    return stay * known[chain]
+
+
+def _lively_sojourn(graph: Graph, chain: BaseChain, law: Law) -> float:
+    """Return the mean number of steps that a chain without laziness stays at a node."""
     nodes = np.unique(np.linspace(0, graph.n_nodes - 1, min(_SOME, graph.n_nodes)).astype(np.int64))
     if law.allowed is not None:
         nodes = nodes[law.allowed[nodes]]
@@ -71,9 +80,9 @@ def mean_sojourn(graph: Graph, base: BaseChain, law: Law | None) -> float:
     leave = np.bincount(rows, np.where(neighbors == here, 0.0, leave), len(nodes))
     some = leave > 0.0
     if not some.any():
-        return stay
+        return 1.0
     shares = None if law.weights is None else weights[nodes][some]
-    return float(stay * np.average(1.0 / leave[some], weights=shares))
+    return float(np.average(1.0 / leave[some], weights=shares))
 
 
 def settling_of(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fermiac._base import layout as fit
 
-__all__ = ["WALKERS", "LateArrays", "Visits", "visited"]
+__all__ = ["WALKERS", "LateArrays", "LateVisits", "Visits", "visited"]
 
 Array = NDArray[np.float64]
 #: Visited nodes per part.
@@ -230,3 +230,24 @@ class Visits:
     def sums(self, values: Array) -> Array:
         """Return the sums of values (n_nodes, k) over each walker: (walkers, k)."""
         return np.concatenate([part @ values for part in self._parts()])
+
+
+class LateVisits:
+    """Visits that are collected when they are first needed."""
+
+    def __init__(self, make: Callable[[], Visits]) -> None:
+        self._make: Callable[[], Visits] | None = make
+        self._made: Visits | None = None
+
+    @classmethod
+    def of(cls, made: Visits) -> Self:
+        """Return visits that are known."""
+        return cls(lambda: made)
+
+    def __call__(self) -> Visits:
+        """Return the visits."""
+        if self._made is None:
+            assert self._make is not None
+            # Without the function, the walkers that it knows can go.
+            self._made, self._make = self._make(), None
+        return self._made

@@ -17,7 +17,7 @@ from fermiac.results.sample import Sample
 from fermiac.walks.kernels import KERNELS, HistoryKernel
 from fermiac.walks.labels import Labels, array_of, stored
 from fermiac.walks.transient import MARKS, SUMS
-from fermiac.walks.visits import WALKERS, LateArrays, Visits, visited
+from fermiac.walks.visits import WALKERS, LateArrays, LateVisits, Visits, visited
 
 if TYPE_CHECKING:
     from fermiac.walks.job import Job
@@ -128,7 +128,7 @@ class WalkData(Sample):
         n_moves: int,
         positions: Ids,
         f: NodeFunction | None,
-        burned: Visits | None,
+        burned: LateVisits | None,
         marks: Mapping[str, NDArray[Any]] | None = None,
         avoided: dict[str, NDArray[Any]] | None = None,
     ) -> Self:
@@ -443,8 +443,8 @@ class WalkData(Sample):
     @property
     def _burned(self) -> Visits | None:
         """The visits of the burn-in, if known."""
-        burned: Visits | None = self.__dict__.get("_of_burned")
-        return burned
+        burned: LateVisits | None = self.__dict__.get("_of_burned")
+        return None if burned is None else burned()
 
     @property
     def _alpha(self) -> float:

@@ -48,22 +48,23 @@ def check_walkable(
     if not len(graph.indices):
         raise ArgumentError("graph: it has no edges, along which a walk could go")
     labels, sizes, _ = graph.components
-    alone = np.zeros(graph.n_nodes, dtype=bool)
-    if (sizes == 1).any():
-        # A component of one node has an edge if that is a loop.
-        alone = (sizes[labels] == 1) & (graph.degrees == 0)
-    if start is not None and alone[start].any():
-        node = int(start[alone[start]][0])
-        raise ArgumentError(f"{argument}: node {node} has no edge, along which a walk could leave")
-    notes = []
-    n_alone = int(alone.sum())
-    allowed = ~alone if n_alone else None
-    if n_alone and component == "error":
-        first = int(np.flatnonzero(alone)[0])
-        which = f"node {first} has" if n_alone == 1 else f"{n_alone} nodes (first {first}) have"
-        notes.append(f"{which} no edges; walks never visit them, and they count for nothing")
+    allowed, notes = None, []
     real = np.ones(len(sizes), dtype=bool)
-    real[labels[alone]] = False
+    # A component of one node has an edge if that is a loop.
+    is_single = sizes == 1
+    alone = is_single[labels] & (graph.degrees == 0) if is_single.any() else None
+    if alone is not None and alone.any():
+        if start is not None and alone[start].any():
+            node = int(start[alone[start]][0])
+            raise ArgumentError(
+                f"{argument}: node {node} has no edge, along which a walk could leave"
+            )
+        allowed = ~alone
+        real[labels[alone]] = False
+        if component == "error":
+            first, n_alone = int(np.flatnonzero(alone)[0]), int(alone.sum())
+            which = f"node {first} has" if n_alone == 1 else f"{n_alone} nodes (first {first}) have"
+            notes.append(f"{which} no edges; walks never visit them, and they count for nothing")
     if real.sum() > 1:
         if component == "error":
             raise ArgumentError(

@@ -1,6 +1,7 @@
 //! The visit counts of the walkers of a block.
 
 use super::hashed::log_add;
+use super::leap::Eight;
 use super::neighbour_degrees::unpacked;
 use super::neighbour_source::NeighbourSource;
 use super::powers::PowerView;
@@ -81,9 +82,16 @@ pub(super) trait History: Send {
     }
     /// Counts a visit, with the weight of the step.
     fn visit(&mut self, target: &Target, lane: usize, node: usize, degree: usize, weight: f64);
-    /// Notes where the walkers are after a step, once all their visits are counted.
+    /// Notes where the walkers are after some steps, once all their visits are counted.
     #[inline(always)]
-    fn note(&mut self, _: &WalkerBlock) {}
+    fn note(&mut self, _: &[Eight<u32>]) {}
+    /// The tables of a history that is that of the block alone, by lane.
+    #[inline(always)]
+    fn tables(&mut self) -> Option<Tables<'_>> {
+        None
+    }
+    /// Widens the tables, once a count is the largest that they hold.
+    fn widen(&mut self) {}
     /// Reads the neighbourhoods of the walkers before candidates are judged.
     #[inline(always)]
     fn survey<P: NeighbourSource>(&mut self, _: &Target, _: &WalkerBlock, _: &P) {}
@@ -142,6 +150,31 @@ enum Counts {
     Byte(Zeros<u8>),
     Short(Zeros<u16>),
     Long(Zeros<u32>),
+}
+
+/// A count.
+pub(super) trait Count: Copy + AddAssign + PartialEq + From<u8> + Into<u64> {
+    /// The largest.
+    const MAX: Self;
+}
+
+impl Count for u8 {
+    const MAX: Self = Self::MAX;
+}
+
+impl Count for u16 {
+    const MAX: Self = Self::MAX;
+}
+
+impl Count for u32 {
+    const MAX: Self = Self::MAX;
+}
+
+/// The counts of eight walkers, one after the other.
+pub(super) enum Tables<'a> {
+    Byte(&'a mut [u8]),
+    Short(&'a mut [u16]),
+    Long(&'a mut [u32]),
 }
 
 /// Counts as wider numbers.
@@ -280,17 +313,6 @@ impl Dense {
             return;
         }
     }
-
-    /// Widens the counts.
-    #[cold]
-    fn widen(&mut self) {
-        self.counts = match &mut self.counts {
-            Counts::Byte(counts) => Counts::Short(widened(counts)),
-            Counts::Short(counts) => Counts::Long(widened(counts)),
-            // Runs of 2³² steps are refused.
-            Counts::Long(_) => return,
-        };
-    }
 }
 
 impl History for Dense {
@@ -373,9 +395,28 @@ impl History for Dense {
     }
 
     #[inline(always)]
-    fn note(&mut self, o: &WalkerBlock) {
+    fn tables(&mut self) -> Option<Tables<'_>> {
+        Some(match &mut self.counts {
+            Counts::Byte(counts) => Tables::Byte(counts),
+            Counts::Short(counts) => Tables::Short(counts),
+            Counts::Long(counts) => Tables::Long(counts),
+        })
+    }
+
+    #[cold]
+    fn widen(&mut self) {
+        self.counts = match &mut self.counts {
+            Counts::Byte(counts) => Counts::Short(widened(counts)),
+            Counts::Short(counts) => Counts::Long(widened(counts)),
+            // Runs of 2³² steps are refused.
+            Counts::Long(_) => return,
+        };
+    }
+
+    #[inline(always)]
+    fn note(&mut self, steps: &[Eight<u32>]) {
         if let Some(log) = &mut self.log {
-            log.push(&o.at);
+            log.extend(steps);
             if log.len() > steps_of_a_table(self.n_nodes) {
                 self.log = None;
             }

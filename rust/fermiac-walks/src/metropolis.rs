@@ -1,7 +1,9 @@
 //! Chains that propose a neighbour and accept or refuse it.
 
-use super::history::History;
+use super::history::{History, Tables};
+use super::leap::{Eight, Leap, pick};
 use super::neighbour_source::{Arrays, NeighbourSource};
+use super::packed_rows::unpacked;
 use super::plan::Plan;
 use super::powers::Powers;
 use super::target::Target;
@@ -119,6 +121,53 @@ impl<const BENT: bool, const DELAYED: bool> Metropolis<'_, BENT, DELAYED> {
         (new, old)
     }
 
+    /// Moves walkers to the candidates that they accept, all by vectors and without a branch, as no
+    /// predictor knows which these are.
+    #[inline(always)]
+    fn judge(&self, o: &mut WalkerBlock, leap: &mut Leap, history: &impl History, t: usize) {
+        let (mut new, mut old) = (V(leap.new), V(leap.old));
+        let mut known = true;
+        for l in 0..WALKERS {
+            known &= !(new.0[l] + old.0[l]).is_nan();
+        }
+        if !known {
+            (new, old) = self.rare_weights(leap, history, t);
+        }
+        if !self.target.is_degree() {
+            for l in 0..WALKERS {
+                new.0[l] *= unpacked(leap.row[l]).1 as f64;
+                old.0[l] *= unpacked(leap.next[l]).1 as f64;
+            }
+        }
+        let bar = V(leap.rest.map(unit)) * old;
+        let mut goes = [false; WALKERS];
+        for l in 0..WALKERS {
+            goes[l] = bar.0[l] < new.0[l];
+        }
+        let before = *leap.at(t);
+        leap.go(t, goes);
+        o.before = pick(goes, before.map(|node| node as usize), o.before);
+        let moved = goes.iter().enumerate().filter(|(l, goes)| **goes && *l < o.n).count();
+        o.moved += moved as u64;
+    }
+
+    /// The weights of the candidates and of the nodes, where some are not in the table.
+    #[cold]
+    #[inline(never)]
+    fn rare_weights(&self, leap: &Leap, history: &impl History, t: usize) -> (V, V) {
+        let exponent = self.exponent.unwrap_or(1);
+        let weights = |nodes: &Eight<u32>, rows: &Eight<u64>| {
+            let mut out = V::ZERO;
+            for l in 0..WALKERS {
+                let (degree, n) =
+                    (unpacked(rows[l]).1 as usize, history.count(l, nodes[l] as usize));
+                out.0[l] = self.powers.weight(self.target, exponent, degree, n);
+            }
+            out
+        };
+        (weights(&leap.candidate, &leap.next), weights(leap.at(t), &leap.row))
+    }
+
     /// The weights of nodes of which one is not in the table.
     #[cold]
     #[inline(never)]
@@ -159,58 +208,67 @@ impl<const BENT: bool, const DELAYED: bool> Moves for Metropolis<'_, BENT, DELAY
     }
 
     #[inline(always)]
-    fn leaps<H: History>(&self, history: &H) -> bool {
+    fn leaps<H: History>(&self, history: &H, source: Arrays<'_>) -> bool {
         let is_plain = self.laziness == 0.0 && !self.barker && self.exponent.is_some();
-        BENT && !DELAYED && H::IS_OWN && is_plain && history.has_counts()
+        BENT && !DELAYED && H::IS_OWN && is_plain && history.has_counts() && source.are_full()
     }
 
+    /// The stages of a step, of which the choice of the next place comes before the visits are
+    /// counted: in that time the place arrives.
     #[inline(always)]
     fn leap<H: History>(
         &self,
         members: &mut [Member<'_, '_, H>],
         source: Arrays<'_>,
-        plan: &Plan,
+        _: &Plan,
         steps: usize,
     ) {
         if !BENT || DELAYED || !H::IS_OWN {
             return;
         }
-        let exponent = self.exponent.unwrap_or(1);
+        let table = self.powers.view();
+        for m in members.iter_mut() {
+            m.leap.begin(m.block, source);
+            for l in 0..WALKERS {
+                let seen = m.history.count(l, m.block.at[l]);
+                m.leap.old[l] = table.at(m.block.degree[l], seen);
+            }
+            m.leap.choose(&m.words[0], source);
+        }
         for t in 0..steps {
             for m in members.iter_mut() {
-                self.propose(m.block, &m.words[t..=t], &source);
+                let Some(tables) = m.history.tables() else { return };
+                each!(tables, Tables::{Byte, Short, Long}, counts => {
+                    m.leap.fetch(source, counts);
+                });
             }
             for m in members.iter_mut() {
-                let (o, history) = (&mut *m.block, &*m.history);
-                for l in o.lanes() {
-                    let to = source.node(o.place[l]);
-                    o.candidate[l] = to;
-                    source.touch_row(to);
-                    history.touch(l, to);
+                let Some(tables) = m.history.tables() else { return };
+                each!(tables, Tables::{Byte, Short, Long}, counts => {
+                    m.leap.weigh(source, table, counts);
+                });
+            }
+            for m in members.iter_mut() {
+                self.judge(m.block, &mut m.leap, m.history, t);
+            }
+            if t + 1 < steps {
+                for m in members.iter_mut() {
+                    m.leap.choose(&m.words[t + 1], source);
                 }
             }
             for m in members.iter_mut() {
-                let (o, history, mut n_moves) = (&mut *m.block, &mut *m.history, 0);
-                for l in o.lanes() {
-                    let (to, from) = (o.candidate[l], o.at[l]);
-                    let (start, degree) = source.row(to);
-                    let (new, old) = self.odds(o, l, degree, history, exponent);
-                    // Selections, as no predictor knows which candidates are accepted.
-                    let goes = o.rest[l] * old < new;
-                    o.before[l] = if goes { from } else { o.before[l] };
-                    o.at[l] = if goes { to } else { from };
-                    o.start[l] = if goes { start } else { o.start[l] };
-                    o.degree[l] = if goes { degree } else { o.degree[l] };
-                    n_moves += u64::from(goes);
-                    history.visit(&plan.target, l, o.at[l], o.degree[l], 0.0);
+                let Some(tables) = m.history.tables() else { return };
+                let n = m.block.n;
+                let full = each!(tables, Tables::{Byte, Short, Long}, counts => {
+                    m.leap.visit(t, n, source, table, counts)
+                });
+                if full {
+                    m.history.widen();
                 }
-                o.moved += n_moves;
-                o.done += 1;
             }
-            for m in members.iter_mut() {
-                m.history.note(m.block);
-                m.track.keep(m.block);
-            }
+        }
+        for m in members.iter_mut() {
+            m.leap.end(m.block, steps);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Sources of neighbours: the arrays of a graph, or the answers of an oracle.
 
 use super::graph::{IdSlice, View};
+use super::packed_rows::PackedRows;
 use fermiac_base::Result;
 use fermiac_base::simd::prefetch;
 
@@ -9,7 +10,7 @@ pub(super) type Row = (usize, usize);
 
 /// The rows of a graph. Walkers [`require`](Self::require) a node before they read its row.
 pub(super) trait NeighbourSource {
-    /// The arrays of a graph of below 2³² nodes, all rows of which can be read at any time.
+    /// The arrays of a graph, if its rows are packed and can be read at any time.
     #[inline(always)]
     fn arrays(&self) -> Option<Arrays<'_>> {
         None
@@ -31,47 +32,56 @@ pub(super) trait NeighbourSource {
     }
 }
 
-/// The arrays of a [`View`], of known types.
+/// The arrays of a [`View`] for [`leap`](super::walker_block::Moves::leap).
 #[derive(Clone, Copy)]
 pub(super) struct Arrays<'a> {
-    starts: &'a [u64],
+    rows: &'a PackedRows,
     ids: &'a [u32],
 }
 
-impl NeighbourSource for Arrays<'_> {
-    #[inline(always)]
-    fn row(&self, node: usize) -> (usize, usize) {
-        let (start, end) = (self.starts[node], self.starts[node + 1]);
-        (start as usize, end.wrapping_sub(start) as usize)
+impl Arrays<'_> {
+    /// Whether every node has a neighbour.
+    pub(super) fn are_full(&self) -> bool {
+        self.rows.are_full
     }
 
+    /// The number of nodes.
     #[inline(always)]
-    fn node(&self, place: usize) -> usize {
-        self.ids[place] as usize
+    pub(super) fn n_nodes(&self) -> usize {
+        self.rows.words.len()
     }
 
+    /// The packed row of a node.
     #[inline(always)]
-    fn touch_row(&self, node: usize) {
-        prefetch(self.starts, node);
+    pub(super) fn row_of(&self, node: u32) -> u64 {
+        self.rows.words[node as usize]
     }
 
+    /// The node at a place.
     #[inline(always)]
-    fn touch_place(&self, place: usize) {
-        prefetch(self.ids, place);
+    pub(super) fn node_at(&self, place: u64) -> u32 {
+        self.ids[place as usize]
     }
 
+    /// Prefetches a row.
     #[inline(always)]
-    fn require(&self, _nodes: impl Iterator<Item = usize>) -> Result<()> {
-        Ok(())
+    pub(super) fn touch_row_of(&self, node: u32) {
+        prefetch(&self.rows.words, node as usize);
+    }
+
+    /// Prefetches the node at a place.
+    #[inline(always)]
+    pub(super) fn touch_node_at(&self, place: u64) {
+        prefetch(self.ids, place as usize);
     }
 }
 
 impl NeighbourSource for View<'_> {
     #[inline(always)]
     fn arrays(&self) -> Option<Arrays<'_>> {
-        match self.ids {
-            IdSlice::Short(ids) => Some(Arrays { starts: self.starts, ids }),
-            IdSlice::Long(_) => None,
+        match (self.ids, self.packed) {
+            (IdSlice::Short(ids), Some(rows)) => Some(Arrays { rows, ids }),
+            _ => None,
         }
     }
 
@@ -88,6 +98,8 @@ impl NeighbourSource for View<'_> {
     #[inline(always)]
     fn touch_row(&self, node: usize) {
         prefetch(self.starts, node);
+        // The end of the row, on one of eight nodes on another cache line.
+        prefetch(self.starts, node + 1);
     }
 
     #[inline(always)]

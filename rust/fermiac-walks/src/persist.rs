@@ -11,6 +11,7 @@ use fermiac_base::rng::Stream;
 use fermiac_base::simd::prefer_huge_pages;
 use fermiac_base::store::Codec;
 use fermiac_base::{Error, Result};
+use std::ops::Range;
 
 /// The visited nodes of walkers, in rows: those of walker `i` are at
 /// `starts[i]..starts[i + 1]`, in ascending order.
@@ -104,7 +105,7 @@ impl Visited for Dense {
 
     fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
         if let Some(log) = self.short_log() {
-            let runs = log.runs(lane, self.n_nodes);
+            let runs = log.runs(lane, usize::MAX, self.n_nodes);
             runs.into_iter().for_each(|(node, visits)| keep(node as usize, visits, f64::NAN));
             return;
         }
@@ -276,17 +277,26 @@ impl Walkers {
     /// The visits of all walkers to each node, if counted.
     pub fn totals(&self) -> Option<Vec<u64>> {
         let n = self.graph.n_nodes();
-        visited!(&self.histories, all => Some(sum_of(all, self.totals_of_logs(all, None), n));
+        let steps = 0..usize::MAX;
+        visited!(&self.histories, all => Some(sum_of(all, self.totals_of_logs(all, &steps), n));
             Histories::Shared(common, _) => Some(common.totals()),
             _ => None)
     }
 
-    /// The visits of all walkers to each node in the first `until` steps, if the core knows them.
-    pub fn totals_at(&self, until: u64) -> Option<Vec<u64>> {
-        visited!(&self.histories, all => self.totals_of_logs(all, Some(until)); _ => None)
+    /// The visits of all walkers to each node after the first `from` steps and up to step `until`, if
+    /// the core knows them.
+    pub fn totals_between(&self, from: u64, until: u64) -> Option<Vec<u64>> {
+        let steps = from as usize..until as usize;
+        visited!(&self.histories, all => self.totals_of_logs(all, &steps); _ => None)
     }
 
-    /// The step up to which [`totals_at`](Self::totals_at) knows the visits of all earlier steps.
+    /// As [`rows`](Self::rows), in the first `until` steps; `None` if the core does not know them.
+    pub fn rows_at<I: TryFrom<usize>>(&self, until: u64) -> Option<Rows<I>> {
+        visited!(&self.histories, all => self.rows_of_logs(all, until as usize); _ => None)
+    }
+
+    /// The step up to which [`totals_between`](Self::totals_between) and [`rows_at`](Self::rows_at)
+    /// know the visits of all earlier steps.
     pub fn logged_until(&self) -> u64 {
         fn all_have<H: Visited>(all: &[H]) -> bool {
             all.iter().all(|history| history.log().is_some())
@@ -295,22 +305,48 @@ impl Walkers {
         if has_logs { steps_of_a_table(self.graph.n_nodes()) as u64 } else { 0 }
     }
 
-    /// The visits in logs of all steps up to one, or in all; `None` without these.
-    fn totals_of_logs<H: Visited>(&self, all: &[H], until: Option<u64>) -> Option<Vec<u64>> {
-        let logs: Vec<_> = all.iter().zip(&self.blocks).collect();
-        let is_whole = |(history, block): &(&H, &WalkerBlock)| {
-            history.log().is_some_and(|log| log.len() as u64 == block.done)
+    /// The logs of all steps, one for each block; `None` without these.
+    fn logs<'a, H: Visited>(&self, all: &'a [H]) -> Option<Vec<&'a VisitLog>> {
+        let whole = |(history, block): (&'a H, &WalkerBlock)| {
+            history.log().filter(|log| log.len() as u64 == block.done)
         };
-        if !logs.iter().all(is_whole) {
-            return None;
+        all.iter().zip(&self.blocks).map(whole).collect()
+    }
+
+    /// The visits of all walkers in some steps, from logs.
+    fn totals_of_logs<H: Visited>(&self, all: &[H], steps: &Range<usize>) -> Option<Vec<u64>> {
+        let (logs, n_nodes) = (self.logs(all)?, self.graph.n_nodes());
+        let each = || logs.iter().zip(&self.blocks);
+        let n_visits = each().map(|(log, block)| log.n_visits(steps, block.n)).sum::<usize>();
+        if u32::try_from(n_visits).is_err() {
+            let mut sums = zeros(n_nodes);
+            each().for_each(|(log, block)| log.add_to(steps, block.n, &mut sums));
+            return Some(sums);
         }
-        let mut sums = zeros(self.graph.n_nodes());
-        for (history, block) in logs {
-            if let Some(log) = history.log() {
-                log.add_to(until.map_or(log.len(), |until| until as usize), block.n, &mut sums);
+        // Half as much memory, which the cache holds.
+        let mut sums: Vec<u32> = zeros(n_nodes);
+        each().for_each(|(log, block)| log.add_to(steps, block.n, &mut sums));
+        Some(sums.into_iter().map(u64::from).collect())
+    }
+
+    /// The visits of each walker in its first steps, from logs.
+    fn rows_of_logs<I: TryFrom<usize>, H: Visited>(
+        &self,
+        all: &[H],
+        until: usize,
+    ) -> Option<Rows<I>> {
+        let (logs, n_nodes) = (self.logs(all)?, self.graph.n_nodes());
+        let mut rows =
+            Rows { starts: vec![0], nodes: Vec::new(), counts: Vec::new(), logs: Vec::new() };
+        for walker in 0..self.n_walkers() {
+            let log = logs.get(walker / WALKERS)?;
+            for (node, visits) in log.runs(walker % WALKERS, until, n_nodes) {
+                rows.nodes.push(I::try_from(node as usize).ok()?);
+                rows.counts.push(visits);
             }
+            rows.starts.push(rows.counts.len() as i64);
         }
-        Some(sums)
+        Some(rows)
     }
 
     /// Replaces the visits by those of [`rows`](Self::rows).
@@ -323,8 +359,8 @@ impl Walkers {
 }
 
 /// Sums of visits, before any.
-fn zeros(n_nodes: usize) -> Vec<u64> {
-    let sums = vec![0; n_nodes];
+fn zeros<T: Copy + From<u8>>(n_nodes: usize) -> Vec<T> {
+    let sums = vec![T::from(0); n_nodes];
     prefer_huge_pages(&sums);
     sums
 }

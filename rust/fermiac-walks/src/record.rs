@@ -1,6 +1,6 @@
 //! The recorded part of the paths of walkers.
 
-use super::walker_block::{WALKERS, WalkerBlock};
+use super::walker_block::WALKERS;
 use fermiac_base::{Error, Result};
 
 /// The output array of paths: (walkers, slots), row by row.
@@ -54,13 +54,13 @@ impl Record<'_> {
         })
     }
 
-    /// Records the nodes of the walkers of a block, if the step has a slot.
+    /// Records the nodes of the `n` walkers of a block, if the step has a slot.
     #[inline(always)]
-    pub(super) fn keep(&mut self, o: &WalkerBlock) {
-        if self.n_slots == 0 || o.done < self.first {
+    pub(super) fn keep(&mut self, done: u64, n: usize, node: impl Fn(usize) -> usize) {
+        if self.n_slots == 0 || done < self.first {
             return;
         }
-        let since = o.done - self.first;
+        let since = done - self.first;
         if self.thin > 1 && !since.is_multiple_of(self.thin) {
             return;
         }
@@ -69,8 +69,8 @@ impl Record<'_> {
             return;
         }
         each!(&mut self.paths, Paths::{Short, Long}, paths => {
-            for l in 0..o.n {
-                paths[l * self.n_slots + slot] = o.at[l] as _;
+            for l in 0..n {
+                paths[l * self.n_slots + slot] = node(l) as _;
             }
         });
     }

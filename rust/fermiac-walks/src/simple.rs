@@ -3,8 +3,11 @@
 use super::alias::{AliasRows, TWO_32};
 use super::history::History;
 use super::neighbour_source::{Arrays, NeighbourSource};
+use super::packed_rows::unpacked;
 use super::plan::Plan;
-use super::walker_block::{Member, Moves, NOWHERE, WALKERS, WalkerBlock, Words, choose, unit};
+use super::walker_block::{
+    Member, Moves, NOWHERE, WALKERS, WalkerBlock, Words, choose, choose_of, unit,
+};
 
 /// To a neighbour, each equally likely.
 pub(super) struct Simple {
@@ -29,8 +32,8 @@ impl Moves for Simple {
     }
 
     #[inline(always)]
-    fn leaps<H: History>(&self, _: &H) -> bool {
-        self.laziness == 0.0 && self.least == 0
+    fn leaps<H: History>(&self, _: &H, source: Arrays<'_>) -> bool {
+        self.laziness == 0.0 && self.least == 0 && source.are_full()
     }
 
     /// Two stages instead of four: a row is read by the step after, which chooses a place in it.
@@ -42,41 +45,40 @@ impl Moves for Simple {
         plan: &Plan,
         steps: usize,
     ) {
+        members.iter_mut().for_each(|m| m.leap.begin(m.block, source));
         for t in 0..steps {
             for m in members.iter_mut() {
-                let (o, words) = (&mut *m.block, &m.words[t]);
+                let (leap, words) = (&mut m.leap, &m.words[t]);
+                let at = *leap.at(t);
                 for l in 0..WALKERS {
-                    let (start, degree) = source.row(o.at[l]);
-                    let (slot, _) = choose(words[l], degree);
-                    o.place[l] = if degree > 0 { start + slot } else { NOWHERE };
-                    source.touch_place(o.place[l]);
+                    let (start, length) = unpacked(source.row_of(at[l]));
+                    let place = start + choose_of(words[l], length).0;
+                    leap.place[l] = place;
+                    source.touch_node_at(place);
                 }
             }
             for m in members.iter_mut() {
-                let o = &mut *m.block;
-                let mut n_moves = 0;
-                for l in o.lanes() {
-                    if o.place[l] != NOWHERE {
-                        o.before[l] = o.at[l];
-                        o.at[l] = source.node(o.place[l]);
-                        source.touch_row(o.at[l]);
-                        n_moves += 1;
-                    }
-                    m.history.visit(&plan.target, l, o.at[l], o.degree[l], 0.0);
+                let leap = &mut m.leap;
+                let place = leap.place;
+                let to = leap.at_mut(t + 1);
+                for l in 0..WALKERS {
+                    to[l] = source.node_at(place[l]);
+                    source.touch_row_of(to[l]);
                 }
-                o.moved += n_moves;
-                o.done += 1;
-            }
-            // In a loop of its own: a vector of nodes that have just been stored one by one cannot
-            // be read at once.
-            for m in members.iter_mut() {
-                m.history.note(m.block);
-                m.track.keep(m.block);
             }
         }
         for m in members.iter_mut() {
-            for l in m.block.lanes() {
-                (m.block.start[l], m.block.degree[l]) = source.row(m.block.at[l]);
+            let (o, leap) = (&mut *m.block, &mut m.leap);
+            for l in 0..WALKERS {
+                leap.row[l] = source.row_of(leap.at(steps)[l]);
+                o.before[l] = leap.at(steps - 1)[l] as usize;
+            }
+            leap.end(o, steps);
+            o.moved += (steps * o.n) as u64;
+            for at in leap.steps(steps) {
+                for l in o.lanes() {
+                    m.history.visit(&plan.target, l, at[l] as usize, o.degree[l], 0.0);
+                }
             }
         }
     }

@@ -1,10 +1,12 @@
 //! The nodes of all steps of a block: the visits of walks that are short against the graph.
 
 use super::history::{Dense, History};
+use super::leap::Eight;
 use super::persist::Visited;
 use super::target::Target;
-use super::walker_block::{WALKERS, WalkerBlock};
+use super::walker_block::WALKERS;
 use fermiac_base::simd::prefetch;
+use std::ops::{AddAssign, Range};
 use std::sync::Mutex;
 
 /// The nodes of eight walkers, step by step.
@@ -17,7 +19,7 @@ pub(super) struct VisitLog {
 }
 
 /// The nodes of some steps.
-type Chunk = Vec<[u32; WALKERS]>;
+type Chunk = Vec<Eight<u32>>;
 /// Steps of a chunk, of 64 KiB.
 const CHUNK: usize = 1 << 11;
 /// Chunks that stay here for later walks, of 8 MiB together: the system takes longer to give fresh
@@ -26,8 +28,8 @@ const KEPT: usize = 128;
 static FREE: Mutex<Vec<Chunk>> = Mutex::new(Vec::new());
 /// Bits of a digit of the sort.
 const DIGIT: u32 = 11;
-/// Steps ahead of a sum whose nodes are prefetched.
-const AHEAD: usize = 4;
+/// Places ahead of a sum whose nodes are prefetched.
+const AHEAD: usize = 32;
 
 impl VisitLog {
     /// The number of steps.
@@ -36,22 +38,26 @@ impl VisitLog {
         self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
     }
 
-    /// Adds a step.
+    /// Adds some steps, fewer than those of a chunk.
     #[inline(always)]
-    pub(super) fn push(&mut self, at: &[usize; WALKERS]) {
-        let step = at.map(|node| node as u32);
+    pub(super) fn extend(&mut self, steps: &[Eight<u32>]) {
         match self.chunks.last_mut() {
-            Some(chunk) if chunk.len() < CHUNK => chunk.push(step),
-            _ => self.push_to_new(step),
+            Some(chunk) if chunk.len() + steps.len() <= CHUNK => chunk.extend_from_slice(steps),
+            _ => self.extend_into_new(steps),
         }
     }
 
     #[cold]
-    fn push_to_new(&mut self, step: [u32; WALKERS]) {
+    fn extend_into_new(&mut self, steps: &[Eight<u32>]) {
+        let room = self.chunks.last().map_or(0, |last| CHUNK - last.len());
+        let (some, others) = steps.split_at(room.min(steps.len()));
+        if let Some(last) = self.chunks.last_mut() {
+            last.extend_from_slice(some);
+        }
         // Where another thread is at it, or was when the process was forked, nobody waits.
         let kept = FREE.try_lock().ok().and_then(|mut free| free.pop());
         let mut chunk = kept.unwrap_or_else(|| Vec::with_capacity(CHUNK));
-        chunk.push(step);
+        chunk.extend_from_slice(others);
         self.chunks.push(chunk);
     }
 
@@ -74,26 +80,35 @@ impl VisitLog {
         self.chunks.iter().flatten().map(move |step| step[lane])
     }
 
-    /// Adds the visits of the first `until` steps of the first `n` walkers.
-    pub(super) fn add_to(&self, until: usize, n: usize, sums: &mut [u64]) {
-        let mut left = until;
+    /// The number of visits of `n` walkers in some steps.
+    pub(super) fn n_visits(&self, steps: &Range<usize>, n: usize) -> usize {
+        steps.end.min(self.len()).saturating_sub(steps.start) * n
+    }
+
+    /// Adds the visits of the first `n` walkers in some steps.
+    pub(super) fn add_to<T: Copy + AddAssign + From<u8>>(
+        &self,
+        steps: &Range<usize>,
+        n: usize,
+        sums: &mut [T],
+    ) {
+        let mut before = 0;
         for chunk in &self.chunks {
-            let steps = &chunk[..left.min(chunk.len())];
-            left -= steps.len();
-            for (t, step) in steps.iter().enumerate() {
-                for node in &steps[(t + AHEAD).min(steps.len() - 1)][..n] {
-                    prefetch(sums, *node as usize);
-                }
-                for node in &step[..n] {
-                    sums[*node as usize] += 1;
-                }
+            let inside = |step: usize| step.saturating_sub(before).min(chunk.len());
+            let (first, end) = (inside(steps.start), inside(steps.end));
+            before += chunk.len();
+            let steps = chunk.get(first..end).unwrap_or_default();
+            if n == WALKERS {
+                count(steps.as_flattened(), sums);
+            } else {
+                steps.iter().for_each(|step| count(&step[..n], sums));
             }
         }
     }
 
-    /// The nodes of one walker in ascending order, with the visits of each.
-    pub(super) fn runs(&self, lane: usize, n_nodes: usize) -> Vec<(u32, u32)> {
-        let mut nodes: Vec<u32> = self.of(lane).collect();
+    /// The nodes of one walker in ascending order, with the visits of each in the first steps.
+    pub(super) fn runs(&self, lane: usize, until: usize, n_nodes: usize) -> Vec<(u32, u32)> {
+        let mut nodes: Vec<u32> = self.of(lane).take(until).collect();
         let mut other = vec![0; nodes.len()];
         let mut shift = 0;
         while n_nodes.checked_shr(shift).is_some_and(|rest| rest > 0) {
@@ -113,6 +128,19 @@ impl VisitLog {
             shift += DIGIT;
         }
         nodes.chunk_by(|a, b| a == b).map(|run| (run[0], run.len() as u32)).collect()
+    }
+}
+
+/// Counts nodes, each of which is prefetched some places before.
+#[inline(always)]
+fn count<T: Copy + AddAssign + From<u8>>(nodes: &[u32], sums: &mut [T]) {
+    let ahead = nodes.get(AHEAD..).unwrap_or_default();
+    for (node, next) in nodes.iter().zip(ahead) {
+        prefetch(sums, *next as usize);
+        sums[*node as usize] += T::from(1);
+    }
+    for node in &nodes[ahead.len()..] {
+        sums[*node as usize] += T::from(1);
     }
 }
 
@@ -199,8 +227,8 @@ impl History for Logged {
     fn visit(&mut self, _: &Target, _: usize, _: usize, _: usize, _: f64) {}
 
     #[inline(always)]
-    fn note(&mut self, o: &WalkerBlock) {
-        self.log.push(&o.at);
+    fn note(&mut self, steps: &[Eight<u32>]) {
+        self.log.extend(steps);
         if self.log.len() > self.room() {
             self.fold();
         }
@@ -209,7 +237,7 @@ impl History for Logged {
 
 impl Visited for Logged {
     fn visited(&self, lane: usize, mut keep: impl FnMut(usize, u32, f64)) {
-        let mut late = self.log.runs(lane, self.n_nodes).into_iter().peekable();
+        let mut late = self.log.runs(lane, usize::MAX, self.n_nodes).into_iter().peekable();
         let mut early = |node: usize, visits: u32| {
             while let Some((other, more)) = late.next_if(|run| (run.0 as usize) < node) {
                 keep(other as usize, more, f64::NAN);
@@ -236,7 +264,7 @@ impl Visited for Logged {
         for (node, visits) in self.restored.iter().flatten() {
             sums[*node as usize] += u64::from(*visits);
         }
-        self.log.add_to(self.log.len(), self.n_walkers, sums);
+        self.log.add_to(&(0..usize::MAX), self.n_walkers, sums);
     }
 
     fn table(&self) -> Option<&Dense> {

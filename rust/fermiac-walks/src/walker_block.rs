@@ -1,6 +1,7 @@
 //! Eight walkers with one stream, and the stages in which blocks move side by side.
 
 use super::history::History;
+use super::leap::Leap;
 use super::neighbour_source::{Arrays, NeighbourSource};
 use super::plan::{Plan, Step, Stuck};
 use super::record::Record;
@@ -12,7 +13,7 @@ use std::ops::Range;
 /// The number of walkers in a block. Walker `i` is lane `i % 8` of block `i / 8` and its stream.
 pub(super) const WALKERS: usize = LANES;
 /// Steps for which words are drawn at once.
-const BLOCK: u64 = 16;
+pub(super) const BLOCK: usize = 16;
 
 /// Eight walkers.
 #[derive(Debug, Clone)]
@@ -209,8 +210,15 @@ pub(super) use positions;
 /// less than 2⁻⁶⁴.
 #[inline(always)]
 pub(super) fn choose(word: u64, n: usize) -> (usize, u64) {
-    let product = u128::from(word) * n as u128;
-    ((product >> 64) as usize, product as u64)
+    let (index, rest) = choose_of(word, n as u64);
+    (index as usize, rest)
+}
+
+/// As [`choose`], for numbers of 64 bits.
+#[inline(always)]
+pub(super) fn choose_of(word: u64, n: u64) -> (u64, u64) {
+    let product = u128::from(word) * u128::from(n);
+    ((product >> 64) as u64, product as u64)
 }
 
 /// The uniform number in (0, 1) of a word.
@@ -266,7 +274,7 @@ pub(super) trait Moves: Sync {
 
     /// Whether [`leap`](Self::leap) replaces the stages, for members with such a history.
     #[inline(always)]
-    fn leaps<H: History>(&self, _: &H) -> bool {
+    fn leaps<H: History>(&self, _: &H, _: Arrays<'_>) -> bool {
         false
     }
 
@@ -311,6 +319,7 @@ pub(super) struct Member<'a, 'b, H> {
     pub(super) history: &'a mut H,
     pub(super) track: &'a mut Record<'b>,
     pub(super) words: Vec<[u64; WALKERS]>,
+    pub(super) leap: Leap,
 }
 
 impl<'a, 'b, H> Member<'a, 'b, H> {
@@ -321,7 +330,10 @@ impl<'a, 'b, H> Member<'a, 'b, H> {
         tracks: &'a mut [Record<'b>],
     ) -> impl Iterator<Item = Self> {
         let all = blocks.iter_mut().zip(histories).zip(tracks);
-        all.map(|((block, history), track)| Self { block, history, track, words: Vec::new() })
+        all.map(|((block, history), track)| {
+            let (words, leap) = (Vec::new(), Leap::default());
+            Self { block, history, track, words, leap }
+        })
     }
 
     #[inline(always)]
@@ -345,18 +357,28 @@ impl<M: Moves, P: NeighbourSource, H: History> Kernel for Batch<'_, '_, '_, M, P
         let own = moves.words();
         let each = own + usize::from(plan.restart > 0.0);
         let is_plain = !homes && plan.step_exponent == 1.0;
-        let leaps = is_plain && members.first().is_some_and(|m| moves.leaps(m.history));
-        let arrays = source.arrays().filter(|_| leaps);
+        let arrays = source.arrays().filter(|arrays| {
+            is_plain && members.first().is_some_and(|m| moves.leaps(m.history, *arrays))
+        });
         let mut left = n_steps;
         while left > 0 {
-            let steps = left.min(BLOCK) as usize;
+            let steps = left.min(BLOCK as u64) as usize;
             left -= steps as u64;
             for m in members.iter_mut() {
-                m.words.resize(BLOCK as usize * each, [0; WALKERS]);
+                m.words.resize(BLOCK * each, [0; WALKERS]);
                 m.block.stream.fill_u64(m.words[..steps * each].as_flattened_mut());
             }
             if let Some(arrays) = arrays {
                 moves.leap(members, arrays, plan, steps);
+                for m in members.iter_mut() {
+                    let (nodes, before) = (m.leap.steps(steps), m.block.done - steps as u64);
+                    m.history.note(nodes);
+                    if m.track.n_slots > 0 {
+                        for (done, at) in (before + 1..).zip(nodes) {
+                            m.track.keep(done, m.block.n, |l| at[l] as usize);
+                        }
+                    }
+                }
                 continue;
             }
             for t in 0..steps {
@@ -396,10 +418,10 @@ impl<M: Moves, P: NeighbourSource, H: History> Kernel for Batch<'_, '_, '_, M, P
                     for l in o.lanes() {
                         m.history.visit(&plan.target, l, o.at[l], o.degree[l], step.log_weight);
                     }
-                    m.history.note(o);
+                    m.history.note(&[o.at.map(|node| node as u32)]);
                     o.done += 1;
                     o.log_scale = step.log_scale;
-                    m.track.keep(o);
+                    m.track.keep(o.done, o.n, |l| o.at[l]);
                 }
             }
         }

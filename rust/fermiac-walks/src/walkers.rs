@@ -138,7 +138,12 @@ impl Walkers {
     ) -> Result<bool> {
         let mut tracks = record.split(self.n_walkers)?;
         let deadline = budget.and_then(|b| Instant::now().checked_add(b));
-        let Self { graph, plan, blocks, histories, prepared, .. } = self;
+        let Self { graph, plan, blocks, histories, n_walkers, prepared } = self;
+        // Shorter walks gain less than that takes.
+        let steps = until.saturating_mul(*n_walkers as u64);
+        if plan.base.facts().local && steps >= graph.n_nodes() as u64 {
+            graph.pack_rows();
+        }
         let view = graph.view();
         let prepared = match prepared {
             Some(prepared) => prepared,

@@ -46,11 +46,16 @@ type Visited<'py> = (
     Bound<'py, PyArray1<f64>>,
 );
 
-/// The nodes that each walker has visited, in rows of ascending nodes; None if visits are not
-/// counted. Nodes have 32 bits if that suffices.
+/// The nodes that each walker has visited, in its first steps if `until` is given, in rows of
+/// ascending nodes; None if visits are not counted, or not known. Nodes have 32 bits if that suffices.
 #[door]
 #[pyfunction]
-fn walkers_visited<'py>(py: Python<'py>, walkers: &PyWalkers) -> Option<Visited<'py>> {
+#[pyo3(signature = (walkers, until=None))]
+fn walkers_visited<'py>(
+    py: Python<'py>,
+    walkers: &PyWalkers,
+    until: Option<u64>,
+) -> Option<Visited<'py>> {
     fn arrays<I: Element>(py: Python<'_>, rows: Rows<I>) -> Visited<'_> {
         (
             PyArray1::from_vec(py, rows.starts),
@@ -59,9 +64,13 @@ fn walkers_visited<'py>(py: Python<'py>, walkers: &PyWalkers) -> Option<Visited<
             PyArray1::from_vec(py, rows.logs),
         )
     }
-    match py.detach(|| walkers.lock().rows::<i32>()) {
+    fn found<I: TryFrom<usize>>(walkers: &PyWalkers, until: Option<u64>) -> Option<Rows<I>> {
+        let walkers = walkers.lock();
+        until.map_or_else(|| walkers.rows(), |until| walkers.rows_at(until))
+    }
+    match py.detach(|| found::<i32>(walkers, until)) {
         Some(rows) => Some(arrays(py, rows)),
-        None => py.detach(|| walkers.lock().rows::<i64>()).map(|rows| arrays(py, rows)),
+        None => py.detach(|| found::<i64>(walkers, until)).map(|rows| arrays(py, rows)),
     }
 }
 

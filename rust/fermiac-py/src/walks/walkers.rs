@@ -226,10 +226,16 @@ impl PyWalkers {
         self.lock().totals().map(|totals| PyArray1::from_vec(py, totals))
     }
 
-    /// The visits of all walkers to each node in their first `until` steps, of which there may be at
-    /// most `logged_until`; or None.
-    fn totals_at<'py>(&self, py: Python<'py>, until: u64) -> Option<Bound<'py, PyArray1<u64>>> {
-        self.lock().totals_at(until).map(|totals| PyArray1::from_vec(py, totals))
+    /// The visits of all walkers to each node after step `from` and up to step `until`, which may be
+    /// at most `logged_until`; or None.
+    fn totals_between<'py>(
+        &self,
+        py: Python<'py>,
+        from: u64,
+        until: u64,
+    ) -> Option<Bound<'py, PyArray1<u64>>> {
+        let totals = py.detach(|| self.lock().totals_between(from, until));
+        totals.map(|totals| PyArray1::from_vec(py, totals))
     }
 
     /// The step up to which the visits of all earlier steps are known, or 0.

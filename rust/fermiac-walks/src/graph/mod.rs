@@ -7,6 +7,7 @@ mod parts;
 pub mod random;
 
 use super::neighbour_degrees::NeighbourDegrees;
+use super::packed_rows::PackedRows;
 pub use build::{Edges, Id, Rows, from_edges};
 pub use check::{OneWay, Rigour, Survey, one_way, strengths, survey};
 pub use external::{Record, Sorter, Sorting, Written};
@@ -53,6 +54,8 @@ pub struct Graph {
     weights: Option<EdgeWeights>,
     /// The degrees of neighbours, once a walk has needed them.
     degrees: Arc<OnceLock<Arc<NeighbourDegrees>>>,
+    /// The rows in single words, once a walk was long enough.
+    packed: Arc<OnceLock<PackedRows>>,
 }
 
 /// Places up to which a graph keeps the degrees of neighbours between walks: 256 MiB.
@@ -68,7 +71,7 @@ impl Graph {
     /// Creates a graph of arrays that fit together: `starts` goes from 0 to the number of
     /// places. Nothing else is checked.
     pub fn new(starts: Shared<u64>, ids: Ids, weights: Option<EdgeWeights>) -> Result<Self> {
-        let graph = Self { starts, ids, weights, degrees: Arc::default() };
+        let graph = Self { starts, ids, weights, degrees: Arc::default(), packed: Arc::default() };
         let view = graph.view();
         let n = view.ids.len() as u64;
         let (first, last) = (view.starts.first(), view.starts.last());
@@ -110,6 +113,16 @@ impl Graph {
         if view.ids.len() > KEPT { new() } else { self.degrees.get_or_init(new).clone() }
     }
 
+    /// Packs the rows, which takes about as long as a step for each node.
+    pub(super) fn pack_rows(&self) {
+        let view = self.view();
+        if view.packed.is_none()
+            && let Some(rows) = PackedRows::new(&view)
+        {
+            self.packed.get_or_init(|| rows);
+        }
+    }
+
     /// The arrays themselves, for reading.
     pub fn view(&self) -> View<'_> {
         View {
@@ -122,6 +135,7 @@ impl Graph {
                 EdgeWeights::Short(w) => WeightSlice::Short((**w).as_ref()),
                 EdgeWeights::Long(w) => WeightSlice::Long((**w).as_ref()),
             }),
+            packed: self.packed.get(),
         }
     }
 }
@@ -135,6 +149,7 @@ pub struct View<'a> {
     pub ids: IdSlice<'a>,
     /// The weights of the edges.
     pub weights: Option<WeightSlice<'a>>,
+    pub(super) packed: Option<&'a PackedRows>,
 }
 
 /// The slice of [`Ids`], or other nodes.

@@ -6,6 +6,7 @@ use super::{
     TARGET, circulant, follows, graph, last_steps, metropolis, next_to, paths, plan, potential,
 };
 use fermiac_base::store::Codec;
+use std::ops::Range;
 
 #[test]
 fn hashed_histories_give_the_same_bits() {
@@ -203,11 +204,11 @@ fn walkers_go_on_where_they_were_saved() {
     }
 }
 
-/// The visits of all walkers in the first `until` of `n_steps` steps.
-fn counted(nodes: &[u32], (until, n_steps): (usize, usize), n_nodes: usize) -> Vec<u64> {
+/// The visits of all walkers in some of `n_steps` steps.
+fn counted(nodes: &[u32], steps: Range<usize>, n_steps: usize, n_nodes: usize) -> Vec<u64> {
     let mut out = vec![0; n_nodes];
     for path in nodes.chunks(n_steps) {
-        path[..until].iter().for_each(|node| out[*node as usize] += 1);
+        path[steps.clone()].iter().for_each(|node| out[*node as usize] += 1);
     }
     out
 }
@@ -226,7 +227,7 @@ fn logs_and_tables_have_the_visits_of_paths() {
             let (nodes, walkers) =
                 paths(circulant(n_nodes), plan.clone(), Memory::Table, (11, n_steps), 2);
             let n_nodes = n_nodes as usize;
-            let totals = counted(&nodes, (n_steps, n_steps), n_nodes);
+            let totals = counted(&nodes, 0..n_steps, n_steps, n_nodes);
             assert_eq!(walkers.totals().unwrap(), totals);
             let rows = walkers.rows::<u32>().unwrap();
             for (walker, path) in nodes.chunks(n_steps).enumerate() {
@@ -239,12 +240,17 @@ fn logs_and_tables_have_the_visits_of_paths() {
                 assert!(found.iter().zip(counts).eq(seen.iter().map(|(node, n)| (node, *n))));
             }
             if (n_steps as u64) <= walkers.logged_until() {
-                for until in [0, 1, 77, n_steps] {
-                    let early = counted(&nodes, (until, n_steps), n_nodes);
-                    assert_eq!(walkers.totals_at(until as u64), Some(early));
+                for (from, until) in [(0, 0), (0, 1), (76, 77), (3, n_steps), (0, n_steps)] {
+                    let some = counted(&nodes, from..until, n_steps, n_nodes);
+                    assert_eq!(walkers.totals_between(from as u64, until as u64), Some(some));
                 }
+                let until = n_steps / 2;
+                let half = paths(circulant(n_nodes as u32), plan, Memory::Table, (11, until), 1).1;
+                assert_eq!(walkers.rows_at::<u32>(until as u64), half.rows());
+                assert_eq!(walkers.rows_at::<u32>(n_steps as u64), Some(rows));
             } else {
-                assert_eq!(walkers.totals_at(n_steps as u64), None);
+                assert_eq!(walkers.totals_between(0, n_steps as u64), None);
+                assert!(walkers.rows_at::<u32>(1).is_none());
             }
         }
     }
@@ -266,7 +272,7 @@ fn restored_visits_are_added_to_later_ones() {
         let Rows { starts, nodes, counts, logs } = &rows;
         other.remember(RowSlices { starts, nodes, counts, logs }).unwrap();
         assert_eq!(other.rows::<u32>().as_ref(), Some(&rows));
-        assert_eq!(other.totals_at(1), None);
+        assert_eq!(other.totals_between(0, 1), None);
         last_steps(&mut other, 2 * n_steps, 1, 1);
         assert_eq!(whole.rows::<u32>(), other.rows());
         assert_eq!(whole.totals(), other.totals());

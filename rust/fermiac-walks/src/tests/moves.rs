@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 use super::super::graph::Graph;
-use super::super::{Base, Kernel, Memory, Plan, Stuck, Target};
-use super::{circulant, follows, graph, graph_of, next_to, paths, plan, potential, rows, uniform};
+use super::super::neighbour_source::NeighbourSource;
+use super::super::{Base, Kernel, Memory, Plan, Stuck, Target, Walkers};
+use super::{
+    circulant, follows, graph, graph_of, last_steps, next_to, paths, plan, potential, rows, uniform,
+};
 use fermiac_base::store::Codec;
 
 /// Checks that paths follow a law.
@@ -374,5 +377,44 @@ fn leaps_are_the_steps_of_the_stages() {
             (nodes, codec.into_words(), walkers.rows::<u32>(), walkers.n_moves())
         });
         assert_eq!(leaps, stages);
+    }
+}
+
+#[test]
+fn leaps_with_a_history_are_the_steps_of_the_stages() {
+    let uniform = || Target::Uniform { pseudo: 0.5 };
+    let degree = || Target::Degree { pseudo: 0.2, total: 20.0 };
+    // Counts and degrees beyond the tables, and fewer walkers than lanes in the last block.
+    for (graph, target, n_steps) in [
+        (graph(), uniform(), 3000),
+        (graph(), degree(), 3000),
+        (hubs(200), degree(), 400),
+        (circulant(500), uniform(), 400),
+    ] {
+        let [leaps, stages] = [0.0, f64::MIN_POSITIVE].map(|laziness| {
+            let target = target.clone();
+            let chain = plan(Kernel::HistoryDrivenTarget, Base::Metropolis);
+            let plan = Plan { laziness, target, ..chain };
+            let size = (75, n_steps);
+            let (nodes, mut walkers) = paths(graph.clone(), plan, Memory::Table, size, 2);
+            let mut codec = Codec::writer();
+            walkers.persist(&mut codec).unwrap();
+            (nodes, codec.into_words(), walkers.rows::<u32>(), walkers.n_moves())
+        });
+        assert_eq!(leaps, stages);
+    }
+}
+
+#[test]
+fn short_walks_on_large_graphs_have_no_packed_rows() {
+    let (graph, chain) = (circulant(1000), plan(Kernel::Plain, Base::Simple));
+    let mut walkers =
+        Walkers::new(graph.clone(), chain.clone(), &[0; 9], Memory::Table, 7).unwrap();
+    let short = last_steps(&mut walkers, 100, 100, 1);
+    assert!(graph.view().arrays().is_none());
+    let (long, _) = paths(graph.clone(), chain, Memory::Table, (9, 200), 1);
+    assert!(graph.view().arrays().is_some());
+    for (short, long) in short.chunks(100).zip(long.chunks(200)) {
+        assert_eq!(short, &long[..100]);
     }
 }
