@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +48,34 @@ def test_a_scheduler_is_made_again_from_its_own_config(torch: Any) -> None:
     other = from_config(leading.config, integrator="euler", schedule="karras")
     assert "steps_offset" not in other.config
     assert repr(other) != repr(leading)
+
+
+def test_folders_and_files_that_are_none_are_refused(tmp_path: Path) -> None:
+    read = DiffusersScheduler.from_pretrained
+    for path in (datetime(2026, 1, 2), np.ones(3), "", None):
+        with pytest.raises(ArgumentError, match="path: "):
+            read(path)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="subfolder: 3 was given"):
+        read(tmp_path, 3)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="save_directory: "):
+        DiffusersScheduler().save_pretrained(datetime(2026, 1, 2))  # type: ignore[arg-type]
+    for name, content in (
+        ("threshold", {"bound": 1.0, "ratio": 2.0}),
+        ("integrator", {"name": "Heun", "order": 7}),
+        ("langevin", {"name": "EulerMaruyama", "langevin": {"steps": 1}}),
+        ("langevin", {"name": "EulerMaruyama", "langevin": 3}),
+    ):
+        key = "integrator" if name == "langevin" else name
+        (tmp_path / "scheduler_config.json").write_text(json.dumps({key: content}))
+        with pytest.raises(ArgumentError, match=f"path: {name}="):
+            read(tmp_path)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "flow_prediction"])
+@pytest.mark.parametrize("name", ["schedule", "shift", "steps_offset"])
+def test_arrays_for_words_and_numbers_are_refused(prediction: str, name: str) -> None:
+    with pytest.raises(ArgumentError, match=f"{name}: "):
+        DiffusersScheduler(prediction_type=prediction, **{name: np.array([1.0, 2.0])})  # type: ignore[arg-type]
 
 
 def test_ranges_of_samples_are_taken() -> None:

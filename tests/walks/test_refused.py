@@ -41,6 +41,8 @@ def optimize(**how: Any) -> Any:
         (lambda: W.StopAtStderr(stderr=1.0, relative="no"), "relative"),
         (lambda: next(W.corpus(RING, 5, init=MASKED)), "init"),
         (lambda: optimize(keep_state="no"), "keep_state"),
+        (lambda: LOSS.value(np.zeros((2, 1)), ["0", "1"]), "nodes"),
+        (lambda: LOSS.value(np.zeros((2, 1)), [0, 12]), "nodes"),
         (lambda: optimize(callback="print"), "callback"),
         (lambda: optimize(momentum=[0.1, 0.2]), "momentum"),
         (lambda: optimize().distance("x"), "optimum"),

@@ -22,6 +22,7 @@ from fermiac._base.validate import (
     columns,
     key_of,
     numbers,
+    probability,
     require,
     shown,
     unwrapped,
@@ -388,6 +389,8 @@ class Posterior(Result):
             If an argument is outside its domain.
         """
         figures = figures_of(columns)
+        prob = probability("prob", prob, zero=True, one=True)
+        choice("kind", kind, _KINDS)
         shape = self.shape
         address = self.settings.get(PARTS)
         n = int(np.prod(shape, dtype=np.int64)) if shape else 1

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import choice, numbers, positive, real, shown, whole, yes
+from fermiac._base.validate import choice, numbers, path_of, positive, real, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.score import methods
 from fermiac.score.arguments import Threshold
@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 #: The spacings of whole times, in place of a schedule of levels.
 SPACINGS = ("linspace", "leading", "trailing")
@@ -252,14 +253,16 @@ def write_config(folder: str | PathLike[str], config: Config) -> None:
             kept[name] = numbers(name, to_numpy(value)).tolist()
         else:
             kept[name] = value
-    text = json.dumps(kept, indent=2) + "\n"
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    (Path(folder) / _FILE).write_text(text, encoding="utf-8")
+    text, place = json.dumps(kept, indent=2) + "\n", Path(path_of("save_directory", folder))
+    place.mkdir(parents=True, exist_ok=True)
+    (place / _FILE).write_text(text, encoding="utf-8")
 
 
 def read_config(folder: str | PathLike[str], subfolder: str) -> dict[str, Any]:
     """Read the settings of a scheduler."""
-    path = Path(folder) / subfolder / _FILE
+    if not isinstance(subfolder, str):
+        raise ArgumentError(f"subfolder: {shown(subfolder)} was given; a text is needed")
+    path = Path(path_of("path", folder)) / subfolder / _FILE
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -272,14 +275,24 @@ def read_config(folder: str | PathLike[str], subfolder: str) -> dict[str, Any]:
     if isinstance(given, dict):
         settings = {k: v for k, v in given.items() if k != "name"}
         if settings.get("langevin") is not None:
-            settings["langevin"] = Langevin(**settings["langevin"])
+            settings["langevin"] = _made("langevin", Langevin, settings["langevin"])
         settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-        made = getattr(methods, str(given.get("name")), None)
-        if not (isinstance(made, type) and issubclass(made, Integrator)):
+        kind = getattr(methods, str(given.get("name")), None)
+        if not (isinstance(kind, type) and issubclass(kind, Integrator)):
             raise ArgumentError(f"path: the integrator {shown(given.get('name'))} is not known")
-        config["integrator"] = made(**settings)
+        config["integrator"] = _made("integrator", kind, settings)
     if isinstance(config.get("threshold"), dict):
-        config["threshold"] = Threshold(**config["threshold"])
+        config["threshold"] = _made("threshold", Threshold, config["threshold"])
     if isinstance(config.get("sigma_range"), list):
         config["sigma_range"] = tuple(config["sigma_range"])
     return config
+
+
+def _made(name: str, kind: type[T], settings: Any) -> T:
+    """Return an object with the settings that a file has for it."""
+    try:
+        return kind(**settings)
+    except TypeError as error:
+        raise ArgumentError(
+            f"path: {name}={shown(settings)} in the file are not the settings of {kind.__name__}"
+        ) from error

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import choice, numbers, shown, whole, yes
+from fermiac._base.validate import choice, numbers, positive, shown, whole, yes
 from fermiac.errors import ArgumentError
 from fermiac.score.arguments import Threshold, level_range
 from fermiac.score.device_program import Evaluation, Registers, Rules, StepEnd, clipped
@@ -347,6 +347,11 @@ class DiffusersScheduler:
                 "pipeline, which a scheduler does not see; leave it out"
             )
         choice("prediction_type", prediction_type, tuple(_PREDICTIONS))
+        if not (schedule is None or isinstance(schedule, str) or callable(schedule)):
+            raise ArgumentError(
+                f"schedule: {type(schedule).__name__} was given; a name or a function is needed"
+            )
+        shift = positive("shift", shift)
         if threshold is not None and not isinstance(threshold, Threshold):
             threshold = Threshold(threshold)
         self._rules = Rules(
@@ -362,7 +367,7 @@ class DiffusersScheduler:
             refused = {
                 "trained_betas": trained_betas is not None,
                 "rescale_betas_zero_snr": rescale_betas_zero_snr is not False,
-                "steps_offset": steps_offset != 0,
+                "steps_offset": whole("steps_offset", steps_offset, 0, 2**31) != 0,
                 "sigma_range": sigma_range is not None,
                 "discrete": discrete is not False,
                 "schedule": schedule not in (None, "linspace"),
@@ -410,7 +415,7 @@ class DiffusersScheduler:
             )
             self._schedule = "karras" if schedule is None else schedule
             self._offset = whole("steps_offset", steps_offset, 0, len(table) - 1)
-            if steps_offset and schedule != "leading":
+            if self._offset and schedule != "leading":
                 raise ArgumentError(
                     f"steps_offset: given with schedule={shown(self._schedule, 40)}; it is for "
                     "'leading' times"
@@ -469,11 +474,6 @@ class DiffusersScheduler:
         """Refuse an unknown schedule now, not in a pipeline."""
         if isinstance(self._schedule, str) and self._schedule not in SPACINGS:
             schedule_of(self._schedule, 3, *self._sigma_range, True)
-        elif not isinstance(self._schedule, str) and not callable(self._schedule):
-            raise ArgumentError(
-                f"schedule: {type(self._schedule).__name__} was given; a name or a function is "
-                "needed"
-            )
 
     # Made on first use, so that making a scheduler does not import torch.
 

@@ -127,12 +127,12 @@ class Loss:
                 f"theta, nodes: shapes {points.shape} and {places.shape} were given; "
                 f"(n, {self.dim}) and (n,) are needed"
             )
-        if places.size and (
-            places.dtype.kind not in "iu" or places.min() < 0 or places.max() >= self.n_nodes
-        ):
+        needed = f"whole numbers from 0 to {self.n_nodes - 1} are needed"
+        if places.size and places.dtype.kind not in "iu":
+            raise ArgumentError(f"nodes: an array of {places.dtype} was given; {needed}")
+        if places.size and (places.min() < 0 or places.max() >= self.n_nodes):
             raise ArgumentError(
-                f"nodes: {places.dtype} from {places.min()} to {places.max()} were given; whole "
-                f"numbers from 0 to {self.n_nodes - 1} are needed"
+                f"nodes: numbers from {places.min()} to {places.max()} were given; {needed}"
             )
         return points, np.ascontiguousarray(places, dtype=np.int64)
 
