@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fermiac import _core
 from fermiac._base.strategies import Strategies
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import choice, numbers, positive, probability, shown, whole, yes
+from fermiac._base.validate import choice, numbers, positive, probability, real, shown, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.score.arguments import levels_within, range_of, refuse_churn
 from fermiac.score.integrator import Integrator
@@ -498,7 +498,12 @@ def settings_of(
         sigma0=None if sigma0 is None else _starts(sigma0, n_chains, low, high),
         init_integrator=_integrator("init_integrator", init_integrator, model, high, low, n_init),
         n_init=n_init,
-        init_noise=0.0 if init_noise == 0 else positive("init_noise", init_noise),
+        init_noise=real(
+            "init_noise",
+            init_noise,
+            "a finite number of at least 0 is needed",
+            lambda x: 0 <= x < math.inf,
+        ),
         first_chain=whole("first_chain", first_chain, 0, 2**48),
     )
 

@@ -18,7 +18,7 @@ from fermiac._base.config import resolve_threads
 from fermiac._base.progress import Report, finish, reporter
 from fermiac._base.strategies import Strategies
 from fermiac._base.tensors import is_tensor
-from fermiac._base.validate import RngLike, key_of, real, shown, taken, whole, yes
+from fermiac._base.validate import RngLike, key_of, real, real_numbers, shown, taken, whole, yes
 from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Finding, Result
 from fermiac.score.masked_parts import OF_CALL, WHOLE, joined, missing, sequences_in_parts
@@ -419,7 +419,11 @@ class Job:
         state.n_masked, state.levels, state.masked = left, levels, masked
 
     def _times(self, levels: Array) -> Array:
-        got = np.asarray(self.schedule(levels), dtype=np.float64)
+        given = self.schedule(levels)
+        try:
+            got = real_numbers("schedule", given)
+        except ArgumentError as error:
+            raise TargetError(f"of what the function gave, {error}") from error
         if got.shape != levels.shape or not np.isfinite(got).all():
             raise TargetError(
                 f"schedule: shape {got.shape} came back, or a number that is not finite; "
