@@ -45,6 +45,7 @@ from fermiac.score.methods import FixedName
 from fermiac.score.model import Model
 from fermiac.score.noise import PROBE
 from fermiac.score.schedules import karras
+from fermiac.score.split import Split
 from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
@@ -377,20 +378,18 @@ def langevin_gibbs(
             )
         if model.runs_on_device:
             refuse_on_device(part=part, store=store)
+        split = Split(
+            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
+            n_threads=n_threads, progress=progress,
+        )  # fmt: skip
         in_parts = partial(
             chains_in_parts,
             model,
             settings,
             n_draws,
+            split,
             names=own,
             identity=identity_of(settings),
-            part=part,
-            store=store,
-            rng=rng,
-            executor=executor,
-            target_factory=target_factory,
-            n_threads=n_threads,
-            progress=progress,
         )
         return run_and_warn(in_parts, lambda result: warnings_of(result, is_here))
     if kept is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -10,17 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fermiac._base.config import resolve_threads, threads
-from fermiac._base.validate import RngLike
 from fermiac.results.result import Finding
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, gathered, identity_of_call, part_of, store_of
+from fermiac.runs.parts import identity_of_call, part_of
 from fermiac.runs.rows import in_order, missing_rows
 from fermiac.score.gibbs_settings import GibbsSettings
-from fermiac.targets.factories import Factory, as_factory
+from fermiac.score.split import Split
+from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.score.gibbs_result import LangevinGibbs
     from fermiac.score.model import Model
 
@@ -77,16 +75,10 @@ def chains_in_parts(
     model: Model,
     settings: GibbsSettings,
     n_draws: int,
+    split: Split,
     *,
     names: tuple[str, ...],
     identity: Mapping[str, Any],
-    part: Part | None,
-    store: str | os.PathLike[str] | None,
-    rng: RngLike,
-    executor: ExecutorLike | None,
-    target_factory: str | Factory | None,
-    n_threads: int | None,
-    progress: bool | Report | None,
 ) -> LangevinGibbs:
     """Return chains of a call, made in blocks; see `fermiac.score.langevin_gibbs`.
 
@@ -94,24 +86,24 @@ def chains_in_parts(
     """
     n = settings.n_chains
     size = max(_LEAST, -(-n // _BLOCKS))
-    target: Any = model
-    if target_factory is not None and executor is not None:
-        target = as_factory(target_factory)
     given = {**identity, "n_draws": n_draws, "names": names}
     call = identity_of_call("score.langevin_gibbs", given, settings.key, model, settings.predict)
-    work = _Block(target, settings, n_draws, names, size, call)
-    with threads(resolve_threads(n_threads)):
-        if executor is None and store is None:
-            chains = part_of(part, n)
-            work.progress = progress
+    work = _Block(split.target(model), settings, n_draws, names, size, call)
+    with threads(resolve_threads(split.n_threads)):
+        if split.is_at_once:
+            chains = part_of(split.part, n)
+            work.progress = split.progress
             result = work.chains(chains.start, chains.stop)
         else:
-            result = gathered(
-                work, part_of(part, -(-n // size)), lambda done: joined([*done.values()]),
-                executor=executor, store=store_of(store, rng, lambda: call, -(-n // size)),
-                progress=progress, label="langevin_gibbs", name="blocks of chains",
-            )  # fmt: skip
-    if part is None:
+            result = split.gathered(
+                work,
+                -(-n // size),
+                lambda done: joined([*done.values()]),
+                digest=lambda: call,
+                label="langevin_gibbs",
+                name="blocks of chains",
+            )
+    if split.part is None:
         # A whole call is the same as without workers and files.
         whole = {name: value for name, value in result.settings.items() if name != PARTS}
         result = replace(result, settings=whole)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fermiac._base.tensors import to_numpy
-from fermiac._base.validate import RngLike, key_of, numbers, shown, whole
+from fermiac._base.validate import key_of, numbers, shown, whole
 from fermiac.errors import ArgumentError
 from fermiac.results.result import Finding
 from fermiac.results.reweight import PARTS
-from fermiac.runs.parts import Part, identity_of_call
+from fermiac.runs.parts import identity_of_call
 from fermiac.runs.rows import in_order, missing_rows
 from fermiac.score.rows import of_blocks, rows_of_block
-from fermiac.targets.factories import Factory, as_factory
+from fermiac.score.split import Split
+from fermiac.targets.factories import Factory
 
 if TYPE_CHECKING:
     from fermiac._base.progress import Report
-    from fermiac.runs.executor import ExecutorLike
     from fermiac.score.likelihood import Likelihood
 
 __all__ = ["OF_CALL", "joined", "likelihood_in_parts", "missing"]
@@ -78,15 +77,8 @@ def likelihood_in_parts(
     model: Any,
     x: Any,
     settings: dict[str, Any],
-    *,
+    split: Split,
     first_row: Any,
-    part: Part | None,
-    store: str | os.PathLike[str] | None,
-    rng: RngLike,
-    executor: ExecutorLike | None,
-    target_factory: str | Factory | None,
-    n_threads: int | None,
-    progress: bool | Report | None,
 ) -> Likelihood:
     """Return rows of a call, made in blocks; see `fermiac.score.log_likelihood`."""
     points = numbers("x", to_numpy(x))
@@ -95,18 +87,14 @@ def likelihood_in_parts(
             f"x: shape {points.shape} was given with executor=, part= or store=; (n, d) or (n, "
             "*event) is needed, with at least one row"
         )
-    key, n = key_of(rng), len(points)
+    key, n = key_of(split.rng), len(points)
     first = whole("first_row", first_row, 0, 2**48)
-    target = model
-    if target_factory is not None and executor is not None:
-        target = as_factory(target_factory)
     given = {**settings, "first_row": first}
     call = identity_of_call("score.log_likelihood", given, key, model, points)
-    work = _Block(target, points, settings, key, first, call)
+    work = _Block(split.target(model), points, settings, key, first, call)
     return of_blocks(
-        work, n, joined, digest=call, part=part, store=store, rng=rng, executor=executor,
-        n_threads=n_threads, progress=progress, label="log-likelihood", name="blocks of rows",
-    )  # fmt: skip
+        work, n, joined, split, digest=call, label="log-likelihood", name="blocks of rows"
+    )
 
 
 def joined(parts: Sequence[Likelihood]) -> Likelihood:

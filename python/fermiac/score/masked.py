@@ -23,6 +23,7 @@ from fermiac.errors import ArgumentError, TargetError
 from fermiac.results.result import Finding, Result
 from fermiac.score.masked_parts import OF_CALL, WHOLE, joined, missing, sequences_in_parts
 from fermiac.score.noise import CHOICE
+from fermiac.score.split import Split
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -254,20 +255,12 @@ def first_hitting(
     """
     if executor is not None or part is not None or store is not None:
         settings = {name: value for name, value in locals().items() if name not in OF_CALL}
-        return sequences_in_parts(
-            first_hitting,
-            logits,
-            whole("n", n, 0, 2**40),
-            tokens,
-            settings,
-            part=part,
-            store=store,
-            rng=rng,
-            executor=executor,
-            target_factory=target_factory,
-            n_threads=n_threads,
-            progress=progress,
-        )
+        split = Split(
+            part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
+            n_threads=n_threads, progress=progress,
+        )  # fmt: skip
+        n = whole("n", n, 0, 2**40)
+        return sequences_in_parts(first_hitting, logits, n, tokens, settings, split)
     start = time.perf_counter()
     n, length = whole("n", n, 0, 2**40), whole("length", length, 1, 2**31 - 1)
     n_tokens = whole("n_tokens", n_tokens, 1, 2**31 - 1)
