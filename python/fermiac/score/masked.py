@@ -274,14 +274,14 @@ def first_hitting(
     most = int(state.n_masked.max(initial=0)) if most is None else most
     calls = most if n_steps is None else min(whole("n_steps", n_steps, 1, 2**31 - 1), most)
     job = Job(
-        logits,
-        n_tokens,
-        heat,
-        times,
-        yes("at_positions", at_positions),
-        key_of(rng),
-        resolve_threads(n_threads),
-        first_row,
+        logits=logits,
+        n_tokens=n_tokens,
+        temperature=heat,
+        schedule=times,
+        at_positions=yes("at_positions", at_positions),
+        key=key_of(rng),
+        n_threads=resolve_threads(n_threads),
+        first=first_row,
     )
     settings = {
         "n_steps": calls,
@@ -364,7 +364,7 @@ def started(given: ArrayLike | None, n: int, length: int, n_tokens: int, mask: i
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """The model and the settings of a call."""
 
