@@ -117,7 +117,7 @@ def test_times_are_there_before_they_are_chosen(torch: Any) -> None:
     assert s.timesteps.tolist() == list(range(49, -1, -1))
     assert s.num_inference_steps is None
     assert s.sigmas.shape == (51,)
-    assert s.sigmas[0] == pytest.approx(s._sigma_range[1])
+    assert s.sigmas[0] == pytest.approx(s._process.sigma_range[1])
     assert s.sigmas[-1] == 0
     s.set_timesteps(4)
     assert len(s.timesteps) == s.num_inference_steps == 4
@@ -138,7 +138,7 @@ def test_what_pipelines_pass_on_to_ddim(torch: Any) -> None:
 
 def test_what_is_said_otherwise_passes() -> None:
     s = from_config({"sigma_max": 30.0}, sigma_range=(0.1, 30.0))
-    assert s._sigma_range == (0.1, 30.0)
+    assert s._process.sigma_range == (0.1, 30.0)
     assert from_config({"use_lu_lambdas": True}, schedule="karras").config.schedule == "karras"
     assert from_config({"use_karras_sigmas": True}).config.schedule == "karras"
     spaced = {"use_exponential_sigmas": True, "timestep_spacing": "leading"}
@@ -223,7 +223,7 @@ def test_levels_beyond_the_table_are_refused(torch: Any) -> None:
 
 def test_ends_of_tables_in_single_precision_pass(torch: Any) -> None:
     s = DiffusersScheduler("euler")
-    low, high = s._sigma_range
+    low, high = s._process.sigma_range
     s.set_timesteps(sigmas=[high * 1.002, 1.0, low * 0.998])
     assert float(s.timesteps[0]) == 999
     assert float(s.timesteps[-1]) == 0
