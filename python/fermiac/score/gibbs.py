@@ -384,6 +384,7 @@ def langevin_gibbs(
         )  # fmt: skip
         in_parts = partial(
             chains_in_parts,
+            run_chains,
             model,
             settings,
             n_draws,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ class _Block:
 
     def __init__(
         self,
+        run: Callable[..., LangevinGibbs],
         model: Any,
         settings: GibbsSettings,
         n_draws: int,
@@ -43,7 +44,7 @@ class _Block:
         size: int,
         call: str,
     ) -> None:
-        self._target, self._settings = model, settings
+        self._run, self._target, self._settings = run, model, settings
         self._n_draws, self._names, self._size, self._call = n_draws, names, size, call
 
     def __call__(self, block: int) -> LangevinGibbs:
@@ -53,8 +54,6 @@ class _Block:
 
     def chains(self, start: int, stop: int) -> LangevinGibbs:
         """Return some chains."""
-        from fermiac.score.gibbs import run_chains
-
         given, all_of = self._target, self._settings
         model = given._made() if isinstance(given, Factory) else given
         own = replace(
@@ -64,7 +63,7 @@ class _Block:
             x0=None if all_of.x0 is None else all_of.x0[start:stop],
             sigma0=None if all_of.sigma0 is None else all_of.sigma0[start:stop],
         )
-        made = run_chains(
+        made = self._run(
             model, own, self._n_draws, n_threads=None, progress=self.progress, names=self._names
         )
         address = {"call": self._call, "n_chains": all_of.n_chains, "chains": ((start, stop),)}
@@ -72,6 +71,7 @@ class _Block:
 
 
 def chains_in_parts(
+    run: Callable[..., LangevinGibbs],
     model: Model,
     settings: GibbsSettings,
     n_draws: int,
@@ -82,13 +82,14 @@ def chains_in_parts(
 ) -> LangevinGibbs:
     """Return chains of a call, made in blocks; see `fermiac.score.langevin_gibbs`.
 
-    `identity` has what the chains depend on, without the number of draws and the model.
+    `run` is `fermiac.score.gibbs.run_chains`. `identity` has what the chains depend on, without the
+    number of draws and the model.
     """
     n = settings.n_chains
     size = max(_LEAST, -(-n // _BLOCKS))
     given = {**identity, "n_draws": n_draws, "names": names}
     call = identity_of_call("score.langevin_gibbs", given, settings.key, model, settings.predict)
-    work = _Block(split.target(model), settings, n_draws, names, size, call)
+    work = _Block(run, split.target(model), settings, n_draws, names, size, call)
     with threads(resolve_threads(split.n_threads)):
         if split.is_at_once:
             chains = part_of(split.part, n)

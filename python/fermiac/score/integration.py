@@ -170,7 +170,7 @@ def integrate(
             part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
             progress=progress,
         )  # fmt: skip
-        return integrate_rows(model, y0, sigmas, given, split, first_row)
+        return integrate_rows(integrate, model, y0, sigmas, given, split, first_row)
     call = Call(
         model,
         y0,
@@ -408,7 +408,7 @@ def sample(
             part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
             progress=progress,
         )  # fmt: skip
-        return sample_rows(model, n, given, split, first_row)
+        return sample_rows(sample, model, n, given, split, first_row)
     model = as_model(model, in_order=True)
     home = model._home() if yes("as_tensor", as_tensor) else None
     n = whole("n", n, 0, 2**40)

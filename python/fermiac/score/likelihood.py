@@ -280,7 +280,7 @@ def log_likelihood(
             part=part, store=store, rng=rng, executor=executor, target_factory=target_factory,
             n_threads=n_threads, progress=progress,
         )  # fmt: skip
-        return likelihood_in_parts(model, x, settings, split, first_row)
+        return likelihood_in_parts(log_likelihood, model, x, settings, split, first_row)
     start = time.perf_counter()
     model = as_model(model)
     first = whole("first_row", first_row, 0, 2**48)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,15 +40,16 @@ class _Block:
 
     def __init__(
         self,
+        call: Callable[..., Likelihood],
         model: Any,
         x: NDArray[np.float64],
         settings: Mapping[str, Any],
         seed: int,
         first: int,
-        call: str,
+        digest: str,
     ) -> None:
-        self._target, self._x, self._settings = model, x, dict(settings)
-        self._seed, self._first, self._call = seed, first, call
+        self._call, self._target, self._x, self._settings = call, model, x, dict(settings)
+        self._seed, self._first, self._digest = seed, first, digest
 
     def __call__(self, block: int) -> Likelihood:
         """Return the block with this number."""
@@ -58,10 +59,8 @@ class _Block:
 
     def rows(self, start: int, stop: int) -> Likelihood:
         """Return some rows."""
-        from fermiac.score.likelihood import log_likelihood
-
         model = self._target._made() if isinstance(self._target, Factory) else self._target
-        made = log_likelihood(
+        made = self._call(
             model,
             self._x[start:stop],
             **self._settings,
@@ -69,18 +68,19 @@ class _Block:
             first_row=self._first + start,
             progress=self.progress,
         )
-        address = {"call": self._call, "n_rows": len(self._x), "blocks": ((start, stop),)}
+        address = {"call": self._digest, "n_rows": len(self._x), "blocks": ((start, stop),)}
         return replace(made, settings={**made.settings, PARTS: address})
 
 
 def likelihood_in_parts(
+    call: Callable[..., Likelihood],
     model: Any,
     x: Any,
     settings: dict[str, Any],
     split: Split,
     first_row: Any,
 ) -> Likelihood:
-    """Return rows of a call, made in blocks; see `fermiac.score.log_likelihood`."""
+    """Return rows of a call of `fermiac.score.log_likelihood`, which is `call`, in blocks."""
     points = numbers("x", to_numpy(x))
     if points.ndim < 2 or not len(points):
         raise ArgumentError(
@@ -90,10 +90,10 @@ def likelihood_in_parts(
     key, n = key_of(split.rng), len(points)
     first = whole("first_row", first_row, 0, 2**48)
     given = {**settings, "first_row": first}
-    call = identity_of_call("score.log_likelihood", given, key, model, points)
-    work = _Block(split.target(model), points, settings, key, first, call)
+    digest = identity_of_call("score.log_likelihood", given, key, model, points)
+    work = _Block(call, split.target(model), points, settings, key, first, digest)
     return of_blocks(
-        work, n, joined, split, digest=call, label="log-likelihood", name="blocks of rows"
+        work, n, joined, split, digest=digest, label="log-likelihood", name="blocks of rows"
     )
 
 

@@ -74,16 +74,17 @@ class _Block:
 
     def __init__(
         self,
+        call: Callable[..., Any],
         model: Any,
         settings: Mapping[str, Any],
         seed: int,
         first: int,
         n: int,
         size: int,
-        call: str,
+        digest: str,
     ) -> None:
-        self._target, self._settings, self._seed = model, dict(settings), seed
-        self._first, self._n, self._size, self._call = first, n, size, call
+        self._call, self._target, self._settings, self._seed = call, model, dict(settings), seed
+        self._first, self._n, self._size, self._digest = first, n, size, digest
 
     def __call__(self, block: int) -> Rows:
         """Return the block with this number."""
@@ -104,7 +105,7 @@ class _Block:
             seed=self._seed,
             version=_core.__version__,
             isa=_core.isa_level,
-            settings={PARTS: self._call, "first_row": self._first},
+            settings={PARTS: self._digest, "first_row": self._first},
             n_evals=0,
             wall_time=time.perf_counter() - began,
             array=np.asarray(points, dtype=np.float64),
@@ -114,9 +115,7 @@ class _Block:
 
     def _points(self, model: Any, start: int, stop: int, given: Mapping[str, Any]) -> Any:
         """Return rows of `fermiac.score.sample`."""
-        from fermiac.score.integration import sample
-
-        return sample(model, stop - start, **given)
+        return self._call(model, stop - start, **given)
 
 
 class _Transported(_Block):
@@ -126,23 +125,34 @@ class _Transported(_Block):
     given: tuple[Array, Array]
 
     def _points(self, model: Any, start: int, stop: int, given: Mapping[str, Any]) -> Any:
-        from fermiac.score.integration import integrate
-
         y0, sigmas = self.given
         grid = sigmas[start:stop] if sigmas.ndim == 2 else sigmas
-        return integrate(model, y0[start:stop], grid, **given)
+        return self._call(model, y0[start:stop], grid, **given)
 
 
-def sample_rows(model: Any, n: Any, settings: dict[str, Any], split: Split, first_row: Any) -> Rows:
-    """Return rows of a call, made in blocks; see `fermiac.score.sample`."""
+def sample_rows(
+    call: Callable[..., Any],
+    model: Any,
+    n: Any,
+    settings: dict[str, Any],
+    split: Split,
+    first_row: Any,
+) -> Rows:
+    """Return rows of a call of `fermiac.score.sample`, which is `call`, made in blocks."""
     n = whole("n", n, 1, 2**40)
-    return _in_blocks(_Block, "score.sample", model, n, settings, (), split, first_row)
+    return _in_blocks(_Block, call, model, n, settings, (), split, first_row)
 
 
 def integrate_rows(
-    model: Any, y0: Any, sigmas: Any, settings: dict[str, Any], split: Split, first_row: Any
+    call: Callable[..., Any],
+    model: Any,
+    y0: Any,
+    sigmas: Any,
+    settings: dict[str, Any],
+    split: Split,
+    first_row: Any,
 ) -> Rows:
-    """Return rows of a call, made in blocks; see `fermiac.score.integrate`."""
+    """Return rows of a call of `fermiac.score.integrate`, which is `call`, made in blocks."""
     points, grid = numbers("y0", to_numpy(y0)), numbers("sigmas", to_numpy(sigmas))
     if points.ndim < 2 or not len(points):
         raise ArgumentError(
@@ -154,12 +164,12 @@ def integrate_rows(
             f"sigmas: {len(grid)} grids were given for {len(points)} rows; one for each is needed"
         )
     n, given = len(points), (points, grid)
-    return _in_blocks(_Transported, "score.integrate", model, n, settings, given, split, first_row)
+    return _in_blocks(_Transported, call, model, n, settings, given, split, first_row)
 
 
 def _in_blocks(
     kind: type[_Block],
-    name: str,
+    call: Callable[..., Any],
     model: Any,
     n: int,
     settings: dict[str, Any],
@@ -174,16 +184,16 @@ def _in_blocks(
             )
     key = key_of(split.rng)
     first = whole("first_row", first_row, 0, 2**48)
-    size = rows_of_block(n)
-    call = identity_of_call(name, settings, key, model, *given)
-    work = kind(split.target(model), settings, key, first, n, size, call)
+    size, name = rows_of_block(n), f"score.{call.__name__}"
+    digest = identity_of_call(name, settings, key, model, *given)
+    work = kind(call, split.target(model), settings, key, first, n, size, digest)
     if isinstance(work, _Transported):
         work.given = given
     if split.is_at_once:
         rows = part_of(split.part, n)
         work.progress = split.progress if callable(split.progress) else False
         return work.rows(rows.start, rows.stop)
-    of_call = {"call": call, "n": n, "first_row": first}
+    of_call = {"call": digest, "n": n, "first_row": first}
 
     def join(done: dict[int, Rows]) -> Rows:
         one, *more = done.values()
@@ -194,7 +204,7 @@ def _in_blocks(
         -(-n // size),
         join,
         digest=lambda: identity_of_call(name, of_call, key),
-        label=name.partition(".")[2],
+        label=call.__name__,
         name="blocks of rows",
     )
 
