@@ -26,19 +26,12 @@ from fermiac.runs.loop import run_and_warn
 from fermiac.runs.parts import Part
 from fermiac.score.arguments import as_model, refuse_on_device
 from fermiac.score.executor_model import evaluated_model
+from fermiac.score.gibbs_chains import Chains, CoreChains
+from fermiac.score.gibbs_moves import LevelEstimate, LevelRegression, OUStep, Step
 from fermiac.score.gibbs_parts import chains_in_parts
 from fermiac.score.gibbs_result import LangevinGibbs, findings
 from fermiac.score.gibbs_run import KIND, GibbsLoop, identity_of
-from fermiac.score.gibbs_settings import (
-    Chains,
-    CoreChains,
-    GibbsSettings,
-    LevelEstimate,
-    LevelRegression,
-    OUStep,
-    Step,
-    settings_of,
-)
+from fermiac.score.gibbs_settings import GibbsSettings, settings_of
 from fermiac.score.integration import event_of, integrate
 from fermiac.score.integrator import Integrator
 from fermiac.score.methods import FixedName
