@@ -42,6 +42,7 @@ def optimize(**how: Any) -> Any:
         (lambda: next(W.corpus(RING, 5, init=MASKED)), "init"),
         (lambda: optimize(keep_state="no"), "keep_state"),
         (lambda: LOSS.value(np.zeros((2, 1)), ["0", "1"]), "nodes"),
+        (lambda: LOSS.value(np.broadcast_to(0.0, (2, 1, 10**14)), [0, 1]), "theta, nodes"),
         (lambda: LOSS.value(np.zeros((2, 1)), [0, 12]), "nodes"),
         (lambda: optimize(callback="print"), "callback"),
         (lambda: optimize(momentum=[0.1, 0.2]), "momentum"),
