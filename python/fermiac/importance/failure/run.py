@@ -187,7 +187,7 @@ class Run:
         outcome = self._final(check)
         assert self.final is not None
         for u, values in self.final.points:
-            t.take(u, values)
+            t.store(u, values)
         # The evaluations of the final sample must not count for the search of design points.
         t.n = self.g.n_evals + 2 * check
         lost = np.full(len(t.events), np.inf)
@@ -246,7 +246,7 @@ class Run:
             t.proposal = Proposal(t.g.dim)
         assert t.first is not None
         t.drawn.append((Proposal(t.g.dim), len(t.first[0])))
-        t.take(*t.first)
+        t.store(*t.first)
         for j, d in t.designs:
             t.regions.append(Region(j, d.point))
 
@@ -264,7 +264,7 @@ class Run:
             weights = np.exp(-proposal.log_ratio(u))
             column = values[:, 0] - lowest
             t.drawn.append((proposal, len(u)))
-            t.take(u, values)
+            t.store(u, values)
             if self.method == "ce":
                 lowest_tenth = np.partition(column, len(column) // 10)[len(column) // 10]
                 threshold = max(float(lowest_tenth), 0.0)
@@ -319,7 +319,7 @@ class Run:
             t.n_from_law += n_level
             for _ in steps(main, t.g, lowest, n_level, left, *address):
                 t.levels.append((column, main.levels[-1]))
-                t.take(main.levels[-1].u, main.levels[-1].values, None)
+                t.store(main.levels[-1].u, main.levels[-1].values, None)
         self.walked = True
         lost, apart = self._second_look(check)
         outcome = self._of_walks()
