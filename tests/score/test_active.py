@@ -237,6 +237,7 @@ class Strange:
         ({"rule": "largest"}, ArgumentError, "rule"),
         ({"n_particles": 1}, ArgumentError, "n_particles"),
         ({"method": "inpaint"}, ArgumentError, "masks"),
+        ({"method": np.ones(3)}, ArgumentError, "method"),
         ({"method": "pigdm", "n_steps": 0}, ArgumentError, "n_steps"),
         ({"ask": 3}, ArgumentError, "ask"),
         ({"ask": lambda i: [1.0, 2.0]}, TargetError, "ask: .* candidate"),

@@ -414,14 +414,15 @@ def _way(method: Any, model: Model) -> str | InverseMethod:
     exact = isinstance(model, (GaussianMixture, Gaussian))
     if method is None:
         return "exact" if exact else METHODS.resolve("pigdm" if model.has_vjp else "diffpir")
-    if method == "exact":
+    word = method if isinstance(method, str) else ""
+    if word == "exact":
         if not exact:
             raise ArgumentError(
                 f"method: 'exact' was given for a {type(model).__name__}; it is for a "
                 "GaussianMixture or Gaussian"
             )
         return "exact"
-    if method == "running":
+    if word == "running":
         METHODS.resolve("pigdm")._require_derivative(model)
         return "running"
     chosen = METHODS.resolve(method)
